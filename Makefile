@@ -1,0 +1,58 @@
+# `make help` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+UV_VERSION := 0.13.8
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format lock migrate services benchmark clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: .venv/runtime .env ## Start the application with its local inbox at http://127.0.0.1:5000
+	@$(BIN)/python app.py
+
+test: .venv/development ## Run the whole suite, after the linters
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: .venv/development ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/development ## Put the code into the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+migrate: .venv/runtime .env ## Bring the database's schema up to date
+	@$(BIN)/flask --app app db upgrade
+
+lock: .venv/development ## Resolve the dependencies of pyproject.toml anew
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group dev -o requirements-dev.txt
+
+services: ## Install what the tests need from Debian: Chromium, Postfix with SASL
+	@.ci/services
+
+benchmark: .venv/development ## Measure sending against the naive way and Flask-Mail
+	@$(BIN)/python -m benchmarks.send_email
+
+clean: ## Remove the virtual environment and caches; .env and the database stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.env: | .venv/runtime
+	@$(BIN)/python -c "from utils.env_utils import write_first_env; write_first_env()"
+
+.venv/runtime: requirements.txt | .venv/bin/uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/development: requirements-dev.txt | .venv/bin/uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit("Sealpost needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
