@@ -1,0 +1,235 @@
+"""Mail addresses and host names: one strict grammar for each, checked before anything else.
+
+Stricter than RFC 5322 on purpose. What servers and libraries read differently (quoted local parts,
+comments, groups, routes, lists, domain literals; CVE-2023-27043 and its kin) is refused, so that
+the address that was checked is the address that gets the mail.
+"""
+
+import ipaddress
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+import email_validator
+
+LONGEST_ADDRESS: Final = 254  # octets, RFC 5321 4.5.3.1.3 with RFC 3696 erratum 1690
+LONGEST_HOST: Final = 253  # octets, RFC 1035 2.3.4
+LONGEST_NAME: Final = 255  # characters of a display name
+LONGEST_MAILBOX: Final = 2 * LONGEST_NAME + LONGEST_ADDRESS + 8  # every character escaped, quotes, brackets
+
+CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+BIDI_CONTROLS: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+_LABEL: Final = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
+_DNS_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# getaddrinfo reads such a last label as part of an IPv4 address: 127.1, 2130706433, 0x7f000001.
+_NUMERIC_LABEL: Final = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)")
+_IDEOGRAPHIC_DOTS: Final = "\u3002\uff61"  # IDNA reads them as dots
+# Marks that show nothing and that IDNA drops, so that another address would get the mail.
+_INVISIBLE_MARKS: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_QUOTED_NAME: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+_PLAIN_ADDRESS: Final = "Write the address like name@example.com."
+
+# One's own network may use root@localhost or a@mail.local; the list is documented as editable.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+
+class InvalidAddress(ValueError):
+    """Not an address, a mailbox or a host; the text tells the remedy and never echoes the input."""
+
+
+def parse_address(text: str) -> str:
+    """Check that ``text`` is exactly one plain address and return it normalised.
+
+    The domain comes back in lower case and in Unicode, the local part in NFC (RFC 6532 3.1), the
+    mailboxes of RFC 2142 (Info, Postmaster) in lower case. Raises InvalidAddress.
+    """
+    return _validated(_bounded(text))[0]
+
+
+def ascii_address(address: str) -> str:
+    """Return the address with its domain as A-labels (RFC 5891). Raises InvalidAddress."""
+    return _validated(_bounded(address))[1]
+
+
+def parse_mailbox(text: str) -> tuple[str, str]:
+    """Read ``Name <a@b>``, ``"Name" <a@b>`` or ``a@b`` into (name, address).
+
+    Raises InvalidAddress.
+    """
+    if not isinstance(text, str) or len(text) > LONGEST_MAILBOX:
+        raise InvalidAddress("Write the sender like Name <name@example.com>.")
+    text = text.strip(" ")
+    if not text.endswith(">"):
+        return "", parse_address(text)
+    name, _, address = text[:-1].rpartition("<")
+    return _display_name(name.strip(" ")), parse_address(address)
+
+
+def mask_address(address: str) -> str:
+    """Make an address fit for a log line: ``a***@example.com``, or ``***`` if it is none."""
+    try:
+        local, _, domain = ascii_address(address).rpartition("@")
+    except InvalidAddress:
+        return "***"
+    return f"{local[0]}***@{domain}"
+
+
+def parse_host(text: str) -> str:
+    """Check by grammar alone that ``text`` is a DNS name or an IP address; return it normalised.
+
+    A name comes back in lower case, as A-labels, without a trailing dot; an IP address in its
+    canonical form, without brackets. Nothing passes that a resolver would quietly turn into an
+    address. Raises InvalidAddress.
+    """
+    if not isinstance(text, str) or not text:
+        raise InvalidAddress("Enter the host name of the mail server, like smtp.example.com.")
+    if len(text) > LONGEST_HOST + 1:
+        raise InvalidAddress(f"A host name has at most {LONGEST_HOST} characters.")
+    _refuse_url_parts(text)
+    if ":" in text or "[" in text or "]" in text:
+        return _ipv6(text)
+    if _look_alike(text):
+        raise InvalidAddress("The host name holds a look-alike character. Type it with plain letters and dots.")
+    host = text.removesuffix(".").lower()
+    if _ends_in_number(host):
+        return _ipv4(host)
+    if not host.isascii() or "xn--" in host:
+        host = _a_labels(host)
+    if len(host) > LONGEST_HOST or not _DNS_NAME.fullmatch(host):
+        raise InvalidAddress("This is not a host name. Use letters, digits, hyphens and dots, like smtp.example.com.")
+    return host
+
+
+def _bounded(text: str) -> str:
+    """Refuse what must not even reach the parser or its cache: other types and overlong text."""
+    if not isinstance(text, str):
+        raise InvalidAddress("Give one email address as text.")
+    if len(text) > LONGEST_ADDRESS:
+        raise InvalidAddress(f"An email address has at most {LONGEST_ADDRESS} characters.")
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _validated(text: str) -> tuple[str, str]:
+    """Return the normalised address and the same with its domain as A-labels."""
+    _refuse_other_forms(text)
+    try:
+        valid = email_validator.validate_email(
+            text,
+            check_deliverability=False,
+            allow_quoted_local=False,
+            allow_domain_literal=False,
+            allow_display_name=False,
+            globally_deliverable=False,
+        )
+    except email_validator.EmailNotValidError:
+        raise InvalidAddress(f"This is not an email address. {_PLAIN_ADDRESS}") from None
+    if _ends_in_number(valid.ascii_domain):
+        raise InvalidAddress("Write a domain name after the @, not an IP address.")
+    return valid.normalized, f"{valid.local_part}@{valid.ascii_domain}"
+
+
+def _refuse_other_forms(text: str) -> None:
+    if not text:
+        raise InvalidAddress(f"Enter an email address. {_PLAIN_ADDRESS}")
+    if _invisible(text):
+        raise InvalidAddress("Remove spaces, line breaks and invisible characters from the address.")
+    if any(character in text for character in "<>"):
+        raise InvalidAddress("Give the address alone, without a name and without < and >.")
+    if any(character in text for character in ",;") or text.count("@") > 1:
+        raise InvalidAddress("Give one address only.")
+    if any(character in text for character in '"\\()[]:'):
+        raise InvalidAddress(f"Quotes, brackets and colons cannot stand in an address. {_PLAIN_ADDRESS}")
+    if _look_alike(text):
+        raise InvalidAddress("The address holds a look-alike character. Type it with plain letters and dots.")
+    if "@" not in text:
+        raise InvalidAddress(f"The address has no @. {_PLAIN_ADDRESS}")
+
+
+def _invisible(text: str) -> bool:
+    return not text.isprintable() or " " in text or _INVISIBLE_MARKS.search(text) is not None
+
+
+def _look_alike(text: str) -> bool:
+    """Whether a character disguises ASCII (full width, circled, Kelvin sign, long s) or a dot."""
+    return not text.isascii() and any(
+        character in _IDEOGRAPHIC_DOTS or any(map(str.isascii, unicodedata.normalize("NFKC", character)))
+        for character in text
+        if not character.isascii()
+    )
+
+
+def _ends_in_number(host: str) -> bool:
+    return _NUMERIC_LABEL.fullmatch(host.rpartition(".")[2]) is not None
+
+
+def _display_name(text: str) -> str:
+    quoted = _QUOTED_NAME.fullmatch(text)
+    name = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else text
+    if CONTROLS.search(name) or BIDI_CONTROLS.search(name):
+        raise InvalidAddress("Remove line breaks and control characters from the name.")
+    if len(name) > LONGEST_NAME:
+        raise InvalidAddress(f"The name has at most {LONGEST_NAME} characters.")
+    if not quoted and any(character in name for character in '"<>@,;:\\'):
+        raise InvalidAddress('Put the name into double quotes, like "Shop, Ltd." <name@example.com>.')
+    return name
+
+
+def _refuse_url_parts(text: str) -> None:
+    if _invisible(text):
+        raise InvalidAddress("Remove spaces, line breaks and invisible characters from the host name.")
+    if "://" in text:
+        raise InvalidAddress("Give the host name only, without https:// or smtp:// in front.")
+    if "@" in text:
+        raise InvalidAddress("Give the host name only, without a user name and an @.")
+    if any(character in text for character in "/\\?#"):
+        raise InvalidAddress("Give the host name only, without a path.")
+    if any(character in text for character in ",;"):
+        raise InvalidAddress("Give one host name only.")
+
+
+def _ipv4(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise InvalidAddress("Write an IPv4 address as four numbers from 0 to 255, like 192.0.2.10.") from None
+
+
+def _ipv6(text: str) -> str:
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    elif "]:" in text or text.count(":") == 1:
+        raise InvalidAddress("Give the host name only; the port has its own field.")
+    if "%" in text:
+        raise InvalidAddress("Give the IPv6 address without a zone (the part from %).")
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        raise InvalidAddress("This is not an IPv6 address. Write it like 2001:db8::25.") from None
+    return str(address.ipv4_mapped or address)
+
+
+def _a_labels(host: str) -> str:
+    try:
+        return ascii_address(f"postmaster@{host}").rpartition("@")[2]
+    except InvalidAddress:
+        raise InvalidAddress("This is not a valid international host name. Check its spelling.") from None
+
+
+def ip_literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host is by its very name, or None for a DNS name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its very name."""
+    address = ip_literal(host)
+    return host == "localhost" or (address is not None and address.is_loopback)

@@ -1,0 +1,8 @@
+"""The time of day, always aware and in UTC. Durations are measured with ``time.monotonic``."""
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The current moment in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,68 @@
+"""Sealing: the specified Fernet tokens, and a sub-key of its own for every other purpose."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from functools import lru_cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from utils.env_utils import fernet_key_from, get_fernet_key, get_settings
+
+
+class CannotDecrypt(Exception):
+    """No key at hand opens this token: ``APP_KEY`` changed, or the token was altered."""
+
+
+def encrypt_smtp_password(password: str) -> str:
+    """Seal a password as the specification does: one Fernet token under the current ``APP_KEY``."""
+    return Fernet(get_fernet_key()).encrypt(password.encode()).decode()
+
+
+def decrypt_smtp_password(encrypted_password: str) -> str:
+    """Open a sealed password with the current key or a previous one.
+
+    Raises CannotDecrypt; the cause is dropped on purpose, since it could carry the token.
+    """
+    try:
+        return _fernet().decrypt(encrypted_password.encode()).decode()
+    except (InvalidToken, ValueError):
+        raise CannotDecrypt("The stored password cannot be decrypted with the present APP_KEY.") from None
+
+
+def current_key_id() -> str:
+    """Eight hex digits that name the current key without giving it away."""
+    return key_id_of(get_fernet_key())
+
+
+def key_id_of(fernet_key: bytes) -> str:
+    return hashlib.sha256(b"kid|" + fernet_key).hexdigest()[:8]
+
+
+def known_keys() -> dict[str, bytes]:
+    """The Fernet keys at hand by their ids, the current one first."""
+    settings = get_settings()
+    keys = [fernet_key_from(key) for key in (settings.app_key, *settings.app_key_previous)]
+    return {key_id_of(key): key for key in keys}
+
+
+def subkey(purpose: str, fernet_key: bytes | None = None) -> bytes:
+    """A 32-byte key for one purpose alone (RFC 5869), from the current ``APP_KEY`` unless another is given."""
+    return _derived(purpose, fernet_key or get_fernet_key())
+
+
+def mac(purpose: str, parts: Sequence[str], fernet_key: bytes | None = None) -> str:
+    """HMAC-SHA256 in hex over length-prefixed parts, so that no two lists of parts are alike."""
+    message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
+    return hmac.new(subkey(purpose, fernet_key), message, hashlib.sha256).hexdigest()
+
+
+def _fernet() -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in known_keys().values()])
+
+
+@lru_cache(maxsize=64)
+def _derived(purpose: str, fernet_key: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(fernet_key)

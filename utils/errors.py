@@ -1,0 +1,146 @@
+"""The two families of errors: what a caller did wrong, and what became of a mail."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class AppError(Exception):
+    """Something the caller can be told. ``message`` is fit for a page and never holds a secret."""
+
+    status = 400
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class MalformedInput(AppError):
+    """The request cannot be read at all (not JSON, not an object, a key given twice)."""
+
+
+class InvalidInput(AppError):
+    """Fields that were read and refused; ``errors`` maps a field to sentences that say what to do."""
+
+    status = 422
+
+    def __init__(self, errors: Mapping[str, list[str]], message: str = "Check the fields.") -> None:
+        super().__init__(message)
+        self.errors = dict(errors)
+
+
+class Forbidden(AppError):
+    status = 403
+
+
+class NotFound(AppError):
+    status = 404
+
+
+class Conflict(AppError):
+    """Somebody else changed the row since it was read."""
+
+    status = 409
+
+
+class TooMany(AppError):
+    """Over a limit; ``retry_after`` is in seconds."""
+
+    status = 429
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Phase(StrEnum):
+    """Where in the SMTP conversation something happened, in the order of the conversation."""
+
+    SETTINGS = "settings"
+    DNS = "dns"
+    CONNECT = "connect"
+    GREETING = "greeting"
+    EHLO = "ehlo"
+    ENCRYPTION = "encryption"
+    SIGN_IN = "sign_in"
+    SENDER = "sender"
+    RECIPIENT = "recipient"
+    DATA = "data"
+    MESSAGE = "message"
+    QUIT = "quit"
+
+
+class Fault(StrEnum):
+    """What kind of failure it was, told apart as finely as a remedy needs."""
+
+    REPLY = "reply"  # the server answered with a 4xx or 5xx
+    DNS_NOT_FOUND = "dns_not_found"
+    DNS_FAILED = "dns_failed"
+    ADDRESS_REFUSED = "address_refused"  # net_guard: this address is never connected to
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    CLOSED = "closed"
+    NOT_SMTP = "not_smtp"
+    TLS_EXPECTED = "tls_expected"  # plain connection to a port that wants TLS from the first byte
+    TLS_UNEXPECTED = "tls_unexpected"  # TLS from the first byte to a port that speaks plain first
+    TLS_NOT_OFFERED = "tls_not_offered"
+    TLS_CERTIFICATE = "tls_certificate"
+    TLS_HANDSHAKE = "tls_handshake"
+    TLS_INJECTION = "tls_injection"  # bytes behind the STARTTLS reply (CVE-2021-38371 and kin)
+    AUTH_NOT_OFFERED = "auth_not_offered"
+    AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password in clear
+    TOO_LARGE = "too_large"
+    NO_SMTPUTF8 = "no_smtputf8"
+
+
+class DeliveryError(Exception):
+    """A mail or a test that did not go through.
+
+    ``code`` and ``enhanced`` are the server's (RFC 5321 4.2, RFC 3463) or None; ``text`` is the server's own
+    words or our description, one line, and may be shown to administrators only after redaction.
+    ``may_have_been_sent`` is True once the final dot is out without an answer.
+    """
+
+    outcome = "temporary"
+
+    def __init__(
+        self,
+        phase: Phase,
+        fault: Fault,
+        text: str = "",
+        *,
+        code: int | None = None,
+        enhanced: str | None = None,
+        may_have_been_sent: bool = False,
+    ) -> None:
+        super().__init__(f"{phase}: {fault}" + (f" {code}" if code else ""))
+        self.phase = phase
+        self.fault = fault
+        self.text = text
+        self.code = code
+        self.enhanced = enhanced
+        self.may_have_been_sent = may_have_been_sent
+
+
+class Temporary(DeliveryError):
+    """Worth trying again later: network trouble or a 4xx reply."""
+
+    outcome = "temporary"
+
+
+class Permanent(DeliveryError):
+    """This mail will not be accepted, however often it is tried: a 5xx to the mail itself."""
+
+    outcome = "permanent"
+
+
+class Misconfigured(DeliveryError):
+    """The server's settings are at fault, not the mail: login, certificate, wrong mode."""
+
+    outcome = "misconfigured"
+
+
+class OutcomeUnknown(DeliveryError):
+    """The final dot is out and no answer came: it may have been sent (RFC 1047)."""
+
+    outcome = "unknown"

@@ -1,0 +1,98 @@
+"""Structured logs on standard error: JSON lines in production, readable lines in development; no secret in either."""
+
+import base64
+import logging
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+SHORTEST_SECRET = 6
+_TOKEN_IN_URL = re.compile(r"(token=)[^&\s\"']+")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+class Redactor:
+    """Takes known secrets, in every encoding that a log line could carry, out of a text."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in encodings(secret)}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+    def __call__(self, text: str) -> str:
+        text = _TOKEN_IN_URL.sub(r"\1…", text)
+        return self._known.sub("[redacted]", text) if self._known else text
+
+
+def encodings(secret: str) -> set[str]:
+    """The secret raw, in base64 at each of its three alignments, in hex, URL-quoted and escaped."""
+    raw = secret.encode()
+    found = {secret, raw.hex(), quote(secret, safe=""), repr(secret)[1:-1]}
+    for shift in range(3):
+        # The first and last characters depend on neighbouring bytes; those between do not.
+        start, end = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            found.add(encode(bytes(shift) + raw).decode()[start:end])
+    return {form for form in found if len(form) >= SHORTEST_SECRET}
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """One line of at most ``limit`` characters; control and direction characters are spaces, lone surrogates ``?``."""
+    return _CONTROLS.sub(" ", text).strip()[:limit].encode("utf-8", "replace").decode()
+
+
+def configure_logging(secrets: Iterable[str], *, as_json: bool) -> None:
+    """Send structlog's events and the standard library's records through one redacting formatter."""
+    redact = Redactor(secrets)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    ]
+    render: Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    )
+    finish: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if as_json:
+        finish.append(structlog.processors.format_exc_info)  # a traceback without its locals
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[*finish, _one_line_fields, render, _redacted(redact)],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    handler.set_name("sealpost")
+    root = logging.getLogger()
+    root.handlers = [held for held in root.handlers if held.get_name() != "sealpost"] + [handler]
+    root.setLevel(logging.INFO)
+    for chatty in ("mail.log", "alembic", "werkzeug"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _one_line_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Values from outside (server replies, names) cannot start a line of their own."""
+    return {
+        key: printable(value, 2000) if isinstance(value, str) and key != "exception" else value
+        for key, value in event.items()
+    }
+
+
+def _redacted(redact: Redactor) -> Any:  # noqa: ANN401 - the last processor returns the finished line
+    def finish(_logger: WrappedLogger, _method: str, line: str) -> str:
+        return redact(line)
+
+    return finish
