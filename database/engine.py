@@ -1,0 +1,80 @@
+"""The engine, the base of every model, and the two ways to a session."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Connection, MetaData, event
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import DeclarativeBase, Session
+
+
+class Base(DeclarativeBase):
+    """Named constraints, so that a violation can become a field's message and migrations can drop them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+db = SQLAlchemy(model_class=Base)
+
+
+@contextmanager
+def transaction(*, durable: bool = True) -> Iterator[Session]:
+    """A short session that writes: commits at the end, rolls back on any exception.
+
+    Never held open while a server is spoken to. Without ``durable`` a power cut may take the last of these
+    commits (never a killed process): for records of what has happened, whose wait for the disk nobody should pay.
+    """
+    with Session(db.engine, expire_on_commit=False) as session, session.begin():
+        session.connection(execution_options={"sealpost_writes": True, "sealpost_durable": durable})
+        yield session
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """A short session that only reads."""
+    with Session(db.engine, expire_on_commit=False) as session:
+        yield session
+
+
+@event.listens_for(Engine, "connect")
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's connection
+    """WAL, so that readers never wait; FULL, so that what was committed survives a power cut."""
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    connection.isolation_level = None  # we say BEGIN ourselves, see _begin
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 5000")
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError:  # a read-only file: it can still be read
+        cursor.execute("PRAGMA query_only = ON")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA secure_delete = ON")
+    cursor.close()
+
+
+@event.listens_for(Engine, "begin")
+def _begin(connection: Connection) -> None:
+    """A writer takes SQLite's lock at once: upgrading a reader fails instead of waiting."""
+    options = connection.get_execution_options()
+    relaxed = not options.get("sealpost_durable", True)
+    if connection.dialect.name == "sqlite":
+        if options.get("sealpost_writes"):
+            connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if relaxed else 'FULL'}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.exec_driver_sql("BEGIN")
+    elif relaxed:
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")

@@ -1,0 +1,73 @@
+"""Password reset tokens, of which only the SHA-256 is stored."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String, delete, func, select, update
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+
+from database.engine import Base
+from database.types import UtcDateTime
+
+
+class ResetToken(Base):
+    """A link that was mailed. It is good once, until it expires, and only while it is the newest."""
+
+    __tablename__ = "reset_token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+_Other = aliased(ResetToken)
+_IS_NEWEST = (
+    ResetToken.id
+    == select(func.max(_Other.id))
+    .where(_Other.account_id == ResetToken.account_id)
+    .correlate(ResetToken)
+    .scalar_subquery()
+)
+
+
+def add(session: Session, account_id: int, token_hash: str, moment: datetime, expires_at: datetime) -> None:
+    session.add(ResetToken(account_id=account_id, token_hash=token_hash, created_at=moment, expires_at=expires_at))
+
+
+def find_account_id(session: Session, token_hash: str, moment: datetime) -> int | None:
+    """The account that a token is good for, if it is good for any."""
+    query = select(ResetToken.account_id).where(
+        ResetToken.token_hash == token_hash,
+        ResetToken.used_at.is_(None),
+        ResetToken.expires_at > moment,
+        _IS_NEWEST,
+    )
+    return session.scalars(query).one_or_none()
+
+
+def use(session: Session, token_hash: str, account_id: int, moment: datetime) -> bool:
+    """Compare-and-set: True for the one caller who uses the token, if it is still good."""
+    result = session.execute(
+        update(ResetToken)
+        .where(
+            ResetToken.token_hash == token_hash,
+            ResetToken.account_id == account_id,
+            ResetToken.used_at.is_(None),
+            ResetToken.expires_at > moment,
+            _IS_NEWEST,
+        )
+        .values(used_at=moment)
+        .execution_options(synchronize_session=False)
+    )
+    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
+
+
+def void_unused(session: Session, account_id: int) -> None:
+    """Make every link that was mailed to this account worthless."""
+    session.execute(delete(ResetToken).where(ResetToken.account_id == account_id, ResetToken.used_at.is_(None)))
+
+
+def delete_expired(session: Session, before: datetime) -> None:
+    session.execute(delete(ResetToken).where(ResetToken.expires_at < before))

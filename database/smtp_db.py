@@ -1,0 +1,135 @@
+"""The ``smtp_config`` table: stored mail servers, at most one of them active in a scope."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, bindparam, select, text, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from database.engine import Base
+from database.types import UtcDateTime
+
+_ACTIVE_IN_SCOPE = text("is_active")
+_ACTIVE_GLOBAL = text("is_active AND account_id IS NULL")
+
+
+class SmtpConfig(Base):
+    """A mail server as an administrator entered it. ``account_id`` is null for the global scope.
+
+    ``smtp_password`` is a Fernet token under the key that ``key_id`` names, or "" without a login. ``binding_mac``
+    ties host, port, mode, user, From and token together, so that none can be exchanged behind our back.
+    ``verified_at``, ``verified_fingerprint`` and ``last_error`` are observations and change no ``version``.
+    """
+
+    __tablename__ = "smtp_config"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(100))
+    smtp_server: Mapped[str] = mapped_column(String(255))
+    smtp_port: Mapped[int]
+    smtp_username: Mapped[str] = mapped_column(String(255), default="")
+    smtp_password: Mapped[str] = mapped_column(Text, default="")
+    from_email: Mapped[str] = mapped_column(String(255))
+    from_name: Mapped[str] = mapped_column(String(255), default="")
+    use_tls: Mapped[bool]
+    use_ssl: Mapped[bool]
+    is_active: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_by: Mapped[str] = mapped_column(String(64), default="")
+    reply_to: Mapped[str] = mapped_column(String(255), default="")
+    helo_hostname: Mapped[str] = mapped_column(String(255), default="")
+    timeout_seconds: Mapped[int] = mapped_column(default=10)
+    auth_method: Mapped[str] = mapped_column(String(16), default="")
+    emails_per_minute: Mapped[int | None]
+    failover: Mapped[bool] = mapped_column(default=True)
+    key_id: Mapped[str] = mapped_column(String(8))
+    binding_mac: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int] = mapped_column(default=1)
+    verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    verified_fingerprint: Mapped[str | None] = mapped_column(String(64))
+    last_error: Mapped[str | None] = mapped_column(String(255))
+
+    __table_args__ = (
+        CheckConstraint("NOT (use_tls AND use_ssl)", name="one_mode"),
+        CheckConstraint("smtp_port BETWEEN 1 AND 65535", name="port_range"),
+        # Two plain partial indexes: an expression index would be lost in SQLite's batch migrations.
+        Index(
+            "uq_smtp_config_active_in_scope",
+            "account_id",
+            unique=True,
+            sqlite_where=_ACTIVE_IN_SCOPE,
+            postgresql_where=_ACTIVE_IN_SCOPE,
+        ),
+        Index(
+            "uq_smtp_config_active_global",
+            "is_active",
+            unique=True,
+            sqlite_where=_ACTIVE_GLOBAL,
+            postgresql_where=_ACTIVE_GLOBAL,
+        ),
+    )
+
+
+# Built once: it runs for every mail.
+_ACTIVE = select(SmtpConfig).where(
+    SmtpConfig.is_active, SmtpConfig.account_id.is_not_distinct_from(bindparam("account_id"))
+)
+
+
+def find_active(session: Session, account_id: int | None = None) -> SmtpConfig | None:
+    """The active configuration of a scope, if there is one."""
+    return session.scalars(_ACTIVE, {"account_id": account_id}).one_or_none()
+
+
+def find_latest(session: Session, account_id: int | None = None) -> SmtpConfig | None:
+    """The active configuration of a scope, or else the one that was changed last."""
+    query = (
+        select(SmtpConfig)
+        .where(SmtpConfig.account_id.is_not_distinct_from(account_id))
+        .order_by(SmtpConfig.is_active.desc(), SmtpConfig.updated_at.desc(), SmtpConfig.id.desc())
+        .limit(1)
+    )
+    return session.scalars(query).one_or_none()
+
+
+def deactivate_others(session: Session, keep_id: int | None, account_id: int | None = None) -> None:
+    """Switch off whatever else is active in the scope."""
+    session.execute(
+        update(SmtpConfig)
+        .where(
+            SmtpConfig.is_active,
+            SmtpConfig.account_id.is_not_distinct_from(account_id),
+            SmtpConfig.id.is_distinct_from(keep_id),
+        )
+        .values(is_active=False, version=SmtpConfig.version + 1)
+    )
+
+
+def take_version(session: Session, config_id: int, version: int) -> bool:
+    """Compare-and-set: True if the row still had this version, which is now one higher."""
+    result = session.execute(
+        update(SmtpConfig)
+        .where(SmtpConfig.id == config_id, SmtpConfig.version == version)
+        .values(version=version + 1)
+        .execution_options(synchronize_session=False)
+    )
+    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
+
+
+def note_verified(session: Session, config_id: int, fingerprint: str, moment: datetime) -> None:
+    """Record a successful test of exactly these values."""
+    session.execute(
+        update(SmtpConfig)
+        .where(SmtpConfig.id == config_id)
+        .values(verified_at=moment, verified_fingerprint=fingerprint, last_error=None)
+    )
+
+
+def note_error(session: Session, config_id: int, text_: str | None) -> None:
+    """Record what went wrong last, or None when it works again."""
+    session.execute(
+        update(SmtpConfig)
+        .where(SmtpConfig.id == config_id, SmtpConfig.last_error.is_distinct_from(text_))
+        .values(last_error=text_)
+    )

@@ -1,0 +1,100 @@
+"""Accounts and the one-time set-up codes that precede the first of them."""
+
+import unicodedata
+from datetime import datetime
+
+from sqlalchemy import String, delete, or_, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from database.engine import Base
+from database.types import UtcDateTime
+
+SETUP_CODES_KEPT = 20
+LONGEST_USERNAME_KEY = 128
+LONGEST_EMAIL_KEY = 508
+
+
+class Account(Base):
+    """Somebody who signs in. The two keys are what names are compared by."""
+
+    __tablename__ = "account"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(64))
+    username_key: Mapped[str] = mapped_column(String(LONGEST_USERNAME_KEY), unique=True)
+    email: Mapped[str] = mapped_column(String(254))
+    email_key: Mapped[str] = mapped_column(String(LONGEST_EMAIL_KEY), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(255))
+    is_admin: Mapped[bool] = mapped_column(default=False)
+    session_epoch: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    password_changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class SetupCode(Base):
+    """A code that one start of the server printed; every one is good until there is an administrator."""
+
+    __tablename__ = "setup_code"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code_hash: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+def comparable(name: str) -> str:
+    """The form in which two spellings of a name or an address are the same one."""
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def find(session: Session, account_id: int) -> Account | None:
+    return session.get(Account, account_id)
+
+
+def find_by_login(session: Session, key: str) -> Account | None:
+    """The account with this user name or address. A user name holds no "@", so it is at most one."""
+    query = select(Account).where(or_(Account.username_key == key, Account.email_key == key))
+    return session.scalars(query).one_or_none()
+
+
+def find_by_email(session: Session, key: str) -> Account | None:
+    return session.scalars(select(Account).where(Account.email_key == key)).one_or_none()
+
+
+def lock(session: Session, account_id: int) -> Account | None:
+    """The account as it is now, held until the transaction ends (SQLite's writer holds everything)."""
+    return session.get(Account, account_id, with_for_update=True, populate_existing=True)
+
+
+def every_account(session: Session) -> list[Account]:
+    return list(session.scalars(select(Account).order_by(Account.username_key)))
+
+
+def has_accounts(session: Session) -> bool:
+    return session.scalar(select(Account.id).limit(1)) is not None
+
+
+def has_administrator(session: Session) -> bool:
+    return session.scalar(select(Account.id).where(Account.is_admin).limit(1)) is not None
+
+
+def add_setup_code(session: Session, code_hash: str, moment: datetime) -> None:
+    """Keep one more code, and of all of them only the newest."""
+    session.add(SetupCode(code_hash=code_hash, created_at=moment))
+    session.flush()
+    kept = select(SetupCode.id).order_by(SetupCode.id.desc()).limit(SETUP_CODES_KEPT)
+    session.execute(delete(SetupCode).where(SetupCode.id.not_in(kept.scalar_subquery())))
+
+
+def setup_code_hashes(session: Session) -> list[str]:
+    return list(session.scalars(select(SetupCode.code_hash).order_by(SetupCode.id)))
+
+
+def lock_setup_codes(session: Session) -> list[str]:
+    """The hashes of all codes, their rows held: of two set-ups at once the second finds none left."""
+    query = select(SetupCode).order_by(SetupCode.id).with_for_update()
+    return [row.code_hash for row in session.scalars(query)]
+
+
+def delete_setup_codes(session: Session) -> None:
+    session.execute(delete(SetupCode))
