@@ -32,7 +32,7 @@ lock: .venv/development ## Resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group dev -o requirements-dev.txt
 
-services: ## Install what the tests need from Debian: Chromium, Postfix with SASL
+services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, PostgreSQL
 	@.ci/services
 
 benchmark: .venv/development ## Measure sending against the naive way and Flask-Mail

@@ -61,6 +61,7 @@ def claim(session: Session, request_id: int, attempts: int, lease_until: datetim
         .where(
             ResetRequest.id == request_id,
             ResetRequest.state == WAITING,
+            ResetRequest.attempts == attempts,
         )
         .values(attempts=attempts + 1, next_attempt_at=lease_until)
     )

@@ -1,12 +1,15 @@
 """Structured logs on standard error: JSON lines in production, readable lines in development; no secret in either."""
 
 import base64
+import binascii
+import html
+import json
 import logging
 import re
 import sys
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
@@ -30,9 +33,12 @@ class Redactor:
 
 
 def encodings(secret: str) -> set[str]:
-    """The secret raw, in base64 at each of its three alignments, in hex, URL-quoted and escaped."""
-    raw = secret.encode()
-    found = {secret, raw.hex(), quote(secret, safe=""), repr(secret)[1:-1]}
+    """The secret raw, in base64 at each of its three alignments, in hex, quoted and escaped as URLs, HTML, JSON do."""
+    raw = secret.encode(errors="replace")
+    found = {secret, raw.hex(), raw.hex().upper(), html.escape(secret), binascii.b2a_qp(raw).decode()}
+    found |= {quote(raw), quote(raw, safe=""), quote_plus(raw)}
+    literals = (repr(secret), ascii(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False))
+    found |= {repr(raw)[2:-1], *(literal[1:-1] for literal in literals)}
     for shift in range(3):
         # The first and last characters depend on neighbouring bytes; those between do not.
         start, end = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
