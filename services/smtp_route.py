@@ -1,0 +1,157 @@
+"""Whose server sends: global, then `.env`, each step with the reason why it is used or passed over."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from services import smtp_configs
+from services.smtp_configs import Condition, StoredConfig
+from services.smtp_fields import parse_change
+from services.smtp_settings import SmtpSettings, merged
+from utils.addresses import InvalidAddress, is_loopback, parse_mailbox
+from utils.env_utils import Settings, get_settings
+from utils.errors import InvalidInput
+
+log = structlog.get_logger(__name__)
+security_log = structlog.get_logger("security")
+
+NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
+DATABASE_AWAY: Final = "The database does not answer"
+VARIABLES: Final = {
+    "smtp_server": "EMAIL_HOST",
+    "smtp_port": "EMAIL_PORT",
+    "smtp_username": "EMAIL_HOST_USER",
+    "smtp_password": "EMAIL_HOST_PASSWORD",
+    "use_tls": "EMAIL_USE_TLS",
+    "use_ssl": "EMAIL_USE_SSL",
+    "from_email": "DEFAULT_FROM_EMAIL",
+    "from_name": "DEFAULT_FROM_EMAIL",
+    "timeout_seconds": "EMAIL_TIMEOUT",
+}
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+# Per application, so that two in one process do not silence each other's warnings.
+_last_reasons: WeakKeyDictionary[Settings, dict[str, str]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteStep:
+    """One server on the way of a mail; without ``settings`` it is passed over, and ``reason`` says why."""
+
+    source: str
+    name: str
+    reason: str
+    settings: SmtpSettings | None = None
+    config_id: int | None = None
+    last_error: str | None = None  # as noted on the configuration
+    is_local_inbox: bool = False
+    is_altered: bool = False  # somebody edited the row behind our back
+
+
+def steps(account_id: int | None = None) -> Iterator[RouteStep]:
+    """The servers in the order in which they are asked, looked up only as far as they are needed.
+
+    Every account has the global ones so far.
+    """
+    first, row_decides = _global_step()
+    yield first
+    yield _env_step(database_decides=row_decides)
+
+
+def first_usable(account_id: int | None = None) -> RouteStep | None:
+    """The server that a mail goes through now. Warns once about each change of what is passed over."""
+    last_reason = _last_reasons.setdefault(get_settings(), {})
+    for step in steps(account_id):
+        if step.settings:
+            last_reason.pop(step.source, None)
+            return step
+        if last_reason.get(step.source) != step.reason:
+            last_reason[step.source] = step.reason
+            warn = security_log.warning if step.is_altered else log.warning
+            warn("smtp_server_passed_over", server=step.name, reason=step.reason)
+    return None
+
+
+def _global_step() -> tuple[RouteStep, bool]:
+    """The database's step, and whether an active row stands there: then the local inbox may not serve."""
+    try:
+        stored = smtp_configs.find_active()
+    except SQLAlchemyError:
+        return RouteStep(source="database", name="Database", reason=f"{DATABASE_AWAY}."), True
+    if not stored:
+        return RouteStep(source="database", name="Database", reason=f"{NO_ACTIVE_ROW}."), False
+    return _step_of(stored), True
+
+
+def _step_of(stored: StoredConfig) -> RouteStep:
+    row = stored.row
+    usable = stored.is_usable
+    return RouteStep(
+        source="database",
+        name=row.name,
+        reason="Active in the database." if usable else smtp_configs.UNUSABLE[stored.condition],
+        settings=stored.settings if usable else None,
+        config_id=row.id,
+        last_error=row.last_error,
+        is_altered=stored.condition is Condition.ALTERED,
+    )
+
+
+def _env_step(*, database_decides: bool) -> RouteStep:
+    try:
+        settings = env_settings(get_settings().email)
+    except InvalidInput as error:
+        return RouteStep(source="env", name=".env", reason=_first_sentence(error))
+    if settings is None:
+        return RouteStep(source="env", name=".env", reason="EMAIL_HOST is not set.")
+    inbox = _is_local_inbox(settings)
+    if inbox and get_settings().is_production:
+        return RouteStep(source="env", name=".env", reason="The local inbox is for development only.")
+    if inbox and database_decides:
+        return RouteStep(
+            source="env",
+            name="Local inbox",
+            reason="It serves only while no server is active.",
+            is_local_inbox=True,
+        )
+    reason = "The local inbox, until a server is active." if inbox else "Named by EMAIL_HOST in .env."
+    name = "Local inbox" if inbox else ".env"
+    return RouteStep(source="env", name=name, reason=reason, settings=settings, is_local_inbox=inbox)
+
+
+def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
+    """The server that Django's ``EMAIL_*`` names describe, or None without ``EMAIL_HOST``. Raises InvalidInput."""
+    if not variables.get("EMAIL_HOST", "").strip():
+        return None
+    raw: dict[str, object] = {}
+    for field in ("smtp_server", "smtp_username"):
+        if variables.get(VARIABLES[field], "").strip():
+            raw[field] = variables[VARIABLES[field]]
+    if variables.get("EMAIL_HOST_PASSWORD"):
+        raw["smtp_password"] = variables["EMAIL_HOST_PASSWORD"]
+    for field in ("smtp_port", "timeout_seconds"):
+        text = variables.get(VARIABLES[field], "").strip()
+        if text:
+            raw[field] = int(text) if text.isascii() and text.isdigit() else text
+    for field in ("use_tls", "use_ssl"):
+        text = variables.get(VARIABLES[field], "").strip().lower()
+        if text:
+            raw[field] = True if text in _TRUE else False if text in _FALSE else text
+    try:
+        raw["from_name"], raw["from_email"] = parse_mailbox(variables.get("DEFAULT_FROM_EMAIL", ""))
+    except InvalidAddress as error:
+        raise InvalidInput({"from_email": [str(error)]}) from None
+    return merged(None, parse_change(raw))
+
+
+def _is_local_inbox(settings: SmtpSettings) -> bool:
+    return is_loopback(settings.host) and settings.port == get_settings().local_inbox_port
+
+
+def _first_sentence(error: InvalidInput) -> str:
+    field, sentences = next(iter(error.errors.items()))
+    return f"{VARIABLES.get(field, field)} in .env: {sentences[0]}"
