@@ -1,0 +1,85 @@
+// Help while filling in: a provider fills the server, the port follows the security, a changed server asks for the password.
+const form = document.getElementById("smtp-form");
+const field = (name) => form.elements[name];
+const port = field("smtp_port");
+
+// --- The port follows the security choice until it was touched by hand.
+
+const USUAL_PORTS = { starttls: "587", tls: "465", none: "25" };
+let portIsOurs = port.value === "" || Object.values(USUAL_PORTS).includes(port.value);
+
+function portFor(security) {
+  // A relay without encryption listens on 587 as often as on 25: what stands there may stay.
+  if (security === "none" && port.value === "587") return "587";
+  return USUAL_PORTS[security];
+}
+
+function followSecurity() {
+  if (portIsOurs) port.value = portFor(field("security").value);
+}
+
+port.addEventListener("input", () => {
+  portIsOurs = port.value === "";
+});
+for (const radio of field("security")) radio.addEventListener("change", followSecurity);
+
+// --- A stored password goes only to the server it was entered for.
+
+const saved = {
+  smtp_server: form.dataset.savedServer || field("smtp_server").value,
+  smtp_port: form.dataset.savedPort || port.value,
+  smtp_username: field("smtp_username").defaultValue,
+  security: field("security").value,
+};
+
+function sayIfPasswordIsNeeded() {
+  const changed = Object.entries(saved).some(([name, value]) => field(name).value.trim() !== value);
+  const needed = form.dataset.hasPassword && changed && !field("smtp_password").value && !field("remove_password")?.checked;
+  const note = document.getElementById("password-note");
+  const said = field("smtp_password").getAttribute("aria-invalid") === "true"; // the error says the same
+  const text = needed && !said ? "You changed the server. Enter the password again." : "";
+  if (note.textContent !== text) note.textContent = text;
+}
+
+form.addEventListener("input", sayIfPasswordIsNeeded);
+form.addEventListener("change", sayIfPasswordIsNeeded); // after the port has followed
+
+// --- Providers. Of one with regions each is an option of its own, "id:region".
+
+const choice = document.getElementById("preset");
+const presets = JSON.parse(choice.dataset.presets);
+
+function chosen() {
+  const [id, regionId] = choice.value.split(":");
+  const preset = presets.find((known) => known.id === id);
+  const region = preset?.regions.find((known) => known.id === regionId);
+  return region ? { ...preset, host: region.host } : preset;
+}
+
+function showHints(preset) {
+  document.getElementById("username-provider").textContent = preset?.username_hint ?? "";
+  document.getElementById("password-provider").textContent = preset?.password_hint ?? "";
+  document.querySelector("[data-preset-note]").textContent = preset?.note ?? "";
+  const guide = document.querySelector("[data-preset-docs]");
+  guide.hidden = !preset?.docs_url;
+  if (preset?.docs_url) guide.href = preset.docs_url;
+}
+
+function fillIn({ host, port: usualPort, security, username_literal: literal }) {
+  field("smtp_server").value = host;
+  field("security").value = security;
+  port.value = String(usualPort);
+  portIsOurs = true;
+  if (literal) field("smtp_username").value = literal;
+  // As if typed: the note at the password and a test already shown must hear of it.
+  form.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+choice.addEventListener("change", () => {
+  const preset = chosen();
+  showHints(preset);
+  if (preset) fillIn(preset);
+});
+document.getElementById("preset-form").addEventListener("submit", (event) => event.preventDefault());
+document.querySelector("[data-preset-submit]").hidden = true;
+if (!document.getElementById("password-note").textContent) sayIfPasswordIsNeeded();
