@@ -1,0 +1,1 @@
+"""The HTTP face. A route parses, calls one service and answers."""

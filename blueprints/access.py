@@ -1,0 +1,214 @@
+"""Who may call: the guards, the CSRF rule, the rate limiter.
+
+Every view carries exactly one guard: ``public``, ``signed_in``, ``admin_page`` or ``admin_api``.
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Callable
+from functools import wraps
+from hmac import compare_digest
+from typing import Final, ParamSpec
+from urllib.parse import urlsplit
+
+import structlog
+from flask import Flask, Response, current_app, g, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_limiter import Limiter
+from flask_login import current_user
+from flask_wtf.csrf import CSRFError, CSRFProtect
+
+from blueprints import sessions
+from blueprints.sessions import uses_bearer
+from utils.encryption_utils import subkey
+from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
+from utils.errors import AppError, Forbidden
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+View = Callable[P, ResponseReturnValue]
+
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+# Backslashes and a second slash name a host to browsers; they drop tabs and line breaks.
+_LOCAL_PATH: Final = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2000}")
+_GUARDS_FOR_ACCOUNTS: Final = ("signed_in", "admin_page", "admin_api")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class SignInRequired(AppError):
+    """Nobody is signed in, or the bearer token is not the administrator's."""
+
+    status = 401
+
+
+class FormExpired(AppError):
+    """The CSRF token is missing or of another session, or the request comes from another site."""
+
+
+def client_key() -> str:
+    """Whom limits count: the peer's address, or for IPv6 its /64, of which everybody has plenty.
+
+    Behind ``TRUSTED_PROXIES`` the peer is whom the outermost of them saw; no other header is believed.
+    """
+    text = request.remote_addr or "unknown"
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return text
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+limiter = Limiter(client_key, strategy="moving-window", in_memory_fallback_enabled=True)
+csrf = CSRFProtect()
+
+
+def init_app(app: Flask) -> None:
+    """Set up sessions, CSRF and limits for an application whose Settings are in place."""
+    settings: Settings = app.extensions[EXTENSION]
+    app.config.update(
+        WTF_CSRF_SECRET_KEY=subkey("csrf-v1", fernet_key_from(settings.app_key)).hex(),
+        WTF_CSRF_CHECK_DEFAULT=False,  # _check_origin_and_token decides when
+        WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, and we check Sec-Fetch-Site and Origin
+        WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its session
+        RATELIMIT_STORAGE_URI=settings.ratelimit_storage_uri,
+    )
+    sessions.init_app(app)
+    csrf.init_app(app)
+    app.before_request(_check_origin_and_token)
+    limiter.init_app(app)
+
+
+def actor_name() -> str:
+    """Who makes this change, for ``updated_by``."""
+    return "ADMIN_TOKEN" if uses_bearer() else str(current_user.username)
+
+
+def local_path(text: str) -> str | None:
+    """The path if it leads to a page of this site and nowhere else, otherwise None."""
+    return text if _LOCAL_PATH.fullmatch(text) else None
+
+
+def public(view: View[P]) -> View[P]:
+    """Anybody may call."""
+    return _marked(view, "public")
+
+
+def signed_in(view: View[P]) -> View[P]:
+    """Whoever has an account; others are led to the sign-in page."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        return _turned_away() or view(*args, **kwargs)
+
+    return _marked(guarded, "signed_in")
+
+
+def admin_page(view: View[P]) -> View[P]:
+    """Administrators with a session. Raises Forbidden for other accounts."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        turned_away = _turned_away()
+        if turned_away is not None:
+            return turned_away
+        _require_administrator()
+        return view(*args, **kwargs)
+
+    return _marked(guarded, "admin_page")
+
+
+def admin_api(view: View[P]) -> View[P]:
+    """``ADMIN_TOKEN`` as bearer token, or an administrator's session. Raises SignInRequired or Forbidden."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if uses_bearer():
+            _require_admin_token()
+        elif not current_user.is_authenticated:
+            raise SignInRequired("Sign in, or send the ADMIN_TOKEN as bearer token.")
+        else:
+            _require_administrator()
+        return view(*args, **kwargs)
+
+    return _marked(guarded, "admin_api")
+
+
+def _check_origin_and_token() -> None:
+    """The CSRF rule: a write needs our own page as origin and its session's token. Raises FormExpired."""
+    if request.method in SAFE_METHODS or request.routing_exception is not None or uses_bearer():
+        return
+    if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
+        return  # the guard turns them away, and says why
+    if not _is_same_origin():
+        raise FormExpired("The form has expired. Load the page again.")
+    try:
+        csrf.protect()
+    except CSRFError:
+        raise FormExpired("The form has expired. Load the page again.") from None
+
+
+def _is_same_origin() -> bool:
+    """By Fetch Metadata, or by Origin where a browser sends only that; other clients have the token alone.
+
+    A page with ``Referrer-Policy: no-referrer`` sends ``Origin: null``, which needs Fetch Metadata beside it.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("Origin")
+    return origin is None or origin == _own_origin()
+
+
+def _own_origin() -> str:
+    """``BASE_URL`` as browsers write it (RFC 6454 6.2): ASCII host, no default port."""
+    parts = urlsplit(get_settings().base_url)
+    host = (parts.hostname or "").encode("idna").decode()
+    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def _guard_of_view() -> str | None:
+    return getattr(current_app.view_functions.get(request.endpoint or ""), "guard", None)
+
+
+def _marked(view: View[P], guard: str) -> View[P]:
+    """So that a test can prove that every route has a guard."""
+    view.guard = guard  # type: ignore[attr-defined]
+    return view
+
+
+def _turned_away() -> Response | None:
+    """The way to the sign-in page for who is not signed in; a script is told so instead."""
+    if current_user.is_authenticated:
+        return None
+    accepted = request.accept_mimetypes
+    if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
+        raise SignInRequired("You are signed out. Sign in again.")
+    came_from = request.full_path.rstrip("?") if request.method in SAFE_METHODS else ""
+    response: Response = redirect(url_for("auth.login", next=local_path(came_from)), 303)  # type: ignore[assignment]
+    return response
+
+
+def _require_administrator() -> None:
+    if not current_user.is_admin:
+        raise Forbidden("Only administrators may do this.")
+
+
+@limiter.shared_limit("20 per 15 minutes", scope="admin-token", deduct_when=lambda _response: "token_refused" in g)
+def _require_admin_token() -> None:
+    presented = _digest(request.headers["Authorization"].partition(" ")[2].strip())
+    expected = get_settings().admin_token
+    if expected is None or not compare_digest(presented, _digest(expected.reveal())):
+        g.token_refused = True
+        log.warning("admin_token_refused", fingerprint=presented[:8], client=client_key())
+        raise SignInRequired("The bearer token is not valid.")
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

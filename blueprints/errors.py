@@ -1,0 +1,110 @@
+"""One map from our errors to a page or a JSON body. Nothing of the input is echoed."""
+
+import time
+from dataclasses import dataclass
+
+import structlog
+from flask import Flask, Response, jsonify, make_response, render_template, request
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, TooManyRequests
+
+from blueprints import sessions
+from blueprints.access import limiter
+from utils.errors import AppError, InvalidInput, TooMany
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    title: str
+    text: str
+
+
+EXPLANATIONS = {
+    400: Explanation("That request could not be read", "Load the page again and retry."),
+    401: Explanation("Sign in first", "This page is for people who are signed in."),
+    403: Explanation("Administrators only", "Your account may not open this page. Ask an administrator."),
+    404: Explanation("Nothing here", "The address may be mistyped, or the page has moved."),
+    405: Explanation("Not possible this way", "This address exists but does not take that method."),
+    409: Explanation("Changed meanwhile", "Somebody else saved a change. Load the page again."),
+    413: Explanation("Too large", "The request is larger than 64 KiB."),
+    415: Explanation("Wrong content type", "Send JSON as application/json, without a content encoding."),
+    422: Explanation("Check the fields", "Some of the values were refused."),
+    429: Explanation("Too many tries", "Wait a moment and try again."),
+    500: Explanation("Something went wrong on our side", "It has been logged. Try again in a minute."),
+    503: Explanation("The database cannot be used now", "Nothing was changed. Try again later."),
+}
+
+
+def init_app(app: Flask) -> None:
+    app.register_error_handler(AppError, _app_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(Exception, _bug)
+
+
+def json_error(status: int, message: str, errors: dict[str, list[str]] | None = None) -> Response:
+    """The error body of the administration API."""
+    body: dict[str, object] = {"status": "error", "message": message}
+    if errors is not None:
+        body["errors"] = errors
+    response = jsonify(body)
+    response.status_code = status
+    return response
+
+
+def wants_json() -> bool:
+    """Under /api/ always; elsewhere when a script of our own pages asks for it."""
+    return request.path.startswith("/api/") or "application/x-ndjson" in request.headers.get("Accept", "")
+
+
+def _app_error(error: AppError) -> Response:
+    errors = error.errors if isinstance(error, InvalidInput) else None
+    response = _answer(error.status, error.message, errors)
+    if isinstance(error, TooMany):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if error.response is not None or status < 400:  # noqa: PLR2004 - a redirect is no error
+        return make_response(error.get_response())
+    known = EXPLANATIONS.get(status, EXPLANATIONS[400])
+    response = _answer(status, f"{known.title}. {known.text}" if status != 404 else "Not found")  # noqa: PLR2004
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(error.valid_methods)
+    if isinstance(error, TooManyRequests):
+        response.headers["Retry-After"] = str(_seconds_until_allowed())
+    return response
+
+
+def _database_error(error: DBAPIError) -> Response:
+    log.error("database_error", kind=type(error.orig).__name__)
+    return _answer(503, EXPLANATIONS[503].title + ". " + EXPLANATIONS[503].text)
+
+
+def _bug(error: Exception) -> Response:
+    log.exception("unexpected_error", endpoint=request.endpoint)
+    return _answer(500, EXPLANATIONS[500].title + ". " + EXPLANATIONS[500].text)
+
+
+def _answer(status: int, message: str, errors: dict[str, list[str]] | None = None) -> Response:
+    if wants_json():
+        response = json_error(status, message, errors)
+        if status == 401:  # noqa: PLR2004
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+    if status >= 500:  # noqa: PLR2004
+        sessions.assume_signed_out()
+    known = EXPLANATIONS.get(status, EXPLANATIONS[400])
+    own_words = message if status in (400, 409, 429) and not message.startswith(known.title) else known.text
+    page = render_template("errors/error.html", code=status, title=known.title, text=own_words)
+    return make_response(page, status)
+
+
+def _seconds_until_allowed() -> int:
+    """How long until the limit that was just hit lets the next request through, in seconds."""
+    limit = limiter.current_limit
+    return max(1, int(limit.reset_at - time.time())) if limit else 60

@@ -1,0 +1,88 @@
+"""The local inbox in the browser, for development."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from blueprints.access import admin_page
+from services import local_inbox
+from services.local_inbox import CAPACITY, inbox
+from utils.addresses import is_loopback
+from utils.env_utils import get_settings
+from utils.errors import NotFound
+
+bp = Blueprint("inbox", __name__)
+
+# The mail's own styles, and nothing that loads or runs.
+HTML_PART_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
+)
+
+
+P = ParamSpec("P")
+
+
+def inbox_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+    """Administrators; and on a developer's own machine anybody, since who reads a reset mail is signed out."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if not local_inbox.is_enabled(get_settings()):
+            raise NotFound("There is no local inbox here.")
+        return view(*args, **kwargs) if _is_own_machine() else for_administrators(*args, **kwargs)
+
+    for_administrators = admin_page(view)
+    guarded.guard = "inbox_reader"  # type: ignore[attr-defined]
+    return guarded
+
+
+@bp.get("/inbox")
+@inbox_reader
+def show() -> str:
+    """The kept mails, newest first."""
+    address = f"{local_inbox.HOST}:{get_settings().local_inbox_port}"
+    return render_template("inbox/list.html", messages=inbox.all(), capacity=CAPACITY, address=address)
+
+
+@bp.get("/inbox/<int:message_id>")
+@inbox_reader
+def message(message_id: int) -> str:
+    """One mail: HTML part, text part, headers."""
+    found = inbox.get(message_id)
+    return render_template("inbox/message.html", message=found, links=found.links)
+
+
+@bp.get("/inbox/<int:message_id>/html")
+@inbox_reader
+def html_part(message_id: int) -> Response:
+    """The HTML part as it came, shut off from everything: it is shown in a sandboxed frame."""
+    found = inbox.get(message_id).html
+    if found is None:
+        raise NotFound("This mail has no HTML part.")
+    response = make_response(found)
+    response.headers["Content-Security-Policy"] = HTML_PART_POLICY
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    return response
+
+
+@bp.post("/inbox/clear")
+@inbox_reader
+def clear() -> Response:
+    """Throw all kept mails away."""
+    inbox.clear()
+    return make_response(redirect(url_for("inbox.show"), 303))
+
+
+def _is_own_machine() -> bool:
+    """Development, and server, peer and Host header are all the loopback address.
+
+    The Host header keeps other web sites out: a name of theirs that resolves to 127.0.0.1 is not loopback.
+    """
+    settings = get_settings()
+    named = urlsplit(f"//{request.host}").hostname or ""
+    seen = (settings.host, request.remote_addr or "", named)
+    return not settings.is_production and not settings.trusted_proxies and all(map(is_loopback, seen))

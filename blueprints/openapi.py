@@ -1,0 +1,159 @@
+"""The API document, generated from the routes and from the very models that validate them, and a page that shows it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from flask import Blueprint, Response, current_app, jsonify, render_template
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from blueprints.access import public
+from utils.env_utils import get_settings
+
+bp = Blueprint("openapi", __name__)
+
+REF = "#/components/schemas/{model}"
+
+
+class ErrorAnswer(BaseModel):
+    """Every error. ``errors`` stands there where fields were refused."""
+
+    status: str = "error"
+    message: str
+    errors: dict[str, list[str]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What the document says of a route beyond its path."""
+
+    summary: str
+    tag: str
+    answers: Mapping[int, type[BaseModel]]
+    body: type[BaseModel] | None = None
+    body_required: bool = True
+    example: Mapping[str, object] | None = None
+    streams: bool = False
+    description: str = field(default="")
+
+
+_View = TypeVar("_View", bound=Callable[..., Any])
+
+
+def documented(operation: Operation) -> Callable[[_View], _View]:
+    """Attach its documentation to a view; it appears in the document by that alone."""
+
+    def attach(view: _View) -> _View:
+        view.operation = operation  # type: ignore[attr-defined]
+        return view
+
+    return attach
+
+
+@bp.get("/api/openapi.json")
+@public
+def document() -> Response:
+    """The OpenAPI document."""
+    return jsonify(build_document())
+
+
+@bp.get("/api/docs")
+@public
+def page() -> str:
+    """The same, to read."""
+    return render_template("api/docs.html", document=build_document())
+
+
+def build_document() -> dict[str, Any]:
+    """OpenAPI 3.1 for every documented route."""
+    operations = _operations()
+    models: set[type[BaseModel]] = {ErrorAnswer}
+    models.update(model for _, _, known in operations for model in _models_of(known))
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+        ref_template=REF,
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, operation in operations:
+        paths.setdefault(path, {})[method] = _described(operation, f"{method}{path}")
+    settings = get_settings()
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"{settings.app_name} mail settings", "version": "1"},
+        "servers": [{"url": settings.base_url}],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _without_null_defaults(schemas["$defs"]),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operations() -> list[tuple[str, str, Operation]]:
+    found = []
+    for rule in current_app.url_map.iter_rules():
+        operation = getattr(current_app.view_functions[rule.endpoint], "operation", None)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            if operation:
+                found.append((rule.rule, method.lower(), operation))
+    return sorted(found, key=lambda known: (known[0], known[1]))
+
+
+def _models_of(operation: Operation) -> list[type[BaseModel]]:
+    return [*operation.answers.values(), *([operation.body] if operation.body else [])]
+
+
+def _described(operation: Operation, operation_id: str) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation_id.replace("/", "_").replace("-", "_"),
+        "summary": operation.summary,
+        "description": operation.description,
+        "tags": [operation.tag],
+        "responses": {
+            str(status): _answer(status, model, operation.streams)
+            for status, model in operation.answers.items()
+        },
+    }
+    if operation.body:
+        content: dict[str, Any] = {"schema": {"$ref": REF.format(model=operation.body.__name__)}}
+        if operation.example:
+            content["example"] = operation.example
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {"application/json": content},
+        }
+    return described
+
+
+DESCRIPTIONS = {
+    200: "Done",
+    400: "Not JSON, not an object, or a key given twice",
+    401: "No token, or a wrong one",
+    403: "Not an administrator",
+    404: "SMTP not configured",
+    409: "Somebody else saved meanwhile",
+    413: "Larger than 64 KiB",
+    415: "Not application/json",
+    422: "A field was refused, or the test ran and failed",
+    429: "Too many requests; see Retry-After",
+    503: "The database takes no changes now",
+}
+
+
+def _answer(status: int, model: type[BaseModel], streams: bool) -> dict[str, Any]:
+    schema = {"$ref": REF.format(model=model.__name__)}
+    content: dict[str, Any] = {"application/json": {"schema": schema}}
+    if streams and status == 200:  # noqa: PLR2004
+        content["application/x-ndjson"] = {"schema": {"type": "string"}}
+    return {"description": DESCRIPTIONS[status], "content": content}
+
+
+def _without_null_defaults(schemas: dict[str, Any]) -> dict[str, Any]:
+    """Absent means «as stored»; the stand-in defaults of the models are no part of the contract."""
+    for schema in schemas.values():
+        for facts in schema.get("properties", {}).values():
+            facts.pop("default", None)
+            facts.pop("title", None)
+    return schemas
