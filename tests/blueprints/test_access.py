@@ -1,0 +1,405 @@
+"""Who may call: guards, the CSRF rule, the bearer token, and whom limits count."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from werkzeug.routing import Rule
+
+from app import create_app
+from blueprints.access import local_path
+from tests.conftest import ADMIN_TOKEN
+from tests.visitors import Visitor, make_alice, visit
+
+BASE_URL = "http://localhost:5000"
+CONTENT_TYPES = (
+    "application/json",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    None,
+)
+FOREIGN = (
+    {"Origin": "https://evil.example"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "http://other.localhost:5000"},
+)
+
+
+def write_routes(app: Flask) -> list[tuple[str, str]]:
+    """Every (method, path) that changes something."""
+    return [
+        (method, path_of(rule))
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) - {"GET", "HEAD", "OPTIONS"})
+    ]
+
+
+def path_of(rule: Rule) -> str:
+    return str(rule.rule).replace("<int:message_id>", "1").replace("<path:filename>", "x")
+
+
+@pytest.fixture
+def admin(app: Flask) -> Visitor:
+    """An administrator who is signed in."""
+    make_alice(is_admin=True)
+    visitor = visit(app)
+    visitor.sign_in()
+    return visitor
+
+
+def test_there_are_routes_that_write(app: Flask) -> None:
+    assert ("POST", "/api/settings/smtp") in write_routes(app)
+    assert ("POST", "/account/password") in write_routes(app)
+
+
+@pytest.mark.parametrize("content_type", CONTENT_TYPES)
+@pytest.mark.parametrize("headers", [{}, *FOREIGN])
+def test_no_write_goes_through_without_a_csrf_token(
+    app: Flask, admin: Visitor, headers: dict[str, str], content_type: str | None
+) -> None:
+    answers = {
+        (method, path): admin.open(
+            path, method=method, headers=headers, content_type=content_type, data=b"{}"
+        ).status_code
+        for method, path in write_routes(app)
+    }
+    assert set(answers.values()) == {400}, answers
+    assert admin.is_signed_in()
+
+
+def test_a_stranger_without_a_csrf_token_is_turned_away_from_every_write(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    app = create_app(environment | {"LOCAL_INBOX_PORT": "1025"}, instance_path=tmp_path)
+    with app.app_context():
+        make_alice(is_admin=True)
+    for method, path in write_routes(app):
+        answer = visit(app).open(path, method=method, environ_base={"REMOTE_ADDR": "127.0.0.1"})
+        assert (answer.status_code, answer.location) in ((400, None), (401, None), (303, "/login")), path
+
+
+@pytest.mark.parametrize("content_type", CONTENT_TYPES)
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_no_write_from_another_site_goes_through_even_with_a_token(
+    app: Flask, admin: Visitor, headers: dict[str, str], content_type: str | None
+) -> None:
+    headers = {**headers, "X-CSRFToken": admin.csrf_token()}
+    answers = {
+        (method, path): admin.open(
+            path, method=method, headers=headers, content_type=content_type, data=b"{}"
+        ).status_code
+        for method, path in write_routes(app)
+    }
+    assert set(answers.values()) == {400}, answers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": BASE_URL},
+        {"Sec-Fetch-Site": "same-origin", "Origin": BASE_URL},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+)
+def test_our_own_page_may_write(admin: Visitor, headers: dict[str, str]) -> None:
+    assert admin.post_form("/account/sessions/end", headers=headers).status_code == 303
+
+
+def test_a_null_origin_alone_may_not_write(admin: Visitor) -> None:
+    assert admin.post_form("/account/sessions/end", headers={"Origin": "null"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://localhost:5000",
+        "http://localhost",
+        "http://localhost:50000",
+        "http://localhost:5000.evil.example",
+        "http://localhost:5000, https://evil.example",
+        "http://user@localhost:5000",
+        "",
+    ],
+)
+def test_an_origin_that_only_looks_like_ours_may_not_write(admin: Visitor, origin: str) -> None:
+    assert admin.post_form("/account/sessions/end", headers={"Origin": origin}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("base_url", "origin"),
+    [
+        ("https://mail.example.com:443", "https://mail.example.com"),
+        ("http://mail.example.com:80", "http://mail.example.com"),
+        ("http://[::1]:5000", "http://[::1]:5000"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_our_origin_is_base_url_as_browsers_write_it(
+    environment: dict[str, str], tmp_path: Path, base_url: str, origin: str
+) -> None:
+    app = create_app(environment | {"BASE_URL": base_url}, instance_path=tmp_path)
+    visitor = visit(app)
+    answer = visitor.post_form("/forgot-password", {"email": "a@example.com"}, headers={"Origin": origin})
+    assert answer.status_code == 200
+
+
+def test_the_token_of_another_session_does_not_count(app: Flask, admin: Visitor) -> None:
+    stranger = visit(app)
+    answer = admin.post("/account/sessions/end", data={"csrf_token": stranger.csrf_token()})
+    assert answer.status_code == 400
+    assert "Load the page again" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/login", "/forgot-password", "/reset-password"])
+def test_forms_for_everybody_need_a_csrf_token_too(app: Flask, path: str) -> None:
+    make_alice()
+    assert visit(app).post(path, data={"login": "alice"}).status_code == 400
+
+
+def test_a_script_sends_the_token_in_a_header(admin: Visitor) -> None:
+    headers = {"X-CSRFToken": admin.csrf_token()}
+    assert admin.post("/account/sessions/end", headers=headers).status_code == 303
+
+
+def test_an_api_write_with_the_session_needs_the_csrf_token(admin: Visitor) -> None:
+    answer = admin.post("/api/settings/smtp", json={})
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["status"] == "error"
+
+
+def test_an_api_write_with_session_and_csrf_token_is_read(admin: Visitor) -> None:
+    headers = {"X-CSRFToken": admin.csrf_token()}
+    assert admin.post("/api/settings/smtp", json={"no": "field"}, headers=headers).status_code == 422
+
+
+def test_a_bearer_write_needs_no_csrf_token(app: Flask, bearer: dict[str, str]) -> None:
+    assert visit(app).post("/api/settings/smtp", json={"no": "field"}, headers=bearer).status_code == 422
+
+
+def test_a_wrong_bearer_token_is_not_saved_by_a_session(admin: Visitor) -> None:
+    assert admin.get("/api/settings/smtp", headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+def test_a_request_with_a_bearer_token_has_no_session(admin: Visitor) -> None:
+    assert 'href="/account"' in admin.get("/api/docs").text
+    assert 'href="/account"' not in admin.get("/api/docs", headers={"Authorization": "Bearer x"}).text
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        f"Basic {ADMIN_TOKEN}",
+        ADMIN_TOKEN,
+        f"Bearer {ADMIN_TOKEN}x",
+        f"Bearer {ADMIN_TOKEN[:-1]}",
+        f"Bearer {ADMIN_TOKEN.lower()}",
+        f"Bearer wrong, Bearer {ADMIN_TOKEN}",
+        f"Bearer token={ADMIN_TOKEN}",
+        "Bearer \u00fc\u00fc",
+    ],
+)
+def test_no_other_header_opens_the_api(app: Flask, header: str) -> None:
+    answer = visit(app).get("/api/settings/smtp", headers={"Authorization": header} if header else {})
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.is_json
+
+
+def test_the_admin_token_counts_in_the_header_only(app: Flask) -> None:
+    visitor = visit(app)
+    for place in (f"?token={ADMIN_TOKEN}", f"?access_token={ADMIN_TOKEN}", f"?Authorization=Bearer+{ADMIN_TOKEN}"):
+        assert visitor.get(f"/api/settings/smtp{place}").status_code == 401
+
+
+def test_the_scheme_of_the_bearer_token_has_no_case(app: Flask) -> None:
+    headers = {"Authorization": f"bearer {ADMIN_TOKEN}"}
+    assert visit(app).get("/api/settings/smtp", headers=headers).status_code == 404
+
+
+def test_without_an_admin_token_no_bearer_opens_the_api(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app(environment | {"ADMIN_TOKEN": ""}, instance_path=tmp_path)
+    for header in ("Bearer ", "Bearer None", f"Bearer {ADMIN_TOKEN}"):
+        assert visit(app).get("/api/settings/smtp", headers={"Authorization": header}).status_code == 401
+
+
+def test_the_bearer_token_opens_no_page(app: Flask, bearer: dict[str, str]) -> None:
+    assert visit(app).get("/settings/smtp", headers=bearer).status_code == 303
+
+
+@pytest.fixture
+def warnings_logged() -> Iterator[list[str]]:
+    lines: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(str(record.msg))
+
+    keeper = Keeper()
+    logging.getLogger("blueprints.access").addHandler(keeper)
+    yield lines
+    logging.getLogger("blueprints.access").removeHandler(keeper)
+
+
+def test_a_wrong_bearer_token_is_logged_by_its_fingerprint(app: Flask, warnings_logged: list[str]) -> None:
+    visit(app).get("/api/settings/smtp", headers={"Authorization": "Bearer sesame-open-please"})
+    assert "admin_token_refused" in warnings_logged[0]
+    assert "fingerprint" in warnings_logged[0]
+    assert "sesame" not in warnings_logged[0]
+
+
+def test_wrong_bearer_tokens_are_limited_per_client(app: Flask, bearer: dict[str, str]) -> None:
+    guesser, other = visit(app), {"REMOTE_ADDR": "192.0.2.9"}
+    wrong = {"Authorization": "Bearer wrong"}
+    answers = [guesser.get("/api/settings/smtp", headers=wrong).status_code for _ in range(21)]
+    assert answers == [401] * 20 + [429]
+    assert guesser.get("/api/settings/smtp", headers=bearer).status_code == 429
+    assert guesser.get("/api/settings/smtp", headers=bearer, environ_base=other).status_code == 404
+
+
+def test_right_bearer_tokens_are_not_counted(app: Flask, bearer: dict[str, str]) -> None:
+    visitor = visit(app)
+    answers = {visitor.get("/api/settings/smtp", headers=bearer).status_code for _ in range(30)}
+    assert answers == {404}
+
+
+def test_the_limit_of_wrong_tokens_spans_the_whole_api(app: Flask) -> None:
+    guesser, wrong = visit(app), {"Authorization": "Bearer wrong"}
+    for _ in range(20):
+        guesser.get("/api/settings/smtp", headers=wrong)
+    assert guesser.post("/api/settings/smtp/test", headers=wrong).status_code == 429
+
+
+@pytest.mark.parametrize("path", ["/settings/smtp", "/account"])
+def test_who_is_not_signed_in_is_led_to_the_sign_in_page_and_back(app: Flask, path: str) -> None:
+    make_alice(is_admin=True)
+    visitor = visit(app)
+    answer = visitor.get(f"{path}?a=1&b=2")
+    assert answer.status_code == 303
+    page = visitor.get(answer.location)
+    assert f'name="next" value="{path}?a=1&amp;b=2"' in page.text
+
+
+def test_a_write_without_a_session_leads_to_the_sign_in_page(app: Flask) -> None:
+    answer = visit(app).post("/account/password", data={"password": "x"})
+    assert (answer.status_code, answer.location) == (303, "/login")
+
+
+def test_a_script_without_a_session_is_told_so(app: Flask) -> None:
+    answer = visit(app).post("/settings/smtp/test", headers={"Accept": "application/x-ndjson"})
+    assert answer.status_code == 401
+    assert answer.is_json
+
+
+def test_an_ordinary_account_is_no_administrator(app: Flask) -> None:
+    make_alice()
+    visitor = visit(app)
+    visitor.sign_in()
+    assert visitor.get("/settings/smtp").status_code == 403
+    assert visitor.get("/api/settings/smtp").status_code == 403
+    assert visitor.post_form("/settings/smtp").status_code == 403
+
+
+def test_an_administrator_may_read_the_api_with_the_session(admin: Visitor) -> None:
+    assert admin.get("/api/settings/smtp").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/account", "/settings/smtp?a=%2F%2Fevil.example", "/a/b?c=d#e"])
+def test_a_local_path_is_followed(path: str) -> None:
+    assert local_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "account",
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "\t//evil.example",
+        " //evil.example",
+        "/a\\..\\evil",
+        "https://evil.example/",
+        "javascript:alert(1)",
+        "/" + "a" * 3000,
+    ],
+)
+def test_nothing_else_is_followed(path: str) -> None:
+    assert local_path(path) is None
+
+
+def forgot(visitor: Visitor, **kwargs: object) -> int:
+    return visitor.post_form("/forgot-password", {"email": "a@example.com"}, **kwargs).status_code
+
+
+def test_headers_do_not_give_a_client_another_bucket(app: Flask) -> None:
+    visitor = visit(app)
+    token = {"email": "a@example.com", "csrf_token": visitor.csrf_token()}
+    answers = []
+    for number in range(200):
+        address = f"198.51.100.{number}"
+        headers = {
+            "X-Forwarded-For": address,
+            "Forwarded": f"for={address}",
+            "X-Real-IP": address,
+            "Client-IP": address,
+            "True-Client-IP": address,
+        }
+        answers.append(visitor.post("/forgot-password", data=token, headers=headers).status_code)
+    assert answers == [200] * 10 + [429] * 190
+
+
+def test_two_clients_behind_a_trusted_proxy_have_two_buckets(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app(environment | {"TRUSTED_PROXIES": "1"}, instance_path=tmp_path)
+    visitor = visit(app)
+    for _ in range(10):
+        assert forgot(visitor, headers={"X-Forwarded-For": "198.51.100.1"}) == 200
+    assert forgot(visitor, headers={"X-Forwarded-For": "198.51.100.1"}) == 429
+    assert forgot(visitor, headers={"X-Forwarded-For": "203.0.113.7, 198.51.100.1"}) == 429
+    assert forgot(visitor, headers={"X-Forwarded-For": "198.51.100.2"}) == 200
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+    ],
+)
+def test_an_ipv6_client_is_its_64(app: Flask, first: str, second: str, same: bool) -> None:
+    visitor = visit(app)
+    for _ in range(10):
+        forgot(visitor, environ_base={"REMOTE_ADDR": first})
+    assert forgot(visitor, environ_base={"REMOTE_ADDR": second}) == (429 if same else 200)
+
+
+def test_the_page_over_a_limit_says_when_to_come_back(app: Flask) -> None:
+    visitor = visit(app)
+    for _ in range(10):
+        forgot(visitor)
+    answer = visitor.post_form("/forgot-password", {"email": "a@example.com"})
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["Retry-After"]) <= 3600
+
+
+def test_an_unknown_page_is_not_found_whatever_the_method(app: Flask) -> None:
+    assert visit(app).post("/nowhere").status_code == 404
+
+
+def test_a_wrong_method_is_said_to_be_one(app: Flask) -> None:
+    assert visit(app).post("/account").status_code == 405

@@ -1,0 +1,120 @@
+"""The local inbox: kept mail, shown safely, and only to whom it may be shown."""
+
+import smtplib
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from services import local_inbox
+from tests.smtp_servers import free_port
+from tests.visitors import Visitor, make_alice, visit
+from utils.env_utils import EXTENSION, ConfigurationError
+
+
+@pytest.fixture
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    return {**environment, "LOCAL_INBOX_PORT": str(free_port())}
+
+
+@pytest.fixture
+def mail(app: Flask) -> Iterator[EmailMessage]:
+    """A mail that has just come into the running inbox."""
+    running = local_inbox.start(app.extensions[EXTENSION])
+    message = EmailMessage()
+    message["Subject"] = "Grüße <b>"
+    message["From"] = "a@example.com"
+    message.set_content("See http://localhost:5000/reset-password?token=abc\n")
+    message.add_alternative("<h1>Hi</h1><script>alert(1)</script>", subtype="html")
+    with smtplib.SMTP("127.0.0.1", app.extensions[EXTENSION].local_inbox_port, timeout=5) as client:
+        client.sendmail("a@example.com", ["b@example.com"], message.as_bytes())
+    yield message
+    local_inbox.stop(running)
+    local_inbox.inbox.clear()
+
+
+def newest() -> int:
+    return local_inbox.inbox.all()[0].id
+
+
+def test_a_mail_is_listed_and_read(client: Visitor, mail: EmailMessage) -> None:
+    assert "Grüße &lt;b&gt;" in client.get("/inbox").text
+    page = client.get(f"/inbox/{newest()}").text
+    assert 'href="http://localhost:5000/reset-password?token=abc"' in page
+    assert "<script>alert(1)" not in page
+
+
+def test_the_html_part_runs_and_loads_nothing(client: Visitor, mail: EmailMessage) -> None:
+    answer = client.get(f"/inbox/{newest()}/html")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "sandbox" in policy
+    assert "script-src" not in policy
+    assert "<h1>Hi</h1>" in answer.text
+
+
+def test_the_empty_inbox_says_what_will_come(client: Visitor) -> None:
+    local_inbox.inbox.clear()
+    assert client.get("/inbox").status_code == 200
+
+
+def test_a_mail_that_is_gone_is_a_404(client: Visitor) -> None:
+    assert client.get("/inbox/999999").status_code == 404
+    assert client.get("/inbox/999999/html").status_code == 404
+
+
+def test_the_inbox_can_be_cleared_with_the_sessions_token(client: Visitor, mail: EmailMessage) -> None:
+    assert client.post("/inbox/clear").status_code == 400
+    assert local_inbox.inbox.all()
+    assert client.post_form("/inbox/clear").status_code == 303
+    assert local_inbox.inbox.all() == []
+
+
+@pytest.mark.parametrize("path", ["/inbox", "/inbox/1", "/inbox/1/html"])
+def test_another_peer_or_another_name_must_sign_in(client: Visitor, path: str) -> None:
+    from_elsewhere = client.get(path, environ_overrides={"REMOTE_ADDR": "192.0.2.7"})
+    rebound = client.get(path, headers={"Host": "evil.example"})
+    assert (from_elsewhere.status_code, rebound.status_code) == (303, 303)
+
+
+def test_with_another_listening_address_only_administrators_read(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app({**environment, "HOST": "0.0.0.0"}, instance_path=tmp_path)
+    with app.app_context():
+        make_alice(is_admin=True)
+        visitor = visit(app)
+        assert visitor.get("/inbox").status_code == 303
+        visitor.sign_in()
+        assert visitor.get("/inbox").status_code == 200
+
+
+def test_there_is_no_inbox_in_production(environment: dict[str, str], tmp_path: Path) -> None:
+    production = {**environment, "APP_ENV": "production", "BASE_URL": "http://localhost:5000"}
+    app = create_app(production, instance_path=tmp_path)
+    assert visit(app).get("/inbox").status_code == 404
+    assert local_inbox.start(app.extensions[EXTENSION]) is None
+
+
+def test_a_taken_port_is_told_with_the_variable_that_changes_it(app: Flask, mail: EmailMessage) -> None:
+    with pytest.raises(ConfigurationError, match="LOCAL_INBOX_PORT"):
+        local_inbox.start(app.extensions[EXTENSION])
+
+
+def test_the_last_200_mails_are_kept() -> None:
+    inbox = local_inbox.Inbox()
+    for number in range(205):
+        inbox.add("a@example.com", ["b@example.com"], b"Subject: %d\r\n\r\nx" % number)
+    assert [message.subject for message in inbox.all()][:: len(inbox.all()) - 1] == ["204", "5"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe", b"Content-Type: text/plain; charset=nowhere\r\n\r\n\xff", b"Subject: =?x?y?z?=\r\n\r\n"],
+)
+def test_broken_mail_is_shown_as_well_as_it_can_be(client: Visitor, content: bytes) -> None:
+    local_inbox.inbox.add("", [], content)
+    assert client.get("/inbox").status_code == 200
+    assert client.get(f"/inbox/{newest()}").status_code == 200
+    local_inbox.inbox.clear()

@@ -1,0 +1,105 @@
+"""Certificates for the tests' servers: one authority that the tests trust, and every kind of bad certificate."""
+
+import atexit
+import ssl
+import tempfile
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.x509.oid import NameOID
+
+
+@cache
+def directory() -> Path:
+    """A directory for this process's certificate files, gone when it ends."""
+    held = tempfile.TemporaryDirectory(prefix="sealpost-certificates-")
+    atexit.register(held.cleanup)
+    return Path(held.name)
+
+
+@cache
+def authority() -> trustme.CA:
+    """The authority whose certificates the tests' clients trust."""
+    return trustme.CA()
+
+
+@cache
+def stranger() -> trustme.CA:
+    """An authority that nobody trusts."""
+    return trustme.CA()
+
+
+@cache
+def ca_file() -> Path:
+    """The file for ``Policy.ca_file`` or SMTP_CA_FILE."""
+    path = directory() / "ca.pem"
+    authority().cert_pem.write_to_path(path)
+    return path
+
+
+def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """A server's context that shows ``certificate``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def good_context(*names: str) -> ssl.SSLContext:
+    """A server's context with a certificate of the trusted authority for ``names``."""
+    return server_context(authority().issue_cert(*(names or ("localhost", "127.0.0.1", "::1"))))
+
+
+def made_context(
+    *,
+    names: tuple[str, ...] = ("localhost", "127.0.0.1"),
+    common_name: str = "localhost",
+    starts_in_days: float = -2,
+    ends_in_days: float = 60,
+    self_signed: bool = False,
+    weak_key: bool = False,
+) -> ssl.SSLContext:
+    """A server's context with a certificate made by hand, for what trustme does not make."""
+    key = rsa.generate_private_key(65537, 1024) if weak_key else ec.generate_private_key(ec.SECP256R1())
+    issuer_key: CertificateIssuerPrivateKeyTypes = key
+    subject = issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    if not self_signed:
+        issuer = x509.load_pem_x509_certificate(authority().cert_pem.bytes()).subject
+        loaded = serialization.load_pem_private_key(authority().private_key_pem.bytes(), None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        issuer_key = loaded
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=starts_in_days))
+        .not_valid_after(now + timedelta(days=ends_in_days))
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_general, names))), critical=False)
+    certificate = builder.sign(issuer_key, hashes.SHA256())
+    path = directory() / f"{certificate.serial_number}.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # so that the weak key can be shown at all
+    context.load_cert_chain(path)
+    return context
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -1,0 +1,103 @@
+"""What every test may ask for: a fresh application on a migrated database, its client, its people."""
+
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_migrate import upgrade
+
+from app import create_app
+from tests.visitors import Visitor, make_alice, visit
+from utils.addresses import is_loopback
+
+APP_KEY = "k3y-f0r-t3sts-QmxyZ1vJ8sWd0aBnL7uRt5eHc"
+ADMIN_TOKEN = "t0k3n-f0r-t3sts-Xw9vPq2LrM6yKd4Zs8Fh1Jc"
+
+
+def _stay_on_this_machine(event: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse every look-up and connection that would leave the loopback address."""
+    if event == "socket.getaddrinfo":
+        host = arguments[0]
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    else:
+        return
+    name = host.decode() if isinstance(host, bytes) else str(host or "localhost")
+    if not is_loopback(name.partition("%")[0]):
+        raise socket.gaierror(socket.EAI_NONAME, "tests stay on this machine")
+
+
+sys.addaudithook(_stay_on_this_machine)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing may be skipped: a missing component is a failure there."""
+    report = yield
+    if os.environ.get("CI") and report.skipped:
+        report.outcome = "failed"
+    return report
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database as the migrations make it, to be copied for each test."""
+    folder = tmp_path_factory.mktemp("database")
+    environment = {"APP_KEY": APP_KEY, "DATABASE_URL": f"sqlite:///{folder / 'empty.db'}"}
+    app = create_app(environment, instance_path=folder)
+    with app.app_context():
+        upgrade()
+    with sqlite3.connect(folder / "empty.db") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return folder / "empty.db"
+
+
+@pytest.fixture
+def environment(tmp_path: Path, migrated_database: Path) -> dict[str, str]:
+    """The variables that `app` is made from; a test module may override this fixture to change some."""
+    shutil.copy(migrated_database, tmp_path / "test.db")
+    return {
+        "APP_KEY": APP_KEY,
+        "ADMIN_TOKEN": ADMIN_TOKEN,
+        "APP_ENV": "development",
+        "BASE_URL": "http://localhost:5000",
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'test.db'}",
+        "LOCAL_INBOX_PORT": "0",
+    }
+
+
+@pytest.fixture
+def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
+    """An application of its own for one test, inside of its application context."""
+    app = create_app(environment, instance_path=tmp_path)
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def client(app: Flask) -> Visitor:
+    """Somebody with a fresh browser."""
+    return visit(app)
+
+
+@pytest.fixture
+def admin(app: Flask) -> Visitor:
+    """Alice, an administrator, signed in."""
+    make_alice(is_admin=True)
+    visitor = visit(app)
+    assert visitor.sign_in().status_code == 303
+    return visitor
+
+
+@pytest.fixture
+def bearer() -> dict[str, str]:
+    """The header of a script that holds ADMIN_TOKEN."""
+    return {"Authorization": f"Bearer {ADMIN_TOKEN}"}

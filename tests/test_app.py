@@ -1,0 +1,75 @@
+"""What every answer carries, and what no request can do."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from app import create_app
+from database.engine import transaction
+from tests.visitors import Visitor, visit
+from utils.env_utils import ConfigurationError
+
+PAGES = ["/setup", "/login", "/forgot-password", "/reset-password", "/api/docs", "/api/openapi.json", "/nowhere"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_answer_carries_the_security_headers(client: Visitor, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Referrer-Policy"] in ("same-origin", "no-referrer")
+    assert headers["Cache-Control"] == "no-store"
+
+
+def test_an_unchanged_style_sheet_is_not_sent_again(client: Visitor) -> None:
+    first = client.get("/static/sealpost.css")
+    again = client.get("/static/sealpost.css", headers={"If-None-Match": first.headers["ETag"]})
+    assert (first.status_code, again.status_code) == (200, 304)
+
+
+def test_a_body_over_64_kib_is_refused_on_a_page_too(admin: Visitor) -> None:
+    answer = admin.post("/settings/smtp", data={"from_name": "x" * 70_000, "csrf_token": admin.csrf_token()})
+    assert answer.status_code == 413
+
+
+def test_an_unknown_page_is_a_page(client: Visitor) -> None:
+    answer = client.get("/nowhere")
+    assert answer.status_code == 404
+    assert "Nothing here" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/settings/smtp%00", "/inbox/99999999999999999999", "/\r\nX: y", "/%ff", "/api/%2e%2e"]
+)
+def test_an_odd_path_is_no_server_error(client: Visitor, path: str) -> None:
+    assert client.get(path).status_code < 500
+
+
+def test_over_https_browsers_are_told_to_stay_there(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app({**environment, "BASE_URL": "https://app.example.com"}, instance_path=tmp_path)
+    assert "max-age" in visit(app).get("/login").headers["Strict-Transport-Security"]
+
+
+def test_over_http_they_are_not(client: Visitor) -> None:
+    assert "Strict-Transport-Security" not in client.get("/login").headers
+
+
+def test_a_dead_database_is_told_on_a_page(admin: Visitor) -> None:
+    with transaction() as session:
+        session.execute(text("DROP TABLE account"))
+    answer = admin.get("/settings/smtp")
+    assert answer.status_code == 503
+    assert "The database cannot be used now" in answer.text
+
+
+@pytest.mark.parametrize("variables", [{"BASE_URL": "https://app.example.com"}, {"APP_ENV": "production"}])
+def test_the_debugger_cannot_be_on_where_strangers_come(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    with pytest.raises(ConfigurationError, match="FLASK_DEBUG"):
+        create_app({**environment, **variables}, instance_path=tmp_path)

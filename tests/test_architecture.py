@@ -1,0 +1,129 @@
+"""The rules of the house, held by a test."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+ROOT = Path(__file__).parent.parent
+LAYERS = ["app", "blueprints", "services", "database", "utils"]
+LONGEST_FILE = 300
+TOP_LEVEL = {
+    "app.py", "blueprints", "database", "services", "utils", "templates", "tests", "requirements.txt",
+    ".env.example", "README.md", "static", "benchmarks", "requirements-dev.txt", "Makefile", "pyproject.toml",
+    "CHANGELOG.md", "LICENSE",
+}  # fmt: skip
+PUBLIC = {
+    "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
+    "auth.redeem", "auth.reset_password", "openapi.document", "openapi.page",
+}  # fmt: skip
+
+
+def sources() -> list[Path]:
+    folders = [ROOT / layer for layer in LAYERS[1:]]
+    found = [ROOT / "app.py", *(file for folder in folders for file in folder.rglob("*.py"))]
+    return [file for file in found if "versions" not in file.parts]
+
+
+def name_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(file: Path) -> Iterator[tuple[str, int]]:
+    """The modules of ours that a file imports, with how deep in the code the import stands."""
+    tree = ast.parse(file.read_text())
+    top = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if name.partition(".")[0] in LAYERS:
+                yield name, 0 if id(node) in top else 1
+
+
+def graph() -> dict[str, set[str]]:
+    files = {name_of(file): file for file in sources()}
+    return {name: {to for to, _ in imports_of(file) if to in files and to != name} for name, file in files.items()}
+
+
+def test_imports_go_one_way() -> None:
+    for name, targets in graph().items():
+        layer = name.partition(".")[0]
+        for target in targets:
+            other = target.partition(".")[0]
+            assert LAYERS.index(other) >= LAYERS.index(layer), f"{name} imports {target}"
+            assert (layer, other) != ("blueprints", "database"), f"{name} imports {target}"
+            assert other != "app", f"{name} imports {target}"
+
+
+def test_there_is_no_circle_of_imports() -> None:
+    edges, done = graph(), set[str]()
+
+    def walk(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path, name])
+        if name not in done:
+            for target in edges[name]:
+                walk(target, (*path, name))
+            done.add(name)
+
+    for name in edges:
+        walk(name, ())
+
+
+def test_no_import_of_ours_hides_in_a_function() -> None:
+    hidden = [(name_of(file), to) for file in sources() for to, depth in imports_of(file) if depth]
+    assert hidden == []
+
+
+def test_only_the_smtp_client_opens_sockets_and_nobody_uses_smtplib() -> None:
+    opens = {
+        name_of(file) for file in sources() if re.search(r"^(?:import|from) (?:socket|ssl)\b", file.read_text(), re.M)
+    }
+    assert opens == {"services.smtp_wire", "services.smtp_dial", "services.smtp_tls"}
+    assert not any("smtplib" in file.read_text() for file in sources())
+
+
+def test_only_delivery_and_the_connection_test_hold_smtp_conversations() -> None:
+    callers = {name_of(file) for file in sources() if re.search(r"\bSmtpClient\(", file.read_text())}
+    assert callers == {"services.delivery", "services.connection_test"}
+
+
+@pytest.mark.parametrize("file", sources(), ids=name_of)
+def test_a_file_is_one_subject_and_not_too_long(file: Path) -> None:
+    assert len(file.read_text().splitlines()) <= LONGEST_FILE
+
+
+def test_every_route_has_a_guard_and_the_public_ones_are_these(app: Flask) -> None:
+    guards = {name: getattr(view, "guard", None) for name, view in app.view_functions.items()}
+    assert {name for name, guard in guards.items() if guard in (None, "public")} == PUBLIC
+    assert set(guards.values()) <= {None, "public", "signed_in", "admin_page", "admin_api", "inbox_reader"}
+
+
+def test_every_variable_that_is_read_stands_in_the_sample_with_a_line_about_it() -> None:
+    code = (ROOT / "utils" / "env_utils.py").read_text() + (ROOT / "services" / "smtp_route.py").read_text()
+    read = set(re.findall(r"\"([A-Z]+(?:_[A-Z]+)+|HOST|PORT)\"", code)) - {"EMAIL_"}
+    sample = (ROOT / ".env.example").read_text()
+    documented = set(re.findall(r"^#?([A-Z_]+)=", sample, re.MULTILINE))
+    assert read == documented
+
+
+def test_the_top_level_holds_what_was_agreed_and_nothing_else() -> None:
+    ignored = set((ROOT / ".gitignore").read_text().split())
+    found = {entry.name for entry in ROOT.iterdir() if not entry.name.startswith(".")}
+    strangers = {name for name in found - TOP_LEVEL if f"{name}/" not in ignored and name not in ignored}
+    assert strangers == set()
+
+
+def test_no_page_holds_inline_script_or_style() -> None:
+    for template in (ROOT / "templates").rglob("*.html"):
+        if "email" in template.parts:
+            continue
+        text = template.read_text()
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*\ssrc=)", text), template.name
+        assert "|safe" not in text.replace(" ", "")
