@@ -1,0 +1,129 @@
+"""TLS for SMTP: always verified, against the configured host, and able to say what exactly is wrong."""
+
+import socket
+import ssl
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from time import time
+from typing import Any, Final, cast
+
+from services.smtp_wire import Deadline, WireError, name_protocol
+from utils.errors import Fault
+
+SOON: Final = 14  # days before the end of a certificate from which on it is worth a warning
+_DAY: Final = 86_400
+_PLAIN_FIRST: Final = "The server on this port speaks plain first."
+_ALERT, _HANDSHAKE = 0x15, 0x16  # RFC 8446 5.1
+
+# OpenSSL's X509_V_ERR_* numbers.
+_CERTIFICATE_FAULTS: Final = {
+    9: "is not valid yet",
+    10: "has expired",
+    18: "is self-signed",
+    19: "comes from an authority that is not trusted here",
+    20: "comes from an authority that is not trusted here",
+    21: "comes from an authority that is not trusted here",
+    62: "is for another name",
+    64: "is not for this address",
+    66: "has a key that is too short",
+    67: "has an authority whose key is too short",
+    68: "has a signature that is too weak",
+}
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Give the context that trusts the system's authorities and those in ``ca_file``; it is kept, and built
+    again when the file changes. Raises WireError if the file cannot be used.
+    """
+    try:
+        return _context(ca_file, ca_file.stat().st_mtime_ns if ca_file else 0)
+    except OSError:  # ssl.SSLError is one
+        text = "SMTP_CA_FILE cannot be read or holds no certificate."
+        raise WireError(Fault.TLS_CERTIFICATE, text) from None
+
+
+@lru_cache(maxsize=8)
+def _context(ca_file: Path | None, _changed: int) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False  # only subjectAltName counts (RFC 9525 6.3)
+    if ca_file:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+def start_tls(
+    sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline, *, spoke_plain: bool
+) -> ssl.SSLSocket:
+    """Encrypt ``sock``, whose ownership passes to the result; it is closed if that fails.
+
+    ``host`` is the configured name or IP literal that the certificate must be for; ``spoke_plain`` says
+    whether the conversation has begun without encryption. Raises WireError.
+    """
+    tls = None
+    try:
+        tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        _shake_hands(tls, deadline, spoke_plain=spoke_plain)
+    except BaseException as error:
+        (tls or sock).close()
+        if isinstance(error, OSError):
+            raise _failed(host, error, spoke_plain=spoke_plain) from None
+        raise
+    return tls
+
+
+def describe(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:
+    """Say in one line how the connection is protected; and the days that are left to the certificate."""
+    certificate = cast(dict[str, Any], tls.getpeercert())
+    names = [name for _, name in certificate.get("subjectAltName", ())]
+    issuer = {key: value for rdn in certificate.get("issuer", ()) for key, value in rdn}
+    days = int((ssl.cert_time_to_seconds(certificate["notAfter"]) - time()) // _DAY)
+    version = (tls.version() or "TLS").replace("TLSv", "TLS ")
+    name = host if host in names else names[0]
+    by = issuer.get("organizationName") or issuer.get("commonName") or "an unnamed authority"
+    return f"{version}, certificate for {name}, {days} days left, issued by {by}", days
+
+
+def _shake_hands(tls: ssl.SSLSocket, deadline: Deadline, *, spoke_plain: bool) -> None:
+    # OpenSSL would only say "wrong version number" to a server that speaks plain: look before it reads.
+    tls.settimeout(0)
+    with suppress(BlockingIOError):
+        _require_tls(_peek(tls), spoke_plain=spoke_plain)
+    try:
+        tls.do_handshake()  # writes our hello
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        tls.settimeout(deadline.seconds())
+        _require_tls(_peek(tls), spoke_plain=spoke_plain)
+    tls.settimeout(deadline.seconds())
+    tls.do_handshake()  # its timeout is one for the whole handshake
+
+
+def _peek(tls: ssl.SSLSocket) -> bytes:
+    return socket.socket.recv(tls, 8, socket.MSG_PEEK)
+
+
+def _require_tls(start: bytes, *, spoke_plain: bool) -> None:
+    if not start:
+        raise WireError(Fault.CLOSED, "The server closed the connection when encryption began.")
+    if start[0] in (_HANDSHAKE, _ALERT):
+        return
+    if spoke_plain:
+        raise WireError(Fault.TLS_HANDSHAKE, "The server went on in plain text when encryption began.")
+    if start[:1].isdigit():
+        raise WireError(Fault.TLS_UNEXPECTED, _PLAIN_FIRST)
+    raise WireError(Fault.NOT_SMTP, f"{name_protocol(start)}, not a mail server.")
+
+
+def _failed(host: str, error: OSError, *, spoke_plain: bool) -> WireError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what = _CERTIFICATE_FAULTS.get(error.verify_code, f"cannot be verified: {error.verify_message}")
+        return WireError(Fault.TLS_CERTIFICATE, f"The certificate of {host} {what}.")
+    if isinstance(error, TimeoutError):
+        return WireError(Fault.TIMEOUT, "The server did not finish the encryption handshake.")
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        if error.reason == "WRONG_VERSION_NUMBER" and not spoke_plain:
+            return WireError(Fault.TLS_UNEXPECTED, _PLAIN_FIRST)
+        reason = (error.reason or "unknown reason").replace("_", " ").lower()
+        return WireError(Fault.TLS_HANDSHAKE, f"The encryption handshake failed: {reason}.")
+    return WireError(Fault.CLOSED, "The server closed the connection during the encryption handshake.")

@@ -1,0 +1,211 @@
+"""Bytes on the socket of an SMTP conversation: total deadlines, bounded replies, nothing unasked for read."""
+
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+from utils.errors import Fault
+from utils.log_utils import printable
+
+LONGEST_LINE: Final = 2048  # octets with CRLF; RFC 5321 4.5.3.1.5 asks for 512
+LONGEST_REPLY: Final = 64 * 1024  # octets
+MOST_LINES: Final = 128
+# One TLS record: a send either hands over all of it or, when it fails, nothing that the peer can read.
+CHUNK: Final = 16 * 1024
+
+_QUICK_ACK: Final[int] = getattr(socket, "TCP_QUICKACK", 0)
+_OK, _TEMPORARY, _PERMANENT = 2, 4, 5
+_STATUS_PARTS: Final = 3
+_TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # alert, handshake (RFC 8446 5.1)
+_OTHER_PROTOCOLS: Final = (
+    (b"HTTP/", "An HTTP server answered"),
+    (b"SSH-", "An SSH server answered"),
+    (b"* OK", "An IMAP server answered"),
+    (b"+OK", "A POP3 server answered"),
+)
+
+
+class WireError(Exception):
+    """The connection did not do what was needed; ``text`` says so in one sentence."""
+
+    def __init__(self, fault: Fault, text: str) -> None:
+        super().__init__(f"{fault}: {text}")
+        self.fault = fault
+        self.text = text
+
+
+class Deadline:
+    """A moment of the monotonic clock by which all of something must be over."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, seconds: float) -> None:
+        self._end = monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left; zero or less once the moment is past."""
+        return self._end - monotonic()
+
+    def sooner(self, seconds: float) -> "Deadline":
+        """This moment, or the one in ``seconds`` from now if that comes first."""
+        return Deadline(min(seconds, self.remaining()))
+
+    def seconds(self) -> float:
+        """Seconds left, for a socket's timeout. Raises WireError (TIMEOUT) if there are none."""
+        left = self.remaining()
+        if left <= 0:
+            raise WireError(Fault.TIMEOUT, "The server took too long.")
+        return left
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's answer (RFC 5321 4.2): its lines without the code, free of control characters."""
+
+    code: int
+    enhanced: str | None  # RFC 2034, like 5.1.1; only if its class agrees with the code
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.lines)
+
+    @property
+    def ok(self) -> bool:
+        return self.code // 100 == _OK
+
+    @property
+    def temporary(self) -> bool:
+        return self.code // 100 == _TEMPORARY
+
+    @property
+    def permanent(self) -> bool:
+        return self.code // 100 == _PERMANENT
+
+
+class Wire:
+    """A connected socket and what was received on it but not yet read.
+
+    Every method raises WireError, after which the connection can only be closed. ``redact`` is applied to
+    each line that the server says, so that one that repeats our password cannot bring it into a text.
+    """
+
+    def __init__(self, sock: socket.socket, redact: Callable[[str], str] = str) -> None:
+        self.sock = sock
+        self.redact = redact
+        self._buffer = bytearray()
+
+    @property
+    def encrypted(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket)
+
+    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
+        """Write all of ``data`` before the deadline, however small the pieces that the peer takes.
+
+        If it raises, the last octet has not been handed over.
+        """
+        rest = memoryview(data)
+        while rest:
+            self.sock.settimeout(deadline.seconds())
+            try:
+                sent = self.sock.send(rest[:CHUNK])
+            except OSError as error:
+                raise _lost(error) from None
+            rest = rest[sent:]
+
+    def pending(self) -> bool:
+        """Whether the server has said something that was not read; it costs no waiting."""
+        if self._buffer:
+            return True
+        try:
+            self._receive(0)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        return True
+
+    def read_reply(self, deadline: Deadline) -> Reply:
+        """Read one reply, all of it before the deadline and within the limits."""
+        code = b""
+        texts: list[bytes] = []
+        size = 0
+        while True:
+            line = self._read_line(deadline)
+            size += len(line)
+            if len(texts) == MOST_LINES or size > LONGEST_REPLY:
+                raise WireError(Fault.NOT_SMTP, "The server's answer does not end.")
+            mark = line[3:4]
+            if not line[:3].isdigit() or mark not in (b"", b" ", b"-"):
+                raise _foreign(line)
+            if line[0] not in b"2345" or (code and line[:3] != code):
+                raise WireError(Fault.NOT_SMTP, "The codes of the server's answer are wrong.")
+            code = line[:3]
+            texts.append(line[4:])
+            if mark != b"-":
+                return Reply(int(code), _enhanced(code, texts[0]), tuple(map(self._clean, texts)))
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def _clean(self, text: bytes) -> str:
+        return printable(self.redact(text.decode("utf-8", "replace")), LONGEST_LINE)
+
+    def _read_line(self, deadline: Deadline) -> bytes:
+        buffer = self._buffer
+        while (end := buffer.find(b"\n", 0, LONGEST_LINE)) < 0:
+            if buffer and buffer[0] not in b"2345":
+                raise _foreign(bytes(buffer))
+            if len(buffer) >= LONGEST_LINE:
+                raise WireError(Fault.NOT_SMTP, "A line of the server's answer does not end.")
+            self._receive(deadline.seconds())
+        line = bytes(buffer[:end]).rstrip(b"\r")
+        del buffer[: end + 1]
+        return line
+
+    def _receive(self, timeout: float) -> None:
+        self.sock.settimeout(timeout)
+        try:
+            if _QUICK_ACK and timeout:
+                # Linux forgets it after each use. Without it, a server that writes its pipelined replies one
+                # by one waits up to 40 ms for each of our delayed acknowledgements.
+                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+            data = self.sock.recv(CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError as error:
+            raise _lost(error) from None
+        if not data:
+            raise WireError(Fault.CLOSED, "The server closed the connection.")
+        self._buffer += data
+
+
+def _lost(error: OSError) -> WireError:
+    if isinstance(error, TimeoutError):
+        return WireError(Fault.TIMEOUT, "The server took too long.")
+    if isinstance(error, ssl.SSLError):
+        return WireError(Fault.CLOSED, "The encrypted connection broke off.")
+    return WireError(Fault.CLOSED, "The connection was reset.")
+
+
+def _foreign(start: bytes) -> WireError:
+    if start.startswith(_TLS_RECORDS):
+        return WireError(Fault.TLS_EXPECTED, "The server speaks TLS from the first byte.")
+    return WireError(Fault.NOT_SMTP, f"{name_protocol(start)}, not a mail server.")
+
+
+def name_protocol(start: bytes) -> str:
+    """Who answered with ``start``, as the beginning of a sentence."""
+    for beginning, name in _OTHER_PROTOCOLS:
+        if start.startswith(beginning):
+            return name
+    return "Something else answered"
+
+
+def _enhanced(code: bytes, text: bytes) -> str | None:
+    status = text.partition(b" ")[0]
+    parts = status.split(b".")
+    if len(parts) != _STATUS_PARTS or parts[0] != code[:1]:
+        return None
+    return status.decode() if all(part.isdigit() and len(part) <= len(code) for part in parts) else None

@@ -1,0 +1,119 @@
+"""The same code on PostgreSQL: schema, saving, and the races that its own locks decide."""
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from flask import Flask
+from flask_migrate import downgrade, upgrade
+from sqlalchemy import inspect, text
+
+from app import create_app
+from database.engine import db, reading
+from services import accounts, password_reset, smtp_configs
+from services.smtp_fields import parse_change
+from tests import postgresql_server
+from tests.conftest import APP_KEY
+from tests.smtp_servers import RecordingServer
+from tests.visitors import NEW_PASSWORD, link_in, mail_through, make_alice
+from utils.errors import Conflict
+
+FIRST = {"smtp_server": "a.example", "smtp_username": "u", "smtp_password": "pä ss", "from_email": "a@example.com"}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with postgresql_server.running() as address:
+        yield address
+
+
+@pytest.fixture
+def server() -> Iterator[RecordingServer]:
+    with RecordingServer() as running:
+        yield running
+
+
+@pytest.fixture
+def environment(url: str, server: RecordingServer) -> dict[str, str]:
+    return {"APP_KEY": APP_KEY, "DATABASE_URL": url, "LOCAL_INBOX_PORT": "0", **mail_through(server)}
+
+
+@pytest.fixture
+def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
+    app = create_app(environment, instance_path=tmp_path)
+    with app.app_context():
+        upgrade()
+        yield app
+        downgrade(revision="base")
+        db.engine.dispose()
+
+
+def in_parallel(work: Any, environment: dict[str, str], arguments: list[Any]) -> list[str]:
+    """Run ``work`` in a process of its own for each argument, all starting at once; their answers, sorted."""
+    context = multiprocessing.get_context("spawn")
+    go, answers = context.Barrier(len(arguments)), context.Queue()
+    racers = [context.Process(target=work, args=(environment, argument, go, answers)) for argument in arguments]
+    for racer in racers:
+        racer.start()
+    found = sorted(answers.get(timeout=60) for _ in racers)
+    for racer in racers:
+        racer.join()
+    return found
+
+
+def _save(environment: dict[str, str], change: dict[str, object], go: Any, answers: Any) -> None:
+    with create_app(environment).app_context():
+        go.wait()
+        try:
+            smtp_configs.save(parse_change(change), actor="racer")
+            answers.put("saved")
+        except Conflict:
+            answers.put("conflict")
+
+
+def _redeem(environment: dict[str, str], token: str, go: Any, answers: Any) -> None:
+    with create_app(environment).app_context():
+        go.wait()
+        answers.put("won" if password_reset.redeem(token, NEW_PASSWORD) else "lost")
+
+
+def test_the_migrated_schema_is_that_of_the_models(app: Flask) -> None:
+    with db.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), db.metadata) == []
+
+
+def test_both_partial_indexes_are_there(app: Flask) -> None:
+    indexes = {index["name"]: index for index in inspect(db.engine).get_indexes("smtp_config")}
+    for name in ("uq_smtp_config_active_in_scope", "uq_smtp_config_active_global"):
+        assert indexes[name]["unique"]
+        assert "is_active" in indexes[name]["dialect_options"]["postgresql_where"]
+
+
+def test_a_configuration_is_saved_and_read(app: Flask) -> None:
+    smtp_configs.save(parse_change(FIRST), actor="tester")
+    stored = smtp_configs.find_active()
+    assert stored
+    assert stored.settings.password.reveal() == "pä ss"
+    assert stored.row.created_at.tzinfo
+
+
+def test_of_two_first_saves_at_once_one_row_is_active(app: Flask, environment: dict[str, str]) -> None:
+    answers = in_parallel(_save, environment, [FIRST, {**FIRST, "smtp_server": "b.example"}])
+    assert "saved" in answers
+    with reading() as session:
+        assert session.execute(text("SELECT count(*) FROM smtp_config WHERE is_active")).scalar() == 1
+
+
+def test_of_two_uses_of_a_reset_link_at_once_one_wins(
+    app: Flask, environment: dict[str, str], server: RecordingServer
+) -> None:
+    make_alice()
+    password_reset.request_reset("alice@example.com")
+    password_reset.process_requests()
+    _, token = link_in(server.wait_for_mail()[0])
+    assert in_parallel(_redeem, environment, [token, token]) == ["lost", "won"]
+    assert accounts.authenticate("alice", NEW_PASSWORD)

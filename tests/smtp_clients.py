@@ -1,0 +1,41 @@
+"""Settings, policies and clients for the tests' servers."""
+
+from typing import Any, Final, Protocol
+
+from services.smtp_client import Envelope, Observer, Policy, SmtpClient
+from services.smtp_settings import Security, SmtpSettings
+from tests import certificates
+from utils.secret import Secret
+
+SENDER: Final = "shop@sender.example"
+RECIPIENT: Final = "anna@recipient.example"
+CONTENT: Final = b"Subject: Hello\r\nMessage-ID: <1@sender.example>\r\n\r\nGood morning.\r\n"
+ENVELOPE: Final = Envelope(sender=SENDER, recipients=(RECIPIENT,))
+
+
+class Listening(Protocol):
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+
+def settings_for(server: Listening, **changes: Any) -> SmtpSettings:
+    """Plain, without login, to ``server``; ``changes`` replace fields, the password may be a text."""
+    if isinstance(changes.get("password"), str):
+        changes["password"] = Secret(changes["password"])
+    values = {"host": server.host, "port": server.port, "security": Security.NONE, "from_email": SENDER}
+    return SmtpSettings(**{**values, **changes})
+
+
+def policy(**changes: Any) -> Policy:
+    """The tests' authority is trusted, and half a minute is the most that anything takes."""
+    values = {"ehlo_name": "app.example", "ca_file": certificates.ca_file(), "total_seconds": 30.0}
+    return Policy(**{**values, **changes})
+
+
+def client_for(
+    server: Listening, observer: Observer | None = None, *, rules: Policy | None = None, **changes: Any
+) -> SmtpClient:
+    """A client that is not open yet."""
+    return SmtpClient(settings_for(server, **changes), rules or policy(), observer)
