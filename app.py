@@ -46,6 +46,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     app.extensions[EXTENSION] = config
     app.config.update(
         SQLALCHEMY_DATABASE_URI=config.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS={"hide_parameters": True},  # an error's text would hold what was being stored
         MAX_CONTENT_LENGTH=LARGEST_BODY,
         MAX_FORM_MEMORY_SIZE=LARGEST_BODY,
         MAX_FORM_PARTS=100,
