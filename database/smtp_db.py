@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, bindparam, select, text, update
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, bindparam, or_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
 from database.types import UtcDateTime
 
 _ACTIVE_IN_SCOPE = text("is_active")
+_GLOBAL = text("account_id IS NULL")
 _ACTIVE_GLOBAL = text("is_active AND account_id IS NULL")
 
 
@@ -17,7 +18,7 @@ class SmtpConfig(Base):
 
     ``smtp_password`` is a Fernet token under the key that ``key_id`` names, or "" without a login. ``binding_mac``
     ties host, port, mode, user, From and token together, so that none can be exchanged behind our back.
-    ``verified_at``, ``verified_fingerprint`` and ``last_error`` are observations and change no ``version``.
+    ``verified_at`` and what follows it are observations and change no ``version``.
     """
 
     __tablename__ = "smtp_config"
@@ -25,6 +26,7 @@ class SmtpConfig(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(100))
+    name_key: Mapped[str] = mapped_column(String(400))  # by which two spellings of a name are the same
     smtp_server: Mapped[str] = mapped_column(String(255))
     smtp_port: Mapped[int]
     smtp_username: Mapped[str] = mapped_column(String(255), default="")
@@ -49,10 +51,20 @@ class SmtpConfig(Base):
     verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     verified_fingerprint: Mapped[str | None] = mapped_column(String(64))
     last_error: Mapped[str | None] = mapped_column(String(255))
+    failed_over_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failed_over_to: Mapped[str | None] = mapped_column(String(320))
+    failover_told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         CheckConstraint("NOT (use_tls AND use_ssl)", name="one_mode"),
         CheckConstraint("smtp_port BETWEEN 1 AND 65535", name="port_range"),
+        Index(
+            "uq_smtp_config_name_key",
+            "name_key",
+            unique=True,
+            sqlite_where=_GLOBAL,
+            postgresql_where=_GLOBAL,
+        ),
         # Two plain partial indexes: an expression index would be lost in SQLite's batch migrations.
         Index(
             "uq_smtp_config_active_in_scope",
@@ -82,15 +94,29 @@ def find_active(session: Session, account_id: int | None = None) -> SmtpConfig |
     return session.scalars(_ACTIVE, {"account_id": account_id}).one_or_none()
 
 
-def find_latest(session: Session, account_id: int | None = None) -> SmtpConfig | None:
-    """The active configuration of a scope, or else the one that was changed last."""
-    query = (
-        select(SmtpConfig)
-        .where(SmtpConfig.account_id.is_not_distinct_from(account_id))
-        .order_by(SmtpConfig.is_active.desc(), SmtpConfig.updated_at.desc(), SmtpConfig.id.desc())
-        .limit(1)
-    )
-    return session.scalars(query).one_or_none()
+def find(session: Session, config_id: int) -> SmtpConfig | None:
+    return session.get(SmtpConfig, config_id)
+
+
+def find_by_name(session: Session, name_key: str) -> SmtpConfig | None:
+    """The global configuration whose name compares as ``name_key``."""
+    return session.scalars(
+        select(SmtpConfig).where(SmtpConfig.account_id.is_(None), SmtpConfig.name_key == name_key)
+    ).one_or_none()
+
+
+def search(session: Session, text_: str) -> list[SmtpConfig]:
+    """The global configurations with this text in name, host or user name; the active one first, then by name."""
+    query = select(SmtpConfig).where(SmtpConfig.account_id.is_(None))
+    if text_:
+        columns = (SmtpConfig.name, SmtpConfig.smtp_server, SmtpConfig.smtp_username)
+        query = query.where(or_(*(column.icontains(text_, autoescape=True) for column in columns)))
+    return list(session.scalars(query.order_by(SmtpConfig.is_active.desc(), SmtpConfig.name_key)))
+
+
+def every(session: Session) -> list[SmtpConfig]:
+    """All rows of all scopes, by id."""
+    return list(session.scalars(select(SmtpConfig).order_by(SmtpConfig.id)))
 
 
 def deactivate_others(session: Session, keep_id: int | None, account_id: int | None = None) -> None:
@@ -133,3 +159,23 @@ def note_error(session: Session, config_id: int, text_: str | None) -> None:
         .where(SmtpConfig.id == config_id, SmtpConfig.last_error.is_distinct_from(text_))
         .values(last_error=text_)
     )
+
+
+def note_failover(session: Session, config_id: int, to: str, moment: datetime) -> None:
+    """Record that mail went another way because this server was down."""
+    session.execute(
+        update(SmtpConfig).where(SmtpConfig.id == config_id).values(failed_over_at=moment, failed_over_to=to)
+    )
+
+
+def clear_failover(session: Session, config_id: int) -> None:
+    session.execute(
+        update(SmtpConfig).where(SmtpConfig.id == config_id).values(failed_over_at=None, failed_over_to=None)
+    )
+
+
+def claim_failover_notice(session: Session, config_id: int, moment: datetime, before: datetime) -> bool:
+    """True for the one who may tell the administrators: nobody has since ``before``."""
+    told = or_(SmtpConfig.failover_told_at.is_(None), SmtpConfig.failover_told_at < before)
+    result = session.execute(update(SmtpConfig).where(SmtpConfig.id == config_id, told).values(failover_told_at=moment))
+    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]

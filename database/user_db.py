@@ -98,3 +98,7 @@ def lock_setup_codes(session: Session) -> list[str]:
 
 def delete_setup_codes(session: Session) -> None:
     session.execute(delete(SetupCode))
+
+
+def administrator_emails(session: Session) -> list[str]:
+    return list(session.scalars(select(Account.email).where(Account.is_admin).order_by(Account.id)))

@@ -171,9 +171,7 @@ def _settings_step(settings: SmtpSettings) -> Step:
     if expected and settings.security not in expected:
         return Step(name=Phase.SETTINGS, status="warning", ms=0, fact=f"{fact}: an unusual pair.")
     if settings.security is Security.NONE and not is_loopback(settings.host):
-        return Step(
-            name=Phase.SETTINGS, status="warning", ms=0, fact=f"{fact}: anybody on the way can read the mail."
-        )
+        return Step(name=Phase.SETTINGS, status="warning", ms=0, fact=f"{fact}: anybody on the way can read the mail.")
     return Step(name=Phase.SETTINGS, status="ok", ms=0, fact=fact)
 
 

@@ -1,7 +1,8 @@
 """One attempt to deliver one mail: through which server, with what outcome, written down once."""
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import structlog
@@ -18,7 +19,7 @@ from services.smtp_settings import SmtpSettings, mail_host
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_settings
-from utils.errors import DeliveryError
+from utils.errors import DeliveryError, Fault, Phase
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,10 @@ ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 TOTAL_SECONDS: Final = 20.0  # what a caller who waits for the answer can bear
 CONNECT_SECONDS: Final = 5.0
+BEFORE_ENVELOPE: Final = (Phase.DNS, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.ENCRYPTION, Phase.SIGN_IN)
+LINK_FAULTS: Final = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)
+GOING_AWAY: Final = 421
+QUOTA_STATUSES: Final = ("4.5.4", "5.4.5", "4.4.5", "5.5.4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,7 @@ class Outcome:
     receipt: Receipt | None = None
     error: DeliveryError | None = None
     refused: list[dict[str, Any]] = field(default_factory=list)
+    skipped: tuple["Outcome", ...] = ()  # servers tried before, which were down
 
     @property
     def is_complete(self) -> bool:
@@ -46,15 +52,39 @@ class Outcome:
         return self.kind == ACCEPTED and not self.refused
 
 
-def deliver(draft: Draft, server: RouteStep | None, account_id: int | None = None) -> Outcome:
-    """Try once to send a mail through a server of the route, None if there was none.
+def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None = None) -> Outcome:
+    """Try once to send a mail: through the first server, or the next one where the first is down.
 
-    Never raises for a mail problem: the outcome says what happened.
+    Never raises for a mail problem: the outcome says what happened. The next server is tried only before the
+    message was handed over, never for a refused recipient or message.
     """
-    started_at, started = clock.now(), time.monotonic()
-    outcome = _attempt(server, draft, started) if server else _unconfigured(started)
-    _record(draft, outcome, EmailAttempt(started_at=started_at, account_id=account_id))
+    skipped: list[Outcome] = []
+    outcome: Outcome | None = None
+    for server in servers:
+        started_at, started = clock.now(), time.monotonic()
+        outcome = replace(_attempt(server, draft, started, skipped), skipped=tuple(skipped))
+        _record(draft, outcome, EmailAttempt(started_at=started_at, account_id=account_id))
+        if not (server.failover and outcome.error and is_server_down(outcome.error)):
+            break
+        skipped.append(outcome)
+    if outcome is None:
+        outcome = Outcome(kind=NOT_CONFIGURED, message=smtp_diagnosis.NOT_CONFIGURED, ms=0)
+        _record(draft, outcome, EmailAttempt(started_at=clock.now(), account_id=account_id))
+    elif outcome.kind == ACCEPTED and skipped:
+        _note_failover(skipped, outcome)
     return outcome
+
+
+def is_server_down(error: DeliveryError) -> bool:
+    """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
+    if error.may_have_been_sent or error.phase is Phase.MESSAGE:
+        return False
+    return (
+        error.phase in BEFORE_ENVELOPE
+        or error.fault in LINK_FAULTS
+        or error.code == GOING_AWAY
+        or error.enhanced in QUOTA_STATUSES
+    )
 
 
 def policy_for(settings: SmtpSettings, total_seconds: float = TOTAL_SECONDS) -> Policy:
@@ -69,11 +99,15 @@ def policy_for(settings: SmtpSettings, total_seconds: float = TOTAL_SECONDS) -> 
     )
 
 
-def sender_of(settings: SmtpSettings) -> Sender:
-    return Sender(email=settings.from_email, name=settings.from_name, reply_to=settings.reply_to)
+def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) -> Sender:
+    """Who the mail is from. Where this server stands in for another, replies still go to that one's From."""
+    reply_to = settings.reply_to
+    if instead_of and instead_of.from_email != settings.from_email:
+        reply_to = instead_of.reply_to or instead_of.from_email
+    return Sender(email=settings.from_email, name=settings.from_name, reply_to=reply_to)
 
 
-def _attempt(server: RouteStep, draft: Draft, started: float) -> Outcome:
+def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[Outcome]) -> Outcome:
     settings = server.settings
     if settings is None:
         raise ValueError("a server without settings cannot send")
@@ -81,7 +115,8 @@ def _attempt(server: RouteStep, draft: Draft, started: float) -> Outcome:
     try:
         client.open()
         envelope = Envelope(sender=settings.from_email, recipients=draft.recipients)
-        receipt = client.send(envelope, serialise(draft, sender_of(settings)))
+        first = skipped[0].server.settings if skipped and skipped[0].server else None
+        receipt = client.send(envelope, serialise(draft, sender_of(settings, instead_of=first)))
     except DeliveryError as error:
         return Outcome(
             kind=error.outcome,
@@ -96,13 +131,18 @@ def _attempt(server: RouteStep, draft: Draft, started: float) -> Outcome:
         {"recipient": mask_address(address), "code": reply.code, "enhanced": reply.enhanced}
         for address, reply in receipt.refused.items()
     ]
-    return Outcome(
-        kind=ACCEPTED, message="Sent", ms=_since(started), server=server, receipt=receipt, refused=refused
-    )
+    return Outcome(kind=ACCEPTED, message="Sent", ms=_since(started), server=server, receipt=receipt, refused=refused)
 
 
-def _unconfigured(started: float) -> Outcome:
-    return Outcome(kind=NOT_CONFIGURED, message=smtp_diagnosis.NOT_CONFIGURED, ms=_since(started))
+def _note_failover(skipped: Sequence[Outcome], outcome: Outcome) -> None:
+    """Write on each configuration that was down where its mail went instead."""
+    try:
+        with transaction(durable=False) as session:
+            for down in skipped:
+                if down.server and down.server.config_id is not None:
+                    smtp_db.note_failover(session, down.server.config_id, _server_label(outcome.server), clock.now())
+    except SQLAlchemyError as failure:
+        log.error("failover_not_recorded", kind=type(failure).__name__)
 
 
 def _since(started: float) -> int:
@@ -143,6 +183,8 @@ def _record(draft: Draft, outcome: Outcome, row: EmailAttempt) -> None:
             session.add(row)
             if server and row.config_id is not None and server.last_error != noted:
                 smtp_db.note_error(session, row.config_id, noted)
+            if server and row.config_id is not None and server.has_failed_over and not error:
+                smtp_db.clear_failover(session, row.config_id)
     except SQLAlchemyError as failure:
         # The mail's fate is decided already; only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=row.message_id)

@@ -4,16 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-import structlog
-
-from services import connection_test, delivery, email_templates, smtp_configs, smtp_diagnosis, smtp_route
+from services import connection_test, delivery, notices, smtp_configs, smtp_diagnosis, smtp_route, template_mail
 from services.composing import Attachment, draft
-from services.smtp_route import RouteStep
-from services.smtp_settings import Security, SmtpSettings, mail_host
-from utils.env_utils import get_base_url, get_settings
+from services.delivery import Outcome
+from services.smtp_settings import Security, SmtpSettings, message_id_domain
+from utils.env_utils import get_base_url
 from utils.log_utils import printable
-
-log = structlog.get_logger(__name__)
 
 ORDER_FIELDS: Final = ("symbol", "action", "quantity", "price", "order_id", "time")
 LONGEST_ORDER_VALUE: Final = 200
@@ -44,7 +40,7 @@ def send_email(
     attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one string, a line
     break in a header.
     """
-    server = smtp_route.first_usable(account_id)
+    servers = list(smtp_route.usable(account_id))
     mail = draft(
         to_email,
         subject,
@@ -56,9 +52,9 @@ def send_email(
         headers=headers,
         attachments=attachments,
         kind="other",
-        message_id_domain=_message_id_domain(server),
+        message_id_domain=message_id_domain(servers[0].settings if servers else None),
     )
-    return delivery.deliver(mail, server, account_id).is_complete
+    return _settled(delivery.deliver(mail, servers, account_id))
 
 
 def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
@@ -67,8 +63,7 @@ def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
     if not server or not server.settings:
         return False, smtp_diagnosis.NOT_CONFIGURED
     result = connection_test.run(server.settings)
-    if server.config_id is not None:
-        smtp_configs.mark_tested(server.settings, None if result.ok else result.message)
+    smtp_configs.mark_tested(server.settings, None if result.ok else result.message, server.config_id)
     return result.ok, result.message
 
 
@@ -90,24 +85,8 @@ def send_order_notification(user_email: str, order_details: Mapping[str, object]
 
 def send_template(to_email: str, template: str, **values: object) -> bool:
     """Render ``templates/email/<template>`` and send it once. Never raises; what went wrong is logged."""
-    try:
-        server = smtp_route.first_usable()
-        mail = email_templates.render(template, **values)
-        frozen = draft(
-            to_email,
-            mail.subject,
-            mail.text,
-            mail.html,
-            headers={"Auto-Submitted": "auto-generated"},
-            kind=template,
-            message_id_domain=_message_id_domain(server),
-        )
-        return delivery.deliver(frozen, server).is_complete
-    except ValueError:
-        log.warning("mail_not_composed", kind=template, reason="refused address or value")
-    except Exception as error:
-        log.error("mail_not_sent", kind=template, error=type(error).__name__)
-    return False
+    outcome = template_mail.send(to_email, template, **values)
+    return outcome is not None and _settled(outcome)
 
 
 def reset_url(reset_token: str) -> str:
@@ -119,8 +98,10 @@ def _order_value(value: object) -> str:
     return printable(str(value), LONGEST_ORDER_VALUE) if value is not None and value != "" else "-"
 
 
-def _message_id_domain(server: RouteStep | None) -> str:
-    return mail_host(server.settings.from_email) if server and server.settings else get_settings().base_host
+def _settled(outcome: Outcome) -> bool:
+    """Whether every recipient was accepted. Tells the administrators if that took another server."""
+    notices.failed_over(outcome)
+    return outcome.is_complete
 
 
 def _as_specified(settings: SmtpSettings) -> dict[str, Any]:

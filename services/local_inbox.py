@@ -81,9 +81,7 @@ class Inbox:
         parsed = email.message_from_bytes(content, policy=email.policy.default)
         with self._lock:
             self._count += 1
-            self._messages.appendleft(
-                InboxMessage(self._count, sender, recipients, clock.now(), len(content), parsed)
-            )
+            self._messages.appendleft(InboxMessage(self._count, sender, recipients, clock.now(), len(content), parsed))
 
     def all(self) -> list[InboxMessage]:
         with self._lock:

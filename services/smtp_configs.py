@@ -1,82 +1,30 @@
-"""Stored configurations: save, load, mask, unseal. The only place where a stored password is opened."""
+"""The stored configurations of the global scope: save, list, activate, delete; each change in one transaction."""
 
-import hmac
-import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from database import smtp_db
 from database.engine import reading, transaction
 from database.smtp_db import SmtpConfig
-from services.smtp_fields import MASK, SmtpChange
-from services.smtp_settings import Security, SmtpSettings, merged
+from database.user_db import comparable
+from services import audit, smtp_sealing
+from services.audit import Action
+from services.smtp_fields import MASK, SmtpChange, parse_change
+from services.smtp_sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
+from services.smtp_settings import Security, SmtpSettings
 from utils import clock
-from utils.encryption_utils import (
-    CannotDecrypt,
-    current_key_id,
-    decrypt_smtp_password,
-    encrypt_smtp_password,
-    known_keys,
-    mac,
-)
-from utils.errors import Conflict, InvalidInput
-from utils.secret import Secret
+from utils.errors import Conflict, InvalidInput, NotFound
 
 FIRST_NAME: Final = "Primary"
-BINDING: Final = "smtp-binding-v1"
-FINGERPRINT: Final = "smtp-fingerprint-v1"
-PROOF: Final = "smtp-proof-v1"
-PROOF_SECONDS: Final = 3600
 STALE: Final = "Somebody else saved these settings meanwhile. Load the page again."
-UNREADABLE: Final = "The stored password cannot be read. Restore APP_KEY or enter the password again."
-ALTERED: Final = (
-    "These settings were changed outside of the application. Check every field and save them again."
-)
+NO_SUCH: Final = "There is no such configuration."
+NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
+TRIES: Final = 3  # of a switch that another process crosses
 
-
-class Condition(StrEnum):
-    """Whether a stored row may be used."""
-
-    GOOD = "good"
-    KEY_MISSING = "key_missing"  # sealed under a key that is not at hand
-    ALTERED = "altered"  # the binding does not match: somebody edited the row
-
-
-UNUSABLE: Final = {Condition.KEY_MISSING: UNREADABLE, Condition.ALTERED: ALTERED}
-
-
-@dataclass(frozen=True)
-class StoredConfig:
-    """A row with its password unsealed, if that was possible."""
-
-    row: SmtpConfig
-    settings: SmtpSettings
-    condition: Condition
-
-    @property
-    def is_usable(self) -> bool:
-        return self.condition is Condition.GOOD
-
-    @property
-    def is_verified(self) -> bool:
-        """Whether exactly these values passed a test."""
-        return (
-            self.is_usable
-            and self.row.verified_at is not None
-            and self.row.verified_fingerprint == fingerprint(self.settings)
-        )
-
-
-def find(account_id: int | None = None) -> StoredConfig | None:
-    """The configuration of a scope, active or not, as page and API show and edit it."""
-    with reading() as session:
-        row = smtp_db.find_latest(session, account_id)
-    return unsealed(row) if row else None
+_Result = TypeVar("_Result")
 
 
 def find_active(account_id: int | None = None) -> StoredConfig | None:
@@ -86,79 +34,115 @@ def find_active(account_id: int | None = None) -> StoredConfig | None:
     return unsealed(row) if row else None
 
 
-def unsealed(row: SmtpConfig) -> StoredConfig:
-    """Check the binding and open the password. Never raises: the condition says what is wrong."""
-    condition, password = Condition.GOOD, ""
-    key = known_keys().get(row.key_id)
-    if key is None:
-        condition = Condition.KEY_MISSING
-    elif not hmac.compare_digest(row.binding_mac, _binding(row, key)):
-        condition = Condition.ALTERED
-    elif row.smtp_password:
-        try:
-            password = decrypt_smtp_password(row.smtp_password)
-        except CannotDecrypt:
-            condition = Condition.ALTERED
-    return StoredConfig(row, _settings_of(row, password), condition)
+def get(config_id: int) -> StoredConfig:
+    """A global configuration by its id. Raises NotFound."""
+    with reading() as session:
+        return unsealed(_row(session, config_id))
 
 
-def preview(change: SmtpChange, account_id: int | None = None) -> SmtpSettings:
-    """What saving this change would give, for a test of values that are stored nowhere. Raises InvalidInput."""
-    return _merged(find(account_id), change)
+def find_by_name(name: str) -> StoredConfig | None:
+    """A global configuration by its name, whatever the case."""
+    with reading() as session:
+        row = smtp_db.find_by_name(session, comparable(name.strip()))
+    return unsealed(row) if row else None
 
 
-def save(change: SmtpChange, *, actor: str, proof: str = "", account_id: int | None = None) -> StoredConfig:
-    """Merge a change into the scope's configuration and store it, in one transaction.
+def search(
+    text: str = "", *, active: bool | None = None, security: str = "", has_error: bool = False
+) -> list[StoredConfig]:
+    """The global configurations, the active one first, then by name.
 
-    ``proof`` is what a successful test of the same values handed out; with it the row is marked verified.
+    ``text`` is looked for in name, host and user name; ``security`` is starttls, tls or none.
+    """
+    with reading() as session:
+        rows = smtp_db.search(session, text.strip())
+    found = [unsealed(row) for row in rows]
+    return [
+        stored
+        for stored in found
+        if (active is None or stored.row.is_active is active)
+        and (not security or stored.settings.security == security)
+        and (not has_error or stored.row.last_error or not stored.is_usable)
+    ]
+
+
+def preview(change: SmtpChange, config_id: int | None = None) -> SmtpSettings:
+    """What saving this change would give, for a test of values that are stored nowhere.
+
+    Without an id the change stands alone. Raises InvalidInput, NotFound.
+    """
+    return merged_with(get(config_id) if config_id is not None else None, change)
+
+
+def save(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
+    """Merge over the active global configuration; without one make or reuse the one named Primary.
+
     Raises InvalidInput, or Conflict if ``change.version`` is no longer the stored one.
     """
-    try:
-        with transaction() as session:
-            row = smtp_db.find_latest(session, account_id)
-            stored = unsealed(row) if row else None
-            if change.given("version") and (not row or row.version != change.version):
-                raise Conflict(STALE)
-            settings = _merged(stored, change)
-            row = _claimed(session, row) if row else _new_row(session, account_id)
-            _write(row, settings, change, actor, keeps_token=bool(stored and not change.smtp_password))
-            _note_proof(row, settings, proof)
-            if row.is_active:
-                smtp_db.deactivate_others(session, row.id, account_id)
-            session.add(row)
-            session.flush()
-    except IntegrityError:
-        raise Conflict(STALE) from None
-    return unsealed(row)
+
+    def work(session: Session) -> SmtpConfig:
+        row = smtp_db.find_active(session) or smtp_db.find_by_name(session, comparable(FIRST_NAME))
+        if row is None and change.given("version"):
+            raise Conflict(STALE)
+        return _written(session, row, change, proof, actor)
+
+    return _committed(work)
 
 
-def mark_tested(settings: SmtpSettings, error_message: str | None, account_id: int | None = None) -> None:
+def create(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
+    """Store a new global configuration; inactive unless the change says otherwise. Raises InvalidInput."""
+    if not change.given("name"):
+        raise InvalidInput({"name": ["Give the configuration a name, like “Backup server”."]})
+    return _committed(lambda session: _written(session, None, change, proof, actor, is_active=False))
+
+
+def update(config_id: int, change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
+    """Merge a change over one configuration. Raises InvalidInput, NotFound, Conflict."""
+    return _committed(lambda session: _written(session, _row(session, config_id), change, proof, actor))
+
+
+def activate(config_id: int, *, version: int | None = None, actor: str = "") -> StoredConfig:
+    """Make this the one that sends, and no other, in one transaction. Raises NotFound, Conflict."""
+    return update(config_id, _switch(True, version), actor=actor)
+
+
+def deactivate(config_id: int, *, version: int | None = None, actor: str = "") -> StoredConfig:
+    """Switch one off; the route goes on to the next step. Raises NotFound, Conflict."""
+    return update(config_id, _switch(False, version), actor=actor)
+
+
+def delete(config_id: int, *, version: int | None = None) -> None:
+    """Forget one for good, its sealed password included. Raises NotFound, Conflict."""
+    with transaction() as session:
+        row = _row(session, config_id)
+        if version is not None and row.version != version:
+            raise Conflict(STALE)
+        audit.record(session, Action.DELETED, _subject(row))
+        session.delete(row)
+
+
+def mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
     """Note a test's result on the stored row, if it is exactly the stored values that were tested."""
-    stored = find(account_id)
-    if not stored or not are_stored(settings, stored):
+    if config_id is None:
         return
     with transaction() as session:
+        row = smtp_db.find(session, config_id)
+        if row is None or not are_stored(settings, unsealed(row)):
+            return
         if error_message is None:
-            smtp_db.note_verified(session, stored.row.id, fingerprint(settings), clock.now())
+            smtp_db.note_verified(session, config_id, fingerprint(settings), clock.now())
         else:
-            smtp_db.note_error(session, stored.row.id, error_message)
+            smtp_db.note_error(session, config_id, error_message)
 
 
-def are_stored(settings: SmtpSettings, stored: StoredConfig) -> bool:
-    """Whether these are exactly the stored values, as far as a test exercises them."""
-    return stored.is_usable and fingerprint(stored.settings) == fingerprint(settings)
-
-
-def fingerprint(settings: SmtpSettings) -> str:
-    """A keyed digest of every value that a test exercises, the password included."""
-    values = [*settings.destination, settings.password.reveal(), settings.from_email, settings.helo_hostname]
-    return mac(FINGERPRINT, [str(value) for value in (*values, settings.auth_method)])
-
-
-def issue_proof(settings: SmtpSettings) -> str:
-    """A signed statement that these values passed a test now, for a save within the hour."""
-    moment = str(int(time.time()))
-    return f"{moment}.{mac(PROOF, [moment, fingerprint(settings)])}"
+def named(name_or_id: str | int) -> StoredConfig:
+    """A configuration by its id or its name. Raises NotFound."""
+    if isinstance(name_or_id, int):
+        return get(name_or_id)
+    found = find_by_name(name_or_id)
+    if found is None:
+        raise NotFound(NO_SUCH)
+    return found
 
 
 def public_dict(stored: StoredConfig) -> dict[str, Any]:
@@ -178,6 +162,7 @@ def public_dict(stored: StoredConfig) -> dict[str, Any]:
         "use_tls": row.use_tls,
         "use_ssl": row.use_ssl,
         "is_active": row.is_active,
+        "failover": row.failover,
         "reply_to": row.reply_to,
         "helo_hostname": row.helo_hostname,
         "timeout_seconds": row.timeout_seconds,
@@ -192,59 +177,63 @@ def public_dict(stored: StoredConfig) -> dict[str, Any]:
     }
 
 
-def _merged(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
-    if stored is None:
-        return merged(None, change)
-    if stored.is_usable:
-        return merged(stored.settings, change)
-    return _merged_over_doubtful(stored, change)
+def _switch(is_active: bool, version: int | None) -> SmtpChange:
+    return parse_change({"is_active": is_active} | ({"version": version} if version is not None else {}))
 
 
-def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSettings:
-    """Nothing of a row that cannot be checked is blessed by saving it again: what is bound must all be given."""
-    reason = UNREADABLE if stored.condition is Condition.KEY_MISSING else ALTERED
-    if stored.row.smtp_password and not change.smtp_password and not change.remove_password:
-        raise InvalidInput({"smtp_password": [reason]})
-    bound = [
-        "smtp_server",
-        "smtp_port",
-        "from_email",
-        *(["smtp_username"] if stored.row.smtp_username else []),
-    ]
-    absent = [field for field in bound if not change.given(field)]
-    if not change.given("use_tls") and not change.given("use_ssl"):
-        absent.append("use_tls")
-    if absent:
-        raise InvalidInput({field: [reason] for field in absent})
-    return merged(stored.settings, change)
+def _committed(work: Callable[[Session], SmtpConfig]) -> StoredConfig:
+    """Run a change in one transaction; again if another process's switch crossed it (PostgreSQL)."""
+    for _ in range(TRIES):
+        try:
+            with transaction() as session:
+                row = work(session)
+                session.flush()
+            return unsealed(row)
+        except IntegrityError as error:
+            if "name_key" in str(error.orig):
+                raise InvalidInput({"name": [NAME_TAKEN]}) from None
+        except OperationalError as error:
+            if "deadlock" not in str(error.orig):
+                raise
+    raise Conflict(STALE)
 
 
-def _settings_of(row: SmtpConfig, password: str) -> SmtpSettings:
-    return SmtpSettings(
-        host=row.smtp_server,
-        port=row.smtp_port,
-        security=_mode(row),
-        username=row.smtp_username,
-        password=Secret(password),
-        from_email=row.from_email,
-        from_name=row.from_name,
-        reply_to=row.reply_to,
-        helo_hostname=row.helo_hostname,
-        timeout_seconds=row.timeout_seconds,
-        auth_method=row.auth_method,
-    )
+def _row(session: Session, config_id: int) -> SmtpConfig:
+    row = smtp_db.find(session, config_id)
+    if row is None or row.account_id is not None:
+        raise NotFound(NO_SUCH)
+    return row
 
 
-def _mode(row: SmtpConfig) -> Security:
-    if row.use_ssl:
-        return Security.TLS
-    return Security.STARTTLS if row.use_tls else Security.NONE
-
-
-def _binding(row: SmtpConfig, key: bytes) -> str:
-    scope = "global" if row.account_id is None else f"account:{row.account_id}"
-    parts = [scope, row.smtp_server, str(row.smtp_port), _mode(row), row.smtp_username, row.from_email]
-    return mac(BINDING, [*parts, row.smtp_password], key)
+def _written(
+    session: Session, row: SmtpConfig | None, change: SmtpChange, proof: str, actor: str, *, is_active: bool = True
+) -> SmtpConfig:
+    """Check a change against its row and write it; ``is_active`` is for a new row that does not say."""
+    if row is not None and change.given("version") and row.version != change.version:
+        raise Conflict(STALE)
+    switches_only = row is not None and change.model_fields_set <= {"is_active", "version", "name", "failover"}
+    before = _facts(row) if row else {}
+    stored = unsealed(row) if row else None
+    new_row = SmtpConfig(name=FIRST_NAME, created_at=clock.now(), version=1, is_active=is_active, failover=True)
+    settings = None if switches_only else merged_with(stored, change)
+    turns_active = change.is_active if change.given("is_active") else (row or new_row).is_active
+    if turns_active and switches_only and stored and not stored.is_usable:
+        raise InvalidInput({"smtp_password": [smtp_sealing.UNUSABLE[stored.condition]]})
+    if turns_active:
+        smtp_db.deactivate_others(session, row.id if row else None)
+    row = _claimed(session, row) if row else new_row
+    row.is_active = turns_active
+    if settings is not None:
+        _write(row, settings)
+        smtp_sealing.seal(row, settings, keeps_token=bool(stored and not change.smtp_password))
+        smtp_sealing.note_proof(row, settings, proof)
+    _name(session, row, change)
+    row.failover = change.failover if change.given("failover") else row.failover
+    row.updated_at, row.updated_by = clock.now(), actor or audit.actor().name
+    session.add(row)
+    session.flush()
+    _record(session, row, before, _facts(row), password_changed=bool(change.smtp_password or change.remove_password))
+    return row
 
 
 def _claimed(session: Session, row: SmtpConfig) -> SmtpConfig:
@@ -255,15 +244,16 @@ def _claimed(session: Session, row: SmtpConfig) -> SmtpConfig:
     return row
 
 
-def _new_row(session: Session, account_id: int | None) -> SmtpConfig:
-    return SmtpConfig(
-        account_id=account_id, name=FIRST_NAME, created_at=clock.now(), version=1, is_active=True
-    )
+def _name(session: Session, row: SmtpConfig, change: SmtpChange) -> None:
+    if change.given("name"):
+        row.name = change.name
+    row.name_key = comparable(row.name)
+    other = smtp_db.find_by_name(session, row.name_key)
+    if other is not None and other is not row and other.id != row.id:
+        raise InvalidInput({"name": [NAME_TAKEN]})
 
 
-def _write(
-    row: SmtpConfig, settings: SmtpSettings, change: SmtpChange, actor: str, *, keeps_token: bool
-) -> None:
+def _write(row: SmtpConfig, settings: SmtpSettings) -> None:
     row.smtp_server, row.smtp_port = settings.host, settings.port
     row.smtp_username = settings.username
     row.from_email, row.from_name, row.reply_to = settings.from_email, settings.from_name, settings.reply_to
@@ -271,30 +261,32 @@ def _write(
     row.use_ssl = settings.security is Security.TLS
     row.helo_hostname, row.auth_method = settings.helo_hostname, settings.auth_method
     row.timeout_seconds = settings.timeout_seconds
-    row.updated_at, row.updated_by = clock.now(), actor
-    if change.given("is_active"):
-        row.is_active = change.is_active
-    _seal(row, settings, keeps_token=keeps_token)
 
 
-def _seal(row: SmtpConfig, settings: SmtpSettings, *, keeps_token: bool) -> None:
-    """Store the password's token, byte for byte the old one where the password did not change."""
-    if not settings.password:
-        row.smtp_password = ""
-    elif not keeps_token:
-        row.smtp_password = encrypt_smtp_password(settings.password.reveal())
-    if not keeps_token or not row.smtp_password or not row.key_id:
-        row.key_id = current_key_id()
-    row.binding_mac = _binding(row, known_keys()[row.key_id])
+AUDITED: Final[Sequence[str]] = (
+    "name", "smtp_server", "smtp_port", "smtp_username", "from_email", "from_name", "use_tls", "use_ssl",
+    "reply_to", "helo_hostname", "auth_method", "timeout_seconds", "failover", "is_active",
+)  # fmt: skip
 
 
-def _note_proof(row: SmtpConfig, settings: SmtpSettings, proof: str) -> None:
-    """Mark what was tested on screen and is now saved; any other change of tested values takes the mark away."""
-    digest = fingerprint(settings)
-    moment, _, signature = proof.partition(".")
-    is_ours = hmac.compare_digest(signature.encode(), mac(PROOF, [moment, digest]).encode())
-    if is_ours and time.time() - int(moment) <= PROOF_SECONDS:
-        row.verified_at = datetime.fromtimestamp(int(moment), UTC)
-        row.verified_fingerprint, row.last_error = digest, None
-    elif row.verified_fingerprint != digest:
-        row.verified_at = row.verified_fingerprint = row.last_error = None
+def _facts(row: SmtpConfig) -> dict[str, object]:
+    return {name: getattr(row, name) for name in AUDITED}
+
+
+def _record(
+    session: Session, row: SmtpConfig, before: dict[str, object], after: dict[str, object], *, password_changed: bool
+) -> None:
+    """What happened, for the trail: names of changed fields, never a value."""
+    changed = [name for name in AUDITED if name != "is_active" and before.get(name) != after[name]]
+    changed += ["smtp_password"] if password_changed else []
+    if not before:
+        audit.record(session, Action.CREATED, _subject(row))
+    elif changed:
+        audit.record(session, Action.UPDATED, _subject(row), changed)
+    if bool(before.get("is_active")) is not after["is_active"]:
+        switched_on = Action.ACTIVATED if after["is_active"] else Action.DEACTIVATED
+        audit.record(session, switched_on, _subject(row))
+
+
+def _subject(row: SmtpConfig) -> str:
+    return f"configuration {row.name} ({row.smtp_server}:{row.smtp_port})"

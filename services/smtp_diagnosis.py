@@ -89,9 +89,7 @@ _PHASE_REMEDIES: Final = {
 }
 
 _TEMPORARY_SIGN_IN: Final = "The server could not check the login just now. Try again in a few minutes."
-_UNKNOWN: Final = (
-    "The server took the message but never confirmed it. Look in the inbox before you send again."
-)
+_UNKNOWN: Final = "The server took the message but never confirmed it. Look in the inbox before you send again."
 
 
 def message(error: DeliveryError) -> str:

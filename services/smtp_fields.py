@@ -16,6 +16,7 @@ DEFAULT_TIMEOUT: Final = 10  # seconds
 LONGEST_TIMEOUT: Final = 60
 LONGEST_PASSWORD: Final = 1024  # characters
 LONGEST_FIELD_NAME: Final = 40
+LONGEST_NAME: Final = 100
 AUTH_METHODS: Final = ("", "PLAIN", "LOGIN", "CRAM-MD5")
 
 
@@ -113,6 +114,13 @@ def _username(value: object) -> str:
     return _line(value, 255)
 
 
+def _config_name(value: object) -> str:
+    name = _line(value, LONGEST_NAME)
+    if not name:
+        raise _refuse("Give a name, like “Backup server”.")
+    return name
+
+
 def _port(value: object) -> int:
     return _whole_number(value, 1, 65535)
 
@@ -190,6 +198,16 @@ RemovePassword = Annotated[
 Ignored = Annotated[Any, WithJsonSchema({"readOnly": True, "description": "Returned by GET; ignored here."})]
 
 
+Name = Annotated[
+    str,
+    PlainValidator(_config_name),
+    _schema("string", "Unique, whatever the case.", minLength=1, maxLength=LONGEST_NAME, examples=["Backup server"]),
+]
+Failover = Annotated[
+    bool, PlainValidator(_flag), _schema("boolean", "Whether mail goes the next way while this server is down.")
+]
+
+
 class SmtpChange(BaseModel):
     """A change to a mail server's settings. What is absent stays as it is stored."""
 
@@ -211,8 +229,10 @@ class SmtpChange(BaseModel):
     auth_method: AuthMethod = Field(default="")
     version: Version = Field(default=0)
 
+    name: Name = Field(default="")
+    failover: Failover = Field(default=True)
+
     id: Ignored = None
-    name: Ignored = None
     has_password: Ignored = None
     needs_reentry: Ignored = None
     verified: Ignored = None

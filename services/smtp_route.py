@@ -8,9 +8,9 @@ from weakref import WeakKeyDictionary
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from services import smtp_configs
-from services.smtp_configs import Condition, StoredConfig
+from services import smtp_configs, smtp_sealing
 from services.smtp_fields import parse_change
+from services.smtp_sealing import Condition, StoredConfig
 from services.smtp_settings import SmtpSettings, merged
 from utils.addresses import InvalidAddress, is_loopback, parse_mailbox
 from utils.env_utils import Settings, get_settings
@@ -47,7 +47,9 @@ class RouteStep:
     reason: str
     settings: SmtpSettings | None = None
     config_id: int | None = None
+    failover: bool = False  # whether the next server is tried while this one is down
     last_error: str | None = None  # as noted on the configuration
+    has_failed_over: bool = False
     is_local_inbox: bool = False
     is_altered: bool = False  # somebody edited the row behind our back
 
@@ -62,18 +64,22 @@ def steps(account_id: int | None = None) -> Iterator[RouteStep]:
     yield _env_step(database_decides=row_decides)
 
 
-def first_usable(account_id: int | None = None) -> RouteStep | None:
-    """The server that a mail goes through now. Warns once about each change of what is passed over."""
+def usable(account_id: int | None = None) -> Iterator[RouteStep]:
+    """The servers that a mail may go through, in order. Warns once about each change of what is passed over."""
     last_reason = _last_reasons.setdefault(get_settings(), {})
     for step in steps(account_id):
         if step.settings:
             last_reason.pop(step.source, None)
-            return step
-        if last_reason.get(step.source) != step.reason:
+            yield step
+        elif last_reason.get(step.source) != step.reason:
             last_reason[step.source] = step.reason
             warn = security_log.warning if step.is_altered else log.warning
             warn("smtp_server_passed_over", server=step.name, reason=step.reason)
-    return None
+
+
+def first_usable(account_id: int | None = None) -> RouteStep | None:
+    """The server that a mail goes through now."""
+    return next(usable(account_id), None)
 
 
 def _global_step() -> tuple[RouteStep, bool]:
@@ -93,10 +99,12 @@ def _step_of(stored: StoredConfig) -> RouteStep:
     return RouteStep(
         source="database",
         name=row.name,
-        reason="Active in the database." if usable else smtp_configs.UNUSABLE[stored.condition],
+        reason="Active in the database." if usable else smtp_sealing.UNUSABLE[stored.condition],
         settings=stored.settings if usable else None,
         config_id=row.id,
+        failover=row.failover,
         last_error=row.last_error,
+        has_failed_over=row.failed_over_at is not None,
         is_altered=stored.condition is Condition.ALTERED,
     )
 

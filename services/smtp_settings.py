@@ -134,5 +134,10 @@ def mail_host(from_email: str) -> str:
     return ascii_address(from_email).rpartition("@")[2] if is_loopback(base) or ip_literal(base) else base
 
 
+def message_id_domain(first: SmtpSettings | None) -> str:
+    """The right side of a Message-ID for a mail whose first server is this one."""
+    return mail_host(first.from_email) if first else get_settings().base_host
+
+
 def _may_go_in_clear(host: str) -> bool:
     return is_loopback(host) or get_settings().smtp_allow_plaintext_login

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from services import smtp_configs, smtp_route
-from services.smtp_configs import StoredConfig
+from services import smtp_route, smtp_sealing
 from services.smtp_route import RouteStep
+from services.smtp_sealing import StoredConfig
 
 FIRST_STEPS: Final = "Fill in the form, test it and save it."
 
@@ -54,15 +54,13 @@ def describe(stored: StoredConfig | None) -> State:
         headline=headline,
         detail=detail,
         config=_facts(stored) if stored else None,
-        route=[
-            RouteLine(name=_named(step), status=_status(step, used), reason=step.reason) for step in steps
-        ],
+        route=[RouteLine(name=_named(step), status=_status(step, used), reason=step.reason) for step in steps],
     )
 
 
 def _judged(stored: StoredConfig | None, used: RouteStep | None) -> tuple[str, str, str]:
     if stored and stored.row.is_active and not stored.is_usable:
-        return "error", smtp_configs.UNUSABLE[stored.condition], _meanwhile(used)
+        return "error", smtp_sealing.UNUSABLE[stored.condition], _meanwhile(used)
     if not used or not used.settings:
         return "error", "No mail can be sent: no server is set up.", FIRST_STEPS
     if used.is_local_inbox and stored:

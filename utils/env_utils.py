@@ -48,6 +48,7 @@ class Settings:
     trusted_proxies: int
     ratelimit_storage_uri: str = field(repr=False)
     local_inbox_port: int
+    audit_retention_days: int
 
     @property
     def is_production(self) -> bool:
@@ -106,6 +107,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),
         ratelimit_storage_uri=env.text("RATELIMIT_STORAGE_URI", "memory://"),
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", 1025, 0, 65535),
+        audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
     )
 
 

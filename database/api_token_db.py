@@ -1,0 +1,74 @@
+"""Administrators' API tokens, of which only the SHA-256 and the first characters are stored."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from database.engine import Base
+from database.types import UtcDateTime
+from database.user_db import Account
+
+
+class ApiToken(Base):
+    """A token of an administrator. ``prefix`` tells it apart in lists and in leaked files."""
+
+    __tablename__ = "api_token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(64))
+    prefix: Mapped[str] = mapped_column(String(16))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+def add(session: Session, token: ApiToken) -> None:
+    session.add(token)
+    session.flush()
+
+
+def find_with_owner(session: Session, token_hash: str) -> tuple[ApiToken, Account] | None:
+    """The token of this digest with whom it belongs to."""
+    query = (
+        select(ApiToken, Account)
+        .join(Account, Account.id == ApiToken.account_id)
+        .where(ApiToken.token_hash == token_hash)
+    )
+    row = session.execute(query).one_or_none()
+    return (row[0], row[1]) if row else None
+
+
+def every(session: Session, account_id: int | None = None) -> list[tuple[ApiToken, Account]]:
+    """All tokens, or one account's, the newest first, each with its owner."""
+    query = select(ApiToken, Account).join(Account, Account.id == ApiToken.account_id).order_by(ApiToken.id.desc())
+    if account_id is not None:
+        query = query.where(ApiToken.account_id == account_id)
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def find(session: Session, token_id: int) -> ApiToken | None:
+    return session.get(ApiToken, token_id)
+
+
+def revoke(session: Session, token_id: int, moment: datetime) -> bool:
+    """True if the token was still good."""
+    result = session.execute(
+        update(ApiToken).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None)).values(revoked_at=moment)
+    )
+    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
+
+
+def revoke_all(session: Session, account_id: int, moment: datetime) -> None:
+    session.execute(
+        update(ApiToken)
+        .where(ApiToken.account_id == account_id, ApiToken.revoked_at.is_(None))
+        .values(revoked_at=moment)
+    )
+
+
+def note_used(session: Session, token_id: int, moment: datetime) -> None:
+    session.execute(update(ApiToken).where(ApiToken.id == token_id).values(last_used_at=moment))

@@ -1,0 +1,46 @@
+"""The audit trail: who did what, when and from where. Rows are added and, after their time, deleted; never changed."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, String, delete, or_, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from database.engine import Base
+from database.types import UtcDateTime
+
+
+class AuditEvent(Base):
+    """One thing that happened. ``details`` names changed fields and never holds a value of a secret."""
+
+    __tablename__ = "audit_event"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor: Mapped[str] = mapped_column(String(64))
+    source: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(160))
+    details: Mapped[str] = mapped_column(String(500), default="")
+
+    __table_args__ = (Index("ix_audit_event_at", "at"), Index("ix_audit_event_action", "action", "id"))
+
+
+def add(session: Session, event: AuditEvent) -> None:
+    session.add(event)
+
+
+def find(session: Session, *, action: str = "", text: str = "", before_id: int | None, limit: int) -> list[AuditEvent]:
+    """The newest events first: of one action, with a text in actor, source or subject, older than ``before_id``."""
+    query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
+    if action:
+        query = query.where(AuditEvent.action == action)
+    if text:
+        columns = (AuditEvent.actor, AuditEvent.source, AuditEvent.subject)
+        query = query.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
+    if before_id is not None:
+        query = query.where(AuditEvent.id < before_id)
+    return list(session.scalars(query))
+
+
+def delete_before(session: Session, moment: datetime) -> None:
+    session.execute(delete(AuditEvent).where(AuditEvent.at < moment))

@@ -1,0 +1,98 @@
+"""Writing down who did what, in the transaction of what they did, and reading it again."""
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from database import audit_db
+from database.audit_db import AuditEvent
+from database.engine import reading, transaction
+from utils import clock
+from utils.env_utils import get_settings
+from utils.log_utils import printable
+
+PAGE: Final = 100
+EXPORT_LIMIT: Final = 100_000
+
+
+class Action(StrEnum):
+    """What can happen."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    ACTIVATED = "activated"
+    DEACTIVATED = "deactivated"
+    DELETED = "deleted"
+    TESTED = "tested"
+    VIEWED = "viewed"
+    KEY_ROTATED = "key_rotated"
+    TOKEN_CREATED = "token_created"  # noqa: S105 - the name of an action
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105
+    SIGNED_IN = "signed_in"
+    SIGN_IN_FAILED = "sign_in_failed"
+    PASSWORD_RESET = "password_reset"  # noqa: S105
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105
+    ACCOUNT_CREATED = "account_created"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, as the trail names them, and from where: an address, or the command line."""
+
+    name: str
+    source: str
+
+
+NOBODY: Final = Actor("system", "application")
+
+_actor: ContextVar[Actor] = ContextVar("actor", default=NOBODY)
+
+
+def acting_as(actor: Actor) -> None:
+    """Say who acts from here on, in this request or command."""
+    _actor.set(actor)
+
+
+def actor() -> Actor:
+    return _actor.get()
+
+
+def record(session: Session, action: Action, subject: str, details: Iterable[str] = ()) -> None:
+    """Add an event to the caller's transaction, so that it stands there exactly if what it tells of happened."""
+    who = _actor.get()
+    audit_db.add(
+        session,
+        AuditEvent(
+            at=clock.now(),
+            actor=printable(who.name, 64),
+            source=printable(who.source, 64),
+            action=action,
+            subject=printable(subject, 160),
+            details=printable(", ".join(details), 500),
+        ),
+    )
+
+
+def note(action: Action, subject: str, details: Iterable[str] = ()) -> None:
+    """Record something that changed nothing else: a view, a test, a failed sign-in."""
+    with transaction() as session:
+        record(session, action, subject, details)
+
+
+def events(*, action: str = "", text: str = "", before_id: int | None = None, limit: int = PAGE) -> list[AuditEvent]:
+    """The newest events first."""
+    with reading() as session:
+        return audit_db.find(session, action=action, text=text, before_id=before_id, limit=limit)
+
+
+def purge() -> None:
+    """Delete what is older than AUDIT_RETENTION_DAYS; 0 keeps everything."""
+    days = get_settings().audit_retention_days
+    if days:
+        with transaction() as session:
+            audit_db.delete_before(session, clock.now() - timedelta(days=days))

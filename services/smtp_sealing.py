@@ -1,0 +1,177 @@
+"""What makes a stored configuration trustworthy: its sealed password, its binding, and the proof of a test."""
+
+import hmac
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from database.smtp_db import SmtpConfig
+from services.smtp_fields import SmtpChange
+from services.smtp_settings import Security, SmtpSettings, merged
+from utils.encryption_utils import (
+    CannotDecrypt,
+    current_key_id,
+    decrypt_smtp_password,
+    encrypt_smtp_password,
+    known_keys,
+    mac,
+)
+from utils.errors import InvalidInput
+from utils.secret import Secret
+
+BINDING: Final = "smtp-binding-v1"
+FINGERPRINT: Final = "smtp-fingerprint-v1"
+PROOF: Final = "smtp-proof-v1"
+PROOF_SECONDS: Final = 3600
+UNREADABLE: Final = "The stored password cannot be read. Restore APP_KEY or enter the password again."
+ALTERED: Final = "These settings were changed outside of the application. Check every field and save them again."
+
+
+class Condition(StrEnum):
+    """Whether a stored row may be used."""
+
+    GOOD = "good"
+    KEY_MISSING = "key_missing"  # sealed under a key that is not at hand
+    ALTERED = "altered"  # the binding does not match: somebody edited the row
+
+
+UNUSABLE: Final = {Condition.KEY_MISSING: UNREADABLE, Condition.ALTERED: ALTERED}
+
+
+@dataclass(frozen=True)
+class StoredConfig:
+    """A row with its password unsealed, if that was possible."""
+
+    row: SmtpConfig
+    settings: SmtpSettings
+    condition: Condition
+
+    def __str__(self) -> str:
+        state = "Active" if self.row.is_active else "Inactive"
+        return f"{self.row.name} - {self.row.smtp_server}:{self.row.smtp_port} ({state})"
+
+    @property
+    def is_usable(self) -> bool:
+        return self.condition is Condition.GOOD
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether exactly these values passed a test."""
+        return (
+            self.is_usable
+            and self.row.verified_at is not None
+            and self.row.verified_fingerprint == fingerprint(self.settings)
+        )
+
+
+def unsealed(row: SmtpConfig) -> StoredConfig:
+    """Check the binding and open the password. Never raises: the condition says what is wrong."""
+    condition, password = Condition.GOOD, ""
+    key = known_keys().get(row.key_id)
+    if key is None:
+        condition = Condition.KEY_MISSING
+    elif not hmac.compare_digest(row.binding_mac, _binding(row, key)):
+        condition = Condition.ALTERED
+    elif row.smtp_password:
+        try:
+            password = decrypt_smtp_password(row.smtp_password)
+        except CannotDecrypt:
+            condition = Condition.ALTERED
+    return StoredConfig(row, _settings_of(row, password), condition)
+
+
+def merged_with(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
+    if stored is None:
+        return merged(None, change)
+    if stored.is_usable:
+        return merged(stored.settings, change)
+    return _merged_over_doubtful(stored, change)
+
+
+def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSettings:
+    """Nothing of a row that cannot be checked is blessed by saving it again: what is bound must all be given."""
+    reason = UNREADABLE if stored.condition is Condition.KEY_MISSING else ALTERED
+    if stored.row.smtp_password and not change.smtp_password and not change.remove_password:
+        raise InvalidInput({"smtp_password": [reason]})
+    bound = [
+        "smtp_server",
+        "smtp_port",
+        "from_email",
+        *(["smtp_username"] if stored.row.smtp_username else []),
+    ]
+    absent = [field for field in bound if not change.given(field)]
+    if not change.given("use_tls") and not change.given("use_ssl"):
+        absent.append("use_tls")
+    if absent:
+        raise InvalidInput({field: [reason] for field in absent})
+    return merged(stored.settings, change)
+
+
+def _settings_of(row: SmtpConfig, password: str) -> SmtpSettings:
+    return SmtpSettings(
+        host=row.smtp_server,
+        port=row.smtp_port,
+        security=_mode(row),
+        username=row.smtp_username,
+        password=Secret(password),
+        from_email=row.from_email,
+        from_name=row.from_name,
+        reply_to=row.reply_to,
+        helo_hostname=row.helo_hostname,
+        timeout_seconds=row.timeout_seconds,
+        auth_method=row.auth_method,
+    )
+
+
+def _mode(row: SmtpConfig) -> Security:
+    if row.use_ssl:
+        return Security.TLS
+    return Security.STARTTLS if row.use_tls else Security.NONE
+
+
+def _binding(row: SmtpConfig, key: bytes) -> str:
+    scope = "global" if row.account_id is None else f"account:{row.account_id}"
+    parts = [scope, row.smtp_server, str(row.smtp_port), _mode(row), row.smtp_username, row.from_email]
+    return mac(BINDING, [*parts, row.smtp_password], key)
+
+
+def seal(row: SmtpConfig, settings: SmtpSettings, *, keeps_token: bool) -> None:
+    """Store the password's token, byte for byte the old one where the password did not change."""
+    if not settings.password:
+        row.smtp_password = ""
+    elif not keeps_token:
+        row.smtp_password = encrypt_smtp_password(settings.password.reveal())
+    if not keeps_token or not row.smtp_password or not row.key_id:
+        row.key_id = current_key_id()
+    row.binding_mac = _binding(row, known_keys()[row.key_id])
+
+
+def are_stored(settings: SmtpSettings, stored: StoredConfig) -> bool:
+    """Whether these are exactly the stored values, as far as a test exercises them."""
+    return stored.is_usable and fingerprint(stored.settings) == fingerprint(settings)
+
+
+def fingerprint(settings: SmtpSettings) -> str:
+    """A keyed digest of every value that a test exercises, the password included."""
+    values = [*settings.destination, settings.password.reveal(), settings.from_email, settings.helo_hostname]
+    return mac(FINGERPRINT, [str(value) for value in (*values, settings.auth_method)])
+
+
+def issue_proof(settings: SmtpSettings) -> str:
+    """A signed statement that these values passed a test now, for a save within the hour."""
+    moment = str(int(time.time()))
+    return f"{moment}.{mac(PROOF, [moment, fingerprint(settings)])}"
+
+
+def note_proof(row: SmtpConfig, settings: SmtpSettings, proof: str) -> None:
+    """Mark what was tested on screen and is now saved; any other change of tested values takes the mark away."""
+    digest = fingerprint(settings)
+    moment, _, signature = proof.partition(".")
+    is_ours = hmac.compare_digest(signature.encode(), mac(PROOF, [moment, digest]).encode())
+    if is_ours and time.time() - int(moment) <= PROOF_SECONDS:
+        row.verified_at = datetime.fromtimestamp(int(moment), UTC)
+        row.verified_fingerprint, row.last_error = digest, None
+    elif row.verified_fingerprint != digest:
+        row.verified_at = row.verified_fingerprint = row.last_error = None
