@@ -18,9 +18,7 @@ from utils.errors import NotFound
 bp = Blueprint("inbox", __name__)
 
 # The mail's own styles, and nothing that loads or runs.
-HTML_PART_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
-)
+HTML_PART_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
 
 
 P = ParamSpec("P")

@@ -112,8 +112,7 @@ def _described(operation: Operation, operation_id: str) -> dict[str, Any]:
         "description": operation.description,
         "tags": [operation.tag],
         "responses": {
-            str(status): _answer(status, model, operation.streams)
-            for status, model in operation.answers.items()
+            str(status): _answer(status, model, operation.streams) for status, model in operation.answers.items()
         },
     }
     if operation.body:

@@ -7,10 +7,10 @@ from flask_login import current_user
 
 from blueprints import forms, smtp_tests
 from blueprints.access import actor_name, admin_page
-from services import connection_test, providers, smtp_configs, smtp_diagnosis, smtp_state
+from services import connection_test, providers, smtp_configs, smtp_diagnosis, smtp_sealing, smtp_state
 from services.connection_test import TestPlan, TestResult
-from services.smtp_configs import StoredConfig
 from services.smtp_fields import SmtpChange, parse_address_field, parse_change
+from services.smtp_sealing import StoredConfig
 from services.smtp_settings import Security
 from utils.env_utils import get_settings
 from utils.errors import Conflict, InvalidInput
@@ -35,7 +35,7 @@ SAVED = "Tested the saved values."
 @admin_page
 def smtp() -> Response:
     """The form with the stored values, or with those of a preset chosen without JavaScript."""
-    stored = smtp_configs.find()
+    stored = smtp_configs.find_active()
     preset = providers.find_preset(request.args.get("preset", ""))
     values = _stored_values(stored)
     if preset:
@@ -55,9 +55,9 @@ def save_smtp() -> Response:
     try:
         smtp_configs.save(_change(), actor=actor_name(), proof=forms.text("proof"))
     except InvalidInput as error:
-        return _page(smtp_configs.find(), _typed_values(), errors=_at_fields(error), status=422)
+        return _page(smtp_configs.find_active(), _typed_values(), errors=_at_fields(error), status=422)
     except Conflict as error:
-        return _page(smtp_configs.find(), _typed_values(), errors={"form": [error.message]}, status=409)
+        return _page(smtp_configs.find_active(), _typed_values(), errors={"form": [error.message]}, status=409)
     flash("Saved.", "success")
     return make_response(redirect(url_for("settings.smtp"), 303))
 
@@ -72,29 +72,36 @@ def test_smtp() -> Response:
     except InvalidInput as error:
         if smtp_tests.wants_stream():
             raise InvalidInput(_at_fields(error), error.message) from None
-        return _page(smtp_configs.find(), _typed_values(), errors=_at_fields(error), status=422)
+        return _page(smtp_configs.find_active(), _typed_values(), errors=_at_fields(error), status=422)
+    active = smtp_configs.find_active()
+    config_id = active.row.id if active else None
     if smtp_tests.wants_stream():
-        return smtp_tests.streamed(prepared, lambda result: _told(prepared, result))
-    result = smtp_tests.run_and_note(prepared)
+        return smtp_tests.streamed(prepared, config_id, lambda result: _told(prepared, result))
+    result = smtp_tests.run_and_note(prepared, config_id)
     told = _told(prepared, result) | {"steps": [smtp_tests.step_dict(step) for step in result.steps]}
-    return _page(smtp_configs.find(), _typed_values(), test=told)
+    return _page(smtp_configs.find_active(), _typed_values(), test=told)
 
 
 test_smtp.__test__ = False  # type: ignore[attr-defined]
 
 
 def _plan() -> TestPlan:
-    settings = smtp_configs.preview(_change())
+    settings = smtp_configs.preview(_change(), active_id())
     own_address = str(current_user.email)
     if not forms.ticked("send"):
         return connection_test.plan(settings, rcpt=own_address)
     return connection_test.plan(settings, to=parse_address_field("to", forms.text("to") or own_address))
 
 
+def active_id() -> int | None:
+    active = smtp_configs.find_active()
+    return active.row.id if active else None
+
+
 def _told(prepared: TestPlan, result: TestResult) -> dict[str, Any]:
     """The result for the page. ``proof`` lets a save of the same values count as tested."""
-    stored = smtp_configs.find()
-    is_saved = stored is not None and smtp_configs.are_stored(prepared.settings, stored)
+    stored = smtp_configs.find_active()
+    is_saved = stored is not None and smtp_sealing.are_stored(prepared.settings, stored)
     failure = smtp_tests.failure(result)
     return {
         "ok": result.ok,
@@ -106,7 +113,7 @@ def _told(prepared: TestPlan, result: TestResult) -> dict[str, Any]:
         "server_line": failure.get("server_line", ""),
         "field": failure.get("field"),
         "verified": result.ok and is_saved,
-        "proof": smtp_configs.issue_proof(prepared.settings) if result.ok else "",
+        "proof": smtp_sealing.issue_proof(prepared.settings) if result.ok else "",
     }
 
 

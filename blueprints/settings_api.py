@@ -10,10 +10,11 @@ from blueprints import smtp_tests
 from blueprints.access import actor_name, admin_api
 from blueprints.json_body import json_object, json_object_or_none
 from blueprints.openapi import ErrorAnswer, Operation, documented
-from services import connection_test, smtp_configs
+from services import connection_test, smtp_configs, smtp_sealing
 from services.connection_test import TestPlan, TestResult
 from services.smtp_diagnosis import NOT_CONFIGURED
 from services.smtp_fields import SmtpChange, checked, parse_change, parse_recipient
+from services.smtp_sealing import StoredConfig
 from utils.errors import InvalidInput, NotFound
 
 bp = Blueprint("settings_api", __name__)
@@ -49,6 +50,7 @@ class ConfigData(BaseModel):
     use_tls: bool
     use_ssl: bool
     is_active: bool
+    failover: bool
     reply_to: str
     helo_hostname: str
     timeout_seconds: int
@@ -111,9 +113,7 @@ class SmtpTest(SmtpChange):
     to: Annotated[
         str,
         PlainValidator(parse_recipient),
-        WithJsonSchema(
-            {"type": "string", "maxLength": 300, "description": "Also deliver a test mail there."}
-        ),
+        WithJsonSchema({"type": "string", "maxLength": 300, "description": "Also deliver a test mail there."}),
     ] = Field(default="")
 
 
@@ -139,7 +139,7 @@ BODY_ERRORS: dict[int, type[BaseModel]] = {
 @admin_api
 def get_smtp() -> Response:
     """The stored configuration without its password."""
-    stored = smtp_configs.find()
+    stored = smtp_configs.find_active()
     if not stored:
         raise NotFound(NOT_CONFIGURED)
     return jsonify({"status": "success", "data": smtp_configs.public_dict(stored)})
@@ -181,10 +181,12 @@ def save_smtp() -> Response:
 @smtp_tests.limited
 def test_smtp() -> Response:
     """Test, and answer when it is over or step by step."""
-    prepared = _plan(json_object_or_none())
+    stored = smtp_configs.find_active()
+    config_id = stored.row.id if stored else None
+    prepared = _plan(stored, json_object_or_none())
     if smtp_tests.wants_stream():
-        return smtp_tests.streamed(prepared, _told)
-    result = smtp_tests.run_and_note(prepared)
+        return smtp_tests.streamed(prepared, config_id, _told)
+    result = smtp_tests.run_and_note(prepared, config_id)
     response = jsonify(_told(result))
     response.status_code = 200 if result.ok else 422
     return response
@@ -193,16 +195,17 @@ def test_smtp() -> Response:
 test_smtp.__test__ = False  # type: ignore[attr-defined]
 
 
-def _plan(body: dict[str, object] | None) -> TestPlan:
+def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPlan:
     own_address = current_user.email if current_user.is_authenticated else ""
     if body is not None:
         change = checked(SmtpTest, body)
-        return connection_test.plan(smtp_configs.preview(change), to=change.to, rcpt=own_address)
-    stored = smtp_configs.find()
+        return connection_test.plan(
+            smtp_configs.preview(change, stored.row.id if stored else None), to=change.to, rcpt=own_address
+        )
     if not stored:
         raise NotFound(NOT_CONFIGURED)
     if not stored.is_usable:
-        raise InvalidInput({"smtp_password": [smtp_configs.UNUSABLE[stored.condition]]})
+        raise InvalidInput({"smtp_password": [smtp_sealing.UNUSABLE[stored.condition]]})
     return connection_test.plan(stored.settings, rcpt=own_address)
 
 

@@ -31,20 +31,20 @@ def step_dict(step: Step) -> dict[str, Any]:
     }
 
 
-def run_and_note(prepared: TestPlan) -> TestResult:
+def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
     """Run a test to its end and note the result where it was the saved values that were tested."""
     result = [item for item in connection_test.stream(prepared) if isinstance(item, TestResult)][-1]
-    note(prepared.settings, result)
+    note(prepared.settings, result, config_id)
     return result
 
 
-def streamed(prepared: TestPlan, told: Callable[[TestResult], dict[str, Any]]) -> Response:
+def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResult], dict[str, Any]]) -> Response:
     """A line for each step as it happens, and a last one with the result as ``told`` puts it."""
 
     def lines() -> Iterator[str]:
         for item in connection_test.stream(prepared):
             if isinstance(item, TestResult):
-                note(prepared.settings, item)
+                note(prepared.settings, item, config_id)
                 yield _line({"type": "result", **told(item)})
             else:
                 yield _line({"type": "step", **step_dict(item)})
@@ -54,8 +54,9 @@ def streamed(prepared: TestPlan, told: Callable[[TestResult], dict[str, Any]]) -
     return Response(stream_with_context(lines()), mimetype=NDJSON, headers=headers)
 
 
-def note(settings: SmtpSettings, result: TestResult) -> None:
-    smtp_configs.mark_tested(settings, None if result.ok else result.message)
+def note(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:
+    """Note the result on the stored configuration, if it is exactly its values that were tested."""
+    smtp_configs.mark_tested(settings, None if result.ok else result.message, config_id)
 
 
 def failure(result: TestResult) -> dict[str, Any]:
