@@ -15,7 +15,21 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from blueprints import access, account, auth, cli, errors, inbox, openapi, settings, settings_api
+from blueprints import (
+    access,
+    account,
+    audit_pages,
+    auth,
+    cli,
+    configs_api,
+    errors,
+    inbox,
+    openapi,
+    settings,
+    settings_api,
+    settings_form,
+    token_pages,
+)
 from database.engine import db
 from services import accounts, local_inbox, password_reset
 from utils.env_utils import EXTENSION, ROOT, ConfigurationError, Settings, load_settings
@@ -63,7 +77,19 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     with app.app_context():
         access.init_app(app)
     errors.init_app(app)
-    for blueprint in (auth.pages, auth.bp, account.bp, settings.bp, settings_api.bp, inbox.bp, openapi.bp):
+    for blueprint in (
+        auth.pages,
+        auth.bp,
+        account.bp,
+        settings.bp,
+        settings_form.bp,
+        settings_api.bp,
+        configs_api.bp,
+        audit_pages.bp,
+        token_pages.bp,
+        inbox.bp,
+        openapi.bp,
+    ):
         app.register_blueprint(blueprint)
     cli.register(app)
     app.context_processor(_names_for_pages(config))

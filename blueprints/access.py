@@ -3,7 +3,6 @@
 Every view carries exactly one guard: ``public``, ``signed_in``, ``admin_page`` or ``admin_api``.
 """
 
-import hashlib
 import ipaddress
 import re
 from collections.abc import Callable
@@ -21,6 +20,8 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 
 from blueprints import sessions
 from blueprints.sessions import uses_bearer
+from services import api_tokens, audit
+from services.audit import Actor
 from utils.encryption_utils import subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
 from utils.errors import AppError, Forbidden
@@ -34,6 +35,8 @@ SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 # Backslashes and a second slash name a host to browsers; they drop tabs and line breaks.
 _LOCAL_PATH: Final = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2000}")
 _GUARDS_FOR_ACCOUNTS: Final = ("signed_in", "admin_page", "admin_api")
+ADMIN_TOKEN: Final = "ADMIN_TOKEN"  # noqa: S105 - what its holder is called
+NOBODY: Final = "anonymous"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -47,8 +50,8 @@ class FormExpired(AppError):
     """The CSRF token is missing or of another session, or the request comes from another site."""
 
 
-def client_key() -> str:
-    """Whom limits count: the peer's address, or for IPv6 its /64, of which everybody has plenty.
+def client_address() -> str:
+    """Where the request comes from: the peer's address, IPv4 always as IPv4.
 
     Behind ``TRUSTED_PROXIES`` the peer is whom the outermost of them saw; no other header is believed.
     """
@@ -57,11 +60,16 @@ def client_key() -> str:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return text
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def client_key() -> str:
+    """Whom limits count: the client's address, or for IPv6 its /64, of which everybody has plenty."""
+    address = client_address()
+    try:
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
+    except ValueError:
+        return address
 
 
 limiter = Limiter(client_key, strategy="moving-window", in_memory_fallback_enabled=True)
@@ -82,11 +90,13 @@ def init_app(app: Flask) -> None:
     csrf.init_app(app)
     app.before_request(_check_origin_and_token)
     limiter.init_app(app)
+    app.before_request(_begin_acting)
+    app.teardown_request(_end_acting)
 
 
 def actor_name() -> str:
-    """Who makes this change, for ``updated_by``."""
-    return "ADMIN_TOKEN" if uses_bearer() else str(current_user.username)
+    """Who makes this change, for ``updated_by``; for an API token its owner. Behind a guard only."""
+    return str(g.bearer if uses_bearer() else current_user.username)
 
 
 def local_path(text: str) -> str | None:
@@ -124,19 +134,35 @@ def admin_page(view: View[P]) -> View[P]:
 
 
 def admin_api(view: View[P]) -> View[P]:
-    """``ADMIN_TOKEN`` as bearer token, or an administrator's session. Raises SignInRequired or Forbidden."""
+    """``ADMIN_TOKEN`` or an administrator's own API token as bearer token, or an administrator's session.
+
+    Raises SignInRequired or Forbidden.
+    """
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         if uses_bearer():
-            _require_admin_token()
+            _require_bearer_token()
         elif not current_user.is_authenticated:
-            raise SignInRequired("Sign in, or send the ADMIN_TOKEN as bearer token.")
+            raise SignInRequired("Sign in, or send an API token as bearer token.")
         else:
             _require_administrator()
         return view(*args, **kwargs)
 
     return _marked(guarded, "admin_api")
+
+
+def _begin_acting() -> None:
+    """From here on the audit trail knows who calls, and from where. A bearer token counts once it was checked."""
+    is_known = _guard_of_view() is not None and not uses_bearer() and current_user.is_authenticated
+    name = str(current_user.username) if is_known else NOBODY
+    g.acting = audit.acting_as(Actor(name, client_address()))
+
+
+def _end_acting(_error: BaseException | None) -> None:
+    token = g.pop("acting", None)
+    if token is not None:
+        audit.stop_acting(token)
 
 
 def _check_origin_and_token() -> None:
@@ -201,14 +227,22 @@ def _require_administrator() -> None:
 
 
 @limiter.shared_limit("20 per 15 minutes", scope="admin-token", deduct_when=lambda _response: "token_refused" in g)
-def _require_admin_token() -> None:
-    presented = _digest(request.headers["Authorization"].partition(" ")[2].strip())
+def _require_bearer_token() -> None:
+    presented = request.headers["Authorization"].partition(" ")[2].strip()
+    if _is_admin_token(presented):
+        g.bearer = actor = ADMIN_TOKEN
+    else:
+        token = api_tokens.find_administrator(presented)
+        if token is None:
+            g.token_refused = True
+            fingerprint = api_tokens.digest(presented)[:8]
+            log.warning("admin_token_refused", fingerprint=fingerprint, client=client_key())
+            raise SignInRequired("The bearer token is not valid.")
+        g.bearer, actor = token.owner, f"{token.owner} (token {token.name})"
+    audit.acting_as(Actor(actor, client_address()))  # what _begin_acting began is ended with it
+
+
+def _is_admin_token(presented: str) -> bool:
+    """Compared by digests, which have one length: neither content nor length shows in the time."""
     expected = get_settings().admin_token
-    if expected is None or not compare_digest(presented, _digest(expected.reveal())):
-        g.token_refused = True
-        log.warning("admin_token_refused", fingerprint=presented[:8], client=client_key())
-        raise SignInRequired("The bearer token is not valid.")
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+    return expected is not None and compare_digest(api_tokens.digest(presented), api_tokens.digest(expected.reveal()))

@@ -1,5 +1,6 @@
 """The API document, generated from the routes and from the very models that validate them, and a page that shows it."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from utils.env_utils import get_settings
 
 bp = Blueprint("openapi", __name__)
 
+CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
+IN_BRACES = re.compile(r"{(\w+)}")
 REF = "#/components/schemas/{model}"
 
 
@@ -31,6 +34,7 @@ class Operation:
     summary: str
     tag: str
     answers: Mapping[int, type[BaseModel]]
+    query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     body_required: bool = True
     example: Mapping[str, object] | None = None
@@ -76,7 +80,7 @@ def build_document() -> dict[str, Any]:
     )
     paths: dict[str, dict[str, Any]] = {}
     for path, method, operation in operations:
-        paths.setdefault(path, {})[method] = _described(operation, f"{method}{path}")
+        paths.setdefault(path, {})[method] = _described(operation, path, method)
     settings = get_settings()
     return {
         "openapi": "3.1.0",
@@ -97,7 +101,7 @@ def _operations() -> list[tuple[str, str, Operation]]:
         operation = getattr(current_app.view_functions[rule.endpoint], "operation", None)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             if operation:
-                found.append((rule.rule, method.lower(), operation))
+                found.append((CONVERTER.sub(r"{\1}", rule.rule), method.lower(), operation))
     return sorted(found, key=lambda known: (known[0], known[1]))
 
 
@@ -105,9 +109,9 @@ def _models_of(operation: Operation) -> list[type[BaseModel]]:
     return [*operation.answers.values(), *([operation.body] if operation.body else [])]
 
 
-def _described(operation: Operation, operation_id: str) -> dict[str, Any]:
+def _described(operation: Operation, path: str, method: str) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": operation_id.replace("/", "_").replace("-", "_"),
+        "operationId": re.sub(r"\W+", "_", f"{method}{path}").rstrip("_"),
         "summary": operation.summary,
         "description": operation.description,
         "tags": [operation.tag],
@@ -115,6 +119,9 @@ def _described(operation: Operation, operation_id: str) -> dict[str, Any]:
             str(status): _answer(status, model, operation.streams) for status, model in operation.answers.items()
         },
     }
+    parameters = [*_in_path(path), *(_in_query(operation.query) if operation.query else [])]
+    if parameters:
+        described["parameters"] = parameters
     if operation.body:
         content: dict[str, Any] = {"schema": {"$ref": REF.format(model=operation.body.__name__)}}
         if operation.example:
@@ -126,12 +133,24 @@ def _described(operation: Operation, operation_id: str) -> dict[str, Any]:
     return described
 
 
+def _in_path(path: str) -> list[dict[str, Any]]:
+    """Every variable part of a path is the number of a row."""
+    schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in IN_BRACES.findall(path)]
+
+
+def _in_query(model: type[BaseModel]) -> list[dict[str, Any]]:
+    fields = _without_null_defaults({"": model.model_json_schema()})[""].get("properties", {})
+    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in fields.items()]
+
+
 DESCRIPTIONS = {
     200: "Done",
+    201: "Created",
     400: "Not JSON, not an object, or a key given twice",
     401: "No token, or a wrong one",
     403: "Not an administrator",
-    404: "SMTP not configured",
+    404: "SMTP not configured, or no such configuration",
     409: "Somebody else saved meanwhile",
     413: "Larger than 64 KiB",
     415: "Not application/json",

@@ -1,216 +1,144 @@
-"""The page ``/settings/smtp``: the form, its test, and where mail goes now."""
+"""The page ``/settings/smtp``: where mail goes now, the list of servers, and switching between them."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
-from flask_login import current_user
 
-from blueprints import forms, smtp_tests
+from blueprints import forms
 from blueprints.access import actor_name, admin_page
-from services import connection_test, providers, smtp_configs, smtp_diagnosis, smtp_sealing, smtp_state
-from services.connection_test import TestPlan, TestResult
-from services.smtp_fields import SmtpChange, parse_address_field, parse_change
+from services import smtp_configs, smtp_state
 from services.smtp_sealing import StoredConfig
 from services.smtp_settings import Security
-from utils.env_utils import get_settings
 from utils.errors import Conflict, InvalidInput
+from utils.log_utils import printable
 
 bp = Blueprint("settings", __name__)
 
-TEXT_FIELDS = (
-    "smtp_server",
-    "smtp_port",
-    "smtp_username",
-    "from_email",
-    "from_name",
-    "reply_to",
-    "helo_hostname",
-    "timeout_seconds",
-)
-ON_SCREEN = "Tested the values on screen. Not saved yet."
-SAVED = "Tested the saved values."
+CHANGED_MEANWHILE = "Somebody else changed “{}” meanwhile. Look at it, then try again."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What the list is asked for; an unknown choice counts as none."""
+
+    text: str
+    state: str
+    security: str
+    has_error: bool
+
+    @property
+    def are_set(self) -> bool:
+        return bool(self.text or self.state or self.security or self.has_error)
 
 
 @bp.get("/settings/smtp")
 @admin_page
-def smtp() -> Response:
-    """The form with the stored values, or with those of a preset chosen without JavaScript."""
-    stored = smtp_configs.find_active()
-    preset = providers.find_preset(request.args.get("preset", ""))
-    values = _stored_values(stored)
-    if preset:
-        values |= {
-            "smtp_server": preset["host"],
-            "smtp_port": str(preset["port"]),
-            "security": preset["security"],
-            "smtp_username": preset["username_literal"] or values["smtp_username"],
-        }
-    return _page(stored, values, preset=preset)
-
-
-@bp.post("/settings/smtp")
-@admin_page
-def save_smtp() -> Response:
-    """Save what was typed; on a refusal nothing typed is lost but the password."""
-    try:
-        smtp_configs.save(_change(), actor=actor_name(), proof=forms.text("proof"))
-    except InvalidInput as error:
-        return _page(smtp_configs.find_active(), _typed_values(), errors=_at_fields(error), status=422)
-    except Conflict as error:
-        return _page(smtp_configs.find_active(), _typed_values(), errors={"form": [error.message]}, status=409)
-    flash("Saved.", "success")
-    return make_response(redirect(url_for("settings.smtp"), 303))
-
-
-@bp.post("/settings/smtp/test")
-@admin_page
-@smtp_tests.limited
-def test_smtp() -> Response:
-    """Test what was typed: step by step for a script, as a page without one."""
-    try:
-        prepared = _plan()
-    except InvalidInput as error:
-        if smtp_tests.wants_stream():
-            raise InvalidInput(_at_fields(error), error.message) from None
-        return _page(smtp_configs.find_active(), _typed_values(), errors=_at_fields(error), status=422)
-    active = smtp_configs.find_active()
-    config_id = active.row.id if active else None
-    if smtp_tests.wants_stream():
-        return smtp_tests.streamed(prepared, config_id, lambda result: _told(prepared, result))
-    result = smtp_tests.run_and_note(prepared, config_id)
-    told = _told(prepared, result) | {"steps": [smtp_tests.step_dict(step) for step in result.steps]}
-    return _page(smtp_configs.find_active(), _typed_values(), test=told)
-
-
-test_smtp.__test__ = False  # type: ignore[attr-defined]
-
-
-def _plan() -> TestPlan:
-    settings = smtp_configs.preview(_change(), active_id())
-    own_address = str(current_user.email)
-    if not forms.ticked("send"):
-        return connection_test.plan(settings, rcpt=own_address)
-    return connection_test.plan(settings, to=parse_address_field("to", forms.text("to") or own_address))
-
-
-def active_id() -> int | None:
-    active = smtp_configs.find_active()
-    return active.row.id if active else None
-
-
-def _told(prepared: TestPlan, result: TestResult) -> dict[str, Any]:
-    """The result for the page. ``proof`` lets a save of the same values count as tested."""
-    stored = smtp_configs.find_active()
-    is_saved = stored is not None and smtp_sealing.are_stored(prepared.settings, stored)
-    failure = smtp_tests.failure(result)
-    return {
-        "ok": result.ok,
-        "title": result.message,
-        "message": _sentence(prepared, result),
-        "tested": SAVED if is_saved else ON_SCREEN,
-        "phase_label": failure.get("phase_label", ""),
-        "remedy": failure.get("remedy", ""),
-        "server_line": failure.get("server_line", ""),
-        "field": failure.get("field"),
-        "verified": result.ok and is_saved,
-        "proof": smtp_sealing.issue_proof(prepared.settings) if result.ok else "",
-    }
-
-
-def _sentence(prepared: TestPlan, result: TestResult) -> str:
-    host = prepared.settings.host
-    if result.error:
-        return f"It failed at “{smtp_diagnosis.PHASE_LABELS[result.error.phase]}”."
-    if not result.message_id:
-        return f"{host} is ready to take mail from {prepared.settings.from_email}."
-    queue = f", queue id {result.queue_id}" if result.queue_id else ""
-    return f"Accepted by {host}{queue}. Accepted is not yet delivered: look in the inbox of {prepared.rcpt}."
-
-
-def _change() -> SmtpChange:
-    """The form as the change that the API would be sent; the texts of numbers become numbers."""
-    raw: dict[str, object] = {name: forms.text(name) for name in TEXT_FIELDS}
-    for name in ("smtp_port", "timeout_seconds"):
-        text = forms.text(name).strip()
-        raw[name] = int(text) if text.isascii() and text.isdigit() and len(text) < 8 else text  # noqa: PLR2004
-    security = forms.text("security")
-    raw |= {
-        "smtp_password": forms.text("smtp_password"),
-        "remove_password": forms.ticked("remove_password"),
-        "is_active": forms.ticked("is_active"),
-        "use_tls": security == Security.STARTTLS,
-        "use_ssl": security == Security.TLS,
-    }
-    version = forms.text("version")
-    if version:
-        raw["version"] = int(version) if version.isascii() and version.isdigit() else version
-    return parse_change(raw)
-
-
-def _at_fields(error: InvalidInput) -> dict[str, list[str]]:
-    """The errors under the names of the form's fields."""
-    names = {"use_tls": "security", "use_ssl": "security", "version": "form", "is_active": "form"}
-    found: dict[str, list[str]] = {}
-    for name, sentences in error.errors.items():
-        found.setdefault(names.get(name, name), []).extend(sentences)
-    return found
-
-
-def _stored_values(stored: StoredConfig | None) -> dict[str, Any]:
-    if not stored:
-        return {
-            "smtp_server": "",
-            "smtp_port": "587",
-            "smtp_username": "",
-            "from_email": "",
-            "from_name": get_settings().app_name,
-            "security": str(Security.STARTTLS),
-            "is_active": True,
-            "reply_to": "",
-            "helo_hostname": "",
-            "timeout_seconds": "10",
-            "to": current_user.email,
-            "version": "",
-            "remove_password": False,
-        }
-    row = stored.row
-    return {
-        **{name: str(getattr(row, name)) for name in TEXT_FIELDS},
-        "security": str(stored.settings.security),
-        "is_active": row.is_active,
-        "to": current_user.email,
-        "version": str(row.version),
-        "remove_password": False,
-    }
-
-
-def _typed_values() -> dict[str, Any]:
-    """What was typed, for showing it again; never the password."""
-    return {
-        **{name: forms.text(name) for name in (*TEXT_FIELDS, "security", "to", "version")},
-        "is_active": forms.ticked("is_active"),
-        "remove_password": forms.ticked("remove_password"),
-    }
-
-
-def _page(
-    stored: StoredConfig | None,
-    values: dict[str, Any],
-    *,
-    preset: providers.Provider | None = None,
-    errors: dict[str, list[str]] | None = None,
-    test: dict[str, Any] | None = None,
-    status: int = 200,
-) -> Response:
-    page = render_template(
-        "settings/smtp.html",
-        values=values,
-        errors=errors or {},
-        has_password=bool(stored and stored.row.smtp_password),
-        retype_password=request.method == "POST" and bool(forms.text("smtp_password")),
-        state=smtp_state.describe(stored),
-        presets=providers.presets(),
-        preset=preset or providers.for_host(values["smtp_server"]),
-        test=test,
+def smtp() -> str:
+    """The state in a sentence, and the servers that match the filters."""
+    wanted = _filters()
+    every = smtp_configs.search()
+    found = _matching(wanted) if wanted.are_set else every
+    return render_template(
+        "settings/list.html",
+        state=smtp_state.describe(has_configs=bool(every)),
+        configs=[smtp_state.facts(stored) for stored in found],
+        total=len(every),
+        filters=wanted,
     )
-    return make_response(page, status)
+
+
+@bp.post("/settings/smtp/<int:config_id>/activate")
+@admin_page
+def activate(config_id: int) -> Response:
+    """Make this server the one that sends."""
+    stored = smtp_configs.get(config_id)
+    try:
+        smtp_configs.activate(config_id, version=_version(), actor=actor_name())
+    except InvalidInput as refused:
+        flash(" ".join(next(iter(refused.errors.values()))), "danger")
+        return _to("smtp_form.edit", config_id=config_id)
+    except Conflict:
+        return _changed_meanwhile(stored)
+    flash(f"Mail goes through “{stored.row.name}” from now on.", "success")
+    return _to("settings.smtp")
+
+
+@bp.get("/settings/smtp/<int:config_id>/deactivate")
+@admin_page
+def ask_deactivate(config_id: int) -> str:
+    """Say what will send instead, and ask."""
+    return _asked("deactivate", smtp_configs.get(config_id))
+
+
+@bp.post("/settings/smtp/<int:config_id>/deactivate")
+@admin_page
+def deactivate(config_id: int) -> Response:
+    """Switch the server off; the route goes on to the next step."""
+    stored = smtp_configs.get(config_id)
+    try:
+        smtp_configs.deactivate(config_id, version=_version(), actor=actor_name())
+    except Conflict:
+        return _changed_meanwhile(stored)
+    flash(f"“{stored.row.name}” is switched off.", "success")
+    return _to("settings.smtp")
+
+
+@bp.get("/settings/smtp/<int:config_id>/delete")
+@admin_page
+def ask_delete(config_id: int) -> str:
+    """Say what is lost and what will send instead, and ask."""
+    return _asked("delete", smtp_configs.get(config_id))
+
+
+@bp.post("/settings/smtp/<int:config_id>/delete")
+@admin_page
+def delete(config_id: int) -> Response:
+    """Forget the server and its password for good."""
+    stored = smtp_configs.get(config_id)
+    try:
+        smtp_configs.delete(config_id, version=_version())
+    except Conflict:
+        return _changed_meanwhile(stored)
+    flash(f"“{stored.row.name}” is deleted.", "success")
+    return _to("settings.smtp")
+
+
+def _filters() -> Filters:
+    asked = request.args
+    return Filters(
+        text=printable(asked.get("q", ""), 100),
+        state=asked.get("state", "") if asked.get("state") in ("active", "inactive") else "",
+        security=asked.get("security", "") if asked.get("security") in list(Security) else "",
+        has_error=asked.get("error") == "1",
+    )
+
+
+def _matching(wanted: Filters) -> list[StoredConfig]:
+    active = {"active": True, "inactive": False}.get(wanted.state)
+    return smtp_configs.search(wanted.text, active=active, security=wanted.security, has_error=wanted.has_error)
+
+
+def _asked(action: str, stored: StoredConfig) -> str:
+    level, consequence = smtp_state.without_it(stored)
+    return render_template(
+        "settings/confirm.html",
+        action=action,
+        config=smtp_state.facts(stored),
+        level=level,
+        consequence=consequence,
+    )
+
+
+def _version() -> int | None:
+    """The version that the person saw, so that nothing is switched that has become something else meanwhile."""
+    text = forms.text("version")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004
+
+
+def _changed_meanwhile(stored: StoredConfig) -> Response:
+    flash(CHANGED_MEANWHILE.format(stored.row.name), "danger")
+    return _to("settings.smtp")
+
+
+def _to(endpoint: str, **values: int) -> Response:
+    return make_response(redirect(url_for(endpoint, **values), 303))  # type: ignore[arg-type]

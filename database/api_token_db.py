@@ -50,24 +50,25 @@ def every(session: Session, account_id: int | None = None) -> list[tuple[ApiToke
     return [(row[0], row[1]) for row in session.execute(query)]
 
 
-def find(session: Session, token_id: int) -> ApiToken | None:
-    return session.get(ApiToken, token_id)
+def find(session: Session, token_id: int) -> tuple[ApiToken, Account] | None:
+    """The token with this id with whom it belongs to."""
+    query = select(ApiToken, Account).join(Account, Account.id == ApiToken.account_id).where(ApiToken.id == token_id)
+    row = session.execute(query).one_or_none()
+    return (row[0], row[1]) if row else None
+
+
+def unrevoked(session: Session, account_id: int) -> list[ApiToken]:
+    """The account's tokens that nobody has revoked, expired ones included."""
+    query = select(ApiToken).where(ApiToken.account_id == account_id, ApiToken.revoked_at.is_(None))
+    return list(session.scalars(query.order_by(ApiToken.id)))
 
 
 def revoke(session: Session, token_id: int, moment: datetime) -> bool:
-    """True if the token was still good."""
+    """True if the token was not revoked before."""
     result = session.execute(
         update(ApiToken).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None)).values(revoked_at=moment)
     )
     return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
-
-
-def revoke_all(session: Session, account_id: int, moment: datetime) -> None:
-    session.execute(
-        update(ApiToken)
-        .where(ApiToken.account_id == account_id, ApiToken.revoked_at.is_(None))
-        .values(revoked_at=moment)
-    )
 
 
 def note_used(session: Session, token_id: int, moment: datetime) -> None:

@@ -1,12 +1,18 @@
 """The audit trail: who did what, when and from where. Rows are added and, after their time, deleted; never changed."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Index, String, delete, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
 from database.types import UtcDateTime
+
+LONGEST_ACTOR: Final = 160  # a user name and the name of a token, 64 characters each
+LONGEST_SOURCE: Final = 64
+LONGEST_SUBJECT: Final = 160
+LONGEST_DETAILS: Final = 500
 
 
 class AuditEvent(Base):
@@ -16,11 +22,11 @@ class AuditEvent(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
-    actor: Mapped[str] = mapped_column(String(64))
-    source: Mapped[str] = mapped_column(String(64))
+    actor: Mapped[str] = mapped_column(String(LONGEST_ACTOR))
+    source: Mapped[str] = mapped_column(String(LONGEST_SOURCE))
     action: Mapped[str] = mapped_column(String(32))
-    subject: Mapped[str] = mapped_column(String(160))
-    details: Mapped[str] = mapped_column(String(500), default="")
+    subject: Mapped[str] = mapped_column(String(LONGEST_SUBJECT))
+    details: Mapped[str] = mapped_column(String(LONGEST_DETAILS), default="")
 
     __table_args__ = (Index("ix_audit_event_at", "at"), Index("ix_audit_event_action", "action", "id"))
 

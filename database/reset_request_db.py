@@ -54,6 +54,13 @@ def find_due(session: Session, moment: datetime) -> ResetRequest | None:
     return session.scalars(query).one_or_none()
 
 
+def waiting(session: Session) -> tuple[int, datetime | None]:
+    """How many requests wait, and when the first of them is or was due."""
+    query = select(func.count(), func.min(ResetRequest.next_attempt_at)).where(ResetRequest.state == WAITING)
+    count, due = session.execute(query).one()
+    return count, due
+
+
 def claim(session: Session, request_id: int, attempts: int, lease_until: datetime) -> bool:
     """Compare-and-set: True if this caller has the request until the lease ends, as one more attempt."""
     result = session.execute(

@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from database.engine import Base
 from database.types import UtcDateTime
 
+LONGEST_NAME_KEY = 400
+LONGEST_UPDATED_BY = 64
 _ACTIVE_IN_SCOPE = text("is_active")
 _GLOBAL = text("account_id IS NULL")
 _ACTIVE_GLOBAL = text("is_active AND account_id IS NULL")
@@ -26,7 +28,8 @@ class SmtpConfig(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(100))
-    name_key: Mapped[str] = mapped_column(String(400))  # by which two spellings of a name are the same
+    # By which two spellings of a name are the same; the default is for rows from before it.
+    name_key: Mapped[str] = mapped_column(String(LONGEST_NAME_KEY), server_default=text("''"))
     smtp_server: Mapped[str] = mapped_column(String(255))
     smtp_port: Mapped[int]
     smtp_username: Mapped[str] = mapped_column(String(255), default="")
@@ -38,7 +41,7 @@ class SmtpConfig(Base):
     is_active: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    updated_by: Mapped[str] = mapped_column(String(64), default="")
+    updated_by: Mapped[str] = mapped_column(String(LONGEST_UPDATED_BY), default="")
     reply_to: Mapped[str] = mapped_column(String(255), default="")
     helo_hostname: Mapped[str] = mapped_column(String(255), default="")
     timeout_seconds: Mapped[int] = mapped_column(default=10)
@@ -105,13 +108,23 @@ def find_by_name(session: Session, name_key: str) -> SmtpConfig | None:
     ).one_or_none()
 
 
-def search(session: Session, text_: str) -> list[SmtpConfig]:
-    """The global configurations with this text in name, host or user name; the active one first, then by name."""
+def search(session: Session, text_: str, name_key: str) -> list[SmtpConfig]:
+    """The global configurations with this text in host, user name or (as ``name_key``) name; the active one first."""
     query = select(SmtpConfig).where(SmtpConfig.account_id.is_(None))
     if text_:
-        columns = (SmtpConfig.name, SmtpConfig.smtp_server, SmtpConfig.smtp_username)
-        query = query.where(or_(*(column.icontains(text_, autoescape=True) for column in columns)))
+        columns = (SmtpConfig.smtp_server, SmtpConfig.smtp_username)
+        in_name = SmtpConfig.name_key.contains(name_key, autoescape=True)
+        query = query.where(or_(in_name, *(column.icontains(text_, autoescape=True) for column in columns)))
     return list(session.scalars(query.order_by(SmtpConfig.is_active.desc(), SmtpConfig.name_key)))
+
+
+def lock_global(session: Session) -> None:
+    """Let changes to global configurations wait for each other, always in the same order, so that none deadlocks.
+
+    SQLite has one writer anyway. A row that is being added is not waited for: the unique indexes decide there.
+    """
+    query = select(SmtpConfig.id).where(SmtpConfig.account_id.is_(None)).order_by(SmtpConfig.id)
+    session.execute(query.with_for_update())
 
 
 def every(session: Session) -> list[SmtpConfig]:
@@ -119,25 +132,16 @@ def every(session: Session) -> list[SmtpConfig]:
     return list(session.scalars(select(SmtpConfig).order_by(SmtpConfig.id)))
 
 
-def deactivate_others(session: Session, keep_id: int | None, account_id: int | None = None) -> None:
-    """Switch off whatever else is active in the scope."""
-    session.execute(
-        update(SmtpConfig)
-        .where(
-            SmtpConfig.is_active,
-            SmtpConfig.account_id.is_not_distinct_from(account_id),
-            SmtpConfig.id.is_distinct_from(keep_id),
-        )
-        .values(is_active=False, version=SmtpConfig.version + 1)
-    )
-
-
-def take_version(session: Session, config_id: int, version: int) -> bool:
-    """Compare-and-set: True if the row still had this version, which is now one higher."""
+def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
+    """Compare-and-set: put another seal on the row, if it is still the one that was read. Changes no version."""
+    read = ("version", "smtp_password", "key_id", "binding_mac", "verified_fingerprint")
     result = session.execute(
         update(SmtpConfig)
-        .where(SmtpConfig.id == config_id, SmtpConfig.version == version)
-        .values(version=version + 1)
+        .where(
+            SmtpConfig.id == row.id,
+            *(getattr(SmtpConfig, name).is_not_distinct_from(getattr(row, name)) for name in read),
+        )
+        .values(**seal)
         .execution_options(synchronize_session=False)
     )
     return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]

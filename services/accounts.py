@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from database import reset_token_db, user_db
 from database.engine import reading, transaction
 from database.user_db import Account, comparable
-from services import account_fields, notices, passwords
+from services import account_fields, api_tokens, audit, notices, passwords
 from services.account_fields import CheckedFields
+from services.audit import Action
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
 
@@ -25,6 +26,7 @@ _TAKEN: Final = "Another account has this {}. Choose a different one."
 _WRONG: Final = "This is not your current password."
 _CHANGED_MEANWHILE: Final = "The password was changed meanwhile. Sign in again."
 _GONE: Final = "There is no such account."
+_UNKNOWN: Final = "unknown account"
 
 
 @dataclass(frozen=True)
@@ -108,23 +110,27 @@ def everybody() -> list[Person]:
 def authenticate(login: str, password: str) -> Person | None:
     """Who signs in with this user name or address and this password; None for a wrong one and an unknown one.
 
-    Both take the same time.
+    Both take the same time, and both stand in the audit trail.
     """
     with reading() as session:
         account = user_db.find_by_login(session, account_fields.login_key(login))
-    if not passwords.verify(account.password_hash if account else None, password):
-        return None
-    assert account is not None  # noqa: S101 - verify() is False without a hash
-    return _note_sign_in(account.id, account.password_hash, password)
+    person = None
+    if passwords.verify(account.password_hash if account else None, password):
+        assert account is not None  # noqa: S101 - verify() is False without a hash
+        person = _note_sign_in(account.id, account.password_hash, password)
+    if person is None:
+        # Never the name as it was typed: people type passwords into that field.
+        audit.note(Action.SIGN_IN_FAILED, _subject(account) if account else _UNKNOWN)
+    return person
 
 
 def change_password(account_id: int, current_password: str, new_password: str) -> Person:
-    """Change one's own password: all sessions end, all reset links are void, a notice is mailed.
+    """Change one's own password: all sessions end, reset links and API tokens are void, a notice is mailed.
 
     Returns the account as it is now. Raises InvalidInput with the fields current_password and password.
     """
     account = _verified(account_id, current_password, field="current_password")
-    return _replace_password(account, new_password)
+    return _replace_password(account, new_password, Action.PASSWORD_CHANGED)
 
 
 def reset_password(login: str, new_password: str) -> Person:
@@ -136,7 +142,7 @@ def reset_password(login: str, new_password: str) -> Person:
         account = user_db.find_by_login(session, account_fields.login_key(login))
     if account is None:
         raise NotFound(_GONE)
-    return _replace_password(account, new_password)
+    return _replace_password(account, new_password, Action.PASSWORD_RESET)
 
 
 def change_email(account_id: int, password: str, new_email: str) -> Person:
@@ -154,6 +160,8 @@ def change_email(account_id: int, password: str, new_email: str) -> Person:
         held.email, held.email_key = email, key
         _flush(session, "email", "address")
         reset_token_db.void_unused(session, account_id)
+        if account.email != email:
+            audit.record(session, Action.EMAIL_CHANGED, _subject(held))
         person = _person(held)
     if account.email != email:
         notices.address_changed(account.email, email, clock.now())
@@ -167,15 +175,21 @@ def end_sessions(account_id: int) -> Person:
         if account is None:
             raise NotFound(_GONE)
         account.session_epoch += 1
+        audit.record(session, Action.SESSIONS_ENDED, _subject(account))
         return _person(account)
 
 
-def put_password(session: Session, account: Account, password_hash: str, moment: datetime) -> None:
-    """Write a new password within the caller's transaction: sessions end, reset links are void."""
+def put_password(session: Session, account: Account, password_hash: str, moment: datetime, action: Action) -> None:
+    """Write a new password within the caller's transaction: sessions end, reset links and API tokens are void.
+
+    ``action`` is what the audit trail calls it.
+    """
     account.password_hash = password_hash
     account.password_changed_at = moment
     account.session_epoch += 1
     reset_token_db.void_unused(session, account.id)
+    audit.record(session, action, _subject(account))
+    api_tokens.revoke_all(session, account)
 
 
 def _insert(session: Session, checked: CheckedFields, *, is_admin: bool) -> Person:
@@ -199,6 +213,7 @@ def _insert(session: Session, checked: CheckedFields, *, is_admin: bool) -> Pers
         raise InvalidInput(errors)
     session.add(account)
     _flush(session, "username", "user name or address")
+    audit.record(session, Action.ACCOUNT_CREATED, _subject(account), ["administrator"] if is_admin else [])
     return _person(account)
 
 
@@ -226,11 +241,11 @@ def _unchanged(session: Session, seen: Account) -> Account:
     return account
 
 
-def _replace_password(seen: Account, new_password: str) -> Person:
+def _replace_password(seen: Account, new_password: str, action: Action) -> Person:
     password_hash, now = account_fields.new_password_hash(seen, new_password), clock.now()
     with transaction() as session:
         account = _unchanged(session, seen)
-        put_password(session, account, password_hash, now)
+        put_password(session, account, password_hash, now, action)
         person = _person(account)
     notices.password_changed(person.email, now)
     return person
@@ -245,6 +260,7 @@ def _note_sign_in(account_id: int, verified_hash: str, password: str) -> Person 
             return None  # the password was changed while we verified the old one
         account.password_hash = new_hash
         account.last_sign_in_at = clock.now()
+        audit.record(session, Action.SIGNED_IN, _subject(account), by=account.username)
         return _person(account)
 
 
@@ -259,6 +275,10 @@ def _code_hash(code: str) -> str:
     """Of the code as it is meant: dashes, spaces and case do not count."""
     plain = "".join(character for character in code if character.isalnum()).upper()
     return hashlib.sha256(plain.encode(errors="replace")).hexdigest()
+
+
+def _subject(account: Account) -> str:
+    return f"account {account.username}"
 
 
 def _person(account: Account) -> Person:

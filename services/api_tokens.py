@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from database import api_token_db
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from database import api_token_db, user_db
 from database.api_token_db import ApiToken
 from database.engine import reading, transaction
 from database.user_db import Account
@@ -14,6 +18,8 @@ from services import audit
 from services.audit import Action
 from utils import clock
 from utils.errors import InvalidInput, NotFound
+
+log = structlog.get_logger(__name__)
 
 PREFIX: Final = "sealpost_"  # fixed, so that secret scanners can know one
 SHOWN: Final = 15  # characters of a token that lists show
@@ -54,7 +60,8 @@ def create(account_id: int, name: str, days: int | None = None) -> tuple[str, To
         raise InvalidInput(errors)
     text, now = PREFIX + secrets.token_urlsafe(BYTES), clock.now()
     with transaction() as session:
-        owner = session.get(Account, account_id)
+        # Held, so that a change of password at the same moment finds this token or comes before it.
+        owner = user_db.lock(session, account_id)
         if owner is None or not owner.is_admin:
             raise NotFound("There is no such administrator.")
         token = ApiToken(
@@ -66,7 +73,7 @@ def create(account_id: int, name: str, days: int | None = None) -> tuple[str, To
             expires_at=now + timedelta(days=days) if days else None,
         )
         api_token_db.add(session, token)
-        audit.record(session, Action.TOKEN_CREATED, f"token {token.name} ({token.prefix}…)")
+        audit.record(session, Action.TOKEN_CREATED, _subject(token, owner))
     return text, _info(token, owner)
 
 
@@ -79,19 +86,21 @@ def every(account_id: int | None = None) -> list[TokenInfo]:
 def revoke(token_id: int) -> TokenInfo:
     """End a token. Raises NotFound for an unknown one, or one that was revoked before."""
     with transaction() as session:
-        token = api_token_db.find(session, token_id)
-        if token is None or not api_token_db.revoke(session, token_id, clock.now()):
+        found = api_token_db.find(session, token_id)
+        if found is None or not _revoke(session, *found):
             raise NotFound("There is no such token, or it is revoked already.")
-        session.refresh(token)
-        owner = session.get(Account, token.account_id)
-        audit.record(session, Action.TOKEN_REVOKED, f"token {token.name} ({token.prefix}…)")
-    if owner is None:
-        raise NotFound("There is no such token.")
-    return _info(token, owner)
+        session.refresh(found[0])
+    return _info(*found)
 
 
-def find_administrator(text: str) -> str | None:
-    """The user name of the administrator whose good token this is, or None. Its use is noted by the minute."""
+def revoke_all(session: Session, owner: Account) -> None:
+    """End every token of an account within the caller's transaction."""
+    for token in api_token_db.unrevoked(session, owner.id):
+        _revoke(session, token, owner)
+
+
+def find_administrator(text: str) -> TokenInfo | None:
+    """The good token of an administrator that this is, or None. Its use is noted by the minute."""
     if not text.startswith(PREFIX):
         return None
     now = clock.now()
@@ -100,17 +109,38 @@ def find_administrator(text: str) -> str | None:
     if not found:
         return None
     token, owner = found
-    if not owner.is_admin or not _info(token, owner).is_good:
+    info = _info(token, owner)
+    if not owner.is_admin or not info.is_good:
         return None
     if token.last_used_at is None or now - token.last_used_at > USE_NOTED:
-        with transaction(durable=False) as session:
-            api_token_db.note_used(session, token.id, now)
-    return owner.username
+        _note_use(token.id, now)
+    return info
 
 
 def digest(text: str) -> str:
     """What is stored and compared in place of a token; it is random enough to need no salt."""
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+
+def _revoke(session: Session, token: ApiToken, owner: Account) -> bool:
+    """True if it was not revoked before."""
+    revoked = api_token_db.revoke(session, token.id, clock.now())
+    if revoked:
+        audit.record(session, Action.TOKEN_REVOKED, _subject(token, owner))
+    return revoked
+
+
+def _note_use(token_id: int, moment: datetime) -> None:
+    """Note it if it can be noted: a database that is full or read-only must still be readable by token."""
+    try:
+        with transaction(durable=False) as session:
+            api_token_db.note_used(session, token_id, moment)
+    except DBAPIError as error:
+        log.warning("token_use_not_noted", token_id=token_id, kind=type(error.orig).__name__)
+
+
+def _subject(token: ApiToken, owner: Account) -> str:
+    return f"token {token.name} ({token.prefix}…) of {owner.username}"
 
 
 def _info(token: ApiToken, owner: Account) -> TokenInfo:

@@ -1,7 +1,8 @@
 """Writing down who did what, in the transaction of what they did, and reading it again."""
 
-from collections.abc import Iterable
-from contextvars import ContextVar
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -37,6 +38,8 @@ class Action(StrEnum):
     SIGN_IN_FAILED = "sign_in_failed"
     PASSWORD_RESET = "password_reset"  # noqa: S105
     PASSWORD_CHANGED = "password_changed"  # noqa: S105
+    EMAIL_CHANGED = "email_changed"
+    SESSIONS_ENDED = "sessions_ended"
     ACCOUNT_CREATED = "account_created"
 
 
@@ -53,27 +56,45 @@ NOBODY: Final = Actor("system", "application")
 _actor: ContextVar[Actor] = ContextVar("actor", default=NOBODY)
 
 
-def acting_as(actor: Actor) -> None:
-    """Say who acts from here on, in this request or command."""
-    _actor.set(actor)
+def acting_as(actor: Actor) -> Token[Actor]:
+    """Say who acts from here on, in this request or command; ``stop_acting`` ends it with what is returned."""
+    return _actor.set(actor)
+
+
+def stop_acting(token: Token[Actor]) -> None:
+    """Put back who acted before, so that the next request of this thread is not taken for this one's actor."""
+    _actor.reset(token)
+
+
+@contextmanager
+def acting(actor: Actor) -> Iterator[None]:
+    """Let this actor act within the block, and who acted before after it."""
+    token = acting_as(actor)
+    try:
+        yield
+    finally:
+        stop_acting(token)
 
 
 def actor() -> Actor:
     return _actor.get()
 
 
-def record(session: Session, action: Action, subject: str, details: Iterable[str] = ()) -> None:
-    """Add an event to the caller's transaction, so that it stands there exactly if what it tells of happened."""
+def record(session: Session, action: Action, subject: str, details: Iterable[str] = (), *, by: str = "") -> None:
+    """Add an event to the caller's transaction, so that it stands there exactly if what it tells of happened.
+
+    ``by`` names another actor than the present one: whoever signs in has not acted under that name before.
+    """
     who = _actor.get()
     audit_db.add(
         session,
         AuditEvent(
             at=clock.now(),
-            actor=printable(who.name, 64),
-            source=printable(who.source, 64),
+            actor=printable(by or who.name, audit_db.LONGEST_ACTOR),
+            source=printable(who.source, audit_db.LONGEST_SOURCE),
             action=action,
-            subject=printable(subject, 160),
-            details=printable(", ".join(details), 500),
+            subject=printable(subject, audit_db.LONGEST_SUBJECT),
+            details=printable(", ".join(details), audit_db.LONGEST_DETAILS),
         ),
     )
 
@@ -87,6 +108,8 @@ def note(action: Action, subject: str, details: Iterable[str] = ()) -> None:
 def events(*, action: str = "", text: str = "", before_id: int | None = None, limit: int = PAGE) -> list[AuditEvent]:
     """The newest events first."""
     with reading() as session:
+        # Databases refuse very long patterns, and PostgreSQL a NUL in any text; no row holds either.
+        text = printable(text, audit_db.LONGEST_SUBJECT)
         return audit_db.find(session, action=action, text=text, before_id=before_id, limit=limit)
 
 

@@ -1,5 +1,6 @@
 """One attempt to deliver one mail: through which server, with what outcome, written down once."""
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,13 @@ CONNECT_SECONDS: Final = 5.0
 BEFORE_ENVELOPE: Final = (Phase.DNS, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.ENCRYPTION, Phase.SIGN_IN)
 LINK_FAULTS: Final = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)
 GOING_AWAY: Final = 421
-QUOTA_STATUSES: Final = ("4.5.4", "5.4.5", "4.4.5", "5.5.4")
+# The server's or its account's allowance is used up, in the codes of RFC 3463, Google and Microsoft.
+QUOTA_STATUSES: Final = ("4.3.1", "4.4.5", "5.4.5", "5.1.90", "5.7.236", "5.7.705")
+# Others have only words. At RCPT a quota may be the recipient's own, of which another server knows no more.
+QUOTA_WORDS: Final = re.compile(
+    r"\b(?:daily|hourly|monthly|sending|quota)\b.*\b(?:exceeded|reached)|exceeded .*\bquota"
+)
+QUOTA_PHASES: Final = (Phase.SENDER, Phase.DATA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +84,16 @@ def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None =
 
 def is_server_down(error: DeliveryError) -> bool:
     """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
-    if error.may_have_been_sent or error.phase is Phase.MESSAGE:
+    if error.may_have_been_sent:
         return False
+    if error.phase is Phase.MESSAGE:
+        return error.fault in LINK_FAULTS  # before the final dot; an answer is about the message
     return (
         error.phase in BEFORE_ENVELOPE
         or error.fault in LINK_FAULTS
         or error.code == GOING_AWAY
         or error.enhanced in QUOTA_STATUSES
+        or (error.phase in QUOTA_PHASES and QUOTA_WORDS.search(error.text.lower()) is not None)
     )
 
 

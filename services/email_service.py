@@ -40,7 +40,7 @@ def send_email(
     attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one string, a line
     break in a header.
     """
-    servers = list(smtp_route.usable(account_id))
+    first, servers = smtp_route.looked_up(account_id)
     mail = draft(
         to_email,
         subject,
@@ -52,7 +52,7 @@ def send_email(
         headers=headers,
         attachments=attachments,
         kind="other",
-        message_id_domain=message_id_domain(servers[0].settings if servers else None),
+        message_id_domain=message_id_domain(first),
     )
     return _settled(delivery.deliver(mail, servers, account_id))
 

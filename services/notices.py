@@ -3,13 +3,18 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
 from database import smtp_db, user_db
-from database.engine import reading, transaction
+from database.engine import transaction
 from services import template_mail
 from services.delivery import ACCEPTED, Outcome
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_base_url
+
+log = structlog.get_logger(__name__)
 
 FAILOVER: Final = "failover"
 TELL_AGAIN: Final = timedelta(hours=1)
@@ -17,17 +22,12 @@ TELL_AGAIN: Final = timedelta(hours=1)
 
 def password_changed(email: str, moment: datetime) -> None:
     """Tell the owner that the password is another one since ``moment``."""
-    template_mail.send(email, "password_changed", changed_at=_readable(moment), forgot_url=_forgot_url())
+    _send(email, "password_changed", changed_at=_readable(moment), forgot_url=_forgot_url())
 
 
 def address_changed(old_email: str, new_email: str, moment: datetime) -> None:
     """Tell the old address that the account has another one, which is shown masked."""
-    template_mail.send(
-        old_email,
-        "address_changed",
-        changed_at=_readable(moment),
-        new_address=mask_address(new_email),
-    )
+    _send(old_email, "address_changed", changed_at=_readable(moment), new_address=mask_address(new_email))
 
 
 def failed_over(outcome: Outcome) -> None:
@@ -39,9 +39,10 @@ def failed_over(outcome: Outcome) -> None:
     if outcome.kind != ACCEPTED or used is None or used.settings is None:
         return
     for down in outcome.skipped:
-        if down.server and down.server.settings and _may_tell(down.server.config_id):
-            for address in _administrators():
-                template_mail.send(
+        if down.server and down.server.settings:
+            for address in _whom_to_tell(down.server.config_id):
+                template_mail.send_through(
+                    used,
                     address,
                     FAILOVER,
                     down_name=down.server.name,
@@ -53,17 +54,25 @@ def failed_over(outcome: Outcome) -> None:
                 )
 
 
-def _may_tell(config_id: int | None) -> bool:
+def _send(to_email: str, template: str, **values: object) -> None:
+    outcome = template_mail.send(to_email, template, **values)
+    if outcome:
+        failed_over(outcome)
+
+
+def _whom_to_tell(config_id: int | None) -> list[str]:
+    """The administrators, if nobody told them of this configuration within the last hour; otherwise nobody."""
     if config_id is None:
-        return False
+        return []
     now = clock.now()
-    with transaction() as session:
-        return smtp_db.claim_failover_notice(session, config_id, now, now - TELL_AGAIN)
-
-
-def _administrators() -> list[str]:
-    with reading() as session:
-        return user_db.administrator_emails(session)
+    try:
+        with transaction() as session:
+            is_ours_to_tell = smtp_db.claim_failover_notice(session, config_id, now, now - TELL_AGAIN)
+            return user_db.administrator_emails(session) if is_ours_to_tell else []
+    except SQLAlchemyError as failure:
+        # The mail that led here has been sent: whoever sent it must not be told otherwise.
+        log.error("failover_not_told", kind=type(failure).__name__)
+        return []
 
 
 def _readable(moment: datetime) -> str:

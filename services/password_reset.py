@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 from database import reset_request_db, reset_token_db, user_db
 from database.engine import reading, transaction
 from database.reset_request_db import ResetRequest
-from services import account_fields, accounts, email_service, notices
+from services import account_fields, accounts, audit, email_service, notices
+from services.audit import Action
 from utils import clock
 
 log = structlog.get_logger(__name__)
@@ -88,7 +89,7 @@ def find_valid(token: str) -> int | None:
 def redeem(token: str, new_password: str) -> bool:
     """Use the token and change its account's password, both or neither; False if the token is not good.
 
-    Every session ends, every other link is void, a notice is mailed. Raises InvalidInput with the field
+    Every session ends, every other link and API token is void, a notice is mailed. Raises InvalidInput with the field
     password for one that is not accepted; the token stays good then.
     """
     now = clock.now()
@@ -104,7 +105,7 @@ def redeem(token: str, new_password: str) -> bool:
         account = user_db.lock(session, account_id)
         if account is None or not reset_token_db.use(session, _hash(token), account_id, now):
             return False
-        accounts.put_password(session, account, password_hash, now)
+        accounts.put_password(session, account, password_hash, now, Action.PASSWORD_RESET)
         email = account.email
     notices.password_changed(email, now)
     return True
@@ -150,6 +151,7 @@ class ResetWorker:
             pass
         if time.monotonic() >= self._next_tidy:
             tidy()
+            audit.purge()
             self._next_tidy = time.monotonic() + TIDY_SECONDS
 
 

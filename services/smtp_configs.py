@@ -1,17 +1,18 @@
 """The stored configurations of the global scope: save, list, activate, delete; each change in one transaction."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final
 
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from database import smtp_db
 from database.engine import reading, transaction
-from database.smtp_db import SmtpConfig
+from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
 from database.user_db import comparable
-from services import audit, smtp_sealing
+from services import audit, config_trail, smtp_sealing
 from services.audit import Action
+from services.config_trail import subject_of
 from services.smtp_fields import MASK, SmtpChange, parse_change
 from services.smtp_sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
 from services.smtp_settings import Security, SmtpSettings
@@ -22,9 +23,9 @@ FIRST_NAME: Final = "Primary"
 STALE: Final = "Somebody else saved these settings meanwhile. Load the page again."
 NO_SUCH: Final = "There is no such configuration."
 NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
-TRIES: Final = 3  # of a switch that another process crosses
-
-_Result = TypeVar("_Result")
+OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
+TRIES: Final = 3  # of a change that meets another process's new row
+SWITCHES: Final = frozenset({"is_active", "version", "name", "failover"})  # what touches nothing that is sealed
 
 
 def find_active(account_id: int | None = None) -> StoredConfig | None:
@@ -54,8 +55,9 @@ def search(
 
     ``text`` is looked for in name, host and user name; ``security`` is starttls, tls or none.
     """
+    wanted = text.replace("\0", "").strip()  # which PostgreSQL takes in no text
     with reading() as session:
-        rows = smtp_db.search(session, text.strip())
+        rows = smtp_db.search(session, wanted, comparable(wanted))
     found = [unsealed(row) for row in rows]
     return [
         stored
@@ -75,16 +77,19 @@ def preview(change: SmtpChange, config_id: int | None = None) -> SmtpSettings:
 
 
 def save(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
-    """Merge over the active global configuration; without one make or reuse the one named Primary.
+    """Merge over the active global configuration; without one make the one named Primary, or take that up again.
 
-    Raises InvalidInput, or Conflict if ``change.version`` is no longer the stored one.
+    It is then active unless the change says otherwise. Raises InvalidInput, or Conflict if ``change.version`` is
+    no longer the stored one.
     """
 
     def work(session: Session) -> SmtpConfig:
-        row = smtp_db.find_active(session) or smtp_db.find_by_name(session, comparable(FIRST_NAME))
+        name = comparable(change.name if change.given("name") else FIRST_NAME)
+        row = smtp_db.find_active(session) or smtp_db.find_by_name(session, name)
         if row is None and change.given("version"):
             raise Conflict(STALE)
-        return _written(session, row, change, proof, actor)
+        is_active = change.is_active if change.given("is_active") else True
+        return _written(session, row, change, proof, actor, turns_active=is_active)
 
     return _committed(work)
 
@@ -93,12 +98,19 @@ def create(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredCon
     """Store a new global configuration; inactive unless the change says otherwise. Raises InvalidInput."""
     if not change.given("name"):
         raise InvalidInput({"name": ["Give the configuration a name, like “Backup server”."]})
-    return _committed(lambda session: _written(session, None, change, proof, actor, is_active=False))
+    is_active = change.is_active if change.given("is_active") else False
+    return _committed(lambda session: _written(session, None, change, proof, actor, turns_active=is_active))
 
 
 def update(config_id: int, change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
     """Merge a change over one configuration. Raises InvalidInput, NotFound, Conflict."""
-    return _committed(lambda session: _written(session, _row(session, config_id), change, proof, actor))
+
+    def work(session: Session) -> SmtpConfig:
+        row = _row(session, config_id)
+        is_active = change.is_active if change.given("is_active") else row.is_active
+        return _written(session, row, change, proof, actor, turns_active=is_active)
+
+    return _committed(work)
 
 
 def activate(config_id: int, *, version: int | None = None, actor: str = "") -> StoredConfig:
@@ -114,25 +126,27 @@ def deactivate(config_id: int, *, version: int | None = None, actor: str = "") -
 def delete(config_id: int, *, version: int | None = None) -> None:
     """Forget one for good, its sealed password included. Raises NotFound, Conflict."""
     with transaction() as session:
+        smtp_db.lock_global(session)
         row = _row(session, config_id)
         if version is not None and row.version != version:
             raise Conflict(STALE)
-        audit.record(session, Action.DELETED, _subject(row))
+        audit.record(session, Action.DELETED, subject_of(row))
         session.delete(row)
 
 
 def mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
-    """Note a test's result on the stored row, if it is exactly the stored values that were tested."""
-    if config_id is None:
-        return
+    """Write down a test: in the trail, and on the stored row if it is exactly its values that were tested."""
     with transaction() as session:
-        row = smtp_db.find(session, config_id)
+        row = smtp_db.find(session, config_id) if config_id is not None else None
         if row is None or not are_stored(settings, unsealed(row)):
-            return
-        if error_message is None:
-            smtp_db.note_verified(session, config_id, fingerprint(settings), clock.now())
+            row, subject = None, f"values that are not saved ({settings.host}:{settings.port})"
         else:
-            smtp_db.note_error(session, config_id, error_message)
+            subject = subject_of(row)
+        audit.record(session, Action.TESTED, subject, [error_message or "it works"])
+        if row is not None and error_message is None:
+            smtp_db.note_verified(session, row.id, fingerprint(settings), clock.now())
+        elif row is not None:
+            smtp_db.note_error(session, row.id, error_message)
 
 
 def named(name_or_id: str | int) -> StoredConfig:
@@ -170,6 +184,8 @@ def public_dict(stored: StoredConfig) -> dict[str, Any]:
         "verified": stored.is_verified,
         "verified_at": row.verified_at.isoformat() if stored.is_verified and row.verified_at else None,
         "last_error": row.last_error,
+        "failed_over_at": row.failed_over_at.isoformat() if row.failed_over_at else None,
+        "failed_over_to": row.failed_over_to,
         "version": row.version,
         "created_at": row.created_at.isoformat(),
         "updated_at": row.updated_at.isoformat(),
@@ -182,75 +198,90 @@ def _switch(is_active: bool, version: int | None) -> SmtpChange:
 
 
 def _committed(work: Callable[[Session], SmtpConfig]) -> StoredConfig:
-    """Run a change in one transaction; again if another process's switch crossed it (PostgreSQL)."""
+    """Run a change in one transaction, one at a time; again if a row came in meanwhile that it had not seen."""
     for _ in range(TRIES):
         try:
             with transaction() as session:
+                smtp_db.lock_global(session)
                 row = work(session)
-                session.flush()
             return unsealed(row)
         except IntegrityError as error:
             if "name_key" in str(error.orig):
                 raise InvalidInput({"name": [NAME_TAKEN]}) from None
-        except OperationalError as error:
-            if "deadlock" not in str(error.orig):
-                raise
     raise Conflict(STALE)
 
 
 def _row(session: Session, config_id: int) -> SmtpConfig:
-    row = smtp_db.find(session, config_id)
+    row = smtp_db.find(session, config_id) if config_id < OUT_OF_RANGE else None
     if row is None or row.account_id is not None:
         raise NotFound(NO_SUCH)
     return row
 
 
 def _written(
-    session: Session, row: SmtpConfig | None, change: SmtpChange, proof: str, actor: str, *, is_active: bool = True
+    session: Session, row: SmtpConfig | None, change: SmtpChange, proof: str, actor: str, *, turns_active: bool
 ) -> SmtpConfig:
-    """Check a change against its row and write it; ``is_active`` is for a new row that does not say."""
-    if row is not None and change.given("version") and row.version != change.version:
+    """Check a change against its row, or none, and write it."""
+    if row is not None and _is_stale(row, change):
         raise Conflict(STALE)
-    switches_only = row is not None and change.model_fields_set <= {"is_active", "version", "name", "failover"}
-    before = _facts(row) if row else {}
     stored = unsealed(row) if row else None
-    new_row = SmtpConfig(name=FIRST_NAME, created_at=clock.now(), version=1, is_active=is_active, failover=True)
-    settings = None if switches_only else merged_with(stored, change)
-    turns_active = change.is_active if change.given("is_active") else (row or new_row).is_active
-    if turns_active and switches_only and stored and not stored.is_usable:
-        raise InvalidInput({"smtp_password": [smtp_sealing.UNUSABLE[stored.condition]]})
+    before = config_trail.facts(row) if row else {}
+    name = _free_name(session, row, change)
+    settings = _settings_after(stored, change, turns_active=turns_active)
     if turns_active:
-        smtp_db.deactivate_others(session, row.id if row else None)
-    row = _claimed(session, row) if row else new_row
-    row.is_active = turns_active
+        _switch_off_others(session, row)
+    if row is None:
+        row = SmtpConfig(created_at=clock.now(), version=1, failover=True)
+    else:
+        row.version += 1
+    row.name, row.name_key, row.is_active = name, comparable(name), turns_active
     if settings is not None:
         _write(row, settings)
         smtp_sealing.seal(row, settings, keeps_token=bool(stored and not change.smtp_password))
         smtp_sealing.note_proof(row, settings, proof)
-    _name(session, row, change)
     row.failover = change.failover if change.given("failover") else row.failover
-    row.updated_at, row.updated_by = clock.now(), actor or audit.actor().name
+    row.updated_at, row.updated_by = clock.now(), (actor or audit.actor().name)[:LONGEST_UPDATED_BY]
     session.add(row)
     session.flush()
-    _record(session, row, before, _facts(row), password_changed=bool(change.smtp_password or change.remove_password))
+    password_changed = bool(change.smtp_password or change.remove_password)
+    config_trail.record_change(session, row, before, password_changed=password_changed)
     return row
 
 
-def _claimed(session: Session, row: SmtpConfig) -> SmtpConfig:
-    """The row with its version raised by one, unless somebody else was faster."""
-    if not smtp_db.take_version(session, row.id, row.version):
-        raise Conflict(STALE)
-    session.refresh(row)
-    return row
+def _is_stale(row: SmtpConfig, change: SmtpChange) -> bool:
+    """Whether the change was made from another state of the row, or from another row's."""
+    if not change.given("version"):
+        return False
+    return row.version != change.version or (change.id is not None and change.id != row.id)
 
 
-def _name(session: Session, row: SmtpConfig, change: SmtpChange) -> None:
-    if change.given("name"):
-        row.name = change.name
-    row.name_key = comparable(row.name)
-    other = smtp_db.find_by_name(session, row.name_key)
-    if other is not None and other is not row and other.id != row.id:
+def _settings_after(stored: StoredConfig | None, change: SmtpChange, *, turns_active: bool) -> SmtpSettings | None:
+    """The settings to write, or None where the change leaves them as they are sealed."""
+    if stored is None or not change.model_fields_set <= SWITCHES:
+        return merged_with(stored, change)
+    if turns_active and change.given("is_active") and not stored.is_usable:
+        raise InvalidInput({"smtp_password": [smtp_sealing.UNUSABLE[stored.condition]]})
+    return None
+
+
+def _switch_off_others(session: Session, row: SmtpConfig | None) -> None:
+    other = smtp_db.find_active(session)
+    if other is not None and other is not row:
+        other.is_active = False
+        other.version += 1
+        session.flush()  # before the new one is written: at no moment may two be active
+        audit.record(session, Action.DEACTIVATED, subject_of(other))
+
+
+def _free_name(session: Session, row: SmtpConfig | None, change: SmtpChange) -> str:
+    """The name after the change. Raises InvalidInput if another configuration has it."""
+    name = change.name if change.given("name") else row.name if row else FIRST_NAME
+    if len(comparable(name)) > LONGEST_NAME_KEY:
+        raise InvalidInput({"name": ["Use a shorter name."]})
+    other = smtp_db.find_by_name(session, comparable(name))
+    if other is not None and other is not row:
         raise InvalidInput({"name": [NAME_TAKEN]})
+    return name
 
 
 def _write(row: SmtpConfig, settings: SmtpSettings) -> None:
@@ -261,32 +292,3 @@ def _write(row: SmtpConfig, settings: SmtpSettings) -> None:
     row.use_ssl = settings.security is Security.TLS
     row.helo_hostname, row.auth_method = settings.helo_hostname, settings.auth_method
     row.timeout_seconds = settings.timeout_seconds
-
-
-AUDITED: Final[Sequence[str]] = (
-    "name", "smtp_server", "smtp_port", "smtp_username", "from_email", "from_name", "use_tls", "use_ssl",
-    "reply_to", "helo_hostname", "auth_method", "timeout_seconds", "failover", "is_active",
-)  # fmt: skip
-
-
-def _facts(row: SmtpConfig) -> dict[str, object]:
-    return {name: getattr(row, name) for name in AUDITED}
-
-
-def _record(
-    session: Session, row: SmtpConfig, before: dict[str, object], after: dict[str, object], *, password_changed: bool
-) -> None:
-    """What happened, for the trail: names of changed fields, never a value."""
-    changed = [name for name in AUDITED if name != "is_active" and before.get(name) != after[name]]
-    changed += ["smtp_password"] if password_changed else []
-    if not before:
-        audit.record(session, Action.CREATED, _subject(row))
-    elif changed:
-        audit.record(session, Action.UPDATED, _subject(row), changed)
-    if bool(before.get("is_active")) is not after["is_active"]:
-        switched_on = Action.ACTIVATED if after["is_active"] else Action.DEACTIVATED
-        audit.record(session, switched_on, _subject(row))
-
-
-def _subject(row: SmtpConfig) -> str:
-    return f"configuration {row.name} ({row.smtp_server}:{row.smtp_port})"

@@ -238,6 +238,8 @@ class SmtpChange(BaseModel):
     verified: Ignored = None
     verified_at: Ignored = None
     last_error: Ignored = None
+    failed_over_at: Ignored = None
+    failed_over_to: Ignored = None
     created_at: Ignored = None
     updated_at: Ignored = None
     updated_by: Ignored = None

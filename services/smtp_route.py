@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -64,6 +65,11 @@ def steps(account_id: int | None = None) -> Iterator[RouteStep]:
     yield _env_step(database_decides=row_decides)
 
 
+def without_database() -> RouteStep:
+    """The server that would be asked first if no configuration were active."""
+    return _env_step(database_decides=False)
+
+
 def usable(account_id: int | None = None) -> Iterator[RouteStep]:
     """The servers that a mail may go through, in order. Warns once about each change of what is passed over."""
     last_reason = _last_reasons.setdefault(get_settings(), {})
@@ -75,6 +81,13 @@ def usable(account_id: int | None = None) -> Iterator[RouteStep]:
             last_reason[step.source] = step.reason
             warn = security_log.warning if step.is_altered else log.warning
             warn("smtp_server_passed_over", server=step.name, reason=step.reason)
+
+
+def looked_up(account_id: int | None = None) -> tuple[SmtpSettings | None, Iterator[RouteStep]]:
+    """The settings of the first usable server, and the whole way, of which the rest is looked up when it is needed."""
+    way = usable(account_id)
+    first = next(way, None)
+    return (first.settings, chain([first], way)) if first else (None, way)
 
 
 def first_usable(account_id: int | None = None) -> RouteStep | None:

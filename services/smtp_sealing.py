@@ -2,6 +2,7 @@
 
 import hmac
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,11 +14,12 @@ from services.smtp_settings import Security, SmtpSettings, merged
 from utils.encryption_utils import (
     CannotDecrypt,
     current_key_id,
-    decrypt_smtp_password,
     encrypt_smtp_password,
     known_keys,
     mac,
+    opened,
 )
+from utils.env_utils import get_fernet_key
 from utils.errors import InvalidInput
 from utils.secret import Secret
 
@@ -59,24 +61,34 @@ class StoredConfig:
     @property
     def is_verified(self) -> bool:
         """Whether exactly these values passed a test."""
-        return (
-            self.is_usable
-            and self.row.verified_at is not None
-            and self.row.verified_fingerprint == fingerprint(self.settings)
-        )
+        return self.is_usable and self.row.verified_at is not None and is_marked(self.row, self.settings)
 
 
-def unsealed(row: SmtpConfig) -> StoredConfig:
-    """Check the binding and open the password. Never raises: the condition says what is wrong."""
+@dataclass(frozen=True)
+class Seal:
+    """What the key has made of a row: all of it changes when the key does, and nothing else."""
+
+    smtp_password: str
+    key_id: str
+    binding_mac: str
+    verified_fingerprint: str | None
+
+
+def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> StoredConfig:
+    """Check the binding and open the password. Never raises: the condition says what is wrong.
+
+    ``keys`` by their ids are the only ones used; without them those of the environment.
+    """
     condition, password = Condition.GOOD, ""
-    key = known_keys().get(row.key_id)
+    keys = known_keys() if keys is None else keys
+    key = keys.get(row.key_id)
     if key is None:
         condition = Condition.KEY_MISSING
     elif not hmac.compare_digest(row.binding_mac, _binding(row, key)):
         condition = Condition.ALTERED
     elif row.smtp_password:
         try:
-            password = decrypt_smtp_password(row.smtp_password)
+            password = opened(row.smtp_password, keys.values())
         except CannotDecrypt:
             condition = Condition.ALTERED
     return StoredConfig(row, _settings_of(row, password), condition)
@@ -131,10 +143,11 @@ def _mode(row: SmtpConfig) -> Security:
     return Security.STARTTLS if row.use_tls else Security.NONE
 
 
-def _binding(row: SmtpConfig, key: bytes) -> str:
+def _binding(row: SmtpConfig, key: bytes, token: str | None = None) -> str:
+    """The binding of the row with its own token, or with another in its place."""
     scope = "global" if row.account_id is None else f"account:{row.account_id}"
     parts = [scope, row.smtp_server, str(row.smtp_port), _mode(row), row.smtp_username, row.from_email]
-    return mac(BINDING, [*parts, row.smtp_password], key)
+    return mac(BINDING, [*parts, row.smtp_password if token is None else token], key)
 
 
 def seal(row: SmtpConfig, settings: SmtpSettings, *, keeps_token: bool) -> None:
@@ -148,15 +161,34 @@ def seal(row: SmtpConfig, settings: SmtpSettings, *, keeps_token: bool) -> None:
     row.binding_mac = _binding(row, known_keys()[row.key_id])
 
 
+def current_seal(stored: StoredConfig) -> Seal:
+    """The seal that the current key puts on a good row: the same password, and a mark of a test stays good."""
+    row, settings = stored.row, stored.settings
+    token = encrypt_smtp_password(settings.password.reveal()) if settings.password else ""
+    marked = is_marked(row, settings)
+    return Seal(
+        smtp_password=token,
+        key_id=current_key_id(),
+        binding_mac=_binding(row, get_fernet_key(), token),
+        verified_fingerprint=fingerprint(settings) if marked else row.verified_fingerprint,
+    )
+
+
 def are_stored(settings: SmtpSettings, stored: StoredConfig) -> bool:
     """Whether these are exactly the stored values, as far as a test exercises them."""
     return stored.is_usable and fingerprint(stored.settings) == fingerprint(settings)
 
 
-def fingerprint(settings: SmtpSettings) -> str:
-    """A keyed digest of every value that a test exercises, the password included."""
+def fingerprint(settings: SmtpSettings, key: bytes | None = None) -> str:
+    """A digest of every value that a test exercises, the password included, keyed with the current key or this one."""
     values = [*settings.destination, settings.password.reveal(), settings.from_email, settings.helo_hostname]
-    return mac(FINGERPRINT, [str(value) for value in (*values, settings.auth_method)])
+    return mac(FINGERPRINT, [str(value) for value in (*values, settings.auth_method)], key)
+
+
+def is_marked(row: SmtpConfig, settings: SmtpSettings) -> bool:
+    """Whether the row's mark is of these values, made under the current key or a previous one."""
+    mark = row.verified_fingerprint
+    return mark is not None and any(mark == fingerprint(settings, key) for key in known_keys().values())
 
 
 def issue_proof(settings: SmtpSettings) -> str:
@@ -173,5 +205,5 @@ def note_proof(row: SmtpConfig, settings: SmtpSettings, proof: str) -> None:
     if is_ours and time.time() - int(moment) <= PROOF_SECONDS:
         row.verified_at = datetime.fromtimestamp(int(moment), UTC)
         row.verified_fingerprint, row.last_error = digest, None
-    elif row.verified_fingerprint != digest:
+    elif not is_marked(row, settings):
         row.verified_at = row.verified_fingerprint = row.last_error = None

@@ -1,4 +1,6 @@
 // Shows a connection test: its steps one under the other, its result, and a report to copy.
+import { copyWith } from "./clipboard.js";
+
 const WORDS = { ok: "OK", warning: "Warning", failed: "Failed", skipped: "Skipped", pending: "Not reached", running: "Running" };
 
 const panel = document.querySelector("[data-test-panel]");
@@ -100,28 +102,11 @@ function report() {
   return [...said, "", ...steps, ""].join("\n");
 }
 
-async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  // Without HTTPS there is no clipboard object.
-  const area = document.createElement("textarea");
-  area.value = text;
-  document.body.append(area);
-  area.select();
-  document.execCommand("copy");
-  area.remove();
-}
-
 function offerCopy() {
   const button = part("[data-copy-report]");
   button.hidden = false;
   button.textContent = "Copy report";
 }
 
-part("[data-copy-report]").addEventListener("click", async (event) => {
-  const button = event.currentTarget;
-  await copy(report()).then(
-    () => (button.textContent = "Copied"),
-    () => (button.textContent = "Could not copy"),
-  );
-});
+part("[data-copy-report]").addEventListener("click", (event) => copyWith(event.currentTarget, report()));
 if (!summary.hidden) offerCopy();

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -22,12 +22,17 @@ def encrypt_smtp_password(password: str) -> str:
 
 
 def decrypt_smtp_password(encrypted_password: str) -> str:
-    """Open a sealed password with the current key or a previous one.
+    """Open a sealed password with the current key or a previous one. Raises CannotDecrypt."""
+    return opened(encrypted_password, known_keys().values())
+
+
+def opened(token: str, fernet_keys: Iterable[bytes]) -> str:
+    """What a token holds, opened with one of these keys and no other.
 
     Raises CannotDecrypt; the cause is dropped on purpose, since it could carry the token.
     """
     try:
-        return _fernet().decrypt(encrypted_password.encode()).decode()
+        return MultiFernet([Fernet(key) for key in fernet_keys]).decrypt(token.encode()).decode()
     except (InvalidToken, ValueError):
         raise CannotDecrypt("The stored password cannot be decrypted with the present APP_KEY.") from None
 
@@ -57,10 +62,6 @@ def mac(purpose: str, parts: Sequence[str], fernet_key: bytes | None = None) -> 
     """HMAC-SHA256 in hex over length-prefixed parts, so that no two lists of parts are alike."""
     message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
     return hmac.new(subkey(purpose, fernet_key), message, hashlib.sha256).hexdigest()
-
-
-def _fernet() -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in known_keys().values()])
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 SHORTEST_SECRET = 6
 _TOKEN_IN_URL = re.compile(r"(token=)[^&\s\"']+")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class Redactor:

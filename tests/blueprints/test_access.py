@@ -1,6 +1,7 @@
 """Who may call: guards, the CSRF rule, the bearer token, and whom limits count."""
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def write_routes(app: Flask) -> list[tuple[str, str]]:
 
 
 def path_of(rule: Rule) -> str:
-    return str(rule.rule).replace("<int:message_id>", "1").replace("<path:filename>", "x")
+    return re.sub(r"<[^>]+>", "1", str(rule.rule))
 
 
 @pytest.fixture
@@ -295,7 +296,7 @@ def test_a_write_without_a_session_leads_to_the_sign_in_page(app: Flask) -> None
 
 
 def test_a_script_without_a_session_is_told_so(app: Flask) -> None:
-    answer = visit(app).post("/settings/smtp/test", headers={"Accept": "application/x-ndjson"})
+    answer = visit(app).post("/settings/smtp/new/test", headers={"Accept": "application/x-ndjson"})
     assert answer.status_code == 401
     assert answer.is_json
 
@@ -306,7 +307,7 @@ def test_an_ordinary_account_is_no_administrator(app: Flask) -> None:
     visitor.sign_in()
     assert visitor.get("/settings/smtp").status_code == 403
     assert visitor.get("/api/settings/smtp").status_code == 403
-    assert visitor.post_form("/settings/smtp").status_code == 403
+    assert visitor.post_form("/settings/smtp/new").status_code == 403
 
 
 def test_an_administrator_may_read_the_api_with_the_session(admin: Visitor) -> None:

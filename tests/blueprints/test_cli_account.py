@@ -38,6 +38,28 @@ def test_a_password_is_asked_for_twice_and_not_shown(app: Flask) -> None:
     assert accounts.authenticate("carol", PASSWORD)
 
 
+def test_a_password_can_come_from_a_file(app: Flask, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(PASSWORD + "\n")
+    assert run(app, "create", "carol", "carol@example.com", "--password-file", str(file)).exit_code == 0
+    assert accounts.authenticate("carol", PASSWORD)
+
+
+def test_two_sources_of_a_password_are_refused(app: Flask, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(PASSWORD)
+    words = ("create", "carol", "carol@example.com", "--password-stdin", "--password-file", str(file))
+    assert run(app, *words, stdin=PASSWORD).exit_code == 2
+    assert not accounts.has_accounts()
+
+
+def test_a_created_account_and_a_reset_are_told_as_json(app: Flask) -> None:
+    created = run(app, "create", "carol", "carol@example.com", "--password-stdin", "--json", stdin=PASSWORD)
+    assert json.loads(created.stdout)["username"] == "carol"
+    reset = run(app, "reset-password", "carol", "--password-stdin", "--json", stdin=NEW_PASSWORD)
+    assert json.loads(reset.stdout)["username"] == "carol"
+
+
 def test_two_different_passwords_create_nobody(app: Flask) -> None:
     result = run(app, "create", "carol", "carol@example.com", stdin=f"{PASSWORD}\n{NEW_PASSWORD}\n")
     assert result.exit_code == 1

@@ -88,7 +88,7 @@ def test_what_get_returns_can_be_posted_back(save: Any, client: Visitor, bearer:
     save()
     shown = client.get(URL, headers=bearer).get_json()["data"]
     assert save(shown).status_code == 200
-    stored = smtp_configs.find()
+    stored = smtp_configs.find_active()
     assert stored
     assert stored.settings.password.reveal() == "app_password"
 
@@ -196,7 +196,7 @@ def test_the_saved_row_can_be_tested(save: Any, run_test: Any) -> None:
     assert names == [
         "settings", "dns", "connect", "greeting", "ehlo", "encryption", "sign_in", "sender", "recipient",
     ]  # fmt: skip
-    stored = smtp_configs.find()
+    stored = smtp_configs.find_active()
     assert stored
     assert stored.is_verified
 
@@ -204,7 +204,7 @@ def test_the_saved_row_can_be_tested(save: Any, run_test: Any) -> None:
 def test_typed_values_are_tested_and_stored_nowhere(run_test: Any) -> None:
     with RecordingServer() as server:
         assert run_test(at(server)).status_code == 200
-    assert smtp_configs.find() is None
+    assert smtp_configs.find_active() is None
 
 
 def test_a_test_delivers_a_mail_only_if_told_to(run_test: Any) -> None:
@@ -318,7 +318,7 @@ def test_a_read_only_database_answers_503_and_changes_nothing(
     answer = visitor.post(URL, json={"from_name": "New"}, headers=bearer)
     assert answer.status_code == 503
     assert answer.get_json()["status"] == "error"
-    stored = smtp_configs.find()
+    stored = smtp_configs.find_active()
     assert stored
     assert (stored.row.from_name, stored.row.version) == ("OpenAlgo", 1)
 
@@ -334,7 +334,7 @@ def test_a_full_database_answers_503_and_changes_nothing(save: Any, app: Flask, 
     db.engine.dispose()
     answer = save(from_name="New", smtp_password="𝄞" * 1024)  # a token that needs pages of its own
     assert answer.status_code == 503
-    stored = smtp_configs.find()
+    stored = smtp_configs.find_active()
     assert stored
     assert (stored.row.from_name, stored.row.version) == ("OpenAlgo", 1)
 

@@ -1,4 +1,4 @@
-"""The page `/settings/smtp` without JavaScript."""
+"""The form of one server without JavaScript: `/settings/smtp/new` and `/settings/smtp/<id>`."""
 
 import json
 import re
@@ -7,30 +7,14 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import text
-from werkzeug.test import TestResponse
 
 from database.engine import transaction
-from services import smtp_configs
+from services import smtp_configs, smtp_sealing
 from services.smtp_settings import CHANGED_SERVER
 from tests import certificates
-from tests.smtp_servers import RecordingServer, ScriptedServer, free_port
+from tests.server_form import FORM, LIST, NEW, is_ticked, run_test, save, stored, url, version
+from tests.smtp_servers import RecordingServer, free_port
 from tests.visitors import Visitor, make_bob
-
-URL = "/settings/smtp"
-FORM = {
-    "smtp_server": "smtp.example.com",
-    "smtp_port": "587",
-    "security": "starttls",
-    "smtp_username": "user",
-    "smtp_password": "typed-s3cret",
-    "from_email": "noreply@example.com",
-    "from_name": "Müller, Söhne",
-    "reply_to": "",
-    "helo_hostname": "",
-    "timeout_seconds": "10",
-    "is_active": "1",
-    "version": "",
-}
 
 
 @pytest.fixture
@@ -38,42 +22,23 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
     return {**environment, "SMTP_CA_FILE": str(certificates.ca_file())}
 
 
-def save(admin: Visitor, **fields: str) -> TestResponse:
-    return admin.post_form(URL, {**FORM, **fields})
-
-
-def run_test(admin: Visitor, server: RecordingServer | ScriptedServer, **fields: str) -> TestResponse:
-    place = {"smtp_server": server.host, "smtp_port": str(server.port), "security": "none"}
-    no_login = {"smtp_username": "", "smtp_password": ""}
-    return admin.post_form(f"{URL}/test", {**FORM, **place, **no_login, **fields})
-
-
-def stored() -> smtp_configs.StoredConfig:
-    found = smtp_configs.find()
-    assert found
-    return found
-
-
-def version() -> str:
-    return str(stored().row.version)
-
-
-def test_the_empty_page_says_that_nothing_is_set_up(admin: Visitor) -> None:
-    page = admin.get(URL)
+def test_the_form_of_the_first_server_is_filled_in_as_far_as_can_be_guessed(admin: Visitor) -> None:
+    page = admin.get(NEW)
     assert page.status_code == 200
-    assert "No mail can be sent" in page.text
+    assert 'value="Primary"' in page.text
+    assert is_ticked(page.text, "is_active")
 
 
-def test_saving_leads_back_to_the_page_that_says_where_mail_goes(admin: Visitor) -> None:
+def test_saving_leads_to_the_list_that_says_where_mail_goes(admin: Visitor) -> None:
     answer = save(admin)
-    assert (answer.status_code, answer.location) == (303, URL)
-    assert "Mail goes through smtp.example.com as noreply@example.com." in admin.get(URL).text
+    assert (answer.status_code, answer.location) == (303, LIST)
+    assert "Mail goes through Primary (smtp.example.com) as noreply@example.com." in admin.get(LIST).text
     assert (stored().row.from_name, stored().row.updated_by) == ("Müller, Söhne", "alice")
 
 
 def test_the_password_is_in_no_page(admin: Visitor) -> None:
     save(admin)
-    assert "typed-s3cret" not in admin.get(URL).text
+    assert "typed-s3cret" not in admin.get(url()).text
     assert "typed-s3cret" not in save(admin, smtp_port="abc", smtp_password="typed-s3cret").text
 
 
@@ -103,7 +68,7 @@ def test_a_wrong_port_is_told_at_the_port_and_nothing_else_is_lost(admin: Visito
     assert answer.status_code == 422
     assert "Give a whole number from 1 to 65535." in answer.text
     assert 'value="smtp.example.com"' in answer.text
-    assert smtp_configs.find() is None
+    assert smtp_configs.find_active() is None
 
 
 def test_hostile_text_is_shown_as_text(admin: Visitor) -> None:
@@ -122,19 +87,19 @@ def test_a_save_over_somebody_elses_change_is_a_conflict_that_loses_nothing(admi
 
 def test_a_field_sent_twice_is_refused(admin: Visitor) -> None:
     token = admin.csrf_token()
-    answer = admin.post(URL, data={**FORM, "smtp_server": ["a.example", "b.example"], "csrf_token": token})
+    answer = admin.post(NEW, data={**FORM, "smtp_server": ["a.example", "b.example"], "csrf_token": token})
     assert answer.status_code == 400
 
 
 def test_a_preset_fills_the_form_without_saving(admin: Visitor) -> None:
-    page = admin.get(f"{URL}?preset=gmail").text
+    page = admin.get(f"{NEW}?preset=gmail").text
     assert 'value="smtp.gmail.com"' in page
     assert "app password" in page
-    assert smtp_configs.find() is None
+    assert smtp_configs.find_active() is None
 
 
 def test_a_region_of_amazon_ses_fills_its_own_host(admin: Visitor) -> None:
-    assert 'value="email-smtp.eu-central-1.amazonaws.com"' in admin.get(f"{URL}?preset=ses:eu-central-1").text
+    assert 'value="email-smtp.eu-central-1.amazonaws.com"' in admin.get(f"{NEW}?preset=ses:eu-central-1").text
 
 
 def test_a_test_shows_its_steps_and_stores_nothing(admin: Visitor) -> None:
@@ -144,7 +109,7 @@ def test_a_test_shows_its_steps_and_stores_nothing(admin: Visitor) -> None:
     assert page.status_code == 200
     assert "Connection successful" in page.text
     assert "Tested the values on screen. Not saved yet." in page.text
-    assert smtp_configs.find() is None
+    assert smtp_configs.find_active() is None
 
 
 def test_values_tested_on_screen_are_verified_by_saving_them(admin: Visitor) -> None:
@@ -191,7 +156,7 @@ def test_a_script_hears_the_steps_as_lines(admin: Visitor) -> None:
     with RecordingServer() as server:
         place = {"smtp_server": server.host, "smtp_port": str(server.port), "security": "none"}
         answer = admin.post_form(
-            f"{URL}/test",
+            f"{NEW}/test",
             {**FORM, **place, "smtp_username": "", "smtp_password": ""},
             headers={"Accept": "application/x-ndjson"},
         )
@@ -201,7 +166,7 @@ def test_a_script_hears_the_steps_as_lines(admin: Visitor) -> None:
 
 
 def test_a_script_gets_refused_fields_as_json_under_the_forms_names(admin: Visitor) -> None:
-    answer = admin.post_form(f"{URL}/test", {**FORM, "security": "none"}, headers={"Accept": "application/x-ndjson"})
+    answer = admin.post_form(f"{url()}/test", {**FORM, "security": "none"}, headers={"Accept": "application/x-ndjson"})
     assert answer.status_code == 422
     assert list(answer.get_json()["errors"]) == ["security"]
 
@@ -209,48 +174,42 @@ def test_a_script_gets_refused_fields_as_json_under_the_forms_names(admin: Visit
 def test_after_a_failed_test_of_the_saved_values_the_page_says_so(admin: Visitor) -> None:
     place = {"smtp_server": "127.0.0.1", "smtp_port": str(free_port()), "security": "none"}
     fields = {**FORM, **place, "smtp_username": "", "smtp_password": ""}
-    admin.post_form(URL, fields)
-    admin.post_form(f"{URL}/test", {**fields, "version": version()})
-    assert "Could not connect to server" in admin.get(URL).text
+    admin.post_form(NEW, fields)
+    admin.post_form(f"{url()}/test", {**fields, "version": version()})
+    assert "Could not connect to server" in admin.get(url()).text
 
 
 def test_a_row_that_was_edited_in_sql_is_told_and_does_not_break_the_page(admin: Visitor) -> None:
     save(admin)
     with transaction() as session:
         session.execute(text("UPDATE smtp_config SET smtp_server = 'evil.example'"))
-    page = admin.get(URL)
+    page = admin.get(url())
     assert page.status_code == 200
-    assert smtp_configs.ALTERED in page.text
+    assert smtp_sealing.ALTERED in page.text
 
 
 def test_a_row_under_a_lost_key_is_told_and_does_not_break_the_page(admin: Visitor) -> None:
     save(admin)
     with transaction() as session:
         session.execute(text("UPDATE smtp_config SET key_id = '00000000'"))
-    page = admin.get(URL)
+    page = admin.get(url())
     assert page.status_code == 200
-    assert smtp_configs.UNREADABLE in page.text
-
-
-def test_a_switched_off_server_is_told(admin: Visitor) -> None:
-    save(admin, is_active="")
-    page = admin.get(URL).text
-    assert "Switched off" in page
+    assert smtp_sealing.UNREADABLE in page.text
 
 
 @pytest.mark.parametrize("fields", [{}, {"send": "1"}])
 def test_without_a_token_of_the_session_nothing_is_tested(admin: Visitor, fields: dict[str, Any]) -> None:
-    assert admin.post(f"{URL}/test", data={**FORM, **fields}).status_code == 400
+    assert admin.post(f"{NEW}/test", data={**FORM, **fields}).status_code == 400
 
 
 def test_accounts_that_are_no_administrators_are_turned_away(app: Flask, client: Visitor) -> None:
     make_bob()
     client.sign_in("bob")
-    for answer in (client.get(URL), client.post_form(URL, FORM), client.post_form(f"{URL}/test", FORM)):
+    for answer in (client.get(NEW), client.post_form(NEW, FORM), client.post_form(f"{NEW}/test", FORM)):
         assert answer.status_code == 403
 
 
 def test_who_is_signed_out_is_led_to_sign_in(client: Visitor) -> None:
-    answer = client.get(URL)
+    answer = client.get(LIST)
     assert answer.status_code == 303
     assert answer.location.startswith("/login")

@@ -81,16 +81,26 @@ def _redeem(environment: dict[str, str], token: str, go: Any, answers: Any) -> N
         answers.put("won" if password_reset.redeem(token, NEW_PASSWORD) else "lost")
 
 
-def test_the_migrated_schema_is_that_of_the_models(app: Flask) -> None:
-    with db.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), db.metadata) == []
+def test_the_migrated_schema_is_that_of_the_models_also_after_undoing_and_doing_it_again(app: Flask) -> None:
+    for revision in (None, "0001", "base"):
+        if revision:
+            downgrade(revision=revision)
+            upgrade()
+        with db.engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+            assert compare_metadata(context, db.metadata) == []
 
 
-def test_both_partial_indexes_are_there(app: Flask) -> None:
+def test_the_partial_indexes_are_there(app: Flask) -> None:
     indexes = {index["name"]: index for index in inspect(db.engine).get_indexes("smtp_config")}
-    for name in ("uq_smtp_config_active_in_scope", "uq_smtp_config_active_global"):
+    conditions = {
+        "uq_smtp_config_active_in_scope": "is_active",
+        "uq_smtp_config_active_global": "(is_active AND (account_id IS NULL))",
+        "uq_smtp_config_name_key": "(account_id IS NULL)",
+    }
+    for name, condition in conditions.items():
         assert indexes[name]["unique"]
-        assert "is_active" in indexes[name]["dialect_options"]["postgresql_where"]
+        assert indexes[name]["dialect_options"]["postgresql_where"] == condition
 
 
 def test_a_configuration_is_saved_and_read(app: Flask) -> None:

@@ -154,7 +154,7 @@ def test_an_undecryptable_password_is_false_and_no_exception(server: RecordingSe
 
 def test_the_connection_test_answers_as_specified(server: RecordingServer) -> None:
     assert email_service.test_smtp_connection() == (True, "Connection successful")
-    stored = smtp_configs.find()
+    stored = smtp_configs.find_active()
     assert stored
     assert stored.is_verified
 
@@ -243,7 +243,7 @@ def test_a_failure_is_noted_on_the_configuration_and_a_success_clears_it(app: Fl
 
 
 def noted() -> str | None:
-    stored = smtp_configs.find()
+    stored = smtp_configs.find_active()
     assert stored
     return stored.row.last_error
 

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from app import create_app
 from database.engine import transaction
-from services import smtp_configs
-from services.smtp_configs import Condition
+from services import smtp_configs, smtp_sealing
+from services.smtp_sealing import Condition, StoredConfig
 from services.smtp_fields import MASK, parse_change
 from services.smtp_settings import SmtpSettings
 from utils.env_utils import get_fernet_key
@@ -27,7 +27,7 @@ FIRST = {
 }
 
 
-def save(**change: object) -> smtp_configs.StoredConfig:
+def save(**change: object) -> StoredConfig:
     return smtp_configs.save(parse_change(change), actor="tester")
 
 
@@ -36,14 +36,22 @@ def sql(statement: str) -> None:
         session.execute(text(statement))
 
 
-def stored() -> smtp_configs.StoredConfig:
-    found = smtp_configs.find()
+def stored() -> StoredConfig:
+    found = smtp_configs.find_by_name("Primary")
     assert found
     return found
 
 
+def preview(**change: object) -> SmtpSettings:
+    return smtp_configs.preview(parse_change(change), stored().row.id)
+
+
+def mark_tested(message: str | None = None, settings: SmtpSettings | None = None) -> None:
+    smtp_configs.mark_tested(settings or stored().settings, message, stored().row.id)
+
+
 @pytest.fixture(autouse=True)
-def first(app: Flask) -> smtp_configs.StoredConfig:
+def first(app: Flask) -> StoredConfig:
     return save(**FIRST)
 
 
@@ -159,7 +167,7 @@ def test_under_another_key_the_row_stays_byte_for_byte_and_says_what_to_do(
         assert smtp_configs.public_dict(locked)["needs_reentry"] is True
         with pytest.raises(InvalidInput) as caught:
             save(from_name="X")
-        assert caught.value.errors == {"smtp_password": [smtp_configs.UNREADABLE]}
+        assert caught.value.errors == {"smtp_password": [smtp_sealing.UNREADABLE]}
     assert stored().row.smtp_password == before.smtp_password
     assert stored().is_usable
 
@@ -187,23 +195,23 @@ def test_the_public_view_shows_the_mask_whatever_the_password() -> None:
 
 
 def proof_of(settings: SmtpSettings) -> str:
-    return smtp_configs.issue_proof(settings)
+    return smtp_sealing.issue_proof(settings)
 
 
 def test_a_test_of_the_saved_values_verifies_without_touching_version_or_time() -> None:
     before = stored().row
-    smtp_configs.mark_tested(stored().settings, None)
+    mark_tested()
     assert stored().is_verified
     assert (stored().row.version, stored().row.updated_at) == (before.version, before.updated_at)
 
 
 def test_a_test_of_other_values_verifies_nothing() -> None:
-    smtp_configs.mark_tested(smtp_configs.preview(parse_change({"smtp_password": "other"})), None)
+    mark_tested(settings=preview(smtp_password="other"))
     assert not stored().is_verified
 
 
 def test_a_failed_test_of_the_saved_values_is_noted() -> None:
-    smtp_configs.mark_tested(stored().settings, "Authentication failed")
+    mark_tested("Authentication failed")
     assert stored().row.last_error == "Authentication failed"
 
 
@@ -212,20 +220,20 @@ def test_a_failed_test_of_the_saved_values_is_noted() -> None:
     [{"smtp_password": "new"}, {"from_email": "b@example.com"}, {"helo_hostname": "x.example"}],
 )
 def test_any_change_of_tested_values_takes_the_mark_away(change: dict[str, object]) -> None:
-    smtp_configs.mark_tested(stored().settings, None)
+    mark_tested()
     save(**change)
     assert not stored().is_verified
 
 
 def test_a_change_of_what_no_test_exercises_leaves_the_mark() -> None:
-    smtp_configs.mark_tested(stored().settings, None)
+    mark_tested()
     save(from_name="Shop")
     assert stored().is_verified
 
 
 def test_values_that_were_tested_on_screen_are_verified_when_saved() -> None:
     change = parse_change({"smtp_password": "new"})
-    proof = proof_of(smtp_configs.preview(change))
+    proof = proof_of(preview(smtp_password="new"))
     smtp_configs.save(change, actor="tester", proof=proof)
     assert stored().is_verified
 
@@ -237,7 +245,7 @@ def test_a_made_up_proof_verifies_nothing(proof: str) -> None:
 
 
 def test_a_proof_of_other_values_verifies_nothing() -> None:
-    proof = proof_of(smtp_configs.preview(parse_change({"smtp_password": "one"})))
+    proof = proof_of(preview(smtp_password="one"))
     smtp_configs.save(parse_change({"smtp_password": "two"}), actor="tester", proof=proof)
     assert not stored().is_verified
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app import create_app
 from database.engine import db, transaction
-from services import smtp_configs, smtp_route
+from services import smtp_configs, smtp_route, smtp_sealing
 from services.smtp_fields import parse_change
 from services.smtp_settings import Security
 from utils.errors import InvalidInput
@@ -70,7 +70,7 @@ def test_a_row_that_cannot_be_trusted_is_passed_over_with_the_reason(with_env: F
         with transaction() as session:
             session.execute(text("UPDATE smtp_config SET smtp_server = 'evil.example'"))
         assert used() == (".env", "mail.hanna.example")
-        assert smtp_configs.ALTERED in reasons()
+        assert smtp_sealing.ALTERED in reasons()
 
 
 def test_an_edited_row_is_a_security_event(app: Flask, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,92 @@
+"""The options of `flask smtp add` and `edit`, and how they become a change in the fields of the API."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+
+from blueprints.cli_frame import password_options
+from services import smtp_fields
+from utils.errors import InvalidInput
+
+_MODES: Final = {
+    "starttls": {"use_tls": True},
+    "tls": {"use_ssl": True},
+    "none": {"use_tls": False, "use_ssl": False},
+}
+OPTIONS: Final = {
+    "name": "name",
+    "smtp_server": "--host",
+    "smtp_port": "--port",
+    "use_tls": "--security",
+    "use_ssl": "--security",
+    "smtp_username": "--username",
+    "smtp_password": "password",
+    "from_email": "--from",
+    "from_name": "--from-name",
+    "reply_to": "--reply-to",
+    "helo_hostname": "--ehlo-name",
+    "timeout_seconds": "--timeout",
+}
+
+
+def settings_options(work: Callable[..., None]) -> Callable[..., None]:
+    """The options of `add` and `edit`, in the order in which people know the answers."""
+    options: list[Callable[[Any], Any]] = [
+        click.option("--host", "smtp_server", metavar="HOST", help="Name or address of the server."),
+        click.option("--port", "smtp_port", type=int, metavar="N", help="Usually 587 (starttls) or 465 (tls)."),
+        click.option(
+            "--security",
+            type=click.Choice(list(_MODES)),
+            help="starttls: encrypted after the greeting; tls: from the first byte. "
+            "Without it: tls on port 465, else starttls.",
+        ),
+        click.option("--username", "smtp_username", metavar="TEXT", help='"" for a relay without login.'),
+        click.option("--from", "from_email", metavar="ADDRESS", help="The address that mails come from."),
+        click.option("--from-name", metavar="TEXT", help="The name beside it."),
+        click.option("--reply-to", metavar="ADDRESS", help="Where replies go, if not to --from."),
+        click.option("--ehlo-name", "helo_hostname", metavar="HOST", help="Said in EHLO, instead of BASE_URL's host."),
+        click.option(
+            "--timeout",
+            "timeout_seconds",
+            type=int,
+            metavar="N",
+            help=f"Longest wait for one answer, 1 to {smtp_fields.LONGEST_TIMEOUT} seconds; at first 10.",
+        ),
+        click.option(
+            "--auth-method",
+            type=click.Choice([method for method in smtp_fields.AUTH_METHODS if method]),
+            help="Without it: the best that the server offers.",
+        ),
+        click.option(
+            "--failover/--no-failover", default=None, help="Whether the next server sends while this one is down."
+        ),
+        password_options,
+    ]
+    for option in reversed(options):
+        work = option(work)
+    return work
+
+
+def change_of(fields: Mapping[str, object], **more: object) -> dict[str, object]:
+    """The given options as the fields of the API."""
+    said = given(**fields, **more)
+    security = said.pop("security", None)
+    return {**said, **(_MODES[str(security)] if security else {})}
+
+
+def given(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@contextmanager
+def named_by_option(names: Mapping[str, str] = OPTIONS) -> Iterator[None]:
+    """Let a refusal name the option, or the variable, where the service names a field."""
+    try:
+        yield
+    except InvalidInput as refused:
+        errors: dict[str, list[str]] = {}
+        for field, texts in refused.errors.items():
+            errors.setdefault(names.get(field, field), []).extend(texts)
+        raise InvalidInput(errors) from None

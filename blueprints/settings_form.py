@@ -1,0 +1,224 @@
+"""The form of one server, on a page of its own: ``/settings/smtp/new`` and ``/settings/smtp/<id>``."""
+
+from typing import Any
+
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask_login import current_user
+
+from blueprints import forms, smtp_form_values, smtp_tests
+from blueprints.access import actor_name, admin_page
+from services import (
+    audit,
+    config_trail,
+    connection_test,
+    providers,
+    smtp_configs,
+    smtp_diagnosis,
+    smtp_sealing,
+    smtp_state,
+)
+from services.audit import Action
+from services.connection_test import TestPlan, TestResult
+from services.smtp_fields import parse_address_field
+from services.smtp_sealing import StoredConfig
+from utils.errors import AppError, Conflict, InvalidInput
+
+bp = Blueprint("smtp_form", __name__)
+
+ON_SCREEN = "Tested the values on screen. Not saved yet."
+SAVED = "Tested the saved values."
+
+
+@bp.get("/settings/smtp/new")
+@admin_page
+def new() -> Response:
+    """An empty form, or one with the values of ``?copy=`` or of ``?preset=``."""
+    copied = _copied()
+    values = smtp_form_values.copied(copied) if copied else smtp_form_values.fresh()
+    return _page(None, values | _preset_values(values), copied=copied)
+
+
+@bp.post("/settings/smtp/new")
+@admin_page
+def create() -> Response:
+    """Store a new server; on a refusal nothing typed is lost but the password."""
+    try:
+        smtp_configs.create(smtp_form_values.change(), actor=actor_name(), proof=forms.text("proof"))
+    except InvalidInput as refused:
+        return _refused(None, refused)
+    flash("Saved.", "success")
+    return _to_list()
+
+
+@bp.get("/settings/smtp/<int:config_id>")
+@admin_page
+def edit(config_id: int) -> Response:
+    """The form with the stored values, or with those of a preset chosen without JavaScript."""
+    stored = smtp_configs.get(config_id)
+    audit.note(Action.VIEWED, config_trail.subject_of(stored.row))
+    values = smtp_form_values.stored(stored)
+    return _page(stored, values | _preset_values(values))
+
+
+@bp.post("/settings/smtp/<int:config_id>")
+@admin_page
+def save(config_id: int) -> Response:
+    """Save what was typed. Whoever switches the active server off is asked first, as in the list."""
+    stored = smtp_configs.get(config_id)
+    asks_first = stored.row.is_active and not forms.ticked("is_active")
+    try:
+        change = smtp_form_values.change(keep_active=asks_first)
+        smtp_configs.update(config_id, change, actor=actor_name(), proof=forms.text("proof"))
+    except (InvalidInput, Conflict) as refused:
+        return _refused(smtp_configs.get(config_id), refused)
+    flash("Saved.", "success")
+    if asks_first:
+        return make_response(redirect(url_for("settings.ask_deactivate", config_id=config_id), 303))
+    return _to_list()
+
+
+@bp.post("/settings/smtp/new/test")
+@admin_page
+@smtp_tests.limited
+def test_new() -> Response:
+    """Test what was typed for a new server."""
+    return _tested(None)
+
+
+@bp.post("/settings/smtp/<int:config_id>/test")
+@admin_page
+@smtp_tests.limited
+def test(config_id: int) -> Response:
+    """Test what was typed, or the stored values where the list asks for it with ``saved``."""
+    return _tested(smtp_configs.get(config_id))
+
+
+test_new.__test__ = test.__test__ = False  # type: ignore[attr-defined]
+
+
+def _tested(stored: StoredConfig | None) -> Response:
+    """Step by step for a script, as a page without one."""
+    config_id = stored.row.id if stored else None
+    try:
+        prepared = _plan(stored)
+    except InvalidInput as refused:
+        if smtp_tests.wants_stream():
+            raise InvalidInput(smtp_form_values.at_fields(refused), refused.message) from None
+        return _refused(stored, refused)
+    if smtp_tests.wants_stream():
+        return smtp_tests.streamed(prepared, config_id, lambda result: _told(config_id, prepared, result))
+    result = smtp_tests.run_and_note(prepared, config_id)
+    told = _told(config_id, prepared, result) | {"steps": [smtp_tests.step_dict(step) for step in result.steps]}
+    noted = smtp_configs.get(config_id) if config_id is not None else None
+    return _page(noted, _values_on_screen(noted), test=told)
+
+
+def _plan(stored: StoredConfig | None) -> TestPlan:
+    own_address = str(current_user.email)
+    if stored and forms.ticked("saved"):
+        if not stored.is_usable:
+            raise InvalidInput({"smtp_password": [smtp_sealing.UNUSABLE[stored.condition]]})
+        return connection_test.plan(stored.settings, rcpt=own_address)
+    change = smtp_form_values.change(for_test=True)
+    settings = smtp_configs.preview(change, stored.row.id if stored else None)
+    if not forms.ticked("send"):
+        return connection_test.plan(settings, rcpt=own_address)
+    to = parse_address_field("to", forms.text("to") or own_address)
+    return connection_test.plan(settings, to=to, config_name=stored.row.name if stored else "")
+
+
+def _told(config_id: int | None, prepared: TestPlan, result: TestResult) -> dict[str, Any]:
+    """The result for the page. ``proof`` lets a save of the same values count as tested."""
+    stored = smtp_configs.get(config_id) if config_id is not None else None
+    is_saved = stored is not None and smtp_sealing.are_stored(prepared.settings, stored)
+    failure = smtp_tests.failure(result)
+    return {
+        "ok": result.ok,
+        "title": result.message,
+        "message": _sentence(prepared, result),
+        "tested": SAVED if is_saved else ON_SCREEN,
+        "phase_label": failure.get("phase_label", ""),
+        "remedy": failure.get("remedy", ""),
+        "server_line": failure.get("server_line", ""),
+        "field": failure.get("field"),
+        "verified": result.ok and is_saved,
+        "proof": smtp_sealing.issue_proof(prepared.settings) if result.ok else "",
+    }
+
+
+def _sentence(prepared: TestPlan, result: TestResult) -> str:
+    host = prepared.settings.host
+    if result.error:
+        return f"It failed at “{smtp_diagnosis.PHASE_LABELS[result.error.phase]}”."
+    if not result.message_id:
+        return f"{host} is ready to take mail from {prepared.settings.from_email}."
+    queue = f", queue id {result.queue_id}" if result.queue_id else ""
+    return f"Accepted by {host}{queue}. Accepted is not yet delivered: look in the inbox of {prepared.rcpt}."
+
+
+def _copied() -> StoredConfig | None:
+    copied_id = request.args.get("copy", type=int)
+    return smtp_configs.get(copied_id) if copied_id is not None else None
+
+
+def _preset_values(values: dict[str, Any]) -> dict[str, Any]:
+    preset = providers.find_preset(request.args.get("preset", ""))
+    if not preset:
+        return {}
+    return {
+        "smtp_server": preset["host"],
+        "smtp_port": str(preset["port"]),
+        "security": preset["security"],
+        "smtp_username": preset["username_literal"] or values["smtp_username"],
+    }
+
+
+def _refused(stored: StoredConfig | None, refused: AppError) -> Response:
+    """The form again with what was typed, and the reason at its fields."""
+    errors = {"form": [refused.message]}
+    if isinstance(refused, InvalidInput):
+        errors = smtp_form_values.at_fields(refused)
+    return _page(stored, _values_on_screen(stored), errors=errors, status=refused.status)
+
+
+def _values_on_screen(stored: StoredConfig | None) -> dict[str, Any]:
+    if stored and forms.ticked("saved"):
+        return smtp_form_values.stored(stored)
+    return smtp_form_values.typed()
+
+
+def _to_list() -> Response:
+    return make_response(redirect(url_for("settings.smtp"), 303))
+
+
+def _page(
+    stored: StoredConfig | None,
+    values: dict[str, Any],
+    *,
+    copied: StoredConfig | None = None,
+    errors: dict[str, list[str]] | None = None,
+    test: dict[str, Any] | None = None,
+    status: int = 200,
+) -> Response:
+    preset = providers.find_preset(request.args.get("preset", "")) or providers.for_host(values["smtp_server"])
+    page = render_template(
+        "settings/form.html",
+        values=values,
+        errors=errors or {},
+        config=smtp_state.facts(stored) if stored else None,
+        copied=copied,
+        has_password=bool(stored and stored.row.smtp_password),
+        password_note=_password_note(copied),
+        presets=providers.presets(),
+        preset=preset,
+        test=test,
+    )
+    return make_response(page, status)
+
+
+def _password_note(copied: StoredConfig | None) -> str:
+    if copied and copied.row.smtp_password:
+        return "Enter the password: it is not copied."
+    if request.method == "POST" and forms.text("smtp_password"):
+        return "Enter the password again: a page never gets it back."
+    return ""

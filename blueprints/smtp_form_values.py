@@ -1,0 +1,122 @@
+"""What stands in the form of a server: stored, copied, fresh or typed; and what was typed as a change."""
+
+from typing import Any
+
+from flask_login import current_user
+
+from blueprints import forms
+from services import smtp_configs
+from services.smtp_fields import LONGEST_NAME, SmtpChange, parse_change
+from services.smtp_sealing import StoredConfig
+from services.smtp_settings import Security
+from utils.env_utils import get_settings
+from utils.errors import InvalidInput
+
+TEXT_FIELDS = (
+    "smtp_server",
+    "smtp_port",
+    "smtp_username",
+    "from_email",
+    "from_name",
+    "reply_to",
+    "helo_hostname",
+    "timeout_seconds",
+    "auth_method",  # has no control: it goes along unseen, so that a copy keeps it
+)
+FLAGS = ("is_active", "failover", "remove_password")
+
+
+def fresh() -> dict[str, Any]:
+    """A new server: active only if it is the first, so that a newcomer is done with one page."""
+    is_first = not smtp_configs.search()
+    return {
+        **dict.fromkeys(TEXT_FIELDS, ""),
+        "name": smtp_configs.FIRST_NAME if is_first else "",
+        "smtp_port": "587",
+        "from_name": get_settings().app_name,
+        "security": str(Security.STARTTLS),
+        "timeout_seconds": "10",
+        "is_active": is_first,
+        "failover": True,
+        "remove_password": False,
+        "to": current_user.email,
+        "version": "",
+    }
+
+
+def stored(config: StoredConfig) -> dict[str, Any]:
+    """A stored server, without its password."""
+    row = config.row
+    return {
+        **{name: str(getattr(row, name)) for name in TEXT_FIELDS},
+        "name": row.name,
+        "security": str(config.settings.security),
+        "is_active": row.is_active,
+        "failover": row.failover,
+        "remove_password": False,
+        "to": current_user.email,
+        "version": str(row.version),
+    }
+
+
+def copied(config: StoredConfig) -> dict[str, Any]:
+    """A new server like another one: everything but its name, its password and that it is active."""
+    return {**stored(config), "name": _free_name(config.row.name), "is_active": False, "version": ""}
+
+
+def typed() -> dict[str, Any]:
+    """What was typed, for showing it again; never the password."""
+    return {
+        **{name: forms.text(name) for name in (*TEXT_FIELDS, "name", "security", "to", "version")},
+        **{name: forms.ticked(name) for name in FLAGS},
+    }
+
+
+def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
+    """The form as the change that the API would be sent; the texts of numbers become numbers.
+
+    A test needs no name, and ``keep_active`` leaves that switch alone. Raises InvalidInput.
+    """
+    raw: dict[str, object] = {name: forms.text(name) for name in TEXT_FIELDS}
+    for name in ("smtp_port", "timeout_seconds"):
+        raw[name] = _number(forms.text(name).strip())
+    security = forms.text("security")
+    raw |= {
+        "smtp_password": forms.text("smtp_password"),
+        "remove_password": forms.ticked("remove_password"),
+        "use_tls": security == Security.STARTTLS,
+        "use_ssl": security == Security.TLS,
+    }
+    if not for_test:
+        raw |= {"name": forms.text("name"), "failover": forms.ticked("failover")}
+        raw |= {} if keep_active else {"is_active": forms.ticked("is_active")}
+    if forms.text("version"):
+        raw["version"] = _number(forms.text("version"))
+    return parse_change(raw)
+
+
+def at_fields(error: InvalidInput) -> dict[str, list[str]]:
+    """The errors under the names of the form's fields."""
+    names = {
+        "use_tls": "security",
+        "use_ssl": "security",
+        "version": "form",
+        "is_active": "form",
+        "auth_method": "form",
+    }
+    found: dict[str, list[str]] = {}
+    for name, sentences in error.errors.items():
+        found.setdefault(names.get(name, name), []).extend(sentences)
+    return found
+
+
+def _number(text: str) -> int | str:
+    """The whole number that a text is; any other text stays, for the check to refuse."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text  # noqa: PLR2004
+
+
+def _free_name(name: str) -> str:
+    """“Copy of …”, numbered where that is taken."""
+    start = f"Copy of {name}"[: LONGEST_NAME - 4].strip()
+    candidates = [start, *(f"{start} {number}" for number in range(2, 100))]
+    return next((free for free in candidates if not smtp_configs.find_by_name(free)), "")

@@ -1,0 +1,38 @@
+"""What the audit trail is told of a change to a stored configuration: names of fields, never a value."""
+
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from database.smtp_db import SmtpConfig
+from services import audit
+from services.audit import Action
+
+FIELDS: Final = (
+    "name", "smtp_server", "smtp_port", "smtp_username", "from_email", "from_name", "use_tls", "use_ssl",
+    "reply_to", "helo_hostname", "auth_method", "timeout_seconds", "failover", "is_active",
+)  # fmt: skip
+
+
+def subject_of(row: SmtpConfig) -> str:
+    """What the trail calls a configuration."""
+    return f"configuration {row.name} ({row.smtp_server}:{row.smtp_port})"
+
+
+def facts(row: SmtpConfig) -> dict[str, object]:
+    """The row as it is now, to tell later what has changed."""
+    return {name: getattr(row, name) for name in FIELDS}
+
+
+def record_change(session: Session, row: SmtpConfig, before: dict[str, object], *, password_changed: bool) -> None:
+    """Record what has become of the row since ``before``, which is empty for a new one."""
+    after = facts(row)
+    changed = [name for name in FIELDS if name != "is_active" and before.get(name) != after[name]]
+    changed += ["smtp_password"] if password_changed else []
+    if not before:
+        audit.record(session, Action.CREATED, subject_of(row))
+    elif changed:
+        audit.record(session, Action.UPDATED, subject_of(row), changed)
+    if bool(before.get("is_active")) is not after["is_active"]:
+        switched_on = Action.ACTIVATED if after["is_active"] else Action.DEACTIVATED
+        audit.record(session, switched_on, subject_of(row))
