@@ -203,7 +203,7 @@ def _page(
         retype_password=request.method == "POST" and bool(forms.text("smtp_password")),
         state=smtp_state.describe(stored),
         presets=providers.presets(),
-        preset=preset or providers.for_host(values["smtp_server"]),
+        preset=preset or providers.for_server(values["smtp_server"], values["smtp_port"]),
         test=test,
     )
     return make_response(page, status)
