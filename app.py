@@ -11,6 +11,7 @@ import structlog
 from flask import Flask, Response, current_app, request
 from flask_bootstrap import Bootstrap5
 from flask_migrate import Migrate, upgrade
+from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -33,6 +34,7 @@ from blueprints import (
 from database.engine import db
 from services import accounts, local_inbox, password_reset
 from utils.env_utils import EXTENSION, ROOT, ConfigurationError, Settings, load_settings
+from utils.errors import MalformedInput
 from utils.log_utils import configure_logging
 from utils.process_guard import forbid_core_dumps
 
@@ -74,6 +76,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     db.init_app(app)
     Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)
     Bootstrap5(app)
+    app.before_request(_read_body)
     with app.app_context():
         access.init_app(app)
     errors.init_app(app)
@@ -93,7 +96,6 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         app.register_blueprint(blueprint)
     cli.register(app)
     app.context_processor(_names_for_pages(config))
-    app.before_request(_refuse_encoded_bodies)
     app.after_request(_protect)
     return app
 
@@ -103,7 +105,10 @@ def serve() -> Flask:
     forbid_core_dumps()
     app = create_app()
     with app.app_context():
-        _announce(app)
+        try:
+            _announce(app)
+        except DBAPIError:
+            raise ConfigurationError("The database is not ready. Check DATABASE_URL, run: flask db upgrade") from None
     password_reset.start_reset_worker(app)
     return app
 
@@ -151,7 +156,7 @@ def _announce(app: Flask) -> None:
     if code:
         print(f"  Set it up at     {config.base_url}/setup", flush=True)  # noqa: T201
         print(f"  One-time code    {code}", flush=True)  # noqa: T201
-    if config.local_inbox_port and not config.is_production:
+    if local_inbox.is_enabled(config):
         print(f"  Local inbox at   {config.base_url}/inbox", flush=True)  # noqa: T201
     print(flush=True)  # noqa: T201
 
@@ -167,10 +172,18 @@ def _names_for_pages(config: Settings) -> Callable[[], dict[str, object]]:
     return names
 
 
-def _refuse_encoded_bodies() -> None:
-    """A compressed body could unpack to any size; nobody needs one here."""
+def _read_body() -> None:
+    """Take the whole body, which is small, before anybody looks at it.
+
+    A compressed one could unpack to any size; nobody needs one here. gunicorn finds out only while reading that
+    a chunked one is garbled.
+    """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMediaType
+    try:
+        request.get_data(parse_form_data=True)
+    except OSError:
+        raise MalformedInput("The body of the request is garbled.") from None
 
 
 def _protect(response: Response) -> Response:
@@ -194,9 +207,13 @@ class _QuietHandler(WSGIRequestHandler):
     """The development server's log: a structured line a request, without the query; none for style sheets."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        if self.path.startswith(("/static/", "/bootstrap/")):
+        path = getattr(self, "path", "")  # there is none where the request's first line cannot be read
+        if path.startswith(("/static/", "/bootstrap/")):
             return
-        log.info("request", method=self.command, path=self.path.split("?")[0], status=str(int(code or 0)))
+        log.info("request", method=self.command, path=path.split("?")[0], status=str(int(code or 0)))
+
+    def log_error(self, format: str, *args: object) -> None:
+        """Nothing: log_request tells the status, and this text would repeat the first line, query and all."""
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from services import api_tokens, audit
 from services.audit import Actor
 from utils.encryption_utils import subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
-from utils.errors import AppError, Forbidden
+from utils.errors import AppError, Forbidden, MalformedInput
 
 log = structlog.get_logger(__name__)
 
@@ -166,13 +166,15 @@ def _end_acting(_error: BaseException | None) -> None:
 
 
 def _check_origin_and_token() -> None:
-    """The CSRF rule: a write needs our own page as origin and its session's token. Raises FormExpired."""
+    """The CSRF rule: a write needs our own page as origin and its session's token. Raises an AppError."""
     if request.method in SAFE_METHODS or request.routing_exception is not None or uses_bearer():
         return
     if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
         return  # the guard turns them away, and says why
     if not _is_same_origin():
         raise FormExpired("The form has expired. Load the page again.")
+    if None in request.form:  # a multipart part without a name, which Flask-WTF stumbles over
+        raise MalformedInput("A field has no name. Load the page again.")
     try:
         csrf.protect()
     except CSRFError:

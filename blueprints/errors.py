@@ -31,7 +31,7 @@ EXPLANATIONS = {
     413: Explanation("Too large", "The request is larger than 64 KiB."),
     415: Explanation("Wrong content type", "Send JSON as application/json, without a content encoding."),
     422: Explanation("Check the fields", "Some of the values were refused."),
-    429: Explanation("Too many tries", "Wait a moment and try again."),
+    429: Explanation("Too many tries", "This was tried too often in a short time."),
     500: Explanation("Something went wrong on our side", "It has been logged. Try again in a minute."),
     503: Explanation("The database cannot be used now", "Nothing was changed. Try again later."),
 }
@@ -61,10 +61,8 @@ def wants_json() -> bool:
 
 def _app_error(error: AppError) -> Response:
     errors = error.errors if isinstance(error, InvalidInput) else None
-    response = _answer(error.status, error.message, errors)
-    if isinstance(error, TooMany):
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
+    retry_after = error.retry_after if isinstance(error, TooMany) else None
+    return _answer(error.status, error.message, errors, retry_after)
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -72,11 +70,11 @@ def _http_error(error: HTTPException) -> Response:
     if error.response is not None or status < 400:  # noqa: PLR2004 - a redirect is no error
         return make_response(error.get_response())
     known = EXPLANATIONS.get(status, EXPLANATIONS[400])
-    response = _answer(status, f"{known.title}. {known.text}" if status != 404 else "Not found")  # noqa: PLR2004
+    message = f"{known.title}. {known.text}" if status != 404 else "Not found"  # noqa: PLR2004
+    retry_after = _seconds_until_allowed() if isinstance(error, TooManyRequests) else None
+    response = _answer(status, message, retry_after=retry_after)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(error.valid_methods)
-    if isinstance(error, TooManyRequests):
-        response.headers["Retry-After"] = str(_seconds_until_allowed())
     return response
 
 
@@ -90,17 +88,23 @@ def _bug(error: Exception) -> Response:
     return _answer(500, EXPLANATIONS[500].title + ". " + EXPLANATIONS[500].text)
 
 
-def _answer(status: int, message: str, errors: dict[str, list[str]] | None = None) -> Response:
-    if wants_json():
-        response = json_error(status, message, errors)
-        if status == 401:  # noqa: PLR2004
-            response.headers["WWW-Authenticate"] = "Bearer"
-        return response
+def _answer(
+    status: int, message: str, errors: dict[str, list[str]] | None = None, retry_after: int | None = None
+) -> Response:
+    response = json_error(status, message, errors) if wants_json() else _page(status, message, retry_after)
+    if status == 401 and wants_json():  # noqa: PLR2004
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _page(status: int, message: str, retry_after: int | None) -> Response:
     if status >= 500:  # noqa: PLR2004
         sessions.assume_signed_out()
     known = EXPLANATIONS.get(status, EXPLANATIONS[400])
-    own_words = message if status in (400, 409, 429) and not message.startswith(known.title) else known.text
-    page = render_template("errors/error.html", code=status, title=known.title, text=own_words)
+    text = message if status in (400, 409, 429) and not message.startswith(known.title) else known.text
+    page = render_template("errors/error.html", code=status, title=known.title, text=text, retry_after=retry_after)
     return make_response(page, status)
 
 

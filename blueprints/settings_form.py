@@ -200,7 +200,9 @@ def _page(
     test: dict[str, Any] | None = None,
     status: int = 200,
 ) -> Response:
-    preset = providers.find_preset(request.args.get("preset", "")) or providers.for_host(values["smtp_server"])
+    preset = providers.find_preset(request.args.get("preset", "")) or providers.for_server(
+        values["smtp_server"], values["smtp_port"]
+    )
     page = render_template(
         "settings/form.html",
         values=values,

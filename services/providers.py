@@ -54,10 +54,13 @@ def find_preset(provider_id: str) -> Provider | None:
     return None
 
 
-def for_host(host: str) -> Provider | None:
-    """The provider whose server this is, for its hints."""
+def for_server(host: str, port: str) -> Provider | None:
+    """The provider whose server this is, for its hints. The local inbox is known by its port as well: another
+    server on this machine delivers.
+    """
     for provider in presets():
-        if host in (provider["host"], *(region["host"] for region in provider["regions"])):
+        hosts = (provider["host"], *(region["host"] for region in provider["regions"]))
+        if host in hosts and (not provider["development_only"] or port == str(provider["port"])):
             return provider
     return None
 

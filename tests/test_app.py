@@ -1,5 +1,8 @@
 """What every answer carries, and what no request can do."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,19 @@ def test_the_debugger_cannot_be_on_where_strangers_come(
     monkeypatch.setenv("FLASK_DEBUG", "1")
     with pytest.raises(ConfigurationError, match="FLASK_DEBUG"):
         create_app({**environment, **variables}, instance_path=tmp_path)
+
+
+def test_serving_an_unmigrated_database_stops_with_one_line_that_says_what_to_run(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", "import app; app.serve()"],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, **environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "flask db upgrade" in run.stderr
+    assert "Traceback" not in run.stderr

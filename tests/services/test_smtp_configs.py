@@ -12,8 +12,8 @@ from sqlalchemy import text
 from app import create_app
 from database.engine import transaction
 from services import smtp_configs, smtp_sealing
-from services.smtp_sealing import Condition, StoredConfig
 from services.smtp_fields import MASK, parse_change
+from services.smtp_sealing import Condition, StoredConfig
 from services.smtp_settings import SmtpSettings
 from utils.env_utils import get_fernet_key
 from utils.errors import Conflict, InvalidInput

@@ -68,9 +68,7 @@ TEXT_FIELDS = ["smtp_username", "from_name", "from_email", "reply_to", "helo_hos
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
 @pytest.mark.parametrize("text", ["a\r\nb", "a\nb", "a\0b", "\ud800", 5, None, ["a"], "x" * 2000])
-def test_no_text_field_takes_line_breaks_null_other_types_or_endless_text(
-    app: Flask, field: str, text: object
-) -> None:
+def test_no_text_field_takes_line_breaks_null_other_types_or_endless_text(app: Flask, field: str, text: object) -> None:
     assert list(errors_of({**NEW, field: text})) == [field]
 
 

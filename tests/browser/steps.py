@@ -1,0 +1,70 @@
+"""What a person does on the pages, and what they then see there; with script and without."""
+
+import contextlib
+import re
+from collections.abc import Mapping
+
+from playwright.sync_api import Browser, Locator, Page, StorageState, expect
+
+from tests.visitors import PASSWORD
+
+STEPS = ["Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign in", "Sender", "Recipient"]
+
+
+def press(page: Page, button: str) -> None:
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def fill(page: Page, fields: Mapping[str, str]) -> None:
+    """Fill fields, found by their labels."""
+    for label, text in fields.items():
+        page.get_by_label(label, exact=True).fill(text)
+
+
+def expect_heading(page: Page, text: str) -> None:
+    expect(page.get_by_role("heading", name=text, level=1)).to_be_visible()
+
+
+def sign_in(page: Page, login: str = "alice", password: str = PASSWORD) -> None:
+    page.goto("/login")
+    fill(page, {"User name or email": login, "Password": password})
+    press(page, "Sign in")
+
+
+def session_of(browser: Browser, url: str, login: str = "alice") -> StorageState:
+    """The cookies of somebody who is signed in, for further profiles."""
+    with contextlib.closing(browser.new_context(base_url=url)) as context:
+        page = context.new_page()
+        sign_in(page, login)
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        return context.storage_state()
+
+
+def settle(page: Page) -> None:
+    """Wait until nothing moves; even without motion a change of style may take a few frames."""
+    page.evaluate("""async () => {
+        while (document.getAnimations().length) await new Promise(requestAnimationFrame);
+    }""")
+
+
+def state(page: Page) -> Locator:
+    """The panel that says where mail goes now."""
+    return page.get_by_role("region", name="Where mail goes now")
+
+
+def report(page: Page) -> Locator:
+    """The panel with the connection test."""
+    return page.get_by_role("region", name="Connection test")
+
+
+def expect_outcome(page: Page, title: str) -> None:
+    """Wait until a test has ended with this title."""
+    expect(report(page).get_by_role("heading", name=title)).to_be_visible()
+
+
+def expect_steps(page: Page, *words: str) -> None:
+    """The labels in their order, each with its word; what is not named is not reached."""
+    rows = report(page).get_by_role("listitem")
+    wanted = [*words, *["Not reached"] * (len(STEPS) - len(words))]
+    texts = [re.compile(f"{step}.*{word}", re.DOTALL) for step, word in zip(STEPS, wanted, strict=True)]
+    expect(rows).to_contain_text(texts)

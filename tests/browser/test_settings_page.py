@@ -1,0 +1,177 @@
+"""What the page of the mail server does while somebody fills it in and tests it."""
+
+import re
+import threading
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, StorageState, expect
+
+from tests.browser.conftest import NewPage, StartServer
+from tests.browser.steps import expect_outcome, expect_steps, fill, press, report, session_of, sign_in, state
+from tests.running import PATIENCE, Sealpost
+from tests.smtp_servers import Connection, RecordingServer, ScriptedServer, pause
+
+
+@pytest.fixture(scope="module")
+def sealpost(start_server: StartServer) -> Sealpost:
+    return start_server(with_accounts=True)
+
+
+@pytest.fixture(scope="module")
+def session(browser: Browser, sealpost: Sealpost) -> StorageState:
+    return session_of(browser, sealpost.url)
+
+
+@pytest.fixture
+def page(new_page: NewPage, sealpost: Sealpost, session: StorageState) -> Page:
+    return open_settings(new_page(sealpost.url, storage_state=session))
+
+
+@pytest.fixture
+def plain_page(new_page: NewPage, sealpost: Sealpost, session: StorageState) -> Page:
+    """The same without JavaScript."""
+    return open_settings(new_page(sealpost.url, storage_state=session, java_script_enabled=False))
+
+
+def open_settings(page: Page) -> Page:
+    page.goto("/settings/smtp")
+    return page
+
+
+@pytest.fixture
+def mail_server() -> Iterator[RecordingServer]:
+    with RecordingServer() as server:
+        yield server
+
+
+def fill_in(page: Page, server: RecordingServer | ScriptedServer) -> None:
+    page.get_by_role("radio", name="None").check()
+    fill(page, {"Server": "127.0.0.1", "Port": str(server.port), "From address": "shop@example.com"})
+
+
+def test_each_step_shows_when_it_happens_and_is_announced(page: Page) -> None:
+    may_go_on = threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        assert may_go_on.wait(PATIENCE)
+
+    with ScriptedServer({"EHLO": (hold, "250 scripted.test")}) as server:
+        fill_in(page, server)
+        press(page, "Test Connection")
+        expect_steps(page, "OK", "OK", "OK", "OK", "Running")
+        expect(page.get_by_role("button", name="Testing…")).to_have_attribute("aria-disabled", "true")
+        may_go_on.set()
+        expect_outcome(page, "Connection successful")
+        expect_steps(page, "OK", "OK", "OK", "OK", "OK", "Skipped", "Skipped", "OK", "OK")
+        live = page.locator("[aria-live=polite]", has=page.get_by_text("Connection successful"))
+        expect(live.get_by_role("listitem")).to_have_count(9)
+
+
+def test_a_test_can_be_cancelled(page: Page) -> None:
+    with ScriptedServer({"GREETING": pause(PATIENCE)}) as server:
+        fill_in(page, server)
+        press(page, "Test Connection")
+        expect_steps(page, "OK", "OK", "OK", "Running")
+        press(page, "Cancel")
+        expect_steps(page, "OK", "OK", "OK")
+        expect(page.get_by_role("button", name="Test Connection")).to_be_focused()
+        expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+
+
+def test_a_refused_field_is_marked_and_has_the_cursor(page: Page) -> None:
+    fill(page, {"Server": "smtp example com", "From address": "shop@example.com"})
+    press(page, "Test Connection")
+    expect_outcome(page, "The test was not run")
+    field = page.get_by_label("Server", exact=True)
+    expect(field).to_be_focused()
+    expect(field).to_have_accessible_description(re.compile("server|host", re.IGNORECASE))
+    expect(field).to_have_attribute("aria-invalid", "true")
+
+
+def test_after_a_change_the_report_says_that_it_is_old(page: Page, mail_server: RecordingServer) -> None:
+    fill_in(page, mail_server)
+    press(page, "Test Connection")
+    expect_outcome(page, "Connection successful")
+    expect(report(page).get_by_text("You changed the form after this test.")).to_be_hidden()
+    fill(page, {"From address": "other@example.com"})
+    expect(report(page).get_by_text("You changed the form after this test.")).to_be_visible()
+
+
+def test_a_test_without_a_session_says_how_to_go_on(page: Page, mail_server: RecordingServer) -> None:
+    fill_in(page, mail_server)
+    page.context.clear_cookies()
+    press(page, "Test Connection")
+    expect_outcome(page, "The test was not run")
+    expect(report(page)).to_contain_text("Sign in again in another tab")
+    expect(page.get_by_label("From address")).to_have_value("shop@example.com")
+
+
+def test_the_port_follows_the_security_until_it_was_typed(page: Page) -> None:
+    port = page.get_by_label("Port", exact=True)
+    page.get_by_role("radio", name="TLS", exact=True).check()
+    expect(port).to_have_value("465")
+    page.get_by_role("radio", name="STARTTLS").check()
+    expect(port).to_have_value("587")
+    port.fill("2525")
+    page.get_by_role("radio", name="TLS", exact=True).check()
+    expect(port).to_have_value("2525")
+
+
+def test_a_provider_fills_in_its_server_and_tells_which_password(page: Page) -> None:
+    page.get_by_label("Provider").select_option(label="Gmail")
+    expect_gmail(page)
+
+
+def test_a_provider_does_so_without_script(plain_page: Page) -> None:
+    plain_page.get_by_label("Provider").select_option(label="Gmail")
+    press(plain_page, "Fill in")
+    expect_gmail(plain_page)
+
+
+def expect_gmail(page: Page) -> None:
+    expect(page.get_by_label("Server", exact=True)).to_have_value("smtp.gmail.com")
+    expect(page.get_by_label("Port", exact=True)).to_have_value("587")
+    expect(page.get_by_role("radio", name="STARTTLS")).to_be_checked()
+    password = page.get_by_label("Password", exact=True)
+    expect(password).to_have_accessible_description(re.compile("An app password of 16 letters"))
+
+
+def test_a_password_can_be_looked_at(page: Page) -> None:
+    password = page.get_by_label("Password", exact=True)
+    password.fill("typed")
+    press(page, "Show password")
+    expect(password).to_have_attribute("type", "text")
+    press(page, "Hide password")
+    expect(password).to_have_attribute("type", "password")
+
+
+def test_a_changed_server_asks_for_the_password_again(new_page: NewPage, start_server: StartServer) -> None:
+    with RecordingServer(users={"mailer": "secret"}) as mail_server:
+        page = new_page(start_server(with_accounts=True).url)
+        sign_in(page)
+        fill_in(page, mail_server)
+        fill(page, {"User name": "mailer", "Password": "secret"})
+        press(page, "Save")
+        expect(page.get_by_text("A password is stored.")).to_be_visible()
+        fill(page, {"Server": "mail.example.com"})
+        note = page.get_by_text("You changed the server. Enter the password again.")
+        expect(note).to_be_visible()
+        fill(page, {"Server": "127.0.0.1"})
+        expect(note).to_be_hidden()
+        fill(page, {"Server": "mail.example.com"})
+        press(page, "Save")
+        expect(page.get_by_label("Password", exact=True)).to_be_focused()
+        expect(state(page)).to_contain_text("Mail goes through 127.0.0.1")
+
+
+def test_a_test_of_the_saved_values_verifies_them(new_page: NewPage, start_server: StartServer) -> None:
+    with RecordingServer() as mail_server:
+        page = new_page(start_server(with_accounts=True).url)
+        sign_in(page)
+        fill_in(page, mail_server)
+        press(page, "Save")
+        expect(state(page)).to_contain_text("Not verified yet")
+        press(page, "Test Connection")
+        expect(state(page)).to_contain_text("Verified just now")
+        expect(report(page)).to_contain_text("Tested the saved values.")

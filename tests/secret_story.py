@@ -1,0 +1,318 @@
+"""The whole story through HTTP, from set-up to a lost key, with a canary for each secret and all mistakes made."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from itsdangerous import base64_decode
+
+from tests import certificates
+from tests.live_server import DATABASE, Browser, LiveServer, start
+from tests.secret_encodings import CHALLENGE, SPEAKABLE, USERNAME
+from tests.secret_scanner import Piece, cram_md5_answer
+from tests.smtp_servers import RecordingServer, ScriptedServer
+from tests.visitors import link_in
+
+API: Final = "/api/settings/smtp"
+STREAM: Final = "application/x-ndjson"
+ALICE: Final = "alice@example.com"
+KEYS: Final = {
+    "APP_KEY": "C4nary-lock-Q7vZx9LmWt2Rb8Hs1Nd6Yf3Pg0Ju5",
+    "APP_KEY_PREVIOUS": "C4nary-rust-aK2jXw8Vn5Tc9Ge4Zq7Lm1Sb6Dh3F",
+    "ADMIN_TOKEN": "C4nary-flag-Ux3Wm8Kp6Yd1Rz5Tb9Qe2Hn7Vc4Js",
+    "EMAIL_HOST_PASSWORD": 'C4n\'ary "of" <.env> 50% & more\\é',
+}
+ANOTHER_KEY: Final = "C4nary-lost-Zr5Bq8Tn2Xk7Wd9Mf4Hv6Jc1Lp3Ys"
+OLD_PASSWORD: Final = "old canary: Grüße an den Otter"
+NEW_PASSWORD: Final = 'new canary <on> the "moon" & 99%'
+LAST_PASSWORD: Final = "last canary, copper kettle 7"
+FIRST_SMTP: Final = "Sm7p-c4n'ary\"<o>&e%41+=\\/~#x"
+SECOND_SMTP: Final = "  zwei Wörter – Schlüssel 鍵 🔑 "
+TYPED: Final = {
+    "refused password": "canar",  # made long enough below
+    "wrong password at sign-in": "wrong canary at the door 1",
+    "wrong current password": "wrong canary inside 2",
+    "password typed as a name": "canary typed as a name 3",
+    "SMTP password of a refused save": "unsaved canary <4>",
+    "secret in a wrong field": "canary-in-a-wrong-field-5 ü",
+    "secret in an unknown key": "canary-in-an-unknown-key-6 ü",
+    "secret in a query": "canary-in-a-query-7",
+    "secret in malformed JSON": "canary-in-malformed-json-8 ü",
+    "wrong bearer token": "canary-wrong-bearer-token-9",
+} | {"refused password": "alice alice alice"}
+
+
+class Story:
+    """What one server went through: everything that it said or wrote, and every secret that there was."""
+
+    def __init__(self, folder: Path, database: Path, command: Sequence[str], **variables: str) -> None:
+        self.folder = folder
+        self.pieces: list[Piece] = []
+        self.secrets: dict[str, set[str]] = {name: {value} for name, value in (KEYS | TYPED).items()}
+        self.secrets |= {
+            "other APP_KEY": {ANOTHER_KEY},
+            "account password": {OLD_PASSWORD, NEW_PASSWORD, LAST_PASSWORD},
+            "SMTP password": {FIRST_SMTP, SECOND_SMTP},
+            "CRAM-MD5 answer": {cram_md5_answer(USERNAME, FIRST_SMTP, CHALLENGE)},
+        }
+        shutil.copy(database, folder / DATABASE)
+        self._command = command
+        self._variables = {**KEYS, "SMTP_CA_FILE": str(certificates.ca_file()), **variables}
+        self._sources = (f"127.0.1.{number}" for number in count(1))
+
+    def play(self) -> None:
+        with RecordingServer(users={"relay": KEYS["EMAIL_HOST_PASSWORD"]}) as relay:
+            self._variables |= _fallback(relay)
+            with self._running() as server:
+                admin = self._set_up(server)
+                self._recover(server, admin, relay)
+                self._configure(server, admin)
+                self._test_hostile_servers(server, admin)
+                self._fail_to_recover(server)
+                self._change_account(admin)
+                self._misuse_the_api(server)
+                self._break_the_database(server, admin)
+            self._variables |= {"APP_KEY": ANOTHER_KEY, "APP_KEY_PREVIOUS": ""}
+            with self._running() as server:
+                self._find_the_key_lost(server, admin)
+
+    def leaked(self, name: str, value: str) -> None:
+        """Take a value that came up on the way among the secrets."""
+        self.secrets.setdefault(name, set()).add(value)
+
+    @contextmanager
+    def _running(self) -> Iterator[LiveServer]:
+        with start(self._command, self.folder, **self._variables) as server:
+            yield server
+            self.pieces += server.evidence()
+        self.pieces += [Piece("stdout", "end", bytes(server.stdout)), Piece("stderr", "end", bytes(server.stderr))]
+
+    def _keep_cookies(self, browser: Browser) -> None:
+        """Note the session's cookie, and the CSRF secret that both it and the tokens in forms carry."""
+        token = browser.csrf_token("/account")
+        self.leaked("session cookie", browser.cookie("session"))
+        self.leaked("CSRF secret", json.loads(base64_decode(token.partition(".")[0])))
+
+    def _set_up(self, server: LiveServer) -> Browser:
+        code = server.wait_for_output(r"One-time code +((?:[A-Z2-9]{5}-?){4})")[1]
+        self.leaked("set-up code", code)
+        admin = Browser(server)
+        person = {"username": "alice", "email": ALICE, "password": OLD_PASSWORD}
+        assert admin.post_form("/setup", {**person, "code": "AAAAA-BBBBB-CCCCC-DDDDD"}).status == 422
+        refused = {**person, "code": code, "password": TYPED["refused password"]}
+        assert Browser(server).post_form("/setup", {**refused, "code": ""}).status == 422
+        assert admin.post_form("/setup", {**person, "code": code}).status == 303
+        assert admin.get("/settings/smtp").status == 200
+        self._keep_cookies(admin)
+        return admin
+
+    def _sign_in(self, browser: Browser, password: str) -> None:
+        fields = {"login": "alice", "password": password, "remember": "1"}
+        assert browser.post_form("/login", fields).status == 303
+        assert browser.get("/account").status == 200
+        self._keep_cookies(browser)
+        self.leaked("remember cookie", browser.cookie("remember"))
+
+    def _recover(self, server: LiveServer, admin: Browser, relay: RecordingServer) -> None:
+        """Sign out, forget, get the mail through the server of `.env`, reset, sign in."""
+        assert admin.post_form("/logout", {}, form="/account").status == 303
+        stranger = Browser(server, next(self._sources))
+        for login, password in (
+            ("alice", TYPED["wrong password at sign-in"]),
+            (TYPED["password typed as a name"], TYPED["wrong password at sign-in"]),
+        ):
+            assert stranger.post_form("/login", {"login": login, "password": password}).status == 401
+        assert stranger.post_form("/forgot-password", {"email": TYPED["password typed as a name"]}).status == 422
+        assert stranger.post_form("/forgot-password", {"email": ALICE}).status == 200
+        mail = relay.wait_for_mail()[0]
+        self.pieces.append(Piece("reset mail", "", mail.content))
+        token = link_in(mail)[1]
+        self.leaked("reset token", token)
+        assert stranger.get(f"/reset-password?token={token}").status == 303
+        assert stranger.post_form("/reset-password", {"password": TYPED["refused password"]}).status == 422
+        assert stranger.post_form("/reset-password", {"password": NEW_PASSWORD}).status == 303
+        assert stranger.get(f"/reset-password?token={token}").status == 303
+        assert stranger.get("/reset-password").status == 410
+        self.pieces.append(Piece("other mail", "notice", relay.wait_for_mail(2)[1].content))
+        assert stranger.post_form("/login", {"login": "alice", "password": OLD_PASSWORD}).status == 401
+        self._sign_in(admin, NEW_PASSWORD)
+
+    def _configure(self, server: LiveServer, admin: Browser) -> None:
+        """Save wrongly, save, test, send; by the page with one password, by the API with another."""
+        script = Browser(server, next(self._sources))
+        with (
+            RecordingServer(tls=certificates.good_context(), users={USERNAME: FIRST_SMTP}) as first,
+            RecordingServer(tls=certificates.good_context(), implicit=True, users={USERNAME: SECOND_SMTP}) as second,
+        ):
+            form = _form(first, FIRST_SMTP, security="starttls")
+            page = "/settings/smtp"
+            for wrong in ({"smtp_port": "0"}, {"from_email": "nobody"}, {"security": "none", "smtp_server": "a.test"}):
+                password = {"smtp_password": TYPED["SMTP password of a refused save"]}
+                assert admin.post_form(page, {**form, **password, **wrong}).status == 422
+            assert admin.post_form(page, form).status == 303
+            assert "Connection successful" in admin.post_form(f"{page}/test", form, page).text
+            assert "Connection successful" in admin.post_form(f"{page}/test", form, page, Accept=STREAM).text
+            assert "accepted" in admin.post_form(f"{page}/test", {**form, "send": "1"}, page).text
+            change = _json(second, SECOND_SMTP, use_ssl=True)
+            assert script.post_json(API, _bytes(change), **_bearer()).status == 200
+            assert script.send("POST", f"{API}/test", headers=_bearer()).status == 200
+            assert script.post_json(f"{API}/test", _bytes({"to": ALICE}), **_bearer(), Accept=STREAM).status == 200
+            assert script.get(API, **_bearer()).status == 200
+            assert admin.get(page).status == 200
+            mails = [*first.wait_for_mail(), *second.wait_for_mail()]
+        self.pieces += [Piece("other mail", "test message", mail.content) for mail in mails]
+
+    def _test_hostile_servers(self, server: LiveServer, admin: Browser) -> None:
+        """Servers that repeat the password in every encoding, wherever a server may say something."""
+        echoes = [encode(FIRST_SMTP).decode() for encode in SPEAKABLE.values()]
+        offer = "250-scripted.test\n250 AUTH PLAIN"
+        with ScriptedServer({"EHLO": offer, "AUTH": [f"535 5.7.8 not {echo}" for echo in echoes]}) as refusing:
+            for _ in echoes:
+                self._assert_test_fails(server, refusing)
+            form = _form(refusing, FIRST_SMTP, security="none")
+            for accept in ("text/html", STREAM):
+                told = admin.post_form("/settings/smtp/test", form, "/settings/smtp", Accept=accept).text
+                assert "Authentication failed" in told
+        for verb, before, after in (
+            ("GREETING", "220 ", ""),
+            ("EHLO", "250-scripted.test\n250-X ", "\n250 AUTH PLAIN"),
+            ("MAIL", "250 ", ""),
+            ("RCPT", "550 ", ""),
+        ):
+            answers = [f"{before}{echo}{after}" for echo in echoes[:3]]
+            with ScriptedServer({"EHLO": offer, "AUTH": "235 2.7.0 ok", verb: answers}) as talkative:
+                for _ in answers:
+                    browser = Browser(server, next(self._sources))
+                    body = _bytes(_json(talkative, FIRST_SMTP, use_ssl=False))
+                    assert browser.post_json(f"{API}/test", body, **_bearer()).status == 200
+        with ScriptedServer({"EHLO": "250-scripted.test\n250 AUTH CRAM-MD5", "AUTH": _echo_cram_md5}) as digesting:
+            self._assert_test_fails(server, digesting)
+
+    def _assert_test_fails(self, server: LiveServer, mail_server: ScriptedServer) -> None:
+        browser = Browser(server, next(self._sources))
+        body = _bytes(_json(mail_server, FIRST_SMTP, use_ssl=False))
+        answer = browser.post_json(f"{API}/test", body, **_bearer())
+        assert (answer.status, "Authentication failed" in answer.text) == (422, True)
+
+    def _fail_to_recover(self, server: LiveServer) -> None:
+        """A reset mail through a saved server that refuses and repeats the password."""
+        script = {"EHLO": "250-scripted.test\n250 AUTH PLAIN", "AUTH": f"535 5.7.8 not {SECOND_SMTP}"}
+        with ScriptedServer(script) as refusing:
+            browser = Browser(server, next(self._sources))
+            change = _json(refusing, SECOND_SMTP, use_ssl=False)
+            assert browser.post_json(API, _bytes(change), **_bearer()).status == 200
+            assert browser.post_form("/forgot-password", {"email": ALICE}).status == 200
+            server.wait_for_output("reset_mail_not_sent")
+
+    def _change_account(self, admin: Browser) -> None:
+        wrong = TYPED["wrong current password"]
+        passwords = {"current_password": wrong, "password": LAST_PASSWORD}
+        assert admin.post_form("/account/password", passwords, "/account").status == 422
+        email = {"email": "alice@example.org", "email_password": wrong}
+        assert admin.post_form("/account/email", email, "/account").status == 422
+        passwords["current_password"] = NEW_PASSWORD
+        assert admin.post_form("/account/password", passwords, "/account").status == 303
+        assert admin.get("/account").status == 200
+        self._keep_cookies(admin)
+
+    def _misuse_the_api(self, server: LiveServer) -> None:
+        """Secrets where none belongs."""
+        script = Browser(server, next(self._sources))
+        misplaced, unknown = TYPED["secret in a wrong field"], TYPED["secret in an unknown key"]
+        fields = ("smtp_server", "smtp_port", "from_email", "use_tls", "helo_hostname", "timeout_seconds", "version")
+        bodies: list[Any] = [{field: misplaced} for field in (*fields, "auth_method", "reply_to", "remove_password")]
+        bodies += [{"smtp_password": [misplaced]}, {"smtp_password": {misplaced: misplaced}}]
+        bodies += [{"password": unknown}, {unknown: 1}, {"smtp_passwort": {"value": unknown}}]
+        for body in bodies:
+            for path in (API, f"{API}/test"):
+                assert script.post_json(path, _bytes(body), **_bearer()).status == 422
+        malformed = TYPED["secret in malformed JSON"]
+        for text in (
+            f'{{"smtp_password": "{malformed}"',
+            f'{{"smtp_password": "{malformed}", "smtp_password": "{malformed}"}}',
+            f'["{malformed}"]',
+            f'"{malformed}"',
+        ):
+            assert script.post_json(API, text.encode(), **_bearer()).status == 400
+        kind = {"Content-Type": "text/plain"}
+        assert script.send("POST", API, _bytes({"smtp_password": malformed}), _bearer() | kind).status == 415
+        query = TYPED["secret in a query"]
+        assert script.get(f"{API}?token={query}&password={query}").status == 401
+        assert script.get(f"{API}?smtp_password={query}", **_bearer()).status == 200
+        assert script.get(f"/nowhere?password={query}").status == 404
+        assert script.get(f"/reset-password?token={query}%00").status == 303
+        assert b"400" in script.say(f"GET /nowhere?password={query} twice HTTP/1.1\r\n\r\n".encode())
+        assert script.get(API, Authorization=f"Bearer {TYPED['wrong bearer token']}").status == 401
+
+    def _break_the_database(self, server: LiveServer, admin: Browser) -> None:
+        """Values that the code cannot have written, so that it fails with a traceback."""
+        script = Browser(server, next(self._sources))
+        with self._sql() as database:
+            database.execute("UPDATE smtp_config SET created_at = 'not a time'")
+        assert admin.get("/settings/smtp").status == 500
+        assert script.get(API, **_bearer()).status == 500
+        assert script.post_json(API, _bytes({"smtp_password": FIRST_SMTP}), **_bearer()).status == 500
+        server.wait_for_output("Traceback")
+        with self._sql() as database:
+            database.execute("UPDATE smtp_config SET created_at = updated_at")
+            database.execute("ALTER TABLE account RENAME COLUMN last_sign_in_at TO gone")
+        assert Browser(server).post_form("/login", {"login": "alice", "password": LAST_PASSWORD}).status == 503
+        with self._sql() as database:
+            database.execute("ALTER TABLE account RENAME COLUMN gone TO last_sign_in_at")
+
+    def _find_the_key_lost(self, server: LiveServer, admin: Browser) -> None:
+        """With another APP_KEY every session is over and the stored password cannot be read."""
+        old, admin = admin, Browser(server)
+        admin.cookies |= old.cookies
+        assert admin.get("/settings/smtp").status == 303
+        admin.cookies.clear()
+        self._sign_in(admin, LAST_PASSWORD)
+        assert "Restore APP_KEY" in admin.get("/settings/smtp").text
+        script = Browser(server, next(self._sources))
+        assert json.loads(script.get(API, **_bearer()).body)["data"]["needs_reentry"] is True
+        assert script.send("POST", f"{API}/test", headers=_bearer()).status == 422
+        assert script.post_json(API, _bytes({"from_name": "Shop"}), **_bearer()).status == 422
+
+    @contextmanager
+    def _sql(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.folder / DATABASE)) as connection, connection:
+            yield connection
+
+
+def _echo_cram_md5(connection: Any) -> None:
+    connection.send(b"334 " + SPEAKABLE["base64, first alignment"](CHALLENGE.decode()) + b"\r\n")
+    connection.send(b"535 5.7.8 not " + connection.line().strip() + b"\r\n")
+
+
+def _fallback(relay: RecordingServer) -> dict[str, str]:
+    return {
+        "EMAIL_HOST": relay.host,
+        "EMAIL_PORT": str(relay.port),
+        "EMAIL_USE_TLS": "false",
+        "EMAIL_HOST_USER": "relay",
+        "DEFAULT_FROM_EMAIL": "noreply@example.com",
+    }
+
+
+def _form(server: RecordingServer | ScriptedServer, password: str, **fields: str) -> dict[str, str]:
+    place = {"smtp_server": server.host, "smtp_port": str(server.port), "timeout_seconds": "10", "is_active": "1"}
+    login = {"smtp_username": USERNAME, "smtp_password": password}
+    return {**place, **login, "from_email": "noreply@example.com", **fields}
+
+
+def _json(server: RecordingServer | ScriptedServer, password: str, *, use_ssl: bool) -> dict[str, Any]:
+    place = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False, "use_ssl": use_ssl}
+    return {**place, "smtp_username": USERNAME, "smtp_password": password, "from_email": "noreply@example.com"}
+
+
+def _bytes(body: object) -> bytes:
+    return json.dumps(body).encode()
+
+
+def _bearer() -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEYS['ADMIN_TOKEN']}"}

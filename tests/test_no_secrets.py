@@ -1,0 +1,108 @@
+"""No secret is anywhere but where it belongs, proved on the real server by a search of all that it says and writes."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live_server import DATABASE, DEVELOPMENT, environment_for, gunicorn, start
+from tests.secret_scanner import search
+from tests.secret_story import Story
+from tests.smtp_servers import free_port
+
+# The only places, by the secret. Everything here is found, or the search would have missed it elsewhere as well.
+WHERE_IT_BELONGS = {
+    ("set-up code", "stdout"),
+    ("reset token", "reset mail"),
+    ("reset token", "set-cookie"),
+    ("session cookie", "set-cookie"),
+    ("remember cookie", "set-cookie"),
+    ("CSRF secret", "set-cookie"),
+    ("CSRF secret", "page"),
+    ("password typed as a name", "page"),
+}
+
+
+def development(_port: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    return DEVELOPMENT, {}
+
+
+def production(port: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    variables = {"APP_ENV": "production", "BASE_URL": "https://mail.example.com"}
+    return gunicorn(port, "--threads", "4"), variables
+
+
+@pytest.fixture(scope="module", params=[development, production])
+def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Story:
+    port = free_port()
+    command, variables = request.param(port)
+    told = Story(tmp_path_factory.mktemp("story"), migrated_database, command, PORT=str(port), **variables)
+    told.play()
+    return told
+
+
+def test_no_secret_is_anywhere_but_where_it_belongs(story: Story) -> None:
+    found = search(story.pieces, story.secrets)
+    strays = {at: sorted(set(details)) for at, details in found.items() if at not in WHERE_IT_BELONGS}
+    assert strays == {}
+    assert set(found) == WHERE_IT_BELONGS
+
+
+# What a process says of itself once it serves: whether it may be dumped, and how large a core file it may write.
+ASK = (
+    "import ctypes, os, resource, sys\n"
+    "import app\n"
+    "app.serve()\n"
+    "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)\n"
+)
+WITH_CORES = ("sh", "-c", 'ulimit -c "$(ulimit -H -c)" && exec "$@"', "sh")
+HARD_LIMIT = resource.getrlimit(resource.RLIMIT_CORE)[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, migrated_database: Path) -> Path:
+    shutil.copy(migrated_database, tmp_path / DATABASE)
+    return tmp_path
+
+
+def aborted(process: subprocess.Popen[Any]) -> int:
+    """Let the process crash; whether it was CLD_DUMPED or just CLD_KILLED."""
+    os.kill(process.pid, signal.SIGABRT)
+    ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    process.wait()
+    assert ended
+    assert ended.si_status == signal.SIGABRT
+    return ended.si_code
+
+
+def test_a_crash_of_the_server_writes_no_core_file(folder: Path) -> None:
+    with start((*WITH_CORES, *DEVELOPMENT), folder) as server:
+        before = set(folder.rglob("*"))
+        with suppress(PermissionError):  # root can take the limit back; then only the other guard is left
+            resource.prlimit(server.process.pid, resource.RLIMIT_CORE, (HARD_LIMIT, HARD_LIMIT))
+        assert aborted(server.process) == os.CLD_KILLED
+        assert set(folder.rglob("*")) == before
+
+
+@pytest.mark.skipif(HARD_LIMIT == 0, reason="no process can write a core file here")
+def test_a_crash_of_a_process_without_the_guard_is_dumped(tmp_path: Path) -> None:
+    idle = (*WITH_CORES, sys.executable, "-c", "print(flush=True); input()")
+    with subprocess.Popen(idle, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        assert aborted(process) == os.CLD_DUMPED
+
+
+def test_a_worker_of_gunicorn_can_neither_be_dumped_nor_write_a_core_file(folder: Path) -> None:
+    variables = environment_for(folder, BASE_URL="http://localhost")
+    asked = subprocess.run(
+        (*WITH_CORES, sys.executable, "-c", ASK), cwd=folder, env=variables, capture_output=True, text=True, check=True
+    )
+    assert asked.stdout.splitlines()[-1] == "0 0"
