@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock migrate services benchmark clean
+.PHONY: help run test faults lint format lock migrate services benchmark clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,9 @@ run: .venv/runtime .env ## Start the application with its local inbox at http://
 test: .venv/development ## Run the whole suite, after the linters
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+faults: .venv/development ## Run the races, kills and flips in full number (a tenth of it in test)
+	FAULTS=full $(BIN)/python -m pytest -n 2 --dist loadfile tests/services/test_config_races.py tests/services/test_failover.py tests/services/test_key_rotation_faults.py
 
 lint: .venv/development ## Check style and types
 	$(BIN)/ruff check .
@@ -54,5 +57,6 @@ clean: ## Remove the virtual environment and caches; .env and the database stay
 
 .venv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit("Sealpost needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'
+	@echo "Making .venv and installing the requirements; this takes a minute, once."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

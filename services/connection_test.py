@@ -3,7 +3,6 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -108,7 +107,7 @@ def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
 
     The conversation runs on a thread of its own; when the listener goes away, it ends with its current step.
     """
-    heard: queue.SimpleQueue[Step | TestResult] = queue.SimpleQueue()
+    heard: queue.SimpleQueue[Step | TestResult | Exception] = queue.SimpleQueue()
     gone = threading.Event()
 
     def hear(step: Step) -> None:
@@ -117,13 +116,19 @@ def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
         heard.put(step)
 
     def converse() -> None:
-        with suppress(_ListenerGone):
+        try:
             heard.put(_perform(prepared, hear))
+        except _ListenerGone:
+            pass
+        except Exception as error:  # noqa: BLE001 - a fault of ours: whoever listens shall learn of it, not wait
+            heard.put(error)
 
     threading.Thread(target=converse, name="connection-test", daemon=True).start()
     try:
         while True:
             item = heard.get()
+            if isinstance(item, Exception):
+                raise item
             yield item
             if isinstance(item, TestResult):
                 return
