@@ -48,11 +48,11 @@ clean: ## Remove the virtual environment and caches; .env and the database stay
 	@$(BIN)/python -c "from utils.env_utils import write_first_env; write_first_env()"
 
 .venv/runtime: requirements.txt | .venv/bin/uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.txt
 	@touch $@
 
 .venv/development: requirements-dev.txt | .venv/bin/uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.txt
 	@touch $@
 
 .venv/bin/uv:

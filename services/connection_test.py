@@ -120,7 +120,7 @@ def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
             heard.put(_perform(prepared, hear))
         except _ListenerGone:
             pass
-        except Exception as error:  # noqa: BLE001 - a fault of ours: whoever listens shall learn of it, not wait
+        except Exception as error:
             heard.put(error)
 
     threading.Thread(target=converse, name="connection-test", daemon=True).start()

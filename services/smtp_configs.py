@@ -205,9 +205,8 @@ def _committed(work: Callable[[Session], SmtpConfig]) -> StoredConfig:
                 smtp_db.lock_global(session)
                 row = work(session)
             return unsealed(row)
-        except IntegrityError as error:
-            if "name_key" in str(error.orig):
-                raise InvalidInput({"name": [NAME_TAKEN]}) from None
+        except IntegrityError:
+            continue  # now it is seen, and taken up or refused by name
     raise Conflict(STALE)
 
 

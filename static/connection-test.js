@@ -25,7 +25,7 @@ function markVerified() {
 
 function showResult(result) {
   finish(result.ok ? "ok" : "failed", result);
-  if (result.field && !result.ok) setFieldError(result.field, result.title);
+  if (result.field && !result.ok) setFieldError(result.field, result.remedy || result.title);
   if (result.verified) markVerified();
   form.elements.proof.value = result.proof ?? "";
 }

@@ -59,7 +59,7 @@ export function showStep({ name, label, status, ms, fact }) {
   if (waiting && waiting !== row) setStatus(waiting, "pending");
   setStatus(row, status);
   row.querySelector(".step-label").textContent = label;
-  row.querySelector(".step-ms").textContent = Number.isFinite(ms) ? inWords(ms) : "";
+  row.querySelector(".step-ms").textContent = Number.isFinite(ms) && status !== "skipped" ? inWords(ms) : "";
   row.querySelector(".step-fact").textContent = fact ?? "";
   if (status !== "failed") runNext();
 }

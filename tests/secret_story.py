@@ -15,10 +15,21 @@ from tests import certificates
 from tests.live_server import DATABASE, Browser, LiveServer, start
 from tests.secret_encodings import CHALLENGE, SPEAKABLE, USERNAME
 from tests.secret_scanner import Piece, cram_md5_answer
+from tests.secret_story_ways import (
+    API,
+    CONFIGS,
+    CommandLine,
+    as_bytes,
+    bearer,
+    look_around,
+    make_token,
+    patch,
+    revoke_token,
+    use_configs_api,
+)
 from tests.smtp_servers import RecordingServer, ScriptedServer
 from tests.visitors import link_in
 
-API: Final = "/api/settings/smtp"
 STREAM: Final = "application/x-ndjson"
 ALICE: Final = "alice@example.com"
 KEYS: Final = {
@@ -27,6 +38,8 @@ KEYS: Final = {
     "ADMIN_TOKEN": "C4nary-flag-Ux3Wm8Kp6Yd1Rz5Tb9Qe2Hn7Vc4Js",
     "EMAIL_HOST_PASSWORD": 'C4n\'ary "of" <.env> 50% & more\\é',
 }
+BEARER: Final = bearer(KEYS["ADMIN_TOKEN"])
+NEXT_KEY: Final = "C4nary-next-Wd4Kp9Xs2Lm7Tq5Rv8Zb3Hn6Jf1Gc"
 ANOTHER_KEY: Final = "C4nary-lost-Zr5Bq8Tn2Xk7Wd9Mf4Hv6Jc1Lp3Ys"
 OLD_PASSWORD: Final = "old canary: Grüße an den Otter"
 NEW_PASSWORD: Final = 'new canary <on> the "moon" & 99%'
@@ -55,7 +68,7 @@ class Story:
         self.pieces: list[Piece] = []
         self.secrets: dict[str, set[str]] = {name: {value} for name, value in (KEYS | TYPED).items()}
         self.secrets |= {
-            "other APP_KEY": {ANOTHER_KEY},
+            "other APP_KEY": {NEXT_KEY, ANOTHER_KEY},
             "account password": {OLD_PASSWORD, NEW_PASSWORD, LAST_PASSWORD},
             "SMTP password": {FIRST_SMTP, SECOND_SMTP},
             "CRAM-MD5 answer": {cram_md5_answer(USERNAME, FIRST_SMTP, CHALLENGE)},
@@ -72,11 +85,13 @@ class Story:
                 admin = self._set_up(server)
                 self._recover(server, admin, relay)
                 self._configure(server, admin)
+                self._use_a_token(server, admin)
                 self._test_hostile_servers(server, admin)
                 self._fail_to_recover(server)
                 self._change_account(admin)
                 self._misuse_the_api(server)
                 self._break_the_database(server, admin)
+            self._rotate()
             self._variables |= {"APP_KEY": ANOTHER_KEY, "APP_KEY_PREVIOUS": ""}
             with self._running() as server:
                 self._find_the_key_lost(server, admin)
@@ -150,22 +165,43 @@ class Story:
             RecordingServer(tls=certificates.good_context(), implicit=True, users={USERNAME: SECOND_SMTP}) as second,
         ):
             form = _form(first, FIRST_SMTP, security="starttls")
-            page = "/settings/smtp"
+            new, page = "/settings/smtp/new", "/settings/smtp/1"
             for wrong in ({"smtp_port": "0"}, {"from_email": "nobody"}, {"security": "none", "smtp_server": "a.test"}):
                 password = {"smtp_password": TYPED["SMTP password of a refused save"]}
-                assert admin.post_form(page, {**form, **password, **wrong}).status == 422
-            assert admin.post_form(page, form).status == 303
+                assert admin.post_form(new, {**form, **password, **wrong}).status == 422
+                assert admin.post_form(f"{new}/test", {**form, **password, **wrong}, new).status == 422
+            assert admin.post_form(new, form).status == 303
+            assert admin.post_form(new, {**form, **password}).status == 422
+            assert admin.post_form(page, {**form, **password, "version": "9"}).status == 409
             assert "Connection successful" in admin.post_form(f"{page}/test", form, page).text
             assert "Connection successful" in admin.post_form(f"{page}/test", form, page, Accept=STREAM).text
             assert "accepted" in admin.post_form(f"{page}/test", {**form, "send": "1"}, page).text
             change = _json(second, SECOND_SMTP, use_ssl=True)
-            assert script.post_json(API, _bytes(change), **_bearer()).status == 200
-            assert script.send("POST", f"{API}/test", headers=_bearer()).status == 200
-            assert script.post_json(f"{API}/test", _bytes({"to": ALICE}), **_bearer(), Accept=STREAM).status == 200
-            assert script.get(API, **_bearer()).status == 200
+            assert script.post_json(API, as_bytes(change), **BEARER).status == 200
+            assert script.send("POST", f"{API}/test", headers=BEARER).status == 200
+            assert script.post_json(f"{API}/test", as_bytes({"to": ALICE}), **BEARER, Accept=STREAM).status == 200
+            assert script.get(API, **BEARER).status == 200
             assert admin.get(page).status == 200
             mails = [*first.wait_for_mail(), *second.wait_for_mail()]
         self.pieces += [Piece("other mail", "test message", mail.content) for mail in mails]
+
+    def _use_a_token(self, server: LiveServer, admin: Browser) -> None:
+        """Make an API token, let a script work with it, revoke it; and look at everything."""
+        script = Browser(server, next(self._sources))
+        token = make_token(admin)
+        self.leaked("API token", token)
+        with RecordingServer(tls=certificates.good_context(), implicit=True, users={USERNAME: SECOND_SMTP}) as backup:
+            change = _json(backup, SECOND_SMTP, use_ssl=True)
+            use_configs_api(script, token, change, TYPED["SMTP password of a refused save"])
+        look_around(admin)
+        revoke_token(admin, script, token)
+        look_around(admin)
+
+    @contextmanager
+    def _command_line(self) -> Iterator[CommandLine]:
+        line = CommandLine(self.folder, self._variables)
+        yield line
+        self.pieces += line.pieces
 
     def _test_hostile_servers(self, server: LiveServer, admin: Browser) -> None:
         """Servers that repeat the password in every encoding, wherever a server may say something."""
@@ -176,7 +212,7 @@ class Story:
                 self._assert_test_fails(server, refusing)
             form = _form(refusing, FIRST_SMTP, security="none")
             for accept in ("text/html", STREAM):
-                told = admin.post_form("/settings/smtp/test", form, "/settings/smtp", Accept=accept).text
+                told = admin.post_form("/settings/smtp/1/test", form, "/settings/smtp/1", Accept=accept).text
                 assert "Authentication failed" in told
         for verb, before, after in (
             ("GREETING", "220 ", ""),
@@ -188,15 +224,15 @@ class Story:
             with ScriptedServer({"EHLO": offer, "AUTH": "235 2.7.0 ok", verb: answers}) as talkative:
                 for _ in answers:
                     browser = Browser(server, next(self._sources))
-                    body = _bytes(_json(talkative, FIRST_SMTP, use_ssl=False))
-                    assert browser.post_json(f"{API}/test", body, **_bearer()).status == 200
+                    body = as_bytes(_json(talkative, FIRST_SMTP, use_ssl=False))
+                    assert browser.post_json(f"{API}/test", body, **BEARER).status == 200
         with ScriptedServer({"EHLO": "250-scripted.test\n250 AUTH CRAM-MD5", "AUTH": _echo_cram_md5}) as digesting:
             self._assert_test_fails(server, digesting)
 
     def _assert_test_fails(self, server: LiveServer, mail_server: ScriptedServer) -> None:
         browser = Browser(server, next(self._sources))
-        body = _bytes(_json(mail_server, FIRST_SMTP, use_ssl=False))
-        answer = browser.post_json(f"{API}/test", body, **_bearer())
+        body = as_bytes(_json(mail_server, FIRST_SMTP, use_ssl=False))
+        answer = browser.post_json(f"{API}/test", body, **BEARER)
         assert (answer.status, "Authentication failed" in answer.text) == (422, True)
 
     def _fail_to_recover(self, server: LiveServer) -> None:
@@ -205,9 +241,12 @@ class Story:
         with ScriptedServer(script) as refusing:
             browser = Browser(server, next(self._sources))
             change = _json(refusing, SECOND_SMTP, use_ssl=False)
-            assert browser.post_json(API, _bytes(change), **_bearer()).status == 200
+            assert browser.post_json(API, as_bytes(change), **BEARER).status == 200
             assert browser.post_form("/forgot-password", {"email": ALICE}).status == 200
             server.wait_for_output("reset_mail_not_sent")
+            with self._command_line() as line:
+                assert json.loads(line.run("smtp", "validate", "--json", code=3))["ok"] is False
+                line.run("smtp", "test", "Primary", "--json", code=16)
 
     def _change_account(self, admin: Browser) -> None:
         wrong = TYPED["wrong current password"]
@@ -229,8 +268,9 @@ class Story:
         bodies += [{"smtp_password": [misplaced]}, {"smtp_password": {misplaced: misplaced}}]
         bodies += [{"password": unknown}, {unknown: 1}, {"smtp_passwort": {"value": unknown}}]
         for body in bodies:
-            for path in (API, f"{API}/test"):
-                assert script.post_json(path, _bytes(body), **_bearer()).status == 422
+            for path in (API, f"{API}/test", CONFIGS):
+                assert script.post_json(path, as_bytes(body), **BEARER).status == 422
+            assert patch(script, f"{CONFIGS}/1", body, KEYS["ADMIN_TOKEN"]).status == 422
         malformed = TYPED["secret in malformed JSON"]
         for text in (
             f'{{"smtp_password": "{malformed}"',
@@ -238,12 +278,12 @@ class Story:
             f'["{malformed}"]',
             f'"{malformed}"',
         ):
-            assert script.post_json(API, text.encode(), **_bearer()).status == 400
+            assert script.post_json(API, text.encode(), **BEARER).status == 400
         kind = {"Content-Type": "text/plain"}
-        assert script.send("POST", API, _bytes({"smtp_password": malformed}), _bearer() | kind).status == 415
+        assert script.send("POST", API, as_bytes({"smtp_password": malformed}), BEARER | kind).status == 415
         query = TYPED["secret in a query"]
         assert script.get(f"{API}?token={query}&password={query}").status == 401
-        assert script.get(f"{API}?smtp_password={query}", **_bearer()).status == 200
+        assert script.get(f"{API}?smtp_password={query}", **BEARER).status == 200
         assert script.get(f"/nowhere?password={query}").status == 404
         assert script.get(f"/reset-password?token={query}%00").status == 303
         assert b"400" in script.say(f"GET /nowhere?password={query} twice HTTP/1.1\r\n\r\n".encode())
@@ -255,8 +295,8 @@ class Story:
         with self._sql() as database:
             database.execute("UPDATE smtp_config SET created_at = 'not a time'")
         assert admin.get("/settings/smtp").status == 500
-        assert script.get(API, **_bearer()).status == 500
-        assert script.post_json(API, _bytes({"smtp_password": FIRST_SMTP}), **_bearer()).status == 500
+        assert script.get(API, **BEARER).status == 500
+        assert script.post_json(API, as_bytes({"smtp_password": FIRST_SMTP}), **BEARER).status == 500
         server.wait_for_output("Traceback")
         with self._sql() as database:
             database.execute("UPDATE smtp_config SET created_at = updated_at")
@@ -264,6 +304,17 @@ class Story:
         assert Browser(server).post_form("/login", {"login": "alice", "password": LAST_PASSWORD}).status == 503
         with self._sql() as database:
             database.execute("ALTER TABLE account RENAME COLUMN gone TO last_sign_in_at")
+
+    def _rotate(self) -> None:
+        """Seal everything with another key, then look at it by every command."""
+        self._variables |= {"APP_KEY": NEXT_KEY, "APP_KEY_PREVIOUS": KEYS["APP_KEY"]}
+        with self._command_line() as line:
+            assert len(json.loads(line.run("keys", "rotate", "--json"))["rotated"]) == 2
+            assert len(json.loads(line.run("smtp", "list", "--json"))) == 2
+            assert json.loads(line.run("smtp", "show", "Primary", "--json"))["needs_reentry"] is False
+            line.run("smtp", "validate", "--json", code=3)  # the server is gone
+            actions = {event["action"] for event in json.loads(line.run("audit", "--limit", "1000", "--json"))}
+            assert {"key_rotated", "token_created", "token_revoked", "sign_in_failed", "tested"} <= actions
 
     def _find_the_key_lost(self, server: LiveServer, admin: Browser) -> None:
         """With another APP_KEY every session is over and the stored password cannot be read."""
@@ -274,9 +325,10 @@ class Story:
         self._sign_in(admin, LAST_PASSWORD)
         assert "Restore APP_KEY" in admin.get("/settings/smtp").text
         script = Browser(server, next(self._sources))
-        assert json.loads(script.get(API, **_bearer()).body)["data"]["needs_reentry"] is True
-        assert script.send("POST", f"{API}/test", headers=_bearer()).status == 422
-        assert script.post_json(API, _bytes({"from_name": "Shop"}), **_bearer()).status == 422
+        assert json.loads(script.get(API, **BEARER).body)["data"]["needs_reentry"] is True
+        assert script.send("POST", f"{API}/test", headers=BEARER).status == 422
+        assert script.post_json(API, as_bytes({"from_name": "Shop"}), **BEARER).status == 422
+        look_around(admin)
 
     @contextmanager
     def _sql(self) -> Iterator[sqlite3.Connection]:
@@ -301,6 +353,7 @@ def _fallback(relay: RecordingServer) -> dict[str, str]:
 
 def _form(server: RecordingServer | ScriptedServer, password: str, **fields: str) -> dict[str, str]:
     place = {"smtp_server": server.host, "smtp_port": str(server.port), "timeout_seconds": "10", "is_active": "1"}
+    place |= {"name": "Primary", "failover": "1"}
     login = {"smtp_username": USERNAME, "smtp_password": password}
     return {**place, **login, "from_email": "noreply@example.com", **fields}
 
@@ -308,11 +361,3 @@ def _form(server: RecordingServer | ScriptedServer, password: str, **fields: str
 def _json(server: RecordingServer | ScriptedServer, password: str, *, use_ssl: bool) -> dict[str, Any]:
     place = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False, "use_ssl": use_ssl}
     return {**place, "smtp_username": USERNAME, "smtp_password": password, "from_email": "noreply@example.com"}
-
-
-def _bytes(body: object) -> bytes:
-    return json.dumps(body).encode()
-
-
-def _bearer() -> dict[str, str]:
-    return {"Authorization": f"Bearer {KEYS['ADMIN_TOKEN']}"}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.live_server import DATABASE, Browser, LiveServer, gunicorn, start
+from tests.live_server import DATABASE, Answer, Browser, LiveServer, gunicorn, start
 from tests.secret_scanner import found_in
 from tests.smtp_servers import PATIENCE, Connection, ScriptedServer, free_port
 from tests.visitors import PASSWORD, Visitor
@@ -22,6 +22,7 @@ from tests.visitors import PASSWORD, Visitor
 ROUNDS = 8
 API_TEST = "/api/settings/smtp/test"
 FORM = {
+    "name": "Primary",
     "smtp_server": "smtp.example.com",
     "smtp_port": "587",
     "security": "starttls",
@@ -41,37 +42,96 @@ def live(tmp_path: Path, migrated_database: Path) -> Iterator[LiveServer]:
         yield server
 
 
-def row(server: LiveServer) -> tuple[str, int, int]:
-    """The From name and the version of the one configuration, and how many there are."""
+def rows(server: LiveServer) -> list[tuple[str, int, bool]]:
+    """The From name and the version of each configuration, and whether it is the active one."""
     with closing(sqlite3.connect(server.folder / DATABASE)) as connection:
-        name, version, rows = connection.execute(
-            "SELECT max(from_name), max(version), count(*) FROM smtp_config"
-        ).fetchone()
-    return name, version, rows
+        return list(connection.execute("SELECT from_name, version, is_active FROM smtp_config ORDER BY id"))
 
 
-def test_of_two_browsers_that_save_at_once_one_wins_and_the_other_is_told(live: LiveServer) -> None:
-    code = live.wait_for_output(r"One-time code +((?:[A-Z2-9]{5}-?){4})")[1]
-    browsers = [Browser(live, f"127.0.0.{number}") for number in (2, 3)]
-    person = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
-    assert browsers[0].post_form("/setup", {**person, "code": code}).status == 303
-    assert browsers[1].post_form("/login", {"login": "alice", "password": PASSWORD}).status == 303
-    assert browsers[0].post_form("/settings/smtp", {**FORM, "from_name": "first"}).status == 303
-    tokens = [browser.csrf_token("/account") for browser in browsers]
+class Pair:
+    """The same person in two browsers, who posts two forms at the same moment."""
 
-    def save(number: int, round_number: int) -> int:
-        fields = {**FORM, "from_name": f"{round_number} by {number}", "version": str(round_number)}
-        fields["csrf_token"] = tokens[number]
-        ready.wait(PATIENCE)
-        return browsers[number].post("/settings/smtp", fields).status
+    def __init__(self, live: LiveServer) -> None:
+        code = live.wait_for_output(r"One-time code +((?:[A-Z2-9]{5}-?){4})")[1]
+        self._browsers = [Browser(live, f"127.0.0.{number}") for number in (2, 3)]
+        person = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
+        assert self._browsers[0].post_form("/setup", {**person, "code": code}).status == 303
+        login = {"login": "alice", "password": PASSWORD}
+        assert self._browsers[1].post_form("/login", login).status == 303
+        self._tokens = [browser.csrf_token("/account") for browser in self._browsers]
 
-    with ThreadPoolExecutor(2) as pool:
-        for round_number in range(1, ROUNDS + 1):
-            ready = threading.Barrier(2)
-            statuses = list(pool.map(save, (0, 1), (round_number, round_number)))
-            assert sorted(statuses) == [303, 409]
-            winner = statuses.index(303)
-            assert row(live) == (f"{round_number} by {winner}", round_number + 1, 1)
+    def post(self, *forms: tuple[str, dict[str, str]]) -> list[Answer]:
+        """The answers to both forms, each a path and its fields."""
+        ready = threading.Barrier(2)
+
+        def post(number: int) -> Answer:
+            path, fields = forms[number]
+            ready.wait(PATIENCE)
+            return self._browsers[number].post(path, {**fields, "csrf_token": self._tokens[number]})
+
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(post, (0, 1)))
+
+
+def statuses(answers: list[Answer]) -> list[int]:
+    return [answer.status for answer in answers]
+
+
+@pytest.fixture
+def pair(live: LiveServer) -> Pair:
+    return Pair(live)
+
+
+def store(pair: Pair, live: LiveServer, *names: str) -> None:
+    """Servers of these names, the first of which is active."""
+    for name in names:
+        fields = {**FORM, "name": name, "is_active": "1" if name == names[0] else ""}
+        assert sorted(statuses(pair.post(("/settings/smtp/new", fields), ("/settings/smtp/new", fields)))) == [303, 422]
+    assert [is_active for _, _, is_active in rows(live)] == [True] + [False] * (len(names) - 1)
+
+
+def test_of_two_browsers_that_save_at_once_one_wins_and_the_other_is_told(live: LiveServer, pair: Pair) -> None:
+    store(pair, live, "Primary")
+    for version in range(1, ROUNDS + 1):
+        typed = [f"{version} by {number}" for number in (0, 1)]
+        forms = [("/settings/smtp/1", {**FORM, "from_name": name, "version": str(version)}) for name in typed]
+        answers = pair.post(*forms)
+        assert sorted(statuses(answers)) == [303, 409]
+        winner = statuses(answers).index(303)
+        assert rows(live) == [(typed[winner], version + 1, True)]
+        loser = answers[1 - winner].text
+        assert f'value="{typed[1 - winner]}"' in loser  # nothing typed is lost
+        assert "Somebody else saved these settings meanwhile." in loser
+
+
+def test_of_two_first_saves_under_one_name_one_is_refused_at_the_name(live: LiveServer, pair: Pair) -> None:
+    for number in range(1, ROUNDS + 1):
+        typed = {**FORM, "name": f"Server {number}"}
+        forms = [("/settings/smtp/new", {**typed, "from_name": f"{number} by {who}"}) for who in (0, 1)]
+        answers = pair.post(*forms)
+        assert sorted(statuses(answers)) == [303, 422]
+        winner = statuses(answers).index(303)
+        assert rows(live)[number - 1 :] == [(f"{number} by {winner}", 1, True)]
+        assert [is_active for _, _, is_active in rows(live)].count(True) == 1
+        loser = answers[1 - winner].text
+        assert "Another configuration has this name." in loser
+        assert f'value="{number} by {1 - winner}"' in loser
+
+
+def test_of_two_servers_that_are_activated_at_once_one_is_active(live: LiveServer, pair: Pair) -> None:
+    store(pair, live, "Primary", "Second", "Third")
+    for _ in range(ROUNDS):
+        answers = pair.post(("/settings/smtp/2/activate", {}), ("/settings/smtp/3/activate", {}))
+        assert statuses(answers) == [303, 303]
+        assert [is_active for _, _, is_active in rows(live)] in ([False, True, False], [False, False, True])
+
+
+def test_a_server_that_is_deleted_while_it_is_saved_does_not_come_back(live: LiveServer, pair: Pair) -> None:
+    for _ in range(ROUNDS):
+        store(pair, live, "Primary")
+        saved, deleted = statuses(pair.post(("/settings/smtp/1", FORM), ("/settings/smtp/1/delete", {})))
+        assert (saved in (303, 404), deleted) == (True, 303)
+        assert rows(live) == []
 
 
 def body_for(server: ScriptedServer, password: str) -> dict[str, Any]:

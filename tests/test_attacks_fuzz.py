@@ -1,20 +1,24 @@
 """Whatever is sent to a form: no server error, no traceback, no password said again, no half-written row."""
 
 import gc
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote, quote_from_bytes
 
 import pytest
 from flask import Flask
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from werkzeug.test import TestResponse
 
 from blueprints.access import limiter
-from tests.visitors import NEW_PASSWORD, PASSWORD, make_alice, visit
+from services import api_tokens, smtp_configs
+from services.smtp_fields import parse_change
+from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, make_alice, visit
 
 # Werkzeug leaves the files of a body that ends too early to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -24,6 +28,34 @@ pytestmark = pytest.mark.filterwarnings(
 MARK: Final = "C4nary"  # stands in everything that is typed into a password field
 EXAMPLES: Final = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
+SERVER: Final = {
+    "name": "Primary",
+    "smtp_server": "127.0.0.1",
+    "smtp_port": "9",
+    "security": "none",
+    "smtp_username": "user",
+    "smtp_password": "secret",
+    "remove_password": "0",
+    "from_email": "noreply@example.com",
+    "from_name": "Müller, Söhne",
+    "reply_to": "",
+    "helo_hostname": "",
+    "timeout_seconds": "1",
+    "auth_method": "PLAIN",
+    "is_active": "1",
+    "failover": "1",
+    "version": "1",
+    "proof": "1700000000.abc",
+}
+TEST: Final = {
+    "smtp_server": "127.0.0.1",
+    "smtp_port": "9",
+    "security": "none",
+    "from_email": "noreply@example.com",
+    "timeout_seconds": "1",
+    "send": "1",
+    "to": "alice@example.com",
+}
 # Each form with its fields and a good value for each, so that examples get past the first check.
 FORMS: Final = {
     "/login": {"login": "alice", "password": PASSWORD, "remember": "1", "next": "/account"},
@@ -32,33 +64,34 @@ FORMS: Final = {
     "/account/password": {"current_password": PASSWORD, "password": NEW_PASSWORD, "username": "alice"},
     "/account/email": {"email": "alice@example.org", "email_password": PASSWORD},
     "/account/sessions/end": {},
-    "/settings/smtp": {
-        "smtp_server": "127.0.0.1",
-        "smtp_port": "9",
-        "security": "none",
-        "smtp_username": "user",
-        "smtp_password": "secret",
-        "remove_password": "0",
-        "from_email": "noreply@example.com",
-        "from_name": "Müller, Söhne",
-        "reply_to": "",
-        "helo_hostname": "",
-        "timeout_seconds": "1",
-        "is_active": "1",
-        "version": "1",
-        "proof": "1700000000.abc",
-    },
-    "/settings/smtp/test": {
-        "smtp_server": "127.0.0.1",
-        "smtp_port": "9",
-        "security": "none",
-        "from_email": "noreply@example.com",
-        "timeout_seconds": "1",
-        "send": "1",
-        "to": "alice@example.com",
-    },
+    "/settings/smtp/new": SERVER,
+    "/settings/smtp/<int:config_id>": SERVER,
+    "/settings/smtp/new/test": TEST,
+    "/settings/smtp/<int:config_id>/test": {**TEST, "saved": "1"},
+    "/settings/smtp/<int:config_id>/activate": {"version": "1"},
+    "/settings/smtp/<int:config_id>/deactivate": {"version": "1"},
+    "/settings/smtp/<int:config_id>/delete": {"version": "1"},
+    "/settings/tokens": {"name": "deploy script", "days": "90"},
+    "/settings/tokens/<int:token_id>/revoke": {},
     "/inbox/clear": {},
     "/logout": {},
+}
+STORED: Final = {"name": "Primary", "smtp_server": "127.0.0.1", "smtp_port": 9, "from_email": "a@example.com"}
+# Each page that reads its query, with what it knows there.
+QUERIES: Final = {
+    "/login": {"next": "/account"},
+    "/reset-password": {"token": "x"},
+    "/settings/smtp": {"q": "Primary", "state": "active", "security": "none", "error": "1"},
+    "/settings/smtp/new": {"copy": "1", "preset": "gmail"},
+    "/settings/smtp/<int:config_id>": {"preset": "gmail"},
+    "/settings/smtp/<int:config_id>/deactivate": {},
+    "/settings/smtp/<int:config_id>/delete": {},
+    "/settings/audit": {"q": "alice", "action": "created", "before": "2"},
+    "/settings/audit.csv": {"q": "alice", "action": "created", "before": "2"},
+    "/settings/tokens/<int:token_id>/revoke": {},
+    "/inbox/<int:message_id>": {},
+    "/api/settings/smtp/configs": {"q": "Primary", "active": "true", "security": "none", "has_error": "true"},
+    "/api/settings/smtp/configs/<int:config_id>": {"version": "1"},
 }
 SETUP: Final = {"code": "x", "username": "alice", "email": "alice@example.com", "password": PASSWORD}
 # A wrong value that passed one check would be typed in full.
@@ -78,7 +111,21 @@ HOSTILE: Final = (
     "é" * 3000,
     "::1%lo",
     "[::1]:25",
+    "%",
+    "_\\",
 )
+# What databases and the int of languages can hold, and what they cannot; the last is longer than Python converts.
+IDS: Final = (
+    "1",
+    "1",
+    "1",
+    "2",
+    "0",
+    *(str(2**31 + n) for n in (-1, 0)),
+    *(str(2**63 + n) for n in (-1, 0)),
+    str(10**30),
+)
+ODD_IDS: Final = ("-1", str(-(2**31) - 1), str(-(2**63) - 1), str(-(10**30)), "٣", "²", "0x1", "1.0", "9" * 5000)
 
 Octets = bytes
 Pairs = list[tuple[bytes, bytes]]
@@ -89,7 +136,7 @@ def octets(text: str) -> bytes:
 
 
 values: st.SearchStrategy[bytes] = st.one_of(
-    st.sampled_from((*HOSTILE, *NUMBERS)).map(octets),
+    st.sampled_from((*HOSTILE, *NUMBERS, *IDS, *ODD_IDS)).map(octets),
     st.text(st.characters(), max_size=40).map(octets),
     st.binary(max_size=40),
 )
@@ -139,6 +186,7 @@ def torn(typed: Pairs) -> tuple[bytes, str]:
     return multipart(typed)[0][:-9], "multipart/form-data; boundary=b"
 
 
+ids = st.sampled_from((*IDS, *ODD_IDS))
 encoders = st.sampled_from([urlencoded, urlencoded, urlencoded, unquoted, multipart, files, mislabelled, torn])
 Encoder = Callable[[Pairs], tuple[bytes, str]]
 
@@ -156,22 +204,40 @@ def form_routes(app: Flask) -> set[str]:
     }
 
 
-def assert_form_is_sound(app: Flask, folder: Path, path: str, form: dict[str, str]) -> None:
+def with_ids(route: str, text: str) -> str:
+    return re.sub("<int:[a-z_]+>", quote(text), route)
+
+
+def store_one() -> None:
+    """A server and a token for the ids to find, unless they are still there."""
+    if not smtp_configs.search():
+        smtp_configs.create(parse_change({**STORED, "is_active": True}))
+    if not any(token.is_good for token in api_tokens.every()):
+        api_tokens.create(1, "deploy script")
+
+
+def assert_nothing_broke(answer: TestResponse) -> None:
+    assert answer.status_code < 500
+    said = answer.data + str(answer.headers).encode()
+    assert b"Traceback" not in said
+    assert octets(MARK) not in said
+
+
+def assert_form_is_sound(app: Flask, folder: Path, route: str, form: dict[str, str]) -> None:
     @EXAMPLES
-    @given(pairs(form), encoders)
-    def check(typed: Pairs, encode: Encoder) -> None:
+    @given(pairs(form), encoders, ids if "<" in route else st.just(""))
+    def check(typed: Pairs, encode: Encoder, number: str) -> None:
         limiter.storage.reset()  # no limit stands before the form
+        if "/settings/" in route:
+            store_one()
         body, content_type = encode(marked(typed))
         headers = {"X-CSRFToken": visitor.csrf_token()}
-        answer = visitor.post(path, data=body, content_type=content_type, headers=headers)
+        answer = visitor.post(with_ids(route, number), data=body, content_type=content_type, headers=headers)
         assume(answer.status_code != 429)  # the storage's own thread may bring a count back
-        assert answer.status_code < 500
-        said = answer.data + str(answer.headers).encode()
-        assert b"Traceback" not in said
-        assert octets(MARK) not in said
+        assert_nothing_broke(answer)
 
     visitor = visit(app)
-    if path not in ("/setup", "/login", "/forgot-password", "/reset-password"):
+    if route not in ("/setup", "/login", "/forgot-password", "/reset-password"):
         assert visitor.sign_in().status_code == 303
     check()
     gc.collect()  # here, where the warning is expected
@@ -184,10 +250,36 @@ def test_every_form_is_fuzzed(app: Flask) -> None:
     assert form_routes(app) == {*FORMS, "/setup"}
 
 
-@pytest.mark.parametrize("path", FORMS)
-def test_no_form_breaks(app: Flask, tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize("route", FORMS)
+def test_no_form_breaks(app: Flask, tmp_path: Path, route: str) -> None:
     make_alice(is_admin=True)
-    assert_form_is_sound(app, tmp_path, path, FORMS[path])
+    assert_form_is_sound(app, tmp_path, route, FORMS[route])
+
+
+@pytest.mark.parametrize("route", QUERIES)
+def test_no_query_breaks_a_page(app: Flask, route: str) -> None:
+    make_alice(is_admin=True)
+    store_one()
+    visitor = visit(app)
+    if route != "/login":
+        assert visitor.sign_in().status_code == 303
+
+    @EXAMPLES
+    @given(pairs(QUERIES[route]), ids if "<" in route else st.just(""))
+    def check(asked: Pairs, number: str) -> None:
+        limiter.storage.reset()
+        query = urlencoded(asked)[0].decode()
+        assert_nothing_broke(visitor.get(f"{with_ids(route, number)}?{query}"))
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["copy", "before", "preset", "q", "version"])
+@pytest.mark.parametrize("number", [*dict.fromkeys(IDS), *ODD_IDS])
+def test_no_number_breaks_a_page(app: Flask, admin: Visitor, number: str, name: str) -> None:
+    store_one()
+    for route in QUERIES:
+        assert_nothing_broke(admin.get(with_ids(route, number), query_string={name: number}))
 
 
 def test_the_set_up_does_not_break(app: Flask, tmp_path: Path) -> None:

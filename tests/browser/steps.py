@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from playwright.sync_api import Browser, Locator, Page, StorageState, expect
 
+from tests.smtp_servers import RecordingServer, ScriptedServer
 from tests.visitors import PASSWORD
 
 STEPS = ["Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign in", "Sender", "Recipient"]
@@ -48,8 +49,35 @@ def settle(page: Page) -> None:
 
 
 def state(page: Page) -> Locator:
-    """The panel that says where mail goes now."""
+    """The panel of the list that says where mail goes now."""
     return page.get_by_role("region", name="Where mail goes now")
+
+
+def server_state(page: Page) -> Locator:
+    """The panel above the form of a stored server."""
+    return page.get_by_role("region", name="State of this server")
+
+
+def row(page: Page, name: str) -> Locator:
+    """The row of a server, a token or an event that is named so."""
+    return page.locator("li.row-item", has=page.get_by_role("heading", name=name, exact=True))
+
+
+def follow(page: Page, link: str) -> None:
+    page.get_by_role("link", name=link, exact=True).click()
+
+
+def fill_in_server(page: Page, server: RecordingServer | ScriptedServer, sender: str = "shop@example.com") -> None:
+    """Fill the form with a server that asks for neither encryption nor a password."""
+    page.get_by_role("radio", name="None").check()
+    fill(page, {"Server": "127.0.0.1", "Port": str(server.port), "From address": sender})
+
+
+def save(page: Page) -> None:
+    """Press Save, and wait for the list."""
+    press(page, "Save")
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
+    expect_heading(page, "Mail servers")
 
 
 def report(page: Page) -> Locator:

@@ -26,7 +26,7 @@ def session(browser: Browser, sealpost: Sealpost) -> StorageState:
 @pytest.fixture
 def page(new_page: NewPage, sealpost: Sealpost, session: StorageState) -> Page:
     page = new_page(sealpost.url, storage_state=session)
-    page.goto("/settings/smtp")
+    page.goto("/settings/smtp/new")
     return page
 
 
@@ -59,6 +59,8 @@ def test_the_first_stop_leads_past_the_header(page: Page) -> None:
     expect(link).to_be_in_viewport(ratio=1)
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="← Mail servers")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_label("Provider")).to_be_focused()
 
@@ -94,10 +96,10 @@ def test_enter_in_any_other_field_saves(page: Page) -> None:
     expect(page.get_by_label("From address")).to_have_attribute("aria-invalid", "true")
 
 
-@pytest.mark.parametrize("path", ["/settings/smtp", "/account", "/inbox", "/api/docs", "/nowhere"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_stop_is_visible(page: Page, path: str, scheme: str) -> None:
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+@pytest.mark.parametrize(
+    "path", ["/settings/smtp", "/settings/smtp/new", "/settings/audit", "/settings/tokens", "/account", "/api/docs"]
+)
+def test_every_stop_is_visible(page: Page, path: str) -> None:
     page.goto(path)
     page.keyboard.press("Tab")
     stops = 0

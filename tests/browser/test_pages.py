@@ -11,13 +11,15 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.conftest import NewPage, StartServer, watched_pages
-from tests.browser.scene import STATES, Scene, Servers, State, settings_test_running
+from tests.browser.scene import Scene, Servers, State
+from tests.browser.states import STATES
+from tests.browser.states_settings import form_test_running
 from tests.browser.steps import settle
 from tests.running import PATIENCE
 from tests.smtp_servers import RecordingServer, ScriptedServer, pause
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
-WITHOUT_SCRIPT = [state for state in STATES if state is not settings_test_running]
+WITHOUT_SCRIPT = [state for state in STATES if state is not form_test_running]
 
 
 @pytest.fixture(scope="module")

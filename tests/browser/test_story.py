@@ -7,7 +7,21 @@ from playwright.sync_api import Page, expect
 
 from tests import certificates
 from tests.browser.conftest import NewPage, StartServer
-from tests.browser.steps import expect_heading, expect_outcome, expect_steps, fill, press, report, sign_in, state
+from tests.browser.steps import (
+    expect_heading,
+    expect_outcome,
+    expect_steps,
+    fill,
+    fill_in_server,
+    follow,
+    press,
+    report,
+    row,
+    save,
+    server_state,
+    sign_in,
+    state,
+)
 from tests.running import Sealpost
 from tests.smtp_servers import RecordingServer
 from tests.visitors import NEW_PASSWORD, PASSWORD, link_in, subject_of
@@ -54,7 +68,7 @@ def sign_in_with_the_new_password(page: Page) -> None:
     sign_in(page, password=PASSWORD)
     expect(page.get_by_text("No account has this name and password.")).to_be_visible()
     sign_in(page, password=NEW_PASSWORD)
-    expect_heading(page, "Mail server")
+    expect_heading(page, "Mail servers")
 
 
 def test_set_up_a_mail_server_and_reset_a_password_through_it(
@@ -69,10 +83,12 @@ def test_set_up_a_mail_server_and_reset_a_password_through_it(
         sign_in(page)
         expect(state(page)).to_contain_text("No server yet. Mail goes to the local inbox.")
 
+        follow(page, "Add a server")
+        expect_heading(page, "New mail server")
         fill_in_the_server(page, mail_server)
         try_the_wrong_password(page, scripted)
         try_the_right_password(page, scripted)
-        save(page)
+        save_and_look(page)
         sign_out(page)
 
         ask_for_a_link(page)
@@ -123,11 +139,13 @@ def try_the_right_password(page: Page, scripted: bool) -> None:
         fill(page, {"Password": SMTP_PASSWORD})
 
 
-def save(page: Page) -> None:
-    press(page, "Save")
-    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
-    expect(state(page)).to_contain_text("Mail goes through localhost as shop@example.com.")
-    expect(state(page).get_by_text(re.compile("^Verified"))).to_be_visible()
+def save_and_look(page: Page) -> None:
+    save(page)
+    expect(state(page)).to_contain_text("Mail goes through Primary (localhost) as shop@example.com.")
+    expect(row(page, "Primary").get_by_text(re.compile("^Verified"))).to_be_visible()
+    follow(page, "Edit Primary")
+    expect_heading(page, "Primary")
+    expect(server_state(page).get_by_text(re.compile("^Verified"))).to_be_visible()
     expect(page.get_by_text("A password is stored.")).to_be_visible()
     expect(page.get_by_label("Password", exact=True)).to_have_value("")
     assert SMTP_PASSWORD not in page.content()
@@ -154,3 +172,33 @@ def test_reset_a_password_with_nothing_but_the_local_inbox(
     sealpost.wait_for("email_attempt .*password_changed")
     page.get_by_role("link", name="Inbox").click()
     expect(page.get_by_role("link", name="Your OpenAlgo Password Was Changed")).to_be_visible()
+
+
+def test_switch_to_a_second_server_and_then_off(new_page: NewPage, start_server: StartServer) -> None:
+    with RecordingServer() as first, RecordingServer() as second:
+        page = new_page(start_server(with_accounts=True).url)
+        sign_in(page)
+        follow(page, "Add a server")
+        fill_in_server(page, first, "first@example.com")
+        save(page)
+        follow(page, "Add a server")
+        fill(page, {"Name": "Backup"})
+        fill_in_server(page, second, "second@example.com")
+        save(page)
+        expect(row(page, "Backup")).to_contain_text("Inactive")
+
+        press(page, "Activate Backup")
+        expect(state(page)).to_contain_text("Mail goes through Backup (127.0.0.1) as second@example.com.")
+        expect(row(page, "Primary")).to_contain_text("Inactive")
+        guest = new_page(page.url)
+        guest.goto("/login")
+        ask_for_a_link(guest)
+        assert second.wait_for_mail()[0].sender == "second@example.com"
+        assert first.mails == []
+
+        follow(page, "Deactivate Backup")
+        expect_heading(page, "Deactivate “Backup”?")
+        expect(page.get_by_text("Mail goes to the local inbox then.")).to_be_visible()
+        press(page, "Deactivate")
+        expect(page.get_by_text("“Backup” is switched off.")).to_be_visible()
+        expect(state(page)).to_contain_text("No server is active. Mail goes to the local inbox.")

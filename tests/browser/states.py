@@ -1,0 +1,144 @@
+"""The pages of guests and of everybody who is signed in, in every state that they have; and the list of all states."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.browser import states_settings
+from tests.browser.scene import Scene, State
+from tests.browser.steps import expect_heading, fill, press
+from tests.running import Client
+
+
+def set_up(scene: Scene) -> Page:
+    page = scene.page(scene.servers.untouched)
+    expect_heading(page, "Create the first administrator")
+    return page
+
+
+def set_up_refused(scene: Scene) -> Page:
+    page = set_up(scene)
+    press(page, "Create administrator")
+    expect(page.get_by_role("alert")).to_contain_text("Check 4 fields")
+    return page
+
+
+def too_many_tries(scene: Scene) -> Page:
+    page = scene.page(scene.servers.untouched, path="/forgot-password")
+    client = Client(scene.servers.untouched.url)
+    while client.post_form("/forgot-password", {"email": "nobody@example.com"}).status != 429:
+        pass
+    fill(page, {"Email": "nobody@example.com"})
+    press(page, "Send the link")
+    expect_heading(page, "Too many tries")
+    expect(page.get_by_text(re.compile(r"Try again in \d+ minutes"))).to_be_visible()
+    return page
+
+
+def sign_in_form(scene: Scene) -> Page:
+    return scene.page(scene.servers.new)
+
+
+def sign_in_refused(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, path="/login")
+    fill(page, {"User name or email": "alice", "Password": "wrong"})
+    press(page, "Sign in")
+    expect(page.get_by_role("alert")).to_contain_text("No account has this name and password.")
+    return page
+
+
+def forgot(scene: Scene) -> Page:
+    return scene.page(scene.servers.new, path="/forgot-password")
+
+
+def forgot_sent(scene: Scene) -> Page:
+    page = forgot(scene)
+    fill(page, {"Email": "nobody@example.com"})
+    press(page, "Send the link")
+    expect_heading(page, "Look in your inbox")
+    return page
+
+
+def reset(scene: Scene) -> Page:
+    page = scene.page(scene.servers.working, path=scene.servers.reset_link)
+    expect_heading(page, "Choose a new password")
+    return page
+
+
+def reset_refused(scene: Scene) -> Page:
+    page = reset(scene)
+    fill(page, {"New password": "short"})
+    press(page, "Save the new password")
+    expect(page.get_by_label("New password", exact=True)).to_have_attribute("aria-invalid", "true")
+    return page
+
+
+def reset_link_unknown(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, path="/reset-password")
+    expect_heading(page, "This link no longer works")
+    return page
+
+
+def account(scene: Scene) -> Page:
+    return scene.page(scene.servers.new, "bob", "/account")
+
+
+def account_refused(scene: Scene) -> Page:
+    page = account(scene)
+    press(page, "Change password")
+    expect(page.get_by_label("Current password", exact=True)).to_have_attribute("aria-invalid", "true")
+    return page
+
+
+def inbox_empty(scene: Scene) -> Page:
+    return scene.page(scene.servers.new, path="/inbox")
+
+
+def inbox_with_mail(scene: Scene) -> Page:
+    return scene.page(scene.servers.working, "alice", "/inbox")
+
+
+def inbox_message(scene: Scene) -> Page:
+    page = scene.page(scene.servers.working, "alice", "/inbox/1")
+    page.get_by_text("Headers").click()
+    expect(page.frame_locator("iframe").get_by_role("link", name="Reset Password")).to_be_visible()
+    return page
+
+
+def api_document(scene: Scene) -> Page:
+    return scene.page(scene.servers.new, "alice", "/api/docs")
+
+
+def forbidden(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, "bob", "/settings/smtp")
+    expect_heading(page, "Administrators only")
+    return page
+
+
+def not_found(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, path="/nowhere")
+    expect_heading(page, "Nothing here")
+    return page
+
+
+STATES: list[State] = [
+    set_up,
+    set_up_refused,
+    too_many_tries,
+    sign_in_form,
+    sign_in_refused,
+    forgot,
+    forgot_sent,
+    reset,
+    reset_refused,
+    reset_link_unknown,
+    *states_settings.STATES,
+    account,
+    account_refused,
+    inbox_empty,
+    inbox_with_mail,
+    inbox_message,
+    api_document,
+    forbidden,
+    not_found,
+]

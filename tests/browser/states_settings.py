@@ -1,0 +1,159 @@
+"""The pages of administrators in every state that they have: servers, audit trail, tokens."""
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.scene import Scene, State
+from tests.browser.steps import expect_heading, expect_outcome, fill, follow, press, report, row, server_state, state
+from tests.smtp_servers import free_port
+
+
+def servers_none(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, "alice", "/settings/smtp")
+    expect(state(page)).to_contain_text("No server yet.")
+    return page
+
+
+def servers_three(scene: Scene) -> Page:
+    """One that sends, one beside it, one that was altered in the database."""
+    page = scene.page(scene.servers.working, "alice", "/settings/smtp")
+    expect(row(page, "Primary")).to_contain_text("Verified")
+    expect(row(page, "Backup")).to_contain_text("Inactive")
+    expect(row(page, "Altered")).to_contain_text("Not usable")
+    return page
+
+
+def servers_none_matches(scene: Scene) -> Page:
+    page = servers_three(scene)
+    fill(page, {"Search": "nowhere"})
+    press(page, "Search")
+    expect(page.get_by_role("heading", name="No server matches")).to_be_visible()
+    return page
+
+
+def server_deactivation(scene: Scene) -> Page:
+    page = servers_three(scene)
+    follow(page, "Deactivate Primary")
+    expect_heading(page, "Deactivate “Primary”?")
+    return page
+
+
+def server_deletion(scene: Scene) -> Page:
+    page = servers_three(scene)
+    follow(page, "Delete Backup")
+    expect_heading(page, "Delete “Backup”?")
+    return page
+
+
+def form_with_a_provider(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, "alice", "/settings/smtp/new?preset=gmail")
+    expect(page.get_by_label("Server", exact=True)).to_have_value("smtp.gmail.com")
+    return page
+
+
+def form_refused(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, "alice", "/settings/smtp/new")
+    press(page, "Save")
+    expect(page.get_by_role("alert")).to_contain_text("fields")
+    return page
+
+
+def form_of_a_copy(scene: Scene) -> Page:
+    page = servers_three(scene)
+    follow(page, "Duplicate Primary")
+    expect_heading(page, "Copy of a server")
+    return page
+
+
+def form_saved(scene: Scene) -> Page:
+    page = servers_three(scene)
+    follow(page, "Edit Primary")
+    expect(server_state(page)).to_contain_text("Verified")
+    expect(page.get_by_label("Provider")).to_have_value("")
+    return page
+
+
+def form_altered(scene: Scene) -> Page:
+    page = servers_three(scene)
+    follow(page, "Edit Altered")
+    expect(server_state(page)).to_contain_text("Not usable")
+    return page
+
+
+def form_test_running(scene: Scene) -> Page:
+    page = form_saved(scene)
+    fill(page, {"Port": str(scene.servers.silent.port)})
+    press(page, "Test Connection")
+    expect(report(page).get_by_role("listitem").filter(has_text="Greeting")).to_contain_text("Running")
+    return page
+
+
+def form_message_sent(scene: Scene) -> Page:
+    page = form_saved(scene)
+    press(page, "Send test message")
+    expect_outcome(page, "Test message accepted")
+    return page
+
+
+def form_test_failed(scene: Scene) -> Page:
+    page = form_saved(scene)
+    fill(page, {"Port": str(free_port())})
+    press(page, "Test Connection")
+    expect_outcome(page, "Could not connect to server")
+    return page
+
+
+def audit_trail(scene: Scene) -> Page:
+    page = scene.page(scene.servers.working, "alice", "/settings/audit")
+    expect(page.get_by_role("table").get_by_text("Backup").first).to_be_visible()
+    return page
+
+
+def audit_none_matches(scene: Scene) -> Page:
+    page = audit_trail(scene)
+    fill(page, {"Search": "nowhere"})
+    press(page, "Search")
+    expect(page.get_by_role("heading", name="No event matches")).to_be_visible()
+    return page
+
+
+def tokens(scene: Scene) -> Page:
+    page = scene.page(scene.servers.working, "alice", "/settings/tokens")
+    expect(row(page, "deploy script")).to_contain_text("Active")
+    return page
+
+
+def token_made(scene: Scene) -> Page:
+    page = tokens(scene)
+    fill(page, {"Name": "another script"})
+    press(page, "Create token")
+    expect(page.locator("#token")).to_be_visible()
+    return page
+
+
+def token_revocation(scene: Scene) -> Page:
+    page = tokens(scene)
+    follow(page, "Revoke deploy script")
+    expect_heading(page, "Revoke “deploy script”?")
+    return page
+
+
+STATES: list[State] = [
+    servers_none,
+    servers_three,
+    servers_none_matches,
+    server_deactivation,
+    server_deletion,
+    form_with_a_provider,
+    form_refused,
+    form_of_a_copy,
+    form_saved,
+    form_altered,
+    form_test_running,
+    form_message_sent,
+    form_test_failed,
+    audit_trail,
+    audit_none_matches,
+    tokens,
+    token_made,
+    token_revocation,
+]
