@@ -9,8 +9,7 @@ from flask.cli import AppGroup
 
 from blueprints.cli_frame import command, given_password, print_json, print_table, prompted_password
 from blueprints.cli_smtp_options import change_of, given, named_by_option, settings_options
-from services import audit, config_trail, smtp_configs, smtp_route, smtp_state
-from services.audit import Action
+from services import config_trail, smtp_configs, smtp_route, smtp_state
 from services.smtp_fields import parse_change
 from services.smtp_sealing import StoredConfig
 from services.smtp_settings import Security, SmtpSettings
@@ -52,7 +51,7 @@ def show(name: str, *, as_json: bool) -> None:
     The password is never shown.
     """
     stored = named(name)
-    audit.note(Action.VIEWED, config_trail.subject_of(stored.row))
+    config_trail.note_viewed(stored.row)
     shown = smtp_configs.public_dict(stored)
     if as_json:
         print_json(shown)

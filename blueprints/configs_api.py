@@ -23,7 +23,7 @@ from blueprints.api_models import (
 from blueprints.json_body import json_object, json_object_or_none
 from blueprints.openapi import ErrorAnswer, Operation, documented
 from blueprints.query import parsed_query
-from services import smtp_configs
+from services import config_trail, smtp_configs
 from services.smtp_fields import SmtpChange, checked, parse_change
 from services.smtp_sealing import StoredConfig
 
@@ -78,7 +78,9 @@ def create_config() -> Response:
 @admin_api
 def get_config(config_id: int) -> Response:
     """One configuration without its password."""
-    return _shown(smtp_configs.get(config_id))
+    stored = smtp_configs.get(config_id)
+    config_trail.note_viewed(stored.row)
+    return _shown(stored)
 
 
 @bp.patch("/<int:config_id>")

@@ -16,7 +16,7 @@ from blueprints.api_models import (
 )
 from blueprints.json_body import json_object
 from blueprints.openapi import ErrorAnswer, Operation, documented
-from services import smtp_configs
+from services import config_trail, smtp_configs
 from services.smtp_diagnosis import NOT_CONFIGURED
 from services.smtp_fields import SmtpChange, parse_change
 from utils.errors import NotFound
@@ -38,6 +38,7 @@ def get_smtp() -> Response:
     stored = smtp_configs.find_active()
     if not stored:
         raise NotFound(NOT_CONFIGURED)
+    config_trail.note_viewed(stored.row)
     return jsonify({"status": "success", "data": smtp_configs.public_dict(stored)})
 
 

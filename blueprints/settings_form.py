@@ -8,7 +8,6 @@ from flask_login import current_user
 from blueprints import forms, smtp_form_values, smtp_tests
 from blueprints.access import actor_name, admin_page
 from services import (
-    audit,
     config_trail,
     connection_test,
     providers,
@@ -17,7 +16,6 @@ from services import (
     smtp_sealing,
     smtp_state,
 )
-from services.audit import Action
 from services.connection_test import TestPlan, TestResult
 from services.smtp_fields import parse_address_field
 from services.smtp_sealing import StoredConfig
@@ -55,7 +53,7 @@ def create() -> Response:
 def edit(config_id: int) -> Response:
     """The form with the stored values, or with those of a preset chosen without JavaScript."""
     stored = smtp_configs.get(config_id)
-    audit.note(Action.VIEWED, config_trail.subject_of(stored.row))
+    config_trail.note_viewed(stored.row)
     values = smtp_form_values.stored(stored)
     return _page(stored, values | _preset_values(values))
 

@@ -2,11 +2,15 @@
 
 from typing import Final
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database.smtp_db import SmtpConfig
 from services import audit
 from services.audit import Action
+
+log = structlog.get_logger(__name__)
 
 FIELDS: Final = (
     "name", "smtp_server", "smtp_port", "smtp_username", "from_email", "from_name", "use_tls", "use_ssl",
@@ -17,6 +21,14 @@ FIELDS: Final = (
 def subject_of(row: SmtpConfig) -> str:
     """What the trail calls a configuration."""
     return f"configuration {row.name} ({row.smtp_server}:{row.smtp_port})"
+
+
+def note_viewed(row: SmtpConfig) -> None:
+    """Record that somebody looked at it. A database that takes no changes does not keep them from looking."""
+    try:
+        audit.note(Action.VIEWED, subject_of(row))
+    except SQLAlchemyError as failure:
+        log.error("view_not_recorded", kind=type(failure).__name__, config_id=row.id)
 
 
 def facts(row: SmtpConfig) -> dict[str, object]:

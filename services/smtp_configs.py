@@ -211,7 +211,7 @@ def _committed(work: Callable[[Session], SmtpConfig]) -> StoredConfig:
 
 
 def _row(session: Session, config_id: int) -> SmtpConfig:
-    row = smtp_db.find(session, config_id) if config_id < OUT_OF_RANGE else None
+    row = smtp_db.find(session, config_id) if 0 < config_id < OUT_OF_RANGE else None
     if row is None or row.account_id is not None:
         raise NotFound(NO_SUCH)
     return row

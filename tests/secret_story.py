@@ -7,23 +7,37 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from itsdangerous import base64_decode
 
 from tests import certificates
 from tests.live_server import DATABASE, Browser, LiveServer, start
+from tests.secret_canaries import (
+    ANOTHER_KEY,
+    FIRST_SMTP,
+    KEYS,
+    LAST_PASSWORD,
+    NEW_PASSWORD,
+    NEXT_KEY,
+    OLD_PASSWORD,
+    SECOND_SMTP,
+    TYPED,
+)
 from tests.secret_encodings import CHALLENGE, SPEAKABLE, USERNAME
 from tests.secret_scanner import Piece, cram_md5_answer
 from tests.secret_story_ways import (
     API,
-    CONFIGS,
+    BEARER,
     CommandLine,
     as_bytes,
-    bearer,
+    echo_cram_md5,
+    fallback,
+    form_for,
+    json_for,
     look_around,
     make_token,
-    patch,
+    misuse_the_api,
     revoke_token,
     use_configs_api,
 )
@@ -32,32 +46,6 @@ from tests.visitors import link_in
 
 STREAM: Final = "application/x-ndjson"
 ALICE: Final = "alice@example.com"
-KEYS: Final = {
-    "APP_KEY": "C4nary-lock-Q7vZx9LmWt2Rb8Hs1Nd6Yf3Pg0Ju5",
-    "APP_KEY_PREVIOUS": "C4nary-rust-aK2jXw8Vn5Tc9Ge4Zq7Lm1Sb6Dh3F",
-    "ADMIN_TOKEN": "C4nary-flag-Ux3Wm8Kp6Yd1Rz5Tb9Qe2Hn7Vc4Js",
-    "EMAIL_HOST_PASSWORD": 'C4n\'ary "of" <.env> 50% & more\\é',
-}
-BEARER: Final = bearer(KEYS["ADMIN_TOKEN"])
-NEXT_KEY: Final = "C4nary-next-Wd4Kp9Xs2Lm7Tq5Rv8Zb3Hn6Jf1Gc"
-ANOTHER_KEY: Final = "C4nary-lost-Zr5Bq8Tn2Xk7Wd9Mf4Hv6Jc1Lp3Ys"
-OLD_PASSWORD: Final = "old canary: Grüße an den Otter"
-NEW_PASSWORD: Final = 'new canary <on> the "moon" & 99%'
-LAST_PASSWORD: Final = "last canary, copper kettle 7"
-FIRST_SMTP: Final = "Sm7p-c4n'ary\"<o>&e%41+=\\/~#x"
-SECOND_SMTP: Final = "  zwei Wörter – Schlüssel 鍵 🔑 "
-TYPED: Final = {
-    "refused password": "canar",  # made long enough below
-    "wrong password at sign-in": "wrong canary at the door 1",
-    "wrong current password": "wrong canary inside 2",
-    "password typed as a name": "canary typed as a name 3",
-    "SMTP password of a refused save": "unsaved canary <4>",
-    "secret in a wrong field": "canary-in-a-wrong-field-5 ü",
-    "secret in an unknown key": "canary-in-an-unknown-key-6 ü",
-    "secret in a query": "canary-in-a-query-7",
-    "secret in malformed JSON": "canary-in-malformed-json-8 ü",
-    "wrong bearer token": "canary-wrong-bearer-token-9",
-} | {"refused password": "alice alice alice"}
 
 
 class Story:
@@ -80,16 +68,16 @@ class Story:
 
     def play(self) -> None:
         with RecordingServer(users={"relay": KEYS["EMAIL_HOST_PASSWORD"]}) as relay:
-            self._variables |= _fallback(relay)
+            self._variables |= fallback(relay)
             with self._running() as server:
                 admin = self._set_up(server)
                 self._recover(server, admin, relay)
                 self._configure(server, admin)
                 self._use_a_token(server, admin)
                 self._test_hostile_servers(server, admin)
-                self._fail_to_recover(server)
+                self._fail_to_recover(server, relay)
                 self._change_account(admin)
-                self._misuse_the_api(server)
+                misuse_the_api(Browser(server, next(self._sources)))
                 self._break_the_database(server, admin)
             self._rotate()
             self._variables |= {"APP_KEY": ANOTHER_KEY, "APP_KEY_PREVIOUS": ""}
@@ -164,7 +152,7 @@ class Story:
             RecordingServer(tls=certificates.good_context(), users={USERNAME: FIRST_SMTP}) as first,
             RecordingServer(tls=certificates.good_context(), implicit=True, users={USERNAME: SECOND_SMTP}) as second,
         ):
-            form = _form(first, FIRST_SMTP, security="starttls")
+            form = form_for(first, FIRST_SMTP, security="starttls")
             new, page = "/settings/smtp/new", "/settings/smtp/1"
             for wrong in ({"smtp_port": "0"}, {"from_email": "nobody"}, {"security": "none", "smtp_server": "a.test"}):
                 password = {"smtp_password": TYPED["SMTP password of a refused save"]}
@@ -176,7 +164,7 @@ class Story:
             assert "Connection successful" in admin.post_form(f"{page}/test", form, page).text
             assert "Connection successful" in admin.post_form(f"{page}/test", form, page, Accept=STREAM).text
             assert "accepted" in admin.post_form(f"{page}/test", {**form, "send": "1"}, page).text
-            change = _json(second, SECOND_SMTP, use_ssl=True)
+            change = json_for(second, SECOND_SMTP, use_ssl=True)
             assert script.post_json(API, as_bytes(change), **BEARER).status == 200
             assert script.send("POST", f"{API}/test", headers=BEARER).status == 200
             assert script.post_json(f"{API}/test", as_bytes({"to": ALICE}), **BEARER, Accept=STREAM).status == 200
@@ -191,7 +179,7 @@ class Story:
         token = make_token(admin)
         self.leaked("API token", token)
         with RecordingServer(tls=certificates.good_context(), implicit=True, users={USERNAME: SECOND_SMTP}) as backup:
-            change = _json(backup, SECOND_SMTP, use_ssl=True)
+            change = json_for(backup, SECOND_SMTP, use_ssl=True)
             use_configs_api(script, token, change, TYPED["SMTP password of a refused save"])
         look_around(admin)
         revoke_token(admin, script, token)
@@ -210,7 +198,7 @@ class Story:
         with ScriptedServer({"EHLO": offer, "AUTH": [f"535 5.7.8 not {echo}" for echo in echoes]}) as refusing:
             for _ in echoes:
                 self._assert_test_fails(server, refusing)
-            form = _form(refusing, FIRST_SMTP, security="none")
+            form = form_for(refusing, FIRST_SMTP, security="none")
             for accept in ("text/html", STREAM):
                 told = admin.post_form("/settings/smtp/1/test", form, "/settings/smtp/1", Accept=accept).text
                 assert "Authentication failed" in told
@@ -224,26 +212,31 @@ class Story:
             with ScriptedServer({"EHLO": offer, "AUTH": "235 2.7.0 ok", verb: answers}) as talkative:
                 for _ in answers:
                     browser = Browser(server, next(self._sources))
-                    body = as_bytes(_json(talkative, FIRST_SMTP, use_ssl=False))
+                    body = as_bytes(json_for(talkative, FIRST_SMTP, use_ssl=False))
                     assert browser.post_json(f"{API}/test", body, **BEARER).status == 200
-        with ScriptedServer({"EHLO": "250-scripted.test\n250 AUTH CRAM-MD5", "AUTH": _echo_cram_md5}) as digesting:
+        with ScriptedServer({"EHLO": "250-scripted.test\n250 AUTH CRAM-MD5", "AUTH": echo_cram_md5}) as digesting:
             self._assert_test_fails(server, digesting)
 
     def _assert_test_fails(self, server: LiveServer, mail_server: ScriptedServer) -> None:
         browser = Browser(server, next(self._sources))
-        body = as_bytes(_json(mail_server, FIRST_SMTP, use_ssl=False))
+        body = as_bytes(json_for(mail_server, FIRST_SMTP, use_ssl=False))
         answer = browser.post_json(f"{API}/test", body, **BEARER)
         assert (answer.status, "Authentication failed" in answer.text) == (422, True)
 
-    def _fail_to_recover(self, server: LiveServer) -> None:
-        """A reset mail through a saved server that refuses and repeats the password."""
+    def _fail_to_recover(self, server: LiveServer, relay: RecordingServer) -> None:
+        """Reset mails through a saved server that refuses and repeats the password: none, then one by failover."""
         script = {"EHLO": "250-scripted.test\n250 AUTH PLAIN", "AUTH": f"535 5.7.8 not {SECOND_SMTP}"}
         with ScriptedServer(script) as refusing:
             browser = Browser(server, next(self._sources))
-            change = _json(refusing, SECOND_SMTP, use_ssl=False)
-            assert browser.post_json(API, as_bytes(change), **BEARER).status == 200
+            change = json_for(refusing, SECOND_SMTP, use_ssl=False)
+            assert browser.post_json(API, as_bytes(change | {"failover": False}), **BEARER).status == 200
             assert browser.post_form("/forgot-password", {"email": ALICE}).status == 200
             server.wait_for_output("reset_mail_not_sent")
+            assert browser.post_json(API, as_bytes({"failover": True}), **BEARER).status == 200
+            assert browser.post_form("/forgot-password", {"email": ALICE}).status == 200
+            reset, notice = relay.wait_for_mail(4)[2:]
+            self.leaked("reset token", link_in(reset)[1])
+            self.pieces += [Piece("reset mail", "failover", reset.content), Piece("other mail", "", notice.content)]
             with self._command_line() as line:
                 assert json.loads(line.run("smtp", "validate", "--json", code=3))["ok"] is False
                 line.run("smtp", "test", "Primary", "--json", code=16)
@@ -258,36 +251,6 @@ class Story:
         assert admin.post_form("/account/password", passwords, "/account").status == 303
         assert admin.get("/account").status == 200
         self._keep_cookies(admin)
-
-    def _misuse_the_api(self, server: LiveServer) -> None:
-        """Secrets where none belongs."""
-        script = Browser(server, next(self._sources))
-        misplaced, unknown = TYPED["secret in a wrong field"], TYPED["secret in an unknown key"]
-        fields = ("smtp_server", "smtp_port", "from_email", "use_tls", "helo_hostname", "timeout_seconds", "version")
-        bodies: list[Any] = [{field: misplaced} for field in (*fields, "auth_method", "reply_to", "remove_password")]
-        bodies += [{"smtp_password": [misplaced]}, {"smtp_password": {misplaced: misplaced}}]
-        bodies += [{"password": unknown}, {unknown: 1}, {"smtp_passwort": {"value": unknown}}]
-        for body in bodies:
-            for path in (API, f"{API}/test", CONFIGS):
-                assert script.post_json(path, as_bytes(body), **BEARER).status == 422
-            assert patch(script, f"{CONFIGS}/1", body, KEYS["ADMIN_TOKEN"]).status == 422
-        malformed = TYPED["secret in malformed JSON"]
-        for text in (
-            f'{{"smtp_password": "{malformed}"',
-            f'{{"smtp_password": "{malformed}", "smtp_password": "{malformed}"}}',
-            f'["{malformed}"]',
-            f'"{malformed}"',
-        ):
-            assert script.post_json(API, text.encode(), **BEARER).status == 400
-        kind = {"Content-Type": "text/plain"}
-        assert script.send("POST", API, as_bytes({"smtp_password": malformed}), BEARER | kind).status == 415
-        query = TYPED["secret in a query"]
-        assert script.get(f"{API}?token={query}&password={query}").status == 401
-        assert script.get(f"{API}?smtp_password={query}", **BEARER).status == 200
-        assert script.get(f"/nowhere?password={query}").status == 404
-        assert script.get(f"/reset-password?token={query}%00").status == 303
-        assert b"400" in script.say(f"GET /nowhere?password={query} twice HTTP/1.1\r\n\r\n".encode())
-        assert script.get(API, Authorization=f"Bearer {TYPED['wrong bearer token']}").status == 401
 
     def _break_the_database(self, server: LiveServer, admin: Browser) -> None:
         """Values that the code cannot have written, so that it fails with a traceback."""
@@ -334,30 +297,3 @@ class Story:
     def _sql(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.folder / DATABASE)) as connection, connection:
             yield connection
-
-
-def _echo_cram_md5(connection: Any) -> None:
-    connection.send(b"334 " + SPEAKABLE["base64, first alignment"](CHALLENGE.decode()) + b"\r\n")
-    connection.send(b"535 5.7.8 not " + connection.line().strip() + b"\r\n")
-
-
-def _fallback(relay: RecordingServer) -> dict[str, str]:
-    return {
-        "EMAIL_HOST": relay.host,
-        "EMAIL_PORT": str(relay.port),
-        "EMAIL_USE_TLS": "false",
-        "EMAIL_HOST_USER": "relay",
-        "DEFAULT_FROM_EMAIL": "noreply@example.com",
-    }
-
-
-def _form(server: RecordingServer | ScriptedServer, password: str, **fields: str) -> dict[str, str]:
-    place = {"smtp_server": server.host, "smtp_port": str(server.port), "timeout_seconds": "10", "is_active": "1"}
-    place |= {"name": "Primary", "failover": "1"}
-    login = {"smtp_username": USERNAME, "smtp_password": password}
-    return {**place, **login, "from_email": "noreply@example.com", **fields}
-
-
-def _json(server: RecordingServer | ScriptedServer, password: str, *, use_ssl: bool) -> dict[str, Any]:
-    place = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False, "use_ssl": use_ssl}
-    return {**place, "smtp_username": USERNAME, "smtp_password": password, "from_email": "noreply@example.com"}

@@ -1,4 +1,4 @@
-"""Chapters of the secret story: an API token, the configurations API, what administrators look at, the commands."""
+"""Chapters of the secret story: an API token, the configurations API, what can be looked at, misuse, commands."""
 
 import json
 import re
@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.live_server import Answer, Browser, environment_for
+from tests.secret_canaries import KEYS, TYPED
+from tests.secret_encodings import CHALLENGE, SPEAKABLE, USERNAME
 from tests.secret_scanner import Piece
+from tests.smtp_servers import RecordingServer, ScriptedServer
 
 API: Final = "/api/settings/smtp"
 CONFIGS: Final = f"{API}/configs"
@@ -18,6 +21,9 @@ _TOKEN: Final = re.compile(r'id="token"[^>]*>(sealpost_[\w-]+)<')
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+BEARER: Final = bearer(KEYS["ADMIN_TOKEN"])
 
 
 def as_bytes(body: object) -> bytes:
@@ -74,6 +80,36 @@ def look_around(admin: Browser) -> None:
     assert "token_created" in admin.get("/settings/audit.csv").text
 
 
+def misuse_the_api(script: Browser) -> None:
+    """Secrets where none belongs."""
+    misplaced, unknown = TYPED["secret in a wrong field"], TYPED["secret in an unknown key"]
+    fields = ("smtp_server", "smtp_port", "from_email", "use_tls", "helo_hostname", "timeout_seconds", "version")
+    bodies: list[Any] = [{field: misplaced} for field in (*fields, "auth_method", "reply_to", "remove_password")]
+    bodies += [{"smtp_password": [misplaced]}, {"smtp_password": {misplaced: misplaced}}]
+    bodies += [{"password": unknown}, {unknown: 1}, {"smtp_passwort": {"value": unknown}}]
+    for body in bodies:
+        for path in (API, f"{API}/test", CONFIGS):
+            assert script.post_json(path, as_bytes(body), **BEARER).status == 422
+        assert patch(script, f"{CONFIGS}/1", body, KEYS["ADMIN_TOKEN"]).status == 422
+    malformed = TYPED["secret in malformed JSON"]
+    for text in (
+        f'{{"smtp_password": "{malformed}"',
+        f'{{"smtp_password": "{malformed}", "smtp_password": "{malformed}"}}',
+        f'["{malformed}"]',
+        f'"{malformed}"',
+    ):
+        assert script.post_json(API, text.encode(), **BEARER).status == 400
+    kind = {"Content-Type": "text/plain"}
+    assert script.send("POST", API, as_bytes({"smtp_password": malformed}), BEARER | kind).status == 415
+    query = TYPED["secret in a query"]
+    assert script.get(f"{API}?token={query}&password={query}").status == 401
+    assert script.get(f"{API}?smtp_password={query}", **BEARER).status == 200
+    assert script.get(f"/nowhere?password={query}").status == 404
+    assert script.get(f"/reset-password?token={query}%00").status == 303
+    assert b"400" in script.say(f"GET /nowhere?password={query} twice HTTP/1.1\r\n\r\n".encode())
+    assert script.get(API, Authorization=f"Bearer {TYPED['wrong bearer token']}").status == 401
+
+
 class CommandLine:
     """Runs commands on the story's database and keeps all that they print."""
 
@@ -95,3 +131,30 @@ class CommandLine:
         self.pieces.append(Piece("command", f"flask {' '.join(words)}", done.stdout + done.stderr))
         assert done.returncode == code, (words, done.stderr.decode())
         return done.stdout.decode()
+
+
+def echo_cram_md5(connection: Any) -> None:
+    connection.send(b"334 " + SPEAKABLE["base64, first alignment"](CHALLENGE.decode()) + b"\r\n")
+    connection.send(b"535 5.7.8 not " + connection.line().strip() + b"\r\n")
+
+
+def fallback(relay: RecordingServer) -> dict[str, str]:
+    return {
+        "EMAIL_HOST": relay.host,
+        "EMAIL_PORT": str(relay.port),
+        "EMAIL_USE_TLS": "false",
+        "EMAIL_HOST_USER": "relay",
+        "DEFAULT_FROM_EMAIL": "noreply@example.com",
+    }
+
+
+def form_for(server: RecordingServer | ScriptedServer, password: str, **fields: str) -> dict[str, str]:
+    place = {"smtp_server": server.host, "smtp_port": str(server.port), "timeout_seconds": "10", "is_active": "1"}
+    place |= {"name": "Primary", "failover": "1"}
+    login = {"smtp_username": USERNAME, "smtp_password": password}
+    return {**place, **login, "from_email": "noreply@example.com", **fields}
+
+
+def json_for(server: RecordingServer | ScriptedServer, password: str, *, use_ssl: bool) -> dict[str, Any]:
+    place = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False, "use_ssl": use_ssl}
+    return {**place, "smtp_username": USERNAME, "smtp_password": password, "from_email": "noreply@example.com"}

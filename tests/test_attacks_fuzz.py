@@ -275,11 +275,12 @@ def test_no_query_breaks_a_page(app: Flask, route: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["copy", "before", "preset", "q", "version"])
-@pytest.mark.parametrize("number", [*dict.fromkeys(IDS), *ODD_IDS])
-def test_no_number_breaks_a_page(app: Flask, admin: Visitor, number: str, name: str) -> None:
+def test_no_number_breaks_a_page(app: Flask, admin: Visitor, name: str) -> None:
     store_one()
-    for route in QUERIES:
-        assert_nothing_broke(admin.get(with_ids(route, number), query_string={name: number}))
+    for number in dict.fromkeys((*IDS, *ODD_IDS)):
+        limiter.storage.reset()
+        for route in QUERIES:
+            assert_nothing_broke(admin.get(with_ids(route, number), query_string={name: number}))
 
 
 def test_the_set_up_does_not_break(app: Flask, tmp_path: Path) -> None:

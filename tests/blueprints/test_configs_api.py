@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from database.engine import transaction
-from services import smtp_configs, smtp_sealing
+from services import audit, smtp_configs, smtp_sealing
 from services.smtp_configs import NAME_TAKEN
 from services.smtp_fields import MASK
 from services.smtp_settings import CHANGED_SERVER
@@ -357,3 +357,10 @@ def test_a_read_only_database_answers_503_and_changes_nothing(
     ):
         assert answer.status_code == 503
     assert call("GET", path).get_json()["data"]["version"] == 1
+
+
+def test_whoever_looks_at_a_configuration_is_in_the_trail(call: Script) -> None:
+    made = call.make()
+    call("GET", f"/{made['id']}")
+    (event,) = audit.events(action="viewed")
+    assert (event.actor, event.subject) == ("ADMIN_TOKEN", "configuration Primary Mail Server (mail.hanna.example:587)")

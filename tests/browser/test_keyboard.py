@@ -60,7 +60,7 @@ def test_the_first_stop_leads_past_the_header(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="← Mail servers")).to_be_focused()
+    expect(page.get_by_role("main").get_by_role("link", name="Mail servers")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_label("Provider")).to_be_focused()
 

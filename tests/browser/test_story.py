@@ -123,7 +123,9 @@ def try_the_wrong_password(page: Page, scripted: bool) -> None:
     expect(page.get_by_label("Password", exact=True)).to_have_value("not the password" if scripted else "")
     report(page).get_by_role("link", name="Go to").click()
     if scripted:
-        expect(page.get_by_label("Password", exact=True)).to_be_focused()
+        password = page.get_by_label("Password", exact=True)
+        expect(password).to_be_focused()
+        expect(password).to_have_accessible_description(re.compile("Check user name and password."))
     else:
         expect(page).to_have_url(re.compile("#smtp_password$"))
 
@@ -176,7 +178,8 @@ def test_reset_a_password_with_nothing_but_the_local_inbox(
 
 def test_switch_to_a_second_server_and_then_off(new_page: NewPage, start_server: StartServer) -> None:
     with RecordingServer() as first, RecordingServer() as second:
-        page = new_page(start_server(with_accounts=True).url)
+        sealpost = start_server(with_accounts=True)
+        page = new_page(sealpost.url)
         sign_in(page)
         follow(page, "Add a server")
         fill_in_server(page, first, "first@example.com")
@@ -190,7 +193,7 @@ def test_switch_to_a_second_server_and_then_off(new_page: NewPage, start_server:
         press(page, "Activate Backup")
         expect(state(page)).to_contain_text("Mail goes through Backup (127.0.0.1) as second@example.com.")
         expect(row(page, "Primary")).to_contain_text("Inactive")
-        guest = new_page(page.url)
+        guest = new_page(sealpost.url)
         guest.goto("/login")
         ask_for_a_link(guest)
         assert second.wait_for_mail()[0].sender == "second@example.com"
