@@ -17,7 +17,7 @@ test: .venv/development ## Run the whole suite, after the linters
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 faults: .venv/development ## Run the races, kills and flips in full number (a tenth of it in test)
-	FAULTS=full $(BIN)/python -m pytest -n 2 --dist loadfile tests/services/test_config_races.py tests/services/test_failover.py tests/services/test_key_rotation_faults.py
+	FAULTS=full $(BIN)/python -m pytest -n 2 --dist loadfile tests/services/test_config_races.py tests/services/test_key_rotation_faults.py
 
 lint: .venv/development ## Check style and types
 	$(BIN)/ruff check .

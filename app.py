@@ -47,6 +47,7 @@ CONTENT_SECURITY_POLICY = (
     "object-src 'none'"
 )
 LARGEST_BODY = 64 * 1024
+GUNICORN_GIVES_UP = 4  # gunicorn.arbiter.Arbiter.APP_LOAD_ERROR
 
 
 def create_app(environment: Mapping[str, str] | None = None, instance_path: Path | None = None) -> Flask:
@@ -101,7 +102,19 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
 
 
 def serve() -> Flask:
-    """The application with its background work, for a WSGI server: `gunicorn 'app:serve()'`."""
+    """The application with its background work, for a WSGI server: `gunicorn 'app:serve()'`.
+
+    What cannot start says so in one line and exits with the status at which gunicorn gives up; at any other it
+    would start the worker again, and again.
+    """
+    try:
+        return _started()
+    except ConfigurationError as error:
+        print(error, file=sys.stderr, flush=True)  # noqa: T201
+        sys.exit(GUNICORN_GIVES_UP)
+
+
+def _started() -> Flask:
     forbid_core_dumps()
     app = create_app()
     with app.app_context():

@@ -78,17 +78,30 @@ def test_the_debugger_cannot_be_on_where_strangers_come(
         create_app({**environment, **variables}, instance_path=tmp_path)
 
 
-def test_serving_an_unmigrated_database_stops_with_one_line_that_says_what_to_run(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", "import app; app.serve()"],
+def gunicorn(environment: dict[str, str], **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Start gunicorn and wait for it to give up by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "gunicorn", "--no-control-socket", "--bind", "127.0.0.1:0", "app:serve()"],
         cwd=Path(__file__).parent.parent,
-        env={**os.environ, **environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"},
+        env={**os.environ, **environment, **variables},
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
-    assert run.returncode == 1
+
+
+def test_gunicorn_gives_up_on_an_unmigrated_database_and_says_what_to_run(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    run = gunicorn(environment, DATABASE_URL=f"sqlite:///{tmp_path / 'empty.db'}")
+    assert run.returncode != 0
     assert "flask db upgrade" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_gunicorn_gives_up_on_a_wrong_variable_and_names_it(environment: dict[str, str]) -> None:
+    run = gunicorn(environment, TRUSTED_PROXIES="many")
+    assert run.returncode != 0
+    assert "TRUSTED_PROXIES must be a whole number" in run.stderr
     assert "Traceback" not in run.stderr

@@ -35,6 +35,14 @@ VALUES: dict[str, dict[str, Any]] = {
         "new_address": "jane.new@example.com",
         "changed_at": "20 November 2026 at 14:03 UTC",
     },
+    "failover": {
+        "down_name": "Primary",
+        "down_host": "email-smtp.ap-southeast-2.amazonaws.com",
+        "problem": "Could not connect to server",
+        "used_name": "Backup",
+        "used_host": "smtp.example.com",
+        "settings_url": "http://localhost:5000/settings/smtp",
+    },
     "test_message": {
         "config_name": "Primary",
         "server": "email-smtp.ap-southeast-2.amazonaws.com",
