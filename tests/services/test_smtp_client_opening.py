@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from structlog.testing import capture_logs
 
 from services.smtp_client import Step
 from services.smtp_settings import Security
@@ -23,6 +22,7 @@ from tests.smtp_servers import (
     reset,
 )
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
+from utils.log_utils import configure_logging
 
 Resolver = Callable[[dict[str, list[str]]], None]
 
@@ -163,12 +163,13 @@ def test_an_exhausted_list_of_addresses_is_not_a_success(resolver: Resolver) -> 
 @pytest.mark.parametrize(
     "address", ["169.254.169.254", "::ffff:169.254.169.254", "224.0.0.1", "0.0.0.0", "fe80::1", "ff02::1"]
 )
-def test_a_forbidden_address_is_not_connected_to(address: str) -> None:
-    with capture_logs() as logs:
-        error = failure(Place(address, 25))
+def test_a_forbidden_address_is_not_connected_to(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    configure_logging([], as_json=True)
+    error = failure(Place(address, 25))
     assert isinstance(error, Misconfigured)
     assert error.fault is Fault.ADDRESS_REFUSED
-    assert [log["event"] for log in logs] == ["smtp_address_refused"]
+    (record,) = (record for record in caplog.records if record.name == "security")
+    assert "smtp_address_refused" in str(record.msg)
 
 
 def test_one_forbidden_address_among_the_answers_stops_the_connection(resolver: Resolver) -> None:

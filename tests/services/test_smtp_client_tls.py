@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from services import smtp_tls
 from services.smtp_client import Step
@@ -15,6 +14,7 @@ from tests import certificates
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
 from tests.smtp_servers import Answer, RecordingServer, ScriptedServer, close, hang, start_tls
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
+from utils.log_utils import configure_logging
 
 OFFERS = "250-scripted.test\n250-STARTTLS\n250 AUTH PLAIN LOGIN"
 LOGIN: dict[str, Any] = {"username": "shop", "password": "geheim-8472"}
@@ -136,13 +136,16 @@ def test_a_refused_starttls_that_is_temporary_is_worth_another_try() -> None:
 
 
 @pytest.mark.parametrize("inject", [b"250-evil.test\r\n250 AUTH PLAIN\r\n", b"235 welcome\r\n", b"\r\n", b"2"])
-def test_octets_behind_the_starttls_reply_abort_and_are_logged(inject: bytes) -> None:
+def test_octets_behind_the_starttls_reply_abort_and_are_logged(inject: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    configure_logging([], as_json=True)
     script: dict[str, Answer] = {"EHLO": OFFERS, "STARTTLS": start_tls(inject=inject)}
-    with ScriptedServer(script, tls=certificates.good_context()) as server, capture_logs() as logs:
+    with ScriptedServer(script, tls=certificates.good_context()) as server:
         with pytest.raises(Misconfigured) as caught:
             client_for(server, security=Security.STARTTLS, **LOGIN).open()
         assert (caught.value.phase, caught.value.fault) == (Phase.ENCRYPTION, Fault.TLS_INJECTION)
-    assert [(log["event"], log["host"]) for log in logs] == [("smtp_tls_injection", "127.0.0.1")]
+    (record,) = (record for record in caplog.records if record.name == "security")
+    assert "smtp_tls_injection" in str(record.msg)
+    assert "127.0.0.1" in str(record.msg)
     assert b"AUTH" not in server.received
 
 
