@@ -11,6 +11,7 @@ from database.types import UtcDateTime
 LONGEST_NAME_KEY = 400
 LONGEST_UPDATED_BY = 64
 _ACTIVE_IN_SCOPE = text("is_active")
+GLOBAL_CHANGES = 7_365_617  # an advisory lock's number, one beside the migrations' own
 _GLOBAL = text("account_id IS NULL")
 _ACTIVE_GLOBAL = text("is_active AND account_id IS NULL")
 
@@ -119,12 +120,12 @@ def search(session: Session, text_: str, name_key: str) -> list[SmtpConfig]:
 
 
 def lock_global(session: Session) -> None:
-    """Let changes to global configurations wait for each other, always in the same order, so that none deadlocks.
+    """Let changes to global configurations wait for each other until the transaction's end, additions included.
 
-    SQLite has one writer anyway. A row that is being added is not waited for: the unique indexes decide there.
+    A row lock would not hold back a row that is just being added. SQLite has one writer anyway.
     """
-    query = select(SmtpConfig.id).where(SmtpConfig.account_id.is_(None)).order_by(SmtpConfig.id)
-    session.execute(query.with_for_update())
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": GLOBAL_CHANGES})
 
 
 def every(session: Session) -> list[SmtpConfig]:
