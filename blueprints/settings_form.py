@@ -211,6 +211,7 @@ def _page(
         password_note=_password_note(copied),
         presets=providers.presets(),
         preset=preset,
+        step_labels=smtp_tests.step_labels(),
         test=test,
     )
     return make_response(page, status)

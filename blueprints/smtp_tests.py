@@ -29,6 +29,11 @@ def wants_stream() -> bool:
     return NDJSON in request.headers.get("Accept", "")
 
 
+def step_labels() -> list[tuple[str, str]]:
+    """Name and label of each step of a test, in order."""
+    return [(str(phase), smtp_diagnosis.PHASE_LABELS[phase]) for phase in connection_test.STEPS]
+
+
 def step_dict(step: Step) -> dict[str, Any]:
     return {
         "name": str(step.name),
