@@ -25,7 +25,7 @@ def _stay_on_this_machine(event: str, arguments: tuple[Any, ...]) -> None:
     """Refuse every look-up and connection that would leave the loopback address."""
     if event == "socket.getaddrinfo":
         host = arguments[0]
-    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+    elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
         host = arguments[1][0]
     else:
         return

@@ -15,6 +15,8 @@ import email_validator
 
 LONGEST_ADDRESS: Final = 254  # octets, RFC 5321 4.5.3.1.3 with RFC 3696 erratum 1690
 LONGEST_HOST: Final = 253  # octets, RFC 1035 2.3.4
+DNS_PORT: Final = 53
+HIGHEST_PORT: Final = 65535
 LONGEST_NAME: Final = 255  # characters of a display name
 LONGEST_MAILBOX: Final = 2 * LONGEST_NAME + LONGEST_ADDRESS + 8  # every character escaped, quotes, brackets
 
@@ -25,6 +27,7 @@ _LABEL: Final = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
 _DNS_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # getaddrinfo reads such a last label as part of an IPv4 address: 127.1, 2130706433, 0x7f000001.
 _NUMERIC_LABEL: Final = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)")
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _IDEOGRAPHIC_DOTS: Final = "\u3002\uff61"  # IDNA reads them as dots
 # Marks that show nothing and that IDNA drops, so that another address would get the mail.
 _INVISIBLE_MARKS: Final = re.compile(
@@ -219,6 +222,25 @@ def _a_labels(host: str) -> str:
         return ascii_address(f"postmaster@{host}").rpartition("@")[2]
     except InvalidAddress:
         raise InvalidAddress("This is not a valid international host name. Check its spelling.") from None
+
+
+def parse_name_server(text: str) -> tuple[str, int]:
+    """Read ``192.0.2.53``, ``192.0.2.53:5353``, ``2001:db8::53`` or ``[2001:db8::53]:5353`` into (address, port).
+
+    Raises InvalidAddress.
+    """
+    alone = text.removeprefix("[").removesuffix("]")
+    if ip_literal(alone):
+        return alone, DNS_PORT
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    address = ip_literal(host[1:-1] if bracketed else host)
+    well_formed = isinstance(address, ipaddress.IPv6Address) == bracketed and _PORT.fullmatch(port)
+    if not address or not well_formed or int(port) > HIGHEST_PORT:
+        raise InvalidAddress(
+            "Give the IP address of a name server, like 192.0.2.53, 192.0.2.53:53 or [2001:db8::53]:53."
+        )
+    return str(address), int(port)
 
 
 def ip_literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

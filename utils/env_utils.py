@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from flask import current_app, has_app_context
 
+from utils.addresses import InvalidAddress, parse_name_server
 from utils.key_strength import NEW_KEY_COMMAND, weakness
 from utils.secret import Secret
 
@@ -49,6 +50,7 @@ class Settings:
     ratelimit_storage_uri: str = field(repr=False)
     local_inbox_port: int
     audit_retention_days: int
+    dns_resolver: str
 
     @property
     def is_production(self) -> bool:
@@ -108,6 +110,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         ratelimit_storage_uri=env.text("RATELIMIT_STORAGE_URI", "memory://"),
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", 1025, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
+        dns_resolver=_dns_resolver(env),
     )
 
 
@@ -274,3 +277,13 @@ def _ca_file(env: _Reader) -> Path | None:
     if not path.is_file() or "BEGIN CERTIFICATE" not in path.read_text(errors="replace"):
         raise ConfigurationError("SMTP_CA_FILE must be a file of PEM certificates.")
     return path
+
+
+def _dns_resolver(env: _Reader) -> str:
+    text = env.text("DNS_RESOLVER")
+    try:
+        if text:
+            parse_name_server(text)
+    except InvalidAddress as error:
+        raise ConfigurationError(f"DNS_RESOLVER is not an address. {error}") from error
+    return text

@@ -38,6 +38,8 @@ def refused(**variables: str) -> str:
         ("ADMIN_TOKEN", "tiny-token"),
         ("APP_NAME", "two\nlines"),
         ("APP_KEY_FILE", "/nowhere/key"),
+        ("DNS_RESOLVER", "dns.site.test"),
+        ("DNS_RESOLVER", "192.0.2.53:65536"),
     ],
 )
 def test_a_wrong_value_stops_the_start_with_a_line_that_names_the_variable(name: str, value: str) -> None:
@@ -153,3 +155,8 @@ def test_a_command_stops_with_that_one_line_and_no_traceback() -> None:
     assert run.returncode == 1
     assert "APP_KEY" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("resolver", ["", "192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"])
+def test_a_name_server_is_an_address_with_or_without_a_port(resolver: str) -> None:
+    assert load_settings({**GOOD, "DNS_RESOLVER": resolver}).dns_resolver == resolver
