@@ -1,8 +1,18 @@
-"""What a failure means, in the closed set of words that callers and pages may see, and how to mend it."""
+"""What a failure means, in words that callers and pages may see, and how to mend it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Phase
+from services import mending, reply_rules, status_advice
+from services.advice import Advice, filled
+from services.mending import Action
+from services.retry_hints import reply_hint_seconds
+from services.smtp_settings import Security, SmtpSettings
+from services.smtp_ways import OpenWay
+from utils.errors import DeliveryError, Fault, Misconfigured, Phase
+
+__all__ = ["Action", "Diagnosis", "OpenWay", "diagnose", "explain", "message"]
 
 SUCCESS: Final = "Connection successful"
 ACCEPTED: Final = "Test message accepted"
@@ -51,45 +61,94 @@ _FAULT_MESSAGES: Final = {
     Fault.NO_SMTPUTF8: "Server cannot take this address",
 }
 
-_FAULT_REMEDIES: Final = {
-    Fault.DNS_NOT_FOUND: "No server has this name. Check the server name for a typing slip.",
-    Fault.DNS_FAILED: "The name look-up failed. Check this machine's DNS, then test again.",
-    Fault.ADDRESS_REFUSED: "The name leads to an address that is never used for mail. Check the server name.",
-    Fault.REFUSED: "The server is there but nothing listens on this port. Check the port: usually 587 or 465.",
-    Fault.UNREACHABLE: "There is no way to this address. Check the server name and this machine's network.",
-    Fault.NOT_SMTP: "Something other than a mail server answered. Check server name and port.",
-    Fault.TLS_EXPECTED: "Choose “TLS” (usually port 465), or use the server's STARTTLS port, usually 587.",
-    Fault.TLS_UNEXPECTED: "Choose “STARTTLS” for this port, or use the server's TLS port, usually 465.",
-    Fault.TLS_NOT_OFFERED: "The server offers no encryption here. Try TLS on port 465, or another port.",
-    Fault.TLS_CERTIFICATE: "Enter the server name that stands in the certificate. For a private certificate "
-    "authority set SMTP_CA_FILE.",
-    Fault.TLS_HANDSHAKE: "Encryption could not be agreed on. The server may need TLS 1.2 or newer switched on.",
-    Fault.TLS_INJECTION: "Somebody between here and the server may be changing the traffic. Use TLS on port 465.",
-    Fault.AUTH_NOT_OFFERED: "The server takes no login here. Use its submission port (587 or 465), or leave user "
-    "name and password empty for a relay without login.",
-    Fault.AUTH_UNENCRYPTED: "Choose STARTTLS or TLS: a password is never sent unencrypted.",
-    Fault.TOO_LARGE: "The message is larger than the server takes. Send smaller attachments.",
-    Fault.NO_SMTPUTF8: "The server takes no address with letters outside of ASCII before the @.",
-}
+_TEMPORARY: Final = 4
+_NOT_REACHED: Final = (Fault.TIMEOUT, Fault.REFUSED, Fault.UNREACHABLE)
 
-_PHASE_REMEDIES: Final = {
-    Phase.SETTINGS: "Correct the marked fields.",
-    Phase.DNS: "Check the server name.",
-    Phase.CONNECT: "No answer came in time: a firewall or your hosting provider may block the port. Try 587, 465 "
-    "or 2525.",
-    Phase.GREETING: "The server took the connection but does not speak. Check port and encryption, or try later.",
-    Phase.EHLO: "The server does not accept our name. Set “EHLO name” to a public host name of yours.",
-    Phase.ENCRYPTION: "Check that port and encryption belong together: 587 with STARTTLS, 465 with TLS.",
-    Phase.SIGN_IN: "Check user name and password. Many providers want an app password instead of your own.",
-    Phase.SENDER: "The server does not let this login send as the From address. Use an address it owns.",
-    Phase.RECIPIENT: "The server does not deliver to this recipient. Sign in, or check the recipient's address.",
-    Phase.DATA: "The server did not take the message. Read its answer, then ask its operator.",
-    Phase.MESSAGE: "The server did not take the message. Read its answer, then ask its operator.",
-    Phase.QUIT: "Test again.",
-}
 
-_TEMPORARY_SIGN_IN: Final = "The server could not check the login just now. Try again in a few minutes."
-_UNKNOWN: Final = "The server took the message but never confirmed it. Look in the inbox before you send again."
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """A failure explained, in our own words throughout.
+
+    ``rule`` names what recognised it: a rule of ``reply_rules``, or ``status:5.7.8``, ``code:550``,
+    ``fault:closed``, ``phase:sender``. ``field`` is the form field concerned. ``retryable`` says that the same
+    mail may go through later with nothing changed, ``retry_after`` (seconds) when, if anybody knows.
+    """
+
+    rule: str
+    phase: Phase
+    title: str
+    meaning: str
+    cause: str
+    remedy: str
+    field: str | None
+    retryable: bool
+    retry_after: int | None = None
+    actions: tuple[Action, ...] = ()
+    docs_url: str = ""
+
+
+def diagnose(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay] = ()) -> Diagnosis:
+    """Explain what went wrong at the server of these settings; ``open_ways`` of it have answered a probe."""
+    rule, advice = _recognised(error, settings.host)
+    retryable = advice.retryable
+    if retryable is None:
+        retryable = (error.code or 0) // 100 == _TEMPORARY
+    way = _way_around(error, settings, open_ways)
+    hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
+    return Diagnosis(
+        rule=rule,
+        phase=error.phase,
+        title=filled(advice.title, settings),
+        meaning=filled(advice.meaning, settings),
+        cause=_blocked(settings.port, way, error.fault) if way else filled(advice.cause, settings),
+        remedy=f"Use port {way.port} with {mending.NAMES[way.security]}." if way else filled(advice.remedy, settings),
+        field=advice.field,
+        retryable=retryable,
+        retry_after=(hint or advice.retry_after) if retryable else None,
+        actions=mending.actions(advice.tries, error, settings, open_ways),
+        docs_url=advice.docs_url,
+    )
+
+
+def explain(
+    *,
+    phase: str,
+    fault: str,
+    code: int | None = None,
+    enhanced: str | None = None,
+    text: str = "",
+    host: str = "",
+    port: int = 0,
+    may_have_been_sent: bool = False,
+) -> Diagnosis:
+    """The same for an attempt as it was stored; without actions, since no form is open.
+
+    Raises ValueError if ``phase`` or ``fault`` are not values of Phase and Fault.
+    """
+    error = DeliveryError(
+        Phase(phase), Fault(fault), text, code=code, enhanced=enhanced, may_have_been_sent=may_have_been_sent
+    )
+    settings = SmtpSettings(host=host, port=port, security=Security.STARTTLS, from_email="")
+    return replace(diagnose(error, settings), actions=())
+
+
+def _recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:
+    rule = None if error.may_have_been_sent else reply_rules.find(error, host)
+    return (rule.id, rule) if rule else status_advice.find(error)
+
+
+def _way_around(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> OpenWay | None:
+    """The best other port of the same host, if this one cannot be reached."""
+    if error.phase is not Phase.CONNECT or error.fault not in _NOT_REACHED:
+        return None
+    return next((way for way in mending.usable(open_ways, settings) if way.port != settings.port), None)
+
+
+def _blocked(port: int, way: OpenWay, fault: Fault) -> str:
+    answers = f"Port {way.port} on the same host answers"
+    if fault is Fault.REFUSED:
+        return f"{answers}: the server takes mail there and not on {port}."
+    return f"{answers}: your hosting provider probably blocks {port}."
 
 
 def message(error: DeliveryError) -> str:
@@ -99,28 +158,3 @@ def message(error: DeliveryError) -> str:
     if error.phase is Phase.SIGN_IN and not isinstance(error, Misconfigured):
         return "Server could not check the login"
     return _MESSAGES[error.phase]
-
-
-def remedy(error: DeliveryError) -> str:
-    """One sentence or two that say what to do."""
-    if isinstance(error, OutcomeUnknown):
-        return _UNKNOWN
-    if error.phase is Phase.SIGN_IN and error.fault is Fault.REPLY and not isinstance(error, Misconfigured):
-        return _TEMPORARY_SIGN_IN
-    return _FAULT_REMEDIES.get(error.fault) or _PHASE_REMEDIES[error.phase]
-
-
-def field(error: DeliveryError) -> str | None:
-    """The form field that the remedy is about, if it is one."""
-    if error.fault in (Fault.DNS_NOT_FOUND, Fault.ADDRESS_REFUSED):
-        return "smtp_server"
-    if error.phase in (Phase.CONNECT, Phase.GREETING):
-        return "smtp_port"
-    return {
-        Phase.DNS: "smtp_server",
-        Phase.EHLO: "helo_hostname",
-        Phase.ENCRYPTION: "security",
-        Phase.SIGN_IN: "smtp_password",
-        Phase.SENDER: "from_email",
-        Phase.RECIPIENT: "to",
-    }.get(error.phase)
