@@ -16,8 +16,8 @@ test: .venv/development ## Run the whole suite, after the linters
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-faults: .venv/development ## Run the races, kills and flips in full number (a tenth of it in test)
-	FAULTS=full $(BIN)/python -m pytest -n 2 --dist loadfile tests/services/test_config_races.py tests/services/test_key_rotation_faults.py
+faults: .venv/development ## Run the races, kills, flips and misbehaving servers in full number (a tenth of it in test)
+	FAULTS=full $(BIN)/python -m pytest -n 2 --dist loadfile tests/services/test_config_races.py tests/services/test_key_rotation_faults.py tests/services/test_smtp_matrix.py
 
 lint: .venv/development ## Check style and types
 	$(BIN)/ruff check .
@@ -35,7 +35,7 @@ lock: .venv/development ## Resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group dev -o requirements-dev.txt
 
-services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, PostgreSQL
+services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL
 	@.ci/services
 
 benchmark: .venv/development ## Measure sending against the naive way and Flask-Mail

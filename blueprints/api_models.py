@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -103,6 +103,10 @@ class TestData(BaseModel):
     __test__ = False
 
     steps: list[StepData]
+    ms: int
+    address: Annotated[str | None, Field(description="The address that was really connected to.")]
+    port: int | None
+    transcript: Annotated[list[str], Field(description="What was said (C: and S:), without passwords and message.")]
     queue_id: str | None = None
     message_id: str | None = None
 
@@ -115,13 +119,57 @@ class TestAnswer(BaseModel):
     data: TestData
 
 
+class ActionData(BaseModel):
+    """A change of settings that may mend it, to be tested again."""
+
+    label: str
+    changes: dict[str, str]
+
+
+class OpenWayData(BaseModel):
+    port: int
+    security: Security
+    greeting: str
+
+
+class CertificateData(BaseModel):
+    """What the refused certificate says of itself; nothing of it is verified."""
+
+    names: list[str]
+    issuer: str
+    not_before: str
+    not_after: str
+    sha256: str
+
+
+class FailedTestData(TestData):
+    """A test that failed: where, why, and what to do."""
+
+    phase: str
+    phase_label: str
+    fault: str
+    reason: str
+    title: str
+    meaning: str
+    cause: str
+    remedy: str
+    field: str | None
+    retryable: bool
+    retry_after: Annotated[int | None, Field(description="Seconds, if anybody knows.")]
+    docs_url: str
+    actions: list[ActionData]
+    server_line: str
+    open_ways: Annotated[list[OpenWayData], Field(description="Other ways into the same host that answered a probe.")]
+    certificate: CertificateData | None
+
+
 class RefusedAnswer(BaseModel):
     """Refused fields (``errors``), or a test that ran and failed (``data``)."""
 
     status: str
     message: str
     errors: dict[str, list[str]] | None = None
-    data: dict[str, Any] | None = None
+    data: FailedTestData | None = None
 
 
 class SmtpTest(SmtpChange):

@@ -43,10 +43,7 @@ def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPl
 
 
 def _told(result: TestResult) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "steps": [smtp_tests.step_dict(step) for step in result.steps],
-        **smtp_tests.failure(result),
-    }
+    data = smtp_tests.course(result) | smtp_tests.failure(result)
     if result.message_id:
         data |= {"queue_id": result.queue_id, "message_id": result.message_id}
     return {"status": "success" if result.ok else "error", "message": result.message, "data": data}

@@ -47,6 +47,7 @@ _TEST_EXITS: Final = {
     18: "recipient",
     19: "message",
 }
+_AND_TEST: Final = " and test again"  # here it is another command
 _SIGNS: Final = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
 _MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
 
@@ -182,14 +183,24 @@ def _print_step(step: Step) -> None:
 
 def _print_result(result: TestResult, to: str, as_json: bool) -> None:
     if as_json:
-        steps = [smtp_tests.step_dict(step) for step in result.steps]
-        print_json({"ok": result.ok, "message": result.message, "steps": steps, **smtp_tests.failure(result)})
+        told = smtp_tests.course(result) | smtp_tests.failure(result)
+        print_json({"ok": result.ok, "message": result.message, **told})
     elif result.ok:
         click.echo(f"\n✓ {result.message}{f': a mail is on its way to {to}' if to else '; no mail was sent'}")
     else:
-        click.echo(f"\n✗ {result.message}\n  {result.remedy}")
-        if result.server_line:
-            click.echo(f"  The server said: {result.server_line}")
+        _print_failure(result)
+
+
+def _print_failure(result: TestResult) -> None:
+    click.echo(f"\n✗ {result.message}")
+    if result.diagnosis:
+        told = result.diagnosis
+        ways = [f"Or: {action.label.removesuffix(_AND_TEST)}" for action in told.actions]
+        for text in (f"{told.title}. {told.meaning}", told.cause, told.remedy, *ways, told.docs_url):
+            if text:
+                click.echo(f"  {text}")
+    if result.server_line:
+        click.echo(f"  The server said: {result.server_line}")
 
 
 def _address(step: RouteStep) -> str:

@@ -159,7 +159,7 @@ def deactivate_config(config_id: int) -> Response:
 @documented(
     Operation(
         summary="Test a configuration, or values merged over it that are stored nowhere",
-        description="Ask for application/x-ndjson to hear each step as it happens.",
+        description="Ask for application/x-ndjson to hear each step as it happens; empty lines mean: still waiting.",
         tag=TAG,
         body=SmtpTest,
         body_required=False,

@@ -66,7 +66,7 @@ def save_smtp() -> Response:
 @documented(
     Operation(
         summary="Test the active configuration, or values that are stored nowhere",
-        description="Ask for application/x-ndjson to hear each step as it happens.",
+        description="Ask for application/x-ndjson to hear each step as it happens; empty lines mean: still waiting.",
         tag=TAG,
         body=SmtpTest,
         body_required=False,

@@ -1,19 +1,22 @@
 """How the steps and the result of a connection test are told: as lines of a stream, as JSON, to a page."""
 
 import json
+import select
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Final
 
 from flask import Response, request, stream_with_context
+from werkzeug.exceptions import ClientDisconnected
 
 from blueprints.access import actor_name, limiter
 from services import audit, connection_test, smtp_configs, smtp_diagnosis
 from services.connection_test import TOTAL_SECONDS, TestPlan, TestResult
 from services.smtp_client import Step
 from services.smtp_settings import SmtpSettings
+from services.smtp_tls import ShownCertificate
 from utils.errors import TooMany
 
 NDJSON = "application/x-ndjson"
@@ -47,17 +50,22 @@ def step_dict(step: Step) -> dict[str, Any]:
 def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
     """Run a test to its end and note the result where it was the saved values that were tested.
 
-    Raises TooMany while the same person has AT_ONCE others under way.
+    Raises TooMany while the same person has AT_ONCE others under way, ClientDisconnected once nobody waits any more.
     """
-    with _place(actor_name()):
-        result = [item for item in connection_test.stream(prepared) if isinstance(item, TestResult)][-1]
-    note(prepared.settings, result, config_id)
-    return result
+    with _place(actor_name()), closing(connection_test.listen(prepared)) as items:
+        for item in items:
+            if isinstance(item, TestResult):
+                note(prepared.settings, item, config_id)
+                return item
+            if item is None and _reader_has_left():
+                break
+    raise ClientDisconnected
 
 
 def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResult], dict[str, Any]]) -> Response:
     """A line for each step as it happens, and a last one with the result as ``told`` puts it.
 
+    In silence there are empty lines: on one of them the server notices that the reader has gone, which ends the test.
     Raises TooMany, before there is an answer, while the same person has AT_ONCE others under way.
     """
     actor = audit.actor()
@@ -68,8 +76,12 @@ def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResu
             return {"type": "result", **told(result)}
 
     def lines() -> Iterator[str]:
-        for item in connection_test.stream(prepared):
-            yield _line(finished(item) if isinstance(item, TestResult) else {"type": "step", **step_dict(item)})
+        with closing(connection_test.listen(prepared)) as items:
+            for item in items:
+                if isinstance(item, TestResult):
+                    yield _line(finished(item))
+                else:
+                    yield _line({"type": "step", **step_dict(item)}) if item else "\n"
 
     with ExitStack() as held:
         held.enter_context(_place(actor_name()))
@@ -87,18 +99,63 @@ def note(settings: SmtpSettings, result: TestResult, config_id: int | None) -> N
 
 
 def failure(result: TestResult) -> dict[str, Any]:
-    """What went wrong and how to mend it; empty for a success."""
-    if not result.error:
+    """What went wrong and how to mend it; empty for a success. It is for administrators only."""
+    error, diagnosis = result.error, result.diagnosis
+    if not error or not diagnosis:
         return {}
     return {
-        "phase": str(result.error.phase),
-        "phase_label": smtp_diagnosis.PHASE_LABELS[result.error.phase],
-        "fault": str(result.error.fault),
+        "phase": str(error.phase),
+        "phase_label": smtp_diagnosis.PHASE_LABELS[error.phase],
+        "fault": str(error.fault),
         "reason": result.message,
-        "remedy": result.remedy,
-        "field": smtp_diagnosis.field(result.error),
+        "title": diagnosis.title,
+        "meaning": diagnosis.meaning,
+        "cause": diagnosis.cause,
+        "remedy": diagnosis.remedy,
+        "field": diagnosis.field,
+        "retryable": diagnosis.retryable,
+        "retry_after": diagnosis.retry_after,
+        "docs_url": diagnosis.docs_url,
+        "actions": [{"label": action.label, "changes": dict(action.changes)} for action in diagnosis.actions],
         "server_line": result.server_line,
+        "transcript": result.transcript,
+        "open_ways": [
+            {"port": way.port, "security": str(way.security), "greeting": way.greeting} for way in result.open_ways
+        ],
+        "certificate": _certificate_dict(result.certificate) if result.certificate else None,
     }
+
+
+def course(result: TestResult) -> dict[str, Any]:
+    """How a test went, whatever it came to. ``address`` and ``port`` are what was really connected to, if anything."""
+    address, port = result.peer or (None, None)
+    return {
+        "steps": [step_dict(step) for step in result.steps],
+        "ms": result.ms,
+        "address": str(address) if address else None,
+        "port": port,
+        "transcript": result.transcript,
+    }
+
+
+def _certificate_dict(shown: ShownCertificate) -> dict[str, Any]:
+    return {
+        "names": list(shown.names),
+        "issuer": shown.issuer,
+        "not_before": shown.starts.isoformat(),
+        "not_after": shown.ends.isoformat(),
+        "sha256": shown.sha256,
+    }
+
+
+def _reader_has_left() -> bool:
+    """Whether the browser has closed the connection of this request; a server that hides its socket cannot tell."""
+    held = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
+    if held is None:
+        return False
+    ended = select.poll()
+    ended.register(held, getattr(select, "POLLRDHUP", 0))  # besides the end in both directions, which always counts
+    return bool(ended.poll(0))
 
 
 @contextmanager

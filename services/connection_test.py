@@ -2,21 +2,30 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Final
 
-from services import email_templates, smtp_diagnosis
+from services import connection_steps, delivery, email_templates, smtp_diagnosis, smtp_probe
 from services.composing import draft, new_message_id, serialise
-from services.delivery import policy_for, sender_of
 from services.smtp_client import Envelope, Policy, SmtpClient, Step
-from services.smtp_settings import Security, SmtpSettings, mail_host
+from services.smtp_diagnosis import Diagnosis
+from services.smtp_dial import Peer
+from services.smtp_dialogue import Dialogue
+from services.smtp_settings import SmtpSettings, mail_host
+from services.smtp_tls import ShownCertificate
+from services.smtp_ways import OpenWay
+from services.smtp_wire import Deadline
 from utils import clock
-from utils.addresses import is_loopback
-from utils.errors import DeliveryError, Phase
+from utils.errors import DeliveryError, Fault, Phase
 from utils.log_utils import Redactor, printable
 
 TOTAL_SECONDS: Final = 25.0  # below the time-out of the usual proxies
+BEAT: Final = 1.0
+_LOOK_SECONDS: Final = 6.0  # for looking around after a failure; what the conversation leaves may be less
+_SLACK: Final = 0.5
 STEPS: Final = (
     Phase.SETTINGS,
     Phase.DNS,
@@ -28,12 +37,6 @@ STEPS: Final = (
     Phase.SENDER,
     Phase.RECIPIENT,
 )
-_USUAL_MODES: Final = {
-    465: (Security.TLS,),
-    587: (Security.STARTTLS,),
-    2465: (Security.TLS,),
-    2587: (Security.STARTTLS,),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,12 @@ class TestPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class TestResult:
-    """What a test came to. ``message`` is from a closed set; ``server_line`` is for administrators only."""
+    """What a test came to. ``message`` is from a closed set.
+
+    ``server_line`` and ``transcript`` hold the server's own words and are for administrators only. ``ms`` is the
+    whole test's, ``peer`` what was really connected to. After a failure, ``open_ways`` are those into the same
+    host that answered, ``certificate`` the one that was refused.
+    """
 
     __test__ = False
 
@@ -59,10 +67,20 @@ class TestResult:
     message: str
     steps: list[Step]
     error: DeliveryError | None = None
-    remedy: str = ""
+    diagnosis: Diagnosis | None = None
     server_line: str = ""
     queue_id: str = ""
     message_id: str = ""
+    peer: Peer | None = None
+    ms: int = 0
+    transcript: list[str] = field(default_factory=list)
+    open_ways: list[OpenWay] = field(default_factory=list)
+    certificate: ShownCertificate | None = None
+
+    @property
+    def remedy(self) -> str:
+        """What to do; "" after a success."""
+        return self.diagnosis.remedy if self.diagnosis else ""
 
 
 def plan(settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: str = "") -> TestPlan:
@@ -70,7 +88,7 @@ def plan(settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: s
 
     ``to`` delivers a test message there. Without it RCPT names ``rcpt``, or else the From address.
     """
-    policy = policy_for(settings, TOTAL_SECONDS)
+    policy = replace(delivery.policy_for(settings), every_address=True)
     if not to:
         return TestPlan(settings=settings, policy=policy, rcpt=rcpt or settings.from_email)
     domain = mail_host(settings.from_email)
@@ -93,19 +111,25 @@ def plan(settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: s
         message_id_domain=domain,
         message_id=message_id,
     )
-    content = serialise(message, sender_of(settings))
+    content = serialise(message, delivery.sender_of(settings))
     return TestPlan(settings=settings, policy=policy, rcpt=to, content=content, message_id=message_id)
 
 
 def run(settings: SmtpSettings, *, to: str = "", rcpt: str = "") -> TestResult:
     """Run a whole test now; at most TOTAL_SECONDS."""
-    return _perform(plan(settings, to=to, rcpt=rcpt), lambda _step: None)
+    return _Test(plan(settings, to=to, rcpt=rcpt), lambda _step: None).run()
 
 
 def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
-    """Run a test and yield each step as it ends, and last the result.
+    """Run a test and yield each step as it ends, and last the result."""
+    with closing(listen(prepared)) as items:
+        yield from (item for item in items if item is not None)
 
-    The conversation runs on a thread of its own; when the listener goes away, it ends with its current step.
+
+def listen(prepared: TestPlan) -> Generator[Step | TestResult | None]:
+    """Like ``stream``, with a None for every BEAT seconds of silence, in which the listener may find itself alone.
+
+    The conversation runs on a thread of its own; when the listener closes the generator, it is ended at once.
     """
     heard: queue.SimpleQueue[Step | TestResult | Exception] = queue.SimpleQueue()
     gone = threading.Event()
@@ -117,16 +141,21 @@ def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
 
     def converse() -> None:
         try:
-            heard.put(_perform(prepared, hear))
+            heard.put(test.run())
         except _ListenerGone:
             pass
         except Exception as error:
             heard.put(error)
 
+    test = _Test(prepared, hear)
     threading.Thread(target=converse, name="connection-test", daemon=True).start()
     try:
         while True:
-            item = heard.get()
+            try:
+                item = heard.get(timeout=BEAT)
+            except queue.Empty:
+                yield None
+                continue
             if isinstance(item, Exception):
                 raise item
             yield item
@@ -134,60 +163,86 @@ def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
                 return
     finally:
         gone.set()
+        test.cancel()
 
 
 class _ListenerGone(Exception):
     """Nobody reads the steps any more."""
 
 
-def _perform(prepared: TestPlan, hear: Callable[[Step], None]) -> TestResult:
-    steps: list[Step] = []
+class _Test:
+    """One test under way; ``cancel`` ends it from another thread."""
 
-    def note(step: Step) -> None:
-        steps.append(step)
-        hear(step)
+    def __init__(self, prepared: TestPlan, hear: Callable[[Step], None]) -> None:
+        self._plan = prepared
+        self._hear = hear
+        self._steps: list[Step] = []
+        self._started = monotonic()
+        self._deadline = Deadline(TOTAL_SECONDS - _SLACK)
+        self._talk = Dialogue(prepared.settings, self._note)
 
-    note(_settings_step(prepared.settings))
-    client = SmtpClient(prepared.settings, prepared.policy, note)
-    try:
-        client.open()
-        if prepared.content is None:
-            client.check_envelope(prepared.settings.from_email, prepared.rcpt, recipient_is_ours=True)
-            return TestResult(ok=True, message=smtp_diagnosis.SUCCESS, steps=steps)
-        envelope = Envelope(sender=prepared.settings.from_email, recipients=(prepared.rcpt,))
-        receipt = client.send(envelope, prepared.content)
-    except DeliveryError as error:
-        return _failed(error, steps, prepared.settings)
-    finally:
-        client.close()
-    return TestResult(
-        ok=True,
-        message=smtp_diagnosis.ACCEPTED,
-        steps=steps,
-        queue_id=receipt.queue_id or "",
-        message_id=prepared.message_id,
-    )
+    def cancel(self) -> None:
+        self._talk.cancel()
 
+    def run(self) -> TestResult:
+        """Hold the conversation; where it fails on the way in, look around for what would work."""
+        self._note(connection_steps.of_settings(self._plan.settings))
+        client = SmtpClient(self._plan.settings, self._plan.policy, talk=self._talk)
+        try:
+            client.open()
+            queue_id = self._say_mail(client)
+        except DeliveryError as error:
+            client.close()
+            return self._failed(error)
+        finally:
+            client.close()
+        delivered = self._plan.content is not None
+        return replace(
+            self._result(ok=True, message=smtp_diagnosis.ACCEPTED if delivered else smtp_diagnosis.SUCCESS),
+            queue_id=queue_id,
+            message_id=self._plan.message_id,
+        )
 
-def _settings_step(settings: SmtpSettings) -> Step:
-    """The first step: what was entered, and a warning where port and encryption do not go together."""
-    fact = f"{settings.host}, port {settings.port}, {settings.mode_name}"
-    expected = _USUAL_MODES.get(settings.port)
-    if expected and settings.security not in expected:
-        return Step(name=Phase.SETTINGS, status="warning", ms=0, fact=f"{fact}: an unusual pair.")
-    if settings.security is Security.NONE and not is_loopback(settings.host):
-        return Step(name=Phase.SETTINGS, status="warning", ms=0, fact=f"{fact}: anybody on the way can read the mail.")
-    return Step(name=Phase.SETTINGS, status="ok", ms=0, fact=fact)
+    def _note(self, step: Step) -> None:
+        self._steps.append(step)
+        self._hear(step)
 
+    def _say_mail(self, client: SmtpClient) -> str:
+        """Deliver the message, or only ask whether one would be taken; give its queue id, if there is one."""
+        sender, rcpt = self._plan.settings.from_email, self._plan.rcpt
+        if self._plan.content is None:
+            client.check_envelope(sender, rcpt, recipient_is_ours=True)
+            return ""
+        return client.send(Envelope(sender=sender, recipients=(rcpt,)), self._plan.content).queue_id or ""
 
-def _failed(error: DeliveryError, steps: list[Step], settings: SmtpSettings) -> TestResult:
-    redact = Redactor([settings.password.reveal()])
-    line = " ".join(str(part) for part in (error.code, error.text) if part)
-    return TestResult(
-        ok=False,
-        message=smtp_diagnosis.message(error),
-        steps=steps,
-        error=error,
-        remedy=smtp_diagnosis.remedy(error),
-        server_line=printable(redact(line)),
-    )
+    def _failed(self, error: DeliveryError) -> TestResult:
+        settings, policy = self._plan.settings, self._plan.policy
+        seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
+        ways: list[OpenWay] = []
+        certificate, since = None, monotonic()
+        if error.fault is Fault.TLS_CERTIFICATE:
+            certificate = smtp_probe.shown_certificate(settings, policy, seconds)
+            if certificate:
+                self._note(connection_steps.of_certificate(certificate, since))
+        elif tried := smtp_probe.ways_beside(settings, error):
+            ways = smtp_probe.open_ways(settings.host, tried, policy, seconds)
+            self._note(connection_steps.of_ways(tried, ways, since))
+        line = f"{error.code} {error.text}" if error.code else ""  # without a code the words are ours
+        return replace(
+            self._result(ok=False, message=smtp_diagnosis.message(error)),
+            error=error,
+            diagnosis=smtp_diagnosis.diagnose(error, settings, ways),
+            server_line=printable(Redactor([settings.password.reveal()])(line)),
+            open_ways=ways,
+            certificate=certificate,
+        )
+
+    def _result(self, *, ok: bool, message: str) -> TestResult:
+        return TestResult(
+            ok=ok,
+            message=message,
+            steps=self._steps,
+            peer=self._talk.peer,
+            ms=round((monotonic() - self._started) * 1000),
+            transcript=self._talk.transcript.lines() if self._talk.transcript else [],
+        )

@@ -106,6 +106,7 @@ def policy_for(settings: SmtpSettings, total_seconds: float = TOTAL_SECONDS) -> 
         allow_plaintext_login=ours.smtp_allow_plaintext_login,
         total_seconds=total_seconds,
         connect_seconds=min(CONNECT_SECONDS, settings.timeout_seconds),
+        dns_resolver=ours.dns_resolver,
     )
 
 

@@ -46,12 +46,15 @@ class SmtpClient:
 
     ``open``, ``send`` and ``check_envelope`` raise a DeliveryError for everything that a server or network
     can do, and ValueError for an address, EHLO name, login or content that should never have come here.
+    Whoever wants more than observe, like end it from another thread, gives the dialogue.
     """
 
-    def __init__(self, settings: SmtpSettings, policy: Policy, observer: Observer | None = None) -> None:
+    def __init__(
+        self, settings: SmtpSettings, policy: Policy, observer: Observer | None = None, talk: Dialogue | None = None
+    ) -> None:
         self._settings = settings
         self._policy = policy
-        self._talk = Dialogue(settings, observer)
+        self._talk = talk or Dialogue(settings, observer)
         self._features: dict[str, str] = {}
         self._pipelining = False
         self._clean = True  # the server holds no half-done transaction that the next could add to

@@ -8,7 +8,9 @@ from typing import Final
 
 import structlog
 
+from services.smtp_dial import Peer
 from services.smtp_settings import Security, SmtpSettings
+from services.smtp_transcript import Transcript
 from services.smtp_wire import Deadline, Reply, Wire, WireError
 from utils.errors import (
     DeliveryError,
@@ -77,7 +79,7 @@ class Dialogue:
     """The connection of one client, its phase and its time.
 
     After a WireError or a 421 the connection is gone. ``ready`` says that mail can be sent on it; until it
-    is set, any failure ends the connection.
+    is set, any failure ends the connection. A transcript is kept where somebody observes.
     """
 
     def __init__(self, settings: SmtpSettings, observer: Observer | None) -> None:
@@ -86,9 +88,12 @@ class Dialogue:
         self.phase = Phase.DNS
         self.deadline = Deadline(0)
         self.dot_sent = False
+        self.peer: Peer | None = None  # of the connection made last
+        self.transcript = Transcript() if observer else None
         self._settings = settings
         self._observer = observer
         self._since = 0.0
+        self._cancelled = False
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -99,6 +104,7 @@ class Dialogue:
             yield
         except WireError as error:
             self.drop()
+            self.note(error.text)
             self.done(error.text, "failed")
             raise self._trouble(error) from None
         except DeliveryError as error:
@@ -120,13 +126,24 @@ class Dialogue:
             ms = round((monotonic() - self._since) * 1000)
             self._observer(Step(self.phase, status, ms, printable(fact)))
 
+    def note(self, text: str) -> None:
+        """Write into the transcript what happened and was not said."""
+        if self.transcript:
+            self.transcript.note(text)
+
+    def cancel(self) -> None:
+        """End the conversation, from any thread: what waits for the server fails at once, and so does the rest."""
+        self._cancelled = True
+        if wire := self.wire:
+            wire.shut()
+
     def soon(self) -> Deadline:
         """The moment by which one answer, or one command, has to be through."""
         return self.deadline.sooner(self._settings.timeout_seconds)
 
     def live(self) -> Wire:
         """The open connection. Raises WireError if there is none."""
-        if self.wire is None:
+        if self.wire is None or self._cancelled:
             raise WireError(Fault.CLOSED, "The connection is closed.")
         return self.wire
 

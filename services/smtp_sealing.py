@@ -182,7 +182,7 @@ def are_stored(settings: SmtpSettings, stored: StoredConfig) -> bool:
 def fingerprint(settings: SmtpSettings, key: bytes | None = None) -> str:
     """A digest of every value that a test exercises, the password included, keyed with the current key or this one."""
     values = [*settings.destination, settings.password.reveal(), settings.from_email, settings.helo_hostname]
-    return mac(FINGERPRINT, [str(value) for value in (*values, settings.auth_method)], key)
+    return mac(FINGERPRINT, [str(value) for value in (*values, settings.auth_method, settings.timeout_seconds)], key)
 
 
 def is_marked(row: SmtpConfig, settings: SmtpSettings) -> bool:

@@ -1,6 +1,7 @@
 """The opening of an SMTP session: connect, greet, encrypt and sign in as the settings demand, never less."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,12 +9,16 @@ from typing import Final
 from services import sasl, smtp_dial, smtp_grammar, smtp_tls
 from services.smtp_dialogue import Dialogue, refusal
 from services.smtp_settings import Security, SmtpSettings
+from services.smtp_tls import ShownCertificate
 from services.smtp_wire import Reply, Wire, WireError
 from utils import net_guard
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 from utils.log_utils import Redactor
+from utils.net_guard import IPAddress
 
-_READY, _CHALLENGE = 220, 334
+OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
+MOST_OTHERS: Final = 16
+_READY, _DONE, _CHALLENGE = 220, 250, 334
 _UNKNOWN_COMMAND: Final = {500, 502}
 
 
@@ -23,7 +28,9 @@ class Policy:
 
     ``total_seconds`` is the most that opening and the first message take together, and each further message
     by itself; only the answer to a finished message may wait for all of it, every other answer has the
-    settings' ``timeout_seconds``. ``connect_seconds`` is for each address.
+    settings' ``timeout_seconds``. ``connect_seconds`` is for each address. ``dns_resolver`` is the name server to
+    ask, "" the system's. With ``every_address`` those behind the one that answered are looked at too: a test wants
+    to know of all of them, a mail only of one.
     """
 
     ehlo_name: str
@@ -31,6 +38,8 @@ class Policy:
     allow_plaintext_login: bool = False
     total_seconds: float = 20.0
     connect_seconds: float = 5.0
+    dns_resolver: str = ""
+    every_address: bool = False
 
 
 class Opening:
@@ -43,8 +52,10 @@ class Opening:
         self._hello = smtp_grammar.host_name(settings.helo_hostname or policy.ehlo_name)
         self._features: dict[str, str] = {}
         self._stays_here = False  # nothing that is said leaves this machine
-        # From the greeting on: a server may have learnt the password on an earlier connection.
-        self._redact = Redactor([settings.password.reveal()])
+        # From the greeting on: a server may have learnt the password on an earlier connection. One that is too short
+        # to be redacted is at least not shown as what PLAIN says.
+        password = settings.password.reveal()
+        self._redact = Redactor([password, f"\0{settings.username}\0{password}" if password else ""])
 
     def run(self) -> dict[str, str]:
         """Go through the phases; give the extensions that hold for the finished session."""
@@ -64,21 +75,50 @@ class Opening:
         talk.done(*self._sign_in())
         return self._features
 
+    def shown_certificate(self) -> ShownCertificate:
+        """Come to where encryption begins, see what certificate is shown there, and go no further."""
+        talk = self._talk
+        self._connect()
+        if self._settings.security is Security.STARTTLS:
+            self._greet()
+            talk.begin(Phase.EHLO)
+            self._say_hello()
+            talk.begin(Phase.ENCRYPTION)
+            self._ask_for_tls()
+        return smtp_tls.shown_certificate(talk.live().sock, self._settings.host, talk.soon())
+
     def _connect(self) -> None:
         host, port, talk = self._settings.host, self._settings.port, self._talk
         talk.begin(Phase.DNS)
-        addresses = smtp_dial.look_up(host, talk.soon())
+        addresses = smtp_dial.look_up(host, talk.soon(), self._policy.dns_resolver)
         named = host != str(addresses[0])
         talk.done(f"{host}: {', '.join(map(str, addresses))}" if named else f"{host} needs no look-up")
         talk.begin(Phase.CONNECT)
-        sock, attempts = smtp_dial.dial(addresses, port, self._policy.connect_seconds, talk.deadline)
-        talk.wire = Wire(sock, self._redact)
-        self._stays_here = net_guard.is_loopback(attempts.last)
-        fact = f"{host} ({attempts.last}), port {port}" if named else f"{host}, port {port}"
-        if len(attempts.faults) > 1:
-            talk.done(f"{fact}: {attempts}", "warning")
-        else:
-            talk.done(fact)
+        left = iter(addresses)
+        sock, talk.peer = smtp_dial.dial(left, port, self._policy.connect_seconds, talk.deadline, self._missed)
+        talk.wire = Wire(sock, self._redact, talk.transcript)
+        address, port = talk.peer
+        self._stays_here = net_guard.is_loopback(address)
+        talk.note(f"Connected to {address}, port {port}")
+        talk.done(f"{host} ({address}), port {port}" if named else f"{host}, port {port}")
+        if self._policy.every_address:
+            self._look_at(list(left), port)
+
+    def _missed(self, address: IPAddress, fault: Fault) -> None:
+        """Tell of an address that did not answer, before the next is tried."""
+        self._talk.note(f"{address}: {smtp_dial.WORDS[fault]}")
+        self._talk.done(f"{address}, port {self._settings.port}: {smtp_dial.WORDS[fault]}", "warning")
+        self._talk.begin(Phase.CONNECT)
+
+    def _look_at(self, others: Sequence[IPAddress], port: int) -> None:
+        """Tell how the addresses stand that are not needed now: mail may come to depend on them."""
+        self._talk.begin(Phase.CONNECT)
+        deadline = self._talk.deadline.sooner(min(OTHERS_SECONDS, self._policy.connect_seconds))
+        for address, fault in smtp_dial.knock(others[:MOST_OTHERS], port, deadline):
+            text = smtp_dial.WORDS[fault] if fault else "answers too"
+            self._talk.done(f"{address}, port {port}: {text}", "warning" if fault else "ok")
+        if len(others) > MOST_OTHERS:
+            self._talk.done(f"{len(others) - MOST_OTHERS} more addresses are not tried", "skipped")
 
     def _greet(self) -> None:
         self._talk.begin(Phase.GREETING)
@@ -91,7 +131,7 @@ class Opening:
         reply = self._talk.ask(b"EHLO " + self._hello)
         if reply.permanent and self._settings.security is Security.NONE and not self._has_login:
             reply = self._talk.ask(b"HELO " + self._hello)
-        if not reply.ok:
+        if reply.code != _DONE:
             raise self._no_hello(reply)
         self._features = smtp_grammar.features(reply)
 
@@ -109,22 +149,28 @@ class Opening:
         if "STARTTLS" not in self._features:
             text = "The server does not offer STARTTLS."
             raise Misconfigured(Phase.ENCRYPTION, Fault.TLS_NOT_OFFERED, text)
+        self._ask_for_tls()
+        result = self._encrypt(spoke_plain=True)
+        self._say_hello()  # what was learnt in plain text is forgotten (RFC 3207 4.2)
+        return result
+
+    def _ask_for_tls(self) -> None:
         reply = self._talk.ask(b"STARTTLS")
         if reply.code != _READY:
             raise refusal(Phase.ENCRYPTION, reply)
         if self._talk.live().pending():
             text = "Plain text was slipped in where encryption begins."
             raise WireError(Fault.TLS_INJECTION, text)
-        result = self._encrypt(spoke_plain=True)
-        self._say_hello()  # what was learnt in plain text is forgotten (RFC 3207 4.2)
-        return result
 
     def _encrypt(self, *, spoke_plain: bool) -> tuple[str, str]:
         host, talk = self._settings.host, self._talk
         context = smtp_tls.tls_context(self._policy.ca_file)
-        sock = smtp_tls.start_tls(talk.live().sock, context, host, talk.soon(), spoke_plain=spoke_plain)
-        talk.wire = Wire(sock, self._redact)
-        fact, days = smtp_tls.describe(sock, host)
+        tls = smtp_tls.wrapped(talk.live().sock, context, host)
+        talk.wire = Wire(tls, self._redact, talk.transcript)
+        talk.live()  # unless it was cancelled meanwhile
+        smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
+        fact, days = smtp_tls.describe(tls, host)
+        talk.note(fact)
         return fact, "warning" if days < smtp_tls.SOON else "ok"
 
     @property

@@ -23,6 +23,9 @@ class Security(StrEnum):
     NONE = "none"
 
 
+MODE_NAMES: Final = {Security.STARTTLS: "STARTTLS", Security.TLS: "TLS", Security.NONE: "no encryption"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class SmtpSettings:
     """Everything needed to send through one server. Host and addresses are validated and normalised."""
@@ -46,7 +49,7 @@ class SmtpSettings:
 
     @property
     def mode_name(self) -> str:
-        return {"starttls": "STARTTLS", "tls": "TLS", "none": "no encryption"}[self.security]
+        return MODE_NAMES[self.security]
 
 
 def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:

@@ -3,17 +3,26 @@
 import socket
 import ssl
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from time import time
 from typing import Any, Final, cast
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+
 from services.smtp_wire import Deadline, WireError, name_protocol
 from utils.errors import Fault
+from utils.log_utils import printable
 
 SOON: Final = 14  # days before the end of a certificate from which on it is worth a warning
 _DAY: Final = 86_400
 _PLAIN_FIRST: Final = "The server on this port speaks plain first."
+_CLOSED_EARLY: Final = "The server closed the connection when encryption began."
+_UNNAMED: Final = "an unnamed authority"
 _ALERT, _HANDSHAKE = 0x15, 0x16  # RFC 8446 5.1
 
 # OpenSSL's X509_V_ERR_* numbers.
@@ -30,6 +39,17 @@ _CERTIFICATE_FAULTS: Final = {
     67: "has an authority whose key is too short",
     68: "has a signature that is too weak",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownCertificate:
+    """What stands in a certificate, true or not: the names it claims to be for, who signed it, when it holds (UTC)."""
+
+    names: tuple[str, ...]
+    issuer: str
+    starts: datetime
+    ends: datetime
+    sha256: str  # fingerprint, like AB:CD:…
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -53,24 +73,24 @@ def _context(ca_file: Path | None, _changed: int) -> ssl.SSLContext:
     return context
 
 
-def start_tls(
-    sock: socket.socket, context: ssl.SSLContext, host: str, deadline: Deadline, *, spoke_plain: bool
-) -> ssl.SSLSocket:
-    """Encrypt ``sock``, whose ownership passes to the result; it is closed if that fails.
-
-    ``host`` is the configured name or IP literal that the certificate must be for; ``spoke_plain`` says
-    whether the conversation has begun without encryption. Raises WireError.
-    """
-    tls = None
+def wrapped(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    """The socket that will be encrypted by ``shake_hands``; the ownership of ``sock`` passes to it."""
     try:
-        tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        return context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    except OSError:  # the peer has gone already
+        sock.close()
+        raise WireError(Fault.CLOSED, _CLOSED_EARLY) from None
+
+
+def shake_hands(tls: ssl.SSLSocket, host: str, deadline: Deadline, *, spoke_plain: bool) -> None:
+    """Encrypt, and verify that the certificate is for ``host``, the configured name or IP literal.
+
+    ``spoke_plain`` says whether the conversation has begun without encryption. Raises WireError.
+    """
+    try:
         _shake_hands(tls, deadline, spoke_plain=spoke_plain)
-    except BaseException as error:
-        (tls or sock).close()
-        if isinstance(error, OSError):
-            raise _failed(host, error, spoke_plain=spoke_plain) from None
-        raise
-    return tls
+    except OSError as error:
+        raise _failed(host, error, spoke_plain=spoke_plain) from None
 
 
 def describe(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:
@@ -81,8 +101,50 @@ def describe(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:
     days = int((ssl.cert_time_to_seconds(certificate["notAfter"]) - time()) // _DAY)
     version = (tls.version() or "TLS").replace("TLSv", "TLS ")
     name = host if host in names else names[0]
-    by = issuer.get("organizationName") or issuer.get("commonName") or "an unnamed authority"
+    by = issuer.get("organizationName") or issuer.get("commonName") or _UNNAMED
     return f"{version}, certificate for {name}, {days} days left, issued by {by}", days
+
+
+def shown_certificate(sock: socket.socket, host: str, deadline: Deadline) -> ShownCertificate:
+    """What is in the certificate that the server shows, of which nothing is verified.
+
+    The connection is for this look only: it is closed here, so that nothing can be said on it. Raises WireError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # a bad certificate is what is looked at
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with wrapped(sock, context, host) as tls:
+        shake_hands(tls, host, deadline, spoke_plain=False)
+        shown = tls.getpeercert(binary_form=True)
+    try:
+        return _read(x509.load_der_x509_certificate(shown or b""))
+    except (ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension):
+        raise WireError(Fault.TLS_CERTIFICATE, "The certificate cannot be read.") from None
+
+
+def _read(certificate: x509.Certificate) -> ShownCertificate:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    return ShownCertificate(
+        names=(
+            *names.get_values_for_type(x509.DNSName),
+            *map(str, names.get_values_for_type(x509.IPAddress)),
+        ),
+        issuer=_one_line(certificate.issuer),
+        starts=certificate.not_valid_before_utc,
+        ends=certificate.not_valid_after_utc,
+        sha256=certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
+    )
+
+
+def _one_line(issuer: x509.Name) -> str:
+    for kind in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME):
+        for attribute in issuer.get_attributes_for_oid(kind):
+            return printable(str(attribute.value))
+    return _UNNAMED
 
 
 def _shake_hands(tls: ssl.SSLSocket, deadline: Deadline, *, spoke_plain: bool) -> None:
@@ -90,13 +152,24 @@ def _shake_hands(tls: ssl.SSLSocket, deadline: Deadline, *, spoke_plain: bool) -
     tls.settimeout(0)
     with suppress(BlockingIOError):
         _require_tls(_peek(tls), spoke_plain=spoke_plain)
+    start = b""
     try:
         tls.do_handshake()  # writes our hello
     except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
         tls.settimeout(deadline.seconds())
-        _require_tls(_peek(tls), spoke_plain=spoke_plain)
+        start = _peek(tls)
+        if not start:
+            raise WireError(Fault.CLOSED, _CLOSED_EARLY) from None
     tls.settimeout(deadline.seconds())
-    tls.do_handshake()  # its timeout is one for the whole handshake
+    try:
+        tls.do_handshake()  # its timeout is one for the whole handshake
+    except ssl.SSLCertVerificationError:
+        raise
+    except ssl.SSLError:
+        # Only now: of a record that came in pieces, the first may have been read before the look.
+        if start:
+            _require_tls(start, spoke_plain=spoke_plain)
+        raise
 
 
 def _peek(tls: ssl.SSLSocket) -> bytes:
@@ -105,7 +178,7 @@ def _peek(tls: ssl.SSLSocket) -> bytes:
 
 def _require_tls(start: bytes, *, spoke_plain: bool) -> None:
     if not start:
-        raise WireError(Fault.CLOSED, "The server closed the connection when encryption began.")
+        raise WireError(Fault.CLOSED, _CLOSED_EARLY)
     if start[0] in (_HANDSHAKE, _ALERT):
         return
     if spoke_plain:

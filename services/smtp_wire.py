@@ -2,11 +2,14 @@
 
 import socket
 import ssl
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
+from services.smtp_transcript import Transcript
 from utils.errors import Fault
 from utils.log_utils import printable
 
@@ -93,9 +96,13 @@ class Wire:
     each line that the server says, so that one that repeats our password cannot bring it into a text.
     """
 
-    def __init__(self, sock: socket.socket, redact: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, sock: socket.socket, redact: Callable[[str], str] = str, transcript: Transcript | None = None
+    ) -> None:
         self.sock = sock
         self.redact = redact
+        self._transcript = transcript
+        self._ending = threading.Lock()  # so that nobody shuts a descriptor that is another connection's by now
         self._buffer = bytearray()
 
     @property
@@ -107,6 +114,8 @@ class Wire:
 
         If it raises, the last octet has not been handed over.
         """
+        if self._transcript:
+            self._transcript.said(data, self.redact)
         rest = memoryview(data)
         while rest:
             self.sock.settimeout(deadline.seconds())
@@ -146,8 +155,14 @@ class Wire:
             if mark != b"-":
                 return Reply(int(code), _enhanced(code, texts[0]), tuple(map(self._clean, texts)))
 
+    def shut(self) -> None:
+        """End the connection from another thread: whoever waits on it hears of its end. Never raises."""
+        with self._ending, suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # SSLSocket's own would let what follows out in clear
+
     def close(self) -> None:
-        self.sock.close()
+        with self._ending:
+            self.sock.close()
 
     def _clean(self, text: bytes) -> str:
         return printable(self.redact(text.decode("utf-8", "replace")), LONGEST_LINE)
@@ -156,13 +171,20 @@ class Wire:
         buffer = self._buffer
         while (end := buffer.find(b"\n", 0, LONGEST_LINE)) < 0:
             if buffer and buffer[0] not in b"2345":
+                self._note(bytes(buffer))
                 raise _foreign(bytes(buffer))
             if len(buffer) >= LONGEST_LINE:
+                self._note(bytes(buffer))
                 raise WireError(Fault.NOT_SMTP, "A line of the server's answer does not end.")
             self._receive(deadline.seconds())
         line = bytes(buffer[:end]).rstrip(b"\r")
         del buffer[: end + 1]
+        self._note(line)
         return line
+
+    def _note(self, line: bytes) -> None:
+        if self._transcript:
+            self._transcript.heard(line, self.redact)
 
     def _receive(self, timeout: float) -> None:
         self.sock.settimeout(timeout)

@@ -205,10 +205,10 @@ def _dns() -> Iterator[Finding]:
         return
     host = used.settings.host
     try:
-        addresses = smtp_dial.look_up(host, Deadline(DNS_SECONDS))
+        addresses = smtp_dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver)
     except WireError as error:
-        remedy = smtp_diagnosis.remedy(Temporary(Phase.DNS, error.fault, error.text))
-        yield Finding(Mark.FAILED, f"{host}: {error.text}", remedy)
+        told = smtp_diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)
+        yield Finding(Mark.FAILED, f"{host}: {error.text}", told.remedy)
         return
     if ip_literal(host):
         yield Finding(Mark.OK, f"{host} is an address and needs no look-up")

@@ -356,6 +356,7 @@ class ScriptedServer:
         tls: ssl.SSLContext | None = None,
         implicit: bool = False,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.stopping = threading.Event()
         self.connections: list[Connection] = []
@@ -369,7 +370,7 @@ class ScriptedServer:
         self._implicit = implicit
         self._heard = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:
@@ -414,8 +415,8 @@ class ScriptedServer:
 
     def _run(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

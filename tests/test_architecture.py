@@ -89,9 +89,9 @@ def test_only_the_smtp_client_opens_sockets_and_nobody_uses_smtplib() -> None:
     assert not any("smtplib" in file.read_text() for file in sources())
 
 
-def test_only_delivery_and_the_connection_test_hold_smtp_conversations() -> None:
+def test_only_delivery_the_connection_test_and_its_probes_hold_smtp_conversations() -> None:
     callers = {name_of(file) for file in sources() if re.search(r"\bSmtpClient\(", file.read_text())}
-    assert callers == {"services.delivery", "services.connection_test"}
+    assert callers == {"services.delivery", "services.connection_test", "services.smtp_probe"}
 
 
 @pytest.mark.parametrize("file", sources(), ids=name_of)

@@ -11,6 +11,7 @@ from app import create_app
 from services import audit, smtp_configs
 from services.audit import Action
 from services.smtp_fields import parse_change
+from tests import certificates
 from tests.smtp_servers import RecordingServer, ScriptedServer, close, free_port
 from tests.visitors import mail_through
 
@@ -60,7 +61,8 @@ def test_a_wrong_password_gives_the_remedy_and_exit_code_3(app: Flask) -> None:
         result = run(app, "validate", "--test-email", "admin@example.com")
     lines = result.stdout.splitlines()
     assert lines[5] == "   ✗ Authentication failed"
-    assert lines[6].startswith("     Check user name and password.")
+    assert lines[6].startswith("     Check both for spaces")
+    assert "The server said: 535 5.7.8" in lines[6]
     assert result.exit_code == 3
     assert SECRET not in result.output
 
@@ -68,14 +70,14 @@ def test_a_wrong_password_gives_the_remedy_and_exit_code_3(app: Flask) -> None:
 def test_a_dead_server_is_told(app: Flask) -> None:
     store("127.0.0.1", free_port())
     result = run(app, "validate", "--test-email", "admin@example.com")
-    assert "   ✗ Could not connect to server\n     The server is there but nothing listens" in result.stdout
+    assert "   ✗ Could not connect to server\n     Check server name and port, usually 587 or 465." in result.stdout
     assert result.exit_code == 3
 
 
 def test_an_absent_server_is_told_by_the_test_and_by_dns(app: Flask) -> None:
     store("nowhere.example", 587, use_tls=True)
     result = run(app, "validate")
-    assert result.stdout.count("Check the server name for a typing slip.") == 2
+    assert result.stdout.count("Check the server name for a typing slip") == 2
     assert result.exit_code == 3
 
 
@@ -154,6 +156,27 @@ def test_each_phase_of_a_failed_test_has_its_exit_code(
     assert result.exit_code == code
     assert "\n✗ " in result.stdout
     assert SECRET not in result.output
+
+
+def test_a_failed_test_says_what_it_means_what_to_do_and_what_the_server_said(app: Flask) -> None:
+    with ScriptedServer({"EHLO": "250-x\n250 AUTH PLAIN", "AUTH": "535 5.7.8 no"}) as server:
+        store(server.host, server.port)
+        told = run(app, "test").stdout.rpartition("\n\n✗ ")[2].splitlines()
+    assert told[0] == "Authentication failed"
+    assert len(told) >= 4
+    assert all(line.startswith("  ") for line in told[1:])
+    assert told[-1] == "  The server said: 535 5.7.8 no"
+
+
+def test_a_way_that_would_work_is_told_in_words(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app({**environment, "SMTP_CA_FILE": str(certificates.ca_file())}, instance_path=tmp_path)
+    hello = "250-x\n250-STARTTLS\n250 AUTH PLAIN"
+    with ScriptedServer({"EHLO": hello}, tls=certificates.good_context()) as server, app.app_context():
+        store(server.host, server.port, use_ssl=True)
+        told = run(app, "test")
+    assert told.exit_code == 15
+    assert f"This host also answers at {server.port} with STARTTLS." in told.stdout
+    assert "\n  Or: Use STARTTLS\n" in told.stdout
 
 
 def test_a_name_that_is_not_found_is_exit_code_11_and_a_closed_port_12(app: Flask) -> None:

@@ -141,9 +141,18 @@ def test_a_dead_first_address_does_not_hide_a_good_second(resolver: Resolver) ->
     steps: list[Step] = []
     with ScriptedServer() as server, client_for(server, steps.append, host="mail.test") as client:
         client.send(ENVELOPE, CONTENT)
-    connect = next(step for step in steps if step.name is Phase.CONNECT)
-    assert connect.status == "warning"
-    assert "127.0.0.9 refused, 127.0.0.1 connected" in connect.fact
+    assert [(step.status, step.fact) for step in steps if step.name is Phase.CONNECT] == [
+        ("warning", f"127.0.0.9, port {server.port}: refused"),
+        ("ok", f"mail.test (127.0.0.1), port {server.port}"),
+    ]
+
+
+def test_a_mail_needs_one_address_and_leaves_the_others_alone(resolver: Resolver) -> None:
+    resolver({"mail.test": ["127.0.0.1", "127.0.0.9"]})
+    with ScriptedServer() as server, ScriptedServer(host="127.0.0.9", port=server.port) as other:
+        with client_for(server, host="mail.test") as client:
+            client.send(ENVELOPE, CONTENT)
+        assert other.connections == []
 
 
 def test_addresses_of_both_kinds_are_tried_in_turn(resolver: Resolver) -> None:

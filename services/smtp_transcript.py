@@ -1,0 +1,62 @@
+"""What was said in an SMTP conversation, line by line, fit for an administrator: no password and no message."""
+
+from collections.abc import Callable
+from typing import Final
+
+from utils.log_utils import printable
+
+MOST_LINES: Final = 200
+LONGEST_LINE: Final = 200  # characters
+HIDDEN: Final = "••••"
+_KEPT_AT_THE_END: Final = MOST_LINES // 2
+_CHALLENGE, _GO_AHEAD = b"334", b"354"
+_AUTH_WORDS: Final = 2  # AUTH and the mechanism
+
+
+class Transcript:
+    """Collects lines: ``C:`` what we said, ``S:`` what the server said, ``*`` what happened beside it.
+
+    What answers a login's challenge is hidden whatever it is, and the message is only named.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._last_code = b""
+
+    def lines(self) -> list[str]:
+        """At most MOST_LINES lines; what is too much is left out of the middle."""
+        if len(self._lines) <= MOST_LINES:
+            return list(self._lines)
+        start = MOST_LINES - _KEPT_AT_THE_END - 1
+        left_out = len(self._lines) - start - _KEPT_AT_THE_END
+        return [*self._lines[:start], f"* {left_out} lines are left out here.", *self._lines[-_KEPT_AT_THE_END:]]
+
+    def note(self, text: str) -> None:
+        """Write down something that happened and was not said."""
+        self._add("*", text)
+
+    def said(self, data: bytes | memoryview, redact: Callable[[str], str]) -> None:
+        """Take in what is about to be written to the server: whole commands, an answer to a challenge, a message."""
+        if self._last_code == _GO_AHEAD:
+            if not self._lines[-1].startswith("C:"):
+                self._add("C:", "(the message)")
+        elif self._last_code == _CHALLENGE:
+            self._add("C:", HIDDEN)
+        else:
+            for command in bytes(data).splitlines():
+                self._add("C:", redact(_without_login(command.decode("utf-8", "replace"))))
+
+    def heard(self, line: bytes, redact: Callable[[str], str]) -> None:
+        """Take in one line of the server's, whatever it holds."""
+        self._last_code = line[:3]
+        self._add("S:", redact(line.decode("utf-8", "replace")))
+
+    def _add(self, who: str, text: str) -> None:
+        self._lines.append(printable(f"{who} {text.replace('[redacted]', HIDDEN)}", LONGEST_LINE))
+
+
+def _without_login(command: str) -> str:
+    words = command.split(" ")
+    if words[0].upper() == "AUTH" and len(words) > _AUTH_WORDS:
+        return " ".join([*words[:_AUTH_WORDS], HIDDEN])
+    return command
