@@ -1,11 +1,14 @@
 """What stands in the form of a server: stored, copied, fresh or typed; and what was typed as a change."""
 
+from dataclasses import asdict
 from typing import Any
+from urllib.parse import parse_qsl
 
 from flask_login import current_user
 
 from blueprints import forms
 from services import smtp_configs
+from services.discovery import Suggestion
 from services.smtp_fields import LONGEST_NAME, SmtpChange, parse_change
 from services.smtp_sealing import StoredConfig
 from services.smtp_settings import Security
@@ -24,6 +27,7 @@ TEXT_FIELDS = (
     "auth_method",  # has no control: it goes along unseen, so that a copy keeps it
 )
 FLAGS = ("is_active", "failover", "remove_password")
+APPLICABLE = (*TEXT_FIELDS, "security", "send")
 
 
 def fresh() -> dict[str, Any]:
@@ -64,10 +68,17 @@ def copied(config: StoredConfig) -> dict[str, Any]:
     return {**stored(config), "name": _free_name(config.row.name), "is_active": False, "version": ""}
 
 
+def filled(values: dict[str, Any], suggestion: Suggestion) -> dict[str, Any]:
+    """The values with what was found out. A user name and a sender that are there already stay."""
+    known = {name: str(value) for name, value in asdict(suggestion).items() if value}
+    kept = {name: values[name] for name in ("smtp_username", "from_email") if values[name]}
+    return values | known | kept
+
+
 def typed() -> dict[str, Any]:
-    """What was typed, for showing it again; never the password."""
+    """What was typed, with what an action of a failed test changes, for showing it again; never the password."""
     return {
-        **{name: forms.text(name) for name in (*TEXT_FIELDS, "name", "security", "to", "version")},
+        **{name: _text(name) for name in (*TEXT_FIELDS, "name", "security", "to", "version")},
         **{name: forms.ticked(name) for name in FLAGS},
     }
 
@@ -77,10 +88,10 @@ def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
 
     A test needs no name, and ``keep_active`` leaves that switch alone. Raises InvalidInput.
     """
-    raw: dict[str, object] = {name: forms.text(name) for name in TEXT_FIELDS}
+    raw: dict[str, object] = {name: _text(name) for name in TEXT_FIELDS}
     for name in ("smtp_port", "timeout_seconds"):
-        raw[name] = _number(forms.text(name).strip())
-    security = forms.text("security")
+        raw[name] = _number(_text(name).strip())
+    security = _text("security")
     raw |= {
         "smtp_password": forms.text("smtp_password"),
         "remove_password": forms.ticked("remove_password"),
@@ -93,6 +104,16 @@ def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
     if forms.text("version"):
         raw["version"] = _number(forms.text("version"))
     return parse_change(raw)
+
+
+def wants_message() -> bool:
+    """Whether the test is to deliver a message."""
+    return bool(_text("send"))
+
+
+def are_changed_by_action() -> bool:
+    """Whether it was an action of a failed test that was pressed."""
+    return bool(_applied())
 
 
 def at_fields(error: InvalidInput) -> dict[str, list[str]]:
@@ -108,6 +129,16 @@ def at_fields(error: InvalidInput) -> dict[str, list[str]]:
     for name, sentences in error.errors.items():
         found.setdefault(names.get(name, name), []).extend(sentences)
     return found
+
+
+def _text(name: str) -> str:
+    return _applied().get(name, forms.text(name))
+
+
+def _applied() -> dict[str, str]:
+    """What the pressed action changes; it can change nothing that has no place in the form."""
+    pairs = parse_qsl(forms.text("apply"), keep_blank_values=True)
+    return {name: text for name, text in pairs if name in APPLICABLE}
 
 
 def _number(text: str) -> int | str:

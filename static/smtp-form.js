@@ -1,4 +1,4 @@
-// Help while filling in: a provider fills the server, the port follows the security, a changed server asks for the password.
+// Help while filling in: the port follows the security, a changed server asks for the password.
 const form = document.getElementById("smtp-form");
 const field = (name) => form.elements[name];
 const port = field("smtp_port");
@@ -23,6 +23,12 @@ port.addEventListener("input", () => {
 });
 for (const radio of field("security")) radio.addEventListener("change", followSecurity);
 
+/** Puts in the port of a provider; it follows the security again from there. */
+export function setPort(number) {
+  port.value = String(number);
+  portIsOurs = true;
+}
+
 // --- A stored password goes only to the server it was entered for.
 
 const saved = {
@@ -44,42 +50,4 @@ function sayIfPasswordIsNeeded() {
 form.addEventListener("input", sayIfPasswordIsNeeded);
 form.addEventListener("change", sayIfPasswordIsNeeded); // after the port has followed
 
-// --- Providers. Of one with regions each is an option of its own, "id:region".
-
-const choice = document.getElementById("preset");
-const presets = JSON.parse(choice.dataset.presets);
-
-function chosen() {
-  const [id, regionId] = choice.value.split(":");
-  const preset = presets.find((known) => known.id === id);
-  const region = preset?.regions.find((known) => known.id === regionId);
-  return region ? { ...preset, host: region.host } : preset;
-}
-
-function showHints(preset) {
-  document.getElementById("username-provider").textContent = preset?.username_hint ?? "";
-  document.getElementById("password-provider").textContent = preset?.password_hint ?? "";
-  document.querySelector("[data-preset-note]").textContent = preset?.note ?? "";
-  const guide = document.querySelector("[data-preset-docs]");
-  guide.hidden = !preset?.docs_url;
-  if (preset?.docs_url) guide.href = preset.docs_url;
-}
-
-function fillIn({ host, port: usualPort, security, username_literal: literal }) {
-  field("smtp_server").value = host;
-  field("security").value = security;
-  port.value = String(usualPort);
-  portIsOurs = true;
-  if (literal) field("smtp_username").value = literal;
-  // As if typed: the note at the password and a test already shown must hear of it.
-  form.dispatchEvent(new Event("input", { bubbles: true }));
-}
-
-choice.addEventListener("change", () => {
-  const preset = chosen();
-  showHints(preset);
-  if (preset) fillIn(preset);
-});
-document.getElementById("preset-form").addEventListener("submit", (event) => event.preventDefault());
-document.querySelector("[data-preset-submit]").hidden = true;
 if (!document.getElementById("password-note").textContent) sayIfPasswordIsNeeded();
