@@ -4,8 +4,8 @@ from flask import Flask
 
 from blueprints.cli_accounts import account, token
 from blueprints.cli_audit import audit
+from blueprints.cli_domain import smtp
 from blueprints.cli_keys import keys
-from blueprints.cli_smtp_checks import smtp
 
 
 def register(app: Flask) -> None:

@@ -5,35 +5,36 @@ from typing import Any
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from blueprints import forms, smtp_form_values, smtp_tests
+from blueprints import forms, providers_api, smtp_form_values, smtp_test_card, smtp_tests
 from blueprints.access import actor_name, admin_page
 from services import (
     config_trail,
     connection_test,
+    discovery,
     providers,
     smtp_configs,
-    smtp_diagnosis,
     smtp_sealing,
     smtp_state,
 )
 from services.connection_test import TestPlan, TestResult
+from services.discovery import Discovery
 from services.smtp_fields import parse_address_field
 from services.smtp_sealing import StoredConfig
 from utils.errors import AppError, Conflict, InvalidInput
 
 bp = Blueprint("smtp_form", __name__)
 
-ON_SCREEN = "Tested the values on screen. Not saved yet."
-SAVED = "Tested the saved values."
+PASSWORD_AGAIN = "Enter the password again: a page never gets it back."
 
 
 @bp.get("/settings/smtp/new")
 @admin_page
+@providers_api.limited
 def new() -> Response:
-    """An empty form, or one with the values of ``?copy=`` or of ``?preset=``."""
+    """An empty form, or one with the values of ``?copy=``, ``?find=`` or ``?preset=``."""
     copied = _copied()
     values = smtp_form_values.copied(copied) if copied else smtp_form_values.fresh()
-    return _page(None, values | _preset_values(values), copied=copied)
+    return _filled_page(None, values, copied)
 
 
 @bp.post("/settings/smtp/new")
@@ -50,12 +51,12 @@ def create() -> Response:
 
 @bp.get("/settings/smtp/<int:config_id>")
 @admin_page
+@providers_api.limited
 def edit(config_id: int) -> Response:
-    """The form with the stored values, or with those of a preset chosen without JavaScript."""
+    """The form with the stored values, or with those of a provider found or chosen without JavaScript."""
     stored = smtp_configs.get(config_id)
     config_trail.note_viewed(stored.row)
-    values = smtp_form_values.stored(stored)
-    return _page(stored, values | _preset_values(values))
+    return _filled_page(stored, smtp_form_values.stored(stored))
 
 
 @bp.post("/settings/smtp/<int:config_id>")
@@ -119,39 +120,15 @@ def _plan(stored: StoredConfig | None) -> TestPlan:
         return connection_test.plan(stored.settings, rcpt=own_address)
     change = smtp_form_values.change(for_test=True)
     settings = smtp_configs.preview(change, stored.row.id if stored else None)
-    if not forms.ticked("send"):
+    if not smtp_form_values.wants_message():
         return connection_test.plan(settings, rcpt=own_address)
     to = parse_address_field("to", forms.text("to") or own_address)
     return connection_test.plan(settings, to=to, config_name=stored.row.name if stored else "")
 
 
 def _told(config_id: int | None, prepared: TestPlan, result: TestResult) -> dict[str, Any]:
-    """The result for the page. ``proof`` lets a save of the same values count as tested."""
     stored = smtp_configs.get(config_id) if config_id is not None else None
-    is_saved = stored is not None and smtp_sealing.are_stored(prepared.settings, stored)
-    failure = smtp_tests.failure(result)
-    return {
-        "ok": result.ok,
-        "title": result.message,
-        "message": _sentence(prepared, result),
-        "tested": SAVED if is_saved else ON_SCREEN,
-        "phase_label": failure.get("phase_label", ""),
-        "remedy": failure.get("remedy", ""),
-        "server_line": failure.get("server_line", ""),
-        "field": failure.get("field"),
-        "verified": result.ok and is_saved,
-        "proof": smtp_sealing.issue_proof(prepared.settings) if result.ok else "",
-    }
-
-
-def _sentence(prepared: TestPlan, result: TestResult) -> str:
-    host = prepared.settings.host
-    if result.error:
-        return f"It failed at “{smtp_diagnosis.PHASE_LABELS[result.error.phase]}”."
-    if not result.message_id:
-        return f"{host} is ready to take mail from {prepared.settings.from_email}."
-    queue = f", queue id {result.queue_id}" if result.queue_id else ""
-    return f"Accepted by {host}{queue}. Accepted is not yet delivered: look in the inbox of {prepared.rcpt}."
+    return smtp_test_card.told(stored, prepared, result)
 
 
 def _copied() -> StoredConfig | None:
@@ -159,16 +136,24 @@ def _copied() -> StoredConfig | None:
     return smtp_configs.get(copied_id) if copied_id is not None else None
 
 
-def _preset_values(values: dict[str, Any]) -> dict[str, Any]:
+def _filled_page(stored: StoredConfig | None, values: dict[str, Any], copied: StoredConfig | None = None) -> Response:
+    """The form with these values and, over them, those of what was asked for in the address."""
+    try:
+        found = _found()
+    except InvalidInput as refused:
+        return _page(stored, values, copied=copied, errors={"find": refused.errors["email"]}, status=refused.status)
+    if found:
+        values = smtp_form_values.filled(values, found.values)
+    return _page(stored, values, copied=copied, found=found)
+
+
+def _found() -> Discovery | None:
+    """What is known of ``?find=``, or else the provider of ``?preset=``. Raises InvalidInput."""
+    text = request.args.get("find", "")
+    if text and not providers_api.led_here_by_another_site():
+        return discovery.discover(text)
     preset = providers.find_preset(request.args.get("preset", ""))
-    if not preset:
-        return {}
-    return {
-        "smtp_server": preset["host"],
-        "smtp_port": str(preset["port"]),
-        "security": preset["security"],
-        "smtp_username": preset["username_literal"] or values["smtp_username"],
-    }
+    return discovery.for_provider(preset) if preset else None
 
 
 def _refused(stored: StoredConfig | None, refused: AppError) -> Response:
@@ -194,13 +179,12 @@ def _page(
     values: dict[str, Any],
     *,
     copied: StoredConfig | None = None,
+    found: Discovery | None = None,
     errors: dict[str, list[str]] | None = None,
     test: dict[str, Any] | None = None,
     status: int = 200,
 ) -> Response:
-    preset = providers.find_preset(request.args.get("preset", "")) or providers.for_server(
-        values["smtp_server"], values["smtp_port"]
-    )
+    preset = found.provider if found else providers.for_server(values["smtp_server"], values["smtp_port"])
     page = render_template(
         "settings/form.html",
         values=values,
@@ -210,7 +194,9 @@ def _page(
         has_password=bool(stored and stored.row.smtp_password),
         password_note=_password_note(copied),
         presets=providers.presets(),
+        preset_groups=providers.GROUPS,
         preset=preset,
+        found=found,
         step_labels=smtp_tests.step_labels(),
         test=test,
     )
@@ -221,5 +207,5 @@ def _password_note(copied: StoredConfig | None) -> str:
     if copied and copied.row.smtp_password:
         return "Enter the password: it is not copied."
     if request.method == "POST" and forms.text("smtp_password"):
-        return "Enter the password again: a page never gets it back."
+        return PASSWORD_AGAIN
     return ""

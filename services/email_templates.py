@@ -8,7 +8,7 @@ import css_inline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from utils.addresses import CONTROLS
-from utils.env_utils import ROOT, get_settings
+from utils.env_utils import ROOT, get_base_url, get_settings
 
 FOLDER: Final = ROOT / "templates" / "email"
 
@@ -23,14 +23,14 @@ class Rendered:
 
 
 def render(name: str, /, **values: object) -> Rendered:
-    """Render a mail with the given values and ``app_name``.
+    """Render a mail with the given values, ``app_name`` and ``base_url``.
 
     A value is one line of text: control characters become spaces, so that it can forge neither a
     header nor another line of the body; in HTML it is escaped. A template that is not there raises
     jinja2.TemplateNotFound, a value that is missing jinja2.UndefinedError.
     """
     shown = {key: _one_line(value) for key, value in values.items()}
-    shown["app_name"] = get_settings().app_name
+    shown |= {"app_name": get_settings().app_name, "base_url": get_base_url()}
     environment = _environment()
     subject, text, html = (
         environment.get_template(f"{name}/{part}").render(shown) for part in ("subject.txt", "body.txt", "body.html")

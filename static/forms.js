@@ -3,7 +3,7 @@
 function lookAtErrors() {
   const target =
     document.querySelector("[data-error-summary]") ??
-    document.querySelector('input[aria-invalid="true"], select[aria-invalid="true"]');
+    document.querySelector(':is(input, select, textarea)[aria-invalid="true"]');
   target?.focus();
 }
 

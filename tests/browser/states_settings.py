@@ -50,6 +50,19 @@ def form_with_a_provider(scene: Scene) -> Page:
     return page
 
 
+def form_with_a_service(scene: Scene) -> Page:
+    """With a choice of its servers, and with what must be known of it."""
+    page = scene.page(scene.servers.new, "alice", "/settings/smtp/new?find=Amazon+SES")
+    expect(page.get_by_label("Which of its servers")).to_have_value("ses:us-east-1")
+    return page
+
+
+def form_with_an_unknown_provider(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, "alice", "/settings/smtp/new?find=nobody")
+    expect(page.get_by_text("No provider is known by this name.")).to_be_visible()
+    return page
+
+
 def form_refused(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, "alice", "/settings/smtp/new")
     press(page, "Save")
@@ -68,7 +81,7 @@ def form_saved(scene: Scene) -> Page:
     page = servers_three(scene)
     follow(page, "Edit Primary")
     expect(server_state(page)).to_contain_text("Verified")
-    expect(page.get_by_label("Provider")).to_have_value("")
+    expect(page.get_by_label("Or choose from the list")).to_have_value("")
     return page
 
 
@@ -144,6 +157,8 @@ STATES: list[State] = [
     server_deactivation,
     server_deletion,
     form_with_a_provider,
+    form_with_a_service,
+    form_with_an_unknown_provider,
     form_refused,
     form_of_a_copy,
     form_saved,

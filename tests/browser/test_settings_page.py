@@ -21,13 +21,25 @@ from tests.browser.steps import (
     session_of,
     sign_in,
 )
+from tests.dns_server import DnsServer, Fails
 from tests.running import PATIENCE, Sealpost
 from tests.smtp_servers import Connection, RecordingServer, ScriptedServer, pause
 
+FIND = "Your email address or provider"
+LIST = "Or choose from the list"
+
 
 @pytest.fixture(scope="module")
-def sealpost(start_server: StartServer) -> Sealpost:
-    return start_server(with_accounts=True)
+def dns() -> Iterator[DnsServer]:
+    with DnsServer(
+        {("firm.example", "MX"): ["1 aspmx.l.google.com."], ("slow.example", "MX"): Fails.SILENCE}
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sealpost(start_server: StartServer, dns: DnsServer) -> Sealpost:
+    return start_server(with_accounts=True, DNS_RESOLVER=dns.address)
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +139,86 @@ def test_the_port_follows_the_security_until_it_was_typed(page: Page) -> None:
     expect(port).to_have_value("2525")
 
 
-def test_a_provider_fills_in_its_server_and_tells_which_password(page: Page) -> None:
-    page.get_by_label("Provider").select_option(label="Gmail")
+def test_an_address_fills_in_everything_when_its_field_is_left(page: Page) -> None:
+    page.get_by_label(FIND).fill("me@gmail.com")
+    page.get_by_label(FIND).press("Tab")
+    said = "Mailboxes at gmail.com are with Gmail. Filled in: server, port, security, user name, From address."
+    expect(page.get_by_role("status").filter(has_text=said)).to_be_visible()
     expect_gmail(page)
+    expect(page.get_by_label("User name", exact=True)).to_have_value("me@gmail.com")
+    expect(page.get_by_label("From address", exact=True)).to_have_value("me@gmail.com")
+    expect(page.get_by_label(LIST)).to_have_value("gmail")
 
 
-def test_a_provider_does_so_without_script(plain_page: Page) -> None:
-    plain_page.get_by_label("Provider").select_option(label="Gmail")
+def test_an_address_does_so_without_script(plain_page: Page) -> None:
+    plain_page.get_by_label(FIND).fill("me@firm.example")
     press(plain_page, "Fill in")
+    expect(plain_page.get_by_text("Mail of firm.example is with Google Workspace.")).to_be_visible()
     expect_gmail(plain_page)
+    expect(plain_page.get_by_label("User name", exact=True)).to_have_value("me@firm.example")
+
+
+def test_enter_looks_up_the_domain_and_a_typed_user_name_stays(page: Page) -> None:
+    fill(page, {"User name": "typed"})
+    page.get_by_label(FIND).fill("me@firm.example")
+    page.get_by_label(FIND).press("Enter")
+    expect(page.get_by_text("Mail of firm.example is with Google Workspace.")).to_be_visible()
+    expect_gmail(page)
+    expect(page.get_by_label("User name", exact=True)).to_have_value("typed")
+    expect(page.get_by_label(FIND)).to_be_focused()
+
+
+def test_what_was_filled_in_for_one_provider_makes_way_for_the_next(page: Page) -> None:
+    page.get_by_label(FIND).fill("SendGrid")
+    press(page, "Fill in")
+    expect(page.get_by_label("User name", exact=True)).to_have_value("apikey")
+    page.get_by_label(FIND).fill("me@gmail.com")
+    press(page, "Fill in")
+    expect_gmail(page)
+    expect(page.get_by_label("User name", exact=True)).to_have_value("me@gmail.com")
+
+
+def test_a_new_search_ends_the_one_under_way(page: Page) -> None:
+    page.get_by_label(FIND).fill("me@slow.example")
+    press(page, "Fill in")
+    expect(page.get_by_role("button", name="Looking…")).to_have_attribute("aria-disabled", "true")
+    page.get_by_label(FIND).fill("me@gmail.com")
+    page.get_by_label(FIND).press("Enter")
+    expect_gmail(page)
+    expect(page.get_by_role("button", name="Fill in")).not_to_have_attribute("aria-disabled", "true")
+
+
+def test_an_unknown_name_is_told_at_its_field(page: Page) -> None:
+    page.get_by_label(FIND).fill("nobody")
+    page.get_by_label(FIND).press("Enter")
+    expect(page.get_by_label(FIND)).to_have_accessible_description(re.compile("No provider is known by this name."))
+    expect(page.get_by_label(FIND)).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Server", exact=True)).to_have_value("")
+
+
+def test_a_search_without_a_session_says_how_to_go_on(page: Page) -> None:
+    page.context.clear_cookies()
+    page.get_by_label(FIND).fill("me@gmail.com")
+    page.get_by_label(FIND).press("Enter")
+    expect(page.get_by_text("Sign in again in another tab")).to_be_visible()
+
+
+def test_a_provider_of_the_list_fills_in_its_server_and_offers_its_others(page: Page) -> None:
+    page.get_by_label(LIST).select_option(label="Amazon SES")
+    expect(page.get_by_label("Server", exact=True)).to_have_value("email-smtp.us-east-1.amazonaws.com")
+    page.get_by_label("Which of its servers").select_option(label="Frankfurt (eu-central-1)")
+    expect(page.get_by_label("Server", exact=True)).to_have_value("email-smtp.eu-central-1.amazonaws.com")
+    page.get_by_label(LIST).select_option(label="Gmail")
+    expect_gmail(page)
+    expect(page.get_by_label("Which of its servers")).to_be_hidden()
+
+
+def test_a_provider_of_the_list_does_so_without_script(plain_page: Page) -> None:
+    plain_page.get_by_label(LIST).select_option(label="Amazon SES")
+    press(plain_page, "Use it")
+    plain_page.get_by_label("Which of its servers").select_option(label="Frankfurt (eu-central-1)")
+    press(plain_page, "Use this one")
+    expect(plain_page.get_by_label("Server", exact=True)).to_have_value("email-smtp.eu-central-1.amazonaws.com")
 
 
 def expect_gmail(page: Page) -> None:
@@ -144,6 +227,7 @@ def expect_gmail(page: Page) -> None:
     expect(page.get_by_role("radio", name="STARTTLS")).to_be_checked()
     password = page.get_by_label("Password", exact=True)
     expect(password).to_have_accessible_description(re.compile("An app password of 16 letters"))
+    expect(page.get_by_role("link", name="Where to create it")).to_have_attribute("href", re.compile("apppasswords"))
 
 
 def test_a_password_can_be_looked_at(page: Page) -> None:

@@ -119,13 +119,13 @@ def try_the_wrong_password(page: Page, scripted: bool) -> None:
     press(page, "Test Connection")
     expect_outcome(page, "Authentication failed")
     expect_steps(page, "OK", "OK", "OK", "OK", "OK", "OK", "Failed")
-    expect(report(page)).to_contain_text("Check user name and password.")
+    expect(report(page)).to_contain_text("Check both for spaces")
     expect(page.get_by_label("Password", exact=True)).to_have_value("not the password" if scripted else "")
     report(page).get_by_role("link", name="Go to").click()
     if scripted:
         password = page.get_by_label("Password", exact=True)
         expect(password).to_be_focused()
-        expect(password).to_have_accessible_description(re.compile("Check user name and password."))
+        expect(password).to_have_accessible_description(re.compile("Check both for spaces"))
     else:
         expect(page).to_have_url(re.compile("#smtp_password$"))
 
