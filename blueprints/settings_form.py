@@ -24,7 +24,7 @@ from utils.errors import AppError, Conflict, InvalidInput
 
 bp = Blueprint("smtp_form", __name__)
 
-PASSWORD_AGAIN = "Enter the password again: a page never gets it back."
+ENTER_AGAIN = "Enter the password again: a page never gets it back."
 
 
 @bp.get("/settings/smtp/new")
@@ -103,13 +103,20 @@ def _tested(stored: StoredConfig | None) -> Response:
     except InvalidInput as refused:
         if smtp_tests.wants_stream():
             raise InvalidInput(smtp_form_values.at_fields(refused), refused.message) from None
-        return _refused(stored, refused)
+        return _refused(stored, _asking_again(refused) if not stored else refused)
     if smtp_tests.wants_stream():
         return smtp_tests.streamed(prepared, config_id, lambda result: _told(config_id, prepared, result))
     result = smtp_tests.run_and_note(prepared, config_id)
     told = _told(config_id, prepared, result) | {"steps": [smtp_tests.step_dict(step) for step in result.steps]}
     noted = smtp_configs.get(config_id) if config_id is not None else None
     return _page(noted, _values_on_screen(noted), test=told)
+
+
+def _asking_again(refused: InvalidInput) -> InvalidInput:
+    """After an action of a failed test the password is missing since no page gets it back; say so."""
+    if "smtp_password" not in refused.errors or not smtp_form_values.are_changed_by_action():
+        return refused
+    return InvalidInput({**refused.errors, "smtp_password": [ENTER_AGAIN]})
 
 
 def _plan(stored: StoredConfig | None) -> TestPlan:
@@ -207,5 +214,5 @@ def _password_note(copied: StoredConfig | None) -> str:
     if copied and copied.row.smtp_password:
         return "Enter the password: it is not copied."
     if request.method == "POST" and forms.text("smtp_password"):
-        return PASSWORD_AGAIN
+        return ENTER_AGAIN
     return ""

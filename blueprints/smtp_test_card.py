@@ -8,6 +8,7 @@ from blueprints import smtp_tests
 from services import smtp_sealing
 from services.connection_test import TestPlan, TestResult
 from services.smtp_sealing import StoredConfig
+from utils.errors import Fault
 
 ON_SCREEN: Final = "Tested the values on screen. Not saved yet."
 SAVED: Final = "Tested the saved values."
@@ -21,9 +22,12 @@ def told(stored: StoredConfig | None, prepared: TestPlan, result: TestResult) ->
     """
     is_saved = stored is not None and smtp_sealing.are_stored(prepared.settings, stored)
     failure = smtp_tests.failure(result)
+    is_said = failure.get("fault") == Fault.REPLY
+    is_passing = failure.get("retryable", False) and not failure["actions"]
     again = {"send": "1"} if prepared.content is not None else {}
     return {
         "ok": result.ok,
+        "level": "ok" if result.ok else "warning" if is_passing and is_said else "failed",
         "place": f"{failure['phase_label']}: {result.message}" if failure else "",
         "title": failure.get("title", result.message),
         "message": failure.get("meaning", _success(prepared, result)),
@@ -33,7 +37,7 @@ def told(stored: StoredConfig | None, prepared: TestPlan, result: TestResult) ->
             {"label": action["label"], "apply": urlencode({**action["changes"], **again})}
             for action in failure.get("actions", [])
         ],
-        "retry": _when_to_retry(failure["retry_after"]) if failure.get("retryable") else "",
+        "retry": _when_to_retry(failure["retry_after"], is_certain=is_said) if is_passing else "",
         "server_line": result.server_line,
         "transcript": result.transcript,
         "docs_url": failure.get("docs_url", ""),
@@ -60,10 +64,11 @@ def _in_ms(ms: int) -> str:
     return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s"  # noqa: PLR2004
 
 
-def _when_to_retry(seconds: int | None) -> str:
-    """A sentence; ``seconds`` is None if nobody knows when."""
+def _when_to_retry(seconds: int | None, *, is_certain: bool) -> str:
+    """Two sentences; ``seconds`` is None if nobody knows when."""
+    what = f"This {'is' if is_certain else 'may be'} temporary."
     if seconds is None:
-        return "This is temporary. The same may work later."
-    unit, length = next((unit, length) for unit, length in _UNITS if seconds >= length or length == 1)
+        return f"{what} The same may work later."
+    unit, length = next((unit, length) for unit, length in _UNITS if seconds >= 2 * length or seconds == length)
     number = math.ceil(seconds / length)
-    return f"This is temporary. Try again in {number} {unit}{'' if number == 1 else 's'}."
+    return f"{what} Try again in {number} {unit}{'' if number == 1 else 's'}."

@@ -1,6 +1,5 @@
 """From a way to mend a failure to the change of form fields that does it, where it would change anything."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,12 +9,10 @@ from services.advice import Try
 from services.smtp_settings import Security, SmtpSettings
 from services.smtp_ways import OpenWay
 from utils.addresses import InvalidAddress, is_loopback, parse_address, parse_host
-from utils.errors import DeliveryError
 
 _MOST: Final = 4
 _USUAL_PORTS: Final = {Security.STARTTLS: 587, Security.TLS: 465}
 NAMES: Final = {Security.STARTTLS: "STARTTLS", Security.TLS: "TLS", Security.NONE: "no encryption"}
-_HOST_NAME: Final = re.compile(r"(?<![\w.*-])(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,63}(?![\w-])", re.IGNORECASE)
 _SAME_SITE: Final = 2  # labels
 
 
@@ -29,16 +26,19 @@ class Action:
 
 @dataclass(frozen=True)
 class _Case:
-    error: DeliveryError
     settings: SmtpSettings
     open_ways: Sequence[OpenWay]
+    names: Sequence[str]
 
 
 def actions(
-    tries: Sequence[Try], error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]
+    tries: Sequence[Try], settings: SmtpSettings, open_ways: Sequence[OpenWay], names: Sequence[str]
 ) -> tuple[Action, ...]:
-    """What can be offered for a failure at these settings, best first, without what they already say."""
-    case, present = _Case(error, settings, open_ways), _present(settings)
+    """What can be offered for a failure at these settings, best first, without what they already say.
+
+    ``names`` stand in the certificate that was refused.
+    """
+    case, present = _Case(settings, open_ways, names), _present(settings)
     found: dict[tuple[str, ...], Action] = {}
     for attempt in tries:
         for action in _made(attempt, case):
@@ -123,7 +123,7 @@ def _known_server(case: _Case) -> Iterator[Action]:
 
 
 def _certificate_name(case: _Case) -> Iterable[Action]:
-    return map(_use_server, _trustworthy_names(case.error.text, case.settings.host))
+    return map(_use_server, _trustworthy(case.names, case.settings.host))
 
 
 _WAYS: Final[dict[str, Callable[[_Case], Iterable[Action]]]] = {
@@ -139,13 +139,12 @@ _WAYS: Final[dict[str, Callable[[_Case], Iterable[Action]]]] = {
 }
 
 
-def _trustworthy_names(text: str, host: str) -> list[str]:
-    """Names in a text about a certificate that may be offered: whoever is in between could have written others."""
+def _trustworthy(names: Sequence[str], host: str) -> list[str]:
+    """Those of a certificate's names that may be offered: whoever is in between could have written others."""
     site = host.lower().split(".")[-_SAME_SITE:]
-    names = dict.fromkeys(name.lower() for name in _HOST_NAME.findall(text))
     return [
         name
-        for name in names
+        for name in dict.fromkeys(map(str.lower, names))
         if name != host.lower()
         and _is_host(name)
         and (name.split(".")[-_SAME_SITE:] == site or reply_rules.provider_of(name))

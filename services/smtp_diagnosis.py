@@ -87,8 +87,15 @@ class Diagnosis:
     docs_url: str = ""
 
 
-def diagnose(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay] = ()) -> Diagnosis:
-    """Explain what went wrong at the server of these settings; ``open_ways`` of it have answered a probe."""
+def diagnose(
+    error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay] = (), names: Sequence[str] = ()
+) -> Diagnosis:
+    """Explain what went wrong at the server of these settings.
+
+    ``open_ways`` of it have answered a probe; ``names`` stand in the certificate that was refused.
+    """
+    if _speaks_tls_here(error, settings, open_ways):
+        error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
     rule, advice = _recognised(error, settings.host)
     retryable = advice.retryable
     if retryable is None:
@@ -105,7 +112,7 @@ def diagnose(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[O
         field=advice.field,
         retryable=retryable,
         retry_after=(hint or advice.retry_after) if retryable else None,
-        actions=mending.actions(advice.tries, error, settings, open_ways),
+        actions=mending.actions(advice.tries, settings, open_ways, names),
         docs_url=advice.docs_url,
     )
 
@@ -135,6 +142,12 @@ def explain(
 def _recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:
     rule = None if error.may_have_been_sent else reply_rules.find(error, host)
     return (rule.id, rule) if rule else status_advice.find(error)
+
+
+def _speaks_tls_here(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> bool:
+    """Whether a server that gave no greeting was only waiting for TLS."""
+    is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED)
+    return is_silent and any((way.port, way.security) == (settings.port, Security.TLS) for way in open_ways)
 
 
 def _way_around(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> OpenWay | None:

@@ -1,30 +1,22 @@
-// Test Connection and Send test message: runs the test without leaving the page and shows each step as it happens.
+// Test Connection and Send test message: runs the test without leaving the page, and what its report offers to change.
 import { clearFieldErrors, focusFirstError, setFieldError } from "./field-errors.js";
-import { setBusy, setIdle } from "./forms.js";
+import { openFoldedField, setBusy, setIdle } from "./forms.js";
+import { needsPassword, setPort } from "./smtp-form.js";
+import { markVerified, rememberTested } from "./test-freshness.js";
 import { begin, cancelled, finish, markStale, showStep } from "./test-report.js";
 import { runTest, TestNotRun } from "./test-stream.js";
-import { refreshTimes } from "./times.js";
 
 const SILENCE = 60_000; // the server promises an end after 25 s; then something between us and it is broken
 
 const form = document.getElementById("smtp-form");
 const panel = document.querySelector("[data-test-panel]");
 const cancelButton = document.querySelector("[data-test-cancel]");
+const testButton = document.querySelector('[data-test="connection"]');
 const sendButton = document.querySelector('[data-test="message"]');
 let running = null;
 
-function markVerified() {
-  const place = document.querySelector("[data-verified]");
-  if (!place) return;
-  const time = document.createElement("time");
-  time.dateTime = new Date().toISOString();
-  time.dataset.relative = "";
-  place.replaceChildren("Verified ", time);
-  refreshTimes();
-}
-
 function showResult(result) {
-  finish(result.ok ? "ok" : "failed", result);
+  finish(result);
   if (result.field && !result.ok) setFieldError(result.field, result.remedy || result.title);
   if (result.verified) markVerified();
   form.elements.proof.value = result.proof ?? "";
@@ -33,7 +25,7 @@ function showResult(result) {
 function showRefusal({ message, errors }) {
   const homeless = Object.entries(errors).filter(([name, texts]) => !setFieldError(name, texts.join(" ")));
   const said = [message, ...homeless.flatMap(([, texts]) => texts)].join(" ");
-  finish("failed", { title: "The test was not run", message: said });
+  finish({ title: "The test was not run", message: said });
   focusFirstError();
 }
 
@@ -79,10 +71,12 @@ async function start(button) {
   stop();
   const controller = new AbortController();
   running = { button, controller };
+  cancelButton.hidden = false;
+  if (document.activeElement.name === "apply") cancelButton.focus(); // the button goes with the former report
   clearFieldErrors();
   begin(button.dataset.test === "message");
+  rememberTested();
   setBusy(button, button.dataset.busy);
-  cancelButton.hidden = false;
   bringIntoView();
   await follow(button, controller);
   if (running.controller !== controller) return; // another test took over
@@ -92,22 +86,46 @@ async function start(button) {
   cancelButton.hidden = true;
 }
 
-form.addEventListener("submit", (event) => {
-  if (!event.submitter?.dataset.test) {
-    stop(); // saving: the test must not hold up the page
+// --- What the report offers to change.
+
+function fillIn(changes) {
+  for (const [name, value] of Object.entries(changes)) {
+    if (name === "smtp_port") setPort(value);
+    else form.elements[name].value = value;
+    openFoldedField(name);
+  }
+  form.dispatchEvent(new Event("input", { bubbles: true })); // as if typed
+}
+
+function apply(button) {
+  const { send, ...changes } = Object.fromEntries(new URLSearchParams(button.value));
+  clearFieldErrors();
+  fillIn(changes);
+  if (!needsPassword()) {
+    start(send ? sendButton : testButton);
     return;
   }
-  event.preventDefault();
-  start(event.submitter);
+  markStale("The fields are filled in. Enter the password again, since the server has changed; then test.");
+  form.elements.smtp_password.focus();
+}
+
+form.addEventListener("submit", (event) => {
+  const button = event.submitter;
+  if (button?.name === "apply") {
+    event.preventDefault();
+    apply(button);
+  } else if (button?.dataset.test) {
+    event.preventDefault();
+    start(button);
+  } else {
+    stop(); // saving: the test must not hold up the page
+  }
 });
 // Enter in this field means the button beside it, not Save.
 form.elements.to.addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
   event.preventDefault();
   form.requestSubmit(sendButton);
-});
-document.addEventListener("input", (event) => {
-  if (event.target === form || event.target.form === form) markStale();
 });
 cancelButton.addEventListener("click", stop);
 addEventListener("pagehide", stop);

@@ -7,7 +7,8 @@ function lookAtErrors() {
   target?.focus();
 }
 
-function openFoldedField(id) {
+/** The field of this id, with what it is folded away in opened. */
+export function openFoldedField(id) {
   const field = document.getElementById(id);
   field?.closest("details")?.setAttribute("open", "");
   return field;

@@ -38,12 +38,16 @@ const saved = {
   security: field("security").value,
 };
 
-function sayIfPasswordIsNeeded() {
+/** Whether the password has to be entered again for what stands in the form. */
+export function needsPassword() {
   const changed = Object.entries(saved).some(([name, value]) => field(name).value.trim() !== value);
-  const needed = form.dataset.hasPassword && changed && !field("smtp_password").value && !field("remove_password")?.checked;
+  return form.dataset.hasPassword && changed && !field("smtp_password").value && !field("remove_password")?.checked;
+}
+
+function sayIfPasswordIsNeeded() {
   const note = document.getElementById("password-note");
   const said = field("smtp_password").getAttribute("aria-invalid") === "true"; // the error says the same
-  const text = needed && !said ? "You changed the server. Enter the password again." : "";
+  const text = needsPassword() && !said ? "You changed the server. Enter the password again." : "";
   if (note.textContent !== text) note.textContent = text;
 }
 

@@ -2,13 +2,17 @@
 import { copyWith } from "./clipboard.js";
 
 const WORDS = { ok: "OK", warning: "Warning", failed: "Failed", skipped: "Skipped", pending: "Not reached", running: "Running" };
+const SLOTS = ["tested", "place", "title", "message", "cause", "remedy", "retry", "server_line", "transcript"];
+const REPORTED = ["place", "title", "message", "cause", "remedy", "retry", "server_line", "tested"];
 
 const panel = document.querySelector("[data-test-panel]");
-const list = panel.querySelector("[data-steps]");
-const summary = panel.querySelector("[data-summary]");
-const stale = panel.querySelector("[data-stale]");
 const part = (selector) => panel.querySelector(selector);
 const slot = (name) => part(`[data-slot="${name}"]`);
+const list = part("[data-steps]");
+const summary = part("[data-summary]");
+const stale = part("[data-stale]");
+const looking = part("[data-looking]");
+const docsLink = part("[data-docs-link]");
 
 function draw(svg, level) {
   const use = svg.querySelector("use");
@@ -23,13 +27,23 @@ function setStatus(row, status) {
 }
 
 function fill(name, text) {
-  slot(name).textContent = text ?? "";
+  slot(name).textContent = text;
   (part(`[data-slot-of="${name}"]`) ?? slot(name)).hidden = !text;
+}
+
+/** Says it to a screen reader: the beginning and the end of a test, not each of its steps. */
+function announce(text) {
+  part("[data-announced]").textContent = text;
 }
 
 function runNext() {
   const next = list.querySelector('[data-status="pending"]');
   if (next) setStatus(next, "running");
+}
+
+function stopRunning() {
+  for (const row of list.querySelectorAll('[data-status="running"]')) setStatus(row, "pending");
+  looking.hidden = true;
 }
 
 export function inWords(ms) {
@@ -41,19 +55,23 @@ export function begin(withMessage) {
   list.replaceChildren(part("[data-steps-template]").content.cloneNode(true));
   if (!withMessage) list.querySelector('[data-name="message"]').remove();
   summary.hidden = true;
+  fill("transcript", "");
+  markStale("");
   panel.dataset.outcome = "running";
+  announce("The test has begun.");
   runNext();
 }
 
-/** A step may come more than once (an address after the other, EHLO before and after STARTTLS): each gets a row. */
+/** A step may come more than once (an address after the other, a look around after a failure): each gets a row. */
 export function showStep({ name, label, status, ms, fact }) {
   const rows = [...list.querySelectorAll(`[data-name="${CSS.escape(name)}"]`)];
   const waiting = list.querySelector('[data-status="running"]');
-  let row = rows.find((known) => ["pending", "running"].includes(known.dataset.status));
+  const failed = list.querySelector('[data-status="failed"]');
+  let row = failed ? null : rows.find((known) => ["pending", "running"].includes(known.dataset.status));
   if (!row) {
     row = list.firstElementChild.cloneNode(true);
     row.dataset.name = name;
-    if (rows.length) rows.at(-1).after(row);
+    if (failed || rows.length) (failed ?? rows.at(-1)).after(row);
     else list.insertBefore(row, waiting);
   }
   if (waiting && waiting !== row) setStatus(waiting, "pending");
@@ -61,45 +79,68 @@ export function showStep({ name, label, status, ms, fact }) {
   row.querySelector(".step-label").textContent = label;
   row.querySelector(".step-ms").textContent = Number.isFinite(ms) && status !== "skipped" ? inWords(ms) : "";
   row.querySelector(".step-fact").textContent = fact ?? "";
-  if (status !== "failed") runNext();
+  if (status === "failed") looking.hidden = false;
+  else if (!failed) runNext();
 }
 
-/** outcome: "ok" or "failed". What the result does not have is hidden. */
-export function finish(outcome, { title, message, remedy, server_line, tested, field }) {
-  for (const row of list.querySelectorAll('[data-status="running"]')) setStatus(row, "pending");
-  panel.dataset.outcome = outcome;
-  const heading = part("[data-title-status]");
-  heading.className = `status status-${outcome}`;
-  draw(heading.querySelector(".shape"), outcome);
-  for (const [name, text] of Object.entries({ title, message, remedy, server_line, tested })) fill(name, text);
-  const label = field && document.querySelector(`label[for="${CSS.escape(field)}"]`);
+function showActions(actions) {
+  const buttons = actions.map(({ label, apply }) => {
+    const button = part("[data-action-template]").content.firstElementChild.cloneNode(true);
+    button.value = apply;
+    button.textContent = label;
+    return button;
+  });
+  part("[data-actions]").replaceChildren(...buttons);
+}
+
+function linkField(id) {
+  const box = id && document.getElementById(id)?.closest("[data-field]");
   const link = part("[data-field-link]");
-  link.hidden = !label;
-  if (label) {
-    link.hash = field;
-    link.textContent = `Go to “${label.textContent}”`;
-  }
-  stale.hidden = true;
+  link.hidden = !box;
+  if (!box) return;
+  link.hash = id;
+  link.textContent = `Go to “${box.querySelector("legend, label").textContent}”`;
+}
+
+/** Shows a result. What it does not have is hidden; what may pass by itself is a warning. */
+export function finish({ ok = false, level = "failed", actions = [], field, docs_url, delivered, transcript = [], ...texts }) {
+  stopRunning();
+  panel.dataset.outcome = ok ? "ok" : "failed";
+  const heading = part("[data-title-status]");
+  heading.className = `status status-${level}`;
+  draw(heading.querySelector(".shape"), level);
+  const said = { ...texts, transcript: transcript.join("\n") };
+  for (const name of SLOTS) fill(name, said[name] ?? "");
+  showActions(actions);
+  linkField(field);
+  docsLink.hidden = !docs_url;
+  docsLink.href = docs_url || "#";
+  part("[data-delivered]").hidden = !delivered;
+  stale.hidden = !part("[data-stale-text]").textContent; // the form may have been changed while the test ran
   offerCopy();
   summary.hidden = false;
+  announce([texts.title, texts.message, texts.remedy].filter(Boolean).map((text) => text.replace(/[^.]$/, "$&.")).join(" "));
 }
 
 export function cancelled() {
-  for (const row of list.querySelectorAll('[data-status="running"]')) setStatus(row, "pending");
+  stopRunning();
   panel.dataset.outcome = "idle";
+  announce("The test was cancelled.");
 }
 
-/** Says that what is shown no longer belongs to what stands in the form. */
-export function markStale() {
-  if (["ok", "failed"].includes(panel.dataset.outcome)) stale.hidden = false;
+/** Says why what is shown no longer belongs to what stands in the form; an empty text: it does. */
+export function markStale(text) {
+  stale.hidden = !text || !["ok", "failed"].includes(panel.dataset.outcome);
+  part("[data-stale-text]").textContent = text;
 }
 
 function report() {
-  const said = ["title", "message", "remedy", "server_line", "tested"].map((name) => slot(name).textContent).filter(Boolean);
+  const said = REPORTED.map((name) => slot(name).textContent).filter(Boolean);
+  const more = docsLink.hidden ? [] : [docsLink.href];
   const steps = [...list.children].map((row) =>
     ["step-word", "step-label", "step-ms", "step-fact"].map((name) => row.querySelector(`.${name}`).textContent.trim()).filter(Boolean).join("  "),
   );
-  return [...said, "", ...steps, ""].join("\n");
+  return [...said, ...more, "", ...steps, "", slot("transcript").textContent, ""].join("\n");
 }
 
 function offerCopy() {

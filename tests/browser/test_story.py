@@ -117,7 +117,7 @@ def fill_in_the_server(page: Page, mail_server: RecordingServer) -> None:
 def try_the_wrong_password(page: Page, scripted: bool) -> None:
     fill(page, {"Password": "not the password"})
     press(page, "Test Connection")
-    expect_outcome(page, "Authentication failed")
+    expect_outcome(page, "User name or password refused")
     expect_steps(page, "OK", "OK", "OK", "OK", "OK", "OK", "Failed")
     expect(report(page)).to_contain_text("Check both for spaces")
     expect(page.get_by_label("Password", exact=True)).to_have_value("not the password" if scripted else "")

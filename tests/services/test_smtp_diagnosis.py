@@ -253,9 +253,26 @@ def test_a_slip_in_a_known_servers_name_is_seen(typed: str, meant: str | None) -
 
 
 def test_the_name_in_a_certificate_is_offered_only_if_it_is_near_or_known() -> None:
-    text = "The certificate of smtp.shop.example is for another name: mail.shop.example, *.x.test, mail.evil.test."
-    found = diagnose(broken(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), server())
+    names = [
+        "mail.shop.example",
+        "Mail.Shop.example",
+        "*.shop.example",
+        "smtp.shop.example",
+        "mail.evil.test",
+        "1.2.3.4",
+    ]
+    text = "The certificate of smtp.shop.example is for another name."
+    found = diagnose(broken(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), server(), names=names)
     assert changes(found) == [{"smtp_server": "mail.shop.example"}]
+
+
+def test_a_silent_server_that_answers_tls_on_the_same_port_wants_tls_from_the_first_byte() -> None:
+    silent = broken(Phase.GREETING, Fault.TIMEOUT, "The server took too long.")
+    found = diagnose(silent, server(port=7465), [OpenWay(port=7465, security=Security.TLS)])
+    assert (found.rule, found.phase) == ("fault:tls_expected", Phase.GREETING)
+    assert changes(found)[0] == {"security": "tls"}
+    elsewhere = diagnose(silent, server(port=7465), [OpenWay(port=465, security=Security.TLS)])
+    assert elsewhere.rule == "greeting-silent"
 
 
 def test_no_encryption_is_offered_only_on_this_machine() -> None:
@@ -279,7 +296,7 @@ def test_a_stored_attempt_is_explained_without_actions() -> None:
 def test_every_way_to_mend_that_the_data_names_can_be_made() -> None:
     tables = [advice for table in status_advice.tables().values() for advice in table.values()]
     for advice in (*all_rules(), *tables):
-        for action in mending.actions(advice.tries, refused(Phase.SENDER, 550), server(port=25), ()):
+        for action in mending.actions(advice.tries, server(port=25), (), ()):
             assert set(action.changes) <= CHANGEABLE
 
 

@@ -1,0 +1,51 @@
+// Whether what was tested still stands in the form: for the report, and for the mark “Verified” of what is saved.
+import { markStale } from "./test-report.js";
+import { refreshTimes } from "./times.js";
+
+// What a test exercises: fingerprint() in services/smtp_sealing.py.
+const TESTED = [
+  "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "remove_password", "from_email", "helo_hostname", "timeout_seconds",
+];
+
+const form = document.getElementById("smtp-form");
+const verified = document.querySelector("[data-verified]"); // absent from the form of a new server
+const changed = document.querySelector("[data-changed]");
+
+function read(text, tick) {
+  const controls = TESTED.flatMap((name) => [...form.querySelectorAll(`[name="${name}"]`)]);
+  return JSON.stringify(controls.map((control) => (["radio", "checkbox"].includes(control.type) ? control[tick] : control[text])));
+}
+
+const onScreen = () => read("value", "checked");
+
+// What the page came with, whatever was typed before this ran; of a form that was refused that is not what is saved.
+let saved = document.querySelector("[data-error-summary], .field-error:not([hidden])") ? null : read("defaultValue", "defaultChecked");
+let tested = saved;
+
+/** To be called when a test begins: its report will be about what stands in the form now. */
+export function rememberTested() {
+  tested = onScreen();
+}
+
+/** Says that the saved values are verified, which have just passed their test. */
+export function markVerified() {
+  const time = document.createElement("time");
+  time.dateTime = new Date().toISOString();
+  time.dataset.relative = "";
+  verified.replaceChildren("Verified ", time);
+  verified.dataset.verified = "1";
+  refreshTimes();
+  saved = tested;
+  compare();
+}
+
+function compare() {
+  const now = onScreen();
+  markStale(now === tested ? "" : "Changed since the test.");
+  if (!verified?.dataset.verified) return;
+  verified.hidden = now !== saved;
+  changed.hidden = now === saved;
+}
+
+for (const event of ["input", "change"]) form.addEventListener(event, compare); // at a change the port has followed
+compare();
