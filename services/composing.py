@@ -1,4 +1,4 @@
-"""Builds a message: what the caller asked for is checked and frozen in a draft, then serialised.
+"""Builds a message: what the caller asked for is checked and written out once, all but its sender.
 
 Our own composer instead of the standard library's: that one folds ids and URLs into encoded-words,
 decodes hostile display names into header lines, writes domains that are no domains, and takes about
@@ -9,13 +9,12 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final
 
 from services import mail_headers, mime_parts
-from services.mime_parts import Attachment, Entity
+from services.mime_parts import Attachment
 from utils import clock
 from utils.addresses import LONGEST_NAME, InvalidAddress, ascii_address, parse_host
 
@@ -53,19 +52,15 @@ class Draft:
     """A checked mail, complete but for its sender. Its content never shows in a log or traceback.
 
     ``recipients`` is the envelope: to, cc and bcc without duplicates, domains as A-labels, so that
-    SMTPUTF8 (RFC 6531) is needed exactly if one of them is not ASCII.
+    SMTPUTF8 (RFC 6531) is needed exactly if one of them is not ASCII. ``rest`` is the finished message but for
+    From and Reply-To: those are known only when it is known which server sends.
     """
 
     message_id: str
-    date: datetime
     recipients: tuple[str, ...]
     kind: str
-    to: tuple[str, ...] = field(repr=False)
-    cc: tuple[str, ...] = field(repr=False)
     reply_to: str = field(repr=False)
-    subject: str = field(repr=False)
-    headers: tuple[str, ...] = field(repr=False)
-    content: Entity = field(repr=False)
+    rest: bytes = field(repr=False)
 
 
 def draft(
@@ -96,17 +91,24 @@ def draft(
     recipients = tuple(dict.fromkeys((*to, *copies, *hidden)))
     if len(recipients) > MOST_RECIPIENTS:
         raise ValueError(f"to_email: A mail has at most {MOST_RECIPIENTS} recipients.")
+    message_id = message_id or new_message_id(message_id_domain)
+    content = mime_parts.content(body, html_body, attachments or ())
+    fields = [
+        mail_headers.address_list("To", to),
+        *([mail_headers.address_list("Cc", copies)] if copies else ()),
+        mail_headers.unstructured("Subject", mail_headers.one_line("subject", subject)),
+        f"Date: {format_datetime(clock.now())}",
+        f"Message-ID: {message_id}",
+        *_custom_fields(headers or {}),
+        "MIME-Version: 1.0",
+        *content.fields,
+    ]
     return Draft(
-        message_id=message_id or new_message_id(message_id_domain),
-        date=clock.now(),
+        message_id=message_id,
         recipients=recipients,
         kind=kind,
-        to=to,
-        cc=copies,
         reply_to=_address("reply_to", reply_to) if reply_to else "",
-        subject=mail_headers.one_line("subject", subject),
-        headers=_custom_fields(headers or {}),
-        content=mime_parts.content(body, html_body, attachments or ()),
+        rest=_written(fields, content.body),
     )
 
 
@@ -125,38 +127,32 @@ def serialise(draft: Draft, sender: Sender) -> bytes:
     name = mail_headers.one_line("from_name", sender.name)
     if len(name) > LONGEST_NAME:
         raise ValueError(f"from_name: The name has at most {LONGEST_NAME} characters.")
-    fields = [
-        mail_headers.mailbox("From", name, _address("from_email", sender.email)),
-        mail_headers.address_list("To", draft.to),
-    ]
-    if draft.cc:
-        fields.append(mail_headers.address_list("Cc", draft.cc))
+    fields = [mail_headers.mailbox("From", name, _address("from_email", sender.email))]
     if draft.reply_to or sender.reply_to:
         fields.append(f"Reply-To: {draft.reply_to or _address('reply_to', sender.reply_to)}")
-    fields += [
-        mail_headers.unstructured("Subject", draft.subject),
-        f"Date: {format_datetime(draft.date)}",
-        f"Message-ID: {draft.message_id}",
-        *draft.headers,
-        "MIME-Version: 1.0",
-        *draft.content.fields,
-    ]
     head = "\r\n".join(fields).encode()
-    message = b"%b\r\n\r\n%b" % (head, draft.content.body)
-    _inspect(message, [name.partition(":")[0] for name in fields])
-    return message
+    _inspect(head, fields)
+    return b"%b\r\n%b" % (head, draft.rest)
 
 
-def _inspect(message: bytes, expected: list[str]) -> None:
+def _written(fields: list[str], body: bytes) -> bytes:
+    """The rest of a message from its fields and its encoded body."""
+    head = "\r\n".join(fields).encode()
+    _inspect(head, fields)
+    if not body.count(b"\r\n") == body.count(b"\r") == body.count(b"\n"):
+        raise ValueError("The message holds a stray CR or LF; it was not built.")
+    return b"%b\r\n\r\n%b" % (head, body)
+
+
+def _inspect(head: bytes, fields: list[str]) -> None:
     """Last line of defence against injection: the header is the one we meant, and CRLF is whole."""
-    head, _, _ = message.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     names = [line.partition(b":")[0].decode() for line in lines if line[:1] != b" "]
-    if names != expected or not all(map(bytes.strip, lines)):
+    if names != [field.partition(":")[0] for field in fields] or not all(map(bytes.strip, lines)):
         raise ValueError("The message's header is not the intended one; it was not built.")
     if max(map(len, lines)) > mail_headers.LONGEST_LINE:
         raise ValueError("The message's header has a line over 998 octets; it was not built.")
-    if not message.count(b"\r\n") == message.count(b"\r") == message.count(b"\n"):
+    if not head.count(b"\r\n") == head.count(b"\r") == head.count(b"\n"):
         raise ValueError("The message holds a stray CR or LF; it was not built.")
 
 

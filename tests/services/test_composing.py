@@ -1,7 +1,6 @@
 """Messages: what is asked for arrives, read back with the standard library; mistakes are refused."""
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.composing import Attachment, Draft, Sender, draft, serialise
+from utils import clock
 
 SENDER = Sender(email="noreply@example.com", name="OpenAlgo")
 
@@ -62,9 +62,9 @@ def test_the_message_id_domain_cannot_inject() -> None:
         draft("jane@example.com", "s", "b", message_id_domain="x.example>\r\nBcc: e@e.example")
 
 
-def test_the_date_is_in_utc_and_of_rfc_5322() -> None:
-    made = replace(make(), date=datetime(2026, 3, 1, 9, 5, 7, tzinfo=UTC))
-    assert b"\r\nDate: Sun, 01 Mar 2026 09:05:07 +0000\r\n" in serialise(made, SENDER)
+def test_the_date_is_in_utc_and_of_rfc_5322(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 3, 1, 9, 5, 7, tzinfo=UTC))
+    assert b"\r\nDate: Sun, 01 Mar 2026 09:05:07 +0000\r\n" in serialise(make(), SENDER)
 
 
 def test_the_same_draft_and_sender_give_the_same_bytes() -> None:
@@ -96,7 +96,7 @@ def test_bcc_is_in_the_envelope_and_never_in_the_message() -> None:
 def test_a_recipient_named_twice_is_in_the_envelope_once() -> None:
     made = make(to=["a@x.example", "a@X.example"], cc="a@x.example", bcc=["a@x.example", "b@x.example"])
     assert made.recipients == ("a@x.example", "b@x.example")
-    assert made.to == ("a@x.example",)
+    assert b"To: a@x.example\r\n" in made.rest
 
 
 def test_idn_domains_are_a_labels_in_envelope_and_header() -> None:
