@@ -76,7 +76,7 @@ def refusal(phase: Phase, reply: Reply) -> DeliveryError:
 
 
 class Dialogue:
-    """The connection of one client, its phase and its time.
+    """The connection of one client, its phase and its time; ``dot_sent`` once a message is out to its last octet.
 
     After a WireError or a 421 the connection is gone. ``ready`` says that mail can be sent on it; until it
     is set, any failure ends the connection. A transcript is kept where somebody observes.
@@ -102,19 +102,23 @@ class Dialogue:
         self.dot_sent = False
         try:
             yield
-        except WireError as error:
-            self.drop()
-            self.note(error.text)
-            self.done(error.text, "failed")
-            raise self._trouble(error) from None
-        except DeliveryError as error:
-            if not self.ready:
-                self.drop()
-            self.done(f"{error.code or ''} {error.text}", "failed")
-            raise
+        except (WireError, DeliveryError) as error:
+            raise self.failure(error) from None
         except BaseException:
             self.drop()
             raise
+
+    def failure(self, error: WireError | DeliveryError) -> DeliveryError:
+        """What trouble in the present phase means; it is reported as a step, and ends the connection if it must."""
+        if isinstance(error, DeliveryError):
+            if not self.ready:
+                self.drop()
+            self.done(f"{error.code or ''} {error.text}", "failed")
+            return error
+        self.drop()
+        self.note(error.text)
+        self.done(error.text, "failed")
+        return self._trouble(error)
 
     def begin(self, phase: Phase) -> None:
         self.phase = phase
@@ -185,7 +189,7 @@ class Dialogue:
     def _trouble(self, error: WireError) -> DeliveryError:
         fault, text = error.fault, error.text
         if self.dot_sent:
-            return OutcomeUnknown(self.phase, fault, text, may_have_been_sent=True)
+            return OutcomeUnknown(Phase.MESSAGE, fault, text, may_have_been_sent=True)
         if fault in _ATTACKS:
             security_log.warning(f"smtp_{fault}", host=self._settings.host, port=self._settings.port)
         silent = self.phase is Phase.GREETING and fault in (Fault.TIMEOUT, Fault.CLOSED)

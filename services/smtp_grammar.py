@@ -1,7 +1,7 @@
 """How things are written in an SMTP conversation: pure functions between our values and its lines."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from services.smtp_wire import Reply
@@ -9,8 +9,8 @@ from utils.addresses import ascii_address
 
 GO_AHEAD: Final = 354
 LONGEST_COMMAND: Final = 510  # octets without CRLF, RFC 5321 4.5.3.1.4
-_GROUP_OCTETS: Final = 4096  # sent at once, so that neither side waits for the other to read (RFC 2920 3.1)
-_GROUP_COMMANDS: Final = 100
+GROUP_OCTETS: Final = 4096  # sent at once, so that neither side waits for the other to read (RFC 2920 3.1)
+GROUP_COMMANDS: Final = 100
 _OUT_OF_STEP: Final = {500, 501, 502, 503}
 _MEGABYTE: Final = 1_000_000
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
@@ -52,7 +52,7 @@ def groups(commands: Sequence[bytes]) -> Iterator[list[bytes]]:
     group: list[bytes] = []
     octets = 0
     for command in commands:
-        if group and (octets + len(command) > _GROUP_OCTETS or len(group) == _GROUP_COMMANDS):
+        if group and (octets + len(command) > GROUP_OCTETS or len(group) == GROUP_COMMANDS):
             yield group
             group, octets = [], 0
         group.append(command)
@@ -60,17 +60,29 @@ def groups(commands: Sequence[bytes]) -> Iterator[list[bytes]]:
     yield group
 
 
-def dot_stuffed(content: bytes) -> bytes:
-    """The message as it goes behind 354, with its final dot (RFC 5321 4.5.2).
+def together(commands: Sequence[bytes]) -> bytes:
+    """Commands as they are sent at once."""
+    return b"\r\n".join(commands) + b"\r\n"
 
-    ValueError for a bare CR or LF: it would let the content end the message (SMTP smuggling).
-    """
+
+def ended(content: bytes) -> bytes:
+    """The message, its last line ended. ValueError for a bare CR or LF: it could end the message elsewhere."""
     ends = content.count(b"\r\n")
     if content.count(b"\n") != ends or content.count(b"\r") != ends:
         raise ValueError("The content has a line end other than CRLF.")
+    return content if content.endswith(b"\r\n") or not content else content + b"\r\n"
+
+
+def dot_stuffed(content: bytes) -> bytes:
+    """An ended message as it goes behind 354, with its final dot (RFC 5321 4.5.2)."""
     if content.startswith(b".") or b"\n." in content:
         content = b"." * content.startswith(b".") + content.replace(b"\n.", b"\n..")
-    return content + (b".\r\n" if content.endswith(b"\r\n") or not content else b"\r\n.\r\n")
+    return content + b".\r\n"
+
+
+def last_chunk(content: bytes) -> bytes:
+    """An ended message as the one chunk behind RCPT (RFC 3030 2)."""
+    return b"BDAT %d LAST\r\n%b" % (len(content), content)
 
 
 def features(hello: Reply) -> dict[str, str]:
@@ -83,7 +95,7 @@ def features(hello: Reply) -> dict[str, str]:
     return found
 
 
-def size_limit(offered: dict[str, str]) -> int:
+def size_limit(offered: Mapping[str, str]) -> int:
     """The most octets that a message may have (RFC 1870); 0 if the server does not say."""
     words = offered.get("SIZE", "").split()
     return int(words[0]) if words and words[0].isdecimal() and words[0].isascii() else 0
@@ -108,10 +120,10 @@ def queue_id(text: str) -> str | None:
 def are_out_of_step(replies: Sequence[Reply], commands: int) -> bool:
     """Whether commands that were sent together were not understood, so that sending them singly may help."""
     first, *others = replies
-    data = others.pop() if len(replies) == commands else None
-    if data and data.code == GO_AHEAD:
+    last = others.pop() if len(replies) == commands else None
+    if last and (last.ok or last.code == GO_AHEAD):
         return False
     decisive = [first, *others] if first.ok else [first]
-    if data and any(reply.ok for reply in others):
-        decisive.append(data)
+    if last and any(reply.ok for reply in others):
+        decisive.append(last)
     return any(reply.code in _OUT_OF_STEP and not (reply.enhanced or "").startswith("5.1.") for reply in decisive)

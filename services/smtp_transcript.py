@@ -1,5 +1,6 @@
 """What was said in an SMTP conversation, line by line, fit for an administrator: no password and no message."""
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,7 @@ LONGEST_LINE: Final = 200  # characters
 HIDDEN: Final = "••••"
 _KEPT_AT_THE_END: Final = MOST_LINES // 2
 _CHALLENGE, _GO_AHEAD = b"334", b"354"
+_CHUNK: Final = re.compile(rb"BDAT (\d{1,10})", re.IGNORECASE)
 _AUTH_WORDS: Final = 2  # AUTH and the mechanism
 
 
@@ -22,6 +24,7 @@ class Transcript:
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._last_code = b""
+        self._chunk_left = 0  # octets of a message that follow a BDAT (RFC 3030)
 
     def lines(self) -> list[str]:
         """At most MOST_LINES lines; what is too much is left out of the middle."""
@@ -43,8 +46,20 @@ class Transcript:
         elif self._last_code == _CHALLENGE:
             self._add("C:", HIDDEN)
         else:
-            for command in bytes(data).splitlines():
-                self._add("C:", redact(_without_login(command.decode("utf-8", "replace"))))
+            self._take_commands(bytes(data), redact)
+
+    def _take_commands(self, data: bytes, redact: Callable[[str], str]) -> None:
+        rest = data[self._chunk_left :]
+        self._chunk_left = max(0, self._chunk_left - len(data))
+        while rest:
+            command, _, rest = rest.partition(b"\r\n")
+            self._add("C:", redact(_without_login(command.decode("utf-8", "replace"))))
+            if chunk := _CHUNK.match(command):
+                size = int(chunk[1])
+                if size:
+                    self._add("C:", "(the message)")
+                self._chunk_left = max(0, size - len(rest))
+                rest = rest[size:]
 
     def heard(self, line: bytes, redact: Callable[[str], str]) -> None:
         """Take in one line of the server's, whatever it holds."""

@@ -2,14 +2,17 @@
 
 from typing import Any, Final, Protocol
 
-from services.smtp_client import Envelope, Observer, Policy, SmtpClient
+from services.smtp_client import Envelope, Observer, Parcel, Policy, Receipt, Result, SmtpClient
 from services.smtp_settings import Security, SmtpSettings
 from tests import certificates
+from tests.smtp_servers import Answer
+from utils.errors import DeliveryError
 from utils.secret import Secret
 
 SENDER: Final = "shop@sender.example"
 RECIPIENT: Final = "anna@recipient.example"
 CONTENT: Final = b"Subject: Hello\r\nMessage-ID: <1@sender.example>\r\n\r\nGood morning.\r\n"
+Script = dict[str, Answer | list[Answer]]
 ENVELOPE: Final = Envelope(sender=SENDER, recipients=(RECIPIENT,))
 
 
@@ -39,3 +42,24 @@ def client_for(
 ) -> SmtpClient:
     """A client that is not open yet."""
     return SmtpClient(settings_for(server, **changes), rules or policy(), observer)
+
+
+def parcels(count: int, recipients: int = 1, content: bytes = CONTENT) -> list[Parcel]:
+    """Mails that can be told apart by their recipients and by their tags."""
+    return [
+        Parcel(
+            envelope=Envelope(
+                sender=SENDER, recipients=tuple(f"m{mail}r{number}@recipient.example" for number in range(recipients))
+            ),
+            content=b"X-Number: %d\r\n" % mail + content,
+            tag=mail,
+        )
+        for mail in range(count)
+    ]
+
+
+def word(outcome: Result) -> str:
+    """What became of a mail, in short."""
+    if isinstance(outcome, DeliveryError):
+        return f"{outcome.outcome} {outcome.code or outcome.fault}"
+    return "accepted" if isinstance(outcome, Receipt) else "not tried"

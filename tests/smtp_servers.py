@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -206,17 +207,27 @@ class Connection:
     buffer: bytearray = field(default_factory=bytearray)
     received: bytearray = field(default_factory=bytearray)
     command: str = ""
+    has_spoken: bool = False  # since it last listened
+    chunks: bytes = b""
+    said: int = 0
 
     def send(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        self.has_spoken = True
+        left = self.server.says - self.said
+        self.said += len(data)
+        self.sock.sendall(data[:left])
+        if len(data) >= left:
+            raise _Over
 
     def receive(self) -> None:
-        data = self.sock.recv(65536)
+        data = self.sock.recv(min(65536, self.server.hears - len(self.received)))
         if not data:
             raise _Over
         self.buffer += data
         self.received += data
         self.server.flights.append(data)
+        self.server.round_trips += self.has_spoken
+        self.has_spoken = False
 
     def line(self) -> bytes:
         while (end := self.buffer.find(b"\n")) < 0:
@@ -232,6 +243,13 @@ class Connection:
         message = bytes(self.buffer[:end])
         del self.buffer[: end + 3]
         return message
+
+    def octets(self, count: int) -> bytes:
+        while len(self.buffer) < count:
+            self.receive()
+        chunk = bytes(self.buffer[:count])
+        del self.buffer[:count]
+        return chunk
 
 
 def close(_connection: Connection) -> None:
@@ -329,6 +347,7 @@ _POLITE: dict[str, Answer] = {
     "DATA": "354 go ahead",
     "BODY": b"",  # said while the message comes in, before its final dot
     "MESSAGE": "250 2.0.0 Ok: queued as S0001",
+    "BDAT": "250 2.0.0 octets received",  # to a chunk that is not the last
     "RSET": "250 2.0.0 ok",
     "NOOP": "250 2.0.0 ok",
     "QUIT": ("221 2.0.0 bye", close),
@@ -345,8 +364,10 @@ class ScriptedServer:
 
     ``script`` maps GREETING, EHLO, ... MESSAGE (the final dot), QUIT to an answer: text (lines parted by a
     newline), octets, an action such as ``close``, or a tuple of these done in turn. A list gives the answers
-    of the first, second, ... time; the last of it goes on. An unknown verb is answered 502. ``tls`` is used
-    by ``start_tls``, or with ``implicit`` from the first byte.
+    of the first, second, ... time; the last of it goes on. An unknown verb is answered 502. The last chunk of
+    BDAT is taken and answered as MESSAGE. ``tls`` is used by ``start_tls``, or with ``implicit`` from the first
+    byte. ``round_trips`` counts how often something came after an answer: the opening, each later wait, QUIT.
+    A connection ends after ``hears`` octets heard or ``says`` octets said.
     """
 
     def __init__(
@@ -356,13 +377,17 @@ class ScriptedServer:
         tls: ssl.SSLContext | None = None,
         implicit: bool = False,
         host: str = "127.0.0.1",
+        hears: int = sys.maxsize,
+        says: int = sys.maxsize,
         port: int = 0,
     ) -> None:
+        self.hears, self.says = hears, says
         self.stopping = threading.Event()
         self.connections: list[Connection] = []
         self.commands: list[str] = []
         self.messages: list[bytes] = []
         self.flights: list[bytes] = []  # what came in one piece each
+        self.round_trips = 0
         self.host = host
         self._script = {**_POLITE, **(script or {})}
         self._times: dict[str, int] = {}
@@ -444,7 +469,12 @@ class ScriptedServer:
             self.commands.append(command)
             self._heard.notify_all()
         connection.command = command
+        if verb == "BDAT" and command.endswith(" LAST"):
+            self._take_last_chunk(connection)
+            return
         said = self._play(verb, connection)
+        if verb == "BDAT" and said.startswith(b"2"):
+            connection.chunks = connection.octets(int(command.split()[1]))
         if verb == "DATA" and said.startswith(b"354"):
             self._take_message(connection)
 
@@ -454,6 +484,12 @@ class ScriptedServer:
                 connection.receive()
             self._play("BODY", connection)
         self.messages.append(connection.message())
+        self._play("MESSAGE", connection)
+
+    def _take_last_chunk(self, connection: Connection) -> None:
+        content = connection.octets(int(connection.command.split()[1]))
+        self.messages.append(connection.chunks + content)
+        connection.chunks = b""
         self._play("MESSAGE", connection)
 
     def _play(self, verb: str, connection: Connection) -> bytes:

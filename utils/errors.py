@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 
 class AppError(Exception):
@@ -98,7 +99,8 @@ class DeliveryError(Exception):
 
     ``code`` and ``enhanced`` are the server's (RFC 5321 4.2, RFC 3463) or None; ``text`` is the server's own
     words or our description, one line, and may be shown to administrators only after redaction.
-    ``may_have_been_sent`` is True once the final dot is out without an answer.
+    ``may_have_been_sent`` is True once the final dot is out without an answer. ``refused`` holds the server's reply to
+    each recipient where it refused them all.
     """
 
     outcome = "temporary"
@@ -120,6 +122,7 @@ class DeliveryError(Exception):
         self.code = code
         self.enhanced = enhanced
         self.may_have_been_sent = may_have_been_sent
+        self.refused: Mapping[str, Any] = {}
 
 
 class Temporary(DeliveryError):

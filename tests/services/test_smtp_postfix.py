@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from services.smtp_client import Envelope, SmtpClient
+from services.smtp_client import Envelope, Parcel, Receipt, SmtpClient
 from services.smtp_settings import Security, SmtpSettings
 from tests import postfix_server
 from tests.postfix_server import DOMAIN, PostfixServer
-from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, policy
+from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, parcels, policy, word
 from utils.errors import Fault, Misconfigured, Permanent, Phase
 from utils.secret import Secret
 
@@ -63,6 +63,26 @@ def test_many_messages_use_one_connection(postfix: PostfixServer) -> None:
         queue_ids = {client.send(ENVELOPE, CONTENT).queue_id for _ in range(20)}
     assert len(queue_ids) == 20
     assert None not in queue_ids
+
+
+@pytest.mark.parametrize("in_flight", [8, 1])
+def test_a_hundred_mails_arrive_once_each(postfix: PostfixServer, in_flight: int) -> None:
+    mails = parcels(100, recipients=2, content=b"X-Run: %d\r\n" % in_flight + CONTENT)
+    with client_for(postfix) as client:
+        found = list(client.send_all(mails, in_flight=in_flight))
+    assert [parcel for parcel, _ in found] == mails
+    receipts = [result for _, result in found if isinstance(result, Receipt)]
+    assert len({receipt.queue_id for receipt in receipts}) == 100
+    arrived = [postfix.wait_for_mail(receipt.queue_id or "") for receipt in receipts]
+    assert all(b"X-Number: %d\nX-Run: %d\n" % (at, in_flight) in message for at, message in enumerate(arrived))
+
+
+def test_a_refused_mail_does_not_stop_those_in_flight(postfix: PostfixServer) -> None:
+    envelopes = [Envelope(sender=SENDER, recipients=(to,)) for to in (f"anna@{DOMAIN}", RECIPIENT, f"bob@{DOMAIN}")]
+    with client_for(postfix, username="", password=Secret("")) as client:
+        client.send(envelopes[0], CONTENT)
+        found = client.send_all([Parcel(envelope=envelope, content=CONTENT) for envelope in envelopes * 3])
+        assert [word(result) for _, result in found] == ["accepted", "permanent 554", "accepted"] * 3
 
 
 def test_a_very_long_password_is_accepted(postfix: PostfixServer) -> None:

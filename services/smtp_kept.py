@@ -1,0 +1,109 @@
+"""The connections to one server that are kept for the next mail, and how many there may be."""
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from services.smtp_client import SmtpClient
+from utils.errors import DeliveryError, Phase
+
+_TOO_MANY: Final = re.compile(r"too many .*(?:connection|session)|(?:connection|session)s? .*(?:exceed|limit)", re.I)
+_TOO_MANY_STATUSES: Final = ("4.3.2", "4.7.652")  # RFC 3463; Microsoft's "too many connections"
+_OPENING: Final = (Phase.GREETING, Phase.EHLO, Phase.SIGN_IN)
+_SHRUNK_SECONDS: Final = 600.0
+_GROWTH_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """``size`` is connections to one server, ``messages`` how many each carries; times are in seconds."""
+
+    size: int = 3  # one for each sender of a worker, and one for security mail
+    messages: int = 100
+    age: float = 600.0
+    idle: float = 60.0
+
+
+class Lane:
+    """The connections with the same settings: those that are idle, the last used last, and a count of the others."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float], lock: threading.Lock) -> None:
+        self.idle: list[Kept] = []
+        self.busy = 0  # in use or being opened
+        self.is_current = True  # these are still somebody's settings
+        self.freed = threading.Condition(lock)
+        self.limits = limits
+        self._clock = clock
+        self._shrunk: tuple[int, float] | None = None  # to how many, and when
+
+    @property
+    def cap(self) -> int:
+        """How many connections there may be: half as many for ten minutes after the server had too many."""
+        if not self._shrunk:
+            return self.limits.size
+        cap, since = self._shrunk
+        quiet = self._clock() - since - _SHRUNK_SECONDS
+        return min(self.limits.size, cap + max(0, 1 + int(quiet // _GROWTH_SECONDS)))
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is left that would have to be remembered."""
+        return not self.idle and not self.busy and self.cap == self.limits.size
+
+    def shrink(self) -> None:
+        """Halve the cap for ten minutes; from then on it grows by one a minute."""
+        self._shrunk = max(1, self.cap // 2), self._clock()
+
+    def worn(self) -> list["Kept"]:
+        """Take out what has been idle for too long, or is too old."""
+        worn = [kept for kept in self.idle if kept.is_worn]
+        self.idle = [kept for kept in self.idle if not kept.is_worn]
+        return worn
+
+    def next_idle(self) -> tuple["Kept | None", list["Kept"]]:
+        """Take out the connection that was used last and still works; and those before it that do not."""
+        unfit = self.worn()
+        while self.idle:
+            kept = self.idle.pop()
+            if kept.client.is_quiet:
+                return kept, unfit
+            unfit.append(kept)
+        return None, unfit
+
+    def keep(self, client: SmtpClient) -> "Kept":
+        """A new connection of this lane."""
+        return Kept(client, self, self.limits, self._clock)
+
+
+class Kept:
+    """An open connection. ``carried`` counts the mails that it was given, ``idle_since`` is when it came back."""
+
+    def __init__(self, client: SmtpClient, lane: Lane, limits: Limits, clock: Callable[[], float]) -> None:
+        self.client = client
+        self.lane = lane
+        self.carried = 0
+        self.idle_since = self._opened_at = clock()
+        self._limits = limits
+        self._clock = clock
+
+    @property
+    def is_worn(self) -> bool:
+        now, limits = self._clock(), self._limits
+        is_old = now - self._opened_at >= limits.age or now - self.idle_since >= limits.idle
+        return is_old or self.carried >= limits.messages
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether, back from its use, it is to be kept for the next mail."""
+        lane = self.lane
+        room = lane.busy + len(lane.idle) < lane.cap
+        return lane.is_current and room and self.client.is_open and not self.is_worn
+
+
+def has_too_many(error: DeliveryError) -> bool:
+    """Whether the server refused a connection because it has too many of ours already."""
+    if error.phase not in _OPENING or error.code is None:
+        return False
+    return error.enhanced in _TOO_MANY_STATUSES or _TOO_MANY.search(error.text) is not None

@@ -1,0 +1,265 @@
+"""Kept connections: a mail goes over one that is open for exactly these settings, or over a new one.
+
+One pool for each process. A connection that the server closed while nobody used it is replaced unnoticed; one
+that failed is never used again.
+"""
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from typing import Final
+from weakref import WeakSet
+
+import structlog
+
+from services.smtp_client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient
+from services.smtp_kept import Kept, Lane, Limits, has_too_many
+from services.smtp_settings import SmtpSettings
+from services.smtp_wire import Deadline
+from utils.errors import DeliveryError, Fault, Phase, Temporary
+
+log = structlog.get_logger(__name__)
+
+_GOING_AWAY: Final = 421
+_PROLOGUE: Final = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA)
+
+# All that makes two connections the same: the password, too, but not how patient we are.
+_Key = tuple[SmtpSettings, Policy]
+
+
+class Pool:
+    """Safe to use from several threads, and after a fork. ``clock`` counts seconds, and a test may turn it.
+
+    ``owner`` names whose settings these are, like "config:3": when they change, the connections with the
+    former ones are closed.
+    """
+
+    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._begin()
+        _pools.add(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._lanes: dict[_Key, Lane] = {}
+        self._owners: dict[str, _Key] = {}
+        self._open: set[Kept] = set()
+        self._wake = threading.Event()
+        self._reaper: threading.Thread | None = None
+
+    def make_room(self, size: int) -> None:
+        """Let there be at least ``size`` connections to one server, for as many who send at once."""
+        with self._lock:
+            self._limits = replace(self._limits, size=max(size, self._limits.size))
+            for lane in self._lanes.values():
+                lane.limits = self._limits
+
+    def send(
+        self, settings: SmtpSettings, policy: Policy, envelope: Envelope, content: bytes, *, owner: str
+    ) -> Receipt:
+        """Hand over one message, as SmtpClient.send does: with the wait for a connection, in the policy's time.
+
+        A kept connection that turns out to be gone, before the message was said, costs a new one and no error.
+        """
+        deadline = Deadline(policy.total_seconds)
+        parcel = Parcel(envelope=envelope, content=content)
+        kept = self._take(settings, policy, owner, deadline)
+        ((_, result),) = self._carry(kept, policy, [parcel], deadline, 1)
+        if kept.carried > 1 and _is_stale(result):
+            kept = self._take(settings, policy, owner, deadline, fresh=True)
+            ((_, result),) = self._carry(kept, policy, [parcel], deadline, 1)
+        if isinstance(result, Receipt):
+            return result
+        raise result or Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
+
+    def send_all(
+        self,
+        settings: SmtpSettings,
+        policy: Policy,
+        parcels: Sequence[Parcel],
+        *,
+        owner: str,
+        in_flight: int = IN_FLIGHT,
+    ) -> Generator[tuple[Parcel, Result]]:
+        """Hand over many messages, as SmtpClient.send_all does: over one connection after the other.
+
+        No result is None: what was not tried goes over the next connection. Where there is none, that is the
+        error of every mail that is left.
+        """
+        waiting, fresh = list(parcels), False
+        while waiting:
+            deadline = Deadline(policy.total_seconds)
+            try:
+                kept = self._take(settings, policy, owner, deadline, fresh=fresh)
+            except DeliveryError as error:
+                yield from ((parcel, error) for parcel in waiting)
+                return
+            room = self._limits.messages - kept.carried
+            batch, waiting, again = waiting[:room], waiting[room:], []
+            for parcel, result in self._carry(kept, policy, batch, deadline, in_flight):
+                if result is None or (kept.carried > 1 and _is_stale(result)):
+                    again.append(parcel)
+                else:
+                    yield parcel, result
+            waiting, fresh = again + waiting, bool(again)
+
+    def warm(self, settings: SmtpSettings, policy: Policy, *, owner: str) -> None:
+        """See to it that a connection is open and waits for a mail. Raises DeliveryError, as SmtpClient.open does."""
+        self._give_back(self._take(settings, policy, owner, Deadline(policy.total_seconds)))
+
+    def close(self) -> None:
+        """Close what nobody uses; what is in use is closed when it comes back. The pool can go on afterwards."""
+        with self._lock:
+            lanes = list(self._lanes.values())
+            for lane in lanes:
+                lane.is_current = False
+            self._lanes.clear()
+            self._owners.clear()
+        self._hang_up([kept for lane in lanes for kept in lane.idle])
+        self._wake.set()
+
+    def reap(self) -> float | None:
+        """Close what was idle for too long; give the seconds until there may be more, None if nothing is idle."""
+        with self._lock:
+            worn = [kept for lane in self._lanes.values() for kept in lane.worn()]
+            self._lanes = {key: lane for key, lane in self._lanes.items() if not lane.is_spent}
+            self._owners = {owner: key for owner, key in self._owners.items() if key in self._lanes}
+            since = [kept.idle_since for lane in self._lanes.values() for kept in lane.idle]
+        self._hang_up(worn)
+        return min(since) + self._limits.idle - self._clock() if since else None
+
+    def forget(self) -> None:
+        """In a forked child: what the parent has open is the parent's. Nothing is said on it, and all begins anew."""
+        for kept in self._open:
+            kept.client.abandon()
+        self._begin()
+
+    def _take(
+        self, settings: SmtpSettings, policy: Policy, owner: str, deadline: Deadline, *, fresh: bool = False
+    ) -> Kept:
+        """A connection that is open, if need be a new one; with ``fresh``, surely a new one."""
+        key = settings, replace(policy, total_seconds=0, connect_seconds=0)
+        while True:
+            with self._lock:
+                lane, unfit = self._lane(owner, key)
+                kept, more = lane.next_idle()
+                unfit += more
+                if kept and fresh:
+                    unfit += [kept, *lane.idle]
+                    kept, lane.idle = None, []
+                is_free = kept is not None or lane.busy < lane.cap
+                if is_free:
+                    lane.busy += 1
+                elif not unfit and not lane.freed.wait(max(0, deadline.remaining())):
+                    raise Temporary(Phase.CONNECT, Fault.TIMEOUT, "All connections to the server are in use.")
+            self._hang_up(unfit)
+            if is_free and (kept := kept or self._opened(lane, settings, policy, deadline)):
+                return kept
+
+    def _lane(self, owner: str, key: _Key) -> tuple[Lane, list[Kept]]:
+        """The lane for these settings, and the idle connections with the owner's former ones."""
+        former = self._owners.get(owner)
+        self._owners[owner] = key
+        unfit: list[Kept] = []
+        if former not in (None, key) and former not in self._owners.values() and former in self._lanes:
+            lane = self._lanes.pop(former)
+            lane.is_current = False
+            unfit = lane.idle
+        if key not in self._lanes:
+            self._lanes[key] = Lane(self._limits, self._clock, self._lock)
+        return self._lanes[key], unfit
+
+    def _opened(self, lane: Lane, settings: SmtpSettings, policy: Policy, deadline: Deadline) -> Kept | None:
+        """A new connection; None if the server has too many of ours, so that one of those has to come back first."""
+        client = SmtpClient(settings, policy)
+        client.allow(deadline.remaining(), policy.total_seconds)
+        try:
+            client.open()
+        except BaseException as error:
+            crowded = isinstance(error, DeliveryError) and has_too_many(error)
+            with self._lock:
+                lane.busy -= 1
+                if crowded:
+                    lane.shrink()
+                has_others, cap = lane.busy > 0 or len(lane.idle) > 0, lane.cap
+                lane.freed.notify()
+            if crowded:
+                log.warning("smtp_too_many_connections", host=settings.host, port=settings.port, now_at_most=cap)
+            if crowded and has_others:
+                return None
+            raise
+        kept = lane.keep(client)
+        with self._lock:
+            self._open.add(kept)
+        return kept
+
+    def _carry(
+        self, kept: Kept, policy: Policy, parcels: Sequence[Parcel], deadline: Deadline, in_flight: int
+    ) -> Generator[tuple[Parcel, Result]]:
+        kept.client.allow(deadline.remaining(), policy.total_seconds)
+        try:
+            with closing(kept.client.send_all(parcels, in_flight=in_flight)) as results:
+                for parcel, result in results:
+                    kept.carried += 1
+                    yield parcel, result
+        finally:
+            self._give_back(kept)
+
+    def _give_back(self, kept: Kept) -> None:
+        with self._lock:
+            kept.lane.busy -= 1
+            kept.idle_since = self._clock()
+            stays = kept.may_stay
+            if stays:
+                kept.lane.idle.append(kept)
+                self._start_reaper()
+            kept.lane.freed.notify()
+        if not stays:
+            self._hang_up([kept])
+
+    def _start_reaper(self) -> None:
+        if not self._reaper:
+            self._reaper = threading.Thread(target=self._watch, name="smtp-pool", daemon=True)
+            with suppress(RuntimeError):  # the interpreter is about to end, and closes the pool anyhow
+                self._reaper.start()
+
+    def _watch(self) -> None:
+        while True:
+            seconds = self.reap()
+            with self._lock:
+                if not any(lane.idle for lane in self._lanes.values()):
+                    self._reaper = None
+                    return
+            self._wake.wait(seconds)
+            self._wake.clear()
+
+    def _hang_up(self, unfit: list[Kept]) -> None:
+        for kept in unfit:
+            kept.client.close(patiently=False)
+        with self._lock:
+            self._open.difference_update(unfit)
+
+
+def _is_stale(result: Result) -> bool:
+    """Whether a connection had gone before the message was said, so that it costs nothing to try another."""
+    if not isinstance(result, DeliveryError):
+        return result is None
+    gone = result.code == _GOING_AWAY or result.fault is Fault.CLOSED
+    return gone and result.phase in _PROLOGUE and not result.may_have_been_sent
+
+
+def _after_fork() -> None:
+    for each in _pools:
+        each.forget()
+
+
+_pools: WeakSet[Pool] = WeakSet()
+os.register_at_fork(after_in_child=_after_fork)
+
+pool: Final = Pool()
+atexit.register(pool.close)

@@ -1,0 +1,173 @@
+"""One mail on a connection: what is said for it, and the errors that are certain before anything is said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from time import monotonic
+from typing import Final
+
+from services import smtp_grammar
+from services.smtp_dialogue import refusal
+from services.smtp_wire import Reply
+from utils.errors import DeliveryError, Fault, Misconfigured, Permanent, Phase, Temporary
+
+RSET: Final = b"RSET"
+DATA: Final = b"DATA"
+_MOST_BLIND: Final = 64 * 1024  # octets that are worth sending before the recipients are known to be accepted
+_MOST_AROUND: Final = 1024  # octets of RSET and of the first chunk
+# Our own answer, in the server's form, for a recipient that it could not even be told (RFC 6531 3.4).
+_UNSAYABLE: Final = Reply(553, "5.6.7", ("The server takes no address that is not ASCII before the @ (no SMTPUTF8).",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """Who sends to whom: bare addresses, which may be non-ASCII; the sender may be empty (a bounce)."""
+
+    sender: str
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """One mail to send: a finished message (CRLF line ends) for its envelope; ``tag`` is the caller's own."""
+
+    envelope: Envelope
+    content: bytes
+    tag: object = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """The server has taken the message for the accepted recipients; ``ms`` counts from its first command."""
+
+    reply: Reply
+    refused: dict[str, Reply]
+    accepted: tuple[str, ...]
+    ms: int
+
+    @property
+    def queue_id(self) -> str | None:
+        """The server's name for the message, where its reply is of a known form."""
+        return smtp_grammar.queue_id(self.reply.text)
+
+
+class Transaction:
+    """A parcel as this server is to get it. ``trouble`` is what forbids to say anything for it.
+
+    ``end`` is the place on the wire behind its last octet, once that is known: from there on nobody can say
+    that it was not sent. ValueError for an address or content that should never have come here.
+    """
+
+    def __init__(self, parcel: Parcel, features: Mapping[str, str]) -> None:
+        envelope = parcel.envelope
+        self.parcel = parcel
+        self.content = smtp_grammar.ended(parcel.content)
+        sender = smtp_grammar.path(envelope.sender)
+        paths = {address: smtp_grammar.path(address) for address in envelope.recipients}
+        if not paths or "" in paths:
+            raise ValueError("A message needs recipients.")
+        self.trouble: DeliveryError | None = None
+        self.refused: dict[str, Reply] = {}
+        self.script: list[bytes] = []  # the commands with which it was begun, to the one that asks for the message
+        self.end = inf
+        self.started = monotonic()
+        self._commands: list[bytes] = []
+        try:
+            self.refused = unsayable(features, sender, paths)
+            self.asked = tuple(address for address in paths if address not in self.refused)
+            named = [paths[address] for address in self.asked]
+            self._commands = [mail_command(features, sender, named, parcel.content)]
+            self._commands += [b"RCPT TO:" + path for path in named]
+            if not named:
+                self.trouble = self.all_refused()
+        except DeliveryError as error:
+            self.trouble = error
+        octets = sum(map(len, self._commands)) + 2 * len(self._commands)
+        self.is_compact = (
+            self.trouble is None
+            and octets <= smtp_grammar.GROUP_OCTETS - _MOST_AROUND
+            and len(self._commands) + 2 <= smtp_grammar.GROUP_COMMANDS
+        )
+        self.is_light = self.is_compact and len(self.content) <= _MOST_BLIND
+
+    def begin(self, *, clean: bool, by_chunks: bool) -> list[bytes]:
+        """The commands up to the go-ahead; behind RSET unless the server is known to hold no other transaction.
+
+        By chunks, the first header line goes along: it shows whether the server understands BDAT, and to one
+        that does not it is an unknown command, which a whole message would not be.
+        """
+        line, end, _ = self.content.partition(b"\r\n")
+        last = b"BDAT %d\r\n%b" % (len(line + end), line) if by_chunks and end else DATA
+        self.script = [*self._commands, last] if clean else [RSET, *self._commands, last]
+        self.started = monotonic()
+        return self.script
+
+    def whole(self, *, clean: bool) -> bytes:
+        """All that there is to say, to a server that understands BDAT."""
+        self.begin(clean=clean, by_chunks=False)
+        return smtp_grammar.together(self.script[:-1]) + smtp_grammar.last_chunk(self.content)
+
+    @property
+    def goes_by_chunks(self) -> bool:
+        return self.script[-1] != DATA
+
+    @property
+    def body(self) -> bytes:
+        """What is said behind the go-ahead."""
+        if not self.goes_by_chunks:
+            return smtp_grammar.dot_stuffed(self.content)
+        return smtp_grammar.last_chunk(self.content.partition(b"\r\n")[2])
+
+    def receipt(self, reply: Reply) -> Receipt:
+        """What the server's ``reply`` to the whole message comes to."""
+        return Receipt(
+            reply=reply,
+            refused=self.refused,
+            accepted=tuple(address for address in self.asked if address not in self.refused),
+            ms=round((monotonic() - self.started) * 1000),
+        )
+
+    def all_refused(self) -> DeliveryError:
+        """One error for a message that no recipient is left for: worth another try if one of them is."""
+        if all(reply is _UNSAYABLE for reply in self.refused.values()):
+            return _no_smtputf8(Phase.RECIPIENT)
+        errors = [refusal(Phase.RECIPIENT, reply) for reply in self.refused.values()]
+        told = [error for kind in (Temporary, Misconfigured) for error in errors if isinstance(error, kind)]
+        error = (told or errors)[0]
+        error.refused = dict(self.refused)
+        return error
+
+
+def unsayable(features: Mapping[str, str], sender: bytes, paths: Mapping[str, bytes]) -> dict[str, Reply]:
+    """The recipients that cannot be named to this server. Raises Permanent if the sender cannot."""
+    if "SMTPUTF8" in features:
+        return {}
+    if not sender.isascii():
+        raise _no_smtputf8(Phase.SENDER)
+    return {address: _UNSAYABLE for address, path in paths.items() if not path.isascii()}
+
+
+def mail_command(features: Mapping[str, str], sender: bytes, paths: list[bytes], content: bytes) -> bytes:
+    """MAIL with the parameters that the server knows and the message needs.
+
+    Raises Permanent for a message that it does not take: too large, or 8-bit.
+    """
+    command = b"MAIL FROM:" + sender
+    if "SIZE" in features:
+        limit = smtp_grammar.size_limit(features)
+        if 0 < limit < len(content):
+            text = f"The message has {len(content)} bytes, the server takes {limit}."
+            raise Permanent(Phase.SENDER, Fault.TOO_LARGE, text, enhanced="5.3.4")
+        command += b" SIZE=%d" % len(content)
+    if not content.isascii():
+        if "8BITMIME" not in features:
+            text = "The message has 8-bit content and the server does not take it (8BITMIME)."
+            raise Permanent(Phase.SENDER, Fault.REPLY, text, enhanced="5.6.3")
+        command += b" BODY=8BITMIME"
+    if "SMTPUTF8" in features and not all(map(bytes.isascii, [sender, *paths])):
+        command += b" SMTPUTF8"
+    return command
+
+
+def _no_smtputf8(phase: Phase) -> DeliveryError:
+    return Permanent(phase, Fault.NO_SMTPUTF8, _UNSAYABLE.text, enhanced=_UNSAYABLE.enhanced)
