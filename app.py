@@ -5,9 +5,11 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import structlog
+from celery import Celery
 from flask import Flask, Response, current_app, request
 from flask_bootstrap import Bootstrap5
 from flask_migrate import Migrate, upgrade
@@ -25,9 +27,12 @@ from blueprints import (
     configs_api,
     domain_api,
     domain_pages,
+    emails,
     errors,
     headers_page,
+    health,
     inbox,
+    messages_api,
     openapi,
     providers_api,
     settings,
@@ -36,8 +41,10 @@ from blueprints import (
     token_pages,
 )
 from database.engine import db
-from services import accounts, local_inbox, password_reset
-from utils.env_utils import EXTENSION, ROOT, ConfigurationError, Settings, load_settings
+from services import accounts, background, local_inbox, smtp_pool, tasks, worker
+from services.background import Work
+from utils.env_reader import ConfigurationError
+from utils.env_utils import EXTENSION, ROOT, Settings, load_settings
 from utils.errors import MalformedInput
 from utils.log_utils import configure_logging
 from utils.process_guard import forbid_core_dumps
@@ -93,6 +100,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         settings_form.bp,
         settings_api.bp,
         configs_api.bp,
+        emails.bp,
+        messages_api.bp,
         providers_api.bp,
         domain_api.bp,
         domain_pages.bp,
@@ -101,12 +110,21 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         token_pages.bp,
         inbox.bp,
         openapi.bp,
+        health.bp,
     ):
         app.register_blueprint(blueprint)
     cli.register(app)
     app.context_processor(_names_for_pages(config))
     app.after_request(_protect)
     return app
+
+
+def __getattr__(name: str) -> Celery:
+    """``celery``, for ``celery -A app:celery``, made when it is asked for: everybody else needs no broker."""
+    if name != "celery":
+        raise AttributeError(f"module 'app' has no attribute {name!r}")
+    forbid_core_dumps()
+    return tasks.make_celery(create_app())
 
 
 def serve() -> Flask:
@@ -130,7 +148,7 @@ def _started() -> Flask:
             _announce(app)
         except DBAPIError:
             raise ConfigurationError("The database is not ready. Check DATABASE_URL, run: flask db upgrade") from None
-    password_reset.start_reset_worker(app)
+    background.start(app, partial(_begin_mailing, app))
     return app
 
 
@@ -148,14 +166,26 @@ def main() -> None:
             config.host, config.port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
         )
     inbox_server = local_inbox.start(config)
-    worker = password_reset.start_reset_worker(app)
+    mailing = background.start(app, partial(_begin_mailing, app))
     with app.app_context():
         _announce(app)
     try:
         server.serve_forever()  # until KeyboardInterrupt
     finally:
-        worker.stop()
+        mailing.stop()
+        smtp_pool.pool.close()
         local_inbox.stop(inbox_server)
+
+
+def _begin_mailing(app: Flask) -> Work | None:
+    """Send queued mail in this process, or tell the Celery workers of it if there are any."""
+    config: Settings = app.extensions[EXTENSION]
+    if not config.celery_broker_url:
+        return worker.start(app, config.mail_senders) if config.mail_senders else None
+    tasks.make_celery(app)
+    hints = tasks.Hints()
+    hints.start()
+    return hints
 
 
 def _listen(config: Settings) -> socket.socket:
@@ -179,6 +209,8 @@ def _announce(app: Flask) -> None:
         print(f"  One-time code    {code}", flush=True)  # noqa: T201
     if local_inbox.is_enabled(config):
         print(f"  Local inbox at   {config.base_url}/inbox", flush=True)  # noqa: T201
+    if config.mail_suppress_send:
+        log.warning("mail_is_suppressed", remedy="Take MAIL_SUPPRESS_SEND out of the environment to send mail.")
     print(flush=True)  # noqa: T201
 
 

@@ -1,19 +1,24 @@
 """Delivery attempts: what became of a mail at one server. Append only, never content."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, Index, String, Text, select
+from sqlalchemy import JSON, Connection, Index, String, Table, Text, delete, exists, insert, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
+from database.outbox_db import OutboxMail
 from database.types import UtcDateTime
+
+LONGEST_REPLY = 500
+LONGEST_SERVER = 320
 
 
 class EmailAttempt(Base):
-    """One server tried for one mail. Addresses are masked; the reply is the server's, redacted.
+    """One server tried for one mail. Addresses are masked; the reply is the server's, redacted, for administrators.
 
-    ``outcome`` is accepted, temporary, permanent, misconfigured, unknown or not_configured.
+    ``outcome`` is accepted, temporary, permanent, misconfigured, unknown, not_configured or suppressed.
     """
 
     __tablename__ = "email_attempt"
@@ -28,16 +33,53 @@ class EmailAttempt(Base):
     refused: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     message_id: Mapped[str] = mapped_column(String(255))
     config_id: Mapped[int | None]
-    server: Mapped[str] = mapped_column(String(320))
+    server: Mapped[str] = mapped_column(String(LONGEST_SERVER))
     outcome: Mapped[str] = mapped_column(String(16))
     phase: Mapped[str | None] = mapped_column(String(16))
     fault: Mapped[str | None] = mapped_column(String(32))
     code: Mapped[int | None]
     enhanced: Mapped[str | None] = mapped_column(String(16))
+    reply: Mapped[str] = mapped_column(String(LONGEST_REPLY), default="", server_default=text("''"))
+    worker: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (Index("ix_email_attempt_started_at", "started_at"),)
+
+
+_ADD = insert(cast(Table, EmailAttempt.__table__))
+
+
+def add_all(connection: Session | Connection, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Add attempts, each with a value for every column that has no default."""
+    connection.execute(_ADD, list(attempts))
 
 
 def latest(session: Session, limit: int) -> list[EmailAttempt]:
     """The newest attempts first."""
     return list(session.scalars(select(EmailAttempt).order_by(EmailAttempt.id.desc()).limit(limit)))
+
+
+def of_mail(session: Session, mail_id: str) -> list[EmailAttempt]:
+    """The attempts of one queued mail, the first one first."""
+    return list(session.scalars(select(EmailAttempt).where(EmailAttempt.mail_id == mail_id).order_by(EmailAttempt.id)))
+
+
+def direct(session: Session, before: int | None, limit: int) -> list[EmailAttempt]:
+    """The newest attempts of mails that never were in the outbox, only those older than ``before``."""
+    query = select(EmailAttempt).where(EmailAttempt.mail_id.is_(None)).order_by(EmailAttempt.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(EmailAttempt.id < before)
+    return list(session.scalars(query))
+
+
+def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: bool = False) -> int:
+    """Delete at most ``limit`` attempts from before ``moment``, but none of a mail that is still there; how many.
+
+    ``queued_only`` spares the mails that never were in the outbox.
+    """
+    still_there = exists().where(OutboxMail.mail_id == EmailAttempt.mail_id)
+    old = select(EmailAttempt.id).where(EmailAttempt.started_at < moment, ~still_there)
+    if queued_only:
+        old = old.where(EmailAttempt.mail_id.is_not(None))
+    chosen = old.order_by(EmailAttempt.started_at).limit(limit)
+    result = session.execute(delete(EmailAttempt).where(EmailAttempt.id.in_(chosen)))
+    return result.rowcount  # type: ignore[attr-defined, no-any-return]

@@ -41,18 +41,32 @@ def transaction(*, durable: bool = True) -> Iterator[Session]:
 
 
 @contextmanager
+def plain_transaction(*, durable: bool = True) -> Iterator[Connection]:
+    """As ``transaction``, without a session, at half its cost: for what runs for every few mails."""
+    options = {"sealpost_writes": True, "sealpost_durable": durable}
+    with db.engine.connect().execution_options(**options) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
 def reading() -> Iterator[Session]:
-    """A short session that only reads."""
-    with Session(db.engine, expire_on_commit=False) as session:
+    """A short session that only reads; each of its statements sees what was committed by then."""
+    with Session(db.engine.execution_options(sealpost_reads=True), expire_on_commit=False) as session:
         yield session
 
 
+def plain_reading() -> Connection:
+    """As ``reading``, without a session."""
+    return db.engine.connect().execution_options(sealpost_reads=True)
+
+
 @event.listens_for(Engine, "connect")
-def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's connection
-    """WAL, so that readers never wait; FULL, so that what was committed survives a power cut."""
+def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's connection
+    """SQLite: WAL, so that readers never wait; FULL, so that what was committed survives a power cut."""
     if not isinstance(connection, sqlite3.Connection):
+        connection.autocommit = True  # we say BEGIN ourselves, see _begin
         return
-    connection.isolation_level = None  # we say BEGIN ourselves, see _begin
+    connection.isolation_level = None  # likewise
     cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout = 5000")
     try:
@@ -67,14 +81,16 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
 
 @event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
-    """A writer takes SQLite's lock at once: upgrading a reader fails instead of waiting."""
+    """A writer takes SQLite's lock at once: upgrading a reader fails instead of waiting. A reader needs no BEGIN."""
     options = connection.get_execution_options()
+    if options.get("sealpost_reads"):
+        return
     relaxed = not options.get("sealpost_durable", True)
     if connection.dialect.name == "sqlite":
-        if options.get("sealpost_writes"):
-            connection.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if relaxed else 'FULL'}")
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            connection.exec_driver_sql("BEGIN")
-    elif relaxed:
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+        wanted = "NORMAL" if relaxed else "FULL"
+        if connection.info.get("synchronous") != wanted:  # as whoever had the connection before left it
+            connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+            connection.info["synchronous"] = wanted
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("sealpost_writes") else "BEGIN")
+    else:  # in one round trip
+        connection.exec_driver_sql("BEGIN; SET LOCAL synchronous_commit = off" if relaxed else "BEGIN")

@@ -10,7 +10,7 @@ from database.types import UtcDateTime
 
 
 class ResetToken(Base):
-    """A link that was mailed. It is good once, until it expires, and only while it is the newest."""
+    """A link that was mailed, with ``mail_id``. It is good once, until it expires, and only while it is the newest."""
 
     __tablename__ = "reset_token"
 
@@ -20,6 +20,7 @@ class ResetToken(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    mail_id: Mapped[str | None] = mapped_column(String(32))
 
 
 _Other = aliased(ResetToken)
@@ -32,8 +33,20 @@ _IS_NEWEST = (
 )
 
 
-def add(session: Session, account_id: int, token_hash: str, moment: datetime, expires_at: datetime) -> None:
-    session.add(ResetToken(account_id=account_id, token_hash=token_hash, created_at=moment, expires_at=expires_at))
+def add(
+    session: Session,
+    account_id: int,
+    token_hash: str,
+    moment: datetime,
+    expires_at: datetime,
+    *,
+    mail_id: str | None = None,
+) -> None:
+    session.add(
+        ResetToken(
+            account_id=account_id, token_hash=token_hash, created_at=moment, expires_at=expires_at, mail_id=mail_id
+        )
+    )
 
 
 def find_account_id(session: Session, token_hash: str, moment: datetime) -> int | None:
@@ -64,9 +77,10 @@ def use(session: Session, token_hash: str, account_id: int, moment: datetime) ->
     return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
 
 
-def void_unused(session: Session, account_id: int) -> None:
-    """Make every link that was mailed to this account worthless."""
-    session.execute(delete(ResetToken).where(ResetToken.account_id == account_id, ResetToken.used_at.is_(None)))
+def void_unused(session: Session, account_id: int) -> list[str]:
+    """Make every link that was mailed to this account worthless; the ids of the mails that hold them."""
+    unused = delete(ResetToken).where(ResetToken.account_id == account_id, ResetToken.used_at.is_(None))
+    return [mail_id for mail_id in session.scalars(unused.returning(ResetToken.mail_id)) if mail_id]
 
 
 def delete_expired(session: Session, before: datetime) -> None:

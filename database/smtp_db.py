@@ -1,8 +1,21 @@
 """The ``smtp_config`` table: stored mail servers, at most one of them active in a scope."""
 
 from datetime import datetime
+from typing import cast
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, bindparam, or_, select, text, update
+from sqlalchemy import (
+    CheckConstraint,
+    Connection,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    bindparam,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
@@ -48,6 +61,7 @@ class SmtpConfig(Base):
     timeout_seconds: Mapped[int] = mapped_column(default=10)
     auth_method: Mapped[str] = mapped_column(String(16), default="")
     emails_per_minute: Mapped[int | None]
+    emails_per_day: Mapped[int | None]
     failover: Mapped[bool] = mapped_column(default=True)
     key_id: Mapped[str] = mapped_column(String(8))
     binding_mac: Mapped[str] = mapped_column(String(64))
@@ -87,15 +101,19 @@ class SmtpConfig(Base):
     )
 
 
-# Built once: it runs for every mail.
-_ACTIVE = select(SmtpConfig).where(
-    SmtpConfig.is_active, SmtpConfig.account_id.is_not_distinct_from(bindparam("account_id"))
-)
+_ACTIVE = SmtpConfig.is_active, SmtpConfig.account_id.is_not_distinct_from(bindparam("account_id"))
+_ACTIVE_VALUES = select(SmtpConfig.__table__).where(*_ACTIVE)  # built once
+
+
+def read_active(connection: Session | Connection, account_id: int | None = None) -> SmtpConfig | None:
+    """The active configuration of a scope as values alone, at half the cost of an object; for every mail."""
+    values = connection.execute(_ACTIVE_VALUES, {"account_id": account_id}).one_or_none()
+    return cast("SmtpConfig | None", values)
 
 
 def find_active(session: Session, account_id: int | None = None) -> SmtpConfig | None:
     """The active configuration of a scope, if there is one."""
-    return session.scalars(_ACTIVE, {"account_id": account_id}).one_or_none()
+    return session.scalars(select(SmtpConfig).where(*_ACTIVE), {"account_id": account_id}).one_or_none()
 
 
 def find(session: Session, config_id: int) -> SmtpConfig | None:
@@ -157,9 +175,9 @@ def note_verified(session: Session, config_id: int, fingerprint: str, moment: da
     )
 
 
-def note_error(session: Session, config_id: int, text_: str | None) -> None:
+def note_error(connection: Session | Connection, config_id: int, text_: str | None) -> None:
     """Record what went wrong last, or None when it works again."""
-    session.execute(
+    connection.execute(
         update(SmtpConfig)
         .where(SmtpConfig.id == config_id, SmtpConfig.last_error.is_distinct_from(text_))
         .values(last_error=text_)
@@ -173,8 +191,8 @@ def note_failover(session: Session, config_id: int, to: str, moment: datetime) -
     )
 
 
-def clear_failover(session: Session, config_id: int) -> None:
-    session.execute(
+def clear_failover(connection: Session | Connection, config_id: int) -> None:
+    connection.execute(
         update(SmtpConfig).where(SmtpConfig.id == config_id).values(failed_over_at=None, failed_over_to=None)
     )
 

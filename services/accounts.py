@@ -10,10 +10,10 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import reset_token_db, user_db
+from database import user_db
 from database.engine import reading, transaction
 from database.user_db import Account, comparable
-from services import account_fields, api_tokens, audit, notices, passwords
+from services import account_fields, api_tokens, audit, notices, passwords, reset_links
 from services.account_fields import CheckedFields
 from services.audit import Action
 from utils import clock
@@ -159,13 +159,11 @@ def change_email(account_id: int, password: str, new_email: str) -> Person:
             raise InvalidInput({"email": [_TAKEN.format("address")]})
         held.email, held.email_key = email, key
         _flush(session, "email", "address")
-        reset_token_db.void_unused(session, account_id)
+        reset_links.void(session, account_id)
         if account.email != email:
             audit.record(session, Action.EMAIL_CHANGED, _subject(held))
-        person = _person(held)
-    if account.email != email:
-        notices.address_changed(account.email, email, clock.now())
-    return person
+            notices.address_changed(session, account.email, email, clock.now())
+        return _person(held)
 
 
 def end_sessions(account_id: int) -> Person:
@@ -182,14 +180,15 @@ def end_sessions(account_id: int) -> Person:
 def put_password(session: Session, account: Account, password_hash: str, moment: datetime, action: Action) -> None:
     """Write a new password within the caller's transaction: sessions end, reset links and API tokens are void.
 
-    ``action`` is what the audit trail calls it.
+    ``action`` is what the audit trail calls it. A notice is queued.
     """
     account.password_hash = password_hash
     account.password_changed_at = moment
     account.session_epoch += 1
-    reset_token_db.void_unused(session, account.id)
+    reset_links.void(session, account.id)
     audit.record(session, action, _subject(account))
     api_tokens.revoke_all(session, account)
+    notices.password_changed(session, account.email, moment)
 
 
 def _insert(session: Session, checked: CheckedFields, *, is_admin: bool) -> Person:
@@ -246,9 +245,7 @@ def _replace_password(seen: Account, new_password: str, action: Action) -> Perso
     with transaction() as session:
         account = _unchanged(session, seen)
         put_password(session, account, password_hash, now, action)
-        person = _person(account)
-    notices.password_changed(person.email, now)
-    return person
+        return _person(account)
 
 
 def _note_sign_in(account_id: int, verified_hash: str, password: str) -> Person | None:

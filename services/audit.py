@@ -41,6 +41,9 @@ class Action(StrEnum):
     EMAIL_CHANGED = "email_changed"
     SESSIONS_ENDED = "sessions_ended"
     ACCOUNT_CREATED = "account_created"
+    MAIL_RETRIED = "mail_retried"
+    MAIL_CANCELLED = "mail_cancelled"
+    MAIL_PURGED = "mail_purged"
 
 
 @dataclass(frozen=True)

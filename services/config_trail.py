@@ -14,7 +14,8 @@ log = structlog.get_logger(__name__)
 
 FIELDS: Final = (
     "name", "smtp_server", "smtp_port", "smtp_username", "from_email", "from_name", "use_tls", "use_ssl",
-    "reply_to", "helo_hostname", "auth_method", "timeout_seconds", "failover", "is_active",
+    "reply_to", "helo_hostname", "auth_method", "timeout_seconds", "failover", "emails_per_minute",
+    "emails_per_day", "is_active",
 )  # fmt: skip
 
 

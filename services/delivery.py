@@ -1,32 +1,25 @@
-"""One attempt to deliver one mail: through which server, with what outcome, written down once."""
+"""One attempt to deliver a mail: through which server, and with what outcome."""
 
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
-import structlog
-from sqlalchemy.exc import SQLAlchemyError
-
-from database import smtp_db
-from database.attempt_db import EmailAttempt
-from database.engine import transaction
-from services import smtp_diagnosis
+from services import attempts, recording, smtp_diagnosis
 from services.composing import Draft, Sender, serialise
-from services.smtp_client import Envelope, Policy, Receipt, SmtpClient
+from services.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome
+from services.smtp_client import Envelope, Parcel, Policy, Receipt
+from services.smtp_pool import pool
 from services.smtp_route import RouteStep
 from services.smtp_settings import SmtpSettings, mail_host
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_settings
-from utils.errors import DeliveryError, Fault, Phase
+from utils.errors import DeliveryError, Fault, Phase, Temporary
 
-log = structlog.get_logger(__name__)
-
-ACCEPTED: Final = "accepted"
-NOT_CONFIGURED: Final = "not_configured"
 TOTAL_SECONDS: Final = 20.0  # what a caller who waits for the answer can bear
+WORKER_SECONDS: Final = 600.0  # for the answer to a message, where nobody waits (RFC 5321 4.5.3.2.6)
 CONNECT_SECONDS: Final = 5.0
 BEFORE_ENVELOPE: Final = (Phase.DNS, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.ENCRYPTION, Phase.SIGN_IN)
 LINK_FAULTS: Final = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)
@@ -40,23 +33,12 @@ QUOTA_WORDS: Final = re.compile(
 QUOTA_PHASES: Final = (Phase.SENDER, Phase.DATA)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of a mail. ``message`` is from a closed set; ``ms`` counts the whole attempt."""
+class Consignment(NamedTuple):
+    """A mail for some of its recipients; ``skipped`` are the outcomes at servers that were down."""
 
-    kind: str
-    message: str
-    ms: int
-    server: RouteStep | None = None
-    receipt: Receipt | None = None
-    error: DeliveryError | None = None
-    refused: list[dict[str, Any]] = field(default_factory=list)
-    skipped: tuple["Outcome", ...] = ()  # servers tried before, which were down
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every recipient was accepted."""
-        return self.kind == ACCEPTED and not self.refused
+    draft: Draft
+    recipients: tuple[str, ...]
+    skipped: Sequence[Outcome]
 
 
 def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None = None) -> Outcome:
@@ -65,21 +47,53 @@ def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None =
     Never raises for a mail problem: the outcome says what happened. The next server is tried only before the
     message was handed over, never for a refused recipient or message.
     """
+    if recording.take(draft):
+        return Outcome(kind=ACCEPTED, message="Recorded", ms=0)
+    if get_settings().mail_suppress_send:
+        outcome = Outcome(kind=SUPPRESSED, message=NOTHING_IS_SENT, ms=0)
+        attempts.record(draft, outcome, clock.now(), account_id)
+        return outcome
+    return _along(servers, draft, account_id)
+
+
+def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -> Outcome:
     skipped: list[Outcome] = []
     outcome: Outcome | None = None
     for server in servers:
         started_at, started = clock.now(), time.monotonic()
         outcome = replace(_attempt(server, draft, started, skipped), skipped=tuple(skipped))
-        _record(draft, outcome, EmailAttempt(started_at=started_at, account_id=account_id))
+        attempts.record(draft, outcome, started_at, account_id)
         if not (server.failover and outcome.error and is_server_down(outcome.error)):
             break
         skipped.append(outcome)
     if outcome is None:
         outcome = Outcome(kind=NOT_CONFIGURED, message=smtp_diagnosis.NOT_CONFIGURED, ms=0)
-        _record(draft, outcome, EmailAttempt(started_at=clock.now(), account_id=account_id))
+        attempts.record(draft, outcome, clock.now(), account_id)
     elif outcome.kind == ACCEPTED and skipped:
-        _note_failover(skipped, outcome)
+        attempts.note_failover(skipped, outcome)
     return outcome
+
+
+def failure_to_reach(server: RouteStep) -> Outcome | None:
+    """Open a connection unless one is kept; what becomes of every mail if that fails, before any is at stake."""
+    settings, started = _settings_of(server), time.monotonic()
+    try:
+        pool.warm(settings, policy_for(settings, WORKER_SECONDS), owner=server.owner)
+    except DeliveryError as error:
+        return _outcome(server, error, started)
+    return None
+
+
+def attempt_all(server: RouteStep, mails: Sequence[Consignment], *, in_flight: int) -> list[Outcome]:
+    """Try mails through one server, over one connection if it lasts; their outcomes in the same order."""
+    settings = _settings_of(server)
+    started = time.monotonic()
+    parcels = [_parcel(settings, mail, place) for place, mail in enumerate(mails)]
+    outcomes: dict[object, Outcome] = {}
+    policy = policy_for(settings, WORKER_SECONDS)
+    for parcel, result in pool.send_all(settings, policy, parcels, owner=server.owner, in_flight=in_flight):
+        outcomes[parcel.tag] = _outcome(server, result, started)
+    return [outcomes[place] for place in range(len(mails))]
 
 
 def is_server_down(error: DeliveryError) -> bool:
@@ -119,89 +133,40 @@ def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) ->
 
 
 def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[Outcome]) -> Outcome:
-    settings = server.settings
-    if settings is None:
-        raise ValueError("a server without settings cannot send")
-    client = SmtpClient(settings, policy_for(settings))
+    settings = _settings_of(server)
+    parcel = _parcel(settings, Consignment(draft, draft.recipients, skipped), None)
+    result: Receipt | DeliveryError
     try:
-        client.open()
-        envelope = Envelope(sender=settings.from_email, recipients=draft.recipients)
-        first = skipped[0].server.settings if skipped and skipped[0].server else None
-        receipt = client.send(envelope, serialise(draft, sender_of(settings, instead_of=first)))
+        result = pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
     except DeliveryError as error:
-        return Outcome(
-            kind=error.outcome,
-            message=smtp_diagnosis.message(error),
-            ms=_since(started),
-            server=server,
-            error=error,
-        )
-    finally:
-        client.close()
+        result = error
+    return _outcome(server, result, started)
+
+
+def _settings_of(server: RouteStep) -> SmtpSettings:
+    if server.settings is None:
+        raise ValueError("a server without settings cannot send")
+    return server.settings
+
+
+def _parcel(settings: SmtpSettings, mail: Consignment, tag: object) -> Parcel:
+    first = mail.skipped[0].server.settings if mail.skipped and mail.skipped[0].server else None
+    content = serialise(mail.draft, sender_of(settings, instead_of=first))
+    return Parcel(envelope=Envelope(sender=settings.from_email, recipients=mail.recipients), content=content, tag=tag)
+
+
+def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started: float) -> Outcome:
+    if result is None:  # never said by the pool
+        result = Temporary(Phase.CONNECT, Fault.CLOSED, "The connection ended before the mail was tried.")
+    if isinstance(result, DeliveryError):
+        message = smtp_diagnosis.message(result)
+        return Outcome(kind=result.outcome, message=message, ms=_since(started), server=server, error=result)
     refused = [
         {"recipient": mask_address(address), "code": reply.code, "enhanced": reply.enhanced}
-        for address, reply in receipt.refused.items()
+        for address, reply in result.refused.items()
     ]
-    return Outcome(kind=ACCEPTED, message="Sent", ms=_since(started), server=server, receipt=receipt, refused=refused)
-
-
-def _note_failover(skipped: Sequence[Outcome], outcome: Outcome) -> None:
-    """Write on each configuration that was down where its mail went instead."""
-    try:
-        with transaction(durable=False) as session:
-            for down in skipped:
-                if down.server and down.server.config_id is not None:
-                    smtp_db.note_failover(session, down.server.config_id, _server_label(outcome.server), clock.now())
-    except SQLAlchemyError as failure:
-        log.error("failover_not_recorded", kind=type(failure).__name__)
+    return Outcome(kind=ACCEPTED, message="Sent", ms=_since(started), server=server, receipt=result, refused=refused)
 
 
 def _since(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
-
-
-def _record(draft: Draft, outcome: Outcome, row: EmailAttempt) -> None:
-    """Write the attempt's row and its one log line: never a subject, a body or an unmasked address."""
-    error, server = outcome.error, outcome.server
-    reply = outcome.receipt.reply if outcome.receipt else None
-    noted = outcome.message if error else None
-    row.kind, row.message_id, row.ms = draft.kind, draft.message_id, outcome.ms
-    row.recipients = ", ".join(mask_address(address) for address in draft.recipients)
-    row.refused, row.outcome = outcome.refused, outcome.kind
-    row.server = _server_label(server)
-    row.config_id = server.config_id if server else None
-    row.phase, row.fault = (error.phase, error.fault) if error else (None, None)
-    row.code = error.code if error else reply.code if reply else None
-    row.enhanced = error.enhanced if error else reply.enhanced if reply else None
-    log.info(
-        "email_attempt",
-        kind=row.kind,
-        recipient=row.recipients,
-        server=row.server,
-        route=server.reason if server else None,
-        config_id=row.config_id,
-        outcome=row.outcome,
-        phase=row.phase,
-        fault=row.fault,
-        code=row.code,
-        enhanced=row.enhanced,
-        ms=row.ms,
-        message_id=row.message_id,
-        refused=len(row.refused),
-    )
-    try:
-        with transaction(durable=False) as session:
-            session.add(row)
-            if server and row.config_id is not None and server.last_error != noted:
-                smtp_db.note_error(session, row.config_id, noted)
-            if server and row.config_id is not None and server.has_failed_over and not error:
-                smtp_db.clear_failover(session, row.config_id)
-    except SQLAlchemyError as failure:
-        # The mail's fate is decided already; only its record is lost, and the log line above has it.
-        log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=row.message_id)
-
-
-def _server_label(server: RouteStep | None) -> str:
-    if server is None or server.settings is None:
-        return ""
-    return f"{server.name} ({server.settings.host}:{server.settings.port})"

@@ -1,15 +1,28 @@
-"""The public face: what application code calls to send mail, and never thinks of SMTP."""
+"""The public face: what application code calls to send mail, and never thinks of SMTP.
 
+``send_email`` makes one attempt now; ``queue_email`` promises a mail, whatever dies.
+"""
+
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from services import connection_test, delivery, notices, smtp_configs, smtp_diagnosis, smtp_route, template_mail
+from sqlalchemy.orm import Session
+
+from database.outbox_db import Priority
+from services import connection_test, delivery, notices, outbox, smtp_configs, smtp_diagnosis, smtp_route, template_mail
 from services.composing import Attachment, draft
-from services.delivery import Outcome
+from services.outbox import Terms
+from services.outcome import Outcome
+from services.recording import record_messages
 from services.smtp_settings import Security, SmtpSettings, message_id_domain
 from utils.env_utils import get_base_url
 from utils.log_utils import printable
+
+__all__ = ["record_messages"]  # for the tests of whoever calls us
 
 ORDER_FIELDS: Final = ("symbol", "action", "quantity", "price", "order_id", "time")
 LONGEST_ORDER_VALUE: Final = 200
@@ -57,6 +70,56 @@ def send_email(
     return _settled(delivery.deliver(mail, servers, account_id))
 
 
+def queue_email(
+    to_email: str | Sequence[str],
+    subject: str,
+    body: str,
+    html_body: str | None = None,
+    *,
+    cc: str | Sequence[str] | None = None,
+    bcc: str | Sequence[str] | None = None,
+    reply_to: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    attachments: Sequence[Attachment] = (),
+    account_id: int | None = None,
+    idempotency_key: str | None = None,
+    send_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    priority: str = "normal",
+    session: Session | None = None,
+) -> str:
+    """Promise a mail and give its id: it is tried until it is sent, refused for good, or ``expires_at`` is past.
+
+    With ``session`` it is part of the caller's transaction: promised if that is committed, otherwise it never was. An
+    ``idempotency_key`` that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the
+    times have a time zone; without ``expires_at`` a mail is given up after 72 hours. Raises ValueError for a caller's
+    mistake, the same key with other content among them, and SQLAlchemyError if the database does not take it.
+    """
+    mail = draft(
+        to_email,
+        subject,
+        body,
+        html_body,
+        cc=cc,
+        bcc=bcc,
+        reply_to=reply_to,
+        headers=headers,
+        attachments=attachments,
+        kind="other",
+        message_id_domain=smtp_route.message_id_domain(account_id, session),
+    )
+    asked = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
+    terms = Terms(
+        priority=_priority(priority),
+        send_at=send_at,
+        expires_at=expires_at,
+        idempotency_key=idempotency_key,
+        digest=_digest(asked) if idempotency_key is not None else "",
+        account_id=account_id,
+    )
+    return outbox.enqueue(mail, terms, session)
+
+
 def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
     """Test the settings that mail would go through now, up to the recipient; delivers nothing."""
     server = smtp_route.first_usable(account_id)
@@ -92,6 +155,19 @@ def send_template(to_email: str, template: str, **values: object) -> bool:
 def reset_url(reset_token: str) -> str:
     """The link of a reset mail: always below BASE_URL, whatever host the request named."""
     return f"{get_base_url()}/reset-password?token={quote(str(reset_token), safe='')}"
+
+
+def _priority(name: str) -> Priority:
+    try:
+        return Priority[name.upper()]
+    except (KeyError, AttributeError):
+        raise ValueError("priority: Give security, normal or bulk.") from None
+
+
+def _digest(asked: Sequence[object]) -> str:
+    """Tells one mail from another, before anything random is added to it."""
+    text = json.dumps(asked, default=lambda value: value.decode("latin-1") if isinstance(value, bytes) else vars(value))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _order_value(value: object) -> str:

@@ -14,7 +14,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from utils import clock
-from utils.env_utils import ConfigurationError, Settings
+from utils.env_reader import ConfigurationError
+from utils.env_utils import Settings
 from utils.errors import NotFound
 
 CAPACITY: Final = 200

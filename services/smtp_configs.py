@@ -1,13 +1,14 @@
 """The stored configurations of the global scope: save, list, activate, delete; each change in one transaction."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from database import smtp_db
-from database.engine import reading, transaction
+from database.engine import plain_reading, reading, transaction
 from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
 from database.user_db import comparable
 from services import audit, config_trail, smtp_sealing
@@ -25,13 +26,14 @@ NO_SUCH: Final = "There is no such configuration."
 NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
 OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
 TRIES: Final = 3  # of a change that meets another process's new row
-SWITCHES: Final = frozenset({"is_active", "version", "name", "failover"})  # what touches nothing that is sealed
+ROW_OPTIONS: Final = ("failover", "emails_per_minute", "emails_per_day")
+SWITCHES: Final = frozenset({"is_active", "version", "name", *ROW_OPTIONS})  # what touches nothing that is sealed
 
 
-def find_active(account_id: int | None = None) -> StoredConfig | None:
-    """The active configuration of a scope, as a mail would use it."""
-    with reading() as session:
-        row = smtp_db.find_active(session, account_id)
+def find_active(account_id: int | None = None, session: Session | None = None) -> StoredConfig | None:
+    """The active configuration of a scope, as a mail would use it; read in the caller's session if there is one."""
+    with nullcontext(session) if session else plain_reading() as reader:
+        row = smtp_db.read_active(reader, account_id)
     return unsealed(row) if row else None
 
 
@@ -176,7 +178,7 @@ def public_dict(stored: StoredConfig) -> dict[str, Any]:
         "use_tls": row.use_tls,
         "use_ssl": row.use_ssl,
         "is_active": row.is_active,
-        "failover": row.failover,
+        **{option: getattr(row, option) for option in ROW_OPTIONS},
         "reply_to": row.reply_to,
         "helo_hostname": row.helo_hostname,
         "timeout_seconds": row.timeout_seconds,
@@ -238,7 +240,9 @@ def _written(
         _write(row, settings)
         smtp_sealing.seal(row, settings, keeps_token=bool(stored and not change.smtp_password))
         smtp_sealing.note_proof(row, settings, proof)
-    row.failover = change.failover if change.given("failover") else row.failover
+    for option in ROW_OPTIONS:
+        if change.given(option):
+            setattr(row, option, getattr(change, option))
     row.updated_at, row.updated_by = clock.now(), (actor or audit.actor().name)[:LONGEST_UPDATED_BY]
     session.add(row)
     session.flush()

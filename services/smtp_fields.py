@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
+from utils.env_utils import MOST_EMAILS
 from utils.errors import InvalidInput
 from utils.secret import Secret
 
@@ -133,6 +134,10 @@ def _version(value: object) -> int:
     return _whole_number(value, 1, 2**31 - 1)
 
 
+def _limit(value: object) -> int | None:
+    return None if value is None else _whole_number(value, 1, MOST_EMAILS)
+
+
 def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
     return WithJsonSchema({"type": kind, "description": description, **more})
 
@@ -208,6 +213,15 @@ Failover = Annotated[
 ]
 
 
+def _limit_of(span: str) -> WithJsonSchema:
+    numbers = [{"type": "integer", "minimum": 1, "maximum": MOST_EMAILS}, {"type": "null"}]
+    return WithJsonSchema({"anyOf": numbers, "description": f"The most mails a {span}; null: as the environment says."})
+
+
+EmailsPerMinute = Annotated[int | None, PlainValidator(_limit), _limit_of("minute")]
+EmailsPerDay = Annotated[int | None, PlainValidator(_limit), _limit_of("day")]
+
+
 class SmtpChange(BaseModel):
     """A change to a mail server's settings. What is absent stays as it is stored."""
 
@@ -231,6 +245,8 @@ class SmtpChange(BaseModel):
 
     name: Name = Field(default="")
     failover: Failover = Field(default=True)
+    emails_per_minute: EmailsPerMinute = Field(default=None)
+    emails_per_day: EmailsPerDay = Field(default=None)
 
     id: Ignored = None
     has_password: Ignored = None

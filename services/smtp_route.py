@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Final
 from weakref import WeakKeyDictionary
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from services import smtp_configs, smtp_sealing
+from services import smtp_configs, smtp_sealing, smtp_settings
 from services.smtp_fields import parse_change
 from services.smtp_sealing import Condition, StoredConfig
 from services.smtp_settings import SmtpSettings, merged
@@ -49,18 +51,30 @@ class RouteStep:
     settings: SmtpSettings | None = None
     config_id: int | None = None
     failover: bool = False  # whether the next server is tried while this one is down
+    emails_per_minute: int | None = None  # its own limits
+    emails_per_day: int | None = None
     last_error: str | None = None  # as noted on the configuration
     has_failed_over: bool = False
     is_local_inbox: bool = False
     is_altered: bool = False  # somebody edited the row behind our back
 
+    @property
+    def owner(self) -> str:
+        """By what pool, circuit and limits know the server: it stays the same when its settings change."""
+        return f"config:{self.config_id}" if self.config_id is not None else self.source
 
-def steps(account_id: int | None = None) -> Iterator[RouteStep]:
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells these settings from any others."""
+        return smtp_sealing.fingerprint(self.settings) if self.settings else ""
+
+
+def steps(account_id: int | None = None, session: Session | None = None) -> Iterator[RouteStep]:
     """The servers in the order in which they are asked, looked up only as far as they are needed.
 
     Every account has the global ones so far.
     """
-    first, row_decides = _global_step()
+    first, row_decides = _global_step(session)
     yield first
     yield _env_step(database_decides=row_decides)
 
@@ -70,10 +84,10 @@ def without_database() -> RouteStep:
     return _env_step(database_decides=False)
 
 
-def usable(account_id: int | None = None) -> Iterator[RouteStep]:
+def usable(account_id: int | None = None, session: Session | None = None) -> Iterator[RouteStep]:
     """The servers that a mail may go through, in order. Warns once about each change of what is passed over."""
     last_reason = _last_reasons.setdefault(get_settings(), {})
-    for step in steps(account_id):
+    for step in steps(account_id, session):
         if step.settings:
             last_reason.pop(step.source, None)
             yield step
@@ -90,15 +104,26 @@ def looked_up(account_id: int | None = None) -> tuple[SmtpSettings | None, Itera
     return (first.settings, chain([first], way)) if first else (None, way)
 
 
-def first_usable(account_id: int | None = None) -> RouteStep | None:
-    """The server that a mail goes through now."""
-    return next(usable(account_id), None)
+def first_usable(account_id: int | None = None, session: Session | None = None) -> RouteStep | None:
+    """The server that a mail goes through now.
+
+    Whoever holds a session looks it up in that: a second connection beside it might have to wait for the first.
+    """
+    return next(usable(account_id, session), None)
 
 
-def _global_step() -> tuple[RouteStep, bool]:
+def message_id_domain(account_id: int | None = None, session: Session | None = None) -> str:
+    """The right side of a new mail's Message-ID; a server is looked up only where BASE_URL's host is no public name."""
+    if host := smtp_settings.public_host():
+        return host
+    first = first_usable(account_id, session)
+    return smtp_settings.message_id_domain(first.settings if first else None)
+
+
+def _global_step(session: Session | None) -> tuple[RouteStep, bool]:
     """The database's step, and whether an active row stands there: then the local inbox may not serve."""
     try:
-        stored = smtp_configs.find_active()
+        stored = smtp_configs.find_active(session=session)
     except SQLAlchemyError:
         return RouteStep(source="database", name="Database", reason=f"{DATABASE_AWAY}."), True
     if not stored:
@@ -116,6 +141,8 @@ def _step_of(stored: StoredConfig) -> RouteStep:
         settings=stored.settings if usable else None,
         config_id=row.id,
         failover=row.failover,
+        emails_per_minute=row.emails_per_minute,
+        emails_per_day=row.emails_per_day,
         last_error=row.last_error,
         has_failed_over=row.failed_over_at is not None,
         is_altered=stored.condition is Condition.ALTERED,

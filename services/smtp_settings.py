@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from services.smtp_fields import DEFAULT_TIMEOUT, SmtpChange
@@ -128,13 +129,22 @@ def _with_login(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpC
     return result
 
 
+def public_host() -> str | None:
+    """The host of BASE_URL, if it is a name that others can know."""
+    return _public(get_settings().base_host)
+
+
+@lru_cache(maxsize=16)
+def _public(host: str) -> str | None:
+    return None if is_loopback(host) or ip_literal(host) else host
+
+
 def mail_host(from_email: str) -> str:
     """The name that EHLO and Message-ID carry: BASE_URL's host, or the From's domain where that is local.
 
     Never this machine's own name, which would give the inner network away.
     """
-    base = get_settings().base_host
-    return ascii_address(from_email).rpartition("@")[2] if is_loopback(base) or ip_literal(base) else base
+    return public_host() or ascii_address(from_email).rpartition("@")[2]
 
 
 def message_id_domain(first: SmtpSettings | None) -> str:

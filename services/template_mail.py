@@ -1,13 +1,16 @@
-"""A mail from a template of ours: rendered, composed, and delivered with one attempt."""
+"""A mail from a template of ours: rendered, composed, and delivered with one attempt or promised."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import structlog
+from sqlalchemy.orm import Session
 
-from services import delivery, email_templates, smtp_route
-from services.composing import draft
-from services.delivery import Outcome
-from services.smtp_route import RouteStep
+from database.outbox_db import Priority
+from services import delivery, email_templates, outbox, smtp_route
+from services.composing import Draft, draft
+from services.outbox import Terms
+from services.outcome import Outcome
 from services.smtp_settings import message_id_domain
 
 log = structlog.get_logger(__name__)
@@ -18,30 +21,49 @@ def send(to_email: str, template: str, **values: object) -> Outcome | None:
 
     Never raises; what went wrong is logged.
     """
-    return _sent(to_email, template, values, None)
-
-
-def send_through(server: RouteStep, to_email: str, template: str, **values: object) -> Outcome | None:
-    """The same through this one server, whatever the route says."""
-    return _sent(to_email, template, values, server)
-
-
-def _sent(to_email: str, template: str, values: Mapping[str, object], server: RouteStep | None) -> Outcome | None:
     try:
-        first, servers = (server.settings, iter([server])) if server else smtp_route.looked_up()
-        mail = email_templates.render(template, **values)
-        frozen = draft(
-            to_email,
-            mail.subject,
-            mail.text,
-            mail.html,
-            headers={"Auto-Submitted": "auto-generated"},
-            kind=template,
-            message_id_domain=message_id_domain(first),
-        )
-        return delivery.deliver(frozen, servers)
+        first, servers = smtp_route.looked_up()
+        return delivery.deliver(_written(to_email, template, values, message_id_domain(first)), servers)
     except ValueError:
-        log.warning("mail_not_composed", kind=template, reason="refused address or value")
+        _warn(template)
     except Exception as error:
         log.error("mail_not_sent", kind=template, error=type(error).__name__)
     return None
+
+
+def queue(
+    to_email: str,
+    template: str,
+    *,
+    session: Session,
+    priority: Priority,
+    expires_at: datetime | None = None,
+    **values: object,
+) -> str | None:
+    """Render ``templates/email/<template>`` and promise it within the caller's transaction; the mail's id.
+
+    None, and a line in the log, if it could not be composed: what the mail would tell of goes on without it.
+    """
+    try:
+        mail = _written(to_email, template, values, smtp_route.message_id_domain(session=session))
+    except ValueError:
+        _warn(template)
+        return None
+    return outbox.enqueue(mail, Terms(priority=priority, expires_at=expires_at), session)
+
+
+def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str) -> Draft:
+    mail = email_templates.render(template, **values)
+    return draft(
+        to_email,
+        mail.subject,
+        mail.text,
+        mail.html,
+        headers={"Auto-Submitted": "auto-generated"},
+        kind=template,
+        message_id_domain=id_domain,
+    )
+
+
+def _warn(template: str) -> None:
+    log.warning("mail_not_composed", kind=template, reason="refused address or value")

@@ -8,8 +8,9 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import reset_request_db, user_db
+from database import outbox_db, reset_request_db, user_db
 from database.engine import reading
+from database.outbox_db import HELD, WAITING
 from services import connection_test, key_rotation, smtp_configs, smtp_diagnosis, smtp_dial, smtp_route
 from services.connection_test import TestPlan, TestResult
 from services.smtp_client import Step
@@ -24,6 +25,7 @@ from utils.errors import InvalidInput, Phase, Temporary
 
 DNS_SECONDS: Final = 10.0
 OVERDUE: Final = timedelta(minutes=5)  # a running application answers within seconds
+NOBODY_SENDS: Final = "Nobody works on it. Start the application, or: flask --app app mail worker"
 ADD_ONE: Final = "Create one: flask smtp add NAME --host HOST --from ADDRESS --activate; or set EMAIL_HOST in .env."
 NO_ADMINISTRATOR: Final = "There is no administrator yet. Give the address: --test-email ADDRESS"
 NO_DATABASE: Final = "The database cannot be used."
@@ -217,15 +219,24 @@ def _dns() -> Iterator[Finding]:
 
 
 def _pending() -> Iterator[Finding]:
+    now = clock.now()
     with reading() as session:
-        count, due = reset_request_db.waiting(session)
-    if not count or due is None:
+        requests, asked_at = reset_request_db.waiting(session)
+        states = outbox_db.counts(session)
+        due_at = outbox_db.oldest_due(session, now)
+    mails = sum(states.get(state, 0) for state in (*WAITING, *HELD))
+    found = [
+        (f"{_counted(count, what)} waiting", since)
+        for count, what, since in ((requests, "password reset", asked_at), (mails, "mail", due_at))
+        if count
+    ]
+    if not found:
         yield Finding(Mark.OK, "No mail is waiting")
-    elif clock.now() - due > OVERDUE:
-        text = f"{_counted(count, 'password reset')} waiting, due since {_readable(due)}"
-        yield Finding(Mark.FAILED, text, "Nobody answers them. Start the application; it sends what waits.")
-    else:
-        yield Finding(Mark.INFO, f"{_counted(count, 'password reset')} waiting, the next due at {_readable(due)}")
+    for text, since in found:
+        if since and now - since > OVERDUE:
+            yield Finding(Mark.FAILED, f"{text} since {_readable(since)}", NOBODY_SENDS)
+        else:
+            yield Finding(Mark.INFO, f"{text} since {_readable(since)}" if since else f"{text} for their time")
 
 
 def _counted(number: int, what: str) -> str:

@@ -14,6 +14,7 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from app import create_app
+from services import smtp_pool
 from tests.visitors import Visitor, make_alice, visit
 from utils.addresses import is_loopback
 
@@ -55,6 +56,7 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with app.app_context():
         upgrade()
     with sqlite3.connect(folder / "empty.db") as connection:
+        connection.execute("VACUUM")  # no page is left over from the migrations' work
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return folder / "empty.db"
@@ -80,6 +82,7 @@ def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
     app = create_app(environment, instance_path=tmp_path)
     with app.app_context():
         yield app
+    smtp_pool.pool.close()
 
 
 @pytest.fixture

@@ -2,14 +2,15 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from utils.env_utils import fernet_key_from, get_fernet_key, get_settings
+from utils.env_utils import Settings, fernet_key_from, get_fernet_key, get_settings
 
 
 class CannotDecrypt(Exception):
@@ -46,11 +47,15 @@ def key_id_of(fernet_key: bytes) -> str:
     return hashlib.sha256(b"kid|" + fernet_key).hexdigest()[:8]
 
 
-def known_keys() -> dict[str, bytes]:
+def known_keys() -> Mapping[str, bytes]:
     """The Fernet keys at hand by their ids, the current one first."""
-    settings = get_settings()
+    return _keys_of(get_settings())
+
+
+@lru_cache(maxsize=8)
+def _keys_of(settings: Settings) -> Mapping[str, bytes]:
     keys = [fernet_key_from(key) for key in (settings.app_key, *settings.app_key_previous)]
-    return {key_id_of(key): key for key in keys}
+    return MappingProxyType({key_id_of(key): key for key in keys})
 
 
 def subkey(purpose: str, fernet_key: bytes | None = None) -> bytes:

@@ -7,7 +7,7 @@ import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,18 +16,13 @@ from dotenv import dotenv_values
 from flask import current_app, has_app_context
 
 from utils.addresses import InvalidAddress, parse_name_server
+from utils.env_reader import ConfigurationError, Reader
 from utils.key_strength import NEW_KEY_COMMAND, weakness
 from utils.secret import Secret
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 EXTENSION: Final = "sealpost"
-
-
-class ConfigurationError(SystemExit):
-    """A wrong environment value; the message names the variable and never its value.
-
-    It is a SystemExit, so that whatever starts us (python, flask, gunicorn) prints that one line and stops.
-    """
+MOST_EMAILS: Final = 10_000_000  # that a limit may name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,8 +43,15 @@ class Settings:
     port: int
     trusted_proxies: int
     ratelimit_storage_uri: str = field(repr=False)
+    celery_broker_url: str = field(repr=False)  # "": the web processes send themselves
+    emails_per_minute: int  # 0: no limit
+    emails_per_day: int
+    emails_per_minute_per_domain: int
     local_inbox_port: int
     audit_retention_days: int
+    mail_retention_days: int
+    mail_senders: int  # 0: this process sends no queued mail
+    mail_suppress_send: bool
     dns_resolver: str
 
     @property
@@ -90,7 +92,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
     Raises ConfigurationError with one line that names the variable and the remedy.
     """
-    env = _Reader(read_environment() if environment is None else environment)
+    env = Reader(read_environment() if environment is None else environment)
     app_env = env.choice("APP_ENV", ("development", "production"), "development")
     host, port = env.text("HOST", "127.0.0.1"), env.integer("PORT", 5000, 1, 65535)
     return Settings(
@@ -108,8 +110,15 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),
         ratelimit_storage_uri=env.text("RATELIMIT_STORAGE_URI", "memory://"),
+        celery_broker_url=env.text("CELERY_BROKER_URL"),
+        emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, MOST_EMAILS),
+        emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, MOST_EMAILS),
+        emails_per_minute_per_domain=env.integer("EMAILS_PER_MINUTE_PER_DOMAIN", 0, 0, MOST_EMAILS),
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", 1025, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
+        mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),
+        mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
+        mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),
         dns_resolver=_dns_resolver(env),
     )
 
@@ -127,6 +136,7 @@ def get_fernet_key() -> bytes:
     return fernet_key_from(get_settings().app_key)
 
 
+@lru_cache(maxsize=16)
 def fernet_key_from(app_key: Secret) -> bytes:
     return base64.urlsafe_b64encode(hashlib.sha256(app_key.reveal().encode()).digest())
 
@@ -161,43 +171,7 @@ def _environment_settings() -> Settings:
     return load_settings()
 
 
-class _Reader:
-    """Reads typed values; an empty value counts as absent."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-
-    def text(self, name: str, default: str = "") -> str:
-        return self._environment.get(name, "").strip() or default
-
-    def integer(self, name: str, default: int, low: int, high: int) -> int:
-        text = self.text(name, str(default))
-        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
-            raise ConfigurationError(f"{name} must be a whole number from {low} to {high}.")
-        return int(text)
-
-    def boolean(self, name: str, *, default: bool) -> bool:
-        text = self.text(name, str(default)).lower()
-        if text in ("true", "1", "yes", "on"):
-            return True
-        if text in ("false", "0", "no", "off"):
-            return False
-        raise ConfigurationError(f"{name} must be true or false.")
-
-    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
-        text = self.text(name, default)
-        if text not in allowed:
-            raise ConfigurationError(f"{name} must be one of: {', '.join(allowed)}.")
-        return text
-
-    def listed(self, name: str) -> list[str]:
-        return [part for part in self.text(name).split(",") if part.strip()]
-
-    def starting_with(self, prefix: str, *more: str) -> dict[str, str]:
-        return {name: value for name, value in self._environment.items() if name.startswith(prefix) or name in more}
-
-
-def _app_key(env: _Reader) -> Secret:
+def _app_key(env: Reader) -> Secret:
     text, file = env.text("APP_KEY"), env.text("APP_KEY_FILE")
     if text and file:
         raise ConfigurationError("Set either APP_KEY or APP_KEY_FILE, not both.")
@@ -226,7 +200,7 @@ def _key_in_file(path: Path) -> str:
     return key
 
 
-def _admin_token(env: _Reader) -> Secret | None:
+def _admin_token(env: Reader) -> Secret | None:
     token = env.text("ADMIN_TOKEN")
     if not token:
         return None
@@ -236,14 +210,14 @@ def _admin_token(env: _Reader) -> Secret | None:
     return Secret(token)
 
 
-def _app_name(env: _Reader) -> str:
+def _app_name(env: Reader) -> str:
     name = env.text("APP_NAME", "OpenAlgo")
     if len(name) > 64 or not name.isprintable():  # noqa: PLR2004 - a mail subject's worth
         raise ConfigurationError("APP_NAME must be at most 64 printable characters.")
     return name
 
 
-def _base_url(env: _Reader, app_env: str, host: str, port: int) -> str:
+def _base_url(env: Reader, app_env: str, host: str, port: int) -> str:
     text = env.text("BASE_URL")
     if not text:
         if app_env == "production":
@@ -269,7 +243,7 @@ def _database_url(url: str) -> str:
     return url
 
 
-def _ca_file(env: _Reader) -> Path | None:
+def _ca_file(env: Reader) -> Path | None:
     text = env.text("SMTP_CA_FILE")
     if not text:
         return None
@@ -279,7 +253,7 @@ def _ca_file(env: _Reader) -> Path | None:
     return path
 
 
-def _dns_resolver(env: _Reader) -> str:
+def _dns_resolver(env: Reader) -> str:
     text = env.text("DNS_RESOLVER")
     try:
         if text:

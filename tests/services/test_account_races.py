@@ -12,6 +12,7 @@ import pytest
 
 from app import create_app
 from services import accounts, password_reset
+from tests.outbox import answer_requests, drain
 from tests.smtp_servers import RecordingServer
 from tests.visitors import PASSWORD, link_in, mail_through, make_alice
 from utils.errors import AppError
@@ -47,7 +48,7 @@ def set_up(number: int, code: str) -> bool:
     return True
 
 
-def answer_requests(_number: int, _argument: str) -> bool:
+def answer(_number: int, _argument: str) -> bool:
     return password_reset.process_requests() > 0
 
 
@@ -101,7 +102,7 @@ def test_of_50_uses_of_a_token_in_two_processes_one_wins(
 ) -> None:
     make_alice()
     password_reset.request_reset("alice@example.com")
-    password_reset.process_requests()
+    answer_requests()
     token = link_in(mail_server.mails[0])[1]
     won = winners(environment, tmp_path, use_token, [token] * THREADS)
     assert len(won) == 1
@@ -124,5 +125,6 @@ def test_each_request_is_answered_by_one_process_only(
     for number, address in enumerate(addresses):
         accounts.create(f"person{number}", address, PASSWORD)
         password_reset.request_reset(address)
-    winners(environment, tmp_path, answer_requests, [""] * 4)
+    winners(environment, tmp_path, answer, [""] * 4)
+    drain()
     assert sorted(mail.recipients[0] for mail in mail_server.mails) == addresses

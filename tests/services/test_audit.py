@@ -11,7 +11,7 @@ from app import create_app
 from database import audit_db
 from database.audit_db import AuditEvent
 from database.engine import transaction
-from services import audit, password_reset
+from services import audit, password_reset, worker
 from services.audit import NOBODY, Action, Actor
 from tests.smtp_servers import RecordingServer
 from tests.visitors import mail_through, make_alice
@@ -161,11 +161,11 @@ def test_the_worker_deletes_what_is_too_old(environment: dict[str, str], tmp_pat
     happened(400, "old")
     with RecordingServer() as server:
         app = create_app(environment | mail_through(server), instance_path=tmp_path)
-        worker = password_reset.start_reset_worker(app)
+        started = worker.start(app)
         with app.app_context():
             password_reset.request_reset("alice@example.com")
             server.wait_for_mail()  # so it is at work, and stopping lets it end its round
-            worker.stop()
+            started.stop()
     assert "old" not in subjects()
 
 
@@ -174,7 +174,7 @@ def test_no_code_but_the_purge_takes_events_away(app: Flask) -> None:
     sources = [file for layer in ("blueprints", "services", "database") for file in (root / layer).glob("*.py")]
     deletes = {file.name for file in sources if "audit_db.delete" in file.read_text()}
     purges = {file.name for file in sources if "audit.purge" in file.read_text()}
-    assert (deletes, purges) == ({"audit.py"}, {"password_reset.py"})
+    assert (deletes, purges) == ({"audit.py"}, {"tasks.py", "worker.py"})
     table = (root / "database" / "audit_db.py").read_text()
     assert table.count("delete(") == 1
     assert "update(" not in table

@@ -18,7 +18,7 @@ from services import email_service, smtp_configs
 from services.composing import Attachment
 from services.smtp_fields import parse_change
 from tests import certificates
-from tests.smtp_servers import RecordedMail, RecordingServer, ScriptedServer, free_port
+from tests.smtp_servers import Answer, RecordedMail, RecordingServer, ScriptedServer, close, free_port
 
 TOKEN = "tok-3n_Secret"
 ORDER = {
@@ -308,6 +308,25 @@ def test_a_bad_address_of_a_notification_gives_false(server: RecordingServer, ad
     assert email_service.send_password_reset_email(address, TOKEN) is False
     assert email_service.send_order_notification(address, ORDER) is False
     assert server.mails == []
+
+
+def test_mails_share_a_connection_and_its_end_costs_none_of_them(app: Flask) -> None:
+    answers: list[Answer] = ["250 ok", ("250 ok", close), "250 ok"]
+    with ScriptedServer({"MESSAGE": answers}) as running:
+        set_up(running)
+        assert email_service.send_email("a@example.com", "s", "b") is True
+        assert email_service.send_email("a@example.com", "s", "b") is True
+        running.wait_until_left()
+        assert email_service.send_email("a@example.com", "s", "b") is True
+    assert len(running.connections) == 2
+
+
+def test_a_changed_configuration_takes_effect_at_the_next_mail(server: RecordingServer) -> None:
+    assert email_service.send_email("a@example.com", "s", "b") is True
+    with ScriptedServer() as another:
+        set_up(another)
+        assert email_service.send_email("a@example.com", "s", "b") is True
+    assert len(server.mails) == len(another.messages) == 1
 
 
 def test_no_mail_holds_anything_of_the_one_before(server: RecordingServer) -> None:

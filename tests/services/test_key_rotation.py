@@ -28,7 +28,8 @@ from tests.rotations import (
     under,
 )
 from tests.visitors import make_alice
-from utils.env_utils import EXTENSION, ConfigurationError, load_settings
+from utils.env_reader import ConfigurationError
+from utils.env_utils import EXTENSION, load_settings
 from utils.secret import Secret
 
 THIRD_KEY = "Th1rd-K3y-0zQpMw8VbR4sXc6NdG2kLj"

@@ -4,17 +4,21 @@ import logging
 import queue
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from database.engine import reading, transaction
+from database.outbox_db import OutboxMail, Priority, State
 from database.reset_request_db import ResetRequest
 from database.reset_token_db import ResetToken
-from services import accounts, password_reset
+from services import accounts, password_reset, worker
+from services.worker import MailWorker
+from tests.outbox import answer_requests, drain
 from tests.smtp_servers import RecordingServer
 from tests.visitors import (
     NEW_PASSWORD,
@@ -47,7 +51,7 @@ def ask(mail_server: RecordingServer, address: str = "alice@example.com") -> str
     """Ask for a reset, let the worker answer, and return the token from the mail."""
     before = len(mail_server.mails)
     password_reset.request_reset(address)
-    password_reset.process_requests()
+    answer_requests()
     assert len(mail_server.mails) == before + 1
     return link_in(mail_server.mails[-1])[1]
 
@@ -56,7 +60,11 @@ def age_requests(by: timedelta) -> None:
     with transaction() as session:
         for row in session.scalars(select(ResetRequest)):
             row.created_at -= by
-            row.next_attempt_at -= by
+
+
+def make_mail_due() -> None:
+    with transaction() as session:
+        session.execute(update(OutboxMail).values(due_at=clock.now()))
 
 
 def age_tokens(by: timedelta) -> None:
@@ -86,14 +94,14 @@ def test_the_link_starts_with_base_url(mail_server: RecordingServer) -> None:
 def test_an_unknown_address_gets_no_mail(mail_server: RecordingServer) -> None:
     make_alice()
     password_reset.request_reset("nobody@example.com")
-    assert password_reset.process_requests() == 1
+    assert answer_requests() == 1
     assert mail_server.mails == []
 
 
 def test_a_plus_address_is_another_address(mail_server: RecordingServer) -> None:
     accounts.create("alice", "alice+app@example.com", PASSWORD)
     password_reset.request_reset("alice@example.com")
-    password_reset.process_requests()
+    answer_requests()
     assert mail_server.mails == []
     ask(mail_server, "alice+app@example.com")
     assert mail_server.mails[0].recipients == ("alice+app@example.com",)
@@ -106,7 +114,7 @@ def test_a_plus_address_is_another_address(mail_server: RecordingServer) -> None
 def test_a_look_alike_that_is_an_address_reaches_nobody_else(mail_server: RecordingServer, typed: str) -> None:
     make_alice()
     password_reset.request_reset(typed)
-    password_reset.process_requests()
+    answer_requests()
     assert mail_server.mails == []
 
 
@@ -231,6 +239,7 @@ def test_a_reset_ends_every_session(mail_server: RecordingServer) -> None:
 def test_a_reset_is_followed_by_a_notice_without_a_token(mail_server: RecordingServer) -> None:
     make_alice()
     password_reset.redeem(ask(mail_server), NEW_PASSWORD)
+    drain()
     notice = mail_server.mails[-1]
     assert notice.recipients == ("alice@example.com",)
     assert "Password Was Changed" in subject_of(notice)
@@ -240,6 +249,7 @@ def test_a_reset_is_followed_by_a_notice_without_a_token(mail_server: RecordingS
 
 def test_a_changed_address_is_told_to_the_old_one(mail_server: RecordingServer) -> None:
     accounts.change_email(make_alice().id, PASSWORD, "new.address@example.net")
+    drain()
     notice = mail_server.mails[-1]
     assert notice.recipients == ("alice@example.com",)
     assert "n***@example.net" in text_of(notice)
@@ -251,7 +261,7 @@ def test_the_database_holds_neither_the_token_nor_the_address_afterwards(
     make_alice()
     token = ask(mail_server)
     password_reset.request_reset("nobody.we.know@example.com")
-    password_reset.process_requests()
+    answer_requests()
     with sqlite3.connect(tmp_path / "test.db") as connection:
         everything = "\n".join(connection.iterdump())
     connection.close()
@@ -270,7 +280,7 @@ def test_an_account_gets_three_mails_an_hour_and_then_silence(mail_server: Recor
         ask(mail_server)
     newest = link_in(mail_server.mails[-1])[1]
     password_reset.request_reset("alice@example.com")
-    assert password_reset.process_requests() == 1
+    assert answer_requests() == 1
     assert len(mail_server.mails) == 3
     assert password_reset.redeem(newest, NEW_PASSWORD)
 
@@ -310,108 +320,123 @@ def test_a_token_row_is_deleted_a_day_after_it_expired(mail_server: RecordingSer
         assert session.scalars(select(ResetToken)).all() == []
 
 
-def make_due_again() -> None:
-    with transaction() as session:
-        session.execute(update(ResetRequest).values(next_attempt_at=clock.now()))
-
-
-def minutes_until(moment: datetime) -> int:
-    return round((moment - clock.now()).total_seconds() / 60)
-
-
-def refuse_mail(mail_server: RecordingServer) -> None:
-    mail_server._refuse["alice@example.com"] = "450 try later"
-
-
-def accept_mail(mail_server: RecordingServer) -> None:
-    mail_server._refuse.clear()
-
-
-def test_a_mail_that_cannot_be_sent_is_tried_again_after_1_5_and_15_minutes(
-    mail_server: RecordingServer,
-) -> None:
-    make_alice()
-    refuse_mail(mail_server)
-    password_reset.request_reset("alice@example.com")
-    waits = []
-    for _ in range(4):
-        make_due_again()
-        assert password_reset.process_requests() == 1
-        waits.append(minutes_until(requests()[0].next_attempt_at))
-    assert waits == [1, 5, 15, 15]
-
-
 def test_the_mail_goes_out_once_the_server_takes_it(mail_server: RecordingServer) -> None:
     make_alice()
-    refuse_mail(mail_server)
+    mail_server._refuse["alice@example.com"] = "450 try later"
     password_reset.request_reset("alice@example.com")
-    password_reset.process_requests()
-    accept_mail(mail_server)
-    make_due_again()
-    password_reset.process_requests()
+    answer_requests()
+    assert mail_server.mails == []
+    mail_server._refuse.clear()
+    make_mail_due()
+    drain()
     assert password_reset.redeem(link_in(mail_server.mails[0])[1], NEW_PASSWORD)
 
 
-def test_a_request_is_given_up_when_it_is_an_hour_old(mail_server: RecordingServer) -> None:
+def test_a_reset_mail_dies_with_its_token(mail_server: RecordingServer) -> None:
     make_alice()
-    refuse_mail(mail_server)
     password_reset.request_reset("alice@example.com")
     password_reset.process_requests()
-    age_requests(timedelta(minutes=60))
-    accept_mail(mail_server)
+    with reading() as session:
+        token, mail = session.scalars(select(ResetToken)).one(), session.scalars(select(OutboxMail)).one()
+    assert mail.expires_at == token.expires_at
+    assert mail.priority == Priority.SECURITY
+
+
+def test_a_mail_that_waits_is_withdrawn_when_a_newer_link_is_asked_for(mail_server: RecordingServer) -> None:
+    make_alice()
+    for _ in range(2):
+        password_reset.request_reset("alice@example.com")
+        password_reset.process_requests()
+    with reading() as session:
+        withdrawn = session.scalars(select(OutboxMail).where(OutboxMail.state == State.CANCELLED)).one()
+    assert (withdrawn.content, withdrawn.reason) == (None, "Its link was void before it could be sent.")
+    drain()
+    (mail,) = mail_server.mails
+    assert password_reset.redeem(link_in(mail)[1], NEW_PASSWORD)
+
+
+def test_a_mail_that_waits_is_withdrawn_when_the_password_is_changed(mail_server: RecordingServer) -> None:
+    alice = make_alice()
+    password_reset.request_reset("alice@example.com")
     password_reset.process_requests()
+    accounts.change_password(alice.id, PASSWORD, NEW_PASSWORD)
+    drain()
+    assert ["Was Changed" in subject_of(mail) for mail in mail_server.mails] == [True]
+
+
+def test_a_request_that_nobody_answered_within_an_hour_is_given_up(mail_server: RecordingServer) -> None:
+    make_alice()
+    password_reset.request_reset("alice@example.com")
+    age_requests(timedelta(minutes=60))
+    answer_requests()
     assert mail_server.mails == []
     assert [(row.state, row.address) for row in requests()] == [("done", "")]
 
 
-def test_an_older_request_that_waits_does_not_void_a_newer_link(mail_server: RecordingServer) -> None:
-    make_alice()
-    refuse_mail(mail_server)
-    password_reset.request_reset("alice@example.com")
-    password_reset.process_requests()
-    accept_mail(mail_server)
-    token = ask(mail_server)
-    make_due_again()
-    password_reset.process_requests()
-    assert password_reset.redeem(token, NEW_PASSWORD)
-
-
-def test_a_request_that_a_killed_process_had_taken_is_answered_after_its_lease(
-    mail_server: RecordingServer,
-) -> None:
+def test_token_mail_and_answer_come_together_or_not_at_all(mail_server: RecordingServer) -> None:
     make_alice()
     password_reset.request_reset("alice@example.com")
     with transaction() as session:
-        session.execute(update(ResetRequest).values(attempts=1, next_attempt_at=clock.now() + password_reset.LEASE))
-    assert password_reset.process_requests() == 0
-    age_requests(password_reset.LEASE)
-    assert password_reset.process_requests() == 1
+        session.execute(text("ALTER TABLE email_outbox RENAME TO hidden"))
+    with pytest.raises(DBAPIError):
+        password_reset.process_requests()
+    with transaction() as session:
+        session.execute(text("ALTER TABLE hidden RENAME TO email_outbox"))
+    with reading() as session:
+        assert session.scalars(select(ResetToken)).all() == []
+    assert [(row.state, row.account_id) for row in requests()] == [("waiting", None)]
+    answer_requests()
     assert len(mail_server.mails) == 1
 
 
-def test_the_worker_answers_at_once(app: Flask, mail_server: RecordingServer) -> None:
+def test_a_changed_password_and_its_notice_come_together_or_not_at_all(mail_server: RecordingServer) -> None:
+    alice = make_alice()
+    with transaction() as session:
+        session.execute(text("ALTER TABLE email_outbox RENAME TO hidden"))
+    with pytest.raises(DBAPIError):
+        accounts.change_password(alice.id, PASSWORD, NEW_PASSWORD)
+    assert accounts.authenticate("alice", PASSWORD)
+
+
+def test_a_listener_hears_of_a_request_once_it_is_written_down() -> None:
+    heard: list[str] = []
+
+    def listener() -> None:
+        heard.extend(row.state for row in requests())
+
+    password_reset.listen(listener)
+    password_reset.request_reset("alice@example.com")
+    password_reset.unlisten(listener)
+    password_reset.request_reset("alice@example.com")
+    assert heard == ["waiting"]
+
+
+@pytest.fixture
+def running(app: Flask) -> Iterator[MailWorker]:
+    started = worker.start(app)
+    yield started
+    started.stop()
+
+
+def test_the_worker_answers_at_once(running: MailWorker, mail_server: RecordingServer) -> None:
     make_alice()
-    worker = password_reset.start_reset_worker(app)
-    try:
-        password_reset.request_reset("alice@example.com")
-        assert link_in(mail_server.wait_for_mail()[0])
-    finally:
-        worker.stop()
+    password_reset.request_reset("alice@example.com")
+    assert link_in(mail_server.wait_for_mail()[0])
 
 
 def test_the_worker_answers_what_waited_before_it_started(app: Flask, mail_server: RecordingServer) -> None:
     make_alice()
     password_reset.request_reset("alice@example.com")
-    worker = password_reset.start_reset_worker(app)
+    started = worker.start(app)
     try:
         assert mail_server.wait_for_mail()
     finally:
-        worker.stop()
+        started.stop()
 
 
 def test_a_stopped_worker_leaves_requests_for_the_next_start(app: Flask, mail_server: RecordingServer) -> None:
     make_alice()
-    password_reset.start_reset_worker(app).stop()
+    worker.start(app).stop()
     password_reset.request_reset("alice@example.com")
     assert [row.state for row in requests()] == ["waiting"]
     assert mail_server.mails == []
@@ -439,16 +464,16 @@ def test_a_failing_pass_is_logged_without_content_and_does_not_end_the_worker(
     with sqlite3.connect(tmp_path / "test.db") as connection:
         connection.execute("ALTER TABLE reset_request RENAME TO hidden")
     logged = LogWaiter()
-    logging.getLogger("services.password_reset").addHandler(logged)
-    worker = password_reset.start_reset_worker(app)
+    logging.getLogger("services.worker").addHandler(logged)
+    started = worker.start(app)
     try:
         line = logged.wait()
-        assert "reset_worker_failed" in line
+        assert "mail_worker_failed" in line
         assert "alice" not in line
         connection.execute("ALTER TABLE hidden RENAME TO reset_request")
         connection.close()
-        worker.wake()
+        password_reset.request_reset("nobody@example.com")  # which wakes the worker
         assert mail_server.wait_for_mail()
     finally:
-        worker.stop()
-        logging.getLogger("services.password_reset").removeHandler(logged)
+        started.stop()
+        logging.getLogger("services.worker").removeHandler(logged)

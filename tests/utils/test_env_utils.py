@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from utils.env_utils import ROOT, ConfigurationError, load_settings, read_environment, write_first_env
+from utils.env_reader import ConfigurationError
+from utils.env_utils import ROOT, load_settings, read_environment, write_first_env
 
 GOOD = {"APP_KEY": "Zk3vX9qLw2RbT7yNc5MdJ8hPfG4sVuEa"}
 
@@ -28,6 +29,9 @@ def refused(**variables: str) -> str:
         ("PORT", "http"),
         ("TRUSTED_PROXIES", "-1"),
         ("LOCAL_INBOX_PORT", "many"),
+        ("EMAILS_PER_DAY", "-1"),
+        ("MAIL_SENDERS", "65"),
+        ("MAIL_SUPPRESS_SEND", "maybe"),
         ("SMTP_ALLOW_PLAINTEXT_LOGIN", "perhaps"),
         ("BASE_URL", "mail.site.test"),
         ("BASE_URL", "https://app.example.com/path"),

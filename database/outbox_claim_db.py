@@ -1,0 +1,226 @@
+"""Who may work on a mail: claims with a lease, the fence before the body, results, and what a dead worker left.
+
+Every change is compare-and-set on the lease's token, so that a worker that was paused, or whose lease another has
+taken over, changes nothing any more.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, cast
+
+from sqlalchemy import Boolean, Connection, Table, bindparam, case, null, select, text, update
+from sqlalchemy.orm import Session
+
+from database.outbox_db import OutboxMail, Priority, State
+
+_MAIL: Final = cast(Table, OutboxMail.__table__)
+_C: Final = _MAIL.c
+# Literal, so that SQLite finds the partial index.
+_WAITING: Final = text("state IN ('queued', 'deferred', 'uncertain')")
+_HELD: Final = text("state IN ('leased', 'transmitting')")
+_MAY_BE_SETTLED: Final = text("state IN ('leased', 'transmitting', 'uncertain')")
+_UNHELD: Final = {"lease_until": null(), "leased_by": null()}
+_FREE: Final = {"lease_token": null(), **_UNHELD}
+# What waits again: a mail whose fate was unknown before keeps that mark, and its server.
+_WAITS_AGAIN: Final = case((_C.pinned_to.is_(None), State.DEFERRED), else_=State.UNCERTAIN)
+# A link in a mail that came too late must not lie around; the content of other dead letters can be sent again.
+_DEAD_CONTENT: Final = case((_C.priority == Priority.SECURITY, null()), else_=_C.content)
+_COLUMNS: Final = (
+    *(_C.id, _C.mail_id, _C.message_id, _C.kind, _C.account_id, _C.priority, _C.recipients, _C.content, _C.key_id),
+    *(_C.created_at, _C.due_at, _C.expires_at, _C.attempts, _C.uncertain, _C.pinned_to, _C.lease_token),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A mail that this worker holds, its values in the order of ``_COLUMNS``. ``attempts`` counts this one."""
+
+    id: int
+    mail_id: str
+    message_id: str
+    kind: str
+    account_id: int | None
+    priority: int
+    recipients: list[dict[str, Any]]
+    content: bytes = field(repr=False)
+    key_id: str
+    created_at: datetime
+    due_at: datetime
+    expires_at: datetime
+    attempts: int
+    uncertain: int
+    pinned_to: str | None
+    lease_token: str
+
+
+def _claim_statement() -> Any:  # noqa: ANN401 - a compiled shape, built once
+    due = (
+        select(_C.id)
+        .where(_WAITING, _C.priority == bindparam("wanted"), _C.due_at <= bindparam("now"))
+        .order_by(_C.due_at, _C.id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
+        .cte("due")
+    )
+    return (
+        update(_MAIL)
+        .where(_C.id.in_(select(due.c.id)))
+        .values(
+            state=State.LEASED,
+            attempts=_C.attempts + 1,
+            lease_token=bindparam("token"),
+            lease_until=bindparam("until"),
+            leased_by=bindparam("worker"),
+        )
+        .returning(*_COLUMNS)
+    )
+
+
+_CLAIM: Final = _claim_statement()
+_FENCE: Final = (
+    update(_MAIL)
+    .where(
+        _C.id.in_(bindparam("ids", expanding=True)),
+        _C.lease_token == bindparam("token"),
+        _HELD,  # also TRANSMITTING, for the next server when one was down
+        _C.lease_until > bindparam("now"),
+    )
+    .values(state=State.TRANSMITTING, pinned_to=bindparam("server"))
+    .returning(_C.id)
+)
+_SETTLE: Final = (
+    update(_MAIL)
+    .where(
+        _C.id == bindparam("to_mail"),
+        _C.lease_token == bindparam("to_token"),
+        _MAY_BE_SETTLED,
+    )
+    .values(
+        state=bindparam("to_state"),
+        recipients=bindparam("to_recipients"),
+        content=case((bindparam("to_keep", type_=Boolean), _C.content), else_=null()),
+        due_at=bindparam("to_due_at"),
+        settled_at=bindparam("to_settled_at"),
+        attempts=bindparam("to_attempts"),
+        uncertain=bindparam("to_uncertain"),
+        pinned_to=bindparam("to_pinned_to"),
+        reason=bindparam("to_reason"),
+        **_FREE,
+    )
+)
+
+
+def claim(
+    connection: Connection, priority: Priority, most: int, *, now: datetime, until: datetime, token: str, worker: str
+) -> list[Claim]:
+    """Take up to ``most`` mails of one priority that are due, the longest due first."""
+    values = {"wanted": priority, "most": most, "now": now, "until": until, "token": token, "worker": worker}
+    claimed = [Claim(*row) for row in connection.execute(_CLAIM, values)]
+    return sorted(claimed, key=lambda mail: (mail.due_at, mail.id))
+
+
+def fence(connection: Session | Connection, mails: Sequence[Claim], *, server: str, now: datetime) -> set[int]:
+    """The ids of those that this worker still holds, marked as on their way to ``server``; the others are another's."""
+    token = mails[0].lease_token
+    ids = [mail.id for mail in mails]
+    return set(connection.scalars(_FENCE, {"ids": ids, "token": token, "now": now, "server": server}))
+
+
+def settle(connection: Connection, results: Iterable[Mapping[str, Any]]) -> None:
+    """Write what became of mails that are still held, or that nobody has taken up since; nothing for the others.
+
+    Each result has ``mail`` (its id), ``token``, ``keep`` (whether the content stays), and a value for each column
+    that a result changes.
+    """
+    # A bound name may not be that of a column.
+    connection.execute(_SETTLE, [{f"to_{name}": value for name, value in result.items()} for result in results])
+
+
+def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:
+    """The heartbeat: put the end of a lease off; how many mails are still held under it."""
+    result = session.execute(
+        update(_MAIL).where(_C.id.in_(ids), _C.lease_token == token, _HELD).values(lease_until=until)
+    )
+    return result.rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def release(session: Session, token: str, ids: Sequence[int], now: datetime) -> int:
+    """Give back mails that were claimed and not begun, uncharged; how many."""
+    result = session.execute(
+        update(_MAIL)
+        .where(_C.id.in_(ids), _C.lease_token == token, _C.state == State.LEASED)
+        .values(state=_WAITS_AGAIN, due_at=now, attempts=_C.attempts - 1, **_FREE)
+    )
+    return result.rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def reap_leased(session: Session, now: datetime) -> list[str]:
+    """Mails that a worker claimed, and died before their body: due again at once, uncharged. Gives their ids."""
+    return list(
+        session.scalars(
+            update(_MAIL)
+            .where(_C.id.in_(_idle(_HELD, _C.lease_until < now, _C.state == State.LEASED)))
+            .values(state=_WAITS_AGAIN, due_at=now, attempts=_C.attempts - 1, **_FREE)
+            .returning(_C.mail_id)
+        )
+    )
+
+
+def reap_transmitting(session: Session, now: datetime, again_at: datetime, reason: str) -> list[str]:
+    """Mails that a worker was handing over when it died: nobody knows their fate. Gives their ids.
+
+    Their token stays, so that the worker's result still counts if it was only late, or could not be written.
+    """
+    return list(
+        session.scalars(
+            update(_MAIL)
+            .where(_C.id.in_(_idle(_HELD, _C.lease_until < now, _C.state == State.TRANSMITTING)))
+            .values(state=State.UNCERTAIN, due_at=again_at, uncertain=_C.uncertain + 1, reason=reason, **_UNHELD)
+            .returning(_C.mail_id)
+        )
+    )
+
+
+def give_up_uncertain(session: Session, most: int, now: datetime, reason: str) -> list[str]:
+    """Settle such mails whose fate is unknown for the ``most``-th time: another try could only double them.
+
+    Gives their ids.
+    """
+    is_lost = (_C.state == State.TRANSMITTING, _C.uncertain + 1 >= most)
+    return list(
+        session.scalars(
+            update(_MAIL)
+            .where(_C.id.in_(_idle(_HELD, _C.lease_until < now, *is_lost)))
+            .values(
+                state=State.FAILED,
+                content=_DEAD_CONTENT,
+                settled_at=now,
+                uncertain=most,
+                pinned_to=null(),
+                reason=reason,
+                **_FREE,
+            )
+            .returning(_C.mail_id)
+        )
+    )
+
+
+def expire(session: Session, most: int, now: datetime, reason: str) -> list[str]:
+    """Settle up to ``most`` mails that waited for longer than they may. Gives their ids."""
+    return list(
+        session.scalars(
+            update(_MAIL)
+            .where(_C.id.in_(_idle(_WAITING, _C.expires_at <= now).limit(most)))
+            .values(state=State.EXPIRED, content=_DEAD_CONTENT, settled_at=now, reason=reason)
+            .returning(_C.mail_id)
+        )
+    )
+
+
+def _idle(*where: Any) -> Any:  # noqa: ANN401 - SQL conditions, and a shape
+    """The ids of such mails, but for those that another transaction has in hand just now.
+
+    PostgreSQL would wait for it: every sweep of every worker, for as long as a machine is frozen in the middle of one.
+    """
+    return select(_C.id).where(*where).with_for_update(skip_locked=True)

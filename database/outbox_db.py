@@ -1,0 +1,211 @@
+"""The ``email_outbox`` table: mails that were promised, each with what has become of it. The row is the truth."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any, cast
+
+from sqlalchemy import (
+    JSON,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.orm import Mapped, Session, defer, mapped_column
+
+from database.engine import Base
+from database.types import UtcDateTime
+
+LONGEST_REASON = 255
+
+
+class State(StrEnum):
+    """How far a mail has come. LEASED and TRANSMITTING belong to a worker; the last five are final."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    TRANSMITTING = "transmitting"
+    DEFERRED = "deferred"
+    UNCERTAIN = "uncertain"  # the final dot is out and no answer came
+    SENT = "sent"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    SUPPRESSED = "suppressed"
+
+
+class Priority(IntEnum):
+    """Which mail goes first."""
+
+    SECURITY = 0
+    NORMAL = 1
+    BULK = 2
+
+
+WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
+HELD = (State.LEASED, State.TRANSMITTING)
+SETTLED = (State.SENT, State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
+DEAD = (State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
+_WAITING = text("state IN ('queued', 'deferred', 'uncertain')")
+_HELD = text("state IN ('leased', 'transmitting')")
+_IS_SETTLED = text("settled_at IS NOT NULL")
+_HAS_KEY = text("idempotency_key IS NOT NULL")
+_DEAD = text("state IN ('failed', 'expired', 'cancelled', 'suppressed')")
+
+
+class OutboxMail(Base):
+    """One mail to all its recipients.
+
+    ``recipients`` holds for each its ``address``, ``state`` (pending, accepted, deferred, refused), ``code`` and
+    ``enhanced``. ``content`` is sealed under the key that ``key_id`` names, and gone once the mail is settled.
+    ``pinned_to`` names the only server that a mail of unknown fate may go to. ``attempts`` counts what was charged,
+    ``uncertain`` how often its fate was unknown. ``reason`` is from a closed set of words.
+    """
+
+    __tablename__ = "email_outbox"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    mail_id: Mapped[str] = mapped_column(String(32), unique=True)
+    message_id: Mapped[str] = mapped_column(String(255))
+    kind: Mapped[str] = mapped_column(String(32))
+    account_id: Mapped[int | None]
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    state: Mapped[str] = mapped_column(String(16))
+    recipients: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    key_id: Mapped[str] = mapped_column(String(8))
+    idempotency_key: Mapped[str | None] = mapped_column(String(64))
+    digest: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(default=0)
+    uncertain: Mapped[int] = mapped_column(default=0)
+    pinned_to: Mapped[str | None] = mapped_column(String(32))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    lease_token: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    leased_by: Mapped[str | None] = mapped_column(String(64))
+
+    __table_args__ = (
+        Index(
+            "uq_email_outbox_idempotency_key",
+            "idempotency_key",
+            unique=True,
+            sqlite_where=_HAS_KEY,
+            postgresql_where=_HAS_KEY,
+        ),
+        Index(
+            "ix_email_outbox_due", "priority", "due_at", "id", "state", sqlite_where=_WAITING, postgresql_where=_WAITING
+        ),
+        Index("ix_email_outbox_expires", "expires_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
+        Index("ix_email_outbox_held", "lease_until", sqlite_where=_HELD, postgresql_where=_HELD),
+        Index("ix_email_outbox_dead", "state", "id", sqlite_where=_DEAD, postgresql_where=_DEAD),
+        Index("ix_email_outbox_settled", "settled_at", sqlite_where=_IS_SETTLED, postgresql_where=_IS_SETTLED),
+    )
+
+
+_ADD = insert(cast(Table, OutboxMail.__table__))
+
+
+def add(session: Session, values: Mapping[str, Any]) -> None:
+    """Add a mail; what is not given has its column's default."""
+    session.connection().execute(_ADD, values)
+
+
+def find(session: Session, mail_id: str) -> OutboxMail | None:
+    return session.scalars(select(OutboxMail).where(OutboxMail.mail_id == mail_id)).one_or_none()
+
+
+def find_by_key(session: Session, idempotency_key: str) -> OutboxMail | None:
+    return session.scalars(select(OutboxMail).where(OutboxMail.idempotency_key == idempotency_key)).one_or_none()
+
+
+def page(session: Session, states: Sequence[State], before: int | None, limit: int) -> list[OutboxMail]:
+    """The newest mails first, without content; only those in ``states`` if there are any, and older than ``before``."""
+    query = select(OutboxMail).options(defer(OutboxMail.content)).order_by(OutboxMail.id.desc()).limit(limit)
+    if states:
+        wanted = OutboxMail.state.in_(states)
+        for group, condition in ((WAITING, _WAITING), (HELD, _HELD), (DEAD, _DEAD)):
+            if set(states) <= set(group):  # found by their own index, however many others there are
+                wanted = OutboxMail.id.in_(select(OutboxMail.id).where(condition, wanted))
+        query = query.where(wanted)
+    if before is not None:
+        query = query.where(OutboxMail.id < before)
+    return list(session.scalars(query))
+
+
+def counts(session: Session) -> dict[State, int]:
+    """How many mails are in each state but SENT, which can be very many."""
+    found: dict[State, int] = {}
+    for condition in (_WAITING, _HELD, _DEAD):
+        rows = session.execute(select(OutboxMail.state, func.count()).where(condition).group_by(OutboxMail.state))
+        found |= {State(state): count for state, count in rows}
+    return found
+
+
+def reasons(session: Session) -> dict[str, int]:
+    """Why mails wait that have waited before, and how many for each reason."""
+    query = select(OutboxMail.reason, func.count()).where(_WAITING, OutboxMail.reason != "")
+    return dict(session.execute(query.group_by(OutboxMail.reason)).all())
+
+
+def holders(session: Session) -> dict[str, int]:
+    """The workers that hold mails now, and how many each."""
+    query = select(OutboxMail.leased_by, func.count()).where(_HELD).group_by(OutboxMail.leased_by)
+    return {worker or "": count for worker, count in session.execute(query)}
+
+
+def oldest_due(session: Session, moment: datetime) -> datetime | None:
+    """When the mail was due that has waited longest to be claimed; None if none waits beyond its time."""
+    first = [
+        session.scalar(select(func.min(OutboxMail.due_at)).where(_WAITING, OutboxMail.priority == priority))
+        for priority in Priority  # one seek in the index each
+    ]
+    return min((due for due in first if due and due <= moment), default=None)
+
+
+def change_waiting(session: Session, mail_id: str, **values: object) -> bool:
+    """Compare-and-set on a mail that waits and that no worker holds; True if it was so."""
+    return _changed(session, OutboxMail.mail_id == mail_id, OutboxMail.state.in_(WAITING), values=values)
+
+
+def revive(session: Session, mail_id: str, **values: object) -> bool:
+    """Compare-and-set on a dead letter whose content is still there; True if it was so."""
+    dead = (State.FAILED, State.EXPIRED, State.CANCELLED)
+    return _changed(
+        session,
+        OutboxMail.mail_id == mail_id,
+        OutboxMail.state.in_(dead),
+        OutboxMail.content.is_not(None),
+        values=values,
+    )
+
+
+def purge(session: Session, states: Sequence[State], settled_before: datetime, limit: int) -> int:
+    """Delete at most ``limit`` settled mails; how many there were."""
+    old = (
+        select(OutboxMail.id)
+        .where(OutboxMail.settled_at < settled_before, OutboxMail.state.in_(states))
+        .order_by(OutboxMail.settled_at)
+        .limit(limit)
+    )
+    result = session.execute(delete(OutboxMail).where(OutboxMail.id.in_(old)))
+    return result.rowcount  # type: ignore[attr-defined, no-any-return]
+
+
+def _changed(session: Session, *where: Any, values: dict[str, object]) -> bool:  # noqa: ANN401 - SQL conditions
+    result = session.execute(
+        update(OutboxMail).where(*where).values(**values).execution_options(synchronize_session=False)
+    )
+    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]

@@ -1,0 +1,133 @@
+"""The record of an attempt: a row, one log line, a note on the configuration; never a subject, a body, an address."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from database import attempt_db, smtp_db
+from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER
+from database.engine import plain_transaction, transaction
+from services.composing import Draft
+from services.outcome import Outcome
+from services.smtp_route import RouteStep
+from utils import clock
+from utils.addresses import mask_address
+from utils.log_utils import printable
+
+log = structlog.get_logger(__name__)
+
+
+def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None = None) -> None:
+    """Write the attempt's row and its one log line, in a transaction of its own."""
+    tell(draft, outcome)
+    try:
+        with plain_transaction(durable=False) as connection:
+            attempt_db.add_all(connection, [row(draft, outcome, started_at, account_id)])
+            note_on_configuration(connection, outcome)
+    except SQLAlchemyError as failure:
+        # The mail's fate is decided already; only its record is lost, and the log line above has it.
+        log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
+
+
+def note(outcomes: Sequence[Outcome]) -> None:
+    """Write on the configurations what these attempts at queued mails showed, in a transaction of its own."""
+    news = [outcome for outcome in {outcome.server: outcome for outcome in outcomes}.values() if _is_news(outcome)]
+    if news:
+        try:
+            with transaction(durable=False) as session:
+                for outcome in news:
+                    note_on_configuration(session, outcome)
+        except SQLAlchemyError as failure:
+            log.error("attempts_not_noted", kind=type(failure).__name__)
+    over = next((outcome for outcome in outcomes if outcome.receipt and outcome.skipped), None)
+    if over:
+        note_failover(over.skipped, over)
+
+
+def row(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None) -> dict[str, Any]:
+    """What is kept of an attempt: never a subject, a body or an unmasked address."""
+    error, server = outcome.error, outcome.server
+    reply = outcome.receipt.reply if outcome.receipt else None
+    answered = error or reply
+    return {
+        "started_at": started_at,
+        "account_id": account_id,
+        "ms": outcome.ms,
+        "kind": draft.kind,
+        "recipients": _masked(draft),
+        "refused": outcome.refused,
+        "message_id": draft.message_id,
+        "config_id": server.config_id if server else None,
+        "server": _server_label(server),
+        "outcome": outcome.kind,
+        "phase": error.phase if error else None,
+        "fault": error.fault if error else None,
+        "code": answered.code if answered else None,
+        "enhanced": answered.enhanced if answered else None,
+        "reply": printable(answered.text, LONGEST_REPLY) if answered else "",
+    }
+
+
+def tell(draft: Draft, outcome: Outcome) -> None:
+    """The one line that the log gets for an attempt."""
+    error, server = outcome.error, outcome.server
+    answered = error or (outcome.receipt.reply if outcome.receipt else None)
+    log.info(
+        "email_attempt",
+        kind=draft.kind,
+        recipient=_masked(draft),
+        server=_server_label(server),
+        route=server.reason if server else None,
+        config_id=server.config_id if server else None,
+        outcome=outcome.kind,
+        phase=error.phase if error else None,
+        fault=error.fault if error else None,
+        code=answered.code if answered else None,
+        enhanced=answered.enhanced if answered else None,
+        ms=outcome.ms,
+        message_id=draft.message_id,
+        refused=len(outcome.refused),
+    )
+
+
+def note_on_configuration(connection: Session | Connection, outcome: Outcome) -> None:
+    """Write on the configuration what its last attempt showed, where that is news."""
+    error, server = outcome.error, outcome.server
+    if server is None or server.config_id is None:
+        return
+    noted = outcome.message if error else None
+    if server.last_error != noted:
+        smtp_db.note_error(connection, server.config_id, noted)
+    if server.has_failed_over and not error:
+        smtp_db.clear_failover(connection, server.config_id)
+
+
+def _is_news(outcome: Outcome) -> bool:
+    server, noted = outcome.server, outcome.message if outcome.error else None
+    return server is not None and (server.last_error != noted or (server.has_failed_over and not outcome.error))
+
+
+def _masked(draft: Draft) -> str:
+    return ", ".join(mask_address(address) for address in draft.recipients)
+
+
+def _server_label(server: RouteStep | None) -> str:
+    if server is None or server.settings is None:
+        return ""
+    return f"{server.name} ({server.settings.host}:{server.settings.port})"[:LONGEST_SERVER]
+
+
+def note_failover(skipped: Sequence[Outcome], outcome: Outcome) -> None:
+    """Write on each configuration that was down where its mail went instead."""
+    try:
+        with transaction(durable=False) as session:
+            for down in skipped:
+                if down.server and down.server.config_id is not None:
+                    smtp_db.note_failover(session, down.server.config_id, _server_label(outcome.server), clock.now())
+    except SQLAlchemyError as failure:
+        log.error("failover_not_recorded", kind=type(failure).__name__)

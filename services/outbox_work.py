@@ -1,0 +1,227 @@
+"""The work on queued mail: claim a group, hand it over, write down what became of it. Threads and Celery share it.
+
+No database session is open while SMTP runs. A group is claimed, fenced and settled together, so it is also the most
+that a crash can double; security mail goes one by one.
+"""
+
+import os
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from flask import current_app
+from sqlalchemy.exc import SQLAlchemyError
+
+from database import attempt_db, outbox_claim_db
+from database.engine import plain_transaction, transaction
+from database.outbox_claim_db import Claim
+from database.outbox_db import Priority
+from services import attempts, notices, outbox_content, outbox_delivery, outbox_settling, receipts
+from services.outbox_content import CannotOpen, Unreadable
+from services.outbox_delivery import Job
+from services.outbox_settling import MOST_UNCERTAIN, UNKNOWN_FATE, Result
+from utils import clock
+from utils.env_utils import get_settings
+
+log = structlog.get_logger(__name__)
+
+GROUP: Final = 8
+HEARTBEATS_A_LEASE: Final = 3
+_EXPIRED_AT_ONCE: Final = 1000  # in one transaction; the others are expired when they are claimed, or next time
+KEY_PAUSE: Final = timedelta(minutes=5)
+LOST_WORKER: Final = "A worker died while it handed this mail over. It may have arrived."
+TOO_LATE: Final = "Its time was over before it could be sent."
+NO_KEY: Final = "It was sealed with an APP_KEY that is not here. Restore it as APP_KEY_PREVIOUS."
+ALTERED: Final = "The row was changed outside of Sealpost, so it was not sent."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How long a worker holds mail without a sign of life, and how long a mail of unknown fate rests."""
+
+    lease: timedelta = timedelta(seconds=30)
+    cool_down: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Mails claimed together under one token."""
+
+    worker: str
+    token: str
+    claims: Sequence[Claim]
+
+    @property
+    def ids(self) -> list[int]:
+        return [claim.id for claim in self.claims]
+
+    @property
+    def is_security(self) -> bool:
+        return self.claims[0].priority == Priority.SECURITY
+
+
+def worker_name() -> str:
+    """A name for one worker that no other has."""
+    return f"{os.uname().nodename[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def claim_group(worker: str, pace: Pace, *, only_security: bool = False) -> Group | None:
+    """Claim mail that is due: one security mail, else a group of what comes next; None if there is none."""
+    now, token = clock.now(), secrets.token_hex(16)
+    until = now + pace.lease
+    # A claim that a power cut takes back only leaves the mail due, as it was.
+    with plain_transaction(durable=False) as connection:
+        for priority in Priority:
+            most = 1 if priority is Priority.SECURITY else GROUP
+            claims = outbox_claim_db.claim(connection, priority, most, now=now, until=until, token=token, worker=worker)
+            if claims:
+                return Group(worker=worker, token=token, claims=claims)
+            if only_security:
+                break
+    return None
+
+
+def work_off(group: Group, pace: Pace) -> bool:
+    """Deliver a group and settle each mail of it; False if no other mail could go just now either.
+
+    Raises nothing for a mail problem.
+    """
+    now = clock.now()
+    results: list[Result] = []
+    jobs: list[Job] = []
+    for claim in group.claims:
+        opened = _opened(claim, now)
+        if isinstance(opened, Job):
+            jobs.append(opened)
+        else:
+            results.append(opened)
+    try:
+        for account_id in dict.fromkeys(job.claim.account_id for job in jobs):
+            theirs = [job for job in jobs if job.claim.account_id == account_id]
+            outbox_delivery.deliver(theirs, account_id, _fenced, pace.cool_down)
+    finally:  # whatever stopped it, what servers have said so far is not lost
+        results += [job.result for job in jobs if job.result]
+        finish(results, [row for job in jobs for row in _attempts(job, group.worker, now)])
+    attempts.note([outcome for job in jobs for outcome in job.outcomes])
+    for job in jobs:
+        if job.outcomes:
+            notices.failed_over(job.outcomes[-1])
+    return not (jobs and all(job.is_stuck for job in jobs))
+
+
+def give_back(group: Group) -> None:
+    """Give back a group that was not begun."""
+    with transaction() as session:
+        outbox_claim_db.release(session, group.token, group.ids, clock.now())
+
+
+def renew(group: Group, pace: Pace) -> None:
+    """The heartbeat of a group under way."""
+    with transaction(durable=False) as session:
+        outbox_claim_db.renew(session, group.token, group.ids, clock.now() + pace.lease)
+
+
+class Heartbeat:
+    """Keeps the lease of a group while a ``with`` block works on it, for whoever has no thread that does."""
+
+    def __init__(self, group: Group, pace: Pace) -> None:
+        self._group, self._pace = group, pace
+        self._app = current_app._get_current_object()  # type: ignore[attr-defined]
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="mail-heartbeat", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._done.wait(self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE):
+            with self._app.app_context(), suppress(SQLAlchemyError):  # the next one may come in time
+                renew(self._group, self._pace)
+
+
+def finish(results: Sequence[Result], attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Write results and attempts down, in the database or, while that is away, in a file beside it."""
+    written = {"results": results, "attempts": attempts}
+    try:
+        _write(written)
+    except SQLAlchemyError as failure:
+        log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(results))
+        receipts.keep(_instance(), written)
+
+
+def sweep(pace: Pace) -> None:
+    """Write down what only files know yet, and take up what dead workers and late mails left."""
+    try:
+        receipts.replay(_instance(), _write)
+    except (SQLAlchemyError, OSError) as failure:  # a later time will do: what is reaped meanwhile keeps its token
+        log.error("receipts_not_replayed", kind=type(failure).__name__)
+    now = clock.now()
+    with transaction() as session:
+        found = {
+            "lease_ran_out": outbox_claim_db.reap_leased(session, now),
+            "fate_stays_unknown": outbox_claim_db.give_up_uncertain(session, MOST_UNCERTAIN, now, UNKNOWN_FATE),
+            "fate_unknown": outbox_claim_db.reap_transmitting(session, now, now + pace.cool_down, LOST_WORKER),
+            "expired": outbox_claim_db.expire(session, _EXPIRED_AT_ONCE, now, TOO_LATE),
+        }
+    for what, mail_ids in found.items():
+        for mail_id in mail_ids:
+            log.warning(f"outbox_{what}", mail_id=mail_id)
+
+
+def _opened(claim: Claim, now: datetime) -> Job | Result:
+    """The mail ready to go, or what becomes of it since it cannot."""
+    if get_settings().mail_suppress_send:
+        return outbox_settling.suppressed(claim, now)
+    if claim.expires_at <= now:
+        return outbox_settling.expired(claim, now, TOO_LATE)
+    try:
+        draft = outbox_content.unseal(
+            claim.content,
+            claim.key_id,
+            mail_id=claim.mail_id,
+            message_id=claim.message_id,
+            kind=claim.kind,
+            recipients=tuple(recipient["address"] for recipient in claim.recipients),
+        )
+    except CannotOpen as sealed:
+        if sealed.why is Unreadable.KEY_MISSING:
+            return outbox_settling.snoozed(claim, now + KEY_PAUSE, NO_KEY)
+        return outbox_settling.dead(claim, now, ALTERED)
+    return Job(claim=claim, draft=draft, pending=outbox_settling.pending(claim))
+
+
+def _fenced(claims: Sequence[Claim], owner: str) -> set[int]:
+    """Losing this to a power cut only turns a mail of unknown fate into one that is tried again."""
+    with plain_transaction(durable=False) as connection:
+        return outbox_claim_db.fence(connection, claims, server=owner, now=clock.now())
+
+
+def _attempts(job: Job, worker: str, started_at: datetime) -> list[dict[str, Any]]:
+    rows = []
+    for outcome in job.outcomes:
+        attempts.tell(job.draft, outcome)
+        row = attempts.row(job.draft, outcome, started_at, job.claim.account_id)
+        rows.append({**row, "mail_id": job.claim.mail_id, "worker": worker})
+    return rows
+
+
+def _write(written: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    with plain_transaction() as connection:
+        if written["results"]:
+            outbox_claim_db.settle(connection, written["results"])
+        if written["attempts"]:
+            attempt_db.add_all(connection, written["attempts"])
+
+
+def _instance() -> Path:
+    return Path(current_app.instance_path)

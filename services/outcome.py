@@ -1,0 +1,32 @@
+"""What became of one mail at one server."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from services.smtp_client import Receipt
+from services.smtp_route import RouteStep
+from utils.errors import DeliveryError
+
+ACCEPTED: Final = "accepted"
+NOT_CONFIGURED: Final = "not_configured"
+SUPPRESSED: Final = "suppressed"
+NOTHING_IS_SENT: Final = "MAIL_SUPPRESS_SEND is on, so nothing is sent."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a mail. ``message`` is from a closed set; ``ms`` counts the whole attempt."""
+
+    kind: str
+    message: str
+    ms: int
+    server: RouteStep | None = None
+    receipt: Receipt | None = None
+    error: DeliveryError | None = None
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    skipped: tuple["Outcome", ...] = ()  # servers tried before, which were down
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every recipient was accepted, or nothing is to be sent here."""
+        return self.kind in (ACCEPTED, SUPPRESSED) and not self.refused

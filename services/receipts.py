@@ -1,0 +1,76 @@
+"""Results that the database could not take: kept in files on this machine until it can.
+
+A server has said 250 and the database is away: without these files the mail would be sent again. Each file holds
+the results of one group, appears whole or not at all (rename), and is on the disk before anything goes on.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_FOLDER: Final = "receipts"
+_MOMENT: Final = "$moment"
+
+Results = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def keep(instance: Path, results: Results) -> None:
+    """Write the results of a group below the ``instance`` folder. Raises OSError if the disk does not take them."""
+    folder = instance / _FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = secrets.token_hex(16)
+    unfinished, finished = folder / f"{name}.part", folder / f"{name}.json"
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(results, file, default=_plain)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(finished)
+    _sync(folder)
+
+
+def replay(instance: Path, settle: Callable[[Results], None]) -> int:
+    """Hand every kept group to ``settle`` and forget it once that has returned; how many there were.
+
+    Harmless when done twice or by two processes at once: a result counts only for the lease that it belongs to.
+    """
+    replayed = 0
+    for file in sorted((instance / _FOLDER).glob("*.json")):
+        try:
+            results = json.loads(file.read_text(), object_hook=_moment)
+        except FileNotFoundError:  # another process has just done it
+            continue
+        except ValueError:
+            log.error("receipt_unreadable", file=file.name)
+            file.rename(file.with_suffix(".unreadable"))
+            continue
+        settle(results)
+        file.unlink(missing_ok=True)
+        replayed += 1
+    return replayed
+
+
+def _plain(value: object) -> dict[str, str]:
+    if not isinstance(value, datetime):
+        raise TypeError(f"a {type(value).__name__} in a receipt")
+    return {_MOMENT: value.isoformat()}
+
+
+def _moment(found: dict[str, Any]) -> object:
+    return datetime.fromisoformat(found[_MOMENT]) if _MOMENT in found else found
+
+
+def _sync(folder: Path) -> None:
+    """A rename lasts only once its folder is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,202 @@
+"""The threads that send queued mail. One claims for all of them, so that processes share a database fairly.
+
+A commit in this process wakes them at once; whatever else there is, a sweep finds. Nothing here is promised: a claim
+is only a lease, and whatever dies, another worker goes on with it.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final
+
+import structlog
+from flask import Flask
+
+from services import audit, mail_log, outbox, outbox_work, password_reset, smtp_pool
+from services.outbox_work import HEARTBEATS_A_LEASE, Group, Pace
+
+log = structlog.get_logger(__name__)
+
+EXTENSION: Final = "sealpost_worker"
+SENDERS: Final = 2
+SWEEP_SECONDS: Final = 5.0
+TIDY_SECONDS: Final = 3600.0
+PAUSE_SECONDS: Final = 0.1  # the answer to whoever asked for a reset is out before its work starts
+STOP_SECONDS: Final = 25.0  # below what gunicorn and systemd wait before they kill
+SILENT_SECONDS: Final = 60.0  # without a turn of the claimer, after which it counts as dead
+
+
+class MailWorker:
+    """A claimer, ``senders`` threads that send, one more for security mail alone, and one for all other upkeep."""
+
+    def __init__(self, app: Flask, senders: int = SENDERS, pace: Pace | None = None) -> None:
+        self.name = outbox_work.worker_name()
+        self._app = app
+        self._pace = pace or Pace()
+        self._senders = senders
+        self._handed: SimpleQueue[Group | None] = SimpleQueue()
+        self._under_way: dict[str, Group] = {}  # by token
+        self._lock = threading.Lock()
+        self._woken = threading.Event()
+        self._asked = threading.Event()  # somebody asked for a password reset
+        self._stopping = threading.Event()
+        self._last_turn = time.monotonic()
+        self._rests_until = self._last_turn
+        self._claimer = threading.Thread(target=self._claim, name="mail-claimer", daemon=True)
+        self._keeper = threading.Thread(target=self._keep, name="mail-keeper", daemon=True)
+        names = [f"mail-sender-{number}" for number in range(senders + 1)]
+        self._sending = [threading.Thread(target=self._send, name=name, daemon=True) for name in names]
+        self._threads = [self._claimer, self._keeper, *self._sending]
+
+    def start(self) -> None:
+        outbox.listen(self.wake)
+        password_reset.listen(self._answer_requests)
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """There may be mail to send."""
+        self._woken.set()
+
+    def _answer_requests(self) -> None:
+        self._asked.set()
+
+    def is_alive(self) -> bool:
+        """Whether the claimer has lately taken a turn and every thread runs."""
+        recent = time.monotonic() - self._last_turn < SILENT_SECONDS
+        return recent and all(thread.is_alive() for thread in self._threads)
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Claim nothing more, finish what is under way for up to ``seconds``, give the rest back."""
+        outbox.unlisten(self.wake)
+        password_reset.unlisten(self._answer_requests)
+        self._stopping.set()
+        self._woken.set()
+        self._asked.set()
+        until = time.monotonic() + seconds
+        self._claimer.join(seconds)
+        for _ in self._sending:
+            self._handed.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def join(self) -> None:
+        """Wait until another thread has called ``stop``."""
+        for thread in self._threads:
+            thread.join()
+
+    def _claim(self) -> None:
+        next_heartbeat = 0.0
+        while not self._stopping.is_set():
+            self._woken.clear()
+            self._last_turn = time.monotonic()
+            if self._last_turn >= next_heartbeat:
+                next_heartbeat = self._last_turn + self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE
+                self._guarded(self._renew)
+            self._guarded(self._hand_out_all)
+            self._woken.wait(max(0.0, min(SWEEP_SECONDS, next_heartbeat - time.monotonic())))
+
+    def _keep(self) -> None:
+        """Whatever may take long, or wait for others; neither claims nor leases wait for it."""
+        next_sweep = next_tidy = 0.0
+        while not self._stopping.is_set():
+            now = time.monotonic()
+            if now >= next_sweep:
+                next_sweep = now + SWEEP_SECONDS
+                self._guarded(self._sweep)
+            self._guarded(password_reset.process_requests)
+            if now >= next_tidy:
+                next_tidy = now + TIDY_SECONDS
+                self._guarded(_tidy)
+            if self._asked.wait(max(0.0, next_sweep - time.monotonic())):
+                self._asked.clear()
+                self._stopping.wait(PAUSE_SECONDS)
+
+    def _renew(self) -> None:
+        for group in self._groups():
+            outbox_work.renew(group, self._pace)
+
+    def _sweep(self) -> None:
+        self._renew()  # whatever the clock did, what this process has under way is not taken for lost
+        outbox_work.sweep(self._pace)
+        self._woken.set()
+
+    def _hand_out_all(self) -> None:
+        while self._hand_out():
+            pass
+
+    def _hand_out(self) -> bool:
+        """Claim a group for a sender that is free; False if there is no other to claim just now."""
+        busy = len(self._groups())
+        if busy > self._senders or self._stopping.is_set():
+            return False
+        # The last free sender is for security mail, which never waits behind other mail.
+        only_security = busy == self._senders or time.monotonic() < self._rests_until
+        group = outbox_work.claim_group(self.name, self._pace, only_security=only_security)
+        if group is None:
+            return False
+        with self._lock:
+            self._under_way[group.token] = group
+        self._handed.put(group)
+        # Had security mail been due, it would have been this group; so there is none for the last free sender.
+        return group.is_security or busy + 1 < self._senders
+
+    def _send(self) -> None:
+        while (group := self._handed.get()) is not None:
+            self._guarded(lambda group=group: self._work_off(group))  # type: ignore[misc]
+            with self._lock:
+                del self._under_way[group.token]
+            self._woken.set()
+
+    def _work_off(self, group: Group) -> None:
+        if self._stopping.is_set():
+            outbox_work.give_back(group)
+        elif not outbox_work.work_off(group, self._pace):
+            # However much is due, claiming it only to put it off would keep the processor and the disk busy.
+            self._rests_until = time.monotonic() + SWEEP_SECONDS
+
+    def _groups(self) -> list[Group]:
+        with self._lock:
+            return list(self._under_way.values())
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        """Go on after whatever happens: the rows are the truth, and their lease runs out."""
+        try:
+            with self._app.app_context():
+                work()
+        except Exception as error:
+            log.error("mail_worker_failed", error=type(error).__name__)
+            self._stopping.wait(1.0)
+
+
+def _tidy() -> None:
+    password_reset.tidy()
+    audit.purge()
+    mail_log.tidy()
+
+
+def start(app: Flask, senders: int = SENDERS, pace: Pace | None = None) -> MailWorker:
+    """Start the worker of this process. The caller stops it."""
+    smtp_pool.pool.make_room(senders + 1)
+    worker = MailWorker(app, senders, pace)
+    app.extensions[EXTENSION] = worker
+    worker.start()
+    return worker
+
+
+def is_alive(app: Flask) -> bool | None:
+    """Whether the worker of this process runs; None if there is none here."""
+    worker: MailWorker | None = app.extensions.get(EXTENSION)
+    return worker.is_alive() if worker else None
+
+
+def run_alone(app: Flask, senders: int = SENDERS) -> None:
+    """Send queued mail, and do nothing else, until SIGTERM or SIGINT."""
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    worker = start(app, senders)
+    asked.wait()
+    worker.stop()

@@ -1,0 +1,20 @@
+"""What the workers do, in the test's own thread: answer requests, and send until nothing is due."""
+
+from services import outbox_work, password_reset
+from services.outbox_work import Pace
+
+
+def drain(pace: Pace | None = None) -> int:
+    """Claim and work off until nothing is due; how many claims that were."""
+    pace, claims = pace or Pace(), 0
+    while group := outbox_work.claim_group("test", pace):
+        outbox_work.work_off(group, pace)
+        claims += len(group.claims)
+    return claims
+
+
+def answer_requests() -> int:
+    """Answer every request for a reset and send what that leads to; how many requests there were."""
+    answered = password_reset.process_requests()
+    drain()
+    return answered

@@ -1,0 +1,46 @@
+"""Typed values from the environment; a wrong one is refused with one line that names the variable."""
+
+from collections.abc import Mapping
+
+
+class ConfigurationError(SystemExit):
+    """A wrong environment value; the message names the variable and never its value.
+
+    It is a SystemExit, so that whatever starts us (python, flask, gunicorn) prints that one line and stops.
+    """
+
+
+class Reader:
+    """Reads typed values; an empty value counts as absent."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, default: str = "") -> str:
+        return self._environment.get(name, "").strip() or default
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        text = self.text(name, str(default))
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise ConfigurationError(f"{name} must be a whole number from {low} to {high}.")
+        return int(text)
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        text = self.text(name, str(default)).lower()
+        if text in ("true", "1", "yes", "on"):
+            return True
+        if text in ("false", "0", "no", "off"):
+            return False
+        raise ConfigurationError(f"{name} must be true or false.")
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        text = self.text(name, default)
+        if text not in allowed:
+            raise ConfigurationError(f"{name} must be one of: {', '.join(allowed)}.")
+        return text
+
+    def listed(self, name: str) -> list[str]:
+        return [part for part in self.text(name).split(",") if part.strip()]
+
+    def starting_with(self, prefix: str, *more: str) -> dict[str, str]:
+        return {name: value for name, value in self._environment.items() if name.startswith(prefix) or name in more}
