@@ -61,6 +61,8 @@ class ConfigData(BaseModel):
     use_ssl: bool
     is_active: bool
     failover: bool
+    emails_per_minute: int | None
+    emails_per_day: int | None
     reply_to: str
     helo_hostname: str
     timeout_seconds: int

@@ -59,7 +59,7 @@ def show(name: str, *, as_json: bool) -> None:
     advice = smtp_state.facts(stored).advice
     for field, value in shown.items():
         text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else str(value)
-        click.echo(f"{field + ':':17}{text}".rstrip())
+        click.echo(f"{field + ':':19}{text}".rstrip())
     if advice:
         click.echo(f"✗ {advice}")
 

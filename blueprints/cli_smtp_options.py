@@ -28,6 +28,8 @@ OPTIONS: Final = {
     "reply_to": "--reply-to",
     "helo_hostname": "--ehlo-name",
     "timeout_seconds": "--timeout",
+    "emails_per_minute": "--emails-per-minute",
+    "emails_per_day": "--emails-per-day",
 }
 
 
@@ -62,6 +64,8 @@ def settings_options(work: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--failover/--no-failover", default=None, help="Whether the next server sends while this one is down."
         ),
+        click.option("--emails-per-minute", type=int, metavar="N", help="The most; 0: as EMAILS_PER_MINUTE says."),
+        click.option("--emails-per-day", type=int, metavar="N", help="The most; 0: as EMAILS_PER_DAY says."),
         password_options,
     ]
     for option in reversed(options):
@@ -73,7 +77,8 @@ def change_of(fields: Mapping[str, object], **more: object) -> dict[str, object]
     """The given options as the fields of the API."""
     said = given(**fields, **more)
     security = said.pop("security", None)
-    return {**said, **(_MODES[str(security)] if security else {})}
+    unlimited = {name: None for name in ("emails_per_minute", "emails_per_day") if said.get(name) == 0}
+    return {**said, **unlimited, **(_MODES[str(security)] if security else {})}
 
 
 def given(**values: object) -> dict[str, object]:

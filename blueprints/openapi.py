@@ -134,9 +134,13 @@ def _described(operation: Operation, path: str, method: str) -> dict[str, Any]:
 
 
 def _in_path(path: str) -> list[dict[str, Any]]:
-    """Every variable part of a path is the number of a row."""
-    schema = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
-    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in IN_BRACES.findall(path)]
+    """Every variable part of a path is the number of a row, but for the id of a mail."""
+    number = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+    mail_id = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": mail_id if name == "mail_id" else number}
+        for name in IN_BRACES.findall(path)
+    ]
 
 
 def _in_query(model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -150,8 +154,8 @@ DESCRIPTIONS = {
     400: "Not JSON, not an object, or a key given twice",
     401: "No token, or a wrong one",
     403: "Not an administrator",
-    404: "SMTP not configured, or no such configuration",
-    409: "Somebody else saved meanwhile",
+    404: "There is none with this id; or SMTP not configured",
+    409: "Somebody else saved meanwhile; or it is too late",
     413: "Larger than 64 KiB",
     415: "Not application/json",
     422: "A field was refused, or the test ran and failed",

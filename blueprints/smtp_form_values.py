@@ -26,6 +26,7 @@ TEXT_FIELDS = (
     "timeout_seconds",
     "auth_method",  # has no control: it goes along unseen, so that a copy keeps it
 )
+LIMITS = ("emails_per_minute", "emails_per_day")  # empty: as the environment says
 FLAGS = ("is_active", "failover", "remove_password")
 APPLICABLE = (*TEXT_FIELDS, "security", "send")
 
@@ -34,7 +35,7 @@ def fresh() -> dict[str, Any]:
     """A new server: active only if it is the first, so that a newcomer is done with one page."""
     is_first = not smtp_configs.search()
     return {
-        **dict.fromkeys(TEXT_FIELDS, ""),
+        **dict.fromkeys((*TEXT_FIELDS, *LIMITS), ""),
         "name": smtp_configs.FIRST_NAME if is_first else "",
         "smtp_port": "587",
         "from_name": get_settings().app_name,
@@ -53,6 +54,7 @@ def stored(config: StoredConfig) -> dict[str, Any]:
     row = config.row
     return {
         **{name: str(getattr(row, name)) for name in TEXT_FIELDS},
+        **{name: str(getattr(row, name) or "") for name in LIMITS},
         "name": row.name,
         "security": str(config.settings.security),
         "is_active": row.is_active,
@@ -78,7 +80,7 @@ def filled(values: dict[str, Any], suggestion: Suggestion) -> dict[str, Any]:
 def typed() -> dict[str, Any]:
     """What was typed, with what an action of a failed test changes, for showing it again; never the password."""
     return {
-        **{name: _text(name) for name in (*TEXT_FIELDS, "name", "security", "to", "version")},
+        **{name: _text(name) for name in (*TEXT_FIELDS, *LIMITS, "name", "security", "to", "version")},
         **{name: forms.ticked(name) for name in FLAGS},
     }
 
@@ -100,6 +102,8 @@ def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
     }
     if not for_test:
         raw |= {"name": forms.text("name"), "failover": forms.ticked("failover")}
+        limits = {name: forms.text(name).strip() for name in LIMITS}
+        raw |= {name: _number(text) if text else None for name, text in limits.items()}
         raw |= {} if keep_active else {"is_active": forms.ticked("is_active")}
     if forms.text("version"):
         raw["version"] = _number(forms.text("version"))

@@ -7,6 +7,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from services import accounts
+from tests.outbox import drain
 from tests.smtp_servers import RecordingServer
 from tests.visitors import (
     NEW_PASSWORD,
@@ -89,6 +90,7 @@ def test_a_remembered_session_stays_remembered_after_a_new_password(app: Flask) 
 
 def test_a_new_password_is_followed_by_a_notice(alice: Visitor, mail_server: RecordingServer) -> None:
     change_password(alice)
+    drain()
     notice = mail_server.mails[0]
     assert notice.recipients == ("alice@example.com",)
     assert "Password Was Changed" in subject_of(notice)
@@ -99,6 +101,7 @@ def test_a_wrong_current_password_is_said_at_its_field(alice: Visitor, mail_serv
     answer = change_password(alice, current="wrong")
     assert answer.status_code == 422
     assert "not your current password" in answer.text
+    drain()
     assert mail_server.mails == []
     assert accounts.authenticate("alice", PASSWORD)
 
@@ -127,6 +130,7 @@ def test_other_mistakes_are_not_limited(alice: Visitor) -> None:
 def test_a_new_address_is_shown_and_told_to_the_old_one(alice: Visitor, mail_server: RecordingServer) -> None:
     assert change_email(alice).status_code == 303
     assert "new@example.com" in alice.get("/account").text
+    drain()
     notice = mail_server.mails[0]
     assert notice.recipients == ("alice@example.com",)
     assert "n***@example.com" in text_of(notice)

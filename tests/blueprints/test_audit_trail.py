@@ -11,9 +11,10 @@ from werkzeug.routing import Rule
 
 from app import create_app
 from database.audit_db import AuditEvent
-from services import accounts, api_tokens, audit, password_reset
+from services import accounts, api_tokens, audit
 from services.audit import Action, Actor
 from tests.conftest import ADMIN_TOKEN, APP_KEY
+from tests.outbox import answer_requests
 from tests.secret_scanner import found_in
 from tests.smtp_servers import RecordingServer
 from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, link_in, mail_through, make_alice, make_bob, visit
@@ -136,7 +137,7 @@ def test_a_reset_is_recorded_when_it_is_done_and_not_when_it_is_asked_for(
             make_alice()
             visitor = visit(app)
             visitor.post_form("/forgot-password", {"email": "alice@example.com"})
-            password_reset.process_requests()
+            answer_requests()
             assert audit.events(action=Action.PASSWORD_RESET) == []
             visitor.get(f"/reset-password?token={link_in(server.mails[0])[1]}")
             assert visitor.post_form("/reset-password", {"password": NEW_PASSWORD}).status_code == 303

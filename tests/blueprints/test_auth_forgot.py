@@ -12,7 +12,8 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from database.engine import db
-from services import accounts, password_reset
+from services import accounts
+from tests.outbox import answer_requests
 from tests.smtp_servers import RecordingServer
 from tests.visitors import (
     NEW_PASSWORD,
@@ -46,7 +47,7 @@ def ask(visitor: Visitor, address: str, **kwargs: Any) -> TestResponse:
 def mailed_token(app: Flask, mail_server: RecordingServer, address: str = "alice@example.com") -> str:
     """Ask in a browser, let the worker answer, and take the token from the mail."""
     ask(visit(app), address)
-    password_reset.process_requests()
+    answer_requests()
     return link_in(mail_server.mails[-1])[1]
 
 
@@ -125,7 +126,7 @@ def test_the_limit_of_an_account_does_not_show(app: Flask, mail_server: Recordin
     answers = set()
     for _ in range(5):
         answers.add(ask(visitor, "alice@example.com").text)
-        password_reset.process_requests()
+        answer_requests()
     assert len(answers) == 1
     assert len(mail_server.mails) == 3
 
@@ -179,7 +180,7 @@ def test_no_header_changes_where_the_link_leads(
     with app.app_context():
         make_alice()
         status = ask_poisoned(app, headers)
-        password_reset.process_requests()
+        answer_requests()
     links = [link_in(mail)[0] for mail in mail_server.mails]
     assert (status, links) in ((200, [BASE_URL]), (400, []))
     assert b"evil" not in b"".join(mail.content for mail in mail_server.mails)
@@ -190,7 +191,7 @@ def test_an_absolute_request_line_does_not_change_where_the_link_leads(
 ) -> None:
     make_alice()
     assert ask_poisoned(app, [], base_url="http://evil.example") == 200
-    password_reset.process_requests()
+    answer_requests()
     assert link_in(mail_server.mails[0])[0] == BASE_URL
 
 
@@ -215,7 +216,7 @@ def test_a_form_with_more_or_less_than_one_address_mails_nobody(
 ) -> None:
     make_alice()
     assert visit(app).post_form("/forgot-password", fields).status_code in (400, 422)
-    password_reset.process_requests()
+    answer_requests()
     assert mail_server.mails == []
 
 
@@ -225,7 +226,7 @@ def test_a_json_body_mails_nobody(app: Flask, mail_server: RecordingServer, body
     visitor = visit(app)
     answer = visitor.post("/forgot-password", json=body, headers={"X-CSRFToken": visitor.csrf_token()})
     assert answer.status_code == 422
-    password_reset.process_requests()
+    answer_requests()
     assert mail_server.mails == []
 
 
@@ -233,7 +234,7 @@ def test_a_further_field_changes_nothing(app: Flask, mail_server: RecordingServe
     make_alice()
     fields = {"email": "alice@example.com", "to": "mallory@example.net", "cc": "mallory@example.net"}
     visit(app).post_form("/forgot-password?email=mallory@example.net", fields)
-    password_reset.process_requests()
+    answer_requests()
     assert [mail.recipients for mail in mail_server.mails] == [("alice@example.com",)]
 
 

@@ -53,6 +53,7 @@ def test_a_new_configuration_is_inactive_and_the_next_steps_are_told(app: Flask)
 def test_every_option_is_stored(app: Flask) -> None:
     words = ["--port", "2465", "--security", "tls", "--from-name", "Shop", "--reply-to", "b@example.com"]
     words += ["--ehlo-name", "app.example.com", "--timeout", "30", "--auth-method", "LOGIN", "--no-failover"]
+    words += ["--emails-per-minute", "30", "--emails-per-day", "500"]
     add_with_login(app, "Full", *words, "--activate")
     stored = smtp_configs.named("Full")
     settings = stored.settings
@@ -64,6 +65,7 @@ def test_every_option_is_stored(app: Flask) -> None:
     )
     assert (settings.timeout_seconds, settings.auth_method) == (30, "LOGIN")
     assert (stored.row.failover, stored.row.is_active) == (False, True)
+    assert (stored.row.emails_per_minute, stored.row.emails_per_day) == (30, 500)
 
 
 def test_a_password_from_standard_input_is_taken_as_it_is(app: Flask) -> None:
@@ -212,7 +214,7 @@ def test_the_list_shows_the_active_one_first(app: Flask) -> None:
 def test_showing_one_shows_the_mask_and_stands_in_the_audit_trail(app: Flask) -> None:
     add_with_login(app, "Primary")
     result = run(app, "show", "Primary")
-    assert f"smtp_password:   {MASK}\n" in result.stdout
+    assert f"smtp_password:     {MASK}\n" in result.stdout
     assert json.loads(run(app, "show", "Primary", "--json").stdout)["smtp_password"] == MASK
     assert len(audit.events(action=Action.VIEWED)) == 2
 

@@ -11,10 +11,12 @@ from schemathesis import Case
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from app import create_app
-from blueprints.openapi import build_document
+from blueprints.openapi import CONVERTER, build_document
+from database.outbox_db import State
 from services import smtp_configs
 from services.smtp_fields import parse_change
 from tests.conftest import ADMIN_TOKEN
+from tests.mails import REFUSAL, attempted, in_state
 from tests.visitors import Visitor
 
 CONFIGS = "/api/settings/smtp/configs"
@@ -34,6 +36,11 @@ OPERATIONS = [
     (f"{ONE}/activate", "POST"),
     (f"{ONE}/deactivate", "POST"),
     (f"{ONE}/test", "POST"),
+    ("/api/messages", "GET"),
+    ("/api/messages/direct", "GET"),
+    ("/api/messages/{mail_id}", "GET"),
+    ("/api/messages/{mail_id}/retry", "POST"),
+    ("/api/messages/{mail_id}/cancel", "POST"),
 ]
 
 
@@ -41,6 +48,9 @@ OPERATIONS = [
 def test_the_api_answers_whatever_is_sent_as_documented(app: Flask, path: str, method: str) -> None:
     for name in ("One", "Two"):
         smtp_configs.create(parse_change({"name": name, "smtp_server": "127.0.0.1", "from_email": "a@example.com"}))
+    mail_ids = [in_state(state) for state in State]
+    attempted(mail_ids[0], **REFUSAL)
+    attempted(None, **REFUSAL)
     operation = schemathesis.openapi.from_wsgi("/api/openapi.json", app)[path][method]
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -48,6 +58,8 @@ def test_the_api_answers_whatever_is_sent_as_documented(app: Flask, path: str, m
     def check(case: Case[Any], number: int) -> None:
         if "config_id" in case.path_parameters:
             case.path_parameters["config_id"] = number  # two of them are there
+        if "mail_id" in case.path_parameters and number < len(mail_ids):
+            case.path_parameters["mail_id"] = mail_ids[number]
         # Rules between fields, and whether a server answers, are beyond what a schema can promise; tries with
         # wrong tokens run into their limit (test_access has them).
         case.call_and_validate(
@@ -60,8 +72,8 @@ def test_the_api_answers_whatever_is_sent_as_documented(app: Flask, path: str, m
 
 def test_the_document_lists_every_api_route_but_itself(app: Flask) -> None:
     routes = {rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/api/")}
-    listed = {path.replace("{", "<int:").replace("}", ">") for path in build_document()["paths"]}
-    assert listed == routes - {"/api/openapi.json", "/api/docs"}
+    listed = set(build_document()["paths"])
+    assert listed == {CONVERTER.sub(r"{\1}", route) for route in routes} - {"/api/openapi.json", "/api/docs"}
 
 
 def test_parameters_stand_in_the_document(app: Flask) -> None:

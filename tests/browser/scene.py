@@ -6,15 +6,20 @@ import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from app import create_app
+from database.outbox_db import State as MailState
 from tests.browser.conftest import NewPage, StartServer
 from tests.browser.steps import session_of
+from tests.mails import REFUSAL, attempted, in_state
 from tests.running import Client, Sealpost
 from tests.smtp_servers import RecordingServer, ScriptedServer
 from tests.visitors import PASSWORD
+from utils import clock
 
 
 class Servers:
@@ -31,6 +36,7 @@ class Servers:
         self.reset_link = self._use_the_local_inbox()
         self._set_up_mail()
         self._make_a_token()
+        self._fill_the_mail_log()
         self.sessions = {
             (server.url, login): session_of(browser, server.url, login)
             for server, login in ((self.new, "alice"), (self.new, "bob"), (self.working, "alice"))
@@ -72,6 +78,18 @@ class Servers:
         client = Client(self.working.url)
         client.post_form("/login", {"login": "alice", "password": PASSWORD})
         assert client.post_form("/settings/tokens", {"name": "deploy script", "days": "90"}).status == 201
+
+    def _fill_the_mail_log(self) -> None:
+        """Have mails in every state, none of them due, so that they stay in it."""
+        with create_app(self.working.environment).app_context():
+            later = clock.now() + timedelta(hours=1)
+            for state in MailState:
+                in_state(state, f"{state}@example.com", due_at=later, reason="A reason of the worker.")
+            refused = {"address": "joe@example.com", "state": "refused", "code": 550, "enhanced": "5.1.1"}
+            failed = in_state(MailState.FAILED, "joe@example.com", recipients=[refused], reason="No such mailbox.")
+            attempted(failed, **REFUSAL | {"outcome": "temporary", "code": 450, "reply": "4.2.1 Try again later " * 9})
+            attempted(failed, **REFUSAL)
+            attempted(None, **REFUSAL)
 
 
 @dataclass

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser import states_domain, states_settings
+from tests.browser import states_domain, states_emails, states_settings
 from tests.browser.scene import Scene, State
 from tests.browser.steps import expect_heading, fill, press
 from tests.running import Client
@@ -133,6 +133,7 @@ STATES: list[State] = [
     reset_refused,
     reset_link_unknown,
     *states_settings.STATES,
+    *states_emails.STATES,
     *states_domain.STATES,
     account,
     account_refused,

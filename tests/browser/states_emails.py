@@ -1,0 +1,49 @@
+"""The mail log in every state that it has."""
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.scene import Scene, State
+from tests.browser.steps import expect_heading, follow
+
+
+def emails_none(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, "alice", "/emails")
+    expect(page.get_by_role("heading", name="No mail yet")).to_be_visible()
+    return page
+
+
+def emails_in_every_state(scene: Scene) -> Page:
+    page = scene.page(scene.servers.working, "alice", "/emails")
+    expect(page.get_by_role("link", name="suppressed@example.com")).to_be_visible()
+    return page
+
+
+def emails_sent_directly(scene: Scene) -> Page:
+    page = emails_in_every_state(scene)
+    follow(page, "Sent directly")
+    expect(page.get_by_text("550 No such user here")).to_be_visible()
+    return page
+
+
+def email_failed(scene: Scene) -> Page:
+    page = emails_in_every_state(scene)
+    follow(page, "joe@example.com")
+    expect_heading(page, "Mail to joe@example.com")
+    page.get_by_text("Details").click()
+    return page
+
+
+def email_to_send_again(scene: Scene) -> Page:
+    page = email_failed(scene)
+    follow(page, "Send again")
+    expect_heading(page, "Send this mail again?")
+    return page
+
+
+STATES: list[State] = [
+    emails_none,
+    emails_in_every_state,
+    emails_sent_directly,
+    email_failed,
+    email_to_send_again,
+]
