@@ -17,7 +17,9 @@ test: .venv/development ## Run the whole suite, after the linters
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 faults: .venv/development ## Run the races, kills, flips and misbehaving servers in full number (a tenth of it in test)
-	FAULTS=full $(BIN)/python -m pytest -n 2 --dist loadfile tests/services/test_config_races.py tests/services/test_key_rotation_faults.py tests/services/test_smtp_matrix.py
+	@rm -f .faults
+	FAULTS=full FAULTS_FIGURES=.faults $(BIN)/python -m pytest -n 2 --dist loadfile tests/faults tests/services/test_config_races.py tests/services/test_key_rotation_faults.py tests/services/test_smtp_matrix.py
+	@$(BIN)/python -m tests.faults.figures .faults
 
 lint: .venv/development ## Check style and types
 	$(BIN)/ruff check .
@@ -34,12 +36,13 @@ migrate: .venv/runtime .env ## Bring the database's schema up to date
 lock: .venv/development ## Resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group dev -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements-dev.txt --group benchmark -o benchmarks/requirements.txt
 
-services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL
+services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL, Redis, RabbitMQ
 	@.ci/services
 
-benchmark: .venv/development ## Measure sending against the naive way and Flask-Mail
-	@$(BIN)/python -m benchmarks.send_email
+benchmark: .venv/benchmark ## Measure sending against its peers (20 minutes; ARGUMENTS=--quick for a look)
+	@$(BIN)/python -m benchmarks $(ARGUMENTS)
 
 clean: ## Remove the virtual environment and caches; .env and the database stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -53,6 +56,10 @@ clean: ## Remove the virtual environment and caches; .env and the database stay
 
 .venv/development: requirements-dev.txt | .venv/bin/uv
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.venv/benchmark: benchmarks/requirements.txt .venv/development | .venv/bin/uv
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r benchmarks/requirements.txt
 	@touch $@
 
 .venv/bin/uv:

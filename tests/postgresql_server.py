@@ -23,7 +23,7 @@ def binaries() -> Path:
 
 
 @contextmanager
-def running() -> Iterator[str]:
+def running(*, fsync: bool = False) -> Iterator[str]:
     """The URL of a fresh, empty database. As root the server runs as the user postgres, which it insists on."""
     programs, port = binaries(), free_port()
     owner = pwd.getpwnam("postgres") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
@@ -37,7 +37,9 @@ def running() -> Iterator[str]:
         )
 
     control = (str(programs / "pg_ctl"), "-D", str(data), "-w", "-s")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+    options = (
+        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync={'on' if fsync else 'off'}"
+    )
     run(str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "sealpost", "-E", "UTF8", "--no-sync")
     run(*control, "-l", str(data / "log"), "-o", options, "start")
     try:

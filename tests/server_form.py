@@ -23,6 +23,8 @@ FORM = {
     "reply_to": "",
     "helo_hostname": "",
     "timeout_seconds": "10",
+    "emails_per_minute": "",
+    "emails_per_day": "",
     "is_active": "1",
     "failover": "1",
     "version": "",

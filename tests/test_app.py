@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app import create_app
 from database.engine import transaction
 from tests.visitors import Visitor, visit
-from utils.env_utils import ConfigurationError
+from utils.env_reader import ConfigurationError
 
 PAGES = ["/setup", "/login", "/forgot-password", "/reset-password", "/api/docs", "/api/openapi.json", "/nowhere"]
 

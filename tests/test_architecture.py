@@ -18,7 +18,7 @@ TOP_LEVEL = {
 }  # fmt: skip
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
-    "auth.redeem", "auth.reset_password", "openapi.document", "openapi.page",
+    "auth.redeem", "auth.reset_password", "openapi.document", "openapi.page", "health.live", "health.ready",
 }  # fmt: skip
 
 
@@ -89,9 +89,9 @@ def test_only_the_smtp_client_opens_sockets_and_nobody_uses_smtplib() -> None:
     assert not any("smtplib" in file.read_text() for file in sources())
 
 
-def test_only_delivery_the_connection_test_and_its_probes_hold_smtp_conversations() -> None:
+def test_only_the_pool_the_connection_test_and_its_probes_hold_smtp_conversations() -> None:
     callers = {name_of(file) for file in sources() if re.search(r"\bSmtpClient\(", file.read_text())}
-    assert callers == {"services.delivery", "services.connection_test", "services.smtp_probe"}
+    assert callers == {"services.smtp_pool", "services.connection_test", "services.smtp_probe"}
 
 
 @pytest.mark.parametrize("file", sources(), ids=name_of)

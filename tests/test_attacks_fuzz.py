@@ -74,6 +74,8 @@ FORMS: Final = {
     "/settings/smtp/headers": {"headers": "From: a@example.com"},
     "/settings/tokens": {"name": "deploy script", "days": "90"},
     "/settings/tokens/<int:token_id>/revoke": {},
+    "/emails/<mail_id>/retry": {},
+    "/emails/<mail_id>/cancel": {},
     "/inbox/clear": {},
     "/logout": {},
 }
@@ -87,6 +89,11 @@ QUERIES: Final = {
     "/settings/smtp/<int:config_id>": {"preset": "gmail", "find": "me@gmail.com"},
     "/settings/smtp/<int:config_id>/deactivate": {},
     "/settings/smtp/<int:config_id>/delete": {},
+    "/emails": {"from": "direct", "state": "failed", "before": "2"},
+    "/emails/<mail_id>": {},
+    "/api/messages": {"state": "failed", "before": "2", "limit": "5"},
+    "/api/messages/direct": {"before": "2", "limit": "5"},
+    "/api/messages/<mail_id>": {},
     "/settings/smtp/domain": {"domain": "example.com", "server": "smtp.example.com"},
     "/settings/audit": {"q": "alice", "action": "created", "before": "2"},
     "/settings/audit.csv": {"q": "alice", "action": "created", "before": "2"},
@@ -208,7 +215,7 @@ def form_routes(app: Flask) -> set[str]:
 
 
 def with_ids(route: str, text: str) -> str:
-    return re.sub("<int:[a-z_]+>", quote(text), route)
+    return re.sub("<(?:int:)?[a-z_]+>", quote(text), route)
 
 
 def store_one() -> None:

@@ -1,0 +1,103 @@
+"""The sink inside of this process, whose next connection breaks after so many octets in one direction."""
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from typing import Any, Self
+
+from tests.faults.sink import Event, Manners, SinkProtocol
+from tests.smtp_servers import PATIENCE
+
+
+class Cutter:
+    """Well-mannered but for the cut. ``taken`` counts the mails that have arrived, by Message-ID."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, *, pipelining: bool, chunking: bool) -> None:
+        self.manners = Manners(faults=0, untold=0, delay=0, pipelining=pipelining, chunking=chunking)
+        self.taken: Counter[str] = Counter()
+        self.heard = self.said = 0  # octets, in the connection that was last opened
+        self._cut: tuple[int, int] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._connections: list[Connection] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._server = self._run(self._loop.create_server(lambda: Connection(self), self.host, 0))
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run(self._hang_up())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE)
+        self._loop.close()
+
+    def cut(self, *, heard: int = 1 << 40, said: int = 1 << 40) -> None:
+        """Let the next connection, and only that, end once it has heard or said so many octets."""
+        self.taken.clear()
+        self._cut = heard, said
+
+    def limits(self) -> tuple[int, int]:
+        cut, self._cut = self._cut, None
+        return cut or (1 << 40, 1 << 40)
+
+    def note(self, event: Event, **what: Any) -> None:
+        if event is Event.TAKEN:
+            self.taken[what["id"]] += 1
+
+    def opened(self, connection: "Connection") -> None:
+        self._connections.append(connection)
+
+    async def _hang_up(self) -> None:
+        self._server.close()
+        for connection in self._connections:
+            connection.leave()
+        await asyncio.sleep(0)
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+
+
+class Connection(SinkProtocol):
+    """One client. At even places it hangs up, at odd ones the connection is reset."""
+
+    def __init__(self, cutter: Cutter) -> None:
+        super().__init__(cutter.manners, cutter, random.Random(0))
+        self._cutter = cutter
+        self._may_hear, self._may_say = self._limits = cutter.limits()
+        self._heard = self._said = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._cutter.opened(self)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        heard = data[: max(0, self._may_hear - self._heard)]
+        self._heard += len(heard)
+        self._cutter.heard = self._heard
+        if heard:
+            super().data_received(heard)
+        if self._heard >= self._may_hear:
+            self._break(self._may_hear)
+
+    def say(self, answers: bytes) -> None:
+        said = answers[: max(0, self._may_say - self._said)]
+        self._said += len(said)
+        self._cutter.said = self._said
+        super().say(said)
+        if self._said >= self._may_say:
+            self._break(self._may_say)
+
+    def leave(self) -> None:
+        self._transport.abort()
+
+    def _break(self, place: int) -> None:
+        self._is_over = True
+        if place % 2:
+            self._transport.abort()
+        else:
+            self._transport.close()
