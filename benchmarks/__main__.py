@@ -1,0 +1,69 @@
+"""`python -m benchmarks [--quick] [--only NAME] [--json FILE]`: measure, print the table, write the figures."""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from benchmarks import rows_durable, rows_memory, rows_sending
+from benchmarks.databases import POSTGRESQL, SQLITE
+from benchmarks.results import Result, table
+from benchmarks.series import Effort
+from benchmarks.servers import Unavailable
+
+ROWS: Final[dict[str, Callable[[Effort], Result]]] = {
+    "round-trips": rows_sending.round_trips,
+    "round-trips-request": rows_sending.round_trips_request,
+    "far-postfix": rows_sending.far_postfix,
+    "cpu": rows_sending.cpu,
+    "near-sink": rows_sending.near_sink,
+    "near-postfix": rows_sending.near_postfix,
+    "request-0ms": rows_sending.request,
+    "request-20ms": rows_sending.far_request,
+    "durable-sqlite": partial(rows_durable.durable, SQLITE),
+    "durable-postgresql": partial(rows_durable.durable, POSTGRESQL),
+    "growth-sqlite": partial(rows_durable.growth, SQLITE),
+    "growth-postgresql": partial(rows_durable.growth, POSTGRESQL),
+    "worker-memory": rows_memory.worker_memory,
+    "web-memory": rows_memory.web_memory,
+}
+FULL: Final = Effort(rounds=7, seconds=2.0, is_full=True)
+QUICK: Final = Effort(rounds=5, seconds=0.3, is_full=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure sending against its peers.")
+    parser.add_argument("--only", action="append", choices=ROWS, metavar="NAME", help=", ".join(ROWS))
+    parser.add_argument("--quick", action="store_true", help="short turns: a look, not a measurement")
+    parser.add_argument("--json", type=Path, default=Path("instance/benchmarks.json"), help="where the figures go")
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that Postfix and PostgreSQL are stopped, too
+    effort = QUICK if asked.quick else FULL
+    results, failed = [], False
+    for name in asked.only or ROWS:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        try:
+            results.append(ROWS[name](effort))
+        except Unavailable as lack:
+            print(f"{name} is left out: {lack}.", file=sys.stderr, flush=True)
+        except RuntimeError as error:  # the other rows are still worth having
+            print(f"{name} failed: {error}", file=sys.stderr, flush=True)
+            failed = True
+    asked.json.parent.mkdir(parents=True, exist_ok=True)
+    asked.json.write_text(json.dumps({"machine": _machine(), "rows": [each.as_json() for each in results]}, indent=2))
+    print(table(results))
+    sys.exit(failed)
+
+
+def _machine() -> dict[str, object]:
+    return {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+
+
+if __name__ == "__main__":
+    main()

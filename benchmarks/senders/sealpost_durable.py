@@ -1,0 +1,65 @@
+"""Ours, durable: ``queue_email`` in the caller's transaction, a worker in this process and perhaps in another."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from flask_migrate import upgrade
+from sqlalchemy import select, text
+
+from benchmarks.application import configuration, environment, opened
+from benchmarks.child import Child
+from benchmarks.message import HTML, SUBJECT, TEXT, TO, Target
+from database.engine import plain_reading, transaction
+from database.outbox_db import OutboxMail, State
+from services import email_service, smtp_configs, worker
+from services.smtp_fields import parse_change
+
+A_COMMIT: Final = 100  # mails that the caller's transaction promises
+# Literal, so that SQLite finds the partial indexes.
+_WAITS: Final = select(OutboxMail.state, OutboxMail.reason).where(text("state IN ('queued', 'deferred', 'uncertain')"))
+_IS_HELD: Final = select(OutboxMail.id).where(text("state IN ('leased', 'transmitting')"))
+
+
+@contextmanager
+def sender(target: Target, database: str, processes: int = 1) -> Iterator[Callable[[int], None]]:
+    with tempfile.TemporaryDirectory(prefix="sealpost-benchmark-") as name, ExitStack() as held:
+        variables = environment(target, Path(name), database)
+        app = held.enter_context(opened(variables, Path(name)))
+        upgrade()
+        smtp_configs.save(parse_change(configuration(target)), actor="benchmark")
+        settings = {"variables": variables, "folder": name}
+        others = [held.enter_context(Child("benchmarks.mail_worker", settings=settings)) for _ in range(processes - 1)]
+        ours = worker.start(app)
+        held.callback(ours.stop)
+
+        def send(count: int) -> None:
+            for done in range(0, count, A_COMMIT):
+                queue(min(A_COMMIT, count - done))
+                for other in others:
+                    other.ask("wake")
+            wait_until_settled()
+
+        yield send
+
+
+def queue(count: int) -> None:
+    """Promise so many mails in one transaction, as an order and its notification would be."""
+    with transaction() as session:
+        for _ in range(count):
+            email_service.queue_email(TO, SUBJECT, TEXT, HTML, session=session)
+
+
+def wait_until_settled() -> None:
+    """Wait until nothing is left in the outbox. Raises RuntimeError for a mail that did not go at once."""
+    while True:
+        with plain_reading() as connection:
+            waits = connection.execute(_WAITS.limit(1)).first()
+            if waits and waits.state != State.QUEUED:
+                raise RuntimeError(f"A mail is {waits.state}: {waits.reason}")
+            if not waits and connection.scalar(_IS_HELD.limit(1)) is None:
+                return
+        time.sleep(0.01)  # workers are in other processes as well
