@@ -14,9 +14,9 @@ run: .venv/runtime .env ## Start the application with its local inbox at http://
 
 test: .venv/development ## Run the whole suite, after the linters
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
-faults: .venv/development ## Run the races, kills, flips and misbehaving servers in full number (a tenth of it in test)
+faults: .venv/development ## Run the races, kills, flips and misbehaving servers in full number (a twentieth of it in test)
 	@rm -f .faults
 	FAULTS=full FAULTS_FIGURES=.faults $(BIN)/python -m pytest -n 2 --dist loadfile tests/faults tests/services/test_config_races.py tests/services/test_key_rotation_faults.py tests/services/test_smtp_matrix.py
 	@$(BIN)/python -m tests.faults.figures .faults

@@ -9,10 +9,11 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 
 from blueprints.cli_frame import NOT_WELL, command, leave, print_json, print_table
-from services import audit, mail_facts, mail_log, outbox, worker
+from services import audit, mail_facts, mail_log, outbox, readiness, worker
 from services.audit import Action
 from services.mail_facts import MailFacts, State
 from services.mail_log import Summary
+from utils.env_utils import get_settings
 from utils.process_guard import forbid_core_dumps
 
 mail = AppGroup("mail", help="Look up queued mail, send it again or cancel it, run the worker.")
@@ -20,6 +21,7 @@ mail = AppGroup("mail", help="Look up queued mail, send it again or cancel it, r
 USUAL: Final = 50
 MOST_SENDERS: Final = 64
 LONGEST_DAYS: Final = 36500
+NOT_READY: Final = "The database is not ready. Check DATABASE_URL, run: flask --app app db upgrade"
 _STATES: Final = click.Choice([state.value for state in State])
 _FINAL: Final = click.Choice(
     [state.value for state in (State.SENT, State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)]
@@ -110,17 +112,19 @@ def purge(*, days: int, states: Sequence[str], as_json: bool) -> None:
 @click.option(
     "--senders",
     type=click.IntRange(1, MOST_SENDERS),
-    default=worker.SENDERS,
-    show_default=True,
+    show_default="MAIL_SENDERS, at least 1",
     metavar="N",
     help="How many mails, or groups of mails, are sent at a time.",
 )
-def run_worker(*, senders: int, as_json: bool) -> None:
+def run_worker(*, senders: int | None, as_json: bool) -> None:
     """Send queued mail until SIGTERM or Ctrl-C.
 
     Then it claims nothing more, finishes what is under way and gives the rest back. Any number of workers may run.
     """
     forbid_core_dumps()
+    if not readiness.is_database_ready():
+        raise click.ClickException(NOT_READY)
+    senders = senders or max(get_settings().mail_senders, 1)
     if as_json:
         print_json({"senders": senders})
     else:

@@ -167,6 +167,13 @@ def reap_leased(session: Session, now: datetime) -> list[str]:
     )
 
 
+def lost(session: Session, now: datetime) -> list[dict[str, Any]]:
+    """What the log is to tell of mails that a worker was handing over when it died, before they are reaped."""
+    columns = (_C.mail_id, _C.message_id, _C.kind, _C.account_id, _C.recipients, _C.leased_by, _C.pinned_to)
+    dead = select(*columns).where(_HELD, _C.lease_until < now, _C.state == State.TRANSMITTING)
+    return [dict(row) for row in session.execute(dead.with_for_update(skip_locked=True)).mappings()]
+
+
 def reap_transmitting(session: Session, now: datetime, again_at: datetime, reason: str) -> list[str]:
     """Mails that a worker was handing over when it died: nobody knows their fate. Gives their ids.
 

@@ -166,6 +166,12 @@ def holders(session: Session) -> dict[str, int]:
     return {worker or "": count for worker, count in session.execute(query)}
 
 
+def keys_in_use(session: Session) -> dict[str, int]:
+    """The keys that content is sealed under, waiting mails' and dead letters', and how many mails need each."""
+    query = select(OutboxMail.key_id, func.count()).where(OutboxMail.content.is_not(None))
+    return dict(session.execute(query.group_by(OutboxMail.key_id)).all())
+
+
 def oldest_due(session: Session, moment: datetime) -> datetime | None:
     """When the mail was due that has waited longest to be claimed; None if none waits beyond its time."""
     first = [
@@ -173,6 +179,12 @@ def oldest_due(session: Session, moment: datetime) -> datetime | None:
         for priority in Priority  # one seek in the index each
     ]
     return min((due for due in first if due and due <= moment), default=None)
+
+
+def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:
+    """Whether a mail queued before this moment waits, and for one of these reasons."""
+    stuck = (_WAITING, OutboxMail.reason.in_(reasons), OutboxMail.created_at <= queued_before)
+    return session.scalar(select(OutboxMail.id).where(*stuck).limit(1)) is not None
 
 
 def change_waiting(session: Session, mail_id: str, **values: object) -> bool:

@@ -1,6 +1,6 @@
 """The record of an attempt: a row, one log line, a note on the configuration; never a subject, a body, an address."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from services.outcome import Outcome
 from services.smtp_route import RouteStep
 from utils import clock
 from utils.addresses import mask_address
+from utils.errors import Fault, OutcomeUnknown, Phase
 from utils.log_utils import printable
 
 log = structlog.get_logger(__name__)
@@ -70,6 +71,31 @@ def row(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | 
         "code": answered.code if answered else None,
         "enhanced": answered.enhanced if answered else None,
         "reply": printable(answered.text, LONGEST_REPLY) if answered else "",
+    }
+
+
+def row_of_lost(session: Session, mail: Mapping[str, Any], now: datetime, reason: str) -> dict[str, Any]:
+    """What is kept of an attempt that nobody can tell of, since the worker died in the middle of it."""
+    kind, _, config_id = (mail["pinned_to"] or "").partition(":")
+    config = smtp_db.find(session, int(config_id)) if config_id else None
+    return {
+        "mail_id": mail["mail_id"],
+        "worker": mail["leased_by"],
+        "started_at": now,
+        "account_id": mail["account_id"],
+        "ms": 0,
+        "kind": mail["kind"],
+        "recipients": ", ".join(mask_address(recipient["address"]) for recipient in mail["recipients"]),
+        "refused": [],
+        "message_id": mail["message_id"],
+        "config_id": config.id if config else None,
+        "server": f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else kind,
+        "outcome": OutcomeUnknown.outcome,
+        "phase": Phase.MESSAGE,
+        "fault": Fault.CLOSED,
+        "code": None,
+        "enhanced": None,
+        "reply": reason,
     }
 
 

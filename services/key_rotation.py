@@ -1,5 +1,7 @@
 """Sealing the stored configurations anew with the present ``APP_KEY``, row by row; and which keys are still needed.
 
+Queued mails are not sealed anew: the key of each is needed until its content is gone.
+
 A rotation can be killed at any moment and started again: each row is either under its old key or under the new one,
 and what is done is left alone.
 """
@@ -12,7 +14,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import smtp_db
+from database import outbox_db, smtp_db
 from database.engine import reading, transaction
 from database.smtp_db import SmtpConfig
 from services import audit, config_trail, smtp_sealing
@@ -30,17 +32,25 @@ class Role(StrEnum):
 
     CURRENT = "current"
     PREVIOUS = "previous"
-    UNKNOWN = "unknown"  # rows name it, and it is not at hand
+    UNKNOWN = "unknown"  # configurations or mails name it, and it is not at hand
 
 
 @dataclass(frozen=True)
 class KeyUse:
-    """A key by its id, with how many rows it seals. ``position`` counts within ``APP_KEY_PREVIOUS`` from 1."""
+    """A key by its id, with how many configurations (``rows``) and queued mails it seals.
+
+    ``position`` counts within ``APP_KEY_PREVIOUS`` from 1. Dead letters that can be sent again count as queued mails.
+    """
 
     key_id: str
     role: Role
     position: int | None
     rows: int
+    mails: int
+
+    @property
+    def is_needed(self) -> bool:
+        return bool(self.rows or self.mails)
 
 
 @dataclass(frozen=True)
@@ -74,10 +84,20 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Status:
-    """Every key that is at hand or named by a row, and the rows that cannot be read."""
+    """Every key that is at hand or named by a row or a mail, and the rows that cannot be read."""
 
     keys: list[KeyUse]
     refused: list[Refusal]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether every configuration can be read, and the key of every queued mail is at hand."""
+        return not self.refused and not self.missing_for_mails
+
+    @property
+    def missing_for_mails(self) -> list[KeyUse]:
+        """The keys that queued mails wait for and that are not at hand."""
+        return [use for use in self.keys if use.role is Role.UNKNOWN and use.mails]
 
     @property
     def to_rotate(self) -> int:
@@ -87,7 +107,7 @@ class Status:
     @property
     def unreferenced(self) -> list[KeyUse]:
         """The previous keys that seal nothing any more."""
-        return [use for use in self.keys if use.role is Role.PREVIOUS and not use.rows]
+        return [use for use in self.keys if use.role is Role.PREVIOUS and not use.is_needed]
 
 
 @dataclass(frozen=True)
@@ -191,12 +211,16 @@ def _refusals(stored: list[StoredConfig]) -> list[Refusal]:
 
 def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
     used = Counter(row.key_id for row in rows)
-    current = current_key_id()
-    keys = [KeyUse(current, Role.CURRENT, None, used.pop(current, 0))]
+    with reading() as session:
+        mails = outbox_db.keys_in_use(session)
+
+    def use(key_id: str, role: Role, position: int | None = None) -> KeyUse:
+        return KeyUse(key_id, role, position, used.pop(key_id, 0), mails.pop(key_id, 0))
+
+    keys = [use(current_key_id(), Role.CURRENT)]
     for position, key in enumerate(get_settings().app_key_previous, 1):
-        key_id = key_id_of(fernet_key_from(key))
-        keys.append(KeyUse(key_id, Role.PREVIOUS, position, used.pop(key_id, 0)))
-    return Status([*keys, *(KeyUse(key_id, Role.UNKNOWN, None, used[key_id]) for key_id in sorted(used))], refused)
+        keys.append(use(key_id_of(fernet_key_from(key)), Role.PREVIOUS, position))
+    return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted({*used, *mails}))], refused)
 
 
 def _named(row: SmtpConfig) -> SealedRow:

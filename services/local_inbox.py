@@ -139,8 +139,8 @@ def start(config: Settings) -> Controller | None:
     except OSError:
         controller.loop.close()
         raise ConfigurationError(
-            f"The local inbox's port {config.local_inbox_port} is taken. Set LOCAL_INBOX_PORT to another one, "
-            "or to 0 to switch the inbox off."
+            f"The local inbox's port {config.local_inbox_port} is taken. Set LOCAL_INBOX_PORT and EMAIL_PORT "
+            "to another one, or LOCAL_INBOX_PORT to 0 to switch the inbox off."
         ) from None
     return controller
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from sqlalchemy.orm import Session
+
 from database import attempt_db, outbox_db
 from database.engine import reading, transaction
 from database.outbox_db import SETTLED, State
 from services import outbox
 from services.mail_facts import AttemptFacts, MailFacts, attempt_facts, mail_facts
+from services.outbox_delivery import NO_SERVER, PAUSED
+from services.outbox_work import NO_KEY
 from utils import clock
 from utils.env_utils import get_settings
 from utils.errors import NotFound
@@ -17,6 +21,7 @@ from utils.errors import NotFound
 PAGE: Final = 50
 MOST: Final = 200
 BEHIND: Final = timedelta(minutes=15)
+HALTED: Final = (NO_SERVER, PAUSED, NO_KEY)  # why no mail at all can go
 _BATCH: Final = 1000  # rows in one transaction
 _ID_LENGTH: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
@@ -93,10 +98,10 @@ def counts() -> dict[State, int]:
 
 
 def is_behind() -> bool:
-    """Whether a mail has been due for so long that the workers must be away or far too slow."""
+    """Whether mail waits for so long that the workers, the server or the key must be away."""
     now = clock.now()
     with reading() as session:
-        return _is_late(outbox_db.oldest_due(session, now), now)
+        return _is_late(session, outbox_db.oldest_due(session, now), now)
 
 
 def summary() -> Summary:
@@ -111,7 +116,7 @@ def summary() -> Summary:
         oldest_due=oldest_due,
         last_attempt=attempt_facts(last[0]) if last else None,
         workers=workers,
-        is_behind=_is_late(oldest_due, clock.now()),
+        is_behind=is_behind(),
     )
 
 
@@ -136,5 +141,7 @@ def tidy() -> None:
         purge(timedelta(days=days))
 
 
-def _is_late(due: datetime | None, now: datetime) -> bool:
-    return due is not None and now - due > BEHIND
+def _is_late(session: Session, due: datetime | None, now: datetime) -> bool:
+    """Mail that is put off again and again is never long overdue: it counts by its age."""
+    overdue = due is not None and now - due > BEHIND
+    return overdue or outbox_db.is_stuck(session, HALTED, now - BEHIND)

@@ -7,6 +7,7 @@ that a crash can double; security mail goes one by one.
 import os
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,12 +96,17 @@ def work_off(group: Group, pace: Pace) -> bool:
     now = clock.now()
     results: list[Result] = []
     jobs: list[Job] = []
+    keyless: Counter[str] = Counter()
     for claim in group.claims:
         opened = _opened(claim, now)
         if isinstance(opened, Job):
             jobs.append(opened)
         else:
             results.append(opened)
+            if opened["reason"] == NO_KEY:
+                keyless[claim.key_id] += 1
+    for key_id, mails in keyless.items():
+        log.warning("outbox_key_missing", key_id=key_id, mails=mails)
     try:
         for account_id in dict.fromkeys(job.claim.account_id for job in jobs):
             theirs = [job for job in jobs if job.claim.account_id == account_id]
@@ -167,6 +173,9 @@ def sweep(pace: Pace) -> None:
         log.error("receipts_not_replayed", kind=type(failure).__name__)
     now = clock.now()
     with transaction() as session:
+        if lost := outbox_claim_db.lost(session, now):
+            told = [attempts.row_of_lost(session, mail, now, LOST_WORKER) for mail in lost]
+            attempt_db.add_all(session.connection(), told)
         found = {
             "lease_ran_out": outbox_claim_db.reap_leased(session, now),
             "fate_stays_unknown": outbox_claim_db.give_up_uncertain(session, MOST_UNCERTAIN, now, UNKNOWN_FATE),

@@ -46,6 +46,11 @@ def look(app: Flask) -> Readiness:
     return Readiness(level, checks)
 
 
+def is_database_ready() -> bool:
+    """Whether the database answers and no migration is missing. Never raises."""
+    return _answer(_migrations).ok
+
+
 def _answer(ask: Callable[[], Check]) -> Check:
     try:
         return ask()
@@ -75,7 +80,7 @@ def _key() -> Check:
 def _queue() -> Check:
     if mail_log.is_behind():
         minutes = int(mail_log.BEHIND.total_seconds() // 60)
-        return Check(False, f"Mail has been due for more than {minutes} minutes.")
+        return Check(False, f"Mail waits for more than {minutes} minutes.")
     return Check(True, "No mail is late.")
 
 

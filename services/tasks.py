@@ -54,6 +54,8 @@ def make_celery(app: Flask) -> Celery:
         worker_send_task_events=False,
         worker_soft_shutdown_timeout=30.0,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # a worker outlives any pause of the broker
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # the claims hold without the broker
         # A hint to a broker that is away is given up at once.
         broker_transport_options={"max_retries": 0, **(redis if is_redis else {"confirm_publish": True})},
         beat_schedule={

@@ -110,7 +110,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),
         ratelimit_storage_uri=env.text("RATELIMIT_STORAGE_URI", "memory://"),
-        celery_broker_url=env.text("CELERY_BROKER_URL"),
+        celery_broker_url=_broker_url(env.text("CELERY_BROKER_URL")),
         emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, MOST_EMAILS),
         emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, MOST_EMAILS),
         emails_per_minute_per_domain=env.integer("EMAILS_PER_MINUTE_PER_DOMAIN", 0, 0, MOST_EMAILS),
@@ -241,6 +241,27 @@ def _database_url(url: str) -> str:
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise ConfigurationError("DATABASE_URL must start with sqlite:/// or postgresql://")
     return url
+
+
+def _broker_url(text: str) -> str:
+    """The broker's URL; several of them, for the next where one is away, stand between semicolons."""
+    if text and not all(_is_broker(url) for url in text.split(";")):
+        raise ConfigurationError(
+            "CELERY_BROKER_URL must be like amqp://user:password@host// or redis://:password@host/0 "
+            "(or amqps://, rediss://). In its password write @ as %40 and / as %2F."
+        )
+    return text
+
+
+def _is_broker(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    # A password's own @ or / moves where the host begins, so whoever parses it next would ask another host.
+    is_clear = parts.netloc.count("@") == url.count("@") <= 1
+    return parts.scheme in ("amqp", "amqps", "redis", "rediss") and has_host and is_clear
 
 
 def _ca_file(env: Reader) -> Path | None:

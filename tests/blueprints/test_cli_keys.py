@@ -14,6 +14,7 @@ from database.engine import transaction
 from services import smtp_configs
 from services.smtp_fields import parse_change
 from tests.conftest import APP_KEY
+from tests.mails import queued
 
 NEW_KEY = "An0ther-K3y-9vXqLw2RbT7yNc5MdJ8hPf"
 
@@ -55,6 +56,30 @@ def test_a_rotation_tells_each_row_and_which_key_may_go(rotated_app: Flask) -> N
     assert lines[:2] == ["✓ Primary (id 1)", "✓ Backup (id 2)"]
     assert lines[-1].endswith("seals nothing: take it out of APP_KEY_PREVIOUS and restart.")
     assert result.exit_code == 0
+
+
+def test_a_rotation_says_to_keep_the_key_that_queued_mails_need(app: Flask, rotated_app: Flask) -> None:
+    with app.app_context():
+        queued()
+        queued()
+    assert "2 configurations, 2 queued mails" in run(rotated_app, "status").stdout
+    result = run(rotated_app, "rotate")
+    told = "2 queued mails still need it: keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
+    assert result.stdout.splitlines()[-1].endswith(told)
+    assert result.exit_code == 0
+    status = json.loads(run(rotated_app, "status", "--json").stdout)
+    assert [(use["rows"], use["mails"]) for use in status["keys"]] == [(2, 0), (0, 2)]
+    assert status["may_go"] == []
+
+
+def test_a_lost_key_of_a_queued_mail_is_named_with_the_remedy(
+    app: Flask, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with app.app_context():
+        queued()
+    result = run(create_app({**environment, "APP_KEY": NEW_KEY}, instance_path=tmp_path), "status")
+    assert "is unknown here. 1 queued mail still needs it: restore it in APP_KEY_PREVIOUS." in result.stdout
+    assert result.exit_code == 3
 
 
 def test_a_dry_run_changes_nothing(rotated_app: Flask) -> None:

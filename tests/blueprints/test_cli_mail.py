@@ -12,6 +12,7 @@ from click.testing import Result
 from flask import Flask
 
 from app import create_app
+from blueprints.cli_mail import NOT_READY
 from database import attempt_db
 from database.engine import reading
 from database.outbox_db import SETTLED, State
@@ -166,11 +167,17 @@ def test_many_mails_are_deleted_in_batches(app: Flask, monkeypatch: pytest.Monke
     assert mail_log.purge(timedelta(days=7)) == mail_log.Purged(mails=5, attempts=5)
 
 
+def test_a_worker_without_migrations_is_one_line_and_exit_code_1(environment: dict[str, str], tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path / 'new.db'}", f"sqlite:///{tmp_path / 'missing' / 'new.db'}"):
+        result = run(create_app({**environment, "DATABASE_URL": url}, instance_path=tmp_path), "worker")
+        assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"Error: {NOT_READY}\n")
+
+
 def test_a_worker_sends_what_is_queued_until_it_is_told_to_end(migrated_database: Path, tmp_path: Path) -> None:
     database = tmp_path / "worker.db"
     database.write_bytes(migrated_database.read_bytes())
     with RecordingServer() as server:
-        environment = run_environment(database, EMAIL_PORT=str(server.port))
+        environment = run_environment(database, EMAIL_PORT=str(server.port), MAIL_SENDERS="0")
         with create_app(environment).app_context():
             queued("joe@example.com")
         command = [sys.executable, "-m", "flask", "--app", "app", "mail", "worker"]
@@ -178,7 +185,7 @@ def test_a_worker_sends_what_is_queued_until_it_is_told_to_end(migrated_database
             server.wait_for_mail()
             process.send_signal(signal.SIGTERM)
             told, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, told) == (0, "Sending queued mail with 2 senders. Stop with Ctrl-C.\n")
+    assert (process.returncode, told) == (0, "Sending queued mail with 1 sender. Stop with Ctrl-C.\n")
     assert [mail.recipients for mail in server.mails] == [("joe@example.com",)]
 
 

@@ -134,9 +134,9 @@ def test_nothing_is_claimed_of_a_mail_whose_fate_nobody_knows(admin: Visitor) ->
 
 def test_the_log_says_when_nobody_takes_mail_up(admin: Visitor) -> None:
     mail_id = in_state(State.QUEUED, due_at=clock.now() - timedelta(minutes=14))
-    assert "nobody takes it up" not in admin.get(URL).text
+    assert "Mail waits for more than 15 minutes" not in admin.get(URL).text
     change(mail_id, due_at=clock.now() - timedelta(minutes=16))
-    assert "nobody takes it up" in admin.get(URL).text
+    assert "Mail waits for more than 15 minutes" in admin.get(URL).text
 
 
 def test_a_mail_on_its_way_has_no_buttons(admin: Visitor) -> None:

@@ -15,6 +15,7 @@ from app import create_app
 from database.engine import db, transaction
 from database.outbox_db import State
 from services import smtp_configs, worker
+from services.mail_log import HALTED
 from services.readiness import CANNOT_OPEN
 from services.smtp_fields import parse_change
 from tests.conftest import APP_KEY
@@ -85,6 +86,12 @@ def test_mail_that_is_late_degrades_and_turns_nobody_away(client: Visitor) -> No
 def test_mail_that_is_due_only_now_or_later_is_not_late(client: Visitor, minutes: int) -> None:
     in_state(State.DEFERRED, due_at=clock.now() - timedelta(minutes=minutes))
     assert readiness(client) == (200, "ready", {})
+
+
+@pytest.mark.parametrize("reason", HALTED)
+def test_mail_that_is_put_off_again_and_again_for_want_of_a_server_is_late(client: Visitor, reason: str) -> None:
+    in_state(State.DEFERRED, reason=reason, due_at=clock.now() + timedelta(minutes=1), days_ago=0.2)
+    assert readiness(client)[:2] == (200, "degraded")
 
 
 def test_a_worker_of_this_process_has_to_live(app: Flask, client: Visitor) -> None:

@@ -98,8 +98,8 @@ def test_there_is_no_inbox_in_production(environment: dict[str, str], tmp_path: 
     assert local_inbox.start(app.extensions[EXTENSION]) is None
 
 
-def test_a_taken_port_is_told_with_the_variable_that_changes_it(app: Flask, mail: EmailMessage) -> None:
-    with pytest.raises(ConfigurationError, match="LOCAL_INBOX_PORT"):
+def test_a_taken_port_is_told_with_the_variables_that_change_it(app: Flask, mail: EmailMessage) -> None:
+    with pytest.raises(ConfigurationError, match="Set LOCAL_INBOX_PORT and EMAIL_PORT"):
         local_inbox.start(app.extensions[EXTENSION])
 
 

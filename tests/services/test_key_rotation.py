@@ -8,13 +8,15 @@ import pytest
 from flask import Flask
 
 from database.engine import transaction
+from database.outbox_db import State
 from database.smtp_db import SmtpConfig
-from services import audit, key_rotation, smtp_configs, smtp_sealing
+from services import audit, key_rotation, outbox, smtp_configs, smtp_sealing
 from services.audit import Action
 from services.key_rotation import Point, Role, SealedRow
 from services.smtp_fields import parse_change
 from services.smtp_sealing import Condition
 from tests.conftest import APP_KEY
+from tests.mails import in_state, queued
 from tests.rotations import (
     ALL_PASSWORDS,
     NEW_KEY,
@@ -122,6 +124,39 @@ def test_a_previous_key_that_seals_nothing_may_go_and_one_that_does_may_not(
         ]
         assert [use.position for use in state.unreferenced] == [1]
         assert [use.position for use in key_rotation.rotate().after.unreferenced] == [1, 2]
+
+
+def test_a_previous_key_that_queued_mails_need_may_not_go_until_they_are_gone(
+    environment: Environment, tmp_path: Path
+) -> None:
+    mail_id = queued()
+    with under(environment, tmp_path, NEW_KEY, APP_KEY):
+        assert key_rotation.rotate(dry_run=True).after.unreferenced == []
+        after = key_rotation.rotate().after
+        assert [(use.role, use.rows, use.mails) for use in after.keys] == [
+            (Role.CURRENT, ROWS, 0),
+            (Role.PREVIOUS, 0, 1),
+        ]
+        assert after.unreferenced == []
+        outbox.cancel(mail_id)
+        assert [use.role for use in key_rotation.status().unreferenced] == [Role.PREVIOUS]
+
+
+@pytest.mark.parametrize(("state", "needed"), [(State.DEFERRED, 1), (State.FAILED, 1), (State.SENT, 0)])
+def test_a_mail_needs_its_key_as_long_as_it_can_be_sent(state: State, needed: int) -> None:
+    in_state(state)
+    assert [use.mails for use in key_rotation.status().keys] == [needed]
+
+
+def test_an_unknown_key_that_only_mails_name_is_not_well(environment: Environment, tmp_path: Path) -> None:
+    with under(environment, tmp_path, NEW_KEY, APP_KEY):
+        key_rotation.rotate()
+    queued()
+    with under(environment, tmp_path, NEW_KEY):
+        state = key_rotation.status()
+        assert [(use.role, use.rows, use.mails) for use in state.missing_for_mails] == [(Role.UNKNOWN, 0, 1)]
+        assert state.refused == []
+        assert not state.is_well
 
 
 def test_a_row_of_the_current_key_that_was_altered_is_named_too() -> None:

@@ -207,15 +207,17 @@ def test_a_row_that_was_altered_behind_our_back_is_not_sent_and_the_security_log
 
 
 def test_a_mail_whose_key_is_lost_waits_uncharged_and_goes_when_it_is_back(
-    environment: dict[str, str], tmp_path: Path, app: Flask
+    environment: dict[str, str], tmp_path: Path, app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mail_id = queued(ANN)
+    mail_id, _ = queued(ANN), queued(BOB)
     with RecordingServer() as server:
         keys = {"APP_KEY": APP_KEY[::-1]} | mail_through(server)
         with create_app(environment | keys, instance_path=tmp_path).app_context():
             drain()
         row = found(mail_id)
         assert (row.state, row.reason, row.attempts) == (State.DEFERRED, outbox_work.NO_KEY, 0)
+        told = [record.msg for record in caplog.records if "outbox_key_missing" in str(record.msg)]
+        assert [(each["key_id"], each["mails"]) for each in told if isinstance(each, dict)] == [(row.key_id, 2)]
         make_due(mail_id)
         keys["APP_KEY_PREVIOUS"] = APP_KEY
         with create_app(environment | keys, instance_path=tmp_path).app_context():
@@ -299,3 +301,20 @@ def test_while_it_is_still_connecting_nothing_is_marked_as_on_its_way(app: Flask
     mail_id = queued(ANN)
     drain()
     assert seen == [State.LEASED, State.TRANSMITTING]
+
+
+def test_the_log_tells_of_a_try_whose_worker_died(app: Flask) -> None:
+    past = clock.now() - timedelta(seconds=1)
+    held: dict[str, Any] = {
+        "lease_until": past,
+        "lease_token": "t",
+        "leased_by": "host:1:ab",
+        "pinned_to": "env",
+        "attempts": 1,
+    }
+    mail_id = in_state(State.TRANSMITTING, **held)
+    outbox_work.sweep(Pace())
+    with reading() as session:
+        (attempt,) = attempt_db.of_mail(session, mail_id)
+    assert (attempt.outcome, attempt.worker, attempt.server) == ("unknown", "host:1:ab", "env")
+    assert attempt.reply == outbox_work.LOST_WORKER

@@ -39,6 +39,9 @@ def refused(**variables: str) -> str:
         ("BASE_URL", "https://[broken"),
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
         ("SMTP_CA_FILE", "/nowhere/ca.pem"),
+        ("CELERY_BROKER_URL", "memory://"),
+        ("CELERY_BROKER_URL", "redis:///0"),
+        ("CELERY_BROKER_URL", "amqp://host;nowhere"),
         ("ADMIN_TOKEN", "tiny-token"),
         ("APP_NAME", "two\nlines"),
         ("APP_KEY_FILE", "/nowhere/key"),
@@ -164,3 +167,24 @@ def test_a_command_stops_with_that_one_line_and_no_traceback() -> None:
 @pytest.mark.parametrize("resolver", ["", "192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]:5353"])
 def test_a_name_server_is_an_address_with_or_without_a_port(resolver: str) -> None:
     assert load_settings({**GOOD, "DNS_RESOLVER": resolver}).dns_resolver == resolver
+
+
+@pytest.mark.parametrize("password", ["hunter@2", "hunter/2", "hunter#2", "hunter?2", "@hunter/2", "[hunter2"])
+def test_a_brokers_password_that_is_not_escaped_is_told_with_the_remedy_and_not_shown(password: str) -> None:
+    message = refused(CELERY_BROKER_URL=f"amqp://user:{password}@broker.test//")
+    assert message.startswith("CELERY_BROKER_URL ")
+    assert "write @ as %40 and / as %2F" in message
+    assert not [word for word in ("hunter", "broker.test", "\n") if word in message]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://user:hunter%402%2F@host//",
+        "amqps://host:5671/sealpost",
+        "redis://:x@[::1]:6379/0",
+        "rediss://a;redis://b",
+    ],
+)
+def test_brokers_are_amqp_or_redis_and_several_stand_between_semicolons(url: str) -> None:
+    assert load_settings({**GOOD, "CELERY_BROKER_URL": url}).celery_broker_url == url
