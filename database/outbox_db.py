@@ -25,8 +25,6 @@ from sqlalchemy.orm import Mapped, Session, defer, mapped_column
 from database.engine import Base
 from database.types import UtcDateTime
 
-LONGEST_REASON = 255
-
 
 class State(StrEnum):
     """How far a mail has come. LEASED and TRANSMITTING belong to a worker; the last five are final."""

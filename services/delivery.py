@@ -16,13 +16,12 @@ from services.smtp_settings import SmtpSettings, mail_host
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_settings
-from utils.errors import DeliveryError, Fault, Phase, Temporary
+from utils.errors import LINK_FAULTS, DeliveryError, Fault, Phase, Temporary
 
 TOTAL_SECONDS: Final = 20.0  # what a caller who waits for the answer can bear
 WORKER_SECONDS: Final = 600.0  # for the answer to a message, where nobody waits (RFC 5321 4.5.3.2.6)
 CONNECT_SECONDS: Final = 5.0
 BEFORE_ENVELOPE: Final = (Phase.DNS, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.ENCRYPTION, Phase.SIGN_IN)
-LINK_FAULTS: Final = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)
 GOING_AWAY: Final = 421
 # The server's or its account's allowance is used up, in the codes of RFC 3463, Google and Microsoft.
 QUOTA_STATUSES: Final = ("4.3.1", "4.4.5", "5.4.5", "5.1.90", "5.7.236", "5.7.705")

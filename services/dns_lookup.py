@@ -13,7 +13,6 @@ import dns.rcode
 import dns.rdata
 import dns.rdatatype
 import dns.resolver
-from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.TXT import TXT
 
@@ -75,11 +74,6 @@ def addresses(host: str, seconds: float = SECONDS, resolver: str = "") -> list[I
     if failed and not found:
         raise failed
     return found
-
-
-def cname(name: str, seconds: float = SECONDS, resolver: str = "") -> str | None:
-    """The name that this one is an alias of, or None."""
-    return next((_text(cast(CNAME, record).target) for record in _ask(name, "CNAME", seconds, resolver)), None)
 
 
 def exists(name: str, seconds: float = SECONDS, resolver: str = "") -> bool:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from services import smtp_diagnosis
 from services.retry_hints import reply_hint_seconds
 from services.smtp_wire import Reply
-from utils.errors import DeliveryError, Fault, Misconfigured, Permanent, Phase
+from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Permanent, Phase
 
 STEPS: Final = (1, 5, 15, 30, 60)  # minutes from one attempt to the next
 LAST_STEP: Final = 120
@@ -24,7 +24,6 @@ ALLOWANCE_WAIT: Final = 60 * 60.0  # a daily allowance comes back bit by bit
 MAILBOX_FULL_FOR: Final = timedelta(hours=48)
 DOUBTED_FOR: Final = timedelta(hours=24)
 LONGEST_TEXT: Final = 500  # characters of a reply that are looked at
-LINK_FAULTS: Final = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)
 
 
 class Action(StrEnum):

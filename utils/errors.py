@@ -94,6 +94,9 @@ class Fault(StrEnum):
     NO_SMTPUTF8 = "no_smtputf8"
 
 
+LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)  # the connection is lost, or not fit to go on
+
+
 class DeliveryError(Exception):
     """A mail or a test that did not go through.
 

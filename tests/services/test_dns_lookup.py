@@ -51,7 +51,6 @@ def test_the_strings_of_a_text_are_joined_and_hold_no_control_characters(server:
 def test_both_kinds_of_addresses_are_found_through_an_alias(server: DnsServer) -> None:
     found = dns_lookup.addresses("www.shop.example", resolver=server.address)
     assert found == [ip_address("2001:db8::1"), ip_address("192.0.2.1")]
-    assert dns_lookup.cname("www.shop.example", resolver=server.address) == "mx.shop.example"
 
 
 def test_one_kind_of_addresses_is_enough(server: DnsServer) -> None:

@@ -1,7 +1,6 @@
 """A queued mail is promised: in the caller's transaction, once for each key, sealed; it can be withdrawn and resent."""
 
 import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,6 @@ pytestmark = pytest.mark.usefixtures("app")
 
 ANN, BOB = "ann@example.com", "bob@example.com"
 SECRET = "The s3cret of the mail"
-
-
-@pytest.fixture
-def server() -> Iterator[RecordingServer]:
-    with RecordingServer() as running:
-        yield running
 
 
 @pytest.fixture

@@ -23,12 +23,6 @@ from tests.visitors import NEW_PASSWORD, PASSWORD, mail_through, make_alice
 
 
 @pytest.fixture
-def server() -> Iterator[RecordingServer]:
-    with RecordingServer() as running:
-        yield running
-
-
-@pytest.fixture
 def environment(environment: dict[str, str], server: RecordingServer) -> dict[str, str]:
     return environment | mail_through(server)
 

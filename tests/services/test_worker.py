@@ -18,12 +18,6 @@ from tests.visitors import mail_through, visit
 
 
 @pytest.fixture
-def server() -> Iterator[RecordingServer]:
-    with RecordingServer() as running:
-        yield running
-
-
-@pytest.fixture
 def environment(environment: dict[str, str], server: RecordingServer) -> dict[str, str]:
     return environment | mail_through(server)
 

@@ -32,12 +32,6 @@ ANN = "ann@example.com"
 
 
 @pytest.fixture
-def server() -> Iterator[RecordingServer]:
-    with RecordingServer() as running:
-        yield running
-
-
-@pytest.fixture
 def environment(environment: dict[str, str], server: RecordingServer) -> dict[str, str]:
     return environment | mail_through(server)
 
