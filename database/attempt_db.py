@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import JSON, Connection, Index, String, Table, Text, delete, exists, insert, select, text
+from sqlalchemy import JSON, Connection, Index, String, Table, Text, bindparam, delete, exists, insert, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
 from database.outbox_db import OutboxMail
+from database.prepared import Prepared
 from database.types import UtcDateTime
 
 LONGEST_REPLY = 500
@@ -45,12 +46,13 @@ class EmailAttempt(Base):
     __table_args__ = (Index("ix_email_attempt_started_at", "started_at"),)
 
 
-_ADD = insert(cast(Table, EmailAttempt.__table__))
+_COLUMNS = [column.name for column in cast(Table, EmailAttempt.__table__).c if not column.primary_key]
+_ADD = Prepared(insert(cast(Table, EmailAttempt.__table__)).values({name: bindparam(name) for name in _COLUMNS}))
 
 
-def add_all(connection: Session | Connection, attempts: Sequence[Mapping[str, Any]]) -> None:
-    """Add attempts, each with a value for every column that has no default."""
-    connection.execute(_ADD, list(attempts))
+def add_all(connection: Connection, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Add attempts, each with a value for every column that cannot be null."""
+    _ADD.run(connection, attempts)
 
 
 def latest(session: Session, limit: int) -> list[EmailAttempt]:

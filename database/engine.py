@@ -1,9 +1,12 @@
 """The engine, the base of every model, and the two ways to a session."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from threading import Lock
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, MetaData, event
@@ -27,6 +30,28 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 
+_BUSY_SECONDS: Final = 5  # that a writer waits for others
+_writers: Final[WeakKeyDictionary[Engine, Lock]] = WeakKeyDictionary()
+os.register_at_fork(after_in_child=_writers.clear)
+
+
+@contextmanager
+def _turn_to_write() -> Iterator[None]:
+    """SQLite has one writer at a time, and lets the others sleep and ask again: those of this process queue here.
+
+    The file's own lock still decides; whoever waits for too long asks for that.
+    """
+    if db.engine.dialect.name != "sqlite":
+        yield
+        return
+    lock = _writers.setdefault(db.engine, Lock())
+    has_turn = lock.acquire(timeout=_BUSY_SECONDS)
+    try:
+        yield
+    finally:
+        if has_turn:
+            lock.release()
+
 
 @contextmanager
 def transaction(*, durable: bool = True) -> Iterator[Session]:
@@ -35,7 +60,7 @@ def transaction(*, durable: bool = True) -> Iterator[Session]:
     Never held open while a server is spoken to. Without ``durable`` a power cut may take the last of these
     commits (never a killed process): for records of what has happened, whose wait for the disk nobody should pay.
     """
-    with Session(db.engine, expire_on_commit=False) as session, session.begin():
+    with _turn_to_write(), Session(db.engine, expire_on_commit=False) as session, session.begin():
         session.connection(execution_options={"sealpost_writes": True, "sealpost_durable": durable})
         yield session
 
@@ -44,7 +69,7 @@ def transaction(*, durable: bool = True) -> Iterator[Session]:
 def plain_transaction(*, durable: bool = True) -> Iterator[Connection]:
     """As ``transaction``, without a session, at half its cost: for what runs for every few mails."""
     options = {"sealpost_writes": True, "sealpost_durable": durable}
-    with db.engine.connect().execution_options(**options) as connection, connection.begin():
+    with _turn_to_write(), db.engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
@@ -68,7 +93,7 @@ def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - any dr
         return
     connection.isolation_level = None  # likewise
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 5000")
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
     try:
         cursor.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError:  # a read-only file: it can still be read

@@ -13,7 +13,9 @@ from sqlalchemy import Boolean, Connection, Table, bindparam, case, null, select
 from sqlalchemy.orm import Session
 
 from database.outbox_db import OutboxMail, Priority, State
+from database.prepared import Prepared
 
+GROUP: Final = 8  # mails that are claimed, fenced and settled together
 _MAIL: Final = cast(Table, OutboxMail.__table__)
 _C: Final = _MAIL.c
 # Literal, so that SQLite finds the partial index.
@@ -77,19 +79,21 @@ def _claim_statement() -> Any:  # noqa: ANN401 - a compiled shape, built once
     )
 
 
-_CLAIM: Final = _claim_statement()
-_FENCE: Final = (
+_CLAIM: Final = Prepared(_claim_statement(), _COLUMNS)
+_IDS: Final = [f"id_{number}" for number in range(GROUP)]
+_FENCE: Final = Prepared(
     update(_MAIL)
     .where(
-        _C.id.in_(bindparam("ids", expanding=True)),
+        _C.id.in_([bindparam(name) for name in _IDS]),
         _C.lease_token == bindparam("token"),
         _HELD,  # also TRANSMITTING, for the next server when one was down
         _C.lease_until > bindparam("now"),
     )
     .values(state=State.TRANSMITTING, pinned_to=bindparam("server"))
-    .returning(_C.id)
+    .returning(_C.id),
+    [_C.id],
 )
-_SETTLE: Final = (
+_SETTLE: Final = Prepared(
     update(_MAIL)
     .where(
         _C.id == bindparam("to_mail"),
@@ -116,15 +120,19 @@ def claim(
 ) -> list[Claim]:
     """Take up to ``most`` mails of one priority that are due, the longest due first."""
     values = {"wanted": priority, "most": most, "now": now, "until": until, "token": token, "worker": worker}
-    claimed = [Claim(*row) for row in connection.execute(_CLAIM, values)]
+    claimed = [Claim(*row) for row in _CLAIM.rows(connection, values)]
     return sorted(claimed, key=lambda mail: (mail.due_at, mail.id))
 
 
-def fence(connection: Session | Connection, mails: Sequence[Claim], *, server: str, now: datetime) -> set[int]:
-    """The ids of those that this worker still holds, marked as on their way to ``server``; the others are another's."""
-    token = mails[0].lease_token
-    ids = [mail.id for mail in mails]
-    return set(connection.scalars(_FENCE, {"ids": ids, "token": token, "now": now, "server": server}))
+def fence(connection: Connection, mails: Sequence[Claim], *, server: str, now: datetime) -> set[int]:
+    """The ids of those that this worker still holds, marked as on their way to ``server``; the others are another's.
+
+    They are of one group.
+    """
+    first = mails[0]
+    ids = {name: mails[place].id if place < len(mails) else first.id for place, name in enumerate(_IDS)}
+    values = {**ids, "token": first.lease_token, "now": now, "server": server}
+    return {row[0] for row in _FENCE.rows(connection, values)}
 
 
 def settle(connection: Connection, results: Iterable[Mapping[str, Any]]) -> None:
@@ -134,7 +142,7 @@ def settle(connection: Connection, results: Iterable[Mapping[str, Any]]) -> None
     that a result changes.
     """
     # A bound name may not be that of a column.
-    connection.execute(_SETTLE, [{f"to_{name}": value for name, value in result.items()} for result in results])
+    _SETTLE.run(connection, [{f"to_{name}": value for name, value in result.items()} for result in results])
 
 
 def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:

@@ -2,9 +2,9 @@
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from services import attempts, recording, smtp_diagnosis
 from services.composing import Draft, Sender, serialise
@@ -83,16 +83,14 @@ def failure_to_reach(server: RouteStep) -> Outcome | None:
     return None
 
 
-def attempt_all(server: RouteStep, mails: Sequence[Consignment], *, in_flight: int) -> list[Outcome]:
-    """Try mails through one server, over one connection if it lasts; their outcomes in the same order."""
+def attempt_all(server: RouteStep, mails: Sequence[Consignment], *, in_flight: int) -> Generator[tuple[int, Outcome]]:
+    """Try mails through one server, over one connection if it lasts; the place of each and its outcome, once known."""
     settings = _settings_of(server)
     started = time.monotonic()
     parcels = [_parcel(settings, mail, place) for place, mail in enumerate(mails)]
-    outcomes: dict[object, Outcome] = {}
     policy = policy_for(settings, WORKER_SECONDS)
     for parcel, result in pool.send_all(settings, policy, parcels, owner=server.owner, in_flight=in_flight):
-        outcomes[parcel.tag] = _outcome(server, result, started)
-    return [outcomes[place] for place in range(len(mails))]
+        yield cast(int, parcel.tag), _outcome(server, result, started)
 
 
 def is_server_down(error: DeliveryError) -> bool:

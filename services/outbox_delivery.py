@@ -1,6 +1,7 @@
 """A group of queued mails along the route: each to the first server that takes it, none to two that might."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
@@ -50,8 +51,13 @@ class Job:
         return self.result is None and not self.is_lost
 
 
-def deliver(jobs: Sequence[Job], account_id: int | None, fence: Fence, cool_down: timedelta) -> None:
-    """Try the servers of the route in order, the next one only for mails whose server was down."""
+def deliver(
+    jobs: Sequence[Job], account_id: int | None, fence: Fence, cool_down: timedelta, heard: Callable[[], None]
+) -> None:
+    """Try the servers of the route in order, the next one only for mails whose server was down.
+
+    ``heard`` is told after each answer, when some jobs may have a result and others are still under way.
+    """
     pauses: list[float] = []
     for server in smtp_route.usable(account_id):
         going = [job for job in jobs if job.is_open and job.claim.pinned_to in (None, server.owner)]
@@ -61,7 +67,7 @@ def deliver(jobs: Sequence[Job], account_id: int | None, fence: Fence, cool_down
         if pause:
             pauses.append(pause)
         else:
-            _through(server, going, fence, cool_down)
+            _through(server, going, fence, cool_down, heard)
         if not server.failover:
             _leave(going, pauses, cool_down)
         if not any(job.is_open for job in jobs):
@@ -69,7 +75,9 @@ def deliver(jobs: Sequence[Job], account_id: int | None, fence: Fence, cool_down
     _leave([job for job in jobs if job.is_open], pauses, cool_down)
 
 
-def _through(server: RouteStep, jobs: Sequence[Job], fence: Fence, cool_down: timedelta) -> None:
+def _through(
+    server: RouteStep, jobs: Sequence[Job], fence: Fence, cool_down: timedelta, heard: Callable[[], None]
+) -> None:
     limits = sending_limits.limits_of(server.emails_per_minute, server.emails_per_day)
     allowed = [job for job in jobs if not _is_throttled(server, job, limits)]
     if not allowed:
@@ -82,21 +90,28 @@ def _through(server: RouteStep, jobs: Sequence[Job], fence: Fence, cool_down: ti
             job.is_lost = job.claim.id not in ours
     going = [job for job in allowed if not job.is_lost]
     told: set[object] = set()  # one broken connection is one failure, however many mails were to go over it
-    for job, outcome in zip(going, [failure] * len(going) if failure else _attempts(server, going), strict=True):
-        job.outcomes.append(replace(outcome, skipped=tuple(job.outcomes)))
-        if (cause := _cause(outcome)) not in told:
-            _note_on_circuit(server, outcome)
-        if cause is not None:
-            told.add(cause)
-        goes_on = server.failover and outcome.error is not None and delivery.is_server_down(outcome.error)
-        if not goes_on:
-            job.result = outbox_settling.after(job.claim, outcome, server.owner, clock.now(), cool_down)
+    with closing(_outcomes(server, going, failure)) as outcomes:
+        for place, outcome in outcomes:
+            job = going[place]
+            job.outcomes.append(replace(outcome, skipped=tuple(job.outcomes)))
+            if (cause := _cause(outcome)) not in told:
+                _note_on_circuit(server, outcome)
+            if cause is not None:
+                told.add(cause)
+            goes_on = server.failover and outcome.error is not None and delivery.is_server_down(outcome.error)
+            if not goes_on:
+                job.result = outbox_settling.after(job.claim, outcome, server.owner, clock.now(), cool_down)
+            heard()
 
 
-def _attempts(server: RouteStep, jobs: Sequence[Job]) -> list[Outcome]:
+def _outcomes(server: RouteStep, jobs: Sequence[Job], failure: Outcome | None) -> Generator[tuple[int, Outcome]]:
+    """What becomes of each job at this server: its place and its outcome, once that is known."""
+    if failure:
+        yield from enumerate([failure] * len(jobs))
+        return
     mails = [Consignment(job.draft, job.pending, job.outcomes) for job in jobs]
     in_flight = 1 if any(job.claim.priority == Priority.SECURITY for job in jobs) else IN_FLIGHT
-    return delivery.attempt_all(server, mails, in_flight=in_flight)
+    yield from delivery.attempt_all(server, mails, in_flight=in_flight)
 
 
 def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:

@@ -7,21 +7,24 @@ that a crash can double; security mail goes one by one.
 import os
 import secrets
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from flask import current_app
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from database import attempt_db, outbox_claim_db
 from database.engine import plain_transaction, transaction
-from database.outbox_claim_db import Claim
+from database.outbox_claim_db import GROUP, Claim
 from database.outbox_db import Priority
 from services import attempts, notices, outbox_content, outbox_delivery, outbox_settling, receipts
 from services.outbox_content import CannotOpen, Unreadable
@@ -32,9 +35,9 @@ from utils.env_utils import get_settings
 
 log = structlog.get_logger(__name__)
 
-GROUP: Final = 8
 HEARTBEATS_A_LEASE: Final = 3
 _EXPIRED_AT_ONCE: Final = 1000  # in one transaction; the others are expired when they are claimed, or next time
+_UNWRITTEN_SECONDS: Final = 1.0  # that a result waits for those of the rest of its group
 KEY_PAUSE: Final = timedelta(minutes=5)
 LOST_WORKER: Final = "A worker died while it handed this mail over. It may have arrived."
 TOO_LATE: Final = "Its time was over before it could be sent."
@@ -72,53 +75,75 @@ def worker_name() -> str:
     return f"{os.uname().nodename[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def claim_group(worker: str, pace: Pace, *, only_security: bool = False) -> Group | None:
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What a group leaves behind: perhaps another that is claimed already. ``is_stuck``: nothing else could go now."""
+
+    next_group: Group | None = None
+    is_stuck: bool = False
+
+
+def claim_group(worker: str, pace: Pace, among: Iterable[Priority] = Priority) -> Group | None:
     """Claim mail that is due: one security mail, else a group of what comes next; None if there is none."""
-    now, token = clock.now(), secrets.token_hex(16)
-    until = now + pace.lease
     # A claim that a power cut takes back only leaves the mail due, as it was.
     with plain_transaction(durable=False) as connection:
-        for priority in Priority:
-            most = 1 if priority is Priority.SECURITY else GROUP
-            claims = outbox_claim_db.claim(connection, priority, most, now=now, until=until, token=token, worker=worker)
-            if claims:
-                return Group(worker=worker, token=token, claims=claims)
-            if only_security:
-                break
-    return None
+        return _claimed(connection, worker, pace, among)
 
 
-def work_off(group: Group, pace: Pace) -> bool:
-    """Deliver a group and settle each mail of it; False if no other mail could go just now either.
+def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] = tuple) -> Turn:
+    """Deliver a group and settle each mail of it; ``wanted`` tells then what to claim along with that.
 
     Raises nothing for a mail problem.
     """
-    now = clock.now()
-    results: list[Result] = []
-    jobs: list[Job] = []
-    keyless: Counter[str] = Counter()
-    for claim in group.claims:
-        opened = _opened(claim, now)
-        if isinstance(opened, Job):
-            jobs.append(opened)
-        else:
-            results.append(opened)
-            if opened["reason"] == NO_KEY:
-                keyless[claim.key_id] += 1
-    for key_id, mails in keyless.items():
-        log.warning("outbox_key_missing", key_id=key_id, mails=mails)
+    work = _Work(group)
+    among: Iterable[Priority] = ()
+    is_stuck = False
     try:
-        for account_id in dict.fromkeys(job.claim.account_id for job in jobs):
-            theirs = [job for job in jobs if job.claim.account_id == account_id]
-            outbox_delivery.deliver(theirs, account_id, _fenced, pace.cool_down)
+        for account_id in dict.fromkeys(job.claim.account_id for job in work.jobs):
+            theirs = [job for job in work.jobs if job.claim.account_id == account_id]
+            outbox_delivery.deliver(theirs, account_id, _fenced, pace.cool_down, work.heard)
+        is_stuck = bool(work.jobs) and all(job.is_stuck for job in work.jobs)
+        among = () if is_stuck else wanted()
     finally:  # whatever stopped it, what servers have said so far is not lost
-        results += [job.result for job in jobs if job.result]
-        finish(results, [row for job in jobs for row in _attempts(job, group.worker, now)])
-    attempts.note([outcome for job in jobs for outcome in job.outcomes])
-    for job in jobs:
+        next_group = work.finish(pace, among)
+    attempts.note([outcome for job in work.jobs for outcome in job.outcomes])
+    for job in work.jobs:
         if job.outcomes:
             notices.failed_over(job.outcomes[-1])
-    return not (jobs and all(job.is_stuck for job in jobs))
+    return Turn(next_group=next_group, is_stuck=is_stuck)
+
+
+class _Work:
+    """A group under way: the jobs that can be done, and what is known of all its mails and not written down yet."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._began_at = clock.now()
+        self._written_at = time.monotonic()
+        opened = [_opened(claim, self._began_at) for claim in group.claims]
+        self.jobs = [each for each in opened if isinstance(each, Job)]
+        self._unwritten = list(self.jobs)
+        self._results = [each for each in opened if not isinstance(each, Job)]
+        keyless = [claim.key_id for claim, each in zip(group.claims, opened, strict=True) if _is_keyless(each)]
+        for key_id, mails in Counter(keyless).items():
+            log.warning("outbox_key_missing", key_id=key_id, mails=mails)
+
+    def heard(self) -> None:
+        """A server has answered: a slow one must not make a crash double what it took long ago."""
+        if time.monotonic() - self._written_at >= _UNWRITTEN_SECONDS:
+            finish(*self._news([job for job in self._unwritten if job.result]))
+            self._results, self._unwritten = [], [job for job in self._unwritten if not job.result]
+            self._written_at = time.monotonic()
+
+    def finish(self, pace: Pace, among: Iterable[Priority]) -> Group | None:
+        """Write down what is left, and claim a next group in the same transaction."""
+        claim = partial(_claimed, worker=self._group.worker, pace=pace, among=among)
+        return finish(*self._news(self._unwritten), claim)
+
+    def _news(self, jobs: Sequence[Job]) -> tuple[list[Result], list[dict[str, Any]]]:
+        """What is to be written of these jobs, and of the mails that could not be jobs."""
+        results = [*self._results, *(job.result for job in jobs if job.result)]
+        return results, [row for job in jobs for row in _attempts(job, self._group.worker, self._began_at)]
 
 
 def give_back(group: Group) -> None:
@@ -155,14 +180,22 @@ class Heartbeat:
                 renew(self._group, self._pace)
 
 
-def finish(results: Sequence[Result], attempts: Sequence[Mapping[str, Any]]) -> None:
-    """Write results and attempts down, in the database or, while that is away, in a file beside it."""
+def finish(
+    results: Sequence[Result],
+    attempts: Sequence[Mapping[str, Any]],
+    claim: Callable[[Connection], Group | None] = lambda _: None,
+) -> Group | None:
+    """Write results and attempts down, in the database or, while that is away, in a file beside it.
+
+    What ``claim`` takes in the same transaction spares one of its own.
+    """
     written = {"results": results, "attempts": attempts}
     try:
-        _write(written)
+        return _write(written, claim)
     except SQLAlchemyError as failure:
         log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(results))
         receipts.keep(_instance(), written)
+        return None
 
 
 def sweep(pace: Pace) -> None:
@@ -224,12 +257,30 @@ def _attempts(job: Job, worker: str, started_at: datetime) -> list[dict[str, Any
     return rows
 
 
-def _write(written: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def _write(
+    written: Mapping[str, Sequence[Mapping[str, Any]]], claim: Callable[[Connection], Group | None] = lambda _: None
+) -> Group | None:
     with plain_transaction() as connection:
         if written["results"]:
             outbox_claim_db.settle(connection, written["results"])
         if written["attempts"]:
             attempt_db.add_all(connection, written["attempts"])
+        return claim(connection)
+
+
+def _claimed(connection: Connection, worker: str, pace: Pace, among: Iterable[Priority]) -> Group | None:
+    now, token = clock.now(), secrets.token_hex(16)
+    until = now + pace.lease
+    for priority in among:
+        most = 1 if priority is Priority.SECURITY else GROUP
+        claims = outbox_claim_db.claim(connection, priority, most, now=now, until=until, token=token, worker=worker)
+        if claims:
+            return Group(worker=worker, token=token, claims=claims)
+    return None
+
+
+def _is_keyless(opened: Job | Result) -> bool:
+    return not isinstance(opened, Job) and opened["reason"] == NO_KEY
 
 
 def _instance() -> Path:

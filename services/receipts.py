@@ -36,7 +36,7 @@ def keep(instance: Path, results: Results) -> None:
     _sync(folder)
 
 
-def replay(instance: Path, settle: Callable[[Results], None]) -> int:
+def replay(instance: Path, settle: Callable[[Results], object]) -> int:
     """Hand every kept group to ``settle`` and forget it once that has returned; how many there were.
 
     Harmless when done twice or by two processes at once: a result counts only for the lease that it belongs to.

@@ -13,6 +13,7 @@ from celery import Celery, shared_task, signals
 from flask import Flask
 
 from database.engine import db
+from database.outbox_db import Priority
 from services import audit, mail_log, outbox, outbox_work, password_reset
 from services.outbox_work import Pace
 from utils.env_reader import ConfigurationError
@@ -91,16 +92,15 @@ def _in_context(app: Flask, base: Any) -> Any:  # noqa: ANN401 - Celery's classe
 def drain() -> None:
     """Send what is due, for some seconds."""
     worker, pace, until = outbox_work.worker_name(), Pace(), time.monotonic() + DRAIN_SECONDS
-    is_first, can_send = True, True
-    while time.monotonic() < until:
-        group = outbox_work.claim_group(worker, pace, only_security=not can_send)
-        if group is None:
-            return
-        if is_first:
-            _hint(drain)  # another worker may help, and then go on; it ends at once if nothing is left
-            is_first = False
+    group = outbox_work.claim_group(worker, pace)
+    if group:
+        _hint(drain)  # another worker may help, and then go on; it ends at once if nothing is left
+    while group:
         with outbox_work.Heartbeat(group, pace):
-            can_send = outbox_work.work_off(group, pace)
+            turn = outbox_work.work_off(group, pace, lambda: Priority if time.monotonic() < until else ())
+        group = turn.next_group
+        if turn.is_stuck:
+            group = outbox_work.claim_group(worker, pace, [Priority.SECURITY])
 
 
 @shared_task(name="mail.sweep")  # type: ignore[untyped-decorator]

@@ -7,15 +7,16 @@ is only a lease, and whatever dies, another worker goes on with it.
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final
 
 import structlog
 from flask import Flask
 
+from database.outbox_db import Priority
 from services import audit, mail_log, outbox, outbox_work, password_reset, smtp_pool
-from services.outbox_work import HEARTBEATS_A_LEASE, Group, Pace
+from services.outbox_work import HEARTBEATS_A_LEASE, Group, Pace, Turn
 
 log = structlog.get_logger(__name__)
 
@@ -130,11 +131,8 @@ class MailWorker:
     def _hand_out(self) -> bool:
         """Claim a group for a sender that is free; False if there is no other to claim just now."""
         busy = len(self._groups())
-        if busy > self._senders or self._stopping.is_set():
-            return False
-        # The last free sender is for security mail, which never waits behind other mail.
-        only_security = busy == self._senders or time.monotonic() < self._rests_until
-        group = outbox_work.claim_group(self.name, self._pace, only_security=only_security)
+        wanted = self._wanted(busy)
+        group = outbox_work.claim_group(self.name, self._pace, wanted) if wanted else None
         if group is None:
             return False
         with self._lock:
@@ -143,19 +141,44 @@ class MailWorker:
         # Had security mail been due, it would have been this group; so there is none for the last free sender.
         return group.is_security or busy + 1 < self._senders
 
+    def _wanted(self, busy: int) -> Sequence[Priority]:
+        """What a sender may take up while ``busy`` others are at work."""
+        if busy > self._senders or self._stopping.is_set():
+            return ()
+        # The last free sender is for security mail, which never waits behind other mail.
+        only_security = busy == self._senders or time.monotonic() < self._rests_until
+        return (Priority.SECURITY,) if only_security else tuple(Priority)
+
     def _send(self) -> None:
         while (group := self._handed.get()) is not None:
-            self._guarded(lambda group=group: self._work_off(group))  # type: ignore[misc]
-            with self._lock:
-                del self._under_way[group.token]
+            while group:
+                group = self._next(group)
             self._woken.set()
 
-    def _work_off(self, group: Group) -> None:
+    def _next(self, group: Group) -> Group | None:
+        """Work a group off; the next one, if there was any to claim along with its results."""
+        turn = Turn()
+
+        def work() -> None:
+            nonlocal turn
+            turn = self._work_off(group)
+
+        self._guarded(work)
+        with self._lock:
+            del self._under_way[group.token]
+            if turn.next_group:
+                self._under_way[turn.next_group.token] = turn.next_group
+        return turn.next_group
+
+    def _work_off(self, group: Group) -> Turn:
         if self._stopping.is_set():
             outbox_work.give_back(group)
-        elif not outbox_work.work_off(group, self._pace):
+            return Turn()
+        turn = outbox_work.work_off(group, self._pace, lambda: self._wanted(len(self._groups()) - 1))
+        if turn.is_stuck:
             # However much is due, claiming it only to put it off would keep the processor and the disk busy.
             self._rests_until = time.monotonic() + SWEEP_SECONDS
+        return turn
 
     def _groups(self) -> list[Group]:
         with self._lock:

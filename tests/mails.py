@@ -76,4 +76,4 @@ def attempted(mail_id: str | None = None, *, days_ago: float = 0, **columns: Any
         "worker": None,
     }
     with transaction() as session:
-        attempt_db.add_all(session, [row | columns])
+        attempt_db.add_all(session.connection(), [row | columns])

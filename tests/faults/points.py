@@ -85,7 +85,7 @@ POINTS: Final = (
     _after("services.smtp_exchange:Exchange._hand_over", "the answer to the dot"),
     _after("services.smtp_in_flight:InFlight._launch", "several mails are in flight"),
     _after("services.smtp_transaction:Transaction.receipt", "a mail is accepted", most=3),
-    _after("services.delivery:attempt_all", "a group is delivered"),
+    _after("services.outbox_delivery:deliver", "a group is delivered"),
     _before("services.outbox_work:finish", "a group's results are written down"),
     _after("database.outbox_claim_db:settle", "results are written, uncommitted"),
     _after("database.attempt_db:add_all", "attempts are written, uncommitted"),

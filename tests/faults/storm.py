@@ -20,9 +20,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from database.engine import reading, transaction
+from database.outbox_claim_db import GROUP
 from database.outbox_db import HELD, WAITING, OutboxMail
 from services import named_configs, outbox_work
-from services.outbox_work import GROUP, Pace
+from services.outbox_work import Pace
 from services.worker import SENDERS
 from tests.faults import child, sink
 from tests.faults.checker import Promises, Verdict, judge, rows

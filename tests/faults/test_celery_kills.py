@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.outbox_work import GROUP
+from database.outbox_claim_db import GROUP
 from tests import rabbitmq_server
 from tests.faults import at_scale, figures
 from tests.faults.child import Place

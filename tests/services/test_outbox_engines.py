@@ -15,7 +15,7 @@ from sqlalchemy import text, update
 
 from app import create_app
 from database import outbox_claim_db
-from database.engine import db, transaction
+from database.engine import db, plain_transaction, transaction
 from database.outbox_db import OutboxMail, State
 from services import accounts, outbox, outbox_settling, outbox_work, password_reset
 from services.email_service import queue_email
@@ -90,8 +90,8 @@ def claimed(pace: Pace | None = None) -> Group:
 
 
 def fenced(group: Group) -> set[int]:
-    with transaction() as session:
-        return outbox_claim_db.fence(session, group.claims, server="env", now=clock.now())
+    with plain_transaction() as connection:
+        return outbox_claim_db.fence(connection, group.claims, server="env", now=clock.now())
 
 
 def settle(group: Group) -> None:

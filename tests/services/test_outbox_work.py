@@ -265,9 +265,9 @@ def test_a_group_that_was_not_begun_is_given_back_uncharged(app: Flask) -> None:
 
 def test_the_reserved_sender_takes_security_mail_only_and_that_one_by_one(app: Flask) -> None:
     queued(ANN)
-    assert outbox_work.claim_group("test", Pace(), only_security=True) is None
+    assert outbox_work.claim_group("test", Pace(), [Priority.SECURITY]) is None
     urgent = [queued(ANN, priority=Priority.SECURITY) for _ in range(2)]
-    groups = [outbox_work.claim_group("test", Pace(), only_security=True) for _ in range(3)]
+    groups = [outbox_work.claim_group("test", Pace(), [Priority.SECURITY]) for _ in range(3)]
     taken = [[claim.mail_id for claim in group.claims] if group else [] for group in groups]
     assert taken == [[urgent[0]], [urgent[1]], []]
 
