@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import JSON, Connection, Index, String, Table, Text, bindparam, delete, exists, insert, select, text
+from sqlalchemy import JSON, Index, String, Table, Text, bindparam, delete, exists, insert, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from database.driver import Driver
 from database.engine import Base
 from database.outbox_db import OutboxMail
 from database.prepared import Prepared
@@ -50,9 +51,9 @@ _COLUMNS = [column.name for column in cast(Table, EmailAttempt.__table__).c if n
 _ADD = Prepared(insert(cast(Table, EmailAttempt.__table__)).values({name: bindparam(name) for name in _COLUMNS}))
 
 
-def add_all(connection: Connection, attempts: Sequence[Mapping[str, Any]]) -> None:
+def add_all(driver: Driver, attempts: Sequence[Mapping[str, Any]]) -> None:
     """Add attempts, each with a value for every column that cannot be null."""
-    _ADD.run(connection, attempts)
+    _ADD.run(driver, attempts)
 
 
 def latest(session: Session, limit: int) -> list[EmailAttempt]:

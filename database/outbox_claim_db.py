@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import Boolean, Connection, Table, bindparam, case, null, select, text, update
+from sqlalchemy import Boolean, Table, bindparam, case, null, select, text, update
 from sqlalchemy.orm import Session
 
+from database.driver import Driver
 from database.outbox_db import OutboxMail, Priority, State
 from database.prepared import Prepared
 
@@ -116,15 +117,15 @@ _SETTLE: Final = Prepared(
 
 
 def claim(
-    connection: Connection, priority: Priority, most: int, *, now: datetime, until: datetime, token: str, worker: str
+    driver: Driver, priority: Priority, most: int, *, now: datetime, until: datetime, token: str, worker: str
 ) -> list[Claim]:
     """Take up to ``most`` mails of one priority that are due, the longest due first."""
     values = {"wanted": priority, "most": most, "now": now, "until": until, "token": token, "worker": worker}
-    claimed = [Claim(*row) for row in _CLAIM.rows(connection, values)]
+    claimed = [Claim(*row) for row in _CLAIM.rows(driver, values)]
     return sorted(claimed, key=lambda mail: (mail.due_at, mail.id))
 
 
-def fence(connection: Connection, mails: Sequence[Claim], *, server: str, now: datetime) -> set[int]:
+def fence(driver: Driver, mails: Sequence[Claim], *, server: str, now: datetime) -> set[int]:
     """The ids of those that this worker still holds, marked as on their way to ``server``; the others are another's.
 
     They are of one group.
@@ -132,17 +133,17 @@ def fence(connection: Connection, mails: Sequence[Claim], *, server: str, now: d
     first = mails[0]
     ids = {name: mails[place].id if place < len(mails) else first.id for place, name in enumerate(_IDS)}
     values = {**ids, "token": first.lease_token, "now": now, "server": server}
-    return {row[0] for row in _FENCE.rows(connection, values)}
+    return {row[0] for row in _FENCE.rows(driver, values)}
 
 
-def settle(connection: Connection, results: Iterable[Mapping[str, Any]]) -> None:
+def settle(driver: Driver, results: Iterable[Mapping[str, Any]]) -> None:
     """Write what became of mails that are still held, or that nobody has taken up since; nothing for the others.
 
     Each result has ``mail`` (its id), ``token``, ``keep`` (whether the content stays), and a value for each column
     that a result changes.
     """
     # A bound name may not be that of a column.
-    _SETTLE.run(connection, [{f"to_{name}": value for name, value in result.items()} for result in results])
+    _SETTLE.run(driver, [{f"to_{name}": value for name, value in result.items()} for result in results])
 
 
 def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:

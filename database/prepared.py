@@ -1,12 +1,14 @@
-"""Statements that are compiled once: what a worker says for every few mails, at half of what SQLAlchemy makes of it."""
+"""Statements of SQLAlchemy's that are compiled once, and said on the driver's own connection."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import Column, Connection, CursorResult
+from sqlalchemy import Column
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
+
+from database.driver import Driver
 
 _Processor = Callable[[Any], Any] | None
 Values = Mapping[str, Any]
@@ -46,18 +48,17 @@ class Prepared:
         self._columns: Final = columns
         self._compiled: Final[dict[str, _Compiled]] = {}
 
-    def run(self, connection: Connection, values: Sequence[Values]) -> None:
+    def run(self, driver: Driver, values: Sequence[Values]) -> None:
         """Execute it for each of many sets of values."""
-        compiled = self._in(connection.dialect)
-        connection.exec_driver_sql(compiled.sql, [compiled.parameters(each) for each in values])
+        compiled = self._in(driver.dialect)
+        driver.run_many(compiled.sql, [compiled.parameters(each) for each in values])
 
-    def rows(self, connection: Connection, values: Values) -> list[tuple[Any, ...]]:
+    def rows(self, driver: Driver, values: Values) -> list[tuple[Any, ...]]:
         """Execute it once; its rows, as Python's values."""
-        compiled = self._in(connection.dialect)
-        found: CursorResult[Any] = connection.exec_driver_sql(compiled.sql, compiled.parameters(values))
+        compiled = self._in(driver.dialect)
         return [
             tuple([work(value) if work else value for work, value in zip(compiled.processors, row, strict=True)])
-            for row in found
+            for row in driver.rows(compiled.sql, compiled.parameters(values))
         ]
 
     def _in(self, dialect: Dialect) -> _Compiled:

@@ -1,14 +1,15 @@
 """The ``smtp_config`` table: stored mail servers, at most one of them active in a scope."""
 
+from collections import namedtuple
 from datetime import datetime
 from typing import cast
 
 from sqlalchemy import (
     CheckConstraint,
-    Connection,
     ForeignKey,
     Index,
     String,
+    Table,
     Text,
     bindparam,
     or_,
@@ -18,7 +19,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from database.driver import Driver
 from database.engine import Base
+from database.prepared import Prepared
 from database.types import UtcDateTime
 
 LONGEST_NAME_KEY = 400
@@ -102,13 +105,15 @@ class SmtpConfig(Base):
 
 
 _ACTIVE = SmtpConfig.is_active, SmtpConfig.account_id.is_not_distinct_from(bindparam("account_id"))
-_ACTIVE_VALUES = select(SmtpConfig.__table__).where(*_ACTIVE)  # built once
+_TABLE = cast(Table, SmtpConfig.__table__)
+_ACTIVE_VALUES = Prepared(select(_TABLE).where(*_ACTIVE), list(_TABLE.c))
+_Values = namedtuple("_Values", _TABLE.c.keys())  # type: ignore[misc]
 
 
-def read_active(connection: Session | Connection, account_id: int | None = None) -> SmtpConfig | None:
-    """The active configuration of a scope as values alone, at half the cost of an object; for every mail."""
-    values = connection.execute(_ACTIVE_VALUES, {"account_id": account_id}).one_or_none()
-    return cast("SmtpConfig | None", values)
+def read_active(driver: Driver, account_id: int | None = None) -> SmtpConfig | None:
+    """The active configuration of a scope as values alone, at a fraction of the cost of an object; for every mail."""
+    rows = _ACTIVE_VALUES.rows(driver, {"account_id": account_id})
+    return cast(SmtpConfig, _Values(*rows[0])) if rows else None
 
 
 def find_active(session: Session, account_id: int | None = None) -> SmtpConfig | None:
@@ -175,9 +180,9 @@ def note_verified(session: Session, config_id: int, fingerprint: str, moment: da
     )
 
 
-def note_error(connection: Session | Connection, config_id: int, text_: str | None) -> None:
+def note_error(session: Session, config_id: int, text_: str | None) -> None:
     """Record what went wrong last, or None when it works again."""
-    connection.execute(
+    session.execute(
         update(SmtpConfig)
         .where(SmtpConfig.id == config_id, SmtpConfig.last_error.is_distinct_from(text_))
         .values(last_error=text_)
@@ -191,8 +196,8 @@ def note_failover(session: Session, config_id: int, to: str, moment: datetime) -
     )
 
 
-def clear_failover(connection: Session | Connection, config_id: int) -> None:
-    connection.execute(
+def clear_failover(session: Session, config_id: int) -> None:
+    session.execute(
         update(SmtpConfig).where(SmtpConfig.id == config_id).values(failed_over_at=None, failed_over_to=None)
     )
 

@@ -1,17 +1,16 @@
 """The record of an attempt: a row, one log line, a note on the configuration; never a subject, a body, an address."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import attempt_db, smtp_db
-from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER
-from database.engine import plain_transaction, transaction
+from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, EmailAttempt
+from database.engine import driver_transaction, transaction
 from services.composing import Draft
 from services.outcome import Outcome
 from services.smtp_route import RouteStep
@@ -24,12 +23,12 @@ log = structlog.get_logger(__name__)
 
 
 def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None = None) -> None:
-    """Write the attempt's row and its one log line, in a transaction of its own."""
+    """Write the attempt's row and its one log line, and on the configuration what is news of it."""
     tell(draft, outcome)
     try:
-        with plain_transaction(durable=False) as connection:
-            attempt_db.add_all(connection, [row(draft, outcome, started_at, account_id)])
-            note_on_configuration(connection, outcome)
+        with driver_transaction(durable=False) as driver:
+            attempt_db.add_all(driver, [row(draft, outcome, started_at, account_id)])
+        _note_news([outcome])
     except SQLAlchemyError as failure:
         # The mail's fate is decided already; only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
@@ -37,14 +36,10 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
 
 def note(outcomes: Sequence[Outcome]) -> None:
     """Write on the configurations what these attempts at queued mails showed, in a transaction of its own."""
-    news = [outcome for outcome in {outcome.server: outcome for outcome in outcomes}.values() if _is_news(outcome)]
-    if news:
-        try:
-            with transaction(durable=False) as session:
-                for outcome in news:
-                    note_on_configuration(session, outcome)
-        except SQLAlchemyError as failure:
-            log.error("attempts_not_noted", kind=type(failure).__name__)
+    try:
+        _note_news({outcome.server: outcome for outcome in outcomes}.values())
+    except SQLAlchemyError as failure:
+        log.error("attempts_not_noted", kind=type(failure).__name__)
     over = next((outcome for outcome in outcomes if outcome.receipt and outcome.skipped), None)
     if over:
         note_failover(over.skipped, over)
@@ -74,29 +69,29 @@ def row(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | 
     }
 
 
-def row_of_lost(session: Session, mail: Mapping[str, Any], now: datetime, reason: str) -> dict[str, Any]:
+def of_lost(session: Session, mail: Mapping[str, Any], now: datetime, reason: str) -> EmailAttempt:
     """What is kept of an attempt that nobody can tell of, since the worker died in the middle of it."""
     kind, _, config_id = (mail["pinned_to"] or "").partition(":")
     config = smtp_db.find(session, int(config_id)) if config_id else None
-    return {
-        "mail_id": mail["mail_id"],
-        "worker": mail["leased_by"],
-        "started_at": now,
-        "account_id": mail["account_id"],
-        "ms": 0,
-        "kind": mail["kind"],
-        "recipients": ", ".join(mask_address(recipient["address"]) for recipient in mail["recipients"]),
-        "refused": [],
-        "message_id": mail["message_id"],
-        "config_id": config.id if config else None,
-        "server": f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else kind,
-        "outcome": OutcomeUnknown.outcome,
-        "phase": Phase.MESSAGE,
-        "fault": Fault.CLOSED,
-        "code": None,
-        "enhanced": None,
-        "reply": reason,
-    }
+    return EmailAttempt(
+        mail_id=mail["mail_id"],
+        worker=mail["leased_by"],
+        started_at=now,
+        account_id=mail["account_id"],
+        ms=0,
+        kind=mail["kind"],
+        recipients=", ".join(mask_address(recipient["address"]) for recipient in mail["recipients"]),
+        refused=[],
+        message_id=mail["message_id"],
+        config_id=config.id if config else None,
+        server=f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else kind,
+        outcome=OutcomeUnknown.outcome,
+        phase=Phase.MESSAGE,
+        fault=Fault.CLOSED,
+        code=None,
+        enhanced=None,
+        reply=reason,
+    )
 
 
 def tell(draft: Draft, outcome: Outcome) -> None:
@@ -121,16 +116,20 @@ def tell(draft: Draft, outcome: Outcome) -> None:
     )
 
 
-def note_on_configuration(connection: Session | Connection, outcome: Outcome) -> None:
-    """Write on the configuration what its last attempt showed, where that is news."""
-    error, server = outcome.error, outcome.server
-    if server is None or server.config_id is None:
+def _note_news(outcomes: Iterable[Outcome]) -> None:
+    """Write on each configuration what its last attempt showed, where that is news."""
+    news = [outcome for outcome in outcomes if _is_news(outcome)]
+    if not news:
         return
-    noted = outcome.message if error else None
-    if server.last_error != noted:
-        smtp_db.note_error(connection, server.config_id, noted)
-    if server.has_failed_over and not error:
-        smtp_db.clear_failover(connection, server.config_id)
+    with transaction(durable=False) as session:
+        for outcome in news:
+            server, noted = outcome.server, outcome.message if outcome.error else None
+            if server is None or server.config_id is None:
+                continue
+            if server.last_error != noted:
+                smtp_db.note_error(session, server.config_id, noted)
+            if server.has_failed_over and not outcome.error:
+                smtp_db.clear_failover(session, server.config_id)
 
 
 def _is_news(outcome: Outcome) -> bool:

@@ -19,11 +19,11 @@ from typing import Any, Final
 
 import structlog
 from flask import current_app
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from database import attempt_db, outbox_claim_db
-from database.engine import plain_transaction, transaction
+from database.driver import Driver
+from database.engine import driver_transaction, transaction
 from database.outbox_claim_db import GROUP, Claim
 from database.outbox_db import Priority
 from services import attempts, notices, outbox_content, outbox_delivery, outbox_settling, receipts
@@ -86,8 +86,8 @@ class Turn:
 def claim_group(worker: str, pace: Pace, among: Iterable[Priority] = Priority) -> Group | None:
     """Claim mail that is due: one security mail, else a group of what comes next; None if there is none."""
     # A claim that a power cut takes back only leaves the mail due, as it was.
-    with plain_transaction(durable=False) as connection:
-        return _claimed(connection, worker, pace, among)
+    with driver_transaction(durable=False) as driver:
+        return _claimed(driver, worker, pace, among)
 
 
 def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] = tuple) -> Turn:
@@ -183,7 +183,7 @@ class Heartbeat:
 def finish(
     results: Sequence[Result],
     attempts: Sequence[Mapping[str, Any]],
-    claim: Callable[[Connection], Group | None] = lambda _: None,
+    claim: Callable[[Driver], Group | None] = lambda _: None,
 ) -> Group | None:
     """Write results and attempts down, in the database or, while that is away, in a file beside it.
 
@@ -207,8 +207,7 @@ def sweep(pace: Pace) -> None:
     now = clock.now()
     with transaction() as session:
         if lost := outbox_claim_db.lost(session, now):
-            told = [attempts.row_of_lost(session, mail, now, LOST_WORKER) for mail in lost]
-            attempt_db.add_all(session.connection(), told)
+            session.add_all(attempts.of_lost(session, mail, now, LOST_WORKER) for mail in lost)
         found = {
             "lease_ran_out": outbox_claim_db.reap_leased(session, now),
             "fate_stays_unknown": outbox_claim_db.give_up_uncertain(session, MOST_UNCERTAIN, now, UNKNOWN_FATE),
@@ -244,8 +243,8 @@ def _opened(claim: Claim, now: datetime) -> Job | Result:
 
 def _fenced(claims: Sequence[Claim], owner: str) -> set[int]:
     """Losing this to a power cut only turns a mail of unknown fate into one that is tried again."""
-    with plain_transaction(durable=False) as connection:
-        return outbox_claim_db.fence(connection, claims, server=owner, now=clock.now())
+    with driver_transaction(durable=False) as driver:
+        return outbox_claim_db.fence(driver, claims, server=owner, now=clock.now())
 
 
 def _attempts(job: Job, worker: str, started_at: datetime) -> list[dict[str, Any]]:
@@ -258,22 +257,22 @@ def _attempts(job: Job, worker: str, started_at: datetime) -> list[dict[str, Any
 
 
 def _write(
-    written: Mapping[str, Sequence[Mapping[str, Any]]], claim: Callable[[Connection], Group | None] = lambda _: None
+    written: Mapping[str, Sequence[Mapping[str, Any]]], claim: Callable[[Driver], Group | None] = lambda _: None
 ) -> Group | None:
-    with plain_transaction() as connection:
+    with driver_transaction() as driver:
         if written["results"]:
-            outbox_claim_db.settle(connection, written["results"])
+            outbox_claim_db.settle(driver, written["results"])
         if written["attempts"]:
-            attempt_db.add_all(connection, written["attempts"])
-        return claim(connection)
+            attempt_db.add_all(driver, written["attempts"])
+        return claim(driver)
 
 
-def _claimed(connection: Connection, worker: str, pace: Pace, among: Iterable[Priority]) -> Group | None:
+def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority]) -> Group | None:
     now, token = clock.now(), secrets.token_hex(16)
     until = now + pace.lease
     for priority in among:
         most = 1 if priority is Priority.SECURITY else GROUP
-        claims = outbox_claim_db.claim(connection, priority, most, now=now, until=until, token=token, worker=worker)
+        claims = outbox_claim_db.claim(driver, priority, most, now=now, until=until, token=token, worker=worker)
         if claims:
             return Group(worker=worker, token=token, claims=claims)
     return None

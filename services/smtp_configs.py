@@ -1,14 +1,13 @@
 """The stored configurations of the global scope: save, list, activate, delete; each change in one transaction."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from database import smtp_db
-from database.engine import plain_reading, reading, transaction
+from database.engine import driver_reading, reading, transaction
 from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
 from database.user_db import comparable
 from services import audit, config_trail, smtp_sealing
@@ -32,8 +31,11 @@ SWITCHES: Final = frozenset({"is_active", "version", "name", *ROW_OPTIONS})  # w
 
 def find_active(account_id: int | None = None, session: Session | None = None) -> StoredConfig | None:
     """The active configuration of a scope, as a mail would use it; read in the caller's session if there is one."""
-    with nullcontext(session) if session else plain_reading() as reader:
-        row = smtp_db.read_active(reader, account_id)
+    if session:
+        row = smtp_db.find_active(session, account_id)
+    else:
+        with driver_reading() as driver:
+            row = smtp_db.read_active(driver, account_id)
     return unsealed(row) if row else None
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import update
 
 from database import attempt_db
-from database.engine import transaction
+from database.engine import driver_transaction, transaction
 from database.outbox_db import SETTLED, OutboxMail, State
 from services import outbox
 from services.composing import draft
@@ -75,5 +75,5 @@ def attempted(mail_id: str | None = None, *, days_ago: float = 0, **columns: Any
         "reply": "Ok: queued as 4Xyz",
         "worker": None,
     }
-    with transaction() as session:
-        attempt_db.add_all(session.connection(), [row | columns])
+    with driver_transaction() as driver:
+        attempt_db.add_all(driver, [row | columns])

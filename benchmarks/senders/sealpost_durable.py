@@ -13,7 +13,7 @@ from sqlalchemy import select, text
 from benchmarks.application import configuration, environment, opened
 from benchmarks.child import Child
 from benchmarks.message import HTML, SUBJECT, TEXT, TO, Target
-from database.engine import plain_reading, transaction
+from database.engine import reading, transaction
 from database.outbox_db import OutboxMail, State
 from services import email_service, smtp_configs, worker
 from services.smtp_fields import parse_change
@@ -56,10 +56,10 @@ def queue(count: int) -> None:
 def wait_until_settled() -> None:
     """Wait until nothing is left in the outbox. Raises RuntimeError for a mail that did not go at once."""
     while True:
-        with plain_reading() as connection:
-            waits = connection.execute(_WAITS.limit(1)).first()
+        with reading() as session:
+            waits = session.execute(_WAITS.limit(1)).first()
             if waits and waits.state != State.QUEUED:
                 raise RuntimeError(f"A mail is {waits.state}: {waits.reason}")
-            if not waits and connection.scalar(_IS_HELD.limit(1)) is None:
+            if not waits and session.scalar(_IS_HELD.limit(1)) is None:
                 return
         time.sleep(0.01)  # workers are in other processes as well

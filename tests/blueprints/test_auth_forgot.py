@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
@@ -15,6 +14,7 @@ from database.engine import db
 from services import accounts
 from tests.outbox import answer_requests
 from tests.smtp_servers import RecordingServer
+from tests.statements import heard
 from tests.visitors import (
     NEW_PASSWORD,
     PASSWORD,
@@ -83,15 +83,10 @@ def test_a_reset_in_a_fresh_browser_ends_the_session_in_another(app: Flask, mail
 def statements_of(visitor: Visitor, address: str) -> list[str]:
     """What is sent to the database while a reset is asked for, its parameters aside."""
     token = visitor.csrf_token()
-    heard: list[str] = []
-
-    def hear(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        heard.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", hear)
-    visitor.post("/forgot-password", data={"email": address, "csrf_token": token})
-    event.remove(db.engine, "before_cursor_execute", hear)
-    return heard
+    statements: list[str] = []
+    with heard(db.engine, lambda statement, _: statements.append(statement)):
+        visitor.post("/forgot-password", data={"email": address, "csrf_token": token})
+    return statements
 
 
 def test_known_and_unknown_addresses_run_the_same_statements(app: Flask) -> None:

@@ -5,12 +5,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from services import outbox_work
 from services.outbox_work import Pace
+from tests.statements import heard
 
 KINDS: Final = ("database is locked", "database or disk is full", "disk I/O error")
 
@@ -37,14 +37,8 @@ class Sabotage:
 def sabotaged(engine: Engine, nth: int, kind: str) -> Iterator[Sabotage]:
     """While a ``with`` block runs, let the n-th statement or commit of this engine fail."""
     sabotage = Sabotage(nth, kind)
-    listeners = [(name, sabotage.count) for name in ("before_cursor_execute", "commit")]
-    for name, listener in listeners:
-        event.listen(engine, name, listener)
-    try:
+    with heard(engine, sabotage.count):
         yield sabotage
-    finally:
-        for name, listener in listeners:
-            event.remove(engine, name, listener)
 
 
 def work(pace: Pace) -> None:

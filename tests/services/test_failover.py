@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 
 from app import create_app
 from database.attempt_db import EmailAttempt
@@ -24,6 +24,7 @@ from services.smtp_fields import parse_change
 from tests import certificates
 from tests.outbox import drain
 from tests.smtp_servers import RecordedMail, RecordingServer, ScriptedServer, close, free_port, hang, reset
+from tests.statements import heard
 from tests.visitors import mail_through, make_alice, make_bob, subject_of, text_of
 from utils import clock
 
@@ -326,12 +327,10 @@ def test_in_the_good_case_a_mail_costs_one_query_and_one_write(app: Flask, serve
     save(smtp_server=server.host, smtp_port=server.port, use_tls=False)
     send()
     statements: list[str] = []
-    event.listen(db.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
-    assert send() is True
-    assert [statement.split()[0] for statement in statements if not statement.startswith(("BEGIN", "PRAGMA"))] == [
-        "SELECT",
-        "INSERT",
-    ]
+    with heard(db.engine, lambda statement, _: statements.append(statement)):
+        assert send() is True
+    of_ours = [each.split()[0] for each in statements if not each.startswith(("BEGIN", "PRAGMA", "COMMIT"))]
+    assert of_ours == ["SELECT", "INSERT"]
 
 
 def test_env_is_not_looked_at_while_the_active_server_sends(

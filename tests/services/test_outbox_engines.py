@@ -15,7 +15,7 @@ from sqlalchemy import text, update
 
 from app import create_app
 from database import outbox_claim_db
-from database.engine import db, plain_transaction, transaction
+from database.engine import db, driver_transaction, transaction
 from database.outbox_db import OutboxMail, State
 from services import accounts, outbox, outbox_settling, outbox_work, password_reset
 from services.email_service import queue_email
@@ -90,8 +90,8 @@ def claimed(pace: Pace | None = None) -> Group:
 
 
 def fenced(group: Group) -> set[int]:
-    with plain_transaction() as connection:
-        return outbox_claim_db.fence(connection, group.claims, server="env", now=clock.now())
+    with driver_transaction() as driver:
+        return outbox_claim_db.fence(driver, group.claims, server="env", now=clock.now())
 
 
 def settle(group: Group) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_migrate import upgrade
-from sqlalchemy import event, update
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app import create_app
 from database import outbox_claim_db, user_db
-from database.engine import db, plain_transaction, transaction
+from database.engine import db, driver_transaction, transaction
 from database.outbox_db import OutboxMail, Priority, State
 from services import email_service, mail_log, outbox, outbox_settling, outbox_work, password_reset, smtp_configs, worker
 from services.outbox_work import Group, Pace, Turn
@@ -25,6 +25,7 @@ from tests import postgresql_server
 from tests.mails import change, queued
 from tests.outbox import drain
 from tests.smtp_servers import PATIENCE, Answer, RecordingServer, ScriptedServer
+from tests.statements import heard
 from tests.visitors import mail_through, make_alice
 from utils import clock
 
@@ -46,8 +47,8 @@ def under_way() -> Group:
     """A group that a worker is handing over."""
     group = outbox_work.claim_group("test", Pace())
     assert group
-    with plain_transaction() as connection:
-        outbox_claim_db.fence(connection, group.claims, server="env", now=clock.now())
+    with driver_transaction() as driver:
+        outbox_claim_db.fence(driver, group.claims, server="env", now=clock.now())
     return group
 
 
@@ -111,14 +112,12 @@ def test_a_database_error_between_two_servers_loses_no_result_of_the_first(app: 
     smtp_configs.save(parse_change({**place, "failover": True}), actor="tester")
     mail_ids = [queued(ANN), queued(ANN)]
 
-    @event.listens_for(db.engine, "before_cursor_execute")
-    def fail(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any) -> None:
+    def fail(statement: str, parameters: Any) -> None:
         if "'transmitting'" in statement and "env" in str(parameters):
             raise OperationalError(statement, {}, Exception("away"))
 
-    with pytest.raises(OperationalError):
+    with heard(db.engine, fail), pytest.raises(OperationalError):
         drain()
-    event.remove(db.engine, "before_cursor_execute", fail)
     assert [outbox.find(mail_id).state for mail_id in mail_ids] == [State.SENT, State.TRANSMITTING]
 
 

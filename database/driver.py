@@ -1,0 +1,61 @@
+"""The driver's own connection, for the few statements that are said for every mail.
+
+SQLAlchemy writes them and keeps the connections; but around each execution it costs as much as the database does.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import PoolProxiedConnection
+
+
+class Driver:
+    """A connection from the pool, and statements in its dialect's words."""
+
+    def __init__(self, dialect: Dialect, connection: PoolProxiedConnection) -> None:
+        self.dialect: Final = dialect
+        self.info: Final = connection.info
+        self._connection: Final = connection
+        self._cursor: Final = connection.cursor()
+
+    def run(self, sql: str) -> None:
+        """Run a statement that gives no rows."""
+        self._cursor.execute(sql)
+
+    def run_many(self, sql: str, parameters: Sequence[Any]) -> None:
+        """Run a statement once for each of these parameters, which are tuples or dictionaries as the dialect has it."""
+        self._cursor.executemany(sql, parameters)
+
+    def rows(self, sql: str, parameters: Any) -> Sequence[tuple[Any, ...]]:  # noqa: ANN401 - a tuple or dictionary
+        """Run a statement that gives rows."""
+        self._cursor.execute(sql, parameters)
+        rows: Sequence[tuple[Any, ...]] = self._cursor.fetchall()
+        return rows
+
+    def commit(self) -> None:
+        self._connection.commit()
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[Driver]:
+    """A connection for a ``with`` block; what it did not commit is undone. Errors are SQLAlchemy's, as elsewhere."""
+    dialect = engine.dialect
+    connection: PoolProxiedConnection | None = None
+    try:
+        connection = engine.raw_connection()
+        yield Driver(dialect, connection)
+    except dialect.loaded_dbapi.Error as error:
+        is_gone = connection is not None and dialect.is_disconnect(error, connection.dbapi_connection, None)
+        if connection and is_gone:
+            connection.invalidate(error)
+            engine.dispose()  # the others have gone with it
+        raise DBAPIError.instance(
+            None, None, error, dialect.loaded_dbapi.Error, connection_invalidated=is_gone, dialect=dialect
+        ) from error
+    finally:
+        if connection:
+            connection.close()
