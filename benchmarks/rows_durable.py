@@ -8,7 +8,8 @@ from benchmarks.rows_sending import FLASK_MAIL, OURS, goals, rates
 from benchmarks.series import Effort, Side, alternate, times_faster
 from benchmarks.servers import sink
 
-TWO: Final = f"{OURS}, two processes"
+ONE: Final = f"{OURS}, a worker process"
+TWO: Final = f"{OURS}, two worker processes"
 NAIVE: Final = "naive"
 MANY: Final = 1_000_000
 FEW: Final = 1_000
@@ -21,13 +22,14 @@ def durable(engine: str, effort: Effort) -> Result:
             Side(OURS, "sealpost_durable", server, {"database": new()}, least=500),
             Side(NAIVE, "naive_durable", server, {"database": new()}),
             Side(FLASK_MAIL, "flask_mail_kept", server),
+            Side(ONE, "sealpost_durable", server, {"database": new(), "workers": 1}, least=500),
         ]
         if engine == POSTGRESQL:
-            sides.append(Side(TWO, "sealpost_durable", server, {"database": new(), "processes": 2}, least=500))
+            sides.append(Side(TWO, "sealpost_durable", server, {"database": new(), "workers": 2}, least=500))
         turns, left_out = alternate(sides, effort)
-    wanted = goals(turns, OURS, {NAIVE: 20, FLASK_MAIL: 4})
+    wanted = goals(turns, ONE, {NAIVE: 20, FLASK_MAIL: 4})
     if engine == POSTGRESQL:
-        wanted += goals(turns, TWO, {OURS: 2}, "with one process")
+        wanted += goals(turns, TWO, {ONE: 2}, "with one process")
     return rates(f"durable-{engine.lower()}", f"durable end to end on {engine}, fsync on", turns, wanted, left_out)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 from flask import current_app
@@ -159,25 +159,32 @@ def renew(group: Group, pace: Pace) -> None:
 
 
 class Heartbeat:
-    """Keeps the lease of a group while a ``with`` block works on it, for whoever has no thread that does."""
+    """Keeps the lease of the group in hand while a ``with`` block works, for whoever has no thread that does."""
 
-    def __init__(self, group: Group, pace: Pace) -> None:
-        self._group, self._pace = group, pace
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._in_hand: Group | None = None
         self._app = current_app._get_current_object()  # type: ignore[attr-defined]
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="mail-heartbeat", daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
 
+    def hold(self, group: Group) -> None:
+        """This one is in hand now."""
+        self._in_hand = group
+
     def _beat(self) -> None:
         while not self._done.wait(self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE):
-            with self._app.app_context(), suppress(SQLAlchemyError):  # the next one may come in time
-                renew(self._group, self._pace)
+            if self._in_hand:
+                with self._app.app_context(), suppress(SQLAlchemyError):  # the next one may come in time
+                    renew(self._in_hand, self._pace)
 
 
 def finish(

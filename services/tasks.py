@@ -93,14 +93,16 @@ def drain() -> None:
     """Send what is due, for some seconds."""
     worker, pace, until = outbox_work.worker_name(), Pace(), time.monotonic() + DRAIN_SECONDS
     group = outbox_work.claim_group(worker, pace)
-    if group:
-        _hint(drain)  # another worker may help, and then go on; it ends at once if nothing is left
-    while group:
-        with outbox_work.Heartbeat(group, pace):
+    if group is None:
+        return
+    _hint(drain)  # another worker may help, and then go on; it ends at once if nothing is left
+    with outbox_work.Heartbeat(pace) as heartbeat:
+        while group:
+            heartbeat.hold(group)
             turn = outbox_work.work_off(group, pace, lambda: Priority if time.monotonic() < until else ())
-        group = turn.next_group
-        if turn.is_stuck:
-            group = outbox_work.claim_group(worker, pace, [Priority.SECURITY])
+            group = turn.next_group
+            if turn.is_stuck:
+                group = outbox_work.claim_group(worker, pace, [Priority.SECURITY])
 
 
 @shared_task(name="mail.sweep")  # type: ignore[untyped-decorator]

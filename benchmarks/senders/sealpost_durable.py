@@ -25,16 +25,17 @@ _IS_HELD: Final = select(OutboxMail.id).where(text("state IN ('leased', 'transmi
 
 
 @contextmanager
-def sender(target: Target, database: str, processes: int = 1) -> Iterator[Callable[[int], None]]:
+def sender(target: Target, database: str, workers: int = 0) -> Iterator[Callable[[int], None]]:
+    """With so many worker processes; without any, the process that queues sends as well, as it does by default."""
     with tempfile.TemporaryDirectory(prefix="sealpost-benchmark-") as name, ExitStack() as held:
         variables = environment(target, Path(name), database)
         app = held.enter_context(opened(variables, Path(name)))
         upgrade()
         smtp_configs.save(parse_change(configuration(target)), actor="benchmark")
         settings = {"variables": variables, "folder": name}
-        others = [held.enter_context(Child("benchmarks.mail_worker", settings=settings)) for _ in range(processes - 1)]
-        ours = worker.start(app)
-        held.callback(ours.stop)
+        others = [held.enter_context(Child("benchmarks.mail_worker", settings=settings)) for _ in range(workers)]
+        if not workers:
+            held.callback(worker.start(app).stop)
 
         def send(count: int) -> None:
             for done in range(0, count, A_COMMIT):
