@@ -79,7 +79,7 @@ def _through(
     server: RouteStep, jobs: Sequence[Job], fence: Fence, cool_down: timedelta, heard: Callable[[], None]
 ) -> None:
     limits = sending_limits.limits_of(server.emails_per_minute, server.emails_per_day)
-    allowed = [job for job in jobs if not _is_throttled(server, job, limits)]
+    allowed = [job for job in jobs if limits == Limits() or not _is_throttled(server, job, limits)]
     if not allowed:
         return
     # First the connection, then the fence: a worker that dies while it connects leaves no mail of unknown fate.
@@ -89,18 +89,19 @@ def _through(
         for job in allowed:
             job.is_lost = job.claim.id not in ours
     going = [job for job in allowed if not job.is_lost]
+    circuits, key = _circuits(), _key(server)
     told: set[object] = set()  # one broken connection is one failure, however many mails were to go over it
     with closing(_outcomes(server, going, failure)) as outcomes:
         for place, outcome in outcomes:
             job = going[place]
-            job.outcomes.append(replace(outcome, skipped=tuple(job.outcomes)))
+            job.outcomes.append(replace(outcome, skipped=tuple(job.outcomes)) if job.outcomes else outcome)
             if (cause := _cause(outcome)) not in told:
-                _note_on_circuit(server, outcome)
+                _note_on_circuit(circuits, key, outcome)
             if cause is not None:
                 told.add(cause)
             goes_on = server.failover and outcome.error is not None and delivery.is_server_down(outcome.error)
             if not goes_on:
-                job.result = outbox_settling.after(job.claim, outcome, server.owner, clock.now(), cool_down)
+                job.result = outbox_settling.after(job.claim, outcome, key.owner, clock.now(), cool_down)
             heard()
 
 
@@ -134,15 +135,15 @@ def _cause(outcome: Outcome) -> object:
     return "lost" if error and error.may_have_been_sent else error
 
 
-def _note_on_circuit(server: RouteStep, outcome: Outcome) -> None:
+def _note_on_circuit(circuits: Circuits, key: Key, outcome: Outcome) -> None:
     if outcome.error is None:
-        _circuits().note_success(_key(server))
+        circuits.note_success(key)
         return
     verdict = retry_policy.of_error(outcome.error)
     if verdict.trips or verdict.opens:
-        _circuits().note_failure(_key(server), long=verdict.opens)
+        circuits.note_failure(key, long=verdict.opens)
     elif not delivery.is_server_down(outcome.error):
-        _circuits().note_success(_key(server))  # it answered, if only to refuse this mail
+        circuits.note_success(key)  # it answered, if only to refuse this mail
 
 
 def _circuits() -> Circuits:
