@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 HEARTBEATS_A_LEASE: Final = 3
 _EXPIRED_AT_ONCE: Final = 1000  # in one transaction; the others are expired when they are claimed, or next time
-_UNWRITTEN_SECONDS: Final = 1.0  # that a result waits for those of the rest of its group
+_UNWRITTEN_SECONDS: Final = 0.1  # that a result waits for those of the rest of its group
 KEY_PAUSE: Final = timedelta(minutes=5)
 LOST_WORKER: Final = "A worker died while it handed this mail over. It may have arrived."
 TOO_LATE: Final = "Its time was over before it could be sent."

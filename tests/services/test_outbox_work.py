@@ -13,6 +13,7 @@ from sqlalchemy import text
 from app import create_app
 from database import attempt_db
 from database.engine import reading, transaction
+from database.outbox_claim_db import GROUP
 from database.outbox_db import OutboxMail, Priority, State
 from services import outbox, outbox_work, smtp_configs
 from services.outbox_work import Pace
@@ -318,3 +319,25 @@ def test_the_log_tells_of_a_try_whose_worker_died(app: Flask) -> None:
         (attempt,) = attempt_db.of_mail(session, mail_id)
     assert (attempt.outcome, attempt.worker, attempt.server) == ("unknown", "host:1:ab", "env")
     assert attempt.reply == outbox_work.LOST_WORKER
+
+
+def test_the_next_group_is_claimed_along_with_the_results_of_the_last(servers: ExitStack) -> None:
+    scripted(servers)
+    mail_ids = [queued(ANN) for _ in range(GROUP + 1)]
+    group = outbox_work.claim_group("test", Pace())
+    assert group
+    turn = outbox_work.work_off(group, Pace(), lambda: Priority)
+    assert turn.next_group
+    assert [claim.mail_id for claim in turn.next_group.claims] == mail_ids[GROUP:]
+    assert turn.next_group.token != group.token
+    assert outbox_work.work_off(turn.next_group, Pace(), lambda: Priority).next_group is None
+    assert {found(mail_id).state for mail_id in mail_ids} == {State.SENT}
+
+
+def test_while_no_mail_can_go_no_other_is_claimed_along(app: Flask) -> None:
+    mail_ids = [queued(ANN) for _ in range(GROUP + 1)]
+    group = outbox_work.claim_group("test", Pace())
+    assert group
+    turn = outbox_work.work_off(group, Pace(), lambda: Priority)
+    assert (turn.is_stuck, turn.next_group) == (True, None)
+    assert found(mail_ids[-1]).state == State.QUEUED

@@ -24,7 +24,7 @@ from services.smtp_fields import parse_change
 from tests import postgresql_server
 from tests.mails import change, queued
 from tests.outbox import drain
-from tests.smtp_servers import PATIENCE, Answer, RecordingServer, ScriptedServer
+from tests.smtp_servers import PATIENCE, Answer, Connection, RecordingServer, ScriptedServer, late
 from tests.statements import heard
 from tests.visitors import mail_through, make_alice
 from utils import clock
@@ -232,3 +232,21 @@ def test_what_queued_mail_meets_stands_on_the_configuration_until_the_next_succe
         row = smtp_configs.get(config_id).row
         assert mail_log.story(mail_id).attempts[-1].server.startswith(sent_through)
         assert (row.last_error is not None, row.failed_over_at is not None) == (is_noted, is_noted)
+
+
+def test_what_a_slow_server_has_taken_is_written_down_while_it_takes_the_rest(app: Flask, ending: ExitStack) -> None:
+    states: list[State] = []
+
+    def look(connection: Connection) -> None:
+        with app.app_context():
+            states.extend(State(outbox.find(mail_id).state) for mail_id in mail_ids)
+        connection.send(b"250 2.0.0 ok\r\n")
+
+    server = ending.enter_context(ScriptedServer({"MESSAGE": [late("250 2.0.0 ok", 0.2), look]}))
+    place = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False, "from_email": "s@example.com"}
+    smtp_configs.save(parse_change(place), actor="tester")
+    mail_ids = [queued(ANN), queued(ANN)]
+    drain()
+    assert states == [State.SENT, State.TRANSMITTING]
+    assert [outbox.find(mail_id).state for mail_id in mail_ids] == [State.SENT, State.SENT]
+    assert [len(mail_log.story(mail_id).attempts) for mail_id in mail_ids] == [1, 1]
