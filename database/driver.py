@@ -51,8 +51,7 @@ def connected(engine: Engine) -> Iterator[Driver]:
     except dialect.loaded_dbapi.Error as error:
         is_gone = connection is not None and dialect.is_disconnect(error, connection.dbapi_connection, None)
         if connection and is_gone:
-            connection.invalidate(error)
-            engine.dispose()  # the others have gone with it
+            engine.pool._invalidate(connection, error)  # and those that are idle, as SQLAlchemy's own connections do
         raise DBAPIError.instance(
             None, None, error, dialect.loaded_dbapi.Error, connection_invalidated=is_gone, dialect=dialect
         ) from error
