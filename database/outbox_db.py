@@ -1,12 +1,15 @@
 """The ``email_outbox`` table: mails that were promised, each with what has become of it. The row is the truth."""
 
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, cast
+from secrets import token_hex
+from typing import Any, Final, cast
 
 from sqlalchemy import (
     JSON,
+    Connection,
     Index,
     LargeBinary,
     SmallInteger,
@@ -14,8 +17,11 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    event,
     func,
     insert,
+    inspect,
+    literal,
     select,
     text,
     update,
@@ -113,12 +119,55 @@ class OutboxMail(Base):
     )
 
 
-_ADD = insert(cast(Table, OutboxMail.__table__))
+class _Batch(Base):
+    """Mails that their session writes with its next flush, all at once.
+
+    To the session they are one pending object, mapped to no table. So it does with them what it does with whatever is
+    added to it: flush, autoflush, savepoint and commit write them, close, expunge and rollback drop them.
+    """
+
+    __table__ = select(literal("").label("id")).subquery()
+    __mapper_args__ = {"primary_key": [__table__.c.id]}  # noqa: RUF012 - what SQLAlchemy asks for
+
+    def __init__(self) -> None:
+        self.id = token_hex(16)
+        self.rows: list[Mapping[str, Any]] = []
+
+
+_BATCH: Final = "sealpost_batch"
+_ADD: Final = insert(cast(Table, OutboxMail.__table__))
 
 
 def add(session: Session, values: Mapping[str, Any]) -> None:
-    """Add a mail; what is not given has its column's default."""
-    session.connection().execute(_ADD, values)
+    """Add a mail with the session's next flush, as ``session.add`` does."""
+    if session._flushing:  # a listener of that flush adds a mail: with the flush's own rows, not after them
+        add_at_once(session.connection(), [values])
+    else:
+        _open_batch(session).rows.append(values)
+
+
+def add_at_once(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add mails, which have values for the same columns; every other column has its default."""
+    connection.execute(_ADD, rows if len(rows) > 1 else rows[0])
+
+
+def _open_batch(session: Session) -> _Batch:
+    """The mails that the session is going to write."""
+    batch: _Batch | None = session.info.get(_BATCH, _no_batch)()
+    if batch is None or not inspect(batch).pending:
+        batch = _Batch()
+        session.add(batch)
+        session.info[_BATCH] = weakref.ref(batch)  # whoever drops it, drops its mails
+    return batch
+
+
+def _no_batch() -> None:
+    """In place of a reference to the first one."""
+
+
+@event.listens_for(_Batch, "before_insert")
+def _write(_mapper: object, connection: Connection, batch: _Batch) -> None:
+    add_at_once(connection, batch.rows)
 
 
 def find(session: Session, mail_id: str) -> OutboxMail | None:

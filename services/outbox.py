@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from database import outbox_db
-from database.engine import reading, transaction
+from database.engine import plain_transaction, reading, transaction
 from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
 from services import audit, outbox_content, recording
 from services.audit import Action
@@ -50,8 +50,13 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
         return str(row["mail_id"])
     if session is not None:
         return _added(session, row)
-    with transaction() as own:
-        return _added(own, row)
+    if terms.idempotency_key is not None:
+        with transaction() as own:
+            return _added(own, row)
+    with plain_transaction() as connection:
+        outbox_db.add_at_once(connection, [row])
+    wake()
+    return str(row["mail_id"])
 
 
 def cancel(mail_id: str) -> None:
@@ -159,9 +164,10 @@ def _added(session: Session, row: dict[str, Any]) -> str:
     elif earlier := _same(session, row):
         return earlier
     else:
+        session.flush()  # so that what fails now is the key and nothing of the caller's
         try:
             with session.begin_nested():
-                outbox_db.add(session, row)
+                outbox_db.add_at_once(session.connection(), [row])
         except IntegrityError:  # another process was faster
             earlier = _same(session, row)
             if earlier is None:
