@@ -148,7 +148,7 @@ def add(session: Session, values: Mapping[str, Any]) -> None:
 
 def add_at_once(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add mails, which have values for the same columns; every other column has its default."""
-    connection.execute(_ADD, rows if len(rows) > 1 else rows[0])
+    connection.execute(_ADD, rows)
 
 
 def _open_batch(session: Session) -> _Batch:
