@@ -139,15 +139,15 @@ _BATCH: Final = "sealpost_batch"
 _ADD: Final = insert(cast(Table, OutboxMail.__table__))
 
 
-def add(session: Session, values: Mapping[str, Any]) -> None:
-    """Add a mail with the session's next flush, as ``session.add`` does."""
-    if session._flushing:  # a listener of that flush adds a mail: with the flush's own rows, not after them
-        add_at_once(session.connection(), [values])
+def add(session: Session, values: Mapping[str, Any], *, at_once: bool = False) -> None:
+    """Add a mail with the session's next flush, as ``session.add`` does, or at once."""
+    if at_once or session._flushing:  # a listener of that flush adds a mail, for which it is too late to join it
+        add_all(session.connection({"mapper": _Batch}), [values])
     else:
         _open_batch(session).rows.append(values)
 
 
-def add_at_once(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+def add_all(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add mails, which have values for the same columns; every other column has its default."""
     connection.execute(_ADD, rows)
 
@@ -175,7 +175,7 @@ def _write_alone(session: Session, _context: object, objects: Sequence[object] |
     if batch is None or objects or len(session.new) > 1 or session.dirty or session.deleted:
         return
     try:
-        add_at_once(session.connection({"mapper": _Batch}), batch.rows)
+        add_all(session.connection({"mapper": _Batch}), batch.rows)
     except Exception as fault:
         batch.fault = fault  # for the flush, which takes the transaction back with it
     else:
@@ -186,7 +186,7 @@ def _write_alone(session: Session, _context: object, objects: Sequence[object] |
 def _write(_mapper: object, connection: Connection, batch: _Batch) -> None:
     if batch.fault:
         raise batch.fault
-    add_at_once(connection, batch.rows)
+    add_all(connection, batch.rows)
 
 
 def find(session: Session, mail_id: str) -> OutboxMail | None:

@@ -90,10 +90,11 @@ def queue_email(
 ) -> str:
     """Promise a mail and give its id: it is tried until it is sent, refused for good, or ``expires_at`` is past.
 
-    With ``session`` it is part of the caller's transaction: promised if that is committed, otherwise it never was. It
-    is written as by ``session.add``: with the next flush or commit, which raises SQLAlchemyError if the database does
-    not take it. Until then ``session.connection()`` does not see it, and ``session.expunge_all()`` takes it back.
-    Without a session, or with an ``idempotency_key``, it is written at once, and this call raises SQLAlchemyError.
+    With ``session`` it is part of the caller's transaction: promised if that is committed, otherwise it never was. The
+    first mail of a transaction, and any with an ``idempotency_key``, is written at once, the others as by
+    ``session.add``: with the next flush or commit. Until then ``session.connection()`` does not see them, and
+    ``session.expunge_all()`` takes them back. If the database does not take a mail, whichever writes it raises
+    SQLAlchemyError: this call, the flush or the commit.
 
     A key that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the times have a
     time zone; without ``expires_at`` a mail is given up after 72 hours. Raises ValueError for a caller's mistake, the
