@@ -91,9 +91,9 @@ def queue_email(
     """Promise a mail and give its id: it is tried until it is sent, refused for good, or ``expires_at`` is past.
 
     With ``session`` it is part of the caller's transaction: promised if that is committed, otherwise it never was. The
-    first mail of a transaction, and any with an ``idempotency_key``, is written at once, the others as by
-    ``session.add``: with the next flush or commit. Until then ``session.connection()`` does not see them, and
-    ``session.expunge_all()`` takes them back. If the database does not take a mail, whichever writes it raises
+    first mail of a transaction, a large one, and any with an ``idempotency_key`` is written at once, others as by
+    ``session.add``: with the next flush or commit at the latest. Until then ``session.connection()`` does not see them,
+    and ``session.expunge_all()`` takes them back. If the database does not take a mail, whichever writes it raises
     SQLAlchemyError: this call, the flush or the commit.
 
     A key that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the times have a

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app import create_app
 from database.engine import db, reading, transaction
+from database.outbox_add_db import MOST_TOGETHER
 from database.outbox_db import OutboxMail
 from database.user_db import Account
 from services import outbox
@@ -340,6 +341,32 @@ def test_the_scoped_session_itself_may_be_given_as_well(app: Flask) -> None:
     db.session.commit()
     db.session.remove()
     assert promised() == mail_ids
+
+
+def test_more_mails_than_memory_should_hold_are_promised_together_all_the_same(session: Session) -> None:
+    mail_ids = [queue_email(ANN, "s", "b", session=session) for _ in range(MOST_TOGETHER + 3)]
+    with session.no_autoflush:
+        assert session.scalars(IDS).all() == mail_ids[:-2]
+    session.commit()
+    assert promised() == mail_ids
+
+
+def test_a_full_batch_that_the_database_does_not_take_cannot_be_committed(session: Session) -> None:
+    refused(session)
+    with pytest.raises(IntegrityError):
+        for _ in range(MOST_TOGETHER):
+            queue_email(ANN, "s", "b", session=session)
+    with pytest.raises(SQLAlchemyError):
+        session.commit()
+    session.rollback()
+    assert promised() == []
+
+
+def test_a_large_mail_does_not_wait_in_memory(session: Session) -> None:
+    queued(session)
+    large = queue_email(ANN, "s", "b" * 100_000, session=session)
+    with session.no_autoflush:
+        assert session.scalars(IDS).all()[-1] == large
 
 
 def test_mails_that_the_session_expunges_are_taken_back(session: Session) -> None:
