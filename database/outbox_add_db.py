@@ -1,4 +1,4 @@
-"""How mails get into the ``email_outbox`` table: those of one transaction together, like other objects of its session."""
+"""How mails get into the ``email_outbox`` table: those of one transaction together, as other objects of a session."""
 
 import weakref
 from collections.abc import Mapping, Sequence
