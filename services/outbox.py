@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from database import outbox_add_db, outbox_db
-from database.engine import plain_transaction, reading, transaction
+from database.engine import reading, transaction
 from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
 from services import audit, outbox_content, recording
 from services.audit import Action
@@ -51,13 +51,8 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
         return str(row["mail_id"])
     if session is not None:
         return _added(session, row)
-    if terms.idempotency_key is not None:
-        with transaction() as own:
-            return _added(own, row)
-    with plain_transaction() as connection:
-        outbox_add_db.add_all(connection, [row])
-    wake()
-    return str(row["mail_id"])
+    with transaction() as own:
+        return _added(own, row)
 
 
 def cancel(mail_id: str) -> None:
