@@ -1,9 +1,9 @@
 """The ``email_outbox`` table: mails that were promised, each with what has become of it. The row is the truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -11,11 +11,9 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     String,
-    Table,
     Text,
     delete,
     func,
-    insert,
     select,
     text,
     update,
@@ -111,14 +109,6 @@ class OutboxMail(Base):
         Index("ix_email_outbox_dead", "state", "id", sqlite_where=_DEAD, postgresql_where=_DEAD),
         Index("ix_email_outbox_settled", "settled_at", sqlite_where=_IS_SETTLED, postgresql_where=_IS_SETTLED),
     )
-
-
-_ADD = insert(cast(Table, OutboxMail.__table__))
-
-
-def add(session: Session, values: Mapping[str, Any]) -> None:
-    """Add a mail; what is not given has its column's default."""
-    session.connection().execute(_ADD, values)
 
 
 def find(session: Session, mail_id: str) -> OutboxMail | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from database.outbox_db import Priority
 from services import connection_test, delivery, notices, outbox, smtp_configs, smtp_diagnosis, smtp_route, template_mail
@@ -86,15 +86,21 @@ def queue_email(
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
     priority: str = "normal",
-    session: Session | None = None,
+    session: Session | scoped_session[Any] | None = None,
 ) -> str:
     """Promise a mail and give its id: it is tried until it is sent, refused for good, or ``expires_at`` is past.
 
-    With ``session`` it is part of the caller's transaction: promised if that is committed, otherwise it never was. An
-    ``idempotency_key`` that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the
-    times have a time zone; without ``expires_at`` a mail is given up after 72 hours. Raises ValueError for a caller's
-    mistake, the same key with other content among them, and SQLAlchemyError if the database does not take it.
+    With ``session`` it is part of the caller's transaction: promised if that is committed, otherwise it never was. The
+    first mail of a transaction, a large one, and any with an ``idempotency_key`` is written at once, others as by
+    ``session.add``: with the next flush or commit at the latest. Until then ``session.connection()`` does not see them,
+    and ``session.expunge_all()`` takes them back. If the database does not take a mail, whichever writes it raises
+    SQLAlchemyError: this call, the flush or the commit.
+
+    A key that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the times have a
+    time zone; without ``expires_at`` a mail is given up after 72 hours. Raises ValueError for a caller's mistake, the
+    same key with other content among them.
     """
+    given: Session | None = session() if isinstance(session, scoped_session) else session
     mail = draft(
         to_email,
         subject,
@@ -106,7 +112,7 @@ def queue_email(
         headers=headers,
         attachments=attachments,
         kind="other",
-        message_id_domain=smtp_route.message_id_domain(account_id, session),
+        message_id_domain=smtp_route.message_id_domain(account_id, given),
     )
     asked = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
     terms = Terms(
@@ -117,7 +123,7 @@ def queue_email(
         digest=_digest(asked) if idempotency_key is not None else "",
         account_id=account_id,
     )
-    return outbox.enqueue(mail, terms, session)
+    return outbox.enqueue(mail, terms, given)
 
 
 def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import outbox_db
+from database import outbox_add_db, outbox_db
 from database.engine import reading, transaction
 from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
 from services import audit, outbox_content, recording
@@ -23,6 +23,7 @@ GIVE_UP: Final = timedelta(hours=72)
 NO_SUCH: Final = "There is no such mail."
 SAME_KEY: Final = "idempotency_key: Another mail was queued with this key. Use a new key for other content."
 _LONGEST_KEY: Final = 255
+_LARGE: Final = 1 << 15  # octets
 _WAKES: Final = "sealpost_wakes"
 
 
@@ -155,13 +156,14 @@ def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
 
 def _added(session: Session, row: dict[str, Any]) -> str:
     if row["idempotency_key"] is None:
-        outbox_db.add(session, row)
+        outbox_add_db.add(session, row, at_once=_is_alone(session, row))
     elif earlier := _same(session, row):
         return earlier
     else:
+        session.flush()  # so that what fails now is the key and nothing of the caller's
         try:
             with session.begin_nested():
-                outbox_db.add(session, row)
+                outbox_add_db.add(session, row, at_once=True)
         except IntegrityError:  # another process was faster
             earlier = _same(session, row)
             if earlier is None:
@@ -169,6 +171,11 @@ def _added(session: Session, row: dict[str, Any]) -> str:
             return earlier
     session.info[_WAKES] = True  # one call for all mails of a transaction
     return str(row["mail_id"])
+
+
+def _is_alone(session: Session, row: dict[str, Any]) -> bool:
+    """Many mails cost least together; the first of a transaction is often its only one, and large ones fill memory."""
+    return _WAKES not in session.info or len(row["content"]) > _LARGE
 
 
 @event.listens_for(Session, "after_commit")  # a listener on each session would stay there, called or not

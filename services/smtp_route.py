@@ -1,6 +1,7 @@
 """Whose server sends: global, then `.env`, each step with the reason why it is used or passed over."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -116,7 +117,8 @@ def message_id_domain(account_id: int | None = None, session: Session | None = N
     """The right side of a new mail's Message-ID; a server is looked up only where BASE_URL's host is no public name."""
     if host := smtp_settings.public_host():
         return host
-    first = first_usable(account_id, session)
+    with session.no_autoflush if session else nullcontext():  # the caller may not be done with what it would write
+        first = first_usable(account_id, session)
     return smtp_settings.message_id_domain(first.settings if first else None)
 
 

@@ -66,7 +66,7 @@ def _after(function: str, name: str, **changes: Any) -> Point:
 
 POINTS: Final = (
     _after("services.outbox:_row", "a mail is sealed", most=6),
-    _after("services.outbox:_added", "its row is added, uncommitted", most=6),
+    _after("database.outbox_add_db:add_all", "its row is added, uncommitted", most=6),
     _before("services.outbox:wake", "anybody hears of the commit", most=6),
     _after("services.outbox:enqueue", "its row is committed", most=6),
     _after("database.outbox_claim_db:claim", "a claim, uncommitted", most=3),
