@@ -5,9 +5,9 @@ SQLAlchemy writes them and keeps the connections; but around each execution it c
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
@@ -43,18 +43,38 @@ class Driver:
 @contextmanager
 def connected(engine: Engine) -> Iterator[Driver]:
     """A connection for a ``with`` block; what it did not commit is undone. Errors are SQLAlchemy's, as elsewhere."""
-    dialect = engine.dialect
     connection: PoolProxiedConnection | None = None
     try:
         connection = engine.raw_connection()
-        yield Driver(dialect, connection)
-    except dialect.loaded_dbapi.Error as error:
-        is_gone = connection is not None and dialect.is_disconnect(error, connection.dbapi_connection, None)
-        if connection and is_gone:
+        yield Driver(engine.dialect, connection)
+    except engine.dialect.loaded_dbapi.Error as error:
+        translated = _translated(engine.dialect, error, connection)
+        if connection and translated.connection_invalidated:
             engine.pool._invalidate(connection, error)  # and those that are idle, as SQLAlchemy's own connections do
-        raise DBAPIError.instance(
-            None, None, error, dialect.loaded_dbapi.Error, connection_invalidated=is_gone, dialect=dialect
-        ) from error
+        raise translated from error
     finally:
         if connection:
             connection.close()
+
+
+@contextmanager
+def borrowed(connection: Connection) -> Iterator[Driver]:
+    """The driver's side of a connection that SQLAlchemy has in a transaction."""
+    try:
+        yield Driver(connection.dialect, connection.connection)
+    except connection.dialect.loaded_dbapi.Error as error:
+        translated = _translated(connection.dialect, error, connection.connection)
+        if translated.connection_invalidated:
+            connection.invalidate(error)
+        raise translated from error
+
+
+def _translated(
+    dialect: Dialect,
+    error: Any,  # noqa: ANN401 - of the driver, whichever that is
+    connection: PoolProxiedConnection | None,
+) -> DBAPIError:
+    is_gone = connection is not None and dialect.is_disconnect(error, connection.dbapi_connection, None)
+    base = dialect.loaded_dbapi.Error
+    found = DBAPIError.instance(None, None, error, base, connection_invalidated=is_gone, dialect=dialect)
+    return cast(DBAPIError, found)

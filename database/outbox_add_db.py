@@ -6,16 +6,20 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Table, event, insert, literal, select
+from sqlalchemy import Connection, Table, bindparam, event, insert, literal, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
+from database.driver import Driver, borrowed
 from database.engine import Base
 from database.outbox_db import OutboxMail
+from database.prepared import Prepared
 
 MOST_TOGETHER: Final = 1000
 _BATCH: Final = "sealpost_batch"
-_ADD: Final = insert(cast(Table, OutboxMail.__table__))
+_TABLE: Final = cast(Table, OutboxMail.__table__)
+_NAMES: Final = [column.name for column in _TABLE.c if not column.primary_key]
+_ADD: Final = Prepared(insert(_TABLE).values({name: bindparam(name) for name in _NAMES}))
 
 
 class _Batch(Base):
@@ -37,7 +41,7 @@ class _Batch(Base):
 def add(session: Session, values: Mapping[str, Any], *, at_once: bool = False) -> None:
     """Add a mail with the session's next flush, as ``session.add`` does, or at once."""
     if at_once or session._flushing:  # a listener of that flush adds a mail, for which it is too late to join it
-        add_all(session.connection({"mapper": _Batch}), [values])
+        _add(session.connection({"mapper": _Batch}), [values])
         return
     batch = _open_batch(session)
     batch.rows.append(values)
@@ -45,9 +49,14 @@ def add(session: Session, values: Mapping[str, Any], *, at_once: bool = False) -
         _write_out(session, batch)
 
 
-def add_all(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add mails, which have values for the same columns; every other column has its default."""
-    connection.execute(_ADD, rows)
+def add_all(driver: Driver, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add mails, each with a value for every column that cannot be null."""
+    _ADD.run(driver, rows)
+
+
+def _add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    with borrowed(connection) as driver:
+        add_all(driver, rows)
 
 
 def _open_batch(session: Session) -> _Batch:
@@ -79,7 +88,7 @@ def _write_alone(session: Session, _context: object, objects: Sequence[object] |
 def _write_out(session: Session, batch: _Batch) -> None:
     """Write a batch before its flush. What it fails of, the flush raises, which takes the transaction back with it."""
     try:
-        add_all(session.connection({"mapper": _Batch}), batch.rows)
+        _add(session.connection({"mapper": _Batch}), batch.rows)
     except BaseException as fault:
         batch.fault = fault
         raise
@@ -90,4 +99,4 @@ def _write_out(session: Session, batch: _Batch) -> None:
 def _write(_mapper: object, connection: Connection, batch: _Batch) -> None:
     if batch.fault:
         raise batch.fault
-    add_all(connection, batch.rows)
+    _add(connection, batch.rows)

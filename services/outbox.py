@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from database import outbox_add_db, outbox_db
-from database.engine import reading, transaction
+from database.engine import driver_transaction, reading, transaction
 from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
 from services import audit, outbox_content, recording
 from services.audit import Action
@@ -51,8 +51,13 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
         return str(row["mail_id"])
     if session is not None:
         return _added(session, row)
-    with transaction() as own:
-        return _added(own, row)
+    if terms.idempotency_key is not None:
+        with transaction() as own:
+            return _added(own, row)
+    with driver_transaction() as driver:
+        outbox_add_db.add_all(driver, [row])
+    wake()
+    return str(row["mail_id"])
 
 
 def cancel(mail_id: str) -> None:
@@ -151,6 +156,9 @@ def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
         "created_at": now,
         "due_at": due_at,
         "expires_at": expires_at,
+        "attempts": 0,
+        "uncertain": 0,
+        "reason": "",
     }
 
 

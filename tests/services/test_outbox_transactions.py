@@ -23,6 +23,7 @@ from services.email_service import queue_email
 from services.outbox import Terms
 from tests import postgresql_server
 from tests.conftest import APP_KEY
+from tests.statements import heard
 from utils import clock
 
 ANN = "ann@example.com"
@@ -99,18 +100,12 @@ def person(name: str, **values: Any) -> Account:
 
 
 def test_all_mails_of_a_transaction_but_its_first_are_written_in_one_go(session: Session) -> None:
-    inserts: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("INSERT"):
-            inserts.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    ids = queued(session) + queued(session)
-    session.commit()
-    event.remove(db.engine, "before_cursor_execute", note)
+    statements: list[str] = []
+    with heard(db.engine, lambda statement, _: statements.append(statement)):
+        ids = queued(session) + queued(session)
+        session.commit()
     assert promised() == ids
-    assert len(inserts) == 2
+    assert sum(statement.startswith("INSERT") for statement in statements) == 2
 
 
 @pytest.mark.parametrize("abandon", [Session.rollback, Session.close, Session.reset, Session.invalidate])
