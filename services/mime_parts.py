@@ -69,12 +69,17 @@ def _text(field_name: str, text: str, subtype: str) -> Entity:
 def _transfer_encoded(data: bytes) -> tuple[str, bytes]:
     """Encode canonical text (CRLF, also at its end) as lightly as 7-bit transport allows."""
     unsafe = len(data.translate(None, _PLAIN))
-    if not unsafe and max(map(len, data.split(b"\r\n"))) <= mail_headers.LONGEST_LINE:
+    if not unsafe and _has_short_lines(data):
         return "7bit", data
     # Quoted-printable adds two octets for each unsafe one, base64 a third and a CRLF in every 57.
     if 2 * (unsafe + data.count(b"=")) <= len(data) * (1 / 3 + 2 / 57):
         return "quoted-printable", binascii.b2a_qp(data)
     return "base64", _base64_lines(data)
+
+
+def _has_short_lines(data: bytes) -> bool:
+    longest = mail_headers.LONGEST_LINE
+    return len(data) <= longest or max(map(len, data.split(b"\r\n"))) <= longest
 
 
 def _base64_lines(data: bytes) -> bytes:
