@@ -109,6 +109,7 @@ class Wire:
         self.sent = 0
         self._transcript = transcript
         self._ending = threading.Lock()  # so that nobody shuts a descriptor that is another connection's by now
+        self._heard = False  # something has come since we last sent
         self._lines: deque[bytes] = deque()  # whole ones, without their LF
         self._rest = b""  # the beginning of the next
         self._usual: dict[bytes, Reply] = {}  # "250 2.1.0 Ok" comes with every mail: read once, then known
@@ -136,6 +137,7 @@ class Wire:
                 sent = self.sock.send(rest[:CHUNK])
             except OSError as error:
                 raise _lost(error) from None
+            self._heard = False
             self.sent += sent
             rest = rest[sent:]
 
@@ -215,9 +217,9 @@ class Wire:
     def _receive(self, timeout: float) -> None:
         self.sock.settimeout(timeout)
         try:
-            if _QUICK_ACK and timeout:
+            if _QUICK_ACK and timeout and self._heard:
                 # Linux forgets it after each use. Without it, a server that writes its pipelined replies one
-                # by one waits up to 40 ms for each of our delayed acknowledgements.
+                # by one waits up to 40 ms for each of our delayed acknowledgements. What we send is one, too.
                 self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
             data = self.sock.recv(CHUNK)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -226,6 +228,7 @@ class Wire:
             raise _lost(error) from None
         if not data:
             raise WireError(Fault.CLOSED, "The server closed the connection.")
+        self._heard = True
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._lines.extend(lines)
 
