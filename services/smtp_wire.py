@@ -1,5 +1,6 @@
 """Bytes on the socket of an SMTP conversation: total deadlines, bounded replies, nothing unasked for read."""
 
+import select
 import socket
 import ssl
 import threading
@@ -23,6 +24,7 @@ CHUNK: Final = 16 * 1024
 _USUAL_OCTETS, _USUAL_COUNT = 64, 16
 
 _QUICK_ACK: Final[int] = getattr(socket, "TCP_QUICKACK", 0)
+_NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _OK, _TEMPORARY, _PERMANENT = 2, 4, 5
 _STATUS_PARTS: Final = 3
 _TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # alert, handshake (RFC 8446 5.1)
@@ -109,6 +111,8 @@ class Wire:
         self.sent = 0
         self._transcript = transcript
         self._ending = threading.Lock()  # so that nobody shuts a descriptor that is another connection's by now
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
         self._heard = False  # something has come since we last sent
         self._lines: deque[bytes] = deque()  # whole ones, without their LF
         self._rest = b""  # the beginning of the next
@@ -131,10 +135,14 @@ class Wire:
         if self._transcript:
             self._transcript.said(data, self.redact)
         rest = memoryview(data)
+        self._never_block()
         while rest:
-            self.sock.settimeout(deadline.seconds())
+            left = deadline.seconds()
             try:
                 sent = self.sock.send(rest[:CHUNK])
+            except _NOT_NOW as want:
+                self._wait(want, left)
+                continue
             except OSError as error:
                 raise _lost(error) from None
             self._heard = False
@@ -143,13 +151,7 @@ class Wire:
 
     def pending(self) -> bool:
         """Whether the server has said something that was not read; it costs no waiting."""
-        if self.has_more:
-            return True
-        try:
-            self._receive(0)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return False
-        return True
+        return self.has_more or self._receive(0)
 
     def read_reply(self, deadline: Deadline) -> Reply:
         """Read one reply, all of it before the deadline and within the limits."""
@@ -214,16 +216,18 @@ class Wire:
         if self._transcript:
             self._transcript.heard(line, self.redact)
 
-    def _receive(self, timeout: float) -> None:
-        self.sock.settimeout(timeout)
+    def _receive(self, seconds: float) -> bool:
+        """Take in what has come, or comes in time; False if that is nothing, or not all of a TLS record."""
+        if seconds and self._heard:
+            self._acknowledge()
+        if not self._has_input(seconds):
+            return False
+        self._never_block()
         try:
-            if _QUICK_ACK and timeout and self._heard:
-                # Linux forgets it after each use. Without it, a server that writes its pipelined replies one
-                # by one waits up to 40 ms for each of our delayed acknowledgements. What we send is one, too.
-                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
             data = self.sock.recv(CHUNK)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise
+        except _NOT_NOW as want:
+            self._wait(want, seconds)
+            return False
         except OSError as error:
             raise _lost(error) from None
         if not data:
@@ -231,6 +235,33 @@ class Wire:
         self._heard = True
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._lines.extend(lines)
+        return True
+
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge at once what has come; what we send does so by itself.
+
+        Without it, a server that writes its pipelined replies one by one waits up to 40 ms for each of our
+        delayed acknowledgements. Linux forgets the wish after each use.
+        """
+        if _QUICK_ACK:
+            with suppress(OSError):  # what is wrong shows when it is read
+                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+
+    def _has_input(self, seconds: float) -> bool:
+        """Whether there is something to read, at the latest in so many seconds."""
+        decrypted = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()
+        return bool(decrypted or self._readable.poll(seconds * 1000))
+
+    def _never_block(self) -> None:
+        """Leave the waiting to us; a handshake sets a timeout of its own."""
+        if self.sock.gettimeout() != 0:
+            self.sock.settimeout(0)
+
+    def _wait(self, want: OSError, seconds: float) -> None:
+        """Wait until what could not be done now can be; TLS may have to read before it writes, and the reverse."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN if isinstance(want, ssl.SSLWantReadError) else select.POLLOUT)
+        poll.poll(seconds * 1000)
 
 
 def _lost(error: OSError) -> WireError:
