@@ -100,7 +100,7 @@ def draft(
         mail_headers.unstructured("Subject", mail_headers.one_line("subject", subject)),
         f"Date: {_date(int(clock.now().timestamp()))}",
         f"Message-ID: {message_id}",
-        *_custom_fields(headers or {}),
+        *(_custom_fields(headers) if headers else ()),
         "MIME-Version: 1.0",
         *content.fields,
     ]
@@ -160,8 +160,8 @@ def _written(fields: list[str], body: bytes) -> bytes:
 def _inspect(head: bytes, fields: list[str]) -> None:
     """Last line of defence against injection: the header is the one we meant, and CRLF is whole."""
     lines = head.split(b"\r\n")
-    names = [line.partition(b":")[0].decode() for line in lines if line[:1] != b" "]
-    if names != [field.partition(":")[0] for field in fields] or not all(map(bytes.strip, lines)):
+    begun = len(lines) - head.count(b"\r\n ")  # the other lines go on with the field before them
+    if begun != len(fields) or not all(map(bytes.strip, lines)):
         raise ValueError("The message's header is not the intended one; it was not built.")
     if max(map(len, lines)) > mail_headers.LONGEST_LINE:
         raise ValueError("The message's header has a line over 998 octets; it was not built.")

@@ -52,10 +52,11 @@ def content(body: str, html_body: str | None, attachments: Sequence[Attachment])
 def _text(field_name: str, text: str, subtype: str) -> Entity:
     if not isinstance(text, str):
         raise ValueError(f"{field_name}: Give text.")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not lines.endswith("\n"):
-        lines += "\n"
-    data = lines.replace("\n", "\r\n").encode("utf-8", "replace")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.endswith("\n"):
+        text += "\n"
+    data = text.replace("\n", "\r\n").encode("utf-8", "replace")
     encoding, encoded = _transfer_encoded(data)
     return Entity(
         (
