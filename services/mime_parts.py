@@ -52,10 +52,11 @@ def content(body: str, html_body: str | None, attachments: Sequence[Attachment])
 def _text(field_name: str, text: str, subtype: str) -> Entity:
     if not isinstance(text, str):
         raise ValueError(f"{field_name}: Give text.")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not lines.endswith("\n"):
-        lines += "\n"
-    data = lines.replace("\n", "\r\n").encode("utf-8", "replace")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.endswith("\n"):
+        text += "\n"
+    data = text.replace("\n", "\r\n").encode("utf-8", "replace")
     encoding, encoded = _transfer_encoded(data)
     return Entity(
         (
@@ -69,12 +70,17 @@ def _text(field_name: str, text: str, subtype: str) -> Entity:
 def _transfer_encoded(data: bytes) -> tuple[str, bytes]:
     """Encode canonical text (CRLF, also at its end) as lightly as 7-bit transport allows."""
     unsafe = len(data.translate(None, _PLAIN))
-    if not unsafe and max(map(len, data.split(b"\r\n"))) <= mail_headers.LONGEST_LINE:
+    if not unsafe and _has_short_lines(data):
         return "7bit", data
     # Quoted-printable adds two octets for each unsafe one, base64 a third and a CRLF in every 57.
     if 2 * (unsafe + data.count(b"=")) <= len(data) * (1 / 3 + 2 / 57):
         return "quoted-printable", binascii.b2a_qp(data)
     return "base64", _base64_lines(data)
+
+
+def _has_short_lines(data: bytes) -> bool:
+    longest = mail_headers.LONGEST_LINE
+    return len(data) <= longest or max(map(len, data.split(b"\r\n"))) <= longest
 
 
 def _base64_lines(data: bytes) -> bytes:

@@ -130,6 +130,11 @@ class Dialogue:
             ms = round((monotonic() - self._since) * 1000)
             self._observer(Step(self.phase, status, ms, printable(fact)))
 
+    def answered(self, reply: Reply) -> None:
+        """Tell the observer that the present phase ended well, and with what answer."""
+        if self._observer:
+            self.done(f"{reply.code} {reply.text}")
+
     def note(self, text: str) -> None:
         """Write into the transcript what happened and was not said."""
         if self.transcript:

@@ -105,7 +105,9 @@ class Exchange:
         """The commands of a new transaction, in the groups in which they may be said."""
         commands = mail.begin(clean=self._clean, by_chunks=self._chunking)
         self._clean = False
-        return list(smtp_grammar.groups(commands)) if self._pipelining else [[command] for command in commands]
+        if not self._pipelining:
+            return [[command] for command in commands]
+        return [commands] if mail.is_compact else list(smtp_grammar.groups(commands))
 
     def _converse(self, mail: Transaction, *, said: bool = False) -> list[Reply]:
         """Say the commands as far as it makes sense; give the answers to MAIL, RCPT and the last."""
@@ -183,7 +185,7 @@ class Exchange:
             if waits:
                 talk.drop()  # for a message that has no sender
             raise refusal(Phase.SENDER, sender)
-        talk.done(f"{sender.code} {sender.text}")
+        talk.answered(sender)
         talk.begin(Phase.RECIPIENT)
         mail.refused |= {to: reply for to, reply in zip(mail.asked, answers, strict=False) if not reply.ok}
         accepted = sum(reply.ok for reply in answers)
@@ -206,7 +208,7 @@ class Exchange:
         self._clean = len(self._in_hand) == 1
         if mail.goes_by_chunks:
             self.trust()
-        talk.done(f"{reply.code} {reply.text}")
+        talk.answered(reply)
         return mail.receipt(reply)
 
     def _end_empty_message(self) -> None:

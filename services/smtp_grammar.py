@@ -14,6 +14,7 @@ GROUP_COMMANDS: Final = 100
 _OUT_OF_STEP: Final = {500, 501, 502, 503}
 _MEGABYTE: Final = 1_000_000
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+_ONE_ADDRESS: Final = re.compile(r"[^ <>@]+@[^ <>@]*")
 _QUEUE_IDS: Final = (
     re.compile(r"queued as ([^\s;,]+)", re.I),  # Postfix and many others
     re.compile(r"\bid=([^\s;,]+)", re.I),  # Exim
@@ -35,12 +36,7 @@ def path(address: str) -> bytes:
 
     ValueError for anything that could end the path or the line, or that is not exactly one address.
     """
-    if address and (
-        not address.isprintable()
-        or any(character in address for character in " <>")
-        or address.count("@") != 1
-        or address.startswith("@")
-    ):
+    if address and not (address.isprintable() and _ONE_ADDRESS.fullmatch(address)):
         raise ValueError("An envelope address has a forbidden character or is not one address.")
     if not address.rpartition("@")[2].isascii():
         address = ascii_address(address)

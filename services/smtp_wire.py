@@ -1,8 +1,10 @@
 """Bytes on the socket of an SMTP conversation: total deadlines, bounded replies, nothing unasked for read."""
 
+import select
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ CHUNK: Final = 16 * 1024
 _USUAL_OCTETS, _USUAL_COUNT = 64, 16
 
 _QUICK_ACK: Final[int] = getattr(socket, "TCP_QUICKACK", 0)
+_NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _OK, _TEMPORARY, _PERMANENT = 2, 4, 5
 _STATUS_PARTS: Final = 3
 _TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # alert, handshake (RFC 8446 5.1)
@@ -56,7 +59,8 @@ class Deadline:
 
     def sooner(self, seconds: float) -> "Deadline":
         """This moment, or the one in ``seconds`` from now if that comes first."""
-        return Deadline(min(seconds, self.remaining()))
+        other = Deadline(seconds)
+        return other if other._end < self._end else self
 
     def seconds(self) -> float:
         """Seconds left, for a socket's timeout. Raises WireError (TIMEOUT) if there are none."""
@@ -107,13 +111,17 @@ class Wire:
         self.sent = 0
         self._transcript = transcript
         self._ending = threading.Lock()  # so that nobody shuts a descriptor that is another connection's by now
-        self._buffer = bytearray()
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
+        self._heard = False  # something has come since we last sent
+        self._lines: deque[bytes] = deque()  # whole ones, without their LF
+        self._rest = b""  # the beginning of the next
         self._usual: dict[bytes, Reply] = {}  # "250 2.1.0 Ok" comes with every mail: read once, then known
 
     @property
     def has_more(self) -> bool:
         """Whether something has been received that was not read yet."""
-        return bool(self._buffer)
+        return bool(self._lines or self._rest)
 
     @property
     def encrypted(self) -> bool:
@@ -127,49 +135,50 @@ class Wire:
         if self._transcript:
             self._transcript.said(data, self.redact)
         rest = memoryview(data)
+        self._never_block()
         while rest:
-            self.sock.settimeout(deadline.seconds())
+            left = deadline.seconds()
             try:
                 sent = self.sock.send(rest[:CHUNK])
+            except _NOT_NOW as want:
+                self._wait(want, left)
+                continue
             except OSError as error:
                 raise _lost(error) from None
+            self._heard = False
             self.sent += sent
             rest = rest[sent:]
 
     def pending(self) -> bool:
         """Whether the server has said something that was not read; it costs no waiting."""
-        if self._buffer:
-            return True
-        try:
-            self._receive(0)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return False
-        return True
+        return self.has_more or self._receive(0)
 
     def read_reply(self, deadline: Deadline) -> Reply:
         """Read one reply, all of it before the deadline and within the limits."""
-        code = b""
+        line = self._read_line(deadline)
+        return self._usual.get(line) or self._read_on(line, deadline)
+
+    def _read_on(self, line: bytes, deadline: Deadline) -> Reply:
+        """The reply that begins with this line."""
+        first, size = line, len(line)
         texts: list[bytes] = []
-        size = 0
         while True:
-            line = self._read_line(deadline)
-            if not texts and (known := self._usual.get(line)):
-                return known
-            size += len(line)
-            if len(texts) == MOST_LINES or size > LONGEST_REPLY:
-                raise WireError(Fault.NOT_SMTP, "The server's answer does not end.")
             mark = line[3:4]
             if not line[:3].isdigit() or mark not in (b"", b" ", b"-"):
                 raise _foreign(line)
-            if line[0] not in b"2345" or (code and line[:3] != code):
+            if line[0] not in b"2345" or line[:3] != first[:3]:
                 raise WireError(Fault.NOT_SMTP, "The codes of the server's answer are wrong.")
-            code = line[:3]
             texts.append(line[4:])
             if mark != b"-":
-                reply = Reply(int(code), _enhanced(code, texts[0]), tuple(map(self._clean, texts)))
-                if size == len(line) <= _USUAL_OCTETS and len(self._usual) < _USUAL_COUNT:
-                    self._usual[line] = reply
-                return reply
+                break
+            line = self._read_line(deadline)
+            size += len(line)
+            if len(texts) == MOST_LINES or size > LONGEST_REPLY:
+                raise WireError(Fault.NOT_SMTP, "The server's answer does not end.")
+        reply = Reply(int(first[:3]), _enhanced(first[:3], texts[0]), tuple(map(self._clean, texts)))
+        if size == len(line) <= _USUAL_OCTETS and len(self._usual) < _USUAL_COUNT:
+            self._usual[line] = reply
+        return reply
 
     def shut(self) -> None:
         """End the connection from another thread: whoever waits on it hears of its end. Never raises."""
@@ -184,39 +193,75 @@ class Wire:
         return printable(self.redact(text.decode("utf-8", "replace")), LONGEST_LINE)
 
     def _read_line(self, deadline: Deadline) -> bytes:
-        buffer = self._buffer
-        while (end := buffer.find(b"\n", 0, LONGEST_LINE)) < 0:
-            if buffer and buffer[0] not in b"2345":
-                self._note(bytes(buffer))
-                raise _foreign(bytes(buffer))
-            if len(buffer) >= LONGEST_LINE:
-                self._note(bytes(buffer))
-                raise WireError(Fault.NOT_SMTP, "A line of the server's answer does not end.")
+        while not self._lines:
+            self._check(self._rest)
             self._receive(deadline.seconds())
-        line = bytes(buffer[:end]).rstrip(b"\r")
-        del buffer[: end + 1]
+        line = self._lines.popleft()
+        if len(line) >= LONGEST_LINE:
+            self._check(line)
+        line = line.rstrip(b"\r")
         self._note(line)
         return line
+
+    def _check(self, start: bytes) -> None:
+        """Raise WireError if this cannot become, or is not, a line of an answer."""
+        if start and start[0] not in b"2345":
+            self._note(start)
+            raise _foreign(start)
+        if len(start) >= LONGEST_LINE:
+            self._note(start)
+            raise WireError(Fault.NOT_SMTP, "A line of the server's answer does not end.")
 
     def _note(self, line: bytes) -> None:
         if self._transcript:
             self._transcript.heard(line, self.redact)
 
-    def _receive(self, timeout: float) -> None:
-        self.sock.settimeout(timeout)
+    def _receive(self, seconds: float) -> bool:
+        """Take in what has come, or comes in time; False if that is nothing, or not all of a TLS record."""
+        if seconds and self._heard:
+            self._acknowledge()
+        if not self._has_input(seconds):
+            return False
+        self._never_block()
         try:
-            if _QUICK_ACK and timeout:
-                # Linux forgets it after each use. Without it, a server that writes its pipelined replies one
-                # by one waits up to 40 ms for each of our delayed acknowledgements.
-                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
             data = self.sock.recv(CHUNK)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise
+        except _NOT_NOW as want:
+            self._wait(want, seconds)
+            return False
         except OSError as error:
             raise _lost(error) from None
         if not data:
             raise WireError(Fault.CLOSED, "The server closed the connection.")
-        self._buffer += data
+        self._heard = True
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines.extend(lines)
+        return True
+
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge at once what has come; what we send does so by itself.
+
+        Without it, a server that writes its pipelined replies one by one waits up to 40 ms for each of our
+        delayed acknowledgements. Linux forgets the wish after each use.
+        """
+        if _QUICK_ACK:
+            with suppress(OSError):  # what is wrong shows when it is read
+                self.sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+
+    def _has_input(self, seconds: float) -> bool:
+        """Whether there is something to read, at the latest in so many seconds."""
+        decrypted = isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()
+        return bool(decrypted or self._readable.poll(seconds * 1000))
+
+    def _never_block(self) -> None:
+        """Leave the waiting to us; a handshake sets a timeout of its own."""
+        if self.sock.gettimeout() != 0:
+            self.sock.settimeout(0)
+
+    def _wait(self, want: OSError, seconds: float) -> None:
+        """Wait until what could not be done now can be; TLS may have to read before it writes, and the reverse."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN if isinstance(want, ssl.SSLWantReadError) else select.POLLOUT)
+        poll.poll(seconds * 1000)
 
 
 def _lost(error: OSError) -> WireError:

@@ -299,7 +299,7 @@ def test_a_line_too_many_at_data_is_not_taken_for_the_answer_to_the_message() ->
 
 
 def test_an_early_refusal_stops_the_message_before_its_dot() -> None:
-    content = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * 50_000
+    content = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * 200_000  # more than the kernel takes at once
     error = failure({"BODY": ("552 5.3.4 too much", close)}, content=content)
     assert isinstance(error, Temporary)
     assert error.phase is Phase.MESSAGE
