@@ -2,15 +2,13 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from database.engine import db, reading
+from database.engine import reading
 from database.reset_request_db import ResetRequest
 from services import outbox_work
 from services.outbox_work import GROUP
@@ -18,8 +16,8 @@ from tests.faults import child, figures
 from tests.faults.child import Orders, Place
 from tests.faults.sink import Manners
 from tests.faults.storm import ALL, CONTEXT, Role, Sink, Storm, configure
-from tests.live_server import Browser, LiveServer, gunicorn, start
-from tests.smtp_servers import free_port
+from tests.faults.web import serving
+from tests.live_server import Browser, LiveServer
 from tests.strace import SYNCS, WRITES, Failure, Strace, told
 
 PROMISES, FAILURES = (100, 50) if ALL else (10, 3)
@@ -67,7 +65,7 @@ def promise_and_settle(place: Place, orders: Orders, may_begin: Event, is_done: 
 
 
 def test_a_request_is_answered_once_it_is_on_the_disk(place: Place, tmp_path: Path) -> None:
-    with serving(place, tmp_path) as server, Strace(server.pids, tmp_path / "calls") as strace:
+    with serving(place, tmp_path, MAIL_SENDERS="0") as server, Strace(server.pids, tmp_path / "calls") as strace:
         assert set(ask(server, range(PROMISES))) == {200}
         threads = [told(calls, GOOD_NEWS, BAD_NEWS) for calls in strace.threads()]
     assert [early for thread in threads for early in thread.too_early] == []
@@ -76,7 +74,7 @@ def test_a_request_is_answered_once_it_is_on_the_disk(place: Place, tmp_path: Pa
 
 def test_a_request_that_the_disk_did_not_take_is_answered_by_503(place: Place, tmp_path: Path) -> None:
     numbers = range(5 * FAILURES)
-    with serving(place, tmp_path) as server:
+    with serving(place, tmp_path, MAIL_SENDERS="0") as server:
         with Strace(server.pids, tmp_path / "calls", SYNC_FAILS) as strace:
             statuses = ask(server, numbers)
             threads = [told(calls, GOOD_NEWS, BAD_NEWS) for calls in strace.threads()]
@@ -99,18 +97,6 @@ def test_a_disk_that_fails_now_and_then_loses_no_mail(place: Place, tmp_path: Pa
     # Only if the receipt beside the database fails as well, the worker forgets what the server said.
     verdict = storm.verdict(bound=strace.broken("fsync(") * GROUP)
     figures.settle(f"a disk's {failure.error}", storm, verdict, faults=strace.broken())
-
-
-@contextmanager
-def serving(place: Place, folder: Path) -> Iterator[LiveServer]:
-    """gunicorn on the database of ``place``; nobody answers the requests that are written down there."""
-    db.engine.dispose()
-    port = free_port()
-    variables = place.environment | {"MAIL_SENDERS": "0", "PORT": str(port), "BASE_URL": f"http://127.0.0.1:{port}"}
-    del variables["LOCAL_INBOX_PORT"]  # which live servers never have
-    with start(gunicorn(port), folder, **variables) as server:
-        assert Browser(server).get("/readyz").status == 200
-        yield server
 
 
 def ask(server: LiveServer, numbers: range) -> list[int]:
