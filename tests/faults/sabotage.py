@@ -1,6 +1,6 @@
 """A database that fails at the n-th thing that it is asked, and a worker that goes on where it can."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,10 +9,15 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from services import outbox_work
+from database.engine import transaction
+from services import email_service, outbox_work
 from services.outbox_work import Pace
+from tests.faults.storm import open_mails
 
 KINDS: Final = ("database is locked", "database or disk is full", "disk I/O error")
+
+TURNS: Final = 10
+TurnClock = Callable[[], None]  # lets an hour pass
 
 
 @dataclass
@@ -54,3 +59,23 @@ def work(pace: Pace) -> None:
     with suppress(SQLAlchemyError):
         while group := outbox_work.claim_group("worker", pace):
             outbox_work.work_off(group, pace)
+
+
+def finish(turn_clock: TurnClock) -> None:
+    """Let workers take turns, an hour from one to the next, until nothing is left to do."""
+    for _ in range(TURNS):
+        turn_clock()
+        work(Pace())
+        if not open_mails():
+            return
+    raise AssertionError("a mail is stuck")
+
+
+def queue(number: int) -> str | None:
+    """The mail's id if it is promised; every other one beside something else in the caller's transaction."""
+    with suppress(SQLAlchemyError):
+        if number % 2:
+            return email_service.queue_email("to@example.com", f"Number {number}", "Text")
+        with transaction() as session:
+            return email_service.queue_email("to@example.com", f"Number {number}", "Text", session=session)
+    return None
