@@ -1,5 +1,7 @@
 """A database that fails at the n-th thing that it is asked, and a worker that goes on where it can."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,10 +40,31 @@ class Sabotage:
             raise OperationalError(self.kind, None, Exception(self.kind))
 
 
+class Death(Sabotage):
+    """The n-th statement or commit is not done, for the process ends there."""
+
+    def count(self, *_: Any) -> None:
+        self.asked += 1
+        if self.asked == self.nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 @contextmanager
 def sabotaged(engine: Engine, nth: int, kind: str) -> Iterator[Sabotage]:
     """While a ``with`` block runs, let the n-th statement or commit of this engine fail."""
-    sabotage = Sabotage(nth, kind)
+    with _listening(engine, Sabotage(nth, kind)) as sabotage:
+        yield sabotage
+
+
+@contextmanager
+def doomed(engine: Engine, nth: int) -> Iterator[None]:
+    """Let this process die at the n-th statement or commit of this engine within a ``with`` block."""
+    with _listening(engine, Death(nth, "")):
+        yield
+
+
+@contextmanager
+def _listening(engine: Engine, sabotage: Sabotage) -> Iterator[Sabotage]:
     listeners = [(name, sabotage.count) for name in ("before_cursor_execute", "commit")]
     for name, listener in listeners:
         event.listen(engine, name, listener)
