@@ -72,7 +72,7 @@ class Strace:
         self._process.communicate(timeout=PATIENCE)
 
     def threads(self) -> list[list[Call]]:
-        """What each thread has called so far."""
+        """What each thread has called while the ``with`` block ran."""
         return [list(_calls(file)) for file in sorted(self._notes.iterdir())]
 
     def broken(self, name: str = "") -> int:

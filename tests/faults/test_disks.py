@@ -67,7 +67,7 @@ def promise_and_settle(place: Place, orders: Orders, may_begin: Event, is_done: 
 def test_a_request_is_answered_once_it_is_on_the_disk(place: Place, tmp_path: Path) -> None:
     with serving(place, tmp_path, MAIL_SENDERS="0") as server, Strace(server.pids, tmp_path / "calls") as strace:
         assert set(ask(server, range(PROMISES))) == {200}
-        threads = [told(calls, GOOD_NEWS, BAD_NEWS) for calls in strace.threads()]
+    threads = [told(calls, GOOD_NEWS, BAD_NEWS) for calls in strace.threads()]
     assert [early for thread in threads for early in thread.too_early] == []
     assert sum(thread.in_time for thread in threads) == PROMISES
 
@@ -77,7 +77,7 @@ def test_a_request_that_the_disk_did_not_take_is_answered_by_503(place: Place, t
     with serving(place, tmp_path, MAIL_SENDERS="0") as server:
         with Strace(server.pids, tmp_path / "calls", SYNC_FAILS) as strace:
             statuses = ask(server, numbers)
-            threads = [told(calls, GOOD_NEWS, BAD_NEWS) for calls in strace.threads()]
+        threads = [told(calls, GOOD_NEWS, BAD_NEWS) for calls in strace.threads()]
         for pid in server.pids:
             os.kill(pid, signal.SIGKILL)
     assert [early for thread in threads for early in thread.too_early] == []
