@@ -9,10 +9,10 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 
 from blueprints.cli_frame import NOT_WELL, command, leave, print_json, print_table
-from services import audit, mail_facts, mail_log, outbox, readiness, worker
+from services import audit, mail_facts, mail_log, readiness, worker
 from services.audit import Action
 from services.mail_facts import MailFacts, State
-from services.mail_log import Summary
+from services.mail_log import Story, Summary
 from utils.env_utils import get_settings
 from utils.process_guard import forbid_core_dumps
 
@@ -73,16 +73,14 @@ def status(*, as_json: bool) -> None:
 @click.argument("mail_id", metavar="ID")
 def retry(mail_id: str, *, as_json: bool) -> None:
     """Send a mail now that waits, or once more if it was given up. Whoever has got it does not get it again."""
-    outbox.retry(mail_log.story(mail_id).mail.mail_id)
-    _tell("Queued to be sent now", mail_id, as_json=as_json)
+    _tell("Queued to be sent now", mail_log.retry(mail_id), as_json=as_json)
 
 
 @command(mail, "cancel")
 @click.argument("mail_id", metavar="ID")
 def cancel(mail_id: str, *, as_json: bool) -> None:
     """Withdraw a mail that waits. Its content is deleted."""
-    outbox.cancel(mail_log.story(mail_id).mail.mail_id)
-    _tell("Cancelled", mail_id, as_json=as_json)
+    _tell("Cancelled", mail_log.cancel(mail_id), as_json=as_json)
 
 
 @command(mail, "purge")
@@ -191,11 +189,11 @@ def _summary_dict(summary: Summary) -> dict[str, object]:
     }
 
 
-def _tell(what: str, mail_id: str, *, as_json: bool) -> None:
+def _tell(what: str, story: Story, *, as_json: bool) -> None:
     if as_json:
-        print_json(mail_facts.public_dict(mail_log.story(mail_id).mail))
+        print_json(mail_facts.public_dict(story.mail))
     else:
-        click.echo(f"{what}: {mail_id}")
+        click.echo(f"{what}: {story.mail.mail_id}")
 
 
 def _counted(number: int, thing: str) -> str:

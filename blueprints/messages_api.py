@@ -11,8 +11,9 @@ from blueprints.access import admin_api
 from blueprints.api_models import ERRORS, NoParameters, RefusedAnswer
 from blueprints.openapi import ErrorAnswer, Operation, documented
 from blueprints.query import parsed_query, whole_number
-from services import mail_facts, mail_log, outbox
+from services import mail_facts, mail_log
 from services.mail_facts import State
+from services.mail_log import Story
 
 bp = Blueprint("messages_api", __name__, url_prefix="/api/messages")
 
@@ -200,7 +201,7 @@ def list_direct() -> Response:
 @admin_api
 def get_message(mail_id: str) -> Response:
     """All that is known of one mail."""
-    return _told(mail_id)
+    return _told(mail_log.story(mail_id))
 
 
 @bp.post("/<mail_id>/retry")
@@ -216,8 +217,7 @@ def get_message(mail_id: str) -> Response:
 def retry_message(mail_id: str) -> Response:
     """Have a worker take it up at once."""
     parsed_query(NoParameters)
-    outbox.retry(mail_log.story(mail_id).mail.mail_id)
-    return _told(mail_id)
+    return _told(mail_log.retry(mail_id))
 
 
 @bp.post("/<mail_id>/cancel")
@@ -233,11 +233,9 @@ def retry_message(mail_id: str) -> Response:
 def cancel_message(mail_id: str) -> Response:
     """Make sure that it is never sent."""
     parsed_query(NoParameters)
-    outbox.cancel(mail_log.story(mail_id).mail.mail_id)
-    return _told(mail_id)
+    return _told(mail_log.cancel(mail_id))
 
 
-def _told(mail_id: str) -> Response:
-    story = mail_log.story(mail_id)
+def _told(story: Story) -> Response:
     log = [mail_facts.attempt_dict(attempt) for attempt in story.attempts]
     return jsonify({"status": "success", "data": {**mail_facts.public_dict(story.mail), "attempt_log": log}})

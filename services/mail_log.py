@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from database import attempt_db, outbox_db
 from database.engine import reading, transaction
-from database.outbox_db import SETTLED, State
+from database.outbox_db import SETTLED, OutboxMail, State
 from services import outbox
 from services.mail_facts import AttemptFacts, MailFacts, attempt_facts, mail_facts
 from services.outbox_delivery import NO_SERVER, PAUSED
@@ -79,15 +79,19 @@ def story(mail_id: str) -> Story:
     row = outbox.find(mail_id)
     with reading() as session:
         attempts = attempt_db.of_mail(session, mail_id)
-    mail = mail_facts(row)
-    is_dead = mail.state in (State.FAILED, State.EXPIRED, State.CANCELLED)
-    return Story(
-        mail=mail,
-        attempts=[attempt_facts(attempt) for attempt in attempts],
-        can_retry=mail.waits or (is_dead and row.content is not None),
-        can_cancel=mail.waits,
-        may_double=row.uncertain > 0,
-    )
+    return _story(row, [attempt_facts(attempt) for attempt in attempts])
+
+
+def retry(mail_id: str) -> Story:
+    """Send a mail now, or once more: `outbox.retry`, and what is known of the mail then."""
+    attempts = story(mail_id).attempts
+    return _story(outbox.retry(mail_id), attempts)
+
+
+def cancel(mail_id: str) -> Story:
+    """Withdraw a mail: `outbox.cancel`, and what is known of it then."""
+    attempts = story(mail_id).attempts
+    return _story(outbox.cancel(mail_id), attempts)
 
 
 def counts() -> dict[State, int]:
@@ -139,6 +143,18 @@ def tidy() -> None:
     days = get_settings().mail_retention_days
     if days:
         purge(timedelta(days=days))
+
+
+def _story(row: OutboxMail, attempts: list[AttemptFacts]) -> Story:
+    mail = mail_facts(row)
+    is_dead = mail.state in (State.FAILED, State.EXPIRED, State.CANCELLED)
+    return Story(
+        mail=mail,
+        attempts=attempts,
+        can_retry=mail.waits or (is_dead and row.content is not None),
+        can_cancel=mail.waits,
+        may_double=row.uncertain > 0,
+    )
 
 
 def _is_late(session: Session, due: datetime | None, now: datetime) -> bool:

@@ -60,17 +60,18 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     return str(row["mail_id"])
 
 
-def cancel(mail_id: str) -> None:
-    """Withdraw a mail that has not gone yet. Raises NotFound; Conflict if it is too late."""
+def cancel(mail_id: str) -> OutboxMail:
+    """Withdraw a mail that has not gone yet; gives it as it is then. Raises NotFound; Conflict if it is too late."""
     values = {"state": State.CANCELLED, "settled_at": clock.now(), "content": None, "reason": "Cancelled by hand."}
     with transaction() as session:
         if not outbox_db.change_waiting(session, mail_id, **values):
             raise _too_late(outbox_db.find(session, mail_id), "cancelled")
         audit.record(session, Action.MAIL_CANCELLED, f"mail {mail_id}")
+        return _changed(session, mail_id)
 
 
-def retry(mail_id: str) -> None:
-    """Send a mail that waits at once, or a dead letter once more, to whoever has not got it.
+def retry(mail_id: str) -> OutboxMail:
+    """Send a mail that waits at once, or a dead letter once more, to whoever has not got it; gives it as it is then.
 
     Raises NotFound; Conflict if there is nothing to send: it was sent, is on its way, or its content is gone.
     """
@@ -93,7 +94,9 @@ def retry(mail_id: str) -> None:
             if not outbox_db.revive(session, mail_id, **fresh):
                 raise _too_late(row, "sent again")
         audit.record(session, Action.MAIL_RETRIED, f"mail {mail_id}")
+        changed = _changed(session, mail_id)
     wake()
+    return changed
 
 
 def purge(older_than: timedelta, states: tuple[State, ...] = SETTLED, most: int = 1000) -> int:
@@ -223,6 +226,15 @@ def _aware(argument: str, moment: datetime | None) -> datetime | None:
 def _again(recipient: dict[str, Any]) -> dict[str, Any]:
     accepted = recipient["state"] == "accepted"
     return recipient if accepted else {"address": recipient["address"], "state": "pending"}
+
+
+def _changed(session: Session, mail_id: str) -> OutboxMail:
+    """A mail as this transaction leaves it. Once that is committed, the caller needs the database for nothing more."""
+    session.expire_all()
+    row = outbox_db.find(session, mail_id)
+    if row is None:
+        raise NotFound(NO_SUCH)
+    return row
 
 
 def _too_late(row: OutboxMail | None, wanted: str) -> NotFound | Conflict:

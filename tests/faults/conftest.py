@@ -1,7 +1,7 @@
 """Where faults are made: an application on either database, in a folder of its own."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from services.outbox_work import Pace
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.faults.child import Place
+from tests.faults.cutter import Cutter
+from tests.faults.sabotage import TurnClock
+from utils import clock
 
 PACE = Pace(lease=timedelta(seconds=2), cool_down=timedelta(seconds=1))
 _numbers = count(1)
@@ -41,6 +44,26 @@ def place(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path:
     with create_app(environment, instance_path=folder).app_context():
         yield Place(environment=environment, folder=folder, pace=PACE)
         db.engine.dispose()
+
+
+@pytest.fixture
+def cutter() -> Iterator[Cutter]:
+    """A server that takes every mail."""
+    with Cutter(pipelining=True, chunking=True) as cutter:
+        yield cutter
+
+
+@pytest.fixture
+def turn_clock(monkeypatch: pytest.MonkeyPatch) -> TurnClock:
+    """Lets an hour pass."""
+    hours = 0
+    monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + timedelta(hours=hours))
+
+    def turn() -> None:
+        nonlocal hours
+        hours += 1
+
+    return turn
 
 
 def _copy(url: str) -> str:

@@ -1,13 +1,15 @@
-"""The sink inside of this process, whose next connection breaks after so many octets in one direction."""
+"""The sink inside of this process, whose next connection breaks after so many octets in one direction, or dawdles."""
 
 import asyncio
 import random
 import threading
 from collections import Counter
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from tests.faults.sink import Event, Manners, SinkProtocol
 from tests.smtp_servers import PATIENCE
+
+PAUSES: Final = (0.0,) * 9 + (0.002,)  # seconds, between two slices
 
 
 class Cutter:
@@ -19,6 +21,7 @@ class Cutter:
         self.manners = Manners(faults=0, untold=0, delay=0, pipelining=pipelining, chunking=chunking)
         self.taken: Counter[str] = Counter()
         self.heard = self.said = 0  # octets, in the connection that was last opened
+        self.whims: random.Random | None = None
         self._cut: tuple[int, int] | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -40,6 +43,11 @@ class Cutter:
         """Let the next connection, and only that, end once it has heard or said so many octets."""
         self.taken.clear()
         self._cut = heard, said
+
+    def dawdle(self, seed: int) -> None:
+        """Let what is said from here on come in slices of a few octets, now and then with a pause between them."""
+        self.taken.clear()
+        self.whims = random.Random(seed)
 
     def limits(self) -> tuple[int, int]:
         cut, self._cut = self._cut, None
@@ -70,6 +78,7 @@ class Connection(SinkProtocol):
         self._cutter = cutter
         self._may_hear, self._may_say = self._limits = cutter.limits()
         self._heard = self._said = 0
+        self._unsaid = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._cutter.opened(self)
@@ -88,12 +97,27 @@ class Connection(SinkProtocol):
         said = answers[: max(0, self._may_say - self._said)]
         self._said += len(said)
         self._cutter.said = self._said
-        super().say(said)
+        if self._cutter.whims:
+            is_speaking = bool(self._unsaid)
+            self._unsaid += said
+            if not is_speaking:
+                self._dawdle(self._cutter.whims)
+        else:
+            super().say(said)
         if self._said >= self._may_say:
             self._break(self._may_say)
 
     def leave(self) -> None:
         self._transport.abort()
+
+    def _dawdle(self, whims: random.Random) -> None:
+        size = whims.randint(1, 8)
+        self._transport.write(bytes(self._unsaid[:size]))
+        del self._unsaid[:size]
+        if self._unsaid:
+            asyncio.get_running_loop().call_later(whims.choice(PAUSES), self._dawdle, whims)
+        elif self._is_over:
+            self._transport.close()
 
     def _break(self, place: int) -> None:
         self._is_over = True

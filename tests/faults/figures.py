@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.faults.checker import Verdict
+from tests.faults.child import Place
 from tests.faults.storm import DRAIN_SECONDS, Storm
 
 HEAD: Final = (
@@ -18,26 +19,32 @@ HEAD: Final = (
 
 def settle(fault: str, storm: Storm, verdict: Verdict, *, faults: int, within: float = DRAIN_SECONDS) -> None:
     """Assert that a storm did no harm; before, add it to the file that FAULTS_FIGURES names, if it names one."""
-    file = os.environ.get("FAULTS_FIGURES")
-    if file:
-        url = storm.place.environment["DATABASE_URL"]
-        figures = {
-            "fault": fault,
-            "database": "PostgreSQL" if url.startswith("postgresql") else "SQLite",
-            "mails": verdict.promised,
-            "faults": faults,
-            "lost": len(verdict.lost),
-            "unexpected": len(verdict.unexpected),
-            "duplicates": verdict.duplicates,
-            "bound": verdict.bound,
-            "copies": verdict.most_copies,
-            "given_up": len(verdict.given_up),
-            "seconds": storm.drained_in,
-        }
-        with Path(file).open("a") as notes:
-            notes.write(json.dumps(figures) + "\n")
+    note(fault, storm.place, verdict, faults=faults, drained_in=storm.drained_in)
     assert verdict.complaints == {}, f"with the seed {storm.seed}"
     assert storm.drained_in < within, f"with the seed {storm.seed}"
+
+
+def note(fault: str, place: Place, verdict: Verdict, *, faults: int, drained_in: float) -> None:
+    """Add what was found to the file that FAULTS_FIGURES names, if it names one."""
+    file = os.environ.get("FAULTS_FIGURES")
+    if not file:
+        return
+    url = place.environment["DATABASE_URL"]
+    figures = {
+        "fault": fault,
+        "database": "PostgreSQL" if url.startswith("postgresql") else "SQLite",
+        "mails": verdict.promised,
+        "faults": faults,
+        "lost": len(verdict.lost),
+        "unexpected": len(verdict.unexpected),
+        "duplicates": verdict.duplicates,
+        "bound": verdict.bound,
+        "copies": verdict.most_copies,
+        "given_up": len(verdict.given_up),
+        "seconds": drained_in,
+    }
+    with Path(file).open("a") as notes:
+        notes.write(json.dumps(figures) + "\n")
 
 
 def table(runs: Iterable[dict[str, Any]]) -> list[str]:

@@ -1,6 +1,8 @@
 """A database that fails at the n-th thing that it is asked, and a worker that goes on where it can."""
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,11 +10,17 @@ from typing import Any, Final
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from services import outbox_work
+from database.engine import transaction
+from database.outbox_db import Priority
+from services import email_service, outbox_work
 from services.outbox_work import Pace
+from tests.faults.storm import open_mails
 from tests.statements import heard
 
 KINDS: Final = ("database is locked", "database or disk is full", "disk I/O error")
+
+TURNS: Final = 10
+TurnClock = Callable[[], None]  # lets an hour pass
 
 
 @dataclass
@@ -33,6 +41,15 @@ class Sabotage:
             raise OperationalError(self.kind, None, Exception(self.kind))
 
 
+class Death(Sabotage):
+    """The n-th statement or commit is not done, for the process ends there."""
+
+    def count(self, *_: Any) -> None:
+        self.asked += 1
+        if self.asked == self.nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 @contextmanager
 def sabotaged(engine: Engine, nth: int, kind: str) -> Iterator[Sabotage]:
     """While a ``with`` block runs, let the n-th statement or commit of this engine fail."""
@@ -41,10 +58,38 @@ def sabotaged(engine: Engine, nth: int, kind: str) -> Iterator[Sabotage]:
         yield sabotage
 
 
+@contextmanager
+def doomed(engine: Engine, nth: int) -> Iterator[None]:
+    """Let this process die at the n-th statement or commit of this engine within a ``with`` block."""
+    with heard(engine, Death(nth, "").count):
+        yield
+
+
 def work(pace: Pace) -> None:
     """One turn of a worker: sweep, then send all that is due; whatever fails is left for the next turn."""
     with suppress(SQLAlchemyError):
         outbox_work.sweep(pace)
     with suppress(SQLAlchemyError):
-        while group := outbox_work.claim_group("worker", pace):
-            outbox_work.work_off(group, pace)
+        group = outbox_work.claim_group("worker", pace)
+        while group:
+            group = outbox_work.work_off(group, pace, lambda: Priority).next_group
+
+
+def finish(turn_clock: TurnClock) -> None:
+    """Let workers take turns, an hour from one to the next, until nothing is left to do."""
+    for _ in range(TURNS):
+        turn_clock()
+        work(Pace())
+        if not open_mails():
+            return
+    raise AssertionError("a mail is stuck")
+
+
+def queue(number: int) -> str | None:
+    """The mail's id if it is promised; every other one beside something else in the caller's transaction."""
+    with suppress(SQLAlchemyError):
+        if number % 2:
+            return email_service.queue_email("to@example.com", f"Number {number}", "Text")
+        with transaction() as session:
+            return email_service.queue_email("to@example.com", f"Number {number}", "Text", session=session)
+    return None

@@ -1,4 +1,4 @@
-"""A connection that breaks at any octet, in either direction, leaves no mail sent that is not and none twice (F13)."""
+"""A connection that breaks at any octet, or dawdles, leaves no mail sent that is not and none twice (F13)."""
 
 from collections.abc import Iterator
 
@@ -7,9 +7,11 @@ import pytest
 from services.smtp_client import Envelope, Parcel, Receipt
 from services.smtp_pool import Pool
 from tests.faults.cutter import Cutter
+from tests.faults.storm import ALL
 from tests.smtp_clients import RECIPIENT, SENDER, policy, settings_for
 from utils.errors import DeliveryError
 
+SLICED = 200 if ALL else 10
 MAILS = [
     Parcel(
         envelope=Envelope(sender=SENDER, recipients=(RECIPIENT,)),
@@ -64,3 +66,10 @@ def test_a_cut_on_the_way_from_the_server_is_told_truly_wherever_it_is(cutter: C
     for place in range(1, cutter.said):
         cutter.cut(said=place)
         assert lies(cutter) == [], f"cut after {place} octets"
+
+
+def test_answers_that_come_in_slices_are_understood_like_any_others(cutter: Cutter) -> None:
+    for seed in range(SLICED):
+        cutter.dawdle(seed)
+        assert all(isinstance(result, Receipt) for result in send(cutter).values()), f"with the seed {seed}"
+        assert cutter.taken == dict.fromkeys((parcel.tag for parcel in MAILS), 1), f"with the seed {seed}"
