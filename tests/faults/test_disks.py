@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from database.engine import reading
+from database.outbox_claim_db import GROUP
 from database.reset_request_db import ResetRequest
 from services import outbox_work
-from services.outbox_work import GROUP
 from tests.faults import child, figures
 from tests.faults.child import Orders, Place
 from tests.faults.sink import Manners
