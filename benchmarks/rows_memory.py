@@ -21,7 +21,7 @@ from benchmarks.results import Goal, Result
 from benchmarks.series import Effort
 from benchmarks.servers import Unavailable, sink
 from tests.live_server import PATIENCE, gunicorn
-from tests.smtp_servers import free_port
+from tests.loopback import free_port
 
 MAILS: Final = 100_000
 FIRST_MAILS: Final = 5_000  # which fill what any process keeps

@@ -12,8 +12,8 @@ from typing import Final
 from benchmarks.child import Child
 from benchmarks.message import Target
 from tests import certificates
+from tests.loopback import PATIENCE, free_port
 from tests.postfix_server import DOMAIN, PostfixServer, missing
-from tests.smtp_servers import PATIENCE, free_port
 
 USER: Final = "sealpost"
 _TOLERANCE: Final = 0.004  # seconds that a line may take longer than it should

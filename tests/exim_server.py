@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests import certificates
-from tests.smtp_servers import PATIENCE, free_port
+from tests.loopback import PATIENCE, free_port
 
 DOMAIN: Final = "exim.test"
 PROGRAM: Final = Path("/usr/local/lib/sealpost-test-peers/exim/usr/sbin/exim4")

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, Any, Final, Self, cast
 from urllib.parse import urlencode
 
+from tests.loopback import free_port
 from tests.running import ROOT, run_environment
 from tests.secret_scanner import Piece
-from tests.smtp_servers import free_port
 
 PATIENCE: Final = 60.0  # seconds; a server that takes longer to start or to stop has failed
 DATABASE: Final = "test.db"

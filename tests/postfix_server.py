@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests import certificates
-from tests.smtp_servers import PATIENCE, free_port
+from tests.loopback import PATIENCE, free_port
 
 DOMAIN: Final = "mail.test"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.smtp_servers import free_port
+from tests.loopback import free_port
 
 
 def binaries() -> Path:

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from tests.smtp_servers import free_port
+from tests.loopback import free_port
 
 PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # Debian's own would change to another user
 START_SECONDS: Final = 60

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.smtp_servers import free_port
+from tests.loopback import free_port
 
 START_SECONDS: Final = 10
 

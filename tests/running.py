@@ -16,7 +16,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Self
 
-from tests.smtp_servers import free_port
+from tests.loopback import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0  # seconds for a start or an end; on a busy machine a start takes many

@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 from tests.secret_scanner import cram_md5_answer
 
 USERNAME: Final = "mailer"
-CHALLENGE: Final = b"<1896.697170952@scripted.test>"  # of tests.smtp_servers
+CHALLENGE: Final = b"<1896.697170952@scripted.test>"  # of tests.scripted_server
 _TEXT_AROUND: Final = "Somebody typed {} and pressed Enter."
 
 

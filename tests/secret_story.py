@@ -13,6 +13,8 @@ from itsdangerous import base64_decode
 
 from tests import certificates
 from tests.live_server import DATABASE, Browser, LiveServer, start
+from tests.recording_server import RecordingServer
+from tests.scripted_server import ScriptedServer
 from tests.secret_canaries import (
     ANOTHER_KEY,
     FIRST_SMTP,
@@ -41,7 +43,6 @@ from tests.secret_story_ways import (
     revoke_token,
     use_configs_api,
 )
-from tests.smtp_servers import RecordingServer, ScriptedServer
 from tests.visitors import link_in
 
 STREAM: Final = "application/x-ndjson"

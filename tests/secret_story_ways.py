@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.live_server import Answer, Browser, environment_for
+from tests.recording_server import RecordingServer
+from tests.scripted_server import ScriptedServer
 from tests.secret_canaries import KEYS, TYPED
 from tests.secret_encodings import CHALLENGE, SPEAKABLE, USERNAME
 from tests.secret_scanner import Piece
-from tests.smtp_servers import RecordingServer, ScriptedServer
 
 API: Final = "/api/settings/smtp"
 CONFIGS: Final = f"{API}/configs"

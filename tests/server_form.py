@@ -6,7 +6,8 @@ from werkzeug.test import TestResponse
 
 from services import smtp_configs
 from services.smtp_sealing import StoredConfig
-from tests.smtp_servers import RecordingServer, ScriptedServer
+from tests.recording_server import RecordingServer
+from tests.scripted_server import ScriptedServer
 from tests.visitors import Visitor
 
 LIST = "/settings/smtp"

@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol
 from services.smtp_client import Envelope, Observer, Parcel, Policy, Receipt, Result, SmtpClient
 from services.smtp_settings import Security, SmtpSettings
 from tests import certificates
-from tests.smtp_servers import Answer
+from tests.scripted_server import Answer
 from utils.errors import DeliveryError
 from utils.secret import Secret
 

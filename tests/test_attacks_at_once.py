@@ -15,8 +15,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.live_server import DATABASE, Answer, Browser, LiveServer, gunicorn, start
+from tests.loopback import PATIENCE, free_port
+from tests.scripted_server import Connection, ScriptedServer
 from tests.secret_scanner import found_in
-from tests.smtp_servers import PATIENCE, Connection, ScriptedServer, free_port
 from tests.visitors import PASSWORD, Visitor
 
 ROUNDS = 8

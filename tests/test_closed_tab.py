@@ -12,7 +12,8 @@ import pytest
 
 from tests.conftest import ADMIN_TOKEN
 from tests.live_server import DATABASE, DEVELOPMENT, Browser, LiveServer, gunicorn, start
-from tests.smtp_servers import PATIENCE, Connection, ScriptedServer, free_port, hang
+from tests.loopback import PATIENCE, free_port
+from tests.scripted_server import Connection, ScriptedServer, hang
 
 URL: Final = "/api/settings/smtp/test"
 SOON: Final = 3.0  # seconds in which the mail server hears that nobody waits any more

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.live_server import DATABASE, DEVELOPMENT, environment_for, gunicorn, start
+from tests.loopback import free_port
 from tests.secret_scanner import search
 from tests.secret_story import Story
-from tests.smtp_servers import free_port
 
 # The only places, by the secret. Everything here is found, or the search would have missed it elsewhere as well.
 WHERE_IT_BELONGS = {

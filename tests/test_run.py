@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.loopback import free_port
 from tests.running import PATIENCE, ROOT, Client, Sealpost, run_environment
-from tests.smtp_servers import free_port
 from tests.visitors import PASSWORD
 
 

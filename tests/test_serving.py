@@ -11,8 +11,10 @@ from database.engine import db
 from database.outbox_db import State
 from services import outbox
 from tests.live_server import Browser, LiveServer, gunicorn, start
+from tests.loopback import free_port
 from tests.mails import queued
-from tests.smtp_servers import RecordingServer, ScriptedServer, free_port, late
+from tests.recording_server import RecordingServer
+from tests.scripted_server import ScriptedServer, late
 from tests.visitors import mail_through
 
 

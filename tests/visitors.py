@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from services import accounts
 from services.accounts import Person
-from tests.smtp_servers import RecordedMail, RecordingServer
+from tests.recording_server import RecordedMail, RecordingServer
 
 PASSWORD = "river otter seventeen lamp"
 NEW_PASSWORD = "copper kettle on the moon"

@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 
 from services import accounts
 from tests.outbox import drain
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import (
     NEW_PASSWORD,
     PASSWORD,

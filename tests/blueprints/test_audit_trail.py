@@ -15,8 +15,8 @@ from services import accounts, api_tokens, audit
 from services.audit import Action, Actor
 from tests.conftest import ADMIN_TOKEN, APP_KEY
 from tests.outbox import answer_requests
+from tests.recording_server import RecordingServer
 from tests.secret_scanner import found_in
-from tests.smtp_servers import RecordingServer
 from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, link_in, mail_through, make_alice, make_bob, visit
 from utils.errors import InvalidInput
 

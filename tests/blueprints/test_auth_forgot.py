@@ -13,7 +13,7 @@ from app import create_app
 from database.engine import db
 from services import accounts
 from tests.outbox import answer_requests
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.statements import heard
 from tests.visitors import (
     NEW_PASSWORD,

@@ -18,8 +18,8 @@ from database.engine import reading
 from database.outbox_db import SETTLED, State
 from services import audit, mail_log, outbox
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, in_state, queued
+from tests.recording_server import RecordingServer
 from tests.running import PATIENCE, ROOT, run_environment
-from tests.smtp_servers import RecordingServer
 from utils import clock
 from utils.errors import NotFound
 

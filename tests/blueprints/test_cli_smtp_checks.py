@@ -12,7 +12,9 @@ from services import audit, smtp_configs
 from services.audit import Action
 from services.smtp_fields import parse_change
 from tests import certificates
-from tests.smtp_servers import RecordingServer, ScriptedServer, close, free_port
+from tests.loopback import free_port
+from tests.recording_server import RecordingServer
+from tests.scripted_server import ScriptedServer, close
 from tests.visitors import mail_through
 
 SECRET = "p4ssw0rd-of-the-server"

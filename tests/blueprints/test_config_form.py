@@ -3,8 +3,8 @@
 import pytest
 
 from services import audit, smtp_configs
+from tests.recording_server import RecordingServer
 from tests.server_form import FORM, LIST, NEW, is_ticked, run_test, save, stored, url, version
-from tests.smtp_servers import RecordingServer
 from tests.visitors import Visitor
 
 

@@ -13,8 +13,8 @@ from services import audit, smtp_configs, smtp_sealing
 from services.named_configs import create_config
 from services.smtp_fields import parse_change
 from services.smtp_sealing import StoredConfig
+from tests.recording_server import RecordingServer
 from tests.server_form import FORM, LIST, NEW
-from tests.smtp_servers import RecordingServer
 from tests.visitors import Visitor, make_alice, make_bob, visit
 
 ENV = {"EMAIL_HOST": "env.example.com", "DEFAULT_FROM_EMAIL": "env@example.com"}

@@ -15,7 +15,7 @@ from services import audit, smtp_configs, smtp_sealing
 from services.smtp_configs import NAME_TAKEN
 from services.smtp_fields import MASK
 from services.smtp_settings import CHANGED_SERVER
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import Visitor, make_bob, visit
 
 URL = "/api/settings/smtp/configs"

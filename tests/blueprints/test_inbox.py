@@ -10,7 +10,7 @@ from flask import Flask
 
 from app import create_app
 from services import local_inbox
-from tests.smtp_servers import free_port
+from tests.loopback import free_port
 from tests.visitors import Visitor, make_alice, visit
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION

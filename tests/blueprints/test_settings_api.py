@@ -15,7 +15,9 @@ from services import smtp_configs
 from services.smtp_fields import MASK
 from services.smtp_settings import CHANGED_SERVER
 from tests import certificates
-from tests.smtp_servers import RecordingServer, ScriptedServer, free_port
+from tests.loopback import free_port
+from tests.recording_server import RecordingServer
+from tests.scripted_server import ScriptedServer
 from tests.visitors import Visitor, visit
 
 URL = "/api/settings/smtp"

@@ -12,8 +12,9 @@ from database.engine import transaction
 from services import smtp_configs, smtp_sealing
 from services.smtp_settings import CHANGED_SERVER
 from tests import certificates
+from tests.loopback import free_port
+from tests.recording_server import RecordingServer
 from tests.server_form import FORM, LIST, NEW, is_ticked, run_test, save, stored, url, version
-from tests.smtp_servers import RecordingServer, free_port
 from tests.visitors import Visitor, make_bob
 
 

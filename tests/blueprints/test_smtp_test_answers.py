@@ -9,7 +9,7 @@ from flask import Flask
 from blueprints.api_models import FailedTestData, TestData
 from services import connection_test
 from tests import certificates
-from tests.smtp_servers import Answer, ScriptedServer, late
+from tests.scripted_server import Answer, ScriptedServer, late
 from tests.visitors import Visitor, visit
 
 URL = "/api/settings/smtp/test"

@@ -9,8 +9,9 @@ from werkzeug.test import TestResponse
 
 from services import smtp_configs
 from tests import certificates
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, ScriptedServer
 from tests.server_form import FORM, NEW, is_ticked, run_test, save, url, version
-from tests.smtp_servers import Answer, RecordingServer, ScriptedServer
 from tests.visitors import Visitor
 
 OFFERS = "250-mail.test\n250-STARTTLS\n250 AUTH PLAIN"

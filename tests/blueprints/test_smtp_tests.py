@@ -15,7 +15,8 @@ from blueprints import access, smtp_tests
 from services import api_tokens, audit, connection_test
 from services.smtp_configs import preview
 from services.smtp_fields import parse_change
-from tests.smtp_servers import PATIENCE, Connection, ScriptedServer, free_port, hang
+from tests.loopback import PATIENCE, free_port
+from tests.scripted_server import Connection, ScriptedServer, hang
 from tests.visitors import make_bob, visit
 
 URL = "/api/settings/smtp/test"

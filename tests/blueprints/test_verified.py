@@ -9,7 +9,7 @@ from flask import Flask
 
 from services import smtp_configs
 from services.smtp_fields import parse_change
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import Visitor
 
 API = "/api/settings/smtp"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests import certificates
-from tests.smtp_servers import Action, Answer, Connection, ScriptedServer, hang
+from tests.scripted_server import Action, Answer, Connection, ScriptedServer, hang
 
 LOGIN: Final = "shop@firm.example"
 PASSWORD: Final = "right-s3cret"

@@ -25,7 +25,7 @@ from tests.browser.broken_servers import (
     signs_in,
     stranger,
 )
-from tests.smtp_servers import Answer, challenged, close, hang
+from tests.scripted_server import Answer, challenged, close, hang
 
 SENDER: Final = "hello@firm.example"
 

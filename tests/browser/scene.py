@@ -16,8 +16,9 @@ from database.outbox_db import State as MailState
 from tests.browser.conftest import NewPage, StartServer
 from tests.browser.steps import session_of
 from tests.mails import REFUSAL, attempted, in_state
+from tests.recording_server import RecordingServer
 from tests.running import Client, Sealpost
-from tests.smtp_servers import RecordingServer, ScriptedServer
+from tests.scripted_server import ScriptedServer
 from tests.visitors import PASSWORD
 from utils import clock
 

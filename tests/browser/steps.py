@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from playwright.sync_api import Browser, Locator, Page, StorageState, expect
 
-from tests.smtp_servers import RecordingServer, ScriptedServer
+from tests.recording_server import RecordingServer
+from tests.scripted_server import ScriptedServer
 from tests.visitors import PASSWORD
 
 STEPS = ["Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign in", "Sender", "Recipient"]

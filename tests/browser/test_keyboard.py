@@ -7,8 +7,8 @@ from playwright.sync_api import Browser, Locator, Page, StorageState, expect
 
 from tests.browser.conftest import NewPage, StartServer
 from tests.browser.steps import expect_outcome, session_of, settle
+from tests.recording_server import RecordingServer
 from tests.running import Sealpost
-from tests.smtp_servers import RecordingServer
 
 MOST_STOPS = 60
 

@@ -22,8 +22,8 @@ from tests.browser.steps import (
     sign_in,
     state,
 )
+from tests.recording_server import RecordingServer
 from tests.running import Sealpost
-from tests.smtp_servers import RecordingServer
 from tests.visitors import NEW_PASSWORD, PASSWORD, link_in, subject_of
 
 SMTP_PASSWORD = " Pässword with spaces "

@@ -19,7 +19,7 @@ from services.smtp_fields import parse_change
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.outbox import answer_requests
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import NEW_PASSWORD, link_in, mail_through, make_alice
 from utils.errors import AppError
 

@@ -14,8 +14,8 @@ from services.outbox_work import Pace
 from tests.faults import figures
 from tests.faults.child import Place
 from tests.faults.storm import ALL, IN_FLIGHT, Storm
+from tests.loopback import PATIENCE
 from tests.mails import in_state
-from tests.smtp_servers import PATIENCE
 from utils import clock
 
 PAUSES = 50 if ALL else 2

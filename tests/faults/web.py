@@ -7,7 +7,7 @@ from pathlib import Path
 from database.engine import db
 from tests.faults.child import Place
 from tests.live_server import Browser, LiveServer, gunicorn, start
-from tests.smtp_servers import free_port
+from tests.loopback import free_port
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 
 
 @pytest.fixture

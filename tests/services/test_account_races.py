@@ -13,7 +13,7 @@ import pytest
 from app import create_app
 from services import accounts, password_reset
 from tests.outbox import answer_requests, drain
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import PASSWORD, link_in, mail_through, make_alice
 from utils.errors import AppError
 

@@ -15,8 +15,8 @@ from database.engine import transaction
 from database.user_db import Account
 from services import accounts, api_tokens, audit, password_reset
 from tests.outbox import answer_requests
+from tests.recording_server import RecordingServer
 from tests.secret_scanner import found_in
-from tests.smtp_servers import RecordingServer
 from tests.visitors import NEW_PASSWORD, PASSWORD, link_in, mail_through, make_alice, make_bob
 from utils import clock
 from utils.errors import InvalidInput, NotFound

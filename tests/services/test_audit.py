@@ -13,7 +13,7 @@ from database.audit_db import AuditEvent
 from database.engine import transaction
 from services import audit, password_reset, worker
 from services.audit import NOBODY, Action, Actor
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import mail_through, make_alice
 from utils import clock
 

@@ -25,7 +25,8 @@ from database.engine import db, reading
 from services import audit, email_service, named_configs, smtp_configs
 from tests import postgresql_server
 from tests.conftest import APP_KEY
-from tests.smtp_servers import Connection, RecordingServer, ScriptedServer
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Connection, ScriptedServer
 from utils.errors import Conflict, InvalidInput, NotFound
 
 ALL = os.environ.get("FAULTS") == "full"

@@ -18,19 +18,10 @@ from services.smtp_settings import Security
 from services.smtp_ways import OpenWay
 from tests import certificates
 from tests.dns_server import DnsServer
+from tests.loopback import PATIENCE, free_port
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, Connection, ScriptedServer, close, drip, hang, start_tls
 from tests.smtp_clients import CONTENT, RECIPIENT, policy, settings_for
-from tests.smtp_servers import (
-    PATIENCE,
-    Answer,
-    Connection,
-    RecordingServer,
-    ScriptedServer,
-    close,
-    drip,
-    free_port,
-    hang,
-    start_tls,
-)
 from utils.errors import Fault, Phase
 
 PASSWORD = "geheim-8472-äöü"

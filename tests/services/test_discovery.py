@@ -11,7 +11,8 @@ from services.discovery import Source, Suggestion, discover
 from services.smtp_settings import Security
 from tests import certificates
 from tests.dns_server import DnsServer, Fails, Zone
-from tests.smtp_servers import RecordingServer, free_port
+from tests.loopback import free_port
+from tests.recording_server import RecordingServer
 from utils.errors import InvalidInput
 
 pytestmark = pytest.mark.usefixtures("app")

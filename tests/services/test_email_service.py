@@ -18,7 +18,9 @@ from services import email_service, smtp_configs
 from services.composing import Attachment
 from services.smtp_fields import parse_change
 from tests import certificates
-from tests.smtp_servers import Answer, RecordedMail, RecordingServer, ScriptedServer, close, free_port
+from tests.loopback import free_port
+from tests.recording_server import RecordedMail, RecordingServer
+from tests.scripted_server import Answer, ScriptedServer, close
 
 TOKEN = "tok-3n_Secret"
 ORDER = {

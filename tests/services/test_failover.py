@@ -22,8 +22,10 @@ from services import email_service, smtp_configs
 from services.composing import Attachment
 from services.smtp_fields import parse_change
 from tests import certificates
+from tests.loopback import free_port
 from tests.outbox import drain
-from tests.smtp_servers import RecordedMail, RecordingServer, ScriptedServer, close, free_port, hang, reset
+from tests.recording_server import RecordedMail, RecordingServer
+from tests.scripted_server import ScriptedServer, close, hang, reset
 from tests.statements import heard
 from tests.visitors import mail_through, make_alice, make_bob, subject_of, text_of
 from utils import clock

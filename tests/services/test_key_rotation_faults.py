@@ -20,6 +20,7 @@ from services.key_rotation import Point, Role, SealedRow
 from services.smtp_fields import parse_change
 from services.smtp_sealing import Condition
 from tests.conftest import APP_KEY
+from tests.recording_server import RecordingServer
 from tests.rotations import (
     ALL_PASSWORDS,
     NEW_KEY,
@@ -32,7 +33,6 @@ from tests.rotations import (
     store_rows,
     under,
 )
-from tests.smtp_servers import RecordingServer
 from utils.encryption_utils import current_key_id
 
 KILLS = [(point, number) for number in range(1, ROWS + 1) for point in Point]  # 30

@@ -15,7 +15,7 @@ from services.composing import Attachment
 from services.email_service import queue_email
 from tests.mails import change, in_state
 from tests.outbox import drain
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import mail_through, subject_of
 from utils import clock
 from utils.errors import Conflict, NotFound

@@ -24,7 +24,7 @@ from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.mails import queued
 from tests.outbox import answer_requests, drain
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import PASSWORD, mail_through
 from utils import clock
 from utils.errors import Conflict

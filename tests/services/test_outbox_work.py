@@ -21,7 +21,8 @@ from services.smtp_fields import parse_change
 from tests.conftest import APP_KEY
 from tests.mails import change, in_state, queued
 from tests.outbox import drain
-from tests.smtp_servers import Answer, Connection, RecordingServer, ScriptedServer, close
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, Connection, ScriptedServer, close
 from tests.visitors import mail_through
 from utils import clock
 

@@ -19,7 +19,7 @@ from database.reset_token_db import ResetToken
 from services import accounts, password_reset, worker
 from services.worker import MailWorker
 from tests.outbox import answer_requests, drain
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import (
     NEW_PASSWORD,
     PASSWORD,

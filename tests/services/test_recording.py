@@ -18,7 +18,7 @@ from services.composing import Attachment
 from services.email_service import queue_email, record_messages, send_email
 from tests.mails import queued
 from tests.outbox import drain
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import NEW_PASSWORD, PASSWORD, mail_through, make_alice
 
 

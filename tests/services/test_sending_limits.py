@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 from services import audit, smtp_configs, smtp_route
 from services.sending_limits import AWAY_SECONDS, Allowances, Limits, limits_of, seconds_until_allowed
 from services.smtp_fields import parse_change
+from tests.loopback import free_port
 from tests.redis_server import RedisServer
 from tests.server_form import save, stored, url, version
-from tests.smtp_servers import free_port
 from tests.visitors import Visitor
 from utils.errors import InvalidInput
 

@@ -14,9 +14,11 @@ from app import create_app
 from database.outbox_db import State
 from services import outbox, smtp_configs, tasks
 from services.smtp_fields import parse_change
+from tests.loopback import free_port
 from tests.mails import change, queued
 from tests.outbox import drain
-from tests.smtp_servers import Answer, RecordingServer, ScriptedServer, free_port
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, ScriptedServer
 from tests.visitors import mail_through
 from utils import clock
 

@@ -5,9 +5,9 @@ import pytest
 from services.smtp_client import Envelope, Parcel, Receipt
 from services.smtp_settings import Security
 from tests import certificates
+from tests.scripted_server import Answer, ScriptedServer, close, hang, pause, reset
 from tests.services.test_smtp_client_pipelined import CHUNKED, outcomes
 from tests.smtp_clients import CONTENT, ENVELOPE, SENDER, Script, client_for, parcels, policy, word
-from tests.smtp_servers import Answer, ScriptedServer, close, hang, pause, reset
 from utils.errors import DeliveryError, OutcomeUnknown, Temporary
 
 GONE: Answer = close

@@ -3,8 +3,9 @@
 import pytest
 
 from services.smtp_client import Envelope
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, ScriptedServer
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, client_for
-from tests.smtp_servers import Answer, RecordingServer, ScriptedServer
 from utils.errors import Fault, Permanent, Phase, Temporary
 
 Script = dict[str, Answer | list[Answer]]

@@ -7,8 +7,8 @@ import pytest
 from services.smtp_client import Envelope
 from services.smtp_settings import Security
 from tests import certificates
+from tests.scripted_server import Action, Answer, ScriptedServer, close, drip, flood
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, client_for, policy
-from tests.smtp_servers import Action, Answer, ScriptedServer, close, drip, flood
 from utils.errors import DeliveryError, Fault, OutcomeUnknown
 
 HELLO = "250-scripted.test\n250-STARTTLS\n250 AUTH PLAIN"

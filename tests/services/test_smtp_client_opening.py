@@ -9,18 +9,9 @@ import pytest
 
 from services.smtp_client import Step
 from services.smtp_settings import Security
+from tests.loopback import free_port
+from tests.scripted_server import Answer, Connection, ScriptedServer, close, drip, hang, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
-from tests.smtp_servers import (
-    Answer,
-    Connection,
-    ScriptedServer,
-    close,
-    drip,
-    free_port,
-    hang,
-    pause,
-    reset,
-)
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import configure_logging
 

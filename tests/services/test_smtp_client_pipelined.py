@@ -7,8 +7,9 @@ import pytest
 from services.smtp_client import Parcel, Receipt
 from services.smtp_settings import Security
 from tests import certificates
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, ScriptedServer, close, hang, pause, reset
 from tests.smtp_clients import CONTENT, Script, client_for, parcels, policy, word
-from tests.smtp_servers import Answer, RecordingServer, ScriptedServer, close, hang, pause, reset
 from utils.errors import DeliveryError, Fault, Phase
 
 SERIAL = "250-scripted.test\n250 8BITMIME"

@@ -3,17 +3,9 @@
 import pytest
 
 from services.smtp_client import Envelope
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, ScriptedServer, close, hang, late, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, client_for, policy
-from tests.smtp_servers import (
-    Answer,
-    RecordingServer,
-    ScriptedServer,
-    close,
-    hang,
-    late,
-    pause,
-    reset,
-)
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 
 SERIAL = "250-scripted.test\n250 8BITMIME"

@@ -9,8 +9,9 @@ import pytest
 from services.smtp_client import Step
 from services.smtp_settings import Security
 from tests import certificates
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, ScriptedServer, challenged, close
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
-from tests.smtp_servers import Answer, RecordingServer, ScriptedServer, challenged, close
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
 
 PASSWORD = "geheim-8472-äöü-パス"

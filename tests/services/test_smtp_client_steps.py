@@ -5,8 +5,10 @@ import pytest
 from services.smtp_client import Envelope, Step
 from services.smtp_settings import Security
 from tests import certificates
+from tests.loopback import free_port
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, ScriptedServer, close
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, client_for
-from tests.smtp_servers import Answer, RecordingServer, ScriptedServer, close, free_port
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 
 

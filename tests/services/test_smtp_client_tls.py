@@ -11,8 +11,9 @@ from services import smtp_tls
 from services.smtp_client import Step
 from services.smtp_settings import Security
 from tests import certificates
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, ScriptedServer, close, hang, start_tls
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
-from tests.smtp_servers import Answer, RecordingServer, ScriptedServer, close, hang, start_tls
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import configure_logging
 

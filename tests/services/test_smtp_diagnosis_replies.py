@@ -16,8 +16,8 @@ from services.advice import FIELDS
 from services.reply_rules import ANY, all_rules
 from services.smtp_diagnosis import Diagnosis, diagnose, explain
 from services.smtp_settings import Security
+from tests.scripted_server import ScriptedServer, challenged
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, settings_for
-from tests.smtp_servers import ScriptedServer, challenged
 from utils.errors import DeliveryError, Fault, Phase
 
 EXAMPLES: Final[list[dict[str, Any]]] = json.loads(

@@ -8,8 +8,8 @@ from services import smtp_dial
 from services.smtp_client import Step
 from services.smtp_wire import Deadline
 from tests.dns_server import DnsServer, Fails, Turns
+from tests.scripted_server import ScriptedServer
 from tests.smtp_clients import client_for, policy
-from tests.smtp_servers import ScriptedServer
 from utils.errors import DeliveryError, Fault, Phase
 
 HOST = "mail.test"

@@ -19,8 +19,8 @@ import pytest
 
 from services.smtp_settings import Security
 from tests import certificates
+from tests.scripted_server import Answer, Connection, ScriptedServer, close, drip, flood, hang, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
-from tests.smtp_servers import Answer, Connection, ScriptedServer, close, drip, flood, hang, pause, reset
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 
 TIMES: Final = 5 if os.environ.get("FAULTS") == "full" else 1

@@ -16,8 +16,9 @@ from services.smtp_kept import Lane, Limits, has_too_many
 from services.smtp_pool import Pool
 from services.smtp_settings import Security
 from tests import certificates
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, Connection, ScriptedServer, close, hang, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, Script, parcels, policy, settings_for, word
-from tests.smtp_servers import Answer, Connection, RecordingServer, ScriptedServer, close, hang, pause, reset
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 
 GONE: Answer = close

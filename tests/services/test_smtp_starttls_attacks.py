@@ -9,8 +9,8 @@ import pytest
 
 from services.smtp_settings import Security
 from tests import certificates
+from tests.scripted_server import Answer, ScriptedServer, start_tls
 from tests.smtp_clients import client_for, policy
-from tests.smtp_servers import Answer, ScriptedServer, start_tls
 from utils.errors import DeliveryError, Fault, Phase
 
 OFFERS = "250-scripted.test\n250-STARTTLS\n250 AUTH PLAIN LOGIN"

@@ -13,7 +13,7 @@ from database.engine import transaction
 from services import smtp_configs, validation
 from services.smtp_fields import parse_change
 from services.validation import Finding, Mark
-from tests.smtp_servers import RecordingServer
+from tests.recording_server import RecordingServer
 from tests.visitors import make_alice
 from utils import clock
 from utils.errors import InvalidInput

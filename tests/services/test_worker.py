@@ -12,8 +12,10 @@ from app import create_app
 from database.outbox_db import Priority, State
 from services import outbox, smtp_configs, worker
 from services.smtp_fields import parse_change
+from tests.loopback import PATIENCE
 from tests.mails import queued
-from tests.smtp_servers import PATIENCE, Answer, Connection, RecordingServer, ScriptedServer, hang
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, Connection, ScriptedServer, hang
 from tests.visitors import mail_through, visit
 
 

@@ -22,9 +22,11 @@ from services import email_service, mail_log, outbox, outbox_settling, outbox_wo
 from services.outbox_work import Group, Pace, Turn
 from services.smtp_fields import parse_change
 from tests import postgresql_server
+from tests.loopback import PATIENCE
 from tests.mails import change, queued
 from tests.outbox import drain
-from tests.smtp_servers import PATIENCE, Answer, Connection, RecordingServer, ScriptedServer, late
+from tests.recording_server import RecordingServer
+from tests.scripted_server import Answer, Connection, ScriptedServer, late
 from tests.statements import heard
 from tests.visitors import mail_through, make_alice
 from utils import clock
