@@ -213,6 +213,7 @@ def sweep(pace: Pace) -> None:
         log.error("receipts_not_replayed", kind=type(failure).__name__)
     now = clock.now()
     with transaction() as session:
+        outbox_claim_db.shorten(session, now + pace.lease)
         if lost := outbox_claim_db.lost(session, now):
             session.add_all(attempts.of_lost(session, mail, now, LOST_WORKER) for mail in lost)
         found = {

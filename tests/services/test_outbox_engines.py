@@ -163,6 +163,21 @@ def test_a_mail_that_a_worker_was_handing_over_when_it_died_is_of_unknown_fate_a
     assert outbox.find(mail_id).state == State.SENT
 
 
+def test_a_lease_that_was_given_while_the_clock_was_ahead_runs_out_as_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mail_id = queued(ANN)
+    started = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: started + timedelta(days=1))
+    claimed()
+    monkeypatch.setattr(clock, "now", lambda: started)
+    outbox_work.sweep(Pace())
+    assert outbox.find(mail_id).state == State.LEASED
+    monkeypatch.setattr(clock, "now", lambda: started + Pace().lease + timedelta(seconds=1))
+    outbox_work.sweep(Pace())
+    assert outbox.find(mail_id).state == State.DEFERRED
+
+
 def test_a_mail_that_was_lost_three_times_is_given_up() -> None:
     mail_id = queued(ANN)
     for _ in range(3):
