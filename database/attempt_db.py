@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import JSON, Index, String, Table, Text, bindparam, delete, exists, insert, select, text
+from sqlalchemy import JSON, Index, String, Table, Text, delete, exists, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
 from database.engine import Base
 from database.outbox_db import OutboxMail
-from database.prepared import Prepared
+from database.prepared import added_to
 from database.types import UtcDateTime
 
 LONGEST_REPLY = 500
@@ -47,8 +47,7 @@ class EmailAttempt(Base):
     __table_args__ = (Index("ix_email_attempt_started_at", "started_at"),)
 
 
-_COLUMNS = [column.name for column in cast(Table, EmailAttempt.__table__).c if not column.primary_key]
-_ADD = Prepared(insert(cast(Table, EmailAttempt.__table__)).values({name: bindparam(name) for name in _COLUMNS}))
+_ADD = added_to(cast(Table, EmailAttempt.__table__))
 
 
 def add_all(driver: Driver, attempts: Sequence[Mapping[str, Any]]) -> None:

@@ -65,6 +65,7 @@ def borrowed(connection: Connection) -> Iterator[Driver]:
     except connection.dialect.loaded_dbapi.Error as error:
         translated = _translated(connection.dialect, error, connection.connection)
         if translated.connection_invalidated:
+            connection.engine.pool._invalidate(connection.connection, error)
             connection.invalidate(error)
         raise translated from error
 

@@ -1,4 +1,4 @@
-"""The engine, the base of every model, and the two ways to a session."""
+"""The engine, the base of every model, and the ways to a transaction: a session's, or the driver's own."""
 
 import os
 import sqlite3
@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, MetaData, event
 from sqlalchemy.engine import Dialect, Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from database.driver import Driver, connected
@@ -39,20 +40,20 @@ os.register_at_fork(after_in_child=_writers.clear)
 
 @contextmanager
 def _turn_to_write() -> Iterator[None]:
-    """SQLite has one writer at a time, and lets the others sleep and ask again: those of this process queue here.
+    """SQLite has one writer at a time, and lets the others sleep and ask again: those of this process wait in line.
 
-    The file's own lock still decides; whoever waits for too long asks for that.
+    The file's own lock still decides between processes.
     """
     if db.engine.dialect.name != "sqlite":
         yield
         return
     lock = _writers.setdefault(db.engine, Lock())
-    has_turn = lock.acquire(timeout=_BUSY_SECONDS)
+    if not lock.acquire(timeout=_BUSY_SECONDS):
+        raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
     try:
         yield
     finally:
-        if has_turn:
-            lock.release()
+        lock.release()
 
 
 @contextmanager

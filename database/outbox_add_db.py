@@ -6,20 +6,18 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Table, bindparam, event, insert, literal, select
+from sqlalchemy import Connection, Table, event, literal, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
 from database.driver import Driver, borrowed
 from database.engine import Base
 from database.outbox_db import OutboxMail
-from database.prepared import Prepared
+from database.prepared import added_to
 
 MOST_TOGETHER: Final = 1000
 _BATCH: Final = "sealpost_batch"
-_TABLE: Final = cast(Table, OutboxMail.__table__)
-_NAMES: Final = [column.name for column in _TABLE.c if not column.primary_key]
-_ADD: Final = Prepared(insert(_TABLE).values({name: bindparam(name) for name in _NAMES}))
+_ADD: Final = added_to(cast(Table, OutboxMail.__table__))
 
 
 class _Batch(Base):

@@ -142,8 +142,9 @@ def settle(driver: Driver, results: Iterable[Mapping[str, Any]]) -> None:
     Each result has ``mail`` (its id), ``token``, ``keep`` (whether the content stays), and a value for each column
     that a result changes.
     """
-    # A bound name may not be that of a column.
-    _SETTLE.run(driver, [{f"to_{name}": value for name, value in result.items()} for result in results])
+    # A bound name may not be that of a column. In one order, so that no two wait for each other.
+    in_order = sorted(results, key=lambda result: cast(int, result["mail"]))
+    _SETTLE.run(driver, [{f"to_{name}": value for name, value in result.items()} for result in in_order])
 
 
 def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:
@@ -164,12 +165,13 @@ def release(session: Session, token: str, ids: Sequence[int], now: datetime) -> 
     return result.rowcount  # type: ignore[attr-defined, no-any-return]
 
 
-def shorten(session: Session, until: datetime) -> None:
-    """End every lease at ``until`` at the latest; whoever is alive puts that off again.
+def shorten(session: Session, longest: datetime, until: datetime) -> None:
+    """Let leases that end after ``longest`` end at ``until``; whoever is alive puts that off again.
 
-    Given while the clock was ahead, it would hold a dead worker's mail until the clock is there once more.
+    Given while the clock was ahead, one would hold a dead worker's mail until the clock is there once more.
     """
-    session.execute(update(_MAIL).where(_C.id.in_(_idle(_HELD, _C.lease_until > until))).values(lease_until=until))
+    ahead = _idle(_HELD, _C.lease_until > longest)
+    session.execute(update(_MAIL).where(_C.id.in_(ahead)).values(lease_until=until))
 
 
 def reap_leased(session: Session, now: datetime) -> list[str]:

@@ -1,10 +1,12 @@
 """Statements of SQLAlchemy's that are compiled once, and said on the driver's own connection."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import Column
+from sqlalchemy import Column, Table, bindparam, insert
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import StatementError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -15,14 +17,15 @@ Values = Mapping[str, Any]
 
 
 class _Bound(NamedTuple):
-    """A parameter: its name, the value that stands for it in the statement itself, and what the driver is given."""
+    """A parameter: its name, what the driver is given for a value, and the value where none has to be given."""
 
     name: str
-    constant: Any
     processor: _Processor
+    is_required: bool
+    constant: Any
 
     def of(self, values: Values) -> Any:  # noqa: ANN401 - whatever the column holds
-        value = values.get(self.name, self.constant)
+        value = values[self.name] if self.is_required else values.get(self.name, self.constant)
         return self.processor(value) if self.processor else value
 
 
@@ -51,15 +54,21 @@ class Prepared:
     def run(self, driver: Driver, values: Sequence[Values]) -> None:
         """Execute it for each of many sets of values."""
         compiled = self._in(driver.dialect)
-        driver.run_many(compiled.sql, [compiled.parameters(each) for each in values])
+        with _told_as_sqlalchemy_does():
+            parameters = [compiled.parameters(each) for each in values]
+        driver.run_many(compiled.sql, parameters)
 
     def rows(self, driver: Driver, values: Values) -> list[tuple[Any, ...]]:
         """Execute it once; its rows, as Python's values."""
         compiled = self._in(driver.dialect)
-        return [
-            tuple([work(value) if work else value for work, value in zip(compiled.processors, row, strict=True)])
-            for row in driver.rows(compiled.sql, compiled.parameters(values))
-        ]
+        with _told_as_sqlalchemy_does():
+            parameters = compiled.parameters(values)
+        found = driver.rows(compiled.sql, parameters)
+        with _told_as_sqlalchemy_does():
+            return [
+                tuple([work(value) if work else value for work, value in zip(compiled.processors, row, strict=True)])
+                for row in found
+            ]
 
     def _in(self, dialect: Dialect) -> _Compiled:
         if dialect.name not in self._compiled:
@@ -73,6 +82,22 @@ class Prepared:
         for name in names or ():
             parameter = compiled.binds[name]
             processor = parameter.type.dialect_impl(dialect).bind_processor(dialect)
-            bound.append(_Bound(name, parameter.value, processor))
+            bound.append(_Bound(name, processor, parameter.required, parameter.value))
         processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in self._columns]
         return _Compiled(compiled.string, bound, compiled.positional, processors)
+
+
+def added_to(table: Table) -> Prepared:
+    """The statement that adds rows, which the database numbers: each with a value for every column that needs one."""
+    columns = [column for column in table.c if not column.primary_key]
+    values: dict[str, Any] = {each.name: bindparam(each.name, required=not each.nullable) for each in columns}
+    return Prepared(insert(table).values(values))
+
+
+@contextmanager
+def _told_as_sqlalchemy_does() -> Iterator[None]:
+    """A value that cannot be written or read is a StatementError, without the value."""
+    try:
+        yield
+    except Exception as error:
+        raise StatementError(type(error).__name__, None, None, error) from error

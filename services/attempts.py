@@ -118,7 +118,7 @@ def tell(draft: Draft, outcome: Outcome) -> None:
 
 def _note_news(outcomes: Iterable[Outcome]) -> None:
     """Write on each configuration what its last attempt showed, where that is news."""
-    news = [outcome for outcome in outcomes if _is_news(outcome)]
+    news = [outcome for outcome in outcomes if is_news(outcome)]
     if not news:
         return
     with transaction(durable=False) as session:
@@ -132,7 +132,8 @@ def _note_news(outcomes: Iterable[Outcome]) -> None:
                 smtp_db.clear_failover(session, server.config_id)
 
 
-def _is_news(outcome: Outcome) -> bool:
+def is_news(outcome: Outcome) -> bool:
+    """Whether the configuration does not say yet what this attempt showed."""
     server, noted = outcome.server, outcome.message if outcome.error else None
     return server is not None and (server.last_error != noted or (server.has_failed_over and not outcome.error))
 

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Final, NamedTuple, cast
 
@@ -89,8 +90,10 @@ def attempt_all(server: RouteStep, mails: Sequence[Consignment], *, in_flight: i
     started = time.monotonic()
     parcels = [_parcel(settings, mail, place) for place, mail in enumerate(mails)]
     policy = policy_for(settings, WORKER_SECONDS)
-    for parcel, result in pool.send_all(settings, policy, parcels, owner=server.owner, in_flight=in_flight):
-        yield cast(int, parcel.tag), _outcome(server, result, started)
+    sending = pool.send_all(settings, policy, parcels, owner=server.owner, in_flight=in_flight)
+    with closing(sending) as results:
+        for parcel, result in results:
+            yield cast(int, parcel.tag), _outcome(server, result, started)
 
 
 def is_server_down(error: DeliveryError) -> bool:

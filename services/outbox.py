@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from database import outbox_add_db, outbox_db
 from database.engine import driver_transaction, reading, transaction
@@ -193,6 +193,12 @@ def _is_alone(session: Session, row: dict[str, Any]) -> bool:
 def _committed(session: Session) -> None:
     if not session.in_nested_transaction() and session.info.pop(_WAKES, False):
         wake()
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _rolled_back(session: Session, previous: SessionTransaction) -> None:
+    if previous.parent is None:
+        session.info.pop(_WAKES, None)
 
 
 def _same(session: Session, row: dict[str, Any]) -> str | None:

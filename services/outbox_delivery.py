@@ -10,7 +10,7 @@ from flask import current_app
 
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
-from services import delivery, outbox_settling, retry_policy, sending_limits, smtp_route
+from services import attempts, delivery, outbox_settling, retry_policy, sending_limits, smtp_route
 from services.circuit import Circuits, Key
 from services.composing import Draft
 from services.delivery import Consignment
@@ -95,6 +95,7 @@ def _through(
         for place, outcome in outcomes:
             job = going[place]
             job.outcomes.append(replace(outcome, skipped=tuple(job.outcomes)) if job.outcomes else outcome)
+            attempts.tell(job.draft, job.outcomes[-1])
             if (cause := _cause(outcome)) not in told:
                 _note_on_circuit(circuits, key, outcome)
             if cause is not None:

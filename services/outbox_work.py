@@ -1,21 +1,18 @@
 """The work on queued mail: claim a group, hand it over, write down what became of it. Threads and Celery share it.
 
-No database session is open while SMTP runs. A group is claimed, fenced and settled together, so it is also the most
-that a crash can double; security mail goes one by one.
+No transaction is open while a server is waited for. A group is claimed and fenced together, so it is also the most that
+a crash can double; security mail goes one by one.
 """
 
-import os
 import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import structlog
 from flask import current_app
@@ -29,50 +26,23 @@ from database.outbox_db import Priority
 from services import attempts, notices, outbox_content, outbox_delivery, outbox_settling, receipts
 from services.outbox_content import CannotOpen, Unreadable
 from services.outbox_delivery import Job
+from services.outbox_lease import Group, Pace
 from services.outbox_settling import MOST_UNCERTAIN, UNKNOWN_FATE, Result
 from utils import clock
 from utils.env_utils import get_settings
 
 log = structlog.get_logger(__name__)
 
-HEARTBEATS_A_LEASE: Final = 3
 _EXPIRED_AT_ONCE: Final = 1000  # in one transaction; the others are expired when they are claimed, or next time
-_UNWRITTEN_SECONDS: Final = 0.1  # that a result waits for those of the rest of its group
+_UNWRITTEN_SECONDS: Final = 0.1  # after which a result is written down with the next answer
+_CLOCKS_APART: Final = timedelta(minutes=5)  # at most, between machines that are well
 KEY_PAUSE: Final = timedelta(minutes=5)
 LOST_WORKER: Final = "A worker died while it handed this mail over. It may have arrived."
 TOO_LATE: Final = "Its time was over before it could be sent."
 NO_KEY: Final = "It was sealed with an APP_KEY that is not here. Restore it as APP_KEY_PREVIOUS."
 ALTERED: Final = "The row was changed outside of Sealpost, so it was not sent."
 
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How long a worker holds mail without a sign of life, and how long a mail of unknown fate rests."""
-
-    lease: timedelta = timedelta(seconds=30)
-    cool_down: timedelta = timedelta(minutes=10)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Mails claimed together under one token."""
-
-    worker: str
-    token: str
-    claims: Sequence[Claim]
-
-    @property
-    def ids(self) -> list[int]:
-        return [claim.id for claim in self.claims]
-
-    @property
-    def is_security(self) -> bool:
-        return self.claims[0].priority == Priority.SECURITY
-
-
-def worker_name() -> str:
-    """A name for one worker that no other has."""
-    return f"{os.uname().nodename[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+_Claiming = Callable[[Driver], Group | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,27 +60,26 @@ def claim_group(worker: str, pace: Pace, among: Iterable[Priority] = Priority) -
         return _claimed(driver, worker, pace, among)
 
 
-def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] = tuple) -> Turn:
-    """Deliver a group and settle each mail of it; ``wanted`` tells then what to claim along with that.
+def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] = lambda: ()) -> Turn:
+    """Deliver a group and settle each mail of it; if all went well, ``wanted`` tells what to claim along with that.
 
     Raises nothing for a mail problem.
     """
     work = _Work(group)
     among: Iterable[Priority] = ()
-    is_stuck = False
     try:
         for account_id in dict.fromkeys(job.claim.account_id for job in work.jobs):
             theirs = [job for job in work.jobs if job.claim.account_id == account_id]
             outbox_delivery.deliver(theirs, account_id, _fenced, pace.cool_down, work.heard)
-        is_stuck = bool(work.jobs) and all(job.is_stuck for job in work.jobs)
-        among = () if is_stuck else wanted()
+        among = wanted() if work.went_well else ()
     finally:  # whatever stopped it, what servers have said so far is not lost
         next_group = work.finish(pace, among)
-    attempts.note([outcome for job in work.jobs for outcome in job.outcomes])
-    for job in work.jobs:
-        if job.outcomes:
-            notices.failed_over(job.outcomes[-1])
-    return Turn(next_group=next_group, is_stuck=is_stuck)
+    if not work.went_well:  # else there is nothing to tell, and the next group must not wait for it
+        attempts.note([outcome for job in work.jobs for outcome in job.outcomes])
+        for job in work.jobs:
+            if job.outcomes:
+                notices.failed_over(job.outcomes[-1])
+    return Turn(next_group=next_group, is_stuck=work.is_stuck)
 
 
 class _Work:
@@ -128,16 +97,32 @@ class _Work:
         for key_id, mails in Counter(keyless).items():
             log.warning("outbox_key_missing", key_id=key_id, mails=mails)
 
+    @property
+    def went_well(self) -> bool:
+        """Whether each mail went through the first server that was asked, and nothing is to be noted on that."""
+        outcomes = [outcome for job in self.jobs for outcome in job.outcomes]
+        has_trouble = any(outcome.error or attempts.is_news(outcome) for outcome in outcomes)
+        return all(job.outcomes for job in self.jobs) and not has_trouble
+
+    @property
+    def is_stuck(self) -> bool:
+        return bool(self.jobs) and all(job.is_stuck for job in self.jobs)
+
     def heard(self) -> None:
-        """A server has answered: a slow one must not make a crash double what it took long ago."""
-        if time.monotonic() - self._written_at >= _UNWRITTEN_SECONDS:
+        """A server has answered: what it took some time ago is written down, lest a crash double that as well."""
+        if time.monotonic() - self._written_at < _UNWRITTEN_SECONDS:
+            return
+        try:
             finish(*self._news([job for job in self._unwritten if job.result]))
+        except OSError as failure:  # the mails that are left must go on; at their end, it is tried once more
+            log.error("results_not_written_yet", error=type(failure).__name__)
+        else:
             self._results, self._unwritten = [], [job for job in self._unwritten if not job.result]
-            self._written_at = time.monotonic()
+        self._written_at = time.monotonic()
 
     def finish(self, pace: Pace, among: Iterable[Priority]) -> Group | None:
         """Write down what is left, and claim a next group in the same transaction."""
-        claim = partial(_claimed, worker=self._group.worker, pace=pace, among=among)
+        claim = partial(_claimed, worker=self._group.worker, pace=pace, among=among) if among else None
         return finish(*self._news(self._unwritten), claim)
 
     def _news(self, jobs: Sequence[Job]) -> tuple[list[Result], list[dict[str, Any]]]:
@@ -146,51 +131,8 @@ class _Work:
         return results, [row for job in jobs for row in _attempts(job, self._group.worker, self._began_at)]
 
 
-def give_back(group: Group) -> None:
-    """Give back a group that was not begun."""
-    with transaction() as session:
-        outbox_claim_db.release(session, group.token, group.ids, clock.now())
-
-
-def renew(group: Group, pace: Pace) -> None:
-    """The heartbeat of a group under way."""
-    with transaction(durable=False) as session:
-        outbox_claim_db.renew(session, group.token, group.ids, clock.now() + pace.lease)
-
-
-class Heartbeat:
-    """Keeps the lease of the group in hand while a ``with`` block works, for whoever has no thread that does."""
-
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
-        self._in_hand: Group | None = None
-        self._app = current_app._get_current_object()  # type: ignore[attr-defined]
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="mail-heartbeat", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def hold(self, group: Group) -> None:
-        """This one is in hand now."""
-        self._in_hand = group
-
-    def _beat(self) -> None:
-        while not self._done.wait(self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE):
-            if self._in_hand:
-                with self._app.app_context(), suppress(SQLAlchemyError):  # the next one may come in time
-                    renew(self._in_hand, self._pace)
-
-
 def finish(
-    results: Sequence[Result],
-    attempts: Sequence[Mapping[str, Any]],
-    claim: Callable[[Driver], Group | None] = lambda _: None,
+    results: Sequence[Result], attempts: Sequence[Mapping[str, Any]], claim: _Claiming | None = None
 ) -> Group | None:
     """Write results and attempts down, in the database or, while that is away, in a file beside it.
 
@@ -200,6 +142,8 @@ def finish(
     try:
         return _write(written, claim)
     except SQLAlchemyError as failure:
+        if claim:  # it may be what failed, and is no matter of these results
+            return finish(results, attempts)
         log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(results))
         receipts.keep(_instance(), written)
         return None
@@ -213,7 +157,7 @@ def sweep(pace: Pace) -> None:
         log.error("receipts_not_replayed", kind=type(failure).__name__)
     now = clock.now()
     with transaction() as session:
-        outbox_claim_db.shorten(session, now + pace.lease)
+        outbox_claim_db.shorten(session, now + pace.lease + _CLOCKS_APART, now + pace.lease)
         if lost := outbox_claim_db.lost(session, now):
             session.add_all(attempts.of_lost(session, mail, now, LOST_WORKER) for mail in lost)
         found = {
@@ -256,23 +200,17 @@ def _fenced(claims: Sequence[Claim], owner: str) -> set[int]:
 
 
 def _attempts(job: Job, worker: str, started_at: datetime) -> list[dict[str, Any]]:
-    rows = []
-    for outcome in job.outcomes:
-        attempts.tell(job.draft, outcome)
-        row = attempts.row(job.draft, outcome, started_at, job.claim.account_id)
-        rows.append({**row, "mail_id": job.claim.mail_id, "worker": worker})
-    return rows
+    known = {"mail_id": job.claim.mail_id, "worker": worker}
+    return [attempts.row(job.draft, outcome, started_at, job.claim.account_id) | known for outcome in job.outcomes]
 
 
-def _write(
-    written: Mapping[str, Sequence[Mapping[str, Any]]], claim: Callable[[Driver], Group | None] = lambda _: None
-) -> Group | None:
+def _write(written: Mapping[str, Sequence[Mapping[str, Any]]], claim: _Claiming | None = None) -> Group | None:
     with driver_transaction() as driver:
         if written["results"]:
             outbox_claim_db.settle(driver, written["results"])
         if written["attempts"]:
             attempt_db.add_all(driver, written["attempts"])
-        return claim(driver)
+        return claim(driver) if claim else None
 
 
 def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority]) -> Group | None:

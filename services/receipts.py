@@ -1,7 +1,7 @@
 """Results that the database could not take: kept in files on this machine until it can.
 
 A server has said 250 and the database is away: without these files the mail would be sent again. Each file holds
-the results of one group, appears whole or not at all (rename), and is on the disk before anything goes on.
+what was to be written together, appears whole or not at all (rename), and is on the disk before anything goes on.
 """
 
 import json

@@ -14,8 +14,8 @@ from flask import Flask
 
 from database.engine import db
 from database.outbox_db import Priority
-from services import audit, mail_log, outbox, outbox_work, password_reset
-from services.outbox_work import Pace
+from services import audit, mail_log, outbox, outbox_lease, outbox_work, password_reset
+from services.outbox_lease import Pace
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
 
@@ -91,17 +91,17 @@ def _in_context(app: Flask, base: Any) -> Any:  # noqa: ANN401 - Celery's classe
 @shared_task(name="mail.drain")  # type: ignore[untyped-decorator]
 def drain() -> None:
     """Send what is due, for some seconds."""
-    worker, pace, until = outbox_work.worker_name(), Pace(), time.monotonic() + DRAIN_SECONDS
+    worker, pace, until = outbox_lease.worker_name(), Pace(), time.monotonic() + DRAIN_SECONDS
     group = outbox_work.claim_group(worker, pace)
     if group is None:
         return
     _hint(drain)  # another worker may help, and then go on; it ends at once if nothing is left
-    with outbox_work.Heartbeat(pace) as heartbeat:
+    with outbox_lease.Heartbeat(pace) as heartbeat:
         while group:
             heartbeat.hold(group)
             turn = outbox_work.work_off(group, pace, lambda: Priority if time.monotonic() < until else ())
             group = turn.next_group
-            if turn.is_stuck:
+            if turn.is_stuck and time.monotonic() < until:
                 group = outbox_work.claim_group(worker, pace, [Priority.SECURITY])
 
 

@@ -15,8 +15,9 @@ import structlog
 from flask import Flask
 
 from database.outbox_db import Priority
-from services import audit, mail_log, outbox, outbox_work, password_reset, smtp_pool
-from services.outbox_work import HEARTBEATS_A_LEASE, Group, Pace, Turn
+from services import audit, mail_log, outbox, outbox_lease, outbox_work, password_reset, smtp_pool
+from services.outbox_lease import HEARTBEATS_A_LEASE, Group, Pace
+from services.outbox_work import Turn
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ class MailWorker:
     """A claimer, ``senders`` threads that send, one more for security mail alone, and one for all other upkeep."""
 
     def __init__(self, app: Flask, senders: int = SENDERS, pace: Pace | None = None) -> None:
-        self.name = outbox_work.worker_name()
+        self.name = outbox_lease.worker_name()
         self._app = app
         self._pace = pace or Pace()
         self._senders = senders
@@ -117,7 +118,7 @@ class MailWorker:
 
     def _renew(self) -> None:
         for group in self._groups():
-            outbox_work.renew(group, self._pace)
+            outbox_lease.renew(group, self._pace)
 
     def _sweep(self) -> None:
         self._renew()  # whatever the clock did, what this process has under way is not taken for lost
@@ -172,7 +173,7 @@ class MailWorker:
 
     def _work_off(self, group: Group) -> Turn:
         if self._stopping.is_set():
-            outbox_work.give_back(group)
+            outbox_lease.give_back(group)
             return Turn()
         turn = outbox_work.work_off(group, self._pace, lambda: self._wanted(len(self._groups()) - 1))
         if turn.is_stuck:

@@ -1,7 +1,7 @@
 """What the workers do, in the test's own thread: answer requests, and send until nothing is due."""
 
 from services import outbox_work, password_reset
-from services.outbox_work import Pace
+from services.outbox_lease import Pace
 
 
 def drain(pace: Pace | None = None) -> int:

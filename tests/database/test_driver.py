@@ -1,16 +1,19 @@
 """The driver's own connection: errors, undone work and dead connections are as they are elsewhere."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy import Column, Integer, MetaData, Table, Text, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 
 from app import create_app
 from database.engine import db, driver_reading, driver_transaction, reading, transaction
+from database.prepared import added_to
+from database.types import UtcDateTime
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 
@@ -76,9 +79,22 @@ def test_a_statement_that_makes_no_sense_is_told_without_its_values(app: Flask) 
     assert SECRET not in str(raised.value)
 
 
+def test_a_value_that_no_column_takes_is_told_without_it(app: Flask) -> None:
+    late = datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))  # in UTC it is beyond all years
+    moments = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("moment", UtcDateTime))
+    with pytest.raises(StatementError) as raised, driver_transaction() as driver:
+        added_to(moments).run(driver, [{"moment": late}])
+    assert "9999" not in str(raised.value)
+
+
+def test_a_value_that_has_to_be_given_is_missed(app: Flask) -> None:
+    note = Table("note", MetaData(), Column("id", Integer, primary_key=True), Column("words", Text, nullable=False))
+    with pytest.raises(StatementError), driver_transaction() as driver:
+        added_to(note).run(driver, [{"word": "misspelt"}])
+
+
+@pytest.mark.parametrize("app", ["postgresql"], indirect=True)
 def test_after_the_server_has_ended_all_connections_one_statement_fails_and_the_next_goes_on(app: Flask) -> None:
-    if db.engine.dialect.name == "sqlite":
-        return  # which has no server
     held = [db.engine.connect() for _ in range(3)]
     processes = [connection.execute(text("SELECT pg_backend_pid()")).scalar_one() for connection in held]
     for connection in held[1:]:

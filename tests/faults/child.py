@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import create_app
 from database.engine import transaction
 from services import email_service, worker
-from services.outbox_work import Pace
+from services.outbox_lease import Pace
 from tests.faults.points import Point
 from utils import clock
 

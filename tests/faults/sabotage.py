@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from database.engine import transaction
 from database.outbox_db import Priority
 from services import email_service, outbox_work
-from services.outbox_work import Pace
+from services.outbox_lease import Pace
 from tests.faults.storm import open_mails
 from tests.statements import heard
 

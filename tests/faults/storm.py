@@ -23,7 +23,7 @@ from database.engine import reading, transaction
 from database.outbox_claim_db import GROUP
 from database.outbox_db import HELD, WAITING, OutboxMail
 from services import named_configs, outbox_work
-from services.outbox_work import Pace
+from services.outbox_lease import Pace
 from services.worker import SENDERS
 from tests.faults import child, sink
 from tests.faults.checker import Promises, Verdict, judge, rows

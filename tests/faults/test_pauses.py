@@ -10,7 +10,7 @@ from app import create_app
 from database.engine import db
 from database.outbox_db import OutboxMail, State
 from services import outbox, outbox_work
-from services.outbox_work import Pace
+from services.outbox_lease import Pace
 from tests.faults import figures
 from tests.faults.child import Place
 from tests.faults.storm import ALL, IN_FLIGHT, Storm

@@ -17,9 +17,9 @@ from app import create_app
 from database import outbox_claim_db
 from database.engine import db, driver_transaction, transaction
 from database.outbox_db import OutboxMail, State
-from services import accounts, outbox, outbox_settling, outbox_work, password_reset
+from services import accounts, outbox, outbox_lease, outbox_settling, outbox_work, password_reset
 from services.email_service import queue_email
-from services.outbox_work import Group, Pace
+from services.outbox_lease import Group, Pace
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.mails import queued
@@ -144,8 +144,8 @@ def test_a_late_result_changes_nothing_once_another_worker_has_the_mail() -> Non
     outbox_work.sweep(Pace())
     claimed()
     settle(late)
-    outbox_work.give_back(late)
-    outbox_work.renew(late, Pace())
+    outbox_lease.give_back(late)
+    outbox_lease.renew(late, Pace())
     assert outbox.find(mail_id).state == State.LEASED
 
 
@@ -192,7 +192,7 @@ def test_a_mail_that_was_lost_three_times_is_given_up() -> None:
 def test_a_heartbeat_keeps_a_lease() -> None:
     group_of = queued(ANN)
     late = claimed(OVER)
-    outbox_work.renew(late, Pace())
+    outbox_lease.renew(late, Pace())
     outbox_work.sweep(Pace())
     assert outbox.find(group_of).state == State.LEASED
     assert len(fenced(late)) == 1

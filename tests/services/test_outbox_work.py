@@ -15,14 +15,14 @@ from database import attempt_db
 from database.engine import reading, transaction
 from database.outbox_claim_db import GROUP
 from database.outbox_db import OutboxMail, Priority, State
-from services import outbox, outbox_work, smtp_configs
-from services.outbox_work import Pace
+from services import outbox, outbox_lease, outbox_work, smtp_configs
+from services.outbox_lease import Pace
 from services.smtp_fields import parse_change
 from tests.conftest import APP_KEY
 from tests.mails import change, in_state, queued
 from tests.outbox import drain
 from tests.recording_server import RecordingServer
-from tests.scripted_server import Answer, Connection, ScriptedServer, close
+from tests.scripted_server import Answer, Connection, ScriptedServer, close, late
 from tests.visitors import mail_through
 from utils import clock
 
@@ -252,8 +252,16 @@ def test_an_unreadable_receipt_is_put_aside_and_the_others_are_replayed(servers:
     folder = tmp_path / "receipts"
     folder.mkdir()
     (folder / "0.json").write_text("{")
+    scripted(servers)
+    mail_id = queued(ANN)
+    with transaction() as session:
+        session.execute(text("ALTER TABLE email_attempt RENAME TO away"))
+    drain()
+    with transaction() as session:
+        session.execute(text("ALTER TABLE away RENAME TO email_attempt"))
     outbox_work.sweep(Pace())
     assert [file.name for file in folder.iterdir()] == ["0.unreadable"]
+    assert found(mail_id).state == State.SENT
 
 
 def test_a_group_that_was_not_begun_is_given_back_uncharged(app: Flask) -> None:
@@ -261,7 +269,7 @@ def test_a_group_that_was_not_begun_is_given_back_uncharged(app: Flask) -> None:
     group = outbox_work.claim_group("test", Pace())
     assert group
     assert (found(mail_id).state, found(mail_id).attempts) == (State.LEASED, 1)
-    outbox_work.give_back(group)
+    outbox_lease.give_back(group)
     assert (found(mail_id).state, found(mail_id).attempts) == (State.DEFERRED, 0)
 
 
@@ -342,3 +350,44 @@ def test_while_no_mail_can_go_no_other_is_claimed_along(app: Flask) -> None:
     turn = outbox_work.work_off(group, Pace(), lambda: Priority)
     assert (turn.is_stuck, turn.next_group) == (True, None)
     assert found(mail_ids[-1]).state == State.QUEUED
+
+
+def test_after_a_refusal_no_other_mail_is_claimed_along(servers: ExitStack) -> None:
+    scripted(servers, RCPT=["550 5.1.1 unknown", "250 2.1.5 ok"])
+    mail_ids = [queued(ANN) for _ in range(GROUP + 1)]
+    group = outbox_work.claim_group("test", Pace())
+    assert group
+    assert outbox_work.work_off(group, Pace(), lambda: Priority).next_group is None
+    assert [found(mail_id).state for mail_id in mail_ids] == [State.FAILED, *[State.SENT] * (GROUP - 1), State.QUEUED]
+
+
+def test_a_row_that_cannot_be_read_does_not_take_the_results_before_it_along(servers: ExitStack) -> None:
+    scripted(servers)
+    mail_id = queued(ANN)
+    group = outbox_work.claim_group("test", Pace())
+    assert group
+    altered = queued(ANN)
+    with transaction() as session:
+        session.execute(text("UPDATE email_outbox SET recipients = '{' WHERE mail_id = :id"), {"id": altered})
+    assert outbox_work.work_off(group, Pace(), lambda: Priority).next_group is None
+    assert found(mail_id).state == State.SENT
+
+
+def test_what_can_be_written_nowhere_at_first_is_written_at_the_end_and_the_others_go_on(
+    app: Flask, servers: ExitStack, tmp_path: Path
+) -> None:
+    def away(_connection: Connection) -> None:
+        with app.app_context(), transaction() as session:
+            session.execute(text("ALTER TABLE email_attempt RENAME TO away"))
+        (tmp_path / "receipts").touch()  # where a folder should be
+
+    def back(_connection: Connection) -> None:
+        with app.app_context(), transaction() as session:
+            session.execute(text("ALTER TABLE away RENAME TO email_attempt"))
+
+    answers: list[Answer] = [(away, late("250 2.0.0 ok", 0.2)), (back, "250 2.0.0 ok"), "250 2.0.0 ok"]
+    server = scripted(servers, MESSAGE=answers)
+    mail_ids = [queued(ANN) for _ in range(3)]
+    drain()
+    assert len(server.messages) == 3
+    assert [found(mail_id).state for mail_id in mail_ids] == [State.SENT] * 3

@@ -19,7 +19,8 @@ from database import outbox_claim_db, user_db
 from database.engine import db, driver_transaction, transaction
 from database.outbox_db import OutboxMail, Priority, State
 from services import email_service, mail_log, outbox, outbox_settling, outbox_work, password_reset, smtp_configs, worker
-from services.outbox_work import Group, Pace, Turn
+from services.outbox_lease import Group, Pace
+from services.outbox_work import Turn
 from services.smtp_fields import parse_change
 from tests import postgresql_server
 from tests.loopback import PATIENCE
