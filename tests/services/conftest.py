@@ -1,9 +1,14 @@
-"""What tests of services share: a mail server that takes everything and remembers it."""
+"""What tests of services share: a mail server that takes everything and remembers it, and a migrated PostgreSQL."""
 
 from collections.abc import Iterator
 
 import pytest
+from flask_migrate import upgrade
 
+from app import create_app
+from database.engine import db
+from tests import postgresql_server
+from tests.conftest import APP_KEY
 from tests.recording_server import RecordingServer
 
 
@@ -11,3 +16,22 @@ from tests.recording_server import RecordingServer
 def server() -> Iterator[RecordingServer]:
     with RecordingServer() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a migrated database."""
+    with postgresql_server.running() as url:
+        app = create_app({"APP_KEY": APP_KEY, "DATABASE_URL": url}, instance_path=tmp_path_factory.mktemp("app"))
+        with app.app_context():
+            upgrade()
+            db.engine.dispose()
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def on_either(request: pytest.FixtureRequest, environment: dict[str, str]) -> dict[str, str]:
+    """The environment with one database, then with the other."""
+    if request.param == "postgresql":
+        return environment | {"DATABASE_URL": request.getfixturevalue("postgresql")}
+    return environment

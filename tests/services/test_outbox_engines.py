@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask_migrate import upgrade
 from sqlalchemy import text, update
 
 from app import create_app
@@ -20,8 +19,6 @@ from database.outbox_db import OutboxMail, State
 from services import accounts, outbox, outbox_lease, outbox_settling, outbox_work, password_reset
 from services.email_service import queue_email
 from services.outbox_lease import Group, Pace
-from tests import postgresql_server
-from tests.conftest import APP_KEY
 from tests.mails import queued
 from tests.outbox import answer_requests, drain
 from tests.recording_server import RecordingServer
@@ -35,33 +32,9 @@ OVER = Pace(lease=timedelta(seconds=-1), cool_down=timedelta(0))  # a lease that
 pytestmark = pytest.mark.usefixtures("app")
 
 
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a migrated database."""
-    with postgresql_server.running() as url:
-        app = create_app({"APP_KEY": APP_KEY, "DATABASE_URL": url}, instance_path=tmp_path_factory.mktemp("app"))
-        with app.app_context():
-            upgrade()
-            db.engine.dispose()
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def environment(request: pytest.FixtureRequest, environment: dict[str, str], server: RecordingServer) -> dict[str, str]:
-    if request.param == "postgresql":
-        environment = environment | {"DATABASE_URL": request.getfixturevalue("postgresql")}
-    return environment | mail_through(server)
-
-
 @pytest.fixture
-def server() -> Iterator[RecordingServer]:
-    with RecordingServer() as running:
-        yield running
-
-
-@pytest.fixture
-def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
-    app = create_app(environment, instance_path=tmp_path)
+def app(on_either: dict[str, str], server: RecordingServer, tmp_path: Path) -> Iterator[Flask]:
+    app = create_app(on_either | mail_through(server), instance_path=tmp_path)
     with app.app_context():
         yield app
         with transaction() as session:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask_migrate import upgrade
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -21,8 +20,6 @@ from services import outbox
 from services.composing import draft
 from services.email_service import queue_email
 from services.outbox import Terms
-from tests import postgresql_server
-from tests.conftest import APP_KEY
 from tests.statements import heard
 from utils import clock
 
@@ -32,27 +29,9 @@ IDS = select(OutboxMail.mail_id).order_by(OutboxMail.id)
 pytestmark = pytest.mark.usefixtures("app")
 
 
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a migrated database."""
-    with postgresql_server.running() as url:
-        app = create_app({"APP_KEY": APP_KEY, "DATABASE_URL": url}, instance_path=tmp_path_factory.mktemp("app"))
-        with app.app_context():
-            upgrade()
-            db.engine.dispose()
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def environment(request: pytest.FixtureRequest, environment: dict[str, str]) -> dict[str, str]:
-    if request.param == "postgresql":
-        environment = environment | {"DATABASE_URL": request.getfixturevalue("postgresql")}
-    return environment
-
-
 @pytest.fixture
-def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
-    app = create_app(environment, instance_path=tmp_path)
+def app(on_either: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
+    app = create_app(on_either, instance_path=tmp_path)
     with app.app_context():
         yield app
         with transaction() as session:
