@@ -30,7 +30,7 @@ class _Bound(NamedTuple):
 
 
 class _Compiled(NamedTuple):
-    """A statement in the words of one dialect. ``positions`` names the parameters where they have no names."""
+    """A statement in the words of one dialect; ``processors`` make Python's values of the columns of its rows."""
 
     sql: str
     bound: Sequence[_Bound]

@@ -101,8 +101,8 @@ def drain() -> None:
             heartbeat.hold(group)
             turn = outbox_work.work_off(group, pace, lambda: Priority if time.monotonic() < until else ())
             group = turn.next_group
-            if turn.is_stuck and time.monotonic() < until:
-                group = outbox_work.claim_group(worker, pace, [Priority.SECURITY])
+            if group is None and time.monotonic() < until:  # after trouble, none was claimed along
+                group = outbox_work.claim_group(worker, pace, [Priority.SECURITY] if turn.is_stuck else Priority)
 
 
 @shared_task(name="mail.sweep")  # type: ignore[untyped-decorator]
