@@ -60,7 +60,7 @@ def _turn_to_write() -> Iterator[None]:
 def transaction(*, durable: bool = True) -> Iterator[Session]:
     """A short session that writes: commits at the end, rolls back on any exception.
 
-    Never held open while a server is spoken to. Without ``durable`` a power cut may take the last of these
+    Never held open while a server is waited for. Without ``durable`` a power cut may take the last of these
     commits (never a killed process): for records of what has happened, whose wait for the disk nobody should pay.
     """
     with _turn_to_write(), Session(db.engine, expire_on_commit=False) as session, session.begin():
