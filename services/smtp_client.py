@@ -58,9 +58,14 @@ class SmtpClient:
     def is_quiet(self) -> bool:
         """Whether a connection that nobody uses is still there and has nothing to say; it costs no waiting."""
         try:
-            return self.is_open and not self._talk.live().pending()
+            if not self.is_open:
+                return False
+            is_quiet = not self._talk.live().pending()
         except WireError:
             return False
+        if not is_quiet:
+            self._exchange.distrust()
+        return is_quiet
 
     @property
     def most_mails(self) -> int | None:

@@ -78,6 +78,10 @@ class Exchange:
                 self._talk.drop()
             raise
 
+    def distrust(self) -> None:
+        """Something unasked has come between two mails."""
+        self._standing.distrust()
+
     def start_clean(self) -> None:
         """Make sure that nothing of an earlier transaction is left; from here on there is a new one."""
         if not self._standing.clean:
@@ -116,8 +120,10 @@ class Exchange:
         mail = self._in_hand[0]
         standing.carried += 1
         replies = [reply for command in mail.script if (reply := self._heard(command)) and command != RSET]
-        *_, last = replies
+        sender, *_, last = replies
         standing.is_shaken = not last.ok
+        if last.ok and not sender.ok:
+            raise WireError(Fault.NOT_SMTP, "The server refused the sender and took the message.")
         if lost_step(mail, replies):
             standing.lose_chunking()
             return None

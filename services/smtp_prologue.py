@@ -3,7 +3,7 @@
 from typing import Final
 
 from services import smtp_grammar
-from services.smtp_dialogue import Dialogue
+from services.smtp_dialogue import Dialogue, refusal
 from services.smtp_habits import Habit
 from services.smtp_standing import Standing
 from services.smtp_transaction import RSET, Transaction
@@ -83,6 +83,9 @@ class Prologue:
         if not lacks_parameters(mail, replies):
             return replies
         mail.bare()
+        if replies[-1].code == smtp_grammar.GO_AHEAD:  # it refuses, and waits for the message all the same
+            self._standing.lose_parameters()
+            raise AnotherWay(refusal(Phase.SENDER, replies[0]))
         return self._in_step(mail, said=False)
 
     def first_group(self, mail: Transaction) -> list[bytes]:
