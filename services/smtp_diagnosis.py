@@ -52,6 +52,7 @@ _FAULT_MESSAGES: Final = {
     Fault.AUTH_NOT_OFFERED: "Server offers no sign-in",
     Fault.AUTH_UNENCRYPTED: "Sign-in needs encryption",
     Fault.NOT_SMTP: "Server is not a mail server",
+    Fault.BROKEN_REPLY: "Server's answer cannot be read",
     Fault.TLS_EXPECTED: "Server expects TLS from the first byte",
     Fault.TLS_UNEXPECTED: "Server does not start with TLS",
     Fault.TLS_NOT_OFFERED: "Server does not offer STARTTLS",

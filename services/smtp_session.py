@@ -166,7 +166,7 @@ class Opening:
         host, talk = self._settings.host, self._talk
         context = smtp_tls.tls_context(self._policy.ca_file)
         tls = smtp_tls.wrapped(talk.live().sock, context, host)
-        talk.wire = Wire(tls, self._redact, talk.transcript)
+        talk.wire = Wire(tls, self._redact, talk.transcript, greeted=spoke_plain)
         talk.live()  # unless it was cancelled meanwhile
         smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
         fact, days = smtp_tls.describe(tls, host)

@@ -82,6 +82,7 @@ class Fault(StrEnum):
     TIMEOUT = "timeout"
     CLOSED = "closed"
     NOT_SMTP = "not_smtp"
+    BROKEN_REPLY = "broken_reply"  # from a mail server: no code, no end, or nothing that fits the command
     TLS_EXPECTED = "tls_expected"  # plain connection to a port that wants TLS from the first byte
     TLS_UNEXPECTED = "tls_unexpected"  # TLS from the first byte to a port that speaks plain first
     TLS_NOT_OFFERED = "tls_not_offered"
@@ -94,7 +95,7 @@ class Fault(StrEnum):
     NO_SMTPUTF8 = "no_smtputf8"
 
 
-LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)  # the connection is lost, or not fit to go on
+LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY)  # the connection is lost, or not fit to go on
 
 
 class DeliveryError(Exception):
