@@ -21,6 +21,7 @@ LONGEST_LINE: Final = 2048  # octets; RFC 5321 4.5.3.1.5 asks for 512
 LONGEST_REPLY: Final = 64 * 1024
 MOST_LINES: Final = 128
 MOST_READ: Final = 256 * 1024
+_PATIENCE: Final = 2.0  # seconds for the rest of what is longer than is kept
 # One TLS record: a send either hands over all of it or, when it fails, nothing that the peer can read.
 CHUNK: Final = 16 * 1024
 
@@ -123,6 +124,7 @@ class Wire:
         self.sent = 0
         self._greeted = greeted
         self._received = 0
+        self._end: Deadline | None = None  # of a reply that is longer than is kept
         self._trouble: WireError | None = None
         self._transcript = transcript
         self._ending = threading.Lock()  # so that nobody shuts a descriptor that is another connection's by now
@@ -186,16 +188,17 @@ class Wire:
         it is the last on this connection: see ``is_spoiled``.
         """
         self.ensure_sound()
+        self._end = None
         line = self._first_line(deadline)
         self._greeted = True
         return self._usual.get(line) or self._read_on(line, deadline)
 
     def _first_line(self, deadline: Deadline) -> bytes:
-        end = self._received + MOST_READ
+        before = self._received
         while not self._lines:
             self._require_code(self._rest)
             try:
-                self._receive_more(end, deadline)
+                self._receive_more(before, deadline)
             except WireError as error:
                 if not _CODE.match(self._rest):
                     raise
@@ -206,7 +209,7 @@ class Wire:
 
     def _read_on(self, line: bytes, deadline: Deadline) -> Reply:
         """The reply that begins with this line."""
-        first, size, end = line, 0, self._received + MOST_READ
+        first, size, before = line, 0, self._received
         texts: list[bytes] = []
         while True:
             size += len(line)
@@ -215,7 +218,7 @@ class Wire:
             if line[3:4] != b"-" or self.is_spoiled:
                 break
             try:
-                line = self._next_line(first[:3], end, deadline)
+                line = self._next_line(first[:3], before, deadline)
             except WireError as error:
                 self._trouble = error
                 break
@@ -224,19 +227,22 @@ class Wire:
             self._usual[first] = reply
         return reply
 
-    def _next_line(self, code: bytes, end: int, deadline: Deadline) -> bytes:
-        """A further line of the reply with this code; all of the reply comes before the octet ``end``."""
+    def _next_line(self, code: bytes, before: int, deadline: Deadline) -> bytes:
+        """A further line of the reply with this code, which began when ``before`` octets had been received."""
         while not self._lines:
-            self._receive_more(end, deadline)
+            self._receive_more(before, deadline)
         line = self._take_line()
         if line[:3] != code:
             raise WireError(Fault.BROKEN_REPLY, "The lines of the server's answer do not belong together.")
         return line
 
-    def _receive_more(self, end: int, deadline: Deadline) -> None:
-        if self._received > end:
+    def _receive_more(self, before: int, deadline: Deadline) -> None:
+        size = self._received - before
+        if self._end is None and (size > LONGEST_REPLY or len(self._rest) == LONGEST_LINE):
+            self._end = deadline.sooner(_PATIENCE)
+        if size > MOST_READ or (self._end and self._end.remaining() <= 0):
             raise WireError(Fault.BROKEN_REPLY, "The server's answer does not end.")
-        self._receive(deadline.seconds())
+        self._receive((self._end or deadline).seconds())
 
     def _require_code(self, start: bytes, *, is_whole: bool = False) -> None:
         """Raise WireError if this, or what it may become, does not begin as a reply does."""

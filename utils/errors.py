@@ -95,7 +95,8 @@ class Fault(StrEnum):
     NO_SMTPUTF8 = "no_smtputf8"
 
 
-LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY)  # the connection is lost, or not fit to go on
+# The connection is lost, or not fit to go on.
+LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY)
 
 
 class DeliveryError(Exception):

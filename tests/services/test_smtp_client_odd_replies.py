@@ -138,7 +138,8 @@ def test_encryption_does_not_begin_where_the_step_is_lost(answer: Answer) -> Non
 
 @pytest.mark.parametrize("verb", ["EHLO", "AUTH", "MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize(
-    "answer", ["hello", "", "HTTP/1.1 400 Bad Request", "SSH-2.0-x", "250-one\n220 two", b"\x15\x03\x01\x00\x02\x02\x46"]
+    "answer",
+    ["hello", "", "HTTP/1.1 400 Bad Request", "SSH-2.0-x", "250-one\n220 two", b"\x15\x03\x01\x00\x02\x02\x46"],
 )
 def test_after_a_good_greeting_nobody_says_that_it_is_no_mail_server(verb: str, answer: Answer) -> None:
     settings = SmtpSettings(host="mail.example", port=587, security=Security.NONE, from_email="a@mail.example")

@@ -194,9 +194,7 @@ def test_a_code_counts_whatever_stands_behind_it(pair: tuple[Wire, socket.socket
         b"250-" + b"x" * 500_000,
     ],
 )
-def test_a_reply_that_has_no_proper_end_counts_and_is_the_last(
-    pair: tuple[Wire, socket.socket], behind: bytes
-) -> None:
+def test_a_reply_that_has_no_proper_end_counts_and_is_the_last(pair: tuple[Wire, socket.socket], behind: bytes) -> None:
     wire, server = pair
     writer = threading.Thread(target=server.sendall, args=[b"250-2.0.0 ok\r\n" + behind], daemon=True)
     writer.start()
@@ -243,7 +241,9 @@ def test_a_line_without_end_is_kept_only_to_its_limit(pair: tuple[Wire, socket.s
     writer.join()
 
 
-@pytest.mark.parametrize("said", [b"hello\r\n", b"\r\n", b"150 odd\r\n", b"HTTP/1.1 400\r\n", b"\x15\x03\x01\x00\x02\x02\x46"])
+@pytest.mark.parametrize(
+    "said", [b"hello\r\n", b"\r\n", b"150 odd\r\n", b"HTTP/1.1 400\r\n", b"\x15\x03\x01\x00\x02\x02\x46"]
+)
 def test_once_a_mail_server_has_spoken_nobody_says_that_it_is_none(
     pair: tuple[Wire, socket.socket], said: bytes
 ) -> None:
