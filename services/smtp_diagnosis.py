@@ -51,6 +51,8 @@ _MESSAGES: Final = {
 _FAULT_MESSAGES: Final = {
     Fault.AUTH_NOT_OFFERED: "Server offers no sign-in",
     Fault.AUTH_UNENCRYPTED: "Sign-in needs encryption",
+    Fault.AUTH_UNPROVEN: "Server did not prove who it is",
+    Fault.AUTH_ROUNDS: "Server's sign-in cannot be used",
     Fault.NOT_SMTP: "Server is not a mail server",
     Fault.BROKEN_REPLY: "Server's answer cannot be read",
     Fault.TLS_EXPECTED: "Server expects TLS from the first byte",

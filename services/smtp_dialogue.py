@@ -44,7 +44,7 @@ _SETTINGS_AT_FAULT: Final = {
     Fault.TLS_INJECTION,
 }
 _NOT_GREETED: Final = (Phase.CONNECT, Phase.ENCRYPTION, Phase.GREETING)
-_ATTACKS: Final = {Fault.ADDRESS_REFUSED, Fault.TLS_INJECTION}
+_ATTACKS: Final = {Fault.ADDRESS_REFUSED, Fault.TLS_INJECTION, Fault.AUTH_UNPROVEN}
 
 security_log = structlog.get_logger("security")
 

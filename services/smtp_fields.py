@@ -18,7 +18,7 @@ LONGEST_TIMEOUT: Final = 60
 LONGEST_PASSWORD: Final = 1024  # characters
 LONGEST_FIELD_NAME: Final = 40
 LONGEST_NAME: Final = 100
-AUTH_METHODS: Final = ("", "PLAIN", "LOGIN", "CRAM-MD5")
+AUTH_METHODS: Final = ("", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "SCRAM-SHA-1")
 
 
 def _refuse(sentence: str) -> PydanticCustomError:
@@ -94,7 +94,7 @@ def _flag(value: object) -> bool:
 
 def _auth_method(value: object) -> str:
     if value not in AUTH_METHODS:
-        raise _refuse("Leave it empty, or give PLAIN, LOGIN or CRAM-MD5.")
+        raise _refuse("Leave it empty, or give PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256 or SCRAM-SHA-1.")
     return str(value)
 
 

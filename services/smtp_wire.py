@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
@@ -84,6 +84,7 @@ class Reply:
     code: int
     enhanced: str | None  # RFC 2034, like 5.1.1; only if its class agrees with the code
     lines: tuple[str, ...]
+    challenge: str = field(default="", compare=False, repr=False)  # the text of a 334 as it came (RFC 4954 4)
 
     @property
     def text(self) -> str:
@@ -143,6 +144,11 @@ class Wire:
     @property
     def encrypted(self) -> bool:
         return isinstance(self.sock, ssl.SSLSocket)
+
+    @property
+    def certificate(self) -> bytes:
+        """What the server has shown (DER); b"" where nothing is encrypted."""
+        return (self.sock.getpeercert(binary_form=True) or b"") if isinstance(self.sock, ssl.SSLSocket) else b""
 
     @property
     def is_spoiled(self) -> bool:
@@ -222,7 +228,8 @@ class Wire:
             except WireError as error:
                 self._trouble = error
                 break
-        reply = Reply(int(first[:3]), _enhanced(first[:3], texts[0]), tuple(map(self._clean, texts)))
+        challenge = texts[0].decode("ascii", "replace").strip() if first.startswith(b"334") else ""
+        reply = Reply(int(first[:3]), _enhanced(first[:3], texts[0]), tuple(map(self._clean, texts)), challenge)
         if size == len(first) <= _USUAL_OCTETS and len(self._usual) < _USUAL_COUNT and not self.is_spoiled:
             self._usual[first] = reply
         return reply
