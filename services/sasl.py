@@ -154,7 +154,7 @@ class _CramMd5:
         except (binascii.Error, ValueError):
             text = b""
         if not text:  # the digest of nothing would serve whoever hears it for ever
-            raise WireError(Fault.BROKEN_REPLY, "The server's login challenge cannot be read.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.")
         digest = hmac.new(self._secret, text, "md5").hexdigest()
         self.secrets = [digest]
         return self._user + b" " + digest.encode()

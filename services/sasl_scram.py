@@ -74,12 +74,12 @@ class Scram:
         """Our final message, in answer to the server's first."""
         found = _FIRST.fullmatch(first)
         if not found:
-            raise WireError(Fault.BROKEN_REPLY, "The server's login challenge cannot be read.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.")
         nonce, salt, rounds = found[1], _unbase64(found[2]), int(found[3])
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
-            raise unproven("The server's login challenge is not an answer to what was said.")
+            raise unproven("The server's sign-in challenge does not belong to this sign-in.")
         if not salt:
-            raise WireError(Fault.BROKEN_REPLY, "The server's login challenge cannot be read.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.")
         _require_reasonable(rounds)
         bound = base64.b64encode(self._header.encode() + self._binding).decode()
         without_proof = f"c={bound},r={nonce}"
@@ -107,7 +107,9 @@ class Scram:
         return hmac.digest(key, text, self._hash)
 
 
-def unproven(text: str = "The server did not show that it knows the password, so it may be another.") -> Misconfigured:
+def unproven(
+    text: str = "The server did not show that it knows the password, so it may be another server.",
+) -> Misconfigured:
     return Misconfigured(Phase.SIGN_IN, Fault.AUTH_UNPROVEN, text)
 
 
@@ -162,7 +164,7 @@ def _decoded(challenge: str) -> str:
     try:
         return base64.b64decode(challenge, validate=True).decode()
     except (binascii.Error, ValueError):
-        raise WireError(Fault.BROKEN_REPLY, "The server's login challenge cannot be read.") from None
+        raise WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.") from None
 
 
 def _unbase64(text: str) -> bytes:

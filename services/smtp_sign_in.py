@@ -99,4 +99,4 @@ class SignIn:
         offered, known = ", ".join(self._offered[:_MOST_NAMED]), ", ".join(sasl.KNOWN)
         if forced := self._settings.auth_method:
             return f"The server offers only {offered}. {forced} is what was chosen."
-        return f"The server offers only {offered}. This program knows {known}."
+        return f"The server offers only {offered}. Sealpost knows {known}."

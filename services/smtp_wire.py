@@ -240,7 +240,7 @@ class Wire:
             self._receive_more(before, deadline)
         line = self._take_line()
         if line[:3] != code:
-            raise WireError(Fault.BROKEN_REPLY, "The lines of the server's answer do not belong together.")
+            raise WireError(Fault.BROKEN_REPLY, "The lines of the server's reply do not belong together.")
         return line
 
     def _receive_more(self, before: int, deadline: Deadline) -> None:
@@ -248,7 +248,7 @@ class Wire:
         if self._end is None and (size > LONGEST_REPLY or len(self._rest) == LONGEST_LINE):
             self._end = deadline.sooner(_PATIENCE)
         if size > MOST_READ or (self._end and self._end.remaining() <= 0):
-            raise WireError(Fault.BROKEN_REPLY, "The server's answer does not end.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's reply does not end.")
         self._receive((self._end or deadline).seconds())
 
     def _require_code(self, start: bytes, *, is_whole: bool = False) -> None:
@@ -265,7 +265,7 @@ class Wire:
 
     def _foreign(self, start: bytes) -> WireError:
         if self._greeted:
-            return WireError(Fault.BROKEN_REPLY, "The server's answer does not begin with a code.")
+            return WireError(Fault.BROKEN_REPLY, "The server's reply does not begin with a code.")
         if start.startswith(_TLS_RECORDS):
             return WireError(Fault.TLS_EXPECTED, "The server speaks TLS from the first byte.")
         return WireError(Fault.NOT_SMTP, f"{name_protocol(start)}, not a mail server.")
