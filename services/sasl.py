@@ -17,6 +17,7 @@ CLEAR: Final = ("PLAIN", "LOGIN")  # these say the password itself
 PLUS: Final = "-PLUS"  # bound to the encryption (RFC 5802 6)
 _HASHED: Final = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "CRAM-MD5")
 _UNKNOWN, _TOO_WEAK, _REFUSED = 504, 534, 535  # RFC 4954 4 and 6; Google says 534 where an app password is missing
+_LONGEST_TEXT: Final = 500
 
 # A refusal that is about the way of signing in, not about who signs in. Servers use 535 for both.
 _WAY: Final = (
@@ -87,9 +88,10 @@ def is_about_the_way(reply: Reply) -> bool:
     """Whether a refusal is about the mechanism."""
     if reply.code == _UNKNOWN:
         return True
-    if not reply.permanent or _ABOUT_WHO.search(reply.text):
+    text = reply.text[:_LONGEST_TEXT]
+    if not reply.permanent or _ABOUT_WHO.search(text):
         return False
-    return reply.code == _TOO_WEAK or bool(_ABOUT_THE_WAY.search(reply.text))
+    return reply.code == _TOO_WEAK or bool(_ABOUT_THE_WAY.search(text))
 
 
 def mechanism(

@@ -12,7 +12,7 @@ from services.smtp_wire import Reply, WireError
 from utils.errors import Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
 
-_CHALLENGE: Final = 334
+_CHALLENGE, _SYNTAX = 334, 501
 _NOT_IN_CLEAR: Final = {530, 534, 538}  # RFC 4954 6: no words of ours would help
 _MOST_NAMED: Final = 8
 
@@ -80,14 +80,17 @@ class SignIn:
     def _begin(self, name: str, initial: bytes | None) -> Reply:
         """Ask for a mechanism, with what we have to say first if there is room for it (RFC 4954 4).
 
-        Some servers refuse a mechanism, as if the login were wrong, unless this comes along: they get it all the same.
+        Some servers refuse a mechanism, as if the password were wrong, unless this comes along, and old ones do not
+        understand it if it does: they are asked in the other way.
         """
         command = f"AUTH {name}".encode()
         if initial is None:
             return self._talk.ask(command)
         whole = command + b" " + (base64.b64encode(initial) or b"=")
         if len(whole) <= smtp_grammar.LONGEST_COMMAND:
-            return self._talk.ask(whole)
+            reply = self._talk.ask(whole)
+            is_syntax = reply.code == _SYNTAX and not sasl.is_about_the_way(reply)
+            return self._talk.ask(command) if is_syntax else reply
         reply = self._talk.ask(command)
         if reply.permanent and reply.code not in _NOT_IN_CLEAR:
             reply = self._talk.ask(whole)

@@ -178,6 +178,18 @@ def test_a_server_that_never_has_enough_is_refused() -> None:
         assert isinstance(failure(server), Misconfigured)
 
 
+@pytest.mark.parametrize(("name", "answer"), [("PLAIN", challenged()), ("SCRAM-SHA-256", scram(PASSWORD))])
+def test_a_server_that_does_not_understand_more_than_the_mechanism_is_asked_for_that(name: str, answer: Action) -> None:
+    def act(connection: Connection) -> None:
+        if initial(connection):
+            say(connection, "501 5.5.4 Syntax: AUTH mechanism")
+        else:
+            answer(connection)
+
+    with offering(name, act) as server, client(server):
+        assert tried(server) == [name, name]
+
+
 LONG = "x" * 1000
 
 
