@@ -15,6 +15,7 @@ _MODES: Final = {
     "tls": {"use_ssl": True},
     "none": {"use_tls": False, "use_ssl": False},
 }
+AUTOMATIC: Final = "automatic"
 OPTIONS: Final = {
     "name": "name",
     "smtp_server": "--host",
@@ -58,8 +59,8 @@ def settings_options(work: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--auth-method",
-            type=click.Choice([method for method in smtp_fields.AUTH_METHODS if method]),
-            help="Without it: the best that the server offers.",
+            type=click.Choice([AUTOMATIC, *filter(None, smtp_fields.AUTH_METHODS)]),
+            help=f"At first {AUTOMATIC}: the best that the server offers.",
         ),
         click.option(
             "--failover/--no-failover", default=None, help="Whether the next server sends while this one is down."
@@ -78,6 +79,8 @@ def change_of(fields: Mapping[str, object], **more: object) -> dict[str, object]
     said = given(**fields, **more)
     security = said.pop("security", None)
     unlimited = {name: None for name in ("emails_per_minute", "emails_per_day") if said.get(name) == 0}
+    if said.get("auth_method") == AUTOMATIC:
+        said["auth_method"] = ""
     return {**said, **unlimited, **(_MODES[str(security)] if security else {})}
 
 

@@ -51,7 +51,10 @@ _MESSAGES: Final = {
 _FAULT_MESSAGES: Final = {
     Fault.AUTH_NOT_OFFERED: "Server offers no sign-in",
     Fault.AUTH_UNENCRYPTED: "Sign-in needs encryption",
+    Fault.AUTH_UNPROVEN: "Server did not prove who it is",
+    Fault.AUTH_ROUNDS: "Server's sign-in cannot be used",
     Fault.NOT_SMTP: "Server is not a mail server",
+    Fault.BROKEN_REPLY: "Server's reply cannot be read",
     Fault.TLS_EXPECTED: "Server expects TLS from the first byte",
     Fault.TLS_UNEXPECTED: "Server does not start with TLS",
     Fault.TLS_NOT_OFFERED: "Server does not offer STARTTLS",

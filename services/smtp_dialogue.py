@@ -43,7 +43,8 @@ _SETTINGS_AT_FAULT: Final = {
     Fault.TLS_HANDSHAKE,
     Fault.TLS_INJECTION,
 }
-_ATTACKS: Final = {Fault.ADDRESS_REFUSED, Fault.TLS_INJECTION}
+_NOT_GREETED: Final = (Phase.CONNECT, Phase.ENCRYPTION, Phase.GREETING)
+_ATTACKS: Final = {Fault.ADDRESS_REFUSED, Fault.TLS_INJECTION, Fault.AUTH_UNPROVEN}
 
 security_log = structlog.get_logger("security")
 
@@ -79,11 +80,12 @@ class Dialogue:
     """The connection of one client, its phase and its time; ``dot_sent`` once a message is out to its last octet.
 
     After a WireError or a 421 the connection is gone. ``ready`` says that mail can be sent on it; until it
-    is set, any failure ends the connection. A transcript is kept where somebody observes.
+    is set, and once an answer had no proper end, any failure ends the connection. A transcript is kept where
+    somebody observes.
     """
 
     def __init__(self, settings: SmtpSettings, observer: Observer | None) -> None:
-        self.ready = False
+        self._is_open = False
         self.wire: Wire | None = None
         self.phase = Phase.DNS
         self.deadline = Deadline(0)
@@ -94,6 +96,14 @@ class Dialogue:
         self._observer = observer
         self._since = 0.0
         self._cancelled = False
+
+    @property
+    def ready(self) -> bool:
+        return self._is_open and self.wire is not None and not self.wire.is_spoiled
+
+    @ready.setter
+    def ready(self, value: bool) -> None:
+        self._is_open = value
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -167,11 +177,18 @@ class Dialogue:
         self.live().send(data, self.soon())
 
     def hear(self, by: Deadline | None = None) -> Reply:
-        """The next answer. Raises Temporary for 421, which a server may give to anything before it leaves."""
-        reply = self.live().read_reply(by or self.soon())
+        """The next answer, to something after which more is to be said.
+
+        Raises Temporary for 421, which a server may give to anything before it leaves, and WireError for a good
+        answer behind which nobody could tell what the next belongs to. A message's own is read from the wire.
+        """
+        wire = self.live()
+        reply = wire.read_reply(by or self.soon())
         if reply.code == GOING_AWAY:
             self.drop()
             raise refusal(self.phase, reply)
+        if not (reply.temporary or reply.permanent):
+            wire.ensure_sound()
         return reply
 
     def refuse_unasked(self) -> None:
@@ -180,7 +197,7 @@ class Dialogue:
         if wire.pending():
             reply = wire.read_reply(self.soon())
             self.drop()
-            fault = Fault.REPLY if reply.temporary or reply.permanent else Fault.NOT_SMTP
+            fault = Fault.REPLY if reply.temporary or reply.permanent else Fault.BROKEN_REPLY
             text = reply.text[:_LONGEST_TEXT]
             raise Temporary(self.phase, fault, text, code=reply.code, enhanced=reply.enhanced)
 
@@ -193,6 +210,8 @@ class Dialogue:
 
     def _trouble(self, error: WireError) -> DeliveryError:
         fault, text = error.fault, error.text
+        if fault is Fault.NOT_SMTP and self.phase not in _NOT_GREETED:
+            fault = Fault.BROKEN_REPLY  # a mail server it is: it has said so
         if self.dot_sent:
             return OutcomeUnknown(Phase.MESSAGE, fault, text, may_have_been_sent=True)
         if fault in _ATTACKS:
@@ -200,6 +219,6 @@ class Dialogue:
         silent = self.phase is Phase.GREETING and fault in (Fault.TIMEOUT, Fault.CLOSED)
         if silent and self._settings.port == _TLS_PORT and self._settings.security is not Security.TLS:
             fault, text = Fault.TLS_EXPECTED, "No greeting: port 465 wants TLS from the first byte."
-        misread = fault is Fault.NOT_SMTP and self.phase in _BEFORE_MAIL
+        misread = fault in (Fault.NOT_SMTP, Fault.BROKEN_REPLY) and self.phase in _BEFORE_MAIL
         kind = Misconfigured if misread or fault in _SETTINGS_AT_FAULT else Temporary
         return kind(self.phase, fault, text)

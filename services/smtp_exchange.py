@@ -123,7 +123,7 @@ class Exchange:
         sender, *_, last = replies
         standing.is_shaken = not last.ok
         if last.ok and not sender.ok:
-            raise WireError(Fault.NOT_SMTP, "The server refused the sender and took the message.")
+            raise WireError(Fault.BROKEN_REPLY, "The server refused the sender and took the message.")
         if lost_step(mail, replies):
             standing.lose_chunking()
             return None
@@ -147,7 +147,7 @@ class Exchange:
         if command == RSET:
             if not reply.ok:
                 self._standing.learn_to_swallow(False)
-                raise WireError(Fault.NOT_SMTP, "The server did not forget the mail before, and then got this one.")
+                raise WireError(Fault.BROKEN_REPLY, "The server did not forget the mail before, and then got this one.")
             self._standing.is_shaken = False
         return reply
 
@@ -231,7 +231,7 @@ class Exchange:
         if last and (last.temporary or last.permanent):
             raise refusal(Phase.DATA, last)
         if last is None or last.code != smtp_grammar.GO_AHEAD:
-            raise WireError(Fault.NOT_SMTP, "The server's answer to DATA makes no sense.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's answer to DATA makes no sense.")
 
     def _hand_over(self, mail: Transaction, following: Transaction | None) -> Receipt:
         """Send the message to its last octet, and the commands of the next behind it; wait for the answer."""
@@ -315,7 +315,7 @@ class Exchange:
         talk = self._talk
         talk.phase = Phase.MESSAGE
         if not (reply.ok or reply.temporary or reply.permanent):
-            raise WireError(Fault.NOT_SMTP, "The server's answer to the message makes no sense.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's answer to the message makes no sense.")
         if not reply.ok:
             if reply.code == GOING_AWAY:
                 talk.drop()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from services import sasl
 from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
 from utils.env_utils import MOST_EMAILS
 from utils.errors import InvalidInput
@@ -18,7 +19,7 @@ LONGEST_TIMEOUT: Final = 60
 LONGEST_PASSWORD: Final = 1024  # characters
 LONGEST_FIELD_NAME: Final = 40
 LONGEST_NAME: Final = 100
-AUTH_METHODS: Final = ("", "PLAIN", "LOGIN", "CRAM-MD5")
+AUTH_METHODS: Final = ("", *sasl.KNOWN)
 
 
 def _refuse(sentence: str) -> PydanticCustomError:
@@ -94,7 +95,7 @@ def _flag(value: object) -> bool:
 
 def _auth_method(value: object) -> str:
     if value not in AUTH_METHODS:
-        raise _refuse("Leave it empty, or give PLAIN, LOGIN or CRAM-MD5.")
+        raise _refuse(f"Leave it empty, or give {', '.join(sasl.KNOWN[:-1])} or {sasl.KNOWN[-1]}.")
     return str(value)
 
 

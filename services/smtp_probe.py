@@ -29,6 +29,7 @@ _ANOTHER_WAY_MAY_HELP: Final = (
     Fault.TIMEOUT,
     Fault.CLOSED,
     Fault.NOT_SMTP,
+    Fault.BROKEN_REPLY,
     Fault.TLS_EXPECTED,
     Fault.TLS_UNEXPECTED,
     Fault.TLS_NOT_OFFERED,

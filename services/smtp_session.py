@@ -1,15 +1,15 @@
 """The opening of an SMTP session: connect, greet, encrypt and sign in as the settings demand, never less."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from services import sasl, smtp_dial, smtp_grammar, smtp_tls
+from services import smtp_dial, smtp_grammar, smtp_tls
 from services.smtp_dialogue import Dialogue, refusal
 from services.smtp_habits import habits_of
 from services.smtp_settings import Security, SmtpSettings
+from services.smtp_sign_in import SignIn
 from services.smtp_tls import ShownCertificate
 from services.smtp_wire import Reply, Wire, WireError
 from utils import net_guard
@@ -19,7 +19,7 @@ from utils.net_guard import IPAddress
 
 OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
 MOST_OTHERS: Final = 16
-_READY, _DONE, _CHALLENGE = 220, 250, 334
+_READY, _DONE = 220, 250
 _UNKNOWN_COMMAND: Final = {500, 502}
 
 
@@ -57,7 +57,8 @@ class Opening:
         # From the greeting on: a server may have learnt the password on an earlier connection. One that is too short
         # to be redacted is at least not shown as what PLAIN says.
         password = settings.password.reveal()
-        self._redact = Redactor([password, f"\0{settings.username}\0{password}" if password else ""])
+        self._secrets = [password, f"\0{settings.username}\0{password}" if password else ""]
+        self._redact = Redactor(self._secrets)
 
     def run(self) -> dict[str, str]:
         """Go through the phases; give the extensions that hold for the finished session."""
@@ -174,7 +175,7 @@ class Opening:
         host, talk = self._settings.host, self._talk
         context = smtp_tls.tls_context(self._policy.ca_file)
         tls = smtp_tls.wrapped(talk.live().sock, context, host)
-        talk.wire = Wire(tls, self._redact, talk.transcript)
+        talk.wire = Wire(tls, self._redact, talk.transcript, greeted=spoke_plain)
         talk.live()  # unless it was cancelled meanwhile
         smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
         fact, days = smtp_tls.describe(tls, host)
@@ -192,30 +193,4 @@ class Opening:
         if not (wire.encrypted or self._stays_here or self._policy.allow_plaintext_login):
             text = "The connection is not encrypted, so the password was not sent."
             raise Misconfigured(Phase.SIGN_IN, Fault.AUTH_UNENCRYPTED, text)
-        offered = self._features.get("AUTH", "").split()
-        mechanism = sasl.choose(offered, settings.auth_method, encrypted=wire.encrypted)
-        if mechanism is None:
-            text = f"The server offers {' '.join(offered) or 'no sign-in'}."
-            raise Misconfigured(Phase.SIGN_IN, Fault.AUTH_NOT_OFFERED, text)
-        answers = sasl.answers(mechanism, settings.username, settings.password)
-        reply = self._authenticate(mechanism.encode(), answers)
-        if not reply.ok:
-            raise refusal(Phase.SIGN_IN, reply)
-        return mechanism, "ok"
-
-    def _authenticate(self, mechanism: bytes, answers: list[sasl.Answer]) -> Reply:
-        command = b"AUTH " + mechanism
-        if mechanism == b"PLAIN":
-            whole = command + b" " + base64.b64encode(answers[0](""))
-            if len(whole) <= smtp_grammar.LONGEST_COMMAND:
-                return self._talk.ask(whole)
-        reply = self._talk.ask(command)
-        for answer in answers:
-            if reply.code != _CHALLENGE:
-                break
-            said = answer(reply.text)
-            if mechanism == b"CRAM-MD5":  # the password can be guessed from this digest
-                digest = said.decode().rpartition(" ")[2]
-                self._talk.live().redact = Redactor([self._settings.password.reveal(), digest])
-            reply = self._talk.ask(base64.b64encode(said))
-        return reply
+        return SignIn(self._talk, settings, self._features, self._secrets).run(), "ok"

@@ -1,5 +1,6 @@
 """Bytes on the socket of an SMTP conversation: total deadlines, bounded replies, nothing unasked for read."""
 
+import re
 import select
 import socket
 import ssl
@@ -7,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
@@ -15,9 +16,12 @@ from services.smtp_transcript import Transcript
 from utils.errors import Fault
 from utils.log_utils import printable
 
-LONGEST_LINE: Final = 2048  # octets with CRLF; RFC 5321 4.5.3.1.5 asks for 512
-LONGEST_REPLY: Final = 64 * 1024  # octets
+# What is kept of a reply. More is read and forgotten, up to a limit: the answer stands in its first three digits.
+LONGEST_LINE: Final = 2048  # octets; RFC 5321 4.5.3.1.5 asks for 512
+LONGEST_REPLY: Final = 64 * 1024
 MOST_LINES: Final = 128
+MOST_READ: Final = 256 * 1024
+_PATIENCE: Final = 2.0  # seconds for the rest of what is longer than is kept
 # One TLS record: a send either hands over all of it or, when it fails, nothing that the peer can read.
 CHUNK: Final = 16 * 1024
 
@@ -27,6 +31,9 @@ _QUICK_ACK: Final[int] = getattr(socket, "TCP_QUICKACK", 0)
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _OK, _TEMPORARY, _PERMANENT = 2, 4, 5
 _STATUS_PARTS: Final = 3
+_CODE: Final = re.compile(rb"[2-5][0-9]{2}")
+_CODE_LENGTH: Final = 3
+_MARKS: Final = (b" ", b"-", b"\t")  # between code and text; servers leave it out, too
 _TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # alert, handshake (RFC 8446 5.1)
 _OTHER_PROTOCOLS: Final = (
     (b"HTTP/", "An HTTP server answered"),
@@ -77,6 +84,7 @@ class Reply:
     code: int
     enhanced: str | None  # RFC 2034, like 5.1.1; only if its class agrees with the code
     lines: tuple[str, ...]
+    challenge: str = field(default="", compare=False, repr=False)  # the text of a 334 as it came (RFC 4954 4)
 
     @property
     def text(self) -> str:
@@ -98,17 +106,27 @@ class Reply:
 class Wire:
     """A connected socket and what was received on it but not yet read.
 
-    Every method raises WireError, after which the connection can only be closed. ``redact`` is applied to
-    each line that the server says, so that one that repeats our password cannot bring it into a text. ``sent``
-    counts the octets that have been handed over.
+    Every method raises WireError, after which the connection can only be closed. So it can once it ``is_spoiled``.
+    ``redact`` is applied to each line that the server says, so that one that repeats our password cannot bring it
+    into a text. ``sent`` counts the octets that have been handed over; ``greeted`` says that a mail server is known
+    to be at the other end.
     """
 
     def __init__(
-        self, sock: socket.socket, redact: Callable[[str], str] = str, transcript: Transcript | None = None
+        self,
+        sock: socket.socket,
+        redact: Callable[[str], str] = str,
+        transcript: Transcript | None = None,
+        *,
+        greeted: bool = False,
     ) -> None:
         self.sock = sock
         self.redact = redact
         self.sent = 0
+        self._greeted = greeted
+        self._received = 0
+        self._end: Deadline | None = None  # of a reply that is longer than is kept
+        self._trouble: WireError | None = None
         self._transcript = transcript
         self._ending = threading.Lock()  # so that nobody shuts a descriptor that is another connection's by now
         self._readable = select.poll()
@@ -127,11 +145,27 @@ class Wire:
     def encrypted(self) -> bool:
         return isinstance(self.sock, ssl.SSLSocket)
 
+    @property
+    def certificate(self) -> bytes:
+        """What the server has shown (DER); b"" where nothing is encrypted."""
+        return (self.sock.getpeercert(binary_form=True) or b"") if isinstance(self.sock, ssl.SSLSocket) else b""
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether the last reply counted, but where it ends is not known: what comes next could belong to it."""
+        return self._trouble is not None
+
+    def ensure_sound(self) -> None:
+        """Raise what went wrong behind the code of the last reply, if anything did."""
+        if self._trouble:
+            raise WireError(self._trouble.fault, self._trouble.text)
+
     def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """Write all of ``data`` before the deadline, however small the pieces that the peer takes.
 
         If it raises, the last octet has not been handed over.
         """
+        self.ensure_sound()
         if self._transcript:
             self._transcript.said(data, self.redact)
         rest = memoryview(data)
@@ -154,31 +188,87 @@ class Wire:
         return self.has_more or self._receive(0)
 
     def read_reply(self, deadline: Deadline) -> Reply:
-        """Read one reply, all of it before the deadline and within the limits."""
-        line = self._read_line(deadline)
+        """Read one reply. Once its three digits are there it counts (RFC 5321 4.2), whatever is wrong behind them.
+
+        Text beyond the limits is cut. If the reply is not whole before the deadline, or does not end as it should,
+        it is the last on this connection: see ``is_spoiled``.
+        """
+        self.ensure_sound()
+        self._end = None
+        line = self._first_line(deadline)
+        self._greeted = True
         return self._usual.get(line) or self._read_on(line, deadline)
+
+    def _first_line(self, deadline: Deadline) -> bytes:
+        before = self._received
+        while not self._lines:
+            self._require_code(self._rest)
+            try:
+                self._receive_more(before, deadline)
+            except WireError as error:
+                if not _CODE.match(self._rest):
+                    raise
+                self._trouble = error
+                self._lines.append(self._rest)
+        self._require_code(self._lines[0], is_whole=True)
+        return self._take_line()
 
     def _read_on(self, line: bytes, deadline: Deadline) -> Reply:
         """The reply that begins with this line."""
-        first, size = line, len(line)
+        first, size, before = line, 0, self._received
         texts: list[bytes] = []
         while True:
-            mark = line[3:4]
-            if not line[:3].isdigit() or mark not in (b"", b" ", b"-"):
-                raise _foreign(line)
-            if line[0] not in b"2345" or line[:3] != first[:3]:
-                raise WireError(Fault.NOT_SMTP, "The codes of the server's answer are wrong.")
-            texts.append(line[4:])
-            if mark != b"-":
-                break
-            line = self._read_line(deadline)
             size += len(line)
-            if len(texts) == MOST_LINES or size > LONGEST_REPLY:
-                raise WireError(Fault.NOT_SMTP, "The server's answer does not end.")
-        reply = Reply(int(first[:3]), _enhanced(first[:3], texts[0]), tuple(map(self._clean, texts)))
-        if size == len(line) <= _USUAL_OCTETS and len(self._usual) < _USUAL_COUNT:
-            self._usual[line] = reply
+            if not texts or (len(texts) < MOST_LINES and size <= LONGEST_REPLY):
+                texts.append(_text(line))
+            if line[3:4] != b"-" or self.is_spoiled:
+                break
+            try:
+                line = self._next_line(first[:3], before, deadline)
+            except WireError as error:
+                self._trouble = error
+                break
+        challenge = texts[0].decode("ascii", "replace").strip() if first.startswith(b"334") else ""
+        reply = Reply(int(first[:3]), _enhanced(first[:3], texts[0]), tuple(map(self._clean, texts)), challenge)
+        if size == len(first) <= _USUAL_OCTETS and len(self._usual) < _USUAL_COUNT and not self.is_spoiled:
+            self._usual[first] = reply
         return reply
+
+    def _next_line(self, code: bytes, before: int, deadline: Deadline) -> bytes:
+        """A further line of the reply with this code, which began when ``before`` octets had been received."""
+        while not self._lines:
+            self._receive_more(before, deadline)
+        line = self._take_line()
+        if line[:3] != code:
+            raise WireError(Fault.BROKEN_REPLY, "The lines of the server's reply do not belong together.")
+        return line
+
+    def _receive_more(self, before: int, deadline: Deadline) -> None:
+        size = self._received - before
+        if self._end is None and (size > LONGEST_REPLY or len(self._rest) == LONGEST_LINE):
+            self._end = deadline.sooner(_PATIENCE)
+        if size > MOST_READ or (self._end and self._end.remaining() <= 0):
+            raise WireError(Fault.BROKEN_REPLY, "The server's reply does not end.")
+        self._receive((self._end or deadline).seconds())
+
+    def _require_code(self, start: bytes, *, is_whole: bool = False) -> None:
+        """Raise WireError if this, or what it may become, does not begin as a reply does."""
+        is_right = _CODE.match(start) if is_whole or len(start) >= _CODE_LENGTH else start[:1] in b"2345"
+        if not is_right:
+            self._note(start)
+            raise self._foreign(start)
+
+    def _take_line(self) -> bytes:
+        line = self._lines.popleft()[:LONGEST_LINE].rstrip(b"\r")
+        self._note(line)
+        return line
+
+    def _foreign(self, start: bytes) -> WireError:
+        if self._greeted:
+            return WireError(Fault.BROKEN_REPLY, "The server's reply does not begin with a code.")
+        if start.startswith(_TLS_RECORDS):
+            return WireError(Fault.TLS_EXPECTED, "The server speaks TLS from the first byte.")
+        return WireError(Fault.NOT_SMTP, f"{name_protocol(start)}, not a mail server.")
 
     def shut(self) -> None:
         """End the connection from another thread: whoever waits on it hears of its end. Never raises."""
@@ -191,26 +281,6 @@ class Wire:
 
     def _clean(self, text: bytes) -> str:
         return printable(self.redact(text.decode("utf-8", "replace")), LONGEST_LINE)
-
-    def _read_line(self, deadline: Deadline) -> bytes:
-        while not self._lines:
-            self._check(self._rest)
-            self._receive(deadline.seconds())
-        line = self._lines.popleft()
-        if len(line) >= LONGEST_LINE:
-            self._check(line)
-        line = line.rstrip(b"\r")
-        self._note(line)
-        return line
-
-    def _check(self, start: bytes) -> None:
-        """Raise WireError if this cannot become, or is not, a line of an answer."""
-        if start and start[0] not in b"2345":
-            self._note(start)
-            raise _foreign(start)
-        if len(start) >= LONGEST_LINE:
-            self._note(start)
-            raise WireError(Fault.NOT_SMTP, "A line of the server's answer does not end.")
 
     def _note(self, line: bytes) -> None:
         if self._transcript:
@@ -233,8 +303,10 @@ class Wire:
         if not data:
             raise WireError(Fault.CLOSED, "The server closed the connection.")
         self._heard = True
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._received += len(data)
+        *lines, rest = (self._rest + data).split(b"\n")
         self._lines.extend(lines)
+        self._rest = rest[:LONGEST_LINE]  # of a line without end no more is kept
         return True
 
     def _acknowledge(self) -> None:
@@ -272,12 +344,6 @@ def _lost(error: OSError) -> WireError:
     return WireError(Fault.CLOSED, "The connection was reset.")
 
 
-def _foreign(start: bytes) -> WireError:
-    if start.startswith(_TLS_RECORDS):
-        return WireError(Fault.TLS_EXPECTED, "The server speaks TLS from the first byte.")
-    return WireError(Fault.NOT_SMTP, f"{name_protocol(start)}, not a mail server.")
-
-
 def name_protocol(start: bytes) -> str:
     """Who answered with ``start``, as the beginning of a sentence."""
     for beginning, name in _OTHER_PROTOCOLS:
@@ -286,8 +352,13 @@ def name_protocol(start: bytes) -> str:
     return "Something else answered"
 
 
+def _text(line: bytes) -> bytes:
+    """What stands behind the code, with or without something between."""
+    return line[4:] if line[3:4] in _MARKS else line[3:]
+
+
 def _enhanced(code: bytes, text: bytes) -> str | None:
-    status = text.partition(b" ")[0]
+    status = text.split(maxsplit=1)[0] if text.strip() else b""
     parts = status.split(b".")
     if len(parts) != _STATUS_PARTS or parts[0] != code[:1]:
         return None

@@ -82,6 +82,7 @@ class Fault(StrEnum):
     TIMEOUT = "timeout"
     CLOSED = "closed"
     NOT_SMTP = "not_smtp"
+    BROKEN_REPLY = "broken_reply"  # from a mail server: no code, no end, or nothing that fits the command
     TLS_EXPECTED = "tls_expected"  # plain connection to a port that wants TLS from the first byte
     TLS_UNEXPECTED = "tls_unexpected"  # TLS from the first byte to a port that speaks plain first
     TLS_NOT_OFFERED = "tls_not_offered"
@@ -90,11 +91,14 @@ class Fault(StrEnum):
     TLS_INJECTION = "tls_injection"  # bytes behind the STARTTLS reply (CVE-2021-38371 and kin)
     AUTH_NOT_OFFERED = "auth_not_offered"
     AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password in clear
+    AUTH_UNPROVEN = "auth_unproven"  # SCRAM: the server did not show that it knows the password
+    AUTH_ROUNDS = "auth_rounds"  # SCRAM: too much computing is asked for, or too little
     TOO_LARGE = "too_large"
     NO_SMTPUTF8 = "no_smtputf8"
 
 
-LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)  # the connection is lost, or not fit to go on
+# The connection is lost, or not fit to go on.
+LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY)
 
 
 class DeliveryError(Exception):

@@ -11,7 +11,7 @@ from click.testing import Result
 from flask import Flask
 
 from app import create_app
-from services import audit, smtp_configs
+from services import audit, sasl, smtp_configs
 from services.audit import Action
 from services.smtp_fields import MASK
 from services.smtp_settings import Security
@@ -180,6 +180,14 @@ def test_an_edit_of_the_server_wants_the_password_again(app: Flask) -> None:
     assert refused.stderr == "Error: password: You changed the server. Enter the password again.\n"
     assert run(app, "edit", "Primary", "--host", "b.example.com", "--ask-password", stdin="new\n").exit_code == 0
     assert smtp_configs.named("Primary").settings.password.reveal() == "new"
+
+
+@pytest.mark.parametrize("method", sasl.KNOWN)
+def test_the_way_of_signing_in_can_be_chosen_and_left_to_the_program_again(app: Flask, method: str) -> None:
+    add_with_login(app, "Primary", "--auth-method", method)
+    assert smtp_configs.named("Primary").settings.auth_method == method
+    assert run(app, "edit", "Primary", "--auth-method", "automatic").exit_code == 0
+    assert smtp_configs.named("Primary").settings.auth_method == ""
 
 
 def test_an_edit_can_remove_the_password(app: Flask) -> None:

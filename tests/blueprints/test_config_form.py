@@ -2,7 +2,7 @@
 
 import pytest
 
-from services import audit, smtp_configs
+from services import audit, sasl, smtp_configs
 from tests.recording_server import RecordingServer
 from tests.server_form import FORM, LIST, NEW, is_ticked, run_test, save, stored, url, version
 from tests.visitors import Visitor
@@ -64,10 +64,11 @@ def test_a_copy_takes_a_name_that_is_free(admin: Visitor) -> None:
     assert 'value="Copy of Copy of Primary 2"' in admin.get(f"{NEW}?copy={stored().row.id}").text
 
 
-def test_the_way_of_signing_in_that_a_script_has_set_survives_a_save(admin: Visitor) -> None:
-    save(admin, auth_method="LOGIN")
-    assert 'name="auth_method" value="LOGIN"' in admin.get(url()).text
-    assert stored().row.auth_method == "LOGIN"
+@pytest.mark.parametrize("method", sasl.KNOWN)
+def test_the_way_of_signing_in_that_a_script_has_set_survives_a_save(admin: Visitor, method: str) -> None:
+    save(admin, auth_method=method)
+    assert f'name="auth_method" value="{method}"' in admin.get(url()).text
+    assert stored().row.auth_method == method
 
 
 def test_whoever_opens_a_servers_form_stands_in_the_trail(admin: Visitor) -> None:

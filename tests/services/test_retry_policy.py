@@ -159,12 +159,12 @@ def test_a_refused_recipient_is_judged_alone(line: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("phase", TRANSACTION)
-@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP])
+@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.CLOSED, Fault.BROKEN_REPLY])
 def test_a_link_lost_before_the_dot_is_charged_and_counts_against_the_server(phase: Phase, fault: Fault) -> None:
     assert facts(of_error(Temporary(phase, fault))) == "retry trips"
 
 
-@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP])
+@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.CLOSED, Fault.BROKEN_REPLY])
 def test_a_link_lost_after_the_dot_leaves_the_mail_uncertain(fault: Fault) -> None:
     error = OutcomeUnknown(Phase.MESSAGE, fault, may_have_been_sent=True)
     assert facts(of_error(error)) == "uncertain trips"

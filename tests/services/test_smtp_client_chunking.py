@@ -132,7 +132,7 @@ def test_each_transaction_in_flight_begins_clean_unless_the_one_before_is_known_
 
 def test_a_server_that_cannot_reset_leaves_the_mail_unknown() -> None:
     words, _ = outcomes({"RSET": ["250 ok", "451 4.3.0 no"]}, parcels(4), CHUNKED)
-    assert words == ["accepted", "unknown not_smtp", "unknown closed", "unknown closed"]
+    assert words == ["accepted", "unknown broken_reply", "unknown closed", "unknown closed"]
 
 
 # What is known of each when the connection ends at each place. The first went step by step.

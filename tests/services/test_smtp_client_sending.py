@@ -171,10 +171,10 @@ LOST: list[tuple[Answer, Fault]] = [
     (close, Fault.CLOSED),
     ((pause(0.05), reset), Fault.CLOSED),
     (hang, Fault.TIMEOUT),
-    (b"\xff\xfe\x00\x01\r\n", Fault.NOT_SMTP),
-    (b"x" * 10_000, Fault.NOT_SMTP),
-    ("250-one\n220 two", Fault.NOT_SMTP),
+    (b"\xff\xfe\x00\x01\r\n", Fault.BROKEN_REPLY),
+    (b"x" * 10_000, Fault.BROKEN_REPLY),
 ]
+BROKEN: Answer = "250-one\n220 two"
 
 
 def failure_at(verb: str, answer: Answer) -> DeliveryError:
@@ -191,12 +191,14 @@ def failure_at(verb: str, answer: Answer) -> DeliveryError:
     return caught.value
 
 
-@pytest.mark.parametrize(("answer", "fault"), LOST)
+@pytest.mark.parametrize(("answer", "fault"), [*LOST, (BROKEN, Fault.BROKEN_REPLY)])
 @pytest.mark.parametrize(("verb", "phase"), BEFORE_MAIL + BEFORE_DOT)
 def test_a_loss_before_the_dot_was_certainly_not_sent(verb: str, phase: Phase, answer: Answer, fault: Fault) -> None:
     error = failure_at(verb, answer)
-    misread = fault is Fault.NOT_SMTP and (verb, phase) in BEFORE_MAIL
+    misread = fault is Fault.BROKEN_REPLY and (verb, phase) in BEFORE_MAIL
     assert isinstance(error, Misconfigured if misread else Temporary)
+    if verb == "GREETING" and fault is Fault.BROKEN_REPLY and answer != BROKEN:
+        fault = Fault.NOT_SMTP
     assert (error.phase, error.fault, error.may_have_been_sent) == (phase, fault, False)
 
 
@@ -277,7 +279,7 @@ def test_a_line_that_nobody_asked_for_never_pairs_with_the_next_command() -> Non
         client.send(ENVELOPE, CONTENT)
         with pytest.raises(Temporary) as caught:
             client.send(ENVELOPE, CONTENT)
-        assert caught.value.fault is Fault.NOT_SMTP
+        assert caught.value.fault is Fault.BROKEN_REPLY
         assert not client.is_open
     assert server.verbs.count("MAIL") == 1
 

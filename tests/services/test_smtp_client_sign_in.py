@@ -157,7 +157,7 @@ def test_a_challenge_that_is_no_base64_is_not_answered() -> None:
     with offering("CRAM-MD5", AUTH="334 ***") as server:
         with pytest.raises(Misconfigured) as caught:
             client_for(server, **LOGIN).open()
-        assert caught.value.fault is Fault.NOT_SMTP
+        assert caught.value.fault is Fault.BROKEN_REPLY
     assert server.verbs == ["EHLO", "AUTH"]
 
 

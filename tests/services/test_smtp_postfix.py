@@ -38,7 +38,7 @@ def client_for(postfix: PostfixServer, **changes: Any) -> SmtpClient:
 
 
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.TLS])
-@pytest.mark.parametrize("mechanism", ["", "PLAIN", "LOGIN", "CRAM-MD5"])
+@pytest.mark.parametrize("mechanism", ["", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"])
 def test_mail_arrives(postfix: PostfixServer, security: Security, mechanism: str) -> None:
     port = postfix.tls_port if security is Security.TLS else postfix.starttls_port
     with client_for(postfix, port=port, security=security, auth_method=mechanism) as client:
@@ -90,9 +90,13 @@ def test_a_very_long_password_is_accepted(postfix: PostfixServer) -> None:
         assert client.is_open
 
 
-def test_a_wrong_password_is_a_fault_of_the_settings(postfix: PostfixServer) -> None:
+@pytest.mark.parametrize("mechanism", ["", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"])
+@pytest.mark.parametrize("login", [{"password": Secret("wrong")}, {"username": "nobody"}])
+def test_a_wrong_login_is_a_fault_of_the_settings(
+    postfix: PostfixServer, mechanism: str, login: dict[str, Any]
+) -> None:
     with pytest.raises(Misconfigured) as caught:
-        client_for(postfix, password=Secret("wrong")).open()
+        client_for(postfix, auth_method=mechanism, **login).open()
     assert (caught.value.phase, caught.value.code) == (Phase.SIGN_IN, 535)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.smtp_wire import LONGEST_LINE, MOST_LINES, Deadline, Reply, Wire, WireError
+from services.smtp_wire import LONGEST_LINE, LONGEST_REPLY, MOST_LINES, Deadline, Reply, Wire, WireError
 from utils.errors import Fault
 
 
@@ -97,14 +97,12 @@ def test_what_the_wire_redacts_is_not_in_the_reply(pair: tuple[Wire, socket.sock
     [
         b"hello\r\n",
         b"25 short\r\n",
-        b"2500 long\r\n",
-        b"250_odd\r\n",
         b"150 no such class\r\n",
         b"650 no such class\r\n",
         b"\r\n",
+        b"\r\n250 late\r\n",
+        b" 250 indented\r\n",
         b"\xff\xfe\x00\x01",
-        b"250-one\r\n220 two\r\n",
-        b"250-one\r\nnext\r\n",
     ],
 )
 def test_what_is_no_reply_is_not_taken_for_one(pair: tuple[Wire, socket.socket], said: bytes) -> None:
@@ -135,20 +133,124 @@ def test_the_longest_allowed_line_is_read(pair: tuple[Wire, socket.socket]) -> N
     assert len(read(pair, line).text) == LONGEST_LINE - 6
 
 
-def test_a_longer_line_is_not_read(pair: tuple[Wire, socket.socket]) -> None:
-    assert fault_of(pair, b"250 " + b"x" * (LONGEST_LINE - 5) + b"\r\n") is Fault.NOT_SMTP
+def test_a_longer_line_is_cut_and_the_next_reply_is_the_next(pair: tuple[Wire, socket.socket]) -> None:
+    reply = read(pair, b"250 2.0.0 " + b"x" * 20_000 + b"\r\n354 next\r\n")
+    assert (reply.code, reply.enhanced, len(reply.text)) == (250, "2.0.0", LONGEST_LINE - 4)
+    assert read(pair, b"") == Reply(354, None, ("next",))
 
 
 def test_the_most_lines_are_read(pair: tuple[Wire, socket.socket]) -> None:
     assert len(read(pair, b"250-x\r\n" * (MOST_LINES - 1) + b"250 x\r\n").lines) == MOST_LINES
 
 
-def test_more_lines_are_not_read(pair: tuple[Wire, socket.socket]) -> None:
-    assert fault_of(pair, b"250-x\r\n" * MOST_LINES + b"250 x\r\n") is Fault.NOT_SMTP
+def test_more_lines_are_forgotten_and_the_next_reply_is_the_next(pair: tuple[Wire, socket.socket]) -> None:
+    assert len(read(pair, b"250-x\r\n" * 500 + b"250 x\r\n354 next\r\n").lines) == MOST_LINES
+    assert read(pair, b"").code == 354
 
 
-def test_a_reply_is_not_read_beyond_its_total_size(pair: tuple[Wire, socket.socket]) -> None:
-    assert fault_of(pair, (b"250-" + b"x" * 1990 + b"\r\n") * 40) is Fault.NOT_SMTP
+def test_text_beyond_the_total_size_is_forgotten_and_the_next_reply_is_the_next(
+    pair: tuple[Wire, socket.socket],
+) -> None:
+    reply = read(pair, (b"250-" + b"x" * 1990 + b"\r\n") * 40 + b"250 end\r\n354 next\r\n")
+    assert len("".join(reply.lines)) <= LONGEST_REPLY
+    assert read(pair, b"").code == 354
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (b"250OK queued\r\n", "OK queued"),
+        (b"250\tok\r\n", "ok"),
+        (b"250\t2.0.0 ok\r\n", "2.0.0 ok"),
+        (b"2502.0.0 ok\r\n", "2.0.0 ok"),
+        (b"250 \r\n", ""),
+        (b"250  2.0.0 ok\r\n", "2.0.0 ok"),
+        (b"250:ok\r\n", ":ok"),
+        (b"250_ok\r\n", "_ok"),
+        (b"250\xffok\r\n", "\ufffdok"),
+        (b"250\r\r\n", ""),
+        (b"250\n", ""),
+    ],
+)
+def test_a_code_counts_whatever_stands_behind_it(pair: tuple[Wire, socket.socket], said: bytes, text: str) -> None:
+    reply = read(pair, said + b"354 next\r\n")
+    assert (reply.code, reply.text) == (250, text)
+    assert reply.enhanced == ("2.0.0" if "2.0.0" in text else None)
+    assert read(pair, b"").code == 354
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"\r\n250 2.0.0 queued\r\n",
+        b"\n",
+        b"queued\r\n",
+        b"25\r\n",
+        b"354 go\r\n",
+        b"550 no\r\n",
+        b" 250 ok\r\n",
+        b"\x00\xff\r\n",
+        b"250-2.0.0 more\r\n" * 50_000,
+        b"250-" + b"x" * 500_000,
+    ],
+)
+def test_a_reply_that_has_no_proper_end_counts_and_is_the_last(pair: tuple[Wire, socket.socket], behind: bytes) -> None:
+    wire, server = pair
+    writer = threading.Thread(target=server.sendall, args=[b"250-2.0.0 ok\r\n" + behind], daemon=True)
+    writer.start()
+    reply = wire.read_reply(Deadline(5))
+    assert (reply.code, reply.enhanced, wire.is_spoiled) == (250, "2.0.0", True)
+    assert fault_of(pair, b"") is Fault.BROKEN_REPLY
+    with pytest.raises(WireError):
+        wire.send(b"RSET\r\n", Deadline(1))
+    server.shutdown(socket.SHUT_RDWR)
+    writer.join()
+
+
+@pytest.mark.parametrize("said", [b"250", b"250 2.0.0 o", b"250-one\r\n", b"250-one\r\n250", b"250-" + b"x" * 5000])
+def test_a_reply_that_the_end_of_the_connection_cuts_counts_and_is_the_last(
+    pair: tuple[Wire, socket.socket], said: bytes
+) -> None:
+    pair[1].sendall(said)
+    pair[1].shutdown(socket.SHUT_WR)
+    assert (read(pair, b"").code, pair[0].is_spoiled) == (250, True)
+    assert fault_of(pair, b"") is Fault.CLOSED
+
+
+@pytest.mark.parametrize("said", [b"550", b"550 no such us", b"550-one\r\n", b"550-one\r\n550 tw"])
+def test_a_reply_that_the_deadline_cuts_counts_and_is_the_last(pair: tuple[Wire, socket.socket], said: bytes) -> None:
+    pair[1].sendall(said)
+    assert (pair[0].read_reply(Deadline(0.05)).code, pair[0].is_spoiled) == (550, True)
+    assert fault_of(pair, b"550 late\r\n") is Fault.TIMEOUT
+
+
+@pytest.mark.parametrize("said", [b"", b"2", b"25"])
+def test_less_than_three_digits_are_no_reply(pair: tuple[Wire, socket.socket], said: bytes) -> None:
+    pair[1].sendall(said)
+    pair[1].shutdown(socket.SHUT_WR)
+    assert fault_of(pair, b"") is Fault.CLOSED
+
+
+def test_a_line_without_end_is_kept_only_to_its_limit(pair: tuple[Wire, socket.socket]) -> None:
+    wire, server = pair
+    writer = threading.Thread(target=server.sendall, args=[b"250 " + b"x" * 1_000_000], daemon=True)
+    writer.start()
+    assert len(wire.read_reply(Deadline(5)).text) < LONGEST_LINE
+    assert wire.is_spoiled
+    server.shutdown(socket.SHUT_RDWR)
+    writer.join()
+
+
+@pytest.mark.parametrize(
+    "said", [b"hello\r\n", b"\r\n", b"150 odd\r\n", b"HTTP/1.1 400\r\n", b"\x15\x03\x01\x00\x02\x02\x46"]
+)
+def test_once_a_mail_server_has_spoken_nobody_says_that_it_is_none(
+    pair: tuple[Wire, socket.socket], said: bytes
+) -> None:
+    read(pair, b"220 mail.example\r\n")
+    with pytest.raises(WireError) as caught:
+        read(pair, said)
+    assert (caught.value.fault, "mail server" in caught.value.text) == (Fault.BROKEN_REPLY, False)
 
 
 def test_the_end_of_the_connection_is_told(pair: tuple[Wire, socket.socket]) -> None:
