@@ -56,6 +56,7 @@ _FAULT_MESSAGES: Final = {
     Fault.TLS_UNEXPECTED: "Server does not start with TLS",
     Fault.TLS_NOT_OFFERED: "Server does not offer STARTTLS",
     Fault.TLS_CERTIFICATE: "Certificate not trusted",
+    Fault.CLIENT_CERTIFICATE: "Server asks for a client certificate",
     Fault.TLS_INJECTION: "Connection was tampered with",
     Fault.TOO_LARGE: "Message too large",
     Fault.NO_SMTPUTF8: "Server cannot take this address",

@@ -88,6 +88,7 @@ class Fault(StrEnum):
     TLS_CERTIFICATE = "tls_certificate"
     TLS_HANDSHAKE = "tls_handshake"
     TLS_INJECTION = "tls_injection"  # bytes behind the STARTTLS reply (CVE-2021-38371 and kin)
+    CLIENT_CERTIFICATE = "client_certificate"  # the server asks for one, or for another
     AUTH_NOT_OFFERED = "auth_not_offered"
     AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password in clear
     TOO_LARGE = "too_large"
