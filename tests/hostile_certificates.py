@@ -6,7 +6,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -115,7 +114,7 @@ class Hostile:
 
 
 def hello_of_tls_1_2(
-    *certificates_shown: bytes,
+    *shown_ones: bytes,
     version: int = 0x0303,
     cipher: int = 0xC02B,
     renegotiates: bool = True,
@@ -125,7 +124,7 @@ def hello_of_tls_1_2(
 
     Nothing of that is encrypted yet, so it may hold any octets.
     """
-    shown = b"".join(len(one).to_bytes(3, "big") + one for one in certificates_shown)
+    shown = b"".join(len(one).to_bytes(3, "big") + one for one in shown_ones)
     extensions = bytes.fromhex("0005ff01000100") if renegotiates else b""  # RFC 5746
     hello = version.to_bytes(2, "big") + bytes(32) + b"\0" + cipher.to_bytes(2, "big") + b"\0" + extensions
     flight = _handshake(2, hello) + (_handshake(11, len(shown).to_bytes(3, "big") + shown) if shown else b"")
