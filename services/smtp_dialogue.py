@@ -118,6 +118,7 @@ class Dialogue:
         self._observer = observer
         self._since = 0.0
         self._cancelled = False
+        self.is_under_way = False
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -146,6 +147,7 @@ class Dialogue:
 
     def begin(self, phase: Phase) -> None:
         self.phase = phase
+        self.is_under_way = True
         self._since = monotonic()
 
     def done(self, fact: str, status: str = "ok") -> None:

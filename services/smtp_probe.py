@@ -13,6 +13,7 @@ from services.smtp_settings import Security, SmtpSettings
 from services.smtp_tls import ShownCertificate
 from services.smtp_ways import OpenWay
 from services.smtp_wire import Deadline
+from utils import incidents
 from utils.errors import DeliveryError, Fault, Phase
 
 USUAL: Final = (
@@ -102,6 +103,8 @@ class _Probe:
             way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=self._greeting)
         except DeliveryError:
             pass
+        except Exception as error:
+            incidents.report("smtp_probe_broken", error)
         finally:
             answers.put(way)
             client.close()

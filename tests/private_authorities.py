@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import token_hex
-from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -24,7 +23,7 @@ class Certified:
         self,
         common_name: str,
         *extensions: tuple[x509.ExtensionType, bool],
-        by: Self | None = None,
+        by: "Certified | None" = None,
         ends_in_days: float = 60,
     ) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -42,7 +41,7 @@ class Certified:
         )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
-        self.certificate = builder.sign(by._key if by else self._key, hashes.SHA256())  # type: ignore[arg-type]
+        self.certificate: x509.Certificate = builder.sign(by._key if by else self._key, hashes.SHA256())
 
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
