@@ -139,6 +139,13 @@ def hello_of_tls_1_2(
     return act
 
 
+def key_exchange(algorithm: int, signature: bytes) -> bytes:
+    """What a server of TLS 1.2 says behind its certificates: its half of the key, and its signature on it."""
+    half = bytes.fromhex("03001d20") + b"\x09" + bytes(31)
+    signed = algorithm.to_bytes(2, "big") + len(signature).to_bytes(2, "big") + signature
+    return _records(0x16, _handshake(12, half + signed) + _handshake(14, b""))
+
+
 def alert(number: int) -> bytes:
     """A fatal alert (RFC 8446 6), not encrypted."""
     return _records(0x15, bytes([2, number]))
