@@ -104,8 +104,8 @@ def _described(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:
     issuer = {key: value for rdn in certificate.get("issuer", ()) for key, value in rdn}
     days = int((ssl.cert_time_to_seconds(certificate["notAfter"]) - time()) // _DAY)
     version = (tls.version() or "TLS").replace("TLSv", "TLS ")
-    name = host if host in names else printable(next(iter(names), host), _LONGEST_NAME)
-    by = printable(issuer.get("organizationName") or issuer.get("commonName") or "", _LONGEST_NAME) or _UNNAMED
+    name = host if host in names else _shown(next(iter(names), host))
+    by = _shown(issuer.get("organizationName") or issuer.get("commonName") or "") or _UNNAMED
     return f"{version}, certificate for {name}, {days} days left, issued by {by}", days
 
 
@@ -151,14 +151,19 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     found = (*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress)))
-    return tuple(printable(name, _LONGEST_NAME) for name in found[:_MOST_NAMES])
+    return tuple(_shown(name) for name in found[:_MOST_NAMES])
 
 
 def _one_line(name: x509.Name) -> str:
     for kind in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME):
         for attribute in name.get_attributes_for_oid(kind):
-            return printable(str(attribute.value)) or _UNNAMED
+            return _shown(str(attribute.value)) or _UNNAMED
     return _UNNAMED
+
+
+def _shown(name: str) -> str:
+    """A name of a certificate on one line, without letters that cannot be seen."""
+    return "".join(letter if letter.isprintable() else " " for letter in printable(name, _LONGEST_NAME)).strip()
 
 
 def _refused(tls: ssl.SSLSocket, error: ssl.SSLCertVerificationError) -> str:

@@ -11,6 +11,8 @@ from typing import Final
 # key identifiers, with basicConstraints that are not critical, so VERIFY_X509_STRICT is off. What an administrator puts
 # into the file is trusted by itself, be it an intermediate or the server's own: VERIFY_X509_PARTIAL_CHAIN is on.
 VERIFY_FLAGS: Final = ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+# The choice of Python's own builds; others let the system's configuration choose.
+CIPHERS: Final = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
 
 _UNTRUSTED: Final = "comes from an authority that is not trusted here"
 _NO_AUTHORITY: Final = "comes from a certificate that may not act as an authority"
@@ -134,6 +136,7 @@ def verifying_context(ca_file: Path | None) -> ssl.SSLContext:
     context.check_hostname = True
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags = VERIFY_FLAGS
+    context.set_ciphers(CIPHERS)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False  # only subjectAltName counts (RFC 9525 6.3)
     context.load_default_certs(ssl.Purpose.SERVER_AUTH)

@@ -53,6 +53,7 @@ def extension(kind: bytes, value: bytes, *, critical: bool = False) -> bytes:
 
 
 USUAL_NAME: Final = name((COMMON_NAME, UTF8, b"localhost"))
+USUAL_EXTENSIONS: Final = (alt_names([LOCALHOST, (IP_NAME, bytes([127, 0, 0, 1]))]),)
 
 
 class Hostile:
@@ -67,7 +68,7 @@ class Hostile:
         subject: bytes = USUAL_NAME,
         starts: bytes = der(UTC_TIME, b"260101000000Z"),
         ends: bytes = der(UTC_TIME, b"361231235959Z"),
-        extensions: Sequence[bytes] = (alt_names([LOCALHOST, (IP_NAME, bytes([127, 0, 0, 1]))]),),
+        extensions: Sequence[bytes] = USUAL_EXTENSIONS,
         edwards: bool = False,
     ) -> None:
         self._key = ed25519.Ed25519PrivateKey.generate() if edwards else ec.generate_private_key(ec.SECP256R1())

@@ -51,7 +51,8 @@ def references(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Those in the log, in which there is neither the password nor a traceback."""
     assert PASSWORD not in caplog.text
     assert "Traceback" not in caplog.text
-    return [str(record.msg["reference"]) for record in caplog.records if "reference" in record.msg]
+    events = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [str(event["reference"]) for event in events if "reference" in event]
 
 
 def lines_of(answer: str) -> list[dict[str, Any]]:

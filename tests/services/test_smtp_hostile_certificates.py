@@ -1,6 +1,6 @@
 """Certificates that no authority would make end a test in a failed step, whoever trusts them and whoever reads them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from tests.hostile_certificates import (
     LOCALHOST,
     OCTETS,
     ORGANIZATION,
+    USUAL_EXTENSIONS,
     UTC_TIME,
     UTF8,
     Hostile,
@@ -35,25 +36,25 @@ from utils.errors import Fault, Phase
 OFFERS = "250-scripted.test\n250 STARTTLS"
 UNKNOWN = bytes.fromhex("06042a030405")
 ADDRESSES_OF_LISTS = bytes.fromhex("0603551d1f")
-TRICKY = "ab\u202ecd\u2066\n\x1b[31m\x9b"
+TRICKY = "ab\u202ecd\u2066\n\x1b[31m\u200b\x9b"
 
 
-def both(*attributes: tuple[bytes, int, bytes]) -> dict[str, bytes]:
-    """The same name for the issuer and for the subject, as a certificate has it that signs itself."""
-    return {"issuer": name(*attributes), "subject": name(*attributes)}
+def called(*attributes: tuple[bytes, int, bytes], extensions: Sequence[bytes] = USUAL_EXTENSIONS) -> Hostile:
+    """One with this name for the issuer and for the subject, as a certificate has it that signs itself."""
+    return Hostile(issuer=name(*attributes), subject=name(*attributes), extensions=extensions)
 
 
 MADE: dict[str, Callable[[], Hostile]] = {
     "X.509 version 7": lambda: Hostile(version=6),
     "X.509 version 0": lambda: Hostile(version=255),
     "X.509 version 4": lambda: Hostile(version=3),
-    "common name of bits": lambda: Hostile(**both((COMMON_NAME, BITS, b"\0localhost"))),
-    "organisation of bits": lambda: Hostile(**both((ORGANIZATION, BITS, b"\0shop"))),
-    "no name at all": lambda: Hostile(**both()),
-    "tricky letters": lambda: Hostile(
-        **both((COMMON_NAME, UTF8, TRICKY.encode())), extensions=[alt_names([(DNS_NAME, TRICKY.encode()), LOCALHOST])]
+    "common name of bits": lambda: called((COMMON_NAME, BITS, b"\0localhost")),
+    "organisation of bits": lambda: called((ORGANIZATION, BITS, b"\0shop")),
+    "no name at all": called,
+    "tricky letters": lambda: called(
+        (COMMON_NAME, UTF8, TRICKY.encode()), extensions=[alt_names([(DNS_NAME, TRICKY.encode()), LOCALHOST])]
     ),
-    "long issuer": lambda: Hostile(**both((COMMON_NAME, UTF8, b"x" * 20_000))),
+    "long issuer": lambda: called((COMMON_NAME, UTF8, b"x" * 20_000)),
     "ends in the year 9999": lambda: Hostile(ends=der(GENERAL_TIME, b"99991231235959Z")),
     "ends without seconds": lambda: Hostile(ends=der(UTC_TIME, b"3612312359Z")),
     "ends in the month 13": lambda: Hostile(ends=der(UTC_TIME, b"361331235959Z")),
@@ -87,7 +88,7 @@ MADE: dict[str, Callable[[], Hostile]] = {
     "10,000 names": lambda: Hostile(
         extensions=[alt_names([(DNS_NAME, b"h%d.example" % number) for number in range(10_000)] + [LOCALHOST])]
     ),
-    "1 MB of issuer": lambda: Hostile(**both((COMMON_NAME, UTF8, b"x" * 1_000_000))),
+    "1 MB of issuer": lambda: called((COMMON_NAME, UTF8, b"x" * 1_000_000)),
     "negative serial": lambda: Hostile(serial=b"\x91"),
     "serial of 500 octets": lambda: Hostile(serial=b"\x11" * 500),
     "unknown critical extension": lambda: Hostile(
@@ -127,9 +128,9 @@ SENT: dict[str, Callable[[], Action]] = {
         GOOD.replace(bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0277"))
     ),
     "a key that is no point": lambda: hello_of_tls_1_2(GOOD.replace(b"\x03\x42\0\x04", b"\x03\x42\0\x05")),
-    "letters that are no UTF-8": lambda: hello_of_tls_1_2(Hostile(**both((COMMON_NAME, UTF8, b"\xff\xfe"))).der),
-    "a name of octets": lambda: hello_of_tls_1_2(Hostile(**both((COMMON_NAME, OCTETS, b"localhost"))).der),
-    "half a letter": lambda: hello_of_tls_1_2(Hostile(**both((COMMON_NAME, BMP, b"abc"))).der),
+    "letters that are no UTF-8": lambda: hello_of_tls_1_2(called((COMMON_NAME, UTF8, b"\xff\xfe")).der),
+    "a name of octets": lambda: hello_of_tls_1_2(called((COMMON_NAME, OCTETS, b"localhost")).der),
+    "half a letter": lambda: hello_of_tls_1_2(called((COMMON_NAME, BMP, b"abc")).der),
     "a date of letters": lambda: hello_of_tls_1_2(Hostile(ends=der(UTF8, b"361231235959Z")).der),
     "the same extension twice": lambda: hello_of_tls_1_2(
         Hostile(extensions=[alt_names([LOCALHOST]), alt_names([LOCALHOST])]).der
@@ -138,7 +139,7 @@ SENT: dict[str, Callable[[], Action]] = {
         Hostile(extensions=[extension(bytes.fromhex("0603551d11"), b"\x30\x05ab")]).der
     ),
     "no serial": lambda: hello_of_tls_1_2(Hostile(serial=b"").der),
-    "1 MB of issuer": lambda: hello_of_tls_1_2(Hostile(**both((COMMON_NAME, UTF8, b"x" * 1_000_000))).der),
+    "1 MB of issuer": lambda: hello_of_tls_1_2(called((COMMON_NAME, UTF8, b"x" * 1_000_000)).der),
     "a thousand certificates": lambda: hello_of_tls_1_2(*[GOOD] * 1000),
 }
 

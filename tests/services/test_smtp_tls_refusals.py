@@ -32,7 +32,7 @@ def small_diffie_hellman() -> ssl.SSLContext:
     certificates.authority().issue_cert("localhost", key_type=KeyType.RSA).configure_cert(context)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("DHE:@SECLEVEL=0")
-    context.load_dh_params(path)
+    context.load_dh_params(str(path))
     return context
 
 

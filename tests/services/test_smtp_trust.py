@@ -41,8 +41,14 @@ def verdict(port, ca_file):
         return smtp_trust.fault_of(error.verify_code, error.verify_message)
 
 cases = json.load(sys.stdin)
-flags = int(smtp_trust.verifying_context(None).verify_flags)
-print(json.dumps({"flags": flags, "verdicts": [verdict(*case) for case in cases]}))
+context = smtp_trust.verifying_context(None)
+print(json.dumps({
+    "flags": int(context.verify_flags),
+    "security level": context.security_level,
+    "oldest version": context.minimum_version.name,
+    "ciphers": [cipher["name"] for cipher in context.get_ciphers()],
+    "verdicts": [verdict(*case) for case in cases],
+}))
 """
 
 
@@ -188,6 +194,8 @@ def test_every_interpreter_decides_alike(version: str, asked: tuple[list[tuple[i
     told = json.loads(done.stdout)
     assert dict(zip(DECISIONS, told["verdicts"], strict=True)) == dict(zip(DECISIONS, verdicts, strict=True))
     assert told["flags"] == int(smtp_trust.VERIFY_FLAGS)
+    assert (told["security level"], told["oldest version"]) == (2, "TLSv1_2")
+    assert told["ciphers"] == [cipher["name"] for cipher in smtp_trust.verifying_context(None).get_ciphers()]
 
 
 def test_the_flags_are_ours_whatever_the_context_began_with() -> None:
