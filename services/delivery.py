@@ -108,7 +108,7 @@ def is_server_down(error: DeliveryError) -> bool:
         return error.fault in LINK_FAULTS  # before the final dot; an answer is about the message
     return (
         error.phase in BEFORE_ENVELOPE
-        or error.fault in LINK_FAULTS
+        or error.fault in (*LINK_FAULTS, Fault.CLIENT_CERTIFICATE)
         or error.code == GOING_AWAY
         or error.enhanced in QUOTA_STATUSES
         or (error.phase in QUOTA_PHASES and QUOTA_WORDS.search(error.text.lower()) is not None)

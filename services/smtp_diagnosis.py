@@ -59,9 +59,11 @@ _FAULT_MESSAGES: Final = {
     Fault.TLS_UNEXPECTED: "Server does not start with TLS",
     Fault.TLS_NOT_OFFERED: "Server does not offer STARTTLS",
     Fault.TLS_CERTIFICATE: "Certificate not trusted",
+    Fault.CLIENT_CERTIFICATE: "Server asks for a client certificate",
     Fault.TLS_INJECTION: "Connection was tampered with",
     Fault.TOO_LARGE: "Message too large",
     Fault.NO_SMTPUTF8: "Server cannot take this address",
+    Fault.INTERNAL: "Test could not be finished",
 }
 
 _TEMPORARY: Final = 4
@@ -140,6 +142,22 @@ def explain(
     )
     settings = SmtpSettings(host=host, port=port, security=Security.STARTTLS, from_email="")
     return replace(diagnose(error, settings), actions=())
+
+
+def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
+    """Explain that this program made a mistake, which stands in the log under ``reference``."""
+    advice = status_advice.tables()["faults"][Fault.INTERNAL]
+    arrived = " The message may have arrived." if error.may_have_been_sent else ""
+    return Diagnosis(
+        rule=f"fault:{Fault.INTERNAL}",
+        phase=error.phase,
+        title=advice.title,
+        meaning=f"{advice.meaning}{arrived} Reference: {reference}.",
+        cause=advice.cause,
+        remedy=advice.remedy,
+        field=advice.field,
+        retryable=False,
+    )
 
 
 def _recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:

@@ -89,12 +89,14 @@ class Fault(StrEnum):
     TLS_CERTIFICATE = "tls_certificate"
     TLS_HANDSHAKE = "tls_handshake"
     TLS_INJECTION = "tls_injection"  # bytes behind the STARTTLS reply (CVE-2021-38371 and kin)
+    CLIENT_CERTIFICATE = "client_certificate"  # the server asks for one, or for another
     AUTH_NOT_OFFERED = "auth_not_offered"
     AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password in clear
     AUTH_UNPROVEN = "auth_unproven"  # SCRAM: the server did not show that it knows the password
     AUTH_ROUNDS = "auth_rounds"  # SCRAM: too much computing is asked for, or too little
     TOO_LARGE = "too_large"
     NO_SMTPUTF8 = "no_smtputf8"
+    INTERNAL = "internal"  # a mistake of this program, which nobody foresaw
 
 
 # The connection is lost, or not fit to go on.
