@@ -53,6 +53,7 @@ class Opening:
         self._policy = policy
         self._hello = smtp_grammar.host_name(settings.helo_hostname or policy.ehlo_name)
         self._features: dict[str, str] = {}
+        self.face = ""  # how the server introduced itself last, in short
         self._stays_here = False  # nothing that is said leaves this machine
         self._habits = smtp_habits.habits_of(settings.host, settings.port)
         self._first: IPAddress | None = None  # of the addresses as they were found
@@ -220,6 +221,7 @@ class Opening:
         if reply.code != _DONE:
             raise self._no_hello(reply)
         self._features = smtp_grammar.features(reply)
+        self.face = smtp_grammar.face(reply)
 
     def _no_hello(self, reply: Reply) -> DeliveryError:
         if reply.code in _UNKNOWN_COMMAND:  # a server without extensions has neither STARTTLS nor AUTH
