@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from services import sasl, smtp_dial, smtp_grammar, smtp_habits, smtp_tls
+from services import sasl, smtp_dial, smtp_grammar, smtp_tls
 from services.smtp_dialogue import Dialogue, refusal
-from services.smtp_habits import Habit
+from services.smtp_habits import Habit, habits_of
 from services.smtp_settings import Security, SmtpSettings
 from services.smtp_tls import ShownCertificate
 from services.smtp_wire import Reply, Wire, WireError
@@ -55,7 +55,7 @@ class Opening:
         self._features: dict[str, str] = {}
         self.face = ""  # how the server introduced itself last, in short
         self._stays_here = False  # nothing that is said leaves this machine
-        self._habits = smtp_habits.habits_of(settings.host, settings.port)
+        self._habits = habits_of(settings.host, settings.port)
         self._first: IPAddress | None = None  # of the addresses as they were found
         self._is_named = False
         self._looks_at_all = policy.every_address
@@ -96,7 +96,7 @@ class Opening:
         self._greet()
         talk.begin(Phase.EHLO)
         self._say_hello()
-        talk.done(f"Said {self._hello.decode()}. Offers {smtp_grammar.offers(self._features)}")
+        talk.done(f"Said {self._hello.decode()}. Offers {smtp_grammar.offers(self._features)}{self._odd_habits()}")
 
     def _arrive(self, be_welcomed: Callable[[], None]) -> None:
         """Connect and be welcomed: by the next address where the server at one is not well (RFC 5321 5.1).
@@ -222,6 +222,11 @@ class Opening:
             raise self._no_hello(reply)
         self._features = smtp_grammar.features(reply)
         self.face = smtp_grammar.face(reply)
+
+    def _odd_habits(self) -> str:
+        """What the server has shown to be different from what it offers."""
+        lines = habits_of(self._settings.host, self._settings.port).lines()
+        return f". Known of it: {', '.join(lines)}" if lines else ""
 
     def _no_hello(self, reply: Reply) -> DeliveryError:
         if reply.code in _UNKNOWN_COMMAND:  # a server without extensions has neither STARTTLS nor AUTH
