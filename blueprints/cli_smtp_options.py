@@ -49,7 +49,9 @@ def settings_options(work: Callable[..., None]) -> Callable[..., None]:
         click.option("--from", "from_email", metavar="ADDRESS", help="The address that mails come from."),
         click.option("--from-name", metavar="TEXT", help="The name beside it."),
         click.option("--reply-to", metavar="ADDRESS", help="Where replies go, if not to --from."),
-        click.option("--ehlo-name", "helo_hostname", metavar="HOST", help="Said in EHLO, instead of BASE_URL's host."),
+        click.option(
+            "--ehlo-name", "helo_hostname", metavar="HOST", help="Said in EHLO, instead of BASE_URL's host or --from's."
+        ),
         click.option(
             "--timeout",
             "timeout_seconds",

@@ -281,7 +281,9 @@ class _Test:
         return replace(
             self._result(ok=False, message=smtp_diagnosis.message(error)),
             error=error,
-            diagnosis=smtp_diagnosis.diagnose(error, settings, ways, certificate.names if certificate else ()),
+            diagnosis=smtp_diagnosis.diagnose(
+                error, settings, ways, certificate.names if certificate else (), policy.ehlo_name
+            ),
             server_line=printable(Redactor([settings.password.reveal()])(line)),
             open_ways=ways,
             certificate=certificate,

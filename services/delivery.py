@@ -13,7 +13,7 @@ from services.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESS
 from services.smtp_client import Envelope, Parcel, Policy, Receipt
 from services.smtp_pool import pool
 from services.smtp_route import RouteStep
-from services.smtp_settings import SmtpSettings, mail_host
+from services.smtp_settings import SmtpSettings, hello_name
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_settings
@@ -119,7 +119,7 @@ def policy_for(settings: SmtpSettings, total_seconds: float = TOTAL_SECONDS) -> 
     """How the conversation with a server is to be held; the whole of it within ``total_seconds``."""
     ours = get_settings()
     return Policy(
-        ehlo_name=settings.helo_hostname or mail_host(settings.from_email),
+        ehlo_name=hello_name(settings),
         ca_file=ours.smtp_ca_file,
         allow_plaintext_login=ours.smtp_allow_plaintext_login,
         total_seconds=total_seconds,

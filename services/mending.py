@@ -1,6 +1,7 @@
 """From a way to mend a failure to the change of form fields that does it, where it would change anything."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +9,7 @@ from services import reply_rules
 from services.advice import Try
 from services.smtp_settings import Security, SmtpSettings
 from services.smtp_ways import OpenWay
-from utils.addresses import InvalidAddress, is_loopback, parse_address, parse_host
+from utils.addresses import InvalidAddress, ascii_address, is_loopback, parse_address, parse_host
 
 _MOST: Final = 4
 _USUAL_PORTS: Final = {Security.STARTTLS: 587, Security.TLS: 465}
@@ -113,7 +114,8 @@ def _send_as_login(case: _Case) -> Iterator[Action]:
 
 
 def _from_domain_as_ehlo(case: _Case) -> Iterator[Action]:
-    if domain := case.settings.from_email.rpartition("@")[2]:
+    with suppress(InvalidAddress):
+        domain = ascii_address(case.settings.from_email).rpartition("@")[2]
         yield Action(label=f"Use {domain} as EHLO name and test again", changes={"helo_hostname": domain})
 
 

@@ -10,6 +10,7 @@ from services.mending import Action
 from services.retry_hints import reply_hint_seconds
 from services.smtp_settings import Security, SmtpSettings
 from services.smtp_ways import OpenWay
+from utils.addresses import ascii_address
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 
 __all__ = ["Action", "Diagnosis", "OpenWay", "diagnose", "explain", "message"]
@@ -93,11 +94,16 @@ class Diagnosis:
 
 
 def diagnose(
-    error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay] = (), names: Sequence[str] = ()
+    error: DeliveryError,
+    settings: SmtpSettings,
+    open_ways: Sequence[OpenWay] = (),
+    names: Sequence[str] = (),
+    ehlo_name: str = "",
 ) -> Diagnosis:
     """Explain what went wrong at the server of these settings.
 
-    ``open_ways`` of it have answered a probe; ``names`` stand in the certificate that was refused.
+    ``open_ways`` of it have answered a probe; ``names`` stand in the certificate that was refused; ``ehlo_name`` was
+    said where the settings have none of their own.
     """
     if _speaks_tls_here(error, settings, open_ways):
         error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
@@ -106,13 +112,16 @@ def diagnose(
     if retryable is None:
         retryable = (error.code or 0) // 100 == _TEMPORARY
     way = _way_around(error, settings, open_ways)
+    cause = _blocked(settings.port, way, error.fault) if way else filled(advice.cause, settings)
+    if advice.field == "helo_hostname":
+        cause += _greeted(settings, ehlo_name)
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
     return Diagnosis(
         rule=rule,
         phase=error.phase,
         title=filled(advice.title, settings),
         meaning=filled(advice.meaning, settings),
-        cause=_blocked(settings.port, way, error.fault) if way else filled(advice.cause, settings),
+        cause=cause,
         remedy=f"Use port {way.port} with {mending.NAMES[way.security]}." if way else filled(advice.remedy, settings),
         field=advice.field,
         retryable=retryable,
@@ -183,6 +192,16 @@ def _blocked(port: int, way: OpenWay, fault: Fault) -> str:
     if fault is Fault.REFUSED:
         return f"{answers}: the server takes mail there and not on {port}."
     return f"{answers}: your hosting provider probably blocks {port}."
+
+
+def _greeted(settings: SmtpSettings, ehlo_name: str) -> str:
+    """With what name we greeted, and where that is set; "" if it is not known."""
+    if settings.helo_hostname:
+        return f" The name was {settings.helo_hostname}, as set under More."
+    if not ehlo_name:
+        return ""
+    is_ours = settings.from_email and ehlo_name == ascii_address(settings.from_email).rpartition("@")[2]
+    return f" The name was {ehlo_name}, the {'domain of the From address' if is_ours else 'host of BASE_URL'}."
 
 
 def message(error: DeliveryError) -> str:

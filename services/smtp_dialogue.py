@@ -155,6 +155,16 @@ class Dialogue:
         self.done(error.text, "failed")
         return self._trouble(error)
 
+    def pass_over(self, error: WireError | DeliveryError) -> DeliveryError:
+        """Leave this connection for one to another address: tell why, and give what it means."""
+        self.drop()
+        place = f"{self.peer[0]}: " if self.peer and self.phase is not Phase.CONNECT else ""
+        failure = self._trouble(error) if isinstance(error, WireError) else error
+        fact = f"{place}{failure.code or ''} {failure.text}"
+        self.note(fact)
+        self.done(fact, "warning")
+        return failure
+
     def begin(self, phase: Phase) -> None:
         self.phase = phase
         self.is_under_way = True
@@ -181,6 +191,10 @@ class Dialogue:
         self._cancelled = True
         if wire := self.wire:
             wire.shut()
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled
 
     def soon(self) -> Deadline:
         """The moment by which one answer, or one command, has to be through."""

@@ -64,6 +64,8 @@ def _helo(value: object) -> str:
     name = _server(value)
     if ip_literal(name):
         raise _refuse("Give a host name, not an address.")
+    if "_" in name:  # RFC 5321 4.1.2; servers refuse it
+        raise _refuse("A host name for EHLO has no underscore.")
     return name
 
 
@@ -178,7 +180,13 @@ ReplyTo = Annotated[
     _schema("string", "Where replies go, if not to From.", maxLength=300),
 ]
 Helo = Annotated[
-    str, PlainValidator(_helo), _schema("string", "Said in EHLO; empty: the host of BASE_URL.", maxLength=300)
+    str,
+    PlainValidator(_helo),
+    _schema(
+        "string",
+        "Said in EHLO; empty: the host of BASE_URL if that is a public name, else from_email's.",
+        maxLength=300,
+    ),
 ]
 Timeout = Annotated[
     int,

@@ -1,19 +1,19 @@
 """The opening of an SMTP session: connect, greet, encrypt and sign in as the settings demand, never less."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from services import smtp_dial, smtp_grammar, smtp_tls
 from services.smtp_dialogue import Dialogue, refusal
-from services.smtp_habits import habits_of
+from services.smtp_habits import Habit, habits_of
 from services.smtp_settings import Security, SmtpSettings
 from services.smtp_sign_in import SignIn
 from services.smtp_tls import ShownCertificate
 from services.smtp_wire import Reply, Wire, WireError
 from utils import net_guard
-from utils.errors import DeliveryError, Fault, Misconfigured, Phase
+from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
 from utils.net_guard import IPAddress
 
@@ -21,6 +21,7 @@ OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not 
 MOST_OTHERS: Final = 16
 _READY, _DONE = 220, 250
 _UNKNOWN_COMMAND: Final = {500, 502}
+_UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,10 @@ class Opening:
         self._features: dict[str, str] = {}
         self.face = ""  # how the server introduced itself last, in short
         self._stays_here = False  # nothing that is said leaves this machine
+        self._habits = habits_of(settings.host, settings.port)
+        self._first: IPAddress | None = None  # of the addresses as they were found
+        self._is_named = False
+        self._looks_at_all = policy.every_address
         # From the greeting on: a server may have learnt the password on an earlier connection. One that is too short
         # to be redacted is at least not shown as what PLAIN says.
         password = settings.password.reveal()
@@ -63,14 +68,7 @@ class Opening:
     def run(self) -> dict[str, str]:
         """Go through the phases; give the extensions that hold for the finished session."""
         talk = self._talk
-        self._connect()
-        if self._settings.security is Security.TLS:
-            talk.begin(Phase.ENCRYPTION)
-            talk.done(*self._encrypt(spoke_plain=False))
-        self._greet()
-        talk.begin(Phase.EHLO)
-        self._say_hello()
-        talk.done(f"Said {self._hello.decode()}. Offers {smtp_grammar.offers(self._features)}{self._odd_habits()}")
+        self._arrive(self._be_welcomed)
         if self._settings.security is not Security.TLS:
             talk.begin(Phase.ENCRYPTION)
             talk.done(*self._upgrade())
@@ -81,31 +79,115 @@ class Opening:
     def shown_certificate(self) -> ShownCertificate:
         """Come to where encryption begins, see what certificate is shown there, and go no further."""
         talk = self._talk
-        self._connect()
         if self._settings.security is Security.STARTTLS:
-            self._greet()
+            self._arrive(self._greet)
             talk.begin(Phase.EHLO)
             self._say_hello()
             talk.begin(Phase.ENCRYPTION)
             self._ask_for_tls()
+        else:
+            self._arrive(lambda: None)
         return smtp_tls.shown_certificate(talk.live().sock, self._settings.host, talk.soon())
 
-    def _connect(self) -> None:
-        host, port, talk = self._settings.host, self._settings.port, self._talk
+    def _be_welcomed(self) -> None:
+        talk = self._talk
+        if self._settings.security is Security.TLS:
+            talk.begin(Phase.ENCRYPTION)
+            talk.done(*self._encrypt(spoke_plain=False))
+        self._greet()
+        talk.begin(Phase.EHLO)
+        self._say_hello()
+        talk.done(f"Said {self._hello.decode()}. Offers {smtp_grammar.offers(self._features)}{self._odd_habits()}")
+
+    def _arrive(self, be_welcomed: Callable[[], None]) -> None:
+        """Connect and be welcomed: by the next address where the server at one is not well (RFC 5321 5.1).
+
+        All of them go by the host's name, and have to prove it where encryption is asked for: whoever sends us on by
+        force wins no more than by cutting the line.
+        """
+        talk, left = self._talk, self._addresses()
+        passed: list[DeliveryError] = []
+        while True:
+            try:
+                self._connect(left)
+                be_welcomed()
+                break
+            except (WireError, DeliveryError) as error:
+                self._habits.forget(Habit.ADDRESS)
+                if not self._is_unwell(error):
+                    raise
+                if not left or talk.deadline.remaining() <= 0:
+                    self._give_up(error, passed, left)
+                    raise
+                passed.append(talk.pass_over(error))
+        self._remember()
+
+    def _give_up(self, last: WireError | DeliveryError, passed: list[DeliveryError], left: list[IPAddress]) -> None:
+        """Raise the failure that tells most, unless that is the last."""
+        if left:  # let the next conversation begin where this one did not come to
+            self._habits.learn(Habit.ADDRESS, str(left[0]))
+        best = min(passed, key=lambda each: _silence(each, each.phase), default=None)
+        if best and _silence(best, best.phase) < _silence(last, self._talk.phase):
+            self._talk.pass_over(last)
+            self._talk.begin(best.phase)
+            raise best
+
+    def _addresses(self) -> list[IPAddress]:
+        """The host's addresses in the order in which to try them: first the one that answered last, if it is known."""
+        host, talk = self._settings.host, self._talk
+        left_out: dict[IPAddress, str] = {}
         talk.begin(Phase.DNS)
-        addresses = smtp_dial.look_up(host, talk.soon(), self._policy.dns_resolver)
-        named = host != str(addresses[0])
-        talk.done(f"{host}: {', '.join(map(str, addresses))}" if named else f"{host} needs no look-up")
+        found = smtp_dial.look_up(host, talk.soon(), self._policy.dns_resolver, left_out.__setitem__)
+        self._first, self._is_named = found[0], host != str(found[0])
+        talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")
+        for address, reason in left_out.items():
+            fact = f"{address} is {reason}: no mail server is there, and it is left out"
+            talk.note(fact)
+            talk.done(fact, "warning")
+        answered = self._habits.name(Habit.ADDRESS)
+        return sorted(found, key=lambda address: str(address) != answered)
+
+    def _connect(self, left: list[IPAddress]) -> None:
+        """Connect to one of these addresses; ``left`` is then those that may do instead of it."""
+        host, port, talk = self._settings.host, self._settings.port, self._talk
         talk.begin(Phase.CONNECT)
-        left = iter(addresses)
         sock, talk.peer = smtp_dial.dial(left, port, self._policy.connect_seconds, talk.deadline, self._missed)
         talk.wire = Wire(sock, self._redact, talk.transcript)
         address, port = talk.peer
         self._stays_here = net_guard.is_loopback(address)
         talk.note(f"Connected to {address}, port {port}")
-        talk.done(f"{host} ({address}), port {port}" if named else f"{host}, port {port}")
-        if self._policy.every_address:
-            self._look_at(list(left), port)
+        talk.done(f"{host} ({address}), port {port}" if self._is_named else f"{host}, port {port}")
+        if self._looks_at_all:
+            self._looks_at_all = False
+            left[:] = self._look_at(left, port)
+
+    def _remember(self) -> None:
+        """Have the address that answered tried first, where it is not the first anyhow.
+
+        That is not learnt anew at each connection: once it is forgotten, the host's own order counts again.
+        """
+        address = str(self._talk.peer[0]) if self._talk.peer else ""
+        known = self._habits.name(Habit.ADDRESS)
+        if address == known:
+            return
+        if address != str(self._first):
+            self._habits.learn(Habit.ADDRESS, address)
+        elif known:  # and slower, although it was tried first
+            self._habits.forget(Habit.ADDRESS)
+
+    def _is_unwell(self, error: WireError | DeliveryError) -> bool:
+        """Whether it is this one server's trouble, so that another address may do better.
+
+        A 5yz to EHLO is about our name and a certificate about theirs, and both go for every address.
+        """
+        phase = self._talk.phase
+        if self._talk.is_cancelled:
+            return False
+        if isinstance(error, DeliveryError):
+            return phase is Phase.GREETING or isinstance(error, Temporary)
+        if phase in (Phase.CONNECT, Phase.GREETING):
+            return error.fault in _UNWELL
+        return error.fault in (Fault.TIMEOUT, Fault.CLOSED)
 
     def _missed(self, address: IPAddress, fault: Fault) -> None:
         """Tell of an address that did not answer, before the next is tried."""
@@ -113,15 +195,18 @@ class Opening:
         self._talk.done(f"{address}, port {self._settings.port}: {smtp_dial.WORDS[fault]}", "warning")
         self._talk.begin(Phase.CONNECT)
 
-    def _look_at(self, others: Sequence[IPAddress], port: int) -> None:
-        """Tell how the addresses stand that are not needed now: mail may come to depend on them."""
+    def _look_at(self, others: list[IPAddress], port: int) -> list[IPAddress]:
+        """Tell how the addresses stand that are not needed now, as mail may come to depend on them; give the living."""
         self._talk.begin(Phase.CONNECT)
         deadline = self._talk.deadline.sooner(min(OTHERS_SECONDS, self._policy.connect_seconds))
+        living = others[MOST_OTHERS:]
         for address, fault in smtp_dial.knock(others[:MOST_OTHERS], port, deadline):
             text = smtp_dial.WORDS[fault] if fault else "answers too"
             self._talk.done(f"{address}, port {port}: {text}", "warning" if fault else "ok")
+            living += [] if fault else [address]
         if len(others) > MOST_OTHERS:
             self._talk.done(f"{len(others) - MOST_OTHERS} more addresses are not tried", "skipped")
+        return living
 
     def _greet(self) -> None:
         self._talk.begin(Phase.GREETING)
@@ -194,3 +279,9 @@ class Opening:
             text = "The connection is not encrypted, so the password was not sent."
             raise Misconfigured(Phase.SIGN_IN, Fault.AUTH_UNENCRYPTED, text)
         return SignIn(self._talk, settings, self._features, self._secrets).run(), "ok"
+
+
+def _silence(error: WireError | DeliveryError, phase: Phase) -> tuple[bool, bool, bool]:
+    """How little one of several failures tells; that a server is busy comes first: it makes the whole temporary."""
+    said = isinstance(error, DeliveryError) and error.code is not None
+    return not (said and isinstance(error, Temporary)), not said, phase is Phase.CONNECT

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final
 
 from services.smtp_fields import DEFAULT_TIMEOUT, SmtpChange
-from utils.addresses import ascii_address, ip_literal, is_loopback
+from utils.addresses import ascii_address, is_loopback, public_name
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput
 from utils.secret import Secret
@@ -131,25 +130,25 @@ def _with_login(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpC
 
 def public_host() -> str | None:
     """The host of BASE_URL, if it is a name that others can know."""
-    return _public(get_settings().base_host)
-
-
-@lru_cache(maxsize=16)
-def _public(host: str) -> str | None:
-    return None if is_loopback(host) or ip_literal(host) else host
+    return public_name(get_settings().base_host)
 
 
 def mail_host(from_email: str) -> str:
-    """The name that EHLO and Message-ID carry: BASE_URL's host, or the From's domain where that is local.
+    """The name that EHLO and Message-ID carry: BASE_URL's host, or the From's domain where that is not public.
 
-    Never this machine's own name, which would give the inner network away.
+    Never this machine's own name, which would give the inner network away. As A-labels, as both are said in ASCII.
     """
     return public_host() or ascii_address(from_email).rpartition("@")[2]
 
 
+def hello_name(settings: SmtpSettings) -> str:
+    """What EHLO says to this server."""
+    return settings.helo_hostname or mail_host(settings.from_email)
+
+
 def message_id_domain(first: SmtpSettings | None) -> str:
-    """The right side of a Message-ID for a mail whose first server is this one."""
-    return mail_host(first.from_email) if first else get_settings().base_host
+    """The right side of a Message-ID for a mail whose first server is this one; without one there is no From either."""
+    return mail_host(first.from_email) if first else public_host() or "localhost"
 
 
 def _may_go_in_clear(host: str) -> bool:

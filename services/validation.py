@@ -22,6 +22,7 @@ from utils.addresses import ip_literal, is_loopback
 from utils.encryption_utils import current_key_id
 from utils.env_utils import get_base_url, get_settings
 from utils.errors import InvalidInput, Phase, Temporary
+from utils.net_guard import IPAddress
 
 DNS_SECONDS: Final = 10.0
 OVERDUE: Final = timedelta(minutes=5)  # a running application answers within seconds
@@ -206,8 +207,9 @@ def _dns() -> Iterator[Finding]:
         yield Finding(Mark.INFO, "No mail server to look up")
         return
     host = used.settings.host
+    left_out: dict[IPAddress, str] = {}
     try:
-        addresses = smtp_dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver)
+        addresses = smtp_dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver, left_out.__setitem__)
     except WireError as error:
         told = smtp_diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)
         yield Finding(Mark.FAILED, f"{host}: {error.text}", told.remedy)
@@ -216,6 +218,8 @@ def _dns() -> Iterator[Finding]:
         yield Finding(Mark.OK, f"{host} is an address and needs no look-up")
     else:
         yield Finding(Mark.OK, f"{host} has {', '.join(map(str, addresses))}")
+    for address, reason in left_out.items():
+        yield Finding(Mark.INFO, f"{host} also has {address}, {reason}, which is left out")
 
 
 def _pending() -> Iterator[Finding]:

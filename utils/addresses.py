@@ -27,6 +27,14 @@ _LABEL: Final = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
 _DNS_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # getaddrinfo reads such a last label as part of an IPv4 address: 127.1, 2130706433, 0x7f000001.
 _NUMERIC_LABEL: Final = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)")
+# Names that mean something only where they are used, so that no mail server can look them up: RFC 6761 6.2 to 6.4,
+# RFC 6762 3 and its appendix G, RFC 7686, RFC 8375 (and all other infrastructure, RFC 3172), RFC 9476, what ICANN keeps
+# for private use (internal) or will not delegate (home, corp, mail), and the "localdomain" of many a hosts file.
+# "example" (RFC 6761 6.5) is none of them: in documentation it stands for a public name.
+_LOCAL_LABELS: Final = {
+    "localhost", "localdomain", "local", "test", "invalid", "intranet", "internal", "private", "corp", "home", "lan",
+    "mail", "onion", "alt", "arpa",
+}  # fmt: skip
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _IDEOGRAPHIC_DOTS: Final = "\u3002\uff61"  # IDNA reads them as dots
 # Marks that show nothing and that IDNA drops, so that another address would get the mail.
@@ -249,6 +257,21 @@ def ip_literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=64)
+def public_name(host: str) -> str | None:
+    """A host in its normal form, if it looks like a name that others can know: with a dot, and by RFC 1123's letters.
+
+    Whether the DNS knows it is not asked. An address, an underscore and a last label of local use are not public.
+    """
+    try:
+        name = parse_host(host)
+    except InvalidAddress:
+        return None
+    labels = name.split(".")
+    is_public = len(labels) > 1 and "_" not in name and labels[-1] not in _LOCAL_LABELS
+    return name if is_public and not ip_literal(name) else None
 
 
 def is_loopback(host: str) -> bool:

@@ -228,6 +228,30 @@ def test_a_refused_greeting_is_about_the_ehlo_name() -> None:
     assert changes(found) == [{"helo_hostname": "shop.example"}]
 
 
+@pytest.mark.parametrize(
+    ("own", "said", "told"),
+    [
+        ("web-1", "web-1", "The name was web-1, as set under More."),
+        ("", "xn--bcher-kva.example", "The name was xn--bcher-kva.example, the domain of the From address."),
+        ("", "app.example.com", "The name was app.example.com, the host of BASE_URL."),
+    ],
+)
+@pytest.mark.parametrize(
+    ("phase", "text"), [(Phase.EHLO, "I do not like it"), (Phase.RECIPIENT, "<web-1>: Helo command rejected")]
+)
+def test_a_refused_greeting_tells_what_was_said_and_where_it_is_set(
+    own: str, said: str, told: str, phase: Phase, text: str
+) -> None:
+    sender = server(helo_hostname=own, from_email="hello@bücher.example")
+    found = diagnose(refused(phase, 504, "5.5.2", text), sender, ehlo_name=said)
+    assert found.cause.endswith(told)
+    assert changes(found) == [{"helo_hostname": "xn--bcher-kva.example"}]
+
+
+def test_a_stored_failure_names_no_name_that_it_does_not_know() -> None:
+    assert "The name was" not in explain(phase="ehlo", fault="reply", code=504, host="x.example", port=25).cause
+
+
 def test_a_fixed_user_name_is_offered() -> None:
     error = refused(Phase.SIGN_IN, 535, text="The provided authorization grant is invalid, expired, or revoked")
     found = diagnose(error, server(host="smtp.sendgrid.net"))

@@ -6,10 +6,12 @@ import pytest
 
 from services import smtp_dial
 from services.smtp_client import Step
+from services.smtp_habits import Habit, habits_of
 from services.smtp_wire import Deadline
 from tests.dns_server import DnsServer, Fails, Turns
 from tests.scripted_server import ScriptedServer
 from tests.smtp_clients import client_for, policy
+from utils.addresses import ip_literal
 from utils.errors import DeliveryError, Fault, Phase
 
 HOST = "mail.test"
@@ -41,7 +43,8 @@ def opened(server: ScriptedServer, known: dict[tuple[str, str], Records], **rule
         (zone(a=Fails.SILENCE, aaaa=Fails.SILENCE), Fault.DNS_FAILED),
         (zone(a=Fails.GARBAGE, aaaa=Fails.GARBAGE), Fault.DNS_FAILED),
         (zone(a=["169.254.169.254"]), Fault.ADDRESS_REFUSED),
-        (zone(a=["127.0.0.1"], aaaa=["::ffff:169.254.169.254"]), Fault.ADDRESS_REFUSED),
+        (zone(a=["169.254.169.254"], aaaa=["fe80::1"]), Fault.ADDRESS_REFUSED),
+        (zone(a=["0.0.0.0", "224.0.0.1"], aaaa=["::ffff:169.254.169.254", "::"]), Fault.ADDRESS_REFUSED),
     ],
 )
 def test_each_failure_of_a_look_up_has_its_name(known: dict[tuple[str, str], Records], fault: Fault) -> None:
@@ -75,6 +78,34 @@ def test_a_name_that_changes_meanwhile_is_dialled_as_it_was_judged() -> None:
     assert steps[0].fact == f"{HOST}: 127.0.0.1"
     assert turns.next() == ["169.254.169.254"]
     assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("every_address", [False, True])
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "fe80::1", "ff02::1", "::", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fd00:ec2::254",
+        "0.0.0.0", "0.1.2.3", "169.254.169.254", "169.254.1.1", "224.0.0.1", "255.255.255.255", "100.100.100.200",
+    ],
+)  # fmt: skip
+def test_a_forbidden_address_among_good_ones_is_left_out_and_never_dialled(forbidden: str, every_address: bool) -> None:
+    known = zone(a=["127.0.0.1"], aaaa=[forbidden]) if ":" in forbidden else zone(a=[forbidden, "127.0.0.1"], aaaa=[])
+    with ScriptedServer() as server:
+        steps = opened(server, known, every_address=every_address)
+        assert len(server.connections) == 1
+    found, left_out = (step for step in steps if step.name is Phase.DNS)
+    assert (found.status, found.fact) == ("ok", f"{HOST}: 127.0.0.1")
+    assert left_out.status == "warning"
+    assert left_out.fact.startswith(f"{ip_literal(forbidden)} is ")
+    connects = [(step.status, step.fact) for step in steps if step.name is Phase.CONNECT]
+    assert connects == [("ok", f"{HOST} (127.0.0.1), port {server.port}")]
+
+
+def test_an_address_that_answered_once_is_not_dialled_when_the_name_has_it_no_more() -> None:
+    with ScriptedServer() as server, ScriptedServer(host="127.0.0.9", port=server.port) as former:
+        habits_of(HOST, server.port).learn(Habit.ADDRESS, "127.0.0.9")
+        opened(server, zone(a=["127.0.0.1"], aaaa=["fe80::1"]))
+        assert former.connections == []
 
 
 def test_a_name_that_leads_to_a_forbidden_address_first_is_not_asked_for_again() -> None:

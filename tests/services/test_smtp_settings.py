@@ -1,12 +1,17 @@
 """One validation for page, API, command line and `.env`."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app import create_app
+from services.delivery import policy_for
 from services.smtp_fields import MASK, parse_change
-from services.smtp_settings import CHANGED_SERVER, Security, SmtpSettings, mail_host, merged
+from services.smtp_settings import CHANGED_SERVER, Security, SmtpSettings, mail_host, merged, message_id_domain
 from utils.errors import InvalidInput
 from utils.secret import Secret
 
@@ -235,5 +240,44 @@ def test_whatever_is_changed_the_stored_password_leaves_only_for_its_own_destina
     assert result.password != STORED.password or result.destination == STORED.destination
 
 
-def test_mail_names_the_public_host(app: Flask) -> None:
-    assert mail_host("a@example.com") == "example.com"  # BASE_URL is localhost in these tests
+BASE_URLS = [
+    ("https://app.example.com", "app.example.com"),
+    ("https://APP.example.com:8443", "app.example.com"),
+    ("https://app.example.com./", "app.example.com"),
+    ("https://bücher.example", "xn--bcher-kva.example"),
+    ("http://localhost:5000", "xn--mnchen-3ya.example"),
+    ("http://vault", "xn--mnchen-3ya.example"),
+    ("http://my_app:8000", "xn--mnchen-3ya.example"),
+    ("http://my_app.example.com", "xn--mnchen-3ya.example"),
+    ("http://app.local", "xn--mnchen-3ya.example"),
+    ("http://app.internal", "xn--mnchen-3ya.example"),
+    ("http://192.0.2.10", "xn--mnchen-3ya.example"),
+    ("http://[2001:db8::25]:8000", "xn--mnchen-3ya.example"),
+]
+
+
+@pytest.mark.parametrize(("base_url", "name"), BASE_URLS)
+def test_mail_names_the_public_host_or_the_domain_of_the_from_address(
+    environment: dict[str, str], tmp_path: Path, base_url: str, name: str
+) -> None:
+    sender = replace(STORED, from_email="noreply@münchen.example")
+    with create_app({**environment, "BASE_URL": base_url}, instance_path=tmp_path).app_context():
+        assert mail_host(sender.from_email) == name
+        assert policy_for(sender).ehlo_name == name
+        assert message_id_domain(sender) == name
+
+
+def test_the_ehlo_name_of_the_configuration_wins(app: Flask) -> None:
+    assert policy_for(replace(STORED, helo_hostname="mail.example.net")).ehlo_name == "mail.example.net"
+
+
+@pytest.mark.parametrize("name", ["my_app", "my_app.example.com", "10.0.0.8", "a b", "[::1]"])
+def test_an_ehlo_name_is_a_host_name_that_servers_take(app: Flask, name: str) -> None:
+    assert list(errors_of({**NEW, "helo_hostname": name})) == ["helo_hostname"]
+
+
+def test_without_a_server_a_message_id_tells_nothing_of_the_inner_network(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with create_app({**environment, "BASE_URL": "http://vault:8000"}, instance_path=tmp_path).app_context():
+        assert message_id_domain(None) == "localhost"

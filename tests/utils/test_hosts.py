@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from utils.addresses import InvalidAddress, parse_host
+from utils.addresses import InvalidAddress, parse_host, public_name
 
 
 @pytest.mark.parametrize(
@@ -132,3 +132,35 @@ def test_no_spelling_that_the_resolver_reads_as_an_address_passes(text: str) -> 
     assert found
     with pytest.raises(InvalidAddress):
         parse_host(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("app.example.com", "app.example.com"),
+        ("APP.Example.com.", "app.example.com"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("shop.xn--p1ai", "shop.xn--p1ai"),
+        ("3com.example", "3com.example"),
+        ("local.example.com", "local.example.com"),
+        ("internal.test.example", "internal.test.example"),
+    ],
+)
+def test_a_name_that_others_can_know_is_public(host: str, name: str) -> None:
+    assert public_name(host) == name
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "vault", "vault.", "localhost", "my_app", "my_app.example.com", "app_1.internal.example.com", "app.local",
+        "App.LOCAL.", "vault.internal", "vault.lan", "shop.localhost", "nas.home.arpa", "1.0.0.127.in-addr.arpa",
+        "shop.test", "shop.invalid", "shop.corp", "shop.home", "shop.mail", "shop.intranet", "shop.private",
+        "shop.onion", "shop.alt", "localhost.localdomain", "10.0.0.8", "192.0.2.10", "::1", "2001:db8::25", "127.1",
+        "2130706433", "app.1", "app..example.com", ".example.com", "app.example.com..", "-app.example.com",
+        "a b.example", "", "app.example.com:8000", f"{'x' * 64}.example",
+    ],
+)  # fmt: skip
+def test_a_name_of_local_use_is_not_public(host: str) -> None:
+    assert public_name(host) is None
