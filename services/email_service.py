@@ -136,7 +136,7 @@ def queue_email(
         kind="other",
         message_id_domain=smtp_route.message_id_domain(account_id, given),
     )
-    asked = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
+    asked: list[object] = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
     asked += [calendar] if calendar else []  # keys that were used before there were invitations stay the same
     terms = Terms(
         priority=_priority(priority),

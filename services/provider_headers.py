@@ -22,7 +22,7 @@ def is_one(name: str) -> bool:
     return name.startswith(_PREFIXES)
 
 
-def field(name: str, value: object) -> str:
+def field(name: str, value: str) -> str:
     r"""Make the field. JSON is written in ASCII, by ``\u`` escapes, and folded behind commas that are in no string.
 
     What else there is (tags, dates, yes and no) must be ASCII as it is. Raises ValueError, which names the header.

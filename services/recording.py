@@ -68,7 +68,7 @@ def _leaves(part: MIMEPart) -> Iterator[MIMEPart]:
         yield part
         return
     for inner in part.iter_parts():
-        yield from _leaves(cast(MIMEPart, inner))
+        yield from _leaves(inner)
 
 
 def _is_invitation(part: MIMEPart) -> bool:
