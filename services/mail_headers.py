@@ -46,7 +46,7 @@ def unstructured(name: str, text: str) -> str:
     if _is_plain(text) and text.strip(" ") == text:
         if len(name) + len(text) + 2 <= LINE:
             return f"{name}: {text}"
-        pieces = _PIECE.findall(text)
+        pieces = cut(text)
         if max(map(len, pieces)) <= _LONGEST_PIECE:
             return fold(name, pieces)
     return fold(name, _encoded_words(text, LINE - len(name) - 2))
@@ -60,7 +60,7 @@ def machine_read(name: str, text: str) -> str:
     text = text.strip(" ")
     if not text.isascii() or _ENCODED_WORD.search(text):
         raise ValueError(f"The header {name} takes plain ASCII only.")
-    pieces = _PIECE.findall(text)
+    pieces = cut(text)
     if any(len(piece) > _LONGEST_PIECE for piece in pieces):
         raise ValueError(f"The header {name} has a part longer than {_LONGEST_PIECE} characters.")
     return fold(name, pieces)
@@ -87,7 +87,12 @@ def address_list(name: str, mailboxes: Sequence[str]) -> str:
 
 def structured(name: str, text: str) -> str:
     """Make a field of text that is as it should stand there, and may be folded at its spaces."""
-    return fold(name, _PIECE.findall(text))
+    return fold(name, cut(text))
+
+
+def cut(text: str) -> list[str]:
+    """Text without outer spaces, cut where it may be folded."""
+    return _PIECE.findall(text)
 
 
 def _is_plain(text: str) -> bool:

@@ -23,7 +23,8 @@ def is_one(name: str) -> bool:
 
 
 def field(name: str, value: str) -> str:
-    r"""Make the field. JSON is written in ASCII, by ``\u`` escapes, and folded behind commas that are in no string.
+    r"""Make the field. JSON is written in ASCII, by ``\u`` escapes, and folded behind commas that are in no string,
+    so that whoever unfolds it has the same JSON.
 
     What else there is (tags, dates, yes and no) must be ASCII as it is. Raises ValueError, which names the header.
     """
@@ -46,11 +47,12 @@ def _is_json(text: str) -> bool:
 
 def _json_field(name: str, text: str) -> str:
     pieces = list(_pieces(text))
-    if max(map(len, pieces)) > _LONGEST_PIECE:
-        raise ValueError(f"headers: {name} has a text longer than {_LONGEST_PIECE} characters, which no line can hold.")
     line = "".join(pieces)
     if len(name) + len(line) + 2 <= mail_headers.LINE:
         return f"{name}: {line}"
+    pieces = [short for piece in pieces for short in _shortened(piece)]
+    if max(map(len, pieces)) > _LONGEST_PIECE:
+        raise ValueError(f"headers: {name} has a word longer than {_LONGEST_PIECE} characters, which no line can hold.")
     return mail_headers.fold(name, [piece if piece.startswith(" ") else f" {piece}" for piece in pieces])
 
 
@@ -65,6 +67,14 @@ def _pieces(text: str) -> Iterator[str]:
         piece += " " if part.isspace() else _NOT_PLAIN.sub(_escaped, part)  # pretty JSON has line breaks there
         is_behind_comma = part == ","
     yield piece
+
+
+def _shortened(piece: str) -> list[str]:
+    """A piece that no line can hold, token by token, and if need be a string at its spaces, which it keeps."""
+    if len(piece) <= _LONGEST_PIECE:
+        return [piece]
+    tokens = [token for token in _TOKEN.findall(piece) if not token.isspace()]
+    return [short for token in tokens for short in mail_headers.cut(token)]
 
 
 def _escaped(found: re.Match[str]) -> str:
