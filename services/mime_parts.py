@@ -26,6 +26,7 @@ _BEGINS_WITH_FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")  # RFC 5322 2.2
 _NO_TYPE: Final = "attachments: Write the content type like application/pdf."
 _ANY_TYPE: Final = "application/octet-stream"
 _CONTENT_ID: Final = re.compile(r"[A-Za-z0-9!#$&'*+/=?^_`{|}~.@-]{1,200}")  # without %, which cid: URLs escape
+_CALENDAR: Final = re.compile(r"BEGIN:VCALENDAR\n.*\nEND:VCALENDAR", re.DOTALL)
 _METHOD: Final = re.compile(r"^METHOD(?:;[^:\n]*)?:([A-Z]+[A-Z-]*) *$", re.IGNORECASE | re.MULTILINE)
 _PLAIN: Final = bytes([*range(0x20, 0x7F)]) + b"\t\r\n"
 _WITHOUT_WORDS: Final = "This message is written in HTML."
@@ -108,7 +109,8 @@ def _invitation(calendar: str | bytes) -> Entity:
         raise ValueError("calendar: Give the invitation as text.")
     text = text.removeprefix("\ufeff").strip().replace("\r\n", "\n")
     methods = _METHOD.findall(text)
-    if not (text.startswith("BEGIN:VCALENDAR\n") and text.endswith("\nEND:VCALENDAR") and len(methods) == 1):
+    is_one = _CALENDAR.fullmatch(text) is not None and text.count("BEGIN:VCALENDAR\n") == 1
+    if not is_one or len(methods) != 1:
         raise ValueError("calendar: Give one VCALENDAR with its METHOD, such as METHOD:REQUEST.")
     return _text("calendar", text, f"calendar; method={methods[0].upper()}")
 
@@ -196,14 +198,15 @@ def _checked(attachment: Attachment) -> Attachment:
         raise ValueError("attachments: Remove text direction marks from the file name.")
     if not isinstance(attachment.content, bytes):
         raise ValueError("attachments: Give the content as bytes.")
-    if attachment.content_id and not _CONTENT_ID.fullmatch(_content_id(attachment)):
+    is_named = isinstance(attachment.content_id, str) and _CONTENT_ID.fullmatch(_content_id(attachment))
+    if attachment.content_id and not is_named:
         raise ValueError("attachments: A content_id is like logo or logo@example.com.")
     return attachment
 
 
 def _content_id(file: Attachment) -> str:
     """The id without the angle brackets that ``email.utils.make_msgid`` gives it."""
-    text = str(file.content_id)
+    text = file.content_id
     return text[1:-1] if text.startswith("<") and text.endswith(">") else text
 
 
