@@ -52,6 +52,13 @@ def add_all(driver: Driver, rows: Sequence[Mapping[str, Any]]) -> None:
     _ADD.run(driver, rows)
 
 
+def write_pending(session: Session) -> None:
+    """Write the mails that the session was going to write with its next flush, and nothing else of it."""
+    batch = _pending_batch(session)
+    if batch is not None and not session._flushing:
+        _write_out(session, batch)
+
+
 def _add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     with borrowed(connection) as driver:
         add_all(driver, rows)

@@ -115,6 +115,10 @@ def find(session: Session, mail_id: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.mail_id == mail_id)).one_or_none()
 
 
+def message_id(session: Session, mail_id: str) -> str | None:
+    return session.scalar(select(OutboxMail.message_id).where(OutboxMail.mail_id == mail_id))
+
+
 def find_by_key(session: Session, idempotency_key: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.idempotency_key == idempotency_key)).one_or_none()
 

@@ -7,7 +7,7 @@ from typing import Final
 from database import user_db
 from database.user_db import Account, comparable
 from services import passwords
-from utils.addresses import InvalidAddress, parse_address
+from utils.addresses import InvalidAddress, parse_recipient
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput
 
@@ -47,7 +47,7 @@ def check(username: str, email: str, password: str, errors: dict[str, list[str]]
 def email_and_key(text: str) -> tuple[str, str]:
     """The normalised address and the form to look it up by. Raises InvalidInput with the field email."""
     try:
-        address = parse_address(text)
+        address = parse_recipient(text)
     except InvalidAddress as refused:
         raise InvalidInput({"email": [str(refused)]}) from None
     key = comparable(address)
@@ -61,7 +61,7 @@ def login_key(login: str) -> str:
     login = login.strip()
     try:
         if "@" in login:
-            return comparable(parse_address(login))
+            return comparable(parse_recipient(login))
     except InvalidAddress:
         return ""
     return comparable(login) if len(login) <= LONGEST_USERNAME and login.isprintable() else ""

@@ -1,6 +1,10 @@
 """The public face: what application code calls to send mail, and never thinks of SMTP.
 
-``send_email`` makes one attempt now; ``queue_email`` promises a mail, whatever dies.
+``send_email`` makes one attempt now; ``queue_email`` promises a mail, whatever dies. Both take the same content:
+an address may be ``"Name" <a@b>``, and ``to_email`` may be empty if there is ``cc`` or ``bcc``. Without a ``body`` the
+text is made from ``html_body``. An ``Attachment`` with a ``content_id`` is an image of the HTML, ``cid:`` there; one of
+type ``message/rfc822`` is a whole mail. ``calendar`` is an iCalendar object with its METHOD, which readers can accept.
+A ``Message-ID`` among the ``headers`` is kept, so that its giver can refer to the mail later; see also ``message_id``.
 """
 
 import hashlib
@@ -17,12 +21,25 @@ from services import connection_test, delivery, notices, outbox, smtp_configs, s
 from services.composing import Attachment, draft
 from services.outbox import Terms
 from services.outcome import Outcome
-from services.recording import record_messages
+from services.recording import RecordedMail, record_messages
 from services.smtp_settings import Security, SmtpSettings, message_id_domain
 from utils.env_utils import get_base_url
 from utils.log_utils import printable
 
-__all__ = ["record_messages"]  # for the tests of whoever calls us
+__all__ = [
+    "Attachment",
+    "RecordedMail",
+    "get_smtp_config",
+    "message_id",
+    "queue_email",
+    "record_messages",
+    "reset_url",
+    "send_email",
+    "send_order_notification",
+    "send_password_reset_email",
+    "send_template",
+    "test_smtp_connection",
+]
 
 ORDER_FIELDS: Final = ("symbol", "action", "quantity", "price", "order_id", "time")
 LONGEST_ORDER_VALUE: Final = 200
@@ -35,23 +52,25 @@ def get_smtp_config(account_id: int | None = None) -> dict[str, Any] | None:
 
 
 def send_email(
-    to_email: str | Sequence[str],
+    to_email: str | Sequence[str] | None,
     subject: str,
     body: str,
     html_body: str | None = None,
     *,
     cc: str | Sequence[str] | None = None,
     bcc: str | Sequence[str] | None = None,
-    reply_to: str | None = None,
+    reply_to: str | Sequence[str] | None = None,
     headers: Mapping[str, str] | None = None,
     attachments: Sequence[Attachment] = (),
+    calendar: str | bytes | None = None,
     account_id: int | None = None,
 ) -> bool:
     """Make one attempt now. True only if every recipient was accepted.
 
     A mail problem (not configured, refused, timed out, undecryptable password) gives False, one log line and one
     attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one string, a line
-    break in a header.
+    break in a header. Who wants to refer to the mail later gives its Message-ID:
+    ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
     """
     first, servers = smtp_route.looked_up(account_id)
     mail = draft(
@@ -64,6 +83,7 @@ def send_email(
         reply_to=reply_to,
         headers=headers,
         attachments=attachments,
+        calendar=calendar,
         kind="other",
         message_id_domain=message_id_domain(first),
     )
@@ -71,16 +91,17 @@ def send_email(
 
 
 def queue_email(
-    to_email: str | Sequence[str],
+    to_email: str | Sequence[str] | None,
     subject: str,
     body: str,
     html_body: str | None = None,
     *,
     cc: str | Sequence[str] | None = None,
     bcc: str | Sequence[str] | None = None,
-    reply_to: str | None = None,
+    reply_to: str | Sequence[str] | None = None,
     headers: Mapping[str, str] | None = None,
     attachments: Sequence[Attachment] = (),
+    calendar: str | bytes | None = None,
     account_id: int | None = None,
     idempotency_key: str | None = None,
     send_at: datetime | None = None,
@@ -100,7 +121,7 @@ def queue_email(
     time zone; without ``expires_at`` a mail is given up after 72 hours. Raises ValueError for a caller's mistake, the
     same key with other content among them.
     """
-    given: Session | None = session() if isinstance(session, scoped_session) else session
+    given = _plain_session(session)
     mail = draft(
         to_email,
         subject,
@@ -111,10 +132,12 @@ def queue_email(
         reply_to=reply_to,
         headers=headers,
         attachments=attachments,
+        calendar=calendar,
         kind="other",
         message_id_domain=smtp_route.message_id_domain(account_id, given),
     )
-    asked = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
+    asked: list[object] = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
+    asked += [calendar] if calendar else []  # keys that were used before there were invitations stay the same
     terms = Terms(
         priority=_priority(priority),
         send_at=send_at,
@@ -124,6 +147,15 @@ def queue_email(
         account_id=account_id,
     )
     return outbox.enqueue(mail, terms, given)
+
+
+def message_id(mail_id: str, *, session: Session | scoped_session[Any] | None = None) -> str | None:
+    """The Message-ID of a mail that was queued, for the In-Reply-To and References of those that follow it.
+
+    With ``session`` also of one that its transaction has queued and not committed yet. None if there is no such mail,
+    or none any more: the log of mails is kept for a time only, so keep what a long thread needs.
+    """
+    return outbox.message_id(mail_id, _plain_session(session))
 
 
 def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
@@ -163,6 +195,10 @@ def reset_url(reset_token: str) -> str:
     return f"{get_base_url()}/reset-password?token={quote(str(reset_token), safe='')}"
 
 
+def _plain_session(session: Session | scoped_session[Any] | None) -> Session | None:
+    return session() if isinstance(session, scoped_session) else session
+
+
 def _priority(name: str) -> Priority:
     try:
         return Priority[name.upper()]
@@ -172,8 +208,15 @@ def _priority(name: str) -> Priority:
 
 def _digest(asked: Sequence[object]) -> str:
     """Tells one mail from another, before anything random is added to it."""
-    text = json.dumps(asked, default=lambda value: value.decode("latin-1") if isinstance(value, bytes) else vars(value))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(asked, default=_plain).encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, Attachment) and not value.content_id:  # as before there were any
+        return {name: given for name, given in vars(value).items() if name != "content_id"}
+    return vars(value)
 
 
 def _order_value(value: object) -> str:

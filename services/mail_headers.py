@@ -1,4 +1,4 @@
-"""Header fields as they stand on the wire: encoded-words, quoting, folding (RFC 5322, 2047, 2231).
+"""Header fields as they stand on the wire: encoded-words, quoting, folding (RFC 5322, 2047).
 
 Every function returns one field without its final CRLF. Text that could be read as an encoded-word
 is itself encoded, so that nobody downstream decodes into it (CVE-2024-6923 and its kin).
@@ -18,18 +18,17 @@ _LONGEST_WORD: Final = 75  # an encoded-word with its delimiters, RFC 2047 2
 _FRAME: Final = len("=?utf-8?q??=")
 _NARROWEST: Final = 36  # room for a first encoded-word even behind a long field name
 _LONGEST_PIECE: Final = 900  # leaves room for the field name on the same line
-_LONGEST_PARAMETER: Final = 60
+_ROOM_IN_LIST: Final = LINE - len("Reply-To: ")
 
-_PIECE: Final = re.compile(r" *[^ ]+")  # a word with the spaces before it; folding breaks before them
+# A word with one space before it and all but one of those behind it. So a fold comes before the last space of a run:
+# no line is white space alone, and whoever unfolds by dropping the CRLF, or by making one space of it, gets the text.
+_PIECE: Final = re.compile(r"(?:^| )[^ ]+(?: +(?= ))?")
 _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _ENCODED_WORD: Final = re.compile(r"=\?[^?\s]+\?[BbQq]\?[^?\s]*\?=")
-_PLAIN_FILENAME: Final = re.compile(r"[A-Za-z0-9 !#$&'()+,.;=@^_`{}~\[\]-]+")
 
 _WORD_SAFE: Final = (ascii_letters + digits + "!*+-/").encode()  # RFC 2047 5 (3), the strictest place
-_PARAMETER_SAFE: Final = (ascii_letters + digits + "!#$&+-.^_`{|}~").encode()  # RFC 5987 attr-char
 _Q: Final = [chr(byte) if byte in _WORD_SAFE else f"={byte:02X}" for byte in range(256)]
 _Q[ord(" ")] = "_"
-_PERCENT: Final = [chr(b) if b in _PARAMETER_SAFE else f"%{b:02X}" for b in range(256)]
 _CONTINUATION: Final = "89AB"  # first hex digit of a UTF-8 continuation byte
 
 
@@ -47,10 +46,10 @@ def unstructured(name: str, text: str) -> str:
     if _is_plain(text) and text.strip(" ") == text:
         if len(name) + len(text) + 2 <= LINE:
             return f"{name}: {text}"
-        pieces = _PIECE.findall(text)
+        pieces = cut(text)
         if max(map(len, pieces)) <= _LONGEST_PIECE:
-            return _fold(name, pieces)
-    return _fold(name, _encoded_words(text, LINE - len(name) - 2))
+            return fold(name, pieces)
+    return fold(name, _encoded_words(text, LINE - len(name) - 2))
 
 
 def machine_read(name: str, text: str) -> str:
@@ -61,42 +60,39 @@ def machine_read(name: str, text: str) -> str:
     text = text.strip(" ")
     if not text.isascii() or _ENCODED_WORD.search(text):
         raise ValueError(f"The header {name} takes plain ASCII only.")
-    pieces = _PIECE.findall(text)
+    pieces = cut(text)
     if any(len(piece) > _LONGEST_PIECE for piece in pieces):
         raise ValueError(f"The header {name} has a part longer than {_LONGEST_PIECE} characters.")
-    return _fold(name, pieces)
+    return fold(name, pieces)
 
 
 def mailbox(name: str, display_name: str, address: str) -> str:
     """Make a field of one address with a display name, which may be empty."""
     pieces = _phrase(display_name.strip(" "), LINE - len(name) - 2)
-    return _fold(name, [*pieces, f" <{address}>"] if pieces else [address])
+    return fold(name, [*pieces, f" <{address}>"] if pieces else [address])
 
 
-def address_list(name: str, addresses: Sequence[str]) -> str:
-    """Make a field of bare addresses."""
-    if len(addresses) == 1:
-        return f"{name}: {addresses[0]}"
-    *others, last = addresses
-    return _fold(name, [*(f" {address}," for address in others), f" {last}"])
+def named(display_name: str, address: str) -> str:
+    """Make one of several mailboxes of a field, on one line, for ``address_list`` to fold."""
+    phrase = "".join(_phrase(display_name.strip(" "), _ROOM_IN_LIST))
+    return f"{phrase} <{address}>" if phrase else address
 
 
-def attachment_disposition(filename: str) -> str:
-    """Make the Content-Disposition of an attachment (RFC 2183), its file name by RFC 2231."""
-    field = "Content-Disposition: attachment;"
-    if len(filename) <= _LONGEST_PARAMETER and _PLAIN_FILENAME.fullmatch(filename):
-        return f'{field}\r\n filename="{filename}"'
-    units = [_PERCENT[byte] for byte in filename.encode("utf-8", "replace")]
-    sections = [f"utf-8''{units[0]}"]
-    for unit in units[1:]:
-        if len(sections[-1]) + len(unit) > _LONGEST_PARAMETER:
-            sections.append(unit)
-        else:
-            sections[-1] += unit
-    if len(sections) == 1:
-        return f"{field}\r\n filename*={sections[0]}"
-    lines = [f" filename*{number}*={section}" for number, section in enumerate(sections)]
-    return "\r\n".join([field, ";\r\n".join(lines)])
+def address_list(name: str, mailboxes: Sequence[str]) -> str:
+    """Make a field of mailboxes, each a bare address or what ``named`` gave."""
+    if len(mailboxes) == 1 and len(name) + len(mailboxes[0]) + 2 <= LINE:
+        return f"{name}: {mailboxes[0]}"
+    return structured(name, ", ".join(mailboxes))
+
+
+def structured(name: str, text: str) -> str:
+    """Make a field of text that is as it should stand there, and may be folded at its spaces."""
+    return fold(name, cut(text))
+
+
+def cut(text: str) -> list[str]:
+    """Text without outer spaces, cut where it may be folded."""
+    return _PIECE.findall(text)
 
 
 def _is_plain(text: str) -> bool:
@@ -112,7 +108,8 @@ def _phrase(text: str, room: int) -> list[str]:
     return _PIECE.findall(text)
 
 
-def _fold(name: str, pieces: Sequence[str]) -> str:
+def fold(name: str, pieces: Sequence[str]) -> str:
+    """Make a field of pieces, all but the first with a space before them, in lines as long as is usual."""
     lines = []
     line = f"{name}: {pieces[0].lstrip(' ')}" if pieces else f"{name}:"
     for piece in pieces[1:]:

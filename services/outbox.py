@@ -118,6 +118,19 @@ def find(mail_id: str) -> OutboxMail:
     return row
 
 
+def message_id(mail_id: str, session: Session | None = None) -> str | None:
+    """The Message-ID of a mail, one that ``session`` has not written yet among them; None if there is no such mail."""
+    recorded = recording.find(mail_id)
+    if recorded:
+        return recorded.message_id
+    if session is None:
+        with reading() as own:
+            return outbox_db.message_id(own, mail_id)
+    with session.no_autoflush:
+        outbox_add_db.write_pending(session)
+        return outbox_db.message_id(session, mail_id)
+
+
 _listeners: set[Callable[[], None]] = set()
 
 
@@ -142,10 +155,9 @@ def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
     expires_at = _aware("expires_at", terms.expires_at) or max(due_at, now) + GIVE_UP
     if expires_at <= max(due_at, now):
         raise ValueError("expires_at: Give a time after now and after send_at.")
-    mail_id = mail.message_id[1:].partition("@")[0]
-    content, key_id = outbox_content.seal(mail, mail_id)
+    content, key_id = outbox_content.seal(mail, mail.mail_id)
     return {
-        "mail_id": mail_id,
+        "mail_id": mail.mail_id,
         "message_id": mail.message_id,
         "kind": mail.kind,
         "account_id": terms.account_id,

@@ -55,7 +55,14 @@ def unseal(
         security_log.warning("outbox_row_altered", mail_id=mail_id)
         raise CannotOpen(Unreadable.ALTERED) from None
     reply_to, _, rest = opened.partition(b"\n")
-    return Draft(message_id=message_id, recipients=recipients, kind=kind, reply_to=reply_to.decode(), rest=rest)
+    return Draft(
+        mail_id=mail_id,
+        message_id=message_id,
+        recipients=recipients,
+        kind=kind,
+        reply_to=reply_to.decode(),
+        rest=rest,
+    )
 
 
 def _row(mail_id: str, recipients: Sequence[str]) -> bytes:

@@ -6,19 +6,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from typing import Final, cast
 
 from services.composing import Attachment, Draft
+
+# The bytes of a mail within the mail, as it was given.
+_UNTOUCHED: Final = email.policy.default.clone(refold_source="none", linesep="\r\n")
 
 
 @dataclass(frozen=True)
 class RecordedMail:
     """A mail as it would have gone out, but for From: that is known only when a server sends."""
 
+    mail_id: str
     recipients: tuple[str, ...]
     kind: str
     message: EmailMessage = field(repr=False)
+
+    @property
+    def message_id(self) -> str:
+        return str(self.message["Message-ID"])
 
     @property
     def subject(self) -> str:
@@ -39,15 +47,45 @@ class RecordedMail:
         return self._body("html")
 
     @property
+    def calendar(self) -> str | None:
+        """The invitation that is an alternative to text and HTML."""
+        invitations = [part for part in _leaves(self.message) if _is_invitation(part)]
+        return _text(invitations[0]) if invitations else None
+
+    @property
     def attachments(self) -> list[Attachment]:
-        return [
-            Attachment(part.get_filename() or "", cast(bytes, part.get_payload(decode=True)), part.get_content_type())
-            for part in self.message.iter_attachments()
-        ]
+        """The files that go along, those that are a part of the HTML among them."""
+        return [_file(part) for part in _leaves(self.message) if part.get_content_disposition()]
 
     def _body(self, subtype: str) -> str | None:
         part = self.message.get_body((subtype,))
-        return str(part.get_content()).replace("\r\n", "\n") if part else None
+        return _text(part) if part else None
+
+
+def _leaves(part: MIMEPart) -> Iterator[MIMEPart]:
+    """The parts that have no parts; a mail within the mail is one."""
+    if part.get_content_maintype() != "multipart":
+        yield part
+        return
+    for inner in part.iter_parts():
+        yield from _leaves(inner)
+
+
+def _is_invitation(part: MIMEPart) -> bool:
+    return part.get_content_type() == "text/calendar" and not part.get_content_disposition()
+
+
+def _text(part: MIMEPart) -> str:
+    return str(part.get_content()).replace("\r\n", "\n")
+
+
+def _file(part: MIMEPart) -> Attachment:
+    if part.get_content_type() == "message/rfc822":
+        content = cast(MIMEPart, part.get_payload(0)).as_bytes(policy=_UNTOUCHED)
+    else:
+        content = cast(bytes, part.get_payload(decode=True))
+    content_id = str(part.get("Content-ID", "")).strip("<>")
+    return Attachment(part.get_filename() or "", content, part.get_content_type(), content_id)
 
 
 _lock: Final = threading.Lock()
@@ -79,5 +117,11 @@ def take(draft: Draft) -> bool:
     message = email.message_from_bytes(reply_to + draft.rest, policy=email.policy.default)
     with _lock:
         for recorded in _open:
-            recorded.append(RecordedMail(draft.recipients, draft.kind, message))
+            recorded.append(RecordedMail(draft.mail_id, draft.recipients, draft.kind, message))
         return bool(_open)
+
+
+def find(mail_id: str) -> RecordedMail | None:
+    """The mail with this id, if an open block has recorded it."""
+    with _lock:
+        return next((mail for recorded in _open for mail in recorded if mail.mail_id == mail_id), None)

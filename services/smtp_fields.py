@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from services import sasl
 from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
+from utils.addresses import parse_recipient as checked_recipient
 from utils.env_utils import MOST_EMAILS
 from utils.errors import InvalidInput
 from utils.secret import Secret
@@ -52,6 +53,10 @@ def _server(value: object) -> str:
 
 def _address(value: object) -> str:
     return _by_grammar(parse_address, _line(value, 300), "Give an e-mail address, like noreply@example.com.")
+
+
+def _recipient(value: object) -> str:
+    return _by_grammar(checked_recipient, _line(value, 300), "Give an e-mail address, like noreply@example.com.")
 
 
 def _optional_address(value: object) -> str:
@@ -103,13 +108,13 @@ def _auth_method(value: object) -> str:
 
 def parse_recipient(value: object) -> str:
     """The address that a test message goes to, or "" for none. Raises what pydantic makes a field's error."""
-    return _optional_address(value)
+    return _recipient(value) if value != "" else ""
 
 
 def parse_address_field(field: str, value: str) -> str:
-    """An address of a form. Raises InvalidInput on ``field``."""
+    """The address of a form that a test message goes to. Raises InvalidInput on ``field``."""
     try:
-        return _address(value)
+        return _recipient(value)
     except PydanticCustomError as error:
         raise InvalidInput({field: [error.message()]}) from None
 

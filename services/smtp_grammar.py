@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from services.smtp_wire import Reply
-from utils.addresses import ascii_address
+from utils.addresses import ascii_recipient, has_odd_dots, header_form
 
 GO_AHEAD: Final = 354
 LONGEST_COMMAND: Final = 510  # octets without CRLF, RFC 5321 4.5.3.1.4
@@ -15,7 +15,7 @@ GROUP_COMMANDS: Final = 100
 _OUT_OF_STEP: Final = {500, 501, 502, 503}
 _MEGABYTE: Final = 1_000_000
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
-_ONE_ADDRESS: Final = re.compile(r"[^ <>@]+@[^ <>@]*")
+_ONE_ADDRESS: Final = re.compile(r'[^ <>@"\\]+@[^ <>@"\\]*')
 _QUEUE_IDS: Final = (
     re.compile(r"queued as ([^\s;,]+)", re.I),  # Postfix and many others
     re.compile(r"\bid=([^\s;,]+)", re.I),  # Exim
@@ -48,8 +48,19 @@ def path(address: str) -> bytes:
     if address and not (address.isprintable() and _ONE_ADDRESS.fullmatch(address)):
         raise ValueError("An envelope address has a forbidden character or is not one address.")
     if not address.rpartition("@")[2].isascii():
-        address = ascii_address(address)
+        address = ascii_recipient(address)
     return b"<" + address.encode() + b">"
+
+
+def quoted_path(address: str) -> bytes | None:
+    """The other spelling of a path whose local part has dots at odd places: in quotes, as RFC 5321 4.1.2 wants it.
+
+    Servers that give out such addresses know them as they are, others say 501 or 553 to that. None where an address
+    has one spelling only. ValueError as for ``path``.
+    """
+    plain = path(address)
+    local, _, domain = plain[1:-1].decode().rpartition("@")
+    return f"<{header_form(f'{local}@{domain}')}>".encode() if has_odd_dots(local) else None
 
 
 def groups(commands: Sequence[bytes]) -> Iterator[list[bytes]]:

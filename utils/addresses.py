@@ -2,16 +2,19 @@
 
 Stricter than RFC 5322 on purpose. What servers and libraries read differently (quoted local parts,
 comments, groups, routes, lists, domain literals; CVE-2023-27043 and its kin) is refused, so that
-the address that was checked is the address that gets the mail.
+the address that was checked is the address that gets the mail. Somebody who is written to did not
+choose the address for its grammar: recipients may have what servers are known to take beyond it.
 """
 
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 import email_validator
+import idna
 
 LONGEST_ADDRESS: Final = 254  # octets, RFC 5321 4.5.3.1.3 with RFC 3696 erratum 1690
 LONGEST_HOST: Final = 253  # octets, RFC 1035 2.3.4
@@ -25,6 +28,8 @@ BIDI_CONTROLS: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u206
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
 _DNS_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_LOOSE_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"  # the DNS itself knows no more rules (RFC 2181 11)
+_LOOSE_NAME: Final = re.compile(rf"{_LOOSE_LABEL}(?:\.{_LOOSE_LABEL})*")
 # getaddrinfo reads such a last label as part of an IPv4 address: 127.1, 2130706433, 0x7f000001.
 _NUMERIC_LABEL: Final = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)")
 # Names that mean something only where they are used, so that no mail server can look them up: RFC 6761 6.2 to 6.4,
@@ -41,6 +46,10 @@ _IDEOGRAPHIC_DOTS: Final = "\u3002\uff61"  # IDNA reads them as dots
 _INVISIBLE_MARKS: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+# Given out by Japanese mobile operators until 2009, and still in use: no dot-atom of RFC 5322 3.2.3, yet not ambiguous.
+_ATOMS_AND_DOTS: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+"
+_ODD_DOTS: Final = re.compile(r"\..*|.*\.\..*|.*\.")
+_QUOTED_LOCAL: Final = re.compile(rf'"({_ATOMS_AND_DOTS})"(@.*)')
 _QUOTED_NAME: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 _PLAIN_ADDRESS: Final = "Write the address like name@example.com."
@@ -67,24 +76,59 @@ def ascii_address(address: str) -> str:
     return _validated(_bounded(address))[1]
 
 
+def parse_recipient(text: str) -> str:
+    """Check an address that mail goes to, as liberally as servers take them, and return it normalised.
+
+    Beyond ``parse_address`` it takes dots at odd places (``a..b@docomo.ne.jp``), also in the quotes that some type
+    around them, which do not come back; ``_`` in the domain; A-labels that IDNA 2008 does not know, as they stand.
+    Raises InvalidAddress.
+    """
+    return _liberally(_bounded(text))[0]
+
+
+def ascii_recipient(address: str) -> str:
+    """Return the address of a recipient with its domain as A-labels. Raises InvalidAddress."""
+    return _liberally(_bounded(address))[1]
+
+
+def header_form(address: str) -> str:
+    """Return a checked address as a header may hold it: dots at odd places need quotes (RFC 5322 3.4.1)."""
+    local, _, domain = address.rpartition("@")
+    return f'"{local}"@{domain}' if has_odd_dots(local) else address
+
+
+def has_odd_dots(local: str) -> bool:
+    """Whether a local part begins or ends with a dot, or has two in a row, and is plain otherwise."""
+    is_plain = re.fullmatch(_ATOMS_AND_DOTS, local) is not None and local.strip(".") != ""
+    return is_plain and _ODD_DOTS.fullmatch(local) is not None
+
+
 def parse_mailbox(text: str) -> tuple[str, str]:
-    """Read ``Name <a@b>``, ``"Name" <a@b>`` or ``a@b`` into (name, address).
+    """Read a sender, ``Name <a@b>``, ``"Name" <a@b>`` or ``a@b``, into (name, address).
 
     Raises InvalidAddress.
     """
+    return _mailbox(text, parse_address)
+
+
+def parse_recipient_mailbox(text: str) -> tuple[str, str]:
+    """Read a recipient likewise, its address by ``parse_recipient``. Raises InvalidAddress."""
+    return _mailbox(text, parse_recipient)
+
+
+def _mailbox(text: str, parse: Callable[[str], str]) -> tuple[str, str]:
     if not isinstance(text, str) or len(text) > LONGEST_MAILBOX:
-        raise InvalidAddress("Write the sender like Name <name@example.com>.")
-    text = text.strip(" ")
-    if not text.endswith(">"):
-        return "", parse_address(text)
-    name, _, address = text[:-1].rpartition("<")
-    return _display_name(name.strip(" ")), parse_address(address)
+        raise InvalidAddress("Write the address like Name <name@example.com>.")
+    if not text.endswith((">", "> ")):
+        return "", parse(text)
+    name, _, address = text.strip(" ")[:-1].rpartition("<")
+    return _display_name(name.strip(" ")), parse(address)
 
 
 def mask_address(address: str) -> str:
     """Make an address fit for a log line: ``a***@example.com``, or ``***`` if it is none."""
     try:
-        local, _, domain = ascii_address(address).rpartition("@")
+        local, _, domain = ascii_recipient(address).rpartition("@")
     except InvalidAddress:
         return "***"
     return f"{local[0]}***@{domain}"
@@ -143,6 +187,54 @@ def _validated(text: str) -> tuple[str, str]:
     if _ends_in_number(valid.ascii_domain):
         raise InvalidAddress("Write a domain name after the @, not an IP address.")
     return valid.normalized, f"{valid.local_part}@{valid.ascii_domain}"
+
+
+@lru_cache(maxsize=4096)
+def _liberally(text: str) -> tuple[str, str]:
+    """The same for a recipient: what the strict grammar takes comes out as it does there."""
+    try:
+        return _validated(text)
+    except InvalidAddress:
+        local, domain = _loose_parts(text)
+    shown, encoded = _loose_domain(domain)
+    if len(f"{local}@{encoded}".encode()) > LONGEST_ADDRESS:
+        raise InvalidAddress(f"An email address has at most {LONGEST_ADDRESS} characters.")
+    return f"{local}@{shown}", f"{local}@{encoded}"
+
+
+def _loose_parts(text: str) -> tuple[str, str]:
+    quoted = _QUOTED_LOCAL.fullmatch(text)
+    if quoted and has_odd_dots(quoted[1]):
+        text = quoted[1] + quoted[2]
+    _refuse_other_forms(text)
+    local, _, domain = text.rpartition("@")
+    if not has_odd_dots(local):
+        local = _validated(f"{local}@a.example")[0].rpartition("@")[0]
+    return local, domain
+
+
+def _loose_domain(domain: str) -> tuple[str, str]:
+    """A domain as it is shown and as A-labels: by IDNA 2008 with UTS 46 where it is not ASCII."""
+    try:
+        mapped = domain.lower() if domain.isascii() else idna.uts46_remap(domain, std3_rules=False, transitional=False)
+        labels = [label if label.isascii() else idna.alabel(label).decode() for label in mapped.split(".")]
+    except idna.IDNAError:
+        raise InvalidAddress(f"This is not an email address. {_PLAIN_ADDRESS}") from None
+    encoded = ".".join(labels)
+    if len(encoded) > LONGEST_HOST or not _LOOSE_NAME.fullmatch(encoded):
+        raise InvalidAddress(f"This is not an email address. {_PLAIN_ADDRESS}")
+    if _ends_in_number(encoded):
+        raise InvalidAddress("Write a domain name after the @, not an IP address.")
+    return ".".join(map(_shown_label, labels)), encoded
+
+
+def _shown_label(label: str) -> str:
+    """An A-label in Unicode, if that leads back to it."""
+    try:
+        shown = idna.ulabel(label)
+        return shown if idna.alabel(shown).decode() == label else label
+    except idna.IDNAError:
+        return label
 
 
 def _refuse_other_forms(text: str) -> None:

@@ -27,7 +27,7 @@ ATTACHMENT = st.builds(
 )
 HEADERS = st.dictionaries(st.from_regex(r"X-[A-Z][a-z]{1,12}", fullmatch=True), TEXT, max_size=3)
 MAIL = st.fixed_dictionaries(
-    {"to": st.lists(ADDRESS, min_size=1, max_size=8), "subject": TEXT, "body": BODY},
+    {"to": st.lists(ADDRESS, min_size=1, max_size=8), "subject": TEXT, "body": BODY.filter(str.strip)},
     optional={
         "html_body": BODY.map("<p>{}".format),
         "cc": st.lists(ADDRESS, max_size=4),

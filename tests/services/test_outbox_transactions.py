@@ -60,8 +60,8 @@ def queued(session: Session) -> list[str]:
 def refused(session: Session) -> None:
     """Queue mails of which the database does not take the last, as it has the id of the one before."""
     queued(session)
+    mail = draft(ANN, "s", "b", message_id_domain="example.com")
     for _ in range(2):
-        mail = draft(ANN, "s", "b", message_id_domain="example.com", message_id="<same@example.com>")
         outbox.enqueue(mail, Terms(), session)
 
 
