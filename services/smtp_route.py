@@ -147,7 +147,7 @@ def _step_of(stored: StoredConfig) -> RouteStep:
         emails_per_day=row.emails_per_day,
         last_error=row.last_error,
         has_failed_over=row.failed_over_at is not None,
-        is_altered=stored.condition is Condition.ALTERED,
+        is_altered=stored.condition in (Condition.ALTERED, Condition.OUTDATED),
     )
 
 
