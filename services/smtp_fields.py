@@ -114,8 +114,6 @@ def _pem(value: object, longest: int) -> str:
         raise _refuse("Give text.")
     if len(value) > longest:
         raise _refuse(f"Use at most {longest} characters.")
-    if not value.removeprefix("\ufeff").replace(MASK, "").isascii():
-        raise _refuse("Paste PEM text: it holds plain letters, digits and signs only.")
     return value.strip()
 
 

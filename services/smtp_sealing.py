@@ -74,6 +74,12 @@ class StoredConfig:
         return self.condition is Condition.GOOD
 
     @property
+    def certificate_trouble(self) -> str:
+        """What is to be said of its client certificate, or ""."""
+        facts = client_certificate.facts_of(self.settings.client_certificate)
+        return facts.trouble if facts else ""
+
+    @property
     def is_verified(self) -> bool:
         """Whether exactly these values passed a test."""
         return self.is_usable and self.row.verified_at is not None and is_marked(self.row, self.settings)
