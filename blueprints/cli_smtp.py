@@ -61,7 +61,7 @@ def show(name: str, *, as_json: bool) -> None:
     shown["client_certificate"] = f"{facts['subject']}, until {facts['not_after'][:10]}" if facts else ""
     for field, value in shown.items():
         text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else str(value)
-        click.echo(f"{field + ':':20}{text}".rstrip())
+        click.echo(f"{field + ':':18} {text}".rstrip())
     if advice:
         click.echo(f"✗ {advice}")
 
