@@ -7,7 +7,7 @@ from typing import Final
 
 from services import client_certificate, smtp_tls
 from services.smtp_fields import DEFAULT_TIMEOUT, SmtpChange
-from services.smtp_tls import Identity
+from services.smtp_identity import Identity
 from services.smtp_wire import WireError
 from utils.addresses import ascii_address, ip_literal, is_loopback
 from utils.env_utils import get_settings

@@ -1,11 +1,8 @@
 """TLS for SMTP: always verified, against the configured host, and able to say what exactly is wrong."""
 
-import os
 import socket
 import ssl
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -17,10 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
+from services import smtp_identity
+from services.smtp_identity import Identity
 from services.smtp_wire import Deadline, WireError, name_protocol
 from utils.errors import Fault
 from utils.log_utils import printable
-from utils.secret import Secret
 
 SOON: Final = 14  # days before the end of a certificate from which on it is worth a warning
 _DAY: Final = 86_400
@@ -56,14 +54,6 @@ class ShownCertificate:
     sha256: str  # fingerprint, like AB:CD:…
 
 
-@dataclass(frozen=True)
-class Identity:
-    """A client certificate (PEM, one's own first) with its key (PEM), for servers that ask who we are."""
-
-    certificate: str
-    key: Secret
-
-
 def tls_context(ca_file: Path | None, identity: Identity | None = None) -> ssl.SSLContext:
     """Give the context that trusts the system's authorities and those in ``ca_file``, and shows ``identity`` and no
     other to a server that asks; it is kept, and built again when the file changes. Raises WireError if either cannot
@@ -84,31 +74,8 @@ def _context(ca_file: Path | None, _changed: int, identity: Identity | None) -> 
     if ca_file:
         context.load_verify_locations(cafile=ca_file)
     if identity:
-        _show(context, identity)
+        smtp_identity.show(context, identity)
     return context
-
-
-def _show(context: ssl.SSLContext, identity: Identity) -> None:
-    try:
-        with _as_file(f"{identity.key.reveal()}{identity.certificate}") as path:
-            context.load_cert_chain(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or "unknown reason"
-        text = f"The client certificate cannot be used: {reason.replace('_', ' ').lower()}."
-        raise WireError(Fault.TLS_CERTIFICATE, text) from None
-
-
-@contextmanager
-def _as_file(text: str) -> Iterator[str]:
-    """A path under which OpenSSL can read a text, since it takes a key from a file only. It lies in memory where the
-    system can do that, and else for a moment in a file that nobody but us may read.
-    """
-    in_memory = hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
-    # The mode of a temporary file is 0600.
-    with os.fdopen(os.memfd_create("identity"), "w") if in_memory else tempfile.NamedTemporaryFile("w") as file:
-        file.write(text)
-        file.flush()
-        yield f"/proc/self/fd/{file.fileno()}" if in_memory else file.name
 
 
 def wrapped(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:

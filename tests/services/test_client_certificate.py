@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from services import client_certificate, smtp_tls
 from services.client_certificate import parse_certificate, parse_key
 from services.smtp_fields import MASK, parse_change
-from services.smtp_tls import Identity
+from services.smtp_identity import Identity
 from tests import certificates
 from tests.certificates import ClientPair, Key, client_pair, key_pem
 from utils.errors import InvalidInput
@@ -206,7 +206,8 @@ def test_a_context_with_a_client_certificate_is_kept_apart_from_the_one_without(
 
 UNPRIVILEGED = """
 import ctypes, os, sys
-from services.smtp_tls import Identity, tls_context
+from services.smtp_identity import Identity
+from services.smtp_tls import tls_context
 from utils.secret import Secret
 text = sys.stdin.read()
 os.setgid(65534), os.setuid(65534)
