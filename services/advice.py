@@ -9,6 +9,7 @@ Try = str | dict[str, str]  # a named way to mend it (services/mending.py), or f
 
 FIELDS: Final = {
     "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "helo_hostname", "to",
+    "client_certificate",
 }  # fmt: skip
 
 

@@ -282,7 +282,7 @@ class _Test:
             self._result(ok=False, message=smtp_diagnosis.message(error)),
             error=error,
             diagnosis=smtp_diagnosis.diagnose(
-                error, settings, ways, certificate.names if certificate else (), policy.ehlo_name
+                error, settings, ways, certificate.names if certificate else (), self._plan.policy.ehlo_name
             ),
             server_line=printable(Redactor([settings.password.reveal()])(line)),
             open_ways=ways,
