@@ -16,6 +16,7 @@ _DOUBT: Final = 10.0  # seconds at most for an answer that the server may never 
 # never 250; two of them, lest the answer to one passes for that to BDAT where BDAT itself has none.
 _REFUSED_CHUNK: Final = b"BDAT 12\r\nHELP\r\nHELP"
 _DONE: Final = 250
+_OTHER_SPELLING: Final = {501, 553}  # RFC 5321 4.2.3: what is said of a mailbox's syntax
 _UNKNOWN_PARAMETERS: Final = {501, 504, 555}  # RFC 5321 4.1.1.11, and what servers say instead of 555
 
 
@@ -103,7 +104,7 @@ class Prologue:
             self._habits.learn(Habit.BEHIND_DOT, standing.behind_dot)
             if not standing.behind_dot:
                 replies = self._heard(mail, said=False)
-        if not standing.pipelining or not talk.ready:
+        if not standing.pipelining or mail.is_delicate or not talk.ready:
             return replies
         if not lost_step(mail, replies):
             self._habits.learn(Habit.PIPELINING, True)
@@ -135,7 +136,7 @@ class Prologue:
                     self._talk.phase = PHASES.get(command[:4], Phase.DATA)
                     reply = self._talk.hear(by())
                     if command != RSET:
-                        replies.append(reply)
+                        replies.append(self._respelled(mail, len(replies), reply))
                     elif said and not reply.ok:  # it may only be deaf to all that comes behind a message
                         has_forgotten = False
                     else:
@@ -145,6 +146,12 @@ class Prologue:
         if not has_forgotten and not lost_step(mail, replies):
             raise AnotherWay(_unforgotten())
         return replies
+
+    def _respelled(self, mail: Transaction, place: int, reply: Reply) -> Reply:
+        """The answer to a recipient in the other spelling, where there is one and the first was not understood."""
+        is_asked = mail.is_delicate and 1 <= place <= len(mail.asked)
+        other = smtp_grammar.quoted_path(mail.asked[place - 1]) if is_asked and reply.code in _OTHER_SPELLING else None
+        return self._talk.ask(b"RCPT TO:" + other) if other else reply
 
     def _broken_off(
         self, mail: Transaction, replies: list[Reply], error: WireError | DeliveryError, way: Habit | None
@@ -197,7 +204,7 @@ class Prologue:
         """The commands of a new transaction, in the groups in which they may be said."""
         commands = mail.begin(clean=self._standing.clean)
         self._standing.clean = False
-        if not self._standing.pipelining:
+        if not self._standing.pipelining or mail.is_delicate:
             return [[command] for command in commands]
         return [commands] if mail.is_compact else list(smtp_grammar.groups(commands))
 

@@ -107,6 +107,9 @@ class Transaction:
             and octets <= smtp_grammar.GROUP_OCTETS - _MOST_AROUND
             and len(self._commands) + 2 <= smtp_grammar.GROUP_COMMANDS
         )
+        # Each RCPT may need a second spelling, so nothing is said behind it before it is answered.
+        self.is_delicate = self.trouble is None and any(map(smtp_grammar.quoted_path, self.asked))
+        self.is_compact = self.is_compact and not self.is_delicate
         self.is_light = self.is_compact and len(self.content) <= _MOST_BLIND
 
     @property

@@ -275,6 +275,27 @@ def test_a_server_that_takes_three_mails_a_connection_is_given_three(pool: Pool)
     assert habits(server).most(Habit.MOST_MAILS) == 3
 
 
+@pytest.mark.parametrize("hello", [PIPELINED, CHUNKED, "250 scripted.test"])
+@pytest.mark.parametrize("refusal", ["501 5.1.3 bad syntax", "553 5.1.3 bad address"])
+def test_a_recipient_with_odd_dots_is_tried_as_it_stands_and_then_in_quotes(
+    pool: Pool, hello: str, refusal: str
+) -> None:
+    script: Script = {"EHLO": hello, "RCPT": [refusal, "250 ok"]}
+    with ScriptedServer(script) as server, sending_to(server, pool) as send:
+        assert words(send([to("a..b@docomo.example")])) == {0: "accepted"}
+    spellings = [command for command in server.commands if command.startswith("RCPT")]
+    assert spellings == ["RCPT TO:<a..b@docomo.example>", 'RCPT TO:<"a..b"@docomo.example>']
+
+
+def test_a_recipient_with_odd_dots_that_is_taken_as_it_stands_is_not_quoted(pool: Pool) -> None:
+    with ScriptedServer({"EHLO": PIPELINED}) as server, sending_to(server, pool) as send:
+        assert words(send([to("a.@docomo.example"), to("b@docomo.example", number=1)])) == {
+            0: "accepted",
+            1: "accepted",
+        }
+    assert not any('"' in command for command in server.commands)
+
+
 # What is remembered.
 
 
