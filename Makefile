@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults lint format lock migrate services benchmark clean
+.PHONY: help run test faults lint format lock migrate services benchmark peers clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ services: ## Install what the tests need from Debian: Chromium, Postfix with SAS
 
 benchmark: .venv/benchmark ## Measure sending against its peers (20 minutes; ARGUMENTS=--quick for a look)
 	@$(BIN)/python -m benchmarks $(ARGUMENTS)
+
+peers: .venv/development ## Send through seven real servers and print the table of docs/servers.md (Debian 12, as root)
+	@$(BIN)/python -m tests.peers $(ARGUMENTS)
 
 clean: ## Remove the virtual environment and caches; .env and the database stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -124,6 +125,13 @@ class EximServer:
         data = (self._home / f"spool/input/{queue_id}-D").read_bytes()
         return data.partition(b"\n")[2]
 
+    def all_queued(self) -> list[bytes]:
+        """Every message in the queue, its line ends LF; of its header, what Exim has not struck out."""
+        return [
+            _kept_fields(path.read_bytes()) + b"\n" + self.queued(path.name[:-2])
+            for path in (self._home / "spool/input").glob("*-H")
+        ]
+
     @property
     def log(self) -> str:
         """Exim's own words."""
@@ -171,3 +179,15 @@ class EximServer:
                     if probe.connect_ex((self.host, port)) == 0:
                         break
                 time.sleep(0.02)  # it has no event for it
+
+
+def _kept_fields(header_file: bytes) -> bytes:
+    """The fields in the file that Exim keeps beside each message: length, a mark ("*" for struck out), the field."""
+    _, _, rest = header_file.partition(b"\n\n")
+    fields = b""
+    while found := re.match(rb"(\d{3,})(.) ", rest):
+        end = found.end() + int(found[1])
+        if found[2] != b"*":
+            fields += rest[found.end() : end]
+        rest = rest[end:]
+    return fields

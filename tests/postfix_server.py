@@ -136,6 +136,10 @@ class PostfixServer:
             time.sleep(0.02)  # a maildir has no event that the standard library could wait for
         raise AssertionError(f"{queue_id} was not delivered:\n{self.log}")
 
+    def all_delivered(self) -> list[bytes]:
+        """Every delivered message, its line ends LF."""
+        return [path.read_bytes() for path in (self._home / "mail/inbox/new").glob("*")]
+
     @property
     def log(self) -> str:
         """Postfix's own log."""

@@ -80,8 +80,8 @@ class Peer(ABC):
     def environment(self) -> dict[str, str]:
         return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
-    def tear_down(self) -> None:
-        """Whatever else has to end."""
+    def tear_down(self) -> None:  # noqa: B027
+        """End whatever else was begun; most peers are one process."""
 
     @property
     def log(self) -> str:

@@ -1,4 +1,4 @@
-"""Peers from Debian that cannot be installed beside Postfix: unpacked with their libraries, and run there in a chroot."""
+"""Peers from Debian that cannot be installed beside Postfix: unpacked with their libraries, and run in a chroot."""
 
 import os
 import re

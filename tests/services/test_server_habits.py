@@ -109,6 +109,14 @@ def test_a_server_that_swallows_gets_many_mails_in_few_round_trips(pool: Pool) -
     assert habits(server).shows(Habit.SWALLOWS)
 
 
+def test_the_mail_after_the_question_about_chunks_begins_with_a_reset_of_its_own(pool: Pool) -> None:
+    """Dovecot 2.3.19's submission service dies of a MAIL right after a RSET that came in one piece with a MAIL."""
+    with ScriptedServer({"EHLO": CHUNKED}) as server, sending_to(server, pool) as send:
+        send(parcels(4))
+    asked = server.verbs.index("BDAT")
+    assert server.verbs[asked - 1 : asked + 4] == ["MAIL", "BDAT", "RSET", "RSET", "MAIL"]
+
+
 def test_chunking_without_swallowing_costs_one_round_trip_a_mail(pool: Pool) -> None:
     script: Script = {"EHLO": CHUNKED, "HELP": "214 no help"}
     with ScriptedServer(script, swallows=False) as server, sending_to(server, pool) as send:
