@@ -206,9 +206,9 @@ class _Test:
         """Hold the conversation; where it fails on the way in, look around for what would work."""
         try:
             return self._run()
-        except (_ListenerGone, KeyboardInterrupt, SystemExit):
+        except (_ListenerGone, *incidents.STOPS):
             raise
-        except BaseException as error:  # a panic in a compiled parser is no Exception
+        except BaseException as error:
             return self.broken(error)
 
     def broken(self, error: BaseException) -> TestResult:
@@ -262,9 +262,9 @@ class _Test:
         settings = self._plan.settings
         try:
             ways, certificate = self._look_around(error)
-        except _ListenerGone:
+        except (_ListenerGone, *incidents.STOPS):
             raise
-        except Exception as incident:  # the verdict stands without it
+        except BaseException as incident:  # the verdict stands without it
             incidents.report("look_around_broken", incident)
             ways, certificate = [], None
         line = f"{error.code} {error.text}" if error.code else ""  # without a code the words are ours

@@ -11,6 +11,8 @@ import structlog
 _ROOT: Final = Path(__file__).parent.parent
 _LAYERS: Final = {"app.py", "blueprints", "services", "database", "utils"}
 
+STOPS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # they are meant, unlike a panic in compiled code
+
 log = structlog.get_logger(__name__)
 
 
