@@ -216,10 +216,10 @@ class _Test:
         self._talk.drop()
         phase = self._talk.phase if self._talk.is_under_way else Phase.SETTINGS
         reference = incidents.report("connection_test_broken", error)
-        text = f"This program made a mistake. Reference: {reference}."
+        text = f"Sealpost itself failed. Reference: {reference}."
         self._note(Step(phase, "failed", 0, text))
         was_said = self._plan.content is not None and phase is Phase.MESSAGE
-        failure = Temporary(phase, Fault.INTERNAL, text, may_have_been_sent=was_said)
+        failure = Temporary(phase, Fault.OURS, text, may_have_been_sent=was_said)
         return replace(
             self._result(ok=False, message=smtp_diagnosis.message(failure)),
             error=failure,

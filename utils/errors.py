@@ -93,7 +93,7 @@ class Fault(StrEnum):
     AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password in clear
     TOO_LARGE = "too_large"
     NO_SMTPUTF8 = "no_smtputf8"
-    INTERNAL = "internal"  # a mistake of this program, which nobody foresaw
+    OURS = "ours"  # an exception that nobody foresaw
 
 
 LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)  # the connection is lost, or not fit to go on

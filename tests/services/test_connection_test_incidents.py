@@ -72,8 +72,8 @@ def assert_told(result: TestResult, phase: Phase, caplog: pytest.LogCaptureFixtu
     """The result is a failed step with a reference; gives the one line of the log with the same."""
     assert not result.ok
     assert result.error
-    assert (result.error.phase, result.error.fault) == (phase, Fault.INTERNAL)
-    assert result.message == "Test could not be finished"
+    assert (result.error.phase, result.error.fault) == (phase, Fault.OURS)
+    assert result.message == "Sealpost itself failed"
     last = result.steps[-1]
     assert (last.name, last.status) == (phase, "failed")
     found = REFERENCE.search(last.fact)
