@@ -165,7 +165,8 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | None]:
     try:
         threading.Thread(target=converse, name="connection-test", daemon=True).start()
     except RuntimeError as error:  # no more threads
-        yield test.broken(error)
+        result = test.broken(error)
+        yield from (*result.steps, result)
         return
     try:
         while True:

@@ -133,9 +133,10 @@ def test_no_more_threads_is_a_failed_step(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", broken(RuntimeError))
-        *_, result = connection_test.stream(plan(server))
+        *steps, result = connection_test.stream(plan(server))
     assert isinstance(result, TestResult)
     assert_told(result, Phase.SETTINGS, caplog)
+    assert result.steps == steps
 
 
 def test_a_look_around_that_breaks_leaves_the_verdict(
