@@ -166,7 +166,8 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | None]:
         threading.Thread(target=converse, name="connection-test", daemon=True).start()
     except RuntimeError as error:  # no more threads
         result = test.broken(error)
-        yield from (*result.steps, result)
+        yield from result.steps
+        yield result
         return
     try:
         while True:
