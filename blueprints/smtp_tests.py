@@ -99,7 +99,7 @@ def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResu
 
 def _untold(reference: str) -> dict[str, Any]:
     """The end of a stream whose result cannot be told, as page and API read it."""
-    told = smtp_diagnosis.of_incident(Temporary(Phase.SETTINGS, Fault.INTERNAL), reference)
+    told = smtp_diagnosis.of_incident(Temporary(Phase.SETTINGS, Fault.OURS), reference)
     return {
         "ok": False,
         "status": "error",

@@ -167,7 +167,9 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | None]:
     try:
         threading.Thread(target=converse, name="connection-test", daemon=True).start()
     except RuntimeError as error:  # no more threads
-        yield test.broken(error)
+        result = test.broken(error)
+        yield from result.steps
+        yield result
         return
     try:
         while True:
@@ -208,9 +210,9 @@ class _Test:
         """Hold the conversation; where it fails on the way in, look around for what would work."""
         try:
             return self._run()
-        except (_ListenerGone, KeyboardInterrupt, SystemExit):
+        except (_ListenerGone, *incidents.STOPS):
             raise
-        except BaseException as error:  # a panic in a compiled parser is no Exception
+        except BaseException as error:
             return self.broken(error)
 
     def broken(self, error: BaseException) -> TestResult:
@@ -218,10 +220,10 @@ class _Test:
         self._talk.drop()
         phase = self._talk.phase if self._talk.is_under_way else Phase.SETTINGS
         reference = incidents.report("connection_test_broken", error)
-        text = f"This program made a mistake. Reference: {reference}."
+        text = f"Sealpost itself failed. Reference: {reference}."
         self._note(Step(phase, "failed", 0, text))
         was_said = self._plan.content is not None and phase is Phase.MESSAGE
-        failure = Temporary(phase, Fault.INTERNAL, text, may_have_been_sent=was_said)
+        failure = Temporary(phase, Fault.OURS, text, may_have_been_sent=was_said)
         return replace(
             self._result(ok=False, message=smtp_diagnosis.message(failure)),
             error=failure,
@@ -272,9 +274,9 @@ class _Test:
         settings = self._plan.settings
         try:
             ways, certificate = self._look_around(error)
-        except _ListenerGone:
+        except (_ListenerGone, *incidents.STOPS):
             raise
-        except Exception as incident:  # the verdict stands without it
+        except BaseException as incident:  # the verdict stands without it
             incidents.report("look_around_broken", incident)
             ways, certificate = [], None
         line = f"{error.code} {error.text}" if error.code else ""  # without a code the words are ours

@@ -63,7 +63,7 @@ def of_handshake(error: ssl.SSLError, *, is_under_way: bool) -> tuple[Fault, str
     """
     reason = _reason(error)
     alert = _alert(reason)
-    if alert in _WANTS_OURS or (is_under_way and alert == _HANDSHAKE_FAILURE):
+    if alert in _WANTS_OURS or (is_under_way and alert in (_HANDSHAKE_FAILURE, *_REFUSES_OURS)):
         return Fault.CLIENT_CERTIFICATE, _asked(alert)
     if reason in _CERTIFICATE_WORDS:
         return Fault.TLS_CERTIFICATE, f"The server's certificate {_CERTIFICATE_WORDS[reason]} ({_said(reason)})."

@@ -64,7 +64,7 @@ _FAULT_MESSAGES: Final = {
     Fault.TLS_INJECTION: "Connection was tampered with",
     Fault.TOO_LARGE: "Message too large",
     Fault.NO_SMTPUTF8: "Server cannot take this address",
-    Fault.INTERNAL: "Test could not be finished",
+    Fault.OURS: "Sealpost itself failed",
 }
 
 _TEMPORARY: Final = 4
@@ -155,10 +155,10 @@ def explain(
 
 def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
     """Explain that this program made a mistake, which stands in the log under ``reference``."""
-    advice = status_advice.tables()["faults"][Fault.INTERNAL]
+    advice = status_advice.tables()["faults"][Fault.OURS]
     arrived = " The message may have arrived." if error.may_have_been_sent else ""
     return Diagnosis(
-        rule=f"fault:{Fault.INTERNAL}",
+        rule=f"fault:{Fault.OURS}",
         phase=error.phase,
         title=advice.title,
         meaning=f"{advice.meaning}{arrived} Reference: {reference}.",

@@ -42,7 +42,7 @@ _WANTS_CERTIFICATE: Final = re.compile(
     r"\bno (?:valid |trusted |peer |ssl |tls )*certificate (?:was |is )?"
     r"(?:presented|sent|given|supplied|provided|offered)|"
     r"\b(?:requires?|present|provide|send|supply) (?:an? |valid |trusted |verified |ssl |tls |x\.?509 )*certificate|"
-    r"\bcertificate (?:is )?required",
+    r"\bcertificate (?:is )?required|\bmutual tls\b|\bmtls\b",
     re.IGNORECASE,
 )
 _SETTINGS_AT_FAULT: Final = {

@@ -106,7 +106,7 @@ class _Probe:
             way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=self._greeting)
         except DeliveryError:
             pass
-        except Exception as error:
+        except BaseException as error:  # nobody else would hear of it on this thread
             incidents.report("smtp_probe_broken", error)
         finally:
             answers.put(way)

@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from services import smtp_alerts, smtp_identity, smtp_trust
 from services.smtp_identity import Identity
 from services.smtp_wire import Deadline, WireError, name_protocol
+from utils import incidents
 from utils.errors import Fault
 from utils.log_utils import printable
 
@@ -95,10 +96,10 @@ def describe(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:
 
     Raises WireError for a certificate that holds as OpenSSL reads it, and that nobody else could read.
     """
-    try:
-        return _described(tls, host)
-    except Exception:  # what a parser stumbles over has no type of its own
-        raise WireError(Fault.TLS_CERTIFICATE, f"The certificate of {host} cannot be read.") from None
+    described = _readable(lambda: _described(tls, host), None)
+    if described is None:
+        raise WireError(Fault.TLS_CERTIFICATE, f"The certificate of {host} cannot be read.")
+    return described
 
 
 def _described(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:
@@ -126,10 +127,10 @@ def shown_certificate(sock: socket.socket, host: str, deadline: Deadline) -> Sho
     with wrapped(sock, context, host) as tls:
         shake_hands(tls, host, deadline, spoke_plain=False)
         shown = tls.getpeercert(binary_form=True)
-    try:
-        return _read(x509.load_der_x509_certificate(shown or b""))
-    except Exception:  # it is anybody's, and refused already
-        raise WireError(Fault.TLS_CERTIFICATE, "The certificate cannot be read.") from None
+    found = _readable(lambda: _read(x509.load_der_x509_certificate(shown or b"")), None)
+    if found is None:
+        raise WireError(Fault.TLS_CERTIFICATE, "The certificate cannot be read.")
+    return found
 
 
 def _read(certificate: x509.Certificate) -> ShownCertificate:
@@ -143,10 +144,12 @@ def _read(certificate: x509.Certificate) -> ShownCertificate:
 
 
 def _readable(read: Callable[[], _T], otherwise: _T) -> _T:
-    """What ``read`` finds, or ``otherwise`` where that part of a certificate is malformed."""
+    """What ``read`` finds in a certificate, or ``otherwise``: what a parser stumbles over has no type of its own."""
     try:
         return read()
-    except Exception:
+    except incidents.STOPS:
+        raise
+    except BaseException:
         return otherwise
 
 

@@ -96,7 +96,7 @@ class Fault(StrEnum):
     AUTH_ROUNDS = "auth_rounds"  # SCRAM: too much computing is asked for, or too little
     TOO_LARGE = "too_large"
     NO_SMTPUTF8 = "no_smtputf8"
-    INTERNAL = "internal"  # a mistake of this program, which nobody foresaw
+    OURS = "ours"  # an exception that nobody foresaw
 
 
 # The connection is lost, or not fit to go on.

@@ -11,17 +11,19 @@ import structlog
 _ROOT: Final = Path(__file__).parent.parent
 _LAYERS: Final = {"app.py", "blueprints", "services", "database", "utils"}
 
+STOPS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit)  # they are meant, unlike a panic in compiled code
+
 log = structlog.get_logger(__name__)
 
 
-def report(event: str, error: BaseException) -> str:
-    """Log ``error`` by its class and its last place in our code; give the reference, which may be shown.
+def report(event: str, error: BaseException, **facts: object) -> str:
+    """Log ``error`` by its class and its last place in our code, and ``facts``; give the reference, which may be shown.
 
     Its message stays out of the log: it can repeat anything, a password too.
     """
     reference = secrets.token_hex(4).upper()
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    log.error(event, reference=reference, kind=kind, where=_last_place_of_ours(error))
+    log.error(event, reference=reference, kind=kind, where=_last_place_of_ours(error), **facts)
     return reference
 
 

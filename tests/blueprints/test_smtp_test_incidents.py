@@ -65,7 +65,7 @@ def test_the_api_answers_with_the_reference(
     answer = client.post(URL, json=values(server), headers=bearer)
     assert answer.status_code == 422
     data = json.loads(answer.text)["data"]
-    assert (data["phase"], data["fault"]) == ("encryption", "internal")
+    assert (data["phase"], data["fault"]) == ("encryption", "ours")
     assert REFERENCE.findall(data["meaning"]) == references(caplog)
     assert PASSWORD not in answer.text
 
@@ -83,7 +83,7 @@ def test_a_stream_ends_with_a_failed_step_and_a_result(
 def test_the_page_shows_the_reference(admin: Visitor, server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
     page = run_test(admin, server, security="starttls", smtp_username="shop", smtp_password=PASSWORD)
     assert page.status_code == 200
-    assert "The test could not be finished" in page.text
+    assert "Sealpost itself failed" in page.text
     assert set(REFERENCE.findall(page.text)) == set(references(caplog))
 
 

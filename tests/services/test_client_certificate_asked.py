@@ -1,5 +1,6 @@
 """A server that asks for a client certificate is understood, in whichever way and however late it says so."""
 
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from services import connection_test, delivery, retry_policy
+from services import connection_test, delivery, retry_policy, smtp_tls, smtp_trust
 from services.connection_test import TestPlan, TestResult
 from services.smtp_client import SmtpClient
 from services.smtp_diagnosis import diagnose, message
 from services.smtp_dialogue import refusal
 from services.smtp_settings import Security, SmtpSettings
-from services.smtp_wire import Reply
+from services.smtp_wire import Deadline, Reply, Wire, WireError
 from tests import certificates, exim_server, postfix_server
 from tests.exim_server import EximServer
 from tests.hostile_certificates import alert, hello_of_tls_1_2, refuse_hello
+from tests.loopback import PATIENCE
 from tests.postfix_server import PostfixServer
 from tests.scripted_server import Answer, ScriptedServer
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, client_for, policy
@@ -128,6 +130,8 @@ def test_any_other_alert_is_a_handshake_that_failed_and_says_which(number: int) 
         (PRESENTED, "EHLO"),
         (PRESENTED, "MAIL"),
         ("421 4.7.1 mail.test Error: Client certificate not trusted", "EHLO"),
+        ("454 4.7.0 Client certificate has been rejected", "EHLO"),
+        ("550 5.7.1 This port is for mutual TLS", "MAIL"),
         ("554 5.7.1 A valid client certificate is required", "MAIL"),
         ("550 5.7.0 Please present a trusted TLS certificate", "MAIL"),
         ("530 5.7.0 certificate required", "MAIL"),
@@ -141,7 +145,9 @@ def test_the_words_beat_the_class_of_the_code(reply: str, verb: str) -> None:
     error = caught.value
     assert (error.fault, error.code) == (Fault.CLIENT_CERTIFICATE, int(reply[:3]))
     settings = SmtpSettings(host="mail.test", port=587, security=Security.STARTTLS, from_email=SENDER)
-    assert "client certificate" in diagnose(error, settings).title
+    asks_for_another = any(word in reply for word in ("not trusted", "been rejected"))
+    title = f"The server asks for {'another' if asks_for_another else 'a'} client certificate"
+    assert diagnose(error, settings).title == title
     assert message(error) == "Server asks for a client certificate"
 
 
@@ -183,3 +189,19 @@ def test_another_alert_after_the_handshake_is_kept_in_the_words() -> None:
                 SmtpSettings(host="localhost", port=server.port, security=Security.TLS, from_email=SENDER), policy()
             ).open()
         assert "internal error" in caught.value.text
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_certificate_that_the_server_does_not_trust_is_told_apart(version: ssl.TLSVersion) -> None:
+    ours = smtp_trust.verifying_context(certificates.ca_file())
+    certificates.stranger().issue_cert("client.example").configure_cert(ours)
+    deadline = Deadline(PATIENCE)
+    with ScriptedServer(tls=asking_context(version), implicit=True) as server:
+        sock = socket.create_connection((server.host, server.port))
+        with smtp_tls.wrapped(sock, ours, "localhost") as tls, pytest.raises(WireError) as caught:
+            smtp_tls.shake_hands(tls, "localhost", deadline, spoke_plain=False)
+            Wire(tls).read_reply(deadline)
+    assert caught.value.fault is Fault.CLIENT_CERTIFICATE
+    error = Misconfigured(Phase.ENCRYPTION, caught.value.fault, caught.value.text)
+    settings = SmtpSettings(host="mail.test", port=465, security=Security.TLS, from_email=SENDER)
+    assert diagnose(error, settings).title == "The server asks for another client certificate"

@@ -72,8 +72,8 @@ def assert_told(result: TestResult, phase: Phase, caplog: pytest.LogCaptureFixtu
     """The result is a failed step with a reference; gives the one line of the log with the same."""
     assert not result.ok
     assert result.error
-    assert (result.error.phase, result.error.fault) == (phase, Fault.INTERNAL)
-    assert result.message == "Test could not be finished"
+    assert (result.error.phase, result.error.fault) == (phase, Fault.OURS)
+    assert result.message == "Sealpost itself failed"
     last = result.steps[-1]
     assert (last.name, last.status) == (phase, "failed")
     found = REFERENCE.search(last.fact)
@@ -133,9 +133,10 @@ def test_no_more_threads_is_a_failed_step(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", broken(RuntimeError))
-        *_, result = connection_test.stream(plan(server))
+        *steps, result = connection_test.stream(plan(server))
     assert isinstance(result, TestResult)
     assert_told(result, Phase.SETTINGS, caplog)
+    assert result.steps == steps
 
 
 def test_a_look_around_that_breaks_leaves_the_verdict(

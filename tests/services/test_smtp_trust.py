@@ -160,7 +160,7 @@ def interpreters() -> dict[str, str]:
     found = {f"{sys.version_info[0]}.{sys.version_info[1]}": sys.executable}
     kept = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     on_path = filter(None, (shutil.which(f"python3.{minor}") for minor in range(OLDEST[1], 30)))
-    for program in (*map(str, sorted(kept.glob("3.*/bin/python"))), *on_path):
+    for program in (*map(str, sorted(kept.glob("3.[1-9][1-9]*/bin/python"))), *on_path):
         tell = "import ssl, sys; print(*sys.version_info[:2])"
         done = subprocess.run([program, "-c", tell], capture_output=True, text=True, check=False)
         version = tuple(map(int, done.stdout.split())) if not done.returncode else (0, 0)
