@@ -57,7 +57,7 @@ class Mechanism(Protocol):
         """Whether the server's word that we are signed in can be believed."""
 
     def answer(self, challenge: str) -> bytes:
-        """What to say to a challenge as it came. Raises WireError and DeliveryError if there is nothing to say."""
+        """What to say to a challenge as it came. Raises WireError if there is nothing to say."""
 
 
 def order(offered: Collection[str], forced: str, remembered: str, *, certificate: bytes, encrypted: bool) -> list[str]:

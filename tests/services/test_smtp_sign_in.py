@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from services import sasl
 from services.smtp_client import SmtpClient, Step
@@ -343,6 +344,19 @@ def test_a_server_that_does_not_prove_itself_gets_no_mail(answer: Answer) -> Non
     assert (error.fault, type(error)) == (Fault.AUTH_UNPROVEN, Misconfigured)
     assert found.title == message(error).replace("Server did", "The server did")
     assert "MAIL" not in server.verbs
+
+
+def test_a_server_that_does_not_prove_itself_after_a_refusal_is_still_told_apart() -> None:
+    answer = by_mechanism(PLAIN="504 no", SCRAM_SHA_256=scram(PASSWORD, proves_itself=False))
+    with offering("PLAIN SCRAM-SHA-256", answer) as server:
+        assert failure(server).fault is Fault.AUTH_UNPROVEN
+
+
+def test_a_server_that_does_not_prove_itself_stands_in_the_security_log() -> None:
+    with offering("SCRAM-SHA-256", WELCOME) as server, capture_logs() as logs:
+        failure(server)
+        (entry,) = [log for log in logs if log["event"] == "smtp_auth_unproven"]
+    assert (entry["log_level"], entry["port"]) == ("warning", server.port)
 
 
 @pytest.mark.parametrize("rounds", [1000, 600_001])
