@@ -178,14 +178,14 @@ class Dialogue:
         self.refuse_unasked()
         self.live().send(data, self.soon())
 
-    def hear(self) -> Reply:
+    def hear(self, by: Deadline | None = None) -> Reply:
         """The next answer, to something after which more is to be said.
 
         Raises Temporary for 421, which a server may give to anything before it leaves, and WireError for a good
         answer behind which nobody could tell what the next belongs to. A message's own is read from the wire.
         """
         wire = self.live()
-        reply = wire.read_reply(self.soon())
+        reply = wire.read_reply(by or self.soon())
         if reply.code == GOING_AWAY:
             self.drop()
             raise refusal(self.phase, reply)
