@@ -28,13 +28,14 @@ _NOT_TAKEN: Final = (
     r"(?:not (?:\w+ )?(?:supported|allowed|enabled|available|accepted|permitted|recogni[sz]ed|implemented|offered)"
     r"|cannot be used|unsupported|disabled|unrecogni[sz]ed|unknown|invalid|unavailable|disallowed|forbidden|too weak)"
 )
+_BETWEEN: Final = r"(?!fail|account|user)\S+"
 _OTHER: Final = r"(?:no|no such|another|other|different|stronger)"
 _ABOUT_THE_WAY: Final = re.compile(
-    rf"\b{_WAY}\b\W+(?:\S+ ){{0,4}}?{_NOT_TAKEN}|\b(?:{_NOT_TAKEN}|{_OTHER}) (?:\w+ )?{_WAY}\b|\btoo weak\b",
+    rf"\b{_WAY}\b\W+(?:{_BETWEEN} ){{0,4}}?{_NOT_TAKEN}|\b(?:{_NOT_TAKEN}|{_OTHER}) (?:\w+ )?{_WAY}\b|\btoo weak\b",
     re.IGNORECASE,
 )
 _ABOUT_WHO: Final = re.compile(
-    r"password|credential|user ?name|unknown user|user unknown|web ?browser|log in via", re.IGNORECASE
+    r"password|credential|user ?name|unknown (?:user|account)|user unknown|web ?browser|log in via", re.IGNORECASE
 )
 
 
@@ -56,7 +57,7 @@ class Mechanism(Protocol):
         """Whether the server's word that we are signed in can be believed."""
 
     def answer(self, challenge: str) -> bytes:
-        """What to say to a challenge as it came. Raises WireError and DeliveryError if there is nothing to say."""
+        """What to say to a challenge as it came. Raises WireError if there is nothing to say."""
 
 
 def order(offered: Collection[str], forced: str, remembered: str, *, certificate: bytes, encrypted: bool) -> list[str]:

@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
 from services.smtp_wire import WireError
-from utils.errors import Fault, Misconfigured, Phase
+from utils.errors import Fault
 from utils.secret import Secret
 
 LEAST_ROUNDS: Final = 4096  # RFC 5802 5.1, RFC 7677 4: with fewer, the password is soon guessed by who has listened
@@ -94,7 +94,7 @@ class Scram:
         return final.encode()
 
     def _check(self, final: str) -> None:
-        """Raises Misconfigured unless the server has shown that it knows the password; its error shows nothing."""
+        """Raises WireError unless the server has shown that it knows the password; its error shows nothing."""
         if final.startswith("e="):
             return
         name, _, value = final.partition(",")[0].partition("=")
@@ -109,8 +109,8 @@ class Scram:
 
 def unproven(
     text: str = "The server did not show that it knows the password, so it may be another server.",
-) -> Misconfigured:
-    return Misconfigured(Phase.SIGN_IN, Fault.AUTH_UNPROVEN, text)
+) -> WireError:
+    return WireError(Fault.AUTH_UNPROVEN, text)
 
 
 def prepared(text: str) -> str:
@@ -154,10 +154,10 @@ def binding_to(certificate: bytes) -> bytes:
 def _require_reasonable(rounds: int) -> None:
     if rounds > MOST_ROUNDS:
         text = f"The server asks for {rounds} rounds of computing to sign in. At most {MOST_ROUNDS} are done."
-        raise Misconfigured(Phase.SIGN_IN, Fault.AUTH_ROUNDS, text)
+        raise WireError(Fault.AUTH_ROUNDS, text)
     if rounds < LEAST_ROUNDS:
         text = f"The server asks for {rounds} rounds of computing to sign in. Fewer than {LEAST_ROUNDS} are not safe."
-        raise Misconfigured(Phase.SIGN_IN, Fault.AUTH_ROUNDS, text)
+        raise WireError(Fault.AUTH_ROUNDS, text)
 
 
 def _decoded(challenge: str) -> str:

@@ -14,6 +14,7 @@ from utils.log_utils import Redactor
 
 _CHALLENGE, _SYNTAX = 334, 501
 _NOT_IN_CLEAR: Final = {530, 534, 538}  # RFC 4954 6: no words of ours would help
+_LEFT: Final = (Fault.CLOSED, Fault.TIMEOUT, Fault.REPLY)
 _MOST_NAMED: Final = 8
 
 
@@ -56,8 +57,8 @@ class SignIn:
         """The server's word on one mechanism. If it leaves, its word on the one before says why."""
         try:
             return self._exchange(name)
-        except (WireError, Temporary):
-            if not refused:
+        except (WireError, Temporary) as error:
+            if not refused or error.fault not in _LEFT:
                 raise
             raise refusal(Phase.SIGN_IN, list(refused.values())[-1]) from None
 

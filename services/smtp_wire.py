@@ -194,11 +194,14 @@ class Wire:
         Text beyond the limits is cut. If the reply is not whole before the deadline, or does not end as it should,
         it is the last on this connection: see ``is_spoiled``.
         """
+        if self._lines and not self._trouble and (usual := self._usual.get(self._lines[0])):
+            self._note(self._lines.popleft())
+            return usual
         self.ensure_sound()
         self._end = None
         line = self._first_line(deadline)
         self._greeted = True
-        return self._usual.get(line) or self._read_on(line, deadline)
+        return self._read_on(line, deadline)
 
     def _first_line(self, deadline: Deadline) -> bytes:
         before = self._received
@@ -232,7 +235,7 @@ class Wire:
         challenge = texts[0].decode("ascii", "replace").strip() if first.startswith(b"334") else ""
         reply = Reply(int(first[:3]), _enhanced(first[:3], texts[0]), tuple(map(self._clean, texts)), challenge)
         if size == len(first) <= _USUAL_OCTETS and len(self._usual) < _USUAL_COUNT and not self.is_spoiled:
-            self._usual[first] = reply
+            self._usual[first + b"\r"] = reply
         return reply
 
     def _next_line(self, code: bytes, before: int, deadline: Deadline) -> bytes:

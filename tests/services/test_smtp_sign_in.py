@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from services import sasl
 from services.smtp_client import SmtpClient, Step
@@ -38,6 +39,8 @@ OTHER_MECHANISM = [
     "535 Unsupported authentication type",
     "535 5.7.8 AUTH PLAIN is not allowed here",
     "535 PLAIN authentication disabled",
+    "535 5.7.8 authentication mechanism PLAIN is currently not enabled",
+    "535 authentication type not allowed for this user",
     "535 5.7.8 Please use a stronger authentication mechanism",
     "501 5.5.4 Unrecognized authentication mechanism",
     "503 5.5.1 unsupported authentication method",
@@ -53,12 +56,14 @@ WHO = [
     "535 invalid login or password",
     "535 Authentication failed: unknown user",
     "535 5.7.8 Invalid credentials for authentication method PLAIN",
+    "535 5.7.8 AUTH LOGIN failed, account disabled",
+    "535 authentication method: unknown account",
     "535 no",
     "535",
     "534 5.7.9 Application-specific password required",
     "534 5.7.14 Please log in via your web browser and then try again",
     "530 5.7.0 Must issue a STARTTLS command first",
-    "538 5.7.11 Encryption required for requested authentication mechanism"[:60],
+    "538 5.7.11 Encryption required for requested authentication mechanism",
     "454 4.7.0 Temporary authentication failure",
     "432 4.7.12 A password transition is needed",
     "500 what?",
@@ -339,6 +344,19 @@ def test_a_server_that_does_not_prove_itself_gets_no_mail(answer: Answer) -> Non
     assert (error.fault, type(error)) == (Fault.AUTH_UNPROVEN, Misconfigured)
     assert found.title == message(error).replace("Server did", "The server did")
     assert "MAIL" not in server.verbs
+
+
+def test_a_server_that_does_not_prove_itself_after_a_refusal_is_still_told_apart() -> None:
+    answer = by_mechanism(PLAIN="504 no", SCRAM_SHA_256=scram(PASSWORD, proves_itself=False))
+    with offering("PLAIN SCRAM-SHA-256", answer) as server:
+        assert failure(server).fault is Fault.AUTH_UNPROVEN
+
+
+def test_a_server_that_does_not_prove_itself_stands_in_the_security_log() -> None:
+    with offering("SCRAM-SHA-256", WELCOME) as server, capture_logs() as logs:
+        failure(server)
+        (entry,) = [log for log in logs if log["event"] == "smtp_auth_unproven"]
+    assert (entry["log_level"], entry["port"]) == ("warning", server.port)
 
 
 @pytest.mark.parametrize("rounds", [1000, 600_001])

@@ -3,8 +3,11 @@
 import socket
 import threading
 from collections.abc import Iterator
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.smtp_wire import LONGEST_LINE, LONGEST_REPLY, MOST_LINES, Deadline, Reply, Wire, WireError
 from utils.errors import Fault
@@ -307,3 +310,37 @@ def test_a_late_line_is_pending_until_it_is_read(pair: tuple[Wire, socket.socket
     assert wire.pending()
     assert wire.read_reply(Deadline(1)).code == 421
     assert not wire.pending()
+
+
+def all_replies(pieces: list[bytes]) -> tuple[list[tuple[int, str]], Fault]:
+    """What is read of octets that come in these pieces, up to the fault at the end of the connection."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        wire, found = Wire(ours), []
+        for piece in pieces:
+            theirs.sendall(piece)
+            wire.pending()  # takes it in, unless something is waiting to be read
+        theirs.shutdown(socket.SHUT_WR)
+        try:
+            while True:
+                reply = wire.read_reply(Deadline(5))
+                found.append((reply.code, reply.text))
+        except WireError as error:
+            return found, error.fault
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"250", b"354", b"2", b"-", b" ", b"\t", b"ok", b"\r\n", b"\n", b"\r", b"250-a\r\n", b"x" * 3000]
+        ),
+        max_size=14,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_a_reply_does_not_depend_on_the_pieces_in_which_it_comes(parts: list[bytes], random: Random) -> None:
+    whole = b"220 hello\r\n" + b"".join(parts)
+    cuts = sorted(random.sample(range(len(whole) + 1), min(6, len(whole))))
+    pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    assert all_replies([piece for piece in pieces if piece]) == all_replies([whole])
