@@ -173,6 +173,9 @@ def test_one_that_the_library_refuses_is_told_as_ours_and_not_as_the_servers() -
     with server, pytest.raises(DeliveryError) as caught:
         sent(settings_for(server, security=Security.TLS, **mixed))
     assert caught.value.text == "The client certificate cannot be used: its key does not belong to it."
+    with ScriptedServer(tls=certificates.good_context(), implicit=True) as server:
+        result = report(settings_for(server, security=Security.TLS, **mixed))
+    assert result.remedy.startswith("Enter a client certificate")
 
 
 def test_a_server_that_asks_for_none_is_shown_none_and_takes_the_mail() -> None:
