@@ -30,11 +30,11 @@ LONGEST_KEY: Final = 16_384
 MOST_CERTIFICATES: Final = 10
 SOON: Final = timedelta(days=14)  # before the end, from which on it is worth a warning
 
-NO_CERTIFICATE: Final = "Paste the certificate as PEM text, from -----BEGIN CERTIFICATE----- to the end."
+NO_CERTIFICATE: Final = "Paste the whole certificate as PEM text: its first line says BEGIN CERTIFICATE."
 KEY_IN_CERTIFICATE: Final = "This holds a private key. Paste only the certificate here, and the key below."
 UNREADABLE_CERTIFICATE: Final = "This certificate cannot be read."
 WRONG_ORDER: Final = "Put your own certificate first, then each one that signed the one before it."
-NO_KEY: Final = "Paste the key as PEM text, from -----BEGIN PRIVATE KEY----- to the end."
+NO_KEY: Final = "Paste the whole key as PEM text: its first line says BEGIN PRIVATE KEY."
 ENCRYPTED_KEY: Final = (
     "This key is locked with a passphrase. Paste it without one, as this makes it: openssl pkey -in locked.pem"
 )
@@ -123,7 +123,7 @@ def holds_key(text: str) -> bool:
 def belong_together(certificate: str, key: Secret) -> bool:
     """Whether this is the key of the first certificate."""
     own = x509.load_pem_x509_certificate(certificate.encode()).public_key()
-    public = _loaded(key).public_key()
+    public = _loaded(key, is_checked=True).public_key()
     return _spki(own) == _spki(public)
 
 
@@ -142,7 +142,7 @@ def facts_of(certificate: str) -> CertificateFacts | None:
             ends=own.not_valid_after_utc.astimezone(UTC),
             is_for_clients=_is_for_clients(own),
         )
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except Exception:  # what a parser stumbles over has no type of its own
         return None
 
 
@@ -158,7 +158,9 @@ def _checked_chain(text: str) -> str:
         chain = x509.load_pem_x509_certificates(text.encode())
         _check_own(chain[0])
         _check_order(chain)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except UnusablePem:
+        raise
+    except Exception:  # what a parser stumbles over has no type of its own
         raise UnusablePem(UNREADABLE_CERTIFICATE) from None
     if len(chain) > MOST_CERTIFICATES:
         raise UnusablePem(f"Give at most {MOST_CERTIFICATES} certificates: your own, and those above it.")
@@ -179,6 +181,7 @@ def _check_order(chain: list[x509.Certificate]) -> None:
             certificate.verify_directly_issued_by(above)
         except (ValueError, InvalidSignature):
             raise UnusablePem(WRONG_ORDER) from None
+        above.subject.rfc4514_string()
 
 
 @lru_cache(maxsize=16)
@@ -205,8 +208,9 @@ def _readable(block: Secret) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def _loaded(pem: Secret) -> _PrivateKey:
-    key = load_pem_private_key(pem.reveal().encode(), password=None)
+def _loaded(pem: Secret, *, is_checked: bool = False) -> _PrivateKey:
+    # To look for the primes of a long RSA key takes a second.
+    key = load_pem_private_key(pem.reveal().encode(), password=None, unsafe_skip_rsa_key_validation=is_checked)
     if not isinstance(key, _KINDS):
         raise UnusablePem("Use an RSA, ECDSA or Ed25519 key: servers take no other kind.")
     return key

@@ -18,6 +18,7 @@ from services.smtp_fields import parse_change
 from services.smtp_sealing import Condition, StoredConfig
 from services.validation import Mark
 from tests import postgresql_server
+from tests.certificates import client_pair
 from tests.conftest import APP_KEY
 from tests.rotations import NEW_KEY
 from tests.visitors import make_alice
@@ -250,6 +251,16 @@ def test_going_back_gives_the_former_binding_that_the_version_before_reads(app: 
     upgrade()
     downgrade(revision="0003")
     assert raw("binding_mac") == before
+
+
+def test_going_back_forgets_a_client_certificate_and_keeps_the_rest(app: Flask) -> None:
+    upgrade()
+    own = client_pair()
+    smtp_configs.update(1, parse_change({"client_certificate": own.certificate, "client_key": own.key}))
+    downgrade(revision="0003")
+    upgrade()
+    settings = named(PRIMARY).settings
+    assert (settings.password, settings.client_certificate) == (Secret("hunter2 ünd mehr"), "")
 
 
 def test_going_back_blesses_no_row_that_was_altered(app: Flask) -> None:

@@ -152,6 +152,21 @@ def test_what_is_no_usable_certificate_is_refused_in_a_sentence(name: str) -> No
     assert "hunter2" not in sentence
 
 
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x06"),  # version 7
+        (b"\x0c\x0eclient.example", b"\x03\x0eclient.example"),  # a name as BIT STRING
+        (b"\x0c\x0eclient.example", b"\x0c\x0eclien\xff.example"),  # no UTF-8
+    ],
+)
+def test_a_hostile_certificate_is_refused_and_breaks_no_page_where_it_came_by_sql(good: bytes, bad: bytes) -> None:
+    spoilt = ssl.PEM_cert_to_DER_cert(pair().certificate).replace(good, bad, 1)
+    pem = ssl.DER_cert_to_PEM_cert(spoilt)
+    assert refused(client_certificate=pem) == client_certificate.UNREADABLE_CERTIFICATE
+    assert client_certificate.facts_of(pem) is None
+
+
 @pytest.mark.parametrize("field", ["client_certificate", "client_key"])
 @pytest.mark.parametrize("value", [None, 1, ["x"], "x" * 40_000])
 def test_other_values_and_endless_texts_are_refused(field: str, value: object) -> None:

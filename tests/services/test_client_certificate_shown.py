@@ -3,19 +3,25 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from services import connection_test
+from app import create_app
+from database.outbox_db import State
+from services import connection_test, email_service, outbox, smtp_configs
 from services.connection_test import TestPlan, TestResult
 from services.smtp_client import Envelope, Receipt, SmtpClient
+from services.smtp_fields import parse_change
 from services.smtp_pool import Pool
 from services.smtp_settings import Security, SmtpSettings
 from tests import certificates, exim_server, postfix_server
 from tests.certificates import ClientPair, client_pair
 from tests.exim_server import EximServer
+from tests.mails import queued
+from tests.outbox import drain
 from tests.postfix_server import PostfixServer
 from tests.scripted_server import ScriptedServer
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, policy, settings_for
@@ -25,14 +31,13 @@ from utils.secret import Secret
 needs_postfix = pytest.mark.skipif(postfix_server.missing() is not None, reason=f"Postfix: {postfix_server.missing()}")
 needs_exim = pytest.mark.skipif(exim_server.missing() is not None, reason=f"Exim: {exim_server.missing()}")
 
+_RELAY = {
+    "smtpd_tls_CAfile": str(certificates.ca_file()),
+    "smtpd_relay_restrictions": "permit_tls_all_clientcerts, reject",
+}
 # Who shows a certificate of the authority may relay, and nobody else, as relays without passwords have it.
-_BY_CERTIFICATE = """\
-smtpd_tls_CAfile = {home}/ca.pem
-smtpd_tls_ask_ccert = yes
-smtpd_relay_restrictions = permit_tls_all_clientcerts, reject
-"""
-_REQUIRED = "smtpd_tls_CAfile = {home}/ca.pem\nsmtpd_tls_req_ccert = yes\nsmtpd_tls_security_level = encrypt\n"
-_REQUIRED += "smtpd_relay_restrictions = permit_tls_all_clientcerts, reject\n"
+_BY_CERTIFICATE = {**_RELAY, "smtpd_tls_ask_ccert": "yes"}
+_REQUIRED = {**_RELAY, "smtpd_tls_req_ccert": "yes", "smtpd_tls_security_level": "encrypt"}
 _EXIM_REQUIRED = "tls_verify_hosts = *\ntls_verify_certificates = {home}/ca.pem"
 
 
@@ -173,9 +178,29 @@ def test_one_that_the_library_refuses_is_told_as_ours_and_not_as_the_servers() -
     with server, pytest.raises(DeliveryError) as caught:
         sent(settings_for(server, security=Security.TLS, **mixed))
     assert caught.value.text == "The client certificate cannot be used: its key does not belong to it."
+    with ScriptedServer(tls=certificates.good_context(), implicit=True) as server:
+        result = report(settings_for(server, security=Security.TLS, **mixed))
+    assert result.remedy.startswith("Enter a client certificate")
 
 
 def test_a_server_that_asks_for_none_is_shown_none_and_takes_the_mail() -> None:
     with ScriptedServer(tls=certificates.good_context(), implicit=True) as server:
         shown = {"client_certificate": pair().certificate, "client_key": Secret(pair().key)}
         assert sent(settings_for(server, security=Security.TLS, **shown)).queue_id
+
+
+@needs_postfix
+def test_mail_of_the_application_goes_through_with_what_is_stored_queued_or_not(
+    environment: dict[str, str], tmp_path: Path, relay: PostfixServer
+) -> None:
+    trusting = {**environment, "SMTP_CA_FILE": str(certificates.ca_file())}
+    with create_app(trusting, instance_path=tmp_path).app_context():
+        place = {"smtp_server": relay.host, "smtp_port": relay.starttls_port, "from_email": SENDER}
+        own = {"client_certificate": pair().certificate, "client_key": pair().key}
+        smtp_configs.save(parse_change({**place, **own}), actor="tester")
+        assert email_service.send_email(RECIPIENT, "Hello", "Good morning.") is True
+        mail_id = queued(RECIPIENT)
+        drain()
+        assert outbox.find(mail_id).state == State.SENT
+        smtp_configs.save(parse_change({"remove_client_certificate": True}), actor="tester")
+        assert email_service.send_email(RECIPIENT, "Hello", "Good morning.") is False
