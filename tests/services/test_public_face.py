@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flask import Flask
+
 from services import composing, email_service, recording
 
 ROOT = Path(__file__).parent.parent.parent
@@ -42,6 +44,15 @@ def test_the_list_names_each_once_and_in_order() -> None:
 
 def test_what_is_public_says_what_it_does() -> None:
     assert all(inspect.getdoc(getattr(email_service, name)) for name in email_service.__all__)
+
+
+def test_the_readmes_examples_of_what_a_mail_can_say_run(app: Flask) -> None:
+    section = (ROOT / "README.md").read_text().partition("**What a mail can say**")[2]
+    code = section.partition("```python\n")[2].partition("```")[0]
+    with recording.record_messages() as recorded:
+        exec(code, {})
+    assert len(recorded) == code.count("send_email(") + code.count("queue_email(")
+    assert recorded[-2].headers["In-Reply-To"] == recorded[-3].message_id
 
 
 def test_pytest_takes_nothing_of_it_for_a_test(tmp_path: Path) -> None:
