@@ -156,6 +156,27 @@ def test_a_subject_reads_back_and_folds(subject: str) -> None:
     assert head_is_well_formed(message) or "      " in subject
 
 
+@MODEST
+@given(st.text("ab ", min_size=1, max_size=300).map(lambda text: f"x{text}x"))
+def test_runs_of_spaces_survive_whichever_way_a_field_is_unfolded(text: str) -> None:
+    asked = {"X-Note": text, "References": text, "X-Mailgun-Tag": text}
+    message = serialise(make(subject=text, headers=asked), Sender(email="a@x.example", name=text[:255]))
+    head = message.partition(b"\r\n\r\n")[0]
+    assert all(line.strip() for line in head.split(b"\r\n"))
+    for unfold in (head.replace(b"\r\n ", b" "), re.sub(rb"\r\n[ \t]+", b" ", head)):
+        for name in ("Subject", *asked):
+            assert f"\r\n{name}: {text}\r\n".encode() in unfold + b"\r\n"
+
+
+@pytest.mark.parametrize("spaces", [2, 60, 80, 200, 899])
+def test_a_fold_comes_before_the_last_space_of_a_run(spaces: int) -> None:
+    text = "a" * 70 + " " * spaces + "b"
+    message = serialise(make(headers={"X-Note": text}), SENDER)
+    if spaces < 800:
+        assert b"X-Note: " + b"a" * 70 + b" " * (spaces - 1) + b"\r\n b\r\n" in message
+    assert read(message)["X-Note"] == text
+
+
 def test_a_lone_surrogate_in_a_subject_is_replaced() -> None:
     assert sent(subject="a\ud800b")["Subject"] == "a?b"
 

@@ -1,5 +1,7 @@
 """The text part of a mail that was written in HTML only: readable, and never empty."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,8 +10,9 @@ from services.html_text import text_of
 from tests.services.test_composing import make, sent
 
 
-def plain(**asked: str) -> str:
-    part = sent(**{"subject": "Your order", "body": "", **asked}).get_body(("plain",))
+def plain(**asked: Any) -> str:
+    asked = {"subject": "Your order", "body": "", **asked}
+    part = sent(**asked).get_body(("plain",))
     assert part is not None
     return str(part.get_content()).replace("\r\n", "\n")
 

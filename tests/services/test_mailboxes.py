@@ -16,7 +16,8 @@ NAMED = '"Näme, Quoted" <a@example.com>'
 @pytest.mark.parametrize("field", ["to", "cc", "reply_to"])
 @pytest.mark.parametrize("as_list", [False, True])
 def test_an_address_may_have_a_name(field: str, as_list: bool) -> None:
-    message = sent(**{field: [NAMED] if as_list else NAMED})
+    asked: dict[str, Any] = {field: [NAMED] if as_list else NAMED}
+    message = sent(**asked)
     (address,) = message[{"to": "To", "cc": "Cc", "reply_to": "Reply-To"}[field]].addresses
     assert (address.display_name, address.addr_spec) == ("Näme, Quoted", "a@example.com")
 
