@@ -119,7 +119,17 @@ class Exchange:
             self._launch(waiting, most)
         mail = self._in_hand[0]
         standing.carried += 1
-        replies = [reply for command in mail.script if (reply := self._heard(command)) and command != RSET]
+        replies: list[Reply] = []
+        try:
+            for command in mail.script:
+                reply = self._heard(command)
+                if command != RSET:
+                    replies.append(reply)
+        except DeliveryError as error:
+            if lacks_parameters(mail, replies):  # and it has counted too many errors by now
+                standing.lose_parameters()
+                raise AnotherWay(error) from None
+            raise
         sender, *_, last = replies
         standing.is_shaken = not last.ok
         if last.ok and not sender.ok:
@@ -303,13 +313,12 @@ class Exchange:
         talk.done(fact, "warning" if mail.refused else "ok")
 
     def _with_too_many(self, answers: list[Reply]) -> list[Reply]:
-        """The answers to RCPT; where the server took some and then did not know the command, it had too many."""
-        accepted = next((place for place, reply in enumerate(answers) if not reply.ok), len(answers))
-        rest = answers[accepted:]
-        if not accepted or not rest or not all(reply.code in _UNEXPECTED for reply in rest):
+        """The answers to RCPT; where the server knew the command, and then did no longer, it had too many."""
+        too_many = [reply.code in _UNEXPECTED for reply in answers]
+        if True not in too_many or too_many[0]:
             return answers
-        self._standing.habits.learn(Habit.MOST_RECIPIENTS, accepted)
-        return [*answers[:accepted], *map(smtp_grammar.too_many, rest)]
+        self._standing.habits.learn(Habit.MOST_RECIPIENTS, too_many.index(True))
+        return [smtp_grammar.too_many(reply) if reply.code in _UNEXPECTED else reply for reply in answers]
 
     def _judge_message(self, mail: Transaction, reply: Reply) -> Receipt:
         talk = self._talk

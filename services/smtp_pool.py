@@ -76,8 +76,10 @@ class Pool:
             rest = replace(parcel, envelope=replace(envelope, recipients=left))
             try:
                 more = self._sent(settings, policy, rest, owner, deadline)
-            except DeliveryError:  # the others have got it, and this is told of those who have not
-                break
+            except DeliveryError as error:
+                if error.may_have_been_sent:
+                    raise
+                break  # the others have got it, and this is told of those who have not
             receipt = receipt.followed_by(more)
             if not more.accepted:
                 break

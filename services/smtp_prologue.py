@@ -82,23 +82,25 @@ class Prologue:
 
     def introduce(self, mail: Transaction, *, said: bool) -> list[Reply]:
         """The answers to a mail's commands, said as often as it takes; ``said``: once already, behind a message."""
-        replies = self._in_step(mail, said=said)
+        replies = self._heard(mail, said=said)
         if not lacks_parameters(mail, replies):
-            return replies
+            return self._in_step(mail, replies, said=said)
         mail.bare()
-        if replies[-1].code == smtp_grammar.GO_AHEAD:  # it refuses, and waits for the message all the same
+        if not self._talk.ready or replies[-1].code == smtp_grammar.GO_AHEAD:
+            # It left, or waits for the message all the same: there is no second try on this connection.
             self._standing.lose_parameters()
             raise AnotherWay(refusal(Phase.SENDER, replies[0]))
-        return self._in_step(mail, said=False)
+        # After a refused MAIL there is nothing to forget, and servers count errors.
+        self._standing.clean = not any(reply.ok for reply in replies[1:])
+        return self._in_step(mail, self._heard(mail, said=False), said=False)
 
     def first_group(self, mail: Transaction) -> list[bytes]:
         """What can be said at once of a new transaction."""
         return self._groups(mail)[0]
 
-    def _in_step(self, mail: Transaction, *, said: bool) -> list[Reply]:
+    def _in_step(self, mail: Transaction, replies: list[Reply], *, said: bool) -> list[Reply]:
         """The answers, said another way on the same connection where they show that the server was out of step."""
         standing, talk = self._standing, self._talk
-        replies = self._heard(mail, said=said)
         if said and talk.ready:
             standing.behind_dot = not lost_step(mail, replies)
             self._habits.learn(Habit.BEHIND_DOT, standing.behind_dot)
@@ -161,7 +163,7 @@ class Prologue:
         ``way`` is how the commands were said, unless singly: silence may come from that.
         """
         is_refused = bool(replies) and not replies[0].ok
-        if is_refused and not (way and lost_step(mail, replies)):
+        if is_refused and (lacks_parameters(mail, replies) or not (way and lost_step(mail, replies))):
             self._talk.drop()  # it refused the sender and left without a word about the rest
             return replies
         if isinstance(error, DeliveryError):  # 421, or something unasked
@@ -220,7 +222,7 @@ def lost_step(mail: Transaction, replies: list[Reply]) -> bool:
 
 def lacks_parameters(mail: Transaction, replies: list[Reply]) -> bool:
     """Whether the sender may only have been refused for what MAIL said beside it."""
-    return mail.has_size and replies[0].code in _UNKNOWN_PARAMETERS
+    return mail.has_size and bool(replies) and replies[0].code in _UNKNOWN_PARAMETERS
 
 
 def answers_to(mail: Transaction) -> int:

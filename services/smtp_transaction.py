@@ -32,11 +32,16 @@ class Envelope:
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """One mail to send: a finished message (CRLF line ends) for its envelope; ``tag`` is the caller's own."""
+    """One mail to send: a finished message (CRLF line ends) for its envelope; ``tag`` is the caller's own.
+
+    ``is_careful``: its fate was unknown before, so that nothing of it goes out before its recipients are accepted, nor
+    while another mail is under way whose end could take it along.
+    """
 
     envelope: Envelope
     content: bytes
     tag: object = None
+    is_careful: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,7 @@ class Transaction:
         # Each RCPT may need a second spelling, so nothing is said behind it before it is answered.
         self.is_delicate = self.trouble is None and any(map(smtp_grammar.quoted_path, self.asked))
         self.is_compact = self.is_compact and not self.is_delicate
-        self.is_light = self.is_compact and len(self.content) <= _MOST_BLIND
+        self.is_light = self.is_compact and not parcel.is_careful and len(self.content) <= _MOST_BLIND
 
     @property
     def sender(self) -> bytes:

@@ -67,8 +67,9 @@ class OddServer:
         most_mails: int = 1000,
         lone_dot: bool = False,
         size: str = "",
+        hangs_up_at: Collection[str] = (),
     ) -> None:
-        self.lone_dot, self.size = lone_dot, size
+        self.lone_dot, self.size, self.hangs_up_at = lone_dot, size, hangs_up_at
         self.hearing, self.swallows, self.unknown = hearing, swallows, unknown
         self.most_recipients, self.beyond, self.most_mails = most_recipients, beyond, most_mails
         self.offers = [b"odd.test", *[b"PIPELINING"] * pipelining, *[b"CHUNKING"] * chunking, b"SIZE 1000000"]
@@ -217,6 +218,9 @@ class OddServer:
         address = rest.partition("<")[2].partition(">")[0]
         if not session.has_sender:
             self._say(session, b"503 need MAIL")
+        elif address in self.hangs_up_at:
+            session.sock.shutdown(socket.SHUT_RDWR)
+            raise OSError
         elif address in self.unknown:
             self._say(session, b"550 5.1.1 no such user")
         elif len(session.recipients) < self.most_recipients:

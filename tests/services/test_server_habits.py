@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from tests.loopback import PATIENCE
 from tests.odd_servers import Hearing, OddServer, first_of_a_segment, last_of_a_segment, not_behind_the_dot
 from tests.scripted_server import Answer, ScriptedServer, close, hang
 from tests.smtp_clients import CONTENT, SENDER, Script, parcels, policy, settings_for, word
-from utils.errors import DeliveryError
+from utils.errors import DeliveryError, OutcomeUnknown
 
 PIPELINED = "250-scripted.test\n250-PIPELINING\n250 8BITMIME"
 CHUNKED = "250-scripted.test\n250-PIPELINING\n250-CHUNKING\n250 8BITMIME"
@@ -253,6 +254,38 @@ def test_a_server_that_refuses_the_size_and_goes_on_all_the_same_takes_no_mail_t
     assert len(server.messages) == 1
 
 
+@pytest.mark.parametrize("chunking", [False, True])
+def test_a_size_that_is_refused_is_learnt_where_the_server_counts_the_errors_behind_it(
+    pool: Pool, chunking: bool
+) -> None:
+    enough: Answer = ("421 4.7.0 too many errors", close)
+    offers = "\n".join(["250-scripted.test", "250-PIPELINING", *["250-CHUNKING"] * chunking, "250 SIZE 1000000"])
+    script: Script = {
+        "EHLO": offers,
+        "MAIL": [*["250 ok"] * chunking, "501 5.5.4 what?", "250 ok"],
+        "RCPT": ["503 no", "250 ok"],
+        "DATA": ["354 go"] if chunking else [enough, "354 go"],
+        "BDAT LAST": [enough, "503 no"],
+    }
+    with ScriptedServer(script) as server, sending_to(server, pool) as send:
+        assert words(send(parcels(1 + chunking))) == dict.fromkeys(range(1 + chunking), "accepted")
+    assert habits(server).lacks(Habit.PARAMETERS)
+
+
+def test_after_a_refused_size_nothing_is_reset(pool: Pool) -> None:
+    goodbye: Answer = ("421 4.7.0 enough", close)
+    script: Script = {
+        "EHLO": "250-scripted.test\n250-PIPELINING\n250 SIZE 1000000",
+        "MAIL": ["555 5.5.4 no", "250 ok"],
+        "RCPT": ["503 no", "250 ok"],
+        "DATA": ["503 no", "354 go"],
+        "RSET": goodbye,
+    }
+    with ScriptedServer(script) as server, sending_to(server, pool) as send:
+        assert words(send(parcels(1))) == {0: "accepted"}
+    assert len(server.connections) == 1
+
+
 def test_a_sender_that_is_refused_without_parameters_as_well_is_the_mails_fault(pool: Pool) -> None:
     script: Script = {"EHLO": "250-scripted.test\n250 SIZE 1000000", "MAIL": "501 5.1.7 bad sender"}
     with ScriptedServer(script) as server, sending_to(server, pool) as send:
@@ -271,6 +304,34 @@ def test_a_mail_for_more_recipients_than_the_server_takes_is_split(pool: Pool, h
     assert sorted(receipt.accepted) == sorted(mail.envelope.recipients)
     assert receipt.refused == {}
     assert sorted(server.recipients) == sorted(mail.envelope.recipients)
+
+
+def test_a_command_that_is_not_known_any_more_is_one_recipient_too_many_whatever_was_said_between(pool: Pool) -> None:
+    script: Script = {"RCPT": ["250 ok", "502 no", "450 4.2.0 later", "502 no", "250 ok"]}
+    with ScriptedServer(script) as server:
+        (mail,) = parcels(1, recipients=4)
+        receipt = pool.send(settings_for(server), PATIENT, mail.envelope, mail.content, owner="test")
+    first, second, third, fourth = mail.envelope.recipients
+    assert set(receipt.accepted) == {first, second, fourth}
+    assert {address: reply.code for address, reply in receipt.refused.items()} == {third: 450}
+
+
+def test_a_mail_of_which_a_part_may_have_arrived_is_of_unknown_fate(pool: Pool) -> None:
+    script: Script = {"RCPT": ["250 ok", "452 4.5.3 too many", "250 ok"], "MESSAGE": ["250 ok", close]}
+    with ScriptedServer(script) as server, pytest.raises(OutcomeUnknown):
+        (mail,) = parcels(1, recipients=2)
+        pool.send(settings_for(server), PATIENT, mail.envelope, mail.content, owner="test")
+
+
+def test_a_mail_of_unknown_fate_is_not_taken_along_by_another_again(pool: Pool) -> None:
+    mails = [to("gone@r.example"), *[to("good@r.example", number=number) for number in range(1, 8)]]
+    with OddServer(chunking=True, hangs_up_at={"gone@r.example"}) as server, sending_to(server, pool) as send:
+        send(parcels(2))
+        first = words(send(mails))
+        careful = [replace(mail, is_careful=True) for mail in mails if first[mail.tag].startswith("unknown")]
+        again = words(send(careful))
+    assert {again[number] for number in again if number} == {"accepted"}
+    assert again[0] == "temporary closed"
 
 
 def test_a_server_that_takes_three_mails_a_connection_is_given_three(pool: Pool) -> None:
