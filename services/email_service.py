@@ -41,8 +41,8 @@ __all__ = [
     "test_smtp_connection",
 ]
 
-ORDER_FIELDS: Final = ("symbol", "action", "quantity", "price", "order_id", "time")
-LONGEST_ORDER_VALUE: Final = 200
+_ORDER_FIELDS: Final = ("symbol", "action", "quantity", "price", "order_id", "time")
+_LONGEST_ORDER_VALUE: Final = 200
 
 
 def get_smtp_config(account_id: int | None = None) -> dict[str, Any] | None:
@@ -180,7 +180,7 @@ def send_password_reset_email(user_email: str, reset_token: str) -> bool:
 def send_order_notification(user_email: str, order_details: Mapping[str, object]) -> bool:
     """Mail an executed order. Never raises: a missing key prints as ``-``, control characters as spaces."""
     details = order_details if isinstance(order_details, Mapping) else {}
-    values = {name: _order_value(details.get(name)) for name in ORDER_FIELDS}
+    values = {name: _order_value(details.get(name)) for name in _ORDER_FIELDS}
     return send_template(user_email, "order_notification", **values)
 
 
@@ -220,7 +220,7 @@ def _plain(value: object) -> object:
 
 
 def _order_value(value: object) -> str:
-    return printable(str(value), LONGEST_ORDER_VALUE) if value is not None and value != "" else "-"
+    return printable(str(value), _LONGEST_ORDER_VALUE) if value is not None and value != "" else "-"
 
 
 def _settled(outcome: Outcome) -> bool:

@@ -14,6 +14,8 @@ _LEADS_SOMEWHERE: Final = ("http:", "https:", "mailto:", "tel:")
 _DECLARATION: Final = re.compile(r"\A\s*<\?xml[^>]*>")
 _UNREADABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _NO_TEXT: Final = ("head", "script", "style", etree.Comment)
+_HIDES: Final = re.compile(r"\bdisplay\s*:\s*none\b", re.IGNORECASE)
+_LARGEST_TABLE: Final = 50_000_000  # characters, if each row were as wide as all the text: cells are padded
 _BLANK_LINES: Final = re.compile(r"\n{3,}")
 
 
@@ -33,13 +35,32 @@ def text_of(source: str) -> str:
 
 
 def _laid_out(tree: HtmlElement) -> str:
+    etree.strip_elements(tree, etree.ProcessingInstruction, with_tail=False)  # Outlook's namespaces
+    rows, characters = len(tree.findall(".//tr")), sum(map(len, tree.itertext()))
     for link in tree.iter("a"):
         _name_target(link)
+    for element in tree.iterfind(".//*[@style]"):
+        _keep_whether_shown(element)
+    if rows * characters > _LARGEST_TABLE:
+        return _words(tree)
     try:
         return str(Inscriptis(tree, _LAYOUT).get_text())
-    except RecursionError:  # some hundred elements within each other: the text is there, if not its layout
-        etree.strip_elements(tree, *_NO_TEXT, with_tail=False)
-        return "\n".join(tree.itertext())
+    except Exception:  # whatever the layout holds that the library cannot follow, a mail is not lost for it
+        return _words(tree)
+
+
+def _words(tree: HtmlElement) -> str:
+    """The text without its layout."""
+    etree.strip_elements(tree, *_NO_TEXT, with_tail=False)
+    return "\n".join(tree.itertext())
+
+
+def _keep_whether_shown(element: HtmlElement) -> None:
+    """Of a style keep what hides an element: its margins would become spaces and lines, however many they are."""
+    if _HIDES.search(element.get("style")):
+        element.set("style", "display: none")
+    else:
+        del element.attrib["style"]
 
 
 def _name_target(link: HtmlElement) -> None:

@@ -74,8 +74,7 @@ def content(
         alternatives = [entity]
         if html_body:
             alternatives.append(_rich(html_body, attachments))
-            if attachments:
-                attachments = [file for file in attachments if not file.content_id]
+            attachments = [file for file in attachments if not _is_embedded(file)]
         if calendar:  # the last one, since readers take the last that they understand (RFC 2046 5.1.4)
             alternatives.append(_invitation(calendar))
         entity = _multipart("alternative", alternatives)
@@ -91,12 +90,13 @@ def _words_of(html_body: str | None) -> str:
 def _rich(html_body: str, attachments: Sequence[Attachment]) -> Entity:
     """The HTML, together with the files that are a part of it (RFC 2387)."""
     entity = _text("html_body", html_body, "html")
-    files = [file for file in map(_checked, attachments) if file.content_id] if attachments else []
+    files = [file for file in attachments if _is_embedded(file)]
     if not files:
         return entity
+    parts = [_embedded(file) for file in files]
     if len({_content_id(file) for file in files}) < len(files):
         raise ValueError("attachments: Two files have the same content_id.")
-    return _multipart("related", [entity, *map(_embedded, files)], '\r\n type="text/html";')
+    return _multipart("related", [entity, *parts], '\r\n type="text/html";')
 
 
 def _invitation(calendar: str | bytes) -> Entity:
@@ -173,7 +173,12 @@ def _attached(attachment: Attachment) -> Entity:
     )
 
 
-def _embedded(file: Attachment) -> Entity:
+def _is_embedded(file: Attachment) -> bool:
+    return isinstance(file, Attachment) and file.content_id != ""
+
+
+def _embedded(attachment: Attachment) -> Entity:
+    file = _checked(attachment)
     content_type, is_mail = _content_type(file.content_type)
     if is_mail:
         raise ValueError("attachments: A whole mail cannot be a part of the HTML.")
@@ -198,10 +203,13 @@ def _checked(attachment: Attachment) -> Attachment:
         raise ValueError("attachments: Remove text direction marks from the file name.")
     if not isinstance(attachment.content, bytes):
         raise ValueError("attachments: Give the content as bytes.")
-    is_named = isinstance(attachment.content_id, str) and _CONTENT_ID.fullmatch(_content_id(attachment))
-    if attachment.content_id and not is_named:
+    if attachment.content_id != "" and not _has_content_id(attachment):
         raise ValueError("attachments: A content_id is like logo or logo@example.com.")
     return attachment
+
+
+def _has_content_id(file: Attachment) -> bool:
+    return isinstance(file.content_id, str) and _CONTENT_ID.fullmatch(_content_id(file)) is not None
 
 
 def _content_id(file: Attachment) -> str:

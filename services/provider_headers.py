@@ -28,10 +28,9 @@ def field(name: str, value: str) -> str:
 
     What else there is (tags, dates, yes and no) must be ASCII as it is. Raises ValueError, which names the header.
     """
-    text = value.strip() if isinstance(value, str) else value
-    if isinstance(text, str) and text.startswith(("{", "[")) and _is_json(text):
-        return _json_field(name, text)
-    text = mail_headers.one_line(f"headers: {name}", text)
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")) and _is_json(value):
+        return _json_field(name, value.strip())
+    text = mail_headers.one_line(f"headers: {name}", value)
     if not text.isascii():
         raise ValueError(f"headers: {name} is read by the provider as it stands. Give plain ASCII, or JSON.")
     return mail_headers.machine_read(name, text)

@@ -41,6 +41,7 @@ def plain(**asked: Any) -> str:
         ("<!-- [if mso]>Outlook<![endif] --><p>Seen</p>", "Seen"),
         ("<div style='display:none'>hidden &zwnj;&nbsp;</div><p>Seen</p>", "Seen"),
         ("<?xml version='1.0' encoding='utf-8'?><html><body>Seen</body></html>", "Seen"),
+        ("<p><?xml:namespace prefix = o />Seen</p>", "Seen"),
         ("<p>Grüße ₹ 日本語 🚀", "Grüße ₹ 日本語 🚀"),
         ("no markup at all", "no markup at all"),
         ("a\x00b <p>lone \ud800", "a b\n\nlone ?"),
@@ -77,6 +78,22 @@ def test_without_html_an_empty_body_stays_empty() -> None:
 @pytest.mark.parametrize("tag", ["<div>", "<b>", "<table><tr><td>", "<a href='https://x.example'>", "<ul><li>"])
 def test_html_that_is_nested_without_end_costs_little_and_gives_some_text(tag: str) -> None:
     assert plain(html_body=tag * 20_000 + "deep").strip()
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p style='margin-top: 99999999em; padding-left: 9e307em'>word",
+        "<ol><li value='" + "9" * 5000 + "'>word</ol>",
+        "<table>" + "<tr><td>x" * 20_000 + "</table>" + "<p>word " * 20_000,
+        "<table><tr><td>" + "word " * 50_000 + "</td></tr>" + "<tr><td>x</td></tr>" * 5_000 + "</table>",
+    ],
+    ids=["margins", "a number", "rows", "a wide cell"],
+)
+def test_html_that_asks_for_endless_room_gets_none(html: str) -> None:
+    text = text_of(html)
+    assert "word" in text
+    assert len(text) <= len(html)
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.composing import Attachment, Sender, draft, serialise
 from services.smtp_client import Envelope, Parcel, Receipt, SmtpClient
 from services.smtp_settings import Security, SmtpSettings
 from tests import postfix_server
@@ -47,6 +48,18 @@ def test_mail_arrives(postfix: PostfixServer, security: Security, mechanism: str
     message = postfix.wait_for_mail(receipt.queue_id)
     assert message.endswith(b"\n\nGood morning.\n")
     assert b"with ESMTPSA" in message
+
+
+def test_a_whole_mail_of_8_bits_arrives_unchanged_within_another(postfix: PostfixServer) -> None:
+    inner = "From: a@x.example\r\nSubject: Inner\r\n\r\nGrüße\r\n.\r\n  \r\n".encode()
+    mail = draft(
+        RECIPIENT, "s", "b", attachments=[Attachment("i.eml", inner, "message/rfc822")], message_id_domain=DOMAIN
+    )
+    with client_for(postfix) as client:
+        receipt = client.send(ENVELOPE, serialise(mail, Sender(email=SENDER)))
+    assert receipt.queue_id
+    arrived = postfix.wait_for_mail(receipt.queue_id).replace(b"\n", b"\r\n")
+    assert mail.rest.partition(b"\r\n\r\n")[2].rstrip() in arrived
 
 
 def test_dots_and_long_bodies_arrive_unchanged(postfix: PostfixServer) -> None:
