@@ -141,7 +141,12 @@ class Exchange:
             mail.bare()
             return None
         replies.pop()
-        self._judge(mail, replies, last)
+        try:
+            self._judge(mail, replies, last)
+        except DeliveryError:
+            if self._talk.ready and sender.ok and mail.go_on():
+                return None
+            raise
         return self._judge_message(mail, last)
 
     def _heard(self, command: bytes) -> Reply:
@@ -234,14 +239,26 @@ class Exchange:
         self._standing.carried += 1
         if mail.trouble:
             raise mail.trouble
-        replies = self._prologue.introduce(mail, said=said)
-        last = replies.pop() if len(replies) == answers_to(mail) else None
-        self._judge(mail, replies, last)
+        last = self._introduced(mail, said=said)
         self._talk.begin(Phase.DATA)
         if last and (last.temporary or last.permanent):
             raise refusal(Phase.DATA, last)
         if last is None or last.code != smtp_grammar.GO_AHEAD:
             raise WireError(Fault.BROKEN_REPLY, "The server's answer to DATA makes no sense.")
+
+    def _introduced(self, mail: Transaction, *, said: bool) -> Reply | None:
+        """The answer to the last command, once a recipient is accepted: the first, or one of those behind them."""
+        while True:
+            replies = self._prologue.introduce(mail, said=said)
+            last = replies.pop() if len(replies) == answers_to(mail) else None
+            try:
+                self._judge(mail, replies, last)
+            except DeliveryError:
+                if not (self._talk.ready and replies[0].ok and mail.go_on()):
+                    raise
+                said = False
+            else:
+                return last
 
     def _hand_over(self, mail: Transaction, following: Transaction | None) -> Receipt:
         """Send the message to its last octet, and the commands of the next behind it; wait for the answer."""

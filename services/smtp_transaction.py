@@ -82,10 +82,17 @@ class Transaction:
         envelope = parcel.envelope
         self.parcel = parcel
         self.content = smtp_grammar.ended(parcel.content)
-        sender = smtp_grammar.path(envelope.sender)
         paths = {address: smtp_grammar.path(address) for address in envelope.recipients}
         if not paths or "" in paths:
             raise ValueError("A message needs recipients.")
+        self._features = features
+        self._most = most
+        self._begin(paths)
+
+    def _begin(self, paths: Mapping[str, bytes]) -> None:
+        """Prepare what is said for the first of these recipients."""
+        features, most, parcel = self._features, self._most, self.parcel
+        sender = smtp_grammar.path(parcel.envelope.sender)
         self.trouble: DeliveryError | None = None
         self.refused: dict[str, Reply] = {}
         self.script: list[bytes] = []  # the commands with which it was begun, to the one that asks for the message
@@ -116,6 +123,18 @@ class Transaction:
         self.is_delicate = self.trouble is None and any(map(smtp_grammar.quoted_path, self.asked))
         self.is_compact = self.is_compact and not self.is_delicate
         self.is_light = self.is_compact and not parcel.is_careful and len(self.content) <= _MOST_BLIND
+
+    def go_on(self) -> bool:
+        """After a refusal of all that were asked: prepare for those that were not asked yet, if there are any."""
+        before = self.refused
+        left = [address for address, reply in before.items() if reply is _TOO_MANY]
+        if not left:
+            return False
+        self._begin({address: smtp_grammar.path(address) for address in left})
+        self.refused = {**before, **self.refused}
+        for address in self.asked:
+            del self.refused[address]
+        return True
 
     @property
     def sender(self) -> bytes:

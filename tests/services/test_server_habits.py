@@ -316,6 +316,17 @@ def test_a_command_that_is_not_known_any_more_is_one_recipient_too_many_whatever
     assert {address: reply.code for address, reply in receipt.refused.items()} == {third: 450}
 
 
+@pytest.mark.parametrize("hello", ["250 scripted.test", PIPELINED, CHUNKED])
+def test_recipients_that_are_refused_do_not_keep_the_others_from_being_asked(pool: Pool, hello: str) -> None:
+    with ScriptedServer({"EHLO": hello, "RCPT": ["450 4.2.0 later", "550 5.1.1 no", "250 ok"]}) as server:
+        habits(server).learn(Habit.MOST_RECIPIENTS, 1)
+        (mail,) = parcels(1, recipients=4)
+        receipt = pool.send(settings_for(server), PATIENT, mail.envelope, mail.content, owner="test")
+    first, second, third, fourth = mail.envelope.recipients
+    assert receipt.accepted == (third, fourth)
+    assert {address: reply.code for address, reply in receipt.refused.items()} == {first: 450, second: 550}
+
+
 def test_a_mail_of_which_a_part_may_have_arrived_is_of_unknown_fate(pool: Pool) -> None:
     script: Script = {"RCPT": ["250 ok", "452 4.5.3 too many", "250 ok"], "MESSAGE": ["250 ok", close]}
     with ScriptedServer(script) as server, pytest.raises(OutcomeUnknown):
