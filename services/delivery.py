@@ -1,15 +1,15 @@
 """One attempt to deliver a mail: through which server, and with what outcome."""
 
-import re
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Final, NamedTuple, cast
 
-from services import attempts, recording, smtp_diagnosis
+from services import attempts, recording, retry_policy, smtp_diagnosis
 from services.composing import Draft, Sender, serialise
 from services.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome
+from services.retry_policy import Whose
 from services.smtp_client import Envelope, Parcel, Policy, Receipt
 from services.smtp_pool import pool
 from services.smtp_route import RouteStep
@@ -17,20 +17,11 @@ from services.smtp_settings import SmtpSettings, mail_host
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_settings
-from utils.errors import LINK_FAULTS, DeliveryError, Fault, Phase, Temporary
+from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
 
 TOTAL_SECONDS: Final = 20.0  # what a caller who waits for the answer can bear
 WORKER_SECONDS: Final = 600.0  # for the answer to a message, where nobody waits (RFC 5321 4.5.3.2.6)
 CONNECT_SECONDS: Final = 5.0
-BEFORE_ENVELOPE: Final = (Phase.DNS, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.ENCRYPTION, Phase.SIGN_IN)
-GOING_AWAY: Final = 421
-# The server's or its account's allowance is used up, in the codes of RFC 3463, Google and Microsoft.
-QUOTA_STATUSES: Final = ("4.3.1", "4.4.5", "5.4.5", "5.1.90", "5.7.236", "5.7.705")
-# Others have only words. At RCPT a quota may be the recipient's own, of which another server knows no more.
-QUOTA_WORDS: Final = re.compile(
-    r"\b(?:daily|hourly|monthly|sending|quota)\b.*\b(?:exceeded|reached)|exceeded .*\bquota"
-)
-QUOTA_PHASES: Final = (Phase.SENDER, Phase.DATA)
 
 
 class Consignment(NamedTuple):
@@ -98,17 +89,7 @@ def attempt_all(server: RouteStep, mails: Sequence[Consignment], *, in_flight: i
 
 def is_server_down(error: DeliveryError) -> bool:
     """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
-    if error.may_have_been_sent:
-        return False
-    if error.phase is Phase.MESSAGE:
-        return error.fault in LINK_FAULTS  # before the final dot; an answer is about the message
-    return (
-        error.phase in BEFORE_ENVELOPE
-        or error.fault in LINK_FAULTS
-        or error.code == GOING_AWAY
-        or error.enhanced in QUOTA_STATUSES
-        or (error.phase in QUOTA_PHASES and QUOTA_WORDS.search(error.text.lower()) is not None)
-    )
+    return retry_policy.of_error(error).goes_on
 
 
 def policy_for(settings: SmtpSettings, total_seconds: float = TOTAL_SECONDS) -> Policy:
@@ -159,8 +140,10 @@ def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started:
     if result is None:  # never said by the pool
         result = Temporary(Phase.CONNECT, Fault.CLOSED, "The connection ended before the mail was tried.")
     if isinstance(result, DeliveryError):
-        message = smtp_diagnosis.message(result)
-        return Outcome(kind=result.outcome, message=message, ms=_since(started), server=server, error=result)
+        is_settings = retry_policy.of_error(result).whose is Whose.SETTINGS
+        kind = Misconfigured.outcome if is_settings else result.outcome
+        message = retry_policy.message_of(result)
+        return Outcome(kind=kind, message=message, ms=_since(started), server=server, error=result)
     refused = [
         {"recipient": mask_address(address), "code": reply.code, "enhanced": reply.enhanced}
         for address, reply in result.refused.items()

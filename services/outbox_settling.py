@@ -36,9 +36,10 @@ class _Answer(NamedTuple):
         return {"address": address, "state": state, "code": self.code, "enhanced": self.enhanced}
 
 
-def _answer_of(reply: Reply) -> _Answer:
+def _answer_of(reply: Reply, *, is_about_it: bool) -> _Answer:
     """What the server said about a recipient when it took nobody: at once would be for ever."""
-    return _Answer(replace(retry_policy.of_recipient(reply), at_once=False), reply.code, reply.enhanced)
+    verdict = replace(retry_policy.of_recipient(reply), at_once=False)
+    return _Answer(retry_policy.for_one(verdict) if is_about_it else verdict, reply.code, reply.enhanced)
 
 
 def pending(claim: Claim) -> tuple[str, ...]:
@@ -70,14 +71,22 @@ def suppressed(claim: Claim, now: datetime) -> Result:
     return _result(claim, state=State.SUPPRESSED, settled_at=now, reason=NOTHING_IS_SENT, keep=False)
 
 
-def after(claim: Claim, outcome: Outcome, owner: str, now: datetime, cool_down: timedelta) -> Result:
-    """What the mail is after its last attempt, which was through the server named ``owner``."""
+def after(
+    claim: Claim, outcome: Outcome, owner: str, now: datetime, cool_down: timedelta, *, is_about_it: bool = False
+) -> Result:
+    """What the mail is after its last attempt, which was through the server named ``owner``.
+
+    ``is_about_it``: the server serves others meanwhile, so that what leaves a doubt is about this mail.
+    """
     if outcome.receipt:
         return _accepted(claim, outcome, now)
     if outcome.error is None:
         return snoozed(claim, now + timedelta(minutes=1), outcome.message)
     verdict = retry_policy.of_error(outcome.error)
-    answers = {address: _answer_of(reply) for address, reply in outcome.error.refused.items()}
+    if is_about_it:
+        verdict = retry_policy.for_one(verdict)
+    refused = outcome.error.refused.items()
+    answers = {address: _answer_of(reply, is_about_it=is_about_it) for address, reply in refused}
     if any(answer.verdict and answer.verdict.action is not verdict.action for answer in answers.values()):
         return _told(claim, answers, now)  # all are refused, but not all for good
     if verdict.action is Action.UNCERTAIN:

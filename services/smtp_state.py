@@ -148,7 +148,8 @@ def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
         )
     headline = f"Mail goes through {server} as {row.from_email}."
     if row.last_error:
-        return "warning", headline, "It is the active one, but its last try did not go through. Test it to see why."
+        detail = f"Its last try did not go through: {row.last_error}. Test it to see what to do."
+        return "warning", headline, detail
     if not active.is_verified:
         return "warning", headline, "It is the active one, but has not been tested yet."
     return "ok", headline, "It is the active one, and its values have passed a test."

@@ -247,7 +247,7 @@ def test_where_mail_went_instead_stands_on_the_configuration_until_the_next_succ
     noted = active()
     assert noted.failed_over_to == f".env (127.0.0.1:{backup.port})"
     assert noted.failed_over_at
-    assert noted.last_error == "Sender address refused"
+    assert noted.last_error == "Server is not available"
     assert (noted.version, noted.updated_at) == (before.version, before.updated_at)
     send()
     mended = active()
