@@ -124,7 +124,9 @@ def _through(
         return
     # First the connection, then the fence: a worker that dies while it connects leaves no mail of unknown fate.
     failure = delivery.failure_to_reach(server)
-    if failure is None:
+    if failure:
+        server_pace.give_back(_place(server), len(allowed))
+    else:
         ours = fence([job.claim for job in allowed], server.owner)
         for job in allowed:
             job.is_lost = job.claim.id not in ours
@@ -140,13 +142,16 @@ def _through(
             if cause is None or cause not in told:
                 told[cause] = _note_on_circuit(server, job, verdict)
             job.is_about_it = told[cause]
+            job.is_stuck = verdict is not None and verdict.crowds and failure is not None
             if not (server.failover and verdict and verdict.goes_on):
                 job.result = _settled(job, outcome, server.owner, cool_down)
             heard()
             if verdict and verdict.slows and failure is None:
-                server_pace.note_too_much(_place(server), unsaid=len(unsaid), is_by_minute=verdict.paces)
-                if not _goes_blind(server):  # else the others have been said already, and their answers are coming
-                    _spare(server, unsaid.values(), outcome, verdict)
+                # Of those in flight, each has been said already, and its answer is coming.
+                spared = [] if _goes_blind(server) else list(unsaid.values())
+                server_pace.note_too_much(_place(server), unsaid=len(spared), is_by_minute=verdict.paces)
+                if spared:
+                    _spare(server, spared, outcome, verdict)
                     return
 
 

@@ -75,7 +75,7 @@ def most_a_minute(server: Place) -> int | None:
     fact = habits_of(*server).fact(Habit.MOST_A_MINUTE)
     if fact is None or not isinstance(fact.value, int):
         return None
-    steps = int((clock.now() - fact.learnt_at).total_seconds() // GROWTH_SECONDS)
+    steps = max(int((clock.now() - fact.learnt_at).total_seconds() // GROWTH_SECONDS), 0)  # a clock may go back
     return int(fact.value * GROWTH**steps) + steps
 
 

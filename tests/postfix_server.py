@@ -96,11 +96,13 @@ def missing() -> str | None:
 class PostfixServer:
     """Postfix with STARTTLS on ``starttls_port`` and TLS from the first byte on ``tls_port``, login required.
 
-    Its certificate is for localhost and 127.0.0.1, by the tests' authority; ``users`` maps names to passwords.
+    Its certificate is for localhost and 127.0.0.1, by the tests' authority; ``users`` maps names to passwords,
+    ``more`` sets further parameters of main.cf.
     """
 
-    def __init__(self, users: Mapping[str, str]) -> None:
+    def __init__(self, users: Mapping[str, str], more: Mapping[str, str] | None = None) -> None:
         self._users = dict(users)
+        self._more = "".join(f"{name} = {value}\n" for name, value in (more or {}).items())
         self.host = "localhost"
         self.starttls_port = free_port()
         self.tls_port = free_port()
@@ -155,7 +157,7 @@ class PostfixServer:
             (self._home / folder).mkdir()
         os.chown(self._home / "data", owner.pw_uid, owner.pw_gid)
         os.chown(self._home / "mail", nobody.pw_uid, nobody.pw_gid)
-        (self._home / "main.cf").write_text(_MAIN.format(**names))
+        (self._home / "main.cf").write_text(_MAIN.format(**names) + self._more)
         (self._home / "master.cf").write_text(_MASTER.format(**names))
         (self._home / "sasl/smtpd.conf").write_text(_SASL.format(**names))
         leaf = certificates.authority().issue_cert("localhost", "127.0.0.1")
