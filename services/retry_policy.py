@@ -151,6 +151,7 @@ _TOO_MANY: Final = replace(_to_recipient("Too many recipients"), at_once=True)
 _MAILBOX_FULL: Final = _to_recipient("Recipient's mailbox is full")
 _MAILBOX_STAYS_FULL: Final = replace(_MAILBOX_FULL, final_after=MAILBOX_FULL_FOR)
 _DOUBTFUL_RECIPIENT: Final = _to_recipient("Server's rules forbid this recipient", final_after=DOUBTED_FOR)
+_FROM_DOMAIN: Final = _later("Server does not trust the From domain", RECIPIENT_WAIT, DOUBTED_FOR)
 _NO_RECIPIENT: Final = replace(_refused("Recipient does not exist", Whose.RECIPIENT), is_hard_bounce=True)
 _RECIPIENT_REFUSED: Final = _refused("Recipient refused", Whose.RECIPIENT)
 _SENDER_REFUSED: Final = _refused("Sender address refused")
@@ -199,17 +200,21 @@ _NAME_WORDS: Final = (
 )
 _HOST_WORDS: Final = (
     r"client host|blocked using|\b(?:block|black|deny) ?list|spamhaus|spamcop|barracuda|\w*dnsbl|\brbl\b|blackhole"
-    r"|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your|(?:ip )?name lookup failed"
-    r"|banned sending ip|\b(?:your|sending|this) (?:ip|host|server|network)\b|traffic not accepted"
+    r"|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your|ip name lookup failed"
+    r"|\b(?:your|sending) (?:ip|host|server|network)\b|\bthis ip\b|traffic not accepted"
     r"|\bhost (?:is )?(?:rejected|not allowed|listed|blocked)|host not found for reverse"
     r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:listed|blocked|black|found in|refused|rejected|not allowed)"
 )
 _OWNER_WORDS: Final = (
-    r"not owned by|sender .*not logged in|send ?as ?denied|permissions? to send as"
+    r"not owned by|sender .*not logged in|send ?as ?denied|permissions? to send as|not one of your addresses"
     r"|not (?:allowed|authori[sz]ed) to send as"
-    r"|(?:sender|from) .*(?:mismatch|(?:does not|doesn.t) match|same as auth|with (?:your |the )?login)"
-    r"|username and sender|address must be same as auth|not one of your addresses"
 )
+_MISMATCH_WORDS: Final = (  # of a message, they may be about its header
+    r"(?:sender|from) .*(?:mismatch|(?:does not|doesn.t) match|same as auth|with (?:your |the )?login)"
+    r"|username and sender"
+)
+_DOMAIN_WORDS: Final = r"\b(?:spf|dkim|dmarc)\b"
+_SENDER_LIST_WORDS: Final = r"\bsender\b.{0,60}\b(?:block|black|deny)|badmailfrom"
 _LOGIN_WORDS: Final = r"authenticat|\blog ?in\b|smtp auth|\bnot logged in|authorization required"
 _RELAY_WORDS: Final = r"\brelay|rcpthosts"
 _OTHER_BARS: Final = r"sender (?:address )?rejected"
@@ -236,15 +241,18 @@ _TABLE: Final = (
     _row((_R,), r"55. (5\.1\.\d+|5\.[047]\.[01]|-)$", _NO_RECIPIENT, _NOBODY_WORDS),
     _row((_R,), r"50[0-4] ", _RECIPIENT_REFUSED, r"recipient address rejected"),
     _row((_S, _R), r"50[0-4] ", _SENDER_REFUSED, r"sender address rejected: (?:need fully|bad|syntax)"),
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, _DOMAIN_WORDS),
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, _SENDER_LIST_WORDS),
     _row(_ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_NAME, _NAME_WORDS),
     _row(_ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, _HOST_WORDS),
     _row(_ALL, r"... 5\.7\.(25|60[6-9]|6[1-4]\d|708)$", _BAD_HOST),  # RFC 7372; Microsoft's banned machines
     _row(_ALL, r"... (5\.2\.25\d|5\.7\.60)$", _NOT_OWNER),  # Microsoft: may not send as this sender
     _row(_ALL, _NOT_THE_RECIPIENTS, _NOT_OWNER, _OWNER_WORDS),
+    _row(_ENVELOPE, _NOT_THE_RECIPIENTS, _NOT_OWNER, _MISMATCH_WORDS),
     _row(_ALL, r"53[0458] ", _LOGIN),
     _row((_S, _R), r"503 ", _LOGIN, r"\bauth"),
     _row(_ENVELOPE, r"[45].. (.\.[04]\.0|.\.5\.\d|.\.7\.\d+|-)$", _NO_RELAY, _RELAY_WORDS),
-    _row(_ENVELOPE, r"5.. (5\.[05]\.\d|5\.7\.\d+|-)$", _LOGIN, _LOGIN_WORDS),
+    _row(_ENVELOPE, r"5.. (5\.[05]\.\d|5\.7\.(?!2\d$)\d+|-)$", _LOGIN, _LOGIN_WORDS),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, _OTHER_BARS),
     # It ends the connection without a word that tells more.
     _row(_ENVELOPE, r"421 ", _GOES_AWAY),

@@ -50,7 +50,7 @@ class Fact(NamedTuple):
 class Habits:
     """The facts about one server. ``now`` tells the time; a test may turn it."""
 
-    def __init__(self, now: Callable[[], datetime] = lambda: clock.now()) -> None:
+    def __init__(self, now: Callable[[], datetime] = clock.now) -> None:
         self._now = now
         self._lock = Lock()
         self._facts: dict[Habit, Fact] = {}
@@ -119,7 +119,7 @@ class Habits:
 def habits_of(host: str, port: int) -> Habits:
     """The one record of a server in this process."""
     with _lock:
-        return _all.setdefault((host, port), Habits())
+        return _all.setdefault((host, port), Habits(clock.now))
 
 
 def forget_all() -> None:

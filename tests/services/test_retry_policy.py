@@ -309,6 +309,13 @@ ABOUT_ONE = [
     ("550 5.1.8 <s@example.com>: Sender address rejected: Domain not found", "refuse"),
     ("450 4.1.8 <s@example.com>: Sender address rejected: Domain not found", "retry"),
     ("452 4.2.2 mailbox full, relaying not possible", "retry"),
+    ("550 User not on this host", "refuse"),
+    ("551 User not local to this server", "refuse"),
+    ("550 No such user on this server", "refuse"),
+    ("450 4.4.3 Recipient domain: name lookup failed", "retry"),
+    ("550 5.7.23 SPF validation failed", "retry"),
+    ("550 SPF check failed: 192.0.2.1 is not allowed to send for example.com", "retry"),
+    ("550 5.7.26 Unauthenticated email is not accepted due to the domain's DMARC policy", "retry"),
 ]
 
 
@@ -343,6 +350,7 @@ NOT_THE_SERVERS = [
     (Phase.MESSAGE, "554 5.7.1 Message rejected for its content"),
     (Phase.MESSAGE, "552 5.7.0 blocked because its content presents a potential security issue"),
     (Phase.MESSAGE, "550 5.7.1 this message is likely unsolicited mail"),
+    (Phase.MESSAGE, "550 5.7.1 From header does not match the sender"),
     (Phase.MESSAGE, "421 4.3.0 Closing"),
     (Phase.MESSAGE, "550 5.4.5 Daily user sending limit exceeded"),  # the message was handed over
 ]
