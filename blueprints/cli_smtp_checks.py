@@ -7,7 +7,7 @@ import click
 from blueprints import smtp_tests
 from blueprints.cli_frame import DONE, NOT_WELL, command, leave, print_json, print_table
 from blueprints.cli_smtp import named, smtp, where_mail_goes
-from services import connection_test, smtp_diagnosis, smtp_route, smtp_sealing, validation
+from services import connection_test, smtp_diagnosis, smtp_route, validation
 from services.connection_test import TestResult
 from services.smtp_client import Step
 from services.smtp_fields import parse_address_field
@@ -160,7 +160,7 @@ def _to_test(name: str | None) -> tuple[str, SmtpSettings | None, int | None, st
         stored = named(name)
         if stored.is_usable:
             return stored.row.name, stored.settings, stored.row.id, ""
-        return stored.row.name, None, stored.row.id, smtp_sealing.UNUSABLE[stored.condition]
+        return stored.row.name, None, stored.row.id, stored.problem
     steps = list(smtp_route.steps())
     for step in steps:
         if step.settings:

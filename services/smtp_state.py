@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from services import smtp_configs, smtp_route, smtp_sealing
+from services import smtp_configs, smtp_route
 from services.smtp_route import RouteStep
 from services.smtp_sealing import StoredConfig
 from services.smtp_settings import SmtpSettings
@@ -122,7 +122,7 @@ def without_it(stored: StoredConfig) -> tuple[str, str]:
 
 def _judged(active: StoredConfig | None, used: RouteStep | None, has_configs: bool) -> tuple[str, str, str]:
     if active and not active.is_usable:
-        name, reason = active.row.name, smtp_sealing.UNUSABLE[active.condition]
+        name, reason = active.row.name, active.problem
         return "error", f"“{name}” is active, but cannot be used.", f"{reason} {_meanwhile(used)}"
     if not used or not used.settings:
         detail = ACTIVATE_ONE if has_configs else ADD_ONE
@@ -181,7 +181,7 @@ def _status_word(stored: StoredConfig) -> tuple[str, str]:
 
 def _advice(stored: StoredConfig) -> str:
     if not stored.is_usable:
-        return smtp_sealing.UNUSABLE[stored.condition]
+        return stored.problem
     if _is_failing_over(stored):
         return f"It is down: mail goes through {stored.row.failed_over_to} instead."
     return ""
