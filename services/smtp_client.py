@@ -35,6 +35,7 @@ class SmtpClient:
         self._settings = settings
         self._policy = policy
         self._talk = talk or Dialogue(settings, observer)
+        self._talk.allow(policy.patience, policy.span)
         self._exchange = InFlight(self._talk, {}, policy.total_seconds, policy.total_seconds)
 
     def __enter__(self) -> Self:
@@ -59,16 +60,20 @@ class SmtpClient:
         except WireError:
             return False
 
-    def allow(self, seconds: float, each: float) -> None:
-        """Give the next message, and the opening before it, ``seconds``, and each message after it ``each``."""
-        self._exchange.seconds_left, self._exchange.total_seconds = seconds, each
+    def allow(self, seconds: float, policy: Policy) -> None:
+        """Give the next message, and the opening before it, ``seconds``, and each after it all that ``policy`` allows.
+
+        Whoever uses a kept connection is as patient as that, however patient the one before was.
+        """
+        self._exchange.seconds_left, self._exchange.total_seconds = seconds, policy.total_seconds
+        self._talk.allow(policy.patience, policy.span)
 
     def open(self) -> None:
         """Connect, greet, encrypt and sign in as the settings demand; never less than they demand."""
         self.close()
         before = self._exchange
         opening = Opening(self._talk, self._settings, self._policy)
-        with self._talk.within(before.seconds_left):
+        with self._talk.covered(), self._talk.within(before.seconds_left):
             features = opening.run()
             self._talk.ready = True
         self._exchange = InFlight(self._talk, features, self._talk.deadline.remaining(), before.total_seconds)
@@ -91,7 +96,12 @@ class SmtpClient:
         ValueError, for any of the parcels, comes before anything is said.
         """
         mails = [Transaction(parcel, self._exchange.features) for parcel in parcels]
-        return ((mail.parcel, outcome) for mail, outcome in self._exchange.carry(mails, max(1, in_flight)))
+        return self._carried(mails, max(1, in_flight))
+
+    def _carried(self, mails: Sequence[Transaction], in_flight: int) -> Generator[tuple[Parcel, Result]]:
+        with self._talk.covered():
+            for mail, outcome in self._exchange.carry(mails, in_flight):
+                yield mail.parcel, outcome
 
     def check_envelope(self, sender: str, recipient: str, *, recipient_is_ours: bool) -> None:
         """Ask whether the server would take mail from ``sender`` to ``recipient``; nothing is sent.

@@ -69,7 +69,7 @@ class InFlight(Exchange):
         replies = []
         for command in mail.script:
             self._talk.phase = PHASES.get(command[:4], Phase.MESSAGE)
-            reply = wire.read_reply(self._talk.deadline)
+            reply = wire.read_reply(self._talk.for_receipt())
             if reply.code == GOING_AWAY:
                 self._has_hung_up = len(self._in_hand) == 1 or self._nothing_follows()
                 self._talk.drop()

@@ -25,6 +25,7 @@ from utils.errors import DeliveryError, Fault, Phase, Temporary
 log = structlog.get_logger(__name__)
 
 _GOING_AWAY: Final = 421
+_LOOK_AGAIN: Final = 0.5  # seconds between two looks at whether one should still wait
 _PROLOGUE: Final = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA)
 
 # All that makes two connections the same: the password, too, but not how patient we are.
@@ -143,7 +144,7 @@ class Pool:
         self, settings: SmtpSettings, policy: Policy, owner: str, deadline: Deadline, *, fresh: bool = False
     ) -> Kept:
         """A connection that is open, if need be a new one; with ``fresh``, surely a new one."""
-        key = settings, replace(policy, total_seconds=0, connect_seconds=0)
+        key = settings, policy
         while True:
             with self._lock:
                 lane, unfit = self._lane(owner, key)
@@ -155,7 +156,7 @@ class Pool:
                 is_free = kept is not None or lane.busy < lane.cap
                 if is_free:
                     lane.busy += 1
-                elif not unfit and not lane.freed.wait(max(0, deadline.remaining())):
+                elif not unfit and not _is_freed(lane, deadline, policy):
                     raise Temporary(Phase.CONNECT, Fault.TIMEOUT, "All connections to the server are in use.")
             self._hang_up(unfit)
             if is_free and (kept := kept or self._opened(lane, settings, policy, deadline)):
@@ -177,7 +178,7 @@ class Pool:
     def _opened(self, lane: Lane, settings: SmtpSettings, policy: Policy, deadline: Deadline) -> Kept | None:
         """A new connection; None if the server has too many of ours, so that one of those has to come back first."""
         client = SmtpClient(settings, policy)
-        client.allow(deadline.remaining(), policy.total_seconds)
+        client.allow(deadline.remaining(), policy)
         try:
             client.open()
         except BaseException as error:
@@ -201,7 +202,7 @@ class Pool:
     def _carry(
         self, kept: Kept, policy: Policy, parcels: Sequence[Parcel], deadline: Deadline, in_flight: int
     ) -> Generator[tuple[Parcel, Result]]:
-        kept.client.allow(deadline.remaining(), policy.total_seconds)
+        kept.client.allow(deadline.remaining(), policy)
         try:
             with closing(kept.client.send_all(parcels, in_flight=in_flight)) as results:
                 for parcel, result in results:
@@ -251,6 +252,14 @@ def _is_stale(result: Result) -> bool:
         return result is None
     gone = result.code == _GOING_AWAY or result.fault is Fault.CLOSED
     return gone and result.phase in _PROLOGUE and not result.may_have_been_sent
+
+
+def _is_freed(lane: Lane, deadline: Deadline, policy: Policy) -> bool:
+    """Wait until a connection may be free; False if it takes too long, or whoever waits is to end."""
+    while (left := deadline.remaining()) > 0 and not (policy.span and policy.span.is_over):
+        if lane.freed.wait(min(left, _LOOK_AGAIN)):
+            return True
+    return False
 
 
 def _after_fork() -> None:
