@@ -5,7 +5,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Self
 
@@ -16,9 +16,11 @@ from database import outbox_claim_db
 from database.engine import transaction
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
+from services.smtp_patience import Span
 from utils import clock
 
 HEARTBEATS_A_LEASE: Final = 3
+GROUP_SECONDS: Final = 12 * 60.0  # after which no mail of a group is begun any more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +33,12 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Mails claimed together under one token."""
+    """Mails claimed together under one token; whoever ends their ``span`` ends the work on them, from any thread."""
 
     worker: str
     token: str
     claims: Sequence[Claim]
+    span: Span = field(default_factory=lambda: Span(GROUP_SECONDS), compare=False, repr=False)
 
     @property
     def ids(self) -> list[int]:

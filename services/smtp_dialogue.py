@@ -180,9 +180,13 @@ class Dialogue:
     def for_receipt(self) -> Deadline:
         """The moment by which the answer to a message that is out has to be there.
 
-        With a patience of its own it may be after the deadline: to hang up early sends the mail twice (RFC 1047).
+        It may be after the deadline: whoever hangs up too early sends the mail twice (RFC 1047).
         """
-        return Deadline(self.patience.receipt) if self.patience else self.deadline
+        if not self.patience:
+            return self.deadline
+        if self.patience.outlasts:
+            return Deadline(self.patience.receipt)
+        return self.deadline.sooner(self.patience.receipt)
 
     @property
     def silent_seconds(self) -> float:

@@ -14,12 +14,16 @@ LOOK_UP: Final = 30.0  # seconds; a name server that needs more gives no answer
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """Seconds for the answer to a command, to DATA, for the next block of a message to go out, for its receipt."""
+    """Seconds for the answer to a command, to DATA, for the next block of a message to go out, for its receipt.
+
+    ``outlasts``: a receipt is waited for even after the time for the whole is over.
+    """
 
     command: float
     data: float
     block: float
     receipt: float
+    outlasts: bool = False
 
     def of(self, phase: Phase) -> float:
         """For one answer in this phase."""
@@ -29,7 +33,7 @@ class Patience:
 
 
 # What RFC 5321 4.5.3.2 asks of whoever is not waited for: with less, a slow server gets mail twice.
-RFC_5321: Final = Patience(command=300.0, data=120.0, block=180.0, receipt=600.0)
+RFC_5321: Final = Patience(command=300.0, data=120.0, block=180.0, receipt=600.0, outlasts=True)
 
 
 class Cancellable(Protocol):
