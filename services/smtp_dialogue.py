@@ -91,6 +91,7 @@ class Dialogue:
         self.phase = Phase.DNS
         self.patience: Patience | None = None
         self.dot_sent = False
+        self.content_is_out = False  # of several mails in flight, while the answer to an earlier command is awaited
         self.peer: Peer | None = None  # of the connection made last
         self.transcript = Transcript() if observer else None
         self._settings = settings
@@ -197,7 +198,7 @@ class Dialogue:
     @property
     def is_waiting_for_receipt(self) -> bool:
         """Whether a message is on its way out, or out and not answered."""
-        return self.phase is Phase.MESSAGE
+        return self.content_is_out or self.phase is Phase.MESSAGE
 
     def live(self) -> Wire:
         """The open connection. Raises WireError if there is none."""

@@ -55,6 +55,7 @@ class InFlight(Exchange):
             self._talk.deadline = self._next_deadline()
             outcome = self._attempt(partial(self._answered, waiting, most))
             mail = self._in_hand.popleft()
+            self._talk.content_is_out = bool(self._in_hand)
             if outcome:
                 yield mail, outcome
             else:
@@ -108,6 +109,7 @@ class InFlight(Exchange):
             mail.end = end
             flight.append(text)
             self._in_hand.append(waiting.popleft())
+        talk.content_is_out = True
         if is_first:
             talk.begin(Phase.SENDER)
             talk.refuse_unasked()

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final, Protocol
 
 from services.smtp_wire import Deadline
@@ -46,6 +47,22 @@ class Cancellable(Protocol):
     def is_waiting_for_receipt(self) -> bool: ...
 
     def cancel(self) -> None: ...
+
+
+class Queueing:
+    """A wait in which nothing can be unknown, for a connection that others have for example."""
+
+    is_waiting_for_receipt = False
+
+    def __init__(self) -> None:
+        self._since = monotonic()
+
+    @property
+    def silent_seconds(self) -> float:
+        return monotonic() - self._since
+
+    def cancel(self) -> None:
+        """Whoever waits looks at the span."""
 
 
 class Span:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from typing import Final
 from weakref import WeakSet
@@ -18,6 +18,7 @@ import structlog
 
 from services.smtp_client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient
 from services.smtp_kept import Kept, Lane, Limits, has_too_many
+from services.smtp_patience import Queueing
 from services.smtp_settings import SmtpSettings
 from services.smtp_wire import Deadline
 from utils.errors import DeliveryError, Fault, Phase, Temporary
@@ -256,9 +257,11 @@ def _is_stale(result: Result) -> bool:
 
 def _is_freed(lane: Lane, deadline: Deadline, policy: Policy) -> bool:
     """Wait until a connection may be free; False if it takes too long, or whoever waits is to end."""
-    while (left := deadline.remaining()) > 0 and not (policy.span and policy.span.is_over):
-        if lane.freed.wait(min(left, _LOOK_AGAIN)):
-            return True
+    span = policy.span
+    with span.covers(Queueing()) if span else nullcontext():
+        while (left := deadline.remaining()) > 0 and not (span and span.is_over):
+            if lane.freed.wait(min(left, _LOOK_AGAIN)):
+                return True
     return False
 
 
