@@ -37,6 +37,8 @@ def standing(steps: Sequence[RouteStep]) -> dict[str, str]:
     for step in steps:
         if step.settings is None:
             continue
+        if before and not before[-1].failover:
+            break
         if reason := refusal(step, before, is_security=False):
             reasons[step.source] = f"{reason} So mail waits while {before[0].name} is down."
         elif refusal(step, before, is_security=True):
@@ -47,4 +49,4 @@ def standing(steps: Sequence[RouteStep]) -> dict[str, str]:
 
 def takes_over(step: RouteStep, first: RouteStep) -> bool:
     """Whether mail goes through this server while the first is down."""
-    return first.failover and step is not first and not refusal(step, [first], is_security=False)
+    return step is not first and not refusal(step, [first], is_security=False)

@@ -190,6 +190,11 @@ class Dialogue:
         return self.deadline.sooner(self.patience.receipt)
 
     @property
+    def seconds_in_phase(self) -> float:
+        """For how long the present phase has been under way; seen from any thread."""
+        return monotonic() - self._since
+
+    @property
     def silent_seconds(self) -> float:
         """For how long the server has neither answered nor taken anything; seen from any thread."""
         wire = self.wire

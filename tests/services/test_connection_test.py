@@ -311,6 +311,8 @@ def test_a_test_ends_in_time_whatever_the_server_does(monkeypatch: pytest.Monkey
         assert max(pool.map(seconds, scripts)) <= 2.0
 
 
-def test_a_conversation_as_long_as_it_may_be_leaves_time_to_look_around() -> None:
-    farewell = 2.0
-    assert delivery.TOTAL_SECONDS + farewell < connection_test.TOTAL_SECONDS <= 25
+def test_a_conversation_as_long_as_it_may_be_leaves_time_to_look_around(app: Flask) -> None:
+    farewell, look_around = 2.0, 6.0
+    prepared = connection_test.plan(SmtpSettings(**PLACE, timeout_seconds=60))
+    assert prepared.policy.total_seconds + farewell + look_around < connection_test.TOTAL_SECONDS == 120
+    assert prepared.policy.patience == Patience(command=60, data=60, block=60, receipt=60)
