@@ -13,7 +13,7 @@ from werkzeug.exceptions import ClientDisconnected
 
 from blueprints.access import actor_name, limiter
 from services import audit, connection_test, smtp_configs, smtp_diagnosis
-from services.connection_test import TOTAL_SECONDS, TestPlan, TestResult, Waiting
+from services.connection_test import TestPlan, TestResult, Waiting
 from services.smtp_client import Step
 from services.smtp_settings import SmtpSettings
 from services.smtp_tls import ShownCertificate
@@ -21,6 +21,7 @@ from utils.errors import TooMany
 
 NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
+RETRY_SECONDS: Final = 60  # in which most tests have ended
 # One count for page and API: a test makes this machine connect to where the caller says.
 limited = limiter.shared_limit("20 per minute", scope="connection-test")
 
@@ -174,7 +175,7 @@ def _place(actor: str) -> Iterator[None]:
     """One of the places that an actor has for tests under way. Raises TooMany if all are taken."""
     with _lock:
         if _under_way[actor] >= AT_ONCE:
-            raise TooMany("Two of your tests are still running. Wait until one ends.", int(TOTAL_SECONDS))
+            raise TooMany("Two of your tests are still running. Wait until one ends.", RETRY_SECONDS)
         _under_way[actor] += 1
     try:
         yield
