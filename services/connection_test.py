@@ -22,9 +22,11 @@ from utils import clock
 from utils.errors import DeliveryError, Fault, Phase
 from utils.log_utils import Redactor, printable
 
-TOTAL_SECONDS: Final = 25.0  # below the time-out of the usual proxies
+TOTAL_SECONDS: Final = 120.0  # whatever the server does; a step as long as its settings say
 BEAT: Final = 1.0
+WAITING: Final = 5  # seconds of a step after which, and every so many, it is told that it waits
 _LOOK_SECONDS: Final = 6.0  # for looking around after a failure; what the conversation leaves may be less
+_FAREWELL: Final = 2.0
 _SLACK: Final = 0.5
 STEPS: Final = (
     Phase.SETTINGS,
@@ -50,6 +52,14 @@ class TestPlan:
     rcpt: str
     content: bytes | None = None
     message_id: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A step is under way, and has been for so many whole seconds."""
+
+    name: Phase
+    seconds: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +98,8 @@ def plan(settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: s
 
     ``to`` delivers a test message there. Without it RCPT names ``rcpt``, or else the From address.
     """
-    policy = replace(delivery.policy_for(settings), every_address=True)
+    conversation = TOTAL_SECONDS - _LOOK_SECONDS - _FAREWELL - _SLACK
+    policy = replace(delivery.policy_for(settings, conversation), every_address=True)
     if not to:
         return TestPlan(settings=settings, policy=policy, rcpt=rcpt or settings.from_email)
     domain = mail_host(settings.from_email)
@@ -123,11 +134,13 @@ def run(settings: SmtpSettings, *, to: str = "", rcpt: str = "") -> TestResult:
 def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
     """Run a test and yield each step as it ends, and last the result."""
     with closing(listen(prepared)) as items:
-        yield from (item for item in items if item is not None)
+        yield from (item for item in items if isinstance(item, Step | TestResult))
 
 
-def listen(prepared: TestPlan) -> Generator[Step | TestResult | None]:
+def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
     """Like ``stream``, with a None for every BEAT seconds of silence, in which the listener may find itself alone.
+
+    Every WAITING seconds of a step the beat tells what is waited for.
 
     The conversation runs on a thread of its own; when the listener closes the generator, it is ended at once.
     """
@@ -148,14 +161,19 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | None]:
             heard.put(error)
 
     test = _Test(prepared, hear)
+    told = 0
     threading.Thread(target=converse, name="connection-test", daemon=True).start()
     try:
         while True:
             try:
                 item = heard.get(timeout=BEAT)
             except queue.Empty:
-                yield None
+                waiting = test.waiting()
+                is_news = waiting.seconds // WAITING not in (0, told)
+                told = waiting.seconds // WAITING
+                yield waiting if is_news else None
                 continue
+            told = 0
             if isinstance(item, Exception):
                 raise item
             yield item
@@ -177,12 +195,17 @@ class _Test:
         self._plan = prepared
         self._hear = hear
         self._steps: list[Step] = []
+        self._is_looking = False  # around, for no answer of the server that is tested
         self._started = monotonic()
         self._deadline = Deadline(TOTAL_SECONDS - _SLACK)
         self._talk = Dialogue(prepared.settings, self._note)
 
     def cancel(self) -> None:
         self._talk.cancel()
+
+    def waiting(self) -> Waiting:
+        """What is under way, for how long; from any thread."""
+        return Waiting(self._talk.phase, 0 if self._is_looking else int(self._talk.seconds_in_phase))
 
     def run(self) -> TestResult:
         """Hold the conversation; where it fails on the way in, look around for what would work."""
@@ -217,6 +240,7 @@ class _Test:
 
     def _failed(self, error: DeliveryError) -> TestResult:
         settings, policy = self._plan.settings, self._plan.policy
+        self._is_looking = True
         seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
         ways: list[OpenWay] = []
         certificate, since = None, monotonic()

@@ -6,11 +6,14 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Final, NamedTuple, cast
 
-from services import attempts, recording, retry_policy, smtp_diagnosis
+import structlog
+
+from services import attempts, our_faults, protection, recording, retry_policy, smtp_diagnosis, smtp_grammar
 from services.composing import Draft, Sender, serialise
-from services.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome
+from services.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome, Withheld
 from services.retry_policy import Whose
 from services.smtp_client import Envelope, Parcel, Policy, Receipt
+from services.smtp_patience import RFC_5321, Patience, Span
 from services.smtp_pool import pool
 from services.smtp_route import RouteStep
 from services.smtp_settings import SmtpSettings, mail_host
@@ -19,8 +22,11 @@ from utils.addresses import mask_address
 from utils.env_utils import get_settings
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
 
-TOTAL_SECONDS: Final = 20.0  # what a caller who waits for the answer can bear
-WORKER_SECONDS: Final = 600.0  # for the answer to a message, where nobody waits (RFC 5321 4.5.3.2.6)
+log = structlog.get_logger(__name__)
+
+TOTAL_SECONDS: Final = 20.0  # for a receipt at least, and for the whole, where a caller waits for the answer
+MOST_SECONDS: Final = 120.0  # for the whole, however long a step may take
+STEPS: Final = 8  # that a conversation has, one answer each: a slow server may need the whole time for every one
 CONNECT_SECONDS: Final = 5.0
 
 
@@ -35,8 +41,8 @@ class Consignment(NamedTuple):
 def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None = None) -> Outcome:
     """Try once to send a mail: through the first server, or the next one where the first is down.
 
-    Never raises for a mail problem: the outcome says what happened. The next server is tried only before the
-    message was handed over, never for a refused recipient or message.
+    Never raises, whatever happens to the mail: the outcome says it. The next server is tried only before the
+    message was handed over, never for a refused recipient or message, and never where it would protect the mail less.
     """
     if recording.take(draft):
         return Outcome(kind=ACCEPTED, message="Recorded", ms=0)
@@ -50,7 +56,12 @@ def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None =
 def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -> Outcome:
     skipped: list[Outcome] = []
     outcome: Outcome | None = None
+    withheld: Withheld | None = None
     for server in servers:
+        down = [each.server for each in skipped if each.server]
+        if reason := protection.refusal(server, down, is_security=draft.kind in protection.SECURITY_KINDS):
+            withheld = withheld or told_withheld(server, down, reason)
+            continue
         started_at, started = clock.now(), time.monotonic()
         outcome = replace(_attempt(server, draft, started, skipped), skipped=tuple(skipped))
         attempts.record(draft, outcome, started_at, account_id)
@@ -62,29 +73,67 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
         attempts.record(draft, outcome, clock.now(), account_id)
     elif outcome.kind == ACCEPTED and skipped:
         attempts.note_failover(skipped, outcome)
+    elif withheld:
+        outcome = replace(outcome, withheld=withheld)
     return outcome
 
 
-def failure_to_reach(server: RouteStep) -> Outcome | None:
+def told_withheld(server: RouteStep, down: Sequence[RouteStep], reason: str) -> Withheld:
+    """Write into the log that this server may not take over."""
+    log.warning("failover_withheld", server=server.name, down=down[0].name, reason=reason)
+    return Withheld(server, reason)
+
+
+def failure_to_reach(server: RouteStep, span: Span) -> Outcome | None:
     """Open a connection unless one is kept; what becomes of every mail if that fails, before any is at stake."""
     settings, started = _settings_of(server), time.monotonic()
     try:
-        pool.warm(settings, policy_for(settings, WORKER_SECONDS), owner=server.owner)
+        pool.warm(settings, patient_policy(settings, span), owner=server.owner)
     except DeliveryError as error:
         return _outcome(server, error, started)
+    except Exception as error:
+        return _outcome(server, our_faults.told("server_not_reached", error, server=server.name), started)
     return None
 
 
-def attempt_all(server: RouteStep, mails: Sequence[Consignment], *, in_flight: int) -> Generator[tuple[int, Outcome]]:
-    """Try mails through one server, over one connection if it lasts; the place of each and its outcome, once known."""
+def parcel_for(server: RouteStep, mail: Consignment) -> Parcel | Outcome:
+    """The mail as this server gets it; what becomes of it instead if it cannot be made."""
+    started = time.monotonic()
+    try:
+        return _parcel(_settings_of(server), mail, None)
+    except Exception as error:
+        ours = our_faults.told("mail_not_built", error, server=server.name, message_id=mail.draft.message_id)
+        return _outcome(server, ours, started)
+
+
+def attempt_all(
+    server: RouteStep, parcels: Sequence[Parcel], span: Span, *, in_flight: int
+) -> Generator[tuple[int, Outcome]]:
+    """Try mails through one server, over one connection if it lasts; the place of each and its outcome, once known.
+
+    Every mail has an outcome, also where something goes wrong that nobody foresaw.
+    """
     settings = _settings_of(server)
     started = time.monotonic()
-    parcels = [_parcel(settings, mail, place) for place, mail in enumerate(mails)]
-    policy = policy_for(settings, WORKER_SECONDS)
-    sending = pool.send_all(settings, policy, parcels, owner=server.owner, in_flight=in_flight)
-    with closing(sending) as results:
-        for parcel, result in results:
-            yield cast(int, parcel.tag), _outcome(server, result, started)
+    left = [replace(parcel, tag=place) for place, parcel in enumerate(parcels)]
+    untold = set(range(len(left)))
+    try:
+        sending = pool.send_all(settings, patient_policy(settings, span), left, owner=server.owner, in_flight=in_flight)
+        with closing(sending) as results:
+            for parcel, result in results:
+                place = cast(int, parcel.tag)
+                untold.discard(place)
+                yield place, _outcome(server, result, started)
+    except Exception as error:  # of those in a conversation the client has told
+        ours = our_faults.told("mails_not_said", error, server=server.name, mails=len(untold))
+        for place in sorted(untold):
+            yield place, _outcome(server, ours, started)
+
+
+def is_ours(outcome: Outcome) -> bool:
+    """Whether we failed, and nothing of the mail was said to the server."""
+    error = outcome.error
+    return error is not None and error.fault is Fault.OURS and not error.may_have_been_sent
 
 
 def is_server_down(error: DeliveryError) -> bool:
@@ -92,17 +141,32 @@ def is_server_down(error: DeliveryError) -> bool:
     return retry_policy.of_error(error).goes_on
 
 
-def policy_for(settings: SmtpSettings, total_seconds: float = TOTAL_SECONDS) -> Policy:
-    """How the conversation with a server is to be held; the whole of it within ``total_seconds``."""
-    ours = get_settings()
+def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Policy:
+    """How the conversation with a server is to be held where somebody waits: each step as long as the settings say.
+
+    The whole of it has ``total_seconds``, or else what that many steps come to.
+    """
+    ours, step = get_settings(), settings.timeout_seconds
+    patience = Patience(command=step, data=step, block=max(step, TOTAL_SECONDS), receipt=max(step, TOTAL_SECONDS))
     return Policy(
         ehlo_name=settings.helo_hostname or mail_host(settings.from_email),
         ca_file=ours.smtp_ca_file,
         allow_plaintext_login=ours.smtp_allow_plaintext_login,
-        total_seconds=total_seconds,
-        connect_seconds=min(CONNECT_SECONDS, settings.timeout_seconds),
+        total_seconds=_all_steps(step) if total_seconds is None else total_seconds,
+        patience=patience,
+        connect_seconds=min(CONNECT_SECONDS, step),
         dns_resolver=ours.dns_resolver,
     )
+
+
+def _all_steps(step: float) -> float:
+    return min(max(STEPS * step, TOTAL_SECONDS), MOST_SECONDS)
+
+
+def patient_policy(settings: SmtpSettings, span: Span) -> Policy:
+    """The same where nobody waits: each step has what RFC 5321 asks for, within the span."""
+    total = max(span.deadline.remaining(), 0.0)
+    return replace(policy_for(settings, total), patience=RFC_5321, span=span, connect_seconds=CONNECT_SECONDS)
 
 
 def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) -> Sender:
@@ -115,12 +179,16 @@ def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) ->
 
 def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[Outcome]) -> Outcome:
     settings = _settings_of(server)
-    parcel = _parcel(settings, Consignment(draft, draft.recipients, skipped), None)
+    parcel = parcel_for(server, Consignment(draft, draft.recipients, skipped))
+    if isinstance(parcel, Outcome):
+        return parcel
     result: Receipt | DeliveryError
     try:
         result = pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
     except DeliveryError as error:
         result = error
+    except Exception as error:
+        result = our_faults.told("mail_not_said", error, server=server.name, message_id=draft.message_id)
     return _outcome(server, result, started)
 
 
@@ -133,6 +201,8 @@ def _settings_of(server: RouteStep) -> SmtpSettings:
 def _parcel(settings: SmtpSettings, mail: Consignment, tag: object) -> Parcel:
     first = mail.skipped[0].server.settings if mail.skipped and mail.skipped[0].server else None
     content = serialise(mail.draft, sender_of(settings, instead_of=first))
+    for address in (settings.from_email, *mail.recipients):
+        smtp_grammar.path(address)  # one that cannot be said is found before anything is
     return Parcel(envelope=Envelope(sender=settings.from_email, recipients=mail.recipients), content=content, tag=tag)
 
 

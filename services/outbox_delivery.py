@@ -1,54 +1,68 @@
 """A group of queued mails along the route: each to the first server that takes it, none to two that might."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, NamedTuple
-
-import structlog
-from flask import current_app
 
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
 from services import (
     attempts,
     delivery,
+    held_servers,
     outbox_settling,
-    retry_policy,
+    protection,
     sending_limits,
     server_pace,
-    smtp_habits,
+    server_standing,
     smtp_route,
 )
-from services.circuit import Circuits, Key
 from services.composing import Draft
 from services.delivery import Consignment
+from services.held_servers import waits
 from services.outbox_settling import Result
-from services.outcome import Outcome
+from services.outcome import Outcome, Withheld
 from services.retry_policy import Verdict
 from services.sending_limits import Limits
-from services.smtp_client import IN_FLIGHT
-from services.smtp_habits import Habit
+from services.smtp_client import IN_FLIGHT, Parcel
+from services.smtp_patience import Span
 from services.smtp_route import RouteStep
 from utils import clock
-
-log = structlog.get_logger(__name__)
+from utils.errors import Fault
 
 NO_SERVER: Final = "No mail server is usable."
 PAUSED: Final = "The mail server failed several times; it is tried again soon."
 THROTTLED: Final = "The sending limit is reached."
 SLOWED: Final = "The mail server takes only so many mails a minute."
 PINNED: Final = "It may have arrived through a server that cannot be used now; only that one may send it again."
+WITHHELD: Final = "The mail server is down, and the next one would protect the mail less."
+CUT_SHORT: Final = (Fault.TIMEOUT, Fault.CLOSED)  # what a conversation ends with that was ended on our side
 _LONGEST_PAUSE: Final = 60.0  # seconds; a mended server, or a higher limit, is used soon
 
 # Marks mails as on their way to a server; gives the ids of those that are still this worker's.
 Fence = Callable[[Sequence[Claim], str], set[int]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """How a group is worked off. ``cool_down`` is for mails of unknown fate.
+
+    ``heard`` is told after each answer, when some jobs may have a result and others are still under way. Nothing is
+    begun once the ``span`` is over: what is left then is given back.
+    """
+
+    fence: Fence
+    heard: Callable[[], None]
+    span: Span
+    cool_down: timedelta
+
+
 class Wait(NamedTuple):
     """Why a mail was not tried at one server, and for how many seconds; ``is_for_all``: no other mail may go either."""
 
+    server: RouteStep
     seconds: float
     reason: str
     is_for_all: bool = True
@@ -58,7 +72,9 @@ class Wait(NamedTuple):
 class Job:
     """A claimed mail on its way. ``result`` is set once its fate for now is known; a lost one is another worker's.
 
-    ``is_stuck``: it was not tried, for reasons that hold for every other mail as well.
+    ``is_stuck``: it was not tried, for reasons that hold for every other mail as well. ``is_about_it``: what the last
+    server said is about this mail, since it serves others. ``spared`` are the outcomes of other mails at servers that
+    would have said the same to this one.
     """
 
     claim: Claim
@@ -66,13 +82,12 @@ class Job:
     pending: tuple[str, ...]
     outcomes: list[Outcome] = field(default_factory=list)
     result: Result | None = None
+    withheld: Withheld | None = None
     is_lost: bool = False
     is_stuck: bool = False
-    is_about_it: bool = False  # what the last server said is about this mail, since it serves others
+    is_about_it: bool = False
     waits: list[Wait] = field(default_factory=list)
-    spared: list[Outcome] = field(
-        default_factory=list
-    )  # at servers that would have said to it what they said to another
+    spared: list[Outcome] = field(default_factory=list)
 
     @property
     def skipped(self) -> tuple[Outcome, ...]:
@@ -84,105 +99,157 @@ class Job:
         return self.result is None and not self.is_lost
 
 
-def deliver(
-    jobs: Sequence[Job], account_id: int | None, fence: Fence, cool_down: timedelta, heard: Callable[[], None]
-) -> None:
-    """Try the servers of the route in order, the next one only for mails whose server was down.
-
-    ``heard`` is told after each answer, when some jobs may have a result and others are still under way.
-    """
+def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
+    """Try the servers of the route in order, the next one only for mails whose server was down."""
     for server in smtp_route.usable(account_id):
         going = [job for job in jobs if job.is_open and job.claim.pinned_to in (None, server.owner)]
-        if not going:
+        going = [job for job in going if not _is_withheld(job, server)]
+        if not going or shift.span.is_over:
             continue
-        admitted = _admitted(server, going)
-        if admitted:
-            _through(server, admitted, fence, cool_down, heard)
+        is_security = any(job.claim.priority == Priority.SECURITY for job in going)
+        if admitted := _admitted(server, going, is_security=is_security):
+            with waits().at(server.owner, shift.span, is_security=is_security):
+                _through(server, admitted, shift)
         if not server.failover:
-            _leave(going, cool_down)
+            _leave(going, shift)
         if not any(job.is_open for job in jobs):
             return
-    _leave([job for job in jobs if job.is_open], cool_down)
+    _leave([job for job in jobs if job.is_open], shift)
 
 
-def _admitted(server: RouteStep, jobs: Sequence[Job]) -> list[Job]:
-    """Those whom the server's circuit lets go now; the others are told why they wait."""
-    is_urgent = any(job.claim.priority == Priority.SECURITY for job in jobs)
-    admission = _circuits().admit(_key(server), [job.claim.id for job in jobs], is_urgent=is_urgent)
+def _is_withheld(job: Job, server: RouteStep) -> bool:
+    """Whether the mail rather waits for a server that is down than goes through this one."""
+    down = [outcome.server for outcome in job.outcomes if outcome.server] + [wait.server for wait in job.waits]
+    is_security = job.claim.priority == Priority.SECURITY
+    reason = protection.refusal(server, down, is_security=is_security)
+    if reason and not job.withheld:
+        job.withheld = delivery.told_withheld(server, down, reason)
+    return bool(reason)
+
+
+def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> list[Job]:
+    """Those who may go to the server now; the others are told why they wait."""
+    if waits().is_held(server.owner, is_security=is_security):
+        wait, mails = Wait(server, held_servers.LOOK_AGAIN, PAUSED), frozenset[int]()
+    else:
+        found = server_standing.admit(server, [job.claim.id for job in jobs], is_security=is_security)
+        wait, mails = Wait(server, found.wait, found.cause or PAUSED, found.is_for_all), found.mails
     for job in jobs:
-        if job.claim.id not in admission.mails:
-            job.waits.append(Wait(admission.wait, admission.cause or PAUSED, admission.is_for_all))
-    return [job for job in jobs if job.claim.id in admission.mails]
+        if job.claim.id not in mails:
+            job.waits.append(wait)
+    return [job for job in jobs if job.claim.id in mails]
 
 
-def _through(
-    server: RouteStep, jobs: Sequence[Job], fence: Fence, cool_down: timedelta, heard: Callable[[], None]
-) -> None:
+def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
     limits = sending_limits.limits_of(server.emails_per_minute, server.emails_per_day)
     allowed = [job for job in jobs if not _is_throttled(server, job, limits)]
-    if not allowed:
+    # All that can go wrong with a mail on our side comes first, then the connection, then the fence: a worker that
+    # fails or dies before leaves no mail of unknown fate.
+    parcels = {job.claim.id: parcel for job in allowed if (parcel := _parcel_of(server, job))}
+    going = [job for job in allowed if job.claim.id in parcels]
+    if not going:
         return
-    # First the connection, then the fence: a worker that dies while it connects leaves no mail of unknown fate.
-    failure = delivery.failure_to_reach(server)
+    failure = delivery.failure_to_reach(server, shift.span)
     if failure:
-        server_pace.give_back(_place(server), len(allowed))
+        server_pace.give_back(server_standing.place_of(server), len(allowed))
     else:
-        ours = fence([job.claim for job in allowed], server.owner)
-        for job in allowed:
+        ours = shift.fence([job.claim for job in going], server.owner)
+        for job in going:
             job.is_lost = job.claim.id not in ours
-    going = [job for job in allowed if not job.is_lost]
-    unsaid = dict(enumerate(going))
+    going = [job for job in going if not job.is_lost]
     told: dict[object, bool] = {}  # one broken connection is one failure, however many mails were to go over it
-    with closing(_outcomes(server, going, failure)) as outcomes:
-        for place, outcome in outcomes:
-            job = unsaid.pop(place)
-            job.outcomes.append(replace(outcome, skipped=job.skipped) if job.skipped else outcome)
-            attempts.tell(job.draft, job.outcomes[-1])
-            cause, verdict = _cause(outcome), _verdict(outcome)
+    unsaid = {job.claim.id: job for job in going}
+    with closing(_outcomes(server, going, parcels, failure, shift.span)) as outcomes:
+        for job, outcome in outcomes:
+            unsaid.pop(job.claim.id, None)
+            if _was_cut_short(outcome, shift.span):
+                job.result = outbox_settling.given_back(job.claim, clock.now())
+                shift.heard()
+                continue
+            cause, verdict = _cause(outcome), server_standing.verdict_on(outcome)
             if cause is None or cause not in told:
-                told[cause] = _note_on_circuit(server, job, verdict)
+                told[cause] = server_standing.note(server, job.claim.id, verdict)
             job.is_about_it = told[cause]
-            job.is_stuck = verdict is not None and verdict.crowds and failure is not None
-            if not (server.failover and verdict and verdict.goes_on):
-                job.result = _settled(job, outcome, server.owner, cool_down)
-            heard()
-            if verdict and verdict.slows and failure is None:
-                # Of those in flight, each has been said already, and its answer is coming.
-                spared = [] if _goes_blind(server) else list(unsaid.values())
-                server_pace.note_too_much(_place(server), unsaid=len(spared), is_by_minute=verdict.paces)
-                if spared:
-                    _spare(server, spared, outcome, verdict)
-                    return
+            job.is_stuck = failure is not None and verdict is not None and verdict.crowds
+            _settle(job, server, outcome, shift.cool_down)
+            shift.heard()
+            if verdict and verdict.slows and not failure and _has_had_enough(server, unsaid.values(), outcome, verdict):
+                return
 
 
-def _spare(server: RouteStep, jobs: Iterable[Job], outcome: Outcome, verdict: Verdict) -> None:
-    """Do not say the mails that are left, since the server has just had enough of them."""
-    for job in jobs:
+def _has_had_enough(server: RouteStep, unsaid: Collection[Job], outcome: Outcome, verdict: Verdict) -> bool:
+    """Note that the server took no more, and whether the mails that are left are not to be said to it now.
+
+    Of those in flight, each has been said already, and its answer is coming.
+    """
+    spared = [] if server_standing.goes_blind(server) else list(unsaid)
+    server_pace.note_too_much(server_standing.place_of(server), unsaid=len(spared), is_by_minute=verdict.paces)
+    for job in spared:
         job.spared.append(outcome)
-        job.waits.append(Wait(verdict.seconds or 0, verdict.reason))
-        if not server.failover:
-            _leave([job], timedelta(0))
+        job.waits.append(Wait(server, verdict.seconds or 0, verdict.reason))
+    return bool(spared)
 
 
-def _outcomes(server: RouteStep, jobs: Sequence[Job], failure: Outcome | None) -> Generator[tuple[int, Outcome]]:
-    """What becomes of each job at this server: its place and its outcome, once that is known."""
+def _parcel_of(server: RouteStep, job: Job) -> Parcel | None:
+    """The mail as this server gets it. One that cannot be made rests, and holds no other."""
+    parcel = delivery.parcel_for(server, Consignment(job.draft, job.pending, job.skipped))
+    if isinstance(parcel, Parcel):
+        return parcel
+    _settle(job, server, parcel, timedelta(0))
+    return None
+
+
+def _settle(job: Job, server: RouteStep, outcome: Outcome, cool_down: timedelta) -> None:
+    """Note what became of a mail at this server, and what it is then unless the next one is to be tried."""
+    job.outcomes.append(replace(outcome, skipped=job.skipped) if job.skipped else outcome)
+    attempts.tell(job.draft, job.outcomes[-1])
+    error = outcome.error
+    if error and delivery.is_ours(outcome):
+        job.result = outbox_settling.met_our_fault(job.claim, error, clock.now())
+    elif not (server.failover and error and delivery.is_server_down(error)):
+        job.result = _after(job, outcome, server.owner, cool_down)
+
+
+def _after(job: Job, outcome: Outcome, owner: str, cool_down: timedelta) -> Result:
+    return outbox_settling.after(job.claim, outcome, owner, clock.now(), cool_down, is_about_it=job.is_about_it)
+
+
+def _was_cut_short(outcome: Outcome, span: Span) -> bool:
+    """Whether we have ended the conversation before the mail was taken: nobody is at fault."""
+    error = outcome.error
+    return error is not None and span.is_over and not error.may_have_been_sent and error.fault in CUT_SHORT
+
+
+def _outcomes(
+    server: RouteStep, jobs: Sequence[Job], parcels: Mapping[int, Parcel], failure: Outcome | None, span: Span
+) -> Generator[tuple[Job, Outcome]]:
+    """What becomes of each job at this server, once that is known."""
     if failure:
-        yield from enumerate([failure] * len(jobs))
+        yield from ((job, failure) for job in jobs)
         return
-    mails = [Consignment(job.draft, job.pending, job.skipped) for job in jobs]
+    alone: list[Job] = []
     in_flight = 1 if any(job.claim.priority == Priority.SECURITY for job in jobs) else IN_FLIGHT
-    yield from delivery.attempt_all(server, mails, in_flight=in_flight)
+    found = delivery.attempt_all(server, [parcels[job.claim.id] for job in jobs], span, in_flight=in_flight)
+    with closing(found) as outcomes:
+        for place, outcome in outcomes:
+            if delivery.is_ours(outcome) and len(jobs) > 1:
+                alone.append(jobs[place])  # one of them made the others fail: each shows by itself which
+            else:
+                yield jobs[place], outcome
+    for job in alone:
+        for _, outcome in delivery.attempt_all(server, [parcels[job.claim.id]], span, in_flight=1):
+            yield job, outcome
 
 
 def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
-    is_security = job.claim.priority == Priority.SECURITY
-    seconds, reason = server_pace.seconds_until_willing(_place(server), is_security=is_security), SLOWED
+    is_security, place = job.claim.priority == Priority.SECURITY, server_standing.place_of(server)
+    seconds, reason = server_pace.seconds_until_willing(place, is_security=is_security), SLOWED
     if not seconds and limits != Limits():
         domains = [address.rpartition("@")[2] for address in job.pending]
         seconds = sending_limits.seconds_until_allowed(server.owner, limits, domains, is_security=is_security)
         reason = THROTTLED
         if seconds:
-            server_pace.give_back(_place(server), 1)
+            server_pace.give_back(place, 1)
     if seconds:
         until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
         job.result = outbox_settling.snoozed(job.claim, until, reason)
@@ -196,63 +263,22 @@ def _cause(outcome: Outcome) -> object:
     return "lost" if error and error.may_have_been_sent else error
 
 
-def _verdict(outcome: Outcome) -> Verdict | None:
-    return retry_policy.of_error(outcome.error) if outcome.error else None
-
-
-def _note_on_circuit(server: RouteStep, job: Job, verdict: Verdict | None) -> bool:
-    """Let the circuit know; whether what the server said is about this mail alone."""
-    circuits, key = _circuits(), _key(server)
-    if verdict is None:
-        circuits.note_success(key)
-        return False
-    cause = verdict.reason if verdict.reason in retry_policy.PAUSE_REASONS else ""
-    is_about_it = False
-    if verdict.is_doubtful:
-        is_about_it = not circuits.note_doubt(key, job.claim.id, long=verdict.opens, cause=cause)
-    elif verdict.trips or verdict.opens:
-        circuits.note_failure(key, long=verdict.opens, cause=cause)
-    elif not verdict.goes_on:
-        circuits.note_success(key)  # it answered, if only to refuse this mail
-    if verdict.opens and not is_about_it:
-        log.warning("server_paused", server=server.name, config_id=server.config_id, reason=verdict.reason)
-    return is_about_it
-
-
-def _circuits() -> Circuits:
-    """The circuits of this application in this process."""
-    circuits: Circuits = current_app.extensions.setdefault("sealpost_circuits", Circuits())
-    return circuits
-
-
-def _key(server: RouteStep) -> Key:
-    return Key(server.owner, server.fingerprint)
-
-
-def _place(server: RouteStep) -> tuple[str, int]:
-    return (server.settings.host, server.settings.port) if server.settings else ("", 0)
-
-
-def _goes_blind(server: RouteStep) -> bool:
-    """Whether a whole group may be on its way before the first answer comes."""
-    return smtp_habits.habits_of(*_place(server)).shows(Habit.SWALLOWS)
-
-
-def _settled(job: Job, outcome: Outcome, owner: str, cool_down: timedelta) -> Result:
-    return outbox_settling.after(job.claim, outcome, owner, clock.now(), cool_down, is_about_it=job.is_about_it)
-
-
-def _leave(jobs: Sequence[Job], cool_down: timedelta) -> None:
+def _leave(jobs: Sequence[Job], shift: Shift) -> None:
     """Let mails wait that no server could take."""
     for job in jobs:
         if not job.is_open:
             continue
+        now = clock.now()
         if job.outcomes:
-            last = job.outcomes[-1]
-            job.result = _settled(job, last, last.server.owner if last.server else "", cool_down)
-            continue
-        soonest = min(job.waits, default=None)
-        reason = soonest.reason if soonest else PINNED if job.claim.pinned_to else NO_SERVER
-        seconds = min(soonest.seconds, _LONGEST_PAUSE) if soonest else _LONGEST_PAUSE
-        job.result = outbox_settling.snoozed(job.claim, clock.now() + timedelta(seconds=seconds), reason)
-        job.is_stuck = soonest.is_for_all if soonest else reason != PINNED
+            last = job.outcomes[-1] = replace(job.outcomes[-1], withheld=job.withheld)
+            job.result = _after(job, last, last.server.owner if last.server else "", shift.cool_down)
+        elif shift.span.is_over:
+            job.result = outbox_settling.given_back(job.claim, now)
+        else:
+            soonest = min(job.waits, key=lambda wait: wait.seconds, default=None)
+            reason = soonest.reason if soonest else PINNED if job.claim.pinned_to else NO_SERVER
+            seconds = min(soonest.seconds, _LONGEST_PAUSE) if soonest else _LONGEST_PAUSE
+            job.result = outbox_settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
+            job.is_stuck = soonest.is_for_all if soonest else reason != PINNED
+        if job.withheld:
+            job.result["reason"] = WITHHELD

@@ -8,13 +8,16 @@ from typing import Any, Final, NamedTuple
 
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority, State
-from services import retry_policy
+from services import our_faults, retry_policy
 from services.outcome import NOTHING_IS_SENT, Outcome
 from services.retry_policy import Action, Verdict
 from services.smtp_wire import Reply
+from utils.errors import DeliveryError
 
 MOST_UNCERTAIN: Final = 3
 UNKNOWN_FATE: Final = "The server took this mail several times and never confirmed it. It may have arrived."
+GIVEN_BACK: Final = "Its turn was over before the server took it. It goes on at once."
+OURS: Final = "Sealpost itself failed before it was sent."
 SOME_REFUSED: Final = "Some recipients were refused."
 _SOON: Final = 30.0  # seconds that a mail waits at least for a server that is at fault
 
@@ -53,6 +56,16 @@ def snoozed(claim: Claim, until: datetime, reason: str) -> Result:
     """The mail waits, uncharged: it has not been tried, or the server was at fault."""
     waiting = State.UNCERTAIN if claim.pinned_to else State.DEFERRED
     return _result(claim, state=waiting, due_at=until, attempts=claim.attempts - 1, reason=reason)
+
+
+def given_back(claim: Claim, now: datetime) -> Result:
+    """The mail goes on at once, uncharged: the work on it was ended before a server had taken it."""
+    return snoozed(claim, now, GIVEN_BACK)
+
+
+def met_our_fault(claim: Claim, error: DeliveryError, now: datetime) -> Result:
+    """The mail rests, uncharged: we failed before anything of it was said."""
+    return snoozed(claim, now + timedelta(seconds=our_faults.PAUSE), f"{OURS} {error.text}")
 
 
 def dead(claim: Claim, now: datetime, reason: str) -> Result:

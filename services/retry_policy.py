@@ -75,6 +75,11 @@ class Verdict:
     final_after: timedelta | None = None
     most_attempts: int | None = None
 
+    @property
+    def is_an_answer(self) -> bool:
+        """Whether it shows that the server works, be it that it refuses this mail."""
+        return self.whose in (Whose.MAIL, Whose.RECIPIENT) or self.action in (Action.RETRY, Action.REFUSE)
+
     def action_at(self, age: timedelta, attempts: int) -> Action:
         """The action for a mail that has been due for ``age`` and was charged ``attempts``, this one included."""
         is_old = self.final_after is not None and age >= self.final_after
@@ -144,6 +149,9 @@ _NO_RELAY: Final = _settings("Server passes no mail on for us")
 _NOT_OWNER: Final = _settings("Server does not let this login send as the From address")
 _BAD_NAME: Final = _settings("Server refuses the name that we greet it with")
 _BAD_HOST: Final = _settings("Server refuses mail from this machine")
+_OUR_FAULT: Final = Verdict(
+    action=Action.SNOOZE, reason="Sealpost itself failed", seconds=RECIPIENT_WAIT, whose=Whose.OURS
+)
 _NOT_UNDERSTOOD: Final = replace(_later("Server did not understand us"), most_attempts=2, whose=Whose.OURS)
 _GREYLISTED: Final = _later("Server wants to be asked again later", RECIPIENT_WAIT)
 _FLOODED: Final = _to_recipient("Recipient gets too much mail just now")
@@ -337,6 +345,8 @@ def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> 
 def _judged(error: DeliveryError) -> Verdict:
     if error.may_have_been_sent:
         return _UNKNOWN
+    if error.fault is Fault.OURS:
+        return _OUR_FAULT
     if error.phase not in _ALL:
         return _of_opening(error)
     if error.fault in LINK_FAULTS:

@@ -59,6 +59,7 @@ _FAULT_MESSAGES: Final = {
     Fault.TLS_INJECTION: "Connection was tampered with",
     Fault.TOO_LARGE: "Message too large",
     Fault.NO_SMTPUTF8: "Server cannot take this address",
+    Fault.OURS: "Sealpost itself failed",
 }
 
 _TEMPORARY: Final = 4

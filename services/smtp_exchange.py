@@ -145,15 +145,15 @@ class Exchange:
         try:
             for start in range(0, tail, _STRETCH):
                 talk.refuse_unasked()
-                wire.send(memoryview(body)[start : min(start + _STRETCH, tail)], talk.deadline)
+                wire.send(memoryview(body)[start : min(start + _STRETCH, tail)], talk.for_block())
             talk.refuse_unasked()
-            wire.send(body[tail:] + behind, talk.deadline)
+            wire.send(body[tail:] + behind, talk.for_block())
         except WireError:
             if wire.sent < mail.end:
                 with suppress(WireError):  # the server may have said why it stopped listening
                     talk.refuse_unasked()
                 raise
-        return self._judge_message(mail, wire.read_reply(talk.deadline))
+        return self._judge_message(mail, wire.read_reply(talk.for_receipt()))
 
     def may_go_blind(self, mail: Transaction) -> bool:
         """Whether all of a mail may be written at once, since the server has lately taken a chunk."""

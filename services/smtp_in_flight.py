@@ -55,6 +55,7 @@ class InFlight(Exchange):
             self._talk.deadline = self._next_deadline()
             outcome = self._attempt(partial(self._answered, waiting, most))
             mail = self._in_hand.popleft()
+            self._talk.content_is_out = bool(self._in_hand)
             if outcome:
                 yield mail, outcome
             else:
@@ -69,7 +70,7 @@ class InFlight(Exchange):
         replies = []
         for command in mail.script:
             self._talk.phase = PHASES.get(command[:4], Phase.MESSAGE)
-            reply = wire.read_reply(self._talk.deadline)
+            reply = wire.read_reply(self._talk.for_receipt())
             if reply.code == GOING_AWAY:
                 self._has_hung_up = len(self._in_hand) == 1 or self._nothing_follows()
                 self._talk.drop()
@@ -108,6 +109,7 @@ class InFlight(Exchange):
             mail.end = end
             flight.append(text)
             self._in_hand.append(waiting.popleft())
+        talk.content_is_out = True
         if is_first:
             talk.begin(Phase.SENDER)
             talk.refuse_unasked()

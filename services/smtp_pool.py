@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from typing import Final
 from weakref import WeakSet
@@ -19,6 +19,7 @@ import structlog
 from services.smtp_client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient
 from services.smtp_habits import Habit, habits_of
 from services.smtp_kept import Kept, Lane, Limits, has_too_many
+from services.smtp_patience import Queueing
 from services.smtp_settings import SmtpSettings
 from services.smtp_wire import Deadline
 from utils.errors import DeliveryError, Fault, Phase, Temporary
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 _GOING_AWAY: Final = 421
 _AGAIN: Final = 3  # tries at a server that has not noticed yet that we left
 _NOTICE_SECONDS: Final = 0.5
+_LOOK_AGAIN: Final = 0.5  # seconds between two looks at whether one should still wait
 _PROLOGUE: Final = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA)
 
 # All that makes two connections the same: the password, too, but not how patient we are.
@@ -146,8 +148,7 @@ class Pool:
         self, settings: SmtpSettings, policy: Policy, owner: str, deadline: Deadline, *, fresh: bool = False
     ) -> Kept:
         """A connection that is open, if need be a new one; with ``fresh``, surely a new one."""
-        key = settings, replace(policy, total_seconds=0, connect_seconds=0)
-        again = _AGAIN
+        key, again = (settings, policy), _AGAIN
         while True:
             with self._lock:
                 lane, unfit = self._lane(owner, key)
@@ -159,7 +160,7 @@ class Pool:
                 is_free = kept is not None or lane.busy < lane.cap
                 if is_free:
                     lane.busy += 1
-                elif not unfit and not lane.freed.wait(max(0, deadline.remaining())):
+                elif not unfit and not _is_freed(lane, deadline, policy):
                     raise Temporary(Phase.CONNECT, Fault.TIMEOUT, "All connections to the server are in use.")
             self._hang_up(unfit)
             if is_free and (kept := kept or self._opened(lane, settings, policy, deadline, may_wait=again > 0)):
@@ -191,7 +192,7 @@ class Pool:
         Where it is one that we have just ended, and we ``may_wait``, it gets a moment to notice that.
         """
         client = SmtpClient(settings, policy)
-        client.allow(deadline.remaining(), policy.total_seconds)
+        client.allow(deadline.remaining(), policy)
         try:
             client.open()
         except BaseException as error:
@@ -220,7 +221,7 @@ class Pool:
     def _carry(
         self, kept: Kept, policy: Policy, parcels: Sequence[Parcel], deadline: Deadline, in_flight: int
     ) -> Generator[tuple[Parcel, Result]]:
-        kept.client.allow(deadline.remaining(), policy.total_seconds)
+        kept.client.allow(deadline.remaining(), policy)
         try:
             with closing(kept.client.send_all(parcels, in_flight=in_flight)) as results:
                 for parcel, result in results:
@@ -271,6 +272,16 @@ def _is_stale(result: Result) -> bool:
         return result is None
     gone = result.code == _GOING_AWAY or result.fault is Fault.CLOSED
     return gone and result.phase in _PROLOGUE and not result.may_have_been_sent
+
+
+def _is_freed(lane: Lane, deadline: Deadline, policy: Policy) -> bool:
+    """Wait until a connection may be free; False if it takes too long, or whoever waits is to end."""
+    span = policy.span
+    with span.covers(Queueing()) if span else nullcontext():
+        while (left := deadline.remaining()) > 0 and not (span and span.is_over):
+            if lane.freed.wait(min(left, _LOOK_AGAIN)):
+                return True
+    return False
 
 
 def _after_fork() -> None:

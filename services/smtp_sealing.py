@@ -3,12 +3,13 @@
 import hmac
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
 from database.smtp_db import SmtpConfig
+from services import smtp_validity
 from services.smtp_fields import SmtpChange
 from services.smtp_settings import Security, SmtpSettings, merged
 from utils.encryption_utils import (
@@ -37,18 +38,21 @@ class Condition(StrEnum):
     GOOD = "good"
     KEY_MISSING = "key_missing"  # sealed under a key that is not at hand
     ALTERED = "altered"  # the binding does not match: somebody edited the row
+    INVALID = "invalid"  # a value is none that a save would take
 
 
-UNUSABLE: Final = {Condition.KEY_MISSING: UNREADABLE, Condition.ALTERED: ALTERED}
+INVALID: Final = "A stored value is not valid. Check every field and save the settings again."
+UNUSABLE: Final = {Condition.KEY_MISSING: UNREADABLE, Condition.ALTERED: ALTERED, Condition.INVALID: INVALID}
 
 
 @dataclass(frozen=True)
 class StoredConfig:
-    """A row with its password unsealed, if that was possible."""
+    """A row with its password unsealed, if that was possible; ``invalid`` are the fields that a save would refuse."""
 
     row: SmtpConfig
     settings: SmtpSettings
     condition: Condition
+    invalid: smtp_validity.Errors = field(default_factory=dict)
 
     def __str__(self) -> str:
         state = "Active" if self.row.is_active else "Inactive"
@@ -57,6 +61,23 @@ class StoredConfig:
     @property
     def is_usable(self) -> bool:
         return self.condition is Condition.GOOD
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the row is as we wrote it, and its password open; a value of it may be invalid all the same."""
+        return self.condition in (Condition.GOOD, Condition.INVALID)
+
+    @property
+    def problem(self) -> str:
+        """Why it is not used and what to do; "" for a good one."""
+        if self.condition is Condition.INVALID:
+            return smtp_validity.in_words(self.invalid)
+        return UNUSABLE.get(self.condition, "")
+
+    @property
+    def errors(self) -> smtp_validity.Errors:
+        """The same at the fields concerned."""
+        return self.invalid or {"smtp_password": [self.problem]}
 
     @property
     def is_verified(self) -> bool:
@@ -75,7 +96,7 @@ class Seal:
 
 
 def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> StoredConfig:
-    """Check the binding and open the password. Never raises: the condition says what is wrong.
+    """Check the binding, open the password, check the values. Never raises: the condition says what is wrong.
 
     ``keys`` by their ids are the only ones used; without them those of the environment.
     """
@@ -91,15 +112,18 @@ def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> Stored
             password = opened(row.smtp_password, keys.values())
         except CannotDecrypt:
             condition = Condition.ALTERED
-    return StoredConfig(row, _settings_of(row, password), condition)
+    invalid = smtp_validity.errors_of(row) if condition is Condition.GOOD else {}
+    return StoredConfig(row, _settings_of(row, password), Condition.INVALID if invalid else condition, invalid)
 
 
 def merged_with(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
     if stored is None:
         return merged(None, change)
-    if stored.is_usable:
-        return merged(stored.settings, change)
-    return _merged_over_doubtful(stored, change)
+    if not stored.is_readable:
+        return _merged_over_doubtful(stored, change)
+    if left := {name: told for name, told in stored.invalid.items() if not change.given(name)}:
+        raise InvalidInput(left)
+    return merged(stored.settings, change)
 
 
 def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSettings:

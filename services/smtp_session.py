@@ -2,12 +2,13 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from services import sasl, smtp_dial, smtp_grammar, smtp_tls
 from services.smtp_dialogue import Dialogue, refusal
+from services.smtp_patience import Patience, Span
 from services.smtp_settings import Security, SmtpSettings
 from services.smtp_tls import ShownCertificate
 from services.smtp_wire import Reply, Wire, WireError
@@ -26,18 +27,21 @@ _UNKNOWN_COMMAND: Final = {500, 502}
 class Policy:
     """What the deployment allows, beside a server's own settings.
 
-    ``total_seconds`` is the most that opening and the first message take together, and each further message
-    by itself; only the answer to a finished message may wait for all of it, every other answer has the
-    settings' ``timeout_seconds``. ``connect_seconds`` is for each address. ``dns_resolver`` is the name server to
-    ask, "" the system's. With ``every_address`` those behind the one that answered are looked at too: a test wants
+    ``total_seconds`` is the most that opening and the first message take together, and each further message by
+    itself. ``patience`` is for each answer in it; without one that is the settings' ``timeout_seconds``, and only the
+    answer to a finished message may wait for all of the total. ``span`` cuts all of it short, whatever is left. None
+    of these makes two policies different. ``connect_seconds`` is for each address. ``dns_resolver`` is the name server
+    to ask, "" the system's. With ``every_address`` those behind the one that answered are looked at too: a test wants
     to know of all of them, a mail only of one.
     """
 
     ehlo_name: str
     ca_file: Path | None = None
     allow_plaintext_login: bool = False
-    total_seconds: float = 20.0
-    connect_seconds: float = 5.0
+    total_seconds: float = field(default=20.0, compare=False)
+    connect_seconds: float = field(default=5.0, compare=False)
+    patience: Patience | None = field(default=None, compare=False)
+    span: Span | None = field(default=None, compare=False)
     dns_resolver: str = ""
     every_address: bool = False
 
@@ -90,6 +94,7 @@ class Opening:
     def _connect(self) -> None:
         host, port, talk = self._settings.host, self._settings.port, self._talk
         talk.begin(Phase.DNS)
+        talk.go_on()  # unless it was ended before it began
         addresses = smtp_dial.look_up(host, talk.soon(), self._policy.dns_resolver)
         named = host != str(addresses[0])
         talk.done(f"{host}: {', '.join(map(str, addresses))}" if named else f"{host} needs no look-up")

@@ -100,7 +100,7 @@ class Wire:
 
     Every method raises WireError, after which the connection can only be closed. ``redact`` is applied to
     each line that the server says, so that one that repeats our password cannot bring it into a text. ``sent``
-    counts the octets that have been handed over.
+    counts the octets that have been handed over. ``moved_at`` may be read by any thread.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Wire:
         self.sock = sock
         self.redact = redact
         self.sent = 0
+        self.moved_at = monotonic()  # when the peer last gave a whole answer, or took something
         self._transcript = transcript
         self._ending = threading.Lock()  # so that nobody shuts a descriptor that is another connection's by now
         self._readable = select.poll()
@@ -146,6 +147,7 @@ class Wire:
             except OSError as error:
                 raise _lost(error) from None
             self._heard = False
+            self.moved_at = monotonic()
             self.sent += sent
             rest = rest[sent:]
 
@@ -156,7 +158,9 @@ class Wire:
     def read_reply(self, deadline: Deadline) -> Reply:
         """Read one reply, all of it before the deadline and within the limits."""
         line = self._read_line(deadline)
-        return self._usual.get(line) or self._read_on(line, deadline)
+        reply = self._usual.get(line) or self._read_on(line, deadline)
+        self.moved_at = monotonic()
+        return reply
 
     def _read_on(self, line: bytes, deadline: Deadline) -> Reply:
         """The reply that begins with this line."""

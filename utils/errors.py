@@ -92,6 +92,7 @@ class Fault(StrEnum):
     AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password in clear
     TOO_LARGE = "too_large"
     NO_SMTPUTF8 = "no_smtputf8"
+    OURS = "ours"  # an exception that nobody foresaw, before anything of the mail was said
 
 
 LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)  # the connection is lost, or not fit to go on

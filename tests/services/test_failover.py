@@ -84,10 +84,6 @@ DOWN: dict[str, Callable[[ExitStack], Place]] = {
     "nobody listens": lambda _: {"smtp_server": "127.0.0.1", "smtp_port": free_port(), "use_tls": False},
     "silent": scripted({"GREETING": hang}),
     "another protocol": scripted({"GREETING": b"HTTP/1.1 400 Bad Request\r\n\r\n"}),
-    "certificate of another": recording(
-        lambda: RecordingServer(tls=certificates.good_context("other.example"), implicit=True), use_ssl=True
-    ),
-    "no encryption offered": recording(RecordingServer, use_tls=True),
     "login refused": recording(
         lambda: RecordingServer(users={"user": "right"}), smtp_username="user", smtp_password="wrong"
     ),

@@ -7,7 +7,9 @@ import pytest
 
 from services.delivery import is_server_down
 from services.retry_policy import Action, Verdict, Whose, back_off, for_one, message_of, of_error, of_recipient
+from services.smtp_diagnosis import diagnose
 from services.smtp_dialogue import refusal
+from services.smtp_settings import Security, SmtpSettings
 from services.smtp_wire import Reply
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 
@@ -289,6 +291,12 @@ def test_what_a_server_holds_against_us_pauses_the_configuration_and_keeps_the_m
     assert (verdict.whose, verdict.action, verdict.opens, verdict.goes_on) == (Whose.SETTINGS, SNOOZE, True, True)
     assert verdict.reason in reason
     assert message_of(refusal(phase, reply(line))) == verdict.reason
+
+
+@pytest.mark.parametrize("line", [line for line, _ in ABOUT_US])
+def test_the_advice_on_what_a_server_holds_against_us_never_blames_the_recipient(line: str) -> None:
+    place = SmtpSettings(host="mail.example.com", port=587, security=Security.STARTTLS, from_email="s@example.com")
+    assert diagnose(refusal(Phase.RECIPIENT, reply(line)), place).field != "to"
 
 
 ABOUT_ONE = [

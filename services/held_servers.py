@@ -1,0 +1,50 @@
+"""Servers that have been silent for long: they may hold those who wait for them already, and nobody else."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from flask import current_app
+
+from services.smtp_patience import Span
+
+HELD_AFTER: Final = 30.0  # seconds without an answer
+LOOK_AGAIN: Final = 10.0  # seconds that other mail for it rests
+
+
+class Waits:
+    """Who is in a conversation with which server, in this process; from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[str, bool, Span]] = []
+
+    @contextmanager
+    def at(self, owner: str, span: Span, *, is_security: bool) -> Iterator[None]:
+        """The block speaks to the server known as ``owner``."""
+        entry = owner, is_security, span
+        with self._lock:
+            self._waiting.append(entry)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting.remove(entry)
+
+    def is_held(self, owner: str, *, is_security: bool) -> bool:
+        """Whether somebody has been waiting for this server for long; security mail waits for its own kind only."""
+        with self._lock:
+            spans = [span for name, urgent, span in self._waiting if name == owner and urgent is is_security]
+        return any(is_long(span) for span in spans)
+
+
+def is_long(span: Span) -> bool:
+    """Whether the server of a conversation has been silent for so long that others should not wait for it as well."""
+    return span.silent_seconds >= HELD_AFTER
+
+
+def waits() -> Waits:
+    """Those of this application in this process."""
+    found: Waits = current_app.extensions.setdefault("sealpost_waits", Waits())
+    return found
