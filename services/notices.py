@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from database import smtp_db, user_db
 from database.engine import transaction
 from database.outbox_db import Priority
-from services import template_mail
+from services import retry_policy, template_mail
 from services.outcome import ACCEPTED, Outcome
 from utils import clock
 from utils.addresses import mask_address
@@ -32,11 +32,37 @@ def address_changed(session: Session, old_email: str, new_email: str, moment: da
     _queue(session, old_email, "address_changed", None, changed_at=_readable(moment), new_address=new_address)
 
 
-def tell(outcome: Outcome, kind: str = "") -> None:
-    """Tell the administrators of a server that was down for this mail, unless the mail is such a notice itself."""
+def tell(outcome: Outcome, kind: str = "", *, is_about_it: bool = False) -> None:
+    """Tell the administrators of a server that was down for this mail, unless the mail is such a notice itself.
+
+    ``is_about_it``: it was the mail that the server would not have.
+    """
     if kind != FAILOVER:
         failed_over(outcome)
         withheld(outcome)
+        if not is_about_it:
+            paused(outcome)
+
+
+def paused(outcome: Outcome) -> None:
+    """Tell every administrator that mail waits, since a server refuses what only a person can mend.
+
+    At most once an hour for each configuration. It goes where the server takes it, or another does by then.
+    """
+    down, error = outcome.server, outcome.error
+    if error is None or outcome.withheld or not down or not down.settings or down.config_id is None:
+        return
+    if retry_policy.of_error(error).reason in retry_policy.PAUSE_REASONS:
+        _tell_administrators(
+            down.config_id,
+            expires_at=clock.now() + TELL_AGAIN,
+            down_name=down.name,
+            down_host=down.settings.host,
+            problem=outcome.message,
+            used_name="",
+            used_host="",
+            settings_url=f"{get_base_url()}/settings/smtp",
+        )
 
 
 def withheld(outcome: Outcome) -> None:

@@ -79,7 +79,7 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
         attempts.note([outcome for job in work.jobs for outcome in job.outcomes])
         for job in work.jobs:
             if job.outcomes:
-                notices.tell(job.outcomes[-1], job.draft.kind)
+                notices.tell(job.outcomes[-1], job.draft.kind, is_about_it=job.is_about_it)
     return Turn(next_group=next_group, is_stuck=work.is_stuck)
 
 
