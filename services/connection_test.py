@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final
 
-from services import connection_steps, delivery, email_templates, smtp_diagnosis, smtp_probe
+from services import connection_steps, delivery, email_templates, retry_policy, smtp_diagnosis, smtp_probe
 from services.composing import draft, new_message_id, serialise
 from services.smtp_client import Envelope, Policy, SmtpClient, Step
 from services.smtp_diagnosis import Diagnosis
@@ -253,7 +253,7 @@ class _Test:
             self._note(connection_steps.of_ways(tried, ways, since))
         line = f"{error.code} {error.text}" if error.code else ""  # without a code the words are ours
         return replace(
-            self._result(ok=False, message=smtp_diagnosis.message(error)),
+            self._result(ok=False, message=retry_policy.message_of(error)),
             error=error,
             diagnosis=smtp_diagnosis.diagnose(error, settings, ways, certificate.names if certificate else ()),
             server_line=printable(Redactor([settings.password.reveal()])(line)),

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import datetime, timedelta
 
 import pytest
 from flask import Flask
 
 from database.outbox_db import Priority, State
 from services import outbox, outbox_delivery, server_pace, smtp_configs
-from services.circuit import Circuits
 from services.smtp_fields import parse_change
 from services.smtp_habits import Habit, habits_of
 from tests import certificates, postfix_server
@@ -18,40 +16,16 @@ from tests.mails import queued
 from tests.outbox import drain
 from tests.postfix_server import DOMAIN, PostfixServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, close
-from utils import clock
+from tests.turned_clock import Now
 
 TOO_MUCH = "450 4.7.1 Error: too much mail from 127.0.0.1"
 PASSWORD = "geheim-8472"
 needs_postfix = pytest.mark.skipif(postfix_server.missing() is not None, reason=f"Postfix: {postfix_server.missing()}")
 
 
-class Now:
-    """The time of day and the circuits' clock, which a test turns."""
-
-    def __init__(self) -> None:
-        self.moment = clock.now()
-
-    def __call__(self) -> datetime:
-        return self.moment
-
-    def seconds(self) -> float:
-        return self.moment.timestamp()
-
-    def turn(self, seconds: float) -> None:
-        self.moment += timedelta(seconds=seconds)
-
-
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
     return {**environment, "SMTP_CA_FILE": str(certificates.ca_file())}
-
-
-@pytest.fixture
-def now(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Now:
-    turned = Now()
-    monkeypatch.setattr(clock, "now", turned)
-    app.extensions["sealpost_circuits"] = Circuits(turned.seconds)
-    return turned
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,14 +11,13 @@ from flask import Flask
 from app import create_app
 from database.outbox_db import OutboxMail, Priority, State
 from services import email_service, mail_log, outbox, outbox_delivery, smtp_configs, smtp_state
-from services.circuit import Circuits
 from services.smtp_fields import parse_change
 from tests.mails import queued
 from tests.outbox import drain
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, close
+from tests.turned_clock import Now
 from tests.visitors import Visitor, mail_through, make_alice
-from utils import clock
 
 Script = dict[str, Answer | list[Answer]]
 
@@ -38,30 +37,6 @@ PAUSED_FOR = {
     "530 5.7.0 Authentication required": "Server wants a login",
     "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)": "Server passes no mail on for us",
 }
-
-
-class Now:
-    """The time of day and the circuits' clock, which a test turns."""
-
-    def __init__(self) -> None:
-        self.moment = clock.now()
-
-    def __call__(self) -> datetime:
-        return self.moment
-
-    def seconds(self) -> float:
-        return self.moment.timestamp()
-
-    def turn(self, seconds: float) -> None:
-        self.moment += timedelta(seconds=seconds)
-
-
-@pytest.fixture
-def now(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Now:
-    turned = Now()
-    monkeypatch.setattr(clock, "now", turned)
-    app.extensions["sealpost_circuits"] = Circuits(turned.seconds)
-    return turned
 
 
 @pytest.fixture
