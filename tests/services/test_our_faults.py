@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 from flask import Flask
@@ -125,7 +125,7 @@ def test_the_log_has_class_place_and_reference_and_not_the_words(
     mail_id = queued(ANN)
     fails_at(monkeypatch, "read_reply", 3)
     drain()
-    (told,) = (dict(record.msg) for record in caplog.records if "reference" in str(record.msg))  # type: ignore[call-overload]
+    (told,) = (cast(dict[str, str], record.msg) for record in caplog.records if "reference" in str(record.msg))
     assert told["error"] == "RuntimeError"
     assert re.fullmatch(r"\w+\.py:\d+", told["place"])
     assert told["reference"] in outbox.find(mail_id).reason
