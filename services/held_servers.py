@@ -1,4 +1,4 @@
-"""Servers that have been silent for long: they may hold those who wait for them already, and nobody else."""
+"""Servers that have been silent for long: each may hold one sender, and never all."""
 
 import threading
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from services.smtp_patience import Span
 
 HELD_AFTER: Final = 30.0  # seconds without an answer
 LOOK_AGAIN: Final = 10.0  # seconds that other mail for it rests
+MOST_HELD: Final = 2  # senders, by as many servers; beyond that, whoever has waited longest goes on to other mail
 
 
 class Waits:
@@ -37,6 +38,21 @@ class Waits:
         with self._lock:
             spans = [span for name, urgent, span in self._waiting if name == owner and urgent is is_security]
         return any(is_long(span) for span in spans)
+
+    def surplus(self) -> list[Span]:
+        """The conversations that are to end, so that a silent server holds one sender, and all of them only a few.
+
+        None in which a message is out: its fate would be unknown.
+        """
+        with self._lock:
+            waiting = [entry for entry in self._waiting if is_long(entry[2]) and not entry[2].is_waiting_for_receipt]
+        waiting.sort(key=lambda entry: entry[2].silent_seconds, reverse=True)
+        first: dict[tuple[str, bool], Span] = {}
+        others = []
+        for owner, urgent, span in waiting:
+            if first.setdefault((owner, urgent), span) is not span:
+                others.append(span)
+        return others + list(first.values())[: max(0, len(first) - MOST_HELD)]
 
 
 def is_long(span: Span) -> bool:
