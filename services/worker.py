@@ -24,7 +24,6 @@ log = structlog.get_logger(__name__)
 
 EXTENSION: Final = "sealpost_worker"
 SENDERS: Final = 2
-MOST_STAND_INS: Final = 8  # senders more, at most, while others wait for silent servers or for late receipts
 SWEEP_SECONDS: Final = 5.0
 TIDY_SECONDS: Final = 3600.0
 PAUSE_SECONDS: Final = 0.1  # the answer to whoever asked for a reset is out before its work starts
@@ -203,13 +202,12 @@ class MailWorker:
     def _busy(self) -> int:
         """How many senders are at work, but for those that others stand in for since their server is silent."""
         groups = self._groups()
-        held = min(sum(held_servers.is_long(group.span) for group in groups), MOST_STAND_INS)
+        held = held_servers.excused([group.span for group in groups])
         with self._lock:
-            missing = self._senders + 1 + held - len(self._sending)
-            stand_ins = [] if self._stopping.is_set() else [self._sender() for _ in range(missing)]
-            self._sending += stand_ins
-        for thread in stand_ins:
-            thread.start()
+            missing = 0 if self._stopping.is_set() else self._senders + 1 + held - len(self._sending)
+            for _ in range(missing):
+                self._sending.append(self._sender())
+                self._sending[-1].start()
         return len(groups) - held
 
     def _send(self) -> None:
@@ -222,7 +220,7 @@ class MailWorker:
 
     def _is_spare(self) -> bool:
         """Whether this sender stood in for one that is back; it then ends."""
-        held = sum(held_servers.is_long(group.span) for group in self._groups())
+        held = held_servers.excused([group.span for group in self._groups()])
         with self._lock:
             if len(self._sending) <= self._senders + 1 + held:
                 return False
