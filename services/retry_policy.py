@@ -174,7 +174,7 @@ def of_error(error: DeliveryError) -> Verdict:
     """What to do about a mail that the server took for no recipient, or of which nobody knows."""
     if error.may_have_been_sent:
         return _UNKNOWN
-    if error.phase not in _ALL:
+    if error.phase not in _ALL or error.fault is Fault.CLIENT_CERTIFICATE:
         return _of_opening(error)
     if error.fault in LINK_FAULTS:
         return _LINK_LOST
