@@ -17,7 +17,8 @@ from services.connection_test import TestPlan, TestResult, Waiting
 from services.smtp_client import Step
 from services.smtp_settings import SmtpSettings
 from services.smtp_tls import ShownCertificate
-from utils.errors import TooMany
+from utils import incidents
+from utils.errors import Fault, Phase, Temporary, TooMany
 
 NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
@@ -86,14 +87,17 @@ def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResu
             return {"type": "result", **told(result)}
 
     def lines() -> Iterator[str]:
-        with closing(connection_test.listen(prepared)) as items:
-            for item in items:
-                if isinstance(item, TestResult):
-                    yield _line(finished(item))
-                elif isinstance(item, Waiting):
-                    yield _line({"type": "waiting", **waiting_dict(item)})
-                else:
-                    yield _line({"type": "step", **step_dict(item)}) if item else "\n"
+        try:
+            with closing(connection_test.listen(prepared)) as items:
+                for item in items:
+                    if isinstance(item, TestResult):
+                        yield _line(finished(item))
+                    elif isinstance(item, Waiting):
+                        yield _line({"type": "waiting", **waiting_dict(item)})
+                    else:
+                        yield _line({"type": "step", **step_dict(item)}) if item else "\n"
+        except Exception as error:  # the answer has begun: what breaks now can only be told in it
+            yield _line({"type": "result", **_untold(incidents.report("test_not_told", error))})
 
     with ExitStack() as held:
         held.enter_context(_place(actor_name()))
@@ -103,6 +107,19 @@ def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResu
         # Servers close an answer that was sent, and one whose reader has gone even before its first line.
         response.call_on_close(held.pop_all().close)
     return response
+
+
+def _untold(reference: str) -> dict[str, Any]:
+    """The end of a stream whose result cannot be told, as page and API read it."""
+    told = smtp_diagnosis.of_incident(Temporary(Phase.SETTINGS, Fault.INTERNAL), reference)
+    return {
+        "ok": False,
+        "status": "error",
+        "level": "failed",
+        "title": told.title,
+        "message": told.meaning,
+        "remedy": told.remedy,
+    }
 
 
 def note(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:

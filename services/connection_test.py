@@ -18,8 +18,8 @@ from services.smtp_settings import SmtpSettings, mail_host
 from services.smtp_tls import ShownCertificate
 from services.smtp_ways import OpenWay
 from services.smtp_wire import Deadline
-from utils import clock
-from utils.errors import DeliveryError, Fault, Phase
+from utils import clock, incidents
+from utils.errors import AppError, DeliveryError, Fault, Phase, Temporary
 from utils.log_utils import Redactor, printable
 
 TOTAL_SECONDS: Final = 120.0  # whatever the server does; a step as long as its settings say
@@ -43,7 +43,10 @@ STEPS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class TestPlan:
-    """What to test. ``to`` delivers a message; otherwise ``rcpt`` is only named and then forgotten."""
+    """What to test. ``content`` is delivered; otherwise ``rcpt`` is only named and then forgotten.
+
+    ``flaw`` is what went wrong in the preparation: the test then fails before it begins.
+    """
 
     __test__ = False
 
@@ -52,6 +55,7 @@ class TestPlan:
     rcpt: str
     content: bytes | None = None
     message_id: str = ""
+    flaw: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,18 @@ class TestResult:
 def plan(settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: str = "") -> TestPlan:
     """Prepare a test: everything that needs the application is looked up here.
 
-    ``to`` delivers a test message there. Without it RCPT names ``rcpt``, or else the From address.
+    ``to`` delivers a test message there. Without it RCPT names ``rcpt``, or else the From address. Raises AppError
+    for what the caller can mend; anything else becomes the result of the test.
     """
+    try:
+        return _plan(settings, to, rcpt, config_name)
+    except AppError:
+        raise
+    except Exception as error:
+        return TestPlan(settings=settings, policy=Policy(ehlo_name="localhost"), rcpt=rcpt, flaw=error)
+
+
+def _plan(settings: SmtpSettings, to: str, rcpt: str, config_name: str) -> TestPlan:
     conversation = TOTAL_SECONDS - _LOOK_SECONDS - _FAREWELL - _SLACK
     policy = replace(delivery.policy_for(settings, conversation), every_address=True)
     if not to:
@@ -127,7 +141,7 @@ def plan(settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: s
 
 
 def run(settings: SmtpSettings, *, to: str = "", rcpt: str = "") -> TestResult:
-    """Run a whole test now; at most TOTAL_SECONDS."""
+    """Run a whole test now; at most TOTAL_SECONDS. What nobody foresaw is its result too."""
     return _Test(plan(settings, to=to, rcpt=rcpt), lambda _step: None).run()
 
 
@@ -144,7 +158,7 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
 
     The conversation runs on a thread of its own; when the listener closes the generator, it is ended at once.
     """
-    heard: queue.SimpleQueue[Step | TestResult | Exception] = queue.SimpleQueue()
+    heard: queue.SimpleQueue[Step | TestResult | BaseException] = queue.SimpleQueue()
     gone = threading.Event()
 
     def hear(step: Step) -> None:
@@ -157,12 +171,16 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
             heard.put(test.run())
         except _ListenerGone:
             pass
-        except Exception as error:
+        except BaseException as error:  # or nobody would hear of it
             heard.put(error)
 
     test = _Test(prepared, hear)
     told = 0
-    threading.Thread(target=converse, name="connection-test", daemon=True).start()
+    try:
+        threading.Thread(target=converse, name="connection-test", daemon=True).start()
+    except RuntimeError as error:  # no more threads
+        yield test.broken(error)
+        return
     try:
         while True:
             try:
@@ -174,7 +192,7 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
                 yield waiting if is_news else None
                 continue
             told = 0
-            if isinstance(item, Exception):
+            if isinstance(item, BaseException):
                 raise item
             yield item
             if isinstance(item, TestResult):
@@ -209,6 +227,31 @@ class _Test:
 
     def run(self) -> TestResult:
         """Hold the conversation; where it fails on the way in, look around for what would work."""
+        try:
+            return self._run()
+        except (_ListenerGone, *incidents.STOPS):
+            raise
+        except BaseException as error:
+            return self.broken(error)
+
+    def broken(self, error: BaseException) -> TestResult:
+        """The result where this program made a mistake: a failed step, with the reference to what stands in the log."""
+        self._talk.drop()
+        phase = self._talk.phase if self._talk.is_under_way else Phase.SETTINGS
+        reference = incidents.report("connection_test_broken", error)
+        text = f"This program made a mistake. Reference: {reference}."
+        self._note(Step(phase, "failed", 0, text))
+        was_said = self._plan.content is not None and phase is Phase.MESSAGE
+        failure = Temporary(phase, Fault.INTERNAL, text, may_have_been_sent=was_said)
+        return replace(
+            self._result(ok=False, message=smtp_diagnosis.UNFINISHED),
+            error=failure,
+            diagnosis=smtp_diagnosis.of_incident(failure, reference),
+        )
+
+    def _run(self) -> TestResult:
+        if self._plan.flaw:
+            raise self._plan.flaw
         self._note(connection_steps.of_settings(self._plan.settings))
         client = SmtpClient(self._plan.settings, self._plan.policy, talk=self._talk)
         try:
@@ -239,18 +282,15 @@ class _Test:
         return client.send(Envelope(sender=sender, recipients=(rcpt,)), self._plan.content).queue_id or ""
 
     def _failed(self, error: DeliveryError) -> TestResult:
-        settings, policy = self._plan.settings, self._plan.policy
+        settings = self._plan.settings
         self._is_looking = True
-        seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
-        ways: list[OpenWay] = []
-        certificate, since = None, monotonic()
-        if error.fault is Fault.TLS_CERTIFICATE:
-            certificate = smtp_probe.shown_certificate(settings, policy, seconds)
-            if certificate:
-                self._note(connection_steps.of_certificate(certificate, since))
-        elif tried := smtp_probe.ways_beside(settings, error):
-            ways = smtp_probe.open_ways(settings.host, tried, policy, seconds)
-            self._note(connection_steps.of_ways(tried, ways, since))
+        try:
+            ways, certificate = self._look_around(error)
+        except (_ListenerGone, *incidents.STOPS):
+            raise
+        except BaseException as incident:  # the verdict stands without it
+            incidents.report("look_around_broken", incident)
+            ways, certificate = [], None
         line = f"{error.code} {error.text}" if error.code else ""  # without a code the words are ours
         return replace(
             self._result(ok=False, message=retry_policy.message_of(error)),
@@ -260,6 +300,21 @@ class _Test:
             open_ways=ways,
             certificate=certificate,
         )
+
+    def _look_around(self, error: DeliveryError) -> tuple[list[OpenWay], ShownCertificate | None]:
+        """Other ways into the host, or the certificate that was refused: whichever the failure calls for."""
+        settings, policy, since = self._plan.settings, self._plan.policy, monotonic()
+        seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
+        if error.fault is Fault.TLS_CERTIFICATE:
+            certificate = smtp_probe.shown_certificate(settings, policy, seconds)
+            if certificate:
+                self._note(connection_steps.of_certificate(certificate, since))
+            return [], certificate
+        ways: list[OpenWay] = []
+        if tried := smtp_probe.ways_beside(settings, error):
+            ways = smtp_probe.open_ways(settings.host, tried, policy, seconds)
+            self._note(connection_steps.of_ways(tried, ways, since))
+        return ways, None
 
     def _result(self, *, ok: bool, message: str) -> TestResult:
         return TestResult(

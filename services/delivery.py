@@ -17,7 +17,7 @@ from services.smtp_patience import RFC_5321, Patience, Span
 from services.smtp_pool import pool
 from services.smtp_route import RouteStep
 from services.smtp_settings import SmtpSettings, mail_host
-from utils import clock
+from utils import clock, incidents
 from utils.addresses import mask_address
 from utils.env_utils import get_settings
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
@@ -91,7 +91,9 @@ def failure_to_reach(server: RouteStep, span: Span) -> Outcome | None:
         pool.warm(settings, patient_policy(settings, span), owner=server.owner)
     except DeliveryError as error:
         return _outcome(server, error, started)
-    except Exception as error:
+    except incidents.STOPS:
+        raise
+    except BaseException as error:
         return _outcome(server, our_faults.told("server_not_reached", error, server=server.name), started)
     return None
 
@@ -101,7 +103,9 @@ def parcel_for(server: RouteStep, mail: Consignment) -> Parcel | Outcome:
     started = time.monotonic()
     try:
         return _parcel(_settings_of(server), mail, None)
-    except Exception as error:
+    except incidents.STOPS:
+        raise
+    except BaseException as error:
         ours = our_faults.told("mail_not_built", error, server=server.name, message_id=mail.draft.message_id)
         return _outcome(server, ours, started)
 
@@ -124,7 +128,9 @@ def attempt_all(
                 place = cast(int, parcel.tag)
                 untold.discard(place)
                 yield place, _outcome(server, result, started)
-    except Exception as error:  # of those in a conversation the client has told
+    except incidents.STOPS:
+        raise
+    except BaseException as error:  # of those in a conversation the client has told
         ours = our_faults.told("mails_not_said", error, server=server.name, mails=len(untold))
         for place in sorted(untold):
             yield place, _outcome(server, ours, started)
@@ -133,7 +139,7 @@ def attempt_all(
 def is_ours(outcome: Outcome) -> bool:
     """Whether we failed, and nothing of the mail was said to the server."""
     error = outcome.error
-    return error is not None and error.fault is Fault.OURS and not error.may_have_been_sent
+    return error is not None and error.fault is Fault.INTERNAL and not error.may_have_been_sent
 
 
 def is_server_down(error: DeliveryError) -> bool:
@@ -187,7 +193,9 @@ def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[
         result = pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
     except DeliveryError as error:
         result = error
-    except Exception as error:
+    except incidents.STOPS:
+        raise
+    except BaseException as error:
         result = our_faults.told("mail_not_said", error, server=server.name, message_id=draft.message_id)
     return _outcome(server, result, started)
 

@@ -28,7 +28,7 @@ from services.outbox_content import CannotOpen, Unreadable
 from services.outbox_delivery import Job, Shift
 from services.outbox_lease import Group, Pace
 from services.outbox_settling import MOST_UNCERTAIN, UNKNOWN_FATE, Result
-from utils import clock
+from utils import clock, incidents
 from utils.env_utils import get_settings
 
 log = structlog.get_logger(__name__)
@@ -176,7 +176,9 @@ def _opened_surely(claim: Claim, now: datetime) -> Job | Result:
     """The same, whatever goes wrong: one mail that cannot be opened holds no other."""
     try:
         return _opened(claim, now)
-    except Exception as error:
+    except incidents.STOPS:
+        raise
+    except BaseException as error:
         ours = our_faults.told("mail_not_opened", error, mail_id=claim.mail_id)
         return outbox_settling.met_our_fault(claim, ours, now)
 

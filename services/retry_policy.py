@@ -326,7 +326,7 @@ def for_one(verdict: Verdict) -> Verdict:
 
 def message_of(error: DeliveryError) -> str:
     """A short closed-set text that says what is wrong, without a word of the server's."""
-    if error.phase in _ALL:
+    if error.phase in _ALL and error.fault is not Fault.CLIENT_CERTIFICATE:
         verdict = _judged(error)
         if verdict.whose in _OF_SERVERS:
             return verdict.reason
@@ -345,9 +345,9 @@ def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> 
 def _judged(error: DeliveryError) -> Verdict:
     if error.may_have_been_sent:
         return _UNKNOWN
-    if error.fault is Fault.OURS:
+    if error.fault is Fault.INTERNAL:
         return _OUR_FAULT
-    if error.phase not in _ALL:
+    if error.phase not in _ALL or error.fault is Fault.CLIENT_CERTIFICATE:
         return _of_opening(error)
     if error.fault in LINK_FAULTS:
         return _LINK_LOST

@@ -13,6 +13,7 @@ from services.smtp_session import Opening, Policy
 from services.smtp_settings import SmtpSettings
 from services.smtp_transaction import Envelope, Parcel, Receipt, Transaction, mail_command, unsayable
 from services.smtp_wire import Deadline, WireError
+from utils import incidents
 from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase, Temporary
 
 __all__ = ["Envelope", "Observer", "Parcel", "Policy", "Receipt", "Result", "SmtpClient", "Step"]
@@ -106,7 +107,11 @@ class SmtpClient:
                 for mail, outcome in self._exchange.carry(mails, in_flight):
                     left.remove(mail)
                     yield mail.parcel, outcome
-            except Exception as error:
+            except incidents.STOPS:
+                raise
+            except BaseException as error:
+                if self._talk.is_observed:  # a test has a last resort of its own
+                    raise
                 self.abandon()
                 ours = our_faults.told("smtp_exchange_failed", error, host=self._settings.host)
                 for mail in left:

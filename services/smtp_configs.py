@@ -16,7 +16,7 @@ from services.config_trail import subject_of
 from services.smtp_fields import MASK, SmtpChange, parse_change
 from services.smtp_sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
 from services.smtp_settings import Security, SmtpSettings
-from utils import clock
+from utils import clock, incidents
 from utils.errors import Conflict, InvalidInput, NotFound
 
 FIRST_NAME: Final = "Primary"
@@ -139,7 +139,17 @@ def delete(config_id: int, *, version: int | None = None) -> None:
 
 
 def mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
-    """Write down a test: in the trail, and on the stored row if it is exactly its values that were tested."""
+    """Write down a test: in the trail, and on the stored row if it is exactly its values that were tested.
+
+    Never raises: a result that cannot be written down is told all the same.
+    """
+    try:
+        _mark_tested(settings, error_message, config_id)
+    except Exception as error:
+        incidents.report("test_not_written_down", error)
+
+
+def _mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
     with transaction() as session:
         row = smtp_db.find(session, config_id) if config_id is not None else None
         if row is None or not are_stored(settings, unsealed(row)):

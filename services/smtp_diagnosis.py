@@ -17,6 +17,7 @@ __all__ = ["Action", "Diagnosis", "OpenWay", "diagnose", "explain", "message"]
 SUCCESS: Final = "Connection successful"
 ACCEPTED: Final = "Test message accepted"
 NOT_CONFIGURED: Final = "SMTP not configured"
+UNFINISHED: Final = "Test could not be finished"
 
 PHASE_LABELS: Final = {
     Phase.SETTINGS: "Settings",
@@ -56,10 +57,11 @@ _FAULT_MESSAGES: Final = {
     Fault.TLS_UNEXPECTED: "Server does not start with TLS",
     Fault.TLS_NOT_OFFERED: "Server does not offer STARTTLS",
     Fault.TLS_CERTIFICATE: "Certificate not trusted",
+    Fault.CLIENT_CERTIFICATE: "Server asks for a client certificate",
     Fault.TLS_INJECTION: "Connection was tampered with",
     Fault.TOO_LARGE: "Message too large",
     Fault.NO_SMTPUTF8: "Server cannot take this address",
-    Fault.OURS: "Sealpost itself failed",
+    Fault.INTERNAL: "Sealpost itself failed",
 }
 
 _TEMPORARY: Final = 4
@@ -138,6 +140,22 @@ def explain(
     )
     settings = SmtpSettings(host=host, port=port, security=Security.STARTTLS, from_email="")
     return replace(diagnose(error, settings), actions=())
+
+
+def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
+    """Explain that a test ended by a mistake of this program, which stands in the log under ``reference``."""
+    advice = status_advice.tables()["faults"][Fault.INTERNAL]
+    arrived = " The message may have arrived." if error.may_have_been_sent else ""
+    return Diagnosis(
+        rule=f"fault:{Fault.INTERNAL}",
+        phase=error.phase,
+        title="The test could not be finished",
+        meaning=f"{advice.meaning}{arrived} Reference: {reference}.",
+        cause=advice.cause,
+        remedy=advice.remedy,
+        field=advice.field,
+        retryable=False,
+    )
 
 
 def _recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:

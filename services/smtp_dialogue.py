@@ -1,5 +1,6 @@
 """Commands and answers on one connection: each failure learns its phase and class, each phase ends in a step."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -36,6 +37,15 @@ _BEFORE_MAIL: Final = {
     Phase.ENCRYPTION,
     Phase.SIGN_IN,
 }
+_BEFORE_CONTENT: Final = _BEFORE_MAIL | {Phase.SENDER, Phase.RECIPIENT}
+_WANTS_CERTIFICATE: Final = re.compile(
+    r"client(?:'s)?(?: (?:ssl|tls|x\.?509))? cert(?:ificate)?\b|"
+    r"\bno (?:valid |trusted |peer |ssl |tls )*certificate (?:was |is )?"
+    r"(?:presented|sent|given|supplied|provided|offered)|"
+    r"\b(?:requires?|present|provide|send|supply) (?:an? |valid |trusted |verified |ssl |tls |x\.?509 )*certificate|"
+    r"\bcertificate (?:is )?required|\bmutual tls\b|\bmtls\b",
+    re.IGNORECASE,
+)
 _SETTINGS_AT_FAULT: Final = {
     Fault.ADDRESS_REFUSED,
     Fault.TLS_EXPECTED,
@@ -43,6 +53,7 @@ _SETTINGS_AT_FAULT: Final = {
     Fault.TLS_CERTIFICATE,
     Fault.TLS_HANDSHAKE,
     Fault.TLS_INJECTION,
+    Fault.CLIENT_CERTIFICATE,
 }
 _ATTACKS: Final = {Fault.ADDRESS_REFUSED, Fault.TLS_INJECTION}
 
@@ -65,8 +76,11 @@ Observer = Callable[[Step], None]
 def refusal(phase: Phase, reply: Reply) -> DeliveryError:
     """The error that a refusing ``reply`` means in ``phase``.
 
-    4yz is Temporary. Before any mail a 5yz is about the settings, and so is one that asks for a login.
+    4yz is Temporary. Before any mail a 5yz is about the settings, and so is one that asks for a login, or words that
+    ask for a client certificate, whatever their code: Postfix says 421, and will say it again.
     """
+    if wanted := _wanted_certificate(phase, reply):
+        return wanted
     kind: type[DeliveryError] = Temporary
     if reply.code in _WANTS_LOGIN or (phase in _BEFORE_MAIL and not reply.temporary):
         kind = Misconfigured
@@ -74,6 +88,16 @@ def refusal(phase: Phase, reply: Reply) -> DeliveryError:
         kind = Permanent
     text = reply.text[:_LONGEST_TEXT]
     return kind(phase, Fault.REPLY, text, code=reply.code, enhanced=reply.enhanced)
+
+
+def _wanted_certificate(phase: Phase, reply: Reply) -> Misconfigured | None:
+    """The error that it is to be asked for a client certificate, if ``reply`` says that."""
+    # Who is written to does not choose the words that decide.
+    words = " ".join(word for word in re.sub(r"<[^<>]*>", " ", reply.text).split() if "@" not in word)
+    if phase not in _BEFORE_CONTENT or reply.ok or not _WANTS_CERTIFICATE.search(words[:_LONGEST_TEXT]):
+        return None
+    text = reply.text[:_LONGEST_TEXT]
+    return Misconfigured(phase, Fault.CLIENT_CERTIFICATE, text, code=reply.code, enhanced=reply.enhanced)
 
 
 class Dialogue:
@@ -100,6 +124,7 @@ class Dialogue:
         self._cancelled = False
         self._span: Span | None = None
         self._deadline = Deadline(0)
+        self.is_under_way = False
 
     @property
     def deadline(self) -> Deadline:
@@ -109,6 +134,10 @@ class Dialogue:
     @deadline.setter
     def deadline(self, given: Deadline) -> None:
         self._deadline = given.sooner(self._span.deadline.remaining()) if self._span else given
+
+    @property
+    def is_observed(self) -> bool:
+        return self._observer is not None
 
     def allow(self, patience: Patience | None, span: Span | None) -> None:
         """From here on the server is waited for like this, and the conversation is part of this span."""
@@ -145,6 +174,7 @@ class Dialogue:
 
     def begin(self, phase: Phase) -> None:
         self.phase = phase
+        self.is_under_way = True
         self._since = monotonic()
 
     def done(self, fact: str, status: str = "ok") -> None:
@@ -236,11 +266,13 @@ class Dialogue:
         return reply
 
     def refuse_unasked(self) -> None:
-        """Raise Temporary, and end the connection, if the server has said something that was not asked."""
+        """Raise, and end the connection, if the server has said something that was not asked: it is about no mail."""
         wire = self.live()
         if wire.pending():
             reply = wire.read_reply(self.soon())
             self.drop()
+            if wanted := _wanted_certificate(self.phase, reply):
+                raise wanted
             fault = Fault.REPLY if reply.temporary or reply.permanent else Fault.NOT_SMTP
             text = reply.text[:_LONGEST_TEXT]
             raise Temporary(self.phase, fault, text, code=reply.code, enhanced=reply.enhanced)

@@ -13,6 +13,7 @@ from services.smtp_settings import Security, SmtpSettings
 from services.smtp_tls import ShownCertificate
 from services.smtp_ways import OpenWay
 from services.smtp_wire import Deadline
+from utils import incidents
 from utils.errors import DeliveryError, Fault, Phase
 
 USUAL: Final = (
@@ -33,6 +34,7 @@ _ANOTHER_WAY_MAY_HELP: Final = (
     Fault.TLS_UNEXPECTED,
     Fault.TLS_NOT_OFFERED,
     Fault.TLS_HANDSHAKE,
+    Fault.CLIENT_CERTIFICATE,
     Fault.AUTH_NOT_OFFERED,
     Fault.AUTH_UNENCRYPTED,
 )
@@ -40,14 +42,16 @@ _NOBODY: Final = "nobody@localhost"  # settings need a sender; a probe never get
 
 
 def ways_beside(settings: SmtpSettings, error: DeliveryError) -> list[tuple[int, Security]]:
-    """Where else to look on the same host after ``error``: the usual pairs, and the other mode of a port that is there.
+    """Where else to look on the same host after ``error``: the usual pairs, and the other mode of a port that is there,
+    unless the mode was right.
 
     Empty if the error is one that no other way would mend.
     """
     on_the_way_in = error.phase in _ON_THE_WAY_IN and error.fault in _ANOTHER_WAY_MAY_HELP
     if not on_the_way_in and error.phase is not Phase.GREETING:
         return []
-    here = [] if error.phase is Phase.CONNECT else [(settings.port, mode) for mode in _ENCRYPTED]
+    here_too = error.phase is not Phase.CONNECT and error.fault is not Fault.CLIENT_CERTIFICATE
+    here = [(settings.port, mode) for mode in _ENCRYPTED] if here_too else []
     ways = dict.fromkeys([*here, *USUAL])
     return [way for way in ways if way != (settings.port, settings.security)]
 
@@ -101,6 +105,8 @@ class _Probe:
             way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=self._greeting)
         except DeliveryError:
             pass
+        except BaseException as error:  # nobody else would hear of it on this thread
+            incidents.report("smtp_probe_broken", error)
         finally:
             answers.put(way)
             client.close()

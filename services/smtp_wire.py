@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
+from services import smtp_alerts
 from services.smtp_transcript import Transcript
 from utils.errors import Fault
 from utils.log_utils import printable
@@ -272,7 +273,7 @@ def _lost(error: OSError) -> WireError:
     if isinstance(error, TimeoutError):
         return WireError(Fault.TIMEOUT, "The server took too long.")
     if isinstance(error, ssl.SSLError):
-        return WireError(Fault.CLOSED, "The encrypted connection broke off.")
+        return WireError(*smtp_alerts.of_connection(error))
     return WireError(Fault.CLOSED, "The connection was reset.")
 
 

@@ -24,7 +24,6 @@ log = structlog.get_logger(__name__)
 
 EXTENSION: Final = "sealpost_worker"
 SENDERS: Final = 2
-MOST_STAND_INS: Final = 8  # senders more, at most, while others wait for silent servers
 SWEEP_SECONDS: Final = 5.0
 TIDY_SECONDS: Final = 3600.0
 PAUSE_SECONDS: Final = 0.1  # the answer to whoever asked for a reset is out before its work starts
@@ -48,6 +47,7 @@ class MailWorker:
         self._senders = senders
         self._handed: SimpleQueue[Group | None] = SimpleQueue()
         self._under_way: dict[str, Group] = {}  # by token
+        self._given_back: set[str] = set()  # tokens of those that still wait, but for no mail that was not begun
         self._lock = threading.Lock()
         self._woken = threading.Event()
         self._asked = threading.Event()  # somebody asked for a password reset
@@ -132,6 +132,7 @@ class MailWorker:
             if self._last_turn >= next_heartbeat:
                 next_heartbeat = self._last_turn + self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE
                 self._guarded(self._renew)
+            self._guarded(self._free_what_is_held)
             self._guarded(self._hand_out_all)
             self._woken.wait(max(0.0, min(SWEEP_SECONDS, next_heartbeat - time.monotonic())))
 
@@ -159,6 +160,19 @@ class MailWorker:
         self._renew()  # whatever the clock did, what this process has under way is not taken for lost
         outbox_work.sweep(self._pace)
         self._woken.set()
+
+    def _free_what_is_held(self) -> None:
+        """Let mail go another way that waits for a silent server, and those who wait there beside others.
+
+        Before anything of it was said, a mail can be given back while its sender still waits for the greeting.
+        """
+        for group in self._groups():
+            if held_servers.is_long(group.span) and group.token not in self._given_back:
+                self._given_back.add(group.token)
+                outbox_lease.give_back(group)
+        self._given_back.intersection_update(group.token for group in self._groups())
+        for span in held_servers.waits().surplus():
+            span.end()
 
     def _hand_out_all(self) -> None:
         while self._hand_out():
@@ -188,13 +202,12 @@ class MailWorker:
     def _busy(self) -> int:
         """How many senders are at work, but for those that others stand in for since their server is silent."""
         groups = self._groups()
-        held = min(sum(held_servers.is_long(group.span) for group in groups), MOST_STAND_INS)
+        held = held_servers.excused([group.span for group in groups])
         with self._lock:
-            missing = self._senders + 1 + held - len(self._sending)
-            stand_ins = [] if self._stopping.is_set() else [self._sender() for _ in range(missing)]
-            self._sending += stand_ins
-        for thread in stand_ins:
-            thread.start()
+            missing = 0 if self._stopping.is_set() else self._senders + 1 + held - len(self._sending)
+            for _ in range(missing):
+                self._sending.append(self._sender())
+                self._sending[-1].start()
         return len(groups) - held
 
     def _send(self) -> None:
@@ -207,7 +220,7 @@ class MailWorker:
 
     def _is_spare(self) -> bool:
         """Whether this sender stood in for one that is back; it then ends."""
-        held = sum(held_servers.is_long(group.span) for group in self._groups())
+        held = held_servers.excused([group.span for group in self._groups()])
         with self._lock:
             if len(self._sending) <= self._senders + 1 + held:
                 return False

@@ -29,6 +29,7 @@ daemon_smtp_ports = {starttls_port} : {tls_port}
 tls_on_connect_ports = {tls_port}
 tls_advertise_hosts = *
 tls_certificate = {home}/key-and-chain.pem
+{more}
 auth_advertise_hosts = ${{if def:tls_in_cipher{{*}}}}
 host_lookup =
 keep_environment =
@@ -84,11 +85,13 @@ class EximServer:
     """Exim with STARTTLS on ``starttls_port`` and TLS from the first byte on ``tls_port``; PLAIN, and only encrypted.
 
     Its certificate is for localhost and 127.0.0.1, by the tests' authority; ``users`` maps names to passwords. Who
-    signs in may send as ``senders`` only; who does not, only to DOMAIN.
+    signs in may send as ``senders`` only; who does not, only to DOMAIN. ``more`` is added to its main section; {home}
+    in it is a directory with the tests' authority in ca.pem.
     """
 
-    def __init__(self, users: Mapping[str, str], senders: str) -> None:
+    def __init__(self, users: Mapping[str, str], senders: str, more: str = "") -> None:
         self._users = dict(users)
+        self._more = more
         self._senders = senders
         self.host = "localhost"
         self.starttls_port = free_port()
@@ -132,11 +135,13 @@ class EximServer:
             "domain": DOMAIN,
             "program": PROGRAM,
             "senders": self._senders,
+            "more": self._more.format(home=self._home),
             "starttls_port": self.starttls_port,
             "tls_port": self.tls_port,
         }
         (self._home / "exim.conf").write_text(_CONFIGURATION.format(**values))
         (self._home / "users").write_text("".join(f"{name}: {word}\n" for name, word in self._users.items()))
+        certificates.authority().cert_pem.write_to_path(self._home / "ca.pem")
         leaf = certificates.authority().issue_cert("localhost", "127.0.0.1")
         leaf.private_key_and_cert_chain_pem.write_to_path(self._home / "key-and-chain.pem")
         owner = pwd.getpwnam(USER)

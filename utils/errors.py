@@ -88,11 +88,12 @@ class Fault(StrEnum):
     TLS_CERTIFICATE = "tls_certificate"
     TLS_HANDSHAKE = "tls_handshake"
     TLS_INJECTION = "tls_injection"  # bytes behind the STARTTLS reply (CVE-2021-38371 and kin)
+    CLIENT_CERTIFICATE = "client_certificate"  # the server asks for one, or for another
     AUTH_NOT_OFFERED = "auth_not_offered"
     AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password in clear
     TOO_LARGE = "too_large"
     NO_SMTPUTF8 = "no_smtputf8"
-    OURS = "ours"  # an exception that nobody foresaw, before anything of the mail was said
+    INTERNAL = "internal"  # a mistake of this program, which nobody foresaw
 
 
 LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP)  # the connection is lost, or not fit to go on

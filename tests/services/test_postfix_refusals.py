@@ -12,7 +12,7 @@ from services.smtp_fields import parse_change
 from tests import certificates, postfix_server
 from tests.mails import queued
 from tests.outbox import drain
-from tests.postfix_server import DOMAIN, PostfixServer
+from tests.postfix_server import DOMAIN, PostfixServer, parameters
 
 PASSWORD = "geheim-8472"
 
@@ -77,7 +77,7 @@ def test_what_postfix_holds_against_us_keeps_the_mail_and_says_why(
     servers: ExitStack, refusal: tuple[dict[str, str], dict[str, object], str]
 ) -> None:
     more, change, reason = refusal
-    server = servers.enter_context(PostfixServer({"shop": PASSWORD}, more))
+    server = servers.enter_context(PostfixServer({"shop": PASSWORD}, parameters(more)))
     place = {"smtp_server": server.host, "smtp_port": server.starttls_port, "use_tls": True, "timeout_seconds": 10}
     login = {"smtp_username": "shop", "smtp_password": PASSWORD, "from_email": f"shop@{DOMAIN}"}
     if "smtp_username" in change:
@@ -96,7 +96,7 @@ def test_what_postfix_holds_against_us_keeps_the_mail_and_says_why(
 
 def test_an_unknown_recipient_at_the_same_postfix_stays_the_mails(servers: ExitStack) -> None:
     more = {"smtpd_recipient_restrictions": f"check_recipient_access inline:{{nobody@{DOMAIN}=550}}, permit"}
-    server = servers.enter_context(PostfixServer({"shop": PASSWORD}, more))
+    server = servers.enter_context(PostfixServer({"shop": PASSWORD}, parameters(more)))
     place = {"smtp_server": server.host, "smtp_port": server.starttls_port, "use_tls": True, "timeout_seconds": 10}
     login = {"smtp_username": "shop", "smtp_password": PASSWORD, "from_email": f"shop@{DOMAIN}"}
     smtp_configs.save(parse_change({**place, **login}), actor="tester")

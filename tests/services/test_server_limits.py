@@ -14,7 +14,7 @@ from services.smtp_habits import Habit, habits_of
 from tests import certificates, postfix_server
 from tests.mails import queued
 from tests.outbox import drain
-from tests.postfix_server import DOMAIN, PostfixServer
+from tests.postfix_server import DOMAIN, PostfixServer, parameters
 from tests.scripted_server import Answer, Connection, ScriptedServer, close
 from tests.turned_clock import Now
 
@@ -44,7 +44,7 @@ def serve(servers: ExitStack, script: dict[str, Answer | list[Answer]]) -> Scrip
 
 def serve_postfix(servers: ExitStack, **more: str) -> PostfixServer:
     """The same with a Postfix of these parameters."""
-    server = servers.enter_context(PostfixServer({"shop": PASSWORD}, more))
+    server = servers.enter_context(PostfixServer({"shop": PASSWORD}, parameters(more)))
     place = {"smtp_server": server.host, "smtp_port": server.starttls_port, "use_tls": True}
     login = {"smtp_username": "shop", "smtp_password": PASSWORD, "from_email": f"shop@{DOMAIN}"}
     smtp_configs.save(parse_change({**place, **login, "timeout_seconds": 10}), actor="tester")

@@ -137,7 +137,7 @@ def test_the_kinds_of_bad_certificates_are_told_apart(text: str, rule: str) -> N
     [
         ("tlsv1 alert protocol version", "tls-too-old"),
         ("sslv3 alert handshake failure", "tls-too-old"),
-        ("dh key too small", "tls-too-old"),
+        ("dh key too small", "tls-key-exchange-weak"),
         ("tlsv13 alert certificate required", "tls-client-certificate"),
         ("tlsv1 unrecognized name", "tls-name-unknown"),
         ("tlsv1 alert unknown ca", "tls-our-authorities"),
