@@ -113,12 +113,12 @@ class Circuits:
             state.is_doubtful = False
             self._fail(state, self._clock(), long, cause)
 
-    def note_doubt(self, key: Key, mail: int, *, long: bool = False, cause: str = "") -> bool:
+    def note_doubt(self, key: Key, mail: int, *, is_likely: bool = False, long: bool = False, cause: str = "") -> bool:
         """A mail met what may be about it alone; whether it counts as the server's failure.
 
-        It does once another mail has met it too and none has gone since. One mail speaks once: as often as it comes
-        back, it keeps no other from going. ``long`` is for words that are about the server where nothing speaks
-        against it; the rest is about the mail where the server has just taken another.
+        It does once another mail has met it too and none has gone since; where it ``is_likely``, at once, unless the
+        server has just taken another. One mail speaks once: as often as it comes back, it keeps no other from going,
+        but for ``long`` failures, which last.
         """
         with self._lock:
             state, now = self._current(key, is_asking=False), self._clock()
@@ -128,7 +128,7 @@ class Circuits:
             knew = mail in state.met
             _remember(state.met, mail)
             serves = state.succeeded_at is not None and now - state.succeeded_at < JUST_NOW
-            is_servers = len(state.met) > 1 or (not serves and (long or not knew))
+            is_servers = len(state.met) > 1 or (is_likely and not serves and (long or not knew))
             if is_servers and (not knew or (state.pauses and now >= state.resumes_at)):
                 state.is_doubtful = state.is_doubtful or not state.pauses
                 state.others_from = now + FIRST_PAUSE

@@ -168,7 +168,7 @@ def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
                 continue
             cause, verdict = _cause(outcome), server_standing.verdict_on(outcome)
             if cause is None or cause not in told:
-                told[cause] = server_standing.note(server, job.claim.id, verdict)
+                told[cause] = server_standing.note(server, job.claim.id, outcome)
             job.is_about_it = told[cause]
             job.is_stuck = failure is not None and verdict is not None and verdict.crowds
             _settle(job, server, outcome, shift.cool_down)

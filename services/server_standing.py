@@ -11,6 +11,7 @@ from services.outcome import Outcome
 from services.retry_policy import Verdict
 from services.smtp_habits import Habit
 from services.smtp_route import RouteStep
+from utils.errors import Phase
 
 log = structlog.get_logger(__name__)
 
@@ -25,16 +26,19 @@ def admit(server: RouteStep, mails: Collection[int], *, is_security: bool) -> Ad
     return _circuits().admit(_key(server), mails, is_urgent=is_security)
 
 
-def note(server: RouteStep, mail: int, verdict: Verdict | None) -> bool:
+def note(server: RouteStep, mail: int, outcome: Outcome) -> bool:
     """Let the circuit know what became of a mail; whether what the server said is about this mail alone."""
     circuits, key = _circuits(), _key(server)
-    if verdict is None:
+    verdict, error = verdict_on(outcome), outcome.error
+    if verdict is None or error is None:
         circuits.note_success(key)
         return False
     cause = verdict.reason if verdict.reason in retry_policy.PAUSE_REASONS else ""
     is_about_it = False
     if verdict.is_doubtful:
-        is_about_it = not circuits.note_doubt(key, mail, long=verdict.opens, cause=cause)
+        # At MAIL, the server has heard nothing yet that sets this mail apart.
+        is_likely = verdict.opens or error.phase is Phase.SENDER
+        is_about_it = not circuits.note_doubt(key, mail, is_likely=is_likely, long=verdict.opens, cause=cause)
     elif verdict.trips or verdict.opens:
         circuits.note_failure(key, long=verdict.opens, cause=cause)
     elif verdict.is_an_answer:

@@ -242,6 +242,16 @@ def test_one_mail_that_makes_the_server_go_is_charged_and_stops_no_other(
     assert found(poison).attempts == 4
 
 
+@pytest.mark.parametrize("script", list(GOES.values())[:3], ids=list(GOES)[:3])
+def test_the_first_mail_of_all_that_makes_the_server_go_is_charged_too(
+    servers: ExitStack, now: Now, script: Script
+) -> None:
+    serve(servers, script)
+    poison, good = queued("poison@example.com"), queued("ann@example.com")
+    drain()
+    assert rows(poison, good) == [(State.DEFERRED, 1), (State.SENT, 1)]
+
+
 def test_in_two_hours_six_mails_that_the_server_goes_away_from_hold_nobody_up(servers: ExitStack, now: Now) -> None:
     serve(servers, GOES["421 at RCPT"])
     poison = [queued(f"poison{number}@example.com") for number in range(6)]
@@ -283,7 +293,8 @@ def test_where_other_mails_meet_it_too_it_is_the_server_and_they_are_not_charged
     for _ in range(30):
         drain()
         now.turn(60)
-    assert set(rows(*mail_ids)) == {(State.DEFERRED, 0)}
+    assert rows(mail_ids[0]) == [(State.DEFERRED, 1)]  # of which nobody could know
+    assert set(rows(*mail_ids[1:])) == {(State.DEFERRED, 0)}
     assert server.verbs.count("MAIL") < 100  # of 600
     assert found(mail_ids[-1]).reason in ("Server is not available", outbox_delivery.PAUSED)
 
