@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 WINDOW: Final = 62.0
 GROWTH_SECONDS: Final = 600.0  # without another refusal, after which somewhat more is tried
 GROWTH: Final = 1.5
+LEAST_A_MINUTE: Final = 10  # where fewer had gone, the refusal may well have been about something else
 MOST_COUNTED: Final = 10_000  # above that, nobody has to be paced
 
 Place = tuple[str, int]  # host and port
@@ -60,12 +61,12 @@ def give_back(server: Place, mails: int) -> None:
 def note_too_much(server: Place, *, unsaid: int, is_by_minute: bool) -> None:
     """The server refused a mail as one too many, so ``unsaid`` others that were counted do not go either.
 
-    ``is_by_minute``: from now on it gets no more a minute than it took in the last one.
+    ``is_by_minute``: from now on it gets no more a minute than it took in the last one, though never next to none.
     """
     give_back(server, unsaid + 1)
     if not is_by_minute:
         return
-    most = max(len(_of(server).times), 1)
+    most = max(len(_of(server).times), LEAST_A_MINUTE)
     habits_of(*server).learn(Habit.MOST_A_MINUTE, most)
     log.warning("server_takes_no_more", host=server[0], port=server[1], now_a_minute=most)
 

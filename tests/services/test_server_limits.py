@@ -195,6 +195,24 @@ def test_the_rate_grows_again_and_is_forgotten_in_the_end(now: Now) -> None:
     assert rates == [60, 60, 91, 137, None]
 
 
+def test_one_refusal_among_few_mails_does_not_slow_a_server_down_to_nothing(servers: ExitStack, now: Now) -> None:
+    serve(servers, {"RCPT": ["451 4.7.1 Server busy, please try again later", "250 ok"]})
+    first = queued("ann@example.com")
+    drain()
+    later = [queued("ann@example.com") for _ in range(8)]
+    drain()
+    assert states([first, *later]) == [State.DEFERRED] + [State.SENT] * 8
+
+
+@pytest.mark.parametrize("kept", [8, 5])
+def test_what_was_counted_and_did_not_go_is_no_part_of_the_measure(now: Now, kept: int) -> None:
+    place = ("mail.example.com", 587)
+    for _ in range(20):
+        server_pace.seconds_until_willing(place, is_security=False)
+    server_pace.note_too_much(place, unsaid=kept - 1, is_by_minute=True)
+    assert server_pace.most_a_minute(place) == 20 - kept
+
+
 # Connections.
 
 
