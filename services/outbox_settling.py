@@ -117,7 +117,9 @@ def _accepted(claim: Claim, outcome: Outcome, now: datetime) -> Result:
     accepted = _Answer(None, receipt.reply.code, receipt.reply.enhanced)
     told = dict.fromkeys(receipt.accepted, accepted)
     for address, reply in receipt.refused.items():
-        told[address] = _Answer(retry_policy.of_recipient(reply), reply.code, reply.enhanced)
+        verdict = retry_policy.of_recipient(reply)
+        verdict = replace(verdict, reason=retry_policy.for_one(verdict).reason)  # the server took the mail for others
+        told[address] = _Answer(verdict, reply.code, reply.enhanced)
     return _told(claim, told, now)
 
 

@@ -320,8 +320,11 @@ def for_one(verdict: Verdict) -> Verdict:
     calm = replace(verdict, trips=False, opens=False)
     if verdict.action is not Action.SNOOZE:
         return calm
-    lasts = verdict.reason != _GOES_AWAY.reason  # words that the server would repeat for ever
-    return replace(calm, action=Action.RETRY, final_after=DOUBTED_FOR if lasts else None)
+    if verdict.reason == _GOES_AWAY.reason:
+        return replace(calm, action=Action.RETRY)
+    # Words that the server would repeat for ever, and that are no reason why other mail waits.
+    reason = _DOUBTFUL_RECIPIENT.reason if verdict.opens else verdict.reason
+    return replace(calm, action=Action.RETRY, reason=reason, final_after=DOUBTED_FOR)
 
 
 def message_of(error: DeliveryError) -> str:

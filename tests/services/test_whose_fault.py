@@ -145,6 +145,26 @@ def test_the_administrators_are_told_of_a_pause_once_an_hour_with_its_cause(serv
     assert b"No other server took over" in told
 
 
+def test_one_recipient_whom_it_does_not_relay_to_does_not_make_the_queue_late(servers: ExitStack, now: Now) -> None:
+    serve(servers, {"RCPT": unless("elsewhere", "554 5.7.1 Relay access denied")})
+    for to in ("ann@example.com", "ann@elsewhere.example", "bob@example.com"):
+        queued(to)
+        drain()
+    now.turn(20 * 60)
+    drain()
+    assert not mail_log.is_behind()
+
+
+def test_a_pause_makes_the_queue_late(servers: ExitStack, now: Now) -> None:
+    serve(servers, {"RCPT": HELO})
+    queued("ann@example.com")
+    drain()
+    assert not mail_log.is_behind()
+    now.turn(16 * 60)
+    drain()
+    assert mail_log.is_behind()
+
+
 def test_of_a_mail_that_the_server_will_not_have_while_it_serves_others_nobody_is_told(
     servers: ExitStack, now: Now
 ) -> None:
@@ -174,6 +194,7 @@ def test_of_two_recipients_the_one_whom_it_does_not_relay_to_waits_and_the_other
     row = found(mail_id)
     assert row.state == State.DEFERRED
     assert [recipient["state"] for recipient in row.recipients] == ["accepted", "deferred"]
+    assert row.reason == "Server's rules forbid this recipient"
 
 
 @pytest.mark.parametrize("script", [{"RCPT": HELO}, {"RCPT": "550 5.7.1 Daily SMTP relay limit exceeded"},
