@@ -167,6 +167,8 @@ def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
     headline = f"Mail goes through {server} as {row.from_email}."
     if row.last_error:
         return "warning", headline, "It is the active one, but its last try did not go through. Test it to see why."
+    if active.certificate_trouble:
+        return "warning", headline, active.certificate_trouble
     if not active.is_verified:
         return "warning", headline, "It is the active one, but has not been tested yet."
     return "ok", headline, "It is the active one, and its values have passed a test."
@@ -202,7 +204,7 @@ def _advice(stored: StoredConfig) -> str:
         return stored.problem
     if _is_failing_over(stored):
         return f"It is down: mail goes through {stored.row.failed_over_to} instead."
-    return ""
+    return stored.certificate_trouble
 
 
 def _env_line(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None, withheld: str) -> EnvLine:
