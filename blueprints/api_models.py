@@ -42,8 +42,18 @@ def _number(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(2**31)) else text
 
 
+class ClientCertificateData(BaseModel):
+    """What stands in the first certificate of a chain."""
+
+    subject: str
+    issuer: str
+    sha256: str
+    not_before: str
+    not_after: str
+
+
 class ConfigData(BaseModel):
-    """A configuration as it may be shown: the password is eight bullets or nothing."""
+    """A configuration as it may be shown: the password and the client key are eight bullets or nothing."""
 
     model_config = ConfigDict(title="Configuration")
 
@@ -67,6 +77,10 @@ class ConfigData(BaseModel):
     helo_hostname: str
     timeout_seconds: int
     auth_method: str
+    client_certificate: str
+    client_key: str
+    has_client_key: bool
+    client_certificate_facts: ClientCertificateData | None
     verified: bool
     verified_at: str | None
     last_error: str | None

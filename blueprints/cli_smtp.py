@@ -48,7 +48,7 @@ def list_configs(*, search: str, as_json: bool) -> None:
 def show(name: str, *, as_json: bool) -> None:
     """Show one configuration, by its name or id.
 
-    The password is never shown.
+    The password and the client key are never shown.
     """
     stored = named(name)
     config_trail.note_viewed(stored.row)
@@ -57,9 +57,11 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(shown)
         return
     advice = smtp_state.facts(stored).advice
+    facts = shown.pop("client_certificate_facts")
+    shown["client_certificate"] = f"{facts['subject']}, until {facts['not_after'][:10]}" if facts else ""
     for field, value in shown.items():
         text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else str(value)
-        click.echo(f"{field + ':':19}{text}".rstrip())
+        click.echo(f"{field + ':':18} {text}".rstrip())
     if advice:
         click.echo(f"✗ {advice}")
 
@@ -79,8 +81,8 @@ def add(
     password = given_password(password_stdin, password_file)
     if password is None and fields["smtp_username"]:
         password = prompted_password()
-    change = change_of(fields, name=name, smtp_password=password, is_active=activate)
     with named_by_option():
+        change = change_of(fields, name=name, smtp_password=password, is_active=activate)
         stored = smtp_configs.create(parse_change(change))
     _told(stored, as_json, f"Stored {_label(stored)}.", *_next_steps(stored))
 
@@ -91,6 +93,7 @@ def add(
 @settings_options
 @click.option("--ask-password", is_flag=True, help="Ask for a new password.")
 @click.option("--remove-password", is_flag=True, help="Forget the password and its user name.")
+@click.option("--remove-client-certificate", is_flag=True, help="Forget the client certificate and its key.")
 @click.option("--version", type=int, metavar="N", help="Refuse if somebody has saved another version by now.")
 def edit(
     name: str,
@@ -98,6 +101,7 @@ def edit(
     rename: str | None,
     ask_password: bool,
     remove_password: bool,
+    remove_client_certificate: bool,
     version: int | None,
     password_stdin: bool,
     password_file: Path | None,
@@ -107,13 +111,16 @@ def edit(
     """Change a configuration.
 
     What is not given stays as it is. A stored password stays with its server: with another host, port, encryption
-    or user name it must be given again.
+    or user name it must be given again, and so must a client key.
     """
     stored = named(name)
     password = given_password(password_stdin, password_file)
     if password is None and ask_password:
         password = prompted_password()
-    change = change_of(fields, name=rename, smtp_password=password, remove_password=remove_password or None)
+    removals = {"remove_password": remove_password, "remove_client_certificate": remove_client_certificate}
+    with named_by_option():
+        change = change_of(fields, name=rename, smtp_password=password)
+    change |= {name: True for name, wanted in removals.items() if wanted}
     if not change:
         raise click.UsageError("Nothing to change: give an option.")
     with named_by_option():
@@ -227,6 +234,8 @@ def _as_change(settings: SmtpSettings) -> dict[str, object]:
         "from_name": settings.from_name,
         "timeout_seconds": settings.timeout_seconds,
         **(login if settings.username else {}),
+        "client_certificate": settings.client_certificate,
+        "client_key": settings.client_key.reveal(),
     }
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from blueprints.cli_frame import password_options
-from services import smtp_fields
+from services import smtp_fields, smtp_route
 from utils.errors import InvalidInput
 
 _MODES: Final = {
@@ -15,6 +16,7 @@ _MODES: Final = {
     "tls": {"use_ssl": True},
     "none": {"use_tls": False, "use_ssl": False},
 }
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 OPTIONS: Final = {
     "name": "name",
     "smtp_server": "--host",
@@ -30,6 +32,8 @@ OPTIONS: Final = {
     "timeout_seconds": "--timeout",
     "emails_per_minute": "--emails-per-minute",
     "emails_per_day": "--emails-per-day",
+    "client_certificate": "--client-certificate",
+    "client_key": "--client-key",
 }
 
 
@@ -67,6 +71,13 @@ def settings_options(work: Callable[..., None]) -> Callable[..., None]:
         click.option("--emails-per-minute", type=int, metavar="N", help="The most; 0: as EMAILS_PER_MINUTE says."),
         click.option("--emails-per-day", type=int, metavar="N", help="The most; 0: as EMAILS_PER_DAY says."),
         password_options,
+        click.option(
+            "--client-certificate",
+            type=_FILE,
+            metavar="FILE",
+            help="PEM, for servers that ask for one; your own certificate first. It may hold the key, too.",
+        ),
+        click.option("--client-key", type=_FILE, metavar="FILE", help="Its private key: PEM without a passphrase."),
     ]
     for option in reversed(options):
         work = option(work)
@@ -77,8 +88,15 @@ def change_of(fields: Mapping[str, object], **more: object) -> dict[str, object]
     """The given options as the fields of the API."""
     said = given(**fields, **more)
     security = said.pop("security", None)
+    said |= _identity(said.pop("client_certificate", None), said.pop("client_key", None))
     unlimited = {name: None for name in ("emails_per_minute", "emails_per_day") if said.get(name) == 0}
     return {**said, **unlimited, **(_MODES[str(security)] if security else {})}
+
+
+def _identity(certificate: object, key: object) -> dict[str, object]:
+    """The texts of the files that are given. Raises InvalidInput."""
+    files = {"client_certificate": certificate, "client_key": key}
+    return smtp_route.identity_in({field: str(file) for field, file in files.items() if file})
 
 
 def given(**values: object) -> dict[str, object]:

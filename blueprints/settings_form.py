@@ -8,6 +8,7 @@ from flask_login import current_user
 from blueprints import forms, providers_api, smtp_form_values, smtp_test_card, smtp_tests
 from blueprints.access import actor_name, admin_page
 from services import (
+    client_certificate,
     config_trail,
     connection_test,
     discovery,
@@ -24,6 +25,7 @@ from utils.errors import AppError, Conflict, InvalidInput
 bp = Blueprint("smtp_form", __name__)
 
 ENTER_AGAIN = "Enter the password again: a page never gets it back."
+PASTE_AGAIN = "Paste the key again: a page never gets it back."
 
 
 @bp.get("/settings/smtp/new")
@@ -112,10 +114,11 @@ def _tested(stored: StoredConfig | None) -> Response:
 
 
 def _asking_again(refused: InvalidInput) -> InvalidInput:
-    """After an action of a failed test the password is missing since no page gets it back; say so."""
-    if "smtp_password" not in refused.errors or not smtp_form_values.are_changed_by_action():
+    """After an action of a failed test what is secret is missing since no page gets it back; say so."""
+    if not smtp_form_values.are_changed_by_action():
         return refused
-    return InvalidInput({**refused.errors, "smtp_password": [ENTER_AGAIN]})
+    words = {"smtp_password": ENTER_AGAIN, "client_key": PASTE_AGAIN}
+    return InvalidInput({field: [words[field]] if field in words else texts for field, texts in refused.errors.items()})
 
 
 def _plan(stored: StoredConfig | None) -> TestPlan:
@@ -199,6 +202,9 @@ def _page(
         copied=copied,
         has_password=bool(stored and stored.row.smtp_password),
         password_note=_password_note(copied),
+        client_certificate=client_certificate.facts_of(stored.row.client_certificate) if stored else None,
+        has_client_key=bool(stored and stored.row.client_key),
+        key_note=_key_note(copied),
         presets=providers.presets(),
         preset_groups=providers.GROUPS,
         preset=preset,
@@ -207,6 +213,14 @@ def _page(
         test=test,
     )
     return make_response(page, status)
+
+
+def _key_note(copied: StoredConfig | None) -> str:
+    if copied and copied.row.client_key:
+        return "Paste the key: it is not copied."
+    if request.method == "POST" and forms.text("client_key"):
+        return PASTE_AGAIN
+    return ""
 
 
 def _password_note(copied: StoredConfig | None) -> str:

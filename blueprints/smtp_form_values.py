@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from flask_login import current_user
 
 from blueprints import forms
-from services import smtp_configs
+from services import client_certificate, smtp_configs
 from services.discovery import Suggestion
 from services.smtp_fields import LONGEST_NAME, SmtpChange, parse_change
 from services.smtp_sealing import StoredConfig
@@ -27,7 +27,7 @@ TEXT_FIELDS = (
     "auth_method",  # has no control: it goes along unseen, so that a copy keeps it
 )
 LIMITS = ("emails_per_minute", "emails_per_day")  # empty: as the environment says
-FLAGS = ("is_active", "failover", "remove_password")
+FLAGS = ("is_active", "failover", "remove_password", "remove_client_certificate")
 APPLICABLE = (*TEXT_FIELDS, "security", "send")
 
 
@@ -44,13 +44,15 @@ def fresh() -> dict[str, Any]:
         "is_active": is_first,
         "failover": True,
         "remove_password": False,
+        "client_certificate": "",
+        "remove_client_certificate": False,
         "to": current_user.email,
         "version": "",
     }
 
 
 def stored(config: StoredConfig) -> dict[str, Any]:
-    """A stored server, without its password."""
+    """A stored server, without its password and its client key. Its certificate is told beside the fields."""
     row = config.row
     return {
         **{name: str(getattr(row, name)) for name in TEXT_FIELDS},
@@ -60,14 +62,17 @@ def stored(config: StoredConfig) -> dict[str, Any]:
         "is_active": row.is_active,
         "failover": row.failover,
         "remove_password": False,
+        "client_certificate": "",
+        "remove_client_certificate": False,
         "to": current_user.email,
         "version": str(row.version),
     }
 
 
 def copied(config: StoredConfig) -> dict[str, Any]:
-    """A new server like another one: everything but its name, its password and that it is active."""
-    return {**stored(config), "name": _free_name(config.row.name), "is_active": False, "version": ""}
+    """A new server like another one: everything but its name, its secrets and that it is active."""
+    values = {**stored(config), "name": _free_name(config.row.name), "is_active": False, "version": ""}
+    return {**values, "client_certificate": config.row.client_certificate}
 
 
 def filled(values: dict[str, Any], suggestion: Suggestion) -> dict[str, Any]:
@@ -78,9 +83,11 @@ def filled(values: dict[str, Any], suggestion: Suggestion) -> dict[str, Any]:
 
 
 def typed() -> dict[str, Any]:
-    """What was typed, with what an action of a failed test changes, for showing it again; never the password."""
+    """What was typed, with what an action of a failed test changes, for showing it again; never a secret."""
+    certificate = forms.text("client_certificate")
     return {
         **{name: _text(name) for name in (*TEXT_FIELDS, *LIMITS, "name", "security", "to", "version")},
+        "client_certificate": "" if client_certificate.holds_key(certificate) else certificate,
         **{name: forms.ticked(name) for name in FLAGS},
     }
 
@@ -97,6 +104,9 @@ def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
     raw |= {
         "smtp_password": forms.text("smtp_password"),
         "remove_password": forms.ticked("remove_password"),
+        "client_certificate": forms.text("client_certificate"),
+        "client_key": forms.text("client_key"),
+        "remove_client_certificate": forms.ticked("remove_client_certificate"),
         "use_tls": security == Security.STARTTLS,
         "use_ssl": security == Security.TLS,
     }

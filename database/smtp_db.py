@@ -35,8 +35,9 @@ _ACTIVE_GLOBAL = text("is_active AND account_id IS NULL")
 class SmtpConfig(Base):
     """A mail server as an administrator entered it. ``account_id`` is null for the global scope.
 
-    ``smtp_password`` is a Fernet token under the key that ``key_id`` names, or "" without a login. ``binding_mac``
-    ties host, port, mode, user, From and token together, so that none can be exchanged behind our back.
+    ``smtp_password`` is a Fernet token under the key that ``key_id`` names, or "" without a login; ``client_key`` is
+    one of the key that belongs to ``client_certificate``. ``binding_mac`` ties both to everything that is said to a
+    server or shown to a reader, so that nothing of it can be exchanged behind our back.
     ``verified_at`` and what follows it are observations and change no ``version``.
     """
 
@@ -63,6 +64,9 @@ class SmtpConfig(Base):
     helo_hostname: Mapped[str] = mapped_column(String(255), default="")
     timeout_seconds: Mapped[int] = mapped_column(default=10)
     auth_method: Mapped[str] = mapped_column(String(16), default="")
+    # The defaults are for rows from before them.
+    client_certificate: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
+    client_key: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
     emails_per_minute: Mapped[int | None]
     emails_per_day: Mapped[int | None]
     failover: Mapped[bool] = mapped_column(default=True)
@@ -158,7 +162,7 @@ def every(session: Session) -> list[SmtpConfig]:
 
 def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
     """Compare-and-set: put another seal on the row, if it is still the one that was read. Changes no version."""
-    read = ("version", "smtp_password", "key_id", "binding_mac", "verified_fingerprint")
+    read = ("version", "smtp_password", "client_key", "key_id", "binding_mac", "verified_fingerprint")
     result = session.execute(
         update(SmtpConfig)
         .where(

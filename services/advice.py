@@ -9,7 +9,7 @@ Try = str | dict[str, str]  # a named way to mend it (services/mending.py), or f
 
 FIELDS: Final = {
     "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "helo_hostname",
-    "timeout_seconds", "to",
+    "timeout_seconds", "to", "client_certificate",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What the audit trail is told of a change to a stored configuration: names of fields, never a value."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -14,8 +15,8 @@ log = structlog.get_logger(__name__)
 
 FIELDS: Final = (
     "name", "smtp_server", "smtp_port", "smtp_username", "from_email", "from_name", "use_tls", "use_ssl",
-    "reply_to", "helo_hostname", "auth_method", "timeout_seconds", "failover", "emails_per_minute",
-    "emails_per_day", "is_active",
+    "reply_to", "helo_hostname", "auth_method", "timeout_seconds", "client_certificate", "failover",
+    "emails_per_minute", "emails_per_day", "is_active",
 )  # fmt: skip
 
 
@@ -37,11 +38,11 @@ def facts(row: SmtpConfig) -> dict[str, object]:
     return {name: getattr(row, name) for name in FIELDS}
 
 
-def record_change(session: Session, row: SmtpConfig, before: dict[str, object], *, password_changed: bool) -> None:
-    """Record what has become of the row since ``before``, which is empty for a new one."""
+def record_change(session: Session, row: SmtpConfig, before: dict[str, object], secrets: Sequence[str]) -> None:
+    """Record what has become of the row since ``before``, empty for a new one; ``secrets`` are those that changed."""
     after = facts(row)
     changed = [name for name in FIELDS if name != "is_active" and before.get(name) != after[name]]
-    changed += ["smtp_password"] if password_changed else []
+    changed += secrets
     if not before:
         audit.record(session, Action.CREATED, subject_of(row))
     elif changed:

@@ -10,12 +10,12 @@ from database import smtp_db
 from database.engine import driver_reading, reading, transaction
 from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
 from database.user_db import comparable
-from services import audit, config_trail, smtp_sealing
+from services import audit, client_certificate, config_trail, smtp_sealing
 from services.audit import Action
 from services.config_trail import subject_of
 from services.smtp_fields import MASK, SmtpChange, parse_change
-from services.smtp_sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
-from services.smtp_settings import Security, SmtpSettings
+from services.smtp_sealing import SEALED, StoredConfig, are_stored, fingerprint, merged_with, unsealed
+from services.smtp_settings import FIELDS, Security, SmtpSettings
 from utils import clock, incidents
 from utils.errors import Conflict, InvalidInput, NotFound
 
@@ -195,6 +195,10 @@ def public_dict(stored: StoredConfig) -> dict[str, Any]:
         "helo_hostname": row.helo_hostname,
         "timeout_seconds": row.timeout_seconds,
         "auth_method": row.auth_method,
+        "client_certificate": row.client_certificate,
+        "client_key": MASK if row.client_key else "",
+        "has_client_key": bool(row.client_key),
+        "client_certificate_facts": _certificate_facts(row.client_certificate),
         "verified": stored.is_verified,
         "verified_at": row.verified_at.isoformat() if stored.is_verified and row.verified_at else None,
         "last_error": row.last_error,
@@ -204,6 +208,19 @@ def public_dict(stored: StoredConfig) -> dict[str, Any]:
         "created_at": row.created_at.isoformat(),
         "updated_at": row.updated_at.isoformat(),
         "updated_by": row.updated_by,
+    }
+
+
+def _certificate_facts(certificate: str) -> dict[str, Any] | None:
+    facts = client_certificate.facts_of(certificate)
+    if facts is None:
+        return None
+    return {
+        "subject": facts.subject,
+        "issuer": facts.issuer,
+        "sha256": facts.sha256,
+        "not_before": facts.starts.isoformat(),
+        "not_after": facts.ends.isoformat(),
     }
 
 
@@ -250,7 +267,8 @@ def _written(
     row.name, row.name_key, row.is_active = name, comparable(name), turns_active
     if settings is not None:
         _write(row, settings)
-        smtp_sealing.seal(row, settings, keeps_token=bool(stored and not change.smtp_password))
+        keeps_token, keeps_key = (bool(stored and not getattr(change, column)) for column in SEALED)
+        smtp_sealing.seal(row, settings, keeps_token=keeps_token, keeps_key=keeps_key)
         smtp_sealing.note_proof(row, settings, proof)
     for option in ROW_OPTIONS:
         if change.given(option):
@@ -258,9 +276,14 @@ def _written(
     row.updated_at, row.updated_by = clock.now(), (actor or audit.actor().name)[:LONGEST_UPDATED_BY]
     session.add(row)
     session.flush()
-    password_changed = bool(change.smtp_password or change.remove_password)
-    config_trail.record_change(session, row, before, password_changed=password_changed)
+    config_trail.record_change(session, row, before, _changed_secrets(change))
     return row
+
+
+def _changed_secrets(change: SmtpChange) -> list[str]:
+    password = change.smtp_password or change.remove_password
+    key = change.client_key or change.remove_client_certificate
+    return [column for column, changed in zip(SEALED, (password, key), strict=True) if changed]
 
 
 def _is_stale(row: SmtpConfig, change: SmtpChange) -> bool:
@@ -300,10 +323,8 @@ def _free_name(session: Session, row: SmtpConfig | None, change: SmtpChange) -> 
 
 
 def _write(row: SmtpConfig, settings: SmtpSettings) -> None:
-    row.smtp_server, row.smtp_port = settings.host, settings.port
-    row.smtp_username = settings.username
-    row.from_email, row.from_name, row.reply_to = settings.from_email, settings.from_name, settings.reply_to
+    for ours, column in FIELDS.items():
+        setattr(row, column, getattr(settings, ours))
     row.use_tls = settings.security is Security.STARTTLS
     row.use_ssl = settings.security is Security.TLS
-    row.helo_hostname, row.auth_method = settings.helo_hostname, settings.auth_method
-    row.timeout_seconds = settings.timeout_seconds
+    row.client_certificate = settings.client_certificate

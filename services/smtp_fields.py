@@ -7,6 +7,13 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from services.client_certificate import (
+    LONGEST_CERTIFICATE,
+    LONGEST_KEY,
+    UnusablePem,
+    parse_certificate,
+    parse_key,
+)
 from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
 from utils.env_utils import MOST_EMAILS
 from utils.errors import InvalidInput
@@ -84,6 +91,30 @@ def _password(value: object) -> Secret:
     if any(char in "\r\n\0" or unicodedata.category(char) == "Cs" for char in value):
         raise _refuse("Remove the line break or control character.")
     return Secret("" if value == MASK else value)
+
+
+def _certificate(value: object) -> str:
+    text = _pem(value, LONGEST_CERTIFICATE)
+    try:
+        return parse_certificate(text) if text else ""
+    except UnusablePem as fault:
+        raise _refuse(str(fault)) from None
+
+
+def _key(value: object) -> Secret:
+    text = _pem(value, LONGEST_KEY)
+    try:
+        return parse_key(text) if text and text != MASK else Secret("")
+    except UnusablePem as fault:
+        raise _refuse(str(fault)) from None
+
+
+def _pem(value: object, longest: int) -> str:
+    if not isinstance(value, str):
+        raise _refuse("Give text.")
+    if len(value) > longest:
+        raise _refuse(f"Use at most {longest} characters.")
+    return value.strip()
 
 
 def _flag(value: object) -> bool:
@@ -205,6 +236,30 @@ Active = Annotated[bool, PlainValidator(_flag), _schema("boolean", "Whether mail
 RemovePassword = Annotated[
     bool, PlainValidator(_flag), _schema("boolean", "Forget the stored password, and its user name.")
 ]
+ClientCertificate = Annotated[
+    str,
+    PlainValidator(_certificate),
+    _schema(
+        "string",
+        "Shown to servers that ask for one: PEM, your own certificate first, then each that signed the one before it. "
+        "Absent or empty keeps the stored one.",
+        maxLength=LONGEST_CERTIFICATE,
+    ),
+]
+ClientKey = Annotated[
+    Secret,
+    PlainValidator(_key),
+    _schema(
+        "string",
+        "Write-only: the certificate's private key, PEM without a passphrase. Absent, empty or the mask keeps the "
+        "stored one.",
+        maxLength=LONGEST_KEY,
+        writeOnly=True,
+    ),
+]
+RemoveClientCertificate = Annotated[
+    bool, PlainValidator(_flag), _schema("boolean", "Forget the stored client certificate and its key.")
+]
 Ignored = Annotated[Any, WithJsonSchema({"readOnly": True, "description": "Returned by GET; ignored here."})]
 
 
@@ -246,6 +301,9 @@ class SmtpChange(BaseModel):
     helo_hostname: Helo = Field(default="")
     timeout_seconds: Timeout = Field(default=DEFAULT_TIMEOUT)
     auth_method: AuthMethod = Field(default="")
+    client_certificate: ClientCertificate = Field(default="")
+    client_key: ClientKey = Field(default_factory=lambda: Secret(""))
+    remove_client_certificate: RemoveClientCertificate = Field(default=False)
     version: Version = Field(default=0)
 
     name: Name = Field(default="")
@@ -255,6 +313,8 @@ class SmtpChange(BaseModel):
 
     id: Ignored = None
     has_password: Ignored = None
+    has_client_key: Ignored = None
+    client_certificate_facts: Ignored = None
     needs_reentry: Ignored = None
     verified: Ignored = None
     verified_at: Ignored = None

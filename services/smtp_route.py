@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -12,7 +13,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from services import smtp_configs, smtp_sealing, smtp_settings
+from services import client_certificate, smtp_configs, smtp_sealing, smtp_settings
+from services.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem
 from services.smtp_fields import parse_change
 from services.smtp_sealing import Condition, StoredConfig
 from services.smtp_settings import SmtpSettings, merged
@@ -24,6 +26,7 @@ log = structlog.get_logger(__name__)
 security_log = structlog.get_logger("security")
 
 NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
+LONGEST_FILE: Final = LONGEST_CERTIFICATE + LONGEST_KEY
 DATABASE_AWAY: Final = "The database does not answer"
 VARIABLES: Final = {
     "smtp_server": "EMAIL_HOST",
@@ -35,6 +38,8 @@ VARIABLES: Final = {
     "from_email": "DEFAULT_FROM_EMAIL",
     "from_name": "DEFAULT_FROM_EMAIL",
     "timeout_seconds": "EMAIL_TIMEOUT",
+    "client_certificate": "EMAIL_SSL_CERTFILE",
+    "client_key": "EMAIL_SSL_KEYFILE",
 }
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -147,7 +152,7 @@ def _step_of(stored: StoredConfig) -> RouteStep:
         emails_per_day=row.emails_per_day,
         last_error=row.last_error,
         has_failed_over=row.failed_over_at is not None,
-        is_altered=stored.condition is Condition.ALTERED,
+        is_altered=stored.condition in (Condition.ALTERED, Condition.OUTDATED),
     )
 
 
@@ -195,7 +200,38 @@ def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
         raw["from_name"], raw["from_email"] = parse_mailbox(variables.get("DEFAULT_FROM_EMAIL", ""))
     except InvalidAddress as error:
         raise InvalidInput({"from_email": [str(error)]}) from None
-    return merged(None, parse_change(raw))
+    files = {field: variables.get(VARIABLES[field], "").strip() for field in ("client_certificate", "client_key")}
+    return merged(None, parse_change(raw | identity_in({field: path for field, path in files.items() if path})))
+
+
+def identity_in(files: Mapping[str, str]) -> dict[str, object]:
+    """The texts of the files for ``client_certificate`` and ``client_key``; the former may hold the key as well.
+
+    Raises InvalidInput.
+    """
+    texts = {field: _text_of(field, Path(path)) for field, path in files.items()}
+    certificate = texts.get("client_certificate", "")
+    if client_certificate.holds_key(certificate):
+        texts.setdefault("client_key", certificate)
+        texts["client_certificate"] = _certificates_of(certificate)
+    return dict(texts)
+
+
+def _certificates_of(text: str) -> str:
+    try:
+        return client_certificate.certificates_in(text)
+    except UnusablePem as fault:
+        raise InvalidInput({"client_certificate": [str(fault)]}) from None
+
+
+def _text_of(field: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(LONGEST_FILE).decode()
+    except OSError:
+        raise InvalidInput({field: ["The file cannot be read."]}) from None
+    except UnicodeDecodeError:
+        raise InvalidInput({field: ["The file is not PEM text."]}) from None
 
 
 def _is_local_inbox(settings: SmtpSettings) -> bool:

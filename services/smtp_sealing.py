@@ -1,17 +1,19 @@
 """What makes a stored configuration trustworthy: its sealed password, its binding, and the proof of a test."""
 
 import hmac
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain
 from typing import Final
 
 from database.smtp_db import SmtpConfig
-from services import smtp_validity
-from services.smtp_fields import SmtpChange
-from services.smtp_settings import Security, SmtpSettings, merged
+from services import client_certificate, smtp_validity
+from services.smtp_fields import DEFAULT_TIMEOUT, SmtpChange
+from services.smtp_settings import FIELDS, NO_PASSWORD, Security, SmtpSettings, merged
 from utils.encryption_utils import (
     CannotDecrypt,
     current_key_id,
@@ -24,12 +26,23 @@ from utils.env_utils import get_fernet_key
 from utils.errors import InvalidInput
 from utils.secret import Secret
 
-BINDING: Final = "smtp-binding-v1"
+BINDING: Final = "smtp-binding-v2"
+FORM: Final = "2:"  # of a binding; the migration that brought this one tells what the first covered
+SEALED: Final = ("smtp_password", "client_key")
+# Everything that is said to a server or shown to a reader, beside the scope and the mode. What is not among them
+# can be changed while the key is not at hand: the switches, the name, the limits; and observations.
+BOUND: Final = tuple(sorted((*FIELDS.values(), "client_certificate", *SEALED)))
 FINGERPRINT: Final = "smtp-fingerprint-v1"
 PROOF: Final = "smtp-proof-v1"
 PROOF_SECONDS: Final = 3600
 UNREADABLE: Final = "The stored password cannot be read. Restore APP_KEY or enter the password again."
 ALTERED: Final = "These settings were changed outside of the application. Check every field and save them again."
+OUTDATED: Final = (
+    "These settings could not be checked when the database was upgraded: they had been changed outside of the "
+    "application, or their APP_KEY was missing. Check every field and save them again."
+)
+NO_TOKENS: Final[Mapping[str, str]] = {}
+_FIRST_FORM: Final = re.compile("[0-9a-f]{64}")
 
 
 class Condition(StrEnum):
@@ -38,16 +51,25 @@ class Condition(StrEnum):
     GOOD = "good"
     KEY_MISSING = "key_missing"  # sealed under a key that is not at hand
     ALTERED = "altered"  # the binding does not match: somebody edited the row
+    OUTDATED = "outdated"  # bound as before the last change of what is bound, and not sealed anew by the upgrade
     INVALID = "invalid"  # a value is none that a save would take
 
 
 INVALID: Final = "A stored value is not valid. Check every field and save the settings again."
-UNUSABLE: Final = {Condition.KEY_MISSING: UNREADABLE, Condition.ALTERED: ALTERED, Condition.INVALID: INVALID}
+UNUSABLE: Final = {
+    Condition.KEY_MISSING: UNREADABLE,
+    Condition.ALTERED: ALTERED,
+    Condition.OUTDATED: OUTDATED,
+    Condition.INVALID: INVALID,
+}
 
 
 @dataclass(frozen=True)
 class StoredConfig:
-    """A row with its password unsealed, if that was possible; ``invalid`` are the fields that a save would refuse."""
+    """A row with its password and its client key unsealed, if that was possible.
+
+    ``invalid`` are the fields that a save would refuse.
+    """
 
     row: SmtpConfig
     settings: SmtpSettings
@@ -80,6 +102,12 @@ class StoredConfig:
         return self.invalid or {"smtp_password": [self.problem]}
 
     @property
+    def certificate_trouble(self) -> str:
+        """What is to be said of its client certificate, or ""."""
+        facts = client_certificate.facts_of(self.settings.client_certificate)
+        return facts.trouble if facts else ""
+
+    @property
     def is_verified(self) -> bool:
         """Whether exactly these values passed a test."""
         return self.is_usable and self.row.verified_at is not None and is_marked(self.row, self.settings)
@@ -90,74 +118,88 @@ class Seal:
     """What the key has made of a row: all of it changes when the key does, and nothing else."""
 
     smtp_password: str
+    client_key: str
     key_id: str
     binding_mac: str
     verified_fingerprint: str | None
 
 
 def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> StoredConfig:
-    """Check the binding, open the password, check the values. Never raises: the condition says what is wrong.
+    """Check the binding, open what is sealed, check the values. Never raises: the condition says what is wrong.
 
     ``keys`` by their ids are the only ones used; without them those of the environment.
     """
-    condition, password = Condition.GOOD, ""
     keys = known_keys() if keys is None else keys
-    key = keys.get(row.key_id)
-    if key is None:
-        condition = Condition.KEY_MISSING
-    elif not hmac.compare_digest(row.binding_mac, _binding(row, key)):
-        condition = Condition.ALTERED
-    elif row.smtp_password:
+    condition = _condition(row, keys.get(row.key_id))
+    if condition is Condition.GOOD:
         try:
-            password = opened(row.smtp_password, keys.values())
+            tokens = {column: str(getattr(row, column)) for column in SEALED}
+            password, key = (Secret(opened(token, keys.values()) if token else "") for token in tokens.values())
+            invalid = smtp_validity.errors_of(row)
+            condition = Condition.INVALID if invalid else condition
+            return StoredConfig(row, _settings_of(row, password, key), condition, invalid)
         except CannotDecrypt:
             condition = Condition.ALTERED
-    invalid = smtp_validity.errors_of(row) if condition is Condition.GOOD else {}
-    return StoredConfig(row, _settings_of(row, password), Condition.INVALID if invalid else condition, invalid)
+    return StoredConfig(row, _settings_of(row, NO_PASSWORD, NO_PASSWORD), condition)
+
+
+def _condition(row: SmtpConfig, key: bytes | None) -> Condition:
+    if key is None:
+        return Condition.KEY_MISSING
+    if hmac.compare_digest(str(row.binding_mac).encode(), _binding(row, key).encode()):
+        return Condition.GOOD
+    return Condition.OUTDATED if _FIRST_FORM.fullmatch(str(row.binding_mac)) else Condition.ALTERED
 
 
 def merged_with(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
-    if stored is None:
-        return merged(None, change)
-    if not stored.is_readable:
-        return _merged_over_doubtful(stored, change)
-    if left := {name: told for name, told in stored.invalid.items() if not change.given(name)}:
+    """The settings after a change of a stored configuration, or of none. Raises InvalidInput."""
+    if stored is None or stored.is_readable:
+        settings = _merged_over(stored, change)
+    else:
+        settings = _merged_over_doubtful(stored, change)
+    # One that has expired meanwhile is no reason to refuse another change; nobody enters an expired one on purpose.
+    if stored is None or settings.client_certificate != stored.settings.client_certificate:
+        facts = client_certificate.facts_of(settings.client_certificate)
+        if facts and facts.has_expired:
+            raise InvalidInput({"client_certificate": [facts.trouble]})
+    return settings
+
+
+def _merged_over(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
+    """A save of some fields blesses no invalid value in another."""
+    invalid = stored.invalid if stored else {}
+    if left := {name: told for name, told in invalid.items() if not change.given(name)}:
         raise InvalidInput(left)
-    return merged(stored.settings, change)
+    return merged(stored.settings if stored else None, change)
 
 
 def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSettings:
     """Nothing of a row that cannot be checked is blessed by saving it again: what is bound must all be given."""
-    reason = UNREADABLE if stored.condition is Condition.KEY_MISSING else ALTERED
-    if stored.row.smtp_password and not change.smtp_password and not change.remove_password:
+    row, reason = stored.row, UNUSABLE[stored.condition]
+    if row.smtp_password and not change.smtp_password and not change.remove_password:
         raise InvalidInput({"smtp_password": [reason]})
-    bound = [
-        "smtp_server",
-        "smtp_port",
-        "from_email",
-        *(["smtp_username"] if stored.row.smtp_username else []),
-    ]
-    absent = [field for field in bound if not change.given(field)]
+    absent = [column for column in FIELDS.values() if not change.given(column) and _says_something(row, column)]
     if not change.given("use_tls") and not change.given("use_ssl"):
         absent.append("use_tls")
+    if (row.client_certificate or row.client_key) and not change.remove_client_certificate:
+        absent += [field for field in ("client_certificate", "client_key") if not getattr(change, field)]
     if absent:
         raise InvalidInput({field: [reason] for field in absent})
     return merged(stored.settings, change)
 
 
-def _settings_of(row: SmtpConfig, password: str) -> SmtpSettings:
+def _says_something(row: SmtpConfig, column: str) -> bool:
+    """Whether leaving this field alone would bless a value that somebody may have put there."""
+    return bool(getattr(row, column) != (DEFAULT_TIMEOUT if column == "timeout_seconds" else ""))
+
+
+def _settings_of(row: SmtpConfig, password: Secret, key: Secret) -> SmtpSettings:
     return SmtpSettings(
-        host=row.smtp_server,
-        port=row.smtp_port,
+        **{ours: getattr(row, column) for ours, column in FIELDS.items()},
         security=_mode(row),
-        username=row.smtp_username,
-        password=Secret(password),
-        from_email=row.from_email,
-        from_name=row.from_name,
-        reply_to=row.reply_to,
-        helo_hostname=row.helo_hostname,
-        timeout_seconds=row.timeout_seconds,
-        auth_method=row.auth_method,
+        password=password,
+        client_certificate=row.client_certificate,
+        client_key=key,
     )
 
 
@@ -167,33 +209,48 @@ def _mode(row: SmtpConfig) -> Security:
     return Security.STARTTLS if row.use_tls else Security.NONE
 
 
-def _binding(row: SmtpConfig, key: bytes, token: str | None = None) -> str:
-    """The binding of the row with its own token, or with another in its place."""
+def _binding(row: SmtpConfig, key: bytes, tokens: Mapping[str, str] = NO_TOKENS) -> str:
+    """The binding of the row with its own tokens, or with others in their place."""
     scope = "global" if row.account_id is None else f"account:{row.account_id}"
-    parts = [scope, row.smtp_server, str(row.smtp_port), _mode(row), row.smtp_username, row.from_email]
-    return mac(BINDING, [*parts, row.smtp_password if token is None else token], key)
+    values = [(column, str(tokens.get(column, getattr(row, column)))) for column in BOUND]
+    # Cut to 248 bits, so that its form has room in front of it (RFC 2104 5).
+    return FORM + mac(BINDING, [scope, _mode(row), *chain.from_iterable(values)], key)[:62]
 
 
-def seal(row: SmtpConfig, settings: SmtpSettings, *, keeps_token: bool) -> None:
-    """Store the password's token, byte for byte the old one where the password did not change."""
-    if not settings.password:
-        row.smtp_password = ""
-    elif not keeps_token:
-        row.smtp_password = encrypt_smtp_password(settings.password.reveal())
-    if not keeps_token or not row.smtp_password or not row.key_id:
+def seal(row: SmtpConfig, settings: SmtpSettings, *, keeps_token: bool, keeps_key: bool = True) -> None:
+    """Store password and client key as tokens, byte for byte the old ones where they did not change.
+
+    All tokens of a row are under one key, so a new one beside that of a previous key has that sealed anew as well.
+    """
+    secrets = _secrets(settings)
+    kept = [column for column, keeps in zip(SEALED, (keeps_token, keeps_key), strict=True) if keeps]
+    held = {column for column, secret in secrets.items() if secret}
+    if not row.key_id or not held or not held <= set(kept):
+        kept = kept if row.key_id == current_key_id() else []
         row.key_id = current_key_id()
+    for column, secret in secrets.items():
+        if column not in kept or not secret:
+            setattr(row, column, _token(secret))
     row.binding_mac = _binding(row, known_keys()[row.key_id])
 
 
+def _secrets(settings: SmtpSettings) -> dict[str, Secret]:
+    return dict(zip(SEALED, (settings.password, settings.client_key), strict=True))
+
+
+def _token(secret: Secret) -> str:
+    return encrypt_smtp_password(secret.reveal()) if secret else ""
+
+
 def current_seal(stored: StoredConfig) -> Seal:
-    """The seal that the current key puts on a good row: the same password, and a mark of a test stays good."""
+    """The seal that the current key puts on a good row: the same secrets, and a mark of a test stays good."""
     row, settings = stored.row, stored.settings
-    token = encrypt_smtp_password(settings.password.reveal()) if settings.password else ""
+    tokens = {column: _token(secret) for column, secret in _secrets(settings).items()}
     marked = is_marked(row, settings)
     return Seal(
-        smtp_password=token,
+        **tokens,
         key_id=current_key_id(),
-        binding_mac=_binding(row, get_fernet_key(), token),
+        binding_mac=_binding(row, get_fernet_key(), tokens),
         verified_fingerprint=fingerprint(settings) if marked else row.verified_fingerprint,
     )
 
@@ -206,7 +263,10 @@ def are_stored(settings: SmtpSettings, stored: StoredConfig) -> bool:
 def fingerprint(settings: SmtpSettings, key: bytes | None = None) -> str:
     """A digest of every value that a test exercises, the password included, keyed with the current key or this one."""
     values = [*settings.destination, settings.password.reveal(), settings.from_email, settings.helo_hostname]
-    return mac(FINGERPRINT, [str(value) for value in (*values, settings.auth_method, settings.timeout_seconds)], key)
+    values += [settings.auth_method, settings.timeout_seconds]
+    if settings.client_certificate:  # without one the digest is as it was before there were any
+        values += [settings.client_certificate, settings.client_key.reveal()]
+    return mac(FINGERPRINT, [str(value) for value in values], key)
 
 
 def is_marked(row: SmtpConfig, settings: SmtpSettings) -> bool:

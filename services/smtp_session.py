@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from services import sasl, smtp_dial, smtp_grammar, smtp_tls
+from services import client_certificate, sasl, smtp_dial, smtp_grammar, smtp_tls
 from services.smtp_dialogue import Dialogue, refusal
 from services.smtp_patience import Patience, Span
 from services.smtp_settings import Security, SmtpSettings
@@ -169,14 +169,20 @@ class Opening:
 
     def _encrypt(self, *, spoke_plain: bool) -> tuple[str, str]:
         host, talk = self._settings.host, self._talk
-        context = smtp_tls.tls_context(self._policy.ca_file)
+        context = smtp_tls.tls_context(self._policy.ca_file, self._settings.identity)
         tls = smtp_tls.wrapped(talk.live().sock, context, host)
         talk.wire = Wire(tls, self._redact, talk.transcript)
         talk.live()  # unless it was cancelled meanwhile
         smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
         fact, days = smtp_tls.describe(tls, host)
         talk.note(fact)
-        return fact, "warning" if days < smtp_tls.SOON else "ok"
+        status = "warning" if days < smtp_tls.SOON else "ok"
+        own = client_certificate.facts_of(self._settings.client_certificate)
+        if own is None:
+            return fact, status
+        ours = f"Our client certificate: {own.subject}, {own.days_left} days left"
+        talk.note(ours)
+        return f"{fact}. {own.trouble or ours}", "warning" if own.trouble else status
 
     @property
     def _has_login(self) -> bool:

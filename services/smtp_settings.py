@@ -5,13 +5,18 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
+from services import client_certificate, smtp_tls
 from services.smtp_fields import DEFAULT_TIMEOUT, SmtpChange
+from services.smtp_identity import Identity
+from services.smtp_wire import WireError
 from utils.addresses import ascii_address, ip_literal, is_loopback
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput
 from utils.secret import Secret
 
 CHANGED_SERVER: Final = "You changed the server. Enter the password again."
+CHANGED_SERVER_FOR_KEY: Final = "You changed the server. Enter the client key again."
+NEEDS_ENCRYPTION: Final = "A client certificate is shown under STARTTLS or TLS only. Choose one of them, or remove it."
 SMTPS_PORT: Final = 465
 NO_PASSWORD: Final = Secret("")
 
@@ -42,11 +47,18 @@ class SmtpSettings:
     helo_hostname: str = ""
     timeout_seconds: int = DEFAULT_TIMEOUT
     auth_method: str = ""  # "" picks the best that the server offers
+    client_certificate: str = ""  # PEM, one's own first; together with its key or not at all
+    client_key: Secret = NO_PASSWORD
 
     @property
     def destination(self) -> tuple[str, int, str, str]:
         """Where a password would go, and how; a stored one never goes to another destination."""
         return self.host, self.port, self.security, self.username
+
+    @property
+    def identity(self) -> Identity | None:
+        """What is shown to a server that asks who we are when encryption begins."""
+        return Identity(self.client_certificate, self.client_key) if self.client_certificate else None
 
     @property
     def mode_name(self) -> str:
@@ -72,14 +84,22 @@ def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
         security=security,
         from_email=change.from_email,
     )
-    taken = {ours: getattr(change, theirs) for ours, theirs in _FIELDS.items() if change.given(theirs)}
-    result = _with_login(stored, replace(base, **taken, security=security), change)
+    taken = {ours: getattr(change, theirs) for ours, theirs in FIELDS.items() if change.given(theirs)}
+    result, errors = replace(base, **taken, security=security), dict[str, list[str]]()
+    for decide in (_with_login, _with_identity):
+        try:
+            result = decide(stored, result, change)
+        except InvalidInput as refused:
+            errors |= refused.errors
+    if errors:
+        raise InvalidInput(errors)
     if result.password and security is Security.NONE and not _may_go_in_clear(result.host):
         raise InvalidInput({"use_tls": ["A password is never sent unencrypted. Choose STARTTLS or TLS."]})
     return result
 
 
-_FIELDS: Final = {
+# Of SmtpSettings, by their names in a change and in the table; beside them the mode, the password and the certificate.
+FIELDS: Final = {
     "host": "smtp_server",
     "port": "smtp_port",
     "username": "smtp_username",
@@ -127,6 +147,40 @@ def _with_login(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpC
     if result.password and not result.username:
         raise InvalidInput({"smtp_username": ["Give the user name that belongs to the password."]})
     return result
+
+
+def _with_identity(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpChange) -> SmtpSettings:
+    """Decide which client certificate and key go with the settings: new ones, the stored ones, or none."""
+    before = stored.client_certificate if stored else ""
+    certificate, key = change.client_certificate or before, change.client_key
+    if change.remove_client_certificate:
+        if key or certificate != before:
+            raise InvalidInput({"client_certificate": ["Either remove the client certificate or give a new one."]})
+        return replace(result, client_certificate="", client_key=NO_PASSWORD)
+    if not (certificate or key):
+        return result
+    if not certificate:
+        raise InvalidInput({"client_certificate": ["Give the certificate that belongs to the key."]})
+    if result.security is Security.NONE:
+        raise InvalidInput({"client_certificate": [NEEDS_ENCRYPTION]})
+    if not key and stored and stored.client_key:
+        if result.destination != stored.destination:
+            raise InvalidInput({"client_key": [CHANGED_SERVER_FOR_KEY]})
+        key = stored.client_key
+    if not key:
+        raise InvalidInput({"client_key": ["Give the key that belongs to the certificate."]})
+    if change.client_key or certificate != before:
+        _check_pair(Identity(certificate, key))
+    return replace(result, client_certificate=certificate, client_key=key)
+
+
+def _check_pair(identity: Identity) -> None:
+    if not client_certificate.belong_together(identity.certificate, identity.key):
+        raise InvalidInput({"client_key": [client_certificate.OTHER_KEY]})
+    try:
+        smtp_tls.tls_context(None, identity)
+    except WireError as refused:
+        raise InvalidInput({"client_certificate": [refused.text]}) from None
 
 
 def public_host() -> str | None:

@@ -168,6 +168,8 @@ def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
     if row.last_error:
         detail = f"Its last try did not go through: {row.last_error}. Test it to see what to do."
         return "warning", headline, detail
+    if active.certificate_trouble:
+        return "warning", headline, active.certificate_trouble
     if not active.is_verified:
         return "warning", headline, "It is the active one, but has not been tested yet."
     return "ok", headline, "It is the active one, and its values have passed a test."
@@ -203,7 +205,7 @@ def _advice(stored: StoredConfig) -> str:
         return stored.problem
     if _is_failing_over(stored):
         return f"It is down: mail goes through {stored.row.failed_over_to} instead."
-    return ""
+    return stored.certificate_trouble
 
 
 def _env_line(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None, withheld: str) -> EnvLine:

@@ -15,7 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from services import smtp_alerts, smtp_trust
+from services import smtp_alerts, smtp_identity, smtp_trust
+from services.smtp_identity import Identity
 from services.smtp_wire import Deadline, WireError, name_protocol
 from utils import incidents
 from utils.errors import Fault
@@ -45,20 +46,24 @@ class ShownCertificate:
     sha256: str  # fingerprint, like AB:CD:…
 
 
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Give the context that trusts the system's authorities and those in ``ca_file``; it is kept, and built
-    again when the file changes. Raises WireError if the file cannot be used.
+def tls_context(ca_file: Path | None, identity: Identity | None = None) -> ssl.SSLContext:
+    """Give the context that trusts the system's authorities and those in ``ca_file``, and shows ``identity`` and no
+    other to a server that asks; it is kept, and built again when the file changes. Raises WireError if either cannot
+    be used.
     """
     try:
-        return _context(ca_file, ca_file.stat().st_mtime_ns if ca_file else 0)
+        return _context(ca_file, ca_file.stat().st_mtime_ns if ca_file else 0, identity)
     except OSError:  # ssl.SSLError is one
         text = "SMTP_CA_FILE cannot be read or holds no certificate."
         raise WireError(Fault.TLS_CERTIFICATE, text) from None
 
 
-@lru_cache(maxsize=8)
-def _context(ca_file: Path | None, _changed: int) -> ssl.SSLContext:
-    return smtp_trust.verifying_context(ca_file)
+@lru_cache(maxsize=16)
+def _context(ca_file: Path | None, _changed: int, identity: Identity | None) -> ssl.SSLContext:
+    context = smtp_trust.verifying_context(ca_file)
+    if identity:
+        smtp_identity.show(context, identity)
+    return context
 
 
 def wrapped(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:

@@ -27,6 +27,7 @@ NAMES: Final = {
     "helo_hostname": "EHLO name",
     "timeout_seconds": "time-out",
     "auth_method": "sign-in method",
+    "client_certificate": "client certificate",
     "failover": "choice of failover",
     "emails_per_minute": "limit a minute",
     "emails_per_day": "limit a day",

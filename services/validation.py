@@ -11,11 +11,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import outbox_db, reset_request_db, user_db
 from database.engine import reading
 from database.outbox_db import HELD, WAITING
-from services import connection_test, key_rotation, smtp_configs, smtp_diagnosis, smtp_dial, smtp_route
+from services import (
+    client_certificate,
+    connection_test,
+    key_rotation,
+    smtp_configs,
+    smtp_diagnosis,
+    smtp_dial,
+    smtp_route,
+)
 from services.connection_test import TestPlan, TestResult
 from services.smtp_client import Step
 from services.smtp_fields import parse_address_field
 from services.smtp_route import RouteStep
+from services.smtp_settings import SmtpSettings
 from services.smtp_wire import Deadline, WireError
 from utils import clock
 from utils.addresses import ip_literal, is_loopback
@@ -108,6 +117,7 @@ def _configuration(to: str | None) -> Iterator[Finding]:
         return
     yield Finding(Mark.INFO, _source(used))
     yield Finding(Mark.OK, "SMTP configuration looks valid")
+    yield from _client_certificates(used.settings)
     yield Finding(Mark.BEGUN, "Testing SMTP connection...")
     address = to or first_administrator()
     if to == "" and not address:
@@ -117,6 +127,18 @@ def _configuration(to: str | None) -> Iterator[Finding]:
         used.settings, to=address if to is not None else "", rcpt=address, config_name=used.name
     )
     yield from _tested(prepared, used, address if to is not None else None)
+
+
+def _client_certificates(used: SmtpSettings) -> Iterator[Finding]:
+    """Of the server that is used, whether from the database or from `.env`; and of each that is stored beside it."""
+    own = client_certificate.facts_of(used.client_certificate)
+    if own and own.has_expired:
+        yield Finding(Mark.FAILED, "The client certificate has expired", own.trouble)
+    elif own:
+        yield Finding(Mark.INFO, own.trouble or f"Client certificate: {own.subject}, {own.days_left} days left")
+    for stored in smtp_configs.search():
+        if stored.certificate_trouble and stored.settings.client_certificate != used.client_certificate:
+            yield Finding(Mark.INFO, f"{stored.row.name}: {stored.certificate_trouble}")
 
 
 def _source(used: RouteStep) -> str:

@@ -5,7 +5,7 @@ function parts(name) {
   const box = note?.closest("[data-field]");
   if (!box) return null;
   // Of a group of radios the group itself is invalid, not its first button.
-  const bearer = box.matches("fieldset") ? box : box.querySelector("input, select");
+  const bearer = box.matches("fieldset") ? box : box.querySelector("input, select, textarea");
   return { note, bearer };
 }
 

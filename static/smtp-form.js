@@ -38,20 +38,33 @@ const saved = {
   security: field("security").value,
 };
 
+const isForAnotherServer = () => Object.entries(saved).some(([name, value]) => field(name).value.trim() !== value);
+const isMissing = (name, removal) => isForAnotherServer() && !field(name).value && !field(removal)?.checked;
+
 /** Whether the password has to be entered again for what stands in the form. */
 export function needsPassword() {
-  const changed = Object.entries(saved).some(([name, value]) => field(name).value.trim() !== value);
-  return form.dataset.hasPassword && changed && !field("smtp_password").value && !field("remove_password")?.checked;
+  return form.dataset.hasPassword && isMissing("smtp_password", "remove_password");
 }
 
-function sayIfPasswordIsNeeded() {
-  const note = document.getElementById("password-note");
-  const said = field("smtp_password").getAttribute("aria-invalid") === "true"; // the error says the same
-  const text = needsPassword() && !said ? "You changed the server. Enter the password again." : "";
+/** Whether the client key has. */
+function needsKey() {
+  return form.dataset.hasClientKey && isMissing("client_key", "remove_client_certificate");
+}
+
+function sayIfNeeded(id, name, isNeeded, sentence) {
+  const note = document.getElementById(id);
+  const said = field(name).getAttribute("aria-invalid") === "true"; // the error says the same
+  const text = isNeeded && !said ? sentence : "";
   if (note.textContent !== text) note.textContent = text;
 }
 
-form.addEventListener("input", sayIfPasswordIsNeeded);
-form.addEventListener("change", sayIfPasswordIsNeeded); // after the port has followed
+const sayIfPasswordIsNeeded = () =>
+  sayIfNeeded("password-note", "smtp_password", needsPassword(), "You changed the server. Enter the password again.");
+const sayIfKeyIsNeeded = () =>
+  sayIfNeeded("key-note", "client_key", needsKey(), "You changed the server. Paste the key again.");
 
-if (!document.getElementById("password-note").textContent) sayIfPasswordIsNeeded();
+for (const [id, say] of [["password-note", sayIfPasswordIsNeeded], ["key-note", sayIfKeyIsNeeded]]) {
+  form.addEventListener("input", say);
+  form.addEventListener("change", say); // after the port has followed
+  if (!document.getElementById(id).textContent) say();
+}

@@ -5,6 +5,7 @@ import { refreshTimes } from "./times.js";
 // What a test exercises: fingerprint() in services/smtp_sealing.py.
 const TESTED = [
   "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "remove_password", "from_email", "helo_hostname", "timeout_seconds",
+  "client_certificate", "client_key", "remove_client_certificate",
 ];
 
 const form = document.getElementById("smtp-form");

@@ -3,6 +3,7 @@
 import atexit
 import ssl
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from ipaddress import ip_address
@@ -11,9 +12,9 @@ from pathlib import Path
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 
 @cache
@@ -103,3 +104,54 @@ def _general(name: str) -> x509.GeneralName:
         return x509.IPAddress(ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+@dataclass(frozen=True)
+class ClientPair:
+    """A client certificate and its key, both PEM."""
+
+    certificate: str
+    key: str
+
+
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+def client_pair(
+    name: str = "client.example",
+    *,
+    key: Key | None = None,
+    days: float = 90,
+    starts_in_days: float = -2,
+    usage: ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
+    issuer: "ClientPair | None" = None,
+    is_authority: bool = False,
+) -> ClientPair:
+    """By the tests' authority, or by ``issuer``; it ends in ``days``."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    above = issuer or ClientPair(authority().cert_pem.bytes().decode(), authority().private_key_pem.bytes().decode())
+    signer = serialization.load_pem_private_key(above.key.encode(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.load_pem_x509_certificate(above.certificate.encode()).subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=starts_in_days))
+        .not_valid_after(now + timedelta(days=days, minutes=5))
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+    )
+    if usage:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    certificate = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    return ClientPair(certificate, key_pem(key))
+
+
+def key_pem(
+    key: Key,
+    kind: serialization.PrivateFormat = serialization.PrivateFormat.PKCS8,
+    lock: serialization.KeySerializationEncryption | None = None,
+) -> str:
+    return key.private_bytes(serialization.Encoding.PEM, kind, lock or serialization.NoEncryption()).decode()

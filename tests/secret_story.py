@@ -55,11 +55,14 @@ class Story:
     def __init__(self, folder: Path, database: Path, command: Sequence[str], **variables: str) -> None:
         self.folder = folder
         self.pieces: list[Piece] = []
+        own = certificates.client_pair()
+        self._identity = {"client_certificate": own.certificate, "client_key": own.key}
         self.secrets: dict[str, set[str]] = {name: {value} for name, value in (KEYS | TYPED).items()}
         self.secrets |= {
             "other APP_KEY": {NEXT_KEY, ANOTHER_KEY},
             "account password": {OLD_PASSWORD, NEW_PASSWORD, LAST_PASSWORD},
             "SMTP password": {FIRST_SMTP, SECOND_SMTP},
+            "client key": set(own.key.splitlines()[1:2]),
             "CRAM-MD5 answer": {cram_md5_answer(USERNAME, FIRST_SMTP, CHALLENGE)},
         }
         shutil.copy(database, folder / DATABASE)
@@ -153,7 +156,7 @@ class Story:
             RecordingServer(tls=certificates.good_context(), users={USERNAME: FIRST_SMTP}) as first,
             RecordingServer(tls=certificates.good_context(), implicit=True, users={USERNAME: SECOND_SMTP}) as second,
         ):
-            form = form_for(first, FIRST_SMTP, security="starttls")
+            form = form_for(first, FIRST_SMTP, security="starttls") | self._identity
             new, page = "/settings/smtp/new", "/settings/smtp/1"
             for wrong in ({"smtp_port": "0"}, {"from_email": "nobody"}, {"security": "none", "smtp_server": "a.test"}):
                 password = {"smtp_password": TYPED["SMTP password of a refused save"]}
@@ -165,7 +168,7 @@ class Story:
             assert "Connection successful" in admin.post_form(f"{page}/test", form, page).text
             assert "Connection successful" in admin.post_form(f"{page}/test", form, page, Accept=STREAM).text
             assert "accepted" in admin.post_form(f"{page}/test", {**form, "send": "1"}, page).text
-            change = json_for(second, SECOND_SMTP, use_ssl=True)
+            change = json_for(second, SECOND_SMTP, use_ssl=True) | {"remove_client_certificate": True}
             assert script.post_json(API, as_bytes(change), **BEARER).status == 200
             assert script.send("POST", f"{API}/test", headers=BEARER).status == 200
             assert script.post_json(f"{API}/test", as_bytes({"to": ALICE}), **BEARER, Accept=STREAM).status == 200
@@ -180,7 +183,7 @@ class Story:
         token = make_token(admin)
         self.leaked("API token", token)
         with RecordingServer(tls=certificates.good_context(), implicit=True, users={USERNAME: SECOND_SMTP}) as backup:
-            change = json_for(backup, SECOND_SMTP, use_ssl=True)
+            change = json_for(backup, SECOND_SMTP, use_ssl=True) | self._identity
             use_configs_api(script, token, change, TYPED["SMTP password of a refused save"])
         look_around(admin)
         revoke_token(admin, script, token)

@@ -86,6 +86,7 @@ def misuse_the_api(script: Browser) -> None:
     misplaced, unknown = TYPED["secret in a wrong field"], TYPED["secret in an unknown key"]
     fields = ("smtp_server", "smtp_port", "from_email", "use_tls", "helo_hostname", "timeout_seconds", "version")
     bodies: list[Any] = [{field: misplaced} for field in (*fields, "auth_method", "reply_to", "remove_password")]
+    bodies += [{"client_certificate": misplaced}, {"client_key": misplaced}, {"client_key": [misplaced]}]
     bodies += [{"smtp_password": [misplaced]}, {"smtp_password": {misplaced: misplaced}}]
     bodies += [{"password": unknown}, {unknown: 1}, {"smtp_passwort": {"value": unknown}}]
     for body in bodies:

@@ -15,6 +15,7 @@ from app import create_app
 from database.outbox_db import State as MailState
 from tests.browser.conftest import NewPage, StartServer
 from tests.browser.steps import session_of
+from tests.certificates import client_pair
 from tests.mails import REFUSAL, attempted, in_state
 from tests.recording_server import RecordingServer
 from tests.running import Client, Sealpost
@@ -53,11 +54,15 @@ class Servers:
         return link[0]
 
     def _set_up_mail(self) -> None:
-        """Save and verify a server, keep a second one beside it, and a third that somebody altered in the database."""
+        """Save and verify a server, keep others beside it, of which somebody altered one in the database."""
         self._call("/api/settings/smtp", self._server("shop@example.com"))
         self._call("/api/settings/smtp/test", {})
         for name in ("Backup", "Altered"):
             self._call("/api/settings/smtp/configs", {"name": name, **self._server("backup@example.com")})
+        partner = {"name": "Partner", "smtp_server": "relay.example.com", "from_email": "shop@example.com"}
+        own = client_pair("shop.example.com", days=9)
+        identity = {"client_certificate": own.certificate, "client_key": own.key}
+        self._call("/api/settings/smtp/configs", {**partner, **identity})
         path = self.working.environment["DATABASE_URL"].removeprefix("sqlite:///")
         with contextlib.closing(sqlite3.connect(path)) as database, database:
             database.execute("UPDATE smtp_config SET smtp_server = '127.0.0.2' WHERE name = 'Altered'")

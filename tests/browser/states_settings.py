@@ -91,6 +91,23 @@ def form_altered(scene: Scene) -> Page:
     return page
 
 
+def form_with_a_client_certificate(scene: Scene) -> Page:
+    page = servers_three(scene)
+    follow(page, "Edit Partner")
+    page.get_by_text("CN=shop.example.com").first.click()
+    expect(page.get_by_label("Private key")).to_be_visible()
+    return page
+
+
+def form_with_a_wrong_client_certificate(scene: Scene) -> Page:
+    page = form_with_a_client_certificate(scene)
+    fill(page, {"Certificate": "no certificate", "Private key": "no key"})
+    press(page, "Save")
+    expect(page.get_by_role("alert")).to_contain_text("Check 2 fields")
+    expect(page.get_by_label("Private key")).to_have_value("")
+    return page
+
+
 def form_test_running(scene: Scene) -> Page:
     page = form_saved(scene)
     page.get_by_text("Reply-To, EHLO name, timeout, limits").click()
@@ -164,6 +181,8 @@ STATES: list[State] = [
     form_of_a_copy,
     form_saved,
     form_altered,
+    form_with_a_client_certificate,
+    form_with_a_wrong_client_certificate,
     form_test_running,
     form_message_sent,
     form_test_failed,

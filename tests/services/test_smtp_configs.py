@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from app import create_app
 from database.engine import transaction
-from services import smtp_configs, smtp_sealing
+from database.smtp_db import SmtpConfig
+from services import smtp_configs, smtp_route, smtp_sealing
 from services.smtp_fields import MASK, parse_change
 from services.smtp_sealing import Condition, StoredConfig
 from services.smtp_settings import SmtpSettings
@@ -115,12 +116,66 @@ def test_switching_off_leaves_no_active_row() -> None:
         "smtp_password = ''",
         "smtp_password = substr(smtp_password, 1, 60)",
         "binding_mac = 'x'",
+        "binding_mac = 'ü'",
+        "from_name = 'Your bank'",
+        "from_name = ' '",
+        "reply_to = 'x@evil.example'",
+        "reply_to = 'not an address'",
+        "helo_hostname = 'evil.example'",
+        "auth_method = 'PLAIN'",
+        "auth_method = 'plain'",
+        "timeout_seconds = 60",
+        "timeout_seconds = 'long'",
+        "client_certificate = 'x'",
+        "client_key = smtp_password",
     ],
 )
 def test_a_row_that_was_edited_in_sql_is_refused(edit: str) -> None:
     sql(f"UPDATE smtp_config SET {edit}")
     assert stored().condition is Condition.ALTERED
     assert stored().settings.password == Secret("")
+
+
+@pytest.mark.parametrize("column", smtp_sealing.BOUND)
+def test_an_altered_field_is_passed_over_and_the_route_goes_on(
+    column: str, environment: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sql(f"UPDATE smtp_config SET {column} = '1'")
+    fallback = {"EMAIL_HOST": "fallback.example", "DEFAULT_FROM_EMAIL": "f@example.com"}
+    with create_app({**environment, **fallback}, instance_path=tmp_path).app_context():
+        step = smtp_route.first_usable()
+        assert step
+        assert step.source == "env"
+    assert any(record.name == "security" and smtp_sealing.ALTERED in str(record.msg) for record in caplog.records)
+
+
+def test_every_column_is_bound_or_left_out_for_a_reason() -> None:
+    switches = {"is_active", "failover", "emails_per_minute", "emails_per_day", "name", "name_key"}  # need no key
+    observed = {"verified_at", "verified_fingerprint", "last_error", "failed_over_at", "failed_over_to"}
+    observed |= {"failover_told_at", "created_at", "updated_at", "updated_by", "version", "id"}
+    as_scope_and_mode, the_seal = {"account_id", "use_tls", "use_ssl"}, {"key_id", "binding_mac"}
+    decided = {*smtp_sealing.BOUND, *switches, *observed, *as_scope_and_mode, *the_seal}
+    assert {column.name for column in SmtpConfig.__table__.columns} == decided
+
+
+def test_switches_names_and_limits_can_be_changed_while_the_row_cannot_be_used() -> None:
+    sql("UPDATE smtp_config SET reply_to = 'x@evil.example'")
+    save(failover=False, emails_per_day=5, is_active=False)
+    assert stored().condition is Condition.ALTERED
+    assert (stored().row.failover, stored().row.is_active) == (False, False)
+
+
+@pytest.mark.parametrize("field", ["reply_to", "from_name", "helo_hostname", "auth_method", "timeout_seconds"])
+def test_an_altered_field_is_not_blessed_by_a_save_that_does_not_give_it(field: str) -> None:
+    values = {"reply_to": "x@evil.example", "from_name": "Your bank", "helo_hostname": "evil.example"}
+    values |= {"auth_method": "LOGIN", "timeout_seconds": "59"}
+    sql(f"UPDATE smtp_config SET {field} = '{values[field]}'")
+    everything_else = {**FIRST, "smtp_port": 587, "use_tls": True}
+    with pytest.raises(InvalidInput) as caught:
+        save(**everything_else)
+    assert list(caught.value.errors) == [field]
+    save(**everything_else, **{field: 10 if field == "timeout_seconds" else ""})
+    assert stored().condition is Condition.GOOD
 
 
 def test_a_row_without_password_is_bound_as_well() -> None:

@@ -71,9 +71,10 @@ def write(config_id: int, **values: Any) -> None:
     with transaction() as session:
         row = session.get(SmtpConfig, config_id)
         assert row
+        settings = smtp_sealing.unsealed(row).settings
         for name, value in values.items():
             setattr(row, name, value)
-        smtp_sealing.seal(row, smtp_sealing.unsealed(row).settings, keeps_token=True)
+        smtp_sealing.seal(row, settings, keeps_token=True)
 
 
 @anything_invalid
