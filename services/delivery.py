@@ -8,7 +8,16 @@ from typing import Final, NamedTuple, cast
 
 import structlog
 
-from services import attempts, our_faults, protection, recording, retry_policy, smtp_diagnosis, smtp_grammar
+from services import (
+    attempts,
+    our_faults,
+    protection,
+    recording,
+    retry_policy,
+    server_habits,
+    smtp_diagnosis,
+    smtp_grammar,
+)
 from services.composing import Draft, Sender, serialise
 from services.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome, Withheld
 from services.retry_policy import Whose
@@ -87,6 +96,7 @@ def told_withheld(server: RouteStep, down: Sequence[RouteStep], reason: str) -> 
 def failure_to_reach(server: RouteStep, span: Span) -> Outcome | None:
     """Open a connection unless one is kept; what becomes of every mail if that fails, before any is at stake."""
     settings, started = _settings_of(server), time.monotonic()
+    server_habits.recall(settings.host, settings.port)
     try:
         pool.warm(settings, patient_policy(settings, span), owner=server.owner)
     except DeliveryError as error:
@@ -134,6 +144,8 @@ def attempt_all(
         ours = our_faults.told("mails_not_said", error, server=server.name, mails=len(untold))
         for place in sorted(untold):
             yield place, _outcome(server, ours, started)
+    finally:
+        server_habits.keep(settings.host, settings.port)
 
 
 def is_ours(outcome: Outcome) -> bool:
@@ -189,6 +201,7 @@ def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[
     if isinstance(parcel, Outcome):
         return parcel
     result: Receipt | DeliveryError
+    server_habits.recall(settings.host, settings.port)
     try:
         result = pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
     except DeliveryError as error:
@@ -197,6 +210,7 @@ def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[
         raise
     except BaseException as error:
         result = our_faults.told("mail_not_said", error, server=server.name, message_id=draft.message_id)
+    server_habits.keep(settings.host, settings.port)
     return _outcome(server, result, started)
 
 
