@@ -8,7 +8,7 @@ from flask_login import current_user
 from blueprints import smtp_tests
 from blueprints.api_models import SmtpTest
 from blueprints.json_body import json_object_or_none
-from services import connection_test, smtp_configs, smtp_sealing
+from services import connection_test, smtp_configs
 from services.connection_test import TestPlan, TestResult
 from services.smtp_diagnosis import NOT_CONFIGURED
 from services.smtp_fields import checked
@@ -38,7 +38,7 @@ def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPl
     if not stored:
         raise NotFound(NOT_CONFIGURED)
     if not stored.is_usable:
-        raise InvalidInput({"smtp_password": [smtp_sealing.UNUSABLE[stored.condition]]})
+        raise InvalidInput(stored.errors)
     return connection_test.plan(stored.settings, rcpt=own_address)
 
 

@@ -1,5 +1,6 @@
 """`flask smtp test`, `route` and `validate`: what is tried and looked at, with an exit code for scripts."""
 
+from contextlib import closing
 from typing import Any, Final
 
 import click
@@ -7,8 +8,8 @@ import click
 from blueprints import smtp_tests
 from blueprints.cli_frame import DONE, NOT_WELL, command, leave, print_json, print_table
 from blueprints.cli_smtp import named, smtp, where_mail_goes
-from services import connection_test, smtp_diagnosis, smtp_route, smtp_sealing, validation
-from services.connection_test import TestResult
+from services import connection_test, protection, smtp_diagnosis, smtp_route, validation
+from services.connection_test import TestResult, Waiting
 from services.smtp_client import Step
 from services.smtp_fields import parse_address_field
 from services.smtp_route import RouteStep
@@ -67,14 +68,14 @@ def test(name: str | None, *, to: str, as_json: bool) -> None:
         _not_testable(reason, as_json)
         return
     prepared = connection_test.plan(settings, to=to, rcpt=validation.first_administrator(), config_name=label)
-    for item in connection_test.stream(prepared):
-        if isinstance(item, Step):
-            if not as_json:
-                _print_step(item)
-            continue
-        smtp_tests.note(settings, item, config_id)
-        _print_result(item, to, as_json)
-        leave(EXIT_OF_PHASE[item.error.phase] if item.error else DONE)
+    with closing(connection_test.listen(prepared)) as items:
+        for item in items:
+            if isinstance(item, TestResult):
+                smtp_tests.note(settings, item, config_id)
+                _print_result(item, to, as_json)
+                leave(EXIT_OF_PHASE[item.error.phase] if item.error else DONE)
+            elif item and not as_json:
+                _print_step(item) if isinstance(item, Step) else _print_waiting(item)
 
 
 test.__test__ = False  # type: ignore[attr-defined]
@@ -88,12 +89,14 @@ def route(*, as_json: bool) -> None:
     """
     steps = list(smtp_route.steps())
     used = next((step for step in steps if step.settings), None)
+    withheld = protection.standing(steps)
+    told = [_step_dict(step, used, withheld.get(step.source, "")) for step in steps]
     if as_json:
-        print_json({"used": used.name if used else None, "steps": [_step_dict(step, used) for step in steps]})
+        print_json({"used": used.name if used else None, "steps": told})
     else:
         rows = [
-            (str(place), step.name, _address(step), _status(step, used), step.reason)
-            for place, step in enumerate(steps, 1)
+            (str(place), each["name"], each["server"], each["status"], each["reason"])
+            for place, each in enumerate(told, 1)
         ]
         print_table(("", "Server", "Address", "Status", "Why"), rows)
         click.echo(f"\n{where_mail_goes()}")
@@ -160,7 +163,7 @@ def _to_test(name: str | None) -> tuple[str, SmtpSettings | None, int | None, st
         stored = named(name)
         if stored.is_usable:
             return stored.row.name, stored.settings, stored.row.id, ""
-        return stored.row.name, None, stored.row.id, smtp_sealing.UNUSABLE[stored.condition]
+        return stored.row.name, None, stored.row.id, stored.problem
     steps = list(smtp_route.steps())
     for step in steps:
         if step.settings:
@@ -179,6 +182,11 @@ def _not_testable(reason: str, as_json: bool) -> None:
 def _print_step(step: Step) -> None:
     label = smtp_diagnosis.PHASE_LABELS[step.name]
     click.echo(f"{_SIGNS[step.status]} {label:<11}{step.ms:>6} ms  {printable(step.fact, 500)}")
+
+
+def _print_waiting(waiting: Waiting) -> None:
+    label = smtp_diagnosis.PHASE_LABELS[waiting.name]
+    click.echo(f"… {label:<11}waiting for an answer, {waiting.seconds} s")
 
 
 def _print_result(result: TestResult, to: str, as_json: bool) -> None:
@@ -213,12 +221,13 @@ def _status(step: RouteStep, used: RouteStep | None) -> str:
     return "in reserve" if step.settings else "passed over"
 
 
-def _step_dict(step: RouteStep, used: RouteStep | None) -> dict[str, Any]:
+def _step_dict(step: RouteStep, used: RouteStep | None, withheld: str) -> dict[str, Any]:
+    """``withheld`` is why it would not take over from those before it, or not for every mail."""
     return {
         "source": step.source,
         "name": step.name,
         "config_id": step.config_id,
         "server": _address(step),
         "status": _status(step, used),
-        "reason": step.reason,
+        "reason": f"{step.reason} {withheld}".strip(),
     }

@@ -14,7 +14,6 @@ from services import (
     discovery,
     providers,
     smtp_configs,
-    smtp_sealing,
     smtp_state,
 )
 from services.connection_test import TestPlan, TestResult
@@ -126,7 +125,7 @@ def _plan(stored: StoredConfig | None) -> TestPlan:
     own_address = str(current_user.email)
     if stored and forms.ticked("saved"):
         if not stored.is_usable:
-            raise InvalidInput({"smtp_password": [smtp_sealing.UNUSABLE[stored.condition]]})
+            raise InvalidInput(stored.errors)
         return connection_test.plan(stored.settings, rcpt=own_address)
     change = smtp_form_values.change(for_test=True)
     settings = smtp_configs.preview(change, stored.row.id if stored else None)

@@ -13,7 +13,7 @@ from werkzeug.exceptions import ClientDisconnected
 
 from blueprints.access import actor_name, limiter
 from services import audit, connection_test, smtp_configs, smtp_diagnosis
-from services.connection_test import TOTAL_SECONDS, TestPlan, TestResult
+from services.connection_test import TestPlan, TestResult, Waiting
 from services.smtp_client import Step
 from services.smtp_settings import SmtpSettings
 from services.smtp_tls import ShownCertificate
@@ -22,6 +22,7 @@ from utils.errors import Fault, Phase, Temporary, TooMany
 
 NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
+RETRY_SECONDS: Final = 60  # in which most tests have ended
 # One count for page and API: a test makes this machine connect to where the caller says.
 limited = limiter.shared_limit("20 per minute", scope="connection-test")
 
@@ -48,6 +49,14 @@ def step_dict(step: Step) -> dict[str, Any]:
     }
 
 
+def waiting_dict(waiting: Waiting) -> dict[str, Any]:
+    return {
+        "name": str(waiting.name),
+        "label": smtp_diagnosis.PHASE_LABELS[waiting.name],
+        "seconds": waiting.seconds,
+    }
+
+
 def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
     """Run a test to its end and note the result where it was the saved values that were tested.
 
@@ -58,7 +67,7 @@ def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
             if isinstance(item, TestResult):
                 note(prepared.settings, item, config_id)
                 return item
-            if item is None and _reader_has_left():
+            if not isinstance(item, Step) and _reader_has_left():
                 break
     raise ClientDisconnected
 
@@ -66,7 +75,8 @@ def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
 def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResult], dict[str, Any]]) -> Response:
     """A line for each step as it happens, and a last one with the result as ``told`` puts it.
 
-    In silence there are empty lines: on one of them the server notices that the reader has gone, which ends the test.
+    In silence there are lines that tell what is waited for, and empty ones: on one of them the server notices that the
+    reader has gone, which ends the test.
     Raises TooMany, before there is an answer, while the same person has AT_ONCE others under way.
     """
     actor = audit.actor()
@@ -82,6 +92,8 @@ def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResu
                 for item in items:
                     if isinstance(item, TestResult):
                         yield _line(finished(item))
+                    elif isinstance(item, Waiting):
+                        yield _line({"type": "waiting", **waiting_dict(item)})
                     else:
                         yield _line({"type": "step", **step_dict(item)}) if item else "\n"
         except Exception as error:  # the answer has begun: what breaks now can only be told in it
@@ -180,7 +192,7 @@ def _place(actor: str) -> Iterator[None]:
     """One of the places that an actor has for tests under way. Raises TooMany if all are taken."""
     with _lock:
         if _under_way[actor] >= AT_ONCE:
-            raise TooMany("Two of your tests are still running. Wait until one ends.", int(TOTAL_SECONDS))
+            raise TooMany("Two of your tests are still running. Wait until one ends.", RETRY_SECONDS)
         _under_way[actor] += 1
     try:
         yield

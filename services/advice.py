@@ -8,8 +8,8 @@ from services.smtp_settings import SmtpSettings
 Try = str | dict[str, str]  # a named way to mend it (services/mending.py), or form fields and their values
 
 FIELDS: Final = {
-    "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "helo_hostname", "to",
-    "client_certificate",
+    "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "helo_hostname",
+    "timeout_seconds", "to", "client_certificate",
 }  # fmt: skip
 
 

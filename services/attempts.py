@@ -25,13 +25,13 @@ log = structlog.get_logger(__name__)
 
 def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None = None) -> None:
     """Write the attempt's row and its one log line, and on the configuration what is news of it."""
-    tell(draft, outcome)
     try:
+        tell(draft, outcome)
         with driver_transaction(durable=False) as driver:
             attempt_db.add_all(driver, [row(draft, outcome, started_at, account_id)])
         _note_news([outcome])
-    except SQLAlchemyError as failure:
-        # The mail's fate is decided already; only its record is lost, and the log line above has it.
+    except Exception as failure:
+        # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
 
 

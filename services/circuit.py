@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, NamedTuple
@@ -14,6 +14,8 @@ LONGEST_PAUSE: Final = 15 * 60.0
 MOST_DOUBLINGS: Final = 5  # reach it
 PROBE_SECONDS: Final = 60.0  # a probe that has told nothing by then is given up, and another let through
 LOOK_AGAIN: Final = 5.0  # seconds for those who wait for a probe
+JUST_NOW: Final = 10 * 60.0  # a server that took a mail since then serves
+MOST_MET: Final = 1000  # mails that are remembered
 
 
 class Key(NamedTuple):
@@ -21,6 +23,18 @@ class Key(NamedTuple):
 
     owner: str
     settings: str
+
+
+class Admission(NamedTuple):
+    """Which of some mails may go to a server now, and in how many seconds the others may ask again.
+
+    ``is_for_all``: they wait for what keeps every other mail from it as well; ``cause`` is what was told of it.
+    """
+
+    mails: frozenset[int]
+    wait: float = 0.0
+    is_for_all: bool = True
+    cause: str = ""
 
 
 @dataclass
@@ -31,6 +45,15 @@ class _State:
     pauses: int = 0  # since it was closed; while there are any, only probes go
     resumes_at: float = 0.0
     probe_until: float | None = None  # while somebody probes
+    cause: str = ""
+    succeeded_at: float | None = None
+    # Mails that met, since the server last served another, what may be about the one who meets it; and those that met
+    # it while others were served. Only the rest can tell, so that while this is all there is against the server, they
+    # go as probes before its pause is over.
+    met: dict[int, None] = field(default_factory=dict)
+    suspects: dict[int, None] = field(default_factory=dict)
+    is_doubtful: bool = False
+    others_from: float = 0.0
 
 
 class Circuits:
@@ -50,39 +73,67 @@ class Circuits:
         After a pause the first who asks may go, as a probe, and has to tell how it went.
         """
         with self._lock:
+            return self._wait(self._current(key), self._clock())
+
+    def admit(self, key: Key, mails: Collection[int], *, is_urgent: bool = False) -> Admission:
+        """Which of these mails may go now; as a probe those first that can tell most, and what is urgent if it can."""
+        with self._lock:
             state, now = self._current(key), self._clock()
-            if not state.pauses:
-                return 0.0
-            if now < state.resumes_at:
-                return state.resumes_at - now
-            if state.probe_until is not None and now < state.probe_until:
-                return min(state.probe_until - now, LOOK_AGAIN)
-            state.probe_until = now + PROBE_SECONDS
-            return 0.0
+            fresh = frozenset(mail for mail in mails if mail not in state.met and mail not in state.suspects)
+            if not state.pauses or (is_urgent and state.is_doubtful):
+                return Admission(frozenset(mails))
+            if state.is_doubtful and fresh:
+                wait = self._wait(state, now, others=True)
+                rest = max(state.resumes_at - now, LOOK_AGAIN)
+                return Admission(frozenset() if wait else fresh, wait or rest, wait > 0, state.cause)
+            wait = self._wait(state, now)
+            return Admission(frozenset() if wait else frozenset(mails), wait, not state.is_doubtful, state.cause)
 
     def note_success(self, key: Key) -> None:
         """The server did its work, be it that it refused a mail; after a pause that closes the circuit."""
         with self._lock:
-            state = self._current(key, is_asking=False)
+            state, now = self._current(key, is_asking=False), self._clock()
             if not state.pauses:
                 state.last.append(True)
                 state.failures = 0
-            elif self._clock() >= state.resumes_at:  # before that, it was begun while all was well
-                self._states[key.owner] = _State(key.settings)
+            elif now >= state.resumes_at or state.is_doubtful:  # else it was begun while all was well
+                self._states[key.owner] = _State(key.settings, met=state.met, suspects=state.suspects)
+                state = self._states[key.owner]
+            else:
+                return
+            state.succeeded_at = now
+            for mail in state.met:
+                _remember(state.suspects, mail)
+            state.met.clear()
 
-    def note_failure(self, key: Key, *, long: bool = False) -> None:
+    def note_failure(self, key: Key, *, long: bool = False, cause: str = "") -> None:
         """The server failed; ``long``: it will until somebody mends it, so that one failure is enough."""
         with self._lock:
+            state = self._current(key, is_asking=False)
+            state.is_doubtful = False
+            self._fail(state, self._clock(), long, cause)
+
+    def note_doubt(self, key: Key, mail: int, *, is_likely: bool = False, long: bool = False, cause: str = "") -> bool:
+        """A mail met what may be about it alone; whether it counts as the server's failure.
+
+        It does once another mail has met it too and none has gone since; where it ``is_likely``, at once, unless the
+        server has just taken another. One mail speaks once: as often as it comes back, it keeps no other from going,
+        but for ``long`` failures, which last.
+        """
+        with self._lock:
             state, now = self._current(key, is_asking=False), self._clock()
-            state.last.append(False)
-            state.failures += 1
-            if long:
-                self._pause(state, now, LONGEST_PAUSE)
-            elif state.pauses:
-                if now >= state.resumes_at:
-                    self._pause(state, now, FIRST_PAUSE * 2 ** min(state.pauses, MOST_DOUBLINGS))
-            elif state.failures >= FAILURES_IN_A_ROW or state.last.count(False) > LAST // 2:
-                self._pause(state, now, FIRST_PAUSE)
+            state.probe_until = None
+            if mail in state.suspects:
+                return len(state.met) > 0
+            knew = mail in state.met
+            _remember(state.met, mail)
+            serves = state.succeeded_at is not None and now - state.succeeded_at < JUST_NOW
+            is_servers = len(state.met) > 1 or (is_likely and not serves and (long or not knew))
+            if is_servers and (not knew or (state.pauses and now >= state.resumes_at)):
+                state.is_doubtful = state.is_doubtful or not state.pauses
+                state.others_from = now + FIRST_PAUSE
+                self._fail(state, now, long, cause)
+            return is_servers
 
     def _current(self, key: Key, *, is_asking: bool = True) -> _State:
         state = self._states.get(key.owner)
@@ -91,8 +142,41 @@ class Circuits:
         # News of earlier settings come late, and change nothing any more.
         return state if state.settings == key.settings else _State(key.settings)
 
+    def _fail(self, state: _State, now: float, long: bool, cause: str) -> None:
+        state.last.append(False)
+        state.failures += 1
+        state.cause = cause
+        if long:
+            self._pause(state, now, LONGEST_PAUSE)
+        elif state.pauses:
+            if now >= state.resumes_at:
+                self._pause(state, now, FIRST_PAUSE * 2 ** min(state.pauses, MOST_DOUBLINGS))
+        elif state.failures >= FAILURES_IN_A_ROW or state.last.count(False) > LAST // 2:
+            self._pause(state, now, FIRST_PAUSE)
+
+    @staticmethod
+    def _wait(state: _State, now: float, *, others: bool = False) -> float:
+        """0 for who may go, after a pause as its probe; ``others`` need not wait for the end of a doubtful one."""
+        ends_at = min(state.resumes_at, state.others_from) if others else state.resumes_at
+        if not state.pauses:
+            return 0.0
+        if now < ends_at:
+            return ends_at - now
+        if state.probe_until is not None and now < state.probe_until:
+            return min(state.probe_until - now, LOOK_AGAIN)
+        state.probe_until = now + PROBE_SECONDS
+        return 0.0
+
     @staticmethod
     def _pause(state: _State, now: float, seconds: float) -> None:
         state.pauses += 1
         state.resumes_at = max(state.resumes_at, now + min(seconds, LONGEST_PAUSE))
         state.probe_until = None
+
+
+def _remember(mails: dict[int, None], mail: int) -> None:
+    """As the latest of not too many."""
+    mails.pop(mail, None)
+    mails[mail] = None
+    if len(mails) > MOST_MET:
+        del mails[next(iter(mails))]

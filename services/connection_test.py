@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final
 
-from services import connection_steps, delivery, email_templates, server_habits, smtp_diagnosis, smtp_probe
+from services import (
+    connection_steps,
+    delivery,
+    email_templates,
+    retry_policy,
+    server_habits,
+    smtp_diagnosis,
+    smtp_probe,
+)
 from services.composing import draft, new_message_id, serialise
 from services.smtp_client import Envelope, Policy, SmtpClient, Step
 from services.smtp_diagnosis import Diagnosis
@@ -22,9 +30,11 @@ from utils import clock, incidents
 from utils.errors import AppError, DeliveryError, Fault, Phase, Temporary
 from utils.log_utils import Redactor, printable
 
-TOTAL_SECONDS: Final = 25.0  # below the time-out of the usual proxies
+TOTAL_SECONDS: Final = 120.0  # whatever the server does; a step as long as its settings say
 BEAT: Final = 1.0
+WAITING: Final = 5  # seconds of a step after which, and every so many, it is told that it waits
 _LOOK_SECONDS: Final = 6.0  # for looking around after a failure; what the conversation leaves may be less
+_FAREWELL: Final = 2.0
 _SLACK: Final = 0.5
 _MOST_WAYS: Final = 2  # in which the message is said before the last
 STEPS: Final = (
@@ -55,6 +65,14 @@ class TestPlan:
     content: bytes | None = None
     message_id: str = ""
     flaw: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A step is under way, and has been for so many whole seconds."""
+
+    name: Phase
+    seconds: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +121,8 @@ def plan(settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: s
 
 
 def _plan(settings: SmtpSettings, to: str, rcpt: str, config_name: str) -> TestPlan:
-    policy = replace(delivery.policy_for(settings), every_address=True)
+    conversation = TOTAL_SECONDS - _LOOK_SECONDS - _FAREWELL - _SLACK
+    policy = replace(delivery.policy_for(settings, conversation), every_address=True)
     server_habits.recall(settings.host, settings.port)
     if not to:
         return TestPlan(settings=settings, policy=policy, rcpt=rcpt or settings.from_email)
@@ -139,11 +158,13 @@ def run(settings: SmtpSettings, *, to: str = "", rcpt: str = "") -> TestResult:
 def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
     """Run a test and yield each step as it ends, and last the result."""
     with closing(listen(prepared)) as items:
-        yield from (item for item in items if item is not None)
+        yield from (item for item in items if isinstance(item, Step | TestResult))
 
 
-def listen(prepared: TestPlan) -> Generator[Step | TestResult | None]:
+def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
     """Like ``stream``, with a None for every BEAT seconds of silence, in which the listener may find itself alone.
+
+    Every WAITING seconds of a step the beat tells what is waited for.
 
     The conversation runs on a thread of its own; when the listener closes the generator, it is ended at once.
     """
@@ -164,6 +185,7 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | None]:
             heard.put(error)
 
     test = _Test(prepared, hear)
+    told = 0
     try:
         threading.Thread(target=converse, name="connection-test", daemon=True).start()
     except RuntimeError as error:  # no more threads
@@ -176,8 +198,12 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | None]:
             try:
                 item = heard.get(timeout=BEAT)
             except queue.Empty:
-                yield None
+                waiting = test.waiting()
+                is_news = waiting.seconds // WAITING not in (0, told)
+                told = waiting.seconds // WAITING
+                yield waiting if is_news else None
                 continue
+            told = 0
             if isinstance(item, BaseException):
                 raise item
             yield item
@@ -199,12 +225,17 @@ class _Test:
         self._plan = prepared
         self._hear = hear
         self._steps: list[Step] = []
+        self._is_looking = False  # around, for no answer of the server that is tested
         self._started = monotonic()
         self._deadline = Deadline(TOTAL_SECONDS - _SLACK)
         self._talk = Dialogue(prepared.settings, self._note)
 
     def cancel(self) -> None:
         self._talk.cancel()
+
+    def waiting(self) -> Waiting:
+        """What is under way, for how long; from any thread."""
+        return Waiting(self._talk.phase, 0 if self._is_looking else int(self._talk.seconds_in_phase))
 
     def run(self) -> TestResult:
         """Hold the conversation; where it fails on the way in, look around for what would work."""
@@ -225,7 +256,7 @@ class _Test:
         was_said = self._plan.content is not None and phase is Phase.MESSAGE
         failure = Temporary(phase, Fault.OURS, text, may_have_been_sent=was_said)
         return replace(
-            self._result(ok=False, message=smtp_diagnosis.message(failure)),
+            self._result(ok=False, message=smtp_diagnosis.UNFINISHED),
             error=failure,
             diagnosis=smtp_diagnosis.of_incident(failure, reference),
         )
@@ -272,6 +303,7 @@ class _Test:
 
     def _failed(self, error: DeliveryError) -> TestResult:
         settings = self._plan.settings
+        self._is_looking = True
         try:
             ways, certificate = self._look_around(error)
         except (_ListenerGone, *incidents.STOPS):
@@ -281,7 +313,7 @@ class _Test:
             ways, certificate = [], None
         line = f"{error.code} {error.text}" if error.code else ""  # without a code the words are ours
         return replace(
-            self._result(ok=False, message=smtp_diagnosis.message(error)),
+            self._result(ok=False, message=retry_policy.message_of(error)),
             error=error,
             diagnosis=smtp_diagnosis.diagnose(
                 error, settings, ways, certificate.names if certificate else (), self._plan.policy.ehlo_name

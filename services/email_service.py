@@ -224,8 +224,8 @@ def _order_value(value: object) -> str:
 
 
 def _settled(outcome: Outcome) -> bool:
-    """Whether every recipient was accepted. Tells the administrators if that took another server."""
-    notices.failed_over(outcome)
+    """Whether every recipient was accepted. Tells the administrators if a server was down for it."""
+    notices.tell(outcome)
     return outcome.is_complete
 
 

@@ -149,7 +149,7 @@ def rotate(*, dry_run: bool = False, hear: Observer = _unheard) -> Rotation:
     """
     stored = _every()
     refused = _refusals(stored)
-    due = [each.row.id for each in stored if each.is_usable and each.row.key_id != current_key_id()]
+    due = [each.row.id for each in stored if each.is_readable and each.row.key_id != current_key_id()]
     if dry_run:
         rows = [_named(each.row) for each in stored]
         return Rotation(
@@ -170,7 +170,7 @@ def _rotate(config_id: int, hear: Observer) -> SealedRow | None:
             if row is None or row.key_id == current_key_id():
                 return None
             stored = unsealed(row)
-            if not stored.is_usable:
+            if not stored.is_readable:
                 return None
             name = _named(row)
             hear(Point.OPENED, name)
@@ -190,7 +190,7 @@ def _rotate(config_id: int, hear: Observer) -> SealedRow | None:
 def _verify(row: SmtpConfig, before: StoredConfig) -> None:
     """Read back what was written with the new key alone, before it is committed."""
     after = unsealed(row, {current_key_id(): get_fernet_key()})
-    if not after.is_usable or after.settings != before.settings:
+    if not after.is_readable or after.settings != before.settings:
         raise AppError(f"{row.name} was sealed anew and does not open. It was left as it was.")
 
 
@@ -206,7 +206,7 @@ def _every() -> list[StoredConfig]:
 
 
 def _refusals(stored: list[StoredConfig]) -> list[Refusal]:
-    return [Refusal(_named(each.row), each.condition) for each in stored if not each.is_usable]
+    return [Refusal(_named(each.row), each.condition) for each in stored if not each.is_readable]
 
 
 def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:

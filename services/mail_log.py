@@ -14,6 +14,7 @@ from services import outbox
 from services.mail_facts import AttemptFacts, MailFacts, attempt_facts, mail_facts
 from services.outbox_delivery import NO_SERVER, PAUSED
 from services.outbox_work import NO_KEY
+from services.retry_policy import PAUSE_REASONS
 from utils import clock
 from utils.env_utils import get_settings
 from utils.errors import NotFound
@@ -21,7 +22,7 @@ from utils.errors import NotFound
 PAGE: Final = 50
 MOST: Final = 200
 BEHIND: Final = timedelta(minutes=15)
-HALTED: Final = (NO_SERVER, PAUSED, NO_KEY)  # why no mail at all can go
+HALTED: Final = (NO_SERVER, PAUSED, NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
 _BATCH: Final = 1000  # rows in one transaction
 _ID_LENGTH: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")

@@ -1,41 +1,80 @@
 """A group of queued mails along the route: each to the first server that takes it, none to two that might."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Final
-
-from flask import current_app
+from typing import Final, NamedTuple
 
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
-from services import attempts, delivery, outbox_settling, retry_policy, sending_limits, smtp_route
-from services.circuit import Circuits, Key
+from services import (
+    attempts,
+    delivery,
+    held_servers,
+    outbox_settling,
+    protection,
+    sending_limits,
+    server_pace,
+    server_standing,
+    smtp_route,
+)
 from services.composing import Draft
 from services.delivery import Consignment
+from services.held_servers import waits
 from services.outbox_settling import Result
-from services.outcome import Outcome
+from services.outcome import Outcome, Withheld
+from services.retry_policy import Verdict
 from services.sending_limits import Limits
-from services.smtp_client import IN_FLIGHT
+from services.smtp_client import IN_FLIGHT, Parcel
+from services.smtp_patience import Span
 from services.smtp_route import RouteStep
 from utils import clock
+from utils.errors import Fault
 
 NO_SERVER: Final = "No mail server is usable."
 PAUSED: Final = "The mail server failed several times; it is tried again soon."
 THROTTLED: Final = "The sending limit is reached."
+SLOWED: Final = "The mail server takes only so many mails a minute."
 PINNED: Final = "It may have arrived through a server that cannot be used now; only that one may send it again."
+WITHHELD: Final = "The mail server is down, and the next one would protect the mail less."
+CUT_SHORT: Final = (Fault.TIMEOUT, Fault.CLOSED)  # what a conversation ends with that was ended on our side
 _LONGEST_PAUSE: Final = 60.0  # seconds; a mended server, or a higher limit, is used soon
 
 # Marks mails as on their way to a server; gives the ids of those that are still this worker's.
 Fence = Callable[[Sequence[Claim], str], set[int]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """How a group is worked off. ``cool_down`` is for mails of unknown fate.
+
+    ``heard`` is told after each answer, when some jobs may have a result and others are still under way. Nothing is
+    begun once the ``span`` is over: what is left then is given back.
+    """
+
+    fence: Fence
+    heard: Callable[[], None]
+    span: Span
+    cool_down: timedelta
+
+
+class Wait(NamedTuple):
+    """Why a mail was not tried at one server, and for how many seconds; ``is_for_all``: no other mail may go either."""
+
+    server: RouteStep
+    seconds: float
+    reason: str
+    is_for_all: bool = True
+
+
 @dataclass(kw_only=True)
 class Job:
     """A claimed mail on its way. ``result`` is set once its fate for now is known; a lost one is another worker's.
 
-    ``is_stuck``: it was not tried, for reasons that hold for every other mail as well.
+    ``is_stuck``: it was not tried, for reasons that hold for every other mail as well. ``is_about_it``: what the last
+    server said is about this mail, since it serves others. ``spared`` are the outcomes of other mails at servers that
+    would have said the same to this one.
     """
 
     claim: Claim
@@ -43,90 +82,178 @@ class Job:
     pending: tuple[str, ...]
     outcomes: list[Outcome] = field(default_factory=list)
     result: Result | None = None
+    withheld: Withheld | None = None
     is_lost: bool = False
     is_stuck: bool = False
+    is_about_it: bool = False
+    waits: list[Wait] = field(default_factory=list)
+    spared: list[Outcome] = field(default_factory=list)
+
+    @property
+    def skipped(self) -> tuple[Outcome, ...]:
+        """The outcomes at servers that were down, or had just had enough."""
+        return (*self.spared, *self.outcomes)
 
     @property
     def is_open(self) -> bool:
         return self.result is None and not self.is_lost
 
 
-def deliver(
-    jobs: Sequence[Job], account_id: int | None, fence: Fence, cool_down: timedelta, heard: Callable[[], None]
-) -> None:
-    """Try the servers of the route in order, the next one only for mails whose server was down.
-
-    ``heard`` is told after each answer, when some jobs may have a result and others are still under way.
-    """
-    pauses: list[float] = []
+def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
+    """Try the servers of the route in order, the next one only for mails whose server was down."""
     for server in smtp_route.usable(account_id):
         going = [job for job in jobs if job.is_open and job.claim.pinned_to in (None, server.owner)]
-        if not going:
+        going = [job for job in going if not _is_withheld(job, server)]
+        if not going or shift.span.is_over:
             continue
-        pause = _circuits().wait_seconds(_key(server))
-        if pause:
-            pauses.append(pause)
-        else:
-            _through(server, going, fence, cool_down, heard)
+        is_security = any(job.claim.priority == Priority.SECURITY for job in going)
+        if admitted := _admitted(server, going, is_security=is_security):
+            with waits().at(server.owner, shift.span, is_security=is_security):
+                _through(server, admitted, shift)
         if not server.failover:
-            _leave(going, pauses, cool_down)
+            _leave(going, shift)
         if not any(job.is_open for job in jobs):
             return
-    _leave([job for job in jobs if job.is_open], pauses, cool_down)
+    _leave([job for job in jobs if job.is_open], shift)
 
 
-def _through(
-    server: RouteStep, jobs: Sequence[Job], fence: Fence, cool_down: timedelta, heard: Callable[[], None]
-) -> None:
+def _is_withheld(job: Job, server: RouteStep) -> bool:
+    """Whether the mail rather waits for a server that is down than goes through this one."""
+    down = [outcome.server for outcome in job.outcomes if outcome.server] + [wait.server for wait in job.waits]
+    is_security = job.claim.priority == Priority.SECURITY
+    reason = protection.refusal(server, down, is_security=is_security)
+    if reason and not job.withheld:
+        job.withheld = delivery.told_withheld(server, down, reason)
+    return bool(reason)
+
+
+def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> list[Job]:
+    """Those who may go to the server now; the others are told why they wait."""
+    if waits().is_held(server.owner, is_security=is_security):
+        wait, mails = Wait(server, held_servers.LOOK_AGAIN, PAUSED), frozenset[int]()
+    else:
+        found = server_standing.admit(server, [job.claim.id for job in jobs], is_security=is_security)
+        wait, mails = Wait(server, found.wait, found.cause or PAUSED, found.is_for_all), found.mails
+    for job in jobs:
+        if job.claim.id not in mails:
+            job.waits.append(wait)
+    return [job for job in jobs if job.claim.id in mails]
+
+
+def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
     limits = sending_limits.limits_of(server.emails_per_minute, server.emails_per_day)
-    allowed = [job for job in jobs if limits == Limits() or not _is_throttled(server, job, limits)]
-    if not allowed:
+    allowed = [job for job in jobs if not _is_throttled(server, job, limits)]
+    # All that can go wrong with a mail on our side comes first, then the connection, then the fence: a worker that
+    # fails or dies before leaves no mail of unknown fate.
+    parcels = {job.claim.id: parcel for job in allowed if (parcel := _parcel_of(server, job))}
+    going = [job for job in allowed if job.claim.id in parcels]
+    if not going:
         return
-    # First the connection, then the fence: a worker that dies while it connects leaves no mail of unknown fate.
-    failure = delivery.failure_to_reach(server)
-    if failure is None:
-        ours = fence([job.claim for job in allowed], server.owner)
-        for job in allowed:
-            job.is_lost = job.claim.id not in ours
-    going = [job for job in allowed if not job.is_lost]
-    circuits, key = _circuits(), _key(server)
-    told: set[object] = set()  # one broken connection is one failure, however many mails were to go over it
-    with closing(_outcomes(server, going, failure)) as outcomes:
-        for place, outcome in outcomes:
-            job = going[place]
-            job.outcomes.append(replace(outcome, skipped=tuple(job.outcomes)) if job.outcomes else outcome)
-            attempts.tell(job.draft, job.outcomes[-1])
-            if (cause := _cause(outcome)) not in told:
-                _note_on_circuit(circuits, key, outcome)
-            if cause is not None:
-                told.add(cause)
-            goes_on = server.failover and outcome.error is not None and delivery.is_server_down(outcome.error)
-            if not goes_on:
-                job.result = outbox_settling.after(job.claim, outcome, key.owner, clock.now(), cool_down)
-            heard()
-
-
-def _outcomes(server: RouteStep, jobs: Sequence[Job], failure: Outcome | None) -> Generator[tuple[int, Outcome]]:
-    """What becomes of each job at this server: its place and its outcome, once that is known."""
+    failure = delivery.failure_to_reach(server, shift.span)
     if failure:
-        yield from enumerate([failure] * len(jobs))
+        server_pace.give_back(server_standing.place_of(server), len(allowed))
+    else:
+        ours = shift.fence([job.claim for job in going], server.owner)
+        for job in going:
+            job.is_lost = job.claim.id not in ours
+    going = [job for job in going if not job.is_lost]
+    told: dict[object, bool] = {}  # one broken connection is one failure, however many mails were to go over it
+    unsaid = {job.claim.id: job for job in going}
+    with closing(_outcomes(server, going, parcels, failure, shift.span)) as outcomes:
+        for job, outcome in outcomes:
+            unsaid.pop(job.claim.id, None)
+            if _was_cut_short(outcome, shift.span):
+                job.result = outbox_settling.given_back(job.claim, clock.now())
+                shift.heard()
+                continue
+            cause, verdict = _cause(outcome), server_standing.verdict_on(outcome)
+            if cause is None or cause not in told:
+                told[cause] = server_standing.note(server, job.claim.id, outcome)
+            job.is_about_it = told[cause]
+            job.is_stuck = failure is not None and verdict is not None and verdict.crowds
+            _settle(job, server, outcome, shift.cool_down)
+            shift.heard()
+            if verdict and verdict.slows and not failure and _has_had_enough(server, unsaid.values(), outcome, verdict):
+                return
+
+
+def _has_had_enough(server: RouteStep, unsaid: Collection[Job], outcome: Outcome, verdict: Verdict) -> bool:
+    """Note that the server took no more, and whether the mails that are left are not to be said to it now.
+
+    Of those in flight, each has been said already, and its answer is coming.
+    """
+    spared = [] if server_standing.goes_blind(server) else list(unsaid)
+    server_pace.note_too_much(server_standing.place_of(server), unsaid=len(spared), is_by_minute=verdict.paces)
+    for job in spared:
+        job.spared.append(outcome)
+        job.waits.append(Wait(server, verdict.seconds or 0, verdict.reason))
+    return bool(spared)
+
+
+def _parcel_of(server: RouteStep, job: Job) -> Parcel | None:
+    """The mail as this server gets it. One that cannot be made rests, and holds no other."""
+    parcel = delivery.parcel_for(server, Consignment(job.draft, job.pending, job.skipped, job.claim.uncertain > 0))
+    if isinstance(parcel, Parcel):
+        return parcel
+    _settle(job, server, parcel, timedelta(0))
+    return None
+
+
+def _settle(job: Job, server: RouteStep, outcome: Outcome, cool_down: timedelta) -> None:
+    """Note what became of a mail at this server, and what it is then unless the next one is to be tried."""
+    job.outcomes.append(replace(outcome, skipped=job.skipped) if job.skipped else outcome)
+    attempts.tell(job.draft, job.outcomes[-1])
+    error = outcome.error
+    if error and delivery.is_ours(outcome):
+        job.result = outbox_settling.met_our_fault(job.claim, error, clock.now())
+    elif not (server.failover and error and delivery.is_server_down(error)):
+        job.result = _after(job, outcome, server.owner, cool_down)
+
+
+def _after(job: Job, outcome: Outcome, owner: str, cool_down: timedelta) -> Result:
+    return outbox_settling.after(job.claim, outcome, owner, clock.now(), cool_down, is_about_it=job.is_about_it)
+
+
+def _was_cut_short(outcome: Outcome, span: Span) -> bool:
+    """Whether we have ended the conversation before the mail was taken: nobody is at fault."""
+    error = outcome.error
+    return error is not None and span.is_over and not error.may_have_been_sent and error.fault in CUT_SHORT
+
+
+def _outcomes(
+    server: RouteStep, jobs: Sequence[Job], parcels: Mapping[int, Parcel], failure: Outcome | None, span: Span
+) -> Generator[tuple[Job, Outcome]]:
+    """What becomes of each job at this server, once that is known."""
+    if failure:
+        yield from ((job, failure) for job in jobs)
         return
-    mails = [Consignment(job.draft, job.pending, job.outcomes) for job in jobs]
+    alone: list[Job] = []
     in_flight = 1 if any(job.claim.priority == Priority.SECURITY for job in jobs) else IN_FLIGHT
-    yield from delivery.attempt_all(server, mails, in_flight=in_flight)
+    found = delivery.attempt_all(server, [parcels[job.claim.id] for job in jobs], span, in_flight=in_flight)
+    with closing(found) as outcomes:
+        for place, outcome in outcomes:
+            if delivery.is_ours(outcome) and len(jobs) > 1:
+                alone.append(jobs[place])  # one of them made the others fail: each shows by itself which
+            else:
+                yield jobs[place], outcome
+    for job in alone:
+        for _, outcome in delivery.attempt_all(server, [parcels[job.claim.id]], span, in_flight=1):
+            yield job, outcome
 
 
 def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
-    seconds = sending_limits.seconds_until_allowed(
-        server.owner,
-        limits,
-        [address.rpartition("@")[2] for address in job.pending],
-        is_security=job.claim.priority == Priority.SECURITY,
-    )
+    is_security, place = job.claim.priority == Priority.SECURITY, server_standing.place_of(server)
+    seconds, reason = server_pace.seconds_until_willing(place, is_security=is_security), SLOWED
+    if not seconds and limits != Limits():
+        domains = [address.rpartition("@")[2] for address in job.pending]
+        seconds = sending_limits.seconds_until_allowed(server.owner, limits, domains, is_security=is_security)
+        reason = THROTTLED
+        if seconds:
+            server_pace.give_back(place, 1)
     if seconds:
         until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
-        job.result = outbox_settling.snoozed(job.claim, until, THROTTLED)
-        job.is_stuck = not limits.per_minute_per_domain  # to another domain there may be room
+        job.result = outbox_settling.snoozed(job.claim, until, reason)
+        job.is_stuck = reason == SLOWED or not limits.per_minute_per_domain  # to another domain there may be room
     return seconds > 0
 
 
@@ -136,39 +263,22 @@ def _cause(outcome: Outcome) -> object:
     return "lost" if error and error.may_have_been_sent else error
 
 
-def _note_on_circuit(circuits: Circuits, key: Key, outcome: Outcome) -> None:
-    if outcome.error is None:
-        circuits.note_success(key)
-        return
-    verdict = retry_policy.of_error(outcome.error)
-    if verdict.trips or verdict.opens:
-        circuits.note_failure(key, long=verdict.opens)
-    elif not delivery.is_server_down(outcome.error):
-        circuits.note_success(key)  # it answered, if only to refuse this mail
-
-
-def _circuits() -> Circuits:
-    """The circuits of this application in this process."""
-    circuits: Circuits = current_app.extensions.setdefault("sealpost_circuits", Circuits())
-    return circuits
-
-
-def _key(server: RouteStep) -> Key:
-    return Key(server.owner, server.fingerprint)
-
-
-def _leave(jobs: Sequence[Job], pauses: Sequence[float], cool_down: timedelta) -> None:
+def _leave(jobs: Sequence[Job], shift: Shift) -> None:
     """Let mails wait that no server could take."""
     for job in jobs:
         if not job.is_open:
             continue
         now = clock.now()
         if job.outcomes:
-            last = job.outcomes[-1]
-            owner = last.server.owner if last.server else ""
-            job.result = outbox_settling.after(job.claim, last, owner, now, cool_down)
-            continue
-        seconds = min([*pauses, _LONGEST_PAUSE])
-        reason = PAUSED if pauses else PINNED if job.claim.pinned_to else NO_SERVER
-        job.result = outbox_settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
-        job.is_stuck = reason != PINNED
+            last = job.outcomes[-1] = replace(job.outcomes[-1], withheld=job.withheld)
+            job.result = _after(job, last, last.server.owner if last.server else "", shift.cool_down)
+        elif shift.span.is_over:
+            job.result = outbox_settling.given_back(job.claim, now)
+        else:
+            soonest = min(job.waits, key=lambda wait: wait.seconds, default=None)
+            reason = soonest.reason if soonest else PINNED if job.claim.pinned_to else NO_SERVER
+            seconds = min(soonest.seconds, _LONGEST_PAUSE) if soonest else _LONGEST_PAUSE
+            job.result = outbox_settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
+            job.is_stuck = soonest.is_for_all if soonest else reason != PINNED
+        if job.withheld:
+            job.result["reason"] = WITHHELD

@@ -3,9 +3,10 @@
 import os
 import secrets
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Self
 
@@ -16,9 +17,13 @@ from database import outbox_claim_db
 from database.engine import transaction
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
+from services.smtp_patience import Span
 from utils import clock
 
 HEARTBEATS_A_LEASE: Final = 3
+LOOK_SECONDS: Final = 1.0  # between two looks at whether the process is to stop
+STOP_SILENCE: Final = 2.0  # seconds of a server's silence, after which a stop waits for it no longer
+GROUP_SECONDS: Final = 12 * 60.0  # after which no mail of a group is begun any more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +36,12 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Mails claimed together under one token."""
+    """Mails claimed together under one token; whoever ends their ``span`` ends the work on them, from any thread."""
 
     worker: str
     token: str
     claims: Sequence[Claim]
+    span: Span = field(default_factory=lambda: Span(GROUP_SECONDS), compare=False, repr=False)
 
     @property
     def ids(self) -> list[int]:
@@ -63,11 +69,24 @@ def renew(group: Group, pace: Pace) -> None:
         outbox_claim_db.renew(session, group.token, group.ids, clock.now() + pace.lease)
 
 
-class Heartbeat:
-    """Keeps the lease of the group in hand while a ``with`` block works, for whoever has no thread that does."""
+def is_in_vain(group: Group, waits_for_receipts: bool) -> bool:
+    """Whether a stop is to wait for this group no longer: its server says nothing.
 
-    def __init__(self, pace: Pace) -> None:
+    With ``waits_for_receipts`` it does where a message is out, whose fate would be unknown.
+    """
+    span = group.span
+    return span.silent_seconds >= STOP_SILENCE and not (waits_for_receipts and span.is_waiting_for_receipt)
+
+
+class Heartbeat:
+    """Keeps the lease of the group in hand while a ``with`` block works, for whoever has no thread that does.
+
+    Once ``is_stopping`` says so, it ends the group's conversation if its server is silent.
+    """
+
+    def __init__(self, pace: Pace, is_stopping: Callable[[], bool] = lambda: False) -> None:
         self._pace = pace
+        self._is_stopping = is_stopping
         self._in_hand: Group | None = None
         self._app = current_app._get_current_object()  # type: ignore[attr-defined]
         self._done = threading.Event()
@@ -86,7 +105,15 @@ class Heartbeat:
         self._in_hand = group
 
     def _beat(self) -> None:
-        while not self._done.wait(self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE):
-            if self._in_hand:
+        between = self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE
+        due = time.monotonic() + between
+        while not self._done.wait(max(0.0, min(LOOK_SECONDS, due - time.monotonic()))):
+            group = self._in_hand
+            if group and self._is_stopping() and is_in_vain(group, waits_for_receipts=True):
+                group.span.end()
+            if time.monotonic() < due:
+                continue
+            due += between
+            if group:
                 with self._app.app_context(), suppress(SQLAlchemyError):  # the next one may come in time
-                    renew(self._in_hand, self._pace)
+                    renew(group, self._pace)

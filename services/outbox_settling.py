@@ -8,13 +8,16 @@ from typing import Any, Final, NamedTuple
 
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority, State
-from services import retry_policy
+from services import our_faults, retry_policy
 from services.outcome import NOTHING_IS_SENT, Outcome
 from services.retry_policy import Action, Verdict
 from services.smtp_wire import Reply
+from utils.errors import DeliveryError
 
 MOST_UNCERTAIN: Final = 3
 UNKNOWN_FATE: Final = "The server took this mail several times and never confirmed it. It may have arrived."
+GIVEN_BACK: Final = "Its turn was over before the server took it. It goes on at once."
+OURS: Final = "Sealpost itself failed before it was sent."
 SOME_REFUSED: Final = "Some recipients were refused."
 _SOON: Final = 30.0  # seconds that a mail waits at least for a server that is at fault
 
@@ -36,9 +39,10 @@ class _Answer(NamedTuple):
         return {"address": address, "state": state, "code": self.code, "enhanced": self.enhanced}
 
 
-def _answer_of(reply: Reply) -> _Answer:
+def _answer_of(reply: Reply, *, is_about_it: bool) -> _Answer:
     """What the server said about a recipient when it took nobody: at once would be for ever."""
-    return _Answer(replace(retry_policy.of_recipient(reply), at_once=False), reply.code, reply.enhanced)
+    verdict = replace(retry_policy.of_recipient(reply), at_once=False)
+    return _Answer(retry_policy.for_one(verdict) if is_about_it else verdict, reply.code, reply.enhanced)
 
 
 def pending(claim: Claim) -> tuple[str, ...]:
@@ -52,6 +56,16 @@ def snoozed(claim: Claim, until: datetime, reason: str) -> Result:
     """The mail waits, uncharged: it has not been tried, or the server was at fault."""
     waiting = State.UNCERTAIN if claim.pinned_to else State.DEFERRED
     return _result(claim, state=waiting, due_at=until, attempts=claim.attempts - 1, reason=reason)
+
+
+def given_back(claim: Claim, now: datetime) -> Result:
+    """The mail goes on at once, uncharged: the work on it was ended before a server had taken it."""
+    return snoozed(claim, now, GIVEN_BACK)
+
+
+def met_our_fault(claim: Claim, error: DeliveryError, now: datetime) -> Result:
+    """The mail rests, uncharged: we failed before anything of it was said."""
+    return snoozed(claim, now + timedelta(seconds=our_faults.PAUSE), f"{OURS} {error.text}")
 
 
 def dead(claim: Claim, now: datetime, reason: str) -> Result:
@@ -70,14 +84,22 @@ def suppressed(claim: Claim, now: datetime) -> Result:
     return _result(claim, state=State.SUPPRESSED, settled_at=now, reason=NOTHING_IS_SENT, keep=False)
 
 
-def after(claim: Claim, outcome: Outcome, owner: str, now: datetime, cool_down: timedelta) -> Result:
-    """What the mail is after its last attempt, which was through the server named ``owner``."""
+def after(
+    claim: Claim, outcome: Outcome, owner: str, now: datetime, cool_down: timedelta, *, is_about_it: bool = False
+) -> Result:
+    """What the mail is after its last attempt, which was through the server named ``owner``.
+
+    ``is_about_it``: the server serves others meanwhile, so that what leaves a doubt is about this mail.
+    """
     if outcome.receipt:
         return _accepted(claim, outcome, now)
     if outcome.error is None:
         return snoozed(claim, now + timedelta(minutes=1), outcome.message)
     verdict = retry_policy.of_error(outcome.error)
-    answers = {address: _answer_of(reply) for address, reply in outcome.error.refused.items()}
+    if is_about_it:
+        verdict = retry_policy.for_one(verdict)
+    refused = outcome.error.refused.items()
+    answers = {address: _answer_of(reply, is_about_it=is_about_it) for address, reply in refused}
     if any(answer.verdict and answer.verdict.action is not verdict.action for answer in answers.values()):
         return _told(claim, answers, now)  # all are refused, but not all for good
     if verdict.action is Action.UNCERTAIN:
@@ -95,7 +117,9 @@ def _accepted(claim: Claim, outcome: Outcome, now: datetime) -> Result:
     accepted = _Answer(None, receipt.reply.code, receipt.reply.enhanced)
     told = dict.fromkeys(receipt.accepted, accepted)
     for address, reply in receipt.refused.items():
-        told[address] = _Answer(retry_policy.of_recipient(reply), reply.code, reply.enhanced)
+        verdict = retry_policy.of_recipient(reply)
+        verdict = replace(verdict, reason=retry_policy.for_one(verdict).reason)  # the server took the mail for others
+        told[address] = _Answer(verdict, reply.code, reply.enhanced)
     return _told(claim, told, now)
 
 

@@ -23,12 +23,12 @@ from database.driver import Driver
 from database.engine import driver_transaction, transaction
 from database.outbox_claim_db import GROUP, Claim
 from database.outbox_db import Priority
-from services import attempts, notices, outbox_content, outbox_delivery, outbox_settling, receipts
+from services import attempts, notices, our_faults, outbox_content, outbox_delivery, outbox_settling, receipts
 from services.outbox_content import CannotOpen, Unreadable
-from services.outbox_delivery import Job
+from services.outbox_delivery import Job, Shift
 from services.outbox_lease import Group, Pace
 from services.outbox_settling import MOST_UNCERTAIN, UNKNOWN_FATE, Result
-from utils import clock
+from utils import clock, incidents
 from utils.env_utils import get_settings
 
 log = structlog.get_logger(__name__)
@@ -66,11 +66,12 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
     Raises nothing for a mail problem.
     """
     work = _Work(group)
+    shift = Shift(fence=_fenced, heard=work.heard, span=group.span, cool_down=pace.cool_down)
     among: Iterable[Priority] = ()
     try:
         for account_id in dict.fromkeys(job.claim.account_id for job in work.jobs):
             theirs = [job for job in work.jobs if job.claim.account_id == account_id]
-            outbox_delivery.deliver(theirs, account_id, _fenced, pace.cool_down, work.heard)
+            outbox_delivery.deliver(theirs, account_id, shift)
         among = wanted() if work.went_well else ()
     finally:  # whatever stopped it, what servers have said so far is not lost
         next_group = work.finish(pace, among)
@@ -78,7 +79,7 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
         attempts.note([outcome for job in work.jobs for outcome in job.outcomes])
         for job in work.jobs:
             if job.outcomes:
-                notices.failed_over(job.outcomes[-1])
+                notices.tell(job.outcomes[-1], job.draft.kind, is_about_it=job.is_about_it)
     return Turn(next_group=next_group, is_stuck=work.is_stuck)
 
 
@@ -89,7 +90,7 @@ class _Work:
         self._group = group
         self._began_at = clock.now()
         self._written_at = time.monotonic()
-        opened = [_opened(claim, self._began_at) for claim in group.claims]
+        opened = [_opened_surely(claim, self._began_at) for claim in group.claims]
         self.jobs = [each for each in opened if isinstance(each, Job)]
         self._unwritten = list(self.jobs)
         self._results = [each for each in opened if not isinstance(each, Job)]
@@ -114,7 +115,7 @@ class _Work:
             return
         try:
             finish(*self._news([job for job in self._unwritten if job.result]))
-        except OSError as failure:  # the mails that are left must go on; at their end, it is tried once more
+        except Exception as failure:  # the mails that are left must go on; at their end, it is tried once more
             log.error("results_not_written_yet", error=type(failure).__name__)
         else:
             self._results, self._unwritten = [], [job for job in self._unwritten if not job.result]
@@ -169,6 +170,17 @@ def sweep(pace: Pace) -> None:
     for what, mail_ids in found.items():
         for mail_id in mail_ids:
             log.warning(f"outbox_{what}", mail_id=mail_id)
+
+
+def _opened_surely(claim: Claim, now: datetime) -> Job | Result:
+    """The same, whatever goes wrong: one mail that cannot be opened holds no other."""
+    try:
+        return _opened(claim, now)
+    except incidents.STOPS:
+        raise
+    except BaseException as error:
+        ours = our_faults.told("mail_not_opened", error, mail_id=claim.mail_id)
+        return outbox_settling.met_our_fault(claim, ours, now)
 
 
 def _opened(claim: Claim, now: datetime) -> Job | Result:

@@ -1,7 +1,7 @@
 """What became of one mail at one server."""
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from services.smtp_client import Receipt
 from services.smtp_route import RouteStep
@@ -11,6 +11,13 @@ ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 SUPPRESSED: Final = "suppressed"
 NOTHING_IS_SENT: Final = "MAIL_SUPPRESS_SEND is on, so nothing is sent."
+
+
+class Withheld(NamedTuple):
+    """A server that may not take over, and why."""
+
+    server: RouteStep
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +32,7 @@ class Outcome:
     error: DeliveryError | None = None
     refused: list[dict[str, Any]] = field(default_factory=list)
     skipped: tuple["Outcome", ...] = ()  # servers tried before, which were down
+    withheld: "Withheld | None" = None  # the next server, which would protect the mail less
 
     @property
     def is_complete(self) -> bool:

@@ -5,16 +5,17 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-from services import smtp_grammar
+from services import our_faults, smtp_grammar
 from services.smtp_dialogue import Dialogue, Observer, Step, refusal
 from services.smtp_exchange import Exchange, Result
 from services.smtp_habits import Habit, habits_of
 from services.smtp_session import Opening, Policy
 from services.smtp_settings import SmtpSettings
 from services.smtp_standing import Standing
-from services.smtp_transaction import Envelope, Parcel, Receipt, mail_command, unsayable
+from services.smtp_transaction import Envelope, Parcel, Receipt, Transaction, mail_command, unsayable
 from services.smtp_wire import Deadline, WireError
-from utils.errors import DeliveryError, Fault, Phase, Temporary
+from utils import incidents
+from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase, Temporary
 
 __all__ = ["Envelope", "Observer", "Parcel", "Policy", "Receipt", "Result", "SmtpClient", "Step"]
 
@@ -36,6 +37,7 @@ class SmtpClient:
         self._settings = settings
         self._policy = policy
         self._talk = talk or Dialogue(settings, observer)
+        self._talk.allow(policy.patience, policy.span)
         self._habits = habits_of(settings.host, settings.port)
         standing = Standing({}, self._habits)
         self._exchange = Exchange(self._talk, standing, policy.total_seconds, policy.total_seconds)
@@ -72,16 +74,20 @@ class SmtpClient:
         """How many mails the server is known to take on one connection; None if that is not known."""
         return self._habits.most(Habit.MOST_MAILS)
 
-    def allow(self, seconds: float, each: float) -> None:
-        """Give the next message, and the opening before it, ``seconds``, and each message after it ``each``."""
-        self._exchange.seconds_left, self._exchange.total_seconds = seconds, each
+    def allow(self, seconds: float, policy: Policy) -> None:
+        """Give the next message, and the opening before it, ``seconds``, and each after it all that ``policy`` allows.
+
+        Whoever uses a kept connection is as patient as that, however patient the one before was.
+        """
+        self._exchange.seconds_left, self._exchange.total_seconds = seconds, policy.total_seconds
+        self._talk.allow(policy.patience, policy.span)
 
     def open(self) -> None:
         """Connect, greet, encrypt and sign in as the settings demand; never less than they demand."""
         self.close()
         before = self._exchange
         opening = Opening(self._talk, self._settings, self._policy)
-        with self._talk.within(before.seconds_left):
+        with self._talk.covered(), self._talk.within(before.seconds_left):
             features = opening.run()
             self._talk.ready = True
         standing = Standing(features, self._habits, opening.face)
@@ -105,7 +111,26 @@ class SmtpClient:
         ValueError, for any of the parcels, comes before anything is said.
         """
         mails = [self._exchange.transaction(parcel) for parcel in parcels]
-        return ((mail.parcel, outcome) for mail, outcome in self._exchange.carry(mails, max(1, in_flight)))
+        return self._carried(mails, max(1, in_flight))
+
+    def _carried(self, mails: Sequence[Transaction], in_flight: int) -> Generator[tuple[Parcel, Result]]:
+        """The outcomes, also where an exception ends the exchange that nobody foresaw: what is out stays unknown."""
+        left, wire = list(mails), self._talk.wire
+        with self._talk.covered():
+            try:
+                for mail, outcome in self._exchange.carry(mails, in_flight):
+                    left.remove(mail)
+                    yield mail.parcel, outcome
+            except incidents.STOPS:
+                raise
+            except BaseException as error:
+                if self._talk.is_observed:  # a test has a last resort of its own
+                    raise
+                self.abandon()
+                ours = our_faults.told("smtp_exchange_failed", error, host=self._settings.host)
+                for mail in left:
+                    is_out = wire is not None and mail.end <= wire.sent
+                    yield mail.parcel, _unknown(ours) if is_out else ours
 
     def check_envelope(self, sender: str, recipient: str, *, recipient_is_ours: bool) -> None:
         """Ask whether the server would take mail from ``sender`` to ``recipient``; nothing is sent.
@@ -145,3 +170,7 @@ class SmtpClient:
     def abandon(self) -> None:
         """Close the connection without a word."""
         self._talk.drop()
+
+
+def _unknown(ours: DeliveryError) -> DeliveryError:
+    return OutcomeUnknown(Phase.MESSAGE, ours.fault, ours.text, may_have_been_sent=True)

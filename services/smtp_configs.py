@@ -185,7 +185,7 @@ def public_dict(stored: StoredConfig) -> dict[str, Any]:
         "smtp_username": row.smtp_username,
         "smtp_password": MASK if row.smtp_password else "",
         "has_password": bool(row.smtp_password),
-        "needs_reentry": not stored.is_usable,
+        "needs_reentry": not stored.is_readable,
         "from_email": row.from_email,
         "from_name": row.from_name,
         "use_tls": row.use_tls,
@@ -299,7 +299,7 @@ def _settings_after(stored: StoredConfig | None, change: SmtpChange, *, turns_ac
     if stored is None or not change.model_fields_set <= SWITCHES:
         return merged_with(stored, change)
     if turns_active and change.given("is_active") and not stored.is_usable:
-        raise InvalidInput({"smtp_password": [smtp_sealing.UNUSABLE[stored.condition]]})
+        raise InvalidInput(stored.errors)
     return None
 
 

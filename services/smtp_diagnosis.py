@@ -18,6 +18,7 @@ __all__ = ["Action", "Diagnosis", "OpenWay", "diagnose", "explain", "message"]
 SUCCESS: Final = "Connection successful"
 ACCEPTED: Final = "Test message accepted"
 NOT_CONFIGURED: Final = "SMTP not configured"
+UNFINISHED: Final = "Test could not be finished"
 
 PHASE_LABELS: Final = {
     Phase.SETTINGS: "Settings",
@@ -154,13 +155,13 @@ def explain(
 
 
 def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
-    """Explain that this program made a mistake, which stands in the log under ``reference``."""
+    """Explain that a test ended by a mistake of this program, which stands in the log under ``reference``."""
     advice = status_advice.tables()["faults"][Fault.OURS]
     arrived = " The message may have arrived." if error.may_have_been_sent else ""
     return Diagnosis(
         rule=f"fault:{Fault.OURS}",
         phase=error.phase,
-        title=advice.title,
+        title="The test could not be finished",
         meaning=f"{advice.meaning}{arrived} Reference: {reference}.",
         cause=advice.cause,
         remedy=advice.remedy,

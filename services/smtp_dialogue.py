@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from services.smtp_dial import Peer
+from services.smtp_patience import Patience, Span
 from services.smtp_settings import Security, SmtpSettings
 from services.smtp_transcript import Transcript
 from services.smtp_wire import Deadline, Reply, Wire, WireError
@@ -107,21 +108,25 @@ class Dialogue:
 
     After a WireError or a 421 the connection is gone. ``ready`` says that mail can be sent on it; until it
     is set, and once an answer had no proper end, any failure ends the connection. A transcript is kept where
-    somebody observes.
+    somebody observes. ``deadline`` is for what is being done, a mail for example; without ``patience`` each answer in
+    it has the settings' time, and a receipt all that is left.
     """
 
     def __init__(self, settings: SmtpSettings, observer: Observer | None) -> None:
         self._is_open = False
         self.wire: Wire | None = None
         self.phase = Phase.DNS
-        self.deadline = Deadline(0)
+        self.patience: Patience | None = None
         self.dot_sent = False
+        self.content_is_out = False  # of several mails in flight, while the answer to an earlier command is awaited
         self.peer: Peer | None = None  # of the connection made last
         self.transcript = Transcript() if observer else None
         self._settings = settings
         self._observer = observer
-        self._since = 0.0
+        self._since = monotonic()
         self._cancelled = False
+        self._span: Span | None = None
+        self._deadline = Deadline(0)
         self.is_under_way = False
 
     @property
@@ -131,6 +136,27 @@ class Dialogue:
     @ready.setter
     def ready(self, value: bool) -> None:
         self._is_open = value
+
+    @property
+    def deadline(self) -> Deadline:
+        """The moment by which all of what is being done has to be over, but for a receipt; never after the span."""
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, given: Deadline) -> None:
+        self._deadline = given.sooner(self._span.deadline.remaining()) if self._span else given
+
+    @property
+    def is_observed(self) -> bool:
+        return self._observer is not None
+
+    def allow(self, patience: Patience | None, span: Span | None) -> None:
+        """From here on the server is waited for like this, and the conversation is part of this span."""
+        self.patience, self._span = patience, span
+
+    def covered(self) -> AbstractContextManager[None]:
+        """Within the block, the end of the span ends the conversation."""
+        return self._span.covers(self) if self._span else nullcontext()
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -200,13 +226,51 @@ class Dialogue:
 
     def soon(self) -> Deadline:
         """The moment by which one answer, or one command, has to be through."""
-        return self.deadline.sooner(self._settings.timeout_seconds)
+        seconds = self.patience.of(self.phase) if self.patience else self._settings.timeout_seconds
+        return self.deadline.sooner(seconds)
+
+    def for_block(self) -> Deadline:
+        """The moment by which the next part of a message has to be out; without a patience that is the deadline."""
+        return self.deadline.sooner(self.patience.block) if self.patience else self.deadline
+
+    def for_receipt(self) -> Deadline:
+        """The moment by which the answer to a message that is out has to be there.
+
+        It may be after the deadline: whoever hangs up too early sends the mail twice (RFC 1047).
+        """
+        if not self.patience:
+            return self.deadline
+        if self.patience.outlasts:
+            return Deadline(self.patience.receipt)
+        return self.deadline.sooner(self.patience.receipt)
+
+    @property
+    def seconds_in_phase(self) -> float:
+        """For how long the present phase has been under way; seen from any thread."""
+        return monotonic() - self._since
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the server has neither answered nor taken anything; seen from any thread."""
+        wire = self.wire
+        return monotonic() - (max(wire.moved_at, self._since) if wire else self._since)
+
+    @property
+    def is_waiting_for_receipt(self) -> bool:
+        """Whether a message is on its way out, or out and not answered."""
+        return self.content_is_out or self.phase is Phase.MESSAGE
 
     def live(self) -> Wire:
         """The open connection. Raises WireError if there is none."""
-        if self.wire is None or self._cancelled:
+        self.go_on()
+        if self.wire is None:
             raise WireError(Fault.CLOSED, "The connection is closed.")
         return self.wire
+
+    def go_on(self) -> None:
+        """Raise WireError if somebody has ended the conversation."""
+        if self._cancelled:
+            raise WireError(Fault.CLOSED, "The conversation was ended on our side.")
 
     def ask(self, command: bytes) -> Reply:
         """Say one command, without its CRLF, and hear the answer."""

@@ -105,6 +105,7 @@ class Exchange:
             self._talk.deadline = self._next_deadline()
             outcome = self._attempt(partial(self._answered, waiting, most))
             mail = self._in_hand.popleft() if self._in_hand else waiting.popleft()
+            self._talk.content_is_out = bool(self._in_hand)
             if outcome:
                 yield mail, outcome
             else:
@@ -152,7 +153,7 @@ class Exchange:
     def _heard(self, command: bytes) -> Reply:
         """The answer to a command of a mail in flight."""
         self._talk.phase = PHASES.get(command[:4], Phase.MESSAGE)
-        reply = self._talk.live().read_reply(self._talk.deadline)
+        reply = self._talk.live().read_reply(self._talk.for_receipt())
         if reply.code == GOING_AWAY:
             self._has_hung_up = len(self._in_hand) == 1 or self._nothing_follows()
             self._talk.drop()
@@ -188,8 +189,9 @@ class Exchange:
             mail.end = end
             flight.append(text)
             self._in_hand.append(waiting.popleft())
+        talk.content_is_out = True
         with suppress(WireError):  # the answers that have come are still worth hearing
-            wire.send(b"".join(flight), talk.deadline)
+            wire.send(b"".join(flight), talk.for_block())
 
     def _nothing_follows(self) -> bool:
         """Whether a server that said 421 has hung up, with no answer to anything else."""
@@ -271,16 +273,16 @@ class Exchange:
         try:
             for start in range(0, tail, _STRETCH):
                 talk.refuse_unasked()
-                wire.send(memoryview(body)[start : min(start + _STRETCH, tail)], talk.deadline)
+                wire.send(memoryview(body)[start : min(start + _STRETCH, tail)], talk.for_block())
             talk.refuse_unasked()
-            wire.send(body[tail:] + behind, talk.deadline)
+            wire.send(body[tail:] + behind, talk.for_block())
         except WireError:
             if wire.sent < mail.end:
                 with suppress(WireError):  # the server may have said why it stopped listening
                     talk.refuse_unasked()
                 raise
         try:
-            reply = wire.read_reply(talk.deadline)
+            reply = wire.read_reply(talk.for_receipt())
         except WireError:
             if behind and not habits.shows(Habit.BEHIND_DOT):  # perhaps it waits for a dot with nothing behind it
                 habits.learn(Habit.BEHIND_DOT, False)

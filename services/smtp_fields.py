@@ -227,7 +227,12 @@ Helo = Annotated[
 Timeout = Annotated[
     int,
     PlainValidator(_timeout),
-    _schema("integer", "Longest wait for one answer, in seconds.", minimum=1, maximum=LONGEST_TIMEOUT),
+    _schema(
+        "integer",
+        "Longest wait for one answer, in seconds; queued mail waits longer.",
+        minimum=1,
+        maximum=LONGEST_TIMEOUT,
+    ),
 ]
 AuthMethod = Annotated[
     str,

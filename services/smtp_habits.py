@@ -24,6 +24,7 @@ class Habit(StrEnum):
     MOST_MAILS = "most_mails"  # on one connection
     MOST_CONNECTIONS = "most_connections"  # at a time
     MOST_RECIPIENTS = "most_recipients"  # of one mail
+    MOST_A_MINUTE = "most_a_minute"  # mails that it took before it said that they were too many
     MECHANISM = "mechanism"  # the login mechanism that worked last
     ADDRESS = "address"  # the one of the host's addresses that answered last
 
@@ -165,7 +166,7 @@ def _counted(number: object, noun: str) -> str:
 def habits_of(host: str, port: int) -> Habits:
     """The one record of a server in this process."""
     with _lock:
-        return _all.setdefault((host, port), Habits())
+        return _all.setdefault((host, port), Habits(clock.now))
 
 
 def forget_all() -> None:

@@ -1,19 +1,17 @@
 """The connections to one server that are kept for the next mail, and how many there may be."""
 
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from services import retry_policy
 from services.smtp_client import SmtpClient
-from utils.errors import DeliveryError, Phase
+from utils.errors import DeliveryError
 
-_TOO_MANY: Final = re.compile(r"too many .*(?:connection|session)|(?:connection|session)s? .*(?:exceed|limit)", re.I)
-_TOO_MANY_STATUSES: Final = ("4.3.2", "4.7.652")  # RFC 3463; Microsoft's "too many connections"
-_OPENING: Final = (Phase.GREETING, Phase.EHLO, Phase.SIGN_IN)
 _SHRUNK_SECONDS: Final = 600.0
 _GROWTH_SECONDS: Final = 60.0
+_PARTING_SECONDS: Final = 5.0  # in which a server may still count a connection that we have ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +34,7 @@ class Lane:
         self.freed = threading.Condition(lock)
         self.limits = limits
         self._clock = clock
+        self.left_at: float | None = None  # when we last ended one
         self._shrunk: tuple[int, float] | None = None  # to how many, and when
 
     @property
@@ -52,9 +51,14 @@ class Lane:
         """Whether nothing is left that would have to be remembered."""
         return not self.idle and not self.busy and self.cap == self.limits.size
 
-    def shrink(self) -> None:
-        """Halve the cap for ten minutes; from then on it grows by one a minute."""
-        self._shrunk = max(1, self.cap // 2), self._clock()
+    @property
+    def was_just_left(self) -> bool:
+        """Whether the server may have one too many because it has not noticed yet that we left."""
+        return self.left_at is not None and self._clock() - self.left_at < _PARTING_SECONDS
+
+    def shrink(self, most: int | None = None) -> None:
+        """Lower the cap for ten minutes, to ``most`` or by half; from then on it grows by one a minute."""
+        self._shrunk = max(1, self.cap // 2 if most is None else most), self._clock()
 
     def worn(self) -> list["Kept"]:
         """Take out what has been idle for too long, or is too old."""
@@ -109,6 +113,4 @@ class Kept:
 
 def has_too_many(error: DeliveryError) -> bool:
     """Whether the server refused a connection because it has too many of ours already."""
-    if error.phase not in _OPENING or error.code is None:
-        return False
-    return error.enhanced in _TOO_MANY_STATUSES or _TOO_MANY.search(error.text) is not None
+    return retry_policy.of_error(error).crowds

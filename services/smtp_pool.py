@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from typing import Final
 from weakref import WeakSet
@@ -17,7 +17,9 @@ from weakref import WeakSet
 import structlog
 
 from services.smtp_client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient
+from services.smtp_habits import Habit, habits_of
 from services.smtp_kept import Kept, Lane, Limits, has_too_many
+from services.smtp_patience import Queueing
 from services.smtp_settings import SmtpSettings
 from services.smtp_wire import Deadline
 from utils.errors import DeliveryError, Fault, Phase, Temporary
@@ -25,6 +27,9 @@ from utils.errors import DeliveryError, Fault, Phase, Temporary
 log = structlog.get_logger(__name__)
 
 _GOING_AWAY: Final = 421
+_AGAIN: Final = 3  # tries at a server that has not noticed yet that we left
+_NOTICE_SECONDS: Final = 0.5
+_LOOK_AGAIN: Final = 0.5  # seconds between two looks at whether one should still wait
 # Connections on which nothing comes of any mail: each may have shown that what the server announces does not hold,
 # for PIPELINING, CHUNKING, what comes behind a dot, and the number of recipients.
 _MOST_WAYS: Final = 5
@@ -164,7 +169,7 @@ class Pool:
         self, settings: SmtpSettings, policy: Policy, owner: str, deadline: Deadline, *, fresh: bool = False
     ) -> Kept:
         """A connection that is open, if need be a new one; with ``fresh``, surely a new one."""
-        key = settings, replace(policy, total_seconds=0, connect_seconds=0)
+        key, again = (settings, policy), _AGAIN
         while True:
             with self._lock:
                 lane, unfit = self._lane(owner, key)
@@ -176,11 +181,13 @@ class Pool:
                 is_free = kept is not None or lane.busy < lane.cap
                 if is_free:
                     lane.busy += 1
-                elif not unfit and not lane.freed.wait(max(0, deadline.remaining())):
-                    raise Temporary(Phase.CONNECT, Fault.TIMEOUT, "All connections to the server are in use.")
+                elif not unfit and not _is_freed(lane, deadline, policy):
+                    raise _in_use()
             self._hang_up(unfit)
-            if is_free and (kept := kept or self._opened(lane, settings, policy, deadline)):
+            if is_free and (kept := kept or self._opened(lane, settings, policy, deadline, may_wait=again > 0)):
                 return kept
+            if is_free:
+                again -= 1
 
     def _lane(self, owner: str, key: _Key) -> tuple[Lane, list[Kept]]:
         """The lane for these settings, and the idle connections with the owner's former ones."""
@@ -192,26 +199,39 @@ class Pool:
             lane.is_current = False
             unfit = lane.idle
         if key not in self._lanes:
-            self._lanes[key] = Lane(self._limits, self._clock, self._lock)
+            lane = self._lanes[key] = Lane(self._limits, self._clock, self._lock)
+            most = habits_of(key[0].host, key[0].port).most(Habit.MOST_CONNECTIONS)
+            if most is not None and most < lane.cap:
+                lane.shrink(most)
         return self._lanes[key], unfit
 
-    def _opened(self, lane: Lane, settings: SmtpSettings, policy: Policy, deadline: Deadline) -> Kept | None:
-        """A new connection; None if the server has too many of ours, so that one of those has to come back first."""
+    def _opened(
+        self, lane: Lane, settings: SmtpSettings, policy: Policy, deadline: Deadline, *, may_wait: bool
+    ) -> Kept | None:
+        """A new connection; None if the server has too many of ours, so that one of those has to come back first.
+
+        Where it is one that we have just ended, and we ``may_wait``, it gets a moment to notice that.
+        """
         client = SmtpClient(settings, policy)
-        client.allow(deadline.remaining(), policy.total_seconds)
+        client.allow(deadline.remaining(), policy)
         try:
             client.open()
         except BaseException as error:
             crowded = isinstance(error, DeliveryError) and has_too_many(error)
             with self._lock:
                 lane.busy -= 1
+                others = lane.busy + len(lane.idle)
                 if crowded:
-                    lane.shrink()
-                has_others, cap = lane.busy > 0 or len(lane.idle) > 0, lane.cap
+                    lane.shrink(min(others, lane.cap - 1))
+                cap = lane.cap
                 lane.freed.notify()
+                waits = crowded and not others and may_wait and lane.was_just_left
+                if waits:
+                    lane.freed.wait(min(_NOTICE_SECONDS, max(0, deadline.remaining())))
             if crowded:
+                habits_of(settings.host, settings.port).learn(Habit.MOST_CONNECTIONS, cap)
                 log.warning("smtp_too_many_connections", host=settings.host, port=settings.port, now_at_most=cap)
-            if crowded and has_others:
+            if crowded and (others or waits):
                 return None
             raise
         kept = lane.keep(client)
@@ -222,7 +242,7 @@ class Pool:
     def _carry(
         self, kept: Kept, policy: Policy, parcels: Sequence[Parcel], deadline: Deadline, in_flight: int
     ) -> Generator[tuple[Parcel, Result]]:
-        kept.client.allow(deadline.remaining(), policy.total_seconds)
+        kept.client.allow(deadline.remaining(), policy)
         try:
             with closing(kept.client.send_all(parcels, in_flight=in_flight)) as results:
                 for parcel, result in results:
@@ -262,6 +282,7 @@ class Pool:
     def _hang_up(self, unfit: list[Kept]) -> None:
         for kept in unfit:
             kept.client.close(patiently=False)
+            kept.lane.left_at = self._clock()
         with self._lock:
             self._open.difference_update(unfit)
 
@@ -278,8 +299,24 @@ def _goes_again(result: Result, kept: Kept) -> bool:
     return result.not_taken or is_stale
 
 
+def _in_use() -> DeliveryError:
+    error = Temporary(Phase.CONNECT, Fault.TIMEOUT, "All connections to the server are in use.")
+    error.not_taken = True  # by mails of ours: nothing is wrong with the server
+    return error
+
+
 def _closed() -> DeliveryError:
     return Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
+
+
+def _is_freed(lane: Lane, deadline: Deadline, policy: Policy) -> bool:
+    """Wait until a connection may be free; False if it takes too long, or whoever waits is to end."""
+    span = policy.span
+    with span.covers(Queueing()) if span else nullcontext():
+        while (left := deadline.remaining()) > 0 and not (span and span.is_over):
+            if lane.freed.wait(min(left, _LOOK_AGAIN)):
+                return True
+    return False
 
 
 def _after_fork() -> None:

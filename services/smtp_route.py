@@ -144,7 +144,7 @@ def _step_of(stored: StoredConfig) -> RouteStep:
     return RouteStep(
         source="database",
         name=row.name,
-        reason="Active in the database." if usable else smtp_sealing.UNUSABLE[stored.condition],
+        reason="Active in the database." if usable else stored.problem,
         settings=stored.settings if usable else None,
         config_id=row.id,
         failover=row.failover,

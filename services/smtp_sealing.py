@@ -4,14 +4,14 @@ import hmac
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import chain
 from typing import Final
 
 from database.smtp_db import SmtpConfig
-from services import client_certificate
+from services import client_certificate, smtp_validity
 from services.smtp_fields import DEFAULT_TIMEOUT, SmtpChange
 from services.smtp_settings import FIELDS, NO_PASSWORD, Security, SmtpSettings, merged
 from utils.encryption_utils import (
@@ -52,18 +52,29 @@ class Condition(StrEnum):
     KEY_MISSING = "key_missing"  # sealed under a key that is not at hand
     ALTERED = "altered"  # the binding does not match: somebody edited the row
     OUTDATED = "outdated"  # bound as before the last change of what is bound, and not sealed anew by the upgrade
+    INVALID = "invalid"  # a value is none that a save would take
 
 
-UNUSABLE: Final = {Condition.KEY_MISSING: UNREADABLE, Condition.ALTERED: ALTERED, Condition.OUTDATED: OUTDATED}
+INVALID: Final = "A stored value is not valid. Check every field and save the settings again."
+UNUSABLE: Final = {
+    Condition.KEY_MISSING: UNREADABLE,
+    Condition.ALTERED: ALTERED,
+    Condition.OUTDATED: OUTDATED,
+    Condition.INVALID: INVALID,
+}
 
 
 @dataclass(frozen=True)
 class StoredConfig:
-    """A row with its password and its client key unsealed, if that was possible."""
+    """A row with its password and its client key unsealed, if that was possible.
+
+    ``invalid`` are the fields that a save would refuse.
+    """
 
     row: SmtpConfig
     settings: SmtpSettings
     condition: Condition
+    invalid: smtp_validity.Errors = field(default_factory=dict)
 
     def __str__(self) -> str:
         state = "Active" if self.row.is_active else "Inactive"
@@ -72,6 +83,23 @@ class StoredConfig:
     @property
     def is_usable(self) -> bool:
         return self.condition is Condition.GOOD
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the row is as we wrote it, and its password open; a value of it may be invalid all the same."""
+        return self.condition in (Condition.GOOD, Condition.INVALID)
+
+    @property
+    def problem(self) -> str:
+        """Why it is not used and what to do; "" for a good one."""
+        if self.condition is Condition.INVALID:
+            return smtp_validity.in_words(self.invalid)
+        return UNUSABLE.get(self.condition, "")
+
+    @property
+    def errors(self) -> smtp_validity.Errors:
+        """The same at the fields concerned."""
+        return self.invalid or {"smtp_password": [self.problem]}
 
     @property
     def certificate_trouble(self) -> str:
@@ -97,7 +125,7 @@ class Seal:
 
 
 def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> StoredConfig:
-    """Check the binding and open what is sealed. Never raises: the condition says what is wrong.
+    """Check the binding, open what is sealed, check the values. Never raises: the condition says what is wrong.
 
     ``keys`` by their ids are the only ones used; without them those of the environment.
     """
@@ -107,7 +135,9 @@ def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> Stored
         try:
             tokens = {column: str(getattr(row, column)) for column in SEALED}
             password, key = (Secret(opened(token, keys.values()) if token else "") for token in tokens.values())
-            return StoredConfig(row, _settings_of(row, password, key), condition)
+            invalid = smtp_validity.errors_of(row)
+            condition = Condition.INVALID if invalid else condition
+            return StoredConfig(row, _settings_of(row, password, key), condition, invalid)
         except CannotDecrypt:
             condition = Condition.ALTERED
     return StoredConfig(row, _settings_of(row, NO_PASSWORD, NO_PASSWORD), condition)
@@ -123,8 +153,8 @@ def _condition(row: SmtpConfig, key: bytes | None) -> Condition:
 
 def merged_with(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
     """The settings after a change of a stored configuration, or of none. Raises InvalidInput."""
-    if stored is None or stored.is_usable:
-        settings = merged(stored.settings if stored else None, change)
+    if stored is None or stored.is_readable:
+        settings = _merged_over(stored, change)
     else:
         settings = _merged_over_doubtful(stored, change)
     # One that has expired meanwhile is no reason to refuse another change; nobody enters an expired one on purpose.
@@ -133,6 +163,14 @@ def merged_with(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings
         if facts and facts.has_expired:
             raise InvalidInput({"client_certificate": [facts.trouble]})
     return settings
+
+
+def _merged_over(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
+    """A save of some fields blesses no invalid value in another."""
+    invalid = stored.invalid if stored else {}
+    if left := {name: told for name, told in invalid.items() if not change.given(name)}:
+        raise InvalidInput(left)
+    return merged(stored.settings if stored else None, change)
 
 
 def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSettings:

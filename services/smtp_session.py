@@ -1,13 +1,14 @@
 """The opening of an SMTP session: connect, greet, encrypt and sign in as the settings demand, never less."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from services import client_certificate, smtp_dial, smtp_grammar, smtp_tls
 from services.smtp_dialogue import Dialogue, refusal
 from services.smtp_habits import Habit, habits_of
+from services.smtp_patience import Patience, Span
 from services.smtp_settings import Security, SmtpSettings
 from services.smtp_sign_in import SignIn
 from services.smtp_tls import ShownCertificate
@@ -28,18 +29,21 @@ _UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.CLOSED,
 class Policy:
     """What the deployment allows, beside a server's own settings.
 
-    ``total_seconds`` is the most that opening and the first message take together, and each further message
-    by itself; only the answer to a finished message may wait for all of it, every other answer has the
-    settings' ``timeout_seconds``. ``connect_seconds`` is for each address. ``dns_resolver`` is the name server to
-    ask, "" the system's. With ``every_address`` those behind the one that answered are looked at too: a test wants
+    ``total_seconds`` is the most that opening and the first message take together, and each further message by
+    itself. ``patience`` is for each answer in it; without one that is the settings' ``timeout_seconds``, and only the
+    answer to a finished message may wait for all of the total. ``span`` cuts all of it short, whatever is left. None
+    of these makes two policies different. ``connect_seconds`` is for each address. ``dns_resolver`` is the name server
+    to ask, "" the system's. With ``every_address`` those behind the one that answered are looked at too: a test wants
     to know of all of them, a mail only of one.
     """
 
     ehlo_name: str
     ca_file: Path | None = None
     allow_plaintext_login: bool = False
-    total_seconds: float = 20.0
-    connect_seconds: float = 5.0
+    total_seconds: float = field(default=20.0, compare=False)
+    connect_seconds: float = field(default=5.0, compare=False)
+    patience: Patience | None = field(default=None, compare=False)
+    span: Span | None = field(default=None, compare=False)
     dns_resolver: str = ""
     every_address: bool = False
 
@@ -137,6 +141,7 @@ class Opening:
         host, talk = self._settings.host, self._talk
         left_out: dict[IPAddress, str] = {}
         talk.begin(Phase.DNS)
+        talk.go_on()  # unless it was ended before it began
         found = smtp_dial.look_up(host, talk.soon(), self._policy.dns_resolver, left_out.__setitem__)
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from services import smtp_configs, smtp_route, smtp_sealing
+from services import protection, smtp_configs, smtp_route
 from services.smtp_route import RouteStep
 from services.smtp_sealing import StoredConfig
-from services.smtp_settings import SmtpSettings
+from services.smtp_settings import Security, SmtpSettings
+from utils.addresses import is_loopback
 
 ADD_ONE: Final = "Add a server, test it and save it."
+IN_CLEAR: Final = "Nothing is encrypted on the way to it: whoever listens can read mail and password-reset links."
 ACTIVATE_ONE: Final = "Activate one of those below."
 
 
@@ -74,7 +76,10 @@ def describe(*, has_configs: bool) -> State:
     steps = list(smtp_route.steps())
     used = next((step for step in steps if step.settings), None)
     is_down = active is not None and _is_failing_over(active)
-    level, headline, detail = _judged(active, used, has_configs)
+    level, headline, detail = _warned(used, *_judged(active, used, has_configs))
+    withheld = protection.standing(steps)
+    if used and used.last_error and not is_down and (waits := next(iter(withheld.values()), "")):
+        detail = f"{detail} {waits}"
     in_use = _next_usable(steps, used) if is_down else used
     return State(
         level=level,
@@ -82,8 +87,13 @@ def describe(*, has_configs: bool) -> State:
         detail=detail,
         since=active.row.failed_over_at if active and is_down else None,
         config_id=active.row.id if active and level != "ok" else None,
-        route=[RouteLine(name=_named(step), status=_status(step, in_use, used), reason=step.reason) for step in steps],
-        env=_env_line(steps[-1], in_use, used),
+        route=[
+            RouteLine(
+                name=_named(step), status=_status(step, in_use, used), reason=withheld.get(step.source, step.reason)
+            )
+            for step in steps
+        ],
+        env=_env_line(steps[-1], in_use, used, withheld.get(steps[-1].source, "")),
     )
 
 
@@ -122,7 +132,7 @@ def without_it(stored: StoredConfig) -> tuple[str, str]:
 
 def _judged(active: StoredConfig | None, used: RouteStep | None, has_configs: bool) -> tuple[str, str, str]:
     if active and not active.is_usable:
-        name, reason = active.row.name, smtp_sealing.UNUSABLE[active.condition]
+        name, reason = active.row.name, active.problem
         return "error", f"“{name}” is active, but cannot be used.", f"{reason} {_meanwhile(used)}"
     if not used or not used.settings:
         detail = ACTIVATE_ONE if has_configs else ADD_ONE
@@ -137,6 +147,14 @@ def _judged(active: StoredConfig | None, used: RouteStep | None, has_configs: bo
     return _judged_active(active)
 
 
+def _warned(used: RouteStep | None, level: str, headline: str, detail: str) -> tuple[str, str, str]:
+    """The same, with a warning if mail can be read on its way to the server that sends."""
+    settings = used.settings if used else None
+    if settings is None or settings.security is not Security.NONE or is_loopback(settings.host):
+        return level, headline, detail
+    return "warning" if level == "ok" else level, headline, f"{IN_CLEAR} {detail}"
+
+
 def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
     row, server = active.row, f"{active.row.name} ({active.row.smtp_server})"
     if _is_failing_over(active):
@@ -148,7 +166,8 @@ def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
         )
     headline = f"Mail goes through {server} as {row.from_email}."
     if row.last_error:
-        return "warning", headline, "It is the active one, but its last try did not go through. Test it to see why."
+        detail = f"Its last try did not go through: {row.last_error}. Test it to see what to do."
+        return "warning", headline, detail
     if active.certificate_trouble:
         return "warning", headline, active.certificate_trouble
     if not active.is_verified:
@@ -183,25 +202,27 @@ def _status_word(stored: StoredConfig) -> tuple[str, str]:
 
 def _advice(stored: StoredConfig) -> str:
     if not stored.is_usable:
-        return smtp_sealing.UNUSABLE[stored.condition]
+        return stored.problem
     if _is_failing_over(stored):
         return f"It is down: mail goes through {stored.row.failed_over_to} instead."
     return stored.certificate_trouble
 
 
-def _env_line(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None) -> EnvLine:
+def _env_line(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None, withheld: str) -> EnvLine:
     status = _status(step, in_use, used)
     place = step.reason
     if status == "standby" and used:
         when = "is down or cannot be used" if used.failover else "cannot be used"
         place = f"Second in the route: it serves while {used.name} {when}."
+        if withheld and used.failover:
+            place = f"Second in the route: it serves while {used.name} cannot be used. {withheld}"
     elif status == "used" and step is not used and used:
         place = f"Second in the route: it serves while {used.name} is down."
     return EnvLine(name=step.name, status=status, place=place, settings=step.settings)
 
 
 def _next_usable(steps: Sequence[RouteStep], used: RouteStep | None) -> RouteStep | None:
-    return next((step for step in steps if step.settings and step is not used), None)
+    return next((step for step in steps if used and step.settings and protection.takes_over(step, used)), None)
 
 
 def _named(step: RouteStep) -> str:

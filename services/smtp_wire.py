@@ -110,7 +110,7 @@ class Wire:
     Every method raises WireError, after which the connection can only be closed. So it can once it ``is_spoiled``.
     ``redact`` is applied to each line that the server says, so that one that repeats our password cannot bring it
     into a text. ``sent`` counts the octets that have been handed over; ``greeted`` says that a mail server is known
-    to be at the other end.
+    to be at the other end. ``moved_at`` may be read by any thread.
     """
 
     def __init__(
@@ -128,6 +128,7 @@ class Wire:
         self._received = 0
         self._end: Deadline | None = None  # of a reply that is longer than is kept
         self._trouble: WireError | None = None
+        self.moved_at = monotonic()  # when the peer last gave a whole answer, or took something
         self._transcript = transcript
         self._ending = threading.Lock()  # so that nobody shuts a descriptor that is another connection's by now
         self._readable = select.poll()
@@ -181,12 +182,13 @@ class Wire:
             except OSError as error:
                 raise _lost(error) from None
             self._heard = False
+            self.moved_at = monotonic()
             self.sent += sent
             rest = rest[sent:]
 
-    def pending(self) -> bool:
-        """Whether the server has said something that was not read; it costs no waiting."""
-        return self.has_more or self._receive(0)
+    def pending(self, seconds: float = 0) -> bool:
+        """Whether the server has said something that was not read, or does within so many seconds."""
+        return self.has_more or self._receive(seconds)
 
     def read_reply(self, deadline: Deadline) -> Reply:
         """Read one reply. Once its three digits are there it counts (RFC 5321 4.2), whatever is wrong behind them.
@@ -196,12 +198,15 @@ class Wire:
         """
         if self._lines and not self._trouble and (usual := self._usual.get(self._lines[0])):
             self._note(self._lines.popleft())
+            self.moved_at = monotonic()
             return usual
         self.ensure_sound()
         self._end = None
         line = self._first_line(deadline)
         self._greeted = True
-        return self._read_on(line, deadline)
+        reply = self._read_on(line, deadline)
+        self.moved_at = monotonic()
+        return reply
 
     def _first_line(self, deadline: Deadline) -> bytes:
         before = self._received

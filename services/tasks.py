@@ -4,6 +4,7 @@ A message on the broker only hints that there is mail: a task drains what is due
 sweep finds what a lost hint left. So a message that is lost, doubled or delivered late changes nothing but the time.
 """
 
+import multiprocessing
 import threading
 import time
 from typing import Any, Final
@@ -24,9 +25,11 @@ log = structlog.get_logger(__name__)
 DRAIN_SECONDS: Final = 10.0  # of one task, and of a stop, of which tasks do not hear; the rest is hinted at again
 SWEEP_SECONDS: Final = 15.0
 TIDY_SECONDS: Final = 3600.0
-HARD_LIMIT: Final = 15 * 60  # seconds; far over DRAIN_SECONDS and the longest conversation after it
+HARD_LIMIT: Final = 25 * 60  # seconds; over DRAIN_SECONDS, a group's after it, and the wait for its last receipt
 VISIBILITY: Final = 2 * HARD_LIMIT
 HINT_PAUSE: Final = 0.05  # seconds; many commits at once are one hint
+
+_stopping = multiprocessing.Event()  # made before any fork, so that it is every process's
 
 
 def make_celery(app: Flask) -> Celery:
@@ -73,8 +76,19 @@ def make_celery(app: Flask) -> Celery:
             db.engine.dispose(close=False)
 
     signals.worker_process_init.connect(begin_process, weak=False)
+    signals.worker_init.connect(_note_start, weak=False)
+    signals.worker_shutting_down.connect(_note_stop, weak=False)
     celery.set_default()
     return celery
+
+
+def _note_start(**_: object) -> None:
+    _stopping.clear()
+
+
+def _note_stop(**_: object) -> None:
+    """The processes that run tasks hear of a stop only by this: what waits for a silent server is to end."""
+    _stopping.set()
 
 
 def _in_context(app: Flask, base: Any) -> Any:  # noqa: ANN401 - Celery's classes are untyped
@@ -96,13 +110,17 @@ def drain() -> None:
     if group is None:
         return
     _hint(drain)  # another worker may help, and then go on; it ends at once if nothing is left
-    with outbox_lease.Heartbeat(pace) as heartbeat:
+    with outbox_lease.Heartbeat(pace, _stopping.is_set) as heartbeat:
         while group:
             heartbeat.hold(group)
-            turn = outbox_work.work_off(group, pace, lambda: Priority if time.monotonic() < until else ())
+            turn = outbox_work.work_off(group, pace, lambda: Priority if _goes_on(until) else ())
             group = turn.next_group
-            if group is None and time.monotonic() < until:  # after trouble, none was claimed along
+            if group is None and _goes_on(until):  # after trouble, none was claimed along
                 group = outbox_work.claim_group(worker, pace, [Priority.SECURITY] if turn.is_stuck else Priority)
+
+
+def _goes_on(until: float) -> bool:
+    return time.monotonic() < until and not _stopping.is_set()
 
 
 @shared_task(name="mail.sweep")  # type: ignore[untyped-decorator]

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Final
 
@@ -15,7 +16,7 @@ import structlog
 from flask import Flask
 
 from database.outbox_db import Priority
-from services import audit, mail_log, outbox, outbox_lease, outbox_work, password_reset, smtp_pool
+from services import audit, held_servers, mail_log, outbox, outbox_lease, outbox_work, password_reset, smtp_pool
 from services.outbox_lease import HEARTBEATS_A_LEASE, Group, Pace
 from services.outbox_work import Turn
 
@@ -27,11 +28,17 @@ SWEEP_SECONDS: Final = 5.0
 TIDY_SECONDS: Final = 3600.0
 PAUSE_SECONDS: Final = 0.1  # the answer to whoever asked for a reset is out before its work starts
 STOP_SECONDS: Final = 25.0  # below what gunicorn and systemd wait before they kill
+RECEIPT_SECONDS: Final = 15.0  # that a stop waits all the same where a message is out: its fate would be unknown
+LAST_SECONDS: Final = 3.0  # of a stop, for writing down what became of the mails
+LOOK_SECONDS: Final = 0.1  # between two looks of a stop at what is under way
 SILENT_SECONDS: Final = 60.0  # without a turn of the claimer, after which it counts as dead
 
 
 class MailWorker:
-    """A claimer, ``senders`` threads that send, one more for security mail alone, and one for all other upkeep."""
+    """A claimer, ``senders`` threads that send, one more for security mail alone, and one for all other upkeep.
+
+    Whoever waits for a server that has been silent for long is stood in for by one more, so that no server holds all.
+    """
 
     def __init__(self, app: Flask, senders: int = SENDERS, pace: Pace | None = None) -> None:
         self.name = outbox_lease.worker_name()
@@ -40,6 +47,7 @@ class MailWorker:
         self._senders = senders
         self._handed: SimpleQueue[Group | None] = SimpleQueue()
         self._under_way: dict[str, Group] = {}  # by token
+        self._given_back: set[str] = set()  # tokens of those that still wait, but for no mail that was not begun
         self._lock = threading.Lock()
         self._woken = threading.Event()
         self._asked = threading.Event()  # somebody asked for a password reset
@@ -48,15 +56,21 @@ class MailWorker:
         self._rests_until = self._last_turn
         self._claimer = threading.Thread(target=self._claim, name="mail-claimer", daemon=True)
         self._keeper = threading.Thread(target=self._keep, name="mail-keeper", daemon=True)
-        names = [f"mail-sender-{number}" for number in range(senders + 1)]
-        self._sending = [threading.Thread(target=self._send, name=name, daemon=True) for name in names]
-        self._threads = [self._claimer, self._keeper, *self._sending]
+        self._sending = [self._sender() for _ in range(senders + 1)]
 
     def start(self) -> None:
         outbox.listen(self.wake)
         password_reset.listen(self._answer_requests)
         for thread in self._threads:
             thread.start()
+
+    @property
+    def _threads(self) -> list[threading.Thread]:
+        with self._lock:
+            return [self._claimer, self._keeper, *self._sending]
+
+    def _sender(self) -> threading.Thread:
+        return threading.Thread(target=self._send, name="mail-sender", daemon=True)
 
     def wake(self) -> None:
         """There may be mail to send."""
@@ -71,18 +85,39 @@ class MailWorker:
         return recent and all(thread.is_alive() for thread in self._threads)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Claim nothing more, finish what is under way for up to ``seconds``, give the rest back."""
+        """Claim nothing more, finish what is under way for up to ``seconds``, give the rest back.
+
+        A server that says nothing is not waited for: its conversation is ended, and what it has not taken given back.
+        """
         outbox.unlisten(self.wake)
         password_reset.unlisten(self._answer_requests)
         self._stopping.set()
         self._woken.set()
         self._asked.set()
         until = time.monotonic() + seconds
+        self._guarded(self._renew)
         self._claimer.join(seconds)
-        for _ in self._sending:
+        threads = self._threads
+        for _ in threads:
             self._handed.put(None)
-        for thread in self._threads:
+        self._end_silent(until - min(LAST_SECONDS, seconds / 2))
+        for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+        for group in self._groups():  # a name server that is silent still holds it; nothing of it was said
+            self._guarded(partial(outbox_lease.give_back, group))
+
+    def _end_silent(self, until: float) -> None:
+        """Wait for what is under way, but for no server that says nothing; at ``until`` for none at all."""
+        began = time.monotonic()
+        while groups := self._groups():
+            now = time.monotonic()
+            waits_for_receipts = now - began < RECEIPT_SECONDS
+            for group in groups:
+                if now >= until or outbox_lease.is_in_vain(group, waits_for_receipts):
+                    group.span.end()
+            if now >= until:
+                return
+            time.sleep(LOOK_SECONDS)
 
     def join(self) -> None:
         """Wait until another thread has called ``stop``."""
@@ -97,6 +132,7 @@ class MailWorker:
             if self._last_turn >= next_heartbeat:
                 next_heartbeat = self._last_turn + self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE
                 self._guarded(self._renew)
+            self._guarded(self._free_what_is_held)
             self._guarded(self._hand_out_all)
             self._woken.wait(max(0.0, min(SWEEP_SECONDS, next_heartbeat - time.monotonic())))
 
@@ -125,13 +161,26 @@ class MailWorker:
         outbox_work.sweep(self._pace)
         self._woken.set()
 
+    def _free_what_is_held(self) -> None:
+        """Let mail go another way that waits for a silent server, and those who wait there beside others.
+
+        Before anything of it was said, a mail can be given back while its sender still waits for the greeting.
+        """
+        for group in self._groups():
+            if held_servers.is_long(group.span) and group.token not in self._given_back:
+                self._given_back.add(group.token)
+                outbox_lease.give_back(group)
+        self._given_back.intersection_update(group.token for group in self._groups())
+        for span in held_servers.waits().surplus():
+            span.end()
+
     def _hand_out_all(self) -> None:
         while self._hand_out():
             pass
 
     def _hand_out(self) -> bool:
         """Claim a group for a sender that is free; False if there is no other to claim just now."""
-        busy = len(self._groups())
+        busy = self._busy()
         wanted = self._wanted(busy)
         group = outbox_work.claim_group(self.name, self._pace, wanted) if wanted else None
         if group is None:
@@ -150,11 +199,33 @@ class MailWorker:
         only_security = busy == self._senders or time.monotonic() < self._rests_until
         return (Priority.SECURITY,) if only_security else tuple(Priority)
 
+    def _busy(self) -> int:
+        """How many senders are at work, but for those that others stand in for since their server is silent."""
+        groups = self._groups()
+        held = held_servers.excused([group.span for group in groups])
+        with self._lock:
+            missing = 0 if self._stopping.is_set() else self._senders + 1 + held - len(self._sending)
+            for _ in range(missing):
+                self._sending.append(self._sender())
+                self._sending[-1].start()
+        return len(groups) - held
+
     def _send(self) -> None:
         while (group := self._handed.get()) is not None:
             while group:
                 group = self._next(group)
             self._woken.set()
+            if self._is_spare():
+                return
+
+    def _is_spare(self) -> bool:
+        """Whether this sender stood in for one that is back; it then ends."""
+        held = held_servers.excused([group.span for group in self._groups()])
+        with self._lock:
+            if len(self._sending) <= self._senders + 1 + held:
+                return False
+            self._sending.remove(threading.current_thread())
+            return True
 
     def _next(self, group: Group) -> Group | None:
         """Work a group off; the next one, if there was any to claim along with its results."""
@@ -175,7 +246,7 @@ class MailWorker:
         if self._stopping.is_set():
             outbox_lease.give_back(group)
             return Turn()
-        turn = outbox_work.work_off(group, self._pace, lambda: self._wanted(len(self._groups()) - 1))
+        turn = outbox_work.work_off(group, self._pace, lambda: self._wanted(self._busy() - 1))
         if turn.is_stuck:
             # However much is due, claiming it only to put it off would keep the processor and the disk busy.
             self._rests_until = time.monotonic() + SWEEP_SECONDS

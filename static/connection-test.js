@@ -3,10 +3,10 @@ import { clearFieldErrors, focusFirstError, setFieldError } from "./field-errors
 import { openFoldedField, setBusy, setIdle } from "./forms.js";
 import { needsPassword, setPort } from "./smtp-form.js";
 import { markVerified, rememberTested } from "./test-freshness.js";
-import { begin, cancelled, finish, markStale, showStep } from "./test-report.js";
+import { begin, cancelled, finish, markStale, showStep, showWaiting } from "./test-report.js";
 import { runTest, TestNotRun } from "./test-stream.js";
 
-const SILENCE = 60_000; // the server promises an end after 25 s; then something between us and it is broken
+const SILENCE = 60_000; // the server says every few seconds that it waits; then something between us and it is broken
 
 const form = document.getElementById("smtp-form");
 const panel = document.querySelector("[data-test-panel]");
@@ -42,6 +42,7 @@ async function follow(button, controller) {
       clearTimeout(clock);
       if (controller.signal.aborted) return;
       if (message.type === "step") showStep(message);
+      if (message.type === "waiting") showWaiting(message);
       if (message.type === "result") showResult(message);
       clock = giveUpAfterSilence(controller);
     }

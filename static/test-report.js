@@ -42,7 +42,10 @@ function runNext() {
 }
 
 function stopRunning() {
-  for (const row of list.querySelectorAll('[data-status="running"]')) setStatus(row, "pending");
+  for (const row of list.querySelectorAll('[data-status="running"]')) {
+    setStatus(row, "pending");
+    row.querySelector(".step-fact").textContent = "";
+  }
   looking.hidden = true;
 }
 
@@ -74,13 +77,22 @@ export function showStep({ name, label, status, ms, fact }) {
     if (failed || rows.length) (failed ?? rows.at(-1)).after(row);
     else list.insertBefore(row, waiting);
   }
-  if (waiting && waiting !== row) setStatus(waiting, "pending");
+  if (waiting && waiting !== row) {
+    setStatus(waiting, "pending");
+    waiting.querySelector(".step-fact").textContent = "";
+  }
   setStatus(row, status);
   row.querySelector(".step-label").textContent = label;
   row.querySelector(".step-ms").textContent = Number.isFinite(ms) && status !== "skipped" ? inWords(ms) : "";
   row.querySelector(".step-fact").textContent = fact ?? "";
   if (status === "failed") looking.hidden = false;
   else if (!failed) runNext();
+}
+
+/** A server may be slow: the step says for how long it has been waited for. */
+export function showWaiting({ label, seconds }) {
+  const row = list.querySelector('[data-status="running"]');
+  if (row) row.querySelector(".step-fact").textContent = `${label}: waiting for an answer, ${seconds} s`;
 }
 
 function showActions(actions) {

@@ -52,7 +52,7 @@ async function* lines(body) {
   }
 }
 
-/** Yields {type: "step", …} and at last {type: "result", …}. Throws TestNotRun, or AbortError when `signal` fires. */
+/** Yields {type: "step", …}, {type: "waiting", …} in silence, and at last {type: "result", …}. Throws TestNotRun, or AbortError when `signal` fires. */
 export async function* runTest(url, body, signal) {
   try {
     const response = await fetch(url, { method: "POST", body, signal, headers: { Accept: "application/x-ndjson" } });

@@ -14,7 +14,7 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from app import create_app
-from services import smtp_habits, smtp_pool
+from services import server_pace, smtp_habits, smtp_pool
 from tests.visitors import Visitor, make_alice, visit
 from utils.addresses import is_loopback
 
@@ -80,6 +80,7 @@ def environment(tmp_path: Path, migrated_database: Path) -> dict[str, str]:
 def _no_habits_known() -> None:
     """A port that another test's server had tells nothing of the server that has it now."""
     smtp_habits.forget_all()
+    server_pace.forget_all()
 
 
 @pytest.fixture

@@ -93,16 +93,21 @@ def missing() -> str | None:
     return None if os.geteuid() == 0 else "Postfix can be started by root only"
 
 
+def parameters(more: Mapping[str, str]) -> str:
+    """Lines of main.cf that set these."""
+    return "".join(f"{name} = {value}\n" for name, value in more.items()).replace("{", "{{").replace("}", "}}")
+
+
 class PostfixServer:
     """Postfix with STARTTLS on ``starttls_port`` and TLS from the first byte on ``tls_port``, login required.
 
-    Its certificate is for localhost and 127.0.0.1, by the tests' authority; ``users`` maps names to passwords,
-    ``more`` sets further parameters of main.cf.
+    Its certificate is for localhost and 127.0.0.1, by the tests' authority; ``users`` maps names to passwords.
+    ``more`` is added to main.cf; {home} in it is a directory with the tests' authority in ca.pem.
     """
 
-    def __init__(self, users: Mapping[str, str], more: Mapping[str, str] | None = None) -> None:
+    def __init__(self, users: Mapping[str, str], more: str = "") -> None:
         self._users = dict(users)
-        self._more = "".join(f"{name} = {value}\n" for name, value in (more or {}).items())
+        self._more = more
         self.host = "localhost"
         self.starttls_port = free_port()
         self.tls_port = free_port()
@@ -161,9 +166,10 @@ class PostfixServer:
             (self._home / folder).mkdir()
         os.chown(self._home / "data", owner.pw_uid, owner.pw_gid)
         os.chown(self._home / "mail", nobody.pw_uid, nobody.pw_gid)
-        (self._home / "main.cf").write_text(_MAIN.format(**names) + self._more)
+        (self._home / "main.cf").write_text((_MAIN + self._more).format(**names))
         (self._home / "master.cf").write_text(_MASTER.format(**names))
         (self._home / "sasl/smtpd.conf").write_text(_SASL.format(**names))
+        certificates.authority().cert_pem.write_to_path(self._home / "ca.pem")
         leaf = certificates.authority().issue_cert("localhost", "127.0.0.1")
         leaf.private_key_and_cert_chain_pem.write_to_path(self._home / "key-and-chain.pem")
         for user, password in self._users.items():

@@ -8,13 +8,13 @@ from click.testing import Result
 from flask import Flask
 
 from app import create_app
-from services import audit, smtp_configs
+from services import audit, connection_test, smtp_configs
 from services.audit import Action
 from services.smtp_fields import parse_change
 from tests import certificates
 from tests.loopback import free_port
 from tests.recording_server import RecordingServer
-from tests.scripted_server import ScriptedServer, close
+from tests.scripted_server import ScriptedServer, close, late
 from tests.visitors import mail_through
 
 SECRET = "p4ssw0rd-of-the-server"
@@ -230,6 +230,27 @@ def test_the_route_shows_each_step_with_its_reason(environment: dict[str, str], 
     ]  # fmt: skip
     assert "in reserve" in result.stdout
     assert f"Mail goes through {NAME} (smtp.example.com:587)." in result.stdout
+
+
+def test_the_route_says_that_a_server_in_reserve_would_protect_mail_less(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with RecordingServer() as server:
+        app = create_app({**environment, **mail_through(server)}, instance_path=tmp_path)
+        with app.app_context():
+            store("smtp.example.com", 587, use_tls=True)
+        steps = json.loads(run(app, "route", "--json").stdout)["steps"]
+        assert f"mail waits while {NAME} is down" in steps[1]["reason"]
+        assert f"mail waits while {NAME} is down" in run(app, "route").stdout
+
+
+def test_a_slow_step_is_shown_to_be_waited_for(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_test, "WAITING", 1)
+    with ScriptedServer({"GREETING": late("220 a.test", 2.5)}) as server:
+        store(server.host, server.port, smtp_username="", smtp_password="")
+        result = run(app, "test")
+    assert "… Greeting   waiting for an answer, 1 s" in result.stdout.splitlines()
+    assert result.exit_code == 0
 
 
 def test_a_route_without_a_server_is_exit_code_3(app: Flask) -> None:

@@ -78,3 +78,16 @@ def test_a_silent_server_is_bridged_with_empty_lines(
     assert "\n\n\n" in text
     kinds = [json.loads(line)["type"] for line in text.splitlines() if line]
     assert kinds[-1] == "result"
+
+
+def test_a_slow_step_is_told_to_be_waited_for(
+    app: Flask, bearer: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_test, "BEAT", 0.05)
+    monkeypatch.setattr(connection_test, "WAITING", 1)
+    with ScriptedServer({"GREETING": late("220 at last", 1.3)}) as server:
+        headers = {**bearer, "Accept": "application/x-ndjson"}
+        text = visit(app).post(URL, json=values(server), headers=headers).text
+    told = [json.loads(line) for line in text.splitlines() if line]
+    assert {"type": "waiting", "name": "greeting", "label": "Greeting", "seconds": 1} in told
+    assert told[-1]["type"] == "result"

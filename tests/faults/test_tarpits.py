@@ -22,7 +22,7 @@ from tests.faults.storm import ALL, PATIENCE, Sink, configure, open_mails
 from tests.faults.web import serving
 from tests.live_server import Browser, LiveServer
 
-SILENT, REQUESTS = (50, 25) if ALL else (4, 5)  # requests for each of the servers
+SILENT, REQUESTS = (12, 25) if ALL else (2, 5)  # requests for each of the servers; each is waited for by half a minute
 MAILS = 10  # for each of them, more than one group
 TIMEOUT = 1  # second
 CONNECTIONS = 2 * (SENDERS + 1)  # at most: each sender's own to the silent server, and one to the other

@@ -3,19 +3,32 @@
 from collections.abc import Iterator
 
 import pytest
+from flask import Flask
 from flask_migrate import upgrade
 
 from app import create_app
 from database.engine import db
+from services.circuit import Circuits
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.recording_server import RecordingServer
+from tests.turned_clock import Now
+from utils import clock
 
 
 @pytest.fixture
 def server() -> Iterator[RecordingServer]:
     with RecordingServer() as running:
         yield running
+
+
+@pytest.fixture
+def now(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Now:
+    """The time, which the test turns."""
+    turned = Now()
+    monkeypatch.setattr(clock, "now", turned)
+    app.extensions["sealpost_circuits"] = Circuits(turned.seconds)
+    return turned
 
 
 @pytest.fixture(scope="module")

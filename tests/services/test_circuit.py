@@ -135,3 +135,72 @@ def test_late_news_of_the_earlier_settings_change_nothing(circuits: Circuits) ->
     circuits.note_failure(MENDED, long=True)
     circuits.note_success(SERVER)
     assert circuits.wait_seconds(MENDED) == 900
+
+
+# What may be about one mail.
+
+POISON = 7
+
+
+def doubt(circuits: Circuits, *mails: int) -> list[bool]:
+    return [circuits.note_doubt(SERVER, mail) for mail in mails]
+
+
+def goes(circuits: Circuits, *mails: int, is_urgent: bool = False) -> set[int]:
+    return set(circuits.admit(SERVER, mails, is_urgent=is_urgent).mails)
+
+
+def test_one_mail_that_meets_it_again_and_again_opens_nothing(circuits: Circuits) -> None:
+    assert doubt(circuits, *[POISON] * 50) == [False] * 50
+    assert goes(circuits, POISON, 8) == {POISON, 8}
+
+
+def test_once_another_meets_it_too_it_is_the_servers_and_some_more_open_it(circuits: Circuits) -> None:
+    assert doubt(circuits, 1, 2, 3) == [False, True, True]
+    assert goes(circuits, 1, 9) == {1, 9}
+    doubt(circuits, 4, 5, 6)
+    assert goes(circuits, 1, 2) == set()
+
+
+def test_where_it_is_likely_the_servers_the_first_is_enough_unless_it_has_just_taken_another(
+    circuits: Circuits, clock: Clock
+) -> None:
+    assert circuits.note_doubt(SERVER, 1, is_likely=True)
+    circuits.note_success(SERVER)
+    assert not circuits.note_doubt(SERVER, 2, is_likely=True)
+    circuits.note_success(SERVER)
+    clock.now += 601
+    assert circuits.note_doubt(SERVER, 3, is_likely=True)
+
+
+def test_while_it_is_in_doubt_other_mail_is_the_probe_after_half_a_minute(circuits: Circuits, clock: Clock) -> None:
+    doubt(circuits, *range(1, 7))
+    assert goes(circuits, 1, 9) == set()
+    clock.now += 30
+    assert goes(circuits, 1, 9) == {9}
+    assert goes(circuits, 1, 10) == set()  # one probe at a time
+    circuits.note_success(SERVER)
+    assert goes(circuits, 1, 10) == {1, 10}
+
+
+def test_mails_that_met_it_before_do_not_lengthen_the_wait_of_others(circuits: Circuits, clock: Clock) -> None:
+    doubt(circuits, *range(1, 7))
+    for _ in range(20):
+        clock.now += circuits.admit(SERVER, [1]).wait
+        assert goes(circuits, 1) == {1}
+        doubt(circuits, 1)
+    assert circuits.admit(SERVER, [9]).wait <= 30
+
+
+def test_urgent_mail_is_kept_by_no_doubt_but_by_a_server_that_is_down(circuits: Circuits) -> None:
+    doubt(circuits, *range(1, 7))
+    assert goes(circuits, 1, is_urgent=True) == {1}
+    circuits.note_failure(SERVER, long=True)
+    assert goes(circuits, 1, is_urgent=True) == set()
+
+
+def test_who_met_it_while_others_were_served_speaks_for_nobody_any_more(circuits: Circuits) -> None:
+    doubt(circuits, *range(1, 5))
+    circuits.note_success(SERVER)
+    assert doubt(circuits, *range(1, 5)) == [False] * 4
+    assert doubt(circuits, 9, 1, 10) == [False, True, True]

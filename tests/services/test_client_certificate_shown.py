@@ -22,7 +22,7 @@ from tests.certificates import ClientPair, client_pair
 from tests.exim_server import EximServer
 from tests.mails import queued
 from tests.outbox import drain
-from tests.postfix_server import PostfixServer
+from tests.postfix_server import PostfixServer, parameters
 from tests.scripted_server import ScriptedServer
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, policy, settings_for
 from utils.errors import DeliveryError
@@ -56,13 +56,13 @@ def strangers() -> ClientPair:
 
 @pytest.fixture(scope="module")
 def relay() -> Iterator[PostfixServer]:
-    with PostfixServer({"shop": "unused"}, _BY_CERTIFICATE) as server:
+    with PostfixServer({"shop": "unused"}, parameters(_BY_CERTIFICATE)) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[PostfixServer]:
-    with PostfixServer({"shop": "unused"}, _REQUIRED) as server:
+    with PostfixServer({"shop": "unused"}, parameters(_REQUIRED)) as server:
         yield server
 
 

@@ -10,11 +10,13 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from flask import Flask
 
-from services import connection_test, delivery, smtp_probe
-from services.connection_test import TestPlan, TestResult
+from services import connection_test, smtp_probe
+from services.connection_test import TestPlan, TestResult, Waiting
 from services.smtp_client import Step
-from services.smtp_settings import Security
+from services.smtp_patience import Patience
+from services.smtp_settings import Security, SmtpSettings
 from services.smtp_ways import OpenWay
 from tests import certificates
 from tests.dns_server import DnsServer
@@ -311,6 +313,16 @@ def test_a_test_ends_in_time_whatever_the_server_does(monkeypatch: pytest.Monkey
         assert max(pool.map(seconds, scripts)) <= 2.0
 
 
-def test_a_conversation_as_long_as_it_may_be_leaves_time_to_look_around() -> None:
-    farewell = 2.0
-    assert delivery.TOTAL_SECONDS + farewell < connection_test.TOTAL_SECONDS <= 25
+def test_a_conversation_as_long_as_it_may_be_leaves_time_to_look_around(app: Flask) -> None:
+    farewell, look_around = 2.0, 6.0
+    place: dict[str, Any] = {"host": "mail.example.com", "port": 587, "security": Security.STARTTLS}
+    prepared = connection_test.plan(SmtpSettings(**place, from_email="a@example.com", timeout_seconds=60))
+    assert prepared.policy.total_seconds + farewell + look_around < connection_test.TOTAL_SECONDS == 120
+    assert prepared.policy.patience == Patience(command=60, data=60, block=60, receipt=60)
+
+
+def test_a_step_that_takes_long_is_told_to_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_test, "BEAT", 0.02)
+    monkeypatch.setattr(connection_test, "WAITING", 1)
+    with ScriptedServer({"RCPT": hang}) as server, closing(connection_test.listen(plan(server))) as items:
+        assert Waiting(Phase.RECIPIENT, 1) in items

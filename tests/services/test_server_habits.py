@@ -264,7 +264,7 @@ def test_a_size_that_is_refused_is_learnt_where_the_server_counts_the_errors_beh
         "EHLO": offers,
         "MAIL": [*["250 ok"] * chunking, "501 5.5.4 what?", "250 ok"],
         "RCPT": ["503 no", "250 ok"],
-        "DATA": ["354 go"] if chunking else [enough, "354 go"],
+        "DATA": "354 go" if chunking else [enough, "354 go"],
         "BDAT LAST": [enough, "503 no"],
     }
     with ScriptedServer(script) as server, sending_to(server, pool) as send:
