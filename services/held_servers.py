@@ -58,7 +58,7 @@ class Waits:
 
 def is_long(span: Span) -> bool:
     """Whether the server of a conversation has been silent for so long that others should not wait for it as well."""
-    return span.silent_seconds >= HELD_AFTER
+    return not span.is_ended and span.silent_seconds >= HELD_AFTER
 
 
 def excused(spans: Sequence[Span]) -> int:

@@ -78,6 +78,11 @@ class Span:
         self._is_ended = False
 
     @property
+    def is_ended(self) -> bool:
+        """Whether somebody has ended it, so that whoever is in a conversation will be free in a moment."""
+        return self._is_ended
+
+    @property
     def is_over(self) -> bool:
         return self._is_ended or self.deadline.remaining() <= 0
 
