@@ -1,38 +1,53 @@
-"""Many seeds at once: in processes, since each waits for servers most of the time, and in threads of each."""
+"""Many trials at once: in threads of several processes, since each of them waits for its server most of the time."""
 
-import multiprocessing
-import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
-from typing import Final
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from functools import partial
+from typing import Final, Protocol
+
+import structlog
 
 from services import smtp_habits
-from tests.faults.model import small_queue
-from tests.faults.model.behaviour import Behaviour, behaviour_of
-from tests.faults.model.fates import Violation, Wrong, violations
-from tests.faults.model.mails import mails_for
-from tests.faults.model.serial_client import delivers
-from tests.faults.model.server import BehavingServer, Loop
-from tests.faults.model.small_queue import STEP, Send
+from tests.faults.model.server import Loop
+from tests.faults.model.trial import Tally
+from tests.faults.storm import CONTEXT
 
-PATIENT: Final = 4  # times: what may be due to a busy machine is tried again alone, with so much more time
-_BUSY: Final = (Wrong.LOST, Wrong.DENIED)
+PROCESSES: Final = 3
 THREADS: Final = 8
+SLICE: Final = 50  # seeds that a process takes at a time
+ENOUGH: Final = 20  # servers with which something is wrong: nobody reads more of them
 
 
-def judge(seed: int, loop: Loop, send: Send, *, step: float = STEP, behaviour: Behaviour | None = None) -> list[Violation]:
-    """What is wrong with how mail is sent to the server with this seed, all alone with it."""
-    behaviour = behaviour or behaviour_of(seed)
-    mails = mails_for(behaviour)
-    with BehavingServer(behaviour, loop, late=step * 4) as server:
-        fates = small_queue.deliver(server, mails, send, step=step)
-    contents = {mail.number: mail.content for mail in mails}
-    found = violations(
-        server.ledger, fates, lambda mail, to: delivers(behaviour, loop, mail, to, step), contents=contents
-    )
-    if step == STEP and found and all(each.wrong in _BUSY for each in found):
-        smtp_habits.forget_all()
-        return judge(seed, loop, send, step=STEP * PATIENT, behaviour=behaviour)
-    return found
+class Trial(Protocol):
+    """Has mail sent to the server with this seed."""
+
+    def __call__(self, seed: int, *, loop: Loop) -> Tally: ...
+
+
+def harvest(trial: Trial, seeds: Sequence[int], *, processes: int = PROCESSES, enough: int = ENOUGH) -> Tally:
+    """What comes of the trials with these seeds, or of as many as it takes to see enough wrong."""
+    slices = [seeds[start : start + SLICE] for start in range(0, len(seeds), SLICE)]
+    total = Tally()
+    with ProcessPoolExecutor(min(processes, len(slices)), CONTEXT, initializer=_be_quiet) as pool:
+        for done in as_completed([pool.submit(in_threads, trial, part) for part in slices]):
+            total.add(done.result())
+            if len(total.wrong) >= enough:
+                pool.shutdown(cancel_futures=True)
+                break
+    return total
+
+
+def in_threads(trial: Trial, seeds: Sequence[int], threads: int = THREADS) -> Tally:
+    """The same in this process."""
+    total = Tally()
+    with Loop() as loop, ThreadPoolExecutor(threads) as pool:
+        for done in pool.map(partial(trial, loop=loop), seeds):
+            total.add(done)
+    smtp_habits.forget_all()
+    return total
+
+
+def _be_quiet() -> None:
+    """What is logged about ten thousands of strange servers would hide what is said about one of them."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from services.outbox_settling import UNKNOWN_FATE
 from tests.faults.model import replies
 from tests.faults.model.ledger import Ledger, Taken
 from tests.faults.model.mails import Mail
@@ -41,7 +42,7 @@ class Wrong(StrEnum):
     OUTSIDE = "content outside of DATA and BDAT"
     ALTERED = "taken with other content"
     STRANGER = "taken for somebody that it was not for"
-    DENIED = "taken, and the server said so, and it is not counted as sent"
+    DENIED = "taken, and the server said so, and it is refused or never counted as sent"
     RAISED = "an exception that is no outcome"
 
 
@@ -92,7 +93,7 @@ def _of_messages(
 
 def _of_mail(fate: Fate, copies: list[Taken], delivers: Delivers) -> Iterator[Violation]:
     arrived = Counter(to for taken in copies for to in taken.recipients)
-    told = {to for taken in copies if taken.told for to in taken.recipients}
+    told = Counter(to for taken in copies if taken.told for to in taken.recipients)
     if fate.raised:
         yield Violation(Wrong.RAISED, _about(fate, fate.raised))
     for to in fate.mail.recipients:
@@ -100,10 +101,16 @@ def _of_mail(fate: Fate, copies: list[Taken], delivers: Delivers) -> Iterator[Vi
             yield Violation(Wrong.NOT_TAKEN, _about(fate, to))
         if arrived[to] > 1 + fate.unknowns:
             yield Violation(Wrong.TWICE, _about(fate, f"{to}, {arrived[to]} copies"))
-        if to in told and not fate.accepted[to]:
+        if _is_denied(fate, to, told[to]):
             yield Violation(Wrong.DENIED, _about(fate, to))
         if not arrived[to] and not fate.accepted[to] and _may_arrive(fate.mail, to) and delivers(fate.mail, to):
             yield Violation(Wrong.LOST, _about(fate, f"{to} ({fate.dead.get(to, 'still waiting')})"))
+
+
+def _is_denied(fate: Fate, to: str, told: int) -> bool:
+    """Once told, it may be of unknown fate if we had to hang up meanwhile; that does not happen time and again."""
+    is_refused = fate.dead.get(to, UNKNOWN_FATE) != UNKNOWN_FATE
+    return not fate.accepted[to] and told > (0 if is_refused else 1)
 
 
 def _may_arrive(mail: Mail, to: str) -> bool:

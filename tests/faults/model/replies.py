@@ -53,6 +53,8 @@ def line(code: int, text: str, form: Form | None = None) -> bytes:
             said = f"{code}\t{text}"
         case Form.BARE:
             said = f"{code}"
+        case Form.LINES:
+            said = f"{code}-{text}\r\n{code}-\r\n{code} {text}"
         case Form.LONG:
             said = f"{code} {text} " + "x" * _LONG
         case _:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 from typing import Any, Final
 
 from services import retry_policy
@@ -19,6 +20,7 @@ from utils.errors import DeliveryError
 
 ROUNDS: Final = 10
 STEP: Final = 0.3  # seconds for an answer
+LONGEST: Final = 30  # times the patience for an answer, after which no new round is begun
 WHOLE: Final = 0.6  # seconds for the answer to a message
 
 Send = Callable[[Pool, SmtpSettings, Policy, Sequence[Parcel]], Iterable[tuple[Parcel, Result]]]
@@ -58,11 +60,12 @@ def deliver(server: BehavingServer, mails: Sequence[Mail], send: Send, *, step: 
     fates = [Fate(mail) for mail in mails]
     pool, settings, policy = Pool(), settings_of(server, step), policy_of(step)
     halves = [fates[::2], fates[1::2]] if server.behaviour.most_connections and len(fates) > 1 else [fates]
+    end = monotonic() + LONGEST * step
     try:
         with ThreadPoolExecutor(len(halves)) as senders:
             for hour in range(ROUNDS):
                 list(senders.map(partial(_round, pool, settings, policy, send, timedelta(hours=hour)), halves))
-                if not any(fate.pending for fate in fates):
+                if not any(fate.pending for fate in fates) or monotonic() > end:
                     break
                 server.turn()
     finally:

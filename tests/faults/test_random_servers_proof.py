@@ -1,0 +1,45 @@
+"""The model of random servers finds each sin that was planted, and blames no honest sender."""
+
+from functools import partial
+
+import pytest
+
+from tests.faults.model import planted
+from tests.faults.model.farm import harvest
+from tests.faults.model.fates import Wrong
+from tests.faults.model.planted import Honest
+from tests.faults.model.trial import trial
+
+SEEDS = range(100)
+
+
+def found(sender: Honest) -> set[Wrong]:
+    """What is wrong with how this sender sends."""
+    tally = harvest(partial(trial, send=sender, patient=0), SEEDS, enough=len(SEEDS))
+    return {each.wrong for all_of_one in tally.wrong.values() for each in all_of_one}
+
+
+def test_a_plain_serial_sender_is_not_blamed() -> None:
+    tally = harvest(partial(trial, send=Honest()), SEEDS)
+    assert not tally.wrong, tally.complaints
+    assert tally.mails > len(SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("sender", "wrong"),
+    [
+        (planted.Liar(), Wrong.NOT_TAKEN),
+        (planted.Repeater(), Wrong.TWICE),
+        (planted.Quitter(), Wrong.LOST),
+        (planted.Stubborn(), Wrong.LOST),
+        (planted.Blind(), Wrong.OUTSIDE),
+        (planted.Blind(), Wrong.STRANGER),
+        (planted.Pedant(), Wrong.DENIED),
+        (planted.Unstuffed(), Wrong.ALTERED),
+        (planted.Forgetful(), Wrong.STRANGER),
+        (planted.Clumsy(), Wrong.RAISED),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Honest) else value.name,
+)
+def test_a_planted_sin_is_found(sender: Honest, wrong: Wrong) -> None:
+    assert wrong in found(sender)
