@@ -5,14 +5,14 @@ One of them alone, as a complaint names it: ``SEED=33 pytest tests/faults/test_r
 
 import os
 import time
+from collections.abc import Iterable
 from functools import partial
 
 import pytest
 
 from tests.faults import figures
 from tests.faults.model import small_queue
-from tests.faults.model.farm import harvest, in_threads
-from tests.faults.model.small_queue import Send
+from tests.faults.model.farm import harvest
 from tests.faults.model.trial import Tally, trial
 from tests.faults.storm import ALL
 
@@ -21,10 +21,9 @@ SINGLY = 5  # of so many servers, one gets its mail as from `send_email`
 WAYS = {"groups": small_queue.as_group, "single mails": small_queue.one_by_one}
 
 
-def seeds_of(way: str) -> list[int]:
-    if "SEED" in os.environ:
-        return [int(os.environ["SEED"])]
-    return [seed for seed in range(SERVERS) if (seed % SINGLY == 0) == (way == "single mails")]
+def chosen(seeds: Iterable[int]) -> list[int]:
+    """These, or the one that somebody wants to see alone."""
+    return [int(os.environ["SEED"])] if "SEED" in os.environ else list(seeds)
 
 
 def settle(fault: str, tally: Tally, began: float) -> None:
@@ -47,5 +46,7 @@ def settle(fault: str, tally: Tally, began: float) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_whatever_a_server_does_no_mail_is_lost_doubled_or_let_out(way: str) -> None:
-    began, send = time.monotonic(), WAYS[way]
-    settle(f"random servers, {way}", harvest(partial(trial, send=send), seeds_of(way)), began)
+    began = time.monotonic()
+    seeds = chosen(seed for seed in range(SERVERS) if (seed % SINGLY == 0) == (way == "single mails"))
+    deliver = partial(small_queue.deliver, send=WAYS[way])
+    settle(f"random servers, {way}", harvest(partial(trial, deliver=deliver), seeds), began)

@@ -4,23 +4,21 @@ from functools import partial
 
 import pytest
 
-from tests.faults.model import planted
+from tests.faults.model import planted, small_queue
 from tests.faults.model.farm import harvest
 from tests.faults.model.fates import Wrong
 from tests.faults.model.planted import Honest
-from tests.faults.model.trial import trial
+from tests.faults.model.trial import Tally, trial
 
-SEEDS = range(100)
+SEEDS = range(200)
 
 
-def found(sender: Honest) -> set[Wrong]:
-    """What is wrong with how this sender sends."""
-    tally = harvest(partial(trial, send=sender, patient=0), SEEDS, enough=len(SEEDS))
+def kinds(tally: Tally) -> set[Wrong]:
     return {each.wrong for all_of_one in tally.wrong.values() for each in all_of_one}
 
 
 def test_a_plain_serial_sender_is_not_blamed() -> None:
-    tally = harvest(partial(trial, send=Honest()), SEEDS)
+    tally = harvest(partial(trial, deliver=partial(small_queue.deliver, send=Honest())), SEEDS)
     assert not tally.wrong, tally.complaints
     assert tally.mails > len(SEEDS)
 
@@ -42,4 +40,6 @@ def test_a_plain_serial_sender_is_not_blamed() -> None:
     ids=lambda value: type(value).__name__ if isinstance(value, Honest) else value.name,
 )
 def test_a_planted_sin_is_found(sender: Honest, wrong: Wrong) -> None:
-    assert wrong in found(sender)
+    trial_of_sender = partial(trial, deliver=partial(small_queue.deliver, send=sender), patient=0)
+    tally = harvest(trial_of_sender, SEEDS, size=8, is_enough=lambda tally: wrong in kinds(tally))
+    assert wrong in kinds(tally)

@@ -71,6 +71,7 @@ class Kind(StrEnum):
 
 
 REPLIES: Final = (Kind.GOING, Kind.NOT_NOW)
+_AROUND_MESSAGE: Final = (Stage.CONTENT, Stage.UNTAKEN, Stage.UNTAKEN, Stage.TAKEN, Stage.HALF)
 _ANSWERED_ONLY: Final = (Stage.GREETING, Stage.EHLO, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.UNTAKEN)
 
 
@@ -166,7 +167,7 @@ def behaviour_of(seed: int) -> Behaviour:
 
 
 def _accident(chance: random.Random) -> Accident:
-    stage = chance.choice(list(Stage))
+    stage = chance.choice([*Stage, *_AROUND_MESSAGE])
     kinds = [kind for kind in Kind if kind not in REPLIES or stage in _ANSWERED_ONLY]
     if stage in (Stage.CONTENT, Stage.HALF, Stage.ANSWERED):
         kinds = [Kind.FIN, Kind.RST, Kind.SILENCE]

@@ -1,7 +1,7 @@
 """Many trials at once: in threads of several processes, since each of them waits for its server most of the time."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Final, Protocol
@@ -25,14 +25,20 @@ class Trial(Protocol):
     def __call__(self, seed: int, *, loop: Loop) -> Tally: ...
 
 
-def harvest(trial: Trial, seeds: Sequence[int], *, processes: int = PROCESSES, enough: int = ENOUGH) -> Tally:
+def is_enough(tally: Tally) -> bool:
+    return len(tally.wrong) >= ENOUGH
+
+
+def harvest(
+    trial: Trial, seeds: Sequence[int], *, size: int = SLICE, is_enough: Callable[[Tally], bool] = is_enough
+) -> Tally:
     """What comes of the trials with these seeds, or of as many as it takes to see enough wrong."""
-    slices = [seeds[start : start + SLICE] for start in range(0, len(seeds), SLICE)]
+    slices = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     total = Tally()
-    with ProcessPoolExecutor(min(processes, len(slices)), CONTEXT, initializer=_be_quiet) as pool:
+    with ProcessPoolExecutor(min(PROCESSES, len(slices)), CONTEXT, initializer=be_quiet) as pool:
         for done in as_completed([pool.submit(in_threads, trial, part) for part in slices]):
             total.add(done.result())
-            if len(total.wrong) >= enough:
+            if is_enough(total):
                 pool.shutdown(cancel_futures=True)
                 break
     return total
@@ -48,6 +54,6 @@ def in_threads(trial: Trial, seeds: Sequence[int], threads: int = THREADS) -> Ta
     return total
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
     """What is logged about ten thousands of strange servers would hide what is said about one of them."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -19,6 +19,7 @@ from tests.faults.model.server import BehavingServer
 from utils.errors import DeliveryError
 
 ROUNDS: Final = 10
+AT_ONCE: Final = 3  # rounds
 STEP: Final = 0.3  # seconds for an answer
 LONGEST: Final = 30  # times the patience for an answer, after which no new round is begun
 WHOLE: Final = 0.6  # seconds for the answer to a message
@@ -55,8 +56,11 @@ def one_by_one(
             yield parcel, error
 
 
-def deliver(server: BehavingServer, mails: Sequence[Mail], send: Send, *, step: float = STEP) -> list[Fate]:
-    """Try until nothing is open, or the rounds are over. A server of few connections is met by two senders at once."""
+def deliver(server: BehavingServer, mails: Sequence[Mail], step: float, *, send: Send) -> list[Fate]:
+    """Try until nothing is open, or the rounds are over.
+
+    A server of few connections is met by two senders at once, in the first rounds.
+    """
     fates = [Fate(mail) for mail in mails]
     pool, settings, policy = Pool(), settings_of(server, step), policy_of(step)
     halves = [fates[::2], fates[1::2]] if server.behaviour.most_connections and len(fates) > 1 else [fates]
@@ -64,7 +68,8 @@ def deliver(server: BehavingServer, mails: Sequence[Mail], send: Send, *, step: 
     try:
         with ThreadPoolExecutor(len(halves)) as senders:
             for hour in range(ROUNDS):
-                list(senders.map(partial(_round, pool, settings, policy, send, timedelta(hours=hour)), halves))
+                groups = halves if hour < AT_ONCE else [fates]
+                list(senders.map(partial(_round, pool, settings, policy, send, timedelta(hours=hour)), groups))
                 if not any(fate.pending for fate in fates) or monotonic() > end:
                     break
                 server.turn()

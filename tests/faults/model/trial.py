@@ -1,23 +1,25 @@
 """One sender against one server: what came of it, and what is wrong with that."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from services.outbox_settling import UNKNOWN_FATE
-from tests.faults.model import small_queue
 from tests.faults.model.behaviour import Behaviour, behaviour_of
 from tests.faults.model.fates import Fate, Violation, Wrong, violations
 from tests.faults.model.ledger import Ledger
-from tests.faults.model.mails import mails_for
+from tests.faults.model.mails import Mail, mails_for
 from tests.faults.model.serial_client import delivers
 from tests.faults.model.server import BehavingServer, Loop
-from tests.faults.model.small_queue import STEP, Send
+from tests.faults.model.small_queue import STEP
 
 PATIENT: Final = 4  # times as patient
 LATE: Final = 4  # times the patience for an answer
 _MAY_BE_BUSY: Final = (Wrong.LOST, Wrong.DENIED)
+
+
+Deliver = Callable[[BehavingServer, Sequence[Mail], float], list[Fate]]  # the float: seconds for an answer
 
 
 @dataclass
@@ -49,23 +51,22 @@ class Tally:
         return "\n".join(parts)
 
 
-def trial(seed: int, send: Send, loop: Loop, patient: float = PATIENT) -> Tally:
-    """Have mail sent to the server with this seed.
+def trial(seed: int, deliver: Deliver, loop: Loop, patient: float = PATIENT) -> Tally:
+    """Have mail delivered to the server with this seed.
 
     What may be due to a busy machine is tried again ``patient`` times as patiently, and counts if it happens then, too.
     """
-    found = _once(behaviour_of(seed), send, loop, STEP)
+    found = _once(behaviour_of(seed), deliver, loop, STEP)
     if patient and found.wrong and all(each.wrong in _MAY_BE_BUSY for each in found.wrong[seed]):
-        found = _once(behaviour_of(seed), send, loop, STEP * patient)
+        found = _once(behaviour_of(seed), deliver, loop, STEP * patient)
     return found
 
 
-def _once(behaviour: Behaviour, send: Send, loop: Loop, step: float) -> Tally:
+def _once(behaviour: Behaviour, deliver: Deliver, loop: Loop, step: float) -> Tally:
     mails = mails_for(behaviour)
     with BehavingServer(behaviour, loop, late=step * LATE) as server:
-        fates = small_queue.deliver(server, mails, send, step=step)
-    contents = {mail.number: mail.content for mail in mails}
-    found = violations(server.ledger, fates, lambda mail, to: delivers(behaviour, loop, mail, to, step), contents)
+        fates = deliver(server, mails, step)
+    found = violations(server.ledger, fates, lambda mail, to: delivers(behaviour, loop, mail, to, step))
     return tally(behaviour.seed, server.ledger, fates, found)
 
 
