@@ -242,7 +242,7 @@ class Conversation(asyncio.Protocol):
             return 503
         return 0
 
-    def _reads_chunk(self, is_last: bool) -> bool:  # noqa: FBT001
+    def _reads_chunk(self, is_last: bool) -> bool:
         return self._habits.swallows or not self._refuses_chunk(is_last=is_last)
 
     def _chunk(self, unit: _Unit) -> None:

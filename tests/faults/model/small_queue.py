@@ -89,7 +89,7 @@ def _round(
     try:
         for parcel, result in send(pool, settings, policy, parcels):
             settle(going[str(parcel.tag)], result, age)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the checks tell of it
+    except Exception as error:
         for fate in going.values():
             fate.raised = fate.raised or repr(error)
 

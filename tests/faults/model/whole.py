@@ -162,7 +162,7 @@ def _send(fate: Fate) -> None:
     try:
         if email_service.send_email(list(mail.recipients), "Hello", mail.body, headers=mail.fields):
             fate.accepted.update(mail.recipients)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the checks tell of it
+    except Exception as error:
         fate.raised = repr(error)
     with reading() as session:
         last = session.scalars(select(EmailAttempt).order_by(EmailAttempt.id.desc()).limit(1)).one()
