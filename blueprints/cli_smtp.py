@@ -9,7 +9,7 @@ from flask.cli import AppGroup
 
 from blueprints.cli_frame import command, given_password, print_json, print_table, prompted_password
 from blueprints.cli_smtp_options import change_of, given, named_by_option, settings_options
-from services import config_trail, smtp_configs, smtp_route, smtp_state
+from services import config_trail, server_habits, smtp_configs, smtp_route, smtp_state
 from services.smtp_fields import parse_change
 from services.smtp_sealing import StoredConfig
 from services.smtp_settings import Security, SmtpSettings
@@ -53,13 +53,16 @@ def show(name: str, *, as_json: bool) -> None:
     stored = named(name)
     config_trail.note_viewed(stored.row)
     shown = smtp_configs.public_dict(stored)
+    habits = server_habits.recall(stored.row.smtp_server, stored.row.smtp_port).lines()
     if as_json:
-        print_json(shown)
+        print_json({**shown, "habits": habits})
         return
     advice = smtp_state.facts(stored).advice
     for field, value in shown.items():
         text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else str(value)
         click.echo(f"{field + ':':19}{text}".rstrip())
+    for line in habits:
+        click.echo(f"{'habit:':19}It {line}.")
     if advice:
         click.echo(f"✗ {advice}")
 

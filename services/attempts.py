@@ -13,6 +13,7 @@ from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, EmailAttempt
 from database.engine import driver_transaction, transaction
 from services.composing import Draft
 from services.outcome import Outcome
+from services.smtp_habits import habits_of
 from services.smtp_route import RouteStep
 from utils import clock
 from utils.addresses import mask_address
@@ -113,6 +114,7 @@ def tell(draft: Draft, outcome: Outcome) -> None:
         ms=outcome.ms,
         message_id=draft.message_id,
         refused=len(outcome.refused),
+        **_habits(server),
     )
 
 
@@ -136,6 +138,14 @@ def is_news(outcome: Outcome) -> bool:
     """Whether the configuration does not say yet what this attempt showed."""
     server, noted = outcome.server, outcome.message if outcome.error else None
     return server is not None and (server.last_error != noted or (server.has_failed_over and not outcome.error))
+
+
+def _habits(server: RouteStep | None) -> dict[str, list[str]]:
+    """For the log line: what is odd about the server, if something is."""
+    if server is None or server.settings is None:
+        return {}
+    lines = habits_of(server.settings.host, server.settings.port).lines()
+    return {"habits": lines} if lines else {}
 
 
 def _masked(draft: Draft) -> str:

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Final, NamedTuple, cast
 
-from services import attempts, recording, smtp_diagnosis
+from services import attempts, recording, server_habits, smtp_diagnosis
 from services.composing import Draft, Sender, serialise
 from services.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome
 from services.smtp_client import Envelope, Parcel, Policy, Receipt
@@ -77,6 +77,7 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
 def failure_to_reach(server: RouteStep) -> Outcome | None:
     """Open a connection unless one is kept; what becomes of every mail if that fails, before any is at stake."""
     settings, started = _settings_of(server), time.monotonic()
+    server_habits.recall(settings.host, settings.port)
     try:
         pool.warm(settings, policy_for(settings, WORKER_SECONDS), owner=server.owner)
     except DeliveryError as error:
@@ -91,9 +92,12 @@ def attempt_all(server: RouteStep, mails: Sequence[Consignment], *, in_flight: i
     parcels = [_parcel(settings, mail, place) for place, mail in enumerate(mails)]
     policy = policy_for(settings, WORKER_SECONDS)
     sending = pool.send_all(settings, policy, parcels, owner=server.owner, in_flight=in_flight)
-    with closing(sending) as results:
-        for parcel, result in results:
-            yield cast(int, parcel.tag), _outcome(server, result, started)
+    try:
+        with closing(sending) as results:
+            for parcel, result in results:
+                yield cast(int, parcel.tag), _outcome(server, result, started)
+    finally:
+        server_habits.keep(settings.host, settings.port)
 
 
 def is_server_down(error: DeliveryError) -> bool:
@@ -136,10 +140,12 @@ def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[
     settings = _settings_of(server)
     parcel = _parcel(settings, Consignment(draft, draft.recipients, skipped), None)
     result: Receipt | DeliveryError
+    server_habits.recall(settings.host, settings.port)
     try:
         result = pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
     except DeliveryError as error:
         result = error
+    server_habits.keep(settings.host, settings.port)
     return _outcome(server, result, started)
 
 

@@ -7,11 +7,12 @@ from typing import Final, Self
 
 from services import smtp_grammar
 from services.smtp_dialogue import Dialogue, Observer, Step, refusal
-from services.smtp_exchange import Result
-from services.smtp_in_flight import InFlight
+from services.smtp_exchange import Exchange, Result
+from services.smtp_habits import Habit, habits_of
 from services.smtp_session import Opening, Policy
 from services.smtp_settings import SmtpSettings
-from services.smtp_transaction import Envelope, Parcel, Receipt, Transaction, mail_command, unsayable
+from services.smtp_standing import Standing
+from services.smtp_transaction import Envelope, Parcel, Receipt, mail_command, unsayable
 from services.smtp_wire import Deadline, WireError
 from utils.errors import DeliveryError, Fault, Phase, Temporary
 
@@ -35,7 +36,9 @@ class SmtpClient:
         self._settings = settings
         self._policy = policy
         self._talk = talk or Dialogue(settings, observer)
-        self._exchange = InFlight(self._talk, {}, policy.total_seconds, policy.total_seconds)
+        self._habits = habits_of(settings.host, settings.port)
+        standing = Standing({}, self._habits)
+        self._exchange = Exchange(self._talk, standing, policy.total_seconds, policy.total_seconds)
 
     def __enter__(self) -> Self:
         self.open()
@@ -55,9 +58,19 @@ class SmtpClient:
     def is_quiet(self) -> bool:
         """Whether a connection that nobody uses is still there and has nothing to say; it costs no waiting."""
         try:
-            return self.is_open and not self._talk.live().pending()
+            if not self.is_open:
+                return False
+            is_quiet = not self._talk.live().pending()
         except WireError:
             return False
+        if not is_quiet:
+            self._exchange.distrust()
+        return is_quiet
+
+    @property
+    def most_mails(self) -> int | None:
+        """How many mails the server is known to take on one connection; None if that is not known."""
+        return self._habits.most(Habit.MOST_MAILS)
 
     def allow(self, seconds: float, each: float) -> None:
         """Give the next message, and the opening before it, ``seconds``, and each message after it ``each``."""
@@ -71,7 +84,8 @@ class SmtpClient:
         with self._talk.within(before.seconds_left):
             features = opening.run()
             self._talk.ready = True
-        self._exchange = InFlight(self._talk, features, self._talk.deadline.remaining(), before.total_seconds)
+        standing = Standing(features, self._habits, opening.face)
+        self._exchange = Exchange(self._talk, standing, self._talk.deadline.remaining(), before.total_seconds)
 
     def send(self, envelope: Envelope, content: bytes) -> Receipt:
         """Hand over one finished message (CRLF line ends). The receipt may name refused recipients."""
@@ -90,7 +104,7 @@ class SmtpClient:
         that it can be tried on another. A connection that dies leaves all that was said to the end unknown.
         ValueError, for any of the parcels, comes before anything is said.
         """
-        mails = [Transaction(parcel, self._exchange.features) for parcel in parcels]
+        mails = [self._exchange.transaction(parcel) for parcel in parcels]
         return ((mail.parcel, outcome) for mail, outcome in self._exchange.carry(mails, max(1, in_flight)))
 
     def check_envelope(self, sender: str, recipient: str, *, recipient_is_ours: bool) -> None:

@@ -10,7 +10,7 @@ from database import smtp_db
 from database.engine import driver_reading, reading, transaction
 from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
 from database.user_db import comparable
-from services import audit, config_trail, smtp_sealing
+from services import audit, config_trail, server_habits, smtp_sealing
 from services.audit import Action
 from services.config_trail import subject_of
 from services.smtp_fields import MASK, SmtpChange, parse_change
@@ -151,6 +151,7 @@ def mark_tested(settings: SmtpSettings, error_message: str | None, config_id: in
             smtp_db.note_verified(session, row.id, fingerprint(settings), clock.now())
         elif row is not None:
             smtp_db.note_error(session, row.id, error_message)
+    server_habits.keep(settings.host, settings.port)
 
 
 def named(name_or_id: str | int) -> StoredConfig:

@@ -166,9 +166,9 @@ class Dialogue:
         self.refuse_unasked()
         self.live().send(data, self.soon())
 
-    def hear(self) -> Reply:
+    def hear(self, by: Deadline | None = None) -> Reply:
         """The next answer. Raises Temporary for 421, which a server may give to anything before it leaves."""
-        reply = self.live().read_reply(self.soon())
+        reply = self.live().read_reply(by or self.soon())
         if reply.code == GOING_AWAY:
             self.drop()
             raise refusal(self.phase, reply)

@@ -1,53 +1,190 @@
-"""Mails on one open session, each message after its go-ahead: 354, or 250 to a first chunk (RFC 3030).
+"""Mails on one open session: octets of a message go out only where the server has shown that they may.
 
-To a server with PIPELINING (RFC 2920) the commands of a mail are one flight, behind the message before it.
+That is behind an accepted recipient and a go-ahead (354), or, on a server that has been seen to swallow a refused chunk
+(RFC 3030), together with the commands: then several whole mails are under way at a time. To a server with PIPELINING
+(RFC 2920) the commands of a mail are one flight, behind the message before it.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from time import monotonic
 from typing import Final, TypeVar
 
 from services import smtp_grammar
 from services.smtp_dialogue import GOING_AWAY, Dialogue, refusal
-from services.smtp_transaction import RSET, Receipt, Transaction
+from services.smtp_habits import Habit
+from services.smtp_prologue import PHASES, AnotherWay, Prologue, answers_to, lacks_parameters, lost_step
+from services.smtp_standing import Standing
+from services.smtp_transaction import RSET, Parcel, Receipt, Transaction
 from services.smtp_wire import CHUNK, Deadline, Reply, WireError
-from utils.errors import DeliveryError, Fault, Phase, Temporary
+from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase, Temporary
 
 Result = Receipt | DeliveryError | None
 Found = TypeVar("Found")
 
-PHASES: Final = {b"RSET": Phase.SENDER, b"MAIL": Phase.SENDER, b"RCPT": Phase.RECIPIENT}
 _STRETCH: Final = 256 * 1024  # octets of a message between two looks at whether the server has had enough
-_FRESH: Final = 10.0  # seconds; a connection that was silent for longer may be dead without a sign
+_PARTING: Final = 1.0  # seconds for a server that says 421 to hang up
+# What is under way at most: its answers, and the commands, fit into the buffers between the two sides, so that
+# neither waits for the other to read.
+_MOST_COMMANDS: Final = 200
+_MOST_OCTETS: Final = 128 * 1024
+_UNEXPECTED: Final = {500, 502, 503, 504}  # to one RCPT too many, from servers without a word for it
 
 
 class Exchange:
-    """What one session knows between two mails. ``seconds_left`` is for the next, ``total_seconds`` for each other."""
+    """Carries mails over a session. ``seconds_left`` is for the next, ``total_seconds`` for each other."""
 
-    def __init__(self, talk: Dialogue, features: Mapping[str, str], seconds_left: float, total_seconds: float) -> None:
-        self.features = features
+    def __init__(self, talk: Dialogue, standing: Standing, seconds_left: float, total_seconds: float) -> None:
         self.seconds_left = seconds_left
         self.total_seconds = total_seconds
         self._talk = talk
-        self._clean = True  # the server holds no half-done transaction that the next could add to
-        self._pipelining = "PIPELINING" in features
-        self._chunking = self._pipelining and "CHUNKING" in features
-        self._blind_until = 0.0
+        self._standing = standing
+        self._prologue = Prologue(talk, standing)
         self._in_hand: deque[Transaction] = deque()  # something of them was said, their outcome is not known
+        self._has_hung_up = False  # it said goodbye and left, so what it has not answered it has not taken
+
+    @property
+    def features(self) -> Mapping[str, str]:
+        """The extensions that hold for the session."""
+        return self._standing.features
+
+    def transaction(self, parcel: Parcel) -> Transaction:
+        """The parcel as this server is to get it."""
+        return Transaction(parcel, self.features, self._standing.habits.most(Habit.MOST_RECIPIENTS))
+
+    def carry(self, mails: Sequence[Transaction], most: int) -> Iterator[tuple[Transaction, Result]]:
+        """Send the mails, at most ``most`` in flight; give the outcome of each, in order, when it is known.
+
+        None is for a mail of which nothing was taken when the connection ended. One that was refused because
+        the server lost its step is tried again, singly, behind those in flight.
+        """
+        waiting, wire = deque(mails), self._talk.wire
+        try:
+            if most > 1 and len(waiting) > 1 and self._standing.may_ask_about_chunks:
+                self._talk.deadline = Deadline(self.seconds_left)
+                self._prologue.ask_about_chunks(waiting[0])
+            while waiting and self._talk.ready:
+                blindly = self._standing.may_go_blind(waiting[0])
+                yield from self._blindly(waiting, most) if blindly else self._step_by_step(waiting)
+            while self._in_hand:
+                mail = self._in_hand.popleft()
+                unknown = wire is not None and mail.end <= wire.sent and not self._has_hung_up
+                yield mail, _lost() if unknown else None
+            for mail in waiting:
+                yield mail, None
+        except BaseException:
+            if self._in_hand:  # whoever listened has gone
+                self._talk.drop()
+            raise
+
+    def distrust(self) -> None:
+        """Something unasked has come between two mails."""
+        self._standing.distrust()
 
     def start_clean(self) -> None:
         """Make sure that nothing of an earlier transaction is left; from here on there is a new one."""
-        if not self._clean:
+        if not self._standing.clean:
             self.reset()
-        self._clean = False
+        self._standing.clean = False
 
     def reset(self) -> None:
         """Raises Temporary, and ends the connection, if the server does not forget its transaction."""
-        self._check_reset(self._talk.ask(RSET))
-        self._clean = True
+        reply = self._talk.ask(RSET)
+        if not reply.ok:
+            self._talk.drop()
+            error = refusal(self._talk.phase, reply)
+            raise Temporary(error.phase, error.fault, error.text, code=reply.code, enhanced=reply.enhanced)
+        self._standing.clean = True
+
+    # Whole mails at once.
+
+    def _blindly(self, waiting: deque[Transaction], most: int) -> Iterator[tuple[Transaction, Result]]:
+        standing = self._standing
+        while self._talk.ready and (self._in_hand or (waiting and standing.may_go_blind(waiting[0]))):
+            self._talk.deadline = self._next_deadline()
+            outcome = self._attempt(partial(self._answered, waiting, most))
+            mail = self._in_hand.popleft() if self._in_hand else waiting.popleft()
+            if outcome:
+                yield mail, outcome
+            else:
+                waiting.appendleft(mail)
+
+    def _answered(self, waiting: deque[Transaction], most: int) -> Receipt | None:
+        """The receipt of the first mail in flight, with more behind it; None if it is to be tried step by step."""
+        wire, standing = self._talk.live(), self._standing
+        if not self._in_hand:
+            self._prologue.see_it_is_in_step()
+        if not standing.is_shaken and len(self._in_hand) <= most // 4 and not wire.has_more:
+            self._launch(waiting, most)
+        mail = self._in_hand[0]
+        standing.carried += 1
+        replies = [reply for command in mail.script if (reply := self._heard(command)) and command != RSET]
+        sender, *_, last = replies
+        standing.is_shaken = not last.ok
+        if last.ok and not sender.ok:
+            raise WireError(Fault.NOT_SMTP, "The server refused the sender and took the message.")
+        if lost_step(mail, replies):
+            standing.lose_chunking()
+            return None
+        if lacks_parameters(mail, replies):
+            mail.bare()
+            return None
+        replies.pop()
+        self._judge(mail, replies, last)
+        return self._judge_message(mail, last)
+
+    def _heard(self, command: bytes) -> Reply:
+        """The answer to a command of a mail in flight."""
+        self._talk.phase = PHASES.get(command[:4], Phase.MESSAGE)
+        reply = self._talk.live().read_reply(self._talk.deadline)
+        if reply.code == GOING_AWAY:
+            self._has_hung_up = len(self._in_hand) == 1 or self._nothing_follows()
+            self._talk.drop()
+            error = refusal(self._talk.phase, reply)
+            self._standing.note_end(error)
+            raise error
+        if command == RSET:
+            if not reply.ok:
+                self._standing.learn_to_swallow(False)
+                raise WireError(Fault.NOT_SMTP, "The server did not forget the mail before, and then got this one.")
+            self._standing.is_shaken = False
+        return reply
+
+    def _launch(self, waiting: deque[Transaction], most: int) -> None:
+        """Write whole transactions at once, as many as may be in flight."""
+        talk, wire, standing = self._talk, self._talk.live(), self._standing
+        commands = sum(len(mail.script) for mail in self._in_hand)
+        octets = sum(len(mail.content) for mail in self._in_hand)
+        flight: list[bytes] = []
+        end = wire.sent
+        while waiting and len(self._in_hand) < most:
+            mail = waiting[0]
+            commands += len(mail.asked) + 3
+            octets += len(mail.content)
+            is_too_much = commands > _MOST_COMMANDS or octets > _MOST_OCTETS
+            if self._in_hand and (is_too_much or not standing.may_go_blind(mail)):
+                break
+            if standing.is_bare:
+                mail.bare()
+            text = mail.whole(clean=standing.clean)
+            standing.clean = False
+            end += len(text)
+            mail.end = end
+            flight.append(text)
+            self._in_hand.append(waiting.popleft())
+        with suppress(WireError):  # the answers that have come are still worth hearing
+            wire.send(b"".join(flight), talk.deadline)
+
+    def _nothing_follows(self) -> bool:
+        """Whether a server that said 421 has hung up, with no answer to anything else."""
+        try:
+            self._talk.live().read_reply(Deadline(_PARTING))
+        except WireError as error:
+            return error.fault is Fault.CLOSED
+        return False
+
+    # One message after the other.
 
     def _step_by_step(self, waiting: deque[Transaction]) -> Iterator[tuple[Transaction, Result]]:
         due: Transaction | None = None  # has its go-ahead
@@ -68,78 +205,40 @@ class Exchange:
 
     def _take(self, waiting: deque[Transaction], behind: Transaction | None) -> Transaction | None:
         """The next mail to begin, if it can be begun now."""
-        if not waiting or self.may_go_blind(waiting[0]):
+        if not waiting:
             return None
-        follows = self._pipelining and waiting[0].is_compact and not (self._chunking and waiting[0].is_light)
-        if behind and not follows:
+        mail, standing = waiting[0], self._standing
+        follows = standing.pipelining and standing.behind_dot and mail.is_compact
+        goes_blind = standing.swallows and mail.is_light if behind else standing.may_go_blind(mail)
+        if goes_blind or (behind and not follows):
             return None
+        if standing.is_bare:
+            mail.bare()
         self._in_hand.append(waiting.popleft())
-        return self._in_hand[-1]
+        return mail
 
     def _introduce(self, mail: Transaction, *, said: bool) -> None:
         """Bring a mail up to its go-ahead; ``said`` if its commands went out behind the message before it."""
         self._talk.deadline = self._next_deadline()
         self._talk.begin(Phase.SENDER)
+        self._standing.carried += 1
         if mail.trouble:
             raise mail.trouble
-        chunking = self._chunking
-        replies = self._converse(mail, said=said)
-        if mail.goes_by_chunks and lost_step(mail, replies):
-            self._chunking = False  # announced, but not understood
-            self._find_step()
-            replies = self._converse(mail)
-        if self._pipelining and lost_step(mail, replies):
-            self._pipelining = self._chunking = False
-            replies = self._converse(mail)
-            if lost_step(mail, replies):  # singly as well, so it is about the mail
-                self._pipelining, self._chunking = True, chunking
-        last = replies.pop() if len(replies) == _answers(mail) else None
+        replies = self._prologue.introduce(mail, said=said)
+        last = replies.pop() if len(replies) == answers_to(mail) else None
         self._judge(mail, replies, last)
         self._talk.begin(Phase.DATA)
         if last and (last.temporary or last.permanent):
             raise refusal(Phase.DATA, last)
-        if last is None or not _is_go_ahead(mail, last):
+        if last is None or last.code != smtp_grammar.GO_AHEAD:
             raise WireError(Fault.NOT_SMTP, "The server's answer to DATA makes no sense.")
-
-    def _groups(self, mail: Transaction) -> list[list[bytes]]:
-        """The commands of a new transaction, in the groups in which they may be said."""
-        commands = mail.begin(clean=self._clean, by_chunks=self._chunking)
-        self._clean = False
-        if not self._pipelining:
-            return [[command] for command in commands]
-        return [commands] if mail.is_compact else list(smtp_grammar.groups(commands))
-
-    def _converse(self, mail: Transaction, *, said: bool = False) -> list[Reply]:
-        """Say the commands as far as it makes sense; give the answers to MAIL, RCPT and the last."""
-        groups = [mail.script] if said else self._groups(mail)
-        replies: list[Reply] = []
-        for group in groups:
-            in_vain = group == mail.script[-1:] and not any(reply.ok for reply in replies[1:])
-            if replies and (in_vain or not replies[0].ok):
-                break
-            if not said:
-                self._talk.say(smtp_grammar.together(group))
-            for command in group:
-                self._talk.phase = PHASES.get(command[:4], Phase.DATA)
-                try:
-                    reply = self._talk.hear()
-                except (WireError, DeliveryError):
-                    if not replies or replies[0].ok:
-                        raise
-                    self._talk.drop()  # it refused the sender and left without a word about the rest
-                    return replies
-                if command == RSET:
-                    self._check_reset(reply)
-                else:
-                    replies.append(reply)
-        return replies
 
     def _hand_over(self, mail: Transaction, following: Transaction | None) -> Receipt:
         """Send the message to its last octet, and the commands of the next behind it; wait for the answer."""
-        talk = self._talk
+        talk, habits = self._talk, self._standing.habits
         talk.begin(Phase.MESSAGE)
         wire, body = talk.live(), mail.body
-        behind = smtp_grammar.together(self._groups(following)[0]) if following else b""
+        behind = smtp_grammar.together(self._prologue.first_group(following)) if following else b""
         mail.end = wire.sent + len(body)
         tail = max(len(body) - CHUNK, 0)  # the dot goes in one piece with what is before it, or not at all
         try:
@@ -153,15 +252,13 @@ class Exchange:
                 with suppress(WireError):  # the server may have said why it stopped listening
                     talk.refuse_unasked()
                 raise
-        return self._judge_message(mail, wire.read_reply(talk.deadline))
-
-    def may_go_blind(self, mail: Transaction) -> bool:
-        """Whether all of a mail may be written at once, since the server has lately taken a chunk."""
-        return self._chunking and mail.is_light and monotonic() < self._blind_until
-
-    def trust(self) -> None:
-        """The server has just taken a chunk."""
-        self._blind_until = monotonic() + _FRESH
+        try:
+            reply = wire.read_reply(talk.deadline)
+        except WireError:
+            if behind and not habits.shows(Habit.BEHIND_DOT):  # perhaps it waits for a dot with nothing behind it
+                habits.learn(Habit.BEHIND_DOT, False)
+            raise
+        return self._judge_message(mail, reply)
 
     # What the answers mean.
 
@@ -171,9 +268,15 @@ class Exchange:
         self._talk.dot_sent = False
         try:
             return act()
-        except (WireError, DeliveryError) as error:
-            self._talk.dot_sent = wire is not None and self._in_hand[0].end <= wire.sent
-            return self._talk.failure(error)
+        except AnotherWay as way:
+            error = self._talk.failure(way.error)
+            self._talk.drop()
+            error.not_taken = True
+            return error
+        except (WireError, DeliveryError) as trouble:
+            is_out = bool(self._in_hand) and wire is not None and self._in_hand[0].end <= wire.sent
+            self._talk.dot_sent = is_out
+            return self._talk.failure(trouble)
 
     def _judge(self, mail: Transaction, replies: list[Reply], last: Reply | None) -> None:
         """Raises the error of a mail that has no sender or no recipient left; further refusals join the mail's."""
@@ -185,8 +288,11 @@ class Exchange:
             if waits:
                 talk.drop()  # for a message that has no sender
             raise refusal(Phase.SENDER, sender)
+        if mail.is_bare and not self._standing.is_bare:
+            self._standing.lose_parameters()
         talk.answered(sender)
         talk.begin(Phase.RECIPIENT)
+        answers = self._with_too_many(answers)
         mail.refused |= {to: reply for to, reply in zip(mail.asked, answers, strict=False) if not reply.ok}
         accepted = sum(reply.ok for reply in answers)
         if not accepted:
@@ -195,6 +301,15 @@ class Exchange:
             raise mail.all_refused()
         fact = f"{accepted} of {accepted + len(mail.refused)} accepted"
         talk.done(fact, "warning" if mail.refused else "ok")
+
+    def _with_too_many(self, answers: list[Reply]) -> list[Reply]:
+        """The answers to RCPT; where the server took some and then did not know the command, it had too many."""
+        accepted = next((place for place, reply in enumerate(answers) if not reply.ok), len(answers))
+        rest = answers[accepted:]
+        if not accepted or not rest or not all(reply.code in _UNEXPECTED for reply in rest):
+            return answers
+        self._standing.habits.learn(Habit.MOST_RECIPIENTS, accepted)
+        return [*answers[:accepted], *map(smtp_grammar.too_many, rest)]
 
     def _judge_message(self, mail: Transaction, reply: Reply) -> Receipt:
         talk = self._talk
@@ -205,9 +320,9 @@ class Exchange:
             if reply.code == GOING_AWAY:
                 talk.drop()
             raise refusal(Phase.MESSAGE, reply)
-        self._clean = len(self._in_hand) == 1
-        if mail.goes_by_chunks:
-            self.trust()
+        self._standing.taken += 1
+        self._standing.clean = len(self._in_hand) == 1
+        self._standing.trust()
         talk.answered(reply)
         return mail.receipt(reply)
 
@@ -218,32 +333,11 @@ class Exchange:
         except (WireError, DeliveryError):
             self._talk.drop()
 
-    def _find_step(self) -> None:
-        """Start anew after a first chunk that was not taken: it may have been read as a command, and answered."""
-        self._talk.live().send(RSET + b"\r\n", self._talk.soon())
-        reply = self._talk.hear()
-        self._check_reset(reply if reply.ok else self._talk.hear())
-        self._clean = True
-
-    def _check_reset(self, reply: Reply) -> None:
-        if not reply.ok:
-            self._talk.drop()
-            error = refusal(self._talk.phase, reply)
-            raise Temporary(error.phase, error.fault, error.text, code=reply.code, enhanced=reply.enhanced)
-
     def _next_deadline(self) -> Deadline:
         seconds, self.seconds_left = self.seconds_left, self.total_seconds
         return Deadline(seconds)
 
 
-def lost_step(mail: Transaction, replies: list[Reply]) -> bool:
-    """Whether the commands of a mail were not understood, so that saying them another way may help."""
-    return smtp_grammar.are_out_of_step(replies, _answers(mail))
-
-
-def _answers(mail: Transaction) -> int:
-    return len(mail.asked) + 2
-
-
-def _is_go_ahead(mail: Transaction, reply: Reply) -> bool:
-    return reply.ok if mail.goes_by_chunks else reply.code == smtp_grammar.GO_AHEAD
+def _lost() -> DeliveryError:
+    text = "The connection ended before the answer."
+    return OutcomeUnknown(Phase.MESSAGE, Fault.CLOSED, text, may_have_been_sent=True)

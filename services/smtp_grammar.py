@@ -1,5 +1,6 @@
 """How things are written in an SMTP conversation: pure functions between our values and its lines."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -20,6 +21,14 @@ _QUEUE_IDS: Final = (
     re.compile(r"\bid=([^\s;,]+)", re.I),  # Exim
     re.compile(r"(\S+) Message accepted for delivery", re.I),  # sendmail
     re.compile(r"\bOK:? +(?:\d{9,} +)?(?=\S*\d)([^\s;,]+)", re.I),  # Gmail, Amazon SES, Exchange Online
+)
+TOO_MANY: Final = "4.5.3"  # RFC 3463: too many recipients
+_TOO_MANY_STATUSES: Final = (TOO_MANY, "5.5.3")
+_TOO_MANY_WORDS: Final = re.compile(r"too many recipients", re.I)
+_ONE_CONNECTION: Final = re.compile(
+    r"(?:too many|maximum|limit)\b.*\b(?:message|mail|transaction)s?\b"
+    r"|\b(?:message|mail|transaction)s?\b.*\b(?:connection|session|limit|maximum)",
+    re.I,
 )
 _WORTH_SHOWING: Final = ("STARTTLS", "AUTH", "SIZE", "PIPELINING", "8BITMIME", "SMTPUTF8")
 
@@ -91,6 +100,11 @@ def features(hello: Reply) -> dict[str, str]:
     return found
 
 
+def face(hello: Reply) -> str:
+    """What tells this server from another that may answer at the same address, in short."""
+    return hashlib.sha256("\n".join(hello.lines).encode()).hexdigest()[:16]
+
+
 def size_limit(offered: Mapping[str, str]) -> int:
     """The most octets that a message may have (RFC 1870); 0 if the server does not say."""
     words = offered.get("SIZE", "").split()
@@ -123,3 +137,20 @@ def are_out_of_step(replies: Sequence[Reply], commands: int) -> bool:
     if last and any(reply.ok for reply in others):
         decisive.append(last)
     return any(reply.code in _OUT_OF_STEP and not (reply.enhanced or "").startswith("5.1.") for reply in decisive)
+
+
+def too_many(reply: Reply) -> Reply:
+    """The answer to a recipient too many, as a server says it that knows the word (RFC 5321 4.5.3.1.10)."""
+    return Reply(452, TOO_MANY, reply.lines)
+
+
+def are_too_many(reply: Reply) -> bool:
+    """Whether a recipient was refused because the mail has more of them than the server takes at a time."""
+    if not (reply.temporary or reply.permanent):
+        return False
+    return reply.enhanced in _TOO_MANY_STATUSES or _TOO_MANY_WORDS.search(reply.text) is not None
+
+
+def is_about_one_connection(text: str) -> bool:
+    """Whether a server that leaves says that it carries no more mails on one connection."""
+    return _ONE_CONNECTION.search(text) is not None

@@ -38,6 +38,25 @@ LIVES: Final = {
 }
 
 
+_DEFECTS: Final = {
+    Habit.PIPELINING: "takes one command at a time",
+    Habit.BEHIND_DOT: "takes nothing behind the end of a message",
+    Habit.CHUNKING: "does not answer chunks (BDAT)",
+    Habit.SWALLOWS: "was not seen to skip a refused chunk (BDAT)",
+    Habit.PARAMETERS: "refuses the size of a message with MAIL",
+}
+_LIMITS: Final = {
+    Habit.MOST_MAILS: "takes {} on a connection",
+    Habit.MOST_CONNECTIONS: "takes {} at a time",
+    Habit.MOST_RECIPIENTS: "takes {} of one mail at a time",
+}
+_COUNTED: Final = {
+    Habit.MOST_MAILS: "mail",
+    Habit.MOST_CONNECTIONS: "connection",
+    Habit.MOST_RECIPIENTS: "recipient",
+}
+
+
 class Fact(NamedTuple):
     """Something learnt. ``face`` is how the server presented itself then; it means something for SWALLOWS alone."""
 
@@ -47,13 +66,18 @@ class Fact(NamedTuple):
 
 
 class Habits:
-    """The facts about one server. ``now`` tells the time; a test may turn it."""
+    """The facts about one server. ``now`` tells the time; a test may turn it.
+
+    ``looked_up_until`` is for whoever shares them between processes: a monotonic moment.
+    """
 
     def __init__(self, now: Callable[[], datetime] = clock.now) -> None:
+        self.looked_up_until = 0.0
         self._now = now
         self._lock = Lock()
         self._facts: dict[Habit, Fact] = {}
         self._has_news = False
+        self._is_odd = False  # anything may be known that is worth a line; asked for every mail
 
     def fact(self, habit: Habit) -> Fact | None:
         """What is known, unless it is too old."""
@@ -89,6 +113,7 @@ class Habits:
             return
         with self._lock:
             self._facts[habit] = Fact(value, self._now(), face)
+            self._is_odd = self._is_odd or _is_odd(value)
             self._has_news = self._has_news or known is None or known[::2] != (value, face)
 
     def forget(self, habit: Habit) -> None:
@@ -100,6 +125,19 @@ class Habits:
         """All that is known and not too old."""
         return {habit: fact for habit in list(self._facts) if (fact := self.fact(habit))}
 
+    def lines(self) -> list[str]:
+        """What an administrator should know: where the server does not keep what it announces, and its limits."""
+        if not self._is_odd:
+            return []
+        known = self.known()
+        defects = [text for habit, text in _DEFECTS.items() if habit in known and known[habit].value is False]
+        limits = [
+            text.format(_counted(known[habit].value, _COUNTED[habit]))
+            for habit, text in _LIMITS.items()
+            if habit in known
+        ]
+        return defects + limits
+
     def recall(self, facts: Iterable[tuple[Habit, Fact]]) -> None:
         """Take over what others have learnt, where it is newer than what is known here."""
         with self._lock:
@@ -107,12 +145,21 @@ class Habits:
                 known = self._facts.get(habit)
                 if known is None or known.learnt_at < fact.learnt_at:
                     self._facts[habit] = fact
+                    self._is_odd = self._is_odd or _is_odd(fact.value)
 
     def take_news(self) -> bool:
         """Whether something was learnt since this was asked last."""
         with self._lock:
             had, self._has_news = self._has_news, False
             return had
+
+
+def _is_odd(value: Value) -> bool:
+    return value is False or (isinstance(value, int) and value is not True)
+
+
+def _counted(number: object, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def habits_of(host: str, port: int) -> Habits:

@@ -89,10 +89,15 @@ class Kept:
         self._clock = clock
 
     @property
+    def room(self) -> int:
+        """How many more mails it may carry."""
+        return min(self._limits.messages, self.client.most_mails or self._limits.messages) - self.carried
+
+    @property
     def is_worn(self) -> bool:
         now, limits = self._clock(), self._limits
         is_old = now - self._opened_at >= limits.age or now - self.idle_since >= limits.idle
-        return is_old or self.carried >= limits.messages
+        return is_old or self.room <= 0
 
     @property
     def may_stay(self) -> bool:

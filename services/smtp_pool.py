@@ -25,6 +25,9 @@ from utils.errors import DeliveryError, Fault, Phase, Temporary
 log = structlog.get_logger(__name__)
 
 _GOING_AWAY: Final = 421
+# Connections on which nothing comes of any mail: each may have shown that what the server announces does not hold,
+# for PIPELINING, CHUNKING, what comes behind a dot, and the number of recipients.
+_MOST_WAYS: Final = 5
 _PROLOGUE: Final = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA)
 
 # All that makes two connections the same: the password, too, but not how patient we are.
@@ -68,14 +71,29 @@ class Pool:
         """
         deadline = Deadline(policy.total_seconds)
         parcel = Parcel(envelope=envelope, content=content)
-        kept = self._take(settings, policy, owner, deadline)
-        ((_, result),) = self._carry(kept, policy, [parcel], deadline, 1)
-        if kept.carried > 1 and _is_stale(result):
-            kept = self._take(settings, policy, owner, deadline, fresh=True)
+        receipt = self._sent(settings, policy, parcel, owner, deadline)
+        while left := receipt.left_over if receipt.accepted else ():
+            rest = replace(parcel, envelope=replace(envelope, recipients=left))
+            try:
+                more = self._sent(settings, policy, rest, owner, deadline)
+            except DeliveryError:  # the others have got it, and this is told of those who have not
+                break
+            receipt = receipt.followed_by(more)
+            if not more.accepted:
+                break
+        return receipt
+
+    def _sent(self, settings: SmtpSettings, policy: Policy, parcel: Parcel, owner: str, deadline: Deadline) -> Receipt:
+        """One transaction, over as many connections as it takes for the server to hear of it."""
+        result: Result = None
+        for attempt in range(_MOST_WAYS):
+            kept = self._take(settings, policy, owner, deadline, fresh=attempt > 0)
             ((_, result),) = self._carry(kept, policy, [parcel], deadline, 1)
+            if not _goes_again(result, kept):
+                break
         if isinstance(result, Receipt):
             return result
-        raise result or Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
+        raise result or _closed()
 
     def send_all(
         self,
@@ -91,22 +109,23 @@ class Pool:
         No result is None: what was not tried goes over the next connection. Where there is none, that is the
         error of every mail that is left.
         """
-        waiting, fresh = list(parcels), False
+        waiting, fruitless = list(parcels), 0
         while waiting:
             deadline = Deadline(policy.total_seconds)
             try:
-                kept = self._take(settings, policy, owner, deadline, fresh=fresh)
+                kept = self._take(settings, policy, owner, deadline, fresh=fruitless > 0)
             except DeliveryError as error:
                 yield from ((parcel, error) for parcel in waiting)
                 return
-            room = self._limits.messages - kept.carried
-            batch, waiting, again = waiting[:room], waiting[room:], []
+            batch, waiting = waiting[: kept.room], waiting[kept.room :]
+            again: list[Parcel] = []
             for parcel, result in self._carry(kept, policy, batch, deadline, in_flight):
-                if result is None or (kept.carried > 1 and _is_stale(result)):
+                if fruitless < _MOST_WAYS and _goes_again(result, kept):
                     again.append(parcel)
                 else:
-                    yield parcel, result
-            waiting, fresh = again + waiting, bool(again)
+                    yield parcel, result or _closed()
+            fruitless = fruitless + 1 if len(again) == len(batch) else int(bool(again))
+            waiting = again + waiting
 
     def warm(self, settings: SmtpSettings, policy: Policy, *, owner: str) -> None:
         """See to it that a connection is open and waits for a mail. Raises DeliveryError, as SmtpClient.open does."""
@@ -245,12 +264,20 @@ class Pool:
             self._open.difference_update(unfit)
 
 
-def _is_stale(result: Result) -> bool:
-    """Whether a connection had gone before the message was said, so that it costs nothing to try another."""
+def _goes_again(result: Result, kept: Kept) -> bool:
+    """Whether nothing of the mail was taken, for reasons of the connection, so that it costs nothing to try another.
+
+    A kept connection may have gone before the message was said; a new one had better not.
+    """
     if not isinstance(result, DeliveryError):
         return result is None
     gone = result.code == _GOING_AWAY or result.fault is Fault.CLOSED
-    return gone and result.phase in _PROLOGUE and not result.may_have_been_sent
+    is_stale = kept.carried > 1 and gone and result.phase in _PROLOGUE and not result.may_have_been_sent
+    return result.not_taken or is_stale
+
+
+def _closed() -> DeliveryError:
+    return Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
 
 
 def _after_fork() -> None:

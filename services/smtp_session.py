@@ -8,6 +8,7 @@ from typing import Final
 
 from services import sasl, smtp_dial, smtp_grammar, smtp_tls
 from services.smtp_dialogue import Dialogue, refusal
+from services.smtp_habits import habits_of
 from services.smtp_settings import Security, SmtpSettings
 from services.smtp_tls import ShownCertificate
 from services.smtp_wire import Reply, Wire, WireError
@@ -51,6 +52,7 @@ class Opening:
         self._policy = policy
         self._hello = smtp_grammar.host_name(settings.helo_hostname or policy.ehlo_name)
         self._features: dict[str, str] = {}
+        self.face = ""  # how the server introduced itself last, in short
         self._stays_here = False  # nothing that is said leaves this machine
         # From the greeting on: a server may have learnt the password on an earlier connection. One that is too short
         # to be redacted is at least not shown as what PLAIN says.
@@ -67,7 +69,7 @@ class Opening:
         self._greet()
         talk.begin(Phase.EHLO)
         self._say_hello()
-        talk.done(f"Said {self._hello.decode()}. Offers {smtp_grammar.offers(self._features)}")
+        talk.done(f"Said {self._hello.decode()}. Offers {smtp_grammar.offers(self._features)}{self._odd_habits()}")
         if self._settings.security is not Security.TLS:
             talk.begin(Phase.ENCRYPTION)
             talk.done(*self._upgrade())
@@ -134,6 +136,12 @@ class Opening:
         if reply.code != _DONE:
             raise self._no_hello(reply)
         self._features = smtp_grammar.features(reply)
+        self.face = smtp_grammar.face(reply)
+
+    def _odd_habits(self) -> str:
+        """What the server has shown to be different from what it offers."""
+        lines = habits_of(self._settings.host, self._settings.port).lines()
+        return f". Known of it: {', '.join(lines)}" if lines else ""
 
     def _no_hello(self, reply: Reply) -> DeliveryError:
         if reply.code in _UNKNOWN_COMMAND:  # a server without extensions has neither STARTTLS nor AUTH

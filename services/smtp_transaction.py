@@ -1,5 +1,6 @@
 """One mail on a connection: what is said for it, and the errors that are certain before anything is said."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
@@ -14,8 +15,10 @@ from utils.errors import DeliveryError, Fault, Misconfigured, Permanent, Phase, 
 RSET: Final = b"RSET"
 DATA: Final = b"DATA"
 _MOST_BLIND: Final = 64 * 1024  # octets that are worth sending before the recipients are known to be accepted
-_MOST_AROUND: Final = 1024  # octets of RSET and of the first chunk
+_MOST_AROUND: Final = 1024  # octets of RSET and DATA, with room to spare
 # Our own answer, in the server's form, for a recipient that it could not even be told (RFC 6531 3.4).
+_TOO_MANY: Final = Reply(452, smtp_grammar.TOO_MANY, ("The server takes fewer recipients at a time.",))
+_SIZE: Final = re.compile(rb"(?<=>) SIZE=\d+")
 _UNSAYABLE: Final = Reply(553, "5.6.7", ("The server takes no address that is not ASCII before the @ (no SMTPUTF8).",))
 
 
@@ -46,6 +49,17 @@ class Receipt:
     ms: int
 
     @property
+    def left_over(self) -> tuple[str, ...]:
+        """The recipients that the server would only take in another transaction."""
+        return tuple(address for address, reply in self.refused.items() if smtp_grammar.are_too_many(reply))
+
+    def followed_by(self, more: "Receipt") -> "Receipt":
+        """What this and another transaction, for recipients that were left over, come to together."""
+        others = {address: reply for address, reply in self.refused.items() if address not in more.accepted}
+        accepted, ms = self.accepted + more.accepted, self.ms + more.ms
+        return Receipt(reply=more.reply, refused=others | more.refused, accepted=accepted, ms=ms)
+
+    @property
     def queue_id(self) -> str | None:
         """The server's name for the message, where its reply is of a known form."""
         return smtp_grammar.queue_id(self.reply.text)
@@ -55,10 +69,11 @@ class Transaction:
     """A parcel as this server is to get it. ``trouble`` is what forbids to say anything for it.
 
     ``end`` is the place on the wire behind its last octet, once that is known: from there on nobody can say
-    that it was not sent. ValueError for an address or content that should never have come here.
+    that it was not sent. With more recipients than ``most`` it is for the first of them, and the others are refused as
+    too many at a time. ValueError for an address or content that should never have come here.
     """
 
-    def __init__(self, parcel: Parcel, features: Mapping[str, str]) -> None:
+    def __init__(self, parcel: Parcel, features: Mapping[str, str], most: int | None = None) -> None:
         envelope = parcel.envelope
         self.parcel = parcel
         self.content = smtp_grammar.ended(parcel.content)
@@ -70,11 +85,15 @@ class Transaction:
         self.refused: dict[str, Reply] = {}
         self.script: list[bytes] = []  # the commands with which it was begun, to the one that asks for the message
         self.end = inf
+        self.is_bare = False  # a parameter was left out
         self.started = monotonic()
         self._commands: list[bytes] = []
         try:
             self.refused = unsayable(features, sender, paths)
-            self.asked = tuple(address for address in paths if address not in self.refused)
+            sayable = tuple(address for address in paths if address not in self.refused)
+            self.asked = sayable[:most]
+            if len(self.asked) < len(sayable):
+                self.refused |= dict.fromkeys(sayable[most:], _TOO_MANY)
             named = [paths[address] for address in self.asked]
             self._commands = [mail_command(features, sender, named, parcel.content)]
             self._commands += [b"RCPT TO:" + path for path in named]
@@ -90,33 +109,37 @@ class Transaction:
         )
         self.is_light = self.is_compact and len(self.content) <= _MOST_BLIND
 
-    def begin(self, *, clean: bool, by_chunks: bool) -> list[bytes]:
-        """The commands up to the go-ahead; behind RSET unless the server is known to hold no other transaction.
+    @property
+    def sender(self) -> bytes:
+        """The command that names only who sends."""
+        return b"MAIL FROM:" + smtp_grammar.path(self.parcel.envelope.sender)
 
-        By chunks, the first header line goes along: it shows whether the server understands BDAT, and to one
-        that does not it is an unknown command, which a whole message would not be.
-        """
-        line, end, _ = self.content.partition(b"\r\n")
-        last = b"BDAT %d\r\n%b" % (len(line + end), line) if by_chunks and end else DATA
-        self.script = [*self._commands, last] if clean else [RSET, *self._commands, last]
+    @property
+    def has_size(self) -> bool:
+        """Whether MAIL says how large the message is, which no server needs to know."""
+        return bool(self._commands) and _SIZE.search(self._commands[0]) is not None
+
+    def bare(self) -> None:
+        """Name no parameter that the message can do without."""
+        if self.has_size:
+            self.is_bare = True
+            self._commands[0] = _SIZE.sub(b"", self._commands[0], count=1)
+
+    def begin(self, *, clean: bool) -> list[bytes]:
+        """The commands up to the go-ahead; behind RSET unless the server is known to hold no other transaction."""
+        self.script = [*self._commands, DATA] if clean else [RSET, *self._commands, DATA]
         self.started = monotonic()
         return self.script
 
     def whole(self, *, clean: bool) -> bytes:
         """All that there is to say, to a server that understands BDAT."""
-        self.begin(clean=clean, by_chunks=False)
+        self.begin(clean=clean)
         return smtp_grammar.together(self.script[:-1]) + smtp_grammar.last_chunk(self.content)
-
-    @property
-    def goes_by_chunks(self) -> bool:
-        return self.script[-1] != DATA
 
     @property
     def body(self) -> bytes:
         """What is said behind the go-ahead."""
-        if not self.goes_by_chunks:
-            return smtp_grammar.dot_stuffed(self.content)
-        return smtp_grammar.last_chunk(self.content.partition(b"\r\n")[2])
+        return smtp_grammar.dot_stuffed(self.content)
 
     def receipt(self, reply: Reply) -> Receipt:
         """What the server's ``reply`` to the whole message comes to."""

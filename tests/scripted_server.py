@@ -33,6 +33,7 @@ class Connection:
     command: str = ""
     has_spoken: bool = False  # since it last listened
     chunks: bytes = b""
+    has_recipient: bool = False
     said: int = 0
 
     def send(self, data: bytes) -> None:
@@ -172,6 +173,7 @@ _POLITE: dict[str, Answer] = {
     "BODY": b"",  # said while the message comes in, before its final dot
     "MESSAGE": "250 2.0.0 Ok: queued as S0001",
     "BDAT": "250 2.0.0 octets received",  # to a chunk that is not the last
+    "UNWANTED": "503 5.5.1 no valid recipients",
     "RSET": "250 2.0.0 ok",
     "NOOP": "250 2.0.0 ok",
     "QUIT": ("221 2.0.0 bye", close),
@@ -189,8 +191,10 @@ class ScriptedServer:
     ``script`` maps GREETING, EHLO, ... MESSAGE (the final dot), QUIT to an answer: text (lines parted by a
     newline), octets, an action such as ``close``, or a tuple of these done in turn. A list gives the answers
     of the first, second, ... time; the last of it goes on. An unknown verb is answered 502. The last chunk of
-    BDAT is taken and answered as MESSAGE. ``tls`` is used by ``start_tls``, or with ``implicit`` from the first
-    byte. ``round_trips`` counts how often something came after an answer: the opening, each later wait, QUIT.
+    BDAT is taken and answered as MESSAGE, unless "BDAT LAST" says otherwise. A chunk that is refused is read all the
+    same if the server ``swallows``, else its lines are commands; one before any recipient is refused with UNWANTED.
+    ``tls`` is used by ``start_tls``, or with ``implicit`` from the first byte. ``round_trips`` counts how often
+    something came after an answer: the opening, each later wait, QUIT.
     A connection ends after ``hears`` octets heard or ``says`` octets said.
     """
 
@@ -204,8 +208,10 @@ class ScriptedServer:
         hears: int = sys.maxsize,
         says: int = sys.maxsize,
         port: int = 0,
+        swallows: bool = True,
     ) -> None:
         self.hears, self.says = hears, says
+        self.swallows = swallows
         self.stopping = threading.Event()
         self.connections: list[Connection] = []
         self.commands: list[str] = []
@@ -293,12 +299,14 @@ class ScriptedServer:
             self.commands.append(command)
             self._heard.notify_all()
         connection.command = command
-        if verb == "BDAT" and command.endswith(" LAST"):
-            self._take_last_chunk(connection)
+        if verb == "BDAT":
+            self._take_chunk(connection)
             return
         said = self._play(verb, connection)
-        if verb == "BDAT" and said.startswith(b"2"):
-            connection.chunks = connection.octets(int(command.split()[1]))
+        if verb in ("RSET", "EHLO"):
+            connection.chunks, connection.has_recipient = b"", False
+        if verb == "RCPT" and said.startswith(b"2"):
+            connection.has_recipient = True
         if verb == "DATA" and said.startswith(b"354"):
             self._take_message(connection)
 
@@ -310,11 +318,24 @@ class ScriptedServer:
         self.messages.append(connection.message())
         self._play("MESSAGE", connection)
 
-    def _take_last_chunk(self, connection: Connection) -> None:
-        content = connection.octets(int(connection.command.split()[1]))
-        self.messages.append(connection.chunks + content)
-        connection.chunks = b""
-        self._play("MESSAGE", connection)
+    def _take_chunk(self, connection: Connection) -> None:
+        is_last = connection.command.endswith(" LAST")
+        count = int(connection.command.split()[1])
+        if not connection.has_recipient and not is_last:
+            said = self._play("UNWANTED", connection)
+        elif not is_last:
+            said = self._play("BDAT", connection)
+        elif "BDAT LAST" in self._script:
+            said = self._play("BDAT LAST", connection)
+        elif self.swallows or connection.has_recipient:
+            self.messages.append(connection.chunks + connection.octets(count))
+            connection.chunks = b""
+            self._play("MESSAGE", connection)
+            return
+        else:
+            said = self._play("UNWANTED", connection)
+        if said.startswith(b"2") or self.swallows:
+            connection.chunks += connection.octets(count)
 
     def _play(self, verb: str, connection: Connection) -> bytes:
         answer = self._script.get(verb, "502 5.5.2 unknown command")

@@ -102,8 +102,9 @@ class DeliveryError(Exception):
 
     ``code`` and ``enhanced`` are the server's (RFC 5321 4.2, RFC 3463) or None; ``text`` is the server's own
     words or our description, one line, and may be shown to administrators only after redaction.
-    ``may_have_been_sent`` is True once the final dot is out without an answer. ``refused`` holds the server's reply to
-    each recipient where it refused them all.
+    ``may_have_been_sent`` is True once the final dot is out without an answer. ``not_taken``: it is not about the mail,
+    of which the server has taken nothing; another connection may carry it at once. ``refused`` holds the server's
+    reply to each recipient where it refused them all.
     """
 
     outcome = "temporary"
@@ -125,6 +126,7 @@ class DeliveryError(Exception):
         self.code = code
         self.enhanced = enhanced
         self.may_have_been_sent = may_have_been_sent
+        self.not_taken = False
         self.refused: Mapping[str, Any] = {}
 
 

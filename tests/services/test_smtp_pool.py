@@ -205,10 +205,13 @@ def test_a_connection_that_ends_before_the_message_is_replaced_once(pool: Pool, 
         assert len(server.messages) == 2
 
 
-def test_a_new_connection_that_ends_is_not_replaced(pool: Pool) -> None:
-    with ScriptedServer({"MAIL": close}) as server, pytest.raises(Temporary):
+@pytest.mark.parametrize(("hello", "connections"), [("250 scripted.test", 1), ("250-scripted.test\n250 PIPELINING", 2)])
+def test_a_new_connection_that_ends_is_replaced_only_to_say_commands_singly(
+    pool: Pool, hello: str, connections: int
+) -> None:
+    with ScriptedServer({"EHLO": hello, "MAIL": close}) as server, pytest.raises(Temporary):
         send(pool, server)
-    assert len(server.connections) == 1
+    assert len(server.connections) == connections
 
 
 def test_of_two_that_end_only_the_first_is_replaced(pool: Pool) -> None:
