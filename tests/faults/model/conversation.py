@@ -189,8 +189,7 @@ class Conversation(asyncio.Protocol):
         if habits.most_mails and self._mail >= habits.most_mails:
             self._go(b"421 4.7.0 too many messages on this connection\r\n")
         elif habits.rate and server.taken_this_hour >= habits.rate:
-            said = b"%d 4.7.1 Error: too much mail from you\r\n" % habits.too_fast
-            self._say_line(said) if habits.too_fast != 421 else self._go(said)
+            self._refuse(b"%d 4.7.1 Error: too much mail from you\r\n" % habits.too_fast)
         elif habits.parameters and b"> " in line:
             self._say(habits.parameters, "5.5.4 unsupported parameter")
         elif not self._meets(Stage.MAIL):
@@ -203,8 +202,8 @@ class Conversation(asyncio.Protocol):
             self._say(503, "5.5.1 MAIL first")
         elif self._meets(Stage.RCPT):
             pass
-        elif refusal := replies.refusal_of(address, self._server.hour, self._server.first_asked):
-            self._go(refusal) if refusal[:3] in (b"421", b"") else self._say_line(refusal)
+        elif (refusal := replies.refusal_of(address, self._server.hour, self._server.first_asked)) is not None:
+            self._refuse(refusal)
         elif habits.most_recipients and len(self._recipients) >= habits.most_recipients:
             if habits.too_many_recipients:
                 enhanced = "4.5.3" if habits.too_many_recipients == 452 else "5.5.1"
@@ -337,6 +336,13 @@ class Conversation(asyncio.Protocol):
                 self._go(b"421 4.7.0 Error: too many errors\r\n")
                 return
         self._out.append(_Said(said))
+
+    def _refuse(self, said: bytes) -> None:
+        """Say no, and leave as well if that is what it says, or if it is nothing."""
+        if said[:3] in (b"421", b""):
+            self._go(said)
+        else:
+            self._say_line(said)
 
     def _go(self, farewell: bytes) -> None:
         self._is_deaf = True

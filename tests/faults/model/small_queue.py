@@ -62,14 +62,15 @@ def deliver(server: BehavingServer, mails: Sequence[Mail], step: float, *, send:
     A server of few connections is met by two senders at once, in the first rounds.
     """
     fates = [Fate(mail) for mail in mails]
-    pool, settings, policy = Pool(), settings_of(server, step), policy_of(step)
+    pool = Pool()
+    to_server = partial(send, pool, settings_of(server, step), policy_of(step))
     halves = [fates[::2], fates[1::2]] if server.behaviour.most_connections and len(fates) > 1 else [fates]
     end = monotonic() + LONGEST * step
     try:
         with ThreadPoolExecutor(len(halves)) as senders:
             for hour in range(ROUNDS):
                 groups = halves if hour < AT_ONCE else [fates]
-                list(senders.map(partial(_round, pool, settings, policy, send, timedelta(hours=hour)), groups))
+                list(senders.map(partial(_round, to_server, timedelta(hours=hour)), groups))
                 if not any(fate.pending for fate in fates) or monotonic() > end:
                     break
                 server.turn()
@@ -79,7 +80,7 @@ def deliver(server: BehavingServer, mails: Sequence[Mail], step: float, *, send:
 
 
 def _round(
-    pool: Pool, settings: SmtpSettings, policy: Policy, send: Send, age: timedelta, fates: Sequence[Fate]
+    send: Callable[[Sequence[Parcel]], Iterable[tuple[Parcel, Result]]], age: timedelta, fates: Sequence[Fate]
 ) -> None:
     going = {fate.mail.number: fate for fate in fates if fate.pending}
     parcels = [
@@ -87,7 +88,7 @@ def _round(
         for number, fate in going.items()
     ]
     try:
-        for parcel, result in send(pool, settings, policy, parcels):
+        for parcel, result in send(parcels):
             settle(going[str(parcel.tag)], result, age)
     except Exception as error:
         for fate in going.values():
