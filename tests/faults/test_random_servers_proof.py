@@ -11,6 +11,7 @@ from tests.faults.model.planted import Honest
 from tests.faults.model.trial import Tally, trial
 
 SEEDS = range(200)
+IMPATIENT, ROUNDS = 0.1, 3  # enough to sin
 
 
 def kinds(tally: Tally) -> set[Wrong]:
@@ -26,20 +27,20 @@ def test_a_plain_serial_sender_is_not_blamed() -> None:
 @pytest.mark.parametrize(
     ("sender", "wrong"),
     [
-        (planted.Liar(), Wrong.NOT_TAKEN),
-        (planted.Repeater(), Wrong.TWICE),
-        (planted.Quitter(), Wrong.LOST),
-        (planted.Stubborn(), Wrong.LOST),
-        (planted.Blind(), Wrong.OUTSIDE),
-        (planted.Blind(), Wrong.STRANGER),
-        (planted.Pedant(), Wrong.DENIED),
-        (planted.Unstuffed(), Wrong.ALTERED),
-        (planted.Forgetful(), Wrong.STRANGER),
-        (planted.Clumsy(), Wrong.RAISED),
+        (planted.Liar(), {Wrong.NOT_TAKEN}),
+        (planted.Repeater(), {Wrong.TWICE}),
+        (planted.Quitter(), {Wrong.LOST}),
+        (planted.Stubborn(), {Wrong.LOST}),
+        (planted.Blind(), {Wrong.OUTSIDE, Wrong.STRANGER}),
+        (planted.Pedant(), {Wrong.DENIED}),
+        (planted.Unstuffed(), {Wrong.ALTERED}),
+        (planted.Forgetful(), {Wrong.STRANGER}),
+        (planted.Clumsy(), {Wrong.RAISED}),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Honest) else value.name,
+    ids=lambda value: type(value).__name__ if isinstance(value, Honest) else "",
 )
-def test_a_planted_sin_is_found(sender: Honest, wrong: Wrong) -> None:
-    trial_of_sender = partial(trial, deliver=partial(small_queue.deliver, send=sender), patient=0)
-    tally = harvest(trial_of_sender, SEEDS, size=8, is_enough=lambda tally: wrong in kinds(tally))
-    assert wrong in kinds(tally)
+def test_a_planted_sin_is_found(sender: Honest, wrong: set[Wrong]) -> None:
+    deliver = partial(small_queue.deliver, send=sender, rounds=ROUNDS)
+    impatient = partial(trial, deliver=deliver, step=IMPATIENT, patient=0)
+    tally = harvest(impatient, SEEDS, size=8, is_enough=lambda tally: wrong <= kinds(tally))
+    assert wrong <= kinds(tally)

@@ -297,7 +297,7 @@ class Conversation(asyncio.Protocol):
             self._suffer(accident)
 
     def _forget(self) -> None:
-        self._has_sender = False
+        self._has_sender: bool = False
         self._recipients: list[str] = []
         self._content = b""
 

@@ -56,7 +56,9 @@ def one_by_one(
             yield parcel, error
 
 
-def deliver(server: BehavingServer, mails: Sequence[Mail], step: float, *, send: Send) -> list[Fate]:
+def deliver(
+    server: BehavingServer, mails: Sequence[Mail], step: float, *, send: Send, rounds: int = ROUNDS
+) -> list[Fate]:
     """Try until nothing is open, or the rounds are over.
 
     A server of few connections is met by two senders at once, in the first rounds.
@@ -68,7 +70,7 @@ def deliver(server: BehavingServer, mails: Sequence[Mail], step: float, *, send:
     end = monotonic() + LONGEST * step
     try:
         with ThreadPoolExecutor(len(halves)) as senders:
-            for hour in range(ROUNDS):
+            for hour in range(rounds):
                 groups = halves if hour < AT_ONCE else [fates]
                 list(senders.map(partial(_round, to_server, timedelta(hours=hour)), groups))
                 if not any(fate.pending for fate in fates) or monotonic() > end:

@@ -51,14 +51,14 @@ class Tally:
         return "\n".join(parts)
 
 
-def trial(seed: int, deliver: Deliver, loop: Loop, patient: float = PATIENT) -> Tally:
+def trial(seed: int, deliver: Deliver, loop: Loop, step: float = STEP, patient: float = PATIENT) -> Tally:
     """Have mail delivered to the server with this seed.
 
     What may be due to a busy machine is tried again ``patient`` times as patiently, and counts if it happens then, too.
     """
-    found = _once(behaviour_of(seed), deliver, loop, STEP)
+    found = _once(behaviour_of(seed), deliver, loop, step)
     if patient and found.wrong and all(each.wrong in _MAY_BE_BUSY for each in found.wrong[seed]):
-        found = _once(behaviour_of(seed), deliver, loop, STEP * patient)
+        found = _once(behaviour_of(seed), deliver, loop, step * patient)
     return found
 
 

