@@ -40,6 +40,9 @@ class _Said(NamedTuple):
 class Conversation(asyncio.Protocol):
     """``_errors`` are refusals so far; ``_mail`` is the number of the mail on this connection."""
 
+    _has_sender: bool
+    _recipients: list[str]
+
     def __init__(self, server: "BehavingServer") -> None:
         self._server = server
         self._habits = server.behaviour
@@ -297,8 +300,8 @@ class Conversation(asyncio.Protocol):
             self._suffer(accident)
 
     def _forget(self) -> None:
-        self._has_sender: bool = False
-        self._recipients: list[str] = []
+        self._has_sender = False
+        self._recipients = []
         self._content = b""
 
     # Accidents, and what is said.
