@@ -56,4 +56,5 @@ def in_threads(trial: Trial, seeds: Sequence[int], threads: int = THREADS) -> Ta
 
 def be_quiet() -> None:
     """What is logged about ten thousands of strange servers would hide what is said about one of them."""
+    logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -24,7 +24,6 @@ from services.outbox_settling import UNKNOWN_FATE
 from services.smtp_client import Policy
 from services.smtp_pool import Pool
 from services.smtp_settings import SmtpSettings
-from tests.faults.model.farm import be_quiet
 from tests.faults.model.fates import Fate
 from tests.faults.model.mails import SENDER, Mail
 from tests.faults.model.server import BehavingServer
@@ -100,9 +99,7 @@ class Places:
                 "DATABASE_URL": f"sqlite:///{folder / 'test.db'}",
                 "LOCAL_INBOX_PORT": "0",
             }
-            app = create_app(environment, instance_path=folder)
-            be_quiet()
-            return app
+            return create_app(environment, instance_path=folder)
 
 
 def _now() -> datetime:
