@@ -1,5 +1,6 @@
 """The whole application against a server: `queue_email` with a worker's turns three hours apart, and `send_email`."""
 
+import os
 import shutil
 import threading
 import time
@@ -7,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from flask import Flask
@@ -57,19 +60,20 @@ def _hurried(settings: SmtpSettings, policy: Policy) -> tuple[SmtpSettings, Poli
 
 
 class _Here(threading.local):
-    """What belongs to the thread: its application, how far its clock is ahead, and how long it waits for an answer."""
+    """What belongs to the thread: how far its clock is ahead, and how long it waits for an answer."""
 
-    app: Flask | None = None
     ahead = timedelta(0)
     step = STEP
 
 
 _here: Final = _Here()
+_free: Final[SimpleQueue[Flask]] = SimpleQueue()  # in this process
+_numbers: Final = count()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Applications on databases of their own, one for each thread, made from an empty one."""
+    """Applications on databases of their own, as many as are in use at once, each made from an empty one."""
 
     folder: Path
     empty: Path
@@ -77,12 +81,16 @@ class Places:
 
     @contextmanager
     def application(self, step: float) -> Iterator[None]:
-        """The block is in this thread's application, whose senders wait ``step`` seconds for an answer."""
+        """The block is in one of them, whose senders wait ``step`` seconds for an answer."""
         _here.step, _here.ahead = step, timedelta(0)
-        app = _here.app = _here.app or self._made()
+        try:
+            app = _free.get_nowait()
+        except Empty:
+            app = self._made()
         app.extensions["sealpost_circuits"] = Circuits(lambda: time.monotonic() + _here.ahead.total_seconds())
         with app.app_context():
             yield
+        _free.put(app)
 
     def _made(self) -> Flask:
         with _creating:
@@ -90,7 +98,7 @@ class Places:
             names = vars(delivery)
             if not isinstance(names["pool"], ImpatientPool):
                 names["pool"] = ImpatientPool()
-            folder = self.folder / f"{threading.get_native_id()}"
+            folder = self.folder / f"{os.getpid()}-{next(_numbers)}"
             folder.mkdir()
             shutil.copy(self.empty, folder / "test.db")
             environment = {
@@ -162,6 +170,7 @@ def _send(fate: Fate) -> None:
             fate.accepted.update(mail.recipients)
     except Exception as error:
         fate.raised = repr(error)
+        return
     with reading() as session:
         last = session.scalars(select(EmailAttempt).order_by(EmailAttempt.id.desc()).limit(1)).one()
     fate.trail.append(_told(last))
