@@ -20,7 +20,7 @@ from app import create_app
 from database.attempt_db import EmailAttempt
 from database.engine import reading, transaction
 from database.outbox_db import HELD, WAITING, OutboxMail, State
-from services import delivery, email_service, named_configs, outbox_work
+from services import delivery, email_service, named_configs, outbox_work, smtp_pool
 from services.circuit import Circuits
 from services.outbox_lease import Pace
 from services.outbox_settling import UNKNOWN_FATE
@@ -42,16 +42,17 @@ class ImpatientPool(Pool):
     """The real one, for tests that cannot wait as long as workers do. A server is one owner, whoever configured it."""
 
     def send(self, settings: SmtpSettings, policy: Policy, *args: Any, owner: str, **others: Any) -> Any:
-        return super().send(*_hurried(settings, policy), *args, owner=f"{settings.host} {owner}", **others)
+        return super().send(*hurried(settings, policy), *args, owner=f"{settings.host} {owner}", **others)
 
     def send_all(self, settings: SmtpSettings, policy: Policy, *args: Any, owner: str, **others: Any) -> Any:
-        return super().send_all(*_hurried(settings, policy), *args, owner=f"{settings.host} {owner}", **others)
+        return super().send_all(*hurried(settings, policy), *args, owner=f"{settings.host} {owner}", **others)
 
     def warm(self, settings: SmtpSettings, policy: Policy, *args: Any, owner: str, **others: Any) -> Any:
-        return super().warm(*_hurried(settings, policy), *args, owner=f"{settings.host} {owner}", **others)
+        return super().warm(*hurried(settings, policy), *args, owner=f"{settings.host} {owner}", **others)
 
 
-def _hurried(settings: SmtpSettings, policy: Policy) -> tuple[SmtpSettings, Policy]:
+def hurried(settings: SmtpSettings, policy: Policy) -> tuple[SmtpSettings, Policy]:
+    """The same, but with no more patience than this thread has."""
     step: Any = _here.step
     values: dict[str, Any] = {"total_seconds": 2 * step, "connect_seconds": step}
     if hasattr(policy, "patience"):
@@ -78,6 +79,7 @@ class Places:
     folder: Path
     empty: Path
     app_key: str
+    pool: Callable[[], Pool] = ImpatientPool  # in place of the one of each process
 
     @contextmanager
     def application(self, step: float) -> Iterator[None]:
@@ -96,8 +98,8 @@ class Places:
         with _creating:
             clock.now = _now
             names = vars(delivery)
-            if not isinstance(names["pool"], ImpatientPool):
-                names["pool"] = ImpatientPool()
+            if names["pool"] is smtp_pool.pool:
+                names["pool"] = self.pool()
             folder = self.folder / f"{os.getpid()}-{next(_numbers)}"
             folder.mkdir()
             shutil.copy(self.empty, folder / "test.db")
