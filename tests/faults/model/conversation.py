@@ -268,7 +268,7 @@ class Conversation(asyncio.Protocol):
             content = content.removeprefix(b".") if content.startswith(b".") else content
             content = content.replace(b"\n.", b"\n")
         self._finish(content)
-        if self._habits.behind_dot is BehindDot.REFUSES and self._buffer:
+        if self._habits.behind_dot is BehindDot.REFUSES and self._buffer and not self._is_deaf:
             *lines, _ = bytes(self._buffer).split(b"\r\n")
             self._buffer.clear()
             for line in lines:
