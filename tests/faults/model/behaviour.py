@@ -163,6 +163,8 @@ def behaviour_of(seed: int) -> Behaviour:
     if (drawn["sees"], drawn["behind_dot"], drawn["chunks"]) != (Sees.ALL, BehindDot.TAKES, Chunks.TAKES):
         # To learn such a habit may cost an unknown outcome, and after three of them a mail is given up.
         drawn["accidents"] = drawn["accidents"][:1]  # type: ignore[index]
+    if drawn["most_recipients"]:  # no client gets a mail of many recipients past both
+        drawn["most_errors"] = 0
     return Behaviour(seed=seed, **drawn)  # type: ignore[arg-type]
 
 
