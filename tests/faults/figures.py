@@ -26,25 +26,28 @@ def settle(fault: str, storm: Storm, verdict: Verdict, *, faults: int, within: f
 
 def note(fault: str, place: Place, verdict: Verdict, *, faults: int, drained_in: float) -> None:
     """Add what was found to the file that FAULTS_FIGURES names, if it names one."""
-    file = os.environ.get("FAULTS_FIGURES")
-    if not file:
-        return
     url = place.environment["DATABASE_URL"]
-    figures = {
-        "fault": fault,
-        "database": "PostgreSQL" if url.startswith("postgresql") else "SQLite",
-        "mails": verdict.promised,
-        "faults": faults,
-        "lost": len(verdict.lost),
-        "unexpected": len(verdict.unexpected),
-        "duplicates": verdict.duplicates,
-        "bound": verdict.bound,
-        "copies": verdict.most_copies,
-        "given_up": len(verdict.given_up),
-        "seconds": drained_in,
-    }
-    with Path(file).open("a") as notes:
-        notes.write(json.dumps(figures) + "\n")
+    add(
+        fault=fault,
+        database="PostgreSQL" if url.startswith("postgresql") else "SQLite",
+        mails=verdict.promised,
+        faults=faults,
+        lost=len(verdict.lost),
+        unexpected=len(verdict.unexpected),
+        duplicates=verdict.duplicates,
+        bound=verdict.bound,
+        copies=verdict.most_copies,
+        given_up=len(verdict.given_up),
+        seconds=drained_in,
+    )
+
+
+def add(**figures: object) -> None:
+    """Add a line to that file: ``fault`` and ``database``, and a number for each other column."""
+    file = os.environ.get("FAULTS_FIGURES")
+    if file:
+        with Path(file).open("a") as notes:
+            notes.write(json.dumps(figures) + "\n")
 
 
 def table(runs: Iterable[dict[str, Any]]) -> list[str]:
