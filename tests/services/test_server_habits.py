@@ -259,13 +259,13 @@ def test_a_size_that_is_refused_is_learnt_where_the_server_counts_the_errors_beh
     pool: Pool, chunking: bool
 ) -> None:
     enough: Answer = ("421 4.7.0 too many errors", close)
-    counted: list[Answer] = [enough, "354 go"]
+    data: Answer | list[Answer] = "354 go" if chunking else [enough, "354 go"]
     offers = "\n".join(["250-scripted.test", "250-PIPELINING", *["250-CHUNKING"] * chunking, "250 SIZE 1000000"])
     script: Script = {
         "EHLO": offers,
         "MAIL": [*["250 ok"] * chunking, "501 5.5.4 what?", "250 ok"],
         "RCPT": ["503 no", "250 ok"],
-        "DATA": "354 go" if chunking else counted,
+        "DATA": data,
         "BDAT LAST": [enough, "503 no"],
     }
     with ScriptedServer(script) as server, sending_to(server, pool) as send:
