@@ -329,7 +329,8 @@ def test_recipients_that_are_refused_do_not_keep_the_others_from_being_asked(poo
 
 
 def test_a_mail_of_which_a_part_may_have_arrived_is_of_unknown_fate(pool: Pool) -> None:
-    script: Script = {"RCPT": ["250 ok", "452 4.5.3 too many", "250 ok"], "MESSAGE": ["250 ok", close]}
+    ends: list[Answer] = ["250 ok", close]
+    script: Script = {"RCPT": ["250 ok", "452 4.5.3 too many", "250 ok"], "MESSAGE": ends}
     with ScriptedServer(script) as server, pytest.raises(OutcomeUnknown):
         (mail,) = parcels(1, recipients=2)
         pool.send(settings_for(server), PATIENT, mail.envelope, mail.content, owner="test")
