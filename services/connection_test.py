@@ -22,7 +22,8 @@ from services.smtp_client import Envelope, Policy, SmtpClient, Step
 from services.smtp_diagnosis import Diagnosis
 from services.smtp_dial import Peer
 from services.smtp_dialogue import Dialogue
-from services.smtp_settings import SmtpSettings, mail_host
+from services.smtp_rules import mail_host
+from services.smtp_settings import SmtpSettings
 from services.smtp_tls import ShownCertificate
 from services.smtp_ways import OpenWay
 from services.smtp_wire import Deadline

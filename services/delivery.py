@@ -25,7 +25,8 @@ from services.smtp_client import Envelope, Parcel, Policy, Receipt
 from services.smtp_patience import RFC_5321, Patience, Span
 from services.smtp_pool import pool
 from services.smtp_route import RouteStep
-from services.smtp_settings import SmtpSettings, hello_name
+from services.smtp_rules import hello_name
+from services.smtp_settings import SmtpSettings
 from utils import clock, incidents
 from utils.addresses import mask_address
 from utils.env_utils import get_settings
@@ -178,6 +179,7 @@ def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Po
         patience=patience,
         connect_seconds=min(CONNECT_SECONDS, step),
         dns_resolver=ours.dns_resolver,
+        is_crowded=retry_policy.is_crowded,
     )
 
 

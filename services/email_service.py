@@ -22,7 +22,8 @@ from services.composing import Attachment, draft
 from services.outbox import Terms
 from services.outcome import Outcome
 from services.recording import RecordedMail, record_messages
-from services.smtp_settings import Security, SmtpSettings, message_id_domain
+from services.smtp_rules import message_id_domain
+from services.smtp_settings import Security, SmtpSettings
 from utils.env_utils import get_base_url
 from utils.log_utils import printable
 

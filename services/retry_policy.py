@@ -337,6 +337,11 @@ def message_of(error: DeliveryError) -> str:
     return smtp_diagnosis.message(error)
 
 
+def is_crowded(error: DeliveryError) -> bool:
+    """Whether a server that refused a connection has too many of ours."""
+    return of_error(error).crowds
+
+
 def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> timedelta:
     """How long to wait after ``attempts`` charged attempts: 1, 5, 15, 30, 60 minutes, then 2 hours, ± 20 %.
 

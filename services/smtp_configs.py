@@ -14,8 +14,9 @@ from services import audit, client_certificate, config_trail, server_habits, smt
 from services.audit import Action
 from services.config_trail import subject_of
 from services.smtp_fields import MASK, SmtpChange, parse_change
+from services.smtp_rules import FIELDS
 from services.smtp_sealing import SEALED, StoredConfig, are_stored, fingerprint, merged_with, unsealed
-from services.smtp_settings import FIELDS, Security, SmtpSettings
+from services.smtp_settings import Security, SmtpSettings
 from utils import clock, incidents
 from utils.errors import Conflict, InvalidInput, NotFound
 

@@ -15,6 +15,7 @@ from services.client_certificate import (
     parse_certificate,
     parse_key,
 )
+from services.smtp_settings import DEFAULT_TIMEOUT
 from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
 from utils.addresses import parse_recipient as checked_recipient
 from utils.env_utils import MOST_EMAILS
@@ -22,7 +23,6 @@ from utils.errors import InvalidInput
 from utils.secret import Secret
 
 MASK: Final = "•" * 8
-DEFAULT_TIMEOUT: Final = 10  # seconds
 LONGEST_TIMEOUT: Final = 60
 LONGEST_PASSWORD: Final = 1024  # characters
 LONGEST_FIELD_NAME: Final = 40

@@ -5,9 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from services import retry_policy
 from services.smtp_client import SmtpClient
-from utils.errors import DeliveryError
 
 _SHRUNK_SECONDS: Final = 600.0
 _GROWTH_SECONDS: Final = 60.0
@@ -109,8 +107,3 @@ class Kept:
         lane = self.lane
         room = lane.busy + len(lane.idle) < lane.cap
         return lane.is_current and room and self.client.is_open and not self.is_worn
-
-
-def has_too_many(error: DeliveryError) -> bool:
-    """Whether the server refused a connection because it has too many of ours already."""
-    return retry_policy.of_error(error).crowds

@@ -18,7 +18,7 @@ import structlog
 
 from services.smtp_client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient
 from services.smtp_habits import Habit, habits_of
-from services.smtp_kept import Kept, Lane, Limits, has_too_many
+from services.smtp_kept import Kept, Lane, Limits
 from services.smtp_patience import Queueing
 from services.smtp_settings import SmtpSettings
 from services.smtp_wire import Deadline
@@ -217,7 +217,7 @@ class Pool:
         try:
             client.open()
         except BaseException as error:
-            crowded = isinstance(error, DeliveryError) and has_too_many(error)
+            crowded = isinstance(error, DeliveryError) and policy.is_crowded(error)
             with self._lock:
                 lane.busy -= 1
                 others = lane.busy + len(lane.idle)

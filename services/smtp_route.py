@@ -13,11 +13,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from services import client_certificate, smtp_configs, smtp_sealing, smtp_settings
+from services import client_certificate, smtp_configs, smtp_rules, smtp_sealing
 from services.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem
 from services.smtp_fields import parse_change
+from services.smtp_rules import merged
 from services.smtp_sealing import Condition, StoredConfig
-from services.smtp_settings import SmtpSettings, merged
+from services.smtp_settings import SmtpSettings
 from utils.addresses import InvalidAddress, is_loopback, parse_mailbox
 from utils.env_utils import Settings, get_settings
 from utils.errors import InvalidInput
@@ -120,11 +121,11 @@ def first_usable(account_id: int | None = None, session: Session | None = None) 
 
 def message_id_domain(account_id: int | None = None, session: Session | None = None) -> str:
     """The right side of a new mail's Message-ID; a server is looked up only where BASE_URL's host is no public name."""
-    if host := smtp_settings.public_host():
+    if host := smtp_rules.public_host():
         return host
     with session.no_autoflush if session else nullcontext():  # the caller may not be done with what it would write
         first = first_usable(account_id, session)
-    return smtp_settings.message_id_domain(first.settings if first else None)
+    return smtp_rules.message_id_domain(first.settings if first else None)
 
 
 def _global_step(session: Session | None) -> tuple[RouteStep, bool]:

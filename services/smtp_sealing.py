@@ -12,8 +12,9 @@ from typing import Final
 
 from database.smtp_db import SmtpConfig
 from services import client_certificate, smtp_validity
-from services.smtp_fields import DEFAULT_TIMEOUT, SmtpChange
-from services.smtp_settings import FIELDS, NO_PASSWORD, Security, SmtpSettings, merged
+from services.smtp_fields import SmtpChange
+from services.smtp_rules import FIELDS, merged
+from services.smtp_settings import DEFAULT_TIMEOUT, NO_PASSWORD, Security, SmtpSettings
 from utils.encryption_utils import (
     CannotDecrypt,
     current_key_id,

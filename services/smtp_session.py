@@ -25,6 +25,10 @@ _UNKNOWN_COMMAND: Final = {500, 502}
 _UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY}
 
 
+def _is_never(_error: DeliveryError) -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """What the deployment allows, beside a server's own settings.
@@ -34,7 +38,8 @@ class Policy:
     answer to a finished message may wait for all of the total. ``span`` cuts all of it short, whatever is left. None
     of these makes two policies different. ``connect_seconds`` is for each address. ``dns_resolver`` is the name server
     to ask, "" the system's. With ``every_address`` those behind the one that answered are looked at too: a test wants
-    to know of all of them, a mail only of one.
+    to know of all of them, a mail only of one. ``is_crowded`` tells whether a server that refuses a connection has too
+    many of ours.
     """
 
     ehlo_name: str
@@ -46,6 +51,7 @@ class Policy:
     span: Span | None = field(default=None, compare=False)
     dns_resolver: str = ""
     every_address: bool = False
+    is_crowded: Callable[[DeliveryError], bool] = field(default=_is_never, compare=False)
 
 
 class Opening:

@@ -11,7 +11,7 @@ from services import delivery, email_templates, outbox, smtp_route
 from services.composing import Draft, draft
 from services.outbox import Terms
 from services.outcome import Outcome
-from services.smtp_settings import message_id_domain
+from services.smtp_rules import message_id_domain
 
 log = structlog.get_logger(__name__)
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, Protocol
 
+from services.retry_policy import is_crowded
 from services.smtp_client import Envelope, Observer, Parcel, Policy, Receipt, Result, SmtpClient
 from services.smtp_settings import Security, SmtpSettings
 from tests import certificates
@@ -33,7 +34,12 @@ def settings_for(server: Listening, **changes: Any) -> SmtpSettings:
 
 def policy(**changes: Any) -> Policy:
     """The tests' authority is trusted, and half a minute is the most that anything takes."""
-    values = {"ehlo_name": "app.example", "ca_file": certificates.ca_file(), "total_seconds": 30.0}
+    values = {
+        "ehlo_name": "app.example",
+        "ca_file": certificates.ca_file(),
+        "total_seconds": 30.0,
+        "is_crowded": is_crowded,
+    }
     return Policy(**{**values, **changes})
 
 

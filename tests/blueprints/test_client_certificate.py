@@ -13,7 +13,8 @@ from app import create_app
 from services import smtp_configs, smtp_route
 from services.client_certificate import ENCRYPTED_KEY, KEY_IN_CERTIFICATE, OTHER_KEY
 from services.smtp_fields import MASK
-from services.smtp_settings import CHANGED_SERVER_FOR_KEY, Security
+from services.smtp_rules import CHANGED_SERVER_FOR_KEY
+from services.smtp_settings import Security
 from tests import certificates
 from tests.certificates import ClientPair, client_pair
 from tests.scripted_server import ScriptedServer

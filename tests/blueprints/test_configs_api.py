@@ -14,7 +14,7 @@ from database.engine import transaction
 from services import audit, smtp_configs, smtp_sealing
 from services.smtp_configs import NAME_TAKEN
 from services.smtp_fields import MASK
-from services.smtp_settings import CHANGED_SERVER
+from services.smtp_rules import CHANGED_SERVER
 from tests.recording_server import RecordingServer
 from tests.visitors import Visitor, make_bob, visit
 

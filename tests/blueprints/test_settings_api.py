@@ -13,7 +13,7 @@ from app import create_app
 from database.engine import db
 from services import smtp_configs
 from services.smtp_fields import MASK
-from services.smtp_settings import CHANGED_SERVER
+from services.smtp_rules import CHANGED_SERVER
 from tests import certificates
 from tests.loopback import free_port
 from tests.recording_server import RecordingServer

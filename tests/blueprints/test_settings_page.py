@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from database.engine import transaction
 from services import smtp_configs, smtp_sealing
-from services.smtp_settings import CHANGED_SERVER
+from services.smtp_rules import CHANGED_SERVER
 from tests import certificates
 from tests.loopback import free_port
 from tests.recording_server import RecordingServer

@@ -15,8 +15,9 @@ from database.engine import transaction
 from services import audit, key_rotation, smtp_configs, smtp_sealing, smtp_state, validation
 from services.client_certificate import OTHER_KEY
 from services.smtp_fields import MASK, parse_change
+from services.smtp_rules import CHANGED_SERVER_FOR_KEY, NEEDS_ENCRYPTION
 from services.smtp_sealing import Condition, StoredConfig
-from services.smtp_settings import CHANGED_SERVER_FOR_KEY, NEEDS_ENCRYPTION, SmtpSettings
+from services.smtp_settings import SmtpSettings
 from tests.certificates import ClientPair, client_pair
 from tests.conftest import APP_KEY
 from tests.rotations import NEW_KEY, under

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from services import smtp_pool
+from services.retry_policy import is_crowded
 from services.smtp_client import Parcel, Receipt
-from services.smtp_kept import Lane, Limits, has_too_many
+from services.smtp_kept import Lane, Limits
 from services.smtp_pool import Pool
 from services.smtp_settings import Security
 from tests import certificates
@@ -358,13 +359,13 @@ def test_the_cap_is_halved_for_ten_minutes_and_then_grows_by_one_a_minute(clock:
 def test_the_first_connection_that_is_one_too_many_is_an_error(pool: Pool, answer: Answer) -> None:
     with ScriptedServer({"GREETING": answer}) as server, pytest.raises(DeliveryError) as caught:
         send(pool, server)
-    assert has_too_many(caught.value)
+    assert is_crowded(caught.value)
 
 
 def test_a_refusal_of_another_kind_is_not_taken_for_too_many(pool: Pool) -> None:
     with ScriptedServer({"GREETING": "554 5.7.1 not you"}) as server, pytest.raises(Misconfigured) as caught:
         send(pool, server)
-    assert not has_too_many(caught.value)
+    assert not is_crowded(caught.value)
 
 
 # The end.

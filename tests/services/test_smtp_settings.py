@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from app import create_app
 from services.delivery import policy_for
 from services.smtp_fields import MASK, parse_change
-from services.smtp_settings import CHANGED_SERVER, Security, SmtpSettings, mail_host, merged, message_id_domain
+from services.smtp_rules import CHANGED_SERVER, mail_host, merged, message_id_domain
+from services.smtp_settings import Security, SmtpSettings
 from utils.errors import InvalidInput
 from utils.secret import Secret
 
