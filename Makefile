@@ -18,7 +18,7 @@ test: .venv/development ## Run the whole suite, after the linters
 
 faults: .venv/development ## Run the races, kills, flips and misbehaving servers in full number (a twentieth of it in test)
 	@rm -f .faults
-	FAULTS=full FAULTS_FIGURES=.faults $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults/test_celery_kills.py tests/faults tests/services/test_config_races.py tests/services/test_key_rotation_faults.py tests/services/test_smtp_matrix.py
+	FAULTS=full FAULTS_FIGURES=.faults $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults/test_celery_kills.py tests/faults tests/services/settings/test_config_races.py tests/services/settings/test_key_rotation_faults.py tests/services/smtp/test_smtp_matrix.py
 	@$(BIN)/python -m tests.faults.figures .faults
 
 lint: .venv/development ## Check style and types

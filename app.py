@@ -18,31 +18,26 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from blueprints import (
-    access,
+from blueprints import access, errors, settings
+from blueprints.api import configs_api, domain_api, health, messages_api, openapi, providers_api, settings_api
+from blueprints.cli import register
+from blueprints.pages import (
     account,
     audit_pages,
     auth,
-    cli,
-    configs_api,
-    domain_api,
     domain_pages,
     emails,
-    errors,
     headers_page,
-    health,
     inbox,
-    messages_api,
-    openapi,
-    providers_api,
-    settings,
-    settings_api,
     settings_form,
     token_pages,
 )
 from database.engine import db
-from services import accounts, background, local_inbox, smtp_pool, tasks, worker
-from services.background import Work
+from services import local_inbox
+from services.accounts import accounts
+from services.smtp import pool
+from services.worker import background, celery_tasks, threads
+from services.worker.background import Work
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, ROOT, Settings, load_settings
 from utils.errors import MalformedInput
@@ -113,7 +108,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         health.bp,
     ):
         app.register_blueprint(blueprint)
-    cli.register(app)
+    register.register(app)
     app.context_processor(_names_for_pages(config))
     app.after_request(_protect)
     return app
@@ -124,7 +119,7 @@ def __getattr__(name: str) -> Celery:
     if name != "celery":
         raise AttributeError(f"module 'app' has no attribute {name!r}")
     forbid_core_dumps()
-    return tasks.make_celery(create_app())
+    return celery_tasks.make_celery(create_app())
 
 
 def serve() -> Flask:
@@ -173,7 +168,7 @@ def main() -> None:
         server.serve_forever()  # until KeyboardInterrupt
     finally:
         mailing.stop()
-        smtp_pool.pool.close()
+        pool.pool.close()
         local_inbox.stop(inbox_server)
 
 
@@ -181,9 +176,9 @@ def _begin_mailing(app: Flask) -> Work | None:
     """Send queued mail in this process, or tell the Celery workers of it if there are any."""
     config: Settings = app.extensions[EXTENSION]
     if not config.celery_broker_url:
-        return worker.start(app, config.mail_senders) if config.mail_senders else None
-    tasks.make_celery(app)
-    hints = tasks.Hints()
+        return threads.start(app, config.mail_senders) if config.mail_senders else None
+    celery_tasks.make_celery(app)
+    hints = celery_tasks.Hints()
     hints.start()
     return hints
 

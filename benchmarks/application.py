@@ -13,8 +13,8 @@ from flask_migrate import upgrade
 from app import create_app
 from benchmarks.message import SENDER, SENDER_NAME, Target
 from database.engine import db
-from services import smtp_configs
-from services.smtp_fields import parse_change
+from services.settings import configs
+from services.settings.fields import parse_change
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def application(target: Target, database: str = "") -> Iterator[Flask]:
         folder = Path(name)
         with opened(environment(target, folder, database), folder) as app:
             upgrade()
-            smtp_configs.save(parse_change(configuration(target)), actor="benchmark")
+            configs.save(parse_change(configuration(target)), actor="benchmark")
             yield app
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from benchmarks.application import opened
 from benchmarks.child import answer, questions, settings_line
-from services import worker
+from services.worker import threads
 
 
 def main() -> None:
     settings = settings_line()
     with opened(settings["variables"], Path(settings["folder"])) as app:
-        mail_worker = worker.start(app)
+        mail_worker = threads.start(app)
         answer(ready=True)
         for _ in questions():
             mail_worker.wake()

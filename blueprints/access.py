@@ -20,7 +20,8 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 
 from blueprints import sessions
 from blueprints.sessions import uses_bearer
-from services import api_tokens, audit
+from services import audit
+from services.accounts import api_tokens
 from services.audit import Actor
 from utils.encryption_utils import subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings

@@ -9,8 +9,8 @@ from flask import Flask, Response, current_app, g, request, session
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, login_user, logout_user
 from flask_login.utils import encode_cookie
 
-from services import accounts
-from services.accounts import Person
+from services.accounts import accounts
+from services.accounts.accounts import Person
 from utils.encryption_utils import subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
 

@@ -6,9 +6,10 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 
 from blueprints import forms
 from blueprints.access import actor_name, admin_page
-from services import smtp_configs, smtp_state
-from services.smtp_sealing import StoredConfig
-from services.smtp_settings import Security
+from services.settings import configs
+from services.settings import state as smtp_state
+from services.settings.sealing import StoredConfig
+from services.smtp.settings import Security
 from utils.errors import Conflict, InvalidInput
 from utils.log_utils import printable
 
@@ -36,7 +37,7 @@ class Filters:
 def smtp() -> str:
     """The state in a sentence, and the servers that match the filters."""
     wanted = _filters()
-    every = smtp_configs.search()
+    every = configs.search()
     found = _matching(wanted) if wanted.are_set else every
     return render_template(
         "settings/list.html",
@@ -51,9 +52,9 @@ def smtp() -> str:
 @admin_page
 def activate(config_id: int) -> Response:
     """Make this server the one that sends."""
-    stored = smtp_configs.get(config_id)
+    stored = configs.get(config_id)
     try:
-        smtp_configs.activate(config_id, version=_version(), actor=actor_name())
+        configs.activate(config_id, version=_version(), actor=actor_name())
     except InvalidInput as refused:
         flash(" ".join(next(iter(refused.errors.values()))), "danger")
         return _to("smtp_form.edit", config_id=config_id)
@@ -67,16 +68,16 @@ def activate(config_id: int) -> Response:
 @admin_page
 def ask_deactivate(config_id: int) -> str:
     """Say what will send instead, and ask."""
-    return _asked("deactivate", smtp_configs.get(config_id))
+    return _asked("deactivate", configs.get(config_id))
 
 
 @bp.post("/settings/smtp/<int:config_id>/deactivate")
 @admin_page
 def deactivate(config_id: int) -> Response:
     """Switch the server off; the route goes on to the next step."""
-    stored = smtp_configs.get(config_id)
+    stored = configs.get(config_id)
     try:
-        smtp_configs.deactivate(config_id, version=_version(), actor=actor_name())
+        configs.deactivate(config_id, version=_version(), actor=actor_name())
     except Conflict:
         return _changed_meanwhile(stored)
     flash(f"“{stored.row.name}” is switched off.", "success")
@@ -87,16 +88,16 @@ def deactivate(config_id: int) -> Response:
 @admin_page
 def ask_delete(config_id: int) -> str:
     """Say what is lost and what will send instead, and ask."""
-    return _asked("delete", smtp_configs.get(config_id))
+    return _asked("delete", configs.get(config_id))
 
 
 @bp.post("/settings/smtp/<int:config_id>/delete")
 @admin_page
 def delete(config_id: int) -> Response:
     """Forget the server and its password for good."""
-    stored = smtp_configs.get(config_id)
+    stored = configs.get(config_id)
     try:
-        smtp_configs.delete(config_id, version=_version())
+        configs.delete(config_id, version=_version())
     except Conflict:
         return _changed_meanwhile(stored)
     flash(f"“{stored.row.name}” is deleted.", "success")
@@ -115,7 +116,7 @@ def _filters() -> Filters:
 
 def _matching(wanted: Filters) -> list[StoredConfig]:
     active = {"active": True, "inactive": False}.get(wanted.state)
-    return smtp_configs.search(wanted.text, active=active, security=wanted.security, has_error=wanted.has_error)
+    return configs.search(wanted.text, active=active, security=wanted.security, has_error=wanted.has_error)
 
 
 def _asked(action: str, stored: StoredConfig) -> str:

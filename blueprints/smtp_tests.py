@@ -12,11 +12,14 @@ from flask import Response, request, stream_with_context
 from werkzeug.exceptions import ClientDisconnected
 
 from blueprints.access import actor_name, limiter
-from services import audit, connection_test, smtp_configs, smtp_diagnosis
-from services.connection_test import TestPlan, TestResult, Waiting
-from services.smtp_client import Step
-from services.smtp_settings import SmtpSettings
-from services.smtp_tls import ShownCertificate
+from services import audit
+from services.checks import connection_test
+from services.checks.connection_test import TestPlan, TestResult, Waiting
+from services.diagnosis import diagnosis as smtp_diagnosis
+from services.settings import configs
+from services.smtp.client import Step
+from services.smtp.settings import SmtpSettings
+from services.smtp.tls import ShownCertificate
 from utils import incidents
 from utils.errors import Fault, Phase, Temporary, TooMany
 
@@ -124,7 +127,7 @@ def _untold(reference: str) -> dict[str, Any]:
 
 def note(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:
     """Note the result on the stored configuration, if it is exactly its values that were tested."""
-    smtp_configs.mark_tested(settings, None if result.ok else result.message, config_id)
+    configs.mark_tested(settings, None if result.ok else result.message, config_id)
 
 
 def failure(result: TestResult) -> dict[str, Any]:

@@ -17,13 +17,17 @@ from urllib.parse import quote
 from sqlalchemy.orm import Session, scoped_session
 
 from database.outbox_db import Priority
-from services import connection_test, delivery, notices, outbox, smtp_configs, smtp_diagnosis, smtp_route, template_mail
-from services.composing import Attachment, draft
-from services.outbox import Terms
-from services.outcome import Outcome
-from services.recording import RecordedMail, record_messages
-from services.smtp_rules import message_id_domain
-from services.smtp_settings import Security, SmtpSettings
+from services.checks import connection_test
+from services.delivery import attempt
+from services.delivery.outcome import Outcome
+from services.diagnosis import diagnosis
+from services.message.draft import Attachment, draft
+from services.message.recording import RecordedMail, record_messages
+from services.outbox import notices, promise, template_mail
+from services.outbox.promise import Terms
+from services.settings import configs, route
+from services.settings.rules import message_id_domain
+from services.smtp.settings import Security, SmtpSettings
 from utils.env_utils import get_base_url
 from utils.log_utils import printable
 
@@ -48,7 +52,7 @@ _LONGEST_ORDER_VALUE: Final = 200
 
 def get_smtp_config(account_id: int | None = None) -> dict[str, Any] | None:
     """The settings that mail goes through now, with the password in clear; None if nothing is usable."""
-    server = smtp_route.first_usable(account_id)
+    server = route.first_usable(account_id)
     return _as_specified(server.settings) if server and server.settings else None
 
 
@@ -73,7 +77,7 @@ def send_email(
     break in a header. Who wants to refer to the mail later gives its Message-ID:
     ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
     """
-    first, servers = smtp_route.looked_up(account_id)
+    first, servers = route.looked_up(account_id)
     mail = draft(
         to_email,
         subject,
@@ -88,7 +92,7 @@ def send_email(
         kind="other",
         message_id_domain=message_id_domain(first),
     )
-    return _settled(delivery.deliver(mail, servers, account_id))
+    return _settled(attempt.deliver(mail, servers, account_id))
 
 
 def queue_email(
@@ -135,7 +139,7 @@ def queue_email(
         attachments=attachments,
         calendar=calendar,
         kind="other",
-        message_id_domain=smtp_route.message_id_domain(account_id, given),
+        message_id_domain=route.message_id_domain(account_id, given),
     )
     asked: list[object] = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
     asked += [calendar] if calendar else []  # keys that were used before there were invitations stay the same
@@ -147,7 +151,7 @@ def queue_email(
         digest=_digest(asked) if idempotency_key is not None else "",
         account_id=account_id,
     )
-    return outbox.enqueue(mail, terms, given)
+    return promise.enqueue(mail, terms, given)
 
 
 def message_id(mail_id: str, *, session: Session | scoped_session[Any] | None = None) -> str | None:
@@ -156,16 +160,16 @@ def message_id(mail_id: str, *, session: Session | scoped_session[Any] | None = 
     With ``session`` also of one that its transaction has queued and not committed yet. None if there is no such mail,
     or none any more: the log of mails is kept for a time only, so keep what a long thread needs.
     """
-    return outbox.message_id(mail_id, _plain_session(session))
+    return promise.message_id(mail_id, _plain_session(session))
 
 
 def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
     """Test the settings that mail would go through now, up to the recipient; delivers nothing."""
-    server = smtp_route.first_usable(account_id)
+    server = route.first_usable(account_id)
     if not server or not server.settings:
-        return False, smtp_diagnosis.NOT_CONFIGURED
+        return False, diagnosis.NOT_CONFIGURED
     result = connection_test.run(server.settings)
-    smtp_configs.mark_tested(server.settings, None if result.ok else result.message, server.config_id)
+    configs.mark_tested(server.settings, None if result.ok else result.message, server.config_id)
     return result.ok, result.message
 
 

@@ -2,7 +2,7 @@
 import { markStale } from "./test-report.js";
 import { refreshTimes } from "./times.js";
 
-// What a test exercises: fingerprint() in services/smtp_sealing.py.
+// What a test exercises: fingerprint() in services/settings/sealing.py.
 const TESTED = [
   "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "remove_password", "from_email", "helo_hostname", "timeout_seconds",
   "client_certificate", "client_key", "remove_client_certificate",

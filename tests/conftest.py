@@ -14,7 +14,8 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from app import create_app
-from services import server_pace, smtp_habits, smtp_pool
+from services.delivery import pace
+from services.smtp import habits, pool
 from tests.visitors import Visitor, make_alice, visit
 from utils.addresses import is_loopback
 
@@ -79,8 +80,8 @@ def environment(tmp_path: Path, migrated_database: Path) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _no_habits_known() -> None:
     """A port that another test's server had tells nothing of the server that has it now."""
-    smtp_habits.forget_all()
-    server_pace.forget_all()
+    habits.forget_all()
+    pace.forget_all()
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
     app = create_app(environment, instance_path=tmp_path)
     with app.app_context():
         yield app
-    smtp_pool.pool.close()
+    pool.pool.close()
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from sqlalchemy import update
 from database import attempt_db
 from database.engine import driver_transaction, transaction
 from database.outbox_db import SETTLED, OutboxMail, State
-from services import outbox
-from services.composing import draft
-from services.outbox import Terms
+from services.message.draft import draft
+from services.outbox import promise
+from services.outbox.promise import Terms
 from utils import clock
 
 SUBJECT: Final = "The subject of a m4il"
@@ -29,7 +29,7 @@ def queued(*to: str, kind: str = "other", **terms: Any) -> str:
     """Queue a mail; its id."""
     addresses = list(to or ["jane@example.com"])
     mail = draft(addresses, SUBJECT, BODY, kind=kind, message_id_domain="example.com")
-    return outbox.enqueue(mail, Terms(**terms))
+    return promise.enqueue(mail, Terms(**terms))
 
 
 def in_state(state: State, *to: str, days_ago: float = 0, **columns: Any) -> str:

@@ -1,14 +1,15 @@
 """What the workers do, in the test's own thread: answer requests, and send until nothing is due."""
 
-from services import outbox_work, password_reset
-from services.outbox_lease import Pace
+from services.accounts import password_reset
+from services.worker import groups
+from services.worker.lease import Pace
 
 
 def drain(pace: Pace | None = None) -> int:
     """Claim and work off until nothing is due; how many claims that were."""
     pace, claims = pace or Pace(), 0
-    while group := outbox_work.claim_group("test", pace):
-        outbox_work.work_off(group, pace)
+    while group := groups.claim_group("test", pace):
+        groups.work_off(group, pace)
         claims += len(group.claims)
     return claims
 

@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from app import create_app
 from database.engine import db, reading, transaction
-from services import smtp_configs
-from services.smtp_fields import parse_change
-from services.smtp_sealing import StoredConfig
+from services.settings import configs
+from services.settings.fields import parse_change
+from services.settings.sealing import StoredConfig
 
 NEW_KEY = "An0ther-K3y-9vXqLw2RbT7yNc5MdJ8hPf"
 ROWS = 6
@@ -27,14 +27,14 @@ def password_of(number: int) -> str:
 def store(number: int) -> StoredConfig:
     login = {"smtp_username": f"user{number}", "smtp_password": password_of(number)} if password_of(number) else {}
     fields = {"name": f"Server {number}", "smtp_server": f"smtp{number}.example.com", "from_email": "a@example.com"}
-    return smtp_configs.create(parse_change({**fields, **login, "is_active": number == 1}))
+    return configs.create(parse_change({**fields, **login, "is_active": number == 1}))
 
 
 def store_rows() -> None:
     """Six configurations; the first is active and the even ones are verified."""
     stored = [store(number) for number in range(1, ROWS + 1)]
     for each in stored[1::2]:
-        smtp_configs.mark_tested(each.settings, None, each.row.id)
+        configs.mark_tested(each.settings, None, each.row.id)
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def under(environment: Environment, folder: Path, key: str, *previous: str) -> I
 
 
 def everything() -> list[StoredConfig]:
-    return sorted(smtp_configs.search(), key=lambda stored: stored.row.id)
+    return sorted(configs.search(), key=lambda stored: stored.row.id)
 
 
 def passwords() -> list[str]:

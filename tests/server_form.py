@@ -4,8 +4,8 @@ import re
 
 from werkzeug.test import TestResponse
 
-from services import smtp_configs
-from services.smtp_sealing import StoredConfig
+from services.settings import configs
+from services.settings.sealing import StoredConfig
 from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer
 from tests.visitors import Visitor
@@ -34,7 +34,7 @@ FORM = {
 
 def url() -> str:
     """Of the form: that of the active server, or of a new one while there is none."""
-    active = smtp_configs.find_active()
+    active = configs.find_active()
     return f"{LIST}/{active.row.id}" if active else NEW
 
 
@@ -49,7 +49,7 @@ def run_test(admin: Visitor, server: RecordingServer | ScriptedServer, **fields:
 
 
 def stored() -> StoredConfig:
-    found = smtp_configs.find_active()
+    found = configs.find_active()
     assert found
     return found
 

@@ -2,9 +2,9 @@
 
 from typing import Any, Final, Protocol
 
-from services.retry_policy import is_crowded
-from services.smtp_client import Envelope, Observer, Parcel, Policy, Receipt, Result, SmtpClient
-from services.smtp_settings import Security, SmtpSettings
+from services.delivery.retry_policy import is_crowded
+from services.smtp.client import Envelope, Observer, Parcel, Policy, Receipt, Result, SmtpClient
+from services.smtp.settings import Security, SmtpSettings
 from tests import certificates
 from tests.scripted_server import Answer
 from utils.errors import DeliveryError

@@ -92,7 +92,7 @@ def test_only_the_smtp_client_opens_sockets_and_nobody_uses_smtplib() -> None:
 
 def test_only_the_pool_the_connection_test_and_its_probes_hold_smtp_conversations() -> None:
     callers = {name_of(file) for file in sources() if re.search(r"\bSmtpClient\(", file.read_text())}
-    assert callers == {"services.smtp_pool", "services.connection_test", "services.smtp_probe"}
+    assert callers == {"services.smtp.pool", "services.checks.connection_test", "services.smtp.probe"}
 
 
 @pytest.mark.parametrize("file", sources(), ids=name_of)
@@ -107,7 +107,7 @@ def test_every_route_has_a_guard_and_the_public_ones_are_these(app: Flask) -> No
 
 
 def test_every_variable_that_is_read_stands_in_the_sample_with_a_line_about_it() -> None:
-    code = (ROOT / "utils" / "env_utils.py").read_text() + (ROOT / "services" / "smtp_route.py").read_text()
+    code = (ROOT / "utils" / "env_utils.py").read_text() + (ROOT / "services" / "settings" / "route.py").read_text()
     read = set(re.findall(r"\"([A-Z]+(?:_[A-Z]+)+|HOST|PORT)\"", code)) - {"EMAIL_"}
     sample = (ROOT / ".env.example").read_text()
     documented = set(re.findall(r"^#?([A-Z_]+)=", sample, re.MULTILINE))

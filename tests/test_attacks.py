@@ -13,8 +13,9 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from database.engine import transaction
-from services import accounts, api_tokens, smtp_configs
-from services.smtp_fields import parse_change
+from services.accounts import accounts, api_tokens
+from services.settings import configs
+from services.settings.fields import parse_change
 from tests.conftest import ADMIN_TOKEN
 from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, make_alice, make_bob, visit
 
@@ -208,7 +209,7 @@ def as_they_were() -> None:
     with transaction() as session:
         session.execute(text("DELETE FROM smtp_config"))
         session.execute(text("UPDATE api_token SET revoked_at = NULL"))
-    assert smtp_configs.create(parse_change(SERVER)).row.id == 1
+    assert configs.create(parse_change(SERVER)).row.id == 1
 
 
 def routes(app: Flask) -> list[tuple[str, str]]:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from blueprints.access import limiter
-from services import api_tokens, smtp_configs
-from services.smtp_fields import parse_change
+from services.accounts import api_tokens
+from services.settings import configs
+from services.settings.fields import parse_change
 from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, make_alice, visit
 
 # Werkzeug leaves the files of a body that ends too early to the garbage collector.
@@ -220,8 +221,8 @@ def with_ids(route: str, text: str) -> str:
 
 def store_one() -> None:
     """A server and a token for the ids to find, unless they are still there."""
-    if not smtp_configs.search():
-        smtp_configs.create(parse_change({**STORED, "is_active": True}))
+    if not configs.search():
+        configs.create(parse_change({**STORED, "is_active": True}))
     if not any(token.is_good for token in api_tokens.every()):
         api_tokens.create(1, "deploy script")
 

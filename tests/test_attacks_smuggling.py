@@ -6,10 +6,11 @@ from urllib.parse import urlencode
 import pytest
 from flask import Flask
 
-from services import accounts, api_tokens, smtp_configs
-from services.api_tokens import TokenInfo
-from services.smtp_fields import parse_change
-from services.smtp_sealing import StoredConfig
+from services.accounts import accounts, api_tokens
+from services.accounts.api_tokens import TokenInfo
+from services.settings import configs
+from services.settings.fields import parse_change
+from services.settings.sealing import StoredConfig
 from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, make_alice, make_bob, visit
 
 API: Final = "/api/settings/smtp"
@@ -103,7 +104,7 @@ def send(client: Visitor, bearer: dict[str, str], way: str, **more: object) -> i
     """Send a server with something added; the status of the answer."""
     method, path, is_stored = WAYS_IN[way]
     if is_stored:
-        smtp_configs.create(parse_change({**SERVER, "is_active": True}))
+        configs.create(parse_change({**SERVER, "is_active": True}))
     return client.open(path, method=method, json={**SERVER, "is_active": True, **more}, headers=bearer).status_code
 
 
@@ -131,7 +132,7 @@ def test_read_only_keys_of_the_api_are_ignored(client: Visitor, bearer: dict[str
 )
 def test_no_other_column_can_be_set_by_the_api(client: Visitor, bearer: dict[str, str], way: str, key: str) -> None:
     assert send(client, bearer, way, **{key: 1}) == 422
-    assert [stored.row.version for stored in smtp_configs.search()] == ([1] if WAYS_IN[way][2] else [])
+    assert [stored.row.version for stored in configs.search()] == ([1] if WAYS_IN[way][2] else [])
 
 
 COLUMNS: Final = {
@@ -164,16 +165,16 @@ def test_the_form_of_a_server_cannot_set_more_than_it_shows(people: dict[str, Vi
     query = f"?{urlencode(COLUMNS)}" if place == "query" else ""
     typed = FORM | (COLUMNS if place == "form" else {})
     assert people["administrator"].post_form(f"/settings/smtp/new{query}", typed).status_code == 303
-    assert_as_offered(smtp_configs.find_active(), 1)
+    assert_as_offered(configs.find_active(), 1)
     assert people["administrator"].post_form(f"/settings/smtp/1{query}", typed).status_code == 303
-    assert_as_offered(smtp_configs.find_active(), 2)
+    assert_as_offered(configs.find_active(), 2)
 
 
 @pytest.mark.parametrize("switch", ["activate", "deactivate"])
 def test_a_switch_changes_nothing_else(people: dict[str, Visitor], switch: str) -> None:
-    before = smtp_configs.create(parse_change({**SERVER, "is_active": switch == "deactivate"}))
+    before = configs.create(parse_change({**SERVER, "is_active": switch == "deactivate"}))
     assert people["administrator"].post_form(f"/settings/smtp/1/{switch}", FORM | COLUMNS).status_code == 303
-    after = smtp_configs.get(1)
+    after = configs.get(1)
     assert after.settings == before.settings
     assert (after.row.name, after.row.failover, after.row.account_id) == ("Primary", True, None)
     assert after.row.is_active is (switch == "activate")

@@ -10,8 +10,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from services import accounts
-from services.accounts import Person
+from services.accounts import accounts
+from services.accounts.accounts import Person
 from tests.recording_server import RecordedMail, RecordingServer
 
 PASSWORD = "river otter seventeen lamp"

@@ -13,8 +13,8 @@ from benchmarks.message import TO, Target
 from benchmarks.senders.sealpost_durable import A_COMMIT, queue
 from database.engine import db, transaction
 from database.outbox_db import OutboxMail, Priority, State
-from services import outbox_lease, outbox_work
-from services.outbox_lease import Pace
+from services.worker import groups, lease
+from services.worker.lease import Pace
 from utils import clock
 
 ROWS_A_COMMIT: Final = 10_000
@@ -52,11 +52,11 @@ def waiting() -> dict[str, Any]:
 
 
 def send(count: int) -> None:
-    name, pace, done = outbox_lease.worker_name(), Pace(), 0
+    name, pace, done = lease.worker_name(), Pace(), 0
     for first in range(0, count, A_COMMIT):
         queue(min(A_COMMIT, count - first))
     while done < count:
-        group = outbox_work.claim_group(name, pace)
+        group = groups.claim_group(name, pace)
         assert group
-        outbox_work.work_off(group, pace)
+        groups.work_off(group, pace)
         done += len(group.claims)

@@ -15,8 +15,10 @@ from benchmarks.child import Child
 from benchmarks.message import HTML, SUBJECT, TEXT, TO, Target
 from database.engine import reading, transaction
 from database.outbox_db import OutboxMail, State
-from services import email_service, smtp_configs, worker
-from services.smtp_fields import parse_change
+from services import email_service
+from services.settings import configs
+from services.settings.fields import parse_change
+from services.worker import threads
 
 A_COMMIT: Final = 100  # mails that the caller's transaction promises
 # Literal, so that SQLite finds the partial indexes.
@@ -31,11 +33,11 @@ def sender(target: Target, database: str, workers: int = 0) -> Iterator[Callable
         variables = environment(target, Path(name), database)
         app = held.enter_context(opened(variables, Path(name)))
         upgrade()
-        smtp_configs.save(parse_change(configuration(target)), actor="benchmark")
+        configs.save(parse_change(configuration(target)), actor="benchmark")
         settings = {"variables": variables, "folder": name}
         others = [held.enter_context(Child("benchmarks.mail_worker", settings=settings)) for _ in range(workers)]
         if not workers:
-            held.callback(worker.start(app).stop)
+            held.callback(threads.start(app).stop)
 
         def send(count: int) -> None:
             for done in range(0, count, A_COMMIT):

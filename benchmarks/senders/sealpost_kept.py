@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.message import HTML, SENDER, SENDER_NAME, SUBJECT, TEXT, TO, Target
-from services.composing import Sender, draft, serialise
-from services.smtp_client import Envelope, Parcel, Policy, Receipt, SmtpClient
-from services.smtp_settings import Security, SmtpSettings
+from services.message.draft import Sender, draft, serialise
+from services.smtp.client import Envelope, Parcel, Policy, Receipt, SmtpClient
+from services.smtp.settings import Security, SmtpSettings
 from utils.secret import Secret
 
 FROM: Final = Sender(email=SENDER, name=SENDER_NAME)

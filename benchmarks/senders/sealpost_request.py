@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 from benchmarks.application import application
 from benchmarks.message import HTML, SUBJECT, TEXT, TO, Target
-from services import email_service, outbox_work
-from services.outbox_lease import Pace
+from services import email_service
+from services.worker import groups
+from services.worker.lease import Pace
 
 
 @contextmanager
@@ -19,8 +20,8 @@ def sender(target: Target) -> Iterator[Callable[[int], None]]:
 def send_queued(count: int) -> None:
     for _ in range(count):
         email_service.queue_email(TO, SUBJECT, TEXT, HTML)
-    while group := outbox_work.claim_group("benchmark", Pace()):
-        outbox_work.work_off(group, Pace())
+    while group := groups.claim_group("benchmark", Pace()):
+        groups.work_off(group, Pace())
 
 
 def send(count: int) -> None:

@@ -11,7 +11,8 @@ from flask import Flask
 from app import create_app
 from blueprints import access
 from database.audit_db import AuditEvent
-from services import api_tokens, audit
+from services import audit
+from services.accounts import api_tokens
 from services.audit import NOBODY, Action, Actor
 from tests.visitors import Visitor, make_alice, make_bob, visit
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from blueprints.api_models import FailedTestData, TestData
-from services import connection_test
+from blueprints.api.api_models import FailedTestData, TestData
+from services.checks import connection_test
 from tests import certificates
 from tests.scripted_server import Answer, ScriptedServer, late
 from tests.visitors import Visitor, visit

@@ -12,9 +12,10 @@ from sqlalchemy import text
 
 from blueprints import access, smtp_tests
 from database.engine import transaction
-from services import connection_test, smtp_configs
-from services.smtp_configs import preview
-from services.smtp_fields import parse_change
+from services.checks import connection_test
+from services.settings import configs
+from services.settings.configs import preview
+from services.settings.fields import parse_change
 from tests import certificates
 from tests.scripted_server import ScriptedServer
 from tests.server_form import run_test
@@ -90,7 +91,7 @@ def test_the_page_shows_the_reference(admin: Visitor, server: ScriptedServer, ca
 def test_the_command_prints_the_reference_and_leaves_with_the_exit_code_of_the_phase(
     app: Flask, server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    smtp_configs.create(parse_change({**values(server), "name": "Main", "is_active": True}))
+    configs.create(parse_change({**values(server), "name": "Main", "is_active": True}))
     result = app.test_cli_runner().invoke(args=["smtp", "test", "Main"])
     assert result.exit_code == 15
     assert set(REFERENCE.findall(result.stdout)) == set(references(caplog))

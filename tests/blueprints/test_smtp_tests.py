@@ -12,9 +12,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder, TestResponse
 
 from blueprints import access, smtp_tests
-from services import api_tokens, audit, connection_test
-from services.smtp_configs import preview
-from services.smtp_fields import parse_change
+from services import audit
+from services.accounts import api_tokens
+from services.checks import connection_test
+from services.settings.configs import preview
+from services.settings.fields import parse_change
 from tests.loopback import PATIENCE, free_port
 from tests.scripted_server import Connection, ScriptedServer, hang
 from tests.visitors import make_bob, visit

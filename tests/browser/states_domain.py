@@ -4,7 +4,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.scene import Scene, State
 from tests.browser.steps import press
-from tests.services.received_samples import MICROSOFT
+from tests.services.domain.received_samples import MICROSOFT
 
 # Known without asking the DNS: it is another provider's.
 DOMAIN = "/settings/smtp/domain?domain=gmail.com&server=smtp.example.com"

@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError
 
 from database.engine import db, transaction
 from database.smtp_db import SmtpConfig
-from services import smtp_configs
-from services.smtp_fields import parse_change
+from services.settings import configs
+from services.settings.fields import parse_change
 
 SPECIFIED = {
     "id", "smtp_server", "smtp_port", "smtp_username", "smtp_password", "from_email", "from_name",
@@ -58,10 +58,10 @@ def test_undoing_the_newest_migration_and_doing_it_again_loses_no_check_and_no_p
 
 
 def test_a_row_from_before_names_keeps_its_name_and_is_found_by_it(app: Flask) -> None:
-    smtp_configs.save(parse_change({"smtp_server": "a.example", "from_email": "a@example.com"}), actor="test")
+    configs.save(parse_change({"smtp_server": "a.example", "from_email": "a@example.com"}), actor="test")
     downgrade(revision="0001")
     upgrade()
-    found = smtp_configs.find_by_name("PRIMARY")
+    found = configs.find_by_name("PRIMARY")
     assert found
     assert found.is_usable
 
@@ -81,14 +81,14 @@ def test_the_database_itself_holds_the_partial_indexes(migrated_database: Path) 
 
 
 def test_the_database_refuses_a_second_active_row_in_the_global_scope(app: Flask) -> None:
-    first = smtp_configs.save(parse_change({"smtp_server": "a.example", "from_email": "a@example.com"}), actor="test")
+    first = configs.save(parse_change({"smtp_server": "a.example", "from_email": "a@example.com"}), actor="test")
     with pytest.raises(IntegrityError, match="is_active"), transaction() as session:
         values = {c.name: getattr(first.row, c.name) for c in SmtpConfig.__table__.columns if c.name != "id"}
         session.add(SmtpConfig(**{**values, "name": "Second", "name_key": "second"}))
 
 
 def test_the_database_refuses_a_second_row_of_the_same_name(app: Flask) -> None:
-    first = smtp_configs.save(parse_change({"smtp_server": "a.example", "from_email": "a@example.com"}), actor="test")
+    first = configs.save(parse_change({"smtp_server": "a.example", "from_email": "a@example.com"}), actor="test")
     with pytest.raises(IntegrityError, match="name_key"), transaction() as session:
         values = {c.name: getattr(first.row, c.name) for c in SmtpConfig.__table__.columns if c.name != "id"}
         session.add(SmtpConfig(**{**values, "is_active": False}))

@@ -14,8 +14,9 @@ from sqlalchemy import inspect, text
 
 from app import create_app
 from database.engine import db, reading
-from services import accounts, password_reset, smtp_configs
-from services.smtp_fields import parse_change
+from services.accounts import accounts, password_reset
+from services.settings import configs
+from services.settings.fields import parse_change
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.outbox import answer_requests
@@ -70,7 +71,7 @@ def _save(environment: dict[str, str], change: dict[str, object], go: Any, answe
     with create_app(environment).app_context():
         go.wait()
         try:
-            smtp_configs.save(parse_change(change), actor="racer")
+            configs.save(parse_change(change), actor="racer")
             answers.put("saved")
         except AppError as error:
             answers.put(type(error).__name__)
@@ -105,8 +106,8 @@ def test_the_partial_indexes_are_there(app: Flask) -> None:
 
 
 def test_a_configuration_is_saved_and_read(app: Flask) -> None:
-    smtp_configs.save(parse_change(FIRST), actor="tester")
-    stored = smtp_configs.find_active()
+    configs.save(parse_change(FIRST), actor="tester")
+    stored = configs.find_active()
     assert stored
     assert stored.settings.password.reveal() == "pä ss"
     assert stored.row.created_at.tzinfo

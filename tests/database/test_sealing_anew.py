@@ -13,10 +13,11 @@ from sqlalchemy import MetaData, Table, insert, text
 
 from app import create_app
 from database.engine import db, reading, transaction
-from services import key_rotation, smtp_configs, smtp_route, smtp_sealing, validation
-from services.smtp_fields import parse_change
-from services.smtp_sealing import Condition, StoredConfig
-from services.validation import Mark
+from services.checks import validation
+from services.checks.validation import Mark
+from services.settings import configs, key_rotation, route, sealing
+from services.settings.fields import parse_change
+from services.settings.sealing import Condition, StoredConfig
 from tests import postgresql_server
 from tests.certificates import client_pair
 from tests.conftest import APP_KEY
@@ -87,11 +88,11 @@ def raw(columns: str = "*") -> dict[str, dict[str, Any]]:
 
 
 def conditions() -> dict[str, Condition]:
-    return {stored.row.name: stored.condition for stored in smtp_configs.search()}
+    return {stored.row.name: stored.condition for stored in configs.search()}
 
 
 def named(name: str) -> StoredConfig:
-    found = smtp_configs.find_by_name(name)
+    found = configs.find_by_name(name)
     assert found
     return found
 
@@ -218,12 +219,12 @@ def test_the_former_binding_put_back_in_sql_is_accepted_nowhere(app: Flask) -> N
     sql("UPDATE smtp_config SET binding_mac = :mac, reply_to = 'x@evil.example' WHERE name = 'Primary'", mac=former)
     assert conditions()[PRIMARY] is Condition.OUTDATED
     assert named(PRIMARY).settings.password == Secret("")
-    assert not next(smtp_route.steps()).settings
+    assert not next(route.steps()).settings
     key_rotation.rotate()
     upgrade()
     assert conditions()[PRIMARY] is Condition.OUTDATED
     with pytest.raises(InvalidInput):
-        smtp_configs.update(1, parse_change({"from_name": "Shop"}))
+        configs.update(1, parse_change({"from_name": "Shop"}))
 
 
 def test_a_row_that_the_upgrade_left_is_told_by_validate_and_by_the_route(app: Flask) -> None:
@@ -232,9 +233,9 @@ def test_a_row_that_the_upgrade_left_is_told_by_validate_and_by_the_route(app: F
     (keys,) = [check for check in validation.checks() if check.title == "Encryption Key"]
     failed = [finding for finding in keys.findings() if finding.mark is Mark.FAILED]
     assert [(finding.text, finding.remedy) for finding in failed] == [
-        ("Primary (id 1) cannot be read", smtp_sealing.OUTDATED)
+        ("Primary (id 1) cannot be read", sealing.OUTDATED)
     ]
-    assert next(smtp_route.steps()).reason == smtp_sealing.OUTDATED
+    assert next(route.steps()).reason == sealing.OUTDATED
 
 
 def test_a_row_that_the_upgrade_left_is_mended_by_giving_everything_anew(app: Flask) -> None:
@@ -242,7 +243,7 @@ def test_a_row_that_the_upgrade_left_is_mended_by_giving_everything_anew(app: Fl
     upgrade()
     typed = {name: value for name, value in ROWS[0].items() if name in (*UNBOUND_THEN, "smtp_port", "from_email")}
     login = {"smtp_server": "smtp.example.com", "smtp_username": "user", "smtp_password": "new", "use_tls": True}
-    smtp_configs.update(1, parse_change({**typed, **login}))
+    configs.update(1, parse_change({**typed, **login}))
     assert conditions()[PRIMARY] is Condition.GOOD
 
 
@@ -256,7 +257,7 @@ def test_going_back_gives_the_former_binding_that_the_version_before_reads(app: 
 def test_going_back_forgets_a_client_certificate_and_keeps_the_rest(app: Flask) -> None:
     upgrade()
     own = client_pair()
-    smtp_configs.update(1, parse_change({"client_certificate": own.certificate, "client_key": own.key}))
+    configs.update(1, parse_change({"client_certificate": own.certificate, "client_key": own.key}))
     downgrade(revision="0003")
     upgrade()
     settings = named(PRIMARY).settings

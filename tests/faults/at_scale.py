@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import Flask
 
-from services import tasks
+from services.worker import celery_tasks
 from tests.faults.child import Orders, Place, begin, queue, wait_for_ever
 from tests.faults.points import Point, wrap
 
@@ -16,8 +16,8 @@ BEAT_SECONDS: Final = 0.5
 def serve(place: Place, orders: Orders) -> None:
     """A web process: queues the mails that nobody has been asked for yet, and tells the broker of them."""
     app = begin(place)
-    tasks.make_celery(app)
-    tasks.Hints().start()
+    celery_tasks.make_celery(app)
+    celery_tasks.Hints().start()
     with app.app_context():
         queue(place, orders)
     wait_for_ever()
@@ -39,14 +39,14 @@ def die_at(place: Place, orders: Orders, point: Point, nth: int) -> None:
 
 def _work(place: Place, app: Flask) -> None:
     """Work as a Celery worker does, but with the pace of this place."""
-    wrap("services.tasks:Pace", lambda _: lambda: place.pace)
+    wrap("services.worker.celery_tasks:Pace", lambda _: lambda: place.pace)
     options = ["--pool=solo", "--loglevel=WARNING", "--without-gossip", "--without-mingle"]
-    tasks.make_celery(app).worker_main(["worker", "-n", f"worker{os.getpid()}@localhost", *options])
+    celery_tasks.make_celery(app).worker_main(["worker", "-n", f"worker{os.getpid()}@localhost", *options])
 
 
 def beat(place: Place) -> None:
     """The beat, more often than `celery beat` would."""
-    tasks.make_celery(begin(place))
+    celery_tasks.make_celery(begin(place))
     while True:
-        tasks.sweep.apply_async(expires=BEAT_SECONDS, retry=False)
+        celery_tasks.sweep.apply_async(expires=BEAT_SECONDS, retry=False)
         time.sleep(BEAT_SECONDS)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from database.engine import reading
 from database.outbox_db import HELD, WAITING, OutboxMail, State
-from services.outbox_settling import UNKNOWN_FATE
+from services.worker.settling import UNKNOWN_FATE
 from tests.faults.child import Orders
 from tests.faults.sink import Event
 

@@ -17,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import create_app
 from database.engine import transaction
-from services import email_service, worker
-from services.outbox_lease import Pace
+from services import email_service
+from services.worker import threads
+from services.worker.lease import Pace
 from tests.faults.points import Point
 from utils import clock
 
@@ -59,7 +60,7 @@ class Orders:
 
 def send(place: Place) -> None:
     """A worker without a web server, until it is killed."""
-    worker.start(begin(place), pace=place.pace)
+    threads.start(begin(place), pace=place.pace)
     wait_for_ever()
 
 
@@ -72,7 +73,7 @@ def die_at(place: Place, orders: Orders, point: Point, nth: int) -> None:
 def serve(place: Place, orders: Orders) -> None:
     """A web process: a worker beside the requests, of which each queues one mail. Goes on where the last one died."""
     app = begin(place)
-    worker.start(app, pace=place.pace)
+    threads.start(app, pace=place.pace)
     with app.app_context():
         queue(place, orders)
     wait_for_ever()

@@ -11,7 +11,7 @@ from flask_migrate import upgrade
 
 from app import create_app
 from database.engine import db
-from services.outbox_lease import Pace
+from services.worker.lease import Pace
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.faults.child import Place

@@ -23,7 +23,7 @@ class Point:
     def arm(self, nth: int) -> None:
         """Let this process die when it gets here for the n-th time."""
         if self.away:
-            wrap("services.outbox_work:_write", lambda _original: _refuse)
+            wrap("services.worker.groups:_write", lambda _original: _refuse)
         wrap(self.function, lambda original: self._deadly(original, nth))
 
     def _deadly(self, original: Callable[..., Any], nth: int) -> Callable[..., Any]:
@@ -65,36 +65,36 @@ def _after(function: str, name: str, **changes: Any) -> Point:
 
 
 POINTS: Final = (
-    _after("services.outbox:_row", "a mail is sealed", most=6),
+    _after("services.outbox.promise:_row", "a mail is sealed", most=6),
     _after("database.outbox_add_db:add_all", "its row is added, uncommitted", most=6),
-    _before("services.outbox:wake", "anybody hears of the commit", most=6),
-    _after("services.outbox:enqueue", "its row is committed", most=6),
+    _before("services.outbox.promise:wake", "anybody hears of the commit", most=6),
+    _after("services.outbox.promise:enqueue", "its row is committed", most=6),
     _after("database.outbox_claim_db:claim", "a claim, uncommitted", most=3),
-    _after("services.outbox_work:claim_group", "a claim is committed"),
-    _after("services.outbox_content:unseal", "a mail is unsealed", most=3),
+    _after("services.worker.groups:claim_group", "a claim is committed"),
+    _after("services.outbox.content:unseal", "a mail is unsealed", most=3),
     _before("database.outbox_claim_db:fence", "the fence"),
     _after("database.outbox_claim_db:fence", "the fence, uncommitted"),
-    _after("services.outbox_work:_fenced", "the fence is committed"),
-    _before("services.smtp_client:SmtpClient.open", "a connection is opened"),
-    _after("services.smtp_client:SmtpClient.open", "a connection is open"),
-    _before("services.smtp_wire:Wire.send", "something is said", most=4),
-    _after("services.smtp_wire:Wire.send", "something is said", most=4),
-    _before("services.smtp_wire:Wire.read_reply", "an answer is read", most=6),
-    _after("services.smtp_wire:Wire.read_reply", "an answer is read", most=6),
-    _before("services.smtp_exchange:Exchange._hand_over", "the dot"),
-    _after("services.smtp_exchange:Exchange._hand_over", "the answer to the dot"),
+    _after("services.worker.groups:_fenced", "the fence is committed"),
+    _before("services.smtp.client:SmtpClient.open", "a connection is opened"),
+    _after("services.smtp.client:SmtpClient.open", "a connection is open"),
+    _before("services.smtp.wire:Wire.send", "something is said", most=4),
+    _after("services.smtp.wire:Wire.send", "something is said", most=4),
+    _before("services.smtp.wire:Wire.read_reply", "an answer is read", most=6),
+    _after("services.smtp.wire:Wire.read_reply", "an answer is read", most=6),
+    _before("services.smtp.exchange:Exchange._hand_over", "the dot"),
+    _after("services.smtp.exchange:Exchange._hand_over", "the answer to the dot"),
     _after("services.smtp_in_flight:InFlight._launch", "several mails are in flight"),
-    _after("services.smtp_transaction:Transaction.receipt", "a mail is accepted", most=3),
-    _after("services.outbox_delivery:deliver", "a group is delivered"),
-    _before("services.outbox_work:finish", "a group's results are written down"),
+    _after("services.smtp.transaction:Transaction.receipt", "a mail is accepted", most=3),
+    _after("services.worker.along_route:deliver", "a group is delivered"),
+    _before("services.worker.groups:finish", "a group's results are written down"),
     _after("database.outbox_claim_db:settle", "results are written, uncommitted"),
     _after("database.attempt_db:add_all", "attempts are written, uncommitted"),
-    _after("services.outbox_work:_write", "results are committed"),
-    _before("services.receipts:keep", "a receipt is kept", away=True),
-    _before("services.receipts:_sync", "a receipt's folder is on the disk", away=True),
-    _after("services.receipts:keep", "a receipt is kept", away=True),
-    _after("services.receipts:replay", "receipts are replayed"),
+    _after("services.worker.groups:_write", "results are committed"),
+    _before("services.worker.unwritten:keep", "a receipt is kept", away=True),
+    _before("services.worker.unwritten:_sync", "a receipt's folder is on the disk", away=True),
+    _after("services.worker.unwritten:keep", "a receipt is kept", away=True),
+    _after("services.worker.unwritten:replay", "receipts are replayed"),
     _after("database.outbox_claim_db:reap_leased", "leases are reaped, uncommitted"),
     _after("database.outbox_claim_db:reap_transmitting", "unknown fates are noted, uncommitted"),
-    _after("services.outbox_work:sweep", "a sweep"),
+    _after("services.worker.groups:sweep", "a sweep"),
 )

@@ -12,8 +12,9 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from database.engine import transaction
 from database.outbox_db import Priority
-from services import email_service, outbox_work
-from services.outbox_lease import Pace
+from services import email_service
+from services.worker import groups
+from services.worker.lease import Pace
 from tests.faults.storm import open_mails
 from tests.statements import heard
 
@@ -68,11 +69,11 @@ def doomed(engine: Engine, nth: int) -> Iterator[None]:
 def work(pace: Pace) -> None:
     """One turn of a worker: sweep, then send all that is due; whatever fails is left for the next turn."""
     with suppress(SQLAlchemyError):
-        outbox_work.sweep(pace)
+        groups.sweep(pace)
     with suppress(SQLAlchemyError):
-        group = outbox_work.claim_group("worker", pace)
+        group = groups.claim_group("worker", pace)
         while group:
-            group = outbox_work.work_off(group, pace, lambda: Priority).next_group
+            group = groups.work_off(group, pace, lambda: Priority).next_group
 
 
 def finish(turn_clock: TurnClock) -> None:

@@ -22,9 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from database.engine import reading, transaction
 from database.outbox_claim_db import GROUP
 from database.outbox_db import HELD, WAITING, OutboxMail
-from services import named_configs, outbox_work
-from services.outbox_lease import Pace
-from services.worker import SENDERS
+from services.settings import named
+from services.worker import groups
+from services.worker.lease import Pace
+from services.worker.threads import SENDERS
 from tests.faults import child, sink
 from tests.faults.checker import Promises, Verdict, judge, rows
 from tests.faults.child import Orders, Place
@@ -106,7 +107,7 @@ def configure(port: int, name: str = "Sink", **fields: object) -> int:
     """An active configuration for the server on this port; its id."""
     place = {"smtp_server": "127.0.0.1", "smtp_port": port, "use_tls": False, "use_ssl": False}
     values = {"from_email": "shop@example.com", "timeout_seconds": 5, "is_active": True, "failover": False}
-    return named_configs.create_config(name, **{**place, **values, **fields}).row.id
+    return named.create_config(name, **{**place, **values, **fields}).row.id
 
 
 @dataclass(kw_only=True)
@@ -262,7 +263,7 @@ class Storm:
 
 def chores(pace: Pace) -> None:
     """The sweep, and an administrator who presses "send now" for all that waits longer than a cool-down."""
-    outbox_work.sweep(pace)
+    groups.sweep(pace)
     now = clock.now()
     with transaction() as session:
         late = OutboxMail.state.in_(WAITING), OutboxMail.due_at > now + pace.cool_down

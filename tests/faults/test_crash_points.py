@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 
-from services.outbox_lease import Pace
+from services.worker.lease import Pace
 from tests.faults import child, figures
 from tests.faults.child import Place
 from tests.faults.points import POINTS

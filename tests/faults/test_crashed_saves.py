@@ -5,8 +5,9 @@ from collections import Counter
 from typing import Any
 
 from database.engine import db
-from services import audit, named_configs, smtp_configs
-from services.smtp_fields import parse_change
+from services import audit
+from services.settings import configs, named
+from services.settings.fields import parse_change
 from tests.faults import child
 from tests.faults.child import Place
 from tests.faults.sabotage import doomed
@@ -22,10 +23,10 @@ def fields(server: str) -> dict[str, Any]:
 
 
 def test_a_crash_anywhere_in_saving_leaves_whole_configurations_and_one_that_is_active(place: Place) -> None:
-    named_configs.create_config("Old", **fields("one.example.com"))
+    named.create_config("Old", **fields("one.example.com"))
     nth = 1
     while is_killed(place, nth):
-        stored = smtp_configs.search()
+        stored = configs.search()
         assert all(each.is_usable and each.settings for each in stored), f"after {nth}"
         pairs = {(each.settings.host, each.settings.password.reveal()) for each in stored if each.settings}
         assert pairs <= set(LOGINS.items()), f"after {nth}"
@@ -48,7 +49,7 @@ def is_killed(place: Place, nth: int) -> bool:
 def save(place: Place, nth: int) -> None:
     """In a process of its own: create one that is active, change its server, go back to the old one, delete it."""
     with child.begin(place).app_context(), doomed(db.engine, nth):
-        new = named_configs.create_config(f"New {nth}", **fields("one.example.com"))
-        smtp_configs.update(new.row.id, parse_change(fields("two.example.com")))
-        named_configs.activate_config("Old")
-        smtp_configs.delete(new.row.id)
+        new = named.create_config(f"New {nth}", **fields("one.example.com"))
+        configs.update(new.row.id, parse_change(fields("two.example.com")))
+        named.activate_config("Old")
+        configs.delete(new.row.id)

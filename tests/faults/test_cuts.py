@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.smtp_client import Envelope, Parcel, Receipt
-from services.smtp_pool import Pool
+from services.smtp.client import Envelope, Parcel, Receipt
+from services.smtp.pool import Pool
 from tests.faults.cutter import Cutter
 from tests.faults.storm import ALL
 from tests.smtp_clients import RECIPIENT, SENDER, policy, settings_for

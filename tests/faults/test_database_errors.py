@@ -3,7 +3,7 @@
 import pytest
 
 from database.engine import db
-from services.outbox_lease import Pace
+from services.worker.lease import Pace
 from tests.faults.checker import rows
 from tests.faults.child import Place
 from tests.faults.cutter import Cutter

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from database.engine import Base, db, reading
 from database.outbox_db import State
-from services import named_configs
+from services.settings import named
 from tests.faults.sabotage import KINDS, sabotaged
 from tests.faults.storm import ALL
 from tests.mails import in_state
@@ -72,10 +72,10 @@ class Requests:
 
     def _stored(self) -> int:
         self._active()
-        return named_configs.create_config(f"Stored {self._next()}", **PLACE).row.id
+        return named.create_config(f"Stored {self._next()}", **PLACE).row.id
 
     def _active(self) -> int:
-        return named_configs.create_config(f"Active {self._next()}", **PLACE, is_active=True).row.id
+        return named.create_config(f"Active {self._next()}", **PLACE, is_active=True).row.id
 
     def _next(self) -> int:
         self._number += 1

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from database.engine import reading
 from database.outbox_claim_db import GROUP
 from database.reset_request_db import ResetRequest
-from services import outbox_work
+from services.worker import groups
 from tests.faults import child, figures
 from tests.faults.child import Orders, Place
 from tests.faults.sink import Manners
@@ -57,8 +57,8 @@ def promise_and_settle(place: Place, orders: Orders, may_begin: Event, is_done: 
         may_begin.wait()
         child.queue(place, orders)
         notes = os.open(orders.notes(place.folder), os.O_WRONLY | os.O_APPEND)
-        while group := outbox_work.claim_group("worker", place.pace):
-            outbox_work.work_off(group, place.pace)
+        while group := groups.claim_group("worker", place.pace):
+            groups.work_off(group, place.pace)
             os.write(notes, b"settled\n")
     is_done.set()
     child.wait_for_ever()

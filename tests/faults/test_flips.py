@@ -1,6 +1,6 @@
 """The active configuration changes to and fro under load: nothing is lost, and no password gets to the other (F10)."""
 
-from services import named_configs
+from services.settings import named
 from tests.faults import figures
 from tests.faults.child import Place
 from tests.faults.sink import Event, Manners
@@ -19,9 +19,9 @@ def test_flips_between_two_servers_lose_no_mail_and_mix_no_passwords(place: Plac
             configure(other.port, "Other", smtp_username="shop", smtp_password=PASSWORDS["Other"], is_active=False)
             for flip in range(FLIPS):
                 storm.wait_for((flip + 0.5) / (FLIPS + 1), and_on=other)
-                named_configs.activate_config(("Other", "Sink")[flip % 2])
+                named.activate_config(("Other", "Sink")[flip % 2])
             for name in ("Sink", "Other") * 10:  # what one of them may have got is for that one alone to get again
-                named_configs.activate_config(name)
+                named.activate_config(name)
                 storm.drain(within=DRAIN_SECONDS / 20)
                 if not open_mails():
                     break

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event
 
 from database.engine import db
-from services.outbox_lease import Pace
+from services.worker.lease import Pace
 from tests.conftest import ADMIN_TOKEN
 from tests.faults.checker import rows
 from tests.faults.cutter import Cutter

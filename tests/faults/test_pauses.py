@@ -9,8 +9,9 @@ from sqlalchemy import select
 from app import create_app
 from database.engine import db
 from database.outbox_db import OutboxMail, State
-from services import outbox, outbox_work
-from services.outbox_lease import Pace
+from services.outbox import promise
+from services.worker import groups
+from services.worker.lease import Pace
 from tests.faults import figures
 from tests.faults.child import Place
 from tests.faults.storm import ALL, IN_FLIGHT, Storm
@@ -37,11 +38,11 @@ def test_a_sweep_does_not_wait_for_a_transaction_of_a_machine_that_is_frozen(pla
         held, other = (in_state(State.LEASED, lease_until=clock.now() - timedelta(minutes=1)) for _ in range(2))
         frozen.execute(select(OutboxMail).where(OutboxMail.mail_id == held).with_for_update())
         thread.submit(_sweep, place).result(PATIENCE)
-        assert outbox.find(other).state == State.DEFERRED
-        assert outbox.find(held).state == State.LEASED
+        assert promise.find(other).state == State.DEFERRED
+        assert promise.find(held).state == State.LEASED
 
 
 def _sweep(place: Place) -> None:
     with create_app(place.environment, instance_path=place.folder).app_context():
-        outbox_work.sweep(place.pace)
+        groups.sweep(place.pace)
         db.engine.dispose()

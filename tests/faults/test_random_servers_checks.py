@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.outbox_settling import UNKNOWN_FATE
+from services.worker.settling import UNKNOWN_FATE
 from tests.faults.model.behaviour import Behaviour, behaviour_of
 from tests.faults.model.fates import Fate, Wrong, is_content, violations
 from tests.faults.model.ledger import Ledger, Taken

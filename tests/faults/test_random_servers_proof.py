@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.smtp_client import Parcel, Policy, Receipt, Result
-from services.smtp_settings import SmtpSettings
+from services.smtp.client import Parcel, Policy, Receipt, Result
+from services.smtp.settings import SmtpSettings
 from tests.conftest import APP_KEY
 from tests.faults.model import planted, small_queue, whole
 from tests.faults.model.farm import harvest

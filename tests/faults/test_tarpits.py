@@ -11,9 +11,10 @@ from statistics import quantiles
 import pytest
 
 from database.outbox_db import State
-from services import email_service, outbox
-from services.held_servers import MOST_HELD
-from services.worker import SENDERS
+from services import email_service
+from services.delivery.held_servers import MOST_HELD
+from services.outbox import promise
+from services.worker.threads import SENDERS
 from tests.conftest import ADMIN_TOKEN
 from tests.faults import figures
 from tests.faults.checker import Promises, judge, rows
@@ -151,4 +152,4 @@ def test_mail_for_a_silent_server_alone_waits_and_pages_do_not(
         for _ in range(REQUESTS * SILENT):
             watch.ask()
     assert watch.statuses == {200}
-    assert {outbox.find(mail_id).state for mail_id in mail_ids} <= {State.QUEUED, State.LEASED, State.DEFERRED}
+    assert {promise.find(mail_id).state for mail_id in mail_ids} <= {State.QUEUED, State.LEASED, State.DEFERRED}

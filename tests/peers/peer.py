@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from services.smtp_client import SmtpClient
+from services.smtp.client import SmtpClient
 from tests.loopback import free_port
 from tests.smtp_clients import policy, settings_for
 from utils.errors import DeliveryError

@@ -18,14 +18,18 @@ from sqlalchemy import func, select
 from app import create_app
 from database.engine import db, reading
 from database.outbox_db import WAITING, OutboxMail, State
-from services import delivery, outbox, smtp_configs, smtp_pool, worker
-from services.composing import Draft, draft, serialise
-from services.outbox import Terms
-from services.smtp_dialogue import Dialogue
-from services.smtp_fields import parse_change
-from services.smtp_habits import Habit, Habits, habits_of
-from services.smtp_session import Opening
-from services.smtp_settings import SmtpSettings
+from services.delivery import attempt
+from services.message.draft import Draft, draft, serialise
+from services.outbox import promise
+from services.outbox.promise import Terms
+from services.settings import configs
+from services.settings.fields import parse_change
+from services.smtp import pool
+from services.smtp.dialogue import Dialogue
+from services.smtp.habits import Habit, Habits, habits_of
+from services.smtp.opening import Opening
+from services.smtp.settings import SmtpSettings
+from services.worker import threads
 from tests import certificates
 from tests.peers.peer import as_sent
 from utils.addresses import is_loopback
@@ -64,7 +68,7 @@ class Outcome:
 def tried(peer: Reached, mails: int) -> Outcome:
     """Send so many mails to a running peer, as a server process does."""
     with _application(peer) as app:
-        stored = smtp_configs.find_active()
+        stored = configs.find_active()
         assert stored
         assert stored.settings
         settings = stored.settings
@@ -72,7 +76,7 @@ def tried(peer: Reached, mails: int) -> Outcome:
         meant = {mail.message_id: _bytes(mail, settings) for mail in written}
         with _connections(peer) as counted:
             for mail in written:
-                outbox.enqueue(mail, Terms())
+                promise.enqueue(mail, Terms())
             _work_off(app)
         found = _arrived(peer, mails)
         with reading() as session:
@@ -107,7 +111,7 @@ def _mail(number: int) -> Draft:
 
 
 def _bytes(mail: Draft, settings: SmtpSettings) -> bytes:
-    return as_sent(serialise(mail, delivery.sender_of(settings)))
+    return as_sent(serialise(mail, attempt.sender_of(settings)))
 
 
 def _message_id(message: bytes) -> str:
@@ -129,9 +133,9 @@ def _application(peer: Reached) -> Iterator[Flask]:
         with app.app_context():
             upgrade()
             place = {"smtp_server": peer.host, "smtp_port": peer.port, "from_email": SENDER, **peer.form}
-            smtp_configs.save(parse_change(place), actor="peers")
+            configs.save(parse_change(place), actor="peers")
             yield app
-            smtp_pool.pool.close()
+            pool.pool.close()
             db.engine.dispose()
 
 
@@ -153,7 +157,7 @@ def _connections(peer: Reached) -> Iterator[list[object]]:
 
 
 def _work_off(app: Flask) -> None:
-    started = worker.start(app)
+    started = threads.start(app)
     end = time.monotonic() + _PATIENCE
     try:
         while time.monotonic() < end and _waiting():
@@ -182,7 +186,7 @@ def _arrived(peer: Reached, mails: int) -> list[bytes]:
 def _features(settings: SmtpSettings) -> dict[str, str]:
     talk = Dialogue(settings, None)
     with talk.within(_PATIENCE):
-        features = Opening(talk, settings, delivery.policy_for(settings)).run()
+        features = Opening(talk, settings, attempt.policy_for(settings)).run()
     talk.drop()
     return features
 

@@ -8,7 +8,7 @@ from flask_migrate import upgrade
 
 from app import create_app
 from database.engine import db
-from services.circuit import Circuits
+from services.delivery.circuit import Circuits
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.recording_server import RecordingServer

@@ -11,8 +11,10 @@ from app import create_app
 from database import audit_db
 from database.audit_db import AuditEvent
 from database.engine import transaction
-from services import audit, password_reset, worker
+from services import audit
+from services.accounts import password_reset
 from services.audit import NOBODY, Action, Actor
+from services.worker import threads
 from tests.recording_server import RecordingServer
 from tests.visitors import mail_through, make_alice
 from utils import clock
@@ -161,7 +163,7 @@ def test_the_worker_deletes_what_is_too_old(environment: dict[str, str], tmp_pat
     happened(400, "old")
     with RecordingServer() as server:
         app = create_app(environment | mail_through(server), instance_path=tmp_path)
-        started = worker.start(app)
+        started = threads.start(app)
         with app.app_context():
             password_reset.request_reset("alice@example.com")
             server.wait_for_mail()  # so it is at work, and stopping lets it end its round

@@ -14,9 +14,10 @@ from sqlalchemy import text
 from database import attempt_db
 from database.attempt_db import EmailAttempt
 from database.engine import reading, transaction
-from services import email_service, smtp_configs
-from services.composing import Attachment
-from services.smtp_fields import parse_change
+from services import email_service
+from services.message.draft import Attachment
+from services.settings import configs
+from services.settings.fields import parse_change
 from tests import certificates
 from tests.loopback import free_port
 from tests.recording_server import RecordedMail, RecordingServer
@@ -41,7 +42,7 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 def set_up(server: RecordingServer | ScriptedServer | int, **more: object) -> None:
     port = server if isinstance(server, int) else server.port
     place = {"smtp_server": "127.0.0.1", "smtp_port": port, "use_tls": False, "from_email": "noreply@example.com"}
-    smtp_configs.save(parse_change({**place, **more}), actor="tester")
+    configs.save(parse_change({**place, **more}), actor="tester")
 
 
 def parsed(mail: RecordedMail) -> EmailMessage:
@@ -156,7 +157,7 @@ def test_an_undecryptable_password_is_false_and_no_exception(server: RecordingSe
 
 def test_the_connection_test_answers_as_specified(server: RecordingServer) -> None:
     assert email_service.test_smtp_connection() == (True, "Connection successful")
-    stored = smtp_configs.find_active()
+    stored = configs.find_active()
     assert stored
     assert stored.is_verified
 
@@ -245,7 +246,7 @@ def test_a_failure_is_noted_on_the_configuration_and_a_success_clears_it(app: Fl
 
 
 def noted() -> str | None:
-    stored = smtp_configs.find_active()
+    stored = configs.find_active()
     assert stored
     return stored.row.last_error
 

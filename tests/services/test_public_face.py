@@ -7,11 +7,12 @@ from pathlib import Path
 
 from flask import Flask
 
-from services import composing, email_service, recording
+from services import email_service
+from services.message import draft, recording
 
 ROOT = Path(__file__).parent.parent.parent
 # Types that callers make or get, which are defined where they belong.
-PASSED_ON = {"Attachment": composing.Attachment, "RecordedMail": recording.RecordedMail}
+PASSED_ON = {"Attachment": draft.Attachment, "RecordedMail": recording.RecordedMail}
 SPECIFIED = {
     *("get_smtp_config", "send_email", "queue_email", "test_smtp_connection", "send_password_reset_email"),
     *("send_order_notification", "send_template", "message_id", "record_messages", "Attachment"),

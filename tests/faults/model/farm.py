@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from services import smtp_habits
+from services.smtp import habits
 from tests.faults.model.server import Loop
 from tests.faults.model.trial import Tally
 from tests.faults.storm import CONTEXT
@@ -50,7 +50,7 @@ def in_threads(trial: Trial, seeds: Sequence[int], threads: int = THREADS) -> Ta
     with Loop() as loop, ThreadPoolExecutor(threads) as pool:
         for done in pool.map(partial(trial, loop=loop), seeds):
             total.add(done)
-    smtp_habits.forget_all()
+    habits.forget_all()
     return total
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from services.outbox_settling import UNKNOWN_FATE
+from services.worker.settling import UNKNOWN_FATE
 from tests.faults.model import replies
 from tests.faults.model.ledger import Ledger, Taken
 from tests.faults.model.mails import Mail

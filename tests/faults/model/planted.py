@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from services.smtp_client import Parcel, Policy, Receipt, Result
-from services.smtp_dialogue import refusal
-from services.smtp_pool import Pool
-from services.smtp_settings import SmtpSettings
-from services.smtp_wire import Reply
+from services.smtp.client import Parcel, Policy, Receipt, Result
+from services.smtp.dialogue import refusal
+from services.smtp.pool import Pool
+from services.smtp.settings import SmtpSettings
+from services.smtp.wire import Reply
 from tests.faults.model.mails import SENDER
 from utils.errors import DeliveryError, Fault, OutcomeUnknown, Permanent, Phase, Temporary
 

@@ -7,12 +7,12 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final
 
-from services import retry_policy
-from services.outbox_settling import MOST_UNCERTAIN, UNKNOWN_FATE
-from services.retry_policy import Action, Verdict
-from services.smtp_client import Envelope, Parcel, Policy, Receipt, Result
-from services.smtp_pool import Pool
-from services.smtp_settings import Security, SmtpSettings
+from services.delivery import retry_policy
+from services.delivery.retry_policy import Action, Verdict
+from services.smtp.client import Envelope, Parcel, Policy, Receipt, Result
+from services.smtp.pool import Pool
+from services.smtp.settings import Security, SmtpSettings
+from services.worker.settling import MOST_UNCERTAIN, UNKNOWN_FATE
 from tests.faults.model.fates import Fate
 from tests.faults.model.mails import SENDER, Mail
 from tests.faults.model.server import BehavingServer

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.outbox_settling import UNKNOWN_FATE
+from services.worker.settling import UNKNOWN_FATE
 from tests.faults.model.behaviour import Behaviour, behaviour_of
 from tests.faults.model.fates import Fate, Violation, Wrong, violations
 from tests.faults.model.ledger import Ledger

@@ -20,13 +20,17 @@ from app import create_app
 from database.attempt_db import EmailAttempt
 from database.engine import reading, transaction
 from database.outbox_db import HELD, WAITING, OutboxMail, State
-from services import delivery, email_service, named_configs, outbox_work, smtp_pool
-from services.circuit import Circuits
-from services.outbox_lease import Pace
-from services.outbox_settling import UNKNOWN_FATE
-from services.smtp_client import Policy
-from services.smtp_pool import Pool
-from services.smtp_settings import SmtpSettings
+from services import email_service
+from services.delivery import attempt as delivery
+from services.delivery.circuit import Circuits
+from services.settings import named
+from services.smtp import pool as smtp_pool
+from services.smtp.client import Policy
+from services.smtp.pool import Pool
+from services.smtp.settings import SmtpSettings
+from services.worker import groups
+from services.worker.lease import Pace
+from services.worker.settling import UNKNOWN_FATE
 from tests.faults.model.fates import Fate
 from tests.faults.model.mails import SENDER, Mail
 from tests.faults.model.server import BehavingServer
@@ -186,17 +190,17 @@ def _send(fate: Fate) -> None:
 def _configure(server: BehavingServer) -> None:
     values: dict[str, Any] = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False, "use_ssl": False}
     name = f"Seed {server.behaviour.seed}, {time.monotonic_ns()}"
-    named_configs.create_config(name, from_email=SENDER, is_active=True, failover=False, **values)
+    named.create_config(name, from_email=SENDER, is_active=True, failover=False, **values)
 
 
 def _work() -> None:
     pace = Pace()
-    outbox_work.sweep(pace)
+    groups.sweep(pace)
     for _ in range(MOST_TURNS):
-        group = outbox_work.claim_group("model", pace)
+        group = groups.claim_group("model", pace)
         if group is None:
             return
-        outbox_work.work_off(group, pace)
+        groups.work_off(group, pace)
 
 
 def _open(mail_ids: Sequence[str]) -> bool:

@@ -1,0 +1,258 @@
+"""What the administration API takes and answers; the API document is made from these models."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from blueprints.api.openapi import ErrorAnswer
+from services.settings.fields import SmtpChange, Version, parse_recipient
+from services.smtp.settings import Security
+
+TAG = "SMTP settings"
+EXAMPLE = {
+    "smtp_server": "smtp.gmail.com",
+    "smtp_port": 587,
+    "smtp_username": "user@gmail.com",
+    "smtp_password": "app_password",
+    "from_email": "noreply@example.com",
+    "from_name": "OpenAlgo",
+    "use_tls": True,
+    "use_ssl": False,
+}
+
+LONGEST_SEARCH = 300  # characters
+
+
+def _search_text(value: str) -> str:
+    if len(value) > LONGEST_SEARCH:
+        raise PydanticCustomError("refused", f"Use at most {LONGEST_SEARCH} characters.")
+    return value
+
+
+def _one_of(known: Mapping[str, bool | str], value: str) -> bool | str:
+    if value not in known:
+        raise PydanticCustomError("refused", "Give one of: {known}.", {"known": ", ".join(known)})
+    return known[value]
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(2**31)) else text
+
+
+class ClientCertificateData(BaseModel):
+    """What stands in the first certificate of a chain."""
+
+    subject: str
+    issuer: str
+    sha256: str
+    not_before: str
+    not_after: str
+
+
+class ConfigData(BaseModel):
+    """A configuration as it may be shown: the password and the client key are eight bullets or nothing."""
+
+    model_config = ConfigDict(title="Configuration")
+
+    id: int
+    name: str
+    smtp_server: str
+    smtp_port: int
+    smtp_username: str
+    smtp_password: str
+    has_password: bool
+    needs_reentry: bool
+    from_email: str
+    from_name: str
+    use_tls: bool
+    use_ssl: bool
+    is_active: bool
+    failover: bool
+    emails_per_minute: int | None
+    emails_per_day: int | None
+    reply_to: str
+    helo_hostname: str
+    timeout_seconds: int
+    auth_method: str
+    client_certificate: str
+    client_key: str
+    has_client_key: bool
+    client_certificate_facts: ClientCertificateData | None
+    verified: bool
+    verified_at: str | None
+    last_error: str | None
+    failed_over_at: str | None
+    failed_over_to: str | None
+    version: int
+    created_at: str
+    updated_at: str
+    updated_by: str
+
+
+class ConfigAnswer(BaseModel):
+    status: str
+    data: ConfigData
+
+
+class ConfigsAnswer(BaseModel):
+    status: str
+    data: list[ConfigData]
+
+
+class DoneAnswer(BaseModel):
+    status: str
+    message: str
+
+
+class StepData(BaseModel):
+    name: str
+    label: str
+    status: str
+    ms: int
+    fact: str
+
+
+class TestData(BaseModel):
+    __test__ = False
+
+    steps: list[StepData]
+    ms: int
+    address: Annotated[str | None, Field(description="The address that was really connected to.")]
+    port: int | None
+    transcript: Annotated[list[str], Field(description="What was said (C: and S:), without passwords and message.")]
+    queue_id: str | None = None
+    message_id: str | None = None
+
+
+class TestAnswer(BaseModel):
+    __test__ = False
+
+    status: str
+    message: str
+    data: TestData
+
+
+class ActionData(BaseModel):
+    """A change of settings that may mend it, to be tested again."""
+
+    label: str
+    changes: dict[str, str]
+
+
+class OpenWayData(BaseModel):
+    port: int
+    security: Security
+    greeting: str
+
+
+class CertificateData(BaseModel):
+    """What the refused certificate says of itself; nothing of it is verified."""
+
+    names: list[str]
+    issuer: str
+    not_before: str
+    not_after: str
+    sha256: str
+
+
+class FailedTestData(TestData):
+    """A test that failed: where, why, and what to do."""
+
+    phase: str
+    phase_label: str
+    fault: str
+    reason: str
+    title: str
+    meaning: str
+    cause: str
+    remedy: str
+    field: str | None
+    retryable: bool
+    retry_after: Annotated[int | None, Field(description="Seconds, if anybody knows.")]
+    docs_url: str
+    actions: list[ActionData]
+    server_line: str
+    open_ways: Annotated[list[OpenWayData], Field(description="Other ways into the same host that answered a probe.")]
+    certificate: CertificateData | None
+
+
+class RefusedAnswer(BaseModel):
+    """Refused fields (``errors``), or a test that ran and failed (``data``)."""
+
+    status: str
+    message: str
+    errors: dict[str, list[str]] | None = None
+    data: FailedTestData | None = None
+
+
+class SmtpTest(SmtpChange):
+    """Values to test, merged over the saved ones and stored nowhere."""
+
+    to: Annotated[
+        str,
+        PlainValidator(parse_recipient),
+        WithJsonSchema({"type": "string", "maxLength": 300, "description": "Also deliver a test mail there."}),
+    ] = Field(default="")
+
+
+class ConfigFilter(BaseModel):
+    """Which configurations to list; all conditions hold at once."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    q: Annotated[
+        str,
+        PlainValidator(_search_text),
+        WithJsonSchema({"type": "string", "maxLength": LONGEST_SEARCH, "description": "In name, host or user name."}),
+    ] = ""
+    active: Annotated[
+        bool | None,
+        PlainValidator(partial(_one_of, {"true": True, "false": False})),
+        WithJsonSchema({"type": "boolean", "description": "Only the active one, or only the others."}),
+    ] = None
+    security: Annotated[
+        str,
+        PlainValidator(partial(_one_of, {mode: mode for mode in Security})),
+        WithJsonSchema({"type": "string", "enum": list(Security), "description": "How the connection is encrypted."}),
+    ] = ""
+    has_error: Annotated[
+        bool,
+        PlainValidator(partial(_one_of, {"true": True})),
+        WithJsonSchema({"type": "boolean", "enum": [True], "description": "Only those that failed or cannot be used."}),
+    ] = False
+
+
+class Switch(BaseModel):
+    """What is said when a configuration is switched on or off."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    version: Version = 0
+
+
+class DeletedVersion(BaseModel):
+    """The version that was read before deleting."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    version: Annotated[Version, BeforeValidator(_number)] = 0
+
+
+class NoParameters(BaseModel):
+    """For routes whose parameters stand in the body: a version in the query would be overlooked there."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+ERRORS: dict[int, type[BaseModel]] = {401: ErrorAnswer, 403: ErrorAnswer, 429: ErrorAnswer}
+BODY_ERRORS: dict[int, type[BaseModel]] = {
+    **ERRORS,
+    400: ErrorAnswer,
+    413: ErrorAnswer,
+    415: ErrorAnswer,
+    422: RefusedAnswer,
+    503: ErrorAnswer,
+}

@@ -1,0 +1,50 @@
+"""The connection test of the administration API: what is tested, and the answer at its end or step by step."""
+
+from typing import Any
+
+from flask import Response, jsonify
+from flask_login import current_user
+
+from blueprints import smtp_tests
+from blueprints.api.api_models import SmtpTest
+from blueprints.api.json_body import json_object_or_none
+from services.checks import connection_test
+from services.checks.connection_test import TestPlan, TestResult
+from services.diagnosis.diagnosis import NOT_CONFIGURED
+from services.settings import configs
+from services.settings.fields import checked
+from services.settings.sealing import StoredConfig
+from utils.errors import InvalidInput, NotFound
+
+
+def answer(stored: StoredConfig | None) -> Response:
+    """Test the stored configuration, or with a body that merged over it; without either there is nothing to test."""
+    config_id = stored.row.id if stored else None
+    prepared = _plan(stored, json_object_or_none())
+    if smtp_tests.wants_stream():
+        return smtp_tests.streamed(prepared, config_id, _told)
+    result = smtp_tests.run_and_note(prepared, config_id)
+    response = jsonify(_told(result))
+    response.status_code = 200 if result.ok else 422
+    return response
+
+
+def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPlan:
+    own_address = current_user.email if current_user.is_authenticated else ""
+    if body is not None:
+        change = checked(SmtpTest, body)
+        return connection_test.plan(
+            configs.preview(change, stored.row.id if stored else None), to=change.to, rcpt=own_address
+        )
+    if not stored:
+        raise NotFound(NOT_CONFIGURED)
+    if not stored.is_usable:
+        raise InvalidInput(stored.errors)
+    return connection_test.plan(stored.settings, rcpt=own_address)
+
+
+def _told(result: TestResult) -> dict[str, Any]:
+    data = smtp_tests.course(result) | smtp_tests.failure(result)
+    if result.message_id:
+        data |= {"queue_id": result.queue_id, "message_id": result.message_id}
+    return {"status": "success" if result.ok else "error", "message": result.message, "data": data}

@@ -1,0 +1,189 @@
+"""``/api/settings/smtp/configs``: every stored configuration by its id, and the switch between them."""
+
+from flask import Blueprint, Response, jsonify
+
+from blueprints import smtp_tests
+from blueprints.access import actor_name, admin_api
+from blueprints.api import api_tests
+from blueprints.api.api_models import (
+    BODY_ERRORS,
+    ERRORS,
+    EXAMPLE,
+    TAG,
+    ConfigAnswer,
+    ConfigFilter,
+    ConfigsAnswer,
+    DeletedVersion,
+    DoneAnswer,
+    NoParameters,
+    RefusedAnswer,
+    SmtpTest,
+    Switch,
+    TestAnswer,
+)
+from blueprints.api.json_body import json_object, json_object_or_none
+from blueprints.api.openapi import ErrorAnswer, Operation, documented
+from blueprints.api.query import parsed_query
+from services.settings import config_trail, configs
+from services.settings.fields import SmtpChange, checked, parse_change
+from services.settings.sealing import StoredConfig
+
+bp = Blueprint("configs_api", __name__, url_prefix="/api/settings/smtp/configs")
+
+STALE_TOO = {404: ErrorAnswer, 409: ErrorAnswer}
+SWITCH_DESCRIPTION = "Every process uses it for its next mail. With a version that is no longer the stored one: 409."
+
+
+@bp.get("")
+@documented(
+    Operation(
+        summary="List the configurations, masked",
+        description="The active one first, then by name.",
+        tag=TAG,
+        query=ConfigFilter,
+        answers={200: ConfigsAnswer, 422: RefusedAnswer, **ERRORS},
+    )
+)
+@admin_api
+def list_configs() -> Response:
+    """The configurations that meet every condition of the query."""
+    wanted = parsed_query(ConfigFilter)
+    found = configs.search(wanted.q, active=wanted.active, security=wanted.security, has_error=wanted.has_error)
+    return jsonify({"status": "success", "data": [configs.public_dict(stored) for stored in found]})
+
+
+@bp.post("")
+@documented(
+    Operation(
+        summary="Create a configuration",
+        description="It is inactive unless is_active says otherwise. The name must be given.",
+        tag=TAG,
+        body=SmtpChange,
+        example={"name": "Backup server", **EXAMPLE},
+        answers={201: ConfigAnswer, 409: ErrorAnswer, **BODY_ERRORS},
+    )
+)
+@admin_api
+def create_config() -> Response:
+    """Store a new configuration."""
+    parsed_query(NoParameters)
+    response = _shown(configs.create(parse_change(json_object()), actor=actor_name()))
+    response.status_code = 201
+    return response
+
+
+@bp.get("/<int:config_id>")
+@documented(
+    Operation(summary="Get a configuration, masked", tag=TAG, answers={200: ConfigAnswer, 404: ErrorAnswer, **ERRORS})
+)
+@admin_api
+def get_config(config_id: int) -> Response:
+    """One configuration without its password."""
+    stored = configs.get(config_id)
+    config_trail.note_viewed(stored.row)
+    return _shown(stored)
+
+
+@bp.patch("/<int:config_id>")
+@documented(
+    Operation(
+        summary="Change a configuration",
+        description="What is absent stays as it is. A stored password is kept only for the same server, port, "
+        "encryption and user name.",
+        tag=TAG,
+        body=SmtpChange,
+        example={"from_name": "Shop", "version": 3},
+        answers={200: ConfigAnswer, **STALE_TOO, **BODY_ERRORS},
+    )
+)
+@admin_api
+def change_config(config_id: int) -> Response:
+    """Merge a change over one configuration."""
+    parsed_query(NoParameters)
+    return _shown(configs.update(config_id, parse_change(json_object()), actor=actor_name()))
+
+
+@bp.delete("/<int:config_id>")
+@documented(
+    Operation(
+        summary="Delete a configuration",
+        description="Its sealed password goes with it. Mail goes the next way if it was the active one.",
+        tag=TAG,
+        query=DeletedVersion,
+        answers={200: DoneAnswer, **STALE_TOO, 422: RefusedAnswer, 503: ErrorAnswer, **ERRORS},
+    )
+)
+@admin_api
+def delete_config(config_id: int) -> Response:
+    """Forget one configuration for good."""
+    configs.delete(config_id, version=parsed_query(DeletedVersion).version or None)
+    return jsonify({"status": "success", "message": "SMTP configuration deleted"})
+
+
+@bp.post("/<int:config_id>/activate")
+@documented(
+    Operation(
+        summary="Send through this configuration, and no other",
+        description=SWITCH_DESCRIPTION,
+        tag=TAG,
+        body=Switch,
+        body_required=False,
+        example={"version": 3},
+        answers={200: ConfigAnswer, **STALE_TOO, **BODY_ERRORS},
+    )
+)
+@admin_api
+def activate_config(config_id: int) -> Response:
+    """Make it the active one; whichever was active is so no more."""
+    return _shown(configs.activate(config_id, version=_version(), actor=actor_name()))
+
+
+@bp.post("/<int:config_id>/deactivate")
+@documented(
+    Operation(
+        summary="Switch this configuration off",
+        description=f"Mail goes the next way. {SWITCH_DESCRIPTION}",
+        tag=TAG,
+        body=Switch,
+        body_required=False,
+        example={"version": 3},
+        answers={200: ConfigAnswer, **STALE_TOO, **BODY_ERRORS},
+    )
+)
+@admin_api
+def deactivate_config(config_id: int) -> Response:
+    """Switch it off; no other is switched on instead."""
+    return _shown(configs.deactivate(config_id, version=_version(), actor=actor_name()))
+
+
+@bp.post("/<int:config_id>/test")
+@documented(
+    Operation(
+        summary="Test a configuration, or values merged over it that are stored nowhere",
+        description="Ask for application/x-ndjson to hear each step as it happens; empty lines mean: still waiting.",
+        tag=TAG,
+        body=SmtpTest,
+        body_required=False,
+        example={"smtp_port": 465, "use_ssl": True, "smtp_password": "app_password", "to": "admin@example.com"},
+        answers={200: TestAnswer, 404: ErrorAnswer, **BODY_ERRORS},
+        streams=True,
+    )
+)
+@admin_api
+@smtp_tests.limited
+def test_config(config_id: int) -> Response:
+    """Test, and answer when it is over or step by step."""
+    return api_tests.answer(configs.get(config_id))
+
+
+test_config.__test__ = False  # type: ignore[attr-defined]
+
+
+def _version() -> int | None:
+    """The version in the body, either of which may be absent."""
+    parsed_query(NoParameters)
+    return checked(Switch, json_object_or_none() or {}).version or None
+
+
+def _shown(stored: StoredConfig) -> Response:
+    return jsonify({"status": "success", "data": configs.public_dict(stored)})

@@ -1,0 +1,242 @@
+"""``/api/messages``: what became of each mail, and trying again or withdrawing it. Never content, never a subject."""
+
+from functools import partial
+from typing import Annotated, Final
+
+from flask import Blueprint, Response, jsonify
+from pydantic import BaseModel, ConfigDict, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from blueprints.access import admin_api
+from blueprints.api.api_models import ERRORS, NoParameters, RefusedAnswer
+from blueprints.api.openapi import ErrorAnswer, Operation, documented
+from blueprints.api.query import parsed_query, whole_number
+from services.outbox import facts
+from services.outbox import log as mail_log
+from services.outbox.facts import State
+from services.outbox.log import Story
+
+bp = Blueprint("messages_api", __name__, url_prefix="/api/messages")
+
+TAG: Final = "Mail log"
+LARGEST_PLACE: Final = 2**31 - 1
+CHANGE_ANSWERS: Final[dict[int, type[BaseModel]]] = {
+    404: ErrorAnswer,
+    409: ErrorAnswer,
+    422: RefusedAnswer,
+    503: ErrorAnswer,
+    **ERRORS,
+}
+
+
+def _states(texts: list[str]) -> list[State]:
+    if not set(texts) <= set(State):
+        raise PydanticCustomError("refused", f"Give one or more of: {', '.join(State)}.")
+    return [State(text) for text in texts]
+
+
+Before = Annotated[
+    int | None,
+    PlainValidator(partial(whole_number, 1, LARGEST_PLACE)),
+    WithJsonSchema(
+        {"type": "integer", "minimum": 1, "maximum": LARGEST_PLACE, "description": "What the last answer had as next."}
+    ),
+]
+Limit = Annotated[
+    int,
+    PlainValidator(partial(whole_number, 1, mail_log.MOST)),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": mail_log.MOST, "description": "How many at most."}),
+]
+
+
+class DirectFilter(BaseModel):
+    """Which part of the log to list."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    before: Before = None
+    limit: Limit = mail_log.PAGE
+
+
+class MessageFilter(DirectFilter):
+    """Which mails to list."""
+
+    state: Annotated[
+        list[State],
+        PlainValidator(_states),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "items": {"type": "string", "enum": list(State)},
+                "description": "Only mails in this state; may be given several times.",
+            }
+        ),
+    ] = []
+
+
+class RecipientData(BaseModel):
+    address: str
+    state: str
+    code: int | None
+    enhanced: str | None
+
+
+class MessageData(BaseModel):
+    """A queued mail; ``id`` is what queue_email returned."""
+
+    id: str
+    message_id: str
+    kind: str
+    priority: str
+    state: State
+    reason: str
+    recipients: list[RecipientData]
+    attempts: int
+    created_at: str
+    due_at: str
+    expires_at: str
+    settled_at: str | None
+    account_id: int | None
+
+
+class DiagnosisData(BaseModel):
+    title: str
+    remedy: str
+
+
+class AttemptData(BaseModel):
+    """One server tried; ``refused`` are the recipients, masked, that it refused although it took the mail."""
+
+    at: str
+    ms: int
+    server: str
+    outcome: str
+    phase: str | None
+    fault: str | None
+    code: int | None
+    enhanced: str | None
+    reply: str
+    worker: str | None
+    refused: list[dict[str, str | int | None]]
+    diagnosis: DiagnosisData | None
+
+
+class StoryData(MessageData):
+    attempt_log: list[AttemptData]
+
+
+class DirectData(AttemptData):
+    """A mail that was sent directly, in one attempt; ``recipients`` are masked."""
+
+    message_id: str
+    kind: str
+    recipients: str
+    account_id: int | None
+
+
+class MessagesAnswer(BaseModel):
+    """``next`` is what to give as before for the older ones."""
+
+    status: str
+    data: list[MessageData]
+    next: int | None
+
+
+class DirectAnswer(BaseModel):
+    """``next`` is what to give as before for the older ones."""
+
+    status: str
+    data: list[DirectData]
+    next: int | None
+
+
+class StoryAnswer(BaseModel):
+    status: str
+    data: StoryData
+
+
+@bp.get("")
+@documented(
+    Operation(
+        summary="List queued mails, the newest first",
+        description="What queue_email took, and what has become of it.",
+        tag=TAG,
+        query=MessageFilter,
+        answers={200: MessagesAnswer, 422: RefusedAnswer, **ERRORS},
+    )
+)
+@admin_api
+def list_messages() -> Response:
+    """A page of the mails in the outbox."""
+    wanted = parsed_query(MessageFilter)
+    mails, older = mail_log.mails(wanted.state, wanted.before, wanted.limit)
+    return jsonify({"status": "success", "data": [facts.public_dict(mail) for mail in mails], "next": older})
+
+
+@bp.get("/direct")
+@documented(
+    Operation(
+        summary="List mails that were sent directly, the newest first",
+        description="What send_email tried at once: one entry for each server that was tried.",
+        tag=TAG,
+        query=DirectFilter,
+        answers={200: DirectAnswer, 422: RefusedAnswer, **ERRORS},
+    )
+)
+@admin_api
+def list_direct() -> Response:
+    """A page of the attempts that belong to no queued mail."""
+    wanted = parsed_query(DirectFilter)
+    attempts, older = mail_log.direct(wanted.before, wanted.limit)
+    return jsonify({"status": "success", "data": [facts.direct_dict(each) for each in attempts], "next": older})
+
+
+@bp.get("/<mail_id>")
+@documented(
+    Operation(
+        summary="Get a queued mail with its attempts",
+        tag=TAG,
+        answers={200: StoryAnswer, 404: ErrorAnswer, **ERRORS},
+    )
+)
+@admin_api
+def get_message(mail_id: str) -> Response:
+    """All that is known of one mail."""
+    return _told(mail_log.story(mail_id))
+
+
+@bp.post("/<mail_id>/retry")
+@documented(
+    Operation(
+        summary="Send a mail now that waits, or once more if it was given up",
+        description="It goes to whoever has not got it. Too late once it was sent, or its content is gone: 409.",
+        tag=TAG,
+        answers={200: StoryAnswer, **CHANGE_ANSWERS},
+    )
+)
+@admin_api
+def retry_message(mail_id: str) -> Response:
+    """Have a worker take it up at once."""
+    parsed_query(NoParameters)
+    return _told(mail_log.retry(mail_id))
+
+
+@bp.post("/<mail_id>/cancel")
+@documented(
+    Operation(
+        summary="Withdraw a mail that waits",
+        description="Its content is deleted. Too late once a worker has taken it up: 409.",
+        tag=TAG,
+        answers={200: StoryAnswer, **CHANGE_ANSWERS},
+    )
+)
+@admin_api
+def cancel_message(mail_id: str) -> Response:
+    """Make sure that it is never sent."""
+    parsed_query(NoParameters)
+    return _told(mail_log.cancel(mail_id))
+
+
+def _told(story: Story) -> Response:
+    log = [facts.attempt_dict(attempt) for attempt in story.attempts]
+    return jsonify({"status": "success", "data": {**facts.public_dict(story.mail), "attempt_log": log}})

@@ -1,0 +1,122 @@
+"""``/api/settings/smtp/providers`` and ``…/discover``: the known mail providers, and which one a mailbox is with."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
+
+from blueprints.access import admin_api, limiter
+from blueprints.api.api_models import ERRORS, TAG, RefusedAnswer
+from blueprints.api.openapi import Operation, documented
+from blueprints.api.query import parsed_query
+from services.providers import discovery, providers
+from services.providers.discovery import Discovery, Source
+from services.providers.providers import Provider
+from services.smtp.settings import Security
+from utils.addresses import LONGEST_ADDRESS
+from utils.errors import Forbidden
+
+bp = Blueprint("providers_api", __name__, url_prefix="/api/settings/smtp")
+
+
+def led_here_by_another_site() -> bool:
+    """Whether it is a foreign link that asks (Fetch Metadata): it must not make this machine look around."""
+    return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
+
+
+def _asks_nothing() -> bool:
+    return not (request.args.get("find") or request.args.get("email"))
+
+
+# One count for page and API: a search makes this machine ask where the caller says.
+limited = limiter.shared_limit("20 per minute", scope="discovery", exempt_when=_asks_nothing)
+
+
+class ProvidersAnswer(BaseModel):
+    status: str
+    data: list[Provider]
+
+
+class Wanted(BaseModel):
+    """What to find the server for."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    email: Annotated[
+        str,
+        WithJsonSchema(
+            {
+                "type": "string",
+                "maxLength": LONGEST_ADDRESS,
+                "description": "An email address, a domain, or the name or id of a provider.",
+            }
+        ),
+    ] = ""
+
+
+class SuggestedValues(BaseModel):
+    """As saving takes them; what is not known is left out."""
+
+    smtp_server: str | None = None
+    smtp_port: int | None = None
+    use_tls: bool | None = None
+    use_ssl: bool | None = None
+    smtp_username: str | None = None
+    from_email: str | None = None
+
+
+class DiscoveryData(BaseModel):
+    model_config = ConfigDict(title="Discovery")
+
+    source: Source
+    message: str
+    values: SuggestedValues
+    provider: Provider | None
+
+
+class DiscoveryAnswer(BaseModel):
+    status: str
+    data: DiscoveryData
+
+
+@bp.get("/providers")
+@documented(
+    Operation(
+        summary="List the known mail providers",
+        description="With their servers, what they want as user name and password, their rules, limits and changes.",
+        tag=TAG,
+        answers={200: ProvidersAnswer, **ERRORS},
+    )
+)
+@admin_api
+def list_providers() -> Response:
+    """Every provider, in the order of the form."""
+    return jsonify({"status": "success", "data": providers.presets()})
+
+
+@bp.get("/discover")
+@documented(
+    Operation(
+        summary="Find the server for an email address",
+        description="By its domain, else by the MX records of the domain, else by asking at the usual names of a mail "
+        "server. Nothing is sent and nothing is stored; it ends within ten seconds.",
+        tag=TAG,
+        query=Wanted,
+        answers={200: DiscoveryAnswer, 422: RefusedAnswer, **ERRORS},
+    )
+)
+@admin_api
+@limited
+def discover() -> Response:
+    """What is known about the server of an address, a domain or a provider's name."""
+    if led_here_by_another_site():
+        raise Forbidden("Ask from a page of this site, or with a token.")
+    return jsonify({"status": "success", "data": _told(discovery.discover(parsed_query(Wanted).email))})
+
+
+def _told(found: Discovery) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(found.values).items() if value}
+    if security := values.pop("security", None):
+        values |= {"use_tls": security == Security.STARTTLS, "use_ssl": security == Security.TLS}
+    return {"source": found.source, "message": found.message, "values": values, "provider": found.provider}

@@ -1,0 +1,29 @@
+"""Reading a query strictly: each parameter known, with a value that is meant, and given once unless it is a list."""
+
+from typing import TypeVar, get_origin
+
+from flask import request
+from pydantic import BaseModel
+from pydantic_core import PydanticCustomError
+
+from services.settings.fields import checked
+from utils.errors import InvalidInput
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def parsed_query(model: type[_Model]) -> _Model:
+    """The request's query as ``model``. Raises InvalidInput."""
+    lists = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
+    given = dict(request.args.lists())
+    repeated = [name for name, values in given.items() if len(values) > 1 and name not in lists]
+    if repeated:
+        raise InvalidInput({name if name in model.model_fields else "form": ["Give it once."] for name in repeated})
+    return checked(model, {name: values if name in lists else values[0] for name, values in given.items()})
+
+
+def whole_number(low: int, high: int, text: str) -> int:
+    """The number that a parameter gives. Raises what pydantic makes a field's error."""
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(high)) or not low <= int(text) <= high:
+        raise PydanticCustomError("refused", f"Give a whole number from {low} to {high}.")
+    return int(text)

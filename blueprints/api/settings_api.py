@@ -1,0 +1,86 @@
+"""``/api/settings/smtp``: the administration API of the specification, which works on the active configuration."""
+
+from flask import Blueprint, Response, jsonify
+
+from blueprints import smtp_tests
+from blueprints.access import actor_name, admin_api
+from blueprints.api import api_tests
+from blueprints.api.api_models import (
+    BODY_ERRORS,
+    ERRORS,
+    EXAMPLE,
+    TAG,
+    ConfigAnswer,
+    DoneAnswer,
+    SmtpTest,
+    TestAnswer,
+)
+from blueprints.api.json_body import json_object
+from blueprints.api.openapi import ErrorAnswer, Operation, documented
+from services.diagnosis.diagnosis import NOT_CONFIGURED
+from services.settings import config_trail, configs
+from services.settings.fields import SmtpChange, parse_change
+from utils.errors import NotFound
+
+bp = Blueprint("settings_api", __name__)
+
+
+@bp.get("/api/settings/smtp")
+@documented(
+    Operation(
+        summary="Get the active configuration, masked",
+        tag=TAG,
+        answers={200: ConfigAnswer, 404: ErrorAnswer, **ERRORS},
+    )
+)
+@admin_api
+def get_smtp() -> Response:
+    """The active configuration without its password."""
+    stored = configs.find_active()
+    if not stored:
+        raise NotFound(NOT_CONFIGURED)
+    config_trail.note_viewed(stored.row)
+    return jsonify({"status": "success", "data": configs.public_dict(stored)})
+
+
+@bp.post("/api/settings/smtp")
+@documented(
+    Operation(
+        summary="Save the active configuration",
+        description="Merges over the active configuration; without one, over the one named Primary, which is made if "
+        "there is none and is then active. A stored password is kept only for the same server, port, encryption and "
+        "user name.",
+        tag=TAG,
+        body=SmtpChange,
+        example=EXAMPLE,
+        answers={200: DoneAnswer, 409: ErrorAnswer, **BODY_ERRORS},
+    )
+)
+@admin_api
+def save_smtp() -> Response:
+    """Merge a change over the active configuration."""
+    configs.save(parse_change(json_object()), actor=actor_name())
+    return jsonify({"status": "success", "message": "SMTP configuration saved"})
+
+
+@bp.post("/api/settings/smtp/test")
+@documented(
+    Operation(
+        summary="Test the active configuration, or values that are stored nowhere",
+        description="Ask for application/x-ndjson to hear each step as it happens; empty lines mean: still waiting.",
+        tag=TAG,
+        body=SmtpTest,
+        body_required=False,
+        example={**EXAMPLE, "to": "admin@example.com"},
+        answers={200: TestAnswer, 404: ErrorAnswer, **BODY_ERRORS},
+        streams=True,
+    )
+)
+@admin_api
+@smtp_tests.limited
+def test_smtp() -> Response:
+    """Test, and answer when it is over or step by step."""
+    return api_tests.answer(configs.find_active())
+
+
+test_smtp.__test__ = False  # type: ignore[attr-defined]

@@ -1,0 +1,156 @@
+"""`flask account …` and `flask token …`: who may sign in, and with which tokens scripts may call."""
+
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import click
+from flask.cli import AppGroup
+
+from blueprints.cli.frame import (
+    command,
+    given_password,
+    password_options,
+    print_json,
+    print_table,
+    prompted_password,
+)
+from services.accounts import accounts, api_tokens, fields
+from services.accounts.accounts import Person
+from services.accounts.api_tokens import TokenInfo
+from utils.errors import NotFound
+
+account = AppGroup("account", help="Create accounts, list them, reset a password.")
+token = AppGroup("token", help="Create, list and revoke the API tokens of administrators.")
+
+
+@command(account, "create")
+@click.argument("username")
+@click.argument("email")
+@click.option("--admin", is_flag=True, help="May change the mail settings.")
+@password_options
+def create(
+    username: str, email: str, *, admin: bool, password_stdin: bool, password_file: Path | None, as_json: bool
+) -> None:
+    """Create an account.
+
+    The password is asked for, twice, unless an option says where it is; it is never an argument.
+    """
+    password = _new_password(password_stdin, password_file)
+    person = accounts.create(username, email, password, is_admin=admin)
+    if as_json:
+        print_json(_public(person))
+    else:
+        click.echo(f"Created {'administrator' if person.is_admin else 'account'} {person.username}.")
+
+
+@command(account, "list")
+def list_accounts(*, as_json: bool) -> None:
+    """List the accounts."""
+    people = accounts.everybody()
+    if as_json:
+        print_json([_public(person) for person in people])
+    else:
+        print_table(("User name", "Email", "Role", "Last sign-in"), [_row(person) for person in people])
+
+
+@command(account, "reset-password")
+@click.argument("username")
+@password_options
+def reset_password(username: str, *, password_stdin: bool, password_file: Path | None, as_json: bool) -> None:
+    """Give an account a new password, and end its sessions.
+
+    USERNAME may be the address too.
+    """
+    person = accounts.reset_password(username, _new_password(password_stdin, password_file))
+    if as_json:
+        print_json(_public(person))
+    else:
+        click.echo(f"Changed the password of {person.username}. All sessions have ended.")
+
+
+@command(token, "create")
+@click.argument("name")
+@click.option("--owner", required=True, metavar="USER", help="The administrator whose token it is: name or address.")
+@click.option("--days", type=int, metavar="N", help="How long it is good. Without it: until it is revoked.")
+def create_token(name: str, *, owner: str, days: int | None, as_json: bool) -> None:
+    """Create a token and print it, this once.
+
+    Standard output gets the token and nothing else, so that it can go straight into a file:
+    flask token create deploy --owner alice > token
+    """
+    text, made = api_tokens.create(_owner(owner).id, name, days)
+    if as_json:
+        print_json({**_token_dict(made), "token": text})
+        return
+    click.echo(f"The token {made.name} of {made.owner}, {_until(made)}. It is shown this once:", err=True)
+    click.echo(text)
+
+
+@command(token, "list")
+def list_tokens(*, as_json: bool) -> None:
+    """List the tokens, the newest first. A token itself is stored nowhere."""
+    tokens = api_tokens.every()
+    if as_json:
+        print_json([_token_dict(each) for each in tokens])
+        return
+    rows = [
+        (str(each.id), each.name, each.owner, f"{each.prefix}…", _until(each), _moment(each.last_used_at, "never"))
+        for each in tokens
+    ]
+    print_table(("Id", "Name", "Owner", "Begins with", "State", "Last used"), rows)
+
+
+@command(token, "revoke")
+@click.argument("token_id", metavar="ID", type=int)
+def revoke_token(token_id: int, *, as_json: bool) -> None:
+    """End a token for good. ID is the number that `flask token list` shows."""
+    ended = api_tokens.revoke(token_id)
+    if as_json:
+        print_json(_token_dict(ended))
+    else:
+        click.echo(f"Revoked the token {ended.name} of {ended.owner}.")
+
+
+def _owner(login: str) -> Person:
+    key = fields.login_key(login)
+    for person in accounts.everybody():
+        if key and key in (fields.login_key(person.username), fields.login_key(person.email)):
+            return person
+    raise NotFound("There is no such account. See: flask account list")
+
+
+def _new_password(from_stdin: bool, file: Path | None) -> str:
+    given = given_password(from_stdin, file)
+    return prompted_password(twice=True) if given is None else given
+
+
+def _public(person: Person) -> dict[str, object]:
+    shown = asdict(person)
+    del shown["session_epoch"]
+    return _with_iso_times(shown)
+
+
+def _token_dict(info: TokenInfo) -> dict[str, object]:
+    return _with_iso_times({**asdict(info), "is_good": info.is_good})
+
+
+def _with_iso_times(data: dict[str, object]) -> dict[str, object]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in data.items()}
+
+
+def _row(person: Person) -> tuple[str, str, str, str]:
+    role = "administrator" if person.is_admin else ""
+    return person.username, person.email, role, _moment(person.last_sign_in_at, "never")
+
+
+def _until(info: TokenInfo) -> str:
+    if info.revoked_at:
+        return f"revoked {_moment(info.revoked_at)}"
+    if not info.expires_at:
+        return "good until it is revoked"
+    return f"{'good until' if info.is_good else 'expired'} {_moment(info.expires_at)}"
+
+
+def _moment(moment: datetime | None, otherwise: str = "") -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else otherwise

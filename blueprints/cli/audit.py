@@ -1,0 +1,54 @@
+"""`flask audit`: who did what, when and from where."""
+
+from datetime import UTC
+from typing import Final
+
+import click
+
+from blueprints.cli.frame import command, print_json, print_table
+from blueprints.pages.audit_pages import COLUMNS, csv_line
+from services import audit as trail
+from services.audit import Action
+
+USUAL: Final = 50
+FIELDS: Final = ("actor", "source", "action", "subject", "details")
+
+
+@command(None, "audit")
+@click.option(
+    "--action",
+    type=click.Choice([action.value for action in Action]),
+    metavar="ACTION",
+    help=f"Only one kind: {', '.join(Action)}.",
+)
+@click.option("--text", default="", metavar="TEXT", help="Only with this in who, from or subject.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, trail.EXPORT_LIMIT),
+    default=USUAL,
+    show_default=True,
+    metavar="N",
+    help="How many, the newest first.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for a spreadsheet.")
+def audit(*, action: str | None, text: str, limit: int, as_csv: bool, as_json: bool) -> None:
+    """Show the audit trail: who did what, when and from where, the newest first.
+
+    It holds the names of changed fields, never a secret.
+    """
+    if as_csv and as_json:
+        raise click.UsageError("Give either --json or --csv, not both.")
+    events = trail.events(action=action or "", text=text, limit=limit)
+    if as_json:
+        print_json(
+            [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
+        )
+        return
+    found = [
+        (f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", *(str(getattr(event, name)) for name in FIELDS))
+        for event in events
+    ]
+    if as_csv:
+        click.echo("".join(csv_line(cells) for cells in [COLUMNS, *found]), nl=False)
+    else:
+        print_table(("When (UTC)", "Who", "From", "Action", "Subject", "Details"), found)

@@ -1,0 +1,132 @@
+"""`flask keys …`: which key seals what, and sealing everything anew after `APP_KEY` has changed."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from blueprints.cli.frame import DONE, NOT_WELL, command, leave, print_json, print_table
+from services.settings import key_rotation
+from services.settings.key_rotation import KeyUse, Point, Refusal, Role, Rotation, SealedRow, Status
+
+keys = AppGroup("keys", help="See which APP_KEY seals what, and seal everything anew after a change of APP_KEY.")
+
+UNREADABLE = {DONE: "done, and everything can be read", NOT_WELL: "something stored cannot be read; it is named"}
+
+
+@command(keys, "status", exits=UNREADABLE)
+def status(*, as_json: bool) -> None:
+    """Show which key seals how many configurations and queued mails.
+
+    A key is named by eight hex digits of its digest, which do not give it away. Configurations that cannot be read,
+    because their key is lost or because they were altered, are named with what to do. Failed mails that can be sent
+    again count as queued ones.
+    """
+    found = key_rotation.status()
+    if as_json:
+        print_json(_status_dict(found))
+    else:
+        print_table(("Key", "Is", "Seals"), [(use.key_id, _role(use), _seals(use)) for use in found.keys])
+        _print_unreadable(found)
+        if found.to_rotate:
+            click.echo("\nRun `flask keys rotate` to seal everything with the current key.")
+        else:
+            _print_unreferenced(found)
+    leave(DONE if found.is_well else NOT_WELL)
+
+
+@command(keys, "rotate", exits=UNREADABLE)
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
+def rotate(*, dry_run: bool, as_json: bool) -> None:
+    """Seal with the current APP_KEY what a previous one has sealed.
+
+    First put the old key into APP_KEY_PREVIOUS and a new one into APP_KEY, and restart every process. Mail goes on
+    meanwhile. Each configuration is a transaction of its own, read back with the new key alone before it counts:
+    the command may be killed and run again at any time. What cannot be read is left byte for byte and named.
+    Queued mails keep the key they were queued under, which is needed until they are gone.
+    """
+
+    def hear(point: Point, row: SealedRow) -> None:
+        if point is Point.COMMITTED and not as_json:
+            click.echo(f"✓ {row}")
+
+    done = key_rotation.rotate(dry_run=dry_run, hear=hear)
+    if as_json:
+        print_json(_rotation_dict(done, dry_run))
+    else:
+        _print_rotation(done, dry_run)
+    leave(DONE if done.after.is_well else NOT_WELL)
+
+
+def _print_rotation(done: Rotation, dry_run: bool) -> None:
+    count = _counted(len(done.rotated), "configuration")
+    current = done.after.keys[0].key_id
+    if dry_run:
+        for row in done.rotated:
+            click.echo(f"ℹ {row} would be sealed with key {current} instead of {row.key_id}.")
+    if not done.rotated:
+        click.echo(f"Nothing to do: no configuration is sealed with a previous key. The current one is {current}.")
+    else:
+        click.echo(f"{count} {'would be' if dry_run else ''} sealed with key {current}.".replace("  ", " "))
+    _print_unreadable(done.after)
+    _print_unreferenced(done.after, conditional=dry_run)
+
+
+def _print_unreadable(state: Status) -> None:
+    for refusal in state.refused:
+        click.echo(f"✗ {refusal.row}: {refusal.reason}")
+    for use in state.missing_for_mails:
+        click.echo(f"✗ Key {use.key_id} is unknown here. {_mails_need_it(use)}: restore it in APP_KEY_PREVIOUS.")
+
+
+def _print_unreferenced(state: Status, *, conditional: bool = False) -> None:
+    """Say which previous keys may go, and which are still needed."""
+    for use in state.keys:
+        if use.role is not Role.PREVIOUS:
+            continue
+        if use.rows:
+            click.echo(f"Key {use.key_id} ({_role(use)}) is still needed: it seals {_seals(use)}.")
+        elif use.mails:
+            click.echo(f"Key {use.key_id} ({_role(use)}): {_mails_need_it(use)}: "
+                       "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none.")  # fmt: skip
+        else:
+            click.echo(f"Key {use.key_id} ({_role(use)}) {'would then seal' if conditional else 'seals'} nothing: "
+                       "take it out of APP_KEY_PREVIOUS and restart.")  # fmt: skip
+
+
+def _role(use: KeyUse) -> str:
+    if use.role is Role.PREVIOUS:
+        return f"previous, number {use.position} of APP_KEY_PREVIOUS"
+    return "current, APP_KEY" if use.role is Role.CURRENT else "unknown here"
+
+
+def _seals(use: KeyUse) -> str:
+    mails = f", {_counted(use.mails, 'queued mail')}" if use.mails else ""
+    return f"{_counted(use.rows, 'configuration')}{mails}"
+
+
+def _mails_need_it(use: KeyUse) -> str:
+    return f"{_counted(use.mails, 'queued mail')} still need{'s' if use.mails == 1 else ''} it"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _status_dict(state: Status) -> dict[str, Any]:
+    return {
+        "ok": state.is_well,
+        "keys": [asdict(use) for use in state.keys],
+        "unreadable": [_refusal_dict(refusal) for refusal in state.refused],
+        "may_go": [use.key_id for use in state.unreferenced],
+    }
+
+
+def _rotation_dict(done: Rotation, dry_run: bool) -> dict[str, Any]:
+    rotated = [asdict(row) for row in done.rotated]
+    return {"dry_run": dry_run, "rotated": rotated, **_status_dict(done.after)}
+
+
+def _refusal_dict(refusal: Refusal) -> dict[str, Any]:
+    return {**asdict(refusal.row), "condition": refusal.condition, "reason": refusal.reason}

@@ -1,0 +1,207 @@
+"""`flask mail`: the queued mails, sending them again or not at all, and the worker that sends them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup
+
+from blueprints.cli.frame import NOT_WELL, command, leave, print_json, print_table
+from services import audit
+from services.audit import Action
+from services.checks import readiness
+from services.outbox import facts, log
+from services.outbox.facts import MailFacts, State
+from services.outbox.log import Story, Summary
+from services.worker import threads
+from utils.env_utils import get_settings
+from utils.process_guard import forbid_core_dumps
+
+mail = AppGroup("mail", help="Look up queued mail, send it again or cancel it, run the worker.")
+
+USUAL: Final = 50
+MOST_SENDERS: Final = 64
+LONGEST_DAYS: Final = 36500
+NOT_READY: Final = "The database is not ready. Check DATABASE_URL, run: flask --app app db upgrade"
+_STATES: Final = click.Choice([state.value for state in State])
+_FINAL: Final = click.Choice(
+    [state.value for state in (State.SENT, State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)]
+)
+
+
+@command(mail, "list")
+@click.option("--state", "states", type=_STATES, multiple=True, metavar="STATE", help="Only these; may be repeated.")
+@click.option("--direct", is_flag=True, help="The mails that were sent directly, without the queue.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, log.MOST),
+    default=USUAL,
+    show_default=True,
+    metavar="N",
+    help="How many, the newest first.",
+)
+def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool) -> None:
+    """List what became of mail, the newest first.
+
+    States: queued, leased, transmitting, deferred, uncertain, sent, failed, expired, cancelled, suppressed.
+    """
+    if direct and states:
+        raise click.UsageError("Give either --direct or --state, not both: a mail sent directly has no state.")
+    if direct:
+        _list_direct(limit, as_json=as_json)
+        return
+    mails, _ = log.mails([State(state) for state in states], limit=limit)
+    if as_json:
+        print_json([facts.public_dict(each) for each in mails])
+    else:
+        rows = [_row(each) for each in mails]
+        print_table(("Queued (UTC)", "Id", "State", "Kind", "To", "Tries", "Why"), rows)
+
+
+@command(mail, "status", exits={NOT_WELL: "mail has been due for longer than 15 minutes"})
+def status(*, as_json: bool) -> None:
+    """Tell how many mails wait and why, how late they are, and who works on them."""
+    summary = log.summary()
+    if as_json:
+        print_json(_summary_dict(summary))
+    else:
+        _print_summary(summary)
+    if summary.is_behind:
+        leave(NOT_WELL)
+
+
+@command(mail, "retry")
+@click.argument("mail_id", metavar="ID")
+def retry(mail_id: str, *, as_json: bool) -> None:
+    """Send a mail now that waits, or once more if it was given up. Whoever has got it does not get it again."""
+    _tell("Queued to be sent now", log.retry(mail_id), as_json=as_json)
+
+
+@command(mail, "cancel")
+@click.argument("mail_id", metavar="ID")
+def cancel(mail_id: str, *, as_json: bool) -> None:
+    """Withdraw a mail that waits. Its content is deleted."""
+    _tell("Cancelled", log.cancel(mail_id), as_json=as_json)
+
+
+@command(mail, "purge")
+@click.option(
+    "--older-than",
+    "days",
+    type=click.IntRange(0, LONGEST_DAYS),
+    required=True,
+    metavar="DAYS",
+    help="Delete what was settled longer ago than this.",
+)
+@click.option("--state", "states", type=_FINAL, multiple=True, metavar="STATE", help="Only these; may be repeated.")
+def purge(*, days: int, states: Sequence[str], as_json: bool) -> None:
+    """Delete mails from the log that were sent or given up, with their attempts.
+
+    Without --state all of them, and the mails that were sent directly. What still waits is never deleted.
+    """
+    purged = log.purge(timedelta(days=days), [State(state) for state in states])
+    audit.note(Action.MAIL_PURGED, _counted(purged.mails, "mail"), [f"older than {_counted(days, 'day')}", *states])
+    if as_json:
+        print_json({"mails": purged.mails, "attempts": purged.attempts})
+    else:
+        click.echo(f"Deleted {_counted(purged.mails, 'mail')} and {_counted(purged.attempts, 'attempt')}.")
+
+
+@command(mail, "worker")
+@click.option(
+    "--senders",
+    type=click.IntRange(1, MOST_SENDERS),
+    show_default="MAIL_SENDERS, at least 1",
+    metavar="N",
+    help="How many mails, or groups of mails, are sent at a time.",
+)
+def run_worker(*, senders: int | None, as_json: bool) -> None:
+    """Send queued mail until SIGTERM or Ctrl-C.
+
+    Then it claims nothing more, finishes what is under way and gives the rest back. Any number of workers may run.
+    """
+    forbid_core_dumps()
+    if not readiness.is_database_ready():
+        raise click.ClickException(NOT_READY)
+    senders = senders or max(get_settings().mail_senders, 1)
+    if as_json:
+        print_json({"senders": senders})
+    else:
+        click.echo(f"Sending queued mail with {_counted(senders, 'sender')}. Stop with Ctrl-C.")
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    threads.run_alone(app, senders)
+
+
+def _list_direct(limit: int, *, as_json: bool) -> None:
+    attempts, _ = log.direct(limit=limit)
+    if as_json:
+        print_json([facts.direct_dict(each) for each in attempts])
+        return
+    rows = [
+        (_moment(each.at), each.word, each.kind, each.recipients, each.server, each.reply or _title(each.advice))
+        for each in attempts
+    ]
+    print_table(("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), rows)
+
+
+def _title(advice: facts.Advice | None) -> str:
+    return advice.title if advice else ""
+
+
+def _row(each: MailFacts) -> tuple[str, ...]:
+    addresses = ", ".join(recipient.address for recipient in each.recipients)
+    return (
+        _moment(each.created_at),
+        each.mail_id,
+        each.state,
+        each.kind,
+        addresses if len(addresses) <= 60 else f"{len(each.recipients)} recipients",  # noqa: PLR2004
+        str(each.attempts),
+        each.reason,
+    )
+
+
+def _print_summary(summary: Summary) -> None:
+    for state, count in summary.counts.items():
+        click.echo(f"{state:<14}{count}")
+    if not summary.counts:
+        click.echo("No mail waits, and none was given up.")
+    for reason, count in summary.reasons.items():
+        click.echo(f"Waiting ({count}): {reason}")
+    if summary.oldest_due:
+        click.echo(f"Due since {_moment(summary.oldest_due)} UTC: the mail that waits the longest for a worker")
+    for name, count in summary.workers.items():
+        click.echo(f"Worker {name} holds {_counted(count, 'mail')}")
+    if summary.last_attempt:
+        last = summary.last_attempt
+        click.echo(f"Last attempt at {_moment(last.at)} UTC: {last.word}")
+    click.echo("Not well: mail is late. Does a worker run?" if summary.is_behind else "All is well.")
+
+
+def _summary_dict(summary: Summary) -> dict[str, object]:
+    last = summary.last_attempt
+    return {
+        "ok": not summary.is_behind,
+        "counts": summary.counts,
+        "reasons": summary.reasons,
+        "oldest_due": summary.oldest_due.isoformat() if summary.oldest_due else None,
+        "workers": summary.workers,
+        "last_attempt": facts.attempt_dict(last) if last else None,
+    }
+
+
+def _tell(what: str, story: Story, *, as_json: bool) -> None:
+    if as_json:
+        print_json(facts.public_dict(story.mail))
+    else:
+        click.echo(f"{what}: {story.mail.mail_id}")
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

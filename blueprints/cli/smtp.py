@@ -1,0 +1,278 @@
+"""`flask smtp …`: the stored configurations. What is only looked at or tried is in `cli_smtp_checks`."""
+
+import shlex
+from pathlib import Path
+from typing import Final
+
+import click
+from flask.cli import AppGroup
+
+from blueprints.cli.frame import command, given_password, print_json, print_table, prompted_password
+from blueprints.cli.smtp_options import change_of, given, named_by_option, settings_options
+from services.settings import config_trail, configs, route, server_habits, state
+from services.settings.fields import parse_change
+from services.settings.sealing import StoredConfig
+from services.smtp.settings import Security, SmtpSettings
+from utils.env_utils import get_settings
+from utils.errors import NotFound
+
+smtp = AppGroup("smtp", help="Set up the servers that mail goes through, switch between them, and try them.")
+
+IMPORTED_NAME: Final = "Primary Mail Server"
+LONGEST_ID: Final = 9  # digits
+ENV_LINES: Final = tuple(dict.fromkeys(route.VARIABLES.values()))
+NONE_STORED: Final = "No configuration is stored. Make one: flask smtp add NAME --host HOST --from ADDRESS"
+
+
+@command(smtp, "list")
+@click.option("--search", default="", metavar="TEXT", help="Only those with this in name, host or user name.")
+def list_configs(*, search: str, as_json: bool) -> None:
+    """List the configurations, the active one first.
+
+    What `.env` says is not among them; `flask smtp route` shows it.
+    """
+    found = configs.search(search)
+    if as_json:
+        print_json([configs.public_dict(stored) for stored in found])
+    elif found:
+        print_table(
+            ("Id", "Name", "Status", "Server", "Encryption", "From", "Verified", "Last error", "Updated", "By"),
+            [_row(stored) for stored in found],
+        )
+    else:
+        click.echo("No configuration has this." if search else NONE_STORED)
+
+
+@command(smtp, "show")
+@click.argument("name")
+def show(name: str, *, as_json: bool) -> None:
+    """Show one configuration, by its name or id.
+
+    The password and the client key are never shown.
+    """
+    stored = named(name)
+    config_trail.note_viewed(stored.row)
+    shown = configs.public_dict(stored)
+    habits = server_habits.recall(stored.row.smtp_server, stored.row.smtp_port).lines()
+    if as_json:
+        print_json({**shown, "habits": habits})
+        return
+    advice = state.facts(stored).advice
+    facts = shown.pop("client_certificate_facts")
+    shown["client_certificate"] = f"{facts['subject']}, until {facts['not_after'][:10]}" if facts else ""
+    for field, value in shown.items():
+        text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else str(value)
+        click.echo(f"{field + ':':18} {text}".rstrip())
+    for line in habits:
+        click.echo(f"{'habit:':19}It {line}.")
+    if advice:
+        click.echo(f"✗ {advice}")
+
+
+@command(smtp, "add")
+@click.argument("name")
+@settings_options
+@click.option("--activate", is_flag=True, help="Send through it from the next mail on.")
+def add(
+    name: str, *, activate: bool, password_stdin: bool, password_file: Path | None, as_json: bool, **fields: object
+) -> None:
+    """Store a new configuration named NAME.
+
+    It is inactive unless --activate is given: test it first, then activate it. With a user name its password is
+    asked for, unless an option says where it is; it is never an argument.
+    """
+    password = given_password(password_stdin, password_file)
+    if password is None and fields["smtp_username"]:
+        password = prompted_password()
+    with named_by_option():
+        change = change_of(fields, name=name, smtp_password=password, is_active=activate)
+        stored = configs.create(parse_change(change))
+    _told(stored, as_json, f"Stored {_label(stored)}.", *_next_steps(stored))
+
+
+@command(smtp, "edit")
+@click.argument("name")
+@click.option("--rename", metavar="NAME", help="Another name for it.")
+@settings_options
+@click.option("--ask-password", is_flag=True, help="Ask for a new password.")
+@click.option("--remove-password", is_flag=True, help="Forget the password and its user name.")
+@click.option("--remove-client-certificate", is_flag=True, help="Forget the client certificate and its key.")
+@click.option("--version", type=int, metavar="N", help="Refuse if somebody has saved another version by now.")
+def edit(
+    name: str,
+    *,
+    rename: str | None,
+    ask_password: bool,
+    remove_password: bool,
+    remove_client_certificate: bool,
+    version: int | None,
+    password_stdin: bool,
+    password_file: Path | None,
+    as_json: bool,
+    **fields: object,
+) -> None:
+    """Change a configuration.
+
+    What is not given stays as it is. A stored password stays with its server: with another host, port, encryption
+    or user name it must be given again, and so must a client key.
+    """
+    stored = named(name)
+    password = given_password(password_stdin, password_file)
+    if password is None and ask_password:
+        password = prompted_password()
+    removals = {"remove_password": remove_password, "remove_client_certificate": remove_client_certificate}
+    with named_by_option():
+        change = change_of(fields, name=rename, smtp_password=password)
+    change |= {name: True for name, wanted in removals.items() if wanted}
+    if not change:
+        raise click.UsageError("Nothing to change: give an option.")
+    with named_by_option():
+        stored = configs.update(stored.row.id, parse_change({**change, **given(version=version)}))
+    _told(stored, as_json, f"Changed {_label(stored)}.")
+
+
+@command(smtp, "activate")
+@click.argument("name")
+def activate(name: str, *, as_json: bool) -> None:
+    """Send through this configuration and no other.
+
+    Every process does so from its next mail on; nothing needs a restart. NAME may be its id.
+    """
+    with named_by_option():
+        stored = configs.activate(named(name).row.id)
+    _told(stored, as_json, where_mail_goes())
+
+
+@command(smtp, "deactivate")
+@click.argument("name")
+def deactivate(name: str, *, as_json: bool) -> None:
+    """Switch a configuration off.
+
+    Mail then goes the next way, which is told. NAME may be its id.
+    """
+    with named_by_option():
+        stored = configs.deactivate(named(name).row.id)
+    _told(stored, as_json, f"{stored.row.name} is inactive. {where_mail_goes()}")
+
+
+@command(smtp, "delete")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, *, yes: bool, as_json: bool) -> None:
+    """Forget a configuration for good.
+
+    Its password is forgotten too. Says what will send instead, and asks first. NAME may be its id.
+    """
+    stored = named(name)
+    if not yes:
+        click.echo(state.without_it(stored)[1], err=True)
+        click.confirm(f"Delete {_label(stored)} for good?", abort=True, err=True)
+    configs.delete(stored.row.id)
+    if as_json:
+        print_json({"deleted": {"id": stored.row.id, "name": stored.row.name}})
+    else:
+        click.echo(f"Deleted {stored.row.name}. {where_mail_goes()}")
+
+
+@command(smtp, "import-env")
+@click.option("--name", default=IMPORTED_NAME, show_default=True, metavar="TEXT", help="What to call it.")
+@click.option("--activate", is_flag=True, help="Send through it from the next mail on.")
+def import_env(*, name: str, activate: bool, as_json: bool) -> None:
+    """Store the server of .env as a configuration.
+
+    It is made of the EMAIL_* variables and DEFAULT_FROM_EMAIL, and inactive unless --activate is given. .env is left
+    as it is and goes on as the fallback. Says which of its lines may go once the configuration sends.
+    """
+    settings = _env_settings()
+    change = {**_as_change(settings), "name": name, "is_active": activate}
+    with named_by_option():
+        stored = configs.create(parse_change(change))
+    lines = [variable for variable in ENV_LINES if get_settings().email.get(variable)]
+    if as_json:
+        print_json({**configs.public_dict(stored), "env_lines_that_may_go": lines})
+        return
+    when = "may go now" if activate else "may go once it is active"
+    told = f"These lines of .env {when}, or stay as the fallback: {', '.join(lines)}"
+    _told(stored, as_json, f"Stored {_label(stored)}, as .env has it.", *_next_steps(stored), told)
+
+
+def named(name_or_id: str) -> StoredConfig:
+    """A configuration by its name, or else by its id. Raises NotFound."""
+    try:
+        return configs.named(name_or_id)
+    except NotFound:
+        if name_or_id.isascii() and name_or_id.isdigit() and len(name_or_id) <= LONGEST_ID:
+            return configs.named(int(name_or_id))
+        raise
+
+
+def where_mail_goes() -> str:
+    """Through which server the next mail goes, as a sentence."""
+    steps = list(route.steps())
+    for step in steps:
+        if step.settings:
+            return f"Mail goes through {step.name} ({step.settings.host}:{step.settings.port})."
+    return f"No mail can be sent. {' '.join(step.reason for step in steps)}"
+
+
+def _env_settings() -> SmtpSettings:
+    with named_by_option(route.VARIABLES):
+        settings = route.env_settings(get_settings().email)
+    if settings is None:
+        raise NotFound("EMAIL_HOST is not set: there is nothing to import.")
+    if route.without_database().is_local_inbox:
+        raise NotFound("EMAIL_HOST is the local inbox of development: there is nothing to import.")
+    return settings
+
+
+def _as_change(settings: SmtpSettings) -> dict[str, object]:
+    """Everything that `.env` can say, as a change that says it all."""
+    login = {"smtp_username": settings.username, "smtp_password": settings.password.reveal()}
+    return {
+        "smtp_server": settings.host,
+        "smtp_port": settings.port,
+        "use_tls": settings.security is Security.STARTTLS,
+        "use_ssl": settings.security is Security.TLS,
+        "from_email": settings.from_email,
+        "from_name": settings.from_name,
+        "timeout_seconds": settings.timeout_seconds,
+        **(login if settings.username else {}),
+        "client_certificate": settings.client_certificate,
+        "client_key": settings.client_key.reveal(),
+    }
+
+
+def _told(stored: StoredConfig, as_json: bool, *lines: str) -> None:
+    if as_json:
+        print_json(configs.public_dict(stored))
+        return
+    for line in lines:
+        click.echo(line)
+
+
+def _next_steps(stored: StoredConfig) -> tuple[str, ...]:
+    if stored.row.is_active:
+        return (where_mail_goes(),)
+    name = shlex.quote(stored.row.name)
+    return f"It is inactive. Test it:  flask smtp test {name}", f"Then activate it: flask smtp activate {name}"
+
+
+def _label(stored: StoredConfig) -> str:
+    return f"{stored.row.name} ({stored.row.smtp_server}:{stored.row.smtp_port})"
+
+
+def _row(stored: StoredConfig) -> tuple[str, ...]:
+    facts = state.facts(stored)
+    settings = stored.settings
+    return (
+        str(facts.id),
+        facts.name,
+        facts.word,
+        f"{settings.host}:{settings.port}",
+        settings.mode_name,
+        settings.from_email,
+        f"{facts.verified_at:%Y-%m-%d %H:%M}" if facts.verified_at else "no",
+        facts.last_error or "",
+        f"{facts.updated_at:%Y-%m-%d %H:%M}",
+        facts.updated_by,
+    )

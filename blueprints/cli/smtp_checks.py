@@ -1,0 +1,236 @@
+"""`flask smtp test`, `route` and `validate`: what is tried and looked at, with an exit code for scripts."""
+
+from contextlib import closing
+from typing import Any, Final
+
+import click
+
+from blueprints import smtp_tests
+from blueprints.cli.frame import DONE, NOT_WELL, command, leave, print_json, print_table
+from blueprints.cli.smtp import named, smtp, where_mail_goes
+from services.checks import connection_test, validation
+from services.checks.connection_test import TestResult, Waiting
+from services.checks.validation import Check, Finding, Mark
+from services.delivery import protection
+from services.diagnosis import diagnosis
+from services.settings import route as smtp_route
+from services.settings.fields import parse_address_field
+from services.settings.route import RouteStep
+from services.smtp.client import Step
+from services.smtp.settings import SmtpSettings
+from utils.errors import Phase
+from utils.log_utils import printable
+
+__all__ = ["smtp"]  # with what is added to it here
+
+# Documented, so never changed: scripts go by them.
+EXIT_OF_PHASE: Final = {
+    Phase.SETTINGS: 10,
+    Phase.DNS: 11,
+    Phase.CONNECT: 12,
+    Phase.GREETING: 13,
+    Phase.EHLO: 14,
+    Phase.ENCRYPTION: 15,
+    Phase.SIGN_IN: 16,
+    Phase.SENDER: 17,
+    Phase.RECIPIENT: 18,
+    Phase.DATA: 19,
+    Phase.MESSAGE: 19,
+    Phase.QUIT: 19,
+}
+_TEST_EXITS: Final = {
+    DONE: "the test passed",
+    10: "settings: there is nothing usable to test",
+    11: "DNS: the server's name was not found",
+    12: "connect",
+    13: "greeting",
+    14: "EHLO",
+    15: "encryption: TLS, or the certificate",
+    16: "sign-in",
+    17: "sender address",
+    18: "recipient",
+    19: "message",
+}
+_AND_TEST: Final = " and test again"  # here it is another command
+_SIGNS: Final = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
+_MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
+
+
+@command(smtp, "test", exits=_TEST_EXITS)
+@click.argument("name", required=False)
+@click.option("--to", default="", metavar="ADDRESS", help="Also deliver a test mail there.")
+def test(name: str | None, *, to: str, as_json: bool) -> None:
+    """Test a configuration, or what sends now.
+
+    NAME may be its id. Prints each step as it happens. Without --to it goes as far as naming a recipient, and no mail
+    is sent.
+    """
+    to = parse_address_field("--to", to) if to else ""
+    label, settings, config_id, reason = _to_test(name)
+    if settings is None:
+        _not_testable(reason, as_json)
+        return
+    prepared = connection_test.plan(settings, to=to, rcpt=validation.first_administrator(), config_name=label)
+    with closing(connection_test.listen(prepared)) as items:
+        for item in items:
+            if isinstance(item, TestResult):
+                smtp_tests.note(settings, item, config_id)
+                _print_result(item, to, as_json)
+                leave(EXIT_OF_PHASE[item.error.phase] if item.error else DONE)
+            elif item and not as_json:
+                _print_step(item) if isinstance(item, Step) else _print_waiting(item)
+
+
+test.__test__ = False  # type: ignore[attr-defined]
+
+
+@command(smtp, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server is usable"})
+def route(*, as_json: bool) -> None:
+    """Show which server sends now, and why.
+
+    Each one that could send is used, in reserve, or passed over for the reason that is told.
+    """
+    steps = list(smtp_route.steps())
+    used = next((step for step in steps if step.settings), None)
+    withheld = protection.standing(steps)
+    told = [_step_dict(step, used, withheld.get(step.source, "")) for step in steps]
+    if as_json:
+        print_json({"used": used.name if used else None, "steps": told})
+    else:
+        rows = [
+            (str(place), each["name"], each["server"], each["status"], each["reason"])
+            for place, each in enumerate(told, 1)
+        ]
+        print_table(("", "Server", "Address", "Status", "Why"), rows)
+        click.echo(f"\n{where_mail_goes()}")
+    leave(DONE if used else NOT_WELL)
+
+
+@command(smtp, "validate", exits={DONE: "everything holds", NOT_WELL: "a check does not hold"})
+@click.option(
+    "--test-email",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="[ADDRESS]",
+    help="Also send a test mail; without ADDRESS to the first administrator.",
+)
+def validate(*, test_email: str | None, as_json: bool) -> None:
+    """Check everything that mail depends on.
+
+    Made for deploy scripts: the exit code is 0 only if all of it holds. It checks the server that sends now, with a
+    connection test that stops before a mail is sent unless --test-email is given; the key and what it opens; the
+    route; BASE_URL; the server's name in DNS; and mail that waits.
+    """
+    checks = validation.checks(test_email)
+    told = [(check, _run(number, check, as_json)) for number, check in enumerate(checks, 1)]
+    holds = all(finding.mark is not Mark.FAILED for _, findings in told for finding in findings)
+    if as_json:
+        print_json({"ok": holds, "checks": [_check_dict(check, findings) for check, findings in told]})
+    leave(DONE if holds else NOT_WELL)
+
+
+def _run(number: int, check: Check, as_json: bool) -> list[Finding]:
+    if not as_json:
+        click.echo(f"{'' if number == 1 else chr(10)}{number}. Checking {check.title}...")
+    findings = []
+    for finding in check.findings():
+        findings.append(finding)
+        if not as_json:
+            _print_finding(finding)
+    return findings
+
+
+def _print_finding(finding: Finding) -> None:
+    text = printable(finding.text, 500)
+    click.echo(f"\n   {text}" if finding.mark is Mark.BEGUN else f"   {_MARKS[finding.mark]} {text}")
+    if finding.remedy:
+        click.echo(f"     {printable(finding.remedy, 1000)}")
+
+
+def _check_dict(check: Check, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "title": check.title,
+        "ok": all(finding.mark is not Mark.FAILED for finding in findings),
+        "findings": [
+            {"mark": finding.mark, "text": finding.text, "remedy": finding.remedy}
+            for finding in findings
+            if finding.mark is not Mark.BEGUN
+        ],
+    }
+
+
+def _to_test(name: str | None) -> tuple[str, SmtpSettings | None, int | None, str]:
+    """What is asked for: its name, its settings if it can be tested, its id, and else the reason."""
+    if name is not None:
+        stored = named(name)
+        if stored.is_usable:
+            return stored.row.name, stored.settings, stored.row.id, ""
+        return stored.row.name, None, stored.row.id, stored.problem
+    steps = list(smtp_route.steps())
+    for step in steps:
+        if step.settings:
+            return step.name, step.settings, step.config_id, ""
+    return "", None, None, " ".join(step.reason for step in steps)
+
+
+def _not_testable(reason: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": False, "message": diagnosis.NOT_CONFIGURED, "remedy": reason, "steps": []})
+    else:
+        click.echo(f"✗ {diagnosis.NOT_CONFIGURED}\n  {reason}")
+    leave(EXIT_OF_PHASE[Phase.SETTINGS])
+
+
+def _print_step(step: Step) -> None:
+    label = diagnosis.PHASE_LABELS[step.name]
+    click.echo(f"{_SIGNS[step.status]} {label:<11}{step.ms:>6} ms  {printable(step.fact, 500)}")
+
+
+def _print_waiting(waiting: Waiting) -> None:
+    label = diagnosis.PHASE_LABELS[waiting.name]
+    click.echo(f"… {label:<11}waiting for an answer, {waiting.seconds} s")
+
+
+def _print_result(result: TestResult, to: str, as_json: bool) -> None:
+    if as_json:
+        told = smtp_tests.course(result) | smtp_tests.failure(result)
+        print_json({"ok": result.ok, "message": result.message, **told})
+    elif result.ok:
+        click.echo(f"\n✓ {result.message}{f': a mail is on its way to {to}' if to else '; no mail was sent'}")
+    else:
+        _print_failure(result)
+
+
+def _print_failure(result: TestResult) -> None:
+    click.echo(f"\n✗ {result.message}")
+    if result.diagnosis:
+        told = result.diagnosis
+        ways = [f"Or: {action.label.removesuffix(_AND_TEST)}" for action in told.actions]
+        for text in (f"{told.title}. {told.meaning}", told.cause, told.remedy, *ways, told.docs_url):
+            if text:
+                click.echo(f"  {text}")
+    if result.server_line:
+        click.echo(f"  The server said: {result.server_line}")
+
+
+def _address(step: RouteStep) -> str:
+    return f"{step.settings.host}:{step.settings.port}" if step.settings else ""
+
+
+def _status(step: RouteStep, used: RouteStep | None) -> str:
+    if step is used:
+        return "used"
+    return "in reserve" if step.settings else "passed over"
+
+
+def _step_dict(step: RouteStep, used: RouteStep | None, withheld: str) -> dict[str, Any]:
+    """``withheld`` is why it would not take over from those before it, or not for every mail."""
+    return {
+        "source": step.source,
+        "name": step.name,
+        "config_id": step.config_id,
+        "server": _address(step),
+        "status": _status(step, used),
+        "reason": f"{step.reason} {withheld}".strip(),
+    }

@@ -1,0 +1,43 @@
+"""The page ``/settings/smtp/domain``: whether the records of a From domain permit the server that sends."""
+
+from typing import Final
+
+from flask import Blueprint, Response, make_response, render_template, request
+
+from blueprints.access import admin_page, limiter
+from services.domain import check
+from services.domain.check import DomainReport
+from services.domain.records import Outcome
+from utils.errors import InvalidInput
+
+bp = Blueprint("domain_pages", __name__)
+
+# One count for page and API: a check asks the name server up to a hundred things.
+LIMIT: Final = ("20 per minute", "domain-check")
+WORDS: Final = {Outcome.GOOD: "Good", Outcome.CHANGE: "Needs a change", Outcome.OPEN: "Cannot be told from here"}
+LEVELS: Final = {Outcome.GOOD: "ok", Outcome.CHANGE: "error", Outcome.OPEN: "warning"}
+
+
+@bp.get("/settings/smtp/domain")
+@admin_page
+@limiter.shared_limit(*LIMIT, exempt_when=lambda: "domain" not in request.args)
+def show() -> Response:
+    """The form, filled with what sends now, and the findings once a domain is given."""
+    asked = "domain" in request.args
+    domain, server = check.sending_now()
+    values = {
+        "domain": request.args.get("domain", domain),
+        "server": request.args.get("server", "" if asked else server),
+    }
+    try:
+        report, errors = _report(values) if asked else None, {}
+    except InvalidInput as refused:
+        report, errors = None, refused.errors
+    page = render_template(
+        "settings/domain_check.html", values=values, errors=errors, report=report, words=WORDS, levels=LEVELS
+    )
+    return make_response(page, InvalidInput.status if errors else 200)
+
+
+def _report(values: dict[str, str]) -> DomainReport:
+    return check.check(check.parse_domain(values["domain"]), check.parse_server(values["server"]))

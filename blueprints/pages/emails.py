@@ -1,0 +1,101 @@
+"""``/emails``, the mail log: what became of every mail, and trying again or withdrawing one. Never content."""
+
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+
+from blueprints.access import admin_page
+from services.outbox import facts, log, promise
+from services.outbox.facts import State
+from utils.env_utils import get_settings
+from utils.errors import Conflict
+
+bp = Blueprint("emails", __name__, url_prefix="/emails")
+
+DIRECT = "direct"
+
+
+@bp.get("")
+@admin_page
+def show() -> str:
+    """The newest mails first, a page at a time: the queued ones, or those that were sent directly."""
+    before = _before()
+    if request.args.get("from") == DIRECT:
+        attempts, older = log.direct(before)
+        return render_template("emails/direct.html", attempts=attempts, before=before, older=older)
+    state = _state()
+    mails, older = log.mails([state] if state else (), before)
+    counts = log.counts()
+    shown = [each for each in State if each in counts or each in (state, State.SENT)]
+    return render_template(
+        "emails/list.html",
+        mails=mails,
+        state=state,
+        states=[(each, facts.STATES[each], counts.get(each)) for each in shown],
+        before=before,
+        older=older,
+        is_behind=log.is_behind(),
+        days=get_settings().mail_retention_days,
+    )
+
+
+@bp.get("/<mail_id>")
+@admin_page
+def message(mail_id: str) -> str:
+    """One queued mail: its recipients' results, and every attempt."""
+    return render_template("emails/message.html", story=log.story(mail_id))
+
+
+@bp.get("/<mail_id>/retry")
+@admin_page
+def ask_retry(mail_id: str) -> str:
+    """Say who will get it, and ask."""
+    return render_template("emails/confirm.html", action="retry", story=log.story(mail_id))
+
+
+@bp.post("/<mail_id>/retry")
+@admin_page
+def retry(mail_id: str) -> Response:
+    """Have a worker take it up at once."""
+    story = log.story(mail_id)
+    try:
+        promise.retry(mail_id)
+    except Conflict as late:
+        flash(late.message, "danger")
+    else:
+        flash("The mail is sent now." if story.mail.waits else "The mail is sent once more.", "success")
+    return _to_message(mail_id)
+
+
+@bp.get("/<mail_id>/cancel")
+@admin_page
+def ask_cancel(mail_id: str) -> str:
+    """Say what is lost, and ask."""
+    return render_template("emails/confirm.html", action="cancel", story=log.story(mail_id))
+
+
+@bp.post("/<mail_id>/cancel")
+@admin_page
+def cancel(mail_id: str) -> Response:
+    """Make sure that it is never sent."""
+    log.story(mail_id)
+    try:
+        promise.cancel(mail_id)
+    except Conflict as late:
+        flash(late.message, "danger")
+    else:
+        flash("The mail is cancelled. It will not be sent.", "success")
+    return _to_message(mail_id)
+
+
+def _state() -> State | None:
+    """The state that is asked for; what is none counts as not asked for."""
+    text = request.args.get("state", "")
+    return State(text) if text in list(State) else None
+
+
+def _before() -> int | None:
+    text = request.args.get("before", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004
+
+
+def _to_message(mail_id: str) -> Response:
+    return make_response(redirect(url_for("emails.message", mail_id=mail_id), 303))

@@ -1,0 +1,227 @@
+"""The form of one server, on a page of its own: ``/settings/smtp/new`` and ``/settings/smtp/<id>``."""
+
+from typing import Any
+
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask_login import current_user
+
+from blueprints import forms, smtp_tests
+from blueprints.access import actor_name, admin_page
+from blueprints.api import providers_api
+from blueprints.pages import smtp_form_values, smtp_test_card
+from services.checks import connection_test
+from services.checks.connection_test import TestPlan, TestResult
+from services.providers import discovery, providers
+from services.providers.discovery import Discovery
+from services.settings import client_certificate, config_trail, configs, state
+from services.settings.fields import parse_address_field
+from services.settings.sealing import StoredConfig
+from utils.errors import AppError, Conflict, InvalidInput
+
+bp = Blueprint("smtp_form", __name__)
+
+ENTER_AGAIN = "Enter the password again: a page never gets it back."
+PASTE_AGAIN = "Paste the key again: a page never gets it back."
+
+
+@bp.get("/settings/smtp/new")
+@admin_page
+@providers_api.limited
+def new() -> Response:
+    """An empty form, or one with the values of ``?copy=``, ``?find=`` or ``?preset=``."""
+    copied = _copied()
+    values = smtp_form_values.copied(copied) if copied else smtp_form_values.fresh()
+    return _filled_page(None, values, copied)
+
+
+@bp.post("/settings/smtp/new")
+@admin_page
+def create() -> Response:
+    """Store a new server; on a refusal nothing typed is lost but the password."""
+    try:
+        configs.create(smtp_form_values.change(), actor=actor_name(), proof=forms.text("proof"))
+    except InvalidInput as refused:
+        return _refused(None, refused)
+    flash("Saved.", "success")
+    return _to_list()
+
+
+@bp.get("/settings/smtp/<int:config_id>")
+@admin_page
+@providers_api.limited
+def edit(config_id: int) -> Response:
+    """The form with the stored values, or with those of a provider found or chosen without JavaScript."""
+    stored = configs.get(config_id)
+    config_trail.note_viewed(stored.row)
+    return _filled_page(stored, smtp_form_values.stored(stored))
+
+
+@bp.post("/settings/smtp/<int:config_id>")
+@admin_page
+def save(config_id: int) -> Response:
+    """Save what was typed. Whoever switches the active server off is asked first, as in the list."""
+    stored = configs.get(config_id)
+    asks_first = stored.row.is_active and not forms.ticked("is_active")
+    try:
+        change = smtp_form_values.change(keep_active=asks_first)
+        configs.update(config_id, change, actor=actor_name(), proof=forms.text("proof"))
+    except (InvalidInput, Conflict) as refused:
+        return _refused(configs.get(config_id), refused)
+    flash("Saved.", "success")
+    if asks_first:
+        return make_response(redirect(url_for("settings.ask_deactivate", config_id=config_id), 303))
+    return _to_list()
+
+
+@bp.post("/settings/smtp/new/test")
+@admin_page
+@smtp_tests.limited
+def test_new() -> Response:
+    """Test what was typed for a new server."""
+    return _tested(None)
+
+
+@bp.post("/settings/smtp/<int:config_id>/test")
+@admin_page
+@smtp_tests.limited
+def test(config_id: int) -> Response:
+    """Test what was typed, or the stored values where the list asks for it with ``saved``."""
+    return _tested(configs.get(config_id))
+
+
+test_new.__test__ = test.__test__ = False  # type: ignore[attr-defined]
+
+
+def _tested(stored: StoredConfig | None) -> Response:
+    """Step by step for a script, as a page without one."""
+    config_id = stored.row.id if stored else None
+    try:
+        prepared = _plan(stored)
+    except InvalidInput as refused:
+        if smtp_tests.wants_stream():
+            raise InvalidInput(smtp_form_values.at_fields(refused), refused.message) from None
+        return _refused(stored, _asking_again(refused) if not stored else refused)
+    if smtp_tests.wants_stream():
+        return smtp_tests.streamed(prepared, config_id, lambda result: _told(config_id, prepared, result))
+    result = smtp_tests.run_and_note(prepared, config_id)
+    told = _told(config_id, prepared, result) | {"steps": [smtp_tests.step_dict(step) for step in result.steps]}
+    noted = configs.get(config_id) if config_id is not None else None
+    return _page(noted, _values_on_screen(noted), test=told)
+
+
+def _asking_again(refused: InvalidInput) -> InvalidInput:
+    """After an action of a failed test what is secret is missing since no page gets it back; say so."""
+    if not smtp_form_values.are_changed_by_action():
+        return refused
+    words = {"smtp_password": ENTER_AGAIN, "client_key": PASTE_AGAIN}
+    return InvalidInput({field: [words[field]] if field in words else texts for field, texts in refused.errors.items()})
+
+
+def _plan(stored: StoredConfig | None) -> TestPlan:
+    own_address = str(current_user.email)
+    if stored and forms.ticked("saved"):
+        if not stored.is_usable:
+            raise InvalidInput(stored.errors)
+        return connection_test.plan(stored.settings, rcpt=own_address)
+    change = smtp_form_values.change(for_test=True)
+    settings = configs.preview(change, stored.row.id if stored else None)
+    if not smtp_form_values.wants_message():
+        return connection_test.plan(settings, rcpt=own_address)
+    to = parse_address_field("to", forms.text("to") or own_address)
+    return connection_test.plan(settings, to=to, config_name=stored.row.name if stored else "")
+
+
+def _told(config_id: int | None, prepared: TestPlan, result: TestResult) -> dict[str, Any]:
+    stored = configs.get(config_id) if config_id is not None else None
+    return smtp_test_card.told(stored, prepared, result)
+
+
+def _copied() -> StoredConfig | None:
+    copied_id = request.args.get("copy", type=int)
+    return configs.get(copied_id) if copied_id is not None else None
+
+
+def _filled_page(stored: StoredConfig | None, values: dict[str, Any], copied: StoredConfig | None = None) -> Response:
+    """The form with these values and, over them, those of what was asked for in the address."""
+    try:
+        found = _found()
+    except InvalidInput as refused:
+        return _page(stored, values, copied=copied, errors={"find": refused.errors["email"]}, status=refused.status)
+    if found:
+        values = smtp_form_values.filled(values, found.values)
+    return _page(stored, values, copied=copied, found=found)
+
+
+def _found() -> Discovery | None:
+    """What is known of ``?find=``, or else the provider of ``?preset=``. Raises InvalidInput."""
+    text = request.args.get("find", "")
+    if text and not providers_api.led_here_by_another_site():
+        return discovery.discover(text)
+    preset = providers.find_preset(request.args.get("preset", ""))
+    return discovery.for_provider(preset) if preset else None
+
+
+def _refused(stored: StoredConfig | None, refused: AppError) -> Response:
+    """The form again with what was typed, and the reason at its fields."""
+    errors = {"form": [refused.message]}
+    if isinstance(refused, InvalidInput):
+        errors = smtp_form_values.at_fields(refused)
+    return _page(stored, _values_on_screen(stored), errors=errors, status=refused.status)
+
+
+def _values_on_screen(stored: StoredConfig | None) -> dict[str, Any]:
+    if stored and forms.ticked("saved"):
+        return smtp_form_values.stored(stored)
+    return smtp_form_values.typed()
+
+
+def _to_list() -> Response:
+    return make_response(redirect(url_for("settings.smtp"), 303))
+
+
+def _page(
+    stored: StoredConfig | None,
+    values: dict[str, Any],
+    *,
+    copied: StoredConfig | None = None,
+    found: Discovery | None = None,
+    errors: dict[str, list[str]] | None = None,
+    test: dict[str, Any] | None = None,
+    status: int = 200,
+) -> Response:
+    preset = found.provider if found else providers.for_server(values["smtp_server"], values["smtp_port"])
+    page = render_template(
+        "settings/form.html",
+        values=values,
+        errors=errors or {},
+        config=state.facts(stored) if stored else None,
+        copied=copied,
+        has_password=bool(stored and stored.row.smtp_password),
+        password_note=_password_note(copied),
+        client_certificate=client_certificate.facts_of(stored.row.client_certificate) if stored else None,
+        has_client_key=bool(stored and stored.row.client_key),
+        key_note=_key_note(copied),
+        presets=providers.presets(),
+        preset_groups=providers.GROUPS,
+        preset=preset,
+        found=found,
+        step_labels=smtp_tests.step_labels(),
+        test=test,
+    )
+    return make_response(page, status)
+
+
+def _key_note(copied: StoredConfig | None) -> str:
+    if copied and copied.row.client_key:
+        return "Paste the key: it is not copied."
+    if request.method == "POST" and forms.text("client_key"):
+        return PASTE_AGAIN
+    return ""
+
+
+def _password_note(copied: StoredConfig | None) -> str:
+    if copied and copied.row.smtp_password:
+        return "Enter the password: it is not copied."
+    if request.method == "POST" and forms.text("smtp_password"):
+        return ENTER_AGAIN
+    return ""

@@ -1,0 +1,167 @@
+"""What stands in the form of a server: stored, copied, fresh or typed; and what was typed as a change."""
+
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qsl
+
+from flask_login import current_user
+
+from blueprints import forms
+from services.providers.discovery import Suggestion
+from services.settings import client_certificate, configs
+from services.settings.fields import LONGEST_NAME, SmtpChange, parse_change
+from services.settings.sealing import StoredConfig
+from services.smtp.settings import Security
+from utils.env_utils import get_settings
+from utils.errors import InvalidInput
+
+TEXT_FIELDS = (
+    "smtp_server",
+    "smtp_port",
+    "smtp_username",
+    "from_email",
+    "from_name",
+    "reply_to",
+    "helo_hostname",
+    "timeout_seconds",
+    "auth_method",  # has no control: it goes along unseen, so that a copy keeps it
+)
+LIMITS = ("emails_per_minute", "emails_per_day")  # empty: as the environment says
+FLAGS = ("is_active", "failover", "remove_password", "remove_client_certificate")
+APPLICABLE = (*TEXT_FIELDS, "security", "send")
+
+
+def fresh() -> dict[str, Any]:
+    """A new server: active only if it is the first, so that a newcomer is done with one page."""
+    is_first = not configs.search()
+    return {
+        **dict.fromkeys((*TEXT_FIELDS, *LIMITS), ""),
+        "name": configs.FIRST_NAME if is_first else "",
+        "smtp_port": "587",
+        "from_name": get_settings().app_name,
+        "security": str(Security.STARTTLS),
+        "timeout_seconds": "10",
+        "is_active": is_first,
+        "failover": True,
+        "remove_password": False,
+        "client_certificate": "",
+        "remove_client_certificate": False,
+        "to": current_user.email,
+        "version": "",
+    }
+
+
+def stored(config: StoredConfig) -> dict[str, Any]:
+    """A stored server, without its password and its client key. Its certificate is told beside the fields."""
+    row = config.row
+    return {
+        **{name: str(getattr(row, name)) for name in TEXT_FIELDS},
+        **{name: str(getattr(row, name) or "") for name in LIMITS},
+        "name": row.name,
+        "security": str(config.settings.security),
+        "is_active": row.is_active,
+        "failover": row.failover,
+        "remove_password": False,
+        "client_certificate": "",
+        "remove_client_certificate": False,
+        "to": current_user.email,
+        "version": str(row.version),
+    }
+
+
+def copied(config: StoredConfig) -> dict[str, Any]:
+    """A new server like another one: everything but its name, its secrets and that it is active."""
+    values = {**stored(config), "name": _free_name(config.row.name), "is_active": False, "version": ""}
+    return {**values, "client_certificate": config.row.client_certificate}
+
+
+def filled(values: dict[str, Any], suggestion: Suggestion) -> dict[str, Any]:
+    """The values with what was found out. A user name and a sender that are there already stay."""
+    known = {name: str(value) for name, value in asdict(suggestion).items() if value}
+    kept = {name: values[name] for name in ("smtp_username", "from_email") if values[name]}
+    return values | known | kept
+
+
+def typed() -> dict[str, Any]:
+    """What was typed, with what an action of a failed test changes, for showing it again; never a secret."""
+    certificate = forms.text("client_certificate")
+    return {
+        **{name: _text(name) for name in (*TEXT_FIELDS, *LIMITS, "name", "security", "to", "version")},
+        "client_certificate": "" if client_certificate.holds_key(certificate) else certificate,
+        **{name: forms.ticked(name) for name in FLAGS},
+    }
+
+
+def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
+    """The form as the change that the API would be sent; the texts of numbers become numbers.
+
+    A test needs no name, and ``keep_active`` leaves that switch alone. Raises InvalidInput.
+    """
+    raw: dict[str, object] = {name: _text(name) for name in TEXT_FIELDS}
+    for name in ("smtp_port", "timeout_seconds"):
+        raw[name] = _number(_text(name).strip())
+    security = _text("security")
+    raw |= {
+        "smtp_password": forms.text("smtp_password"),
+        "remove_password": forms.ticked("remove_password"),
+        "client_certificate": forms.text("client_certificate"),
+        "client_key": forms.text("client_key"),
+        "remove_client_certificate": forms.ticked("remove_client_certificate"),
+        "use_tls": security == Security.STARTTLS,
+        "use_ssl": security == Security.TLS,
+    }
+    if not for_test:
+        raw |= {"name": forms.text("name"), "failover": forms.ticked("failover")}
+        limits = {name: forms.text(name).strip() for name in LIMITS}
+        raw |= {name: _number(text) if text else None for name, text in limits.items()}
+        raw |= {} if keep_active else {"is_active": forms.ticked("is_active")}
+    if forms.text("version"):
+        raw["version"] = _number(forms.text("version"))
+    return parse_change(raw)
+
+
+def wants_message() -> bool:
+    """Whether the test is to deliver a message."""
+    return bool(_text("send"))
+
+
+def are_changed_by_action() -> bool:
+    """Whether it was an action of a failed test that was pressed."""
+    return bool(_applied())
+
+
+def at_fields(error: InvalidInput) -> dict[str, list[str]]:
+    """The errors under the names of the form's fields."""
+    names = {
+        "use_tls": "security",
+        "use_ssl": "security",
+        "version": "form",
+        "is_active": "form",
+        "auth_method": "form",
+    }
+    found: dict[str, list[str]] = {}
+    for name, sentences in error.errors.items():
+        found.setdefault(names.get(name, name), []).extend(sentences)
+    return found
+
+
+def _text(name: str) -> str:
+    return _applied().get(name, forms.text(name))
+
+
+def _applied() -> dict[str, str]:
+    """What the pressed action changes; it can change nothing that has no place in the form."""
+    pairs = parse_qsl(forms.text("apply"), keep_blank_values=True)
+    return {name: text for name, text in pairs if name in APPLICABLE}
+
+
+def _number(text: str) -> int | str:
+    """The whole number that a text is; any other text stays, for the check to refuse."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text  # noqa: PLR2004
+
+
+def _free_name(name: str) -> str:
+    """“Copy of …”, numbered where that is taken."""
+    start = f"Copy of {name}"[: LONGEST_NAME - 4].strip()
+    candidates = [start, *(f"{start} {number}" for number in range(2, 100))]
+    return next((free for free in candidates if not configs.find_by_name(free)), "")

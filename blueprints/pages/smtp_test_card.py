@@ -1,0 +1,74 @@
+"""How a connection test is told on the page: what it came to, and after a failure how to mend it with one click."""
+
+import math
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from blueprints import smtp_tests
+from services.checks.connection_test import TestPlan, TestResult
+from services.settings import sealing
+from services.settings.sealing import StoredConfig
+from utils.errors import Fault
+
+ON_SCREEN: Final = "Tested the values on screen. Not saved yet."
+SAVED: Final = "Tested the saved values."
+_UNITS: Final = (("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def told(stored: StoredConfig | None, prepared: TestPlan, result: TestResult) -> dict[str, Any]:
+    """The result for administrators, as ``stored`` is now. ``proof`` lets a save of the same values count as tested.
+
+    ``apply`` of an action is what its button sends beside the form: the changes, and whether a message is sent again.
+    """
+    is_saved = stored is not None and sealing.are_stored(prepared.settings, stored)
+    failure = smtp_tests.failure(result)
+    is_said = failure.get("fault") == Fault.REPLY
+    is_passing = failure.get("retryable", False) and not failure["actions"]
+    again = {"send": "1"} if prepared.content is not None else {}
+    return {
+        "ok": result.ok,
+        "level": "ok" if result.ok else "warning" if is_passing and is_said else "failed",
+        "place": f"{failure['phase_label']}: {result.message}" if failure else "",
+        "title": failure.get("title", result.message),
+        "message": failure.get("meaning", _success(prepared, result)),
+        "cause": failure.get("cause", ""),
+        "remedy": failure.get("remedy", ""),
+        "actions": [
+            {"label": action["label"], "apply": urlencode({**action["changes"], **again})}
+            for action in failure.get("actions", [])
+        ],
+        "retry": _when_to_retry(failure["retry_after"], is_certain=is_said) if is_passing else "",
+        "server_line": result.server_line,
+        "transcript": result.transcript,
+        "docs_url": failure.get("docs_url", ""),
+        "field": failure.get("field"),
+        "tested": SAVED if is_saved else ON_SCREEN,
+        "delivered": bool(result.message_id),
+        "verified": result.ok and is_saved,
+        "proof": sealing.issue_proof(prepared.settings) if result.ok else "",
+    }
+
+
+def _success(prepared: TestPlan, result: TestResult) -> str:
+    host = prepared.settings.host
+    if not result.message_id:
+        return f"{host} is ready to take mail from {prepared.settings.from_email}."
+    queue = f", queue id {result.queue_id}" if result.queue_id else ""
+    return (
+        f"Accepted by {host} in {_in_ms(result.ms)}{queue}. "
+        f"Accepted is not yet delivered: look in the inbox of {prepared.rcpt}."
+    )
+
+
+def _in_ms(ms: int) -> str:
+    return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s"  # noqa: PLR2004
+
+
+def _when_to_retry(seconds: int | None, *, is_certain: bool) -> str:
+    """Two sentences; ``seconds`` is None if nobody knows when."""
+    what = f"This {'is' if is_certain else 'may be'} temporary."
+    if seconds is None:
+        return f"{what} The same may work later."
+    unit, length = next((unit, length) for unit, length in _UNITS if seconds >= 2 * length or seconds == length)
+    number = math.ceil(seconds / length)
+    return f"{what} Try again in {number} {unit}{'' if number == 1 else 's'}."

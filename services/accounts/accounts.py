@@ -1,0 +1,292 @@
+"""Accounts: creating them, signing in, changing one's own password and address, ending sessions."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from hmac import compare_digest
+from typing import Final
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from database import user_db
+from database.engine import reading, transaction
+from database.user_db import Account, comparable
+from services import audit
+from services.accounts import api_tokens, fields, passwords, reset_links
+from services.accounts.fields import CheckedFields
+from services.audit import Action
+from services.outbox import notices
+from utils import clock
+from utils.errors import Conflict, InvalidInput, NotFound
+
+CODE_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without I, O, 0 and 1
+CODE_GROUPS, CODE_GROUP_LENGTH = 4, 5
+
+_TAKEN: Final = "Another account has this {}. Choose a different one."
+_WRONG: Final = "This is not your current password."
+_CHANGED_MEANWHILE: Final = "The password was changed meanwhile. Sign in again."
+_GONE: Final = "There is no such account."
+_UNKNOWN: Final = "unknown account"
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account as the rest of the application may see it: without its password hash."""
+
+    id: int
+    username: str
+    email: str
+    is_admin: bool
+    session_epoch: int
+    created_at: datetime
+    last_sign_in_at: datetime | None
+
+
+def create(username: str, email: str, password: str, *, is_admin: bool = False) -> Person:
+    """Make an account. An administrator ends the set-up: every set-up code is void.
+
+    Raises InvalidInput with the fields username, email and password.
+    """
+    checked = fields.check(username, email, password)
+    with transaction() as session:
+        person = _insert(session, checked, is_admin=is_admin)
+        if is_admin:
+            user_db.delete_setup_codes(session)
+    return person
+
+
+def issue_setup_code() -> str | None:
+    """A new one-time code for `/setup`, for whoever started the server; None once it is not needed."""
+    if has_administrator():
+        return None
+    characters = CODE_GROUPS * CODE_GROUP_LENGTH
+    code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(characters))
+    with transaction() as session:
+        user_db.add_setup_code(session, _code_hash(code), clock.now())
+    return "-".join(code[at : at + CODE_GROUP_LENGTH] for at in range(0, characters, CODE_GROUP_LENGTH))
+
+
+def create_first_administrator(code: str, username: str, email: str, password: str) -> Person:
+    """Make the first administrator for somebody who has a set-up code, and void all codes.
+
+    Raises InvalidInput with the fields code, username, email and password; NotFound if there is one already.
+    """
+    if has_administrator():
+        raise NotFound("The set-up is done.")
+    errors = {} if _is_setup_code(code) else {"code": ["This is not a code of this server."]}
+    checked = fields.check(username, email, password, errors)
+    with transaction() as session:
+        # Of two set-ups at once the second waits here and then finds an administrator.
+        held = user_db.lock_setup_codes(session)
+        if user_db.has_administrator(session) or not held:
+            raise NotFound("The set-up is done.")
+        person = _insert(session, checked, is_admin=True)
+        user_db.delete_setup_codes(session)
+    return person
+
+
+def has_administrator() -> bool:
+    with reading() as session:
+        return user_db.has_administrator(session)
+
+
+def has_accounts() -> bool:
+    with reading() as session:
+        return user_db.has_accounts(session)
+
+
+def find(account_id: int) -> Person | None:
+    with reading() as session:
+        account = user_db.find(session, account_id)
+        return _person(account) if account else None
+
+
+def everybody() -> list[Person]:
+    """Every account, by user name."""
+    with reading() as session:
+        return [_person(account) for account in user_db.every_account(session)]
+
+
+def authenticate(login: str, password: str) -> Person | None:
+    """Who signs in with this user name or address and this password; None for a wrong one and an unknown one.
+
+    Both take the same time, and both stand in the audit trail.
+    """
+    with reading() as session:
+        account = user_db.find_by_login(session, fields.login_key(login))
+    person = None
+    if passwords.verify(account.password_hash if account else None, password):
+        assert account is not None  # noqa: S101 - verify() is False without a hash
+        person = _note_sign_in(account.id, account.password_hash, password)
+    if person is None:
+        # Never the name as it was typed: people type passwords into that field.
+        audit.note(Action.SIGN_IN_FAILED, _subject(account) if account else _UNKNOWN)
+    return person
+
+
+def change_password(account_id: int, current_password: str, new_password: str) -> Person:
+    """Change one's own password: all sessions end, reset links and API tokens are void, a notice is mailed.
+
+    Returns the account as it is now. Raises InvalidInput with the fields current_password and password.
+    """
+    account = _verified(account_id, current_password, field="current_password")
+    return _replace_password(account, new_password, Action.PASSWORD_CHANGED)
+
+
+def reset_password(login: str, new_password: str) -> Person:
+    """Give an account another password without knowing its old one; otherwise like change_password.
+
+    Raises NotFound; InvalidInput with the field password.
+    """
+    with reading() as session:
+        account = user_db.find_by_login(session, fields.login_key(login))
+    if account is None:
+        raise NotFound(_GONE)
+    return _replace_password(account, new_password, Action.PASSWORD_RESET)
+
+
+def change_email(account_id: int, password: str, new_email: str) -> Person:
+    """Change one's own address: reset links are void, the old address is told.
+
+    Raises InvalidInput with the fields email_password and email.
+    """
+    account = _verified(account_id, password, field="email_password")
+    email, key = fields.email_and_key(new_email)
+    with transaction() as session:
+        held = _unchanged(session, account)
+        other = user_db.find_by_email(session, key)
+        if other is not None and other.id != account_id:
+            raise InvalidInput({"email": [_TAKEN.format("address")]})
+        held.email, held.email_key = email, key
+        _flush(session, "email", "address")
+        reset_links.void(session, account_id)
+        if account.email != email:
+            audit.record(session, Action.EMAIL_CHANGED, _subject(held))
+            notices.address_changed(session, account.email, email, clock.now())
+        return _person(held)
+
+
+def end_sessions(account_id: int) -> Person:
+    """End every session of an account, those of "remember me" included. Raises NotFound."""
+    with transaction() as session:
+        account = user_db.lock(session, account_id)
+        if account is None:
+            raise NotFound(_GONE)
+        account.session_epoch += 1
+        audit.record(session, Action.SESSIONS_ENDED, _subject(account))
+        return _person(account)
+
+
+def put_password(session: Session, account: Account, password_hash: str, moment: datetime, action: Action) -> None:
+    """Write a new password within the caller's transaction: sessions end, reset links and API tokens are void.
+
+    ``action`` is what the audit trail calls it. A notice is queued.
+    """
+    account.password_hash = password_hash
+    account.password_changed_at = moment
+    account.session_epoch += 1
+    reset_links.void(session, account.id)
+    audit.record(session, action, _subject(account))
+    api_tokens.revoke_all(session, account)
+    notices.password_changed(session, account.email, moment)
+
+
+def _insert(session: Session, checked: CheckedFields, *, is_admin: bool) -> Person:
+    now = clock.now()
+    account = Account(
+        username=checked.username,
+        username_key=comparable(checked.username),
+        email=checked.email,
+        email_key=comparable(checked.email),
+        password_hash=checked.password_hash,
+        is_admin=is_admin,
+        created_at=now,
+        password_changed_at=now,
+    )
+    errors = {}
+    if user_db.find_by_login(session, account.username_key):
+        errors["username"] = [_TAKEN.format("user name")]
+    if user_db.find_by_login(session, account.email_key):
+        errors["email"] = [_TAKEN.format("address")]
+    if errors:
+        raise InvalidInput(errors)
+    session.add(account)
+    _flush(session, "username", "user name or address")
+    audit.record(session, Action.ACCOUNT_CREATED, _subject(account), ["administrator"] if is_admin else [])
+    return _person(account)
+
+
+def _flush(session: Session, field: str, what: str) -> None:
+    """Write now, since somebody else may have been faster between our look and our insert (PostgreSQL)."""
+    try:
+        session.flush()
+    except IntegrityError:
+        raise InvalidInput({field: [_TAKEN.format(what)]}) from None
+
+
+def _verified(account_id: int, password: str, field: str) -> Account:
+    with reading() as session:
+        account = user_db.find(session, account_id)
+    if account is None or not passwords.verify(account.password_hash, password):
+        raise InvalidInput({field: [_WRONG]})
+    return account
+
+
+def _unchanged(session: Session, seen: Account) -> Account:
+    """The account, locked, if its password is still the one that was seen. Raises Conflict."""
+    account = user_db.lock(session, seen.id)
+    if account is None or account.password_hash != seen.password_hash:
+        raise Conflict(_CHANGED_MEANWHILE)
+    return account
+
+
+def _replace_password(seen: Account, new_password: str, action: Action) -> Person:
+    password_hash, now = fields.new_password_hash(seen, new_password), clock.now()
+    with transaction() as session:
+        account = _unchanged(session, seen)
+        put_password(session, account, password_hash, now, action)
+        return _person(account)
+
+
+def _note_sign_in(account_id: int, verified_hash: str, password: str) -> Person | None:
+    outdated = passwords.is_outdated(verified_hash)
+    new_hash = passwords.hash_password(password) if outdated else verified_hash
+    with transaction() as session:
+        account = user_db.lock(session, account_id)
+        if account is None or account.password_hash != verified_hash:
+            return None  # the password was changed while we verified the old one
+        account.password_hash = new_hash
+        account.last_sign_in_at = clock.now()
+        audit.record(session, Action.SIGNED_IN, _subject(account), by=account.username)
+        return _person(account)
+
+
+def _is_setup_code(code: str) -> bool:
+    offered = _code_hash(code)
+    with reading() as session:
+        hashes = user_db.setup_code_hashes(session)
+    return any(compare_digest(offered, held) for held in hashes)
+
+
+def _code_hash(code: str) -> str:
+    """Of the code as it is meant: dashes, spaces and case do not count."""
+    plain = "".join(character for character in code if character.isalnum()).upper()
+    return hashlib.sha256(plain.encode(errors="replace")).hexdigest()
+
+
+def _subject(account: Account) -> str:
+    return f"account {account.username}"
+
+
+def _person(account: Account) -> Person:
+    return Person(
+        id=account.id,
+        username=account.username,
+        email=account.email,
+        is_admin=account.is_admin,
+        session_epoch=account.session_epoch,
+        created_at=account.created_at,
+        last_sign_in_at=account.last_sign_in_at,
+    )

@@ -1,0 +1,47 @@
+"""The links of reset mails: one is good for each account, and a mail whose link is void does not go out any more."""
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from database import outbox_db, reset_token_db
+from database.outbox_db import Priority, State
+from database.user_db import Account
+from services import email_service
+from services.outbox import template_mail
+from utils import clock
+
+TOKEN_BYTES: Final = 32
+TOKEN_LIFE: Final = timedelta(hours=1)
+VOID: Final = "Its link was void before it could be sent."
+
+
+def mail_new(session: Session, account: Account, now: datetime) -> None:
+    """Issue a token, the only one that is good from now on, and queue its mail, which dies with it."""
+    token, expires_at = secrets.token_urlsafe(TOKEN_BYTES), now + TOKEN_LIFE
+    void(session, account.id)
+    mail_id = template_mail.queue(
+        account.email,
+        "password_reset",
+        session=session,
+        priority=Priority.SECURITY,
+        expires_at=expires_at,
+        reset_url=email_service.reset_url(token),
+    )
+    reset_token_db.add(session, account.id, hash_of(token), now, expires_at, mail_id=mail_id)
+
+
+def void(session: Session, account_id: int) -> None:
+    """Make every link that was mailed to this account worthless, and withdraw mails that still wait."""
+    for mail_id in reset_token_db.void_unused(session, account_id):
+        outbox_db.change_waiting(
+            session, mail_id, state=State.CANCELLED, settled_at=clock.now(), content=None, reason=VOID
+        )
+
+
+def hash_of(token: str) -> str:
+    """What is stored of a token."""
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

@@ -1,0 +1,347 @@
+"""Test Connection: the steps of a real conversation, as they happen, and what they come to."""
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Final
+
+from services.checks import steps as connection_steps
+from services.delivery import attempt, retry_policy
+from services.diagnosis import diagnosis as smtp_diagnosis
+from services.diagnosis.diagnosis import Diagnosis
+from services.message import templates
+from services.message.draft import draft, new_message_id, serialise
+from services.settings import server_habits
+from services.settings.rules import mail_host
+from services.smtp import probe
+from services.smtp.client import Envelope, Policy, SmtpClient, Step
+from services.smtp.dial import Peer
+from services.smtp.dialogue import Dialogue
+from services.smtp.settings import SmtpSettings
+from services.smtp.tls import ShownCertificate
+from services.smtp.ways import OpenWay
+from services.smtp.wire import Deadline
+from utils import clock, incidents
+from utils.errors import AppError, DeliveryError, Fault, Phase, Temporary
+from utils.log_utils import Redactor, printable
+
+TOTAL_SECONDS: Final = 120.0  # whatever the server does; a step as long as its settings say
+BEAT: Final = 1.0
+WAITING: Final = 5  # seconds of a step after which, and every so many, it is told that it waits
+_LOOK_SECONDS: Final = 6.0  # for looking around after a failure; what the conversation leaves may be less
+_FAREWELL: Final = 2.0
+_SLACK: Final = 0.5
+_MOST_WAYS: Final = 2  # in which the message is said before the last
+STEPS: Final = (
+    Phase.SETTINGS,
+    Phase.DNS,
+    Phase.CONNECT,
+    Phase.GREETING,
+    Phase.EHLO,
+    Phase.ENCRYPTION,
+    Phase.SIGN_IN,
+    Phase.SENDER,
+    Phase.RECIPIENT,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestPlan:
+    """What to test. ``content`` is delivered; otherwise ``rcpt`` is only named and then forgotten.
+
+    ``flaw`` is what went wrong in the preparation: the test then fails before it begins.
+    """
+
+    __test__ = False
+
+    settings: SmtpSettings
+    policy: Policy
+    rcpt: str
+    content: bytes | None = None
+    message_id: str = ""
+    flaw: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A step is under way, and has been for so many whole seconds."""
+
+    name: Phase
+    seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestResult:
+    """What a test came to. ``message`` is from a closed set.
+
+    ``server_line`` and ``transcript`` hold the server's own words and are for administrators only. ``ms`` is the
+    whole test's, ``peer`` what was really connected to. After a failure, ``open_ways`` are those into the same
+    host that answered, ``certificate`` the one that was refused.
+    """
+
+    __test__ = False
+
+    ok: bool
+    message: str
+    steps: list[Step]
+    error: DeliveryError | None = None
+    diagnosis: Diagnosis | None = None
+    server_line: str = ""
+    queue_id: str = ""
+    message_id: str = ""
+    peer: Peer | None = None
+    ms: int = 0
+    transcript: list[str] = field(default_factory=list)
+    open_ways: list[OpenWay] = field(default_factory=list)
+    certificate: ShownCertificate | None = None
+
+    @property
+    def remedy(self) -> str:
+        """What to do; "" after a success."""
+        return self.diagnosis.remedy if self.diagnosis else ""
+
+
+def plan(settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: str = "") -> TestPlan:
+    """Prepare a test: everything that needs the application is looked up here.
+
+    ``to`` delivers a test message there. Without it RCPT names ``rcpt``, or else the From address. Raises AppError
+    for what the caller can mend; anything else becomes the result of the test.
+    """
+    try:
+        return _plan(settings, to, rcpt, config_name)
+    except AppError:
+        raise
+    except Exception as error:
+        return TestPlan(settings=settings, policy=Policy(ehlo_name="localhost"), rcpt=rcpt, flaw=error)
+
+
+def _plan(settings: SmtpSettings, to: str, rcpt: str, config_name: str) -> TestPlan:
+    conversation = TOTAL_SECONDS - _LOOK_SECONDS - _FAREWELL - _SLACK
+    policy = replace(attempt.policy_for(settings, conversation), every_address=True)
+    server_habits.recall(settings.host, settings.port)
+    if not to:
+        return TestPlan(settings=settings, policy=policy, rcpt=rcpt or settings.from_email)
+    domain = mail_host(settings.from_email)
+    message_id = new_message_id(domain)
+    mail = templates.render(
+        "test_message",
+        config_name=config_name,
+        server=settings.host,
+        port=settings.port,
+        sent_at=clock.now().strftime("%Y-%m-%d %H:%M:%S UTC"),
+        message_id=message_id,
+    )
+    message = draft(
+        to,
+        mail.subject,
+        mail.text,
+        mail.html,
+        headers={"Auto-Submitted": "auto-generated"},
+        kind="test_message",
+        message_id_domain=domain,
+        message_id=message_id,
+    )
+    content = serialise(message, attempt.sender_of(settings))
+    return TestPlan(settings=settings, policy=policy, rcpt=to, content=content, message_id=message_id)
+
+
+def run(settings: SmtpSettings, *, to: str = "", rcpt: str = "") -> TestResult:
+    """Run a whole test now; at most TOTAL_SECONDS. What nobody foresaw is its result too."""
+    return _Test(plan(settings, to=to, rcpt=rcpt), lambda _step: None).run()
+
+
+def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
+    """Run a test and yield each step as it ends, and last the result."""
+    with closing(listen(prepared)) as items:
+        yield from (item for item in items if isinstance(item, Step | TestResult))
+
+
+def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
+    """Like ``stream``, with a None for every BEAT seconds of silence, in which the listener may find itself alone.
+
+    Every WAITING seconds of a step the beat tells what is waited for.
+
+    The conversation runs on a thread of its own; when the listener closes the generator, it is ended at once.
+    """
+    heard: queue.SimpleQueue[Step | TestResult | BaseException] = queue.SimpleQueue()
+    gone = threading.Event()
+
+    def hear(step: Step) -> None:
+        if gone.is_set():
+            raise _ListenerGone
+        heard.put(step)
+
+    def converse() -> None:
+        try:
+            heard.put(test.run())
+        except _ListenerGone:
+            pass
+        except BaseException as error:  # or nobody would hear of it
+            heard.put(error)
+
+    test = _Test(prepared, hear)
+    told = 0
+    try:
+        threading.Thread(target=converse, name="connection-test", daemon=True).start()
+    except RuntimeError as error:  # no more threads
+        result = test.broken(error)
+        yield from result.steps
+        yield result
+        return
+    try:
+        while True:
+            try:
+                item = heard.get(timeout=BEAT)
+            except queue.Empty:
+                waiting = test.waiting()
+                is_news = waiting.seconds // WAITING not in (0, told)
+                told = waiting.seconds // WAITING
+                yield waiting if is_news else None
+                continue
+            told = 0
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+            if isinstance(item, TestResult):
+                return
+    finally:
+        gone.set()
+        test.cancel()
+
+
+class _ListenerGone(Exception):
+    """Nobody reads the steps any more."""
+
+
+class _Test:
+    """One test under way; ``cancel`` ends it from another thread."""
+
+    def __init__(self, prepared: TestPlan, hear: Callable[[Step], None]) -> None:
+        self._plan = prepared
+        self._hear = hear
+        self._steps: list[Step] = []
+        self._is_looking = False  # around, for no answer of the server that is tested
+        self._started = monotonic()
+        self._deadline = Deadline(TOTAL_SECONDS - _SLACK)
+        self._talk = Dialogue(prepared.settings, self._note)
+
+    def cancel(self) -> None:
+        self._talk.cancel()
+
+    def waiting(self) -> Waiting:
+        """What is under way, for how long; from any thread."""
+        return Waiting(self._talk.phase, 0 if self._is_looking else int(self._talk.seconds_in_phase))
+
+    def run(self) -> TestResult:
+        """Hold the conversation; where it fails on the way in, look around for what would work."""
+        try:
+            return self._run()
+        except (_ListenerGone, *incidents.STOPS):
+            raise
+        except BaseException as error:
+            return self.broken(error)
+
+    def broken(self, error: BaseException) -> TestResult:
+        """The result where this program made a mistake: a failed step, with the reference to what stands in the log."""
+        self._talk.drop()
+        phase = self._talk.phase if self._talk.is_under_way else Phase.SETTINGS
+        reference = incidents.report("connection_test_broken", error)
+        text = f"Sealpost itself failed. Reference: {reference}."
+        self._note(Step(phase, "failed", 0, text))
+        was_said = self._plan.content is not None and phase is Phase.MESSAGE
+        failure = Temporary(phase, Fault.OURS, text, may_have_been_sent=was_said)
+        return replace(
+            self._result(ok=False, message=smtp_diagnosis.UNFINISHED),
+            error=failure,
+            diagnosis=smtp_diagnosis.of_incident(failure, reference),
+        )
+
+    def _run(self) -> TestResult:
+        if self._plan.flaw:
+            raise self._plan.flaw
+        self._note(connection_steps.of_settings(self._plan.settings))
+        client = SmtpClient(self._plan.settings, self._plan.policy, talk=self._talk)
+        try:
+            client.open()
+            queue_id = self._say_mail(client)
+        except DeliveryError as error:
+            client.close()
+            return self._failed(error)
+        finally:
+            client.close()
+        delivered = self._plan.content is not None
+        return replace(
+            self._result(ok=True, message=smtp_diagnosis.ACCEPTED if delivered else smtp_diagnosis.SUCCESS),
+            queue_id=queue_id,
+            message_id=self._plan.message_id,
+        )
+
+    def _note(self, step: Step) -> None:
+        self._steps.append(step)
+        self._hear(step)
+
+    def _say_mail(self, client: SmtpClient) -> str:
+        """Deliver the message, or only ask whether one would be taken; give its queue id, if there is one."""
+        sender, rcpt = self._plan.settings.from_email, self._plan.rcpt
+        if self._plan.content is None:
+            client.check_envelope(sender, rcpt, recipient_is_ours=True)
+            return ""
+        envelope = Envelope(sender=sender, recipients=(rcpt,))
+        for _ in range(_MOST_WAYS):
+            try:
+                return client.send(envelope, self._plan.content).queue_id or ""
+            except DeliveryError as error:
+                if not error.not_taken:
+                    raise
+                client.open()  # as delivery does: what the server has just shown is known now
+        return client.send(envelope, self._plan.content).queue_id or ""
+
+    def _failed(self, error: DeliveryError) -> TestResult:
+        settings = self._plan.settings
+        self._is_looking = True
+        try:
+            ways, certificate = self._look_around(error)
+        except (_ListenerGone, *incidents.STOPS):
+            raise
+        except BaseException as incident:  # the verdict stands without it
+            incidents.report("look_around_broken", incident)
+            ways, certificate = [], None
+        line = f"{error.code} {error.text}" if error.code else ""  # without a code the words are ours
+        return replace(
+            self._result(ok=False, message=retry_policy.message_of(error)),
+            error=error,
+            diagnosis=smtp_diagnosis.diagnose(
+                error, settings, ways, certificate.names if certificate else (), self._plan.policy.ehlo_name
+            ),
+            server_line=printable(Redactor([settings.password.reveal()])(line)),
+            open_ways=ways,
+            certificate=certificate,
+        )
+
+    def _look_around(self, error: DeliveryError) -> tuple[list[OpenWay], ShownCertificate | None]:
+        """Other ways into the host, or the certificate that was refused: whichever the failure calls for."""
+        settings, policy, since = self._plan.settings, self._plan.policy, monotonic()
+        seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
+        if error.fault is Fault.TLS_CERTIFICATE:
+            certificate = probe.shown_certificate(settings, policy, seconds)
+            if certificate:
+                self._note(connection_steps.of_certificate(certificate, since))
+            return [], certificate
+        ways: list[OpenWay] = []
+        if tried := probe.ways_beside(settings, error):
+            ways = probe.open_ways(settings.host, tried, policy, seconds)
+            self._note(connection_steps.of_ways(tried, ways, since))
+        return ways, None
+
+    def _result(self, *, ok: bool, message: str) -> TestResult:
+        return TestResult(
+            ok=ok,
+            message=message,
+            steps=self._steps,
+            peer=self._talk.peer,
+            ms=round((monotonic() - self._started) * 1000),
+            transcript=self._talk.transcript.lines() if self._talk.transcript else [],
+        )

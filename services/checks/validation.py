@@ -1,0 +1,268 @@
+"""What `flask smtp validate` checks before a deploy is called done: each finding as it is made, with its remedy."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from database import outbox_db, reset_request_db, user_db
+from database.engine import reading
+from database.outbox_db import HELD, WAITING
+from services.checks import connection_test
+from services.checks.connection_test import TestPlan, TestResult
+from services.diagnosis import diagnosis
+from services.settings import client_certificate, configs, key_rotation, route
+from services.settings.fields import parse_address_field
+from services.settings.route import RouteStep
+from services.smtp import dial
+from services.smtp.client import Step
+from services.smtp.settings import SmtpSettings
+from services.smtp.wire import Deadline, WireError
+from utils import clock
+from utils.addresses import ip_literal, is_loopback
+from utils.encryption_utils import current_key_id
+from utils.env_utils import get_base_url, get_settings
+from utils.errors import InvalidInput, Phase, Temporary
+from utils.net_guard import IPAddress
+
+DNS_SECONDS: Final = 10.0
+OVERDUE: Final = timedelta(minutes=5)  # a running application answers within seconds
+NOBODY_SENDS: Final = "Nobody works on it. Start the application, or: flask --app app mail worker"
+ADD_ONE: Final = "Create one: flask smtp add NAME --host HOST --from ADDRESS --activate; or set EMAIL_HOST in .env."
+NO_ADMINISTRATOR: Final = "There is no administrator yet. Give the address: --test-email ADDRESS"
+NO_DATABASE: Final = "The database cannot be used."
+MIGRATE: Final = "Check DATABASE_URL and run: flask db upgrade"
+SET_BASE_URL: Final = "Set BASE_URL to the public address, like https://app.example.com"
+
+
+class Mark(StrEnum):
+    """What a finding means. BEGUN announces something that takes a while."""
+
+    OK = "ok"
+    FAILED = "failed"
+    INFO = "info"
+    BEGUN = "begun"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a check; a failed one says in ``remedy`` what to do."""
+
+    mark: Mark
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A question with its findings, made while they are read. It holds unless one of them failed."""
+
+    title: str
+    findings: Callable[[], Iterator[Finding]]
+
+
+def checks(test_email: str | None = None) -> list[Check]:
+    """The checks in their order.
+
+    ``test_email`` is where a test mail goes: "" means the first administrator, None that no mail is sent.
+    Raises InvalidInput for what is no address.
+    """
+    to = parse_address_field("test_email", test_email) if test_email else test_email
+    questions: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("Email/SMTP Configuration", lambda: _configuration(to)),
+        ("Encryption Key", _keys),
+        ("Route", _route),
+        ("BASE_URL", _base_url),
+        ("DNS", _dns),
+        ("Pending Mail", _pending),
+    ]
+    return [Check(title, _without_a_crash(findings)) for title, findings in questions]
+
+
+def first_administrator() -> str:
+    """The address of the first administrator, or ""."""
+    with reading() as session:
+        return next(iter(user_db.administrator_emails(session)), "")
+
+
+def _without_a_crash(findings: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[Finding]]:
+    """A database that is away fails the check that needs it; the others are still made."""
+
+    def run() -> Iterator[Finding]:
+        try:
+            yield from findings()
+        except SQLAlchemyError:
+            yield Finding(Mark.FAILED, NO_DATABASE, MIGRATE)
+
+    return run
+
+
+def _used() -> RouteStep | None:
+    return next((step for step in route.steps() if step.settings), None)
+
+
+def _configuration(to: str | None) -> Iterator[Finding]:
+    first, used = next(route.steps()), _used()
+    if not first.settings and first.config_id is not None:
+        yield Finding(Mark.FAILED, f"SMTP config in the database cannot be used: {first.name}", first.reason)
+    if used is None or used.settings is None:
+        yield Finding(Mark.FAILED, diagnosis.NOT_CONFIGURED, ADD_ONE)
+        return
+    yield Finding(Mark.INFO, _source(used))
+    yield Finding(Mark.OK, "SMTP configuration looks valid")
+    yield from _client_certificates(used.settings)
+    yield Finding(Mark.BEGUN, "Testing SMTP connection...")
+    address = to or first_administrator()
+    if to == "" and not address:
+        yield Finding(Mark.FAILED, "No address for the test email", NO_ADMINISTRATOR)
+        return
+    prepared = connection_test.plan(
+        used.settings, to=address if to is not None else "", rcpt=address, config_name=used.name
+    )
+    yield from _tested(prepared, used, address if to is not None else None)
+
+
+def _client_certificates(used: SmtpSettings) -> Iterator[Finding]:
+    """Of the server that is used, whether from the database or from `.env`; and of each that is stored beside it."""
+    own = client_certificate.facts_of(used.client_certificate)
+    if own and own.has_expired:
+        yield Finding(Mark.FAILED, "The client certificate has expired", own.trouble)
+    elif own:
+        yield Finding(Mark.INFO, own.trouble or f"Client certificate: {own.subject}, {own.days_left} days left")
+    for stored in configs.search():
+        if stored.certificate_trouble and stored.settings.client_certificate != used.client_certificate:
+            yield Finding(Mark.INFO, f"{stored.row.name}: {stored.certificate_trouble}")
+
+
+def _source(used: RouteStep) -> str:
+    if used.config_id is not None:
+        return f"Using SMTP config from database: {used.name}"
+    return f"Using SMTP config from .env{' (the local inbox)' if used.is_local_inbox else ''}"
+
+
+def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Finding]:
+    for item in connection_test.stream(prepared):
+        if isinstance(item, Step):
+            if item.status == "warning":
+                yield Finding(Mark.INFO, f"{diagnosis.PHASE_LABELS[item.name]}: {item.fact}")
+            continue
+        yield _verdict(item, to)
+        configs.mark_tested(prepared.settings, None if item.ok else item.message, used.config_id)
+
+
+def _verdict(result: TestResult, to: str | None) -> Finding:
+    if not result.ok:
+        said = f" The server said: {result.server_line}" if result.server_line else ""
+        return Finding(Mark.FAILED, result.message, f"{result.remedy}{said}")
+    if to is None:
+        return Finding(Mark.OK, f"{result.message}; no mail was sent")
+    return Finding(Mark.OK, f"Test email sent successfully to {to}")
+
+
+def _keys() -> Iterator[Finding]:
+    state = key_rotation.status()
+    yield Finding(Mark.INFO, f"Current key: {current_key_id()}")
+    rows = sum(use.rows for use in state.keys)
+    for refusal in state.refused:
+        yield Finding(Mark.FAILED, f"{refusal.row} cannot be read", refusal.reason)
+    if rows > len(state.refused):
+        yield Finding(Mark.OK, f"{_counted(rows - len(state.refused), 'configuration')} can be read")
+    elif not rows:
+        yield Finding(Mark.OK, "No configuration is stored, so none is unreadable")
+    if state.to_rotate:
+        yield Finding(
+            Mark.INFO, f"{_counted(state.to_rotate, 'configuration')} sealed with a previous key: flask keys rotate"
+        )
+
+
+def _route() -> Iterator[Finding]:
+    used = _used()
+    for step in route.steps():
+        yield _step(step, used)
+    if used is None:
+        yield Finding(Mark.FAILED, "No mail can be sent", ADD_ONE)
+
+
+def _step(step: RouteStep, used: RouteStep | None) -> Finding:
+    place = f"{step.name} ({step.settings.host}:{step.settings.port})" if step.settings else step.name
+    if step.settings:
+        is_used = used is not None and used.source == step.source
+        return Finding(Mark.OK if is_used else Mark.INFO, f"{place}: {step.reason}{'' if is_used else ' In reserve.'}")
+    broken = step.config_id is not None or step.reason.startswith(route.DATABASE_AWAY)
+    if broken or (step.source == "env" and _env_is_wrong()):
+        return Finding(Mark.FAILED, f"{place} is passed over", step.reason)
+    return Finding(Mark.INFO, f"{place} is passed over: {step.reason}")
+
+
+def _env_is_wrong() -> bool:
+    try:
+        route.env_settings(get_settings().email)
+    except InvalidInput:
+        return True
+    return False
+
+
+def _base_url() -> Iterator[Finding]:
+    settings, url = get_settings(), get_base_url()
+    local = is_loopback(settings.base_host)
+    if settings.is_production and local:
+        yield Finding(Mark.FAILED, f"Links in mails lead to {url}, which only this machine can open", SET_BASE_URL)
+        return
+    yield Finding(Mark.OK, f"Links in mails begin with {url}")
+    if local:
+        yield Finding(Mark.INFO, "Only this machine can open them: fit for development")
+    elif not settings.is_https:
+        yield Finding(Mark.INFO, "It is not https: whoever listens on the way can use a reset link")
+
+
+def _dns() -> Iterator[Finding]:
+    used = _used()
+    if used is None or used.settings is None:
+        yield Finding(Mark.INFO, "No mail server to look up")
+        return
+    host = used.settings.host
+    left_out: dict[IPAddress, str] = {}
+    try:
+        addresses = dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver, left_out.__setitem__)
+    except WireError as error:
+        told = diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)
+        yield Finding(Mark.FAILED, f"{host}: {error.text}", told.remedy)
+        return
+    if ip_literal(host):
+        yield Finding(Mark.OK, f"{host} is an address and needs no look-up")
+    else:
+        yield Finding(Mark.OK, f"{host} has {', '.join(map(str, addresses))}")
+    for address, reason in left_out.items():
+        yield Finding(Mark.INFO, f"{host} also has {address}, {reason}, which is left out")
+
+
+def _pending() -> Iterator[Finding]:
+    now = clock.now()
+    with reading() as session:
+        requests, asked_at = reset_request_db.waiting(session)
+        states = outbox_db.counts(session)
+        due_at = outbox_db.oldest_due(session, now)
+    mails = sum(states.get(state, 0) for state in (*WAITING, *HELD))
+    found = [
+        (f"{_counted(count, what)} waiting", since)
+        for count, what, since in ((requests, "password reset", asked_at), (mails, "mail", due_at))
+        if count
+    ]
+    if not found:
+        yield Finding(Mark.OK, "No mail is waiting")
+    for text, since in found:
+        if since and now - since > OVERDUE:
+            yield Finding(Mark.FAILED, f"{text} since {_readable(since)}", NOBODY_SENDS)
+        else:
+            yield Finding(Mark.INFO, f"{text} since {_readable(since)}" if since else f"{text} for their time")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _readable(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,253 @@
+"""One attempt to deliver a mail: through which server, and with what outcome."""
+
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Final, NamedTuple, cast
+
+import structlog
+
+from services.delivery import protection, record, retry_policy
+from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome, Withheld
+from services.delivery.retry_policy import Whose
+from services.diagnosis import diagnosis
+from services.message import recording
+from services.message.draft import Draft, Sender, serialise
+from services.settings import server_habits
+from services.settings.route import RouteStep
+from services.settings.rules import hello_name
+from services.smtp import grammar, our_faults
+from services.smtp.client import Envelope, Parcel, Policy, Receipt
+from services.smtp.patience import RFC_5321, Patience, Span
+from services.smtp.pool import pool
+from services.smtp.settings import SmtpSettings
+from utils import clock, incidents
+from utils.addresses import mask_address
+from utils.env_utils import get_settings
+from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
+
+log = structlog.get_logger(__name__)
+
+TOTAL_SECONDS: Final = 20.0  # for a receipt at least, and for the whole, where a caller waits for the answer
+MOST_SECONDS: Final = 120.0  # for the whole, however long a step may take
+STEPS: Final = 8  # that a conversation has, one answer each: a slow server may need the whole time for every one
+CONNECT_SECONDS: Final = 5.0
+
+
+class Consignment(NamedTuple):
+    """A mail for some of its recipients; ``skipped`` are the outcomes at servers that were down.
+
+    ``is_careful``: its fate was unknown before, so it takes no chance of that again.
+    """
+
+    draft: Draft
+    recipients: tuple[str, ...]
+    skipped: Sequence[Outcome]
+    is_careful: bool = False
+
+
+def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None = None) -> Outcome:
+    """Try once to send a mail: through the first server, or the next one where the first is down.
+
+    Never raises, whatever happens to the mail: the outcome says it. The next server is tried only before the
+    message was handed over, never for a refused recipient or message, and never where it would protect the mail less.
+    """
+    if recording.take(draft):
+        return Outcome(kind=ACCEPTED, message="Recorded", ms=0)
+    if get_settings().mail_suppress_send:
+        outcome = Outcome(kind=SUPPRESSED, message=NOTHING_IS_SENT, ms=0)
+        record.record(draft, outcome, clock.now(), account_id)
+        return outcome
+    return _along(servers, draft, account_id)
+
+
+def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -> Outcome:
+    skipped: list[Outcome] = []
+    outcome: Outcome | None = None
+    withheld: Withheld | None = None
+    for server in servers:
+        down = [each.server for each in skipped if each.server]
+        if reason := protection.refusal(server, down, is_security=draft.kind in protection.SECURITY_KINDS):
+            withheld = withheld or told_withheld(server, down, reason)
+            continue
+        started_at, started = clock.now(), time.monotonic()
+        outcome = replace(_attempt(server, draft, started, skipped), skipped=tuple(skipped))
+        record.record(draft, outcome, started_at, account_id)
+        if not (server.failover and outcome.error and is_server_down(outcome.error)):
+            break
+        skipped.append(outcome)
+    if outcome is None:
+        outcome = Outcome(kind=NOT_CONFIGURED, message=diagnosis.NOT_CONFIGURED, ms=0)
+        record.record(draft, outcome, clock.now(), account_id)
+    elif outcome.kind == ACCEPTED and skipped:
+        record.note_failover(skipped, outcome)
+    elif withheld:
+        outcome = replace(outcome, withheld=withheld)
+    return outcome
+
+
+def told_withheld(server: RouteStep, down: Sequence[RouteStep], reason: str) -> Withheld:
+    """Write into the log that this server may not take over."""
+    log.warning("failover_withheld", server=server.name, down=down[0].name, reason=reason)
+    return Withheld(server, reason)
+
+
+def failure_to_reach(server: RouteStep, span: Span) -> Outcome | None:
+    """Open a connection unless one is kept; what becomes of every mail if that fails, before any is at stake."""
+    settings, started = _settings_of(server), time.monotonic()
+    server_habits.recall(settings.host, settings.port)
+    try:
+        pool.warm(settings, patient_policy(settings, span), owner=server.owner)
+    except DeliveryError as error:
+        return _outcome(server, error, started)
+    except incidents.STOPS:
+        raise
+    except BaseException as error:
+        return _outcome(server, our_faults.told("server_not_reached", error, server=server.name), started)
+    return None
+
+
+def parcel_for(server: RouteStep, mail: Consignment) -> Parcel | Outcome:
+    """The mail as this server gets it; what becomes of it instead if it cannot be made."""
+    started = time.monotonic()
+    try:
+        return _parcel(_settings_of(server), mail, None)
+    except incidents.STOPS:
+        raise
+    except BaseException as error:
+        ours = our_faults.told("mail_not_built", error, server=server.name, message_id=mail.draft.message_id)
+        return _outcome(server, ours, started)
+
+
+def attempt_all(
+    server: RouteStep, parcels: Sequence[Parcel], span: Span, *, in_flight: int
+) -> Generator[tuple[int, Outcome]]:
+    """Try mails through one server, over one connection if it lasts; the place of each and its outcome, once known.
+
+    Every mail has an outcome, also where something goes wrong that nobody foresaw.
+    """
+    settings = _settings_of(server)
+    started = time.monotonic()
+    left = [replace(parcel, tag=place) for place, parcel in enumerate(parcels)]
+    untold = set(range(len(left)))
+    try:
+        sending = pool.send_all(settings, patient_policy(settings, span), left, owner=server.owner, in_flight=in_flight)
+        with closing(sending) as results:
+            for parcel, result in results:
+                place = cast(int, parcel.tag)
+                untold.discard(place)
+                yield place, _outcome(server, result, started)
+    except incidents.STOPS:
+        raise
+    except BaseException as error:  # of those in a conversation the client has told
+        ours = our_faults.told("mails_not_said", error, server=server.name, mails=len(untold))
+        for place in sorted(untold):
+            yield place, _outcome(server, ours, started)
+    finally:
+        server_habits.keep(settings.host, settings.port)
+
+
+def is_ours(outcome: Outcome) -> bool:
+    """Whether we failed, and nothing of the mail was said to the server."""
+    error = outcome.error
+    return error is not None and error.fault is Fault.OURS and not error.may_have_been_sent
+
+
+def is_server_down(error: DeliveryError) -> bool:
+    """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
+    return retry_policy.of_error(error).goes_on
+
+
+def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Policy:
+    """How the conversation with a server is to be held where somebody waits: each step as long as the settings say.
+
+    The whole of it has ``total_seconds``, or else what that many steps come to.
+    """
+    ours, step = get_settings(), settings.timeout_seconds
+    patience = Patience(command=step, data=step, block=max(step, TOTAL_SECONDS), receipt=max(step, TOTAL_SECONDS))
+    return Policy(
+        ehlo_name=hello_name(settings),
+        ca_file=ours.smtp_ca_file,
+        allow_plaintext_login=ours.smtp_allow_plaintext_login,
+        total_seconds=_all_steps(step) if total_seconds is None else total_seconds,
+        patience=patience,
+        connect_seconds=min(CONNECT_SECONDS, step),
+        dns_resolver=ours.dns_resolver,
+        is_crowded=retry_policy.is_crowded,
+    )
+
+
+def _all_steps(step: float) -> float:
+    return min(max(STEPS * step, TOTAL_SECONDS), MOST_SECONDS)
+
+
+def patient_policy(settings: SmtpSettings, span: Span) -> Policy:
+    """The same where nobody waits: each step has what RFC 5321 asks for, within the span."""
+    total = max(span.deadline.remaining(), 0.0)
+    return replace(policy_for(settings, total), patience=RFC_5321, span=span, connect_seconds=CONNECT_SECONDS)
+
+
+def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) -> Sender:
+    """Who the mail is from. Where this server stands in for another, replies still go to that one's From."""
+    reply_to = settings.reply_to
+    if instead_of and instead_of.from_email != settings.from_email:
+        reply_to = instead_of.reply_to or instead_of.from_email
+    return Sender(email=settings.from_email, name=settings.from_name, reply_to=reply_to)
+
+
+def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[Outcome]) -> Outcome:
+    settings = _settings_of(server)
+    parcel = parcel_for(server, Consignment(draft, draft.recipients, skipped))
+    if isinstance(parcel, Outcome):
+        return parcel
+    result: Receipt | DeliveryError
+    server_habits.recall(settings.host, settings.port)
+    try:
+        result = pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
+    except DeliveryError as error:
+        result = error
+    except incidents.STOPS:
+        raise
+    except BaseException as error:
+        result = our_faults.told("mail_not_said", error, server=server.name, message_id=draft.message_id)
+    server_habits.keep(settings.host, settings.port)
+    return _outcome(server, result, started)
+
+
+def _settings_of(server: RouteStep) -> SmtpSettings:
+    if server.settings is None:
+        raise ValueError("a server without settings cannot send")
+    return server.settings
+
+
+def _parcel(settings: SmtpSettings, mail: Consignment, tag: object) -> Parcel:
+    first = mail.skipped[0].server.settings if mail.skipped and mail.skipped[0].server else None
+    content = serialise(mail.draft, sender_of(settings, instead_of=first))
+    for address in (settings.from_email, *mail.recipients):
+        grammar.path(address)  # one that cannot be said is found before anything is
+    return Parcel(
+        envelope=Envelope(sender=settings.from_email, recipients=mail.recipients),
+        content=content,
+        tag=tag,
+        is_careful=mail.is_careful,
+    )
+
+
+def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started: float) -> Outcome:
+    if result is None:  # never said by the pool
+        result = Temporary(Phase.CONNECT, Fault.CLOSED, "The connection ended before the mail was tried.")
+    if isinstance(result, DeliveryError):
+        is_settings = retry_policy.of_error(result).whose is Whose.SETTINGS
+        kind = Misconfigured.outcome if is_settings else result.outcome
+        message = retry_policy.message_of(result)
+        return Outcome(kind=kind, message=message, ms=_since(started), server=server, error=result)
+    refused = [
+        {"recipient": mask_address(address), "code": reply.code, "enhanced": reply.enhanced}
+        for address, reply in result.refused.items()
+    ]
+    return Outcome(kind=ACCEPTED, message="Sent", ms=_since(started), server=server, receipt=result, refused=refused)
+
+
+def _since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

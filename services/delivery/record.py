@@ -1,0 +1,169 @@
+"""The record of an attempt: a row, one log line, a note on the configuration; never a subject, a body, an address."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from database import attempt_db, smtp_db
+from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, EmailAttempt
+from database.engine import driver_transaction, transaction
+from services.delivery.outcome import Outcome
+from services.message.draft import Draft
+from services.settings.route import RouteStep
+from services.smtp.habits import habits_of
+from utils import clock
+from utils.addresses import mask_address
+from utils.errors import Fault, OutcomeUnknown, Phase
+from utils.log_utils import printable
+
+log = structlog.get_logger(__name__)
+
+
+def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None = None) -> None:
+    """Write the attempt's row and its one log line, and on the configuration what is news of it."""
+    try:
+        tell(draft, outcome)
+        with driver_transaction(durable=False) as driver:
+            attempt_db.add_all(driver, [row(draft, outcome, started_at, account_id)])
+        _note_news([outcome])
+    except Exception as failure:
+        # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
+        log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
+
+
+def note(outcomes: Sequence[Outcome]) -> None:
+    """Write on the configurations what these attempts at queued mails showed, in a transaction of its own."""
+    try:
+        _note_news({outcome.server: outcome for outcome in outcomes}.values())
+    except SQLAlchemyError as failure:
+        log.error("attempts_not_noted", kind=type(failure).__name__)
+    over = next((outcome for outcome in outcomes if outcome.receipt and outcome.skipped), None)
+    if over:
+        note_failover(over.skipped, over)
+
+
+def row(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None) -> dict[str, Any]:
+    """What is kept of an attempt: never a subject, a body or an unmasked address."""
+    error, server = outcome.error, outcome.server
+    reply = outcome.receipt.reply if outcome.receipt else None
+    answered = error or reply
+    return {
+        "started_at": started_at,
+        "account_id": account_id,
+        "ms": outcome.ms,
+        "kind": draft.kind,
+        "recipients": _masked(draft),
+        "refused": outcome.refused,
+        "message_id": draft.message_id,
+        "config_id": server.config_id if server else None,
+        "server": _server_label(server),
+        "outcome": outcome.kind,
+        "phase": error.phase if error else None,
+        "fault": error.fault if error else None,
+        "code": answered.code if answered else None,
+        "enhanced": answered.enhanced if answered else None,
+        "reply": printable(answered.text, LONGEST_REPLY) if answered else "",
+    }
+
+
+def of_lost(session: Session, mail: Mapping[str, Any], now: datetime, reason: str) -> EmailAttempt:
+    """What is kept of an attempt that nobody can tell of, since the worker died in the middle of it."""
+    kind, _, config_id = (mail["pinned_to"] or "").partition(":")
+    config = smtp_db.find(session, int(config_id)) if config_id else None
+    return EmailAttempt(
+        mail_id=mail["mail_id"],
+        worker=mail["leased_by"],
+        started_at=now,
+        account_id=mail["account_id"],
+        ms=0,
+        kind=mail["kind"],
+        recipients=", ".join(mask_address(recipient["address"]) for recipient in mail["recipients"]),
+        refused=[],
+        message_id=mail["message_id"],
+        config_id=config.id if config else None,
+        server=f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else kind,
+        outcome=OutcomeUnknown.outcome,
+        phase=Phase.MESSAGE,
+        fault=Fault.CLOSED,
+        code=None,
+        enhanced=None,
+        reply=reason,
+    )
+
+
+def tell(draft: Draft, outcome: Outcome) -> None:
+    """The one line that the log gets for an attempt."""
+    error, server = outcome.error, outcome.server
+    answered = error or (outcome.receipt.reply if outcome.receipt else None)
+    log.info(
+        "email_attempt",
+        kind=draft.kind,
+        recipient=_masked(draft),
+        server=_server_label(server),
+        route=server.reason if server else None,
+        config_id=server.config_id if server else None,
+        outcome=outcome.kind,
+        phase=error.phase if error else None,
+        fault=error.fault if error else None,
+        code=answered.code if answered else None,
+        enhanced=answered.enhanced if answered else None,
+        ms=outcome.ms,
+        message_id=draft.message_id,
+        refused=len(outcome.refused),
+        **_habits(server),
+    )
+
+
+def _note_news(outcomes: Iterable[Outcome]) -> None:
+    """Write on each configuration what its last attempt showed, where that is news."""
+    news = [outcome for outcome in outcomes if is_news(outcome)]
+    if not news:
+        return
+    with transaction(durable=False) as session:
+        for outcome in news:
+            server, noted = outcome.server, outcome.message if outcome.error else None
+            if server is None or server.config_id is None:
+                continue
+            if server.last_error != noted:
+                smtp_db.note_error(session, server.config_id, noted)
+            if server.has_failed_over and not outcome.error:
+                smtp_db.clear_failover(session, server.config_id)
+
+
+def is_news(outcome: Outcome) -> bool:
+    """Whether the configuration does not say yet what this attempt showed."""
+    server, noted = outcome.server, outcome.message if outcome.error else None
+    return server is not None and (server.last_error != noted or (server.has_failed_over and not outcome.error))
+
+
+def _habits(server: RouteStep | None) -> dict[str, list[str]]:
+    """For the log line: what is odd about the server, if something is."""
+    if server is None or server.settings is None:
+        return {}
+    lines = habits_of(server.settings.host, server.settings.port).lines()
+    return {"habits": lines} if lines else {}
+
+
+def _masked(draft: Draft) -> str:
+    return ", ".join(mask_address(address) for address in draft.recipients)
+
+
+def _server_label(server: RouteStep | None) -> str:
+    if server is None or server.settings is None:
+        return ""
+    return f"{server.name} ({server.settings.host}:{server.settings.port})"[:LONGEST_SERVER]
+
+
+def note_failover(skipped: Sequence[Outcome], outcome: Outcome) -> None:
+    """Write on each configuration that was down where its mail went instead."""
+    try:
+        with transaction(durable=False) as session:
+            for down in skipped:
+                if down.server and down.server.config_id is not None:
+                    smtp_db.note_failover(session, down.server.config_id, _server_label(outcome.server), clock.now())
+    except SQLAlchemyError as failure:
+        log.error("failover_not_recorded", kind=type(failure).__name__)

@@ -1,0 +1,413 @@
+"""Whose fault it is that a mail did not go through, and what to do: a pure table from a server's answer to a verdict.
+
+This is the one place that decides it: retry, failover, circuit, pool and what is shown all follow the verdict. The
+table is RFC 5321 4.2.1 and RFC 3463, with what providers are known to mean otherwise.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from services.diagnosis import diagnosis
+from services.diagnosis.retry_hints import reply_hint_seconds
+from services.smtp.wire import Reply
+from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Permanent, Phase
+
+STEPS: Final = (1, 5, 15, 30, 60)  # minutes from one attempt to the next
+LAST_STEP: Final = 120
+JITTER: Final = 0.2
+SOON: Final = 60.0  # seconds
+RECIPIENT_WAIT: Final = 5 * 60.0  # greylisting wants no less
+NO_ROOM_WAIT: Final = 5 * 60.0
+ALLOWANCE_WAIT: Final = 60 * 60.0  # a daily allowance comes back bit by bit
+MAILBOX_FULL_FOR: Final = timedelta(hours=48)
+DOUBTED_FOR: Final = timedelta(hours=24)
+LONGEST_TEXT: Final = 500  # characters of a reply that are looked at
+
+
+class Whose(StrEnum):
+    """At whom to look for the failure. SETTINGS lasts until a person mends something here or at the server."""
+
+    MAIL = "mail"
+    RECIPIENT = "recipient"
+    SERVER = "server"
+    SETTINGS = "settings"
+    OURS = "ours"
+
+
+class Action(StrEnum):
+    """RETRY is charged and backs off. SNOOZE is not: the server or its allowance is at fault, not the mail."""
+
+    RETRY = "retry"
+    SNOOZE = "snooze"
+    REFUSE = "refuse"
+    UNCERTAIN = "uncertain"  # the final dot is out and no answer came
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What to do about a mail, or about one of its recipients; ``reason`` is from a closed set of words.
+
+    ``seconds`` is the least time to wait, from the reply's own hint or the table. ``trips`` counts against the
+    server's circuit, ``opens`` opens it for long at once. ``is_doubtful``: it may be about this mail alone, and is the
+    server's only where no other mail fares better. ``slows``: it was too much mail, so no more is said for now;
+    ``paces``: what went within the last minute is what the server takes in one. ``crowds``: it was a connection too
+    many. ``goes_on``: another server may do better, and has nothing to double. ``at_once``: this recipient goes in a
+    new transaction now, since the server has taken others. After ``final_after`` or ``most_attempts`` a RETRY is a
+    refusal.
+    """
+
+    action: Action
+    reason: str
+    whose: Whose = Whose.MAIL
+    seconds: float | None = None
+    trips: bool = False
+    opens: bool = False
+    is_doubtful: bool = False
+    slows: bool = False
+    paces: bool = False
+    crowds: bool = False
+    goes_on: bool = False
+    at_once: bool = False
+    is_hard_bounce: bool = False  # the address itself is bad
+    final_after: timedelta | None = None
+    most_attempts: int | None = None
+
+    @property
+    def is_an_answer(self) -> bool:
+        """Whether it shows that the server works, be it that it refuses this mail."""
+        return self.whose in (Whose.MAIL, Whose.RECIPIENT) or self.action in (Action.RETRY, Action.REFUSE)
+
+    def action_at(self, age: timedelta, attempts: int) -> Action:
+        """The action for a mail that has been due for ``age`` and was charged ``attempts``, this one included."""
+        is_old = self.final_after is not None and age >= self.final_after
+        is_worn = self.most_attempts is not None and attempts >= self.most_attempts
+        return Action.REFUSE if self.action is Action.RETRY and (is_old or is_worn) else self.action
+
+
+class _Row(NamedTuple):
+    """A line of the table. ``status`` is matched with "code enhanced" ("550 5.1.1", or "550 -" without one).
+
+    So an enhanced code, where there is one, beats the basic code.
+    """
+
+    phases: tuple[Phase, ...]
+    status: re.Pattern[str]
+    verdict: Verdict
+    words: re.Pattern[str] | None
+
+
+def _row(phases: tuple[Phase, ...], status: str, verdict: Verdict, words: str = "") -> _Row:
+    return _Row(phases, re.compile(status), verdict, re.compile(words) if words else None)
+
+
+_S, _R, _D, _M = Phase.SENDER, Phase.RECIPIENT, Phase.DATA, Phase.MESSAGE
+_ALL: Final = (_S, _R, _D, _M)
+_ENVELOPE: Final = (_S, _R, _D)
+
+
+def _later(reason: str, seconds: float | None = None, final_after: timedelta | None = None) -> Verdict:
+    return Verdict(action=Action.RETRY, reason=reason, seconds=seconds, final_after=final_after)
+
+
+def _to_recipient(reason: str, seconds: float = RECIPIENT_WAIT, final_after: timedelta | None = None) -> Verdict:
+    return replace(_later(reason, seconds, final_after), whose=Whose.RECIPIENT)
+
+
+def _server(reason: str, seconds: float) -> Verdict:
+    return Verdict(action=Action.SNOOZE, reason=reason, seconds=seconds, trips=True, whose=Whose.SERVER)
+
+
+def _settings(reason: str) -> Verdict:
+    return Verdict(action=Action.SNOOZE, reason=reason, seconds=SOON, opens=True, whose=Whose.SETTINGS)
+
+
+def _refused(reason: str, whose: Whose = Whose.MAIL) -> Verdict:
+    return Verdict(action=Action.REFUSE, reason=reason, whose=whose)
+
+
+_UNKNOWN: Final = Verdict(
+    action=Action.UNCERTAIN,
+    reason="Server did not confirm the message",
+    whose=Whose.SERVER,
+    trips=True,
+    is_doubtful=True,
+)
+_LINK_LOST: Final = replace(_server("Connection broke off", 0), action=Action.RETRY, seconds=None, is_doubtful=True)
+_DOWN: Final = _server("Server is not available", SOON)
+_GOES_AWAY: Final = replace(_DOWN, is_doubtful=True)  # what one mail asked of it may be why
+_NOT_HEARD: Final = replace(_DOWN, reason="Server did not hear of the mail", trips=False)
+_FULL: Final = _server("Server has no room now", NO_ROOM_WAIT)
+_USED_UP: Final = replace(_server("Server's allowance is used up", ALLOWANCE_WAIT), slows=True)
+_TOO_FAST: Final = replace(_server("Server takes no more mails just now", SOON), slows=True, paces=True)
+_TOO_FAST_A_SECOND: Final = replace(_TOO_FAST, paces=False)
+_CROWDED: Final = replace(_server("Server takes no more connections just now", 0), crowds=True)
+_BARRED: Final = _server("Server does not let us send this", SOON)
+_LOGIN: Final = _settings("Server wants a login")
+_NO_RELAY: Final = _settings("Server passes no mail on for us")
+_NOT_OWNER: Final = _settings("Server does not let this login send as the From address")
+_BAD_NAME: Final = _settings("Server refuses the name that we greet it with")
+_BAD_HOST: Final = _settings("Server refuses mail from this machine")
+_OUR_FAULT: Final = Verdict(
+    action=Action.SNOOZE, reason="Sealpost itself failed", seconds=RECIPIENT_WAIT, whose=Whose.OURS
+)
+_NOT_UNDERSTOOD: Final = replace(_later("Server did not understand us"), most_attempts=2, whose=Whose.OURS)
+_GREYLISTED: Final = _later("Server wants to be asked again later", RECIPIENT_WAIT)
+_FLOODED: Final = _to_recipient("Recipient gets too much mail just now")
+_TOO_MANY: Final = replace(_to_recipient("Too many recipients"), at_once=True)
+_MAILBOX_FULL: Final = _to_recipient("Recipient's mailbox is full")
+_MAILBOX_STAYS_FULL: Final = replace(_MAILBOX_FULL, final_after=MAILBOX_FULL_FOR)
+_DOUBTFUL_RECIPIENT: Final = _to_recipient("Server's rules forbid this recipient", final_after=DOUBTED_FOR)
+_FROM_DOMAIN: Final = _later("Server does not trust the From domain", RECIPIENT_WAIT, DOUBTED_FOR)
+_NO_RECIPIENT: Final = replace(_refused("Recipient does not exist", Whose.RECIPIENT), is_hard_bounce=True)
+_RECIPIENT_REFUSED: Final = _refused("Recipient refused", Whose.RECIPIENT)
+_SENDER_REFUSED: Final = _refused("Sender address refused")
+_MESSAGE_LATER: Final = _later("Server does not take the message just now")
+
+# Why a configuration is left alone until a person mends it, where its server lets us sign in and refuses the mails.
+PAUSE_REASONS: Final = tuple(each.reason for each in (_LOGIN, _NO_RELAY, _NOT_OWNER, _BAD_NAME, _BAD_HOST))
+
+# What only words tell, in lower case.
+_TOO_FAST_WORDS: Final = (
+    r"too (?:many|much) (?:e?mails?|messages|concurrent)|throttl|(?:sending|message|e?mail) rate|rate ?(?:over)?limit"
+    r"|too fast|(?:send|peak smtp relay) limit exceeded|excessive volume|too many errors|frequency limited"
+    r"|unusual (?:sending|rate)|exceeded permitted limits|server busy"
+)
+_CROWDED_WORDS: Final = (
+    r"too many .*(?:connection|session)|(?:connection|session)s? .*(?:exceed|limit)|trop de connexions"
+    r"|(?:connection|session)s? from your (?:host|ip)"
+)
+_CROWDED_STATUSES: Final = ("4.3.2", "4.7.652")  # RFC 3463; Microsoft's "too many connections"
+_ALLOWANCE_WORDS: Final = r"\b(?:daily|hourly|monthly|sending|quota)\b.*\b(?:exceeded|reached)|exceeded .*\bquota"
+# At RCPT a quota may be the recipient's own.
+_OUR_ALLOWANCE_WORDS: Final = (
+    r"\b(?:daily|hourly|monthly|sending|submission|24-?hour)\b.*\b(?:limit|quota)|submissionquota|credits exceeded"
+    r"|(?:e?mails?|messages?) per (?:minute|hour|day)|sending (?:is |has been )?paused"
+    r"|too many messages this (?:hour|day)"
+)
+_FULL_WORDS: Final = r"mailbox (?:is )?full|over ?quota|quota exceeded|out of storage|storage allocation"
+_FLOODED_WORDS: Final = r"receiving mail (?:at a rate|too quickly)|messages they can receive"
+_GREY_WORDS: Final = r"gr[ae]y ?list|\bgr[ae]y\."
+# Nobody is there: more than any other word, this is about the recipient. Not of a sender's domain.
+_NOBODY_WORDS: Final = (
+    r"^(?!.*\b(?:sender|from|helo)\b).*"
+    r"(?:(?:user|recipient|mailbox|account|address) (?:is )?(?:unknown|not (?:found|known))"
+    r"|(?:unknown|no such|invalid|unrouteable) (?:local )?(?:user|recipient|mailbox|account|address|person)"
+    r"|(?:does not|doesn't) exist)"
+)
+# The recipient has us on a list, or takes mail from inside only: another recipient may fare better.
+_OWN_RULE_WORDS: Final = (
+    r"(?<!owned )(?:by|of) (?:the |this )?(?:recipient|user|mailbox)\b|recipient(?:'s)?\b.{0,40}\b(?:block|black|deny)"
+    r"|inactive|suppress|sender was not authenticated by organization"
+    r"|not authenticated for group|administrative prohibition"
+)
+_NAME_WORDS: Final = (
+    r"\b(?:helo|ehlo)\b(?!.*\bfirst\b).*(?:reject|invalid|bad|denied|refus|required|not|does|mismatch|see rfc)"
+    r"|(?:reject|invalid|bad|forged|bogus|unacceptable|wrong)\w* .*\b(?:helo|ehlo)\b|^\W*need fully-qualified hostname"
+)
+_HOST_WORDS: Final = (
+    r"client host|blocked using|\b(?:block|black|deny) ?list|spamhaus|spamcop|barracuda|\w*dnsbl|\brbl\b|blackhole"
+    r"|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your|ip name lookup failed"
+    r"|\b(?:your|sending) (?:ip|host|server|network)\b|\bthis ip\b|traffic not accepted"
+    r"|\bhost (?:is )?(?:rejected|not allowed|listed|blocked)|host not found for reverse"
+    r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:listed|blocked|black|found in|refused|rejected|not allowed)"
+)
+_OWNER_WORDS: Final = (
+    r"not owned by|sender .*not logged in|send ?as ?denied|permissions? to send as|not one of your addresses"
+    r"|not (?:allowed|authori[sz]ed) to send as"
+)
+_MISMATCH_WORDS: Final = (  # of a message, they may be about its header
+    r"(?:sender|from) .*(?:mismatch|(?:does not|doesn.t) match|same as auth|with (?:your |the )?login)"
+    r"|username and sender"
+)
+_DOMAIN_WORDS: Final = r"\b(?:spf|dkim|dmarc)\b"
+_SENDER_LIST_WORDS: Final = r"\bsender\b.{0,60}\b(?:block|black|deny)|badmailfrom"
+_LOGIN_WORDS: Final = r"authenticat|\blog ?in\b|smtp auth|\bnot logged in|authorization required"
+_RELAY_WORDS: Final = r"\brelay|rcpthosts"
+_OTHER_BARS: Final = r"sender (?:address )?rejected"
+# A status that names the recipient, its mailbox, or the size of the message says more than words.
+_NOT_THE_RECIPIENTS: Final = r"[45].. (?!.\.1\.(?:[1236]|10)$|.\.2\.[0-4]$|.\.3\.4$)"
+
+# The first row that matches decides.
+_TABLE: Final = (
+    _row((_R,), r"4", _GREYLISTED, _GREY_WORDS),  # whatever else it says, and even with 421
+    # The server, or its account.
+    _row(_ALL, r"... 4\.(3\.1|4\.5)$", _FULL),
+    _row(_ALL, r"... 5\.(4\.5|1\.90|7\.236|7\.705)$", _USED_UP),
+    _row((_R, _M), r"", _FLOODED, _FLOODED_WORDS),
+    _row((_R,), r"... 5\.2\.122$", _FLOODED),
+    _row((_S, _D), r"", _USED_UP, _ALLOWANCE_WORDS),
+    _row((_M,), r"... (?!.\.2\.2$)", _USED_UP, _ALLOWANCE_WORDS),
+    _row(_ALL, r"... (?!.\.2\.2$)", _USED_UP, _OUR_ALLOWANCE_WORDS),
+    _row(_ENVELOPE, r"", _CROWDED, _CROWDED_WORDS),
+    _row(_ALL, r"", _TOO_FAST_A_SECOND, r"sending rate exceeded|per second"),
+    _row(_ALL, r"", _TOO_FAST, _TOO_FAST_WORDS),
+    # Us: Postfix and others say at RCPT what they hold against the client, its name, its login and its From address.
+    _row((_R,), r"... 5\.7\.(12|124|13\d)$", _DOUBTFUL_RECIPIENT),  # takes mail from inside only
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _DOUBTFUL_RECIPIENT, _OWN_RULE_WORDS),
+    _row((_R,), r"55. (5\.1\.\d+|5\.[047]\.[01]|-)$", _NO_RECIPIENT, _NOBODY_WORDS),
+    _row((_R,), r"50[0-4] ", _RECIPIENT_REFUSED, r"recipient address rejected"),
+    _row((_S, _R), r"50[0-4] ", _SENDER_REFUSED, r"sender address rejected: (?:need fully|bad|syntax)"),
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, _DOMAIN_WORDS),
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, _SENDER_LIST_WORDS),
+    _row(_ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_NAME, _NAME_WORDS),
+    _row(_ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, _HOST_WORDS),
+    _row(_ALL, r"... 5\.7\.(25|60[6-9]|6[1-4]\d|708)$", _BAD_HOST),  # RFC 7372; Microsoft's banned machines
+    _row(_ALL, r"... (5\.2\.25\d|5\.7\.60)$", _NOT_OWNER),  # Microsoft: may not send as this sender
+    _row(_ALL, _NOT_THE_RECIPIENTS, _NOT_OWNER, _OWNER_WORDS),
+    _row(_ENVELOPE, _NOT_THE_RECIPIENTS, _NOT_OWNER, _MISMATCH_WORDS),
+    _row(_ALL, r"53[0458] ", _LOGIN),
+    _row((_S, _R), r"503 ", _LOGIN, r"\bauth"),
+    _row(_ENVELOPE, r"[45].. (.\.[04]\.0|.\.5\.\d|.\.7\.\d+|-)$", _NO_RELAY, _RELAY_WORDS),
+    _row(_ENVELOPE, r"5.. (5\.[05]\.\d|5\.7\.(?!2\d$)\d+|-)$", _LOGIN, _LOGIN_WORDS),
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, _OTHER_BARS),
+    # It ends the connection without a word that tells more.
+    _row(_ENVELOPE, r"421 ", _GOES_AWAY),
+    _row((_M,), r"421 ", replace(_GOES_AWAY, action=Action.RETRY)),
+    # The recipient.
+    _row((_R,), r"452 4\.5\.3$|... 5\.5\.3$", _TOO_MANY),
+    _row((_R,), r"4|55", _TOO_MANY, r"too many recipients"),
+    _row((_R, _M), r"... 4\.2\.2$", _MAILBOX_FULL),
+    _row((_R, _M), r"... 5\.2\.2$", _MAILBOX_STAYS_FULL),
+    _row((_R,), r"5.. -$", _MAILBOX_STAYS_FULL, _FULL_WORDS),
+    _row((_R,), r"552 -$", _MAILBOX_STAYS_FULL),  # RFC 5321 4.5.3.1.10 asks not to take it for final
+    _row((_R,), r"... 5\.7\.\d+$", _DOUBTFUL_RECIPIENT),  # often about us, though no word says so
+    _row((_R,), r"5.. (?:5\.1\.[78]|5\.0\.0|-)$", _SENDER_REFUSED, r"\bsender\b|envelope from"),
+    _row((_R,), r"... 5\.(1\.(0|1|2|3|6|10)|2\.1)$|55[013] -$", _NO_RECIPIENT),
+    # The conversation, and the message.
+    _row(_ALL, r"50[0-4] (-|5\.5\.\d+)$", _NOT_UNDERSTOOD),
+    _row((_S, _R), r"... 5\.6\.7$", _refused("Server cannot take this address", Whose.RECIPIENT)),
+    _row((_S, _D, _M), r"... 5\.3\.4$|552 -$", _refused("Message too large")),
+    _row((_D, _M), r"5.. -$", replace(_MESSAGE_LATER, final_after=DOUBTED_FOR), r"try again later"),
+    _row((_M,), r"... 5\.7\.\d+$", _refused("Server refused the message's content")),
+    # What is left.
+    _row(_ALL, r"4", _GREYLISTED, _GREY_WORDS),
+    _row((_R,), r"45[01] 4\.7\.1$", _GREYLISTED),
+    _row((_S,), r"5", _SENDER_REFUSED),
+    _row((_R,), r"5", _RECIPIENT_REFUSED),
+    _row((_D, _M), r"5", _refused("Message refused")),
+    _row((_S,), r"", _later("Server does not take the sender just now")),
+    _row((_R,), r"", _to_recipient("Recipient cannot be reached just now")),
+    _row((_D, _M), r"", _MESSAGE_LATER),
+)
+_OF_SERVERS: Final = (Whose.SERVER, Whose.SETTINGS)
+
+
+def of_error(error: DeliveryError) -> Verdict:
+    """What to do about a mail that the server took for no recipient, or of which nobody knows."""
+    verdict = _judged(error)
+    is_answered = error.phase is _M and error.fault is Fault.REPLY  # the message was handed over, and refused
+    others = (of_recipient(reply) for reply in error.refused.values())
+    goes_on = (
+        verdict.whose in _OF_SERVERS
+        and verdict.action is not Action.UNCERTAIN
+        and not is_answered
+        and all(other.whose in _OF_SERVERS for other in others)
+    )
+    return replace(verdict, goes_on=goes_on)
+
+
+def of_recipient(reply: Reply) -> Verdict:
+    """What to do about a recipient that was refused while the server took, or refused, the others."""
+    return _of_answer(Phase.RECIPIENT, reply.code, reply.enhanced, reply.text)
+
+
+def for_one(verdict: Verdict) -> Verdict:
+    """The verdict where the server serves other mails all the while, so that it is about this one: charged."""
+    if not verdict.is_doubtful:
+        return verdict
+    calm = replace(verdict, trips=False, opens=False)
+    if verdict.action is not Action.SNOOZE:
+        return calm
+    if verdict.reason == _GOES_AWAY.reason:
+        return replace(calm, action=Action.RETRY)
+    # Words that the server would repeat for ever, and that are no reason why other mail waits.
+    reason = _DOUBTFUL_RECIPIENT.reason if verdict.opens else verdict.reason
+    return replace(calm, action=Action.RETRY, reason=reason, final_after=DOUBTED_FOR)
+
+
+def message_of(error: DeliveryError) -> str:
+    """A short closed-set text that says what is wrong, without a word of the server's."""
+    if error.phase in _ALL and error.fault is not Fault.CLIENT_CERTIFICATE:
+        verdict = _judged(error)
+        if verdict.whose in _OF_SERVERS:
+            return verdict.reason
+    return diagnosis.message(error)
+
+
+def is_crowded(error: DeliveryError) -> bool:
+    """Whether a server that refused a connection has too many of ours."""
+    return of_error(error).crowds
+
+
+def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> timedelta:
+    """How long to wait after ``attempts`` charged attempts: 1, 5, 15, 30, 60 minutes, then 2 hours, ± 20 %.
+
+    ``spread`` from -1 to 1 is the place within the jitter; never less than ``at_least`` seconds.
+    """
+    minutes = STEPS[max(attempts, 1) - 1] if attempts <= len(STEPS) else LAST_STEP
+    return timedelta(seconds=max(minutes * 60 * (1 + JITTER * spread), at_least or 0))
+
+
+def _judged(error: DeliveryError) -> Verdict:
+    if error.may_have_been_sent:
+        return _UNKNOWN
+    if error.fault is Fault.OURS:
+        return _OUR_FAULT
+    if error.not_taken:
+        return _NOT_HEARD
+    if error.phase not in _ALL or error.fault is Fault.CLIENT_CERTIFICATE:
+        return _of_opening(error)
+    if error.fault in LINK_FAULTS:
+        return _LINK_LOST
+    is_final = isinstance(error, Permanent)
+    code = error.code or (550 if is_final else 450)  # our own refusals carry none
+    verdict = _of_answer(error.phase, code, error.enhanced, error.text)
+    if verdict.action is Action.REFUSE and not is_final:
+        verdict = replace(_later(verdict.reason), whose=verdict.whose)  # said unasked, or to something else
+    return replace(verdict, at_once=False)  # nobody was accepted: at once would be for ever
+
+
+def _of_opening(error: DeliveryError) -> Verdict:
+    """The server cannot be used at all; where only a person can mend that, it is left alone for long."""
+    words, is_reply = _words_of(error.text), error.fault is Fault.REPLY
+    verdict = replace(_DOWN, reason=diagnosis.message(error))
+    if is_reply and re.search(_OUR_ALLOWANCE_WORDS, words):
+        verdict = _USED_UP
+    elif is_reply and re.search(_CROWDED_WORDS, words):
+        verdict = replace(_CROWDED, trips=False)  # those of ours that are there serve
+    elif is_reply and error.enhanced in _CROWDED_STATUSES:
+        verdict = replace(verdict, crowds=True)
+    elif is_reply and re.search(_TOO_FAST_WORDS, words):
+        verdict = _TOO_FAST
+    elif isinstance(error, Misconfigured) and (not is_reply or error.phase is Phase.SIGN_IN or _is_about_us(words)):
+        verdict = replace(verdict, trips=False, opens=True, whose=Whose.SETTINGS)
+    return _hinted(verdict, words)
+
+
+def _is_about_us(words: str) -> bool:
+    return any(re.search(told, words) for told in (_NAME_WORDS, _HOST_WORDS))
+
+
+def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdict:
+    status, words = f"{code} {enhanced or '-'}", _words_of(text)
+    for row in _TABLE:
+        if phase in row.phases and row.status.match(status) and (row.words is None or row.words.search(words)):
+            # Whether it passes mail on, or wants a login, a server may decide by the recipient's domain.
+            by_domain = phase is Phase.RECIPIENT and row.verdict in (_NO_RELAY, _LOGIN, _BARRED)
+            return _hinted(replace(row.verdict, is_doubtful=True) if by_domain else row.verdict, words)
+    raise AssertionError("the last rows match everything")
+
+
+def _words_of(text: str) -> str:
+    """The reply without the addresses that it repeats: who is written to may not choose the words that decide."""
+    rest = re.sub(r"<[^<>]*>", " ", text[:LONGEST_TEXT].lower())
+    return " ".join(word for word in rest.split() if "@" not in word)
+
+
+def _hinted(verdict: Verdict, words: str) -> Verdict:
+    """The verdict, with at least the wait that the server asks for."""
+    asked = reply_hint_seconds(words) if verdict.action in (Action.RETRY, Action.SNOOZE) else None
+    return verdict if asked is None else replace(verdict, seconds=max(asked, verdict.seconds or 0))

@@ -1,0 +1,214 @@
+"""What a failure means, in words that callers and pages may see, and how to mend it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from services.diagnosis import mending, reply_rules, status_advice
+from services.diagnosis.advice import Advice, filled
+from services.diagnosis.mending import Action
+from services.diagnosis.retry_hints import reply_hint_seconds
+from services.smtp.settings import Security, SmtpSettings
+from services.smtp.ways import OpenWay
+from utils.addresses import ascii_address
+from utils.errors import DeliveryError, Fault, Misconfigured, Phase
+
+__all__ = ["Action", "Diagnosis", "OpenWay", "diagnose", "explain", "message"]
+
+SUCCESS: Final = "Connection successful"
+ACCEPTED: Final = "Test message accepted"
+NOT_CONFIGURED: Final = "SMTP not configured"
+UNFINISHED: Final = "Test could not be finished"
+
+PHASE_LABELS: Final = {
+    Phase.SETTINGS: "Settings",
+    Phase.DNS: "DNS",
+    Phase.CONNECT: "Connect",
+    Phase.GREETING: "Greeting",
+    Phase.EHLO: "EHLO",
+    Phase.ENCRYPTION: "Encryption",
+    Phase.SIGN_IN: "Sign in",
+    Phase.SENDER: "Sender",
+    Phase.RECIPIENT: "Recipient",
+    Phase.DATA: "Message",
+    Phase.MESSAGE: "Message",
+    Phase.QUIT: "Goodbye",
+}
+
+_MESSAGES: Final = {
+    Phase.SETTINGS: "Settings are not usable",
+    Phase.DNS: "Could not find the server",
+    Phase.CONNECT: "Could not connect to server",
+    Phase.GREETING: "Server did not greet us",
+    Phase.EHLO: "Server refused our greeting",
+    Phase.ENCRYPTION: "Could not encrypt the connection",
+    Phase.SIGN_IN: "Authentication failed",
+    Phase.SENDER: "Sender address refused",
+    Phase.RECIPIENT: "Recipient refused",
+    Phase.DATA: "Message refused",
+    Phase.MESSAGE: "Message refused",
+    Phase.QUIT: "Connection ended early",
+}
+
+_FAULT_MESSAGES: Final = {
+    Fault.AUTH_NOT_OFFERED: "Server offers no sign-in",
+    Fault.AUTH_UNENCRYPTED: "Sign-in needs encryption",
+    Fault.AUTH_UNPROVEN: "Server did not prove who it is",
+    Fault.AUTH_ROUNDS: "Server's sign-in cannot be used",
+    Fault.NOT_SMTP: "Server is not a mail server",
+    Fault.BROKEN_REPLY: "Server's reply cannot be read",
+    Fault.TLS_EXPECTED: "Server expects TLS from the first byte",
+    Fault.TLS_UNEXPECTED: "Server does not start with TLS",
+    Fault.TLS_NOT_OFFERED: "Server does not offer STARTTLS",
+    Fault.TLS_CERTIFICATE: "Certificate not trusted",
+    Fault.CLIENT_CERTIFICATE: "Server asks for a client certificate",
+    Fault.TLS_INJECTION: "Connection was tampered with",
+    Fault.TOO_LARGE: "Message too large",
+    Fault.NO_SMTPUTF8: "Server cannot take this address",
+    Fault.OURS: "Sealpost itself failed",
+}
+
+_TEMPORARY: Final = 4
+_NOT_REACHED: Final = (Fault.TIMEOUT, Fault.REFUSED, Fault.UNREACHABLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """A failure explained, in our own words throughout.
+
+    ``rule`` names what recognised it: a rule of ``reply_rules``, or ``status:5.7.8``, ``code:550``,
+    ``fault:closed``, ``phase:sender``. ``field`` is the form field concerned. ``retryable`` says that the same
+    mail may go through later with nothing changed, ``retry_after`` (seconds) when, if anybody knows.
+    """
+
+    rule: str
+    phase: Phase
+    title: str
+    meaning: str
+    cause: str
+    remedy: str
+    field: str | None
+    retryable: bool
+    retry_after: int | None = None
+    actions: tuple[Action, ...] = ()
+    docs_url: str = ""
+
+
+def diagnose(
+    error: DeliveryError,
+    settings: SmtpSettings,
+    open_ways: Sequence[OpenWay] = (),
+    names: Sequence[str] = (),
+    ehlo_name: str = "",
+) -> Diagnosis:
+    """Explain what went wrong at the server of these settings.
+
+    ``open_ways`` of it have answered a probe; ``names`` stand in the certificate that was refused; ``ehlo_name`` was
+    said where the settings have none of their own.
+    """
+    if _speaks_tls_here(error, settings, open_ways):
+        error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
+    rule, advice = _recognised(error, settings.host)
+    retryable = advice.retryable
+    if retryable is None:
+        retryable = (error.code or 0) // 100 == _TEMPORARY
+    way = _way_around(error, settings, open_ways)
+    cause = _blocked(settings.port, way, error.fault) if way else filled(advice.cause, settings)
+    if advice.field == "helo_hostname":
+        cause += _greeted(settings, ehlo_name)
+    hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
+    return Diagnosis(
+        rule=rule,
+        phase=error.phase,
+        title=filled(advice.title, settings),
+        meaning=filled(advice.meaning, settings),
+        cause=cause,
+        remedy=f"Use port {way.port} with {mending.NAMES[way.security]}." if way else filled(advice.remedy, settings),
+        field=advice.field,
+        retryable=retryable,
+        retry_after=(hint or advice.retry_after) if retryable else None,
+        actions=mending.actions(advice.tries, settings, open_ways, names),
+        docs_url=advice.docs_url,
+    )
+
+
+def explain(
+    *,
+    phase: str,
+    fault: str,
+    code: int | None = None,
+    enhanced: str | None = None,
+    text: str = "",
+    host: str = "",
+    port: int = 0,
+    may_have_been_sent: bool = False,
+) -> Diagnosis:
+    """The same for an attempt as it was stored; without actions, since no form is open.
+
+    Raises ValueError if ``phase`` or ``fault`` are not values of Phase and Fault.
+    """
+    error = DeliveryError(
+        Phase(phase), Fault(fault), text, code=code, enhanced=enhanced, may_have_been_sent=may_have_been_sent
+    )
+    settings = SmtpSettings(host=host, port=port, security=Security.STARTTLS, from_email="")
+    return replace(diagnose(error, settings), actions=())
+
+
+def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
+    """Explain that a test ended by a mistake of this program, which stands in the log under ``reference``."""
+    advice = status_advice.tables()["faults"][Fault.OURS]
+    arrived = " The message may have arrived." if error.may_have_been_sent else ""
+    return Diagnosis(
+        rule=f"fault:{Fault.OURS}",
+        phase=error.phase,
+        title="The test could not be finished",
+        meaning=f"{advice.meaning}{arrived} Reference: {reference}.",
+        cause=advice.cause,
+        remedy=advice.remedy,
+        field=advice.field,
+        retryable=False,
+    )
+
+
+def _recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:
+    rule = None if error.may_have_been_sent else reply_rules.find(error, host)
+    return (rule.id, rule) if rule else status_advice.find(error)
+
+
+def _speaks_tls_here(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> bool:
+    """Whether a server that gave no greeting was only waiting for TLS."""
+    is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED)
+    return is_silent and any((way.port, way.security) == (settings.port, Security.TLS) for way in open_ways)
+
+
+def _way_around(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> OpenWay | None:
+    """The best other port of the same host, if this one cannot be reached."""
+    if error.phase is not Phase.CONNECT or error.fault not in _NOT_REACHED:
+        return None
+    return next((way for way in mending.usable(open_ways, settings) if way.port != settings.port), None)
+
+
+def _blocked(port: int, way: OpenWay, fault: Fault) -> str:
+    answers = f"Port {way.port} on the same host answers"
+    if fault is Fault.REFUSED:
+        return f"{answers}: the server takes mail there and not on {port}."
+    return f"{answers}: your hosting provider probably blocks {port}."
+
+
+def _greeted(settings: SmtpSettings, ehlo_name: str) -> str:
+    """With what name we greeted, and where that is set; "" if it is not known."""
+    if settings.helo_hostname:
+        return f" The name was {settings.helo_hostname}, as set under More."
+    if not ehlo_name:
+        return ""
+    is_ours = settings.from_email and ehlo_name == ascii_address(settings.from_email).rpartition("@")[2]
+    return f" The name was {ehlo_name}, the {'domain of the From address' if is_ours else 'host of BASE_URL'}."
+
+
+def message(error: DeliveryError) -> str:
+    """A short closed-set text, without a word of the server's."""
+    if error.fault in _FAULT_MESSAGES:
+        return _FAULT_MESSAGES[error.fault]
+    if error.phase is Phase.SIGN_IN and not isinstance(error, Misconfigured):
+        return "Server could not check the login"
+    return _MESSAGES[error.phase]

@@ -1,0 +1,194 @@
+"""From a way to mend a failure to the change of form fields that does it, where it would change anything."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from services.diagnosis import reply_rules
+from services.diagnosis.advice import Try
+from services.smtp.settings import Security, SmtpSettings
+from services.smtp.ways import OpenWay
+from utils.addresses import InvalidAddress, ascii_address, is_loopback, parse_address, parse_host
+
+_MOST: Final = 4
+_USUAL_PORTS: Final = {Security.STARTTLS: 587, Security.TLS: 465}
+NAMES: Final = {Security.STARTTLS: "STARTTLS", Security.TLS: "TLS", Security.NONE: "no encryption"}
+_SAME_SITE: Final = 2  # labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One click: ``changes`` maps form fields to the values to test again with."""
+
+    label: str
+    changes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Case:
+    settings: SmtpSettings
+    open_ways: Sequence[OpenWay]
+    names: Sequence[str]
+
+
+def actions(
+    tries: Sequence[Try], settings: SmtpSettings, open_ways: Sequence[OpenWay], names: Sequence[str]
+) -> tuple[Action, ...]:
+    """What can be offered for a failure at these settings, best first, without what they already say.
+
+    ``names`` stand in the certificate that was refused.
+    """
+    case, present = _Case(settings, open_ways, names), _present(settings)
+    found: dict[tuple[str, ...], Action] = {}
+    for attempt in tries:
+        for action in _made(attempt, case):
+            after = {**present, **action.changes}
+            if after != present:
+                found.setdefault(tuple(after.values()), action)
+    return tuple(found.values())[:_MOST]
+
+
+def _made(attempt: Try, case: _Case) -> Iterable[Action]:
+    if isinstance(attempt, dict):
+        return [Action(label=f"Use {_in_words(attempt)} and test again", changes=attempt)]
+    return _WAYS[attempt](case)
+
+
+def usable(open_ways: Sequence[OpenWay], settings: SmtpSettings) -> list[OpenWay]:
+    """The ways that would be an answer for these settings, encrypted ones first: a login never goes in clear."""
+    others = [way for way in open_ways if (way.port, way.security) != (settings.port, settings.security)]
+    if settings.username or settings.password:
+        others = [way for way in others if way.security is not Security.NONE]
+    return sorted(others, key=lambda way: way.security is Security.NONE)
+
+
+def _starttls(case: _Case) -> Iterable[Action]:
+    return _with_security(Security.STARTTLS, case)
+
+
+def _tls(case: _Case) -> Iterable[Action]:
+    return _with_security(Security.TLS, case)
+
+
+def _with_security(security: Security, case: _Case) -> Iterator[Action]:
+    """The other mode; on the port that is usual for it if the present one is usual for the mode that failed."""
+    usual, port = _USUAL_PORTS[security], case.settings.port
+    label = f"Use {NAMES[security]} and test again"
+    here = {"security": security.value}
+    if port == usual or port not in _USUAL_PORTS.values():
+        yield Action(label=label, changes=here)
+        return
+    if not case.open_ways or any((way.port, way.security) == (usual, security) for way in case.open_ways):
+        yield Action(label=label, changes={**here, "smtp_port": str(usual)})
+    yield Action(label=f"Use {NAMES[security]} on port {port} and test again", changes=here)
+
+
+def _no_encryption(case: _Case) -> Iterator[Action]:
+    if is_loopback(case.settings.host):
+        yield Action(label="Use no encryption and test again", changes={"security": Security.NONE.value})
+
+
+def _submission(case: _Case) -> Iterator[Action]:
+    if case.settings.port not in _USUAL_PORTS.values():
+        yield _use_port(_USUAL_PORTS[Security.STARTTLS], Security.STARTTLS)
+
+
+def _open_ways(case: _Case) -> Iterator[Action]:
+    return (_use_port(way.port, way.security) for way in usable(case.open_ways, case.settings))
+
+
+def _send_as_login(case: _Case) -> Iterator[Action]:
+    settings = case.settings
+    try:
+        login = parse_address(settings.username)
+    except InvalidAddress:
+        return
+    if login == settings.from_email:
+        return
+    if settings.reply_to:
+        yield Action(label=f"Send as {login} and test again", changes={"from_email": login})
+    else:
+        label = f"Send as {login}, replies to {settings.from_email}"
+        yield Action(label=label, changes={"from_email": login, "reply_to": settings.from_email})
+
+
+def _from_domain_as_ehlo(case: _Case) -> Iterator[Action]:
+    with suppress(InvalidAddress):
+        domain = ascii_address(case.settings.from_email).rpartition("@")[2]
+        yield Action(label=f"Use {domain} as EHLO name and test again", changes={"helo_hostname": domain})
+
+
+def _known_server(case: _Case) -> Iterator[Action]:
+    if server := reply_rules.known_server(case.settings.host):
+        yield _use_server(server)
+
+
+def _certificate_name(case: _Case) -> Iterable[Action]:
+    return map(_use_server, _trustworthy(case.names, case.settings.host))
+
+
+_WAYS: Final[dict[str, Callable[[_Case], Iterable[Action]]]] = {
+    "starttls": _starttls,
+    "tls": _tls,
+    "none_on_this_machine": _no_encryption,
+    "submission": _submission,
+    "open_ways": _open_ways,
+    "send_as_login": _send_as_login,
+    "from_domain_as_ehlo": _from_domain_as_ehlo,
+    "known_server": _known_server,
+    "certificate_name": _certificate_name,
+}
+
+
+def _trustworthy(names: Sequence[str], host: str) -> list[str]:
+    """Those of a certificate's names that may be offered: whoever is in between could have written others."""
+    site = host.lower().split(".")[-_SAME_SITE:]
+    return [
+        name
+        for name in dict.fromkeys(map(str.lower, names))
+        if name != host.lower()
+        and _is_host(name)
+        and (name.split(".")[-_SAME_SITE:] == site or reply_rules.provider_of(name))
+    ]
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return parse_host(name) == name
+    except InvalidAddress:
+        return False
+
+
+def _use_server(name: str) -> Action:
+    return Action(label=f"Use {name} and test again", changes={"smtp_server": name})
+
+
+def _use_port(port: int, security: Security) -> Action:
+    changes = {"smtp_port": str(port), "security": security.value}
+    return Action(label=f"Use {_in_words(changes)} and test again", changes=changes)
+
+
+def _in_words(changes: dict[str, str]) -> str:
+    """The changes as they stand in a label."""
+    place = [changes["smtp_server"]] if "smtp_server" in changes else []
+    if "smtp_port" in changes:
+        place.append(f"port {changes['smtp_port']}")
+    if "smtp_username" in changes:
+        place.append(f"the user name {changes['smtp_username']}")
+    words = ", ".join(place)
+    if "security" in changes:
+        words += f" with {NAMES[Security(changes['security'])]}"
+    return words
+
+
+def _present(settings: SmtpSettings) -> dict[str, str]:
+    return {
+        "smtp_server": settings.host,
+        "smtp_port": str(settings.port),
+        "security": settings.security.value,
+        "smtp_username": settings.username,
+        "from_email": settings.from_email,
+        "reply_to": settings.reply_to,
+        "helo_hostname": settings.helo_hostname,
+    }

@@ -1,0 +1,126 @@
+"""What receivers find in the DNS about a From domain: SPF, DKIM, DMARC and MX, with the records to add."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from services.domain import dkim, dmarc, spf_advice
+from services.domain.records import Finding, Outcome
+from services.providers import domain_facts
+from services.providers.domain_facts import DomainFacts
+from services.settings import route
+from services.smtp.dns import LookupFailed, Questions
+from utils.addresses import InvalidAddress, ascii_address, ip_literal, parse_host
+from utils.env_utils import get_settings
+from utils.errors import InvalidInput
+
+SECONDS: Final = 9.0  # for all questions together
+SUBJECTS: Final = ("SPF", "DKIM", "DMARC", "MX")
+
+
+@dataclass(frozen=True)
+class DomainReport:
+    """The findings in the order of SUBJECTS. ``server`` is whose permission was checked, "" for none."""
+
+    domain: str
+    server: str
+    provider: str  # its name, "" if it is none of the known ones
+    findings: list[Finding]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of the findings: CHANGE before OPEN before GOOD."""
+        found = {finding.outcome for finding in self.findings}
+        return next((worst for worst in (Outcome.CHANGE, Outcome.OPEN) if worst in found), Outcome.GOOD)
+
+    def public_dict(self) -> dict[str, Any]:
+        """The report as JSON."""
+        return {
+            "domain": self.domain,
+            "server": self.server,
+            "provider": self.provider,
+            "outcome": self.outcome,
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def sending_now() -> tuple[str, str]:
+    """From domain and server of what sends now; ("", "") if nothing does."""
+    settings = next((step.settings for step in route.steps() if step.settings), None)
+    return (ascii_address(settings.from_email).rpartition("@")[2], settings.host) if settings else ("", "")
+
+
+def parse_domain(text: str) -> str:
+    """The domain of an address, or the domain itself, normalised. Raises InvalidInput on ``domain``."""
+    name = text.strip().rpartition("@")[2]
+    try:
+        host = parse_host(name)
+    except InvalidAddress:
+        host = ""
+    if not host or ip_literal(host) or "." not in host:
+        raise InvalidInput({"domain": ["Give the part of the From address behind the @, like example.com."]})
+    return host
+
+
+def parse_server(text: str) -> str:
+    """The server's name or address, normalised; "" for none. Raises InvalidInput on ``server``."""
+    try:
+        return parse_host(text.strip()) if text.strip() else ""
+    except InvalidAddress as error:
+        raise InvalidInput({"server": [str(error)]}) from None
+
+
+def check(domain: str, server: str = "") -> DomainReport:
+    """Ask for everything at once, at most SECONDS; both names come from the parsers above. Never raises."""
+    questions = Questions(SECONDS, get_settings().dns_resolver)
+    provider = domain_facts.of_server(server)
+    name = provider["name"] if provider else ""
+    owner = domain_facts.of_mailboxes(domain)
+    if owner:
+        return DomainReport(domain, server, name, [_of_somebody_else(domain, owner, provider)])
+    checks: dict[str, Callable[[], Finding]] = {
+        "SPF": lambda: spf_advice.check(domain, server, provider, questions),
+        "DKIM": lambda: dkim.check(domain, provider, questions),
+        "DMARC": lambda: dmarc.check(domain, questions),
+        "MX": lambda: _mx(domain, questions),
+    }
+    with ThreadPoolExecutor(len(checks), "domain-check") as pool:
+        found = [pool.submit(_without_a_crash, subject, domain, checks[subject]) for subject in SUBJECTS]
+    return DomainReport(domain, server, name, [finding.result() for finding in found])
+
+
+def _without_a_crash(subject: str, domain: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except LookupFailed as error:
+        return Finding(subject=subject, outcome=Outcome.OPEN, text=f"{error.text} Try again later.", host=domain)
+
+
+def _of_somebody_else(domain: str, owner: DomainFacts, provider: DomainFacts | None) -> Finding:
+    if provider and domain in provider["domains"]:
+        text = f"{domain} belongs to {owner['name']}, through whom you send. Its records are not yours to keep."
+        return Finding(subject="Domain", outcome=Outcome.GOOD, text=text, host=domain)
+    text = (
+        f"{domain} belongs to {owner['name']}, so nobody else’s server may send for it, and you cannot add records "
+        f"there. Send from an address of your own domain, or through {owner['name']}."
+    )
+    return Finding(subject="Domain", outcome=Outcome.CHANGE, text=text, host=domain)
+
+
+def _mx(domain: str, questions: Questions) -> Finding:
+    servers = questions.mx(domain)
+    text = f"{domain} takes mail, so replies and bounces arrive."
+    outcome = Outcome.GOOD
+    if "." in servers:
+        text = f"{domain} says that it takes no mail (“null MX”). Bounces are lost, and many receivers refuse its mail."
+        outcome = Outcome.CHANGE
+    elif not servers and not questions.exists(domain):
+        outcome, text = Outcome.CHANGE, f"The domain {domain} does not exist. Check its spelling."
+    elif not servers and questions.addresses(domain):
+        text = f"There is no MX record. Mail for {domain} goes to the machine of that name, if it takes any."
+        outcome = Outcome.OPEN
+    elif not servers:
+        text = f"Nothing takes mail for {domain}: replies and bounces are lost, and many receivers refuse its mail."
+        outcome = Outcome.CHANGE
+    return Finding(subject="MX", outcome=outcome, text=text, host=domain, seen=tuple(servers))

@@ -1,0 +1,59 @@
+"""Whether a provider can sign with DKIM (RFC 6376) as a From domain: the public key in the DNS says so."""
+
+from services.domain.records import DnsRecord, Finding, Outcome, tags_of
+from services.providers.domain_facts import DomainFacts
+from services.smtp.dns import LookupFailed, Questions
+
+
+def check(domain: str, provider: DomainFacts | None, questions: Questions) -> Finding:
+    """Look where ``provider`` usually has its keys; others cannot be known. Raises LookupFailed."""
+    if not provider or not provider["selectors"]:
+        text = (
+            "The key stands at a name that only the signer knows. Send a test message and paste its headers: they say "
+            "whether it was signed for your domain."
+        )
+        return Finding(subject="DKIM", outcome=Outcome.OPEN, text=text, host=f"_domainkey.{domain}")
+    keys: dict[str, str] = {}
+    problem: LookupFailed | None = None
+    for selector in provider["selectors"]:
+        host = f"{selector}._domainkey.{domain}"
+        try:
+            keys.update((host, text) for text in questions.txt(host) if "p" in tags_of(text))
+        except LookupFailed as error:
+            problem = error
+    usable = [host for host, key in keys.items() if tags_of(key)["p"]]
+    if usable:
+        text = f"{provider['name']} has a key to sign with as {domain}."
+        seen = tuple(f"{host}: {_shortened(keys[host])}" for host in usable)
+        return Finding(subject="DKIM", outcome=Outcome.GOOD, text=text, host=usable[0], seen=seen)
+    if problem:
+        raise problem
+    return _no_key(domain, provider, keys)
+
+
+def _no_key(domain: str, provider: DomainFacts, revoked: dict[str, str]) -> Finding:
+    name, selectors = provider["name"], provider["selectors"]
+    hosts = {f"{selector}._domainkey.{domain}": target for selector, target in selectors.items()}
+    if revoked:
+        text = f"The key of {name} is revoked: the record’s p is empty."
+    else:
+        text = (
+            f"No key was found where {name} usually has one, so it probably does not sign as {domain}. Its pages show "
+            "the record under DKIM or domain authentication; a selector of your own choice is not seen from here."
+        )
+    add = tuple(
+        DnsRecord(host, "CNAME" if target else "TXT or CNAME", target.format(domain=domain))
+        for host, target in hosts.items()
+    )
+    return Finding(
+        subject="DKIM",
+        outcome=Outcome.CHANGE,
+        text=text,
+        host=next(iter(hosts)),
+        seen=tuple(f"{host}: {key}" for host, key in revoked.items()),
+        add=add,
+    )
+
+
+def _shortened(key: str) -> str:
+    return key if len(key) <= 80 else f"{key[:77]}…"  # noqa: PLR2004 - a line

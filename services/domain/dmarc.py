@@ -1,0 +1,58 @@
+"""The DMARC policy (RFC 7489) that holds for a From domain."""
+
+from typing import Final
+
+from services.domain.records import DnsRecord, Finding, Outcome, tags_of
+from services.smtp.dns import Questions
+
+_NEW: Final = "v=DMARC1; p=none; rua=mailto:postmaster@{domain}"
+_POLICIES: Final = {
+    "none": "It asks receivers to deliver mail that fails, and only to report it: right for a start. Once the reports "
+    "are clean, set p=quarantine.",
+    "quarantine": "Mail that neither SPF nor DKIM speaks for goes to the spam folder.",
+    "reject": "Mail that neither SPF nor DKIM speaks for is refused.",
+}
+_FEWEST_LABELS: Final = 2  # example.com; what is above belongs to a registry
+_MOST_ABOVE: Final = 6  # the nearest of them; a name has up to 127 labels
+
+
+def check(domain: str, questions: Questions) -> Finding:
+    """The policy at the domain or, if it has none, at the nearest name above it. Raises LookupFailed."""
+    for name in (domain, *_names_above(domain)):
+        host = f"_dmarc.{name}"
+        seen = [text for text in questions.txt(host) if tags_of(text).get("v") == "dmarc1"]
+        if seen:
+            return _found(name, host, seen, is_own=name == domain)
+    host = f"_dmarc.{domain}"
+    text = (
+        "There is no DMARC policy. Gmail, Yahoo and Microsoft want one from whoever writes to many; without it "
+        "anybody can put your name into From."
+    )
+    add = (DnsRecord(host, "TXT", _NEW.format(domain=domain)),)
+    return Finding(subject="DMARC", outcome=Outcome.CHANGE, text=text, host=host, add=add)
+
+
+def _names_above(domain: str) -> list[str]:
+    labels = domain.split(".")
+    return [".".join(labels[above:]) for above in range(1, len(labels) - _FEWEST_LABELS + 1)][-_MOST_ABOVE:]
+
+
+def _found(domain: str, host: str, seen: list[str], *, is_own: bool) -> Finding:
+    tags = tags_of(seen[0])
+    policy = tags.get("p", "") if is_own else tags.get("sp", tags.get("p", ""))
+    outcome = Outcome.GOOD
+    add: tuple[DnsRecord, ...] = ()
+    if len(seen) > 1:
+        outcome, text = Outcome.CHANGE, f"There are {len(seen)} policies. Receivers then use none: delete all but one."
+    elif policy not in _POLICIES:
+        outcome, text = Outcome.CHANGE, "The record has no valid policy: p is none, quarantine or reject."
+        add = (DnsRecord(host, "TXT", _NEW.format(domain=domain), instead=seen[0]),)
+    else:
+        text = _POLICIES[policy] + _strictness(tags)
+        text = text if is_own else f"The policy of {domain} holds. {text}"
+    return Finding(subject="DMARC", outcome=outcome, text=text, host=host, seen=tuple(seen), add=add)
+
+
+def _strictness(tags: dict[str, str]) -> str:
+    strict = [name for name, tag in (("DKIM", "adkim"), ("SPF", "aspf")) if tags.get(tag) == "s"]
+    return f" The domain of {' and '.join(strict)} must be exactly that of From." if strict else ""

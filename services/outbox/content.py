@@ -1,0 +1,76 @@
+"""The sealed content of a queued mail: readable only with our key, and only for its own row and recipients."""
+
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+import structlog
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from services.message.draft import Draft
+from utils.encryption_utils import key_id_of, known_keys, subkey
+from utils.env_utils import get_fernet_key
+
+security_log = structlog.get_logger("security")
+
+_PURPOSE: Final = "outbox-v2"
+_NONCE: Final = 12  # octets; random ones are safe for 2**32 mails a key (NIST SP 800-38D 8.3)
+
+
+class Unreadable(StrEnum):
+    """Why content cannot be opened."""
+
+    KEY_MISSING = "key missing"
+    ALTERED = "altered"
+
+
+class CannotOpen(Exception):
+    """The content stays sealed; ``why`` tells a lost key from a row that was changed behind our back."""
+
+    def __init__(self, why: Unreadable) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def seal(mail: Draft, mail_id: str) -> tuple[bytes, str]:
+    """The sealed content of a mail, and the id of the key that opens it."""
+    key, nonce = get_fernet_key(), os.urandom(_NONCE)
+    content = b"%b\n%b" % (mail.reply_to.encode(), mail.rest)
+    return nonce + _cipher(key).encrypt(nonce, content, _row(mail_id, mail.recipients)), key_id_of(key)
+
+
+def unseal(
+    content: bytes, key_id: str, *, mail_id: str, message_id: str, kind: str, recipients: tuple[str, ...]
+) -> Draft:
+    """The mail as it was queued. Raises CannotOpen without its key, or if it is not this row's content."""
+    key = known_keys().get(key_id)
+    if key is None:
+        raise CannotOpen(Unreadable.KEY_MISSING)
+    try:
+        opened = _cipher(key).decrypt(content[:_NONCE], content[_NONCE:], _row(mail_id, recipients))
+    except (InvalidTag, ValueError):
+        security_log.warning("outbox_row_altered", mail_id=mail_id)
+        raise CannotOpen(Unreadable.ALTERED) from None
+    reply_to, _, rest = opened.partition(b"\n")
+    return Draft(
+        mail_id=mail_id,
+        message_id=message_id,
+        recipients=recipients,
+        kind=kind,
+        reply_to=reply_to.decode(),
+        rest=rest,
+    )
+
+
+def _row(mail_id: str, recipients: Sequence[str]) -> bytes:
+    """What the content belongs to: it is authenticated along with it."""
+    return "\n".join([mail_id, " ".join(recipients)]).encode()
+
+
+@lru_cache(maxsize=16)
+def _cipher(fernet_key: bytes) -> AESGCM:
+    """AES-256-GCM, a tenth of Fernet's work for each mail, and a third less to store."""
+    return AESGCM(subkey(_PURPOSE, fernet_key))

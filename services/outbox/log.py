@@ -1,0 +1,164 @@
+"""What became of every mail, as pages, API and commands ask for it: never its content, never its subject."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from database import attempt_db, outbox_db
+from database.engine import reading, transaction
+from database.outbox_db import SETTLED, OutboxMail, State
+from services.delivery.retry_policy import PAUSE_REASONS
+from services.outbox import promise
+from services.outbox.facts import AttemptFacts, MailFacts, attempt_facts, mail_facts
+from services.worker.along_route import NO_SERVER, PAUSED
+from services.worker.groups import NO_KEY
+from utils import clock
+from utils.env_utils import get_settings
+from utils.errors import NotFound
+
+PAGE: Final = 50
+MOST: Final = 200
+BEHIND: Final = timedelta(minutes=15)
+HALTED: Final = (NO_SERVER, PAUSED, NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
+_BATCH: Final = 1000  # rows in one transaction
+_ID_LENGTH: Final = 32
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """A queued mail with its attempts, the first one first, and what can still be done with it."""
+
+    mail: MailFacts
+    attempts: list[AttemptFacts]
+    can_retry: bool
+    can_cancel: bool
+    may_double: bool  # its fate is unknown: whoever has it already could get it again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How the sending of queued mail goes. ``oldest_due`` is when the mail was due that nobody has taken up."""
+
+    counts: dict[State, int]
+    reasons: dict[str, int]
+    oldest_due: datetime | None
+    last_attempt: AttemptFacts | None
+    workers: dict[str, int]  # how many mails each holds now
+    is_behind: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purged:
+    mails: int
+    attempts: int
+
+
+def mails(
+    states: Sequence[State] = (), before: int | None = None, limit: int = PAGE
+) -> tuple[list[MailFacts], int | None]:
+    """The newest queued mails first, and what ``before`` to ask for to get older ones; None if there are none."""
+    with reading() as session:
+        rows = outbox_db.page(session, states, before, limit + 1)
+    return [mail_facts(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
+
+
+def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[AttemptFacts], int | None]:
+    """The same for mails that were sent directly: no more is known of them than each attempt."""
+    with reading() as session:
+        rows = attempt_db.direct(session, before, limit + 1)
+    return [attempt_facts(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
+
+
+def story(mail_id: str) -> Story:
+    """All that is known of a queued mail. Raises NotFound."""
+    if not (len(mail_id) == _ID_LENGTH and _HEX.issuperset(mail_id)):
+        raise NotFound(promise.NO_SUCH)
+    row = promise.find(mail_id)
+    with reading() as session:
+        attempts = attempt_db.of_mail(session, mail_id)
+    return _story(row, [attempt_facts(attempt) for attempt in attempts])
+
+
+def retry(mail_id: str) -> Story:
+    """Send a mail now, or once more: `outbox.retry`, and what is known of the mail then."""
+    attempts = story(mail_id).attempts
+    return _story(promise.retry(mail_id), attempts)
+
+
+def cancel(mail_id: str) -> Story:
+    """Withdraw a mail: `outbox.cancel`, and what is known of it then."""
+    attempts = story(mail_id).attempts
+    return _story(promise.cancel(mail_id), attempts)
+
+
+def counts() -> dict[State, int]:
+    """How many mails are in each state but SENT, in the order of the states; states without any are left out."""
+    with reading() as session:
+        found = outbox_db.counts(session)
+    return {state: found[state] for state in State if state in found}
+
+
+def is_behind() -> bool:
+    """Whether mail waits for so long that the workers, the server or the key must be away."""
+    now = clock.now()
+    with reading() as session:
+        return _is_late(session, outbox_db.oldest_due(session, now), now)
+
+
+def summary() -> Summary:
+    """How it all stands."""
+    with reading() as session:
+        oldest_due = outbox_db.oldest_due(session, clock.now())
+        reasons, workers = outbox_db.reasons(session), outbox_db.holders(session)
+        last = attempt_db.latest(session, 1)
+    return Summary(
+        counts=counts(),
+        reasons=reasons,
+        oldest_due=oldest_due,
+        last_attempt=attempt_facts(last[0]) if last else None,
+        workers=workers,
+        is_behind=is_behind(),
+    )
+
+
+def purge(older_than: timedelta, states: Sequence[State] = ()) -> Purged:
+    """Delete mails that were settled longer ago than this, with their attempts, in batches.
+
+    Without ``states`` every settled mail, and those that were sent directly.
+    """
+    deleted = promise.purge(older_than, tuple(states) or SETTLED, _BATCH)
+    before, attempts, batch = clock.now() - older_than, 0, _BATCH
+    while batch == _BATCH:
+        with transaction() as session:
+            batch = attempt_db.delete_old(session, before, _BATCH, queued_only=bool(states))
+        attempts += batch
+    return Purged(mails=deleted, attempts=attempts)
+
+
+def tidy() -> None:
+    """Delete what is older than MAIL_RETENTION_DAYS; 0 keeps everything."""
+    days = get_settings().mail_retention_days
+    if days:
+        purge(timedelta(days=days))
+
+
+def _story(row: OutboxMail, attempts: list[AttemptFacts]) -> Story:
+    mail = mail_facts(row)
+    is_dead = mail.state in (State.FAILED, State.EXPIRED, State.CANCELLED)
+    return Story(
+        mail=mail,
+        attempts=attempts,
+        can_retry=mail.waits or (is_dead and row.content is not None),
+        can_cancel=mail.waits,
+        may_double=row.uncertain > 0,
+    )
+
+
+def _is_late(session: Session, due: datetime | None, now: datetime) -> bool:
+    """Mail that is put off again and again is never long overdue: it counts by its age."""
+    overdue = due is not None and now - due > BEHIND
+    return overdue or outbox_db.is_stuck(session, HALTED, now - BEHIND)

@@ -1,0 +1,267 @@
+"""The outbox, as callers see it: a mail that was queued is promised, and can be looked up, cancelled and sent again."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, SessionTransaction
+
+from database import outbox_add_db, outbox_db
+from database.engine import driver_transaction, reading, transaction
+from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
+from services import audit
+from services.audit import Action
+from services.message import recording
+from services.message.draft import Draft
+from services.outbox import content as outbox_content
+from utils import clock
+from utils.errors import Conflict, NotFound
+
+GIVE_UP: Final = timedelta(hours=72)
+NO_SUCH: Final = "There is no such mail."
+SAME_KEY: Final = "idempotency_key: Another mail was queued with this key. Use a new key for other content."
+_LONGEST_KEY: Final = 255
+_LARGE: Final = 1 << 15  # octets
+_WAKES: Final = "sealpost_wakes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """When a mail goes, and which others it goes before. ``digest`` tells two mails with one key apart."""
+
+    priority: Priority = Priority.NORMAL
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    idempotency_key: str | None = None
+    digest: str = ""
+    account_id: int | None = None
+
+
+def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
+    """Promise a mail, in the caller's transaction if there is one; gives the mail's id.
+
+    Workers hear of it once that transaction is committed. With a key that was used before, nothing is added and the
+    first mail's id given. Raises ValueError, naming the argument, for times that cannot be and for a key that was
+    used for other content.
+    """
+    row = _row(mail, terms)
+    if recording.take(mail):
+        return str(row["mail_id"])
+    if session is not None:
+        return _added(session, row)
+    if terms.idempotency_key is not None:
+        with transaction() as own:
+            return _added(own, row)
+    with driver_transaction() as driver:
+        outbox_add_db.add_all(driver, [row])
+    wake()
+    return str(row["mail_id"])
+
+
+def cancel(mail_id: str) -> OutboxMail:
+    """Withdraw a mail that has not gone yet; gives it as it is then. Raises NotFound; Conflict if it is too late."""
+    values = {"state": State.CANCELLED, "settled_at": clock.now(), "content": None, "reason": "Cancelled by hand."}
+    with transaction() as session:
+        if not outbox_db.change_waiting(session, mail_id, **values):
+            raise _too_late(outbox_db.find(session, mail_id), "cancelled")
+        audit.record(session, Action.MAIL_CANCELLED, f"mail {mail_id}")
+        return _changed(session, mail_id)
+
+
+def retry(mail_id: str) -> OutboxMail:
+    """Send a mail that waits at once, or a dead letter once more, to whoever has not got it; gives it as it is then.
+
+    Raises NotFound; Conflict if there is nothing to send: it was sent, is on its way, or its content is gone.
+    """
+    now = clock.now()
+    with transaction() as session:
+        if not outbox_db.change_waiting(session, mail_id, due_at=now):
+            row = outbox_db.find(session, mail_id)
+            recipients = [_again(recipient) for recipient in row.recipients] if row else []
+            fresh = {
+                "state": State.QUEUED,
+                "recipients": recipients,
+                "due_at": now,
+                "expires_at": now + GIVE_UP,
+                "settled_at": None,
+                "attempts": 0,
+                "uncertain": 0,
+                "pinned_to": None,
+                "reason": "",
+            }
+            if not outbox_db.revive(session, mail_id, **fresh):
+                raise _too_late(row, "sent again")
+        audit.record(session, Action.MAIL_RETRIED, f"mail {mail_id}")
+        changed = _changed(session, mail_id)
+    wake()
+    return changed
+
+
+def purge(older_than: timedelta, states: tuple[State, ...] = SETTLED, most: int = 1000) -> int:
+    """Delete mails that were settled longer ago than this, ``most`` in one transaction; how many in all."""
+    before, deleted, total = clock.now() - older_than, most, 0
+    while deleted == most:
+        with transaction() as session:
+            deleted = outbox_db.purge(session, states, before, most)
+        total += deleted
+    return total
+
+
+def find(mail_id: str) -> OutboxMail:
+    """A mail by its id. Raises NotFound."""
+    with reading() as session:
+        row = outbox_db.find(session, mail_id)
+    if row is None:
+        raise NotFound(NO_SUCH)
+    return row
+
+
+def message_id(mail_id: str, session: Session | None = None) -> str | None:
+    """The Message-ID of a mail, one that ``session`` has not written yet among them; None if there is no such mail."""
+    recorded = recording.find(mail_id)
+    if recorded:
+        return recorded.message_id
+    if session is None:
+        with reading() as own:
+            return outbox_db.message_id(own, mail_id)
+    with session.no_autoflush:
+        outbox_add_db.write_pending(session)
+        return outbox_db.message_id(session, mail_id)
+
+
+_listeners: set[Callable[[], None]] = set()
+
+
+def listen(heard: Callable[[], None]) -> None:
+    """Call ``heard`` whenever there is mail to send; a hint, which may be lost."""
+    _listeners.add(heard)
+
+
+def unlisten(heard: Callable[[], None]) -> None:
+    _listeners.discard(heard)
+
+
+def wake() -> None:
+    """Tell whoever listens that there is mail to send."""
+    for heard in tuple(_listeners):
+        heard()
+
+
+def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
+    now = clock.now()
+    due_at = _aware("send_at", terms.send_at) or now
+    expires_at = _aware("expires_at", terms.expires_at) or max(due_at, now) + GIVE_UP
+    if expires_at <= max(due_at, now):
+        raise ValueError("expires_at: Give a time after now and after send_at.")
+    content, key_id = outbox_content.seal(mail, mail.mail_id)
+    return {
+        "mail_id": mail.mail_id,
+        "message_id": mail.message_id,
+        "kind": mail.kind,
+        "account_id": terms.account_id,
+        "priority": terms.priority,
+        "state": State.QUEUED,
+        "recipients": [{"address": address, "state": "pending"} for address in mail.recipients],
+        "content": content,
+        "key_id": key_id,
+        "idempotency_key": _key(terms),
+        "digest": terms.digest if terms.idempotency_key else None,
+        "created_at": now,
+        "due_at": due_at,
+        "expires_at": expires_at,
+        "attempts": 0,
+        "uncertain": 0,
+        "reason": "",
+    }
+
+
+def _added(session: Session, row: dict[str, Any]) -> str:
+    if row["idempotency_key"] is None:
+        outbox_add_db.add(session, row, at_once=_is_alone(session, row))
+    elif earlier := _same(session, row):
+        return earlier
+    else:
+        session.flush()  # so that what fails now is the key and nothing of the caller's
+        try:
+            with session.begin_nested():
+                outbox_add_db.add(session, row, at_once=True)
+        except IntegrityError:  # another process was faster
+            earlier = _same(session, row)
+            if earlier is None:
+                raise
+            return earlier
+    session.info[_WAKES] = True  # one call for all mails of a transaction
+    return str(row["mail_id"])
+
+
+def _is_alone(session: Session, row: dict[str, Any]) -> bool:
+    """Many mails cost least together; the first of a transaction is often its only one, and large ones fill memory."""
+    return _WAKES not in session.info or len(row["content"]) > _LARGE
+
+
+@event.listens_for(Session, "after_commit")  # a listener on each session would stay there, called or not
+def _committed(session: Session) -> None:
+    if not session.in_nested_transaction() and session.info.pop(_WAKES, False):
+        wake()
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _rolled_back(session: Session, previous: SessionTransaction) -> None:
+    if previous.parent is None:
+        session.info.pop(_WAKES, None)
+
+
+def _same(session: Session, row: dict[str, Any]) -> str | None:
+    """The mail that was queued with the same key, if one was. Raises ValueError if it is another mail."""
+    earlier = outbox_db.find_by_key(session, row["idempotency_key"])
+    if earlier is None:
+        return None
+    if earlier.digest != row["digest"]:
+        raise ValueError(SAME_KEY)
+    return earlier.mail_id
+
+
+def _key(terms: Terms) -> str | None:
+    """What stands in the table for the caller's key, which is an account's own."""
+    if terms.idempotency_key is None:
+        return None
+    if not isinstance(terms.idempotency_key, str) or not 0 < len(terms.idempotency_key) <= _LONGEST_KEY:
+        raise ValueError(f"idempotency_key: Give 1 to {_LONGEST_KEY} characters.")
+    text = f"{terms.account_id}|{terms.idempotency_key}"
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _aware(argument: str, moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise ValueError(f"{argument}: Give a datetime with a time zone.")
+    return moment
+
+
+def _again(recipient: dict[str, Any]) -> dict[str, Any]:
+    accepted = recipient["state"] == "accepted"
+    return recipient if accepted else {"address": recipient["address"], "state": "pending"}
+
+
+def _changed(session: Session, mail_id: str) -> OutboxMail:
+    """A mail as this transaction leaves it. Once that is committed, the caller needs the database for nothing more."""
+    session.expire_all()
+    row = outbox_db.find(session, mail_id)
+    if row is None:
+        raise NotFound(NO_SUCH)
+    return row
+
+
+def _too_late(row: OutboxMail | None, wanted: str) -> NotFound | Conflict:
+    if row is None:
+        return NotFound(NO_SUCH)
+    if row.state not in (*SETTLED, *WAITING):
+        return Conflict(f"The mail is being handed over just now. It cannot be {wanted}.")
+    if row.state == State.SENT or wanted == "cancelled":
+        return Conflict(f"The mail is {row.state} already.")
+    return Conflict("The content of the mail is gone, so it cannot be sent again.")

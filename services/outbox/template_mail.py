@@ -1,0 +1,72 @@
+"""A mail from a template of ours: rendered, composed, and delivered with one attempt or promised."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import structlog
+from sqlalchemy.orm import Session
+
+from database.outbox_db import Priority
+from services.delivery import attempt
+from services.delivery.outcome import Outcome
+from services.message import templates
+from services.message.draft import Draft, draft
+from services.outbox import promise
+from services.outbox.promise import Terms
+from services.settings import route
+from services.settings.rules import message_id_domain
+
+log = structlog.get_logger(__name__)
+
+
+def send(to_email: str, template: str, **values: object) -> Outcome | None:
+    """Render ``templates/email/<template>`` and try to send it; None if it could not even be composed.
+
+    Never raises; what went wrong is logged.
+    """
+    try:
+        first, servers = route.looked_up()
+        return attempt.deliver(_written(to_email, template, values, message_id_domain(first)), servers)
+    except ValueError:
+        _warn(template)
+    except Exception as error:
+        log.error("mail_not_sent", kind=template, error=type(error).__name__)
+    return None
+
+
+def queue(
+    to_email: str,
+    template: str,
+    *,
+    session: Session,
+    priority: Priority,
+    expires_at: datetime | None = None,
+    **values: object,
+) -> str | None:
+    """Render ``templates/email/<template>`` and promise it within the caller's transaction; the mail's id.
+
+    None, and a line in the log, if it could not be composed: what the mail would tell of goes on without it.
+    """
+    try:
+        mail = _written(to_email, template, values, route.message_id_domain(session=session))
+    except ValueError:
+        _warn(template)
+        return None
+    return promise.enqueue(mail, Terms(priority=priority, expires_at=expires_at), session)
+
+
+def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str) -> Draft:
+    mail = templates.render(template, **values)
+    return draft(
+        to_email,
+        mail.subject,
+        mail.text,
+        mail.html,
+        headers={"Auto-Submitted": "auto-generated"},
+        kind=template,
+        message_id_domain=id_domain,
+    )
+
+
+def _warn(template: str) -> None:
+    log.warning("mail_not_composed", kind=template, reason="refused address or value")

@@ -1,0 +1,333 @@
+"""The stored configurations of the global scope: save, list, activate, delete; each change in one transaction."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from database import smtp_db
+from database.engine import driver_reading, reading, transaction
+from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
+from database.user_db import comparable
+from services import audit
+from services.audit import Action
+from services.settings import client_certificate, config_trail, sealing, server_habits
+from services.settings.config_trail import subject_of
+from services.settings.fields import MASK, SmtpChange, parse_change
+from services.settings.rules import FIELDS
+from services.settings.sealing import SEALED, StoredConfig, are_stored, fingerprint, merged_with, unsealed
+from services.smtp.settings import Security, SmtpSettings
+from utils import clock, incidents
+from utils.errors import Conflict, InvalidInput, NotFound
+
+FIRST_NAME: Final = "Primary"
+STALE: Final = "Somebody else saved these settings meanwhile. Load the page again."
+NO_SUCH: Final = "There is no such configuration."
+NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
+OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
+TRIES: Final = 3  # of a change that meets another process's new row
+ROW_OPTIONS: Final = ("failover", "emails_per_minute", "emails_per_day")
+SWITCHES: Final = frozenset({"is_active", "version", "name", *ROW_OPTIONS})  # what touches nothing that is sealed
+
+
+def find_active(account_id: int | None = None, session: Session | None = None) -> StoredConfig | None:
+    """The active configuration of a scope, as a mail would use it; read in the caller's session if there is one."""
+    if session:
+        row = smtp_db.find_active(session, account_id)
+    else:
+        with driver_reading() as driver:
+            row = smtp_db.read_active(driver, account_id)
+    return unsealed(row) if row else None
+
+
+def get(config_id: int) -> StoredConfig:
+    """A global configuration by its id. Raises NotFound."""
+    with reading() as session:
+        return unsealed(_row(session, config_id))
+
+
+def find_by_name(name: str) -> StoredConfig | None:
+    """A global configuration by its name, whatever the case."""
+    with reading() as session:
+        row = smtp_db.find_by_name(session, comparable(name.strip()))
+    return unsealed(row) if row else None
+
+
+def search(
+    text: str = "", *, active: bool | None = None, security: str = "", has_error: bool = False
+) -> list[StoredConfig]:
+    """The global configurations, the active one first, then by name.
+
+    ``text`` is looked for in name, host and user name; ``security`` is starttls, tls or none.
+    """
+    wanted = text.replace("\0", "").strip()  # which PostgreSQL takes in no text
+    with reading() as session:
+        rows = smtp_db.search(session, wanted, comparable(wanted))
+    found = [unsealed(row) for row in rows]
+    return [
+        stored
+        for stored in found
+        if (active is None or stored.row.is_active is active)
+        and (not security or stored.settings.security == security)
+        and (not has_error or stored.row.last_error or not stored.is_usable)
+    ]
+
+
+def preview(change: SmtpChange, config_id: int | None = None) -> SmtpSettings:
+    """What saving this change would give, for a test of values that are stored nowhere.
+
+    Without an id the change stands alone. Raises InvalidInput, NotFound.
+    """
+    return merged_with(get(config_id) if config_id is not None else None, change)
+
+
+def save(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
+    """Merge over the active global configuration; without one make the one named Primary, or take that up again.
+
+    It is then active unless the change says otherwise. Raises InvalidInput, or Conflict if ``change.version`` is
+    no longer the stored one.
+    """
+
+    def work(session: Session) -> SmtpConfig:
+        name = comparable(change.name if change.given("name") else FIRST_NAME)
+        row = smtp_db.find_active(session) or smtp_db.find_by_name(session, name)
+        if row is None and change.given("version"):
+            raise Conflict(STALE)
+        is_active = change.is_active if change.given("is_active") else True
+        return _written(session, row, change, proof, actor, turns_active=is_active)
+
+    return _committed(work)
+
+
+def create(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
+    """Store a new global configuration; inactive unless the change says otherwise. Raises InvalidInput."""
+    if not change.given("name"):
+        raise InvalidInput({"name": ["Give the configuration a name, like “Backup server”."]})
+    is_active = change.is_active if change.given("is_active") else False
+    return _committed(lambda session: _written(session, None, change, proof, actor, turns_active=is_active))
+
+
+def update(config_id: int, change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
+    """Merge a change over one configuration. Raises InvalidInput, NotFound, Conflict."""
+
+    def work(session: Session) -> SmtpConfig:
+        row = _row(session, config_id)
+        is_active = change.is_active if change.given("is_active") else row.is_active
+        return _written(session, row, change, proof, actor, turns_active=is_active)
+
+    return _committed(work)
+
+
+def activate(config_id: int, *, version: int | None = None, actor: str = "") -> StoredConfig:
+    """Make this the one that sends, and no other, in one transaction. Raises NotFound, Conflict."""
+    return update(config_id, _switch(True, version), actor=actor)
+
+
+def deactivate(config_id: int, *, version: int | None = None, actor: str = "") -> StoredConfig:
+    """Switch one off; the route goes on to the next step. Raises NotFound, Conflict."""
+    return update(config_id, _switch(False, version), actor=actor)
+
+
+def delete(config_id: int, *, version: int | None = None) -> None:
+    """Forget one for good, its sealed password included. Raises NotFound, Conflict."""
+    with transaction() as session:
+        smtp_db.lock_global(session)
+        row = _row(session, config_id)
+        if version is not None and row.version != version:
+            raise Conflict(STALE)
+        audit.record(session, Action.DELETED, subject_of(row))
+        session.delete(row)
+
+
+def mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
+    """Write down a test: in the trail, and on the stored row if it is exactly its values that were tested.
+
+    Never raises: a result that cannot be written down is told all the same.
+    """
+    try:
+        _mark_tested(settings, error_message, config_id)
+    except Exception as error:
+        incidents.report("test_not_written_down", error)
+
+
+def _mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
+    with transaction() as session:
+        row = smtp_db.find(session, config_id) if config_id is not None else None
+        if row is None or not are_stored(settings, unsealed(row)):
+            row, subject = None, f"values that are not saved ({settings.host}:{settings.port})"
+        else:
+            subject = subject_of(row)
+        audit.record(session, Action.TESTED, subject, [error_message or "it works"])
+        if row is not None and error_message is None:
+            smtp_db.note_verified(session, row.id, fingerprint(settings), clock.now())
+        elif row is not None:
+            smtp_db.note_error(session, row.id, error_message)
+    server_habits.keep(settings.host, settings.port)
+
+
+def named(name_or_id: str | int) -> StoredConfig:
+    """A configuration by its id or its name. Raises NotFound."""
+    if isinstance(name_or_id, int):
+        return get(name_or_id)
+    found = find_by_name(name_or_id)
+    if found is None:
+        raise NotFound(NO_SUCH)
+    return found
+
+
+def public_dict(stored: StoredConfig) -> dict[str, Any]:
+    """What the API and the page may show: an allow-list, with the mask for any password."""
+    row = stored.row
+    return {
+        "id": row.id,
+        "name": row.name,
+        "smtp_server": row.smtp_server,
+        "smtp_port": row.smtp_port,
+        "smtp_username": row.smtp_username,
+        "smtp_password": MASK if row.smtp_password else "",
+        "has_password": bool(row.smtp_password),
+        "needs_reentry": not stored.is_readable,
+        "from_email": row.from_email,
+        "from_name": row.from_name,
+        "use_tls": row.use_tls,
+        "use_ssl": row.use_ssl,
+        "is_active": row.is_active,
+        **{option: getattr(row, option) for option in ROW_OPTIONS},
+        "reply_to": row.reply_to,
+        "helo_hostname": row.helo_hostname,
+        "timeout_seconds": row.timeout_seconds,
+        "auth_method": row.auth_method,
+        "client_certificate": row.client_certificate,
+        "client_key": MASK if row.client_key else "",
+        "has_client_key": bool(row.client_key),
+        "client_certificate_facts": _certificate_facts(row.client_certificate),
+        "verified": stored.is_verified,
+        "verified_at": row.verified_at.isoformat() if stored.is_verified and row.verified_at else None,
+        "last_error": row.last_error,
+        "failed_over_at": row.failed_over_at.isoformat() if row.failed_over_at else None,
+        "failed_over_to": row.failed_over_to,
+        "version": row.version,
+        "created_at": row.created_at.isoformat(),
+        "updated_at": row.updated_at.isoformat(),
+        "updated_by": row.updated_by,
+    }
+
+
+def _certificate_facts(certificate: str) -> dict[str, Any] | None:
+    facts = client_certificate.facts_of(certificate)
+    if facts is None:
+        return None
+    return {
+        "subject": facts.subject,
+        "issuer": facts.issuer,
+        "sha256": facts.sha256,
+        "not_before": facts.starts.isoformat(),
+        "not_after": facts.ends.isoformat(),
+    }
+
+
+def _switch(is_active: bool, version: int | None) -> SmtpChange:
+    return parse_change({"is_active": is_active} | ({"version": version} if version is not None else {}))
+
+
+def _committed(work: Callable[[Session], SmtpConfig]) -> StoredConfig:
+    """Run a change in one transaction, one at a time; again if a row came in meanwhile that it had not seen."""
+    for _ in range(TRIES):
+        try:
+            with transaction() as session:
+                smtp_db.lock_global(session)
+                row = work(session)
+            return unsealed(row)
+        except IntegrityError:
+            continue  # now it is seen, and taken up or refused by name
+    raise Conflict(STALE)
+
+
+def _row(session: Session, config_id: int) -> SmtpConfig:
+    row = smtp_db.find(session, config_id) if 0 < config_id < OUT_OF_RANGE else None
+    if row is None or row.account_id is not None:
+        raise NotFound(NO_SUCH)
+    return row
+
+
+def _written(
+    session: Session, row: SmtpConfig | None, change: SmtpChange, proof: str, actor: str, *, turns_active: bool
+) -> SmtpConfig:
+    """Check a change against its row, or none, and write it."""
+    if row is not None and _is_stale(row, change):
+        raise Conflict(STALE)
+    stored = unsealed(row) if row else None
+    before = config_trail.facts(row) if row else {}
+    name = _free_name(session, row, change)
+    settings = _settings_after(stored, change, turns_active=turns_active)
+    if turns_active:
+        _switch_off_others(session, row)
+    if row is None:
+        row = SmtpConfig(created_at=clock.now(), version=1, failover=True)
+    else:
+        row.version += 1
+    row.name, row.name_key, row.is_active = name, comparable(name), turns_active
+    if settings is not None:
+        _write(row, settings)
+        keeps_token, keeps_key = (bool(stored and not getattr(change, column)) for column in SEALED)
+        sealing.seal(row, settings, keeps_token=keeps_token, keeps_key=keeps_key)
+        sealing.note_proof(row, settings, proof)
+    for option in ROW_OPTIONS:
+        if change.given(option):
+            setattr(row, option, getattr(change, option))
+    row.updated_at, row.updated_by = clock.now(), (actor or audit.actor().name)[:LONGEST_UPDATED_BY]
+    session.add(row)
+    session.flush()
+    config_trail.record_change(session, row, before, _changed_secrets(change))
+    return row
+
+
+def _changed_secrets(change: SmtpChange) -> list[str]:
+    password = change.smtp_password or change.remove_password
+    key = change.client_key or change.remove_client_certificate
+    return [column for column, changed in zip(SEALED, (password, key), strict=True) if changed]
+
+
+def _is_stale(row: SmtpConfig, change: SmtpChange) -> bool:
+    """Whether the change was made from another state of the row, or from another row's."""
+    if not change.given("version"):
+        return False
+    return row.version != change.version or (change.id is not None and change.id != row.id)
+
+
+def _settings_after(stored: StoredConfig | None, change: SmtpChange, *, turns_active: bool) -> SmtpSettings | None:
+    """The settings to write, or None where the change leaves them as they are sealed."""
+    if stored is None or not change.model_fields_set <= SWITCHES:
+        return merged_with(stored, change)
+    if turns_active and change.given("is_active") and not stored.is_usable:
+        raise InvalidInput(stored.errors)
+    return None
+
+
+def _switch_off_others(session: Session, row: SmtpConfig | None) -> None:
+    other = smtp_db.find_active(session)
+    if other is not None and other is not row:
+        other.is_active = False
+        other.version += 1
+        session.flush()  # before the new one is written: at no moment may two be active
+        audit.record(session, Action.DEACTIVATED, subject_of(other))
+
+
+def _free_name(session: Session, row: SmtpConfig | None, change: SmtpChange) -> str:
+    """The name after the change. Raises InvalidInput if another configuration has it."""
+    name = change.name if change.given("name") else row.name if row else FIRST_NAME
+    if len(comparable(name)) > LONGEST_NAME_KEY:
+        raise InvalidInput({"name": ["Use a shorter name."]})
+    other = smtp_db.find_by_name(session, comparable(name))
+    if other is not None and other is not row:
+        raise InvalidInput({"name": [NAME_TAKEN]})
+    return name
+
+
+def _write(row: SmtpConfig, settings: SmtpSettings) -> None:
+    for ours, column in FIELDS.items():
+        setattr(row, column, getattr(settings, ours))
+    row.use_tls = settings.security is Security.STARTTLS
+    row.use_ssl = settings.security is Security.TLS
+    row.client_certificate = settings.client_certificate

@@ -1,0 +1,368 @@
+"""The fields of a mail server's settings, each checked on its own; the API document is made from the same types."""
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from services.settings.client_certificate import (
+    LONGEST_CERTIFICATE,
+    LONGEST_KEY,
+    UnusablePem,
+    parse_certificate,
+    parse_key,
+)
+from services.smtp import sasl
+from services.smtp.settings import DEFAULT_TIMEOUT
+from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
+from utils.addresses import parse_recipient as checked_recipient
+from utils.env_utils import MOST_EMAILS
+from utils.errors import InvalidInput
+from utils.secret import Secret
+
+MASK: Final = "•" * 8
+LONGEST_TIMEOUT: Final = 60
+LONGEST_PASSWORD: Final = 1024  # characters
+LONGEST_FIELD_NAME: Final = 40
+LONGEST_NAME: Final = 100
+AUTH_METHODS: Final = ("", *sasl.KNOWN)
+
+
+def _refuse(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("refused", "{sentence}", {"sentence": sentence})
+
+
+def _line(value: object, longest: int) -> str:
+    """One line of text without control characters; outer spaces are typing slips and go."""
+    if not isinstance(value, str):
+        raise _refuse("Give text.")
+    if len(value) > longest:
+        raise _refuse(f"Use at most {longest} characters.")
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value):
+        raise _refuse("Remove line breaks and control characters.")
+    return value.strip()
+
+
+def _whole_number(value: object, low: int, high: int) -> int:
+    # JSON knows one kind of number: 587.0 is the integer 587, True is none at all.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise _refuse(f"Give a whole number from {low} to {high}.")
+    return value
+
+
+def _server(value: object) -> str:
+    return _by_grammar(parse_host, _line(value, 300), "Give the server's host name, like smtp.example.com.")
+
+
+def _address(value: object) -> str:
+    return _by_grammar(parse_address, _line(value, 300), "Give an e-mail address, like noreply@example.com.")
+
+
+def _recipient(value: object) -> str:
+    return _by_grammar(checked_recipient, _line(value, 300), "Give an e-mail address, like noreply@example.com.")
+
+
+def _optional_address(value: object) -> str:
+    return _address(value) if value != "" else ""
+
+
+def _helo(value: object) -> str:
+    if value == "":
+        return ""
+    name = _server(value)
+    if ip_literal(name):
+        raise _refuse("Give a host name, not an address.")
+    if "_" in name:  # RFC 5321 4.1.2; servers refuse it
+        raise _refuse("A host name for EHLO has no underscore.")
+    return name
+
+
+def _by_grammar(parse: Callable[[str], str], text: str, empty: str) -> str:
+    if not text:
+        raise _refuse(empty)
+    try:
+        return parse(text)
+    except InvalidAddress as error:
+        raise _refuse(str(error)) from None
+
+
+def _password(value: object) -> Secret:
+    """Taken as typed: spaces, umlauts and all. Only what no server can be told is refused."""
+    if not isinstance(value, str):
+        raise _refuse("Give text.")
+    if len(value) > LONGEST_PASSWORD:
+        raise _refuse(f"Use at most {LONGEST_PASSWORD} characters.")
+    if any(char in "\r\n\0" or unicodedata.category(char) == "Cs" for char in value):
+        raise _refuse("Remove the line break or control character.")
+    return Secret("" if value == MASK else value)
+
+
+def _certificate(value: object) -> str:
+    text = _pem(value, LONGEST_CERTIFICATE)
+    try:
+        return parse_certificate(text) if text else ""
+    except UnusablePem as fault:
+        raise _refuse(str(fault)) from None
+
+
+def _key(value: object) -> Secret:
+    text = _pem(value, LONGEST_KEY)
+    try:
+        return parse_key(text) if text and text != MASK else Secret("")
+    except UnusablePem as fault:
+        raise _refuse(str(fault)) from None
+
+
+def _pem(value: object, longest: int) -> str:
+    if not isinstance(value, str):
+        raise _refuse("Give text.")
+    if len(value) > longest:
+        raise _refuse(f"Use at most {longest} characters.")
+    return value.strip()
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse("Give true or false.")
+    return value
+
+
+def _auth_method(value: object) -> str:
+    if value not in AUTH_METHODS:
+        raise _refuse(f"Leave it empty, or give {', '.join(sasl.KNOWN[:-1])} or {sasl.KNOWN[-1]}.")
+    return str(value)
+
+
+def parse_recipient(value: object) -> str:
+    """The address that a test message goes to, or "" for none. Raises what pydantic makes a field's error."""
+    return _recipient(value) if value != "" else ""
+
+
+def parse_address_field(field: str, value: str) -> str:
+    """The address of a form that a test message goes to. Raises InvalidInput on ``field``."""
+    try:
+        return _recipient(value)
+    except PydanticCustomError as error:
+        raise InvalidInput({field: [error.message()]}) from None
+
+
+def _username(value: object) -> str:
+    return _line(value, 255)
+
+
+def _config_name(value: object) -> str:
+    name = _line(value, LONGEST_NAME)
+    if not name:
+        raise _refuse("Give a name, like “Backup server”.")
+    return name
+
+
+def _port(value: object) -> int:
+    return _whole_number(value, 1, 65535)
+
+
+def _timeout(value: object) -> int:
+    return _whole_number(value, 1, LONGEST_TIMEOUT)
+
+
+def _version(value: object) -> int:
+    return _whole_number(value, 1, 2**31 - 1)
+
+
+def _limit(value: object) -> int | None:
+    return None if value is None else _whole_number(value, 1, MOST_EMAILS)
+
+
+def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, "description": description, **more})
+
+
+Server = Annotated[
+    str,
+    PlainValidator(_server),
+    _schema("string", "Host name or IP address of the SMTP server.", maxLength=300, examples=["smtp.example.com"]),
+]
+Port = Annotated[
+    int,
+    PlainValidator(_port),
+    _schema("integer", "Usually 587 with STARTTLS, 465 with TLS.", minimum=1, maximum=65535, examples=[587]),
+]
+Username = Annotated[
+    str, PlainValidator(_username), _schema("string", "Empty for a relay without login.", maxLength=255)
+]
+Password = Annotated[
+    Secret,
+    PlainValidator(_password),
+    _schema(
+        "string",
+        "Write-only. Absent, empty or the mask keeps the stored one; it is never trimmed.",
+        maxLength=LONGEST_PASSWORD,
+        writeOnly=True,
+    ),
+]
+FromEmail = Annotated[
+    str,
+    PlainValidator(_address),
+    _schema("string", "The one address that mails come from.", maxLength=300, examples=["noreply@example.com"]),
+]
+FromName = Annotated[str, PlainValidator(_username), _schema("string", "The name beside that address.", maxLength=255)]
+ReplyTo = Annotated[
+    str,
+    PlainValidator(_optional_address),
+    _schema("string", "Where replies go, if not to From.", maxLength=300),
+]
+Helo = Annotated[
+    str,
+    PlainValidator(_helo),
+    _schema(
+        "string",
+        "Said in EHLO; empty: the host of BASE_URL if that is a public name, else from_email's.",
+        maxLength=300,
+    ),
+]
+Timeout = Annotated[
+    int,
+    PlainValidator(_timeout),
+    _schema(
+        "integer",
+        "Longest wait for one answer, in seconds; queued mail waits longer.",
+        minimum=1,
+        maximum=LONGEST_TIMEOUT,
+    ),
+]
+AuthMethod = Annotated[
+    str,
+    PlainValidator(_auth_method),
+    _schema("string", "Empty: the best that the server offers.", enum=list(AUTH_METHODS)),
+]
+Version = Annotated[
+    int,
+    PlainValidator(_version),
+    _schema("integer", "The version that was read. A stale one answers 409.", minimum=1, maximum=2**31 - 1),
+]
+UseTls = Annotated[bool, PlainValidator(_flag), _schema("boolean", "STARTTLS: starts plain, then encrypts; required.")]
+UseSsl = Annotated[bool, PlainValidator(_flag), _schema("boolean", "TLS from the first byte.")]
+Active = Annotated[bool, PlainValidator(_flag), _schema("boolean", "Whether mail goes through this server.")]
+RemovePassword = Annotated[
+    bool, PlainValidator(_flag), _schema("boolean", "Forget the stored password, and its user name.")
+]
+ClientCertificate = Annotated[
+    str,
+    PlainValidator(_certificate),
+    _schema(
+        "string",
+        "Shown to servers that ask for one: PEM, your own certificate first, then each that signed the one before it. "
+        "Absent or empty keeps the stored one.",
+        maxLength=LONGEST_CERTIFICATE,
+    ),
+]
+ClientKey = Annotated[
+    Secret,
+    PlainValidator(_key),
+    _schema(
+        "string",
+        "Write-only: the certificate's private key, PEM without a passphrase. Absent, empty or the mask keeps the "
+        "stored one.",
+        maxLength=LONGEST_KEY,
+        writeOnly=True,
+    ),
+]
+RemoveClientCertificate = Annotated[
+    bool, PlainValidator(_flag), _schema("boolean", "Forget the stored client certificate and its key.")
+]
+Ignored = Annotated[Any, WithJsonSchema({"readOnly": True, "description": "Returned by GET; ignored here."})]
+
+
+Name = Annotated[
+    str,
+    PlainValidator(_config_name),
+    _schema("string", "Unique, whatever the case.", minLength=1, maxLength=LONGEST_NAME, examples=["Backup server"]),
+]
+Failover = Annotated[
+    bool, PlainValidator(_flag), _schema("boolean", "Whether mail goes the next way while this server is down.")
+]
+
+
+def _limit_of(span: str) -> WithJsonSchema:
+    numbers = [{"type": "integer", "minimum": 1, "maximum": MOST_EMAILS}, {"type": "null"}]
+    return WithJsonSchema({"anyOf": numbers, "description": f"The most mails a {span}; null: as the environment says."})
+
+
+EmailsPerMinute = Annotated[int | None, PlainValidator(_limit), _limit_of("minute")]
+EmailsPerDay = Annotated[int | None, PlainValidator(_limit), _limit_of("day")]
+
+
+class SmtpChange(BaseModel):
+    """A change to a mail server's settings. What is absent stays as it is stored."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    smtp_server: Server = Field(default="")
+    smtp_port: Port = Field(default=0)
+    smtp_username: Username = Field(default="")
+    smtp_password: Password = Field(default_factory=lambda: Secret(""))
+    remove_password: RemovePassword = Field(default=False)
+    from_email: FromEmail = Field(default="")
+    from_name: FromName = Field(default="")
+    use_tls: UseTls = Field(default=False)
+    use_ssl: UseSsl = Field(default=False)
+    is_active: Active = Field(default=True)
+    reply_to: ReplyTo = Field(default="")
+    helo_hostname: Helo = Field(default="")
+    timeout_seconds: Timeout = Field(default=DEFAULT_TIMEOUT)
+    auth_method: AuthMethod = Field(default="")
+    client_certificate: ClientCertificate = Field(default="")
+    client_key: ClientKey = Field(default_factory=lambda: Secret(""))
+    remove_client_certificate: RemoveClientCertificate = Field(default=False)
+    version: Version = Field(default=0)
+
+    name: Name = Field(default="")
+    failover: Failover = Field(default=True)
+    emails_per_minute: EmailsPerMinute = Field(default=None)
+    emails_per_day: EmailsPerDay = Field(default=None)
+
+    id: Ignored = None
+    has_password: Ignored = None
+    has_client_key: Ignored = None
+    client_certificate_facts: Ignored = None
+    needs_reentry: Ignored = None
+    verified: Ignored = None
+    verified_at: Ignored = None
+    last_error: Ignored = None
+    failed_over_at: Ignored = None
+    failed_over_to: Ignored = None
+    created_at: Ignored = None
+    updated_at: Ignored = None
+    updated_by: Ignored = None
+
+    def given(self, field: str) -> bool:
+        """Whether the caller named this field; the defaults above only stand in for absent ones."""
+        return field in self.model_fields_set
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def checked(model: type[_Model], raw: Mapping[str, object]) -> _Model:
+    """Check every field on its own. Raises InvalidInput naming each refused one; echoes no value."""
+    try:
+        return model.model_validate(dict(raw))
+    except ValidationError as error:
+        found: dict[str, list[str]] = {}
+        for fault in error.errors(include_input=False, include_url=False, include_context=False):
+            name = str(fault["loc"][0]) if fault["loc"] else "form"
+            if fault["type"] == "extra_forbidden":
+                known_shape = name.isidentifier() and name.isascii() and len(name) <= LONGEST_FIELD_NAME
+                found.setdefault(name if known_shape else "form", []).append("There is no such field.")
+            else:
+                found.setdefault(name, []).append(fault["msg"])
+        raise InvalidInput(found) from None
+
+
+def parse_change(raw: Mapping[str, object]) -> SmtpChange:
+    """The change that a page, the API, the command line or `.env` asks for. Raises InvalidInput."""
+    return checked(SmtpChange, raw)

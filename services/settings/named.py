@@ -1,0 +1,27 @@
+"""For scripts and ``flask shell``: the stored configurations by name. Every process sees a change at its next mail."""
+
+from typing import Any
+
+from services.settings import configs
+from services.settings.fields import parse_change
+from services.settings.sealing import StoredConfig
+
+
+def get_active_config() -> StoredConfig | None:
+    """The active global configuration; it prints as one line."""
+    return configs.find_active()
+
+
+def create_config(name: str, **fields: Any) -> StoredConfig:  # noqa: ANN401 - the fields of the API
+    """Store a configuration; the fields are those of the API. Raises InvalidInput."""
+    return configs.create(parse_change({"name": name, **fields}))
+
+
+def activate_config(name_or_id: str | int) -> StoredConfig:
+    """Switch to this configuration; every process uses it for its next mail. Raises NotFound."""
+    return configs.activate(configs.named(name_or_id).row.id)
+
+
+def deactivate_config(name_or_id: str | int) -> StoredConfig:
+    """Switch this configuration off. Raises NotFound."""
+    return configs.deactivate(configs.named(name_or_id).row.id)

@@ -1,0 +1,244 @@
+"""Whose server sends: global, then `.env`, each step with the reason why it is used or passed over."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from services.settings import client_certificate, configs, rules, sealing
+from services.settings.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem
+from services.settings.fields import parse_change
+from services.settings.rules import merged
+from services.settings.sealing import Condition, StoredConfig
+from services.smtp.settings import SmtpSettings
+from utils.addresses import InvalidAddress, is_loopback, parse_mailbox
+from utils.env_utils import Settings, get_settings
+from utils.errors import InvalidInput
+
+log = structlog.get_logger(__name__)
+security_log = structlog.get_logger("security")
+
+NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
+LONGEST_FILE: Final = LONGEST_CERTIFICATE + LONGEST_KEY
+DATABASE_AWAY: Final = "The database does not answer"
+VARIABLES: Final = {
+    "smtp_server": "EMAIL_HOST",
+    "smtp_port": "EMAIL_PORT",
+    "smtp_username": "EMAIL_HOST_USER",
+    "smtp_password": "EMAIL_HOST_PASSWORD",
+    "use_tls": "EMAIL_USE_TLS",
+    "use_ssl": "EMAIL_USE_SSL",
+    "from_email": "DEFAULT_FROM_EMAIL",
+    "from_name": "DEFAULT_FROM_EMAIL",
+    "timeout_seconds": "EMAIL_TIMEOUT",
+    "client_certificate": "EMAIL_SSL_CERTFILE",
+    "client_key": "EMAIL_SSL_KEYFILE",
+}
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+# Per application, so that two in one process do not silence each other's warnings.
+_last_reasons: WeakKeyDictionary[Settings, dict[str, str]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteStep:
+    """One server on the way of a mail; without ``settings`` it is passed over, and ``reason`` says why."""
+
+    source: str
+    name: str
+    reason: str
+    settings: SmtpSettings | None = None
+    config_id: int | None = None
+    failover: bool = False  # whether the next server is tried while this one is down
+    emails_per_minute: int | None = None  # its own limits
+    emails_per_day: int | None = None
+    last_error: str | None = None  # as noted on the configuration
+    has_failed_over: bool = False
+    is_local_inbox: bool = False
+    is_altered: bool = False  # somebody edited the row behind our back
+
+    @property
+    def owner(self) -> str:
+        """By what pool, circuit and limits know the server: it stays the same when its settings change."""
+        return f"config:{self.config_id}" if self.config_id is not None else self.source
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells these settings from any others."""
+        return sealing.fingerprint(self.settings) if self.settings else ""
+
+
+def steps(account_id: int | None = None, session: Session | None = None) -> Iterator[RouteStep]:
+    """The servers in the order in which they are asked, looked up only as far as they are needed.
+
+    Every account has the global ones so far.
+    """
+    first, row_decides = _global_step(session)
+    yield first
+    yield _env_step(database_decides=row_decides)
+
+
+def without_database() -> RouteStep:
+    """The server that would be asked first if no configuration were active."""
+    return _env_step(database_decides=False)
+
+
+def usable(account_id: int | None = None, session: Session | None = None) -> Iterator[RouteStep]:
+    """The servers that a mail may go through, in order. Warns once about each change of what is passed over."""
+    last_reason = _last_reasons.setdefault(get_settings(), {})
+    for step in steps(account_id, session):
+        if step.settings:
+            last_reason.pop(step.source, None)
+            yield step
+        elif last_reason.get(step.source) != step.reason:
+            last_reason[step.source] = step.reason
+            warn = security_log.warning if step.is_altered else log.warning
+            warn("smtp_server_passed_over", server=step.name, reason=step.reason)
+
+
+def looked_up(account_id: int | None = None) -> tuple[SmtpSettings | None, Iterator[RouteStep]]:
+    """The settings of the first usable server, and the whole way, of which the rest is looked up when it is needed."""
+    way = usable(account_id)
+    first = next(way, None)
+    return (first.settings, chain([first], way)) if first else (None, way)
+
+
+def first_usable(account_id: int | None = None, session: Session | None = None) -> RouteStep | None:
+    """The server that a mail goes through now.
+
+    Whoever holds a session looks it up in that: a second connection beside it might have to wait for the first.
+    """
+    return next(usable(account_id, session), None)
+
+
+def message_id_domain(account_id: int | None = None, session: Session | None = None) -> str:
+    """The right side of a new mail's Message-ID; a server is looked up only where BASE_URL's host is no public name."""
+    if host := rules.public_host():
+        return host
+    with session.no_autoflush if session else nullcontext():  # the caller may not be done with what it would write
+        first = first_usable(account_id, session)
+    return rules.message_id_domain(first.settings if first else None)
+
+
+def _global_step(session: Session | None) -> tuple[RouteStep, bool]:
+    """The database's step, and whether an active row stands there: then the local inbox may not serve."""
+    try:
+        stored = configs.find_active(session=session)
+    except SQLAlchemyError:
+        return RouteStep(source="database", name="Database", reason=f"{DATABASE_AWAY}."), True
+    if not stored:
+        return RouteStep(source="database", name="Database", reason=f"{NO_ACTIVE_ROW}."), False
+    return _step_of(stored), True
+
+
+def _step_of(stored: StoredConfig) -> RouteStep:
+    row = stored.row
+    usable = stored.is_usable
+    return RouteStep(
+        source="database",
+        name=row.name,
+        reason="Active in the database." if usable else stored.problem,
+        settings=stored.settings if usable else None,
+        config_id=row.id,
+        failover=row.failover,
+        emails_per_minute=row.emails_per_minute,
+        emails_per_day=row.emails_per_day,
+        last_error=row.last_error,
+        has_failed_over=row.failed_over_at is not None,
+        is_altered=stored.condition in (Condition.ALTERED, Condition.OUTDATED),
+    )
+
+
+def _env_step(*, database_decides: bool) -> RouteStep:
+    try:
+        settings = env_settings(get_settings().email)
+    except InvalidInput as error:
+        return RouteStep(source="env", name=".env", reason=_first_sentence(error))
+    if settings is None:
+        return RouteStep(source="env", name=".env", reason="EMAIL_HOST is not set.")
+    inbox = _is_local_inbox(settings)
+    if inbox and get_settings().is_production:
+        return RouteStep(source="env", name=".env", reason="The local inbox is for development only.")
+    if inbox and database_decides:
+        return RouteStep(
+            source="env",
+            name="Local inbox",
+            reason="It serves only while no server is active.",
+            is_local_inbox=True,
+        )
+    reason = "The local inbox, until a server is active." if inbox else "Named by EMAIL_HOST in .env."
+    name = "Local inbox" if inbox else ".env"
+    return RouteStep(source="env", name=name, reason=reason, settings=settings, is_local_inbox=inbox)
+
+
+def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
+    """The server that Django's ``EMAIL_*`` names describe, or None without ``EMAIL_HOST``. Raises InvalidInput."""
+    if not variables.get("EMAIL_HOST", "").strip():
+        return None
+    raw: dict[str, object] = {}
+    for field in ("smtp_server", "smtp_username"):
+        if variables.get(VARIABLES[field], "").strip():
+            raw[field] = variables[VARIABLES[field]]
+    if variables.get("EMAIL_HOST_PASSWORD"):
+        raw["smtp_password"] = variables["EMAIL_HOST_PASSWORD"]
+    for field in ("smtp_port", "timeout_seconds"):
+        text = variables.get(VARIABLES[field], "").strip()
+        if text:
+            raw[field] = int(text) if text.isascii() and text.isdigit() else text
+    for field in ("use_tls", "use_ssl"):
+        text = variables.get(VARIABLES[field], "").strip().lower()
+        if text:
+            raw[field] = True if text in _TRUE else False if text in _FALSE else text
+    try:
+        raw["from_name"], raw["from_email"] = parse_mailbox(variables.get("DEFAULT_FROM_EMAIL", ""))
+    except InvalidAddress as error:
+        raise InvalidInput({"from_email": [str(error)]}) from None
+    files = {field: variables.get(VARIABLES[field], "").strip() for field in ("client_certificate", "client_key")}
+    return merged(None, parse_change(raw | identity_in({field: path for field, path in files.items() if path})))
+
+
+def identity_in(files: Mapping[str, str]) -> dict[str, object]:
+    """The texts of the files for ``client_certificate`` and ``client_key``; the former may hold the key as well.
+
+    Raises InvalidInput.
+    """
+    texts = {field: _text_of(field, Path(path)) for field, path in files.items()}
+    certificate = texts.get("client_certificate", "")
+    if client_certificate.holds_key(certificate):
+        texts.setdefault("client_key", certificate)
+        texts["client_certificate"] = _certificates_of(certificate)
+    return dict(texts)
+
+
+def _certificates_of(text: str) -> str:
+    try:
+        return client_certificate.certificates_in(text)
+    except UnusablePem as fault:
+        raise InvalidInput({"client_certificate": [str(fault)]}) from None
+
+
+def _text_of(field: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(LONGEST_FILE).decode()
+    except OSError:
+        raise InvalidInput({field: ["The file cannot be read."]}) from None
+    except UnicodeDecodeError:
+        raise InvalidInput({field: ["The file is not PEM text."]}) from None
+
+
+def _is_local_inbox(settings: SmtpSettings) -> bool:
+    return is_loopback(settings.host) and settings.port == get_settings().local_inbox_port
+
+
+def _first_sentence(error: InvalidInput) -> str:
+    field, sentences = next(iter(error.errors.items()))
+    return f"{VARIABLES.get(field, field)} in .env: {sentences[0]}"

@@ -1,0 +1,164 @@
+"""The rules between the fields of a mail server's settings, which everybody shares."""
+
+from dataclasses import replace
+from typing import Final
+
+from services.settings import client_certificate
+from services.settings.fields import SmtpChange
+from services.smtp import tls as smtp_tls
+from services.smtp.identity import Identity
+from services.smtp.settings import NO_PASSWORD, Security, SmtpSettings
+from services.smtp.wire import WireError
+from utils.addresses import ascii_address, is_loopback, public_name
+from utils.env_utils import get_settings
+from utils.errors import InvalidInput
+
+CHANGED_SERVER: Final = "You changed the server. Enter the password again."
+CHANGED_SERVER_FOR_KEY: Final = "You changed the server. Enter the client key again."
+NEEDS_ENCRYPTION: Final = "A client certificate is shown under STARTTLS or TLS only. Choose one of them, or remove it."
+SMTPS_PORT: Final = 465
+
+
+def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
+    """The settings after a change, with every rule between fields held.
+
+    A stored password is kept only for the destination it was entered for. Raises InvalidInput.
+    """
+    required = {
+        "smtp_server": "Give the server's host name.",
+        "from_email": "Give the address mails come from.",
+    }
+    missing = {field: [text] for field, text in required.items() if not stored and not change.given(field)}
+    if missing:
+        raise InvalidInput(missing)
+    security = _security(stored, change)
+    base = stored or SmtpSettings(
+        host=change.smtp_server,
+        port=465 if security is Security.TLS else 587,
+        security=security,
+        from_email=change.from_email,
+    )
+    taken = {ours: getattr(change, theirs) for ours, theirs in FIELDS.items() if change.given(theirs)}
+    result, errors = replace(base, **taken, security=security), dict[str, list[str]]()
+    for decide in (_with_login, _with_identity):
+        try:
+            result = decide(stored, result, change)
+        except InvalidInput as refused:
+            errors |= refused.errors
+    if errors:
+        raise InvalidInput(errors)
+    if result.password and security is Security.NONE and not _may_go_in_clear(result.host):
+        raise InvalidInput({"use_tls": ["A password is never sent unencrypted. Choose STARTTLS or TLS."]})
+    return result
+
+
+# Of SmtpSettings, by their names in a change and in the table; beside them the mode, the password and the certificate.
+FIELDS: Final = {
+    "host": "smtp_server",
+    "port": "smtp_port",
+    "username": "smtp_username",
+    "from_email": "from_email",
+    "from_name": "from_name",
+    "reply_to": "reply_to",
+    "helo_hostname": "helo_hostname",
+    "timeout_seconds": "timeout_seconds",
+    "auth_method": "auth_method",
+}
+
+
+def _security(stored: SmtpSettings | None, change: SmtpChange) -> Security:
+    """One flag true alone clears the other, one false alone leaves it; neither: as stored, or by the port."""
+    starttls, tls = change.given("use_tls"), change.given("use_ssl")
+    if change.use_tls and change.use_ssl:
+        raise InvalidInput({"use_ssl": ["Choose either use_tls (STARTTLS) or use_ssl (TLS), not both."]})
+    if starttls and change.use_tls:
+        return Security.STARTTLS
+    if tls and change.use_ssl:
+        return Security.TLS
+    if stored:
+        before = stored.security
+    else:
+        before = Security.TLS if change.smtp_port == SMTPS_PORT else Security.STARTTLS
+    cleared = (starttls and before is Security.STARTTLS) or (tls and before is Security.TLS)
+    return Security.NONE if cleared else before
+
+
+def _with_login(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpChange) -> SmtpSettings:
+    """Decide which password goes with the settings: a new one, the stored one, or none."""
+    if change.remove_password:
+        if change.smtp_password:
+            raise InvalidInput({"smtp_password": ["Either remove the password or give a new one."]})
+        renamed = change.smtp_username and (not stored or change.smtp_username != stored.username)
+        if renamed:
+            raise InvalidInput({"smtp_username": ["Leave the user name empty when the password is removed."]})
+        return replace(result, username="", password=NO_PASSWORD)
+    if change.smtp_password:
+        result = replace(result, password=change.smtp_password)
+    elif stored and stored.password and result.destination != stored.destination:
+        raise InvalidInput({"smtp_password": [CHANGED_SERVER]})
+    if result.username and not result.password:
+        raise InvalidInput({"smtp_password": ["Give the password that belongs to the user name."]})
+    if result.password and not result.username:
+        raise InvalidInput({"smtp_username": ["Give the user name that belongs to the password."]})
+    return result
+
+
+def _with_identity(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpChange) -> SmtpSettings:
+    """Decide which client certificate and key go with the settings: new ones, the stored ones, or none."""
+    before = stored.client_certificate if stored else ""
+    certificate, key = change.client_certificate or before, change.client_key
+    if change.remove_client_certificate:
+        if key or certificate != before:
+            raise InvalidInput({"client_certificate": ["Either remove the client certificate or give a new one."]})
+        return replace(result, client_certificate="", client_key=NO_PASSWORD)
+    if not (certificate or key):
+        return result
+    if not certificate:
+        raise InvalidInput({"client_certificate": ["Give the certificate that belongs to the key."]})
+    if result.security is Security.NONE:
+        raise InvalidInput({"client_certificate": [NEEDS_ENCRYPTION]})
+    if not key and stored and stored.client_key:
+        if result.destination != stored.destination:
+            raise InvalidInput({"client_key": [CHANGED_SERVER_FOR_KEY]})
+        key = stored.client_key
+    if not key:
+        raise InvalidInput({"client_key": ["Give the key that belongs to the certificate."]})
+    if change.client_key or certificate != before:
+        _check_pair(Identity(certificate, key))
+    return replace(result, client_certificate=certificate, client_key=key)
+
+
+def _check_pair(identity: Identity) -> None:
+    if not client_certificate.belong_together(identity.certificate, identity.key):
+        raise InvalidInput({"client_key": [client_certificate.OTHER_KEY]})
+    try:
+        smtp_tls.tls_context(None, identity)
+    except WireError as refused:
+        raise InvalidInput({"client_certificate": [refused.text]}) from None
+
+
+def public_host() -> str | None:
+    """The host of BASE_URL, if it is a name that others can know."""
+    return public_name(get_settings().base_host)
+
+
+def mail_host(from_email: str) -> str:
+    """The name that EHLO and Message-ID carry: BASE_URL's host, or the From's domain where that is not public.
+
+    Never this machine's own name, which would give the inner network away. As A-labels, as both are said in ASCII.
+    """
+    return public_host() or ascii_address(from_email).rpartition("@")[2]
+
+
+def hello_name(settings: SmtpSettings) -> str:
+    """What EHLO says to this server."""
+    return settings.helo_hostname or mail_host(settings.from_email)
+
+
+def message_id_domain(first: SmtpSettings | None) -> str:
+    """The right side of a Message-ID for a mail whose first server is this one; without one there is no From either."""
+    return mail_host(first.from_email) if first else public_host() or "localhost"
+
+
+def _may_go_in_clear(host: str) -> bool:
+    return is_loopback(host) or get_settings().smtp_allow_plaintext_login

@@ -1,0 +1,294 @@
+"""What makes a stored configuration trustworthy: its sealed password, its binding, and the proof of a test."""
+
+import hmac
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import chain
+from typing import Final
+
+from database.smtp_db import SmtpConfig
+from services.settings import client_certificate, validity
+from services.settings.fields import SmtpChange
+from services.settings.rules import FIELDS, merged
+from services.smtp.settings import DEFAULT_TIMEOUT, NO_PASSWORD, Security, SmtpSettings
+from utils.encryption_utils import (
+    CannotDecrypt,
+    current_key_id,
+    encrypt_smtp_password,
+    known_keys,
+    mac,
+    opened,
+)
+from utils.env_utils import get_fernet_key
+from utils.errors import InvalidInput
+from utils.secret import Secret
+
+BINDING: Final = "smtp-binding-v2"
+FORM: Final = "2:"  # of a binding; the migration that brought this one tells what the first covered
+SEALED: Final = ("smtp_password", "client_key")
+# Everything that is said to a server or shown to a reader, beside the scope and the mode. What is not among them
+# can be changed while the key is not at hand: the switches, the name, the limits; and observations.
+BOUND: Final = tuple(sorted((*FIELDS.values(), "client_certificate", *SEALED)))
+FINGERPRINT: Final = "smtp-fingerprint-v1"
+PROOF: Final = "smtp-proof-v1"
+PROOF_SECONDS: Final = 3600
+UNREADABLE: Final = "The stored password cannot be read. Restore APP_KEY or enter the password again."
+ALTERED: Final = "These settings were changed outside of the application. Check every field and save them again."
+OUTDATED: Final = (
+    "These settings could not be checked when the database was upgraded: they had been changed outside of the "
+    "application, or their APP_KEY was missing. Check every field and save them again."
+)
+NO_TOKENS: Final[Mapping[str, str]] = {}
+_FIRST_FORM: Final = re.compile("[0-9a-f]{64}")
+
+
+class Condition(StrEnum):
+    """Whether a stored row may be used."""
+
+    GOOD = "good"
+    KEY_MISSING = "key_missing"  # sealed under a key that is not at hand
+    ALTERED = "altered"  # the binding does not match: somebody edited the row
+    OUTDATED = "outdated"  # bound as before the last change of what is bound, and not sealed anew by the upgrade
+    INVALID = "invalid"  # a value is none that a save would take
+
+
+INVALID: Final = "A stored value is not valid. Check every field and save the settings again."
+UNUSABLE: Final = {
+    Condition.KEY_MISSING: UNREADABLE,
+    Condition.ALTERED: ALTERED,
+    Condition.OUTDATED: OUTDATED,
+    Condition.INVALID: INVALID,
+}
+
+
+@dataclass(frozen=True)
+class StoredConfig:
+    """A row with its password and its client key unsealed, if that was possible.
+
+    ``invalid`` are the fields that a save would refuse.
+    """
+
+    row: SmtpConfig
+    settings: SmtpSettings
+    condition: Condition
+    invalid: validity.Errors = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        state = "Active" if self.row.is_active else "Inactive"
+        return f"{self.row.name} - {self.row.smtp_server}:{self.row.smtp_port} ({state})"
+
+    @property
+    def is_usable(self) -> bool:
+        return self.condition is Condition.GOOD
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the row is as we wrote it, and its password open; a value of it may be invalid all the same."""
+        return self.condition in (Condition.GOOD, Condition.INVALID)
+
+    @property
+    def problem(self) -> str:
+        """Why it is not used and what to do; "" for a good one."""
+        if self.condition is Condition.INVALID:
+            return validity.in_words(self.invalid)
+        return UNUSABLE.get(self.condition, "")
+
+    @property
+    def errors(self) -> validity.Errors:
+        """The same at the fields concerned."""
+        return self.invalid or {"smtp_password": [self.problem]}
+
+    @property
+    def certificate_trouble(self) -> str:
+        """What is to be said of its client certificate, or ""."""
+        facts = client_certificate.facts_of(self.settings.client_certificate)
+        return facts.trouble if facts else ""
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether exactly these values passed a test."""
+        return self.is_usable and self.row.verified_at is not None and is_marked(self.row, self.settings)
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What the key has made of a row: all of it changes when the key does, and nothing else."""
+
+    smtp_password: str
+    client_key: str
+    key_id: str
+    binding_mac: str
+    verified_fingerprint: str | None
+
+
+def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> StoredConfig:
+    """Check the binding, open what is sealed, check the values. Never raises: the condition says what is wrong.
+
+    ``keys`` by their ids are the only ones used; without them those of the environment.
+    """
+    keys = known_keys() if keys is None else keys
+    condition = _condition(row, keys.get(row.key_id))
+    if condition is Condition.GOOD:
+        try:
+            tokens = {column: str(getattr(row, column)) for column in SEALED}
+            password, key = (Secret(opened(token, keys.values()) if token else "") for token in tokens.values())
+            invalid = validity.errors_of(row)
+            condition = Condition.INVALID if invalid else condition
+            return StoredConfig(row, _settings_of(row, password, key), condition, invalid)
+        except CannotDecrypt:
+            condition = Condition.ALTERED
+    return StoredConfig(row, _settings_of(row, NO_PASSWORD, NO_PASSWORD), condition)
+
+
+def _condition(row: SmtpConfig, key: bytes | None) -> Condition:
+    if key is None:
+        return Condition.KEY_MISSING
+    if hmac.compare_digest(str(row.binding_mac).encode(), _binding(row, key).encode()):
+        return Condition.GOOD
+    return Condition.OUTDATED if _FIRST_FORM.fullmatch(str(row.binding_mac)) else Condition.ALTERED
+
+
+def merged_with(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
+    """The settings after a change of a stored configuration, or of none. Raises InvalidInput."""
+    if stored is None or stored.is_readable:
+        settings = _merged_over(stored, change)
+    else:
+        settings = _merged_over_doubtful(stored, change)
+    # One that has expired meanwhile is no reason to refuse another change; nobody enters an expired one on purpose.
+    if stored is None or settings.client_certificate != stored.settings.client_certificate:
+        facts = client_certificate.facts_of(settings.client_certificate)
+        if facts and facts.has_expired:
+            raise InvalidInput({"client_certificate": [facts.trouble]})
+    return settings
+
+
+def _merged_over(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
+    """A save of some fields blesses no invalid value in another."""
+    invalid = stored.invalid if stored else {}
+    if left := {name: told for name, told in invalid.items() if not change.given(name)}:
+        raise InvalidInput(left)
+    return merged(stored.settings if stored else None, change)
+
+
+def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSettings:
+    """Nothing of a row that cannot be checked is blessed by saving it again: what is bound must all be given."""
+    row, reason = stored.row, UNUSABLE[stored.condition]
+    if row.smtp_password and not change.smtp_password and not change.remove_password:
+        raise InvalidInput({"smtp_password": [reason]})
+    absent = [column for column in FIELDS.values() if not change.given(column) and _says_something(row, column)]
+    if not change.given("use_tls") and not change.given("use_ssl"):
+        absent.append("use_tls")
+    if (row.client_certificate or row.client_key) and not change.remove_client_certificate:
+        absent += [field for field in ("client_certificate", "client_key") if not getattr(change, field)]
+    if absent:
+        raise InvalidInput({field: [reason] for field in absent})
+    return merged(stored.settings, change)
+
+
+def _says_something(row: SmtpConfig, column: str) -> bool:
+    """Whether leaving this field alone would bless a value that somebody may have put there."""
+    return bool(getattr(row, column) != (DEFAULT_TIMEOUT if column == "timeout_seconds" else ""))
+
+
+def _settings_of(row: SmtpConfig, password: Secret, key: Secret) -> SmtpSettings:
+    return SmtpSettings(
+        **{ours: getattr(row, column) for ours, column in FIELDS.items()},
+        security=_mode(row),
+        password=password,
+        client_certificate=row.client_certificate,
+        client_key=key,
+    )
+
+
+def _mode(row: SmtpConfig) -> Security:
+    if row.use_ssl:
+        return Security.TLS
+    return Security.STARTTLS if row.use_tls else Security.NONE
+
+
+def _binding(row: SmtpConfig, key: bytes, tokens: Mapping[str, str] = NO_TOKENS) -> str:
+    """The binding of the row with its own tokens, or with others in their place."""
+    scope = "global" if row.account_id is None else f"account:{row.account_id}"
+    values = [(column, str(tokens.get(column, getattr(row, column)))) for column in BOUND]
+    # Cut to 248 bits, so that its form has room in front of it (RFC 2104 5).
+    return FORM + mac(BINDING, [scope, _mode(row), *chain.from_iterable(values)], key)[:62]
+
+
+def seal(row: SmtpConfig, settings: SmtpSettings, *, keeps_token: bool, keeps_key: bool = True) -> None:
+    """Store password and client key as tokens, byte for byte the old ones where they did not change.
+
+    All tokens of a row are under one key, so a new one beside that of a previous key has that sealed anew as well.
+    """
+    secrets = _secrets(settings)
+    kept = [column for column, keeps in zip(SEALED, (keeps_token, keeps_key), strict=True) if keeps]
+    held = {column for column, secret in secrets.items() if secret}
+    if not row.key_id or not held or not held <= set(kept):
+        kept = kept if row.key_id == current_key_id() else []
+        row.key_id = current_key_id()
+    for column, secret in secrets.items():
+        if column not in kept or not secret:
+            setattr(row, column, _token(secret))
+    row.binding_mac = _binding(row, known_keys()[row.key_id])
+
+
+def _secrets(settings: SmtpSettings) -> dict[str, Secret]:
+    return dict(zip(SEALED, (settings.password, settings.client_key), strict=True))
+
+
+def _token(secret: Secret) -> str:
+    return encrypt_smtp_password(secret.reveal()) if secret else ""
+
+
+def current_seal(stored: StoredConfig) -> Seal:
+    """The seal that the current key puts on a good row: the same secrets, and a mark of a test stays good."""
+    row, settings = stored.row, stored.settings
+    tokens = {column: _token(secret) for column, secret in _secrets(settings).items()}
+    marked = is_marked(row, settings)
+    return Seal(
+        **tokens,
+        key_id=current_key_id(),
+        binding_mac=_binding(row, get_fernet_key(), tokens),
+        verified_fingerprint=fingerprint(settings) if marked else row.verified_fingerprint,
+    )
+
+
+def are_stored(settings: SmtpSettings, stored: StoredConfig) -> bool:
+    """Whether these are exactly the stored values, as far as a test exercises them."""
+    return stored.is_usable and fingerprint(stored.settings) == fingerprint(settings)
+
+
+def fingerprint(settings: SmtpSettings, key: bytes | None = None) -> str:
+    """A digest of every value that a test exercises, the password included, keyed with the current key or this one."""
+    values = [*settings.destination, settings.password.reveal(), settings.from_email, settings.helo_hostname]
+    values += [settings.auth_method, settings.timeout_seconds]
+    if settings.client_certificate:  # without one the digest is as it was before there were any
+        values += [settings.client_certificate, settings.client_key.reveal()]
+    return mac(FINGERPRINT, [str(value) for value in values], key)
+
+
+def is_marked(row: SmtpConfig, settings: SmtpSettings) -> bool:
+    """Whether the row's mark is of these values, made under the current key or a previous one."""
+    mark = row.verified_fingerprint
+    return mark is not None and any(mark == fingerprint(settings, key) for key in known_keys().values())
+
+
+def issue_proof(settings: SmtpSettings) -> str:
+    """A signed statement that these values passed a test now, for a save within the hour."""
+    moment = str(int(time.time()))
+    return f"{moment}.{mac(PROOF, [moment, fingerprint(settings)])}"
+
+
+def note_proof(row: SmtpConfig, settings: SmtpSettings, proof: str) -> None:
+    """Mark what was tested on screen and is now saved; any other change of tested values takes the mark away."""
+    digest = fingerprint(settings)
+    moment, _, signature = proof.partition(".")
+    is_ours = hmac.compare_digest(signature.encode(), mac(PROOF, [moment, digest]).encode())
+    if is_ours and time.time() - int(moment) <= PROOF_SECONDS:
+        row.verified_at = datetime.fromtimestamp(int(moment), UTC)
+        row.verified_fingerprint, row.last_error = digest, None
+    elif not is_marked(row, settings):
+        row.verified_at = row.verified_fingerprint = row.last_error = None

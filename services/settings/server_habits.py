@@ -1,0 +1,57 @@
+"""Shares between processes what each has learnt of a server, through the database."""
+
+from time import monotonic
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from database import server_habit_db
+from database.engine import reading, transaction
+from database.server_habit_db import ServerHabit
+from services.smtp.habits import LIFE, LIVES, Fact, Habit, Habits, habits_of
+from utils import clock
+
+log = structlog.get_logger(__name__)
+
+_AGAIN: Final = 60.0  # seconds after which to look for what others have learnt
+_LONGEST_LIFE: Final = max(LIFE, *LIVES.values())
+_OWN: Final = {Habit.ADDRESS}  # each process finds that out faster than it can look it up
+
+
+def recall(host: str, port: int) -> Habits:
+    """What is known of a server, here or in another process. Never raises for a database that is away."""
+    habits, now = habits_of(host, port), monotonic()
+    if now < habits.looked_up_until:
+        return habits
+    habits.looked_up_until = now + _AGAIN
+    try:
+        with reading() as session:
+            habits.recall([(Habit(row.habit), _fact(row)) for row in server_habit_db.of_server(session, host, port)])
+    except (SQLAlchemyError, ValueError) as failure:
+        log.warning("habits_not_read", host=host, port=port, kind=type(failure).__name__)
+    return habits
+
+
+def keep(host: str, port: int) -> None:
+    """Write down what was learnt of a server since this was called last. Never raises for a database that is away."""
+    habits = habits_of(host, port)
+    if not habits.take_news():
+        return
+    facts = {habit: fact for habit, fact in habits.known().items() if habit not in _OWN}
+    log.info("server_habits", host=host, port=port, habits=habits.lines())
+    try:
+        with transaction(durable=False) as session:
+            server_habit_db.forget(session, host, port)
+            server_habit_db.put(session, [_row(host, port, habit, fact) for habit, fact in facts.items()])
+            server_habit_db.forget_before(session, clock.now() - _LONGEST_LIFE)
+    except SQLAlchemyError as failure:
+        log.warning("habits_not_kept", host=host, port=port, kind=type(failure).__name__)
+
+
+def _fact(row: ServerHabit) -> Fact:
+    return Fact(row.value, row.learnt_at, row.face)
+
+
+def _row(host: str, port: int, habit: Habit, fact: Fact) -> ServerHabit:
+    return ServerHabit(host=host, port=port, habit=habit, value=fact.value, face=fact.face, learnt_at=fact.learnt_at)

@@ -1,0 +1,239 @@
+"""The administrator's first questions: where does mail go now, is all well with it, and how does each server stand?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from services.delivery import protection
+from services.settings import configs
+from services.settings import route as smtp_route
+from services.settings.route import RouteStep
+from services.settings.sealing import StoredConfig
+from services.smtp.settings import Security, SmtpSettings
+from utils.addresses import is_loopback
+
+ADD_ONE: Final = "Add a server, test it and save it."
+IN_CLEAR: Final = "Nothing is encrypted on the way to it: whoever listens can read mail and password-reset links."
+ACTIVATE_ONE: Final = "Activate one of those below."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteLine:
+    """A server of the route; ``status`` is used, failed, skipped or standby."""
+
+    name: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvLine:
+    """The read-only line of `.env`: its server, if it names one, and its place in the route in words."""
+
+    name: str
+    status: str
+    place: str
+    settings: SmtpSettings | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """``level`` is ok, warning, error or empty. ``since`` is when mail began to go around a server that is down."""
+
+    level: str
+    headline: str
+    detail: str = ""
+    since: datetime | None = None
+    config_id: int | None = None  # of the configuration to look at, if something is wrong with it
+    route: list[RouteLine] = field(default_factory=list)
+    env: EnvLine
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigFacts:
+    """What the pages show of a stored configuration. ``verified_at`` only while the test still holds.
+
+    ``level`` and ``word`` are its status, ``advice`` what is wrong and what to do, or "".
+    """
+
+    id: int
+    name: str
+    level: str
+    word: str
+    advice: str
+    is_active: bool
+    is_usable: bool
+    settings: SmtpSettings
+    verified_at: datetime | None
+    last_error: str | None
+    updated_at: datetime
+    updated_by: str
+    version: int
+
+
+def describe(*, has_configs: bool) -> State:
+    """Where mail goes now and why; ``has_configs`` whether any configuration is stored, active or not."""
+    active = configs.find_active()
+    steps = list(smtp_route.steps())
+    used = next((step for step in steps if step.settings), None)
+    is_down = active is not None and _is_failing_over(active)
+    level, headline, detail = _warned(used, *_judged(active, used, has_configs))
+    withheld = protection.standing(steps)
+    if used and used.last_error and not is_down and (waits := next(iter(withheld.values()), "")):
+        detail = f"{detail} {waits}"
+    in_use = _next_usable(steps, used) if is_down else used
+    return State(
+        level=level,
+        headline=headline,
+        detail=detail,
+        since=active.row.failed_over_at if active and is_down else None,
+        config_id=active.row.id if active and level != "ok" else None,
+        route=[
+            RouteLine(
+                name=_named(step), status=_status(step, in_use, used), reason=withheld.get(step.source, step.reason)
+            )
+            for step in steps
+        ],
+        env=_env_line(steps[-1], in_use, used, withheld.get(steps[-1].source, "")),
+    )
+
+
+def facts(stored: StoredConfig) -> ConfigFacts:
+    """One configuration for the list, or for the head of its own page."""
+    row = stored.row
+    level, word = _status_word(stored)
+    return ConfigFacts(
+        id=row.id,
+        name=row.name,
+        level=level,
+        word=word,
+        advice=_advice(stored),
+        is_active=row.is_active,
+        is_usable=stored.is_usable,
+        settings=stored.settings,
+        verified_at=row.verified_at if stored.is_verified else None,
+        last_error=row.last_error,
+        updated_at=row.updated_at,
+        updated_by=row.updated_by,
+        version=row.version,
+    )
+
+
+def without_it(stored: StoredConfig) -> tuple[str, str]:
+    """What sends once this configuration is switched off or deleted: a level and a sentence."""
+    if not stored.row.is_active:
+        return "ok", "It is not active: no mail goes through it, and none will go another way."
+    step = smtp_route.without_database()
+    if step.settings is None:
+        return "error", f"No mail can be sent then: nothing else is set up. {step.reason}"
+    if step.is_local_inbox:
+        return "warning", "Mail goes to the local inbox then. Nobody outside of this machine receives any."
+    return "warning", f"Mail goes through {step.settings.host} (set in .env) as {step.settings.from_email} then."
+
+
+def _judged(active: StoredConfig | None, used: RouteStep | None, has_configs: bool) -> tuple[str, str, str]:
+    if active and not active.is_usable:
+        name, reason = active.row.name, active.problem
+        return "error", f"“{name}” is active, but cannot be used.", f"{reason} {_meanwhile(used)}"
+    if not used or not used.settings:
+        detail = ACTIVATE_ONE if has_configs else ADD_ONE
+        return "error", "No mail can be sent: no server is active.", detail
+    if used.is_local_inbox and has_configs:
+        return "warning", "No server is active. Mail goes to the local inbox.", ACTIVATE_ONE
+    if used.is_local_inbox:
+        return "empty", "No server yet. Mail goes to the local inbox.", ADD_ONE
+    if not active:
+        headline = f"Mail goes through {used.settings.host} (set in .env) as {used.settings.from_email}."
+        return "ok", headline, "No server is active here, so the one in .env serves."
+    return _judged_active(active)
+
+
+def _warned(used: RouteStep | None, level: str, headline: str, detail: str) -> tuple[str, str, str]:
+    """The same, with a warning if mail can be read on its way to the server that sends."""
+    settings = used.settings if used else None
+    if settings is None or settings.security is not Security.NONE or is_loopback(settings.host):
+        return level, headline, detail
+    return "warning" if level == "ok" else level, headline, f"{IN_CLEAR} {detail}"
+
+
+def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
+    row, server = active.row, f"{active.row.name} ({active.row.smtp_server})"
+    if _is_failing_over(active):
+        headline = f"{server} is down. Mail goes through {row.failed_over_to} instead."
+        return (
+            "warning",
+            headline,
+            "Every mail tries it first and returns to it by itself. Test it to see what is wrong.",
+        )
+    headline = f"Mail goes through {server} as {row.from_email}."
+    if row.last_error:
+        detail = f"Its last try did not go through: {row.last_error}. Test it to see what to do."
+        return "warning", headline, detail
+    if active.certificate_trouble:
+        return "warning", headline, active.certificate_trouble
+    if not active.is_verified:
+        return "warning", headline, "It is the active one, but has not been tested yet."
+    return "ok", headline, "It is the active one, and its values have passed a test."
+
+
+def _is_failing_over(stored: StoredConfig) -> bool:
+    """Whether mail last went around it, and neither a test nor a change has come since."""
+    row = stored.row
+    since = row.failed_over_at
+    is_mended = since is not None and any(later and later > since for later in (row.verified_at, row.updated_at))
+    return row.is_active and since is not None and not is_mended
+
+
+def _meanwhile(used: RouteStep | None) -> str:
+    if used and used.settings:
+        return f"Until then mail goes through {used.settings.host} ({used.name})."
+    return "Until then no mail can be sent."
+
+
+def _status_word(stored: StoredConfig) -> tuple[str, str]:
+    row = stored.row
+    if not stored.is_usable:
+        return "error", "Active, not usable" if row.is_active else "Not usable"
+    if not row.is_active:
+        return "empty", "Inactive"
+    if _is_failing_over(stored):
+        return "warning", "Active, but down"
+    return ("warning", "Active, failing") if row.last_error else ("ok", "Active")
+
+
+def _advice(stored: StoredConfig) -> str:
+    if not stored.is_usable:
+        return stored.problem
+    if _is_failing_over(stored):
+        return f"It is down: mail goes through {stored.row.failed_over_to} instead."
+    return stored.certificate_trouble
+
+
+def _env_line(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None, withheld: str) -> EnvLine:
+    status = _status(step, in_use, used)
+    place = step.reason
+    if status == "standby" and used:
+        when = "is down or cannot be used" if used.failover else "cannot be used"
+        place = f"Second in the route: it serves while {used.name} {when}."
+        if withheld and used.failover:
+            place = f"Second in the route: it serves while {used.name} cannot be used. {withheld}"
+    elif status == "used" and step is not used and used:
+        place = f"Second in the route: it serves while {used.name} is down."
+    return EnvLine(name=step.name, status=status, place=place, settings=step.settings)
+
+
+def _next_usable(steps: Sequence[RouteStep], used: RouteStep | None) -> RouteStep | None:
+    return next((step for step in steps if used and step.settings and protection.takes_over(step, used)), None)
+
+
+def _named(step: RouteStep) -> str:
+    return f"{step.name}: {step.settings.host}" if step.settings else step.name
+
+
+def _status(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None) -> str:
+    if step is in_use:
+        return "used"
+    if step is used:
+        return "failed"
+    return "standby" if step.settings else "skipped"

@@ -1,0 +1,176 @@
+"""The SMTP conversation (RFC 5321) as others see it: a client; it knows no Flask and no database."""
+
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+from services.smtp import grammar, our_faults
+from services.smtp.dialogue import Dialogue, Observer, Step, refusal
+from services.smtp.exchange import Exchange, Result
+from services.smtp.habits import Habit, habits_of
+from services.smtp.opening import Opening, Policy
+from services.smtp.settings import SmtpSettings
+from services.smtp.standing import Standing
+from services.smtp.transaction import Envelope, Parcel, Receipt, Transaction, mail_command, unsayable
+from services.smtp.wire import Deadline, WireError
+from utils import incidents
+from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase, Temporary
+
+__all__ = ["Envelope", "Observer", "Parcel", "Policy", "Receipt", "Result", "SmtpClient", "Step"]
+
+IN_FLIGHT: Final = 8
+_FAREWELL: Final = 2.0  # seconds for QUIT
+
+
+class SmtpClient:
+    """One connection to one server; it carries any number of messages, in one thread.
+
+    ``open``, ``send`` and ``check_envelope`` raise a DeliveryError for everything that a server or network
+    can do, and ValueError for an address, EHLO name, login or content that should never have come here.
+    Whoever wants more than observe, like end it from another thread, gives the dialogue.
+    """
+
+    def __init__(
+        self, settings: SmtpSettings, policy: Policy, observer: Observer | None = None, talk: Dialogue | None = None
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._talk = talk or Dialogue(settings, observer)
+        self._talk.allow(policy.patience, policy.span)
+        self._habits = habits_of(settings.host, settings.port)
+        standing = Standing({}, self._habits)
+        self._exchange = Exchange(self._talk, standing, policy.total_seconds, policy.total_seconds)
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another message can be tried on this connection."""
+        return self._talk.ready
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether a connection that nobody uses is still there and has nothing to say; it costs no waiting."""
+        try:
+            if not self.is_open:
+                return False
+            is_quiet = not self._talk.live().pending()
+        except WireError:
+            return False
+        if not is_quiet:
+            self._exchange.distrust()
+        return is_quiet
+
+    @property
+    def most_mails(self) -> int | None:
+        """How many mails the server is known to take on one connection; None if that is not known."""
+        return self._habits.most(Habit.MOST_MAILS)
+
+    def allow(self, seconds: float, policy: Policy) -> None:
+        """Give the next message, and the opening before it, ``seconds``, and each after it all that ``policy`` allows.
+
+        Whoever uses a kept connection is as patient as that, however patient the one before was.
+        """
+        self._exchange.seconds_left, self._exchange.total_seconds = seconds, policy.total_seconds
+        self._talk.allow(policy.patience, policy.span)
+
+    def open(self) -> None:
+        """Connect, greet, encrypt and sign in as the settings demand; never less than they demand."""
+        self.close()
+        before = self._exchange
+        opening = Opening(self._talk, self._settings, self._policy)
+        with self._talk.covered(), self._talk.within(before.seconds_left):
+            features = opening.run()
+            self._talk.ready = True
+        standing = Standing(features, self._habits, opening.face)
+        self._exchange = Exchange(self._talk, standing, self._talk.deadline.remaining(), before.total_seconds)
+
+    def send(self, envelope: Envelope, content: bytes) -> Receipt:
+        """Hand over one finished message (CRLF line ends). The receipt may name refused recipients."""
+        ((_, outcome),) = self.send_all([Parcel(envelope=envelope, content=content)], in_flight=1)
+        if outcome is None:
+            raise Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
+        if isinstance(outcome, DeliveryError):
+            raise outcome
+        return outcome
+
+    def send_all(self, parcels: Sequence[Parcel], *, in_flight: int = IN_FLIGHT) -> Generator[tuple[Parcel, Result]]:
+        """Hand over many messages, at most ``in_flight`` of them unanswered; give what became of each.
+
+        The outcomes come as soon as they are known, nearly always in order: a receipt; the error of this mail,
+        which does not stop the others; or None where the connection ended before anything of it was taken, so
+        that it can be tried on another. A connection that dies leaves all that was said to the end unknown.
+        ValueError, for any of the parcels, comes before anything is said.
+        """
+        mails = [self._exchange.transaction(parcel) for parcel in parcels]
+        return self._carried(mails, max(1, in_flight))
+
+    def _carried(self, mails: Sequence[Transaction], in_flight: int) -> Generator[tuple[Parcel, Result]]:
+        """The outcomes, also where an exception ends the exchange that nobody foresaw: what is out stays unknown."""
+        left, wire = list(mails), self._talk.wire
+        with self._talk.covered():
+            try:
+                for mail, outcome in self._exchange.carry(mails, in_flight):
+                    left.remove(mail)
+                    yield mail.parcel, outcome
+            except incidents.STOPS:
+                raise
+            except BaseException as error:
+                if self._talk.is_observed:  # a test has a last resort of its own
+                    raise
+                self.abandon()
+                ours = our_faults.told("smtp_exchange_failed", error, host=self._settings.host)
+                for mail in left:
+                    is_out = wire is not None and mail.end <= wire.sent
+                    yield mail.parcel, _unknown(ours) if is_out else ours
+
+    def check_envelope(self, sender: str, recipient: str, *, recipient_is_ours: bool) -> None:
+        """Ask whether the server would take mail from ``sender`` to ``recipient``; nothing is sent.
+
+        A refusal of a recipient that we chose ourselves is a warning to the observer, not an error.
+        """
+        sender_path, path = grammar.path(sender), grammar.path(recipient)
+        talk, exchange = self._talk, self._exchange
+        with talk.within(exchange.seconds_left):
+            talk.begin(Phase.SENDER)
+            unsayable(exchange.features, sender_path, {})
+            exchange.start_clean()
+            reply = talk.ask(mail_command(exchange.features, sender_path, [path], b""))
+            if not reply.ok:
+                raise refusal(Phase.SENDER, reply)
+            talk.done(f"{sender}: {reply.code} {reply.text}")
+            talk.begin(Phase.RECIPIENT)
+            reply = unsayable(exchange.features, b"", {recipient: path}).get(recipient) or talk.ask(b"RCPT TO:" + path)
+            if not reply.ok and not recipient_is_ours:
+                raise refusal(Phase.RECIPIENT, reply)
+            talk.done(f"{recipient}: {reply.code} {reply.text}", "ok" if reply.ok else "warning")
+            with suppress(WireError, DeliveryError):  # the answer is known; the next message cleans up again
+                exchange.reset()
+        exchange.seconds_left = talk.deadline.remaining()
+
+    def close(self, *, patiently: bool = True) -> None:
+        """Say goodbye if the connection is fit for it, ``patiently`` hear the answer, and close it. Never raises."""
+        wire = self._talk.wire
+        if wire and self._talk.ready:
+            with suppress(WireError):
+                deadline = Deadline(_FAREWELL)
+                wire.send(b"QUIT\r\n", deadline)
+                if patiently:
+                    wire.read_reply(deadline)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the connection without a word."""
+        self._talk.drop()
+
+
+def _unknown(ours: DeliveryError) -> DeliveryError:
+    return OutcomeUnknown(Phase.MESSAGE, ours.fault, ours.text, may_have_been_sent=True)

@@ -1,0 +1,250 @@
+"""From a host name to a connected socket: look up once, judge every address, connect to the judged one that answers."""
+
+import errno
+import os
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
+from ipaddress import IPv4Address, ip_address
+from itertools import chain, zip_longest
+from queue import Empty, SimpleQueue
+from typing import Final, NamedTuple
+
+from services.smtp import dns
+from services.smtp.wire import Deadline, WireError
+from utils import net_guard
+from utils.addresses import is_loopback
+from utils.errors import Fault
+from utils.net_guard import IPAddress
+
+HEAD_START: Final = 0.25  # seconds before the next address is tried beside those under way (RFC 8305 5)
+_MOST_LOOK_UPS = 16
+_look_ups = threading.BoundedSemaphore(_MOST_LOOK_UPS)
+
+_NO_SUCH_NAME: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+# With several addresses the first of these that occurred says most about the host.
+_TELLING: Final = (Fault.REFUSED, Fault.TIMEOUT, Fault.UNREACHABLE)
+WORDS: Final = {
+    Fault.REFUSED: "refused",
+    Fault.TIMEOUT: "no answer",
+    Fault.UNREACHABLE: "unreachable",
+}
+
+Peer = tuple[IPAddress, int]  # address and port that a connection really has at its other end
+Connected = tuple[socket.socket, Peer]
+_Answer = list[str] | OSError | UnicodeError
+
+
+class _Attempt(NamedTuple):
+    """A connection under way; not a moment after ``end``."""
+
+    address: IPAddress
+    sock: socket.socket
+    end: Deadline
+
+
+def look_up(
+    host: str,
+    deadline: Deadline,
+    resolver: str = "",
+    left_out: Callable[[IPAddress, str], None] = lambda _address, _reason: None,
+) -> tuple[IPAddress, ...]:
+    """Find the addresses of a DNS name or IP literal, IPv6 and IPv4 in turn, the preferred kind first.
+
+    ``resolver`` (host or host:port) is asked for names with a dot in them; "" is the system's. Addresses that are
+    never connected to are not among them; ``left_out`` hears of each, with the reason. Raises WireError:
+    DNS_NOT_FOUND, DNS_FAILED (also if the resolver is slower than the deadline), or ADDRESS_REFUSED if all are such.
+    """
+    try:
+        addresses: Sequence[IPAddress] = [ip_address(host)]
+    except ValueError:
+        asks_dns = resolver and "." in host.rstrip(".") and not is_loopback(host)
+        found = _ask_dns(host, deadline, resolver) if asks_dns else _resolve(host, deadline)
+        addresses = _interleaved(found)
+    reasons = {address: net_guard.refusal(address) for address in addresses}
+    judged = tuple(address for address, reason in reasons.items() if not reason)
+    for address, reason in reasons.items():
+        if reason and not judged:
+            raise WireError(Fault.ADDRESS_REFUSED, f"{address} is {reason}; no mail server is there.")
+        if reason:
+            left_out(address, reason)
+    return judged
+
+
+def dial(
+    addresses: list[IPAddress],
+    port: int,
+    seconds: float,
+    deadline: Deadline,
+    missed: Callable[[IPAddress, Fault], None],
+) -> Connected:
+    """Connect to the address that answers first; each has ``seconds`` and none goes beyond the deadline.
+
+    They begin in their order, each a moment after the one before or when that has failed, so that a dead one costs
+    no more than that moment (RFC 8305 5). ``addresses`` is left with those of which nothing is known; ``missed`` hears
+    of each that failed while another was to be tried. Raises WireError (REFUSED, TIMEOUT or UNREACHABLE) with a text
+    that names every address tried.
+    """
+    faults: dict[IPAddress, Fault] = {}
+    with closing(_attempts(addresses, port, seconds, deadline, HEAD_START)) as attempts:
+        for address, result in attempts:
+            addresses.remove(address)
+            if not isinstance(result, Fault):
+                return result
+            faults[address] = result
+            if addresses and deadline.remaining() > 0:
+                missed(address, result)
+    worst = next((fault for fault in _TELLING if fault in faults.values()), Fault.TIMEOUT)
+    tried = ", ".join(f"{address} {WORDS[fault]}" for address, fault in faults.items()) or "no time is left"
+    raise WireError(worst, f"Port {port}: {tried}.")
+
+
+def knock(addresses: Sequence[IPAddress], port: int, deadline: Deadline) -> Iterator[tuple[IPAddress, Fault | None]]:
+    """Connect to all of the addresses at once and hang up: each with its fault, or None, as soon as that is known."""
+    with closing(_attempts(addresses, port, deadline.remaining(), deadline, 0)) as attempts:
+        for address, result in attempts:
+            if isinstance(result, Fault):
+                yield address, result
+            else:
+                result[0].close()
+                yield address, None
+
+
+def _ask_dns(host: str, deadline: Deadline, resolver: str) -> list[IPAddress]:
+    try:
+        # Half of the time: where only one kind of address is answered for, the rest is for connecting to it.
+        found = dns.addresses(host, deadline.seconds() / 2, resolver)
+    except dns.LookupFailed as error:
+        raise WireError(Fault.DNS_FAILED, error.text) from None
+    if not found:
+        raise WireError(Fault.DNS_NOT_FOUND, f"No server has the name {host}.")
+    return list(dict.fromkeys(found))
+
+
+def _resolve(host: str, deadline: Deadline) -> list[IPAddress]:
+    answers: SimpleQueue[_Answer] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            # As octets: the resolver gets the name as it stands, without another round of IDNA.
+            found = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
+            answers.put([str(sockaddr[0]) for *_, sockaddr in found])
+        except (OSError, UnicodeError) as error:
+            answers.put(error)
+        finally:
+            _look_ups.release()
+
+    # getaddrinfo knows no timeout. A daemon thread is left behind when it is slow, but never more than a few.
+    if not _look_ups.acquire(timeout=max(0, deadline.remaining())):
+        raise WireError(Fault.DNS_FAILED, "Too many look-ups are waiting for the name server.")
+    try:
+        threading.Thread(target=ask, name="smtp-look-up", daemon=True).start()
+    except RuntimeError:
+        _look_ups.release()
+        raise
+    try:
+        answer = answers.get(timeout=max(0, deadline.remaining()))
+    except Empty:
+        raise WireError(Fault.DNS_FAILED, f"The name server did not answer for {host}.") from None
+    return _read_answer(host, answer)
+
+
+def _read_answer(host: str, answer: _Answer) -> list[IPAddress]:
+    if isinstance(answer, socket.gaierror) and answer.errno not in _NO_SUCH_NAME:
+        raise WireError(Fault.DNS_FAILED, f"The name server failed to look up {host}.")
+    if isinstance(answer, Exception) or not answer:
+        raise WireError(Fault.DNS_NOT_FOUND, f"No server has the name {host}.")
+    return [ip_address(text) for text in dict.fromkeys(answer)]
+
+
+def _interleaved(addresses: list[IPAddress]) -> list[IPAddress]:
+    first = type(addresses[0])
+    preferred = [address for address in addresses if isinstance(address, first)]
+    others = [address for address in addresses if not isinstance(address, first)]
+    return [address for address in chain(*zip_longest(preferred, others)) if address is not None]
+
+
+def _attempts(
+    addresses: Sequence[IPAddress], port: int, seconds: float, deadline: Deadline, delay: float
+) -> Generator[tuple[IPAddress, Connected | Fault]]:
+    """Begin to connect to one address after the other, ``delay`` seconds apart or as soon as one has failed.
+
+    Gives what became of each as soon as that is known; whoever hears of a connection owns it. Ends with the deadline,
+    or when it is closed; what is under way then is given up.
+    """
+    waiting, begun = deque(addresses), list[_Attempt]()
+    next_turn = Deadline(0)
+    try:
+        while (waiting or begun) and deadline.remaining() > 0:
+            if waiting and (not begun or next_turn.remaining() <= 0):
+                address, next_turn = waiting.popleft(), Deadline(delay)
+                attempt = _begin(address, port, deadline.sooner(seconds))
+                if isinstance(attempt, _Attempt):
+                    begun.append(attempt)
+                else:
+                    next_turn = Deadline(0)
+                    yield address, attempt
+            for attempt in _over(begun, next_turn if waiting else deadline):
+                begun.remove(attempt)
+                result = _result(attempt)
+                if isinstance(result, Fault):
+                    next_turn = Deadline(0)
+                yield attempt.address, result
+        for attempt in begun:
+            yield attempt.address, Fault.TIMEOUT
+    finally:
+        for attempt in begun:
+            attempt.sock.close()
+
+
+def _begin(address: IPAddress, port: int, end: Deadline) -> _Attempt | Fault:
+    try:
+        sock = socket.socket(
+            socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6, socket.SOCK_STREAM
+        )
+    except OSError as error:  # a machine may know no IPv6
+        return _fault(error)
+    try:
+        sock.setblocking(False)
+        with suppress(BlockingIOError):  # it is under way
+            sock.connect((str(address), port))
+    except OSError as error:
+        sock.close()
+        return _fault(error)
+    except BaseException:
+        sock.close()
+        raise
+    return _Attempt(address, sock, end)
+
+
+def _over(begun: Sequence[_Attempt], until: Deadline) -> list[_Attempt]:
+    """Wait until the first of these are decided or out of time, or until that moment; give those that are."""
+    poll = select.poll()
+    for attempt in begun:
+        poll.register(attempt.sock, select.POLLOUT)
+    seconds = min(end.remaining() for end in (until, *(attempt.end for attempt in begun)))
+    ready = {descriptor for descriptor, _ in poll.poll(max(0, seconds) * 1000)} if begun else set()
+    return [attempt for attempt in begun if attempt.sock.fileno() in ready or attempt.end.remaining() <= 0]
+
+
+def _result(attempt: _Attempt) -> Connected | Fault:
+    """The connection, or why there is none: then its socket is closed."""
+    sock = attempt.sock
+    try:
+        if number := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(number, os.strerror(number))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        host, port, *_ = sock.getpeername()
+    except OSError as error:
+        sock.close()
+        return Fault.TIMEOUT if attempt.end.remaining() <= 0 else _fault(error)
+    return sock, (ip_address(host), port)
+
+
+def _fault(error: OSError) -> Fault:
+    if isinstance(error, ConnectionError) or error.errno == errno.ENOTCONN:  # refused, or accepted and reset at once
+        return Fault.REFUSED
+    return Fault.TIMEOUT if isinstance(error, TimeoutError) else Fault.UNREACHABLE

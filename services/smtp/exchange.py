@@ -1,0 +1,371 @@
+"""Mails on one open session: octets of a message go out only where the server has shown that they may.
+
+That is behind an accepted recipient and a go-ahead (354), or, on a server that has been seen to swallow a refused chunk
+(RFC 3030), together with the commands: then several whole mails are under way at a time. To a server with PIPELINING
+(RFC 2920) the commands of a mail are one flight, behind the message before it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
+
+from services.smtp import grammar
+from services.smtp.dialogue import GOING_AWAY, Dialogue, refusal
+from services.smtp.habits import Habit
+from services.smtp.prologue import PHASES, AnotherWay, Prologue, answers_to, lacks_parameters, lost_step
+from services.smtp.standing import Standing
+from services.smtp.transaction import RSET, Parcel, Receipt, Transaction
+from services.smtp.wire import CHUNK, Deadline, Reply, WireError
+from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase, Temporary
+
+Result = Receipt | DeliveryError | None
+Found = TypeVar("Found")
+
+_STRETCH: Final = 256 * 1024  # octets of a message between two looks at whether the server has had enough
+_PARTING: Final = 1.0  # seconds for a server that says 421 to hang up
+# What is under way at most: its answers, and the commands, fit into the buffers between the two sides, so that
+# neither waits for the other to read.
+_MOST_COMMANDS: Final = 200
+_MOST_OCTETS: Final = 128 * 1024
+_UNEXPECTED: Final = {500, 502, 503, 504}  # to one RCPT too many, from servers without a word for it
+
+
+class Exchange:
+    """Carries mails over a session. ``seconds_left`` is for the next, ``total_seconds`` for each other."""
+
+    def __init__(self, talk: Dialogue, standing: Standing, seconds_left: float, total_seconds: float) -> None:
+        self.seconds_left = seconds_left
+        self.total_seconds = total_seconds
+        self._talk = talk
+        self._standing = standing
+        self._prologue = Prologue(talk, standing)
+        self._in_hand: deque[Transaction] = deque()  # something of them was said, their outcome is not known
+        self._has_hung_up = False  # it said goodbye and left, so what it has not answered it has not taken
+
+    @property
+    def features(self) -> Mapping[str, str]:
+        """The extensions that hold for the session."""
+        return self._standing.features
+
+    def transaction(self, parcel: Parcel) -> Transaction:
+        """The parcel as this server is to get it."""
+        return Transaction(parcel, self.features, self._standing.habits.most(Habit.MOST_RECIPIENTS))
+
+    def carry(self, mails: Sequence[Transaction], most: int) -> Iterator[tuple[Transaction, Result]]:
+        """Send the mails, at most ``most`` in flight; give the outcome of each, in order, when it is known.
+
+        None is for a mail of which nothing was taken when the connection ended. One that was refused because
+        the server lost its step is tried again, singly, behind those in flight.
+        """
+        waiting, wire = deque(mails), self._talk.wire
+        try:
+            if most > 1 and len(waiting) > 1 and self._standing.may_ask_about_chunks:
+                self._talk.deadline = Deadline(self.seconds_left)
+                self._prologue.ask_about_chunks(waiting[0])
+            while waiting and self._talk.ready:
+                blindly = self._standing.may_go_blind(waiting[0])
+                yield from self._blindly(waiting, most) if blindly else self._step_by_step(waiting)
+            while self._in_hand:
+                mail = self._in_hand.popleft()
+                unknown = wire is not None and mail.end <= wire.sent and not self._has_hung_up
+                yield mail, _lost() if unknown else None
+            for mail in waiting:
+                yield mail, None
+        except BaseException:
+            if self._in_hand:  # whoever listened has gone
+                self._talk.drop()
+            raise
+
+    def distrust(self) -> None:
+        """Something unasked has come between two mails."""
+        self._standing.distrust()
+
+    def start_clean(self) -> None:
+        """Make sure that nothing of an earlier transaction is left; from here on there is a new one."""
+        if not self._standing.clean:
+            self.reset()
+        self._standing.clean = False
+
+    def reset(self) -> None:
+        """Raises Temporary, and ends the connection, if the server does not forget its transaction."""
+        reply = self._talk.ask(RSET)
+        if not reply.ok:
+            self._talk.drop()
+            error = refusal(self._talk.phase, reply)
+            raise Temporary(error.phase, error.fault, error.text, code=reply.code, enhanced=reply.enhanced)
+        self._standing.clean = True
+
+    # Whole mails at once.
+
+    def _blindly(self, waiting: deque[Transaction], most: int) -> Iterator[tuple[Transaction, Result]]:
+        standing = self._standing
+        while self._talk.ready and (self._in_hand or (waiting and standing.may_go_blind(waiting[0]))):
+            self._talk.deadline = self._next_deadline()
+            outcome = self._attempt(partial(self._answered, waiting, most))
+            mail = self._in_hand.popleft() if self._in_hand else waiting.popleft()
+            self._talk.content_is_out = bool(self._in_hand)
+            if outcome:
+                yield mail, outcome
+            else:
+                waiting.appendleft(mail)
+
+    def _answered(self, waiting: deque[Transaction], most: int) -> Receipt | None:
+        """The receipt of the first mail in flight, with more behind it; None if it is to be tried step by step."""
+        wire, standing = self._talk.live(), self._standing
+        if not self._in_hand:
+            self._prologue.see_it_is_in_step()
+        if not standing.is_shaken and len(self._in_hand) <= most // 4 and not wire.has_more:
+            self._launch(waiting, most)
+        mail = self._in_hand[0]
+        standing.carried += 1
+        replies: list[Reply] = []
+        try:
+            for command in mail.script:
+                reply = self._heard(command)
+                if command != RSET:
+                    replies.append(reply)
+        except DeliveryError as error:
+            if lacks_parameters(mail, replies):  # and it has counted too many errors by now
+                standing.lose_parameters()
+                raise AnotherWay(error) from None
+            raise
+        sender, *_, last = replies
+        standing.is_shaken = not last.ok
+        if last.ok and not sender.ok:
+            raise WireError(Fault.BROKEN_REPLY, "The server refused the sender and took the message.")
+        if lost_step(mail, replies):
+            standing.lose_chunking()
+            return None
+        if lacks_parameters(mail, replies):
+            mail.bare()
+            return None
+        replies.pop()
+        try:
+            self._judge(mail, replies, last)
+        except DeliveryError:
+            if self._talk.ready and sender.ok and mail.go_on():
+                return None
+            raise
+        return self._judge_message(mail, last)
+
+    def _heard(self, command: bytes) -> Reply:
+        """The answer to a command of a mail in flight."""
+        self._talk.phase = PHASES.get(command[:4], Phase.MESSAGE)
+        reply = self._talk.live().read_reply(self._talk.for_receipt())
+        if reply.code == GOING_AWAY:
+            self._has_hung_up = len(self._in_hand) == 1 or self._nothing_follows()
+            self._talk.drop()
+            error = refusal(self._talk.phase, reply)
+            self._standing.note_end(error)
+            raise error
+        if command == RSET:
+            if not reply.ok:
+                self._standing.learn_to_swallow(False)
+                raise WireError(Fault.BROKEN_REPLY, "The server did not forget the mail before, and then got this one.")
+            self._standing.is_shaken = False
+        return reply
+
+    def _launch(self, waiting: deque[Transaction], most: int) -> None:
+        """Write whole transactions at once, as many as may be in flight."""
+        talk, wire, standing = self._talk, self._talk.live(), self._standing
+        commands = sum(len(mail.script) for mail in self._in_hand)
+        octets = sum(len(mail.content) for mail in self._in_hand)
+        flight: list[bytes] = []
+        end = wire.sent
+        while waiting and len(self._in_hand) < most:
+            mail = waiting[0]
+            commands += len(mail.asked) + 3
+            octets += len(mail.content)
+            is_too_much = commands > _MOST_COMMANDS or octets > _MOST_OCTETS
+            if self._in_hand and (is_too_much or not standing.may_go_blind(mail)):
+                break
+            if standing.is_bare:
+                mail.bare()
+            text = mail.whole(clean=standing.clean)
+            standing.clean = False
+            end += len(text)
+            mail.end = end
+            flight.append(text)
+            self._in_hand.append(waiting.popleft())
+        talk.content_is_out = True
+        with suppress(WireError):  # the answers that have come are still worth hearing
+            wire.send(b"".join(flight), talk.for_block())
+
+    def _nothing_follows(self) -> bool:
+        """Whether a server that said 421 has hung up, with no answer to anything else."""
+        try:
+            self._talk.live().read_reply(Deadline(_PARTING))
+        except WireError as error:
+            return error.fault is Fault.CLOSED
+        return False
+
+    # One message after the other.
+
+    def _step_by_step(self, waiting: deque[Transaction]) -> Iterator[tuple[Transaction, Result]]:
+        due: Transaction | None = None  # has its go-ahead
+        while self._talk.ready:
+            new = self._take(waiting, behind=due)
+            if due:
+                receipt = self._attempt(partial(self._hand_over, due, new))
+                yield self._in_hand.popleft(), receipt
+            elif not new:
+                return
+            introduced, due = due is not None, None
+            if new and self._talk.ready:
+                error = self._attempt(partial(self._introduce, new, said=introduced))
+                if error:
+                    yield self._in_hand.popleft(), error
+                else:
+                    due = new
+
+    def _take(self, waiting: deque[Transaction], behind: Transaction | None) -> Transaction | None:
+        """The next mail to begin, if it can be begun now."""
+        if not waiting:
+            return None
+        mail, standing = waiting[0], self._standing
+        follows = standing.pipelining and standing.behind_dot and mail.is_compact
+        goes_blind = standing.swallows and mail.is_light if behind else standing.may_go_blind(mail)
+        if goes_blind or (behind and not follows):
+            return None
+        if standing.is_bare:
+            mail.bare()
+        self._in_hand.append(waiting.popleft())
+        return mail
+
+    def _introduce(self, mail: Transaction, *, said: bool) -> None:
+        """Bring a mail up to its go-ahead; ``said`` if its commands went out behind the message before it."""
+        self._talk.deadline = self._next_deadline()
+        self._talk.begin(Phase.SENDER)
+        self._standing.carried += 1
+        if mail.trouble:
+            raise mail.trouble
+        last = self._introduced(mail, said=said)
+        self._talk.begin(Phase.DATA)
+        if last and (last.temporary or last.permanent):
+            raise refusal(Phase.DATA, last)
+        if last is None or last.code != grammar.GO_AHEAD:
+            raise WireError(Fault.BROKEN_REPLY, "The server's answer to DATA makes no sense.")
+
+    def _introduced(self, mail: Transaction, *, said: bool) -> Reply | None:
+        """The answer to the last command, once a recipient is accepted: the first, or one of those behind them."""
+        while True:
+            replies = self._prologue.introduce(mail, said=said)
+            last = replies.pop() if len(replies) == answers_to(mail) else None
+            try:
+                self._judge(mail, replies, last)
+            except DeliveryError:
+                if not (self._talk.ready and replies[0].ok and mail.go_on()):
+                    raise
+                said = False
+            else:
+                return last
+
+    def _hand_over(self, mail: Transaction, following: Transaction | None) -> Receipt:
+        """Send the message to its last octet, and the commands of the next behind it; wait for the answer."""
+        talk, habits = self._talk, self._standing.habits
+        talk.begin(Phase.MESSAGE)
+        wire, body = talk.live(), mail.body
+        behind = grammar.together(self._prologue.first_group(following)) if following else b""
+        mail.end = wire.sent + len(body)
+        tail = max(len(body) - CHUNK, 0)  # the dot goes in one piece with what is before it, or not at all
+        try:
+            for start in range(0, tail, _STRETCH):
+                talk.refuse_unasked()
+                wire.send(memoryview(body)[start : min(start + _STRETCH, tail)], talk.for_block())
+            talk.refuse_unasked()
+            wire.send(body[tail:] + behind, talk.for_block())
+        except WireError:
+            if wire.sent < mail.end:
+                with suppress(WireError):  # the server may have said why it stopped listening
+                    talk.refuse_unasked()
+                raise
+        try:
+            reply = wire.read_reply(talk.for_receipt())
+        except WireError:
+            if behind and not habits.shows(Habit.BEHIND_DOT):  # perhaps it waits for a dot with nothing behind it
+                habits.learn(Habit.BEHIND_DOT, False)
+            raise
+        return self._judge_message(mail, reply)
+
+    # What the answers mean.
+
+    def _attempt(self, act: Callable[[], Found]) -> Found | DeliveryError:
+        """Do something for the first mail in hand; trouble is its error, and the connection's if it must."""
+        wire = self._talk.wire
+        self._talk.dot_sent = False
+        try:
+            return act()
+        except AnotherWay as way:
+            error = self._talk.failure(way.error)
+            self._talk.drop()
+            error.not_taken = True
+            return error
+        except (WireError, DeliveryError) as trouble:
+            is_out = bool(self._in_hand) and wire is not None and self._in_hand[0].end <= wire.sent
+            self._talk.dot_sent = is_out
+            return self._talk.failure(trouble)
+
+    def _judge(self, mail: Transaction, replies: list[Reply], last: Reply | None) -> None:
+        """Raises the error of a mail that has no sender or no recipient left; further refusals join the mail's."""
+        talk = self._talk
+        talk.phase = Phase.SENDER
+        sender, *answers = replies
+        waits = last is not None and last.code == grammar.GO_AHEAD
+        if not sender.ok:
+            if waits:
+                talk.drop()  # for a message that has no sender
+            raise refusal(Phase.SENDER, sender)
+        if mail.is_bare and not self._standing.is_bare:
+            self._standing.lose_parameters()
+        talk.answered(sender)
+        talk.begin(Phase.RECIPIENT)
+        answers = self._with_too_many(answers)
+        mail.refused |= {to: reply for to, reply in zip(mail.asked, answers, strict=False) if not reply.ok}
+        accepted = sum(reply.ok for reply in answers)
+        if not accepted:
+            if waits:
+                self._end_empty_message()
+            raise mail.all_refused()
+        fact = f"{accepted} of {accepted + len(mail.refused)} accepted"
+        talk.done(fact, "warning" if mail.refused else "ok")
+
+    def _with_too_many(self, answers: list[Reply]) -> list[Reply]:
+        """The answers to RCPT; where the server knew the command, and then did no longer, it had too many."""
+        too_many = [reply.code in _UNEXPECTED for reply in answers]
+        if True not in too_many or too_many[0]:
+            return answers
+        self._standing.habits.learn(Habit.MOST_RECIPIENTS, too_many.index(True))
+        return [grammar.too_many(reply) if reply.code in _UNEXPECTED else reply for reply in answers]
+
+    def _judge_message(self, mail: Transaction, reply: Reply) -> Receipt:
+        talk = self._talk
+        talk.phase = Phase.MESSAGE
+        if not (reply.ok or reply.temporary or reply.permanent):
+            raise WireError(Fault.BROKEN_REPLY, "The server's answer to the message makes no sense.")
+        if not reply.ok:
+            if reply.code == GOING_AWAY:
+                talk.drop()
+            raise refusal(Phase.MESSAGE, reply)
+        self._standing.taken += 1
+        self._standing.clean = len(self._in_hand) == 1
+        self._standing.trust()
+        talk.answered(reply)
+        return mail.receipt(reply)
+
+    def _end_empty_message(self) -> None:
+        """RFC 2920 3.1: a server that wants a message for nobody gets an empty one; its answer says nothing."""
+        try:
+            self._talk.ask(b".")
+        except (WireError, DeliveryError):
+            self._talk.drop()
+
+    def _next_deadline(self) -> Deadline:
+        seconds, self.seconds_left = self.seconds_left, self.total_seconds
+        return Deadline(seconds)
+
+
+def _lost() -> DeliveryError:
+    text = "The connection ended before the answer."
+    return OutcomeUnknown(Phase.MESSAGE, Fault.CLOSED, text, may_have_been_sent=True)

@@ -1,0 +1,117 @@
+"""Looks at a mail server without credentials: which ways into it are open, and what certificate it shows."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from services.smtp.client import Policy, SmtpClient, Step
+from services.smtp.dialogue import Dialogue
+from services.smtp.opening import Opening
+from services.smtp.settings import Security, SmtpSettings
+from services.smtp.tls import ShownCertificate
+from services.smtp.ways import OpenWay
+from services.smtp.wire import Deadline
+from utils import incidents
+from utils.errors import DeliveryError, Fault, Phase
+
+USUAL: Final = (
+    (587, Security.STARTTLS),
+    (465, Security.TLS),
+    (2525, Security.STARTTLS),
+    (25, Security.STARTTLS),
+)
+_ENCRYPTED: Final = (Security.STARTTLS, Security.TLS)
+_ON_THE_WAY_IN: Final = (Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.ENCRYPTION, Phase.SIGN_IN)
+_ANOTHER_WAY_MAY_HELP: Final = (
+    Fault.REFUSED,
+    Fault.UNREACHABLE,
+    Fault.TIMEOUT,
+    Fault.CLOSED,
+    Fault.NOT_SMTP,
+    Fault.BROKEN_REPLY,
+    Fault.TLS_EXPECTED,
+    Fault.TLS_UNEXPECTED,
+    Fault.TLS_NOT_OFFERED,
+    Fault.TLS_HANDSHAKE,
+    Fault.CLIENT_CERTIFICATE,
+    Fault.AUTH_NOT_OFFERED,
+    Fault.AUTH_UNENCRYPTED,
+)
+_NOBODY: Final = "nobody@localhost"  # settings need a sender; a probe never gets as far as naming one
+
+
+def ways_beside(settings: SmtpSettings, error: DeliveryError) -> list[tuple[int, Security]]:
+    """Where else to look on the same host after ``error``: the usual pairs, and the other mode of a port that is there,
+    unless the mode was right.
+
+    Empty if the error is one that no other way would mend.
+    """
+    on_the_way_in = error.phase in _ON_THE_WAY_IN and error.fault in _ANOTHER_WAY_MAY_HELP
+    if not on_the_way_in and error.phase is not Phase.GREETING:
+        return []
+    here_too = error.phase is not Phase.CONNECT and error.fault is not Fault.CLIENT_CERTIFICATE
+    here = [(settings.port, mode) for mode in _ENCRYPTED] if here_too else []
+    ways = dict.fromkeys([*here, *USUAL])
+    return [way for way in ways if way != (settings.port, settings.security)]
+
+
+def open_ways(host: str, ways: Sequence[tuple[int, Security]], policy: Policy, seconds: float) -> list[OpenWay]:
+    """Those of ``ways`` at which a mail server answers as it should, in their order, found within ``seconds``.
+
+    All are tried at once: connect, greeting, EHLO, and encryption with a certificate that holds. Nobody signs in.
+    """
+    deadline = Deadline(seconds)
+    answers: SimpleQueue[OpenWay | None] = SimpleQueue()
+    probes = [_Probe(host, port, security, policy, deadline) for port, security in ways]
+    for probe in probes:
+        threading.Thread(target=probe.run, args=(answers,), name="smtp-probe", daemon=True).start()
+    found: list[OpenWay] = []
+    try:
+        for _ in probes:
+            found += filter(None, [answers.get(timeout=max(0, deadline.remaining()))])
+    except Empty:  # what is late is not open
+        for probe in probes:
+            probe.talk.cancel()
+    return sorted(found, key=lambda way: ways.index((way.port, way.security)))
+
+
+def shown_certificate(settings: SmtpSettings, policy: Policy, seconds: float) -> ShownCertificate | None:
+    """The certificate that the server shows on the way that ``settings`` take, unverified; None if it is not seen."""
+    talk = Dialogue(settings, None)
+    try:
+        with talk.within(seconds):
+            return Opening(talk, settings, replace(policy, every_address=False)).shown_certificate()
+    except DeliveryError:
+        return None
+    finally:
+        talk.drop()
+
+
+class _Probe:
+    """One try of one way, on a thread of its own."""
+
+    def __init__(self, host: str, port: int, security: Security, policy: Policy, deadline: Deadline) -> None:
+        self._settings = SmtpSettings(host=host, port=port, security=security, from_email=_NOBODY)
+        self._policy = replace(policy, total_seconds=deadline.remaining(), every_address=False)
+        self._greeting = ""
+        self.talk = Dialogue(self._settings, self._hear)
+
+    def run(self, answers: "SimpleQueue[OpenWay | None]") -> None:
+        way = None
+        client = SmtpClient(self._settings, self._policy, talk=self.talk)
+        try:
+            client.open()
+            way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=self._greeting)
+        except DeliveryError:
+            pass
+        except BaseException as error:  # nobody else would hear of it on this thread
+            incidents.report("smtp_probe_broken", error)
+        finally:
+            answers.put(way)
+            client.close()
+
+    def _hear(self, step: Step) -> None:
+        if step.name is Phase.GREETING and step.status == "ok":
+            self._greeting = step.fact

@@ -1,0 +1,55 @@
+"""Everything that is needed to send through one server, as a value."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from services.smtp.identity import Identity
+from utils.secret import Secret
+
+NO_PASSWORD: Final = Secret("")
+DEFAULT_TIMEOUT: Final = 10  # seconds
+
+
+class Security(StrEnum):
+    """How the connection is protected; each is a requirement, never a wish."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+MODE_NAMES: Final = {Security.STARTTLS: "STARTTLS", Security.TLS: "TLS", Security.NONE: "no encryption"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmtpSettings:
+    """Everything needed to send through one server. Host and addresses are validated and normalised."""
+
+    host: str
+    port: int
+    security: Security
+    username: str = ""
+    password: Secret = NO_PASSWORD
+    from_email: str
+    from_name: str = ""
+    reply_to: str = ""
+    helo_hostname: str = ""
+    timeout_seconds: int = DEFAULT_TIMEOUT
+    auth_method: str = ""  # "" picks the best that the server offers
+    client_certificate: str = ""  # PEM, one's own first; together with its key or not at all
+    client_key: Secret = NO_PASSWORD
+
+    @property
+    def destination(self) -> tuple[str, int, str, str]:
+        """Where a password would go, and how; a stored one never goes to another destination."""
+        return self.host, self.port, self.security, self.username
+
+    @property
+    def identity(self) -> Identity | None:
+        """What is shown to a server that asks who we are when encryption begins."""
+        return Identity(self.client_certificate, self.client_key) if self.client_certificate else None
+
+    @property
+    def mode_name(self) -> str:
+        return MODE_NAMES[self.security]

@@ -1,0 +1,277 @@
+"""A group of queued mails along the route: each to the first server that takes it, none to two that might."""
+
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from database.outbox_claim_db import Claim
+from database.outbox_db import Priority
+from services.delivery import attempt, held_servers, pace, protection, record, standing
+from services.delivery import limits as sending_limits
+from services.delivery.attempt import Consignment
+from services.delivery.held_servers import waits
+from services.delivery.limits import Limits
+from services.delivery.outcome import Outcome, Withheld
+from services.delivery.retry_policy import Verdict
+from services.message.draft import Draft
+from services.settings import route
+from services.settings.route import RouteStep
+from services.smtp.client import IN_FLIGHT, Parcel
+from services.smtp.patience import Span
+from services.worker import settling
+from services.worker.settling import Result
+from utils import clock
+from utils.errors import Fault
+
+NO_SERVER: Final = "No mail server is usable."
+PAUSED: Final = "The mail server failed several times; it is tried again soon."
+THROTTLED: Final = "The sending limit is reached."
+SLOWED: Final = "The mail server takes only so many mails a minute."
+PINNED: Final = "It may have arrived through a server that cannot be used now; only that one may send it again."
+WITHHELD: Final = "The mail server is down, and the next one would protect the mail less."
+CUT_SHORT: Final = (Fault.TIMEOUT, Fault.CLOSED)  # what a conversation ends with that was ended on our side
+_LONGEST_PAUSE: Final = 60.0  # seconds; a mended server, or a higher limit, is used soon
+
+# Marks mails as on their way to a server; gives the ids of those that are still this worker's.
+Fence = Callable[[Sequence[Claim], str], set[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """How a group is worked off. ``cool_down`` is for mails of unknown fate.
+
+    ``heard`` is told after each answer, when some jobs may have a result and others are still under way. Nothing is
+    begun once the ``span`` is over: what is left then is given back.
+    """
+
+    fence: Fence
+    heard: Callable[[], None]
+    span: Span
+    cool_down: timedelta
+
+
+class Wait(NamedTuple):
+    """Why a mail was not tried at one server, and for how many seconds; ``is_for_all``: no other mail may go either."""
+
+    server: RouteStep
+    seconds: float
+    reason: str
+    is_for_all: bool = True
+
+
+@dataclass(kw_only=True)
+class Job:
+    """A claimed mail on its way. ``result`` is set once its fate for now is known; a lost one is another worker's.
+
+    ``is_stuck``: it was not tried, for reasons that hold for every other mail as well. ``is_about_it``: what the last
+    server said is about this mail, since it serves others. ``spared`` are the outcomes of other mails at servers that
+    would have said the same to this one.
+    """
+
+    claim: Claim
+    draft: Draft
+    pending: tuple[str, ...]
+    outcomes: list[Outcome] = field(default_factory=list)
+    result: Result | None = None
+    withheld: Withheld | None = None
+    is_lost: bool = False
+    is_stuck: bool = False
+    is_about_it: bool = False
+    waits: list[Wait] = field(default_factory=list)
+    spared: list[Outcome] = field(default_factory=list)
+
+    @property
+    def skipped(self) -> tuple[Outcome, ...]:
+        """The outcomes at servers that were down, or had just had enough."""
+        return (*self.spared, *self.outcomes)
+
+    @property
+    def is_open(self) -> bool:
+        return self.result is None and not self.is_lost
+
+
+def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
+    """Try the servers of the route in order, the next one only for mails whose server was down."""
+    for server in route.usable(account_id):
+        going = [job for job in jobs if job.is_open and job.claim.pinned_to in (None, server.owner)]
+        going = [job for job in going if not _is_withheld(job, server)]
+        if not going or shift.span.is_over:
+            continue
+        is_security = any(job.claim.priority == Priority.SECURITY for job in going)
+        if admitted := _admitted(server, going, is_security=is_security):
+            with waits().at(server.owner, shift.span, is_security=is_security):
+                _through(server, admitted, shift)
+        if not server.failover:
+            _leave(going, shift)
+        if not any(job.is_open for job in jobs):
+            return
+    _leave([job for job in jobs if job.is_open], shift)
+
+
+def _is_withheld(job: Job, server: RouteStep) -> bool:
+    """Whether the mail rather waits for a server that is down than goes through this one."""
+    down = [outcome.server for outcome in job.outcomes if outcome.server] + [wait.server for wait in job.waits]
+    is_security = job.claim.priority == Priority.SECURITY
+    reason = protection.refusal(server, down, is_security=is_security)
+    if reason and not job.withheld:
+        job.withheld = attempt.told_withheld(server, down, reason)
+    return bool(reason)
+
+
+def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> list[Job]:
+    """Those who may go to the server now; the others are told why they wait."""
+    if waits().is_held(server.owner, is_security=is_security):
+        wait, mails = Wait(server, held_servers.LOOK_AGAIN, PAUSED), frozenset[int]()
+    else:
+        found = standing.admit(server, [job.claim.id for job in jobs], is_security=is_security)
+        wait, mails = Wait(server, found.wait, found.cause or PAUSED, found.is_for_all), found.mails
+    for job in jobs:
+        if job.claim.id not in mails:
+            job.waits.append(wait)
+    return [job for job in jobs if job.claim.id in mails]
+
+
+def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
+    limits = sending_limits.limits_of(server.emails_per_minute, server.emails_per_day)
+    allowed = [job for job in jobs if not _is_throttled(server, job, limits)]
+    # All that can go wrong with a mail on our side comes first, then the connection, then the fence: a worker that
+    # fails or dies before leaves no mail of unknown fate.
+    parcels = {job.claim.id: parcel for job in allowed if (parcel := _parcel_of(server, job))}
+    going = [job for job in allowed if job.claim.id in parcels]
+    if not going:
+        return
+    failure = attempt.failure_to_reach(server, shift.span)
+    if failure:
+        pace.give_back(standing.place_of(server), len(allowed))
+    else:
+        ours = shift.fence([job.claim for job in going], server.owner)
+        for job in going:
+            job.is_lost = job.claim.id not in ours
+    going = [job for job in going if not job.is_lost]
+    told: dict[object, bool] = {}  # one broken connection is one failure, however many mails were to go over it
+    unsaid = {job.claim.id: job for job in going}
+    with closing(_outcomes(server, going, parcels, failure, shift.span)) as outcomes:
+        for job, outcome in outcomes:
+            unsaid.pop(job.claim.id, None)
+            if _was_cut_short(outcome, shift.span):
+                job.result = settling.given_back(job.claim, clock.now())
+                shift.heard()
+                continue
+            cause, verdict = _cause(outcome), standing.verdict_on(outcome)
+            if cause is None or cause not in told:
+                told[cause] = standing.note(server, job.claim.id, outcome)
+            job.is_about_it = told[cause]
+            job.is_stuck = failure is not None and verdict is not None and verdict.crowds
+            _settle(job, server, outcome, shift.cool_down)
+            shift.heard()
+            if verdict and verdict.slows and not failure and _has_had_enough(server, unsaid.values(), outcome, verdict):
+                return
+
+
+def _has_had_enough(server: RouteStep, unsaid: Collection[Job], outcome: Outcome, verdict: Verdict) -> bool:
+    """Note that the server took no more, and whether the mails that are left are not to be said to it now.
+
+    Of those in flight, each has been said already, and its answer is coming.
+    """
+    spared = [] if standing.goes_blind(server) else list(unsaid)
+    pace.note_too_much(standing.place_of(server), unsaid=len(spared), is_by_minute=verdict.paces)
+    for job in spared:
+        job.spared.append(outcome)
+        job.waits.append(Wait(server, verdict.seconds or 0, verdict.reason))
+    return bool(spared)
+
+
+def _parcel_of(server: RouteStep, job: Job) -> Parcel | None:
+    """The mail as this server gets it. One that cannot be made rests, and holds no other."""
+    parcel = attempt.parcel_for(server, Consignment(job.draft, job.pending, job.skipped, job.claim.uncertain > 0))
+    if isinstance(parcel, Parcel):
+        return parcel
+    _settle(job, server, parcel, timedelta(0))
+    return None
+
+
+def _settle(job: Job, server: RouteStep, outcome: Outcome, cool_down: timedelta) -> None:
+    """Note what became of a mail at this server, and what it is then unless the next one is to be tried."""
+    job.outcomes.append(replace(outcome, skipped=job.skipped) if job.skipped else outcome)
+    record.tell(job.draft, job.outcomes[-1])
+    error = outcome.error
+    if error and attempt.is_ours(outcome):
+        job.result = settling.met_our_fault(job.claim, error, clock.now())
+    elif not (server.failover and error and attempt.is_server_down(error)):
+        job.result = _after(job, outcome, server.owner, cool_down)
+
+
+def _after(job: Job, outcome: Outcome, owner: str, cool_down: timedelta) -> Result:
+    return settling.after(job.claim, outcome, owner, clock.now(), cool_down, is_about_it=job.is_about_it)
+
+
+def _was_cut_short(outcome: Outcome, span: Span) -> bool:
+    """Whether we have ended the conversation before the mail was taken: nobody is at fault."""
+    error = outcome.error
+    return error is not None and span.is_over and not error.may_have_been_sent and error.fault in CUT_SHORT
+
+
+def _outcomes(
+    server: RouteStep, jobs: Sequence[Job], parcels: Mapping[int, Parcel], failure: Outcome | None, span: Span
+) -> Generator[tuple[Job, Outcome]]:
+    """What becomes of each job at this server, once that is known."""
+    if failure:
+        yield from ((job, failure) for job in jobs)
+        return
+    alone: list[Job] = []
+    in_flight = 1 if any(job.claim.priority == Priority.SECURITY for job in jobs) else IN_FLIGHT
+    found = attempt.attempt_all(server, [parcels[job.claim.id] for job in jobs], span, in_flight=in_flight)
+    with closing(found) as outcomes:
+        for place, outcome in outcomes:
+            if attempt.is_ours(outcome) and len(jobs) > 1:
+                alone.append(jobs[place])  # one of them made the others fail: each shows by itself which
+            else:
+                yield jobs[place], outcome
+    for job in alone:
+        for _, outcome in attempt.attempt_all(server, [parcels[job.claim.id]], span, in_flight=1):
+            yield job, outcome
+
+
+def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
+    is_security, place = job.claim.priority == Priority.SECURITY, standing.place_of(server)
+    seconds, reason = pace.seconds_until_willing(place, is_security=is_security), SLOWED
+    if not seconds and limits != Limits():
+        domains = [address.rpartition("@")[2] for address in job.pending]
+        seconds = sending_limits.seconds_until_allowed(server.owner, limits, domains, is_security=is_security)
+        reason = THROTTLED
+        if seconds:
+            pace.give_back(place, 1)
+    if seconds:
+        until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
+        job.result = settling.snoozed(job.claim, until, reason)
+        job.is_stuck = reason == SLOWED or not limits.per_minute_per_domain  # to another domain there may be room
+    return seconds > 0
+
+
+def _cause(outcome: Outcome) -> object:
+    """What tells one failure of a server from the next: all mails that a connection took with it are one."""
+    error = outcome.error
+    return "lost" if error and error.may_have_been_sent else error
+
+
+def _leave(jobs: Sequence[Job], shift: Shift) -> None:
+    """Let mails wait that no server could take."""
+    for job in jobs:
+        if not job.is_open:
+            continue
+        now = clock.now()
+        if job.outcomes:
+            last = job.outcomes[-1] = replace(job.outcomes[-1], withheld=job.withheld)
+            job.result = _after(job, last, last.server.owner if last.server else "", shift.cool_down)
+        elif shift.span.is_over:
+            job.result = settling.given_back(job.claim, now)
+        else:
+            soonest = min(job.waits, key=lambda wait: wait.seconds, default=None)
+            reason = soonest.reason if soonest else PINNED if job.claim.pinned_to else NO_SERVER
+            seconds = min(soonest.seconds, _LONGEST_PAUSE) if soonest else _LONGEST_PAUSE
+            job.result = settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
+            job.is_stuck = soonest.is_for_all if soonest else reason != PINNED
+        if job.withheld:
+            job.result["reason"] = WITHHELD

@@ -1,0 +1,94 @@
+"""What a server process does besides answering: begun with the server, ended with it, and begun anew after a fork.
+
+A fork copies no threads, and what the parent has open must not be used by two. So whoever forks ends its work first;
+the child takes it up with its first request, or with the first mail that is queued there.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from flask import Flask
+
+from database.engine import db
+from services.accounts import password_reset
+from services.outbox import promise
+
+
+class Work(Protocol):
+    """Something under way that can be ended."""
+
+    def stop(self) -> None: ...
+
+
+class Background:
+    """The work of one server process; ``begin`` starts it, each time, if there is any for this process."""
+
+    def __init__(self, app: Flask, begin: Callable[[], Work | None]) -> None:
+        self._app = app
+        self._begin = begin
+        self._work: Work | None = None
+        self._has_begun = self._is_over = False
+        self._lock = threading.Lock()
+        app.before_request(self.resume)
+        promise.listen(self.resume)
+        password_reset.listen(self.resume)
+        _all.append(self)
+
+    def resume(self) -> None:
+        """Begin the work unless it is under way, or over for good."""
+        if not self._has_begun:
+            with self._lock:
+                if not (self._has_begun or self._is_over):
+                    self._work = self._begin()
+                    self._has_begun = True
+
+    def stop(self) -> None:
+        """End the work for good: what is under way is finished."""
+        self._is_over = True
+        self.pause()
+
+    def pause(self) -> None:
+        """End the work, until there is some again."""
+        with self._lock:
+            work, self._work, self._has_begun = self._work, None, False
+        if work:
+            work.stop()
+
+    def before_fork(self) -> None:
+        self.pause()
+        self._drop_connections(close=True)
+
+    def after_fork(self) -> None:
+        """In the child: whatever another thread had open meanwhile is the parent's, and not even closed."""
+        self._lock = threading.Lock()
+        self._work, self._has_begun = None, False
+        self._drop_connections(close=False)
+
+    def _drop_connections(self, *, close: bool) -> None:
+        with self._app.app_context():
+            db.engine.dispose(close=close)
+
+
+def start(app: Flask, begin: Callable[[], Work | None]) -> Background:
+    """Begin the work of this server process; it ends with the process, if the caller does not stop it before."""
+    background = Background(app, begin)
+    atexit.register(background.stop)
+    background.resume()
+    return background
+
+
+def _before_fork() -> None:
+    for each in _all:
+        each.before_fork()
+
+
+def _after_fork() -> None:
+    for each in _all:
+        each.after_fork()
+
+
+_all: list[Background] = []
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

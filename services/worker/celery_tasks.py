@@ -1,0 +1,193 @@
+"""The outbox at scale: Celery workers on any number of machines, over the same claims.
+
+A message on the broker only hints that there is mail: a task drains what is due instead of carrying one mail, and the
+sweep finds what a lost hint left. So a message that is lost, doubled or delivered late changes nothing but the time.
+"""
+
+import multiprocessing
+import threading
+import time
+from typing import Any, Final
+
+import structlog
+from celery import Celery, shared_task, signals
+from flask import Flask
+
+from database.engine import db
+from database.outbox_db import Priority
+from services import audit
+from services.accounts import password_reset
+from services.outbox import log as mail_log
+from services.outbox import promise
+from services.worker import groups, lease
+from services.worker.lease import Pace
+from utils.env_reader import ConfigurationError
+from utils.env_utils import EXTENSION, Settings
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS: Final = 10.0  # of one task, and of a stop, of which tasks do not hear; the rest is hinted at again
+SWEEP_SECONDS: Final = 15.0
+TIDY_SECONDS: Final = 3600.0
+HARD_LIMIT: Final = 25 * 60  # seconds; over DRAIN_SECONDS, a group's after it, and the wait for its last receipt
+VISIBILITY: Final = 2 * HARD_LIMIT
+HINT_PAUSE: Final = 0.05  # seconds; many commits at once are one hint
+
+_stopping = multiprocessing.Event()  # made before any fork, so that it is every process's
+
+
+def make_celery(app: Flask) -> Celery:
+    """The Celery application; its tasks run inside the Flask application's context.
+
+    Raises ConfigurationError if CELERY_BROKER_URL is not set.
+    """
+    settings: Settings = app.extensions[EXTENSION]
+    if not settings.celery_broker_url:
+        raise ConfigurationError("CELERY_BROKER_URL is not set. Give the broker, like amqp://user:password@host//")
+    celery = Celery("sealpost", broker=settings.celery_broker_url, set_as_current=True)
+    is_redis = settings.celery_broker_url.startswith(("redis://", "rediss://"))
+    # On Redis a dead worker's message comes back only after kombu has looked for it; without these two that took
+    # over 100 seconds (kombu PR 2558). On RabbitMQ a message counts once the broker has confirmed it.
+    redis = {"visibility_timeout": VISIBILITY, "unacked_restore_interval": 2, "unacked_restore_throttle": 1}
+    celery.conf.update(
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_ignore_result=True,
+        task_time_limit=HARD_LIMIT,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_soft_shutdown_timeout=30.0,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # a worker outlives any pause of the broker
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # the claims hold without the broker
+        # A hint to a broker that is away is given up at once.
+        broker_transport_options={"max_retries": 0, **(redis if is_redis else {"confirm_publish": True})},
+        beat_schedule={
+            "sweep": {"task": "mail.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+            "tidy": {"task": "mail.tidy", "schedule": TIDY_SECONDS, "options": {"expires": TIDY_SECONDS}},
+        },
+        beat_scheduler="celery.beat:Scheduler",  # keeps nothing on disk: both are due at every start
+    )
+    celery.Task = _in_context(app, celery.Task)
+
+    def begin_process(**_: object) -> None:
+        """A forked worker process must not speak over its parent's connections."""
+        with app.app_context():
+            db.engine.dispose(close=False)
+
+    signals.worker_process_init.connect(begin_process, weak=False)
+    signals.worker_init.connect(_note_start, weak=False)
+    signals.worker_shutting_down.connect(_note_stop, weak=False)
+    celery.set_default()
+    return celery
+
+
+def _note_start(**_: object) -> None:
+    _stopping.clear()
+
+
+def _note_stop(**_: object) -> None:
+    """The processes that run tasks hear of a stop only by this: what waits for a silent server is to end."""
+    _stopping.set()
+
+
+def _in_context(app: Flask, base: Any) -> Any:  # noqa: ANN401 - Celery's classes are untyped
+    class ContextTask(base):  # type: ignore[misc]
+        abstract = True
+
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            with app.app_context():
+                return self.run(*args, **kwargs)
+
+    return ContextTask
+
+
+@shared_task(name="mail.drain")  # type: ignore[untyped-decorator]
+def drain() -> None:
+    """Send what is due, for some seconds."""
+    worker, pace, until = lease.worker_name(), Pace(), time.monotonic() + DRAIN_SECONDS
+    group = groups.claim_group(worker, pace)
+    if group is None:
+        return
+    _hint(drain)  # another worker may help, and then go on; it ends at once if nothing is left
+    with lease.Heartbeat(pace, _stopping.is_set) as heartbeat:
+        while group:
+            heartbeat.hold(group)
+            turn = groups.work_off(group, pace, lambda: Priority if _goes_on(until) else ())
+            group = turn.next_group
+            if group is None and _goes_on(until):  # after trouble, none was claimed along
+                group = groups.claim_group(worker, pace, [Priority.SECURITY] if turn.is_stuck else Priority)
+
+
+def _goes_on(until: float) -> bool:
+    return time.monotonic() < until and not _stopping.is_set()
+
+
+@shared_task(name="mail.sweep")  # type: ignore[untyped-decorator]
+def sweep() -> None:
+    """Take up what a lost hint or a dead worker left, and answer requests for password resets."""
+    groups.sweep(Pace())
+    password_reset.process_requests()
+    _hint(drain, SWEEP_SECONDS)
+
+
+@shared_task(name="mail.answer_requests")  # type: ignore[untyped-decorator]
+def answer_requests() -> None:
+    """Answer requests for password resets."""
+    password_reset.process_requests()
+    _hint(drain)
+
+
+@shared_task(name="mail.tidy")  # type: ignore[untyped-decorator]
+def tidy() -> None:
+    """Delete what is older than it is kept."""
+    password_reset.tidy()
+    audit.purge()
+    mail_log.tidy()
+
+
+def _hint(task: Any, expires: float = VISIBILITY) -> None:  # noqa: ANN401 - Celery's classes are untyped
+    """Tell the broker that there is work; a hint that it does not take is only late."""
+    try:
+        task.apply_async(expires=expires, retry=False)
+    except Exception as error:
+        log.warning("mail_hint_not_published", error=type(error).__name__)
+
+
+class Hints:
+    """A thread of a web process that tells the broker of new mail; a hint that it does not take is only late."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+        self._asked = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mail-hints", daemon=True)
+
+    def start(self) -> None:
+        promise.listen(self._woken.set)
+        password_reset.listen(self._ask)
+        self._thread.start()
+
+    def stop(self) -> None:
+        promise.unlisten(self._woken.set)
+        password_reset.unlisten(self._ask)
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join(5.0)
+
+    def _ask(self) -> None:
+        self._asked.set()
+        self._woken.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.wait()
+            self._stopping.wait(HINT_PAUSE)
+            self._woken.clear()
+            task = answer_requests if self._asked.is_set() else drain
+            self._asked.clear()
+            _hint(task)

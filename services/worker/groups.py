@@ -1,0 +1,247 @@
+"""The work on queued mail: claim a group, hand it over, write down what became of it. Threads and Celery share it.
+
+No transaction is open while a server is waited for. A group is claimed and fenced together, so it is also the most that
+a crash can double; security mail goes one by one.
+"""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from flask import current_app
+from sqlalchemy.exc import SQLAlchemyError
+
+from database import attempt_db, outbox_claim_db
+from database.driver import Driver
+from database.engine import driver_transaction, transaction
+from database.outbox_claim_db import GROUP, Claim
+from database.outbox_db import Priority
+from services.delivery import record as attempts
+from services.outbox import content, notices
+from services.outbox.content import CannotOpen, Unreadable
+from services.smtp import our_faults
+from services.worker import along_route, settling, unwritten
+from services.worker.along_route import Job, Shift
+from services.worker.lease import Group, Pace
+from services.worker.settling import MOST_UNCERTAIN, UNKNOWN_FATE, Result
+from utils import clock, incidents
+from utils.env_utils import get_settings
+
+log = structlog.get_logger(__name__)
+
+_EXPIRED_AT_ONCE: Final = 1000  # in one transaction; the others are expired when they are claimed, or next time
+_UNWRITTEN_SECONDS: Final = 0.1  # after which a result is written down with the next answer
+_CLOCKS_APART: Final = timedelta(minutes=5)  # at most, between machines that are well
+KEY_PAUSE: Final = timedelta(minutes=5)
+LOST_WORKER: Final = "A worker died while it handed this mail over. It may have arrived."
+TOO_LATE: Final = "Its time was over before it could be sent."
+NO_KEY: Final = "It was sealed with an APP_KEY that is not here. Restore it as APP_KEY_PREVIOUS."
+ALTERED: Final = "The row was changed outside of Sealpost, so it was not sent."
+
+_Claiming = Callable[[Driver], Group | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What a group leaves behind: perhaps another that is claimed already. ``is_stuck``: nothing else could go now."""
+
+    next_group: Group | None = None
+    is_stuck: bool = False
+
+
+def claim_group(worker: str, pace: Pace, among: Iterable[Priority] = Priority) -> Group | None:
+    """Claim mail that is due: one security mail, else a group of what comes next; None if there is none."""
+    # A claim that a power cut takes back only leaves the mail due, as it was.
+    with driver_transaction(durable=False) as driver:
+        return _claimed(driver, worker, pace, among)
+
+
+def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] = lambda: ()) -> Turn:
+    """Deliver a group and settle each mail of it; if all went well, ``wanted`` tells what to claim along with that.
+
+    Raises nothing for a mail problem.
+    """
+    work = _Work(group)
+    shift = Shift(fence=_fenced, heard=work.heard, span=group.span, cool_down=pace.cool_down)
+    among: Iterable[Priority] = ()
+    try:
+        for account_id in dict.fromkeys(job.claim.account_id for job in work.jobs):
+            theirs = [job for job in work.jobs if job.claim.account_id == account_id]
+            along_route.deliver(theirs, account_id, shift)
+        among = wanted() if work.went_well else ()
+    finally:  # whatever stopped it, what servers have said so far is not lost
+        next_group = work.finish(pace, among)
+    if not work.went_well:  # else there is nothing to tell, and the next group must not wait for it
+        attempts.note([outcome for job in work.jobs for outcome in job.outcomes])
+        for job in work.jobs:
+            if job.outcomes:
+                notices.tell(job.outcomes[-1], job.draft.kind, is_about_it=job.is_about_it)
+    return Turn(next_group=next_group, is_stuck=work.is_stuck)
+
+
+class _Work:
+    """A group under way: the jobs that can be done, and what is known of all its mails and not written down yet."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._began_at = clock.now()
+        self._written_at = time.monotonic()
+        opened = [_opened_surely(claim, self._began_at) for claim in group.claims]
+        self.jobs = [each for each in opened if isinstance(each, Job)]
+        self._unwritten = list(self.jobs)
+        self._results = [each for each in opened if not isinstance(each, Job)]
+        keyless = [claim.key_id for claim, each in zip(group.claims, opened, strict=True) if _is_keyless(each)]
+        for key_id, mails in Counter(keyless).items():
+            log.warning("outbox_key_missing", key_id=key_id, mails=mails)
+
+    @property
+    def went_well(self) -> bool:
+        """Whether each mail went through the first server that was asked, and nothing is to be noted on that."""
+        outcomes = [outcome for job in self.jobs for outcome in job.outcomes]
+        has_trouble = any(outcome.error or attempts.is_news(outcome) for outcome in outcomes)
+        return all(job.outcomes for job in self.jobs) and not has_trouble
+
+    @property
+    def is_stuck(self) -> bool:
+        return bool(self.jobs) and all(job.is_stuck for job in self.jobs)
+
+    def heard(self) -> None:
+        """A server has answered: what it took some time ago is written down, lest a crash double that as well."""
+        if time.monotonic() - self._written_at < _UNWRITTEN_SECONDS:
+            return
+        try:
+            finish(*self._news([job for job in self._unwritten if job.result]))
+        except Exception as failure:  # the mails that are left must go on; at their end, it is tried once more
+            log.error("results_not_written_yet", error=type(failure).__name__)
+        else:
+            self._results, self._unwritten = [], [job for job in self._unwritten if not job.result]
+        self._written_at = time.monotonic()
+
+    def finish(self, pace: Pace, among: Iterable[Priority]) -> Group | None:
+        """Write down what is left, and claim a next group in the same transaction."""
+        claim = partial(_claimed, worker=self._group.worker, pace=pace, among=among) if among else None
+        return finish(*self._news(self._unwritten), claim)
+
+    def _news(self, jobs: Sequence[Job]) -> tuple[list[Result], list[dict[str, Any]]]:
+        """What is to be written of these jobs, and of the mails that could not be jobs."""
+        results = [*self._results, *(job.result for job in jobs if job.result)]
+        return results, [row for job in jobs for row in _attempts(job, self._group.worker, self._began_at)]
+
+
+def finish(
+    results: Sequence[Result], attempts: Sequence[Mapping[str, Any]], claim: _Claiming | None = None
+) -> Group | None:
+    """Write results and attempts down, in the database or, while that is away, in a file beside it.
+
+    What ``claim`` takes in the same transaction spares one of its own.
+    """
+    written = {"results": results, "attempts": attempts}
+    try:
+        return _write(written, claim)
+    except SQLAlchemyError as failure:
+        if claim:  # it may be what failed, and is no matter of these results
+            return finish(results, attempts)
+        log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(results))
+        unwritten.keep(_instance(), written)
+        return None
+
+
+def sweep(pace: Pace) -> None:
+    """Write down what only files know yet, and take up what dead workers and late mails left."""
+    try:
+        unwritten.replay(_instance(), _write)
+    except (SQLAlchemyError, OSError) as failure:  # a later time will do: what is reaped meanwhile keeps its token
+        log.error("receipts_not_replayed", kind=type(failure).__name__)
+    now = clock.now()
+    with transaction() as session:
+        outbox_claim_db.shorten(session, now + pace.lease + _CLOCKS_APART, now + pace.lease)
+        if lost := outbox_claim_db.lost(session, now):
+            session.add_all(attempts.of_lost(session, mail, now, LOST_WORKER) for mail in lost)
+        found = {
+            "lease_ran_out": outbox_claim_db.reap_leased(session, now),
+            "fate_stays_unknown": outbox_claim_db.give_up_uncertain(session, MOST_UNCERTAIN, now, UNKNOWN_FATE),
+            "fate_unknown": outbox_claim_db.reap_transmitting(session, now, now + pace.cool_down, LOST_WORKER),
+            "expired": outbox_claim_db.expire(session, _EXPIRED_AT_ONCE, now, TOO_LATE),
+        }
+    for what, mail_ids in found.items():
+        for mail_id in mail_ids:
+            log.warning(f"outbox_{what}", mail_id=mail_id)
+
+
+def _opened_surely(claim: Claim, now: datetime) -> Job | Result:
+    """The same, whatever goes wrong: one mail that cannot be opened holds no other."""
+    try:
+        return _opened(claim, now)
+    except incidents.STOPS:
+        raise
+    except BaseException as error:
+        ours = our_faults.told("mail_not_opened", error, mail_id=claim.mail_id)
+        return settling.met_our_fault(claim, ours, now)
+
+
+def _opened(claim: Claim, now: datetime) -> Job | Result:
+    """The mail ready to go, or what becomes of it since it cannot."""
+    if get_settings().mail_suppress_send:
+        return settling.suppressed(claim, now)
+    if claim.expires_at <= now:
+        return settling.expired(claim, now, TOO_LATE)
+    try:
+        draft = content.unseal(
+            claim.content,
+            claim.key_id,
+            mail_id=claim.mail_id,
+            message_id=claim.message_id,
+            kind=claim.kind,
+            recipients=tuple(recipient["address"] for recipient in claim.recipients),
+        )
+    except CannotOpen as sealed:
+        if sealed.why is Unreadable.KEY_MISSING:
+            return settling.snoozed(claim, now + KEY_PAUSE, NO_KEY)
+        return settling.dead(claim, now, ALTERED)
+    return Job(claim=claim, draft=draft, pending=settling.pending(claim))
+
+
+def _fenced(claims: Sequence[Claim], owner: str) -> set[int]:
+    """Losing this to a power cut only turns a mail of unknown fate into one that is tried again."""
+    with driver_transaction(durable=False) as driver:
+        return outbox_claim_db.fence(driver, claims, server=owner, now=clock.now())
+
+
+def _attempts(job: Job, worker: str, started_at: datetime) -> list[dict[str, Any]]:
+    known = {"mail_id": job.claim.mail_id, "worker": worker}
+    return [attempts.row(job.draft, outcome, started_at, job.claim.account_id) | known for outcome in job.outcomes]
+
+
+def _write(written: Mapping[str, Sequence[Mapping[str, Any]]], claim: _Claiming | None = None) -> Group | None:
+    with driver_transaction() as driver:
+        if written["results"]:
+            outbox_claim_db.settle(driver, written["results"])
+        if written["attempts"]:
+            attempt_db.add_all(driver, written["attempts"])
+        return claim(driver) if claim else None
+
+
+def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority]) -> Group | None:
+    now, token = clock.now(), secrets.token_hex(16)
+    until = now + pace.lease
+    for priority in among:
+        most = 1 if priority is Priority.SECURITY else GROUP
+        claims = outbox_claim_db.claim(driver, priority, most, now=now, until=until, token=token, worker=worker)
+        if claims:
+            return Group(worker=worker, token=token, claims=claims)
+    return None
+
+
+def _is_keyless(opened: Job | Result) -> bool:
+    return not isinstance(opened, Job) and opened["reason"] == NO_KEY
+
+
+def _instance() -> Path:
+    return Path(current_app.instance_path)

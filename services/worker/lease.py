@@ -1,0 +1,119 @@
+"""Who works on queued mail, and for how long: groups under a lease, and the heartbeat that keeps it."""
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Self
+
+from flask import current_app
+from sqlalchemy.exc import SQLAlchemyError
+
+from database import outbox_claim_db
+from database.engine import transaction
+from database.outbox_claim_db import Claim
+from database.outbox_db import Priority
+from services.smtp.patience import Span
+from utils import clock
+
+HEARTBEATS_A_LEASE: Final = 3
+LOOK_SECONDS: Final = 1.0  # between two looks at whether the process is to stop
+STOP_SILENCE: Final = 2.0  # seconds of a server's silence, after which a stop waits for it no longer
+GROUP_SECONDS: Final = 12 * 60.0  # after which no mail of a group is begun any more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How long a worker holds mail without a sign of life, and how long a mail of unknown fate rests."""
+
+    lease: timedelta = timedelta(seconds=30)
+    cool_down: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Mails claimed together under one token; whoever ends their ``span`` ends the work on them, from any thread."""
+
+    worker: str
+    token: str
+    claims: Sequence[Claim]
+    span: Span = field(default_factory=lambda: Span(GROUP_SECONDS), compare=False, repr=False)
+
+    @property
+    def ids(self) -> list[int]:
+        return [claim.id for claim in self.claims]
+
+    @property
+    def is_security(self) -> bool:
+        return self.claims[0].priority == Priority.SECURITY
+
+
+def worker_name() -> str:
+    """A name for one worker that no other has."""
+    return f"{os.uname().nodename[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def give_back(group: Group) -> None:
+    """Give back a group that was not begun."""
+    with transaction() as session:
+        outbox_claim_db.release(session, group.token, group.ids, clock.now())
+
+
+def renew(group: Group, pace: Pace) -> None:
+    """The heartbeat of a group under way."""
+    with transaction(durable=False) as session:
+        outbox_claim_db.renew(session, group.token, group.ids, clock.now() + pace.lease)
+
+
+def is_in_vain(group: Group, waits_for_receipts: bool) -> bool:
+    """Whether a stop is to wait for this group no longer: its server says nothing.
+
+    With ``waits_for_receipts`` it does where a message is out, whose fate would be unknown.
+    """
+    span = group.span
+    return span.silent_seconds >= STOP_SILENCE and not (waits_for_receipts and span.is_waiting_for_receipt)
+
+
+class Heartbeat:
+    """Keeps the lease of the group in hand while a ``with`` block works, for whoever has no thread that does.
+
+    Once ``is_stopping`` says so, it ends the group's conversation if its server is silent.
+    """
+
+    def __init__(self, pace: Pace, is_stopping: Callable[[], bool] = lambda: False) -> None:
+        self._pace = pace
+        self._is_stopping = is_stopping
+        self._in_hand: Group | None = None
+        self._app = current_app._get_current_object()  # type: ignore[attr-defined]
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="mail-heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def hold(self, group: Group) -> None:
+        """This one is in hand now."""
+        self._in_hand = group
+
+    def _beat(self) -> None:
+        between = self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE
+        due = time.monotonic() + between
+        while not self._done.wait(max(0.0, min(LOOK_SECONDS, due - time.monotonic()))):
+            group = self._in_hand
+            if group and self._is_stopping() and is_in_vain(group, waits_for_receipts=True):
+                group.span.end()
+            if time.monotonic() < due:
+                continue
+            due += between
+            if group:
+                with self._app.app_context(), suppress(SQLAlchemyError):  # the next one may come in time
+                    renew(group, self._pace)

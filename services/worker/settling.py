@@ -1,0 +1,179 @@
+"""What a queued mail is after an attempt: sent, waiting again, of unknown fate, or a dead letter. Reads nothing."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from database.outbox_claim_db import Claim
+from database.outbox_db import Priority, State
+from services.delivery import retry_policy
+from services.delivery.outcome import NOTHING_IS_SENT, Outcome
+from services.delivery.retry_policy import Action, Verdict
+from services.smtp import our_faults
+from services.smtp.wire import Reply
+from utils.errors import DeliveryError
+
+MOST_UNCERTAIN: Final = 3
+UNKNOWN_FATE: Final = "The server took this mail several times and never confirmed it. It may have arrived."
+GIVEN_BACK: Final = "Its turn was over before the server took it. It goes on at once."
+OURS: Final = "Sealpost itself failed before it was sent."
+SOME_REFUSED: Final = "Some recipients were refused."
+_SOON: Final = 30.0  # seconds that a mail waits at least for a server that is at fault
+
+Result = dict[str, Any]
+
+
+class _Answer(NamedTuple):
+    """What a server said about a recipient; no verdict means that it took the mail for them."""
+
+    verdict: Verdict | None
+    code: int | None
+    enhanced: str | None
+
+    def as_recipient(self, address: str, age: timedelta, attempts: int) -> dict[str, Any]:
+        state = "accepted"
+        if self.verdict:
+            is_final = self.verdict.action_at(age, attempts) is Action.REFUSE
+            state = "refused" if is_final else "deferred"
+        return {"address": address, "state": state, "code": self.code, "enhanced": self.enhanced}
+
+
+def _answer_of(reply: Reply, *, is_about_it: bool) -> _Answer:
+    """What the server said about a recipient when it took nobody: at once would be for ever."""
+    verdict = replace(retry_policy.of_recipient(reply), at_once=False)
+    return _Answer(retry_policy.for_one(verdict) if is_about_it else verdict, reply.code, reply.enhanced)
+
+
+def pending(claim: Claim) -> tuple[str, ...]:
+    """The recipients who have not got the mail and have not been refused for good."""
+    return tuple(
+        recipient["address"] for recipient in claim.recipients if recipient["state"] in ("pending", "deferred")
+    )
+
+
+def snoozed(claim: Claim, until: datetime, reason: str) -> Result:
+    """The mail waits, uncharged: it has not been tried, or the server was at fault."""
+    waiting = State.UNCERTAIN if claim.pinned_to else State.DEFERRED
+    return _result(claim, state=waiting, due_at=until, attempts=claim.attempts - 1, reason=reason)
+
+
+def given_back(claim: Claim, now: datetime) -> Result:
+    """The mail goes on at once, uncharged: the work on it was ended before a server had taken it."""
+    return snoozed(claim, now, GIVEN_BACK)
+
+
+def met_our_fault(claim: Claim, error: DeliveryError, now: datetime) -> Result:
+    """The mail rests, uncharged: we failed before anything of it was said."""
+    return snoozed(claim, now + timedelta(seconds=our_faults.PAUSE), f"{OURS} {error.text}")
+
+
+def dead(claim: Claim, now: datetime, reason: str) -> Result:
+    """A dead letter. Its content stays, so that it can be sent again, unless it is a link that must not lie around."""
+    keep = claim.priority != Priority.SECURITY
+    return _result(claim, state=State.FAILED, settled_at=now, reason=reason, keep=keep, pinned_to=None)
+
+
+def expired(claim: Claim, now: datetime, reason: str) -> Result:
+    """A dead letter whose time is over."""
+    return dead(claim, now, reason) | {"state": State.EXPIRED, "attempts": claim.attempts - 1}
+
+
+def suppressed(claim: Claim, now: datetime) -> Result:
+    """The mail was queued where nothing is to be sent."""
+    return _result(claim, state=State.SUPPRESSED, settled_at=now, reason=NOTHING_IS_SENT, keep=False)
+
+
+def after(
+    claim: Claim, outcome: Outcome, owner: str, now: datetime, cool_down: timedelta, *, is_about_it: bool = False
+) -> Result:
+    """What the mail is after its last attempt, which was through the server named ``owner``.
+
+    ``is_about_it``: the server serves others meanwhile, so that what leaves a doubt is about this mail.
+    """
+    if outcome.receipt:
+        return _accepted(claim, outcome, now)
+    if outcome.error is None:
+        return snoozed(claim, now + timedelta(minutes=1), outcome.message)
+    verdict = retry_policy.of_error(outcome.error)
+    if is_about_it:
+        verdict = retry_policy.for_one(verdict)
+    refused = outcome.error.refused.items()
+    answers = {address: _answer_of(reply, is_about_it=is_about_it) for address, reply in refused}
+    if any(answer.verdict and answer.verdict.action is not verdict.action for answer in answers.values()):
+        return _told(claim, answers, now)  # all are refused, but not all for good
+    if verdict.action is Action.UNCERTAIN:
+        return _uncertain(claim, owner, now + cool_down, now, verdict.reason)
+    if verdict.action is Action.SNOOZE:
+        return snoozed(claim, now + timedelta(seconds=max(_SOON, verdict.seconds or 0)), verdict.reason)
+    answer = _Answer(verdict, outcome.error.code, outcome.error.enhanced)
+    return _told(claim, dict.fromkeys(pending(claim), answer), now)
+
+
+def _accepted(claim: Claim, outcome: Outcome, now: datetime) -> Result:
+    receipt = outcome.receipt
+    if receipt is None:
+        raise ValueError("an accepted mail without a receipt")
+    accepted = _Answer(None, receipt.reply.code, receipt.reply.enhanced)
+    told = dict.fromkeys(receipt.accepted, accepted)
+    for address, reply in receipt.refused.items():
+        verdict = retry_policy.of_recipient(reply)
+        verdict = replace(verdict, reason=retry_policy.for_one(verdict).reason)  # the server took the mail for others
+        told[address] = _Answer(verdict, reply.code, reply.enhanced)
+    return _told(claim, told, now)
+
+
+def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Result:
+    """The mail after an answer about each recipient that it was for."""
+    age = now - claim.created_at
+    recipients = [
+        told[recipient["address"]].as_recipient(recipient["address"], age, claim.attempts)
+        if recipient["address"] in told
+        else recipient
+        for recipient in claim.recipients
+    ]
+    states = {recipient["state"] for recipient in recipients}
+    verdicts = [answer.verdict for answer in told.values() if answer.verdict]
+    if "deferred" in states:
+        waiting = [verdict for verdict in verdicts if verdict.action_at(age, claim.attempts) is not Action.REFUSE]
+        return _waits(claim, recipients, waiting, now)
+    if "accepted" in states:
+        reason = SOME_REFUSED if "refused" in states else ""
+        return _result(
+            claim, state=State.SENT, recipients=recipients, settled_at=now, reason=reason, keep=False, pinned_to=None
+        )
+    return dead(claim, now, verdicts[0].reason) | {"recipients": recipients}
+
+
+def _waits(claim: Claim, recipients: list[dict[str, Any]], verdicts: list[Verdict], now: datetime) -> Result:
+    if all(verdict.at_once for verdict in verdicts):
+        delay = timedelta(0)
+    else:
+        longest = max((verdict.seconds or 0 for verdict in verdicts), default=0)
+        delay = retry_policy.back_off(claim.attempts, at_least=longest, spread=random.uniform(-1, 1))  # noqa: S311
+    reason = verdicts[0].reason
+    return _result(claim, state=State.DEFERRED, recipients=recipients, due_at=now + delay, reason=reason)
+
+
+def _uncertain(claim: Claim, owner: str, again_at: datetime, now: datetime, reason: str) -> Result:
+    times = claim.uncertain + 1
+    if times >= MOST_UNCERTAIN:
+        return dead(claim, now, UNKNOWN_FATE) | {"uncertain": times}
+    return _result(claim, state=State.UNCERTAIN, due_at=again_at, uncertain=times, pinned_to=owner, reason=reason)
+
+
+def _result(claim: Claim, **changes: object) -> Result:
+    """Every value that a result writes; what is not named stays as it was claimed, and no server is due it."""
+    unchanged = {
+        "mail": claim.id,
+        "token": claim.lease_token,
+        "keep": True,
+        "recipients": claim.recipients,
+        "due_at": claim.due_at,
+        "settled_at": None,
+        "attempts": claim.attempts,
+        "uncertain": claim.uncertain,
+        "pinned_to": claim.pinned_to,
+    }
+    return {**unchanged, **changes}

@@ -1,0 +1,129 @@
+"""`/healthz` and `/readyz`: for whoever watches over the process."""
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_migrate import downgrade
+from sqlalchemy import text
+
+from app import create_app
+from database.engine import db, transaction
+from database.outbox_db import State
+from services.checks.readiness import CANNOT_OPEN
+from services.outbox.log import HALTED
+from services.settings import configs
+from services.settings.fields import parse_change
+from services.worker import threads
+from tests.conftest import APP_KEY
+from tests.mails import in_state, queued
+from tests.statements import heard
+from tests.visitors import Visitor, visit
+from utils import clock
+
+SERVER = {"smtp_server": "smtp.canary.example", "smtp_username": "canary-user", "smtp_password": "c4nary-pass"}
+
+
+def readiness(client: Visitor) -> tuple[int, str, dict[str, Any]]:
+    """Status code, status, and the detail of every check that is not well."""
+    answer = client.get("/readyz")
+    told = answer.get_json()
+    return answer.status_code, told["status"], {name: c["detail"] for name, c in told["checks"].items() if not c["ok"]}
+
+
+def test_a_process_that_answers_is_alive_even_without_a_database(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app({**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'nowhere' / 'x.db'}"})
+    answer = visit(app).get("/healthz")
+    assert (answer.status_code, answer.text, answer.headers["Cache-Control"]) == (200, "ok", "no-store")
+
+
+def test_a_fresh_installation_is_ready(client: Visitor) -> None:
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+    assert set(answer.get_json()["checks"]) == {"database", "migrations", "key", "queue", "worker"}
+    assert readiness(client) == (200, "ready", {})
+
+
+def test_without_a_database_nothing_is_ready(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app({**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'nowhere' / 'x.db'}"})
+    status, word, wrong = readiness(visit(app))
+    assert (status, word, set(wrong)) == (503, "not ready", {"database", "migrations", "key", "queue"})
+
+
+def test_a_missing_migration_is_told_with_the_command(app: Flask, client: Visitor) -> None:
+    downgrade()
+    status, _, wrong = readiness(client)
+    assert (status, wrong["migrations"]) == (503, "Run: flask db upgrade")
+
+
+def test_a_database_without_tables_is_not_ready(environment: dict[str, str], tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "bare.db")):
+        app = create_app({**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'bare.db'}"})
+    assert readiness(visit(app))[2]["migrations"] == "Run: flask db upgrade"
+
+
+def test_a_database_that_newer_code_has_migrated_serves_older_processes_on(app: Flask, client: Visitor) -> None:
+    with transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert readiness(client) == (200, "ready", {})
+
+
+def test_a_key_that_does_not_open_the_active_configuration_is_told(app: Flask, environment: dict[str, str]) -> None:
+    configs.save(parse_change({**SERVER, "from_email": "a@canary.example"}), actor="test")
+    other = create_app({**environment, "APP_KEY": APP_KEY[::-1]})
+    assert readiness(visit(other)) == (503, "not ready", {"key": CANNOT_OPEN})
+
+
+def test_mail_that_is_late_degrades_and_turns_nobody_away(client: Visitor) -> None:
+    in_state(State.DEFERRED, due_at=clock.now() - timedelta(minutes=16))
+    status, word, wrong = readiness(client)
+    assert (status, word, list(wrong)) == (200, "degraded", ["queue"])
+
+
+@pytest.mark.parametrize("minutes", [14, -60])
+def test_mail_that_is_due_only_now_or_later_is_not_late(client: Visitor, minutes: int) -> None:
+    in_state(State.DEFERRED, due_at=clock.now() - timedelta(minutes=minutes))
+    assert readiness(client) == (200, "ready", {})
+
+
+@pytest.mark.parametrize("reason", HALTED)
+def test_mail_that_is_put_off_again_and_again_for_want_of_a_server_is_late(client: Visitor, reason: str) -> None:
+    in_state(State.DEFERRED, reason=reason, due_at=clock.now() + timedelta(minutes=1), days_ago=0.2)
+    assert readiness(client)[:2] == (200, "degraded")
+
+
+def test_a_worker_of_this_process_has_to_live(app: Flask, client: Visitor) -> None:
+    started = threads.start(app)
+    try:
+        assert readiness(client) == (200, "ready", {})
+    finally:
+        started.stop()
+    assert readiness(client) == (503, "not ready", {"worker": "It has stopped. Restart this process."})
+
+
+def test_nothing_is_told_that_names_a_server_a_person_or_a_secret(app: Flask, client: Visitor) -> None:
+    configs.save(parse_change({**SERVER, "from_email": "a@canary.example"}), actor="test")
+    queued("jane@canary.example")
+    assert "canary" not in client.get("/readyz").text
+
+
+def test_readiness_asks_as_little_of_a_full_database_as_of_an_empty_one(app: Flask, client: Visitor) -> None:
+    asked: list[str] = []
+    counts = []
+    for _ in range(2):
+        with heard(db.engine, lambda statement, _: asked.append(statement)):
+            client.get("/readyz")
+        counts.append(len(asked))
+        asked.clear()
+        for _ in range(20):
+            queued()
+    assert counts[0] == counts[1]
+    assert counts[0] < 25
+
+
+def test_no_limit_stands_before_whoever_watches(client: Visitor) -> None:
+    assert {client.get("/healthz").status_code for _ in range(200)} == {200}

@@ -1,0 +1,172 @@
+"""`/emails`: the mail log in the browser."""
+
+from datetime import timedelta
+
+import pytest
+
+from database.outbox_db import HELD, Priority, State
+from services.outbox import facts, log, promise
+from tests.mails import BODY, REFUSAL, SUBJECT, attempted, change, in_state, queued
+from tests.visitors import Visitor
+from utils import clock
+
+URL = "/emails"
+
+
+def test_an_empty_log_teaches(admin: Visitor) -> None:
+    assert "No mail yet" in admin.get(URL).text
+    assert "No mail was sent directly" in admin.get(f"{URL}?from=direct").text
+    assert "No mail is here" in admin.get(f"{URL}?state=failed").text
+
+
+def test_a_mail_is_listed_with_whom_it_goes_to_and_how_it_stands(admin: Visitor) -> None:
+    mail_id = in_state(State.DEFERRED, "a@example.com", "b@example.com", "c@example.com", reason="The server was busy.")
+    page = admin.get(URL).text
+    for fact in (f"/emails/{mail_id}", "a@example.com, b@example.com and 1 more", "Deferred", "The server was busy."):
+        assert fact in page
+
+
+def test_every_state_has_its_list_and_its_page(admin: Visitor) -> None:
+    mails = {state: in_state(state) for state in State}
+    for state, mail_id in mails.items():
+        page = admin.get(f"{URL}?state={state}").text
+        assert [other for other in mails.values() if other in page] == [mail_id]
+        assert facts.STATES[state][1] in admin.get(f"{URL}/{mail_id}").text
+
+
+def test_the_states_are_counted(admin: Visitor) -> None:
+    for _ in range(3):
+        in_state(State.FAILED)
+    assert 'Failed</span></span> <span class="count">3</span>' in admin.get(URL).text
+
+
+def test_a_mail_that_was_sent_to_some_is_not_called_sent(admin: Visitor) -> None:
+    recipients = [
+        {"address": "a@example.com", "state": "accepted", "code": 250, "enhanced": None},
+        {"address": "b@example.com", "state": "refused", "code": 550, "enhanced": "5.1.1"},
+    ]
+    mail_id = in_state(State.SENT, recipients=recipients)
+    assert "Sent in part" in admin.get(URL).text
+    assert "550 5.1.1" in admin.get(f"{URL}/{mail_id}").text
+
+
+def test_older_mails_are_on_further_pages(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.outbox.log.mails.__defaults__", ((), None, 2))
+    oldest, *_ = [in_state(State.FAILED) for _ in range(3)]
+    first = admin.get(f"{URL}?state=failed").text
+    assert oldest not in first
+    before = log.mails([State.FAILED])[1]
+    assert f"/emails?before={before}&amp;state=failed" in first
+    assert oldest in admin.get(f"{URL}?state=failed&before={before}").text
+
+
+def test_an_odd_place_to_go_on_from_is_no_error(admin: Visitor) -> None:
+    for before in ("-1", "x", "9" * 30, "１２", "0"):
+        assert admin.get(URL, query_string={"before": before, "state": "\0"}).status_code == 200
+
+
+def test_the_page_of_a_mail_tells_of_each_try_and_of_the_next(admin: Visitor) -> None:
+    due_at = clock.now() + timedelta(minutes=5)
+    mail_id = in_state(State.DEFERRED, reason="The mailbox was busy.", due_at=due_at)
+    attempted(mail_id, **{**REFUSAL, "outcome": "temporary", "code": 450, "reply": "Try again later"}, ms=1234)
+    page = admin.get(f"{URL}/{mail_id}").text
+    for fact in ("smtp.example.com:587", "450 Try again later", "1234 ms", "Not now", "The mailbox was busy."):
+        assert fact in page
+    assert f'It is tried again <time datetime="{due_at.isoformat()}"' in page
+
+
+def test_what_was_sent_directly_stands_on_its_own_page(admin: Visitor) -> None:
+    attempted(None, **REFUSAL)
+    attempted(queued("joe@example.com"), recipients="q***@example.com")
+    page = admin.get(f"{URL}?from=direct").text
+    for fact in ("j***@example.com", "550 No such user here", "The recipient does not exist"):
+        assert fact in page
+    assert "q***@example.com" not in page
+
+
+def test_a_mail_is_cancelled_after_a_question(admin: Visitor) -> None:
+    mail_id = queued()
+    assert "Cancel this mail?" in admin.get(f"{URL}/{mail_id}/cancel").text
+    assert promise.find(mail_id).state == State.QUEUED
+    assert admin.post_form(f"{URL}/{mail_id}/cancel").location == f"{URL}/{mail_id}"
+    assert promise.find(mail_id).state == State.CANCELLED
+    assert "It will not be sent." in admin.get(f"{URL}/{mail_id}").text
+
+
+def test_a_dead_letter_is_sent_again_after_a_question(admin: Visitor) -> None:
+    mail_id = in_state(State.FAILED)
+    assert "Send this mail again?" in admin.get(f"{URL}/{mail_id}/retry").text
+    assert promise.find(mail_id).state == State.FAILED
+    admin.post_form(f"{URL}/{mail_id}/retry")
+    assert promise.find(mail_id).state == State.QUEUED
+
+
+def test_a_mail_that_waits_is_due_at_once_when_it_is_asked_for(admin: Visitor) -> None:
+    mail_id = in_state(State.DEFERRED, due_at=clock.now() + timedelta(hours=2))
+    admin.post_form(f"{URL}/{mail_id}/retry")
+    assert promise.find(mail_id).due_at <= clock.now()
+
+
+def test_whoever_is_too_late_is_told_so(admin: Visitor) -> None:
+    mail_id = in_state(State.SENT)
+    assert "It is too late for that." in admin.get(f"{URL}/{mail_id}/cancel").text
+    for action in ("cancel", "retry"):
+        admin.post_form(f"{URL}/{mail_id}/{action}")
+        assert "The mail is sent already." in admin.get(f"{URL}/{mail_id}").text
+
+
+def test_sending_a_mail_of_unknown_fate_again_warns_of_a_double(admin: Visitor) -> None:
+    mail_id = in_state(State.UNCERTAIN, uncertain=1, pinned_to="config 1")
+    assert "may get it twice" in admin.get(f"{URL}/{mail_id}/retry").text
+
+
+def test_nothing_is_claimed_of_a_mail_whose_fate_nobody_knows(admin: Visitor) -> None:
+    told = [
+        (State.FAILED, 0, "Not sent"),
+        (State.FAILED, 3, "Unknown"),
+        (State.UNCERTAIN, 1, "Unknown"),
+        (State.DEFERRED, 0, "Not yet"),
+    ]
+    for state, uncertain, word in told:
+        page = admin.get(f"{URL}/{in_state(state, uncertain=uncertain)}").text
+        assert [known for known in ("Not sent", "Unknown", "Not yet") if known in page] == [word]
+
+
+def test_the_log_says_when_nobody_takes_mail_up(admin: Visitor) -> None:
+    mail_id = in_state(State.QUEUED, due_at=clock.now() - timedelta(minutes=14))
+    assert "Mail waits for more than 15 minutes" not in admin.get(URL).text
+    change(mail_id, due_at=clock.now() - timedelta(minutes=16))
+    assert "Mail waits for more than 15 minutes" in admin.get(URL).text
+
+
+def test_a_mail_on_its_way_has_no_buttons(admin: Visitor) -> None:
+    for state in HELD:
+        mail_id = in_state(state)
+        assert f"/emails/{mail_id}/" not in admin.get(f"{URL}/{mail_id}").text
+
+
+def test_a_dead_letter_whose_content_is_gone_says_so(admin: Visitor) -> None:
+    mail_id = in_state(State.EXPIRED)
+    change(mail_id, priority=Priority.SECURITY)
+    page = admin.get(f"{URL}/{mail_id}").text
+    assert "cannot be sent again" in page
+    assert f"/emails/{mail_id}/retry" not in page
+
+
+def test_what_servers_say_is_shown_as_text(admin: Visitor) -> None:
+    mail_id = in_state(State.FAILED)
+    attempted(mail_id, **{**REFUSAL, "reply": "<script>alert(1)</script>"})
+    assert "<script>alert(1)" not in admin.get(f"{URL}/{mail_id}").text
+
+
+def test_neither_subject_nor_content_is_shown(admin: Visitor) -> None:
+    mail_id = queued()
+    pages = [URL, f"{URL}/{mail_id}", f"{URL}/{mail_id}/retry", f"{URL}/{mail_id}/cancel"]
+    shown = "".join(admin.get(page).text for page in pages)
+    assert not [word for word in (SUBJECT, BODY) if word in shown]
+
+
+def test_an_unknown_mail_is_not_found(admin: Visitor) -> None:
+    for mail_id in ("1", "0" * 32, "%00" * 32, "x" * 5000):
+        for more in ("", "/retry", "/cancel"):
+            assert admin.get(f"{URL}/{mail_id}{more}").status_code == 404

@@ -1,0 +1,116 @@
+"""`/settings/tokens`: tokens are made, shown once and revoked."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from services.accounts import api_tokens
+from services.accounts.api_tokens import TokenInfo
+from tests.visitors import Visitor, make_bob, visit
+from utils import clock
+
+URL = "/settings/tokens"
+
+
+def create(admin: Visitor, name: str = "deploy script", days: str = "90") -> TestResponse:
+    return admin.post_form(URL, {"name": name, "days": days})
+
+
+def token_in(answer: TestResponse) -> str:
+    found = re.search(r'<code class="token"[^>]*>(sealpost_[\w-]+)</code>', answer.text)
+    assert found
+    return found[1]
+
+
+def the_token() -> TokenInfo:
+    (token,) = api_tokens.every()
+    return token
+
+
+def test_the_page_begins_with_the_form(admin: Visitor) -> None:
+    assert "New token" in admin.get(URL).text
+
+
+def test_a_new_token_is_shown_once_and_works(app: Flask, admin: Visitor) -> None:
+    answer = create(admin)
+    token = token_in(answer)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (201, "no-store")
+    assert token not in admin.get(URL).text
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert visit(app).get("/api/settings/smtp", headers=bearer).status_code == 404  # let in: there is no server yet
+
+
+def test_the_list_says_whose_token_it_is_and_how_it_stands(admin: Visitor) -> None:
+    create(admin)
+    page = admin.get(URL).text
+    for fact in ("deploy script", the_token().prefix, "of alice", "Active", "Expires", "Never used"):
+        assert fact in page
+
+
+def test_a_token_may_be_without_end(admin: Visitor) -> None:
+    create(admin, days="")
+    assert the_token().expires_at is None
+    assert "Without end" in admin.get(URL).text
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "3651", "many", "1.5", "٣", "9" * 400])
+def test_a_wrong_number_of_days_is_told_at_its_field(admin: Visitor, days: str) -> None:
+    answer = create(admin, name="kept name", days=days)
+    assert answer.status_code == 422
+    assert "Give 1 to 3650 days, or none." in answer.text
+    assert 'value="kept name"' in answer.text
+    assert api_tokens.every() == []
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 65, "a\nb"])
+def test_a_wrong_name_is_told(admin: Visitor, name: str) -> None:
+    assert create(admin, name=name).status_code == 422
+    assert api_tokens.every() == []
+
+
+def test_revoking_asks_first(admin: Visitor) -> None:
+    create(admin)
+    assert "cannot be brought back" in admin.get(f"{URL}/{the_token().id}/revoke").text
+    assert the_token().is_good
+
+
+def test_a_revoked_token_is_refused_and_told(app: Flask, admin: Visitor) -> None:
+    token = token_in(create(admin))
+    answer = admin.post_form(f"{URL}/{the_token().id}/revoke")
+    assert (answer.status_code, answer.location) == (303, URL)
+    assert "Revoked" in admin.get(URL).text
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert visit(app).get("/api/settings/smtp", headers=bearer).status_code == 401
+
+
+def test_an_expired_token_is_told(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(admin, days="1")
+    after = clock.now() + timedelta(days=2)
+    monkeypatch.setattr(clock, "now", lambda: after)
+    assert "Expired" in admin.get(URL).text
+
+
+@pytest.mark.parametrize("token_id", ["1", "99999999999999999999"])
+def test_an_unknown_token_cannot_be_revoked(admin: Visitor, token_id: str) -> None:
+    assert admin.get(f"{URL}/{token_id}/revoke").status_code == 404
+    assert admin.post_form(f"{URL}/{token_id}/revoke").status_code == 404
+
+
+def test_a_hostile_name_is_shown_as_text(admin: Visitor) -> None:
+    create(admin, name="<script>alert(1)</script>")
+    assert "<script>alert(1)" not in admin.get(URL).text
+
+
+def test_without_the_sessions_token_nothing_is_made(admin: Visitor) -> None:
+    assert admin.post(URL, data={"name": "x", "days": ""}).status_code == 400
+    assert api_tokens.every() == []
+
+
+def test_only_administrators_make_tokens(client: Visitor) -> None:
+    make_bob()
+    client.sign_in("bob")
+    assert client.get(URL).status_code == 403
+    assert client.post_form(URL, {"name": "x", "days": ""}).status_code == 403

@@ -1,0 +1,205 @@
+"""Replies as servers word them: each is recognised at its own provider's server, however it is wrapped."""
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import pytest
+from flask import Flask
+
+from services.diagnosis import reply_rules, status_advice
+from services.diagnosis.advice import FIELDS
+from services.diagnosis.diagnosis import Diagnosis, diagnose, explain
+from services.diagnosis.reply_rules import ANY, all_rules
+from services.providers import providers
+from services.smtp.settings import Security
+from tests.scripted_server import ScriptedServer, challenged
+from tests.smtp_clients import CONTENT, ENVELOPE, client_for, settings_for
+from utils.errors import DeliveryError, Fault, Phase
+
+EXAMPLES: Final[list[dict[str, Any]]] = json.loads(
+    (Path(__file__).parents[2] / "data" / "reply_examples.json").read_text(encoding="utf-8")
+)
+REPLIES: Final = [example for example in EXAMPLES if example["fault"] == "reply"]
+CHANGING: Final = {
+    r"[\w.-]+@[\w.-]+\.(?:com|invalid)": ["anna.o'neil+shop@sub.firma-7.example", "x@y.test", "müller@bücher.example"],
+    r"\b(?:\d{1,3}\.){3}\d{1,3}\b": ["198.51.100.7", "203.0.113.250", "15.7.1.8"],
+    r"\b[a-z]+\.example\.com\b": ["mx-3.firma.example", "smtp.y.test"],
+    r"sandbox123": ["sandbox0f2c9b", "sandboxa1"],
+    r"US-EAST-1": ["EU-CENTRAL-1", "AP-SOUTH-2"],
+}
+TAILS: Final = [
+    "",
+    " 5b1f17b1804b1-47 - gsmtp",
+    " [FR3P281MB0123.DEUP281.PROD.OUTLOOK.COM 2026-05-02T08:11:09.000Z 08D0]",
+]
+
+
+def variants(example: dict[str, Any], count: int) -> Iterator[str]:
+    """The same reply with other names in it, in other letters, on other lines, as `Reply.text` joins them."""
+    dice = random.Random(example["id"])
+    enhanced = example["enhanced"] or ""
+    for turn in range(count):
+        text = example["text"]
+        for pattern, others in CHANGING.items():
+            text = re.sub(pattern, dice.choice(others), text)
+        change = (str, str.upper, str.lower, str.swapcase)[turn % 4]
+        words = change(text + dice.choice(TAILS)).removeprefix(enhanced).split()
+        lines: list[list[str]] = [[]]
+        for word in words:
+            if lines[-1] and dice.random() < 0.3:
+                lines.append([])
+            lines[-1].append(word)
+        yield " ".join(f"{enhanced} {' '.join(line)} " for line in lines)
+
+
+def explained(example: dict[str, Any], host: str, phase: str, text: str) -> Diagnosis:
+    return explain(
+        phase=phase,
+        fault=example["fault"],
+        code=example["code"],
+        enhanced=example["enhanced"],
+        text=text,
+        host=host,
+        port=587,
+    )
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["id"])
+def test_a_reply_is_recognised_at_its_own_server_and_by_no_other_rule(example: dict[str, Any]) -> None:
+    for host in example["hosts"]:
+        for phase in example["phases"]:
+            assert explained(example, host, phase, example["text"]).rule == example["id"], (host, phase)
+
+
+@pytest.mark.parametrize("example", REPLIES, ids=lambda example: example["id"])
+def test_names_letters_and_line_ends_do_not_matter(example: dict[str, Any]) -> None:
+    for text in variants(example, 12):
+        assert explained(example, example["hosts"][0], example["phases"][0], text).rule == example["id"], text
+
+
+@pytest.mark.parametrize(
+    "example", [example for example in EXAMPLES if example["core"]], ids=lambda example: example["id"]
+)
+def test_a_core_reply_has_a_remedy_of_its_own(example: dict[str, Any]) -> None:
+    found = explained(example, example["hosts"][0], example["phases"][0], example["text"])
+    saying = {rule.id for rule in all_rules() if rule.remedy == found.remedy}
+    assert saying == {example["id"]}
+    if "mail.example.com" not in example["hosts"]:
+        general = [advice.remedy for table in status_advice.tables().values() for advice in table.values()]
+        assert found.remedy not in general
+
+
+def test_distinctive_words_are_recognised_behind_any_name() -> None:
+    found = explain(phase="sign_in", fault="reply", code=534, enhanced="5.7.9", host="smtp.shop.example",
+                    text="5.7.9 Application-specific password required.")  # fmt: skip
+    assert found.rule == "gmail-app-password-required"
+
+
+def test_words_that_many_use_are_read_as_their_provider_means_them() -> None:
+    said: dict[str, Any] = {"phase": "sign_in", "fault": "reply", "code": 535, "text": "Authentication failed"}
+    assert explain(**said, host="smtp.zoho.eu").rule == "zoho-auth-failed"
+    assert explain(**said, host="smtp.163.com").rule == "163-auth"
+    assert explain(**said, host="mail.example.com").rule == "auth-failed"
+
+
+@pytest.mark.parametrize(
+    ("host", "provider"),
+    [
+        ("smtp.gmail.com", "gmail"),
+        ("SMTP.Gmail.com.", "gmail"),
+        ("smtp-relay.gmail.com", "google-workspace-relay"),
+        ("aspmx.l.google.com", "gmail"),
+        ("email-smtp.eu-north-1.amazonaws.com", "ses"),
+        ("shop-example.mail.protection.outlook.com", "microsoft365-relay"),
+        ("smtp.gmail.com.evil.example", None),
+        ("notgoogle.com", None),
+        ("", None),
+    ],
+)
+def test_a_server_belongs_to_a_provider(host: str, provider: str | None) -> None:
+    assert reply_rules.provider_of(host) == provider
+
+
+def test_the_servers_of_the_form_belong_to_their_provider_here_too(app: Flask) -> None:
+    replying = {provider for rule in all_rules() for provider in rule.providers}
+    for preset in providers.presets():
+        if preset["id"] in replying:
+            for host in (preset["host"], *(region["host"] for region in preset["regions"])):
+                assert not host or reply_rules.provider_of(host) == preset["id"], host
+
+
+def test_every_rule_says_everything_in_few_words() -> None:
+    named = {provider for rule in all_rules() for provider in rule.providers}
+    assert len({rule.id for rule in all_rules()}) == len(all_rules()) >= len(EXAMPLES)
+    assert named - {ANY} <= set(json.loads(reply_rules.DATA.read_text(encoding="utf-8"))["hosts"])
+    for rule in all_rules():
+        for text in (rule.title, rule.meaning, rule.cause, rule.remedy):
+            assert text.strip() == text != ""
+            assert len(text) <= 300
+        assert len(rule.title) <= 60, rule.id
+        assert rule.field is None or rule.field in FIELDS
+        assert set(rule.phases) <= set(Phase)
+        assert set(rule.faults) <= set(Fault)
+        assert rule.pattern or rule.faults != (Fault.REPLY,)
+        assert rule.docs_url == "" or rule.docs_url.startswith("https://")
+        assert rule.retryable or rule.retry_after is None, rule.id
+
+
+@pytest.mark.parametrize("stuff", ["a", "sender address ", "helo domain of sender address ", "daily ", "4.7.1 ", " "])
+def test_an_endless_reply_is_read_quickly(stuff: str) -> None:
+    text = stuff * (65536 // len(stuff))
+    started = perf_counter()
+    for phase in (Phase.SIGN_IN, Phase.RECIPIENT):
+        explain(phase=phase, fault="reply", code=451, enhanced="4.7.1", text=text, host="smtp.gmail.com")
+    assert perf_counter() - started < 2
+
+
+PLAYED: Final = [
+    ("smtp.gmail.com", "AUTH", "535-5.7.8 Username and Password not accepted. For more information, go to\n"
+     "535 5.7.8  https://support.google.com/mail/?p=BadCredentials ffacd0b85a97d-3a4 - gsmtp", "gmail-bad-credentials"),
+    ("smtp.gmail.com", "AUTH", "534-5.7.9 Application-specific\n534-5.7.9 password required. For more information\n"
+     "534 5.7.9  https://support.google.com/?p=InvalidSecondFactor", "gmail-app-password-required"),
+    ("smtp.gmail.com", "EHLO", "421-4.7.0 Try again later, closing\n421 4.7.0 connection. (EHLO) x1-2 - gsmtp",
+     "gmail-closing-connection"),
+    ("smtp.gmail.com", "MESSAGE", "550-5.4.5 Daily user sending limit\n550-5.4.5 exceeded. For more information\n"
+     "550 5.4.5  https://support.google.com/a/answer/166852", "gmail-daily-limit"),
+    ("smtp.office365.com", "AUTH", "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for "
+     "the Mailbox. Visit https://aka.ms/smtp_auth_disabled [FR3P.OUTLOOK.COM]", "ms-smtp-auth-disabled"),
+    ("smtp-mail.outlook.com", "AUTH", "535 5.7.139 Authentication unsuccessful, basic authentication is disabled. "
+     "[LO4P.PROD.OUTLOOK.COM]", "ms-basic-auth-disabled"),
+    ("smtp.office365.com", "MESSAGE", "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+     "ms-send-as-denied"),
+    ("smtp.mail.yahoo.com", "AUTH", "535 5.7.0 (#AUTH005) Too many bad auth attempts.", "yahoo-auth005"),
+    ("email-smtp.eu-west-1.amazonaws.com", "MESSAGE", "554 Message rejected: Email address is not verified. The "
+     "following identities failed the check in region EU-WEST-1: shop@sender.example", "ses-not-verified"),
+    ("email-smtp.us-east-1.amazonaws.com", "MAIL", "454 Throttling failure: Maximum sending rate exceeded.",
+     "ses-rate"),
+    ("smtp.sendgrid.net", "AUTH", "535 Authentication failed: The provided authorization grant is invalid, expired, or "
+     "revoked", "sendgrid-grant-invalid"),
+    ("smtp.sendgrid.net", "MESSAGE", "550 The from address does not match a verified Sender Identity. Mail cannot be "
+     "sent until this error is resolved.", "sendgrid-sender-identity"),
+    ("smtp.eu.mailgun.org", "AUTH", "535 5.7.0 Mailgun is not loving your login or password", "mailgun-bad-login"),
+    ("smtp.yandex.com", "MAIL", "553-5.7.1 Sender address rejected:\n553 5.7.1 not owned by auth user.",
+     "yandex-not-owned"),
+    ("mail.example.com", "RCPT", "554 5.7.1 <anna@recipient.example>: Relay access denied", "relay-denied"),
+    ("mail.example.com", "RCPT", "451 4.7.1 Greylisted, try again in 5 minutes", "greylisted"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "verb", "reply", "rule"), PLAYED, ids=[f"{row[3]}-{row[1]}" for row in PLAYED])
+def test_a_reply_is_recognised_in_a_real_conversation(host: str, verb: str, reply: str, rule: str) -> None:
+    hello = "250-scripted.test\n250 AUTH PLAIN LOGIN"
+    script: dict[str, Any] = {"EHLO": hello, verb: challenged(reply) if verb == "AUTH" else reply}
+    with (
+        ScriptedServer(script) as server,
+        pytest.raises(DeliveryError) as caught,
+        client_for(server, username="shop@login.example", password="geheim-8472") as client,
+    ):
+        client.send(ENVELOPE, CONTENT)
+    settings = settings_for(server, host=host, port=587, security=Security.STARTTLS, username="shop@login.example")
+    assert diagnose(caught.value, settings).rule == rule

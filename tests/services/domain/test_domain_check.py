@@ -1,0 +1,217 @@
+"""The From domain check: each record good, to be changed or not to be known, and the record to add is the right one."""
+
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+from flask import Flask
+
+from services.domain import check
+from services.domain.check import DomainReport
+from services.domain.records import Finding
+from services.providers import domain_facts
+from tests.dns_server import DnsServer, Fails, Zone
+from utils.errors import InvalidInput
+
+GOOGLE = "smtp.gmail.com"
+ZONE: Zone = {
+    ("good.test", "TXT"): ["v=spf1 include:_spf.google.com ~all", "some=other"],
+    ("_spf.google.com", "TXT"): ["v=spf1 ip4:64.233.160.0/19 ~all"],
+    ("google._domainkey.good.test", "TXT"): ["v=DKIM1; k=rsa; p=MIIBIjAN" + "A" * 300],
+    ("_dmarc.good.test", "TXT"): ["v=DMARC1; p=quarantine; adkim=s"],
+    ("good.test", "MX"): ["10 mx.good.test."],
+    ("bare.test", "A"): ["11.22.33.44"],
+    ("nested.test", "TXT"): ["v=spf1 include:mine.nested.test -all"],
+    ("mine.nested.test", "TXT"): ["v=spf1 include:_spf.google.com -all"],
+    ("lacking.test", "TXT"): ["v=spf1 mx -all"],
+    ("lacking.test", "MX"): ["10 mx.good.test."],
+    ("redirecting.test", "TXT"): ["v=spf1 redirect=lacking.test"],
+    ("twice.test", "TXT"): ["v=spf1 mx ~all", "v=spf1 ip4:11.22.33.44 -all"],
+    ("twice.test", "MX"): ["10 mx.good.test."],
+    ("open.test", "TXT"): ["v=spf1 include:_spf.google.com +all"],
+    ("shy.test", "TXT"): ["v=spf1 include:_spf.google.com ?all"],
+    ("wrong.test", "TXT"): ["v=spf1 ip4:999.1.1.1 -all"],
+    ("endless.test", "TXT"): ["v=spf1 mx"],
+    ("endless.test", "MX"): ["10 mx.good.test."],
+    ("loud.test", "TXT"): ["v=spf1 a:mx.good.test -ALL"],
+    ("mx.good.test", "A"): ["11.22.33.44"],
+    **{(f"{name}dark.test", "*"): Fails.SERVFAIL for name in ("", "_dmarc.", "google._domainkey.")},
+    **{(f"{name}silent.test", "*"): Fails.SILENCE for name in ("", "_dmarc.", "fm1._domainkey.")},
+    ("own.test", "TXT"): ["v=spf1 ip4:11.22.33.44 -all"],
+    ("mail.own.test", "A"): ["11.22.33.44"],
+    ("new.own.test", "A"): ["11.22.33.55"],
+    ("mail.elsewhere.test", "A"): ["11.22.33.55"],
+    ("inside.test", "A"): ["10.0.0.5"],
+    ("revoked.test", "TXT"): ["v=spf1 -all"],
+    ("google._domainkey.revoked.test", "TXT"): ["v=DKIM1; p="],
+    ("_dmarc.revoked.test", "TXT"): ["v=DMARC1; rua=mailto:a@revoked.test"],
+    ("revoked.test", "MX"): ["0 ."],
+    ("_dmarc.parent.test", "TXT"): ["v=DMARC1; p=reject; sp=none"],
+    ("shop.parent.test", "MX"): ["10 mx.good.test."],
+    ("_dmarc.many.test", "TXT"): ["v=DMARC1; p=none", "v=DMARC1; p=reject"],
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[DnsServer]:
+    with DnsServer(ZONE) as server:
+        yield server
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], server: DnsServer) -> dict[str, str]:
+    return {**environment, "DNS_RESOLVER": server.address}
+
+
+pytestmark = pytest.mark.usefixtures("app")
+
+
+def found(domain: str, subject: str, through: str = GOOGLE) -> Finding:
+    report = check.check(domain, through)
+    return next(finding for finding in report.findings if finding.subject == subject)
+
+
+def outcomes(report: DomainReport) -> dict[str, str]:
+    return {finding.subject: str(finding.outcome) for finding in report.findings}
+
+
+def test_a_domain_that_is_set_up_well_is_good_in_all_four() -> None:
+    report = check.check("good.test", GOOGLE)
+    assert outcomes(report) == {"SPF": "good", "DKIM": "good", "DMARC": "good", "MX": "good"}
+    assert (report.outcome, report.provider) == ("good", "Google")
+    assert all(finding.seen and not finding.add for finding in report.findings)
+
+
+def test_a_domain_without_records_is_told_each_one_to_add() -> None:
+    report = check.check("bare.test", GOOGLE)
+    assert outcomes(report) == {"SPF": "change", "DKIM": "change", "DMARC": "change", "MX": "open"}
+    records = {(record.host, record.kind, record.value) for finding in report.findings for record in finding.add}
+    assert records == {
+        ("bare.test", "TXT", "v=spf1 include:_spf.google.com ~all"),
+        ("google._domainkey.bare.test", "TXT or CNAME", ""),
+        ("_dmarc.bare.test", "TXT", "v=DMARC1; p=none; rua=mailto:postmaster@bare.test"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("domain", "outcome", "value"),
+    [
+        ("nested.test", "good", None),
+        ("lacking.test", "change", "v=spf1 mx include:_spf.google.com -all"),
+        ("redirecting.test", "change", "v=spf1 include:_spf.google.com redirect=lacking.test"),
+        ("twice.test", "change", "v=spf1 ip4:11.22.33.44 mx include:_spf.google.com -all"),
+        ("open.test", "change", "v=spf1 include:_spf.google.com ~all"),
+        ("shy.test", "change", "v=spf1 include:_spf.google.com ~all"),
+        ("endless.test", "change", "v=spf1 mx include:_spf.google.com ~all"),
+        ("loud.test", "change", "v=spf1 a:mx.good.test include:_spf.google.com -ALL"),
+        ("wrong.test", "change", None),
+        ("dark.test", "open", None),
+    ],
+)
+def test_the_spf_record_is_judged_for_the_provider(domain: str, outcome: str, value: str | None) -> None:
+    finding = found(domain, "SPF")
+    assert finding.outcome == outcome
+    assert [record.value for record in finding.add] == ([value] if value else [])
+
+
+def test_a_provider_with_an_envelope_of_its_own_needs_no_spf_record() -> None:
+    finding = found("lacking.test", "SPF", "email-smtp.eu-west-1.amazonaws.com")
+    assert finding.outcome == "good"
+    assert "Not needed here" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("through", "outcome", "value"),
+    [
+        ("mail.own.test", "good", None),
+        ("new.own.test", "change", "v=spf1 ip4:11.22.33.44 a:new.own.test -all"),
+        ("mail.elsewhere.test", "open", "v=spf1 ip4:11.22.33.44 a:mail.elsewhere.test -all"),
+        ("11.22.33.55", "open", "v=spf1 ip4:11.22.33.44 ip4:11.22.33.55 -all"),
+        ("inside.test", "open", None),
+        ("127.0.0.1", "open", None),
+        ("nowhere.test", "open", None),
+        ("", "open", None),
+    ],
+)
+def test_a_server_of_no_known_provider_is_judged_by_its_addresses(
+    through: str, outcome: str, value: str | None
+) -> None:
+    finding = found("own.test", "SPF", through)
+    assert finding.outcome == outcome
+    assert [record.value for record in finding.add] == ([value] if value else [])
+
+
+@pytest.mark.parametrize(
+    ("domain", "subject", "outcome", "words"),
+    [
+        ("revoked.test", "DKIM", "change", "revoked"),
+        ("revoked.test", "DMARC", "change", "no valid policy"),
+        ("revoked.test", "MX", "change", "null MX"),
+        ("many.test", "DMARC", "change", "2 policies"),
+        ("shop.parent.test", "DMARC", "good", "policy of parent.test"),
+        ("good.test", "DMARC", "good", "exactly that of From"),
+        ("nowhere.test", "MX", "change", "does not exist"),
+        ("own.test", "MX", "change", "Nothing takes mail"),
+    ],
+)
+def test_the_other_records_are_judged(domain: str, subject: str, outcome: str, words: str) -> None:
+    finding = found(domain, subject)
+    assert finding.outcome == outcome
+    assert words in finding.text
+
+
+def test_keys_that_nobody_can_know_are_not_asked_for(server: DnsServer) -> None:
+    assert found("inside.test", "DKIM", "mail.own.test").outcome == "open"
+    assert not any("_domainkey.inside.test" in name for name, *_ in server.questions)
+
+
+def test_a_record_that_points_to_the_providers_key_is_told_ready_to_copy() -> None:
+    (first, *_) = found("bare.test", "DKIM", "smtp.fastmail.com").add
+    assert (first.host, first.kind) == ("fm1._domainkey.bare.test", "CNAME")
+    assert first.value == "fm1.bare.test.dkim.fmhosted.com"
+
+
+@pytest.mark.parametrize(("through", "outcome"), [(GOOGLE, "good"), ("mail.own.test", "change")])
+def test_a_mailbox_providers_own_domain_is_nobody_elses_to_send_from(through: str, outcome: str) -> None:
+    assert check.check("gmail.com", through).outcome == outcome
+
+
+def test_a_name_server_that_fails_leaves_everything_open() -> None:
+    assert set(outcomes(check.check("dark.test", GOOGLE)).values()) == {"open"}
+
+
+def test_a_silent_name_server_ends_the_check_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "SECONDS", 0.5)
+    start = monotonic()
+    report = check.check("silent.test", "smtp.fastmail.com")
+    assert set(outcomes(report).values()) == {"open"}
+    assert monotonic() - start < 2
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "192.0.2.1", "a b.test", "https://x.test", "x" * 300 + ".test", "@"])
+def test_what_is_no_domain_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check.parse_domain(text)
+    assert list(caught.value.errors) == ["domain"]
+
+
+def test_an_address_stands_for_its_domain() -> None:
+    assert check.parse_domain(" me@Shop.Example ") == "shop.example"
+
+
+def test_what_sends_now_is_checked_without_being_asked(app: Flask) -> None:
+    assert check.sending_now() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "provider"),
+    [
+        ("email-smtp.eu-west-1.amazonaws.com", "Amazon SES"),
+        ("ec2-11-22-33-44.compute.amazonaws.com", ""),
+        ("example-com.mail.protection.outlook.com", "Microsoft 365"),
+        ("smtp.gmail.com.evil.test", ""),
+    ],
+)
+def test_a_provider_is_known_by_its_own_servers_alone(host: str, provider: str) -> None:
+    known = domain_facts.of_server(host)
+    assert (known["name"] if known else "") == provider
