@@ -1,4 +1,4 @@
-"""Known mail providers: what to fill in, and what people get wrong. The facts are data, in ``data`` beside this file."""
+"""Known mail providers: what to fill in, and what people get wrong. The facts are data beside this file."""
 
 import json
 import re
