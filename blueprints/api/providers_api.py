@@ -10,9 +10,9 @@ from blueprints.access import admin_api, limiter
 from blueprints.api.api_models import ERRORS, TAG, RefusedAnswer
 from blueprints.api.openapi import Operation, documented
 from blueprints.api.query import parsed_query
-from services.providers import discovery, providers
+from services.providers import discovery, presets
 from services.providers.discovery import Discovery, Source
-from services.providers.providers import Provider
+from services.providers.registry import Provider
 from services.smtp.settings import Security
 from utils.addresses import LONGEST_ADDRESS
 from utils.errors import Forbidden
@@ -92,7 +92,7 @@ class DiscoveryAnswer(BaseModel):
 @admin_api
 def list_providers() -> Response:
     """Every provider, in the order of the form."""
-    return jsonify({"status": "success", "data": providers.presets()})
+    return jsonify({"status": "success", "data": presets.presets()})
 
 
 @bp.get("/discover")

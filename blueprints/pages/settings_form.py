@@ -11,7 +11,7 @@ from blueprints.api import providers_api
 from blueprints.pages import smtp_form_values, smtp_test_card
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
-from services.providers import discovery, providers
+from services.providers import discovery, presets
 from services.providers.discovery import Discovery
 from services.settings import client_certificate, config_trail, configs, state
 from services.settings.fields import parse_address_field
@@ -157,7 +157,7 @@ def _found() -> Discovery | None:
     text = request.args.get("find", "")
     if text and not providers_api.led_here_by_another_site():
         return discovery.discover(text)
-    preset = providers.find_preset(request.args.get("preset", ""))
+    preset = presets.find_preset(request.args.get("preset", ""))
     return discovery.for_provider(preset) if preset else None
 
 
@@ -189,7 +189,7 @@ def _page(
     test: dict[str, Any] | None = None,
     status: int = 200,
 ) -> Response:
-    preset = found.provider if found else providers.for_server(values["smtp_server"], values["smtp_port"])
+    preset = found.provider if found else presets.for_server(values["smtp_server"], values["smtp_port"])
     page = render_template(
         "settings/form.html",
         values=values,
@@ -201,8 +201,8 @@ def _page(
         client_certificate=client_certificate.facts_of(stored.row.client_certificate) if stored else None,
         has_client_key=bool(stored and stored.row.client_key),
         key_note=_key_note(copied),
-        presets=providers.presets(),
-        preset_groups=providers.GROUPS,
+        presets=presets.presets(),
+        preset_groups=presets.GROUPS,
         preset=preset,
         found=found,
         step_labels=smtp_tests.step_labels(),

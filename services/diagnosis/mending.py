@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from services.diagnosis import reply_rules
 from services.diagnosis.advice import Try
+from services.providers import registry
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.ways import OpenWay
 from utils.addresses import InvalidAddress, ascii_address, is_loopback, parse_address, parse_host
@@ -120,7 +120,7 @@ def _from_domain_as_ehlo(case: _Case) -> Iterator[Action]:
 
 
 def _known_server(case: _Case) -> Iterator[Action]:
-    if server := reply_rules.known_server(case.settings.host):
+    if server := registry.server_meant_by(case.settings.host):
         yield _use_server(server)
 
 
@@ -149,7 +149,7 @@ def _trustworthy(names: Sequence[str], host: str) -> list[str]:
         for name in dict.fromkeys(map(str.lower, names))
         if name != host.lower()
         and _is_host(name)
-        and (name.split(".")[-_SAME_SITE:] == site or reply_rules.provider_of(name))
+        and (name.split(".")[-_SAME_SITE:] == site or registry.for_server(name))
     ]
 
 

@@ -3,19 +3,18 @@
 import json
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from services.diagnosis.advice import Advice, frozen
+from services.providers import registry
 from utils.errors import DeliveryError, Fault
 
 DATA: Final = Path(__file__).parent / "data" / "smtp_replies.json"
 
 ANY: Final = "any"
 _LONGEST: Final = 4096  # characters of a reply that are looked at
-_ALIKE: Final = 0.86  # a slip or two in a server's name, but not another server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +49,8 @@ def find(error: DeliveryError, host: str) -> Rule | None:
     """The rule for what the server at ``host`` has said, or for the fault alone; None if nothing fits."""
     reply = wording(error)
     fitting = [rule for rule in all_rules() if rule.fits(error, reply)]
-    provider = provider_of(host)
-    own = (rule for rule in fitting if provider in rule.providers)
+    provider = registry.for_server(host)
+    own = (rule for rule in fitting if provider and provider["id"] in rule.providers)
     others = (rule for rule in fitting if rule.distinctive and ANY not in rule.providers)
     anybody = (rule for rule in fitting if ANY in rule.providers)
     return next(own, None) or next(others, None) or next(anybody, None)
@@ -65,37 +64,8 @@ def wording(error: DeliveryError) -> str:
     return " ".join(f"{error.code or ''} {error.enhanced or ''} {text}".split())
 
 
-def provider_of(host: str) -> str | None:
-    """The id of the provider whose server this is."""
-    name = host.lower().rstrip(".")
-    hosts = _hosts()
-    for provider, known in hosts.items():
-        if name in known:
-            return provider
-    for provider, known in hosts.items():
-        if any(name.endswith(domain) for domain in known if domain.startswith(".")):
-            return provider
-    return None
-
-
-def known_server(host: str) -> str | None:
-    """The provider's server that was meant, if ``host`` looks like a slip in its name."""
-    servers = [server for known in _hosts().values() for server in known if not server.startswith(".")]
-    alike = get_close_matches(host.lower().rstrip("."), servers, n=1, cutoff=_ALIKE)
-    return alike[0] if alike and alike[0] != host else None
-
-
+@cache
 def all_rules() -> tuple[Rule, ...]:
     """Every rule, in the order in which they are tried."""
-    return _load()[1]
-
-
-def _hosts() -> dict[str, list[str]]:
-    """Each provider's servers, and with a dot in front the domains that all its servers are in."""
-    return _load()[0]
-
-
-@cache
-def _load() -> tuple[dict[str, list[str]], tuple[Rule, ...]]:
     data: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8"))
-    return data["hosts"], tuple(Rule(**frozen(entry)) for entry in data["rules"])
+    return tuple(Rule(**frozen(entry)) for entry in data["rules"])

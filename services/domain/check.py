@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from services.domain import dkim, dmarc, spf_advice
 from services.domain.records import Finding, Outcome
-from services.providers import domain_facts
-from services.providers.domain_facts import DomainFacts
+from services.providers import registry
+from services.providers.registry import Provider
 from services.settings import route
 from services.smtp.dns import LookupFailed, Questions
 from utils.addresses import InvalidAddress, ascii_address, ip_literal, parse_host
@@ -74,9 +74,9 @@ def parse_server(text: str) -> str:
 def check(domain: str, server: str = "") -> DomainReport:
     """Ask for everything at once, at most SECONDS; both names come from the parsers above. Never raises."""
     questions = Questions(SECONDS, get_settings().dns_resolver)
-    provider = domain_facts.of_server(server)
-    name = provider["name"] if provider else ""
-    owner = domain_facts.of_mailboxes(domain)
+    provider = registry.for_server(server)
+    name = provider["house"] if provider else ""
+    owner = _owner(domain, questions)
     if owner:
         return DomainReport(domain, server, name, [_of_somebody_else(domain, owner, provider)])
     checks: dict[str, Callable[[], Finding]] = {
@@ -90,6 +90,21 @@ def check(domain: str, server: str = "") -> DomainReport:
     return DomainReport(domain, server, name, [finding.result() for finding in found])
 
 
+def _owner(domain: str, questions: Questions) -> Provider | None:
+    """Whose mailboxes have this domain, so that nobody else can change its records.
+
+    A name that merely looks like theirs may be anybody's: then its MX has to be theirs as well.
+    """
+    owner = registry.for_domain(domain)
+    if not owner or registry.is_listed(domain):
+        return owner
+    try:
+        taker = registry.for_mx(questions.mx(domain))
+    except LookupFailed:
+        return None
+    return owner if taker and taker["id"] == owner["id"] else None
+
+
 def _without_a_crash(subject: str, domain: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
@@ -97,13 +112,13 @@ def _without_a_crash(subject: str, domain: str, look: Callable[[], Finding]) -> 
         return Finding(subject=subject, outcome=Outcome.OPEN, text=f"{error.text} Try again later.", host=domain)
 
 
-def _of_somebody_else(domain: str, owner: DomainFacts, provider: DomainFacts | None) -> Finding:
-    if provider and domain in provider["domains"]:
-        text = f"{domain} belongs to {owner['name']}, through whom you send. Its records are not yours to keep."
+def _of_somebody_else(domain: str, owner: Provider, provider: Provider | None) -> Finding:
+    if provider and registry.is_same_house(provider, owner):
+        text = f"{domain} belongs to {owner['house']}, through whom you send. Its records are not yours to keep."
         return Finding(subject="Domain", outcome=Outcome.GOOD, text=text, host=domain)
     text = (
-        f"{domain} belongs to {owner['name']}, so nobody else’s server may send for it, and you cannot add records "
-        f"there. Send from an address of your own domain, or through {owner['name']}."
+        f"{domain} belongs to {owner['house']}, so nobody else’s server may send for it, and you cannot add records "
+        f"there. Send from an address of your own domain, or through {owner['house']}."
     )
     return Finding(subject="Domain", outcome=Outcome.CHANGE, text=text, host=domain)
 

@@ -1,11 +1,11 @@
 """Whether a provider can sign with DKIM (RFC 6376) as a From domain: the public key in the DNS says so."""
 
 from services.domain.records import DnsRecord, Finding, Outcome, tags_of
-from services.providers.domain_facts import DomainFacts
+from services.providers.registry import Provider
 from services.smtp.dns import LookupFailed, Questions
 
 
-def check(domain: str, provider: DomainFacts | None, questions: Questions) -> Finding:
+def check(domain: str, provider: Provider | None, questions: Questions) -> Finding:
     """Look where ``provider`` usually has its keys; others cannot be known. Raises LookupFailed."""
     if not provider or not provider["selectors"]:
         text = (
@@ -23,7 +23,7 @@ def check(domain: str, provider: DomainFacts | None, questions: Questions) -> Fi
             problem = error
     usable = [host for host, key in keys.items() if tags_of(key)["p"]]
     if usable:
-        text = f"{provider['name']} has a key to sign with as {domain}."
+        text = f"{provider['house']} has a key to sign with as {domain}."
         seen = tuple(f"{host}: {_shortened(keys[host])}" for host in usable)
         return Finding(subject="DKIM", outcome=Outcome.GOOD, text=text, host=usable[0], seen=seen)
     if problem:
@@ -31,8 +31,8 @@ def check(domain: str, provider: DomainFacts | None, questions: Questions) -> Fi
     return _no_key(domain, provider, keys)
 
 
-def _no_key(domain: str, provider: DomainFacts, revoked: dict[str, str]) -> Finding:
-    name, selectors = provider["name"], provider["selectors"]
+def _no_key(domain: str, provider: Provider, revoked: dict[str, str]) -> Finding:
+    name, selectors = provider["house"], provider["selectors"]
     hosts = {f"{selector}._domainkey.{domain}": target for selector, target in selectors.items()}
     if revoked:
         text = f"The key of {name} is revoked: the record’s p is empty."

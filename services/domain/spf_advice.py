@@ -5,7 +5,7 @@ from typing import Final
 from services.domain import spf
 from services.domain.records import DnsRecord, Finding, Outcome
 from services.domain.spf import Result
-from services.providers.domain_facts import DomainFacts
+from services.providers.registry import Provider
 from services.smtp.dns import LookupFailed, Questions
 from utils.net_guard import IPAddress
 
@@ -14,7 +14,7 @@ _ENDS: Final = ("all", "+all", "-all", "~all", "?all")
 _STRICTEST: Final = ("-all", "~all", "?all")
 
 
-def check(domain: str, server: str, provider: DomainFacts | None, questions: Questions) -> Finding:
+def check(domain: str, server: str, provider: Provider | None, questions: Questions) -> Finding:
     """Compare the record with what mail through ``server`` needs; it is ``provider``'s if that is a known one.
 
     An empty ``server`` is nobody's, so that only the record itself is judged. Raises LookupFailed.
@@ -49,20 +49,20 @@ def _faulty(domain: str, seen: list[str], term: str, questions: Questions) -> Fi
     return None
 
 
-def _of_provider(domain: str, provider: DomainFacts, seen: list[str], term: str, questions: Questions) -> Finding:
+def _of_provider(domain: str, provider: Provider, seen: list[str], term: str, questions: Questions) -> Finding:
     names = spf.evaluate(domain, None, questions).names if seen else frozenset()
     if names.intersection(provider["spf"]):
-        return _permitted(domain, f"It permits {provider['name']} to send for {domain}.", seen, questions)
+        return _permitted(domain, f"It permits {provider['house']} to send for {domain}.", seen, questions)
     if provider["own_envelope"]:
         text = (
-            f"Not needed here: {provider['name']} puts a domain of its own into the envelope, and receivers look "
+            f"Not needed here: {provider['house']} puts a domain of its own into the envelope, and receivers look "
             f"SPF up there. DKIM is what speaks for {domain}."
         )
         return _finding(domain, Outcome.GOOD, text, seen)
     if not term:
-        text = f"Which record {provider['name']} needs is not known here. Ask its help pages."
+        text = f"Which record {provider['house']} needs is not known here. Ask its help pages."
         return _finding(domain, Outcome.OPEN, text, seen)
-    return _lacking(domain, provider["name"], seen, term)
+    return _lacking(domain, provider["house"], seen, term)
 
 
 def _of_server(domain: str, server: str, seen: list[str], term: str, questions: Questions) -> Finding:
@@ -119,7 +119,7 @@ def _added(domain: str, seen: list[str], term: str) -> tuple[DnsRecord, ...]:
     return (DnsRecord(domain, "TXT", _with(seen[0], term), instead=seen[0]),)
 
 
-def _term_for(server: str, provider: DomainFacts | None, questions: Questions) -> str:
+def _term_for(server: str, provider: Provider | None, questions: Questions) -> str:
     """What the record needs so that the server is permitted; "" if nothing is known or needed."""
     if provider:
         return f"include:{provider['spf'][0]}" if provider["spf"] and not provider["own_envelope"] else ""

@@ -5,13 +5,13 @@ Nothing is sent to anybody, and no password takes part: names are looked up, and
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from services.delivery.attempt import policy_for
-from services.providers import providers
-from services.providers.providers import Provider
+from services.providers import presets, registry
+from services.providers.registry import Provider
 from services.smtp import dns, probe
 from services.smtp.dns import LookupFailed
 from services.smtp.settings import Security, SmtpSettings
@@ -70,9 +70,10 @@ def discover(text: str) -> Discovery:
         address = _address(text)
         return _for_domain(ascii_address(address).rpartition("@")[2], address)
     domain = _domain(text)
-    provider = providers.for_name(text) or providers.for_server(domain, "")
-    if provider:
+    if provider := presets.for_name(text):
         return for_provider(provider)
+    if found := _of_known_server(domain):
+        return found
     if not domain:
         raise InvalidInput({"email": [UNKNOWN_NAME]})
     return _for_domain(domain, "")
@@ -84,8 +85,18 @@ def for_provider(provider: Provider) -> Discovery:
     return Discovery(source=Source.NAME, message=message, provider=provider, values=_suggested(provider, "", ""))
 
 
+def _of_known_server(name: str) -> Discovery | None:
+    """What suits a provider's server that was named: that very one, if one sends through it."""
+    provider = None if registry.for_domain(name) else registry.for_server(name)
+    if not provider:
+        return None
+    found = for_provider(provider)
+    server = name if registry.is_to_send_through(name) else provider["host"]
+    return replace(found, values=replace(found.values, smtp_server=server))
+
+
 def _for_domain(domain: str, address: str) -> Discovery:
-    if provider := providers.for_domain(domain):
+    if provider := registry.for_domain(domain):
         message = f"Mailboxes at {domain} are with {provider['name']}."
         values = _suggested(provider, address, domain)
         return Discovery(source=Source.DOMAIN, message=message, provider=provider, values=values)
@@ -94,7 +105,7 @@ def _for_domain(domain: str, address: str) -> Discovery:
     except LookupFailed:
         message = f"The name server does not answer, so nothing is known of {domain}. Fill in its server by hand."
         return Discovery(source=Source.NONE, message=message, values=Suggestion(from_email=address))
-    if provider := providers.for_mx(hosts):
+    if provider := registry.for_mx(hosts):
         message = f"Mail of {domain} is with {provider['name_by_mx']}."
         values = _suggested(provider, address, domain)
         return Discovery(source=Source.MX, message=message, provider=provider, values=values)
@@ -149,7 +160,7 @@ def _username(provider: Provider, address: str, domain: str) -> str:
             return provider["username_literal"]
         case "address":
             return address
-        case "own_address" if providers.for_domain(domain):
+        case "own_address" if registry.for_domain(domain):
             return address
         case "local_part":
             return address.rpartition("@")[0]

@@ -213,6 +213,11 @@ def test_a_provider_of_the_list_fills_in_its_server_and_offers_its_others(page: 
     page.get_by_label(LIST).select_option(label="Gmail")
     expect_gmail(page)
     expect(page.get_by_label("Which of its servers")).to_be_hidden()
+    page.get_by_label(LIST).select_option(label="Microsoft 365")
+    page.get_by_label("Which of its servers").select_option(label="US government (GCC High, DoD)")
+    expect(page.get_by_label("Server", exact=True)).to_have_value("smtp.office365.us")
+    page.get_by_label(LIST).select_option(label="Microsoft 365 relay")
+    expect(page.get_by_label("Which of its servers")).to_be_hidden()
 
 
 def test_a_provider_of_the_list_does_so_without_script(plain_page: Page) -> None:

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from services.providers import providers
+from services.providers import presets
 from tests.dns_server import DnsServer
 from tests.server_form import NEW, save, url
 from tests.visitors import Visitor, make_bob, visit
@@ -37,7 +37,7 @@ def data_of(answer: TestResponse) -> Any:
 
 
 def test_the_providers_are_listed(client: Visitor, bearer: dict[str, str]) -> None:
-    assert data_of(client.get(PROVIDERS, headers=bearer)) == providers.presets()
+    assert data_of(client.get(PROVIDERS, headers=bearer)) == presets.presets()
 
 
 def test_an_address_is_answered_with_values_as_saving_takes_them(client: Visitor, bearer: dict[str, str]) -> None:
@@ -135,7 +135,7 @@ def test_a_search_leaves_a_saved_user_name_and_sender_alone(admin: Visitor) -> N
 
 def test_each_hint_describes_its_field(admin: Visitor) -> None:
     page = admin.get(f"{NEW}?preset=office365").text
-    preset = providers.find_preset("office365")
+    preset = presets.find_preset("office365")
     assert preset
     hints = {"server": "host_hint", "username": "username_hint", "password": "password_hint", "from": "from_rule"}
     for field, key in hints.items():

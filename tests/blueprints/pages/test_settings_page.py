@@ -103,6 +103,22 @@ def test_a_region_of_amazon_ses_fills_its_own_host(admin: Visitor) -> None:
     assert 'value="email-smtp.eu-central-1.amazonaws.com"' in admin.get(f"{NEW}?preset=ses:eu-central-1").text
 
 
+@pytest.mark.parametrize(
+    ("server", "region"),
+    [("smtp.office365.us", "office365:us"), ("smtppro.zoho.eu", "zoho:eu"), ("smtp.1und1.de", "ionos:de")],
+)
+def test_a_server_that_was_named_is_kept_and_its_region_chosen(admin: Visitor, server: str, region: str) -> None:
+    page = admin.get(f"{NEW}?find={server}").text
+    assert f'value="{server}"' in page
+    assert re.findall(r'<option value="(\w+:\w+)" selected>', page) == [region]
+
+
+def test_regions_in_which_everybody_has_another_server_are_not_offered(admin: Visitor) -> None:
+    page = admin.get(f"{NEW}?preset=microsoft365-relay").text
+    assert re.search(r'<form id="region-form"[^>]* hidden', page)
+    assert "microsoft365-relay:" not in page
+
+
 def test_a_test_shows_its_steps_and_stores_nothing(admin: Visitor) -> None:
     with RecordingServer() as server:
         page = run_test(admin, server)

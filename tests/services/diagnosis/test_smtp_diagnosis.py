@@ -11,7 +11,8 @@ from services.diagnosis import mending, status_advice
 from services.diagnosis.advice import FIELDS
 from services.diagnosis.diagnosis import Diagnosis, diagnose, explain
 from services.diagnosis.mending import Action
-from services.diagnosis.reply_rules import all_rules, known_server
+from services.diagnosis.reply_rules import all_rules
+from services.providers.registry import server_meant_by
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.ways import OpenWay
 from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase
@@ -272,7 +273,7 @@ def test_a_fixed_user_name_is_offered() -> None:
 )
 def test_a_slip_in_a_known_servers_name_is_seen(typed: str, meant: str | None) -> None:
     found = diagnose(broken(Phase.DNS, Fault.DNS_NOT_FOUND), server(host=typed))
-    assert known_server(typed) == meant
+    assert server_meant_by(typed) == meant
     assert changes(found) == ([{"smtp_server": meant}] if meant else [])
 
 
@@ -288,6 +289,13 @@ def test_the_name_in_a_certificate_is_offered_only_if_it_is_near_or_known() -> N
     text = "The certificate of smtp.shop.example is for another name."
     found = diagnose(broken(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), server(), names=names)
     assert changes(found) == [{"smtp_server": "mail.shop.example"}]
+
+
+def test_the_name_of_a_customers_machine_in_a_clouds_domain_is_not_offered() -> None:
+    names = ["ec2-203-0-113-9.compute.amazonaws.com", "f00d.pub.instances.scw.cloud", "smtppro.zoho.evil.test"]
+    text = "The certificate of smtp.shop.example is for another name."
+    found = diagnose(broken(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), server(), names=names)
+    assert changes(found) == []
 
 
 def test_a_silent_server_that_answers_tls_on_the_same_port_wants_tls_from_the_first_byte() -> None:

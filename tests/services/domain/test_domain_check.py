@@ -9,7 +9,7 @@ from flask import Flask
 from services.domain import check
 from services.domain.check import DomainReport
 from services.domain.records import Finding
-from services.providers import domain_facts
+from services.providers import registry
 from tests.dns_server import DnsServer, Fails, Zone
 from utils.errors import InvalidInput
 
@@ -49,6 +49,10 @@ ZONE: Zone = {
     ("_dmarc.parent.test", "TXT"): ["v=DMARC1; p=reject; sp=none"],
     ("shop.parent.test", "MX"): ["10 mx.good.test."],
     ("_dmarc.many.test", "TXT"): ["v=DMARC1; p=none", "v=DMARC1; p=reject"],
+    ("hotmail.it", "MX"): ["2 hotmail-it.olc.protection.outlook.com."],
+    ("shop.onmicrosoft.com", "MX"): ["0 shop.mail.protection.outlook.com."],
+    ("live.io", "MX"): ["10 mx.good.test."],
+    ("live.vg", "*"): Fails.SERVFAIL,
 }
 
 
@@ -176,6 +180,57 @@ def test_a_mailbox_providers_own_domain_is_nobody_elses_to_send_from(through: st
     assert check.check("gmail.com", through).outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("domain", "through", "outcome"),
+    [
+        ("hotmail.com", "smtp.office365.com", "good"),
+        ("gmail.com", "smtp-relay.gmail.com", "good"),
+        ("zohomail.eu", "smtppro.zoho.eu", "good"),
+        ("126.com", "smtp.163.com", "good"),
+        ("yahoo.de", "smtp.aol.com", "change"),
+        ("outlook.com", GOOGLE, "change"),
+    ],
+)
+def test_mailboxes_may_be_sent_from_through_every_server_of_their_house(
+    domain: str, through: str, outcome: str
+) -> None:
+    report = check.check(domain, through)
+    assert [(finding.subject, str(finding.outcome)) for finding in report.findings] == [("Domain", outcome)]
+
+
+@pytest.mark.parametrize(
+    ("domain", "is_theirs"),
+    [("hotmail.it", True), ("shop.onmicrosoft.com", True), ("live.io", False), ("live.vg", False), ("live.st", False)],
+)
+def test_a_domain_that_looks_like_a_mailbox_providers_is_theirs_if_its_mx_is(domain: str, is_theirs: bool) -> None:
+    subjects = [finding.subject for finding in check.check(domain, GOOGLE).findings]
+    assert subjects == (["Domain"] if is_theirs else list(check.SUBJECTS))
+
+
+@pytest.mark.parametrize(
+    ("through", "value"),
+    [
+        ("smtp.office365.com", "v=spf1 include:spf.protection.outlook.com ~all"),
+        ("smtp.office365.us", "v=spf1 include:spf.protection.office365.us ~all"),
+        ("shop-test.mail.protection.office365.us", "v=spf1 include:spf.protection.office365.us ~all"),
+        ("smtp.partner.outlook.cn", "v=spf1 include:spf.protection.partner.outlook.cn ~all"),
+        ("smtppro.zohocloud.ca", "v=spf1 include:zohocloud.ca ~all"),
+        ("smtp.1und1.de", "v=spf1 include:_spf-eu.ionos.com ~all"),
+        ("smtp.titan.email", "v=spf1 include:spf.titan.email ~all"),
+        ("gz-smtp.qcloudmail.com", "v=spf1 include:qcloudmail.com ~all"),
+    ],
+)
+def test_a_region_is_told_the_record_of_its_own(through: str, value: str) -> None:
+    assert [record.value for record in found("bare.test", "SPF", through).add] == [value]
+
+
+@pytest.mark.parametrize("through", ["smtp.zoho.sa", "smtppro.zoho.com.cn", "smtp.mail.att.net", "smtp.ym.163.com"])
+def test_a_known_server_whose_record_nobody_knows_is_told_so_and_no_wrong_one(through: str) -> None:
+    finding = found("bare.test", "SPF", through)
+    assert (finding.outcome, finding.add) == ("open", ())
+    assert "is not known here. Ask its help pages." in finding.text
+
+
 def test_a_name_server_that_fails_leaves_everything_open() -> None:
     assert set(outcomes(check.check("dark.test", GOOGLE)).values()) == {"open"}
 
@@ -213,5 +268,5 @@ def test_what_sends_now_is_checked_without_being_asked(app: Flask) -> None:
     ],
 )
 def test_a_provider_is_known_by_its_own_servers_alone(host: str, provider: str) -> None:
-    known = domain_facts.of_server(host)
-    assert (known["name"] if known else "") == provider
+    known = registry.for_server(host)
+    assert (known["house"] if known else "") == provider

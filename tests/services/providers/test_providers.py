@@ -1,16 +1,15 @@
-"""What is known of mail providers, and how a provider is found by its name, server, domain or MX."""
+"""What is known of mail providers, and which of them are offered."""
 
 import re
 from datetime import date
 
 import pytest
 from flask import Flask
-from pydantic import TypeAdapter
 
-from services.providers import providers
-from services.providers.providers import Provider
+from services.providers import presets
+from services.providers.registry import Provider
 from services.smtp.settings import Security
-from utils.addresses import parse_address, parse_host
+from utils.addresses import parse_host
 
 pytestmark = pytest.mark.usefixtures("app")
 
@@ -30,7 +29,7 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 def known(provider_id: str) -> Provider:
-    found = providers.find_preset(provider_id)
+    found = presets.find_preset(provider_id)
     assert found
     return found
 
@@ -42,21 +41,17 @@ def each() -> list[Provider]:
 
 
 def test_all_of_them_are_known_once_and_the_local_inbox_beside_them() -> None:
-    ids = [provider["id"] for provider in providers.presets()]
-    assert set(ids) == KNOWN | {providers.LOCAL_INBOX}
+    ids = [provider["id"] for provider in presets.presets()]
+    assert set(ids) == KNOWN | {presets.LOCAL_INBOX}
     assert len(KNOWN) == 49
     assert len(ids) == len(set(ids))
 
 
-def test_the_file_says_of_each_what_it_promises_and_nothing_else() -> None:
-    TypeAdapter(list[Provider], config={"extra": "forbid"}).validate_python(providers.presets(), strict=True)
-
-
 def test_groups_are_whole_and_begin_with_the_most_used() -> None:
-    groups = [provider["group"] for provider in providers.presets()]
-    assert list(dict.fromkeys(groups)) == list(providers.GROUPS)
-    assert groups == sorted(groups, key=list(providers.GROUPS).index)
-    assert providers.presets()[0]["id"] == "gmail"
+    groups = [provider["group"] for provider in presets.presets()]
+    assert list(dict.fromkeys(groups)) == list(presets.GROUPS)
+    assert groups == sorted(groups, key=list(presets.GROUPS).index)
+    assert presets.presets()[0]["id"] == "gmail"
 
 
 def test_each_tells_what_a_form_needs(each: list[Provider]) -> None:
@@ -91,15 +86,6 @@ def test_links_are_encrypted_and_one_explains_the_provider(each: list[Provider])
 def test_changes_have_a_date(each: list[Provider]) -> None:
     changes = [change for provider in each for change in provider["changes"]]
     assert all(date.fromisoformat(change["date"]) and change["text"] for change in changes)
-
-
-def test_no_two_claim_the_same_domain(each: list[Provider]) -> None:
-    for provider in each:
-        places = (provider, *provider["regions"])
-        for domain in (domain for place in places for domain in place["domains"]):
-            assert parse_address(f"me@{domain}") == f"me@{domain}"
-            found = providers.for_domain(domain)
-            assert (found and found["id"]) == provider["id"]
 
 
 def test_nothing_goes_unencrypted_but_to_this_machine(each: list[Provider]) -> None:
@@ -149,69 +135,15 @@ def test_an_unknown_region_is_the_provider_itself() -> None:
     ],
 )
 def test_a_provider_is_known_by_its_server(host: str, provider_id: str | None) -> None:
-    found = providers.for_server(host, "587")
+    found = presets.for_server(host, "587")
     assert (found and found["id"]) == provider_id
 
 
 def test_the_local_inbox_is_known_by_its_port_as_well() -> None:
-    found = providers.for_server("127.0.0.1", "1026")
+    found = presets.for_server("127.0.0.1", "1026")
     assert found
-    assert found["id"] == providers.LOCAL_INBOX
-    assert providers.for_server("127.0.0.1", "587") is None
-
-
-@pytest.mark.parametrize(
-    ("domain", "provider_id"),
-    [
-        ("googlemail.com", "gmail"),
-        ("hotmail.co.uk", "outlook"),
-        ("yahoo.com.sg", "yahoo"),
-        ("yahoo.co.jp", None),
-        ("shop.onmicrosoft.com", "office365"),
-        ("hotmail.example.com", None),
-        ("example.com", None),
-    ],
-)
-def test_a_provider_is_known_by_the_domain_of_its_mailboxes(domain: str, provider_id: str | None) -> None:
-    found = providers.for_domain(domain)
-    assert (found and found["id"]) == provider_id
-
-
-@pytest.mark.parametrize(
-    ("domain", "host"), [("gmx.de", "mail.gmx.net"), ("gmx.com", "mail.gmx.com"), ("126.com", "smtp.126.com")]
-)
-def test_a_domain_tells_the_region(domain: str, host: str) -> None:
-    found = providers.for_domain(domain)
-    assert found
-    assert found["host"] == host
-
-
-@pytest.mark.parametrize(
-    ("hosts", "host"),
-    [
-        (["aspmx.l.google.com", "alt1.aspmx.l.google.com"], "smtp.gmail.com"),
-        (["smtp.google.com"], "smtp.gmail.com"),
-        (["aspmx3.googlemail.com"], "smtp.gmail.com"),
-        (["corp-example.mail.protection.outlook.com"], "smtp.office365.com"),
-        (["hotmail-com.olc.protection.outlook.com"], "smtp-mail.outlook.com"),
-        (["mx-aol.mail.gm0.yahoodns.net"], "smtp.aol.com"),
-        (["mta5.am0.yahoodns.net"], "smtp.mail.yahoo.com"),
-        (["mx-att.mail.am0.yahoodns.net"], "smtp.mail.att.net"),
-        (["mx2.zoho.eu"], "smtp.zoho.eu"),
-        (["mx00.kundenserver.de"], "smtp.ionos.de"),
-        (["mx1.titan.email"], "smtp.titan.email"),
-        (["filter.example.net", "mxext1.mailbox.org"], "smtp.mailbox.org"),
-    ],
-)
-def test_mx_hosts_tell_the_provider_and_its_region(hosts: list[str], host: str) -> None:
-    found = providers.for_mx(hosts)
-    assert found
-    assert found["host"] == host
-
-
-@pytest.mark.parametrize("hosts", [[], ["."], ["mail.example.com"], ["google.com.example"], ["notgoogle.com"]])
-def test_other_mx_hosts_tell_nothing(hosts: list[str]) -> None:
-    assert providers.for_mx(hosts) is None
+    assert found["id"] == presets.LOCAL_INBOX
+    assert presets.for_server("127.0.0.1", "587") is None
 
 
 @pytest.mark.parametrize(
@@ -231,7 +163,7 @@ def test_other_mx_hosts_tell_nothing(hosts: list[str]) -> None:
     ],
 )
 def test_a_provider_is_known_by_its_name_or_by_the_start_of_no_other(text: str, provider_id: str | None) -> None:
-    found = providers.for_name(text)
+    found = presets.for_name(text)
     assert (found and found["id"]) == provider_id
 
 
@@ -241,6 +173,6 @@ class TestInProduction:
         return {**environment, "APP_ENV": "production", "BASE_URL": "https://mail.example.com"}
 
     def test_what_delivers_nothing_is_not_offered(self, app: Flask) -> None:
-        assert {provider["security"] for provider in providers.presets()} == {"starttls", "tls"}
-        assert providers.find_preset("mailpit") is None
-        assert providers.for_server("127.0.0.1", "1026") is None
+        assert {provider["security"] for provider in presets.presets()} == {"starttls", "tls"}
+        assert presets.find_preset("mailpit") is None
+        assert presets.for_server("127.0.0.1", "1026") is None

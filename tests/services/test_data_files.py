@@ -1,0 +1,86 @@
+"""The facts under ``services`` are what their readers take them for; a slip is named with its entry."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from services.diagnosis import reply_rules, status_advice
+from services.diagnosis.advice import Advice
+from services.diagnosis.reply_rules import ANY, Rule
+from services.providers import registry
+from services.providers.registry import Provider
+from utils.errors import Fault, Phase
+
+SERVICES = Path(__file__).parents[2] / "services"
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+def slips(kind: Any, entries: dict[str, Any]) -> list[str]:
+    """What is wrong with the entries of a file, each with its name; nothing if all are as their type says."""
+    found = []
+    for name, entry in entries.items():
+        try:
+            # In a list, since only what has no configuration of its own takes one.
+            TypeAdapter(list[kind], config=STRICT).validate_json(json.dumps([entry]))
+        except ValidationError as refused:
+            found += [f"{name}: {'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in refused.errors()]
+    return found
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_every_file_of_facts_has_its_test_here() -> None:
+    read_here = {registry.DATA, reply_rules.DATA, status_advice.DATA}
+    assert set(SERVICES.glob("*/data/*.json")) == read_here
+
+
+def test_the_providers_are_as_their_type_says() -> None:
+    assert slips(Provider, {provider["id"]: provider for provider in registry.everyone()}) == []
+
+
+def test_the_rules_for_replies_are_as_their_type_says() -> None:
+    data = read(reply_rules.DATA)
+    assert data.keys() == {"rules"}
+    assert slips(Rule, {entry["id"]: entry for entry in data["rules"]}) == []
+
+
+def test_the_advice_by_status_is_as_its_type_says() -> None:
+    tables = read(status_advice.DATA)
+    assert tables.keys() == {"statuses", "codes", "faults", "phases"}
+    assert slips(Advice, {f"{table} {key}": entry for table, of in tables.items() for key, entry in of.items()}) == []
+
+
+def test_a_slip_in_a_fact_is_named_with_its_entry() -> None:
+    gmail = next(provider for provider in registry.everyone() if provider["id"] == "gmail")
+    region = {"id": "x", "name": "x", "host": "", "hosts": [], "domains": [], "mx": [], "house": "x", "spf": [],
+              "selectors": {}, "host_name": "x"}  # fmt: skip
+    assert slips(Provider, {"gmail": {**gmail, "spff": []}}) == ["gmail: spff: Extra inputs are not permitted"]
+    assert slips(Provider, {"gmail": {**gmail, "port": "587"}}) == ["gmail: port: Input should be a valid integer"]
+    assert slips(Provider, {"gmail": {**gmail, "regions": [region]}})[0].startswith("gmail: regions.0.host_name:")
+    rule = {**read(reply_rules.DATA)["rules"][0], "phase": ["sign_in"]}
+    assert slips(Rule, {rule["id"]: rule})[0].startswith("gmail-bad-credentials: phase:")
+    assert slips(Advice, {"550": {"title": "x"}})[0].startswith("550: meaning: Field required")
+
+
+def test_a_rule_names_providers_phases_and_faults_that_there_are() -> None:
+    known = {provider["id"] for provider in registry.everyone()} | {ANY}
+    for rule in reply_rules.all_rules():
+        assert set(rule.providers) <= known and rule.providers, rule.id
+        assert set(rule.phases) <= set(Phase), rule.id
+        assert set(rule.faults) <= set(Fault), rule.id
+        assert re.compile(rule.pattern, re.IGNORECASE), rule.id
+
+
+def test_the_advice_names_codes_phases_and_faults_that_there_are() -> None:
+    tables = status_advice.tables()
+    assert set(tables["phases"]) <= set(Phase)
+    assert {key for key in tables["faults"] if key not in set(Fault)} <= {"unknown_outcome", "tls_expected"}
+    for key in (*tables["statuses"], *tables["codes"]):
+        number, _, phase = key.partition(" ")
+        assert re.fullmatch(r"\d+(?:\.\d+)?", number), key
+        assert not phase or phase in set(Phase), key
