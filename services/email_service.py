@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 from sqlalchemy.orm import Session, scoped_session
 
@@ -25,10 +24,10 @@ from services.message.draft import Attachment, draft
 from services.message.recording import RecordedMail, record_messages
 from services.outbox import notices, promise, template_mail
 from services.outbox.promise import Terms
+from services.outbox.template_mail import reset_url
 from services.settings import configs, route
 from services.settings.rules import message_id_domain
 from services.smtp.settings import Security, SmtpSettings
-from utils.env_utils import get_base_url
 from utils.log_utils import printable
 
 __all__ = [
@@ -193,11 +192,6 @@ def send_template(to_email: str, template: str, **values: object) -> bool:
     """Render ``templates/email/<template>`` and send it once. Never raises; what went wrong is logged."""
     outcome = template_mail.send(to_email, template, **values)
     return outcome is not None and _settled(outcome)
-
-
-def reset_url(reset_token: str) -> str:
-    """The link of a reset mail: always below BASE_URL, whatever host the request named."""
-    return f"{get_base_url()}/reset-password?token={quote(str(reset_token), safe='')}"
 
 
 def _plain_session(session: Session | scoped_session[Any] | None) -> Session | None:

@@ -3,11 +3,11 @@
 from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel, ConfigDict, Field
 
+from blueprints import limits
 from blueprints.access import admin_api, limiter
 from blueprints.api.api_models import ERRORS, TAG, RefusedAnswer
 from blueprints.api.openapi import Operation, documented
 from blueprints.api.query import parsed_query
-from blueprints.pages import domain_pages
 from services.diagnosis.diagnosis import NOT_CONFIGURED
 from services.domain import check
 from utils.errors import InvalidInput
@@ -65,7 +65,7 @@ class DomainAnswer(BaseModel):
     )
 )
 @admin_api
-@limiter.shared_limit(*domain_pages.LIMIT)
+@limiter.shared_limit(*limits.DOMAIN_CHECK)
 def check_domain() -> Response:
     """Look the records up now."""
     asked = parsed_query(DomainQuestion)

@@ -3,10 +3,11 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
-from blueprints.access import admin_api, limiter
+from blueprints import limits
+from blueprints.access import admin_api
 from blueprints.api.api_models import ERRORS, TAG, RefusedAnswer
 from blueprints.api.openapi import Operation, documented
 from blueprints.api.query import parsed_query
@@ -18,19 +19,6 @@ from utils.addresses import LONGEST_ADDRESS
 from utils.errors import Forbidden
 
 bp = Blueprint("providers_api", __name__, url_prefix="/api/settings/smtp")
-
-
-def led_here_by_another_site() -> bool:
-    """Whether it is a foreign link that asks (Fetch Metadata): it must not make this machine look around."""
-    return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
-
-
-def _asks_nothing() -> bool:
-    return not (request.args.get("find") or request.args.get("email"))
-
-
-# One count for page and API: a search makes this machine ask where the caller says.
-limited = limiter.shared_limit("20 per minute", scope="discovery", exempt_when=_asks_nothing)
 
 
 class ProvidersAnswer(BaseModel):
@@ -107,10 +95,10 @@ def list_providers() -> Response:
     )
 )
 @admin_api
-@limited
+@limits.discovery
 def discover() -> Response:
     """What is known about the server of an address, a domain or a provider's name."""
-    if led_here_by_another_site():
+    if limits.led_here_by_another_site():
         raise Forbidden("Ask from a page of this site, or with a token.")
     return jsonify({"status": "success", "data": _told(discovery.discover(parsed_query(Wanted).email))})
 

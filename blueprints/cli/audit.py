@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from blueprints.cli.frame import command, print_json, print_table
-from blueprints.pages.audit_pages import COLUMNS, csv_line
+from blueprints.csv_lines import COLUMNS, csv_line
 from services import audit as trail
 from services.audit import Action
 

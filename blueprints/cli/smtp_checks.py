@@ -11,8 +11,8 @@ from blueprints.cli.smtp import named, smtp, where_mail_goes
 from services.checks import connection_test, validation
 from services.checks.connection_test import TestResult, Waiting
 from services.checks.validation import Check, Finding, Mark
-from services.delivery import protection
 from services.diagnosis import diagnosis
+from services.settings import protection
 from services.settings import route as smtp_route
 from services.settings.fields import parse_address_field
 from services.settings.route import RouteStep

@@ -1,13 +1,12 @@
 """``/settings/audit``: who did what, when and from where, as a page and as CSV."""
 
-import csv
-import io
 from collections.abc import Iterator
 from datetime import UTC
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
 from blueprints.access import admin_page
+from blueprints.csv_lines import COLUMNS, csv_line
 from services import audit
 from services.audit import Action
 from utils import clock
@@ -15,9 +14,7 @@ from utils.log_utils import printable
 
 bp = Blueprint("audit", __name__, url_prefix="/settings")
 
-COLUMNS = ("at (UTC)", "who", "from", "action", "subject", "details")
 CHUNK = 1000  # events in memory at a time
-STARTS_A_FORMULA = ("=", "+", "-", "@")
 
 
 @bp.get("/audit")
@@ -71,15 +68,3 @@ def _lines(action: str, text: str) -> Iterator[str]:
         if len(found) < CHUNK:
             return
         before, left = found[-1].id, left - len(found)
-
-
-def csv_line(cells: tuple[str, ...]) -> str:
-    """One line of the file, which no spreadsheet takes for formulas."""
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow([_harmless(cell) for cell in cells])
-    return buffer.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.lstrip().startswith(STARTS_A_FORMULA) else cell

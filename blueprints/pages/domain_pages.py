@@ -4,6 +4,7 @@ from typing import Final
 
 from flask import Blueprint, Response, make_response, render_template, request
 
+from blueprints import limits
 from blueprints.access import admin_page, limiter
 from services.domain import check
 from services.domain.check import DomainReport
@@ -12,15 +13,13 @@ from utils.errors import InvalidInput
 
 bp = Blueprint("domain_pages", __name__)
 
-# One count for page and API: a check asks the name server up to a hundred things.
-LIMIT: Final = ("20 per minute", "domain-check")
 WORDS: Final = {Outcome.GOOD: "Good", Outcome.CHANGE: "Needs a change", Outcome.OPEN: "Cannot be told from here"}
 LEVELS: Final = {Outcome.GOOD: "ok", Outcome.CHANGE: "error", Outcome.OPEN: "warning"}
 
 
 @bp.get("/settings/smtp/domain")
 @admin_page
-@limiter.shared_limit(*LIMIT, exempt_when=lambda: "domain" not in request.args)
+@limiter.shared_limit(*limits.DOMAIN_CHECK, exempt_when=lambda: "domain" not in request.args)
 def show() -> Response:
     """The form, filled with what sends now, and the findings once a domain is given."""
     asked = "domain" in request.args

@@ -5,17 +5,17 @@ from typing import Any
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from blueprints import forms, smtp_tests
+from blueprints import forms, limits, smtp_tests
 from blueprints.access import actor_name, admin_page
-from blueprints.api import providers_api
 from blueprints.pages import smtp_form_values, smtp_test_card
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.providers import discovery, presets
 from services.providers.discovery import Discovery
-from services.settings import client_certificate, config_trail, configs, state
+from services.settings import config_trail, configs, state
 from services.settings.fields import parse_address_field
 from services.settings.sealing import StoredConfig
+from services.smtp import client_certificate
 from utils.errors import AppError, Conflict, InvalidInput
 
 bp = Blueprint("smtp_form", __name__)
@@ -26,7 +26,7 @@ PASTE_AGAIN = "Paste the key again: a page never gets it back."
 
 @bp.get("/settings/smtp/new")
 @admin_page
-@providers_api.limited
+@limits.discovery
 def new() -> Response:
     """An empty form, or one with the values of ``?copy=``, ``?find=`` or ``?preset=``."""
     copied = _copied()
@@ -48,7 +48,7 @@ def create() -> Response:
 
 @bp.get("/settings/smtp/<int:config_id>")
 @admin_page
-@providers_api.limited
+@limits.discovery
 def edit(config_id: int) -> Response:
     """The form with the stored values, or with those of a provider found or chosen without JavaScript."""
     stored = configs.get(config_id)
@@ -155,7 +155,7 @@ def _filled_page(stored: StoredConfig | None, values: dict[str, Any], copied: St
 def _found() -> Discovery | None:
     """What is known of ``?find=``, or else the provider of ``?preset=``. Raises InvalidInput."""
     text = request.args.get("find", "")
-    if text and not providers_api.led_here_by_another_site():
+    if text and not limits.led_here_by_another_site():
         return discovery.discover(text)
     preset = presets.find_preset(request.args.get("preset", ""))
     return discovery.for_provider(preset) if preset else None

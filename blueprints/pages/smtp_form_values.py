@@ -8,9 +8,10 @@ from flask_login import current_user
 
 from blueprints import forms
 from services.providers.discovery import Suggestion
-from services.settings import client_certificate, configs
+from services.settings import configs
 from services.settings.fields import LONGEST_NAME, SmtpChange, parse_change
 from services.settings.sealing import StoredConfig
+from services.smtp import client_certificate
 from services.smtp.settings import Security
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from database import outbox_db, reset_token_db
 from database.outbox_db import Priority, State
 from database.user_db import Account
-from services import email_service
 from services.outbox import template_mail
 from utils import clock
 
@@ -29,7 +28,7 @@ def mail_new(session: Session, account: Account, now: datetime) -> None:
         session=session,
         priority=Priority.SECURITY,
         expires_at=expires_at,
-        reset_url=email_service.reset_url(token),
+        reset_url=template_mail.reset_url(token),
     )
     reset_token_db.add(session, account.id, hash_of(token), now, expires_at, mail_id=mail_id)
 

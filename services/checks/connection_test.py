@@ -254,7 +254,7 @@ class _Test:
         was_said = self._plan.content is not None and phase is Phase.MESSAGE
         failure = Temporary(phase, Fault.OURS, text, may_have_been_sent=was_said)
         return replace(
-            self._result(ok=False, message=smtp_diagnosis.UNFINISHED),
+            self._result(ok=False, message=smtp_diagnosis.ITSELF),
             error=failure,
             diagnosis=smtp_diagnosis.of_incident(failure, reference),
         )

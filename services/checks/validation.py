@@ -14,10 +14,10 @@ from database.outbox_db import HELD, WAITING
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.diagnosis import diagnosis
-from services.settings import client_certificate, configs, key_rotation, route
+from services.settings import configs, key_rotation, route
 from services.settings.fields import parse_address_field
 from services.settings.route import RouteStep
-from services.smtp import dial
+from services.smtp import client_certificate, dial
 from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
 from services.smtp.wire import Deadline, WireError

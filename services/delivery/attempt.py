@@ -8,13 +8,13 @@ from typing import Final, NamedTuple, cast
 
 import structlog
 
-from services.delivery import protection, record, retry_policy
+from services.delivery import record, retry_policy
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome, Withheld
 from services.delivery.retry_policy import Whose
 from services.diagnosis import diagnosis
 from services.message import recording
 from services.message.draft import Draft, Sender, serialise
-from services.settings import server_habits
+from services.settings import protection, server_habits
 from services.settings.route import RouteStep
 from services.settings.rules import hello_name
 from services.smtp import grammar, our_faults

@@ -18,7 +18,7 @@ __all__ = ["Action", "Diagnosis", "OpenWay", "diagnose", "explain", "message"]
 SUCCESS: Final = "Connection successful"
 ACCEPTED: Final = "Test message accepted"
 NOT_CONFIGURED: Final = "SMTP not configured"
-UNFINISHED: Final = "Test could not be finished"
+ITSELF: Final = "Sealpost itself failed"
 
 PHASE_LABELS: Final = {
     Phase.SETTINGS: "Settings",
@@ -65,7 +65,7 @@ _FAULT_MESSAGES: Final = {
     Fault.TLS_INJECTION: "Connection was tampered with",
     Fault.TOO_LARGE: "Message too large",
     Fault.NO_SMTPUTF8: "Server cannot take this address",
-    Fault.OURS: "Sealpost itself failed",
+    Fault.OURS: ITSELF,
 }
 
 _TEMPORARY: Final = 4

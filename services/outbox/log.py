@@ -13,8 +13,7 @@ from database.outbox_db import SETTLED, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import promise
 from services.outbox.facts import AttemptFacts, MailFacts, attempt_facts, mail_facts
-from services.worker.along_route import NO_SERVER, PAUSED
-from services.worker.groups import NO_KEY
+from services.outbox.reasons import NO_KEY, NO_SERVER, PAUSED
 from utils import clock
 from utils.env_utils import get_settings
 from utils.errors import NotFound

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import quote
 
 import structlog
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from services.outbox import promise
 from services.outbox.promise import Terms
 from services.settings import route
 from services.settings.rules import message_id_domain
+from utils.env_utils import get_base_url
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,11 @@ def queue(
         _warn(template)
         return None
     return promise.enqueue(mail, Terms(priority=priority, expires_at=expires_at), session)
+
+
+def reset_url(reset_token: str) -> str:
+    """The link of a reset mail: always below BASE_URL, whatever host the request named."""
+    return f"{get_base_url()}/reset-password?token={quote(str(reset_token), safe='')}"
 
 
 def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str) -> Draft:

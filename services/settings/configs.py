@@ -12,11 +12,12 @@ from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
 from database.user_db import comparable
 from services import audit
 from services.audit import Action
-from services.settings import client_certificate, config_trail, sealing, server_habits
+from services.settings import config_trail, sealing, server_habits
 from services.settings.config_trail import subject_of
 from services.settings.fields import MASK, SmtpChange, parse_change
 from services.settings.rules import FIELDS
 from services.settings.sealing import SEALED, StoredConfig, are_stored, fingerprint, merged_with, unsealed
+from services.smtp import client_certificate
 from services.smtp.settings import Security, SmtpSettings
 from utils import clock, incidents
 from utils.errors import Conflict, InvalidInput, NotFound

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from services.settings.client_certificate import (
+from services.smtp import sasl
+from services.smtp.client_certificate import (
     LONGEST_CERTIFICATE,
     LONGEST_KEY,
     UnusablePem,
     parse_certificate,
     parse_key,
 )
-from services.smtp import sasl
 from services.smtp.settings import DEFAULT_TIMEOUT
 from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
 from utils.addresses import parse_recipient as checked_recipient

@@ -13,11 +13,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from services.settings import client_certificate, configs, rules, sealing
-from services.settings.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem
+from services.settings import configs, rules, sealing
 from services.settings.fields import parse_change
 from services.settings.rules import merged
 from services.settings.sealing import Condition, StoredConfig
+from services.smtp import client_certificate
+from services.smtp.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem
 from services.smtp.settings import SmtpSettings
 from utils.addresses import InvalidAddress, is_loopback, parse_mailbox
 from utils.env_utils import Settings, get_settings

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Final
 
-from services.settings import client_certificate
 from services.settings.fields import SmtpChange
+from services.smtp import client_certificate
 from services.smtp import tls as smtp_tls
 from services.smtp.identity import Identity
 from services.smtp.settings import NO_PASSWORD, Security, SmtpSettings

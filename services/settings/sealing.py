@@ -11,9 +11,10 @@ from itertools import chain
 from typing import Final
 
 from database.smtp_db import SmtpConfig
-from services.settings import client_certificate, validity
+from services.settings import validity
 from services.settings.fields import SmtpChange
 from services.settings.rules import FIELDS, merged
+from services.smtp import client_certificate
 from services.smtp.settings import DEFAULT_TIMEOUT, NO_PASSWORD, Security, SmtpSettings
 from utils.encryption_utils import (
     CannotDecrypt,

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from services.delivery import protection
-from services.settings import configs
+from services.settings import configs, protection
 from services.settings import route as smtp_route
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig

@@ -58,8 +58,6 @@ def quoted_path(address: str) -> bytes | None:
     Servers that give out such addresses know them as they are, others say 501 or 553 to that. None where an address
     has one spelling only. ValueError as for ``path``.
     """
-    if ".." not in address and ".@" not in address and address[:1] != ".":
-        return None
     plain = path(address)
     local, _, domain = plain[1:-1].decode().rpartition("@")
     return f"<{header_form(f'{local}@{domain}')}>".encode() if has_odd_dots(local) else None

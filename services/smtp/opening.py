@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from services.settings import client_certificate
-from services.smtp import dial, grammar
+from services.smtp import client_certificate, dial, grammar
 from services.smtp import tls as smtp_tls
 from services.smtp.dialogue import Dialogue, refusal
 from services.smtp.habits import Habit, habits_of

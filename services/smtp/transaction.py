@@ -120,7 +120,8 @@ class Transaction:
             and len(self._commands) + 2 <= grammar.GROUP_COMMANDS
         )
         # Each RCPT may need a second spelling, so nothing is said behind it before it is answered.
-        self.is_delicate = self.trouble is None and any(map(grammar.quoted_path, self.asked))
+        odd = [address for address in paths if ".." in address or ".@" in address or address[0] == "."]
+        self.is_delicate = any(map(grammar.quoted_path, odd))
         self.is_compact = self.is_compact and not self.is_delicate
         self.is_light = self.is_compact and not parcel.is_careful and len(self.content) <= _MOST_BLIND
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
-from services.delivery import attempt, held_servers, pace, protection, record, standing
+from services.delivery import attempt, held_servers, pace, record, standing
 from services.delivery import limits as sending_limits
 from services.delivery.attempt import Consignment
 from services.delivery.held_servers import waits
@@ -16,7 +16,8 @@ from services.delivery.limits import Limits
 from services.delivery.outcome import Outcome, Withheld
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
-from services.settings import route
+from services.outbox.reasons import NO_SERVER, PAUSED, PINNED, THROTTLED
+from services.settings import protection, route
 from services.settings.route import RouteStep
 from services.smtp.client import IN_FLIGHT, Parcel
 from services.smtp.patience import Span
@@ -25,11 +26,7 @@ from services.worker.settling import Result
 from utils import clock
 from utils.errors import Fault
 
-NO_SERVER: Final = "No mail server is usable."
-PAUSED: Final = "The mail server failed several times; it is tried again soon."
-THROTTLED: Final = "The sending limit is reached."
 SLOWED: Final = "The mail server takes only so many mails a minute."
-PINNED: Final = "It may have arrived through a server that cannot be used now; only that one may send it again."
 WITHHELD: Final = "The mail server is down, and the next one would protect the mail less."
 CUT_SHORT: Final = (Fault.TIMEOUT, Fault.CLOSED)  # what a conversation ends with that was ended on our side
 _LONGEST_PAUSE: Final = 60.0  # seconds; a mended server, or a higher limit, is used soon

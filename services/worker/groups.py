@@ -26,6 +26,7 @@ from database.outbox_db import Priority
 from services.delivery import record as attempts
 from services.outbox import content, notices
 from services.outbox.content import CannotOpen, Unreadable
+from services.outbox.reasons import ALTERED, LOST_WORKER, NO_KEY, TOO_LATE
 from services.smtp import our_faults
 from services.worker import along_route, settling, unwritten
 from services.worker.along_route import Job, Shift
@@ -40,10 +41,6 @@ _EXPIRED_AT_ONCE: Final = 1000  # in one transaction; the others are expired whe
 _UNWRITTEN_SECONDS: Final = 0.1  # after which a result is written down with the next answer
 _CLOCKS_APART: Final = timedelta(minutes=5)  # at most, between machines that are well
 KEY_PAUSE: Final = timedelta(minutes=5)
-LOST_WORKER: Final = "A worker died while it handed this mail over. It may have arrived."
-TOO_LATE: Final = "Its time was over before it could be sent."
-NO_KEY: Final = "It was sealed with an APP_KEY that is not here. Restore it as APP_KEY_PREVIOUS."
-ALTERED: Final = "The row was changed outside of Sealpost, so it was not sent."
 
 _Claiming = Callable[[Driver], Group | None]
 

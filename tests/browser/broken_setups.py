@@ -98,7 +98,7 @@ SETUPS: Final = [
         name="a server that stays silent",
         place=besides(mail_server(GREETING=[hang, close])),  # it is silent once, so that the test need not wait again
         typed=IMPATIENT,
-        title="The server does not speak",
+        title="The server did not greet in time",
         press="Use port 2525 with STARTTLS and test again",
     ),
     BrokenSetup(

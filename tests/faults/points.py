@@ -83,7 +83,7 @@ POINTS: Final = (
     _after("services.smtp.wire:Wire.read_reply", "an answer is read", most=6),
     _before("services.smtp.exchange:Exchange._hand_over", "the dot"),
     _after("services.smtp.exchange:Exchange._hand_over", "the answer to the dot"),
-    _after("services.smtp_in_flight:InFlight._launch", "several mails are in flight"),
+    _after("services.smtp.exchange:Exchange._launch", "several mails are in flight"),
     _after("services.smtp.transaction:Transaction.receipt", "a mail is accepted", most=3),
     _after("services.worker.along_route:deliver", "a group is delivered"),
     _before("services.worker.groups:finish", "a group's results are written down"),

@@ -246,7 +246,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("ehlo", {"EHLO": "550 go away", "HELO": "550 go away"}, "Server refused our greeting"),
     ("sender", {"MAIL": "550 5.7.1 not yours"}, "Sender address refused"),
     ("greeting", {"GREETING": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, "Server is not a mail server"),
-    ("sender", {"MAIL": "421 shutting down"}, "Sender address refused"),
+    ("sender", {"MAIL": "421 shutting down"}, "Server is not available"),
 ]
 
 

@@ -11,9 +11,9 @@ from flask import Flask
 
 from app import create_app
 from services.settings import configs, route
-from services.settings.client_certificate import ENCRYPTED_KEY, KEY_IN_CERTIFICATE, OTHER_KEY
 from services.settings.fields import MASK
 from services.settings.rules import CHANGED_SERVER_FOR_KEY
+from services.smtp.client_certificate import ENCRYPTED_KEY, KEY_IN_CERTIFICATE, OTHER_KEY
 from services.smtp.settings import Security
 from tests import certificates
 from tests.certificates import ClientPair, client_pair

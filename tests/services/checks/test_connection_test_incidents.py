@@ -97,7 +97,7 @@ def test_whatever_is_raised_is_a_failed_step_with_a_reference(
     assert isinstance(result, TestResult)
     line = assert_told(result, Phase.ENCRYPTION, caplog)
     assert line["kind"].rpartition(".")[2] == kind.__name__
-    assert re.fullmatch(r"services/smtp_tls\.py:\d+ in _shake_hands", line["where"])
+    assert re.fullmatch(r"services/smtp/tls\.py:\d+ in _shake_hands", line["where"])
     assert result.steps == steps
 
 

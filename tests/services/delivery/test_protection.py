@@ -13,9 +13,8 @@ from app import create_app
 from database.engine import reading, transaction
 from database.outbox_db import OutboxMail, Priority, State
 from services import email_service
-from services.delivery import protection
 from services.outbox import log, promise
-from services.settings import configs
+from services.settings import configs, protection
 from services.settings import state as smtp_state
 from services.settings.fields import parse_change
 from services.settings.route import RouteStep

@@ -11,10 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa, x25
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from services.settings import client_certificate
-from services.settings.client_certificate import parse_certificate, parse_key
 from services.settings.fields import MASK, parse_change
-from services.smtp import tls
+from services.smtp import client_certificate, tls
+from services.smtp.client_certificate import parse_certificate, parse_key
 from services.smtp.identity import Identity
 from tests import certificates
 from tests.certificates import ClientPair, Key, client_pair, key_pem

@@ -15,10 +15,10 @@ from database.engine import transaction
 from services import audit
 from services.checks import validation
 from services.settings import configs, key_rotation, sealing, state
-from services.settings.client_certificate import OTHER_KEY
 from services.settings.fields import MASK, parse_change
 from services.settings.rules import CHANGED_SERVER_FOR_KEY, NEEDS_ENCRYPTION
 from services.settings.sealing import Condition, StoredConfig
+from services.smtp.client_certificate import OTHER_KEY
 from services.smtp.settings import SmtpSettings
 from tests.certificates import ClientPair, client_pair
 from tests.conftest import APP_KEY

@@ -15,7 +15,7 @@ from database import attempt_db
 from database.engine import reading, transaction
 from database.outbox_claim_db import GROUP
 from database.outbox_db import OutboxMail, Priority, State
-from services.outbox import promise
+from services.outbox import promise, reasons
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.worker import groups as outbox_work
@@ -206,7 +206,7 @@ def test_a_row_that_was_altered_behind_our_back_is_not_sent_and_the_security_log
         session.execute(text(f"{alter} WHERE mail_id = '{mail_id}'"))
     drain()
     row = found(mail_id)
-    assert (row.state, row.reason) == (State.FAILED, outbox_work.ALTERED)
+    assert (row.state, row.reason) == (State.FAILED, reasons.ALTERED)
     assert [record.name for record in caplog.records if "outbox_row_altered" in str(record.msg)] == ["security"]
     assert not [command for command in server.commands if "mallory" in command or ANN in command]
 
@@ -220,7 +220,7 @@ def test_a_mail_whose_key_is_lost_waits_uncharged_and_goes_when_it_is_back(
         with create_app(environment | keys, instance_path=tmp_path).app_context():
             drain()
         row = found(mail_id)
-        assert (row.state, row.reason, row.attempts) == (State.DEFERRED, outbox_work.NO_KEY, 0)
+        assert (row.state, row.reason, row.attempts) == (State.DEFERRED, reasons.NO_KEY, 0)
         told = [record.msg for record in caplog.records if "outbox_key_missing" in str(record.msg)]
         assert [(each["key_id"], each["mails"]) for each in told if isinstance(each, dict)] == [(row.key_id, 2)]
         make_due(mail_id)
@@ -330,7 +330,7 @@ def test_the_log_tells_of_a_try_whose_worker_died(app: Flask) -> None:
     with reading() as session:
         (attempt,) = attempt_db.of_mail(session, mail_id)
     assert (attempt.outcome, attempt.worker, attempt.server) == ("unknown", "host:1:ab", "env")
-    assert attempt.reply == outbox_work.LOST_WORKER
+    assert attempt.reply == reasons.LOST_WORKER
 
 
 def test_the_next_group_is_claimed_along_with_the_results_of_the_last(servers: ExitStack) -> None:

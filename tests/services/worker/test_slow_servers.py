@@ -16,12 +16,12 @@ from services import email_service
 from services.delivery import attempt, held_servers
 from services.diagnosis.diagnosis import diagnose
 from services.outbox import promise
+from services.outbox.reasons import PAUSED
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.smtp.patience import RFC_5321, Queueing, Span
 from services.smtp.settings import Security, SmtpSettings
 from services.worker import groups, lease, threads
-from services.worker.along_route import PAUSED
 from services.worker.lease import GROUP_SECONDS, Pace
 from services.worker.settling import GIVEN_BACK
 from tests.loopback import PATIENCE

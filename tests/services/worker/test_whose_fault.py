@@ -11,11 +11,10 @@ from flask import Flask
 from app import create_app
 from database.outbox_db import OutboxMail, Priority, State
 from services import email_service
-from services.outbox import log, promise
+from services.outbox import log, promise, reasons
 from services.settings import configs
 from services.settings import state as smtp_state
 from services.settings.fields import parse_change
-from services.worker import along_route
 from tests.mails import queued
 from tests.outbox import drain
 from tests.recording_server import RecordingServer
@@ -321,7 +320,7 @@ def test_where_other_mails_meet_it_too_it_is_the_server_and_they_are_not_charged
     assert rows(mail_ids[0]) == [(State.DEFERRED, 1)]  # of which nobody could know
     assert set(rows(*mail_ids[1:])) == {(State.DEFERRED, 0)}
     assert server.verbs.count("MAIL") < 100  # of 600
-    assert found(mail_ids[-1]).reason in ("Server is not available", along_route.PAUSED)
+    assert found(mail_ids[-1]).reason in ("Server is not available", reasons.PAUSED)
 
 
 @pytest.mark.parametrize("verb", ["MAIL", "DATA", "MESSAGE"])
