@@ -164,10 +164,10 @@ def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Po
 
     The whole of it has ``total_seconds``, or else what that many steps come to.
     """
-    ours, step = get_settings(), settings.timeout_seconds
+    hello, ours, step = hello_name(settings), get_settings(), settings.timeout_seconds
     patience = Patience(command=step, data=step, block=max(step, TOTAL_SECONDS), receipt=max(step, TOTAL_SECONDS))
     return Policy(
-        ehlo_name=hello_name(settings),
+        ehlo_name=hello,
         ca_file=ours.smtp_ca_file,
         allow_plaintext_login=ours.smtp_allow_plaintext_login,
         total_seconds=_all_steps(step) if total_seconds is None else total_seconds,
@@ -184,8 +184,9 @@ def _all_steps(step: float) -> float:
 
 def patient_policy(settings: SmtpSettings, span: Span) -> Policy:
     """The same where nobody waits: each step has what RFC 5321 asks for, within the span."""
+    policy = policy_for(settings, 0.0)
     total = max(span.deadline.remaining(), 0.0)
-    return replace(policy_for(settings, total), patience=RFC_5321, span=span, connect_seconds=CONNECT_SECONDS)
+    return replace(policy, total_seconds=total, patience=RFC_5321, span=span, connect_seconds=CONNECT_SECONDS)
 
 
 def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) -> Sender:

@@ -66,7 +66,7 @@ class RouteStep:
     is_local_inbox: bool = False
     is_altered: bool = False  # somebody edited the row behind our back
 
-    @property
+    @cached_property
     def owner(self) -> str:
         """By what pool, circuit and limits know the server: it stays the same when its settings change."""
         return f"config:{self.config_id}" if self.config_id is not None else self.source

@@ -135,8 +135,8 @@ def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> Stored
     condition = _condition(row, keys.get(row.key_id))
     if condition is Condition.GOOD:
         try:
-            tokens = {column: str(getattr(row, column)) for column in SEALED}
-            password, key = (Secret(opened(token, keys.values()) if token else "") for token in tokens.values())
+            tokens = [str(getattr(row, column)) for column in SEALED]
+            password, key = map(Secret, [opened(token, keys.values()) if token else "" for token in tokens])
             invalid = validity.errors_of(row)
             condition = Condition.INVALID if invalid else condition
             return StoredConfig(row, _settings_of(row, password, key), condition, invalid)

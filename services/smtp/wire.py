@@ -204,7 +204,8 @@ class Wire:
         self._end = None
         line = self._first_line(deadline)
         self._greeted = True
-        reply = self._read_on(line, deadline)
+        usual = None if self._trouble else self._usual.get(line + b"\r")
+        reply = usual or self._read_on(line, deadline)
         self.moved_at = monotonic()
         return reply
 

@@ -68,14 +68,16 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
     work = _Work(group)
     shift = Shift(fence=_fenced, heard=work.heard, span=group.span, cool_down=pace.cool_down)
     among: Iterable[Priority] = ()
+    went_well = False
     try:
         for account_id in dict.fromkeys(job.claim.account_id for job in work.jobs):
             theirs = [job for job in work.jobs if job.claim.account_id == account_id]
             along_route.deliver(theirs, account_id, shift)
-        among = wanted() if work.went_well else ()
+        went_well = work.went_well
+        among = wanted() if went_well else ()
     finally:  # whatever stopped it, what servers have said so far is not lost
         next_group = work.finish(pace, among)
-    if not work.went_well:  # else there is nothing to tell, and the next group must not wait for it
+    if not went_well:  # else there is nothing to tell, and the next group must not wait for it
         attempts.note([outcome for job in work.jobs for outcome in job.outcomes])
         for job in work.jobs:
             if job.outcomes:
