@@ -1,24 +1,16 @@
-"""Puts the application together, and runs it for `make run`."""
+"""Puts the application together. Here servers and Celery find it, and `python app.py` serves it."""
 
-import errno
-import signal
-import socket
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-import structlog
-from celery import Celery
 from flask import Flask, Response, current_app, request
 from flask_bootstrap import Bootstrap5
-from flask_migrate import Migrate, upgrade
-from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.serving import WSGIRequestHandler, make_server
 
-from blueprints import access, errors, settings
+from blueprints import access, errors, serving, settings
 from blueprints.api import configs_api, domain_api, health, messages_api, openapi, providers_api, settings_api
 from blueprints.cli import register
 from blueprints.pages import (
@@ -32,21 +24,15 @@ from blueprints.pages import (
     settings_form,
     token_pages,
 )
-from database.engine import db
+from database import engine, migrating
 from services import local_inbox
-from services.accounts import accounts
-from services.smtp import pool
-from services.worker import background, celery_tasks, threads
-from services.worker.background import Work
+from utils import late
 from utils.env_reader import ConfigurationError
-from utils.env_utils import EXTENSION, ROOT, Settings, load_settings
+from utils.env_utils import EXTENSION, Settings, load_settings
 from utils.errors import MalformedInput
 from utils.log_utils import configure_logging
 from utils.process_guard import forbid_core_dumps
 
-log = structlog.get_logger(__name__)
-
-MIGRATIONS = ROOT / "database" / "migrations"
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -80,8 +66,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     app.json.sort_keys = False  # type: ignore[attr-defined]
     if config.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
-    db.init_app(app)
-    Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)
+    engine.init_app(app, takes_driver_path=config.database_driver_path)
+    migrating.init_app(app)
     Bootstrap5(app)
     app.before_request(_read_body)
     with app.app_context():
@@ -114,12 +100,12 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     return app
 
 
-def __getattr__(name: str) -> Celery:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - Celery is untyped
     """``celery``, for ``celery -A app:celery``, made when it is asked for: everybody else needs no broker."""
     if name != "celery":
         raise AttributeError(f"module 'app' has no attribute {name!r}")
     forbid_core_dumps()
-    return celery_tasks.make_celery(create_app())
+    return late.load("services.worker.celery_tasks").make_celery(create_app())
 
 
 def serve() -> Flask:
@@ -129,84 +115,10 @@ def serve() -> Flask:
     would start the worker again, and again.
     """
     try:
-        return _started()
+        return serving.begun(create_app)
     except ConfigurationError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201
         sys.exit(GUNICORN_GIVES_UP)
-
-
-def _started() -> Flask:
-    forbid_core_dumps()
-    app = create_app()
-    with app.app_context():
-        try:
-            _announce(app)
-        except DBAPIError:
-            raise ConfigurationError("The database is not ready. Check DATABASE_URL, run: flask db upgrade") from None
-    background.start(app, partial(_begin_mailing, app))
-    return app
-
-
-def main() -> None:
-    """`make run`: migrate, start the local inbox, serve until Ctrl-C."""
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.default_int_handler)
-    forbid_core_dumps()
-    app = create_app()
-    config: Settings = app.extensions[EXTENSION]
-    with app.app_context():
-        upgrade()
-    with _listen(config) as listener:
-        server = make_server(
-            config.host, config.port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
-        )
-    inbox_server = local_inbox.start(config)
-    mailing = background.start(app, partial(_begin_mailing, app))
-    with app.app_context():
-        _announce(app)
-    try:
-        server.serve_forever()  # until KeyboardInterrupt
-    finally:
-        mailing.stop()
-        pool.pool.close()
-        local_inbox.stop(inbox_server)
-
-
-def _begin_mailing(app: Flask) -> Work | None:
-    """Send queued mail in this process, or tell the Celery workers of it if there are any."""
-    config: Settings = app.extensions[EXTENSION]
-    if not config.celery_broker_url:
-        return threads.start(app, config.mail_senders) if config.mail_senders else None
-    celery_tasks.make_celery(app)
-    hints = celery_tasks.Hints()
-    hints.start()
-    return hints
-
-
-def _listen(config: Settings) -> socket.socket:
-    """The socket to serve on. Werkzeug would open one itself, but prints two lines of its own when it cannot."""
-    is_ipv6 = ":" in config.host
-    family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
-    try:
-        return socket.create_server((config.host, config.port), family=family, dualstack_ipv6=is_ipv6)
-    except OSError as error:
-        fault = "is taken" if error.errno == errno.EADDRINUSE else "cannot be opened"
-        sys.exit(f"Port {config.port} on {config.host} {fault}. Set PORT or HOST in .env to another one.")
-
-
-def _announce(app: Flask) -> None:
-    """Print where the application is and, while there is no administrator, how to become the first."""
-    config: Settings = app.extensions[EXTENSION]
-    print(f"\n  Sealpost is at   {config.base_url}", flush=True)  # noqa: T201
-    code = accounts.issue_setup_code()
-    if code:
-        print(f"  Set it up at     {config.base_url}/setup", flush=True)  # noqa: T201
-        print(f"  One-time code    {code}", flush=True)  # noqa: T201
-    if local_inbox.is_enabled(config):
-        print(f"  Local inbox at   {config.base_url}/inbox", flush=True)  # noqa: T201
-    if config.mail_suppress_send:
-        log.warning("mail_is_suppressed", remedy="Take MAIL_SUPPRESS_SEND out of the environment to send mail.")
-    print(flush=True)  # noqa: T201
 
 
 def _names_for_pages(config: Settings) -> Callable[[], dict[str, object]]:
@@ -251,18 +163,5 @@ def _protect(response: Response) -> Response:
     return response
 
 
-class _QuietHandler(WSGIRequestHandler):
-    """The development server's log: a structured line a request, without the query; none for style sheets."""
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        path = getattr(self, "path", "")  # there is none where the request's first line cannot be read
-        if path.startswith(("/static/", "/bootstrap/")):
-            return
-        log.info("request", method=self.command, path=path.split("?")[0], status=str(int(code or 0)))
-
-    def log_error(self, format: str, *args: object) -> None:
-        """Nothing: log_request tells the status, and this text would repeat the first line, query and all."""
-
-
 if __name__ == "__main__":
-    main()
+    serving.run(create_app)

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, TooManyRequests
 
 from blueprints import sessions
 from blueprints.access import limiter
+from utils import incidents
 from utils.errors import AppError, InvalidInput, TooMany
 
 log = structlog.get_logger(__name__)
@@ -84,7 +85,7 @@ def _database_error(error: DBAPIError) -> Response:
 
 
 def _bug(error: Exception) -> Response:
-    log.exception("unexpected_error", endpoint=request.endpoint)
+    incidents.report("unexpected_error", error, endpoint=request.endpoint)
     return _answer(500, EXPLANATIONS[500].title + ". " + EXPLANATIONS[500].text)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from flask import Flask, Response, current_app, g, request, session
-from flask_login import AnonymousUserMixin, LoginManager, UserMixin, login_user, logout_user
+from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user, login_user, logout_user
 from flask_login.utils import encode_cookie
 
 from services.accounts import accounts
@@ -16,6 +16,8 @@ from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
 
 SESSION_LIFE: Final = timedelta(hours=12)
 REMEMBER_LIFE: Final = timedelta(days=30)
+_REMEMBER: Final = "sealpost_remember"  # in ``g``: what becomes of the cookie
+_SIGNED_OUT: Final = "sealpost.signed_out"  # in the request's environment
 _USER_ID: Final = re.compile(r"([0-9]{1,15}):([0-9]{1,15}):([0-9]{1,15})")
 
 
@@ -35,28 +37,7 @@ class SignedIn(UserMixin):  # type: ignore[misc]
         return f"{self.id}:{self._epoch}:{self._since}"
 
 
-class _LoginManager(LoginManager):  # type: ignore[misc]
-    """Flask-Login, but deleting the remember cookie with Secure, or browsers ignore it for ``__Host-``."""
-
-    def _set_cookie(self, response: Response) -> None:
-        age = int(REMEMBER_LIFE.total_seconds())
-        self._write_cookie(response, encode_cookie(str(session["_user_id"])), age)
-
-    def _clear_cookie(self, response: Response) -> None:
-        self._write_cookie(response, "", 0)
-
-    def _write_cookie(self, response: Response, value: str, max_age: int) -> None:
-        response.set_cookie(
-            current_app.config["REMEMBER_COOKIE_NAME"],
-            value,
-            max_age=max_age,
-            secure=get_settings().is_https,
-            httponly=True,
-            samesite="Lax",
-        )
-
-
-login_manager = _LoginManager()
+login_manager = LoginManager()
 # Flask-Login's own protection compares User-Agent and X-Forwarded-For, which a thief of the cookie can send
 # as well, and it signs out whoever's address changes.
 login_manager.session_protection = None
@@ -73,7 +54,9 @@ def init_app(app: Flask) -> None:
         SESSION_COOKIE_SECURE=settings.is_https,
         REMEMBER_COOKIE_NAME=cookie_name("remember", settings),
     )
-    login_manager.init_app(app)
+    app.after_request(_write_remember_cookie)  # of these the last comes first: after Flask-Login's
+    login_manager.init_app(app, add_context_processor=False)
+    app.context_processor(_user_for_pages)
 
 
 def cookie_name(name: str, settings: Settings) -> str:
@@ -83,23 +66,23 @@ def cookie_name(name: str, settings: Settings) -> str:
 
 def sign_in(person: Person, *, remember: bool = False) -> None:
     """Begin a session with nothing of the one before: other content, another CSRF secret."""
-    had_cookie = current_app.config["REMEMBER_COOKIE_NAME"] in request.cookies
     session.clear()
     g.pop("csrf_token", None)
-    login_user(SignedIn(person, int(time.time())), remember=remember)
-    if had_cookie and not remember:
-        session["_remember"] = "clear"
+    user = SignedIn(person, int(time.time()))
+    login_user(user)
+    _change_remember_cookie(encode_cookie(user.get_id()) if remember else "")
 
 
 def sign_out() -> None:
     session.clear()
     g.pop("csrf_token", None)
     logout_user()
+    _change_remember_cookie("")
 
 
 def assume_signed_out() -> None:
     """Look nobody up for the rest of this request: the page that tells of a dead database needs none."""
-    g._login_user = AnonymousUserMixin()
+    request.environ[_SIGNED_OUT] = True
 
 
 def uses_bearer() -> bool:
@@ -112,10 +95,39 @@ def uses_bearer() -> bool:
 def _load_user(user_id: str) -> SignedIn | None:
     """Who the cookie names, unless its epoch is over or it is older than a remembered one may be."""
     parts = _USER_ID.fullmatch(user_id)
-    if parts is None or uses_bearer():
+    if parts is None or uses_bearer() or _SIGNED_OUT in request.environ:
         return None
     account_id, epoch, since = map(int, parts.groups())
     if time.time() - since > REMEMBER_LIFE.total_seconds():
         return None
     person = accounts.find(account_id)
     return SignedIn(person, since) if person and person.session_epoch == epoch else None
+
+
+def _user_for_pages() -> dict[str, object]:
+    return {"current_user": AnonymousUserMixin() if _SIGNED_OUT in request.environ else current_user}
+
+
+def _change_remember_cookie(value: str) -> None:
+    """Let this answer set the cookie, or delete the one that the browser has."""
+    if value or current_app.config["REMEMBER_COOKIE_NAME"] in request.cookies:
+        setattr(g, _REMEMBER, value)
+
+
+def _write_remember_cookie(response: Response) -> Response:
+    """Flask-Login deletes the cookie without Secure, which browsers ignore for ``__Host-``: ours takes its place."""
+    value = g.pop(_REMEMBER, None)
+    if value is None:
+        return response
+    name = current_app.config["REMEMBER_COOKIE_NAME"]
+    others = [line for line in response.headers.getlist("Set-Cookie") if not line.startswith(f"{name}=")]
+    response.headers.setlist("Set-Cookie", others)
+    response.set_cookie(
+        name,
+        value,
+        max_age=int(REMEMBER_LIFE.total_seconds()) if value else 0,
+        secure=get_settings().is_https,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response

@@ -8,13 +8,15 @@ from threading import Lock
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, MetaData, event
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from database.driver import Driver, connected
+from database import driver as driver_path
+from database.driver import Driver
 
 
 class Base(DeclarativeBase):
@@ -36,6 +38,16 @@ db = SQLAlchemy(model_class=Base)
 _BUSY_SECONDS: Final = 5  # that a writer waits for others
 _writers: Final[WeakKeyDictionary[Engine, Lock]] = WeakKeyDictionary()
 os.register_at_fork(after_in_child=_writers.clear)
+
+
+def init_app(app: Flask, *, takes_driver_path: bool = True) -> None:
+    """Make the engines of an application, and listen to these alone: others in this process are not ours to change."""
+    db.init_app(app)
+    with app.app_context():
+        for engine in db.engines.values():
+            event.listen(engine, "connect", _prepare, insert=True)  # before SQLAlchemy's first questions
+            event.listen(engine, "begin", _begin)
+            driver_path.switch(engine, on=takes_driver_path)
 
 
 @contextmanager
@@ -71,11 +83,21 @@ def transaction(*, durable: bool = True) -> Iterator[Session]:
 @contextmanager
 def driver_transaction(*, durable: bool = True) -> Iterator[Driver]:
     """As ``transaction``, on the driver's own connection: for what is written for every mail."""
-    with _turn_to_write(), connected(db.engine) as driver:
+    with _turn_to_write(), _begun(durable=durable) as driver:
+        yield driver
+        driver.commit()
+
+
+@contextmanager
+def _begun(*, durable: bool) -> Iterator[Driver]:
+    if not driver_path.is_taken(db.engine):
+        with driver_path.plainly(db.engine, sealpost_writes=True, sealpost_durable=durable) as driver:
+            yield driver  # whose first statement says BEGIN, see _begin
+        return
+    with driver_path.connected(db.engine) as driver:
         for statement in _beginning(driver.dialect, driver.info, durable=durable):
             driver.run(statement)
         yield driver
-        driver.commit()
 
 
 @contextmanager
@@ -87,10 +109,11 @@ def reading() -> Iterator[Session]:
 
 def driver_reading() -> AbstractContextManager[Driver]:
     """As ``reading``, on the driver's own connection."""
-    return connected(db.engine)
+    if not driver_path.is_taken(db.engine):
+        return driver_path.plainly(db.engine, sealpost_reads=True)
+    return driver_path.connected(db.engine)
 
 
-@event.listens_for(Engine, "connect")
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's connection
     """SQLite: WAL, so that readers never wait; FULL, so that what was committed survives a power cut."""
     if not isinstance(connection, sqlite3.Connection):
@@ -109,7 +132,6 @@ def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - any dr
     cursor.close()
 
 
-@event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get("sealpost_reads"):

@@ -1,5 +1,6 @@
 """How mails get into the ``email_outbox`` table: those of one transaction together, as other objects of a session."""
 
+import sqlite3
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Table, event, literal, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
-from database.driver import Driver, borrowed
+from database.driver import Driver, borrowed, can_wait
 from database.engine import Base
 from database.outbox_db import OutboxMail
 from database.prepared import added_to
@@ -38,13 +39,24 @@ class _Batch(Base):
 
 def add(session: Session, values: Mapping[str, Any], *, at_once: bool = False) -> None:
     """Add a mail with the session's next flush, as ``session.add`` does, or at once."""
-    if at_once or session._flushing:  # a listener of that flush adds a mail, for which it is too late to join it
+    if at_once or not can_wait(session, session.get_bind(_Batch)):
         _add(session.connection({"mapper": _Batch}), [values])
         return
     batch = _open_batch(session)
     batch.rows.append(values)
     if len(batch.rows) == MOST_TOGETHER:  # rather than fill the memory until a commit
         _write_out(session, batch)
+
+
+def begin(session: Session) -> None:
+    """See to it that a savepoint is within a transaction, or its release would commit.
+
+    Python's SQLite driver, on an engine that is not ours, begins none before the first change.
+    """
+    connection = session.connection({"mapper": _Batch})
+    raw = connection.connection.dbapi_connection
+    if isinstance(raw, sqlite3.Connection) and not raw.in_transaction:
+        connection.exec_driver_sql("BEGIN")
 
 
 def add_all(driver: Driver, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -55,7 +67,7 @@ def add_all(driver: Driver, rows: Sequence[Mapping[str, Any]]) -> None:
 def write_pending(session: Session) -> None:
     """Write the mails that the session was going to write with its next flush, and nothing else of it."""
     batch = _pending_batch(session)
-    if batch is not None and not session._flushing:
+    if batch is not None and can_wait(session, session.get_bind(_Batch)):
         _write_out(session, batch)
 
 
@@ -69,6 +81,8 @@ def _open_batch(session: Session) -> _Batch:
     batch = _pending_batch(session)
     if batch is None:
         batch = _Batch()
+        if not event.contains(session, "before_flush", _write_alone):  # on this session: others are not ours
+            event.listen(session, "before_flush", _write_alone)
         session.add(batch)
         session.info[_BATCH] = weakref.ref(batch)  # whoever drops it, drops its mails
     return batch
@@ -80,7 +94,6 @@ def _pending_batch(session: Session) -> _Batch | None:
     return batch if batch and instance_state(batch).pending else None
 
 
-@event.listens_for(Session, "before_flush")
 def _write_alone(session: Session, _context: object, objects: Sequence[object] | None) -> None:
     """Where mails are all there is to flush, spare the search for the order of objects, which costs as much as ten."""
     batch = _pending_batch(session)

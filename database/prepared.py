@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import Column, Table, bindparam, insert
+from sqlalchemy import Column, Executable, Table, bindparam, insert
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import StatementError
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from database.driver import Driver
+from database.driver import Driver, PlainDriver
 
 _Processor = Callable[[Any], Any] | None
 Values = Mapping[str, Any]
@@ -53,6 +53,10 @@ class Prepared:
 
     def run(self, driver: Driver, values: Sequence[Values]) -> None:
         """Execute it for each of many sets of values."""
+        if isinstance(driver, PlainDriver):
+            if values:
+                driver.connection.execute(cast(Executable, self._statement), list(values))
+            return
         compiled = self._in(driver.dialect)
         with _told_as_sqlalchemy_does():
             parameters = [compiled.parameters(each) for each in values]
@@ -60,6 +64,8 @@ class Prepared:
 
     def rows(self, driver: Driver, values: Values) -> list[tuple[Any, ...]]:
         """Execute it once; its rows, as Python's values."""
+        if isinstance(driver, PlainDriver):
+            return [tuple(row) for row in driver.connection.execute(cast(Executable, self._statement), values)]
         compiled = self._in(driver.dialect)
         with _told_as_sqlalchemy_does():
             parameters = compiled.parameters(values)

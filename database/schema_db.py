@@ -4,21 +4,21 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
+
+from utils import late
 
 MIGRATIONS: Final = Path(__file__).resolve().parent / "migrations"
 
 
 def is_behind(session: Session) -> bool:
     """Whether migrations are missing. A database that newer code has migrated already is not behind."""
-    current = MigrationContext.configure(session.connection()).get_current_revision()
+    current = late.load("alembic.migration").MigrationContext.configure(session.connection()).get_current_revision()
     return current is None or current in _earlier()
 
 
 @cache
 def _earlier() -> frozenset[str]:
     """Every migration but the last."""
-    script = ScriptDirectory(str(MIGRATIONS))
+    script = late.load("alembic.script").ScriptDirectory(str(MIGRATIONS))
     return frozenset(each.revision for each in script.walk_revisions()) - {script.get_current_head() or ""}

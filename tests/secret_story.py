@@ -261,7 +261,7 @@ class Story:
         assert admin.get("/settings/smtp").status == 500
         assert script.get(API, **BEARER).status == 500
         assert script.post_json(API, as_bytes({"smtp_password": FIRST_SMTP}), **BEARER).status == 500
-        server.wait_for_output("Traceback")
+        server.wait_for_output("unexpected_error")
         with self._sql() as database:
             database.execute("UPDATE smtp_config SET created_at = updated_at")
             database.execute("ALTER TABLE account RENAME COLUMN last_sign_in_at TO gone")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from utils import late
+
 ROOT = Path(__file__).parent.parent
 LAYERS = ["app", "blueprints", "services", "database", "utils"]
 LONGEST_FILE = 450
@@ -38,6 +40,10 @@ TOP_LEVEL = {
     ".env.example", "README.md", "static", "benchmarks", "requirements-dev.txt", "Makefile", "pyproject.toml",
     "CHANGELOG.md", "LICENSE", "docs", "CONTRIBUTING.md",
 }  # fmt: skip
+PRIVATE_PARTS = {
+    "database.driver": {"_flushing", "_invalidate"},
+    "services.smtp.tls": {"_sslobj"},  # the standard library's, public from Python 3.13 on
+}
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "openapi.document", "openapi.page", "health.live", "health.ready",
@@ -67,6 +73,13 @@ def imports_of(file: Path) -> Iterator[tuple[str, int]]:
         for name in names:
             if name.partition(".")[0] in LAYERS:
                 yield name, 0 if id(node) in top else 1
+    for name in late_ones_of(file):
+        yield name, 0
+
+
+def late_ones_of(file: Path) -> set[str]:
+    """The modules that a file loads when it needs them, of which utils/late.py is the list."""
+    return set(re.findall(r"\blate\.load\(\"([\w.]+)\"\)", file.read_text()))
 
 
 def room_of(name: str) -> str:
@@ -127,12 +140,52 @@ def test_no_import_of_ours_hides_in_a_function() -> None:
     assert hidden == []
 
 
+def test_what_is_imported_late_stands_in_the_list_with_its_reason_and_is_still_imported_so() -> None:
+    assert set().union(*map(late_ones_of, sources())) == set(late.LATE)
+    assert all(late.LATE.values())
+
+
+def test_only_one_file_imports_by_name() -> None:
+    named = re.compile(r"\b(?:importlib\.import_module|__import__|import_string|find_modules)\b")
+    assert {name_of(file) for file in sources() if named.search(file.read_text())} == {"utils.late"}
+
+
+def private_names(file: Path) -> set[str]:
+    """Names with an underscore that a file uses of something, and keys that look like them."""
+    tree = ast.parse(file.read_text())
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            used |= set((node.module or "").split(".")) | {alias.name for alias in node.names}
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            used.add(str(node.slice.value))
+    return {name for name in used if name.startswith("_") and not name.startswith("__")}
+
+
+def defined_names() -> set[str]:
+    """Everything that a file of ours defines: functions, classes, variables, attributes."""
+    found: set[str] = set()
+    for file in sources():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return found
+
+
+def test_private_parts_of_libraries_are_used_in_the_driver_path_alone() -> None:
+    ours = defined_names() | {"_get_current_object"}  # which Werkzeug documents
+    theirs = {name_of(file): private_names(file) - ours for file in sources()}
+    assert {name: used for name, used in theirs.items() if used} == PRIVATE_PARTS
+
+
 def test_only_the_smtp_client_opens_sockets_and_nobody_uses_smtplib() -> None:
     opens = {
         name_of(file) for file in sources() if re.search(r"^(?:import|from) (?:socket|ssl)\b", file.read_text(), re.M)
     }
     client = {f"services.smtp.{part}" for part in ("wire", "dial", "tls", "trust", "alerts")}
-    assert opens == {"app", *client}  # app listens
+    assert opens == {"blueprints.serving", *client}  # which listens
     assert not any("smtplib" in file.read_text() for file in sources())
 
 

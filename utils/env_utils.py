@@ -35,6 +35,7 @@ class Settings:
     app_name: str
     base_url: str
     database_url: str = field(repr=False)
+    database_driver_path: bool
     admin_token: Secret | None
     email: Mapping[str, str] = field(repr=False)
     smtp_ca_file: Path | None
@@ -102,6 +103,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         app_name=_app_name(env),
         base_url=_base_url(env, app_env, host, port),
         database_url=_database_url(env.text("DATABASE_URL", "sqlite:///sealpost.db")),
+        database_driver_path=env.boolean("DATABASE_DRIVER_PATH", default=True),
         admin_token=_admin_token(env),
         email=env.starting_with("EMAIL_", "DEFAULT_FROM_EMAIL"),
         smtp_ca_file=_ca_file(env),

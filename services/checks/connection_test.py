@@ -185,7 +185,7 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
     test = _Test(prepared, hear)
     told = 0
     try:
-        threading.Thread(target=converse, name="connection-test", daemon=True).start()
+        threading.Thread(target=incidents.watched(converse), name="connection-test", daemon=True).start()
     except RuntimeError as error:  # no more threads
         result = test.broken(error)
         yield from result.steps

@@ -15,9 +15,8 @@ from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from utils import late
 from utils.env_utils import Settings, get_settings
 
 log = structlog.get_logger(__name__)
@@ -144,10 +143,8 @@ class Allowances:
 
     def _shared_counts(self) -> _Counts:
         if self._shared is None:
-            options: dict[str, Any] = {"socket_timeout": STORAGE_SECONDS, "socket_connect_timeout": STORAGE_SECONDS}
-            options["retry"] = Retry(NoBackoff(), 1)  # a kept connection may have gone stale
-            is_redis = self._uri.startswith("redis")
-            storage = storage_from_string(self._uri, wrap_exceptions=True, **(options if is_redis else {}))
+            options = _options_of_redis() if self._uri.startswith("redis") else {}
+            storage = storage_from_string(self._uri, wrap_exceptions=True, **options)
             self._shared = _Counts(storage)  # type: ignore[arg-type]
         return self._shared
 
@@ -160,6 +157,12 @@ class Allowances:
         if self._away_until is not None:
             log.info("limits_storage_back")
         self._away_until = None
+
+
+def _options_of_redis() -> dict[str, Any]:
+    no_backoff = late.load("redis.backoff").NoBackoff()
+    retry = late.load("redis.retry").Retry(no_backoff, 1)  # a kept connection may have gone stale
+    return {"socket_timeout": STORAGE_SECONDS, "socket_connect_timeout": STORAGE_SECONDS, "retry": retry}
 
 
 # Per application, so that two in one process do not count each other's mails.

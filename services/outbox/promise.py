@@ -186,6 +186,7 @@ def _added(session: Session, row: dict[str, Any]) -> str:
         return earlier
     else:
         session.flush()  # so that what fails now is the key and nothing of the caller's
+        outbox_add_db.begin(session)
         try:
             with session.begin_nested():
                 outbox_add_db.add(session, row, at_once=True)
@@ -194,6 +195,9 @@ def _added(session: Session, row: dict[str, Any]) -> str:
             if earlier is None:
                 raise
             return earlier
+    if not event.contains(session, "after_commit", _committed):  # on this session: others are not ours
+        event.listen(session, "after_commit", _committed)
+        event.listen(session, "after_soft_rollback", _rolled_back)
     session.info[_WAKES] = True  # one call for all mails of a transaction
     return str(row["mail_id"])
 
@@ -203,13 +207,11 @@ def _is_alone(session: Session, row: dict[str, Any]) -> bool:
     return _WAKES not in session.info or len(row["content"]) > _LARGE
 
 
-@event.listens_for(Session, "after_commit")  # a listener on each session would stay there, called or not
 def _committed(session: Session) -> None:
     if not session.in_nested_transaction() and session.info.pop(_WAKES, False):
         wake()
 
 
-@event.listens_for(Session, "after_soft_rollback")
 def _rolled_back(session: Session, previous: SessionTransaction) -> None:
     if previous.parent is None:
         session.info.pop(_WAKES, None)

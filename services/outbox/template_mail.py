@@ -16,6 +16,7 @@ from services.outbox import promise
 from services.outbox.promise import Terms
 from services.settings import route
 from services.settings.rules import message_id_domain
+from utils import incidents
 from utils.env_utils import get_base_url
 
 log = structlog.get_logger(__name__)
@@ -26,13 +27,18 @@ def send(to_email: str, template: str, **values: object) -> Outcome | None:
 
     Never raises; what went wrong is logged.
     """
+    mail: Draft | None = None
     try:
         first, servers = route.looked_up()
-        return attempt.deliver(_written(to_email, template, values, message_id_domain(first)), servers)
-    except ValueError:
-        _warn(template)
+        try:
+            mail = _written(to_email, template, values, message_id_domain(first))
+        except ValueError:
+            _warn(template)
+            return None
+        return attempt.deliver(mail, servers)
     except Exception as error:
-        log.error("mail_not_sent", kind=template, error=type(error).__name__)
+        ids = {"mail": mail.mail_id, "message_id": mail.message_id} if mail else {}
+        incidents.report("mail_not_sent", error, template=template, **ids)
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from services.smtp import dns
 from services.smtp.wire import Deadline, WireError
-from utils import net_guard
+from utils import incidents, net_guard
 from utils.addresses import is_loopback
 from utils.errors import Fault
 from utils.net_guard import IPAddress
@@ -141,7 +141,7 @@ def _resolve(host: str, deadline: Deadline) -> list[IPAddress]:
     if not _look_ups.acquire(timeout=max(0, deadline.remaining())):
         raise WireError(Fault.DNS_FAILED, "Too many look-ups are waiting for the name server.")
     try:
-        threading.Thread(target=ask, name="smtp-look-up", daemon=True).start()
+        threading.Thread(target=incidents.watched(ask), name="smtp-look-up", daemon=True).start()
     except RuntimeError:
         _look_ups.release()
         raise

@@ -250,15 +250,22 @@ class Exchange:
 
     def _introduced(self, mail: Transaction, *, said: bool) -> Reply | None:
         """The answer to the last command, once a recipient is accepted: the first, or one of those behind them."""
+        refused: DeliveryError | None = None
         while True:
-            replies = self._prologue.introduce(mail, said=said)
+            try:
+                replies = self._prologue.introduce(mail, said=said)
+            except (WireError, DeliveryError, AnotherWay):
+                if refused is None:
+                    raise
+                self._talk.drop()
+                raise refused from None  # that much is known, and those who are left can be asked another time
             last = replies.pop() if len(replies) == answers_to(mail) else None
             try:
                 self._judge(mail, replies, last)
-            except DeliveryError:
+            except DeliveryError as error:
                 if not (self._talk.ready and replies[0].ok and mail.go_on()):
                     raise
-                said = False
+                refused, said = error, False
             else:
                 return last
 

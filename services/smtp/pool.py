@@ -22,6 +22,7 @@ from services.smtp.kept import Kept, Lane, Limits
 from services.smtp.patience import Queueing
 from services.smtp.settings import SmtpSettings
 from services.smtp.wire import Deadline
+from utils import incidents
 from utils.errors import DeliveryError, Fault, Phase, Temporary
 
 log = structlog.get_logger(__name__)
@@ -265,7 +266,7 @@ class Pool:
 
     def _start_reaper(self) -> None:
         if not self._reaper:
-            self._reaper = threading.Thread(target=self._watch, name="smtp-pool", daemon=True)
+            self._reaper = threading.Thread(target=incidents.watched(self._watch), name="smtp-pool", daemon=True)
             with suppress(RuntimeError):  # the interpreter is about to end, and closes the pool anyhow
                 self._reaper.start()
 

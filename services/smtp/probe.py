@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -66,7 +67,7 @@ def open_ways(host: str, ways: Sequence[tuple[int, Security]], policy: Policy, s
     answers: SimpleQueue[OpenWay | None] = SimpleQueue()
     probes = [_Probe(host, port, security, policy, deadline) for port, security in ways]
     for probe in probes:
-        threading.Thread(target=probe.run, args=(answers,), name="smtp-probe", daemon=True).start()
+        threading.Thread(target=incidents.watched(partial(probe.run, answers)), name="smtp-probe", daemon=True).start()
     found: list[OpenWay] = []
     try:
         for _ in probes:

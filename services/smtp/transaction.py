@@ -1,5 +1,6 @@
 """One mail on a connection: what is said for it, and the errors that are certain before anything is said."""
 
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,6 +104,10 @@ class Transaction:
         try:
             self.refused = unsayable(features, sender, paths)
             sayable = tuple(address for address in paths if address not in self.refused)
+            if most is not None and most < len(sayable):
+                # Not always the same first: one that is put off each time must not keep the others from being asked.
+                start = random.randrange(len(sayable))  # noqa: S311
+                sayable = sayable[start:] + sayable[:start]
             self.asked = sayable[:most]
             if len(self.asked) < len(sayable):
                 self.refused |= dict.fromkeys(sayable[most:], _TOO_MANY)

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import structlog
 from celery import Celery, shared_task, signals
+from celery.exceptions import TaskPredicate
 from flask import Flask
+from kombu.exceptions import OperationalError
 
 from database.engine import db
 from database.outbox_db import Priority
@@ -20,7 +22,9 @@ from services.accounts import password_reset
 from services.outbox import log as mail_log
 from services.outbox import promise
 from services.worker import groups, lease
-from services.worker.lease import Pace
+from services.worker.groups import Turn
+from services.worker.lease import Group, Pace
+from utils import incidents
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
 
@@ -34,6 +38,10 @@ VISIBILITY: Final = 2 * HARD_LIMIT
 HINT_PAUSE: Final = 0.05  # seconds; many commits at once are one hint
 
 _stopping = multiprocessing.Event()  # made before any fork, so that it is every process's
+
+
+class TaskFailed(Exception):
+    """A task met what nobody foresaw; all that Celery logs of it is the reference to our own line."""
 
 
 def make_celery(app: Flask) -> Celery:
@@ -101,7 +109,12 @@ def _in_context(app: Flask, base: Any) -> Any:  # noqa: ANN401 - Celery's classe
 
         def __call__(self, *args: object, **kwargs: object) -> object:
             with app.app_context():
-                return self.run(*args, **kwargs)
+                try:
+                    return self.run(*args, **kwargs)
+                except (TaskFailed, TaskPredicate):
+                    raise
+                except Exception as error:
+                    raise TaskFailed(incidents.report("mail_task_failed", error, task=self.name)) from None
 
     return ContextTask
 
@@ -117,7 +130,7 @@ def drain() -> None:
     with lease.Heartbeat(pace, _stopping.is_set) as heartbeat:
         while group:
             heartbeat.hold(group)
-            turn = groups.work_off(group, pace, lambda: Priority if _goes_on(until) else ())
+            turn = _worked_off(group, pace, until)
             group = turn.next_group
             if group is None and _goes_on(until):  # after trouble, none was claimed along
                 group = groups.claim_group(worker, pace, [Priority.SECURITY] if turn.is_stuck else Priority)
@@ -125,6 +138,13 @@ def drain() -> None:
 
 def _goes_on(until: float) -> bool:
     return time.monotonic() < until and not _stopping.is_set()
+
+
+def _worked_off(group: Group, pace: Pace, until: float) -> Turn:
+    try:
+        return groups.work_off(group, pace, lambda: Priority if _goes_on(until) else ())
+    except Exception as error:
+        raise TaskFailed(incidents.report("mail_task_failed", error, task=drain.name, mails=group.mail_ids)) from None
 
 
 @shared_task(name="mail.sweep")  # type: ignore[untyped-decorator]
@@ -154,8 +174,10 @@ def _hint(task: Any, expires: float = VISIBILITY) -> None:  # noqa: ANN401 - Cel
     """Tell the broker that there is work; a hint that it does not take is only late."""
     try:
         task.apply_async(expires=expires, retry=False)
+    except (OperationalError, OSError) as failure:  # the broker is away
+        log.warning("mail_hint_not_published", kind=type(failure).__name__)
     except Exception as error:
-        log.warning("mail_hint_not_published", error=type(error).__name__)
+        incidents.report("mail_hint_not_published", error)
 
 
 class Hints:
@@ -165,7 +187,7 @@ class Hints:
         self._woken = threading.Event()
         self._asked = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mail-hints", daemon=True)
+        self._thread = threading.Thread(target=incidents.watched(self._run), name="mail-hints", daemon=True)
 
     def start(self) -> None:
         promise.listen(self._woken.set)
@@ -191,3 +213,10 @@ class Hints:
             task = answer_requests if self._asked.is_set() else drain
             self._asked.clear()
             _hint(task)
+
+
+def start_hints() -> Hints:
+    """Tell the broker of new mail from now on. The caller stops it."""
+    hints = Hints()
+    hints.start()
+    return hints

@@ -5,11 +5,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Self
 
+import structlog
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,7 +18,9 @@ from database.engine import transaction
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
 from services.smtp.patience import Span
-from utils import clock
+from utils import clock, incidents
+
+log = structlog.get_logger(__name__)
 
 HEARTBEATS_A_LEASE: Final = 3
 LOOK_SECONDS: Final = 1.0  # between two looks at whether the process is to stop
@@ -46,6 +48,10 @@ class Group:
     @property
     def ids(self) -> list[int]:
         return [claim.id for claim in self.claims]
+
+    @property
+    def mail_ids(self) -> list[str]:
+        return [claim.mail_id for claim in self.claims]
 
     @property
     def is_security(self) -> bool:
@@ -90,7 +96,7 @@ class Heartbeat:
         self._in_hand: Group | None = None
         self._app = current_app._get_current_object()  # type: ignore[attr-defined]
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="mail-heartbeat", daemon=True)
+        self._thread = threading.Thread(target=incidents.watched(self._beat), name="mail-heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -115,5 +121,14 @@ class Heartbeat:
                 continue
             due += between
             if group:
-                with self._app.app_context(), suppress(SQLAlchemyError):  # the next one may come in time
-                    renew(group, self._pace)
+                self._renew(group)
+
+    def _renew(self, group: Group) -> None:
+        """Put the lease off, or leave that to the next beat, which may come in time."""
+        try:
+            with self._app.app_context():
+                renew(group, self._pace)
+        except SQLAlchemyError as failure:
+            log.warning("mail_lease_not_renewed", kind=type(failure).__name__, mails=group.mail_ids)
+        except Exception as error:
+            incidents.report("mail_lease_not_renewed", error, mails=group.mail_ids)

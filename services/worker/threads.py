@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 from flask import Flask
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from database.outbox_db import Priority
 from services import audit
@@ -26,6 +27,7 @@ from services.worker import groups as outbox_work
 from services.worker import lease
 from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
+from utils import incidents
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +63,8 @@ class MailWorker:
         self._stopping = threading.Event()
         self._last_turn = time.monotonic()
         self._rests_until = self._last_turn
-        self._claimer = threading.Thread(target=self._claim, name="mail-claimer", daemon=True)
-        self._keeper = threading.Thread(target=self._keep, name="mail-keeper", daemon=True)
+        self._claimer = threading.Thread(target=incidents.watched(self._claim), name="mail-claimer", daemon=True)
+        self._keeper = threading.Thread(target=incidents.watched(self._keep), name="mail-keeper", daemon=True)
         self._sending = [self._sender() for _ in range(senders + 1)]
 
     def start(self) -> None:
@@ -77,7 +79,7 @@ class MailWorker:
             return [self._claimer, self._keeper, *self._sending]
 
     def _sender(self) -> threading.Thread:
-        return threading.Thread(target=self._send, name="mail-sender", daemon=True)
+        return threading.Thread(target=incidents.watched(self._send), name="mail-sender", daemon=True)
 
     def wake(self) -> None:
         """There may be mail to send."""
@@ -242,7 +244,7 @@ class MailWorker:
             nonlocal turn
             turn = self._work_off(group)
 
-        self._guarded(work)
+        self._guarded(work, mails=group.mail_ids)
         with self._lock:
             del self._under_way[group.token]
             if turn.next_group:
@@ -263,13 +265,17 @@ class MailWorker:
         with self._lock:
             return list(self._under_way.values())
 
-    def _guarded(self, work: Callable[[], object]) -> None:
+    def _guarded(self, work: Callable[[], object], **facts: object) -> None:
         """Go on after whatever happens: the rows are the truth, and their lease runs out."""
         try:
             with self._app.app_context():
                 work()
+        except (OperationalError, InterfaceError) as failure:  # the database is away: no news, for as long as it is
+            kind, where = type(failure).__name__, incidents.place(failure)
+            log.error("mail_worker_failed", kind=kind, where=where, **facts)
+            self._stopping.wait(1.0)
         except Exception as error:
-            log.error("mail_worker_failed", error=type(error).__name__)
+            incidents.report("mail_worker_failed", error, **facts)
             self._stopping.wait(1.0)
 
 

@@ -134,3 +134,4 @@ def start_server(migrated_database: Path, tmp_path_factory: pytest.TempPathFacto
     for server in running:
         assert server.stop() == 0
         assert "Traceback" not in server.output
+        assert "unexpected_error" not in server.output

@@ -11,6 +11,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 
 from app import create_app
+from database.driver import PlainDriver
 from database.engine import db, driver_reading, driver_transaction, reading, transaction
 from database.prepared import added_to
 from database.types import UtcDateTime
@@ -20,13 +21,18 @@ from tests.conftest import APP_KEY
 SECRET = "canary-7f3a"
 
 
+@pytest.fixture(params=["true", "false"], ids=["driver-path", "plain"])
+def path(request: pytest.FixtureRequest) -> dict[str, str]:
+    return {"DATABASE_DRIVER_PATH": request.param}
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Flask]:
+def app(request: pytest.FixtureRequest, tmp_path: Path, path: dict[str, str]) -> Iterator[Flask]:
     if request.param == "sqlite":
-        yield from application({"DATABASE_URL": f"sqlite:///{tmp_path / 'driver.db'}"}, tmp_path)
+        yield from application(path | {"DATABASE_URL": f"sqlite:///{tmp_path / 'driver.db'}"}, tmp_path)
         return
     with postgresql_server.running() as url:
-        yield from application({"DATABASE_URL": url}, tmp_path)
+        yield from application(path | {"DATABASE_URL": url}, tmp_path)
 
 
 def application(variables: dict[str, str], instance: Path) -> Iterator[Flask]:
@@ -46,6 +52,13 @@ def add(number: int, words: str | None = "words") -> None:
 def count() -> int:
     with reading() as session:
         return len(session.execute(text("SELECT id FROM note")).all())
+
+
+def test_the_switch_decides_which_way_is_taken(app: Flask, path: dict[str, str]) -> None:
+    with driver_transaction() as driver:
+        assert isinstance(driver, PlainDriver) == (path["DATABASE_DRIVER_PATH"] == "false")
+    with driver_reading() as driver:
+        assert isinstance(driver, PlainDriver) == (path["DATABASE_DRIVER_PATH"] == "false")
 
 
 def test_an_error_is_one_of_sqlalchemys_and_nothing_of_the_transaction_stays(app: Flask) -> None:

@@ -274,6 +274,30 @@ def test_signing_out_deletes_the_remember_cookie_in_the_way_that_browsers_heed(h
     assert {"Secure", "Path=/", "Max-Age=0"} <= cookies["__Host-sealpost_remember"]
 
 
+def test_signing_in_without_being_remembered_deletes_the_cookie_of_who_was(https_visitor: Visitor) -> None:
+    https_visitor.sign_in(remember="1")
+    cookies = cookies_set(https_visitor.sign_in())
+    assert {"Secure", "Path=/", "Max-Age=0"} <= cookies["__Host-sealpost_remember"]
+
+
+@pytest.mark.parametrize("again", ["sign out", "sign in", "sign in remembered"])
+def test_an_answer_names_the_remember_cookie_once(https_visitor: Visitor, again: str) -> None:
+    https_visitor.sign_in(remember="1")
+    if again == "sign out":
+        answer = https_visitor.post_form("/logout")
+    else:
+        answer = https_visitor.sign_in(remember="1" if "remembered" in again else "")
+    lines = answer.headers.getlist("Set-Cookie")
+    assert sum(line.startswith("__Host-sealpost_remember=") for line in lines) == 1
+
+
+def test_who_was_never_remembered_has_no_cookie_deleted(app: Flask) -> None:
+    make_alice()
+    visitor = visit(app)
+    assert "sealpost_remember" not in cookies_set(visitor.sign_in())
+    assert "sealpost_remember" not in cookies_set(visitor.post_form("/logout"))
+
+
 def test_the_reset_cookie_over_https_is_secure_and_bound_to_the_host(https_visitor: Visitor) -> None:
     cookies = cookies_set(https_visitor.get("/reset-password?token=abc"))
     expected = {"Secure", "HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=600"}

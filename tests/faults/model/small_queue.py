@@ -35,7 +35,12 @@ def settings_of(server: BehavingServer, step: float) -> SmtpSettings:
 
 def policy_of(step: float) -> Policy:
     """The one place that says how patient senders are here; twice as long for the answer to a message."""
-    return Policy(ehlo_name="app.example", total_seconds=WHOLE / STEP * step, connect_seconds=step)
+    return Policy(
+        ehlo_name="app.example",
+        total_seconds=WHOLE / STEP * step,
+        connect_seconds=step,
+        is_crowded=retry_policy.is_crowded,
+    )
 
 
 def as_group(
@@ -86,7 +91,12 @@ def _round(
 ) -> None:
     going = {fate.mail.number: fate for fate in fates if fate.pending}
     parcels = [
-        Parcel(envelope=Envelope(sender=SENDER, recipients=fate.pending), content=fate.mail.content, tag=number)
+        Parcel(
+            envelope=Envelope(sender=SENDER, recipients=fate.pending),
+            content=fate.mail.content,
+            tag=number,
+            is_careful=fate.unknowns > 0,
+        )
         for number, fate in going.items()
     ]
     try:

@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app import _announce, create_app
+from app import create_app
+from blueprints.serving import announce
 from database.attempt_db import EmailAttempt
 from database.engine import reading
 from database.outbox_db import OutboxMail, State
@@ -132,5 +133,5 @@ def test_where_sending_is_suppressed_queued_mail_is_settled_without_its_content(
 
 def test_a_start_warns_that_sending_is_suppressed(suppressed: Flask, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        _announce(suppressed)
+        announce(suppressed)
     assert [record for record in caplog.records if "mail_is_suppressed" in str(record.msg)]

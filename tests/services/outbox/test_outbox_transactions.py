@@ -26,12 +26,22 @@ from utils import clock
 ANN = "ann@example.com"
 IDS = select(OutboxMail.mail_id).order_by(OutboxMail.id)
 
+# What is so because mails wait for a flush, which they do on the driver path alone.
+WAITING = pytest.mark.parametrize("is_plain", [False], indirect=True, ids=["driver-path"])
+AT_ONCE = pytest.mark.parametrize("is_plain", ["plain"], indirect=True)
+
 pytestmark = pytest.mark.usefixtures("app")
 
 
+@pytest.fixture(params=["driver-path", "plain"])
+def is_plain(request: pytest.FixtureRequest) -> bool:
+    """Whether DATABASE_DRIVER_PATH is off, so that no mail waits for a flush."""
+    return bool(request.param == "plain")
+
+
 @pytest.fixture
-def app(on_either: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
-    app = create_app(on_either, instance_path=tmp_path)
+def app(on_either: dict[str, str], tmp_path: Path, is_plain: bool) -> Iterator[Flask]:
+    app = create_app(on_either | {"DATABASE_DRIVER_PATH": str(not is_plain).lower()}, instance_path=tmp_path)
     with app.app_context():
         yield app
         with transaction() as session:
@@ -78,6 +88,7 @@ def person(name: str, **values: Any) -> Account:
     return Account(**columns | values)
 
 
+@WAITING
 def test_all_mails_of_a_transaction_but_its_first_are_written_in_one_go(session: Session) -> None:
     statements: list[str] = []
     with heard(db.engine, lambda statement, _: statements.append(statement)):
@@ -177,6 +188,7 @@ def test_a_query_of_the_session_sees_its_mails(session: Session) -> None:
     assert session.scalars(IDS).all() == mail_ids
 
 
+@WAITING
 def test_a_query_without_autoflush_leaves_the_mails_to_the_commit(session: Session) -> None:
     mail_ids = queued(session)
     with session.no_autoflush:
@@ -185,6 +197,7 @@ def test_a_query_without_autoflush_leaves_the_mails_to_the_commit(session: Sessi
     assert promised() == mail_ids
 
 
+@WAITING
 def test_a_session_without_autoflush_writes_its_mails_with_the_commit(app: Flask) -> None:
     with Session(db.engine, autoflush=False) as session:
         mail_ids = queued(session)
@@ -227,6 +240,7 @@ def test_a_callers_unfinished_object_is_not_written_for_a_mail(session: Session)
     assert promised() == mail_ids
 
 
+@WAITING
 @pytest.mark.parametrize("write", [Session.commit, Session.flush, lambda session: session.scalars(IDS)])
 def test_what_the_database_does_not_take_is_told_by_the_write_and_nothing_of_it_stays(
     session: Session, write: Callable[[Session], Any]
@@ -241,6 +255,7 @@ def test_what_the_database_does_not_take_is_told_by_the_write_and_nothing_of_it_
     assert session.scalar(select(func.count()).select_from(Account)) == 0
 
 
+@WAITING
 def test_after_a_failed_flush_nothing_can_be_committed_before_a_rollback(session: Session) -> None:
     queued(session)
     session.flush()
@@ -317,6 +332,7 @@ def test_the_scoped_session_itself_may_be_given_as_well(app: Flask) -> None:
     assert promised() == mail_ids
 
 
+@WAITING
 def test_more_mails_than_memory_should_hold_are_promised_together_all_the_same(session: Session) -> None:
     mail_ids = [queue_email(ANN, "s", "b", session=session) for _ in range(MOST_TOGETHER + 3)]
     with session.no_autoflush:
@@ -325,6 +341,7 @@ def test_more_mails_than_memory_should_hold_are_promised_together_all_the_same(s
     assert promised() == mail_ids
 
 
+@WAITING
 def test_a_full_batch_that_the_database_does_not_take_cannot_be_committed(session: Session) -> None:
     refused(session)
     with pytest.raises(IntegrityError):
@@ -343,8 +360,29 @@ def test_a_large_mail_does_not_wait_in_memory(session: Session) -> None:
         assert session.scalars(IDS).all()[-1] == large
 
 
+@WAITING
 def test_mails_that_the_session_expunges_are_taken_back(session: Session) -> None:
     mail_ids = queued(session)
     session.expunge_all()
     session.commit()
     assert promised() == mail_ids[:1]
+
+
+@AT_ONCE
+def test_off_the_driver_path_each_mail_is_written_where_it_is_queued(session: Session) -> None:
+    mail_ids = queued(session)
+    with session.no_autoflush:
+        assert session.scalars(IDS).all() == mail_ids
+    assert promised() == []
+    session.commit()
+    assert promised() == mail_ids
+
+
+@AT_ONCE
+def test_off_the_driver_path_a_mail_that_is_not_taken_is_told_where_it_is_queued(session: Session) -> None:
+    with pytest.raises(IntegrityError):
+        refused(session)
+    session.rollback()
+    mail_ids = queued(session)
+    session.commit()
+    assert promised() == mail_ids

@@ -323,9 +323,9 @@ def test_recipients_that_are_refused_do_not_keep_the_others_from_being_asked(poo
         habits(server).learn(Habit.MOST_RECIPIENTS, 1)
         (mail,) = parcels(1, recipients=4)
         receipt = pool.send(settings_for(server), PATIENT, mail.envelope, mail.content, owner="test")
-    first, second, third, fourth = mail.envelope.recipients
-    assert receipt.accepted == (third, fourth)
-    assert {address: reply.code for address, reply in receipt.refused.items()} == {first: 450, second: 550}
+    assert len(receipt.accepted) == 2
+    assert sorted(reply.code for reply in receipt.refused.values()) == [450, 550]
+    assert {*receipt.accepted, *receipt.refused} == set(mail.envelope.recipients)
 
 
 def test_a_mail_of_which_a_part_may_have_arrived_is_of_unknown_fate(pool: Pool) -> None:

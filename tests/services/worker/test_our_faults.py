@@ -129,7 +129,7 @@ def test_the_log_has_class_place_and_reference_and_not_the_words(
     drain()
     (told,) = (cast(dict[str, str], record.msg) for record in caplog.records if "reference" in str(record.msg))
     assert told["kind"] == "RuntimeError"
-    assert re.fullmatch(r"services/\w+\.py:\d+ in \w+", told["where"])
+    assert re.fullmatch(r"services/smtp/\w+\.py:\d+ in \w+", told["where"])
     assert told["reference"] in promise.find(mail_id).reason
     assert "a secret of the mail" not in caplog.text
 

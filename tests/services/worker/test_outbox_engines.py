@@ -35,9 +35,12 @@ OVER = Pace(lease=timedelta(seconds=-1), cool_down=timedelta(0))  # a lease that
 pytestmark = pytest.mark.usefixtures("app")
 
 
-@pytest.fixture
-def app(on_either: dict[str, str], server: RecordingServer, tmp_path: Path) -> Iterator[Flask]:
-    app = create_app(on_either | mail_through(server), instance_path=tmp_path)
+@pytest.fixture(params=["true", "false"], ids=["driver-path", "plain"])
+def app(
+    request: pytest.FixtureRequest, on_either: dict[str, str], server: RecordingServer, tmp_path: Path
+) -> Iterator[Flask]:
+    variables = {"DATABASE_DRIVER_PATH": request.param, **mail_through(server)}
+    app = create_app(on_either | variables, instance_path=tmp_path)
     with app.app_context():
         yield app
         with transaction() as session:

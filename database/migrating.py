@@ -1,0 +1,40 @@
+"""Flask-Migrate for an application, without loading it, and Alembic, before somebody migrates."""
+
+from functools import partial
+from typing import Any, Final
+
+import click
+from flask import Flask, current_app
+from werkzeug.local import LocalProxy
+
+from database.engine import db
+from database.schema_db import MIGRATIONS
+from utils import late
+
+_EXTENSION: Final = "migrate"  # where Flask-Migrate keeps what it was set up with
+
+
+class _Commands(click.Command):
+    """``flask db``, in whose place Flask-Migrate's own group goes on once it is called."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401 - as click has it
+    ) -> click.Context:
+        _set_up(current_app)
+        context: click.Context = late.load("flask_migrate.cli").db.make_context(info_name, args, parent, **extra)
+        return context
+
+
+def init_app(app: Flask) -> None:
+    """Let ``flask db …`` and Flask-Migrate's functions work on this application."""
+    app.extensions[_EXTENSION] = LocalProxy(partial(_set_up, app))  # whoever asks it anything sets it up
+    app.cli.add_command(_Commands("db", help="Perform database migrations."))
+
+
+def _set_up(app: Flask) -> Any:  # noqa: ANN401 - Flask-Migrate is untyped
+    late.load("flask_migrate").Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)
+    return app.extensions[_EXTENSION]

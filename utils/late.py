@@ -1,0 +1,25 @@
+"""Modules that are imported when they are first needed, because most processes never need them. The only such place.
+
+Everything else is imported at the top of its file. A name of ours in this list is an arrow like any other import, and
+the architecture test reads it as one.
+"""
+
+import importlib
+from typing import Any, Final
+
+LATE: Final = {
+    "services.worker.celery_tasks": "slower to load than all of ours, and only users of a broker need it",
+    "flask_migrate": "Alembic and Mako; only whoever migrates needs them",
+    "flask_migrate.cli": "likewise",
+    "alembic.migration": "likewise, and whoever asks whether migrations are missing",
+    "alembic.script": "likewise",
+    "redis.backoff": "the whole of redis; only who counts mails there needs it",
+    "redis.retry": "likewise",
+}
+
+
+def load(module: str) -> Any:  # noqa: ANN401 - what a type checker sees of a module is its file's imports
+    """The module with this name, imported now if it has not been yet. It must stand in LATE, with its reason."""
+    if module not in LATE:
+        raise LookupError(f"{module} is not in utils.late.LATE")
+    return importlib.import_module(module)
