@@ -85,7 +85,7 @@ class SmtpClient:
     def open(self) -> None:
         """Connect, greet, encrypt and sign in as the settings demand; never less than they demand."""
         self.close()
-        before = self._exchange
+        before = self._exchange  # only its time goes on: what was learnt of a session holds for that one
         opening = Opening(self._talk, self._settings, self._policy)
         with self._talk.covered(), self._talk.within(before.seconds_left):
             features = opening.run()
@@ -160,7 +160,7 @@ class SmtpClient:
         """Say goodbye if the connection is fit for it, ``patiently`` hear the answer, and close it. Never raises."""
         wire = self._talk.wire
         if wire and self._talk.ready:
-            with suppress(WireError):
+            with suppress(WireError):  # whatever becomes of QUIT, the mails before have their answers
                 deadline = Deadline(_FAREWELL)
                 wire.send(b"QUIT\r\n", deadline)
                 if patiently:

@@ -320,7 +320,7 @@ class Dialogue:
         fault, text = error.fault, error.text
         if fault is Fault.NOT_SMTP and self.phase not in _NOT_GREETED:
             fault = Fault.BROKEN_REPLY  # a mail server it is: it has said so
-        if self.dot_sent:
+        if self.dot_sent:  # before all else: whatever the trouble is, the server may have the message (RFC 1047)
             return OutcomeUnknown(Phase.MESSAGE, fault, text, may_have_been_sent=True)
         if fault in _ATTACKS:
             security_log.warning(f"smtp_{fault}", host=self._settings.host, port=self._settings.port)

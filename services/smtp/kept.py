@@ -19,7 +19,7 @@ class Limits:
     size: int = 3  # one for each sender of a worker, and one for security mail
     messages: int = 100
     age: float = 600.0
-    idle: float = 60.0
+    idle: float = 60.0  # servers hang up after 10 to 300 seconds; RFC 5321 4.5.3.2.7 asks them for 5 minutes
 
 
 class Lane:
@@ -68,6 +68,7 @@ class Lane:
         """Take out the connection that was used last and still works; and those before it that do not."""
         unfit = self.worn()
         while self.idle:
+            # The last used is the likeliest to live, and those that are not needed get old and go.
             kept = self.idle.pop()
             if kept.client.is_quiet:
                 return kept, unfit

@@ -176,7 +176,7 @@ class Pool:
                 lane, unfit = self._lane(owner, key)
                 kept, more = lane.next_idle()
                 unfit += more
-                if kept and fresh:
+                if kept and fresh:  # one of the idle has just failed, and so may the others, which are as old
                     unfit += [kept, *lane.idle]
                     kept, lane.idle = None, []
                 is_free = kept is not None or lane.busy < lane.cap
@@ -282,7 +282,7 @@ class Pool:
 
     def _hang_up(self, unfit: list[Kept]) -> None:
         for kept in unfit:
-            kept.client.close(patiently=False)
+            kept.client.close(patiently=False)  # nobody should wait for the answer to a QUIT, which tells nothing
             kept.lane.left_at = self._clock()
         with self._lock:
             self._open.difference_update(unfit)

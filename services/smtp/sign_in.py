@@ -72,6 +72,7 @@ class SignIn:
             if reply.code != _CHALLENGE:
                 break
             said = mechanism.answer(reply.challenge)
+            # Before it is said: a server that repeats it in its refusal must not bring it into a log.
             self._talk.live().redact = Redactor([*self._secrets, *mechanism.secrets])
             reply = self._talk.ask(base64.b64encode(said))
         if reply.ok and not mechanism.is_settled:

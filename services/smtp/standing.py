@@ -34,6 +34,7 @@ class Standing:
         self._face = face
         self._blind_until = 0.0
         fact = habits.fact(Habit.SWALLOWS)
+        # Behind one address may stand several servers, of which one swallows: what is known is of this face alone.
         self.swallows = self.chunking and self.behind_dot and fact is not None and fact[::2] == (True, face)
 
     @property

@@ -71,6 +71,7 @@ def give_back(group: Group) -> None:
 
 def renew(group: Group, pace: Pace) -> None:
     """The heartbeat of a group under way."""
+    # What a power cut takes back of it, the next heartbeat gives again.
     with transaction(durable=False) as session:
         outbox_claim_db.renew(session, group.token, group.ids, clock.now() + pace.lease)
 
