@@ -64,7 +64,7 @@ class OutboxMail(Base):
     ``recipients`` holds for each its ``address``, ``state`` (pending, accepted, deferred, refused), ``code`` and
     ``enhanced``. ``content`` is sealed under the key that ``key_id`` names, and gone once the mail is settled.
     ``pinned_to`` names the only server that a mail of unknown fate may go to. ``attempts`` counts what was charged,
-    ``uncertain`` how often its fate was unknown. ``reason`` is from a closed set of words.
+    ``uncertain`` how often its fate was unknown. ``reason`` holds a code, or "".
     """
 
     __tablename__ = "email_outbox"

@@ -18,15 +18,16 @@ ROOMS = {
     "audit": "",
     "local_inbox": "",
     "registry": "",
+    "reasons": "",
     "settings": "smtp audit",
-    "diagnosis": "smtp registry",
-    "delivery": "smtp message settings diagnosis",
+    "diagnosis": "smtp registry reasons",
+    "delivery": "smtp message settings diagnosis reasons",
     "providers": "registry smtp settings delivery",
-    "outbox": "delivery settings message diagnosis audit",
-    "accounts": "outbox audit",
+    "outbox": "reasons delivery settings message diagnosis audit",
+    "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
-    "worker": "outbox delivery accounts settings message smtp audit",
-    "checks": "worker outbox delivery diagnosis settings message smtp",
+    "worker": "reasons outbox delivery accounts settings message smtp audit",
+    "checks": "reasons worker outbox delivery diagnosis settings message smtp",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",
     "pages": "blueprints",
@@ -72,8 +73,12 @@ def imports_of(file: Path) -> Iterator[tuple[str, int]]:
 def room_of(name: str) -> str:
     """The package of a module of services or blueprints, or the module itself where it stands beside the packages."""
     layer, *parts = name.split(".")
-    if name == "services.providers.registry":  # knows nothing of ours, so that diagnosis may ask it
-        return "registry"
+    if name in (
+        "services.providers.registry",
+        "services.outbox.reasons",
+    ):
+        # They know nothing of ours, so that rooms below theirs may ask them.
+        return name.rpartition(".")[2]
     if layer == "blueprints":
         return parts[0] if len(parts) > 1 else layer
     return parts[0] if layer == "services" and parts else layer

@@ -9,11 +9,13 @@ from typing import Final, NamedTuple, cast
 import structlog
 
 from services.delivery import record, retry_policy
-from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome, Withheld
+from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, Outcome, Withheld
 from services.delivery.retry_policy import Whose
 from services.diagnosis import diagnosis
 from services.message import recording
 from services.message.draft import Draft, Sender, serialise
+from services.outbox import reasons
+from services.outbox.reasons import Reason
 from services.settings import protection, server_habits
 from services.settings.route import RouteStep
 from services.settings.rules import hello_name
@@ -56,7 +58,7 @@ def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None =
     if recording.take(draft):
         return Outcome(kind=ACCEPTED, message="Recorded", ms=0)
     if get_settings().mail_suppress_send:
-        outcome = Outcome(kind=SUPPRESSED, message=NOTHING_IS_SENT, ms=0)
+        outcome = Outcome(kind=SUPPRESSED, message=reasons.words(Reason.NOTHING_IS_SENT), ms=0)
         record.record(draft, outcome, clock.now(), account_id)
         return outcome
     return _along(servers, draft, account_id)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
 from services.diagnosis import diagnosis
+from services.outbox.reasons import words
 from utils import clock
 from utils.errors import Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 from utils.log_utils import printable
@@ -139,7 +140,7 @@ def mail_facts(row: OutboxMail) -> MailFacts:
         state=state,
         level=level,
         word=word,
-        reason=row.reason,
+        reason=words(row.reason),
         recipients=recipients,
         attempts=row.attempts,
         created_at=row.created_at,

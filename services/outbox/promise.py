@@ -18,6 +18,7 @@ from services.audit import Action
 from services.message import recording
 from services.message.draft import Draft
 from services.outbox import content as outbox_content
+from services.outbox.reasons import Reason
 from utils import clock
 from utils.errors import Conflict, NotFound
 
@@ -64,7 +65,7 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
 
 def cancel(mail_id: str) -> OutboxMail:
     """Withdraw a mail that has not gone yet; gives it as it is then. Raises NotFound; Conflict if it is too late."""
-    values = {"state": State.CANCELLED, "settled_at": clock.now(), "content": None, "reason": "Cancelled by hand."}
+    values = {"state": State.CANCELLED, "settled_at": clock.now(), "content": None, "reason": Reason.CANCELLED}
     with transaction() as session:
         if not outbox_db.change_waiting(session, mail_id, **values):
             raise _too_late(outbox_db.find(session, mail_id), "cancelled")

@@ -16,7 +16,7 @@ from services.delivery.limits import Limits
 from services.delivery.outcome import Outcome, Withheld
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
-from services.outbox.reasons import NO_SERVER, PAUSED, PINNED, THROTTLED
+from services.outbox.reasons import Reason
 from services.settings import protection, route
 from services.settings.route import RouteStep
 from services.smtp.client import IN_FLIGHT, Parcel
@@ -26,8 +26,6 @@ from services.worker.settling import Result
 from utils import clock
 from utils.errors import Fault
 
-SLOWED: Final = "The mail server takes only so many mails a minute."
-WITHHELD: Final = "The mail server is down, and the next one would protect the mail less."
 CUT_SHORT: Final = (Fault.TIMEOUT, Fault.CLOSED)  # what a conversation ends with that was ended on our side
 _LONGEST_PAUSE: Final = 60.0  # seconds; a mended server, or a higher limit, is used soon
 
@@ -54,7 +52,7 @@ class Wait(NamedTuple):
 
     server: RouteStep
     seconds: float
-    reason: str
+    reason: Reason
     is_for_all: bool = True
 
 
@@ -120,10 +118,10 @@ def _is_withheld(job: Job, server: RouteStep) -> bool:
 def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> list[Job]:
     """Those who may go to the server now; the others are told why they wait."""
     if waits().is_held(server.owner, is_security=is_security):
-        wait, mails = Wait(server, held_servers.LOOK_AGAIN, PAUSED), frozenset[int]()
+        wait, mails = Wait(server, held_servers.LOOK_AGAIN, Reason.PAUSED), frozenset[int]()
     else:
         found = standing.admit(server, [job.claim.id for job in jobs], is_security=is_security)
-        wait, mails = Wait(server, found.wait, found.cause or PAUSED, found.is_for_all), found.mails
+        wait, mails = Wait(server, found.wait, found.cause or Reason.PAUSED, found.is_for_all), found.mails
     for job in jobs:
         if job.claim.id not in mails:
             job.waits.append(wait)
@@ -233,17 +231,19 @@ def _outcomes(
 
 def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
     is_security, place = job.claim.priority == Priority.SECURITY, standing.place_of(server)
-    seconds, reason = pace.seconds_until_willing(place, is_security=is_security), SLOWED
+    seconds, reason = pace.seconds_until_willing(place, is_security=is_security), Reason.SLOWED
     if not seconds and limits != Limits():
         domains = [address.rpartition("@")[2] for address in job.pending]
         seconds = sending_limits.seconds_until_allowed(server.owner, limits, domains, is_security=is_security)
-        reason = THROTTLED
+        reason = Reason.THROTTLED
         if seconds:
             pace.give_back(place, 1)
     if seconds:
         until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
         job.result = settling.snoozed(job.claim, until, reason)
-        job.is_stuck = reason == SLOWED or not limits.per_minute_per_domain  # to another domain there may be room
+        job.is_stuck = (
+            reason == Reason.SLOWED or not limits.per_minute_per_domain
+        )  # to another domain there may be room
     return seconds > 0
 
 
@@ -266,9 +266,9 @@ def _leave(jobs: Sequence[Job], shift: Shift) -> None:
             job.result = settling.given_back(job.claim, now)
         else:
             soonest = min(job.waits, key=lambda wait: wait.seconds, default=None)
-            reason = soonest.reason if soonest else PINNED if job.claim.pinned_to else NO_SERVER
+            reason = soonest.reason if soonest else Reason.PINNED if job.claim.pinned_to else Reason.NO_SERVER
             seconds = min(soonest.seconds, _LONGEST_PAUSE) if soonest else _LONGEST_PAUSE
             job.result = settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
-            job.is_stuck = soonest.is_for_all if soonest else reason != PINNED
+            job.is_stuck = soonest.is_for_all if soonest else reason is not Reason.PINNED
         if job.withheld:
-            job.result["reason"] = WITHHELD
+            job.result["reason"] = Reason.WITHHELD

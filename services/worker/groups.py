@@ -26,12 +26,12 @@ from database.outbox_db import Priority
 from services.delivery import record as attempts
 from services.outbox import content, notices
 from services.outbox.content import CannotOpen, Unreadable
-from services.outbox.reasons import ALTERED, LOST_WORKER, NO_KEY, TOO_LATE
+from services.outbox.reasons import Reason, words
 from services.smtp import our_faults
 from services.worker import along_route, settling, unwritten
 from services.worker.along_route import Job, Shift
 from services.worker.lease import Group, Pace
-from services.worker.settling import MOST_UNCERTAIN, UNKNOWN_FATE, Result
+from services.worker.settling import MOST_UNCERTAIN, Result
 from utils import clock, incidents
 from utils.env_utils import get_settings
 
@@ -160,12 +160,12 @@ def sweep(pace: Pace) -> None:
     with transaction() as session:
         outbox_claim_db.shorten(session, now + pace.lease + _CLOCKS_APART, now + pace.lease)
         if lost := outbox_claim_db.lost(session, now):
-            session.add_all(attempts.of_lost(session, mail, now, LOST_WORKER) for mail in lost)
+            session.add_all(attempts.of_lost(session, mail, now, words(Reason.LOST_WORKER)) for mail in lost)
         found = {
             "lease_ran_out": outbox_claim_db.reap_leased(session, now),
-            "fate_stays_unknown": outbox_claim_db.give_up_uncertain(session, MOST_UNCERTAIN, now, UNKNOWN_FATE),
-            "fate_unknown": outbox_claim_db.reap_transmitting(session, now, now + pace.cool_down, LOST_WORKER),
-            "expired": outbox_claim_db.expire(session, _EXPIRED_AT_ONCE, now, TOO_LATE),
+            "fate_stays_unknown": outbox_claim_db.give_up_uncertain(session, MOST_UNCERTAIN, now, Reason.UNKNOWN_FATE),
+            "fate_unknown": outbox_claim_db.reap_transmitting(session, now, now + pace.cool_down, Reason.LOST_WORKER),
+            "expired": outbox_claim_db.expire(session, _EXPIRED_AT_ONCE, now, Reason.TOO_LATE),
         }
     for what, mail_ids in found.items():
         for mail_id in mail_ids:
@@ -188,7 +188,7 @@ def _opened(claim: Claim, now: datetime) -> Job | Result:
     if get_settings().mail_suppress_send:
         return settling.suppressed(claim, now)
     if claim.expires_at <= now:
-        return settling.expired(claim, now, TOO_LATE)
+        return settling.expired(claim, now, Reason.TOO_LATE)
     try:
         draft = content.unseal(
             claim.content,
@@ -200,8 +200,8 @@ def _opened(claim: Claim, now: datetime) -> Job | Result:
         )
     except CannotOpen as sealed:
         if sealed.why is Unreadable.KEY_MISSING:
-            return settling.snoozed(claim, now + KEY_PAUSE, NO_KEY)
-        return settling.dead(claim, now, ALTERED)
+            return settling.snoozed(claim, now + KEY_PAUSE, Reason.NO_KEY)
+        return settling.dead(claim, now, Reason.ALTERED)
     return Job(claim=claim, draft=draft, pending=settling.pending(claim))
 
 
@@ -237,7 +237,7 @@ def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority])
 
 
 def _is_keyless(opened: Job | Result) -> bool:
-    return not isinstance(opened, Job) and opened["reason"] == NO_KEY
+    return not isinstance(opened, Job) and opened["reason"] == Reason.NO_KEY
 
 
 def _instance() -> Path:

@@ -9,17 +9,14 @@ from typing import Any, Final, NamedTuple
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority, State
 from services.delivery import retry_policy
-from services.delivery.outcome import NOTHING_IS_SENT, Outcome
+from services.delivery.outcome import Outcome
 from services.delivery.retry_policy import Action, Verdict
+from services.outbox.reasons import Reason, coded
 from services.smtp import our_faults
 from services.smtp.wire import Reply
 from utils.errors import DeliveryError
 
 MOST_UNCERTAIN: Final = 3
-UNKNOWN_FATE: Final = "The server took this mail several times and never confirmed it. It may have arrived."
-GIVEN_BACK: Final = "Its turn was over before the server took it. It goes on at once."
-OURS: Final = "Sealpost itself failed before it was sent."
-SOME_REFUSED: Final = "Some recipients were refused."
 _SOON: Final = 30.0  # seconds that a mail waits at least for a server that is at fault
 
 Result = dict[str, Any]
@@ -61,12 +58,12 @@ def snoozed(claim: Claim, until: datetime, reason: str) -> Result:
 
 def given_back(claim: Claim, now: datetime) -> Result:
     """The mail goes on at once, uncharged: the work on it was ended before a server had taken it."""
-    return snoozed(claim, now, GIVEN_BACK)
+    return snoozed(claim, now, Reason.GIVEN_BACK)
 
 
 def met_our_fault(claim: Claim, error: DeliveryError, now: datetime) -> Result:
     """The mail rests, uncharged: we failed before anything of it was said."""
-    return snoozed(claim, now + timedelta(seconds=our_faults.PAUSE), f"{OURS} {error.text}")
+    return snoozed(claim, now + timedelta(seconds=our_faults.PAUSE), coded(Reason.FAILED_BEFORE_SENDING, error.text))
 
 
 def dead(claim: Claim, now: datetime, reason: str) -> Result:
@@ -82,7 +79,7 @@ def expired(claim: Claim, now: datetime, reason: str) -> Result:
 
 def suppressed(claim: Claim, now: datetime) -> Result:
     """The mail was queued where nothing is to be sent."""
-    return _result(claim, state=State.SUPPRESSED, settled_at=now, reason=NOTHING_IS_SENT, keep=False)
+    return _result(claim, state=State.SUPPRESSED, settled_at=now, reason=Reason.NOTHING_IS_SENT, keep=False)
 
 
 def after(
@@ -95,7 +92,7 @@ def after(
     if outcome.receipt:
         return _accepted(claim, outcome, now)
     if outcome.error is None:
-        return snoozed(claim, now + timedelta(minutes=1), outcome.message)
+        raise ValueError("an outcome with neither a receipt nor an error")
     verdict = retry_policy.of_error(outcome.error)
     if is_about_it:
         verdict = retry_policy.for_one(verdict)
@@ -139,7 +136,7 @@ def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Result:
         waiting = [verdict for verdict in verdicts if verdict.action_at(age, claim.attempts) is not Action.REFUSE]
         return _waits(claim, recipients, waiting, now)
     if "accepted" in states:
-        reason = SOME_REFUSED if "refused" in states else ""
+        reason = Reason.SOME_REFUSED if "refused" in states else ""
         return _result(
             claim, state=State.SENT, recipients=recipients, settled_at=now, reason=reason, keep=False, pinned_to=None
         )
@@ -159,7 +156,7 @@ def _waits(claim: Claim, recipients: list[dict[str, Any]], verdicts: list[Verdic
 def _uncertain(claim: Claim, owner: str, again_at: datetime, now: datetime, reason: str) -> Result:
     times = claim.uncertain + 1
     if times >= MOST_UNCERTAIN:
-        return dead(claim, now, UNKNOWN_FATE) | {"uncertain": times}
+        return dead(claim, now, Reason.UNKNOWN_FATE) | {"uncertain": times}
     return _result(claim, state=State.UNCERTAIN, due_at=again_at, uncertain=times, pinned_to=owner, reason=reason)
 
 

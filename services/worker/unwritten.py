@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import structlog
 
+from services.outbox import reasons
+
 log = structlog.get_logger(__name__)
 
 _FOLDER: Final = "receipts"
@@ -51,10 +53,15 @@ def replay(instance: Path, settle: Callable[[Results], object]) -> int:
             log.error("receipt_unreadable", file=file.name)
             file.rename(file.with_suffix(".unreadable"))
             continue
-        settle(results)
+        settle({**results, "results": [_now_coded(result) for result in results["results"]]})
         file.unlink(missing_ok=True)
         replayed += 1
     return replayed
+
+
+def _now_coded(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An earlier version has kept the reason in words."""
+    return {**result, "reason": reasons.recoded(result["reason"])}
 
 
 def _plain(value: object) -> dict[str, str]:
