@@ -1,12 +1,11 @@
 """How a mail of the log, and each attempt at it, reads: its facts, with a word and a level for how it stands."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
-from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
+from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from services.diagnosis import diagnosis
 from services.outbox.reasons import words
 from utils import clock
@@ -30,11 +29,12 @@ STATES: Final = {
 }
 _SENT_IN_PART: Final = ("warning", "Sent in part")
 _RECIPIENTS: Final = {
-    "pending": ("pending", "Not yet"),
-    "accepted": ("ok", "Accepted"),
-    "deferred": ("warning", "Deferred"),
-    "refused": ("error", "Refused"),
+    RecipientState.PENDING: ("pending", "Not yet"),
+    RecipientState.ACCEPTED: ("ok", "Accepted"),
+    RecipientState.DEFERRED: ("warning", "Deferred"),
+    RecipientState.REFUSED: ("error", "Refused"),
 }
+_STILL_TO_GO: Final = (RecipientState.PENDING, RecipientState.DEFERRED)
 _NOT_SENT: Final = ("skipped", "Not sent")
 _NOBODY_KNOWS: Final = ("warning", "Unknown")
 _OUTCOMES: Final = {
@@ -52,10 +52,10 @@ _NO_SERVER: Final = "Add a server, test it and activate it."
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientFacts:
-    """One recipient's own result; ``state`` is pending, accepted, deferred or refused."""
+    """One recipient's own result."""
 
     address: str
-    state: str
+    state: RecipientState
     code: int | None
     enhanced: str | None
     level: str
@@ -129,7 +129,7 @@ class AttemptFacts:
 def mail_facts(row: OutboxMail) -> MailFacts:
     state = State(row.state)
     recipients = [_recipient(each, row) for each in row.recipients]
-    in_part = state is State.SENT and any(each.state != "accepted" for each in recipients)
+    in_part = state is State.SENT and any(each.state is not RecipientState.ACCEPTED for each in recipients)
     level, word = _SENT_IN_PART if in_part else STATES[state]
     return MailFacts(
         id=row.id,
@@ -217,12 +217,12 @@ def direct_dict(attempt: AttemptFacts) -> dict[str, Any]:
     return {**{name: getattr(attempt, name) for name in names}, **attempt_dict(attempt)}
 
 
-def _recipient(stored: Mapping[str, Any], row: OutboxMail) -> RecipientFacts:
-    state = stored["state"]
+def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
+    state = RecipientState(stored["state"])
     level, word = _RECIPIENTS[state]
-    if state in ("pending", "deferred") and row.uncertain:
+    if state in _STILL_TO_GO and row.uncertain:
         level, word = _NOBODY_KNOWS
-    elif state in ("pending", "deferred") and row.state in SETTLED:
+    elif state in _STILL_TO_GO and row.state in SETTLED:
         level, word = _NOT_SENT
     return RecipientFacts(
         address=stored["address"],

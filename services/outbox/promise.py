@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from database import outbox_add_db, outbox_db
 from database.engine import driver_transaction, reading, transaction
-from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
+from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from services import audit
 from services.audit import Action
 from services.message import recording
@@ -166,7 +166,7 @@ def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
         "account_id": terms.account_id,
         "priority": terms.priority,
         "state": State.QUEUED,
-        "recipients": [{"address": address, "state": "pending"} for address in mail.recipients],
+        "recipients": [{"address": address, "state": RecipientState.PENDING} for address in mail.recipients],
         "content": content,
         "key_id": key_id,
         "idempotency_key": _key(terms),
@@ -244,9 +244,9 @@ def _aware(argument: str, moment: datetime | None) -> datetime | None:
     return moment
 
 
-def _again(recipient: dict[str, Any]) -> dict[str, Any]:
-    accepted = recipient["state"] == "accepted"
-    return recipient if accepted else {"address": recipient["address"], "state": "pending"}
+def _again(recipient: Recipient) -> Recipient:
+    accepted = recipient["state"] == RecipientState.ACCEPTED
+    return recipient if accepted else {"address": recipient["address"], "state": RecipientState.PENDING}
 
 
 def _changed(session: Session, mail_id: str) -> OutboxMail:

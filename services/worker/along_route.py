@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-from database.outbox_claim_db import Claim
+from database.outbox_claim_db import Claim, Settlement
 from database.outbox_db import Priority
 from services.delivery import attempt, held_servers, pace, record, standing
 from services.delivery import limits as sending_limits
@@ -22,7 +22,6 @@ from services.settings.route import RouteStep
 from services.smtp.client import IN_FLIGHT, Parcel
 from services.smtp.patience import Span
 from services.worker import settling
-from services.worker.settling import Result
 from utils import clock
 from utils.errors import Fault
 
@@ -58,7 +57,7 @@ class Wait(NamedTuple):
 
 @dataclass(kw_only=True)
 class Job:
-    """A claimed mail on its way. ``result`` is set once its fate for now is known; a lost one is another worker's.
+    """A claimed mail on its way. ``settlement`` is set once its fate for now is known; a lost one is another worker's.
 
     ``is_stuck``: it was not tried, for reasons that hold for every other mail as well. ``is_about_it``: what the last
     server said is about this mail, since it serves others. ``spared`` are the outcomes of other mails at servers that
@@ -69,7 +68,7 @@ class Job:
     draft: Draft
     pending: tuple[str, ...]
     outcomes: list[Outcome] = field(default_factory=list)
-    result: Result | None = None
+    settlement: Settlement | None = None
     withheld: Withheld | None = None
     is_lost: bool = False
     is_stuck: bool = False
@@ -84,7 +83,7 @@ class Job:
 
     @property
     def is_open(self) -> bool:
-        return self.result is None and not self.is_lost
+        return self.settlement is None and not self.is_lost
 
 
 def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
@@ -151,7 +150,7 @@ def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
         for job, outcome in outcomes:
             unsaid.pop(job.claim.id, None)
             if _was_cut_short(outcome, shift.span):
-                job.result = settling.given_back(job.claim, clock.now())
+                job.settlement = settling.given_back(job.claim, clock.now())
                 shift.heard()
                 continue
             cause, verdict = _cause(outcome), standing.verdict_on(outcome)
@@ -193,12 +192,12 @@ def _settle(job: Job, server: RouteStep, outcome: Outcome, cool_down: timedelta)
     record.tell(job.draft, job.outcomes[-1])
     error = outcome.error
     if error and attempt.is_ours(outcome):
-        job.result = settling.met_our_fault(job.claim, error, clock.now())
+        job.settlement = settling.met_our_fault(job.claim, error, clock.now())
     elif not (server.failover and error and attempt.is_server_down(error)):
-        job.result = _after(job, outcome, server.owner, cool_down)
+        job.settlement = _after(job, outcome, server.owner, cool_down)
 
 
-def _after(job: Job, outcome: Outcome, owner: str, cool_down: timedelta) -> Result:
+def _after(job: Job, outcome: Outcome, owner: str, cool_down: timedelta) -> Settlement:
     return settling.after(job.claim, outcome, owner, clock.now(), cool_down, is_about_it=job.is_about_it)
 
 
@@ -240,7 +239,7 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
             pace.give_back(place, 1)
     if seconds:
         until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
-        job.result = settling.snoozed(job.claim, until, reason)
+        job.settlement = settling.snoozed(job.claim, until, reason)
         job.is_stuck = (
             reason == Reason.SLOWED or not limits.per_minute_per_domain
         )  # to another domain there may be room
@@ -261,14 +260,14 @@ def _leave(jobs: Sequence[Job], shift: Shift) -> None:
         now = clock.now()
         if job.outcomes:
             last = job.outcomes[-1] = replace(job.outcomes[-1], withheld=job.withheld)
-            job.result = _after(job, last, last.server.owner if last.server else "", shift.cool_down)
+            job.settlement = _after(job, last, last.server.owner if last.server else "", shift.cool_down)
         elif shift.span.is_over:
-            job.result = settling.given_back(job.claim, now)
+            job.settlement = settling.given_back(job.claim, now)
         else:
             soonest = min(job.waits, key=lambda wait: wait.seconds, default=None)
             reason = soonest.reason if soonest else Reason.PINNED if job.claim.pinned_to else Reason.NO_SERVER
             seconds = min(soonest.seconds, _LONGEST_PAUSE) if soonest else _LONGEST_PAUSE
-            job.result = settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
+            job.settlement = settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
             job.is_stuck = soonest.is_for_all if soonest else reason is not Reason.PINNED
         if job.withheld:
-            job.result["reason"] = Reason.WITHHELD
+            job.settlement = replace(job.settlement, reason=Reason.WITHHELD)

@@ -5,16 +5,18 @@ import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask import Flask
 
+from database.outbox_claim_db import Settlement
+from database.outbox_db import Recipient, RecipientState, State
 from services.delivery import retry_policy
 from services.diagnosis import diagnosis
 from services.outbox import facts, log, promise, reasons
 from services.outbox.reasons import WORDS, Reason, coded, recoded, words
 from services.worker import unwritten
+from services.worker.unwritten import News
 from tests.mails import change, in_state, queued
 from tests.test_architecture import name_of, sources
 from tests.visitors import Visitor
@@ -32,6 +34,24 @@ def texts_of(file: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
             yield node.value
+
+
+def settlement(reason: str) -> Settlement:
+    """Of a mail that went to nobody."""
+    recipients: list[Recipient] = [{"address": "a@example.com", "state": RecipientState.PENDING}]
+    return Settlement(
+        mail=1,
+        token="t",
+        state=State.EXPIRED,
+        recipients=recipients,
+        keep=True,
+        due_at=clock.now().replace(microsecond=0),
+        settled_at=None,
+        attempts=0,
+        uncertain=0,
+        pinned_to=None,
+        reason=reason,
+    )
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -91,10 +111,10 @@ def test_words_with_a_detail_that_waited_in_a_file_become_the_code_with_it() -> 
 
 
 def test_a_result_that_an_earlier_version_kept_in_a_file_is_written_as_a_code(tmp_path: Path) -> None:
-    settled: list[Any] = []
-    unwritten.keep(tmp_path, {"results": [{"mail": 1, "reason": WORDS[Reason.TOO_LATE]}], "attempts": []})
+    settled: list[News] = []
+    unwritten.keep(tmp_path, News([settlement(WORDS[Reason.TOO_LATE])], []))
     unwritten.replay(tmp_path, settled.append)
-    assert settled == [{"results": [{"mail": 1, "reason": Reason.TOO_LATE}], "attempts": []}]
+    assert settled == [News([settlement(Reason.TOO_LATE)], [])]
 
 
 def test_a_row_holds_the_code_and_readers_see_the_words(app: Flask, admin: Visitor) -> None:

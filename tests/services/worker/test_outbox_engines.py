@@ -23,6 +23,7 @@ from services.outbox.reasons import Reason
 from services.worker import groups as outbox_work
 from services.worker import lease, settling
 from services.worker.lease import Group, Pace
+from services.worker.unwritten import News
 from tests.mails import queued
 from tests.outbox import answer_requests, drain
 from tests.recording_server import RecordingServer
@@ -73,7 +74,7 @@ def fenced(group: Group) -> set[int]:
 
 def settle(group: Group) -> None:
     """As dead letters."""
-    outbox_work.finish([settling.dead(claim, clock.now(), "late") for claim in group.claims], [])
+    outbox_work.finish(News([settling.dead(claim, clock.now(), "late") for claim in group.claims], []))
 
 
 def test_a_mail_goes_from_the_queue_to_its_recipient(server: RecordingServer) -> None:
