@@ -4,7 +4,7 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import structlog
 
@@ -35,18 +35,6 @@ TOTAL_SECONDS: Final = 20.0  # for a receipt at least, and for the whole, where 
 MOST_SECONDS: Final = 120.0  # for the whole, however long a step may take
 STEPS: Final = 8  # that a conversation has, one answer each: a slow server may need the whole time for every one
 CONNECT_SECONDS: Final = 5.0
-
-
-class Consignment(NamedTuple):
-    """A mail for some of its recipients; ``skipped`` are the outcomes at servers that were down.
-
-    ``is_careful``: its fate was unknown before, so it takes no chance of that again.
-    """
-
-    draft: Draft
-    recipients: tuple[str, ...]
-    skipped: Sequence[Outcome]
-    is_careful: bool = False
 
 
 def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None = None) -> Outcome:
@@ -110,15 +98,32 @@ def failure_to_reach(server: RouteStep, span: Span) -> Outcome | None:
     return None
 
 
-def parcel_for(server: RouteStep, mail: Consignment) -> Parcel | Outcome:
-    """The mail as this server gets it; what becomes of it instead if it cannot be made."""
+def parcel_for(
+    server: RouteStep,
+    draft: Draft,
+    recipients: tuple[str, ...],
+    skipped: Sequence[Outcome],
+    *,
+    is_careful: bool = False,
+) -> Parcel | Outcome:
+    """The mail as this server gets it, for these of its recipients; what becomes of it instead if it cannot be made.
+
+    ``skipped`` are the outcomes at servers that were down. ``is_careful``: its fate was unknown before, so it takes
+    no chance of that again.
+    """
     started = time.monotonic()
     try:
-        return _parcel(_settings_of(server), mail, None)
+        settings = _settings_of(server)
+        first = skipped[0].server.settings if skipped and skipped[0].server else None
+        content = serialise(draft, sender_of(settings, instead_of=first))
+        for address in (settings.from_email, *recipients):
+            grammar.path(address)  # one that cannot be said is found before anything is
+        envelope = Envelope(sender=settings.from_email, recipients=recipients)
+        return Parcel(envelope=envelope, content=content, is_careful=is_careful)
     except incidents.STOPS:
         raise
     except BaseException as error:
-        ours = our_faults.told("mail_not_built", error, server=server.name, message_id=mail.draft.message_id)
+        ours = our_faults.told("mail_not_built", error, server=server.name, message_id=draft.message_id)
         return _outcome(server, ours, started)
 
 
@@ -200,7 +205,7 @@ def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) ->
 
 def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[Outcome]) -> Outcome:
     settings = _settings_of(server)
-    parcel = parcel_for(server, Consignment(draft, draft.recipients, skipped))
+    parcel = parcel_for(server, draft, draft.recipients, skipped)
     if isinstance(parcel, Outcome):
         return parcel
     result: Receipt | DeliveryError
@@ -221,19 +226,6 @@ def _settings_of(server: RouteStep) -> SmtpSettings:
     if server.settings is None:
         raise ValueError("a server without settings cannot send")
     return server.settings
-
-
-def _parcel(settings: SmtpSettings, mail: Consignment, tag: object) -> Parcel:
-    first = mail.skipped[0].server.settings if mail.skipped and mail.skipped[0].server else None
-    content = serialise(mail.draft, sender_of(settings, instead_of=first))
-    for address in (settings.from_email, *mail.recipients):
-        grammar.path(address)  # one that cannot be said is found before anything is
-    return Parcel(
-        envelope=Envelope(sender=settings.from_email, recipients=mail.recipients),
-        content=content,
-        tag=tag,
-        is_careful=mail.is_careful,
-    )
 
 
 def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started: float) -> Outcome:

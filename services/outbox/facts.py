@@ -94,7 +94,7 @@ class MailFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Advice:
+class AttemptAdvice:
     """What a failure means, and what to do about it."""
 
     title: str
@@ -123,7 +123,7 @@ class AttemptFacts:
     reply: str
     worker: str | None
     account_id: int | None
-    advice: Advice | None
+    advice: AttemptAdvice | None
 
 
 def mail_facts(row: OutboxMail) -> MailFacts:
@@ -234,10 +234,10 @@ def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
     )
 
 
-def _advice(row: EmailAttempt) -> Advice | None:
+def _advice(row: EmailAttempt) -> AttemptAdvice | None:
     """What a failed attempt means; None if it did not fail, or not in a way that this version knows."""
     if row.outcome == "not_configured":
-        return Advice(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
+        return AttemptAdvice(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None
     found = diagnosis.explain(
@@ -249,4 +249,4 @@ def _advice(row: EmailAttempt) -> Advice | None:
         host=row.server.rpartition("(")[2].partition(":")[0],
         may_have_been_sent=row.outcome == "unknown",
     )
-    return Advice(title=found.title, remedy=found.remedy)
+    return AttemptAdvice(title=found.title, remedy=found.remedy)

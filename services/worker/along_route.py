@@ -10,7 +10,6 @@ from database.outbox_claim_db import Claim, Settlement
 from database.outbox_db import Priority
 from services.delivery import attempt, held_servers, pace, record, standing
 from services.delivery import limits as sending_limits
-from services.delivery.attempt import Consignment
 from services.delivery.held_servers import waits
 from services.delivery.limits import Limits
 from services.delivery.outcome import Outcome, Withheld
@@ -179,7 +178,8 @@ def _has_had_enough(server: RouteStep, unsaid: Collection[Job], outcome: Outcome
 
 def _parcel_of(server: RouteStep, job: Job) -> Parcel | None:
     """The mail as this server gets it. One that cannot be made rests, and holds no other."""
-    parcel = attempt.parcel_for(server, Consignment(job.draft, job.pending, job.skipped, job.claim.uncertain > 0))
+    is_careful = job.claim.uncertain > 0
+    parcel = attempt.parcel_for(server, job.draft, job.pending, job.skipped, is_careful=is_careful)
     if isinstance(parcel, Parcel):
         return parcel
     _settle(job, server, parcel, timedelta(0))
