@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,9 @@ TOP_LEVEL = {
     ".env.example", "README.md", "static", "benchmarks", "requirements-dev.txt", "Makefile", "pyproject.toml",
     "CHANGELOG.md", "LICENSE", "docs", "CONTRIBUTING.md",
 }  # fmt: skip
+TWICE = {
+    "Action",  # of the audit trail and of the retry policy, which never meet
+}
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "openapi.document", "openapi.page", "health.live", "health.ready",
@@ -163,6 +167,21 @@ def test_every_variable_that_is_read_stands_in_the_sample_with_a_line_about_it()
     sample = (ROOT / ".env.example").read_text()
     documented = set(re.findall(r"^#?([A-Z_]+)=", sample, re.MULTILINE))
     assert read == documented
+
+
+def public_types_of(file: Path) -> Iterator[str]:
+    """The classes that a file defines for others, and its names for types."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id
+
+
+def test_no_two_public_types_share_a_name() -> None:
+    is_type = re.compile("[A-Z]+[a-z]").match
+    found = Counter(name for file in sources() for name in public_types_of(file) if is_type(name))
+    assert {name for name, times in found.items() if times > 1} == TWICE
 
 
 def test_the_top_level_holds_what_was_agreed_and_nothing_else() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from services.diagnosis import mending, reply_rules, status_advice
 from services.diagnosis.advice import Advice, filled
-from services.diagnosis.mending import Action
+from services.diagnosis.mending import Mend
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
 from services.smtp.settings import Security, SmtpSettings
@@ -14,7 +14,7 @@ from services.smtp.ways import OpenWay
 from utils.addresses import ascii_address
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 
-__all__ = ["Action", "Diagnosis", "OpenWay", "diagnose", "explain", "message", "reason"]
+__all__ = ["Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
 
 SUCCESS: Final = "Connection successful"
 ACCEPTED: Final = "Test message accepted"
@@ -90,7 +90,7 @@ class Diagnosis:
     field: str | None
     retryable: bool
     retry_after: int | None = None
-    actions: tuple[Action, ...] = ()
+    actions: tuple[Mend, ...] = ()
     docs_url: str = ""
 
 
