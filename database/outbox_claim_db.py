@@ -5,9 +5,9 @@ taken over, changes nothing any more.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Boolean, Table, bindparam, case, null, select, text, update
 from sqlalchemy.orm import Session
@@ -57,8 +57,7 @@ class Claim:
     lease_token: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What is written of a claimed mail once its fate for now is known; ``keep``: whether its content stays."""
 
     mail: int
@@ -132,7 +131,7 @@ _SETTLE: Final = Prepared(
     )
 )
 
-_SETTLED: Final = [(f"to_{each.name}", each.name) for each in fields(Settlement)]  # bound names may not be a column's
+_SETTLED: Final = [f"to_{name}" for name in Settlement._fields]  # bound names may not be a column's
 
 
 def claim(
@@ -159,7 +158,7 @@ def settle(driver: Driver, settlements: Iterable[Settlement]) -> None:
     """Write what became of mails that are still held, or that nobody has taken up since; nothing for the others."""
     # In one order, so that no two wait for each other.
     in_order = sorted(settlements, key=lambda settlement: settlement.mail)
-    _SETTLE.run(driver, [{bound: getattr(each, name) for bound, name in _SETTLED} for each in in_order])
+    _SETTLE.run(driver, [dict(zip(_SETTLED, each, strict=True)) for each in in_order])
 
 
 def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:

@@ -270,4 +270,4 @@ def _leave(jobs: Sequence[Job], shift: Shift) -> None:
             job.settlement = settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
             job.is_stuck = soonest.is_for_all if soonest else reason is not Reason.PINNED
         if job.withheld:
-            job.settlement = replace(job.settlement, reason=Reason.WITHHELD)
+            job.settlement = job.settlement._replace(reason=Reason.WITHHELD)

@@ -51,7 +51,7 @@ def pending(claim: Claim) -> tuple[str, ...]:
 def snoozed(claim: Claim, until: datetime, reason: str) -> Settlement:
     """The mail waits, uncharged: it has not been tried, or the server was at fault."""
     waiting = State.UNCERTAIN if claim.pinned_to else State.DEFERRED
-    return replace(_unchanged(claim, waiting, reason), due_at=until, attempts=claim.attempts - 1)
+    return _unchanged(claim, waiting, reason)._replace(due_at=until, attempts=claim.attempts - 1)
 
 
 def given_back(claim: Claim, now: datetime) -> Settlement:
@@ -67,17 +67,17 @@ def met_our_fault(claim: Claim, error: DeliveryError, now: datetime) -> Settleme
 def dead(claim: Claim, now: datetime, reason: str) -> Settlement:
     """A dead letter. Its content stays, so that it can be sent again, unless it is a link that must not lie around."""
     keep = claim.priority != Priority.SECURITY
-    return replace(_unchanged(claim, State.FAILED, reason), settled_at=now, keep=keep, pinned_to=None)
+    return _unchanged(claim, State.FAILED, reason)._replace(settled_at=now, keep=keep, pinned_to=None)
 
 
 def expired(claim: Claim, now: datetime, reason: str) -> Settlement:
     """A dead letter whose time is over."""
-    return replace(dead(claim, now, reason), state=State.EXPIRED, attempts=claim.attempts - 1)
+    return dead(claim, now, reason)._replace(state=State.EXPIRED, attempts=claim.attempts - 1)
 
 
 def suppressed(claim: Claim, now: datetime) -> Settlement:
     """The mail was queued where nothing is to be sent."""
-    return replace(_unchanged(claim, State.SUPPRESSED, Reason.NOTHING_IS_SENT), settled_at=now, keep=False)
+    return _unchanged(claim, State.SUPPRESSED, Reason.NOTHING_IS_SENT)._replace(settled_at=now, keep=False)
 
 
 def after(
@@ -136,8 +136,8 @@ def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Settlemen
     if RecipientState.ACCEPTED in states:
         reason = Reason.SOME_REFUSED if RecipientState.REFUSED in states else ""
         sent = _unchanged(claim, State.SENT, reason)
-        return replace(sent, recipients=recipients, settled_at=now, keep=False, pinned_to=None)
-    return replace(dead(claim, now, verdicts[0].reason), recipients=recipients)
+        return sent._replace(recipients=recipients, settled_at=now, keep=False, pinned_to=None)
+    return dead(claim, now, verdicts[0].reason)._replace(recipients=recipients)
 
 
 def _waits(claim: Claim, recipients: list[Recipient], verdicts: list[Verdict], now: datetime) -> Settlement:
@@ -147,14 +147,14 @@ def _waits(claim: Claim, recipients: list[Recipient], verdicts: list[Verdict], n
         longest = max((verdict.seconds or 0 for verdict in verdicts), default=0)
         delay = retry_policy.back_off(claim.attempts, at_least=longest, spread=random.uniform(-1, 1))  # noqa: S311
     waiting = _unchanged(claim, State.DEFERRED, verdicts[0].reason)
-    return replace(waiting, recipients=recipients, due_at=now + delay)
+    return waiting._replace(recipients=recipients, due_at=now + delay)
 
 
 def _uncertain(claim: Claim, owner: str, again_at: datetime, now: datetime, reason: str) -> Settlement:
     times = claim.uncertain + 1
     if times >= MOST_UNCERTAIN:
-        return replace(dead(claim, now, Reason.UNKNOWN_FATE), uncertain=times)
-    return replace(_unchanged(claim, State.UNCERTAIN, reason), due_at=again_at, uncertain=times, pinned_to=owner)
+        return dead(claim, now, Reason.UNKNOWN_FATE)._replace(uncertain=times)
+    return _unchanged(claim, State.UNCERTAIN, reason)._replace(due_at=again_at, uncertain=times, pinned_to=owner)
 
 
 def _unchanged(claim: Claim, state: State, reason: str) -> Settlement:

@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -38,7 +37,7 @@ def keep(instance: Path, news: News) -> None:
     name = secrets.token_hex(16)
     unfinished, finished = folder / f"{name}.part", folder / f"{name}.json"
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        results = [asdict(settlement) for settlement in news.settlements]
+        results = [settlement._asdict() for settlement in news.settlements]
         json.dump({"results": results, "attempts": news.attempts}, file, default=_plain)
         file.flush()
         os.fsync(file.fileno())

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,7 @@ def wait_until_put_off(mail_id: str) -> None:
 
 def sent(group: Group) -> News:
     waiting = [settling.snoozed(claim, clock.now(), "") for claim in group.claims]
-    return News([replace(each, state=State.SENT, settled_at=clock.now(), keep=False) for each in waiting], [])
+    return News([each._replace(state=State.SENT, settled_at=clock.now(), keep=False) for each in waiting], [])
 
 
 def lease_runs_out() -> None:
