@@ -4,16 +4,16 @@ Every change is compare-and-set on the lease's token, so that a worker that was 
 taken over, changes nothing any more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Boolean, Table, bindparam, case, null, select, text, update
 from sqlalchemy.orm import Session
 
 from database.driver import Driver
-from database.outbox_db import OutboxMail, Priority, State
+from database.outbox_db import OutboxMail, Priority, Recipient, State
 from database.prepared import Prepared
 
 GROUP: Final = 8  # mails that are claimed, fenced and settled together
@@ -45,7 +45,7 @@ class Claim:
     kind: str
     account_id: int | None
     priority: int
-    recipients: list[dict[str, Any]]
+    recipients: list[Recipient]
     content: bytes = field(repr=False)
     key_id: str
     created_at: datetime
@@ -55,6 +55,22 @@ class Claim:
     uncertain: int
     pinned_to: str | None
     lease_token: str
+
+
+class Settlement(NamedTuple):
+    """What is written of a claimed mail once its fate for now is known; ``keep``: whether its content stays."""
+
+    mail: int
+    token: str
+    state: State
+    recipients: list[Recipient]
+    keep: bool
+    due_at: datetime
+    settled_at: datetime | None
+    attempts: int
+    uncertain: int
+    pinned_to: str | None
+    reason: str
 
 
 def _claim_statement() -> Any:  # noqa: ANN401 - a compiled shape, built once
@@ -115,6 +131,8 @@ _SETTLE: Final = Prepared(
     )
 )
 
+_SETTLED: Final = [f"to_{name}" for name in Settlement._fields]  # bound names may not be a column's
+
 
 def claim(
     driver: Driver, priority: Priority, most: int, *, now: datetime, until: datetime, token: str, worker: str
@@ -136,15 +154,11 @@ def fence(driver: Driver, mails: Sequence[Claim], *, server: str, now: datetime)
     return {row[0] for row in _FENCE.rows(driver, values)}
 
 
-def settle(driver: Driver, results: Iterable[Mapping[str, Any]]) -> None:
-    """Write what became of mails that are still held, or that nobody has taken up since; nothing for the others.
-
-    Each result has ``mail`` (its id), ``token``, ``keep`` (whether the content stays), and a value for each column
-    that a result changes.
-    """
-    # A bound name may not be that of a column. In one order, so that no two wait for each other.
-    in_order = sorted(results, key=lambda result: cast(int, result["mail"]))
-    _SETTLE.run(driver, [{f"to_{name}": value for name, value in result.items()} for result in in_order])
+def settle(driver: Driver, settlements: Iterable[Settlement]) -> None:
+    """Write what became of mails that are still held, or that nobody has taken up since; nothing for the others."""
+    # In one order, so that no two wait for each other.
+    in_order = sorted(settlements, key=lambda settlement: settlement.mail)
+    _SETTLE.run(driver, [dict(zip(_SETTLED, each, strict=True)) for each in in_order])
 
 
 def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:

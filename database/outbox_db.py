@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from sqlalchemy import (
     JSON,
@@ -39,6 +39,24 @@ class State(StrEnum):
     SUPPRESSED = "suppressed"
 
 
+class RecipientState(StrEnum):
+    """What the mail came to for one recipient; ACCEPTED and REFUSED are final."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+
+
+class Recipient(TypedDict):
+    """One recipient as the row holds it, with the code and the enhanced code of the server's last answer."""
+
+    address: str
+    state: RecipientState
+    code: NotRequired[int | None]
+    enhanced: NotRequired[str | None]
+
+
 class Priority(IntEnum):
     """Which mail goes first."""
 
@@ -61,10 +79,9 @@ _DEAD = text("state IN ('failed', 'expired', 'cancelled', 'suppressed')")
 class OutboxMail(Base):
     """One mail to all its recipients.
 
-    ``recipients`` holds for each its ``address``, ``state`` (pending, accepted, deferred, refused), ``code`` and
-    ``enhanced``. ``content`` is sealed under the key that ``key_id`` names, and gone once the mail is settled.
+    ``content`` is sealed under the key that ``key_id`` names, and gone once the mail is settled.
     ``pinned_to`` names the only server that a mail of unknown fate may go to. ``attempts`` counts what was charged,
-    ``uncertain`` how often its fate was unknown. ``reason`` is from a closed set of words.
+    ``uncertain`` how often its fate was unknown. ``reason`` holds a code, or "".
     """
 
     __tablename__ = "email_outbox"
@@ -76,7 +93,7 @@ class OutboxMail(Base):
     account_id: Mapped[int | None]
     priority: Mapped[int] = mapped_column(SmallInteger)
     state: Mapped[str] = mapped_column(String(16))
-    recipients: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    recipients: Mapped[list[Recipient]] = mapped_column(JSON)
     content: Mapped[bytes | None] = mapped_column(LargeBinary)
     key_id: Mapped[str] = mapped_column(String(8))
     idempotency_key: Mapped[str | None] = mapped_column(String(64))

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,15 +21,16 @@ ROOMS = {
     "audit": "",
     "local_inbox": "",
     "registry": "",
+    "reasons": "",
     "settings": "smtp audit",
-    "diagnosis": "smtp registry",
-    "delivery": "smtp message settings diagnosis",
+    "diagnosis": "smtp registry reasons",
+    "delivery": "smtp message settings diagnosis reasons",
     "providers": "registry smtp settings delivery",
-    "outbox": "delivery settings message diagnosis audit",
-    "accounts": "outbox audit",
+    "outbox": "reasons delivery settings message diagnosis audit",
+    "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
-    "worker": "outbox delivery accounts settings message smtp audit",
-    "checks": "worker outbox delivery diagnosis settings message smtp",
+    "worker": "reasons outbox delivery accounts settings message smtp audit",
+    "checks": "reasons worker outbox delivery diagnosis settings message smtp",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",
     "pages": "blueprints",
@@ -43,6 +45,9 @@ TOP_LEVEL = {
 PRIVATE_PARTS = {
     "database.driver": {"_flushing", "_invalidate"},
     "services.smtp.tls": {"_sslobj"},  # the standard library's, public from Python 3.13 on
+}
+TWICE = {
+    "Action",  # of the audit trail and of the retry policy, which never meet
 }
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
@@ -85,8 +90,12 @@ def late_ones_of(file: Path) -> set[str]:
 def room_of(name: str) -> str:
     """The package of a module of services or blueprints, or the module itself where it stands beside the packages."""
     layer, *parts = name.split(".")
-    if name == "services.providers.registry":  # knows nothing of ours, so that diagnosis may ask it
-        return "registry"
+    if name in (
+        "services.providers.registry",
+        "services.outbox.reasons",
+    ):
+        # They know nothing of ours, so that rooms below theirs may ask them.
+        return name.rpartition(".")[2]
     if layer == "blueprints":
         return parts[0] if len(parts) > 1 else layer
     return parts[0] if layer == "services" and parts else layer
@@ -211,6 +220,21 @@ def test_every_variable_that_is_read_stands_in_the_sample_with_a_line_about_it()
     sample = (ROOT / ".env.example").read_text()
     documented = set(re.findall(r"^#?([A-Z_]+)=", sample, re.MULTILINE))
     assert read == documented
+
+
+def public_types_of(file: Path) -> Iterator[str]:
+    """The classes that a file defines for others, and its names for types."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id
+
+
+def test_no_two_public_types_share_a_name() -> None:
+    is_type = re.compile("[A-Z]+[a-z]").match
+    found = Counter(name for file in sources() for name in public_types_of(file) if is_type(name))
+    assert {name for name, times in found.items() if times > 1} == TWICE
 
 
 def test_the_top_level_holds_what_was_agreed_and_nothing_else() -> None:

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, current_app, jsonify
 
 from blueprints.access import public
 from services.checks import readiness
-from services.checks.readiness import Level
+from services.checks.readiness import Fitness
 
 bp = Blueprint("health", __name__)
 
@@ -28,5 +28,5 @@ def ready() -> Response:
     found = readiness.look(current_app)
     checks = {name: asdict(check) for name, check in found.checks.items()}
     response = jsonify({"status": found.level, "checks": checks})
-    response.status_code = NOT_READY if found.level is Level.NOT_READY else 200
+    response.status_code = NOT_READY if found.level is Fitness.NOT_READY else 200
     return response

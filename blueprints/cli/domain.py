@@ -8,13 +8,13 @@ from blueprints.cli.frame import DONE, NOT_WELL, command, leave, print_json
 from blueprints.cli.smtp_checks import smtp
 from services.diagnosis.diagnosis import NOT_CONFIGURED
 from services.domain import check
-from services.domain.records import DnsRecord, Finding, Outcome
+from services.domain.records import DnsRecord, Finding, Grade
 from utils.errors import AppError
 from utils.log_utils import printable
 
 __all__ = ["smtp"]  # with what is added to it here
 
-_SIGNS: Final = {Outcome.GOOD: "✓", Outcome.CHANGE: "✗", Outcome.OPEN: "?"}
+_SIGNS: Final = {Grade.GOOD: "✓", Grade.CHANGE: "✗", Grade.OPEN: "?"}
 _LONGEST: Final = 4096  # characters of a record
 
 
@@ -39,7 +39,7 @@ def domain(domain: str, *, server: str, as_json: bool) -> None:
         click.echo(f"{report.domain}{through}")
         for finding in report.findings:
             _print_finding(finding)
-    leave(NOT_WELL if report.outcome is Outcome.CHANGE else DONE)
+    leave(NOT_WELL if report.outcome is Grade.CHANGE else DONE)
 
 
 def _print_finding(finding: Finding) -> None:

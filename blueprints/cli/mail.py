@@ -146,7 +146,7 @@ def _list_direct(limit: int, *, as_json: bool) -> None:
     print_table(("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), rows)
 
 
-def _title(advice: facts.Advice | None) -> str:
+def _title(advice: facts.AttemptAdvice | None) -> str:
     return advice.title if advice else ""
 
 

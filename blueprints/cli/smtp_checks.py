@@ -10,7 +10,7 @@ from blueprints.cli.frame import DONE, NOT_WELL, command, leave, print_json, pri
 from blueprints.cli.smtp import named, smtp, where_mail_goes
 from services.checks import connection_test, validation
 from services.checks.connection_test import TestResult, Waiting
-from services.checks.validation import Check, Finding, Mark
+from services.checks.validation import Check, Mark, Told
 from services.diagnosis import diagnosis
 from services.settings import protection
 from services.settings import route as smtp_route
@@ -130,7 +130,7 @@ def validate(*, test_email: str | None, as_json: bool) -> None:
     leave(DONE if holds else NOT_WELL)
 
 
-def _run(number: int, check: Check, as_json: bool) -> list[Finding]:
+def _run(number: int, check: Check, as_json: bool) -> list[Told]:
     if not as_json:
         click.echo(f"{'' if number == 1 else chr(10)}{number}. Checking {check.title}...")
     findings = []
@@ -141,14 +141,14 @@ def _run(number: int, check: Check, as_json: bool) -> list[Finding]:
     return findings
 
 
-def _print_finding(finding: Finding) -> None:
+def _print_finding(finding: Told) -> None:
     text = printable(finding.text, 500)
     click.echo(f"\n   {text}" if finding.mark is Mark.BEGUN else f"   {_MARKS[finding.mark]} {text}")
     if finding.remedy:
         click.echo(f"     {printable(finding.remedy, 1000)}")
 
 
-def _check_dict(check: Check, findings: list[Finding]) -> dict[str, Any]:
+def _check_dict(check: Check, findings: list[Told]) -> dict[str, Any]:
     return {
         "title": check.title,
         "ok": all(finding.mark is not Mark.FAILED for finding in findings),

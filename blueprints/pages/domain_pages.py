@@ -8,13 +8,13 @@ from blueprints import limits
 from blueprints.access import admin_page, limiter
 from services.domain import check
 from services.domain.check import DomainReport
-from services.domain.records import Outcome
+from services.domain.records import Grade
 from utils.errors import InvalidInput
 
 bp = Blueprint("domain_pages", __name__)
 
-WORDS: Final = {Outcome.GOOD: "Good", Outcome.CHANGE: "Needs a change", Outcome.OPEN: "Cannot be told from here"}
-LEVELS: Final = {Outcome.GOOD: "ok", Outcome.CHANGE: "error", Outcome.OPEN: "warning"}
+WORDS: Final = {Grade.GOOD: "Good", Grade.CHANGE: "Needs a change", Grade.OPEN: "Cannot be told from here"}
+LEVELS: Final = {Grade.GOOD: "ok", Grade.CHANGE: "error", Grade.OPEN: "warning"}
 
 
 @bp.get("/settings/smtp/domain")

@@ -11,11 +11,11 @@ from database import outbox_db, reset_token_db
 from database.outbox_db import Priority, State
 from database.user_db import Account
 from services.outbox import template_mail
+from services.outbox.reasons import Reason
 from utils import clock
 
 TOKEN_BYTES: Final = 32
 TOKEN_LIFE: Final = timedelta(hours=1)
-VOID: Final = "Its link was void before it could be sent."
 
 
 def mail_new(session: Session, account: Account, now: datetime) -> None:
@@ -37,7 +37,7 @@ def void(session: Session, account_id: int) -> None:
     """Make every link that was mailed to this account worthless, and withdraw mails that still wait."""
     for mail_id in reset_token_db.void_unused(session, account_id):
         outbox_db.change_waiting(
-            session, mail_id, state=State.CANCELLED, settled_at=clock.now(), content=None, reason=VOID
+            session, mail_id, state=State.CANCELLED, settled_at=clock.now(), content=None, reason=Reason.LINK_VOID
         )
 
 

@@ -14,6 +14,8 @@ from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import Diagnosis
 from services.message import templates
 from services.message.draft import draft, new_message_id, serialise
+from services.outbox import reasons
+from services.outbox.reasons import Reason
 from services.settings import server_habits
 from services.settings.rules import mail_host
 from services.smtp import probe
@@ -254,7 +256,7 @@ class _Test:
         was_said = self._plan.content is not None and phase is Phase.MESSAGE
         failure = Temporary(phase, Fault.OURS, text, may_have_been_sent=was_said)
         return replace(
-            self._result(ok=False, message=smtp_diagnosis.ITSELF),
+            self._result(ok=False, message=reasons.words(Reason.OUR_FAULT)),
             error=failure,
             diagnosis=smtp_diagnosis.of_incident(failure, reference),
         )

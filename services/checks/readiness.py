@@ -18,7 +18,7 @@ NO_DATABASE: Final = "The database cannot be used."
 CANNOT_OPEN: Final = "The active configuration cannot be used. Sign in and look at it."
 
 
-class Level(StrEnum):
+class Fitness(StrEnum):
     """READY serves and sends; DEGRADED serves, and mail is late; NOT_READY should get no requests."""
 
     READY = "ready"
@@ -27,15 +27,15 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True)
-class Check:
+class Answer:
     ok: bool
     detail: str
 
 
 @dataclass(frozen=True)
 class Readiness:
-    level: Level
-    checks: dict[str, Check]
+    level: Fitness
+    checks: dict[str, Answer]
 
 
 def look(app: Flask) -> Readiness:
@@ -44,7 +44,7 @@ def look(app: Flask) -> Readiness:
     checks["worker"] = _worker(app)
     wrong = {name for name, check in checks.items() if not check.ok}
     # Mail that is late is late for every process: turning all of them away would only add to the trouble.
-    level = Level.READY if not wrong else Level.DEGRADED if wrong == {"queue"} else Level.NOT_READY
+    level = Fitness.READY if not wrong else Fitness.DEGRADED if wrong == {"queue"} else Fitness.NOT_READY
     return Readiness(level, checks)
 
 
@@ -53,47 +53,47 @@ def is_database_ready() -> bool:
     return _answer(_migrations).ok
 
 
-def _answer(ask: Callable[[], Check]) -> Check:
+def _answer(ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
     except SQLAlchemyError:
-        return Check(False, NO_DATABASE)
+        return Answer(False, NO_DATABASE)
 
 
-def _database() -> Check:
+def _database() -> Answer:
     with reading() as session:
         session.connection().exec_driver_sql("SELECT 1")
-    return Check(True, "It answers.")
+    return Answer(True, "It answers.")
 
 
-def _migrations() -> Check:
+def _migrations() -> Answer:
     with reading() as session:
         behind = schema_db.is_behind(session)
-    return Check(not behind, "Run: flask db upgrade" if behind else "None is missing.")
+    return Answer(not behind, "Run: flask db upgrade" if behind else "None is missing.")
 
 
-def _key() -> Check:
+def _key() -> Answer:
     active = configs.find_active()
     if active is None:
-        return Check(True, "No configuration is active, so there is nothing to open.")
-    return Check(active.is_usable, "It opens the active configuration." if active.is_usable else CANNOT_OPEN)
+        return Answer(True, "No configuration is active, so there is nothing to open.")
+    return Answer(active.is_usable, "It opens the active configuration." if active.is_usable else CANNOT_OPEN)
 
 
-def _queue() -> Check:
+def _queue() -> Answer:
     if log.is_behind():
         minutes = int(log.BEHIND.total_seconds() // 60)
-        return Check(False, f"Mail waits for more than {minutes} minutes.")
-    return Check(True, "No mail is late.")
+        return Answer(False, f"Mail waits for more than {minutes} minutes.")
+    return Answer(True, "No mail is late.")
 
 
-def _worker(app: Flask) -> Check:
+def _worker(app: Flask) -> Answer:
     alive = threads.is_alive(app)
     if alive is None:
-        return Check(True, "None belongs to this process.")
-    return Check(alive, "It runs." if alive else "It has stopped. Restart this process.")
+        return Answer(True, "None belongs to this process.")
+    return Answer(alive, "It runs." if alive else "It has stopped. Restart this process.")
 
 
-_DATABASE_CHECKS: Final[dict[str, Callable[[], Check]]] = {
+_DATABASE_CHECKS: Final[dict[str, Callable[[], Answer]]] = {
     "database": _database,
     "migrations": _migrations,
     "key": _key,

@@ -48,7 +48,7 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Told:
     """One line of a check; a failed one says in ``remedy`` what to do."""
 
     mark: Mark
@@ -61,7 +61,7 @@ class Check:
     """A question with its findings, made while they are read. It holds unless one of them failed."""
 
     title: str
-    findings: Callable[[], Iterator[Finding]]
+    findings: Callable[[], Iterator[Told]]
 
 
 def checks(test_email: str | None = None) -> list[Check]:
@@ -71,7 +71,7 @@ def checks(test_email: str | None = None) -> list[Check]:
     Raises InvalidInput for what is no address.
     """
     to = parse_address_field("test_email", test_email) if test_email else test_email
-    questions: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+    questions: list[tuple[str, Callable[[], Iterator[Told]]]] = [
         ("Email/SMTP Configuration", lambda: _configuration(to)),
         ("Encryption Key", _keys),
         ("Route", _route),
@@ -88,14 +88,14 @@ def first_administrator() -> str:
         return next(iter(user_db.administrator_emails(session)), "")
 
 
-def _without_a_crash(findings: Callable[[], Iterator[Finding]]) -> Callable[[], Iterator[Finding]]:
+def _without_a_crash(findings: Callable[[], Iterator[Told]]) -> Callable[[], Iterator[Told]]:
     """A database that is away fails the check that needs it; the others are still made."""
 
-    def run() -> Iterator[Finding]:
+    def run() -> Iterator[Told]:
         try:
             yield from findings()
         except SQLAlchemyError:
-            yield Finding(Mark.FAILED, NO_DATABASE, MIGRATE)
+            yield Told(Mark.FAILED, NO_DATABASE, MIGRATE)
 
     return run
 
@@ -104,20 +104,20 @@ def _used() -> RouteStep | None:
     return next((step for step in route.steps() if step.settings), None)
 
 
-def _configuration(to: str | None) -> Iterator[Finding]:
+def _configuration(to: str | None) -> Iterator[Told]:
     first, used = next(route.steps()), _used()
     if not first.settings and first.config_id is not None:
-        yield Finding(Mark.FAILED, f"SMTP config in the database cannot be used: {first.name}", first.reason)
+        yield Told(Mark.FAILED, f"SMTP config in the database cannot be used: {first.name}", first.reason)
     if used is None or used.settings is None:
-        yield Finding(Mark.FAILED, diagnosis.NOT_CONFIGURED, ADD_ONE)
+        yield Told(Mark.FAILED, diagnosis.NOT_CONFIGURED, ADD_ONE)
         return
-    yield Finding(Mark.INFO, _source(used))
-    yield Finding(Mark.OK, "SMTP configuration looks valid")
+    yield Told(Mark.INFO, _source(used))
+    yield Told(Mark.OK, "SMTP configuration looks valid")
     yield from _client_certificates(used.settings)
-    yield Finding(Mark.BEGUN, "Testing SMTP connection...")
+    yield Told(Mark.BEGUN, "Testing SMTP connection...")
     address = to or first_administrator()
     if to == "" and not address:
-        yield Finding(Mark.FAILED, "No address for the test email", NO_ADMINISTRATOR)
+        yield Told(Mark.FAILED, "No address for the test email", NO_ADMINISTRATOR)
         return
     prepared = connection_test.plan(
         used.settings, to=address if to is not None else "", rcpt=address, config_name=used.name
@@ -125,16 +125,16 @@ def _configuration(to: str | None) -> Iterator[Finding]:
     yield from _tested(prepared, used, address if to is not None else None)
 
 
-def _client_certificates(used: SmtpSettings) -> Iterator[Finding]:
+def _client_certificates(used: SmtpSettings) -> Iterator[Told]:
     """Of the server that is used, whether from the database or from `.env`; and of each that is stored beside it."""
     own = client_certificate.facts_of(used.client_certificate)
     if own and own.has_expired:
-        yield Finding(Mark.FAILED, "The client certificate has expired", own.trouble)
+        yield Told(Mark.FAILED, "The client certificate has expired", own.trouble)
     elif own:
-        yield Finding(Mark.INFO, own.trouble or f"Client certificate: {own.subject}, {own.days_left} days left")
+        yield Told(Mark.INFO, own.trouble or f"Client certificate: {own.subject}, {own.days_left} days left")
     for stored in configs.search():
         if stored.certificate_trouble and stored.settings.client_certificate != used.client_certificate:
-            yield Finding(Mark.INFO, f"{stored.row.name}: {stored.certificate_trouble}")
+            yield Told(Mark.INFO, f"{stored.row.name}: {stored.certificate_trouble}")
 
 
 def _source(used: RouteStep) -> str:
@@ -143,58 +143,58 @@ def _source(used: RouteStep) -> str:
     return f"Using SMTP config from .env{' (the local inbox)' if used.is_local_inbox else ''}"
 
 
-def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Finding]:
+def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Told]:
     for item in connection_test.stream(prepared):
         if isinstance(item, Step):
             if item.status == "warning":
-                yield Finding(Mark.INFO, f"{diagnosis.PHASE_LABELS[item.name]}: {item.fact}")
+                yield Told(Mark.INFO, f"{diagnosis.PHASE_LABELS[item.name]}: {item.fact}")
             continue
         yield _verdict(item, to)
         configs.mark_tested(prepared.settings, None if item.ok else item.message, used.config_id)
 
 
-def _verdict(result: TestResult, to: str | None) -> Finding:
+def _verdict(result: TestResult, to: str | None) -> Told:
     if not result.ok:
         said = f" The server said: {result.server_line}" if result.server_line else ""
-        return Finding(Mark.FAILED, result.message, f"{result.remedy}{said}")
+        return Told(Mark.FAILED, result.message, f"{result.remedy}{said}")
     if to is None:
-        return Finding(Mark.OK, f"{result.message}; no mail was sent")
-    return Finding(Mark.OK, f"Test email sent successfully to {to}")
+        return Told(Mark.OK, f"{result.message}; no mail was sent")
+    return Told(Mark.OK, f"Test email sent successfully to {to}")
 
 
-def _keys() -> Iterator[Finding]:
+def _keys() -> Iterator[Told]:
     state = key_rotation.status()
-    yield Finding(Mark.INFO, f"Current key: {current_key_id()}")
+    yield Told(Mark.INFO, f"Current key: {current_key_id()}")
     rows = sum(use.rows for use in state.keys)
     for refusal in state.refused:
-        yield Finding(Mark.FAILED, f"{refusal.row} cannot be read", refusal.reason)
+        yield Told(Mark.FAILED, f"{refusal.row} cannot be read", refusal.reason)
     if rows > len(state.refused):
-        yield Finding(Mark.OK, f"{_counted(rows - len(state.refused), 'configuration')} can be read")
+        yield Told(Mark.OK, f"{_counted(rows - len(state.refused), 'configuration')} can be read")
     elif not rows:
-        yield Finding(Mark.OK, "No configuration is stored, so none is unreadable")
+        yield Told(Mark.OK, "No configuration is stored, so none is unreadable")
     if state.to_rotate:
-        yield Finding(
+        yield Told(
             Mark.INFO, f"{_counted(state.to_rotate, 'configuration')} sealed with a previous key: flask keys rotate"
         )
 
 
-def _route() -> Iterator[Finding]:
+def _route() -> Iterator[Told]:
     used = _used()
     for step in route.steps():
         yield _step(step, used)
     if used is None:
-        yield Finding(Mark.FAILED, "No mail can be sent", ADD_ONE)
+        yield Told(Mark.FAILED, "No mail can be sent", ADD_ONE)
 
 
-def _step(step: RouteStep, used: RouteStep | None) -> Finding:
+def _step(step: RouteStep, used: RouteStep | None) -> Told:
     place = f"{step.name} ({step.settings.host}:{step.settings.port})" if step.settings else step.name
     if step.settings:
         is_used = used is not None and used.source == step.source
-        return Finding(Mark.OK if is_used else Mark.INFO, f"{place}: {step.reason}{'' if is_used else ' In reserve.'}")
+        return Told(Mark.OK if is_used else Mark.INFO, f"{place}: {step.reason}{'' if is_used else ' In reserve.'}")
     broken = step.config_id is not None or step.reason.startswith(route.DATABASE_AWAY)
     if broken or (step.source == "env" and _env_is_wrong()):
-        return Finding(Mark.FAILED, f"{place} is passed over", step.reason)
-    return Finding(Mark.INFO, f"{place} is passed over: {step.reason}")
+        return Told(Mark.FAILED, f"{place} is passed over", step.reason)
+    return Told(Mark.INFO, f"{place} is passed over: {step.reason}")
 
 
 def _env_is_wrong() -> bool:
@@ -205,23 +205,23 @@ def _env_is_wrong() -> bool:
     return False
 
 
-def _base_url() -> Iterator[Finding]:
+def _base_url() -> Iterator[Told]:
     settings, url = get_settings(), get_base_url()
     local = is_loopback(settings.base_host)
     if settings.is_production and local:
-        yield Finding(Mark.FAILED, f"Links in mails lead to {url}, which only this machine can open", SET_BASE_URL)
+        yield Told(Mark.FAILED, f"Links in mails lead to {url}, which only this machine can open", SET_BASE_URL)
         return
-    yield Finding(Mark.OK, f"Links in mails begin with {url}")
+    yield Told(Mark.OK, f"Links in mails begin with {url}")
     if local:
-        yield Finding(Mark.INFO, "Only this machine can open them: fit for development")
+        yield Told(Mark.INFO, "Only this machine can open them: fit for development")
     elif not settings.is_https:
-        yield Finding(Mark.INFO, "It is not https: whoever listens on the way can use a reset link")
+        yield Told(Mark.INFO, "It is not https: whoever listens on the way can use a reset link")
 
 
-def _dns() -> Iterator[Finding]:
+def _dns() -> Iterator[Told]:
     used = _used()
     if used is None or used.settings is None:
-        yield Finding(Mark.INFO, "No mail server to look up")
+        yield Told(Mark.INFO, "No mail server to look up")
         return
     host = used.settings.host
     left_out: dict[IPAddress, str] = {}
@@ -229,17 +229,17 @@ def _dns() -> Iterator[Finding]:
         addresses = dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver, left_out.__setitem__)
     except WireError as error:
         told = diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)
-        yield Finding(Mark.FAILED, f"{host}: {error.text}", told.remedy)
+        yield Told(Mark.FAILED, f"{host}: {error.text}", told.remedy)
         return
     if ip_literal(host):
-        yield Finding(Mark.OK, f"{host} is an address and needs no look-up")
+        yield Told(Mark.OK, f"{host} is an address and needs no look-up")
     else:
-        yield Finding(Mark.OK, f"{host} has {', '.join(map(str, addresses))}")
+        yield Told(Mark.OK, f"{host} has {', '.join(map(str, addresses))}")
     for address, reason in left_out.items():
-        yield Finding(Mark.INFO, f"{host} also has {address}, {reason}, which is left out")
+        yield Told(Mark.INFO, f"{host} also has {address}, {reason}, which is left out")
 
 
-def _pending() -> Iterator[Finding]:
+def _pending() -> Iterator[Told]:
     now = clock.now()
     with reading() as session:
         requests, asked_at = reset_request_db.waiting(session)
@@ -252,12 +252,12 @@ def _pending() -> Iterator[Finding]:
         if count
     ]
     if not found:
-        yield Finding(Mark.OK, "No mail is waiting")
+        yield Told(Mark.OK, "No mail is waiting")
     for text, since in found:
         if since and now - since > OVERDUE:
-            yield Finding(Mark.FAILED, f"{text} since {_readable(since)}", NOBODY_SENDS)
+            yield Told(Mark.FAILED, f"{text} since {_readable(since)}", NOBODY_SENDS)
         else:
-            yield Finding(Mark.INFO, f"{text} since {_readable(since)}" if since else f"{text} for their time")
+            yield Told(Mark.INFO, f"{text} since {_readable(since)}" if since else f"{text} for their time")
 
 
 def _counted(number: int, what: str) -> str:

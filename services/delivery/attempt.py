@@ -4,16 +4,18 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import structlog
 
 from services.delivery import record, retry_policy
-from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, NOTHING_IS_SENT, SUPPRESSED, Outcome, Withheld
+from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, Outcome, Withheld
 from services.delivery.retry_policy import Whose
 from services.diagnosis import diagnosis
 from services.message import recording
 from services.message.draft import Draft, Sender, serialise
+from services.outbox import reasons
+from services.outbox.reasons import Reason
 from services.settings import protection, server_habits
 from services.settings.route import RouteStep
 from services.settings.rules import hello_name
@@ -35,18 +37,6 @@ STEPS: Final = 8  # that a conversation has, one answer each: a slow server may 
 CONNECT_SECONDS: Final = 5.0
 
 
-class Consignment(NamedTuple):
-    """A mail for some of its recipients; ``skipped`` are the outcomes at servers that were down.
-
-    ``is_careful``: its fate was unknown before, so it takes no chance of that again.
-    """
-
-    draft: Draft
-    recipients: tuple[str, ...]
-    skipped: Sequence[Outcome]
-    is_careful: bool = False
-
-
 def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None = None) -> Outcome:
     """Try once to send a mail: through the first server, or the next one where the first is down.
 
@@ -56,7 +46,7 @@ def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None =
     if recording.take(draft):
         return Outcome(kind=ACCEPTED, message="Recorded", ms=0)
     if get_settings().mail_suppress_send:
-        outcome = Outcome(kind=SUPPRESSED, message=NOTHING_IS_SENT, ms=0)
+        outcome = Outcome(kind=SUPPRESSED, message=reasons.words(Reason.NOTHING_IS_SENT), ms=0)
         record.record(draft, outcome, clock.now(), account_id)
         return outcome
     return _along(servers, draft, account_id)
@@ -108,15 +98,32 @@ def failure_to_reach(server: RouteStep, span: Span) -> Outcome | None:
     return None
 
 
-def parcel_for(server: RouteStep, mail: Consignment) -> Parcel | Outcome:
-    """The mail as this server gets it; what becomes of it instead if it cannot be made."""
+def parcel_for(
+    server: RouteStep,
+    draft: Draft,
+    recipients: tuple[str, ...],
+    skipped: Sequence[Outcome],
+    *,
+    is_careful: bool = False,
+) -> Parcel | Outcome:
+    """The mail as this server gets it, for these of its recipients; what becomes of it instead if it cannot be made.
+
+    ``skipped`` are the outcomes at servers that were down. ``is_careful``: its fate was unknown before, so it takes
+    no chance of that again.
+    """
     started = time.monotonic()
     try:
-        return _parcel(_settings_of(server), mail, None)
+        settings = _settings_of(server)
+        first = skipped[0].server.settings if skipped and skipped[0].server else None
+        content = serialise(draft, sender_of(settings, instead_of=first))
+        for address in (settings.from_email, *recipients):
+            grammar.path(address)  # one that cannot be said is found before anything is
+        envelope = Envelope(sender=settings.from_email, recipients=recipients)
+        return Parcel(envelope=envelope, content=content, is_careful=is_careful)
     except incidents.STOPS:
         raise
     except BaseException as error:
-        ours = our_faults.told("mail_not_built", error, server=server.name, message_id=mail.draft.message_id)
+        ours = our_faults.told("mail_not_built", error, server=server.name, message_id=draft.message_id)
         return _outcome(server, ours, started)
 
 
@@ -199,7 +206,7 @@ def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) ->
 
 def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[Outcome]) -> Outcome:
     settings = _settings_of(server)
-    parcel = parcel_for(server, Consignment(draft, draft.recipients, skipped))
+    parcel = parcel_for(server, draft, draft.recipients, skipped)
     if isinstance(parcel, Outcome):
         return parcel
     result: Receipt | DeliveryError
@@ -220,19 +227,6 @@ def _settings_of(server: RouteStep) -> SmtpSettings:
     if server.settings is None:
         raise ValueError("a server without settings cannot send")
     return server.settings
-
-
-def _parcel(settings: SmtpSettings, mail: Consignment, tag: object) -> Parcel:
-    first = mail.skipped[0].server.settings if mail.skipped and mail.skipped[0].server else None
-    content = serialise(mail.draft, sender_of(settings, instead_of=first))
-    for address in (settings.from_email, *mail.recipients):
-        grammar.path(address)  # one that cannot be said is found before anything is
-    return Parcel(
-        envelope=Envelope(sender=settings.from_email, recipients=mail.recipients),
-        content=content,
-        tag=tag,
-        is_careful=mail.is_careful,
-    )
 
 
 def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started: float) -> Outcome:

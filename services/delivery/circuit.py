@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, NamedTuple
 
+from services.outbox.reasons import Reason
+
 FAILURES_IN_A_ROW: Final = 5
 LAST: Final = 20  # of these, more than half may not fail
 FIRST_PAUSE: Final = 30.0  # seconds; it doubles with every probe that fails
@@ -34,7 +36,7 @@ class Admission(NamedTuple):
     mails: frozenset[int]
     wait: float = 0.0
     is_for_all: bool = True
-    cause: str = ""
+    cause: Reason | None = None
 
 
 @dataclass
@@ -45,7 +47,7 @@ class _State:
     pauses: int = 0  # since it was closed; while there are any, only probes go
     resumes_at: float = 0.0
     probe_until: float | None = None  # while somebody probes
-    cause: str = ""
+    cause: Reason | None = None
     succeeded_at: float | None = None
     # Mails that met, since the server last served another, what may be about the one who meets it; and those that met
     # it while others were served. Only the rest can tell, so that while this is all there is against the server, they
@@ -106,14 +108,16 @@ class Circuits:
                 _remember(state.suspects, mail)
             state.met.clear()
 
-    def note_failure(self, key: Key, *, long: bool = False, cause: str = "") -> None:
+    def note_failure(self, key: Key, *, long: bool = False, cause: Reason | None = None) -> None:
         """The server failed; ``long``: it will until somebody mends it, so that one failure is enough."""
         with self._lock:
             state = self._current(key, is_asking=False)
             state.is_doubtful = False
             self._fail(state, self._clock(), long, cause)
 
-    def note_doubt(self, key: Key, mail: int, *, is_likely: bool = False, long: bool = False, cause: str = "") -> bool:
+    def note_doubt(
+        self, key: Key, mail: int, *, is_likely: bool = False, long: bool = False, cause: Reason | None = None
+    ) -> bool:
         """A mail met what may be about it alone; whether it counts as the server's failure.
 
         It does once another mail has met it too and none has gone since; where it ``is_likely``, at once, unless the
@@ -142,7 +146,7 @@ class Circuits:
         # News of earlier settings come late, and change nothing any more.
         return state if state.settings == key.settings else _State(key.settings)
 
-    def _fail(self, state: _State, now: float, long: bool, cause: str) -> None:
+    def _fail(self, state: _State, now: float, long: bool, cause: Reason | None) -> None:
         state.last.append(False)
         state.failures += 1
         state.cause = cause

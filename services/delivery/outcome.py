@@ -10,7 +10,6 @@ from utils.errors import DeliveryError
 ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 SUPPRESSED: Final = "suppressed"
-NOTHING_IS_SENT: Final = "MAIL_SUPPRESS_SEND is on, so nothing is sent."
 
 
 class Withheld(NamedTuple):

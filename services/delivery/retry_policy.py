@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 from services.diagnosis import diagnosis
 from services.diagnosis.retry_hints import reply_hint_seconds
+from services.outbox import reasons
+from services.outbox.reasons import Reason
 from services.smtp.wire import Reply
 from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Permanent, Phase
 
@@ -48,7 +50,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What to do about a mail, or about one of its recipients; ``reason`` is from a closed set of words.
+    """What to do about a mail, or about one of its recipients, and the ``reason`` for it.
 
     ``seconds`` is the least time to wait, from the reply's own hint or the table. ``trips`` counts against the
     server's circuit, ``opens`` opens it for long at once. ``is_doubtful``: it may be about this mail alone, and is the
@@ -60,7 +62,7 @@ class Verdict:
     """
 
     action: Action
-    reason: str
+    reason: Reason
     whose: Whose = Whose.MAIL
     seconds: float | None = None
     trips: bool = False
@@ -108,63 +110,61 @@ _ALL: Final = (_S, _R, _D, _M)
 _ENVELOPE: Final = (_S, _R, _D)
 
 
-def _later(reason: str, seconds: float | None = None, final_after: timedelta | None = None) -> Verdict:
+def _later(reason: Reason, seconds: float | None = None, final_after: timedelta | None = None) -> Verdict:
     return Verdict(action=Action.RETRY, reason=reason, seconds=seconds, final_after=final_after)
 
 
-def _to_recipient(reason: str, seconds: float = RECIPIENT_WAIT, final_after: timedelta | None = None) -> Verdict:
+def _to_recipient(reason: Reason, seconds: float = RECIPIENT_WAIT, final_after: timedelta | None = None) -> Verdict:
     return replace(_later(reason, seconds, final_after), whose=Whose.RECIPIENT)
 
 
-def _server(reason: str, seconds: float) -> Verdict:
+def _server(reason: Reason, seconds: float) -> Verdict:
     return Verdict(action=Action.SNOOZE, reason=reason, seconds=seconds, trips=True, whose=Whose.SERVER)
 
 
-def _settings(reason: str) -> Verdict:
+def _settings(reason: Reason) -> Verdict:
     return Verdict(action=Action.SNOOZE, reason=reason, seconds=SOON, opens=True, whose=Whose.SETTINGS)
 
 
-def _refused(reason: str, whose: Whose = Whose.MAIL) -> Verdict:
+def _refused(reason: Reason, whose: Whose = Whose.MAIL) -> Verdict:
     return Verdict(action=Action.REFUSE, reason=reason, whose=whose)
 
 
 _UNKNOWN: Final = Verdict(
     action=Action.UNCERTAIN,
-    reason="Server did not confirm the message",
+    reason=Reason.NOT_CONFIRMED,
     whose=Whose.SERVER,
     trips=True,
     is_doubtful=True,
 )
-_LINK_LOST: Final = replace(_server("Connection broke off", 0), action=Action.RETRY, seconds=None, is_doubtful=True)
-_DOWN: Final = _server("Server is not available", SOON)
+_LINK_LOST: Final = replace(_server(Reason.LINK_LOST, 0), action=Action.RETRY, seconds=None, is_doubtful=True)
+_DOWN: Final = _server(Reason.DOWN, SOON)
 _GOES_AWAY: Final = replace(_DOWN, is_doubtful=True)  # what one mail asked of it may be why
-_NOT_HEARD: Final = replace(_DOWN, reason="Server did not hear of the mail", trips=False)
-_FULL: Final = _server("Server has no room now", NO_ROOM_WAIT)
-_USED_UP: Final = replace(_server("Server's allowance is used up", ALLOWANCE_WAIT), slows=True)
-_TOO_FAST: Final = replace(_server("Server takes no more mails just now", SOON), slows=True, paces=True)
+_NOT_HEARD: Final = replace(_DOWN, reason=Reason.NOT_HEARD, trips=False)
+_FULL: Final = _server(Reason.NO_ROOM, NO_ROOM_WAIT)
+_USED_UP: Final = replace(_server(Reason.ALLOWANCE, ALLOWANCE_WAIT), slows=True)
+_TOO_FAST: Final = replace(_server(Reason.TOO_MANY_MAILS, SOON), slows=True, paces=True)
 _TOO_FAST_A_SECOND: Final = replace(_TOO_FAST, paces=False)
-_CROWDED: Final = replace(_server("Server takes no more connections just now", 0), crowds=True)
-_BARRED: Final = _server("Server does not let us send this", SOON)
-_LOGIN: Final = _settings("Server wants a login")
-_NO_RELAY: Final = _settings("Server passes no mail on for us")
-_NOT_OWNER: Final = _settings("Server does not let this login send as the From address")
-_BAD_NAME: Final = _settings("Server refuses the name that we greet it with")
-_BAD_HOST: Final = _settings("Server refuses mail from this machine")
-_OUR_FAULT: Final = Verdict(
-    action=Action.SNOOZE, reason="Sealpost itself failed", seconds=RECIPIENT_WAIT, whose=Whose.OURS
-)
-_NOT_UNDERSTOOD: Final = replace(_later("Server did not understand us"), most_attempts=2, whose=Whose.OURS)
-_GREYLISTED: Final = _later("Server wants to be asked again later", RECIPIENT_WAIT)
-_FLOODED: Final = _to_recipient("Recipient gets too much mail just now")
-_TOO_MANY: Final = replace(_to_recipient("Too many recipients"), at_once=True)
-_MAILBOX_FULL: Final = _to_recipient("Recipient's mailbox is full")
+_CROWDED: Final = replace(_server(Reason.TOO_MANY_CONNECTIONS, 0), crowds=True)
+_BARRED: Final = _server(Reason.BARRED, SOON)
+_LOGIN: Final = _settings(Reason.LOGIN_WANTED)
+_NO_RELAY: Final = _settings(Reason.NO_RELAY)
+_NOT_OWNER: Final = _settings(Reason.NOT_OWNER)
+_BAD_NAME: Final = _settings(Reason.NAME_REFUSED)
+_BAD_HOST: Final = _settings(Reason.HOST_REFUSED)
+_OUR_FAULT: Final = Verdict(action=Action.SNOOZE, reason=Reason.OUR_FAULT, seconds=RECIPIENT_WAIT, whose=Whose.OURS)
+_NOT_UNDERSTOOD: Final = replace(_later(Reason.NOT_UNDERSTOOD), most_attempts=2, whose=Whose.OURS)
+_GREYLISTED: Final = _later(Reason.GREYLISTED, RECIPIENT_WAIT)
+_FLOODED: Final = _to_recipient(Reason.FLOODED)
+_TOO_MANY: Final = replace(_to_recipient(Reason.TOO_MANY_RECIPIENTS), at_once=True)
+_MAILBOX_FULL: Final = _to_recipient(Reason.MAILBOX_FULL)
 _MAILBOX_STAYS_FULL: Final = replace(_MAILBOX_FULL, final_after=MAILBOX_FULL_FOR)
-_DOUBTFUL_RECIPIENT: Final = _to_recipient("Server's rules forbid this recipient", final_after=DOUBTED_FOR)
-_FROM_DOMAIN: Final = _later("Server does not trust the From domain", RECIPIENT_WAIT, DOUBTED_FOR)
-_NO_RECIPIENT: Final = replace(_refused("Recipient does not exist", Whose.RECIPIENT), is_hard_bounce=True)
-_RECIPIENT_REFUSED: Final = _refused("Recipient refused", Whose.RECIPIENT)
-_SENDER_REFUSED: Final = _refused("Sender address refused")
-_MESSAGE_LATER: Final = _later("Server does not take the message just now")
+_DOUBTFUL_RECIPIENT: Final = _to_recipient(Reason.RECIPIENT_FORBIDDEN, final_after=DOUBTED_FOR)
+_FROM_DOMAIN: Final = _later(Reason.FROM_DOMAIN, RECIPIENT_WAIT, DOUBTED_FOR)
+_NO_RECIPIENT: Final = replace(_refused(Reason.NO_RECIPIENT, Whose.RECIPIENT), is_hard_bounce=True)
+_RECIPIENT_REFUSED: Final = _refused(Reason.RECIPIENT_REFUSED, Whose.RECIPIENT)
+_SENDER_REFUSED: Final = _refused(Reason.SENDER_REFUSED)
+_MESSAGE_LATER: Final = _later(Reason.MESSAGE_LATER)
 
 # Why a configuration is left alone until a person mends it, where its server lets us sign in and refuses the mails.
 PAUSE_REASONS: Final = tuple(each.reason for each in (_LOGIN, _NO_RELAY, _NOT_OWNER, _BAD_NAME, _BAD_HOST))
@@ -278,18 +278,18 @@ _TABLE: Final = (
     _row((_R,), r"... 5\.(1\.(0|1|2|3|6|10)|2\.1)$|55[013] -$", _NO_RECIPIENT),
     # The conversation, and the message.
     _row(_ALL, r"50[0-4] (-|5\.5\.\d+)$", _NOT_UNDERSTOOD),
-    _row((_S, _R), r"... 5\.6\.7$", _refused("Server cannot take this address", Whose.RECIPIENT)),
-    _row((_S, _D, _M), r"... 5\.3\.4$|552 -$", _refused("Message too large")),
+    _row((_S, _R), r"... 5\.6\.7$", _refused(Reason.NO_SMTPUTF8, Whose.RECIPIENT)),
+    _row((_S, _D, _M), r"... 5\.3\.4$|552 -$", _refused(Reason.TOO_LARGE)),
     _row((_D, _M), r"5.. -$", replace(_MESSAGE_LATER, final_after=DOUBTED_FOR), r"try again later"),
-    _row((_M,), r"... 5\.7\.\d+$", _refused("Server refused the message's content")),
+    _row((_M,), r"... 5\.7\.\d+$", _refused(Reason.CONTENT_REFUSED)),
     # What is left.
     _row(_ALL, r"4", _GREYLISTED, _GREY_WORDS),
     _row((_R,), r"45[01] 4\.7\.1$", _GREYLISTED),
     _row((_S,), r"5", _SENDER_REFUSED),
     _row((_R,), r"5", _RECIPIENT_REFUSED),
-    _row((_D, _M), r"5", _refused("Message refused")),
-    _row((_S,), r"", _later("Server does not take the sender just now")),
-    _row((_R,), r"", _to_recipient("Recipient cannot be reached just now")),
+    _row((_D, _M), r"5", _refused(Reason.MESSAGE_REFUSED)),
+    _row((_S,), r"", _later(Reason.SENDER_LATER)),
+    _row((_R,), r"", _to_recipient(Reason.RECIPIENT_LATER)),
     _row((_D, _M), r"", _MESSAGE_LATER),
 )
 _OF_SERVERS: Final = (Whose.SERVER, Whose.SETTINGS)
@@ -330,11 +330,7 @@ def for_one(verdict: Verdict) -> Verdict:
 
 def message_of(error: DeliveryError) -> str:
     """A short closed-set text that says what is wrong, without a word of the server's."""
-    if error.phase in _ALL and error.fault is not Fault.CLIENT_CERTIFICATE:
-        verdict = _judged(error)
-        if verdict.whose in _OF_SERVERS:
-            return verdict.reason
-    return diagnosis.message(error)
+    return reasons.words(_reason_of(error))
 
 
 def is_crowded(error: DeliveryError) -> bool:
@@ -349,6 +345,14 @@ def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> 
     """
     minutes = STEPS[max(attempts, 1) - 1] if attempts <= len(STEPS) else LAST_STEP
     return timedelta(seconds=max(minutes * 60 * (1 + JITTER * spread), at_least or 0))
+
+
+def _reason_of(error: DeliveryError) -> Reason:
+    if error.phase in _ALL and error.fault is not Fault.CLIENT_CERTIFICATE:
+        verdict = _judged(error)
+        if verdict.whose in _OF_SERVERS:
+            return verdict.reason
+    return diagnosis.reason(error)
 
 
 def _judged(error: DeliveryError) -> Verdict:
@@ -373,7 +377,7 @@ def _judged(error: DeliveryError) -> Verdict:
 def _of_opening(error: DeliveryError) -> Verdict:
     """The server cannot be used at all; where only a person can mend that, it is left alone for long."""
     words, is_reply = _words_of(error.text), error.fault is Fault.REPLY
-    verdict = replace(_DOWN, reason=diagnosis.message(error))
+    verdict = replace(_DOWN, reason=diagnosis.reason(error))
     if is_reply and re.search(_OUR_ALLOWANCE_WORDS, words):
         verdict = _USED_UP
     elif is_reply and re.search(_CROWDED_WORDS, words):

@@ -9,6 +9,7 @@ from services.delivery import retry_policy
 from services.delivery.circuit import Admission, Circuits, Key
 from services.delivery.outcome import Outcome
 from services.delivery.retry_policy import Verdict
+from services.outbox.reasons import words
 from services.settings.route import RouteStep
 from services.smtp import habits
 from services.smtp.habits import Habit
@@ -34,7 +35,7 @@ def note(server: RouteStep, mail: int, outcome: Outcome) -> bool:
     if verdict is None or error is None:
         circuits.note_success(key)
         return False
-    cause = verdict.reason if verdict.reason in retry_policy.PAUSE_REASONS else ""
+    cause = verdict.reason if verdict.reason in retry_policy.PAUSE_REASONS else None
     is_about_it = False
     if verdict.is_doubtful:
         # At MAIL, the server has heard nothing yet that sets this mail apart.
@@ -45,7 +46,7 @@ def note(server: RouteStep, mail: int, outcome: Outcome) -> bool:
     elif verdict.is_an_answer:
         circuits.note_success(key)  # if only to refuse this mail
     if verdict.opens and not is_about_it:
-        log.warning("server_paused", server=server.name, config_id=server.config_id, reason=verdict.reason)
+        log.warning("server_paused", server=server.name, config_id=server.config_id, reason=words(verdict.reason))
     return is_about_it
 
 

@@ -6,19 +6,19 @@ from typing import Final
 
 from services.diagnosis import mending, reply_rules, status_advice
 from services.diagnosis.advice import Advice, filled
-from services.diagnosis.mending import Action
+from services.diagnosis.mending import Mend
 from services.diagnosis.retry_hints import reply_hint_seconds
+from services.outbox.reasons import Reason, words
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.ways import OpenWay
 from utils.addresses import ascii_address
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 
-__all__ = ["Action", "Diagnosis", "OpenWay", "diagnose", "explain", "message"]
+__all__ = ["Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
 
 SUCCESS: Final = "Connection successful"
 ACCEPTED: Final = "Test message accepted"
 NOT_CONFIGURED: Final = "SMTP not configured"
-ITSELF: Final = "Sealpost itself failed"
 
 PHASE_LABELS: Final = {
     Phase.SETTINGS: "Settings",
@@ -35,37 +35,37 @@ PHASE_LABELS: Final = {
     Phase.QUIT: "Goodbye",
 }
 
-_MESSAGES: Final = {
-    Phase.SETTINGS: "Settings are not usable",
-    Phase.DNS: "Could not find the server",
-    Phase.CONNECT: "Could not connect to server",
-    Phase.GREETING: "Server did not greet us",
-    Phase.EHLO: "Server refused our greeting",
-    Phase.ENCRYPTION: "Could not encrypt the connection",
-    Phase.SIGN_IN: "Authentication failed",
-    Phase.SENDER: "Sender address refused",
-    Phase.RECIPIENT: "Recipient refused",
-    Phase.DATA: "Message refused",
-    Phase.MESSAGE: "Message refused",
-    Phase.QUIT: "Connection ended early",
+_REASONS: Final = {
+    Phase.SETTINGS: Reason.SETTINGS,
+    Phase.DNS: Reason.DNS,
+    Phase.CONNECT: Reason.CONNECT,
+    Phase.GREETING: Reason.GREETING,
+    Phase.EHLO: Reason.EHLO,
+    Phase.ENCRYPTION: Reason.ENCRYPTION,
+    Phase.SIGN_IN: Reason.SIGN_IN,
+    Phase.SENDER: Reason.SENDER_REFUSED,
+    Phase.RECIPIENT: Reason.RECIPIENT_REFUSED,
+    Phase.DATA: Reason.MESSAGE_REFUSED,
+    Phase.MESSAGE: Reason.MESSAGE_REFUSED,
+    Phase.QUIT: Reason.ENDED_EARLY,
 }
 
-_FAULT_MESSAGES: Final = {
-    Fault.AUTH_NOT_OFFERED: "Server offers no sign-in",
-    Fault.AUTH_UNENCRYPTED: "Sign-in needs encryption",
-    Fault.AUTH_UNPROVEN: "Server did not prove who it is",
-    Fault.AUTH_ROUNDS: "Server's sign-in cannot be used",
-    Fault.NOT_SMTP: "Server is not a mail server",
-    Fault.BROKEN_REPLY: "Server's reply cannot be read",
-    Fault.TLS_EXPECTED: "Server expects TLS from the first byte",
-    Fault.TLS_UNEXPECTED: "Server does not start with TLS",
-    Fault.TLS_NOT_OFFERED: "Server does not offer STARTTLS",
-    Fault.TLS_CERTIFICATE: "Certificate not trusted",
-    Fault.CLIENT_CERTIFICATE: "Server asks for a client certificate",
-    Fault.TLS_INJECTION: "Connection was tampered with",
-    Fault.TOO_LARGE: "Message too large",
-    Fault.NO_SMTPUTF8: "Server cannot take this address",
-    Fault.OURS: ITSELF,
+_FAULT_REASONS: Final = {
+    Fault.AUTH_NOT_OFFERED: Reason.NO_SIGN_IN,
+    Fault.AUTH_UNENCRYPTED: Reason.SIGN_IN_UNENCRYPTED,
+    Fault.AUTH_UNPROVEN: Reason.SIGN_IN_UNPROVEN,
+    Fault.AUTH_ROUNDS: Reason.SIGN_IN_UNUSABLE,
+    Fault.NOT_SMTP: Reason.NOT_SMTP,
+    Fault.BROKEN_REPLY: Reason.BROKEN_REPLY,
+    Fault.TLS_EXPECTED: Reason.TLS_EXPECTED,
+    Fault.TLS_UNEXPECTED: Reason.TLS_UNEXPECTED,
+    Fault.TLS_NOT_OFFERED: Reason.TLS_NOT_OFFERED,
+    Fault.TLS_CERTIFICATE: Reason.CERTIFICATE,
+    Fault.CLIENT_CERTIFICATE: Reason.CLIENT_CERTIFICATE,
+    Fault.TLS_INJECTION: Reason.TAMPERED_WITH,
+    Fault.TOO_LARGE: Reason.TOO_LARGE,
+    Fault.NO_SMTPUTF8: Reason.NO_SMTPUTF8,
+    Fault.OURS: Reason.OUR_FAULT,
 }
 
 _TEMPORARY: Final = 4
@@ -90,7 +90,7 @@ class Diagnosis:
     field: str | None
     retryable: bool
     retry_after: int | None = None
-    actions: tuple[Action, ...] = ()
+    actions: tuple[Mend, ...] = ()
     docs_url: str = ""
 
 
@@ -205,10 +205,15 @@ def _greeted(settings: SmtpSettings, ehlo_name: str) -> str:
     return f" The name was {ehlo_name}, the {'domain of the From address' if is_ours else 'host of BASE_URL'}."
 
 
-def message(error: DeliveryError) -> str:
-    """A short closed-set text, without a word of the server's."""
-    if error.fault in _FAULT_MESSAGES:
-        return _FAULT_MESSAGES[error.fault]
+def reason(error: DeliveryError) -> Reason:
+    """What is wrong, in short."""
+    if error.fault in _FAULT_REASONS:
+        return _FAULT_REASONS[error.fault]
     if error.phase is Phase.SIGN_IN and not isinstance(error, Misconfigured):
-        return "Server could not check the login"
-    return _MESSAGES[error.phase]
+        return Reason.SIGN_IN_LATER
+    return _REASONS[error.phase]
+
+
+def message(error: DeliveryError) -> str:
+    """The same in words, without one of the server's."""
+    return words(reason(error))

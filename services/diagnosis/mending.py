@@ -18,7 +18,7 @@ _SAME_SITE: Final = 2  # labels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Action:
+class Mend:
     """One click: ``changes`` maps form fields to the values to test again with."""
 
     label: str
@@ -34,13 +34,13 @@ class _Case:
 
 def actions(
     tries: Sequence[Try], settings: SmtpSettings, open_ways: Sequence[OpenWay], names: Sequence[str]
-) -> tuple[Action, ...]:
+) -> tuple[Mend, ...]:
     """What can be offered for a failure at these settings, best first, without what they already say.
 
     ``names`` stand in the certificate that was refused.
     """
     case, present = _Case(settings, open_ways, names), _present(settings)
-    found: dict[tuple[str, ...], Action] = {}
+    found: dict[tuple[str, ...], Mend] = {}
     for attempt in tries:
         for action in _made(attempt, case):
             after = {**present, **action.changes}
@@ -49,9 +49,9 @@ def actions(
     return tuple(found.values())[:_MOST]
 
 
-def _made(attempt: Try, case: _Case) -> Iterable[Action]:
+def _made(attempt: Try, case: _Case) -> Iterable[Mend]:
     if isinstance(attempt, dict):
-        return [Action(label=f"Use {_in_words(attempt)} and test again", changes=attempt)]
+        return [Mend(label=f"Use {_in_words(attempt)} and test again", changes=attempt)]
     return _WAYS[attempt](case)
 
 
@@ -63,42 +63,42 @@ def usable(open_ways: Sequence[OpenWay], settings: SmtpSettings) -> list[OpenWay
     return sorted(others, key=lambda way: way.security is Security.NONE)
 
 
-def _starttls(case: _Case) -> Iterable[Action]:
+def _starttls(case: _Case) -> Iterable[Mend]:
     return _with_security(Security.STARTTLS, case)
 
 
-def _tls(case: _Case) -> Iterable[Action]:
+def _tls(case: _Case) -> Iterable[Mend]:
     return _with_security(Security.TLS, case)
 
 
-def _with_security(security: Security, case: _Case) -> Iterator[Action]:
+def _with_security(security: Security, case: _Case) -> Iterator[Mend]:
     """The other mode; on the port that is usual for it if the present one is usual for the mode that failed."""
     usual, port = _USUAL_PORTS[security], case.settings.port
     label = f"Use {NAMES[security]} and test again"
     here = {"security": security.value}
     if port == usual or port not in _USUAL_PORTS.values():
-        yield Action(label=label, changes=here)
+        yield Mend(label=label, changes=here)
         return
     if not case.open_ways or any((way.port, way.security) == (usual, security) for way in case.open_ways):
-        yield Action(label=label, changes={**here, "smtp_port": str(usual)})
-    yield Action(label=f"Use {NAMES[security]} on port {port} and test again", changes=here)
+        yield Mend(label=label, changes={**here, "smtp_port": str(usual)})
+    yield Mend(label=f"Use {NAMES[security]} on port {port} and test again", changes=here)
 
 
-def _no_encryption(case: _Case) -> Iterator[Action]:
+def _no_encryption(case: _Case) -> Iterator[Mend]:
     if is_loopback(case.settings.host):
-        yield Action(label="Use no encryption and test again", changes={"security": Security.NONE.value})
+        yield Mend(label="Use no encryption and test again", changes={"security": Security.NONE.value})
 
 
-def _submission(case: _Case) -> Iterator[Action]:
+def _submission(case: _Case) -> Iterator[Mend]:
     if case.settings.port not in _USUAL_PORTS.values():
         yield _use_port(_USUAL_PORTS[Security.STARTTLS], Security.STARTTLS)
 
 
-def _open_ways(case: _Case) -> Iterator[Action]:
+def _open_ways(case: _Case) -> Iterator[Mend]:
     return (_use_port(way.port, way.security) for way in usable(case.open_ways, case.settings))
 
 
-def _send_as_login(case: _Case) -> Iterator[Action]:
+def _send_as_login(case: _Case) -> Iterator[Mend]:
     settings = case.settings
     try:
         login = parse_address(settings.username)
@@ -107,28 +107,28 @@ def _send_as_login(case: _Case) -> Iterator[Action]:
     if login == settings.from_email:
         return
     if settings.reply_to:
-        yield Action(label=f"Send as {login} and test again", changes={"from_email": login})
+        yield Mend(label=f"Send as {login} and test again", changes={"from_email": login})
     else:
         label = f"Send as {login}, replies to {settings.from_email}"
-        yield Action(label=label, changes={"from_email": login, "reply_to": settings.from_email})
+        yield Mend(label=label, changes={"from_email": login, "reply_to": settings.from_email})
 
 
-def _from_domain_as_ehlo(case: _Case) -> Iterator[Action]:
+def _from_domain_as_ehlo(case: _Case) -> Iterator[Mend]:
     with suppress(InvalidAddress):
         domain = ascii_address(case.settings.from_email).rpartition("@")[2]
-        yield Action(label=f"Use {domain} as EHLO name and test again", changes={"helo_hostname": domain})
+        yield Mend(label=f"Use {domain} as EHLO name and test again", changes={"helo_hostname": domain})
 
 
-def _known_server(case: _Case) -> Iterator[Action]:
+def _known_server(case: _Case) -> Iterator[Mend]:
     if server := registry.server_meant_by(case.settings.host):
         yield _use_server(server)
 
 
-def _certificate_name(case: _Case) -> Iterable[Action]:
+def _certificate_name(case: _Case) -> Iterable[Mend]:
     return map(_use_server, _trustworthy(case.names, case.settings.host))
 
 
-_WAYS: Final[dict[str, Callable[[_Case], Iterable[Action]]]] = {
+_WAYS: Final[dict[str, Callable[[_Case], Iterable[Mend]]]] = {
     "starttls": _starttls,
     "tls": _tls,
     "none_on_this_machine": _no_encryption,
@@ -160,13 +160,13 @@ def _is_host(name: str) -> bool:
         return False
 
 
-def _use_server(name: str) -> Action:
-    return Action(label=f"Use {name} and test again", changes={"smtp_server": name})
+def _use_server(name: str) -> Mend:
+    return Mend(label=f"Use {name} and test again", changes={"smtp_server": name})
 
 
-def _use_port(port: int, security: Security) -> Action:
+def _use_port(port: int, security: Security) -> Mend:
     changes = {"smtp_port": str(port), "security": security.value}
-    return Action(label=f"Use {_in_words(changes)} and test again", changes=changes)
+    return Mend(label=f"Use {_in_words(changes)} and test again", changes=changes)
 
 
 def _in_words(changes: dict[str, str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from services.domain import dkim, dmarc, spf_advice
-from services.domain.records import Finding, Outcome
+from services.domain.records import Finding, Grade
 from services.providers import registry
 from services.providers.registry import Provider
 from services.settings import route
@@ -29,10 +29,10 @@ class DomainReport:
     findings: list[Finding]
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> Grade:
         """The worst of the findings: CHANGE before OPEN before GOOD."""
         found = {finding.outcome for finding in self.findings}
-        return next((worst for worst in (Outcome.CHANGE, Outcome.OPEN) if worst in found), Outcome.GOOD)
+        return next((worst for worst in (Grade.CHANGE, Grade.OPEN) if worst in found), Grade.GOOD)
 
     def public_dict(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -109,33 +109,33 @@ def _without_a_crash(subject: str, domain: str, look: Callable[[], Finding]) -> 
     try:
         return look()
     except LookupFailed as error:
-        return Finding(subject=subject, outcome=Outcome.OPEN, text=f"{error.text} Try again later.", host=domain)
+        return Finding(subject=subject, outcome=Grade.OPEN, text=f"{error.text} Try again later.", host=domain)
 
 
 def _of_somebody_else(domain: str, owner: Provider, provider: Provider | None) -> Finding:
     if provider and registry.is_same_house(provider, owner):
         text = f"{domain} belongs to {owner['house']}, through whom you send. Its records are not yours to keep."
-        return Finding(subject="Domain", outcome=Outcome.GOOD, text=text, host=domain)
+        return Finding(subject="Domain", outcome=Grade.GOOD, text=text, host=domain)
     text = (
         f"{domain} belongs to {owner['house']}, so nobody else’s server may send for it, and you cannot add records "
         f"there. Send from an address of your own domain, or through {owner['house']}."
     )
-    return Finding(subject="Domain", outcome=Outcome.CHANGE, text=text, host=domain)
+    return Finding(subject="Domain", outcome=Grade.CHANGE, text=text, host=domain)
 
 
 def _mx(domain: str, questions: Questions) -> Finding:
     servers = questions.mx(domain)
     text = f"{domain} takes mail, so replies and bounces arrive."
-    outcome = Outcome.GOOD
+    outcome = Grade.GOOD
     if "." in servers:
         text = f"{domain} says that it takes no mail (“null MX”). Bounces are lost, and many receivers refuse its mail."
-        outcome = Outcome.CHANGE
+        outcome = Grade.CHANGE
     elif not servers and not questions.exists(domain):
-        outcome, text = Outcome.CHANGE, f"The domain {domain} does not exist. Check its spelling."
+        outcome, text = Grade.CHANGE, f"The domain {domain} does not exist. Check its spelling."
     elif not servers and questions.addresses(domain):
         text = f"There is no MX record. Mail for {domain} goes to the machine of that name, if it takes any."
-        outcome = Outcome.OPEN
+        outcome = Grade.OPEN
     elif not servers:
         text = f"Nothing takes mail for {domain}: replies and bounces are lost, and many receivers refuse its mail."
-        outcome = Outcome.CHANGE
+        outcome = Grade.CHANGE
     return Finding(subject="MX", outcome=outcome, text=text, host=domain, seen=tuple(servers))

@@ -1,6 +1,6 @@
 """Whether a provider can sign with DKIM (RFC 6376) as a From domain: the public key in the DNS says so."""
 
-from services.domain.records import DnsRecord, Finding, Outcome, tags_of
+from services.domain.records import DnsRecord, Finding, Grade, tags_of
 from services.providers.registry import Provider
 from services.smtp.dns import LookupFailed, Questions
 
@@ -12,7 +12,7 @@ def check(domain: str, provider: Provider | None, questions: Questions) -> Findi
             "The key stands at a name that only the signer knows. Send a test message and paste its headers: they say "
             "whether it was signed for your domain."
         )
-        return Finding(subject="DKIM", outcome=Outcome.OPEN, text=text, host=f"_domainkey.{domain}")
+        return Finding(subject="DKIM", outcome=Grade.OPEN, text=text, host=f"_domainkey.{domain}")
     keys: dict[str, str] = {}
     problem: LookupFailed | None = None
     for selector in provider["selectors"]:
@@ -25,7 +25,7 @@ def check(domain: str, provider: Provider | None, questions: Questions) -> Findi
     if usable:
         text = f"{provider['house']} has a key to sign with as {domain}."
         seen = tuple(f"{host}: {_shortened(keys[host])}" for host in usable)
-        return Finding(subject="DKIM", outcome=Outcome.GOOD, text=text, host=usable[0], seen=seen)
+        return Finding(subject="DKIM", outcome=Grade.GOOD, text=text, host=usable[0], seen=seen)
     if problem:
         raise problem
     return _no_key(domain, provider, keys)
@@ -47,7 +47,7 @@ def _no_key(domain: str, provider: Provider, revoked: dict[str, str]) -> Finding
     )
     return Finding(
         subject="DKIM",
-        outcome=Outcome.CHANGE,
+        outcome=Grade.CHANGE,
         text=text,
         host=next(iter(hosts)),
         seen=tuple(f"{host}: {key}" for host, key in revoked.items()),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.domain.records import DnsRecord, Finding, Outcome, tags_of
+from services.domain.records import DnsRecord, Finding, Grade, tags_of
 from services.smtp.dns import Questions
 
 _NEW: Final = "v=DMARC1; p=none; rua=mailto:postmaster@{domain}"
@@ -29,7 +29,7 @@ def check(domain: str, questions: Questions) -> Finding:
         "anybody can put your name into From."
     )
     add = (DnsRecord(host, "TXT", _NEW.format(domain=domain)),)
-    return Finding(subject="DMARC", outcome=Outcome.CHANGE, text=text, host=host, add=add)
+    return Finding(subject="DMARC", outcome=Grade.CHANGE, text=text, host=host, add=add)
 
 
 def _names_above(domain: str) -> list[str]:
@@ -40,12 +40,12 @@ def _names_above(domain: str) -> list[str]:
 def _found(domain: str, host: str, seen: list[str], *, is_own: bool) -> Finding:
     tags = tags_of(seen[0])
     policy = tags.get("p", "") if is_own else tags.get("sp", tags.get("p", ""))
-    outcome = Outcome.GOOD
+    outcome = Grade.GOOD
     add: tuple[DnsRecord, ...] = ()
     if len(seen) > 1:
-        outcome, text = Outcome.CHANGE, f"There are {len(seen)} policies. Receivers then use none: delete all but one."
+        outcome, text = Grade.CHANGE, f"There are {len(seen)} policies. Receivers then use none: delete all but one."
     elif policy not in _POLICIES:
-        outcome, text = Outcome.CHANGE, "The record has no valid policy: p is none, quarantine or reject."
+        outcome, text = Grade.CHANGE, "The record has no valid policy: p is none, quarantine or reject."
         add = (DnsRecord(host, "TXT", _NEW.format(domain=domain), instead=seen[0]),)
     else:
         text = _POLICIES[policy] + _strictness(tags)

@@ -13,7 +13,7 @@ from services.domain import path as received_path
 from services.domain.auth_results import AuthResult, Statement
 from services.domain.header_fields import LONGEST_TEXT, are_aligned, domain_of, fields, split_comments
 from services.domain.path import Path
-from services.domain.verdicts import Verdict, verdicts
+from services.domain.verdicts import Ruling, verdicts
 from utils.errors import InvalidInput
 from utils.log_utils import printable
 
@@ -59,7 +59,7 @@ class HeaderReport:
     is_ours: bool
     sent_at: datetime | None
     judge: str
-    verdicts: list[Verdict]
+    verdicts: list[Ruling]
     statements: list[Statement]
     path: Path
     spam: list[SpamScore]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class Grade(StrEnum):
     """GOOD: nothing to do. CHANGE: a record is missing or wrong. OPEN: it cannot be told from here."""
 
     GOOD = "good"
@@ -27,7 +27,7 @@ class Finding:
     """What one kind of record comes to: a sentence or two, the records seen, and those to add."""
 
     subject: str  # SPF, DKIM, DMARC or MX
-    outcome: Outcome
+    outcome: Grade
     text: str
     host: str  # where the records are
     seen: tuple[str, ...] = ()

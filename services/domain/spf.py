@@ -23,7 +23,7 @@ _Found = TypeVar("_Found")
 _ASKING: Final = ("include", "a", "mx", "ptr", "exists")
 
 
-class Result(StrEnum):
+class SpfResult(StrEnum):
     """What a receiver comes to (RFC 7208 2.6). UNKNOWN is ours: it depends on what only a receiver has."""
 
     PASS = "pass"  # noqa: S105 - no password
@@ -36,7 +36,13 @@ class Result(StrEnum):
     UNKNOWN = "unknown"
 
 
-_QUALIFIED: Final = {"": Result.PASS, "+": Result.PASS, "-": Result.FAIL, "~": Result.SOFTFAIL, "?": Result.NEUTRAL}
+_QUALIFIED: Final = {
+    "": SpfResult.PASS,
+    "+": SpfResult.PASS,
+    "-": SpfResult.FAIL,
+    "~": SpfResult.SOFTFAIL,
+    "?": SpfResult.NEUTRAL,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Evaluation:
     in lower case; ``look_ups`` is how many questions counted against MOST_LOOK_UPS.
     """
 
-    result: Result
+    result: SpfResult
     problem: str
     names: frozenset[str]
     look_ups: int
@@ -88,11 +94,11 @@ def evaluate(domain: str, address: IPAddress | None, questions: Questions) -> Ev
     try:
         result, problem = walk.check(domain), ""
     except _Broken as error:
-        result, problem = Result.PERMERROR, str(error)
+        result, problem = SpfResult.PERMERROR, str(error)
     except LookupFailed as error:
-        result, problem = Result.TEMPERROR, error.text
-    if walk.depends and result is not Result.PASS and not problem:
-        result = Result.UNKNOWN
+        result, problem = SpfResult.TEMPERROR, error.text
+    if walk.depends and result is not SpfResult.PASS and not problem:
+        result = SpfResult.UNKNOWN
     return Evaluation(result, problem, frozenset(walk.names), walk.look_ups)
 
 
@@ -107,11 +113,11 @@ class _Walk:
     empty: int = 0
     depends: bool = False  # on the sender or on reverse names, which are not known here
 
-    def check(self, domain: str) -> Result:
+    def check(self, domain: str) -> SpfResult:
         self.names.add(domain.lower().rstrip("."))
         found = records(domain, self.questions)
         if not found:
-            return Result.NONE
+            return SpfResult.NONE
         if len(found) > 1:
             raise _Broken(f"{domain} has {len(found)} SPF records; there may be only one.")
         record = _parsed(found[0], domain)
@@ -119,16 +125,16 @@ class _Walk:
             if self._matches(term, domain):
                 return _QUALIFIED[term.qualifier]
         if not record.redirect:
-            return Result.NEUTRAL
+            return SpfResult.NEUTRAL
         return self._redirected(record.redirect, domain)
 
-    def _redirected(self, target: str, domain: str) -> Result:
+    def _redirected(self, target: str, domain: str) -> SpfResult:
         if "%" in target:
             self.depends = True
-            return Result.NEUTRAL
+            return SpfResult.NEUTRAL
         self._count(f"redirect={target}")
         result = self.check(target)
-        if result is Result.NONE:
+        if result is SpfResult.NONE:
             raise _Broken(f"The record of {domain} redirects to {target}, which has no SPF record.")
         return result
 
@@ -152,9 +158,9 @@ class _Walk:
 
     def _included(self, target: str, domain: str) -> bool:
         result = self.check(target)
-        if result is Result.NONE:
+        if result is SpfResult.NONE:
             raise _Broken(f"The record of {domain} includes {target}, which has no SPF record.")
-        return result is Result.PASS
+        return result is SpfResult.PASS
 
     def _hosts_of(self, kind: str, target: str) -> list[IPAddress]:
         if kind == "a":

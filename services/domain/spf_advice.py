@@ -3,8 +3,8 @@
 from typing import Final
 
 from services.domain import spf
-from services.domain.records import DnsRecord, Finding, Outcome
-from services.domain.spf import Result
+from services.domain.records import DnsRecord, Finding, Grade
+from services.domain.spf import SpfResult
 from services.providers.registry import Provider
 from services.smtp.dns import LookupFailed, Questions
 from utils.net_guard import IPAddress
@@ -29,7 +29,7 @@ def check(domain: str, server: str, provider: Provider | None, questions: Questi
     if server:
         return _of_server(domain, server, seen, term, questions)
     text = f"{domain} has {'a' if seen else 'no'} record. Give the server that sends, to see what it needs."
-    return _finding(domain, Outcome.OPEN if seen else Outcome.CHANGE, text, seen)
+    return _finding(domain, Grade.OPEN if seen else Grade.CHANGE, text, seen)
 
 
 def _faulty(domain: str, seen: list[str], term: str, questions: Questions) -> Finding | None:
@@ -38,12 +38,12 @@ def _faulty(domain: str, seen: list[str], term: str, questions: Questions) -> Fi
         text = f"{domain} has {len(seen)} SPF records. Receivers take that for an error and use none of them."
         return _change(domain, text, seen, _merged(seen, term))
     elsewhere = spf.evaluate(domain, None, questions)
-    if elsewhere.result is Result.TEMPERROR:
-        return _finding(domain, Outcome.OPEN, elsewhere.problem, seen)
-    if elsewhere.result is Result.PERMERROR:
+    if elsewhere.result is SpfResult.TEMPERROR:
+        return _finding(domain, Grade.OPEN, elsewhere.problem, seen)
+    if elsewhere.result is SpfResult.PERMERROR:
         text = f"{elsewhere.problem} Receivers take that for an error, as if there were no record."
         return _change(domain, text, seen, "")
-    if elsewhere.result is Result.PASS:
+    if elsewhere.result is SpfResult.PASS:
         text = "This record permits every machine in the world to send as you."
         return _change(domain, text, seen, _with_end(_with(seen[0], term), "~all"))
     return None
@@ -58,23 +58,23 @@ def _of_provider(domain: str, provider: Provider, seen: list[str], term: str, qu
             f"Not needed here: {provider['house']} puts a domain of its own into the envelope, and receivers look "
             f"SPF up there. DKIM is what speaks for {domain}."
         )
-        return _finding(domain, Outcome.GOOD, text, seen)
+        return _finding(domain, Grade.GOOD, text, seen)
     if not term:
         text = f"Which record {provider['house']} needs is not known here. Ask its help pages."
-        return _finding(domain, Outcome.OPEN, text, seen)
+        return _finding(domain, Grade.OPEN, text, seen)
     return _lacking(domain, provider["house"], seen, term)
 
 
 def _of_server(domain: str, server: str, seen: list[str], term: str, questions: Questions) -> Finding:
     addresses = questions.addresses(server)
     if not addresses:
-        return _finding(domain, Outcome.OPEN, f"No server has the name {server}. Check its spelling.", seen)
+        return _finding(domain, Grade.OPEN, f"No server has the name {server}. Check its spelling.", seen)
     if not all(address.is_global for address in addresses):
         text = (
             f"{server} has no public address, so its mail leaves from another one. Make sure that the record "
             "names the address that receivers see."
         )
-        return _finding(domain, Outcome.OPEN, text, seen)
+        return _finding(domain, Grade.OPEN, text, seen)
     if not seen:
         return _lacking(domain, server, seen, term)
     refused = [address for address in addresses if not _permits(domain, address, questions)]
@@ -87,20 +87,20 @@ def _of_server(domain: str, server: str, seen: list[str], term: str, questions: 
         f"It does not permit {server} ({listed}). If mail leaves from there, add it; a provider often sends from "
         "other addresses, and its help pages say what to include."
     )
-    return _finding(domain, Outcome.OPEN, text, seen, _added(domain, seen, term))
+    return _finding(domain, Grade.OPEN, text, seen, _added(domain, seen, term))
 
 
 def _permits(domain: str, address: IPAddress, questions: Questions) -> bool:
     evaluation = spf.evaluate(domain, address, questions)
-    if evaluation.result is Result.TEMPERROR:
+    if evaluation.result is SpfResult.TEMPERROR:
         raise LookupFailed(evaluation.problem)
-    return evaluation.result is Result.PASS
+    return evaluation.result is SpfResult.PASS
 
 
 def _permitted(domain: str, text: str, seen: list[str], questions: Questions) -> Finding:
     """It permits the sender; whether it says anything about others is told as well."""
-    if spf.evaluate(domain, None, questions).result is not Result.NEUTRAL:
-        return _finding(domain, Outcome.GOOD, text, seen)
+    if spf.evaluate(domain, None, questions).result is not SpfResult.NEUTRAL:
+        return _finding(domain, Grade.GOOD, text, seen)
     text += " But it says nothing about all others, so forgers pass as well: end it in ~all."
     return _change(domain, text, seen, _with_end(seen[0], "~all"))
 
@@ -110,7 +110,7 @@ def _lacking(domain: str, who: str, seen: list[str], term: str) -> Finding:
         text = f"It does not permit {who} to send for {domain}, so receivers take the mail for a forgery."
     else:
         text = f"{domain} has no SPF record, so receivers cannot tell your mail through {who} from a forgery."
-    return _finding(domain, Outcome.CHANGE, text, seen, _added(domain, seen, term))
+    return _finding(domain, Grade.CHANGE, text, seen, _added(domain, seen, term))
 
 
 def _added(domain: str, seen: list[str], term: str) -> tuple[DnsRecord, ...]:
@@ -159,11 +159,11 @@ def _is_same_owner(domain: str, server: str) -> bool:
     return server == domain or server.endswith((f".{domain}", f".{parent}"))
 
 
-def _finding(domain: str, outcome: Outcome, text: str, seen: list[str], add: tuple[DnsRecord, ...] = ()) -> Finding:
+def _finding(domain: str, outcome: Grade, text: str, seen: list[str], add: tuple[DnsRecord, ...] = ()) -> Finding:
     return Finding(subject="SPF", outcome=outcome, text=text, host=domain, seen=tuple(seen), add=add)
 
 
 def _change(domain: str, text: str, seen: list[str], value: str) -> Finding:
     """A record to mend; ``value`` is "" if how is for its owner to say."""
     add = (DnsRecord(domain, "TXT", value, instead=" and ".join(seen)),) if value else ()
-    return _finding(domain, Outcome.CHANGE, text, seen, add)
+    return _finding(domain, Grade.CHANGE, text, seen, add)

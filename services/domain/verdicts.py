@@ -19,7 +19,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Ruling:
     """One line: ``result`` in a word, ``text`` what it means, ``remedy`` what to do, "" if nothing."""
 
     subject: str
@@ -41,7 +41,7 @@ _SPF_TEXTS: Final = {
 }
 
 
-def verdicts(results: list[AuthResult], from_domain: str, *, is_signed: bool) -> list[Verdict]:
+def verdicts(results: list[AuthResult], from_domain: str, *, is_signed: bool) -> list[Ruling]:
     """SPF, DKIM and DMARC, whether the receiver mentions them or not; ARC if it does."""
     of_method = {name: [result for result in results if result.method == name] for name in _MEANINGS}
     told = [
@@ -54,15 +54,15 @@ def verdicts(results: list[AuthResult], from_domain: str, *, is_signed: bool) ->
     return told
 
 
-def _unmentioned(method: str, is_signed: bool) -> Verdict:
+def _unmentioned(method: str, is_signed: bool) -> Ruling:
     if method == "dkim" and not is_signed:
-        return Verdict(
+        return Ruling(
             "DKIM", Level.ERROR, "not signed", "Nobody signed this message.", "Switch DKIM on at your provider."
         )
-    return Verdict(method.upper(), Level.WARNING, "not said", "The receiver wrote nothing about it.")
+    return Ruling(method.upper(), Level.WARNING, "not said", "The receiver wrote nothing about it.")
 
 
-def _as_if_forwarded(verdict: Verdict) -> Verdict:
+def _as_if_forwarded(verdict: Ruling) -> Ruling:
     """The same, but a forwarder's address never is in the record, and a good DKIM signature makes up for that."""
     if verdict.subject != "SPF" or verdict.level is not Level.ERROR:
         return verdict
@@ -70,69 +70,69 @@ def _as_if_forwarded(verdict: Verdict) -> Verdict:
     return replace(verdict, level=Level.WARNING, remedy=remedy)
 
 
-def _spf(results: list[AuthResult], from_domain: str) -> Verdict:
+def _spf(results: list[AuthResult], from_domain: str) -> Ruling:
     best = min(results, key=_rank)
     domain = best.domain or "the sender"
     if best.result == "pass":
         if not best.domain or are_aligned(best.domain, from_domain):
-            return Verdict("SPF", Level.OK, "pass", f"{domain} permits the server that sent this.")
+            return Ruling("SPF", Level.OK, "pass", f"{domain} permits the server that sent this.")
         text = f"Passed for {domain}, which the provider put into the envelope; for {from_domain} it does not count."
-        return Verdict("SPF", Level.INFO, "pass for another domain", text, "DKIM must pass for your domain then.")
+        return Ruling("SPF", Level.INFO, "pass for another domain", text, "DKIM must pass for your domain then.")
     if best.result == "none":
-        return Verdict("SPF", Level.WARNING, "no record", f"{domain} has no SPF record.", _ADD_ONE)
+        return Ruling("SPF", Level.WARNING, "no record", f"{domain} has no SPF record.", _ADD_ONE)
     text, remedy = _SPF_TEXTS.get(best.result, ("The receiver’s word for it is not a known one.", ""))
     level = Level.ERROR if best.result in ("fail", "softfail", "permerror") else Level.WARNING
-    return Verdict("SPF", level, best.result, text.format(domain=domain), remedy)
+    return Ruling("SPF", level, best.result, text.format(domain=domain), remedy)
 
 
-def _dkim(results: list[AuthResult], from_domain: str) -> Verdict:
+def _dkim(results: list[AuthResult], from_domain: str) -> Ruling:
     passed = [result for result in results if result.result == "pass"]
     aligned = [result for result in passed if are_aligned(result.domain, from_domain)]
     if aligned:
-        return Verdict("DKIM", Level.OK, "pass", f"Signed as {aligned[0].domain}, and unchanged since.")
+        return Ruling("DKIM", Level.OK, "pass", f"Signed as {aligned[0].domain}, and unchanged since.")
     if passed:
         text = f"Signed as {passed[0].domain or 'another domain'}; for {from_domain} that does not count."
         remedy = f"Set up DKIM for {from_domain} at your provider (“domain authentication”)."
-        return Verdict("DKIM", Level.WARNING, "pass for another domain", text, remedy)
+        return Ruling("DKIM", Level.WARNING, "pass for another domain", text, remedy)
     worst = min(results, key=_rank)
     if worst.result == "none":
-        return Verdict("DKIM", Level.ERROR, "not signed", "Nobody signed it.", "Switch DKIM on at your provider.")
+        return Ruling("DKIM", Level.ERROR, "not signed", "Nobody signed it.", "Switch DKIM on at your provider.")
     if worst.result == "temperror":
-        return Verdict(
+        return Ruling(
             "DKIM", Level.WARNING, worst.result, "The key could not be looked up.", "Send another test message."
         )
     text = "The signature does not match: the key in the DNS is another one, or the message was changed on its way."
     remedy = "Compare the key’s record with your provider’s pages; a forwarding list or a footer changes messages too."
-    return Verdict("DKIM", Level.ERROR, worst.result, text, remedy)
+    return Ruling("DKIM", Level.ERROR, worst.result, text, remedy)
 
 
-def _dmarc(results: list[AuthResult], from_domain: str) -> Verdict:
+def _dmarc(results: list[AuthResult], from_domain: str) -> Ruling:
     result = results[0].result
     domain = results[0].domain or from_domain or "the From domain"
     if result == "pass":
-        return Verdict("DMARC", Level.OK, "pass", f"SPF or DKIM speaks for {domain}: the message is really yours.")
+        return Ruling("DMARC", Level.OK, "pass", f"SPF or DKIM speaks for {domain}: the message is really yours.")
     if result == "fail":
         text = f"Neither SPF nor DKIM speaks for {domain}, so its policy decides what becomes of the message."
-        return Verdict("DMARC", Level.ERROR, "fail", text, "Make SPF or, better, DKIM pass for that domain.")
+        return Ruling("DMARC", Level.ERROR, "fail", text, "Make SPF or, better, DKIM pass for that domain.")
     if result in ("none", "bestguesspass"):
-        return Verdict("DMARC", Level.WARNING, "no policy", f"{domain} has no DMARC record.", _ADD_ONE)
-    return Verdict("DMARC", Level.WARNING, result, f"The policy of {domain} could not be read.", "Check the domain.")
+        return Ruling("DMARC", Level.WARNING, "no policy", f"{domain} has no DMARC record.", _ADD_ONE)
+    return Ruling("DMARC", Level.WARNING, result, f"The policy of {domain} could not be read.", "Check the domain.")
 
 
-def _arc(results: list[AuthResult], _from_domain: str) -> Verdict:
+def _arc(results: list[AuthResult], _from_domain: str) -> Ruling:
     result = results[0].result
     if result == "pass":
         text = "A forwarder vouches for what it saw, and its seal is whole."
-        return Verdict("ARC", Level.INFO, "pass", text)
+        return Ruling("ARC", Level.INFO, "pass", text)
     text = "No forwarder vouches for it." if result == "none" else "A forwarder’s seal does not match."
-    return Verdict("ARC", Level.INFO, result, text)
+    return Ruling("ARC", Level.INFO, result, text)
 
 
 def _rank(result: AuthResult) -> int:
     return _ORDER.index(result.result) if result.result in _ORDER else len(_ORDER)
 
 
-_MEANINGS: Final[dict[str, Callable[[list[AuthResult], str], Verdict]]] = {
+_MEANINGS: Final[dict[str, Callable[[list[AuthResult], str], Ruling]]] = {
     "spf": _spf,
     "dkim": _dkim,
     "dmarc": _dmarc,

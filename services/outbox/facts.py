@@ -1,13 +1,13 @@
 """How a mail of the log, and each attempt at it, reads: its facts, with a word and a level for how it stands."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
-from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
+from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from services.diagnosis import diagnosis
+from services.outbox.reasons import words
 from utils import clock
 from utils.errors import Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 from utils.log_utils import printable
@@ -29,11 +29,12 @@ STATES: Final = {
 }
 _SENT_IN_PART: Final = ("warning", "Sent in part")
 _RECIPIENTS: Final = {
-    "pending": ("pending", "Not yet"),
-    "accepted": ("ok", "Accepted"),
-    "deferred": ("warning", "Deferred"),
-    "refused": ("error", "Refused"),
+    RecipientState.PENDING: ("pending", "Not yet"),
+    RecipientState.ACCEPTED: ("ok", "Accepted"),
+    RecipientState.DEFERRED: ("warning", "Deferred"),
+    RecipientState.REFUSED: ("error", "Refused"),
 }
+_STILL_TO_GO: Final = (RecipientState.PENDING, RecipientState.DEFERRED)
 _NOT_SENT: Final = ("skipped", "Not sent")
 _NOBODY_KNOWS: Final = ("warning", "Unknown")
 _OUTCOMES: Final = {
@@ -51,10 +52,10 @@ _NO_SERVER: Final = "Add a server, test it and activate it."
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientFacts:
-    """One recipient's own result; ``state`` is pending, accepted, deferred or refused."""
+    """One recipient's own result."""
 
     address: str
-    state: str
+    state: RecipientState
     code: int | None
     enhanced: str | None
     level: str
@@ -93,7 +94,7 @@ class MailFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Advice:
+class AttemptAdvice:
     """What a failure means, and what to do about it."""
 
     title: str
@@ -122,13 +123,13 @@ class AttemptFacts:
     reply: str
     worker: str | None
     account_id: int | None
-    advice: Advice | None
+    advice: AttemptAdvice | None
 
 
 def mail_facts(row: OutboxMail) -> MailFacts:
     state = State(row.state)
     recipients = [_recipient(each, row) for each in row.recipients]
-    in_part = state is State.SENT and any(each.state != "accepted" for each in recipients)
+    in_part = state is State.SENT and any(each.state is not RecipientState.ACCEPTED for each in recipients)
     level, word = _SENT_IN_PART if in_part else STATES[state]
     return MailFacts(
         id=row.id,
@@ -139,7 +140,7 @@ def mail_facts(row: OutboxMail) -> MailFacts:
         state=state,
         level=level,
         word=word,
-        reason=row.reason,
+        reason=words(row.reason),
         recipients=recipients,
         attempts=row.attempts,
         created_at=row.created_at,
@@ -216,12 +217,12 @@ def direct_dict(attempt: AttemptFacts) -> dict[str, Any]:
     return {**{name: getattr(attempt, name) for name in names}, **attempt_dict(attempt)}
 
 
-def _recipient(stored: Mapping[str, Any], row: OutboxMail) -> RecipientFacts:
-    state = stored["state"]
+def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
+    state = RecipientState(stored["state"])
     level, word = _RECIPIENTS[state]
-    if state in ("pending", "deferred") and row.uncertain:
+    if state in _STILL_TO_GO and row.uncertain:
         level, word = _NOBODY_KNOWS
-    elif state in ("pending", "deferred") and row.state in SETTLED:
+    elif state in _STILL_TO_GO and row.state in SETTLED:
         level, word = _NOT_SENT
     return RecipientFacts(
         address=stored["address"],
@@ -233,10 +234,10 @@ def _recipient(stored: Mapping[str, Any], row: OutboxMail) -> RecipientFacts:
     )
 
 
-def _advice(row: EmailAttempt) -> Advice | None:
+def _advice(row: EmailAttempt) -> AttemptAdvice | None:
     """What a failed attempt means; None if it did not fail, or not in a way that this version knows."""
     if row.outcome == "not_configured":
-        return Advice(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
+        return AttemptAdvice(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None
     found = diagnosis.explain(
@@ -248,4 +249,4 @@ def _advice(row: EmailAttempt) -> Advice | None:
         host=row.server.rpartition("(")[2].partition(":")[0],
         may_have_been_sent=row.outcome == "unknown",
     )
-    return Advice(title=found.title, remedy=found.remedy)
+    return AttemptAdvice(title=found.title, remedy=found.remedy)

@@ -1,6 +1,7 @@
 """What became of every mail, as pages, API and commands ask for it: never its content, never its subject."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +14,7 @@ from database.outbox_db import SETTLED, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import promise
 from services.outbox.facts import AttemptFacts, MailFacts, attempt_facts, mail_facts
-from services.outbox.reasons import NO_KEY, NO_SERVER, PAUSED
+from services.outbox.reasons import Reason, words
 from utils import clock
 from utils.env_utils import get_settings
 from utils.errors import NotFound
@@ -21,7 +22,7 @@ from utils.errors import NotFound
 PAGE: Final = 50
 MOST: Final = 200
 BEHIND: Final = timedelta(minutes=15)
-HALTED: Final = (NO_SERVER, PAUSED, NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
+HALTED: Final = (Reason.NO_SERVER, Reason.PAUSED, Reason.NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
 _BATCH: Final = 1000  # rows in one transaction
 _ID_LENGTH: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
@@ -43,7 +44,7 @@ class Summary:
     """How the sending of queued mail goes. ``oldest_due`` is when the mail was due that nobody has taken up."""
 
     counts: dict[State, int]
-    reasons: dict[str, int]
+    reasons: dict[str, int]  # why mails wait, in words
     oldest_due: datetime | None
     last_attempt: AttemptFacts | None
     workers: dict[str, int]  # how many mails each holds now
@@ -112,7 +113,7 @@ def summary() -> Summary:
     """How it all stands."""
     with reading() as session:
         oldest_due = outbox_db.oldest_due(session, clock.now())
-        reasons, workers = outbox_db.reasons(session), outbox_db.holders(session)
+        reasons, workers = _in_words(outbox_db.reasons(session)), outbox_db.holders(session)
         last = attempt_db.latest(session, 1)
     return Summary(
         counts=counts(),
@@ -155,6 +156,13 @@ def _story(row: OutboxMail, attempts: list[AttemptFacts]) -> Story:
         can_cancel=mail.waits,
         may_double=row.uncertain > 0,
     )
+
+
+def _in_words(found: Mapping[str, int]) -> dict[str, int]:
+    told: Counter[str] = Counter()
+    for reason, count in found.items():
+        told[words(reason)] += count
+    return dict(told)
 
 
 def _is_late(session: Session, due: datetime | None, now: datetime) -> bool:

@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from database import outbox_add_db, outbox_db
 from database.engine import driver_transaction, reading, transaction
-from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, State
+from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from services import audit
 from services.audit import Action
 from services.message import recording
 from services.message.draft import Draft
 from services.outbox import content as outbox_content
+from services.outbox.reasons import Reason
 from utils import clock
 from utils.errors import Conflict, NotFound
 
@@ -64,7 +65,7 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
 
 def cancel(mail_id: str) -> OutboxMail:
     """Withdraw a mail that has not gone yet; gives it as it is then. Raises NotFound; Conflict if it is too late."""
-    values = {"state": State.CANCELLED, "settled_at": clock.now(), "content": None, "reason": "Cancelled by hand."}
+    values = {"state": State.CANCELLED, "settled_at": clock.now(), "content": None, "reason": Reason.CANCELLED}
     with transaction() as session:
         if not outbox_db.change_waiting(session, mail_id, **values):
             raise _too_late(outbox_db.find(session, mail_id), "cancelled")
@@ -165,7 +166,7 @@ def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
         "account_id": terms.account_id,
         "priority": terms.priority,
         "state": State.QUEUED,
-        "recipients": [{"address": address, "state": "pending"} for address in mail.recipients],
+        "recipients": [{"address": address, "state": RecipientState.PENDING} for address in mail.recipients],
         "content": content,
         "key_id": key_id,
         "idempotency_key": _key(terms),
@@ -245,9 +246,9 @@ def _aware(argument: str, moment: datetime | None) -> datetime | None:
     return moment
 
 
-def _again(recipient: dict[str, Any]) -> dict[str, Any]:
-    accepted = recipient["state"] == "accepted"
-    return recipient if accepted else {"address": recipient["address"], "state": "pending"}
+def _again(recipient: Recipient) -> Recipient:
+    accepted = recipient["state"] == RecipientState.ACCEPTED
+    return recipient if accepted else {"address": recipient["address"], "state": RecipientState.PENDING}
 
 
 def _changed(session: Session, mail_id: str) -> OutboxMail:

@@ -130,7 +130,7 @@ class Point(StrEnum):
     COMMITTED = "committed"
 
 
-Observer = Callable[[Point, SealedRow], None]
+RotationObserver = Callable[[Point, SealedRow], None]
 
 
 def _unheard(_point: Point, _row: SealedRow) -> None:
@@ -143,7 +143,7 @@ def status() -> Status:
     return _status([_named(each.row) for each in stored], _refusals(stored))
 
 
-def rotate(*, dry_run: bool = False, hear: Observer = _unheard) -> Rotation:
+def rotate(*, dry_run: bool = False, hear: RotationObserver = _unheard) -> Rotation:
     """Seal every row of a previous key with the current one, each in a transaction of its own.
 
     ``hear`` is told of each point that is reached. Without writing, ``dry_run`` tells what would be done.
@@ -163,7 +163,7 @@ def rotate(*, dry_run: bool = False, hear: Observer = _unheard) -> Rotation:
     return Rotation(rotated=rotated, refused=after.refused, after=after)
 
 
-def _rotate(config_id: int, hear: Observer) -> SealedRow | None:
+def _rotate(config_id: int, hear: RotationObserver) -> SealedRow | None:
     """Seal one row anew; None if there is nothing to do with it any more. Raises Conflict, having changed nothing."""
     for _ in range(TRIES):
         with transaction() as session:

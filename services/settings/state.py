@@ -37,7 +37,7 @@ class EnvLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class SendingState:
     """``level`` is ok, warning, error or empty. ``since`` is when mail began to go around a server that is down."""
 
     level: str
@@ -71,7 +71,7 @@ class ConfigFacts:
     version: int
 
 
-def describe(*, has_configs: bool) -> State:
+def describe(*, has_configs: bool) -> SendingState:
     """Where mail goes now and why; ``has_configs`` whether any configuration is stored, active or not."""
     active = configs.find_active()
     steps = list(smtp_route.steps())
@@ -82,7 +82,7 @@ def describe(*, has_configs: bool) -> State:
     if used and used.last_error and not is_down and (waits := next(iter(withheld.values()), "")):
         detail = f"{detail} {waits}"
     in_use = _next_usable(steps, used) if is_down else used
-    return State(
+    return SendingState(
         level=level,
         headline=headline,
         detail=detail,

@@ -13,7 +13,7 @@ _PARTING_SECONDS: Final = 5.0  # in which a server may still count a connection 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class PoolLimits:
     """``size`` is connections to one server, ``messages`` how many each carries; times are in seconds."""
 
     size: int = 3  # one for each sender of a worker, and one for security mail
@@ -25,7 +25,7 @@ class Limits:
 class Lane:
     """The connections with the same settings: those that are idle, the last used last, and a count of the others."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float], lock: threading.Lock) -> None:
+    def __init__(self, limits: PoolLimits, clock: Callable[[], float], lock: threading.Lock) -> None:
         self.idle: list[Kept] = []
         self.busy = 0  # in use or being opened
         self.is_current = True  # these are still somebody's settings
@@ -83,7 +83,7 @@ class Lane:
 class Kept:
     """An open connection. ``carried`` counts the mails that it was given, ``idle_since`` is when it came back."""
 
-    def __init__(self, client: SmtpClient, lane: Lane, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, client: SmtpClient, lane: Lane, limits: PoolLimits, clock: Callable[[], float]) -> None:
         self.client = client
         self.lane = lane
         self.carried = 0

@@ -18,7 +18,7 @@ import structlog
 
 from services.smtp.client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient
 from services.smtp.habits import Habit, habits_of
-from services.smtp.kept import Kept, Lane, Limits
+from services.smtp.kept import Kept, Lane, PoolLimits
 from services.smtp.patience import Queueing
 from services.smtp.settings import SmtpSettings
 from services.smtp.wire import Deadline
@@ -47,8 +47,8 @@ class Pool:
     former ones are closed.
     """
 
-    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits or Limits()
+    def __init__(self, limits: PoolLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits or PoolLimits()
         self._clock = clock
         self._begin()
         _pools.add(self)

@@ -6,28 +6,24 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-from database.outbox_claim_db import Claim
+from database.outbox_claim_db import Claim, Settlement
 from database.outbox_db import Priority
 from services.delivery import attempt, held_servers, pace, record, standing
 from services.delivery import limits as sending_limits
-from services.delivery.attempt import Consignment
 from services.delivery.held_servers import waits
 from services.delivery.limits import Limits
 from services.delivery.outcome import Outcome, Withheld
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
-from services.outbox.reasons import NO_SERVER, PAUSED, PINNED, THROTTLED
+from services.outbox.reasons import Reason
 from services.settings import protection, route
 from services.settings.route import RouteStep
 from services.smtp.client import IN_FLIGHT, Parcel
 from services.smtp.patience import Span
 from services.worker import settling
-from services.worker.settling import Result
 from utils import clock
 from utils.errors import Fault
 
-SLOWED: Final = "The mail server takes only so many mails a minute."
-WITHHELD: Final = "The mail server is down, and the next one would protect the mail less."
 CUT_SHORT: Final = (Fault.TIMEOUT, Fault.CLOSED)  # what a conversation ends with that was ended on our side
 _LONGEST_PAUSE: Final = 60.0  # seconds; a mended server, or a higher limit, is used soon
 
@@ -54,13 +50,13 @@ class Wait(NamedTuple):
 
     server: RouteStep
     seconds: float
-    reason: str
+    reason: Reason
     is_for_all: bool = True
 
 
 @dataclass(kw_only=True)
 class Job:
-    """A claimed mail on its way. ``result`` is set once its fate for now is known; a lost one is another worker's.
+    """A claimed mail on its way. ``settlement`` is set once its fate for now is known; a lost one is another worker's.
 
     ``is_stuck``: it was not tried, for reasons that hold for every other mail as well. ``is_about_it``: what the last
     server said is about this mail, since it serves others. ``spared`` are the outcomes of other mails at servers that
@@ -71,7 +67,7 @@ class Job:
     draft: Draft
     pending: tuple[str, ...]
     outcomes: list[Outcome] = field(default_factory=list)
-    result: Result | None = None
+    settlement: Settlement | None = None
     withheld: Withheld | None = None
     is_lost: bool = False
     is_stuck: bool = False
@@ -86,7 +82,7 @@ class Job:
 
     @property
     def is_open(self) -> bool:
-        return self.result is None and not self.is_lost
+        return self.settlement is None and not self.is_lost
 
 
 def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
@@ -120,10 +116,10 @@ def _is_withheld(job: Job, server: RouteStep) -> bool:
 def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> list[Job]:
     """Those who may go to the server now; the others are told why they wait."""
     if waits().is_held(server.owner, is_security=is_security):
-        wait, mails = Wait(server, held_servers.LOOK_AGAIN, PAUSED), frozenset[int]()
+        wait, mails = Wait(server, held_servers.LOOK_AGAIN, Reason.PAUSED), frozenset[int]()
     else:
         found = standing.admit(server, [job.claim.id for job in jobs], is_security=is_security)
-        wait, mails = Wait(server, found.wait, found.cause or PAUSED, found.is_for_all), found.mails
+        wait, mails = Wait(server, found.wait, found.cause or Reason.PAUSED, found.is_for_all), found.mails
     for job in jobs:
         if job.claim.id not in mails:
             job.waits.append(wait)
@@ -153,7 +149,7 @@ def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
         for job, outcome in outcomes:
             unsaid.pop(job.claim.id, None)
             if _was_cut_short(outcome, shift.span):
-                job.result = settling.given_back(job.claim, clock.now())
+                job.settlement = settling.given_back(job.claim, clock.now())
                 shift.heard()
                 continue
             cause, verdict = _cause(outcome), standing.verdict_on(outcome)
@@ -182,7 +178,8 @@ def _has_had_enough(server: RouteStep, unsaid: Collection[Job], outcome: Outcome
 
 def _parcel_of(server: RouteStep, job: Job) -> Parcel | None:
     """The mail as this server gets it. One that cannot be made rests, and holds no other."""
-    parcel = attempt.parcel_for(server, Consignment(job.draft, job.pending, job.skipped, job.claim.uncertain > 0))
+    is_careful = job.claim.uncertain > 0
+    parcel = attempt.parcel_for(server, job.draft, job.pending, job.skipped, is_careful=is_careful)
     if isinstance(parcel, Parcel):
         return parcel
     _settle(job, server, parcel, timedelta(0))
@@ -195,12 +192,12 @@ def _settle(job: Job, server: RouteStep, outcome: Outcome, cool_down: timedelta)
     record.tell(job.draft, job.outcomes[-1])
     error = outcome.error
     if error and attempt.is_ours(outcome):
-        job.result = settling.met_our_fault(job.claim, error, clock.now())
+        job.settlement = settling.met_our_fault(job.claim, error, clock.now())
     elif not (server.failover and error and attempt.is_server_down(error)):
-        job.result = _after(job, outcome, server.owner, cool_down)
+        job.settlement = _after(job, outcome, server.owner, cool_down)
 
 
-def _after(job: Job, outcome: Outcome, owner: str, cool_down: timedelta) -> Result:
+def _after(job: Job, outcome: Outcome, owner: str, cool_down: timedelta) -> Settlement:
     return settling.after(job.claim, outcome, owner, clock.now(), cool_down, is_about_it=job.is_about_it)
 
 
@@ -233,17 +230,19 @@ def _outcomes(
 
 def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
     is_security, place = job.claim.priority == Priority.SECURITY, standing.place_of(server)
-    seconds, reason = pace.seconds_until_willing(place, is_security=is_security), SLOWED
+    seconds, reason = pace.seconds_until_willing(place, is_security=is_security), Reason.SLOWED
     if not seconds and limits != Limits():
         domains = [address.rpartition("@")[2] for address in job.pending]
         seconds = sending_limits.seconds_until_allowed(server.owner, limits, domains, is_security=is_security)
-        reason = THROTTLED
+        reason = Reason.THROTTLED
         if seconds:
             pace.give_back(place, 1)
     if seconds:
         until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
-        job.result = settling.snoozed(job.claim, until, reason)
-        job.is_stuck = reason == SLOWED or not limits.per_minute_per_domain  # to another domain there may be room
+        job.settlement = settling.snoozed(job.claim, until, reason)
+        job.is_stuck = (
+            reason == Reason.SLOWED or not limits.per_minute_per_domain
+        )  # to another domain there may be room
     return seconds > 0
 
 
@@ -261,14 +260,14 @@ def _leave(jobs: Sequence[Job], shift: Shift) -> None:
         now = clock.now()
         if job.outcomes:
             last = job.outcomes[-1] = replace(job.outcomes[-1], withheld=job.withheld)
-            job.result = _after(job, last, last.server.owner if last.server else "", shift.cool_down)
+            job.settlement = _after(job, last, last.server.owner if last.server else "", shift.cool_down)
         elif shift.span.is_over:
-            job.result = settling.given_back(job.claim, now)
+            job.settlement = settling.given_back(job.claim, now)
         else:
             soonest = min(job.waits, key=lambda wait: wait.seconds, default=None)
-            reason = soonest.reason if soonest else PINNED if job.claim.pinned_to else NO_SERVER
+            reason = soonest.reason if soonest else Reason.PINNED if job.claim.pinned_to else Reason.NO_SERVER
             seconds = min(soonest.seconds, _LONGEST_PAUSE) if soonest else _LONGEST_PAUSE
-            job.result = settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
-            job.is_stuck = soonest.is_for_all if soonest else reason != PINNED
+            job.settlement = settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
+            job.is_stuck = soonest.is_for_all if soonest else reason is not Reason.PINNED
         if job.withheld:
-            job.result["reason"] = WITHHELD
+            job.settlement = job.settlement._replace(reason=Reason.WITHHELD)

@@ -7,7 +7,7 @@ a crash can double; security mail goes one by one.
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,17 +21,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import attempt_db, outbox_claim_db
 from database.driver import Driver
 from database.engine import driver_transaction, transaction
-from database.outbox_claim_db import GROUP, Claim
+from database.outbox_claim_db import GROUP, Claim, Settlement
 from database.outbox_db import Priority
 from services.delivery import record as attempts
 from services.outbox import content, notices
 from services.outbox.content import CannotOpen, Unreadable
-from services.outbox.reasons import ALTERED, LOST_WORKER, NO_KEY, TOO_LATE
+from services.outbox.reasons import Reason, words
 from services.smtp import our_faults
 from services.worker import along_route, settling, unwritten
 from services.worker.along_route import Job, Shift
 from services.worker.lease import Group, Pace
-from services.worker.settling import MOST_UNCERTAIN, UNKNOWN_FATE, Result
+from services.worker.settling import MOST_UNCERTAIN
+from services.worker.unwritten import News
 from utils import clock, incidents
 from utils.env_utils import get_settings
 
@@ -95,7 +96,7 @@ class _Work:
         opened = [_opened_surely(claim, self._began_at) for claim in group.claims]
         self.jobs = [each for each in opened if isinstance(each, Job)]
         self._unwritten = list(self.jobs)
-        self._results = [each for each in opened if not isinstance(each, Job)]
+        self._settled = [each for each in opened if not isinstance(each, Job)]
         keyless = [claim.key_id for claim, each in zip(group.claims, opened, strict=True) if _is_keyless(each)]
         for key_id, mails in Counter(keyless).items():
             log.warning("outbox_key_missing", key_id=key_id, mails=mails)
@@ -116,39 +117,36 @@ class _Work:
         if time.monotonic() - self._written_at < _UNWRITTEN_SECONDS:
             return
         try:
-            finish(*self._news([job for job in self._unwritten if job.result]))
+            finish(self._news([job for job in self._unwritten if job.settlement]))
         except Exception as failure:  # the mails that are left must go on; at their end, it is tried once more
             log.error("results_not_written_yet", error=type(failure).__name__)
         else:
-            self._results, self._unwritten = [], [job for job in self._unwritten if not job.result]
+            self._settled, self._unwritten = [], [job for job in self._unwritten if not job.settlement]
         self._written_at = time.monotonic()
 
     def finish(self, pace: Pace, among: Iterable[Priority]) -> Group | None:
         """Write down what is left, and claim a next group in the same transaction."""
         claim = partial(_claimed, worker=self._group.worker, pace=pace, among=among) if among else None
-        return finish(*self._news(self._unwritten), claim)
+        return finish(self._news(self._unwritten), claim)
 
-    def _news(self, jobs: Sequence[Job]) -> tuple[list[Result], list[dict[str, Any]]]:
+    def _news(self, jobs: Sequence[Job]) -> News:
         """What is to be written of these jobs, and of the mails that could not be jobs."""
-        results = [*self._results, *(job.result for job in jobs if job.result)]
-        return results, [row for job in jobs for row in _attempts(job, self._group.worker, self._began_at)]
+        settlements = [*self._settled, *(job.settlement for job in jobs if job.settlement)]
+        return News(settlements, [row for job in jobs for row in _attempts(job, self._group.worker, self._began_at)])
 
 
-def finish(
-    results: Sequence[Result], attempts: Sequence[Mapping[str, Any]], claim: _Claiming | None = None
-) -> Group | None:
-    """Write results and attempts down, in the database or, while that is away, in a file beside it.
+def finish(news: News, claim: _Claiming | None = None) -> Group | None:
+    """Write settlements and attempts down, in the database or, while that is away, in a file beside it.
 
     What ``claim`` takes in the same transaction spares one of its own.
     """
-    written = {"results": results, "attempts": attempts}
     try:
-        return _write(written, claim)
+        return _write(news, claim)
     except SQLAlchemyError as failure:
-        if claim:  # it may be what failed, and is no matter of these results
-            return finish(results, attempts)
-        log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(results))
-        unwritten.keep(_instance(), written)
+        if claim:  # it may be what failed, and is no matter of these mails
+            return finish(news)
+        log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(news.settlements))
+        unwritten.keep(_instance(), news)
         return None
 
 
@@ -162,19 +160,19 @@ def sweep(pace: Pace) -> None:
     with transaction() as session:
         outbox_claim_db.shorten(session, now + pace.lease + _CLOCKS_APART, now + pace.lease)
         if lost := outbox_claim_db.lost(session, now):
-            session.add_all(attempts.of_lost(session, mail, now, LOST_WORKER) for mail in lost)
+            session.add_all(attempts.of_lost(session, mail, now, words(Reason.LOST_WORKER)) for mail in lost)
         found = {
             "lease_ran_out": outbox_claim_db.reap_leased(session, now),
-            "fate_stays_unknown": outbox_claim_db.give_up_uncertain(session, MOST_UNCERTAIN, now, UNKNOWN_FATE),
-            "fate_unknown": outbox_claim_db.reap_transmitting(session, now, now + pace.cool_down, LOST_WORKER),
-            "expired": outbox_claim_db.expire(session, _EXPIRED_AT_ONCE, now, TOO_LATE),
+            "fate_stays_unknown": outbox_claim_db.give_up_uncertain(session, MOST_UNCERTAIN, now, Reason.UNKNOWN_FATE),
+            "fate_unknown": outbox_claim_db.reap_transmitting(session, now, now + pace.cool_down, Reason.LOST_WORKER),
+            "expired": outbox_claim_db.expire(session, _EXPIRED_AT_ONCE, now, Reason.TOO_LATE),
         }
     for what, mail_ids in found.items():
         for mail_id in mail_ids:
             log.warning(f"outbox_{what}", mail_id=mail_id)
 
 
-def _opened_surely(claim: Claim, now: datetime) -> Job | Result:
+def _opened_surely(claim: Claim, now: datetime) -> Job | Settlement:
     """The same, whatever goes wrong: one mail that cannot be opened holds no other."""
     try:
         return _opened(claim, now)
@@ -185,12 +183,12 @@ def _opened_surely(claim: Claim, now: datetime) -> Job | Result:
         return settling.met_our_fault(claim, ours, now)
 
 
-def _opened(claim: Claim, now: datetime) -> Job | Result:
+def _opened(claim: Claim, now: datetime) -> Job | Settlement:
     """The mail ready to go, or what becomes of it since it cannot."""
     if get_settings().mail_suppress_send:
         return settling.suppressed(claim, now)
     if claim.expires_at <= now:
-        return settling.expired(claim, now, TOO_LATE)
+        return settling.expired(claim, now, Reason.TOO_LATE)
     try:
         draft = content.unseal(
             claim.content,
@@ -202,8 +200,8 @@ def _opened(claim: Claim, now: datetime) -> Job | Result:
         )
     except CannotOpen as sealed:
         if sealed.why is Unreadable.KEY_MISSING:
-            return settling.snoozed(claim, now + KEY_PAUSE, NO_KEY)
-        return settling.dead(claim, now, ALTERED)
+            return settling.snoozed(claim, now + KEY_PAUSE, Reason.NO_KEY)
+        return settling.dead(claim, now, Reason.ALTERED)
     return Job(claim=claim, draft=draft, pending=settling.pending(claim))
 
 
@@ -218,12 +216,12 @@ def _attempts(job: Job, worker: str, started_at: datetime) -> list[dict[str, Any
     return [attempts.row(job.draft, outcome, started_at, job.claim.account_id) | known for outcome in job.outcomes]
 
 
-def _write(written: Mapping[str, Sequence[Mapping[str, Any]]], claim: _Claiming | None = None) -> Group | None:
+def _write(news: News, claim: _Claiming | None = None) -> Group | None:
     with driver_transaction() as driver:
-        if written["results"]:
-            outbox_claim_db.settle(driver, written["results"])
-        if written["attempts"]:
-            attempt_db.add_all(driver, written["attempts"])
+        if news.settlements:
+            outbox_claim_db.settle(driver, news.settlements)
+        if news.attempts:
+            attempt_db.add_all(driver, news.attempts)
         return claim(driver) if claim else None
 
 
@@ -238,8 +236,8 @@ def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority])
     return None
 
 
-def _is_keyless(opened: Job | Result) -> bool:
-    return not isinstance(opened, Job) and opened["reason"] == NO_KEY
+def _is_keyless(opened: Job | Settlement) -> bool:
+    return not isinstance(opened, Job) and opened.reason == Reason.NO_KEY
 
 
 def _instance() -> Path:

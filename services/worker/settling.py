@@ -4,25 +4,22 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from database.outbox_claim_db import Claim
-from database.outbox_db import Priority, State
+from database.outbox_claim_db import Claim, Settlement
+from database.outbox_db import Priority, Recipient, RecipientState, State
 from services.delivery import retry_policy
-from services.delivery.outcome import NOTHING_IS_SENT, Outcome
+from services.delivery.outcome import Outcome
 from services.delivery.retry_policy import Action, Verdict
+from services.outbox.reasons import Reason, coded
 from services.smtp import our_faults
 from services.smtp.wire import Reply
 from utils.errors import DeliveryError
 
 MOST_UNCERTAIN: Final = 3
-UNKNOWN_FATE: Final = "The server took this mail several times and never confirmed it. It may have arrived."
-GIVEN_BACK: Final = "Its turn was over before the server took it. It goes on at once."
-OURS: Final = "Sealpost itself failed before it was sent."
-SOME_REFUSED: Final = "Some recipients were refused."
 _SOON: Final = 30.0  # seconds that a mail waits at least for a server that is at fault
 
-Result = dict[str, Any]
+_STILL_TO_GO: Final = (RecipientState.PENDING, RecipientState.DEFERRED)
 
 
 class _Answer(NamedTuple):
@@ -32,11 +29,11 @@ class _Answer(NamedTuple):
     code: int | None
     enhanced: str | None
 
-    def as_recipient(self, address: str, age: timedelta, attempts: int) -> dict[str, Any]:
-        state = "accepted"
+    def as_recipient(self, address: str, age: timedelta, attempts: int) -> Recipient:
+        state = RecipientState.ACCEPTED
         if self.verdict:
             is_final = self.verdict.action_at(age, attempts) is Action.REFUSE
-            state = "refused" if is_final else "deferred"
+            state = RecipientState.REFUSED if is_final else RecipientState.DEFERRED
         return {"address": address, "state": state, "code": self.code, "enhanced": self.enhanced}
 
 
@@ -48,46 +45,44 @@ def _answer_of(reply: Reply, *, is_about_it: bool) -> _Answer:
 
 def pending(claim: Claim) -> tuple[str, ...]:
     """The recipients who have not got the mail and have not been refused for good."""
-    return tuple(
-        recipient["address"] for recipient in claim.recipients if recipient["state"] in ("pending", "deferred")
-    )
+    return tuple(recipient["address"] for recipient in claim.recipients if recipient["state"] in _STILL_TO_GO)
 
 
-def snoozed(claim: Claim, until: datetime, reason: str) -> Result:
+def snoozed(claim: Claim, until: datetime, reason: str) -> Settlement:
     """The mail waits, uncharged: it has not been tried, or the server was at fault."""
     waiting = State.UNCERTAIN if claim.pinned_to else State.DEFERRED
-    return _result(claim, state=waiting, due_at=until, attempts=claim.attempts - 1, reason=reason)
+    return _unchanged(claim, waiting, reason)._replace(due_at=until, attempts=claim.attempts - 1)
 
 
-def given_back(claim: Claim, now: datetime) -> Result:
+def given_back(claim: Claim, now: datetime) -> Settlement:
     """The mail goes on at once, uncharged: the work on it was ended before a server had taken it."""
-    return snoozed(claim, now, GIVEN_BACK)
+    return snoozed(claim, now, Reason.GIVEN_BACK)
 
 
-def met_our_fault(claim: Claim, error: DeliveryError, now: datetime) -> Result:
+def met_our_fault(claim: Claim, error: DeliveryError, now: datetime) -> Settlement:
     """The mail rests, uncharged: we failed before anything of it was said."""
-    return snoozed(claim, now + timedelta(seconds=our_faults.PAUSE), f"{OURS} {error.text}")
+    return snoozed(claim, now + timedelta(seconds=our_faults.PAUSE), coded(Reason.FAILED_BEFORE_SENDING, error.text))
 
 
-def dead(claim: Claim, now: datetime, reason: str) -> Result:
+def dead(claim: Claim, now: datetime, reason: str) -> Settlement:
     """A dead letter. Its content stays, so that it can be sent again, unless it is a link that must not lie around."""
     keep = claim.priority != Priority.SECURITY
-    return _result(claim, state=State.FAILED, settled_at=now, reason=reason, keep=keep, pinned_to=None)
+    return _unchanged(claim, State.FAILED, reason)._replace(settled_at=now, keep=keep, pinned_to=None)
 
 
-def expired(claim: Claim, now: datetime, reason: str) -> Result:
+def expired(claim: Claim, now: datetime, reason: str) -> Settlement:
     """A dead letter whose time is over."""
-    return dead(claim, now, reason) | {"state": State.EXPIRED, "attempts": claim.attempts - 1}
+    return dead(claim, now, reason)._replace(state=State.EXPIRED, attempts=claim.attempts - 1)
 
 
-def suppressed(claim: Claim, now: datetime) -> Result:
+def suppressed(claim: Claim, now: datetime) -> Settlement:
     """The mail was queued where nothing is to be sent."""
-    return _result(claim, state=State.SUPPRESSED, settled_at=now, reason=NOTHING_IS_SENT, keep=False)
+    return _unchanged(claim, State.SUPPRESSED, Reason.NOTHING_IS_SENT)._replace(settled_at=now, keep=False)
 
 
 def after(
     claim: Claim, outcome: Outcome, owner: str, now: datetime, cool_down: timedelta, *, is_about_it: bool = False
-) -> Result:
+) -> Settlement:
     """What the mail is after its last attempt, which was through the server named ``owner``.
 
     ``is_about_it``: the server serves others meanwhile, so that what leaves a doubt is about this mail.
@@ -95,7 +90,7 @@ def after(
     if outcome.receipt:
         return _accepted(claim, outcome, now)
     if outcome.error is None:
-        return snoozed(claim, now + timedelta(minutes=1), outcome.message)
+        raise ValueError("an outcome with neither a receipt nor an error")
     verdict = retry_policy.of_error(outcome.error)
     if is_about_it:
         verdict = retry_policy.for_one(verdict)
@@ -111,7 +106,7 @@ def after(
     return _told(claim, dict.fromkeys(pending(claim), answer), now)
 
 
-def _accepted(claim: Claim, outcome: Outcome, now: datetime) -> Result:
+def _accepted(claim: Claim, outcome: Outcome, now: datetime) -> Settlement:
     receipt = outcome.receipt
     if receipt is None:
         raise ValueError("an accepted mail without a receipt")
@@ -124,7 +119,7 @@ def _accepted(claim: Claim, outcome: Outcome, now: datetime) -> Result:
     return _told(claim, told, now)
 
 
-def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Result:
+def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Settlement:
     """The mail after an answer about each recipient that it was for."""
     age = now - claim.created_at
     recipients = [
@@ -135,45 +130,45 @@ def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Result:
     ]
     states = {recipient["state"] for recipient in recipients}
     verdicts = [answer.verdict for answer in told.values() if answer.verdict]
-    if "deferred" in states:
+    if RecipientState.DEFERRED in states:
         waiting = [verdict for verdict in verdicts if verdict.action_at(age, claim.attempts) is not Action.REFUSE]
         return _waits(claim, recipients, waiting, now)
-    if "accepted" in states:
-        reason = SOME_REFUSED if "refused" in states else ""
-        return _result(
-            claim, state=State.SENT, recipients=recipients, settled_at=now, reason=reason, keep=False, pinned_to=None
-        )
-    return dead(claim, now, verdicts[0].reason) | {"recipients": recipients}
+    if RecipientState.ACCEPTED in states:
+        reason = Reason.SOME_REFUSED if RecipientState.REFUSED in states else ""
+        sent = _unchanged(claim, State.SENT, reason)
+        return sent._replace(recipients=recipients, settled_at=now, keep=False, pinned_to=None)
+    return dead(claim, now, verdicts[0].reason)._replace(recipients=recipients)
 
 
-def _waits(claim: Claim, recipients: list[dict[str, Any]], verdicts: list[Verdict], now: datetime) -> Result:
+def _waits(claim: Claim, recipients: list[Recipient], verdicts: list[Verdict], now: datetime) -> Settlement:
     if all(verdict.at_once for verdict in verdicts):
         delay = timedelta(0)
     else:
         longest = max((verdict.seconds or 0 for verdict in verdicts), default=0)
         delay = retry_policy.back_off(claim.attempts, at_least=longest, spread=random.uniform(-1, 1))  # noqa: S311
-    reason = verdicts[0].reason
-    return _result(claim, state=State.DEFERRED, recipients=recipients, due_at=now + delay, reason=reason)
+    waiting = _unchanged(claim, State.DEFERRED, verdicts[0].reason)
+    return waiting._replace(recipients=recipients, due_at=now + delay)
 
 
-def _uncertain(claim: Claim, owner: str, again_at: datetime, now: datetime, reason: str) -> Result:
+def _uncertain(claim: Claim, owner: str, again_at: datetime, now: datetime, reason: str) -> Settlement:
     times = claim.uncertain + 1
     if times >= MOST_UNCERTAIN:
-        return dead(claim, now, UNKNOWN_FATE) | {"uncertain": times}
-    return _result(claim, state=State.UNCERTAIN, due_at=again_at, uncertain=times, pinned_to=owner, reason=reason)
+        return dead(claim, now, Reason.UNKNOWN_FATE)._replace(uncertain=times)
+    return _unchanged(claim, State.UNCERTAIN, reason)._replace(due_at=again_at, uncertain=times, pinned_to=owner)
 
 
-def _result(claim: Claim, **changes: object) -> Result:
-    """Every value that a result writes; what is not named stays as it was claimed, and no server is due it."""
-    unchanged = {
-        "mail": claim.id,
-        "token": claim.lease_token,
-        "keep": True,
-        "recipients": claim.recipients,
-        "due_at": claim.due_at,
-        "settled_at": None,
-        "attempts": claim.attempts,
-        "uncertain": claim.uncertain,
-        "pinned_to": claim.pinned_to,
-    }
-    return {**unchanged, **changes}
+def _unchanged(claim: Claim, state: State, reason: str) -> Settlement:
+    """All but the state and its reason as it was claimed, and no server is due it."""
+    return Settlement(
+        mail=claim.id,
+        token=claim.lease_token,
+        state=state,
+        recipients=claim.recipients,
+        keep=True,
+        due_at=claim.due_at,
+        settled_at=None,
+        attempts=claim.attempts,
+        uncertain=claim.uncertain,
+        pinned_to=claim.pinned_to,
+        reason=reason,
+    )

@@ -10,33 +10,42 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
+
+from database.outbox_claim_db import Settlement
+from services.outbox import reasons
 
 log = structlog.get_logger(__name__)
 
 _FOLDER: Final = "receipts"
 _MOMENT: Final = "$moment"
 
-Results = Mapping[str, Sequence[Mapping[str, Any]]]
+
+class News(NamedTuple):
+    """What is to be written of a group together: what became of its mails, and a row for each attempt."""
+
+    settlements: Sequence[Settlement]
+    attempts: Sequence[Mapping[str, Any]]
 
 
-def keep(instance: Path, results: Results) -> None:
-    """Write the results of a group below the ``instance`` folder. Raises OSError if the disk does not take them."""
+def keep(instance: Path, news: News) -> None:
+    """Write the news of a group below the ``instance`` folder. Raises OSError if the disk does not take them."""
     folder = instance / _FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = secrets.token_hex(16)
     unfinished, finished = folder / f"{name}.part", folder / f"{name}.json"
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(results, file, default=_plain)
+        results = [settlement._asdict() for settlement in news.settlements]
+        json.dump({"results": results, "attempts": news.attempts}, file, default=_plain)
         file.flush()
         os.fsync(file.fileno())
     unfinished.rename(finished)
     _sync(folder)
 
 
-def replay(instance: Path, settle: Callable[[Results], object]) -> int:
+def replay(instance: Path, settle: Callable[[News], object]) -> int:
     """Hand every kept group to ``settle`` and forget it once that has returned; how many there were.
 
     Harmless when done twice or by two processes at once: a result counts only for the lease that it belongs to.
@@ -44,17 +53,23 @@ def replay(instance: Path, settle: Callable[[Results], object]) -> int:
     replayed = 0
     for file in sorted((instance / _FOLDER).glob("*.json")):
         try:
-            results = json.loads(file.read_text(), object_hook=_moment)
+            news = _read(json.loads(file.read_text(), object_hook=_moment))
         except FileNotFoundError:  # another process has just done it
             continue
-        except ValueError:
+        except (ValueError, LookupError, TypeError):
             log.error("receipt_unreadable", file=file.name)
             file.rename(file.with_suffix(".unreadable"))
             continue
-        settle(results)
+        settle(news)
         file.unlink(missing_ok=True)
         replayed += 1
     return replayed
+
+
+def _read(kept: dict[str, Any]) -> News:
+    """What this version, or one before, has kept; earlier ones kept the reason in words."""
+    settlements = [Settlement(**{**each, "reason": reasons.recoded(each["reason"])}) for each in kept["results"]]
+    return News(settlements, kept["attempts"])
 
 
 def _plain(value: object) -> dict[str, str]:

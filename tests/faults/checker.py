@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from database.engine import reading
 from database.outbox_db import HELD, WAITING, OutboxMail, State
-from services.worker.settling import UNKNOWN_FATE
+from services.outbox.reasons import Reason
 from tests.faults.child import Orders
 from tests.faults.sink import Event
 
@@ -119,7 +119,7 @@ def judge(promises: Promises, table: Sequence[Row], ledger: Iterable[Mapping[str
         for address in recipients
         if address not in copies and address not in refused
     }
-    told = {address for address, row in missing.items() if row and row.reason == UNKNOWN_FATE}
+    told = {address for address, row in missing.items() if row and row.reason == Reason.UNKNOWN_FATE}
     return Verdict(
         promised=len(promises.promised),
         lost=set(missing) - told,
@@ -144,5 +144,5 @@ def _untrue(table: Iterable[Row], ids: Mapping[str, set[str]], refused: set[str]
                 yield f"{address}: refused, but not by the server"
             if row.state == State.SENT and state not in ("accepted", "refused"):
                 yield f"{address}: {state} in a mail that is sent"
-        if row.state == State.FAILED and row.reason != UNKNOWN_FATE and not refused & set(row.recipients):
+        if row.state == State.FAILED and row.reason != Reason.UNKNOWN_FATE and not refused & set(row.recipients):
             yield f"{row.mail_id}: failed for no reason ({row.reason})"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.worker.settling import UNKNOWN_FATE
+from services.outbox.reasons import Reason
 from tests.faults.model.behaviour import Behaviour, behaviour_of
 from tests.faults.model.fates import Fate, Wrong, is_content, violations
 from tests.faults.model.ledger import Ledger, Taken
@@ -57,8 +57,10 @@ def test_a_mail_that_the_server_refuses_for_good_is_not_lost(mail: Mail) -> None
 def test_a_yes_that_was_said_is_not_denied_by_a_refusal_nor_time_and_again() -> None:
     untold = copy(ANNA, BERT, told=False)
     assert wrong(fate(dead="Message refused"), copy(ANNA, BERT)) == {Wrong.DENIED}
-    assert wrong(fate(unknowns=3, dead=UNKNOWN_FATE), copy(ANNA, BERT), copy(ANNA, BERT), untold) == {Wrong.DENIED}
-    assert wrong(fate(unknowns=3, dead=UNKNOWN_FATE), copy(ANNA, BERT), untold, untold) == set()
+    assert wrong(fate(unknowns=3, dead=Reason.UNKNOWN_FATE), copy(ANNA, BERT), copy(ANNA, BERT), untold) == {
+        Wrong.DENIED
+    }
+    assert wrong(fate(unknowns=3, dead=Reason.UNKNOWN_FATE), copy(ANNA, BERT), untold, untold) == set()
 
 
 def test_another_body_is_found() -> None:

@@ -18,6 +18,7 @@ from database.engine import reading
 from database.outbox_db import SETTLED, State
 from services import audit
 from services.outbox import log, promise
+from services.outbox.reasons import Reason
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, in_state, queued
 from tests.recording_server import RecordingServer
 from tests.running import PATIENCE, ROOT, run_environment
@@ -70,7 +71,7 @@ def test_the_status_of_an_empty_queue_is_well(app: Flask) -> None:
 
 def test_the_status_counts_and_says_why_mail_waits(app: Flask) -> None:
     for _ in range(2):
-        in_state(State.DEFERRED, reason="The sending limit is reached.", due_at=clock.now() + timedelta(hours=1))
+        in_state(State.DEFERRED, reason=Reason.THROTTLED, due_at=clock.now() + timedelta(hours=1))
     in_state(State.FAILED)
     in_state(State.LEASED, leased_by="host:1:ab")
     attempted(None)

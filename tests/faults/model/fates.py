@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from services.worker.settling import UNKNOWN_FATE
+from services.outbox.reasons import Reason
 from tests.faults.model import replies
 from tests.faults.model.ledger import Ledger, Taken
 from tests.faults.model.mails import Mail
@@ -102,7 +102,7 @@ def _of_mail(fate: Fate, copies: list[Taken], delivers: Delivers) -> Iterator[Vi
 
 def _is_denied(fate: Fate, to: str, told: int) -> bool:
     """Once told, it may be of unknown fate if we had to hang up meanwhile; that does not happen time and again."""
-    is_refused = fate.dead.get(to, UNKNOWN_FATE) != UNKNOWN_FATE
+    is_refused = fate.dead.get(to, Reason.UNKNOWN_FATE) != Reason.UNKNOWN_FATE
     return not fate.accepted[to] and told > (0 if is_refused else 1)
 
 

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from services.delivery import retry_policy
 from services.delivery.retry_policy import Action, Verdict
+from services.outbox.reasons import Reason
 from services.smtp.client import Envelope, Parcel, Policy, Receipt, Result
 from services.smtp.pool import Pool
 from services.smtp.settings import Security, SmtpSettings
-from services.worker.settling import MOST_UNCERTAIN, UNKNOWN_FATE
+from services.worker.settling import MOST_UNCERTAIN
 from tests.faults.model.fates import Fate
 from tests.faults.model.mails import SENDER, Mail
 from tests.faults.model.server import BehavingServer
@@ -125,7 +126,7 @@ def settle(fate: Fate, result: Result, age: timedelta) -> None:
     if verdict.action is Action.UNCERTAIN:
         fate.unknowns += 1
         if fate.unknowns >= MOST_UNCERTAIN:
-            fate.dead |= dict.fromkeys(fate.pending, UNKNOWN_FATE)
+            fate.dead |= dict.fromkeys(fate.pending, Reason.UNKNOWN_FATE)
     elif result.refused:
         for to, reply in result.refused.items():
             _refuse(fate, [to], retry_policy.of_recipient(reply), age)

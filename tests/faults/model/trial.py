@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.worker.settling import UNKNOWN_FATE
+from services.outbox.reasons import Reason
 from tests.faults.model.behaviour import Behaviour, behaviour_of
 from tests.faults.model.fates import Fate, Violation, Wrong, violations
 from tests.faults.model.ledger import Ledger
@@ -82,6 +82,6 @@ def tally(seed: int, ledger: Ledger, fates: Sequence[Fate], found: Sequence[Viol
         copies=sum(copies.values()) - len(copies),
         unknowns=sum(fate.unknowns for fate in fates),
         most_copies=max(copies.values(), default=0),
-        given_up=sum(UNKNOWN_FATE in fate.dead.values() for fate in fates),
+        given_up=sum(Reason.UNKNOWN_FATE in fate.dead.values() for fate in fates),
         wrong={seed: list(found)} if found else {},
     )

@@ -23,6 +23,7 @@ from database.outbox_db import HELD, WAITING, OutboxMail, State
 from services import email_service
 from services.delivery import attempt as delivery
 from services.delivery.circuit import Circuits
+from services.outbox.reasons import Reason
 from services.settings import named
 from services.smtp import pool as smtp_pool
 from services.smtp.client import Policy
@@ -30,7 +31,6 @@ from services.smtp.pool import Pool
 from services.smtp.settings import SmtpSettings
 from services.worker import groups
 from services.worker.lease import Pace
-from services.worker.settling import UNKNOWN_FATE
 from tests.faults.model.fates import Fate
 from tests.faults.model.mails import SENDER, Mail
 from tests.faults.model.server import BehavingServer
@@ -221,8 +221,8 @@ def _fate_of(mail_id: str, mail: Mail) -> Fate:
             if recipient["state"] == "accepted":
                 fate.accepted[recipient["address"]] += 1
             elif recipient["state"] == "refused" or row.state == State.FAILED:
-                gone = row.reason == UNKNOWN_FATE and recipient["state"] != "refused"
-                fate.dead[recipient["address"]] = UNKNOWN_FATE if gone else f"refused: {row.reason}"
+                gone = row.reason == Reason.UNKNOWN_FATE and recipient["state"] != "refused"
+                fate.dead[recipient["address"]] = Reason.UNKNOWN_FATE if gone else f"refused: {row.reason}"
         session.delete(row)
     return fate
 

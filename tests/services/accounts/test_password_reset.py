@@ -17,6 +17,7 @@ from database.outbox_db import OutboxMail, Priority, State
 from database.reset_request_db import ResetRequest
 from database.reset_token_db import ResetToken
 from services.accounts import accounts, password_reset
+from services.outbox.reasons import Reason
 from services.worker import threads
 from services.worker.threads import MailWorker
 from tests.outbox import answer_requests, drain
@@ -350,7 +351,7 @@ def test_a_mail_that_waits_is_withdrawn_when_a_newer_link_is_asked_for(mail_serv
         password_reset.process_requests()
     with reading() as session:
         withdrawn = session.scalars(select(OutboxMail).where(OutboxMail.state == State.CANCELLED)).one()
-    assert (withdrawn.content, withdrawn.reason) == (None, "Its link was void before it could be sent.")
+    assert (withdrawn.content, withdrawn.reason) == (None, Reason.LINK_VOID)
     drain()
     (mail,) = mail_server.mails
     assert password_reset.redeem(link_in(mail)[1], NEW_PASSWORD)

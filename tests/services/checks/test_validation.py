@@ -11,7 +11,7 @@ from app import create_app
 from database import reset_request_db
 from database.engine import transaction
 from services.checks import validation
-from services.checks.validation import Finding, Mark
+from services.checks.validation import Mark, Told
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.recording_server import RecordingServer
@@ -31,12 +31,12 @@ def sql(statement: str) -> None:
         session.execute(text(statement))
 
 
-def findings(title: str, test_email: str | None = None) -> list[Finding]:
+def findings(title: str, test_email: str | None = None) -> list[Told]:
     check = next(check for check in validation.checks(test_email) if check.title == title)
     return list(check.findings())
 
 
-def failed(title: str) -> list[Finding]:
+def failed(title: str) -> list[Told]:
     return [finding for finding in findings(title) if finding.mark is Mark.FAILED]
 
 
@@ -166,7 +166,7 @@ def test_without_a_database_each_check_that_needs_it_says_so_and_the_others_are_
 ) -> None:
     empty = {**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"}
     with create_app(empty, instance_path=tmp_path).app_context():
-        assert failed("Encryption Key") == [Finding(Mark.FAILED, validation.NO_DATABASE, validation.MIGRATE)]
-        assert failed("Pending Mail") == [Finding(Mark.FAILED, validation.NO_DATABASE, validation.MIGRATE)]
+        assert failed("Encryption Key") == [Told(Mark.FAILED, validation.NO_DATABASE, validation.MIGRATE)]
+        assert failed("Pending Mail") == [Told(Mark.FAILED, validation.NO_DATABASE, validation.MIGRATE)]
         assert failed("Route") != []
         assert findings("BASE_URL")[0].mark is Mark.OK

@@ -14,12 +14,12 @@ from database.engine import reading, transaction
 from database.outbox_db import OutboxMail, Priority, State
 from services import email_service
 from services.outbox import log, promise
+from services.outbox.reasons import Reason
 from services.settings import configs, protection
 from services.settings import state as smtp_state
 from services.settings.fields import parse_change
 from services.settings.route import RouteStep
 from services.smtp.settings import Security, SmtpSettings
-from services.worker.along_route import WITHHELD
 from tests import certificates
 from tests.dns_server import DnsServer
 from tests.loopback import free_port
@@ -126,7 +126,7 @@ def test_no_unencrypted_server_takes_over_from_one_that_encrypts(
     mail_id = queued(ANN)
     drain()
     row = promise.find(mail_id)
-    assert (row.state, row.reason) == (State.DEFERRED, WITHHELD)
+    assert (row.state, row.reason) == (State.DEFERRED, Reason.WITHHELD)
     assert len(log.story(mail_id).attempts) == 1
     assert email_service.send_email(ANN, "s", "b") is False
     assert backup.data == b""
@@ -138,7 +138,7 @@ def test_a_paused_server_counts_as_one_that_was_tried(servers: ExitStack, backup
         mail_id = queued(ANN)
         drain()
     row = promise.find(mail_id)
-    assert (row.state, row.reason, row.attempts) == (State.DEFERRED, WITHHELD, 0)
+    assert (row.state, row.reason, row.attempts) == (State.DEFERRED, Reason.WITHHELD, 0)
     assert log.story(mail_id).attempts == []
     assert backup.data == b""
 
@@ -174,7 +174,7 @@ class TestToAnotherHost:
         assert email_service.send_password_reset_email(ANN, "t0k3n") is False
         mail_id = queued(ANN, priority=Priority.SECURITY)
         drain()
-        assert (promise.find(mail_id).state, promise.find(mail_id).reason) == (State.DEFERRED, WITHHELD)
+        assert (promise.find(mail_id).state, promise.find(mail_id).reason) == (State.DEFERRED, Reason.WITHHELD)
         assert backup.data == b""
 
     def test_other_mail_does(self, servers: ExitStack, backup: RecordingServer) -> None:

@@ -8,6 +8,7 @@ import pytest
 from services.delivery.attempt import is_server_down
 from services.delivery.retry_policy import Action, Verdict, Whose, back_off, for_one, message_of, of_error, of_recipient
 from services.diagnosis.diagnosis import diagnose
+from services.outbox.reasons import Reason, words
 from services.smtp.dialogue import refusal
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.wire import Reply
@@ -234,11 +235,11 @@ def test_an_address_that_the_server_repeats_decides_nothing(address: str) -> Non
 
 
 NAME, HOST, RELAY, LOGIN, OWNER = (
-    "Server refuses the name that we greet it with",
-    "Server refuses mail from this machine",
-    "Server passes no mail on for us",
-    "Server wants a login",
-    "Server does not let this login send as the From address",
+    Reason.NAME_REFUSED,
+    Reason.HOST_REFUSED,
+    Reason.NO_RELAY,
+    Reason.LOGIN_WANTED,
+    Reason.NOT_OWNER,
 )
 ABOUT_US = [
     # Postfix, whose smtpd_delay_reject says all of it at RCPT.
@@ -285,12 +286,12 @@ ABOUT_US = [
 @pytest.mark.parametrize("phase", [Phase.SENDER, Phase.RECIPIENT, Phase.DATA])
 @pytest.mark.parametrize(("line", "reason"), ABOUT_US, ids=[line for line, _ in ABOUT_US])
 def test_what_a_server_holds_against_us_pauses_the_configuration_and_keeps_the_mail(
-    phase: Phase, line: str, reason: str
+    phase: Phase, line: str, reason: tuple[Reason, ...]
 ) -> None:
     verdict = of_error(refusal(phase, reply(line)))
     assert (verdict.whose, verdict.action, verdict.opens, verdict.goes_on) == (Whose.SETTINGS, SNOOZE, True, True)
     assert verdict.reason in reason
-    assert message_of(refusal(phase, reply(line))) == verdict.reason
+    assert message_of(refusal(phase, reply(line))) == words(verdict.reason)
 
 
 @pytest.mark.parametrize("line", [line for line, _ in ABOUT_US])
@@ -416,7 +417,7 @@ def test_no_reason_repeats_the_servers_words() -> None:
     marked = [reply(f"{line} S3RVER") for line in lines]
     verdicts = [of_recipient(each) for each in marked]
     verdicts += [of_error(refusal(phase, each)) for phase in Phase for each in marked if not each.ok]
-    assert not any("S3RVER" in verdict.reason for verdict in verdicts)
+    assert not any("S3RVER" in words(verdict.reason) for verdict in verdicts)
     assert len({verdict.reason for verdict in verdicts}) < 40
 
 

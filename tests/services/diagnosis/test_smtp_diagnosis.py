@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.diagnosis import mending, status_advice
 from services.diagnosis.advice import FIELDS
 from services.diagnosis.diagnosis import Diagnosis, diagnose, explain
-from services.diagnosis.mending import Action
+from services.diagnosis.mending import Mend
 from services.diagnosis.reply_rules import all_rules
 from services.providers.registry import server_meant_by
 from services.smtp.settings import Security, SmtpSettings
@@ -187,9 +187,7 @@ def test_an_open_port_is_offered_and_says_what_blocks_the_other() -> None:
     assert found.cause == "Port 2525 on the same host answers: your hosting provider probably blocks 587."
     assert found.remedy == "Use port 2525 with STARTTLS."
     assert found.actions == (
-        Action(
-            label="Use port 2525 with STARTTLS and test again", changes={"smtp_port": "2525", "security": "starttls"}
-        ),
+        Mend(label="Use port 2525 with STARTTLS and test again", changes={"smtp_port": "2525", "security": "starttls"}),
     )
 
 
@@ -206,7 +204,7 @@ def test_a_refused_sender_may_send_as_its_login() -> None:
     found = diagnose(refused(Phase.SENDER, 553, "5.7.1", "Sender address rejected: not owned by user x"), server())
     assert found.field == "from_email"
     assert found.actions == (
-        Action(
+        Mend(
             label="Send as mailer@shop.example, replies to hello@shop.example",
             changes={"from_email": "mailer@shop.example", "reply_to": "hello@shop.example"},
         ),

@@ -19,6 +19,7 @@ from services.accounts import accounts
 from services.email_service import queue_email, record_messages, send_email
 from services.message.draft import Attachment
 from services.outbox import promise
+from services.outbox.reasons import Reason
 from tests.mails import queued
 from tests.outbox import drain
 from tests.recording_server import RecordingServer
@@ -126,7 +127,7 @@ def test_where_sending_is_suppressed_queued_mail_is_settled_without_its_content(
     drain()
     row = promise.find(mail_id)
     assert (row.state, row.content) == (State.SUPPRESSED, None)
-    assert row.reason == "MAIL_SUPPRESS_SEND is on, so nothing is sent."
+    assert row.reason == Reason.NOTHING_IS_SENT
     assert row.settled_at
     assert server.data == b""
 

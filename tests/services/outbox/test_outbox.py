@@ -13,6 +13,7 @@ from database.outbox_db import OutboxMail, State
 from services.email_service import queue_email
 from services.message.draft import Attachment
 from services.outbox import promise
+from services.outbox.reasons import Reason
 from tests.mails import change, in_state
 from tests.outbox import drain
 from tests.recording_server import RecordingServer
@@ -160,7 +161,7 @@ def test_a_mail_that_waits_can_be_cancelled_and_its_content_is_gone(server: Reco
     promise.cancel(mail_id)
     drain()
     row = promise.find(mail_id)
-    assert (row.state, row.content, row.reason) == (State.CANCELLED, None, "Cancelled by hand.")
+    assert (row.state, row.content, row.reason) == (State.CANCELLED, None, Reason.CANCELLED)
     assert server.mails == []
 
 

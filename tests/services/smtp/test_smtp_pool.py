@@ -13,7 +13,7 @@ import pytest
 from services.delivery.retry_policy import is_crowded
 from services.smtp import pool as smtp_pool
 from services.smtp.client import Parcel, Receipt
-from services.smtp.kept import Lane, Limits
+from services.smtp.kept import Lane, PoolLimits
 from services.smtp.pool import Pool
 from services.smtp.settings import Security
 from tests import certificates
@@ -49,7 +49,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def pool(clock: Clock) -> Iterator[Pool]:
-    pool = Pool(Limits(size=2, messages=5, age=600, idle=60), clock)
+    pool = Pool(PoolLimits(size=2, messages=5, age=600, idle=60), clock)
     yield pool
     pool.close()
 
@@ -156,7 +156,7 @@ def test_a_connection_that_is_idle_for_too_long_is_closed(pool: Pool, clock: Clo
 
 
 def test_an_old_connection_is_replaced(clock: Clock) -> None:
-    pool = Pool(Limits(age=600), clock)
+    pool = Pool(PoolLimits(age=600), clock)
     with ScriptedServer() as server:
         for _ in range(13):
             send(pool, server)
@@ -174,7 +174,7 @@ def test_a_connection_carries_only_so_many_mails(pool: Pool) -> None:
 
 
 def test_an_idle_connection_closes_by_itself() -> None:
-    pool = Pool(Limits(idle=0.05))
+    pool = Pool(PoolLimits(idle=0.05))
     with ScriptedServer() as server:
         send(pool, server)
         server.wait_for("QUIT")
@@ -311,7 +311,7 @@ def test_a_bug_of_ours_leaves_the_connection_fit(pool: Pool) -> None:
 
 def test_sixteen_threads_share_two_connections(pool: Pool) -> None:
     with ScriptedServer() as server, ThreadPoolExecutor(16) as threads:
-        busy = Pool(Limits(size=2))
+        busy = Pool(PoolLimits(size=2))
         list(threads.map(lambda _: send(busy, server), range(64)))
         busy.close()
     assert len(server.connections) <= 2
@@ -319,7 +319,7 @@ def test_sixteen_threads_share_two_connections(pool: Pool) -> None:
 
 
 def test_a_mail_that_finds_no_free_connection_in_its_time_is_temporary(clock: Clock) -> None:
-    pool = Pool(Limits(size=1), clock)
+    pool = Pool(PoolLimits(size=1), clock)
     with ScriptedServer() as server:
         found = pool.send_all(settings_for(server), policy(), parcels(2), owner="env")
         next(found)
@@ -346,7 +346,7 @@ def test_where_the_server_has_too_many_the_mail_waits_for_one_of_ours(pool: Pool
 
 
 def test_the_cap_is_halved_for_ten_minutes_and_then_grows_by_one_a_minute(clock: Clock) -> None:
-    lane = Lane(Limits(size=8), clock, threading.Lock())
+    lane = Lane(PoolLimits(size=8), clock, threading.Lock())
     lane.shrink()
     caps = []
     for minutes in (0, 9, 10, 11, 13, 60):

@@ -18,10 +18,12 @@ from database.engine import db, driver_transaction, transaction
 from database.outbox_db import OutboxMail, State
 from services.accounts import accounts, password_reset
 from services.email_service import queue_email
-from services.outbox import promise, reasons
+from services.outbox import promise
+from services.outbox.reasons import Reason
 from services.worker import groups as outbox_work
 from services.worker import lease, settling
 from services.worker.lease import Group, Pace
+from services.worker.unwritten import News
 from tests.mails import queued
 from tests.outbox import answer_requests, drain
 from tests.recording_server import RecordingServer
@@ -75,7 +77,7 @@ def fenced(group: Group) -> set[int]:
 
 def settle(group: Group) -> None:
     """As dead letters."""
-    outbox_work.finish([settling.dead(claim, clock.now(), "late") for claim in group.claims], [])
+    outbox_work.finish(News([settling.dead(claim, clock.now(), "late") for claim in group.claims], []))
 
 
 def test_a_mail_goes_from_the_queue_to_its_recipient(server: RecordingServer) -> None:
@@ -137,7 +139,7 @@ def test_a_mail_that_a_worker_was_handing_over_when_it_died_is_of_unknown_fate_a
     outbox_work.sweep(OVER)
     row = promise.find(mail_id)
     assert (row.state, row.pinned_to, row.uncertain) == (State.UNCERTAIN, "env", 1)
-    assert row.reason == reasons.LOST_WORKER
+    assert row.reason == Reason.LOST_WORKER
     drain()
     assert promise.find(mail_id).state == State.SENT
 
@@ -165,7 +167,7 @@ def test_a_mail_that_was_lost_three_times_is_given_up() -> None:
             session.execute(update(OutboxMail).values(lease_until=clock.now() - timedelta(seconds=1)))
         outbox_work.sweep(OVER)
     row = promise.find(mail_id)
-    assert (row.state, row.reason) == (State.FAILED, settling.UNKNOWN_FATE)
+    assert (row.state, row.reason) == (State.FAILED, Reason.UNKNOWN_FATE)
 
 
 def test_a_heartbeat_keeps_a_lease() -> None:

@@ -9,6 +9,7 @@ from flask import Flask
 from database.outbox_db import State
 from services import email_service
 from services.outbox import promise
+from services.outbox.reasons import Reason, words
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests import certificates, postfix_server
@@ -21,36 +22,36 @@ PASSWORD = "geheim-8472"
 pytestmark = pytest.mark.skipif(postfix_server.missing() is not None, reason=f"Postfix: {postfix_server.missing()}")
 
 BEFORE_LOGIN = "permit_sasl_authenticated, reject_unauth_destination"
-REFUSALS: dict[str, tuple[dict[str, str], dict[str, object], str]] = {
+REFUSALS: dict[str, tuple[dict[str, str], dict[str, object], Reason]] = {
     "the name in EHLO": (
         {"smtpd_helo_restrictions": "reject_non_fqdn_helo_hostname"},
         {"helo_hostname": "vault"},
-        "Server refuses the name that we greet it with",
+        Reason.NAME_REFUSED,
     ),
     "a name in EHLO that nobody knows": (
         {"smtpd_helo_restrictions": "reject_unknown_helo_hostname"},
         {"helo_hostname": "app.invalid"},
-        "Server refuses the name that we greet it with",
+        Reason.NAME_REFUSED,
     ),
     "the client": (
         {"smtpd_client_restrictions": "reject"},
         {},
-        "Server refuses mail from this machine",
+        Reason.HOST_REFUSED,
     ),
     "a client without a name": (
         {"smtpd_client_restrictions": "reject_unknown_client_hostname"},
         {},
-        "Server refuses mail from this machine",
+        Reason.HOST_REFUSED,
     ),
     "relaying without a login": (
         {"smtpd_relay_restrictions": BEFORE_LOGIN},
         {"smtp_username": "", "remove_password": True},
-        "Server passes no mail on for us",
+        Reason.NO_RELAY,
     ),
     "relaying with a login": (
         {"smtpd_relay_restrictions": "reject_unauth_destination"},
         {},
-        "Server passes no mail on for us",
+        Reason.NO_RELAY,
     ),
     "the From address of another": (
         {
@@ -58,7 +59,7 @@ REFUSALS: dict[str, tuple[dict[str, str], dict[str, object], str]] = {
             "smtpd_sender_login_maps": f"inline:{{boss@{DOMAIN}=boss}}",
         },
         {"from_email": f"boss@{DOMAIN}"},
-        "Server does not let this login send as the From address",
+        Reason.NOT_OWNER,
     ),
 }
 
@@ -76,7 +77,7 @@ def servers(app: Flask) -> Iterator[ExitStack]:
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
 def test_what_postfix_holds_against_us_keeps_the_mail_and_says_why(
-    servers: ExitStack, refusal: tuple[dict[str, str], dict[str, object], str]
+    servers: ExitStack, refusal: tuple[dict[str, str], dict[str, object], Reason]
 ) -> None:
     more, change, reason = refusal
     server = servers.enter_context(PostfixServer({"shop": PASSWORD}, parameters(more)))
@@ -93,7 +94,7 @@ def test_what_postfix_holds_against_us_keeps_the_mail_and_says_why(
     assert email_service.send_email("ann@elsewhere.example", "s", "b") is False
     stored = configs.find_active()
     assert stored
-    assert stored.row.last_error == reason
+    assert stored.row.last_error == words(reason)
 
 
 def test_an_unknown_recipient_at_the_same_postfix_stays_the_mails(servers: ExitStack) -> None:

@@ -16,14 +16,13 @@ from services import email_service
 from services.delivery import attempt, held_servers
 from services.diagnosis.diagnosis import diagnose
 from services.outbox import promise
-from services.outbox.reasons import PAUSED
+from services.outbox.reasons import Reason
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.smtp.patience import RFC_5321, Queueing, Span
 from services.smtp.settings import Security, SmtpSettings
 from services.worker import groups, lease, threads
 from services.worker.lease import GROUP_SECONDS, Pace
-from services.worker.settling import GIVEN_BACK
 from tests.loopback import PATIENCE
 from tests.mails import queued
 from tests.recording_server import RecordingServer
@@ -119,7 +118,7 @@ def test_after_its_time_the_rest_of_a_group_is_given_back_uncharged(servers: Exi
     rows = [promise.find(mail_id) for mail_id in mail_ids]
     left = [row for row in rows if row.state == State.DEFERRED]
     assert 0 < len(server.messages) == len(rows) - len(left) < len(rows)
-    assert {(row.attempts, row.uncertain, row.reason) for row in left} == {(0, 0, GIVEN_BACK)}
+    assert {(row.attempts, row.uncertain, row.reason) for row in left} == {(0, 0, Reason.GIVEN_BACK)}
     assert all(row.due_at <= clock.now() for row in left)
 
 
@@ -134,7 +133,7 @@ def test_a_group_whose_time_is_over_before_it_begins_says_nothing(servers: ExitS
     server = active(servers, {})
     mail_id = queued(ANN)
     worked_off(Span(0.0))
-    assert (promise.find(mail_id).reason, server.connections) == (GIVEN_BACK, [])
+    assert (promise.find(mail_id).reason, server.connections) == (Reason.GIVEN_BACK, [])
 
 
 @pytest.mark.parametrize("verb", ["GREETING", "EHLO", "MAIL", "RCPT", "DATA"])
@@ -282,7 +281,7 @@ def test_mail_for_a_server_that_holds_others_waits_uncharged(
             return promise.find(mail_id)
 
         wait_until(lambda: found().state == State.DEFERRED)
-        assert (found().reason, found().attempts) == (PAUSED, 0)
+        assert (found().reason, found().attempts) == (Reason.PAUSED, 0)
     finally:
         servers.close()
         started.stop()

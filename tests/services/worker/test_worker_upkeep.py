@@ -26,6 +26,7 @@ from services.settings.fields import parse_change
 from services.worker import groups, settling, threads
 from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
+from services.worker.unwritten import News
 from tests import postgresql_server
 from tests.loopback import PATIENCE
 from tests.mails import change, queued
@@ -73,9 +74,9 @@ def wait_until_put_off(mail_id: str) -> None:
         time.sleep(0.01)  # a row has no event
 
 
-def sent(group: Group) -> list[settling.Result]:
-    gone = {"state": State.SENT, "settled_at": clock.now(), "reason": "", "keep": False}
-    return [settling.snoozed(claim, clock.now(), "") | gone for claim in group.claims]
+def sent(group: Group) -> News:
+    waiting = [settling.snoozed(claim, clock.now(), "") for claim in group.claims]
+    return News([each._replace(state=State.SENT, settled_at=clock.now(), keep=False) for each in waiting], [])
 
 
 def lease_runs_out() -> None:
@@ -89,7 +90,7 @@ def test_a_result_that_comes_after_the_lease_counts_while_nobody_else_has_the_ma
     lease_runs_out()
     groups.sweep(Pace())
     assert promise.find(mail_id).state == State.UNCERTAIN
-    groups.finish(sent(late), [])
+    groups.finish(sent(late))
     row = promise.find(mail_id)
     assert (row.state, row.content, row.lease_token) == (State.SENT, None, None)
 
@@ -100,7 +101,7 @@ def test_a_result_that_comes_too_late_does_not_revive_a_mail_that_was_cancelled(
     lease_runs_out()
     groups.sweep(Pace())
     promise.cancel(mail_id)
-    groups.finish([settling.snoozed(claim, clock.now(), "") for claim in late.claims], [])
+    groups.finish(News([settling.snoozed(claim, clock.now(), "") for claim in late.claims], []))
     assert promise.find(mail_id).state == State.CANCELLED
 
 
