@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from utils.numbers import whole_number
+
 
 class ConfigurationError(SystemExit):
     """A wrong environment value; the message names the variable and never its value.
@@ -20,10 +22,10 @@ class Reader:
         return self._environment.get(name, "").strip() or default
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
-        text = self.text(name, str(default))
-        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        number = whole_number(self.text(name, str(default)), low, high)
+        if number is None:
             raise ConfigurationError(f"{name} must be a whole number from {low} to {high}.")
-        return int(text)
+        return number
 
     def boolean(self, name: str, *, default: bool) -> bool:
         text = self.text(name, str(default)).lower()

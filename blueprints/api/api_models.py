@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from blueprints.api.openapi import ErrorAnswer
 from services.settings.fields import SmtpChange, Version, parse_recipient
 from services.smtp.settings import Security
+from utils.numbers import number_or_text
 
 TAG = "SMTP settings"
 EXAMPLE = {
@@ -36,10 +37,6 @@ def _one_of(known: Mapping[str, bool | str], value: str) -> bool | str:
     if value not in known:
         raise PydanticCustomError("refused", "Give one of: {known}.", {"known": ", ".join(known)})
     return known[value]
-
-
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(2**31)) else text
 
 
 class ClientCertificateData(BaseModel):
@@ -238,7 +235,7 @@ class DeletedVersion(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    version: Annotated[Version, BeforeValidator(_number)] = 0
+    version: Annotated[Version, BeforeValidator(number_or_text)] = 0
 
 
 class NoParameters(BaseModel):

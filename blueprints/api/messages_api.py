@@ -10,16 +10,16 @@ from pydantic_core import PydanticCustomError
 from blueprints.access import admin_api
 from blueprints.api.api_models import ERRORS, NoParameters, RefusedAnswer
 from blueprints.api.openapi import ErrorAnswer, Operation, documented
-from blueprints.api.query import parsed_query, whole_number
+from blueprints.api.query import number_parameter, parsed_query
 from services.outbox import facts
 from services.outbox import log as mail_log
 from services.outbox.facts import State
 from services.outbox.log import Story
+from utils.numbers import LARGEST
 
 bp = Blueprint("messages_api", __name__, url_prefix="/api/messages")
 
 TAG: Final = "Mail log"
-LARGEST_PLACE: Final = 2**31 - 1
 CHANGE_ANSWERS: Final[dict[int, type[BaseModel]]] = {
     404: ErrorAnswer,
     409: ErrorAnswer,
@@ -37,14 +37,14 @@ def _states(texts: list[str]) -> list[State]:
 
 Before = Annotated[
     int | None,
-    PlainValidator(partial(whole_number, 1, LARGEST_PLACE)),
+    PlainValidator(partial(number_parameter, 1, LARGEST)),
     WithJsonSchema(
-        {"type": "integer", "minimum": 1, "maximum": LARGEST_PLACE, "description": "What the last answer had as next."}
+        {"type": "integer", "minimum": 1, "maximum": LARGEST, "description": "What the last answer had as next."}
     ),
 ]
 Limit = Annotated[
     int,
-    PlainValidator(partial(whole_number, 1, mail_log.MOST)),
+    PlainValidator(partial(number_parameter, 1, mail_log.MOST)),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": mail_log.MOST, "description": "How many at most."}),
 ]
 

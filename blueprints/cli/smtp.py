@@ -15,11 +15,11 @@ from services.settings.sealing import StoredConfig
 from services.smtp.settings import Security, SmtpSettings
 from utils.env_utils import get_settings
 from utils.errors import NotFound
+from utils.numbers import whole_number
 
 smtp = AppGroup("smtp", help="Set up the servers that mail goes through, switch between them, and try them.")
 
 IMPORTED_NAME: Final = "Primary Mail Server"
-LONGEST_ID: Final = 9  # digits
 ENV_LINES: Final = tuple(dict.fromkeys(route.VARIABLES.values()))
 NONE_STORED: Final = "No configuration is stored. Make one: flask smtp add NAME --host HOST --from ADDRESS"
 
@@ -201,17 +201,18 @@ def named(name_or_id: str) -> StoredConfig:
     try:
         return configs.named(name_or_id)
     except NotFound:
-        if name_or_id.isascii() and name_or_id.isdigit() and len(name_or_id) <= LONGEST_ID:
-            return configs.named(int(name_or_id))
-        raise
+        number = whole_number(name_or_id)
+        if number is None:
+            raise
+        return configs.named(number)
 
 
 def where_mail_goes() -> str:
     """Through which server the next mail goes, as a sentence."""
     steps = list(route.steps())
-    for step in steps:
-        if step.settings:
-            return f"Mail goes through {step.name} ({step.settings.host}:{step.settings.port})."
+    used = route.first_of(steps)
+    if used and used.settings:
+        return f"Mail goes through {used.name} ({used.settings.host}:{used.settings.port})."
     return f"No mail can be sent. {' '.join(step.reason for step in steps)}"
 
 

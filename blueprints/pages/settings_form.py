@@ -17,6 +17,7 @@ from services.settings.fields import parse_address_field
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
 from utils.errors import AppError, Conflict, InvalidInput
+from utils.numbers import whole_number
 
 bp = Blueprint("smtp_form", __name__)
 
@@ -137,7 +138,7 @@ def _told(config_id: int | None, prepared: TestPlan, result: TestResult) -> dict
 
 
 def _copied() -> StoredConfig | None:
-    copied_id = request.args.get("copy", type=int)
+    copied_id = request.args.get("copy", type=whole_number)
     return configs.get(copied_id) if copied_id is not None else None
 
 

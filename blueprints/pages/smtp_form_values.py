@@ -15,6 +15,7 @@ from services.smtp import client_certificate
 from services.smtp.settings import Security
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput
+from utils.numbers import number_or_text
 
 TEXT_FIELDS = (
     "smtp_server",
@@ -100,7 +101,7 @@ def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
     """
     raw: dict[str, object] = {name: _text(name) for name in TEXT_FIELDS}
     for name in ("smtp_port", "timeout_seconds"):
-        raw[name] = _number(_text(name).strip())
+        raw[name] = number_or_text(_text(name).strip())
     security = _text("security")
     raw |= {
         "smtp_password": forms.text("smtp_password"),
@@ -114,10 +115,10 @@ def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
     if not for_test:
         raw |= {"name": forms.text("name"), "failover": forms.ticked("failover")}
         limits = {name: forms.text(name).strip() for name in LIMITS}
-        raw |= {name: _number(text) if text else None for name, text in limits.items()}
+        raw |= {name: number_or_text(text) if text else None for name, text in limits.items()}
         raw |= {} if keep_active else {"is_active": forms.ticked("is_active")}
     if forms.text("version"):
-        raw["version"] = _number(forms.text("version"))
+        raw["version"] = number_or_text(forms.text("version"))
     return parse_change(raw)
 
 
@@ -154,11 +155,6 @@ def _applied() -> dict[str, str]:
     """What the pressed action changes; it can change nothing that has no place in the form."""
     pairs = parse_qsl(forms.text("apply"), keep_blank_values=True)
     return {name: text for name, text in pairs if name in APPLICABLE}
-
-
-def _number(text: str) -> int | str:
-    """The whole number that a text is; any other text stays, for the check to refuse."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text  # noqa: PLR2004
 
 
 def _free_name(name: str) -> str:

@@ -1,6 +1,6 @@
 """Whose server sends: global, then `.env`, each step with the reason why it is used or passed over."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +23,7 @@ from services.smtp.settings import SmtpSettings
 from utils.addresses import InvalidAddress, is_loopback, parse_mailbox
 from utils.env_utils import Settings, get_settings
 from utils.errors import InvalidInput
+from utils.numbers import number_or_text
 
 log = structlog.get_logger(__name__)
 security_log = structlog.get_logger("security")
@@ -112,6 +113,11 @@ def looked_up(account_id: int | None = None) -> tuple[SmtpSettings | None, Itera
     return (first.settings, chain([first], way)) if first else (None, way)
 
 
+def first_of(steps: Iterable[RouteStep]) -> RouteStep | None:
+    """The first of these that a mail may go through; asks no further than that one."""
+    return next((step for step in steps if step.settings), None)
+
+
 def first_usable(account_id: int | None = None, session: Session | None = None) -> RouteStep | None:
     """The server that a mail goes through now.
 
@@ -193,7 +199,7 @@ def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
     for field in ("smtp_port", "timeout_seconds"):
         text = variables.get(VARIABLES[field], "").strip()
         if text:
-            raw[field] = int(text) if text.isascii() and text.isdigit() else text
+            raw[field] = number_or_text(text)
     for field in ("use_tls", "use_ssl"):
         text = variables.get(VARIABLES[field], "").strip().lower()
         if text:

@@ -75,7 +75,7 @@ def describe(*, has_configs: bool) -> State:
     """Where mail goes now and why; ``has_configs`` whether any configuration is stored, active or not."""
     active = configs.find_active()
     steps = list(smtp_route.steps())
-    used = next((step for step in steps if step.settings), None)
+    used = smtp_route.first_of(steps)
     is_down = active is not None and _is_failing_over(active)
     level, headline, detail = _warned(used, *_judged(active, used, has_configs))
     withheld = protection.standing(steps)
