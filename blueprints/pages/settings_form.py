@@ -199,6 +199,7 @@ def _page(
         copied=copied,
         has_password=bool(stored and stored.row.smtp_password),
         password_note=_password_note(copied),
+        tested_controls=smtp_form_values.TESTED_CONTROLS,
         client_certificate=client_certificate.facts_of(stored.row.client_certificate) if stored else None,
         has_client_key=bool(stored and stored.row.client_key),
         key_note=_key_note(copied),
