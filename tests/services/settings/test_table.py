@@ -29,6 +29,7 @@ from utils.secret import Secret
 
 ROOT = Path(__file__).resolve().parents[3]
 FORM = ROOT / "templates" / "settings" / "_fields.html"
+CONTROL = re.compile(r'(?:ui\.(?:field|text_area|checkbox|radio_choice)\(|<input [^>]*name=)"(\w+)"')
 # What a place has beside the fields of the table, and what it does without.
 MORE = {
     "change": {"version": "compared, not stored", "has_password": "shown", "has_client_key": "shown"}
@@ -65,14 +66,7 @@ def gaps() -> dict[str, set[str]]:
         "settings": ({field.setting for field in known} - {""}, {field.name for field in fields(SmtpSettings)}),
         "change": (shown, set(SmtpChange.model_fields)),
         "shown": (shown, {field.name for field in fields(ConfigData)}),
-        "form": (
-            entered,
-            set(
-                re.findall(
-                    r'(?:ui\.(?:field|text_area|checkbox|radio_choice)\(|<input [^>]*name=)"(\w+)"', FORM.read_text()
-                )
-            ),
-        ),
+        "form": (entered, set(CONTROL.findall(FORM.read_text()))),
         "commands": (entered, {param.name or "" for param in commands.add.params} & entered),
         "options": (entered, {field.name for field in known if field.option}),
         ".env": (entered, {field.name for field in known if field.variable}),
@@ -166,3 +160,9 @@ def test_what_a_diagnosis_points_at_is_a_control_of_the_form() -> None:
 def test_the_example_of_the_environment_names_every_variable() -> None:
     example = (ROOT / ".env.example").read_text()
     assert [variable for variable in table.VARIABLES.values() if variable not in example] == []
+
+
+def test_the_page_watches_exactly_the_controls_that_a_test_exercises() -> None:
+    watched = set(smtp_form_values.TESTED_CONTROLS.split())
+    untested = {"name", "from_name", "reply_to", "failover", "emails_per_minute", "emails_per_day", "is_active"}
+    assert set(CONTROL.findall(FORM.read_text())) - {"version", "proof"} - untested == watched
