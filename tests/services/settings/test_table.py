@@ -157,11 +157,6 @@ def test_what_a_diagnosis_points_at_is_a_control_of_the_form() -> None:
     assert controls >= advice.FIELDS
 
 
-def test_the_example_of_the_environment_names_every_variable() -> None:
-    example = (ROOT / ".env.example").read_text()
-    assert [variable for variable in table.VARIABLES.values() if variable not in example] == []
-
-
 def test_the_page_watches_exactly_the_controls_that_a_test_exercises() -> None:
     watched = set(smtp_form_values.TESTED_CONTROLS.split())
     untested = {"name", "from_name", "reply_to", "failover", "emails_per_minute", "emails_per_day", "is_active"}
