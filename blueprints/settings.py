@@ -12,6 +12,7 @@ from services.settings.sealing import StoredConfig
 from services.smtp.settings import Security
 from utils.errors import Conflict, InvalidInput
 from utils.log_utils import printable
+from utils.numbers import whole_number
 
 bp = Blueprint("settings", __name__)
 
@@ -132,8 +133,7 @@ def _asked(action: str, stored: StoredConfig) -> str:
 
 def _version() -> int | None:
     """The version that the person saw, so that nothing is switched that has become something else meanwhile."""
-    text = forms.text("version")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004
+    return whole_number(forms.text("version"))
 
 
 def _changed_meanwhile(stored: StoredConfig) -> Response:

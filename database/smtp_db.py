@@ -162,12 +162,11 @@ def every(session: Session) -> list[SmtpConfig]:
 
 def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
     """Compare-and-set: put another seal on the row, if it is still the one that was read. Changes no version."""
-    read = ("version", "smtp_password", "client_key", "key_id", "binding_mac", "verified_fingerprint")
     result = session.execute(
         update(SmtpConfig)
         .where(
             SmtpConfig.id == row.id,
-            *(getattr(SmtpConfig, name).is_not_distinct_from(getattr(row, name)) for name in read),
+            *(getattr(SmtpConfig, name).is_not_distinct_from(getattr(row, name)) for name in ("version", *seal)),
         )
         .values(**seal)
         .execution_options(synchronize_session=False)

@@ -2,18 +2,13 @@
 import { markStale } from "./test-report.js";
 import { refreshTimes } from "./times.js";
 
-// What a test exercises: fingerprint() in services/settings/sealing.py.
-const TESTED = [
-  "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "remove_password", "from_email", "helo_hostname", "timeout_seconds",
-  "client_certificate", "client_key", "remove_client_certificate",
-];
-
 const form = document.getElementById("smtp-form");
+const names = form.dataset.tested.split(" "); // what a test exercises
 const verified = document.querySelector("[data-verified]"); // absent from the form of a new server
 const changed = document.querySelector("[data-changed]");
 
 function read(text, tick) {
-  const controls = TESTED.flatMap((name) => [...form.querySelectorAll(`[name="${name}"]`)]);
+  const controls = names.flatMap((name) => [...form.querySelectorAll(`[name="${name}"]`)]);
   return JSON.stringify(controls.map((control) => (["radio", "checkbox"].includes(control.type) ? control[tick] : control[text])));
 }
 

@@ -1,6 +1,12 @@
 """Typed values from the environment; a wrong one is refused with one line that names the variable."""
 
 from collections.abc import Mapping
+from typing import Final
+
+from utils.numbers import whole_number
+
+_YES: Final = ("true", "1", "yes", "on")
+_NO: Final = ("false", "0", "no", "off")
 
 
 class ConfigurationError(SystemExit):
@@ -20,18 +26,16 @@ class Reader:
         return self._environment.get(name, "").strip() or default
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
-        text = self.text(name, str(default))
-        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        number = whole_number(self.text(name, str(default)), low, high)
+        if number is None:
             raise ConfigurationError(f"{name} must be a whole number from {low} to {high}.")
-        return int(text)
+        return number
 
     def boolean(self, name: str, *, default: bool) -> bool:
-        text = self.text(name, str(default)).lower()
-        if text in ("true", "1", "yes", "on"):
-            return True
-        if text in ("false", "0", "no", "off"):
-            return False
-        raise ConfigurationError(f"{name} must be true or false.")
+        said = as_boolean(self.text(name, str(default)))
+        if said is None:
+            raise ConfigurationError(f"{name} must be true or false.")
+        return said
 
     def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         text = self.text(name, default)
@@ -44,3 +48,8 @@ class Reader:
 
     def starting_with(self, prefix: str, *more: str) -> dict[str, str]:
         return {name: value for name, value in self._environment.items() if name.startswith(prefix) or name in more}
+
+
+def as_boolean(text: str) -> bool | None:
+    """What a variable says, or None if it is neither yes nor no."""
+    return True if text.lower() in _YES else False if text.lower() in _NO else None

@@ -9,7 +9,9 @@ from pydantic_core import PydanticCustomError
 
 from blueprints.api.openapi import ErrorAnswer
 from services.settings.fields import SmtpChange, Version, parse_recipient
+from services.settings.shown import ConfigData
 from services.smtp.settings import Security
+from utils.numbers import number_or_text
 
 TAG = "SMTP settings"
 EXAMPLE = {
@@ -36,60 +38,6 @@ def _one_of(known: Mapping[str, bool | str], value: str) -> bool | str:
     if value not in known:
         raise PydanticCustomError("refused", "Give one of: {known}.", {"known": ", ".join(known)})
     return known[value]
-
-
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(2**31)) else text
-
-
-class ClientCertificateData(BaseModel):
-    """What stands in the first certificate of a chain."""
-
-    subject: str
-    issuer: str
-    sha256: str
-    not_before: str
-    not_after: str
-
-
-class ConfigData(BaseModel):
-    """A configuration as it may be shown: the password and the client key are eight bullets or nothing."""
-
-    model_config = ConfigDict(title="Configuration")
-
-    id: int
-    name: str
-    smtp_server: str
-    smtp_port: int
-    smtp_username: str
-    smtp_password: str
-    has_password: bool
-    needs_reentry: bool
-    from_email: str
-    from_name: str
-    use_tls: bool
-    use_ssl: bool
-    is_active: bool
-    failover: bool
-    emails_per_minute: int | None
-    emails_per_day: int | None
-    reply_to: str
-    helo_hostname: str
-    timeout_seconds: int
-    auth_method: str
-    client_certificate: str
-    client_key: str
-    has_client_key: bool
-    client_certificate_facts: ClientCertificateData | None
-    verified: bool
-    verified_at: str | None
-    last_error: str | None
-    failed_over_at: str | None
-    failed_over_to: str | None
-    version: int
-    created_at: str
-    updated_at: str
-    updated_by: str
 
 
 class ConfigAnswer(BaseModel):
@@ -238,7 +186,7 @@ class DeletedVersion(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    version: Annotated[Version, BeforeValidator(_number)] = 0
+    version: Annotated[Version, BeforeValidator(number_or_text)] = 0
 
 
 class NoParameters(BaseModel):

@@ -1,5 +1,6 @@
 """``/api/messages``: what became of each mail, and trying again or withdrawing it. Never content, never a subject."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Final
 
@@ -10,16 +11,16 @@ from pydantic_core import PydanticCustomError
 from blueprints.access import admin_api
 from blueprints.api.api_models import ERRORS, NoParameters, RefusedAnswer
 from blueprints.api.openapi import ErrorAnswer, Operation, documented
-from blueprints.api.query import parsed_query, whole_number
-from services.outbox import facts
+from blueprints.api.query import number_parameter, parsed_query
 from services.outbox import log as mail_log
-from services.outbox.facts import State
+from services.outbox.facts import AttemptData, DirectData, MessageData, State
 from services.outbox.log import Story
+from utils.json_shapes import json_of
+from utils.numbers import LARGEST
 
 bp = Blueprint("messages_api", __name__, url_prefix="/api/messages")
 
 TAG: Final = "Mail log"
-LARGEST_PLACE: Final = 2**31 - 1
 CHANGE_ANSWERS: Final[dict[int, type[BaseModel]]] = {
     404: ErrorAnswer,
     409: ErrorAnswer,
@@ -37,14 +38,14 @@ def _states(texts: list[str]) -> list[State]:
 
 Before = Annotated[
     int | None,
-    PlainValidator(partial(whole_number, 1, LARGEST_PLACE)),
+    PlainValidator(partial(number_parameter, 1, LARGEST)),
     WithJsonSchema(
-        {"type": "integer", "minimum": 1, "maximum": LARGEST_PLACE, "description": "What the last answer had as next."}
+        {"type": "integer", "minimum": 1, "maximum": LARGEST, "description": "What the last answer had as next."}
     ),
 ]
 Limit = Annotated[
     int,
-    PlainValidator(partial(whole_number, 1, mail_log.MOST)),
+    PlainValidator(partial(number_parameter, 1, mail_log.MOST)),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": mail_log.MOST, "description": "How many at most."}),
 ]
 
@@ -74,64 +75,9 @@ class MessageFilter(DirectFilter):
     ] = []
 
 
-class RecipientData(BaseModel):
-    address: str
-    state: str
-    code: int | None
-    enhanced: str | None
-
-
-class MessageData(BaseModel):
-    """A queued mail; ``id`` is what queue_email returned."""
-
-    id: str
-    message_id: str
-    kind: str
-    priority: str
-    state: State
-    reason: str
-    recipients: list[RecipientData]
-    attempts: int
-    created_at: str
-    due_at: str
-    expires_at: str
-    settled_at: str | None
-    account_id: int | None
-
-
-class DiagnosisData(BaseModel):
-    title: str
-    remedy: str
-
-
-class AttemptData(BaseModel):
-    """One server tried; ``refused`` are the recipients, masked, that it refused although it took the mail."""
-
-    at: str
-    ms: int
-    server: str
-    outcome: str
-    phase: str | None
-    fault: str | None
-    code: int | None
-    enhanced: str | None
-    reply: str
-    worker: str | None
-    refused: list[dict[str, str | int | None]]
-    diagnosis: DiagnosisData | None
-
-
+@dataclass(frozen=True, kw_only=True)
 class StoryData(MessageData):
     attempt_log: list[AttemptData]
-
-
-class DirectData(AttemptData):
-    """A mail that was sent directly, in one attempt; ``recipients`` are masked."""
-
-    message_id: str
-    kind: str
-    recipients: str
-    account_id: int | None
 
 
 class MessagesAnswer(BaseModel):
@@ -170,7 +116,7 @@ def list_messages() -> Response:
     """A page of the mails in the outbox."""
     wanted = parsed_query(MessageFilter)
     mails, older = mail_log.mails(wanted.state, wanted.before, wanted.limit)
-    return jsonify({"status": "success", "data": [facts.public_dict(mail) for mail in mails], "next": older})
+    return jsonify({"status": "success", "data": [json_of(MessageData, mail) for mail in mails], "next": older})
 
 
 @bp.get("/direct")
@@ -188,7 +134,7 @@ def list_direct() -> Response:
     """A page of the attempts that belong to no queued mail."""
     wanted = parsed_query(DirectFilter)
     attempts, older = mail_log.direct(wanted.before, wanted.limit)
-    return jsonify({"status": "success", "data": [facts.direct_dict(each) for each in attempts], "next": older})
+    return jsonify({"status": "success", "data": [json_of(DirectData, each) for each in attempts], "next": older})
 
 
 @bp.get("/<mail_id>")
@@ -238,5 +184,5 @@ def cancel_message(mail_id: str) -> Response:
 
 
 def _told(story: Story) -> Response:
-    log = [facts.attempt_dict(attempt) for attempt in story.attempts]
-    return jsonify({"status": "success", "data": {**facts.public_dict(story.mail), "attempt_log": log}})
+    log = [json_of(AttemptData, attempt) for attempt in story.attempts]
+    return jsonify({"status": "success", "data": {**json_of(MessageData, story.mail), "attempt_log": log}})

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from services.settings.fields import checked
 from utils.errors import InvalidInput
+from utils.numbers import whole_number
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -22,8 +23,9 @@ def parsed_query(model: type[_Model]) -> _Model:
     return checked(model, {name: values if name in lists else values[0] for name, values in given.items()})
 
 
-def whole_number(low: int, high: int, text: str) -> int:
+def number_parameter(low: int, high: int, text: str) -> int:
     """The number that a parameter gives. Raises what pydantic makes a field's error."""
-    if not text.isascii() or not text.isdigit() or len(text) > len(str(high)) or not low <= int(text) <= high:
+    number = whole_number(text, low, high)
+    if number is None:
         raise PydanticCustomError("refused", f"Give a whole number from {low} to {high}.")
-    return int(text)
+    return number

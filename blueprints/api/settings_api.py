@@ -20,6 +20,7 @@ from blueprints.api.openapi import ErrorAnswer, Operation, documented
 from services.diagnosis.diagnosis import NOT_CONFIGURED
 from services.settings import config_trail, configs
 from services.settings.fields import SmtpChange, parse_change
+from services.settings.shown import public_dict
 from utils.errors import NotFound
 
 bp = Blueprint("settings_api", __name__)
@@ -40,7 +41,7 @@ def get_smtp() -> Response:
     if not stored:
         raise NotFound(NOT_CONFIGURED)
     config_trail.note_viewed(stored.row)
-    return jsonify({"status": "success", "data": configs.public_dict(stored)})
+    return jsonify({"status": "success", "data": public_dict(stored)})
 
 
 @bp.post("/api/settings/smtp")

@@ -12,11 +12,12 @@ from blueprints.cli.frame import NOT_WELL, command, leave, print_json, print_tab
 from services import audit
 from services.audit import Action
 from services.checks import readiness
-from services.outbox import facts, log
-from services.outbox.facts import MailFacts, State
+from services.outbox import log
+from services.outbox.facts import AttemptData, DiagnosisData, DirectData, MailFacts, MessageData, State
 from services.outbox.log import Story, Summary
 from services.worker import threads
 from utils.env_utils import get_settings
+from utils.json_shapes import json_of
 from utils.process_guard import forbid_core_dumps
 
 mail = AppGroup("mail", help="Look up queued mail, send it again or cancel it, run the worker.")
@@ -54,7 +55,7 @@ def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool
         return
     mails, _ = log.mails([State(state) for state in states], limit=limit)
     if as_json:
-        print_json([facts.public_dict(each) for each in mails])
+        print_json([json_of(MessageData, each) for each in mails])
     else:
         rows = [_row(each) for each in mails]
         print_table(("Queued (UTC)", "Id", "State", "Kind", "To", "Tries", "Why"), rows)
@@ -137,24 +138,24 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
 def _list_direct(limit: int, *, as_json: bool) -> None:
     attempts, _ = log.direct(limit=limit)
     if as_json:
-        print_json([facts.direct_dict(each) for each in attempts])
+        print_json([json_of(DirectData, each) for each in attempts])
         return
     rows = [
-        (_moment(each.at), each.word, each.kind, each.recipients, each.server, each.reply or _title(each.advice))
+        (_moment(each.at), each.word, each.kind, each.recipients, each.server, each.reply or _title(each.diagnosis))
         for each in attempts
     ]
     print_table(("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), rows)
 
 
-def _title(advice: facts.AttemptAdvice | None) -> str:
-    return advice.title if advice else ""
+def _title(found: DiagnosisData | None) -> str:
+    return found.title if found else ""
 
 
 def _row(each: MailFacts) -> tuple[str, ...]:
     addresses = ", ".join(recipient.address for recipient in each.recipients)
     return (
         _moment(each.created_at),
-        each.mail_id,
+        each.id,
         each.state,
         each.kind,
         addresses if len(addresses) <= 60 else f"{len(each.recipients)} recipients",  # noqa: PLR2004
@@ -188,15 +189,15 @@ def _summary_dict(summary: Summary) -> dict[str, object]:
         "reasons": summary.reasons,
         "oldest_due": summary.oldest_due.isoformat() if summary.oldest_due else None,
         "workers": summary.workers,
-        "last_attempt": facts.attempt_dict(last) if last else None,
+        "last_attempt": json_of(AttemptData, last) if last else None,
     }
 
 
 def _tell(what: str, story: Story, *, as_json: bool) -> None:
     if as_json:
-        print_json(facts.public_dict(story.mail))
+        print_json(json_of(MessageData, story.mail))
     else:
-        click.echo(f"{what}: {story.mail.mail_id}")
+        click.echo(f"{what}: {story.mail.id}")
 
 
 def _counted(number: int, thing: str) -> str:

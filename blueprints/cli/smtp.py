@@ -12,15 +12,17 @@ from blueprints.cli.smtp_options import change_of, given, named_by_option, setti
 from services.settings import config_trail, configs, route, server_habits, state
 from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig
+from services.settings.shown import public_dict
+from services.settings.table import SECRETS, VALUES, VARIABLES
 from services.smtp.settings import Security, SmtpSettings
 from utils.env_utils import get_settings
 from utils.errors import NotFound
+from utils.numbers import whole_number
 
 smtp = AppGroup("smtp", help="Set up the servers that mail goes through, switch between them, and try them.")
 
 IMPORTED_NAME: Final = "Primary Mail Server"
-LONGEST_ID: Final = 9  # digits
-ENV_LINES: Final = tuple(dict.fromkeys(route.VARIABLES.values()))
+ENV_LINES: Final = tuple(dict.fromkeys(VARIABLES.values()))
 NONE_STORED: Final = "No configuration is stored. Make one: flask smtp add NAME --host HOST --from ADDRESS"
 
 
@@ -33,7 +35,7 @@ def list_configs(*, search: str, as_json: bool) -> None:
     """
     found = configs.search(search)
     if as_json:
-        print_json([configs.public_dict(stored) for stored in found])
+        print_json([public_dict(stored) for stored in found])
     elif found:
         print_table(
             ("Id", "Name", "Status", "Server", "Encryption", "From", "Verified", "Last error", "Updated", "By"),
@@ -52,7 +54,7 @@ def show(name: str, *, as_json: bool) -> None:
     """
     stored = named(name)
     config_trail.note_viewed(stored.row)
-    shown = configs.public_dict(stored)
+    shown = public_dict(stored)
     habits = server_habits.recall(stored.row.smtp_server, stored.row.smtp_port).lines()
     if as_json:
         print_json({**shown, "habits": habits})
@@ -189,7 +191,7 @@ def import_env(*, name: str, activate: bool, as_json: bool) -> None:
         stored = configs.create(parse_change(change))
     lines = [variable for variable in ENV_LINES if get_settings().email.get(variable)]
     if as_json:
-        print_json({**configs.public_dict(stored), "env_lines_that_may_go": lines})
+        print_json({**public_dict(stored), "env_lines_that_may_go": lines})
         return
     when = "may go now" if activate else "may go once it is active"
     told = f"These lines of .env {when}, or stay as the fallback: {', '.join(lines)}"
@@ -201,22 +203,23 @@ def named(name_or_id: str) -> StoredConfig:
     try:
         return configs.named(name_or_id)
     except NotFound:
-        if name_or_id.isascii() and name_or_id.isdigit() and len(name_or_id) <= LONGEST_ID:
-            return configs.named(int(name_or_id))
-        raise
+        number = whole_number(name_or_id)
+        if number is None:
+            raise
+        return configs.named(number)
 
 
 def where_mail_goes() -> str:
     """Through which server the next mail goes, as a sentence."""
     steps = list(route.steps())
-    for step in steps:
-        if step.settings:
-            return f"Mail goes through {step.name} ({step.settings.host}:{step.settings.port})."
+    used = route.first_of(steps)
+    if used and used.settings:
+        return f"Mail goes through {used.name} ({used.settings.host}:{used.settings.port})."
     return f"No mail can be sent. {' '.join(step.reason for step in steps)}"
 
 
 def _env_settings() -> SmtpSettings:
-    with named_by_option(route.VARIABLES):
+    with named_by_option(VARIABLES):
         settings = route.env_settings(get_settings().email)
     if settings is None:
         raise NotFound("EMAIL_HOST is not set: there is nothing to import.")
@@ -227,24 +230,19 @@ def _env_settings() -> SmtpSettings:
 
 def _as_change(settings: SmtpSettings) -> dict[str, object]:
     """Everything that `.env` can say, as a change that says it all."""
-    login = {"smtp_username": settings.username, "smtp_password": settings.password.reveal()}
+    secrets = {name: getattr(settings, setting).reveal() for name, setting in SECRETS.items()}
     return {
-        "smtp_server": settings.host,
-        "smtp_port": settings.port,
+        **{name: getattr(settings, setting) for name, setting in VALUES.items()},
+        **secrets,
         "use_tls": settings.security is Security.STARTTLS,
         "use_ssl": settings.security is Security.TLS,
-        "from_email": settings.from_email,
-        "from_name": settings.from_name,
-        "timeout_seconds": settings.timeout_seconds,
-        **(login if settings.username else {}),
         "client_certificate": settings.client_certificate,
-        "client_key": settings.client_key.reveal(),
     }
 
 
 def _told(stored: StoredConfig, as_json: bool, *lines: str) -> None:
     if as_json:
-        print_json(configs.public_dict(stored))
+        print_json(public_dict(stored))
         return
     for line in lines:
         click.echo(line)

@@ -91,7 +91,7 @@ def route(*, as_json: bool) -> None:
     Each one that could send is used, in reserve, or passed over for the reason that is told.
     """
     steps = list(smtp_route.steps())
-    used = next((step for step in steps if step.settings), None)
+    used = smtp_route.first_of(steps)
     withheld = protection.standing(steps)
     told = [_step_dict(step, used, withheld.get(step.source, "")) for step in steps]
     if as_json:
@@ -168,9 +168,8 @@ def _to_test(name: str | None) -> tuple[str, SmtpSettings | None, int | None, st
             return stored.row.name, stored.settings, stored.row.id, ""
         return stored.row.name, None, stored.row.id, stored.problem
     steps = list(smtp_route.steps())
-    for step in steps:
-        if step.settings:
-            return step.name, step.settings, step.config_id, ""
+    if used := smtp_route.first_of(steps):
+        return used.name, used.settings, used.config_id, ""
     return "", None, None, " ".join(step.reason for step in steps)
 
 

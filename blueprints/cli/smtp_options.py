@@ -10,6 +10,7 @@ import click
 from blueprints.cli.frame import password_options
 from services.settings import fields as smtp_fields
 from services.settings import route
+from services.settings.table import LIMITS, OPTIONS
 from utils.errors import InvalidInput
 
 _MODES: Final = {
@@ -19,73 +20,47 @@ _MODES: Final = {
 }
 AUTOMATIC: Final = "automatic"
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-OPTIONS: Final = {
-    "name": "name",
-    "smtp_server": "--host",
-    "smtp_port": "--port",
-    "use_tls": "--security",
-    "use_ssl": "--security",
-    "smtp_username": "--username",
-    "smtp_password": "password",
-    "from_email": "--from",
-    "from_name": "--from-name",
-    "reply_to": "--reply-to",
-    "helo_hostname": "--ehlo-name",
-    "timeout_seconds": "--timeout",
-    "emails_per_minute": "--emails-per-minute",
-    "emails_per_day": "--emails-per-day",
-    "client_certificate": "--client-certificate",
-    "client_key": "--client-key",
-}
 
 
 def settings_options(work: Callable[..., None]) -> Callable[..., None]:
     """The options of `add` and `edit`, in the order in which people know the answers."""
+    modes = (
+        "starttls: encrypted after the greeting; tls: from the first byte. Without it: tls on port 465, else starttls."
+    )
+    timeout = f"Longest wait for one answer, 1 to {smtp_fields.LONGEST_TIMEOUT} seconds; at first 10."
+    methods = [AUTOMATIC, *filter(None, smtp_fields.AUTH_METHODS)]
     options: list[Callable[[Any], Any]] = [
-        click.option("--host", "smtp_server", metavar="HOST", help="Name or address of the server."),
-        click.option("--port", "smtp_port", type=int, metavar="N", help="Usually 587 (starttls) or 465 (tls)."),
-        click.option(
-            "--security",
-            type=click.Choice(list(_MODES)),
-            help="starttls: encrypted after the greeting; tls: from the first byte. "
-            "Without it: tls on port 465, else starttls.",
-        ),
-        click.option("--username", "smtp_username", metavar="TEXT", help='"" for a relay without login.'),
-        click.option("--from", "from_email", metavar="ADDRESS", help="The address that mails come from."),
-        click.option("--from-name", metavar="TEXT", help="The name beside it."),
-        click.option("--reply-to", metavar="ADDRESS", help="Where replies go, if not to --from."),
-        click.option(
-            "--ehlo-name", "helo_hostname", metavar="HOST", help="Said in EHLO, instead of BASE_URL's host or --from's."
-        ),
-        click.option(
-            "--timeout",
-            "timeout_seconds",
-            type=int,
-            metavar="N",
-            help=f"Longest wait for one answer, 1 to {smtp_fields.LONGEST_TIMEOUT} seconds; at first 10.",
-        ),
-        click.option(
-            "--auth-method",
-            type=click.Choice([AUTOMATIC, *filter(None, smtp_fields.AUTH_METHODS)]),
-            help=f"At first {AUTOMATIC}: the best that the server offers.",
-        ),
+        _option("smtp_server", "Name or address of the server.", metavar="HOST"),
+        _option("smtp_port", "Usually 587 (starttls) or 465 (tls).", type=int, metavar="N"),
+        click.option("--security", type=click.Choice(list(_MODES)), help=modes),
+        _option("smtp_username", '"" for a relay without login.', metavar="TEXT"),
+        _option("from_email", "The address that mails come from.", metavar="ADDRESS"),
+        _option("from_name", "The name beside it.", metavar="TEXT"),
+        _option("reply_to", "Where replies go, if not to --from.", metavar="ADDRESS"),
+        _option("helo_hostname", "Said in EHLO, instead of BASE_URL's host or --from's.", metavar="HOST"),
+        _option("timeout_seconds", timeout, type=int, metavar="N"),
+        _option("auth_method", f"At first {AUTOMATIC}: the best that the server offers.", type=click.Choice(methods)),
         click.option(
             "--failover/--no-failover", default=None, help="Whether the next server sends while this one is down."
         ),
-        click.option("--emails-per-minute", type=int, metavar="N", help="The most; 0: as EMAILS_PER_MINUTE says."),
-        click.option("--emails-per-day", type=int, metavar="N", help="The most; 0: as EMAILS_PER_DAY says."),
+        _option("emails_per_minute", "The most; 0: as EMAILS_PER_MINUTE says.", type=int, metavar="N"),
+        _option("emails_per_day", "The most; 0: as EMAILS_PER_DAY says.", type=int, metavar="N"),
         password_options,
-        click.option(
-            "--client-certificate",
+        _option(
+            "client_certificate",
+            "PEM, for servers that ask for one; your own certificate first. It may hold the key, too.",
             type=_FILE,
             metavar="FILE",
-            help="PEM, for servers that ask for one; your own certificate first. It may hold the key, too.",
         ),
-        click.option("--client-key", type=_FILE, metavar="FILE", help="Its private key: PEM without a passphrase."),
+        _option("client_key", "Its private key: PEM without a passphrase.", type=_FILE, metavar="FILE"),
     ]
     for option in reversed(options):
         work = option(work)
     return work
+
+
+def _option(field: str, told: str, **more: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - whatever click takes
+    return click.option(OPTIONS[field], field, help=told, **more)
 
 
 def change_of(fields: Mapping[str, object], **more: object) -> dict[str, object]:
@@ -93,7 +68,7 @@ def change_of(fields: Mapping[str, object], **more: object) -> dict[str, object]
     said = given(**fields, **more)
     security = said.pop("security", None)
     said |= _identity(said.pop("client_certificate", None), said.pop("client_key", None))
-    unlimited = {name: None for name in ("emails_per_minute", "emails_per_day") if said.get(name) == 0}
+    unlimited = {name: None for name in LIMITS if said.get(name) == 0}
     if said.get("auth_method") == AUTOMATIC:
         said["auth_method"] = ""
     return {**said, **unlimited, **(_MODES[str(security)] if security else {})}

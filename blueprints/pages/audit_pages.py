@@ -11,6 +11,7 @@ from services import audit
 from services.audit import Action
 from utils import clock
 from utils.log_utils import printable
+from utils.numbers import whole_number
 
 bp = Blueprint("audit", __name__, url_prefix="/settings")
 
@@ -49,11 +50,11 @@ def export() -> Response:
 
 def _asked() -> tuple[str, str, int | None]:
     """Action, text and where to go on; what is none of these counts as not asked for."""
-    action, before = request.args.get("action", ""), request.args.get("before", "")
+    action = request.args.get("action", "")
     return (
         action if action in list(Action) else "",
         printable(request.args.get("q", ""), 100),
-        int(before) if before.isascii() and before.isdigit() and len(before) < 10 else None,  # noqa: PLR2004
+        request.args.get("before", type=whole_number),
     )
 
 

@@ -7,6 +7,7 @@ from services.outbox import facts, log, promise
 from services.outbox.facts import State
 from utils.env_utils import get_settings
 from utils.errors import Conflict
+from utils.numbers import whole_number
 
 bp = Blueprint("emails", __name__, url_prefix="/emails")
 
@@ -17,7 +18,7 @@ DIRECT = "direct"
 @admin_page
 def show() -> str:
     """The newest mails first, a page at a time: the queued ones, or those that were sent directly."""
-    before = _before()
+    before = request.args.get("before", type=whole_number)
     if request.args.get("from") == DIRECT:
         attempts, older = log.direct(before)
         return render_template("emails/direct.html", attempts=attempts, before=before, older=older)
@@ -90,11 +91,6 @@ def _state() -> State | None:
     """The state that is asked for; what is none counts as not asked for."""
     text = request.args.get("state", "")
     return State(text) if text in list(State) else None
-
-
-def _before() -> int | None:
-    text = request.args.get("before", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004
 
 
 def _to_message(mail_id: str) -> Response:

@@ -17,6 +17,7 @@ from services.settings.fields import parse_address_field
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
 from utils.errors import AppError, Conflict, InvalidInput
+from utils.numbers import whole_number
 
 bp = Blueprint("smtp_form", __name__)
 
@@ -137,7 +138,7 @@ def _told(config_id: int | None, prepared: TestPlan, result: TestResult) -> dict
 
 
 def _copied() -> StoredConfig | None:
-    copied_id = request.args.get("copy", type=int)
+    copied_id = request.args.get("copy", type=whole_number)
     return configs.get(copied_id) if copied_id is not None else None
 
 
@@ -198,6 +199,7 @@ def _page(
         copied=copied,
         has_password=bool(stored and stored.row.smtp_password),
         password_note=_password_note(copied),
+        tested_controls=smtp_form_values.TESTED_CONTROLS,
         client_certificate=client_certificate.facts_of(stored.row.client_certificate) if stored else None,
         has_client_key=bool(stored and stored.row.client_key),
         key_note=_key_note(copied),

@@ -11,44 +11,35 @@ from services.providers.discovery import Suggestion
 from services.settings import configs
 from services.settings.fields import LONGEST_NAME, SmtpChange, parse_change
 from services.settings.sealing import StoredConfig
+from services.settings.table import FIELDS, LIMITS, NUMBERS, REMOVALS, SECRETS, VALUES, Kind
 from services.smtp import client_certificate
-from services.smtp.settings import Security
+from services.smtp.settings import DEFAULT_TIMEOUT, Security
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput
+from utils.numbers import number_or_text
 
-TEXT_FIELDS = (
-    "smtp_server",
-    "smtp_port",
-    "smtp_username",
-    "from_email",
-    "from_name",
-    "reply_to",
-    "helo_hostname",
-    "timeout_seconds",
-    "auth_method",  # has no control: it goes along unseen, so that a copy keeps it
-)
-LIMITS = ("emails_per_minute", "emails_per_day")  # empty: as the environment says
-FLAGS = ("is_active", "failover", "remove_password", "remove_client_certificate")
-APPLICABLE = (*TEXT_FIELDS, "security", "send")
+SECURITY = "security"  # the control for the two fields of the mode
+FLAGS = tuple(dict.fromkeys(("is_active", "failover", *REMOVALS.values())))
+APPLICABLE = (*VALUES, SECURITY, "send")  # auth_method has no control: it goes along unseen, so that a copy keeps it
+# The controls that a test exercises, for the page to say when they have changed since.
+TESTED = tuple(dict.fromkeys(SECURITY if field.kind is Kind.MODE else field.name for field in FIELDS if field.tested))
+TESTED_CONTROLS = " ".join((*TESTED, *dict.fromkeys(REMOVALS.values())))
 
 
 def fresh() -> dict[str, Any]:
     """A new server: active only if it is the first, so that a newcomer is done with one page."""
     is_first = not configs.search()
     return {
-        **dict.fromkeys((*TEXT_FIELDS, *LIMITS), ""),
+        **dict.fromkeys((*VALUES, *LIMITS, "client_certificate", "version"), ""),
+        **dict.fromkeys(FLAGS, False),
         "name": configs.FIRST_NAME if is_first else "",
         "smtp_port": "587",
         "from_name": get_settings().app_name,
         "security": str(Security.STARTTLS),
-        "timeout_seconds": "10",
+        "timeout_seconds": str(DEFAULT_TIMEOUT),
         "is_active": is_first,
         "failover": True,
-        "remove_password": False,
-        "client_certificate": "",
-        "remove_client_certificate": False,
         "to": current_user.email,
-        "version": "",
     }
 
 
@@ -56,17 +47,12 @@ def stored(config: StoredConfig) -> dict[str, Any]:
     """A stored server, without its password and its client key. Its certificate is told beside the fields."""
     row = config.row
     return {
-        **{name: str(getattr(row, name)) for name in TEXT_FIELDS},
-        **{name: str(getattr(row, name) or "") for name in LIMITS},
-        "name": row.name,
+        **{name: str(getattr(row, name)) for name in (*VALUES, "name", "version")},
+        **{name: str(getattr(row, name) or "") for name in LIMITS},  # empty: as the environment says
+        **{name: getattr(row, name, False) for name in FLAGS},
         "security": str(config.settings.security),
-        "is_active": row.is_active,
-        "failover": row.failover,
-        "remove_password": False,
         "client_certificate": "",
-        "remove_client_certificate": False,
         "to": current_user.email,
-        "version": str(row.version),
     }
 
 
@@ -87,7 +73,7 @@ def typed() -> dict[str, Any]:
     """What was typed, with what an action of a failed test changes, for showing it again; never a secret."""
     certificate = forms.text("client_certificate")
     return {
-        **{name: _text(name) for name in (*TEXT_FIELDS, *LIMITS, "name", "security", "to", "version")},
+        **{name: _text(name) for name in (*VALUES, *LIMITS, "name", SECURITY, "to", "version")},
         "client_certificate": "" if client_certificate.holds_key(certificate) else certificate,
         **{name: forms.ticked(name) for name in FLAGS},
     }
@@ -98,26 +84,18 @@ def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
 
     A test needs no name, and ``keep_active`` leaves that switch alone. Raises InvalidInput.
     """
-    raw: dict[str, object] = {name: _text(name) for name in TEXT_FIELDS}
-    for name in ("smtp_port", "timeout_seconds"):
-        raw[name] = _number(_text(name).strip())
-    security = _text("security")
-    raw |= {
-        "smtp_password": forms.text("smtp_password"),
-        "remove_password": forms.ticked("remove_password"),
-        "client_certificate": forms.text("client_certificate"),
-        "client_key": forms.text("client_key"),
-        "remove_client_certificate": forms.ticked("remove_client_certificate"),
-        "use_tls": security == Security.STARTTLS,
-        "use_ssl": security == Security.TLS,
-    }
+    raw: dict[str, object] = {name: _text(name) for name in VALUES}
+    raw |= {name: number_or_text(_text(name).strip()) for name in NUMBERS}
+    raw |= {name: forms.text(name) for name in (*SECRETS, "client_certificate")}
+    raw |= {name: forms.ticked(name) for name in REMOVALS.values()}
+    raw |= {"use_tls": _text(SECURITY) == Security.STARTTLS, "use_ssl": _text(SECURITY) == Security.TLS}
     if not for_test:
         raw |= {"name": forms.text("name"), "failover": forms.ticked("failover")}
         limits = {name: forms.text(name).strip() for name in LIMITS}
-        raw |= {name: _number(text) if text else None for name, text in limits.items()}
+        raw |= {name: number_or_text(text) if text else None for name, text in limits.items()}
         raw |= {} if keep_active else {"is_active": forms.ticked("is_active")}
     if forms.text("version"):
-        raw["version"] = _number(forms.text("version"))
+        raw["version"] = number_or_text(forms.text("version"))
     return parse_change(raw)
 
 
@@ -133,13 +111,7 @@ def are_changed_by_action() -> bool:
 
 def at_fields(error: InvalidInput) -> dict[str, list[str]]:
     """The errors under the names of the form's fields."""
-    names = {
-        "use_tls": "security",
-        "use_ssl": "security",
-        "version": "form",
-        "is_active": "form",
-        "auth_method": "form",
-    }
+    names = {"use_tls": SECURITY, "use_ssl": SECURITY, **dict.fromkeys(("version", "is_active", "auth_method"), "form")}
     found: dict[str, list[str]] = {}
     for name, sentences in error.errors.items():
         found.setdefault(names.get(name, name), []).extend(sentences)
@@ -154,11 +126,6 @@ def _applied() -> dict[str, str]:
     """What the pressed action changes; it can change nothing that has no place in the form."""
     pairs = parse_qsl(forms.text("apply"), keep_blank_values=True)
     return {name: text for name, text in pairs if name in APPLICABLE}
-
-
-def _number(text: str) -> int | str:
-    """The whole number that a text is; any other text stays, for the check to refuse."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text  # noqa: PLR2004
 
 
 def _free_name(name: str) -> str:

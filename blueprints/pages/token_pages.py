@@ -8,6 +8,7 @@ from blueprints.access import admin_page
 from services.accounts import api_tokens
 from services.accounts.api_tokens import TokenInfo
 from utils.errors import InvalidInput, NotFound
+from utils.numbers import whole_number
 
 bp = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
 
@@ -60,7 +61,7 @@ def _days(text: str) -> int | None:
     """The number of days, None for a token without end; 0, which is refused, for anything else."""
     if not text:
         return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0  # noqa: PLR2004
+    return whole_number(text, 1, 99_999) or 0
 
 
 def _page(

@@ -100,12 +100,8 @@ def _without_a_crash(findings: Callable[[], Iterator[Told]]) -> Callable[[], Ite
     return run
 
 
-def _used() -> RouteStep | None:
-    return next((step for step in route.steps() if step.settings), None)
-
-
 def _configuration(to: str | None) -> Iterator[Told]:
-    first, used = next(route.steps()), _used()
+    first, used = next(route.steps()), route.first_of(route.steps())
     if not first.settings and first.config_id is not None:
         yield Told(Mark.FAILED, f"SMTP config in the database cannot be used: {first.name}", first.reason)
     if used is None or used.settings is None:
@@ -179,7 +175,7 @@ def _keys() -> Iterator[Told]:
 
 
 def _route() -> Iterator[Told]:
-    used = _used()
+    used = route.first_of(route.steps())
     for step in route.steps():
         yield _step(step, used)
     if used is None:
@@ -219,7 +215,7 @@ def _base_url() -> Iterator[Told]:
 
 
 def _dns() -> Iterator[Told]:
-    used = _used()
+    used = route.first_of(route.steps())
     if used is None or used.settings is None:
         yield Told(Mark.INFO, "No mail server to look up")
         return

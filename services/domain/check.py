@@ -47,8 +47,10 @@ class DomainReport:
 
 def sending_now() -> tuple[str, str]:
     """From domain and server of what sends now; ("", "") if nothing does."""
-    settings = next((step.settings for step in route.steps() if step.settings), None)
-    return (ascii_address(settings.from_email).rpartition("@")[2], settings.host) if settings else ("", "")
+    used = route.first_of(route.steps())
+    if not used or not used.settings:
+        return "", ""
+    return ascii_address(used.settings.from_email).rpartition("@")[2], used.settings.host
 
 
 def parse_domain(text: str) -> str:

@@ -1,8 +1,8 @@
 """How a mail of the log, and each attempt at it, reads: its facts, with a word and a level for how it stands."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
@@ -10,6 +10,7 @@ from services.diagnosis import diagnosis
 from services.outbox.reasons import words
 from utils import clock
 from utils.errors import Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
+from utils.json_shapes import Moment
 from utils.log_utils import printable
 
 __all__ = ["State"]  # for the blueprints, which never import the database
@@ -51,37 +52,47 @@ _NO_SERVER: Final = "Add a server, test it and activate it."
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipientFacts:
-    """One recipient's own result."""
+class RecipientData:
+    """One recipient's own result; ``state`` is pending, accepted, deferred or refused."""
 
     address: str
     state: RecipientState
     code: int | None
     enhanced: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipientFacts(RecipientData):
     level: str
     word: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class MailFacts:
-    """A queued mail; ``id`` is its place in the log, to go on from."""
+class MessageData:
+    """A queued mail; ``id`` is what queue_email returned."""
 
-    id: int
-    mail_id: str
+    id: str
     message_id: str
     kind: str
     priority: str
     state: State
+    reason: str
+    recipients: Sequence[RecipientData]
+    attempts: int
+    created_at: Moment
+    due_at: Moment
+    expires_at: Moment
+    settled_at: Moment | None
+    account_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailFacts(MessageData):
+    """A queued mail for the pages."""
+
+    recipients: Sequence[RecipientFacts]
     level: str
     word: str
-    reason: str
-    recipients: list[RecipientFacts]
-    attempts: int
-    created_at: datetime
-    due_at: datetime
-    expires_at: datetime
-    settled_at: datetime | None
-    account_id: int | None
 
     @property
     def waits(self) -> bool:
@@ -94,7 +105,7 @@ class MailFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptAdvice:
+class DiagnosisData:
     """What a failure means, and what to do about it."""
 
     title: str
@@ -102,28 +113,39 @@ class AttemptAdvice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptFacts:
-    """One server tried for one mail; ``recipients`` are masked, ``reply`` is the server's own text."""
+class AttemptData:
+    """One server tried; ``refused`` are the recipients, masked, that it refused although it took the mail."""
 
-    id: int
-    at: datetime
+    at: Moment
     ms: int
-    kind: str
-    message_id: str
-    recipients: str
-    refused: list[dict[str, Any]]
     server: str
     outcome: str
-    level: str
-    word: str
     phase: str | None
     fault: str | None
     code: int | None
     enhanced: str | None
-    reply: str
+    reply: str  # the server's own text
     worker: str | None
+    refused: list[dict[str, str | int | None]]
+    diagnosis: DiagnosisData | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectData(AttemptData):
+    """A mail that was sent directly, in one attempt; ``recipients`` are masked."""
+
+    message_id: str
+    kind: str
+    recipients: str
     account_id: int | None
-    advice: AttemptAdvice | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptFacts(DirectData):
+    """An attempt for the pages."""
+
+    level: str
+    word: str
 
 
 def mail_facts(row: OutboxMail) -> MailFacts:
@@ -132,8 +154,7 @@ def mail_facts(row: OutboxMail) -> MailFacts:
     in_part = state is State.SENT and any(each.state is not RecipientState.ACCEPTED for each in recipients)
     level, word = _SENT_IN_PART if in_part else STATES[state]
     return MailFacts(
-        id=row.id,
-        mail_id=row.mail_id,
+        id=row.mail_id,
         message_id=row.message_id,
         kind=row.kind,
         priority=Priority(row.priority).name.lower(),
@@ -156,7 +177,6 @@ def attempt_facts(row: EmailAttempt) -> AttemptFacts:
     if row.outcome == "accepted" and row.refused:
         level, word = _ACCEPTED_IN_PART
     return AttemptFacts(
-        id=row.id,
         at=row.started_at,
         ms=row.ms,
         kind=row.kind,
@@ -174,47 +194,8 @@ def attempt_facts(row: EmailAttempt) -> AttemptFacts:
         reply=printable(row.reply, LONGEST_REPLY),
         worker=row.worker,
         account_id=row.account_id,
-        advice=_advice(row),
+        diagnosis=_diagnosis(row),
     )
-
-
-def public_dict(mail: MailFacts) -> dict[str, Any]:
-    """A queued mail as the API and the commands show it."""
-    return {
-        "id": mail.mail_id,
-        "message_id": mail.message_id,
-        "kind": mail.kind,
-        "priority": mail.priority,
-        "state": mail.state,
-        "reason": mail.reason,
-        "recipients": [
-            {"address": each.address, "state": each.state, "code": each.code, "enhanced": each.enhanced}
-            for each in mail.recipients
-        ],
-        "attempts": mail.attempts,
-        "created_at": mail.created_at.isoformat(),
-        "due_at": mail.due_at.isoformat(),
-        "expires_at": mail.expires_at.isoformat(),
-        "settled_at": mail.settled_at.isoformat() if mail.settled_at else None,
-        "account_id": mail.account_id,
-    }
-
-
-def attempt_dict(attempt: AttemptFacts) -> dict[str, Any]:
-    """An attempt as the API and the commands show it."""
-    names = ("ms", "server", "outcome", "phase", "fault", "code", "enhanced", "reply", "worker", "refused")
-    advice = attempt.advice
-    return {
-        "at": attempt.at.isoformat(),
-        **{name: getattr(attempt, name) for name in names},
-        "diagnosis": {"title": advice.title, "remedy": advice.remedy} if advice else None,
-    }
-
-
-def direct_dict(attempt: AttemptFacts) -> dict[str, Any]:
-    """A mail that was sent directly: its attempt, and what else is known of it."""
-    names = ("message_id", "kind", "recipients", "account_id")
-    return {**{name: getattr(attempt, name) for name in names}, **attempt_dict(attempt)}
 
 
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
@@ -234,10 +215,10 @@ def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
     )
 
 
-def _advice(row: EmailAttempt) -> AttemptAdvice | None:
+def _diagnosis(row: EmailAttempt) -> DiagnosisData | None:
     """What a failed attempt means; None if it did not fail, or not in a way that this version knows."""
     if row.outcome == "not_configured":
-        return AttemptAdvice(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
+        return DiagnosisData(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None
     found = diagnosis.explain(
@@ -249,4 +230,4 @@ def _advice(row: EmailAttempt) -> AttemptAdvice | None:
         host=row.server.rpartition("(")[2].partition(":")[0],
         may_have_been_sent=row.outcome == "unknown",
     )
-    return AttemptAdvice(title=found.title, remedy=found.remedy)
+    return DiagnosisData(title=found.title, remedy=found.remedy)

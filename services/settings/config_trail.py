@@ -1,7 +1,6 @@
 """What the audit trail is told of a change to a stored configuration: names of fields, never a value."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,14 +9,9 @@ from sqlalchemy.orm import Session
 from database.smtp_db import SmtpConfig
 from services import audit
 from services.audit import Action
+from services.settings.table import AUDITED
 
 log = structlog.get_logger(__name__)
-
-FIELDS: Final = (
-    "name", "smtp_server", "smtp_port", "smtp_username", "from_email", "from_name", "use_tls", "use_ssl",
-    "reply_to", "helo_hostname", "auth_method", "timeout_seconds", "client_certificate", "failover",
-    "emails_per_minute", "emails_per_day", "is_active",
-)  # fmt: skip
 
 
 def subject_of(row: SmtpConfig) -> str:
@@ -35,13 +29,13 @@ def note_viewed(row: SmtpConfig) -> None:
 
 def facts(row: SmtpConfig) -> dict[str, object]:
     """The row as it is now, to tell later what has changed."""
-    return {name: getattr(row, name) for name in FIELDS}
+    return {name: getattr(row, name) for name in AUDITED}
 
 
 def record_change(session: Session, row: SmtpConfig, before: dict[str, object], secrets: Sequence[str]) -> None:
     """Record what has become of the row since ``before``, empty for a new one; ``secrets`` are those that changed."""
     after = facts(row)
-    changed = [name for name in FIELDS if name != "is_active" and before.get(name) != after[name]]
+    changed = [name for name in AUDITED if name != "is_active" and before.get(name) != after[name]]
     changed += secrets
     if not before:
         audit.record(session, Action.CREATED, subject_of(row))

@@ -1,7 +1,7 @@
 """The stored configurations of the global scope: save, list, activate, delete; each change in one transaction."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -14,10 +14,9 @@ from services import audit
 from services.audit import Action
 from services.settings import config_trail, sealing, server_habits
 from services.settings.config_trail import subject_of
-from services.settings.fields import MASK, SmtpChange, parse_change
-from services.settings.rules import FIELDS
-from services.settings.sealing import SEALED, StoredConfig, are_stored, fingerprint, merged_with, unsealed
-from services.smtp import client_certificate
+from services.settings.fields import SmtpChange, parse_change
+from services.settings.sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
+from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
 from services.smtp.settings import Security, SmtpSettings
 from utils import clock, incidents
 from utils.errors import Conflict, InvalidInput, NotFound
@@ -28,8 +27,6 @@ NO_SUCH: Final = "There is no such configuration."
 NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
 OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
 TRIES: Final = 3  # of a change that meets another process's new row
-ROW_OPTIONS: Final = ("failover", "emails_per_minute", "emails_per_day")
-SWITCHES: Final = frozenset({"is_active", "version", "name", *ROW_OPTIONS})  # what touches nothing that is sealed
 
 
 def find_active(account_id: int | None = None, session: Session | None = None) -> StoredConfig | None:
@@ -177,57 +174,6 @@ def named(name_or_id: str | int) -> StoredConfig:
     return found
 
 
-def public_dict(stored: StoredConfig) -> dict[str, Any]:
-    """What the API and the page may show: an allow-list, with the mask for any password."""
-    row = stored.row
-    return {
-        "id": row.id,
-        "name": row.name,
-        "smtp_server": row.smtp_server,
-        "smtp_port": row.smtp_port,
-        "smtp_username": row.smtp_username,
-        "smtp_password": MASK if row.smtp_password else "",
-        "has_password": bool(row.smtp_password),
-        "needs_reentry": not stored.is_readable,
-        "from_email": row.from_email,
-        "from_name": row.from_name,
-        "use_tls": row.use_tls,
-        "use_ssl": row.use_ssl,
-        "is_active": row.is_active,
-        **{option: getattr(row, option) for option in ROW_OPTIONS},
-        "reply_to": row.reply_to,
-        "helo_hostname": row.helo_hostname,
-        "timeout_seconds": row.timeout_seconds,
-        "auth_method": row.auth_method,
-        "client_certificate": row.client_certificate,
-        "client_key": MASK if row.client_key else "",
-        "has_client_key": bool(row.client_key),
-        "client_certificate_facts": _certificate_facts(row.client_certificate),
-        "verified": stored.is_verified,
-        "verified_at": row.verified_at.isoformat() if stored.is_verified and row.verified_at else None,
-        "last_error": row.last_error,
-        "failed_over_at": row.failed_over_at.isoformat() if row.failed_over_at else None,
-        "failed_over_to": row.failed_over_to,
-        "version": row.version,
-        "created_at": row.created_at.isoformat(),
-        "updated_at": row.updated_at.isoformat(),
-        "updated_by": row.updated_by,
-    }
-
-
-def _certificate_facts(certificate: str) -> dict[str, Any] | None:
-    facts = client_certificate.facts_of(certificate)
-    if facts is None:
-        return None
-    return {
-        "subject": facts.subject,
-        "issuer": facts.issuer,
-        "sha256": facts.sha256,
-        "not_before": facts.starts.isoformat(),
-        "not_after": facts.ends.isoformat(),
-    }
-
-
 def _switch(is_active: bool, version: int | None) -> SmtpChange:
     return parse_change({"is_active": is_active} | ({"version": version} if version is not None else {}))
 
@@ -271,23 +217,16 @@ def _written(
     row.name, row.name_key, row.is_active = name, comparable(name), turns_active
     if settings is not None:
         _write(row, settings)
-        keeps_token, keeps_key = (bool(stored and not getattr(change, column)) for column in SEALED)
-        sealing.seal(row, settings, keeps_token=keeps_token, keeps_key=keeps_key)
+        sealing.seal(row, settings, kept=[column for column in SECRETS if stored and not getattr(change, column)])
         sealing.note_proof(row, settings, proof)
-    for option in ROW_OPTIONS:
-        if change.given(option):
-            setattr(row, option, getattr(change, option))
+    for switch in filter(change.given, SWITCHES):
+        setattr(row, switch, getattr(change, switch))
     row.updated_at, row.updated_by = clock.now(), (actor or audit.actor().name)[:LONGEST_UPDATED_BY]
     session.add(row)
     session.flush()
-    config_trail.record_change(session, row, before, _changed_secrets(change))
+    secrets = [column for column in SECRETS if getattr(change, column) or getattr(change, REMOVALS[column])]
+    config_trail.record_change(session, row, before, secrets)
     return row
-
-
-def _changed_secrets(change: SmtpChange) -> list[str]:
-    password = change.smtp_password or change.remove_password
-    key = change.client_key or change.remove_client_certificate
-    return [column for column, changed in zip(SEALED, (password, key), strict=True) if changed]
 
 
 def _is_stale(row: SmtpConfig, change: SmtpChange) -> bool:
@@ -299,7 +238,7 @@ def _is_stale(row: SmtpConfig, change: SmtpChange) -> bool:
 
 def _settings_after(stored: StoredConfig | None, change: SmtpChange, *, turns_active: bool) -> SmtpSettings | None:
     """The settings to write, or None where the change leaves them as they are sealed."""
-    if stored is None or not change.model_fields_set <= SWITCHES:
+    if stored is None or not change.model_fields_set <= {"version", *SWITCHES}:
         return merged_with(stored, change)
     if turns_active and change.given("is_active") and not stored.is_usable:
         raise InvalidInput(stored.errors)
@@ -327,8 +266,8 @@ def _free_name(session: Session, row: SmtpConfig | None, change: SmtpChange) -> 
 
 
 def _write(row: SmtpConfig, settings: SmtpSettings) -> None:
-    for ours, column in FIELDS.items():
-        setattr(row, column, getattr(settings, ours))
+    for column, setting in VALUES.items():
+        setattr(row, column, getattr(settings, setting))
     row.use_tls = settings.security is Security.STARTTLS
     row.use_ssl = settings.security is Security.TLS
     row.client_certificate = settings.client_certificate

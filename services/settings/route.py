@@ -1,6 +1,6 @@
 """Whose server sends: global, then `.env`, each step with the reason why it is used or passed over."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +17,15 @@ from services.settings import configs, rules, sealing
 from services.settings.fields import parse_change
 from services.settings.rules import merged
 from services.settings.sealing import Condition, StoredConfig
+from services.settings.table import NUMBERS, VALUES, VARIABLES
 from services.smtp import client_certificate
 from services.smtp.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem
 from services.smtp.settings import SmtpSettings
 from utils.addresses import InvalidAddress, is_loopback, parse_mailbox
+from utils.env_reader import as_boolean
 from utils.env_utils import Settings, get_settings
 from utils.errors import InvalidInput
+from utils.numbers import number_or_text
 
 log = structlog.get_logger(__name__)
 security_log = structlog.get_logger("security")
@@ -30,20 +33,6 @@ security_log = structlog.get_logger("security")
 NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
 LONGEST_FILE: Final = LONGEST_CERTIFICATE + LONGEST_KEY
 DATABASE_AWAY: Final = "The database does not answer"
-VARIABLES: Final = {
-    "smtp_server": "EMAIL_HOST",
-    "smtp_port": "EMAIL_PORT",
-    "smtp_username": "EMAIL_HOST_USER",
-    "smtp_password": "EMAIL_HOST_PASSWORD",
-    "use_tls": "EMAIL_USE_TLS",
-    "use_ssl": "EMAIL_USE_SSL",
-    "from_email": "DEFAULT_FROM_EMAIL",
-    "from_name": "DEFAULT_FROM_EMAIL",
-    "timeout_seconds": "EMAIL_TIMEOUT",
-    "client_certificate": "EMAIL_SSL_CERTFILE",
-    "client_key": "EMAIL_SSL_KEYFILE",
-}
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 # Per application, so that two in one process do not silence each other's warnings.
 _last_reasons: WeakKeyDictionary[Settings, dict[str, str]] = WeakKeyDictionary()
@@ -110,6 +99,11 @@ def looked_up(account_id: int | None = None) -> tuple[SmtpSettings | None, Itera
     way = usable(account_id)
     first = next(way, None)
     return (first.settings, chain([first], way)) if first else (None, way)
+
+
+def first_of(steps: Iterable[RouteStep]) -> RouteStep | None:
+    """The first of these that a mail may go through; asks no further than that one."""
+    return next((step for step in steps if step.settings), None)
 
 
 def first_usable(account_id: int | None = None, session: Session | None = None) -> RouteStep | None:
@@ -184,26 +178,24 @@ def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
     """The server that Django's ``EMAIL_*`` names describe, or None without ``EMAIL_HOST``. Raises InvalidInput."""
     if not variables.get("EMAIL_HOST", "").strip():
         return None
-    raw: dict[str, object] = {}
-    for field in ("smtp_server", "smtp_username"):
-        if variables.get(VARIABLES[field], "").strip():
-            raw[field] = variables[VARIABLES[field]]
-    if variables.get("EMAIL_HOST_PASSWORD"):
-        raw["smtp_password"] = variables["EMAIL_HOST_PASSWORD"]
-    for field in ("smtp_port", "timeout_seconds"):
-        text = variables.get(VARIABLES[field], "").strip()
-        if text:
-            raw[field] = int(text) if text.isascii() and text.isdigit() else text
-    for field in ("use_tls", "use_ssl"):
-        text = variables.get(VARIABLES[field], "").strip().lower()
-        if text:
-            raw[field] = True if text in _TRUE else False if text in _FALSE else text
+    texts = {field: variables.get(name, "").strip() for field, name in VARIABLES.items()}
+    raw: dict[str, object] = {field: text for field, text in texts.items() if text and field in VALUES}
+    raw |= {field: number_or_text(texts[field]) for field in NUMBERS if texts.get(field)}
+    raw |= {field: _flag(texts[field]) for field in ("use_tls", "use_ssl") if texts[field]}
+    if password := variables.get(VARIABLES["smtp_password"]):  # whose spaces are its own
+        raw["smtp_password"] = password
     try:
         raw["from_name"], raw["from_email"] = parse_mailbox(variables.get("DEFAULT_FROM_EMAIL", ""))
     except InvalidAddress as error:
         raise InvalidInput({"from_email": [str(error)]}) from None
-    files = {field: variables.get(VARIABLES[field], "").strip() for field in ("client_certificate", "client_key")}
-    return merged(None, parse_change(raw | identity_in({field: path for field, path in files.items() if path})))
+    files = {field: texts[field] for field in ("client_certificate", "client_key") if texts[field]}
+    return merged(None, parse_change(raw | identity_in(files)))
+
+
+def _flag(text: str) -> bool | str:
+    """What the variable says, or else its text, for the check to refuse."""
+    said = as_boolean(text)
+    return text if said is None else said
 
 
 def identity_in(files: Mapping[str, str]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from services.settings.fields import SmtpChange
+from services.settings.table import VALUES
 from services.smtp import client_certificate
 from services.smtp import tls as smtp_tls
 from services.smtp.identity import Identity
@@ -38,7 +39,7 @@ def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
         security=security,
         from_email=change.from_email,
     )
-    taken = {ours: getattr(change, theirs) for ours, theirs in FIELDS.items() if change.given(theirs)}
+    taken = {setting: getattr(change, name) for name, setting in VALUES.items() if change.given(name)}
     result, errors = replace(base, **taken, security=security), dict[str, list[str]]()
     for decide in (_with_login, _with_identity):
         try:
@@ -50,20 +51,6 @@ def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
     if result.password and security is Security.NONE and not _may_go_in_clear(result.host):
         raise InvalidInput({"use_tls": ["A password is never sent unencrypted. Choose STARTTLS or TLS."]})
     return result
-
-
-# Of SmtpSettings, by their names in a change and in the table; beside them the mode, the password and the certificate.
-FIELDS: Final = {
-    "host": "smtp_server",
-    "port": "smtp_port",
-    "username": "smtp_username",
-    "from_email": "from_email",
-    "from_name": "from_name",
-    "reply_to": "reply_to",
-    "helo_hostname": "helo_hostname",
-    "timeout_seconds": "timeout_seconds",
-    "auth_method": "auth_method",
-}
 
 
 def _security(stored: SmtpSettings | None, change: SmtpChange) -> Security:

@@ -3,7 +3,7 @@
 import hmac
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,9 +13,10 @@ from typing import Final
 from database.smtp_db import SmtpConfig
 from services.settings import validity
 from services.settings.fields import SmtpChange
-from services.settings.rules import FIELDS, merged
+from services.settings.rules import merged
+from services.settings.table import BOUND, SECRETS, TESTED_FIRST, TESTED_LATER, VALUES
 from services.smtp import client_certificate
-from services.smtp.settings import DEFAULT_TIMEOUT, NO_PASSWORD, Security, SmtpSettings
+from services.smtp.settings import DEFAULT_TIMEOUT, Security, SmtpSettings
 from utils.encryption_utils import (
     CannotDecrypt,
     current_key_id,
@@ -29,11 +30,7 @@ from utils.errors import InvalidInput
 from utils.secret import Secret
 
 BINDING: Final = "smtp-binding-v2"
-FORM: Final = "2:"  # of a binding; the migration that brought this one tells what the first covered
-SEALED: Final = ("smtp_password", "client_key")
-# Everything that is said to a server or shown to a reader, beside the scope and the mode. What is not among them
-# can be changed while the key is not at hand: the switches, the name, the limits; and observations.
-BOUND: Final = tuple(sorted((*FIELDS.values(), "client_certificate", *SEALED)))
+FORM: Final = "2:"  # of a binding: a new one, and a migration that seals anew, with each new bound field
 FINGERPRINT: Final = "smtp-fingerprint-v1"
 PROOF: Final = "smtp-proof-v1"
 PROOF_SECONDS: Final = 3600
@@ -135,14 +132,15 @@ def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> Stored
     condition = _condition(row, keys.get(row.key_id))
     if condition is Condition.GOOD:
         try:
-            tokens = [str(getattr(row, column)) for column in SEALED]
-            password, key = map(Secret, [opened(token, keys.values()) if token else "" for token in tokens])
+            tokens = {setting: str(getattr(row, column)) for column, setting in SECRETS.items()}
+            found = [opened(token, keys.values()) if token else "" for token in tokens.values()]
+            secrets = dict(zip(tokens, found, strict=True))
             invalid = validity.errors_of(row)
             condition = Condition.INVALID if invalid else condition
-            return StoredConfig(row, _settings_of(row, password, key), condition, invalid)
+            return StoredConfig(row, _settings_of(row, secrets), condition, invalid)
         except CannotDecrypt:
             condition = Condition.ALTERED
-    return StoredConfig(row, _settings_of(row, NO_PASSWORD, NO_PASSWORD), condition)
+    return StoredConfig(row, _settings_of(row), condition)
 
 
 def _condition(row: SmtpConfig, key: bytes | None) -> Condition:
@@ -180,7 +178,7 @@ def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSetti
     row, reason = stored.row, UNUSABLE[stored.condition]
     if row.smtp_password and not change.smtp_password and not change.remove_password:
         raise InvalidInput({"smtp_password": [reason]})
-    absent = [column for column in FIELDS.values() if not change.given(column) and _says_something(row, column)]
+    absent = [column for column in VALUES if not change.given(column) and _says_something(row, column)]
     if not change.given("use_tls") and not change.given("use_ssl"):
         absent.append("use_tls")
     if (row.client_certificate or row.client_key) and not change.remove_client_certificate:
@@ -195,14 +193,10 @@ def _says_something(row: SmtpConfig, column: str) -> bool:
     return bool(getattr(row, column) != (DEFAULT_TIMEOUT if column == "timeout_seconds" else ""))
 
 
-def _settings_of(row: SmtpConfig, password: Secret, key: Secret) -> SmtpSettings:
-    return SmtpSettings(
-        **{ours: getattr(row, column) for ours, column in FIELDS.items()},
-        security=_mode(row),
-        password=password,
-        client_certificate=row.client_certificate,
-        client_key=key,
-    )
+def _settings_of(row: SmtpConfig, secrets: Mapping[str, str] = NO_TOKENS) -> SmtpSettings:
+    values = {setting: getattr(row, column) for column, setting in VALUES.items()}
+    values |= {setting: Secret(text) for setting, text in secrets.items()}
+    return SmtpSettings(**values, security=_mode(row), client_certificate=row.client_certificate)
 
 
 def _mode(row: SmtpConfig) -> Security:
@@ -219,13 +213,12 @@ def _binding(row: SmtpConfig, key: bytes, tokens: Mapping[str, str] = NO_TOKENS)
     return FORM + mac(BINDING, [scope, _mode(row), *chain.from_iterable(values)], key)[:62]
 
 
-def seal(row: SmtpConfig, settings: SmtpSettings, *, keeps_token: bool, keeps_key: bool = True) -> None:
-    """Store password and client key as tokens, byte for byte the old ones where they did not change.
+def seal(row: SmtpConfig, settings: SmtpSettings, kept: Collection[str] = tuple(SECRETS)) -> None:
+    """Store password and client key as tokens, byte for byte the old ones of those that are ``kept``.
 
     All tokens of a row are under one key, so a new one beside that of a previous key has that sealed anew as well.
     """
     secrets = _secrets(settings)
-    kept = [column for column, keeps in zip(SEALED, (keeps_token, keeps_key), strict=True) if keeps]
     held = {column for column, secret in secrets.items() if secret}
     if not row.key_id or not held or not held <= set(kept):
         kept = kept if row.key_id == current_key_id() else []
@@ -237,7 +230,7 @@ def seal(row: SmtpConfig, settings: SmtpSettings, *, keeps_token: bool, keeps_ke
 
 
 def _secrets(settings: SmtpSettings) -> dict[str, Secret]:
-    return dict(zip(SEALED, (settings.password, settings.client_key), strict=True))
+    return {column: getattr(settings, setting) for column, setting in SECRETS.items()}
 
 
 def _token(secret: Secret) -> str:
@@ -264,11 +257,10 @@ def are_stored(settings: SmtpSettings, stored: StoredConfig) -> bool:
 
 def fingerprint(settings: SmtpSettings, key: bytes | None = None) -> str:
     """A digest of every value that a test exercises, the password included, keyed with the current key or this one."""
-    values = [*settings.destination, settings.password.reveal(), settings.from_email, settings.helo_hostname]
-    values += [settings.auth_method, settings.timeout_seconds]
-    if settings.client_certificate:  # without one the digest is as it was before there were any
-        values += [settings.client_certificate, settings.client_key.reveal()]
-    return mac(FINGERPRINT, [str(value) for value in values], key)
+    values = [getattr(settings, name) for name in TESTED_FIRST]
+    # Where nothing is given for a newer field, the digest is as it was before there was one.
+    values += [value for name in TESTED_LATER if (value := getattr(settings, name))]
+    return mac(FINGERPRINT, [value.reveal() if isinstance(value, Secret) else str(value) for value in values], key)
 
 
 def is_marked(row: SmtpConfig, settings: SmtpSettings) -> bool:

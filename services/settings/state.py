@@ -9,6 +9,7 @@ from services.settings import configs, protection
 from services.settings import route as smtp_route
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
+from services.settings.shown import ConfigData, config_data
 from services.smtp.settings import Security, SmtpSettings
 from utils.addresses import is_loopback
 
@@ -50,32 +51,24 @@ class SendingState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigFacts:
-    """What the pages show of a stored configuration. ``verified_at`` only while the test still holds.
+class ConfigFacts(ConfigData):
+    """What the pages show of a stored configuration.
 
     ``level`` and ``word`` are its status, ``advice`` what is wrong and what to do, or "".
     """
 
-    id: int
-    name: str
     level: str
     word: str
     advice: str
-    is_active: bool
     is_usable: bool
     settings: SmtpSettings
-    verified_at: datetime | None
-    last_error: str | None
-    updated_at: datetime
-    updated_by: str
-    version: int
 
 
 def describe(*, has_configs: bool) -> SendingState:
     """Where mail goes now and why; ``has_configs`` whether any configuration is stored, active or not."""
     active = configs.find_active()
     steps = list(smtp_route.steps())
-    used = next((step for step in steps if step.settings), None)
+    used = smtp_route.first_of(steps)
     is_down = active is not None and _is_failing_over(active)
     level, headline, detail = _warned(used, *_judged(active, used, has_configs))
     withheld = protection.standing(steps)
@@ -100,22 +93,14 @@ def describe(*, has_configs: bool) -> SendingState:
 
 def facts(stored: StoredConfig) -> ConfigFacts:
     """One configuration for the list, or for the head of its own page."""
-    row = stored.row
     level, word = _status_word(stored)
     return ConfigFacts(
-        id=row.id,
-        name=row.name,
+        **vars(config_data(stored)),
         level=level,
         word=word,
         advice=_advice(stored),
-        is_active=row.is_active,
         is_usable=stored.is_usable,
         settings=stored.settings,
-        verified_at=row.verified_at if stored.is_verified else None,
-        last_error=row.last_error,
-        updated_at=row.updated_at,
-        updated_by=row.updated_by,
-        version=row.version,
     )
 
 

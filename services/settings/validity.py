@@ -11,46 +11,29 @@ from typing import Any, Final
 
 from database.smtp_db import SmtpConfig
 from services.settings.fields import parse_change
+from services.settings.table import CHECKED
 from utils.errors import InvalidInput
 
 Errors = Mapping[str, list[str]]
-
-NAMES: Final = {
-    "smtp_server": "server",
-    "smtp_port": "port",
-    "smtp_username": "user name",
-    "from_email": "From address",
-    "from_name": "From name",
-    "use_tls": "choice of STARTTLS",
-    "use_ssl": "choice of TLS",
-    "reply_to": "Reply-To",
-    "helo_hostname": "EHLO name",
-    "timeout_seconds": "time-out",
-    "auth_method": "sign-in method",
-    "client_certificate": "client certificate",
-    "failover": "choice of failover",
-    "emails_per_minute": "limit a minute",
-    "emails_per_day": "limit a day",
-}
 
 UNUSUAL: Final = "It is not written as a save writes it, with a space too many perhaps."
 
 
 def errors_of(row: SmtpConfig) -> Errors:
     """Each field that a save would refuse as it stands in the row, with what to do; empty for a good one."""
-    return _errors_of(tuple(getattr(row, name) for name in NAMES))
+    return _errors_of(tuple(getattr(row, name) for name in CHECKED))
 
 
 def in_words(errors: Errors) -> str:
     """One sentence about the first of the fields, and what to do."""
     field, sentences = next(iter(errors.items()))
-    return f"The stored {NAMES.get(field, field)} is not valid: {sentences[0]} Save the settings again."
+    return f"The stored {CHECKED.get(field, field)} is not valid: {sentences[0]} Save the settings again."
 
 
 @lru_cache(maxsize=256)
 def _errors_of(values: tuple[Any, ...]) -> Errors:
     """Looked up for each mail, so what was found is kept."""
-    stored = dict(zip(NAMES, values, strict=True))
+    stored = dict(zip(CHECKED, values, strict=True))
     try:
         change = parse_change(stored)
     except InvalidInput as refused:

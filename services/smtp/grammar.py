@@ -7,6 +7,7 @@ from typing import Final
 
 from services.smtp.wire import Reply
 from utils.addresses import ascii_recipient, has_odd_dots, header_form
+from utils.numbers import whole_number
 
 GO_AHEAD: Final = 354
 LONGEST_COMMAND: Final = 510  # octets without CRLF, RFC 5321 4.5.3.1.4
@@ -14,6 +15,7 @@ GROUP_OCTETS: Final = 4096  # sent at once, so that neither side waits for the o
 GROUP_COMMANDS: Final = 100
 _OUT_OF_STEP: Final = {500, 501, 502, 503}
 _MEGABYTE: Final = 1_000_000
+_LARGEST_SIZE: Final = 10**20 - 1  # RFC 1870 4: up to 20 digits; more say nothing
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _ONE_ADDRESS: Final = re.compile(r'[^ <>@"\\]+@[^ <>@"\\]*')
 _QUEUE_IDS: Final = (
@@ -119,7 +121,7 @@ def face(hello: Reply) -> str:
 def size_limit(offered: Mapping[str, str]) -> int:
     """The most octets that a message may have (RFC 1870); 0 if the server does not say."""
     words = offered.get("SIZE", "").split()
-    return int(words[0]) if words and words[0].isdecimal() and words[0].isascii() else 0
+    return (words and whole_number(words[0], high=_LARGEST_SIZE)) or 0
 
 
 def offers(offered: dict[str, str]) -> str:

@@ -75,7 +75,7 @@ def test_words_become_codes_and_read_as_before(app: Flask) -> None:
     codes = {text: reason for reason, text in WORDS.items()}
     assert stored() == {mail_id: codes[told] for mail_id, told in mails.items()}
     shown, _ = log.mails(limit=200)
-    assert {mail.mail_id: mail.reason for mail in shown} == mails
+    assert {mail.id: mail.reason for mail in shown} == mails
 
 
 def test_undone_the_words_stand_there_again(app: Flask) -> None:

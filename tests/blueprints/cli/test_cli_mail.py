@@ -112,7 +112,7 @@ def test_purging_deletes_what_was_settled_long_ago_with_its_attempts(app: Flask)
     for mail_id in (*old, young, waiting, None):
         attempted(mail_id, days_ago=8)
     assert run(app, "purge", "--older-than", "7").stdout == "Deleted 5 mails and 6 attempts.\n"
-    assert {each.mail_id for each in log.mails()[0]} == {young, waiting}
+    assert {each.id for each in log.mails()[0]} == {young, waiting}
     assert len(log.story(waiting).attempts) == 1
 
 

@@ -12,6 +12,7 @@ from services import audit
 from services.delivery.limits import AWAY_SECONDS, Allowances, Limits, limits_of, seconds_until_allowed
 from services.settings import configs, route
 from services.settings.fields import parse_change
+from services.settings.shown import public_dict
 from tests.loopback import free_port
 from tests.redis_server import RedisServer
 from tests.server_form import save, stored, url, version
@@ -157,7 +158,7 @@ def test_the_applications_allowance_is_one_for_all_its_callers(app: Flask) -> No
 def test_limits_are_saved_shown_merged_and_handed_to_the_sender(app: Flask) -> None:
     made = configs.create(parse_change({**SERVER, "name": "One", "emails_per_minute": 30, "emails_per_day": 500}))
     kept = configs.update(made.row.id, parse_change({"from_name": "Shop", "emails_per_day": None}))
-    shown = configs.public_dict(kept)
+    shown = public_dict(kept)
     assert (shown["emails_per_minute"], shown["emails_per_day"]) == (30, None)
     step = next(route.steps())
     assert (step.emails_per_minute, step.emails_per_day) == (30, None)

@@ -13,7 +13,7 @@ from database.outbox_claim_db import Settlement
 from database.outbox_db import Recipient, RecipientState, State
 from services.delivery import retry_policy
 from services.diagnosis import diagnosis
-from services.outbox import facts, log, promise, reasons
+from services.outbox import log, promise, reasons
 from services.outbox.reasons import WORDS, Reason, coded, recoded, words
 from services.worker import unwritten
 from services.worker.unwritten import News
@@ -121,7 +121,7 @@ def test_a_row_holds_the_code_and_readers_see_the_words(app: Flask, admin: Visit
     mail_id = queued()
     promise.cancel(mail_id)
     assert promise.find(mail_id).reason == Reason.CANCELLED
-    assert facts.public_dict(log.story(mail_id).mail)["reason"] == "Cancelled by hand."
+    assert log.story(mail_id).mail.reason == "Cancelled by hand."
     page, one = admin.get("/emails").text, admin.get(f"/emails/{mail_id}").text
     assert "Cancelled by hand." in page
     assert "Cancelled by hand." in one

@@ -18,6 +18,7 @@ from services.settings import configs, key_rotation, sealing, state
 from services.settings.fields import MASK, parse_change
 from services.settings.rules import CHANGED_SERVER_FOR_KEY, NEEDS_ENCRYPTION
 from services.settings.sealing import Condition, StoredConfig
+from services.settings.shown import public_dict
 from services.smtp.client_certificate import OTHER_KEY
 from services.smtp.settings import SmtpSettings
 from tests.certificates import ClientPair, client_pair
@@ -104,7 +105,7 @@ def test_what_is_not_given_stays(key: dict[str, object], certificate: bool) -> N
 
 def test_what_get_answers_may_come_back() -> None:
     before = stored()
-    save(**configs.public_dict(before))
+    save(**public_dict(before))
     assert stored().settings == before.settings
 
 
@@ -189,7 +190,7 @@ def test_one_that_expired_since_does_not_stop_another_change_and_is_told() -> No
         assert held
         held.client_certificate = old.certificate
         settings = SmtpSettings(**{**vars(stored().settings), **given(old), "client_key": Secret(old.key)})
-        sealing.seal(held, settings, keeps_token=True, keeps_key=False)
+        sealing.seal(held, settings, kept=["smtp_password"])
     save(from_name="Shop")
     assert stored().is_usable
     assert "expired" in state.facts(stored()).advice
@@ -279,7 +280,7 @@ def test_another_certificate_takes_the_mark_of_a_test_away(change: dict[str, obj
 
 
 def test_what_is_shown_holds_the_certificate_and_never_the_key() -> None:
-    shown = configs.public_dict(stored())
+    shown = public_dict(stored())
     assert shown["client_certificate"] == pair().certificate
     assert (shown["client_key"], shown["has_client_key"]) == (MASK, True)
     assert shown["client_certificate_facts"]["subject"] == "CN=client.example"
@@ -288,7 +289,7 @@ def test_what_is_shown_holds_the_certificate_and_never_the_key() -> None:
 
 def test_without_one_nothing_is_shown() -> None:
     save(remove_client_certificate=True)
-    shown = configs.public_dict(stored())
+    shown = public_dict(stored())
     assert [shown[name] for name in ("client_certificate", "client_key", "has_client_key")] == ["", "", False]
     assert shown["client_certificate_facts"] is None
 

@@ -106,7 +106,7 @@ def test_personal_rows_are_rotated_as_well(environment: Environment, tmp_path: P
         row = session.get(SmtpConfig, 2)
         assert row
         row.account_id = person.id
-        sealing.seal(row, everything()[1].settings, keeps_token=True)
+        sealing.seal(row, everything()[1].settings)
     with under(environment, tmp_path, NEW_KEY, APP_KEY):
         rotated = key_rotation.rotate().rotated
     assert [row.account_id for row in rotated if row.id == 2] == [person.id]

@@ -12,6 +12,7 @@ from services.settings import configs, named, sealing
 from services.settings.configs import NAME_TAKEN, NO_SUCH, STALE
 from services.settings.fields import parse_change
 from services.settings.sealing import Condition, StoredConfig
+from services.settings.shown import public_dict
 from utils.errors import Conflict, InvalidInput, NotFound
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -159,7 +160,7 @@ def test_a_stale_version_stops_every_change() -> None:
 
 def test_what_was_read_from_one_is_not_saved_over_another() -> None:
     one, two = make("One", is_active=True), make("Two")
-    shown = configs.public_dict(one)
+    shown = public_dict(one)
     named.activate_config("Two")
     configs.update(two.row.id, parse_change({"is_active": False}))
     configs.update(one.row.id, parse_change({"is_active": False}))

@@ -15,6 +15,8 @@ from database.smtp_db import SmtpConfig
 from services.settings import configs, route, sealing
 from services.settings.fields import MASK, parse_change
 from services.settings.sealing import Condition, StoredConfig
+from services.settings.shown import public_dict
+from services.settings.table import BOUND
 from services.smtp.settings import SmtpSettings
 from utils.env_utils import get_fernet_key
 from utils.errors import Conflict, InvalidInput
@@ -136,7 +138,7 @@ def test_a_row_that_was_edited_in_sql_is_refused(edit: str) -> None:
     assert stored().settings.password == Secret("")
 
 
-@pytest.mark.parametrize("column", sealing.BOUND)
+@pytest.mark.parametrize("column", BOUND)
 def test_an_altered_field_is_passed_over_and_the_route_goes_on(
     column: str, environment: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,7 +156,7 @@ def test_every_column_is_bound_or_left_out_for_a_reason() -> None:
     observed = {"verified_at", "verified_fingerprint", "last_error", "failed_over_at", "failed_over_to"}
     observed |= {"failover_told_at", "created_at", "updated_at", "updated_by", "version", "id"}
     as_scope_and_mode, the_seal = {"account_id", "use_tls", "use_ssl"}, {"key_id", "binding_mac"}
-    decided = {*sealing.BOUND, *switches, *observed, *as_scope_and_mode, *the_seal}
+    decided = {*BOUND, *switches, *observed, *as_scope_and_mode, *the_seal}
     assert {column.name for column in SmtpConfig.__table__.columns} == decided
 
 
@@ -219,7 +221,7 @@ def test_under_another_key_the_row_stays_byte_for_byte_and_says_what_to_do(
     with another_key(environment, tmp_path).app_context():
         locked = stored()
         assert locked.condition is Condition.KEY_MISSING
-        assert configs.public_dict(locked)["needs_reentry"] is True
+        assert public_dict(locked)["needs_reentry"] is True
         with pytest.raises(InvalidInput) as caught:
             save(from_name="X")
         assert caught.value.errors == {"smtp_password": [sealing.UNREADABLE]}
@@ -242,10 +244,10 @@ def test_a_previous_key_still_opens_what_it_sealed(environment: dict[str, str], 
 
 
 def test_the_public_view_shows_the_mask_whatever_the_password() -> None:
-    shown = configs.public_dict(stored())
+    shown = public_dict(stored())
     assert (shown["smtp_password"], shown["has_password"]) == (MASK, True)
     save(remove_password=True)
-    shown = configs.public_dict(stored())
+    shown = public_dict(stored())
     assert (shown["smtp_password"], shown["has_password"]) == ("", False)
 
 

@@ -46,3 +46,11 @@ def test_what_could_end_the_path_or_the_line_has_no_spelling_at_all(address: str
     for spell in (grammar.path, grammar.quoted_path):
         with pytest.raises(ValueError, match="address"):
             spell(address)
+
+
+@pytest.mark.parametrize(
+    ("said", "octets"),
+    [("10240000", 10_240_000), ("9" * 20, 10**20 - 1), ("9" * 5000, 0), ("٣", 0), ("1_0", 0), ("-1", 0), ("", 0)],
+)
+def test_a_size_that_is_no_number_of_the_standard_says_nothing(said: str, octets: int) -> None:
+    assert grammar.size_limit({"SIZE": said}) == octets

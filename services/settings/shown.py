@@ -1,0 +1,90 @@
+"""What the API, the commands and the pages may show of a stored configuration."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from services.settings.fields import MASK
+from services.settings.sealing import StoredConfig
+from services.settings.table import SECRETS, SHOWN
+from services.smtp import client_certificate
+from utils.json_shapes import Moment, json_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientCertificateData:
+    """What stands in the first certificate of a chain."""
+
+    subject: str
+    issuer: str
+    sha256: str
+    not_before: Moment
+    not_after: Moment
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigData:
+    """A configuration as it may be shown: the password and the client key are eight bullets or nothing."""
+
+    id: int
+    name: str
+    smtp_server: str
+    smtp_port: int
+    smtp_username: str
+    smtp_password: str
+    has_password: bool
+    needs_reentry: bool
+    from_email: str
+    from_name: str
+    use_tls: bool
+    use_ssl: bool
+    is_active: bool
+    failover: bool
+    emails_per_minute: int | None
+    emails_per_day: int | None
+    reply_to: str
+    helo_hostname: str
+    timeout_seconds: int
+    auth_method: str
+    client_certificate: str
+    client_key: str
+    has_client_key: bool
+    client_certificate_facts: ClientCertificateData | None
+    verified: bool
+    verified_at: Moment | None  # only while the test still holds
+    last_error: str | None
+    failed_over_at: Moment | None
+    failed_over_to: str | None
+    version: int
+    created_at: Moment
+    updated_at: Moment
+    updated_by: str
+
+
+def config_data(stored: StoredConfig) -> ConfigData:
+    """All that may be shown of it."""
+    row = stored.row
+    columns = {name: getattr(row, name) for name in SHOWN}
+    masked = {name: MASK if columns[name] else "" for name in SECRETS}
+    verified_at = row.verified_at if stored.is_verified else None
+    return ConfigData(
+        **columns | masked | {"verified_at": verified_at},
+        has_password=bool(row.smtp_password),
+        has_client_key=bool(row.client_key),
+        needs_reentry=not stored.is_readable,
+        client_certificate_facts=_certificate_data(row.client_certificate),
+        verified=stored.is_verified,
+    )
+
+
+def public_dict(stored: StoredConfig) -> dict[str, Any]:
+    """The same as the API answers it."""
+    return json_of(ConfigData, config_data(stored))
+
+
+def _certificate_data(certificate: str) -> ClientCertificateData | None:
+    facts = client_certificate.facts_of(certificate)
+    if facts is None:
+        return None
+    return ClientCertificateData(
+        subject=facts.subject, issuer=facts.issuer, sha256=facts.sha256, not_before=facts.starts, not_after=facts.ends
+    )
