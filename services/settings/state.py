@@ -63,6 +63,7 @@ class ConfigFacts:
     advice: str
     is_active: bool
     is_usable: bool
+    is_readable: bool
     settings: SmtpSettings
     verified_at: datetime | None
     last_error: str | None
@@ -110,6 +111,7 @@ def facts(stored: StoredConfig) -> ConfigFacts:
         advice=_advice(stored),
         is_active=row.is_active,
         is_usable=stored.is_usable,
+        is_readable=stored.is_readable,
         settings=stored.settings,
         verified_at=row.verified_at if stored.is_verified else None,
         last_error=row.last_error,
