@@ -261,8 +261,14 @@ def test_either_choice_of_encryption_is_one_for_a_doubtful_row(app: Flask, chang
 
 
 def test_what_says_nothing_in_a_doubtful_row_may_be_left_out(app: Flask) -> None:
-    silent = {"from_name": "", "reply_to": "", "helo_hostname": "", "timeout_seconds": 10, "auth_method": ""}
-    stored = make(**silent)
+    silent: dict[str, object] = {
+        "from_name": "",
+        "reply_to": "",
+        "helo_hostname": "",
+        "timeout_seconds": 10,
+        "auth_method": "",
+    }
+    stored = configs.create(parse_change({"name": "Primary", **SERVER, **silent}))
     sql("UPDATE smtp_config SET key_id = 'lost'")
     rest = {name: value for name, value in SERVER.items() if name not in silent}
     assert configs.update(stored.row.id, parse_change({**rest, "smtp_username": ""})).condition is Condition.GOOD
