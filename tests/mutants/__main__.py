@@ -169,6 +169,7 @@ def _in_fork(copy: Path, work: Callable[[], int], seconds: float) -> int:
         status = 70
         try:
             os.setsid()
+            signal.alarm(int(seconds) + 5)  # should the parent be stopped meanwhile
             os.chdir(copy)
             sys.path[:] = [str(copy), *(path for path in sys.path if path not in ("", str(ROOT)))]
             for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:

@@ -66,7 +66,15 @@ def test_plain_text_is_folded_at_spaces_into_lines_as_long_as_is_usual(name: str
 @properties
 @given(name=NAME, text=MOSTLY_ASCII | MOSTLY_OTHER)
 def test_other_text_is_encoded_in_words_that_are_full_and_each_good_alone(name: str, text: str) -> None:
-    text = text + "ü"
+    check_words(name, text + "ü")
+
+
+@pytest.mark.parametrize("shift", range(80))
+def test_no_word_is_cut_within_a_character_wherever_it_stands(shift: int) -> None:
+    check_words("Subject", "a" * shift + "ü8A" + "a8B9" * 12 + "🦦" + "A9" * 30 + "日B" + "8" * 60)
+
+
+def check_words(name: str, text: str) -> None:
     field = headers.unstructured(name, text)
     words = words_of(field, name)
     parts = [decoded(kind, part) for kind, part in words]
