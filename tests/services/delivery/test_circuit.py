@@ -266,3 +266,20 @@ def test_while_all_is_well_nobody_waits_for_anybodys_answer(circuits: Circuits) 
     assert [circuits.wait_seconds(SERVER) for _ in range(3)] == [0, 0, 0]
     circuits.note_failure(SERVER, long=True)
     assert [circuits.wait_seconds(MENDED) for _ in range(3)] == [0, 0, 0]
+
+
+def test_who_waits_for_a_probe_asks_again_when_it_is_given_up(circuits: Circuits, clock: Clock) -> None:
+    fail(circuits, 5)
+    clock.now += 30
+    assert circuits.wait_seconds(SERVER) == 0
+    assert circuits.wait_seconds(SERVER) == 5
+    clock.now += 57
+    assert circuits.wait_seconds(SERVER) == 3
+
+
+def test_who_met_a_doubt_while_others_were_served_is_no_probe_for_it(circuits: Circuits, clock: Clock) -> None:
+    doubt(circuits, POISON)
+    circuits.note_success(SERVER)
+    doubt(circuits, *range(10, 16))
+    clock.now += 30
+    assert goes(circuits, POISON, 9) == {9}
