@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults lint format lock migrate services benchmark peers clean
+.PHONY: help run test faults mutants lint format lock migrate services benchmark peers clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ faults: .venv/development ## Run the races, kills, flips and misbehaving servers
 	@rm -f .faults
 	FAULTS=full FAULTS_FIGURES=.faults $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults/test_celery_kills.py tests/faults tests/services/settings/test_config_races.py tests/services/settings/test_key_rotation_faults.py tests/services/smtp/test_smtp_matrix.py
 	@$(BIN)/python -m tests.faults.figures .faults
+
+mutants: .venv/development ## Plant mistakes in the code and see whether tests find them (hours; ARGUMENTS="--most 50" for a sample)
+	@$(BIN)/python -m tests.mutants $(ARGUMENTS)
 
 lint: .venv/development ## Check style and types
 	$(BIN)/ruff check .
@@ -48,7 +51,7 @@ peers: .venv/development ## Send through seven real servers and print the table 
 	@$(BIN)/python -m tests.peers $(ARGUMENTS)
 
 clean: ## Remove the virtual environment and caches; .env and the database stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants
 
 .env: | .venv/runtime
 	@$(BIN)/python -c "from utils.env_utils import write_first_env; write_first_env()"

@@ -412,6 +412,6 @@ def _words_of(text: str) -> str:
 
 
 def _hinted(verdict: Verdict, words: str) -> Verdict:
-    """The verdict, with at least the wait that the server asks for."""
+    """The verdict, with at least the wait that the server asks for; whom it asks to wait does not go at once."""
     asked = reply_hint_seconds(words) if verdict.action in (Action.RETRY, Action.SNOOZE) else None
-    return verdict if asked is None else replace(verdict, seconds=max(asked, verdict.seconds or 0))
+    return verdict if asked is None else replace(verdict, seconds=max(asked, verdict.seconds or 0), at_once=False)

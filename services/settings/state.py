@@ -61,6 +61,7 @@ class ConfigFacts(ConfigData):
     word: str
     advice: str
     is_usable: bool
+    is_readable: bool
     settings: SmtpSettings
 
 
@@ -100,6 +101,7 @@ def facts(stored: StoredConfig) -> ConfigFacts:
         word=word,
         advice=_advice(stored),
         is_usable=stored.is_usable,
+        is_readable=stored.is_readable,
         settings=stored.settings,
     )
 

@@ -101,9 +101,10 @@ def after(
     if verdict.action is Action.UNCERTAIN:
         return _uncertain(claim, owner, now + cool_down, now, verdict.reason)
     if verdict.action is Action.SNOOZE:
-        return snoozed(claim, now + timedelta(seconds=max(_SOON, verdict.seconds or 0)), verdict.reason)
+        asked = [told.seconds or 0 for told in (verdict, *(answer.verdict for answer in answers.values())) if told]
+        return snoozed(claim, now + timedelta(seconds=max(_SOON, *asked)), verdict.reason)
     answer = _Answer(verdict, outcome.error.code, outcome.error.enhanced)
-    return _told(claim, dict.fromkeys(pending(claim), answer), now)
+    return _told(claim, {**dict.fromkeys(pending(claim), answer), **answers}, now)
 
 
 def _accepted(claim: Claim, outcome: Outcome, now: datetime) -> Settlement:

@@ -204,3 +204,82 @@ def test_who_met_it_while_others_were_served_speaks_for_nobody_any_more(circuits
     circuits.note_success(SERVER)
     assert doubt(circuits, *range(1, 5)) == [False] * 4
     assert doubt(circuits, 9, 1, 10) == [False, True, True]
+
+
+def test_who_waits_less_than_a_second_more_waits_like_all_others(circuits: Circuits, clock: Clock) -> None:
+    doubt(circuits, *range(1, 7))
+    clock.now += 29.5
+    admission = circuits.admit(SERVER, [9])
+    assert (set(admission.mails), admission.wait, admission.is_for_all) == (set(), 0.5, True)
+
+
+def test_those_that_met_a_doubt_wait_for_themselves_and_at_a_server_that_is_down_for_all(circuits: Circuits) -> None:
+    doubt(circuits, *range(1, 7))
+    assert circuits.admit(SERVER, [1]).is_for_all is False
+    circuits.note_failure(SERVER, long=True)
+    assert circuits.admit(SERVER, [1]).is_for_all is True
+
+
+def test_a_failure_that_is_clearly_the_servers_ends_the_doubt(circuits: Circuits) -> None:
+    doubt(circuits, *range(1, 7))
+    circuits.note_failure(SERVER)
+    assert goes(circuits, 1, is_urgent=True) == set()
+
+
+def test_a_probe_that_met_a_doubt_makes_room_for_the_next(circuits: Circuits, clock: Clock) -> None:
+    fail(circuits, 5)
+    circuits.note_doubt(SERVER, POISON)
+    clock.now += 30
+    assert goes(circuits, 8) == {8}
+    assert circuits.note_doubt(SERVER, POISON) is False
+    assert goes(circuits, 9) == {9}
+
+
+def test_a_mail_that_is_known_opens_it_for_long_each_time_that_no_other_was_served(circuits: Circuits) -> None:
+    assert circuits.note_doubt(SERVER, 1, is_likely=True, long=True)
+    assert circuits.note_doubt(SERVER, 1, is_likely=True, long=True)
+    assert not circuits.note_doubt(SERVER, 1, is_likely=True)
+
+
+def test_mails_that_come_back_are_not_counted_again_before_it_is_open(circuits: Circuits) -> None:
+    doubt(circuits, 1, 2, *[1, 2] * 50)
+    assert goes(circuits, 1, 2) == {1, 2}
+    assert circuits.wait_seconds(SERVER) == 0
+
+
+def test_a_probe_that_never_told_is_replaced_however_long_ago_it_went(circuits: Circuits, clock: Clock) -> None:
+    fail(circuits, 5)
+    clock.now += 30
+    assert circuits.wait_seconds(SERVER) == 0
+    clock.now += 75
+    assert circuits.wait_seconds(SERVER) == 0
+
+
+def test_of_very_many_mails_those_that_met_it_last_are_known(circuits: Circuits) -> None:
+    doubt(circuits, *range(1000), 0, 1000)
+    assert goes(circuits, 0) == set()  # it came back, so it is not the oldest
+    assert circuits.admit(SERVER, [0]).is_for_all is False
+    assert circuits.admit(SERVER, [1]).is_for_all is True  # forgotten, so that it could tell
+
+
+def test_while_all_is_well_nobody_waits_for_anybodys_answer(circuits: Circuits) -> None:
+    assert [circuits.wait_seconds(SERVER) for _ in range(3)] == [0, 0, 0]
+    circuits.note_failure(SERVER, long=True)
+    assert [circuits.wait_seconds(MENDED) for _ in range(3)] == [0, 0, 0]
+
+
+def test_who_waits_for_a_probe_asks_again_when_it_is_given_up(circuits: Circuits, clock: Clock) -> None:
+    fail(circuits, 5)
+    clock.now += 30
+    assert circuits.wait_seconds(SERVER) == 0
+    assert circuits.wait_seconds(SERVER) == 5
+    clock.now += 57
+    assert circuits.wait_seconds(SERVER) == 3
+
+
+def test_who_met_a_doubt_while_others_were_served_is_no_probe_for_it(circuits: Circuits, clock: Clock) -> None:
+    doubt(circuits, POISON)
+    circuits.note_success(SERVER)
+    doubt(circuits, *range(10, 16))
+    clock.now += 30
+    assert goes(circuits, POISON, 9) == {9}
