@@ -129,7 +129,7 @@ def test_a_row_holds_the_code_and_readers_see_the_words(app: Flask, admin: Visit
 
 def test_the_status_counts_rows_with_a_code_and_such_with_its_words_as_one_reason(app: Flask) -> None:
     for reason in (Reason.THROTTLED, WORDS[Reason.THROTTLED], EARLIER):
-        in_state(facts.State.DEFERRED, reason=reason, due_at=clock.now())
+        in_state(State.DEFERRED, reason=reason, due_at=clock.now())
     assert log.summary().reasons == {WORDS[Reason.THROTTLED]: 2, EARLIER: 1}
 
 

@@ -17,6 +17,7 @@ from database.smtp_db import SmtpConfig
 from services.settings import configs, key_rotation, route, sealing
 from services.settings.fields import MASK, parse_change
 from services.settings.sealing import Condition, StoredConfig
+from services.settings.shown import public_dict
 from tests.conftest import APP_KEY
 from tests.rotations import NEW_KEY, Environment, everything, sql, under
 from tests.visitors import Visitor, make_alice, visit
@@ -76,7 +77,7 @@ def verified(stored: StoredConfig) -> StoredConfig:
 
 def shown() -> list[dict[str, Any]]:
     """What page, API and command line say of each configuration."""
-    return [configs.public_dict(stored) for stored in everything()]
+    return [public_dict(stored) for stored in everything()]
 
 
 def on_page(visitor: Visitor, stored: StoredConfig) -> str:
@@ -189,7 +190,7 @@ def test_an_invalid_row_is_not_verified_though_its_values_once_passed_a_test(app
         row = session.get(SmtpConfig, stored.row.id)
         assert row
         row.reply_to = "nobody"
-        sealing.seal(row, sealing.unsealed(stored.row).settings, keeps_token=True)
+        sealing.seal(row, sealing.unsealed(stored.row).settings)
     again = configs.get(stored.row.id)
     assert (again.condition, again.is_verified) == (Condition.INVALID, False)
 
@@ -280,7 +281,7 @@ def test_the_form_of_an_invalid_row_does_not_ask_for_the_password_which_is_kept(
         row = session.get(SmtpConfig, stored.row.id)
         assert row
         row.reply_to = "nobody"
-        sealing.seal(row, stored.settings, keeps_token=True)
+        sealing.seal(row, stored.settings)
     page = on_page(admin, configs.get(stored.row.id))
     assert STORED_HINT in page
     assert "cannot be used any more" not in page
