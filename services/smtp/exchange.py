@@ -61,7 +61,7 @@ class Exchange:
         """
         waiting, wire = deque(mails), self._talk.wire
         try:
-            if most > 1 and len(waiting) > 1 and self._standing.may_ask_about_chunks:
+            if most > 1 and len(waiting) > 1 and self._standing.asks_about_chunks():
                 self._talk.deadline = Deadline(self.seconds_left)
                 self._prologue.ask_about_chunks(waiting[0])
             while waiting and self._talk.ready:

@@ -78,6 +78,7 @@ class Habits:
         self._lock = Lock()
         self._facts: dict[Habit, Fact] = {}
         self._has_news = False
+        self._asked: dict[Habit, datetime] = {}
         self._is_odd = False  # anything may be known that is worth a line; asked for every mail
 
     def fact(self, habit: Habit) -> Fact | None:
@@ -121,6 +122,18 @@ class Habits:
         """Know nothing of this any more."""
         with self._lock:
             self._has_news = self._facts.pop(habit, None) is not None or self._has_news
+
+    def ask(self, habit: Habit) -> bool:
+        """Whether it may be asked about now: it is not known, and this process has not asked in the fact's life.
+
+        For questions that cost something with the server; whoever gets True asks.
+        """
+        with self._lock:
+            now, asked = self._now(), self._asked.get(habit)
+            if self.fact(habit) or (asked and now - asked < LIVES.get(habit, LIFE)):
+                return False
+            self._asked[habit] = now
+            return True
 
     def known(self) -> dict[Habit, Fact]:
         """All that is known and not too old."""

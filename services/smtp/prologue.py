@@ -47,7 +47,6 @@ class Prologue:
         It is asked once a day, since servers count that as an error.
         """
         talk, standing = self._talk, self._standing
-        standing.learn_to_swallow(False)
         talk.begin(Phase.SENDER)
         commands = [mail.sender, _REFUSED_CHUNK, RSET] if standing.clean else [RSET, mail.sender, _REFUSED_CHUNK, RSET]
         try:
@@ -64,6 +63,7 @@ class Prologue:
                 standing.clean = False
                 standing.trust()
                 return
+            standing.learn_to_swallow(False)
         except WireError as error:
             if error.fault is Fault.TIMEOUT:
                 standing.lose_chunking()

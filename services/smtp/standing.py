@@ -37,10 +37,9 @@ class Standing:
         # Behind one address may stand several servers, of which one swallows: what is known is of this face alone.
         self.swallows = self.chunking and self.behind_dot and fact is not None and fact[::2] == (True, face)
 
-    @property
-    def may_ask_about_chunks(self) -> bool:
-        """Whether it is worth finding out if the server swallows a chunk that it refuses."""
-        return self.chunking and self.behind_dot and self.habits.fact(Habit.SWALLOWS) is None
+    def asks_about_chunks(self) -> bool:
+        """Whether to find out now if the server swallows a chunk that it refuses; who gets True does."""
+        return self.chunking and self.behind_dot and self.habits.ask(Habit.SWALLOWS)
 
     def learn_to_swallow(self, swallows: bool) -> None:
         """Remember whether this server swallows a refused chunk: where it does not, no content goes blind."""

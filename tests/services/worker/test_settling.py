@@ -14,6 +14,7 @@ from database.outbox_claim_db import Claim
 from database.outbox_db import OutboxMail, Priority, State
 from services.delivery.outcome import Outcome
 from services.outbox import promise
+from services.outbox.reasons import Reason
 from services.smtp.transaction import Receipt
 from services.smtp.wire import Reply
 from services.worker import groups, settling
@@ -229,11 +230,6 @@ def test_a_mail_waits_uncharged_as_long_as_its_server_needs(now: Now, error: Del
     assert states(row) == {ADDRESSES[0]: "pending"}
 
 
-def test_a_mail_that_nobody_could_try_waits_a_minute_uncharged(now: Now) -> None:
-    row = settled(claimed((ADDRESSES[0], "pending")), Outcome(kind="not_configured", message="No server", ms=0))
-    assert (row.state, row.attempts, wait_of(row, now)) == (State.DEFERRED, 0, timedelta(minutes=1))
-
-
 @pytest.mark.parametrize("tried", range(7))
 def test_a_mail_that_the_server_does_not_take_just_now_backs_off(now: Now, tried: int) -> None:
     error = Temporary(Phase.MESSAGE, Fault.REPLY, "Later", code=451, enhanced="4.3.0")
@@ -345,7 +341,7 @@ def test_an_attempt_is_charged_unless_the_server_was_at_fault_and_a_doubt_is_cou
         assert (row.state, row.pinned_to, wait_of(row, now)) == (State.UNCERTAIN, SERVER, COOL_DOWN)
     if doubt and row.uncertain >= 3:
         assert (row.state, row.pinned_to, row.settled_at) == (State.FAILED, None, now())
-        assert "may have arrived" in row.reason
+        assert row.reason == Reason.UNKNOWN_FATE
     if not charge:
         assert row.state == (State.UNCERTAIN if pinned else State.DEFERRED)  # goes back to none but that server
         assert row.pinned_to == pinned
