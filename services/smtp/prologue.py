@@ -97,7 +97,11 @@ class Prologue:
             raise AnotherWay(refusal(Phase.SENDER, replies[0]))
         # After a refused MAIL there is nothing to forget, and servers count errors.
         self._standing.clean = not any(reply.ok for reply in replies[1:])
-        return self._in_step(mail, self._heard(mail, said=False), said=False)
+        try:
+            return self._in_step(mail, self._heard(mail, said=False), said=False)
+        except (WireError, DeliveryError) as error:  # one MAIL too many for this connection
+            self._standing.lose_parameters()
+            raise AnotherWay(error) from None
 
     def first_group(self, mail: Transaction) -> list[bytes]:
         """What can be said at once of a new transaction."""

@@ -273,6 +273,21 @@ def test_a_size_that_is_refused_is_learnt_where_the_server_counts_the_errors_beh
     assert habits(server).lacks(Habit.PARAMETERS)
 
 
+@pytest.mark.parametrize("pipelining", [False, True])
+def test_a_size_that_is_refused_is_learnt_where_one_connection_hears_of_one_sender_only(
+    pool: Pool, pipelining: bool
+) -> None:
+    goodbye: Answer = ("421 4.7.0 enough", close)
+    offers = "\n".join(["250-scripted.test", *["250-PIPELINING"] * pipelining, "250 SIZE 1000000"])
+    rcpt: list[Answer] = ["503 no", "250 ok"]
+    data: list[Answer] = ["503 no", "354 go"]
+    later: Script = {"RCPT": rcpt, "DATA": data} if pipelining else {}
+    script: Script = {"EHLO": offers, "MAIL": ["504 5.5.4 no", goodbye, "250 ok"], **later}
+    with ScriptedServer(script) as server, sending_to(server, pool) as send:
+        assert words(send(parcels(1))) == {0: "accepted"}
+    assert habits(server).lacks(Habit.PARAMETERS)
+
+
 def test_after_a_refused_size_nothing_is_reset(pool: Pool) -> None:
     goodbye: Answer = ("421 4.7.0 enough", close)
     script: Script = {
