@@ -162,13 +162,20 @@ class _Controller(Controller):
         super().stop(no_assert)
 
     async def _hang_up(self) -> None:
-        """End what is still connected, so that no transport is left open behind the loop."""
-        while live := [protocol for protocol in self._protocols if protocol.transport is not None]:
+        """End what is still connected, so that no transport is left open behind the loop.
+
+        Somebody accepted a moment ago has no transport yet, and leaves one open if the server closes before
+        (asyncio's ``_accept_connection2``): hence the server closes when nobody is left, and in the same step.
+        """
+        me = cast("asyncio.Task[Any]", asyncio.current_task())
+        while True:
+            live = [protocol for protocol in self._protocols if protocol.transport is not None]
             for protocol in live:
                 cast(asyncio.WriteTransport, protocol.transport).abort()
-            await asyncio.sleep(0)
-        others = asyncio.all_tasks() - {cast("asyncio.Task[Any]", asyncio.current_task())}
-        await asyncio.gather(*others, return_exceptions=True)
+            others = asyncio.all_tasks() - {me}
+            if not live and not others:
+                return cast(asyncio.Server, self.server).close()
+            await asyncio.wait(others, timeout=0.05) if others else await asyncio.sleep(0)
 
 
 def _text(octets: bytes) -> str:

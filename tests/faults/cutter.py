@@ -61,10 +61,11 @@ class Cutter:
         self._connections.append(connection)
 
     async def _hang_up(self) -> None:
+        for _ in range(8):  # somebody just accepted is known to have connected some turns of the loop later
+            for connection in self._connections:
+                connection.leave()
+            await asyncio.sleep(0)
         self._server.close()
-        for connection in self._connections:
-            connection.leave()
-        await asyncio.sleep(0)
 
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)

@@ -12,6 +12,7 @@ from tests.faults.model.conversation import Conversation
 from tests.faults.model.ledger import Ledger
 from tests.loopback import PATIENCE
 
+ACCEPTED: Final = 8  # turns of the loop in which somebody just accepted is known to have connected
 PARTING: Final = 1.0  # seconds for clients that have gone to be noticed
 _HOSTS: Final = 1 << 16
 _Found = TypeVar("_Found")
@@ -95,10 +96,11 @@ class BehavingServer:
 
     async def _leave(self) -> None:
         await self.settled()
+        for _ in range(ACCEPTED):
+            for conversation in list(self.open):
+                conversation.leave()
+            await asyncio.sleep(0)
         self._listener.close()
-        for conversation in list(self.open):
-            conversation.leave()
-        await asyncio.sleep(0)
 
 
 def copies(ledger: Ledger) -> Counter[tuple[str, str]]:
