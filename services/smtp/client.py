@@ -95,12 +95,8 @@ class SmtpClient:
 
     def send(self, envelope: Envelope, content: bytes) -> Receipt:
         """Hand over one finished message (CRLF line ends). The receipt may name refused recipients."""
-        ((_, outcome),) = self.send_all([Parcel(envelope=envelope, content=content)], in_flight=1)
-        if outcome is None:
-            raise Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
-        if isinstance(outcome, DeliveryError):
-            raise outcome
-        return outcome
+        ((_, result),) = self.send_all([Parcel(envelope=envelope, content=content)], in_flight=1)
+        return receipt_of(result)
 
     def send_all(self, parcels: Sequence[Parcel], *, in_flight: int = IN_FLIGHT) -> Generator[tuple[Parcel, Result]]:
         """Hand over many messages, at most ``in_flight`` of them unanswered; give what became of each.
@@ -170,6 +166,18 @@ class SmtpClient:
     def abandon(self) -> None:
         """Close the connection without a word."""
         self._talk.drop()
+
+
+def receipt_of(result: Result) -> Receipt:
+    """The receipt. Raises the error that there is instead of it."""
+    if isinstance(result, Receipt):
+        return result
+    raise result or closed()
+
+
+def closed() -> DeliveryError:
+    """The error of a mail of which nothing was said: its connection was gone."""
+    return Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
 
 
 def _unknown(ours: DeliveryError) -> DeliveryError:

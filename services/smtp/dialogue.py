@@ -10,34 +10,18 @@ from typing import Final
 import structlog
 
 from services.smtp.dial import Peer
+from services.smtp.grammar import GOING_AWAY
 from services.smtp.patience import Patience, Span
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.transcript import Transcript
 from services.smtp.wire import Deadline, Reply, Wire, WireError
-from utils.errors import (
-    DeliveryError,
-    Fault,
-    Misconfigured,
-    OutcomeUnknown,
-    Permanent,
-    Phase,
-    Temporary,
-)
+from utils.errors import OPENING, DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 from utils.log_utils import printable
 
-GOING_AWAY: Final = 421
 _WANTS_LOGIN: Final = {530, 534, 535, 538}  # RFC 4954 6
 _TLS_PORT: Final = 465
 _LONGEST_TEXT: Final = 500
-_BEFORE_MAIL: Final = {
-    Phase.DNS,
-    Phase.CONNECT,
-    Phase.GREETING,
-    Phase.EHLO,
-    Phase.ENCRYPTION,
-    Phase.SIGN_IN,
-}
-_BEFORE_CONTENT: Final = _BEFORE_MAIL | {Phase.SENDER, Phase.RECIPIENT}
+_BEFORE_CONTENT: Final = (*OPENING, Phase.SENDER, Phase.RECIPIENT)
 _WANTS_CERTIFICATE: Final = re.compile(
     r"client(?:'s)?(?: (?:ssl|tls|x\.?509))? cert(?:ificate)?\b|"
     r"\bno (?:valid |trusted |peer |ssl |tls )*certificate (?:was |is )?"
@@ -85,7 +69,7 @@ def refusal(phase: Phase, reply: Reply) -> DeliveryError:
     if wanted := _wanted_certificate(phase, reply):
         return wanted
     kind: type[DeliveryError] = Temporary
-    if reply.code in _WANTS_LOGIN or (phase in _BEFORE_MAIL and not reply.temporary):
+    if reply.code in _WANTS_LOGIN or (phase in OPENING and not reply.temporary):
         kind = Misconfigured
     elif reply.permanent:
         kind = Permanent
@@ -327,6 +311,6 @@ class Dialogue:
         silent = self.phase is Phase.GREETING and fault in (Fault.TIMEOUT, Fault.CLOSED)
         if silent and self._settings.port == _TLS_PORT and self._settings.security is not Security.TLS:
             fault, text = Fault.TLS_EXPECTED, "No greeting: port 465 wants TLS from the first byte."
-        misread = fault in (Fault.NOT_SMTP, Fault.BROKEN_REPLY) and self.phase in _BEFORE_MAIL
+        misread = fault in (Fault.NOT_SMTP, Fault.BROKEN_REPLY) and self.phase in OPENING
         kind = Misconfigured if misread or fault in _SETTINGS_AT_FAULT else Temporary
         return kind(self.phase, fault, text)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from services.smtp import grammar
-from services.smtp.dialogue import GOING_AWAY, Dialogue, refusal
+from services.smtp.dialogue import Dialogue, refusal
 from services.smtp.habits import Habit
 from services.smtp.prologue import PHASES, AnotherWay, Prologue, answers_to, lacks_parameters, lost_step
 from services.smtp.standing import Standing
@@ -154,7 +154,7 @@ class Exchange:
         """The answer to a command of a mail in flight."""
         self._talk.phase = PHASES.get(command[:4], Phase.MESSAGE)
         reply = self._talk.live().read_reply(self._talk.for_receipt())
-        if reply.code == GOING_AWAY:
+        if reply.code == grammar.GOING_AWAY:
             self._has_hung_up = len(self._in_hand) == 1 or self._nothing_follows()
             self._talk.drop()
             error = refusal(self._talk.phase, reply)
@@ -352,7 +352,7 @@ class Exchange:
         if not (reply.ok or reply.temporary or reply.permanent):
             raise WireError(Fault.BROKEN_REPLY, "The server's answer to the message makes no sense.")
         if not reply.ok:
-            if reply.code == GOING_AWAY:
+            if reply.code == grammar.GOING_AWAY:
                 talk.drop()
             raise refusal(Phase.MESSAGE, reply)
         self._standing.taken += 1

@@ -21,7 +21,6 @@ from utils.net_guard import IPAddress
 
 OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
 MOST_OTHERS: Final = 16
-_READY, _DONE = 220, 250
 _UNKNOWN_COMMAND: Final = {500, 502}
 _UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY}
 
@@ -223,7 +222,7 @@ class Opening:
     def _greet(self) -> None:
         self._talk.begin(Phase.GREETING)
         reply = self._talk.hear()
-        if reply.code != _READY:
+        if reply.code != grammar.READY:
             raise refusal(Phase.GREETING, reply)
         self._talk.done(reply.text)
 
@@ -231,7 +230,7 @@ class Opening:
         reply = self._talk.ask(b"EHLO " + self._hello)
         if reply.permanent and self._settings.security is Security.NONE and not self._has_login:
             reply = self._talk.ask(b"HELO " + self._hello)
-        if reply.code != _DONE:
+        if reply.code != grammar.DONE:
             raise self._no_hello(reply)
         self._features = grammar.features(reply)
         self.face = grammar.face(reply)
@@ -262,7 +261,7 @@ class Opening:
 
     def _ask_for_tls(self) -> None:
         reply = self._talk.ask(b"STARTTLS")
-        if reply.code != _READY:
+        if reply.code != grammar.READY:
             raise refusal(Phase.ENCRYPTION, reply)
         if self._talk.live().pending():
             text = "Plain text was slipped in where encryption begins."

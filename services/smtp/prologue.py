@@ -16,7 +16,6 @@ _DOUBT: Final = 10.0  # seconds at most for an answer that the server may never 
 # A chunk without a recipient, which must be refused. It is harmless where it is taken for commands, whose answers are
 # too many; two of them, lest the answer to one passes for that to BDAT where BDAT itself has none.
 _REFUSED_CHUNK: Final = b"BDAT 12\r\nHELP\r\nHELP"
-_DONE: Final = 250
 _LEAST_QUIET, _MOST_QUIET = 0.1, 2.0  # seconds, once a day, in which nothing more may come
 _OTHER_SPELLING: Final = {501, 553}  # RFC 5321 4.2.3: what is said of a mailbox's syntax
 _UNKNOWN_PARAMETERS: Final = {501, 504, 555}  # RFC 5321 4.1.1.11, and what servers say instead of 555
@@ -53,10 +52,10 @@ class Prologue:
             asked_at = monotonic()
             talk.say(grammar.together(commands))
             *_, chunk, last = [talk.hear(self._doubtful()) for _ in commands]
-            is_an_answer = chunk.code == _DONE or chunk.temporary or chunk.permanent
+            is_an_answer = chunk.code == grammar.DONE or chunk.temporary or chunk.permanent
             # Answers too many come with those that were heard, or not much later than these took to come.
             quiet = min(max(monotonic() - asked_at, _LEAST_QUIET), _MOST_QUIET)
-            if last.code == _DONE and is_an_answer and not talk.live().pending(quiet):
+            if last.code == grammar.DONE and is_an_answer and not talk.live().pending(quiet):
                 standing.learn_to_swallow(True)
                 # All is forgotten, but Dovecot 2.3.19's submission service dies of a MAIL right after a RSET that came
                 # in one piece with the MAIL before it. Another RSET, which costs nothing, keeps it alive.
