@@ -3,17 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from services.diagnosis.advice import Try
+from services.diagnosis.reply_rules import Try
 from services.providers import registry
-from services.smtp.settings import Security, SmtpSettings
-from services.smtp.ways import OpenWay
+from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
 from utils.addresses import InvalidAddress, ascii_address, is_loopback, parse_address, parse_host
 
 _MOST: Final = 4
 _USUAL_PORTS: Final = {Security.STARTTLS: 587, Security.TLS: 465}
-NAMES: Final = {Security.STARTTLS: "STARTTLS", Security.TLS: "TLS", Security.NONE: "no encryption"}
 _SAME_SITE: Final = 2  # labels
 
 
@@ -63,25 +62,17 @@ def usable(open_ways: Sequence[OpenWay], settings: SmtpSettings) -> list[OpenWay
     return sorted(others, key=lambda way: way.security is Security.NONE)
 
 
-def _starttls(case: _Case) -> Iterable[Mend]:
-    return _with_security(Security.STARTTLS, case)
-
-
-def _tls(case: _Case) -> Iterable[Mend]:
-    return _with_security(Security.TLS, case)
-
-
 def _with_security(security: Security, case: _Case) -> Iterator[Mend]:
     """The other mode; on the port that is usual for it if the present one is usual for the mode that failed."""
     usual, port = _USUAL_PORTS[security], case.settings.port
-    label = f"Use {NAMES[security]} and test again"
+    label = f"Use {MODE_NAMES[security]} and test again"
     here = {"security": security.value}
     if port == usual or port not in _USUAL_PORTS.values():
         yield Mend(label=label, changes=here)
         return
     if not case.open_ways or any((way.port, way.security) == (usual, security) for way in case.open_ways):
         yield Mend(label=label, changes={**here, "smtp_port": str(usual)})
-    yield Mend(label=f"Use {NAMES[security]} on port {port} and test again", changes=here)
+    yield Mend(label=f"Use {MODE_NAMES[security]} on port {port} and test again", changes=here)
 
 
 def _no_encryption(case: _Case) -> Iterator[Mend]:
@@ -129,8 +120,8 @@ def _certificate_name(case: _Case) -> Iterable[Mend]:
 
 
 _WAYS: Final[dict[str, Callable[[_Case], Iterable[Mend]]]] = {
-    "starttls": _starttls,
-    "tls": _tls,
+    "starttls": partial(_with_security, Security.STARTTLS),
+    "tls": partial(_with_security, Security.TLS),
     "none_on_this_machine": _no_encryption,
     "submission": _submission,
     "open_ways": _open_ways,
@@ -178,7 +169,7 @@ def _in_words(changes: dict[str, str]) -> str:
         place.append(f"the user name {changes['smtp_username']}")
     words = ", ".join(place)
     if "security" in changes:
-        words += f" with {NAMES[Security(changes['security'])]}"
+        words += f" with {MODE_NAMES[Security(changes['security'])]}"
     return words
 
 

@@ -10,9 +10,8 @@ from typing import Final
 from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dialogue import Dialogue
 from services.smtp.opening import Opening
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.settings import OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
-from services.smtp.ways import OpenWay
 from services.smtp.wire import Deadline
 from utils import incidents
 from utils.errors import DeliveryError, Fault, Phase
