@@ -41,17 +41,11 @@ def actions(
     case, present = _Case(settings, open_ways, names), _present(settings)
     found: dict[tuple[str, ...], Mend] = {}
     for attempt in tries:
-        for action in _made(attempt, case):
+        for action in [_use(attempt)] if isinstance(attempt, dict) else _WAYS[attempt](case):
             after = {**present, **action.changes}
             if after != present:
                 found.setdefault(tuple(after.values()), action)
     return tuple(found.values())[:_MOST]
-
-
-def _made(attempt: Try, case: _Case) -> Iterable[Mend]:
-    if isinstance(attempt, dict):
-        return [Mend(label=f"Use {_in_words(attempt)} and test again", changes=attempt)]
-    return _WAYS[attempt](case)
 
 
 def usable(open_ways: Sequence[OpenWay], settings: SmtpSettings) -> list[OpenWay]:
@@ -64,20 +58,19 @@ def usable(open_ways: Sequence[OpenWay], settings: SmtpSettings) -> list[OpenWay
 
 def _with_security(security: Security, case: _Case) -> Iterator[Mend]:
     """The other mode; on the port that is usual for it if the present one is usual for the mode that failed."""
-    usual, port = _USUAL_PORTS[security], case.settings.port
-    label = f"Use {MODE_NAMES[security]} and test again"
+    usual, port, name = _USUAL_PORTS[security], case.settings.port, MODE_NAMES[security]
     here = {"security": security.value}
     if port == usual or port not in _USUAL_PORTS.values():
-        yield Mend(label=label, changes=here)
+        yield _use(here, name)
         return
     if not case.open_ways or any((way.port, way.security) == (usual, security) for way in case.open_ways):
-        yield Mend(label=label, changes={**here, "smtp_port": str(usual)})
-    yield Mend(label=f"Use {MODE_NAMES[security]} on port {port} and test again", changes=here)
+        yield _use({**here, "smtp_port": str(usual)}, name)
+    yield _use(here, f"{name} on port {port}")
 
 
 def _no_encryption(case: _Case) -> Iterator[Mend]:
     if is_loopback(case.settings.host):
-        yield Mend(label="Use no encryption and test again", changes={"security": Security.NONE.value})
+        yield _use({"security": Security.NONE.value}, MODE_NAMES[Security.NONE])
 
 
 def _submission(case: _Case) -> Iterator[Mend]:
@@ -107,16 +100,16 @@ def _send_as_login(case: _Case) -> Iterator[Mend]:
 def _from_domain_as_ehlo(case: _Case) -> Iterator[Mend]:
     with suppress(InvalidAddress):
         domain = ascii_address(case.settings.from_email).rpartition("@")[2]
-        yield Mend(label=f"Use {domain} as EHLO name and test again", changes={"helo_hostname": domain})
+        yield _use({"helo_hostname": domain}, f"{domain} as EHLO name")
 
 
 def _known_server(case: _Case) -> Iterator[Mend]:
     if server := registry.server_meant_by(case.settings.host):
-        yield _use_server(server)
+        yield _use({"smtp_server": server})
 
 
 def _certificate_name(case: _Case) -> Iterable[Mend]:
-    return map(_use_server, _trustworthy(case.names, case.settings.host))
+    return (_use({"smtp_server": name}) for name in _trustworthy(case.names, case.settings.host))
 
 
 _WAYS: Final[dict[str, Callable[[_Case], Iterable[Mend]]]] = {
@@ -151,13 +144,12 @@ def _is_host(name: str) -> bool:
         return False
 
 
-def _use_server(name: str) -> Mend:
-    return Mend(label=f"Use {name} and test again", changes={"smtp_server": name})
-
-
 def _use_port(port: int, security: Security) -> Mend:
-    changes = {"smtp_port": str(port), "security": security.value}
-    return Mend(label=f"Use {_in_words(changes)} and test again", changes=changes)
+    return _use({"smtp_port": str(port), "security": security.value})
+
+
+def _use(changes: dict[str, str], what: str = "") -> Mend:
+    return Mend(label=f"Use {what or _in_words(changes)} and test again", changes=changes)
 
 
 def _in_words(changes: dict[str, str]) -> str:

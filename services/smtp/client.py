@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from services.smtp import grammar, our_faults
-from services.smtp.dialogue import Dialogue, Observer, Step, refusal
+from services.smtp.dialogue import Dialogue, Observer, Step, refusal, unknown
 from services.smtp.exchange import Exchange, Result
 from services.smtp.habits import Habit, habits_of
 from services.smtp.opening import Opening, Policy
@@ -15,7 +15,7 @@ from services.smtp.standing import Standing
 from services.smtp.transaction import Envelope, Parcel, Receipt, Transaction, mail_command, unsayable
 from services.smtp.wire import Deadline, WireError
 from utils import incidents
-from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase, Temporary
+from utils.errors import DeliveryError, Fault, Phase, Temporary
 
 __all__ = ["Envelope", "Observer", "Parcel", "Policy", "Receipt", "Result", "SmtpClient", "Step"]
 
@@ -89,7 +89,7 @@ class SmtpClient:
         opening = Opening(self._talk, self._settings, self._policy)
         with self._talk.covered(), self._talk.within(before.seconds_left):
             features = opening.run()
-            self._talk.ready = True
+            self._talk.is_open = True
         standing = Standing(features, self._habits, opening.face)
         self._exchange = Exchange(self._talk, standing, self._talk.deadline.remaining(), before.total_seconds)
 
@@ -120,13 +120,13 @@ class SmtpClient:
             except incidents.STOPS:
                 raise
             except BaseException as error:
-                if self._talk.is_observed:  # a test has a last resort of its own
+                if self._talk.observer:  # a test has a last resort of its own
                     raise
                 self.abandon()
                 ours = our_faults.told("smtp_exchange_failed", error, host=self._settings.host)
                 for mail in left:
                     is_out = wire is not None and mail.end <= wire.sent
-                    yield mail.parcel, _unknown(ours) if is_out else ours
+                    yield mail.parcel, unknown(ours.fault, ours.text) if is_out else ours
 
     def check_envelope(self, sender: str, recipient: str, *, recipient_is_ours: bool) -> None:
         """Ask whether the server would take mail from ``sender`` to ``recipient``; nothing is sent.
@@ -178,7 +178,3 @@ def receipt_of(result: Result) -> Receipt:
 def closed() -> DeliveryError:
     """The error of a mail of which nothing was said: its connection was gone."""
     return Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
-
-
-def _unknown(ours: DeliveryError) -> DeliveryError:
-    return OutcomeUnknown(Phase.MESSAGE, ours.fault, ours.text, may_have_been_sent=True)

@@ -12,13 +12,13 @@ from functools import partial
 from typing import Final, TypeVar
 
 from services.smtp import grammar
-from services.smtp.dialogue import Dialogue, refusal
+from services.smtp.dialogue import Dialogue, error_of, refusal, unknown
 from services.smtp.habits import Habit
 from services.smtp.prologue import PHASES, AnotherWay, Prologue, answers_to, lacks_parameters, lost_step
 from services.smtp.standing import Standing
 from services.smtp.transaction import RSET, Parcel, Receipt, Transaction
 from services.smtp.wire import CHUNK, Deadline, Reply, WireError
-from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase, Temporary
+from utils.errors import DeliveryError, Fault, Phase, Temporary
 
 Result = Receipt | DeliveryError | None
 Found = TypeVar("Found")
@@ -69,10 +69,9 @@ class Exchange:
                 yield from self._blindly(waiting, most) if blindly else self._step_by_step(waiting)
             while self._in_hand:
                 mail = self._in_hand.popleft()
-                unknown = wire is not None and mail.end <= wire.sent and not self._has_hung_up
-                yield mail, _lost() if unknown else None
-            for mail in waiting:
-                yield mail, None
+                is_out = wire is not None and mail.end <= wire.sent and not self._has_hung_up
+                yield mail, unknown(Fault.CLOSED, "The connection ended before the answer.") if is_out else None
+            yield from ((mail, None) for mail in waiting)
         except BaseException:
             if self._in_hand:  # whoever listened has gone
                 self._talk.drop()
@@ -93,8 +92,8 @@ class Exchange:
         reply = self._talk.ask(RSET)
         if not reply.ok:
             self._talk.drop()
-            error = refusal(self._talk.phase, reply)
-            raise Temporary(error.phase, error.fault, error.text, code=reply.code, enhanced=reply.enhanced)
+            phase = self._talk.phase
+            raise error_of(Temporary, phase, refusal(phase, reply).fault, reply)
         self._standing.clean = True
 
     # Whole mails at once.
@@ -123,7 +122,7 @@ class Exchange:
         replies: list[Reply] = []
         try:
             for command in mail.script:
-                reply = self._heard(command)
+                reply = self._answer_to(command)
                 if command != RSET:
                     replies.append(reply)
         except DeliveryError as error:
@@ -150,7 +149,7 @@ class Exchange:
             raise
         return self._judge_message(mail, last)
 
-    def _heard(self, command: bytes) -> Reply:
+    def _answer_to(self, command: bytes) -> Reply:
         """The answer to a command of a mail in flight."""
         self._talk.phase = PHASES.get(command[:4], Phase.MESSAGE)
         reply = self._talk.live().read_reply(self._talk.for_receipt())
@@ -371,8 +370,3 @@ class Exchange:
     def _next_deadline(self) -> Deadline:
         seconds, self.seconds_left = self.seconds_left, self.total_seconds
         return Deadline(seconds)
-
-
-def _lost() -> DeliveryError:
-    text = "The connection ended before the answer."
-    return OutcomeUnknown(Phase.MESSAGE, Fault.CLOSED, text, may_have_been_sent=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.smtp import client_certificate, dial, grammar
 from services.smtp import tls as smtp_tls
-from services.smtp.dialogue import Dialogue, refusal
+from services.smtp.dialogue import Dialogue, error_of, refusal
 from services.smtp.habits import Habit, habits_of
 from services.smtp.patience import Patience, Span
 from services.smtp.settings import Security, SmtpSettings
@@ -15,18 +15,14 @@ from services.smtp.sign_in import SignIn
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Reply, Wire, WireError
 from utils import net_guard
-from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
+from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
 from utils.net_guard import IPAddress
 
 OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
 MOST_OTHERS: Final = 16
 _UNKNOWN_COMMAND: Final = {500, 502}
-_UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY}
-
-
-def _is_never(_error: DeliveryError) -> bool:
-    return False
+UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, *LINK_FAULTS}  # another address, port or mode may do better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +47,7 @@ class Policy:
     span: Span | None = field(default=None, compare=False)
     dns_resolver: str = ""
     every_address: bool = False
-    is_crowded: Callable[[DeliveryError], bool] = field(default=_is_never, compare=False)
+    is_crowded: Callable[[DeliveryError], bool] = field(default=lambda _error: False, compare=False)
 
 
 class Opening:
@@ -197,7 +193,7 @@ class Opening:
         if isinstance(error, DeliveryError):
             return phase is Phase.GREETING or isinstance(error, Temporary)
         if phase in (Phase.CONNECT, Phase.GREETING):
-            return error.fault in _UNWELL
+            return error.fault in UNWELL
         return error.fault in (Fault.TIMEOUT, Fault.CLOSED)
 
     def _missed(self, address: IPAddress, fault: Fault) -> None:
@@ -237,15 +233,15 @@ class Opening:
 
     def _odd_habits(self) -> str:
         """What the server has shown to be different from what it offers."""
-        lines = habits_of(self._settings.host, self._settings.port).lines()
+        lines = self._habits.lines()
         return f". Known of it: {', '.join(lines)}" if lines else ""
 
     def _no_hello(self, reply: Reply) -> DeliveryError:
         if reply.code in _UNKNOWN_COMMAND:  # a server without extensions has neither STARTTLS nor AUTH
             if self._settings.security is Security.STARTTLS and not self._talk.live().encrypted:
-                return Misconfigured(self._talk.phase, Fault.TLS_NOT_OFFERED, reply.text, code=reply.code)
+                return error_of(Misconfigured, self._talk.phase, Fault.TLS_NOT_OFFERED, reply)
             if self._has_login:
-                return Misconfigured(self._talk.phase, Fault.AUTH_NOT_OFFERED, reply.text, code=reply.code)
+                return error_of(Misconfigured, self._talk.phase, Fault.AUTH_NOT_OFFERED, reply)
         return refusal(self._talk.phase, reply)
 
     def _upgrade(self) -> tuple[str, str]:

@@ -9,28 +9,17 @@ from typing import Final
 
 from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dialogue import Dialogue
-from services.smtp.opening import Opening
+from services.smtp.opening import UNWELL, Opening
 from services.smtp.settings import OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
 from utils import incidents
-from utils.errors import DeliveryError, Fault, Phase
+from utils.errors import OPENING, DeliveryError, Fault, Phase
 
-USUAL: Final = (
-    (587, Security.STARTTLS),
-    (465, Security.TLS),
-    (2525, Security.STARTTLS),
-    (25, Security.STARTTLS),
-)
 _ENCRYPTED: Final = (Security.STARTTLS, Security.TLS)
-_ON_THE_WAY_IN: Final = (Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.ENCRYPTION, Phase.SIGN_IN)
+USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.STARTTLS), (25, Security.STARTTLS))
 _ANOTHER_WAY_MAY_HELP: Final = (
-    Fault.REFUSED,
-    Fault.UNREACHABLE,
-    Fault.TIMEOUT,
-    Fault.CLOSED,
-    Fault.NOT_SMTP,
-    Fault.BROKEN_REPLY,
+    *UNWELL,
     Fault.TLS_EXPECTED,
     Fault.TLS_UNEXPECTED,
     Fault.TLS_NOT_OFFERED,
@@ -48,8 +37,8 @@ def ways_beside(settings: SmtpSettings, error: DeliveryError) -> list[tuple[int,
 
     Empty if the error is one that no other way would mend.
     """
-    on_the_way_in = error.phase in _ON_THE_WAY_IN and error.fault in _ANOTHER_WAY_MAY_HELP
-    if not on_the_way_in and error.phase is not Phase.GREETING:
+    may_help = error.fault in _ANOTHER_WAY_MAY_HELP or error.phase is Phase.GREETING
+    if not may_help or error.phase not in OPENING or error.phase is Phase.DNS:
         return []
     here_too = error.phase is not Phase.CONNECT and error.fault is not Fault.CLIENT_CERTIFICATE
     here = [(settings.port, mode) for mode in _ENCRYPTED] if here_too else []

@@ -86,7 +86,7 @@ class Prologue:
 
     def introduce(self, mail: Transaction, *, said: bool) -> list[Reply]:
         """The answers to a mail's commands, said as often as it takes; ``said``: once already, behind a message."""
-        replies = self._heard(mail, said=said)
+        replies = self._answers(mail, said=said)
         if not lacks_parameters(mail, replies):
             return self._in_step(mail, replies, said=said)
         mail.bare()
@@ -97,7 +97,7 @@ class Prologue:
         # After a refused MAIL there is nothing to forget, and servers count errors.
         self._standing.clean = not any(reply.ok for reply in replies[1:])
         try:
-            return self._in_step(mail, self._heard(mail, said=False), said=False)
+            return self._in_step(mail, self._answers(mail, said=False), said=False)
         except (WireError, DeliveryError) as error:  # one MAIL too many for this connection
             self._standing.lose_parameters()
             raise AnotherWay(error) from None
@@ -113,14 +113,14 @@ class Prologue:
             standing.behind_dot = not lost_step(mail, replies)
             self._habits.learn(Habit.BEHIND_DOT, standing.behind_dot)
             if not standing.behind_dot:
-                replies = self._heard(mail, said=False)
+                replies = self._answers(mail, said=False)
         if not standing.pipelining or mail.is_delicate or not talk.ready:
             return replies
         if not lost_step(mail, replies):
             self._habits.learn(Habit.PIPELINING, True)
             return replies
         standing.pipelining = False
-        replies = self._heard(mail, said=False)
+        replies = self._answers(mail, said=False)
         if lost_step(mail, replies):  # singly as well, so it is about the mail
             standing.pipelining = True
         else:
@@ -128,7 +128,7 @@ class Prologue:
             self._habits.learn(Habit.PIPELINING, False)
         return replies
 
-    def _heard(self, mail: Transaction, *, said: bool) -> list[Reply]:
+    def _answers(self, mail: Transaction, *, said: bool) -> list[Reply]:
         """Say the commands as far as it makes sense; give the answers to MAIL, RCPT and the last."""
         groups = [mail.script] if said else self._groups(mail)
         way = None if len(groups[0]) == 1 else Habit.BEHIND_DOT if said else Habit.PIPELINING

@@ -1,15 +1,12 @@
 """The login mechanisms, on UTF-8: PLAIN (RFC 4616), LOGIN (of practice), CRAM-MD5 (RFC 2195) and SCRAM."""
 
-import base64
-import binascii
 import hmac
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
-from services.smtp.scram import Scram, binding_to
-from services.smtp.wire import Reply, WireError
-from utils.errors import Fault
+from services.smtp.scram import Scram, binding_to, unbase64, unreadable
+from services.smtp.wire import Reply
 from utils.secret import Secret
 
 KNOWN: Final = ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5")
@@ -40,21 +37,16 @@ _ABOUT_WHO: Final = re.compile(
 
 
 class Mechanism(Protocol):
-    """One attempt to sign in. It answers ``most`` challenges at most; both sides of them are here before base64."""
+    """One attempt to sign in. It answers ``most`` challenges at most; both sides of them are here before base64.
 
-    most: int
+    ``initial`` may go with the command itself; None if the server speaks first. From ``secrets``, which have been or
+    will be said, the password could be guessed. ``is_settled``: the server's word that we are in can be believed.
+    """
 
-    @property
-    def initial(self) -> bytes | None:
-        """What may go with the command itself; None if the server speaks first."""
-
-    @property
-    def secrets(self) -> list[str]:
-        """What has been or will be said from which the password could be guessed."""
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the server's word that we are signed in can be believed."""
+    most: int = 1
+    initial: bytes | None = None
+    secrets: Sequence[str] = ()
+    is_settled: bool = True
 
     def answer(self, challenge: str) -> bytes:
         """What to say to a challenge as it came. Raises WireError if there is nothing to say."""
@@ -117,47 +109,32 @@ def mechanism(
     return Scram(name, username, password, flag=flag, binding=binding if is_bound else b"")
 
 
-class _Plain:
-    most = 1
-
+class _Plain(Mechanism):
     def __init__(self, user: bytes, secret: bytes) -> None:
-        self.initial = b"\0" + user + b"\0" + secret
-        self.secrets: list[str] = []
-        self.is_settled = True
+        self.initial = self._said = b"\0" + user + b"\0" + secret
 
     def answer(self, _challenge: str) -> bytes:
-        return self.initial  # also to servers that did not listen when it came with the command
+        return self._said  # also to servers that did not listen when it came with the command
 
 
-class _Login:
+class _Login(Mechanism):
     most = 2
 
     def __init__(self, user: bytes, secret: bytes) -> None:
-        self.initial = None
-        self.secrets: list[str] = []
-        self.is_settled = True
         self._words = iter((user, secret))
 
     def answer(self, _challenge: str) -> bytes:
         return next(self._words)
 
 
-class _CramMd5:
-    most = 1
-
+class _CramMd5(Mechanism):
     def __init__(self, user: bytes, secret: bytes) -> None:
-        self.initial = None
-        self.secrets: list[str] = []
-        self.is_settled = True
         self._user, self._secret = user, secret
 
     def answer(self, challenge: str) -> bytes:
-        try:
-            text = base64.b64decode(challenge, validate=True)
-        except (binascii.Error, ValueError):
-            text = b""
+        text = unbase64(challenge)
         if not text:  # the digest of nothing would serve whoever hears it for ever
-            raise WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.")
+            raise unreadable()
         digest = hmac.new(self._secret, text, "md5").hexdigest()
         self.secrets = [digest]
         return self._user + b" " + digest.encode()

@@ -1,13 +1,13 @@
 """SCRAM (RFC 5802, RFC 7677): the password is never said, and the server has to show that it knows it, too."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
 import secrets
 import stringprep
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -22,6 +22,7 @@ from utils.secret import Secret
 LEAST_ROUNDS: Final = 4096  # RFC 5802 5.1, RFC 7677 4: with fewer, the password is soon guessed by who has listened
 MOST_ROUNDS: Final = 600_000  # a server must not keep us computing as long as it likes
 
+_NOT_SHOWN: Final = "The server did not show that it knows the password, so it may be another server."
 _FIRST: Final = re.compile(r"r=([!-+\--~]+),s=([A-Za-z0-9+/]+=*),i=([1-9][0-9]{0,9})(?:,[A-Za-z]=[^,]*)*")
 _PROHIBITED: Final = (
     stringprep.in_table_c12,
@@ -52,12 +53,10 @@ class Scram:
         user = prepared(username).replace("=", "=3D").replace(",", "=2C")
         self._bare = f"n={user},r={self._nonce}"
         self._signature = b""  # that the server has to give; empty until it is its turn
-        self.secrets: list[str] = []
+        self._opening = (self._header + self._bare).encode()
+        self.initial: bytes | None = self._opening
+        self.secrets: Sequence[str] = ()
         self.is_settled = False
-
-    @property
-    def initial(self) -> bytes:
-        return (self._header + self._bare).encode()
 
     def answer(self, challenge: str) -> bytes:
         said = _decoded(challenge)
@@ -65,7 +64,7 @@ class Scram:
             self._check(said)
             return b""
         if not said:
-            return self.initial
+            return self._opening
         if said.startswith("e="):
             return b""  # its refusal follows
         return self._final(said)
@@ -74,12 +73,12 @@ class Scram:
         """Our final message, in answer to the server's first."""
         found = _FIRST.fullmatch(first)
         if not found:
-            raise WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.")
-        nonce, salt, rounds = found[1], _unbase64(found[2]), int(found[3])
+            raise unreadable()
+        nonce, salt, rounds = found[1], unbase64(found[2]), int(found[3])
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
             raise unproven("The server's sign-in challenge does not belong to this sign-in.")
         if not salt:
-            raise WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.")
+            raise unreadable()
         _require_reasonable(rounds)
         bound = base64.b64encode(self._header.encode() + self._binding).decode()
         without_proof = f"c={bound},r={nonce}"
@@ -98,7 +97,7 @@ class Scram:
         if final.startswith("e="):
             return
         name, _, value = final.partition(",")[0].partition("=")
-        given = _unbase64(value) if name == "v" else b""
+        given = unbase64(value) if name == "v" else b""
         if self.is_settled or not hmac.compare_digest(given, self._signature):
             raise unproven()
         self.is_settled = True
@@ -107,9 +106,7 @@ class Scram:
         return hmac.digest(key, text, self._hash)
 
 
-def unproven(
-    text: str = "The server did not show that it knows the password, so it may be another server.",
-) -> WireError:
+def unproven(text: str = _NOT_SHOWN) -> WireError:
     return WireError(Fault.AUTH_UNPROVEN, text)
 
 
@@ -151,24 +148,27 @@ def binding_to(certificate: bytes) -> bytes:
         return b""
 
 
+def unreadable() -> WireError:
+    return WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.")
+
+
+def unbase64(text: str) -> bytes:
+    """The octets that stand there in base64; b"" if it is none."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error is one
+        return b""
+
+
 def _require_reasonable(rounds: int) -> None:
-    if rounds > MOST_ROUNDS:
-        text = f"The server asks for {rounds} rounds of computing to sign in. At most {MOST_ROUNDS} are done."
-        raise WireError(Fault.AUTH_ROUNDS, text)
-    if rounds < LEAST_ROUNDS:
-        text = f"The server asks for {rounds} rounds of computing to sign in. Fewer than {LEAST_ROUNDS} are not safe."
-        raise WireError(Fault.AUTH_ROUNDS, text)
+    if LEAST_ROUNDS <= rounds <= MOST_ROUNDS:
+        return
+    limit = f"At most {MOST_ROUNDS} are done" if rounds > MOST_ROUNDS else f"Fewer than {LEAST_ROUNDS} are not safe"
+    raise WireError(Fault.AUTH_ROUNDS, f"The server asks for {rounds} rounds of computing to sign in. {limit}.")
 
 
 def _decoded(challenge: str) -> str:
     try:
         return base64.b64decode(challenge, validate=True).decode()
-    except (binascii.Error, ValueError):
-        raise WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.") from None
-
-
-def _unbase64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
+    except ValueError:
+        raise unreadable() from None

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from services.smtp import alerts, trust
 from services.smtp.settings import Identity
-from services.smtp.wire import Deadline, WireError, name_protocol
+from services.smtp.wire import Deadline, WireError, not_smtp
 from utils import incidents
 from utils.errors import Fault
 from utils.log_utils import printable
@@ -262,7 +262,7 @@ def _require_tls(start: bytes, *, spoke_plain: bool) -> None:
         raise WireError(Fault.TLS_HANDSHAKE, "The server went on in plain text when encryption began.")
     if start[:1].isdigit():
         raise WireError(Fault.TLS_UNEXPECTED, _PLAIN_FIRST)
-    raise WireError(Fault.NOT_SMTP, f"{name_protocol(start)}, not a mail server.")
+    raise not_smtp(start)
 
 
 def _failed(tls: ssl.SSLSocket, error: OSError, *, spoke_plain: bool) -> WireError:
