@@ -37,12 +37,7 @@ _FAREWELL: Final = 2.0
 _SLACK: Final = 0.5
 _MOST_WAYS: Final = 2  # in which the message is said before the last
 STEPS: Final = (Phase.SETTINGS, *OPENING, Phase.SENDER, Phase.RECIPIENT)
-_USUAL_MODES: Final = {
-    465: (Security.TLS,),
-    587: (Security.STARTTLS,),
-    2465: (Security.TLS,),
-    2587: (Security.STARTTLS,),
-}
+_USUAL_MODES: Final = {465: Security.TLS, 587: Security.STARTTLS, 2465: Security.TLS, 2587: Security.STARTTLS}
 _LONGEST_NAMES, _LONGEST_ISSUER = 60, 30  # characters, so that the fingerprint is still seen
 
 
@@ -348,12 +343,11 @@ class _Test:
 def _of_settings(settings: SmtpSettings) -> Step:
     """The first step: what was entered, and a warning where port and encryption do not go together."""
     fact = f"{settings.host}, port {settings.port}, {settings.mode_name}"
-    expected = _USUAL_MODES.get(settings.port)
-    if expected and settings.security not in expected:
-        return Step(name=Phase.SETTINGS, status="warning", ms=0, fact=f"{fact}: an unusual pair.")
+    if settings.security is not _USUAL_MODES.get(settings.port, settings.security):
+        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: an unusual pair.")
     if settings.security is Security.NONE and not is_loopback(settings.host):
-        return Step(name=Phase.SETTINGS, status="warning", ms=0, fact=f"{fact}: anybody on the way can read the mail.")
-    return Step(name=Phase.SETTINGS, status="ok", ms=0, fact=fact)
+        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: anybody on the way can read the mail.")
+    return Step(Phase.SETTINGS, "ok", 0, fact)
 
 
 def _of_ways(tried: Sequence[tuple[int, Security]], ways: Sequence[OpenWay], since: float) -> Step:

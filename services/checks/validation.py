@@ -25,8 +25,7 @@ from utils import clock
 from utils.addresses import ip_literal, is_loopback
 from utils.encryption_utils import current_key_id
 from utils.env_utils import get_base_url, get_settings
-from utils.errors import InvalidInput, Phase, Temporary
-from utils.net_guard import IPAddress
+from utils.errors import Phase, Temporary
 from utils.numbers import counted
 
 DNS_SECONDS: Final = 10.0
@@ -188,18 +187,9 @@ def _step(step: RouteStep, used: RouteStep | None) -> Told:
     if step.settings:
         is_used = used is not None and used.source == step.source
         return Told(Mark.OK if is_used else Mark.INFO, f"{place}: {step.reason}{'' if is_used else ' In reserve.'}")
-    broken = step.config_id is not None or step.reason.startswith(route.DATABASE_AWAY)
-    if broken or (step.source == "env" and _env_is_wrong()):
+    if step.is_broken:
         return Told(Mark.FAILED, f"{place} is passed over", step.reason)
     return Told(Mark.INFO, f"{place} is passed over: {step.reason}")
-
-
-def _env_is_wrong() -> bool:
-    try:
-        route.env_settings(get_settings().email)
-    except InvalidInput:
-        return True
-    return False
 
 
 def _base_url() -> Iterator[Told]:
@@ -221,9 +211,8 @@ def _dns() -> Iterator[Told]:
         yield Told(Mark.INFO, "No mail server to look up")
         return
     host = used.settings.host
-    left_out: dict[IPAddress, str] = {}
     try:
-        addresses = dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver, left_out.__setitem__)
+        addresses, left_out = dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver)
     except WireError as error:
         told = diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)
         yield Told(Mark.FAILED, f"{host}: {error.text}", told.remedy)

@@ -141,10 +141,9 @@ class Opening:
     def _addresses(self) -> list[IPAddress]:
         """The host's addresses in the order in which to try them: first the one that answered last, if it is known."""
         host, talk = self._settings.host, self._talk
-        left_out: dict[IPAddress, str] = {}
         talk.begin(Phase.DNS)
         talk.go_on()  # unless it was ended before it began
-        found = dial.look_up(host, talk.soon(), self._policy.dns_resolver, left_out.__setitem__)
+        found, left_out = dial.look_up(host, talk.soon(), self._policy.dns_resolver)
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")
         for address, reason in left_out.items():
