@@ -35,20 +35,14 @@ _PHASES: Final = {  # as people call them, and what is wrong where nothing else 
 PHASE_LABELS: Final = {phase: label for phase, (label, _) in _PHASES.items()}
 
 _FAULT_REASONS: Final = {
+    # Most faults that people can do something about are reasons of the same name.
+    **{fault: Reason(fault) for fault in Fault if fault in {*Reason}},
     Fault.AUTH_NOT_OFFERED: Reason.NO_SIGN_IN,
     Fault.AUTH_UNENCRYPTED: Reason.SIGN_IN_UNENCRYPTED,
     Fault.AUTH_UNPROVEN: Reason.SIGN_IN_UNPROVEN,
     Fault.AUTH_ROUNDS: Reason.SIGN_IN_UNUSABLE,
-    Fault.NOT_SMTP: Reason.NOT_SMTP,
-    Fault.BROKEN_REPLY: Reason.BROKEN_REPLY,
-    Fault.TLS_EXPECTED: Reason.TLS_EXPECTED,
-    Fault.TLS_UNEXPECTED: Reason.TLS_UNEXPECTED,
-    Fault.TLS_NOT_OFFERED: Reason.TLS_NOT_OFFERED,
     Fault.TLS_CERTIFICATE: Reason.CERTIFICATE,
-    Fault.CLIENT_CERTIFICATE: Reason.CLIENT_CERTIFICATE,
     Fault.TLS_INJECTION: Reason.TAMPERED_WITH,
-    Fault.TOO_LARGE: Reason.TOO_LARGE,
-    Fault.NO_SMTPUTF8: Reason.NO_SMTPUTF8,
     Fault.OURS: Reason.OUR_FAULT,
 }
 

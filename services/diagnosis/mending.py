@@ -14,6 +14,7 @@ from utils.addresses import InvalidAddress, ascii_address, is_loopback, parse_ad
 _MOST: Final = 4
 _USUAL_PORTS: Final = {Security.STARTTLS: 587, Security.TLS: 465}
 _SAME_SITE: Final = 2  # labels
+_FORMS: Final = {"smtp_server": "{}", "smtp_port": "port {}", "smtp_username": "the user name {}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,15 +155,8 @@ def _use(changes: dict[str, str], what: str = "") -> Mend:
 
 def _in_words(changes: dict[str, str]) -> str:
     """The changes as they stand in a label."""
-    place = [changes["smtp_server"]] if "smtp_server" in changes else []
-    if "smtp_port" in changes:
-        place.append(f"port {changes['smtp_port']}")
-    if "smtp_username" in changes:
-        place.append(f"the user name {changes['smtp_username']}")
-    words = ", ".join(place)
-    if "security" in changes:
-        words += f" with {MODE_NAMES[Security(changes['security'])]}"
-    return words
+    words = ", ".join(form.format(changes[field]) for field, form in _FORMS.items() if field in changes)
+    return f"{words} with {MODE_NAMES[Security(changes['security'])]}" if "security" in changes else words
 
 
 def _present(settings: SmtpSettings) -> dict[str, str]:

@@ -128,9 +128,8 @@ def _global_step(session: Session | None) -> tuple[RouteStep, bool]:
     try:
         stored = configs.find_active(session=session)
     except SQLAlchemyError:
-        return RouteStep(
-            source="database", name="Database", reason="The database does not answer.", is_broken=True
-        ), True
+        reason = "The database does not answer."
+        return RouteStep(source="database", name="Database", reason=reason, is_broken=True), True
     if not stored:
         return RouteStep(source="database", name="Database", reason=f"{NO_ACTIVE_ROW}."), False
     return _step_of(stored), True

@@ -161,8 +161,7 @@ class Dialogue:
             self.done(f"{error.code or ''} {error.text}", "failed")
             return error
         self.drop()
-        self.note(error.text)
-        self.done(error.text, "failed")
+        self.told(error.text, "failed")
         return self._trouble(error)
 
     def pass_over(self, error: WireError | DeliveryError) -> DeliveryError:
@@ -170,9 +169,7 @@ class Dialogue:
         self.drop()
         place = f"{self.peer[0]}: " if self.peer and self.phase is not Phase.CONNECT else ""
         failure = self._trouble(error) if isinstance(error, WireError) else error
-        fact = f"{place}{failure.code or ''} {failure.text}"
-        self.note(fact)
-        self.done(fact, "warning")
+        self.told(f"{place}{failure.code or ''} {failure.text}", "warning")
         return failure
 
     def begin(self, phase: Phase) -> None:
@@ -190,6 +187,11 @@ class Dialogue:
         """Tell the observer that the present phase ended well, and with what answer."""
         if self.observer:
             self.done(f"{reply.code} {reply.text}")
+
+    def told(self, fact: str, status: str) -> None:
+        """The same, of something that the transcript does not show by itself."""
+        self.note(fact)
+        self.done(fact, status)
 
     def note(self, text: str) -> None:
         """Write into the transcript what happened and was not said."""

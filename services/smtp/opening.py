@@ -147,9 +147,7 @@ class Opening:
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")
         for address, reason in left_out.items():
-            fact = f"{address} is {reason}: no mail server is there, and it is left out"
-            talk.note(fact)
-            talk.done(fact, "warning")
+            talk.told(f"{address} is {reason}: no mail server is there, and it is left out", "warning")
         answered = self._habits.name(Habit.ADDRESS)
         return sorted(found, key=lambda address: str(address) != answered)
 

@@ -366,10 +366,11 @@ class Pool:
         while True:
             seconds = self.reap()
             with self._lock:
-                if not any(lane.idle for lane in self._lanes.values()):
+                # What is in use comes back in a moment: to end for that would cost a new thread with the next mail.
+                if not any(lane.idle or lane.busy for lane in self._lanes.values()):
                     self._reaper = None
                     return
-            self._wake.wait(seconds)
+            self._wake.wait(self._limits.idle if seconds is None else seconds)
             self._wake.clear()
 
     def _hang_up(self, unfit: list[Kept]) -> None:

@@ -53,9 +53,11 @@ def open_ways(host: str, ways: Sequence[tuple[int, Security]], policy: Policy, s
     """
     deadline = Deadline(seconds)
     answers: SimpleQueue[OpenWay | None] = SimpleQueue()
-    probes = [_Probe(host, port, security, policy, deadline) for port, security in ways]
+    probes = [_Probe(host, port, security) for port, security in ways]
+    policy = replace(policy, total_seconds=deadline.remaining(), every_address=False)
     for probe in probes:
-        threading.Thread(target=incidents.watched(partial(probe.run, answers)), name="smtp-probe", daemon=True).start()
+        work = incidents.watched(partial(probe.run, policy, answers))
+        threading.Thread(target=work, name="smtp-probe", daemon=True).start()
     found: list[OpenWay] = []
     try:
         for _ in probes:
@@ -81,18 +83,17 @@ def shown_certificate(settings: SmtpSettings, policy: Policy, seconds: float) ->
 class _Probe:
     """One try of one way, on a thread of its own."""
 
-    def __init__(self, host: str, port: int, security: Security, policy: Policy, deadline: Deadline) -> None:
+    def __init__(self, host: str, port: int, security: Security) -> None:
         self._settings = SmtpSettings(host=host, port=port, security=security, from_email=_NOBODY)
-        self._policy = replace(policy, total_seconds=deadline.remaining(), every_address=False)
-        self._greeting = ""
-        self.talk = Dialogue(self._settings, self._hear)
+        self._steps: list[Step] = []
+        self.talk = Dialogue(self._settings, self._steps.append)
 
-    def run(self, answers: "SimpleQueue[OpenWay | None]") -> None:
-        way = None
-        client = SmtpClient(self._settings, self._policy, talk=self.talk)
+    def run(self, policy: Policy, answers: "SimpleQueue[OpenWay | None]") -> None:
+        way, client = None, SmtpClient(self._settings, policy, talk=self.talk)
         try:
             client.open()
-            way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=self._greeting)
+            greetings = [step.fact for step in self._steps if step.name is Phase.GREETING and step.status == "ok"]
+            way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=greetings[-1])
         except DeliveryError:
             pass
         except BaseException as error:  # nobody else would hear of it on this thread
@@ -100,7 +101,3 @@ class _Probe:
         finally:
             answers.put(way)
             client.close()
-
-    def _hear(self, step: Step) -> None:
-        if step.name is Phase.GREETING and step.status == "ok":
-            self._greeting = step.fact
