@@ -244,6 +244,7 @@ class _Test:
         reference = incidents.report("connection_test_broken", error)
         text = f"Sealpost itself failed. Reference: {reference}."
         self._note(Step(phase, "failed", 0, text))
+        # How far the message had come is not known any more, so it may be there (RFC 1047).
         was_said = self._plan.content is not None and phase is Phase.MESSAGE
         failure = Temporary(phase, Fault.OURS, text, may_have_been_sent=was_said)
         return replace(
@@ -261,7 +262,7 @@ class _Test:
             client.open()
             queue_id = self._say_mail(client)
         except DeliveryError as error:
-            client.close()
+            client.close()  # before the look around: a server that takes few connections must not count this one
             return self._failed(error)
         finally:
             client.close()
@@ -318,6 +319,7 @@ class _Test:
         """Other ways into the host, or the certificate that was refused: whichever the failure calls for."""
         settings, policy, since = self._plan.settings, self._plan.policy, monotonic()
         seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
+        # With a wrong certificate the server was reached: another port of it would show the same one.
         if error.fault is Fault.TLS_CERTIFICATE:
             certificate = probe.shown_certificate(settings, policy, seconds)
             if certificate:

@@ -175,7 +175,7 @@ def _keys() -> Iterator[Told]:
 
 
 def _route() -> Iterator[Told]:
-    used = route.first_of(route.steps())
+    used = route.first_of(route.steps())  # which asks no further than needed, and is asked again for the rest
     for step in route.steps():
         yield _step(step, used)
     if used is None:
@@ -231,6 +231,7 @@ def _pending() -> Iterator[Told]:
         requests, asked_at = reset_request_db.waiting(session)
         states = outbox_db.counts(session)
         due_at = outbox_db.oldest_due(session, now)
+    # A password reset is a request before it is a mail: both wait for the same worker.
     mails = sum(states.get(state, 0) for state in (*WAITING, *HELD))
     found = [
         (f"{counted(count, what)} waiting", since)

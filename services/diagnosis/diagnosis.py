@@ -98,6 +98,7 @@ def diagnose(
     cause = _blocked(settings.port, way, error.fault) if way else filled(advice.cause)
     if advice.field == "helo_hostname":
         cause += _greeted(settings, ehlo_name)
+    # Only a server's own reply can ask for a wait: text of ours has numbers that are none.
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
     return Diagnosis(
         rule=rule,
@@ -154,6 +155,7 @@ def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
 
 def _speaks_tls_here(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> bool:
     """Whether a server that gave no greeting was only waiting for TLS."""
+    # With TLS from the first byte (RFC 8314 3.3) it is the client that speaks first, so both wait for each other.
     is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED)
     return is_silent and any((way.port, way.security) == (settings.port, Security.TLS) for way in open_ways)
 
@@ -186,6 +188,7 @@ def reason(error: DeliveryError) -> Reason:
     """What is wrong, in short."""
     if error.fault in _FAULT_REASONS:
         return _FAULT_REASONS[error.fault]
+    # RFC 4954 6: 454 says that the password could not be checked, which is no word on whether it is right.
     if error.phase is Phase.SIGN_IN and not isinstance(error, Misconfigured):
         return Reason.SIGN_IN_LATER
     return _PHASES[error.phase][1]

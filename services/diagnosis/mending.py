@@ -39,6 +39,7 @@ def actions(
 
     ``names`` stand in the certificate that was refused.
     """
+    # What the form already says would be no mend, and two ways that lead to the same values are one.
     case, present = _Case(settings, open_ways, names), _present(settings)
     found: dict[tuple[str, ...], Mend] = {}
     for attempt in tries:
@@ -52,7 +53,7 @@ def actions(
 def usable(open_ways: Sequence[OpenWay], settings: SmtpSettings) -> list[OpenWay]:
     """The ways that would be an answer for these settings, encrypted ones first: a login never goes in clear."""
     others = [way for way in open_ways if (way.port, way.security) != (settings.port, settings.security)]
-    if settings.username or settings.password:
+    if settings.has_login:
         others = [way for way in others if way.security is not Security.NONE]
     return sorted(others, key=lambda way: way.security is Security.NONE)
 
@@ -75,6 +76,7 @@ def _no_encryption(case: _Case) -> Iterator[Mend]:
 
 
 def _submission(case: _Case) -> Iterator[Mend]:
+    # 25 is for mail between servers (RFC 6409 3.1): who sends from a program submits on 587.
     if case.settings.port not in _USUAL_PORTS.values():
         yield _use_port(_USUAL_PORTS[Security.STARTTLS], Security.STARTTLS)
 
@@ -91,6 +93,7 @@ def _send_as_login(case: _Case) -> Iterator[Mend]:
         return
     if login == settings.from_email:
         return
+    # Replies are to reach whom they reached before: a Reply-To that is set already does that.
     if settings.reply_to:
         yield Mend(label=f"Send as {login} and test again", changes={"from_email": login})
     else:

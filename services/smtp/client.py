@@ -66,7 +66,7 @@ class SmtpClient:
         except WireError:
             return False
         if not is_quiet:
-            self._exchange.distrust()
+            self._exchange.standing.distrust()  # what has come between two mails was not asked for
         return is_quiet
 
     @property
@@ -134,17 +134,17 @@ class SmtpClient:
         A refusal of a recipient that we chose ourselves is a warning to the observer, not an error.
         """
         sender_path, path = grammar.path(sender), grammar.path(recipient)
-        talk, exchange = self._talk, self._exchange
+        talk, exchange, features = self._talk, self._exchange, self._exchange.standing.features
         with talk.within(exchange.seconds_left):
             talk.begin(Phase.SENDER)
-            unsayable(exchange.features, sender_path, {})
+            unsayable(features, sender_path, {})
             exchange.start_clean()
-            reply = talk.ask(mail_command(exchange.features, sender_path, [path], b""))
+            reply = talk.ask(mail_command(features, sender_path, [path], b""))
             if not reply.ok:
                 raise refusal(Phase.SENDER, reply)
             talk.done(f"{sender}: {reply.code} {reply.text}")
             talk.begin(Phase.RECIPIENT)
-            reply = unsayable(exchange.features, b"", {recipient: path}).get(recipient) or talk.ask(b"RCPT TO:" + path)
+            reply = unsayable(features, b"", {recipient: path}).get(recipient) or talk.ask(b"RCPT TO:" + path)
             if not reply.ok and not recipient_is_ours:
                 raise refusal(Phase.RECIPIENT, reply)
             talk.done(f"{recipient}: {reply.code} {reply.text}", "ok" if reply.ok else "warning")

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from ipaddress import IPv4Address, ip_address
 from itertools import chain, zip_longest
 from typing import Final, NamedTuple
@@ -182,21 +182,17 @@ def _attempts(
 
 
 def _begin(address: IPAddress, port: int, end: Deadline) -> _Attempt | Fault:
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
     try:
-        family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:  # a machine may know no IPv6
-        return _fault(error)
-    try:
-        sock.setblocking(False)
-        with suppress(BlockingIOError):  # it is under way
-            sock.connect((str(address), port))
+        with ExitStack() as given_up:
+            sock = socket.socket(family, socket.SOCK_STREAM)  # a machine may know no IPv6
+            given_up.callback(sock.close)
+            sock.setblocking(False)
+            with suppress(BlockingIOError):  # it is under way
+                sock.connect((str(address), port))
+            given_up.pop_all()
     except OSError as error:
-        sock.close()
         return _fault(error)
-    except BaseException:
-        sock.close()
-        raise
     return _Attempt(address, sock, end)
 
 

@@ -30,19 +30,12 @@ _WANTS_CERTIFICATE: Final = re.compile(
     r"\bcertificate (?:is )?required|\bmutual tls\b|\bmtls\b",
     re.IGNORECASE,
 )
-_SETTINGS_AT_FAULT: Final = {
-    Fault.ADDRESS_REFUSED,
-    Fault.TLS_EXPECTED,
-    Fault.TLS_UNEXPECTED,
-    Fault.TLS_CERTIFICATE,
-    Fault.TLS_HANDSHAKE,
-    Fault.TLS_INJECTION,
-    Fault.CLIENT_CERTIFICATE,
-    Fault.AUTH_UNPROVEN,
-    Fault.AUTH_ROUNDS,
-}
 _NOT_GREETED: Final = (Phase.CONNECT, Phase.ENCRYPTION, Phase.GREETING)
 _ATTACKS: Final = {Fault.ADDRESS_REFUSED, Fault.TLS_INJECTION, Fault.AUTH_UNPROVEN}
+_SETTINGS_AT_FAULT: Final = {
+    *_ATTACKS, Fault.TLS_EXPECTED, Fault.TLS_UNEXPECTED, Fault.TLS_CERTIFICATE, Fault.TLS_HANDSHAKE,
+    Fault.CLIENT_CERTIFICATE, Fault.AUTH_ROUNDS,
+}  # fmt: skip
 
 security_log = structlog.get_logger("security")
 

@@ -103,7 +103,9 @@ class Opening:
         self._greet()
         talk.begin(Phase.EHLO)
         self._say_hello()
-        talk.done(f"Said {self._hello.decode()}. Offers {grammar.offers(self._features)}{self._odd_habits()}")
+        odd = self._habits.lines()  # what the server has shown to be different from what it offers
+        known = f". Known of it: {', '.join(odd)}" if odd else ""
+        talk.done(f"Said {self._hello.decode()}. Offers {grammar.offers(self._features)}{known}")
 
     def _arrive(self, be_welcomed: Callable[[], None]) -> None:
         """Connect and be welcomed: by the next address where the server at one is not well (RFC 5321 5.1).
@@ -221,23 +223,18 @@ class Opening:
 
     def _say_hello(self) -> None:
         reply = self._talk.ask(b"EHLO " + self._hello)
-        if reply.permanent and self._settings.security is Security.NONE and not self._has_login:
+        if reply.permanent and self._settings.security is Security.NONE and not self._settings.has_login:
             reply = self._talk.ask(b"HELO " + self._hello)
         if reply.code != grammar.DONE:
             raise self._no_hello(reply)
         self._features = grammar.features(reply)
         self.face = grammar.face(reply)
 
-    def _odd_habits(self) -> str:
-        """What the server has shown to be different from what it offers."""
-        lines = self._habits.lines()
-        return f". Known of it: {', '.join(lines)}" if lines else ""
-
     def _no_hello(self, reply: Reply) -> DeliveryError:
         if reply.code in _UNKNOWN_COMMAND:  # a server without extensions has neither STARTTLS nor AUTH
             if self._settings.security is Security.STARTTLS and not self._talk.live().encrypted:
                 return error_of(Misconfigured, self._talk.phase, Fault.TLS_NOT_OFFERED, reply)
-            if self._has_login:
+            if self._settings.has_login:
                 return error_of(Misconfigured, self._talk.phase, Fault.AUTH_NOT_OFFERED, reply)
         return refusal(self._talk.phase, reply)
 
@@ -277,12 +274,8 @@ class Opening:
         talk.note(ours)
         return f"{fact}. {own.trouble or ours}", "warning" if own.trouble else status
 
-    @property
-    def _has_login(self) -> bool:
-        return bool(self._settings.username or self._settings.password)
-
     def _sign_in(self) -> tuple[str, str]:
-        if not self._has_login:
+        if not self._settings.has_login:
             return "No user name, so no sign-in", "skipped"
         wire, settings = self._talk.live(), self._settings
         if not (wire.encrypted or self._stays_here or self._policy.allow_plaintext_login):

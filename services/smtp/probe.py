@@ -18,16 +18,10 @@ from utils.errors import OPENING, DeliveryError, Fault, Phase
 
 _ENCRYPTED: Final = (Security.STARTTLS, Security.TLS)
 USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.STARTTLS), (25, Security.STARTTLS))
-_ANOTHER_WAY_MAY_HELP: Final = (
-    *UNWELL,
-    Fault.TLS_EXPECTED,
-    Fault.TLS_UNEXPECTED,
-    Fault.TLS_NOT_OFFERED,
-    Fault.TLS_HANDSHAKE,
-    Fault.CLIENT_CERTIFICATE,
-    Fault.AUTH_NOT_OFFERED,
-    Fault.AUTH_UNENCRYPTED,
-)
+_ANOTHER_WAY_MAY_HELP: Final = {
+    *UNWELL, Fault.TLS_EXPECTED, Fault.TLS_UNEXPECTED, Fault.TLS_NOT_OFFERED, Fault.TLS_HANDSHAKE,
+    Fault.CLIENT_CERTIFICATE, Fault.AUTH_NOT_OFFERED, Fault.AUTH_UNENCRYPTED,
+}  # fmt: skip
 _NOBODY: Final = "nobody@localhost"  # settings need a sender; a probe never gets as far as naming one
 
 

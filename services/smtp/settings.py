@@ -67,5 +67,9 @@ class SmtpSettings:
         return Identity(self.client_certificate, self.client_key) if self.client_certificate else None
 
     @property
+    def has_login(self) -> bool:
+        return bool(self.username or self.password)
+
+    @property
     def mode_name(self) -> str:
         return MODE_NAMES[self.security]
