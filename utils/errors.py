@@ -70,6 +70,11 @@ class Phase(StrEnum):
     QUIT = "quit"
 
 
+# From the first look-up to where mail can be sent; then what is said of a mail before its message.
+OPENING = (Phase.DNS, Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.ENCRYPTION, Phase.SIGN_IN)
+ENVELOPE = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA)
+
+
 class Fault(StrEnum):
     """What kind of failure it was, told apart as finely as a remedy needs."""
 

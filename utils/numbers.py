@@ -16,6 +16,11 @@ def whole_number(text: str, low: int = 0, high: int = LARGEST) -> int | None:
     return number if low <= number <= high else None
 
 
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, as in "1 mail" and "2 mails"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def number_or_text(text: str) -> int | str:
     """The number, or the text as it is for whoever checks it afterwards to refuse."""
     number = whole_number(text)

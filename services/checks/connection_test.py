@@ -2,13 +2,12 @@
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final
 
-from services.checks import steps as connection_steps
 from services.delivery import attempt, retry_policy
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import Diagnosis
@@ -22,12 +21,12 @@ from services.smtp import probe
 from services.smtp.client import Envelope, Policy, SmtpClient, Step
 from services.smtp.dial import Peer
 from services.smtp.dialogue import Dialogue
-from services.smtp.settings import SmtpSettings
+from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
-from services.smtp.ways import OpenWay
 from services.smtp.wire import Deadline
 from utils import clock, incidents
-from utils.errors import AppError, DeliveryError, Fault, Phase, Temporary
+from utils.addresses import is_loopback
+from utils.errors import OPENING, AppError, DeliveryError, Fault, Phase, Temporary
 from utils.log_utils import Redactor, printable
 
 TOTAL_SECONDS: Final = 120.0  # whatever the server does; a step as long as its settings say
@@ -37,17 +36,9 @@ _LOOK_SECONDS: Final = 6.0  # for looking around after a failure; what the conve
 _FAREWELL: Final = 2.0
 _SLACK: Final = 0.5
 _MOST_WAYS: Final = 2  # in which the message is said before the last
-STEPS: Final = (
-    Phase.SETTINGS,
-    Phase.DNS,
-    Phase.CONNECT,
-    Phase.GREETING,
-    Phase.EHLO,
-    Phase.ENCRYPTION,
-    Phase.SIGN_IN,
-    Phase.SENDER,
-    Phase.RECIPIENT,
-)
+STEPS: Final = (Phase.SETTINGS, *OPENING, Phase.SENDER, Phase.RECIPIENT)
+_USUAL_MODES: Final = {465: Security.TLS, 587: Security.STARTTLS, 2465: Security.TLS, 2587: Security.STARTTLS}
+_LONGEST_NAMES, _LONGEST_ISSUER = 60, 30  # characters, so that the fingerprint is still seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +244,7 @@ class _Test:
         reference = incidents.report("connection_test_broken", error)
         text = f"Sealpost itself failed. Reference: {reference}."
         self._note(Step(phase, "failed", 0, text))
+        # How far the message had come is not known any more, so it may be there (RFC 1047).
         was_said = self._plan.content is not None and phase is Phase.MESSAGE
         failure = Temporary(phase, Fault.OURS, text, may_have_been_sent=was_said)
         return replace(
@@ -264,13 +256,13 @@ class _Test:
     def _run(self) -> TestResult:
         if self._plan.flaw:
             raise self._plan.flaw
-        self._note(connection_steps.of_settings(self._plan.settings))
+        self._note(_of_settings(self._plan.settings))
         client = SmtpClient(self._plan.settings, self._plan.policy, talk=self._talk)
         try:
             client.open()
             queue_id = self._say_mail(client)
         except DeliveryError as error:
-            client.close()
+            client.close()  # before the look around: a server that takes few connections must not count this one
             return self._failed(error)
         finally:
             client.close()
@@ -327,15 +319,16 @@ class _Test:
         """Other ways into the host, or the certificate that was refused: whichever the failure calls for."""
         settings, policy, since = self._plan.settings, self._plan.policy, monotonic()
         seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
+        # With a wrong certificate the server was reached: another port of it would show the same one.
         if error.fault is Fault.TLS_CERTIFICATE:
             certificate = probe.shown_certificate(settings, policy, seconds)
             if certificate:
-                self._note(connection_steps.of_certificate(certificate, since))
+                self._note(_of_certificate(certificate, since))
             return [], certificate
         ways: list[OpenWay] = []
         if tried := probe.ways_beside(settings, error):
             ways = probe.open_ways(settings.host, tried, policy, seconds)
-            self._note(connection_steps.of_ways(tried, ways, since))
+            self._note(_of_ways(tried, ways, since))
         return ways, None
 
     def _result(self, *, ok: bool, message: str) -> TestResult:
@@ -347,3 +340,38 @@ class _Test:
             ms=round((monotonic() - self._started) * 1000),
             transcript=self._talk.transcript.lines() if self._talk.transcript else [],
         )
+
+
+def _of_settings(settings: SmtpSettings) -> Step:
+    """The first step: what was entered, and a warning where port and encryption do not go together."""
+    fact = f"{settings.host}, port {settings.port}, {settings.mode_name}"
+    if settings.security is not _USUAL_MODES.get(settings.port, settings.security):
+        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: an unusual pair.")
+    if settings.security is Security.NONE and not is_loopback(settings.host):
+        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: anybody on the way can read the mail.")
+    return Step(Phase.SETTINGS, "ok", 0, fact)
+
+
+def _of_ways(tried: Sequence[tuple[int, Security]], ways: Sequence[OpenWay], since: float) -> Step:
+    """What became of looking for another way in, ``since`` a moment of the monotonic clock."""
+    if ways:
+        fact = "This host also answers at " + ", ".join(f"{way.port} with {MODE_NAMES[way.security]}" for way in ways)
+    else:
+        ports = ", ".join(str(port) for port in dict.fromkeys(port for port, _ in tried))
+        fact = f"Nor does a mail server answer with encryption at {ports}"
+    return Step(name=Phase.CONNECT, status="warning" if ways else "failed", ms=_since(since), fact=f"{fact}.")
+
+
+def _of_certificate(shown: ShownCertificate, since: float) -> Step:
+    """What the certificate that was refused says of itself."""
+    names = ", ".join(shown.names) or "no name"
+    names = names if len(names) <= _LONGEST_NAMES else f"{names[:_LONGEST_NAMES]}…"
+    fact = (
+        f"It is for {names}; by {shown.issuer[:_LONGEST_ISSUER]}; {shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d}; "
+        f"SHA-256 {shown.sha256.replace(':', '')}"
+    )
+    return Step(name=Phase.ENCRYPTION, status="failed", ms=_since(since), fact=printable(fact))
+
+
+def _since(moment: float) -> int:
+    return round((monotonic() - moment) * 1000)

@@ -25,8 +25,8 @@ from utils import clock
 from utils.addresses import ip_literal, is_loopback
 from utils.encryption_utils import current_key_id
 from utils.env_utils import get_base_url, get_settings
-from utils.errors import InvalidInput, Phase, Temporary
-from utils.net_guard import IPAddress
+from utils.errors import Phase, Temporary
+from utils.numbers import counted
 
 DNS_SECONDS: Final = 10.0
 OVERDUE: Final = timedelta(minutes=5)  # a running application answers within seconds
@@ -165,17 +165,17 @@ def _keys() -> Iterator[Told]:
     for refusal in state.refused:
         yield Told(Mark.FAILED, f"{refusal.row} cannot be read", refusal.reason)
     if rows > len(state.refused):
-        yield Told(Mark.OK, f"{_counted(rows - len(state.refused), 'configuration')} can be read")
+        yield Told(Mark.OK, f"{counted(rows - len(state.refused), 'configuration')} can be read")
     elif not rows:
         yield Told(Mark.OK, "No configuration is stored, so none is unreadable")
     if state.to_rotate:
         yield Told(
-            Mark.INFO, f"{_counted(state.to_rotate, 'configuration')} sealed with a previous key: flask keys rotate"
+            Mark.INFO, f"{counted(state.to_rotate, 'configuration')} sealed with a previous key: flask keys rotate"
         )
 
 
 def _route() -> Iterator[Told]:
-    used = route.first_of(route.steps())
+    used = route.first_of(route.steps())  # which asks no further than needed, and is asked again for the rest
     for step in route.steps():
         yield _step(step, used)
     if used is None:
@@ -187,18 +187,9 @@ def _step(step: RouteStep, used: RouteStep | None) -> Told:
     if step.settings:
         is_used = used is not None and used.source == step.source
         return Told(Mark.OK if is_used else Mark.INFO, f"{place}: {step.reason}{'' if is_used else ' In reserve.'}")
-    broken = step.config_id is not None or step.reason.startswith(route.DATABASE_AWAY)
-    if broken or (step.source == "env" and _env_is_wrong()):
+    if step.is_broken:
         return Told(Mark.FAILED, f"{place} is passed over", step.reason)
     return Told(Mark.INFO, f"{place} is passed over: {step.reason}")
-
-
-def _env_is_wrong() -> bool:
-    try:
-        route.env_settings(get_settings().email)
-    except InvalidInput:
-        return True
-    return False
 
 
 def _base_url() -> Iterator[Told]:
@@ -220,9 +211,8 @@ def _dns() -> Iterator[Told]:
         yield Told(Mark.INFO, "No mail server to look up")
         return
     host = used.settings.host
-    left_out: dict[IPAddress, str] = {}
     try:
-        addresses = dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver, left_out.__setitem__)
+        addresses, left_out = dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver)
     except WireError as error:
         told = diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)
         yield Told(Mark.FAILED, f"{host}: {error.text}", told.remedy)
@@ -241,9 +231,10 @@ def _pending() -> Iterator[Told]:
         requests, asked_at = reset_request_db.waiting(session)
         states = outbox_db.counts(session)
         due_at = outbox_db.oldest_due(session, now)
+    # A password reset is a request before it is a mail: both wait for the same worker.
     mails = sum(states.get(state, 0) for state in (*WAITING, *HELD))
     found = [
-        (f"{_counted(count, what)} waiting", since)
+        (f"{counted(count, what)} waiting", since)
         for count, what, since in ((requests, "password reset", asked_at), (mails, "mail", due_at))
         if count
     ]
@@ -254,10 +245,6 @@ def _pending() -> Iterator[Told]:
             yield Told(Mark.FAILED, f"{text} since {_readable(since)}", NOBODY_SENDS)
         else:
             yield Told(Mark.INFO, f"{text} since {_readable(since)}" if since else f"{text} for their time")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _readable(moment: datetime) -> str:

@@ -14,8 +14,9 @@ from services.diagnosis import diagnosis
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox import reasons
 from services.outbox.reasons import Reason
+from services.smtp import grammar
 from services.smtp.wire import Reply
-from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Permanent, Phase
+from utils.errors import ENVELOPE, LINK_FAULTS, DeliveryError, Fault, Misconfigured, Permanent, Phase
 
 STEPS: Final = (1, 5, 15, 30, 60)  # minutes from one attempt to the next
 LAST_STEP: Final = 120
@@ -106,8 +107,7 @@ def _row(phases: tuple[Phase, ...], status: str, verdict: Verdict, words: str = 
 
 
 _S, _R, _D, _M = Phase.SENDER, Phase.RECIPIENT, Phase.DATA, Phase.MESSAGE
-_ALL: Final = (_S, _R, _D, _M)
-_ENVELOPE: Final = (_S, _R, _D)
+_ALL: Final = (*ENVELOPE, _M)
 
 
 def _later(reason: Reason, seconds: float | None = None, final_after: timedelta | None = None) -> Verdict:
@@ -241,7 +241,7 @@ _TABLE: Final = (
     _row((_S, _D), r"", _USED_UP, _ALLOWANCE_WORDS),
     _row((_M,), r"... (?!.\.2\.2$)", _USED_UP, _ALLOWANCE_WORDS),
     _row(_ALL, r"... (?!.\.2\.2$)", _USED_UP, _OUR_ALLOWANCE_WORDS),
-    _row(_ENVELOPE, r"", _CROWDED, _CROWDED_WORDS),
+    _row(ENVELOPE, r"", _CROWDED, _CROWDED_WORDS),
     _row(_ALL, r"", _TOO_FAST_A_SECOND, r"sending rate exceeded|per second"),
     _row(_ALL, r"", _TOO_FAST, _TOO_FAST_WORDS),
     # Us: Postfix and others say at RCPT what they hold against the client, its name, its login and its From address.
@@ -252,23 +252,23 @@ _TABLE: Final = (
     _row((_S, _R), r"50[0-4] ", _SENDER_REFUSED, r"sender address rejected: (?:need fully|bad|syntax)"),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, _DOMAIN_WORDS),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, _SENDER_LIST_WORDS),
-    _row(_ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_NAME, _NAME_WORDS),
-    _row(_ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, _HOST_WORDS),
+    _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_NAME, _NAME_WORDS),
+    _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, _HOST_WORDS),
     _row(_ALL, r"... 5\.7\.(25|60[6-9]|6[1-4]\d|708)$", _BAD_HOST),  # RFC 7372; Microsoft's banned machines
     _row(_ALL, r"... (5\.2\.25\d|5\.7\.60)$", _NOT_OWNER),  # Microsoft: may not send as this sender
     _row(_ALL, _NOT_THE_RECIPIENTS, _NOT_OWNER, _OWNER_WORDS),
-    _row(_ENVELOPE, _NOT_THE_RECIPIENTS, _NOT_OWNER, _MISMATCH_WORDS),
+    _row(ENVELOPE, _NOT_THE_RECIPIENTS, _NOT_OWNER, _MISMATCH_WORDS),
     _row(_ALL, r"53[0458] ", _LOGIN),
     _row((_S, _R), r"503 ", _LOGIN, r"\bauth"),
-    _row(_ENVELOPE, r"[45].. (.\.[04]\.0|.\.5\.\d|.\.7\.\d+|-)$", _NO_RELAY, _RELAY_WORDS),
-    _row(_ENVELOPE, r"5.. (5\.[05]\.\d|5\.7\.(?!2\d$)\d+|-)$", _LOGIN, _LOGIN_WORDS),
+    _row(ENVELOPE, r"[45].. (.\.[04]\.0|.\.5\.\d|.\.7\.\d+|-)$", _NO_RELAY, _RELAY_WORDS),
+    _row(ENVELOPE, r"5.. (5\.[05]\.\d|5\.7\.(?!2\d$)\d+|-)$", _LOGIN, _LOGIN_WORDS),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, _OTHER_BARS),
     # It ends the connection without a word that tells more.
-    _row(_ENVELOPE, r"421 ", _GOES_AWAY),
+    _row(ENVELOPE, r"421 ", _GOES_AWAY),
     _row((_M,), r"421 ", replace(_GOES_AWAY, action=Action.RETRY)),
     # The recipient.
-    _row((_R,), r"452 4\.5\.3$|... 5\.5\.3$", _TOO_MANY),
-    _row((_R,), r"4|55", _TOO_MANY, r"too many recipients"),
+    _row((_R,), rf"... (?:{'|'.join(map(re.escape, grammar.TOO_MANY_STATUSES))})$", _TOO_MANY),
+    _row((_R,), r"[45]", _TOO_MANY, grammar.TOO_MANY_WORDS),
     _row((_R, _M), r"... 4\.2\.2$", _MAILBOX_FULL),
     _row((_R, _M), r"... 5\.2\.2$", _MAILBOX_STAYS_FULL),
     _row((_R,), r"5.. -$", _MAILBOX_STAYS_FULL, _FULL_WORDS),

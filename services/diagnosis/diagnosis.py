@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from services.diagnosis import mending, reply_rules, status_advice
-from services.diagnosis.advice import Advice, filled
+from services.diagnosis import mending, reply_rules
 from services.diagnosis.mending import Mend
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
-from services.smtp.settings import Security, SmtpSettings
-from services.smtp.ways import OpenWay
+from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
 from utils.addresses import ascii_address
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 
@@ -20,51 +18,31 @@ SUCCESS: Final = "Connection successful"
 ACCEPTED: Final = "Test message accepted"
 NOT_CONFIGURED: Final = "SMTP not configured"
 
-PHASE_LABELS: Final = {
-    Phase.SETTINGS: "Settings",
-    Phase.DNS: "DNS",
-    Phase.CONNECT: "Connect",
-    Phase.GREETING: "Greeting",
-    Phase.EHLO: "EHLO",
-    Phase.ENCRYPTION: "Encryption",
-    Phase.SIGN_IN: "Sign in",
-    Phase.SENDER: "Sender",
-    Phase.RECIPIENT: "Recipient",
-    Phase.DATA: "Message",
-    Phase.MESSAGE: "Message",
-    Phase.QUIT: "Goodbye",
+_PHASES: Final = {  # as people call them, and what is wrong where nothing else tells it
+    Phase.SETTINGS: ("Settings", Reason.SETTINGS),
+    Phase.DNS: ("DNS", Reason.DNS),
+    Phase.CONNECT: ("Connect", Reason.CONNECT),
+    Phase.GREETING: ("Greeting", Reason.GREETING),
+    Phase.EHLO: ("EHLO", Reason.EHLO),
+    Phase.ENCRYPTION: ("Encryption", Reason.ENCRYPTION),
+    Phase.SIGN_IN: ("Sign in", Reason.SIGN_IN),
+    Phase.SENDER: ("Sender", Reason.SENDER_REFUSED),
+    Phase.RECIPIENT: ("Recipient", Reason.RECIPIENT_REFUSED),
+    Phase.DATA: ("Message", Reason.MESSAGE_REFUSED),
+    Phase.MESSAGE: ("Message", Reason.MESSAGE_REFUSED),
+    Phase.QUIT: ("Goodbye", Reason.ENDED_EARLY),
 }
-
-_REASONS: Final = {
-    Phase.SETTINGS: Reason.SETTINGS,
-    Phase.DNS: Reason.DNS,
-    Phase.CONNECT: Reason.CONNECT,
-    Phase.GREETING: Reason.GREETING,
-    Phase.EHLO: Reason.EHLO,
-    Phase.ENCRYPTION: Reason.ENCRYPTION,
-    Phase.SIGN_IN: Reason.SIGN_IN,
-    Phase.SENDER: Reason.SENDER_REFUSED,
-    Phase.RECIPIENT: Reason.RECIPIENT_REFUSED,
-    Phase.DATA: Reason.MESSAGE_REFUSED,
-    Phase.MESSAGE: Reason.MESSAGE_REFUSED,
-    Phase.QUIT: Reason.ENDED_EARLY,
-}
+PHASE_LABELS: Final = {phase: label for phase, (label, _) in _PHASES.items()}
 
 _FAULT_REASONS: Final = {
+    # Most faults that people can do something about are reasons of the same name.
+    **{fault: Reason(fault) for fault in Fault if fault in {*Reason}},
     Fault.AUTH_NOT_OFFERED: Reason.NO_SIGN_IN,
     Fault.AUTH_UNENCRYPTED: Reason.SIGN_IN_UNENCRYPTED,
     Fault.AUTH_UNPROVEN: Reason.SIGN_IN_UNPROVEN,
     Fault.AUTH_ROUNDS: Reason.SIGN_IN_UNUSABLE,
-    Fault.NOT_SMTP: Reason.NOT_SMTP,
-    Fault.BROKEN_REPLY: Reason.BROKEN_REPLY,
-    Fault.TLS_EXPECTED: Reason.TLS_EXPECTED,
-    Fault.TLS_UNEXPECTED: Reason.TLS_UNEXPECTED,
-    Fault.TLS_NOT_OFFERED: Reason.TLS_NOT_OFFERED,
     Fault.TLS_CERTIFICATE: Reason.CERTIFICATE,
-    Fault.CLIENT_CERTIFICATE: Reason.CLIENT_CERTIFICATE,
     Fault.TLS_INJECTION: Reason.TAMPERED_WITH,
-    Fault.TOO_LARGE: Reason.TOO_LARGE,
-    Fault.NO_SMTPUTF8: Reason.NO_SMTPUTF8,
     Fault.OURS: Reason.OUR_FAULT,
 }
 
@@ -108,22 +86,27 @@ def diagnose(
     """
     if _speaks_tls_here(error, settings, open_ways):
         error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
-    rule, advice = _recognised(error, settings.host)
+
+    def filled(text: str) -> str:
+        return text.replace("{host}", settings.host).replace("{port}", str(settings.port))
+
+    rule, advice = reply_rules.recognised(error, settings.host)
     retryable = advice.retryable
     if retryable is None:
         retryable = (error.code or 0) // 100 == _TEMPORARY
     way = _way_around(error, settings, open_ways)
-    cause = _blocked(settings.port, way, error.fault) if way else filled(advice.cause, settings)
+    cause = _blocked(settings.port, way, error.fault) if way else filled(advice.cause)
     if advice.field == "helo_hostname":
         cause += _greeted(settings, ehlo_name)
+    # Only a server's own reply can ask for a wait: text of ours has numbers that are none.
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
     return Diagnosis(
         rule=rule,
         phase=error.phase,
-        title=filled(advice.title, settings),
-        meaning=filled(advice.meaning, settings),
+        title=filled(advice.title),
+        meaning=filled(advice.meaning),
         cause=cause,
-        remedy=f"Use port {way.port} with {mending.NAMES[way.security]}." if way else filled(advice.remedy, settings),
+        remedy=f"Use port {way.port} with {MODE_NAMES[way.security]}." if way else filled(advice.remedy),
         field=advice.field,
         retryable=retryable,
         retry_after=(hint or advice.retry_after) if retryable else None,
@@ -156,7 +139,7 @@ def explain(
 
 def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
     """Explain that a test ended by a mistake of this program, which stands in the log under ``reference``."""
-    advice = status_advice.tables()["faults"][Fault.OURS]
+    advice = reply_rules.tables()["faults"][Fault.OURS]
     arrived = " The message may have arrived." if error.may_have_been_sent else ""
     return Diagnosis(
         rule=f"fault:{Fault.OURS}",
@@ -170,13 +153,9 @@ def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
     )
 
 
-def _recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:
-    rule = None if error.may_have_been_sent else reply_rules.find(error, host)
-    return (rule.id, rule) if rule else status_advice.find(error)
-
-
 def _speaks_tls_here(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> bool:
     """Whether a server that gave no greeting was only waiting for TLS."""
+    # With TLS from the first byte (RFC 8314 3.3) it is the client that speaks first, so both wait for each other.
     is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED)
     return is_silent and any((way.port, way.security) == (settings.port, Security.TLS) for way in open_ways)
 
@@ -209,9 +188,10 @@ def reason(error: DeliveryError) -> Reason:
     """What is wrong, in short."""
     if error.fault in _FAULT_REASONS:
         return _FAULT_REASONS[error.fault]
+    # RFC 4954 6: 454 says that the password could not be checked, which is no word on whether it is right.
     if error.phase is Phase.SIGN_IN and not isinstance(error, Misconfigured):
         return Reason.SIGN_IN_LATER
-    return _REASONS[error.phase]
+    return _PHASES[error.phase][1]
 
 
 def message(error: DeliveryError) -> str:

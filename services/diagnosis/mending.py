@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from services.diagnosis.advice import Try
+from services.diagnosis.reply_rules import Try
 from services.providers import registry
-from services.smtp.settings import Security, SmtpSettings
-from services.smtp.ways import OpenWay
+from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
 from utils.addresses import InvalidAddress, ascii_address, is_loopback, parse_address, parse_host
 
 _MOST: Final = 4
 _USUAL_PORTS: Final = {Security.STARTTLS: 587, Security.TLS: 465}
-NAMES: Final = {Security.STARTTLS: "STARTTLS", Security.TLS: "TLS", Security.NONE: "no encryption"}
 _SAME_SITE: Final = 2  # labels
+_FORMS: Final = {"smtp_server": "{}", "smtp_port": "port {}", "smtp_username": "the user name {}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,57 +39,44 @@ def actions(
 
     ``names`` stand in the certificate that was refused.
     """
+    # What the form already says would be no mend, and two ways that lead to the same values are one.
     case, present = _Case(settings, open_ways, names), _present(settings)
     found: dict[tuple[str, ...], Mend] = {}
     for attempt in tries:
-        for action in _made(attempt, case):
+        for action in [_use(attempt)] if isinstance(attempt, dict) else _WAYS[attempt](case):
             after = {**present, **action.changes}
             if after != present:
                 found.setdefault(tuple(after.values()), action)
     return tuple(found.values())[:_MOST]
 
 
-def _made(attempt: Try, case: _Case) -> Iterable[Mend]:
-    if isinstance(attempt, dict):
-        return [Mend(label=f"Use {_in_words(attempt)} and test again", changes=attempt)]
-    return _WAYS[attempt](case)
-
-
 def usable(open_ways: Sequence[OpenWay], settings: SmtpSettings) -> list[OpenWay]:
     """The ways that would be an answer for these settings, encrypted ones first: a login never goes in clear."""
     others = [way for way in open_ways if (way.port, way.security) != (settings.port, settings.security)]
-    if settings.username or settings.password:
+    if settings.has_login:
         others = [way for way in others if way.security is not Security.NONE]
     return sorted(others, key=lambda way: way.security is Security.NONE)
 
 
-def _starttls(case: _Case) -> Iterable[Mend]:
-    return _with_security(Security.STARTTLS, case)
-
-
-def _tls(case: _Case) -> Iterable[Mend]:
-    return _with_security(Security.TLS, case)
-
-
 def _with_security(security: Security, case: _Case) -> Iterator[Mend]:
     """The other mode; on the port that is usual for it if the present one is usual for the mode that failed."""
-    usual, port = _USUAL_PORTS[security], case.settings.port
-    label = f"Use {NAMES[security]} and test again"
+    usual, port, name = _USUAL_PORTS[security], case.settings.port, MODE_NAMES[security]
     here = {"security": security.value}
     if port == usual or port not in _USUAL_PORTS.values():
-        yield Mend(label=label, changes=here)
+        yield _use(here, name)
         return
     if not case.open_ways or any((way.port, way.security) == (usual, security) for way in case.open_ways):
-        yield Mend(label=label, changes={**here, "smtp_port": str(usual)})
-    yield Mend(label=f"Use {NAMES[security]} on port {port} and test again", changes=here)
+        yield _use({**here, "smtp_port": str(usual)}, name)
+    yield _use(here, f"{name} on port {port}")
 
 
 def _no_encryption(case: _Case) -> Iterator[Mend]:
     if is_loopback(case.settings.host):
-        yield Mend(label="Use no encryption and test again", changes={"security": Security.NONE.value})
+        yield _use({"security": Security.NONE.value}, MODE_NAMES[Security.NONE])
 
 
 def _submission(case: _Case) -> Iterator[Mend]:
+    # 25 is for mail between servers (RFC 6409 3.1): who sends from a program submits on 587.
     if case.settings.port not in _USUAL_PORTS.values():
         yield _use_port(_USUAL_PORTS[Security.STARTTLS], Security.STARTTLS)
 
@@ -106,6 +93,7 @@ def _send_as_login(case: _Case) -> Iterator[Mend]:
         return
     if login == settings.from_email:
         return
+    # Replies are to reach whom they reached before: a Reply-To that is set already does that.
     if settings.reply_to:
         yield Mend(label=f"Send as {login} and test again", changes={"from_email": login})
     else:
@@ -116,21 +104,21 @@ def _send_as_login(case: _Case) -> Iterator[Mend]:
 def _from_domain_as_ehlo(case: _Case) -> Iterator[Mend]:
     with suppress(InvalidAddress):
         domain = ascii_address(case.settings.from_email).rpartition("@")[2]
-        yield Mend(label=f"Use {domain} as EHLO name and test again", changes={"helo_hostname": domain})
+        yield _use({"helo_hostname": domain}, f"{domain} as EHLO name")
 
 
 def _known_server(case: _Case) -> Iterator[Mend]:
     if server := registry.server_meant_by(case.settings.host):
-        yield _use_server(server)
+        yield _use({"smtp_server": server})
 
 
 def _certificate_name(case: _Case) -> Iterable[Mend]:
-    return map(_use_server, _trustworthy(case.names, case.settings.host))
+    return (_use({"smtp_server": name}) for name in _trustworthy(case.names, case.settings.host))
 
 
 _WAYS: Final[dict[str, Callable[[_Case], Iterable[Mend]]]] = {
-    "starttls": _starttls,
-    "tls": _tls,
+    "starttls": partial(_with_security, Security.STARTTLS),
+    "tls": partial(_with_security, Security.TLS),
     "none_on_this_machine": _no_encryption,
     "submission": _submission,
     "open_ways": _open_ways,
@@ -160,26 +148,18 @@ def _is_host(name: str) -> bool:
         return False
 
 
-def _use_server(name: str) -> Mend:
-    return Mend(label=f"Use {name} and test again", changes={"smtp_server": name})
-
-
 def _use_port(port: int, security: Security) -> Mend:
-    changes = {"smtp_port": str(port), "security": security.value}
-    return Mend(label=f"Use {_in_words(changes)} and test again", changes=changes)
+    return _use({"smtp_port": str(port), "security": security.value})
+
+
+def _use(changes: dict[str, str], what: str = "") -> Mend:
+    return Mend(label=f"Use {what or _in_words(changes)} and test again", changes=changes)
 
 
 def _in_words(changes: dict[str, str]) -> str:
     """The changes as they stand in a label."""
-    place = [changes["smtp_server"]] if "smtp_server" in changes else []
-    if "smtp_port" in changes:
-        place.append(f"port {changes['smtp_port']}")
-    if "smtp_username" in changes:
-        place.append(f"the user name {changes['smtp_username']}")
-    words = ", ".join(place)
-    if "security" in changes:
-        words += f" with {NAMES[Security(changes['security'])]}"
-    return words
+    words = ", ".join(form.format(changes[field]) for field, form in _FORMS.items() if field in changes)
+    return f"{words} with {MODE_NAMES[Security(changes['security'])]}" if "security" in changes else words
 
 
 def _present(settings: SmtpSettings) -> dict[str, str]:

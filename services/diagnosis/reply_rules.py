@@ -1,4 +1,6 @@
-"""Recognise a failure by the server's own words: those of its provider first, then those that anybody uses."""
+"""What can be said about a failure, from the files of ``data``: by the server's own words, those of its provider first,
+and where nobody's are recognised by status code, by reply code, by kind, by phase.
+"""
 
 import json
 import re
@@ -7,14 +9,38 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from services.diagnosis.advice import Advice, frozen
 from services.providers import registry
 from utils.errors import DeliveryError, Fault
 
-DATA: Final = Path(__file__).parent / "data" / "smtp_replies.json"
-
+RULES: Final = Path(__file__).parent / "data" / "smtp_replies.json"
+TABLES: Final = Path(__file__).parent / "data" / "smtp_statuses.json"
+FIELDS: Final = {
+    "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "helo_hostname",
+    "timeout_seconds", "to", "client_certificate",
+}  # fmt: skip
 ANY: Final = "any"
 _LONGEST: Final = 4096  # characters of a reply that are looked at
+
+Try = str | dict[str, str]  # a named way to mend it (services/diagnosis/mending.py), or form fields and their values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """One failure in plain words. ``{host}`` and ``{port}`` in them stand for the server that was used.
+
+    ``field`` is the form field concerned, one of FIELDS. ``retryable`` None: as the server's code says.
+    ``retry_after`` is in seconds.
+    """
+
+    title: str
+    meaning: str
+    cause: str
+    remedy: str
+    field: str | None
+    retryable: bool | None = None
+    retry_after: int | None = None
+    tries: tuple[Try, ...] = ()
+    docs_url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +71,27 @@ class Rule(Advice):
         return in_place and self._compiled.search(reply) is not None
 
 
-def find(error: DeliveryError, host: str) -> Rule | None:
-    """The rule for what the server at ``host`` has said, or for the fault alone; None if nothing fits."""
-    reply = wording(error)
-    fitting = [rule for rule in all_rules() if rule.fits(error, reply)]
-    provider = registry.for_server(host)
-    own = (rule for rule in fitting if provider and provider["id"] in rule.providers)
-    others = (rule for rule in fitting if rule.distinctive and ANY not in rule.providers)
-    anybody = (rule for rule in fitting if ANY in rule.providers)
-    return next(own, None) or next(others, None) or next(anybody, None)
+def recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:
+    """The advice for what happened at ``host``, with what it was found by: a rule's id, ``status:5.7.8``, ``code:550``,
+    ``fault:closed``, ``phase:sender``.
+    """
+    if error.may_have_been_sent:
+        return "fault:unknown_outcome", tables()["faults"]["unknown_outcome"]
+    if rule := _rule(error, host):
+        return rule.id, rule
+    statuses, codes, status = tables()["statuses"], tables()["codes"], error.enhanced or ""
+    detail, subject = status.partition(".")[2], "".join(status.split(".")[1:2])
+    if error.fault is not Fault.REPLY:
+        found = [(f"fault:{error.fault}", tables()["faults"].get(error.fault))]
+    else:
+        found = [
+            (f"status:{status}", statuses.get(f"{detail} {error.phase}") or statuses.get(detail)),
+            (f"code:{error.code}", codes.get(f"{error.code} {error.phase}") or codes.get(str(error.code))),
+            # A status whose detail is 0 or unknown says less than the code, but more than nothing.
+            (f"status:{status}", statuses.get(subject)),
+        ]
+    by_phase = f"phase:{error.phase}", tables()["phases"][error.phase]
+    return next(((name, advice) for name, advice in found if advice), by_phase)
 
 
 def wording(error: DeliveryError) -> str:
@@ -67,5 +105,29 @@ def wording(error: DeliveryError) -> str:
 @cache
 def all_rules() -> tuple[Rule, ...]:
     """Every rule, in the order in which they are tried."""
-    data: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8"))
-    return tuple(Rule(**frozen(entry)) for entry in data["rules"])
+    return tuple(Rule(**_frozen(entry)) for entry in json.loads(RULES.read_text(encoding="utf-8"))["rules"])
+
+
+@cache
+def tables() -> dict[str, dict[str, Advice]]:
+    """The advice by ``statuses`` (RFC 3463 and its registry, without the class) and ``codes`` (RFC 5321 4.2),
+    both also for one phase as in "550 sender", by ``faults`` and by ``phases``.
+    """
+    data: dict[str, dict[str, Any]] = json.loads(TABLES.read_text(encoding="utf-8"))
+    return {name: {key: Advice(**_frozen(entry)) for key, entry in table.items()} for name, table in data.items()}
+
+
+def _rule(error: DeliveryError, host: str) -> Rule | None:
+    """The rule for what the server at ``host`` has said, or for the fault alone; None if nothing fits."""
+    reply = wording(error)
+    fitting = [rule for rule in all_rules() if rule.fits(error, reply)]
+    provider = registry.for_server(host)
+    own = (rule for rule in fitting if provider and provider["id"] in rule.providers)
+    others = (rule for rule in fitting if rule.distinctive and ANY not in rule.providers)
+    anybody = (rule for rule in fitting if ANY in rule.providers)
+    return next(own, None) or next(others, None) or next(anybody, None)
+
+
+def _frozen(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of a data file with its lists, the only ones that JSON knows, as tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}

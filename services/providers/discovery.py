@@ -14,8 +14,7 @@ from services.providers import presets, registry
 from services.providers.registry import Provider
 from services.smtp import dns, probe
 from services.smtp.dns import LookupFailed
-from services.smtp.settings import Security, SmtpSettings
-from services.smtp.ways import OpenWay
+from services.smtp.settings import OpenWay, Security, SmtpSettings
 from utils.addresses import LONGEST_ADDRESS, InvalidAddress, ascii_address, ip_literal, parse_address, parse_host
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput

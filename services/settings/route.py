@@ -32,7 +32,6 @@ security_log = structlog.get_logger("security")
 
 NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
 LONGEST_FILE: Final = LONGEST_CERTIFICATE + LONGEST_KEY
-DATABASE_AWAY: Final = "The database does not answer"
 
 # Per application, so that two in one process do not silence each other's warnings.
 _last_reasons: WeakKeyDictionary[Settings, dict[str, str]] = WeakKeyDictionary()
@@ -53,6 +52,7 @@ class RouteStep:
     last_error: str | None = None  # as noted on the configuration
     has_failed_over: bool = False
     is_local_inbox: bool = False
+    is_broken: bool = False  # it is passed over because of something that somebody has to mend
     is_altered: bool = False  # somebody edited the row behind our back
 
     @cached_property
@@ -128,7 +128,8 @@ def _global_step(session: Session | None) -> tuple[RouteStep, bool]:
     try:
         stored = configs.find_active(session=session)
     except SQLAlchemyError:
-        return RouteStep(source="database", name="Database", reason=f"{DATABASE_AWAY}."), True
+        reason = "The database does not answer."
+        return RouteStep(source="database", name="Database", reason=reason, is_broken=True), True
     if not stored:
         return RouteStep(source="database", name="Database", reason=f"{NO_ACTIVE_ROW}."), False
     return _step_of(stored), True
@@ -148,6 +149,7 @@ def _step_of(stored: StoredConfig) -> RouteStep:
         emails_per_day=row.emails_per_day,
         last_error=row.last_error,
         has_failed_over=row.failed_over_at is not None,
+        is_broken=not usable,
         is_altered=stored.condition in (Condition.ALTERED, Condition.OUTDATED),
     )
 
@@ -156,7 +158,7 @@ def _env_step(*, database_decides: bool) -> RouteStep:
     try:
         settings = env_settings(get_settings().email)
     except InvalidInput as error:
-        return RouteStep(source="env", name=".env", reason=_first_sentence(error))
+        return RouteStep(source="env", name=".env", reason=_first_sentence(error), is_broken=True)
     if settings is None:
         return RouteStep(source="env", name=".env", reason="EMAIL_HOST is not set.")
     inbox = _is_local_inbox(settings)

@@ -7,8 +7,7 @@ from services.settings.fields import SmtpChange
 from services.settings.table import VALUES
 from services.smtp import client_certificate
 from services.smtp import tls as smtp_tls
-from services.smtp.identity import Identity
-from services.smtp.settings import NO_PASSWORD, Security, SmtpSettings
+from services.smtp.settings import NO_PASSWORD, Identity, Security, SmtpSettings
 from services.smtp.wire import WireError
 from utils.addresses import ascii_address, is_loopback, public_name
 from utils.env_utils import get_settings

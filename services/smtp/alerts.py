@@ -17,43 +17,42 @@ _REFUSES_OURS: Final = {
 }  # fmt: skip
 _HANDSHAKE_FAILURE: Final = "HANDSHAKE_FAILURE"
 
-_OLD: Final = "the server knows no version of TLS that is new enough"
-_NO_CIPHER: Final = "no cipher is known to both sides"
-_WORDS: Final = {
-    "UNSUPPORTED_PROTOCOL": _OLD,
-    "VERSION_TOO_LOW": _OLD,
-    "WRONG_SSL_VERSION": _OLD,
-    "WRONG_VERSION_NUMBER": _OLD,
-    "NO_PROTOCOLS_AVAILABLE": _OLD,
-    "PROTOCOL_VERSION": _OLD,
-    "INAPPROPRIATE_FALLBACK": _OLD,
-    "NO_SHARED_CIPHER": _NO_CIPHER,
-    "NO_CIPHERS_AVAILABLE": _NO_CIPHER,
-    "WRONG_CIPHER_RETURNED": _NO_CIPHER,
-    "UNKNOWN_CIPHER_RETURNED": _NO_CIPHER,
-    "INSUFFICIENT_SECURITY": _NO_CIPHER,
-    _HANDSHAKE_FAILURE: _NO_CIPHER,
-    "DH_KEY_TOO_SMALL": "the server's Diffie-Hellman key is too small",
-    "BAD_DH_VALUE": "the server's Diffie-Hellman key is not valid",
-    "DH_PUBLIC_VALUE_LENGTH_IS_WRONG": "the server's Diffie-Hellman key is not valid",
-    "BAD_SIGNATURE": "the server's signature is wrong",
-    "WRONG_SIGNATURE_TYPE": "the server signs in a way that is too weak or not known here",
-    "WRONG_SIGNATURE_SIZE": "the server's signature is wrong",
-    "NO_SUITABLE_SIGNATURE_ALGORITHM": "the server signs in a way that is too weak or not known here",
-    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": "the server knows only the old, unsafe renegotiation",
-}
-_UNREADABLE: Final = "cannot be read"
-_CERTIFICATE_WORDS: Final = {
-    "ASN1_LIB": _UNREADABLE,
-    "X509_LIB": _UNREADABLE,
-    "CERT_LENGTH_MISMATCH": _UNREADABLE,
-    "UNABLE_TO_FIND_PUBLIC_KEY_PARAMETERS": _UNREADABLE,
-    "UNKNOWN_CERTIFICATE_TYPE": _UNREADABLE,
-    "EXCESSIVE_MESSAGE_SIZE": "is too large",
-    "EE_KEY_TOO_SMALL": "has a key that is too short",
-    "CA_KEY_TOO_SMALL": "has an authority whose key is too short",
-    "CA_MD_TOO_WEAK": "has a signature that is too weak",
-}
+
+def _by_name(names: dict[str, str]) -> dict[str, str]:
+    """The table the other way round: what each of OpenSSL's names means."""
+    return {name: words for words, listed in names.items() for name in listed.split()}
+
+
+_WORDS: Final = _by_name(
+    {
+        "the server knows no version of TLS that is new enough": (
+            "UNSUPPORTED_PROTOCOL VERSION_TOO_LOW WRONG_SSL_VERSION WRONG_VERSION_NUMBER NO_PROTOCOLS_AVAILABLE"
+            " PROTOCOL_VERSION INAPPROPRIATE_FALLBACK"
+        ),
+        "no cipher is known to both sides": (
+            "NO_SHARED_CIPHER NO_CIPHERS_AVAILABLE WRONG_CIPHER_RETURNED UNKNOWN_CIPHER_RETURNED"
+            " INSUFFICIENT_SECURITY HANDSHAKE_FAILURE"
+        ),
+        "the server's Diffie-Hellman key is too small": "DH_KEY_TOO_SMALL",
+        "the server's Diffie-Hellman key is not valid": "BAD_DH_VALUE DH_PUBLIC_VALUE_LENGTH_IS_WRONG",
+        "the server's signature is wrong": "BAD_SIGNATURE WRONG_SIGNATURE_SIZE",
+        "the server signs in a way that is too weak or not known here": (
+            "WRONG_SIGNATURE_TYPE NO_SUITABLE_SIGNATURE_ALGORITHM"
+        ),
+        "the server knows only the old, unsafe renegotiation": "UNSAFE_LEGACY_RENEGOTIATION_DISABLED",
+    }
+)
+_CERTIFICATE_WORDS: Final = _by_name(
+    {
+        "cannot be read": (
+            "ASN1_LIB X509_LIB CERT_LENGTH_MISMATCH UNABLE_TO_FIND_PUBLIC_KEY_PARAMETERS UNKNOWN_CERTIFICATE_TYPE"
+        ),
+        "is too large": "EXCESSIVE_MESSAGE_SIZE",
+        "has a key that is too short": "EE_KEY_TOO_SMALL",
+        "has an authority whose key is too short": "CA_KEY_TOO_SMALL",
+        "has a signature that is too weak": "CA_MD_TOO_WEAK",
+    }
+)
 
 
 def of_handshake(error: ssl.SSLError, *, is_under_way: bool) -> tuple[Fault, str]:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from services.smtp import grammar, our_faults
-from services.smtp.dialogue import Dialogue, Observer, Step, refusal
+from services.smtp.dialogue import Dialogue, Observer, Step, refusal, unknown
 from services.smtp.exchange import Exchange, Result
 from services.smtp.habits import Habit, habits_of
 from services.smtp.opening import Opening, Policy
@@ -15,7 +15,7 @@ from services.smtp.standing import Standing
 from services.smtp.transaction import Envelope, Parcel, Receipt, Transaction, mail_command, unsayable
 from services.smtp.wire import Deadline, WireError
 from utils import incidents
-from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase, Temporary
+from utils.errors import DeliveryError, Fault, Phase, Temporary
 
 __all__ = ["Envelope", "Observer", "Parcel", "Policy", "Receipt", "Result", "SmtpClient", "Step"]
 
@@ -66,7 +66,7 @@ class SmtpClient:
         except WireError:
             return False
         if not is_quiet:
-            self._exchange.distrust()
+            self._exchange.standing.distrust()  # what has come between two mails was not asked for
         return is_quiet
 
     @property
@@ -89,18 +89,14 @@ class SmtpClient:
         opening = Opening(self._talk, self._settings, self._policy)
         with self._talk.covered(), self._talk.within(before.seconds_left):
             features = opening.run()
-            self._talk.ready = True
+            self._talk.is_open = True
         standing = Standing(features, self._habits, opening.face)
         self._exchange = Exchange(self._talk, standing, self._talk.deadline.remaining(), before.total_seconds)
 
     def send(self, envelope: Envelope, content: bytes) -> Receipt:
         """Hand over one finished message (CRLF line ends). The receipt may name refused recipients."""
-        ((_, outcome),) = self.send_all([Parcel(envelope=envelope, content=content)], in_flight=1)
-        if outcome is None:
-            raise Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
-        if isinstance(outcome, DeliveryError):
-            raise outcome
-        return outcome
+        ((_, result),) = self.send_all([Parcel(envelope=envelope, content=content)], in_flight=1)
+        return receipt_of(result)
 
     def send_all(self, parcels: Sequence[Parcel], *, in_flight: int = IN_FLIGHT) -> Generator[tuple[Parcel, Result]]:
         """Hand over many messages, at most ``in_flight`` of them unanswered; give what became of each.
@@ -124,13 +120,13 @@ class SmtpClient:
             except incidents.STOPS:
                 raise
             except BaseException as error:
-                if self._talk.is_observed:  # a test has a last resort of its own
+                if self._talk.observer:  # a test has a last resort of its own
                     raise
                 self.abandon()
                 ours = our_faults.told("smtp_exchange_failed", error, host=self._settings.host)
                 for mail in left:
                     is_out = wire is not None and mail.end <= wire.sent
-                    yield mail.parcel, _unknown(ours) if is_out else ours
+                    yield mail.parcel, unknown(ours.fault, ours.text) if is_out else ours
 
     def check_envelope(self, sender: str, recipient: str, *, recipient_is_ours: bool) -> None:
         """Ask whether the server would take mail from ``sender`` to ``recipient``; nothing is sent.
@@ -138,17 +134,17 @@ class SmtpClient:
         A refusal of a recipient that we chose ourselves is a warning to the observer, not an error.
         """
         sender_path, path = grammar.path(sender), grammar.path(recipient)
-        talk, exchange = self._talk, self._exchange
+        talk, exchange, features = self._talk, self._exchange, self._exchange.standing.features
         with talk.within(exchange.seconds_left):
             talk.begin(Phase.SENDER)
-            unsayable(exchange.features, sender_path, {})
+            unsayable(features, sender_path, {})
             exchange.start_clean()
-            reply = talk.ask(mail_command(exchange.features, sender_path, [path], b""))
+            reply = talk.ask(mail_command(features, sender_path, [path], b""))
             if not reply.ok:
                 raise refusal(Phase.SENDER, reply)
             talk.done(f"{sender}: {reply.code} {reply.text}")
             talk.begin(Phase.RECIPIENT)
-            reply = unsayable(exchange.features, b"", {recipient: path}).get(recipient) or talk.ask(b"RCPT TO:" + path)
+            reply = unsayable(features, b"", {recipient: path}).get(recipient) or talk.ask(b"RCPT TO:" + path)
             if not reply.ok and not recipient_is_ours:
                 raise refusal(Phase.RECIPIENT, reply)
             talk.done(f"{recipient}: {reply.code} {reply.text}", "ok" if reply.ok else "warning")
@@ -172,5 +168,13 @@ class SmtpClient:
         self._talk.drop()
 
 
-def _unknown(ours: DeliveryError) -> DeliveryError:
-    return OutcomeUnknown(Phase.MESSAGE, ours.fault, ours.text, may_have_been_sent=True)
+def receipt_of(result: Result) -> Receipt:
+    """The receipt. Raises the error that there is instead of it."""
+    if isinstance(result, Receipt):
+        return result
+    raise result or closed()
+
+
+def closed() -> DeliveryError:
+    """The error of a mail of which nothing was said: its connection was gone."""
+    return Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")

@@ -1,7 +1,6 @@
 """A client certificate and its key, which some relays ask for: read from PEM, checked, and told about."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -12,13 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from utils import clock
@@ -50,7 +43,6 @@ _FOREIGN: Final = {
 }
 
 _PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-_KINDS: Final = (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)
 
 
 class UnusablePem(Exception):
@@ -93,7 +85,7 @@ class CertificateFacts:
 def parse_certificate(text: str) -> str:
     """One certificate, or a chain that begins with one's own, as plain PEM. Raises UnusablePem."""
     tidy = _tidy(text)
-    if "PRIVATE KEY-----" in tidy:
+    if holds_key(tidy):
         raise UnusablePem(KEY_IN_CERTIFICATE)
     for mark, sentence in _FOREIGN.items():
         if mark in tidy:
@@ -123,8 +115,7 @@ def holds_key(text: str) -> bool:
 def belong_together(certificate: str, key: Secret) -> bool:
     """Whether this is the key of the first certificate."""
     own = x509.load_pem_x509_certificate(certificate.encode()).public_key()
-    public = _loaded(key, is_checked=True).public_key()
-    return _spki(own) == _spki(public)
+    return own == _loaded(key, is_checked=True).public_key()
 
 
 @lru_cache(maxsize=64)
@@ -211,7 +202,7 @@ def _readable(block: Secret) -> str:
 def _loaded(pem: Secret, *, is_checked: bool = False) -> _PrivateKey:
     # To look for the primes of a long RSA key takes a second.
     key = load_pem_private_key(pem.reveal().encode(), password=None, unsafe_skip_rsa_key_validation=is_checked)
-    if not isinstance(key, _KINDS):
+    if not isinstance(key, _PrivateKey):
         raise UnusablePem("Use an RSA, ECDSA or Ed25519 key: servers take no other kind.")
     return key
 
@@ -228,8 +219,3 @@ def _is_for_clients(certificate: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return True
     return any(kind in usage for kind in (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE))
-
-
-def _spki(key: object) -> bytes:
-    encode: Callable[[Encoding, PublicFormat], bytes] = getattr(key, "public_bytes")  # noqa: B009 - of any kind of key
-    return encode(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -7,10 +7,10 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from concurrent.futures import Future
+from contextlib import ExitStack, closing, suppress
 from ipaddress import IPv4Address, ip_address
 from itertools import chain, zip_longest
-from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
 from services.smtp import dns
@@ -26,16 +26,10 @@ _look_ups = threading.BoundedSemaphore(_MOST_LOOK_UPS)
 
 _NO_SUCH_NAME: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 # With several addresses the first of these that occurred says most about the host.
-_TELLING: Final = (Fault.REFUSED, Fault.TIMEOUT, Fault.UNREACHABLE)
-WORDS: Final = {
-    Fault.REFUSED: "refused",
-    Fault.TIMEOUT: "no answer",
-    Fault.UNREACHABLE: "unreachable",
-}
+WORDS: Final = {Fault.REFUSED: "refused", Fault.TIMEOUT: "no answer", Fault.UNREACHABLE: "unreachable"}
 
 Peer = tuple[IPAddress, int]  # address and port that a connection really has at its other end
 Connected = tuple[socket.socket, Peer]
-_Answer = list[str] | OSError | UnicodeError
 
 
 class _Attempt(NamedTuple):
@@ -46,32 +40,27 @@ class _Attempt(NamedTuple):
     end: Deadline
 
 
-def look_up(
-    host: str,
-    deadline: Deadline,
-    resolver: str = "",
-    left_out: Callable[[IPAddress, str], None] = lambda _address, _reason: None,
-) -> tuple[IPAddress, ...]:
+def look_up(host: str, deadline: Deadline, resolver: str = "") -> tuple[list[IPAddress], dict[IPAddress, str]]:
     """Find the addresses of a DNS name or IP literal, IPv6 and IPv4 in turn, the preferred kind first.
 
     ``resolver`` (host or host:port) is asked for names with a dot in them; "" is the system's. Addresses that are
-    never connected to are not among them; ``left_out`` hears of each, with the reason. Raises WireError:
-    DNS_NOT_FOUND, DNS_FAILED (also if the resolver is slower than the deadline), or ADDRESS_REFUSED if all are such.
+    never connected to come second, each with the reason. Raises WireError: DNS_NOT_FOUND, DNS_FAILED (also if the
+    resolver is slower than the deadline), or ADDRESS_REFUSED if all are such.
     """
     try:
         addresses: Sequence[IPAddress] = [ip_address(host)]
     except ValueError:
         asks_dns = resolver and "." in host.rstrip(".") and not is_loopback(host)
         found = _ask_dns(host, deadline, resolver) if asks_dns else _resolve(host, deadline)
-        addresses = _interleaved(found)
-    reasons = {address: net_guard.refusal(address) for address in addresses}
-    judged = tuple(address for address, reason in reasons.items() if not reason)
-    for address, reason in reasons.items():
-        if reason and not judged:
-            raise WireError(Fault.ADDRESS_REFUSED, f"{address} is {reason}; no mail server is there.")
-        if reason:
-            left_out(address, reason)
-    return judged
+        if not found:
+            raise WireError(Fault.DNS_NOT_FOUND, f"No server has the name {host}.") from None
+        addresses = _interleaved(list(dict.fromkeys(found)))
+    left_out = {address: reason for address in addresses if (reason := net_guard.refusal(address))}
+    judged = [address for address in addresses if address not in left_out]
+    if not judged:
+        address, reason = next(iter(left_out.items()))
+        raise WireError(Fault.ADDRESS_REFUSED, f"{address} is {reason}; no mail server is there.")
+    return judged, left_out
 
 
 def dial(
@@ -97,7 +86,7 @@ def dial(
             faults[address] = result
             if addresses and deadline.remaining() > 0:
                 missed(address, result)
-    worst = next((fault for fault in _TELLING if fault in faults.values()), Fault.TIMEOUT)
+    worst = next((fault for fault in WORDS if fault in faults.values()), Fault.TIMEOUT)
     tried = ", ".join(f"{address} {WORDS[fault]}" for address, fault in faults.items()) or "no time is left"
     raise WireError(worst, f"Port {port}: {tried}.")
 
@@ -116,24 +105,25 @@ def knock(addresses: Sequence[IPAddress], port: int, deadline: Deadline) -> Iter
 def _ask_dns(host: str, deadline: Deadline, resolver: str) -> list[IPAddress]:
     try:
         # Half of the time: where only one kind of address is answered for, the rest is for connecting to it.
-        found = dns.addresses(host, deadline.seconds() / 2, resolver)
+        return dns.addresses(host, deadline.seconds() / 2, resolver)
     except dns.LookupFailed as error:
         raise WireError(Fault.DNS_FAILED, error.text) from None
-    if not found:
-        raise WireError(Fault.DNS_NOT_FOUND, f"No server has the name {host}.")
-    return list(dict.fromkeys(found))
 
 
 def _resolve(host: str, deadline: Deadline) -> list[IPAddress]:
-    answers: SimpleQueue[_Answer] = SimpleQueue()
+    answer: Future[list[IPAddress]] = Future()
 
     def ask() -> None:
         try:
             # As octets: the resolver gets the name as it stands, without another round of IDNA.
             found = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
-            answers.put([str(sockaddr[0]) for *_, sockaddr in found])
+            answer.set_result([ip_address(str(sockaddr[0])) for *_, sockaddr in found])
         except (OSError, UnicodeError) as error:
-            answers.put(error)
+            failed = isinstance(error, socket.gaierror) and error.errno not in _NO_SUCH_NAME
+            if failed:
+                answer.set_exception(WireError(Fault.DNS_FAILED, f"The name server failed to look up {host}."))
+            else:
+                answer.set_result([])
         finally:
             _look_ups.release()
 
@@ -146,18 +136,9 @@ def _resolve(host: str, deadline: Deadline) -> list[IPAddress]:
         _look_ups.release()
         raise
     try:
-        answer = answers.get(timeout=max(0, deadline.remaining()))
-    except Empty:
+        return answer.result(timeout=max(0, deadline.remaining()))
+    except TimeoutError:
         raise WireError(Fault.DNS_FAILED, f"The name server did not answer for {host}.") from None
-    return _read_answer(host, answer)
-
-
-def _read_answer(host: str, answer: _Answer) -> list[IPAddress]:
-    if isinstance(answer, socket.gaierror) and answer.errno not in _NO_SUCH_NAME:
-        raise WireError(Fault.DNS_FAILED, f"The name server failed to look up {host}.")
-    if isinstance(answer, Exception) or not answer:
-        raise WireError(Fault.DNS_NOT_FOUND, f"No server has the name {host}.")
-    return [ip_address(text) for text in dict.fromkeys(answer)]
 
 
 def _interleaved(addresses: list[IPAddress]) -> list[IPAddress]:
@@ -201,22 +182,17 @@ def _attempts(
 
 
 def _begin(address: IPAddress, port: int, end: Deadline) -> _Attempt | Fault:
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
     try:
-        sock = socket.socket(
-            socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6, socket.SOCK_STREAM
-        )
-    except OSError as error:  # a machine may know no IPv6
-        return _fault(error)
-    try:
-        sock.setblocking(False)
-        with suppress(BlockingIOError):  # it is under way
-            sock.connect((str(address), port))
+        with ExitStack() as given_up:
+            sock = socket.socket(family, socket.SOCK_STREAM)  # a machine may know no IPv6
+            given_up.callback(sock.close)
+            sock.setblocking(False)
+            with suppress(BlockingIOError):  # it is under way
+                sock.connect((str(address), port))
+            given_up.pop_all()
     except OSError as error:
-        sock.close()
         return _fault(error)
-    except BaseException:
-        sock.close()
-        raise
     return _Attempt(address, sock, end)
 
 

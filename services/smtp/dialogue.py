@@ -10,34 +10,18 @@ from typing import Final
 import structlog
 
 from services.smtp.dial import Peer
+from services.smtp.grammar import GOING_AWAY
 from services.smtp.patience import Patience, Span
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.transcript import Transcript
 from services.smtp.wire import Deadline, Reply, Wire, WireError
-from utils.errors import (
-    DeliveryError,
-    Fault,
-    Misconfigured,
-    OutcomeUnknown,
-    Permanent,
-    Phase,
-    Temporary,
-)
+from utils.errors import OPENING, DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 from utils.log_utils import printable
 
-GOING_AWAY: Final = 421
 _WANTS_LOGIN: Final = {530, 534, 535, 538}  # RFC 4954 6
 _TLS_PORT: Final = 465
 _LONGEST_TEXT: Final = 500
-_BEFORE_MAIL: Final = {
-    Phase.DNS,
-    Phase.CONNECT,
-    Phase.GREETING,
-    Phase.EHLO,
-    Phase.ENCRYPTION,
-    Phase.SIGN_IN,
-}
-_BEFORE_CONTENT: Final = _BEFORE_MAIL | {Phase.SENDER, Phase.RECIPIENT}
+_BEFORE_CONTENT: Final = (*OPENING, Phase.SENDER, Phase.RECIPIENT)
 _WANTS_CERTIFICATE: Final = re.compile(
     r"client(?:'s)?(?: (?:ssl|tls|x\.?509))? cert(?:ificate)?\b|"
     r"\bno (?:valid |trusted |peer |ssl |tls )*certificate (?:was |is )?"
@@ -46,19 +30,12 @@ _WANTS_CERTIFICATE: Final = re.compile(
     r"\bcertificate (?:is )?required|\bmutual tls\b|\bmtls\b",
     re.IGNORECASE,
 )
-_SETTINGS_AT_FAULT: Final = {
-    Fault.ADDRESS_REFUSED,
-    Fault.TLS_EXPECTED,
-    Fault.TLS_UNEXPECTED,
-    Fault.TLS_CERTIFICATE,
-    Fault.TLS_HANDSHAKE,
-    Fault.TLS_INJECTION,
-    Fault.CLIENT_CERTIFICATE,
-    Fault.AUTH_UNPROVEN,
-    Fault.AUTH_ROUNDS,
-}
 _NOT_GREETED: Final = (Phase.CONNECT, Phase.ENCRYPTION, Phase.GREETING)
 _ATTACKS: Final = {Fault.ADDRESS_REFUSED, Fault.TLS_INJECTION, Fault.AUTH_UNPROVEN}
+_SETTINGS_AT_FAULT: Final = {
+    *_ATTACKS, Fault.TLS_EXPECTED, Fault.TLS_UNEXPECTED, Fault.TLS_CERTIFICATE, Fault.TLS_HANDSHAKE,
+    Fault.CLIENT_CERTIFICATE, Fault.AUTH_ROUNDS,
+}  # fmt: skip
 
 security_log = structlog.get_logger("security")
 
@@ -84,36 +61,41 @@ def refusal(phase: Phase, reply: Reply) -> DeliveryError:
     """
     if wanted := _wanted_certificate(phase, reply):
         return wanted
-    kind: type[DeliveryError] = Temporary
-    if reply.code in _WANTS_LOGIN or (phase in _BEFORE_MAIL and not reply.temporary):
-        kind = Misconfigured
-    elif reply.permanent:
-        kind = Permanent
-    text = reply.text[:_LONGEST_TEXT]
-    return kind(phase, Fault.REPLY, text, code=reply.code, enhanced=reply.enhanced)
+    if reply.code in _WANTS_LOGIN or (phase in OPENING and not reply.temporary):
+        return error_of(Misconfigured, phase, Fault.REPLY, reply)
+    return error_of(Permanent if reply.permanent else Temporary, phase, Fault.REPLY, reply)
 
 
-def _wanted_certificate(phase: Phase, reply: Reply) -> Misconfigured | None:
+def error_of(kind: type[DeliveryError], phase: Phase, fault: Fault, reply: Reply) -> DeliveryError:
+    """An error of this kind with the server's own words and codes."""
+    return kind(phase, fault, reply.text[:_LONGEST_TEXT], code=reply.code, enhanced=reply.enhanced)
+
+
+def unknown(fault: Fault, text: str) -> DeliveryError:
+    """The error of a message that is out and was not answered: the server may have it (RFC 1047)."""
+    return OutcomeUnknown(Phase.MESSAGE, fault, text, may_have_been_sent=True)
+
+
+def _wanted_certificate(phase: Phase, reply: Reply) -> DeliveryError | None:
     """The error that it is to be asked for a client certificate, if ``reply`` says that."""
     # Who is written to does not choose the words that decide.
     words = " ".join(word for word in re.sub(r"<[^<>]*>", " ", reply.text).split() if "@" not in word)
     if phase not in _BEFORE_CONTENT or reply.ok or not _WANTS_CERTIFICATE.search(words[:_LONGEST_TEXT]):
         return None
-    text = reply.text[:_LONGEST_TEXT]
-    return Misconfigured(phase, Fault.CLIENT_CERTIFICATE, text, code=reply.code, enhanced=reply.enhanced)
+    return error_of(Misconfigured, phase, Fault.CLIENT_CERTIFICATE, reply)
 
 
 class Dialogue:
     """The connection of one client, its phase and its time; ``dot_sent`` once a message is out to its last octet.
 
-    After a WireError or a 421 the connection is gone. ``ready`` says that mail can be sent on it; until it
-    is set, and once an answer had no proper end, any failure ends the connection. A transcript is kept where
+    After a WireError or a 421 the connection is gone. Until ``is_open`` is
+    set, and once an answer had no proper end, any failure ends the connection. A transcript is kept where
     somebody observes. ``deadline`` is for what is being done, a mail for example; without ``patience`` each answer in
     it has the settings' time, and a receipt all that is left.
     """
 
     def __init__(self, settings: SmtpSettings, observer: Observer | None) -> None:
-        self._is_open = False
+        self.is_open = False  # it has been brought to where mail can be sent
         self.wire: Wire | None = None
         self.phase = Phase.DNS
         self.patience: Patience | None = None
@@ -122,20 +104,17 @@ class Dialogue:
         self.peer: Peer | None = None  # of the connection made last
         self.transcript = Transcript() if observer else None
         self._settings = settings
-        self._observer = observer
+        self.observer = observer
         self._since = monotonic()
-        self._cancelled = False
+        self.is_cancelled = False
         self._span: Span | None = None
         self._deadline = Deadline(0)
         self.is_under_way = False
 
     @property
     def ready(self) -> bool:
-        return self._is_open and self.wire is not None and not self.wire.is_spoiled
-
-    @ready.setter
-    def ready(self, value: bool) -> None:
-        self._is_open = value
+        """Whether mail can be sent on it, or the next command of one said."""
+        return self.is_open and self.wire is not None and not self.wire.is_spoiled
 
     @property
     def deadline(self) -> Deadline:
@@ -145,10 +124,6 @@ class Dialogue:
     @deadline.setter
     def deadline(self, given: Deadline) -> None:
         self._deadline = given.sooner(self._span.deadline.remaining()) if self._span else given
-
-    @property
-    def is_observed(self) -> bool:
-        return self._observer is not None
 
     def allow(self, patience: Patience | None, span: Span | None) -> None:
         """From here on the server is waited for like this, and the conversation is part of this span."""
@@ -179,8 +154,7 @@ class Dialogue:
             self.done(f"{error.code or ''} {error.text}", "failed")
             return error
         self.drop()
-        self.note(error.text)
-        self.done(error.text, "failed")
+        self.told(error.text, "failed")
         return self._trouble(error)
 
     def pass_over(self, error: WireError | DeliveryError) -> DeliveryError:
@@ -188,9 +162,7 @@ class Dialogue:
         self.drop()
         place = f"{self.peer[0]}: " if self.peer and self.phase is not Phase.CONNECT else ""
         failure = self._trouble(error) if isinstance(error, WireError) else error
-        fact = f"{place}{failure.code or ''} {failure.text}"
-        self.note(fact)
-        self.done(fact, "warning")
+        self.told(f"{place}{failure.code or ''} {failure.text}", "warning")
         return failure
 
     def begin(self, phase: Phase) -> None:
@@ -200,14 +172,19 @@ class Dialogue:
 
     def done(self, fact: str, status: str = "ok") -> None:
         """Tell the observer how the present phase ended."""
-        if self._observer:
+        if self.observer:
             ms = round((monotonic() - self._since) * 1000)
-            self._observer(Step(self.phase, status, ms, printable(fact)))
+            self.observer(Step(self.phase, status, ms, printable(fact)))
 
     def answered(self, reply: Reply) -> None:
         """Tell the observer that the present phase ended well, and with what answer."""
-        if self._observer:
+        if self.observer:
             self.done(f"{reply.code} {reply.text}")
+
+    def told(self, fact: str, status: str) -> None:
+        """The same, of something that the transcript does not show by itself."""
+        self.note(fact)
+        self.done(fact, status)
 
     def note(self, text: str) -> None:
         """Write into the transcript what happened and was not said."""
@@ -216,13 +193,9 @@ class Dialogue:
 
     def cancel(self) -> None:
         """End the conversation, from any thread: what waits for the server fails at once, and so does the rest."""
-        self._cancelled = True
+        self.is_cancelled = True
         if wire := self.wire:
             wire.shut()
-
-    @property
-    def is_cancelled(self) -> bool:
-        return self._cancelled
 
     def soon(self) -> Deadline:
         """The moment by which one answer, or one command, has to be through."""
@@ -269,7 +242,7 @@ class Dialogue:
 
     def go_on(self) -> None:
         """Raise WireError if somebody has ended the conversation."""
-        if self._cancelled:
+        if self.is_cancelled:
             raise WireError(Fault.CLOSED, "The conversation was ended on our side.")
 
     def ask(self, command: bytes) -> Reply:
@@ -303,30 +276,27 @@ class Dialogue:
         if wire.pending():
             reply = wire.read_reply(self.soon())
             self.drop()
-            if wanted := _wanted_certificate(self.phase, reply):
-                raise wanted
             fault = Fault.REPLY if reply.temporary or reply.permanent else Fault.BROKEN_REPLY
-            text = reply.text[:_LONGEST_TEXT]
-            raise Temporary(self.phase, fault, text, code=reply.code, enhanced=reply.enhanced)
+            raise _wanted_certificate(self.phase, reply) or error_of(Temporary, self.phase, fault, reply)
 
     def drop(self) -> None:
         """Close the connection without a word."""
         if self.wire:
             self.wire.close()
         self.wire = None
-        self.ready = False
+        self.is_open = False
 
     def _trouble(self, error: WireError) -> DeliveryError:
         fault, text = error.fault, error.text
         if fault is Fault.NOT_SMTP and self.phase not in _NOT_GREETED:
             fault = Fault.BROKEN_REPLY  # a mail server it is: it has said so
         if self.dot_sent:  # before all else: whatever the trouble is, the server may have the message (RFC 1047)
-            return OutcomeUnknown(Phase.MESSAGE, fault, text, may_have_been_sent=True)
+            return unknown(fault, text)
         if fault in _ATTACKS:
             security_log.warning(f"smtp_{fault}", host=self._settings.host, port=self._settings.port)
         silent = self.phase is Phase.GREETING and fault in (Fault.TIMEOUT, Fault.CLOSED)
         if silent and self._settings.port == _TLS_PORT and self._settings.security is not Security.TLS:
             fault, text = Fault.TLS_EXPECTED, "No greeting: port 465 wants TLS from the first byte."
-        misread = fault in (Fault.NOT_SMTP, Fault.BROKEN_REPLY) and self.phase in _BEFORE_MAIL
+        misread = fault in (Fault.NOT_SMTP, Fault.BROKEN_REPLY) and self.phase in OPENING
         kind = Misconfigured if misread or fault in _SETTINGS_AT_FAULT else Temporary
         return kind(self.phase, fault, text)

@@ -43,8 +43,8 @@ def mx(domain: str, seconds: float = SECONDS, resolver: str = "") -> list[str]:
     does not exist, ``[]``. ``resolver`` is as ``DNS_RESOLVER``: an IP address, with or without a port; empty
     stands for the system's. Raises LookupFailed, at the latest after ``seconds``; so do the others here.
     """
-    records = sorted((cast(MX, record) for record in _ask(domain, "MX", seconds, resolver)), key=_preference)
-    return [_text(record.exchange) for record in records]
+    records = (cast(MX, record) for record in _ask(domain, "MX", seconds, resolver))
+    return [host for _, host in sorted((record.preference, _text(record.exchange)) for record in records)]
 
 
 def txt(name: str, seconds: float = SECONDS, resolver: str = "") -> list[str]:
@@ -119,10 +119,6 @@ def _reason(error: dns.resolver.NoNameservers) -> str:
     """What the last server asked said: a response code like SERVFAIL, or that it could not be reached."""
     *_, (_, _, _, _, response) = error.kwargs["errors"] or [(None, None, None, None, None)]
     return dns.rcode.to_text(response.rcode()) if response else "it cannot be reached"
-
-
-def _preference(record: MX) -> tuple[int, str]:
-    return record.preference, _text(record.exchange)
 
 
 def _text(name: dns.name.Name) -> str:

@@ -6,19 +6,19 @@ That is behind an accepted recipient and a go-ahead (354), or, on a server that 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
 from services.smtp import grammar
-from services.smtp.dialogue import GOING_AWAY, Dialogue, refusal
+from services.smtp.dialogue import Dialogue, error_of, refusal, unknown
 from services.smtp.habits import Habit
 from services.smtp.prologue import PHASES, AnotherWay, Prologue, answers_to, lacks_parameters, lost_step
 from services.smtp.standing import Standing
 from services.smtp.transaction import RSET, Parcel, Receipt, Transaction
 from services.smtp.wire import CHUNK, Deadline, Reply, WireError
-from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase, Temporary
+from utils.errors import DeliveryError, Fault, Phase, Temporary
 
 Result = Receipt | DeliveryError | None
 Found = TypeVar("Found")
@@ -39,19 +39,14 @@ class Exchange:
         self.seconds_left = seconds_left
         self.total_seconds = total_seconds
         self._talk = talk
-        self._standing = standing
+        self.standing = standing
         self._prologue = Prologue(talk, standing)
         self._in_hand: deque[Transaction] = deque()  # something of them was said, their outcome is not known
         self._has_hung_up = False  # it said goodbye and left, so what it has not answered it has not taken
 
-    @property
-    def features(self) -> Mapping[str, str]:
-        """The extensions that hold for the session."""
-        return self._standing.features
-
     def transaction(self, parcel: Parcel) -> Transaction:
         """The parcel as this server is to get it."""
-        return Transaction(parcel, self.features, self._standing.habits.most(Habit.MOST_RECIPIENTS))
+        return Transaction(parcel, self.standing.features, self.standing.habits.most(Habit.MOST_RECIPIENTS))
 
     def carry(self, mails: Sequence[Transaction], most: int) -> Iterator[tuple[Transaction, Result]]:
         """Send the mails, at most ``most`` in flight; give the outcome of each, in order, when it is known.
@@ -61,46 +56,41 @@ class Exchange:
         """
         waiting, wire = deque(mails), self._talk.wire
         try:
-            if most > 1 and len(waiting) > 1 and self._standing.asks_about_chunks():
+            if most > 1 and len(waiting) > 1 and self.standing.asks_about_chunks():
                 self._talk.deadline = Deadline(self.seconds_left)
                 self._prologue.ask_about_chunks(waiting[0])
             while waiting and self._talk.ready:
-                blindly = self._standing.may_go_blind(waiting[0])
+                blindly = self.standing.may_go_blind(waiting[0])
                 yield from self._blindly(waiting, most) if blindly else self._step_by_step(waiting)
             while self._in_hand:
                 mail = self._in_hand.popleft()
-                unknown = wire is not None and mail.end <= wire.sent and not self._has_hung_up
-                yield mail, _lost() if unknown else None
-            for mail in waiting:
-                yield mail, None
+                is_out = wire is not None and mail.end <= wire.sent and not self._has_hung_up
+                yield mail, unknown(Fault.CLOSED, "The connection ended before the answer.") if is_out else None
+            yield from ((mail, None) for mail in waiting)
         except BaseException:
             if self._in_hand:  # whoever listened has gone
                 self._talk.drop()
             raise
 
-    def distrust(self) -> None:
-        """Something unasked has come between two mails."""
-        self._standing.distrust()
-
     def start_clean(self) -> None:
         """Make sure that nothing of an earlier transaction is left; from here on there is a new one."""
-        if not self._standing.clean:
+        if not self.standing.clean:
             self.reset()
-        self._standing.clean = False
+        self.standing.clean = False
 
     def reset(self) -> None:
         """Raises Temporary, and ends the connection, if the server does not forget its transaction."""
         reply = self._talk.ask(RSET)
         if not reply.ok:
             self._talk.drop()
-            error = refusal(self._talk.phase, reply)
-            raise Temporary(error.phase, error.fault, error.text, code=reply.code, enhanced=reply.enhanced)
-        self._standing.clean = True
+            phase = self._talk.phase
+            raise error_of(Temporary, phase, refusal(phase, reply).fault, reply)
+        self.standing.clean = True
 
     # Whole mails at once.
 
     def _blindly(self, waiting: deque[Transaction], most: int) -> Iterator[tuple[Transaction, Result]]:
-        standing = self._standing
+        standing = self.standing
         while self._talk.ready and (self._in_hand or (waiting and standing.may_go_blind(waiting[0]))):
             self._talk.deadline = self._next_deadline()
             outcome = self._attempt(partial(self._answered, waiting, most))
@@ -113,7 +103,7 @@ class Exchange:
 
     def _answered(self, waiting: deque[Transaction], most: int) -> Receipt | None:
         """The receipt of the first mail in flight, with more behind it; None if it is to be tried step by step."""
-        wire, standing = self._talk.live(), self._standing
+        wire, standing = self._talk.live(), self.standing
         if not self._in_hand:
             self._prologue.see_it_is_in_step()
         if not standing.is_shaken and len(self._in_hand) <= most // 4 and not wire.has_more:
@@ -123,7 +113,7 @@ class Exchange:
         replies: list[Reply] = []
         try:
             for command in mail.script:
-                reply = self._heard(command)
+                reply = self._answer_to(command)
                 if command != RSET:
                     replies.append(reply)
         except DeliveryError as error:
@@ -150,26 +140,26 @@ class Exchange:
             raise
         return self._judge_message(mail, last)
 
-    def _heard(self, command: bytes) -> Reply:
+    def _answer_to(self, command: bytes) -> Reply:
         """The answer to a command of a mail in flight."""
         self._talk.phase = PHASES.get(command[:4], Phase.MESSAGE)
         reply = self._talk.live().read_reply(self._talk.for_receipt())
-        if reply.code == GOING_AWAY:
+        if reply.code == grammar.GOING_AWAY:
             self._has_hung_up = len(self._in_hand) == 1 or self._nothing_follows()
             self._talk.drop()
             error = refusal(self._talk.phase, reply)
-            self._standing.note_end(error)
+            self.standing.note_end(error)
             raise error
         if command == RSET:
             if not reply.ok:
-                self._standing.learn_to_swallow(False)
+                self.standing.learn_to_swallow(False)
                 raise WireError(Fault.BROKEN_REPLY, "The server did not forget the mail before, and then got this one.")
-            self._standing.is_shaken = False
+            self.standing.is_shaken = False
         return reply
 
     def _launch(self, waiting: deque[Transaction], most: int) -> None:
         """Write whole transactions at once, as many as may be in flight."""
-        talk, wire, standing = self._talk, self._talk.live(), self._standing
+        talk, wire, standing = self._talk, self._talk.live(), self.standing
         commands = sum(len(mail.script) for mail in self._in_hand)
         octets = sum(len(mail.content) for mail in self._in_hand)
         flight: list[bytes] = []
@@ -224,7 +214,7 @@ class Exchange:
         """The next mail to begin, if it can be begun now."""
         if not waiting:
             return None
-        mail, standing = waiting[0], self._standing
+        mail, standing = waiting[0], self.standing
         follows = standing.pipelining and standing.behind_dot and mail.is_compact
         goes_blind = standing.swallows and mail.is_light if behind else standing.may_go_blind(mail)
         if goes_blind or (behind and not follows):
@@ -238,7 +228,7 @@ class Exchange:
         """Bring a mail up to its go-ahead; ``said`` if its commands went out behind the message before it."""
         self._talk.deadline = self._next_deadline()
         self._talk.begin(Phase.SENDER)
-        self._standing.carried += 1
+        self.standing.carried += 1
         if mail.trouble:
             raise mail.trouble
         last = self._introduced(mail, said=said)
@@ -271,7 +261,7 @@ class Exchange:
 
     def _hand_over(self, mail: Transaction, following: Transaction | None) -> Receipt:
         """Send the message to its last octet, and the commands of the next behind it; wait for the answer."""
-        talk, habits = self._talk, self._standing.habits
+        talk, habits = self._talk, self.standing.habits
         talk.begin(Phase.MESSAGE)
         wire, body = talk.live(), mail.body
         behind = grammar.together(self._prologue.first_group(following)) if following else b""
@@ -324,8 +314,8 @@ class Exchange:
             if waits:
                 talk.drop()  # for a message that has no sender
             raise refusal(Phase.SENDER, sender)
-        if mail.is_bare and not self._standing.is_bare:
-            self._standing.lose_parameters()
+        if mail.is_bare and not self.standing.is_bare:
+            self.standing.lose_parameters()
         talk.answered(sender)
         talk.begin(Phase.RECIPIENT)
         answers = self._with_too_many(answers)
@@ -343,7 +333,7 @@ class Exchange:
         too_many = [reply.code in _UNEXPECTED for reply in answers]
         if True not in too_many or too_many[0]:
             return answers
-        self._standing.habits.learn(Habit.MOST_RECIPIENTS, too_many.index(True))
+        self.standing.habits.learn(Habit.MOST_RECIPIENTS, too_many.index(True))
         return [grammar.too_many(reply) if reply.code in _UNEXPECTED else reply for reply in answers]
 
     def _judge_message(self, mail: Transaction, reply: Reply) -> Receipt:
@@ -352,12 +342,12 @@ class Exchange:
         if not (reply.ok or reply.temporary or reply.permanent):
             raise WireError(Fault.BROKEN_REPLY, "The server's answer to the message makes no sense.")
         if not reply.ok:
-            if reply.code == GOING_AWAY:
+            if reply.code == grammar.GOING_AWAY:
                 talk.drop()
             raise refusal(Phase.MESSAGE, reply)
-        self._standing.taken += 1
-        self._standing.clean = len(self._in_hand) == 1
-        self._standing.trust()
+        self.standing.taken += 1
+        self.standing.clean = len(self._in_hand) == 1
+        self.standing.trust()
         talk.answered(reply)
         return mail.receipt(reply)
 
@@ -371,8 +361,3 @@ class Exchange:
     def _next_deadline(self) -> Deadline:
         seconds, self.seconds_left = self.seconds_left, self.total_seconds
         return Deadline(seconds)
-
-
-def _lost() -> DeliveryError:
-    text = "The connection ended before the answer."
-    return OutcomeUnknown(Phase.MESSAGE, Fault.CLOSED, text, may_have_been_sent=True)

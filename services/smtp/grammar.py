@@ -9,7 +9,7 @@ from services.smtp.wire import Reply
 from utils.addresses import ascii_recipient, has_odd_dots, header_form
 from utils.numbers import whole_number
 
-GO_AHEAD: Final = 354
+READY, DONE, GO_AHEAD, GOING_AWAY = 220, 250, 354, 421
 LONGEST_COMMAND: Final = 510  # octets without CRLF, RFC 5321 4.5.3.1.4
 GROUP_OCTETS: Final = 4096  # sent at once, so that neither side waits for the other to read (RFC 2920 3.1)
 GROUP_COMMANDS: Final = 100
@@ -25,8 +25,8 @@ _QUEUE_IDS: Final = (
     re.compile(r"\bOK:? +(?:\d{9,} +)?(?=\S*\d)([^\s;,]+)", re.I),  # Gmail, Amazon SES, Exchange Online
 )
 TOO_MANY: Final = "4.5.3"  # RFC 3463: too many recipients
-_TOO_MANY_STATUSES: Final = (TOO_MANY, "5.5.3")
-_TOO_MANY_WORDS: Final = re.compile(r"too many recipients", re.I)
+TOO_MANY_STATUSES: Final = (TOO_MANY, "5.5.3")
+TOO_MANY_WORDS: Final = "too many recipients"
 _ONE_CONNECTION: Final = re.compile(
     r"(?:too many|maximum|limit)\b.*\b(?:message|mail|transaction)s?\b"
     r"|\b(?:message|mail|transaction)s?\b.*\b(?:connection|session|limit|maximum)",
@@ -161,7 +161,7 @@ def are_too_many(reply: Reply) -> bool:
     """Whether a recipient was refused because the mail has more of them than the server takes at a time."""
     if not (reply.temporary or reply.permanent):
         return False
-    return reply.enhanced in _TOO_MANY_STATUSES or _TOO_MANY_WORDS.search(reply.text) is not None
+    return reply.enhanced in TOO_MANY_STATUSES or TOO_MANY_WORDS in reply.text.lower()
 
 
 def is_about_one_connection(text: str) -> bool:

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from utils import clock
+from utils.numbers import counted
 
 
 class Habit(StrEnum):
@@ -47,14 +48,9 @@ _DEFECTS: Final = {
     Habit.PARAMETERS: "refuses the size of a message with MAIL",
 }
 _LIMITS: Final = {
-    Habit.MOST_MAILS: "takes {} on a connection",
-    Habit.MOST_CONNECTIONS: "takes {} at a time",
-    Habit.MOST_RECIPIENTS: "takes {} of one mail at a time",
-}
-_COUNTED: Final = {
-    Habit.MOST_MAILS: "mail",
-    Habit.MOST_CONNECTIONS: "connection",
-    Habit.MOST_RECIPIENTS: "recipient",
+    Habit.MOST_MAILS: ("mail", "on a connection"),
+    Habit.MOST_CONNECTIONS: ("connection", "at a time"),
+    Habit.MOST_RECIPIENTS: ("recipient", "of one mail at a time"),
 }
 
 
@@ -145,12 +141,10 @@ class Habits:
             return []
         known = self.known()
         defects = [text for habit, text in _DEFECTS.items() if habit in known and known[habit].value is False]
-        limits = [
-            text.format(_counted(known[habit].value, _COUNTED[habit]))
-            for habit, text in _LIMITS.items()
-            if habit in known
+        most = ((self.most(habit), noun, where) for habit, (noun, where) in _LIMITS.items())
+        return defects + [
+            f"takes {counted(number, noun)} {where}" for number, noun, where in most if number is not None
         ]
-        return defects + limits
 
     def recall(self, facts: Iterable[tuple[Habit, Fact]]) -> None:
         """Take over what others have learnt, where it is newer than what is known here."""
@@ -170,10 +164,6 @@ class Habits:
 
 def _is_odd(value: Value) -> bool:
     return value is False or (isinstance(value, int) and value is not True)
-
-
-def _counted(number: object, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def habits_of(host: str, port: int) -> Habits:

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.smtp import client_certificate, dial, grammar
 from services.smtp import tls as smtp_tls
-from services.smtp.dialogue import Dialogue, refusal
+from services.smtp.dialogue import Dialogue, error_of, refusal
 from services.smtp.habits import Habit, habits_of
 from services.smtp.patience import Patience, Span
 from services.smtp.settings import Security, SmtpSettings
@@ -15,19 +15,14 @@ from services.smtp.sign_in import SignIn
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Reply, Wire, WireError
 from utils import net_guard
-from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
+from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
 from utils.net_guard import IPAddress
 
 OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
 MOST_OTHERS: Final = 16
-_READY, _DONE = 220, 250
 _UNKNOWN_COMMAND: Final = {500, 502}
-_UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY}
-
-
-def _is_never(_error: DeliveryError) -> bool:
-    return False
+UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, *LINK_FAULTS}  # another address, port or mode may do better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +47,7 @@ class Policy:
     span: Span | None = field(default=None, compare=False)
     dns_resolver: str = ""
     every_address: bool = False
-    is_crowded: Callable[[DeliveryError], bool] = field(default=_is_never, compare=False)
+    is_crowded: Callable[[DeliveryError], bool] = field(default=lambda _error: False, compare=False)
 
 
 class Opening:
@@ -108,7 +103,9 @@ class Opening:
         self._greet()
         talk.begin(Phase.EHLO)
         self._say_hello()
-        talk.done(f"Said {self._hello.decode()}. Offers {grammar.offers(self._features)}{self._odd_habits()}")
+        odd = self._habits.lines()  # what the server has shown to be different from what it offers
+        known = f". Known of it: {', '.join(odd)}" if odd else ""
+        talk.done(f"Said {self._hello.decode()}. Offers {grammar.offers(self._features)}{known}")
 
     def _arrive(self, be_welcomed: Callable[[], None]) -> None:
         """Connect and be welcomed: by the next address where the server at one is not well (RFC 5321 5.1).
@@ -146,16 +143,13 @@ class Opening:
     def _addresses(self) -> list[IPAddress]:
         """The host's addresses in the order in which to try them: first the one that answered last, if it is known."""
         host, talk = self._settings.host, self._talk
-        left_out: dict[IPAddress, str] = {}
         talk.begin(Phase.DNS)
         talk.go_on()  # unless it was ended before it began
-        found = dial.look_up(host, talk.soon(), self._policy.dns_resolver, left_out.__setitem__)
+        found, left_out = dial.look_up(host, talk.soon(), self._policy.dns_resolver)
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")
         for address, reason in left_out.items():
-            fact = f"{address} is {reason}: no mail server is there, and it is left out"
-            talk.note(fact)
-            talk.done(fact, "warning")
+            talk.told(f"{address} is {reason}: no mail server is there, and it is left out", "warning")
         answered = self._habits.name(Habit.ADDRESS)
         return sorted(found, key=lambda address: str(address) != answered)
 
@@ -198,7 +192,7 @@ class Opening:
         if isinstance(error, DeliveryError):
             return phase is Phase.GREETING or isinstance(error, Temporary)
         if phase in (Phase.CONNECT, Phase.GREETING):
-            return error.fault in _UNWELL
+            return error.fault in UNWELL
         return error.fault in (Fault.TIMEOUT, Fault.CLOSED)
 
     def _missed(self, address: IPAddress, fault: Fault) -> None:
@@ -223,30 +217,25 @@ class Opening:
     def _greet(self) -> None:
         self._talk.begin(Phase.GREETING)
         reply = self._talk.hear()
-        if reply.code != _READY:
+        if reply.code != grammar.READY:
             raise refusal(Phase.GREETING, reply)
         self._talk.done(reply.text)
 
     def _say_hello(self) -> None:
         reply = self._talk.ask(b"EHLO " + self._hello)
-        if reply.permanent and self._settings.security is Security.NONE and not self._has_login:
+        if reply.permanent and self._settings.security is Security.NONE and not self._settings.has_login:
             reply = self._talk.ask(b"HELO " + self._hello)
-        if reply.code != _DONE:
+        if reply.code != grammar.DONE:
             raise self._no_hello(reply)
         self._features = grammar.features(reply)
         self.face = grammar.face(reply)
 
-    def _odd_habits(self) -> str:
-        """What the server has shown to be different from what it offers."""
-        lines = habits_of(self._settings.host, self._settings.port).lines()
-        return f". Known of it: {', '.join(lines)}" if lines else ""
-
     def _no_hello(self, reply: Reply) -> DeliveryError:
         if reply.code in _UNKNOWN_COMMAND:  # a server without extensions has neither STARTTLS nor AUTH
             if self._settings.security is Security.STARTTLS and not self._talk.live().encrypted:
-                return Misconfigured(self._talk.phase, Fault.TLS_NOT_OFFERED, reply.text, code=reply.code)
-            if self._has_login:
-                return Misconfigured(self._talk.phase, Fault.AUTH_NOT_OFFERED, reply.text, code=reply.code)
+                return error_of(Misconfigured, self._talk.phase, Fault.TLS_NOT_OFFERED, reply)
+            if self._settings.has_login:
+                return error_of(Misconfigured, self._talk.phase, Fault.AUTH_NOT_OFFERED, reply)
         return refusal(self._talk.phase, reply)
 
     def _upgrade(self) -> tuple[str, str]:
@@ -262,7 +251,7 @@ class Opening:
 
     def _ask_for_tls(self) -> None:
         reply = self._talk.ask(b"STARTTLS")
-        if reply.code != _READY:
+        if reply.code != grammar.READY:
             raise refusal(Phase.ENCRYPTION, reply)
         if self._talk.live().pending():
             text = "Plain text was slipped in where encryption begins."
@@ -285,12 +274,8 @@ class Opening:
         talk.note(ours)
         return f"{fact}. {own.trouble or ours}", "warning" if own.trouble else status
 
-    @property
-    def _has_login(self) -> bool:
-        return bool(self._settings.username or self._settings.password)
-
     def _sign_in(self) -> tuple[str, str]:
-        if not self._has_login:
+        if not self._settings.has_login:
             return "No user name, so no sign-in", "skipped"
         wire, settings = self._talk.live(), self._settings
         if not (wire.encrypted or self._stays_here or self._policy.allow_plaintext_login):

@@ -75,16 +75,11 @@ class Span:
         self.deadline = Deadline(seconds)
         self._lock = threading.Lock()
         self._talks: list[Cancellable] = []
-        self._is_ended = False
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether somebody has ended it, so that whoever is in a conversation will be free in a moment."""
-        return self._is_ended
+        self.is_ended = False  # by somebody, so that whoever is in a conversation will be free in a moment
 
     @property
     def is_over(self) -> bool:
-        return self._is_ended or self.deadline.remaining() <= 0
+        return self.is_ended or self.deadline.remaining() <= 0
 
     @property
     def silent_seconds(self) -> float:
@@ -101,7 +96,7 @@ class Span:
     def end(self) -> None:
         """End what is under way, and let nothing begin any more; from any thread."""
         with self._lock:
-            self._is_ended = True
+            self.is_ended = True
             for talk in self._talks:
                 talk.cancel()
 
@@ -110,7 +105,7 @@ class Span:
         """The block holds a conversation, which ends with the span."""
         with self._lock:
             self._talks.append(talk)
-            if self._is_ended:
+            if self.is_ended:
                 talk.cancel()
         try:
             yield

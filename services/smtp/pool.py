@@ -10,34 +10,128 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 from weakref import WeakSet
 
 import structlog
 
-from services.smtp.client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient
+from services.smtp.client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient, closed, receipt_of
+from services.smtp.grammar import GOING_AWAY
 from services.smtp.habits import Habit, habits_of
-from services.smtp.kept import Kept, Lane, PoolLimits
 from services.smtp.patience import Queueing
 from services.smtp.settings import SmtpSettings
 from services.smtp.wire import Deadline
 from utils import incidents
-from utils.errors import DeliveryError, Fault, Phase, Temporary
+from utils.errors import ENVELOPE, DeliveryError, Fault, Phase, Temporary
 
 log = structlog.get_logger(__name__)
 
-_GOING_AWAY: Final = 421
 _AGAIN: Final = 3  # tries at a server that has not noticed yet that we left
 _NOTICE_SECONDS: Final = 0.5
 _LOOK_AGAIN: Final = 0.5  # seconds between two looks at whether one should still wait
 # Connections on which nothing comes of any mail: each may have shown that what the server announces does not hold,
 # for PIPELINING, CHUNKING, what comes behind a dot, and the number of recipients.
 _MOST_WAYS: Final = 5
-_PROLOGUE: Final = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA)
+_SHRUNK_SECONDS: Final = 600.0
+_GROWTH_SECONDS: Final = 60.0
+_PARTING_SECONDS: Final = 5.0  # in which a server may still count a connection that we have ended
 
 # All that makes two connections the same: the password, too, but not how patient we are.
 _Key = tuple[SmtpSettings, Policy]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolLimits:
+    """``size`` is connections to one server, ``messages`` how many each carries; times are in seconds."""
+
+    size: int = 3  # one for each sender of a worker, and one for security mail
+    messages: int = 100
+    age: float = 600.0
+    idle: float = 60.0  # servers hang up after 10 to 300 seconds; RFC 5321 4.5.3.2.7 asks them for 5 minutes
+
+
+class Lane:
+    """The connections with the same settings: those that are idle, the last used last, and a count of the others."""
+
+    def __init__(self, limits: PoolLimits, clock: Callable[[], float], lock: threading.Lock) -> None:
+        self.idle: list[Kept] = []
+        self.busy = 0  # in use or being opened
+        self.is_current = True  # these are still somebody's settings
+        self.freed = threading.Condition(lock)
+        self.limits = limits
+        self.clock = clock
+        self.left_at: float | None = None  # when we last ended one
+        self._shrunk: tuple[int, float] | None = None  # to how many, and when
+
+    @property
+    def cap(self) -> int:
+        """How many connections there may be: half as many for ten minutes after the server had too many."""
+        if not self._shrunk:
+            return self.limits.size
+        cap, since = self._shrunk
+        quiet = self.clock() - since - _SHRUNK_SECONDS
+        return min(self.limits.size, cap + max(0, 1 + int(quiet // _GROWTH_SECONDS)))
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing is left that would have to be remembered."""
+        return not self.idle and not self.busy and self.cap == self.limits.size
+
+    @property
+    def was_just_left(self) -> bool:
+        """Whether the server may have one too many because it has not noticed yet that we left."""
+        return self.left_at is not None and self.clock() - self.left_at < _PARTING_SECONDS
+
+    def shrink(self, most: int | None = None) -> None:
+        """Lower the cap for ten minutes, to ``most`` or by half; from then on it grows by one a minute."""
+        self._shrunk = max(1, self.cap // 2 if most is None else most), self.clock()
+
+    def worn(self) -> list["Kept"]:
+        """Take out what has been idle for too long, or is too old."""
+        worn = [kept for kept in self.idle if kept.is_worn]
+        self.idle = [kept for kept in self.idle if not kept.is_worn]
+        return worn
+
+    def next_idle(self) -> tuple["Kept | None", list["Kept"]]:
+        """Take out the connection that was used last and still works; and those before it that do not."""
+        unfit = self.worn()
+        while self.idle:
+            # The last used is the likeliest to live, and those that are not needed get old and go.
+            kept = self.idle.pop()
+            if kept.client.is_quiet:
+                return kept, unfit
+            unfit.append(kept)
+        return None, unfit
+
+
+class Kept:
+    """An open connection. ``carried`` counts the mails that it was given, ``idle_since`` is when it came back."""
+
+    def __init__(self, client: SmtpClient, lane: Lane) -> None:
+        self.client = client
+        self.lane = lane
+        self.carried = 0
+        self.idle_since = self._opened_at = lane.clock()
+
+    @property
+    def room(self) -> int:
+        """How many more mails it may carry."""
+        most = self.lane.limits.messages
+        return min(most, self.client.most_mails or most) - self.carried
+
+    @property
+    def is_worn(self) -> bool:
+        now, limits = self.lane.clock(), self.lane.limits
+        is_old = now - self._opened_at >= limits.age or now - self.idle_since >= limits.idle
+        return is_old or self.room <= 0
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether, back from its use, it is to be kept for the next mail."""
+        lane = self.lane
+        is_needed = lane.busy + len(lane.idle) < lane.cap
+        return lane.is_current and is_needed and self.client.is_open and not self.is_worn
 
 
 class Pool:
@@ -99,9 +193,7 @@ class Pool:
             ((_, result),) = self._carry(kept, policy, [parcel], deadline, 1)
             if not _goes_again(result, kept):
                 break
-        if isinstance(result, Receipt):
-            return result
-        raise result or _closed()
+        return receipt_of(result)
 
     def send_all(
         self,
@@ -131,7 +223,7 @@ class Pool:
                 if fruitless < _MOST_WAYS and _goes_again(result, kept):
                     again.append(parcel)
                 else:
-                    yield parcel, result or _closed()
+                    yield parcel, result or closed()
             fruitless = fruitless + 1 if len(again) == len(batch) else int(bool(again))
             waiting = again + waiting
 
@@ -235,7 +327,7 @@ class Pool:
             if crowded and (others or waits):
                 return None
             raise
-        kept = lane.keep(client)
+        kept = Kept(client, lane)
         with self._lock:
             self._open.add(kept)
         return kept
@@ -274,10 +366,11 @@ class Pool:
         while True:
             seconds = self.reap()
             with self._lock:
-                if not any(lane.idle for lane in self._lanes.values()):
+                # What is in use comes back in a moment: to end for that would cost a new thread with the next mail.
+                if not any(lane.idle or lane.busy for lane in self._lanes.values()):
                     self._reaper = None
                     return
-            self._wake.wait(seconds)
+            self._wake.wait(self._limits.idle if seconds is None else seconds)
             self._wake.clear()
 
     def _hang_up(self, unfit: list[Kept]) -> None:
@@ -295,8 +388,8 @@ def _goes_again(result: Result, kept: Kept) -> bool:
     """
     if not isinstance(result, DeliveryError):
         return result is None
-    gone = result.code == _GOING_AWAY or result.fault is Fault.CLOSED
-    is_stale = kept.carried > 1 and gone and result.phase in _PROLOGUE and not result.may_have_been_sent
+    gone = result.code == GOING_AWAY or result.fault is Fault.CLOSED
+    is_stale = kept.carried > 1 and gone and result.phase in ENVELOPE and not result.may_have_been_sent
     return result.not_taken or is_stale
 
 
@@ -304,10 +397,6 @@ def _in_use() -> DeliveryError:
     error = Temporary(Phase.CONNECT, Fault.TIMEOUT, "All connections to the server are in use.")
     error.not_taken = True  # by mails of ours: nothing is wrong with the server
     return error
-
-
-def _closed() -> DeliveryError:
-    return Temporary(Phase.SENDER, Fault.CLOSED, "The connection is closed.")
 
 
 def _is_freed(lane: Lane, deadline: Deadline, policy: Policy) -> bool:

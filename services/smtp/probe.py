@@ -9,37 +9,19 @@ from typing import Final
 
 from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dialogue import Dialogue
-from services.smtp.opening import Opening
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.opening import UNWELL, Opening
+from services.smtp.settings import OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
-from services.smtp.ways import OpenWay
 from services.smtp.wire import Deadline
 from utils import incidents
-from utils.errors import DeliveryError, Fault, Phase
+from utils.errors import OPENING, DeliveryError, Fault, Phase
 
-USUAL: Final = (
-    (587, Security.STARTTLS),
-    (465, Security.TLS),
-    (2525, Security.STARTTLS),
-    (25, Security.STARTTLS),
-)
 _ENCRYPTED: Final = (Security.STARTTLS, Security.TLS)
-_ON_THE_WAY_IN: Final = (Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.ENCRYPTION, Phase.SIGN_IN)
-_ANOTHER_WAY_MAY_HELP: Final = (
-    Fault.REFUSED,
-    Fault.UNREACHABLE,
-    Fault.TIMEOUT,
-    Fault.CLOSED,
-    Fault.NOT_SMTP,
-    Fault.BROKEN_REPLY,
-    Fault.TLS_EXPECTED,
-    Fault.TLS_UNEXPECTED,
-    Fault.TLS_NOT_OFFERED,
-    Fault.TLS_HANDSHAKE,
-    Fault.CLIENT_CERTIFICATE,
-    Fault.AUTH_NOT_OFFERED,
-    Fault.AUTH_UNENCRYPTED,
-)
+USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.STARTTLS), (25, Security.STARTTLS))
+_ANOTHER_WAY_MAY_HELP: Final = {
+    *UNWELL, Fault.TLS_EXPECTED, Fault.TLS_UNEXPECTED, Fault.TLS_NOT_OFFERED, Fault.TLS_HANDSHAKE,
+    Fault.CLIENT_CERTIFICATE, Fault.AUTH_NOT_OFFERED, Fault.AUTH_UNENCRYPTED,
+}  # fmt: skip
 _NOBODY: Final = "nobody@localhost"  # settings need a sender; a probe never gets as far as naming one
 
 
@@ -49,8 +31,8 @@ def ways_beside(settings: SmtpSettings, error: DeliveryError) -> list[tuple[int,
 
     Empty if the error is one that no other way would mend.
     """
-    on_the_way_in = error.phase in _ON_THE_WAY_IN and error.fault in _ANOTHER_WAY_MAY_HELP
-    if not on_the_way_in and error.phase is not Phase.GREETING:
+    may_help = error.fault in _ANOTHER_WAY_MAY_HELP or error.phase is Phase.GREETING
+    if not may_help or error.phase not in OPENING or error.phase is Phase.DNS:
         return []
     here_too = error.phase is not Phase.CONNECT and error.fault is not Fault.CLIENT_CERTIFICATE
     here = [(settings.port, mode) for mode in _ENCRYPTED] if here_too else []
@@ -65,9 +47,11 @@ def open_ways(host: str, ways: Sequence[tuple[int, Security]], policy: Policy, s
     """
     deadline = Deadline(seconds)
     answers: SimpleQueue[OpenWay | None] = SimpleQueue()
-    probes = [_Probe(host, port, security, policy, deadline) for port, security in ways]
+    probes = [_Probe(host, port, security) for port, security in ways]
+    policy = replace(policy, total_seconds=deadline.remaining(), every_address=False)
     for probe in probes:
-        threading.Thread(target=incidents.watched(partial(probe.run, answers)), name="smtp-probe", daemon=True).start()
+        work = incidents.watched(partial(probe.run, policy, answers))
+        threading.Thread(target=work, name="smtp-probe", daemon=True).start()
     found: list[OpenWay] = []
     try:
         for _ in probes:
@@ -93,18 +77,17 @@ def shown_certificate(settings: SmtpSettings, policy: Policy, seconds: float) ->
 class _Probe:
     """One try of one way, on a thread of its own."""
 
-    def __init__(self, host: str, port: int, security: Security, policy: Policy, deadline: Deadline) -> None:
+    def __init__(self, host: str, port: int, security: Security) -> None:
         self._settings = SmtpSettings(host=host, port=port, security=security, from_email=_NOBODY)
-        self._policy = replace(policy, total_seconds=deadline.remaining(), every_address=False)
-        self._greeting = ""
-        self.talk = Dialogue(self._settings, self._hear)
+        self._steps: list[Step] = []
+        self.talk = Dialogue(self._settings, self._steps.append)
 
-    def run(self, answers: "SimpleQueue[OpenWay | None]") -> None:
-        way = None
-        client = SmtpClient(self._settings, self._policy, talk=self.talk)
+    def run(self, policy: Policy, answers: "SimpleQueue[OpenWay | None]") -> None:
+        way, client = None, SmtpClient(self._settings, policy, talk=self.talk)
         try:
             client.open()
-            way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=self._greeting)
+            greetings = [step.fact for step in self._steps if step.name is Phase.GREETING and step.status == "ok"]
+            way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=greetings[-1])
         except DeliveryError:
             pass
         except BaseException as error:  # nobody else would hear of it on this thread
@@ -112,7 +95,3 @@ class _Probe:
         finally:
             answers.put(way)
             client.close()
-
-    def _hear(self, step: Step) -> None:
-        if step.name is Phase.GREETING and step.status == "ok":
-            self._greeting = step.fact

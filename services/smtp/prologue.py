@@ -16,7 +16,6 @@ _DOUBT: Final = 10.0  # seconds at most for an answer that the server may never 
 # A chunk without a recipient, which must be refused. It is harmless where it is taken for commands, whose answers are
 # too many; two of them, lest the answer to one passes for that to BDAT where BDAT itself has none.
 _REFUSED_CHUNK: Final = b"BDAT 12\r\nHELP\r\nHELP"
-_DONE: Final = 250
 _LEAST_QUIET, _MOST_QUIET = 0.1, 2.0  # seconds, once a day, in which nothing more may come
 _OTHER_SPELLING: Final = {501, 553}  # RFC 5321 4.2.3: what is said of a mailbox's syntax
 _UNKNOWN_PARAMETERS: Final = {501, 504, 555}  # RFC 5321 4.1.1.11, and what servers say instead of 555
@@ -53,10 +52,10 @@ class Prologue:
             asked_at = monotonic()
             talk.say(grammar.together(commands))
             *_, chunk, last = [talk.hear(self._doubtful()) for _ in commands]
-            is_an_answer = chunk.code == _DONE or chunk.temporary or chunk.permanent
+            is_an_answer = chunk.code == grammar.DONE or chunk.temporary or chunk.permanent
             # Answers too many come with those that were heard, or not much later than these took to come.
             quiet = min(max(monotonic() - asked_at, _LEAST_QUIET), _MOST_QUIET)
-            if last.code == _DONE and is_an_answer and not talk.live().pending(quiet):
+            if last.code == grammar.DONE and is_an_answer and not talk.live().pending(quiet):
                 standing.learn_to_swallow(True)
                 # All is forgotten, but Dovecot 2.3.19's submission service dies of a MAIL right after a RSET that came
                 # in one piece with the MAIL before it. Another RSET, which costs nothing, keeps it alive.
@@ -87,7 +86,7 @@ class Prologue:
 
     def introduce(self, mail: Transaction, *, said: bool) -> list[Reply]:
         """The answers to a mail's commands, said as often as it takes; ``said``: once already, behind a message."""
-        replies = self._heard(mail, said=said)
+        replies = self._answers(mail, said=said)
         if not lacks_parameters(mail, replies):
             return self._in_step(mail, replies, said=said)
         mail.bare()
@@ -98,7 +97,7 @@ class Prologue:
         # After a refused MAIL there is nothing to forget, and servers count errors.
         self._standing.clean = not any(reply.ok for reply in replies[1:])
         try:
-            return self._in_step(mail, self._heard(mail, said=False), said=False)
+            return self._in_step(mail, self._answers(mail, said=False), said=False)
         except (WireError, DeliveryError) as error:  # one MAIL too many for this connection
             self._standing.lose_parameters()
             raise AnotherWay(error) from None
@@ -114,14 +113,14 @@ class Prologue:
             standing.behind_dot = not lost_step(mail, replies)
             self._habits.learn(Habit.BEHIND_DOT, standing.behind_dot)
             if not standing.behind_dot:
-                replies = self._heard(mail, said=False)
+                replies = self._answers(mail, said=False)
         if not standing.pipelining or mail.is_delicate or not talk.ready:
             return replies
         if not lost_step(mail, replies):
             self._habits.learn(Habit.PIPELINING, True)
             return replies
         standing.pipelining = False
-        replies = self._heard(mail, said=False)
+        replies = self._answers(mail, said=False)
         if lost_step(mail, replies):  # singly as well, so it is about the mail
             standing.pipelining = True
         else:
@@ -129,7 +128,7 @@ class Prologue:
             self._habits.learn(Habit.PIPELINING, False)
         return replies
 
-    def _heard(self, mail: Transaction, *, said: bool) -> list[Reply]:
+    def _answers(self, mail: Transaction, *, said: bool) -> list[Reply]:
         """Say the commands as far as it makes sense; give the answers to MAIL, RCPT and the last."""
         groups = [mail.script] if said else self._groups(mail)
         way = None if len(groups[0]) == 1 else Habit.BEHIND_DOT if said else Habit.PIPELINING

@@ -1,13 +1,22 @@
-"""The login mechanisms, on UTF-8: PLAIN (RFC 4616), LOGIN (of practice), CRAM-MD5 (RFC 2195) and SCRAM."""
+"""The login mechanisms, on UTF-8: PLAIN (RFC 4616), LOGIN (of practice), CRAM-MD5 (RFC 2195) and SCRAM (RFC 5802,
+RFC 7677), by which the password is never said and the server has to show that it knows it, too.
+"""
 
 import base64
-import binascii
+import hashlib
 import hmac
 import re
-from collections.abc import Collection
+import secrets
+import stringprep
+import unicodedata
+from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Final, Protocol
 
-from services.smtp.scram import Scram, binding_to
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+
 from services.smtp.wire import Reply, WireError
 from utils.errors import Fault
 from utils.secret import Secret
@@ -38,23 +47,29 @@ _ABOUT_WHO: Final = re.compile(
     r"password|credential|user ?name|unknown (?:user|account)|user unknown|web ?browser|log in via", re.IGNORECASE
 )
 
+LEAST_ROUNDS: Final = 4096  # RFC 5802 5.1, RFC 7677 4: with fewer, the password is soon guessed by who has listened
+MOST_ROUNDS: Final = 600_000  # a server must not keep us computing as long as it likes
+
+_NOT_SHOWN: Final = "The server did not show that it knows the password, so it may be another server."
+_FIRST: Final = re.compile(r"r=([!-+\--~]+),s=([A-Za-z0-9+/]+=*),i=([1-9][0-9]{0,9})(?:,[A-Za-z]=[^,]*)*")
+_PROHIBITED: Final = (  # RFC 4013 2.3
+    stringprep.in_table_c12, stringprep.in_table_c21_c22, stringprep.in_table_c3, stringprep.in_table_c4,
+    stringprep.in_table_c5, stringprep.in_table_c6, stringprep.in_table_c7, stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)  # fmt: skip
+
 
 class Mechanism(Protocol):
-    """One attempt to sign in. It answers ``most`` challenges at most; both sides of them are here before base64."""
+    """One attempt to sign in. It answers ``most`` challenges at most; both sides of them are here before base64.
 
-    most: int
+    ``initial`` may go with the command itself; None if the server speaks first. From ``secrets``, which have been or
+    will be said, the password could be guessed. ``is_settled``: the server's word that we are in can be believed.
+    """
 
-    @property
-    def initial(self) -> bytes | None:
-        """What may go with the command itself; None if the server speaks first."""
-
-    @property
-    def secrets(self) -> list[str]:
-        """What has been or will be said from which the password could be guessed."""
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the server's word that we are signed in can be believed."""
+    most: int = 1
+    initial: bytes | None = None
+    secrets: Sequence[str] = ()
+    is_settled: bool = True
 
     def answer(self, challenge: str) -> bytes:
         """What to say to a challenge as it came. Raises WireError if there is nothing to say."""
@@ -117,47 +132,32 @@ def mechanism(
     return Scram(name, username, password, flag=flag, binding=binding if is_bound else b"")
 
 
-class _Plain:
-    most = 1
-
+class _Plain(Mechanism):
     def __init__(self, user: bytes, secret: bytes) -> None:
-        self.initial = b"\0" + user + b"\0" + secret
-        self.secrets: list[str] = []
-        self.is_settled = True
+        self.initial = self._said = b"\0" + user + b"\0" + secret
 
     def answer(self, _challenge: str) -> bytes:
-        return self.initial  # also to servers that did not listen when it came with the command
+        return self._said  # also to servers that did not listen when it came with the command
 
 
-class _Login:
+class _Login(Mechanism):
     most = 2
 
     def __init__(self, user: bytes, secret: bytes) -> None:
-        self.initial = None
-        self.secrets: list[str] = []
-        self.is_settled = True
         self._words = iter((user, secret))
 
     def answer(self, _challenge: str) -> bytes:
         return next(self._words)
 
 
-class _CramMd5:
-    most = 1
-
+class _CramMd5(Mechanism):
     def __init__(self, user: bytes, secret: bytes) -> None:
-        self.initial = None
-        self.secrets: list[str] = []
-        self.is_settled = True
         self._user, self._secret = user, secret
 
     def answer(self, challenge: str) -> bytes:
-        try:
-            text = base64.b64decode(challenge, validate=True)
-        except (binascii.Error, ValueError):
-            text = b""
+        text = unbase64(challenge)
         if not text:  # the digest of nothing would serve whoever hears it for ever
-            raise WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.")
+            raise unreadable()
         digest = hmac.new(self._secret, text, "md5").hexdigest()
         self.secrets = [digest]
         return self._user + b" " + digest.encode()
@@ -171,3 +171,139 @@ def _octets(text: str) -> bytes:
     if b"\0" in octets:
         raise ValueError("A user name or password has a character that no login can carry.")
     return octets
+
+
+class Scram(Mechanism):
+    """One exchange. ``flag`` is the gs2 flag (RFC 5802 6): n, y, or p= with the name of the ``binding`` data."""
+
+    most = 3  # an empty one where the server did not listen to what came with the command; its first; its final
+
+    def __init__(
+        self, name: str, username: str, password: Secret, *, flag: str = "n", binding: bytes = b"", nonce: str = ""
+    ) -> None:
+        self._hash = "sha256" if "SHA-256" in name else "sha1"
+        self._password = password
+        self._header = f"{flag},,"
+        self._binding = binding
+        self._nonce = nonce or secrets.token_urlsafe(24)
+        user = prepared(username).replace("=", "=3D").replace(",", "=2C")
+        self._bare = f"n={user},r={self._nonce}"
+        self._signature = b""  # that the server has to give; empty until it is its turn
+        self._opening = (self._header + self._bare).encode()
+        self.initial = self._opening
+        self.is_settled = False
+
+    def answer(self, challenge: str) -> bytes:
+        said = _decoded(challenge)
+        if self._signature:
+            self._check(said)
+            return b""
+        if not said:
+            return self._opening
+        if said.startswith("e="):
+            return b""  # its refusal follows
+        return self._final(said)
+
+    def _final(self, first: str) -> bytes:
+        """Our final message, in answer to the server's first."""
+        found = _FIRST.fullmatch(first)
+        if not found:
+            raise unreadable()
+        nonce, salt, rounds = found[1], unbase64(found[2]), int(found[3])
+        if not nonce.startswith(self._nonce) or nonce == self._nonce:
+            raise unproven("The server's sign-in challenge does not belong to this sign-in.")
+        if not salt:
+            raise unreadable()
+        _require_reasonable(rounds)
+        bound = base64.b64encode(self._header.encode() + self._binding).decode()
+        without_proof = f"c={bound},r={nonce}"
+        said = f"{self._bare},{first},{without_proof}".encode()
+        salted = hashlib.pbkdf2_hmac(self._hash, prepared(self._password.reveal()).encode(), salt, rounds)
+        key = self._mac(salted, b"Client Key")
+        signature = self._mac(hashlib.new(self._hash, key).digest(), said)
+        proof = base64.b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True))).decode()
+        self._signature = self._mac(self._mac(salted, b"Server Key"), said)
+        final = f"{without_proof},p={proof}"
+        self.secrets = [final, proof, base64.b64encode(self._signature).decode()]
+        return final.encode()
+
+    def _check(self, final: str) -> None:
+        """Raises WireError unless the server has shown that it knows the password; its error shows nothing."""
+        if final.startswith("e="):
+            return
+        name, _, value = final.partition(",")[0].partition("=")
+        given = unbase64(value) if name == "v" else b""
+        if self.is_settled or not hmac.compare_digest(given, self._signature):
+            raise unproven()
+        self.is_settled = True
+
+    def _mac(self, key: bytes, text: bytes) -> bytes:
+        return hmac.digest(key, text, self._hash)
+
+
+def unproven(text: str = _NOT_SHOWN) -> WireError:
+    return WireError(Fault.AUTH_UNPROVEN, text)
+
+
+def prepared(text: str) -> str:
+    """A user name or password as SASLprep (RFC 4013) has it; one that it does not allow, as it is."""
+    mapped = "".join(
+        " " if stringprep.in_table_c12(char) else char for char in text if not stringprep.in_table_b1(char)
+    )
+    normal = unicodedata.normalize("NFKC", mapped)
+    if not normal or any(is_in(char) for char in normal for is_in in _PROHIBITED) or not _reads_one_way(normal):
+        return text
+    return normal
+
+
+def _reads_one_way(text: str) -> bool:
+    """RFC 3454 6: right-to-left letters stand alone, and at both ends."""
+    if not any(map(stringprep.in_table_d1, text)):
+        return True
+    if any(map(stringprep.in_table_d2, text)):
+        return False
+    return stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])
+
+
+@lru_cache(maxsize=8)
+def binding_to(certificate: bytes) -> bytes:
+    """The data of tls-server-end-point (RFC 5929 4.1) for a certificate (DER); b"" where there is none."""
+    if not certificate:
+        return b""
+    try:
+        used = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
+        return b""
+    if used is None:  # Ed25519 and the like: not defined
+        return b""
+    name = "sha256" if isinstance(used, hashes.MD5 | hashes.SHA1) else used.name
+    try:
+        return hashlib.new(name.replace("-", "_"), certificate).digest()
+    except ValueError:
+        return b""
+
+
+def unreadable() -> WireError:
+    return WireError(Fault.BROKEN_REPLY, "The server's sign-in challenge cannot be read.")
+
+
+def unbase64(text: str) -> bytes:
+    """The octets that stand there in base64; b"" if it is none."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error is one
+        return b""
+
+
+def _require_reasonable(rounds: int) -> None:
+    if LEAST_ROUNDS <= rounds <= MOST_ROUNDS:
+        return
+    limit = f"At most {MOST_ROUNDS} are done" if rounds > MOST_ROUNDS else f"Fewer than {LEAST_ROUNDS} are not safe"
+    raise WireError(Fault.AUTH_ROUNDS, f"The server asks for {rounds} rounds of computing to sign in. {limit}.")
+
+
+def _decoded(challenge: str) -> str:
+    try:
+        return base64.b64decode(challenge, validate=True).decode()
+    except ValueError:
+        raise unreadable() from None

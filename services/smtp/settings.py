@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from services.smtp.identity import Identity
 from utils.secret import Secret
 
 NO_PASSWORD: Final = Secret("")
@@ -20,6 +19,23 @@ class Security(StrEnum):
 
 
 MODE_NAMES: Final = {Security.STARTTLS: "STARTTLS", Security.TLS: "TLS", Security.NONE: "no encryption"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenWay:
+    """A port and its encryption at which a mail server answered; ``greeting`` is the first line that it said."""
+
+    port: int
+    security: Security
+    greeting: str = ""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A client certificate (PEM, one's own first, then those above it) and its key (PEM)."""
+
+    certificate: str
+    key: Secret
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +65,10 @@ class SmtpSettings:
     def identity(self) -> Identity | None:
         """What is shown to a server that asks who we are when encryption begins."""
         return Identity(self.client_certificate, self.client_key) if self.client_certificate else None
+
+    @property
+    def has_login(self) -> bool:
+        return bool(self.username or self.password)
 
     @property
     def mode_name(self) -> str:

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from services.smtp import grammar, sasl, scram
+from services.smtp import grammar, sasl
 from services.smtp.dialogue import Dialogue, refusal
 from services.smtp.habits import Habit, habits_of
 from services.smtp.settings import SmtpSettings
@@ -76,7 +76,7 @@ class SignIn:
             self._talk.live().redact = Redactor([*self._secrets, *mechanism.secrets])
             reply = self._talk.ask(base64.b64encode(said))
         if reply.ok and not mechanism.is_settled:
-            raise scram.unproven()
+            raise sasl.unproven()
         return reply
 
     def _begin(self, name: str, initial: bytes | None) -> Reply:

@@ -5,7 +5,6 @@ from time import monotonic
 from typing import Final
 
 from services.smtp import grammar
-from services.smtp.dialogue import GOING_AWAY
 from services.smtp.habits import Habit, Habits
 from services.smtp.transaction import Transaction
 from utils.errors import DeliveryError
@@ -69,5 +68,5 @@ class Standing:
 
     def note_end(self, error: DeliveryError) -> None:
         """Learn from a server that leaves how many mails it carries on one connection, if it says so."""
-        if self.taken and error.code == GOING_AWAY and grammar.is_about_one_connection(error.text):
+        if self.taken and error.code == grammar.GOING_AWAY and grammar.is_about_one_connection(error.text):
             self.habits.learn(Habit.MOST_MAILS, self.taken)

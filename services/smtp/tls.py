@@ -1,9 +1,11 @@
 """TLS for SMTP: always verified, against the configured host, and able to say what exactly is wrong."""
 
+import os
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -16,9 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from services.smtp import alerts, trust
-from services.smtp import identity as smtp_identity
-from services.smtp.identity import Identity
-from services.smtp.wire import Deadline, WireError, name_protocol
+from services.smtp.settings import Identity
+from services.smtp.wire import Deadline, WireError, not_smtp
 from utils import incidents
 from utils.errors import Fault
 from utils.log_utils import printable
@@ -32,6 +33,7 @@ _VERSIONS: Final = (1, 2, 3)  # of X.509
 _MOST_NAMES: Final = 100  # that are shown; public authorities put no more into one certificate
 _LONGEST_NAME: Final = 100
 _DER: Final = 2  # OpenSSL's number for the form
+_KEY_REASONS: Final = {"KEY_VALUES_MISMATCH": "its key does not belong to it"}  # in other words than OpenSSL's
 _T = TypeVar("_T")
 _ALERT, _HANDSHAKE = 0x15, 0x16  # RFC 8446 5.1
 
@@ -63,8 +65,32 @@ def tls_context(ca_file: Path | None, identity: Identity | None = None) -> ssl.S
 def _context(ca_file: Path | None, _changed: int, identity: Identity | None) -> ssl.SSLContext:
     context = trust.verifying_context(ca_file)
     if identity:
-        smtp_identity.show(context, identity)
+        _show(context, identity)
     return context
+
+
+def _show(context: ssl.SSLContext, identity: Identity) -> None:
+    """From now on show ``identity`` to every server that asks for one. Raises WireError if it cannot be used."""
+    try:
+        with _as_file(f"{identity.key.reveal()}{identity.certificate}") as path:
+            context.load_cert_chain(path)
+    except (OSError, ValueError) as error:
+        reason = str(getattr(error, "reason", None) or "unknown reason")
+        text = f"The client certificate cannot be used: {_KEY_REASONS.get(reason, reason.replace('_', ' ').lower())}."
+        raise WireError(Fault.TLS_CERTIFICATE, text) from None
+
+
+@contextmanager
+def _as_file(text: str) -> Iterator[str]:
+    """A path under which OpenSSL can read a text, since it takes a key from a file only. It lies in memory where the
+    system can do that, and else for a moment in a file that nobody but us may read.
+    """
+    in_memory = hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
+    # The mode of a temporary file is 0600.
+    with os.fdopen(os.memfd_create("identity"), "w") if in_memory else tempfile.NamedTemporaryFile("w") as file:
+        file.write(text)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}" if in_memory else file.name
 
 
 def wrapped(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
@@ -236,7 +262,7 @@ def _require_tls(start: bytes, *, spoke_plain: bool) -> None:
         raise WireError(Fault.TLS_HANDSHAKE, "The server went on in plain text when encryption began.")
     if start[:1].isdigit():
         raise WireError(Fault.TLS_UNEXPECTED, _PLAIN_FIRST)
-    raise WireError(Fault.NOT_SMTP, f"{name_protocol(start)}, not a mail server.")
+    raise not_smtp(start)
 
 
 def _failed(tls: ssl.SSLSocket, error: OSError, *, spoke_plain: bool) -> WireError:

@@ -118,16 +118,12 @@ class Transaction:
                 self.trouble = self.all_refused()
         except DeliveryError as error:
             self.trouble = error
-        octets = sum(map(len, self._commands)) + 2 * len(self._commands)
-        self.is_compact = (
-            self.trouble is None
-            and octets <= grammar.GROUP_OCTETS - _MOST_AROUND
-            and len(self._commands) + 2 <= grammar.GROUP_COMMANDS
-        )
         # Each RCPT may need a second spelling, so nothing is said behind it before it is answered.
         odd = [address for address in paths if ".." in address or ".@" in address or address[0] == "."]
         self.is_delicate = any(map(grammar.quoted_path, odd))
-        self.is_compact = self.is_compact and not self.is_delicate
+        octets = sum(map(len, self._commands)) + 2 * len(self._commands)
+        fits = octets <= grammar.GROUP_OCTETS - _MOST_AROUND and len(self._commands) + 2 <= grammar.GROUP_COMMANDS
+        self.is_compact = fits and self.trouble is None and not self.is_delicate
         self.is_light = self.is_compact and not parcel.is_careful and len(self.content) <= _MOST_BLIND
 
     def go_on(self) -> bool:

@@ -37,10 +37,10 @@ _CODE_LENGTH: Final = 3
 _MARKS: Final = (b" ", b"-", b"\t")  # between code and text; servers leave it out, too
 _TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # alert, handshake (RFC 8446 5.1)
 _OTHER_PROTOCOLS: Final = (
-    (b"HTTP/", "An HTTP server answered"),
-    (b"SSH-", "An SSH server answered"),
-    (b"* OK", "An IMAP server answered"),
-    (b"+OK", "A POP3 server answered"),
+    (b"HTTP/", "An HTTP server"),
+    (b"SSH-", "An SSH server"),
+    (b"* OK", "An IMAP server"),
+    (b"+OK", "A POP3 server"),
 )
 
 
@@ -278,7 +278,7 @@ class Wire:
             return WireError(Fault.BROKEN_REPLY, "The server's reply does not begin with a code.")
         if start.startswith(_TLS_RECORDS):
             return WireError(Fault.TLS_EXPECTED, "The server speaks TLS from the first byte.")
-        return WireError(Fault.NOT_SMTP, f"{name_protocol(start)}, not a mail server.")
+        return not_smtp(start)
 
     def shut(self) -> None:
         """End the connection from another thread: whoever waits on it hears of its end. Never raises."""
@@ -354,12 +354,10 @@ def _lost(error: OSError) -> WireError:
     return WireError(Fault.CLOSED, "The connection was reset.")
 
 
-def name_protocol(start: bytes) -> str:
-    """Who answered with ``start``, as the beginning of a sentence."""
-    for beginning, name in _OTHER_PROTOCOLS:
-        if start.startswith(beginning):
-            return name
-    return "Something else answered"
+def not_smtp(start: bytes) -> WireError:
+    """The error of a peer that began with ``start``."""
+    who = next((name for beginning, name in _OTHER_PROTOCOLS if start.startswith(beginning)), "Something else")
+    return WireError(Fault.NOT_SMTP, f"{who} answered, not a mail server.")
 
 
 def _text(line: bytes) -> bytes:

@@ -7,9 +7,8 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from services.diagnosis import reply_rules, status_advice
-from services.diagnosis.advice import Advice
-from services.diagnosis.reply_rules import ANY, Rule
+from services.diagnosis import reply_rules
+from services.diagnosis.reply_rules import ANY, Advice, Rule
 from services.providers import registry
 from services.providers.registry import Provider
 from utils.errors import Fault, Phase
@@ -35,7 +34,7 @@ def read(path: Path) -> Any:
 
 
 def test_every_file_of_facts_has_its_test_here() -> None:
-    read_here = {registry.DATA, reply_rules.DATA, status_advice.DATA}
+    read_here = {registry.DATA, reply_rules.RULES, reply_rules.TABLES}
     assert set(SERVICES.glob("*/data/*.json")) == read_here
 
 
@@ -44,13 +43,13 @@ def test_the_providers_are_as_their_type_says() -> None:
 
 
 def test_the_rules_for_replies_are_as_their_type_says() -> None:
-    data = read(reply_rules.DATA)
+    data = read(reply_rules.RULES)
     assert data.keys() == {"rules"}
     assert slips(Rule, {entry["id"]: entry for entry in data["rules"]}) == []
 
 
 def test_the_advice_by_status_is_as_its_type_says() -> None:
-    tables = read(status_advice.DATA)
+    tables = read(reply_rules.TABLES)
     assert tables.keys() == {"statuses", "codes", "faults", "phases"}
     assert slips(Advice, {f"{table} {key}": entry for table, of in tables.items() for key, entry in of.items()}) == []
 
@@ -62,7 +61,7 @@ def test_a_slip_in_a_fact_is_named_with_its_entry() -> None:
     assert slips(Provider, {"gmail": {**gmail, "spff": []}}) == ["gmail: spff: Extra inputs are not permitted"]
     assert slips(Provider, {"gmail": {**gmail, "port": "587"}}) == ["gmail: port: Input should be a valid integer"]
     assert slips(Provider, {"gmail": {**gmail, "regions": [region]}})[0].startswith("gmail: regions.0.host_name:")
-    rule = {**read(reply_rules.DATA)["rules"][0], "phase": ["sign_in"]}
+    rule = {**read(reply_rules.RULES)["rules"][0], "phase": ["sign_in"]}
     assert slips(Rule, {rule["id"]: rule})[0].startswith("gmail-bad-credentials: phase:")
     assert slips(Advice, {"550": {"title": "x"}})[0].startswith("550: meaning: Field required")
 
@@ -77,7 +76,7 @@ def test_a_rule_names_providers_phases_and_faults_that_there_are() -> None:
 
 
 def test_the_advice_names_codes_phases_and_faults_that_there_are() -> None:
-    tables = status_advice.tables()
+    tables = reply_rules.tables()
     assert set(tables["phases"]) <= set(Phase)
     assert {key for key in tables["faults"] if key not in set(Fault)} <= {"unknown_outcome", "tls_expected"}
     for key in (*tables["statuses"], *tables["codes"]):

@@ -17,8 +17,7 @@ from services.checks.connection_test import TestPlan, TestResult, Waiting
 from services.smtp import probe
 from services.smtp.client import Step
 from services.smtp.patience import Patience
-from services.smtp.settings import Security, SmtpSettings
-from services.smtp.ways import OpenWay
+from services.smtp.settings import OpenWay, Security, SmtpSettings
 from tests import certificates
 from tests.dns_server import DnsServer
 from tests.loopback import PATIENCE, free_port

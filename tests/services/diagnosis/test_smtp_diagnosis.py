@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.diagnosis import mending, status_advice
-from services.diagnosis.advice import FIELDS
+from services.diagnosis import mending, reply_rules
 from services.diagnosis.diagnosis import Diagnosis, diagnose, explain
 from services.diagnosis.mending import Mend
-from services.diagnosis.reply_rules import all_rules
+from services.diagnosis.reply_rules import FIELDS, all_rules
 from services.providers.registry import server_meant_by
-from services.smtp.settings import Security, SmtpSettings
-from services.smtp.ways import OpenWay
+from services.smtp.settings import OpenWay, Security, SmtpSettings
 from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase
 from utils.secret import Secret
 
@@ -82,7 +80,7 @@ def test_every_registered_status_is_explained(status: str) -> None:
 
 def test_every_registered_status_with_a_meaning_has_words_of_its_own() -> None:
     known = {status.partition(".")[2] for status in STATUSES if not status.endswith(".0")}
-    worded = {key.partition(" ")[0] for key in status_advice.tables()["statuses"]}
+    worded = {key.partition(" ")[0] for key in reply_rules.tables()["statuses"]}
     assert worded - set("01234567") == known
 
 
@@ -324,7 +322,7 @@ def test_a_stored_attempt_is_explained_without_actions() -> None:
 
 
 def test_every_way_to_mend_that_the_data_names_can_be_made() -> None:
-    tables = [advice for table in status_advice.tables().values() for advice in table.values()]
+    tables = [advice for table in reply_rules.tables().values() for advice in table.values()]
     for advice in (*all_rules(), *tables):
         for action in mending.actions(advice.tries, server(port=25), (), ()):
             assert set(action.changes) <= CHANGEABLE

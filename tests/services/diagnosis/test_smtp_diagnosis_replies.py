@@ -10,10 +10,9 @@ from typing import Any, Final
 
 import pytest
 
-from services.diagnosis import status_advice
-from services.diagnosis.advice import FIELDS
+from services.diagnosis import reply_rules
 from services.diagnosis.diagnosis import Diagnosis, diagnose, explain
-from services.diagnosis.reply_rules import ANY, all_rules
+from services.diagnosis.reply_rules import ANY, FIELDS, all_rules
 from services.providers import registry
 from services.smtp.settings import Security
 from tests.scripted_server import ScriptedServer, challenged
@@ -102,7 +101,7 @@ def test_a_core_reply_has_a_remedy_of_its_own(example: dict[str, Any]) -> None:
     saying = {rule.id for rule in all_rules() if rule.remedy == found.remedy}
     assert saying == {example["id"]}
     if "mail.example.com" not in example["hosts"]:
-        general = [advice.remedy for table in status_advice.tables().values() for advice in table.values()]
+        general = [advice.remedy for table in reply_rules.tables().values() for advice in table.values()]
         assert found.remedy not in general
 
 

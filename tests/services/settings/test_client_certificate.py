@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from services.settings.fields import MASK, parse_change
 from services.smtp import client_certificate, tls
 from services.smtp.client_certificate import parse_certificate, parse_key
-from services.smtp.identity import Identity
+from services.smtp.settings import Identity
 from tests import certificates
 from tests.certificates import ClientPair, Key, client_pair, key_pem
 from utils.errors import InvalidInput
@@ -221,7 +221,7 @@ def test_a_context_with_a_client_certificate_is_kept_apart_from_the_one_without(
 
 UNPRIVILEGED = """
 import ctypes, os, sys
-from services.smtp.identity import Identity
+from services.smtp.settings import Identity
 from services.smtp.tls import tls_context
 from utils.secret import Secret
 text = sys.stdin.read()

@@ -19,7 +19,7 @@ from blueprints.pages import smtp_form_values
 from database.engine import db
 from database.smtp_db import SmtpConfig
 from database.types import UtcDateTime
-from services.diagnosis import advice
+from services.diagnosis import reply_rules
 from services.settings import sealing, table
 from services.settings.fields import SmtpChange
 from services.settings.shown import ConfigData
@@ -154,7 +154,7 @@ def test_what_is_tested_from_the_beginning_keeps_its_order_so_that_old_marks_sta
 
 def test_what_a_diagnosis_points_at_is_a_control_of_the_form() -> None:
     controls = {*smtp_form_values.APPLICABLE, *table.SECRETS, "client_certificate", "to"}
-    assert controls >= advice.FIELDS
+    assert controls >= reply_rules.FIELDS
 
 
 def test_the_page_watches_exactly_the_controls_that_a_test_exercises() -> None:

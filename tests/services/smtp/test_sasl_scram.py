@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from services.smtp.scram import MOST_ROUNDS, Scram, binding_to, prepared
+from services.smtp.sasl import MOST_ROUNDS, Scram, binding_to, prepared
 from services.smtp.wire import WireError
 from tests import certificates
 from utils.errors import Fault

@@ -13,8 +13,7 @@ import pytest
 from services.delivery.retry_policy import is_crowded
 from services.smtp import pool as smtp_pool
 from services.smtp.client import Parcel, Receipt
-from services.smtp.kept import Lane, PoolLimits
-from services.smtp.pool import Pool
+from services.smtp.pool import Lane, Pool, PoolLimits
 from services.smtp.settings import Security
 from tests import certificates
 from tests.recording_server import RecordingServer
