@@ -8,7 +8,7 @@ from sqlalchemy import JSON, Index, String, Table, Text, delete, exists, select,
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
-from database.engine import Base
+from database.engine import Base, changed
 from database.outbox_db import OutboxMail
 from database.prepared import added_to
 from database.types import UtcDateTime
@@ -83,5 +83,4 @@ def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: b
     if queued_only:
         old = old.where(EmailAttempt.mail_id.is_not(None))
     chosen = old.order_by(EmailAttempt.started_at).limit(limit)
-    result = session.execute(delete(EmailAttempt).where(EmailAttempt.id.in_(chosen)))
-    return result.rowcount  # type: ignore[attr-defined, no-any-return]
+    return changed(session, delete(EmailAttempt).where(EmailAttempt.id.in_(chosen)))

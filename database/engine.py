@@ -5,12 +5,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, MetaData, event
+from sqlalchemy import Connection, CursorResult, Executable, MetaData, event
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -112,6 +112,11 @@ def driver_reading() -> AbstractContextManager[Driver]:
     if not driver_path.is_taken(db.engine):
         return driver_path.plainly(db.engine, sealpost_reads=True)
     return driver_path.connected(db.engine)
+
+
+def changed(session: Session, statement: Executable) -> int:
+    """Execute an UPDATE or DELETE; how many rows it was of."""
+    return cast(CursorResult[Any], session.execute(statement)).rowcount
 
 
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's connection

@@ -51,7 +51,7 @@ def unseal(
         raise CannotOpen(Unreadable.KEY_MISSING)
     try:
         opened = _cipher(key).decrypt(content[:_NONCE], content[_NONCE:], _row(mail_id, recipients))
-    except (InvalidTag, ValueError):
+    except (InvalidTag, ValueError, TypeError):
         security_log.warning("outbox_row_altered", mail_id=mail_id)
         raise CannotOpen(Unreadable.ALTERED) from None
     reply_to, _, rest = opened.partition(b"\n")

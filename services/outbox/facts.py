@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
-from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
+from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from services.diagnosis import diagnosis
 from services.outbox.reasons import words
 from utils import clock
@@ -13,7 +13,7 @@ from utils.errors import Fault, Misconfigured, OutcomeUnknown, Permanent, Phase,
 from utils.json_shapes import Moment
 from utils.log_utils import printable
 
-__all__ = ["State"]  # for the blueprints, which never import the database
+__all__ = ["SETTLED", "State"]  # for the blueprints, which never import the database
 
 # A level for the shape and the colour, and the word beside it.
 STATES: Final = {
@@ -35,7 +35,6 @@ _RECIPIENTS: Final = {
     RecipientState.DEFERRED: ("warning", "Deferred"),
     RecipientState.REFUSED: ("error", "Refused"),
 }
-_STILL_TO_GO: Final = (RecipientState.PENDING, RecipientState.DEFERRED)
 _NOT_SENT: Final = ("skipped", "Not sent")
 _NOBODY_KNOWS: Final = ("warning", "Unknown")
 _OUTCOMES: Final = {
@@ -201,9 +200,9 @@ def attempt_facts(row: EmailAttempt) -> AttemptFacts:
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
     state = RecipientState(stored["state"])
     level, word = _RECIPIENTS[state]
-    if state in _STILL_TO_GO and row.uncertain:
+    if state in STILL_TO_GO and row.uncertain:
         level, word = _NOBODY_KNOWS
-    elif state in _STILL_TO_GO and row.state in SETTLED:
+    elif state in STILL_TO_GO and row.state in SETTLED:
         level, word = _NOT_SENT
     return RecipientFacts(
         address=stored["address"],

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from database.outbox_claim_db import Claim, Settlement
-from database.outbox_db import Priority, Recipient, RecipientState, State
+from database.outbox_db import STILL_TO_GO, Priority, Recipient, RecipientState, State
 from services.delivery import retry_policy
 from services.delivery.outcome import Outcome
 from services.delivery.retry_policy import Action, Verdict
@@ -18,8 +18,6 @@ from utils.errors import DeliveryError
 
 MOST_UNCERTAIN: Final = 3
 _SOON: Final = 30.0  # seconds that a mail waits at least for a server that is at fault
-
-_STILL_TO_GO: Final = (RecipientState.PENDING, RecipientState.DEFERRED)
 
 
 class _Answer(NamedTuple):
@@ -45,7 +43,7 @@ def _answer_of(reply: Reply, *, is_about_it: bool) -> _Answer:
 
 def pending(claim: Claim) -> tuple[str, ...]:
     """The recipients who have not got the mail and have not been refused for good."""
-    return tuple(recipient["address"] for recipient in claim.recipients if recipient["state"] in _STILL_TO_GO)
+    return tuple(recipient["address"] for recipient in claim.recipients if recipient["state"] in STILL_TO_GO)
 
 
 def snoozed(claim: Claim, until: datetime, reason: str) -> Settlement:

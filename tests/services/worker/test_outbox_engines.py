@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import text, update
+from sqlalchemy.exc import DataError
 
 from app import create_app
 from database import outbox_claim_db
@@ -18,7 +19,7 @@ from database.engine import db, driver_transaction, transaction
 from database.outbox_db import OutboxMail, State
 from services.accounts import accounts, password_reset
 from services.email_service import queue_email
-from services.outbox import promise
+from services.outbox import log, promise
 from services.outbox.reasons import Reason
 from services.worker import groups as outbox_work
 from services.worker import lease, settling
@@ -202,3 +203,45 @@ def test_a_request_for_a_reset_is_answered_by_one_worker_with_one_mail(app: Flas
     assert sum(at_once(app, *[password_reset.process_requests] * 4)) == 3
     assert answer_requests() == 0
     assert sorted(mail.recipients[0] for mail in server.mails) == addresses
+
+
+NO_RECIPIENTS = ['"ann@example.com"', "null", "{}", "[]", "[7]", '[{"address": 7, "state": "pending"}]']
+NO_RECIPIENTS += ['[{"state": "pending"}]', '[{"address": "ann@example.com", "state": "perhaps"}]']
+NO_MOMENTS = [(column, written) for column in ("created_at", "due_at", "expires_at") for written in ("soon", "", "7")]
+
+
+def write_by_hand(mail_id: str, column: str, written: str) -> bool:
+    """Edit a row as its administrator might; False where the database refuses, as PostgreSQL does what is no JSON."""
+    kind = str(OutboxMail.__table__.c[column].type.compile(db.engine.dialect))
+    value = f"CAST(:written AS {kind})" if db.engine.dialect.name == "postgresql" else ":written"
+    edit = text(f"UPDATE email_outbox SET {column} = {value} WHERE mail_id = :mail_id")
+    try:
+        with transaction() as session:
+            session.execute(edit, {"written": written, "mail_id": mail_id})
+    except DataError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("written", ["ann@example.com", "", "[", *NO_RECIPIENTS])
+def test_a_row_whose_recipients_are_none_is_set_aside_and_the_others_flow(written: str) -> None:
+    edited, others = queued(ANN), [queued(f"b{number}@example.com") for number in range(3)]
+    if not write_by_hand(edited, "recipients", written):
+        assert db.engine.dialect.name == "postgresql"
+        return
+    assert log.story(edited).mail.recipients == []
+    drain()
+    assert (promise.find(edited).state, promise.find(edited).reason) == (State.FAILED, Reason.ALTERED)
+    assert {promise.find(mail_id).state for mail_id in others} == {State.SENT}
+    assert {mail.id for mail in log.mails()[0]} == {edited, *others}
+
+
+@pytest.mark.parametrize(("column", "written"), NO_MOMENTS)
+def test_a_moment_that_is_none_stops_no_other_mail(column: str, written: str) -> None:
+    edited, other = queued(ANN), queued("bob@example.com")
+    if not write_by_hand(edited, column, written):
+        assert db.engine.dialect.name == "postgresql"
+        return
+    drain()
+    assert promise.find(other).state == State.SENT
+    assert log.story(edited).mail.id == edited
