@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import Boolean, Table, bindparam, case, null, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import BindParameter, Boolean, Table, bindparam, case, null, select, update
+from sqlalchemy.orm import Session, defer
 
 from database.driver import Driver
 from database.engine import changed
@@ -107,28 +107,17 @@ _FENCE: Final = Prepared(
     .returning(_C.id),
     [_C.id],
 )
+_TO: Final[dict[str, BindParameter[Any]]] = {
+    name: bindparam(f"to_{name}") for name in Settlement._fields
+}  # bound names may not be a column's
 _SETTLE: Final = Prepared(
     update(_MAIL)
-    .where(
-        _C.id == bindparam("to_mail"),
-        _C.lease_token == bindparam("to_token"),
-        among(*HELD, State.UNCERTAIN),
-    )
+    .where(_C.id == _TO["mail"], _C.lease_token == _TO["token"], among(*HELD, State.UNCERTAIN))
     .values(
-        state=bindparam("to_state"),
-        recipients=bindparam("to_recipients"),
-        content=case((bindparam("to_keep", type_=Boolean), _C.content), else_=null()),
-        due_at=bindparam("to_due_at"),
-        settled_at=bindparam("to_settled_at"),
-        attempts=bindparam("to_attempts"),
-        uncertain=bindparam("to_uncertain"),
-        pinned_to=bindparam("to_pinned_to"),
-        reason=bindparam("to_reason"),
-        **_FREE,
+        {name: value for name, value in _TO.items() if name not in ("mail", "token", "keep")}
+        | {"content": case((bindparam("to_keep", type_=Boolean), _C.content), else_=null()), **_FREE}
     )
 )
-
-_SETTLED_AS: Final = [f"to_{name}" for name in Settlement._fields]  # bound names may not be a column's
 
 
 def claim(
@@ -155,7 +144,7 @@ def settle(driver: Driver, settlements: Iterable[Settlement]) -> None:
     """Write what became of mails that are still held, or that nobody has taken up since; nothing for the others."""
     # In one order, so that no two wait for each other.
     in_order = sorted(settlements, key=lambda settlement: settlement.mail)
-    _SETTLE.run(driver, [dict(zip(_SETTLED_AS, each, strict=True)) for each in in_order])
+    _SETTLE.run(driver, [{f"to_{name}": value for name, value in each._asdict().items()} for each in in_order])
 
 
 def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:
@@ -185,11 +174,10 @@ def reap_leased(session: Session, now: datetime) -> list[str]:
     return _written(session, dead, due_at=now, **_UNCHARGED)
 
 
-def lost(session: Session, now: datetime) -> list[dict[str, Any]]:
-    """What the log is to tell of mails that a worker was handing over when it died, before they are reaped."""
-    columns = (_C.mail_id, _C.message_id, _C.kind, _C.account_id, _C.recipients, _C.leased_by, _C.pinned_to)
-    dead = select(*columns).where(*_lost_before(now))
-    return [dict(row) for row in session.execute(dead.with_for_update(skip_locked=True)).mappings()]
+def lost(session: Session, now: datetime) -> list[OutboxMail]:
+    """Mails that a worker was handing over when it died, before they are reaped; without their content."""
+    dead = select(OutboxMail).options(defer(OutboxMail.content)).where(*_lost_before(now))
+    return list(session.scalars(dead.with_for_update(skip_locked=True)))
 
 
 def reap_transmitting(session: Session, now: datetime, again_at: datetime, reason: str) -> list[str]:

@@ -20,3 +20,8 @@ def number_or_text(text: str) -> int | str:
     """The number, or the text as it is for whoever checks it afterwards to refuse."""
     number = whole_number(text)
     return text if number is None else number
+
+
+def counted(number: object, thing: str) -> str:
+    """The number with what it counts: one mail, two mails."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

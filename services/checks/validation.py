@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -27,6 +27,7 @@ from utils.encryption_utils import current_key_id
 from utils.env_utils import get_base_url, get_settings
 from utils.errors import InvalidInput, Phase, Temporary
 from utils.net_guard import IPAddress
+from utils.numbers import counted
 
 DNS_SECONDS: Final = 10.0
 OVERDUE: Final = timedelta(minutes=5)  # a running application answers within seconds
@@ -165,12 +166,12 @@ def _keys() -> Iterator[Told]:
     for refusal in state.refused:
         yield Told(Mark.FAILED, f"{refusal.row} cannot be read", refusal.reason)
     if rows > len(state.refused):
-        yield Told(Mark.OK, f"{_counted(rows - len(state.refused), 'configuration')} can be read")
+        yield Told(Mark.OK, f"{counted(rows - len(state.refused), 'configuration')} can be read")
     elif not rows:
         yield Told(Mark.OK, "No configuration is stored, so none is unreadable")
     if state.to_rotate:
         yield Told(
-            Mark.INFO, f"{_counted(state.to_rotate, 'configuration')} sealed with a previous key: flask keys rotate"
+            Mark.INFO, f"{counted(state.to_rotate, 'configuration')} sealed with a previous key: flask keys rotate"
         )
 
 
@@ -243,7 +244,7 @@ def _pending() -> Iterator[Told]:
         due_at = outbox_db.oldest_due(session, now)
     mails = sum(states.get(state, 0) for state in (*WAITING, *HELD))
     found = [
-        (f"{_counted(count, what)} waiting", since)
+        (f"{counted(count, what)} waiting", since)
         for count, what, since in ((requests, "password reset", asked_at), (mails, "mail", due_at))
         if count
     ]
@@ -251,14 +252,6 @@ def _pending() -> Iterator[Told]:
         yield Told(Mark.OK, "No mail is waiting")
     for text, since in found:
         if since and now - since > OVERDUE:
-            yield Told(Mark.FAILED, f"{text} since {_readable(since)}", NOBODY_SENDS)
+            yield Told(Mark.FAILED, f"{text} since {clock.readable(since)}", NOBODY_SENDS)
         else:
-            yield Told(Mark.INFO, f"{text} since {_readable(since)}" if since else f"{text} for their time")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _readable(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+            yield Told(Mark.INFO, f"{text} since {clock.readable(since)}" if since else f"{text} for their time")

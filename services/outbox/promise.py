@@ -1,7 +1,6 @@
 """The outbox, as callers see it: a mail that was queued is promised, and can be looked up, cancelled and sent again."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,6 +20,7 @@ from services.outbox import content as outbox_content
 from services.outbox.reasons import Reason
 from utils import clock
 from utils.errors import Conflict, NotFound
+from utils.listeners import Listeners
 
 GIVE_UP: Final = timedelta(hours=72)
 NO_SUCH: Final = "There is no such mail."
@@ -28,6 +28,8 @@ SAME_KEY: Final = "idempotency_key: Another mail was queued with this key. Use a
 _LONGEST_KEY: Final = 255
 _LARGE: Final = 1 << 15  # octets
 _WAKES: Final = "sealpost_wakes"
+
+new_mail: Final = Listeners()  # told whenever there is mail to send
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
             return _added(own, row)
     with driver_transaction() as driver:
         outbox_add_db.add_all(driver, [row])
-    wake()
+    new_mail.tell()
     return str(row["mail_id"])
 
 
@@ -98,27 +100,8 @@ def retry(mail_id: str) -> OutboxMail:
                 raise _too_late(row, "sent again")
         audit.record(session, Action.MAIL_RETRIED, f"mail {mail_id}")
         changed = _changed(session, mail_id)
-    wake()
+    new_mail.tell()
     return changed
-
-
-def purge(older_than: timedelta, states: tuple[State, ...] = SETTLED, most: int = 1000) -> int:
-    """Delete mails that were settled longer ago than this, ``most`` in one transaction; how many in all."""
-    before, deleted, total = clock.now() - older_than, most, 0
-    while deleted == most:
-        with transaction() as session:
-            deleted = outbox_db.purge(session, states, before, most)
-        total += deleted
-    return total
-
-
-def find(mail_id: str) -> OutboxMail:
-    """A mail by its id. Raises NotFound."""
-    with reading() as session:
-        row = outbox_db.find(session, mail_id)
-    if row is None:
-        raise NotFound(NO_SUCH)
-    return row
 
 
 def message_id(mail_id: str, session: Session | None = None) -> str | None:
@@ -132,24 +115,6 @@ def message_id(mail_id: str, session: Session | None = None) -> str | None:
     with session.no_autoflush:
         outbox_add_db.write_pending(session)
         return outbox_db.message_id(session, mail_id)
-
-
-_listeners: set[Callable[[], None]] = set()
-
-
-def listen(heard: Callable[[], None]) -> None:
-    """Call ``heard`` whenever there is mail to send; a hint, which may be lost."""
-    _listeners.add(heard)
-
-
-def unlisten(heard: Callable[[], None]) -> None:
-    _listeners.discard(heard)
-
-
-def wake() -> None:
-    """Tell whoever listens that there is mail to send."""
-    for heard in tuple(_listeners):
-        heard()
 
 
 def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
@@ -210,7 +175,7 @@ def _is_alone(session: Session, row: dict[str, Any]) -> bool:
 
 def _committed(session: Session) -> None:
     if not session.in_nested_transaction() and session.info.pop(_WAKES, False):
-        wake()
+        new_mail.tell()
 
 
 def _rolled_back(session: Session, previous: SessionTransaction) -> None:

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from utils import clock
+from utils.numbers import counted
 
 
 class Habit(StrEnum):
@@ -146,7 +147,7 @@ class Habits:
         known = self.known()
         defects = [text for habit, text in _DEFECTS.items() if habit in known and known[habit].value is False]
         limits = [
-            text.format(_counted(known[habit].value, _COUNTED[habit]))
+            text.format(counted(known[habit].value, _COUNTED[habit]))
             for habit, text in _LIMITS.items()
             if habit in known
         ]
@@ -170,10 +171,6 @@ class Habits:
 
 def _is_odd(value: Value) -> bool:
     return value is False or (isinstance(value, int) and value is not True)
-
-
-def _counted(number: object, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def habits_of(host: str, port: int) -> Habits:

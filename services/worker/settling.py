@@ -13,6 +13,7 @@ from services.delivery.outcome import Outcome
 from services.delivery.retry_policy import Action, Verdict
 from services.outbox.reasons import Reason, coded
 from services.smtp import our_faults
+from services.smtp.client import Receipt
 from services.smtp.wire import Reply
 from utils.errors import DeliveryError
 
@@ -86,10 +87,10 @@ def after(
     ``is_about_it``: the server serves others meanwhile, so that what leaves a doubt is about this mail.
     """
     if outcome.receipt:
-        return _accepted(claim, outcome, now)
-    if outcome.error is None:
+        return _accepted(claim, outcome.receipt, now)
+    verdict = outcome.verdict
+    if outcome.error is None or verdict is None:
         raise ValueError("an outcome with neither a receipt nor an error")
-    verdict = retry_policy.of_error(outcome.error)
     if is_about_it:
         verdict = retry_policy.for_one(verdict)
     refused = outcome.error.refused.items()
@@ -105,10 +106,7 @@ def after(
     return _told(claim, {**dict.fromkeys(pending(claim), answer), **answers}, now)
 
 
-def _accepted(claim: Claim, outcome: Outcome, now: datetime) -> Settlement:
-    receipt = outcome.receipt
-    if receipt is None:
-        raise ValueError("an accepted mail without a receipt")
+def _accepted(claim: Claim, receipt: Receipt, now: datetime) -> Settlement:
     accepted = _Answer(None, receipt.reply.code, receipt.reply.enhanced)
     told = dict.fromkeys(receipt.accepted, accepted)
     for address, reply in receipt.refused.items():
@@ -122,10 +120,8 @@ def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Settlemen
     """The mail after an answer about each recipient that it was for."""
     age = now - claim.created_at
     recipients = [
-        told[recipient["address"]].as_recipient(recipient["address"], age, claim.attempts)
-        if recipient["address"] in told
-        else recipient
-        for recipient in claim.recipients
+        told[address].as_recipient(address, age, claim.attempts) if (address := each["address"]) in told else each
+        for each in claim.recipients
     ]
     states = {recipient["state"] for recipient in recipients}
     verdicts = [answer.verdict for answer in told.values() if answer.verdict]

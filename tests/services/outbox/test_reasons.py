@@ -18,6 +18,7 @@ from services.outbox.reasons import Reason, coded, recoded, words
 from services.worker import unwritten
 from services.worker.unwritten import News
 from tests.mails import change, in_state, queued
+from tests.outbox import row_of
 from tests.test_architecture import name_of, sources
 from tests.visitors import Visitor
 from utils import clock
@@ -120,7 +121,7 @@ def test_a_result_that_an_earlier_version_kept_in_a_file_is_written_as_a_code(tm
 def test_a_row_holds_the_code_and_readers_see_the_words(app: Flask, admin: Visitor) -> None:
     mail_id = queued()
     promise.cancel(mail_id)
-    assert promise.find(mail_id).reason == Reason.CANCELLED
+    assert row_of(mail_id).reason == Reason.CANCELLED
     assert log.story(mail_id).mail.reason == "Cancelled by hand."
     page, one = admin.get("/emails").text, admin.get(f"/emails/{mail_id}").text
     assert "Cancelled by hand." in page

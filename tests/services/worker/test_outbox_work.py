@@ -15,7 +15,6 @@ from database import attempt_db
 from database.engine import reading, transaction
 from database.outbox_claim_db import GROUP
 from database.outbox_db import OutboxMail, Priority, State
-from services.outbox import promise
 from services.outbox.reasons import Reason, words
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -24,7 +23,7 @@ from services.worker import lease
 from services.worker.lease import Pace
 from tests.conftest import APP_KEY
 from tests.mails import change, in_state, queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, close, late
 from tests.visitors import mail_through
@@ -49,7 +48,7 @@ def scripted(servers: ExitStack, **script: Answer | list[Answer]) -> ScriptedSer
 
 
 def found(mail_id: str) -> OutboxMail:
-    return promise.find(mail_id)
+    return row_of(mail_id)
 
 
 def states(row: OutboxMail) -> list[str]:
