@@ -107,9 +107,8 @@ _FENCE: Final = Prepared(
     .returning(_C.id),
     [_C.id],
 )
-_TO: Final[dict[str, BindParameter[Any]]] = {
-    name: bindparam(f"to_{name}") for name in Settlement._fields
-}  # bound names may not be a column's
+# Bound names may not be a column's.
+_TO: Final[dict[str, BindParameter[Any]]] = {name: bindparam(f"to_{name}") for name in Settlement._fields}
 _SETTLE: Final = Prepared(
     update(_MAIL)
     .where(_C.id == _TO["mail"], _C.lease_token == _TO["token"], among(*HELD, State.UNCERTAIN))

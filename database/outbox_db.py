@@ -98,6 +98,24 @@ class Priority(IntEnum):
     BULK = 2
 
 
+class NewMail(TypedDict):
+    """A mail as it is promised; what is not named here begins as the column's default."""
+
+    mail_id: str
+    message_id: str
+    kind: str
+    account_id: int | None
+    priority: Priority
+    recipients: list[Recipient]
+    content: bytes
+    key_id: str
+    idempotency_key: str | None
+    digest: str | None
+    created_at: datetime
+    due_at: datetime
+    expires_at: datetime
+
+
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
 HELD = (State.LEASED, State.TRANSMITTING)
 GIVEN_UP = (State.FAILED, State.EXPIRED, State.CANCELLED)
@@ -135,7 +153,7 @@ class OutboxMail(Base):
     kind: Mapped[str] = mapped_column(String(32))
     account_id: Mapped[int | None]
     priority: Mapped[int] = mapped_column(SmallInteger)
-    state: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16), default=State.QUEUED)
     recipients: Mapped[list[Recipient]] = mapped_column(_Recipients)
     content: Mapped[bytes | None] = mapped_column(LargeBinary)
     key_id: Mapped[str] = mapped_column(String(8))

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from database import outbox_add_db, outbox_db
 from database.engine import driver_transaction, reading, transaction
-from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
+from database.outbox_db import SETTLED, WAITING, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
 from services import audit
 from services.audit import Action
 from services.message import recording
@@ -53,7 +53,7 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     """
     row = _row(mail, terms)
     if recording.take(mail):
-        return str(row["mail_id"])
+        return row["mail_id"]
     if session is not None:
         return _added(session, row)
     if terms.idempotency_key is not None:
@@ -62,7 +62,7 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     with driver_transaction() as driver:
         outbox_add_db.add_all(driver, [row])
     new_mail.tell()
-    return str(row["mail_id"])
+    return row["mail_id"]
 
 
 def cancel(mail_id: str) -> OutboxMail:
@@ -117,20 +117,19 @@ def message_id(mail_id: str, session: Session | None = None) -> str | None:
         return outbox_db.message_id(session, mail_id)
 
 
-def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
+def _row(mail: Draft, terms: Terms) -> NewMail:
     now = clock.now()
     due_at = _aware("send_at", terms.send_at) or now
     expires_at = _aware("expires_at", terms.expires_at) or max(due_at, now) + GIVE_UP
     if expires_at <= max(due_at, now):
         raise ValueError("expires_at: Give a time after now and after send_at.")
-    content, key_id = outbox_content.seal(mail, mail.mail_id)
+    content, key_id = outbox_content.seal(mail)
     return {
         "mail_id": mail.mail_id,
         "message_id": mail.message_id,
         "kind": mail.kind,
         "account_id": terms.account_id,
         "priority": terms.priority,
-        "state": State.QUEUED,
         "recipients": [{"address": address, "state": RecipientState.PENDING} for address in mail.recipients],
         "content": content,
         "key_id": key_id,
@@ -139,13 +138,10 @@ def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
         "created_at": now,
         "due_at": due_at,
         "expires_at": expires_at,
-        "attempts": 0,
-        "uncertain": 0,
-        "reason": "",
     }
 
 
-def _added(session: Session, row: dict[str, Any]) -> str:
+def _added(session: Session, row: NewMail) -> str:
     if row["idempotency_key"] is None:
         outbox_add_db.add(session, row, at_once=_is_alone(session, row))
     elif earlier := _same(session, row):
@@ -165,10 +161,10 @@ def _added(session: Session, row: dict[str, Any]) -> str:
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_soft_rollback", _rolled_back)
     session.info[_WAKES] = True  # one call for all mails of a transaction
-    return str(row["mail_id"])
+    return row["mail_id"]
 
 
-def _is_alone(session: Session, row: dict[str, Any]) -> bool:
+def _is_alone(session: Session, row: NewMail) -> bool:
     """Many mails cost least together; the first of a transaction is often its only one, and large ones fill memory."""
     return _WAKES not in session.info or len(row["content"]) > _LARGE
 
@@ -183,9 +179,9 @@ def _rolled_back(session: Session, previous: SessionTransaction) -> None:
         session.info.pop(_WAKES, None)
 
 
-def _same(session: Session, row: dict[str, Any]) -> str | None:
+def _same(session: Session, row: NewMail) -> str | None:
     """The mail that was queued with the same key, if one was. Raises ValueError if it is another mail."""
-    earlier = outbox_db.find_by_key(session, row["idempotency_key"])
+    earlier = outbox_db.find_by_key(session, row["idempotency_key"] or "")
     if earlier is None:
         return None
     if earlier.digest != row["digest"]:

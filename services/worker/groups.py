@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
@@ -107,7 +108,8 @@ class _Work:
         self.jobs = [each for each in opened if isinstance(each, Job)]
         self._unwritten = list(self.jobs)
         self._settled = [each for each in opened if not isinstance(each, Job)]
-        keyless = [claim.key_id for claim, each in zip(group.claims, opened, strict=True) if _is_keyless(each)]
+        is_keyless = [isinstance(each, Settlement) and each.reason == Reason.NO_KEY for each in opened]
+        keyless = compress([claim.key_id for claim in group.claims], is_keyless)
         for key_id, mails in Counter(keyless).items():
             log.warning("outbox_key_missing", key_id=key_id, mails=mails)
 
@@ -207,14 +209,7 @@ def _opened(claim: Claim, now: datetime) -> Job | Settlement:
     if claim.expires_at <= now:
         return settling.expired(claim, now, Reason.TOO_LATE)
     try:
-        draft = content.unseal(
-            claim.content,
-            claim.key_id,
-            mail_id=claim.mail_id,
-            message_id=claim.message_id,
-            kind=claim.kind,
-            recipients=tuple(recipient["address"] for recipient in claim.recipients),
-        )
+        draft = content.unseal(claim)
     except CannotOpen as sealed:
         if sealed.why is Unreadable.KEY_MISSING:
             return settling.snoozed(claim, now + KEY_PAUSE, Reason.NO_KEY)
@@ -246,10 +241,6 @@ def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority])
         if claims:
             return Group(worker=worker, token=token, claims=claims)
     return None
-
-
-def _is_keyless(opened: Job | Settlement) -> bool:
-    return not isinstance(opened, Job) and opened.reason == Reason.NO_KEY
 
 
 def _instance() -> Path:

@@ -10,7 +10,7 @@ from database.outbox_claim_db import Claim, Settlement
 from database.outbox_db import STILL_TO_GO, Priority, Recipient, RecipientState, State
 from services.delivery import retry_policy
 from services.delivery.outcome import Outcome
-from services.delivery.retry_policy import Action, Verdict
+from services.delivery.retry_policy import MailAction, Verdict
 from services.outbox.reasons import Reason, coded
 from services.smtp import our_faults
 from services.smtp.client import Receipt
@@ -31,7 +31,7 @@ class _Answer(NamedTuple):
     def as_recipient(self, address: str, age: timedelta, attempts: int) -> Recipient:
         state = RecipientState.ACCEPTED
         if self.verdict:
-            is_final = self.verdict.action_at(age, attempts) is Action.REFUSE
+            is_final = self.verdict.action_at(age, attempts) is MailAction.REFUSE
             state = RecipientState.REFUSED if is_final else RecipientState.DEFERRED
         return {"address": address, "state": state, "code": self.code, "enhanced": self.enhanced}
 
@@ -97,9 +97,9 @@ def after(
     answers = {address: _answer_of(reply, is_about_it=is_about_it) for address, reply in refused}
     if any(answer.verdict and answer.verdict.action is not verdict.action for answer in answers.values()):
         return _told(claim, answers, now)  # all are refused, but not all for good
-    if verdict.action is Action.UNCERTAIN:
+    if verdict.action is MailAction.UNCERTAIN:
         return _uncertain(claim, owner, now + cool_down, now, verdict.reason)
-    if verdict.action is Action.SNOOZE:
+    if verdict.action is MailAction.SNOOZE:
         asked = [told.seconds or 0 for told in (verdict, *(answer.verdict for answer in answers.values())) if told]
         return snoozed(claim, now + timedelta(seconds=max(_SOON, *asked)), verdict.reason)
     answer = _Answer(verdict, outcome.error.code, outcome.error.enhanced)
@@ -126,7 +126,7 @@ def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Settlemen
     states = {recipient["state"] for recipient in recipients}
     verdicts = [answer.verdict for answer in told.values() if answer.verdict]
     if RecipientState.DEFERRED in states:
-        waiting = [verdict for verdict in verdicts if verdict.action_at(age, claim.attempts) is not Action.REFUSE]
+        waiting = [verdict for verdict in verdicts if verdict.action_at(age, claim.attempts) is not MailAction.REFUSE]
         return _waits(claim, recipients, waiting, now)
     if RecipientState.ACCEPTED in states:
         reason = Reason.SOME_REFUSED if RecipientState.REFUSED in states else ""

@@ -68,7 +68,7 @@ class MailWorker:
 
     def start(self) -> None:
         promise.new_mail.add(self.wake)
-        password_reset.new_request.add(self._answer_requests)
+        password_reset.new_request.add(self._asked.set)
         for thread in self._threads:
             thread.start()
 
@@ -84,9 +84,6 @@ class MailWorker:
         """There may be mail to send."""
         self._woken.set()
 
-    def _answer_requests(self) -> None:
-        self._asked.set()
-
     def is_alive(self) -> bool:
         """Whether the claimer has lately taken a turn and every thread runs."""
         recent = time.monotonic() - self._last_turn < SILENT_SECONDS
@@ -98,7 +95,7 @@ class MailWorker:
         A server that says nothing is not waited for: its conversation is ended, and what it has not taken given back.
         """
         promise.new_mail.remove(self.wake)
-        password_reset.new_request.remove(self._answer_requests)
+        password_reset.new_request.remove(self._asked.set)
         self._stopping.set()
         self._woken.set()
         self._asked.set()

@@ -5,7 +5,16 @@ from itertools import product
 
 import pytest
 
-from services.delivery.retry_policy import Action, Verdict, Whose, back_off, for_one, message_of, of_error, of_recipient
+from services.delivery.retry_policy import (
+    MailAction,
+    Verdict,
+    Whose,
+    back_off,
+    for_one,
+    message_of,
+    of_error,
+    of_recipient,
+)
 from services.diagnosis.diagnosis import diagnose
 from services.outbox.reasons import Reason, words
 from services.smtp.dialogue import refusal
@@ -13,7 +22,7 @@ from services.smtp.settings import Security, SmtpSettings
 from services.smtp.wire import Reply
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 
-RETRY, SNOOZE, REFUSE, UNCERTAIN = Action
+RETRY, SNOOZE, REFUSE, UNCERTAIN = MailAction
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TRANSACTION = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA, Phase.MESSAGE)
 
@@ -221,7 +230,7 @@ def test_the_wait_is_the_rules_or_the_replys_whichever_is_longer(line: str, seco
     ],
 )
 def test_some_refusals_are_final_once_they_have_lasted(
-    line: str, age: timedelta, attempts: int, expected: Action
+    line: str, age: timedelta, attempts: int, expected: MailAction
 ) -> None:
     assert of_recipient(reply(line)).action_at(age, attempts) is expected
 

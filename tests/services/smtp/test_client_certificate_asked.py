@@ -179,7 +179,7 @@ def test_other_words_are_no_question_for_a_certificate(phase: Phase, reply: Repl
 def test_the_configuration_waits_and_not_the_mail(phase: Phase) -> None:
     error = Misconfigured(phase, Fault.CLIENT_CERTIFICATE, "No client certificate presented", code=421)
     verdict = retry_policy.of_error(error)
-    assert verdict.action_at(timedelta(days=30), 100) is retry_policy.Action.SNOOZE
+    assert verdict.action_at(timedelta(days=30), 100) is retry_policy.MailAction.SNOOZE
     assert verdict.opens
     assert retry_policy.of_error(error).goes_on
 
