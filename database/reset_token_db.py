@@ -37,22 +37,6 @@ def _is_good(token_hash: str, moment: datetime) -> list[ColumnElement[bool]]:
     ]
 
 
-def add(
-    session: Session,
-    account_id: int,
-    token_hash: str,
-    moment: datetime,
-    expires_at: datetime,
-    *,
-    mail_id: str | None = None,
-) -> None:
-    session.add(
-        ResetToken(
-            account_id=account_id, token_hash=token_hash, created_at=moment, expires_at=expires_at, mail_id=mail_id
-        )
-    )
-
-
 def find_account_id(session: Session, token_hash: str, moment: datetime) -> int | None:
     """The account that a token is good for, if it is good for any."""
     return session.scalars(select(ResetToken.account_id).where(*_is_good(token_hash, moment))).one_or_none()

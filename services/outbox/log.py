@@ -102,10 +102,13 @@ def counts() -> dict[State, int]:
 
 
 def is_behind() -> bool:
-    """Whether mail waits for so long that the workers, the server or the key must be away."""
-    now = clock.now()
+    """Whether mail waits for so long that the workers, the server or the key must be away.
+
+    What is put off again and again is never long overdue: it counts by its age.
+    """
+    since = clock.now() - BEHIND
     with reading() as session:
-        return _is_late(session, outbox_db.oldest_due(session, now), now)
+        return outbox_db.oldest_due(session, since) is not None or outbox_db.is_stuck(session, HALTED, since)
 
 
 def summary() -> Summary:
@@ -168,9 +171,3 @@ def _in_words(found: Mapping[str, int]) -> dict[str, int]:
     for reason, count in found.items():
         told[words(reason)] += count
     return dict(told)
-
-
-def _is_late(session: Session, due: datetime | None, now: datetime) -> bool:
-    """Mail that is put off again and again is never long overdue: it counts by its age."""
-    overdue = due is not None and now - due > BEHIND
-    return overdue or outbox_db.is_stuck(session, HALTED, now - BEHIND)

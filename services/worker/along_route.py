@@ -22,6 +22,7 @@ from services.settings.route import RouteStep
 from services.smtp.client import IN_FLIGHT, Parcel
 from services.smtp.patience import Span
 from services.worker import settling
+from services.worker.lease import Group
 from utils import clock
 from utils.errors import Fault
 
@@ -34,18 +35,21 @@ Fence = Callable[[Sequence[Claim], str], set[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    """How a group is worked off, and by whom, since ``began_at``. ``cool_down`` is for mails of unknown fate.
+    """How a group is worked off, since ``began_at``. ``cool_down`` is for mails of unknown fate.
 
     ``heard`` is told after each answer, when some jobs may have a result and others are still under way. Nothing is
     begun once the ``span`` is over: what is left then is given back.
     """
 
-    worker: str
+    group: Group
     began_at: datetime
     fence: Fence
     heard: Callable[[], None]
-    span: Span
     cool_down: timedelta
+
+    @property
+    def span(self) -> Span:
+        return self.group.span
 
 
 class Wait(NamedTuple):
@@ -195,7 +199,7 @@ def _settle(job: Job, server: RouteStep, outcome: Outcome, shift: Shift) -> None
     """Note what became of a mail at this server, and what it is then unless the next one is to be tried."""
     job.outcomes.append(replace(outcome, skipped=job.skipped) if job.skipped else outcome)
     claim = job.claim
-    known = {"mail_id": claim.mail_id, "worker": shift.worker}
+    known = {"mail_id": claim.mail_id, "worker": shift.group.worker}
     job.rows.append(record.told(job.draft, outcome, shift.began_at, claim.account_id, **known))
     if outcome.error and outcome.is_ours:
         job.settlement = settling.met_our_fault(claim, outcome.error, clock.now())
@@ -246,9 +250,8 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
     if seconds:
         until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
         job.settlement = settling.snoozed(job.claim, until, reason)
-        job.is_stuck = (
-            reason == Reason.SLOWED or not limits.per_minute_per_domain
-        )  # to another domain there may be room
+        # To another domain there may be room.
+        job.is_stuck = reason is Reason.SLOWED or not limits.per_minute_per_domain
     return seconds > 0
 
 

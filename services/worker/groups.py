@@ -29,7 +29,7 @@ from services.accounts import password_reset
 from services.delivery import record
 from services.outbox import content, notices
 from services.outbox import log as mail_log
-from services.outbox.content import CannotOpen, Unreadable
+from services.outbox.content import CannotOpen
 from services.outbox.reasons import Reason, words
 from services.smtp import our_faults
 from services.worker import along_route, settling, unwritten
@@ -71,14 +71,7 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
     Raises nothing for a mail problem.
     """
     work = _Work(group)
-    shift = Shift(
-        worker=group.worker,
-        began_at=work.began_at,
-        fence=_fenced,
-        heard=work.heard,
-        span=group.span,
-        cool_down=pace.cool_down,
-    )
+    shift = Shift(group=group, began_at=work.began_at, fence=_fenced, heard=work.heard, cool_down=pace.cool_down)
     among: Iterable[Priority] = ()
     went_well = False
     try:
@@ -211,9 +204,9 @@ def _opened(claim: Claim, now: datetime) -> Job | Settlement:
     try:
         draft = content.unseal(claim)
     except CannotOpen as sealed:
-        if sealed.why is Unreadable.KEY_MISSING:
-            return settling.snoozed(claim, now + KEY_PAUSE, Reason.NO_KEY)
-        return settling.dead(claim, now, Reason.ALTERED)
+        if sealed.why is Reason.NO_KEY:
+            return settling.snoozed(claim, now + KEY_PAUSE, sealed.why)
+        return settling.dead(claim, now, sealed.why)
     return Job(claim=claim, draft=draft, pending=settling.pending(claim), is_careful=claim.uncertain > 0)
 
 

@@ -138,7 +138,7 @@ class MailWorker:
                 next_heartbeat = self._last_turn + self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE
                 self._guarded(self._renew)
             self._guarded(self._free_what_is_held)
-            self._guarded(self._hand_out_all)
+            self._guarded(self._hand_out)
             self._woken.wait(max(0.0, min(SWEEP_SECONDS, next_heartbeat - time.monotonic())))
 
     def _keep(self) -> None:
@@ -179,22 +179,20 @@ class MailWorker:
         for span in held_servers.waits().surplus():
             span.end()
 
-    def _hand_out_all(self) -> None:
-        while self._hand_out():
-            pass
-
-    def _hand_out(self) -> bool:
-        """Claim a group for a sender that is free; False if there is no other to claim just now."""
-        busy = self._busy()
-        wanted = self._wanted(busy)
-        group = groups.claim_group(self.name, self._pace, wanted) if wanted else None
-        if group is None:
-            return False
-        with self._lock:
-            self._under_way[group.token] = group
-        self._handed.put(group)
-        # Had security mail been due, it would have been this group; so there is none for the last free sender.
-        return group.is_security or busy + 1 < self._senders
+    def _hand_out(self) -> None:
+        """Claim a group for each sender that is free, until there is no other to claim just now."""
+        is_another_free = True
+        while is_another_free:
+            busy = self._busy()
+            wanted = self._wanted(busy)
+            group = groups.claim_group(self.name, self._pace, wanted) if wanted else None
+            if group is None:
+                return
+            with self._lock:
+                self._under_way[group.token] = group
+            self._handed.put(group)
+            # Had security mail been due, it would have been this group; so there is none for the last free sender.
+            is_another_free = group.is_security or busy + 1 < self._senders
 
     def _wanted(self, busy: int) -> Sequence[Priority]:
         """What a sender may take up while ``busy`` others are at work."""
