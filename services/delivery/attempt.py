@@ -221,19 +221,16 @@ def _settings_of(server: RouteStep) -> SmtpSettings:
 
 
 def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started: float) -> Outcome:
+    ms = round((time.monotonic() - started) * 1000)
     if result is None:  # never said by the pool
         result = Temporary(Phase.CONNECT, Fault.CLOSED, "The connection ended before the mail was tried.")
     if isinstance(result, DeliveryError):
         is_settings = retry_policy.of_error(result).whose is Whose.SETTINGS
         kind = Misconfigured.outcome if is_settings else result.outcome
         message = retry_policy.message_of(result)
-        return Outcome(kind=kind, message=message, ms=_since(started), server=server, error=result)
+        return Outcome(kind=kind, message=message, ms=ms, server=server, error=result)
     refused = [
         {"recipient": mask_address(address), "code": reply.code, "enhanced": reply.enhanced}
         for address, reply in result.refused.items()
     ]
-    return Outcome(kind=ACCEPTED, message="Sent", ms=_since(started), server=server, receipt=result, refused=refused)
-
-
-def _since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)
+    return Outcome(kind=ACCEPTED, message="Sent", ms=ms, server=server, receipt=result, refused=refused)

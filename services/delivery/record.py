@@ -24,9 +24,7 @@ from utils.log_utils import printable
 log = structlog.get_logger(__name__)
 
 
-_LOGGED: Final = frozenset(
-    ("kind", "server", "config_id", "outcome", "phase", "fault", "code", "enhanced", "ms", "message_id")
-)
+_LOGGED: Final = frozenset("kind server config_id outcome phase fault code enhanced ms message_id".split())
 
 
 def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None = None) -> None:

@@ -373,6 +373,7 @@ def _judged(error: DeliveryError) -> Verdict:
 def _of_opening(error: DeliveryError) -> Verdict:
     """The server cannot be used at all; where only a person can mend that, it is left alone for long."""
     words, is_reply = _words_of(error.text), error.fault is Fault.REPLY
+    is_about_us = any(re.search(told, words) for told in (_NAME_WORDS, _HOST_WORDS))
     verdict = replace(_DOWN, reason=diagnosis.reason(error))
     if is_reply and re.search(_OUR_ALLOWANCE_WORDS, words):
         verdict = _USED_UP
@@ -382,13 +383,9 @@ def _of_opening(error: DeliveryError) -> Verdict:
         verdict = replace(verdict, crowds=True)
     elif is_reply and re.search(_TOO_FAST_WORDS, words):
         verdict = _TOO_FAST
-    elif isinstance(error, Misconfigured) and (not is_reply or error.phase is Phase.SIGN_IN or _is_about_us(words)):
+    elif isinstance(error, Misconfigured) and (not is_reply or error.phase is Phase.SIGN_IN or is_about_us):
         verdict = replace(verdict, trips=False, opens=True, whose=Whose.SETTINGS)
     return _hinted(verdict, words)
-
-
-def _is_about_us(words: str) -> bool:
-    return any(re.search(told, words) for told in (_NAME_WORDS, _HOST_WORDS))
 
 
 def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdict:

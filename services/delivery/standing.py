@@ -19,12 +19,12 @@ log = structlog.get_logger(__name__)
 
 def admit(server: RouteStep, mails: Collection[int], *, is_security: bool) -> Admission:
     """Which of these mails the server's circuit lets go now."""
-    return _circuits().admit(_key(server), mails, is_urgent=is_security)
+    return _circuits().admit(Key(server.owner, server.fingerprint), mails, is_urgent=is_security)
 
 
 def note(server: RouteStep, mail: int, outcome: Outcome) -> bool:
     """Let the circuit know what became of a mail; whether what the server said is about this mail alone."""
-    circuits, key = _circuits(), _key(server)
+    circuits, key = _circuits(), Key(server.owner, server.fingerprint)
     verdict, error = outcome.verdict, outcome.error
     if verdict is None or error is None:
         circuits.note_success(key)
@@ -58,7 +58,3 @@ def _circuits() -> Circuits:
     """The circuits of this application in this process."""
     circuits: Circuits = current_app.extensions.setdefault("sealpost_circuits", Circuits())
     return circuits
-
-
-def _key(server: RouteStep) -> Key:
-    return Key(server.owner, server.fingerprint)

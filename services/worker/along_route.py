@@ -162,7 +162,8 @@ def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
                 job.settlement = settling.given_back(job.claim, clock.now())
                 shift.heard()
                 continue
-            cause, verdict = _cause(outcome), outcome.verdict
+            error, verdict = outcome.error, outcome.verdict
+            cause = "lost" if error and error.may_have_been_sent else error  # all that a connection took with it
             if cause is None or cause not in told:
                 told[cause] = standing.note(server, job.claim.id, outcome)
             job.is_about_it = told[cause]
@@ -253,12 +254,6 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
         # To another domain there may be room.
         job.is_stuck = reason is Reason.SLOWED or not limits.per_minute_per_domain
     return seconds > 0
-
-
-def _cause(outcome: Outcome) -> object:
-    """What tells one failure of a server from the next: all mails that a connection took with it are one."""
-    error = outcome.error
-    return "lost" if error and error.may_have_been_sent else error
 
 
 def _leave(jobs: Sequence[Job], shift: Shift) -> None:

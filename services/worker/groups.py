@@ -151,14 +151,14 @@ def finish(news: News, claim: _Claiming | None = None) -> Group | None:
         if claim:  # it may be what failed, and is no matter of these mails
             return finish(news)
         log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(news.settlements))
-        unwritten.keep(_instance(), news)
+        unwritten.keep(Path(current_app.instance_path), news)
         return None
 
 
 def sweep(pace: Pace) -> None:
     """Write down what only files know yet, and take up what dead workers and late mails left."""
     try:
-        unwritten.replay(_instance(), _write)
+        unwritten.replay(Path(current_app.instance_path), _write)
     except (SQLAlchemyError, OSError) as failure:  # a later time will do: what is reaped meanwhile keeps its token
         log.error("receipts_not_replayed", kind=type(failure).__name__)
     now = clock.now()
@@ -234,7 +234,3 @@ def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority])
         if claims:
             return Group(worker=worker, token=token, claims=claims)
     return None
-
-
-def _instance() -> Path:
-    return Path(current_app.instance_path)
