@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, String, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from database.engine import Base
+from database.engine import Base, changed
 from database.types import UtcDateTime
 from database.user_db import Account
 
@@ -26,6 +26,9 @@ class ApiToken(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
+_WITH_OWNER = select(ApiToken, Account).join(Account, Account.id == ApiToken.account_id)
+
+
 def add(session: Session, token: ApiToken) -> None:
     session.add(token)
     session.flush()
@@ -33,18 +36,13 @@ def add(session: Session, token: ApiToken) -> None:
 
 def find_with_owner(session: Session, token_hash: str) -> tuple[ApiToken, Account] | None:
     """The token of this digest with whom it belongs to."""
-    query = (
-        select(ApiToken, Account)
-        .join(Account, Account.id == ApiToken.account_id)
-        .where(ApiToken.token_hash == token_hash)
-    )
-    row = session.execute(query).one_or_none()
+    row = session.execute(_WITH_OWNER.where(ApiToken.token_hash == token_hash)).one_or_none()
     return (row[0], row[1]) if row else None
 
 
 def every(session: Session, account_id: int | None = None) -> list[tuple[ApiToken, Account]]:
     """All tokens, or one account's, the newest first, each with its owner."""
-    query = select(ApiToken, Account).join(Account, Account.id == ApiToken.account_id).order_by(ApiToken.id.desc())
+    query = _WITH_OWNER.order_by(ApiToken.id.desc())
     if account_id is not None:
         query = query.where(ApiToken.account_id == account_id)
     return [(row[0], row[1]) for row in session.execute(query)]
@@ -52,8 +50,7 @@ def every(session: Session, account_id: int | None = None) -> list[tuple[ApiToke
 
 def find(session: Session, token_id: int) -> tuple[ApiToken, Account] | None:
     """The token with this id with whom it belongs to."""
-    query = select(ApiToken, Account).join(Account, Account.id == ApiToken.account_id).where(ApiToken.id == token_id)
-    row = session.execute(query).one_or_none()
+    row = session.execute(_WITH_OWNER.where(ApiToken.id == token_id)).one_or_none()
     return (row[0], row[1]) if row else None
 
 
@@ -65,10 +62,13 @@ def unrevoked(session: Session, account_id: int) -> list[ApiToken]:
 
 def revoke(session: Session, token_id: int, moment: datetime) -> bool:
     """True if the token was not revoked before."""
-    result = session.execute(
-        update(ApiToken).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None)).values(revoked_at=moment)
+    return (
+        changed(
+            session,
+            update(ApiToken).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None)).values(revoked_at=moment),
+        )
+        == 1
     )
-    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
 
 
 def note_used(session: Session, token_id: int, moment: datetime) -> None:

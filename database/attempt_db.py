@@ -1,14 +1,14 @@
 """Delivery attempts: what became of a mail at one server. Append only, never content."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from sqlalchemy import JSON, Index, String, Table, Text, delete, exists, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
-from database.engine import Base
+from database.engine import Base, changed
 from database.outbox_db import OutboxMail
 from database.prepared import added_to
 from database.types import UtcDateTime
@@ -47,11 +47,32 @@ class EmailAttempt(Base):
     __table_args__ = (Index("ix_email_attempt_started_at", "started_at"),)
 
 
+class AttemptRow(TypedDict):
+    """What is written of an attempt: a value for every column but the number."""
+
+    mail_id: str | None
+    account_id: int | None
+    started_at: datetime
+    ms: int
+    kind: str
+    recipients: str
+    refused: list[dict[str, Any]]
+    message_id: str
+    config_id: int | None
+    server: str
+    outcome: str
+    phase: str | None
+    fault: str | None
+    code: int | None
+    enhanced: str | None
+    reply: str
+    worker: str | None
+
+
 _ADD = added_to(cast(Table, EmailAttempt.__table__))
 
 
-def add_all(driver: Driver, attempts: Sequence[Mapping[str, Any]]) -> None:
-    """Add attempts, each with a value for every column that cannot be null."""
+def add_all(driver: Driver, attempts: Sequence[AttemptRow]) -> None:
     _ADD.run(driver, attempts)
 
 
@@ -83,5 +104,4 @@ def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: b
     if queued_only:
         old = old.where(EmailAttempt.mail_id.is_not(None))
     chosen = old.order_by(EmailAttempt.started_at).limit(limit)
-    result = session.execute(delete(EmailAttempt).where(EmailAttempt.id.in_(chosen)))
-    return result.rowcount  # type: ignore[attr-defined, no-any-return]
+    return changed(session, delete(EmailAttempt).where(EmailAttempt.id.in_(chosen)))

@@ -31,10 +31,6 @@ class AuditEvent(Base):
     __table_args__ = (Index("ix_audit_event_at", "at"), Index("ix_audit_event_action", "action", "id"))
 
 
-def add(session: Session, event: AuditEvent) -> None:
-    session.add(event)
-
-
 def find(session: Session, *, action: str = "", text: str = "", before_id: int | None, limit: int) -> list[AuditEvent]:
     """The newest events first: of one action, with a text in actor, source or subject, older than ``before_id``."""
     query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)

@@ -88,15 +88,15 @@ def can_wait(session: Session, bind: Engine | Connection) -> bool:
 
 
 @contextmanager
-def plainly(engine: Engine, **options: Any) -> Iterator[Driver]:  # noqa: ANN401 - execution options
-    """A connection of SQLAlchemy's for a ``with`` block; what it did not commit is undone."""
-    with engine.connect().execution_options(**options) as connection:
-        yield PlainDriver(connection)
+def connected(engine: Engine, **options: Any) -> Iterator[Driver]:  # noqa: ANN401 - execution options
+    """A connection for a ``with`` block; what it did not commit is undone. Errors are SQLAlchemy's, as elsewhere.
 
-
-@contextmanager
-def connected(engine: Engine) -> Iterator[Driver]:
-    """A connection for a ``with`` block; what it did not commit is undone. Errors are SQLAlchemy's, as elsewhere."""
+    The options are of SQLAlchemy's own connection, where that is what is used.
+    """
+    if not is_taken(engine):
+        with engine.connect().execution_options(**options) as plain:
+            yield PlainDriver(plain)
+        return
     connection: PoolProxiedConnection | None = None
     try:
         connection = engine.raw_connection()

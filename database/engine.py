@@ -5,12 +5,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, MetaData, event
+from sqlalchemy import Connection, CursorResult, Executable, MetaData, event
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -83,21 +83,13 @@ def transaction(*, durable: bool = True) -> Iterator[Session]:
 @contextmanager
 def driver_transaction(*, durable: bool = True) -> Iterator[Driver]:
     """As ``transaction``, on the driver's own connection: for what is written for every mail."""
-    with _turn_to_write(), _begun(durable=durable) as driver:
+    options = {"sealpost_writes": True, "sealpost_durable": durable}
+    with _turn_to_write(), driver_path.connected(db.engine, **options) as driver:
+        if driver_path.is_taken(db.engine):  # else the first statement says it, see _begin
+            for statement in _beginning(driver.dialect, driver.info, durable=durable):
+                driver.run(statement)
         yield driver
         driver.commit()
-
-
-@contextmanager
-def _begun(*, durable: bool) -> Iterator[Driver]:
-    if not driver_path.is_taken(db.engine):
-        with driver_path.plainly(db.engine, sealpost_writes=True, sealpost_durable=durable) as driver:
-            yield driver  # whose first statement says BEGIN, see _begin
-        return
-    with driver_path.connected(db.engine) as driver:
-        for statement in _beginning(driver.dialect, driver.info, durable=durable):
-            driver.run(statement)
-        yield driver
 
 
 @contextmanager
@@ -109,9 +101,12 @@ def reading() -> Iterator[Session]:
 
 def driver_reading() -> AbstractContextManager[Driver]:
     """As ``reading``, on the driver's own connection."""
-    if not driver_path.is_taken(db.engine):
-        return driver_path.plainly(db.engine, sealpost_reads=True)
-    return driver_path.connected(db.engine)
+    return driver_path.connected(db.engine, sealpost_reads=True)
+
+
+def changed(session: Session, statement: Executable) -> int:
+    """Execute an UPDATE or DELETE; how many rows it was of."""
+    return cast(CursorResult[Any], session.execute(statement)).rowcount
 
 
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's connection

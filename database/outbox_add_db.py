@@ -2,10 +2,10 @@
 
 import sqlite3
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from secrets import token_hex
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from sqlalchemy import Connection, Table, event, literal, select
 from sqlalchemy.orm import Session
@@ -13,7 +13,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from database.driver import Driver, borrowed, can_wait
 from database.engine import Base
-from database.outbox_db import OutboxMail
+from database.outbox_db import NewMail, OutboxMail
 from database.prepared import added_to
 
 MOST_TOGETHER: Final = 1000
@@ -33,11 +33,11 @@ class _Batch(Base):
 
     def __init__(self) -> None:
         self.id = token_hex(16)
-        self.rows: list[Mapping[str, Any]] = []
+        self.rows: list[NewMail] = []
         self.fault: BaseException | None = None
 
 
-def add(session: Session, values: Mapping[str, Any], *, at_once: bool = False) -> None:
+def add(session: Session, values: NewMail, *, at_once: bool = False) -> None:
     """Add a mail with the session's next flush, as ``session.add`` does, or at once."""
     if at_once or not can_wait(session, session.get_bind(_Batch)):
         _add(session.connection({"mapper": _Batch}), [values])
@@ -59,8 +59,7 @@ def begin(session: Session) -> None:
         connection.exec_driver_sql("BEGIN")
 
 
-def add_all(driver: Driver, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add mails, each with a value for every column that cannot be null."""
+def add_all(driver: Driver, rows: Sequence[NewMail]) -> None:
     _ADD.run(driver, rows)
 
 
@@ -71,7 +70,7 @@ def write_pending(session: Session) -> None:
         _write_out(session, batch)
 
 
-def _add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+def _add(connection: Connection, rows: Sequence[NewMail]) -> None:
     with borrowed(connection) as driver:
         add_all(driver, rows)
 

@@ -5,39 +5,33 @@ taken over, changes nothing any more.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import Boolean, Table, bindparam, case, null, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import BindParameter, Boolean, Table, bindparam, case, null, select, update
+from sqlalchemy.orm import Session, defer
 
 from database.driver import Driver
-from database.outbox_db import OutboxMail, Priority, Recipient, State
+from database.engine import changed
+from database.outbox_db import HELD, IS_HELD, IS_WAITING, OutboxMail, Priority, Recipient, State, among
 from database.prepared import Prepared
 
 GROUP: Final = 8  # mails that are claimed, fenced and settled together
 _MAIL: Final = cast(Table, OutboxMail.__table__)
 _C: Final = _MAIL.c
-# Literal, so that SQLite finds the partial index.
-_WAITING: Final = text("state IN ('queued', 'deferred', 'uncertain')")
-_HELD: Final = text("state IN ('leased', 'transmitting')")
-_MAY_BE_SETTLED: Final = text("state IN ('leased', 'transmitting', 'uncertain')")
 _UNHELD: Final = {"lease_until": null(), "leased_by": null()}
 _FREE: Final = {"lease_token": null(), **_UNHELD}
 # What waits again: a mail whose fate was unknown before keeps that mark, and its server.
 _WAITS_AGAIN: Final = case((_C.pinned_to.is_(None), State.DEFERRED), else_=State.UNCERTAIN)
+_UNCHARGED: Final = {"state": _WAITS_AGAIN, "attempts": _C.attempts - 1, **_FREE}
 # A link in a mail that came too late must not lie around; the content of other dead letters can be sent again.
 _DEAD_CONTENT: Final = case((_C.priority == Priority.SECURITY, null()), else_=_C.content)
-_COLUMNS: Final = (
-    *(_C.id, _C.mail_id, _C.message_id, _C.kind, _C.account_id, _C.priority, _C.recipients, _C.content, _C.key_id),
-    *(_C.created_at, _C.due_at, _C.expires_at, _C.attempts, _C.uncertain, _C.pinned_to, _C.lease_token),
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A mail that this worker holds, its values in the order of ``_COLUMNS``. ``attempts`` counts this one."""
+    """A mail that this worker holds. ``attempts`` counts this one."""
 
     id: int
     mail_id: str
@@ -55,6 +49,9 @@ class Claim:
     uncertain: int
     pinned_to: str | None
     lease_token: str
+
+
+_COLUMNS: Final = tuple(_C[each.name] for each in fields(Claim))
 
 
 class Settlement(NamedTuple):
@@ -76,7 +73,7 @@ class Settlement(NamedTuple):
 def _claim_statement() -> Any:  # noqa: ANN401 - a compiled shape, built once
     due = (
         select(_C.id)
-        .where(_WAITING, _C.priority == bindparam("wanted"), _C.due_at <= bindparam("now"))
+        .where(IS_WAITING, _C.priority == bindparam("wanted"), _C.due_at <= bindparam("now"))
         .order_by(_C.due_at, _C.id)
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
@@ -103,35 +100,23 @@ _FENCE: Final = Prepared(
     .where(
         _C.id.in_([bindparam(name) for name in _IDS]),
         _C.lease_token == bindparam("token"),
-        _HELD,  # also TRANSMITTING, for the next server when one was down
+        IS_HELD,  # also TRANSMITTING, for the next server when one was down
         _C.lease_until > bindparam("now"),
     )
     .values(state=State.TRANSMITTING, pinned_to=bindparam("server"))
     .returning(_C.id),
     [_C.id],
 )
+# Bound names may not be a column's.
+_TO: Final[dict[str, BindParameter[Any]]] = {name: bindparam(f"to_{name}") for name in Settlement._fields}
 _SETTLE: Final = Prepared(
     update(_MAIL)
-    .where(
-        _C.id == bindparam("to_mail"),
-        _C.lease_token == bindparam("to_token"),
-        _MAY_BE_SETTLED,
-    )
+    .where(_C.id == _TO["mail"], _C.lease_token == _TO["token"], among(*HELD, State.UNCERTAIN))
     .values(
-        state=bindparam("to_state"),
-        recipients=bindparam("to_recipients"),
-        content=case((bindparam("to_keep", type_=Boolean), _C.content), else_=null()),
-        due_at=bindparam("to_due_at"),
-        settled_at=bindparam("to_settled_at"),
-        attempts=bindparam("to_attempts"),
-        uncertain=bindparam("to_uncertain"),
-        pinned_to=bindparam("to_pinned_to"),
-        reason=bindparam("to_reason"),
-        **_FREE,
+        {name: value for name, value in _TO.items() if name not in ("mail", "token", "keep")}
+        | {"content": case((bindparam("to_keep", type_=Boolean), _C.content), else_=null()), **_FREE}
     )
 )
-
-_SETTLED: Final = [f"to_{name}" for name in Settlement._fields]  # bound names may not be a column's
 
 
 def claim(
@@ -158,25 +143,19 @@ def settle(driver: Driver, settlements: Iterable[Settlement]) -> None:
     """Write what became of mails that are still held, or that nobody has taken up since; nothing for the others."""
     # In one order, so that no two wait for each other.
     in_order = sorted(settlements, key=lambda settlement: settlement.mail)
-    _SETTLE.run(driver, [dict(zip(_SETTLED, each, strict=True)) for each in in_order])
+    _SETTLE.run(driver, [{f"to_{name}": value for name, value in each._asdict().items()} for each in in_order])
 
 
 def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:
     """The heartbeat: put the end of a lease off; how many mails are still held under it."""
-    result = session.execute(
-        update(_MAIL).where(_C.id.in_(ids), _C.lease_token == token, _HELD).values(lease_until=until)
-    )
-    return result.rowcount  # type: ignore[attr-defined, no-any-return]
+    held = update(_MAIL).where(_C.id.in_(ids), _C.lease_token == token, IS_HELD)
+    return changed(session, held.values(lease_until=until))
 
 
 def release(session: Session, token: str, ids: Sequence[int], now: datetime) -> int:
     """Give back mails that were claimed and not begun, uncharged; how many."""
-    result = session.execute(
-        update(_MAIL)
-        .where(_C.id.in_(ids), _C.lease_token == token, _C.state == State.LEASED)
-        .values(state=_WAITS_AGAIN, due_at=now, attempts=_C.attempts - 1, **_FREE)
-    )
-    return result.rowcount  # type: ignore[attr-defined, no-any-return]
+    unbegun = update(_MAIL).where(_C.id.in_(ids), _C.lease_token == token, _C.state == State.LEASED)
+    return changed(session, unbegun.values(due_at=now, **_UNCHARGED))
 
 
 def shorten(session: Session, longest: datetime, until: datetime) -> None:
@@ -184,27 +163,20 @@ def shorten(session: Session, longest: datetime, until: datetime) -> None:
 
     Given while the clock was ahead, one would hold a dead worker's mail until the clock is there once more.
     """
-    ahead = _idle(_HELD, _C.lease_until > longest)
+    ahead = _idle(IS_HELD, _C.lease_until > longest)
     session.execute(update(_MAIL).where(_C.id.in_(ahead)).values(lease_until=until))
 
 
 def reap_leased(session: Session, now: datetime) -> list[str]:
     """Mails that a worker claimed, and died before their body: due again at once, uncharged. Gives their ids."""
-    return list(
-        session.scalars(
-            update(_MAIL)
-            .where(_C.id.in_(_idle(_HELD, _C.lease_until < now, _C.state == State.LEASED)))
-            .values(state=_WAITS_AGAIN, due_at=now, attempts=_C.attempts - 1, **_FREE)
-            .returning(_C.mail_id)
-        )
-    )
+    dead = _idle(IS_HELD, _C.lease_until < now, _C.state == State.LEASED)
+    return _written(session, dead, due_at=now, **_UNCHARGED)
 
 
-def lost(session: Session, now: datetime) -> list[dict[str, Any]]:
-    """What the log is to tell of mails that a worker was handing over when it died, before they are reaped."""
-    columns = (_C.mail_id, _C.message_id, _C.kind, _C.account_id, _C.recipients, _C.leased_by, _C.pinned_to)
-    dead = select(*columns).where(_HELD, _C.lease_until < now, _C.state == State.TRANSMITTING)
-    return [dict(row) for row in session.execute(dead.with_for_update(skip_locked=True)).mappings()]
+def lost(session: Session, now: datetime) -> list[OutboxMail]:
+    """Mails that a worker was handing over when it died, before they are reaped; without their content."""
+    dead = select(OutboxMail).options(defer(OutboxMail.content)).where(*_lost_before(now))
+    return list(session.scalars(dead.with_for_update(skip_locked=True)))
 
 
 def reap_transmitting(session: Session, now: datetime, again_at: datetime, reason: str) -> list[str]:
@@ -212,14 +184,8 @@ def reap_transmitting(session: Session, now: datetime, again_at: datetime, reaso
 
     Their token stays, so that the worker's result still counts if it was only late, or could not be written.
     """
-    return list(
-        session.scalars(
-            update(_MAIL)
-            .where(_C.id.in_(_idle(_HELD, _C.lease_until < now, _C.state == State.TRANSMITTING)))
-            .values(state=State.UNCERTAIN, due_at=again_at, uncertain=_C.uncertain + 1, reason=reason, **_UNHELD)
-            .returning(_C.mail_id)
-        )
-    )
+    unknown = {"state": State.UNCERTAIN, "uncertain": _C.uncertain + 1, "reason": reason}
+    return _written(session, _idle(*_lost_before(now)), due_at=again_at, **unknown, **_UNHELD)
 
 
 def give_up_uncertain(session: Session, most: int, now: datetime, reason: str) -> list[str]:
@@ -227,35 +193,25 @@ def give_up_uncertain(session: Session, most: int, now: datetime, reason: str) -
 
     Gives their ids.
     """
-    is_lost = (_C.state == State.TRANSMITTING, _C.uncertain + 1 >= most)
-    return list(
-        session.scalars(
-            update(_MAIL)
-            .where(_C.id.in_(_idle(_HELD, _C.lease_until < now, *is_lost)))
-            .values(
-                state=State.FAILED,
-                content=_DEAD_CONTENT,
-                settled_at=now,
-                uncertain=most,
-                pinned_to=null(),
-                reason=reason,
-                **_FREE,
-            )
-            .returning(_C.mail_id)
-        )
-    )
+    doubled = _idle(*_lost_before(now), _C.uncertain + 1 >= most)
+    values = {"uncertain": most, "pinned_to": null(), "reason": reason, **_FREE}
+    return _written(session, doubled, state=State.FAILED, content=_DEAD_CONTENT, settled_at=now, **values)
 
 
 def expire(session: Session, most: int, now: datetime, reason: str) -> list[str]:
     """Settle up to ``most`` mails that waited for longer than they may. Gives their ids."""
-    return list(
-        session.scalars(
-            update(_MAIL)
-            .where(_C.id.in_(_idle(_WAITING, _C.expires_at <= now).limit(most)))
-            .values(state=State.EXPIRED, content=_DEAD_CONTENT, settled_at=now, reason=reason)
-            .returning(_C.mail_id)
-        )
-    )
+    late = _idle(IS_WAITING, _C.expires_at <= now).limit(most)
+    return _written(session, late, state=State.EXPIRED, content=_DEAD_CONTENT, settled_at=now, reason=reason)
+
+
+def _lost_before(now: datetime) -> tuple[Any, ...]:
+    """Mails whose worker has died while a server might have taken them."""
+    return IS_HELD, _C.lease_until < now, _C.state == State.TRANSMITTING
+
+
+def _written(session: Session, ids: Any, **values: Any) -> list[str]:  # noqa: ANN401 - a shape, and SQL values
+    """Write these values on such mails; their ids as the callers know them."""
+    return list(session.scalars(update(_MAIL).where(_C.id.in_(ids)).values(**values).returning(_C.mail_id)))
 
 
 def _idle(*where: Any) -> Any:  # noqa: ANN401 - SQL conditions, and a shape

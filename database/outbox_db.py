@@ -1,27 +1,29 @@
 """The ``email_outbox`` table: mails that were promised, each with what has become of it. The row is the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
     JSON,
-    Index,
     LargeBinary,
     SmallInteger,
     String,
     Text,
+    TextClause,
+    TypeDecorator,
     delete,
     func,
     select,
     text,
     update,
 )
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, Session, defer, mapped_column
 
-from database.engine import Base
-from database.types import UtcDateTime
+from database.engine import Base, changed
+from database.types import UtcDateTime, partial_index
 
 
 class State(StrEnum):
@@ -57,6 +59,37 @@ class Recipient(TypedDict):
     enhanced: NotRequired[str | None]
 
 
+class _Recipients(TypeDecorator[list[Recipient]]):
+    """The recipients of a mail; none, where somebody has written into the row what is no list of them.
+
+    That must stop no claim of other mails, and content that was sealed for somebody does not open for nobody.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], list[Recipient]]:
+        decode: Callable[[Any], Any] = super().result_processor(dialect, coltype) or list  # else the driver has done it
+
+        def read(stored: Any) -> list[Recipient]:  # noqa: ANN401 - whatever stands there
+            try:
+                return [_recipient(each) for each in decode(stored)]
+            except (ValueError, LookupError, TypeError):
+                return []
+
+        return read
+
+
+def _recipient(stored: dict[str, Any]) -> Recipient:
+    if not isinstance(stored["address"], str):
+        raise TypeError("an address that is no text")
+    stored["state"] = _RECIPIENT_STATES[stored["state"]]
+    return cast(Recipient, stored)
+
+
+_RECIPIENT_STATES = {str(state): state for state in RecipientState}
+
+
 class Priority(IntEnum):
     """Which mail goes first."""
 
@@ -65,15 +98,43 @@ class Priority(IntEnum):
     BULK = 2
 
 
+class NewMail(TypedDict):
+    """A mail as it is promised; what is not named here begins as the column's default."""
+
+    mail_id: str
+    message_id: str
+    kind: str
+    account_id: int | None
+    priority: Priority
+    recipients: list[Recipient]
+    content: bytes
+    key_id: str
+    idempotency_key: str | None
+    digest: str | None
+    created_at: datetime
+    due_at: datetime
+    expires_at: datetime
+
+
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
 HELD = (State.LEASED, State.TRANSMITTING)
-SETTLED = (State.SENT, State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
-DEAD = (State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
-_WAITING = text("state IN ('queued', 'deferred', 'uncertain')")
-_HELD = text("state IN ('leased', 'transmitting')")
+GIVEN_UP = (State.FAILED, State.EXPIRED, State.CANCELLED)
+DEAD = (*GIVEN_UP, State.SUPPRESSED)
+SETTLED = (State.SENT, *DEAD)
+STILL_TO_GO = (RecipientState.PENDING, RecipientState.DEFERRED)
+
+
+def among(*states: State) -> TextClause:
+    """The condition that a mail is in one of these states; literal, so that SQLite finds the partial index."""
+    names = ", ".join(f"'{state}'" for state in states)
+    return text(f"state IN ({names})")
+
+
+IS_WAITING = among(*WAITING)
+IS_HELD = among(*HELD)
+_IS_DEAD = among(*DEAD)
 _IS_SETTLED = text("settled_at IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
-_DEAD = text("state IN ('failed', 'expired', 'cancelled', 'suppressed')")
 
 
 class OutboxMail(Base):
@@ -92,8 +153,8 @@ class OutboxMail(Base):
     kind: Mapped[str] = mapped_column(String(32))
     account_id: Mapped[int | None]
     priority: Mapped[int] = mapped_column(SmallInteger)
-    state: Mapped[str] = mapped_column(String(16))
-    recipients: Mapped[list[Recipient]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(16), default=State.QUEUED)
+    recipients: Mapped[list[Recipient]] = mapped_column(_Recipients)
     content: Mapped[bytes | None] = mapped_column(LargeBinary)
     key_id: Mapped[str] = mapped_column(String(8))
     idempotency_key: Mapped[str | None] = mapped_column(String(64))
@@ -111,20 +172,12 @@ class OutboxMail(Base):
     leased_by: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
-        Index(
-            "uq_email_outbox_idempotency_key",
-            "idempotency_key",
-            unique=True,
-            sqlite_where=_HAS_KEY,
-            postgresql_where=_HAS_KEY,
-        ),
-        Index(
-            "ix_email_outbox_due", "priority", "due_at", "id", "state", sqlite_where=_WAITING, postgresql_where=_WAITING
-        ),
-        Index("ix_email_outbox_expires", "expires_at", sqlite_where=_WAITING, postgresql_where=_WAITING),
-        Index("ix_email_outbox_held", "lease_until", sqlite_where=_HELD, postgresql_where=_HELD),
-        Index("ix_email_outbox_dead", "state", "id", sqlite_where=_DEAD, postgresql_where=_DEAD),
-        Index("ix_email_outbox_settled", "settled_at", sqlite_where=_IS_SETTLED, postgresql_where=_IS_SETTLED),
+        partial_index("uq_email_outbox_idempotency_key", "idempotency_key", where=_HAS_KEY, unique=True),
+        partial_index("ix_email_outbox_due", "priority", "due_at", "id", "state", where=IS_WAITING),
+        partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
+        partial_index("ix_email_outbox_held", "lease_until", where=IS_HELD),
+        partial_index("ix_email_outbox_dead", "state", "id", where=_IS_DEAD),
+        partial_index("ix_email_outbox_settled", "settled_at", where=_IS_SETTLED),
     )
 
 
@@ -145,7 +198,7 @@ def page(session: Session, states: Sequence[State], before: int | None, limit: i
     query = select(OutboxMail).options(defer(OutboxMail.content)).order_by(OutboxMail.id.desc()).limit(limit)
     if states:
         wanted = OutboxMail.state.in_(states)
-        for group, condition in ((WAITING, _WAITING), (HELD, _HELD), (DEAD, _DEAD)):
+        for group, condition in ((WAITING, IS_WAITING), (HELD, IS_HELD), (DEAD, _IS_DEAD)):
             if set(states) <= set(group):  # found by their own index, however many others there are
                 wanted = OutboxMail.id.in_(select(OutboxMail.id).where(condition, wanted))
         query = query.where(wanted)
@@ -157,7 +210,7 @@ def page(session: Session, states: Sequence[State], before: int | None, limit: i
 def counts(session: Session) -> dict[State, int]:
     """How many mails are in each state but SENT, which can be very many."""
     found: dict[State, int] = {}
-    for condition in (_WAITING, _HELD, _DEAD):
+    for condition in (IS_WAITING, IS_HELD, _IS_DEAD):
         rows = session.execute(select(OutboxMail.state, func.count()).where(condition).group_by(OutboxMail.state))
         found |= {State(state): count for state, count in rows}
     return found
@@ -165,13 +218,13 @@ def counts(session: Session) -> dict[State, int]:
 
 def reasons(session: Session) -> dict[str, int]:
     """Why mails wait that have waited before, and how many for each reason."""
-    query = select(OutboxMail.reason, func.count()).where(_WAITING, OutboxMail.reason != "")
+    query = select(OutboxMail.reason, func.count()).where(IS_WAITING, OutboxMail.reason != "")
     return dict(session.execute(query.group_by(OutboxMail.reason)).all())
 
 
 def holders(session: Session) -> dict[str, int]:
     """The workers that hold mails now, and how many each."""
-    query = select(OutboxMail.leased_by, func.count()).where(_HELD).group_by(OutboxMail.leased_by)
+    query = select(OutboxMail.leased_by, func.count()).where(IS_HELD).group_by(OutboxMail.leased_by)
     return {worker or "": count for worker, count in session.execute(query)}
 
 
@@ -184,7 +237,7 @@ def keys_in_use(session: Session) -> dict[str, int]:
 def oldest_due(session: Session, moment: datetime) -> datetime | None:
     """When the mail was due that has waited longest to be claimed; None if none waits beyond its time."""
     first = [
-        session.scalar(select(func.min(OutboxMail.due_at)).where(_WAITING, OutboxMail.priority == priority))
+        session.scalar(select(func.min(OutboxMail.due_at)).where(IS_WAITING, OutboxMail.priority == priority))
         for priority in Priority  # one seek in the index each
     ]
     return min((due for due in first if due and due <= moment), default=None)
@@ -192,7 +245,7 @@ def oldest_due(session: Session, moment: datetime) -> datetime | None:
 
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:
     """Whether a mail queued before this moment waits, and for one of these reasons."""
-    stuck = (_WAITING, OutboxMail.reason.in_(reasons), OutboxMail.created_at <= queued_before)
+    stuck = (IS_WAITING, OutboxMail.reason.in_(reasons), OutboxMail.created_at <= queued_before)
     return session.scalar(select(OutboxMail.id).where(*stuck).limit(1)) is not None
 
 
@@ -203,14 +256,8 @@ def change_waiting(session: Session, mail_id: str, **values: object) -> bool:
 
 def revive(session: Session, mail_id: str, **values: object) -> bool:
     """Compare-and-set on a dead letter whose content is still there; True if it was so."""
-    dead = (State.FAILED, State.EXPIRED, State.CANCELLED)
-    return _changed(
-        session,
-        OutboxMail.mail_id == mail_id,
-        OutboxMail.state.in_(dead),
-        OutboxMail.content.is_not(None),
-        values=values,
-    )
+    has_content = OutboxMail.content.is_not(None)
+    return _changed(session, OutboxMail.mail_id == mail_id, OutboxMail.state.in_(GIVEN_UP), has_content, values=values)
 
 
 def purge(session: Session, states: Sequence[State], settled_before: datetime, limit: int) -> int:
@@ -221,12 +268,9 @@ def purge(session: Session, states: Sequence[State], settled_before: datetime, l
         .order_by(OutboxMail.settled_at)
         .limit(limit)
     )
-    result = session.execute(delete(OutboxMail).where(OutboxMail.id.in_(old)))
-    return result.rowcount  # type: ignore[attr-defined, no-any-return]
+    return changed(session, delete(OutboxMail).where(OutboxMail.id.in_(old)))
 
 
 def _changed(session: Session, *where: Any, values: dict[str, object]) -> bool:  # noqa: ANN401 - SQL conditions
-    result = session.execute(
-        update(OutboxMail).where(*where).values(**values).execution_options(synchronize_session=False)
-    )
-    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
+    change = update(OutboxMail).where(*where).values(**values).execution_options(synchronize_session=False)
+    return changed(session, change) == 1

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, cast
 from sqlalchemy import Column, Executable, Table, bindparam, insert
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import StatementError
+from sqlalchemy.schema import ColumnDefault
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -94,9 +95,15 @@ class Prepared:
 
 
 def added_to(table: Table) -> Prepared:
-    """The statement that adds rows, which the database numbers: each with a value for every column that needs one."""
-    columns = [column for column in table.c if not column.primary_key]
-    values: dict[str, Any] = {each.name: bindparam(each.name, required=not each.nullable) for each in columns}
+    """The statement that adds rows, which the database numbers: each with a value for every column that needs one.
+
+    That is each that may not be null and has no default.
+    """
+    values: dict[str, Any] = {}
+    for column in [each for each in table.c if not each.primary_key]:
+        default = column.default.arg if isinstance(column.default, ColumnDefault) else None
+        is_required = default is None and not column.nullable
+        values[column.name] = bindparam(column.name, required=True) if is_required else bindparam(column.name, default)
     return Prepared(insert(table).values(values))
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey, Index, String, delete, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
-from database.types import UtcDateTime
+from database.types import UtcDateTime, partial_index
 
 WAITING = "waiting"
 DONE = "done"
@@ -28,7 +28,7 @@ class ResetRequest(Base):
     account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
 
     __table_args__ = (
-        Index("ix_reset_request_waiting", "created_at", sqlite_where=_IS_WAITING, postgresql_where=_IS_WAITING),
+        partial_index("ix_reset_request_waiting", "created_at", where=_IS_WAITING),
         Index("ix_reset_request_account", "account_id", "created_at"),
     )
 

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String, delete, func, select, update
+from sqlalchemy import ColumnElement, ForeignKey, String, delete, func, select, update
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
-from database.engine import Base
+from database.engine import Base, changed
 from database.types import UtcDateTime
 
 
@@ -24,57 +24,28 @@ class ResetToken(Base):
 
 
 _Other = aliased(ResetToken)
-_IS_NEWEST = (
-    ResetToken.id
-    == select(func.max(_Other.id))
-    .where(_Other.account_id == ResetToken.account_id)
-    .correlate(ResetToken)
-    .scalar_subquery()
-)
 
 
-def add(
-    session: Session,
-    account_id: int,
-    token_hash: str,
-    moment: datetime,
-    expires_at: datetime,
-    *,
-    mail_id: str | None = None,
-) -> None:
-    session.add(
-        ResetToken(
-            account_id=account_id, token_hash=token_hash, created_at=moment, expires_at=expires_at, mail_id=mail_id
-        )
-    )
+def _is_good(token_hash: str, moment: datetime) -> list[ColumnElement[bool]]:
+    """The token of this digest, if it is unused, not too old, and the last of its account's."""
+    newest = select(func.max(_Other.id)).where(_Other.account_id == ResetToken.account_id).correlate(ResetToken)
+    return [
+        ResetToken.token_hash == token_hash,
+        ResetToken.used_at.is_(None),
+        ResetToken.expires_at > moment,
+        ResetToken.id == newest.scalar_subquery(),
+    ]
 
 
 def find_account_id(session: Session, token_hash: str, moment: datetime) -> int | None:
     """The account that a token is good for, if it is good for any."""
-    query = select(ResetToken.account_id).where(
-        ResetToken.token_hash == token_hash,
-        ResetToken.used_at.is_(None),
-        ResetToken.expires_at > moment,
-        _IS_NEWEST,
-    )
-    return session.scalars(query).one_or_none()
+    return session.scalars(select(ResetToken.account_id).where(*_is_good(token_hash, moment))).one_or_none()
 
 
 def use(session: Session, token_hash: str, account_id: int, moment: datetime) -> bool:
     """Compare-and-set: True for the one caller who uses the token, if it is still good."""
-    result = session.execute(
-        update(ResetToken)
-        .where(
-            ResetToken.token_hash == token_hash,
-            ResetToken.account_id == account_id,
-            ResetToken.used_at.is_(None),
-            ResetToken.expires_at > moment,
-            _IS_NEWEST,
-        )
-        .values(used_at=moment)
-        .execution_options(synchronize_session=False)
-    )
-    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
+    used = update(ResetToken).where(*_is_good(token_hash, moment), ResetToken.account_id == account_id)
+    return changed(session, used.values(used_at=moment).execution_options(synchronize_session=False)) == 1
 
 
 def void_unused(session: Session, account_id: int) -> list[str]:

@@ -6,8 +6,8 @@ from typing import cast
 
 from sqlalchemy import (
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
-    Index,
     String,
     Table,
     Text,
@@ -20,9 +20,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
-from database.engine import Base
+from database.engine import Base, changed
 from database.prepared import Prepared
-from database.types import UtcDateTime
+from database.types import UtcDateTime, partial_index
 
 LONGEST_NAME_KEY = 400
 LONGEST_UPDATED_BY = 64
@@ -83,28 +83,10 @@ class SmtpConfig(Base):
     __table_args__ = (
         CheckConstraint("NOT (use_tls AND use_ssl)", name="one_mode"),
         CheckConstraint("smtp_port BETWEEN 1 AND 65535", name="port_range"),
-        Index(
-            "uq_smtp_config_name_key",
-            "name_key",
-            unique=True,
-            sqlite_where=_GLOBAL,
-            postgresql_where=_GLOBAL,
-        ),
+        partial_index("uq_smtp_config_name_key", "name_key", where=_GLOBAL, unique=True),
         # Two plain partial indexes: an expression index would be lost in SQLite's batch migrations.
-        Index(
-            "uq_smtp_config_active_in_scope",
-            "account_id",
-            unique=True,
-            sqlite_where=_ACTIVE_IN_SCOPE,
-            postgresql_where=_ACTIVE_IN_SCOPE,
-        ),
-        Index(
-            "uq_smtp_config_active_global",
-            "is_active",
-            unique=True,
-            sqlite_where=_ACTIVE_GLOBAL,
-            postgresql_where=_ACTIVE_GLOBAL,
-        ),
+        partial_index("uq_smtp_config_active_in_scope", "account_id", where=_ACTIVE_IN_SCOPE, unique=True),
+        partial_index("uq_smtp_config_active_global", "is_active", where=_ACTIVE_GLOBAL, unique=True),
     )
 
 
@@ -162,51 +144,36 @@ def every(session: Session) -> list[SmtpConfig]:
 
 def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
     """Compare-and-set: put another seal on the row, if it is still the one that was read. Changes no version."""
-    result = session.execute(
-        update(SmtpConfig)
-        .where(
-            SmtpConfig.id == row.id,
-            *(getattr(SmtpConfig, name).is_not_distinct_from(getattr(row, name)) for name in ("version", *seal)),
-        )
-        .values(**seal)
-        .execution_options(synchronize_session=False)
-    )
-    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
+    as_read = (getattr(SmtpConfig, name).is_not_distinct_from(getattr(row, name)) for name in ("version", *seal))
+    change = update(SmtpConfig).where(SmtpConfig.id == row.id, *as_read).values(**seal)
+    return changed(session, change.execution_options(synchronize_session=False)) == 1
 
 
 def note_verified(session: Session, config_id: int, fingerprint: str, moment: datetime) -> None:
     """Record a successful test of exactly these values."""
-    session.execute(
-        update(SmtpConfig)
-        .where(SmtpConfig.id == config_id)
-        .values(verified_at=moment, verified_fingerprint=fingerprint, last_error=None)
-    )
+    _note(session, config_id, verified_at=moment, verified_fingerprint=fingerprint, last_error=None)
 
 
 def note_error(session: Session, config_id: int, text_: str | None) -> None:
     """Record what went wrong last, or None when it works again."""
-    session.execute(
-        update(SmtpConfig)
-        .where(SmtpConfig.id == config_id, SmtpConfig.last_error.is_distinct_from(text_))
-        .values(last_error=text_)
-    )
+    _note(session, config_id, SmtpConfig.last_error.is_distinct_from(text_), last_error=text_)
 
 
 def note_failover(session: Session, config_id: int, to: str, moment: datetime) -> None:
     """Record that mail went another way because this server was down."""
-    session.execute(
-        update(SmtpConfig).where(SmtpConfig.id == config_id).values(failed_over_at=moment, failed_over_to=to)
-    )
+    _note(session, config_id, failed_over_at=moment, failed_over_to=to)
 
 
 def clear_failover(session: Session, config_id: int) -> None:
-    session.execute(
-        update(SmtpConfig).where(SmtpConfig.id == config_id).values(failed_over_at=None, failed_over_to=None)
-    )
+    _note(session, config_id, failed_over_at=None, failed_over_to=None)
 
 
 def claim_failover_notice(session: Session, config_id: int, moment: datetime, before: datetime) -> bool:
     """True for the one who may tell the administrators: nobody has since ``before``."""
     told = or_(SmtpConfig.failover_told_at.is_(None), SmtpConfig.failover_told_at < before)
-    result = session.execute(update(SmtpConfig).where(SmtpConfig.id == config_id, told).values(failover_told_at=moment))
-    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
+    return _note(session, config_id, told, failover_told_at=moment)
+
+
+def _note(session: Session, config_id: int, *where: ColumnElement[bool], **values: object) -> bool:
+    """Write an observation on a configuration; whether it is there, and as it had to be."""
+    return changed(session, update(SmtpConfig).where(SmtpConfig.id == config_id, *where).values(**values)) == 1

@@ -1,14 +1,28 @@
-"""Column types of our own."""
+"""Columns and indexes of our own."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any, Final
 
-from sqlalchemy import DateTime
+from sqlalchemy import DateTime, Index, TextClause
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 
+def partial_index(name: str, *columns: str, where: TextClause, unique: bool = False) -> Index:
+    """An index of those rows alone; its condition is literal, so that SQLite's planner finds it."""
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware moment in UTC; a naive one is a mistake of ours and refused."""
+    """An aware moment in UTC; a naive one is a mistake of ours and refused.
+
+    What somebody has written into a row of SQLite and is no moment counts as one long ago: so whatever it limits is
+    over, and the row can be read and deleted.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -20,7 +34,16 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise ValueError("a moment without a time zone")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        decode = self.impl_instance.result_processor(dialect, coltype)
+
+        def read(stored: Any) -> datetime | None:  # noqa: ANN401 - whatever stands there
+            try:
+                value: datetime | None = decode(stored) if decode else stored
+            except (ValueError, TypeError):
+                return _LONG_AGO
+            if value is None:
+                return None
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+        return read

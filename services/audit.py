@@ -89,8 +89,7 @@ def record(session: Session, action: Action, subject: str, details: Iterable[str
     ``by`` names another actor than the present one: whoever signs in has not acted under that name before.
     """
     who = _actor.get()
-    audit_db.add(
-        session,
+    session.add(
         AuditEvent(
             at=clock.now(),
             actor=printable(by or who.name, audit_db.LONGEST_ACTOR),
@@ -98,7 +97,7 @@ def record(session: Session, action: Action, subject: str, details: Iterable[str
             action=action,
             subject=printable(subject, audit_db.LONGEST_SUBJECT),
             details=printable(", ".join(details), audit_db.LONGEST_DETAILS),
-        ),
+        )
     )
 
 

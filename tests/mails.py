@@ -1,11 +1,12 @@
 """Mails of the log in every state that a test may ask for, as workers leave them there."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import update
 
 from database import attempt_db
+from database.attempt_db import AttemptRow
 from database.engine import driver_transaction, transaction
 from database.outbox_db import SETTLED, OutboxMail, State
 from services.message.draft import draft
@@ -56,7 +57,7 @@ def change(mail_id: str, **values: Any) -> None:
 
 def attempted(mail_id: str | None = None, *, days_ago: float = 0, **columns: Any) -> None:
     """Add an attempt at a queued mail, or at one that was sent directly: accepted, unless the columns say otherwise."""
-    row: dict[str, Any] = {
+    row: AttemptRow = {
         "mail_id": mail_id,
         "account_id": None,
         "started_at": clock.now() - timedelta(days=days_ago),
@@ -76,4 +77,4 @@ def attempted(mail_id: str | None = None, *, days_ago: float = 0, **columns: Any
         "worker": None,
     }
     with driver_transaction() as driver:
-        attempt_db.add_all(driver, [row | columns])
+        attempt_db.add_all(driver, [cast(AttemptRow, row | columns)])

@@ -1,5 +1,8 @@
 """What the workers do, in the test's own thread: answer requests, and send until nothing is due."""
 
+from database import outbox_db
+from database.engine import reading
+from database.outbox_db import OutboxMail
 from services.accounts import password_reset
 from services.worker import groups
 from services.worker.lease import Pace
@@ -12,6 +15,14 @@ def drain(pace: Pace | None = None) -> int:
         groups.work_off(group, pace)
         claims += len(group.claims)
     return claims
+
+
+def row_of(mail_id: str) -> OutboxMail:
+    """A mail as the table has it."""
+    with reading() as session:
+        row = outbox_db.find(session, mail_id)
+    assert row
+    return row
 
 
 def answer_requests() -> int:

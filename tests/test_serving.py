@@ -9,10 +9,10 @@ from flask import Flask
 
 from database.engine import db
 from database.outbox_db import State
-from services.outbox import promise
 from tests.live_server import Browser, LiveServer, gunicorn, start
 from tests.loopback import free_port
 from tests.mails import queued
+from tests.outbox import row_of
 from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer, late
 from tests.visitors import mail_through
@@ -39,7 +39,7 @@ def test_stopped_while_a_mail_is_under_way_it_finishes_that_and_gives_the_rest_b
             slow.wait_for("DATA")
     assert server.process.returncode == 0
     assert "Traceback" not in server.stderr.decode()
-    rows = [promise.find(mail_id) for mail_id in mail_ids]
+    rows = [row_of(mail_id) for mail_id in mail_ids]
     sent = [row for row in rows if row.state == State.SENT]
     waiting = [row for row in rows if row.state in (State.QUEUED, State.DEFERRED)]
     assert len(sent) == len(slow.messages) > 0
@@ -59,7 +59,7 @@ def test_preloaded_the_parent_hands_its_work_to_the_first_request_of_a_child(
             mail_id = queued("jane@example.com")
             assert Browser(server).get("/readyz").status == 200
             mail_server.wait_for_mail()
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
     assert len(mail_server.mails) == 1
 
 
@@ -70,4 +70,4 @@ def test_without_senders_the_mail_is_left_to_other_processes(
     mail_id = queued("jane@example.com")
     with serving(app, environment | {"MAIL_SENDERS": senders}, tmp_path) as server:
         assert Browser(server).get("/readyz").status == 200
-    assert promise.find(mail_id).state == State.QUEUED
+    assert row_of(mail_id).state == State.QUEUED

@@ -18,6 +18,7 @@ from blueprints.cli.frame import (
 from services.accounts import accounts, api_tokens, fields
 from services.accounts.accounts import Person
 from services.accounts.api_tokens import TokenInfo
+from utils import clock
 from utils.errors import NotFound
 
 account = AppGroup("account", help="Create accounts, list them, reset a password.")
@@ -153,4 +154,4 @@ def _until(info: TokenInfo) -> str:
 
 
 def _moment(moment: datetime | None, otherwise: str = "") -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else otherwise
+    return clock.readable(moment) if moment else otherwise

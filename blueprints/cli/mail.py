@@ -13,11 +13,12 @@ from services import audit
 from services.audit import Action
 from services.checks import readiness
 from services.outbox import log
-from services.outbox.facts import AttemptData, DiagnosisData, DirectData, MailFacts, MessageData, State
+from services.outbox.facts import SETTLED, AttemptData, DirectData, MessageData, State
 from services.outbox.log import Story, Summary
 from services.worker import threads
 from utils.env_utils import get_settings
 from utils.json_shapes import json_of
+from utils.numbers import counted
 from utils.process_guard import forbid_core_dumps
 
 mail = AppGroup("mail", help="Look up queued mail, send it again or cancel it, run the worker.")
@@ -27,9 +28,7 @@ MOST_SENDERS: Final = 64
 LONGEST_DAYS: Final = 36500
 NOT_READY: Final = "The database is not ready. Check DATABASE_URL, run: flask --app app db upgrade"
 _STATES: Final = click.Choice([state.value for state in State])
-_FINAL: Final = click.Choice(
-    [state.value for state in (State.SENT, State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)]
-)
+_FINAL: Final = click.Choice([state.value for state in SETTLED])
 
 
 @command(mail, "list")
@@ -103,11 +102,11 @@ def purge(*, days: int, states: Sequence[str], as_json: bool) -> None:
     Without --state all of them, and the mails that were sent directly. What still waits is never deleted.
     """
     purged = log.purge(timedelta(days=days), [State(state) for state in states])
-    audit.note(Action.MAIL_PURGED, _counted(purged.mails, "mail"), [f"older than {_counted(days, 'day')}", *states])
+    audit.note(Action.MAIL_PURGED, counted(purged.mails, "mail"), [f"older than {counted(days, 'day')}", *states])
     if as_json:
         print_json({"mails": purged.mails, "attempts": purged.attempts})
     else:
-        click.echo(f"Deleted {_counted(purged.mails, 'mail')} and {_counted(purged.attempts, 'attempt')}.")
+        click.echo(f"Deleted {counted(purged.mails, 'mail')} and {counted(purged.attempts, 'attempt')}.")
 
 
 @command(mail, "worker")
@@ -130,7 +129,7 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
     if as_json:
         print_json({"senders": senders})
     else:
-        click.echo(f"Sending queued mail with {_counted(senders, 'sender')}. Stop with Ctrl-C.")
+        click.echo(f"Sending queued mail with {counted(senders, 'sender')}. Stop with Ctrl-C.")
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     threads.run_alone(app, senders)
 
@@ -140,18 +139,15 @@ def _list_direct(limit: int, *, as_json: bool) -> None:
     if as_json:
         print_json([json_of(DirectData, each) for each in attempts])
         return
-    rows = [
-        (_moment(each.at), each.word, each.kind, each.recipients, each.server, each.reply or _title(each.diagnosis))
-        for each in attempts
-    ]
-    print_table(("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), rows)
+    print_table(("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), [_direct_row(each) for each in attempts])
 
 
-def _title(found: DiagnosisData | None) -> str:
-    return found.title if found else ""
+def _direct_row(each: DirectData) -> tuple[str, ...]:
+    answer = each.reply or (each.diagnosis.title if each.diagnosis else "")
+    return _moment(each.at), each.look.word, each.kind, each.recipients, each.server, answer
 
 
-def _row(each: MailFacts) -> tuple[str, ...]:
+def _row(each: MessageData) -> tuple[str, ...]:
     addresses = ", ".join(recipient.address for recipient in each.recipients)
     return (
         _moment(each.created_at),
@@ -174,10 +170,10 @@ def _print_summary(summary: Summary) -> None:
     if summary.oldest_due:
         click.echo(f"Due since {_moment(summary.oldest_due)} UTC: the mail that waits the longest for a worker")
     for name, count in summary.workers.items():
-        click.echo(f"Worker {name} holds {_counted(count, 'mail')}")
+        click.echo(f"Worker {name} holds {counted(count, 'mail')}")
     if summary.last_attempt:
         last = summary.last_attempt
-        click.echo(f"Last attempt at {_moment(last.at)} UTC: {last.word}")
+        click.echo(f"Last attempt at {_moment(last.at)} UTC: {last.look.word}")
     click.echo("Not well: mail is late. Does a worker run?" if summary.is_behind else "All is well.")
 
 
@@ -198,10 +194,6 @@ def _tell(what: str, story: Story, *, as_json: bool) -> None:
         print_json(json_of(MessageData, story.mail))
     else:
         click.echo(f"{what}: {story.mail.id}")
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _moment(moment: datetime) -> str:

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 
 from blueprints.access import admin_page
-from services.outbox import facts, log, promise
+from services.outbox import facts, log
 from services.outbox.facts import State
 from utils.env_utils import get_settings
 from utils.errors import Conflict
@@ -58,7 +58,7 @@ def retry(mail_id: str) -> Response:
     """Have a worker take it up at once."""
     story = log.story(mail_id)
     try:
-        promise.retry(mail_id)
+        log.retry(mail_id)
     except Conflict as late:
         flash(late.message, "danger")
     else:
@@ -77,9 +77,8 @@ def ask_cancel(mail_id: str) -> str:
 @admin_page
 def cancel(mail_id: str) -> Response:
     """Make sure that it is never sent."""
-    log.story(mail_id)
     try:
-        promise.cancel(mail_id)
+        log.cancel(mail_id)
     except Conflict as late:
         flash(late.message, "danger")
     else:

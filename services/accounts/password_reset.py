@@ -4,7 +4,6 @@ So whoever asks learns nothing, neither from the answer nor from its time: known
 the same one insert. What waits survives a restart, since the row is the truth and a wake-up only a hint.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,10 +16,13 @@ from services.accounts import accounts, fields, reset_links
 from services.accounts.reset_links import hash_of
 from services.audit import Action
 from utils import clock
+from utils.listeners import Listeners
 
 REQUEST_LIFE: Final = timedelta(hours=1)
 MAILS_PER_HOUR: Final = 3
 KEPT: Final = timedelta(days=1)
+
+new_request: Final = Listeners()  # told whenever somebody has asked for a reset
 
 
 def request_reset(address: str) -> None:
@@ -31,8 +33,7 @@ def request_reset(address: str) -> None:
     address = fields.email_and_key(address)[0]
     with transaction() as session:
         reset_request_db.add(session, address, clock.now())
-    for heard in tuple(_listeners):
-        heard()
+    new_request.tell()
 
 
 def process_requests() -> int:
@@ -78,18 +79,6 @@ def redeem(token: str, new_password: str) -> bool:
             return False
         accounts.put_password(session, account, password_hash, now, Action.PASSWORD_RESET)
     return True
-
-
-_listeners: set[Callable[[], None]] = set()
-
-
-def listen(heard: Callable[[], None]) -> None:
-    """Call ``heard`` whenever somebody has asked for a reset; a hint, which may be lost."""
-    _listeners.add(heard)
-
-
-def unlisten(heard: Callable[[], None]) -> None:
-    _listeners.discard(heard)
 
 
 def _answer_next() -> bool:

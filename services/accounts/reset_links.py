@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from database import outbox_db, reset_token_db
 from database.outbox_db import Priority, State
+from database.reset_token_db import ResetToken
 from database.user_db import Account
 from services.outbox import template_mail
 from services.outbox.reasons import Reason
@@ -30,7 +31,8 @@ def mail_new(session: Session, account: Account, now: datetime) -> None:
         expires_at=expires_at,
         reset_url=template_mail.reset_url(token),
     )
-    reset_token_db.add(session, account.id, hash_of(token), now, expires_at, mail_id=mail_id)
+    link = {"account_id": account.id, "token_hash": hash_of(token), "mail_id": mail_id}
+    session.add(ResetToken(created_at=now, expires_at=expires_at, **link))
 
 
 def void(session: Session, account_id: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -242,10 +242,6 @@ def _pending() -> Iterator[Told]:
         yield Told(Mark.OK, "No mail is waiting")
     for text, since in found:
         if since and now - since > OVERDUE:
-            yield Told(Mark.FAILED, f"{text} since {_readable(since)}", NOBODY_SENDS)
+            yield Told(Mark.FAILED, f"{text} since {clock.readable(since)}", NOBODY_SENDS)
         else:
-            yield Told(Mark.INFO, f"{text} since {_readable(since)}" if since else f"{text} for their time")
-
-
-def _readable(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+            yield Told(Mark.INFO, f"{text} since {clock.readable(since)}" if since else f"{text} for their time")

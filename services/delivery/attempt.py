@@ -1,10 +1,10 @@
 """One attempt to deliver a mail: through which server, and with what outcome."""
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import structlog
 
@@ -36,6 +36,8 @@ MOST_SECONDS: Final = 120.0  # for the whole, however long a step may take
 STEPS: Final = 8  # that a conversation has, one answer each: a slow server may need the whole time for every one
 CONNECT_SECONDS: Final = 5.0
 
+T = TypeVar("T")
+
 
 def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None = None) -> Outcome:
     """Try once to send a mail: through the first server, or the next one where the first is down.
@@ -64,7 +66,7 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
         started_at, started = clock.now(), time.monotonic()
         outcome = replace(_attempt(server, draft, started, skipped), skipped=tuple(skipped))
         record.record(draft, outcome, started_at, account_id)
-        if not (server.failover and outcome.error and is_server_down(outcome.error)):
+        if not (server.failover and outcome.is_server_down):
             break
         skipped.append(outcome)
     if outcome is None:
@@ -87,15 +89,12 @@ def failure_to_reach(server: RouteStep, span: Span) -> Outcome | None:
     """Open a connection unless one is kept; what becomes of every mail if that fails, before any is at stake."""
     settings, started = _settings_of(server), time.monotonic()
     server_habits.recall(settings.host, settings.port)
-    try:
+
+    def warm() -> None:
         pool.warm(settings, patient_policy(settings, span), owner=server.owner)
-    except DeliveryError as error:
-        return _outcome(server, error, started)
-    except incidents.STOPS:
-        raise
-    except BaseException as error:
-        return _outcome(server, our_faults.told("server_not_reached", error, server=server.name), started)
-    return None
+
+    error = _surely(warm, "server_not_reached", server=server.name)
+    return _outcome(server, error, started) if error else None
 
 
 def parcel_for(
@@ -112,7 +111,8 @@ def parcel_for(
     no chance of that again.
     """
     started = time.monotonic()
-    try:
+
+    def parcel() -> Parcel:
         settings = _settings_of(server)
         first = skipped[0].server.settings if skipped and skipped[0].server else None
         content = serialise(draft, sender_of(settings, instead_of=first))
@@ -120,11 +120,9 @@ def parcel_for(
             grammar.path(address)  # one that cannot be said is found before anything is
         envelope = Envelope(sender=settings.from_email, recipients=recipients)
         return Parcel(envelope=envelope, content=content, is_careful=is_careful)
-    except incidents.STOPS:
-        raise
-    except BaseException as error:
-        ours = our_faults.told("mail_not_built", error, server=server.name, message_id=draft.message_id)
-        return _outcome(server, ours, started)
+
+    made = _surely(parcel, "mail_not_built", server=server.name, message_id=draft.message_id)
+    return made if isinstance(made, Parcel) else _outcome(server, made, started)
 
 
 def attempt_all(
@@ -155,17 +153,6 @@ def attempt_all(
         server_habits.keep(settings.host, settings.port)
 
 
-def is_ours(outcome: Outcome) -> bool:
-    """Whether we failed, and nothing of the mail was said to the server."""
-    error = outcome.error
-    return error is not None and error.fault is Fault.OURS and not error.may_have_been_sent
-
-
-def is_server_down(error: DeliveryError) -> bool:
-    """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
-    return retry_policy.of_error(error).goes_on
-
-
 def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Policy:
     """How the conversation with a server is to be held where somebody waits: each step as long as the settings say.
 
@@ -177,16 +164,12 @@ def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Po
         ehlo_name=hello,
         ca_file=ours.smtp_ca_file,
         allow_plaintext_login=ours.smtp_allow_plaintext_login,
-        total_seconds=_all_steps(step) if total_seconds is None else total_seconds,
+        total_seconds=min(max(STEPS * step, TOTAL_SECONDS), MOST_SECONDS) if total_seconds is None else total_seconds,
         patience=patience,
         connect_seconds=min(CONNECT_SECONDS, step),
         dns_resolver=ours.dns_resolver,
         is_crowded=retry_policy.is_crowded,
     )
-
-
-def _all_steps(step: float) -> float:
-    return min(max(STEPS * step, TOTAL_SECONDS), MOST_SECONDS)
 
 
 def patient_policy(settings: SmtpSettings, span: Span) -> Policy:
@@ -209,18 +192,26 @@ def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[
     parcel = parcel_for(server, draft, draft.recipients, skipped)
     if isinstance(parcel, Outcome):
         return parcel
-    result: Receipt | DeliveryError
     server_habits.recall(settings.host, settings.port)
+
+    def send() -> Receipt:
+        return pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
+
+    result = _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id)
+    server_habits.keep(settings.host, settings.port)
+    return _outcome(server, result, started)
+
+
+def _surely(work: Callable[[], T], event: str, **facts: object) -> T | DeliveryError:
+    """What ``work`` gives, or why there is none, be it what nobody foresaw."""
     try:
-        result = pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
+        return work()
     except DeliveryError as error:
-        result = error
+        return error
     except incidents.STOPS:
         raise
     except BaseException as error:
-        result = our_faults.told("mail_not_said", error, server=server.name, message_id=draft.message_id)
-    server_habits.keep(settings.host, settings.port)
-    return _outcome(server, result, started)
+        return our_faults.told(event, error, **facts)
 
 
 def _settings_of(server: RouteStep) -> SmtpSettings:
@@ -230,19 +221,16 @@ def _settings_of(server: RouteStep) -> SmtpSettings:
 
 
 def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started: float) -> Outcome:
+    ms = round((time.monotonic() - started) * 1000)
     if result is None:  # never said by the pool
         result = Temporary(Phase.CONNECT, Fault.CLOSED, "The connection ended before the mail was tried.")
     if isinstance(result, DeliveryError):
         is_settings = retry_policy.of_error(result).whose is Whose.SETTINGS
         kind = Misconfigured.outcome if is_settings else result.outcome
         message = retry_policy.message_of(result)
-        return Outcome(kind=kind, message=message, ms=_since(started), server=server, error=result)
+        return Outcome(kind=kind, message=message, ms=ms, server=server, error=result)
     refused = [
         {"recipient": mask_address(address), "code": reply.code, "enhanced": reply.enhanced}
         for address, reply in result.refused.items()
     ]
-    return Outcome(kind=ACCEPTED, message="Sent", ms=_since(started), server=server, receipt=result, refused=refused)
-
-
-def _since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)
+    return Outcome(kind=ACCEPTED, message="Sent", ms=ms, server=server, receipt=result, refused=refused)

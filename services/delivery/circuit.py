@@ -69,16 +69,11 @@ class Circuits:
         self._lock = Lock()
         self._states: dict[str, _State] = {}
 
-    def wait_seconds(self, key: Key) -> float:
-        """0 if a mail may go to the server now, else when to ask again.
+    def admit(self, key: Key, mails: Collection[int], *, is_urgent: bool = False) -> Admission:
+        """Which of these mails may go now; as a probe those first that can tell most, and what is urgent if it can.
 
         After a pause the first who asks may go, as a probe, and has to tell how it went.
         """
-        with self._lock:
-            return self._wait(self._current(key), self._clock())
-
-    def admit(self, key: Key, mails: Collection[int], *, is_urgent: bool = False) -> Admission:
-        """Which of these mails may go now; as a probe those first that can tell most, and what is urgent if it can."""
         with self._lock:
             state, now = self._current(key), self._clock()
             fresh = frozenset(mail for mail in mails if mail not in state.met and mail not in state.suspects)

@@ -1,11 +1,14 @@
 """What became of one mail at one server."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from services.delivery import retry_policy
+from services.delivery.retry_policy import Verdict
 from services.settings.route import RouteStep
 from services.smtp.client import Receipt
-from utils.errors import DeliveryError
+from utils.errors import DeliveryError, Fault
 
 ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
@@ -31,7 +34,22 @@ class Outcome:
     error: DeliveryError | None = None
     refused: list[dict[str, Any]] = field(default_factory=list)
     skipped: tuple["Outcome", ...] = ()  # servers tried before, which were down
-    withheld: "Withheld | None" = None  # the next server, which would protect the mail less
+    withheld: Withheld | None = None  # the next server, which would protect the mail less
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """Whose fault it is that the mail was not taken; None if it was."""
+        return retry_policy.of_error(self.error) if self.error else None
+
+    @property
+    def is_server_down(self) -> bool:
+        """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
+        return self.verdict is not None and self.verdict.goes_on
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether we failed, and nothing of the mail was said to the server."""
+        return self.error is not None and self.error.fault is Fault.OURS and not self.error.may_have_been_sent
 
     @property
     def is_complete(self) -> bool:

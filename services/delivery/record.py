@@ -1,16 +1,17 @@
 """The record of an attempt: a row, one log line, a note on the configuration; never a subject, a body, an address."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Final
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import attempt_db, smtp_db
-from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, EmailAttempt
+from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, AttemptRow, EmailAttempt
 from database.engine import driver_transaction, transaction
+from database.outbox_db import OutboxMail
 from services.delivery.outcome import Outcome
 from services.message.draft import Draft
 from services.settings.route import RouteStep
@@ -23,12 +24,15 @@ from utils.log_utils import printable
 log = structlog.get_logger(__name__)
 
 
+_LOGGED: Final = frozenset("kind server config_id outcome phase fault code enhanced ms message_id".split())
+
+
 def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None = None) -> None:
     """Write the attempt's row and its one log line, and on the configuration what is news of it."""
     try:
-        tell(draft, outcome)
+        row = told(draft, outcome, started_at, account_id)
         with driver_transaction(durable=False) as driver:
-            attempt_db.add_all(driver, [row(draft, outcome, started_at, account_id)])
+            attempt_db.add_all(driver, [row])
         _note_news([outcome])
     except Exception as failure:
         # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
@@ -46,17 +50,28 @@ def note(outcomes: Sequence[Outcome]) -> None:
         note_failover(over.skipped, over)
 
 
-def row(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None) -> dict[str, Any]:
-    """What is kept of an attempt: never a subject, a body or an unmasked address."""
+def told(
+    draft: Draft,
+    outcome: Outcome,
+    started_at: datetime,
+    account_id: int | None,
+    *,
+    mail_id: str | None = None,
+    worker: str | None = None,
+) -> AttemptRow:
+    """Write the one line that the log gets for an attempt.
+
+    Gives what is kept of it: never a subject, a body or an unmasked address.
+    """
     error, server = outcome.error, outcome.server
-    reply = outcome.receipt.reply if outcome.receipt else None
-    answered = error or reply
-    return {
-        "started_at": started_at,
+    answered = error or (outcome.receipt.reply if outcome.receipt else None)
+    row: AttemptRow = {
+        "mail_id": mail_id,
         "account_id": account_id,
+        "started_at": started_at,
         "ms": outcome.ms,
         "kind": draft.kind,
-        "recipients": _masked(draft),
+        "recipients": ", ".join([mask_address(address) for address in draft.recipients]),
         "refused": outcome.refused,
         "message_id": draft.message_id,
         "config_id": server.config_id if server else None,
@@ -67,23 +82,33 @@ def row(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | 
         "code": answered.code if answered else None,
         "enhanced": answered.enhanced if answered else None,
         "reply": printable(answered.text, LONGEST_REPLY) if answered else "",
+        "worker": worker,
     }
+    log.info(
+        "email_attempt",
+        recipient=row["recipients"],
+        route=server.reason if server else None,
+        refused=len(outcome.refused),
+        **{name: value for name, value in row.items() if name in _LOGGED},
+        **_habits(server),
+    )
+    return row
 
 
-def of_lost(session: Session, mail: Mapping[str, Any], now: datetime, reason: str) -> EmailAttempt:
+def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> EmailAttempt:
     """What is kept of an attempt that nobody can tell of, since the worker died in the middle of it."""
-    kind, _, config_id = (mail["pinned_to"] or "").partition(":")
+    kind, _, config_id = (mail.pinned_to or "").partition(":")
     config = smtp_db.find(session, int(config_id)) if config_id else None
     return EmailAttempt(
-        mail_id=mail["mail_id"],
-        worker=mail["leased_by"],
+        mail_id=mail.mail_id,
+        worker=mail.leased_by,
         started_at=now,
-        account_id=mail["account_id"],
+        account_id=mail.account_id,
         ms=0,
-        kind=mail["kind"],
-        recipients=", ".join(mask_address(recipient["address"]) for recipient in mail["recipients"]),
+        kind=mail.kind,
+        recipients=", ".join(mask_address(recipient["address"]) for recipient in mail.recipients),
         refused=[],
-        message_id=mail["message_id"],
+        message_id=mail.message_id,
         config_id=config.id if config else None,
         server=f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else kind,
         outcome=OutcomeUnknown.outcome,
@@ -92,29 +117,6 @@ def of_lost(session: Session, mail: Mapping[str, Any], now: datetime, reason: st
         code=None,
         enhanced=None,
         reply=reason,
-    )
-
-
-def tell(draft: Draft, outcome: Outcome) -> None:
-    """The one line that the log gets for an attempt."""
-    error, server = outcome.error, outcome.server
-    answered = error or (outcome.receipt.reply if outcome.receipt else None)
-    log.info(
-        "email_attempt",
-        kind=draft.kind,
-        recipient=_masked(draft),
-        server=_server_label(server),
-        route=server.reason if server else None,
-        config_id=server.config_id if server else None,
-        outcome=outcome.kind,
-        phase=error.phase if error else None,
-        fault=error.fault if error else None,
-        code=answered.code if answered else None,
-        enhanced=answered.enhanced if answered else None,
-        ms=outcome.ms,
-        message_id=draft.message_id,
-        refused=len(outcome.refused),
-        **_habits(server),
     )
 
 
@@ -146,10 +148,6 @@ def _habits(server: RouteStep | None) -> dict[str, list[str]]:
         return {}
     lines = habits_of(server.settings.host, server.settings.port).lines()
     return {"habits": lines} if lines else {}
-
-
-def _masked(draft: Draft) -> str:
-    return ", ".join(mask_address(address) for address in draft.recipients)
 
 
 def _server_label(server: RouteStep | None) -> str:

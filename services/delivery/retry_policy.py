@@ -40,7 +40,7 @@ class Whose(StrEnum):
     OURS = "ours"
 
 
-class Action(StrEnum):
+class MailAction(StrEnum):
     """RETRY is charged and backs off. SNOOZE is not: the server or its allowance is at fault, not the mail."""
 
     RETRY = "retry"
@@ -62,7 +62,7 @@ class Verdict:
     refusal.
     """
 
-    action: Action
+    action: MailAction
     reason: Reason
     whose: Whose = Whose.MAIL
     seconds: float | None = None
@@ -81,13 +81,13 @@ class Verdict:
     @property
     def is_an_answer(self) -> bool:
         """Whether it shows that the server works, be it that it refuses this mail."""
-        return self.whose in (Whose.MAIL, Whose.RECIPIENT) or self.action in (Action.RETRY, Action.REFUSE)
+        return self.whose in (Whose.MAIL, Whose.RECIPIENT) or self.action in (MailAction.RETRY, MailAction.REFUSE)
 
-    def action_at(self, age: timedelta, attempts: int) -> Action:
+    def action_at(self, age: timedelta, attempts: int) -> MailAction:
         """The action for a mail that has been due for ``age`` and was charged ``attempts``, this one included."""
         is_old = self.final_after is not None and age >= self.final_after
         is_worn = self.most_attempts is not None and attempts >= self.most_attempts
-        return Action.REFUSE if self.action is Action.RETRY and (is_old or is_worn) else self.action
+        return MailAction.REFUSE if self.action is MailAction.RETRY and (is_old or is_worn) else self.action
 
 
 class _Row(NamedTuple):
@@ -111,7 +111,7 @@ _ALL: Final = (*ENVELOPE, _M)
 
 
 def _later(reason: Reason, seconds: float | None = None, final_after: timedelta | None = None) -> Verdict:
-    return Verdict(action=Action.RETRY, reason=reason, seconds=seconds, final_after=final_after)
+    return Verdict(action=MailAction.RETRY, reason=reason, seconds=seconds, final_after=final_after)
 
 
 def _to_recipient(reason: Reason, seconds: float = RECIPIENT_WAIT, final_after: timedelta | None = None) -> Verdict:
@@ -119,25 +119,25 @@ def _to_recipient(reason: Reason, seconds: float = RECIPIENT_WAIT, final_after: 
 
 
 def _server(reason: Reason, seconds: float) -> Verdict:
-    return Verdict(action=Action.SNOOZE, reason=reason, seconds=seconds, trips=True, whose=Whose.SERVER)
+    return Verdict(action=MailAction.SNOOZE, reason=reason, seconds=seconds, trips=True, whose=Whose.SERVER)
 
 
 def _settings(reason: Reason) -> Verdict:
-    return Verdict(action=Action.SNOOZE, reason=reason, seconds=SOON, opens=True, whose=Whose.SETTINGS)
+    return Verdict(action=MailAction.SNOOZE, reason=reason, seconds=SOON, opens=True, whose=Whose.SETTINGS)
 
 
 def _refused(reason: Reason, whose: Whose = Whose.MAIL) -> Verdict:
-    return Verdict(action=Action.REFUSE, reason=reason, whose=whose)
+    return Verdict(action=MailAction.REFUSE, reason=reason, whose=whose)
 
 
 _UNKNOWN: Final = Verdict(
-    action=Action.UNCERTAIN,
+    action=MailAction.UNCERTAIN,
     reason=Reason.NOT_CONFIRMED,
     whose=Whose.SERVER,
     trips=True,
     is_doubtful=True,
 )
-_LINK_LOST: Final = replace(_server(Reason.LINK_LOST, 0), action=Action.RETRY, seconds=None, is_doubtful=True)
+_LINK_LOST: Final = replace(_server(Reason.LINK_LOST, 0), action=MailAction.RETRY, seconds=None, is_doubtful=True)
 _DOWN: Final = _server(Reason.DOWN, SOON)
 _GOES_AWAY: Final = replace(_DOWN, is_doubtful=True)  # what one mail asked of it may be why
 _NOT_HEARD: Final = replace(_DOWN, reason=Reason.NOT_HEARD, trips=False)
@@ -152,7 +152,7 @@ _NO_RELAY: Final = _settings(Reason.NO_RELAY)
 _NOT_OWNER: Final = _settings(Reason.NOT_OWNER)
 _BAD_NAME: Final = _settings(Reason.NAME_REFUSED)
 _BAD_HOST: Final = _settings(Reason.HOST_REFUSED)
-_OUR_FAULT: Final = Verdict(action=Action.SNOOZE, reason=Reason.OUR_FAULT, seconds=RECIPIENT_WAIT, whose=Whose.OURS)
+_OUR_FAULT: Final = Verdict(action=MailAction.SNOOZE, reason=Reason.OUR_FAULT, seconds=RECIPIENT_WAIT, whose=Whose.OURS)
 _NOT_UNDERSTOOD: Final = replace(_later(Reason.NOT_UNDERSTOOD), most_attempts=2, whose=Whose.OURS)
 _GREYLISTED: Final = _later(Reason.GREYLISTED, RECIPIENT_WAIT)
 _FLOODED: Final = _to_recipient(Reason.FLOODED)
@@ -222,11 +222,7 @@ _MISMATCH_WORDS: Final = (  # of a message, they may be about its header
     r"(?:sender|from) .*(?:mismatch|(?:does not|doesn.t) match|same as auth|with (?:your |the )?login)"
     r"|username and sender"
 )
-_DOMAIN_WORDS: Final = r"\b(?:spf|dkim|dmarc)\b"
-_SENDER_LIST_WORDS: Final = r"\bsender\b.{0,60}\b(?:block|black|deny)|badmailfrom"
 _LOGIN_WORDS: Final = r"authenticat|\blog ?in\b|smtp auth|\bnot logged in|authorization required"
-_RELAY_WORDS: Final = r"\brelay|rcpthosts"
-_OTHER_BARS: Final = r"sender (?:address )?rejected"
 # A status that names the recipient, its mailbox, or the size of the message says more than words.
 _NOT_THE_RECIPIENTS: Final = r"[45].. (?!.\.1\.(?:[1236]|10)$|.\.2\.[0-4]$|.\.3\.4$)"
 
@@ -250,8 +246,8 @@ _TABLE: Final = (
     _row((_R,), r"55. (5\.1\.\d+|5\.[047]\.[01]|-)$", _NO_RECIPIENT, _NOBODY_WORDS),
     _row((_R,), r"50[0-4] ", _RECIPIENT_REFUSED, r"recipient address rejected"),
     _row((_S, _R), r"50[0-4] ", _SENDER_REFUSED, r"sender address rejected: (?:need fully|bad|syntax)"),
-    _row((_R,), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, _DOMAIN_WORDS),
-    _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, _SENDER_LIST_WORDS),
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, r"\b(?:spf|dkim|dmarc)\b"),
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, r"\bsender\b.{0,60}\b(?:block|black|deny)|badmailfrom"),
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_NAME, _NAME_WORDS),
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, _HOST_WORDS),
     _row(_ALL, r"... 5\.7\.(25|60[6-9]|6[1-4]\d|708)$", _BAD_HOST),  # RFC 7372; Microsoft's banned machines
@@ -260,12 +256,12 @@ _TABLE: Final = (
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _NOT_OWNER, _MISMATCH_WORDS),
     _row(_ALL, r"53[0458] ", _LOGIN),
     _row((_S, _R), r"503 ", _LOGIN, r"\bauth"),
-    _row(ENVELOPE, r"[45].. (.\.[04]\.0|.\.5\.\d|.\.7\.\d+|-)$", _NO_RELAY, _RELAY_WORDS),
+    _row(ENVELOPE, r"[45].. (.\.[04]\.0|.\.5\.\d|.\.7\.\d+|-)$", _NO_RELAY, r"\brelay|rcpthosts"),
     _row(ENVELOPE, r"5.. (5\.[05]\.\d|5\.7\.(?!2\d$)\d+|-)$", _LOGIN, _LOGIN_WORDS),
-    _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, _OTHER_BARS),
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, r"sender (?:address )?rejected"),
     # It ends the connection without a word that tells more.
     _row(ENVELOPE, r"421 ", _GOES_AWAY),
-    _row((_M,), r"421 ", replace(_GOES_AWAY, action=Action.RETRY)),
+    _row((_M,), r"421 ", replace(_GOES_AWAY, action=MailAction.RETRY)),
     # The recipient.
     _row((_R,), rf"... (?:{'|'.join(map(re.escape, grammar.TOO_MANY_STATUSES))})$", _TOO_MANY),
     _row((_R,), r"[45]", _TOO_MANY, grammar.TOO_MANY_WORDS),
@@ -302,7 +298,7 @@ def of_error(error: DeliveryError) -> Verdict:
     others = (of_recipient(reply) for reply in error.refused.values())
     goes_on = (
         verdict.whose in _OF_SERVERS
-        and verdict.action is not Action.UNCERTAIN
+        and verdict.action is not MailAction.UNCERTAIN
         and not is_answered
         and all(other.whose in _OF_SERVERS for other in others)
     )
@@ -319,13 +315,13 @@ def for_one(verdict: Verdict) -> Verdict:
     if not verdict.is_doubtful:
         return verdict
     calm = replace(verdict, trips=False, opens=False)
-    if verdict.action is not Action.SNOOZE:
+    if verdict.action is not MailAction.SNOOZE:
         return calm
     if verdict.reason == _GOES_AWAY.reason:
-        return replace(calm, action=Action.RETRY)
+        return replace(calm, action=MailAction.RETRY)
     # Words that the server would repeat for ever, and that are no reason why other mail waits.
     reason = _DOUBTFUL_RECIPIENT.reason if verdict.opens else verdict.reason
-    return replace(calm, action=Action.RETRY, reason=reason, final_after=DOUBTED_FOR)
+    return replace(calm, action=MailAction.RETRY, reason=reason, final_after=DOUBTED_FOR)
 
 
 def message_of(error: DeliveryError) -> str:
@@ -369,7 +365,7 @@ def _judged(error: DeliveryError) -> Verdict:
     is_final = isinstance(error, Permanent)
     code = error.code or (550 if is_final else 450)  # our own refusals carry none
     verdict = _of_answer(error.phase, code, error.enhanced, error.text)
-    if verdict.action is Action.REFUSE and not is_final:
+    if verdict.action is MailAction.REFUSE and not is_final:
         verdict = replace(_later(verdict.reason), whose=verdict.whose)  # said unasked, or to something else
     return replace(verdict, at_once=False)  # nobody was accepted: at once would be for ever
 
@@ -377,6 +373,7 @@ def _judged(error: DeliveryError) -> Verdict:
 def _of_opening(error: DeliveryError) -> Verdict:
     """The server cannot be used at all; where only a person can mend that, it is left alone for long."""
     words, is_reply = _words_of(error.text), error.fault is Fault.REPLY
+    is_about_us = any(re.search(told, words) for told in (_NAME_WORDS, _HOST_WORDS))
     verdict = replace(_DOWN, reason=diagnosis.reason(error))
     if is_reply and re.search(_OUR_ALLOWANCE_WORDS, words):
         verdict = _USED_UP
@@ -386,13 +383,9 @@ def _of_opening(error: DeliveryError) -> Verdict:
         verdict = replace(verdict, crowds=True)
     elif is_reply and re.search(_TOO_FAST_WORDS, words):
         verdict = _TOO_FAST
-    elif isinstance(error, Misconfigured) and (not is_reply or error.phase is Phase.SIGN_IN or _is_about_us(words)):
+    elif isinstance(error, Misconfigured) and (not is_reply or error.phase is Phase.SIGN_IN or is_about_us):
         verdict = replace(verdict, trips=False, opens=True, whose=Whose.SETTINGS)
     return _hinted(verdict, words)
-
-
-def _is_about_us(words: str) -> bool:
-    return any(re.search(told, words) for told in (_NAME_WORDS, _HOST_WORDS))
 
 
 def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdict:
@@ -413,5 +406,5 @@ def _words_of(text: str) -> str:
 
 def _hinted(verdict: Verdict, words: str) -> Verdict:
     """The verdict, with at least the wait that the server asks for; whom it asks to wait does not go at once."""
-    asked = reply_hint_seconds(words) if verdict.action in (Action.RETRY, Action.SNOOZE) else None
+    asked = reply_hint_seconds(words) if verdict.action in (MailAction.RETRY, MailAction.SNOOZE) else None
     return verdict if asked is None else replace(verdict, seconds=max(asked, verdict.seconds or 0), at_once=False)

@@ -8,7 +8,6 @@ from flask import current_app
 from services.delivery import retry_policy
 from services.delivery.circuit import Admission, Circuits, Key
 from services.delivery.outcome import Outcome
-from services.delivery.retry_policy import Verdict
 from services.outbox.reasons import words
 from services.settings.route import RouteStep
 from services.smtp import habits
@@ -18,20 +17,15 @@ from utils.errors import Phase
 log = structlog.get_logger(__name__)
 
 
-def verdict_on(outcome: Outcome) -> Verdict | None:
-    """Whose fault it is that a mail was not taken; None if it was."""
-    return retry_policy.of_error(outcome.error) if outcome.error else None
-
-
 def admit(server: RouteStep, mails: Collection[int], *, is_security: bool) -> Admission:
     """Which of these mails the server's circuit lets go now."""
-    return _circuits().admit(_key(server), mails, is_urgent=is_security)
+    return _circuits().admit(Key(server.owner, server.fingerprint), mails, is_urgent=is_security)
 
 
 def note(server: RouteStep, mail: int, outcome: Outcome) -> bool:
     """Let the circuit know what became of a mail; whether what the server said is about this mail alone."""
-    circuits, key = _circuits(), _key(server)
-    verdict, error = verdict_on(outcome), outcome.error
+    circuits, key = _circuits(), Key(server.owner, server.fingerprint)
+    verdict, error = outcome.verdict, outcome.error
     if verdict is None or error is None:
         circuits.note_success(key)
         return False
@@ -64,7 +58,3 @@ def _circuits() -> Circuits:
     """The circuits of this application in this process."""
     circuits: Circuits = current_app.extensions.setdefault("sealpost_circuits", Circuits())
     return circuits
-
-
-def _key(server: RouteStep) -> Key:
-    return Key(server.owner, server.fingerprint)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -10,7 +9,9 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from database.outbox_claim_db import Claim
 from services.message.draft import Draft
+from services.outbox.reasons import Reason
 from utils.encryption_utils import key_id_of, known_keys, subkey
 from utils.env_utils import get_fernet_key
 
@@ -20,46 +21,38 @@ _PURPOSE: Final = "outbox-v2"
 _NONCE: Final = 12  # octets; random ones are safe for 2**32 mails a key (NIST SP 800-38D 8.3)
 
 
-class Unreadable(StrEnum):
-    """Why content cannot be opened."""
-
-    KEY_MISSING = "key missing"
-    ALTERED = "altered"
-
-
 class CannotOpen(Exception):
     """The content stays sealed; ``why`` tells a lost key from a row that was changed behind our back."""
 
-    def __init__(self, why: Unreadable) -> None:
+    def __init__(self, why: Reason) -> None:
         super().__init__(why)
         self.why = why
 
 
-def seal(mail: Draft, mail_id: str) -> tuple[bytes, str]:
+def seal(mail: Draft) -> tuple[bytes, str]:
     """The sealed content of a mail, and the id of the key that opens it."""
     key, nonce = get_fernet_key(), os.urandom(_NONCE)
     content = b"%b\n%b" % (mail.reply_to.encode(), mail.rest)
-    return nonce + _cipher(key).encrypt(nonce, content, _row(mail_id, mail.recipients)), key_id_of(key)
+    return nonce + _cipher(key).encrypt(nonce, content, _row(mail.mail_id, mail.recipients)), key_id_of(key)
 
 
-def unseal(
-    content: bytes, key_id: str, *, mail_id: str, message_id: str, kind: str, recipients: tuple[str, ...]
-) -> Draft:
+def unseal(claim: Claim) -> Draft:
     """The mail as it was queued. Raises CannotOpen without its key, or if it is not this row's content."""
-    key = known_keys().get(key_id)
+    key, recipients = known_keys().get(claim.key_id), tuple(each["address"] for each in claim.recipients)
     if key is None:
-        raise CannotOpen(Unreadable.KEY_MISSING)
+        raise CannotOpen(Reason.NO_KEY)
     try:
-        opened = _cipher(key).decrypt(content[:_NONCE], content[_NONCE:], _row(mail_id, recipients))
-    except (InvalidTag, ValueError):
-        security_log.warning("outbox_row_altered", mail_id=mail_id)
-        raise CannotOpen(Unreadable.ALTERED) from None
+        sealed = claim.content[_NONCE:]
+        opened = _cipher(key).decrypt(claim.content[:_NONCE], sealed, _row(claim.mail_id, recipients))
+    except (InvalidTag, ValueError, TypeError):
+        security_log.warning("outbox_row_altered", mail_id=claim.mail_id)
+        raise CannotOpen(Reason.ALTERED) from None
     reply_to, _, rest = opened.partition(b"\n")
     return Draft(
-        mail_id=mail_id,
-        message_id=message_id,
+        mail_id=claim.mail_id,
+        message_id=claim.message_id,
         recipients=recipients,
-        kind=kind,
+        kind=claim.kind,
         reply_to=reply_to.decode(),
         rest=rest,
     )

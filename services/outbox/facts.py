@@ -1,11 +1,12 @@
-"""How a mail of the log, and each attempt at it, reads: its facts, with a word and a level for how it stands."""
+"""How a mail of the log, and each attempt at it, reads: its facts, and for people a look, which says how it stands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
-from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
+from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
+from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED
 from services.diagnosis import diagnosis
 from services.outbox.reasons import words
 from utils import clock
@@ -13,41 +14,47 @@ from utils.errors import Fault, Misconfigured, OutcomeUnknown, Permanent, Phase,
 from utils.json_shapes import Moment
 from utils.log_utils import printable
 
-__all__ = ["State"]  # for the blueprints, which never import the database
+__all__ = ["SETTLED", "State"]  # for the blueprints, which never import the database
 
-# A level for the shape and the colour, and the word beside it.
+
+class Look(NamedTuple):
+    """A level for the shape and the colour, and the word beside it."""
+
+    level: str
+    word: str
+
+
 STATES: Final = {
-    State.QUEUED: ("pending", "Queued"),
-    State.LEASED: ("info", "Taken up"),
-    State.TRANSMITTING: ("info", "Being sent"),
-    State.DEFERRED: ("warning", "Deferred"),
-    State.UNCERTAIN: ("warning", "Uncertain"),
-    State.SENT: ("ok", "Sent"),
-    State.FAILED: ("error", "Failed"),
-    State.EXPIRED: ("error", "Expired"),
-    State.CANCELLED: ("skipped", "Cancelled"),
-    State.SUPPRESSED: ("skipped", "Suppressed"),
+    State.QUEUED: Look("pending", "Queued"),
+    State.LEASED: Look("info", "Taken up"),
+    State.TRANSMITTING: Look("info", "Being sent"),
+    State.DEFERRED: Look("warning", "Deferred"),
+    State.UNCERTAIN: Look("warning", "Uncertain"),
+    State.SENT: Look("ok", "Sent"),
+    State.FAILED: Look("error", "Failed"),
+    State.EXPIRED: Look("error", "Expired"),
+    State.CANCELLED: Look("skipped", "Cancelled"),
+    State.SUPPRESSED: Look("skipped", "Suppressed"),
 }
-_SENT_IN_PART: Final = ("warning", "Sent in part")
+_SENT_IN_PART: Final = Look("warning", "Sent in part")
 _RECIPIENTS: Final = {
-    RecipientState.PENDING: ("pending", "Not yet"),
-    RecipientState.ACCEPTED: ("ok", "Accepted"),
-    RecipientState.DEFERRED: ("warning", "Deferred"),
-    RecipientState.REFUSED: ("error", "Refused"),
+    RecipientState.PENDING: Look("pending", "Not yet"),
+    RecipientState.ACCEPTED: Look("ok", "Accepted"),
+    RecipientState.DEFERRED: Look("warning", "Deferred"),
+    RecipientState.REFUSED: Look("error", "Refused"),
 }
-_STILL_TO_GO: Final = (RecipientState.PENDING, RecipientState.DEFERRED)
-_NOT_SENT: Final = ("skipped", "Not sent")
-_NOBODY_KNOWS: Final = ("warning", "Unknown")
+_NOT_SENT: Final = Look("skipped", "Not sent")
+_NOBODY_KNOWS: Final = Look("warning", "Unknown")
 _OUTCOMES: Final = {
-    "accepted": ("ok", "Accepted"),
-    Temporary.outcome: ("warning", "Not now"),
-    Permanent.outcome: ("error", "Refused"),
-    Misconfigured.outcome: ("error", "Settings at fault"),
-    OutcomeUnknown.outcome: ("warning", "Never confirmed"),
-    "not_configured": ("error", "No server"),
-    "suppressed": ("skipped", "Suppressed"),
+    ACCEPTED: Look("ok", "Accepted"),
+    Temporary.outcome: Look("warning", "Not now"),
+    Permanent.outcome: Look("error", "Refused"),
+    Misconfigured.outcome: Look("error", "Settings at fault"),
+    OutcomeUnknown.outcome: Look("warning", "Never confirmed"),
+    NOT_CONFIGURED: Look("error", "No server"),
+    SUPPRESSED: Look("skipped", "Suppressed"),
 }
-_ACCEPTED_IN_PART: Final = ("warning", "Accepted in part")
+_ACCEPTED_IN_PART: Final = Look("warning", "Accepted in part")
 _NO_SERVER: Final = "Add a server, test it and activate it."
 
 
@@ -63,13 +70,12 @@ class RecipientData:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientFacts(RecipientData):
-    level: str
-    word: str
+    look: Look
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageData:
-    """A queued mail; ``id`` is what queue_email returned."""
+    """A queued mail; ``id`` is what queue_email returned. Its properties are for people, and of no other interface."""
 
     id: str
     message_id: str
@@ -85,14 +91,12 @@ class MessageData:
     settled_at: Moment | None
     account_id: int | None
 
-
-@dataclass(frozen=True, kw_only=True)
-class MailFacts(MessageData):
-    """A queued mail for the pages."""
-
-    recipients: Sequence[RecipientFacts]
-    level: str
-    word: str
+    @property
+    def look(self) -> Look:
+        in_part = self.state is State.SENT and any(
+            each.state is not RecipientState.ACCEPTED for each in self.recipients
+        )
+        return _SENT_IN_PART if in_part else STATES[self.state]
 
     @property
     def waits(self) -> bool:
@@ -139,30 +143,22 @@ class DirectData(AttemptData):
     recipients: str
     account_id: int | None
 
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptFacts(DirectData):
-    """An attempt for the pages."""
-
-    level: str
-    word: str
+    @property
+    def look(self) -> Look:
+        if self.outcome == ACCEPTED and self.refused:
+            return _ACCEPTED_IN_PART
+        return _OUTCOMES.get(self.outcome) or Look("info", self.outcome.replace("_", " ").capitalize())
 
 
-def mail_facts(row: OutboxMail) -> MailFacts:
-    state = State(row.state)
-    recipients = [_recipient(each, row) for each in row.recipients]
-    in_part = state is State.SENT and any(each.state is not RecipientState.ACCEPTED for each in recipients)
-    level, word = _SENT_IN_PART if in_part else STATES[state]
-    return MailFacts(
+def mail_facts(row: OutboxMail) -> MessageData:
+    return MessageData(
         id=row.mail_id,
         message_id=row.message_id,
         kind=row.kind,
         priority=Priority(row.priority).name.lower(),
-        state=state,
-        level=level,
-        word=word,
+        state=State(row.state),
         reason=words(row.reason),
-        recipients=recipients,
+        recipients=[_recipient(each, row) for each in row.recipients],
         attempts=row.attempts,
         created_at=row.created_at,
         due_at=row.due_at,
@@ -172,11 +168,8 @@ def mail_facts(row: OutboxMail) -> MailFacts:
     )
 
 
-def attempt_facts(row: EmailAttempt) -> AttemptFacts:
-    level, word = _OUTCOMES.get(row.outcome, ("info", row.outcome.replace("_", " ").capitalize()))
-    if row.outcome == "accepted" and row.refused:
-        level, word = _ACCEPTED_IN_PART
-    return AttemptFacts(
+def attempt_facts(row: EmailAttempt) -> DirectData:
+    return DirectData(
         at=row.started_at,
         ms=row.ms,
         kind=row.kind,
@@ -185,8 +178,6 @@ def attempt_facts(row: EmailAttempt) -> AttemptFacts:
         refused=row.refused,
         server=row.server,
         outcome=row.outcome,
-        level=level,
-        word=word,
         phase=row.phase,
         fault=row.fault,
         code=row.code,
@@ -199,25 +190,24 @@ def attempt_facts(row: EmailAttempt) -> AttemptFacts:
 
 
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
-    state = RecipientState(stored["state"])
-    level, word = _RECIPIENTS[state]
-    if state in _STILL_TO_GO and row.uncertain:
-        level, word = _NOBODY_KNOWS
-    elif state in _STILL_TO_GO and row.state in SETTLED:
-        level, word = _NOT_SENT
+    state = stored["state"]
+    look = _RECIPIENTS[state]
+    if state in STILL_TO_GO and row.uncertain:
+        look = _NOBODY_KNOWS
+    elif state in STILL_TO_GO and row.state in SETTLED:
+        look = _NOT_SENT
     return RecipientFacts(
         address=stored["address"],
         state=state,
         code=stored.get("code"),
         enhanced=stored.get("enhanced"),
-        level=level,
-        word=word,
+        look=look,
     )
 
 
 def _diagnosis(row: EmailAttempt) -> DiagnosisData | None:
     """What a failed attempt means; None if it did not fail, or not in a way that this version knows."""
-    if row.outcome == "not_configured":
+    if row.outcome == NOT_CONFIGURED:
         return DiagnosisData(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None
@@ -228,6 +218,6 @@ def _diagnosis(row: EmailAttempt) -> DiagnosisData | None:
         enhanced=row.enhanced,
         text=row.reply,
         host=row.server.rpartition("(")[2].partition(":")[0],
-        may_have_been_sent=row.outcome == "unknown",
+        may_have_been_sent=row.outcome == OutcomeUnknown.outcome,
     )
     return DiagnosisData(title=found.title, remedy=found.remedy)

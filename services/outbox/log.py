@@ -1,7 +1,7 @@
 """What became of every mail, as pages, API and commands ask for it: never its content, never its subject."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from database import attempt_db, outbox_db
 from database.engine import reading, transaction
-from database.outbox_db import SETTLED, OutboxMail, State
+from database.outbox_db import GIVEN_UP, SETTLED, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import promise
-from services.outbox.facts import AttemptFacts, MailFacts, attempt_facts, mail_facts
+from services.outbox.facts import DirectData, MessageData, attempt_facts, mail_facts
 from services.outbox.reasons import Reason, words
 from utils import clock
 from utils.env_utils import get_settings
@@ -32,8 +32,8 @@ _HEX: Final = frozenset("0123456789abcdef")
 class Story:
     """A queued mail with its attempts, the first one first, and what can still be done with it."""
 
-    mail: MailFacts
-    attempts: list[AttemptFacts]
+    mail: MessageData
+    attempts: list[DirectData]
     can_retry: bool
     can_cancel: bool
     may_double: bool  # its fate is unknown: whoever has it already could get it again
@@ -46,7 +46,7 @@ class Summary:
     counts: dict[State, int]
     reasons: dict[str, int]  # why mails wait, in words
     oldest_due: datetime | None
-    last_attempt: AttemptFacts | None
+    last_attempt: DirectData | None
     workers: dict[str, int]  # how many mails each holds now
     is_behind: bool
 
@@ -59,14 +59,14 @@ class Purged:
 
 def mails(
     states: Sequence[State] = (), before: int | None = None, limit: int = PAGE
-) -> tuple[list[MailFacts], int | None]:
+) -> tuple[list[MessageData], int | None]:
     """The newest queued mails first, and what ``before`` to ask for to get older ones; None if there are none."""
     with reading() as session:
         rows = outbox_db.page(session, states, before, limit + 1)
     return [mail_facts(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
 
-def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[AttemptFacts], int | None]:
+def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
     """The same for mails that were sent directly: no more is known of them than each attempt."""
     with reading() as session:
         rows = attempt_db.direct(session, before, limit + 1)
@@ -75,22 +75,21 @@ def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[AttemptFa
 
 def story(mail_id: str) -> Story:
     """All that is known of a queued mail. Raises NotFound."""
-    if not (len(mail_id) == _ID_LENGTH and _HEX.issuperset(mail_id)):
-        raise NotFound(promise.NO_SUCH)
-    row = promise.find(mail_id)
     with reading() as session:
-        attempts = attempt_db.of_mail(session, mail_id)
-    return _story(row, [attempt_facts(attempt) for attempt in attempts])
+        row = outbox_db.find(session, mail_id) if len(mail_id) == _ID_LENGTH and _HEX.issuperset(mail_id) else None
+        if row is None:
+            raise NotFound(promise.NO_SUCH)
+        return _story(row, [attempt_facts(attempt) for attempt in attempt_db.of_mail(session, mail_id)])
 
 
 def retry(mail_id: str) -> Story:
-    """Send a mail now, or once more: `outbox.retry`, and what is known of the mail then."""
+    """Send a mail now, or once more: `promise.retry`, and what is known of the mail then."""
     attempts = story(mail_id).attempts
     return _story(promise.retry(mail_id), attempts)
 
 
 def cancel(mail_id: str) -> Story:
-    """Withdraw a mail: `outbox.cancel`, and what is known of it then."""
+    """Withdraw a mail: `promise.cancel`, and what is known of it then."""
     attempts = story(mail_id).attempts
     return _story(promise.cancel(mail_id), attempts)
 
@@ -103,10 +102,13 @@ def counts() -> dict[State, int]:
 
 
 def is_behind() -> bool:
-    """Whether mail waits for so long that the workers, the server or the key must be away."""
-    now = clock.now()
+    """Whether mail waits for so long that the workers, the server or the key must be away.
+
+    What is put off again and again is never long overdue: it counts by its age.
+    """
+    since = clock.now() - BEHIND
     with reading() as session:
-        return _is_late(session, outbox_db.oldest_due(session, now), now)
+        return outbox_db.oldest_due(session, since) is not None or outbox_db.is_stuck(session, HALTED, since)
 
 
 def summary() -> Summary:
@@ -130,13 +132,20 @@ def purge(older_than: timedelta, states: Sequence[State] = ()) -> Purged:
 
     Without ``states`` every settled mail, and those that were sent directly.
     """
-    deleted = promise.purge(older_than, tuple(states) or SETTLED, _BATCH)
-    before, attempts, batch = clock.now() - older_than, 0, _BATCH
+    before = clock.now() - older_than
+    mails = _in_batches(lambda session: outbox_db.purge(session, states or SETTLED, before, _BATCH))
+    attempts = _in_batches(lambda session: attempt_db.delete_old(session, before, _BATCH, queued_only=bool(states)))
+    return Purged(mails=mails, attempts=attempts)
+
+
+def _in_batches(delete: Callable[[Session], int]) -> int:
+    """Delete until less than a batch is left to delete; how many that were."""
+    total, batch = 0, _BATCH
     while batch == _BATCH:
         with transaction() as session:
-            batch = attempt_db.delete_old(session, before, _BATCH, queued_only=bool(states))
-        attempts += batch
-    return Purged(mails=deleted, attempts=attempts)
+            batch = delete(session)
+        total += batch
+    return total
 
 
 def tidy() -> None:
@@ -146,13 +155,12 @@ def tidy() -> None:
         purge(timedelta(days=days))
 
 
-def _story(row: OutboxMail, attempts: list[AttemptFacts]) -> Story:
+def _story(row: OutboxMail, attempts: list[DirectData]) -> Story:
     mail = mail_facts(row)
-    is_dead = mail.state in (State.FAILED, State.EXPIRED, State.CANCELLED)
     return Story(
         mail=mail,
         attempts=attempts,
-        can_retry=mail.waits or (is_dead and row.content is not None),
+        can_retry=mail.waits or (mail.state in GIVEN_UP and row.content is not None),
         can_cancel=mail.waits,
         may_double=row.uncertain > 0,
     )
@@ -163,9 +171,3 @@ def _in_words(found: Mapping[str, int]) -> dict[str, int]:
     for reason, count in found.items():
         told[words(reason)] += count
     return dict(told)
-
-
-def _is_late(session: Session, due: datetime | None, now: datetime) -> bool:
-    """Mail that is put off again and again is never long overdue: it counts by its age."""
-    overdue = due is not None and now - due > BEHIND
-    return overdue or outbox_db.is_stuck(session, HALTED, now - BEHIND)

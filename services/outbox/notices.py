@@ -1,5 +1,6 @@
 """Mails that tell people what happened to their account or their server: queued with the change that they tell of."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,7 +12,9 @@ from database.engine import transaction
 from database.outbox_db import Priority
 from services.delivery import retry_policy
 from services.delivery.outcome import ACCEPTED, Outcome
+from services.delivery.standing import place_of
 from services.outbox import template_mail
+from services.settings.route import RouteStep
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_base_url
@@ -24,13 +27,14 @@ TELL_AGAIN: Final = timedelta(hours=1)
 
 def password_changed(session: Session, email: str, moment: datetime) -> None:
     """Tell the owner, once the caller's transaction is committed, that the password is another since ``moment``."""
-    _queue(session, email, "password_changed", None, changed_at=_readable(moment), forgot_url=_forgot_url())
+    forgot_url = f"{get_base_url()}/forgot-password"
+    _queue(session, email, "password_changed", None, changed_at=clock.readable(moment), forgot_url=forgot_url)
 
 
 def address_changed(session: Session, old_email: str, new_email: str, moment: datetime) -> None:
     """Tell the old address that the account has another one, which is shown masked."""
     new_address = mask_address(new_email)
-    _queue(session, old_email, "address_changed", None, changed_at=_readable(moment), new_address=new_address)
+    _queue(session, old_email, "address_changed", None, changed_at=clock.readable(moment), new_address=new_address)
 
 
 def tell(outcome: Outcome, kind: str = "", *, is_about_it: bool = False) -> None:
@@ -38,86 +42,36 @@ def tell(outcome: Outcome, kind: str = "", *, is_about_it: bool = False) -> None
 
     ``is_about_it``: it was the mail that the server would not have.
     """
-    if kind != FAILOVER:
-        failed_over(outcome)
-        withheld(outcome)
-        if not is_about_it:
-            paused(outcome)
-
-
-def paused(outcome: Outcome) -> None:
-    """Tell every administrator that mail waits, since a server refuses what only a person can mend.
-
-    At most once an hour for each configuration. It goes where the server takes it, or another does by then.
-    """
-    down, error = outcome.server, outcome.error
-    if error is None or outcome.withheld or not down or not down.settings or down.config_id is None:
+    if kind == FAILOVER:
         return
-    if retry_policy.of_error(error).reason in retry_policy.PAUSE_REASONS:
-        _tell_administrators(
-            down.config_id,
-            expires_at=clock.now() + TELL_AGAIN,
-            down_name=down.name,
-            down_host=down.settings.host,
-            problem=outcome.message,
-            used_name="",
-            used_host="",
-            settings_url=f"{get_base_url()}/settings/smtp",
-        )
+    if outcome.kind == ACCEPTED:  # if only by another server
+        for down in outcome.skipped:
+            _tell_administrators(down, outcome.server)
+    elif outcome.withheld:
+        first = next((each for each in (*outcome.skipped, outcome) if each.server), outcome)
+        held = outcome.withheld
+        _tell_administrators(replace(outcome, server=first.server), held.server, is_waiting=True, reason=held.reason)
+    elif not is_about_it and outcome.verdict and outcome.verdict.reason in retry_policy.PAUSE_REASONS:
+        _tell_administrators(outcome, None, is_waiting=True)
 
 
-def withheld(outcome: Outcome) -> None:
-    """Tell every administrator that mail waits, since the next server would protect it less.
+def _tell_administrators(down: Outcome, used: RouteStep | None, *, is_waiting: bool = False, **values: object) -> None:
+    """Tell every administrator what became of mail at a server, and which other it goes through, or may not.
 
-    At most once an hour for each configuration; a notice that could not go by then is of no use any more.
+    At most once an hour for each configuration; where mail waits, a notice that could not go by then is of no use
+    any more. It goes where the server takes it, or another does by then.
     """
-    down = next((each.server for each in (*outcome.skipped, outcome) if each.server), None)
-    held = outcome.withheld
-    if not held or not held.server.settings or not down or not down.settings or down.config_id is None:
+    server, now = down.server, clock.now()
+    if not server or not server.settings or server.config_id is None:
         return
-    _tell_administrators(
-        down.config_id,
-        expires_at=clock.now() + TELL_AGAIN,
-        down_name=down.name,
-        down_host=down.settings.host,
-        problem=outcome.message,
-        used_name=held.server.name,
-        used_host=held.server.settings.host,
-        reason=held.reason,
-        settings_url=f"{get_base_url()}/settings/smtp",
-    )
-
-
-def failed_over(outcome: Outcome) -> None:
-    """Tell every administrator that a mail got through only by another server.
-
-    At most once an hour for each configuration that was down.
-    """
-    used = outcome.server
-    if outcome.kind != ACCEPTED or used is None or used.settings is None:
-        return
-    for down in outcome.skipped:
-        if down.server and down.server.settings and down.server.config_id is not None:
-            _tell_administrators(
-                down.server.config_id,
-                expires_at=None,
-                down_name=down.server.name,
-                down_host=down.server.settings.host,
-                problem=down.message,
-                used_name=used.name,
-                used_host=used.settings.host,
-                settings_url=f"{get_base_url()}/settings/smtp",
-            )
-
-
-def _tell_administrators(config_id: int, *, expires_at: datetime | None, **values: object) -> None:
-    """Unless somebody has told them of this configuration within the last hour."""
-    now = clock.now()
+    values |= {"down_name": server.name, "down_host": server.settings.host, "problem": down.message}
+    values |= {"used_name": used.name, "used_host": place_of(used)[0]} if used else {"used_name": "", "used_host": ""}
+    values |= {"settings_url": f"{get_base_url()}/settings/smtp"}
     try:
         with transaction() as session:
-            if smtp_db.claim_failover_notice(session, config_id, now, now - TELL_AGAIN):
+            if smtp_db.claim_failover_notice(session, server.config_id, now, now - TELL_AGAIN):
                 for address in user_db.administrator_emails(session):
-                    _queue(session, address, FAILOVER, expires_at, **values)
+                    _queue(session, address, FAILOVER, now + TELL_AGAIN if is_waiting else None, **values)
     except Exception as failure:
         # The mail that led here may have been sent: whoever sent it must not be told otherwise, whatever this is.
         log.error("failover_not_told", kind=type(failure).__name__)
@@ -127,11 +81,3 @@ def _queue(session: Session, to_email: str, template: str, expires_at: datetime 
     template_mail.queue(
         to_email, template, session=session, priority=Priority.SECURITY, expires_at=expires_at, **values
     )
-
-
-def _readable(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _forgot_url() -> str:
-    return f"{get_base_url()}/forgot-password"

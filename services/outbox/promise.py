@@ -1,10 +1,9 @@
 """The outbox, as callers see it: a mail that was queued is promised, and can be looked up, cancelled and sent again."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from database import outbox_add_db, outbox_db
 from database.engine import driver_transaction, reading, transaction
-from database.outbox_db import SETTLED, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
+from database.outbox_db import SETTLED, WAITING, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
 from services import audit
 from services.audit import Action
 from services.message import recording
@@ -21,6 +20,7 @@ from services.outbox import content as outbox_content
 from services.outbox.reasons import Reason
 from utils import clock
 from utils.errors import Conflict, NotFound
+from utils.listeners import Listeners
 
 GIVE_UP: Final = timedelta(hours=72)
 NO_SUCH: Final = "There is no such mail."
@@ -28,6 +28,8 @@ SAME_KEY: Final = "idempotency_key: Another mail was queued with this key. Use a
 _LONGEST_KEY: Final = 255
 _LARGE: Final = 1 << 15  # octets
 _WAKES: Final = "sealpost_wakes"
+
+new_mail: Final = Listeners()  # told whenever there is mail to send
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     """
     row = _row(mail, terms)
     if recording.take(mail):
-        return str(row["mail_id"])
+        return row["mail_id"]
     if session is not None:
         return _added(session, row)
     if terms.idempotency_key is not None:
@@ -59,8 +61,8 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
             return _added(own, row)
     with driver_transaction() as driver:
         outbox_add_db.add_all(driver, [row])
-    wake()
-    return str(row["mail_id"])
+    new_mail.tell()
+    return row["mail_id"]
 
 
 def cancel(mail_id: str) -> OutboxMail:
@@ -98,27 +100,8 @@ def retry(mail_id: str) -> OutboxMail:
                 raise _too_late(row, "sent again")
         audit.record(session, Action.MAIL_RETRIED, f"mail {mail_id}")
         changed = _changed(session, mail_id)
-    wake()
+    new_mail.tell()
     return changed
-
-
-def purge(older_than: timedelta, states: tuple[State, ...] = SETTLED, most: int = 1000) -> int:
-    """Delete mails that were settled longer ago than this, ``most`` in one transaction; how many in all."""
-    before, deleted, total = clock.now() - older_than, most, 0
-    while deleted == most:
-        with transaction() as session:
-            deleted = outbox_db.purge(session, states, before, most)
-        total += deleted
-    return total
-
-
-def find(mail_id: str) -> OutboxMail:
-    """A mail by its id. Raises NotFound."""
-    with reading() as session:
-        row = outbox_db.find(session, mail_id)
-    if row is None:
-        raise NotFound(NO_SUCH)
-    return row
 
 
 def message_id(mail_id: str, session: Session | None = None) -> str | None:
@@ -134,38 +117,19 @@ def message_id(mail_id: str, session: Session | None = None) -> str | None:
         return outbox_db.message_id(session, mail_id)
 
 
-_listeners: set[Callable[[], None]] = set()
-
-
-def listen(heard: Callable[[], None]) -> None:
-    """Call ``heard`` whenever there is mail to send; a hint, which may be lost."""
-    _listeners.add(heard)
-
-
-def unlisten(heard: Callable[[], None]) -> None:
-    _listeners.discard(heard)
-
-
-def wake() -> None:
-    """Tell whoever listens that there is mail to send."""
-    for heard in tuple(_listeners):
-        heard()
-
-
-def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
+def _row(mail: Draft, terms: Terms) -> NewMail:
     now = clock.now()
     due_at = _aware("send_at", terms.send_at) or now
     expires_at = _aware("expires_at", terms.expires_at) or max(due_at, now) + GIVE_UP
     if expires_at <= max(due_at, now):
         raise ValueError("expires_at: Give a time after now and after send_at.")
-    content, key_id = outbox_content.seal(mail, mail.mail_id)
+    content, key_id = outbox_content.seal(mail)
     return {
         "mail_id": mail.mail_id,
         "message_id": mail.message_id,
         "kind": mail.kind,
         "account_id": terms.account_id,
         "priority": terms.priority,
-        "state": State.QUEUED,
         "recipients": [{"address": address, "state": RecipientState.PENDING} for address in mail.recipients],
         "content": content,
         "key_id": key_id,
@@ -174,13 +138,10 @@ def _row(mail: Draft, terms: Terms) -> dict[str, Any]:
         "created_at": now,
         "due_at": due_at,
         "expires_at": expires_at,
-        "attempts": 0,
-        "uncertain": 0,
-        "reason": "",
     }
 
 
-def _added(session: Session, row: dict[str, Any]) -> str:
+def _added(session: Session, row: NewMail) -> str:
     if row["idempotency_key"] is None:
         outbox_add_db.add(session, row, at_once=_is_alone(session, row))
     elif earlier := _same(session, row):
@@ -200,17 +161,17 @@ def _added(session: Session, row: dict[str, Any]) -> str:
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_soft_rollback", _rolled_back)
     session.info[_WAKES] = True  # one call for all mails of a transaction
-    return str(row["mail_id"])
+    return row["mail_id"]
 
 
-def _is_alone(session: Session, row: dict[str, Any]) -> bool:
+def _is_alone(session: Session, row: NewMail) -> bool:
     """Many mails cost least together; the first of a transaction is often its only one, and large ones fill memory."""
     return _WAKES not in session.info or len(row["content"]) > _LARGE
 
 
 def _committed(session: Session) -> None:
     if not session.in_nested_transaction() and session.info.pop(_WAKES, False):
-        wake()
+        new_mail.tell()
 
 
 def _rolled_back(session: Session, previous: SessionTransaction) -> None:
@@ -218,9 +179,9 @@ def _rolled_back(session: Session, previous: SessionTransaction) -> None:
         session.info.pop(_WAKES, None)
 
 
-def _same(session: Session, row: dict[str, Any]) -> str | None:
+def _same(session: Session, row: NewMail) -> str | None:
     """The mail that was queued with the same key, if one was. Raises ValueError if it is another mail."""
-    earlier = outbox_db.find_by_key(session, row["idempotency_key"])
+    earlier = outbox_db.find_by_key(session, row["idempotency_key"] or "")
     if earlier is None:
         return None
     if earlier.digest != row["digest"]:

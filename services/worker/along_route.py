@@ -3,9 +3,10 @@
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from database.attempt_db import AttemptRow
 from database.outbox_claim_db import Claim, Settlement
 from database.outbox_db import Priority
 from services.delivery import attempt, held_servers, pace, record, standing
@@ -21,6 +22,7 @@ from services.settings.route import RouteStep
 from services.smtp.client import IN_FLIGHT, Parcel
 from services.smtp.patience import Span
 from services.worker import settling
+from services.worker.lease import Group
 from utils import clock
 from utils.errors import Fault
 
@@ -33,16 +35,21 @@ Fence = Callable[[Sequence[Claim], str], set[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    """How a group is worked off. ``cool_down`` is for mails of unknown fate.
+    """How a group is worked off, since ``began_at``. ``cool_down`` is for mails of unknown fate.
 
     ``heard`` is told after each answer, when some jobs may have a result and others are still under way. Nothing is
     begun once the ``span`` is over: what is left then is given back.
     """
 
+    group: Group
+    began_at: datetime
     fence: Fence
     heard: Callable[[], None]
-    span: Span
     cool_down: timedelta
+
+    @property
+    def span(self) -> Span:
+        return self.group.span
 
 
 class Wait(NamedTuple):
@@ -58,6 +65,7 @@ class Wait(NamedTuple):
 class Job:
     """A claimed mail on its way. ``settlement`` is set once its fate for now is known; a lost one is another worker's.
 
+    ``rows`` are what is kept of its ``outcomes``. ``is_careful``: its fate was unknown before.
     ``is_stuck``: it was not tried, for reasons that hold for every other mail as well. ``is_about_it``: what the last
     server said is about this mail, since it serves others. ``spared`` are the outcomes of other mails at servers that
     would have said the same to this one.
@@ -67,8 +75,10 @@ class Job:
     draft: Draft
     pending: tuple[str, ...]
     outcomes: list[Outcome] = field(default_factory=list)
+    rows: list[AttemptRow] = field(default_factory=list)
     settlement: Settlement | None = None
     withheld: Withheld | None = None
+    is_careful: bool = False
     is_lost: bool = False
     is_stuck: bool = False
     is_about_it: bool = False
@@ -131,7 +141,7 @@ def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
     allowed = [job for job in jobs if not _is_throttled(server, job, limits)]
     # All that can go wrong with a mail on our side comes first, then the connection, then the fence: a worker that
     # fails or dies before leaves no mail of unknown fate.
-    parcels = {job.claim.id: parcel for job in allowed if (parcel := _parcel_of(server, job))}
+    parcels = {job.claim.id: parcel for job in allowed if (parcel := _parcel_of(server, job, shift))}
     going = [job for job in allowed if job.claim.id in parcels]
     if not going:
         return
@@ -152,12 +162,13 @@ def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
                 job.settlement = settling.given_back(job.claim, clock.now())
                 shift.heard()
                 continue
-            cause, verdict = _cause(outcome), standing.verdict_on(outcome)
+            error, verdict = outcome.error, outcome.verdict
+            cause = "lost" if error and error.may_have_been_sent else error  # all that a connection took with it
             if cause is None or cause not in told:
                 told[cause] = standing.note(server, job.claim.id, outcome)
             job.is_about_it = told[cause]
             job.is_stuck = failure is not None and verdict is not None and verdict.crowds
-            _settle(job, server, outcome, shift.cool_down)
+            _settle(job, server, outcome, shift)
             shift.heard()
             if verdict and verdict.slows and not failure and _has_had_enough(server, unsaid.values(), outcome, verdict):
                 return
@@ -176,25 +187,25 @@ def _has_had_enough(server: RouteStep, unsaid: Collection[Job], outcome: Outcome
     return bool(spared)
 
 
-def _parcel_of(server: RouteStep, job: Job) -> Parcel | None:
+def _parcel_of(server: RouteStep, job: Job, shift: Shift) -> Parcel | None:
     """The mail as this server gets it. One that cannot be made rests, and holds no other."""
-    is_careful = job.claim.uncertain > 0
-    parcel = attempt.parcel_for(server, job.draft, job.pending, job.skipped, is_careful=is_careful)
+    parcel = attempt.parcel_for(server, job.draft, job.pending, job.skipped, is_careful=job.is_careful)
     if isinstance(parcel, Parcel):
         return parcel
-    _settle(job, server, parcel, timedelta(0))
+    _settle(job, server, parcel, shift)
     return None
 
 
-def _settle(job: Job, server: RouteStep, outcome: Outcome, cool_down: timedelta) -> None:
+def _settle(job: Job, server: RouteStep, outcome: Outcome, shift: Shift) -> None:
     """Note what became of a mail at this server, and what it is then unless the next one is to be tried."""
     job.outcomes.append(replace(outcome, skipped=job.skipped) if job.skipped else outcome)
-    record.tell(job.draft, job.outcomes[-1])
-    error = outcome.error
-    if error and attempt.is_ours(outcome):
-        job.settlement = settling.met_our_fault(job.claim, error, clock.now())
-    elif not (server.failover and error and attempt.is_server_down(error)):
-        job.settlement = _after(job, outcome, server.owner, cool_down)
+    claim = job.claim
+    known = {"mail_id": claim.mail_id, "worker": shift.group.worker}
+    job.rows.append(record.told(job.draft, outcome, shift.began_at, claim.account_id, **known))
+    if outcome.error and outcome.is_ours:
+        job.settlement = settling.met_our_fault(claim, outcome.error, clock.now())
+    elif not (server.failover and outcome.is_server_down):
+        job.settlement = _after(job, outcome, server.owner, shift.cool_down)
 
 
 def _after(job: Job, outcome: Outcome, owner: str, cool_down: timedelta) -> Settlement:
@@ -219,7 +230,7 @@ def _outcomes(
     found = attempt.attempt_all(server, [parcels[job.claim.id] for job in jobs], span, in_flight=in_flight)
     with closing(found) as outcomes:
         for place, outcome in outcomes:
-            if attempt.is_ours(outcome) and len(jobs) > 1:
+            if outcome.is_ours and len(jobs) > 1:
                 alone.append(jobs[place])  # one of them made the others fail: each shows by itself which
             else:
                 yield jobs[place], outcome
@@ -240,16 +251,9 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
     if seconds:
         until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
         job.settlement = settling.snoozed(job.claim, until, reason)
-        job.is_stuck = (
-            reason == Reason.SLOWED or not limits.per_minute_per_domain
-        )  # to another domain there may be room
+        # To another domain there may be room.
+        job.is_stuck = reason is Reason.SLOWED or not limits.per_minute_per_domain
     return seconds > 0
-
-
-def _cause(outcome: Outcome) -> object:
-    """What tells one failure of a server from the next: all mails that a connection took with it are one."""
-    error = outcome.error
-    return "lost" if error and error.may_have_been_sent else error
 
 
 def _leave(jobs: Sequence[Job], shift: Shift) -> None:

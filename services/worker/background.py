@@ -33,8 +33,8 @@ class Background:
         self._has_begun = self._is_over = False
         self._lock = threading.Lock()
         app.before_request(self.resume)
-        promise.listen(self.resume)
-        password_reset.listen(self.resume)
+        promise.new_mail.add(self.resume)
+        password_reset.new_request.add(self.resume)
         _all.append(self)
 
     def resume(self) -> None:

@@ -17,9 +17,7 @@ from kombu.exceptions import OperationalError
 
 from database.engine import db
 from database.outbox_db import Priority
-from services import audit
 from services.accounts import password_reset
-from services.outbox import log as mail_log
 from services.outbox import promise
 from services.worker import groups, lease
 from services.worker.groups import Turn
@@ -88,19 +86,11 @@ def make_celery(app: Flask) -> Celery:
             db.engine.dispose(close=False)
 
     signals.worker_process_init.connect(begin_process, weak=False)
-    signals.worker_init.connect(_note_start, weak=False)
-    signals.worker_shutting_down.connect(_note_stop, weak=False)
+    # The processes that run tasks hear of a stop only by this: what waits for a silent server is to end.
+    signals.worker_init.connect(lambda **_: _stopping.clear(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: _stopping.set(), weak=False)
     celery.set_default()
     return celery
-
-
-def _note_start(**_: object) -> None:
-    _stopping.clear()
-
-
-def _note_stop(**_: object) -> None:
-    """The processes that run tasks hear of a stop only by this: what waits for a silent server is to end."""
-    _stopping.set()
 
 
 def _in_context(app: Flask, base: Any) -> Any:  # noqa: ANN401 - Celery's classes are untyped
@@ -165,9 +155,7 @@ def answer_requests() -> None:
 @shared_task(name="mail.tidy")  # type: ignore[untyped-decorator]
 def tidy() -> None:
     """Delete what is older than it is kept."""
-    password_reset.tidy()
-    audit.purge()
-    mail_log.tidy()
+    groups.tidy()
 
 
 def _hint(task: Any, expires: float = VISIBILITY) -> None:  # noqa: ANN401 - Celery's classes are untyped
@@ -190,13 +178,13 @@ class Hints:
         self._thread = threading.Thread(target=incidents.watched(self._run), name="mail-hints", daemon=True)
 
     def start(self) -> None:
-        promise.listen(self._woken.set)
-        password_reset.listen(self._ask)
+        promise.new_mail.add(self._woken.set)
+        password_reset.new_request.add(self._ask)
         self._thread.start()
 
     def stop(self) -> None:
-        promise.unlisten(self._woken.set)
-        password_reset.unlisten(self._ask)
+        promise.new_mail.remove(self._woken.set)
+        password_reset.new_request.remove(self._ask)
         self._stopping.set()
         self._woken.set()
         self._thread.join(5.0)

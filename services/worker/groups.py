@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import compress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from flask import current_app
@@ -23,9 +24,12 @@ from database.driver import Driver
 from database.engine import driver_transaction, transaction
 from database.outbox_claim_db import GROUP, Claim, Settlement
 from database.outbox_db import Priority
-from services.delivery import record as attempts
+from services import audit
+from services.accounts import password_reset
+from services.delivery import record
 from services.outbox import content, notices
-from services.outbox.content import CannotOpen, Unreadable
+from services.outbox import log as mail_log
+from services.outbox.content import CannotOpen
 from services.outbox.reasons import Reason, words
 from services.smtp import our_faults
 from services.worker import along_route, settling, unwritten
@@ -67,7 +71,7 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
     Raises nothing for a mail problem.
     """
     work = _Work(group)
-    shift = Shift(fence=_fenced, heard=work.heard, span=group.span, cool_down=pace.cool_down)
+    shift = Shift(group=group, began_at=work.began_at, fence=_fenced, heard=work.heard, cool_down=pace.cool_down)
     among: Iterable[Priority] = ()
     went_well = False
     try:
@@ -79,7 +83,7 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
     finally:  # whatever stopped it, what servers have said so far is not lost
         next_group = work.finish(pace, among)
     if not went_well:  # else there is nothing to tell, and the next group must not wait for it
-        attempts.note([outcome for job in work.jobs for outcome in job.outcomes])
+        record.note([outcome for job in work.jobs for outcome in job.outcomes])
         for job in work.jobs:
             if job.outcomes:
                 notices.tell(job.outcomes[-1], job.draft.kind, is_about_it=job.is_about_it)
@@ -91,13 +95,14 @@ class _Work:
 
     def __init__(self, group: Group) -> None:
         self._group = group
-        self._began_at = clock.now()
+        self.began_at = clock.now()
         self._written_at = time.monotonic()
-        opened = [_opened_surely(claim, self._began_at) for claim in group.claims]
+        opened = [_opened_surely(claim, self.began_at) for claim in group.claims]
         self.jobs = [each for each in opened if isinstance(each, Job)]
         self._unwritten = list(self.jobs)
         self._settled = [each for each in opened if not isinstance(each, Job)]
-        keyless = [claim.key_id for claim, each in zip(group.claims, opened, strict=True) if _is_keyless(each)]
+        is_keyless = [isinstance(each, Settlement) and each.reason == Reason.NO_KEY for each in opened]
+        keyless = compress([claim.key_id for claim in group.claims], is_keyless)
         for key_id, mails in Counter(keyless).items():
             log.warning("outbox_key_missing", key_id=key_id, mails=mails)
 
@@ -105,7 +110,7 @@ class _Work:
     def went_well(self) -> bool:
         """Whether each mail went through the first server that was asked, and nothing is to be noted on that."""
         outcomes = [outcome for job in self.jobs for outcome in job.outcomes]
-        has_trouble = any(outcome.error or attempts.is_news(outcome) for outcome in outcomes)
+        has_trouble = any(outcome.error or record.is_news(outcome) for outcome in outcomes)
         return all(job.outcomes for job in self.jobs) and not has_trouble
 
     @property
@@ -132,7 +137,7 @@ class _Work:
     def _news(self, jobs: Sequence[Job]) -> News:
         """What is to be written of these jobs, and of the mails that could not be jobs."""
         settlements = [*self._settled, *(job.settlement for job in jobs if job.settlement)]
-        return News(settlements, [row for job in jobs for row in _attempts(job, self._group.worker, self._began_at)])
+        return News(settlements, [row for job in jobs for row in job.rows])
 
 
 def finish(news: News, claim: _Claiming | None = None) -> Group | None:
@@ -146,21 +151,21 @@ def finish(news: News, claim: _Claiming | None = None) -> Group | None:
         if claim:  # it may be what failed, and is no matter of these mails
             return finish(news)
         log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(news.settlements))
-        unwritten.keep(_instance(), news)
+        unwritten.keep(Path(current_app.instance_path), news)
         return None
 
 
 def sweep(pace: Pace) -> None:
     """Write down what only files know yet, and take up what dead workers and late mails left."""
     try:
-        unwritten.replay(_instance(), _write)
+        unwritten.replay(Path(current_app.instance_path), _write)
     except (SQLAlchemyError, OSError) as failure:  # a later time will do: what is reaped meanwhile keeps its token
         log.error("receipts_not_replayed", kind=type(failure).__name__)
     now = clock.now()
     with transaction() as session:
         outbox_claim_db.shorten(session, now + pace.lease + _CLOCKS_APART, now + pace.lease)
         if lost := outbox_claim_db.lost(session, now):
-            session.add_all(attempts.of_lost(session, mail, now, words(Reason.LOST_WORKER)) for mail in lost)
+            session.add_all(record.of_lost(session, mail, now, words(Reason.LOST_WORKER)) for mail in lost)
         found = {
             "lease_ran_out": outbox_claim_db.reap_leased(session, now),
             "fate_stays_unknown": outbox_claim_db.give_up_uncertain(session, MOST_UNCERTAIN, now, Reason.UNKNOWN_FATE),
@@ -170,6 +175,13 @@ def sweep(pace: Pace) -> None:
     for what, mail_ids in found.items():
         for mail_id in mail_ids:
             log.warning(f"outbox_{what}", mail_id=mail_id)
+
+
+def tidy() -> None:
+    """Delete what is older than it is kept."""
+    password_reset.tidy()
+    audit.purge()
+    mail_log.tidy()
 
 
 def _opened_surely(claim: Claim, now: datetime) -> Job | Settlement:
@@ -190,30 +202,18 @@ def _opened(claim: Claim, now: datetime) -> Job | Settlement:
     if claim.expires_at <= now:
         return settling.expired(claim, now, Reason.TOO_LATE)
     try:
-        draft = content.unseal(
-            claim.content,
-            claim.key_id,
-            mail_id=claim.mail_id,
-            message_id=claim.message_id,
-            kind=claim.kind,
-            recipients=tuple(recipient["address"] for recipient in claim.recipients),
-        )
+        draft = content.unseal(claim)
     except CannotOpen as sealed:
-        if sealed.why is Unreadable.KEY_MISSING:
-            return settling.snoozed(claim, now + KEY_PAUSE, Reason.NO_KEY)
-        return settling.dead(claim, now, Reason.ALTERED)
-    return Job(claim=claim, draft=draft, pending=settling.pending(claim))
+        if sealed.why is Reason.NO_KEY:
+            return settling.snoozed(claim, now + KEY_PAUSE, sealed.why)
+        return settling.dead(claim, now, sealed.why)
+    return Job(claim=claim, draft=draft, pending=settling.pending(claim), is_careful=claim.uncertain > 0)
 
 
 def _fenced(claims: Sequence[Claim], owner: str) -> set[int]:
     """Losing this to a power cut only turns a mail of unknown fate into one that is tried again."""
     with driver_transaction(durable=False) as driver:
         return outbox_claim_db.fence(driver, claims, server=owner, now=clock.now())
-
-
-def _attempts(job: Job, worker: str, started_at: datetime) -> list[dict[str, Any]]:
-    known = {"mail_id": job.claim.mail_id, "worker": worker}
-    return [attempts.row(job.draft, outcome, started_at, job.claim.account_id) | known for outcome in job.outcomes]
 
 
 def _write(news: News, claim: _Claiming | None = None) -> Group | None:
@@ -234,11 +234,3 @@ def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority])
         if claims:
             return Group(worker=worker, token=token, claims=claims)
     return None
-
-
-def _is_keyless(opened: Job | Settlement) -> bool:
-    return not isinstance(opened, Job) and opened.reason == Reason.NO_KEY
-
-
-def _instance() -> Path:
-    return Path(current_app.instance_path)

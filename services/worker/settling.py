@@ -7,19 +7,18 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from database.outbox_claim_db import Claim, Settlement
-from database.outbox_db import Priority, Recipient, RecipientState, State
+from database.outbox_db import STILL_TO_GO, Priority, Recipient, RecipientState, State
 from services.delivery import retry_policy
 from services.delivery.outcome import Outcome
-from services.delivery.retry_policy import Action, Verdict
+from services.delivery.retry_policy import MailAction, Verdict
 from services.outbox.reasons import Reason, coded
 from services.smtp import our_faults
+from services.smtp.client import Receipt
 from services.smtp.wire import Reply
 from utils.errors import DeliveryError
 
 MOST_UNCERTAIN: Final = 3
 _SOON: Final = 30.0  # seconds that a mail waits at least for a server that is at fault
-
-_STILL_TO_GO: Final = (RecipientState.PENDING, RecipientState.DEFERRED)
 
 
 class _Answer(NamedTuple):
@@ -32,7 +31,7 @@ class _Answer(NamedTuple):
     def as_recipient(self, address: str, age: timedelta, attempts: int) -> Recipient:
         state = RecipientState.ACCEPTED
         if self.verdict:
-            is_final = self.verdict.action_at(age, attempts) is Action.REFUSE
+            is_final = self.verdict.action_at(age, attempts) is MailAction.REFUSE
             state = RecipientState.REFUSED if is_final else RecipientState.DEFERRED
         return {"address": address, "state": state, "code": self.code, "enhanced": self.enhanced}
 
@@ -45,7 +44,7 @@ def _answer_of(reply: Reply, *, is_about_it: bool) -> _Answer:
 
 def pending(claim: Claim) -> tuple[str, ...]:
     """The recipients who have not got the mail and have not been refused for good."""
-    return tuple(recipient["address"] for recipient in claim.recipients if recipient["state"] in _STILL_TO_GO)
+    return tuple(recipient["address"] for recipient in claim.recipients if recipient["state"] in STILL_TO_GO)
 
 
 def snoozed(claim: Claim, until: datetime, reason: str) -> Settlement:
@@ -88,29 +87,26 @@ def after(
     ``is_about_it``: the server serves others meanwhile, so that what leaves a doubt is about this mail.
     """
     if outcome.receipt:
-        return _accepted(claim, outcome, now)
-    if outcome.error is None:
+        return _accepted(claim, outcome.receipt, now)
+    verdict = outcome.verdict
+    if outcome.error is None or verdict is None:
         raise ValueError("an outcome with neither a receipt nor an error")
-    verdict = retry_policy.of_error(outcome.error)
     if is_about_it:
         verdict = retry_policy.for_one(verdict)
     refused = outcome.error.refused.items()
     answers = {address: _answer_of(reply, is_about_it=is_about_it) for address, reply in refused}
     if any(answer.verdict and answer.verdict.action is not verdict.action for answer in answers.values()):
         return _told(claim, answers, now)  # all are refused, but not all for good
-    if verdict.action is Action.UNCERTAIN:
+    if verdict.action is MailAction.UNCERTAIN:
         return _uncertain(claim, owner, now + cool_down, now, verdict.reason)
-    if verdict.action is Action.SNOOZE:
+    if verdict.action is MailAction.SNOOZE:
         asked = [told.seconds or 0 for told in (verdict, *(answer.verdict for answer in answers.values())) if told]
         return snoozed(claim, now + timedelta(seconds=max(_SOON, *asked)), verdict.reason)
     answer = _Answer(verdict, outcome.error.code, outcome.error.enhanced)
     return _told(claim, {**dict.fromkeys(pending(claim), answer), **answers}, now)
 
 
-def _accepted(claim: Claim, outcome: Outcome, now: datetime) -> Settlement:
-    receipt = outcome.receipt
-    if receipt is None:
-        raise ValueError("an accepted mail without a receipt")
+def _accepted(claim: Claim, receipt: Receipt, now: datetime) -> Settlement:
     accepted = _Answer(None, receipt.reply.code, receipt.reply.enhanced)
     told = dict.fromkeys(receipt.accepted, accepted)
     for address, reply in receipt.refused.items():
@@ -124,15 +120,13 @@ def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Settlemen
     """The mail after an answer about each recipient that it was for."""
     age = now - claim.created_at
     recipients = [
-        told[recipient["address"]].as_recipient(recipient["address"], age, claim.attempts)
-        if recipient["address"] in told
-        else recipient
-        for recipient in claim.recipients
+        told[address].as_recipient(address, age, claim.attempts) if (address := each["address"]) in told else each
+        for each in claim.recipients
     ]
     states = {recipient["state"] for recipient in recipients}
     verdicts = [answer.verdict for answer in told.values() if answer.verdict]
     if RecipientState.DEFERRED in states:
-        waiting = [verdict for verdict in verdicts if verdict.action_at(age, claim.attempts) is not Action.REFUSE]
+        waiting = [verdict for verdict in verdicts if verdict.action_at(age, claim.attempts) is not MailAction.REFUSE]
         return _waits(claim, recipients, waiting, now)
     if RecipientState.ACCEPTED in states:
         reason = Reason.SOME_REFUSED if RecipientState.REFUSED in states else ""

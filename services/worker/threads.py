@@ -10,21 +10,18 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from flask import Flask
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from database.outbox_db import Priority
-from services import audit
 from services.accounts import password_reset
 from services.delivery import held_servers
-from services.outbox import log as mail_log
 from services.outbox import promise
 from services.smtp import pool
-from services.worker import groups as outbox_work
-from services.worker import lease
+from services.worker import groups, lease
 from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
 from utils import incidents
@@ -41,6 +38,8 @@ RECEIPT_SECONDS: Final = 15.0  # that a stop waits all the same where a message 
 LAST_SECONDS: Final = 3.0  # of a stop, for writing down what became of the mails
 LOOK_SECONDS: Final = 0.1  # between two looks of a stop at what is under way
 SILENT_SECONDS: Final = 60.0  # without a turn of the claimer, after which it counts as dead
+
+T = TypeVar("T")
 
 
 class MailWorker:
@@ -68,8 +67,8 @@ class MailWorker:
         self._sending = [self._sender() for _ in range(senders + 1)]
 
     def start(self) -> None:
-        promise.listen(self.wake)
-        password_reset.listen(self._answer_requests)
+        promise.new_mail.add(self.wake)
+        password_reset.new_request.add(self._asked.set)
         for thread in self._threads:
             thread.start()
 
@@ -85,9 +84,6 @@ class MailWorker:
         """There may be mail to send."""
         self._woken.set()
 
-    def _answer_requests(self) -> None:
-        self._asked.set()
-
     def is_alive(self) -> bool:
         """Whether the claimer has lately taken a turn and every thread runs."""
         recent = time.monotonic() - self._last_turn < SILENT_SECONDS
@@ -98,8 +94,8 @@ class MailWorker:
 
         A server that says nothing is not waited for: its conversation is ended, and what it has not taken given back.
         """
-        promise.unlisten(self.wake)
-        password_reset.unlisten(self._answer_requests)
+        promise.new_mail.remove(self.wake)
+        password_reset.new_request.remove(self._asked.set)
         self._stopping.set()
         self._woken.set()
         self._asked.set()
@@ -118,10 +114,10 @@ class MailWorker:
     def _end_silent(self, until: float) -> None:
         """Wait for what is under way, but for no server that says nothing; at ``until`` for none at all."""
         began = time.monotonic()
-        while groups := self._groups():
+        while under_way := self._groups():
             now = time.monotonic()
             waits_for_receipts = now - began < RECEIPT_SECONDS
-            for group in groups:
+            for group in under_way:
                 if now >= until or lease.is_in_vain(group, waits_for_receipts):
                     group.span.end()
             if now >= until:
@@ -142,7 +138,7 @@ class MailWorker:
                 next_heartbeat = self._last_turn + self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE
                 self._guarded(self._renew)
             self._guarded(self._free_what_is_held)
-            self._guarded(self._hand_out_all)
+            self._guarded(self._hand_out)
             self._woken.wait(max(0.0, min(SWEEP_SECONDS, next_heartbeat - time.monotonic())))
 
     def _keep(self) -> None:
@@ -156,7 +152,7 @@ class MailWorker:
             self._guarded(password_reset.process_requests)
             if now >= next_tidy:
                 next_tidy = now + TIDY_SECONDS
-                self._guarded(_tidy)
+                self._guarded(groups.tidy)
             if self._asked.wait(max(0.0, next_sweep - time.monotonic())):
                 self._asked.clear()
                 self._stopping.wait(PAUSE_SECONDS)
@@ -167,7 +163,7 @@ class MailWorker:
 
     def _sweep(self) -> None:
         self._renew()  # whatever the clock did, what this process has under way is not taken for lost
-        outbox_work.sweep(self._pace)
+        groups.sweep(self._pace)
         self._woken.set()
 
     def _free_what_is_held(self) -> None:
@@ -183,22 +179,20 @@ class MailWorker:
         for span in held_servers.waits().surplus():
             span.end()
 
-    def _hand_out_all(self) -> None:
-        while self._hand_out():
-            pass
-
-    def _hand_out(self) -> bool:
-        """Claim a group for a sender that is free; False if there is no other to claim just now."""
-        busy = self._busy()
-        wanted = self._wanted(busy)
-        group = outbox_work.claim_group(self.name, self._pace, wanted) if wanted else None
-        if group is None:
-            return False
-        with self._lock:
-            self._under_way[group.token] = group
-        self._handed.put(group)
-        # Had security mail been due, it would have been this group; so there is none for the last free sender.
-        return group.is_security or busy + 1 < self._senders
+    def _hand_out(self) -> None:
+        """Claim a group for each sender that is free, until there is no other to claim just now."""
+        is_another_free = True
+        while is_another_free:
+            busy = self._busy()
+            wanted = self._wanted(busy)
+            group = groups.claim_group(self.name, self._pace, wanted) if wanted else None
+            if group is None:
+                return
+            with self._lock:
+                self._under_way[group.token] = group
+            self._handed.put(group)
+            # Had security mail been due, it would have been this group; so there is none for the last free sender.
+            is_another_free = group.is_security or busy + 1 < self._senders
 
     def _wanted(self, busy: int) -> Sequence[Priority]:
         """What a sender may take up while ``busy`` others are at work."""
@@ -210,14 +204,14 @@ class MailWorker:
 
     def _busy(self) -> int:
         """How many senders are at work, but for those that others stand in for since their server is silent."""
-        groups = self._groups()
-        held = held_servers.excused([group.span for group in groups])
+        under_way = self._groups()
+        held = held_servers.excused([group.span for group in under_way])
         with self._lock:
             missing = 0 if self._stopping.is_set() else self._senders + 1 + held - len(self._sending)
             for _ in range(missing):
                 self._sending.append(self._sender())
                 self._sending[-1].start()
-        return len(groups) - held
+        return len(under_way) - held
 
     def _send(self) -> None:
         while (group := self._handed.get()) is not None:
@@ -238,13 +232,7 @@ class MailWorker:
 
     def _next(self, group: Group) -> Group | None:
         """Work a group off; the next one, if there was any to claim along with its results."""
-        turn = Turn()
-
-        def work() -> None:
-            nonlocal turn
-            turn = self._work_off(group)
-
-        self._guarded(work, mails=group.mail_ids)
+        turn = self._guarded(partial(self._work_off, group), mails=group.mail_ids) or Turn()
         with self._lock:
             del self._under_way[group.token]
             if turn.next_group:
@@ -255,7 +243,7 @@ class MailWorker:
         if self._stopping.is_set():
             lease.give_back(group)
             return Turn()
-        turn = outbox_work.work_off(group, self._pace, lambda: self._wanted(self._busy() - 1))
+        turn = groups.work_off(group, self._pace, lambda: self._wanted(self._busy() - 1))
         if turn.is_stuck:
             # However much is due, claiming it only to put it off would keep the processor and the disk busy.
             self._rests_until = time.monotonic() + SWEEP_SECONDS
@@ -265,24 +253,18 @@ class MailWorker:
         with self._lock:
             return list(self._under_way.values())
 
-    def _guarded(self, work: Callable[[], object], **facts: object) -> None:
-        """Go on after whatever happens: the rows are the truth, and their lease runs out."""
+    def _guarded(self, work: Callable[[], T], **facts: object) -> T | None:
+        """What ``work`` gives. Goes on after whatever happens: the rows are the truth, and their lease runs out."""
         try:
             with self._app.app_context():
-                work()
+                return work()
         except (OperationalError, InterfaceError) as failure:  # the database is away: no news, for as long as it is
             kind, where = type(failure).__name__, incidents.place(failure)
             log.error("mail_worker_failed", kind=kind, where=where, **facts)
-            self._stopping.wait(1.0)
         except Exception as error:
             incidents.report("mail_worker_failed", error, **facts)
-            self._stopping.wait(1.0)
-
-
-def _tidy() -> None:
-    password_reset.tidy()
-    audit.purge()
-    mail_log.tidy()
+        self._stopping.wait(1.0)
+        return None
 
 
 def start(app: Flask, senders: int = SENDERS, pace: Pace | None = None) -> MailWorker:

@@ -7,13 +7,14 @@ what was to be written together, appears whole or not at all (rename), and is on
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import structlog
 
+from database.attempt_db import AttemptRow
 from database.outbox_claim_db import Settlement
 from services.outbox import reasons
 
@@ -27,7 +28,7 @@ class News(NamedTuple):
     """What is to be written of a group together: what became of its mails, and a row for each attempt."""
 
     settlements: Sequence[Settlement]
-    attempts: Sequence[Mapping[str, Any]]
+    attempts: Sequence[AttemptRow]
 
 
 def keep(instance: Path, news: News) -> None:

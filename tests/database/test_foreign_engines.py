@@ -92,13 +92,13 @@ def test_a_foreign_session_is_left_alone_beside_one_that_queues(app: Flask, fore
     with Session(foreign) as theirs, Session(db.engine) as ours:
         queue_email(ANN, "s", "b", session=ours)
         theirs.execute(text("SELECT 1"))
-        promise.listen(listener)
+        promise.new_mail.add(listener)
         try:
             theirs.commit()
             assert not woken
             ours.commit()
         finally:
-            promise.unlisten(listener)
+            promise.new_mail.remove(listener)
         assert not list(theirs.dispatch.after_commit)
     assert woken == [1]
 

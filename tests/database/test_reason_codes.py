@@ -11,7 +11,7 @@ from sqlalchemy import text
 from app import create_app
 from database.engine import db, transaction
 from services.outbox import log
-from services.outbox.reasons import WORDS, Reason, words
+from services.outbox.reasons import Reason, words
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.mails import change, queued
@@ -70,16 +70,16 @@ def put(told: list[str]) -> dict[str, str]:
 
 
 def test_words_become_codes_and_read_as_before(app: Flask) -> None:
-    mails = put(list(WORDS.values()))
+    mails = put([reason.text for reason in Reason])
     upgrade()
-    codes = {text: reason for reason, text in WORDS.items()}
+    codes = {reason.text: reason for reason in Reason}
     assert stored() == {mail_id: codes[told] for mail_id, told in mails.items()}
     shown, _ = log.mails(limit=200)
     assert {mail.id: mail.reason for mail in shown} == mails
 
 
 def test_undone_the_words_stand_there_again(app: Flask) -> None:
-    mails = put([*WORDS.values(), INCIDENT, *UNKNOWN])
+    mails = put([*(reason.text for reason in Reason), INCIDENT, *UNKNOWN])
     upgrade()
     downgrade(revision="0005")
     assert stored() == mails
@@ -108,7 +108,7 @@ def test_the_reference_of_an_incident_is_kept(app: Flask) -> None:
 
 
 def test_mail_that_waited_for_a_server_before_still_counts_as_late(app: Flask) -> None:
-    put([WORDS[Reason.NO_SERVER]])
+    put([Reason.NO_SERVER.text])
     upgrade()
     with transaction() as session:
         session.execute(text("UPDATE email_outbox SET state = 'deferred', created_at = '2020-01-01 00:00:00+00:00'"))

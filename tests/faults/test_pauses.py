@@ -9,7 +9,6 @@ from sqlalchemy import select
 from app import create_app
 from database.engine import db
 from database.outbox_db import OutboxMail, State
-from services.outbox import promise
 from services.worker import groups
 from services.worker.lease import Pace
 from tests.faults import figures
@@ -17,6 +16,7 @@ from tests.faults.child import Place
 from tests.faults.storm import ALL, IN_FLIGHT, Storm
 from tests.loopback import PATIENCE
 from tests.mails import in_state
+from tests.outbox import row_of
 from utils import clock
 
 PAUSES = 50 if ALL else 2
@@ -38,8 +38,8 @@ def test_a_sweep_does_not_wait_for_a_transaction_of_a_machine_that_is_frozen(pla
         held, other = (in_state(State.LEASED, lease_until=clock.now() - timedelta(minutes=1)) for _ in range(2))
         frozen.execute(select(OutboxMail).where(OutboxMail.mail_id == held).with_for_update())
         thread.submit(_sweep, place).result(PATIENCE)
-        assert promise.find(other).state == State.DEFERRED
-        assert promise.find(held).state == State.LEASED
+        assert row_of(other).state == State.DEFERRED
+        assert row_of(held).state == State.LEASED
 
 
 def _sweep(place: Place) -> None:

@@ -13,7 +13,6 @@ import pytest
 from database.outbox_db import State
 from services import email_service
 from services.delivery.held_servers import MOST_HELD
-from services.outbox import promise
 from services.worker.threads import SENDERS
 from tests.conftest import ADMIN_TOKEN
 from tests.faults import figures
@@ -23,6 +22,7 @@ from tests.faults.sink import Manners
 from tests.faults.storm import ALL, PATIENCE, Sink, configure, open_mails
 from tests.faults.web import serving
 from tests.live_server import Browser, LiveServer
+from tests.outbox import row_of
 
 SILENT, REQUESTS = (12, 25) if ALL else (2, 5)  # requests for each of the servers; each is waited for by half a minute
 MAILS = 10  # for each of them, more than one group
@@ -152,4 +152,4 @@ def test_mail_for_a_silent_server_alone_waits_and_pages_do_not(
         for _ in range(REQUESTS * SILENT):
             watch.ask()
     assert watch.statuses == {200}
-    assert {promise.find(mail_id).state for mail_id in mail_ids} <= {State.QUEUED, State.LEASED, State.DEFERRED}
+    assert {row_of(mail_id).state for mail_id in mail_ids} <= {State.QUEUED, State.LEASED, State.DEFERRED}

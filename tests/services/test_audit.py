@@ -8,7 +8,6 @@ import pytest
 from flask import Flask
 
 from app import create_app
-from database import audit_db
 from database.audit_db import AuditEvent
 from database.engine import transaction
 from services import audit
@@ -45,7 +44,7 @@ def happened(days_ago: float, subject: str = "account alice") -> None:
             action=Action.SIGNED_IN,
             subject=subject,
         )
-        audit_db.add(session, event)
+        session.add(event)
 
 
 def subjects() -> list[str]:

@@ -4,8 +4,8 @@ from base64 import b64encode
 from typing import Any
 
 from database.outbox_db import HELD, WAITING, State
-from services.outbox import promise
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, change, in_state, queued
+from tests.outbox import row_of
 from tests.visitors import Visitor
 
 URL = "/api/messages"
@@ -116,7 +116,7 @@ def test_a_mail_that_waits_is_cancelled_for_good(client: Visitor, bearer: dict[s
         mail_id = in_state(state)
         answer = client.post(f"{URL}/{mail_id}/cancel", headers=bearer)
         assert answer.get_json()["data"]["state"] == "cancelled"
-        assert promise.find(mail_id).content is None
+        assert row_of(mail_id).content is None
         assert client.post(f"{URL}/{mail_id}/retry", headers=bearer).status_code == 409
 
 
@@ -146,7 +146,7 @@ def test_what_is_sent_or_on_its_way_is_not_sent_again(client: Visitor, bearer: d
 def test_neither_subject_nor_content_is_told(client: Visitor, bearer: dict[str, str]) -> None:
     mail_id = queued()
     told = client.get(URL, headers=bearer).text + client.get(f"{URL}/{mail_id}", headers=bearer).text
-    sealed = promise.find(mail_id).content
+    sealed = row_of(mail_id).content
     assert sealed is not None
     assert not [word for word in (SUBJECT, BODY, b64encode(sealed).decode(), sealed.hex()) if word in told]
 

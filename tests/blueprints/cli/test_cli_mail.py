@@ -17,9 +17,10 @@ from database import attempt_db
 from database.engine import reading
 from database.outbox_db import SETTLED, State
 from services import audit
-from services.outbox import log, promise
+from services.outbox import log
 from services.outbox.reasons import Reason
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, in_state, queued
+from tests.outbox import row_of
 from tests.recording_server import RecordingServer
 from tests.running import PATIENCE, ROOT, run_environment
 from utils import clock
@@ -96,7 +97,7 @@ def test_a_mail_is_sent_again_or_cancelled_by_its_id(app: Flask) -> None:
     mail_id = in_state(State.FAILED)
     assert run(app, "retry", mail_id).stdout == f"Queued to be sent now: {mail_id}\n"
     assert json.loads(run(app, "cancel", mail_id, "--json").stdout)["state"] == "cancelled"
-    assert promise.find(mail_id).content is None
+    assert row_of(mail_id).content is None
 
 
 @pytest.mark.parametrize("action", ["retry", "cancel"])

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from database.outbox_db import HELD, Priority, State
-from services.outbox import facts, log, promise
+from services.outbox import facts, log
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, change, in_state, queued
+from tests.outbox import row_of
 from tests.visitors import Visitor
 from utils import clock
 
@@ -87,24 +88,24 @@ def test_what_was_sent_directly_stands_on_its_own_page(admin: Visitor) -> None:
 def test_a_mail_is_cancelled_after_a_question(admin: Visitor) -> None:
     mail_id = queued()
     assert "Cancel this mail?" in admin.get(f"{URL}/{mail_id}/cancel").text
-    assert promise.find(mail_id).state == State.QUEUED
+    assert row_of(mail_id).state == State.QUEUED
     assert admin.post_form(f"{URL}/{mail_id}/cancel").location == f"{URL}/{mail_id}"
-    assert promise.find(mail_id).state == State.CANCELLED
+    assert row_of(mail_id).state == State.CANCELLED
     assert "It will not be sent." in admin.get(f"{URL}/{mail_id}").text
 
 
 def test_a_dead_letter_is_sent_again_after_a_question(admin: Visitor) -> None:
     mail_id = in_state(State.FAILED)
     assert "Send this mail again?" in admin.get(f"{URL}/{mail_id}/retry").text
-    assert promise.find(mail_id).state == State.FAILED
+    assert row_of(mail_id).state == State.FAILED
     admin.post_form(f"{URL}/{mail_id}/retry")
-    assert promise.find(mail_id).state == State.QUEUED
+    assert row_of(mail_id).state == State.QUEUED
 
 
 def test_a_mail_that_waits_is_due_at_once_when_it_is_asked_for(admin: Visitor) -> None:
     mail_id = in_state(State.DEFERRED, due_at=clock.now() + timedelta(hours=2))
     admin.post_form(f"{URL}/{mail_id}/retry")
-    assert promise.find(mail_id).due_at <= clock.now()
+    assert row_of(mail_id).due_at <= clock.now()
 
 
 def test_whoever_is_too_late_is_told_so(admin: Visitor) -> None:

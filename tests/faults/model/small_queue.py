@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Final
 
 from services.delivery import retry_policy
-from services.delivery.retry_policy import Action, Verdict
+from services.delivery.retry_policy import MailAction, Verdict
 from services.outbox.reasons import Reason
 from services.smtp.client import Envelope, Parcel, Policy, Receipt, Result
 from services.smtp.pool import Pool
@@ -123,19 +123,19 @@ def settle(fate: Fate, result: Result, age: timedelta) -> None:
         return
     fate.trail.append(f"{result.outcome} {result.phase} {result.code or result.fault}")
     verdict = retry_policy.of_error(result)
-    if verdict.action is Action.UNCERTAIN:
+    if verdict.action is MailAction.UNCERTAIN:
         fate.unknowns += 1
         if fate.unknowns >= MOST_UNCERTAIN:
             fate.dead |= dict.fromkeys(fate.pending, Reason.UNKNOWN_FATE)
     elif result.refused:
         for to, reply in result.refused.items():
             _refuse(fate, [to], retry_policy.of_recipient(reply), age)
-    elif verdict.action is Action.SNOOZE:
+    elif verdict.action is MailAction.SNOOZE:
         fate.attempts -= 1
     else:
         _refuse(fate, fate.pending, verdict, age)
 
 
 def _refuse(fate: Fate, recipients: Iterable[str], verdict: Verdict, age: timedelta) -> None:
-    if verdict.action_at(age, fate.attempts) is Action.REFUSE:
+    if verdict.action_at(age, fate.attempts) is MailAction.REFUSE:
         fate.dead |= dict.fromkeys(recipients, verdict.reason)

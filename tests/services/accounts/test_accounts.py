@@ -7,6 +7,7 @@ from sqlalchemy import update
 
 from database import reset_token_db, user_db
 from database.engine import reading, transaction
+from database.reset_token_db import ResetToken
 from database.user_db import Account
 from services.accounts import accounts
 from tests.visitors import NEW_PASSWORD, PASSWORD, make_alice, make_bob
@@ -159,7 +160,9 @@ def test_the_own_address_may_change_its_spelling() -> None:
 def give_link(account_id: int) -> str:
     now = clock.now()
     with transaction() as session:
-        reset_token_db.add(session, account_id, "0" * 64, now, now.replace(year=now.year + 1))
+        link = ResetToken(account_id=account_id, token_hash="0" * 64, created_at=now)
+        link.expires_at = now.replace(year=now.year + 1)
+        session.add(link)
     return "0" * 64
 
 

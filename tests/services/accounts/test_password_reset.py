@@ -406,9 +406,9 @@ def test_a_listener_hears_of_a_request_once_it_is_written_down() -> None:
     def listener() -> None:
         heard.extend(row.state for row in requests())
 
-    password_reset.listen(listener)
+    password_reset.new_request.add(listener)
     password_reset.request_reset("alice@example.com")
-    password_reset.unlisten(listener)
+    password_reset.new_request.remove(listener)
     password_reset.request_reset("alice@example.com")
     assert heard == ["waiting"]
 

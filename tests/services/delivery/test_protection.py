@@ -13,7 +13,7 @@ from app import create_app
 from database.engine import reading, transaction
 from database.outbox_db import OutboxMail, Priority, State
 from services import email_service
-from services.outbox import log, promise
+from services.outbox import log
 from services.outbox.reasons import Reason
 from services.settings import configs, protection
 from services.settings import state as smtp_state
@@ -24,7 +24,7 @@ from tests import certificates
 from tests.dns_server import DnsServer
 from tests.loopback import free_port
 from tests.mails import queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer, close
 from tests.visitors import mail_through, make_alice, subject_of, text_of
@@ -125,7 +125,7 @@ def test_no_unencrypted_server_takes_over_from_one_that_encrypts(
     save(**place(servers))
     mail_id = queued(ANN)
     drain()
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.reason) == (State.DEFERRED, Reason.WITHHELD)
     assert len(log.story(mail_id).attempts) == 1
     assert email_service.send_email(ANN, "s", "b") is False
@@ -137,7 +137,7 @@ def test_a_paused_server_counts_as_one_that_was_tried(servers: ExitStack, backup
     for _ in range(6):  # after five failures its circuit is open
         mail_id = queued(ANN)
         drain()
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.reason, row.attempts) == (State.DEFERRED, Reason.WITHHELD, 0)
     assert log.story(mail_id).attempts == []
     assert backup.data == b""
@@ -151,7 +151,7 @@ def test_a_server_that_encrypts_as_well_takes_over(environment: dict[str, str], 
             assert email_service.send_password_reset_email(ANN, "t0k3n") is True
             mail_id = queued(ANN, priority=Priority.SECURITY)
             drain()
-            assert promise.find(mail_id).state == State.SENT
+            assert row_of(mail_id).state == State.SENT
         assert len(second.wait_for_mail(2)) == 2
 
 
@@ -174,7 +174,7 @@ class TestToAnotherHost:
         assert email_service.send_password_reset_email(ANN, "t0k3n") is False
         mail_id = queued(ANN, priority=Priority.SECURITY)
         drain()
-        assert (promise.find(mail_id).state, promise.find(mail_id).reason) == (State.DEFERRED, Reason.WITHHELD)
+        assert (row_of(mail_id).state, row_of(mail_id).reason) == (State.DEFERRED, Reason.WITHHELD)
         assert backup.data == b""
 
     def test_other_mail_does(self, servers: ExitStack, backup: RecordingServer) -> None:
@@ -192,7 +192,7 @@ class TestToAnotherHost:
         assert email_service.send_password_reset_email(ANN, "t0k3n") is True
         mail_id = queued(ANN, priority=Priority.SECURITY)
         drain()
-        assert promise.find(mail_id).state == State.SENT
+        assert row_of(mail_id).state == State.SENT
         assert len(backup.wait_for_mail(2)) == 2
 
     def test_without_a_row_it_serves_and_the_page_warns(self, servers: ExitStack, backup: RecordingServer) -> None:

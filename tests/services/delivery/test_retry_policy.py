@@ -5,8 +5,16 @@ from itertools import product
 
 import pytest
 
-from services.delivery.attempt import is_server_down
-from services.delivery.retry_policy import Action, Verdict, Whose, back_off, for_one, message_of, of_error, of_recipient
+from services.delivery.retry_policy import (
+    MailAction,
+    Verdict,
+    Whose,
+    back_off,
+    for_one,
+    message_of,
+    of_error,
+    of_recipient,
+)
 from services.diagnosis.diagnosis import diagnose
 from services.outbox.reasons import Reason, words
 from services.smtp.dialogue import refusal
@@ -14,7 +22,7 @@ from services.smtp.settings import Security, SmtpSettings
 from services.smtp.wire import Reply
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 
-RETRY, SNOOZE, REFUSE, UNCERTAIN = Action
+RETRY, SNOOZE, REFUSE, UNCERTAIN = MailAction
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TRANSACTION = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA, Phase.MESSAGE)
 
@@ -222,7 +230,7 @@ def test_the_wait_is_the_rules_or_the_replys_whichever_is_longer(line: str, seco
     ],
 )
 def test_some_refusals_are_final_once_they_have_lasted(
-    line: str, age: timedelta, attempts: int, expected: Action
+    line: str, age: timedelta, attempts: int, expected: MailAction
 ) -> None:
     assert of_recipient(reply(line)).action_at(age, attempts) is expected
 
@@ -368,7 +376,7 @@ NOT_THE_SERVERS = [
 @pytest.mark.parametrize(("phase", "line"), SERVERS_FAULT)
 def test_a_limit_of_the_servers_goes_on_to_the_next_server_at_once(phase: Phase, line: str) -> None:
     verdict = answered(phase, line)
-    assert (verdict.action, verdict.goes_on, is_server_down(refusal(phase, reply(line)))) == (SNOOZE, True, True)
+    assert (verdict.action, verdict.goes_on, of_error(refusal(phase, reply(line))).goes_on) == (SNOOZE, True, True)
 
 
 @pytest.mark.parametrize(("phase", "line"), NOT_THE_SERVERS)
@@ -435,7 +443,7 @@ ERRORS = [
 
 
 def test_where_the_next_server_is_tried_the_mail_is_kept_and_the_server_is_blamed() -> None:
-    down = [error for error in ERRORS if is_server_down(error)]
+    down = [error for error in ERRORS if of_error(error).goes_on]
     assert len(down) > 1000
     for error in down:
         verdict = of_error(error)
@@ -446,7 +454,7 @@ def test_where_the_next_server_is_tried_the_mail_is_kept_and_the_server_is_blame
 def test_a_final_verdict_never_tries_the_next_server() -> None:
     final = [error for error in ERRORS if of_error(error).action in (REFUSE, UNCERTAIN)]
     assert final
-    assert not any(is_server_down(error) for error in final)
+    assert not any(of_error(error).goes_on for error in final)
 
 
 def test_the_wait_grows_to_two_hours() -> None:

@@ -12,13 +12,12 @@ from flask import Flask
 
 from app import create_app
 from database.outbox_db import State
-from services.outbox import promise
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.worker import celery_tasks
 from tests.loopback import free_port
 from tests.mails import change, queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, ScriptedServer
 from tests.visitors import mail_through
@@ -44,7 +43,7 @@ def scripted(servers: ExitStack, **script: Answer | list[Answer]) -> ScriptedSer
 
 def states(mail_id: str) -> list[str]:
     """Of a mail's recipients."""
-    return [recipient["state"] for recipient in promise.find(mail_id).recipients]
+    return [recipient["state"] for recipient in row_of(mail_id).recipients]
 
 
 @pytest.mark.parametrize(
@@ -63,10 +62,10 @@ def test_where_nobody_is_accepted_each_recipient_is_still_judged_alone(
     server = scripted(servers, RCPT=[first, second, "250 2.1.5 ok"])
     mail_id = queued(ANN, BOB)
     drain()
-    assert (promise.find(mail_id).state, states(mail_id)) == (State.DEFERRED, kept)
+    assert (row_of(mail_id).state, states(mail_id)) == (State.DEFERRED, kept)
     change(mail_id, due_at=clock.now())
     drain()
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
     again = [command for command in server.commands if command.startswith("RCPT")][2:]
     assert len(again) == kept.count("deferred")
 
@@ -75,7 +74,7 @@ def test_a_refusal_of_our_account_refuses_no_recipient_and_costs_no_attempt(serv
     scripted(servers, RCPT=RELAY)
     mail_id = queued(ANN, BOB)
     drain()
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.attempts, states(mail_id)) == (State.DEFERRED, 0, ["pending", "pending"])
 
 
@@ -87,7 +86,7 @@ def test_a_retry_sends_the_same_octets(servers: ExitStack) -> None:
     drain()
     first, second = server.messages
     assert first == second
-    assert promise.find(mail_id).message_id.encode() in first
+    assert row_of(mail_id).message_id.encode() in first
 
 
 @pytest.fixture
@@ -108,7 +107,7 @@ def celery(environment: dict[str, str], server: RecordingServer, tmp_path: Path)
 def test_a_task_sends_what_is_due_though_the_broker_is_away(celery: Celery, server: RecordingServer) -> None:
     mail_ids = [queued(ANN) for _ in range(20)]
     celery_tasks.drain()
-    assert {promise.find(mail_id).state for mail_id in mail_ids} == {State.SENT}
+    assert {row_of(mail_id).state for mail_id in mail_ids} == {State.SENT}
     assert len(server.mails) == len(mail_ids)
 
 
@@ -117,7 +116,7 @@ def test_a_message_of_the_broker_that_comes_twice_sends_nothing_twice(celery: Ce
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: celery_tasks.drain(), range(4)))
     celery_tasks.drain()
-    assert {promise.find(mail_id).state for mail_id in mail_ids} == {State.SENT}
+    assert {row_of(mail_id).state for mail_id in mail_ids} == {State.SENT}
     assert len(server.mails) == len(mail_ids)
 
 
@@ -127,5 +126,5 @@ def test_what_a_lost_message_of_the_broker_left_is_found_by_the_sweep(celery: Ce
     change(mail_id, state=State.LEASED, lease_until=past, lease_token="t", attempts=1)
     celery_tasks.sweep()
     celery_tasks.drain()
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
     assert len(server.mails) == 1

@@ -18,10 +18,9 @@ from services import email_service
 from services.accounts import accounts
 from services.email_service import queue_email, record_messages, send_email
 from services.message.draft import Attachment
-from services.outbox import promise
 from services.outbox.reasons import Reason
 from tests.mails import queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
 from tests.visitors import NEW_PASSWORD, PASSWORD, mail_through, make_alice
 
@@ -125,7 +124,7 @@ def test_where_sending_is_suppressed_queued_mail_is_settled_without_its_content(
 ) -> None:
     mail_id = queued()
     drain()
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.content) == (State.SUPPRESSED, None)
     assert row.reason == Reason.NOTHING_IS_SENT
     assert row.settled_at

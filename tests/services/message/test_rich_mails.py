@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from email.message import EmailMessage
 from email.utils import make_msgid
 from typing import Any, cast
@@ -18,8 +19,12 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from database.engine import db, reading, transaction
 from database.outbox_db import OutboxMail
 from services.email_service import Attachment, message_id, queue_email, record_messages, send_email
-from services.message.draft import Draft, Sender, draft, serialise
+from services.message.draft import Sender, draft, serialise
 from services.outbox import content as outbox_content
+from services.outbox import promise
+from services.outbox.promise import Terms
+from services.worker import groups
+from services.worker.lease import Pace
 from tests.outbox import drain
 from tests.recording_server import RecordingServer
 from tests.services.message.test_mime_parts import INVITATION, LOGO, MAIL
@@ -104,13 +109,12 @@ def test_what_is_sent_is_recorded_in_full(app: Flask) -> None:
 @pytest.mark.parametrize("reply_to", ["", "jürgen@example.com", "help@example.com"])
 def test_a_mail_that_an_earlier_version_queued_is_sent_as_it_was_meant(app: Flask, reply_to: str) -> None:
     rest = b"To: a@example.com\r\nSubject: s\r\nMessage-ID: <f00@example.com>\r\n\r\nb\r\n"
-    old = Draft(
-        message_id="<f00@example.com>", recipients=("a@example.com",), kind="other", reply_to=reply_to, rest=rest
-    )
-    content, key_id = outbox_content.seal(old, "f00")
-    opened = outbox_content.unseal(
-        content, key_id, mail_id="f00", message_id=old.message_id, kind="other", recipients=old.recipients
-    )
+    written = draft("a@example.com", "s", "b", kind="other", message_id_domain="example.com")
+    mail_id = promise.enqueue(replace(written, reply_to=reply_to, rest=rest), Terms())
+    group = groups.claim_group("test", Pace())
+    assert group
+    opened = outbox_content.unseal(group.claims[0])
+    assert opened.mail_id == mail_id
     field = f"Reply-To: {reply_to}\r\n".encode() if reply_to else b""
     assert serialise(opened, Sender(email="n@example.com")) == b"From: n@example.com\r\n" + field + rest
 

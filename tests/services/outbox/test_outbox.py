@@ -12,10 +12,10 @@ from database.engine import reading, transaction
 from database.outbox_db import OutboxMail, State
 from services.email_service import queue_email
 from services.message.draft import Attachment
-from services.outbox import promise
+from services.outbox import log, promise
 from services.outbox.reasons import Reason
 from tests.mails import change, in_state
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
 from tests.visitors import mail_through, subject_of
 from utils import clock
@@ -66,14 +66,14 @@ def test_a_worker_hears_of_a_mail_when_it_is_committed_and_not_before() -> None:
     def listener() -> None:
         heard.append(len(mails()))
 
-    promise.listen(listener)
+    promise.new_mail.add(listener)
     try:
         with transaction() as session:
             queue_email(ANN, "s", "b", session=session)
             assert heard == []
         queue_email(ANN, "s", "b")
     finally:
-        promise.unlisten(listener)
+        promise.new_mail.remove(listener)
     queue_email(ANN, "s", "b")
     assert heard == [1, 2]
 
@@ -144,7 +144,7 @@ def test_a_mail_waits_for_its_time(server: RecordingServer) -> None:
 
 
 def test_without_a_time_of_its_own_a_mail_is_given_up_72_hours_after_it_may_go() -> None:
-    row = promise.find(queue_email(ANN, "s", "b", send_at=hours(10)))
+    row = row_of(queue_email(ANN, "s", "b", send_at=hours(10)))
     assert row.expires_at - row.due_at == timedelta(hours=72)
 
 
@@ -160,7 +160,7 @@ def test_a_mail_that_waits_can_be_cancelled_and_its_content_is_gone(server: Reco
     mail_id = in_state(state)
     promise.cancel(mail_id)
     drain()
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.content, row.reason) == (State.CANCELLED, None, Reason.CANCELLED)
     assert server.mails == []
 
@@ -170,10 +170,10 @@ def test_a_mail_that_does_not_wait_cannot_be_cancelled(state: State) -> None:
     mail_id = in_state(state)
     with pytest.raises(Conflict):
         promise.cancel(mail_id)
-    assert promise.find(mail_id).state == state
+    assert row_of(mail_id).state == state
 
 
-@pytest.mark.parametrize("change_it", [promise.cancel, promise.retry, promise.find])
+@pytest.mark.parametrize("change_it", [promise.cancel, promise.retry, log.story])
 def test_a_mail_that_never_was_is_not_found(change_it: Any) -> None:
     with pytest.raises(NotFound):
         change_it("0" * 32)
@@ -183,7 +183,7 @@ def test_a_mail_that_waits_is_sent_at_once_when_it_is_asked_for(server: Recordin
     mail_id = in_state(State.DEFERRED, due_at=hours(1), attempts=3)
     promise.retry(mail_id)
     drain()
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
 
 
 def test_a_dead_letter_is_sent_again_to_whoever_has_not_got_it(server: RecordingServer) -> None:
@@ -191,7 +191,7 @@ def test_a_dead_letter_is_sent_again_to_whoever_has_not_got_it(server: Recording
     mail_id = in_state(State.FAILED, ANN, BOB, recipients=recipients, attempts=4, uncertain=1, expires_at=hours(-1))
     promise.retry(mail_id)
     drain()
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert [mail.recipients for mail in server.mails] == [(BOB,)]
     assert (row.state, row.attempts, row.content) == (State.SENT, 1, None)
     assert [recipient["state"] for recipient in row.recipients] == ["accepted", "accepted"]
@@ -202,7 +202,7 @@ def test_what_was_sent_is_on_its_way_or_has_no_content_cannot_be_sent_again(stat
     mail_id = in_state(state)
     with pytest.raises(Conflict):
         promise.retry(mail_id)
-    assert promise.find(mail_id).state == state
+    assert row_of(mail_id).state == state
 
 
 def test_the_database_holds_no_content_in_clear(tmp_path: Path) -> None:
@@ -215,8 +215,9 @@ def test_the_database_holds_no_content_in_clear(tmp_path: Path) -> None:
     assert SECRET.encode() not in stored
 
 
-def test_purging_deletes_what_was_settled_longer_ago_and_nothing_that_waits() -> None:
+def test_purging_deletes_what_was_settled_longer_ago_and_nothing_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_BATCH", 1)
     old = [in_state(state, days_ago=2) for state in (State.SENT, State.FAILED, State.QUEUED)]
     young = in_state(State.SENT)
-    assert promise.purge(timedelta(days=1), most=1) == 2
+    assert log.purge(timedelta(days=1)).mails == 2
     assert {row.mail_id for row in mails()} == {old[2], young}

@@ -307,12 +307,12 @@ def test_workers_hear_once_of_all_mails_of_a_transaction(session: Session) -> No
     def listener() -> None:
         heard.append(len(promised()))
 
-    promise.listen(listener)
+    promise.new_mail.add(listener)
     try:
         queued(session)
         session.commit()
     finally:
-        promise.unlisten(listener)
+        promise.new_mail.remove(listener)
     assert heard == [3]
 
 

@@ -14,10 +14,11 @@ from database.outbox_db import Recipient, RecipientState, State
 from services.delivery import retry_policy
 from services.diagnosis import diagnosis
 from services.outbox import log, promise, reasons
-from services.outbox.reasons import WORDS, Reason, coded, recoded, words
+from services.outbox.reasons import Reason, coded, recoded, words
 from services.worker import unwritten
 from services.worker.unwritten import News
 from tests.mails import change, in_state, queued
+from tests.outbox import row_of
 from tests.test_architecture import name_of, sources
 from tests.visitors import Visitor
 from utils import clock
@@ -56,9 +57,9 @@ def settlement(reason: str) -> Settlement:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_words_of_its_own(reason: Reason) -> None:
-    assert words(reason) == WORDS[reason]
-    assert WORDS[reason]
-    assert list(WORDS.values()).count(WORDS[reason]) == 1
+    assert words(reason) == reason.text
+    assert reason.text
+    assert [each.text for each in Reason].count(reason.text) == 1
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -68,7 +69,7 @@ def test_a_code_is_none_of_the_words_and_holds_nothing_that_ends_it(reason: Reas
 
 @pytest.mark.parametrize("file", [file for file in sources() if name_of(file) != THE_TABLE], ids=name_of)
 def test_no_other_module_holds_the_words_of_a_reason(file: Path) -> None:
-    held = set(WORDS.values())
+    held = {reason.text for reason in Reason}
     found = {text for text in texts_of(file) if text in held or text.rstrip(".") in held}
     assert found == set()
 
@@ -78,7 +79,7 @@ def test_every_verdict_gives_a_reason_that_has_words() -> None:
     for kind, phase, fault, unknown in product(kinds, Phase, Fault, (False, True)):
         error = kind(phase, fault, "451 4.3.0 later", code=451, may_have_been_sent=unknown)
         assert retry_policy.of_error(error).reason in Reason
-        assert retry_policy.message_of(error) in WORDS.values()
+        assert retry_policy.message_of(error) in [reason.text for reason in Reason]
         assert diagnosis.reason(error) in Reason
     assert {row.verdict.reason for row in retry_policy._TABLE} <= set(Reason)
 
@@ -101,7 +102,7 @@ def test_what_is_no_code_of_ours_reads_as_it_stands(text: str) -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_words_of_a_result_that_waited_in_a_file_become_the_code_and_a_code_stays(reason: Reason) -> None:
-    assert (recoded(WORDS[reason]), recoded(reason)) == (reason, reason)
+    assert (recoded(reason.text), recoded(reason)) == (reason, reason)
 
 
 def test_words_with_a_detail_that_waited_in_a_file_become_the_code_with_it() -> None:
@@ -112,7 +113,7 @@ def test_words_with_a_detail_that_waited_in_a_file_become_the_code_with_it() -> 
 
 def test_a_result_that_an_earlier_version_kept_in_a_file_is_written_as_a_code(tmp_path: Path) -> None:
     settled: list[News] = []
-    unwritten.keep(tmp_path, News([settlement(WORDS[Reason.TOO_LATE])], []))
+    unwritten.keep(tmp_path, News([settlement(Reason.TOO_LATE.text)], []))
     unwritten.replay(tmp_path, settled.append)
     assert settled == [News([settlement(Reason.TOO_LATE)], [])]
 
@@ -120,7 +121,7 @@ def test_a_result_that_an_earlier_version_kept_in_a_file_is_written_as_a_code(tm
 def test_a_row_holds_the_code_and_readers_see_the_words(app: Flask, admin: Visitor) -> None:
     mail_id = queued()
     promise.cancel(mail_id)
-    assert promise.find(mail_id).reason == Reason.CANCELLED
+    assert row_of(mail_id).reason == Reason.CANCELLED
     assert log.story(mail_id).mail.reason == "Cancelled by hand."
     page, one = admin.get("/emails").text, admin.get(f"/emails/{mail_id}").text
     assert "Cancelled by hand." in page
@@ -128,9 +129,9 @@ def test_a_row_holds_the_code_and_readers_see_the_words(app: Flask, admin: Visit
 
 
 def test_the_status_counts_rows_with_a_code_and_such_with_its_words_as_one_reason(app: Flask) -> None:
-    for reason in (Reason.THROTTLED, WORDS[Reason.THROTTLED], EARLIER):
+    for reason in (Reason.THROTTLED, Reason.THROTTLED.text, EARLIER):
         in_state(State.DEFERRED, reason=reason, due_at=clock.now())
-    assert log.summary().reasons == {WORDS[Reason.THROTTLED]: 2, EARLIER: 1}
+    assert log.summary().reasons == {Reason.THROTTLED.text: 2, EARLIER: 1}
 
 
 @pytest.mark.parametrize("reason", [Reason.SOME_REFUSED, coded(Reason.FAILED_BEFORE_SENDING, "x"), EARLIER])

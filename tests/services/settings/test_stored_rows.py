@@ -13,13 +13,12 @@ from database.engine import transaction
 from database.outbox_db import State
 from database.smtp_db import SmtpConfig
 from services import email_service
-from services.outbox import promise
 from services.settings import configs, key_rotation, route, sealing
 from services.settings.fields import parse_change
 from services.settings.sealing import Condition
 from services.settings.shown import public_dict
 from tests.mails import queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
 from tests.visitors import Visitor, mail_through
 from utils.errors import InvalidInput
@@ -98,7 +97,7 @@ def test_mail_goes_on_along_the_route_past_an_invalid_row(
     write(saved, **values)
     mail_id = queued(ANN)
     drain()
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
     assert email_service.send_email(ANN, "s", "b") is True
     assert len(backup.wait_for_mail(2)) == 2
     assert server.mails == []
@@ -126,7 +125,7 @@ def test_a_value_set_in_sql_never_costs_a_mail(saved: int, value: str, backup: R
         session.execute(text(f"UPDATE smtp_config SET {value}"))
     mail_id = queued(ANN)
     drain()
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
     assert email_service.send_email(ANN, "s", "b") is True
     assert len(backup.wait_for_mail(2)) == 2
 
@@ -139,7 +138,7 @@ def test_with_no_other_server_mail_waits_uncharged_and_a_caller_hears_no(
         write(configs.save(parse_change(place), actor="tester").row.id, reply_to="nobody")
         mail_id = queued(ANN)
         drain()
-        row = promise.find(mail_id)
+        row = row_of(mail_id)
         assert (row.state, row.attempts, row.uncertain) == (State.DEFERRED, 0, 0)
         assert email_service.send_email(ANN, "s", "b") is False
         assert email_service.test_smtp_connection() == (False, "SMTP not configured")

@@ -10,7 +10,7 @@ import pytest
 
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
-from services.delivery import attempt, retry_policy
+from services.delivery import retry_policy
 from services.diagnosis.diagnosis import diagnose, message
 from services.smtp import tls as smtp_tls
 from services.smtp import trust
@@ -179,9 +179,9 @@ def test_other_words_are_no_question_for_a_certificate(phase: Phase, reply: Repl
 def test_the_configuration_waits_and_not_the_mail(phase: Phase) -> None:
     error = Misconfigured(phase, Fault.CLIENT_CERTIFICATE, "No client certificate presented", code=421)
     verdict = retry_policy.of_error(error)
-    assert verdict.action_at(timedelta(days=30), 100) is retry_policy.Action.SNOOZE
+    assert verdict.action_at(timedelta(days=30), 100) is retry_policy.MailAction.SNOOZE
     assert verdict.opens
-    assert attempt.is_server_down(error)
+    assert retry_policy.of_error(error).goes_on
 
 
 def test_another_alert_after_the_handshake_is_kept_in_the_words() -> None:

@@ -14,7 +14,6 @@ from database.outbox_db import State
 from services import email_service
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
-from services.outbox import promise
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.smtp.client import Envelope, Receipt, SmtpClient
@@ -24,7 +23,7 @@ from tests import certificates, exim_server, postfix_server
 from tests.certificates import ClientPair, client_pair
 from tests.exim_server import EximServer
 from tests.mails import queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.postfix_server import PostfixServer, parameters
 from tests.scripted_server import ScriptedServer
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, policy, settings_for
@@ -204,6 +203,6 @@ def test_mail_of_the_application_goes_through_with_what_is_stored_queued_or_not(
         assert email_service.send_email(RECIPIENT, "Hello", "Good morning.") is True
         mail_id = queued(RECIPIENT)
         drain()
-        assert promise.find(mail_id).state == State.SENT
+        assert row_of(mail_id).state == State.SENT
         configs.save(parse_change({"remove_client_certificate": True}), actor="tester")
         assert email_service.send_email(RECIPIENT, "Hello", "Good morning.") is False

@@ -21,7 +21,7 @@ from services.settings.fields import parse_change
 from services.smtp.wire import Wire
 from tests import certificates
 from tests.mails import change, queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.scripted_server import ScriptedServer
 
 ANN = "ann@example.com"
@@ -77,10 +77,10 @@ def test_one_poisonous_mail_waits_uncharged_and_holds_no_other(servers: ExitStac
     poisoned = promise.enqueue(replace(mail, recipients=recipients), Terms())
     mail_ids = [queued(ANN) for _ in range(7)]
     drain()
-    row = promise.find(poisoned)
+    row = row_of(poisoned)
     assert (row.state, row.attempts, row.uncertain) == (State.DEFERRED, 0, 0)
     assert "Reference: " in row.reason
-    assert {promise.find(mail_id).state for mail_id in mail_ids} == {State.SENT}
+    assert {row_of(mail_id).state for mail_id in mail_ids} == {State.SENT}
     assert len(server.messages) == 7
 
 
@@ -90,7 +90,7 @@ def test_a_mail_whose_row_is_broken_holds_no_other(servers: ExitStack, recipient
     mail_ids = [queued(ANN) for _ in range(8)]
     change(mail_ids.pop(3), recipients=recipients)
     drain()
-    assert {promise.find(mail_id).state for mail_id in mail_ids} == {State.SENT}
+    assert {row_of(mail_id).state for mail_id in mail_ids} == {State.SENT}
 
 
 @pytest.mark.parametrize("nth", range(1, 9))
@@ -102,7 +102,7 @@ def test_a_queued_mail_is_told_to_be_what_the_server_knows_of_it(
     mail_id = queued(ANN)
     fails_at(monkeypatch, name, nth)
     drain()
-    row, taken = promise.find(mail_id), len(server.messages)
+    row, taken = row_of(mail_id), len(server.messages)
     if taken:
         assert row.state in (State.SENT, State.UNCERTAIN)
     else:
@@ -130,7 +130,7 @@ def test_the_log_has_class_place_and_reference_and_not_the_words(
     (told,) = (cast(dict[str, str], record.msg) for record in caplog.records if "reference" in str(record.msg))
     assert told["kind"] == "RuntimeError"
     assert re.fullmatch(r"services/smtp/\w+\.py:\d+ in \w+", told["where"])
-    assert told["reference"] in promise.find(mail_id).reason
+    assert told["reference"] in row_of(mail_id).reason
     assert "a secret of the mail" not in caplog.text
 
 
@@ -151,6 +151,6 @@ def test_a_ca_file_that_went_away_costs_no_mail(environment: dict[str, str], tmp
         configs.save(parse_change(place), actor="tester")
         mail_id = queued(ANN)
         drain()
-        row = promise.find(mail_id)
+        row = row_of(mail_id)
         assert (row.state, row.attempts) == (State.DEFERRED, 0)
         assert email_service.send_email(ANN, "s", "b") is False

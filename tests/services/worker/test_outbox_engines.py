@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import text, update
+from sqlalchemy.exc import DataError
 
 from app import create_app
 from database import outbox_claim_db
@@ -18,14 +19,14 @@ from database.engine import db, driver_transaction, transaction
 from database.outbox_db import OutboxMail, State
 from services.accounts import accounts, password_reset
 from services.email_service import queue_email
-from services.outbox import promise
+from services.outbox import log, promise
 from services.outbox.reasons import Reason
 from services.worker import groups as outbox_work
 from services.worker import lease, settling
 from services.worker.lease import Group, Pace
 from services.worker.unwritten import News
 from tests.mails import queued
-from tests.outbox import answer_requests, drain
+from tests.outbox import answer_requests, drain, row_of
 from tests.recording_server import RecordingServer
 from tests.visitors import PASSWORD, mail_through
 from utils import clock
@@ -83,7 +84,7 @@ def settle(group: Group) -> None:
 def test_a_mail_goes_from_the_queue_to_its_recipient(server: RecordingServer) -> None:
     mail_id = queue_email(ANN, "s", "b", send_at=clock.now() - timedelta(minutes=1))
     assert drain() == 1
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.content, row.recipients[0]["state"]) == (State.SENT, None, "accepted")
     assert len(server.mails) == 1
 
@@ -99,7 +100,7 @@ def test_a_key_that_was_used_meanwhile_leaves_the_callers_transaction_whole() ->
     with transaction() as session:
         assert queue_email(ANN, "s", "b", idempotency_key="k", session=session) == first
         other = queue_email(ANN, "other", "b", session=session)
-    assert promise.find(other).state == State.QUEUED
+    assert row_of(other).state == State.QUEUED
 
 
 def test_of_many_workers_at_once_each_mail_has_one(app: Flask, server: RecordingServer) -> None:
@@ -115,7 +116,7 @@ def test_a_worker_that_was_paused_beyond_its_lease_may_not_begin_any_more() -> N
     late = claimed(OVER)
     assert fenced(late) == set()
     outbox_work.sweep(Pace())
-    assert promise.find(mail_id).state == State.DEFERRED
+    assert row_of(mail_id).state == State.DEFERRED
     assert fenced(late) == set()
 
 
@@ -127,7 +128,7 @@ def test_a_late_result_changes_nothing_once_another_worker_has_the_mail() -> Non
     settle(late)
     lease.give_back(late)
     lease.renew(late, Pace())
-    assert promise.find(mail_id).state == State.LEASED
+    assert row_of(mail_id).state == State.LEASED
 
 
 def test_a_mail_that_a_worker_was_handing_over_when_it_died_is_of_unknown_fate_and_tried_there_again() -> None:
@@ -137,11 +138,11 @@ def test_a_mail_that_a_worker_was_handing_over_when_it_died_is_of_unknown_fate_a
     with transaction() as session:
         session.execute(update(OutboxMail).values(lease_until=clock.now() - timedelta(seconds=1)))
     outbox_work.sweep(OVER)
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.pinned_to, row.uncertain) == (State.UNCERTAIN, "env", 1)
     assert row.reason == Reason.LOST_WORKER
     drain()
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
 
 
 def test_a_lease_that_was_given_while_the_clock_was_ahead_runs_out_as_any_other(
@@ -153,10 +154,10 @@ def test_a_lease_that_was_given_while_the_clock_was_ahead_runs_out_as_any_other(
     claimed()
     monkeypatch.setattr(clock, "now", lambda: started)
     outbox_work.sweep(Pace())
-    assert promise.find(mail_id).state == State.LEASED
+    assert row_of(mail_id).state == State.LEASED
     monkeypatch.setattr(clock, "now", lambda: started + Pace().lease + timedelta(seconds=1))
     outbox_work.sweep(Pace())
-    assert promise.find(mail_id).state == State.DEFERRED
+    assert row_of(mail_id).state == State.DEFERRED
 
 
 def test_a_mail_that_was_lost_three_times_is_given_up() -> None:
@@ -166,7 +167,7 @@ def test_a_mail_that_was_lost_three_times_is_given_up() -> None:
         with transaction() as session:
             session.execute(update(OutboxMail).values(lease_until=clock.now() - timedelta(seconds=1)))
         outbox_work.sweep(OVER)
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.reason) == (State.FAILED, Reason.UNKNOWN_FATE)
 
 
@@ -175,7 +176,7 @@ def test_a_heartbeat_keeps_a_lease() -> None:
     late = claimed(OVER)
     lease.renew(late, Pace())
     outbox_work.sweep(Pace())
-    assert promise.find(group_of).state == State.LEASED
+    assert row_of(group_of).state == State.LEASED
     assert len(fenced(late)) == 1
 
 
@@ -191,7 +192,7 @@ def test_of_a_cancel_and_a_claim_at_once_one_wins(app: Flask) -> None:
 
     won = at_once(app, cancel, lambda: outbox_work.claim_group("test", Pace()) is not None)
     assert sorted(won) == [False, True]
-    assert promise.find(mail_id).state in (State.CANCELLED, State.LEASED)
+    assert row_of(mail_id).state in (State.CANCELLED, State.LEASED)
 
 
 def test_a_request_for_a_reset_is_answered_by_one_worker_with_one_mail(app: Flask, server: RecordingServer) -> None:
@@ -202,3 +203,45 @@ def test_a_request_for_a_reset_is_answered_by_one_worker_with_one_mail(app: Flas
     assert sum(at_once(app, *[password_reset.process_requests] * 4)) == 3
     assert answer_requests() == 0
     assert sorted(mail.recipients[0] for mail in server.mails) == addresses
+
+
+NO_RECIPIENTS = ['"ann@example.com"', "null", "{}", "[]", "[7]", '[{"address": 7, "state": "pending"}]']
+NO_RECIPIENTS += ['[{"state": "pending"}]', '[{"address": "ann@example.com", "state": "perhaps"}]']
+NO_MOMENTS = [(column, written) for column in ("created_at", "due_at", "expires_at") for written in ("soon", "", "7")]
+
+
+def write_by_hand(mail_id: str, column: str, written: str) -> bool:
+    """Edit a row as its administrator might; False where the database refuses, as PostgreSQL does what is no JSON."""
+    kind = str(OutboxMail.__table__.c[column].type.compile(db.engine.dialect))
+    value = f"CAST(:written AS {kind})" if db.engine.dialect.name == "postgresql" else ":written"
+    edit = text(f"UPDATE email_outbox SET {column} = {value} WHERE mail_id = :mail_id")
+    try:
+        with transaction() as session:
+            session.execute(edit, {"written": written, "mail_id": mail_id})
+    except DataError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("written", ["ann@example.com", "", "[", *NO_RECIPIENTS])
+def test_a_row_whose_recipients_are_none_is_set_aside_and_the_others_flow(written: str) -> None:
+    edited, others = queued(ANN), [queued(f"b{number}@example.com") for number in range(3)]
+    if not write_by_hand(edited, "recipients", written):
+        assert db.engine.dialect.name == "postgresql"
+        return
+    assert log.story(edited).mail.recipients == []
+    drain()
+    assert (row_of(edited).state, row_of(edited).reason) == (State.FAILED, Reason.ALTERED)
+    assert {row_of(mail_id).state for mail_id in others} == {State.SENT}
+    assert {mail.id for mail in log.mails()[0]} == {edited, *others}
+
+
+@pytest.mark.parametrize(("column", "written"), NO_MOMENTS)
+def test_a_moment_that_is_none_stops_no_other_mail(column: str, written: str) -> None:
+    edited, other = queued(ANN), queued("bob@example.com")
+    if not write_by_hand(edited, column, written):
+        assert db.engine.dialect.name == "postgresql"
+        return
+    drain()
+    assert row_of(other).state == State.SENT
+    assert log.story(edited).mail.id == edited

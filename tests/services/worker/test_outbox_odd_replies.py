@@ -3,11 +3,10 @@
 import pytest
 
 from database.outbox_db import State
-from services.outbox import promise
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.mails import queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.scripted_server import Answer, ScriptedServer, close
 
 ODD: list[Answer] = [
@@ -31,6 +30,6 @@ def test_it_is_sent_once(answer: Answer, extensions: str) -> None:
         configs.save(parse_change({**place, "timeout_seconds": 2}), actor="tester")
         mail_id = queued("ann@example.com")
         drain()
-        row = promise.find(mail_id)
+        row = row_of(mail_id)
         assert (row.state, row.attempts) == (State.SENT, 1)
         assert len(server.messages) == 1

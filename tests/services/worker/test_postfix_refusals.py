@@ -8,13 +8,12 @@ from flask import Flask
 
 from database.outbox_db import State
 from services import email_service
-from services.outbox import promise
 from services.outbox.reasons import Reason, words
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests import certificates, postfix_server
 from tests.mails import queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.postfix_server import DOMAIN, PostfixServer, parameters
 
 PASSWORD = "geheim-8472"
@@ -89,7 +88,7 @@ def test_what_postfix_holds_against_us_keeps_the_mail_and_says_why(
     configs.save(parse_change({**place, **login, **change}), actor="tester")
     mail_ids = [queued("ann@elsewhere.example"), queued("bob@elsewhere.example")]
     drain()
-    rows = [promise.find(mail_id) for mail_id in mail_ids]
+    rows = [row_of(mail_id) for mail_id in mail_ids]
     assert [(row.state, row.attempts, row.reason) for row in rows] == [(State.DEFERRED, 0, reason)] * 2
     assert email_service.send_email("ann@elsewhere.example", "s", "b") is False
     stored = configs.find_active()
@@ -105,5 +104,5 @@ def test_an_unknown_recipient_at_the_same_postfix_stays_the_mails(servers: ExitS
     configs.save(parse_change({**place, **login}), actor="tester")
     bad, good = queued(f"nobody@{DOMAIN}"), queued(f"ann@{DOMAIN}")
     drain()
-    assert promise.find(good).state == State.SENT
-    assert promise.find(bad).attempts == 1
+    assert row_of(good).state == State.SENT
+    assert row_of(bad).attempts == 1

@@ -9,14 +9,13 @@ from flask import Flask
 
 from database.outbox_db import Priority, State
 from services.delivery import pace
-from services.outbox import promise
 from services.outbox.reasons import Reason
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.smtp.habits import Habit, habits_of
 from tests import certificates, postfix_server
 from tests.mails import queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.postfix_server import DOMAIN, PostfixServer, parameters
 from tests.scripted_server import Answer, Connection, ScriptedServer, close
 from tests.turned_clock import Now
@@ -55,12 +54,12 @@ def serve_postfix(servers: ExitStack, **more: str) -> PostfixServer:
 
 
 def states(mail_ids: list[str]) -> list[str]:
-    return [promise.find(mail_id).state for mail_id in mail_ids]
+    return [row_of(mail_id).state for mail_id in mail_ids]
 
 
 def charges(mail_ids: list[str]) -> int:
     """The attempts that mails that were not sent are charged with."""
-    rows = [promise.find(mail_id) for mail_id in mail_ids]
+    rows = [row_of(mail_id) for mail_id in mail_ids]
     return sum(row.attempts for row in rows if row.state != State.SENT)
 
 
@@ -183,7 +182,7 @@ def test_security_mail_goes_though_the_minute_is_used_up(servers: ExitStack, now
     urgent = queued("ann@example.com", priority=Priority.SECURITY)
     drain()
     assert states([urgent]) == [State.SENT]
-    assert promise.find(mail_ids[-1]).reason in (Reason.SLOWED, Reason.TOO_MANY_MAILS)
+    assert row_of(mail_ids[-1]).reason in (Reason.SLOWED, Reason.TOO_MANY_MAILS)
 
 
 def test_the_rate_grows_again_and_is_forgotten_in_the_end(now: Now) -> None:

@@ -13,13 +13,13 @@ from database.engine import driver_transaction, transaction
 from database.outbox_claim_db import Claim
 from database.outbox_db import OutboxMail, Priority, State
 from services.delivery.outcome import Outcome
-from services.outbox import promise
 from services.outbox.reasons import Reason
 from services.smtp.transaction import Receipt
 from services.smtp.wire import Reply
 from services.worker import groups, settling
 from services.worker.lease import Pace
 from tests.mails import change, queued
+from tests.outbox import row_of
 from tests.turned_clock import Now
 from utils import clock
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
@@ -115,7 +115,7 @@ def settled(claim: Claim, outcome: Outcome, *, is_about_it: bool = False) -> Out
     result = settling.after(claim, outcome, SERVER, clock.now(), COOL_DOWN, is_about_it=is_about_it)
     with driver_transaction() as driver:
         outbox_claim_db.settle(driver, [result])
-    return promise.find(claim.mail_id)
+    return row_of(claim.mail_id)
 
 
 def taken(told: dict[str, Said | None]) -> Outcome:
@@ -382,7 +382,7 @@ def test_a_group_that_was_cut_short_goes_on_at_once_uncharged(now: Now) -> None:
     claim = claimed((ADDRESSES[0], "pending"), tried=3)
     with driver_transaction() as driver:
         outbox_claim_db.settle(driver, [settling.given_back(claim, clock.now())])
-    row = promise.find(claim.mail_id)
+    row = row_of(claim.mail_id)
     assert (row.state, row.attempts, row.due_at) == (State.DEFERRED, 3, now())
 
 
@@ -392,5 +392,5 @@ def test_a_mail_whose_time_is_over_is_not_charged_for_the_claim(now: Now) -> Non
     group = groups.claim_group("test", Pace())
     assert group
     groups.work_off(group, Pace())
-    row = promise.find(claim.mail_id)
+    row = row_of(claim.mail_id)
     assert (row.state, row.attempts, row.settled_at) == (State.EXPIRED, 3, now())

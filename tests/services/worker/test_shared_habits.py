@@ -10,7 +10,6 @@ from flask import Flask
 from database.outbox_db import OutboxMail, State
 from services import email_service
 from services.checks import connection_test
-from services.outbox import promise
 from services.settings import configs, server_habits
 from services.settings.fields import parse_change
 from services.smtp import habits
@@ -18,7 +17,7 @@ from services.smtp.habits import Habit, habits_of
 from services.smtp.pool import pool
 from tests.mails import queued
 from tests.odd_servers import Hearing, OddServer, first_of_a_segment, last_of_a_segment, not_behind_the_dot
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from utils.errors import Phase
 
 MARKS = "MAIL FROM:<ceo@victim.example>\nRCPT TO:<target@victim.example>\nDATA\nSubject: Pay\n\nNow.\n.\n"
@@ -40,7 +39,7 @@ def odd(servers: ExitStack, server: OddServer) -> OddServer:
 
 
 def rows(mail_ids: list[str]) -> list[OutboxMail]:
-    return [promise.find(mail_id) for mail_id in mail_ids]
+    return [row_of(mail_id) for mail_id in mail_ids]
 
 
 def test_of_500_queued_mails_none_is_charged_twice_where_nothing_may_come_behind_the_dot(servers: ExitStack) -> None:
@@ -69,7 +68,7 @@ def test_queued_mail_to_an_unknown_recipient_smuggles_nothing_and_takes_no_other
     good += [queued(f"n{number}@example.com") for number in range(6)]
     drain()
     assert {row.state for row in rows(good)} == {State.SENT}
-    assert promise.find(bad).state == State.FAILED
+    assert row_of(bad).state == State.FAILED
     assert not any("victim" in line for line in server.commands)
 
 

@@ -15,7 +15,6 @@ from database.outbox_db import OutboxMail, State
 from services import email_service
 from services.delivery import attempt, held_servers
 from services.diagnosis.diagnosis import diagnose
-from services.outbox import promise
 from services.outbox.reasons import Reason
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -25,6 +24,7 @@ from services.worker import groups, lease, threads
 from services.worker.lease import GROUP_SECONDS, Pace
 from tests.loopback import PATIENCE
 from tests.mails import queued
+from tests.outbox import row_of
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Connection, ScriptedServer, hang, late, pause
 from tests.visitors import mail_through
@@ -81,7 +81,7 @@ def test_a_worker_waits_longer_than_the_time_out_says(servers: ExitStack, verbs:
     active(servers, {"EHLO": PLAIN} | {verb: (pause(LATER), answers.get(verb, "250 ok")) for verb in verbs})
     mail_id = queued(ANN)
     worked_off(Span(GROUP_SECONDS))
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
 
 
 def test_a_worker_has_the_times_of_rfc_5321() -> None:
@@ -115,7 +115,7 @@ def test_after_its_time_the_rest_of_a_group_is_given_back_uncharged(servers: Exi
     server = active(servers, {"EHLO": PLAIN, "RCPT": late("250 ok", 0.3)})
     mail_ids = [queued(ANN) for _ in range(8)]
     worked_off(Span(1.0))
-    rows = [promise.find(mail_id) for mail_id in mail_ids]
+    rows = [row_of(mail_id) for mail_id in mail_ids]
     left = [row for row in rows if row.state == State.DEFERRED]
     assert 0 < len(server.messages) == len(rows) - len(left) < len(rows)
     assert {(row.attempts, row.uncertain, row.reason) for row in left} == {(0, 0, Reason.GIVEN_BACK)}
@@ -126,14 +126,14 @@ def test_a_receipt_is_waited_for_even_after_the_groups_time(servers: ExitStack) 
     active(servers, {"EHLO": PLAIN, "MESSAGE": late("250 ok", 1.0)})
     mail_id = queued(ANN)
     worked_off(Span(0.5))
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
 
 
 def test_a_group_whose_time_is_over_before_it_begins_says_nothing(servers: ExitStack) -> None:
     server = active(servers, {})
     mail_id = queued(ANN)
     worked_off(Span(0.0))
-    assert (promise.find(mail_id).reason, server.connections) == (Reason.GIVEN_BACK, [])
+    assert (row_of(mail_id).reason, server.connections) == (Reason.GIVEN_BACK, [])
 
 
 @pytest.mark.parametrize("verb", ["GREETING", "EHLO", "MAIL", "RCPT", "DATA"])
@@ -153,7 +153,7 @@ def test_a_stop_waits_for_no_silent_server_and_what_it_did_not_take_is_due_at_on
     assert reached.wait(PATIENCE)
     started.stop(seconds=PATIENCE)
     assert not [thread for thread in threading.enumerate() if thread.name == "mail-sender"]
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.attempts, row.uncertain, row.lease_token) == (State.DEFERRED, 0, 0, None)
     assert row.due_at <= clock.now()
 
@@ -169,7 +169,7 @@ def test_a_stop_does_not_wait_for_ever_for_a_receipt_and_tells_that_nobody_knows
     wait_until(lambda: bool(silent.messages))
     started.stop(seconds=PATIENCE)
     assert not started.is_alive()
-    assert promise.find(mail_id).state == State.UNCERTAIN
+    assert row_of(mail_id).state == State.UNCERTAIN
 
 
 def test_a_server_that_answers_late_is_still_heard_at_a_stop(app: Flask, servers: ExitStack) -> None:
@@ -178,7 +178,7 @@ def test_a_server_that_answers_late_is_still_heard_at_a_stop(app: Flask, servers
     started = threads.start(app)
     wait_until(lambda: bool(slow.messages))
     started.stop()
-    assert promise.find(mail_id).state == State.SENT
+    assert row_of(mail_id).state == State.SENT
 
 
 def test_a_silent_server_holds_those_who_wait_for_it_and_other_mail_goes_through_others(
@@ -207,8 +207,8 @@ def test_mail_that_a_silent_greeting_holds_goes_another_way(
     started = threads.start(app, senders=2)
     try:
         server.wait_for_mail(len(mail_ids))
-        wait_until(lambda: {promise.find(mail_id).state for mail_id in mail_ids} == {State.SENT})
-        assert {promise.find(mail_id).attempts for mail_id in mail_ids} == {1}
+        wait_until(lambda: {row_of(mail_id).state for mail_id in mail_ids} == {State.SENT})
+        assert {row_of(mail_id).attempts for mail_id in mail_ids} == {1}
     finally:
         servers.close()
         started.stop()
@@ -224,8 +224,8 @@ def test_a_silent_server_keeps_one_sender_and_a_late_greeting_is_of_use(
     mail_ids = [queued(ANN) for _ in range(2 * 8)]
     started = threads.start(app, senders=2)
     try:
-        wait_until(lambda: {promise.find(mail_id).state for mail_id in mail_ids} == {State.SENT})
-        assert {promise.find(mail_id).attempts for mail_id in mail_ids} == {1}
+        wait_until(lambda: {row_of(mail_id).state for mail_id in mail_ids} == {State.SENT})
+        assert {row_of(mail_id).attempts for mail_id in mail_ids} == {1}
         assert len(slow.connections) <= 3
     finally:
         servers.close()
@@ -278,7 +278,7 @@ def test_mail_for_a_server_that_holds_others_waits_uncharged(
         mail_id = queued(ANN)
 
         def found() -> OutboxMail:
-            return promise.find(mail_id)
+            return row_of(mail_id)
 
         wait_until(lambda: found().state == State.DEFERRED)
         assert (found().reason, found().attempts) == (Reason.PAUSED, 0)
@@ -293,10 +293,10 @@ def test_leases_are_renewed_while_a_server_is_silent(app: Flask, servers: ExitSt
     started = threads.start(app, pace=Pace(lease=timedelta(seconds=1)))
     try:
         silent.wait_for("MAIL")
-        first = promise.find(mail_id).lease_until
+        first = row_of(mail_id).lease_until
         assert first
-        wait_until(lambda: (promise.find(mail_id).lease_until or first) > first + timedelta(seconds=1))
-        assert promise.find(mail_id).state == State.TRANSMITTING
+        wait_until(lambda: (row_of(mail_id).lease_until or first) > first + timedelta(seconds=1))
+        assert row_of(mail_id).state == State.TRANSMITTING
     finally:
         servers.close()
         started.stop()

@@ -11,13 +11,13 @@ from flask import Flask
 from app import create_app
 from database.outbox_db import OutboxMail, Priority, State
 from services import email_service
-from services.outbox import log, promise
+from services.outbox import log
 from services.outbox.reasons import Reason, words
 from services.settings import configs
 from services.settings import state as smtp_state
 from services.settings.fields import parse_change
 from tests.mails import queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, close
 from tests.turned_clock import Now
@@ -68,7 +68,7 @@ def unless(bad: str, answer: Answer, good: str = "250 2.0.0 ok") -> Callable[[Co
 
 
 def found(mail_id: str) -> OutboxMail:
-    return promise.find(mail_id)
+    return row_of(mail_id)
 
 
 def rows(*mail_ids: str) -> list[tuple[str, int]]:

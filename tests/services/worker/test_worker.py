@@ -10,12 +10,12 @@ from flask import Flask
 
 from app import create_app
 from database.outbox_db import Priority, State
-from services.outbox import promise
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.worker import threads
 from tests.loopback import PATIENCE
 from tests.mails import queued
+from tests.outbox import row_of
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, hang
 from tests.visitors import mail_through, visit
@@ -47,10 +47,10 @@ def test_a_stopped_worker_leaves_nothing_half_done_and_takes_nothing_more(app: F
     server.wait_for_mail()
     started.stop()
     late = queued("late@example.com")
-    states = [promise.find(mail_id).state for mail_id in mail_ids]
+    states = [row_of(mail_id).state for mail_id in mail_ids]
     assert set(states) <= {State.SENT, State.QUEUED, State.DEFERRED}
     assert states.count(State.SENT) == len(server.mails)
-    assert promise.find(late).state == State.QUEUED
+    assert row_of(late).state == State.QUEUED
     assert not started.is_alive()
 
 

@@ -30,7 +30,7 @@ from services.worker.unwritten import News
 from tests import postgresql_server
 from tests.loopback import PATIENCE
 from tests.mails import change, queued
-from tests.outbox import drain
+from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, late
 from tests.statements import heard
@@ -69,7 +69,7 @@ def work_off() -> Turn:
 
 def wait_until_put_off(mail_id: str) -> None:
     until = time.monotonic() + PATIENCE
-    while promise.find(mail_id).state != State.DEFERRED:
+    while row_of(mail_id).state != State.DEFERRED:
         assert time.monotonic() < until
         time.sleep(0.01)  # a row has no event
 
@@ -89,9 +89,9 @@ def test_a_result_that_comes_after_the_lease_counts_while_nobody_else_has_the_ma
     late = under_way()
     lease_runs_out()
     groups.sweep(Pace())
-    assert promise.find(mail_id).state == State.UNCERTAIN
+    assert row_of(mail_id).state == State.UNCERTAIN
     groups.finish(sent(late))
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.content, row.lease_token) == (State.SENT, None, None)
 
 
@@ -102,7 +102,7 @@ def test_a_result_that_comes_too_late_does_not_revive_a_mail_that_was_cancelled(
     groups.sweep(Pace())
     promise.cancel(mail_id)
     groups.finish(News([settling.snoozed(claim, clock.now(), "") for claim in late.claims], []))
-    assert promise.find(mail_id).state == State.CANCELLED
+    assert row_of(mail_id).state == State.CANCELLED
 
 
 def test_what_a_dead_worker_had_only_claimed_is_due_again_uncharged(app: Flask) -> None:
@@ -110,7 +110,7 @@ def test_what_a_dead_worker_had_only_claimed_is_due_again_uncharged(app: Flask) 
     groups.claim_group("test", Pace())
     lease_runs_out()
     groups.sweep(Pace())
-    row = promise.find(mail_id)
+    row = row_of(mail_id)
     assert (row.state, row.attempts) == (State.DEFERRED, 0)
 
 
@@ -126,7 +126,7 @@ def test_a_database_error_between_two_servers_loses_no_result_of_the_first(app: 
 
     with heard(db.engine, fail), pytest.raises(OperationalError):
         drain()
-    assert [promise.find(mail_id).state for mail_id in mail_ids] == [State.SENT, State.TRANSMITTING]
+    assert [row_of(mail_id).state for mail_id in mail_ids] == [State.SENT, State.TRANSMITTING]
 
 
 def test_a_receipt_that_cannot_be_read_holds_neither_the_sweep_nor_mail_up(
@@ -170,7 +170,7 @@ def test_each_commit_of_a_long_session_tells_the_workers_and_no_savepoint_does(a
     def listener() -> None:
         heard.append(1)
 
-    promise.listen(listener)
+    promise.new_mail.add(listener)
     try:
         with Session(db.engine) as session:
             for commits in range(3):
@@ -181,14 +181,14 @@ def test_each_commit_of_a_long_session_tells_the_workers_and_no_savepoint_does(a
                 session.commit()
                 assert len(heard) == commits + 1
     finally:
-        promise.unlisten(listener)
+        promise.new_mail.remove(listener)
 
 
 def test_a_mail_whose_time_is_over_is_not_sent_even_before_the_next_sweep(app: Flask, server: RecordingServer) -> None:
     mail_id = queued(ANN)
     change(mail_id, expires_at=clock.now())
     drain()
-    assert (promise.find(mail_id).state, server.mails) == (State.EXPIRED, [])
+    assert (row_of(mail_id).state, server.mails) == (State.EXPIRED, [])
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_while_no_mail_can_go_a_worker_leaves_it_alone_but_for_security_mail(
                 wait_until_put_off(urgent)
         finally:
             started.stop()
-        states = [promise.find(mail_id).state for mail_id in mail_ids]
+        states = [row_of(mail_id).state for mail_id in mail_ids]
     assert 0 < states.count(State.DEFERRED) <= 3 * outbox_claim_db.GROUP
 
 
@@ -247,7 +247,7 @@ def test_what_a_slow_server_has_taken_is_written_down_while_it_takes_the_rest(ap
 
     def look(connection: Connection) -> None:
         with app.app_context():
-            states.extend(State(promise.find(mail_id).state) for mail_id in mail_ids)
+            states.extend(State(row_of(mail_id).state) for mail_id in mail_ids)
         connection.send(b"250 2.0.0 ok\r\n")
 
     server = ending.enter_context(ScriptedServer({"MESSAGE": [late("250 2.0.0 ok", 0.2), look]}))
@@ -256,5 +256,5 @@ def test_what_a_slow_server_has_taken_is_written_down_while_it_takes_the_rest(ap
     mail_ids = [queued(ANN), queued(ANN)]
     drain()
     assert states == [State.SENT, State.TRANSMITTING]
-    assert [promise.find(mail_id).state for mail_id in mail_ids] == [State.SENT, State.SENT]
+    assert [row_of(mail_id).state for mail_id in mail_ids] == [State.SENT, State.SENT]
     assert [len(log.story(mail_id).attempts) for mail_id in mail_ids] == [1, 1]
