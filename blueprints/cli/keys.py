@@ -6,9 +6,9 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from blueprints.cli.frame import DONE, NOT_WELL, command, leave, print_json, print_table
+from blueprints.cli.frame import DONE, NOT_WELL, command, counted, leave, print_json, print_table
 from services.settings import key_rotation
-from services.settings.key_rotation import KeyUse, Point, Refusal, Role, Rotation, SealedRow, Status
+from services.settings.key_rotation import KeyUse, Point, Role, Rotation, SealedRow, Status
 
 keys = AppGroup("keys", help="See which APP_KEY seals what, and seal everything anew after a change of APP_KEY.")
 
@@ -60,7 +60,7 @@ def rotate(*, dry_run: bool, as_json: bool) -> None:
 
 
 def _print_rotation(done: Rotation, dry_run: bool) -> None:
-    count = _counted(len(done.rotated), "configuration")
+    count = counted(len(done.rotated), "configuration")
     current = done.after.keys[0].key_id
     if dry_run:
         for row in done.rotated:
@@ -102,23 +102,21 @@ def _role(use: KeyUse) -> str:
 
 
 def _seals(use: KeyUse) -> str:
-    mails = f", {_counted(use.mails, 'queued mail')}" if use.mails else ""
-    return f"{_counted(use.rows, 'configuration')}{mails}"
+    mails = f", {counted(use.mails, 'queued mail')}" if use.mails else ""
+    return f"{counted(use.rows, 'configuration')}{mails}"
 
 
 def _mails_need_it(use: KeyUse) -> str:
-    return f"{_counted(use.mails, 'queued mail')} still need{'s' if use.mails == 1 else ''} it"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{counted(use.mails, 'queued mail')} still need{'s' if use.mails == 1 else ''} it"
 
 
 def _status_dict(state: Status) -> dict[str, Any]:
     return {
         "ok": state.is_well,
         "keys": [asdict(use) for use in state.keys],
-        "unreadable": [_refusal_dict(refusal) for refusal in state.refused],
+        "unreadable": [
+            {**asdict(each.row), "condition": each.condition, "reason": each.reason} for each in state.refused
+        ],
         "may_go": [use.key_id for use in state.unreferenced],
     }
 
@@ -126,7 +124,3 @@ def _status_dict(state: Status) -> dict[str, Any]:
 def _rotation_dict(done: Rotation, dry_run: bool) -> dict[str, Any]:
     rotated = [asdict(row) for row in done.rotated]
     return {"dry_run": dry_run, "rotated": rotated, **_status_dict(done.after)}
-
-
-def _refusal_dict(refusal: Refusal) -> dict[str, Any]:
-    return {**asdict(refusal.row), "condition": refusal.condition, "reason": refusal.reason}
