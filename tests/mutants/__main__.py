@@ -123,7 +123,8 @@ def _tried(module: str, most: int, seed: int) -> float:
 
 def _fate(copy: Path, module: str, mutant: Mutant, runs: dict[str, Any]) -> str:
     """killed, hung or survived."""
-    chosen = [test for test, lines in runs["lines"].items() if not mutant.scope or mutant.line in lines]
+    concerns_all = not mutant.scope or mutant.line in runs["at_import"]
+    chosen = [test for test, lines in runs["lines"].items() if concerns_all or mutant.line in lines]
     chosen.sort(key=lambda test: runs["seconds"][test])
     if not chosen:
         return "survived"
@@ -154,7 +155,8 @@ def _runs(module: str, tests: list[str], copy: Path) -> dict[str, Any]:
         if tracer.failed:
             print("These fail without a mutant and are left out:", *tracer.failed, sep="\n  ", file=sys.__stdout__)
         good = {test: lines for test, lines in tracer.lines.items() if test not in tracer.failed}
-        kept.write_text(json.dumps({"digest": digest, "lines": good, "seconds": tracer.seconds}))
+        found = {"at_import": sorted(tracer.at_import), "lines": good, "seconds": tracer.seconds}
+        kept.write_text(json.dumps({"digest": digest, **found}))
         return 0
 
     if _in_fork(copy, traced, 1800):

@@ -11,14 +11,19 @@ import pytest
 
 
 class Tracer:
-    """Hears which lines of one file each test runs, on all threads, and how long the test takes."""
+    """Hears which lines of one file each test runs, on all threads, and how long the test takes.
+
+    ``at_import`` are those that run before the first test: on them hang all tests.
+    """
 
     def __init__(self, file: str) -> None:
         self._file = file
         self._lines: set[int] = set()
+        self.at_import: set[int] = self._lines
         self.lines: dict[str, list[int]] = {}
         self.seconds: dict[str, float] = {}
         self.failed: list[str] = []
+        sys.settrace(self._enter)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
