@@ -253,6 +253,91 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks_and_no_shorter_than_its_t
     assert answered(Phase.GREETING, line).seconds == seconds
 
 
+# Each line of the table.
+
+SENDER, RECIPIENT, DATA, MESSAGE = TRANSACTION
+ENVELOPE = (SENDER, RECIPIENT, DATA)
+OF_CONTENT = (SENDER, DATA, MESSAGE)
+REASONS: list[tuple[tuple[Phase, ...], str, Reason]] = [
+    (TRANSACTION, "452 4.3.1 No", Reason.NO_ROOM),
+    (TRANSACTION, "451 4.4.5 No", Reason.NO_ROOM),
+    (TRANSACTION, "550 5.4.5 No", Reason.ALLOWANCE),
+    (TRANSACTION, "550 5.1.90 No", Reason.ALLOWANCE),
+    (TRANSACTION, "550 5.7.236 No", Reason.ALLOWANCE),
+    (TRANSACTION, "550 5.7.705 No", Reason.ALLOWANCE),
+    (TRANSACTION, "450 Sending is paused", Reason.ALLOWANCE),
+    (TRANSACTION, "550 5.7.1 Your daily limit is used up", Reason.ALLOWANCE),
+    (OF_CONTENT, "452 The daily mails are exceeded", Reason.ALLOWANCE),
+    ((RECIPIENT,), "452 The daily mails are exceeded", Reason.RECIPIENT_LATER),
+    ((MESSAGE,), "552 5.2.2 The daily mails are exceeded", Reason.MAILBOX_FULL),
+    ((RECIPIENT, MESSAGE), "450 4.2.1 Receiving mail too quickly", Reason.FLOODED),
+    ((RECIPIENT,), "554 5.2.122 No", Reason.FLOODED),
+    (ENVELOPE, "450 4.7.0 Too many sessions", Reason.TOO_MANY_CONNECTIONS),
+    (TRANSACTION, "450 4.7.0 Too fast", Reason.TOO_MANY_MAILS),
+    (TRANSACTION, "450 4.7.0 Not so many per second", Reason.TOO_MANY_MAILS),
+    ((RECIPIENT,), "550 5.7.124 Relay access denied", Reason.RECIPIENT_FORBIDDEN),
+    ((RECIPIENT,), "550 5.7.1 Relaying blocked by the recipient", Reason.RECIPIENT_FORBIDDEN),
+    ((RECIPIENT,), "550 5.7.1 No", Reason.RECIPIENT_FORBIDDEN),
+    ((SENDER, RECIPIENT), "504 5.5.2 Sender address rejected: need fully-qualified address", Reason.SENDER_REFUSED),
+    ((RECIPIENT,), "504 5.5.2 Recipient address rejected: need fully-qualified address", Reason.RECIPIENT_REFUSED),
+    ((RECIPIENT,), "550 5.7.23 SPF", Reason.FROM_DOMAIN),
+    ((RECIPIENT,), "553 sorry, your envelope sender is in my badmailfrom list", Reason.BARRED),
+    ((RECIPIENT,), "550 5.7.1 Sender rejected", Reason.BARRED),
+    (TRANSACTION, "550 5.7.25 No", Reason.HOST_REFUSED),
+    (TRANSACTION, "550 5.7.606 No", Reason.HOST_REFUSED),
+    (TRANSACTION, "550 5.7.649 No", Reason.HOST_REFUSED),
+    (TRANSACTION, "550 5.7.708 No", Reason.HOST_REFUSED),
+    (TRANSACTION, "554 5.2.252 No", Reason.NOT_OWNER),
+    (TRANSACTION, "550 5.7.60 No", Reason.NOT_OWNER),
+    (TRANSACTION, "550 5.7.1 Not authorised to send as this sender", Reason.NOT_OWNER),
+    (ENVELOPE, "550 5.7.1 Username and sender differ", Reason.NOT_OWNER),
+    ((MESSAGE,), "550 5.7.1 Username and sender differ", Reason.CONTENT_REFUSED),
+    (TRANSACTION, "530 5.7.0 No", Reason.LOGIN_WANTED),
+    (TRANSACTION, "535 No", Reason.LOGIN_WANTED),
+    ((SENDER, RECIPIENT), "503 AUTH first", Reason.LOGIN_WANTED),
+    ((DATA,), "503 AUTH first", Reason.NOT_UNDERSTOOD),
+    (ENVELOPE, "421 Bye", Reason.DOWN),
+    ((MESSAGE,), "421 Bye", Reason.DOWN),
+    ((RECIPIENT,), "452 4.5.3 No", Reason.TOO_MANY_RECIPIENTS),
+    ((RECIPIENT,), "550 5.5.3 No", Reason.TOO_MANY_RECIPIENTS),
+    ((RECIPIENT,), "450 Too many recipients", Reason.TOO_MANY_RECIPIENTS),
+    ((RECIPIENT, MESSAGE), "452 4.2.2 No", Reason.MAILBOX_FULL),
+    ((RECIPIENT, MESSAGE), "552 5.2.2 No", Reason.MAILBOX_FULL),
+    ((RECIPIENT,), "552 No", Reason.MAILBOX_FULL),
+    ((RECIPIENT,), "550 Over quota", Reason.MAILBOX_FULL),
+    ((RECIPIENT,), "550 5.1.8 The sender's domain is unknown", Reason.SENDER_REFUSED),
+    ((RECIPIENT,), "550 5.1.6 No", Reason.NO_RECIPIENT),
+    (TRANSACTION, "500 No", Reason.NOT_UNDERSTOOD),
+    (TRANSACTION, "502 5.5.1 No", Reason.NOT_UNDERSTOOD),
+    ((SENDER, RECIPIENT), "553 5.6.7 No", Reason.NO_SMTPUTF8),
+    (OF_CONTENT, "550 5.3.4 No", Reason.TOO_LARGE),
+    (OF_CONTENT, "552 No", Reason.TOO_LARGE),
+    ((DATA, MESSAGE), "550 Try again later", Reason.MESSAGE_LATER),
+    ((MESSAGE,), "550 5.7.1 No", Reason.CONTENT_REFUSED),
+    (TRANSACTION, "451 Greylisted", Reason.GREYLISTED),
+    ((RECIPIENT,), "451 4.7.1 No", Reason.GREYLISTED),
+    ((SENDER,), "550 No", Reason.SENDER_REFUSED),
+    ((RECIPIENT,), "554 No", Reason.RECIPIENT_REFUSED),
+    ((DATA, MESSAGE), "554 No", Reason.MESSAGE_REFUSED),
+    ((SENDER,), "451 No", Reason.SENDER_LATER),
+    ((RECIPIENT,), "451 No", Reason.RECIPIENT_LATER),
+    ((DATA, MESSAGE), "451 No", Reason.MESSAGE_LATER),
+]
+
+
+@pytest.mark.parametrize(
+    ("phase", "line", "reason"), [(phase, line, reason) for phases, line, reason in REASONS for phase in phases]
+)
+def test_each_kind_of_answer_has_a_reason_of_its_own(phase: Phase, line: str, reason: Reason) -> None:
+    assert answered(phase, line).reason is reason
+
+
+@pytest.mark.parametrize("phase", TRANSACTION)
+def test_too_many_a_second_says_nothing_of_how_many_go_in_a_minute(phase: Phase) -> None:
+    assert not answered(phase, "450 4.7.0 Too many mails per second").paces
+    assert answered(phase, "450 4.7.0 Too many mails").paces
+
+
 # What is said unasked, or without a code.
 
 
