@@ -340,7 +340,7 @@ def test_a_test_is_of_the_stored_server_only_where_each_tested_value_is_the_stor
         {"client_certificate": "certificate"},
         {"client_key": Secret("key")},
     ):
-        assert not sealing.are_stored(replace(stored.settings, **other), stored)  # type: ignore[arg-type]
+        assert not sealing.are_stored(replace(stored.settings, **other), stored)
     assert sealing.are_stored(replace(stored.settings, from_name="Other", reply_to="b@example.com"), stored)
 
 
