@@ -338,6 +338,14 @@ def test_too_many_a_second_says_nothing_of_how_many_go_in_a_minute(phase: Phase)
     assert answered(phase, "450 4.7.0 Too many mails").paces
 
 
+@pytest.mark.parametrize("phase", OF_CONTENT)
+@pytest.mark.parametrize(("line", "seconds"), [("451 4.3.0 Try again in 6 minutes", 360), ("552 5.3.4 Never", None)])
+def test_a_mail_waits_as_long_as_the_server_asks_where_the_table_names_no_wait(
+    phase: Phase, line: str, seconds: float | None
+) -> None:
+    assert answered(phase, line).seconds == seconds
+
+
 # What is said unasked, or without a code.
 
 
@@ -383,9 +391,14 @@ def test_an_address_decides_nothing_wherever_it_stands(address: str, line: str) 
     assert (verdict.action, verdict.reason) == (Action.REFUSE, Reason.NO_RECIPIENT)
 
 
-def test_a_reply_is_read_without_regard_to_case_and_not_for_ever() -> None:
+def test_a_reply_is_read_without_regard_to_case() -> None:
     assert of_recipient(reply("550 RELAYING DENIED")).opens
-    assert of_recipient(Reply(550, None, ("no " * 166 + "relaying denied",))).reason is not Reason.NO_RELAY
+
+
+@pytest.mark.parametrize(("place", "is_read"), [(495, True), (496, False)])
+def test_of_a_reply_500_characters_are_read(place: int, is_read: bool) -> None:
+    verdict = of_recipient(Reply(550, None, ("." * (place - 1) + " relay",)))
+    assert (verdict.reason is Reason.NO_RELAY) is is_read
 
 
 # What people read.
