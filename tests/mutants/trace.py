@@ -1,9 +1,10 @@
 """Which test runs which lines of a module, as a plugin of pytest; and a plugin that runs chosen tests alone."""
 
+import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Generator, Mapping
 from types import FrameType
 from typing import Any
 
@@ -52,10 +53,15 @@ class Tracer:
 
 
 class Chooser:
-    """Runs these tests alone, in this order."""
+    """Runs these tests alone, in this order; one that takes more than its seconds ends the process by an alarm."""
 
-    def __init__(self, chosen: Collection[str]) -> None:
-        self._places = {nodeid: place for place, nodeid in enumerate(chosen)}
+    def __init__(self, limits: Mapping[str, float]) -> None:
+        self._limits = limits
+        self._places = {nodeid: place for place, nodeid in enumerate(limits)}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        signal.alarm(int(self._limits[item.nodeid]))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
