@@ -380,6 +380,7 @@ def test_two_clients_behind_a_trusted_proxy_have_two_buckets(environment: dict[s
     ("first", "second", "same"),
     [
         ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8::8000:0:0:1", True),
         ("2001:db8::1", "2001:db8:0:1::1", False),
         ("::ffff:192.0.2.1", "192.0.2.1", True),
         ("192.0.2.1", "192.0.2.2", False),
@@ -499,3 +500,18 @@ def test_limits_hold_while_their_storage_is_away(environment: dict[str, str], tm
     guesser, wrong = visit(app), {"Authorization": "Bearer wrong"}
     answers = [guesser.get("/api/settings/smtp", headers=wrong).status_code for _ in range(21)]
     assert answers == [401] * 20 + [429]
+
+
+def test_a_link_on_another_site_leads_to_a_page(app: Flask) -> None:
+    make_alice()
+    for headers in FOREIGN:
+        assert visit(app).get("/login", headers=headers).status_code == 200
+
+
+def test_a_bearer_token_is_no_cookie_and_needs_no_csrf_token_anywhere_below_api(
+    app: Flask, bearer: dict[str, str]
+) -> None:
+    app.add_url_rule("/api/open", view_func=public(_see), endpoint="open", methods=["POST"])
+    visitor = visit(app)
+    assert visitor.post("/api/open").status_code == 400
+    assert visitor.post("/api/open", headers=bearer).text == "seen"

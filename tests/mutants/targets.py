@@ -48,12 +48,14 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "tests/services/worker/test_outbox_work.py",
     ),
     "services/smtp/standing.py": (
+        f"{_SMTP}/test_smtp_standing.py",
         f"{_SMTP}/test_server_habits.py",
         f"{_SMTP}/test_smtp_pool.py",
         f"{_SMTP}/test_smtp_client_chunking.py",
         f"{_SMTP}/test_smtp_client_pipelined.py",
     ),
     "services/smtp/prologue.py": (
+        f"{_SMTP}/test_smtp_standing.py",
         f"{_SMTP}/test_server_habits.py",
         f"{_SMTP}/test_smtp_pool.py",
         f"{_SMTP}/test_smtp_client_sending.py",
@@ -62,6 +64,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         f"{_SMTP}/test_smtp_client_chunking.py",
     ),
     "services/smtp/exchange.py": (
+        f"{_SMTP}/test_smtp_standing.py",
         f"{_SMTP}/test_server_habits.py",
         f"{_SMTP}/test_smtp_pool.py",
         f"{_SMTP}/test_smtp_client_sending.py",
