@@ -55,6 +55,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         f"{_SMTP}/test_smtp_client_pipelined.py",
     ),
     "services/smtp/prologue.py": (
+        f"{_SMTP}/test_smtp_prologue.py",
         f"{_SMTP}/test_smtp_standing.py",
         f"{_SMTP}/test_server_habits.py",
         f"{_SMTP}/test_smtp_pool.py",
