@@ -13,8 +13,10 @@ from werkzeug.routing import Rule
 
 from app import create_app
 from blueprints.access import admin_api, admin_page, local_path, public, signed_in
+from database.engine import db
 from tests.conftest import ADMIN_TOKEN
 from tests.loopback import free_port
+from tests.statements import heard
 from tests.visitors import Visitor, make_alice, make_bob, visit
 
 BASE_URL = "http://localhost:5000"
@@ -515,3 +517,10 @@ def test_a_bearer_token_is_no_cookie_and_needs_no_csrf_token_anywhere_below_api(
     visitor = visit(app)
     assert visitor.post("/api/open").status_code == 400
     assert visitor.post("/api/open", headers=bearer).text == "seen"
+
+
+def test_for_a_style_sheet_nobody_is_looked_up(admin: Visitor) -> None:
+    statements: list[str] = []
+    with heard(db.engine, lambda statement, _: statements.append(statement)):
+        assert admin.get("/static/sealpost.css").status_code == 200
+    assert statements == []

@@ -7,7 +7,7 @@ import pytest
 from services.smtp.client import Envelope, SmtpClient
 from services.smtp.habits import Habit, Habits, habits_of
 from tests.scripted_server import Answer, ScriptedServer, close, hang, pause
-from tests.smtp_clients import CONTENT, ENVELOPE, SENDER, Script, client_for, parcels, policy, word
+from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, Script, client_for, parcels, policy, word
 from utils.errors import DeliveryError, Fault, Permanent, Temporary
 
 PLAIN = "250 scripted.test"
@@ -87,6 +87,15 @@ def test_a_recipient_accepted_without_a_sender_is_forgotten_before_the_second_tr
         assert server.verbs == ["EHLO", "MAIL", "RCPT", "DATA", "RSET", "MAIL", "RCPT", "DATA"]
 
 
+def test_a_server_that_refuses_the_size_and_waits_for_the_message_is_left_without_one() -> None:
+    script: Script = {"EHLO": "250-scripted.test\n250-PIPELINING\n250 SIZE 1000000", "MAIL": "555 5.5.4 no"}
+    with ScriptedServer(script) as server, client_for(server) as client:
+        assert error_of(client).not_taken
+        assert not client.is_open
+        assert habits(server).lacks(Habit.PARAMETERS)
+    assert server.verbs == ["EHLO", "MAIL", "RCPT", "DATA"]
+
+
 # Another spelling.
 
 
@@ -155,6 +164,7 @@ def test_what_was_never_shown_is_tried_another_way_and_costs_the_mail_nothing(en
     with ScriptedServer(script) as server, client_for(server, timeout_seconds=1) as client:
         assert error_of(client).not_taken
         assert habits(server).lacks(Habit.PIPELINING)
+        assert not client.is_open
 
 
 def test_silence_after_some_recipients_shows_how_many_the_server_takes() -> None:
@@ -176,3 +186,67 @@ def test_silence_before_any_recipient_was_accepted_shows_nothing(answers: list[A
             client.send(mail.envelope, mail.content)
         assert (caught.value.fault, caught.value.not_taken) == (Fault.TIMEOUT, False)
         assert habits(server).most(Habit.MOST_RECIPIENTS) is None
+
+
+def test_an_end_after_some_recipients_does_not_show_how_many_the_server_takes() -> None:
+    answers: list[Answer] = ["250 ok", "250 ok", close]
+    with ScriptedServer({"EHLO": PLAIN, "RCPT": answers}) as server, client_for(server) as client:
+        (mail,) = parcels(1, recipients=4)
+        with pytest.raises(Temporary) as caught:
+            client.send(mail.envelope, mail.content)
+        assert (caught.value.fault, caught.value.not_taken) == (Fault.CLOSED, False)
+        assert habits(server).most(Habit.MOST_RECIPIENTS) is None
+
+
+@pytest.mark.parametrize("code", [500, 502, 503, 504])
+def test_a_command_that_is_not_known_any_more_shows_how_many_recipients_the_server_takes(code: int) -> None:
+    with ScriptedServer({"EHLO": PLAIN, "RCPT": ["250 ok", "250 ok", f"{code} no"]}) as server:
+        (mail,) = parcels(1, recipients=4)
+        with client_for(server) as client:
+            receipt = client.send(mail.envelope, mail.content)
+        assert (len(receipt.accepted), len(receipt.refused)) == (2, 2)
+        assert habits(server).most(Habit.MOST_RECIPIENTS) == 2
+
+
+# Whole mails at once.
+
+
+@pytest.mark.parametrize("answer", ["354 go on", "220 hello", "252 perhaps"])
+def test_an_answer_to_a_refused_chunk_that_is_none_shows_no_swallowing(answer: str) -> None:
+    with ScriptedServer({"EHLO": CHUNKED, "UNWANTED": answer}) as server, client_for(server) as client:
+        assert words(client, 2) == ["not tried"] * 2
+        assert habits(server).lacks(Habit.SWALLOWS)
+        assert not client.is_open
+
+
+def test_a_server_that_refuses_the_sender_and_takes_the_message_leaves_the_mail_unknown() -> None:
+    script: Script = {"EHLO": CHUNKED, "MAIL": ["250 ok", "250 ok", "250 ok", "550 5.1.8 no"]}
+    with ScriptedServer(script) as server, client_for(server) as client:
+        assert words(client, 2) == ["accepted"] * 2
+        error = error_of(client)
+        assert (error.fault, error.may_have_been_sent) == (Fault.BROKEN_REPLY, True)
+
+
+def test_a_size_that_is_refused_to_a_whole_mail_is_left_out_of_the_second_try() -> None:
+    script: Script = {
+        "EHLO": f"{CHUNKED.replace('250 C', '250-C')}\n250 SIZE 1000000",
+        "MAIL": ["250 ok", "250 ok", "250 ok", "555 5.5.4 no", "250 ok"],
+        "RCPT": ["250 ok", "250 ok", "503 no", "250 ok"],
+        "BDAT LAST": ["250 ok", "250 ok", "503 no", "250 ok"],
+    }
+    with ScriptedServer(script) as server, client_for(server) as client:
+        assert words(client, 2) == ["accepted"] * 2
+        client.send(ENVELOPE, CONTENT)
+        mails = [command for command in server.commands if command.startswith("MAIL")]
+    assert ["SIZE=" in command for command in mails] == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
+def test_a_check_that_failed_is_forgotten_before_the_next_mail(verb: str) -> None:
+    script: Script = {"EHLO": PLAIN, verb: ["550 5.1.1 no", "250 ok"]}
+    with ScriptedServer(script) as server, client_for(server) as client:
+        with pytest.raises(Permanent):
+            client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=False)
+        before = len(server.verbs)
+        client.send(ENVELOPE, CONTENT)
+        assert server.verbs[before:] == ["RSET", "MAIL", "RCPT", "DATA"]
