@@ -250,3 +250,16 @@ def test_a_check_that_failed_is_forgotten_before_the_next_mail(verb: str) -> Non
         before = len(server.verbs)
         client.send(ENVELOPE, CONTENT)
         assert server.verbs[before:] == ["RSET", "MAIL", "RCPT", "DATA"]
+
+
+def test_where_the_server_leaves_after_refusing_all_that_were_asked_those_who_were_not_can_be_asked_another_time() -> (
+    None
+):
+    script: Script = {"EHLO": PIPELINED, "RCPT": "550 5.1.1 no", "MESSAGE": close}
+    with ScriptedServer(script) as server, client_for(server) as client:
+        habits(server).learn(Habit.MOST_RECIPIENTS, 2)
+        (mail,) = parcels(1, recipients=4)
+        with pytest.raises(DeliveryError) as caught:
+            client.send(mail.envelope, mail.content)
+        assert (caught.value.code, client.is_open, server.verbs.count("RCPT")) == (452, False, 2)
+        assert len(caught.value.refused) == 4
