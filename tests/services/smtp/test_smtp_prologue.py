@@ -252,7 +252,7 @@ def test_a_check_that_failed_is_forgotten_before_the_next_mail(verb: str) -> Non
         assert server.verbs[before:] == ["RSET", "MAIL", "RCPT", "DATA"]
 
 
-def test_where_the_server_leaves_after_refusing_all_that_were_asked_those_who_were_not_can_be_asked_another_time() -> (
+def test_where_the_server_leaves_after_refusing_some_the_others_can_be_asked_another_time() -> (
     None
 ):
     script: Script = {"EHLO": PIPELINED, "RCPT": "550 5.1.1 no", "MESSAGE": close}
