@@ -252,9 +252,7 @@ def test_a_check_that_failed_is_forgotten_before_the_next_mail(verb: str) -> Non
         assert server.verbs[before:] == ["RSET", "MAIL", "RCPT", "DATA"]
 
 
-def test_where_the_server_leaves_after_refusing_some_the_others_can_be_asked_another_time() -> (
-    None
-):
+def test_where_the_server_leaves_after_refusing_some_the_others_can_be_asked_another_time() -> None:
     script: Script = {"EHLO": PIPELINED, "RCPT": "550 5.1.1 no", "MESSAGE": close}
     with ScriptedServer(script) as server, client_for(server) as client:
         habits(server).learn(Habit.MOST_RECIPIENTS, 2)
