@@ -8,6 +8,7 @@ import click
 from flask.cli import AppGroup
 
 from blueprints.cli.frame import (
+    answer,
     command,
     given_password,
     password_options,
@@ -39,10 +40,8 @@ def create(
     """
     password = _new_password(password_stdin, password_file)
     person = accounts.create(username, email, password, is_admin=admin)
-    if as_json:
-        print_json(_public(person))
-    else:
-        click.echo(f"Created {'administrator' if person.is_admin else 'account'} {person.username}.")
+    told = f"Created {'administrator' if person.is_admin else 'account'} {person.username}."
+    answer(as_json, _public(person), told)
 
 
 @command(account, "list")
@@ -64,10 +63,7 @@ def reset_password(username: str, *, password_stdin: bool, password_file: Path |
     USERNAME may be the address too.
     """
     person = accounts.reset_password(username, _new_password(password_stdin, password_file))
-    if as_json:
-        print_json(_public(person))
-    else:
-        click.echo(f"Changed the password of {person.username}. All sessions have ended.")
+    answer(as_json, _public(person), f"Changed the password of {person.username}. All sessions have ended.")
 
 
 @command(token, "create")
@@ -107,10 +103,7 @@ def list_tokens(*, as_json: bool) -> None:
 def revoke_token(token_id: int, *, as_json: bool) -> None:
     """End a token for good. ID is the number that `flask token list` shows."""
     ended = api_tokens.revoke(token_id)
-    if as_json:
-        print_json(_token_dict(ended))
-    else:
-        click.echo(f"Revoked the token {ended.name} of {ended.owner}.")
+    answer(as_json, _token_dict(ended), f"Revoked the token {ended.name} of {ended.owner}.")
 
 
 def _owner(login: str) -> Person:

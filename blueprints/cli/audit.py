@@ -5,12 +5,11 @@ from typing import Final
 
 import click
 
-from blueprints.cli.frame import command, print_json, print_table
+from blueprints.cli.frame import command, limit_option, print_json, print_table
 from blueprints.csv_lines import COLUMNS, csv_line
 from services import audit as trail
 from services.audit import Action
 
-USUAL: Final = 50
 FIELDS: Final = ("actor", "source", "action", "subject", "details")
 
 
@@ -22,14 +21,7 @@ FIELDS: Final = ("actor", "source", "action", "subject", "details")
     help=f"Only one kind: {', '.join(Action)}.",
 )
 @click.option("--text", default="", metavar="TEXT", help="Only with this in who, from or subject.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, trail.EXPORT_LIMIT),
-    default=USUAL,
-    show_default=True,
-    metavar="N",
-    help="How many, the newest first.",
-)
+@limit_option(trail.EXPORT_LIMIT)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for a spreadsheet.")
 def audit(*, action: str | None, text: str, limit: int, as_csv: bool, as_json: bool) -> None:
     """Show the audit trail: who did what, when and from where, the newest first.
@@ -40,9 +32,8 @@ def audit(*, action: str | None, text: str, limit: int, as_csv: bool, as_json: b
         raise click.UsageError("Give either --json or --csv, not both.")
     events = trail.events(action=action or "", text=text, limit=limit)
     if as_json:
-        print_json(
-            [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
-        )
+        told = [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
+        print_json(told)
         return
     found = [
         (f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", *(str(getattr(event, name)) for name in FIELDS))

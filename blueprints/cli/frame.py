@@ -27,6 +27,7 @@ NOT_WELL: Final = 3
 SOURCE: Final = "command line"
 _USUAL: Final = {DONE: "done", REFUSED: "refused or failed, with one line that says why", USAGE: "wrong usage"}
 _NO_DATABASE: Final = "The database cannot be used. Check DATABASE_URL and run: flask db upgrade"
+USUAL: Final = 50  # lines of a list
 _LONGEST_PASSWORD_FILE: Final = 64 * 1024  # bytes
 
 _Work = Callable[..., None]
@@ -96,12 +97,28 @@ def print_json(data: object) -> None:
     click.echo(json.dumps(data, indent=2))
 
 
+def answer(as_json: bool, data: object, *lines: str) -> None:
+    """Print the data for a script, or the lines for a person."""
+    if as_json:
+        print_json(data)
+    else:
+        click.echo("\n".join(lines))
+
+
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell, which cannot start a line of its own."""
     cells = [headings, *([printable(cell, 500) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def limit_option(most: int) -> Callable[[_Work], _Work]:
+    """``--limit``, of the commands that list what happened."""
+    told = "How many, the newest first."
+    return click.option(
+        "--limit", type=click.IntRange(1, most), default=USUAL, show_default=True, metavar="N", help=told
+    )
 
 
 def password_options(work: _Work) -> _Work:

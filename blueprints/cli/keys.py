@@ -8,7 +8,7 @@ from flask.cli import AppGroup
 
 from blueprints.cli.frame import DONE, NOT_WELL, command, leave, print_json, print_table
 from services.settings import key_rotation
-from services.settings.key_rotation import KeyUse, Point, Refusal, Role, Rotation, SealedRow, Status
+from services.settings.key_rotation import KeyUse, Point, Role, Rotation, SealedRow, Status
 from utils.numbers import counted
 
 keys = AppGroup("keys", help="See which APP_KEY seals what, and seal everything anew after a change of APP_KEY.")
@@ -115,7 +115,9 @@ def _status_dict(state: Status) -> dict[str, Any]:
     return {
         "ok": state.is_well,
         "keys": [asdict(use) for use in state.keys],
-        "unreadable": [_refusal_dict(refusal) for refusal in state.refused],
+        "unreadable": [
+            {**asdict(each.row), "condition": each.condition, "reason": each.reason} for each in state.refused
+        ],
         "may_go": [use.key_id for use in state.unreferenced],
     }
 
@@ -123,7 +125,3 @@ def _status_dict(state: Status) -> dict[str, Any]:
 def _rotation_dict(done: Rotation, dry_run: bool) -> dict[str, Any]:
     rotated = [asdict(row) for row in done.rotated]
     return {"dry_run": dry_run, "rotated": rotated, **_status_dict(done.after)}
-
-
-def _refusal_dict(refusal: Refusal) -> dict[str, Any]:
-    return {**asdict(refusal.row), "condition": refusal.condition, "reason": refusal.reason}

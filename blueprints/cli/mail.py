@@ -8,13 +8,13 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
-from blueprints.cli.frame import NOT_WELL, command, leave, print_json, print_table
+from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, print_json, print_table
 from services import audit
 from services.audit import Action
 from services.checks import readiness
 from services.outbox import log
 from services.outbox.facts import SETTLED, AttemptData, DirectData, MessageData, State
-from services.outbox.log import Story, Summary
+from services.outbox.log import Summary
 from services.worker import threads
 from utils.env_utils import get_settings
 from utils.json_shapes import json_of
@@ -23,7 +23,6 @@ from utils.process_guard import forbid_core_dumps
 
 mail = AppGroup("mail", help="Look up queued mail, send it again or cancel it, run the worker.")
 
-USUAL: Final = 50
 MOST_SENDERS: Final = 64
 LONGEST_DAYS: Final = 36500
 NOT_READY: Final = "The database is not ready. Check DATABASE_URL, run: flask --app app db upgrade"
@@ -34,14 +33,7 @@ _FINAL: Final = click.Choice([state.value for state in SETTLED])
 @command(mail, "list")
 @click.option("--state", "states", type=_STATES, multiple=True, metavar="STATE", help="Only these; may be repeated.")
 @click.option("--direct", is_flag=True, help="The mails that were sent directly, without the queue.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, log.MOST),
-    default=USUAL,
-    show_default=True,
-    metavar="N",
-    help="How many, the newest first.",
-)
+@limit_option(log.MOST)
 def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool) -> None:
     """List what became of mail, the newest first.
 
@@ -76,14 +68,16 @@ def status(*, as_json: bool) -> None:
 @click.argument("mail_id", metavar="ID")
 def retry(mail_id: str, *, as_json: bool) -> None:
     """Send a mail now that waits, or once more if it was given up. Whoever has got it does not get it again."""
-    _tell("Queued to be sent now", log.retry(mail_id), as_json=as_json)
+    found = log.retry(mail_id).mail
+    answer(as_json, json_of(MessageData, found), f"Queued to be sent now: {found.id}")
 
 
 @command(mail, "cancel")
 @click.argument("mail_id", metavar="ID")
 def cancel(mail_id: str, *, as_json: bool) -> None:
     """Withdraw a mail that waits. Its content is deleted."""
-    _tell("Cancelled", log.cancel(mail_id), as_json=as_json)
+    found = log.cancel(mail_id).mail
+    answer(as_json, json_of(MessageData, found), f"Cancelled: {found.id}")
 
 
 @command(mail, "purge")
@@ -103,10 +97,8 @@ def purge(*, days: int, states: Sequence[str], as_json: bool) -> None:
     """
     purged = log.purge(timedelta(days=days), [State(state) for state in states])
     audit.note(Action.MAIL_PURGED, counted(purged.mails, "mail"), [f"older than {counted(days, 'day')}", *states])
-    if as_json:
-        print_json({"mails": purged.mails, "attempts": purged.attempts})
-    else:
-        click.echo(f"Deleted {counted(purged.mails, 'mail')} and {counted(purged.attempts, 'attempt')}.")
+    told = f"Deleted {counted(purged.mails, 'mail')} and {counted(purged.attempts, 'attempt')}."
+    answer(as_json, {"mails": purged.mails, "attempts": purged.attempts}, told)
 
 
 @command(mail, "worker")
@@ -126,10 +118,8 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
     if not readiness.is_database_ready():
         raise click.ClickException(NOT_READY)
     senders = senders or max(get_settings().mail_senders, 1)
-    if as_json:
-        print_json({"senders": senders})
-    else:
-        click.echo(f"Sending queued mail with {counted(senders, 'sender')}. Stop with Ctrl-C.")
+    told = f"Sending queued mail with {counted(senders, 'sender')}. Stop with Ctrl-C."
+    answer(as_json, {"senders": senders}, told)
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     threads.run_alone(app, senders)
 
@@ -187,13 +177,6 @@ def _summary_dict(summary: Summary) -> dict[str, object]:
         "workers": summary.workers,
         "last_attempt": json_of(AttemptData, last) if last else None,
     }
-
-
-def _tell(what: str, story: Story, *, as_json: bool) -> None:
-    if as_json:
-        print_json(json_of(MessageData, story.mail))
-    else:
-        click.echo(f"{what}: {story.mail.id}")
 
 
 def _moment(moment: datetime) -> str:

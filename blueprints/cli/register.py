@@ -4,9 +4,13 @@ from flask import Flask
 
 from blueprints.cli.accounts import account, token
 from blueprints.cli.audit import audit
-from blueprints.cli.domain import smtp
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
+from blueprints.cli.smtp import smtp
+from blueprints.cli.smtp_checks import domain, route, test, validate
+
+for check in (test, route, validate, domain):
+    smtp.add_command(check)
 
 
 def register(app: Flask) -> None:

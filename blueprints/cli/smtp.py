@@ -1,4 +1,4 @@
-"""`flask smtp …`: the stored configurations. What is only looked at or tried is in `cli_smtp_checks`."""
+"""`flask smtp …`: the stored configurations. What is only looked at or tried is in `smtp_checks`."""
 
 import shlex
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Final
 import click
 from flask.cli import AppGroup
 
-from blueprints.cli.frame import command, given_password, print_json, print_table, prompted_password
-from blueprints.cli.smtp_options import change_of, given, named_by_option, settings_options
+from blueprints.cli.frame import answer, command, given_password, print_json, print_table, prompted_password
+from blueprints.cli.smtp_options import change_of, named_by_option, settings_options
 from services.settings import config_trail, configs, route, server_habits, state
 from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig
@@ -21,6 +21,7 @@ from utils.numbers import whole_number
 
 smtp = AppGroup("smtp", help="Set up the servers that mail goes through, switch between them, and try them.")
 
+HEADINGS: Final = ("Id", "Name", "Status", "Server", "Encryption", "From", "Verified", "Last error", "Updated", "By")
 IMPORTED_NAME: Final = "Primary Mail Server"
 ENV_LINES: Final = tuple(dict.fromkeys(VARIABLES.values()))
 NONE_STORED: Final = "No configuration is stored. Make one: flask smtp add NAME --host HOST --from ADDRESS"
@@ -37,10 +38,7 @@ def list_configs(*, search: str, as_json: bool) -> None:
     if as_json:
         print_json([public_dict(stored) for stored in found])
     elif found:
-        print_table(
-            ("Id", "Name", "Status", "Server", "Encryption", "From", "Verified", "Last error", "Updated", "By"),
-            [_row(stored) for stored in found],
-        )
+        print_table(HEADINGS, [_row(stored) for stored in found])
     else:
         click.echo("No configuration has this." if search else NONE_STORED)
 
@@ -74,10 +72,8 @@ def show(name: str, *, as_json: bool) -> None:
 @command(smtp, "add")
 @click.argument("name")
 @settings_options
-@click.option("--activate", is_flag=True, help="Send through it from the next mail on.")
-def add(
-    name: str, *, activate: bool, password_stdin: bool, password_file: Path | None, as_json: bool, **fields: object
-) -> None:
+@click.option("--activate", "is_active", is_flag=True, help="Send through it from the next mail on.")
+def add(*, password_stdin: bool, password_file: Path | None, as_json: bool, **fields: object) -> None:
     """Store a new configuration named NAME.
 
     It is inactive unless --activate is given: test it first, then activate it. With a user name its password is
@@ -87,27 +83,24 @@ def add(
     if password is None and fields["smtp_username"]:
         password = prompted_password()
     with named_by_option():
-        change = change_of(fields, name=name, smtp_password=password, is_active=activate)
-        stored = configs.create(parse_change(change))
-    _told(stored, as_json, f"Stored {_label(stored)}.", *_next_steps(stored))
+        stored = configs.create(parse_change(change_of({**fields, "smtp_password": password})))
+    answer(as_json, public_dict(stored), f"Stored {_label(stored)}.", *_next_steps(stored))
 
 
 @command(smtp, "edit")
-@click.argument("name")
-@click.option("--rename", metavar="NAME", help="Another name for it.")
+@click.argument("present", metavar="NAME")
+@click.option("--rename", "name", metavar="NAME", help="Another name for it.")
 @settings_options
 @click.option("--ask-password", is_flag=True, help="Ask for a new password.")
-@click.option("--remove-password", is_flag=True, help="Forget the password and its user name.")
-@click.option("--remove-client-certificate", is_flag=True, help="Forget the client certificate and its key.")
+@click.option("--remove-password", is_flag=True, default=None, help="Forget the password and its user name.")
+@click.option(
+    "--remove-client-certificate", is_flag=True, default=None, help="Forget the client certificate and its key."
+)
 @click.option("--version", type=int, metavar="N", help="Refuse if somebody has saved another version by now.")
 def edit(
-    name: str,
+    present: str,
     *,
-    rename: str | None,
     ask_password: bool,
-    remove_password: bool,
-    remove_client_certificate: bool,
-    version: int | None,
     password_stdin: bool,
     password_file: Path | None,
     as_json: bool,
@@ -118,19 +111,16 @@ def edit(
     What is not given stays as it is. A stored password stays with its server: with another host, port, encryption
     or user name it must be given again, and so must a client key.
     """
-    stored = named(name)
+    stored = named(present)
     password = given_password(password_stdin, password_file)
     if password is None and ask_password:
         password = prompted_password()
-    removals = {"remove_password": remove_password, "remove_client_certificate": remove_client_certificate}
     with named_by_option():
-        change = change_of(fields, name=rename, smtp_password=password)
-    change |= {name: True for name, wanted in removals.items() if wanted}
-    if not change:
-        raise click.UsageError("Nothing to change: give an option.")
-    with named_by_option():
-        stored = configs.update(stored.row.id, parse_change({**change, **given(version=version)}))
-    _told(stored, as_json, f"Changed {_label(stored)}.")
+        change = change_of({**fields, "smtp_password": password})
+        if not change.keys() - {"version"}:
+            raise click.UsageError("Nothing to change: give an option.")
+        stored = configs.update(stored.row.id, parse_change(change))
+    answer(as_json, public_dict(stored), f"Changed {_label(stored)}.")
 
 
 @command(smtp, "activate")
@@ -142,7 +132,7 @@ def activate(name: str, *, as_json: bool) -> None:
     """
     with named_by_option():
         stored = configs.activate(named(name).row.id)
-    _told(stored, as_json, where_mail_goes())
+    answer(as_json, public_dict(stored), where_mail_goes())
 
 
 @command(smtp, "deactivate")
@@ -154,7 +144,7 @@ def deactivate(name: str, *, as_json: bool) -> None:
     """
     with named_by_option():
         stored = configs.deactivate(named(name).row.id)
-    _told(stored, as_json, f"{stored.row.name} is inactive. {where_mail_goes()}")
+    answer(as_json, public_dict(stored), f"{stored.row.name} is inactive. {where_mail_goes()}")
 
 
 @command(smtp, "delete")
@@ -170,10 +160,8 @@ def delete(name: str, *, yes: bool, as_json: bool) -> None:
         click.echo(state.without_it(stored)[1], err=True)
         click.confirm(f"Delete {_label(stored)} for good?", abort=True, err=True)
     configs.delete(stored.row.id)
-    if as_json:
-        print_json({"deleted": {"id": stored.row.id, "name": stored.row.name}})
-    else:
-        click.echo(f"Deleted {stored.row.name}. {where_mail_goes()}")
+    deleted = {"id": stored.row.id, "name": stored.row.name}
+    answer(as_json, {"deleted": deleted}, f"Deleted {stored.row.name}. {where_mail_goes()}")
 
 
 @command(smtp, "import-env")
@@ -190,12 +178,10 @@ def import_env(*, name: str, activate: bool, as_json: bool) -> None:
     with named_by_option():
         stored = configs.create(parse_change(change))
     lines = [variable for variable in ENV_LINES if get_settings().email.get(variable)]
-    if as_json:
-        print_json({**public_dict(stored), "env_lines_that_may_go": lines})
-        return
     when = "may go now" if activate else "may go once it is active"
     told = f"These lines of .env {when}, or stay as the fallback: {', '.join(lines)}"
-    _told(stored, as_json, f"Stored {_label(stored)}, as .env has it.", *_next_steps(stored), told)
+    data = {**public_dict(stored), "env_lines_that_may_go": lines}
+    answer(as_json, data, f"Stored {_label(stored)}, as .env has it.", *_next_steps(stored), told)
 
 
 def named(name_or_id: str) -> StoredConfig:
@@ -238,14 +224,6 @@ def _as_change(settings: SmtpSettings) -> dict[str, object]:
         "use_ssl": settings.security is Security.TLS,
         "client_certificate": settings.client_certificate,
     }
-
-
-def _told(stored: StoredConfig, as_json: bool, *lines: str) -> None:
-    if as_json:
-        print_json(public_dict(stored))
-        return
-    for line in lines:
-        click.echo(line)
 
 
 def _next_steps(stored: StoredConfig) -> tuple[str, ...]:

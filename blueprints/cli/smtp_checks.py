@@ -1,4 +1,4 @@
-"""`flask smtp test`, `route` and `validate`: what is tried and looked at, with an exit code for scripts."""
+"""`flask smtp test`, `route`, `validate` and `domain`: what is tried and looked at, with an exit code for scripts."""
 
 from contextlib import closing
 from typing import Any, Final
@@ -6,57 +6,46 @@ from typing import Any, Final
 import click
 
 from blueprints import smtp_tests
-from blueprints.cli.frame import DONE, NOT_WELL, command, leave, print_json, print_table
-from blueprints.cli.smtp import named, smtp, where_mail_goes
+from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, print_json, print_table
+from blueprints.cli.smtp import named, where_mail_goes
 from services.checks import connection_test, validation
 from services.checks.connection_test import TestResult, Waiting
 from services.checks.validation import Check, Mark, Told
 from services.diagnosis import diagnosis
+from services.domain import check as domain_check
+from services.domain.records import DnsRecord, Grade
 from services.settings import protection
 from services.settings import route as smtp_route
 from services.settings.fields import parse_address_field
 from services.settings.route import RouteStep
 from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
-from utils.errors import Phase
+from utils.errors import AppError, Phase
 from utils.log_utils import printable
 
-__all__ = ["smtp"]  # with what is added to it here
-
 # Documented, so never changed: scripts go by them.
-EXIT_OF_PHASE: Final = {
-    Phase.SETTINGS: 10,
-    Phase.DNS: 11,
-    Phase.CONNECT: 12,
-    Phase.GREETING: 13,
-    Phase.EHLO: 14,
-    Phase.ENCRYPTION: 15,
-    Phase.SIGN_IN: 16,
-    Phase.SENDER: 17,
-    Phase.RECIPIENT: 18,
-    Phase.DATA: 19,
-    Phase.MESSAGE: 19,
-    Phase.QUIT: 19,
-}
-_TEST_EXITS: Final = {
-    DONE: "the test passed",
-    10: "settings: there is nothing usable to test",
-    11: "DNS: the server's name was not found",
-    12: "connect",
-    13: "greeting",
-    14: "EHLO",
-    15: "encryption: TLS, or the certificate",
-    16: "sign-in",
-    17: "sender address",
-    18: "recipient",
-    19: "message",
-}
+_EXITS: Final = (
+    (10, "settings: there is nothing usable to test", (Phase.SETTINGS,)),
+    (11, "DNS: the server's name was not found", (Phase.DNS,)),
+    (12, "connect", (Phase.CONNECT,)),
+    (13, "greeting", (Phase.GREETING,)),
+    (14, "EHLO", (Phase.EHLO,)),
+    (15, "encryption: TLS, or the certificate", (Phase.ENCRYPTION,)),
+    (16, "sign-in", (Phase.SIGN_IN,)),
+    (17, "sender address", (Phase.SENDER,)),
+    (18, "recipient", (Phase.RECIPIENT,)),
+    (19, "message", (Phase.DATA, Phase.MESSAGE, Phase.QUIT)),
+)
+_TEST_EXITS: Final = {DONE: "the test passed", **{code: told for code, told, _ in _EXITS}}
+EXIT_OF_PHASE: Final = {phase: code for code, _, phases in _EXITS for phase in phases}
 _AND_TEST: Final = " and test again"  # here it is another command
 _SIGNS: Final = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
+_GRADES: Final = {Grade.GOOD: "✓", Grade.CHANGE: "✗", Grade.OPEN: "?"}
+_LONGEST: Final = 4096  # characters of a DNS record
 _MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
 
 
-@command(smtp, "test", exits=_TEST_EXITS)
+@command(None, "test", exits=_TEST_EXITS)
 @click.argument("name", required=False)
 @click.option("--to", default="", metavar="ADDRESS", help="Also deliver a test mail there.")
 def test(name: str | None, *, to: str, as_json: bool) -> None:
@@ -84,7 +73,7 @@ def test(name: str | None, *, to: str, as_json: bool) -> None:
 test.__test__ = False  # type: ignore[attr-defined]
 
 
-@command(smtp, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server is usable"})
+@command(None, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server is usable"})
 def route(*, as_json: bool) -> None:
     """Show which server sends now, and why.
 
@@ -106,7 +95,7 @@ def route(*, as_json: bool) -> None:
     leave(DONE if used else NOT_WELL)
 
 
-@command(smtp, "validate", exits={DONE: "everything holds", NOT_WELL: "a check does not hold"})
+@command(None, "validate", exits={DONE: "everything holds", NOT_WELL: "a check does not hold"})
 @click.option(
     "--test-email",
     is_flag=False,
@@ -128,6 +117,35 @@ def validate(*, test_email: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"ok": holds, "checks": [_check_dict(check, findings) for check, findings in told]})
     leave(DONE if holds else NOT_WELL)
+
+
+@command(None, "domain", exits={DONE: "no record needs a change", NOT_WELL: "a record is missing or wrong"})
+@click.argument("domain", default="")
+@click.option("--server", default="", metavar="HOST", help="The server whose permission to check.")
+def domain(domain: str, *, server: str, as_json: bool) -> None:
+    """Check SPF, DKIM, DMARC and MX of a From domain.
+
+    Without DOMAIN that of the server which sends now. Prints the records seen, and those to add.
+    """
+    if not domain:
+        domain, current = domain_check.sending_now()
+        server = server or current
+    if not domain:
+        raise AppError(f"{diagnosis.NOT_CONFIGURED}. Give a domain: flask smtp domain example.com --server HOST")
+    report = domain_check.check(domain_check.parse_domain(domain), domain_check.parse_server(server))
+    through = f", sent through {report.provider or report.server}" if report.server else ""
+    lines = [f"{report.domain}{through}"]
+    for finding in report.findings:
+        lines.append(f"\n{_GRADES[finding.outcome]} {finding.subject}: {printable(finding.text, _LONGEST)}")
+        lines += [f"  Seen: {printable(seen, _LONGEST)}" for seen in finding.seen]
+        lines += [_line_of(record) for record in finding.add]
+    answer(as_json, report.public_dict(), *lines)
+    leave(NOT_WELL if report.outcome is Grade.CHANGE else DONE)
+
+
+def _line_of(record: DnsRecord) -> str:
+    value = printable(record.value, _LONGEST) or "(as your provider shows)"
+    return f"  {'Replace it' if record.instead else 'Add'}: {record.host}  {record.kind}  {value}"
 
 
 def _run(number: int, check: Check, as_json: bool) -> list[Told]:
@@ -174,10 +192,8 @@ def _to_test(name: str | None) -> tuple[str, SmtpSettings | None, int | None, st
 
 
 def _not_testable(reason: str, as_json: bool) -> None:
-    if as_json:
-        print_json({"ok": False, "message": diagnosis.NOT_CONFIGURED, "remedy": reason, "steps": []})
-    else:
-        click.echo(f"✗ {diagnosis.NOT_CONFIGURED}\n  {reason}")
+    told = {"ok": False, "message": diagnosis.NOT_CONFIGURED, "remedy": reason, "steps": []}
+    answer(as_json, told, f"✗ {diagnosis.NOT_CONFIGURED}\n  {reason}")
     leave(EXIT_OF_PHASE[Phase.SETTINGS])
 
 
@@ -213,10 +229,6 @@ def _print_failure(result: TestResult) -> None:
         click.echo(f"  The server said: {result.server_line}")
 
 
-def _address(step: RouteStep) -> str:
-    return f"{step.settings.host}:{step.settings.port}" if step.settings else ""
-
-
 def _status(step: RouteStep, used: RouteStep | None) -> str:
     if step is used:
         return "used"
@@ -229,7 +241,7 @@ def _step_dict(step: RouteStep, used: RouteStep | None, withheld: str) -> dict[s
         "source": step.source,
         "name": step.name,
         "config_id": step.config_id,
-        "server": _address(step),
+        "server": f"{step.settings.host}:{step.settings.port}" if step.settings else "",
         "status": _status(step, used),
         "reason": f"{step.reason} {withheld}".strip(),
     }

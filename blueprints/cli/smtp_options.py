@@ -63,9 +63,9 @@ def _option(field: str, told: str, **more: Any) -> Callable[[Any], Any]:  # noqa
     return click.option(OPTIONS[field], field, help=told, **more)
 
 
-def change_of(fields: Mapping[str, object], **more: object) -> dict[str, object]:
-    """The given options as the fields of the API."""
-    said = given(**fields, **more)
+def change_of(fields: Mapping[str, object]) -> dict[str, object]:
+    """The options that are given, as the fields of the API."""
+    said = {name: value for name, value in fields.items() if value is not None}
     security = said.pop("security", None)
     said |= _identity(said.pop("client_certificate", None), said.pop("client_key", None))
     unlimited = {name: None for name in LIMITS if said.get(name) == 0}
@@ -78,10 +78,6 @@ def _identity(certificate: object, key: object) -> dict[str, object]:
     """The texts of the files that are given. Raises InvalidInput."""
     files = {"client_certificate": certificate, "client_key": key}
     return route.identity_in({field: str(file) for field, file in files.items() if file})
-
-
-def given(**values: object) -> dict[str, object]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 @contextmanager

@@ -81,7 +81,7 @@ class Verdict:
     @property
     def is_an_answer(self) -> bool:
         """Whether it shows that the server works, be it that it refuses this mail."""
-        return self.whose in (Whose.MAIL, Whose.RECIPIENT) or self.action in (MailAction.RETRY, MailAction.REFUSE)
+        return self.action in (MailAction.RETRY, MailAction.REFUSE)
 
     def action_at(self, age: timedelta, attempts: int) -> MailAction:
         """The action for a mail that has been due for ``age`` and was charged ``attempts``, this one included."""
@@ -344,11 +344,8 @@ def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> 
 
 
 def _reason_of(error: DeliveryError) -> Reason:
-    if error.phase in _ALL and error.fault is not Fault.CLIENT_CERTIFICATE:
-        verdict = _judged(error)
-        if verdict.whose in _OF_SERVERS:
-            return verdict.reason
-    return diagnosis.reason(error)
+    verdict = _judged(error) if error.phase in _ALL else None
+    return verdict.reason if verdict and verdict.whose in _OF_SERVERS else diagnosis.reason(error)
 
 
 def _judged(error: DeliveryError) -> Verdict:

@@ -139,7 +139,7 @@ def _waits(claim: Claim, recipients: list[Recipient], verdicts: list[Verdict], n
     if all(verdict.at_once for verdict in verdicts):
         delay = timedelta(0)
     else:
-        longest = max((verdict.seconds or 0 for verdict in verdicts), default=0)
+        longest = max(verdict.seconds or 0 for verdict in verdicts)
         delay = retry_policy.back_off(claim.attempts, at_least=longest, spread=random.uniform(-1, 1))  # noqa: S311
     waiting = _unchanged(claim, State.DEFERRED, verdicts[0].reason)
     return waiting._replace(recipients=recipients, due_at=now + delay)

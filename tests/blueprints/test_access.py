@@ -2,17 +2,22 @@
 
 import logging
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from werkzeug.routing import Rule
 
 from app import create_app
-from blueprints.access import local_path
+from blueprints.access import admin_api, admin_page, local_path, public, signed_in
+from database.engine import db
 from tests.conftest import ADMIN_TOKEN
-from tests.visitors import Visitor, make_alice, visit
+from tests.loopback import free_port
+from tests.statements import heard
+from tests.visitors import Visitor, make_alice, make_bob, visit
 
 BASE_URL = "http://localhost:5000"
 CONTENT_TYPES = (
@@ -377,6 +382,7 @@ def test_two_clients_behind_a_trusted_proxy_have_two_buckets(environment: dict[s
     ("first", "second", "same"),
     [
         ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8::8000:0:0:1", True),
         ("2001:db8::1", "2001:db8:0:1::1", False),
         ("::ffff:192.0.2.1", "192.0.2.1", True),
         ("192.0.2.1", "192.0.2.2", False),
@@ -404,3 +410,117 @@ def test_an_unknown_page_is_not_found_whatever_the_method(app: Flask) -> None:
 
 def test_a_wrong_method_is_said_to_be_one(app: Flask) -> None:
     assert visit(app).post("/account").status_code == 405
+
+
+# What else a write needs, and what it does not.
+
+
+def _see() -> str:
+    """A view that shows that it was reached."""
+    return "seen"
+
+
+def test_a_field_without_a_name_is_told_as_one(admin: Visitor) -> None:
+    body = b"--x\r\nContent-Disposition: form-data\r\n\r\nvalue\r\n--x--\r\n"
+    headers = {"X-CSRFToken": admin.csrf_token()}
+    answer = admin.post(
+        "/account/sessions/end", data=body, headers=headers, content_type="multipart/form-data; boundary=x"
+    )
+    assert (answer.status_code, admin.is_signed_in()) == (400, True)
+    assert "A field has no name" in answer.text
+
+
+def test_a_form_that_lay_open_for_hours_still_counts(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"csrf_token": admin.csrf_token()}
+    later = time.time() + 11 * 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert admin.post("/account/sessions/end", data=fields).status_code == 303
+
+
+def test_over_https_no_referer_is_asked_for(environment: dict[str, str], tmp_path: Path) -> None:
+    site = "https://mail.example.com"
+    visitor = visit(create_app(environment | {"BASE_URL": site}, instance_path=tmp_path))
+    page = visitor.get("/forgot-password", base_url=site).text
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found
+    fields = {"email": "a@example.com", "csrf_token": found[1]}
+    assert visitor.post("/forgot-password", data=fields, base_url=site).status_code == 200
+
+
+def test_a_bearer_token_beside_the_session_does_not_replace_the_csrf_token_of_a_page(
+    admin: Visitor, bearer: dict[str, str]
+) -> None:
+    assert admin.post("/account/sessions/end", headers=bearer).status_code == 400
+    assert admin.is_signed_in()
+
+
+@pytest.mark.parametrize("accept", ["text/html", "*/*", "application/json", ""])
+@pytest.mark.parametrize("guard", [signed_in, admin_page, admin_api])
+def test_below_api_nobody_is_led_to_the_sign_in_page(app: Flask, guard: Callable[[Any], Any], accept: str) -> None:
+    app.add_url_rule("/api/guarded", view_func=guard(_see), endpoint="guarded")
+    answer = visit(app).get("/api/guarded", headers={"Accept": accept} if accept else {})
+    assert (answer.status_code, answer.is_json) == (401, True)
+
+
+def test_each_guard_lets_through_whom_it_is_for(app: Flask, bearer: dict[str, str]) -> None:
+    for guard in (public, signed_in, admin_page, admin_api):
+        app.add_url_rule(f"/guarded/{guard.__name__}", guard.__name__, view_func=guard(_see))
+        app.add_url_rule(f"/api/{guard.__name__}", f"api_{guard.__name__}", view_func=guard(_see))
+    make_alice(is_admin=True)
+    make_bob()
+    stranger, alice, bob = visit(app), visit(app), visit(app)
+    alice.sign_in()
+    bob.sign_in("bob")
+
+    def seen_by(visitor: Visitor, place: str, headers: dict[str, str]) -> list[str]:
+        names = ("public", "signed_in", "admin_page", "admin_api")
+        return [name for name in names if visitor.get(f"/{place}/{name}", headers=headers).text == "seen"]
+
+    assert seen_by(stranger, "guarded", {}) == ["public"]
+    assert seen_by(bob, "guarded", {}) == ["public", "signed_in"]
+    assert seen_by(alice, "guarded", {}) == ["public", "signed_in", "admin_page", "admin_api"]
+    assert seen_by(stranger, "api", bearer) == ["public", "admin_api"]
+    assert seen_by(alice, "api", bearer) == ["public", "admin_api"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_only_looked_is_led_back_after_the_sign_in(app: Flask, method: str) -> None:
+    answer = visit(app).open("/account?a=1", method=method)
+    assert (answer.status_code, answer.location) == (303, "/login?next=/account?a%3D1")
+    assert visit(app).open("/account", method=method).location == "/login?next=/account"
+
+
+@pytest.mark.parametrize(("length", "followed"), [(2000, True), (2001, False)])
+def test_a_local_path_has_an_end(length: int, followed: bool) -> None:
+    path = "/" + "a" * length
+    assert local_path(path) == (path if followed else None)
+
+
+def test_limits_hold_while_their_storage_is_away(environment: dict[str, str], tmp_path: Path) -> None:
+    away = {"RATELIMIT_STORAGE_URI": f"redis://127.0.0.1:{free_port()}/0"}
+    app = create_app(environment | away, instance_path=tmp_path)
+    guesser, wrong = visit(app), {"Authorization": "Bearer wrong"}
+    answers = [guesser.get("/api/settings/smtp", headers=wrong).status_code for _ in range(21)]
+    assert answers == [401] * 20 + [429]
+
+
+def test_a_link_on_another_site_leads_to_a_page(app: Flask) -> None:
+    make_alice()
+    for headers in FOREIGN:
+        assert visit(app).get("/login", headers=headers).status_code == 200
+
+
+def test_a_bearer_token_is_no_cookie_and_needs_no_csrf_token_anywhere_below_api(
+    app: Flask, bearer: dict[str, str]
+) -> None:
+    app.add_url_rule("/api/open", view_func=public(_see), endpoint="open", methods=["POST"])
+    visitor = visit(app)
+    assert visitor.post("/api/open").status_code == 400
+    assert visitor.post("/api/open", headers=bearer).text == "seen"
+
+
+def test_for_a_style_sheet_nobody_is_looked_up(admin: Visitor) -> None:
+    statements: list[str] = []
+    with heard(db.engine, lambda statement, _: statements.append(statement)):
+        assert admin.get("/static/sealpost.css").status_code == 200
+    assert statements == []

@@ -2,15 +2,13 @@
 
 from typing import Final
 
-_SMTP: Final = "tests/services/smtp/test_smtp_client"
+_SMTP: Final = "tests/services/smtp"
 
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "services/delivery/retry_policy.py": (
         "tests/services/delivery/test_retry_policy.py",
         "tests/services/delivery/test_verdicts.py",
         "tests/services/diagnosis/test_retry_hints.py",
-        "tests/services/worker/test_settling.py",
-        "tests/services/worker/test_whose_fault.py",
     ),
     "services/worker/settling.py": (
         "tests/services/worker/test_settling.py",
@@ -31,8 +29,6 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "tests/blueprints/test_access.py",
         "tests/blueprints/test_acting.py",
         "tests/blueprints/api/test_bearer.py",
-        "tests/blueprints/pages/test_auth.py",
-        "tests/blueprints/pages/test_account.py",
     ),
     "services/message/headers.py": (
         "tests/services/message/test_headers.py",
@@ -52,24 +48,32 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "tests/services/worker/test_outbox_work.py",
     ),
     "services/smtp/standing.py": (
-        "tests/services/smtp/test_smtp_pool.py",
-        f"{_SMTP}_sending.py",
-        f"{_SMTP}_pipelined.py",
-        f"{_SMTP}_chunking.py",
+        f"{_SMTP}/test_smtp_standing.py",
+        f"{_SMTP}/test_server_habits.py",
+        f"{_SMTP}/test_smtp_pool.py",
+        f"{_SMTP}/test_smtp_client_chunking.py",
+        f"{_SMTP}/test_smtp_client_pipelined.py",
     ),
     "services/smtp/prologue.py": (
-        f"{_SMTP}_opening.py",
-        f"{_SMTP}_sign_in.py",
-        f"{_SMTP}_steps.py",
-        f"{_SMTP}_tls.py",
-        f"{_SMTP}_hostile.py",
+        f"{_SMTP}/test_smtp_prologue.py",
+        f"{_SMTP}/test_smtp_standing.py",
+        f"{_SMTP}/test_server_habits.py",
+        f"{_SMTP}/test_smtp_pool.py",
+        f"{_SMTP}/test_smtp_client_sending.py",
+        f"{_SMTP}/test_smtp_client_extensions.py",
+        f"{_SMTP}/test_smtp_client_pipelined.py",
+        f"{_SMTP}/test_smtp_client_chunking.py",
     ),
     "services/smtp/exchange.py": (
-        f"{_SMTP}_sending.py",
-        f"{_SMTP}_pipelined.py",
-        f"{_SMTP}_chunking.py",
-        f"{_SMTP}_odd_replies.py",
-        f"{_SMTP}_hostile.py",
-        "tests/services/smtp/test_smtp_pool.py",
+        f"{_SMTP}/test_smtp_prologue.py",
+        f"{_SMTP}/test_smtp_standing.py",
+        f"{_SMTP}/test_server_habits.py",
+        f"{_SMTP}/test_smtp_pool.py",
+        f"{_SMTP}/test_smtp_client_sending.py",
+        f"{_SMTP}/test_smtp_client_pipelined.py",
+        f"{_SMTP}/test_smtp_client_chunking.py",
+        f"{_SMTP}/test_smtp_client_steps.py",
+        f"{_SMTP}/test_smtp_client_odd_replies.py",
+        f"{_SMTP}/test_smtp_client_hostile.py",
     ),
 }

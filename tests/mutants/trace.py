@@ -1,9 +1,10 @@
 """Which test runs which lines of a module, as a plugin of pytest; and a plugin that runs chosen tests alone."""
 
+import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Generator, Mapping
 from types import FrameType
 from typing import Any
 
@@ -11,14 +12,19 @@ import pytest
 
 
 class Tracer:
-    """Hears which lines of one file each test runs, on all threads, and how long the test takes."""
+    """Hears which lines of one file each test runs, on all threads, and how long the test takes.
+
+    ``at_import`` are those that run before the first test: on them hang all tests.
+    """
 
     def __init__(self, file: str) -> None:
         self._file = file
         self._lines: set[int] = set()
+        self.at_import: set[int] = self._lines
         self.lines: dict[str, list[int]] = {}
         self.seconds: dict[str, float] = {}
         self.failed: list[str] = []
+        sys.settrace(self._enter)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -47,10 +53,15 @@ class Tracer:
 
 
 class Chooser:
-    """Runs these tests alone, in this order."""
+    """Runs these tests alone, in this order; one that takes more than its seconds ends the process by an alarm."""
 
-    def __init__(self, chosen: Collection[str]) -> None:
-        self._places = {nodeid: place for place, nodeid in enumerate(chosen)}
+    def __init__(self, limits: Mapping[str, float]) -> None:
+        self._limits = limits
+        self._places = {nodeid: place for place, nodeid in enumerate(limits)}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        signal.alarm(int(self._limits[item.nodeid]))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

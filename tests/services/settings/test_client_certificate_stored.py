@@ -303,3 +303,24 @@ def test_settings_that_are_printed_do_not_show_the_key() -> None:
     assert pair().key[60:100] not in repr(stored().settings)
     assert pair().key[60:100] not in repr(stored().settings.identity)
     assert ssl.PEM_cert_to_DER_cert(stored().settings.client_certificate)
+
+
+@pytest.mark.parametrize("lost", ["client_certificate", "client_key"])
+def test_of_a_doubtful_row_half_an_identity_is_neither_kept_nor_forgotten_unasked(lost: str) -> None:
+    sql(f"UPDATE smtp_config SET {lost} = ''")
+    assert stored().condition is Condition.ALTERED
+    both = {"smtp_port": 587, "use_tls": True, **SERVER, **LOGIN}
+    refused = [sealing.ALTERED]
+    assert errors(**both) == {"client_certificate": refused, "client_key": refused}
+    assert errors(**both, client_certificate=pair().certificate) == {"client_key": refused}
+    assert errors(**both, client_key=pair().key) == {"client_certificate": refused}
+    mended = save(**both, **given(pair()))
+    assert (mended.condition, identity()) == (Condition.GOOD, (pair().certificate, pair().key))
+
+
+@pytest.mark.parametrize("lost", ["client_certificate", "client_key"])
+def test_of_a_doubtful_row_half_an_identity_can_be_removed(lost: str) -> None:
+    sql(f"UPDATE smtp_config SET {lost} = ''")
+    both = {"smtp_port": 587, "use_tls": True, **SERVER, **LOGIN}
+    assert save(**both, remove_client_certificate=True).condition is Condition.GOOD
+    assert identity() == ("", "")

@@ -3,6 +3,7 @@
 import html
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -10,7 +11,7 @@ import pytest
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import String, delete
 
 from database.engine import transaction
 from database.smtp_db import SmtpConfig
@@ -18,10 +19,12 @@ from services.settings import configs, key_rotation, route, sealing
 from services.settings.fields import MASK, parse_change
 from services.settings.sealing import Condition, StoredConfig
 from services.settings.shown import public_dict
+from services.smtp.settings import Security
 from tests.conftest import APP_KEY
 from tests.rotations import NEW_KEY, Environment, everything, sql, under
 from tests.visitors import Visitor, make_alice, visit
 from utils.errors import InvalidInput
+from utils.secret import Secret
 
 SERVER: Final = {
     "smtp_server": "smtp.example.com",
@@ -285,6 +288,69 @@ def test_the_form_of_an_invalid_row_does_not_ask_for_the_password_which_is_kept(
     page = on_page(admin, configs.get(stored.row.id))
     assert STORED_HINT in page
     assert "cannot be used any more" not in page
+
+
+def test_a_token_that_no_key_opens_is_told_as_altered_and_not_as_a_lost_key(app: Flask) -> None:
+    stored = make(**LOGIN)
+    with transaction() as session:
+        row = session.get(SmtpConfig, stored.row.id)
+        assert row
+        row.smtp_password = "gAAAAA"
+        sealing.seal(row, stored.settings)
+    again = configs.get(stored.row.id)
+    assert (again.condition, again.problem, again.settings.password.reveal()) == (
+        Condition.ALTERED,
+        sealing.ALTERED,
+        "",
+    )
+
+
+def test_a_row_that_has_no_key_yet_is_sealed_whole_with_the_current_one(app: Flask) -> None:
+    stored = make(**LOGIN)
+    stored.row.key_id = ""
+    sealing.seal(stored.row, stored.settings)
+    assert sealing.unsealed(stored.row).settings.password.reveal() == LOGIN["smtp_password"]
+
+
+def test_a_binding_fits_its_column(app: Flask) -> None:
+    kind = SmtpConfig.__table__.c.binding_mac.type
+    assert isinstance(kind, String)
+    assert len(make().row.binding_mac) == kind.length
+
+
+# What was tested.
+
+
+@any_login
+def test_a_test_is_of_the_stored_server_only_where_each_tested_value_is_the_stored_one(
+    app: Flask, login: dict[str, str]
+) -> None:
+    stored = make(**login)
+    assert sealing.are_stored(stored.settings, stored)
+    for other in (
+        {"host": "evil.example"},
+        {"port": 465},
+        {"username": "other"},
+        {"password": Secret("other")},
+        {"from_email": "b@example.com"},
+        {"helo_hostname": "other.example"},
+        {"auth_method": "PLAIN"},
+        {"timeout_seconds": 9},
+        {"security": Security.TLS},
+        {"client_certificate": "certificate"},
+        {"client_key": Secret("key")},
+    ):
+        assert not sealing.are_stored(replace(stored.settings, **other), stored)
+    assert sealing.are_stored(replace(stored.settings, from_name="Other", reply_to="b@example.com"), stored)
+
+
+@any_alteration
+def test_no_test_is_of_a_server_that_is_not_usable(app: Flask, edit: Edit) -> None:
+    make(**LOGIN)
+    sql(f"UPDATE smtp_config SET {edit.sql}")
+    again = configs.find_by_name("Primary")
+    assert again
+    assert not sealing.are_stored(again.settings, again)
 
 
 # The proof of a test.

@@ -363,6 +363,12 @@ def test_a_dead_letter_keeps_its_content_unless_it_is_a_link_that_must_not_lie_a
 # What is about this mail alone, since the server serves others.
 
 
+def test_a_doubt_of_which_nobody_knows_whose_it_is_is_not_charged(now: Now) -> None:
+    claim, error = claimed((ADDRESSES[0], "pending"), tried=1), Temporary(Phase.SENDER, Fault.REPLY, "Bye", code=421)
+    told = settling.after(claim, failed(error), SERVER, clock.now(), COOL_DOWN)
+    assert (told.state, told.attempts) == (State.DEFERRED, 1)
+
+
 def test_a_doubt_that_is_about_this_mail_is_charged(now: Now) -> None:
     error = Temporary(Phase.SENDER, Fault.REPLY, "Closing", code=421)
     row = settled(claimed((ADDRESSES[0], "pending"), tried=1), failed(error), is_about_it=True)
