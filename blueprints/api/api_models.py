@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from blueprints.api.openapi import ErrorAnswer
-from services.settings.fields import SmtpChange, Version, parse_recipient
+from services.settings.fields import Checked, SmtpChange, Version, parse_recipient
 from services.settings.shown import ConfigData
 from services.smtp.settings import Security
 from utils.numbers import number_or_text
@@ -139,11 +139,7 @@ class RefusedAnswer(BaseModel):
 class SmtpTest(SmtpChange):
     """Values to test, merged over the saved ones and stored nowhere."""
 
-    to: Annotated[
-        str,
-        PlainValidator(parse_recipient),
-        WithJsonSchema({"type": "string", "maxLength": 300, "description": "Also deliver a test mail there."}),
-    ] = Field(default="")
+    to: Annotated[str, Checked(parse_recipient, "string", "Also deliver a test mail there.", maxLength=300)] = ""
 
 
 class ConfigFilter(BaseModel):
@@ -151,25 +147,25 @@ class ConfigFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    q: Annotated[
-        str,
-        PlainValidator(_search_text),
-        WithJsonSchema({"type": "string", "maxLength": LONGEST_SEARCH, "description": "In name, host or user name."}),
-    ] = ""
+    q: Annotated[str, Checked(_search_text, "string", "In name, host or user name.", maxLength=LONGEST_SEARCH)] = ""
     active: Annotated[
         bool | None,
-        PlainValidator(partial(_one_of, {"true": True, "false": False})),
-        WithJsonSchema({"type": "boolean", "description": "Only the active one, or only the others."}),
+        Checked(
+            partial(_one_of, {"true": True, "false": False}), "boolean", "Only the active one, or only the others."
+        ),
     ] = None
     security: Annotated[
         str,
-        PlainValidator(partial(_one_of, {mode: mode for mode in Security})),
-        WithJsonSchema({"type": "string", "enum": list(Security), "description": "How the connection is encrypted."}),
+        Checked(
+            partial(_one_of, {mode: mode for mode in Security}),
+            "string",
+            "How the connection is encrypted.",
+            enum=list(Security),
+        ),
     ] = ""
     has_error: Annotated[
         bool,
-        PlainValidator(partial(_one_of, {"true": True})),
-        WithJsonSchema({"type": "boolean", "enum": [True], "description": "Only those that failed or cannot be used."}),
+        Checked(partial(_one_of, {"true": True}), "boolean", "Only those that failed or cannot be used.", enum=[True]),
     ] = False
 
 

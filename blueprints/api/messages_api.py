@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Final
 
 from flask import Blueprint, Response, jsonify
-from pydantic import BaseModel, ConfigDict, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from blueprints.access import admin_api
@@ -15,6 +15,7 @@ from blueprints.api.query import number_parameter, parsed_query
 from services.outbox import log as mail_log
 from services.outbox.facts import AttemptData, DirectData, MessageData, State
 from services.outbox.log import Story
+from services.settings.fields import Checked
 from utils.json_shapes import json_of
 from utils.numbers import LARGEST
 
@@ -38,15 +39,19 @@ def _states(texts: list[str]) -> list[State]:
 
 Before = Annotated[
     int | None,
-    PlainValidator(partial(number_parameter, 1, LARGEST)),
-    WithJsonSchema(
-        {"type": "integer", "minimum": 1, "maximum": LARGEST, "description": "What the last answer had as next."}
+    Checked(
+        partial(number_parameter, 1, LARGEST),
+        "integer",
+        "What the last answer had as next.",
+        minimum=1,
+        maximum=LARGEST,
     ),
 ]
 Limit = Annotated[
     int,
-    PlainValidator(partial(number_parameter, 1, mail_log.MOST)),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": mail_log.MOST, "description": "How many at most."}),
+    Checked(
+        partial(number_parameter, 1, mail_log.MOST), "integer", "How many at most.", minimum=1, maximum=mail_log.MOST
+    ),
 ]
 
 
@@ -64,13 +69,11 @@ class MessageFilter(DirectFilter):
 
     state: Annotated[
         list[State],
-        PlainValidator(_states),
-        WithJsonSchema(
-            {
-                "type": "array",
-                "items": {"type": "string", "enum": list(State)},
-                "description": "Only mails in this state; may be given several times.",
-            }
+        Checked(
+            _states,
+            "array",
+            "Only mails in this state; may be given several times.",
+            items={"type": "string", "enum": list(State)},
         ),
     ] = []
 

@@ -9,17 +9,18 @@ from sqlalchemy.orm import Session
 from database.smtp_db import SmtpConfig
 from services import audit
 from services.audit import Action
+from services.settings.row import StoredRow
 from services.settings.table import AUDITED
 
 log = structlog.get_logger(__name__)
 
 
-def subject_of(row: SmtpConfig) -> str:
+def subject_of(row: SmtpConfig | StoredRow) -> str:
     """What the trail calls a configuration."""
     return f"configuration {row.name} ({row.smtp_server}:{row.smtp_port})"
 
 
-def note_viewed(row: SmtpConfig) -> None:
+def note_viewed(row: StoredRow) -> None:
     """Record that somebody looked at it. A database that takes no changes does not keep them from looking."""
     try:
         audit.note(Action.VIEWED, subject_of(row))

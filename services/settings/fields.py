@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
 
 from services.smtp import sasl
 from services.smtp.client_certificate import (
@@ -177,27 +177,34 @@ def _limit(value: object) -> int | None:
     return None if value is None else _whole_number(value, 1, MOST_EMAILS)
 
 
-def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
-    return WithJsonSchema({"type": kind, "description": description, **more})
+class Checked:
+    """A field's check, and what the API document says of it."""
+
+    def __init__(self, check: Callable[[Any], object], kind: str, description: str, **more: object) -> None:
+        self._check = check
+        self._schema = {"type": kind, "description": description, **more}
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, _core: object, _handler: object) -> dict[str, object]:
+        return dict(self._schema)
 
 
 Server = Annotated[
     str,
-    PlainValidator(_server),
-    _schema("string", "Host name or IP address of the SMTP server.", maxLength=300, examples=["smtp.example.com"]),
+    Checked(
+        _server, "string", "Host name or IP address of the SMTP server.", maxLength=300, examples=["smtp.example.com"]
+    ),
 ]
 Port = Annotated[
-    int,
-    PlainValidator(_port),
-    _schema("integer", "Usually 587 with STARTTLS, 465 with TLS.", minimum=1, maximum=65535, examples=[587]),
+    int, Checked(_port, "integer", "Usually 587 with STARTTLS, 465 with TLS.", minimum=1, maximum=65535, examples=[587])
 ]
-Username = Annotated[
-    str, PlainValidator(_username), _schema("string", "Empty for a relay without login.", maxLength=255)
-]
+Username = Annotated[str, Checked(_username, "string", "Empty for a relay without login.", maxLength=255)]
 Password = Annotated[
     Secret,
-    PlainValidator(_password),
-    _schema(
+    Checked(
+        _password,
         "string",
         "Write-only. Absent, empty or the mask keeps the stored one; it is never trimmed.",
         maxLength=LONGEST_PASSWORD,
@@ -206,19 +213,16 @@ Password = Annotated[
 ]
 FromEmail = Annotated[
     str,
-    PlainValidator(_address),
-    _schema("string", "The one address that mails come from.", maxLength=300, examples=["noreply@example.com"]),
+    Checked(
+        _address, "string", "The one address that mails come from.", maxLength=300, examples=["noreply@example.com"]
+    ),
 ]
-FromName = Annotated[str, PlainValidator(_username), _schema("string", "The name beside that address.", maxLength=255)]
-ReplyTo = Annotated[
-    str,
-    PlainValidator(_optional_address),
-    _schema("string", "Where replies go, if not to From.", maxLength=300),
-]
+FromName = Annotated[str, Checked(_username, "string", "The name beside that address.", maxLength=255)]
+ReplyTo = Annotated[str, Checked(_optional_address, "string", "Where replies go, if not to From.", maxLength=300)]
 Helo = Annotated[
     str,
-    PlainValidator(_helo),
-    _schema(
+    Checked(
+        _helo,
         "string",
         "Said in EHLO; empty: the host of BASE_URL if that is a public name, else from_email's.",
         maxLength=300,
@@ -226,8 +230,8 @@ Helo = Annotated[
 ]
 Timeout = Annotated[
     int,
-    PlainValidator(_timeout),
-    _schema(
+    Checked(
+        _timeout,
         "integer",
         "Longest wait for one answer, in seconds; queued mail waits longer.",
         minimum=1,
@@ -235,25 +239,20 @@ Timeout = Annotated[
     ),
 ]
 AuthMethod = Annotated[
-    str,
-    PlainValidator(_auth_method),
-    _schema("string", "Empty: the best that the server offers.", enum=list(AUTH_METHODS)),
+    str, Checked(_auth_method, "string", "Empty: the best that the server offers.", enum=list(AUTH_METHODS))
 ]
 Version = Annotated[
     int,
-    PlainValidator(_version),
-    _schema("integer", "The version that was read. A stale one answers 409.", minimum=1, maximum=2**31 - 1),
+    Checked(_version, "integer", "The version that was read. A stale one answers 409.", minimum=1, maximum=2**31 - 1),
 ]
-UseTls = Annotated[bool, PlainValidator(_flag), _schema("boolean", "STARTTLS: starts plain, then encrypts; required.")]
-UseSsl = Annotated[bool, PlainValidator(_flag), _schema("boolean", "TLS from the first byte.")]
-Active = Annotated[bool, PlainValidator(_flag), _schema("boolean", "Whether mail goes through this server.")]
-RemovePassword = Annotated[
-    bool, PlainValidator(_flag), _schema("boolean", "Forget the stored password, and its user name.")
-]
+UseTls = Annotated[bool, Checked(_flag, "boolean", "STARTTLS: starts plain, then encrypts; required.")]
+UseSsl = Annotated[bool, Checked(_flag, "boolean", "TLS from the first byte.")]
+Active = Annotated[bool, Checked(_flag, "boolean", "Whether mail goes through this server.")]
+RemovePassword = Annotated[bool, Checked(_flag, "boolean", "Forget the stored password, and its user name.")]
 ClientCertificate = Annotated[
     str,
-    PlainValidator(_certificate),
-    _schema(
+    Checked(
+        _certificate,
         "string",
         "Shown to servers that ask for one: PEM, your own certificate first, then each that signed the one before it. "
         "Absent or empty keeps the stored one.",
@@ -262,8 +261,8 @@ ClientCertificate = Annotated[
 ]
 ClientKey = Annotated[
     Secret,
-    PlainValidator(_key),
-    _schema(
+    Checked(
+        _key,
         "string",
         "Write-only: the certificate's private key, PEM without a passphrase. Absent, empty or the mask keeps the "
         "stored one.",
@@ -272,19 +271,23 @@ ClientKey = Annotated[
     ),
 ]
 RemoveClientCertificate = Annotated[
-    bool, PlainValidator(_flag), _schema("boolean", "Forget the stored client certificate and its key.")
+    bool, Checked(_flag, "boolean", "Forget the stored client certificate and its key.")
 ]
 Ignored = Annotated[Any, WithJsonSchema({"readOnly": True, "description": "Returned by GET; ignored here."})]
 
 
 Name = Annotated[
     str,
-    PlainValidator(_config_name),
-    _schema("string", "Unique, whatever the case.", minLength=1, maxLength=LONGEST_NAME, examples=["Backup server"]),
+    Checked(
+        _config_name,
+        "string",
+        "Unique, whatever the case.",
+        minLength=1,
+        maxLength=LONGEST_NAME,
+        examples=["Backup server"],
+    ),
 ]
-Failover = Annotated[
-    bool, PlainValidator(_flag), _schema("boolean", "Whether mail goes the next way while this server is down.")
-]
+Failover = Annotated[bool, Checked(_flag, "boolean", "Whether mail goes the next way while this server is down.")]
 
 
 def _limit_of(span: str) -> WithJsonSchema:

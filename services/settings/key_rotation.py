@@ -20,6 +20,7 @@ from database.smtp_db import SmtpConfig
 from services import audit
 from services.audit import Action
 from services.settings import config_trail, sealing
+from services.settings.row import StoredRow
 from services.settings.sealing import Condition, StoredConfig, unsealed
 from utils.encryption_utils import current_key_id, key_id_of
 from utils.env_utils import fernet_key_from, get_fernet_key, get_settings
@@ -224,5 +225,5 @@ def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
     return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted({*used, *mails}))], refused)
 
 
-def _named(row: SmtpConfig) -> SealedRow:
+def _named(row: SmtpConfig | StoredRow) -> SealedRow:
     return SealedRow(row.id, row.name, row.account_id, row.key_id)

@@ -13,6 +13,7 @@ from typing import Final
 from database.smtp_db import SmtpConfig
 from services.settings import validity
 from services.settings.fields import SmtpChange
+from services.settings.row import StoredRow, copied
 from services.settings.rules import merged
 from services.settings.table import BOUND, SECRETS, TESTED_FIRST, TESTED_LATER, VALUES
 from services.smtp import client_certificate
@@ -70,7 +71,7 @@ class StoredConfig:
     ``invalid`` are the fields that a save would refuse.
     """
 
-    row: SmtpConfig
+    row: StoredRow
     settings: SmtpSettings
     condition: Condition
     invalid: validity.Errors = field(default_factory=dict)
@@ -123,12 +124,12 @@ class Seal:
     verified_fingerprint: str | None
 
 
-def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> StoredConfig:
+def unsealed(row: SmtpConfig | StoredRow, keys: Mapping[str, bytes] | None = None) -> StoredConfig:
     """Check the binding, open what is sealed, check the values. Never raises: the condition says what is wrong.
 
     ``keys`` by their ids are the only ones used; without them those of the environment.
     """
-    keys = known_keys() if keys is None else keys
+    keys, row = known_keys() if keys is None else keys, copied(row)
     condition = _condition(row, keys.get(row.key_id))
     if condition is Condition.GOOD:
         try:
@@ -143,7 +144,7 @@ def unsealed(row: SmtpConfig, keys: Mapping[str, bytes] | None = None) -> Stored
     return StoredConfig(row, _settings_of(row), condition)
 
 
-def _condition(row: SmtpConfig, key: bytes | None) -> Condition:
+def _condition(row: StoredRow, key: bytes | None) -> Condition:
     if key is None:
         return Condition.KEY_MISSING
     if hmac.compare_digest(str(row.binding_mac).encode(), _binding(row, key).encode()):
@@ -188,24 +189,24 @@ def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSetti
     return merged(stored.settings, change)
 
 
-def _says_something(row: SmtpConfig, column: str) -> bool:
+def _says_something(row: StoredRow, column: str) -> bool:
     """Whether leaving this field alone would bless a value that somebody may have put there."""
     return bool(getattr(row, column) != (DEFAULT_TIMEOUT if column == "timeout_seconds" else ""))
 
 
-def _settings_of(row: SmtpConfig, secrets: Mapping[str, str] = NO_TOKENS) -> SmtpSettings:
+def _settings_of(row: StoredRow, secrets: Mapping[str, str] = NO_TOKENS) -> SmtpSettings:
     values = {setting: getattr(row, column) for column, setting in VALUES.items()}
     values |= {setting: Secret(text) for setting, text in secrets.items()}
     return SmtpSettings(**values, security=_mode(row), client_certificate=row.client_certificate)
 
 
-def _mode(row: SmtpConfig) -> Security:
+def _mode(row: SmtpConfig | StoredRow) -> Security:
     if row.use_ssl:
         return Security.TLS
     return Security.STARTTLS if row.use_tls else Security.NONE
 
 
-def _binding(row: SmtpConfig, key: bytes, tokens: Mapping[str, str] = NO_TOKENS) -> str:
+def _binding(row: SmtpConfig | StoredRow, key: bytes, tokens: Mapping[str, str] = NO_TOKENS) -> str:
     """The binding of the row with its own tokens, or with others in their place."""
     scope = "global" if row.account_id is None else f"account:{row.account_id}"
     values = [(column, str(tokens.get(column, getattr(row, column)))) for column in BOUND]
@@ -263,7 +264,7 @@ def fingerprint(settings: SmtpSettings, key: bytes | None = None) -> str:
     return mac(FINGERPRINT, [value.reveal() if isinstance(value, Secret) else str(value) for value in values], key)
 
 
-def is_marked(row: SmtpConfig, settings: SmtpSettings) -> bool:
+def is_marked(row: SmtpConfig | StoredRow, settings: SmtpSettings) -> bool:
     """Whether the row's mark is of these values, made under the current key or a previous one."""
     mark = row.verified_fingerprint
     return mark is not None and any(mark == fingerprint(settings, key) for key in known_keys().values())

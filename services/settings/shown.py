@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.settings.fields import MASK
+from services.settings.row import ShownColumns
 from services.settings.sealing import StoredConfig
 from services.settings.table import SECRETS, SHOWN
 from services.smtp import client_certificate
@@ -22,42 +23,14 @@ class ClientCertificateData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfigData:
+class ConfigData(ShownColumns):
     """A configuration as it may be shown: the password and the client key are eight bullets or nothing."""
 
-    id: int
-    name: str
-    smtp_server: str
-    smtp_port: int
-    smtp_username: str
-    smtp_password: str
     has_password: bool
     needs_reentry: bool
-    from_email: str
-    from_name: str
-    use_tls: bool
-    use_ssl: bool
-    is_active: bool
-    failover: bool
-    emails_per_minute: int | None
-    emails_per_day: int | None
-    reply_to: str
-    helo_hostname: str
-    timeout_seconds: int
-    auth_method: str
-    client_certificate: str
-    client_key: str
     has_client_key: bool
     client_certificate_facts: ClientCertificateData | None
     verified: bool
-    verified_at: Moment | None  # only while the test still holds
-    last_error: str | None
-    failed_over_at: Moment | None
-    failed_over_to: str | None
-    version: int
-    created_at: Moment
-    updated_at: Moment
-    updated_by: str
 
 
 def config_data(stored: StoredConfig) -> ConfigData:
@@ -65,7 +38,7 @@ def config_data(stored: StoredConfig) -> ConfigData:
     row = stored.row
     columns = {name: getattr(row, name) for name in SHOWN}
     masked = {name: MASK if columns[name] else "" for name in SECRETS}
-    verified_at = row.verified_at if stored.is_verified else None
+    verified_at = row.verified_at if stored.is_verified else None  # only while the test still holds
     return ConfigData(
         **columns | masked | {"verified_at": verified_at},
         has_password=bool(row.smtp_password),

@@ -9,8 +9,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from database.smtp_db import SmtpConfig
 from services.settings.fields import parse_change
+from services.settings.row import StoredRow
 from services.settings.table import CHECKED
 from utils.errors import InvalidInput
 
@@ -19,7 +19,7 @@ Errors = Mapping[str, list[str]]
 UNUSUAL: Final = "It is not written as a save writes it, with a space too many perhaps."
 
 
-def errors_of(row: SmtpConfig) -> Errors:
+def errors_of(row: StoredRow) -> Errors:
     """Each field that a save would refuse as it stands in the row, with what to do; empty for a good one."""
     return _errors_of(tuple(getattr(row, name) for name in CHECKED))
 

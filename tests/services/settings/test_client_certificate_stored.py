@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from app import create_app
 from database.engine import transaction
+from database.smtp_db import SmtpConfig
 from services import audit
 from services.checks import validation
 from services.settings import configs, key_rotation, sealing, state
@@ -186,7 +187,7 @@ def test_one_that_expired_since_does_not_stop_another_change_and_is_told() -> No
     old = client_pair(days=-1)
     row = stored().row
     with transaction() as session:
-        held = session.get(type(row), row.id)
+        held = session.get(SmtpConfig, row.id)
         assert held
         held.client_certificate = old.certificate
         settings = SmtpSettings(**{**vars(stored().settings), **given(old), "client_key": Secret(old.key)})

@@ -22,6 +22,7 @@ from database.types import UtcDateTime
 from services.diagnosis import reply_rules
 from services.settings import sealing, table
 from services.settings.fields import SmtpChange
+from services.settings.row import StoredRow
 from services.settings.shown import ConfigData
 from services.settings.table import Field, Kind
 from services.smtp.settings import SmtpSettings
@@ -65,6 +66,7 @@ def gaps() -> dict[str, set[str]]:
         "columns": ({field.name for field in known}, {column.name for column in inspect(SmtpConfig).columns}),
         "settings": ({field.setting for field in known} - {""}, {field.name for field in fields(SmtpSettings)}),
         "change": (shown, set(SmtpChange.model_fields)),
+        "row": ({field.name for field in known}, {field.name for field in fields(StoredRow)}),
         "shown": (shown, {field.name for field in fields(ConfigData)}),
         "form": (entered, set(CONTROL.findall(FORM.read_text()))),
         "commands": (entered, {param.name or "" for param in commands.add.params} & entered),
@@ -87,7 +89,7 @@ def test_a_field_that_is_only_in_the_table_is_missed_wherever_it_must_be_written
 ) -> None:
     pretended = Field("pretended", Kind.VALUE, setting="pretended", words="pretence", tested=True)
     monkeypatch.setattr(table, "FIELDS", (*table.FIELDS, pretended))
-    everywhere = ["columns", "settings", "change", "shown", "form", "commands", "options", ".env"]
+    everywhere = ["columns", "settings", "change", "row", "shown", "form", "commands", "options", ".env"]
     assert gaps() == {place: {"pretended"} for place in everywhere}
 
 
