@@ -22,6 +22,7 @@ from services import email_service
 from services.message.draft import Attachment
 from services.settings import configs
 from services.settings.fields import parse_change
+from services.settings.row import StoredRow
 from tests import certificates
 from tests.loopback import free_port
 from tests.outbox import drain
@@ -140,7 +141,7 @@ def notices(backup: RecordingServer) -> list[RecordedMail]:
     return [mail for mail in backup.mails if subject_of(mail) == NOTICE]
 
 
-def active() -> SmtpConfig:
+def active() -> StoredRow:
     stored = configs.find_active()
     assert stored
     return stored.row

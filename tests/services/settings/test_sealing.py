@@ -307,9 +307,12 @@ def test_a_token_that_no_key_opens_is_told_as_altered_and_not_as_a_lost_key(app:
 
 def test_a_row_that_has_no_key_yet_is_sealed_whole_with_the_current_one(app: Flask) -> None:
     stored = make(**LOGIN)
-    stored.row.key_id = ""
-    sealing.seal(stored.row, stored.settings)
-    assert sealing.unsealed(stored.row).settings.password.reveal() == LOGIN["smtp_password"]
+    with transaction() as session:
+        row = session.get(SmtpConfig, stored.row.id)
+        assert row
+        row.key_id = ""
+        sealing.seal(row, stored.settings)
+    assert configs.get(stored.row.id).settings.password.reveal() == LOGIN["smtp_password"]
 
 
 def test_a_binding_fits_its_column(app: Flask) -> None:
