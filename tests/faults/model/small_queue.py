@@ -62,8 +62,14 @@ def one_by_one(
             yield parcel, error
 
 
+def rounds_for(server: BehavingServer, mails: Sequence[Mail]) -> int:
+    """As many as it takes where each recipient needs a mail of his own, and few go in an hour."""
+    rate = server.behaviour.rate
+    return ROUNDS + (sum(len(mail.recipients) for mail in mails) // rate if rate else 0)
+
+
 def deliver(
-    server: BehavingServer, mails: Sequence[Mail], step: float, *, send: Send, rounds: int = ROUNDS
+    server: BehavingServer, mails: Sequence[Mail], step: float, *, send: Send, rounds: int | None = None
 ) -> list[Fate]:
     """Try until nothing is open, or the rounds are over.
 
@@ -76,7 +82,7 @@ def deliver(
     end = monotonic() + LONGEST * step
     try:
         with ThreadPoolExecutor(len(halves)) as senders:
-            for hour in range(rounds):
+            for hour in range(rounds or rounds_for(server, mails)):
                 groups = halves if hour < AT_ONCE else [fates]
                 list(senders.map(partial(_round, to_server, timedelta(hours=hour)), groups))
                 if not any(fate.pending for fate in fates) or monotonic() > end:

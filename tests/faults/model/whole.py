@@ -34,7 +34,7 @@ from services.worker.lease import Pace
 from tests.faults.model.fates import Fate
 from tests.faults.model.mails import SENDER, Mail
 from tests.faults.model.server import BehavingServer
-from tests.faults.model.small_queue import LONGEST, ROUNDS, STEP
+from tests.faults.model.small_queue import LONGEST, STEP, rounds_for
 from utils import clock
 
 APART: Final = timedelta(hours=3)  # longer than any back-off
@@ -144,7 +144,7 @@ def by_queue(server: BehavingServer, mails: Sequence[Mail]) -> list[Fate]:
             )
             mail_ids[mail_id] = mail
     end = time.monotonic() + LONGEST * _here.step
-    for _ in range(ROUNDS):
+    for _ in range(rounds_for(server, mails)):
         _work()
         if not _open(list(mail_ids)) or time.monotonic() > end:
             break
@@ -158,7 +158,7 @@ def by_send_email(server: BehavingServer, mails: Sequence[Mail]) -> list[Fate]:
     _configure(server)
     fates = [Fate(replace(mail, recipients=mail.recipients[:1])) for mail in mails]
     end = time.monotonic() + LONGEST * _here.step
-    for _ in range(ROUNDS):
+    for _ in range(rounds_for(server, mails)):
         for fate in fates:
             if fate.pending:
                 _send(fate)
