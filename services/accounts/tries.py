@@ -62,20 +62,20 @@ class Count:
 
 
 @dataclass
-class Try:
+class PasswordTry:
     """One try that is under way."""
 
     succeeded: bool = False
 
 
 @contextmanager
-def counted(counts: Sequence[Count], concerning: str) -> Iterator[Try]:
+def counted(counts: Sequence[Count], concerning: str) -> Iterator[PasswordTry]:
     """Count a try: set ``succeeded`` on what is given if the password was right.
 
     ``concerning`` is how the audit trail names a lock-out. Raises TooMany or Locked instead, if there is no place.
     """
     taken = _take(counts, concerning)
-    attempt = Try()
+    attempt = PasswordTry()
     try:
         yield attempt
     except BaseException:
