@@ -157,7 +157,8 @@ def _tell(session: Session, row: TryCount, count: Count, concerning: str) -> Non
 
 def _held(session: Session, count: Count, now: datetime) -> TryCount:
     row = try_db.hold(session, count.key, _hash(count.subject), now)
-    if not timedelta(0) <= now - row.began_at < WINDOW:
+    # Another may have begun the window while we waited, after our ``now``; a clock that was put back is another matter.
+    if abs(now - row.began_at) >= WINDOW:
         row.began_at, row.taken, row.is_told = now, 0, False
     return row
 
