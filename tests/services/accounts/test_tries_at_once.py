@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Barrier, Lock
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 
 from app import create_app
@@ -82,9 +83,9 @@ def test_sessions_and_unlocking_work_on_either(app: Flask, now: Now) -> None:
 
 def test_no_more_than_a_few_passwords_are_hashed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     held, lock = {"now": 0, "most": 0}, Lock()
-    hasher = passwords.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
-    class Watched(passwords.PasswordHasher):
+    class Watched(PasswordHasher):
         def verify(self, hash: str | bytes, password: str | bytes) -> bool:
             with lock:
                 held["now"] += 1
