@@ -1,24 +1,33 @@
 """Account passwords: which are accepted (NIST SP 800-63B), and how they are kept (argon2id, RFC 9106)."""
 
+import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from utils.errors import TooMany
 
 SHORTEST: Final = 12
 LONGEST: Final = 128
 SHORTEST_NAME: Final = 3  # shorter names stand in good passwords by chance
 
-# OWASP's parameters: 19 MiB each, so that a burst of sign-ins does not exhaust a small server.
+AT_ONCE: Final = 4  # hashes of 19 MiB each, so that a burst of sign-ins does not exhaust a small server
+TURN_SECONDS: Final = 10.0  # that one waits for a turn
+
+# OWASP's parameters.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # Verified for names that nobody has, so that an unknown name takes as long as a wrong password.
 _NOBODY: Final = _hasher.hash(secrets.token_urlsafe())
+
+R = TypeVar("R")
 
 _COMMON_FILE: Final = Path(__file__).with_name("data") / "common_passwords.txt"
 _SEPARATORS: Final = re.compile(r"[\s._-]+")
@@ -46,15 +55,16 @@ def refusal(password: str, names: Iterable[str]) -> str | None:
 
 def hash_password(password: str) -> str:
     """The argon2id hash to be stored, its parameters and salt included."""
-    return _hasher.hash(_normalised(password))
+    return _in_turn(_hasher.hash, _normalised(password))
 
 
 def verify(stored_hash: str | None, password: str) -> bool:
     """Whether the password is the one that was hashed; None takes just as long and is False."""
     known = stored_hash is not None
+    # What is longer than any accepted password is not even normalised, which can take quadratic time.
+    offered = _normalised(password) if len(password) <= LONGEST else ""
     try:
-        # What is longer than any accepted password is not even normalised, which can take quadratic time.
-        _hasher.verify(stored_hash or _NOBODY, _normalised(password) if len(password) <= LONGEST else "")
+        _in_turn(_hasher.verify, stored_hash or _NOBODY, offered)
     except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False
     return known
@@ -63,6 +73,34 @@ def verify(stored_hash: str | None, password: str) -> bool:
 def is_outdated(stored_hash: str) -> bool:
     """Whether the hash was made with other parameters than today's."""
     return _hasher.check_needs_rehash(stored_hash)
+
+
+def _in_turn(work: Callable[..., R], *arguments: str) -> R:
+    """Let one of the few hash, once the others are done. Raises TooMany if that takes too long."""
+    waiting = _workers.submit(work, *arguments)
+    try:
+        return waiting.result(TURN_SECONDS)
+    except TimeoutError:
+        waiting.cancel()
+        raise TooMany("Many people are signing in just now. Try again in some seconds.", int(TURN_SECONDS)) from None
+
+
+def _new_workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
+
+
+# Threads of their own, and not just a semaphore: what a thread has used for a hash stays with it (glibc's arenas), so
+# that with a semaphore alone forty threads held 436 MiB in the end.
+_workers = _new_workers()
+
+
+def _after_fork() -> None:
+    """A fork copies no threads."""
+    global _workers  # noqa: PLW0603
+    _workers = _new_workers()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _normalised(password: str) -> str:

@@ -179,7 +179,7 @@ def sweep(pace: Pace) -> None:
 
 def tidy() -> None:
     """Delete what is older than it is kept."""
-    password_reset.tidy()
+    upkeep.tidy()
     audit.purge()
     mail_log.tidy()
 
