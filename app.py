@@ -15,12 +15,14 @@ from blueprints.api import configs_api, domain_api, health, messages_api, openap
 from blueprints.cli import register
 from blueprints.pages import (
     account,
+    address_page,
     audit_pages,
     auth,
     domain_pages,
     emails,
     headers_page,
     inbox,
+    people_pages,
     settings_form,
     token_pages,
 )
@@ -77,6 +79,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         auth.pages,
         auth.bp,
         account.bp,
+        address_page.bp,
+        people_pages.bp,
         settings.bp,
         settings_form.bp,
         settings_api.bp,

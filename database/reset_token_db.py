@@ -2,15 +2,16 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String, delete, func, select, update
-from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+from sqlalchemy import ColumnElement, ForeignKey, String, delete, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
 from database.types import UtcDateTime
+from database.user_db import IS_ENABLED, Account
 
 
 class ResetToken(Base):
-    """A link that was mailed, with ``mail_id``. It is good once, until it expires, and only while it is the newest."""
+    """A link that was mailed, with ``mail_id``. It is good once, until it expires, or until another one is used."""
 
     __tablename__ = "reset_token"
 
@@ -23,14 +24,8 @@ class ResetToken(Base):
     mail_id: Mapped[str | None] = mapped_column(String(32))
 
 
-_Other = aliased(ResetToken)
-_IS_NEWEST = (
-    ResetToken.id
-    == select(func.max(_Other.id))
-    .where(_Other.account_id == ResetToken.account_id)
-    .correlate(ResetToken)
-    .scalar_subquery()
-)
+def _is_good(token_hash: str, moment: datetime) -> tuple[ColumnElement[bool], ...]:
+    return ResetToken.token_hash == token_hash, ResetToken.used_at.is_(None), ResetToken.expires_at > moment
 
 
 def add(
@@ -49,28 +44,22 @@ def add(
     )
 
 
-def find_account_id(session: Session, token_hash: str, moment: datetime) -> int | None:
-    """The account that a token is good for, if it is good for any."""
-    query = select(ResetToken.account_id).where(
-        ResetToken.token_hash == token_hash,
-        ResetToken.used_at.is_(None),
-        ResetToken.expires_at > moment,
-        _IS_NEWEST,
+def find_good(session: Session, token_hash: str, moment: datetime) -> tuple[ResetToken, Account] | None:
+    """The row of this token, and whose it is, if it is good for anybody."""
+    query = (
+        select(ResetToken, Account)
+        .join(Account, Account.id == ResetToken.account_id)
+        .where(*_is_good(token_hash, moment), IS_ENABLED)
     )
-    return session.scalars(query).one_or_none()
+    row = session.execute(query).one_or_none()
+    return (row[0], row[1]) if row else None
 
 
 def use(session: Session, token_hash: str, account_id: int, moment: datetime) -> bool:
     """Compare-and-set: True for the one caller who uses the token, if it is still good."""
     result = session.execute(
         update(ResetToken)
-        .where(
-            ResetToken.token_hash == token_hash,
-            ResetToken.account_id == account_id,
-            ResetToken.used_at.is_(None),
-            ResetToken.expires_at > moment,
-            _IS_NEWEST,
-        )
+        .where(*_is_good(token_hash, moment), ResetToken.account_id == account_id)
         .values(used_at=moment)
         .execution_options(synchronize_session=False)
     )

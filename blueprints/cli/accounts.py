@@ -15,12 +15,12 @@ from blueprints.cli.frame import (
     print_table,
     prompted_password,
 )
-from services.accounts import accounts, api_tokens, fields
+from services.accounts import accounts, api_tokens
 from services.accounts.accounts import Person
 from services.accounts.api_tokens import TokenInfo
 from utils.errors import NotFound
 
-account = AppGroup("account", help="Create accounts, list them, reset a password.")
+account = AppGroup("account", help="Create and invite accounts, list, change and delete them, reset a password.")
 token = AppGroup("token", help="Create, list and revoke the API tokens of administrators.")
 
 
@@ -38,10 +38,8 @@ def create(
     """
     password = _new_password(password_stdin, password_file)
     person = accounts.create(username, email, password, is_admin=admin)
-    if as_json:
-        print_json(_public(person))
-    else:
-        click.echo(f"Created {'administrator' if person.is_admin else 'account'} {person.username}.")
+    kind = "administrator" if person.is_admin else "account"
+    tell(person, f"Created {kind} {person.username}.", as_json=as_json)
 
 
 @command(account, "list")
@@ -51,7 +49,7 @@ def list_accounts(*, as_json: bool) -> None:
     if as_json:
         print_json([_public(person) for person in people])
     else:
-        print_table(("User name", "Email", "Role", "Last sign-in"), [_row(person) for person in people])
+        print_table(("User name", "Email", "Role", "State", "Last sign-in"), [_row(person) for person in people])
 
 
 @command(account, "reset-password")
@@ -63,10 +61,7 @@ def reset_password(username: str, *, password_stdin: bool, password_file: Path |
     USERNAME may be the address too.
     """
     person = accounts.reset_password(username, _new_password(password_stdin, password_file))
-    if as_json:
-        print_json(_public(person))
-    else:
-        click.echo(f"Changed the password of {person.username}. All sessions have ended.")
+    tell(person, f"Changed the password of {person.username}. All sessions have ended.", as_json=as_json)
 
 
 @command(token, "create")
@@ -79,7 +74,7 @@ def create_token(name: str, *, owner: str, days: int | None, as_json: bool) -> N
     Standard output gets the token and nothing else, so that it can go straight into a file:
     flask token create deploy --owner alice > token
     """
-    text, made = api_tokens.create(_owner(owner).id, name, days)
+    text, made = api_tokens.create(named(owner).id, name, days)
     if as_json:
         print_json({**_token_dict(made), "token": text})
         return
@@ -112,12 +107,20 @@ def revoke_token(token_id: int, *, as_json: bool) -> None:
         click.echo(f"Revoked the token {ended.name} of {ended.owner}.")
 
 
-def _owner(login: str) -> Person:
-    key = fields.login_key(login)
-    for person in accounts.everybody():
-        if key and key in (fields.login_key(person.username), fields.login_key(person.email)):
-            return person
-    raise NotFound("There is no such account. See: flask account list")
+def named(login: str) -> Person:
+    """The account with this user name or address. Raises NotFound."""
+    person = accounts.find_by_login(login)
+    if person is None:
+        raise NotFound("There is no such account. See: flask account list")
+    return person
+
+
+def tell(person: Person, sentence: str, *, as_json: bool) -> None:
+    """Say what was done with an account, or print the account as it is now."""
+    if as_json:
+        print_json(_public(person))
+    else:
+        click.echo(sentence)
 
 
 def _new_password(from_stdin: bool, file: Path | None) -> str:
@@ -139,9 +142,10 @@ def _with_iso_times(data: dict[str, object]) -> dict[str, object]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in data.items()}
 
 
-def _row(person: Person) -> tuple[str, str, str, str]:
+def _row(person: Person) -> tuple[str, str, str, str, str]:
     role = "administrator" if person.is_admin else ""
-    return person.username, person.email, role, _moment(person.last_sign_in_at, "never")
+    state = "disabled" if person.disabled_at else "active" if person.has_password else "invited"
+    return person.username, person.email, role, state, _moment(person.last_sign_in_at, "never")
 
 
 def _until(info: TokenInfo) -> str:

@@ -2,11 +2,12 @@
 
 from flask import Flask
 
-from blueprints.cli.accounts import account, token
+from blueprints.cli.accounts import token
 from blueprints.cli.audit import audit
 from blueprints.cli.domain import smtp
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
+from blueprints.cli.people import account
 
 
 def register(app: Flask) -> None:

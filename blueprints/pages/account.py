@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_remembered
 
 from blueprints import access, forms, sessions
-from services.accounts import accounts
+from services.accounts import accounts, address_change
 from services.accounts.accounts import Person
 from utils.errors import InvalidInput
 
@@ -18,6 +18,10 @@ def _account_key() -> str:
 
 def _password_was_wrong(_response: Response) -> bool:
     return "password_was_wrong" in g
+
+
+def _was_mailed(response: Response) -> bool:
+    return response.status_code == 303  # noqa: PLR2004
 
 
 # Whoever finds a browser signed in must not be able to try passwords there.
@@ -49,14 +53,24 @@ def change_password() -> ResponseReturnValue:
 @bp.post("/email")
 @access.signed_in
 @_limited
+@access.limiter.limit("10 per hour", key_func=_account_key, deduct_when=_was_mailed)
 def change_email() -> ResponseReturnValue:
-    """Change one's own address."""
+    """Ask for another address of one's own; it takes effect once a link that is mailed there is followed."""
     email, password = forms.text("email"), forms.text("email_password")
     try:
-        accounts.change_email(current_user.id, password, email.strip())
+        address_change.ask(current_user.id, password, email.strip())
     except InvalidInput as refused:
         return _refused(email, refused)
-    flash("Your address is changed.", "success")
+    flash("A link is on its way to the new address. Follow it there to confirm.", "info")
+    return redirect(url_for("account.show"), 303)
+
+
+@bp.post("/email/withdraw")
+@access.signed_in
+def withdraw_email() -> ResponseReturnValue:
+    """Keep the address; the link that was mailed is void."""
+    address_change.withdraw(current_user.id)
+    flash("Your address stays as it is.", "success")
     return redirect(url_for("account.show"), 303)
 
 
@@ -81,4 +95,6 @@ def _refused(email: str, refused: InvalidInput) -> ResponseReturnValue:
 
 
 def _page(email: str, errors: dict[str, list[str]]) -> str:
-    return render_template("account.html", user=current_user, values={"email": email}, errors=errors)
+    pending = address_change.pending(current_user.id)
+    values = {"email": email}
+    return render_template("account.html", user=current_user, values=values, errors=errors, pending=pending)

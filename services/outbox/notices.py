@@ -27,6 +27,18 @@ def password_changed(session: Session, email: str, moment: datetime) -> None:
     _queue(session, email, "password_changed", None, changed_at=_readable(moment), forgot_url=_forgot_url())
 
 
+def address_change_asked(session: Session, old_email: str, new_email: str, moment: datetime) -> None:
+    """Warn the address of an account that another one, which is shown masked, was asked for and may take its place."""
+    values = {"asked_at": _readable(moment), "new_address": mask_address(new_email), "forgot_url": _forgot_url()}
+    _queue(session, old_email, "address_change_asked", None, **values)
+
+
+def token_expiring(session: Session, email: str, name: str, prefix: str, expires_at: datetime) -> None:
+    """Tell the owner of an API token that it will soon be refused. Later than that it is no news."""
+    values = {"name": name, "prefix": prefix, "ends_at": _readable(expires_at)}
+    _queue(session, email, "token_expiring", expires_at, **values, tokens_url=f"{get_base_url()}/settings/tokens")
+
+
 def address_changed(session: Session, old_email: str, new_email: str, moment: datetime) -> None:
     """Tell the old address that the account has another one, which is shown masked."""
     new_address = mask_address(new_email)

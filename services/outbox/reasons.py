@@ -28,6 +28,7 @@ class Reason(StrEnum):
     SOME_REFUSED = "some_refused"
     CANCELLED = "cancelled"
     LINK_VOID = "link_void"
+    ACCOUNT_DELETED = "account_deleted"
     NOTHING_IS_SENT = "nothing_is_sent"
     # What a server's answer tells.
     NOT_CONFIRMED = "not_confirmed"
@@ -103,6 +104,7 @@ WORDS: Final = {
     Reason.SOME_REFUSED: "Some recipients were refused.",
     Reason.CANCELLED: "Cancelled by hand.",
     Reason.LINK_VOID: "Its link was void before it could be sent.",
+    Reason.ACCOUNT_DELETED: "The account that it was sent for was deleted.",
     Reason.NOTHING_IS_SENT: "MAIL_SUPPRESS_SEND is on, so nothing is sent.",
     Reason.NOT_CONFIRMED: "Server did not confirm the message",
     Reason.LINK_LOST: "Connection broke off",

@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from database.engine import db
 from database.outbox_db import Priority
 from services import audit
-from services.accounts import password_reset
+from services.accounts import password_reset, upkeep
 from services.outbox import log as mail_log
 from services.outbox import promise
 from services.worker import groups, lease
@@ -165,7 +165,7 @@ def answer_requests() -> None:
 @shared_task(name="mail.tidy")  # type: ignore[untyped-decorator]
 def tidy() -> None:
     """Delete what is older than it is kept."""
-    password_reset.tidy()
+    upkeep.tidy()
     audit.purge()
     mail_log.tidy()
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from database.outbox_db import Priority
 from services import audit
-from services.accounts import password_reset
+from services.accounts import password_reset, upkeep
 from services.delivery import held_servers
 from services.outbox import log as mail_log
 from services.outbox import promise
@@ -280,7 +280,7 @@ class MailWorker:
 
 
 def _tidy() -> None:
-    password_reset.tidy()
+    upkeep.tidy()
     audit.purge()
     mail_log.tidy()
 
