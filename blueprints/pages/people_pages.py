@@ -8,8 +8,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from flask_login import current_user
 
 from blueprints import access, forms
-from blueprints.access import admin_page
-from blueprints.recent import require_recent_sign_in
+from blueprints.access import admin_page, require_recent_sign_in
 from services.accounts import accounts, administration
 from services.accounts.accounts import Person
 from utils.errors import AppError, Conflict, InvalidInput, NotFound
@@ -58,9 +57,9 @@ def show() -> str:
 @access.limiter.limit("60 per hour", key_func=lambda: str(current_user.get_id()))
 def invite() -> Response:
     """Make an account, and mail a link there to choose a password."""
-    require_recent_sign_in()
     username, email, is_admin = forms.text("username").strip(), forms.text("email").strip(), forms.ticked("is_admin")
     try:
+        require_recent_sign_in()
         person = administration.invite(username, email, is_admin=is_admin, by=current_user.id)
     except InvalidInput as refused:
         values = {"username": username, "email": email, "is_admin": is_admin}
@@ -76,14 +75,7 @@ def ask(account_id: int, deed: str) -> str:
     person = administration.get(account_id)
     if not _deed(deed).fits(person):
         raise NotFound("This is done already.")
-    require_recent_sign_in()
-    return render_template(
-        "people/confirm.html",
-        deed=deed,
-        person=person,
-        belongings=administration.belongings(person.id),
-        is_last=administration.is_last_administrator(person.id),
-    )
+    return _question(person, deed, {})
 
 
 @bp.post("/<int:account_id>/<deed>")
@@ -91,9 +83,11 @@ def ask(account_id: int, deed: str) -> str:
 def act(account_id: int, deed: str) -> Response:
     """Do it; what cannot be done is told above the list."""
     wanted = _deed(deed)
-    require_recent_sign_in()
     try:
+        require_recent_sign_in()
         person = wanted.work(account_id, by=current_user.id)
+    except InvalidInput as refused:
+        return make_response(_question(administration.get(account_id), deed, refused.errors), refused.status)
     except (Conflict, NotFound) as refused:
         return _told_in_list(refused)
     flash(wanted.done.format(person.username), "success")
@@ -104,6 +98,17 @@ def _deed(name: str) -> _Deed:
     if name not in DEEDS:
         raise NotFound("There is no such action.")
     return DEEDS[name]
+
+
+def _question(person: Person, deed: str, errors: dict[str, list[str]]) -> str:
+    return render_template(
+        "people/confirm.html",
+        deed=deed,
+        person=person,
+        belongings=administration.belongings(person.id),
+        is_last=administration.is_last_administrator(person.id),
+        errors=errors,
+    )
 
 
 def _told_in_list(refused: AppError) -> Response:

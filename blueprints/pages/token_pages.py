@@ -6,8 +6,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from flask_login import current_user
 
 from blueprints import forms
-from blueprints.access import admin_page
-from blueprints.recent import require_recent_sign_in
+from blueprints.access import admin_page, require_recent_sign_in
 from services.accounts import api_tokens
 from services.accounts.api_tokens import TokenInfo
 from utils.errors import InvalidInput, NotFound
@@ -30,9 +29,9 @@ def show() -> str:
 @admin_page
 def create() -> Response:
     """Make a token and show it, in this answer and never again."""
-    require_recent_sign_in()
     name, days, no_end = forms.text("name"), forms.text("days").strip(), forms.ticked("no_end")
     try:
+        require_recent_sign_in()
         text, token = api_tokens.create(current_user.id, name, None if no_end else _days(days))
     except InvalidInput as refused:
         values = {"name": name, "days": days, "no_end": no_end}

@@ -1,4 +1,4 @@
-"""Accounts: creating them, signing in, changing one's own password, ending sessions."""
+"""Accounts: creating them, signing in, changing one's own password."""
 
 import hashlib
 import secrets
@@ -14,8 +14,9 @@ from database import user_db
 from database.engine import reading, transaction
 from database.user_db import Account, comparable
 from services import audit
-from services.accounts import api_tokens, fields, passwords, reset_links
+from services.accounts import api_tokens, fields, passwords, reset_links, sessions, tries
 from services.accounts.fields import CheckedFields, CheckedNames
+from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import notices
 from utils import clock
@@ -28,7 +29,7 @@ _TAKEN: Final = "Another account has this {}. Choose a different one."
 _WRONG: Final = "This is not your current password."
 _CHANGED_MEANWHILE: Final = "The password was changed meanwhile. Sign in again."
 _GONE: Final = "There is no such account."
-_UNKNOWN: Final = "unknown account"
+UNKNOWN: Final = "unknown account"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,19 @@ def find_by_login(login: str) -> Person | None:
         return person_of(account) if account else None
 
 
+def get(account_id: int) -> Person:
+    """The account. Raises NotFound."""
+    person = find(account_id)
+    if person is None:
+        raise NotFound(_GONE)
+    return person
+
+
+def confirm_password(account_id: int, password: str, field: str) -> None:
+    """Check the password of who is signed in. Raises InvalidInput with this field, or TooMany."""
+    verified(account_id, password, field)
+
+
 def everybody() -> list[Person]:
     """Every account, by user name."""
     with reading() as session:
@@ -126,7 +140,7 @@ def authenticate(login: str, password: str) -> Person | None:
         person = _note_sign_in(account.id, account.password_hash, password)
     if person is None:
         # Never the name as it was typed: people type passwords into that field.
-        audit.note(Action.SIGN_IN_FAILED, subject(account) if account else _UNKNOWN)
+        audit.note(Action.SIGN_IN_FAILED, subject_of(account) if account else UNKNOWN)
     return person
 
 
@@ -151,17 +165,6 @@ def reset_password(login: str, new_password: str) -> Person:
     return _replace_password(account, new_password, Action.PASSWORD_RESET)
 
 
-def end_sessions(account_id: int) -> Person:
-    """End every session of an account, those of "remember me" included. Raises NotFound."""
-    with transaction() as session:
-        account = user_db.lock(session, account_id)
-        if account is None:
-            raise NotFound(_GONE)
-        account.session_epoch += 1
-        audit.record(session, Action.SESSIONS_ENDED, subject(account))
-        return person_of(account)
-
-
 def put_password(session: Session, account: Account, password_hash: str, moment: datetime, action: Action) -> None:
     """Write a new password within the caller's transaction: sessions end, links and API tokens are void.
 
@@ -170,9 +173,10 @@ def put_password(session: Session, account: Account, password_hash: str, moment:
     is_first = not account.password_hash
     account.password_hash = password_hash
     account.password_changed_at = moment
-    account.session_epoch += 1
+    sessions.end_every(session, account)
+    tries.forget(session, tries.of_account(account.id))
     reset_links.void(session, account.id)
-    audit.record(session, action, subject(account), by=account.username if is_first else "")
+    audit.record(session, action, subject_of(account), by=account.username if is_first else "")
     api_tokens.revoke_all(session, account)
     if not is_first:
         notices.password_changed(session, account.email, moment)
@@ -182,7 +186,7 @@ def put_password(session: Session, account: Account, password_hash: str, moment:
 
 def _created(session: Session, checked: CheckedFields, *, is_admin: bool) -> Person:
     account = insert(session, checked, checked.password_hash, is_admin=is_admin)
-    audit.record(session, Action.ACCOUNT_CREATED, subject(account), ["administrator"] if is_admin else [])
+    audit.record(session, Action.ACCOUNT_CREATED, subject_of(account), ["administrator"] if is_admin else [])
     if is_admin:
         user_db.delete_setup_codes(session)
     return person_of(account)
@@ -232,7 +236,11 @@ def verified(account_id: int, password: str, field: str) -> Account:
     """The account, if this is its password. Raises InvalidInput with ``field``."""
     with reading() as session:
         account = user_db.find(session, account_id)
-    if account is None or account.disabled_at or not passwords.verify(account.password_hash, password):
+    if account is None or account.disabled_at:
+        raise NotFound(_GONE)
+    with tries.counted([tries.own_password(account_id)], subject_of(account)) as attempt:
+        attempt.succeeded = passwords.verify(account.password_hash, password)
+    if not attempt.succeeded:
         raise InvalidInput({field: [_WRONG]})
     return account
 
@@ -262,7 +270,7 @@ def _note_sign_in(account_id: int, verified_hash: str, password: str) -> Person 
             return None  # disabled; or the password was changed while we verified the old one
         account.password_hash = new_hash
         account.last_sign_in_at = clock.now()
-        audit.record(session, Action.SIGNED_IN, subject(account), by=account.username)
+        audit.record(session, Action.SIGNED_IN, subject_of(account), by=account.username)
         return person_of(account)
 
 
@@ -277,11 +285,6 @@ def _code_hash(code: str) -> str:
     """Of the code as it is meant: dashes, spaces and case do not count."""
     plain = "".join(character for character in code if character.isalnum()).upper()
     return hashlib.sha256(plain.encode(errors="replace")).hexdigest()
-
-
-def subject(account: Account) -> str:
-    """What the audit trail calls an account."""
-    return f"account {account.username}"
 
 
 def person_of(account: Account) -> Person:

@@ -12,6 +12,7 @@ from database.engine import reading, transaction
 from services import audit
 from services.accounts import accounts, fields, reset_links
 from services.accounts.reset_links import hash_of
+from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import notices
 from utils import clock
@@ -44,7 +45,7 @@ def ask(account_id: int, password: str, new_email: str) -> Pending:
         accounts.refuse_taken_email(session, key, account_id)
         reset_links.mail_confirmation(session, held, email, now)
         notices.address_change_asked(session, held.email, email, now)
-        audit.record(session, Action.EMAIL_CHANGE_ASKED, accounts.subject(held))
+        audit.record(session, Action.EMAIL_CHANGE_ASKED, subject_of(held))
         return Pending(held.username, email, now + reset_links.ADDRESS_LIFE)
 
 
@@ -62,7 +63,7 @@ def withdraw(account_id: int) -> None:
         account = user_db.lock(session, account_id)
         if account and address_change_db.find(session, account_id, clock.now()):
             reset_links.void_address_change(session, account_id)
-            audit.record(session, Action.EMAIL_CHANGE_WITHDRAWN, accounts.subject(account))
+            audit.record(session, Action.EMAIL_CHANGE_WITHDRAWN, subject_of(account))
 
 
 def find_valid(token: str) -> Pending | None:
@@ -92,7 +93,7 @@ def confirm(token: str) -> bool:
         account.email, account.email_key = new, key
         accounts.flush_names(session, "email", "address")
         reset_links.void(session, account.id)
-        audit.record(session, Action.EMAIL_CHANGED, accounts.subject(account), by=account.username)
+        audit.record(session, Action.EMAIL_CHANGED, subject_of(account), by=account.username)
         notices.address_changed(session, old, new, clock.now())
     return True
 

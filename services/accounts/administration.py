@@ -14,8 +14,9 @@ from database.engine import reading, transaction
 from database.outbox_db import State
 from database.user_db import Account
 from services import audit
-from services.accounts import accounts, api_tokens, fields, reset_links
+from services.accounts import accounts, api_tokens, fields, reset_links, sessions, tries
 from services.accounts.accounts import Person
+from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox.reasons import Reason
 from utils import clock
@@ -72,7 +73,7 @@ def invite(username: str, email: str, *, is_admin: bool = False, by: int | None 
     with transaction() as session:
         _lock_administrators(session, by)
         account = accounts.insert(session, names, "", is_admin=is_admin)
-        audit.record(session, Action.ACCOUNT_INVITED, accounts.subject(account), ["administrator"] if is_admin else [])
+        audit.record(session, Action.ACCOUNT_INVITED, subject_of(account), ["administrator"] if is_admin else [])
         reset_links.mail_invitation(session, account, _inviter(session, by), clock.now())
         return accounts.person_of(account)
 
@@ -86,7 +87,7 @@ def invite_again(account_id: int, *, by: int | None = None) -> Person:
             raise Conflict(_IS_IN.format(account.username))
         if account.disabled_at:
             raise Conflict(_IS_DISABLED.format(account.username))
-        audit.record(session, Action.ACCOUNT_INVITED, accounts.subject(account), ["again"])
+        audit.record(session, Action.ACCOUNT_INVITED, subject_of(account), ["again"])
         reset_links.mail_invitation(session, account, _inviter(session, by), clock.now())
         return accounts.person_of(account)
 
@@ -100,7 +101,7 @@ def disable(account_id: int, *, by: int | None = None) -> Person:
             _refuse_last(administrators, account)
             account.disabled_at = clock.now()
             _end_access(session, account)
-            audit.record(session, Action.ACCOUNT_DISABLED, accounts.subject(account))
+            audit.record(session, Action.ACCOUNT_DISABLED, subject_of(account))
         return accounts.person_of(account)
 
 
@@ -111,7 +112,7 @@ def enable(account_id: int, *, by: int | None = None) -> Person:
         account = _lock(session, account_id)
         if account.disabled_at:
             account.disabled_at = None
-            audit.record(session, Action.ACCOUNT_ENABLED, accounts.subject(account))
+            audit.record(session, Action.ACCOUNT_ENABLED, subject_of(account))
         return accounts.person_of(account)
 
 
@@ -122,7 +123,7 @@ def promote(account_id: int, *, by: int | None = None) -> Person:
         account = _lock(session, account_id)
         if not account.is_admin:
             account.is_admin = True
-            audit.record(session, Action.ACCOUNT_PROMOTED, accounts.subject(account))
+            audit.record(session, Action.ACCOUNT_PROMOTED, subject_of(account))
         return accounts.person_of(account)
 
 
@@ -135,7 +136,7 @@ def demote(account_id: int, *, by: int | None = None) -> Person:
             _refuse_last(administrators, account)
             account.is_admin = False
             api_tokens.revoke_all(session, account)
-            audit.record(session, Action.ACCOUNT_DEMOTED, accounts.subject(account))
+            audit.record(session, Action.ACCOUNT_DEMOTED, subject_of(account))
         return accounts.person_of(account)
 
 
@@ -159,7 +160,8 @@ def delete(account_id: int, *, expected: str | None = None, by: int | None = Non
             content=None,
             reason=Reason.ACCOUNT_DELETED,
         )
-        audit.record(session, Action.ACCOUNT_DELETED, accounts.subject(account))
+        tries.forget(session, tries.of_account(account.id))
+        audit.record(session, Action.ACCOUNT_DELETED, subject_of(account))
         session.flush()
         person = accounts.person_of(account)
         user_db.delete_account(session, account.id)
@@ -187,7 +189,7 @@ def _refuse_last(administrators: list[Account], account: Account) -> None:
 
 
 def _end_access(session: Session, account: Account) -> None:
-    account.session_epoch += 1
+    sessions.end_every(session, account)
     reset_links.void(session, account.id)
     api_tokens.revoke_all(session, account)
 

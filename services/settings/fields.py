@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from services.settings.table import REMOVALS, SECRETS
 from services.smtp import sasl
 from services.smtp.client_certificate import (
     LONGEST_CERTIFICATE,
@@ -342,6 +343,12 @@ class SmtpChange(BaseModel):
     def given(self, field: str) -> bool:
         """Whether the caller named this field; the defaults above only stand in for absent ones."""
         return field in self.model_fields_set
+
+    @property
+    def touches_secrets(self) -> bool:
+        """Whether it brings a password or a key, or has a stored one forgotten; the mask brings none."""
+        brings = any(getattr(self, name).reveal() for name in SECRETS)
+        return brings or any(getattr(self, name) for name in REMOVALS.values())
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
