@@ -10,6 +10,8 @@ from services.accounts import administration
 from services.accounts.accounts import Person
 from services.accounts.administration import Belongings
 
+__all__ = ["account"]  # with what is added to it here
+
 
 class _Work(Protocol):
     def __call__(self, account_id: int, /) -> Person: ...

@@ -192,7 +192,7 @@ def subject_of(account: Account) -> str:
 
 
 def _is_over(row: BrowserSession, account: Account, now: datetime) -> bool:
-    """By its age; a disabled account's at once; an administrator's also when it has been left alone, unless it is to be remembered."""
+    """By its age, or if the account is disabled; an administrator's also when it was left alone and not remembered."""
     if account.disabled_at:
         return True
     ours = get_settings()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import select
 
+from database import user_db
 from database.engine import reading, transaction
 from database.outbox_db import OutboxMail, State
 from database.reset_token_db import ResetToken
@@ -224,7 +225,7 @@ def test_a_disabled_administrator_gets_no_notices_of_the_server() -> None:
     make_alice(is_admin=True)
     administration.disable(make_bob(is_admin=True).id)
     with reading() as session:
-        assert administration.user_db.administrator_emails(session) == ["alice@example.com"]
+        assert user_db.administrator_emails(session) == ["alice@example.com"]
 
 
 def test_a_demoted_administrator_keeps_what_is_its_own_but_for_its_tokens() -> None:
