@@ -118,6 +118,8 @@ def serve() -> Flask:
     What cannot start says so in one line and exits with the status at which gunicorn gives up; at any other it
     would start the worker again, and again.
     """
+    if "gunicorn" in sys.modules:
+        late.load("blueprints.gunicorn_errors").tell_as_json()
     try:
         return serving.begun(create_app)
     except ConfigurationError as error:
