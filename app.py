@@ -153,7 +153,7 @@ def _read_body() -> None:
 
 
 def _protect(response: Response) -> Response:
-    """The headers of every answer. A view may set a stricter policy of its own first."""
+    """The headers of every answer. A view may set a policy of its own first, and what a browser may keep."""
     headers = response.headers
     headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     headers.setdefault("Referrer-Policy", "same-origin")
@@ -165,7 +165,7 @@ def _protect(response: Response) -> Response:
     if current_app.extensions[EXTENSION].is_https:
         headers["Strict-Transport-Security"] = "max-age=31536000"
     if not (request.endpoint or "").endswith("static"):
-        headers["Cache-Control"] = "no-store"
+        headers.setdefault("Cache-Control", "no-store")
     return response
 
 
