@@ -11,6 +11,7 @@ from blueprints.api.openapi import ErrorAnswer
 from services.settings.fields import SmtpChange, Version, parse_recipient
 from services.settings.shown import ConfigData
 from services.smtp.settings import Security
+from utils.addresses import LONGEST_ADDRESS
 from utils.numbers import number_or_text
 
 TAG = "SMTP settings"
@@ -142,7 +143,9 @@ class SmtpTest(SmtpChange):
     to: Annotated[
         str,
         PlainValidator(parse_recipient),
-        WithJsonSchema({"type": "string", "maxLength": 300, "description": "Also deliver a test mail there."}),
+        WithJsonSchema(
+            {"type": "string", "maxLength": LONGEST_ADDRESS, "description": "Also deliver a test mail there."}
+        ),
     ] = Field(default="")
 
 

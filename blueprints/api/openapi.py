@@ -118,10 +118,11 @@ def page() -> Response:
     """The same, to read. What the page says beside it belongs to the session, and so does its tag."""
     built = _built()
     tag = hashlib.sha256(f"{built.digest} {_whose_page()}".encode()).hexdigest()
-    if "_flashes" not in session and tag in request.if_none_match:
-        response = current_app.response_class(status=304)
-    else:
-        response = make_response(render_template("api/docs.html", operations=built.html))
+    if "_flashes" in session:  # a message that is shown once must not be on a page that is kept
+        return make_response(render_template("api/docs.html", operations=built.html))
+    is_kept = tag in request.if_none_match
+    text = "" if is_kept else render_template("api/docs.html", operations=built.html)
+    response = make_response(text, 304 if is_kept else 200)
     response.set_etag(tag)
     return _to_be_asked_for_again(response)
 

@@ -17,7 +17,7 @@ from services.smtp.client_certificate import (
     parse_key,
 )
 from services.smtp.settings import DEFAULT_TIMEOUT
-from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
+from utils.addresses import LONGEST_ADDRESS, LONGEST_HOST, InvalidAddress, ip_literal, parse_address, parse_host
 from utils.addresses import parse_recipient as checked_recipient
 from utils.env_utils import MOST_EMAILS
 from utils.errors import InvalidInput
@@ -185,7 +185,13 @@ def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
 Server = Annotated[
     str,
     PlainValidator(_server),
-    _schema("string", "Host name or IP address of the SMTP server.", maxLength=300, examples=["smtp.example.com"]),
+    _schema(
+        "string",
+        "Host name or IP address of the SMTP server.",
+        minLength=1,
+        maxLength=LONGEST_HOST,
+        examples=["smtp.example.com"],
+    ),
 ]
 Port = Annotated[
     int,
@@ -208,13 +214,19 @@ Password = Annotated[
 FromEmail = Annotated[
     str,
     PlainValidator(_address),
-    _schema("string", "The one address that mails come from.", maxLength=300, examples=["noreply@example.com"]),
+    _schema(
+        "string",
+        "The one address that mails come from.",
+        minLength=1,
+        maxLength=LONGEST_ADDRESS,
+        examples=["noreply@example.com"],
+    ),
 ]
 FromName = Annotated[str, PlainValidator(_username), _schema("string", "The name beside that address.", maxLength=255)]
 ReplyTo = Annotated[
     str,
     PlainValidator(_optional_address),
-    _schema("string", "Where replies go, if not to From.", maxLength=300),
+    _schema("string", "Where replies go, if not to From.", maxLength=LONGEST_ADDRESS),
 ]
 Helo = Annotated[
     str,
@@ -222,7 +234,7 @@ Helo = Annotated[
     _schema(
         "string",
         "Said in EHLO; empty: the host of BASE_URL if that is a public name, else from_email's.",
-        maxLength=300,
+        maxLength=LONGEST_HOST,
     ),
 ]
 Timeout = Annotated[
@@ -281,7 +293,14 @@ Ignored = Annotated[Any, WithJsonSchema({"readOnly": True, "description": "Retur
 Name = Annotated[
     str,
     PlainValidator(_config_name),
-    _schema("string", "Unique, whatever the case.", minLength=1, maxLength=LONGEST_NAME, examples=["Backup server"]),
+    _schema(
+        "string",
+        "Unique among the servers, whatever the case, the width of letters and the spaces around it: one that another "
+        "server has is refused (422).",
+        minLength=1,
+        maxLength=LONGEST_NAME,
+        examples=["Backup server"],
+    ),
 ]
 Failover = Annotated[
     bool, PlainValidator(_flag), _schema("boolean", "Whether mail goes the next way while this server is down.")

@@ -22,6 +22,7 @@ from services.settings.fields import parse_change
 from tests.conftest import ADMIN_TOKEN
 from tests.mails import REFUSAL, attempted, in_state
 from tests.visitors import PASSWORD, Visitor, make_alice, make_bob, visit
+from utils.errors import InvalidInput
 
 CONFIGS = "/api/settings/smtp/configs"
 ONE = CONFIGS + "/{config_id}"
@@ -190,3 +191,36 @@ def test_a_message_that_waits_is_shown_and_not_lost(admin: Visitor) -> None:
     admin.post_form("/account/email/withdraw")
     answer = admin.get("/api/docs", headers={"If-None-Match": tag})
     assert "Your address stays as it is" in answer.text
+
+
+LONGEST_HOST = ".".join(["a" * 63] * 3 + ["b" * 61])
+LONGEST_ADDRESS = "a" * 64 + "@" + ".".join(["b" * 63] * 2 + ["c" * 57, "com"])
+LONGEST = {
+    "smtp_server": LONGEST_HOST,
+    "helo_hostname": LONGEST_HOST,
+    "from_email": LONGEST_ADDRESS,
+    "reply_to": LONGEST_ADDRESS,
+    "name": "n" * 100,
+    "smtp_username": "u" * 255,
+    "from_name": "n" * 255,
+    "smtp_password": "p" * 1024,
+}
+
+
+@pytest.mark.parametrize("field", LONGEST)
+def test_the_length_that_the_document_promises_is_taken_and_one_more_is_not(app: Flask, field: str) -> None:
+    promised = build_document()["components"]["schemas"]["SmtpChange"]["properties"][field]["maxLength"]
+    assert promised == len(LONGEST[field])
+    assert parse_change({field: LONGEST[field]})
+    with pytest.raises(InvalidInput):
+        parse_change({field: LONGEST[field] + "x"})
+
+
+@pytest.mark.parametrize("name", ["Backup", "backup", " Backup ", "\uff22ackup"])
+def test_a_name_is_unique_as_the_document_says(app: Flask, bearer: dict[str, str], name: str) -> None:
+    said = build_document()["components"]["schemas"]["SmtpChange"]["properties"]["name"]["description"]
+    assert "Unique" in said
+    body = {"smtp_server": "127.0.0.1", "from_email": "a@example.com"}
+    first = visit(app).post(CONFIGS, json={**body, "name": "Backup"}, headers=bearer)
+    second = visit(app).post(CONFIGS, json={**body, "name": name}, headers=bearer)
+    assert (first.status_code, second.status_code) == (201, 422)
