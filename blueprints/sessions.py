@@ -46,7 +46,7 @@ class _OfOneSession(SecureCookieSessionInterface):
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         serializer = super().get_signing_serializer(app)
         if serializer is not None:
-            serializer.salt += _present_id().encode(errors="replace")
+            serializer.salt = f"{self.salt} {_present_id()}".encode(errors="replace")
         return serializer
 
 

@@ -213,7 +213,7 @@ class Browser:
         return self.send("POST", target, body, {"Content-Type": "application/json", **headers})
 
     def cookie(self, kind: str) -> str:
-        """The session, remember or reset cookie that is held now."""
+        """The session or reset cookie that is held now."""
         return next(value for name, value in self.cookies.items() if name.endswith(f"sealpost_{kind}"))
 
     def _take_cookies(self, answer: Answer) -> None:

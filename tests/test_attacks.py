@@ -61,6 +61,7 @@ MATRIX: Final = {
     "GET /account": members(200),
     "POST /account/password": members(422),
     "POST /account/email": members(422),
+    "GET /account/sessions/end": members(200),
     "POST /account/sessions/end": members(303),
     "GET /settings/smtp": administrators(200),
     "GET /settings/smtp/new": administrators(200),

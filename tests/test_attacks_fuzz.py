@@ -13,9 +13,12 @@ import pytest
 from flask import Flask
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
 from blueprints.access import limiter
+from database.engine import transaction
+from database.try_db import TryCount
 from services.accounts import api_tokens
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -234,11 +237,17 @@ def assert_nothing_broke(answer: TestResponse) -> None:
     assert octets(MARK) not in said
 
 
+def forget_limits() -> None:
+    limiter.storage.reset()
+    with transaction() as session:
+        session.execute(delete(TryCount))
+
+
 def assert_form_is_sound(app: Flask, folder: Path, route: str, form: dict[str, str]) -> None:
     @EXAMPLES
     @given(pairs(form), encoders, ids if "<" in route else st.just(""))
     def check(typed: Pairs, encode: Encoder, number: str) -> None:
-        limiter.storage.reset()  # no limit stands before the form
+        forget_limits()  # none stands before the form
         if "/settings/" in route:
             store_one()
         body, content_type = encode(marked(typed))
@@ -278,7 +287,7 @@ def test_no_query_breaks_a_page(app: Flask, route: str) -> None:
     @EXAMPLES
     @given(pairs(QUERIES[route]), ids if "<" in route else st.just(""))
     def check(asked: Pairs, number: str) -> None:
-        limiter.storage.reset()
+        forget_limits()
         query = urlencoded(asked)[0].decode()
         assert_nothing_broke(visitor.get(f"{with_ids(route, number)}?{query}"))
 
@@ -289,7 +298,7 @@ def test_no_query_breaks_a_page(app: Flask, route: str) -> None:
 def test_no_number_breaks_a_page(app: Flask, admin: Visitor, name: str) -> None:
     store_one()
     for number in dict.fromkeys((*IDS, *ODD_IDS)):
-        limiter.storage.reset()
+        forget_limits()
         for route in QUERIES:
             assert_nothing_broke(admin.get(with_ids(route, number), query_string={name: number}))
 

@@ -23,7 +23,6 @@ WHERE_IT_BELONGS = {
     ("reset token", "reset mail"),
     ("reset token", "set-cookie"),
     ("session cookie", "set-cookie"),
-    ("remember cookie", "set-cookie"),
     ("CSRF secret", "set-cookie"),
     ("CSRF secret", "page"),
     ("password typed as a name", "page"),

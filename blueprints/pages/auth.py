@@ -54,17 +54,16 @@ def login() -> ResponseReturnValue:
     """Sign in by user name or address. A failure says the same for an unknown name and a wrong password."""
     if request.method != "POST":
         return _sign_in_form()
-    values = {**{name: forms.text(name) for name in ("login", "next")}, "remember": forms.ticked("remember")}
+    login, wanted, remember = forms.text("login"), forms.text("next"), forms.ticked("remember")
+    values = {"login": login, "next": wanted, "remember": remember}
     try:
-        person = signing_in.sign_in(
-            values["login"], forms.text("password"), client=client_network(), device=sessions.device()
-        )
+        person = signing_in.sign_in(login, forms.text("password"), client=client_network(), device=sessions.device())
     except Locked as refused:
         return _sign_in_page(values, {"form": [refused.message]}), refused.status
     if person is None:
         return _sign_in_page(values, {"form": [_WRONG_SIGN_IN]}), 401
-    sessions.sign_in(person, remember=values["remember"])
-    return redirect(access.local_path(values["next"]) or _home_of(person.is_admin), 303)
+    sessions.sign_in(person, remember=remember)
+    return redirect(access.local_path(wanted) or _home_of(person.is_admin), 303)
 
 
 @bp.post("/logout")

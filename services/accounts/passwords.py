@@ -4,12 +4,11 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from threading import BoundedSemaphore
-from typing import Final
+from typing import Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -27,6 +26,8 @@ TURN_SECONDS: Final = 10.0  # that one waits for a turn
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # Verified for names that nobody has, so that an unknown name takes as long as a wrong password.
 _NOBODY: Final = _hasher.hash(secrets.token_urlsafe())
+
+R = TypeVar("R")
 
 _COMMON_FILE: Final = Path(__file__).with_name("data") / "common_passwords.txt"
 _SEPARATORS: Final = re.compile(r"[\s._-]+")
@@ -54,8 +55,7 @@ def refusal(password: str, names: Iterable[str]) -> str | None:
 
 def hash_password(password: str) -> str:
     """The argon2id hash to be stored, its parameters and salt included."""
-    with _turn():
-        return _hasher.hash(_normalised(password))
+    return _in_turn(_hasher.hash, _normalised(password))
 
 
 def verify(stored_hash: str | None, password: str) -> bool:
@@ -64,8 +64,7 @@ def verify(stored_hash: str | None, password: str) -> bool:
     # What is longer than any accepted password is not even normalised, which can take quadratic time.
     offered = _normalised(password) if len(password) <= LONGEST else ""
     try:
-        with _turn():
-            _hasher.verify(stored_hash or _NOBODY, offered)
+        _in_turn(_hasher.verify, stored_hash or _NOBODY, offered)
     except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False
     return known
@@ -76,28 +75,32 @@ def is_outdated(stored_hash: str) -> bool:
     return _hasher.check_needs_rehash(stored_hash)
 
 
-@contextmanager
-def _turn() -> Iterator[None]:
-    """Wait until few enough others hash. Raises TooMany if that takes too long."""
-    turns = _turns
-    if not turns.acquire(timeout=TURN_SECONDS):
-        raise TooMany("Many people are signing in just now. Try again in some seconds.", int(TURN_SECONDS))
+def _in_turn(work: Callable[..., R], *arguments: str) -> R:
+    """Let one of the few hash, once the others are done. Raises TooMany if that takes too long."""
+    waiting = _workers.submit(work, *arguments)
     try:
-        yield
-    finally:
-        turns.release()
+        return waiting.result(TURN_SECONDS)
+    except TimeoutError:
+        waiting.cancel()
+        raise TooMany("Many people are signing in just now. Try again in some seconds.", int(TURN_SECONDS)) from None
 
 
-_turns = BoundedSemaphore(AT_ONCE)
+def _new_workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="argon2")
 
 
-def _renew_turns() -> None:
-    """In a forked child, whose parent's threads hold turns that nobody gives back here."""
-    global _turns  # noqa: PLW0603
-    _turns = BoundedSemaphore(AT_ONCE)
+# Threads of their own, and not just a semaphore: what a thread has used for a hash stays with it (glibc's arenas), so
+# that with a semaphore alone forty threads held 436 MiB in the end.
+_workers = _new_workers()
 
 
-os.register_at_fork(after_in_child=_renew_turns)
+def _after_fork() -> None:
+    """A fork copies no threads."""
+    global _workers  # noqa: PLW0603
+    _workers = _new_workers()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _normalised(password: str) -> str:

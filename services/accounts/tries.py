@@ -62,20 +62,20 @@ class Count:
 
 
 @dataclass
-class Try:
+class PasswordTry:
     """One try that is under way."""
 
     succeeded: bool = False
 
 
 @contextmanager
-def counted(counts: Sequence[Count], concerning: str) -> Iterator[Try]:
+def counted(counts: Sequence[Count], concerning: str) -> Iterator[PasswordTry]:
     """Count a try: set ``succeeded`` on what is given if the password was right.
 
     ``concerning`` is how the audit trail names a lock-out. Raises TooMany or Locked instead, if there is no place.
     """
     taken = _take(counts, concerning)
-    attempt = Try()
+    attempt = PasswordTry()
     try:
         yield attempt
     except BaseException:
@@ -157,7 +157,8 @@ def _tell(session: Session, row: TryCount, count: Count, concerning: str) -> Non
 
 def _held(session: Session, count: Count, now: datetime) -> TryCount:
     row = try_db.hold(session, count.key, _hash(count.subject), now)
-    if not timedelta(0) <= now - row.began_at < WINDOW:
+    # Another may have begun the window while we waited, after our ``now``; a clock that was put back is another matter.
+    if abs(now - row.began_at) >= WINDOW:
         row.began_at, row.taken, row.is_told = now, 0, False
     return row
 

@@ -90,6 +90,20 @@ def account_refused(scene: Scene) -> Page:
     return page
 
 
+def account_sessions(scene: Scene) -> Page:
+    page = scene.page(scene.servers.working, "alice", "/account")
+    expect(page.get_by_role("list", name="Sessions").get_by_text("This session")).to_be_visible()
+    return page
+
+
+def sessions_to_end(scene: Scene) -> Page:
+    page = account_sessions(scene)
+    page.get_by_role("link", name="End all other sessions").click()
+    expect_heading(page, "End all other sessions?")
+    expect(page.get_by_label("Revoke my API tokens too")).to_be_visible()
+    return page
+
+
 def inbox_empty(scene: Scene) -> Page:
     return scene.page(scene.servers.new, path="/inbox")
 
@@ -137,6 +151,8 @@ STATES: list[State] = [
     *states_domain.STATES,
     account,
     account_refused,
+    account_sessions,
+    sessions_to_end,
     inbox_empty,
     inbox_with_mail,
     inbox_message,

@@ -8,7 +8,9 @@ from click.testing import Result
 from flask import Flask
 
 from app import create_app
-from services.accounts import accounts
+from services import audit
+from services.accounts import accounts, api_tokens
+from services.audit import Action
 from tests.visitors import NEW_PASSWORD, PASSWORD, make_alice, visit
 
 
@@ -152,3 +154,40 @@ def test_a_database_without_tables_is_one_line_that_says_what_to_do(
     assert result.exit_code == 1
     assert "flask db upgrade" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_the_sessions_of_an_account_are_listed_and_ended(app: Flask) -> None:
+    make_alice(is_admin=True)
+    visitors = [visit(app), visit(app)]
+    for visitor in visitors:
+        visitor.sign_in(remember="1")
+    listed = run(app, "sessions", "alice@example.com").stdout
+    assert listed.count("127.0.0.1") == listed.count("kept signed in") == 2
+    (first, _second) = json.loads(run(app, "sessions", "alice", "--json").stdout)
+    assert set(first) == {"browser", "address", "created_at", "last_seen_at", "is_remembered"}
+    assert run(app, "end-sessions", "alice").stdout == "Ended 2 sessions of alice.\n"
+    assert not any(visitor.is_signed_in() for visitor in visitors)
+    event = audit.events(action=Action.SESSIONS_ENDED)[0]
+    assert (event.source, event.subject, event.details) == ("command line", "account alice", "all")
+
+
+def test_tokens_are_revoked_with_sessions_if_asked(app: Flask) -> None:
+    text, _ = api_tokens.create(make_alice(is_admin=True).id, "deploy")
+    assert run(app, "end-sessions", "alice", "--tokens").exit_code == 0
+    assert api_tokens.find_administrator(text) is None
+
+
+def test_a_reset_ends_the_sessions(app: Flask) -> None:
+    make_alice()
+    visitor = visit(app)
+    visitor.sign_in(remember="1")
+    assert run(app, "reset-password", "alice", "--password-stdin", stdin=NEW_PASSWORD).exit_code == 0
+    assert not visitor.is_signed_in()
+
+
+@pytest.mark.parametrize("command", ["unlock", "sessions", "end-sessions"])
+@pytest.mark.parametrize("name", ["nobody", "", "nobody@example.com"])
+def test_an_account_that_is_not_there_is_said_so(app: Flask, command: str, name: str) -> None:
+    result = run(app, command, name)
+    assert result.exit_code != 0
+    assert "There is no such account." in result.stderr

@@ -83,8 +83,9 @@ def test_a_remembered_session_stays_remembered_after_a_new_password(app: Flask) 
     make_alice()
     visitor = visit(app)
     visitor.sign_in(remember="1")
-    change_password(visitor)
-    visitor.delete_cookie("sealpost_session")
+    answer = change_password(visitor)
+    kept = next(line for line in answer.headers.getlist("Set-Cookie") if line.startswith("sealpost_session="))
+    assert f"Max-Age={30 * 24 * 3600}" in kept
     assert visitor.is_signed_in()
 
 

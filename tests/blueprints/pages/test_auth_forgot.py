@@ -158,10 +158,10 @@ def ask_poisoned(app: Flask, headers: list[tuple[str, str]], **kwargs: Any) -> i
     """Ask with the session's own cookie, which a test client would not send to another host by itself."""
     visitor = visit(app)
     fields = {"email": "alice@example.com", "csrf_token": visitor.csrf_token()}
-    cookie = visitor.get_cookie("sealpost_session")
+    cookie = visitor.get_cookie("sealpost_pages")
     assert cookie is not None
     bare = Visitor(app, app.response_class, use_cookies=False)
-    sent = Headers([*headers, ("Cookie", f"sealpost_session={cookie.value}")])
+    sent = Headers([*headers, ("Cookie", f"sealpost_pages={cookie.value}")])
     return bare.post("/forgot-password", data=fields, headers=sent, **kwargs).status_code
 
 
