@@ -50,7 +50,7 @@ def list_accounts(*, as_json: bool) -> None:
     if as_json:
         print_json([_public(person) for person in people])
     else:
-        print_table(("User name", "Email", "Role", "State", "Last sign-in"), [_row(person) for person in people])
+        print_table(("User name", "Email", "Role", "Last sign-in"), [_row(person) for person in people])
 
 
 @command(account, "reset-password")
@@ -196,10 +196,10 @@ def _with_iso_times(data: dict[str, object]) -> dict[str, object]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in data.items()}
 
 
-def _row(person: Person) -> tuple[str, str, str, str, str]:
-    role = "administrator" if person.is_admin else ""
-    state = "disabled" if person.disabled_at else "active" if person.has_password else "invited"
-    return person.username, person.email, role, state, _moment(person.last_sign_in_at, "never")
+def _row(person: Person) -> tuple[str, str, str, str]:
+    state = "disabled" if person.disabled_at else "" if person.has_password else "invited"
+    role = ", ".join(filter(None, ("administrator" if person.is_admin else "", state)))
+    return person.username, person.email, role, _moment(person.last_sign_in_at, "never")
 
 
 def _until(info: TokenInfo) -> str:
