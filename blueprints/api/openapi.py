@@ -150,7 +150,8 @@ def _to_be_asked_for_again(response: Response) -> Response:
     """A browser may keep it for its own user, and asks each time whether it is still good."""
     response.headers["Cache-Control"] = "private, no-cache"
     response.vary.update(("Cookie", "Authorization"))
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 def build_document() -> dict[str, Any]:

@@ -35,7 +35,7 @@ def address_change_asked(session: Session, old_email: str, new_email: str, momen
 
 def token_expiring(session: Session, email: str, name: str, prefix: str, expires_at: datetime) -> None:
     """Tell the owner of an API token that it will soon be refused. Later than that it is no news."""
-    values = {"name": name, "prefix": prefix, "ends_at": _readable(expires_at)}
+    values = {"token_name": name, "prefix": prefix, "ends_at": _readable(expires_at)}
     _queue(session, email, "token_expiring", expires_at, **values, tokens_url=f"{get_base_url()}/settings/tokens")
 
 

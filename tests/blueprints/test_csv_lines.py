@@ -13,8 +13,10 @@ HARMLESS = ["", "alice", "a = b", "a;b", "a; b", "name, port", "it's", "5-3", "x
 
 
 def read(line: str, delimiter: str = ",", quotes: bool = True) -> list[str]:
-    quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    return next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter, quoting=quoting))
+    text = io.StringIO(line, newline="")
+    if quotes:
+        return next(csv.reader(text, delimiter=delimiter))
+    return next(csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE))
 
 
 def is_formula(cell: str) -> bool:

@@ -112,7 +112,7 @@ def test_deleting_asks_first_and_says_what_goes(admin: Visitor) -> None:
     api_tokens.create(bob.id, "two")
     question = admin.get(f"{PAGE}/{bob.id}/delete")
     assert "2 API tokens" in question.text
-    assert "0 mail servers of its own" in question.text
+    assert "of its own" not in question.text  # it has no server
     assert accounts.find(bob.id)
     admin.post_form(f"{PAGE}/{bob.id}/delete", {"username": "bob"})
     assert accounts.find(bob.id) is None

@@ -46,7 +46,7 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "invitation": {"invited_by": "alice", "username": "jane", "reset_url": RESET_URL},
     "token_expiring": {
-        "name": "deploy script",
+        "token_name": "deploy script",
         "prefix": "sealpost_Zk3vJ0",
         "ends_at": "2026-11-20 14:03 UTC",
         "tokens_url": "http://localhost:5000/settings/tokens",
