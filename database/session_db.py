@@ -1,4 +1,4 @@
-"""Sessions of people, of whose ids only the SHA-256 is stored; and for a while, whose those were that have ended."""
+"""Sessions of people, of whose ids only a keyed hash is stored; and for a while, whose those were that have ended."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,6 +1,5 @@
 """Sessions of people: begun by a sign-in, kept here, known to the browser by a random id, ended by deleting the row."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from services import audit
 from services.accounts import api_tokens
 from services.audit import Action
 from utils import clock
+from utils.encryption_utils import mac
 from utils.env_utils import get_settings
 from utils.errors import Conflict, NotFound
 from utils.log_utils import printable
@@ -30,6 +30,7 @@ RECENT: Final = timedelta(minutes=10)  # a sign-in
 SEEN_NOTED: Final = timedelta(minutes=1)
 ENDED_KEPT: Final = timedelta(minutes=30)
 
+_PURPOSE: Final = "session-id-v1"
 _CHANGED_MEANWHILE: Final = "Your sessions were ended meanwhile. Sign in again."
 _NO_SESSION: Final = "This session has ended already."
 
@@ -182,8 +183,11 @@ def tidy() -> None:
 
 
 def hash_of(session_id: str) -> str:
-    """What is stored of an id; it is random enough to need no salt."""
-    return hashlib.sha256(session_id.encode(errors="replace")).hexdigest()
+    """What is stored of an id. Keyed, so that who can write to the database cannot make a session of it.
+
+    With another ``APP_KEY`` every session is over.
+    """
+    return mac(_PURPOSE, [session_id.encode(errors="replace").decode()])
 
 
 def subject_of(account: Account) -> str:

@@ -1,9 +1,12 @@
 """Sessions on the server: their life, their end, and whose they were."""
 
+import hashlib
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -250,9 +253,17 @@ def test_a_sign_in_is_recent_for_ten_minutes(now: Now) -> None:
     assert sessions.of_account(1)[0].is_recent
 
 
-def test_a_session_goes_on_under_another_app_key(environment: dict[str, str], tmp_path: Path) -> None:
+def test_with_another_app_key_every_session_is_over(environment: dict[str, str], tmp_path: Path) -> None:
     session_id = begin(make_alice())
-    with create_app(
-        environment | {"APP_KEY": "0th3r-k3y-QmxyZ1vJ8sWd0aBnL7uRt5eHc-9"}, instance_path=tmp_path
-    ).app_context():
-        assert lives(session_id)
+    other = environment | {"APP_KEY": "0th3r-k3y-QmxyZ1vJ8sWd0aBnL7uRt5eHc-9"}
+    with create_app(other, instance_path=tmp_path).app_context():
+        assert not lives(session_id)
+
+
+@pytest.mark.parametrize("digest", [hashlib.sha256, hashlib.sha512, hashlib.blake2s])
+def test_who_can_write_to_the_database_cannot_make_a_session(digest: Callable[[bytes], Any]) -> None:
+    begin(make_alice())
+    forged = digest(b"an id of mine").hexdigest()[:64]
+    with transaction() as session:
+        session.query(BrowserSession).update({"id_hash": forged})
+    assert not lives("an id of mine")
