@@ -1,7 +1,6 @@
 # `make help` lists what there is.
 PYTHON ?= python3
 BIN := .venv/bin
-UV_VERSION := 0.13.8
 
 .DEFAULT_GOAL := help
 .PHONY: help run test faults mutants lint format lock migrate services benchmark peers clean
@@ -72,4 +71,5 @@ clean: ## Remove the virtual environment and caches; .env and the database stay
 	@$(PYTHON) -c 'import sys; sys.exit("Sealpost needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'
 	@echo "Making .venv and installing the requirements; this takes a minute, once."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt

@@ -15,12 +15,14 @@ from blueprints.api import configs_api, domain_api, health, messages_api, openap
 from blueprints.cli import register
 from blueprints.pages import (
     account,
+    address_page,
     audit_pages,
     auth,
     domain_pages,
     emails,
     headers_page,
     inbox,
+    people_pages,
     settings_form,
     token_pages,
 )
@@ -77,6 +79,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         auth.pages,
         auth.bp,
         account.bp,
+        address_page.bp,
+        people_pages.bp,
         settings.bp,
         settings_form.bp,
         settings_api.bp,
@@ -114,6 +118,8 @@ def serve() -> Flask:
     What cannot start says so in one line and exits with the status at which gunicorn gives up; at any other it
     would start the worker again, and again.
     """
+    if "gunicorn" in sys.modules:
+        late.load("blueprints.gunicorn_errors").tell_as_json()
     try:
         return serving.begun(create_app)
     except ConfigurationError as error:
@@ -147,7 +153,7 @@ def _read_body() -> None:
 
 
 def _protect(response: Response) -> Response:
-    """The headers of every answer. A view may set a stricter policy of its own first."""
+    """The headers of every answer. A view may set a policy of its own first, and what a browser may keep."""
     headers = response.headers
     headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     headers.setdefault("Referrer-Policy", "same-origin")
@@ -159,7 +165,7 @@ def _protect(response: Response) -> Response:
     if current_app.extensions[EXTENSION].is_https:
         headers["Strict-Transport-Security"] = "max-age=31536000"
     if not (request.endpoint or "").endswith("static"):
-        headers["Cache-Control"] = "no-store"
+        headers.setdefault("Cache-Control", "no-store")
     return response
 
 

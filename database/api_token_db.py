@@ -7,11 +7,14 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base, changed
 from database.types import UtcDateTime
-from database.user_db import Account
+from database.user_db import IS_ENABLED, Account
 
 
 class ApiToken(Base):
-    """A token of an administrator. ``prefix`` tells it apart in lists and in leaked files."""
+    """A token of an administrator. ``prefix`` tells it apart in lists and in leaked files.
+
+    ``told_days`` is of how many days before its end its owner was last told.
+    """
 
     __tablename__ = "api_token"
 
@@ -24,6 +27,7 @@ class ApiToken(Base):
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    told_days: Mapped[int | None]
 
 
 _WITH_OWNER = select(ApiToken, Account).join(Account, Account.id == ApiToken.account_id)
@@ -69,6 +73,26 @@ def revoke(session: Session, token_id: int, moment: datetime) -> bool:
         )
         == 1
     )
+
+
+def expiring(session: Session, moment: datetime, until: datetime) -> list[tuple[ApiToken, Account]]:
+    """The good tokens that end between these moments, the first to end first, each with its owner."""
+    query = (
+        select(ApiToken, Account)
+        .join(Account, Account.id == ApiToken.account_id)
+        .where(ApiToken.revoked_at.is_(None), ApiToken.expires_at > moment, ApiToken.expires_at <= until)
+        .where(Account.is_admin, IS_ENABLED)
+        .order_by(ApiToken.expires_at, ApiToken.id)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def claim_notice(session: Session, token_id: int, days: int) -> bool:
+    """Compare-and-set: True for the one caller who tells the owner that the token ends in so many days."""
+    is_news = ApiToken.told_days.is_(None) | (ApiToken.told_days > days)
+    claimed = update(ApiToken).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None), is_news)
+    result = session.execute(claimed.values(told_days=days).execution_options(synchronize_session=False))
+    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
 
 
 def note_used(session: Session, token_id: int, moment: datetime) -> None:

@@ -254,6 +254,18 @@ def change_waiting(session: Session, mail_id: str, **values: object) -> bool:
     return _changed(session, OutboxMail.mail_id == mail_id, OutboxMail.state.in_(WAITING), values=values)
 
 
+def waiting_of(session: Session, account_id: int) -> int:
+    """How many mails wait to go out for this account."""
+    query = select(func.count()).where(OutboxMail.account_id == account_id, OutboxMail.state.in_(WAITING))
+    return session.scalar(query) or 0
+
+
+def change_waiting_of(session: Session, account_id: int, **values: object) -> None:
+    """As ``change_waiting``, for every mail of an account."""
+    theirs = update(OutboxMail).where(OutboxMail.account_id == account_id, OutboxMail.state.in_(WAITING))
+    session.execute(theirs.values(**values).execution_options(synchronize_session=False))
+
+
 def revive(session: Session, mail_id: str, **values: object) -> bool:
     """Compare-and-set on a dead letter whose content is still there; True if it was so."""
     has_content = OutboxMail.content.is_not(None)

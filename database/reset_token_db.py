@@ -2,15 +2,16 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, ForeignKey, String, delete, func, select, update
-from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+from sqlalchemy import ColumnElement, ForeignKey, String, delete, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base, changed
 from database.types import UtcDateTime
+from database.user_db import IS_ENABLED, Account
 
 
 class ResetToken(Base):
-    """A link that was mailed, with ``mail_id``. It is good once, until it expires, and only while it is the newest."""
+    """A link that was mailed, with ``mail_id``. It is good once, until it expires, or until another one is used."""
 
     __tablename__ = "reset_token"
 
@@ -23,23 +24,19 @@ class ResetToken(Base):
     mail_id: Mapped[str | None] = mapped_column(String(32))
 
 
-_Other = aliased(ResetToken)
+def _is_good(token_hash: str, moment: datetime) -> tuple[ColumnElement[bool], ...]:
+    return ResetToken.token_hash == token_hash, ResetToken.used_at.is_(None), ResetToken.expires_at > moment
 
 
-def _is_good(token_hash: str, moment: datetime) -> list[ColumnElement[bool]]:
-    """The token of this digest, if it is unused, not too old, and the last of its account's."""
-    newest = select(func.max(_Other.id)).where(_Other.account_id == ResetToken.account_id).correlate(ResetToken)
-    return [
-        ResetToken.token_hash == token_hash,
-        ResetToken.used_at.is_(None),
-        ResetToken.expires_at > moment,
-        ResetToken.id == newest.scalar_subquery(),
-    ]
-
-
-def find_account_id(session: Session, token_hash: str, moment: datetime) -> int | None:
-    """The account that a token is good for, if it is good for any."""
-    return session.scalars(select(ResetToken.account_id).where(*_is_good(token_hash, moment))).one_or_none()
+def find_good(session: Session, token_hash: str, moment: datetime) -> tuple[ResetToken, Account] | None:
+    """The row of this token, and whose it is, if it is good for anybody."""
+    query = (
+        select(ResetToken, Account)
+        .join(Account, Account.id == ResetToken.account_id)
+        .where(*_is_good(token_hash, moment), IS_ENABLED)
+    )
+    row = session.execute(query).one_or_none()
+    return (row[0], row[1]) if row else None
 
 
 def use(session: Session, token_hash: str, account_id: int, moment: datetime) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    func,
     or_,
     select,
     text,
@@ -126,6 +127,12 @@ def search(session: Session, text_: str, name_key: str) -> list[SmtpConfig]:
         in_name = SmtpConfig.name_key.contains(name_key, autoescape=True)
         query = query.where(or_(in_name, *(column.icontains(text_, autoescape=True) for column in columns)))
     return list(session.scalars(query.order_by(SmtpConfig.is_active.desc(), SmtpConfig.name_key)))
+
+
+def count_of(session: Session, account_id: int) -> int:
+    """How many servers are an account's own."""
+    query = select(func.count()).select_from(SmtpConfig).where(SmtpConfig.account_id == account_id)
+    return session.scalar(query) or 0
 
 
 def lock_global(session: Session) -> None:

@@ -3,7 +3,7 @@
 import unicodedata
 from datetime import datetime
 
-from sqlalchemy import String, delete, or_, select
+from sqlalchemy import ColumnElement, String, and_, delete, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
@@ -15,7 +15,10 @@ LONGEST_EMAIL_KEY = 508
 
 
 class Account(Base):
-    """Somebody who signs in. The two keys are what names are compared by."""
+    """Somebody who signs in. The two keys are what names are compared by.
+
+    ``password_hash`` is "" until somebody who was invited has chosen a password.
+    """
 
     __tablename__ = "account"
 
@@ -30,6 +33,12 @@ class Account(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     password_changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+IS_ENABLED: ColumnElement[bool] = Account.disabled_at.is_(None)
+# Who was invited and has no password yet, or is disabled, administrates nothing.
+_ADMINISTRATES: ColumnElement[bool] = and_(Account.is_admin, IS_ENABLED, Account.password_hash != "")
 
 
 class SetupCode(Base):
@@ -75,7 +84,26 @@ def has_accounts(session: Session) -> bool:
 
 
 def has_administrator(session: Session) -> bool:
-    return session.scalar(select(Account.id).where(Account.is_admin).limit(1)) is not None
+    """Whether anybody can act as administrator."""
+    return session.scalar(select(Account.id).where(_ADMINISTRATES).limit(1)) is not None
+
+
+def administrator_ids(session: Session) -> list[int]:
+    return list(session.scalars(select(Account.id).where(_ADMINISTRATES).order_by(Account.id)))
+
+
+def lock_administrators(session: Session) -> list[Account]:
+    """Who can act as administrator, held until the transaction ends: of two who remove each other one waits here.
+
+    PostgreSQL looks at a row again that it waited for, so whoever was removed meanwhile is not among them.
+    """
+    query = select(Account).where(_ADMINISTRATES).order_by(Account.id).with_for_update()
+    return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def delete_account(session: Session, account_id: int) -> None:
+    """Forget an account and, by the database's own rule, whatever belongs to it alone."""
+    session.execute(delete(Account).where(Account.id == account_id))
 
 
 def add_setup_code(session: Session, code_hash: str, moment: datetime) -> None:
@@ -101,4 +129,4 @@ def delete_setup_codes(session: Session) -> None:
 
 
 def administrator_emails(session: Session) -> list[str]:
-    return list(session.scalars(select(Account.email).where(Account.is_admin).order_by(Account.id)))
+    return list(session.scalars(select(Account.email).where(_ADMINISTRATES).order_by(Account.id)))

@@ -13,6 +13,7 @@ LATE: Final = {
     "flask_migrate.cli": "likewise",
     "alembic.migration": "likewise, and whoever asks whether migrations are missing",
     "alembic.script": "likewise",
+    "blueprints.gunicorn_errors": "imports gunicorn, which only whoever is served by it needs",
     "redis.backoff": "the whole of redis; only who counts mails there needs it",
     "redis.retry": "likewise",
 }

@@ -8,6 +8,8 @@ import logging
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -15,6 +17,7 @@ import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 SHORTEST_SECRET = 6
+_CHARSETS = ("utf-8", "latin-1", "cp1252", "utf-16-le", "utf-16-be")
 _TOKEN_IN_URL = re.compile(r"(token=)[^&\s\"']+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -23,28 +26,51 @@ class Redactor:
     """Takes known secrets, in every encoding that a log line could carry, out of a text."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in encodings(secret)}
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        self._known = _pattern(tuple(secrets))
 
     def __call__(self, text: str) -> str:
         text = _TOKEN_IN_URL.sub(r"\1…", text)
         return self._known.sub("[redacted]", text) if self._known else text
 
 
+@lru_cache(maxsize=64)  # for each new connection the same one is asked for
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
+    forms = {form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in encodings(secret)}
+    # By first characters, the longest first: of a hundred forms, a place in a text is compared with a few.
+    by_first: dict[str, list[str]] = {}
+    for form in sorted(forms, key=len, reverse=True):
+        by_first.setdefault(form[0], []).append(re.escape(form[1:]))
+    groups = [f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in by_first.items()]
+    return re.compile("|".join(groups)) if groups else None
+
+
 def encodings(secret: str) -> set[str]:
-    """The secret raw, in base64 at each of its three alignments, in hex, quoted and escaped as URLs, HTML, JSON do."""
-    raw = secret.encode(errors="replace")
-    found = {secret, raw.hex(), raw.hex().upper(), html.escape(secret), binascii.b2a_qp(raw).decode()}
-    found |= {quote(raw), quote(raw, safe=""), quote_plus(raw)}
+    """The secret raw, in base64 at each of its three alignments, in hex, quoted and escaped as URLs, HTML, JSON do.
+
+    Not only of its UTF-8: servers repeat passwords in Latin-1 and in UTF-16, and what they say is read as UTF-8.
+    """
+    found = {secret, html.escape(secret)}
     literals = (repr(secret), ascii(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False))
-    found |= {repr(raw)[2:-1], *(literal[1:-1] for literal in literals)}
+    found |= {literal[1:-1] for literal in literals}
+    for charset in _CHARSETS:
+        # What a charset cannot hold is said in none of it; question marks would hide those of others.
+        with suppress(UnicodeEncodeError):
+            found |= _forms_of(secret.encode(charset, "strict" if charset != "utf-8" else "replace"))
+    return {form for form in found if len(form) >= SHORTEST_SECRET}
+
+
+def _forms_of(raw: bytes) -> set[str]:
+    """Of one of a secret's encodings; as text also with spaces for what one line cannot hold."""
+    texts = {raw.decode(charset, "replace") for charset in ("utf-8", "latin-1", "cp1252")}
+    found = {form for text in texts for form in (text, _CONTROLS.sub(" ", text), _CONTROLS.sub(" ", text).strip())}
+    found |= {raw.hex(), raw.hex().upper(), binascii.b2a_qp(raw).decode(), repr(raw)[2:-1]}
+    found |= {quote(raw), quote(raw, safe=""), quote_plus(raw)}
     for shift in range(3):
         # The first and last characters depend on neighbouring bytes; those between do not.
         start, end = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             found.add(encode(bytes(shift) + raw).decode()[start:end])
-    return {form for form in found if len(form) >= SHORTEST_SECRET}
+    return found
 
 
 def printable(text: str, limit: int = 200) -> str:

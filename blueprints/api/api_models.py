@@ -11,6 +11,7 @@ from blueprints.api.openapi import ErrorAnswer
 from services.settings.fields import Checked, SmtpChange, Version, parse_recipient
 from services.settings.shown import ConfigData
 from services.smtp.settings import Security
+from utils.addresses import LONGEST_ADDRESS
 from utils.numbers import number_or_text
 
 TAG = "SMTP settings"
@@ -139,7 +140,9 @@ class RefusedAnswer(BaseModel):
 class SmtpTest(SmtpChange):
     """Values to test, merged over the saved ones and stored nowhere."""
 
-    to: Annotated[str, Checked(parse_recipient, "string", "Also deliver a test mail there.", maxLength=300)] = ""
+    to: Annotated[
+        str, Checked(parse_recipient, "string", "Also deliver a test mail there.", maxLength=LONGEST_ADDRESS)
+    ] = ""
 
 
 class ConfigFilter(BaseModel):

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, jsonify
 
 from blueprints import smtp_tests
-from blueprints.access import actor_name, admin_api
+from blueprints.access import actor_name, admin_api, require_recent_sign_in
 from blueprints.api import api_tests
 from blueprints.api.api_models import (
     BODY_ERRORS,
@@ -90,7 +90,8 @@ def get_config(config_id: int) -> Response:
     Operation(
         summary="Change a configuration",
         description="What is absent stays as it is. A stored password is kept only for the same server, port, "
-        "encryption and user name.",
+        "encryption and user name. A session that changes a password must be younger than ten minutes; tokens are "
+        "not asked.",
         tag=TAG,
         body=SmtpChange,
         example={"from_name": "Shop", "version": 3},
@@ -101,7 +102,10 @@ def get_config(config_id: int) -> Response:
 def change_config(config_id: int) -> Response:
     """Merge a change over one configuration."""
     parsed_query(NoParameters)
-    return _shown(configs.update(config_id, parse_change(json_object()), actor=actor_name()))
+    change = parse_change(json_object())
+    if change.touches_secrets:
+        require_recent_sign_in()
+    return _shown(configs.update(config_id, change, actor=actor_name()))
 
 
 @bp.delete("/<int:config_id>")

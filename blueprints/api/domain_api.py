@@ -10,6 +10,7 @@ from blueprints.api.openapi import Operation, documented
 from blueprints.api.query import parsed_query
 from services.diagnosis.diagnosis import NOT_CONFIGURED
 from services.domain import check
+from utils.addresses import LONGEST_ADDRESS, LONGEST_HOST
 from utils.errors import InvalidInput
 
 bp = Blueprint("domain_api", __name__)
@@ -20,8 +21,8 @@ class DomainQuestion(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    domain: str = Field("", max_length=300, description="A domain, or an address in it.")
-    server: str = Field("", max_length=300, description="The server whose permission to check.")
+    domain: str = Field("", max_length=LONGEST_ADDRESS, description="A domain, or an address in it.")
+    server: str = Field("", max_length=LONGEST_HOST + 1, description="The server whose permission to check.")
 
 
 class RecordData(BaseModel):

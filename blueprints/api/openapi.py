@@ -1,19 +1,39 @@
 """The API document, generated from the routes and from the very models that validate them, and a page that shows it."""
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
-from flask import Blueprint, Response, current_app, jsonify, render_template
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+from flask_wtf.csrf import generate_csrf
+from markupsafe import Markup
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from blueprints.access import public
+from blueprints.access import admin_api, signed_in
+from blueprints.sessions import uses_bearer
 from utils.env_utils import get_settings
 
 bp = Blueprint("openapi", __name__)
 
+P = ParamSpec("P")
+EXTENSION: Final = "sealpost_api_document"
+PAGE: Final = "openapi.page"
 CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
 IN_BRACES = re.compile(r"{(\w+)}")
 REF = "#/components/schemas/{model}"
@@ -55,18 +75,83 @@ def documented(operation: Operation) -> Callable[[_View], _View]:
     return attach
 
 
+@dataclass(frozen=True)
+class _Built:
+    """The document as it is sent and as it is shown, each with its digest. Routes and models are the process's own."""
+
+    json: bytes
+    html: Markup
+    digest: str
+
+
+def document_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+    """Whoever is signed in or has a token; in development anybody. A person who is signed out is led to the sign-in."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if not get_settings().is_production:
+            return view(*args, **kwargs)
+        if uses_bearer():
+            return by_token(*args, **kwargs)
+        if not current_user.is_authenticated and request.accept_mimetypes.accept_html and request.endpoint == PAGE:
+            return redirect(url_for("auth.login", next=request.path), 303)
+        return by_session(*args, **kwargs)
+
+    by_token, by_session = admin_api(view), signed_in(view)
+    guarded.guard = "document_reader"  # type: ignore[attr-defined]
+    return guarded
+
+
 @bp.get("/api/openapi.json")
-@public
+@document_reader
 def document() -> Response:
     """The OpenAPI document."""
-    return jsonify(build_document())
+    built = _built()
+    response = current_app.response_class(built.json, mimetype="application/json")
+    response.set_etag(built.digest)
+    return _to_be_asked_for_again(response)
 
 
 @bp.get("/api/docs")
-@public
-def page() -> str:
-    """The same, to read."""
-    return render_template("api/docs.html", document=build_document())
+@document_reader
+def page() -> Response:
+    """The same, to read. What the page says beside it belongs to the session, and so does its tag."""
+    built = _built()
+    tag = hashlib.sha256(f"{built.digest} {_whose_page()}".encode()).hexdigest()
+    if "_flashes" in session:  # a message that is shown once must not be on a page that is kept
+        return make_response(render_template("api/docs.html", operations=built.html))
+    is_kept = tag in request.if_none_match
+    text = "" if is_kept else render_template("api/docs.html", operations=built.html)
+    response = make_response(text, 304 if is_kept else 200)
+    response.set_etag(tag)
+    return _to_be_asked_for_again(response)
+
+
+def _built() -> _Built:
+    """What was built when it was first asked for in this process."""
+    built: _Built | None = current_app.extensions.get(EXTENSION)
+    if built is None:
+        described = build_document()
+        body = current_app.json.dumps(described).encode() + b"\n"
+        html = Markup(render_template("api/_operations.html", document=described))  # noqa: S704 - a template's
+        built = _Built(body, html, hashlib.sha256(body).hexdigest())
+        current_app.extensions[EXTENSION] = built
+    return built
+
+
+def _whose_page() -> str:
+    if not current_user.is_authenticated:
+        return "nobody"
+    generate_csrf()  # what is not there yet, the page's own form would put there
+    return f"{current_user.session.key} {current_user.is_admin} {session.get('csrf_token', '')}"
+
+
+def _to_be_asked_for_again(response: Response) -> Response:
+    """A browser may keep it for its own user, and asks each time whether it is still good."""
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.vary.update(("Cookie", "Authorization"))
+    response.make_conditional(request)
+    return response
 
 
 def build_document() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, jsonify
 
 from blueprints import smtp_tests
-from blueprints.access import actor_name, admin_api
+from blueprints.access import actor_name, admin_api, require_recent_sign_in
 from blueprints.api import api_tests
 from blueprints.api.api_models import (
     BODY_ERRORS,
@@ -50,7 +50,7 @@ def get_smtp() -> Response:
         summary="Save the active configuration",
         description="Merges over the active configuration; without one, over the one named Primary, which is made if "
         "there is none and is then active. A stored password is kept only for the same server, port, encryption and "
-        "user name.",
+        "user name. A session that changes a password must be younger than ten minutes; tokens are not asked.",
         tag=TAG,
         body=SmtpChange,
         example=EXAMPLE,
@@ -60,7 +60,10 @@ def get_smtp() -> Response:
 @admin_api
 def save_smtp() -> Response:
     """Merge a change over the active configuration."""
-    configs.save(parse_change(json_object()), actor=actor_name())
+    change = parse_change(json_object())
+    if change.touches_secrets and configs.search():  # the first server is no change of one
+        require_recent_sign_in()
+    configs.save(change, actor=actor_name())
     return jsonify({"status": "success", "message": "SMTP configuration saved"})
 
 

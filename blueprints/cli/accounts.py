@@ -16,14 +16,14 @@ from blueprints.cli.frame import (
     print_table,
     prompted_password,
 )
-from services.accounts import accounts, api_tokens, fields, sessions, signing_in
+from services.accounts import accounts, api_tokens, sessions, signing_in
 from services.accounts.accounts import Person
 from services.accounts.api_tokens import TokenInfo
-from utils import clock
 from services.accounts.sessions import SessionInfo
+from utils import clock
 from utils.errors import NotFound
 
-account = AppGroup("account", help="Create accounts, list them, reset a password, end sessions.")
+account = AppGroup("account", help="Create, invite, list, change and delete accounts; passwords and sessions.")
 token = AppGroup("token", help="Create, list and revoke the API tokens of administrators.")
 
 
@@ -42,7 +42,7 @@ def create(
     password = _new_password(password_stdin, password_file)
     person = accounts.create(username, email, password, is_admin=admin)
     told = f"Created {'administrator' if person.is_admin else 'account'} {person.username}."
-    answer(as_json, _public(person), told)
+    answer(as_json, public(person), told)
 
 
 @command(account, "list")
@@ -50,7 +50,7 @@ def list_accounts(*, as_json: bool) -> None:
     """List the accounts."""
     people = accounts.everybody()
     if as_json:
-        print_json([_public(person) for person in people])
+        print_json([public(person) for person in people])
     else:
         print_table(("User name", "Email", "Role", "Last sign-in"), [_row(person) for person in people])
 
@@ -64,7 +64,8 @@ def reset_password(username: str, *, password_stdin: bool, password_file: Path |
     USERNAME may be the address too.
     """
     person = accounts.reset_password(username, _new_password(password_stdin, password_file))
-    answer(as_json, _public(person), f"Changed the password of {person.username}. All sessions have ended.")
+    told = f"Changed the password of {person.username}. All sessions have ended."
+    answer(as_json, public(person), told)
 
 
 @command(account, "unlock")
@@ -76,7 +77,7 @@ def unlock(username: str, *, as_json: bool) -> None:
     """
     person = signing_in.unlock(username)
     if as_json:
-        print_json(_public(person))
+        print_json(public(person))
     else:
         click.echo(f"{person.username} can sign in from any browser again.")
 
@@ -85,7 +86,7 @@ def unlock(username: str, *, as_json: bool) -> None:
 @click.argument("username")
 def list_sessions(username: str, *, as_json: bool) -> None:
     """List the browsers in which an account is signed in, the one that was seen last first."""
-    found = sessions.of_account(_owner(username).id)
+    found = sessions.of_account(named(username).id)
     if as_json:
         print_json([_session_dict(each) for each in found])
         return
@@ -101,7 +102,7 @@ def list_sessions(username: str, *, as_json: bool) -> None:
 @click.option("--tokens", is_flag=True, help="Revoke the API tokens of the account as well.")
 def end_sessions(username: str, *, tokens: bool, as_json: bool) -> None:
     """Sign an account out everywhere."""
-    person = _owner(username)
+    person = named(username)
     ended = sessions.end_all(person.id, with_tokens=tokens)
     if as_json:
         print_json({"username": person.username, "sessions_ended": ended})
@@ -119,7 +120,7 @@ def create_token(name: str, *, owner: str, days: int | None, as_json: bool) -> N
     Standard output gets the token and nothing else, so that it can go straight into a file:
     flask token create deploy --owner alice > token
     """
-    text, made = api_tokens.create(_owner(owner).id, name, days)
+    text, made = api_tokens.create(named(owner).id, name, days)
     if as_json:
         print_json({**_token_dict(made), "token": text})
         return
@@ -149,12 +150,12 @@ def revoke_token(token_id: int, *, as_json: bool) -> None:
     answer(as_json, _token_dict(ended), f"Revoked the token {ended.name} of {ended.owner}.")
 
 
-def _owner(login: str) -> Person:
-    key = fields.login_key(login)
-    for person in accounts.everybody():
-        if key and key in (fields.login_key(person.username), fields.login_key(person.email)):
-            return person
-    raise NotFound("There is no such account. See: flask account list")
+def named(login: str) -> Person:
+    """The account with this user name or address. Raises NotFound."""
+    person = accounts.find_by_login(login)
+    if person is None:
+        raise NotFound("There is no such account. See: flask account list")
+    return person
 
 
 def _new_password(from_stdin: bool, file: Path | None) -> str:
@@ -162,7 +163,7 @@ def _new_password(from_stdin: bool, file: Path | None) -> str:
     return prompted_password(twice=True) if given is None else given
 
 
-def _public(person: Person) -> dict[str, object]:
+def public(person: Person) -> dict[str, object]:
     shown = asdict(person)
     del shown["session_epoch"]
     return _with_iso_times(shown)
@@ -188,7 +189,8 @@ def _with_iso_times(data: dict[str, object]) -> dict[str, object]:
 
 
 def _row(person: Person) -> tuple[str, str, str, str]:
-    role = "administrator" if person.is_admin else ""
+    state = "disabled" if person.disabled_at else "" if person.has_password else "invited"
+    role = ", ".join(filter(None, ("administrator" if person.is_admin else "", state)))
     return person.username, person.email, role, _moment(person.last_sign_in_at, "never")
 
 

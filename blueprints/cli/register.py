@@ -2,10 +2,11 @@
 
 from flask import Flask
 
-from blueprints.cli.accounts import account, token
+from blueprints.cli.accounts import token
 from blueprints.cli.audit import audit
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
+from blueprints.cli.people import account
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_checks import domain, route, test, validate
 

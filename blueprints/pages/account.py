@@ -1,17 +1,25 @@
 """One's own account: password, address, sessions."""
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from blueprints import access, forms, sessions
-from services.accounts import accounts, api_tokens
+from services.accounts import accounts, address_change, api_tokens
 from services.accounts import sessions as kept
 from services.accounts.accounts import Person
 from services.accounts.sessions import SessionInfo
 from utils.errors import InvalidInput, NotFound
 
 bp = Blueprint("account", __name__, url_prefix="/account")
+
+
+def _account_key() -> str:
+    return str(current_user.id)
+
+
+def _was_mailed(response: Response) -> bool:
+    return response.status_code == 303  # noqa: PLR2004
 
 
 @bp.get("")
@@ -35,14 +43,24 @@ def change_password() -> ResponseReturnValue:
 
 @bp.post("/email")
 @access.signed_in
+@access.limiter.limit("10 per hour", key_func=_account_key, deduct_when=_was_mailed)
 def change_email() -> ResponseReturnValue:
-    """Change one's own address."""
+    """Ask for another address of one's own; it takes effect once a link that is mailed there is followed."""
     email, password = forms.text("email"), forms.text("email_password")
     try:
-        accounts.change_email(current_user.id, password, email.strip())
+        address_change.ask(current_user.id, password, email.strip())
     except InvalidInput as refused:
         return _page(email, refused.errors), refused.status
-    flash("Your address is changed.", "success")
+    flash("A link is on its way to the new address. Follow it there to confirm.", "info")
+    return redirect(url_for("account.show"), 303)
+
+
+@bp.post("/email/withdraw")
+@access.signed_in
+def withdraw_email() -> ResponseReturnValue:
+    """Keep the address; the link that was mailed is void."""
+    address_change.withdraw(current_user.id)
+    flash("Your address stays as it is.", "success")
     return redirect(url_for("account.show"), 303)
 
 
@@ -105,5 +123,6 @@ def _page(email: str, errors: dict[str, list[str]]) -> str:
         user=current_user,
         values={"email": email},
         errors=errors,
+        pending=address_change.pending(current_user.id),
         sessions=[current_user.session, *_others()],
     )

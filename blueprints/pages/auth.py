@@ -1,6 +1,6 @@
 """The way in: first set-up, signing in and out, a forgotten password."""
 
-import re
+from datetime import datetime
 from typing import Any, Final
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
@@ -9,16 +9,14 @@ from flask_login import current_user
 
 from blueprints import access, forms, sessions
 from blueprints.clients import client_network
+from blueprints.link_cookies import LinkCookie, private
 from services.accounts import accounts, password_reset, signing_in
 from services.accounts.tries import Locked
-from utils.env_utils import get_settings
 from utils.errors import InvalidInput, NotFound
 
 pages = Blueprint("pages", __name__)
 bp = Blueprint("auth", __name__)
 
-RESET_COOKIE_SECONDS: Final = 600
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _WRONG_SIGN_IN: Final = "No account has this name and password. Check both and try again."
 
 
@@ -95,10 +93,8 @@ def forgot_password() -> ResponseReturnValue:
 @bp.get("/reset-password")
 @access.public
 def reset_password() -> ResponseReturnValue:
-    """Swap the token in the link for a short-lived cookie, then show the form. Uses nothing up."""
-    if "token" in request.args:
-        return _with_token_in_cookie(request.args.getlist("token"))
-    return _reset_page({})
+    """Swap the token in the link for a cookie that lives as long, then show the form. Uses nothing up."""
+    return _link.swapped() or _reset_page({}, came=_link.token() is not None)
 
 
 @bp.post("/reset-password")
@@ -106,16 +102,17 @@ def reset_password() -> ResponseReturnValue:
 @access.limiter.limit("30 per 15 minutes")
 def redeem() -> ResponseReturnValue:
     """Use the token up and change the password; whoever did so signs in with it next."""
+    # Whoever has this form came with a link; if its cookie is gone, then so is the link.
     try:
-        changed = password_reset.redeem(_token_in_cookie(), forms.text("password"))
+        changed = password_reset.redeem(_link.token() or "", forms.text("password"))
     except InvalidInput as refused:
         return _reset_page(refused.errors)
     if not changed:
         return _reset_page({})
     sessions.sign_out()
-    flash("Your password is changed. Sign in with the new one.", "success")
+    flash("Your password is set. Sign in with it.", "success")
     response = make_response(redirect(url_for("auth.login"), 303))
-    return _private(_forget_token(response))
+    return private(_link.forget(response))
 
 
 def _home_of(is_admin: bool) -> str:
@@ -139,45 +136,18 @@ def _forgot_page(email: str, errors: dict[str, list[str]], *, sent: bool = False
     return render_template("auth/forgot_password.html", values={"email": email}, errors=errors, sent=sent)
 
 
-def _with_token_in_cookie(tokens: list[str]) -> Response:
-    """To the bare path: neither the Referer of that page nor its address in the history holds the token."""
-    response = make_response(redirect(url_for("auth.reset_password"), 303))
-    if len(tokens) != 1 or not _TOKEN.fullmatch(tokens[0]):
-        return _private(_forget_token(response))
-    response.set_cookie(_reset_cookie_name(), tokens[0], max_age=RESET_COOKIE_SECONDS, **_reset_cookie_attributes())
-    return _private(response)
+def _reset_page(errors: dict[str, list[str]], *, came: bool = True) -> Response:
+    """The form; or the page that says that the link is no longer good (410), or that none ``came`` (400)."""
+    link = password_reset.find_valid(_link.token() or "")
+    page = render_template("auth/reset_password.html", errors=errors, link=link, came=came)
+    if link is None:
+        return private(_link.forget(make_response(page, 410 if came else 400)))
+    return private(make_response(page, 422 if errors else 200))
 
 
-def _reset_page(errors: dict[str, list[str]]) -> Response:
-    """The form, or the page that says that the link is no longer good (410)."""
-    valid = password_reset.find_valid(_token_in_cookie()) is not None
-    page = render_template("auth/reset_password.html", errors=errors, valid=valid)
-    if not valid:
-        return _private(_forget_token(make_response(page, 410)))
-    return _private(make_response(page, 422 if errors else 200))
+def _expires_at(token: str) -> datetime | None:
+    link = password_reset.find_valid(token)
+    return link.expires_at if link else None
 
 
-def _token_in_cookie() -> str:
-    return request.cookies.get(_reset_cookie_name(), "")
-
-
-def _forget_token(response: Response) -> Response:
-    response.set_cookie(_reset_cookie_name(), "", max_age=0, **_reset_cookie_attributes())
-    return response
-
-
-def _private(response: Response) -> Response:
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _reset_cookie_name() -> str:
-    return sessions.cookie_name("reset", get_settings())
-
-
-def _reset_cookie_attributes() -> dict[str, Any]:
-    """A ``__Host-`` cookie must have the path ``/``; the other goes to its own page alone."""
-    is_https = get_settings().is_https
-    path = "/" if is_https else url_for("auth.reset_password")
-    return {"path": path, "secure": is_https, "httponly": True, "samesite": "Lax"}
+_link: Final = LinkCookie("reset", "auth.reset_password", _expires_at)

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from flask_login import current_user
 
 from blueprints import forms, limits, smtp_tests
-from blueprints.access import actor_name, admin_page
+from blueprints.access import actor_name, admin_page, require_recent_sign_in
 from blueprints.pages import smtp_form_values, smtp_test_card
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
@@ -65,6 +65,8 @@ def save(config_id: int) -> Response:
     asks_first = stored.row.is_active and not forms.ticked("is_active")
     try:
         change = smtp_form_values.change(keep_active=asks_first)
+        if change.touches_secrets:
+            require_recent_sign_in()
         configs.update(config_id, change, actor=actor_name(), proof=forms.text("proof"))
     except (InvalidInput, Conflict) as refused:
         return _refused(configs.get(config_id), refused)

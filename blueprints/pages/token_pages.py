@@ -1,10 +1,12 @@
-"""``/settings/tokens``: administrators' API tokens, made and revoked."""
+"""``/settings/tokens``: administrators' API tokens, made and revoked. One lasts 90 days unless "no end" is chosen."""
+
+from typing import Final
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, url_for
 from flask_login import current_user
 
 from blueprints import forms
-from blueprints.access import admin_page
+from blueprints.access import admin_page, require_recent_sign_in
 from services.accounts import api_tokens
 from services.accounts.api_tokens import TokenInfo
 from utils.errors import InvalidInput, NotFound
@@ -12,26 +14,29 @@ from utils.numbers import whole_number
 
 bp = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
 
-USUAL_DAYS = "90"
+USUAL_DAYS: Final = 90
+_FRESH: Final[dict[str, object]] = {"name": "", "days": USUAL_DAYS, "no_end": False}
 
 
 @bp.get("")
 @admin_page
 def show() -> str:
     """Every administrator's tokens, and the form for a new one."""
-    return _page({"name": "", "days": USUAL_DAYS})
+    return _page(_FRESH)
 
 
 @bp.post("")
 @admin_page
 def create() -> Response:
     """Make a token and show it, in this answer and never again."""
-    name, days = forms.text("name"), forms.text("days").strip()
+    name, days, no_end = forms.text("name"), forms.text("days").strip(), forms.ticked("no_end")
     try:
-        text, token = api_tokens.create(current_user.id, name, _days(days))
+        require_recent_sign_in()
+        text, token = api_tokens.create(current_user.id, name, None if no_end else _days(days))
     except InvalidInput as refused:
-        return make_response(_page({"name": name, "days": days}, refused.errors), refused.status)
-    return make_response(_page({"name": "", "days": USUAL_DAYS}, made=token, text=text), 201)
+        values = {"name": name, "days": days, "no_end": no_end}
+        return make_response(_page(values, refused.errors), refused.status)
+    return make_response(_page(_FRESH, made=token, text=text), 201)
 
 
 @bp.get("/<int:token_id>/revoke")
@@ -57,15 +62,13 @@ def _unrevoked(token_id: int) -> TokenInfo:
     return found
 
 
-def _days(text: str) -> int | None:
-    """The number of days, None for a token without end; 0, which is refused, for anything else."""
-    if not text:
-        return None
-    return whole_number(text, 1, 99_999) or 0
+def _days(text: str) -> int:
+    """The number of days, the usual one if none is given; 0, which is refused, for anything else."""
+    return whole_number(text, 1, 99_999) or 0 if text else USUAL_DAYS
 
 
 def _page(
-    values: dict[str, str],
+    values: dict[str, object],
     errors: dict[str, list[str]] | None = None,
     *,
     made: TokenInfo | None = None,

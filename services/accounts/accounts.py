@@ -1,4 +1,4 @@
-"""Accounts: creating them, signing in, changing one's own password and address."""
+"""Accounts: creating them, signing in, changing one's own password."""
 
 import hashlib
 import secrets
@@ -15,8 +15,8 @@ from database.engine import reading, transaction
 from database.user_db import Account, comparable
 from services import audit
 from services.accounts import api_tokens, fields, passwords, reset_links, sessions, tries
-from services.accounts.fields import CheckedFields
-from services.accounts.sessions import subject_of as _subject
+from services.accounts.fields import CheckedFields, CheckedNames
+from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import notices
 from utils import clock
@@ -43,6 +43,8 @@ class Person:
     session_epoch: int
     created_at: datetime
     last_sign_in_at: datetime | None
+    disabled_at: datetime | None
+    has_password: bool  # not yet where somebody was invited
 
 
 def create(username: str, email: str, password: str, *, is_admin: bool = False) -> Person:
@@ -52,10 +54,7 @@ def create(username: str, email: str, password: str, *, is_admin: bool = False) 
     """
     checked = fields.check(username, email, password)
     with transaction() as session:
-        person = _insert(session, checked, is_admin=is_admin)
-        if is_admin:
-            user_db.delete_setup_codes(session)
-    return person
+        return _created(session, checked, is_admin=is_admin)
 
 
 def issue_setup_code() -> str | None:
@@ -83,9 +82,7 @@ def create_first_administrator(code: str, username: str, email: str, password: s
         held = user_db.lock_setup_codes(session)
         if user_db.has_administrator(session) or not held:
             raise NotFound("The set-up is done.")
-        person = _insert(session, checked, is_admin=True)
-        user_db.delete_setup_codes(session)
-    return person
+        return _created(session, checked, is_admin=True)
 
 
 def has_administrator() -> bool:
@@ -101,7 +98,14 @@ def has_accounts() -> bool:
 def find(account_id: int) -> Person | None:
     with reading() as session:
         account = user_db.find(session, account_id)
-        return _person(account) if account else None
+        return person_of(account) if account else None
+
+
+def find_by_login(login: str) -> Person | None:
+    """The account with this user name or address."""
+    with reading() as session:
+        account = user_db.find_by_login(session, fields.login_key(login))
+        return person_of(account) if account else None
 
 
 def get(account_id: int) -> Person:
@@ -114,13 +118,13 @@ def get(account_id: int) -> Person:
 
 def confirm_password(account_id: int, password: str, field: str) -> None:
     """Check the password of who is signed in. Raises InvalidInput with this field, or TooMany."""
-    _verified(account_id, password, field)
+    verified(account_id, password, field)
 
 
 def everybody() -> list[Person]:
     """Every account, by user name."""
     with reading() as session:
-        return [_person(account) for account in user_db.every_account(session)]
+        return [person_of(account) for account in user_db.every_account(session)]
 
 
 def authenticate(login: str, password: str) -> Person | None:
@@ -136,7 +140,7 @@ def authenticate(login: str, password: str) -> Person | None:
         person = _note_sign_in(account.id, account.password_hash, password)
     if person is None:
         # Never the name as it was typed: people type passwords into that field.
-        audit.note(Action.SIGN_IN_FAILED, _subject(account) if account else UNKNOWN)
+        audit.note(Action.SIGN_IN_FAILED, subject_of(account) if account else UNKNOWN)
     return person
 
 
@@ -145,7 +149,7 @@ def change_password(account_id: int, current_password: str, new_password: str) -
 
     Returns the account as it is now. Raises InvalidInput with the fields current_password and password.
     """
-    account = _verified(account_id, current_password, field="current_password")
+    account = verified(account_id, current_password, field="current_password")
     return _replace_password(account, new_password, Action.PASSWORD_CHANGED)
 
 
@@ -161,50 +165,42 @@ def reset_password(login: str, new_password: str) -> Person:
     return _replace_password(account, new_password, Action.PASSWORD_RESET)
 
 
-def change_email(account_id: int, password: str, new_email: str) -> Person:
-    """Change one's own address: reset links are void, the old address is told.
-
-    Raises InvalidInput with the fields email_password and email.
-    """
-    account = _verified(account_id, password, field="email_password")
-    email, key = fields.email_and_key(new_email)
-    with transaction() as session:
-        held = _unchanged(session, account)
-        other = user_db.find_by_email(session, key)
-        if other is not None and other.id != account_id:
-            raise InvalidInput({"email": [_TAKEN.format("address")]})
-        held.email, held.email_key = email, key
-        _flush(session, "email", "address")
-        reset_links.void(session, account_id)
-        if account.email != email:
-            audit.record(session, Action.EMAIL_CHANGED, _subject(held))
-            notices.address_changed(session, account.email, email, clock.now())
-        return _person(held)
-
-
 def put_password(session: Session, account: Account, password_hash: str, moment: datetime, action: Action) -> None:
-    """Write a new password within the caller's transaction: sessions end, reset links and API tokens are void.
+    """Write a new password within the caller's transaction: sessions end, links and API tokens are void.
 
-    ``action`` is what the audit trail calls it. A notice is queued.
+    ``action`` is what the audit trail calls it. A notice is queued, unless it is the account's first password.
     """
+    is_first = not account.password_hash
     account.password_hash = password_hash
     account.password_changed_at = moment
     sessions.end_every(session, account)
     tries.forget(session, tries.of_account(account.id))
     reset_links.void(session, account.id)
-    audit.record(session, action, _subject(account))
+    audit.record(session, action, subject_of(account), by=account.username if is_first else "")
     api_tokens.revoke_all(session, account)
-    notices.password_changed(session, account.email, moment)
+    if not is_first:
+        notices.password_changed(session, account.email, moment)
+    elif account.is_admin:
+        user_db.delete_setup_codes(session)
 
 
-def _insert(session: Session, checked: CheckedFields, *, is_admin: bool) -> Person:
+def _created(session: Session, checked: CheckedFields, *, is_admin: bool) -> Person:
+    account = insert(session, checked, checked.password_hash, is_admin=is_admin)
+    audit.record(session, Action.ACCOUNT_CREATED, subject_of(account), ["administrator"] if is_admin else [])
+    if is_admin:
+        user_db.delete_setup_codes(session)
+    return person_of(account)
+
+
+def insert(session: Session, checked: CheckedNames, password_hash: str, *, is_admin: bool) -> Account:
+    """Add an account within the caller's transaction. Raises InvalidInput for a name or an address that is taken."""
     now = clock.now()
     account = Account(
         username=checked.username,
         username_key=comparable(checked.username),
         email=checked.email,
         email_key=comparable(checked.email),
-        password_hash=checked.password_hash,
+        password_hash=password_hash,
         is_admin=is_admin,
         created_at=now,
         password_changed_at=now,
@@ -217,12 +213,18 @@ def _insert(session: Session, checked: CheckedFields, *, is_admin: bool) -> Pers
     if errors:
         raise InvalidInput(errors)
     session.add(account)
-    _flush(session, "username", "user name or address")
-    audit.record(session, Action.ACCOUNT_CREATED, _subject(account), ["administrator"] if is_admin else [])
-    return _person(account)
+    flush_names(session, "username", "user name or address")
+    return account
 
 
-def _flush(session: Session, field: str, what: str) -> None:
+def refuse_taken_email(session: Session, key: str, account_id: int) -> None:
+    """Raise InvalidInput with the field email if another account has this address."""
+    other = user_db.find_by_email(session, key)
+    if other is not None and other.id != account_id:
+        raise InvalidInput({"email": [_TAKEN.format("address")]})
+
+
+def flush_names(session: Session, field: str, what: str) -> None:
     """Write now, since somebody else may have been faster between our look and our insert (PostgreSQL)."""
     try:
         session.flush()
@@ -230,19 +232,20 @@ def _flush(session: Session, field: str, what: str) -> None:
         raise InvalidInput({field: [_TAKEN.format(what)]}) from None
 
 
-def _verified(account_id: int, password: str, field: str) -> Account:
+def verified(account_id: int, password: str, field: str) -> Account:
+    """The account, if this is its password. Raises InvalidInput with ``field``."""
     with reading() as session:
         account = user_db.find(session, account_id)
-    if account is None:
+    if account is None or account.disabled_at:
         raise NotFound(_GONE)
-    with tries.counted([tries.own_password(account_id)], _subject(account)) as attempt:
+    with tries.counted([tries.own_password(account_id)], subject_of(account)) as attempt:
         attempt.succeeded = passwords.verify(account.password_hash, password)
     if not attempt.succeeded:
         raise InvalidInput({field: [_WRONG]})
     return account
 
 
-def _unchanged(session: Session, seen: Account) -> Account:
+def unchanged(session: Session, seen: Account) -> Account:
     """The account, locked, if its password is still the one that was seen. Raises Conflict."""
     account = user_db.lock(session, seen.id)
     if account is None or account.password_hash != seen.password_hash:
@@ -253,9 +256,9 @@ def _unchanged(session: Session, seen: Account) -> Account:
 def _replace_password(seen: Account, new_password: str, action: Action) -> Person:
     password_hash, now = fields.new_password_hash(seen, new_password), clock.now()
     with transaction() as session:
-        account = _unchanged(session, seen)
+        account = unchanged(session, seen)
         put_password(session, account, password_hash, now, action)
-        return _person(account)
+        return person_of(account)
 
 
 def _note_sign_in(account_id: int, verified_hash: str, password: str) -> Person | None:
@@ -263,12 +266,12 @@ def _note_sign_in(account_id: int, verified_hash: str, password: str) -> Person 
     new_hash = passwords.hash_password(password) if outdated else verified_hash
     with transaction() as session:
         account = user_db.lock(session, account_id)
-        if account is None or account.password_hash != verified_hash:
-            return None  # the password was changed while we verified the old one
+        if account is None or account.disabled_at or account.password_hash != verified_hash:
+            return None  # disabled; or the password was changed while we verified the old one
         account.password_hash = new_hash
         account.last_sign_in_at = clock.now()
-        audit.record(session, Action.SIGNED_IN, _subject(account), by=account.username)
-        return _person(account)
+        audit.record(session, Action.SIGNED_IN, subject_of(account), by=account.username)
+        return person_of(account)
 
 
 def _is_setup_code(code: str) -> bool:
@@ -284,7 +287,8 @@ def _code_hash(code: str) -> str:
     return hashlib.sha256(plain.encode(errors="replace")).hexdigest()
 
 
-def _person(account: Account) -> Person:
+def person_of(account: Account) -> Person:
+    """The account without its secrets."""
     return Person(
         id=account.id,
         username=account.username,
@@ -293,4 +297,6 @@ def _person(account: Account) -> Person:
         session_epoch=account.session_epoch,
         created_at=account.created_at,
         last_sign_in_at=account.last_sign_in_at,
+        disabled_at=account.disabled_at,
+        has_password=bool(account.password_hash),
     )

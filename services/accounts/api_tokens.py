@@ -16,6 +16,7 @@ from database.engine import reading, transaction
 from database.user_db import Account
 from services import audit
 from services.audit import Action
+from services.outbox import notices
 from utils import clock
 from utils.errors import InvalidInput, NotFound
 
@@ -25,6 +26,7 @@ PREFIX: Final = "sealpost_"  # fixed, so that secret scanners can know one
 SHOWN: Final = 15  # characters of a token that lists show
 BYTES: Final = 32
 LONGEST_LIFE: Final = 3650  # days
+TOLD_BEFORE: Final = (3, 14)  # days before its end, the last notice first
 USE_NOTED: Final = timedelta(minutes=1)
 
 
@@ -62,7 +64,7 @@ def create(account_id: int, name: str, days: int | None = None) -> tuple[str, To
     with transaction() as session:
         # Held, so that a change of password at the same moment finds this token or comes before it.
         owner = user_db.lock(session, account_id)
-        if owner is None or not owner.is_admin:
+        if owner is None or not owner.is_admin or owner.disabled_at:
             raise NotFound("There is no such administrator.")
         token = ApiToken(
             account_id=account_id,
@@ -99,6 +101,20 @@ def revoke_all(session: Session, owner: Account) -> None:
         _revoke(session, token, owner)
 
 
+def tell_expiring() -> None:
+    """Mail the owners of tokens that end in 14 days, and again in 3; once each, whoever else looks at the same time.
+
+    A token that was made for less time than that is not told of: its owner has just chosen it.
+    """
+    now = clock.now()
+    with reading() as session:
+        ending = api_token_db.expiring(session, now, now + timedelta(days=max(TOLD_BEFORE)))
+    for token, owner in ending:
+        days = _days_to_tell(token, now)
+        if days is not None:
+            _tell(token, owner, days)
+
+
 def find_administrator(text: str) -> TokenInfo | None:
     """The good token of an administrator that this is, or None. Its use is noted by the minute."""
     if not text.startswith(PREFIX):
@@ -110,7 +126,7 @@ def find_administrator(text: str) -> TokenInfo | None:
         return None
     token, owner = found
     info = _info(token, owner)
-    if not owner.is_admin or not info.is_good:
+    if not owner.is_admin or owner.disabled_at or not info.is_good:
         return None
     if token.last_used_at is None or now - token.last_used_at > USE_NOTED:
         _note_use(token.id, now)
@@ -128,6 +144,21 @@ def _revoke(session: Session, token: ApiToken, owner: Account) -> bool:
     if revoked:
         audit.record(session, Action.TOKEN_REVOKED, _subject(token, owner))
     return revoked
+
+
+def _days_to_tell(token: ApiToken, now: datetime) -> int | None:
+    """The latest of the notices whose moment has come within the token's life."""
+    for days in TOLD_BEFORE:
+        moment = token.expires_at - timedelta(days=days) if token.expires_at else now
+        if token.created_at < moment <= now:
+            return days if token.told_days is None or token.told_days > days else None
+    return None
+
+
+def _tell(token: ApiToken, owner: Account, days: int) -> None:
+    with transaction() as session:
+        if token.expires_at and api_token_db.claim_notice(session, token.id, days):
+            notices.token_expiring(session, owner.email, token.name, token.prefix, token.expires_at)
 
 
 def _note_use(token_id: int, moment: datetime) -> None:

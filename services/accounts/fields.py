@@ -15,11 +15,17 @@ LONGEST_USERNAME: Final = 64
 
 
 @dataclass(frozen=True)
-class CheckedFields:
-    """Fields that are fit to be stored; the password is hashed already."""
+class CheckedNames:
+    """What an account is called, fit to be stored."""
 
     username: str
     email: str
+
+
+@dataclass(frozen=True)
+class CheckedFields(CheckedNames):
+    """The same with the password, which is hashed already."""
+
     password_hash: str
 
 
@@ -29,11 +35,9 @@ def check(username: str, email: str, password: str, errors: dict[str, list[str]]
     Raises InvalidInput with the fields username, email and password.
     """
     errors = dict(errors or {})
-    fault = _username_fault(username)
-    if fault:
-        errors["username"] = [fault]
     try:
-        email = email_and_key(email)[0]
+        names = check_names(username, email)
+        username, email = names.username, names.email
     except InvalidInput as refused:
         errors |= refused.errors
     refusal = _password_refusal(password, username, email)
@@ -41,7 +45,22 @@ def check(username: str, email: str, password: str, errors: dict[str, list[str]]
         errors["password"] = [refusal]
     if errors:
         raise InvalidInput(errors)
-    return CheckedFields(unicodedata.normalize("NFC", username), email, passwords.hash_password(password))
+    return CheckedFields(username, email, passwords.hash_password(password))
+
+
+def check_names(username: str, email: str) -> CheckedNames:
+    """Check what an account is called, both at once. Raises InvalidInput with the fields username and email."""
+    errors = {}
+    fault = _username_fault(username)
+    if fault:
+        errors["username"] = [fault]
+    try:
+        email = email_and_key(email)[0]
+    except InvalidInput as refused:
+        errors |= refused.errors
+    if errors:
+        raise InvalidInput(errors)
+    return CheckedNames(unicodedata.normalize("NFC", username), email)
 
 
 def email_and_key(text: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ So whoever asks learns nothing, neither from the answer nor from its time: known
 the same one insert. What waits survives a restart, since the row is the truth and a wake-up only a hint.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,6 +24,16 @@ MAILS_PER_HOUR: Final = 3
 KEPT: Final = timedelta(days=1)
 
 new_request: Final = Listeners()  # told whenever somebody has asked for a reset
+
+
+@dataclass(frozen=True)
+class OpenLink:
+    """A link that is good: whose it is, until when, and whether it is to choose the account's first password."""
+
+    account_id: int
+    username: str
+    expires_at: datetime
+    is_invitation: bool
 
 
 def request_reset(address: str) -> None:
@@ -52,10 +63,14 @@ def tidy() -> None:
         reset_token_db.delete_expired(session, before)
 
 
-def find_valid(token: str) -> int | None:
-    """The id of the account that this token is good for, or None. Uses nothing up."""
+def find_valid(token: str) -> OpenLink | None:
+    """What this token is good for, or None. Uses nothing up."""
     with reading() as session:
-        return reset_token_db.find_account_id(session, hash_of(token), clock.now())
+        found = reset_token_db.find_good(session, hash_of(token), clock.now())
+    if found is None:
+        return None
+    link, account = found
+    return OpenLink(account.id, account.username, link.expires_at, not account.password_hash)
 
 
 def redeem(token: str, new_password: str) -> bool:
@@ -65,19 +80,19 @@ def redeem(token: str, new_password: str) -> bool:
     password for one that is not accepted; the token stays good then.
     """
     now = clock.now()
-    account_id = find_valid(token)
-    if account_id is None:
-        return False
     with reading() as session:
-        seen = user_db.find(session, account_id)
-    if seen is None:
+        found = reset_token_db.find_good(session, hash_of(token), now)
+    if found is None:
         return False
+    seen = found[1]
     password_hash = fields.new_password_hash(seen, new_password)
     with transaction() as session:
-        account = user_db.lock(session, account_id)
-        if account is None or not reset_token_db.use(session, hash_of(token), account_id, now):
+        # Held first, so that of two links of one account the second finds itself void, and a disabled one none.
+        account = user_db.lock(session, seen.id)
+        if account is None or account.disabled_at or not reset_token_db.use(session, hash_of(token), seen.id, now):
             return False
-        accounts.put_password(session, account, password_hash, now, Action.PASSWORD_RESET)
+        action = Action.PASSWORD_RESET if account.password_hash else Action.INVITATION_ACCEPTED
+        accounts.put_password(session, account, password_hash, now, action)
     return True
 
 
@@ -91,11 +106,11 @@ def _answer_next() -> bool:
 
 
 def _answer(session: Session, request: ResetRequest, now: datetime) -> None:
-    """Settle a request and forget whom it named. Only the address of an account leads to a mail."""
+    """Settle a request and forget whom it named. Only the address of an enabled account leads to a mail."""
     account = user_db.find_by_email(session, user_db.comparable(request.address))
     account = user_db.lock(session, account.id) if account else None
     is_in_time = now < request.created_at + REQUEST_LIFE
-    if account and is_in_time and not _is_over_limit(session, account.id, now):
+    if account and not account.disabled_at and is_in_time and not _is_over_limit(session, account.id, now):
         reset_links.mail_new(session, account, now)
         request.account_id = account.id
     request.state, request.address = DONE, ""

@@ -59,8 +59,8 @@ def hash_password(password: str) -> str:
 
 
 def verify(stored_hash: str | None, password: str) -> bool:
-    """Whether the password is the one that was hashed; None takes just as long and is False."""
-    known = stored_hash is not None
+    """Whether the password is the one that was hashed; None or "", for nobody's, takes just as long and is False."""
+    known = bool(stored_hash)
     # What is longer than any accepted password is not even normalised, which can take quadratic time.
     offered = _normalised(password) if len(password) <= LONGEST else ""
     try:

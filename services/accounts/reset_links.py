@@ -1,4 +1,7 @@
-"""The links of reset mails: one is good for each account, and a mail whose link is void does not go out any more."""
+"""The links of mails that let somebody in: to choose a password, or to confirm an address.
+
+A mail whose link is void does not go out any more.
+"""
 
 import hashlib
 import secrets
@@ -7,7 +10,8 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import outbox_db, reset_token_db
+from database import address_change_db, outbox_db, reset_token_db
+from database.address_change_db import AddressChange
 from database.outbox_db import Priority, State
 from database.reset_token_db import ResetToken
 from database.user_db import Account
@@ -17,32 +21,79 @@ from utils import clock
 
 TOKEN_BYTES: Final = 32
 TOKEN_LIFE: Final = timedelta(hours=1)
+INVITATION_LIFE: Final = timedelta(days=3)  # a weekend is no reason to ask again
+ADDRESS_LIFE: Final = timedelta(hours=24)
 
 
 def mail_new(session: Session, account: Account, now: datetime) -> None:
-    """Issue a token, the only one that is good from now on, and queue its mail, which dies with it."""
-    token, expires_at = secrets.token_urlsafe(TOKEN_BYTES), now + TOKEN_LIFE
+    """Issue a token and queue its mail, which dies with it. Those that were mailed before stay good for their time."""
+    _mail(session, account, "password_reset", now, now + TOKEN_LIFE)
+
+
+def mail_invitation(session: Session, account: Account, invited_by: str, now: datetime) -> None:
+    """As ``mail_new``, for whoever has no password yet. The invitation before this one is void."""
     void(session, account.id)
+    _mail(session, account, "invitation", now, now + INVITATION_LIFE, invited_by=invited_by, username=account.username)
+
+
+def mail_confirmation(session: Session, account: Account, email: str, now: datetime) -> None:
+    """Ask at a new address whether it is the account's; what was asked elsewhere before is void."""
+    token, expires_at = secrets.token_urlsafe(TOKEN_BYTES), now + ADDRESS_LIFE
+    void_address_change(session, account.id)
     mail_id = template_mail.queue(
-        account.email,
-        "password_reset",
+        email,
+        "address_confirmation",
         session=session,
         priority=Priority.SECURITY,
         expires_at=expires_at,
-        reset_url=template_mail.reset_url(token),
+        username=account.username,
+        confirm_url=template_mail.confirm_url(token),
     )
-    link = {"account_id": account.id, "token_hash": hash_of(token), "mail_id": mail_id}
-    session.add(ResetToken(created_at=now, expires_at=expires_at, **link))
+    change = AddressChange(
+        account_id=account.id,
+        email=email,
+        token_hash=hash_of(token),
+        created_at=now,
+        expires_at=expires_at,
+        mail_id=mail_id,
+    )
+    session.add(change)
 
 
 def void(session: Session, account_id: int) -> None:
-    """Make every link that was mailed to this account worthless, and withdraw mails that still wait."""
-    for mail_id in reset_token_db.void_unused(session, account_id):
-        outbox_db.change_waiting(
-            session, mail_id, state=State.CANCELLED, settled_at=clock.now(), content=None, reason=Reason.LINK_VOID
-        )
+    """Make every link of this account worthless, those for a new address included, and withdraw mails that wait."""
+    _withdraw(session, reset_token_db.void_unused(session, account_id))
+    void_address_change(session, account_id)
+
+
+def void_address_change(session: Session, account_id: int) -> None:
+    _withdraw(session, address_change_db.delete_of(session, account_id))
 
 
 def hash_of(token: str) -> str:
     """What is stored of a token."""
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def _mail(
+    session: Session, account: Account, template: str, now: datetime, expires_at: datetime, **values: object
+) -> None:
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    mail_id = template_mail.queue(
+        account.email,
+        template,
+        session=session,
+        priority=Priority.SECURITY,
+        expires_at=expires_at,
+        reset_url=template_mail.reset_url(token),
+        **values,
+    )
+    link = {"account_id": account.id, "token_hash": hash_of(token), "mail_id": mail_id}
+    session.add(ResetToken(created_at=now, expires_at=expires_at, **link))
+
+
+def _withdraw(session: Session, mail_ids: list[str]) -> None:
+    for mail_id in mail_ids:
+        outbox_db.change_waiting(
+            session, mail_id, state=State.CANCELLED, settled_at=clock.now(), content=None, reason=Reason.LINK_VOID
+        )

@@ -70,7 +70,7 @@ def begin(account_id: int, epoch: int, *, address: str, browser: str, is_remembe
     session_id, now = secrets.token_urlsafe(ID_BYTES), clock.now()
     with transaction() as session:
         account = user_db.lock(session, account_id)
-        if account is None or account.session_epoch != epoch:
+        if account is None or account.disabled_at or account.session_epoch != epoch:
             raise Conflict(_CHANGED_MEANWHILE)
         row = BrowserSession(
             id_hash=hash_of(session_id),
@@ -196,7 +196,9 @@ def subject_of(account: Account) -> str:
 
 
 def _is_over(row: BrowserSession, account: Account, now: datetime) -> bool:
-    """By its age; an administrator's also when it has been left alone, unless it is to be remembered."""
+    """By its age, or if the account is disabled; an administrator's also when it was left alone and not remembered."""
+    if account.disabled_at:
+        return True
     ours = get_settings()
     if row.is_remembered:
         return now >= row.created_at + ours.session_remembered_life

@@ -27,8 +27,19 @@ TELL_AGAIN: Final = timedelta(hours=1)
 
 def password_changed(session: Session, email: str, moment: datetime) -> None:
     """Tell the owner, once the caller's transaction is committed, that the password is another since ``moment``."""
-    forgot_url = f"{get_base_url()}/forgot-password"
-    _queue(session, email, "password_changed", None, changed_at=clock.readable(moment), forgot_url=forgot_url)
+    _queue(session, email, "password_changed", None, changed_at=clock.readable(moment), forgot_url=_forgot_url())
+
+
+def address_change_asked(session: Session, old_email: str, new_email: str, moment: datetime) -> None:
+    """Warn the address of an account that another one, which is shown masked, was asked for and may take its place."""
+    values = {"asked_at": clock.readable(moment), "new_address": mask_address(new_email), "forgot_url": _forgot_url()}
+    _queue(session, old_email, "address_change_asked", None, **values)
+
+
+def token_expiring(session: Session, email: str, name: str, prefix: str, expires_at: datetime) -> None:
+    """Tell the owner of an API token that it will soon be refused. Later than that it is no news."""
+    values = {"token_name": name, "prefix": prefix, "ends_at": clock.readable(expires_at)}
+    _queue(session, email, "token_expiring", expires_at, **values, tokens_url=f"{get_base_url()}/settings/tokens")
 
 
 def address_changed(session: Session, old_email: str, new_email: str, moment: datetime) -> None:
@@ -81,3 +92,7 @@ def _queue(session: Session, to_email: str, template: str, expires_at: datetime 
     template_mail.queue(
         to_email, template, session=session, priority=Priority.SECURITY, expires_at=expires_at, **values
     )
+
+
+def _forgot_url() -> str:
+    return f"{get_base_url()}/forgot-password"

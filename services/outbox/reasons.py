@@ -37,6 +37,7 @@ class Reason(StrEnum):
     TOO_LATE = "too_late", "Its time was over before it could be sent."
     SOME_REFUSED = "some_refused", "Some recipients were refused."
     CANCELLED = "cancelled", "Cancelled by hand."
+    ACCOUNT_DELETED = "account_deleted", "The account that it was sent for was deleted."
     LINK_VOID = "link_void", "Its link was void before it could be sent."
     NOTHING_IS_SENT = "nothing_is_sent", "MAIL_SUPPRESS_SEND is on, so nothing is sent."
     # What a server's answer tells.

@@ -65,7 +65,16 @@ def queue(
 
 def reset_url(reset_token: str) -> str:
     """The link of a reset mail: always below BASE_URL, whatever host the request named."""
-    return f"{get_base_url()}/reset-password?token={quote(str(reset_token), safe='')}"
+    return _link("/reset-password", reset_token)
+
+
+def confirm_url(token: str) -> str:
+    """The link of a mail that asks whether a new address is really somebody's."""
+    return _link("/confirm-address", token)
+
+
+def _link(path: str, token: str) -> str:
+    return f"{get_base_url()}{path}?token={quote(str(token), safe='')}"
 
 
 def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str) -> Draft:

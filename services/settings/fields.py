@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError, core_schema
 
+from services.settings.table import REMOVALS, SECRETS
 from services.smtp import sasl
 from services.smtp.client_certificate import (
     LONGEST_CERTIFICATE,
@@ -16,7 +17,7 @@ from services.smtp.client_certificate import (
     parse_key,
 )
 from services.smtp.settings import DEFAULT_TIMEOUT
-from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
+from utils.addresses import LONGEST_ADDRESS, LONGEST_HOST, InvalidAddress, ip_literal, parse_address, parse_host
 from utils.addresses import parse_recipient as checked_recipient
 from utils.env_utils import MOST_EMAILS
 from utils.errors import InvalidInput
@@ -194,7 +195,12 @@ class Checked:
 Server = Annotated[
     str,
     Checked(
-        _server, "string", "Host name or IP address of the SMTP server.", maxLength=300, examples=["smtp.example.com"]
+        _server,
+        "string",
+        "Host name or IP address of the SMTP server.",
+        minLength=1,
+        maxLength=LONGEST_HOST,
+        examples=["smtp.example.com"],
     ),
 ]
 Port = Annotated[
@@ -214,18 +220,25 @@ Password = Annotated[
 FromEmail = Annotated[
     str,
     Checked(
-        _address, "string", "The one address that mails come from.", maxLength=300, examples=["noreply@example.com"]
+        _address,
+        "string",
+        "The one address that mails come from.",
+        minLength=1,
+        maxLength=LONGEST_ADDRESS,
+        examples=["noreply@example.com"],
     ),
 ]
 FromName = Annotated[str, Checked(_username, "string", "The name beside that address.", maxLength=255)]
-ReplyTo = Annotated[str, Checked(_optional_address, "string", "Where replies go, if not to From.", maxLength=300)]
+ReplyTo = Annotated[
+    str, Checked(_optional_address, "string", "Where replies go, if not to From.", maxLength=LONGEST_ADDRESS)
+]
 Helo = Annotated[
     str,
     Checked(
         _helo,
         "string",
         "Said in EHLO; empty: the host of BASE_URL if that is a public name, else from_email's.",
-        maxLength=300,
+        maxLength=LONGEST_HOST,
     ),
 ]
 Timeout = Annotated[
@@ -281,7 +294,8 @@ Name = Annotated[
     Checked(
         _config_name,
         "string",
-        "Unique, whatever the case.",
+        "Unique among the servers, whatever the case, the width of letters and the spaces around it: one that another "
+        "server has is refused (422).",
         minLength=1,
         maxLength=LONGEST_NAME,
         examples=["Backup server"],
@@ -345,6 +359,12 @@ class SmtpChange(BaseModel):
     def given(self, field: str) -> bool:
         """Whether the caller named this field; the defaults above only stand in for absent ones."""
         return field in self.model_fields_set
+
+    @property
+    def touches_secrets(self) -> bool:
+        """Whether it brings a password or a key, or has a stored one forgotten; the mask brings none."""
+        brings = any(getattr(self, name).reveal() for name in SECRETS)
+        return brings or any(getattr(self, name) for name in REMOVALS.values())
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -25,7 +25,7 @@ from database.engine import driver_transaction, transaction
 from database.outbox_claim_db import GROUP, Claim, Settlement
 from database.outbox_db import Priority
 from services import audit
-from services.accounts import password_reset
+from services.accounts import upkeep
 from services.delivery import record
 from services.outbox import content, notices
 from services.outbox import log as mail_log

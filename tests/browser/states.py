@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser import states_domain, states_emails, states_settings
+from tests.browser import states_domain, states_emails, states_people, states_settings
 from tests.browser.scene import Scene, State
 from tests.browser.steps import expect_heading, fill, press
 from tests.running import Client
@@ -74,8 +74,14 @@ def reset_refused(scene: Scene) -> Page:
 
 
 def reset_link_unknown(scene: Scene) -> Page:
-    page = scene.page(scene.servers.new, path="/reset-password")
+    page = scene.page(scene.servers.new, path="/reset-password?token=abc")
     expect_heading(page, "This link no longer works")
+    return page
+
+
+def reset_link_missing(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, path="/reset-password")
+    expect_heading(page, "Open the link in your mail")
     return page
 
 
@@ -146,9 +152,11 @@ STATES: list[State] = [
     reset,
     reset_refused,
     reset_link_unknown,
+    reset_link_missing,
     *states_settings.STATES,
     *states_emails.STATES,
     *states_domain.STATES,
+    *states_people.STATES,
     account,
     account_refused,
     account_sessions,

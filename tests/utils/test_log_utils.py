@@ -21,6 +21,45 @@ def test_base64_is_recognised_whatever_stands_around_the_secret(before: str, aft
     assert base64.b64encode(SECRET.encode()).decode()[4:-4] not in redacted
 
 
+SECRETS = [SECRET, "correct horse battery", "Grüße-aus-Köln", "€uro-Münze-7", "naïve café 42"]
+CHARSETS = ["utf-8", "latin-1", "cp1252", "utf-16-le", "utf-16-be", "utf-16"]
+
+
+def said_in(charset: str, secret: str) -> list[bytes]:
+    """What a server may say that repeats a password in this charset, in a line with other words."""
+    try:
+        raw = secret.encode(charset)
+    except UnicodeEncodeError:
+        return []
+    repeated = [raw, raw.hex().encode(), base64.b64encode(raw), base64.b64encode(b"\0user\0" + raw)]
+    return [b"535 5.7.8 no: '" + form + b"' is wrong" for form in repeated]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("charset", CHARSETS)
+@pytest.mark.parametrize("is_one_line_first", [False, True])
+def test_a_password_is_masked_in_whatever_charset_a_server_repeats_it(
+    secret: str, charset: str, is_one_line_first: bool
+) -> None:
+    for line in said_in(charset, secret):
+        text = line.decode("utf-8", "replace")
+        redacted = Redactor([secret])(printable(text) if is_one_line_first else text)
+        assert "[redacted]" in redacted, line
+        left = redacted.replace("[redacted]", "").replace("\x00", "").replace(" ", "")
+        assert secret[:4].replace(" ", "") not in left
+        assert secret[-4:].replace(" ", "") not in left
+
+
+@pytest.mark.parametrize("read_as", ["latin-1", "cp1252"])
+def test_utf_8_that_was_read_as_something_else_is_masked(read_as: str) -> None:
+    assert "[redacted]" in Redactor(["Grüße-aus-Köln"])("535 " + "Grüße-aus-Köln".encode().decode(read_as))
+
+
+@pytest.mark.parametrize("line", ["535 ?????? no", "250 2.0.0 Ok", "???????????????", "535 p a s s"])
+def test_what_a_charset_cannot_hold_hides_nothing_else(line: str) -> None:
+    assert Redactor(["парольпароль"])(line) == line
+
+
 def test_a_reset_token_in_a_url_is_cut() -> None:
     assert "abc123" not in Redactor([])("GET /reset-password?token=abc123 HTTP/1.1")
 

@@ -1,5 +1,7 @@
 """The API document says what the API does."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +13,16 @@ from schemathesis import Case
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from app import create_app
+from blueprints.api import openapi
 from blueprints.api.openapi import CONVERTER, build_document
 from database.outbox_db import State
+from services.accounts import api_tokens
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.conftest import ADMIN_TOKEN
 from tests.mails import REFUSAL, attempted, in_state
-from tests.visitors import Visitor
+from tests.visitors import PASSWORD, Visitor, make_alice, make_bob, visit
+from utils.errors import InvalidInput
 
 CONFIGS = "/api/settings/smtp/configs"
 ONE = CONFIGS + "/{config_id}"
@@ -105,3 +110,117 @@ def test_the_document_is_the_same_for_every_application(environment: dict[str, s
     first = build_document()
     with create_app(environment).app_context():
         assert build_document() == first
+
+
+@pytest.fixture
+def in_production(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
+    secure = {"APP_ENV": "production", "BASE_URL": "https://mail.example.com"}
+    app = create_app(environment | secure, instance_path=tmp_path)
+    with app.app_context():
+        yield app
+
+
+SECURE: dict[str, Any] = {"base_url": "https://mail.example.com"}
+DOCUMENTS = pytest.mark.parametrize("path", ["/api/openapi.json", "/api/docs"])
+
+
+@DOCUMENTS
+def test_in_production_nobody_reads_it_without_signing_in(in_production: Flask, path: str) -> None:
+    visitor = visit(in_production)
+    assert visitor.get(path, headers={"Accept": "application/json"}, **SECURE).status_code == 401
+    bearer = {"Authorization": "Bearer sealpost_wrong"}
+    assert visitor.get(path, headers=bearer, **SECURE).status_code == 401
+
+
+def test_in_production_a_person_is_led_to_the_sign_in_and_back(in_production: Flask) -> None:
+    answer = visit(in_production).get("/api/docs", headers={"Accept": "text/html"}, **SECURE)
+    assert (answer.status_code, answer.location) == (303, "/login?next=/api/docs")
+
+
+@DOCUMENTS
+def test_in_production_any_account_and_any_token_reads_it(in_production: Flask, path: str) -> None:
+    alice = make_alice(is_admin=True)
+    make_bob()
+    own, _ = api_tokens.create(alice.id, "deploy")
+    for token in (own, ADMIN_TOKEN):
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert visit(in_production).get(path, headers=bearer, **SECURE).status_code == 200
+    bob = visit(in_production)
+    form = bob.get("/login", **SECURE).text
+    token = form.split('name="csrf_token" value="')[1].split('"')[0]
+    fields = {"login": "bob", "password": PASSWORD, "csrf_token": token}
+    assert bob.post("/login", data=fields, **SECURE).status_code == 303
+    assert bob.get(path, **SECURE).status_code == 200
+
+
+@DOCUMENTS
+def test_in_development_anybody_reads_it(client: Visitor, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+@DOCUMENTS
+def test_what_has_not_changed_is_not_sent_again(admin: Visitor, path: str) -> None:
+    first = admin.get(path)
+    assert first.headers["Cache-Control"] == "private, no-cache"
+    again = admin.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert admin.get(path, headers={"If-None-Match": '"another"'}).status_code == 200
+
+
+def test_the_page_of_one_person_is_not_that_of_another(app: Flask, admin: Visitor) -> None:
+    make_bob()
+    bob = visit(app)
+    bob.sign_in("bob")
+    tags = [visitor.get("/api/docs").headers["ETag"] for visitor in (admin, bob, visit(app))]
+    assert len(set(tags)) == 3
+    answer = bob.get("/api/docs", headers={"If-None-Match": tags[0]})
+    assert answer.status_code == 200
+    assert "bob" in answer.text
+
+
+def test_the_document_is_built_once_a_process(app: Flask, client: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = client.get("/api/openapi.json").data
+    monkeypatch.setattr(openapi, "build_document", lambda: pytest.fail("built again"))
+    assert client.get("/api/openapi.json").data == first
+    assert client.get("/api/docs").status_code == 200
+
+
+def test_a_message_that_waits_is_shown_and_not_lost(admin: Visitor) -> None:
+    tag = admin.get("/api/docs").headers["ETag"]
+    admin.post_form("/account/email/withdraw")
+    answer = admin.get("/api/docs", headers={"If-None-Match": tag})
+    assert "Your address stays as it is" in answer.text
+
+
+LONGEST_HOST = ".".join(["a" * 63] * 3 + ["b" * 61])
+LONGEST_ADDRESS = "a" * 64 + "@" + ".".join(["b" * 63] * 2 + ["c" * 57, "com"])
+LONGEST = {
+    "smtp_server": LONGEST_HOST,
+    "helo_hostname": LONGEST_HOST,
+    "from_email": LONGEST_ADDRESS,
+    "reply_to": LONGEST_ADDRESS,
+    "name": "n" * 100,
+    "smtp_username": "u" * 255,
+    "from_name": "n" * 255,
+    "smtp_password": "p" * 1024,
+}
+
+
+@pytest.mark.parametrize("field", LONGEST)
+def test_the_length_that_the_document_promises_is_taken_and_one_more_is_not(app: Flask, field: str) -> None:
+    promised = build_document()["components"]["schemas"]["SmtpChange"]["properties"][field]["maxLength"]
+    assert promised == len(LONGEST[field])
+    assert parse_change({field: LONGEST[field]})
+    with pytest.raises(InvalidInput):
+        parse_change({field: LONGEST[field] + "x"})
+
+
+@pytest.mark.parametrize("name", ["Backup", "backup", " Backup ", "\uff22ackup"])
+def test_a_name_is_unique_as_the_document_says(app: Flask, bearer: dict[str, str], name: str) -> None:
+    said = build_document()["components"]["schemas"]["SmtpChange"]["properties"]["name"]["description"]
+    assert "Unique" in said
+    body = {"smtp_server": "127.0.0.1", "from_email": "a@example.com"}
+    first = visit(app).post(CONFIGS, json={**body, "name": "Backup"}, headers=bearer)
+    second = visit(app).post(CONFIGS, json={**body, "name": name}, headers=bearer)
+    assert (first.status_code, second.status_code) == (201, 422)

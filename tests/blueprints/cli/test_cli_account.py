@@ -118,7 +118,7 @@ def test_accounts_are_listed_as_json_without_anything_secret(app: Flask) -> None
     alice = make_alice()
     listed = json.loads(run(app, "list", "--json").stdout)
     assert [set(entry) for entry in listed] == [
-        {"id", "username", "email", "is_admin", "created_at", "last_sign_in_at"}
+        {"id", "username", "email", "is_admin", "created_at", "last_sign_in_at", "disabled_at", "has_password"}
     ]
     assert listed[0]["id"] == alice.id
 

@@ -128,13 +128,17 @@ def test_other_mistakes_are_not_limited(alice: Visitor) -> None:
     assert {change_password(alice, new="short").status_code for _ in range(15)} == {422}
 
 
-def test_a_new_address_is_shown_and_told_to_the_old_one(alice: Visitor, mail_server: RecordingServer) -> None:
+def test_a_new_address_waits_for_its_link_and_the_old_one_is_warned(
+    alice: Visitor, mail_server: RecordingServer
+) -> None:
     assert change_email(alice).status_code == 303
-    assert "new@example.com" in alice.get("/account").text
+    page = alice.get("/account").text
+    assert "alice@example.com" in page
+    assert "new@example.com waits for you to confirm it" in page
     drain()
-    notice = mail_server.mails[0]
-    assert notice.recipients == ("alice@example.com",)
-    assert "n***@example.com" in text_of(notice)
+    told = {mail.recipients[0]: text_of(mail) for mail in mail_server.mails}
+    assert set(told) == {"alice@example.com", "new@example.com"}
+    assert "n***@example.com" in told["alice@example.com"]
 
 
 def test_a_new_address_needs_the_password(alice: Visitor) -> None:

@@ -5,18 +5,21 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 from werkzeug.test import TestResponse
 
+from database.engine import transaction
+from database.session_db import BrowserSession
 from services.accounts import api_tokens
 from services.accounts.api_tokens import TokenInfo
-from tests.visitors import Visitor, make_bob, visit
+from tests.visitors import PASSWORD, Visitor, make_bob, visit
 from utils import clock
 
 URL = "/settings/tokens"
 
 
-def create(admin: Visitor, name: str = "deploy script", days: str = "90") -> TestResponse:
-    return admin.post_form(URL, {"name": name, "days": days})
+def create(admin: Visitor, name: str = "deploy script", days: str = "90", **more: str) -> TestResponse:
+    return admin.post_form(URL, {"name": name, "days": days, **more})
 
 
 def token_in(answer: TestResponse) -> str:
@@ -50,8 +53,23 @@ def test_the_list_says_whose_token_it_is_and_how_it_stands(admin: Visitor) -> No
         assert fact in page
 
 
-def test_a_token_may_be_without_end(admin: Visitor) -> None:
-    create(admin, days="")
+@pytest.mark.parametrize("days", ["", "  ", "90", None])
+def test_a_token_lasts_90_days_unless_no_end_is_chosen(admin: Visitor, days: str | None) -> None:
+    before = clock.now()
+    fields = {"name": "deploy script", "days": days}
+    admin.post_form(URL, {name: text for name, text in fields.items() if text is not None})
+    ends = the_token().expires_at
+    assert ends is not None
+    assert timedelta(days=90) <= ends - before < timedelta(days=90, minutes=5)
+
+
+def test_the_form_offers_90_days(admin: Visitor) -> None:
+    assert re.search(r'<input[^>]*name="days"[^>]*value="90"', admin.get(URL).text)
+
+
+@pytest.mark.parametrize("days", ["", "90", "7", "many"])
+def test_a_token_may_be_without_end(admin: Visitor, days: str) -> None:
+    create(admin, days=days, no_end="1")
     assert the_token().expires_at is None
     assert "Without end" in admin.get(URL).text
 
@@ -69,6 +87,18 @@ def test_a_wrong_number_of_days_is_told_at_its_field(admin: Visitor, days: str) 
 def test_a_wrong_name_is_told(admin: Visitor, name: str) -> None:
     assert create(admin, name=name).status_code == 422
     assert api_tokens.every() == []
+
+
+def test_ten_minutes_after_the_sign_in_a_token_asks_for_the_password(admin: Visitor) -> None:
+    with transaction() as session:
+        session.execute(update(BrowserSession).values(password_seen_at=clock.now() - timedelta(minutes=11)))
+    refused = create(admin, name="kept name")
+    assert refused.status_code == 422
+    assert 'value="kept name"' in refused.text
+    assert 'name="confirm_password"' in refused.text
+    assert create(admin, confirm_password="wrong").status_code == 422
+    assert api_tokens.every() == []
+    assert create(admin, confirm_password=PASSWORD).status_code == 201
 
 
 def test_revoking_asks_first(admin: Visitor) -> None:
@@ -90,6 +120,7 @@ def test_an_expired_token_is_told(admin: Visitor, monkeypatch: pytest.MonkeyPatc
     create(admin, days="1")
     after = clock.now() + timedelta(days=2)
     monkeypatch.setattr(clock, "now", lambda: after)
+    admin.sign_in()
     assert "Expired" in admin.get(URL).text
 
 

@@ -35,6 +35,22 @@ VALUES: dict[str, dict[str, Any]] = {
         "new_address": "jane.new@example.com",
         "changed_at": "20 November 2026 at 14:03 UTC",
     },
+    "address_change_asked": {
+        "new_address": "j***@example.net",
+        "asked_at": "20 November 2026 at 14:03 UTC",
+        "forgot_url": "http://localhost:5000/forgot-password",
+    },
+    "address_confirmation": {
+        "username": "jane",
+        "confirm_url": RESET_URL.replace("reset-password", "confirm-address"),
+    },
+    "invitation": {"invited_by": "alice", "username": "jane", "reset_url": RESET_URL},
+    "token_expiring": {
+        "token_name": "deploy script",
+        "prefix": "sealpost_Zk3vJ0",
+        "ends_at": "2026-11-20 14:03 UTC",
+        "tokens_url": "http://localhost:5000/settings/tokens",
+    },
     "failover": {
         "down_name": "Primary",
         "down_host": "email-smtp.ap-southeast-2.amazonaws.com",

@@ -190,6 +190,20 @@ def test_a_server_that_repeats_the_password_cannot_bring_it_into_a_text(echo: st
         assert secret not in shown
 
 
+@pytest.mark.parametrize("charset", ["latin-1", "cp1252", "utf-16-le", "utf-16-be"])
+def test_a_server_that_repeats_the_password_in_another_charset_cannot_either(charset: str) -> None:
+    password = "Grüße-aus-Köln-7"
+    refusing = b"535 5.7.8 wrong: " + password.encode(charset) + b" indeed\r\n"
+    steps: list[Step] = []
+    with offering("PLAIN", AUTH=refusing) as server, pytest.raises(Misconfigured) as caught:
+        client_for(server, steps.append, username="shop", password=password).open()
+    shown = caught.value.text + repr(caught.value) + "".join(step.fact for step in steps)
+    assert "wrong: [redacted]" in shown
+    assert "indeed" in shown
+    for part in ("Gr", "aus", "ln-7"):
+        assert part not in shown.replace(" ", "").replace("\x00", "")
+
+
 def test_the_password_is_in_no_step_of_a_successful_login() -> None:
     steps: list[Step] = []
     with offering("PLAIN") as server, client_for(server, steps.append, **LOGIN):

@@ -1,0 +1,199 @@
+"""What administrators do with accounts: invite, disable, enable, promote, demote, delete.
+
+Each of them takes ``by``, the account of who acts, or None on the command line. Whoever was removed a moment ago acts
+no more, and the last one who can act as administrator stays, however many act at once.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from database import api_token_db, outbox_db, smtp_db, user_db
+from database.engine import reading, transaction
+from database.outbox_db import State
+from database.user_db import Account
+from services import audit
+from services.accounts import accounts, api_tokens, fields, reset_links, sessions, tries
+from services.accounts.accounts import Person
+from services.accounts.sessions import subject_of
+from services.audit import Action
+from services.outbox.reasons import Reason
+from utils import clock
+from utils.errors import Conflict, Forbidden, NotFound
+
+_GONE: Final = "There is no such account."
+_NO_LONGER: Final = "You are no longer an administrator."
+_LAST: Final = "{} is the only administrator who can sign in. Make somebody else an administrator first."
+_IS_IN: Final = "{} has chosen a password already. “Forgot your password?” sends a new link."
+_IS_DISABLED: Final = "{} is disabled. Enable the account first."
+_LARGEST_ID: Final = 2**31 - 1  # PostgreSQL refuses to look for a larger one
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What goes with an account, in numbers."""
+
+    tokens: int
+    servers: int
+    waiting_mails: int
+
+
+def get(account_id: int) -> Person:
+    """Raises NotFound."""
+    with reading() as session:
+        account = user_db.find(session, account_id) if 1 <= account_id <= _LARGEST_ID else None
+    if account is None:
+        raise NotFound(_GONE)
+    return accounts.person_of(account)
+
+
+def belongings(account_id: int) -> Belongings:
+    """What is deleted with this account."""
+    with reading() as session:
+        return Belongings(
+            tokens=len(api_token_db.unrevoked(session, account_id)),
+            servers=smtp_db.count_of(session, account_id),
+            waiting_mails=outbox_db.waiting_of(session, account_id),
+        )
+
+
+def is_last_administrator(account_id: int) -> bool:
+    """Whether nobody but this account can act as administrator now."""
+    with reading() as session:
+        return user_db.administrator_ids(session) == [account_id]
+
+
+def invite(username: str, email: str, *, is_admin: bool = False, by: int | None = None) -> Person:
+    """Make an account without a password, and mail a link there to choose one.
+
+    Raises InvalidInput with the fields username and email.
+    """
+    names = fields.check_names(username, email)
+    with transaction() as session:
+        _lock_administrators(session, by)
+        account = accounts.insert(session, names, "", is_admin=is_admin)
+        audit.record(session, Action.ACCOUNT_INVITED, subject_of(account), ["administrator"] if is_admin else [])
+        reset_links.mail_invitation(session, account, _inviter(session, by), clock.now())
+        return accounts.person_of(account)
+
+
+def invite_again(account_id: int, *, by: int | None = None) -> Person:
+    """Mail another link to somebody who has not chosen a password yet; the one before is void."""
+    with transaction() as session:
+        _lock_administrators(session, by)
+        account = _lock(session, account_id)
+        if account.password_hash:
+            raise Conflict(_IS_IN.format(account.username))
+        if account.disabled_at:
+            raise Conflict(_IS_DISABLED.format(account.username))
+        audit.record(session, Action.ACCOUNT_INVITED, subject_of(account), ["again"])
+        reset_links.mail_invitation(session, account, _inviter(session, by), clock.now())
+        return accounts.person_of(account)
+
+
+def disable(account_id: int, *, by: int | None = None) -> Person:
+    """Let nobody in with this account: its sessions, links and API tokens end. What belongs to it is kept."""
+    with transaction() as session:
+        administrators = _lock_administrators(session, by)
+        account = _lock(session, account_id)
+        if not account.disabled_at:
+            _refuse_last(administrators, account)
+            account.disabled_at = clock.now()
+            _end_access(session, account)
+            audit.record(session, Action.ACCOUNT_DISABLED, subject_of(account))
+        return accounts.person_of(account)
+
+
+def enable(account_id: int, *, by: int | None = None) -> Person:
+    """Let a disabled account in again, with the password that it had; what ended does not come back."""
+    with transaction() as session:
+        _lock_administrators(session, by)
+        account = _lock(session, account_id)
+        if account.disabled_at:
+            account.disabled_at = None
+            audit.record(session, Action.ACCOUNT_ENABLED, subject_of(account))
+        return accounts.person_of(account)
+
+
+def promote(account_id: int, *, by: int | None = None) -> Person:
+    """Make an account an administrator."""
+    with transaction() as session:
+        _lock_administrators(session, by)
+        account = _lock(session, account_id)
+        if not account.is_admin:
+            account.is_admin = True
+            audit.record(session, Action.ACCOUNT_PROMOTED, subject_of(account))
+        return accounts.person_of(account)
+
+
+def demote(account_id: int, *, by: int | None = None) -> Person:
+    """Make an administrator an account like others. It keeps what is its own, but for the API tokens of its office."""
+    with transaction() as session:
+        administrators = _lock_administrators(session, by)
+        account = _lock(session, account_id)
+        if account.is_admin:
+            _refuse_last(administrators, account)
+            account.is_admin = False
+            api_tokens.revoke_all(session, account)
+            audit.record(session, Action.ACCOUNT_DEMOTED, subject_of(account))
+        return accounts.person_of(account)
+
+
+def delete(account_id: int, *, expected: str | None = None, by: int | None = None) -> Person:
+    """Forget an account and all that belongs to it; mail that waits to go out for it is withdrawn.
+
+    ``expected`` is the user name that was read before; raises Conflict if the account is another one by now.
+    """
+    with transaction() as session:
+        administrators = _lock_administrators(session, by)
+        account = _lock(session, account_id)
+        if expected is not None and account.username != expected:
+            raise Conflict("This is another account by now. Look at the list again.")
+        _refuse_last(administrators, account)
+        _end_access(session, account)
+        outbox_db.change_waiting_of(
+            session,
+            account.id,
+            state=State.CANCELLED,
+            settled_at=clock.now(),
+            content=None,
+            reason=Reason.ACCOUNT_DELETED,
+        )
+        tries.forget(session, tries.of_account(account.id))
+        audit.record(session, Action.ACCOUNT_DELETED, subject_of(account))
+        session.flush()
+        person = accounts.person_of(account)
+        user_db.delete_account(session, account.id)
+        return person
+
+
+def _lock_administrators(session: Session, by: int | None) -> list[Account]:
+    """Who can act as administrator, held; locked first by everybody here, so that nobody waits in a circle."""
+    held = user_db.lock_administrators(session)
+    if by is not None and by not in {account.id for account in held}:
+        raise Forbidden(_NO_LONGER)
+    return held
+
+
+def _lock(session: Session, account_id: int) -> Account:
+    account = user_db.lock(session, account_id) if 1 <= account_id <= _LARGEST_ID else None
+    if account is None:
+        raise NotFound(_GONE)
+    return account
+
+
+def _refuse_last(administrators: list[Account], account: Account) -> None:
+    if [held.id for held in administrators] == [account.id]:
+        raise Conflict(_LAST.format(account.username))
+
+
+def _end_access(session: Session, account: Account) -> None:
+    sessions.end_every(session, account)
+    reset_links.void(session, account.id)
+    api_tokens.revoke_all(session, account)
+
+
+def _inviter(session: Session, by: int | None) -> str:
+    account = user_db.find(session, by) if by is not None else None
+    return account.username if account else "An administrator"
