@@ -9,16 +9,15 @@ from services.diagnosis.advice import Advice, filled
 from services.diagnosis.mending import Mend
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
 from services.smtp.ways import OpenWay
 from utils.addresses import ascii_address
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 
-__all__ = ["Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
+__all__ = ["NOT_CONFIGURED", "Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
 
 SUCCESS: Final = "Connection successful"
 ACCEPTED: Final = "Test message accepted"
-NOT_CONFIGURED: Final = "SMTP not configured"
 
 PHASE_LABELS: Final = {
     Phase.SETTINGS: "Settings",

@@ -8,6 +8,7 @@ from services.smtp.identity import Identity
 from utils.secret import Secret
 
 NO_PASSWORD: Final = Secret("")
+NOT_CONFIGURED: Final = "SMTP not configured"  # the specification's words
 DEFAULT_TIMEOUT: Final = 10  # seconds
 
 

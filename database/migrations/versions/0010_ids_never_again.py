@@ -1,6 +1,6 @@
-"""ids that are never used again, on SQLite: what remembers one must not meet another row under it.
+"""when a server was switched off last; ids that are never used again, on SQLite.
 
-Each table is built anew as SQLite's own manual says (lang_altertable, section 7), from its own text, so that its checks,
+What remembers an id must not meet another row under it. Each table is built anew as SQLite's own manual says (lang_altertable, section 7), from its own text, so that its checks,
 indexes and triggers stay as they are; the foreign keys wait meanwhile (see env.py). PostgreSQL's sequences never go back.
 """
 
@@ -30,7 +30,20 @@ KEPT_ELSEWHERE = {
 }
 
 
+# The trail calls a server so (as it was written then); without a word of it a row that was changed may have been active.
+SWITCHED_OFF = """
+    UPDATE smtp_config SET active_until = coalesce(
+        (SELECT max(at) FROM audit_event WHERE action = 'deactivated' AND subject =
+            substr('configuration ' || name || ' (' || smtp_server || ':' || smtp_port || ')', 1, 160)),
+        CASE WHEN version > 1 THEN updated_at END
+    ) WHERE NOT is_active AND account_id IS NULL
+"""
+
+
 def upgrade() -> None:
+    with op.batch_alter_table("smtp_config", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("active_until", sa.DateTime(timezone=True), nullable=True))
+    op.execute(SWITCHED_OFF)
     if op.get_bind().dialect.name != "sqlite":
         return
     before = dangling()
@@ -42,6 +55,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("smtp_config", schema=None) as batch_op:
+        batch_op.drop_column("active_until")
     if op.get_bind().dialect.name != "sqlite":
         return
     before = dangling()
