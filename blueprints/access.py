@@ -3,31 +3,28 @@
 Every view carries exactly one guard: ``public``, ``signed_in``, ``admin_page`` or ``admin_api``.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable
 from functools import wraps
 from hmac import compare_digest
-from typing import Final, ParamSpec
+from typing import Final, NoReturn, ParamSpec
 from urllib.parse import urlsplit
 
-import structlog
 from flask import Flask, Response, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_limiter import Limiter
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
-from blueprints import sessions
+from blueprints import clients, refusals, sessions
+from blueprints.clients import client_address, client_network
 from blueprints.sessions import uses_bearer
 from services import audit
-from services.accounts import api_tokens
+from services.accounts import accounts, api_tokens
 from services.audit import Actor
 from utils.encryption_utils import subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
-from utils.errors import AppError, Forbidden, MalformedInput
-
-log = structlog.get_logger(__name__)
+from utils.errors import AppError, Forbidden, InvalidInput, MalformedInput
 
 P = ParamSpec("P")
 View = Callable[P, ResponseReturnValue]
@@ -38,6 +35,7 @@ _LOCAL_PATH: Final = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2000}")
 _GUARDS_FOR_ACCOUNTS: Final = ("signed_in", "admin_page", "admin_api")
 ADMIN_TOKEN: Final = "ADMIN_TOKEN"  # noqa: S105 - what its holder is called
 NOBODY: Final = "anonymous"
+CONFIRM: Final = "confirm_password"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -51,29 +49,11 @@ class FormExpired(AppError):
     """The CSRF token is missing or of another session, or the request comes from another site."""
 
 
-def client_address() -> str:
-    """Where the request comes from: the peer's address, IPv4 always as IPv4.
-
-    Behind ``TRUSTED_PROXIES`` the peer is whom the outermost of them saw; no other header is believed.
-    """
-    text = request.remote_addr or "unknown"
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return text
-    return str(getattr(address, "ipv4_mapped", None) or address)
+class RecentSignInRequired(Forbidden):
+    """The password was not seen at this session within ten minutes."""
 
 
-def client_key() -> str:
-    """Whom limits count: the client's address, or for IPv6 its /64, of which everybody has plenty."""
-    address = client_address()
-    try:
-        return str(ipaddress.IPv6Network((address, 64), strict=False))
-    except ValueError:
-        return address
-
-
-limiter = Limiter(client_key, strategy="moving-window", in_memory_fallback_enabled=True)
+limiter = Limiter(client_network, strategy="moving-window", in_memory_fallback_enabled=True)
 csrf = CSRFProtect()
 
 
@@ -87,12 +67,14 @@ def init_app(app: Flask) -> None:
         WTF_CSRF_TIME_LIMIT=None,  # a token lives as long as its session
         RATELIMIT_STORAGE_URI=settings.ratelimit_storage_uri,
     )
+    clients.init_app(app)
     sessions.init_app(app)
+    app.before_request(_begin_acting)  # before anything refuses, since a refusal names whom it refuses
+    app.teardown_request(_end_acting)
     csrf.init_app(app)
     app.before_request(_check_origin_and_token)
     limiter.init_app(app)
-    app.before_request(_begin_acting)
-    app.teardown_request(_end_acting)
+    refusals.init_app(app)
 
 
 def actor_name() -> str:
@@ -153,6 +135,23 @@ def admin_api(view: View[P]) -> View[P]:
     return _marked(guarded, "admin_api")
 
 
+def require_recent_sign_in() -> None:
+    """The person at this session has shown the password within ten minutes, or does so in the form that is sent.
+
+    For templates there is ``ui.confirm_password``, whose field is ``confirm_password``. Raises InvalidInput for it, or
+    TooMany; RecentSignInRequired where there is no form. A request by bearer token is not asked. Behind a guard only.
+    """
+    if uses_bearer() or current_user.session.is_recent:
+        return
+    if request.is_json or not request.form:
+        raise RecentSignInRequired("You signed in more than ten minutes ago. Sign in again, then retry.")
+    password = request.form.get(CONFIRM, "")
+    if not password:
+        raise InvalidInput({CONFIRM: ["Enter your password, to confirm that it is you."]})
+    accounts.confirm_password(current_user.id, password, CONFIRM)
+    sessions.note_password_seen()
+
+
 def _begin_acting() -> None:
     """From here on the audit trail knows who calls, and from where. A bearer token counts once it was checked."""
     is_known = _guard_of_view() is not None and not uses_bearer() and current_user.is_authenticated
@@ -173,13 +172,18 @@ def _check_origin_and_token() -> None:
     if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
         return  # the guard turns them away, and says why
     if not _is_same_origin():
-        raise FormExpired("The form has expired. Load the page again.")
+        raise _form_expired("origin")
     if None in request.form:  # a multipart part without a name, which Flask-WTF stumbles over
         raise MalformedInput("A field has no name. Load the page again.")
     try:
         csrf.protect()
     except CSRFError:
-        raise FormExpired("The form has expired. Load the page again.") from None
+        raise _form_expired("token") from None
+
+
+def _form_expired(reason: str) -> FormExpired:
+    refusals.tell(reason=f"CSRF: {reason}")
+    return FormExpired("The form has expired. Load the page again.")
 
 
 def _is_same_origin() -> bool:
@@ -229,20 +233,23 @@ def _require_administrator() -> None:
         raise Forbidden("Only administrators may do this.")
 
 
-@limiter.shared_limit("20 per 15 minutes", scope="admin-token", deduct_when=lambda _response: "token_refused" in g)
 def _require_bearer_token() -> None:
+    """Look the token up first: only what is refused counts, so that wrong ones never shut out a right one."""
     presented = request.headers["Authorization"].partition(" ")[2].strip()
     if _is_admin_token(presented):
         g.bearer = actor = ADMIN_TOKEN
     else:
         token = api_tokens.find_administrator(presented)
         if token is None:
-            g.token_refused = True
-            fingerprint = api_tokens.digest(presented)[:8]
-            log.warning("admin_token_refused", fingerprint=fingerprint, client=client_key())
-            raise SignInRequired("The bearer token is not valid.")
+            refusals.tell(reason="bearer token", fingerprint=api_tokens.digest(presented)[:8])
+            _refuse_bearer_token()
         g.bearer, actor = token.owner, f"{token.owner} (token {token.name})"
     audit.acting_as(Actor(actor, client_address()))  # what _begin_acting began is ended with it
+
+
+@limiter.shared_limit("20 per 15 minutes", scope="admin-token")
+def _refuse_bearer_token() -> NoReturn:
+    raise SignInRequired("The bearer token is not valid.")
 
 
 def _is_admin_token(presented: str) -> bool:

@@ -1,40 +1,53 @@
-"""The session of who is signed in: its cookies, its beginning and its end."""
+"""The session of who is signed in: its cookies, its beginning and its end.
 
-import re
-import time
+The session's cookie holds its random id alone; all else about it is in the database. Beside it there is a signed
+cookie for what belongs to pages (the CSRF secret, the message of the next page), one by which a browser is known again
+in which somebody has signed in before, and for half an hour the id of the session that was ended there.
+"""
+
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from flask import Flask, Response, current_app, g, request, session
-from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user, login_user, logout_user
-from flask_login.utils import encode_cookie
+from flask import Flask, Request, Response, g, request, session
+from flask.sessions import SecureCookieSessionInterface
+from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user
+from itsdangerous import URLSafeTimedSerializer
 
-from services.accounts import accounts
+from blueprints.clients import browser_in_short, client_address
+from services.accounts import devices, sessions
 from services.accounts.accounts import Person
+from services.accounts.sessions import ENDED_KEPT, SessionInfo
+from utils import clock
 from utils.encryption_utils import subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
 
-SESSION_LIFE: Final = timedelta(hours=12)
-REMEMBER_LIFE: Final = timedelta(days=30)
-_REMEMBER: Final = "sealpost_remember"  # in ``g``: what becomes of the cookie
+SESSION, PAGES, DEVICE, ENDED = "session", "pages", "device", "ended"  # the cookies
+LONGEST_ID: Final = 64
+_PRESENT: Final = "sealpost_session_id"  # in ``g``: the id that counts from here on
+_COOKIES: Final = "sealpost_cookies"  # in ``g``: what this answer sets, by name
 _SIGNED_OUT: Final = "sealpost.signed_out"  # in the request's environment
-_USER_ID: Final = re.compile(r"([0-9]{1,15}):([0-9]{1,15}):([0-9]{1,15})")
 
 
 class SignedIn(UserMixin):  # type: ignore[misc]
-    """Who is signed in, as templates see it. ``since`` is when, in seconds since 1970."""
+    """Who is signed in, as templates see it."""
 
-    def __init__(self, person: Person, since: int) -> None:
-        self.id = person.id
-        self.username = person.username
-        self.email = person.email
-        self.is_admin = person.is_admin
-        self._epoch = person.session_epoch
-        self._since = since
+    def __init__(self, info: SessionInfo) -> None:
+        self.id = info.account_id
+        self.username = info.username
+        self.email = info.email
+        self.is_admin = info.is_admin
+        self.session = info
 
-    def get_id(self) -> str:
-        """What the session and the remember cookie hold: a raised epoch or old age makes both worthless."""
-        return f"{self.id}:{self._epoch}:{self._since}"
+
+class _OfOneSession(SecureCookieSessionInterface):
+    """Flask's signed cookie, good only beside the session's cookie that it was made with."""
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        serializer = super().get_signing_serializer(app)
+        if serializer is not None:
+            serializer.salt += _present_id().encode(errors="replace")
+        return serializer
 
 
 login_manager = LoginManager()
@@ -45,16 +58,19 @@ login_manager.session_protection = None
 
 def init_app(app: Flask) -> None:
     settings: Settings = app.extensions[EXTENSION]
+    app.session_interface = _OfOneSession()
     app.config.update(
         SECRET_KEY=subkey("session-v1", fernet_key_from(settings.app_key)).hex(),
-        PERMANENT_SESSION_LIFETIME=SESSION_LIFE,
-        SESSION_COOKIE_NAME=cookie_name("session", settings),
+        PERMANENT_SESSION_LIFETIME=max(settings.session_life, settings.session_remembered_life),
+        SESSION_COOKIE_NAME=cookie_name(PAGES, settings),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.is_https,
-        REMEMBER_COOKIE_NAME=cookie_name("remember", settings),
+        # There is none. Where it finds one, Flask-Login does not ask us: not one of a neighbour at the same host,
+        # nor one of our earlier versions.
+        REMEMBER_COOKIE_NAME=cookie_name("none", settings),
     )
-    app.after_request(_write_remember_cookie)  # of these the last comes first: after Flask-Login's
+    app.after_request(_write_cookies)
     login_manager.init_app(app, add_context_processor=False)
     app.context_processor(_user_for_pages)
 
@@ -65,19 +81,53 @@ def cookie_name(name: str, settings: Settings) -> str:
 
 
 def sign_in(person: Person, *, remember: bool = False) -> None:
-    """Begin a session with nothing of the one before: other content, another CSRF secret."""
-    session.clear()
-    g.pop("csrf_token", None)
-    user = SignedIn(person, int(time.time()))
-    login_user(user)
-    _change_remember_cookie(encode_cookie(user.get_id()) if remember else "")
+    """Begin a session with nothing of the one before: another id, other content, another CSRF secret.
+
+    Raises Conflict if all sessions of the account were ended since its password was seen.
+    """
+    former = _present_id()
+    begun = sessions.begin(
+        person.id,
+        person.session_epoch,
+        address=client_address(),
+        browser=browser_in_short(request.headers.get("User-Agent", "")),
+        is_remembered=remember,
+    )
+    if former:
+        sessions.replace(former)
+    _go_on_as(begun)
+    _set_cookie(SESSION, begun, get_settings().session_remembered_life if remember else None)
+    _set_cookie(DEVICE, devices.after_sign_in(device(), person.id), timedelta(days=devices.LIFE_DAYS))
+    _delete_cookie(ENDED)
 
 
 def sign_out() -> None:
-    session.clear()
-    g.pop("csrf_token", None)
-    logout_user()
-    _change_remember_cookie("")
+    """End this session. Whose it was is known for a while: another page may still be open, with something typed."""
+    former = _present_id()
+    if former:
+        sessions.sign_out(former)
+        _set_cookie(ENDED, former, ENDED_KEPT)
+    _go_on_as("")
+    _delete_cookie(SESSION)
+
+
+def note_password_seen() -> None:
+    """The person at this session has just shown the password again."""
+    user = current_user
+    sessions.note_password_seen(user.session.key)
+    user.session = replace(user.session, password_seen_at=clock.now())
+
+
+def ended_account() -> int | None:
+    """Whose session this browser had until lately, if it has none now."""
+    ids = (_cookie(name) for name in (SESSION, ENDED))
+    accounts = (sessions.account_of_ended(session_id) for session_id in ids if session_id)
+    return next((account_id for account_id in accounts if account_id is not None), None)
+
+
+def device() -> str:
+    """The cookie of a browser in which somebody has signed in before, or ""."""
+    return _cookie(DEVICE, 512)
 
 
 def assume_signed_out() -> None:
@@ -91,43 +141,57 @@ def uses_bearer() -> bool:
     return scheme.lower() == "bearer" and request.path.startswith("/api/")
 
 
-@login_manager.user_loader  # type: ignore[untyped-decorator]
-def _load_user(user_id: str) -> SignedIn | None:
-    """Who the cookie names, unless its epoch is over or it is older than a remembered one may be."""
-    parts = _USER_ID.fullmatch(user_id)
-    if parts is None or uses_bearer() or _SIGNED_OUT in request.environ:
+@login_manager.request_loader  # type: ignore[untyped-decorator]
+def _load_user(_request: Request) -> SignedIn | None:
+    """Whose session the cookie names, unless it has ended."""
+    session_id = _present_id()
+    if not session_id or uses_bearer() or _SIGNED_OUT in request.environ:
         return None
-    account_id, epoch, since = map(int, parts.groups())
-    if time.time() - since > REMEMBER_LIFE.total_seconds():
-        return None
-    person = accounts.find(account_id)
-    return SignedIn(person, since) if person and person.session_epoch == epoch else None
+    info = sessions.resume(session_id, client_address())
+    return SignedIn(info) if info else None
 
 
 def _user_for_pages() -> dict[str, object]:
     return {"current_user": AnonymousUserMixin() if _SIGNED_OUT in request.environ else current_user}
 
 
-def _change_remember_cookie(value: str) -> None:
-    """Let this answer set the cookie, or delete the one that the browser has."""
-    if value or current_app.config["REMEMBER_COOKIE_NAME"] in request.cookies:
-        setattr(g, _REMEMBER, value)
+def _present_id() -> str:
+    """The id of the session that counts now: the one that this request began, or its cookie's."""
+    begun = g.get(_PRESENT)
+    return _cookie(SESSION) if begun is None else str(begun)
 
 
-def _write_remember_cookie(response: Response) -> Response:
-    """Flask-Login deletes the cookie without Secure, which browsers ignore for ``__Host-``: ours takes its place."""
-    value = g.pop(_REMEMBER, None)
-    if value is None:
-        return response
-    name = current_app.config["REMEMBER_COOKIE_NAME"]
-    others = [line for line in response.headers.getlist("Set-Cookie") if not line.startswith(f"{name}=")]
-    response.headers.setlist("Set-Cookie", others)
-    response.set_cookie(
-        name,
-        value,
-        max_age=int(REMEMBER_LIFE.total_seconds()) if value else 0,
-        secure=get_settings().is_https,
-        httponly=True,
-        samesite="Lax",
-    )
+def _go_on_as(session_id: str) -> None:
+    setattr(g, _PRESENT, session_id)
+    session.clear()
+    g.pop("csrf_token", None)
+
+
+def _cookie(name: str, longest: int = LONGEST_ID) -> str:
+    value = request.cookies.get(cookie_name(name, get_settings()), "")
+    return value if len(value) <= longest else ""
+
+
+def _set_cookie(name: str, value: str, life: timedelta | None) -> None:
+    """Let this answer set a cookie, for as long as the browser is open if it has no life of its own."""
+    g.setdefault(_COOKIES, {})[name] = (value, None if life is None else int(life.total_seconds()))
+
+
+def _delete_cookie(name: str) -> None:
+    """Let this answer delete a cookie that the browser has."""
+    if cookie_name(name, get_settings()) in request.cookies:
+        _set_cookie(name, "", timedelta(0))
+
+
+def _write_cookies(response: Response) -> Response:
+    settings = get_settings()
+    for name, (value, seconds) in g.pop(_COOKIES, {}).items():
+        response.set_cookie(
+            cookie_name(name, settings),
+            value,
+            max_age=seconds,
+            secure=settings.is_https,
+            httponly=True,
+            samesite="Lax",
+        )
     return response

@@ -36,6 +36,10 @@ class Action(StrEnum):
     TOKEN_REVOKED = "token_revoked"  # noqa: S105
     SIGNED_IN = "signed_in"
     SIGN_IN_FAILED = "sign_in_failed"
+    SIGNED_OUT = "signed_out"
+    LOCKED_OUT = "locked_out"
+    UNLOCKED = "unlocked"
+    REFUSED = "refused"
     PASSWORD_RESET = "password_reset"  # noqa: S105
     PASSWORD_CHANGED = "password_changed"  # noqa: S105
     EMAIL_CHANGED = "email_changed"

@@ -7,6 +7,7 @@ import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,9 @@ class Settings:
     port: int
     trusted_proxies: int
     ratelimit_storage_uri: str = field(repr=False)
+    session_life: timedelta
+    session_remembered_life: timedelta
+    session_admin_idle: timedelta  # after which an administrator's session ends; 0: never
     celery_broker_url: str = field(repr=False)  # "": the web processes send themselves
     emails_per_minute: int  # 0: no limit
     emails_per_day: int
@@ -112,6 +116,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),
         ratelimit_storage_uri=env.text("RATELIMIT_STORAGE_URI", "memory://"),
+        session_life=timedelta(hours=env.integer("SESSION_HOURS", 12, 1, 8760)),
+        session_remembered_life=timedelta(days=env.integer("SESSION_REMEMBERED_DAYS", 30, 1, 400)),
+        session_admin_idle=timedelta(minutes=env.integer("SESSION_ADMIN_IDLE_MINUTES", 60, 0, 525_600)),
         celery_broker_url=_broker_url(env.text("CELERY_BROKER_URL")),
         emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, MOST_EMAILS),
         emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, MOST_EMAILS),

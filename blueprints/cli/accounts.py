@@ -15,12 +15,13 @@ from blueprints.cli.frame import (
     print_table,
     prompted_password,
 )
-from services.accounts import accounts, api_tokens, fields
+from services.accounts import accounts, api_tokens, fields, sessions, signing_in
 from services.accounts.accounts import Person
 from services.accounts.api_tokens import TokenInfo
+from services.accounts.sessions import SessionInfo
 from utils.errors import NotFound
 
-account = AppGroup("account", help="Create accounts, list them, reset a password.")
+account = AppGroup("account", help="Create accounts, list them, reset a password, end sessions.")
 token = AppGroup("token", help="Create, list and revoke the API tokens of administrators.")
 
 
@@ -67,6 +68,48 @@ def reset_password(username: str, *, password_stdin: bool, password_file: Path |
         print_json(_public(person))
     else:
         click.echo(f"Changed the password of {person.username}. All sessions have ended.")
+
+
+@command(account, "unlock")
+@click.argument("username")
+def unlock(username: str, *, as_json: bool) -> None:
+    """Let an account sign in again after too many wrong passwords.
+
+    USERNAME may be the address too.
+    """
+    person = signing_in.unlock(username)
+    if as_json:
+        print_json(_public(person))
+    else:
+        click.echo(f"{person.username} can sign in from any browser again.")
+
+
+@command(account, "sessions")
+@click.argument("username")
+def list_sessions(username: str, *, as_json: bool) -> None:
+    """List the browsers in which an account is signed in, the one that was seen last first."""
+    found = sessions.of_account(_owner(username).id)
+    if as_json:
+        print_json([_session_dict(each) for each in found])
+        return
+    rows = [
+        (each.browser, each.address, _moment(each.created_at), _moment(each.last_seen_at), _kept(each))
+        for each in found
+    ]
+    print_table(("Browser", "Address", "Signed in", "Last seen", ""), rows)
+
+
+@command(account, "end-sessions")
+@click.argument("username")
+@click.option("--tokens", is_flag=True, help="Revoke the API tokens of the account as well.")
+def end_sessions(username: str, *, tokens: bool, as_json: bool) -> None:
+    """Sign an account out everywhere."""
+    person = _owner(username)
+    ended = sessions.end_all(person.id, with_tokens=tokens)
+    if as_json:
+        print_json({"username": person.username, "sessions_ended": ended})
+    else:
+        click.echo(f"Ended {ended} sessions of {person.username}{' and revoked the API tokens' if tokens else ''}.")
 
 
 @command(token, "create")
@@ -129,6 +172,17 @@ def _public(person: Person) -> dict[str, object]:
     shown = asdict(person)
     del shown["session_epoch"]
     return _with_iso_times(shown)
+
+
+def _session_dict(info: SessionInfo) -> dict[str, object]:
+    times = {"created_at": info.created_at, "last_seen_at": info.last_seen_at}
+    return _with_iso_times(
+        {"browser": info.browser, "address": info.address, **times, "is_remembered": info.is_remembered}
+    )
+
+
+def _kept(info: SessionInfo) -> str:
+    return "kept signed in" if info.is_remembered else ""
 
 
 def _token_dict(info: TokenInfo) -> dict[str, object]:

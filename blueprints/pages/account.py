@@ -1,29 +1,17 @@
 """One's own account: password, address, sessions."""
 
-from flask import Blueprint, Response, flash, g, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import current_user, login_remembered
+from flask_login import current_user
 
 from blueprints import access, forms, sessions
-from services.accounts import accounts
+from services.accounts import accounts, api_tokens
+from services.accounts import sessions as kept
 from services.accounts.accounts import Person
-from utils.errors import InvalidInput
+from services.accounts.sessions import SessionInfo
+from utils.errors import InvalidInput, NotFound
 
 bp = Blueprint("account", __name__, url_prefix="/account")
-
-
-def _account_key() -> str:
-    return str(current_user.id) if current_user.is_authenticated else access.client_key()
-
-
-def _password_was_wrong(_response: Response) -> bool:
-    return "password_was_wrong" in g
-
-
-# Whoever finds a browser signed in must not be able to try passwords there.
-_limited = access.limiter.shared_limit(
-    "10 per 15 minutes", scope="own-password", key_func=_account_key, deduct_when=_password_was_wrong
-)
 
 
 @bp.get("")
@@ -35,50 +23,87 @@ def show() -> ResponseReturnValue:
 
 @bp.post("/password")
 @access.signed_in
-@_limited
 def change_password() -> ResponseReturnValue:
     """Change one's own password; this session goes on, every other ends."""
     current, new = forms.text("current_password"), forms.text("password")
     try:
         person = accounts.change_password(current_user.id, current, new)
     except InvalidInput as refused:
-        return _refused("", refused)
+        return _page("", refused.errors), refused.status
     return _go_on(person, "Your password is changed. Your other sessions have ended.")
 
 
 @bp.post("/email")
 @access.signed_in
-@_limited
 def change_email() -> ResponseReturnValue:
     """Change one's own address."""
     email, password = forms.text("email"), forms.text("email_password")
     try:
         accounts.change_email(current_user.id, password, email.strip())
     except InvalidInput as refused:
-        return _refused(email, refused)
+        return _page(email, refused.errors), refused.status
     flash("Your address is changed.", "success")
     return redirect(url_for("account.show"), 303)
+
+
+@bp.get("/sessions/end")
+@access.signed_in
+def ask_end_sessions() -> str:
+    """Ask whether to end one session, or every one but this."""
+    return _ask_end({})
 
 
 @bp.post("/sessions/end")
 @access.signed_in
 def end_sessions() -> ResponseReturnValue:
-    """End every session but this one."""
-    return _go_on(accounts.end_sessions(current_user.id), "Your other sessions have ended.")
+    """End one session, or every one but this; and one's API tokens if that was ticked."""
+    handle, with_tokens = forms.text("session"), forms.ticked("tokens")
+    try:
+        access.require_recent_sign_in()
+    except InvalidInput as refused:
+        return _ask_end(refused.errors), refused.status
+    if handle:
+        ended = kept.end_one(current_user.id, handle, with_tokens=with_tokens)
+        message = f"The session in {ended.browser} has ended."
+    else:
+        kept.end_all(current_user.id, but=current_user.session.key, with_tokens=with_tokens)
+        message = "Your other sessions have ended."
+    flash(f"{message} Your API tokens are revoked." if with_tokens else message, "success")
+    return redirect(url_for("account.show"), 303)
 
 
 def _go_on(person: Person, message: str) -> ResponseReturnValue:
-    """Renew this session under the account's new epoch."""
-    sessions.sign_in(person, remember=login_remembered())
+    """Begin this session anew, as every other has ended."""
+    sessions.sign_in(person, remember=current_user.session.is_remembered)
     flash(message, "success")
     return redirect(url_for("account.show"), 303)
 
 
-def _refused(email: str, refused: InvalidInput) -> ResponseReturnValue:
-    if not refused.errors.keys().isdisjoint(("current_password", "email_password")):
-        g.password_was_wrong = True
-    return _page(email, refused.errors), refused.status
+def _ask_end(errors: dict[str, list[str]]) -> str:
+    handle = request.values.get("session", "")
+    asked = next((each for each in _others() if each.handle == handle), None)
+    if handle and asked is None:
+        raise NotFound("This session has ended already.")
+    tokens = [token for token in api_tokens.every(current_user.id) if token.is_good]
+    return render_template(
+        "account/end_sessions.html",
+        session=asked,
+        others=_others(),
+        tokens=tokens,
+        with_tokens=forms.ticked("tokens"),
+        errors=errors,
+    )
+
+
+def _others() -> list[SessionInfo]:
+    return [each for each in kept.of_account(current_user.id) if each.key != current_user.session.key]
 
 
 def _page(email: str, errors: dict[str, list[str]]) -> str:
-    return render_template("account.html", user=current_user, values={"email": email}, errors=errors)
+    return render_template(
+        "account.html",
+        user=current_user,
+        values={"email": email},
+        errors=errors,
+        sessions=[current_user.session, *_others()],
+    )

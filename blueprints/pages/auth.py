@@ -1,6 +1,5 @@
 """The way in: first set-up, signing in and out, a forgotten password."""
 
-import hashlib
 import re
 from typing import Any, Final
 
@@ -9,7 +8,9 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from blueprints import access, forms, sessions
-from services.accounts import accounts, fields, password_reset
+from blueprints.clients import client_network
+from services.accounts import accounts, password_reset, signing_in
+from services.accounts.tries import Locked
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput, NotFound
 
@@ -49,30 +50,23 @@ def setup() -> ResponseReturnValue:
     return redirect(url_for("settings.smtp"), 303)
 
 
-def _is_refusal(response: Response) -> bool:
-    return response.status_code == 401  # noqa: PLR2004
-
-
-def _login_key() -> str:
-    """The account string, existing or not, hashed so that no limiter storage holds what people type."""
-    login = forms.text("login")
-    return hashlib.sha256((fields.login_key(login) or login).encode(errors="replace")).hexdigest()
-
-
 @bp.route("/login", methods=["GET", "POST"])
 @access.public
-@access.limiter.limit("20 per 15 minutes", methods=["POST"], deduct_when=_is_refusal)
-@access.limiter.limit("10 per 15 minutes", methods=["POST"], deduct_when=_is_refusal, key_func=_login_key)
 def login() -> ResponseReturnValue:
     """Sign in by user name or address. A failure says the same for an unknown name and a wrong password."""
     if request.method != "POST":
         return _sign_in_form()
-    person = accounts.authenticate(forms.text("login"), forms.text("password"))
+    values = {**{name: forms.text(name) for name in ("login", "next")}, "remember": forms.ticked("remember")}
+    try:
+        person = signing_in.sign_in(
+            values["login"], forms.text("password"), client=client_network(), device=sessions.device()
+        )
+    except Locked as refused:
+        return _sign_in_page(values, {"form": [refused.message]}), refused.status
     if person is None:
-        values = {name: forms.text(name) for name in ("login", "next")}
-        return _sign_in_page({**values, "remember": forms.ticked("remember")}, {"form": [_WRONG_SIGN_IN]}), 401
-    sessions.sign_in(person, remember=forms.ticked("remember"))
-    return redirect(access.local_path(forms.text("next")) or _home_of(person.is_admin), 303)
+        return _sign_in_page(values, {"form": [_WRONG_SIGN_IN]}), 401
+    sessions.sign_in(person, remember=values["remember"])
+    return redirect(access.local_path(values["next"]) or _home_of(person.is_admin), 303)
 
 
 @bp.post("/logout")

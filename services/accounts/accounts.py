@@ -1,4 +1,4 @@
-"""Accounts: creating them, signing in, changing one's own password and address, ending sessions."""
+"""Accounts: creating them, signing in, changing one's own password and address."""
 
 import hashlib
 import secrets
@@ -14,8 +14,9 @@ from database import user_db
 from database.engine import reading, transaction
 from database.user_db import Account, comparable
 from services import audit
-from services.accounts import api_tokens, fields, passwords, reset_links
+from services.accounts import api_tokens, fields, passwords, reset_links, sessions, tries
 from services.accounts.fields import CheckedFields
+from services.accounts.sessions import subject_of as _subject
 from services.audit import Action
 from services.outbox import notices
 from utils import clock
@@ -28,7 +29,7 @@ _TAKEN: Final = "Another account has this {}. Choose a different one."
 _WRONG: Final = "This is not your current password."
 _CHANGED_MEANWHILE: Final = "The password was changed meanwhile. Sign in again."
 _GONE: Final = "There is no such account."
-_UNKNOWN: Final = "unknown account"
+UNKNOWN: Final = "unknown account"
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,19 @@ def find(account_id: int) -> Person | None:
         return _person(account) if account else None
 
 
+def get(account_id: int) -> Person:
+    """The account. Raises NotFound."""
+    person = find(account_id)
+    if person is None:
+        raise NotFound(_GONE)
+    return person
+
+
+def confirm_password(account_id: int, password: str, field: str) -> None:
+    """Check the password of who is signed in. Raises InvalidInput with this field, or TooMany."""
+    _verified(account_id, password, field)
+
+
 def everybody() -> list[Person]:
     """Every account, by user name."""
     with reading() as session:
@@ -122,7 +136,7 @@ def authenticate(login: str, password: str) -> Person | None:
         person = _note_sign_in(account.id, account.password_hash, password)
     if person is None:
         # Never the name as it was typed: people type passwords into that field.
-        audit.note(Action.SIGN_IN_FAILED, _subject(account) if account else _UNKNOWN)
+        audit.note(Action.SIGN_IN_FAILED, _subject(account) if account else UNKNOWN)
     return person
 
 
@@ -168,17 +182,6 @@ def change_email(account_id: int, password: str, new_email: str) -> Person:
         return _person(held)
 
 
-def end_sessions(account_id: int) -> Person:
-    """End every session of an account, those of "remember me" included. Raises NotFound."""
-    with transaction() as session:
-        account = user_db.lock(session, account_id)
-        if account is None:
-            raise NotFound(_GONE)
-        account.session_epoch += 1
-        audit.record(session, Action.SESSIONS_ENDED, _subject(account))
-        return _person(account)
-
-
 def put_password(session: Session, account: Account, password_hash: str, moment: datetime, action: Action) -> None:
     """Write a new password within the caller's transaction: sessions end, reset links and API tokens are void.
 
@@ -186,7 +189,8 @@ def put_password(session: Session, account: Account, password_hash: str, moment:
     """
     account.password_hash = password_hash
     account.password_changed_at = moment
-    account.session_epoch += 1
+    sessions.end_every(session, account)
+    tries.forget(session, tries.of_account(account.id))
     reset_links.void(session, account.id)
     audit.record(session, action, _subject(account))
     api_tokens.revoke_all(session, account)
@@ -229,7 +233,11 @@ def _flush(session: Session, field: str, what: str) -> None:
 def _verified(account_id: int, password: str, field: str) -> Account:
     with reading() as session:
         account = user_db.find(session, account_id)
-    if account is None or not passwords.verify(account.password_hash, password):
+    if account is None:
+        raise NotFound(_GONE)
+    with tries.counted([tries.own_password(account_id)], _subject(account)) as attempt:
+        attempt.succeeded = passwords.verify(account.password_hash, password)
+    if not attempt.succeeded:
         raise InvalidInput({field: [_WRONG]})
     return account
 
@@ -274,10 +282,6 @@ def _code_hash(code: str) -> str:
     """Of the code as it is meant: dashes, spaces and case do not count."""
     plain = "".join(character for character in code if character.isalnum()).upper()
     return hashlib.sha256(plain.encode(errors="replace")).hexdigest()
-
-
-def _subject(account: Account) -> str:
-    return f"account {account.username}"
 
 
 def _person(account: Account) -> Person:

@@ -1,21 +1,29 @@
 """Account passwords: which are accepted (NIST SP 800-63B), and how they are kept (argon2id, RFC 9106)."""
 
+import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from utils.errors import TooMany
+
 SHORTEST: Final = 12
 LONGEST: Final = 128
 SHORTEST_NAME: Final = 3  # shorter names stand in good passwords by chance
 
-# OWASP's parameters: 19 MiB each, so that a burst of sign-ins does not exhaust a small server.
+AT_ONCE: Final = 4  # hashes of 19 MiB each, so that a burst of sign-ins does not exhaust a small server
+TURN_SECONDS: Final = 10.0  # that one waits for a turn
+
+# OWASP's parameters.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 # Verified for names that nobody has, so that an unknown name takes as long as a wrong password.
 _NOBODY: Final = _hasher.hash(secrets.token_urlsafe())
@@ -46,15 +54,18 @@ def refusal(password: str, names: Iterable[str]) -> str | None:
 
 def hash_password(password: str) -> str:
     """The argon2id hash to be stored, its parameters and salt included."""
-    return _hasher.hash(_normalised(password))
+    with _turn():
+        return _hasher.hash(_normalised(password))
 
 
 def verify(stored_hash: str | None, password: str) -> bool:
     """Whether the password is the one that was hashed; None takes just as long and is False."""
     known = stored_hash is not None
+    # What is longer than any accepted password is not even normalised, which can take quadratic time.
+    offered = _normalised(password) if len(password) <= LONGEST else ""
     try:
-        # What is longer than any accepted password is not even normalised, which can take quadratic time.
-        _hasher.verify(stored_hash or _NOBODY, _normalised(password) if len(password) <= LONGEST else "")
+        with _turn():
+            _hasher.verify(stored_hash or _NOBODY, offered)
     except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False
     return known
@@ -63,6 +74,30 @@ def verify(stored_hash: str | None, password: str) -> bool:
 def is_outdated(stored_hash: str) -> bool:
     """Whether the hash was made with other parameters than today's."""
     return _hasher.check_needs_rehash(stored_hash)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait until few enough others hash. Raises TooMany if that takes too long."""
+    turns = _turns
+    if not turns.acquire(timeout=TURN_SECONDS):
+        raise TooMany("Many people are signing in just now. Try again in some seconds.", int(TURN_SECONDS))
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+_turns = BoundedSemaphore(AT_ONCE)
+
+
+def _renew_turns() -> None:
+    """In a forked child, whose parent's threads hold turns that nobody gives back here."""
+    global _turns  # noqa: PLW0603
+    _turns = BoundedSemaphore(AT_ONCE)
+
+
+os.register_at_fork(after_in_child=_renew_turns)
 
 
 def _normalised(password: str) -> str:

@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from database.engine import db
 from database.outbox_db import Priority
 from services import audit
-from services.accounts import password_reset
+from services.accounts import password_reset, sessions, tries
 from services.outbox import log as mail_log
 from services.outbox import promise
 from services.worker import groups, lease
@@ -166,6 +166,8 @@ def answer_requests() -> None:
 def tidy() -> None:
     """Delete what is older than it is kept."""
     password_reset.tidy()
+    sessions.tidy()
+    tries.tidy()
     audit.purge()
     mail_log.tidy()
 

@@ -10,7 +10,7 @@ from itsdangerous import TimestampSigner
 from werkzeug.test import TestResponse
 
 from app import create_app
-from services.accounts import accounts
+from services.accounts import accounts, sessions
 from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, make_alice, make_bob, visit
 
 HTTPS = {"BASE_URL": "https://mail.example.com"}
@@ -173,7 +173,7 @@ def test_a_raised_epoch_ends_sessions_and_remembered_ones(app: Flask) -> None:
     visitor = visit(app)
     visitor.sign_in(remember="1")
     assert visitor.is_signed_in()
-    accounts.end_sessions(alice.id)
+    sessions.end_all(alice.id)
     assert not visitor.is_signed_in()
 
 

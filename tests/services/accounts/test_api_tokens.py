@@ -14,7 +14,7 @@ from database.api_token_db import ApiToken
 from database.engine import transaction
 from database.user_db import Account
 from services import audit
-from services.accounts import accounts, api_tokens, password_reset
+from services.accounts import accounts, api_tokens, password_reset, sessions
 from tests.outbox import answer_requests
 from tests.recording_server import RecordingServer
 from tests.secret_scanner import found_in
@@ -242,6 +242,6 @@ def test_a_token_that_was_revoked_before_keeps_its_moment() -> None:
 
 def test_other_changes_of_an_account_leave_its_tokens_alone() -> None:
     text, alice = make_token(), accounts.everybody()[0]
-    accounts.end_sessions(alice.id)
+    sessions.end_all(alice.id)
     accounts.change_email(alice.id, PASSWORD, "new@example.com")
     assert api_tokens.find_administrator(text)

@@ -1,0 +1,94 @@
+"""Who asks: the address of the client, the network that limits count, and the browser in short."""
+
+import ipaddress
+import re
+from typing import Final
+
+import structlog
+from flask import Flask, current_app, request
+
+from utils.env_utils import EXTENSION, Settings
+
+log = structlog.get_logger(__name__)
+
+# The first that fits counts: most browsers name several others, for whose sake servers once served them better.
+_BROWSERS: Final = (
+    ("Edg", "Edge"),
+    ("OPR", "Opera"),
+    ("SamsungBrowser", "Samsung Internet"),
+    ("Firefox", "Firefox"),
+    ("FxiOS", "Firefox"),
+    ("Chrome", "Chrome"),
+    ("Chromium", "Chrome"),
+    ("CriOS", "Chrome"),
+    ("Safari", "Safari"),
+)
+_SYSTEMS: Final = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("CrOS", "ChromeOS"),
+    ("Windows", "Windows"),
+    ("Macintosh", "macOS"),
+    ("Linux", "Linux"),
+)
+_BY_PROXIES: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP")  # headers that proxies add
+_UNTRUSTED: Final = "sealpost_untrusted_proxy"  # in the application's extensions: the header that came first
+_PRODUCT: Final = re.compile(r"[A-Za-z][\w.-]{0,30}(?=/|$)")
+
+
+def init_app(app: Flask) -> None:
+    settings: Settings = app.extensions[EXTENSION]
+    if not settings.trusted_proxies:
+        app.before_request(_notice_proxy)
+
+
+def untrusted_proxy() -> str:
+    """The header by which a proxy has shown itself while ``TRUSTED_PROXIES`` is 0, or ""."""
+    return "".join(current_app.extensions.get(_UNTRUSTED, ()))
+
+
+def _notice_proxy() -> None:
+    """Say once that all visitors count as one behind a proxy that nobody told us of."""
+    if _UNTRUSTED in current_app.extensions:
+        return
+    header = next((name for name in _BY_PROXIES if name in request.headers), None)
+    if header and current_app.extensions.setdefault(_UNTRUSTED, mark := [header]) is mark:
+        log.warning(
+            "proxy_not_trusted",
+            header=header,
+            effect="All visitors who come through it share one count of every limit.",
+            remedy="Set TRUSTED_PROXIES to the number of proxies of yours in front.",
+        )
+
+
+def client_address() -> str:
+    """Where the request comes from: the peer's address, IPv4 always as IPv4.
+
+    Behind ``TRUSTED_PROXIES`` the peer is whom the outermost of them saw; no other header is believed.
+    """
+    text = request.remote_addr or "unknown"
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return text
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def client_network() -> str:
+    """Whom limits count: the client's address, or for IPv6 its /64, of which everybody has plenty."""
+    address = client_address()
+    try:
+        return str(ipaddress.IPv6Network((address, 64), strict=False))
+    except ValueError:
+        return address
+
+
+def browser_in_short(user_agent: str) -> str:
+    """What a list of sessions calls the browser, like “Firefox on Linux”."""
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    browser = next((name for mark, name in _BROWSERS if f"{mark}/" in user_agent or f"{mark}A/" in user_agent), "")
+    if not browser:
+        product = _PRODUCT.match(user_agent)
+        browser = product[0] if product and product[0] != "Mozilla" else "Unknown browser"
+    return f"{browser} on {system}" if system else browser

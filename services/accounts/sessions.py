@@ -1,0 +1,233 @@
+"""Sessions of people: begun by a sign-in, kept here, known to the browser by a random id, ended by deleting the row."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from database import session_db, user_db
+from database.engine import reading, transaction
+from database.session_db import BrowserSession
+from database.user_db import Account
+from services import audit
+from services.accounts import api_tokens
+from services.audit import Action
+from utils import clock
+from utils.env_utils import get_settings
+from utils.errors import Conflict, NotFound
+from utils.log_utils import printable
+
+log = structlog.get_logger(__name__)
+
+ID_BYTES: Final = 32
+SHOWN: Final = 16  # characters of a hash that name a session among those of its account
+RECENT: Final = timedelta(minutes=10)  # a sign-in
+SEEN_NOTED: Final = timedelta(minutes=1)
+ENDED_KEPT: Final = timedelta(minutes=30)
+
+_CHANGED_MEANWHILE: Final = "Your sessions were ended meanwhile. Sign in again."
+_NO_SESSION: Final = "This session has ended already."
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """A session, and whose it is. ``key`` is the hash of its id, which only the browser knows."""
+
+    key: str
+    account_id: int
+    username: str
+    email: str
+    is_admin: bool
+    created_at: datetime
+    password_seen_at: datetime
+    last_seen_at: datetime
+    address: str
+    browser: str
+    is_remembered: bool
+
+    @property
+    def handle(self) -> str:
+        """What pages call the session by."""
+        return self.key[:SHOWN]
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether the password was seen here within ten minutes."""
+        return clock.now() - self.password_seen_at < RECENT
+
+
+def begin(account_id: int, epoch: int, *, address: str, browser: str, is_remembered: bool = False) -> str:
+    """Begin a session for somebody whose password was just seen; its id, which is nowhere else.
+
+    ``epoch`` is the account's when it was seen. Raises Conflict if all of its sessions were ended since.
+    """
+    session_id, now = secrets.token_urlsafe(ID_BYTES), clock.now()
+    with transaction() as session:
+        account = user_db.lock(session, account_id)
+        if account is None or account.session_epoch != epoch:
+            raise Conflict(_CHANGED_MEANWHILE)
+        row = BrowserSession(
+            id_hash=hash_of(session_id),
+            account_id=account_id,
+            created_at=now,
+            password_seen_at=now,
+            last_seen_at=now,
+            address=printable(address, session_db.LONGEST_ADDRESS),
+            browser=printable(browser, session_db.LONGEST_BROWSER),
+            is_remembered=is_remembered,
+        )
+        session_db.add(session, row)
+    return session_id
+
+
+def resume(session_id: str, address: str) -> SessionInfo | None:
+    """The session of this id, or None if there is none or its time is over. That it was seen is noted by the minute."""
+    now = clock.now()
+    with reading() as session:
+        found = session_db.find(session, hash_of(session_id))
+    if found is None or _is_over(*found, now):
+        return None
+    info = _info(*found)
+    if not timedelta(0) <= now - info.last_seen_at < SEEN_NOTED:
+        _note_seen(info.key, now, address)
+    return info
+
+
+def of_account(account_id: int) -> list[SessionInfo]:
+    """An account's sessions, the one that was seen last first."""
+    now = clock.now()
+    with reading() as session:
+        return [_info(*found) for found in session_db.of_account(session, account_id) if not _is_over(*found, now)]
+
+
+def note_password_seen(key: str) -> None:
+    """The person at this session has just shown the password again."""
+    with transaction() as session:
+        session_db.note_password_seen(session, key, clock.now())
+
+
+def sign_out(session_id: str) -> None:
+    """End one's own session."""
+    with transaction() as session:
+        found = session_db.find(session, hash_of(session_id))
+        if found and session_db.end(session, [found[0].id_hash], clock.now()):
+            audit.record(session, Action.SIGNED_OUT, subject_of(found[1]))
+
+
+def replace(session_id: str) -> None:
+    """End the session that a browser had before it began another."""
+    with transaction() as session:
+        session_db.end(session, [hash_of(session_id)], clock.now())
+
+
+def end_one(account_id: int, handle: str, *, with_tokens: bool = False) -> SessionInfo:
+    """End one session of an account, and its API tokens if asked to. Raises NotFound."""
+    with transaction() as session:
+        account = _locked(session, account_id)
+        rows = [row for row, _ in session_db.of_account(session, account_id) if row.id_hash[:SHOWN] == handle]
+        if not session_db.end(session, [row.id_hash for row in rows], clock.now()):
+            raise NotFound(_NO_SESSION)
+        audit.record(session, Action.SESSIONS_ENDED, subject_of(account), ["one", rows[0].browser])
+        if with_tokens:
+            api_tokens.revoke_all(session, account)
+        return _info(rows[0], account)
+
+
+def end_all(account_id: int, *, but: str | None = None, with_tokens: bool = False) -> int:
+    """End every session of an account, those that are remembered too; how many there were. Raises NotFound.
+
+    ``but`` is the key of one that goes on. ``with_tokens``: its API tokens end as well.
+    """
+    with transaction() as session:
+        account = _locked(session, account_id)
+        ended = end_every(session, account, but=but)
+        audit.record(session, Action.SESSIONS_ENDED, subject_of(account), ["all but one"] if but else ["all"])
+        if with_tokens:
+            api_tokens.revoke_all(session, account)
+    return ended
+
+
+def end_every(session: Session, account: Account, *, but: str | None = None) -> int:
+    """As ``end_all``, within the caller's transaction, who holds the account and writes the audit trail.
+
+    A sign-in whose password was seen before does not begin a session afterwards.
+    """
+    account.session_epoch += 1
+    return session_db.end_of_account(session, account.id, clock.now(), but=but)
+
+
+def account_of_ended(session_id: str) -> int | None:
+    """The account that this session was of, if it ended within the last 30 minutes."""
+    key, since = hash_of(session_id), clock.now() - ENDED_KEPT
+    with reading() as session:
+        ended = session_db.account_of_ended(session, key, since)
+        found = session_db.find(session, key) if ended is None else None
+    if found and _is_over(*found, clock.now()) and not _is_over(*found, since):
+        return found[1].id
+    return ended
+
+
+def tidy() -> None:
+    """Delete sessions whose time is over, and forget whose those were that ended."""
+    ours, before = get_settings(), clock.now() - ENDED_KEPT
+    with transaction() as session:
+        for remembered, life in ((False, ours.session_life), (True, ours.session_remembered_life)):
+            session_db.delete_begun_before(session, before - life, remembered=remembered)
+        session_db.forget_ended_before(session, before)
+
+
+def hash_of(session_id: str) -> str:
+    """What is stored of an id; it is random enough to need no salt."""
+    return hashlib.sha256(session_id.encode(errors="replace")).hexdigest()
+
+
+def subject_of(account: Account) -> str:
+    """How the audit trail names an account."""
+    return f"account {account.username}"
+
+
+def _is_over(row: BrowserSession, account: Account, now: datetime) -> bool:
+    """By its age; an administrator's also when it has been left alone, unless it is to be remembered."""
+    ours = get_settings()
+    if row.is_remembered:
+        return now >= row.created_at + ours.session_remembered_life
+    idle = ours.session_admin_idle
+    is_left_alone = account.is_admin and bool(idle) and now >= row.last_seen_at + idle
+    return is_left_alone or now >= row.created_at + ours.session_life
+
+
+def _note_seen(key: str, moment: datetime, address: str) -> None:
+    """Note it if it can be noted: a database that is full or read-only must still be readable."""
+    try:
+        with transaction(durable=False) as session:
+            session_db.note_seen(session, key, moment, printable(address, session_db.LONGEST_ADDRESS))
+    except DBAPIError as error:
+        log.warning("session_not_noted", kind=type(error.orig).__name__)
+
+
+def _locked(session: Session, account_id: int) -> Account:
+    account = user_db.lock(session, account_id)
+    if account is None:
+        raise NotFound("There is no such account.")
+    return account
+
+
+def _info(row: BrowserSession, account: Account) -> SessionInfo:
+    return SessionInfo(
+        key=row.id_hash,
+        account_id=account.id,
+        username=account.username,
+        email=account.email,
+        is_admin=account.is_admin,
+        created_at=row.created_at,
+        password_seen_at=row.password_seen_at,
+        last_seen_at=row.last_seen_at,
+        address=row.address,
+        browser=row.browser,
+        is_remembered=row.is_remembered,
+    )
