@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from database.engine import db
 from database.outbox_db import Priority
 from services import audit
-from services.accounts import password_reset, sessions, tries
+from services.accounts import kept_forms, password_reset, sessions, tries
 from services.outbox import log as mail_log
 from services.outbox import promise
 from services.worker import groups, lease
@@ -167,6 +167,7 @@ def tidy() -> None:
     """Delete what is older than it is kept."""
     password_reset.tidy()
     sessions.tidy()
+    kept_forms.tidy()
     tries.tidy()
     audit.purge()
     mail_log.tidy()

@@ -18,7 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from database.outbox_db import Priority
 from services import audit
-from services.accounts import password_reset, sessions, tries
+from services.accounts import kept_forms, password_reset, sessions, tries
 from services.delivery import held_servers
 from services.outbox import log as mail_log
 from services.outbox import promise
@@ -282,6 +282,7 @@ class MailWorker:
 def _tidy() -> None:
     password_reset.tidy()
     sessions.tidy()
+    kept_forms.tidy()
     tries.tidy()
     audit.purge()
     mail_log.tidy()

@@ -128,7 +128,14 @@ def test_a_row_from_before_that_was_switched_off_is_known_as_active_last(app: Fl
     make("Never", "never.example")
     for name in ("First", "Last"):
         configs.create(
-            parse_change({"name": name, "smtp_server": f"{name.lower()}.example", "from_email": "a@example.com", "is_active": True})
+            parse_change(
+                {
+                    "name": name,
+                    "smtp_server": f"{name.lower()}.example",
+                    "from_email": "a@example.com",
+                    "is_active": True,
+                }
+            )
         )
     configs.save(parse_change({"is_active": False}))
     downgrade(revision="0006")

@@ -364,7 +364,9 @@ def test_switching_off_and_on_again_by_post_is_the_same_server(client: Visitor, 
 
 def test_a_post_without_a_host_where_no_server_ever_was_active_is_404(client: Visitor, bearer: dict[str, str]) -> None:
     for path in ("/api/settings/smtp", "/api/settings/smtp/test"):
-        answer = client.post(path, json={"is_active": True} if "test" not in path else {"smtp_port": 25}, headers=bearer)
+        answer = client.post(
+            path, json={"is_active": True} if "test" not in path else {"smtp_port": 25}, headers=bearer
+        )
         assert (answer.status_code, answer.get_json()["message"]) == (404, "SMTP not configured")
 
 

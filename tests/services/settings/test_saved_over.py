@@ -1,7 +1,6 @@
 """What a save goes over while no server is active: the one that was active last, or a new one; never another's."""
 
 import pytest
-from flask import Flask
 from sqlalchemy import text
 
 from database.engine import reading
@@ -54,7 +53,9 @@ def test_one_that_was_switched_off_by_another_counts_from_then() -> None:
     assert save(is_active=True).row.id == first.row.id
 
 
-@pytest.mark.parametrize("change", [{"is_active": True}, {"is_active": False}, {"from_name": "Shop"}, {"smtp_port": 25}])
+@pytest.mark.parametrize(
+    "change", [{"is_active": True}, {"is_active": False}, {"from_name": "Shop"}, {"smtp_port": 25}]
+)
 def test_without_a_host_and_without_a_former_server_there_is_nothing_to_save(change: dict[str, object]) -> None:
     make("Primary", **PLACE)  # never was active
     with pytest.raises(NotFound, match="SMTP not configured"):
