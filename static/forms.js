@@ -48,7 +48,7 @@ function sendOnce(event) {
   const button = event.submitter;
   form.dataset.sending = "1";
   if (button?.dataset.busy) setBusy(button, button.dataset.busy);
-  if (form.dataset.mayGo) {
+  if (form.dataset.mayGo || !isTypedInto(form)) {
     concealPasswords(form);
     leavingWith = form;
     setTimeout(() => release(form), 10_000); // the reader may have stopped the request
@@ -56,6 +56,12 @@ function sendOnce(event) {
     event.preventDefault();
     sendWhenItWillBeTaken(form, button);
   }
+}
+
+// A button alone loses nothing, and who is a guest has no session that could end.
+function isTypedInto(form) {
+  const isControl = (control) => control.matches('textarea, select, input:not([type="hidden"])');
+  return document.querySelector('meta[name="account"]') !== null && [...form.elements].some(isControl);
 }
 
 async function sendWhenItWillBeTaken(form, button) {

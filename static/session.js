@@ -3,7 +3,6 @@
 const PATIENCE = 15_000;
 const account = document.querySelector('meta[name="account"]')?.content;
 const sessionUrl = document.querySelector('meta[name="session"]')?.content;
-const dialog = document.getElementById("sign-in-again");
 
 export const NOT_REACHED = "Sealpost cannot be reached, so nothing was saved. What you typed is still here. Check that you are online, then try again.";
 const FAILED = "Sealpost cannot save anything now. What you typed is still here. Try again in a minute.";
@@ -30,26 +29,27 @@ export async function whyNotNow() {
   const found = await ask();
   if (found.trouble) return found.trouble;
   renewTokens(found.csrf_token);
-  if (!account || found.account === account) return "";
-  return signInAgain(found.account ? OTHER : "");
+  if (found.account === account) return "";
+  return signInAgain(found.csrf_token, found.account ? OTHER : "");
 }
 
 /** Shows the sign-in over the page. What it was not done for stays as it is. */
-function signInAgain(first) {
+function signInAgain(token, first) {
+  const dialog = document.getElementById("sign-in-again").content.firstElementChild.cloneNode(true);
+  document.body.append(dialog);
   const form = dialog.querySelector("form");
-  const error = document.getElementById("sign-in-again-error");
+  const error = dialog.querySelector(".field-error");
+  form.elements.csrf_token.value = token;
   const say = (text) => {
     error.querySelector("[data-text]").textContent = text;
     error.hidden = !text;
   };
   say(first);
-  form.elements.password.value = "";
   dialog.showModal();
   return new Promise((resolve) => {
     const end = (reason) => {
-      form.onsubmit = dialog.oncancel = dialog.querySelector("[data-not-now]").onclick = null;
-      form.elements.password.value = "";
       dialog.close();
+      dialog.remove(); // and with it the password
       resolve(reason);
     };
     const leave = () => end("You are signed out, so nothing was saved. What you typed is still here.");

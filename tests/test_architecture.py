@@ -52,7 +52,8 @@ TWICE = {
 }
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
-    "auth.redeem", "auth.reset_password", "typed.session", "openapi.document", "openapi.page", "health.live", "health.ready",
+    "auth.redeem", "auth.reset_password", "typed.session", "openapi.document", "openapi.page",
+    "health.live", "health.ready",
 }  # fmt: skip
 
 
