@@ -36,8 +36,8 @@ def init_app(app: Flask) -> None:
 def keep() -> str:
     """Keep the form that this request brings, for the account whose session has ended; the page where it goes on.
 
-    For strangers nothing is kept, and the page is "". Only for a request that passes the origin check: no other site may
-    put anything into our pages.
+    For strangers nothing is kept, and the page is "". Only for a request that passes the origin check: no other site
+    may put anything into our pages.
     """
     page = form_page()
     try:

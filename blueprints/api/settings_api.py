@@ -48,11 +48,10 @@ def get_smtp() -> Response:
 @documented(
     Operation(
         summary="Save the active configuration",
-        description="Merges over the active configuration. Without one: with no smtp_server given, over the one that was "
-        "active last (404 if none was); otherwise over that one only if server, port and user name are its own, or else a "
-        "new one is made, named Primary, Primary 2 and so on unless a name is given. It is then active unless is_active "
-        "is false. A stored password is kept only for the same server, port, encryption and "
-        "user name.",
+        description="Merges over the active configuration. Without one: with no smtp_server given, over the one that "
+        "was active last (404 if none was); otherwise over that one only if server, port and user name are its own, or "
+        "else a new one is made, named Primary, Primary 2 and so on unless a name is given. It is then active unless "
+        "is_active is false. A stored password is kept only for the same server, port, encryption and user name.",
         tag=TAG,
         body=SmtpChange,
         example=EXAMPLE,

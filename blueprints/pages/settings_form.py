@@ -23,7 +23,10 @@ from utils.numbers import whole_number
 bp = Blueprint("smtp_form", __name__)
 
 ENTER_AGAIN = "Enter the password again: a page never gets it back."
-GONE = "This server was deleted meanwhile, its stored password with it. What you typed is still here: save it as a new one."
+GONE = (
+    "This server was deleted meanwhile, its stored password with it. "
+    "What you typed is still here: save it as a new one."
+)
 PASTE_AGAIN = "Paste the key again: a page never gets it back."
 
 

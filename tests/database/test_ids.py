@@ -157,15 +157,15 @@ def test_ids_that_attempts_and_pins_remember_are_not_given_after_the_migration(t
         with transaction() as session:
             session.execute(
                 text(
-                    "INSERT INTO email_attempt (started_at, ms, kind, recipients, refused, message_id, config_id, server,"
-                    " outcome, account_id) VALUES ('2026-01-01', 1, 'direct', '', '[]', '', 7, '', 'accepted', 5)"
+                    "INSERT INTO email_attempt (started_at, ms, kind, recipients, refused, message_id, config_id,"
+                    " server, outcome, account_id) VALUES ('2026-01-01', 1, 'direct', '', '[]', '', 7, '', 'accepted', 5)"
                 )
             )
             session.execute(
                 text(
-                    "INSERT INTO email_outbox (mail_id, message_id, kind, priority, state, recipients, key_id, created_at,"
-                    " due_at, expires_at, attempts, uncertain, pinned_to, reason) VALUES ('m', '', 'mail', 1, 'uncertain',"
-                    " '[]', '', '2026-01-01', '2026-01-01', '2026-01-01', 1, 1, 'config:9', '')"
+                    "INSERT INTO email_outbox (mail_id, message_id, kind, priority, state, recipients, key_id,"
+                    " created_at, due_at, expires_at, attempts, uncertain, pinned_to, reason)"
+                    " VALUES ('m', '', 'mail', 1, 'uncertain', '[]', '', '2026-01-01', '2026-01-01', '2026-01-01', 1, 1, 'config:9', '')"
                 )
             )
         upgrade()
