@@ -80,7 +80,7 @@ def test_every_table_with_an_id_counts_on(migrated_database: Path) -> None:
         tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
         with_id = [
             name for name in tables if not name.startswith("sqlite_") and re.search(r"\bid INTEGER", tables[name])
-        ]  # noqa: E501 - SQL
+        ]
     connection.close()
     assert [name for name in with_id if "AUTOINCREMENT" not in tables[name]] == []
     assert {"account", "api_token", "smtp_config", "email_outbox", "email_attempt", "audit_event"} <= set(with_id)
