@@ -25,6 +25,7 @@ from blueprints.pages import (
     people_pages,
     settings_form,
     token_pages,
+    typed_pages,
 )
 from database import engine, migrating
 from services import local_inbox
@@ -93,6 +94,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         headers_page.bp,
         audit_pages.bp,
         token_pages.bp,
+        typed_pages.bp,
         inbox.bp,
         openapi.bp,
         health.bp,

@@ -16,7 +16,7 @@ from flask_limiter import Limiter
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
-from blueprints import clients, refusals, sessions
+from blueprints import clients, kept, refusals, sessions
 from blueprints.clients import client_address, client_network
 from blueprints.sessions import uses_bearer
 from services import audit
@@ -69,6 +69,7 @@ def init_app(app: Flask) -> None:
     )
     clients.init_app(app)
     sessions.init_app(app)
+    kept.init_app(app)
     app.before_request(_begin_acting)  # before anything refuses, since a refusal names whom it refuses
     app.teardown_request(_end_acting)
     csrf.init_app(app)
@@ -223,7 +224,10 @@ def _turned_away() -> Response | None:
     accepted = request.accept_mimetypes
     if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
         raise SignInRequired("You are signed out. Sign in again.")
-    came_from = request.full_path.rstrip("?") if request.method in SAFE_METHODS else ""
+    if request.method in SAFE_METHODS:
+        came_from = request.full_path.rstrip("?")
+    else:
+        came_from = kept.keep() if _is_same_origin() else ""
     response: Response = redirect(url_for("auth.login", next=local_path(came_from)), 303)  # type: ignore[assignment]
     return response
 

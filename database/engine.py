@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, CursorResult, Executable, MetaData, event
+from sqlalchemy import Connection, CursorResult, Executable, Integer, MetaData, event
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -20,7 +20,10 @@ from database.driver import Driver
 
 
 class Base(DeclarativeBase):
-    """Named constraints, so that a violation can become a field's message and migrations can drop them."""
+    """Named constraints, so that a violation can become a field's message and migrations can drop them.
+
+    An id is never used again, on SQLite either: whoever remembers one must not meet another row under it.
+    """
 
     metadata = MetaData(
         naming_convention={
@@ -31,6 +34,12 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - as SQLAlchemy has it
+        super().__init_subclass__(**options)
+        table = cls.__dict__.get("__table__")
+        if table is not None and "id" in table.c and isinstance(table.c.id.type, Integer):
+            table.kwargs["sqlite_autoincrement"] = True
 
 
 db = SQLAlchemy(model_class=Base)

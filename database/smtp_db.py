@@ -58,6 +58,7 @@ class SmtpConfig(Base):
     use_tls: Mapped[bool]
     use_ssl: Mapped[bool]
     is_active: Mapped[bool]
+    active_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when it was switched off last, if it ever was
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_by: Mapped[str] = mapped_column(String(LONGEST_UPDATED_BY), default="")
@@ -117,6 +118,13 @@ def find_by_name(session: Session, name_key: str) -> SmtpConfig | None:
     return session.scalars(
         select(SmtpConfig).where(SmtpConfig.account_id.is_(None), SmtpConfig.name_key == name_key)
     ).one_or_none()
+
+
+def find_active_last(session: Session) -> SmtpConfig | None:
+    """The global configuration that was switched off last; none that never was active."""
+    was_active = SmtpConfig.account_id.is_(None), SmtpConfig.active_until.is_not(None)
+    newest = SmtpConfig.active_until.desc(), SmtpConfig.id.desc()
+    return session.scalars(select(SmtpConfig).where(*was_active).order_by(*newest).limit(1)).first()
 
 
 def search(session: Session, text_: str, name_key: str) -> list[SmtpConfig]:

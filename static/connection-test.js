@@ -1,6 +1,7 @@
 // Test Connection and Send test message: runs the test without leaving the page, and what its report offers to change.
 import { clearFieldErrors, focusFirstError, setFieldError } from "./field-errors.js";
 import { openFoldedField, setBusy, setIdle } from "./forms.js";
+import { whyNotNow } from "./session.js";
 import { needsPassword, setPort } from "./smtp-form.js";
 import { markVerified, rememberTested } from "./test-freshness.js";
 import { begin, cancelled, finish, markStale, showStep, showWaiting } from "./test-report.js";
@@ -35,6 +36,12 @@ function giveUpAfterSilence(controller) {
 
 async function follow(button, controller) {
   const url = button.formAction.replace(/#.*$/, "");
+  const reason = await whyNotNow();
+  if (controller.signal.aborted) return;
+  if (reason) {
+    showRefusal(new TestNotRun(reason));
+    return;
+  }
   const messages = runTest(url, new FormData(form, button), controller.signal);
   let clock = giveUpAfterSilence(controller);
   try {

@@ -1,4 +1,8 @@
-// What every form has: the eye goes to the first error, a form is sent once, a password can be looked at.
+// What every form has: the eye goes to the first error, it is sent once and only when it will be taken, whoever leaves
+// it changed is asked, a password can be looked at.
+import { whyNotNow } from "./session.js";
+
+let leavingWith = null; // the form that is on its way
 
 function lookAtErrors() {
   const target =
@@ -41,21 +45,70 @@ function sendOnce(event) {
     return;
   }
   if (form.method !== "post") return;
-  concealPasswords(form);
-  form.dataset.sending = "1";
-  setTimeout(() => release(form), 10_000); // the reader may have stopped the request
   const button = event.submitter;
+  form.dataset.sending = "1";
   if (button?.dataset.busy) setBusy(button, button.dataset.busy);
+  if (form.dataset.mayGo || !isTypedInto(form)) {
+    concealPasswords(form);
+    leavingWith = form;
+    setTimeout(() => release(form), 10_000); // the reader may have stopped the request
+  } else {
+    event.preventDefault();
+    sendWhenItWillBeTaken(form, button);
+  }
+}
+
+// A button alone loses nothing, and who is a guest has no session that could end.
+function isTypedInto(form) {
+  const isControl = (control) => control.matches('textarea, select, input:not([type="hidden"])');
+  return document.querySelector('meta[name="account"]') !== null && [...form.elements].some(isControl);
+}
+
+async function sendWhenItWillBeTaken(form, button) {
+  const reason = await whyNotNow();
+  release(form);
+  sayAtEnd(form, reason);
+  if (reason) return;
+  form.dataset.mayGo = "1";
+  form.requestSubmit(button);
+  delete form.dataset.mayGo;
+}
+
+/** Says why a form was not sent, at its end; nothing if there is no reason. */
+export function sayAtEnd(form, reason) {
+  form.querySelector(".form-message")?.remove();
+  const template = document.getElementById("form-message");
+  if (!reason || !template) return;
+  const message = template.content.firstElementChild.cloneNode(true);
+  form.append(message);
+  message.querySelector("[data-text]").textContent = reason;
 }
 
 function release(form) {
   delete form.dataset.sending;
+  if (leavingWith === form) leavingWith = null;
   for (const button of form.querySelectorAll("button[aria-disabled]")) setIdle(button);
 }
 
 // A page that comes back from the back-forward cache must not still say "Saving…".
 function wakeUp(event) {
   if (event.persisted) [...document.forms].forEach(release);
+}
+
+const isChanged = (control) => {
+  if (control.matches('[type="checkbox"], [type="radio"]')) return control.checked !== control.defaultChecked;
+  if (control.matches("select")) return [...control.options].some((option) => option.selected !== option.defaultSelected);
+  return control.matches('textarea, input:not([type="hidden"])') && control.value !== control.defaultValue;
+};
+
+function holdsUnsaved(form) {
+  if (form.method !== "post" || form === leavingWith || form.closest("dialog")) return false;
+  return form.hasAttribute("data-not-saved") || [...form.elements].some(isChanged);
+}
+
+// Only where somebody is signed in: what stands in a sign-in page is quickly typed again.
+function askWhoeverLeaves(event) {
+  if (document.querySelector('meta[name="account"]') && [...document.forms].some(holdsUnsaved)) event.preventDefault();
 }
 
 function toggleReveal(event) {
@@ -81,4 +134,5 @@ for (const button of document.querySelectorAll("[data-reveal]")) {
 document.addEventListener("click", followErrorLink);
 document.addEventListener("submit", sendOnce);
 addEventListener("pageshow", wakeUp);
+addEventListener("beforeunload", askWhoeverLeaves);
 lookAtErrors();

@@ -1,6 +1,6 @@
-// Turns each <time data-relative> into the reader's own words and clock: "4 minutes ago", the full date as its title.
+// Turns each <time data-relative> into the reader's own words and clock: "4 minutes ago", the full date in UTC as its title.
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "medium" });
+const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "medium", timeZone: "UTC" });
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 const UNITS = [
   ["day", 86400],
@@ -20,7 +20,7 @@ export function refreshTimes() {
   for (const element of document.querySelectorAll("time[data-relative]")) {
     const moment = new Date(element.dateTime);
     if (Number.isNaN(moment.valueOf())) continue;
-    element.title = full.format(moment);
+    element.title = `${full.format(moment)} UTC`;
     element.textContent = inWords(moment);
   }
 }

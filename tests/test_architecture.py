@@ -50,7 +50,8 @@ PRIVATE_PARTS = {
 TWICE: set[str] = set()
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
-    "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "health.live", "health.ready",
+    "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
+    "health.live", "health.ready",
 }  # fmt: skip
 
 

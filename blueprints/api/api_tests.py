@@ -19,8 +19,21 @@ from utils.errors import InvalidInput, NotFound
 
 def answer(stored: StoredConfig | None) -> Response:
     """Test the stored configuration, or with a body that merged over it; without either there is nothing to test."""
+    return _answer(stored, json_object_or_none())
+
+
+def answer_active() -> Response:
+    """Test the active configuration, or with a body what saving it there would give."""
+    body = json_object_or_none()
+    stored = configs.find_active()
+    if stored is None and body is not None:
+        stored = configs.find_saved_over(checked(SmtpTest, body))
+    return _answer(stored, body)
+
+
+def _answer(stored: StoredConfig | None, body: dict[str, object] | None) -> Response:
     config_id = stored.row.id if stored else None
-    prepared = _plan(stored, json_object_or_none())
+    prepared = _plan(stored, body)
     if smtp_tests.wants_stream():
         return smtp_tests.streamed(prepared, config_id, _told)
     result = smtp_tests.run_and_note(prepared, config_id)

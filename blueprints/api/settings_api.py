@@ -48,13 +48,15 @@ def get_smtp() -> Response:
 @documented(
     Operation(
         summary="Save the active configuration",
-        description="Merges over the active configuration; without one, over the one named Primary, which is made if "
-        "there is none and is then active. A stored password is kept only for the same server, port, encryption and "
-        "user name. A session that changes a password must be younger than ten minutes; tokens are not asked.",
+        description="Merges over the active configuration. Without one: with no smtp_server given, over the one that "
+        "was active last (404 if none was); otherwise over that one only if server, port and user name are its own, or "
+        "else a new one is made, named Primary, Primary 2 and so on unless a name is given. It is then active unless "
+        "is_active is false. A stored password is kept only for the same server, port, encryption and user name. "
+        "A session that changes a password must be younger than ten minutes; tokens are not asked.",
         tag=TAG,
         body=SmtpChange,
         example=EXAMPLE,
-        answers={200: DoneAnswer, 409: ErrorAnswer, **BODY_ERRORS},
+        answers={200: DoneAnswer, 404: ErrorAnswer, 409: ErrorAnswer, **BODY_ERRORS},
     )
 )
 @admin_api
@@ -84,7 +86,7 @@ def save_smtp() -> Response:
 @smtp_tests.limited
 def test_smtp() -> Response:
     """Test, and answer when it is over or step by step."""
-    return api_tests.answer(configs.find_active())
+    return api_tests.answer_active()
 
 
 test_smtp.__test__ = False  # type: ignore[attr-defined]

@@ -5,9 +5,10 @@ from typing import Any
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from blueprints import forms, limits, smtp_tests
+from blueprints import forms, kept, limits, smtp_tests
 from blueprints.access import actor_name, admin_page, require_recent_sign_in
-from blueprints.pages import smtp_form_values, smtp_test_card
+from blueprints.pages import smtp_form_values, smtp_test_card, versions
+from blueprints.pages.versions import Versions
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.providers import discovery, presets
@@ -16,12 +17,16 @@ from services.settings import config_trail, configs, state
 from services.settings.fields import parse_address_field
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
-from utils.errors import AppError, Conflict, InvalidInput
+from utils.errors import AppError, Conflict, InvalidInput, NotFound
 from utils.numbers import whole_number
 
 bp = Blueprint("smtp_form", __name__)
 
 ENTER_AGAIN = "Enter the password again: a page never gets it back."
+GONE = (
+    "This server was deleted meanwhile, its stored password with it. "
+    "What you typed is still here: save it as a new one."
+)
 PASTE_AGAIN = "Paste the key again: a page never gets it back."
 
 
@@ -52,7 +57,12 @@ def create() -> Response:
 @limits.discovery
 def edit(config_id: int) -> Response:
     """The form with the stored values, or with those of a provider found or chosen without JavaScript."""
-    stored = configs.get(config_id)
+    try:
+        stored = configs.get(config_id)
+    except NotFound:
+        if kept.typed() is None:
+            raise
+        return _gone(smtp_form_values.fresh())
     config_trail.note_viewed(stored.row)
     return _filled_page(stored, smtp_form_values.stored(stored))
 
@@ -61,15 +71,19 @@ def edit(config_id: int) -> Response:
 @admin_page
 def save(config_id: int) -> Response:
     """Save what was typed. Whoever switches the active server off is asked first, as in the list."""
-    stored = configs.get(config_id)
-    asks_first = stored.row.is_active and not forms.ticked("is_active")
     try:
+        stored = configs.get(config_id)
+        asks_first = stored.row.is_active and not forms.ticked("is_active")
         change = smtp_form_values.change(keep_active=asks_first)
         if change.touches_secrets:
             require_recent_sign_in()
         configs.update(config_id, change, actor=actor_name(), proof=forms.text("proof"))
-    except (InvalidInput, Conflict) as refused:
+    except NotFound:
+        return _gone(smtp_form_values.typed())
+    except InvalidInput as refused:
         return _refused(configs.get(config_id), refused)
+    except Conflict as stale:
+        return _conflicting(configs.get(config_id), stale)
     flash("Saved.", "success")
     if asks_first:
         return make_response(redirect(url_for("settings.ask_deactivate", config_id=config_id), 303))
@@ -89,7 +103,13 @@ def test_new() -> Response:
 @smtp_tests.limited
 def test(config_id: int) -> Response:
     """Test what was typed, or the stored values where the list asks for it with ``saved``."""
-    return _tested(configs.get(config_id))
+    try:
+        stored = configs.get(config_id)
+    except NotFound:
+        if smtp_tests.wants_stream() or forms.ticked("saved"):
+            raise
+        return _gone(smtp_form_values.typed())
+    return _tested(stored)
 
 
 test_new.__test__ = test.__test__ = False  # type: ignore[attr-defined]
@@ -172,6 +192,18 @@ def _refused(stored: StoredConfig | None, refused: AppError) -> Response:
     return _page(stored, _values_on_screen(stored), errors=errors, status=refused.status)
 
 
+def _conflicting(stored: StoredConfig, stale: Conflict) -> Response:
+    """The form with what was typed, and beside it what was saved meanwhile: the next save goes over it knowingly."""
+    both = versions.side_by_side(stored)
+    values = smtp_form_values.typed() | {"version": str(stored.row.version)}
+    return _page(stored, values, errors={"form": [stale.message]}, both=both, status=stale.status)
+
+
+def _gone(values: dict[str, Any]) -> Response:
+    """The form of a server that is deleted, to be saved as a new one."""
+    return _page(None, values | {"version": ""}, errors={"form": [GONE]}, is_gone=True, status=NotFound.status)
+
+
 def _values_on_screen(stored: StoredConfig | None) -> dict[str, Any]:
     if stored and forms.ticked("saved"):
         return smtp_form_values.stored(stored)
@@ -190,6 +222,8 @@ def _page(
     found: Discovery | None = None,
     errors: dict[str, list[str]] | None = None,
     test: dict[str, Any] | None = None,
+    both: Versions | None = None,
+    is_gone: bool = False,
     status: int = 200,
 ) -> Response:
     preset = found.provider if found else presets.for_server(values["smtp_server"], values["smtp_port"])
@@ -211,6 +245,9 @@ def _page(
         found=found,
         step_labels=smtp_tests.step_labels(),
         test=test,
+        both=both,
+        is_gone=is_gone,
+        is_typed=request.method == "POST" and not forms.ticked("saved"),
     )
     return make_response(page, status)
 

@@ -19,6 +19,7 @@ from utils.errors import InvalidInput
 from utils.numbers import number_or_text
 
 SECURITY = "security"  # the control for the two fields of the mode
+KEPT = "keep_"  # before the name of a secret: the box beside it, by which the stored one stays
 FLAGS = tuple(dict.fromkeys(("is_active", "failover", *REMOVALS.values())))
 APPLICABLE = (*VALUES, SECURITY, "send")  # auth_method has no control: it goes along unseen, so that a copy keeps it
 # The controls that a test exercises, for the page to say when they have changed since.
@@ -86,7 +87,8 @@ def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
     """
     raw: dict[str, object] = {name: _text(name) for name in VALUES}
     raw |= {name: number_or_text(_text(name).strip()) for name in NUMBERS}
-    raw |= {name: forms.text(name) for name in (*SECRETS, "client_certificate")}
+    raw |= {name: "" if forms.ticked(KEPT + name) else forms.text(name) for name in SECRETS}
+    raw |= {"client_certificate": forms.text("client_certificate")}
     raw |= {name: forms.ticked(name) for name in REMOVALS.values()}
     raw |= {"use_tls": _text(SECURITY) == Security.STARTTLS, "use_ssl": _text(SECURITY) == Security.TLS}
     if not for_test:

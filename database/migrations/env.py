@@ -1,10 +1,13 @@
 """Runs the migrations on the application's own engine. One process at a time does, where the database can tell."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from database.engine import db
 from database.types import UtcDateTime
@@ -19,6 +22,24 @@ def render_item(kind: str, item: Any, _context: AutogenContext) -> str | Literal
     return False
 
 
+@contextmanager
+def foreign_keys_waiting(connection: Connection) -> Iterator[None]:
+    """A table that SQLite builds anew is dropped on the way, which would take every row that points at its rows along.
+
+    The switch is deaf within a transaction.
+    """
+    sqlite = connection.connection.driver_connection
+    if not isinstance(sqlite, sqlite3.Connection):
+        yield
+        return
+    sqlite.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        connection.rollback()  # of what only read: each migration is committed by itself
+        sqlite.execute("PRAGMA foreign_keys = ON")
+
+
 def run_migrations() -> None:
     with db.engine.connect() as connection:
         context.configure(
@@ -27,7 +48,7 @@ def run_migrations() -> None:
             render_as_batch=True,
             render_item=render_item,
         )
-        with context.begin_transaction():
+        with foreign_keys_waiting(connection), context.begin_transaction():
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
             context.run_migrations()

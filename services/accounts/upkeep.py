@@ -1,6 +1,6 @@
 """What is done for accounts now and then, by whichever worker comes first."""
 
-from services.accounts import address_change, api_tokens, password_reset, sessions, tries
+from services.accounts import address_change, api_tokens, kept_forms, password_reset, sessions, tries
 
 
 def tidy() -> None:
@@ -8,5 +8,6 @@ def tidy() -> None:
     password_reset.tidy()
     address_change.tidy()
     sessions.tidy()
+    kept_forms.tidy()
     tries.tidy()
     api_tokens.tell_expiring()

@@ -8,15 +8,14 @@ from services.diagnosis import mending, reply_rules
 from services.diagnosis.mending import Mend
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
-from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
+from services.smtp.settings import MODE_NAMES, NOT_CONFIGURED, OpenWay, Security, SmtpSettings
 from utils.addresses import ascii_address
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 
-__all__ = ["Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
+__all__ = ["NOT_CONFIGURED", "Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
 
 SUCCESS: Final = "Connection successful"
 ACCEPTED: Final = "Test message accepted"
-NOT_CONFIGURED: Final = "SMTP not configured"
 
 _PHASES: Final = {  # as people call them, and what is wrong where nothing else tells it
     Phase.SETTINGS: ("Settings", Reason.SETTINGS),

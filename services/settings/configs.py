@@ -1,6 +1,7 @@
 """The stored configurations of the global scope: save, list, activate, delete; each change in one transaction."""
 
 from collections.abc import Callable
+from itertools import chain, count
 from typing import Final
 
 from sqlalchemy.exc import IntegrityError
@@ -17,7 +18,7 @@ from services.settings.config_trail import subject_of
 from services.settings.fields import SmtpChange, parse_change
 from services.settings.sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
 from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
 from utils import clock, incidents
 from utils.errors import Conflict, InvalidInput, NotFound
 
@@ -81,21 +82,27 @@ def preview(change: SmtpChange, config_id: int | None = None) -> SmtpSettings:
 
 
 def save(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
-    """Merge over the active global configuration; without one make the one named Primary, or take that up again.
+    """Merge over the active global configuration; without one over that which was active last, or make a new one.
 
-    It is then active unless the change says otherwise. Raises InvalidInput, or Conflict if ``change.version`` is
-    no longer the stored one.
+    It is then active unless the change says otherwise. Raises InvalidInput, NotFound, or Conflict if ``change.version``
+    is no longer the stored one.
     """
 
     def work(session: Session) -> SmtpConfig:
-        name = comparable(change.name if change.given("name") else FIRST_NAME)
-        row = smtp_db.find_active(session) or smtp_db.find_by_name(session, name)
+        row = _saved_over(session, change)
         if row is None and change.given("version"):
             raise Conflict(STALE)
         is_active = change.is_active if change.given("is_active") else True
         return _written(session, row, change, proof, actor, turns_active=is_active)
 
     return _committed(work)
+
+
+def find_saved_over(change: SmtpChange) -> StoredConfig | None:
+    """What ``save`` would merge this change over, or None if it would make a new one. Raises NotFound."""
+    with reading() as session:
+        row = _saved_over(session, change)
+    return unsealed(row) if row else None
 
 
 def create(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
@@ -198,6 +205,20 @@ def _row(session: Session, config_id: int) -> SmtpConfig:
     return row
 
 
+def _saved_over(session: Session, change: SmtpChange) -> SmtpConfig | None:
+    """A change that names a host is about that server: it may take up none that somebody set up for another."""
+    if active := smtp_db.find_active(session):
+        return active
+    last = smtp_db.find_active_last(session)
+    if not change.given("smtp_server"):
+        if last is None:
+            raise NotFound(NOT_CONFIGURED)
+        return last
+    place = [column for column in ("smtp_server", "smtp_port", "smtp_username") if change.given(column)]
+    is_same = last is not None and all(getattr(last, column) == getattr(change, column) for column in place)
+    return last if is_same else None
+
+
 def _written(
     session: Session, row: SmtpConfig | None, change: SmtpChange, proof: str, actor: str, *, turns_active: bool
 ) -> SmtpConfig:
@@ -209,19 +230,20 @@ def _written(
     name = _free_name(session, row, change)
     settings = _settings_after(stored, change, turns_active=turns_active)
     if turns_active:
-        _switch_off_others(session, row)
+        _switch_off_others(session, row, actor)
     if row is None:
         row = SmtpConfig(created_at=clock.now(), version=1, failover=True)
     else:
         row.version += 1
-    row.name, row.name_key, row.is_active = name, comparable(name), turns_active
+    row.name, row.name_key = name, comparable(name)
+    _switch_to(row, turns_active)
     if settings is not None:
         _write(row, settings)
         sealing.seal(row, settings, kept=[column for column in SECRETS if stored and not getattr(change, column)])
         sealing.note_proof(row, settings, proof)
     for switch in filter(change.given, SWITCHES):
         setattr(row, switch, getattr(change, switch))
-    row.updated_at, row.updated_by = clock.now(), (actor or audit.actor().name)[:LONGEST_UPDATED_BY]
+    _note_update(row, actor)
     session.add(row)
     session.flush()
     secrets = [column for column in SECRETS if getattr(change, column) or getattr(change, REMOVALS[column])]
@@ -245,24 +267,43 @@ def _settings_after(stored: StoredConfig | None, change: SmtpChange, *, turns_ac
     return None
 
 
-def _switch_off_others(session: Session, row: SmtpConfig | None) -> None:
+def _switch_off_others(session: Session, row: SmtpConfig | None, actor: str) -> None:
     other = smtp_db.find_active(session)
     if other is not None and other is not row:
-        other.is_active = False
+        _switch_to(other, False)
         other.version += 1
+        _note_update(other, actor)
         session.flush()  # before the new one is written: at no moment may two be active
         audit.record(session, Action.DEACTIVATED, subject_of(other))
 
 
+def _switch_to(row: SmtpConfig, is_active: bool) -> None:
+    if row.is_active and not is_active:
+        row.active_until = clock.now()
+    row.is_active = is_active
+
+
+def _note_update(row: SmtpConfig, actor: str) -> None:
+    row.updated_at, row.updated_by = clock.now(), (actor or audit.actor().name)[:LONGEST_UPDATED_BY]
+
+
 def _free_name(session: Session, row: SmtpConfig | None, change: SmtpChange) -> str:
     """The name after the change. Raises InvalidInput if another configuration has it."""
-    name = change.name if change.given("name") else row.name if row else FIRST_NAME
+    if row is None and not change.given("name"):
+        return _next_first_name(session)
+    name = change.name if change.given("name") or row is None else row.name
     if len(comparable(name)) > LONGEST_NAME_KEY:
         raise InvalidInput({"name": ["Use a shorter name."]})
     other = smtp_db.find_by_name(session, comparable(name))
     if other is not None and other is not row:
         raise InvalidInput({"name": [NAME_TAKEN]})
     return name
+
+
+def _next_first_name(session: Session) -> str:
+    """Primary, or Primary 2, …: the first that nobody has."""
+    names = chain([FIRST_NAME], (f"{FIRST_NAME} {number}" for number in count(2)))
+    return next(name for name in names if smtp_db.find_by_name(session, comparable(name)) is None)
 
 
 def _write(row: SmtpConfig, settings: SmtpSettings) -> None:

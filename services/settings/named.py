@@ -1,10 +1,18 @@
 """For scripts and ``flask shell``: the stored configurations by name. Every process sees a change at its next mail."""
 
-from typing import Any
+from typing import Any, Final
 
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig
+from utils.errors import InvalidInput
+
+SHORT_NAMES: Final = {
+    "host": "smtp_server",
+    "port": "smtp_port",
+    "username": "smtp_username",
+    "password": "smtp_password",
+}
 
 
 def get_active_config() -> StoredConfig | None:
@@ -13,8 +21,13 @@ def get_active_config() -> StoredConfig | None:
 
 
 def create_config(name: str, **fields: Any) -> StoredConfig:  # noqa: ANN401 - the fields of the API
-    """Store a configuration; the fields are those of the API. Raises InvalidInput."""
-    return configs.create(parse_change({"name": name, **fields}))
+    """Store a configuration; the fields are those of the API, or ``host``, ``port``, ``username``, ``password``.
+
+    Raises InvalidInput, also for a field that is given under both of its names.
+    """
+    if twice := [short for short, field in SHORT_NAMES.items() if short in fields and field in fields]:
+        raise InvalidInput({short: ["Give it once."] for short in twice})
+    return configs.create(parse_change({"name": name, **{SHORT_NAMES.get(key, key): fields[key] for key in fields}}))
 
 
 def activate_config(name_or_id: str | int) -> StoredConfig:

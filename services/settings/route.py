@@ -32,6 +32,8 @@ security_log = structlog.get_logger("security")
 
 NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
 LONGEST_FILE: Final = LONGEST_CERTIFICATE + LONGEST_KEY
+# The specification's words.
+FALLING_BACK: Final = "No active SMTP Configuration found in database. Falling back to {} ({})."
 
 # Per application, so that two in one process do not silence each other's warnings.
 _last_reasons: WeakKeyDictionary[Settings, dict[str, str]] = WeakKeyDictionary()
@@ -84,12 +86,17 @@ def without_database() -> RouteStep:
 def usable(account_id: int | None = None, session: Session | None = None) -> Iterator[RouteStep]:
     """The servers that a mail may go through, in order. Warns once about each change of what is passed over."""
     last_reason = _last_reasons.setdefault(get_settings(), {})
+    falls_back = False
     for step in steps(account_id, session):
         if step.settings:
             last_reason.pop(step.source, None)
+            if falls_back:
+                log.warning(FALLING_BACK.format(step.settings.host, step.name))
+                falls_back = False
             yield step
         elif last_reason.get(step.source) != step.reason:
             last_reason[step.source] = step.reason
+            falls_back = falls_back or step.reason == f"{NO_ACTIVE_ROW}."
             warn = security_log.warning if step.is_altered else log.warning
             warn("smtp_server_passed_over", server=step.name, reason=step.reason)
 

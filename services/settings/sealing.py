@@ -64,7 +64,7 @@ UNUSABLE: Final = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoredConfig:
     """A row with its password and its client key unsealed, if that was possible.
 
@@ -79,6 +79,50 @@ class StoredConfig:
     def __str__(self) -> str:
         state = "Active" if self.row.is_active else "Inactive"
         return f"{self.row.name} - {self.row.smtp_server}:{self.row.smtp_port} ({state})"
+
+    def __repr__(self) -> str:
+        """As it prints: a row of its own would show what it is sealed with."""
+        return f"<{self}>"
+
+    @property
+    def id(self) -> int:
+        return self.row.id
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @property
+    def host(self) -> str:
+        return self.settings.host
+
+    @property
+    def port(self) -> int:
+        return self.settings.port
+
+    @property
+    def username(self) -> str:
+        return self.settings.username
+
+    @property
+    def from_email(self) -> str:
+        return self.settings.from_email
+
+    @property
+    def from_name(self) -> str:
+        return self.settings.from_name
+
+    @property
+    def use_tls(self) -> bool:
+        return self.row.use_tls
+
+    @property
+    def use_ssl(self) -> bool:
+        return self.row.use_ssl
+
+    @property
+    def is_active(self) -> bool:
+        return self.row.is_active
 
     @property
     def is_usable(self) -> bool:

@@ -98,6 +98,7 @@ FIELDS: Final = (
     Field("emails_per_minute", Kind.SWITCH, int, words="limit a minute", option="--emails-per-minute"),
     Field("emails_per_day", Kind.SWITCH, int, words="limit a day", option="--emails-per-day", since="0003"),
     Field("is_active", Kind.SWITCH, bool),
+    Field("active_until", Kind.HIDDEN, datetime, since="0010"),
     Field("version", Kind.NOTED, int),
     Field("verified_at", Kind.NOTED, datetime),
     Field("verified_fingerprint", Kind.HIDDEN),

@@ -7,6 +7,7 @@ from typing import Final
 from utils.secret import Secret
 
 NO_PASSWORD: Final = Secret("")
+NOT_CONFIGURED: Final = "SMTP not configured"  # the specification's words
 DEFAULT_TIMEOUT: Final = 10  # seconds
 
 

@@ -35,6 +35,7 @@ REPORT_VIOLATIONS = """
 """
 # Chromium says this of every page and answer that is not 2xx; _note_response tells which of them are faults.
 BAD_STATUS = "Failed to load resource: the server responded with a status of"
+OFFLINE = "Failed to load resource: net::ERR_INTERNET_DISCONNECTED"  # where a test has cut the line
 
 NewPage = Callable[..., Page]
 StartServer = Callable[..., Sealpost]
@@ -106,7 +107,7 @@ class Watch:
             self.complaints.append(f"status {response.status}: {response.url}")
 
     def _note_console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not message.text.startswith(BAD_STATUS):
+        if message.type in ("error", "warning") and not message.text.startswith((BAD_STATUS, OFFLINE)):
             self.complaints.append(f"console {message.type}: {message.text}")
 
 

@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_address_change")),
         sa.UniqueConstraint("account_id", name=op.f("uq_address_change_account_id")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_address_change_token_hash")),
+        sqlite_autoincrement=True,
     )
 
 

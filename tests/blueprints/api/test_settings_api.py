@@ -350,3 +350,30 @@ def test_the_limit_says_when_to_come_back(run_test: Any) -> None:
     answer = [run_test() for _ in range(21)][-1]
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert answer.get_json()["status"] == "error"
+
+
+def test_switching_off_and_on_again_by_post_is_the_same_server(client: Visitor, bearer: dict[str, str]) -> None:
+    first = {"name": "Shop", "smtp_server": "shop.example", "from_email": "a@example.com"}
+    assert client.post("/api/settings/smtp", json=first, headers=bearer).status_code == 200
+    other = {"name": "Primary", "smtp_server": "other.example", "from_email": "a@example.com"}
+    assert client.post("/api/settings/smtp/configs", json=other, headers=bearer).status_code == 201
+    for is_active in (False, True):
+        assert client.post("/api/settings/smtp", json={"is_active": is_active}, headers=bearer).status_code == 200
+    assert client.get("/api/settings/smtp", headers=bearer).get_json()["data"]["smtp_server"] == "shop.example"
+
+
+def test_a_post_without_a_host_where_no_server_ever_was_active_is_404(client: Visitor, bearer: dict[str, str]) -> None:
+    for path in ("/api/settings/smtp", "/api/settings/smtp/test"):
+        answer = client.post(
+            path, json={"is_active": True} if "test" not in path else {"smtp_port": 25}, headers=bearer
+        )
+        assert (answer.status_code, answer.get_json()["message"]) == (404, "SMTP not configured")
+
+
+def test_a_stale_patch_of_a_deleted_server_does_not_reach_the_next(client: Visitor, bearer: dict[str, str]) -> None:
+    server = {"smtp_server": "one.example", "from_email": "a@example.com"}
+    where = "/api/settings/smtp/configs"
+    gone = client.post(where, json={"name": "One", **server}, headers=bearer).get_json()["data"]["id"]
+    assert client.delete(f"{where}/{gone}", headers=bearer).status_code == 200
+    assert client.post(where, json={"name": "Two", **server}, headers=bearer).get_json()["data"]["id"] != gone
+    assert client.patch(f"{where}/{gone}", json={"version": 1, "from_name": "x"}, headers=bearer).status_code == 404

@@ -1,0 +1,148 @@
+"""What was typed stays: a form that met no session is kept, and stands in its page again after the sign-in."""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from flask import Flask, Response, current_app, flash, g, request
+from flask_login import current_user
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from blueprints import sessions
+from services.accounts import kept_forms
+from services.accounts.kept_forms import LIFE, Typed
+from utils.env_utils import get_settings
+
+log = structlog.get_logger(__name__)
+
+COOKIE: Final = "kept"
+IS_KEPT: Final = "You were signed out, so this is not saved yet. It is kept for 30 minutes: sign in as before to go on."
+_TYPED: Final = "kept_typed"  # in ``g``: what stands in the page again, once it was looked up
+_HANDLE: Final = "kept_handle"  # in ``g``: what becomes of the cookie
+_LONGEST_HANDLE: Final = 64
+_START: Final = "/"
+_REFUSED: Final = 400
+_FORM_IS_BACK: Final = (404, 409, 422)  # its page holds again what was typed
+
+
+def init_app(app: Flask) -> None:
+    app.context_processor(_for_pages)
+    app.after_request(_forget_what_was_sent_again)
+    app.after_request(_write_cookie)
+
+
+def keep() -> str:
+    """Keep the form that this request brings, for the account whose session has ended; the page where it goes on.
+
+    For strangers nothing is kept, and the page is "". Only for a request that passes the origin check: no other site
+    may put anything into our pages.
+    """
+    page = form_page()
+    try:
+        account_id = sessions.ended_account()
+        if account_id is None:
+            return ""
+        handle = kept_forms.keep(account_id, page, _sent())
+    except DBAPIError as error:  # it cannot be written now; the way to the sign-in is open all the same
+        log.warning("form_not_kept", kind=type(error.orig).__name__)
+        return page
+    if handle:
+        setattr(g, _HANDLE, handle)
+        flash(IS_KEPT, "info")
+    return page
+
+
+def form_page() -> str:
+    """The page that the form of this request stands on: the nearest address above it that can be looked at."""
+    path = request.path
+    while path != _START and not _is_page(path):
+        path = path.rpartition("/")[0] or _START
+    return path
+
+
+def typed() -> Typed | None:
+    """What was kept of a form of the page that is asked for, for whom asks."""
+    if _TYPED not in g:
+        setattr(g, _TYPED, _found())
+    found: Typed | None = g.get(_TYPED)
+    return found
+
+
+def forget() -> None:
+    """Forget what is kept for this browser, and let its cookie go."""
+    handle = _handle()
+    if handle and current_user.is_authenticated:
+        kept_forms.forget(handle, current_user.id)
+    if handle:
+        setattr(g, _HANDLE, "")
+
+
+def _found() -> Typed | None:
+    handle = _handle()
+    if request.method != "GET" or not handle or not current_user.is_authenticated:
+        return None
+    found = kept_forms.find(handle, current_user.id)
+    return found if found and found.page == request.path else None
+
+
+def _sent() -> dict[str, str]:
+    """Each field once; one that came twice is none of our pages' fields."""
+    return {name: values[0] for name, values in request.form.lists() if name and len(values) == 1}
+
+
+def _is_page(path: str) -> bool:
+    try:
+        endpoint, _ = current_app.create_url_adapter(request).match(path, method="GET")  # type: ignore[union-attr]
+    except (HTTPException, RequestRedirect):
+        return False
+    return getattr(current_app.view_functions.get(endpoint), "guard", None) in ("signed_in", "admin_page")
+
+
+def _handle() -> str:
+    value = request.cookies.get(sessions.cookie_name(COOKIE, get_settings()), "")
+    return value if len(value) <= _LONGEST_HANDLE else ""
+
+
+def _for_pages() -> dict[str, Callable[..., object]]:
+    return {"kept_form": typed, "typed": _typed_value, "ticked": _was_ticked}
+
+
+def _typed_value(name: str, value: object = "") -> object:
+    """What was typed into the field of this name, or else its value."""
+    found = typed()
+    return found.fields.get(name, value) if found else value
+
+
+def _was_ticked(name: str, checked: object = False) -> object:
+    """A box that is not ticked is not sent: where a form was kept, its boxes are as they were sent."""
+    found = typed()
+    return name in found.fields if found else checked
+
+
+def _forget_what_was_sent_again(response: Response) -> Response:
+    """Once its page was sent again what was kept of it is of no use: it is saved, or stands in the answer."""
+    if request.method != "POST" or not _handle() or g.get(_HANDLE) is not None:
+        return response
+    is_over = response.status_code < _REFUSED or response.status_code in _FORM_IS_BACK
+    if is_over and current_user.is_authenticated:
+        found = kept_forms.find(_handle(), current_user.id)
+        if found and found.page == form_page():
+            forget()
+    return response
+
+
+def _write_cookie(response: Response) -> Response:
+    handle = g.pop(_HANDLE, None)
+    if handle is not None:
+        settings = get_settings()
+        response.set_cookie(
+            sessions.cookie_name(COOKIE, settings),
+            handle,
+            max_age=int(LIFE.total_seconds()) if handle else 0,
+            secure=settings.is_https,
+            httponly=True,
+            samesite="Lax",
+        )
+    return response

@@ -1,0 +1,97 @@
+"""What was typed into a form whose session had ended: kept sealed for half an hour, for the account that had it.
+
+Nothing secret is kept. Whoever gets it back signs in again as the same person, in the browser that has the handle.
+"""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography.fernet import Fernet
+
+from database import kept_form_db
+from database.engine import reading, transaction
+from database.kept_form_db import KeptForm
+from utils import clock
+from utils.encryption_utils import CannotDecrypt, known_keys, opened, subkey
+from utils.env_utils import get_fernet_key
+
+LIFE: Final = timedelta(minutes=30)
+MOST: Final = 5  # of an account at a time: nobody types more at once, and a script may not fill the table
+_PURPOSE: Final = "kept-form-v1"
+_HANDLE_BYTES: Final = 32
+_SECRET: Final = ("password", "key", "token", "code", "proof", "secret")  # ends of the names of such fields
+_REMOVES: Final = "remove_"  # a checkbox
+_PRIVATE_KEY: Final = "PRIVATE KEY-----"  # in whatever field somebody pasted it
+# What a page sends along with what was typed, or what a button says.
+_NOT_TYPED: Final = frozenset({"version", "auth_method", "username", "session", "saved", "send", "apply", "page"})
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A form as it was sent: the page that it stands on, its fields, and the names of those that were not kept."""
+
+    page: str
+    fields: Mapping[str, str]
+    left_out: frozenset[str]
+    kept_at: datetime
+
+
+def keep(account_id: int, page: str, sent: Mapping[str, str]) -> str | None:
+    """Keep what was sent to a form of this page; the handle by which it is found, or None if nothing was typed."""
+    left_out = {name for name, value in sent.items() if value and _is_secret(name, value)}
+    fields = {name: value for name, value in sent.items() if not _is_secret(name, value)}
+    if not any(value for name, value in fields.items() if name not in _NOT_TYPED):
+        return None
+    handle, now = secrets.token_urlsafe(_HANDLE_BYTES), clock.now()
+    said = {"account": account_id, "page": page, "fields": fields, "left_out": sorted(left_out - {"csrf_token"})}
+    content = Fernet(_key(get_fernet_key())).encrypt(json.dumps(said).encode()).decode()
+    row = KeptForm(handle_hash=_hash(handle), account_id=account_id, content=content, kept_at=now)
+    with transaction() as session:
+        kept_form_db.delete_before(session, now - LIFE)
+        kept_form_db.add(session, row)
+        kept_form_db.delete_all_but_newest(session, account_id, MOST)
+    return handle
+
+
+def find(handle: str, account_id: int) -> Typed | None:
+    """What was kept under this handle, if it was of this account and not longer ago than half an hour."""
+    with reading() as session:
+        row = kept_form_db.find(session, _hash(handle), account_id, clock.now() - LIFE)
+    if row is None:
+        return None
+    try:
+        said = json.loads(opened(row.content, [_key(key) for key in known_keys().values()]))
+    except CannotDecrypt:
+        return None
+    if said["account"] != account_id:  # a row that somebody gave to another account
+        return None
+    return Typed(said["page"], said["fields"], frozenset(said["left_out"]), row.kept_at)
+
+
+def forget(handle: str, account_id: int) -> None:
+    with transaction() as session:
+        kept_form_db.delete_one(session, _hash(handle), account_id)
+
+
+def tidy() -> None:
+    """Delete what was kept longer ago."""
+    with transaction() as session:
+        kept_form_db.delete_before(session, clock.now() - LIFE)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return _PRIVATE_KEY in value or (name.endswith(_SECRET) and not name.startswith(_REMOVES))
+
+
+def _hash(handle: str) -> str:
+    return hashlib.sha256(handle.encode(errors="replace")).hexdigest()
+
+
+def _key(fernet_key: bytes) -> bytes:
+    return base64.urlsafe_b64encode(subkey(_PURPOSE, fernet_key))

@@ -1,0 +1,47 @@
+"""The Python interface of the second specification, as it is written there."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from services.settings import named, route
+from utils.errors import InvalidInput
+
+FIELDS = {"host": "mail.example.com", "port": 587, "username": "u", "password": "p4ss", "use_tls": True}
+
+
+def test_a_configuration_is_made_and_read_under_the_specified_names(app: Flask) -> None:
+    named.create_config("Primary Mail Server", **FIELDS, from_email="a@example.com", is_active=True)
+    config = named.get_active_config()
+    assert config
+    assert (config.name, config.host, config.port, config.username) == (
+        "Primary Mail Server",
+        "mail.example.com",
+        587,
+        "u",
+    )
+    assert (config.use_tls, config.use_ssl, config.from_email, config.is_active) == (True, False, "a@example.com", True)
+
+
+def test_it_shows_neither_token_nor_binding_and_cannot_be_changed(app: Flask) -> None:
+    config = named.create_config("One", **FIELDS, from_email="a@example.com")
+    for text in (repr(config), str(config), f"{[config]}"):
+        assert not any(secret in text for secret in (config.row.smtp_password, config.row.binding_mac, "p4ss"))
+    with pytest.raises((FrozenInstanceError, AttributeError)):
+        config.host = "evil.example"  # type: ignore[misc]
+
+
+def test_a_field_under_both_names_is_refused(app: Flask) -> None:
+    with pytest.raises(InvalidInput):
+        named.create_config("One", **FIELDS, smtp_server="other.example", from_email="a@example.com")
+
+
+def test_falling_back_is_told_in_the_specified_words(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    variables = {"EMAIL_HOST": "fallback.example", "DEFAULT_FROM_EMAIL": "a@example.com"}
+    with create_app({**environment, **variables}).app_context():
+        assert route.first_usable()
+    assert "No active SMTP Configuration found in database. Falling back to fallback.example (.env)." in caplog.text
