@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, TooManyRequests
 
 from blueprints import sessions
 from blueprints.access import limiter
+from services.checks import start
 from utils import incidents
 from utils.errors import AppError, InvalidInput, TooMany
 
@@ -80,8 +81,9 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _database_error(error: DBAPIError) -> Response:
-    log.error("database_error", kind=type(error.orig).__name__)
-    return _answer(503, EXPLANATIONS[503].title + ". " + EXPLANATIONS[503].text)
+    log.error("database_error", kind=type(error.orig).__name__, meaning=start.words_for(error))
+    text = start.upgrade_needed(error) or EXPLANATIONS[503].text
+    return _answer(503, f"{EXPLANATIONS[503].title}. {text}")
 
 
 def _bug(error: Exception) -> Response:
@@ -104,7 +106,7 @@ def _page(status: int, message: str, retry_after: int | None) -> Response:
     if status >= 500:  # noqa: PLR2004
         sessions.assume_signed_out()
     known = EXPLANATIONS.get(status, EXPLANATIONS[400])
-    text = message if status in (400, 409, 429) and not message.startswith(known.title) else known.text
+    text = message.removeprefix(f"{known.title}. ") if status in (400, 409, 429, 503) else known.text
     page = render_template("errors/error.html", code=status, title=known.title, text=text, retry_after=retry_after)
     return make_response(page, status)
 

@@ -6,11 +6,13 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Self
 from tests.loopback import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
+NOBODY = 65534
 PATIENCE = 60.0  # seconds for a start or an end; on a busy machine a start takes many
 _VARIABLE = re.compile(r"^#?([A-Z_]+)=", re.MULTILINE)
 _CSRF_FIELD = re.compile(r'name="csrf_token" value="([^"]+)"')
@@ -165,3 +168,18 @@ class Client:
         except urllib.error.HTTPError as refused:
             with refused:
                 return Page(refused.code, refused.read().decode())
+
+
+@contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """This process as somebody who is not root, for whom the folders above ``folder`` are open."""
+    for above in (folder, *folder.parents):
+        if str(above).startswith(tempfile.gettempdir() + "/"):
+            above.chmod(above.stat().st_mode | 0o011)
+    us = os.geteuid()
+    if us == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(us)

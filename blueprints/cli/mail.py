@@ -11,7 +11,7 @@ from flask.cli import AppGroup
 from blueprints.cli.frame import NOT_WELL, command, leave, print_json, print_table
 from services import audit
 from services.audit import Action
-from services.checks import readiness
+from services.checks import start
 from services.outbox import log
 from services.outbox.facts import AttemptData, DiagnosisData, DirectData, MailFacts, MessageData, State
 from services.outbox.log import Story, Summary
@@ -25,7 +25,6 @@ mail = AppGroup("mail", help="Look up queued mail, send it again or cancel it, r
 USUAL: Final = 50
 MOST_SENDERS: Final = 64
 LONGEST_DAYS: Final = 36500
-NOT_READY: Final = "The database is not ready. Check DATABASE_URL, run: flask --app app db upgrade"
 _STATES: Final = click.Choice([state.value for state in State])
 _FINAL: Final = click.Choice(
     [state.value for state in (State.SENT, State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)]
@@ -124,8 +123,7 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
     Then it claims nothing more, finishes what is under way and gives the rest back. Any number of workers may run.
     """
     forbid_core_dumps()
-    if not readiness.is_database_ready():
-        raise click.ClickException(NOT_READY)
+    start.check()
     senders = senders or max(get_settings().mail_senders, 1)
     if as_json:
         print_json({"senders": senders})

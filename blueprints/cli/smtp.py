@@ -220,7 +220,7 @@ def where_mail_goes() -> str:
 
 def _env_settings() -> SmtpSettings:
     with named_by_option(VARIABLES):
-        settings = route.env_settings(get_settings().email)
+        settings = route.from_env()
     if settings is None:
         raise NotFound("EMAIL_HOST is not set: there is nothing to import.")
     if route.without_database().is_local_inbox:

@@ -48,16 +48,11 @@ def look(app: Flask) -> Readiness:
     return Readiness(level, checks)
 
 
-def is_database_ready() -> bool:
-    """Whether the database answers and no migration is missing. Never raises."""
-    return _answer(_migrations).ok
-
-
 def _answer(ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
-    except SQLAlchemyError:
-        return Answer(False, NO_DATABASE)
+    except SQLAlchemyError as error:
+        return Answer(False, schema_db.UPGRADE if schema_db.lacks_something(error) else NO_DATABASE)
 
 
 def _database() -> Answer:

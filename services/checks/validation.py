@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import outbox_db, reset_request_db, user_db
 from database.engine import reading
 from database.outbox_db import HELD, WAITING
-from services.checks import connection_test
+from services.checks import connection_test, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.diagnosis import diagnosis
 from services.settings import configs, key_rotation, route
@@ -94,8 +94,8 @@ def _without_a_crash(findings: Callable[[], Iterator[Told]]) -> Callable[[], Ite
     def run() -> Iterator[Told]:
         try:
             yield from findings()
-        except SQLAlchemyError:
-            yield Told(Mark.FAILED, NO_DATABASE, MIGRATE)
+        except SQLAlchemyError as error:
+            yield Told(Mark.FAILED, NO_DATABASE, start.upgrade_needed(error) or MIGRATE)
 
     return run
 
@@ -187,7 +187,7 @@ def _step(step: RouteStep, used: RouteStep | None) -> Told:
     if step.settings:
         is_used = used is not None and used.source == step.source
         return Told(Mark.OK if is_used else Mark.INFO, f"{place}: {step.reason}{'' if is_used else ' In reserve.'}")
-    broken = step.config_id is not None or step.reason.startswith(route.DATABASE_AWAY)
+    broken = step.config_id is not None or step.reason.startswith(route.DATABASE_TROUBLE)
     if broken or (step.source == "env" and _env_is_wrong()):
         return Told(Mark.FAILED, f"{place} is passed over", step.reason)
     return Told(Mark.INFO, f"{place} is passed over: {step.reason}")
@@ -195,7 +195,7 @@ def _step(step: RouteStep, used: RouteStep | None) -> Told:
 
 def _env_is_wrong() -> bool:
     try:
-        route.env_settings(get_settings().email)
+        route.from_env()
     except InvalidInput:
         return True
     return False

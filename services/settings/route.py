@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from database import schema_db
 from services.settings import configs, rules, sealing
 from services.settings.fields import parse_change
 from services.settings.rules import merged
@@ -33,6 +34,7 @@ security_log = structlog.get_logger("security")
 NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
 LONGEST_FILE: Final = LONGEST_CERTIFICATE + LONGEST_KEY
 DATABASE_AWAY: Final = "The database does not answer"
+DATABASE_TROUBLE: Final = (DATABASE_AWAY, schema_db.UPGRADE)
 
 # Per application, so that two in one process do not silence each other's warnings.
 _last_reasons: WeakKeyDictionary[Settings, dict[str, str]] = WeakKeyDictionary()
@@ -127,8 +129,9 @@ def _global_step(session: Session | None) -> tuple[RouteStep, bool]:
     """The database's step, and whether an active row stands there: then the local inbox may not serve."""
     try:
         stored = configs.find_active(session=session)
-    except SQLAlchemyError:
-        return RouteStep(source="database", name="Database", reason=f"{DATABASE_AWAY}."), True
+    except SQLAlchemyError as error:
+        reason = schema_db.UPGRADE if schema_db.lacks_something(error) else f"{DATABASE_AWAY}."
+        return RouteStep(source="database", name="Database", reason=reason), True
     if not stored:
         return RouteStep(source="database", name="Database", reason=f"{NO_ACTIVE_ROW}."), False
     return _step_of(stored), True
@@ -154,7 +157,7 @@ def _step_of(stored: StoredConfig) -> RouteStep:
 
 def _env_step(*, database_decides: bool) -> RouteStep:
     try:
-        settings = env_settings(get_settings().email)
+        settings = from_env()
     except InvalidInput as error:
         return RouteStep(source="env", name=".env", reason=_first_sentence(error))
     if settings is None:
@@ -172,6 +175,15 @@ def _env_step(*, database_decides: bool) -> RouteStep:
     reason = "The local inbox, until a server is active." if inbox else "Named by EMAIL_HOST in .env."
     name = "Local inbox" if inbox else ".env"
     return RouteStep(source="env", name=name, reason=reason, settings=settings, is_local_inbox=inbox)
+
+
+def from_env() -> SmtpSettings | None:
+    """The server of the environment, or None without ``EMAIL_HOST``. Raises InvalidInput."""
+    own = get_settings()
+    settings = env_settings(own.email)
+    if settings and own.email_fault:
+        raise InvalidInput({"smtp_password": [own.email_fault]})
+    return settings
 
 
 def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
