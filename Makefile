@@ -54,7 +54,7 @@ clean: ## Remove the virtual environment and caches; .env and the database stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants
 
 .env: | .venv/runtime
-	@$(BIN)/python -c "from utils.env_utils import write_first_env; write_first_env()"
+	@$(BIN)/python -m utils.first_env
 
 .venv/runtime: requirements.txt | .venv/bin/uv
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.txt
@@ -69,7 +69,9 @@ clean: ## Remove the virtual environment and caches; .env and the database stay
 	@touch $@
 
 .venv/bin/uv:
+	@test -w . || { echo "This folder cannot be written to. Give it to your user, or copy it to where you may write." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit("Sealpost needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'
 	@echo "Making .venv and installing the requirements; this takes a minute, once."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@cp utils/sealpost.pth "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"

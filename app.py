@@ -13,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints import access, errors, serving, settings
 from blueprints.api import configs_api, domain_api, health, messages_api, openapi, providers_api, settings_api
+from blueprints.base_path import BelowPath
 from blueprints.cli import register
 from blueprints.pages import (
     account,
@@ -65,6 +66,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         SEND_FILE_MAX_AGE_DEFAULT=0,  # asked for again each time, answered by 304: an upgrade shows at once
         TEMPLATES_AUTO_RELOAD=False,
     )
+    if config.base_path:
+        app.wsgi_app = BelowPath(app.wsgi_app, config.base_path)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     if config.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
@@ -175,8 +178,8 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
-    if current_app.extensions[EXTENSION].is_https:
-        headers["Strict-Transport-Security"] = "max-age=31536000"
+    if seconds := current_app.extensions[EXTENSION].hsts:
+        headers["Strict-Transport-Security"] = f"max-age={seconds}"
     if not (request.endpoint or "").endswith("static"):
         headers["Cache-Control"] = "no-store"
     return response

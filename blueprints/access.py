@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import wraps
 from hmac import compare_digest
 from typing import Final, ParamSpec
-from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, current_app, g, redirect, request, url_for
@@ -18,7 +17,7 @@ from flask_limiter import Limiter
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
-from blueprints import sessions
+from blueprints import addresses, sessions
 from blueprints.sessions import uses_bearer
 from services import audit
 from services.accounts import api_tokens
@@ -38,7 +37,6 @@ _LOCAL_PATH: Final = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2000}")
 _GUARDS_FOR_ACCOUNTS: Final = ("signed_in", "admin_page", "admin_api")
 ADMIN_TOKEN: Final = "ADMIN_TOKEN"  # noqa: S105 - what its holder is called
 NOBODY: Final = "anonymous"
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class SignInRequired(AppError):
@@ -101,8 +99,8 @@ def actor_name() -> str:
 
 
 def local_path(text: str) -> str | None:
-    """The path if it leads to a page of this site and nowhere else, otherwise None."""
-    return text if _LOCAL_PATH.fullmatch(text) else None
+    """The path if it leads to a page of this application and nowhere else, otherwise None."""
+    return text if _LOCAL_PATH.fullmatch(text) and text.startswith(f"{get_settings().base_path}/") else None
 
 
 def public(view: View[P]) -> View[P]:
@@ -173,13 +171,18 @@ def _check_origin_and_token() -> None:
     if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
         return  # the guard turns them away, and says why
     if not _is_same_origin():
-        raise FormExpired("The form has expired. Load the page again.")
+        raise _refusal()
     if None in request.form:  # a multipart part without a name, which Flask-WTF stumbles over
         raise MalformedInput("A field has no name. Load the page again.")
     try:
         csrf.protect()
     except CSRFError:
-        raise FormExpired("The form has expired. Load the page again.") from None
+        raise _refusal() from None
+
+
+def _refusal() -> AppError:
+    """A form that comes from no page of this session: there the browser came by another address, or it is old."""
+    return addresses.wrong_one() or FormExpired("The form has expired. Load the page again.")
 
 
 def _is_same_origin() -> bool:
@@ -191,15 +194,7 @@ def _is_same_origin() -> bool:
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.headers.get("Origin")
-    return origin is None or origin == _own_origin()
-
-
-def _own_origin() -> str:
-    """``BASE_URL`` as browsers write it (RFC 6454 6.2): ASCII host, no default port."""
-    parts = urlsplit(get_settings().base_url)
-    host = (parts.hostname or "").encode("idna").decode()
-    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+    return origin is None or origin in addresses.own_origins()
 
 
 def _guard_of_view() -> str | None:
@@ -219,7 +214,7 @@ def _turned_away() -> Response | None:
     accepted = request.accept_mimetypes
     if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
         raise SignInRequired("You are signed out. Sign in again.")
-    came_from = request.full_path.rstrip("?") if request.method in SAFE_METHODS else ""
+    came_from = request.script_root + request.full_path.rstrip("?") if request.method in SAFE_METHODS else ""
     response: Response = redirect(url_for("auth.login", next=local_path(came_from)), 303)  # type: ignore[assignment]
     return response
 

@@ -10,8 +10,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, TooManyRequests
 
 from blueprints import sessions
 from blueprints.access import limiter
+from blueprints.addresses import WrongAddress
 from services.checks import start
 from utils import incidents
+from utils.env_utils import get_settings
 from utils.errors import AppError, InvalidInput, TooMany
 
 log = structlog.get_logger(__name__)
@@ -41,6 +43,7 @@ EXPLANATIONS = {
 
 def init_app(app: Flask) -> None:
     app.register_error_handler(AppError, _app_error)
+    app.register_error_handler(WrongAddress, _wrong_address)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(Exception, _bug)
@@ -65,6 +68,21 @@ def _app_error(error: AppError) -> Response:
     errors = error.errors if isinstance(error, InvalidInput) else None
     retry_after = error.retry_after if isinstance(error, TooMany) else None
     return _answer(error.status, error.message, errors, retry_after)
+
+
+def _wrong_address(error: WrongAddress) -> Response:
+    if wants_json():
+        return json_error(error.status, error.message)
+    title, url = "This is another address", get_settings().base_url
+    page = render_template(
+        "errors/error.html",
+        code=error.status,
+        title=title,
+        text=f"{error.message} What you typed was not taken: cookies and links go by the first of the two.",
+        action_url=f"{url}/",
+        action_label=f"Go to {url}",
+    )
+    return make_response(page, error.status)
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -69,7 +69,7 @@ def for_celery(create_app: Callable[[], Flask]) -> Flask:
 def run(create_app: Callable[[], Flask]) -> None:
     """`make run`: migrate, start the local inbox, serve until Ctrl-C. Raises ConfigurationError."""
     for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.default_int_handler)
+        signal.signal(stop, _stop)
     try:
         _serve_until_stopped(create_app)
     except KeyboardInterrupt:  # before it served
@@ -93,8 +93,6 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
             announcing.announce(app, listens=True)
         server.serve_forever()  # until KeyboardInterrupt
     finally:
-        for stop in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(stop, _stop_at_once)
         mailing.stop()
         pool.pool.close()
         local_inbox.stop(inbox_server)
@@ -108,6 +106,12 @@ def _bring_up_to_date() -> None:
         start.check_writing()
     except SQLAlchemyError as error:
         raise ConfigurationError(start.words_for(error)) from None
+
+
+def _stop(_signal: int, _frame: object) -> NoReturn:
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _stop_at_once)
+    raise KeyboardInterrupt
 
 
 def _stop_at_once(_signal: int, _frame: object) -> NoReturn:

@@ -49,6 +49,7 @@ def init_app(app: Flask) -> None:
         SECRET_KEY=subkey("session-v1", fernet_key_from(settings.app_key)).hex(),
         PERMANENT_SESSION_LIFETIME=SESSION_LIFE,
         SESSION_COOKIE_NAME=cookie_name("session", settings),
+        SESSION_COOKIE_PATH=cookie_path(settings),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.is_https,
@@ -60,8 +61,18 @@ def init_app(app: Flask) -> None:
 
 
 def cookie_name(name: str, settings: Settings) -> str:
-    """``__Host-`` where it is possible: no subdomain and no plain-HTTP page can set such a cookie."""
-    return f"__Host-sealpost_{name}" if settings.is_https else f"sealpost_{name}"
+    """``__Host-`` where it is possible: no subdomain and no plain-HTTP page can set such a cookie.
+
+    It demands the path ``/`` (RFC 6265bis 4.1.3.2), which other applications beside ours on the same host would see.
+    """
+    if not settings.is_https:
+        return f"sealpost_{name}"
+    return f"{'__Secure-' if settings.base_path else '__Host-'}sealpost_{name}"
+
+
+def cookie_path(settings: Settings) -> str:
+    """The path below which browsers send our cookies."""
+    return settings.base_path or "/"
 
 
 def sign_in(person: Person, *, remember: bool = False) -> None:
@@ -126,6 +137,7 @@ def _write_remember_cookie(response: Response) -> Response:
         name,
         value,
         max_age=int(REMEMBER_LIFE.total_seconds()) if value else 0,
+        path=cookie_path(get_settings()),
         secure=get_settings().is_https,
         httponly=True,
         samesite="Lax",

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 
 from blueprints import forms
 from blueprints.access import actor_name, admin_page
+from services.checks import start
 from services.settings import configs
 from services.settings import state as smtp_state
 from services.settings.sealing import StoredConfig
@@ -46,6 +47,7 @@ def smtp() -> str:
         configs=[smtp_state.facts(stored) for stored in found],
         total=len(every),
         filters=wanted,
+        doubts=start.doubts(),
     )
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -118,6 +119,15 @@ class Sealpost:
             self._reader.join(PATIENCE)
             assert self._process.stdout
             self._process.stdout.close()
+
+    def stop_twice(self) -> int:
+        """End it by Ctrl-C, and again once it has heard the first, which its port shows; give its exit status."""
+        self._process.send_signal(signal.SIGINT)
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(self.environment["PORT"])), PATIENCE).close()
+            except ConnectionError:
+                return self.stop()
 
     def _listen(self) -> None:
         assert self._process.stdout

@@ -92,6 +92,14 @@ class Settings:
     def is_https(self) -> bool:
         return self.base_url.startswith("https://")
 
+    @property
+    def hsts(self) -> int:
+        """How long browsers are told to come by HTTPS only; 0: nothing is said.
+
+        They would hold every port of the host to it (RFC 6797 8.3), and what is on the others is not ours.
+        """
+        return self.hsts_seconds if self.is_https and urlsplit(self.base_url).port in (None, 443) else 0
+
     def secrets(self) -> list[str]:
         """Every secret of the environment, for the log filter."""
         held = [self.app_key, *self.app_key_previous, self.admin_token]

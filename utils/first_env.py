@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -49,3 +50,10 @@ def _place(environment: Mapping[str, str]) -> str:
     if not is_wildcard(host) or port is None:
         return ""
     return f"HOST={host}\nPORT={port}\nBASE_URL={http_url(own_addresses.reachable(host)[0], port)}\n"
+
+
+if __name__ == "__main__":
+    try:
+        write_first_env()
+    except ConfigurationError as refused:
+        sys.exit(str(refused))

@@ -1,4 +1,6 @@
-"""The commands of `flask`: thin shells around the services; nothing here migrates."""
+"""The commands of `flask`: thin shells around the services; nothing here migrates. And the names of its shell."""
+
+from typing import Any
 
 from flask import Flask
 
@@ -7,8 +9,17 @@ from blueprints.cli.audit import audit
 from blueprints.cli.domain import smtp
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
+from services import email_service
+from services.settings import named
 
 
 def register(app: Flask) -> None:
     for commands in (account, audit, keys, mail, smtp, token):
         app.cli.add_command(commands)
+    app.shell_context_processor(_names_of_the_shell)
+
+
+def _names_of_the_shell() -> dict[str, Any]:
+    """What `flask shell` knows without an import: the public face, and the stored configurations by name."""
+    faces = (email_service, named)
+    return {name: getattr(face, name) for face in faces for name in face.__all__}

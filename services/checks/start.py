@@ -89,14 +89,15 @@ def doubts() -> list[str]:
         *settings.doubts,
         *([key] if settings.app_key_doubt else []),
         *_kept_keys(),
-        *interpreter.faults(),
     ]
 
 
 def warn() -> None:
-    """Write each doubt to the log, once a start."""
+    """Write each doubt to the log, once a start, and the faults of the interpreter."""
     for doubt in doubts():
         log.warning("configuration_doubt", doubt=doubt)
+    for fault in interpreter.faults():
+        log.warning("interpreter_fault", fault=fault)
 
 
 def _seals_something(session: Session) -> bool:

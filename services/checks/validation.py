@@ -78,6 +78,7 @@ def checks(test_email: str | None = None) -> list[Check]:
         ("BASE_URL", _base_url),
         ("DNS", _dns),
         ("Pending Mail", _pending),
+        ("Environment", _environment),
     ]
     return [Check(title, _without_a_crash(findings)) for title, findings in questions]
 
@@ -156,6 +157,14 @@ def _verdict(result: TestResult, to: str | None) -> Told:
     if to is None:
         return Told(Mark.OK, f"{result.message}; no mail was sent")
     return Told(Mark.OK, f"Test email sent successfully to {to}")
+
+
+def _environment() -> Iterator[Told]:
+    found = start.doubts()
+    for doubt in found:
+        yield Told(Mark.INFO, doubt)
+    if not found:
+        yield Told(Mark.OK, "Every variable is understood")
 
 
 def _keys() -> Iterator[Told]:

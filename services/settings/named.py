@@ -6,6 +6,8 @@ from services.settings import configs
 from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig
 
+__all__ = ["activate_config", "create_config", "deactivate_config", "get_active_config"]
+
 
 def get_active_config() -> StoredConfig | None:
     """The active global configuration; it prints as one line."""

@@ -56,7 +56,7 @@ def test_a_line_that_cannot_be_parsed_is_told_with_its_number_and_its_variable(
     assert "db.test" not in message
 
 
-@pytest.mark.parametrize("text", ["MIIEsecret secret", "secret\tsecret", "=secret", "[secret]", "// secret", "- secret"])
+@pytest.mark.parametrize("text", ["MIIEsecret secret", "secret\tsecret", "=secret", "[secret]", "// secret"])
 def test_a_line_without_a_name_shows_nothing_of_itself(tmp_path: Path, text: str) -> None:
     message = refusal(tmp_path, f"PORT=5000\n{text}\n")
     assert message.startswith("line 2: this ")

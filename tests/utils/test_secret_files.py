@@ -1,4 +1,4 @@
-"""Secrets in files: taken as Docker and Kubernetes place them, refused with the right advice where others could read."""
+"""Secrets in files: taken as Docker and Kubernetes place them, refused where others could read, with what to do."""
 
 import os
 from collections.abc import Callable
