@@ -47,7 +47,7 @@ def _is_open_to_all() -> bool:
 
 
 def wrong_one() -> WrongAddress | None:
-    """What to tell a browser that came by another address than ``BASE_URL``; None for all others, strangers included."""
+    """What to tell a browser that came by another address than ``BASE_URL``; None for all others."""
     opened = _opened()
     if opened is None or opened in own_origins():
         return None

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
+from utils import own_addresses
 from utils.addresses import is_loopback
 from utils.env_reader import ConfigurationError, Reader
 
@@ -24,7 +25,8 @@ def base_url(env: Reader, *, is_production: bool, listens_on: tuple[str, int]) -
     if not text:
         if is_production:
             raise ConfigurationError("BASE_URL is not set. Give the public address, like https://app.example.com")
-        return http_url(*listens_on)
+        host, port = listens_on
+        return http_url(own_addresses.reachable(host)[0] if is_wildcard(host) else host, port)
     parts = _parsed(text)
     if parts is None or not _is_base(parts):
         raise ConfigurationError(
@@ -37,9 +39,8 @@ def base_url(env: Reader, *, is_production: bool, listens_on: tuple[str, int]) -
 
 
 def http_url(host: str, port: int) -> str:
-    """The address by which a browser on this machine reaches what listens there."""
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - likewise
-    return f"http://{f'[{own}]' if ':' in own else own}:{port}"
+    """What listens there, as browsers write it."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _refuse_http(env: Reader) -> None:

@@ -30,9 +30,7 @@ def test_production_takes_http_on_this_machine(host: str) -> None:
     assert load_settings({**GOOD, "APP_ENV": "production", "BASE_URL": f"http://{host}"}).base_url == f"http://{host}"
 
 
-@pytest.mark.parametrize(
-    "variables", [{"APP_ENV": "production", "ALLOW_HTTP": "true"}, {"APP_ENV": "development"}]
-)
+@pytest.mark.parametrize("variables", [{"APP_ENV": "production", "ALLOW_HTTP": "true"}, {"APP_ENV": "development"}])
 def test_http_can_be_allowed_and_is_in_development(variables: dict[str, str]) -> None:
     assert load_settings({**GOOD, **variables, "BASE_URL": "http://app.example.com"}).base_url
 
@@ -41,7 +39,9 @@ def test_allow_http_is_yes_or_no() -> None:
     assert "ALLOW_HTTP" in refused(APP_ENV="production", BASE_URL="http://app.example.com", ALLOW_HTTP="perhaps")
 
 
-@pytest.mark.parametrize("variables", [{"APP_KEY": TOKEN}, {"APP_KEY_PREVIOUS": TOKEN}, {"APP_KEY_PREVIOUS": f"x,{TOKEN}"}])
+@pytest.mark.parametrize(
+    "variables", [{"APP_KEY": TOKEN}, {"APP_KEY_PREVIOUS": TOKEN}, {"APP_KEY_PREVIOUS": f"x,{TOKEN}"}]
+)
 def test_production_refuses_a_token_that_is_a_key(variables: dict[str, str]) -> None:
     message = refused(**PRODUCTION, ADMIN_TOKEN=TOKEN, **variables)
     assert message.startswith("ADMIN_TOKEN is the same as APP_KEY.")
