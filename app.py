@@ -28,6 +28,7 @@ from blueprints.pages import (
 )
 from database import engine, migrating
 from services import local_inbox
+from services.settings import route
 from utils import late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings, load_settings
@@ -149,6 +150,7 @@ def _names_for_pages(config: Settings) -> Callable[[], dict[str, object]]:
             "app_name": config.app_name,
             "is_development": not config.is_production,
             "inbox_enabled": local_inbox.is_enabled(config),
+            "nothing_is_sent": route.NOTHING_IS_SENT if config.mail_suppress_send else "",
         }
 
     return names

@@ -1,4 +1,4 @@
-"""Behind nginx with TLS, below a path, gunicorn serving: a browser signs in and works, whichever way nginx passes paths."""
+"""Behind nginx with TLS, below a path, served by gunicorn: a browser signs in and works, however nginx passes paths."""
 
 import http.client
 import re

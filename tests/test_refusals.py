@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import app as application
 from app import create_app
+from database import schema_db
 from database.engine import transaction
 from services.checks import start
 from services.settings import configs
@@ -114,7 +115,7 @@ def test_a_command_on_an_old_schema_says_what_to_run(app: Flask) -> None:
         session.execute(text("ALTER TABLE account RENAME COLUMN email TO mail"))
     result = app.test_cli_runner().invoke(args=["account", "list"])
     assert result.exit_code == 1
-    assert result.stderr == f"Error: {start.NOT_READY} {start.schema_db.UPGRADE}\n"
+    assert result.stderr == f"Error: {start.NOT_READY} {schema_db.UPGRADE}\n"
 
 
 def test_a_page_on_an_old_schema_says_what_to_run(app: Flask) -> None:
@@ -131,7 +132,7 @@ def test_readyz_on_an_old_schema_does_not_say_that_the_database_is_away(app: Fla
         session.execute(text("ALTER TABLE smtp_config RENAME COLUMN name TO title"))
     checks = visit(app).get("/readyz").get_json()["checks"]
     assert checks["database"]["ok"]
-    assert checks["key"]["detail"] == start.schema_db.UPGRADE
+    assert checks["key"]["detail"] == schema_db.UPGRADE
 
 
 def test_a_key_that_a_person_thought_of_is_refused_where_nothing_is_sealed(

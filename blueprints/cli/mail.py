@@ -15,6 +15,7 @@ from services.checks import start
 from services.outbox import log
 from services.outbox.facts import AttemptData, DiagnosisData, DirectData, MailFacts, MessageData, State
 from services.outbox.log import Story, Summary
+from services.settings import route
 from services.worker import threads
 from utils.env_utils import get_settings
 from utils.json_shapes import json_of
@@ -60,7 +61,7 @@ def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool
         print_table(("Queued (UTC)", "Id", "State", "Kind", "To", "Tries", "Why"), rows)
 
 
-@command(mail, "status", exits={NOT_WELL: "mail has been due for longer than 15 minutes"})
+@command(mail, "status", exits={NOT_WELL: "mail has been due for longer than 15 minutes, or nobody works it off"})
 def status(*, as_json: bool) -> None:
     """Tell how many mails wait and why, how late they are, and who works on them."""
     summary = log.summary()
@@ -68,7 +69,7 @@ def status(*, as_json: bool) -> None:
         print_json(_summary_dict(summary))
     else:
         _print_summary(summary)
-    if summary.is_behind:
+    if summary.is_behind or summary.is_unattended:
         leave(NOT_WELL)
 
 
@@ -176,13 +177,20 @@ def _print_summary(summary: Summary) -> None:
     if summary.last_attempt:
         last = summary.last_attempt
         click.echo(f"Last attempt at {_moment(last.at)} UTC: {last.word}")
-    click.echo("Not well: mail is late. Does a worker run?" if summary.is_behind else "All is well.")
+    if route.is_suppressed():
+        click.echo(route.NOTHING_IS_SENT)
+    if summary.is_unattended:
+        click.echo(f"Not well: {log.NOBODY_SENDS}")
+    else:
+        click.echo("Not well: mail is late. Does a worker run?" if summary.is_behind else "All is well.")
 
 
 def _summary_dict(summary: Summary) -> dict[str, object]:
     last = summary.last_attempt
     return {
-        "ok": not summary.is_behind,
+        "ok": not (summary.is_behind or summary.is_unattended),
+        "unattended": summary.is_unattended,
+        "suppressed": route.is_suppressed(),
         "counts": summary.counts,
         "reasons": summary.reasons,
         "oldest_due": summary.oldest_due.isoformat() if summary.oldest_due else None,

@@ -210,6 +210,10 @@ def named(name_or_id: str) -> StoredConfig:
 
 
 def where_mail_goes() -> str:
+    return f"{route.NOTHING_IS_SENT} {_where_it_would_go()}" if route.is_suppressed() else _where_it_would_go()
+
+
+def _where_it_would_go() -> str:
     """Through which server the next mail goes, as a sentence."""
     steps = list(route.steps())
     used = route.first_of(steps)

@@ -95,7 +95,8 @@ def route(*, as_json: bool) -> None:
     withheld = protection.standing(steps)
     told = [_step_dict(step, used, withheld.get(step.source, "")) for step in steps]
     if as_json:
-        print_json({"used": used.name if used else None, "steps": told})
+        suppressed = smtp_route.is_suppressed()
+        print_json({"used": used.name if used else None, "suppressed": suppressed, "steps": told})
     else:
         rows = [
             (str(place), each["name"], each["server"], each["status"], each["reason"])

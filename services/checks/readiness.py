@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import schema_db
 from database.engine import reading
 from services.outbox import log
-from services.settings import configs
+from services.settings import configs, route
 from services.worker import threads
 
 NO_DATABASE: Final = "The database cannot be used."
@@ -75,10 +75,12 @@ def _key() -> Answer:
 
 
 def _queue() -> Answer:
+    if log.is_unattended():
+        return Answer(False, log.NOBODY_SENDS)
     if log.is_behind():
         minutes = int(log.BEHIND.total_seconds() // 60)
         return Answer(False, f"Mail waits for more than {minutes} minutes.")
-    return Answer(True, "No mail is late.")
+    return Answer(True, route.NOTHING_IS_SENT if route.is_suppressed() else "No mail is late.")
 
 
 def _worker(app: Flask) -> Answer:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from database import audit_db, outbox_db, schema_db, smtp_db
 from database.engine import reading, transaction
 from services.audit import Action
+from services.outbox import log as mail_log
 from utils import clock, interpreter
 from utils.encryption_utils import current_key_id, key_id_of
 from utils.env_reader import ConfigurationError
@@ -89,6 +90,7 @@ def doubts() -> list[str]:
         *settings.doubts,
         *([key] if settings.app_key_doubt else []),
         *_kept_keys(),
+        *([mail_log.NOBODY_SENDS] if mail_log.is_unattended() else []),
     ]
 
 

@@ -189,6 +189,8 @@ def _route() -> Iterator[Told]:
         yield _step(step, used)
     if used is None:
         yield Told(Mark.FAILED, "No mail can be sent", ADD_ONE)
+    if route.is_suppressed():
+        yield Told(Mark.INFO, route.NOTHING_IS_SENT)
 
 
 def _step(step: RouteStep, used: RouteStep | None) -> Told:

@@ -74,13 +74,14 @@ class Refusal:
 
     row: SealedRow
     condition: Condition
+    problem: str
 
     @property
     def reason(self) -> str:
         """What is wrong and what to do."""
         if self.condition is Condition.KEY_MISSING:
-            return f"Key {self.row.key_id} is unknown here. {sealing.UNREADABLE}"
-        return sealing.UNUSABLE[self.condition]
+            return f"Key {self.row.key_id} is unknown here. {self.problem}"
+        return self.problem
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _every() -> list[StoredConfig]:
 
 
 def _refusals(stored: list[StoredConfig]) -> list[Refusal]:
-    return [Refusal(_named(each.row), each.condition) for each in stored if not each.is_readable]
+    return [Refusal(_named(each.row), each.condition, each.problem) for each in stored if not each.is_readable]
 
 
 def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:

@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 security_log = structlog.get_logger("security")
 
 NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
+NOTHING_IS_SENT: Final = "Nothing is sent: MAIL_SUPPRESS_SEND is on."
+# With both kinds of quotes: the inner ones are the address's, the outer ones those of `.env`.
+FROM_LINE: Final = "The line: DEFAULT_FROM_EMAIL='\"Shop, Ltd.\" <name@example.com>'"
 LONGEST_FILE: Final = LONGEST_CERTIFICATE + LONGEST_KEY
 DATABASE_AWAY: Final = "The database does not answer"
 DATABASE_TROUBLE: Final = (DATABASE_AWAY, schema_db.UPGRADE)
@@ -76,6 +79,11 @@ def steps(account_id: int | None = None, session: Session | None = None) -> Iter
     first, row_decides = _global_step(session)
     yield first
     yield _env_step(database_decides=row_decides)
+
+
+def is_suppressed() -> bool:
+    """Whether mail is dropped instead of sent, whichever server it would go through."""
+    return get_settings().mail_suppress_send
 
 
 def without_database() -> RouteStep:
@@ -199,7 +207,7 @@ def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
     try:
         raw["from_name"], raw["from_email"] = parse_mailbox(variables.get("DEFAULT_FROM_EMAIL", ""))
     except InvalidAddress as error:
-        raise InvalidInput({"from_email": [str(error)]}) from None
+        raise InvalidInput({"from_email": [f"{error} {FROM_LINE}"]}) from None
     files = {field: texts[field] for field in ("client_certificate", "client_key") if texts[field]}
     return merged(None, parse_change(raw | identity_in(files)))
 

@@ -25,6 +25,11 @@ def secret_in(path: Path, content: str = TOKEN, mode: int = 0o600, owner: int | 
     return path
 
 
+def a_pipe_at(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
 def load(**variables: str | Path) -> Settings:
     return load_settings({**GOOD, **{name: str(value) for name, value in variables.items()}})
 
@@ -57,7 +62,7 @@ def test_every_secret_is_tried_here() -> None:
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_every_secret_can_stand_in_a_file(tmp_path: Path, name: str, end: str) -> None:
     content, found_in = HELD[name]
-    settings = load(**{name: "", f"{name}_FILE": secret_in(tmp_path / "secret", content + end)})
+    settings = load(**{name: "", f"{name}_FILE": str(secret_in(tmp_path / "secret", content + end))})
     assert found_in(settings) == content
 
 
@@ -85,7 +90,7 @@ def test_a_value_and_a_file_for_one_secret_are_too_many(tmp_path: Path) -> None:
         (lambda path: secret_in(path, " \n"), "empty file"),
         (lambda path: secret_in(path, f"{TOKEN}\nmore"), "several lines"),
         (lambda path: secret_in(path, "x" * 70_000), "too large"),
-        (lambda path: os.mkfifo(path) or path, "no file"),
+        (a_pipe_at, "no file"),
     ],
 )
 def test_a_path_that_leads_to_no_secret_is_told(tmp_path: Path, make: Callable[[Path], Path], told: str) -> None:
