@@ -98,9 +98,9 @@ def actor_name() -> str:
     return str(g.bearer if uses_bearer() else current_user.username)
 
 
-def local_path(text: str) -> str | None:
-    """The path if it leads to a page of this application and nowhere else, otherwise None."""
-    return text if _LOCAL_PATH.fullmatch(text) and text.startswith(f"{get_settings().base_path}/") else None
+def local_path(text: str, below: str = "") -> str | None:
+    """The path if it leads to a page of this site, ``below`` a path of it, and nowhere else; otherwise None."""
+    return text if _LOCAL_PATH.fullmatch(text) and text.startswith(f"{below}/") else None
 
 
 def public(view: View[P]) -> View[P]:

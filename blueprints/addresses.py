@@ -62,14 +62,18 @@ def _opened() -> str | None:
     """
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return None
-    origin = request.headers.get("Origin", "null").lower()
-    if origin == "null" and not get_settings().trusted_proxies:
-        origin = f"http://{request.headers.get('Host', '')}".lower()
-    parts = _parsed(origin)
-    is_ours = parts is not None and (
-        parts.netloc == request.headers.get("Host", "").lower() or parts.hostname == get_settings().base_host
-    )
-    return origin if is_ours else None
+    origin, host = (request.headers.get(name, "").lower() for name in ("Origin", "Host"))
+    if origin in ("", "null"):
+        return _opened_by(host)
+    parts, base_host = _parsed(origin), get_settings().base_host
+    return origin if parts and (parts.netloc == host or parts.hostname == base_host) else None
+
+
+def _opened_by(host: str) -> str | None:
+    """The same where the browser says no origin: by another name in ``Host``, unless a proxy has written that."""
+    parts = _parsed(f"http://{host}")
+    is_other = parts is not None and parts.hostname != get_settings().base_host
+    return f"http://{host}" if is_other and not get_settings().trusted_proxies else None
 
 
 def _parsed(origin: str) -> SplitResult | None:

@@ -28,7 +28,6 @@ from utils.process_guard import forbid_core_dumps
 
 log = structlog.get_logger(__name__)
 
-INTERRUPTED: Final = 130  # 128 + SIGINT, as shells tell it
 NOTHING_SENDS: Final = (
     "`flask run` sends no queued mail. Use `make run` or gunicorn; or run beside it: flask --app app mail worker"
 )
@@ -114,10 +113,11 @@ def _stop(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _stop_at_once(_signal: int, _frame: object) -> NoReturn:
+def _stop_at_once(number: int, _frame: object) -> None:
     """A second Ctrl-C: mail that is under way is left as after a crash, to be found by the next start."""
     os.write(sys.stderr.fileno(), b"Stopped at once. The next start finds the mail that was under way.\n")
-    os._exit(INTERRUPTED)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _begin_mailing(app: Flask) -> Work | None:

@@ -144,6 +144,9 @@ class SmtpTest(SmtpChange):
         PlainValidator(parse_recipient),
         WithJsonSchema({"type": "string", "maxLength": 300, "description": "Also deliver a test mail there."}),
     ] = Field(default="")
+    deliver_suppressed: Annotated[
+        bool, Field(strict=True, description="Deliver it although MAIL_SUPPRESS_SEND is on.")
+    ] = False
 
 
 class ConfigFilter(BaseModel):

@@ -72,7 +72,7 @@ def login() -> ResponseReturnValue:
         values = {name: forms.text(name) for name in ("login", "next")}
         return _sign_in_page({**values, "remember": forms.ticked("remember")}, {"form": [_WRONG_SIGN_IN]}), 401
     sessions.sign_in(person, remember=forms.ticked("remember"))
-    return redirect(access.local_path(forms.text("next")) or _home_of(person.is_admin), 303)
+    return redirect(access.local_path(forms.text("next"), request.script_root) or _home_of(person.is_admin), 303)
 
 
 @bp.post("/logout")
@@ -130,7 +130,7 @@ def _home_of(is_admin: bool) -> str:
 
 
 def _sign_in_form() -> ResponseReturnValue:
-    wanted = access.local_path(request.args.get("next", ""))
+    wanted = access.local_path(request.args.get("next", ""), request.script_root)
     if current_user.is_authenticated:
         return redirect(wanted or _home_of(current_user.is_admin))
     if not accounts.has_accounts():

@@ -9,10 +9,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from database import audit_db, outbox_db, schema_db, smtp_db
+from database import outbox_db, schema_db, smtp_db
 from database.engine import reading, transaction
-from services.audit import Action
 from services.outbox import log as mail_log
+from services.settings import key_rotation
 from utils import clock, interpreter
 from utils.encryption_utils import current_key_id, key_id_of
 from utils.env_reader import ConfigurationError
@@ -112,10 +112,9 @@ def _kept_keys() -> list[str]:
     previous = get_settings().app_key_previous
     if not previous:
         return []
-    with reading() as session:
-        rotated = audit_db.find(session, action=Action.KEY_ROTATED, before_id=None, limit=1)
-    if not rotated or clock.now() - rotated[0].at < _LONG_ENOUGH:
+    rotated_at = key_rotation.last_at()
+    if rotated_at is None or clock.now() - rotated_at < _LONG_ENOUGH:
         return []
-    days = (clock.now() - rotated[0].at).days
+    days = (clock.now() - rotated_at).days
     ids = ", ".join(key_id_of(fernet_key_from(key)) for key in previous)
     return [f"APP_KEY_PREVIOUS still holds {ids}, {days} days after the rotation. See: flask keys status"]

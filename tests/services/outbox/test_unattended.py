@@ -67,9 +67,7 @@ def suppressed(environment: dict[str, str], tmp_path_factory: pytest.TempPathFac
     return create_app({**environment, "MAIL_SUPPRESS_SEND": "true"}, instance_path=tmp_path_factory.mktemp("instance"))
 
 
-@pytest.mark.parametrize(
-    "arguments", [["smtp", "route"], ["smtp", "validate"], ["mail", "status"]], ids=" ".join
-)
+@pytest.mark.parametrize("arguments", [["smtp", "route"], ["smtp", "validate"], ["mail", "status"]], ids=" ".join)
 def test_that_nothing_is_sent_is_told_by_commands(suppressed: Flask, arguments: list[str]) -> None:
     with suppressed.app_context():
         assert NOTHING_IS_SENT in suppressed.test_cli_runner().invoke(args=arguments).output
