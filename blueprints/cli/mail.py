@@ -179,10 +179,12 @@ def _print_summary(summary: Summary) -> None:
         click.echo(f"Last attempt at {_moment(last.at)} UTC: {last.word}")
     if route.is_suppressed():
         click.echo(route.NOTHING_IS_SENT)
+    if summary.is_behind:
+        click.echo("Not well: mail is late. Does a worker run?")
     if summary.is_unattended:
         click.echo(f"Not well: {log.NOBODY_SENDS}")
-    else:
-        click.echo("Not well: mail is late. Does a worker run?" if summary.is_behind else "All is well.")
+    elif not summary.is_behind:
+        click.echo("All is well.")
 
 
 def _summary_dict(summary: Summary) -> dict[str, object]:

@@ -75,11 +75,12 @@ def _key() -> Answer:
 
 
 def _queue() -> Answer:
-    if log.is_unattended():
-        return Answer(False, log.NOBODY_SENDS)
     if log.is_behind():
         minutes = int(log.BEHIND.total_seconds() // 60)
-        return Answer(False, f"Mail waits for more than {minutes} minutes.")
+        nobody = f" {log.NOBODY_SENDS}" if log.is_unattended() else ""
+        return Answer(False, f"Mail waits for more than {minutes} minutes.{nobody}")
+    if log.is_unattended():
+        return Answer(True, log.NOBODY_SENDS)
     return Answer(True, route.NOTHING_IS_SENT if route.is_suppressed() else "No mail is late.")
 
 

@@ -78,7 +78,6 @@ def checks(test_email: str | None = None) -> list[Check]:
         ("BASE_URL", _base_url),
         ("DNS", _dns),
         ("Pending Mail", _pending),
-        ("Environment", _environment),
     ]
     return [Check(title, _without_a_crash(findings)) for title, findings in questions]
 
@@ -102,6 +101,8 @@ def _without_a_crash(findings: Callable[[], Iterator[Told]]) -> Callable[[], Ite
 
 
 def _configuration(to: str | None) -> Iterator[Told]:
+    for doubt in start.doubts():
+        yield Told(Mark.INFO, doubt)
     first, used = next(route.steps()), route.first_of(route.steps())
     if not first.settings and first.config_id is not None:
         yield Told(Mark.FAILED, f"SMTP config in the database cannot be used: {first.name}", first.reason)
@@ -157,14 +158,6 @@ def _verdict(result: TestResult, to: str | None) -> Told:
     if to is None:
         return Told(Mark.OK, f"{result.message}; no mail was sent")
     return Told(Mark.OK, f"Test email sent successfully to {to}")
-
-
-def _environment() -> Iterator[Told]:
-    found = start.doubts()
-    for doubt in found:
-        yield Told(Mark.INFO, doubt)
-    if not found:
-        yield Told(Mark.OK, "Every variable is understood")
 
 
 def _keys() -> Iterator[Told]:

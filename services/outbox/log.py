@@ -22,7 +22,7 @@ from utils.errors import NotFound
 PAGE: Final = 50
 MOST: Final = 200
 BEHIND: Final = timedelta(minutes=15)
-UNATTENDED: Final = timedelta(minutes=2)  # a worker sweeps every few seconds, and holds what it cannot send at once
+UNATTENDED: Final = timedelta(seconds=30)  # a worker sweeps every few seconds, and holds what it cannot send at once
 NOBODY_SENDS: Final = "Nobody works off the queue. Start the application, or: flask --app app mail worker"
 HALTED: Final = (Reason.NO_SERVER, Reason.PAUSED, Reason.NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
 _BATCH: Final = 1000  # rows in one transaction

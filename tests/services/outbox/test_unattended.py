@@ -35,7 +35,7 @@ def held_until(minutes: int) -> None:
         )
 
 
-@pytest.mark.parametrize(("minutes", "told"), [(0, False), (1, False), (3, True), (60, True)])
+@pytest.mark.parametrize(("minutes", "told"), [(0, False), (1, True), (60, True)])
 def test_mail_that_nobody_took_for_minutes_is_unattended(app: Flask, minutes: int, told: bool) -> None:
     waits_for(minutes)
     assert is_unattended() is told
@@ -55,7 +55,7 @@ def test_an_empty_queue_is_attended(app: Flask) -> None:
 def test_it_is_told_by_readyz_status_page_and_validate(app: Flask, admin: Visitor) -> None:
     waits_for(3)
     queue = admin.get("/readyz").get_json()["checks"]["queue"]
-    assert (queue["ok"], queue["detail"]) == (False, NOBODY_SENDS)
+    assert (queue["ok"], queue["detail"]) == (True, NOBODY_SENDS)  # one process cannot know of the others
     status = app.test_cli_runner().invoke(args=["mail", "status"])
     assert (status.exit_code, NOBODY_SENDS in status.output) == (3, True)
     assert NOBODY_SENDS in admin.get("/settings/smtp").text
