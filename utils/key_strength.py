@@ -21,12 +21,13 @@ PLACEHOLDERS: Final = (
 ).split()
 
 
-# The pairs of letters that are most frequent in English: chance gives one of them in thirteen, a phrase every other.
+# The pairs of letters that are most frequent in English: chance gives one of them in eight, a phrase two of three.
 _FREQUENT_PAIRS: Final = frozenset((
     "th he in er an re nd at on nt ha es st en ed to it ou ea hi is or ti as te et ng of al de se le sa si ar ve ra ld "
-    "ur ri ro li la el me ne"
+    "ur ri ro li la el me ne co om ma pr pa ic ce ch ll ss io il ot ow wo ly no tr us be ac un mo em lo ho so"
 ).split())  # fmt: skip
-_WORDLIKE: Final = 0.3  # of the pairs
+_LEET: Final = str.maketrans("013457", "oleast")  # digits that stand for letters
+_WORDLIKE: Final = 0.4  # of the pairs
 _ENOUGH_PAIRS: Final = 12
 _RAREST_CASE: Final = 0.15  # of the letters are capitals, or are not: in base64 it is half and half
 _HEX: Final = re.compile(r"[0-9a-fA-F]{32,}")
@@ -58,7 +59,8 @@ def human_hand(key: str) -> str | None:
         return "is neither hex nor base64 of 16 or more random bytes"
     if key in (key * 2)[1:-1]:
         return "says the same twice"
-    return "is made of words" if not _is_hex(key) and _is_wordlike(key) else None
+    is_wordlike = _is_wordlike(key) or _is_wordlike(key.translate(_LEET))
+    return "is made of words" if is_wordlike and not _is_hex(key) else None
 
 
 def _monotony(key: str) -> str | None:
@@ -79,12 +81,12 @@ def _is_base64(key: str) -> bool:
     if found is None or not letters or _is_hex(key.replace("-", "")):  # a UUID has 122 bits
         return False
     capitals = sum(letter.isupper() for letter in letters) / len(letters)
-    rest = len(key.rstrip("=")) % 4
-    return rest != 1 and len(found[1]) in (0, -rest % 4) and _RAREST_CASE <= capitals <= 1 - _RAREST_CASE
+    is_padded_right = len(found[1]) in (0, -len(key.rstrip("=")) % 4)  # without padding it may be cut anywhere
+    return is_padded_right and _RAREST_CASE <= capitals <= 1 - _RAREST_CASE
 
 
 def _is_wordlike(key: str) -> bool:
-    """Whether its letters follow each other as in words (of 64 random characters one in a million does)."""
+    """Whether its letters follow each other as in words (of 64 random characters one in ten thousand does)."""
     pairs = [one + other for one, other in pairwise(key.lower()) if one.isalpha() and other.isalpha()]
     frequent = sum(pair in _FREQUENT_PAIRS for pair in pairs)
     return len(pairs) >= _ENOUGH_PAIRS and frequent >= _WORDLIKE * len(pairs)

@@ -31,6 +31,7 @@ def test_of_random_keys_hardly_one_in_a_hundred_is_doubted(way: str) -> None:
         "n4bQgYhMfWWaL+qgxVrQFQ==",  # and as base64
         "n4bQgYhMfWWaL-qgxVrQFQ",
         "Zk3vX9qLw2RbT7yNc5MdJ8hPfG4sVuEa",
+        "Zk3vX9qLw2RbT7yNc5MdJ8hPfG4sVuEaQ",  # cut off where no byte ends
     ],
 )
 def test_sixteen_random_bytes_are_enough(key: str) -> None:
@@ -44,6 +45,7 @@ def test_sixteen_random_bytes_are_enough(key: str) -> None:
         "correct-horse-battery-staple-2024",
         "CorrectHorseBatteryStapleElephant",
         "CorrectHorse9BatteryStaple7ElephantSun",
+        "C0rr3ctH0rs3B4tt3ryStapl3IsSafe12",
         "sealpost-production-key-of-my-company",
         "donaudampfschifffahrtsgesellschaft",
         "MyCompanyProductionMailServer2024",
