@@ -40,7 +40,7 @@ lock: .venv/development ## Resolve the dependencies of pyproject.toml anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --group dev -o requirements-dev.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header -c requirements-dev.txt --group benchmark -o benchmarks/requirements.txt
 
-services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL, Redis, RabbitMQ, strace
+services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL, Redis, RabbitMQ, nginx, strace
 	@.ci/services
 
 benchmark: .venv/benchmark ## Measure sending against its peers (20 minutes; ARGUMENTS=--quick for a look)
@@ -53,7 +53,7 @@ clean: ## Remove the virtual environment and caches; .env and the database stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants
 
 .env: | .venv/runtime
-	@$(BIN)/python -c "from utils.env_utils import write_first_env; write_first_env()"
+	@$(BIN)/python -m utils.first_env
 
 .venv/runtime: requirements.txt | .venv/bin/uv
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.txt
@@ -68,8 +68,10 @@ clean: ## Remove the virtual environment and caches; .env and the database stay
 	@touch $@
 
 .venv/bin/uv:
+	@test -w . || { echo "This folder cannot be written to. Give it to your user, or copy it to where you may write." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit("Sealpost needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'
 	@echo "Making .venv and installing the requirements; this takes a minute, once."
 	@$(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt > .venv/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@cp utils/sealpost.pth "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"

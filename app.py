@@ -1,9 +1,10 @@
 """Puts the application together. Here servers and Celery find it, and `python app.py` serves it."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, request
 from flask_bootstrap import Bootstrap5
@@ -12,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints import access, errors, serving, settings
 from blueprints.api import configs_api, domain_api, health, messages_api, openapi, providers_api, settings_api
+from blueprints.base_path import BelowPath
 from blueprints.cli import register
 from blueprints.pages import (
     account,
@@ -29,12 +31,12 @@ from blueprints.pages import (
 )
 from database import engine, migrating
 from services import local_inbox
+from services.settings import route
 from utils import late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings, load_settings
 from utils.errors import MalformedInput
 from utils.log_utils import configure_logging
-from utils.process_guard import forbid_core_dumps
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -44,11 +46,13 @@ CONTENT_SECURITY_POLICY = (
 LARGEST_BODY = 64 * 1024
 GUNICORN_GIVES_UP = 4  # gunicorn.arbiter.Arbiter.APP_LOAD_ERROR
 
+Made = TypeVar("Made")
+
 
 def create_app(environment: Mapping[str, str] | None = None, instance_path: Path | None = None) -> Flask:
     """An application for these settings, or the environment's. Starts no thread and prints nothing.
 
-    Raises ConfigurationError, which ends a process with one line that names the variable.
+    Raises ConfigurationError, a ValueError of one line that names the variable.
     """
     config = load_settings(environment)
     configure_logging(config.secrets(), as_json=config.is_production)
@@ -66,10 +70,18 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         SEND_FILE_MAX_AGE_DEFAULT=0,  # asked for again each time, answered by 304: an upgrade shows at once
         TEMPLATES_AUTO_RELOAD=False,
     )
+    if config.base_path:
+        app.wsgi_app = BelowPath(app.wsgi_app, config.base_path)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     if config.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
-    engine.init_app(app, takes_driver_path=config.database_driver_path)
+    try:
+        engine.init_app(app, takes_driver_path=config.database_driver_path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{app.instance_path} cannot be made: {error.strerror}. Give this folder to your user, or set DATABASE_URL "
+            "to a place where it may write."
+        ) from None
     migrating.init_app(app)
     Bootstrap5(app)
     app.before_request(_read_body)
@@ -107,11 +119,17 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - Celery is untyped
-    """``celery``, for ``celery -A app:celery``, made when it is asked for: everybody else needs no broker."""
-    if name != "celery":
-        raise AttributeError(f"module 'app' has no attribute {name!r}")
-    forbid_core_dumps()
-    return late.load("services.worker.celery_tasks").make_celery(create_app())
+    """What programs look for here and others need not pay for: made when it is asked for, or the program ends.
+
+    ``celery`` is for ``celery -A app:celery``. ``app`` is for Flask's commands alone, which would print a traceback
+    where ``create_app`` raises.
+    """
+    if name == "celery":
+        make_celery = late.load("services.worker.celery_tasks").make_celery
+        return _or_exit(lambda: make_celery(serving.for_celery(create_app)))
+    if name == "app" and os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+        return _or_exit(lambda: serving.for_commands(create_app))
+    raise AttributeError(f"module 'app' has no attribute {name!r}")
 
 
 def serve() -> Flask:
@@ -122,11 +140,16 @@ def serve() -> Flask:
     """
     if "gunicorn" in sys.modules:
         late.load("blueprints.gunicorn_errors").tell_as_json()
+    return _or_exit(lambda: serving.begun(create_app), GUNICORN_GIVES_UP)
+
+
+def _or_exit(make: Callable[[], Made], status: int = 1) -> Made:
+    """What is made; a program whose settings forbid that says so in one line and exits with this status."""
     try:
-        return serving.begun(create_app)
+        return make()
     except ConfigurationError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201
-        sys.exit(GUNICORN_GIVES_UP)
+        sys.exit(status)
 
 
 def _names_for_pages(config: Settings) -> Callable[[], dict[str, object]]:
@@ -135,6 +158,7 @@ def _names_for_pages(config: Settings) -> Callable[[], dict[str, object]]:
             "app_name": config.app_name,
             "is_development": not config.is_production,
             "inbox_enabled": local_inbox.is_enabled(config),
+            "nothing_is_sent": route.NOTHING_IS_SENT if config.mail_suppress_send else "",
         }
 
     return names
@@ -164,12 +188,12 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
-    if current_app.extensions[EXTENSION].is_https:
-        headers["Strict-Transport-Security"] = "max-age=31536000"
+    if seconds := current_app.extensions[EXTENSION].hsts:
+        headers["Strict-Transport-Security"] = f"max-age={seconds}"
     if not (request.endpoint or "").endswith("static"):
         headers.setdefault("Cache-Control", "no-store")
     return response
 
 
 if __name__ == "__main__":
-    serving.run(create_app)
+    _or_exit(lambda: serving.run(create_app))

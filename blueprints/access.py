@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import wraps
 from hmac import compare_digest
 from typing import Final, NoReturn, ParamSpec
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -16,7 +15,7 @@ from flask_limiter import Limiter
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
 
-from blueprints import clients, kept, refusals, sessions
+from blueprints import addresses, clients, kept, refusals, sessions
 from blueprints.clients import client_address, client_network
 from blueprints.sessions import uses_bearer
 from services import audit
@@ -36,7 +35,6 @@ _GUARDS_FOR_ACCOUNTS: Final = ("signed_in", "admin_page", "admin_api")
 ADMIN_TOKEN: Final = "ADMIN_TOKEN"  # noqa: S105 - what its holder is called
 NOBODY: Final = "anonymous"
 CONFIRM: Final = "confirm_password"
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class SignInRequired(AppError):
@@ -83,9 +81,9 @@ def actor_name() -> str:
     return str(g.bearer if uses_bearer() else current_user.username)
 
 
-def local_path(text: str) -> str | None:
-    """The path if it leads to a page of this site and nowhere else, otherwise None."""
-    return text if _LOCAL_PATH.fullmatch(text) else None
+def local_path(text: str, below: str = "") -> str | None:
+    """The path if it leads to a page of this site, ``below`` a path of it, and nowhere else; otherwise None."""
+    return text if _LOCAL_PATH.fullmatch(text) and text.startswith(f"{below}/") else None
 
 
 def public(view: View[P]) -> View[P]:
@@ -173,18 +171,19 @@ def _check_origin_and_token() -> None:
     if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
         return  # the guard turns them away, and says why
     if not _is_same_origin():
-        raise _form_expired("origin")
+        raise _refusal("origin")
     if None in request.form:  # a multipart part without a name, which Flask-WTF stumbles over
         raise MalformedInput("A field has no name. Load the page again.")
     try:
         csrf.protect()
     except CSRFError:
-        raise _form_expired("token") from None
+        raise _refusal("token") from None
 
 
-def _form_expired(reason: str) -> FormExpired:
+def _refusal(reason: str) -> AppError:
+    """A form that comes from no page of this session: there the browser came by another address, or it is old."""
     refusals.tell(reason=f"CSRF: {reason}")
-    return FormExpired("The form has expired. Load the page again.")
+    return addresses.wrong_one() or FormExpired("The form has expired. Load the page again.")
 
 
 def _is_same_origin() -> bool:
@@ -196,15 +195,7 @@ def _is_same_origin() -> bool:
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.headers.get("Origin")
-    return origin is None or origin == _own_origin()
-
-
-def _own_origin() -> str:
-    """``BASE_URL`` as browsers write it (RFC 6454 6.2): ASCII host, no default port."""
-    parts = urlsplit(get_settings().base_url)
-    host = (parts.hostname or "").encode("idna").decode()
-    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+    return origin is None or origin in addresses.own_origins()
 
 
 def _guard_of_view() -> str | None:
@@ -225,7 +216,7 @@ def _turned_away() -> Response | None:
     if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
         raise SignInRequired("You are signed out. Sign in again.")
     if request.method in SAFE_METHODS:
-        came_from = request.full_path.rstrip("?")
+        came_from = request.script_root + request.full_path.rstrip("?")
     else:
         came_from = kept.keep() if _is_same_origin() else ""
     response: Response = redirect(url_for("auth.login", next=local_path(came_from)), 303)  # type: ignore[assignment]

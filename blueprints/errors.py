@@ -10,7 +10,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, TooManyRequests
 
 from blueprints import sessions
 from blueprints.access import limiter
+from blueprints.addresses import WrongAddress
+from services.checks import start
 from utils import incidents
+from utils.env_utils import get_settings
 from utils.errors import AppError, InvalidInput, TooMany
 
 log = structlog.get_logger(__name__)
@@ -40,6 +43,7 @@ EXPLANATIONS = {
 
 def init_app(app: Flask) -> None:
     app.register_error_handler(AppError, _app_error)
+    app.register_error_handler(WrongAddress, _wrong_address)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(Exception, _bug)
@@ -66,6 +70,21 @@ def _app_error(error: AppError) -> Response:
     return _answer(error.status, error.message, errors, retry_after)
 
 
+def _wrong_address(error: WrongAddress) -> Response:
+    if wants_json():
+        return json_error(error.status, error.message)
+    title, url = "This is another address", get_settings().base_url
+    page = render_template(
+        "errors/error.html",
+        code=error.status,
+        title=title,
+        text=f"{error.message} What you typed was not taken: cookies and links go by the first of the two.",
+        action_url=f"{url}/",
+        action_label=f"Go to {url}",
+    )
+    return make_response(page, error.status)
+
+
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
     if error.response is not None or status < 400:  # noqa: PLR2004 - a redirect is no error
@@ -80,8 +99,9 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _database_error(error: DBAPIError) -> Response:
-    log.error("database_error", kind=type(error.orig).__name__)
-    return _answer(503, EXPLANATIONS[503].title + ". " + EXPLANATIONS[503].text)
+    log.error("database_error", kind=type(error.orig).__name__, meaning=start.words_for(error))
+    text = start.upgrade_needed(error) or EXPLANATIONS[503].text
+    return _answer(503, f"{EXPLANATIONS[503].title}. {text}")
 
 
 def _bug(error: Exception) -> Response:
@@ -104,7 +124,7 @@ def _page(status: int, message: str, retry_after: int | None) -> Response:
     if status >= 500:  # noqa: PLR2004
         sessions.assume_signed_out()
     known = EXPLANATIONS.get(status, EXPLANATIONS[400])
-    text = message if status in (400, 409, 429) and not message.startswith(known.title) else known.text
+    text = message.removeprefix(f"{known.title}. ") if status in (400, 409, 429, 503) else known.text
     page = render_template("errors/error.html", code=status, title=known.title, text=text, retry_after=retry_after)
     return make_response(page, status)
 

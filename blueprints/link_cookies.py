@@ -55,9 +55,9 @@ class LinkCookie:
 
     def _attributes(self) -> dict[str, Any]:
         """A ``__Host-`` cookie must have the path ``/``; the other goes to its own page alone."""
-        is_https = get_settings().is_https
-        path = "/" if is_https else url_for(self.endpoint)
-        return {"path": path, "secure": is_https, "httponly": True, "samesite": "Lax"}
+        settings = get_settings()
+        path = "/" if settings.is_https and not settings.base_path else url_for(self.endpoint)
+        return {"path": path, "secure": settings.is_https, "httponly": True, "samesite": "Lax"}
 
 
 def private(response: Response) -> Response:

@@ -1,19 +1,23 @@
 """Serving: what a server process does around the application, whichever server it is, and the one of `make run`."""
 
 import errno
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import Final, NoReturn
 
+import click
 import structlog
 from flask import Flask
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from blueprints import announcing
 from services import local_inbox
-from services.accounts import accounts
+from services.checks import start
 from services.smtp import pool
 from services.worker import background, threads
 from services.worker.background import Work
@@ -24,43 +28,96 @@ from utils.process_guard import forbid_core_dumps
 
 log = structlog.get_logger(__name__)
 
+NOTHING_SENDS: Final = (
+    "`flask run` sends no queued mail. Use `make run` or gunicorn; or run beside it: flask --app app mail worker"
+)
+
 
 def begun(create_app: Callable[[], Flask]) -> Flask:
     """The application with its background work, announced. Raises ConfigurationError for what keeps it from serving."""
     forbid_core_dumps()
     app = create_app()
     with app.app_context():
-        try:
-            announce(app)
-        except DBAPIError:
-            raise ConfigurationError("The database is not ready. Check DATABASE_URL, run: flask db upgrade") from None
+        start.check()
+        announcing.announce(app)
     background.start(app, partial(_begin_mailing, app))
     return app
 
 
+def for_commands(create_app: Callable[[], Flask]) -> Flask:
+    """The application for Flask's own commands. `flask run` sends no queued mail, and says so."""
+    app = create_app()
+    context = click.get_current_context(silent=True)
+    if context is not None and context.info_name == "run":
+        with app.app_context():
+            start.check()
+            start.warn()
+        click.echo(NOTHING_SENDS, err=True)
+    return app
+
+
+def for_celery(create_app: Callable[[], Flask]) -> Flask:
+    """The application for Celery's processes, which outlive a database that is away for a while."""
+    forbid_core_dumps()
+    app = create_app()
+    with app.app_context():
+        start.check(is_database_needed=False)
+    return app
+
+
 def run(create_app: Callable[[], Flask]) -> None:
-    """`make run`: migrate, start the local inbox, serve until Ctrl-C."""
+    """`make run`: migrate, start the local inbox, serve until Ctrl-C. Raises ConfigurationError."""
     for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.default_int_handler)
+        signal.signal(stop, _stop)
+    try:
+        _serve_until_stopped(create_app)
+    except KeyboardInterrupt:  # before it served
+        sys.exit("Stopped.")
+
+
+def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
     forbid_core_dumps()
     app = create_app()
     config: Settings = app.extensions[EXTENSION]
     with app.app_context():
-        late.load("flask_migrate").upgrade()
+        _bring_up_to_date()
     with _listen(config) as listener:
         server = make_server(
             config.host, config.port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
         )
     inbox_server = local_inbox.start(config)
     mailing = background.start(app, partial(_begin_mailing, app))
-    with app.app_context():
-        announce(app)
     try:
+        with app.app_context():
+            announcing.announce(app, listens=True)
         server.serve_forever()  # until KeyboardInterrupt
     finally:
         mailing.stop()
         pool.pool.close()
         local_inbox.stop(inbox_server)
+
+
+def _bring_up_to_date() -> None:
+    """Migrate, and see that this database can be worked with and written to. Raises ConfigurationError."""
+    try:
+        late.load("flask_migrate").upgrade()
+        start.check()
+        start.check_writing()
+    except SQLAlchemyError as error:
+        raise ConfigurationError(start.words_for(error)) from None
+
+
+def _stop(_signal: int, _frame: object) -> NoReturn:
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _stop_at_once)
+    raise KeyboardInterrupt
+
+
+def _stop_at_once(number: int, _frame: object) -> None:
+    """A second Ctrl-C: mail that is under way is left as after a crash, to be found by the next start."""
+    os.write(sys.stderr.fileno(), b"Stopped at once. The next start finds the mail that was under way.\n")
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _begin_mailing(app: Flask) -> Work | None:
@@ -83,21 +140,6 @@ def _listen(config: Settings) -> socket.socket:
     except OSError as error:
         fault = "is taken" if error.errno == errno.EADDRINUSE else "cannot be opened"
         sys.exit(f"Port {config.port} on {config.host} {fault}. Set PORT or HOST in .env to another one.")
-
-
-def announce(app: Flask) -> None:
-    """Print where the application is and, while there is no administrator, how to become the first."""
-    config: Settings = app.extensions[EXTENSION]
-    print(f"\n  Sealpost is at   {config.base_url}", flush=True)  # noqa: T201
-    code = accounts.issue_setup_code()
-    if code:
-        print(f"  Set it up at     {config.base_url}/setup", flush=True)  # noqa: T201
-        print(f"  One-time code    {code}", flush=True)  # noqa: T201
-    if local_inbox.is_enabled(config):
-        print(f"  Local inbox at   {config.base_url}/inbox", flush=True)  # noqa: T201
-    if config.mail_suppress_send:
-        log.warning("mail_is_suppressed", remedy="Take MAIL_SUPPRESS_SEND out of the environment to send mail.")
-    print(flush=True)  # noqa: T201
 
 
 class _QuietHandler(WSGIRequestHandler):

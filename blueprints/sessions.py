@@ -63,6 +63,7 @@ def init_app(app: Flask) -> None:
         SECRET_KEY=subkey("session-v1", fernet_key_from(settings.app_key)).hex(),
         PERMANENT_SESSION_LIFETIME=max(settings.session_life, settings.session_remembered_life),
         SESSION_COOKIE_NAME=cookie_name(PAGES, settings),
+        SESSION_COOKIE_PATH=cookie_path(settings),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.is_https,
@@ -76,8 +77,18 @@ def init_app(app: Flask) -> None:
 
 
 def cookie_name(name: str, settings: Settings) -> str:
-    """``__Host-`` where it is possible: no subdomain and no plain-HTTP page can set such a cookie."""
-    return f"__Host-sealpost_{name}" if settings.is_https else f"sealpost_{name}"
+    """``__Host-`` where it is possible: no subdomain and no plain-HTTP page can set such a cookie.
+
+    It demands the path ``/`` (RFC 6265bis 4.1.3.2), which other applications beside ours on the same host would see.
+    """
+    if not settings.is_https:
+        return f"sealpost_{name}"
+    return f"{'__Secure-' if settings.base_path else '__Host-'}sealpost_{name}"
+
+
+def cookie_path(settings: Settings) -> str:
+    """The path below which browsers send our cookies."""
+    return settings.base_path or "/"
 
 
 def sign_in(person: Person, *, remember: bool = False) -> None:
@@ -190,6 +201,7 @@ def _write_cookies(response: Response) -> Response:
             cookie_name(name, settings),
             value,
             max_age=seconds,
+            path=cookie_path(settings),
             secure=settings.is_https,
             httponly=True,
             samesite="Lax",

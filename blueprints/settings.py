@@ -7,6 +7,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from blueprints import forms
 from blueprints.access import actor_name, admin_page
 from blueprints.clients import untrusted_proxy
+from services.checks import start
 from services.settings import configs
 from services.settings import state as smtp_state
 from services.settings.sealing import StoredConfig
@@ -48,6 +49,7 @@ def smtp() -> str:
         total=len(every),
         filters=wanted,
         untrusted_proxy=untrusted_proxy(),
+        doubts=start.doubts(),
     )
 
 

@@ -16,12 +16,12 @@ from services import audit
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult, Waiting
 from services.diagnosis import diagnosis as smtp_diagnosis
-from services.settings import configs
+from services.settings import configs, route
 from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
 from services.smtp.tls import ShownCertificate
 from utils import incidents
-from utils.errors import Fault, Phase, Temporary, TooMany
+from utils.errors import Fault, InvalidInput, Phase, Temporary, TooMany
 
 NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
@@ -35,6 +35,12 @@ _lock = threading.Lock()
 
 def wants_stream() -> bool:
     return NDJSON in request.headers.get("Accept", "")
+
+
+def check_delivery(field: str, how: str, *, is_confirmed: bool) -> None:
+    """A test email goes out although MAIL_SUPPRESS_SEND is on only for whoever asks for that. Raises InvalidInput."""
+    if route.is_suppressed() and not is_confirmed:
+        raise InvalidInput({field: [f"{route.NOTHING_IS_SENT} This test email would be. {how}"]})
 
 
 def step_labels() -> list[tuple[str, str]]:

@@ -243,6 +243,13 @@ def oldest_due(session: Session, moment: datetime) -> datetime | None:
     return min((due for due in first if due and due <= moment), default=None)
 
 
+def is_held(session: Session, moment: datetime) -> bool:
+    """Whether a worker that still lives holds a mail."""
+    return (
+        session.scalar(select(OutboxMail.id).where(among(HELD), OutboxMail.lease_until > moment).limit(1)) is not None
+    )
+
+
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:
     """Whether a mail queued before this moment waits, and for one of these reasons."""
     stuck = (IS_WAITING, OutboxMail.reason.in_(reasons), OutboxMail.created_at <= queued_before)

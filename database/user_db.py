@@ -3,7 +3,7 @@
 import unicodedata
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, String, and_, delete, or_, select
+from sqlalchemy import ColumnElement, String, and_, delete, or_, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
@@ -112,6 +112,13 @@ def add_setup_code(session: Session, code_hash: str, moment: datetime) -> None:
     session.flush()
     kept = select(SetupCode.id).order_by(SetupCode.id.desc()).limit(SETUP_CODES_KEPT)
     session.execute(delete(SetupCode).where(SetupCode.id.not_in(kept.scalar_subquery())))
+
+
+def has_setup_code_since(session: Session, moment: datetime) -> bool:
+    """Whether a code was made since then. Until the transaction's end nobody else makes one."""
+    if session.get_bind().dialect.name != "sqlite":  # where a writer has the file for itself
+        session.execute(text("LOCK TABLE setup_code IN EXCLUSIVE MODE"))
+    return session.scalar(select(SetupCode.id).where(SetupCode.created_at >= moment).limit(1)) is not None
 
 
 def setup_code_hashes(session: Session) -> list[str]:

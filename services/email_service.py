@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from flask import has_app_context
 from sqlalchemy.orm import Session, scoped_session
 
 from database.outbox_db import Priority
@@ -73,9 +74,10 @@ def send_email(
 
     A mail problem (not configured, refused, timed out, undecryptable password) gives False, one log line and one
     attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one string, a line
-    break in a header. Who wants to refer to the mail later gives its Message-ID:
-    ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
+    break in a header; RuntimeError outside of an application context. Who wants to refer to the mail later gives its
+    Message-ID: ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
     """
+    _need_application("send_email")
     first, servers = route.looked_up(account_id)
     mail = draft(
         to_email,
@@ -125,6 +127,7 @@ def queue_email(
     time zone; without ``expires_at`` a mail is given up after 72 hours. Raises ValueError for a caller's mistake, the
     same key with other content among them.
     """
+    _need_application("queue_email")
     given = _plain_session(session)
     mail = draft(
         to_email,
@@ -192,6 +195,12 @@ def send_template(to_email: str, template: str, **values: object) -> bool:
     """Render ``templates/email/<template>`` and send it once. Never raises; what went wrong is logged."""
     outcome = template_mail.send(to_email, template, **values)
     return outcome is not None and _settled(outcome)
+
+
+def _need_application(name: str) -> None:
+    """Say what a script has forgotten, before something deeper says it less clearly. Raises RuntimeError."""
+    if not has_app_context():
+        raise RuntimeError(f"{name} needs the application: call it in a view, or inside `with app.app_context():`")
 
 
 def _plain_session(session: Session | scoped_session[Any] | None) -> Session | None:

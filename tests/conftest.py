@@ -52,7 +52,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database as the migrations make it, to be copied for each test."""
     folder = tmp_path_factory.mktemp("database")
-    environment = {"APP_KEY": APP_KEY, "DATABASE_URL": f"sqlite:///{folder / 'empty.db'}"}
+    environment = {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": f"sqlite:///{folder / 'empty.db'}"}
     app = create_app(environment, instance_path=folder)
     with app.app_context():
         upgrade()

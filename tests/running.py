@@ -4,13 +4,16 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import Self
 from tests.loopback import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
+NOBODY = 65534
 PATIENCE = 60.0  # seconds for a start or an end; on a busy machine a start takes many
 _VARIABLE = re.compile(r"^#?([A-Z_]+)=", re.MULTILINE)
 _CSRF_FIELD = re.compile(r'name="csrf_token" value="([^"]+)"')
@@ -116,6 +120,15 @@ class Sealpost:
             assert self._process.stdout
             self._process.stdout.close()
 
+    def stop_twice(self) -> int:
+        """End it by Ctrl-C, and again once it has heard the first, which its port shows; give its exit status."""
+        self._process.send_signal(signal.SIGINT)
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(self.environment["PORT"])), PATIENCE).close()
+            except ConnectionError:
+                return self.stop()
+
     def _listen(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
@@ -165,3 +178,18 @@ class Client:
         except urllib.error.HTTPError as refused:
             with refused:
                 return Page(refused.code, refused.read().decode())
+
+
+@contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """This process as somebody who is not root, for whom the folders above ``folder`` are open."""
+    for above in (folder, *folder.parents):
+        if str(above).startswith(tempfile.gettempdir() + "/"):
+            above.chmod(above.stat().st_mode | 0o011)
+    us = os.geteuid()
+    if us == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(us)

@@ -240,11 +240,13 @@ def _shown_label(label: str) -> str:
 def _refuse_other_forms(text: str) -> None:
     if not text:
         raise InvalidAddress(f"Enter an email address. {_PLAIN_ADDRESS}")
+    if text.isprintable() and text.count("@") > 1:
+        raise InvalidAddress("Give one address only.")
     if _invisible(text):
         raise InvalidAddress("Remove spaces, line breaks and invisible characters from the address.")
     if any(character in text for character in "<>"):
         raise InvalidAddress("Give the address alone, without a name and without < and >.")
-    if any(character in text for character in ",;") or text.count("@") > 1:
+    if any(character in text for character in ",;"):
         raise InvalidAddress("Give one address only.")
     if any(character in text for character in '"\\()[]:'):
         raise InvalidAddress(f"Quotes, brackets and colons cannot stand in an address. {_PLAIN_ADDRESS}")

@@ -9,10 +9,10 @@ _YES: Final = ("true", "1", "yes", "on")
 _NO: Final = ("false", "0", "no", "off")
 
 
-class ConfigurationError(SystemExit):
-    """A wrong environment value; the message names the variable and never its value.
+class ConfigurationError(ValueError):
+    """A wrong environment value, in one line: the message names the variable and never its value.
 
-    It is a SystemExit, so that whatever starts us (python, flask, gunicorn) prints that one line and stops.
+    A program (`make run`, `app:serve()`, a command) prints that line and exits; a library's caller may catch it.
     """
 
 

@@ -3,9 +3,7 @@
 import base64
 import hashlib
 import os
-import secrets
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, lru_cache
@@ -13,16 +11,33 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from flask import current_app, has_app_context
 
+from utils import env_file, env_names, env_urls, secret_files
 from utils.addresses import InvalidAddress, parse_name_server
+from utils.env_file import EnvFile
 from utils.env_reader import ConfigurationError, Reader
-from utils.key_strength import NEW_KEY_COMMAND, weakness
+from utils.first_env import write_first_env
+from utils.key_strength import NEW_KEY_COMMAND, human_hand, weakness, weakness_of_key
 from utils.secret import Secret
+
+__all__ = [
+    "EXTENSION",
+    "ROOT",
+    "ConfigurationError",
+    "Settings",
+    "fernet_key_from",
+    "get_base_url",
+    "get_fernet_key",
+    "get_settings",
+    "load_settings",
+    "read_environment",
+    "write_first_env",
+]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 EXTENSION: Final = "sealpost"
+A_YEAR: Final = 31_536_000  # seconds
 MOST_EMAILS: Final = 10_000_000  # that a limit may name
 
 
@@ -31,6 +46,7 @@ class Settings:
     """What the environment says. Secrets are wrapped; nothing here changes while the process lives."""
 
     app_key: Secret
+    app_key_doubt: str  # what shows that no chance made the key, as the end of a sentence; "" for a good one
     app_key_previous: tuple[Secret, ...]
     app_env: str
     app_name: str
@@ -39,6 +55,7 @@ class Settings:
     database_driver_path: bool
     admin_token: Secret | None
     email: Mapping[str, str] = field(repr=False)
+    email_fault: str  # why EMAIL_* cannot be used at all, or ""
     smtp_ca_file: Path | None
     smtp_allow_plaintext_login: bool
     host: str
@@ -58,6 +75,8 @@ class Settings:
     mail_senders: int  # 0: this process sends no queued mail
     mail_suppress_send: bool
     dns_resolver: str
+    hsts_seconds: int  # 0: browsers are told nothing
+    doubts: tuple[str, ...]  # what is probably a mistake and stops nothing, in sentences
 
     @property
     def is_production(self) -> bool:
@@ -69,8 +88,21 @@ class Settings:
         return urlsplit(self.base_url).hostname or "localhost"
 
     @property
+    def base_path(self) -> str:
+        """The path of ``BASE_URL``, below which everything is; "" without one."""
+        return urlsplit(self.base_url).path
+
+    @property
     def is_https(self) -> bool:
         return self.base_url.startswith("https://")
+
+    @property
+    def hsts(self) -> int:
+        """How long browsers are told to come by HTTPS only; 0: nothing is said.
+
+        They would hold every port of the host to it (RFC 6797 8.3), and what is on the others is not ours.
+        """
+        return self.hsts_seconds if self.is_https and urlsplit(self.base_url).port in (None, 443) else 0
 
     def secrets(self) -> list[str]:
         """Every secret of the environment, for the log filter."""
@@ -79,47 +111,73 @@ class Settings:
         return [secret.reveal() for secret in held if secret] + ([password] if password else [])
 
 
-def read_environment(env_file: Path | None = None) -> dict[str, str]:
+def read_environment(path: Path | None = None) -> dict[str, str]:
     """Merge ``.env`` under the process's environment, without ``${…}`` interpolation.
 
     Flask's command line loads the same file *with* interpolation before we run, which would mangle a password
     that holds ``${``; where the environment's value is just that, the file's own text is taken instead.
+    Raises ConfigurationError for a file or a line that cannot be read.
     """
-    path = env_file or ROOT / ".env"
-    literal = {key: value or "" for key, value in dotenv_values(path, interpolate=False).items()}
-    expanded = dotenv_values(path, interpolate=True)
-    merged = {**literal, **os.environ}
-    return merged | {key: text for key, text in literal.items() if merged[key] == expanded.get(key)}
+    return _merged(path or ROOT / ".env")[0]
+
+
+def _merged(path: Path) -> tuple[dict[str, str], EnvFile]:
+    file = env_file.read(path)
+    expanded = env_file.interpolated(path) if file.values else {}
+    merged = {**file.values, **os.environ}
+    return merged | {key: text for key, text in file.values.items() if merged[key] == expanded.get(key)}, file
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Parse and check the environment.
 
-    Raises ConfigurationError with one line that names the variable and the remedy.
+    Raises ConfigurationError, a ValueError, with one line that names the variable and the remedy.
     """
-    env = Reader(read_environment() if environment is None else environment)
-    app_env = env.choice("APP_ENV", ("development", "production"), "development")
+    if environment is None:
+        environment, file = _merged(ROOT / ".env")
+    else:
+        file = EnvFile(dict(environment), [])
+    doubts = [
+        *_slips(environment, file.values),
+        *(f"{name} stands more than once in .env; the last one counts." for name in file.repeated),
+    ]
+    email, email_fault = _email(environment)
+    env = Reader(secret_files.filled_in(environment, left_out="EMAIL_HOST_PASSWORD"))
+    return _settings(env, email, email_fault, doubts)
+
+
+def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: list[str]) -> Settings:
+    app_env = env.choice("APP_ENV", ("development", "production"), "production")
+    is_production = app_env == "production"
     host, port = env.text("HOST", "127.0.0.1"), env.integer("PORT", 5000, 1, 65535)
+    app_key, app_key_previous = _app_key(env), _previous_keys(env)
+    database_url = env_urls.database_url(env.text("DATABASE_URL", "sqlite:///sealpost.db"))
+    celery_broker_url = env_urls.broker_url(env.text("CELERY_BROKER_URL"))
+    ratelimit_storage_uri = env.text("RATELIMIT_STORAGE_URI", "memory://")
+    others = {"CELERY_BROKER_URL": celery_broker_url, "RATELIMIT_STORAGE_URI": ratelimit_storage_uri}
+    doubts = [*doubts, *env_urls.unprotected(database_url, others, env.starting_with("PG"))]
     return Settings(
-        app_key=_app_key(env),
-        app_key_previous=tuple(Secret(key.strip()) for key in env.listed("APP_KEY_PREVIOUS")),
+        app_key=app_key,
+        app_key_doubt=human_hand(app_key.reveal()) or "",
+        app_key_previous=app_key_previous,
         app_env=app_env,
         app_name=_app_name(env),
-        base_url=_base_url(env, app_env, host, port),
-        database_url=_database_url(env.text("DATABASE_URL", "sqlite:///sealpost.db")),
+        base_url=env_urls.base_url(env, is_production=is_production, listens_on=(host, port)),
+        database_url=database_url,
         database_driver_path=env.boolean("DATABASE_DRIVER_PATH", default=True),
-        admin_token=_admin_token(env),
-        email=env.starting_with("EMAIL_", "DEFAULT_FROM_EMAIL"),
+        admin_token=_admin_token(env, (app_key, *app_key_previous) if is_production else ()),
+        email=email,
+        email_fault=email_fault,
         smtp_ca_file=_ca_file(env),
         smtp_allow_plaintext_login=env.boolean("SMTP_ALLOW_PLAINTEXT_LOGIN", default=False),
         host=host,
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),
-        ratelimit_storage_uri=env.text("RATELIMIT_STORAGE_URI", "memory://"),
+        ratelimit_storage_uri=ratelimit_storage_uri,
         session_life=timedelta(hours=env.integer("SESSION_HOURS", 12, 1, 8760)),
         session_remembered_life=timedelta(days=env.integer("SESSION_REMEMBERED_DAYS", 30, 1, 400)),
         session_admin_idle=timedelta(minutes=env.integer("SESSION_ADMIN_IDLE_MINUTES", 60, 0, 525_600)),
-        celery_broker_url=_broker_url(env.text("CELERY_BROKER_URL")),
+        celery_broker_url=celery_broker_url,
         emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, MOST_EMAILS),
         emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, MOST_EMAILS),
         emails_per_minute_per_domain=env.integer("EMAILS_PER_MINUTE_PER_DOMAIN", 0, 0, MOST_EMAILS),
@@ -129,6 +187,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
         mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),
         dns_resolver=_dns_resolver(env),
+        hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),
+        doubts=tuple(doubts),
     )
 
 
@@ -155,67 +215,53 @@ def get_base_url() -> str:
     return get_settings().base_url
 
 
-def write_first_env(path: Path = ROOT / ".env") -> bool:
-    """Write a ``.env`` with fresh secrets unless there is one. True if it was written."""
-    if path.exists():
-        return False
-    text = (
-        "# Written by the first `make run`. Every variable is explained in .env.example.\n"
-        f"APP_KEY={secrets.token_urlsafe(48)}\n"
-        f"ADMIN_TOKEN={secrets.token_urlsafe(48)}\n"
-        "APP_ENV=development\n"
-        "# Mail goes to the local inbox until a server is active at /settings/smtp.\n"
-        "EMAIL_HOST=127.0.0.1\n"
-        "EMAIL_PORT=1025\n"
-        "EMAIL_USE_TLS=false\n"
-        "DEFAULT_FROM_EMAIL=noreply@sealpost.example\n"
-    )
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    return True
-
-
 @cache
 def _environment_settings() -> Settings:
     return load_settings()
 
 
+def _slips(environment: Mapping[str, str], in_file: Iterable[str]) -> list[str]:
+    """What is said of names that are nearly ours. Raises ConfigurationError where what was meant must not be missed."""
+    found = env_names.slips(environment, in_file)
+    if found and found[0].is_grave:
+        raise ConfigurationError(f"{found[0]} Correct the name, or take it out.")
+    return [str(slip) for slip in found]
+
+
+def _email(environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """The fallback's variables, and what is wrong with the file of its password: a mistake here stops no start."""
+    found = Reader(environment).starting_with("EMAIL_", "DEFAULT_FROM_EMAIL")
+    try:
+        password = secret_files.held(environment, "EMAIL_HOST_PASSWORD")
+    except ConfigurationError as fault:
+        return found, str(fault)
+    return found | ({"EMAIL_HOST_PASSWORD": password} if password else {}), ""
+
+
 def _app_key(env: Reader) -> Secret:
-    text, file = env.text("APP_KEY"), env.text("APP_KEY_FILE")
-    if text and file:
-        raise ConfigurationError("Set either APP_KEY or APP_KEY_FILE, not both.")
-    if file:
-        name, key = "APP_KEY_FILE", _key_in_file(Path(file))
-    else:
-        name, key = "APP_KEY", text
+    key = env.text("APP_KEY").strip()
     if not key:
-        raise ConfigurationError(f"APP_KEY is not set. Make one with: {NEW_KEY_COMMAND}")
-    fault = weakness(key)
+        raise ConfigurationError(f"APP_KEY not configured. Make one with: {NEW_KEY_COMMAND}")
+    fault = weakness_of_key(key)
     if fault:
-        raise ConfigurationError(f"{name} {fault}. Make a new one with: {NEW_KEY_COMMAND}")
+        raise ConfigurationError(f"APP_KEY {fault}. Make a new one with: {NEW_KEY_COMMAND}")
     return Secret(key)
 
 
-def _key_in_file(path: Path) -> str:
-    try:
-        status = path.stat()
-        key = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError("APP_KEY_FILE cannot be read. Check the path and its owner.") from error
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise ConfigurationError("APP_KEY_FILE can be read by others. Run chmod 600 on it.")
-    if status.st_uid not in (os.getuid(), 0):
-        raise ConfigurationError("APP_KEY_FILE belongs to another user. Run chown on it.")
-    return key
+def _previous_keys(env: Reader) -> tuple[Secret, ...]:
+    return tuple(Secret(key.strip()) for key in env.listed("APP_KEY_PREVIOUS"))
 
 
-def _admin_token(env: Reader) -> Secret | None:
+def _admin_token(env: Reader, keys: tuple[Secret, ...]) -> Secret | None:
+    """The token, which is no key: it is sent with every request, and a key opens every stored password."""
     token = env.text("ADMIN_TOKEN")
     if not token:
         return None
     fault = weakness(token)
     if fault:
         raise ConfigurationError(f"ADMIN_TOKEN {fault}. Make a new one with: {NEW_KEY_COMMAND}")
+    if Secret(token) in keys:
+        raise ConfigurationError(f"ADMIN_TOKEN is the same as APP_KEY. Make a new one with: {NEW_KEY_COMMAND}")
     return Secret(token)
 
 
@@ -224,53 +270,6 @@ def _app_name(env: Reader) -> str:
     if len(name) > 64 or not name.isprintable():  # noqa: PLR2004 - a mail subject's worth
         raise ConfigurationError("APP_NAME must be at most 64 printable characters.")
     return name
-
-
-def _base_url(env: Reader, app_env: str, host: str, port: int) -> str:
-    text = env.text("BASE_URL")
-    if not text:
-        if app_env == "production":
-            raise ConfigurationError("BASE_URL is not set. Give the public address, like https://app.example.com")
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    try:
-        parts = urlsplit(text)
-        well_formed = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        well_formed = False
-    if not well_formed or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigurationError("BASE_URL must be an address without a path, like https://app.example.com")
-    return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def _database_url(url: str) -> str:
-    """SQLAlchemy's URL; PostgreSQL always through psycopg 3."""
-    for prefix in ("postgres://", "postgresql://"):
-        if url.startswith(prefix):
-            return "postgresql+psycopg://" + url.removeprefix(prefix)
-    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
-        raise ConfigurationError("DATABASE_URL must start with sqlite:/// or postgresql://")
-    return url
-
-
-def _broker_url(text: str) -> str:
-    """The broker's URL; several of them, for the next where one is away, stand between semicolons."""
-    if text and not all(_is_broker(url) for url in text.split(";")):
-        raise ConfigurationError(
-            "CELERY_BROKER_URL must be like amqp://user:password@host// or redis://:password@host/0 "
-            "(or amqps://, rediss://). In its password write @ as %40 and / as %2F."
-        )
-    return text
-
-
-def _is_broker(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        has_host = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    # A password's own @ or / moves where the host begins, so whoever parses it next would ask another host.
-    is_clear = parts.netloc.count("@") == url.count("@") <= 1
-    return parts.scheme in ("amqp", "amqps", "redis", "rediss") and has_host and is_clear
 
 
 def _ca_file(env: Reader) -> Path | None:

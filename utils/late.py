@@ -11,8 +11,6 @@ LATE: Final = {
     "services.worker.celery_tasks": "slower to load than all of ours, and only users of a broker need it",
     "flask_migrate": "Alembic and Mako; only whoever migrates needs them",
     "flask_migrate.cli": "likewise",
-    "alembic.migration": "likewise, and whoever asks whether migrations are missing",
-    "alembic.script": "likewise",
     "blueprints.gunicorn_errors": "imports gunicorn, which only whoever is served by it needs",
     "redis.backoff": "the whole of redis; only who counts mails there needs it",
     "redis.retry": "likewise",

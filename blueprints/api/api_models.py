@@ -143,6 +143,9 @@ class SmtpTest(SmtpChange):
     to: Annotated[
         str, Checked(parse_recipient, "string", "Also deliver a test mail there.", maxLength=LONGEST_ADDRESS)
     ] = ""
+    deliver_suppressed: Annotated[
+        bool, Field(strict=True, description="Deliver it although MAIL_SUPPRESS_SEND is on.")
+    ] = False
 
 
 class ConfigFilter(BaseModel):

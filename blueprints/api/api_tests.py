@@ -1,6 +1,6 @@
 """The connection test of the administration API: what is tested, and the answer at its end or step by step."""
 
-from typing import Any
+from typing import Any, Final
 
 from flask import Response, jsonify
 from flask_login import current_user
@@ -15,6 +15,8 @@ from services.settings import configs
 from services.settings.fields import checked
 from services.settings.sealing import StoredConfig
 from utils.errors import InvalidInput, NotFound
+
+DELIVER: Final = "To deliver it all the same, send deliver_suppressed: true."
 
 
 def answer(stored: StoredConfig | None) -> Response:
@@ -46,6 +48,8 @@ def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPl
     own_address = current_user.email if current_user.is_authenticated else ""
     if body is not None:
         change = checked(SmtpTest, body)
+        if change.to:
+            smtp_tests.check_delivery("to", DELIVER, is_confirmed=change.deliver_suppressed)
         return connection_test.plan(
             configs.preview(change, stored.row.id if stored else None), to=change.to, rcpt=own_address
         )

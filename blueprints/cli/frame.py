@@ -16,6 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from services import audit
 from services.audit import Actor
+from services.checks import start
+from utils.env_reader import ConfigurationError
 from utils.errors import AppError, InvalidInput
 from utils.log_utils import printable
 
@@ -26,7 +28,6 @@ NOT_WELL: Final = 3
 
 SOURCE: Final = "command line"
 _USUAL: Final = {DONE: "done", REFUSED: "refused or failed, with one line that says why", USAGE: "wrong usage"}
-_NO_DATABASE: Final = "The database cannot be used. Check DATABASE_URL and run: flask db upgrade"
 USUAL: Final = 50  # lines of a list
 _LONGEST_PASSWORD_FILE: Final = 64 * 1024  # bytes
 
@@ -61,13 +62,16 @@ def _framed(work: _Work) -> _Work:
             sys.stdout.reconfigure(errors="replace")  # a terminal without ✓ shows ? and goes on
         try:
             with audit.acting(Actor(os_user(), SOURCE)):
+                start.check_new_key()
                 work(*args, **kwargs)
         except InvalidInput as refused:
             raise click.ClickException(_in_one_line(refused.errors)) from None
         except AppError as refused:
             raise click.ClickException(refused.message) from None
-        except DBAPIError:
-            raise click.ClickException(_NO_DATABASE) from None
+        except ConfigurationError as refused:
+            raise click.ClickException(str(refused)) from None
+        except DBAPIError as error:
+            raise click.ClickException(start.words_for(error)) from None
 
     return run
 

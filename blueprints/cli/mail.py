@@ -11,10 +11,11 @@ from flask.cli import AppGroup
 from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, print_json, print_table
 from services import audit
 from services.audit import Action
-from services.checks import readiness
+from services.checks import start
 from services.outbox import log
 from services.outbox.facts import SETTLED, AttemptData, DirectData, MessageData, State
 from services.outbox.log import Summary
+from services.settings import route
 from services.worker import threads
 from utils.env_utils import get_settings
 from utils.json_shapes import json_of
@@ -25,7 +26,6 @@ mail = AppGroup("mail", help="Look up queued mail, send it again or cancel it, r
 
 MOST_SENDERS: Final = 64
 LONGEST_DAYS: Final = 36500
-NOT_READY: Final = "The database is not ready. Check DATABASE_URL, run: flask --app app db upgrade"
 _STATES: Final = click.Choice([state.value for state in State])
 _FINAL: Final = click.Choice([state.value for state in SETTLED])
 
@@ -52,7 +52,7 @@ def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool
         print_table(("Queued (UTC)", "Id", "State", "Kind", "To", "Tries", "Why"), rows)
 
 
-@command(mail, "status", exits={NOT_WELL: "mail has been due for longer than 15 minutes"})
+@command(mail, "status", exits={NOT_WELL: "mail has been due for longer than 15 minutes, or nobody works it off"})
 def status(*, as_json: bool) -> None:
     """Tell how many mails wait and why, how late they are, and who works on them."""
     summary = log.summary()
@@ -60,7 +60,7 @@ def status(*, as_json: bool) -> None:
         print_json(_summary_dict(summary))
     else:
         _print_summary(summary)
-    if summary.is_behind:
+    if summary.is_behind or summary.is_unattended:
         leave(NOT_WELL)
 
 
@@ -115,8 +115,7 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
     Then it claims nothing more, finishes what is under way and gives the rest back. Any number of workers may run.
     """
     forbid_core_dumps()
-    if not readiness.is_database_ready():
-        raise click.ClickException(NOT_READY)
+    start.check()
     senders = senders or max(get_settings().mail_senders, 1)
     told = f"Sending queued mail with {counted(senders, 'sender')}. Stop with Ctrl-C."
     answer(as_json, {"senders": senders}, told)
@@ -164,13 +163,22 @@ def _print_summary(summary: Summary) -> None:
     if summary.last_attempt:
         last = summary.last_attempt
         click.echo(f"Last attempt at {_moment(last.at)} UTC: {last.look.word}")
-    click.echo("Not well: mail is late. Does a worker run?" if summary.is_behind else "All is well.")
+    if route.is_suppressed():
+        click.echo(route.NOTHING_IS_SENT)
+    if summary.is_behind:
+        click.echo("Not well: mail is late. Does a worker run?")
+    if summary.is_unattended:
+        click.echo(f"Not well: {log.NOBODY_SENDS}")
+    elif not summary.is_behind:
+        click.echo("All is well.")
 
 
 def _summary_dict(summary: Summary) -> dict[str, object]:
     last = summary.last_attempt
     return {
-        "ok": not summary.is_behind,
+        "ok": not (summary.is_behind or summary.is_unattended),
+        "unattended": summary.is_unattended,
+        "suppressed": route.is_suppressed(),
         "counts": summary.counts,
         "reasons": summary.reasons,
         "oldest_due": summary.oldest_due.isoformat() if summary.oldest_due else None,

@@ -1,4 +1,6 @@
-"""The commands of `flask`: thin shells around the services; nothing here migrates."""
+"""The commands of `flask`: thin shells around the services; nothing here migrates. And the names of its shell."""
+
+from typing import Any
 
 from flask import Flask
 
@@ -9,6 +11,8 @@ from blueprints.cli.mail import mail
 from blueprints.cli.people import account
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_checks import domain, route, test, validate
+from services import email_service
+from services.settings import named
 
 for check in (test, route, validate, domain):
     smtp.add_command(check)
@@ -17,3 +21,10 @@ for check in (test, route, validate, domain):
 def register(app: Flask) -> None:
     for commands in (account, audit, keys, mail, smtp, token):
         app.cli.add_command(commands)
+    app.shell_context_processor(_names_of_the_shell)
+
+
+def _names_of_the_shell() -> dict[str, Any]:
+    """What `flask shell` knows without an import: the public face, and the stored configurations by name."""
+    faces = (email_service, named)
+    return {name: getattr(face, name) for face in faces for name in face.__all__}

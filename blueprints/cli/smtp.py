@@ -196,6 +196,10 @@ def named(name_or_id: str) -> StoredConfig:
 
 
 def where_mail_goes() -> str:
+    return f"{route.NOTHING_IS_SENT} {_where_it_would_go()}" if route.is_suppressed() else _where_it_would_go()
+
+
+def _where_it_would_go() -> str:
     """Through which server the next mail goes, as a sentence."""
     steps = list(route.steps())
     used = route.first_of(steps)
@@ -206,7 +210,7 @@ def where_mail_goes() -> str:
 
 def _env_settings() -> SmtpSettings:
     with named_by_option(VARIABLES):
-        settings = route.env_settings(get_settings().email)
+        settings = route.from_env()
     if settings is None:
         raise NotFound("EMAIL_HOST is not set: there is nothing to import.")
     if route.without_database().is_local_inbox:

@@ -38,6 +38,7 @@ _EXITS: Final = (
 )
 _TEST_EXITS: Final = {DONE: "the test passed", **{code: told for code, told, _ in _EXITS}}
 EXIT_OF_PHASE: Final = {phase: code for code, _, phases in _EXITS for phase in phases}
+DELIVER: Final = "To deliver it all the same, add --yes."
 _AND_TEST: Final = " and test again"  # here it is another command
 _SIGNS: Final = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
 _GRADES: Final = {Grade.GOOD: "✓", Grade.CHANGE: "✗", Grade.OPEN: "?"}
@@ -48,13 +49,16 @@ _MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
 @command(None, "test", exits=_TEST_EXITS)
 @click.argument("name", required=False)
 @click.option("--to", default="", metavar="ADDRESS", help="Also deliver a test mail there.")
-def test(name: str | None, *, to: str, as_json: bool) -> None:
+@click.option("--yes", is_flag=True, help="Deliver it although MAIL_SUPPRESS_SEND is on.")
+def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
     """Test a configuration, or what sends now.
 
     NAME may be its id. Prints each step as it happens. Without --to it goes as far as naming a recipient, and no mail
     is sent.
     """
     to = parse_address_field("--to", to) if to else ""
+    if to:
+        smtp_tests.check_delivery("--to", DELIVER, is_confirmed=yes)
     label, settings, config_id, reason = _to_test(name)
     if settings is None:
         _not_testable(reason, as_json)
@@ -84,7 +88,8 @@ def route(*, as_json: bool) -> None:
     withheld = protection.standing(steps)
     told = [_step_dict(step, used, withheld.get(step.source, "")) for step in steps]
     if as_json:
-        print_json({"used": used.name if used else None, "steps": told})
+        suppressed = smtp_route.is_suppressed()
+        print_json({"used": used.name if used else None, "suppressed": suppressed, "steps": told})
     else:
         rows = [
             (str(place), each["name"], each["server"], each["status"], each["reason"])
@@ -104,13 +109,16 @@ def route(*, as_json: bool) -> None:
     metavar="[ADDRESS]",
     help="Also send a test mail; without ADDRESS to the first administrator.",
 )
-def validate(*, test_email: str | None, as_json: bool) -> None:
+@click.option("--yes", is_flag=True, help="Send it although MAIL_SUPPRESS_SEND is on.")
+def validate(*, test_email: str | None, yes: bool, as_json: bool) -> None:
     """Check everything that mail depends on.
 
     Made for deploy scripts: the exit code is 0 only if all of it holds. It checks the server that sends now, with a
     connection test that stops before a mail is sent unless --test-email is given; the key and what it opens; the
     route; BASE_URL; the server's name in DNS; and mail that waits.
     """
+    if test_email is not None:
+        smtp_tests.check_delivery("--test-email", DELIVER, is_confirmed=yes)
     checks = validation.checks(test_email)
     told = [(check, _run(number, check, as_json)) for number, check in enumerate(checks, 1)]
     holds = all(finding.mark is not Mark.FAILED for _, findings in told for finding in findings)

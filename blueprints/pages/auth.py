@@ -63,7 +63,7 @@ def login() -> ResponseReturnValue:
     if person is None:
         return _sign_in_page(values, {"form": [_WRONG_SIGN_IN]}), 401
     sessions.sign_in(person, remember=remember)
-    return redirect(access.local_path(wanted) or _home_of(person.is_admin), 303)
+    return redirect(access.local_path(wanted, request.script_root) or _home_of(person.is_admin), 303)
 
 
 @bp.post("/logout")
@@ -120,7 +120,7 @@ def _home_of(is_admin: bool) -> str:
 
 
 def _sign_in_form() -> ResponseReturnValue:
-    wanted = access.local_path(request.args.get("next", ""))
+    wanted = access.local_path(request.args.get("next", ""), request.script_root)
     if current_user.is_authenticated:
         return redirect(wanted or _home_of(current_user.is_admin))
     if not accounts.has_accounts():

@@ -22,6 +22,7 @@ from utils.numbers import whole_number
 
 bp = Blueprint("smtp_form", __name__)
 
+TICK = "Tick the box to deliver it all the same."
 ENTER_AGAIN = "Enter the password again: a page never gets it back."
 GONE = (
     "This server was deleted meanwhile, its stored password with it. "
@@ -151,6 +152,7 @@ def _plan(stored: StoredConfig | None) -> TestPlan:
     if not smtp_form_values.wants_message():
         return connection_test.plan(settings, rcpt=own_address)
     to = parse_address_field("to", forms.text("to") or own_address)
+    smtp_tests.check_delivery("deliver_suppressed", TICK, is_confirmed=forms.ticked("deliver_suppressed"))
     return connection_test.plan(settings, to=to, config_name=stored.row.name if stored else "")
 
 

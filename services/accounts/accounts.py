@@ -57,13 +57,18 @@ def create(username: str, email: str, password: str, *, is_admin: bool = False) 
         return _created(session, checked, is_admin=is_admin)
 
 
-def issue_setup_code() -> str | None:
-    """A new one-time code for `/setup`, for whoever started the server; None once it is not needed."""
+def issue_setup_code(*, unless_since: datetime | None = None) -> str | None:
+    """A new one-time code for `/setup`, for whoever started the server; None once it is not needed.
+
+    Nor is one, if another process has issued one since a moment.
+    """
     if has_administrator():
         return None
     characters = CODE_GROUPS * CODE_GROUP_LENGTH
     code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(characters))
     with transaction() as session:
+        if unless_since and user_db.has_setup_code_since(session, unless_since):
+            return None
         user_db.add_setup_code(session, _code_hash(code), clock.now())
     return "-".join(code[at : at + CODE_GROUP_LENGTH] for at in range(0, characters, CODE_GROUP_LENGTH))
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import schema_db
 from database.engine import reading
 from services.outbox import log
-from services.settings import configs
+from services.settings import configs, route
 from services.worker import threads
 
 NO_DATABASE: Final = "The database cannot be used."
@@ -48,16 +48,11 @@ def look(app: Flask) -> Readiness:
     return Readiness(level, checks)
 
 
-def is_database_ready() -> bool:
-    """Whether the database answers and no migration is missing. Never raises."""
-    return _answer(_migrations).ok
-
-
 def _answer(ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
-    except SQLAlchemyError:
-        return Answer(False, NO_DATABASE)
+    except SQLAlchemyError as error:
+        return Answer(False, schema_db.UPGRADE if schema_db.lacks_something(error) else NO_DATABASE)
 
 
 def _database() -> Answer:
@@ -82,8 +77,11 @@ def _key() -> Answer:
 def _queue() -> Answer:
     if log.is_behind():
         minutes = int(log.BEHIND.total_seconds() // 60)
-        return Answer(False, f"Mail waits for more than {minutes} minutes.")
-    return Answer(True, "No mail is late.")
+        nobody = f" {log.NOBODY_SENDS}" if log.is_unattended() else ""
+        return Answer(False, f"Mail waits for more than {minutes} minutes.{nobody}")
+    if log.is_unattended():
+        return Answer(True, log.NOBODY_SENDS)
+    return Answer(True, route.NOTHING_IS_SENT if route.is_suppressed() else "No mail is late.")
 
 
 def _worker(app: Flask) -> Answer:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import outbox_db, reset_request_db, user_db
 from database.engine import reading
 from database.outbox_db import HELD, WAITING
-from services.checks import connection_test
+from services.checks import connection_test, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.diagnosis import diagnosis
 from services.settings import configs, key_rotation, route
@@ -94,13 +94,15 @@ def _without_a_crash(findings: Callable[[], Iterator[Told]]) -> Callable[[], Ite
     def run() -> Iterator[Told]:
         try:
             yield from findings()
-        except SQLAlchemyError:
-            yield Told(Mark.FAILED, NO_DATABASE, MIGRATE)
+        except SQLAlchemyError as error:
+            yield Told(Mark.FAILED, NO_DATABASE, start.upgrade_needed(error) or MIGRATE)
 
     return run
 
 
 def _configuration(to: str | None) -> Iterator[Told]:
+    for doubt in start.doubts():
+        yield Told(Mark.INFO, doubt)
     first, used = next(route.steps()), route.first_of(route.steps())
     if not first.settings and first.config_id is not None:
         yield Told(Mark.FAILED, f"SMTP config in the database cannot be used: {first.name}", first.reason)
@@ -180,6 +182,8 @@ def _route() -> Iterator[Told]:
         yield _step(step, used)
     if used is None:
         yield Told(Mark.FAILED, "No mail can be sent", ADD_ONE)
+    if route.is_suppressed():
+        yield Told(Mark.INFO, route.NOTHING_IS_SENT)
 
 
 def _step(step: RouteStep, used: RouteStep | None) -> Told:

@@ -22,6 +22,8 @@ from utils.errors import NotFound
 PAGE: Final = 50
 MOST: Final = 200
 BEHIND: Final = timedelta(minutes=15)
+UNATTENDED: Final = timedelta(seconds=30)  # a worker sweeps every few seconds, and holds what it cannot send at once
+NOBODY_SENDS: Final = "Nobody works off the queue. Start the application, or: flask --app app mail worker"
 HALTED: Final = (Reason.NO_SERVER, Reason.PAUSED, Reason.NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
 _BATCH: Final = 1000  # rows in one transaction
 _ID_LENGTH: Final = 32
@@ -49,6 +51,7 @@ class Summary:
     last_attempt: DirectData | None
     workers: dict[str, int]  # how many mails each holds now
     is_behind: bool
+    is_unattended: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,14 @@ def is_behind() -> bool:
         return outbox_db.oldest_due(session, since) is not None or outbox_db.is_stuck(session, HALTED, since)
 
 
+def is_unattended() -> bool:
+    """Whether mail is due and no worker has taken any, so that there is probably none."""
+    now = clock.now()
+    with reading() as session:
+        due = outbox_db.oldest_due(session, now)
+        return due is not None and now - due > UNATTENDED and not outbox_db.is_held(session, now)
+
+
 def summary() -> Summary:
     """How it all stands."""
     with reading() as session:
@@ -124,6 +135,7 @@ def summary() -> Summary:
         last_attempt=attempt_facts(last[0]) if last else None,
         workers=workers,
         is_behind=is_behind(),
+        is_unattended=is_unattended(),
     )
 
 

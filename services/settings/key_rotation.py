@@ -9,12 +9,13 @@ and what is done is left alone.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import outbox_db, smtp_db
+from database import audit_db, outbox_db, smtp_db
 from database.engine import reading, transaction
 from database.smtp_db import SmtpConfig
 from services import audit
@@ -75,13 +76,14 @@ class Refusal:
 
     row: SealedRow
     condition: Condition
+    problem: str
 
     @property
     def reason(self) -> str:
         """What is wrong and what to do."""
         if self.condition is Condition.KEY_MISSING:
-            return f"Key {self.row.key_id} is unknown here. {sealing.UNREADABLE}"
-        return sealing.UNUSABLE[self.condition]
+            return f"Key {self.row.key_id} is unknown here. {self.problem}"
+        return self.problem
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,13 @@ def status() -> Status:
     """Which keys seal what, and which rows cannot be read."""
     stored = _every()
     return _status([_named(each.row) for each in stored], _refusals(stored))
+
+
+def last_at() -> datetime | None:
+    """When a row was last sealed anew, as far back as the audit trail goes."""
+    with reading() as session:
+        found = audit_db.find(session, action=Action.KEY_ROTATED, before_id=None, limit=1)
+    return found[0].at if found else None
 
 
 def rotate(*, dry_run: bool = False, hear: RotationObserver = _unheard) -> Rotation:
@@ -208,7 +217,7 @@ def _every() -> list[StoredConfig]:
 
 
 def _refusals(stored: list[StoredConfig]) -> list[Refusal]:
-    return [Refusal(_named(each.row), each.condition) for each in stored if not each.is_readable]
+    return [Refusal(_named(each.row), each.condition, each.problem) for each in stored if not each.is_readable]
 
 
 def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:

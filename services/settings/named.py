@@ -14,6 +14,8 @@ SHORT_NAMES: Final = {
     "password": "smtp_password",
 }
 
+__all__ = ["activate_config", "create_config", "deactivate_config", "get_active_config"]
+
 
 def get_active_config() -> StoredConfig | None:
     """The active global configuration; it prints as one line."""

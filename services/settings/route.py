@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from database import schema_db
 from services.settings import configs, rules, sealing
 from services.settings.fields import parse_change
 from services.settings.rules import merged
@@ -31,6 +32,9 @@ log = structlog.get_logger(__name__)
 security_log = structlog.get_logger("security")
 
 NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
+NOTHING_IS_SENT: Final = "Nothing is sent: MAIL_SUPPRESS_SEND is on."
+# With both kinds of quotes: the inner ones are the address's, the outer ones those of `.env`.
+FROM_LINE: Final = "The line: DEFAULT_FROM_EMAIL='\"Shop, Ltd.\" <name@example.com>'"
 LONGEST_FILE: Final = LONGEST_CERTIFICATE + LONGEST_KEY
 # The specification's words.
 FALLING_BACK: Final = "No active SMTP Configuration found in database. Falling back to {} ({})."
@@ -76,6 +80,11 @@ def steps(account_id: int | None = None, session: Session | None = None) -> Iter
     first, row_decides = _global_step(session)
     yield first
     yield _env_step(database_decides=row_decides)
+
+
+def is_suppressed() -> bool:
+    """Whether mail is dropped instead of sent, whichever server it would go through."""
+    return get_settings().mail_suppress_send
 
 
 def without_database() -> RouteStep:
@@ -134,8 +143,8 @@ def _global_step(session: Session | None) -> tuple[RouteStep, bool]:
     """The database's step, and whether an active row stands there: then the local inbox may not serve."""
     try:
         stored = configs.find_active(session=session)
-    except SQLAlchemyError:
-        reason = "The database does not answer."
+    except SQLAlchemyError as error:
+        reason = schema_db.UPGRADE if schema_db.lacks_something(error) else "The database does not answer."
         return RouteStep(source="database", name="Database", reason=reason, is_broken=True), True
     if not stored:
         return RouteStep(source="database", name="Database", reason=f"{NO_ACTIVE_ROW}."), False
@@ -163,7 +172,7 @@ def _step_of(stored: StoredConfig) -> RouteStep:
 
 def _env_step(*, database_decides: bool) -> RouteStep:
     try:
-        settings = env_settings(get_settings().email)
+        settings = from_env()
     except InvalidInput as error:
         return RouteStep(source="env", name=".env", reason=_first_sentence(error), is_broken=True)
     if settings is None:
@@ -183,6 +192,15 @@ def _env_step(*, database_decides: bool) -> RouteStep:
     return RouteStep(source="env", name=name, reason=reason, settings=settings, is_local_inbox=inbox)
 
 
+def from_env() -> SmtpSettings | None:
+    """The server of the environment, or None without ``EMAIL_HOST``. Raises InvalidInput."""
+    own = get_settings()
+    settings = env_settings(own.email)
+    if settings and own.email_fault:
+        raise InvalidInput({"smtp_password": [own.email_fault]})
+    return settings
+
+
 def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
     """The server that Django's ``EMAIL_*`` names describe, or None without ``EMAIL_HOST``. Raises InvalidInput."""
     if not variables.get("EMAIL_HOST", "").strip():
@@ -196,7 +214,7 @@ def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
     try:
         raw["from_name"], raw["from_email"] = parse_mailbox(variables.get("DEFAULT_FROM_EMAIL", ""))
     except InvalidAddress as error:
-        raise InvalidInput({"from_email": [str(error)]}) from None
+        raise InvalidInput({"from_email": [f"{error} {FROM_LINE}"]}) from None
     files = {field: texts[field] for field in ("client_certificate", "client_key") if texts[field]}
     return merged(None, parse_change(raw | identity_in(files)))
 

@@ -14,6 +14,9 @@ from utils.env_utils import get_settings
 from utils.errors import InvalidInput
 
 CHANGED_SERVER: Final = "You changed the server. Enter the password again."
+CLEARED_USER_NAME: Final = (
+    "You cleared the user name, and a password is stored. Remove the password as well, or enter the user name again."
+)
 CHANGED_SERVER_FOR_KEY: Final = "You changed the server. Enter the client key again."
 NEEDS_ENCRYPTION: Final = "A client certificate is shown under STARTTLS or TLS only. Choose one of them, or remove it."
 SMTPS_PORT: Final = 465
@@ -80,6 +83,8 @@ def _with_login(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpC
         return replace(result, username="", password=NO_PASSWORD)
     if change.smtp_password:
         result = replace(result, password=change.smtp_password)
+    elif stored and stored.password and not result.username:
+        raise InvalidInput({"smtp_username": [CLEARED_USER_NAME]})
     elif stored and stored.password and result.destination != stored.destination:
         raise InvalidInput({"smtp_password": [CHANGED_SERVER]})
     if result.username and not result.password:

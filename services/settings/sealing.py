@@ -36,6 +36,8 @@ FINGERPRINT: Final = "smtp-fingerprint-v1"
 PROOF: Final = "smtp-proof-v1"
 PROOF_SECONDS: Final = 3600
 UNREADABLE: Final = "The stored password cannot be read. Restore APP_KEY or enter the password again."
+UNREADABLE_KEY: Final = "The stored client key cannot be read. Restore APP_KEY or paste the key again."
+OTHER_KEY: Final = "These settings are sealed with another APP_KEY. Check them and save."
 ALTERED: Final = "These settings were changed outside of the application. Check every field and save them again."
 OUTDATED: Final = (
     "These settings could not be checked when the database was upgraded: they had been changed outside of the "
@@ -138,12 +140,15 @@ class StoredConfig:
         """Why it is not used and what to do; "" for a good one."""
         if self.condition is Condition.INVALID:
             return validity.in_words(self.invalid)
-        return UNUSABLE.get(self.condition, "")
+        return _unusable(self.row, self.condition)
 
     @property
     def errors(self) -> validity.Errors:
         """The same at the fields concerned."""
-        return self.invalid or {"smtp_password": [self.problem]}
+        field = "smtp_password"
+        if self.condition is Condition.KEY_MISSING and not self.row.smtp_password:
+            field = "client_key" if self.row.client_key else "smtp_server"
+        return self.invalid or {field: [self.problem]}
 
     @property
     def certificate_trouble(self) -> str:
@@ -188,6 +193,13 @@ def unsealed(row: SmtpConfig | StoredRow, keys: Mapping[str, bytes] | None = Non
     return StoredConfig(row, _settings_of(row), condition)
 
 
+def _unusable(row: StoredRow, condition: Condition) -> str:
+    """Why a row is not used and what to do; only who must enter a secret again is told so."""
+    if condition is Condition.KEY_MISSING and not row.smtp_password:
+        return UNREADABLE_KEY if row.client_key else OTHER_KEY
+    return UNUSABLE.get(condition, "")
+
+
 def _condition(row: StoredRow, key: bytes | None) -> Condition:
     if key is None:
         return Condition.KEY_MISSING
@@ -220,7 +232,7 @@ def _merged_over(stored: StoredConfig | None, change: SmtpChange) -> SmtpSetting
 
 def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSettings:
     """Nothing of a row that cannot be checked is blessed by saving it again: what is bound must all be given."""
-    row, reason = stored.row, UNUSABLE[stored.condition]
+    row, reason = stored.row, _unusable(stored.row, stored.condition)
     if row.smtp_password and not change.smtp_password and not change.remove_password:
         raise InvalidInput({"smtp_password": [reason]})
     absent = [column for column in VALUES if not change.given(column) and _says_something(row, column)]

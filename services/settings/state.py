@@ -75,6 +75,8 @@ def describe(*, has_configs: bool) -> SendingState:
     withheld = protection.standing(steps)
     if used and used.last_error and not is_down and (waits := next(iter(withheld.values()), "")):
         detail = f"{detail} {waits}"
+    if smtp_route.is_suppressed():
+        level, headline, detail = "warning", smtp_route.NOTHING_IS_SENT, f"Without it: {headline} {detail}".strip()
     in_use = _next_usable(steps, used) if is_down else used
     return SendingState(
         level=level,

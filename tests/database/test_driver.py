@@ -36,7 +36,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path, path: dict[str, str]) ->
 
 
 def application(variables: dict[str, str], instance: Path) -> Iterator[Flask]:
-    app = create_app({"APP_KEY": APP_KEY, **variables}, instance_path=instance)
+    app = create_app({"APP_KEY": APP_KEY, "APP_ENV": "development", **variables}, instance_path=instance)
     with app.app_context():
         with transaction() as session:
             session.execute(text("CREATE TABLE note (id INTEGER PRIMARY KEY, words VARCHAR(20) NOT NULL)"))

@@ -41,7 +41,13 @@ def server() -> Iterator[RecordingServer]:
 
 @pytest.fixture
 def environment(url: str, server: RecordingServer) -> dict[str, str]:
-    return {"APP_KEY": APP_KEY, "DATABASE_URL": url, "LOCAL_INBOX_PORT": "0", **mail_through(server)}
+    return {
+        "APP_KEY": APP_KEY,
+        "APP_ENV": "development",
+        "DATABASE_URL": url,
+        "LOCAL_INBOX_PORT": "0",
+        **mail_through(server),
+    }
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str
     url = f"sqlite:///{tmp_path / 'old.db'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql_url")
-    return {"APP_KEY": APP_KEY, "DATABASE_URL": url, "LOCAL_INBOX_PORT": "0"}
+    return {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": url, "LOCAL_INBOX_PORT": "0"}
 
 
 @pytest.fixture

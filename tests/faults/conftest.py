@@ -27,7 +27,7 @@ _numbers = count(1)
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a migrated database that nobody is connected to, to be copied for each test."""
     with postgresql_server.running() as url:
-        environment = {"APP_KEY": APP_KEY, "DATABASE_URL": url}
+        environment = {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": url}
         with create_app(environment, instance_path=tmp_path_factory.mktemp("instance")).app_context():
             upgrade()
             db.engine.dispose()

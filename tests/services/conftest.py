@@ -35,7 +35,10 @@ def now(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Now:
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a migrated database."""
     with postgresql_server.running() as url:
-        app = create_app({"APP_KEY": APP_KEY, "DATABASE_URL": url}, instance_path=tmp_path_factory.mktemp("app"))
+        app = create_app(
+            {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": url},
+            instance_path=tmp_path_factory.mktemp("app"),
+        )
         with app.app_context():
             upgrade()
             db.engine.dispose()

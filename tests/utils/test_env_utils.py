@@ -11,7 +11,7 @@ import pytest
 from utils.env_reader import ConfigurationError
 from utils.env_utils import ROOT, load_settings, read_environment, write_first_env
 
-GOOD = {"APP_KEY": "Zk3vX9qLw2RbT7yNc5MdJ8hPfG4sVuEa"}
+GOOD = {"APP_KEY": "Zk3vX9qLw2RbT7yNc5MdJ8hPfG4sVuEa", "APP_ENV": "development"}
 
 
 def refused(**variables: str) -> str:
@@ -34,7 +34,10 @@ def refused(**variables: str) -> str:
         ("MAIL_SUPPRESS_SEND", "maybe"),
         ("SMTP_ALLOW_PLAINTEXT_LOGIN", "perhaps"),
         ("BASE_URL", "mail.site.test"),
-        ("BASE_URL", "https://app.example.com/path"),
+        ("BASE_URL", "https://app.example.com/path?query=1"),
+        ("BASE_URL", "https://app.example.com/a//b"),
+        ("BASE_URL", "https://app.example.com/../b"),
+        ("BASE_URL", "https://app.example.com/a;b"),
         ("BASE_URL", "https://user:secret@app.example.com"),
         ("BASE_URL", "https://[broken"),
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
@@ -73,14 +76,14 @@ def test_the_key_of_the_sample_file_is_refused() -> None:
 
 
 def test_a_random_key_is_accepted() -> None:
-    assert load_settings({"APP_KEY": secrets.token_urlsafe(48)}).app_key.reveal()
+    assert load_settings({**GOOD, "APP_KEY": secrets.token_urlsafe(48)}).app_key.reveal()
 
 
 def test_the_key_can_stand_in_a_file_of_mode_600(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(GOOD["APP_KEY"] + "\n")
     file.chmod(0o600)
-    assert load_settings({"APP_KEY_FILE": str(file)}).app_key.reveal() == GOOD["APP_KEY"]
+    assert load_settings({**GOOD, "APP_KEY": "", "APP_KEY_FILE": str(file)}).app_key.reveal() == GOOD["APP_KEY"]
 
 
 def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -88,7 +91,7 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     file.write_text(GOOD["APP_KEY"])
     file.chmod(0o644)
     with pytest.raises(ConfigurationError, match="chmod 600"):
-        load_settings({"APP_KEY_FILE": str(file)})
+        load_settings({**GOOD, "APP_KEY": "", "APP_KEY_FILE": str(file)})
 
 
 def test_production_wants_a_base_url() -> None:

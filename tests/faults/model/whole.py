@@ -109,6 +109,7 @@ class Places:
             shutil.copy(self.empty, folder / "test.db")
             environment = {
                 "APP_KEY": self.app_key,
+                "APP_ENV": "development",
                 "BASE_URL": "http://localhost:5000",
                 "DATABASE_URL": f"sqlite:///{folder / 'test.db'}",
                 "LOCAL_INBOX_PORT": "0",

@@ -286,7 +286,11 @@ def test_after_an_hour_they_are_told_again(servers: ExitStack, backup: Recording
 def test_a_notice_that_cannot_be_sent_is_no_reason_for_another(servers: ExitStack, tmp_path: Path) -> None:
     make_alice(is_admin=True)
     with RecordingServer(refuse={"alice@example.com": "421 4.3.2 later"}) as picky:
-        email_environment = {**mail_through(picky), "APP_KEY": "k3y-f0r-t3sts-QmxyZ1vJ8sWd0aBnL7uRt5eHc"}
+        email_environment = {
+            **mail_through(picky),
+            "APP_ENV": "development",
+            "APP_KEY": "k3y-f0r-t3sts-QmxyZ1vJ8sWd0aBnL7uRt5eHc",
+        }
         url = f"sqlite:///{tmp_path / 'test.db'}"
         other = create_app({**email_environment, "DATABASE_URL": url}, instance_path=tmp_path)
         with other.app_context():

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from app import create_app
-from blueprints.serving import announce
+from blueprints.announcing import announce
 from database.attempt_db import EmailAttempt
 from database.engine import reading
 from database.outbox_db import OutboxMail, State

@@ -42,7 +42,7 @@ SPAWN = multiprocessing.get_context("spawn")
 @pytest.fixture(scope="module")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with postgresql_server.running() as url:
-        environment = {"APP_KEY": APP_KEY, "DATABASE_URL": url, "LOCAL_INBOX_PORT": "0"}
+        environment = {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": url, "LOCAL_INBOX_PORT": "0"}
         with create_app(environment, instance_path=tmp_path_factory.mktemp("instance")).app_context():
             upgrade()
             db.engine.dispose()

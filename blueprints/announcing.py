@@ -1,0 +1,67 @@
+"""What a start prints: where the application is and, while there is no administrator, how to become the first."""
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+from flask import Flask
+
+from services import local_inbox
+from services.accounts import accounts
+from services.checks import start
+from utils import own_addresses
+from utils.env_urls import http_url, is_wildcard
+from utils.env_utils import EXTENSION, Settings
+
+log = structlog.get_logger(__name__)
+
+_PROC: Final = Path("/proc")
+_CLOCK_TOLERANCE: Final = timedelta(seconds=2)  # the kernel tells the start of the machine in whole seconds
+_START_TIME: Final = 19  # of a process, in /proc/PID/stat behind its name (proc_pid_stat(5): field 22)
+
+
+def announce(app: Flask, *, listens: bool = False) -> None:
+    """Print it, and log what is probably a mistake. ``listens``: this process serves at HOST and PORT itself."""
+    config: Settings = app.extensions[EXTENSION]
+    print(f"\n  Sealpost is at   {config.base_url}", flush=True)  # noqa: T201
+    for url in _other_addresses(config) if listens else []:
+        print(f"  Also at          {url}", flush=True)  # noqa: T201
+    code = accounts.issue_setup_code(unless_since=_start_of_siblings())
+    if code:
+        print(f"  Set it up at     {config.base_url}/setup", flush=True)  # noqa: T201
+        print(f"  One-time code    {code}", flush=True)  # noqa: T201
+    if local_inbox.is_enabled(config):
+        print(f"  Local inbox at   {config.base_url}/inbox", flush=True)  # noqa: T201
+    if config.mail_suppress_send:
+        log.warning("mail_is_suppressed", remedy="Take MAIL_SUPPRESS_SEND out of the environment to send mail.")
+    if not config.mail_senders and not config.celery_broker_url:
+        log.warning("sends_no_queued_mail", reason="MAIL_SENDERS is 0", remedy="Run: flask --app app mail worker")
+    start.warn()
+    print(flush=True)  # noqa: T201
+
+
+def _other_addresses(config: Settings) -> list[str]:
+    """Where else a browser finds what listens on every address."""
+    if not is_wildcard(config.host):
+        return []
+    urls = [http_url(address, config.port) for address in own_addresses.reachable(config.host)]
+    return [url for url in urls if url != config.base_url]
+
+
+def _start_of_siblings() -> datetime | None:
+    """When the server began whose forked worker this is; None for a process of its own.
+
+    A worker has its parent's command line. The first of them prints a code, which is good for all.
+    """
+    parent = _PROC / str(os.getppid())
+    try:
+        if (parent / "cmdline").read_bytes() != (_PROC / "self" / "cmdline").read_bytes():
+            return None
+        ticks = int((parent / "stat").read_text().rpartition(")")[2].split()[_START_TIME])
+    except (OSError, IndexError):  # no Linux, or a parent that is gone
+        return None
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return datetime.now(UTC) - timedelta(seconds=age) - _CLOCK_TOLERANCE

@@ -1,0 +1,120 @@
+"""What keeps an installation from serving at all, and what is probably a mistake: told at start, on the page, and by
+`flask smtp validate`.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from database import outbox_db, schema_db, smtp_db
+from database.engine import reading, transaction
+from services.outbox import log as mail_log
+from services.settings import key_rotation
+from utils import clock, interpreter
+from utils.encryption_utils import current_key_id, key_id_of
+from utils.env_reader import ConfigurationError
+from utils.env_utils import fernet_key_from, get_settings
+from utils.key_strength import NEW_KEY_COMMAND
+
+log = structlog.get_logger(__name__)
+
+NO_DATABASE: Final = "The database cannot be used. Check DATABASE_URL"
+NOT_READY: Final = "The database is not ready."
+LEAVE_THE_KEY: Final = (
+    f"Make a new one with: {NEW_KEY_COMMAND} Put the old one into APP_KEY_PREVIOUS, restart, and run: flask keys rotate"
+)
+_LONG_ENOUGH: Final = timedelta(days=30)  # for a previous key to be needed after a rotation
+
+
+def check(*, is_database_needed: bool = True) -> None:
+    """Raises ConfigurationError, in one line with what to run, where this code cannot work with what is stored."""
+    try:
+        with reading() as session:
+            if schema_db.is_behind(session):
+                raise ConfigurationError(f"{NOT_READY} {schema_db.UPGRADE}")
+            check_key(session)
+    except SQLAlchemyError as error:
+        if is_database_needed:
+            raise ConfigurationError(words_for(error)) from None
+
+
+def check_writing() -> None:
+    """Write nothing, in a transaction that could. Raises SQLAlchemyError."""
+    with transaction() as session:
+        schema_db.touch(session)
+
+
+def check_key(session: Session) -> None:
+    """A key that a person thought of is taken only where something is sealed with it. Raises ConfigurationError."""
+    doubt = get_settings().app_key_doubt
+    if doubt and not _seals_something(session):
+        raise ConfigurationError(f"APP_KEY {doubt}. Make a new one with: {NEW_KEY_COMMAND}")
+
+
+def check_new_key() -> None:
+    """The same, for a command that might be the first to seal something. Raises ConfigurationError.
+
+    It asks the database only about a doubtful key; one that cannot be asked is told by what comes next.
+    """
+    if not get_settings().app_key_doubt:
+        return
+    try:
+        with reading() as session:
+            check_key(session)
+    except SQLAlchemyError:
+        return
+
+
+def words_for(error: SQLAlchemyError) -> str:
+    """What a failure of the database means to an administrator: missing migrations are not a database that is away."""
+    if needed := upgrade_needed(error):
+        return f"{NOT_READY} {needed}"
+    if schema_db.is_read_only(error):
+        return "The database cannot be written to. Give its file and its folder to the user that Sealpost runs as."
+    return f"{NO_DATABASE} and run: flask db upgrade"
+
+
+def upgrade_needed(error: SQLAlchemyError) -> str:
+    """What to run where migrations are missing, or ""."""
+    return schema_db.UPGRADE if schema_db.lacks_something(error) else ""
+
+
+def doubts() -> list[str]:
+    """What is probably a mistake and stops nothing, in sentences with their remedies. Raises SQLAlchemyError."""
+    settings = get_settings()
+    key = f"APP_KEY {settings.app_key_doubt}: whoever has the database can guess it. {LEAVE_THE_KEY}"
+    return [
+        *settings.doubts,
+        *([key] if settings.app_key_doubt else []),
+        *_kept_keys(),
+        *([mail_log.NOBODY_SENDS] if mail_log.is_unattended() else []),
+    ]
+
+
+def warn() -> None:
+    """Write each doubt to the log, once a start, and the faults of the interpreter."""
+    for doubt in doubts():
+        log.warning("configuration_doubt", doubt=doubt)
+    for fault in interpreter.faults():
+        log.warning("interpreter_fault", fault=fault)
+
+
+def _seals_something(session: Session) -> bool:
+    key_id = current_key_id()
+    return any(row.key_id == key_id for row in smtp_db.every(session)) or key_id in outbox_db.keys_in_use(session)
+
+
+def _kept_keys() -> list[str]:
+    """The previous keys, once the last rotation is so long ago that they have stayed behind."""
+    previous = get_settings().app_key_previous
+    if not previous:
+        return []
+    rotated_at = key_rotation.last_at()
+    if rotated_at is None or clock.now() - rotated_at < _LONG_ENOUGH:
+        return []
+    days = (clock.now() - rotated_at).days
+    ids = ", ".join(key_id_of(fernet_key_from(key)) for key in previous)
+    return [f"APP_KEY_PREVIOUS still holds {ids}, {days} days after the rotation. See: flask keys status"]
