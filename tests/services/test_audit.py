@@ -175,7 +175,7 @@ def test_no_code_but_the_purge_takes_events_away(app: Flask) -> None:
     sources = [file for layer in ("blueprints", "services", "database") for file in (root / layer).rglob("*.py")]
     deletes = {file.name for file in sources if "audit_db.delete" in file.read_text()}
     purges = {file.name for file in sources if "audit.purge" in file.read_text()}
-    assert (deletes, purges) == ({"audit.py"}, {"celery_tasks.py", "threads.py"})
+    assert (deletes, purges) == ({"audit.py"}, {"groups.py"})
     table = (root / "database" / "audit_db.py").read_text()
     assert table.count("delete(") == 1
     assert "update(" not in table

@@ -117,7 +117,6 @@ def test_mail_goes_on_along_the_route_past_an_invalid_row(
         "timeout_seconds = 0",
         "emails_per_minute = 'many'",
         "emails_per_day = -1",
-        "created_at = 'yesterday'",
     ],
 )
 def test_a_value_set_in_sql_never_costs_a_mail(saved: int, value: str, backup: RecordingServer) -> None:
@@ -128,6 +127,13 @@ def test_a_value_set_in_sql_never_costs_a_mail(saved: int, value: str, backup: R
     assert row_of(mail_id).state == State.SENT
     assert email_service.send_email(ANN, "s", "b") is True
     assert len(backup.wait_for_mail(2)) == 2
+
+
+def test_a_moment_set_in_sql_that_is_none_leaves_the_server_in_use(saved: int, server: RecordingServer) -> None:
+    with transaction() as session:
+        session.execute(text("UPDATE smtp_config SET created_at = 'yesterday', updated_at = ''"))
+    assert email_service.send_email(ANN, "s", "b") is True
+    assert server.wait_for_mail()
 
 
 def test_with_no_other_server_mail_waits_uncharged_and_a_caller_hears_no(
