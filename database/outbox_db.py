@@ -245,9 +245,7 @@ def oldest_due(session: Session, moment: datetime) -> datetime | None:
 
 def is_held(session: Session, moment: datetime) -> bool:
     """Whether a worker that still lives holds a mail."""
-    return (
-        session.scalar(select(OutboxMail.id).where(among(HELD), OutboxMail.lease_until > moment).limit(1)) is not None
-    )
+    return session.scalar(select(OutboxMail.id).where(IS_HELD, OutboxMail.lease_until > moment).limit(1)) is not None
 
 
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:
