@@ -256,13 +256,14 @@ class Story:
         """Values that the code cannot have written, so that it fails with a traceback."""
         script = Browser(server, next(self._sources))
         with self._sql() as database:
-            database.execute("UPDATE smtp_config SET created_at = 'not a time'")
+            before = database.execute("SELECT name, smtp_server FROM smtp_config").fetchone()
+            database.execute("UPDATE smtp_config SET name = X'ff', smtp_server = X'ff'")
         assert admin.get("/settings/smtp").status == 500
         assert script.get(API, **BEARER).status == 500
         assert script.post_json(API, as_bytes({"smtp_password": FIRST_SMTP}), **BEARER).status == 500
         server.wait_for_output("unexpected_error")
         with self._sql() as database:
-            database.execute("UPDATE smtp_config SET created_at = updated_at")
+            database.execute("UPDATE smtp_config SET name = ?, smtp_server = ?", before)
             database.execute("ALTER TABLE account RENAME COLUMN last_sign_in_at TO gone")
         assert Browser(server).post_form("/login", {"login": "alice", "password": LAST_PASSWORD}).status == 503
         with self._sql() as database:

@@ -48,7 +48,7 @@ def test_a_plain_serial_sender_is_not_blamed() -> None:
 )
 def test_a_planted_sin_is_found(sender: Honest, wrong: set[Wrong]) -> None:
     deliver = partial(small_queue.deliver, send=sender, rounds=ROUNDS)
-    impatient = partial(trial, deliver=deliver, step=IMPATIENT, patient=0)
+    impatient = partial(trial, deliver=deliver, step=IMPATIENT, patient=())
     tally = harvest(impatient, SEEDS, size=8, is_enough=lambda tally: wrong <= kinds(tally))
     assert wrong <= kinds(tally)
 
@@ -92,6 +92,6 @@ def test_a_planted_sin_is_found_in_the_whole_application(
     pool = partial(SinfulPool, sender)
     places = Places(folder=tmp_path, empty=migrated_database, app_key=APP_KEY, pool=pool)
     deliver = partial(whole.deliver, places=places, way=whole.by_queue)
-    impatient = partial(trial, deliver=deliver, step=IMPATIENT, patient=0)
+    impatient = partial(trial, deliver=deliver, step=IMPATIENT, patient=())
     tally = harvest(impatient, SEEDS, size=8, is_enough=lambda tally: wrong <= kinds(tally))
     assert wrong <= kinds(tally)
