@@ -52,7 +52,7 @@ _deed(
     "disable",
     administration.disable,
     "{} is disabled. Sessions and API tokens have ended.",
-    "Let nobody in with an account: its sessions, links and API tokens end. All else is kept.",
+    "Let nobody in with an account.\n\nIts sessions, links and API tokens end. All else is kept.",
 )
 _deed("enable", administration.enable, "{} can sign in again.", "Let a disabled account in again.")
 _deed("promote", administration.promote, "{} is an administrator now.", "Make an account an administrator.")
@@ -60,7 +60,7 @@ _deed(
     "demote",
     administration.demote,
     "{} is no longer an administrator.",
-    "Make an administrator an account like others; its API tokens end.",
+    "Take the administrator role away.\n\nIts API tokens end.",
 )
 
 

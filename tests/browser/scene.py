@@ -25,7 +25,7 @@ from utils import clock
 
 
 class Servers:
-    """Sealpost without an administrator, with accounts alone, and with mail; and mail servers for it."""
+    """Sealpost without an administrator, with accounts alone, where people are invited, and with mail; mail servers."""
 
     def __init__(
         self, browser: Browser, start_server: StartServer, mail_server: RecordingServer, silent: ScriptedServer
@@ -34,6 +34,7 @@ class Servers:
         self.silent = silent
         self.untouched = start_server()
         self.new = start_server(with_accounts=True)
+        self.peopled = start_server(with_accounts=True)
         self.working = start_server(with_accounts=True)
         self.reset_link = self._use_the_local_inbox()
         self._set_up_mail()
@@ -41,7 +42,12 @@ class Servers:
         self._fill_the_mail_log()
         self.sessions = {
             (server.url, login): session_of(browser, server.url, login)
-            for server, login in ((self.new, "alice"), (self.new, "bob"), (self.working, "alice"))
+            for server, login in (
+                (self.new, "alice"),
+                (self.new, "bob"),
+                (self.peopled, "alice"),
+                (self.working, "alice"),
+            )
         }
 
     def _use_the_local_inbox(self) -> str:

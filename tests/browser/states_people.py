@@ -7,7 +7,7 @@ from tests.browser.steps import expect_heading, fill, follow, press
 
 
 def accounts_list(scene: Scene) -> Page:
-    page = scene.page(scene.servers.new, "alice", "/settings/accounts")
+    page = scene.page(scene.servers.peopled, "alice", "/settings/accounts")
     expect_heading(page, "Accounts")
     return page
 

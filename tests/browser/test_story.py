@@ -61,7 +61,7 @@ def choose_a_new_password(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"/reset-password$"))
     fill(page, {"New password": NEW_PASSWORD})
     press(page, "Save the new password")
-    expect(page.get_by_text("Your password is changed. Sign in with the new one.")).to_be_visible()
+    expect(page.get_by_text("Your password is set. Sign in with it.")).to_be_visible()
 
 
 def sign_in_with_the_new_password(page: Page) -> None:

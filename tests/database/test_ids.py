@@ -27,12 +27,16 @@ def postgresql_url() -> Iterator[str]:
         yield url
 
 
+def environment_of(url: str) -> dict[str, str]:
+    return {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": url, "LOCAL_INBOX_PORT": "0"}
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Flask]:
     url = f"sqlite:///{tmp_path / 'ids.db'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql_url")
-    environment = {"APP_KEY": APP_KEY, "DATABASE_URL": url, "LOCAL_INBOX_PORT": "0"}
+    environment = environment_of(url)
     app = create_app(environment, instance_path=tmp_path)
     with app.app_context():
         upgrade()
@@ -98,7 +102,7 @@ def test_the_migration_keeps_rows_and_what_points_at_them(app: Flask) -> None:
         )
     tables = ("account", "smtp_config", "reset_token", "audit_event")
     before = {table: rows_of(table) for table in tables}
-    downgrade(revision="0006")
+    downgrade(revision="0009")
     assert {table: rows_of(table) for table in tables} == before
     upgrade()
     assert {table: rows_of(table) for table in tables} == before
@@ -108,9 +112,9 @@ def test_the_migration_keeps_rows_and_what_points_at_them(app: Flask) -> None:
 
 
 def test_the_migration_keeps_indexes_checks_and_triggers(tmp_path: Path) -> None:
-    environment = {"APP_KEY": APP_KEY, "DATABASE_URL": f"sqlite:///{tmp_path / 'old.db'}", "LOCAL_INBOX_PORT": "0"}
+    environment = environment_of(f"sqlite:///{tmp_path / 'old.db'}")
     with create_app(environment, instance_path=tmp_path).app_context():
-        upgrade(revision="0006")
+        upgrade(revision="0009")
         with transaction() as session:
             session.execute(
                 text(
@@ -141,7 +145,7 @@ def test_a_row_from_before_that_was_switched_off_is_known_as_active_last(app: Fl
             )
         )
     configs.save(parse_change({"is_active": False}))
-    downgrade(revision="0006")
+    downgrade(revision="0009")
     upgrade()
     assert configs.save(parse_change({"is_active": True})).row.name == "Last"
 
@@ -154,9 +158,9 @@ def made_by_hand() -> dict[str, str]:
 
 
 def test_ids_that_attempts_and_pins_remember_are_not_given_after_the_migration(tmp_path: Path) -> None:
-    environment = {"APP_KEY": APP_KEY, "DATABASE_URL": f"sqlite:///{tmp_path / 'old.db'}", "LOCAL_INBOX_PORT": "0"}
+    environment = environment_of(f"sqlite:///{tmp_path / 'old.db'}")
     with create_app(environment, instance_path=tmp_path).app_context():
-        upgrade(revision="0006")
+        upgrade(revision="0009")
         with transaction() as session:
             session.execute(
                 text(

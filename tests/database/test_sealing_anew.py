@@ -22,7 +22,7 @@ from tests import postgresql_server
 from tests.certificates import client_pair
 from tests.conftest import APP_KEY
 from tests.rotations import NEW_KEY
-from tests.visitors import make_alice
+from utils import clock
 from utils.encryption_utils import mac
 from utils.env_utils import fernet_key_from, get_fernet_key
 from utils.errors import InvalidInput
@@ -74,6 +74,16 @@ def put_back(rows: list[dict[str, Any]]) -> None:
         table = Table("smtp_config", MetaData(), autoload_with=connection)
         for row in rows:
             connection.execute(insert(table).values({name: _typed(name, value) for name, value in row.items()}))
+
+
+def put_back_an_account() -> int:
+    """An account of that time; its id."""
+    names = ("username", "username_key", "email", "email_key", "password_hash", "created_at", "password_changed_at")
+    values = dict.fromkeys(names, "alice") | {"created_at": clock.now(), "password_changed_at": clock.now()}
+    with db.engine.begin() as connection:
+        table = Table("account", MetaData(), autoload_with=connection)
+        made = connection.execute(insert(table).values(**values, is_admin=True, session_epoch=0))
+        return int(made.inserted_primary_key[0])
 
 
 def _typed(name: str, value: object) -> object:
@@ -147,12 +157,12 @@ def test_a_row_of_a_previous_key_stays_under_that_key_and_is_rotated_afterwards(
 
 
 def test_a_personal_row_is_sealed_anew_in_its_own_scope(app: Flask) -> None:
-    person = make_alice()
+    account_id = put_back_an_account()
     row = next(row for row in ROWS if row["name"] == TLS)
     parts = ["smtp_server", "smtp_port", "use_ssl", "smtp_username", "from_email", "smtp_password"]
     values = ["tls" if part == "use_ssl" else str(row[part]) for part in parts]
-    binding = mac("smtp-binding-v1", [f"account:{person.id}", *values], get_fernet_key())
-    sql("UPDATE smtp_config SET account_id = :id, binding_mac = :mac WHERE name = 'TLS'", id=person.id, mac=binding)
+    binding = mac("smtp-binding-v1", [f"account:{account_id}", *values], get_fernet_key())
+    sql("UPDATE smtp_config SET account_id = :id, binding_mac = :mac WHERE name = 'TLS'", id=account_id, mac=binding)
     upgrade()
     assert key_rotation.status().refused == []
 
@@ -175,7 +185,7 @@ def test_a_row_that_was_altered_before_is_left_as_it_is_and_told(
     sql(f"UPDATE smtp_config SET {edit} WHERE name = 'Primary'")
     before = raw()[PRIMARY]
     upgrade()
-    assert raw()[PRIMARY] == {**before, "client_certificate": "", "client_key": ""}
+    assert raw()[PRIMARY] == {**before, "client_certificate": "", "client_key": "", "active_until": None}
     (line,) = told(caplog)
     assert "Primary" in line
     assert "changed outside" in line

@@ -1,6 +1,7 @@
 """when a server was switched off last; ids that are never used again, on SQLite.
 
-What remembers an id must not meet another row under it. Each table is built anew as SQLite's own manual says (lang_altertable, section 7), from its own text, so that its checks,
+What remembers an id must not meet another row under it. Each table is built anew as SQLite's own manual says
+(lang_altertable, section 7), from its own text, so that its checks,
 indexes and triggers stay as they are; the foreign keys wait meanwhile (see env.py). PostgreSQL's sequences never go back.
 """
 

@@ -102,7 +102,7 @@ def test_an_account_that_was_refused_is_not_recorded(app: Flask) -> None:
     ("path", "fields", "action"),
     [
         ("/account/password", {"current_password": PASSWORD, "password": NEW_PASSWORD}, Action.PASSWORD_CHANGED),
-        ("/account/email", {"email": "new@example.com", "email_password": PASSWORD}, Action.EMAIL_CHANGED),
+        ("/account/email", {"email": "new@example.com", "email_password": PASSWORD}, Action.EMAIL_CHANGE_ASKED),
         ("/account/sessions/end", {}, Action.SESSIONS_ENDED),
     ],
 )

@@ -109,7 +109,7 @@ def test_signing_out_twice_is_told_once(app: Flask, alice: Visitor) -> None:
     again = copied(app, alice)
     token = again.csrf_token()
     alice.post_form("/logout")
-    assert again.post("/logout", data={"csrf_token": token}).location == "/login"
+    assert again.post("/logout", data={"csrf_token": token}).location == "/login?next=/"
     assert len(actions(Action.SIGNED_OUT)) == 1
 
 
