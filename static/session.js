@@ -52,7 +52,7 @@ function signInAgain(token, first) {
       dialog.remove(); // and with it the password
       resolve(reason);
     };
-    const leave = () => end("You are signed out, so nothing was saved. What you typed is still here.");
+    const leave = () => end("You are signed out, so nothing was done. What you typed is still here.");
     dialog.oncancel = leave;
     dialog.querySelector("[data-not-now]").onclick = leave;
     form.onsubmit = async (event) => {

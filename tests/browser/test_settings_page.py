@@ -127,7 +127,7 @@ def test_a_test_without_a_session_says_how_to_go_on(page: Page, mail_server: Rec
     press(page, "Test Connection")
     press(page, "Not now")
     expect_outcome(page, "The test was not run")
-    expect(report(page)).to_contain_text("Sign in again in another tab")
+    expect(report(page)).to_contain_text("You are signed out")
     expect(page.get_by_label("From address")).to_have_value("shop@example.com")
 
 

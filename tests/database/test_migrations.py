@@ -15,7 +15,6 @@ from database.engine import db, transaction
 from database.smtp_db import SmtpConfig
 from services.settings import configs
 from services.settings.fields import parse_change
-from services.settings.row import StoredRow
 
 SPECIFIED = {
     "id", "smtp_server", "smtp_port", "smtp_username", "smtp_password", "from_email", "from_name",
@@ -81,23 +80,17 @@ def test_the_database_itself_holds_the_partial_indexes(migrated_database: Path) 
     assert "(name_key) WHERE account_id IS NULL" in indexes
 
 
-def values_of(row: StoredRow) -> dict[str, object]:
-    """What a second row takes over from this one."""
-    names = {column.name for column in SmtpConfig.__table__.columns} - {"id", "active_until"}
-    return {name: getattr(row, name) for name in names}
-
-
 def test_the_database_refuses_a_second_active_row_in_the_global_scope(app: Flask) -> None:
     first = configs.save(parse_change({"smtp_server": "a.example", "from_email": "a@example.com"}), actor="test")
     with pytest.raises(IntegrityError, match="is_active"), transaction() as session:
-        values = values_of(first.row)
+        values = {c.name: getattr(first.row, c.name) for c in SmtpConfig.__table__.columns if c.name != "id"}
         session.add(SmtpConfig(**{**values, "name": "Second", "name_key": "second"}))
 
 
 def test_the_database_refuses_a_second_row_of_the_same_name(app: Flask) -> None:
     first = configs.save(parse_change({"smtp_server": "a.example", "from_email": "a@example.com"}), actor="test")
     with pytest.raises(IntegrityError, match="name_key"), transaction() as session:
-        values = values_of(first.row)
+        values = {c.name: getattr(first.row, c.name) for c in SmtpConfig.__table__.columns if c.name != "id"}
         session.add(SmtpConfig(**{**values, "is_active": False}))
 
 
