@@ -67,7 +67,10 @@ FORMS: Final = {
     "/reset-password": {"password": NEW_PASSWORD},
     "/account/password": {"current_password": PASSWORD, "password": NEW_PASSWORD, "username": "alice"},
     "/account/email": {"email": "alice@example.org", "email_password": PASSWORD},
+    "/account/email/withdraw": {},
     "/account/sessions/end": {},
+    "/confirm-address": {},
+    "/kept/discard": {"page": "/account"},
     "/settings/smtp/new": SERVER,
     "/settings/smtp/<int:config_id>": SERVER,
     "/settings/smtp/new/test": TEST,
@@ -76,6 +79,8 @@ FORMS: Final = {
     "/settings/smtp/<int:config_id>/deactivate": {"version": "1"},
     "/settings/smtp/<int:config_id>/delete": {"version": "1"},
     "/settings/smtp/headers": {"headers": "From: a@example.com"},
+    "/settings/accounts": {"username": "carol", "email": "carol@example.com", "is_admin": "1"},
+    "/settings/accounts/<int:account_id>/<deed>": {"confirm_password": PASSWORD},
     "/settings/tokens": {"name": "deploy script", "days": "90"},
     "/settings/tokens/<int:token_id>/revoke": {},
     "/emails/<mail_id>/retry": {},
@@ -88,6 +93,9 @@ STORED: Final = {"name": "Primary", "smtp_server": "127.0.0.1", "smtp_port": 9, 
 QUERIES: Final = {
     "/login": {"next": "/account"},
     "/reset-password": {"token": "x"},
+    "/confirm-address": {"token": "x"},
+    "/account/sessions/end": {"session": "x"},
+    "/settings/accounts/<int:account_id>/<deed>": {},
     "/settings/smtp": {"q": "Primary", "state": "active", "security": "none", "error": "1"},
     "/settings/smtp/new": {"copy": "1", "preset": "gmail", "find": "me@gmail.com"},
     "/settings/smtp/<int:config_id>": {"preset": "gmail", "find": "me@gmail.com"},
@@ -219,7 +227,7 @@ def form_routes(app: Flask) -> set[str]:
 
 
 def with_ids(route: str, text: str) -> str:
-    return re.sub("<(?:int:)?[a-z_]+>", quote(text), route)
+    return re.sub("<(?:int:)?[a-z_]+>", quote(text), route.replace("<deed>", "disable"))
 
 
 def store_one() -> None:
