@@ -76,14 +76,14 @@ def put_back(rows: list[dict[str, Any]]) -> None:
             connection.execute(insert(table).values({name: _typed(name, value) for name, value in row.items()}))
 
 
-def put_back_an_account() -> int:
+def put_back_an_account() -> Any:
     """An account of that time; its id."""
     names = ("username", "username_key", "email", "email_key", "password_hash", "created_at", "password_changed_at")
     values = dict.fromkeys(names, "alice") | {"created_at": clock.now(), "password_changed_at": clock.now()}
     with db.engine.begin() as connection:
         table = Table("account", MetaData(), autoload_with=connection)
-        made = connection.execute(insert(table).values(**values, is_admin=True, session_epoch=0))
-        return int(made.inserted_primary_key[0])
+        statement = insert(table).values(**values, is_admin=True, session_epoch=0).returning(table.c.id)
+        return connection.scalars(statement).one()
 
 
 def _typed(name: str, value: object) -> object:
