@@ -39,7 +39,7 @@ class Slip:
     is_grave: bool
 
     def __str__(self) -> str:
-        return f"{self.written} is no variable of Sealpost and says nothing. Did you mean {self.meant}?"
+        return f"{self.written} is no variable of Sealpost and has no effect. Did you mean {self.meant}?"
 
 
 def slips(environment: Mapping[str, str], in_file: Iterable[str]) -> list[Slip]:

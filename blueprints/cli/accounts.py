@@ -85,7 +85,7 @@ def unlock(username: str, *, as_json: bool) -> None:
 @command(account, "sessions")
 @click.argument("username")
 def list_sessions(username: str, *, as_json: bool) -> None:
-    """List the browsers in which an account is signed in, the one that was seen last first."""
+    """List the browsers in which an account is signed in."""
     found = sessions.of_account(named(username).id)
     if as_json:
         print_json([_session_dict(each) for each in found])
