@@ -12,11 +12,9 @@ from blueprints.api.api_models import (
     TAG,
     ConfigAnswer,
     DoneAnswer,
-    SmtpTest,
-    TestAnswer,
 )
 from blueprints.api.json_body import json_object
-from blueprints.api.openapi import ErrorAnswer, Operation, documented
+from blueprints.api.openapi import ErrorAnswer, Operation
 from services.diagnosis.diagnosis import NOT_CONFIGURED
 from services.settings import config_trail, configs
 from services.settings.fields import SmtpChange, parse_change
@@ -27,12 +25,10 @@ bp = Blueprint("settings_api", __name__)
 
 
 @bp.get("/api/settings/smtp")
-@documented(
-    Operation(
-        summary="Get the active configuration, masked",
-        tag=TAG,
-        answers={200: ConfigAnswer, 404: ErrorAnswer, **ERRORS},
-    )
+@Operation(
+    summary="Get the active configuration, masked",
+    tag=TAG,
+    answers={200: ConfigAnswer, 404: ErrorAnswer, **ERRORS},
 )
 @admin_api
 def get_smtp() -> Response:
@@ -45,17 +41,15 @@ def get_smtp() -> Response:
 
 
 @bp.post("/api/settings/smtp")
-@documented(
-    Operation(
-        summary="Save the active configuration",
-        description="Merges over the active configuration; without one, over the one named Primary, which is made if "
-        "there is none and is then active. A stored password is kept only for the same server, port, encryption and "
-        "user name.",
-        tag=TAG,
-        body=SmtpChange,
-        example=EXAMPLE,
-        answers={200: DoneAnswer, 409: ErrorAnswer, **BODY_ERRORS},
-    )
+@Operation(
+    summary="Save the active configuration",
+    description="Merges over the active configuration; without one, over the one named Primary, which is made if "
+    "there is none and is then active. A stored password is kept only for the same server, port, encryption and "
+    "user name.",
+    tag=TAG,
+    body=SmtpChange,
+    example=EXAMPLE,
+    answers={200: DoneAnswer, 409: ErrorAnswer, **BODY_ERRORS},
 )
 @admin_api
 def save_smtp() -> Response:
@@ -65,17 +59,9 @@ def save_smtp() -> Response:
 
 
 @bp.post("/api/settings/smtp/test")
-@documented(
-    Operation(
-        summary="Test the active configuration, or values that are stored nowhere",
-        description="Ask for application/x-ndjson to hear each step as it happens; empty lines mean: still waiting.",
-        tag=TAG,
-        body=SmtpTest,
-        body_required=False,
-        example={**EXAMPLE, "to": "admin@example.com"},
-        answers={200: TestAnswer, 404: ErrorAnswer, **BODY_ERRORS},
-        streams=True,
-    )
+@api_tests.testing(
+    summary="Test the active configuration, or values that are stored nowhere",
+    example={**EXAMPLE, "to": "admin@example.com"},
 )
 @admin_api
 @smtp_tests.limited

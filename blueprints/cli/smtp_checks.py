@@ -13,6 +13,7 @@ from services.checks.connection_test import TestResult, Waiting
 from services.checks.validation import Check, Mark, Told
 from services.diagnosis import diagnosis
 from services.domain import check as domain_check
+from services.domain.check import DomainReport
 from services.domain.records import DnsRecord, Grade
 from services.settings import protection
 from services.settings import route as smtp_route
@@ -21,6 +22,7 @@ from services.settings.route import RouteStep
 from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
 from utils.errors import AppError, Phase
+from utils.json_shapes import json_of
 from utils.log_utils import printable
 
 # Documented, so never changed: scripts go by them.
@@ -139,7 +141,7 @@ def domain(domain: str, *, server: str, as_json: bool) -> None:
         lines.append(f"\n{_GRADES[finding.outcome]} {finding.subject}: {printable(finding.text, _LONGEST)}")
         lines += [f"  Seen: {printable(seen, _LONGEST)}" for seen in finding.seen]
         lines += [_line_of(record) for record in finding.add]
-    answer(as_json, report.public_dict(), *lines)
+    answer(as_json, json_of(DomainReport, report), *lines)
     leave(NOT_WELL if report.outcome is Grade.CHANGE else DONE)
 
 
