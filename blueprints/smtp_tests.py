@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
 from typing import Any, Final
 
 from flask import Response, request, stream_with_context
@@ -43,21 +44,11 @@ def step_labels() -> list[tuple[str, str]]:
 
 
 def step_dict(step: Step) -> dict[str, Any]:
-    return {
-        "name": str(step.name),
-        "label": smtp_diagnosis.PHASE_LABELS[step.name],
-        "status": step.status,
-        "ms": step.ms,
-        "fact": step.fact,
-    }
+    return {**asdict(step), "label": smtp_diagnosis.PHASE_LABELS[step.name]}
 
 
 def waiting_dict(waiting: Waiting) -> dict[str, Any]:
-    return {
-        "name": str(waiting.name),
-        "label": smtp_diagnosis.PHASE_LABELS[waiting.name],
-        "seconds": waiting.seconds,
-    }
+    return {**asdict(waiting), "label": smtp_diagnosis.PHASE_LABELS[waiting.name]}
 
 
 def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
@@ -148,12 +139,10 @@ def failure(result: TestResult) -> dict[str, Any]:
         "retryable": diagnosis.retryable,
         "retry_after": diagnosis.retry_after,
         "docs_url": diagnosis.docs_url,
-        "actions": [{"label": action.label, "changes": dict(action.changes)} for action in diagnosis.actions],
+        "actions": [asdict(action) for action in diagnosis.actions],
         "server_line": result.server_line,
         "transcript": result.transcript,
-        "open_ways": [
-            {"port": way.port, "security": str(way.security), "greeting": way.greeting} for way in result.open_ways
-        ],
+        "open_ways": [asdict(way) for way in result.open_ways],
         "certificate": _certificate_dict(result.certificate) if result.certificate else None,
     }
 

@@ -183,8 +183,11 @@ def _app_key(env: Reader) -> Secret:
         name, key = "APP_KEY", text
     if not key:
         raise ConfigurationError(f"APP_KEY is not set. Make one with: {NEW_KEY_COMMAND}")
-    fault = weakness(key)
-    if fault:
+    return _strong(name, key)
+
+
+def _strong(name: str, key: str) -> Secret:
+    if fault := weakness(key):
         raise ConfigurationError(f"{name} {fault}. Make a new one with: {NEW_KEY_COMMAND}")
     return Secret(key)
 
@@ -204,12 +207,7 @@ def _key_in_file(path: Path) -> str:
 
 def _admin_token(env: Reader) -> Secret | None:
     token = env.text("ADMIN_TOKEN")
-    if not token:
-        return None
-    fault = weakness(token)
-    if fault:
-        raise ConfigurationError(f"ADMIN_TOKEN {fault}. Make a new one with: {NEW_KEY_COMMAND}")
-    return Secret(token)
+    return _strong("ADMIN_TOKEN", token) if token else None
 
 
 def _app_name(env: Reader) -> str:

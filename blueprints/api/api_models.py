@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from blueprints.api.openapi import AnyAnswer, ErrorAnswer
+from services.diagnosis.mending import Mend
 from services.settings.fields import Checked, SmtpChange, Strict, Version, parse_recipient
 from services.settings.shown import ConfigData
 from services.smtp.settings import Security
@@ -83,13 +84,6 @@ class TestAnswer(AnyAnswer):
     data: TestData
 
 
-class ActionData(BaseModel):
-    """A change of settings that may mend it, to be tested again."""
-
-    label: str
-    changes: dict[str, str]
-
-
 class OpenWayData(BaseModel):
     port: int
     security: Security
@@ -121,7 +115,7 @@ class FailedTestData(TestData):
     retryable: bool
     retry_after: Annotated[int | None, Field(description="Seconds, if anybody knows.")]
     docs_url: str
-    actions: list[ActionData]
+    actions: list[Mend]
     server_line: str
     open_ways: Annotated[list[OpenWayData], Field(description="Other ways into the same host that answered a probe.")]
     certificate: CertificateData | None
