@@ -17,12 +17,14 @@ from services import audit
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult, Waiting
 from services.diagnosis import diagnosis as smtp_diagnosis
+from services.diagnosis.diagnosis import AdviceData
 from services.settings import configs
 from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
 from services.smtp.tls import ShownCertificate
 from utils import incidents
 from utils.errors import Fault, Phase, Temporary, TooMany
+from utils.json_shapes import json_of
 
 NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
@@ -127,19 +129,11 @@ def failure(result: TestResult) -> dict[str, Any]:
     if not error or not diagnosis:
         return {}
     return {
+        **json_of(AdviceData, diagnosis),
         "phase": str(error.phase),
         "phase_label": smtp_diagnosis.PHASE_LABELS[error.phase],
         "fault": str(error.fault),
         "reason": result.message,
-        "title": diagnosis.title,
-        "meaning": diagnosis.meaning,
-        "cause": diagnosis.cause,
-        "remedy": diagnosis.remedy,
-        "field": diagnosis.field,
-        "retryable": diagnosis.retryable,
-        "retry_after": diagnosis.retry_after,
-        "docs_url": diagnosis.docs_url,
-        "actions": [asdict(action) for action in diagnosis.actions],
         "server_line": result.server_line,
         "transcript": result.transcript,
         "open_ways": [asdict(way) for way in result.open_ways],

@@ -1,13 +1,14 @@
 """What the administration API takes and answers; the API document is made from these models."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from blueprints.api.openapi import AnyAnswer, ErrorAnswer
-from services.diagnosis.mending import Mend
+from services.diagnosis.diagnosis import AdviceData
 from services.settings.fields import Checked, SmtpChange, Strict, Version, parse_recipient
 from services.settings.shown import ConfigData
 from services.smtp.settings import Security
@@ -65,7 +66,8 @@ class StepData(BaseModel):
     fact: str
 
 
-class TestData(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class TestData:
     __test__ = False
 
     steps: list[StepData]
@@ -100,22 +102,14 @@ class CertificateData(BaseModel):
     sha256: str
 
 
-class FailedTestData(TestData):
-    """A test that failed: where, why, and what to do."""
+@dataclass(frozen=True, kw_only=True)
+class FailedTestData(TestData, AdviceData):
+    """A test that failed: where, why, and what to do. ``retry_after`` is in seconds, if anybody knows."""
 
     phase: str
     phase_label: str
     fault: str
     reason: str
-    title: str
-    meaning: str
-    cause: str
-    remedy: str
-    field: str | None
-    retryable: bool
-    retry_after: Annotated[int | None, Field(description="Seconds, if anybody knows.")]
-    docs_url: str
-    actions: list[Mend]
     server_line: str
     open_ways: Annotated[list[OpenWayData], Field(description="Other ways into the same host that answered a probe.")]
     certificate: CertificateData | None
