@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from blueprints.cli.frame import command, limit_option, print_json, print_table
+from blueprints.cli.frame import answer, command, limit_option, table
 from blueprints.csv_lines import COLUMNS, csv_line
 from services import audit as trail
 from services.audit import Action
@@ -31,10 +31,7 @@ def audit(*, action: str | None, text: str, limit: int, as_csv: bool, as_json: b
     if as_csv and as_json:
         raise click.UsageError("Give either --json or --csv, not both.")
     events = trail.events(action=action or "", text=text, limit=limit)
-    if as_json:
-        told = [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
-        print_json(told)
-        return
+    told = [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
     found = [
         (f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", *(str(getattr(event, name)) for name in FIELDS))
         for event in events
@@ -42,4 +39,4 @@ def audit(*, action: str | None, text: str, limit: int, as_csv: bool, as_json: b
     if as_csv:
         click.echo("".join(csv_line(cells) for cells in [COLUMNS, *found]), nl=False)
     else:
-        print_table(("When (UTC)", "Who", "From", "Action", "Subject", "Details"), found)
+        answer(as_json, told, *table(("When (UTC)", "Who", "From", "Action", "Subject", "Details"), found))

@@ -1,6 +1,6 @@
 """`flask mail`: the queued mails, sending them again or not at all, and the worker that sends them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -8,7 +8,7 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
-from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, print_json, print_table
+from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, table
 from services import audit
 from services.audit import Action
 from services.checks import readiness
@@ -42,24 +42,22 @@ def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool
     if direct and states:
         raise click.UsageError("Give either --direct or --state, not both: a mail sent directly has no state.")
     if direct:
-        _list_direct(limit, as_json=as_json)
-        return
-    mails, _ = log.mails([State(state) for state in states], limit=limit)
-    if as_json:
-        print_json([json_of(MessageData, each) for each in mails])
+        attempts, _ = log.direct(limit=limit)
+        told = table(
+            ("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), [_direct_row(each) for each in attempts]
+        )
+        answer(as_json, [json_of(DirectData, each) for each in attempts], *told)
     else:
-        rows = [_row(each) for each in mails]
-        print_table(("Queued (UTC)", "Id", "State", "Kind", "To", "Tries", "Why"), rows)
+        mails, _ = log.mails([State(state) for state in states], limit=limit)
+        told = table(("Queued (UTC)", "Id", "State", "Kind", "To", "Tries", "Why"), [_row(each) for each in mails])
+        answer(as_json, [json_of(MessageData, each) for each in mails], *told)
 
 
 @command(mail, "status", exits={NOT_WELL: "mail has been due for longer than 15 minutes"})
 def status(*, as_json: bool) -> None:
     """Tell how many mails wait and why, how late they are, and who works on them."""
     summary = log.summary()
-    if as_json:
-        print_json(_summary_dict(summary))
-    else:
-        _print_summary(summary)
+    answer(as_json, _summary_dict(summary), *_summary_lines(summary))
     if summary.is_behind:
         leave(NOT_WELL)
 
@@ -124,14 +122,6 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
     threads.run_alone(app, senders)
 
 
-def _list_direct(limit: int, *, as_json: bool) -> None:
-    attempts, _ = log.direct(limit=limit)
-    if as_json:
-        print_json([json_of(DirectData, each) for each in attempts])
-        return
-    print_table(("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), [_direct_row(each) for each in attempts])
-
-
 def _direct_row(each: DirectData) -> tuple[str, ...]:
     answer = each.reply or (each.diagnosis.title if each.diagnosis else "")
     return _moment(each.at), each.look.word, each.kind, each.recipients, each.server, answer
@@ -150,21 +140,20 @@ def _row(each: MessageData) -> tuple[str, ...]:
     )
 
 
-def _print_summary(summary: Summary) -> None:
+def _summary_lines(summary: Summary) -> Iterator[str]:
     for state, count in summary.counts.items():
-        click.echo(f"{state:<14}{count}")
+        yield f"{state:<14}{count}"
     if not summary.counts:
-        click.echo("No mail waits, and none was given up.")
+        yield "No mail waits, and none was given up."
     for reason, count in summary.reasons.items():
-        click.echo(f"Waiting ({count}): {reason}")
+        yield f"Waiting ({count}): {reason}"
     if summary.oldest_due:
-        click.echo(f"Due since {_moment(summary.oldest_due)} UTC: the mail that waits the longest for a worker")
+        yield f"Due since {_moment(summary.oldest_due)} UTC: the mail that waits the longest for a worker"
     for name, count in summary.workers.items():
-        click.echo(f"Worker {name} holds {counted(count, 'mail')}")
+        yield f"Worker {name} holds {counted(count, 'mail')}"
     if summary.last_attempt:
-        last = summary.last_attempt
-        click.echo(f"Last attempt at {_moment(last.at)} UTC: {last.look.word}")
-    click.echo("Not well: mail is late. Does a worker run?" if summary.is_behind else "All is well.")
+        yield f"Last attempt at {_moment(summary.last_attempt.at)} UTC: {summary.last_attempt.look.word}"
+    yield "Not well: mail is late. Does a worker run?" if summary.is_behind else "All is well."
 
 
 def _summary_dict(summary: Summary) -> dict[str, object]:

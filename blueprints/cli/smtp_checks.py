@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from blueprints import smtp_tests
-from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, print_json, print_table
+from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, print_json, table
 from blueprints.cli.smtp import named, where_mail_goes
 from services.checks import connection_test, validation
 from services.checks.connection_test import TestResult, Waiting
@@ -85,15 +85,11 @@ def route(*, as_json: bool) -> None:
     used = smtp_route.first_of(steps)
     withheld = protection.standing(steps)
     told = [_step_dict(step, used, withheld.get(step.source, "")) for step in steps]
-    if as_json:
-        print_json({"used": used.name if used else None, "steps": told})
-    else:
-        rows = [
-            (str(place), each["name"], each["server"], each["status"], each["reason"])
-            for place, each in enumerate(told, 1)
-        ]
-        print_table(("", "Server", "Address", "Status", "Why"), rows)
-        click.echo(f"\n{where_mail_goes()}")
+    rows = [
+        (str(place), each["name"], each["server"], each["status"], each["reason"]) for place, each in enumerate(told, 1)
+    ]
+    lines = table(("", "Server", "Address", "Status", "Why"), rows)
+    answer(as_json, {"used": used.name if used else None, "steps": told}, *lines, f"\n{where_mail_goes()}")
     leave(DONE if used else NOT_WELL)
 
 
