@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from dotenv import dotenv_values
 from flask import current_app, has_app_context
@@ -223,14 +223,19 @@ def _base_url(env: Reader, app_env: str, host: str, port: int) -> str:
         if app_env == "production":
             raise ConfigurationError("BASE_URL is not set. Give the public address, like https://app.example.com")
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    try:
-        parts = urlsplit(text)
-        well_formed = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        well_formed = False
-    if not well_formed or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment:
+    parts = _parts(text, ("http", "https"))
+    if not parts or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ConfigurationError("BASE_URL must be an address without a path, like https://app.example.com")
     return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _parts(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
+    """The parts of a URL with one of these schemes, a host, and a port that can be one; None for all else."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.scheme in schemes and parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
 
 
 def _database_url(url: str) -> str:
@@ -254,14 +259,9 @@ def _broker_url(text: str) -> str:
 
 
 def _is_broker(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        has_host = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+    parts = _parts(url, ("amqp", "amqps", "redis", "rediss"))
     # A password's own @ or / moves where the host begins, so whoever parses it next would ask another host.
-    is_clear = parts.netloc.count("@") == url.count("@") <= 1
-    return parts.scheme in ("amqp", "amqps", "redis", "rediss") and has_host and is_clear
+    return parts is not None and parts.netloc.count("@") == url.count("@") <= 1
 
 
 def _ca_file(env: Reader) -> Path | None:

@@ -46,5 +46,5 @@ def check_domain() -> Response:
     domain, server = (asked.domain, asked.server) if asked.domain else check.sending_now()
     if not domain:
         raise InvalidInput({"domain": [f"{NOT_CONFIGURED}. Give a domain."]})
-    report = check.check(check.parse_domain(domain), check.parse_server(asked.server or server))
+    report = check.check(domain, asked.server or server)
     return jsonify({"status": "success", "data": json_of(DomainReport, report)})

@@ -1,6 +1,5 @@
 """`flask audit`: who did what, when and from where."""
 
-from datetime import UTC
 from typing import Final
 
 import click
@@ -9,6 +8,7 @@ from blueprints.cli.frame import answer, command, limit_option, table
 from blueprints.csv_lines import COLUMNS, csv_line
 from services import audit as trail
 from services.audit import Action
+from utils import clock
 
 FIELDS: Final = ("actor", "source", "action", "subject", "details")
 
@@ -32,10 +32,7 @@ def audit(*, action: str | None, text: str, limit: int, as_csv: bool, as_json: b
         raise click.UsageError("Give either --json or --csv, not both.")
     events = trail.events(action=action or "", text=text, limit=limit)
     told = [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
-    found = [
-        (f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", *(str(getattr(event, name)) for name in FIELDS))
-        for event in events
-    ]
+    found = [(clock.in_lists(event.at), *(str(getattr(event, name)) for name in FIELDS)) for event in events]
     if as_csv:
         click.echo("".join(csv_line(cells) for cells in [COLUMNS, *found]), nl=False)
     else:

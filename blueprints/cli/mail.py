@@ -1,7 +1,7 @@
 """`flask mail`: the queued mails, sending them again or not at all, and the worker that sends them."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import click
@@ -16,6 +16,7 @@ from services.outbox import log
 from services.outbox.facts import SETTLED, AttemptData, DirectData, MessageData, State
 from services.outbox.log import Summary
 from services.worker import threads
+from utils import clock
 from utils.env_utils import get_settings
 from utils.json_shapes import json_of
 from utils.numbers import counted
@@ -124,13 +125,13 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
 
 def _direct_row(each: DirectData) -> tuple[str, ...]:
     answer = each.reply or (each.diagnosis.title if each.diagnosis else "")
-    return _moment(each.at), each.look.word, each.kind, each.recipients, each.server, answer
+    return clock.in_lists(each.at), each.look.word, each.kind, each.recipients, each.server, answer
 
 
 def _row(each: MessageData) -> tuple[str, ...]:
     addresses = ", ".join(recipient.address for recipient in each.recipients)
     return (
-        _moment(each.created_at),
+        clock.in_lists(each.created_at),
         each.id,
         each.state,
         each.kind,
@@ -148,11 +149,11 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     for reason, count in summary.reasons.items():
         yield f"Waiting ({count}): {reason}"
     if summary.oldest_due:
-        yield f"Due since {_moment(summary.oldest_due)} UTC: the mail that waits the longest for a worker"
+        yield f"Due since {clock.in_lists(summary.oldest_due)} UTC: the mail that waits the longest for a worker"
     for name, count in summary.workers.items():
         yield f"Worker {name} holds {counted(count, 'mail')}"
     if summary.last_attempt:
-        yield f"Last attempt at {_moment(summary.last_attempt.at)} UTC: {summary.last_attempt.look.word}"
+        yield f"Last attempt at {clock.in_lists(summary.last_attempt.at)} UTC: {summary.last_attempt.look.word}"
     yield "Not well: mail is late. Does a worker run?" if summary.is_behind else "All is well."
 
 
@@ -166,7 +167,3 @@ def _summary_dict(summary: Summary) -> dict[str, object]:
         "workers": summary.workers,
         "last_attempt": json_of(AttemptData, last) if last else None,
     }
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,6 +1,7 @@
 """`flask smtp test`, `route`, `validate` and `domain`: what is tried and looked at, with an exit code for scripts."""
 
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any, Final
 
 import click
@@ -130,7 +131,7 @@ def domain(domain: str, *, server: str, as_json: bool) -> None:
         server = server or current
     if not domain:
         raise AppError(f"{diagnosis.NOT_CONFIGURED}. Give a domain: flask smtp domain example.com --server HOST")
-    report = domain_check.check(domain_check.parse_domain(domain), domain_check.parse_server(server))
+    report = domain_check.check(domain, server)
     through = f", sent through {report.provider or report.server}" if report.server else ""
     lines = [f"{report.domain}{through}"]
     for finding in report.findings:
@@ -168,11 +169,7 @@ def _check_dict(check: Check, findings: list[Told]) -> dict[str, Any]:
     return {
         "title": check.title,
         "ok": all(finding.mark is not Mark.FAILED for finding in findings),
-        "findings": [
-            {"mark": finding.mark, "text": finding.text, "remedy": finding.remedy}
-            for finding in findings
-            if finding.mark is not Mark.BEGUN
-        ],
+        "findings": [asdict(finding) for finding in findings if finding.mark is not Mark.BEGUN],
     }
 
 

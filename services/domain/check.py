@@ -49,7 +49,7 @@ def parse_domain(text: str) -> str:
     return host
 
 
-def parse_server(text: str) -> str:
+def _parse_server(text: str) -> str:
     """The server's name or address, normalised; "" for none. Raises InvalidInput on ``server``."""
     try:
         return parse_host(text.strip()) if text.strip() else ""
@@ -58,7 +58,11 @@ def parse_server(text: str) -> str:
 
 
 def check(domain: str, server: str = "") -> DomainReport:
-    """Ask for everything at once, at most SECONDS; both names come from the parsers above. Never raises."""
+    """Ask for everything at once, at most SECONDS. The domain may be an address in it.
+
+    Raises InvalidInput where one of them is no name.
+    """
+    domain, server = parse_domain(domain), _parse_server(server)
     questions = Questions(SECONDS, get_settings().dns_resolver)
     provider = registry.for_server(server)
     owner = _owner(domain, questions)
