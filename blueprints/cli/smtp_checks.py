@@ -1,5 +1,6 @@
 """`flask smtp test`, `route`, `validate` and `domain`: what is tried and looked at, with an exit code for scripts."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any, Final
@@ -67,7 +68,8 @@ def test(name: str | None, *, to: str, as_json: bool) -> None:
         for item in items:
             if isinstance(item, TestResult):
                 smtp_tests.note(settings, item, config_id)
-                _print_result(item, to, as_json)
+                told = smtp_tests.course(item) | smtp_tests.failure(item)
+                answer(as_json, {"ok": item.ok, "message": item.message, **told}, *_result_lines(item, to))
                 leave(EXIT_OF_PHASE[item.error.phase] if item.error else DONE)
             elif item and not as_json:
                 _print_step(item) if isinstance(item, Step) else _print_waiting(item)
@@ -202,26 +204,17 @@ def _print_waiting(waiting: Waiting) -> None:
     click.echo(f"… {label:<11}waiting for an answer, {waiting.seconds} s")
 
 
-def _print_result(result: TestResult, to: str, as_json: bool) -> None:
-    if as_json:
-        told = smtp_tests.course(result) | smtp_tests.failure(result)
-        print_json({"ok": result.ok, "message": result.message, **told})
-    elif result.ok:
-        click.echo(f"\n✓ {result.message}{f': a mail is on its way to {to}' if to else '; no mail was sent'}")
-    else:
-        _print_failure(result)
-
-
-def _print_failure(result: TestResult) -> None:
-    click.echo(f"\n✗ {result.message}")
-    if result.diagnosis:
-        told = result.diagnosis
+def _result_lines(result: TestResult, to: str) -> Iterator[str]:
+    if result.ok:
+        yield f"\n✓ {result.message}{f': a mail is on its way to {to}' if to else '; no mail was sent'}"
+        return
+    yield f"\n✗ {result.message}"
+    if told := result.diagnosis:
         ways = [f"Or: {action.label.removesuffix(_AND_TEST)}" for action in told.actions]
-        for text in (f"{told.title}. {told.meaning}", told.cause, told.remedy, *ways, told.docs_url):
-            if text:
-                click.echo(f"  {text}")
+        texts = (f"{told.title}. {told.meaning}", told.cause, told.remedy, *ways, told.docs_url)
+        yield from (f"  {text}" for text in texts if text)
     if result.server_line:
-        click.echo(f"  The server said: {result.server_line}")
+        yield f"  The server said: {result.server_line}"
 
 
 def _status(step: RouteStep, used: RouteStep | None) -> str:
