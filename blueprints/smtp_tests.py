@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
 from typing import Any, Final
 
 from flask import Response, request, stream_with_context
@@ -16,12 +17,14 @@ from services import audit
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult, Waiting
 from services.diagnosis import diagnosis as smtp_diagnosis
+from services.diagnosis.diagnosis import AdviceData
 from services.settings import configs, route
 from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
 from services.smtp.tls import ShownCertificate
 from utils import incidents
 from utils.errors import Fault, InvalidInput, Phase, Temporary, TooMany
+from utils.json_shapes import json_of
 
 NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
@@ -49,21 +52,11 @@ def step_labels() -> list[tuple[str, str]]:
 
 
 def step_dict(step: Step) -> dict[str, Any]:
-    return {
-        "name": str(step.name),
-        "label": smtp_diagnosis.PHASE_LABELS[step.name],
-        "status": step.status,
-        "ms": step.ms,
-        "fact": step.fact,
-    }
+    return {**asdict(step), "label": smtp_diagnosis.PHASE_LABELS[step.name]}
 
 
 def waiting_dict(waiting: Waiting) -> dict[str, Any]:
-    return {
-        "name": str(waiting.name),
-        "label": smtp_diagnosis.PHASE_LABELS[waiting.name],
-        "seconds": waiting.seconds,
-    }
+    return {**asdict(waiting), "label": smtp_diagnosis.PHASE_LABELS[waiting.name]}
 
 
 def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
@@ -142,24 +135,14 @@ def failure(result: TestResult) -> dict[str, Any]:
     if not error or not diagnosis:
         return {}
     return {
+        **json_of(AdviceData, diagnosis),
         "phase": str(error.phase),
         "phase_label": smtp_diagnosis.PHASE_LABELS[error.phase],
         "fault": str(error.fault),
         "reason": result.message,
-        "title": diagnosis.title,
-        "meaning": diagnosis.meaning,
-        "cause": diagnosis.cause,
-        "remedy": diagnosis.remedy,
-        "field": diagnosis.field,
-        "retryable": diagnosis.retryable,
-        "retry_after": diagnosis.retry_after,
-        "docs_url": diagnosis.docs_url,
-        "actions": [{"label": action.label, "changes": dict(action.changes)} for action in diagnosis.actions],
         "server_line": result.server_line,
         "transcript": result.transcript,
-        "open_ways": [
-            {"port": way.port, "security": str(way.security), "greeting": way.greeting} for way in result.open_ways
-        ],
+        "open_ways": [asdict(way) for way in result.open_ways],
         "certificate": _certificate_dict(result.certificate) if result.certificate else None,
     }
 

@@ -242,10 +242,13 @@ def _app_key(env: Reader) -> Secret:
     key = env.text("APP_KEY").strip()
     if not key:
         raise ConfigurationError(f"APP_KEY not configured. Make one with: {NEW_KEY_COMMAND}")
-    fault = weakness_of_key(key)
+    return _strong("APP_KEY", key, weakness_of_key(key))
+
+
+def _strong(name: str, text: str, fault: str | None) -> Secret:
     if fault:
-        raise ConfigurationError(f"APP_KEY {fault}. Make a new one with: {NEW_KEY_COMMAND}")
-    return Secret(key)
+        raise ConfigurationError(f"{name} {fault}. Make a new one with: {NEW_KEY_COMMAND}")
+    return Secret(text)
 
 
 def _previous_keys(env: Reader) -> tuple[Secret, ...]:
@@ -257,12 +260,10 @@ def _admin_token(env: Reader, keys: tuple[Secret, ...]) -> Secret | None:
     token = env.text("ADMIN_TOKEN")
     if not token:
         return None
-    fault = weakness(token)
-    if fault:
-        raise ConfigurationError(f"ADMIN_TOKEN {fault}. Make a new one with: {NEW_KEY_COMMAND}")
-    if Secret(token) in keys:
+    found = _strong("ADMIN_TOKEN", token, weakness(token))
+    if found in keys:
         raise ConfigurationError(f"ADMIN_TOKEN is the same as APP_KEY. Make a new one with: {NEW_KEY_COMMAND}")
-    return Secret(token)
+    return found
 
 
 def _app_name(env: Reader) -> str:

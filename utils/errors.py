@@ -144,8 +144,6 @@ class DeliveryError(Exception):
 class Temporary(DeliveryError):
     """Worth trying again later: network trouble or a 4xx reply."""
 
-    outcome = "temporary"
-
 
 class Permanent(DeliveryError):
     """This mail will not be accepted, however often it is tried: a 5xx to the mail itself."""

@@ -1,14 +1,15 @@
 """What the administration API takes and answers; the API document is made from these models."""
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from blueprints.api.openapi import ErrorAnswer
-from services.settings.fields import Checked, SmtpChange, Version, parse_recipient
+from blueprints.api.openapi import AnyAnswer, ErrorAnswer
+from services.diagnosis.diagnosis import AdviceData
+from services.settings.fields import Checked, SmtpChange, Strict, Version, parse_recipient
 from services.settings.shown import ConfigData
 from services.smtp.settings import Security
 from utils.addresses import LONGEST_ADDRESS
@@ -35,24 +36,26 @@ def _search_text(value: str) -> str:
     return value
 
 
-def _one_of(known: Mapping[str, bool | str], value: str) -> bool | str:
-    if value not in known:
-        raise PydanticCustomError("refused", "Give one of: {known}.", {"known": ", ".join(known)})
-    return known[value]
+def _one_of(known: Mapping[str, bool | str], kind: str, told: str, **more: object) -> Checked:
+    """A parameter that is one of these words, and what each stands for; the rest is for the document."""
+
+    def meant(value: str) -> bool | str:
+        if value not in known:
+            raise PydanticCustomError("refused", "Give one of: {known}.", {"known": ", ".join(known)})
+        return known[value]
+
+    return Checked(meant, kind, told, **more)
 
 
-class ConfigAnswer(BaseModel):
-    status: str
+class ConfigAnswer(AnyAnswer):
     data: ConfigData
 
 
-class ConfigsAnswer(BaseModel):
-    status: str
+class ConfigsAnswer(AnyAnswer):
     data: list[ConfigData]
 
 
-class DoneAnswer(BaseModel):
-    status: str
+class DoneAnswer(AnyAnswer):
     message: str
 
 
@@ -64,7 +67,8 @@ class StepData(BaseModel):
     fact: str
 
 
-class TestData(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class TestData:
     __test__ = False
 
     steps: list[StepData]
@@ -76,19 +80,11 @@ class TestData(BaseModel):
     message_id: str | None = None
 
 
-class TestAnswer(BaseModel):
+class TestAnswer(AnyAnswer):
     __test__ = False
 
-    status: str
     message: str
     data: TestData
-
-
-class ActionData(BaseModel):
-    """A change of settings that may mend it, to be tested again."""
-
-    label: str
-    changes: dict[str, str]
 
 
 class OpenWayData(BaseModel):
@@ -107,31 +103,22 @@ class CertificateData(BaseModel):
     sha256: str
 
 
-class FailedTestData(TestData):
-    """A test that failed: where, why, and what to do."""
+@dataclass(frozen=True, kw_only=True)
+class FailedTestData(TestData, AdviceData):
+    """A test that failed: where, why, and what to do. ``retry_after`` is in seconds, if anybody knows."""
 
     phase: str
     phase_label: str
     fault: str
     reason: str
-    title: str
-    meaning: str
-    cause: str
-    remedy: str
-    field: str | None
-    retryable: bool
-    retry_after: Annotated[int | None, Field(description="Seconds, if anybody knows.")]
-    docs_url: str
-    actions: list[ActionData]
     server_line: str
     open_ways: Annotated[list[OpenWayData], Field(description="Other ways into the same host that answered a probe.")]
     certificate: CertificateData | None
 
 
-class RefusedAnswer(BaseModel):
+class RefusedAnswer(AnyAnswer):
     """Refused fields (``errors``), or a test that ran and failed (``data``)."""
 
-    status: str
     message: str
     errors: dict[str, list[str]] | None = None
     data: FailedTestData | None = None
@@ -148,61 +135,39 @@ class SmtpTest(SmtpChange):
     ] = False
 
 
-class ConfigFilter(BaseModel):
+class ConfigFilter(Strict):
     """Which configurations to list; all conditions hold at once."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     q: Annotated[str, Checked(_search_text, "string", "In name, host or user name.", maxLength=LONGEST_SEARCH)] = ""
     active: Annotated[
-        bool | None,
-        Checked(
-            partial(_one_of, {"true": True, "false": False}), "boolean", "Only the active one, or only the others."
-        ),
+        bool | None, _one_of({"true": True, "false": False}, "boolean", "Only the active one, or only the others.")
     ] = None
     security: Annotated[
-        str,
-        Checked(
-            partial(_one_of, {mode: mode for mode in Security}),
-            "string",
-            "How the connection is encrypted.",
-            enum=list(Security),
-        ),
+        str, _one_of({mode: mode for mode in Security}, "string", "How the connection is encrypted.", enum=[*Security])
     ] = ""
     has_error: Annotated[
-        bool,
-        Checked(partial(_one_of, {"true": True}), "boolean", "Only those that failed or cannot be used.", enum=[True]),
+        bool, _one_of({"true": True}, "boolean", "Only those that failed or cannot be used.", enum=[True])
     ] = False
 
 
-class Switch(BaseModel):
+class Switch(Strict):
     """What is said when a configuration is switched on or off."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     version: Version = 0
 
 
-class DeletedVersion(BaseModel):
+class DeletedVersion(Strict):
     """The version that was read before deleting."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     version: Annotated[Version, BeforeValidator(number_or_text)] = 0
 
 
-class NoParameters(BaseModel):
+class NoParameters(Strict):
     """For routes whose parameters stand in the body: a version in the query would be overlooked there."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-
-ERRORS: dict[int, type[BaseModel]] = {401: ErrorAnswer, 403: ErrorAnswer, 429: ErrorAnswer}
-BODY_ERRORS: dict[int, type[BaseModel]] = {
-    **ERRORS,
-    400: ErrorAnswer,
-    413: ErrorAnswer,
-    415: ErrorAnswer,
-    422: RefusedAnswer,
-    503: ErrorAnswer,
-}
+Answers = dict[int, type[AnyAnswer]]
+ERRORS: Answers = {401: ErrorAnswer, 403: ErrorAnswer, 429: ErrorAnswer}
+STALE_TOO: Answers = {404: ErrorAnswer, 409: ErrorAnswer}
+CHANGE_ERRORS: Answers = {**ERRORS, 422: RefusedAnswer, 503: ErrorAnswer}
+BODY_ERRORS: Answers = {**CHANGE_ERRORS, 400: ErrorAnswer, 413: ErrorAnswer, 415: ErrorAnswer}

@@ -1,13 +1,15 @@
 """The connection test of the administration API: what is tested, and the answer at its end or step by step."""
 
+from functools import partial
 from typing import Any, Final
 
 from flask import Response, jsonify
 from flask_login import current_user
 
 from blueprints import smtp_tests
-from blueprints.api.api_models import SmtpTest
+from blueprints.api.api_models import BODY_ERRORS, TAG, SmtpTest, TestAnswer
 from blueprints.api.json_body import json_object_or_none
+from blueprints.api.openapi import ErrorAnswer, Operation
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.diagnosis.diagnosis import NOT_CONFIGURED
@@ -17,6 +19,16 @@ from services.settings.sealing import StoredConfig
 from utils.errors import InvalidInput, NotFound
 
 DELIVER: Final = "To deliver it all the same, send deliver_suppressed: true."
+# Both routes that test are documented alike, but for what they test.
+testing = partial(
+    Operation,
+    description="Ask for application/x-ndjson to hear each step as it happens; empty lines mean: still waiting.",
+    tag=TAG,
+    body=SmtpTest,
+    body_required=False,
+    answers={200: TestAnswer, 404: ErrorAnswer, **BODY_ERRORS},
+    streams=True,
+)
 
 
 def answer(stored: StoredConfig | None) -> Response:

@@ -1,5 +1,7 @@
 """``/api/settings/smtp/configs``: every stored configuration by its id, and the switch between them."""
 
+from functools import partial
+
 from flask import Blueprint, Response, jsonify
 
 from blueprints import smtp_tests
@@ -7,8 +9,10 @@ from blueprints.access import actor_name, admin_api, require_recent_sign_in
 from blueprints.api import api_tests
 from blueprints.api.api_models import (
     BODY_ERRORS,
+    CHANGE_ERRORS,
     ERRORS,
     EXAMPLE,
+    STALE_TOO,
     TAG,
     ConfigAnswer,
     ConfigFilter,
@@ -17,12 +21,10 @@ from blueprints.api.api_models import (
     DoneAnswer,
     NoParameters,
     RefusedAnswer,
-    SmtpTest,
     Switch,
-    TestAnswer,
 )
 from blueprints.api.json_body import json_object, json_object_or_none
-from blueprints.api.openapi import ErrorAnswer, Operation, documented
+from blueprints.api.openapi import ErrorAnswer, Operation
 from blueprints.api.query import parsed_query
 from services.settings import config_trail, configs
 from services.settings.fields import SmtpChange, checked, parse_change
@@ -31,19 +33,24 @@ from services.settings.shown import public_dict
 
 bp = Blueprint("configs_api", __name__, url_prefix="/api/settings/smtp/configs")
 
-STALE_TOO = {404: ErrorAnswer, 409: ErrorAnswer}
 SWITCH_DESCRIPTION = "Every process uses it for its next mail. With a version that is no longer the stored one: 409."
+_switching = partial(
+    Operation,
+    tag=TAG,
+    body=Switch,
+    body_required=False,
+    example={"version": 3},
+    answers={200: ConfigAnswer, **STALE_TOO, **BODY_ERRORS},
+)
 
 
 @bp.get("")
-@documented(
-    Operation(
-        summary="List the configurations, masked",
-        description="The active one first, then by name.",
-        tag=TAG,
-        query=ConfigFilter,
-        answers={200: ConfigsAnswer, 422: RefusedAnswer, **ERRORS},
-    )
+@Operation(
+    summary="List the configurations, masked",
+    description="The active one first, then by name.",
+    tag=TAG,
+    query=ConfigFilter,
+    answers={200: ConfigsAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @admin_api
 def list_configs() -> Response:
@@ -54,15 +61,13 @@ def list_configs() -> Response:
 
 
 @bp.post("")
-@documented(
-    Operation(
-        summary="Create a configuration",
-        description="It is inactive unless is_active says otherwise. The name must be given.",
-        tag=TAG,
-        body=SmtpChange,
-        example={"name": "Backup server", **EXAMPLE},
-        answers={201: ConfigAnswer, 409: ErrorAnswer, **BODY_ERRORS},
-    )
+@Operation(
+    summary="Create a configuration",
+    description="It is inactive unless is_active says otherwise. The name must be given.",
+    tag=TAG,
+    body=SmtpChange,
+    example={"name": "Backup server", **EXAMPLE},
+    answers={201: ConfigAnswer, 409: ErrorAnswer, **BODY_ERRORS},
 )
 @admin_api
 def create_config() -> Response:
@@ -74,9 +79,7 @@ def create_config() -> Response:
 
 
 @bp.get("/<int:config_id>")
-@documented(
-    Operation(summary="Get a configuration, masked", tag=TAG, answers={200: ConfigAnswer, 404: ErrorAnswer, **ERRORS})
-)
+@Operation(summary="Get a configuration, masked", tag=TAG, answers={200: ConfigAnswer, 404: ErrorAnswer, **ERRORS})
 @admin_api
 def get_config(config_id: int) -> Response:
     """One configuration without its password."""
@@ -86,17 +89,15 @@ def get_config(config_id: int) -> Response:
 
 
 @bp.patch("/<int:config_id>")
-@documented(
-    Operation(
-        summary="Change a configuration",
-        description="What is absent stays as it is. A stored password is kept only for the same server, port, "
-        "encryption and user name. A session that changes a password must be younger than ten minutes; tokens are "
-        "not asked.",
-        tag=TAG,
-        body=SmtpChange,
-        example={"from_name": "Shop", "version": 3},
-        answers={200: ConfigAnswer, **STALE_TOO, **BODY_ERRORS},
-    )
+@Operation(
+    summary="Change a configuration",
+    description="What is absent stays as it is. A stored password is kept only for the same server, port, "
+    "encryption and user name. A session that changes a password must be younger than ten minutes; tokens are "
+    "not asked.",
+    tag=TAG,
+    body=SmtpChange,
+    example={"from_name": "Shop", "version": 3},
+    answers={200: ConfigAnswer, **STALE_TOO, **BODY_ERRORS},
 )
 @admin_api
 def change_config(config_id: int) -> Response:
@@ -109,14 +110,12 @@ def change_config(config_id: int) -> Response:
 
 
 @bp.delete("/<int:config_id>")
-@documented(
-    Operation(
-        summary="Delete a configuration",
-        description="Its sealed password goes with it. Mail goes the next way if it was the active one.",
-        tag=TAG,
-        query=DeletedVersion,
-        answers={200: DoneAnswer, **STALE_TOO, 422: RefusedAnswer, 503: ErrorAnswer, **ERRORS},
-    )
+@Operation(
+    summary="Delete a configuration",
+    description="Its sealed password goes with it. Mail goes the next way if it was the active one.",
+    tag=TAG,
+    query=DeletedVersion,
+    answers={200: DoneAnswer, **STALE_TOO, **CHANGE_ERRORS},
 )
 @admin_api
 def delete_config(config_id: int) -> Response:
@@ -126,17 +125,7 @@ def delete_config(config_id: int) -> Response:
 
 
 @bp.post("/<int:config_id>/activate")
-@documented(
-    Operation(
-        summary="Send through this configuration, and no other",
-        description=SWITCH_DESCRIPTION,
-        tag=TAG,
-        body=Switch,
-        body_required=False,
-        example={"version": 3},
-        answers={200: ConfigAnswer, **STALE_TOO, **BODY_ERRORS},
-    )
-)
+@_switching(summary="Send through this configuration, and no other", description=SWITCH_DESCRIPTION)
 @admin_api
 def activate_config(config_id: int) -> Response:
     """Make it the active one; whichever was active is so no more."""
@@ -144,17 +133,7 @@ def activate_config(config_id: int) -> Response:
 
 
 @bp.post("/<int:config_id>/deactivate")
-@documented(
-    Operation(
-        summary="Switch this configuration off",
-        description=f"Mail goes the next way. {SWITCH_DESCRIPTION}",
-        tag=TAG,
-        body=Switch,
-        body_required=False,
-        example={"version": 3},
-        answers={200: ConfigAnswer, **STALE_TOO, **BODY_ERRORS},
-    )
-)
+@_switching(summary="Switch this configuration off", description=f"Mail goes the next way. {SWITCH_DESCRIPTION}")
 @admin_api
 def deactivate_config(config_id: int) -> Response:
     """Switch it off; no other is switched on instead."""
@@ -162,17 +141,9 @@ def deactivate_config(config_id: int) -> Response:
 
 
 @bp.post("/<int:config_id>/test")
-@documented(
-    Operation(
-        summary="Test a configuration, or values merged over it that are stored nowhere",
-        description="Ask for application/x-ndjson to hear each step as it happens; empty lines mean: still waiting.",
-        tag=TAG,
-        body=SmtpTest,
-        body_required=False,
-        example={"smtp_port": 465, "use_ssl": True, "smtp_password": "app_password", "to": "admin@example.com"},
-        answers={200: TestAnswer, 404: ErrorAnswer, **BODY_ERRORS},
-        streams=True,
-    )
+@api_tests.testing(
+    summary="Test a configuration, or values merged over it that are stored nowhere",
+    example={"smtp_port": 465, "use_ssl": True, "smtp_password": "app_password", "to": "admin@example.com"},
 )
 @admin_api
 @smtp_tests.limited

@@ -1,34 +1,27 @@
 """``/api/messages``: what became of each mail, and trying again or withdrawing it. Never content, never a subject."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Final
 
 from flask import Blueprint, Response, jsonify
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from blueprints.access import admin_api
-from blueprints.api.api_models import ERRORS, NoParameters, RefusedAnswer
-from blueprints.api.openapi import ErrorAnswer, Operation, documented
+from blueprints.api.api_models import CHANGE_ERRORS, ERRORS, STALE_TOO, NoParameters, RefusedAnswer
+from blueprints.api.openapi import AnyAnswer, ErrorAnswer, Operation
 from blueprints.api.query import number_parameter, parsed_query
 from services.outbox import log as mail_log
 from services.outbox.facts import AttemptData, DirectData, MessageData, State
 from services.outbox.log import Story
-from services.settings.fields import Checked
+from services.settings.fields import Checked, Strict
 from utils.json_shapes import json_of
 from utils.numbers import LARGEST
 
 bp = Blueprint("messages_api", __name__, url_prefix="/api/messages")
 
 TAG: Final = "Mail log"
-CHANGE_ANSWERS: Final[dict[int, type[BaseModel]]] = {
-    404: ErrorAnswer,
-    409: ErrorAnswer,
-    422: RefusedAnswer,
-    503: ErrorAnswer,
-    **ERRORS,
-}
+_STATE: Final = {"type": "string", "enum": [*State]}
 
 
 def _states(texts: list[str]) -> list[State]:
@@ -37,31 +30,11 @@ def _states(texts: list[str]) -> list[State]:
     return [State(text) for text in texts]
 
 
-Before = Annotated[
-    int | None,
-    Checked(
-        partial(number_parameter, 1, LARGEST),
-        "integer",
-        "What the last answer had as next.",
-        minimum=1,
-        maximum=LARGEST,
-    ),
-]
-Limit = Annotated[
-    int,
-    Checked(
-        partial(number_parameter, 1, mail_log.MOST), "integer", "How many at most.", minimum=1, maximum=mail_log.MOST
-    ),
-]
-
-
-class DirectFilter(BaseModel):
+class DirectFilter(Strict):
     """Which part of the log to list."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    before: Before = None
-    limit: Limit = mail_log.PAGE
+    before: Annotated[int | None, number_parameter(1, LARGEST, "What the last answer had as next.")] = None
+    limit: Annotated[int, number_parameter(1, mail_log.MOST, "How many at most.")] = mail_log.PAGE
 
 
 class MessageFilter(DirectFilter):
@@ -69,13 +42,8 @@ class MessageFilter(DirectFilter):
 
     state: Annotated[
         list[State],
-        Checked(
-            _states,
-            "array",
-            "Only mails in this state; may be given several times.",
-            items={"type": "string", "enum": list(State)},
-        ),
-    ] = []
+        Checked(_states, "array", "Only mails in this state; may be given several times.", items=_STATE),
+    ] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,36 +51,31 @@ class StoryData(MessageData):
     attempt_log: list[AttemptData]
 
 
-class MessagesAnswer(BaseModel):
+class MessagesAnswer(AnyAnswer):
     """``next`` is what to give as before for the older ones."""
 
-    status: str
     data: list[MessageData]
     next: int | None
 
 
-class DirectAnswer(BaseModel):
+class DirectAnswer(AnyAnswer):
     """``next`` is what to give as before for the older ones."""
 
-    status: str
     data: list[DirectData]
     next: int | None
 
 
-class StoryAnswer(BaseModel):
-    status: str
+class StoryAnswer(AnyAnswer):
     data: StoryData
 
 
 @bp.get("")
-@documented(
-    Operation(
-        summary="List queued mails, the newest first",
-        description="What queue_email took, and what has become of it.",
-        tag=TAG,
-        query=MessageFilter,
-        answers={200: MessagesAnswer, 422: RefusedAnswer, **ERRORS},
-    )
+@Operation(
+    summary="List queued mails, the newest first",
+    description="What queue_email took, and what has become of it.",
+    tag=TAG,
+    query=MessageFilter,
+    answers={200: MessagesAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @admin_api
 def list_messages() -> Response:
@@ -123,14 +86,12 @@ def list_messages() -> Response:
 
 
 @bp.get("/direct")
-@documented(
-    Operation(
-        summary="List mails that were sent directly, the newest first",
-        description="What send_email tried at once: one entry for each server that was tried.",
-        tag=TAG,
-        query=DirectFilter,
-        answers={200: DirectAnswer, 422: RefusedAnswer, **ERRORS},
-    )
+@Operation(
+    summary="List mails that were sent directly, the newest first",
+    description="What send_email tried at once: one entry for each server that was tried.",
+    tag=TAG,
+    query=DirectFilter,
+    answers={200: DirectAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @admin_api
 def list_direct() -> Response:
@@ -141,12 +102,10 @@ def list_direct() -> Response:
 
 
 @bp.get("/<mail_id>")
-@documented(
-    Operation(
-        summary="Get a queued mail with its attempts",
-        tag=TAG,
-        answers={200: StoryAnswer, 404: ErrorAnswer, **ERRORS},
-    )
+@Operation(
+    summary="Get a queued mail with its attempts",
+    tag=TAG,
+    answers={200: StoryAnswer, 404: ErrorAnswer, **ERRORS},
 )
 @admin_api
 def get_message(mail_id: str) -> Response:
@@ -155,13 +114,11 @@ def get_message(mail_id: str) -> Response:
 
 
 @bp.post("/<mail_id>/retry")
-@documented(
-    Operation(
-        summary="Send a mail now that waits, or once more if it was given up",
-        description="It goes to whoever has not got it. Too late once it was sent, or its content is gone: 409.",
-        tag=TAG,
-        answers={200: StoryAnswer, **CHANGE_ANSWERS},
-    )
+@Operation(
+    summary="Send a mail now that waits, or once more if it was given up",
+    description="It goes to whoever has not got it. Too late once it was sent, or its content is gone: 409.",
+    tag=TAG,
+    answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},
 )
 @admin_api
 def retry_message(mail_id: str) -> Response:
@@ -171,13 +128,11 @@ def retry_message(mail_id: str) -> Response:
 
 
 @bp.post("/<mail_id>/cancel")
-@documented(
-    Operation(
-        summary="Withdraw a mail that waits",
-        description="Its content is deleted. Too late once a worker has taken it up: 409.",
-        tag=TAG,
-        answers={200: StoryAnswer, **CHANGE_ANSWERS},
-    )
+@Operation(
+    summary="Withdraw a mail that waits",
+    description="Its content is deleted. Too late once a worker has taken it up: 409.",
+    tag=TAG,
+    answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},
 )
 @admin_api
 def cancel_message(mail_id: str) -> Response:

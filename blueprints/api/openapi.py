@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -39,7 +39,11 @@ IN_BRACES = re.compile(r"{(\w+)}")
 REF = "#/components/schemas/{model}"
 
 
-class ErrorAnswer(BaseModel):
+class AnyAnswer(BaseModel):
+    status: str
+
+
+class ErrorAnswer(AnyAnswer):
     """Every error. ``errors`` stands there where fields were refused."""
 
     status: str = "error"
@@ -47,9 +51,12 @@ class ErrorAnswer(BaseModel):
     errors: dict[str, list[str]] | None = None
 
 
+_View = TypeVar("_View", bound=Callable[..., Any])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """What the document says of a route beyond its path."""
+    """What the document says of a route beyond its path; it decorates the view."""
 
     summary: str
     tag: str
@@ -59,20 +66,11 @@ class Operation:
     body_required: bool = True
     example: Mapping[str, object] | None = None
     streams: bool = False
-    description: str = field(default="")
+    description: str = ""
 
-
-_View = TypeVar("_View", bound=Callable[..., Any])
-
-
-def documented(operation: Operation) -> Callable[[_View], _View]:
-    """Attach its documentation to a view; it appears in the document by that alone."""
-
-    def attach(view: _View) -> _View:
-        view.operation = operation  # type: ignore[attr-defined]
+    def __call__(self, view: _View) -> _View:
+        view.operation = self  # type: ignore[attr-defined]
         return view
-
-    return attach
 
 
 @dataclass(frozen=True)

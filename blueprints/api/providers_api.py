@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, WithJsonSchema
 from blueprints import limits
 from blueprints.access import admin_api
 from blueprints.api.api_models import ERRORS, TAG, RefusedAnswer
-from blueprints.api.openapi import Operation, documented
+from blueprints.api.openapi import AnyAnswer, Operation
 from blueprints.api.query import parsed_query
 from services.providers import discovery, presets
 from services.providers.discovery import Discovery, Source
 from services.providers.registry import Provider
+from services.settings.fields import Strict
 from services.smtp.settings import Security
 from utils.addresses import LONGEST_ADDRESS
 from utils.errors import Forbidden
@@ -21,15 +22,12 @@ from utils.errors import Forbidden
 bp = Blueprint("providers_api", __name__, url_prefix="/api/settings/smtp")
 
 
-class ProvidersAnswer(BaseModel):
-    status: str
+class ProvidersAnswer(AnyAnswer):
     data: list[Provider]
 
 
-class Wanted(BaseModel):
+class Wanted(Strict):
     """What to find the server for."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     email: Annotated[
         str,
@@ -63,19 +61,16 @@ class DiscoveryData(BaseModel):
     provider: Provider | None
 
 
-class DiscoveryAnswer(BaseModel):
-    status: str
+class DiscoveryAnswer(AnyAnswer):
     data: DiscoveryData
 
 
 @bp.get("/providers")
-@documented(
-    Operation(
-        summary="List the known mail providers",
-        description="With their servers, what they want as user name and password, their rules, limits and changes.",
-        tag=TAG,
-        answers={200: ProvidersAnswer, **ERRORS},
-    )
+@Operation(
+    summary="List the known mail providers",
+    description="With their servers, what they want as user name and password, their rules, limits and changes.",
+    tag=TAG,
+    answers={200: ProvidersAnswer, **ERRORS},
 )
 @admin_api
 def list_providers() -> Response:
@@ -84,15 +79,13 @@ def list_providers() -> Response:
 
 
 @bp.get("/discover")
-@documented(
-    Operation(
-        summary="Find the server for an email address",
-        description="By its domain, else by the MX records of the domain, else by asking at the usual names of a mail "
-        "server. Nothing is sent and nothing is stored; it ends within ten seconds.",
-        tag=TAG,
-        query=Wanted,
-        answers={200: DiscoveryAnswer, 422: RefusedAnswer, **ERRORS},
-    )
+@Operation(
+    summary="Find the server for an email address",
+    description="By its domain, else by the MX records of the domain, else by asking at the usual names of a mail "
+    "server. Nothing is sent and nothing is stored; it ends within ten seconds.",
+    tag=TAG,
+    query=Wanted,
+    answers={200: DiscoveryAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @admin_api
 @limits.discovery

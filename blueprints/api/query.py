@@ -6,7 +6,7 @@ from flask import request
 from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
-from services.settings.fields import checked
+from services.settings.fields import Checked, checked
 from utils.errors import InvalidInput
 from utils.numbers import whole_number
 
@@ -23,9 +23,13 @@ def parsed_query(model: type[_Model]) -> _Model:
     return checked(model, {name: values if name in lists else values[0] for name, values in given.items()})
 
 
-def number_parameter(low: int, high: int, text: str) -> int:
-    """The number that a parameter gives. Raises what pydantic makes a field's error."""
-    number = whole_number(text, low, high)
-    if number is None:
-        raise PydanticCustomError("refused", f"Give a whole number from {low} to {high}.")
-    return number
+def number_parameter(low: int, high: int, told: str) -> Checked:
+    """A parameter that is a whole number; ``told`` is what the document says of it."""
+
+    def number(text: str) -> int:
+        found = whole_number(text, low, high)
+        if found is None:
+            raise PydanticCustomError("refused", f"Give a whole number from {low} to {high}.")
+        return found
+
+    return Checked(number, "integer", told, minimum=low, maximum=high)

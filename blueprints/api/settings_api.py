@@ -12,11 +12,9 @@ from blueprints.api.api_models import (
     TAG,
     ConfigAnswer,
     DoneAnswer,
-    SmtpTest,
-    TestAnswer,
 )
 from blueprints.api.json_body import json_object
-from blueprints.api.openapi import ErrorAnswer, Operation, documented
+from blueprints.api.openapi import ErrorAnswer, Operation
 from services.diagnosis.diagnosis import NOT_CONFIGURED
 from services.settings import config_trail, configs
 from services.settings.fields import SmtpChange, parse_change
@@ -27,12 +25,10 @@ bp = Blueprint("settings_api", __name__)
 
 
 @bp.get("/api/settings/smtp")
-@documented(
-    Operation(
-        summary="Get the active configuration, masked",
-        tag=TAG,
-        answers={200: ConfigAnswer, 404: ErrorAnswer, **ERRORS},
-    )
+@Operation(
+    summary="Get the active configuration, masked",
+    tag=TAG,
+    answers={200: ConfigAnswer, 404: ErrorAnswer, **ERRORS},
 )
 @admin_api
 def get_smtp() -> Response:
@@ -45,19 +41,17 @@ def get_smtp() -> Response:
 
 
 @bp.post("/api/settings/smtp")
-@documented(
-    Operation(
-        summary="Save the active configuration",
-        description="Merges over the active configuration. Without one: with no smtp_server given, over the one that "
-        "was active last (404 if none was); otherwise over that one only if server, port and user name are its own, or "
-        "else a new one is made, named Primary, Primary 2 and so on unless a name is given. It is then active unless "
-        "is_active is false. A stored password is kept only for the same server, port, encryption and user name. "
-        "A session that changes a password must be younger than ten minutes; tokens are not asked.",
-        tag=TAG,
-        body=SmtpChange,
-        example=EXAMPLE,
-        answers={200: DoneAnswer, 404: ErrorAnswer, 409: ErrorAnswer, **BODY_ERRORS},
-    )
+@Operation(
+    summary="Save the active configuration",
+    description="Merges over the active configuration. Without one: with no smtp_server given, over the one that "
+    "was active last (404 if none was); otherwise over that one only if server, port and user name are its own, or "
+    "else a new one is made, named Primary, Primary 2 and so on unless a name is given. It is then active unless "
+    "is_active is false. A stored password is kept only for the same server, port, encryption and user name. "
+    "A session that changes a password must be younger than ten minutes; tokens are not asked.",
+    tag=TAG,
+    body=SmtpChange,
+    example=EXAMPLE,
+    answers={200: DoneAnswer, 404: ErrorAnswer, 409: ErrorAnswer, **BODY_ERRORS},
 )
 @admin_api
 def save_smtp() -> Response:
@@ -70,17 +64,9 @@ def save_smtp() -> Response:
 
 
 @bp.post("/api/settings/smtp/test")
-@documented(
-    Operation(
-        summary="Test the active configuration, or values that are stored nowhere",
-        description="Ask for application/x-ndjson to hear each step as it happens; empty lines mean: still waiting.",
-        tag=TAG,
-        body=SmtpTest,
-        body_required=False,
-        example={**EXAMPLE, "to": "admin@example.com"},
-        answers={200: TestAnswer, 404: ErrorAnswer, **BODY_ERRORS},
-        streams=True,
-    )
+@api_tests.testing(
+    summary="Test the active configuration, or values that are stored nowhere",
+    example={**EXAMPLE, "to": "admin@example.com"},
 )
 @admin_api
 @smtp_tests.limited

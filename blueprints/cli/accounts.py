@@ -13,8 +13,8 @@ from blueprints.cli.frame import (
     given_password,
     password_options,
     print_json,
-    print_table,
     prompted_password,
+    table,
 )
 from services.accounts import accounts, api_tokens, sessions, signing_in
 from services.accounts.accounts import Person
@@ -49,10 +49,8 @@ def create(
 def list_accounts(*, as_json: bool) -> None:
     """List the accounts."""
     people = accounts.everybody()
-    if as_json:
-        print_json([public(person) for person in people])
-    else:
-        print_table(("User name", "Email", "Role", "Last sign-in"), [_row(person) for person in people])
+    told = table(("User name", "Email", "Role", "Last sign-in"), [_row(person) for person in people])
+    answer(as_json, [public(person) for person in people], *told)
 
 
 @command(account, "reset-password")
@@ -87,14 +85,12 @@ def unlock(username: str, *, as_json: bool) -> None:
 def list_sessions(username: str, *, as_json: bool) -> None:
     """List the browsers in which an account is signed in."""
     found = sessions.of_account(named(username).id)
-    if as_json:
-        print_json([_session_dict(each) for each in found])
-        return
     rows = [
         (each.browser, each.address, _moment(each.created_at), _moment(each.last_seen_at), _kept(each))
         for each in found
     ]
-    print_table(("Browser", "Address", "Signed in", "Last seen", ""), rows)
+    told = table(("Browser", "Address", "Signed in", "Last seen", ""), rows)
+    answer(as_json, [_session_dict(each) for each in found], *told)
 
 
 @command(account, "end-sessions")
@@ -132,14 +128,12 @@ def create_token(name: str, *, owner: str, days: int | None, as_json: bool) -> N
 def list_tokens(*, as_json: bool) -> None:
     """List the tokens, the newest first. A token itself is stored nowhere."""
     tokens = api_tokens.every()
-    if as_json:
-        print_json([_token_dict(each) for each in tokens])
-        return
     rows = [
         (str(each.id), each.name, each.owner, f"{each.prefix}…", _until(each), _moment(each.last_used_at, "never"))
         for each in tokens
     ]
-    print_table(("Id", "Name", "Owner", "Begins with", "State", "Last used"), rows)
+    told = table(("Id", "Name", "Owner", "Begins with", "State", "Last used"), rows)
+    answer(as_json, [_token_dict(each) for each in tokens], *told)
 
 
 @command(token, "revoke")

@@ -1,14 +1,14 @@
 """`flask audit`: who did what, when and from where."""
 
-from datetime import UTC
 from typing import Final
 
 import click
 
-from blueprints.cli.frame import command, limit_option, print_json, print_table
+from blueprints.cli.frame import answer, command, limit_option, table
 from blueprints.csv_lines import COLUMNS, csv_line
 from services import audit as trail
 from services.audit import Action
+from utils import clock
 
 FIELDS: Final = ("actor", "source", "action", "subject", "details")
 
@@ -31,15 +31,9 @@ def audit(*, action: str | None, text: str, limit: int, as_csv: bool, as_json: b
     if as_csv and as_json:
         raise click.UsageError("Give either --json or --csv, not both.")
     events = trail.events(action=action or "", text=text, limit=limit)
-    if as_json:
-        told = [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
-        print_json(told)
-        return
-    found = [
-        (f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", *(str(getattr(event, name)) for name in FIELDS))
-        for event in events
-    ]
+    told = [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
+    found = [(clock.in_lists(event.at), *(str(getattr(event, name)) for name in FIELDS)) for event in events]
     if as_csv:
         click.echo("".join(csv_line(cells) for cells in [COLUMNS, *found]), nl=False)
     else:
-        print_table(("When (UTC)", "Who", "From", "Action", "Subject", "Details"), found)
+        answer(as_json, told, *table(("When (UTC)", "Who", "From", "Action", "Subject", "Details"), found))

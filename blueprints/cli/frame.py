@@ -109,12 +109,11 @@ def answer(as_json: bool, data: object, *lines: str) -> None:
         click.echo("\n".join(lines))
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, which cannot start a line of its own."""
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns as wide as their widest cell, which cannot start a line of its own."""
     cells = [headings, *([printable(cell, 500) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def limit_option(most: int) -> Callable[[_Work], _Work]:

@@ -1,12 +1,13 @@
 """`flask keys …`: which key seals what, and sealing everything anew after `APP_KEY` has changed."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import click
 from flask.cli import AppGroup
 
-from blueprints.cli.frame import DONE, NOT_WELL, command, leave, print_json, print_table
+from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, table
 from services.settings import key_rotation
 from services.settings.key_rotation import KeyUse, Point, Role, Rotation, SealedRow, Status
 from utils.numbers import counted
@@ -25,15 +26,7 @@ def status(*, as_json: bool) -> None:
     again count as queued ones.
     """
     found = key_rotation.status()
-    if as_json:
-        print_json(_status_dict(found))
-    else:
-        print_table(("Key", "Is", "Seals"), [(use.key_id, _role(use), _seals(use)) for use in found.keys])
-        _print_unreadable(found)
-        if found.to_rotate:
-            click.echo("\nRun `flask keys rotate` to seal everything with the current key.")
-        else:
-            _print_unreferenced(found)
+    answer(as_json, _status_dict(found), *_status_lines(found))
     leave(DONE if found.is_well else NOT_WELL)
 
 
@@ -53,47 +46,54 @@ def rotate(*, dry_run: bool, as_json: bool) -> None:
             click.echo(f"✓ {row}")
 
     done = key_rotation.rotate(dry_run=dry_run, hear=hear)
-    if as_json:
-        print_json(_rotation_dict(done, dry_run))
-    else:
-        _print_rotation(done, dry_run)
+    answer(as_json, _rotation_dict(done, dry_run), *_rotation_lines(done, dry_run))
     leave(DONE if done.after.is_well else NOT_WELL)
 
 
-def _print_rotation(done: Rotation, dry_run: bool) -> None:
+def _status_lines(state: Status) -> Iterator[str]:
+    yield from table(("Key", "Is", "Seals"), [(use.key_id, _role(use), _seals(use)) for use in state.keys])
+    yield from _unreadable(state)
+    if state.to_rotate:
+        yield "\nRun `flask keys rotate` to seal everything with the current key."
+    else:
+        yield from _unreferenced(state)
+
+
+def _rotation_lines(done: Rotation, dry_run: bool) -> Iterator[str]:
     count = counted(len(done.rotated), "configuration")
     current = done.after.keys[0].key_id
     if dry_run:
         for row in done.rotated:
-            click.echo(f"ℹ {row} would be sealed with key {current} instead of {row.key_id}.")
+            yield f"ℹ {row} would be sealed with key {current} instead of {row.key_id}."
     if not done.rotated:
-        click.echo(f"Nothing to do: no configuration is sealed with a previous key. The current one is {current}.")
+        yield f"Nothing to do: no configuration is sealed with a previous key. The current one is {current}."
     else:
-        click.echo(f"{count} {'would be' if dry_run else ''} sealed with key {current}.".replace("  ", " "))
-    _print_unreadable(done.after)
-    _print_unreferenced(done.after, conditional=dry_run)
+        yield f"{count} {'would be' if dry_run else ''} sealed with key {current}.".replace("  ", " ")
+    yield from _unreadable(done.after)
+    yield from _unreferenced(done.after, conditional=dry_run)
 
 
-def _print_unreadable(state: Status) -> None:
+def _unreadable(state: Status) -> Iterator[str]:
     for refusal in state.refused:
-        click.echo(f"✗ {refusal.row}: {refusal.reason}")
+        yield f"✗ {refusal.row}: {refusal.reason}"
     for use in state.missing_for_mails:
-        click.echo(f"✗ Key {use.key_id} is unknown here. {_mails_need_it(use)}: restore it in APP_KEY_PREVIOUS.")
+        yield f"✗ Key {use.key_id} is unknown here. {_mails_need_it(use)}: restore it in APP_KEY_PREVIOUS."
 
 
-def _print_unreferenced(state: Status, *, conditional: bool = False) -> None:
-    """Say which previous keys may go, and which are still needed."""
+def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
+    """Which previous keys may go, and which are still needed."""
     for use in state.keys:
         if use.role is not Role.PREVIOUS:
             continue
+        key = f"Key {use.key_id} ({_role(use)})"
         if use.rows:
-            click.echo(f"Key {use.key_id} ({_role(use)}) is still needed: it seals {_seals(use)}.")
+            yield f"{key} is still needed: it seals {_seals(use)}."
         elif use.mails:
-            click.echo(f"Key {use.key_id} ({_role(use)}): {_mails_need_it(use)}: "
-                       "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none.")  # fmt: skip
+            until = "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
+            yield f"{key}: {_mails_need_it(use)}: {until}"
         else:
-            click.echo(f"Key {use.key_id} ({_role(use)}) {'would then seal' if conditional else 'seals'} nothing: "
-                       "take it out of APP_KEY_PREVIOUS and restart.")  # fmt: skip
+            then = "take it out of APP_KEY_PREVIOUS and restart."
+            yield f"{key} {'would then seal' if conditional else 'seals'} nothing: {then}"
 
 
 def _role(use: KeyUse) -> str:

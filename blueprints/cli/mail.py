@@ -1,14 +1,14 @@
 """`flask mail`: the queued mails, sending them again or not at all, and the worker that sends them."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Final
 
 import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
-from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, print_json, print_table
+from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, table
 from services import audit
 from services.audit import Action
 from services.checks import start
@@ -17,6 +17,7 @@ from services.outbox.facts import SETTLED, AttemptData, DirectData, MessageData,
 from services.outbox.log import Summary
 from services.settings import route
 from services.worker import threads
+from utils import clock
 from utils.env_utils import get_settings
 from utils.json_shapes import json_of
 from utils.numbers import counted
@@ -42,24 +43,22 @@ def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool
     if direct and states:
         raise click.UsageError("Give either --direct or --state, not both: a mail sent directly has no state.")
     if direct:
-        _list_direct(limit, as_json=as_json)
-        return
-    mails, _ = log.mails([State(state) for state in states], limit=limit)
-    if as_json:
-        print_json([json_of(MessageData, each) for each in mails])
+        attempts, _ = log.direct(limit=limit)
+        told = table(
+            ("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), [_direct_row(each) for each in attempts]
+        )
+        answer(as_json, [json_of(DirectData, each) for each in attempts], *told)
     else:
-        rows = [_row(each) for each in mails]
-        print_table(("Queued (UTC)", "Id", "State", "Kind", "To", "Tries", "Why"), rows)
+        mails, _ = log.mails([State(state) for state in states], limit=limit)
+        told = table(("Queued (UTC)", "Id", "State", "Kind", "To", "Tries", "Why"), [_row(each) for each in mails])
+        answer(as_json, [json_of(MessageData, each) for each in mails], *told)
 
 
 @command(mail, "status", exits={NOT_WELL: "mail has been due for longer than 15 minutes, or nobody works it off"})
 def status(*, as_json: bool) -> None:
     """Tell how many mails wait and why, how late they are, and who works on them."""
     summary = log.summary()
-    if as_json:
-        print_json(_summary_dict(summary))
-    else:
-        _print_summary(summary)
+    answer(as_json, _summary_dict(summary), *_summary_lines(summary))
     if summary.is_behind or summary.is_unattended:
         leave(NOT_WELL)
 
@@ -123,23 +122,15 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
     threads.run_alone(app, senders)
 
 
-def _list_direct(limit: int, *, as_json: bool) -> None:
-    attempts, _ = log.direct(limit=limit)
-    if as_json:
-        print_json([json_of(DirectData, each) for each in attempts])
-        return
-    print_table(("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), [_direct_row(each) for each in attempts])
-
-
 def _direct_row(each: DirectData) -> tuple[str, ...]:
     answer = each.reply or (each.diagnosis.title if each.diagnosis else "")
-    return _moment(each.at), each.look.word, each.kind, each.recipients, each.server, answer
+    return clock.in_lists(each.at), each.look.word, each.kind, each.recipients, each.server, answer
 
 
 def _row(each: MessageData) -> tuple[str, ...]:
     addresses = ", ".join(recipient.address for recipient in each.recipients)
     return (
-        _moment(each.created_at),
+        clock.in_lists(each.created_at),
         each.id,
         each.state,
         each.kind,
@@ -149,28 +140,27 @@ def _row(each: MessageData) -> tuple[str, ...]:
     )
 
 
-def _print_summary(summary: Summary) -> None:
+def _summary_lines(summary: Summary) -> Iterator[str]:
     for state, count in summary.counts.items():
-        click.echo(f"{state:<14}{count}")
+        yield f"{state:<14}{count}"
     if not summary.counts:
-        click.echo("No mail waits, and none was given up.")
+        yield "No mail waits, and none was given up."
     for reason, count in summary.reasons.items():
-        click.echo(f"Waiting ({count}): {reason}")
+        yield f"Waiting ({count}): {reason}"
     if summary.oldest_due:
-        click.echo(f"Due since {_moment(summary.oldest_due)} UTC: the mail that waits the longest for a worker")
+        yield f"Due since {clock.in_lists(summary.oldest_due)} UTC: the mail that waits the longest for a worker"
     for name, count in summary.workers.items():
-        click.echo(f"Worker {name} holds {counted(count, 'mail')}")
+        yield f"Worker {name} holds {counted(count, 'mail')}"
     if summary.last_attempt:
-        last = summary.last_attempt
-        click.echo(f"Last attempt at {_moment(last.at)} UTC: {last.look.word}")
+        yield f"Last attempt at {clock.in_lists(summary.last_attempt.at)} UTC: {summary.last_attempt.look.word}"
     if route.is_suppressed():
-        click.echo(route.NOTHING_IS_SENT)
+        yield route.NOTHING_IS_SENT
     if summary.is_behind:
-        click.echo("Not well: mail is late. Does a worker run?")
+        yield "Not well: mail is late. Does a worker run?"
     if summary.is_unattended:
-        click.echo(f"Not well: {log.NOBODY_SENDS}")
+        yield f"Not well: {log.NOBODY_SENDS}"
     elif not summary.is_behind:
-        click.echo("All is well.")
+        yield "All is well."
 
 
 def _summary_dict(summary: Summary) -> dict[str, object]:
@@ -185,7 +175,3 @@ def _summary_dict(summary: Summary) -> dict[str, object]:
         "workers": summary.workers,
         "last_attempt": json_of(AttemptData, last) if last else None,
     }
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -7,7 +7,7 @@ from typing import Final
 import click
 from flask.cli import AppGroup
 
-from blueprints.cli.frame import answer, command, given_password, print_json, print_table, prompted_password
+from blueprints.cli.frame import answer, command, given_password, print_json, prompted_password, table
 from blueprints.cli.smtp_options import change_of, named_by_option, settings_options
 from services.settings import config_trail, configs, route, server_habits, state
 from services.settings.fields import parse_change
@@ -24,6 +24,7 @@ smtp = AppGroup("smtp", help="Set up the servers that mail goes through, switch 
 HEADINGS: Final = ("Id", "Name", "Status", "Server", "Encryption", "From", "Verified", "Last error", "Updated", "By")
 IMPORTED_NAME: Final = "Primary Mail Server"
 ENV_LINES: Final = tuple(dict.fromkeys(VARIABLES.values()))
+NONE_FOUND: Final = "No configuration has this."
 NONE_STORED: Final = "No configuration is stored. Make one: flask smtp add NAME --host HOST --from ADDRESS"
 
 
@@ -35,12 +36,8 @@ def list_configs(*, search: str, as_json: bool) -> None:
     What `.env` says is not among them; `flask smtp route` shows it.
     """
     found = configs.search(search)
-    if as_json:
-        print_json([public_dict(stored) for stored in found])
-    elif found:
-        print_table(HEADINGS, [_row(stored) for stored in found])
-    else:
-        click.echo("No configuration has this." if search else NONE_STORED)
+    told = table(HEADINGS, [_row(stored) for stored in found]) if found else [NONE_FOUND if search else NONE_STORED]
+    answer(as_json, [public_dict(stored) for stored in found], *told)
 
 
 @command(smtp, "show")

@@ -1,18 +1,21 @@
 """`flask smtp test`, `route`, `validate` and `domain`: what is tried and looked at, with an exit code for scripts."""
 
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any, Final
 
 import click
 
 from blueprints import smtp_tests
-from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, print_json, print_table
+from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, print_json, table
 from blueprints.cli.smtp import named, where_mail_goes
 from services.checks import connection_test, validation
 from services.checks.connection_test import TestResult, Waiting
 from services.checks.validation import Check, Mark, Told
 from services.diagnosis import diagnosis
 from services.domain import check as domain_check
+from services.domain.check import DomainReport
 from services.domain.records import DnsRecord, Grade
 from services.settings import protection
 from services.settings import route as smtp_route
@@ -21,6 +24,7 @@ from services.settings.route import RouteStep
 from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
 from utils.errors import AppError, Phase
+from utils.json_shapes import json_of
 from utils.log_utils import printable
 
 # Documented, so never changed: scripts go by them.
@@ -68,7 +72,8 @@ def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
         for item in items:
             if isinstance(item, TestResult):
                 smtp_tests.note(settings, item, config_id)
-                _print_result(item, to, as_json)
+                told = smtp_tests.course(item) | smtp_tests.failure(item)
+                answer(as_json, {"ok": item.ok, "message": item.message, **told}, *_result_lines(item, to))
                 leave(EXIT_OF_PHASE[item.error.phase] if item.error else DONE)
             elif item and not as_json:
                 _print_step(item) if isinstance(item, Step) else _print_waiting(item)
@@ -87,16 +92,12 @@ def route(*, as_json: bool) -> None:
     used = smtp_route.first_of(steps)
     withheld = protection.standing(steps)
     told = [_step_dict(step, used, withheld.get(step.source, "")) for step in steps]
-    if as_json:
-        suppressed = smtp_route.is_suppressed()
-        print_json({"used": used.name if used else None, "suppressed": suppressed, "steps": told})
-    else:
-        rows = [
-            (str(place), each["name"], each["server"], each["status"], each["reason"])
-            for place, each in enumerate(told, 1)
-        ]
-        print_table(("", "Server", "Address", "Status", "Why"), rows)
-        click.echo(f"\n{where_mail_goes()}")
+    rows = [
+        (str(place), each["name"], each["server"], each["status"], each["reason"]) for place, each in enumerate(told, 1)
+    ]
+    lines = table(("", "Server", "Address", "Status", "Why"), rows)
+    data = {"used": used.name if used else None, "suppressed": smtp_route.is_suppressed(), "steps": told}
+    answer(as_json, data, *lines, f"\n{where_mail_goes()}")
     leave(DONE if used else NOT_WELL)
 
 
@@ -140,14 +141,14 @@ def domain(domain: str, *, server: str, as_json: bool) -> None:
         server = server or current
     if not domain:
         raise AppError(f"{diagnosis.NOT_CONFIGURED}. Give a domain: flask smtp domain example.com --server HOST")
-    report = domain_check.check(domain_check.parse_domain(domain), domain_check.parse_server(server))
+    report = domain_check.check(domain, server)
     through = f", sent through {report.provider or report.server}" if report.server else ""
     lines = [f"{report.domain}{through}"]
     for finding in report.findings:
         lines.append(f"\n{_GRADES[finding.outcome]} {finding.subject}: {printable(finding.text, _LONGEST)}")
         lines += [f"  Seen: {printable(seen, _LONGEST)}" for seen in finding.seen]
         lines += [_line_of(record) for record in finding.add]
-    answer(as_json, report.public_dict(), *lines)
+    answer(as_json, json_of(DomainReport, report), *lines)
     leave(NOT_WELL if report.outcome is Grade.CHANGE else DONE)
 
 
@@ -178,11 +179,7 @@ def _check_dict(check: Check, findings: list[Told]) -> dict[str, Any]:
     return {
         "title": check.title,
         "ok": all(finding.mark is not Mark.FAILED for finding in findings),
-        "findings": [
-            {"mark": finding.mark, "text": finding.text, "remedy": finding.remedy}
-            for finding in findings
-            if finding.mark is not Mark.BEGUN
-        ],
+        "findings": [asdict(finding) for finding in findings if finding.mark is not Mark.BEGUN],
     }
 
 
@@ -215,26 +212,17 @@ def _print_waiting(waiting: Waiting) -> None:
     click.echo(f"… {label:<11}waiting for an answer, {waiting.seconds} s")
 
 
-def _print_result(result: TestResult, to: str, as_json: bool) -> None:
-    if as_json:
-        told = smtp_tests.course(result) | smtp_tests.failure(result)
-        print_json({"ok": result.ok, "message": result.message, **told})
-    elif result.ok:
-        click.echo(f"\n✓ {result.message}{f': a mail is on its way to {to}' if to else '; no mail was sent'}")
-    else:
-        _print_failure(result)
-
-
-def _print_failure(result: TestResult) -> None:
-    click.echo(f"\n✗ {result.message}")
-    if result.diagnosis:
-        told = result.diagnosis
+def _result_lines(result: TestResult, to: str) -> Iterator[str]:
+    if result.ok:
+        yield f"\n✓ {result.message}{f': a mail is on its way to {to}' if to else '; no mail was sent'}"
+        return
+    yield f"\n✗ {result.message}"
+    if told := result.diagnosis:
         ways = [f"Or: {action.label.removesuffix(_AND_TEST)}" for action in told.actions]
-        for text in (f"{told.title}. {told.meaning}", told.cause, told.remedy, *ways, told.docs_url):
-            if text:
-                click.echo(f"  {text}")
+        texts = (f"{told.title}. {told.meaning}", told.cause, told.remedy, *ways, told.docs_url)
+        yield from (f"  {text}" for text in texts if text)
     if result.server_line:
-        click.echo(f"  The server said: {result.server_line}")
+        yield f"  The server said: {result.server_line}"
 
 
 def _status(step: RouteStep, used: RouteStep | None) -> str:

@@ -1,7 +1,6 @@
 """``/settings/audit``: who did what, when and from where, as a page and as CSV."""
 
 from collections.abc import Iterator
-from datetime import UTC
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
@@ -64,7 +63,7 @@ def _lines(action: str, text: str) -> Iterator[str]:
     while left > 0:
         found = audit.events(action=action, text=text, before_id=before, limit=min(CHUNK, left))
         for event in found:
-            at = event.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+            at = clock.in_lists(event.at)
             yield csv_line((at, event.actor, event.source, event.action, event.subject, event.details))
         if len(found) < CHUNK:
             return

@@ -7,7 +7,6 @@ from flask import Blueprint, Response, make_response, render_template, request
 from blueprints import limits
 from blueprints.access import admin_page, limiter
 from services.domain import check
-from services.domain.check import DomainReport
 from services.domain.records import Grade
 from utils.errors import InvalidInput
 
@@ -29,14 +28,10 @@ def show() -> Response:
         "server": request.args.get("server", "" if asked else server),
     }
     try:
-        report, errors = _report(values) if asked else None, {}
+        report, errors = check.check(**values) if asked else None, {}
     except InvalidInput as refused:
         report, errors = None, refused.errors
     page = render_template(
         "settings/domain_check.html", values=values, errors=errors, report=report, words=WORDS, levels=LEVELS
     )
     return make_response(page, InvalidInput.status if errors else 200)
-
-
-def _report(values: dict[str, str]) -> DomainReport:
-    return check.check(check.parse_domain(values["domain"]), check.parse_server(values["server"]))

@@ -13,6 +13,7 @@ from database.engine import reading
 from database.outbox_db import HELD, WAITING
 from services.checks import connection_test, start
 from services.checks.connection_test import TestPlan, TestResult
+from services.checks.readiness import NO_DATABASE
 from services.diagnosis import diagnosis
 from services.settings import configs, key_rotation, route
 from services.settings.fields import parse_address_field
@@ -33,7 +34,6 @@ OVERDUE: Final = timedelta(minutes=5)  # a running application answers within se
 NOBODY_SENDS: Final = "Nobody works on it. Start the application, or: flask --app app mail worker"
 ADD_ONE: Final = "Create one: flask smtp add NAME --host HOST --from ADDRESS --activate; or set EMAIL_HOST in .env."
 NO_ADMINISTRATOR: Final = "There is no administrator yet. Give the address: --test-email ADDRESS"
-NO_DATABASE: Final = "The database cannot be used."
 MIGRATE: Final = "Check DATABASE_URL and run: flask db upgrade"
 SET_BASE_URL: Final = "Set BASE_URL to the public address, like https://app.example.com"
 

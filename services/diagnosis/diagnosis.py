@@ -50,25 +50,32 @@ _NOT_REACHED: Final = (Fault.TIMEOUT, Fault.REFUSED, Fault.UNREACHABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnosis:
+class AdviceData:
     """A failure explained, in our own words throughout.
 
-    ``rule`` names what recognised it: a rule of ``reply_rules``, or ``status:5.7.8``, ``code:550``,
-    ``fault:closed``, ``phase:sender``. ``field`` is the form field concerned. ``retryable`` says that the same
-    mail may go through later with nothing changed, ``retry_after`` (seconds) when, if anybody knows.
+    ``field`` is the form field concerned. ``retryable`` says that the same mail may go through later with nothing
+    changed, ``retry_after`` (seconds) when, if anybody knows.
     """
 
-    rule: str
-    phase: Phase
     title: str
     meaning: str
     cause: str
     remedy: str
     field: str | None
     retryable: bool
-    retry_after: int | None = None
-    actions: tuple[Mend, ...] = ()
-    docs_url: str = ""
+    retry_after: int | None
+    actions: tuple[Mend, ...]
+    docs_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis(AdviceData):
+    """The same with what recognised it: ``rule`` names a rule of ``reply_rules``, or ``status:5.7.8``, ``code:550``,
+    ``fault:closed``, ``phase:sender``.
+    """
+
+    rule: str
+    phase: Phase
 
 
 def diagnose(
@@ -149,6 +156,9 @@ def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
         remedy=advice.remedy,
         field=advice.field,
         retryable=False,
+        retry_after=None,
+        actions=(),
+        docs_url="",
     )
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from services.domain import dkim, dmarc, spf_advice
 from services.domain.records import Finding, Grade
@@ -16,33 +16,17 @@ from utils.env_utils import get_settings
 from utils.errors import InvalidInput
 
 SECONDS: Final = 9.0  # for all questions together
-SUBJECTS: Final = ("SPF", "DKIM", "DMARC", "MX")
 
 
 @dataclass(frozen=True)
 class DomainReport:
-    """The findings in the order of SUBJECTS. ``server`` is whose permission was checked, "" for none."""
+    """What is found about SPF, DKIM, DMARC and MX. ``server`` is whose permission was checked, "" for none."""
 
     domain: str
     server: str
     provider: str  # its name, "" if it is none of the known ones
+    outcome: Grade  # the worst of the findings
     findings: list[Finding]
-
-    @property
-    def outcome(self) -> Grade:
-        """The worst of the findings: CHANGE before OPEN before GOOD."""
-        found = {finding.outcome for finding in self.findings}
-        return next((worst for worst in (Grade.CHANGE, Grade.OPEN) if worst in found), Grade.GOOD)
-
-    def public_dict(self) -> dict[str, Any]:
-        """The report as JSON."""
-        return {
-            "domain": self.domain,
-            "server": self.server,
-            "provider": self.provider,
-            "outcome": self.outcome,
-            "findings": [asdict(finding) for finding in self.findings],
-        }
 
 
 def sending_now() -> tuple[str, str]:
@@ -65,7 +49,7 @@ def parse_domain(text: str) -> str:
     return host
 
 
-def parse_server(text: str) -> str:
+def _parse_server(text: str) -> str:
     """The server's name or address, normalised; "" for none. Raises InvalidInput on ``server``."""
     try:
         return parse_host(text.strip()) if text.strip() else ""
@@ -74,13 +58,20 @@ def parse_server(text: str) -> str:
 
 
 def check(domain: str, server: str = "") -> DomainReport:
-    """Ask for everything at once, at most SECONDS; both names come from the parsers above. Never raises."""
+    """Ask for everything at once, at most SECONDS. The domain may be an address in it.
+
+    Raises InvalidInput where one of them is no name.
+    """
+    domain, server = parse_domain(domain), _parse_server(server)
     questions = Questions(SECONDS, get_settings().dns_resolver)
     provider = registry.for_server(server)
-    name = provider["house"] if provider else ""
     owner = _owner(domain, questions)
-    if owner:
-        return DomainReport(domain, server, name, [_of_somebody_else(domain, owner, provider)])
+    findings = [_of_somebody_else(domain, owner, provider)] if owner else _findings(domain, server, provider, questions)
+    worst = max((finding.outcome for finding in findings), key=tuple(Grade).index)
+    return DomainReport(domain, server, provider["house"] if provider else "", worst, findings)
+
+
+def _findings(domain: str, server: str, provider: Provider | None, questions: Questions) -> list[Finding]:
     checks: dict[str, Callable[[], Finding]] = {
         "SPF": lambda: spf_advice.check(domain, server, provider, questions),
         "DKIM": lambda: dkim.check(domain, provider, questions),
@@ -88,8 +79,8 @@ def check(domain: str, server: str = "") -> DomainReport:
         "MX": lambda: _mx(domain, questions),
     }
     with ThreadPoolExecutor(len(checks), "domain-check") as pool:
-        found = [pool.submit(_without_a_crash, subject, domain, checks[subject]) for subject in SUBJECTS]
-    return DomainReport(domain, server, name, [finding.result() for finding in found])
+        found = [pool.submit(_without_a_crash, subject, domain, look) for subject, look in checks.items()]
+    return [finding.result() for finding in found]
 
 
 def _owner(domain: str, questions: Questions) -> Provider | None:
@@ -111,33 +102,38 @@ def _without_a_crash(subject: str, domain: str, look: Callable[[], Finding]) -> 
     try:
         return look()
     except LookupFailed as error:
-        return Finding(subject=subject, outcome=Grade.OPEN, text=f"{error.text} Try again later.", host=domain)
+        text = f"{error.text} Try again later."
+        return Finding(subject=subject, outcome=Grade.OPEN, text=text, host=domain, seen=(), add=())
 
 
 def _of_somebody_else(domain: str, owner: Provider, provider: Provider | None) -> Finding:
     if provider and registry.is_same_house(provider, owner):
         text = f"{domain} belongs to {owner['house']}, through whom you send. Its records are not yours to keep."
-        return Finding(subject="Domain", outcome=Grade.GOOD, text=text, host=domain)
+        return Finding(subject="Domain", outcome=Grade.GOOD, text=text, host=domain, seen=(), add=())
     text = (
         f"{domain} belongs to {owner['house']}, so nobody else’s server may send for it, and you cannot add records "
         f"there. Send from an address of your own domain, or through {owner['house']}."
     )
-    return Finding(subject="Domain", outcome=Grade.CHANGE, text=text, host=domain)
+    return Finding(subject="Domain", outcome=Grade.CHANGE, text=text, host=domain, seen=(), add=())
 
 
 def _mx(domain: str, questions: Questions) -> Finding:
     servers = questions.mx(domain)
-    text = f"{domain} takes mail, so replies and bounces arrive."
-    outcome = Grade.GOOD
+    outcome, text = _bounces(domain, servers, questions)
+    return Finding(subject="MX", outcome=outcome, text=text, host=domain, seen=tuple(servers), add=())
+
+
+def _bounces(domain: str, servers: list[str], questions: Questions) -> tuple[Grade, str]:
+    """Whether replies and bounces arrive at these mail servers of the domain, and what to say of that."""
     if "." in servers:
-        text = f"{domain} says that it takes no mail (“null MX”). Bounces are lost, and many receivers refuse its mail."
-        outcome = Grade.CHANGE
-    elif not servers and not questions.exists(domain):
-        outcome, text = Grade.CHANGE, f"The domain {domain} does not exist. Check its spelling."
-    elif not servers and questions.addresses(domain):
+        no_mail = f"{domain} says that it takes no mail (“null MX”)."
+        return Grade.CHANGE, f"{no_mail} Bounces are lost, and many receivers refuse its mail."
+    if servers:
+        return Grade.GOOD, f"{domain} takes mail, so replies and bounces arrive."
+    if not questions.exists(domain):
+        return Grade.CHANGE, f"The domain {domain} does not exist. Check its spelling."
+    if questions.addresses(domain):
         text = f"There is no MX record. Mail for {domain} goes to the machine of that name, if it takes any."
-        outcome = Grade.OPEN
-    elif not servers:
-        text = f"Nothing takes mail for {domain}: replies and bounces are lost, and many receivers refuse its mail."
-        outcome = Grade.CHANGE
-    return Finding(subject="MX", outcome=outcome, text=text, host=domain, seen=tuple(servers))
+        return Grade.OPEN, text
+    text = f"Nothing takes mail for {domain}: replies and bounces are lost, and many receivers refuse its mail."
+    return Grade.CHANGE, text

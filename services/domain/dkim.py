@@ -12,11 +12,11 @@ def check(domain: str, provider: Provider | None, questions: Questions) -> Findi
             "The key stands at a name that only the signer knows. Send a test message and paste its headers: they say "
             "whether it was signed for your domain."
         )
-        return Finding(subject="DKIM", outcome=Grade.OPEN, text=text, host=f"_domainkey.{domain}")
+        return Finding(subject="DKIM", outcome=Grade.OPEN, text=text, host=f"_domainkey.{domain}", seen=(), add=())
+    hosts = {f"{selector}._domainkey.{domain}": target for selector, target in provider["selectors"].items()}
     keys: dict[str, str] = {}
     problem: LookupFailed | None = None
-    for selector in provider["selectors"]:
-        host = f"{selector}._domainkey.{domain}"
+    for host in hosts:
         try:
             keys.update((host, text) for text in questions.txt(host) if "p" in tags_of(text))
         except LookupFailed as error:
@@ -25,33 +25,24 @@ def check(domain: str, provider: Provider | None, questions: Questions) -> Findi
     if usable:
         text = f"{provider['house']} has a key to sign with as {domain}."
         seen = tuple(f"{host}: {_shortened(keys[host])}" for host in usable)
-        return Finding(subject="DKIM", outcome=Grade.GOOD, text=text, host=usable[0], seen=seen)
+        return Finding(subject="DKIM", outcome=Grade.GOOD, text=text, host=usable[0], seen=seen, add=())
     if problem:
         raise problem
-    return _no_key(domain, provider, keys)
-
-
-def _no_key(domain: str, provider: Provider, revoked: dict[str, str]) -> Finding:
-    name, selectors = provider["house"], provider["selectors"]
-    hosts = {f"{selector}._domainkey.{domain}": target for selector, target in selectors.items()}
-    if revoked:
-        text = f"The key of {name} is revoked: the record’s p is empty."
-    else:
-        text = (
-            f"No key was found where {name} usually has one, so it probably does not sign as {domain}. Its pages show "
-            "the record under DKIM or domain authentication; a selector of your own choice is not seen from here."
-        )
     add = tuple(
-        DnsRecord(host, "CNAME" if target else "TXT or CNAME", target.format(domain=domain))
+        DnsRecord(host, "CNAME" if target else "TXT or CNAME", target.format(domain=domain), instead="")
         for host, target in hosts.items()
     )
-    return Finding(
-        subject="DKIM",
-        outcome=Grade.CHANGE,
-        text=text,
-        host=next(iter(hosts)),
-        seen=tuple(f"{host}: {key}" for host, key in revoked.items()),
-        add=add,
+    seen = tuple(f"{host}: {key}" for host, key in keys.items())
+    text = _without_a_key(domain, provider["house"], is_revoked=bool(keys))
+    return Finding(subject="DKIM", outcome=Grade.CHANGE, text=text, host=next(iter(hosts)), seen=seen, add=add)
+
+
+def _without_a_key(domain: str, name: str, *, is_revoked: bool) -> str:
+    if is_revoked:
+        return f"The key of {name} is revoked: the record’s p is empty."
+    return (
+        f"No key was found where {name} usually has one, so it probably does not sign as {domain}. Its pages show "
+        "the record under DKIM or domain authentication; a selector of your own choice is not seen from here."
     )
 
 

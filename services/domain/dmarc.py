@@ -28,8 +28,8 @@ def check(domain: str, questions: Questions) -> Finding:
         "There is no DMARC policy. Gmail, Yahoo and Microsoft want one from whoever writes to many; without it "
         "anybody can put your name into From."
     )
-    add = (DnsRecord(host, "TXT", _NEW.format(domain=domain)),)
-    return Finding(subject="DMARC", outcome=Grade.CHANGE, text=text, host=host, add=add)
+    add = (DnsRecord(host, "TXT", _NEW.format(domain=domain), instead=""),)
+    return Finding(subject="DMARC", outcome=Grade.CHANGE, text=text, host=host, seen=(), add=add)
 
 
 def _names_above(domain: str) -> list[str]:

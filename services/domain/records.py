@@ -5,21 +5,23 @@ from enum import StrEnum
 
 
 class Grade(StrEnum):
-    """GOOD: nothing to do. CHANGE: a record is missing or wrong. OPEN: it cannot be told from here."""
+    """Good: nothing to do. Open: it cannot be told from here. Change: a record is missing or wrong."""
 
     GOOD = "good"
-    CHANGE = "change"
     OPEN = "open"
+    CHANGE = "change"  # the worst is last
 
 
 @dataclass(frozen=True)
 class DnsRecord:
-    """A record to have at ``host``; ``value`` is "" where only the provider's own pages can tell it."""
+    """A record to have at ``host``, in place of ``instead`` if that is given; ``value`` is "" where only the provider's
+    own pages can tell it.
+    """
 
     host: str
     kind: str
     value: str
-    instead: str = ""  # the record that it takes the place of
+    instead: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,8 @@ class Finding:
     outcome: Grade
     text: str
     host: str  # where the records are
-    seen: tuple[str, ...] = ()
-    add: tuple[DnsRecord, ...] = ()
+    seen: tuple[str, ...]
+    add: tuple[DnsRecord, ...]
 
 
 def tags_of(record: str) -> dict[str, str]:

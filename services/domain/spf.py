@@ -124,18 +124,18 @@ class _Walk:
         for term in record.terms:
             if self._matches(term, domain):
                 return _QUALIFIED[term.qualifier]
-        if not record.redirect:
-            return SpfResult.NEUTRAL
-        return self._redirected(record.redirect, domain)
-
-    def _redirected(self, target: str, domain: str) -> SpfResult:
-        if "%" in target:
+        if "%" in record.redirect:
             self.depends = True
-            return SpfResult.NEUTRAL
-        self._count(f"redirect={target}")
+        elif record.redirect:
+            self._count(f"redirect={record.redirect}")
+            return self._of_other(record.redirect, f"The record of {domain} redirects to")
+        return SpfResult.NEUTRAL
+
+    def _of_other(self, target: str, leads_to: str) -> SpfResult:
+        """The result of a record that another one needs, and so has to be there."""
         result = self.check(target)
         if result is SpfResult.NONE:
-            raise _Broken(f"The record of {domain} redirects to {target}, which has no SPF record.")
+            raise _Broken(f"{leads_to} {target}, which has no SPF record.")
         return result
 
     def _matches(self, term: _Term, domain: str) -> bool:
@@ -148,19 +148,13 @@ class _Walk:
             return False
         target = term.target or domain
         if term.name == "include":
-            return self._included(target, domain)
+            return self._of_other(target, f"The record of {domain} includes") is SpfResult.PASS
         if term.name == "exists":
             return any(isinstance(found, IPv4Address) for found in self._noted(self.questions.addresses(target)))
         if term.name in _NETWORKS:
             network = _NETWORKS[term.name](f"{target}{term.cidr}", strict=False)
             return self.address in network if self.address else not network.prefixlen
         return self._is_among(self._hosts_of(term.name, target), term.cidr)
-
-    def _included(self, target: str, domain: str) -> bool:
-        result = self.check(target)
-        if result is SpfResult.NONE:
-            raise _Broken(f"The record of {domain} includes {target}, which has no SPF record.")
-        return result is SpfResult.PASS
 
     def _hosts_of(self, kind: str, target: str) -> list[IPAddress]:
         if kind == "a":

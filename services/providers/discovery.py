@@ -80,8 +80,7 @@ def discover(text: str) -> Discovery:
 
 def for_provider(provider: Provider) -> Discovery:
     """What a provider that was chosen by its name suggests."""
-    message = f"These are the settings of {provider['name']}."
-    return Discovery(source=Source.NAME, message=message, provider=provider, values=_suggested(provider, "", ""))
+    return _with(provider, Source.NAME, f"These are the settings of {provider['name']}.", "", "")
 
 
 def _of_known_server(name: str) -> Discovery | None:
@@ -96,18 +95,14 @@ def _of_known_server(name: str) -> Discovery | None:
 
 def _for_domain(domain: str, address: str) -> Discovery:
     if provider := registry.for_domain(domain):
-        message = f"Mailboxes at {domain} are with {provider['name']}."
-        values = _suggested(provider, address, domain)
-        return Discovery(source=Source.DOMAIN, message=message, provider=provider, values=values)
+        return _with(provider, Source.DOMAIN, f"Mailboxes at {domain} are with {provider['name']}.", address, domain)
     try:
         hosts = dns.mx(domain, MX_SECONDS, get_settings().dns_resolver)
     except LookupFailed:
         message = f"The name server does not answer, so nothing is known of {domain}. Fill in its server by hand."
         return Discovery(source=Source.NONE, message=message, values=Suggestion(from_email=address))
     if provider := registry.for_mx(hosts):
-        message = f"Mail of {domain} is with {provider['name_by_mx']}."
-        values = _suggested(provider, address, domain)
-        return Discovery(source=Source.MX, message=message, provider=provider, values=values)
+        return _with(provider, Source.MX, f"Mail of {domain} is with {provider['name_by_mx']}.", address, domain)
     return _by_probing(domain, hosts, address)
 
 
@@ -142,14 +137,16 @@ def _of_server(name: str, way: OpenWay, domain: str, address: str) -> Discovery:
     return Discovery(source=Source.PROBE, message=message, values=values)
 
 
-def _suggested(provider: Provider, address: str, domain: str) -> Suggestion:
-    return Suggestion(
+def _with(provider: Provider, source: Source, message: str, address: str, domain: str) -> Discovery:
+    """What a provider suggests whose mailbox this is; "" where no address, or no domain, is known."""
+    values = Suggestion(
         smtp_server=provider["host"],
         smtp_port=provider["port"],
         security=Security(provider["security"]),
         smtp_username=_username(provider, address, domain),
         from_email=address,
     )
+    return Discovery(source=source, message=message, provider=provider, values=values)
 
 
 def _username(provider: Provider, address: str, domain: str) -> str:

@@ -51,7 +51,7 @@ class Change(TypedDict):
     text: str
 
 
-class Provider(TypedDict):
+class Provider(Region):
     """What is known of a provider.
 
     ``host``, ``port`` and ``security`` are what is recommended; ``host`` is empty where everybody has another.
@@ -67,20 +67,15 @@ class Provider(TypedDict):
     each with what a CNAME there points to, or "" if only the provider can say.
     """
 
-    id: str
-    name: str
     also: list[str]
     name_by_mx: str
-    house: str
     group: str
-    host: str
     host_hint: str
     port: int
     security: str
     ways: list[Way]
     region: str
     regions: list[Region]
-    hosts: list[str]
     username_form: str
     username_literal: str
     username_hint: str
@@ -96,12 +91,8 @@ class Provider(TypedDict):
     notes: list[str]
     changes: list[Change]
     docs_url: str
-    domains: list[str]
     domain_pattern: str
-    mx: list[str]
-    spf: list[str]
     own_envelope: bool
-    selectors: dict[str, str]
     development_only: bool
 
 

@@ -313,10 +313,14 @@ EmailsPerMinute = Annotated[int | None, PlainValidator(_limit), _limit_of("minut
 EmailsPerDay = Annotated[int | None, PlainValidator(_limit), _limit_of("day")]
 
 
-class SmtpChange(BaseModel):
-    """A change to a mail server's settings. What is absent stays as it is stored."""
+class Strict(BaseModel):
+    """What is given from outside: every name in it must be known, and no refusal repeats a value."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class SmtpChange(Strict):
+    """A change to a mail server's settings. What is absent stays as it is stored."""
 
     smtp_server: Server = Field(default="")
     smtp_port: Port = Field(default=0)

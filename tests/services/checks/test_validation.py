@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app import create_app
 from database import reset_request_db, schema_db
 from database.engine import transaction
-from services.checks import validation
+from services.checks import readiness, validation
 from services.checks.validation import Mark, Told
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -166,7 +166,7 @@ def test_without_a_database_each_check_that_needs_it_says_so_and_the_others_are_
 ) -> None:
     empty = {**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"}
     with create_app(empty, instance_path=tmp_path).app_context():
-        assert failed("Encryption Key") == [Told(Mark.FAILED, validation.NO_DATABASE, schema_db.UPGRADE)]
-        assert failed("Pending Mail") == [Told(Mark.FAILED, validation.NO_DATABASE, schema_db.UPGRADE)]
+        assert failed("Encryption Key") == [Told(Mark.FAILED, readiness.NO_DATABASE, schema_db.UPGRADE)]
+        assert failed("Pending Mail") == [Told(Mark.FAILED, readiness.NO_DATABASE, schema_db.UPGRADE)]
         assert failed("Route") != []
         assert findings("BASE_URL")[0].mark is Mark.OK
