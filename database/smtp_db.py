@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
-from database.engine import Base, changed
+from database.engine import Base, compared_and_set
 from database.prepared import Prepared
 from database.types import UtcDateTime, partial_index
 
@@ -113,9 +113,8 @@ def find(session: Session, config_id: int) -> SmtpConfig | None:
 
 def find_by_name(session: Session, name_key: str) -> SmtpConfig | None:
     """The global configuration whose name compares as ``name_key``."""
-    return session.scalars(
-        select(SmtpConfig).where(SmtpConfig.account_id.is_(None), SmtpConfig.name_key == name_key)
-    ).one_or_none()
+    named = select(SmtpConfig).where(SmtpConfig.account_id.is_(None), SmtpConfig.name_key == name_key)
+    return session.scalars(named).one_or_none()
 
 
 def search(session: Session, text_: str, name_key: str) -> list[SmtpConfig]:
@@ -145,8 +144,7 @@ def every(session: Session) -> list[SmtpConfig]:
 def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
     """Compare-and-set: put another seal on the row, if it is still the one that was read. Changes no version."""
     as_read = (getattr(SmtpConfig, name).is_not_distinct_from(getattr(row, name)) for name in ("version", *seal))
-    change = update(SmtpConfig).where(SmtpConfig.id == row.id, *as_read).values(**seal)
-    return changed(session, change.execution_options(synchronize_session=False)) == 1
+    return compared_and_set(session, update(SmtpConfig).where(SmtpConfig.id == row.id, *as_read).values(**seal))
 
 
 def note_verified(session: Session, config_id: int, fingerprint: str, moment: datetime) -> None:
@@ -176,4 +174,4 @@ def claim_failover_notice(session: Session, config_id: int, moment: datetime, be
 
 def _note(session: Session, config_id: int, *where: ColumnElement[bool], **values: object) -> bool:
     """Write an observation on a configuration; whether it is there, and as it had to be."""
-    return changed(session, update(SmtpConfig).where(SmtpConfig.id == config_id, *where).values(**values)) == 1
+    return compared_and_set(session, update(SmtpConfig).where(SmtpConfig.id == config_id, *where).values(**values))

@@ -35,7 +35,7 @@ class Background:
         app.before_request(self.resume)
         promise.new_mail.add(self.resume)
         password_reset.new_request.add(self.resume)
-        _all.append(self)
+        os.register_at_fork(before=self.before_fork, after_in_child=self.after_fork)
 
     def resume(self) -> None:
         """Begin the work unless it is under way, or over for good."""
@@ -78,17 +78,3 @@ def start(app: Flask, begin: Callable[[], Work | None]) -> Background:
     atexit.register(background.stop)
     background.resume()
     return background
-
-
-def _before_fork() -> None:
-    for each in _all:
-        each.before_fork()
-
-
-def _after_fork() -> None:
-    for each in _all:
-        each.after_fork()
-
-
-_all: list[Background] = []
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
