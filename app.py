@@ -1,7 +1,8 @@
 """Puts the application together. Here servers and Celery find it, and `python app.py` serves it."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     ):
         app.register_blueprint(blueprint)
     register.register(app)
-    app.context_processor(_names_for_pages(config))
+    app.context_processor(partial(_names_for_pages, config))
     app.after_request(_protect)
     return app
 
@@ -121,15 +122,12 @@ def serve() -> Flask:
         sys.exit(GUNICORN_GIVES_UP)
 
 
-def _names_for_pages(config: Settings) -> Callable[[], dict[str, object]]:
-    def names() -> dict[str, object]:
-        return {
-            "app_name": config.app_name,
-            "is_development": not config.is_production,
-            "inbox_enabled": local_inbox.is_enabled(config),
-        }
-
-    return names
+def _names_for_pages(config: Settings) -> dict[str, object]:
+    return {
+        "app_name": config.app_name,
+        "is_development": not config.is_production,
+        "inbox_enabled": local_inbox.is_enabled(config),
+    }
 
 
 def _read_body() -> None:

@@ -60,6 +60,7 @@ def unrevoked(session: Session, account_id: int) -> list[ApiToken]:
 
 def revoke(session: Session, token_id: int, moment: datetime) -> bool:
     """True if the token was not revoked before."""
+    # Of two who revoke it at once, the second is told that it was done already.
     unrevoked = update(ApiToken).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None))
     return compared_and_set(session, unrevoked.values(revoked_at=moment))
 

@@ -211,7 +211,7 @@ def page(session: Session, states: Sequence[State], before: int | None, limit: i
 def counts(session: Session) -> dict[State, int]:
     """How many mails are in each state but SENT, which can be very many."""
     found: dict[State, int] = {}
-    for condition in (IS_WAITING, IS_HELD, _IS_DEAD):
+    for condition in (IS_WAITING, IS_HELD, _IS_DEAD):  # each by its own index, which holds no mail that was sent
         found |= {State(state): count for state, count in _counts(session, OutboxMail.state, condition).items()}
     return found
 
@@ -248,8 +248,14 @@ def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) 
 
 def change_waiting(session: Session, mail_id: str, **values: object) -> bool:
     """Compare-and-set on a mail that waits and that no worker holds; True if it was so."""
+    # Where a worker claims it just now, PostgreSQL waits and then looks at the state once more (READ COMMITTED).
     waiting = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(WAITING))
     return compared_and_set(session, waiting.values(**values))
+
+
+def withdraw(session: Session, mail_id: str, reason: str, moment: datetime) -> bool:
+    """Cancel a mail that waits and that no worker holds; True if it was so."""
+    return change_waiting(session, mail_id, state=State.CANCELLED, settled_at=moment, content=None, reason=reason)
 
 
 def revive(session: Session, mail_id: str, **values: object) -> bool:

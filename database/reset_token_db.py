@@ -28,6 +28,7 @@ _Other = aliased(ResetToken)
 
 def _is_good(token_hash: str, moment: datetime) -> list[ColumnElement[bool]]:
     """The token of this digest, if it is unused, not too old, and the last of its account's."""
+    # By number, since a clock may go back.
     newest = select(func.max(_Other.id)).where(_Other.account_id == ResetToken.account_id).correlate(ResetToken)
     return [
         ResetToken.token_hash == token_hash,
@@ -44,6 +45,7 @@ def find_account_id(session: Session, token_hash: str, moment: datetime) -> int 
 
 def use(session: Session, token_hash: str, account_id: int, moment: datetime) -> bool:
     """Compare-and-set: True for the one caller who uses the token, if it is still good."""
+    # Looked at and used in one statement: between two of them, somebody else could use it.
     used = update(ResetToken).where(*_is_good(token_hash, moment), ResetToken.account_id == account_id)
     return compared_and_set(session, used.values(used_at=moment))
 

@@ -17,7 +17,7 @@ def is_behind(session: Session) -> bool:
     return current is None or current in _earlier()
 
 
-@cache
+@cache  # files do not change under a process; the database does
 def _earlier() -> frozenset[str]:
     """Every migration but the last."""
     script = late.load("alembic.script").ScriptDirectory(str(MIGRATIONS))

@@ -143,6 +143,7 @@ def every(session: Session) -> list[SmtpConfig]:
 
 def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
     """Compare-and-set: put another seal on the row, if it is still the one that was read. Changes no version."""
+    # The seal beside the version, which an observation or another rotation leaves as it is.
     as_read = (getattr(SmtpConfig, name).is_not_distinct_from(getattr(row, name)) for name in ("version", *seal))
     return compared_and_set(session, update(SmtpConfig).where(SmtpConfig.id == row.id, *as_read).values(**seal))
 
@@ -168,6 +169,7 @@ def clear_failover(session: Session, config_id: int) -> None:
 
 def claim_failover_notice(session: Session, config_id: int, moment: datetime, before: datetime) -> bool:
     """True for the one who may tell the administrators: nobody has since ``before``."""
+    # Every process meets the server that is down, and one of them is to tell.
     told = or_(SmtpConfig.failover_told_at.is_(None), SmtpConfig.failover_told_at < before)
     return _note(session, config_id, told, failover_told_at=moment)
 

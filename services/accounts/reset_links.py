@@ -8,7 +8,6 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from database import outbox_db, reset_token_db
-from database.outbox_db import Priority, State
 from database.reset_token_db import ResetToken
 from database.user_db import Account
 from services.outbox import template_mail
@@ -23,14 +22,8 @@ def mail_new(session: Session, account: Account, now: datetime) -> None:
     """Issue a token, the only one that is good from now on, and queue its mail, which dies with it."""
     token, expires_at = secrets.token_urlsafe(TOKEN_BYTES), now + TOKEN_LIFE
     void(session, account.id)
-    mail_id = template_mail.queue(
-        account.email,
-        "password_reset",
-        session=session,
-        priority=Priority.SECURITY,
-        expires_at=expires_at,
-        reset_url=template_mail.reset_url(token),
-    )
+    reset_url = template_mail.reset_url(token)
+    mail_id = template_mail.queue(session, account.email, "password_reset", expires_at, reset_url=reset_url)
     link = {"account_id": account.id, "token_hash": hash_of(token), "mail_id": mail_id}
     session.add(ResetToken(created_at=now, expires_at=expires_at, **link))
 
@@ -38,9 +31,7 @@ def mail_new(session: Session, account: Account, now: datetime) -> None:
 def void(session: Session, account_id: int) -> None:
     """Make every link that was mailed to this account worthless, and withdraw mails that still wait."""
     for mail_id in reset_token_db.void_unused(session, account_id):
-        outbox_db.change_waiting(
-            session, mail_id, state=State.CANCELLED, settled_at=clock.now(), content=None, reason=Reason.LINK_VOID
-        )
+        outbox_db.withdraw(session, mail_id, Reason.LINK_VOID, clock.now())
 
 
 def hash_of(token: str) -> str:

@@ -27,7 +27,8 @@ def recall(host: str, port: int) -> Habits:
     habits.looked_up_until = now + _AGAIN
     try:
         with reading() as session:
-            habits.recall([(Habit(row.habit), _fact(row)) for row in server_habit_db.of_server(session, host, port)])
+            rows = server_habit_db.of_server(session, host, port)
+        habits.recall([(Habit(row.habit), Fact(row.value, row.learnt_at, row.face)) for row in rows])
     except (SQLAlchemyError, ValueError) as failure:
         log.warning("habits_not_read", host=host, port=port, kind=type(failure).__name__)
     return habits
@@ -48,7 +49,3 @@ def keep(host: str, port: int) -> None:
             server_habit_db.forget_before(session, clock.now() - _LONGEST_LIFE)
     except SQLAlchemyError as failure:
         log.warning("habits_not_kept", host=host, port=port, kind=type(failure).__name__)
-
-
-def _fact(row: ServerHabit) -> Fact:
-    return Fact(row.value, row.learnt_at, row.face)

@@ -39,6 +39,7 @@ class Background:
 
     def resume(self) -> None:
         """Begin the work unless it is under way, or over for good."""
+        # Asked before every request: nearly always it has, and then no lock is waited for.
         if not self._has_begun:
             with self._lock:
                 if not (self._has_begun or self._is_over):
@@ -63,7 +64,7 @@ class Background:
 
     def after_fork(self) -> None:
         """In the child: whatever another thread had open meanwhile is the parent's, and not even closed."""
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # a thread that is not here may have held the old one
         self._work, self._has_begun = None, False
         self._drop_connections(close=False)
 
