@@ -182,6 +182,9 @@ class OutboxMail(Base):
     )
 
 
+_UNTRIED = {"state": State.QUEUED, "settled_at": None, "attempts": 0, "uncertain": 0, "pinned_to": None, "reason": ""}
+
+
 def find(session: Session, mail_id: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.mail_id == mail_id)).one_or_none()
 
@@ -258,10 +261,13 @@ def withdraw(session: Session, mail_id: str, reason: str, moment: datetime) -> b
     return change_waiting(session, mail_id, state=State.CANCELLED, settled_at=moment, content=None, reason=reason)
 
 
-def revive(session: Session, mail_id: str, **values: object) -> bool:
-    """Compare-and-set on a dead letter whose content is still there; True if it was so."""
+def revive(
+    session: Session, mail_id: str, recipients: list[Recipient], *, due_at: datetime, expires_at: datetime
+) -> bool:
+    """Queue a dead letter anew, as one that was never tried, if its content is still there; True if it was so."""
     dead = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(GIVEN_UP))
-    return compared_and_set(session, dead.where(OutboxMail.content.is_not(None)).values(**values))
+    terms = {"recipients": recipients, "due_at": due_at, "expires_at": expires_at}
+    return compared_and_set(session, dead.where(OutboxMail.content.is_not(None)).values(**_UNTRIED, **terms))
 
 
 def purge(session: Session, states: Sequence[State], settled_before: datetime, limit: int) -> int:

@@ -84,18 +84,7 @@ def retry(mail_id: str) -> OutboxMail:
         if not outbox_db.change_waiting(session, mail_id, due_at=now):
             row = outbox_db.find(session, mail_id)
             recipients = [_again(recipient) for recipient in row.recipients] if row else []
-            fresh = {
-                "state": State.QUEUED,
-                "recipients": recipients,
-                "due_at": now,
-                "expires_at": now + GIVE_UP,
-                "settled_at": None,
-                "attempts": 0,
-                "uncertain": 0,
-                "pinned_to": None,
-                "reason": "",
-            }
-            if not outbox_db.revive(session, mail_id, **fresh):
+            if not outbox_db.revive(session, mail_id, recipients, due_at=now, expires_at=now + GIVE_UP):
                 raise _too_late(row, "sent again")
         audit.record(session, Action.MAIL_RETRIED, f"mail {mail_id}")
         changed = _changed(session, mail_id)

@@ -9,13 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from pydantic_core import PydanticCustomError, core_schema
 
 from services.smtp import sasl
-from services.smtp.client_certificate import (
-    LONGEST_CERTIFICATE,
-    LONGEST_KEY,
-    UnusablePem,
-    parse_certificate,
-    parse_key,
-)
+from services.smtp.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem, parse_certificate, parse_key
 from services.smtp.settings import DEFAULT_TIMEOUT
 from utils.addresses import InvalidAddress, ip_literal, parse_address, parse_host
 from utils.addresses import parse_recipient as checked_recipient
