@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,7 +114,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     ):
         app.register_blueprint(blueprint)
     register.register(app)
-    app.context_processor(_names_for_pages(config))
+    app.context_processor(partial(_names_for_pages, config))
     app.after_request(_protect)
     return app
 
@@ -152,16 +153,13 @@ def _or_exit(make: Callable[[], Made], status: int = 1) -> Made:
         sys.exit(status)
 
 
-def _names_for_pages(config: Settings) -> Callable[[], dict[str, object]]:
-    def names() -> dict[str, object]:
-        return {
-            "app_name": config.app_name,
-            "is_development": not config.is_production,
-            "inbox_enabled": local_inbox.is_enabled(config),
-            "nothing_is_sent": route.NOTHING_IS_SENT if config.mail_suppress_send else "",
-        }
-
-    return names
+def _names_for_pages(config: Settings) -> dict[str, object]:
+    return {
+        "app_name": config.app_name,
+        "is_development": not config.is_production,
+        "inbox_enabled": local_inbox.is_enabled(config),
+        "nothing_is_sent": route.NOTHING_IS_SENT if config.mail_suppress_send else "",
+    }
 
 
 def _read_body() -> None:

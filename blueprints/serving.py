@@ -127,7 +127,7 @@ def _begin_mailing(app: Flask) -> Work | None:
         return threads.start(app, config.mail_senders) if config.mail_senders else None
     tasks = late.load("services.worker.celery_tasks")
     tasks.make_celery(app)
-    hints: Work = tasks.start_hints()
+    hints: Work = tasks.Hints().start()
     return hints
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, String, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from database.engine import Base, changed
+from database.engine import Base, compared_and_set
 from database.types import UtcDateTime
 from database.user_db import IS_ENABLED, Account
 
@@ -38,10 +38,9 @@ def add(session: Session, token: ApiToken) -> None:
     session.flush()
 
 
-def find_with_owner(session: Session, token_hash: str) -> tuple[ApiToken, Account] | None:
+def find_by_hash(session: Session, token_hash: str) -> tuple[ApiToken, Account] | None:
     """The token of this digest with whom it belongs to."""
-    row = session.execute(_WITH_OWNER.where(ApiToken.token_hash == token_hash)).one_or_none()
-    return (row[0], row[1]) if row else None
+    return session.execute(_WITH_OWNER.where(ApiToken.token_hash == token_hash)).one_or_none()
 
 
 def every(session: Session, account_id: int | None = None) -> list[tuple[ApiToken, Account]]:
@@ -49,13 +48,12 @@ def every(session: Session, account_id: int | None = None) -> list[tuple[ApiToke
     query = _WITH_OWNER.order_by(ApiToken.id.desc())
     if account_id is not None:
         query = query.where(ApiToken.account_id == account_id)
-    return [(row[0], row[1]) for row in session.execute(query)]
+    return list(session.execute(query))
 
 
 def find(session: Session, token_id: int) -> tuple[ApiToken, Account] | None:
     """The token with this id with whom it belongs to."""
-    row = session.execute(_WITH_OWNER.where(ApiToken.id == token_id)).one_or_none()
-    return (row[0], row[1]) if row else None
+    return session.execute(_WITH_OWNER.where(ApiToken.id == token_id)).one_or_none()
 
 
 def unrevoked(session: Session, account_id: int) -> list[ApiToken]:
@@ -66,13 +64,9 @@ def unrevoked(session: Session, account_id: int) -> list[ApiToken]:
 
 def revoke(session: Session, token_id: int, moment: datetime) -> bool:
     """True if the token was not revoked before."""
-    return (
-        changed(
-            session,
-            update(ApiToken).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None)).values(revoked_at=moment),
-        )
-        == 1
-    )
+    # Of two who revoke it at once, the second is told that it was done already.
+    unrevoked = update(ApiToken).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None))
+    return compared_and_set(session, unrevoked.values(revoked_at=moment))
 
 
 def expiring(session: Session, moment: datetime, until: datetime) -> list[tuple[ApiToken, Account]]:

@@ -103,5 +103,6 @@ def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: b
     old = select(EmailAttempt.id).where(EmailAttempt.started_at < moment, ~still_there)
     if queued_only:
         old = old.where(EmailAttempt.mail_id.is_not(None))
+    # A DELETE of PostgreSQL has no LIMIT, so the rows are chosen first; in this order, by an index.
     chosen = old.order_by(EmailAttempt.started_at).limit(limit)
     return changed(session, delete(EmailAttempt).where(EmailAttempt.id.in_(chosen)))

@@ -40,6 +40,7 @@ def find(session: Session, *, action: str = "", text: str = "", before_id: int |
         columns = (AuditEvent.actor, AuditEvent.source, AuditEvent.subject)
         query = query.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
     if before_id is not None:
+        # By number and not by page: what comes in meanwhile shifts nothing.
         query = query.where(AuditEvent.id < before_id)
     return list(session.scalars(query))
 

@@ -102,13 +102,10 @@ def connected(engine: Engine, **options: Any) -> Iterator[Driver]:  # noqa: ANN4
         connection = engine.raw_connection()
         yield Driver(engine.dialect, connection)
     except engine.dialect.loaded_dbapi.Error as error:
-        translated = _translated(engine.dialect, error, connection)
-        if connection and translated.connection_invalidated:
-            engine.pool._invalidate(connection, error)  # and those that are idle, as SQLAlchemy's own connections do
-        raise translated from error
+        raise _translated(engine, error, connection) from error
     finally:
         if connection:
-            connection.close()
+            connection.close()  # back to the pool, which undoes what was not committed
 
 
 @contextmanager
@@ -120,19 +117,22 @@ def borrowed(connection: Connection) -> Iterator[Driver]:
     try:
         yield Driver(connection.dialect, connection.connection)
     except connection.dialect.loaded_dbapi.Error as error:
-        translated = _translated(connection.dialect, error, connection.connection)
+        translated = _translated(connection.engine, error, connection.connection)
+        # The session must not go on over it, nor say ROLLBACK there.
         if translated.connection_invalidated:
-            connection.engine.pool._invalidate(connection.connection, error)
             connection.invalidate(error)
         raise translated from error
 
 
 def _translated(
-    dialect: Dialect,
+    engine: Engine,
     error: Any,  # noqa: ANN401 - of the driver, whichever that is
     connection: PoolProxiedConnection | None,
 ) -> DBAPIError:
+    """The error as SQLAlchemy says it. A connection that is lost, the pool gives up."""
+    dialect, base = engine.dialect, engine.dialect.loaded_dbapi.Error
     is_gone = connection is not None and dialect.is_disconnect(error, connection.dbapi_connection, None)
-    base = dialect.loaded_dbapi.Error
+    if connection and is_gone:
+        engine.pool._invalidate(connection, error)  # and those that are idle, as SQLAlchemy's own connections do
     found = DBAPIError.instance(None, None, error, base, connection_invalidated=is_gone, dialect=dialect)
     return cast(DBAPIError, found)

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, CursorResult, Executable, Integer, MetaData, event
+from sqlalchemy import Connection, CursorResult, Executable, Integer, MetaData, Update, event
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -116,6 +116,14 @@ def driver_reading() -> AbstractContextManager[Driver]:
 def changed(session: Session, statement: Executable) -> int:
     """Execute an UPDATE or DELETE; how many rows it was of."""
     return cast(CursorResult[Any], session.execute(statement)).rowcount
+
+
+def compared_and_set(session: Session, statement: Update) -> bool:
+    """Execute an UPDATE of one row; whether that was there, and as its conditions have it.
+
+    What the session holds of the row stays as it was read.
+    """
+    return changed(session, statement.execution_options(synchronize_session=False)) == 1
 
 
 def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - any driver's connection

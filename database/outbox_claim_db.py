@@ -70,30 +70,27 @@ class Settlement(NamedTuple):
     reason: str
 
 
-def _claim_statement() -> Any:  # noqa: ANN401 - a compiled shape, built once
-    due = (
-        select(_C.id)
-        .where(IS_WAITING, _C.priority == bindparam("wanted"), _C.due_at <= bindparam("now"))
-        .order_by(_C.due_at, _C.id)
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
-        .cte("due")
+_DUE: Final = (
+    select(_C.id)
+    .where(IS_WAITING, _C.priority == bindparam("wanted"), _C.due_at <= bindparam("now"))
+    .order_by(_C.due_at, _C.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
+    .cte("due")  # as a plain subquery, PostgreSQL might ask anew and lock more than the limit
+)
+_CLAIM: Final = Prepared(
+    update(_MAIL)
+    .where(_C.id.in_(select(_DUE.c.id)))
+    .values(
+        state=State.LEASED,
+        attempts=_C.attempts + 1,
+        lease_token=bindparam("token"),
+        lease_until=bindparam("until"),
+        leased_by=bindparam("worker"),
     )
-    return (
-        update(_MAIL)
-        .where(_C.id.in_(select(due.c.id)))
-        .values(
-            state=State.LEASED,
-            attempts=_C.attempts + 1,
-            lease_token=bindparam("token"),
-            lease_until=bindparam("until"),
-            leased_by=bindparam("worker"),
-        )
-        .returning(*_COLUMNS)
-    )
-
-
-_CLAIM: Final = Prepared(_claim_statement(), _COLUMNS)
+    .returning(*_COLUMNS),
+    _COLUMNS,
+)
 _IDS: Final = [f"id_{number}" for number in range(GROUP)]
 _FENCE: Final = Prepared(
     update(_MAIL)

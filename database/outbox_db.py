@@ -7,6 +7,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
     JSON,
+    ColumnExpressionArgument,
     LargeBinary,
     SmallInteger,
     String,
@@ -20,9 +21,9 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import Mapped, Session, defer, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, defer, mapped_column
 
-from database.engine import Base, changed
+from database.engine import Base, changed, compared_and_set
 from database.types import UtcDateTime, partial_index
 
 
@@ -181,6 +182,9 @@ class OutboxMail(Base):
     )
 
 
+_UNTRIED = {"state": State.QUEUED, "settled_at": None, "attempts": 0, "uncertain": 0, "pinned_to": None, "reason": ""}
+
+
 def find(session: Session, mail_id: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.mail_id == mail_id)).one_or_none()
 
@@ -210,28 +214,24 @@ def page(session: Session, states: Sequence[State], before: int | None, limit: i
 def counts(session: Session) -> dict[State, int]:
     """How many mails are in each state but SENT, which can be very many."""
     found: dict[State, int] = {}
-    for condition in (IS_WAITING, IS_HELD, _IS_DEAD):
-        rows = session.execute(select(OutboxMail.state, func.count()).where(condition).group_by(OutboxMail.state))
-        found |= {State(state): count for state, count in rows}
+    for condition in (IS_WAITING, IS_HELD, _IS_DEAD):  # each by its own index, which holds no mail that was sent
+        found |= {State(state): count for state, count in _counts(session, OutboxMail.state, condition).items()}
     return found
 
 
 def reasons(session: Session) -> dict[str, int]:
     """Why mails wait that have waited before, and how many for each reason."""
-    query = select(OutboxMail.reason, func.count()).where(IS_WAITING, OutboxMail.reason != "")
-    return dict(session.execute(query.group_by(OutboxMail.reason)).all())
+    return _counts(session, OutboxMail.reason, IS_WAITING, OutboxMail.reason != "")
 
 
 def holders(session: Session) -> dict[str, int]:
     """The workers that hold mails now, and how many each."""
-    query = select(OutboxMail.leased_by, func.count()).where(IS_HELD).group_by(OutboxMail.leased_by)
-    return {worker or "": count for worker, count in session.execute(query)}
+    return {worker or "": count for worker, count in _counts(session, OutboxMail.leased_by, IS_HELD).items()}
 
 
 def keys_in_use(session: Session) -> dict[str, int]:
     """The keys that content is sealed under, waiting mails' and dead letters', and how many mails need each."""
-    query = select(OutboxMail.key_id, func.count()).where(OutboxMail.content.is_not(None))
-    return dict(session.execute(query.group_by(OutboxMail.key_id)).all())
+    return _counts(session, OutboxMail.key_id, OutboxMail.content.is_not(None))
 
 
 def oldest_due(session: Session, moment: datetime) -> datetime | None:
@@ -256,7 +256,9 @@ def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) 
 
 def change_waiting(session: Session, mail_id: str, **values: object) -> bool:
     """Compare-and-set on a mail that waits and that no worker holds; True if it was so."""
-    return _changed(session, OutboxMail.mail_id == mail_id, OutboxMail.state.in_(WAITING), values=values)
+    # Where a worker claims it just now, PostgreSQL waits and then looks at the state once more (READ COMMITTED).
+    waiting = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(WAITING))
+    return compared_and_set(session, waiting.values(**values))
 
 
 def waiting_of(session: Session, account_id: int) -> int:
@@ -271,10 +273,18 @@ def change_waiting_of(session: Session, account_id: int, **values: object) -> No
     session.execute(theirs.values(**values).execution_options(synchronize_session=False))
 
 
-def revive(session: Session, mail_id: str, **values: object) -> bool:
-    """Compare-and-set on a dead letter whose content is still there; True if it was so."""
-    has_content = OutboxMail.content.is_not(None)
-    return _changed(session, OutboxMail.mail_id == mail_id, OutboxMail.state.in_(GIVEN_UP), has_content, values=values)
+def withdraw(session: Session, mail_id: str, reason: str, moment: datetime) -> bool:
+    """Cancel a mail that waits and that no worker holds; True if it was so."""
+    return change_waiting(session, mail_id, state=State.CANCELLED, settled_at=moment, content=None, reason=reason)
+
+
+def revive(
+    session: Session, mail_id: str, recipients: list[Recipient], *, due_at: datetime, expires_at: datetime
+) -> bool:
+    """Queue a dead letter anew, as one that was never tried, if its content is still there; True if it was so."""
+    dead = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(GIVEN_UP))
+    terms = {"recipients": recipients, "due_at": due_at, "expires_at": expires_at}
+    return compared_and_set(session, dead.where(OutboxMail.content.is_not(None)).values(**_UNTRIED, **terms))
 
 
 def purge(session: Session, states: Sequence[State], settled_before: datetime, limit: int) -> int:
@@ -288,6 +298,8 @@ def purge(session: Session, states: Sequence[State], settled_before: datetime, l
     return changed(session, delete(OutboxMail).where(OutboxMail.id.in_(old)))
 
 
-def _changed(session: Session, *where: Any, values: dict[str, object]) -> bool:  # noqa: ANN401 - SQL conditions
-    change = update(OutboxMail).where(*where).values(**values).execution_options(synchronize_session=False)
-    return changed(session, change) == 1
+def _counts(
+    session: Session, column: InstrumentedAttribute[Any], *where: ColumnExpressionArgument[bool]
+) -> dict[Any, int]:
+    """How many such mails have each value of the column."""
+    return dict(session.execute(select(column, func.count()).where(*where).group_by(column)).all())

@@ -78,12 +78,14 @@ class Prepared:
             ]
 
     def _in(self, dialect: Dialect) -> _Compiled:
+        # Two threads may compile it at once: to the same, so no lock is taken for every mail.
         if dialect.name not in self._compiled:
             self._compiled[dialect.name] = self._compile(dialect)
         return self._compiled[dialect.name]
 
     def _compile(self, dialect: Dialect) -> _Compiled:
         compiled = cast(SQLCompiler, self._statement.compile(dialect=dialect))
+        # psycopg takes a dictionary; SQLite's driver a tuple, in which a name may stand several times.
         names = compiled.positiontup if compiled.positional else list(compiled.binds)
         bound = []
         for name in names or ():

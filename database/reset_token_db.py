@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, ForeignKey, String, delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from database.engine import Base, changed
+from database.engine import Base, compared_and_set
 from database.types import UtcDateTime
 from database.user_db import IS_ENABLED, Account
 
@@ -41,8 +41,9 @@ def find_good(session: Session, token_hash: str, moment: datetime) -> tuple[Rese
 
 def use(session: Session, token_hash: str, account_id: int, moment: datetime) -> bool:
     """Compare-and-set: True for the one caller who uses the token, if it is still good."""
+    # Looked at and used in one statement: between two of them, somebody else could use it.
     used = update(ResetToken).where(*_is_good(token_hash, moment), ResetToken.account_id == account_id)
-    return changed(session, used.values(used_at=moment).execution_options(synchronize_session=False)) == 1
+    return compared_and_set(session, used.values(used_at=moment))
 
 
 def void_unused(session: Session, account_id: int) -> list[str]:

@@ -29,6 +29,7 @@ def of_server(session: Session, host: str, port: int) -> list[ServerHabit]:
 
 def put(session: Session, facts: Iterable[ServerHabit]) -> None:
     """Write facts over what was known."""
+    # On PostgreSQL, of two processes that put the same fact at once one fails: its caller lets it be.
     for fact in facts:
         session.merge(fact)
 

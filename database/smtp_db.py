@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
-from database.engine import Base, changed
+from database.engine import Base, compared_and_set
 from database.prepared import Prepared
 from database.types import UtcDateTime, partial_index
 
@@ -115,9 +115,8 @@ def find(session: Session, config_id: int) -> SmtpConfig | None:
 
 def find_by_name(session: Session, name_key: str) -> SmtpConfig | None:
     """The global configuration whose name compares as ``name_key``."""
-    return session.scalars(
-        select(SmtpConfig).where(SmtpConfig.account_id.is_(None), SmtpConfig.name_key == name_key)
-    ).one_or_none()
+    named = select(SmtpConfig).where(SmtpConfig.account_id.is_(None), SmtpConfig.name_key == name_key)
+    return session.scalars(named).one_or_none()
 
 
 def find_active_last(session: Session) -> SmtpConfig | None:
@@ -159,9 +158,9 @@ def every(session: Session) -> list[SmtpConfig]:
 
 def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
     """Compare-and-set: put another seal on the row, if it is still the one that was read. Changes no version."""
+    # The seal beside the version, which an observation or another rotation leaves as it is.
     as_read = (getattr(SmtpConfig, name).is_not_distinct_from(getattr(row, name)) for name in ("version", *seal))
-    change = update(SmtpConfig).where(SmtpConfig.id == row.id, *as_read).values(**seal)
-    return changed(session, change.execution_options(synchronize_session=False)) == 1
+    return compared_and_set(session, update(SmtpConfig).where(SmtpConfig.id == row.id, *as_read).values(**seal))
 
 
 def note_verified(session: Session, config_id: int, fingerprint: str, moment: datetime) -> None:
@@ -185,10 +184,11 @@ def clear_failover(session: Session, config_id: int) -> None:
 
 def claim_failover_notice(session: Session, config_id: int, moment: datetime, before: datetime) -> bool:
     """True for the one who may tell the administrators: nobody has since ``before``."""
+    # Every process meets the server that is down, and one of them is to tell.
     told = or_(SmtpConfig.failover_told_at.is_(None), SmtpConfig.failover_told_at < before)
     return _note(session, config_id, told, failover_told_at=moment)
 
 
 def _note(session: Session, config_id: int, *where: ColumnElement[bool], **values: object) -> bool:
     """Write an observation on a configuration; whether it is there, and as it had to be."""
-    return changed(session, update(SmtpConfig).where(SmtpConfig.id == config_id, *where).values(**values)) == 1
+    return compared_and_set(session, update(SmtpConfig).where(SmtpConfig.id == config_id, *where).values(**values))

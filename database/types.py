@@ -32,6 +32,7 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("a moment without a time zone")
+        # SQLite keeps no zone and compares texts, so all are in one.
         return value.astimezone(UTC)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
@@ -44,6 +45,7 @@ class UtcDateTime(TypeDecorator[datetime]):
                 return _LONG_AGO
             if value is None:
                 return None
+            # SQLite gives it without a zone, PostgreSQL in the zone of the connection.
             return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
         return read

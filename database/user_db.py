@@ -10,7 +10,7 @@ from database.engine import Base
 from database.types import UtcDateTime
 
 SETUP_CODES_KEPT = 20
-LONGEST_USERNAME_KEY = 128
+LONGEST_USERNAME_KEY = 128  # some letters are two once they are folded
 LONGEST_EMAIL_KEY = 508
 
 
@@ -53,6 +53,7 @@ class SetupCode(Base):
 
 def comparable(name: str) -> str:
     """The form in which two spellings of a name or an address are the same one."""
+    # Else full-width letters, say, would make a second account that looks like the first.
     return unicodedata.normalize("NFKC", name).casefold()
 
 
@@ -72,6 +73,7 @@ def find_by_email(session: Session, key: str) -> Account | None:
 
 def lock(session: Session, account_id: int) -> Account | None:
     """The account as it is now, held until the transaction ends (SQLite's writer holds everything)."""
+    # Whoever held it before may have changed what this session has read of it.
     return session.get(Account, account_id, with_for_update=True, populate_existing=True)
 
 

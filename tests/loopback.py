@@ -4,6 +4,7 @@ import socket
 from typing import cast
 
 PATIENCE = 5.0  # seconds; a test that waits longer has failed
+TURNS = 8  # of an event loop, in which somebody just accepted is known to have connected
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -121,7 +121,7 @@ def find_administrator(text: str) -> TokenInfo | None:
         return None
     now = clock.now()
     with reading() as session:
-        found = api_token_db.find_with_owner(session, digest(text))
+        found = api_token_db.find_by_hash(session, digest(text))
     if not found:
         return None
     token, owner = found

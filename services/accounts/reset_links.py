@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from database import address_change_db, outbox_db, reset_token_db
 from database.address_change_db import AddressChange
-from database.outbox_db import Priority, State
 from database.reset_token_db import ResetToken
 from database.user_db import Account
 from services.outbox import template_mail
@@ -40,15 +39,8 @@ def mail_confirmation(session: Session, account: Account, email: str, now: datet
     """Ask at a new address whether it is the account's; what was asked elsewhere before is void."""
     token, expires_at = secrets.token_urlsafe(TOKEN_BYTES), now + ADDRESS_LIFE
     void_address_change(session, account.id)
-    mail_id = template_mail.queue(
-        email,
-        "address_confirmation",
-        session=session,
-        priority=Priority.SECURITY,
-        expires_at=expires_at,
-        username=account.username,
-        confirm_url=template_mail.confirm_url(token),
-    )
+    values = {"username": account.username, "confirm_url": template_mail.confirm_url(token)}
+    mail_id = template_mail.queue(session, email, "address_confirmation", expires_at, **values)
     change = AddressChange(
         account_id=account.id,
         email=email,
@@ -79,21 +71,12 @@ def _mail(
     session: Session, account: Account, template: str, now: datetime, expires_at: datetime, **values: object
 ) -> None:
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    mail_id = template_mail.queue(
-        account.email,
-        template,
-        session=session,
-        priority=Priority.SECURITY,
-        expires_at=expires_at,
-        reset_url=template_mail.reset_url(token),
-        **values,
-    )
+    values["reset_url"] = template_mail.reset_url(token)
+    mail_id = template_mail.queue(session, account.email, template, expires_at, **values)
     link = {"account_id": account.id, "token_hash": hash_of(token), "mail_id": mail_id}
     session.add(ResetToken(created_at=now, expires_at=expires_at, **link))
 
 
 def _withdraw(session: Session, mail_ids: list[str]) -> None:
     for mail_id in mail_ids:
-        outbox_db.change_waiting(
-            session, mail_id, state=State.CANCELLED, settled_at=clock.now(), content=None, reason=Reason.LINK_VOID
-        )
+        outbox_db.withdraw(session, mail_id, Reason.LINK_VOID, clock.now())

@@ -39,9 +39,7 @@ class Limits:
 
     def share(self) -> "Limits":
         """What one process may take on its own; at least one mail where there is a limit."""
-        numbers = (self.per_minute, self.per_day, self.per_minute_per_domain)
-        minute, day, domain = (-(-number // LOCAL_SHARE) for number in numbers)
-        return Limits(per_minute=minute, per_day=day, per_minute_per_domain=domain)
+        return Limits(**{name: -(-most // LOCAL_SHARE) for name, most in vars(self).items()})
 
 
 def limits_of(emails_per_minute: int | None, emails_per_day: int | None) -> Limits:

@@ -98,6 +98,7 @@ def told(
 def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> EmailAttempt:
     """What is kept of an attempt that nobody can tell of, since the worker died in the middle of it."""
     kind, _, config_id = (mail.pinned_to or "").partition(":")
+    # Pinned by the fence to “config:<id>” or “env”; that configuration may be deleted meanwhile.
     config = smtp_db.find(session, int(config_id)) if config_id else None
     return EmailAttempt(
         mail_id=mail.mail_id,
@@ -114,8 +115,6 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
         outcome=OutcomeUnknown.outcome,
         phase=Phase.MESSAGE,
         fault=Fault.CLOSED,
-        code=None,
-        enhanced=None,
         reply=reason,
     )
 
@@ -126,6 +125,7 @@ def _note_news(outcomes: Iterable[Outcome]) -> None:
     if not news:
         return
     with transaction(durable=False) as session:
+        # What a power cut takes back, the next attempt shows again.
         for outcome in news:
             server, noted = outcome.server, outcome.message if outcome.error else None
             if server is None or server.config_id is None:

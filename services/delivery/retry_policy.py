@@ -130,14 +130,8 @@ def _refused(reason: Reason, whose: Whose = Whose.MAIL) -> Verdict:
     return Verdict(action=MailAction.REFUSE, reason=reason, whose=whose)
 
 
-_UNKNOWN: Final = Verdict(
-    action=MailAction.UNCERTAIN,
-    reason=Reason.NOT_CONFIRMED,
-    whose=Whose.SERVER,
-    trips=True,
-    is_doubtful=True,
-)
 _LINK_LOST: Final = replace(_server(Reason.LINK_LOST, 0), action=MailAction.RETRY, seconds=None, is_doubtful=True)
+_UNKNOWN: Final = replace(_LINK_LOST, action=MailAction.UNCERTAIN, reason=Reason.NOT_CONFIRMED)
 _DOWN: Final = _server(Reason.DOWN, SOON)
 _GOES_AWAY: Final = replace(_DOWN, is_doubtful=True)  # what one mail asked of it may be why
 _NOT_HEARD: Final = replace(_DOWN, reason=Reason.NOT_HEARD, trips=False)

@@ -44,6 +44,7 @@ def unseal(claim: Claim) -> Draft:
     try:
         sealed = claim.content[_NONCE:]
         opened = _cipher(key).decrypt(claim.content[:_NONCE], sealed, _row(claim.mail_id, recipients))
+    # A row that was edited by hand may hold too few octets, or a text.
     except (InvalidTag, ValueError, TypeError):
         security_log.warning("outbox_row_altered", mail_id=claim.mail_id)
         raise CannotOpen(Reason.ALTERED) from None

@@ -1,8 +1,8 @@
 """How a mail of the log, and each attempt at it, reads: its facts, and for people a look, which says how it stands."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
@@ -151,42 +151,24 @@ class DirectData(AttemptData):
 
 
 def mail_facts(row: OutboxMail) -> MessageData:
-    return MessageData(
-        id=row.mail_id,
-        message_id=row.message_id,
-        kind=row.kind,
-        priority=Priority(row.priority).name.lower(),
-        state=State(row.state),
-        reason=words(row.reason),
-        recipients=[_recipient(each, row) for each in row.recipients],
-        attempts=row.attempts,
-        created_at=row.created_at,
-        due_at=row.due_at,
-        expires_at=row.expires_at,
-        settled_at=row.settled_at,
-        account_id=row.account_id,
-    )
+    told = {
+        "id": row.mail_id,
+        "priority": Priority(row.priority).name.lower(),
+        "state": State(row.state),
+        "reason": words(row.reason),
+        "recipients": [_recipient(each, row) for each in row.recipients],
+    }
+    return MessageData(**_columns(MessageData, row) | told)
 
 
 def attempt_facts(row: EmailAttempt) -> DirectData:
-    return DirectData(
-        at=row.started_at,
-        ms=row.ms,
-        kind=row.kind,
-        message_id=row.message_id,
-        recipients=row.recipients,
-        refused=row.refused,
-        server=row.server,
-        outcome=row.outcome,
-        phase=row.phase,
-        fault=row.fault,
-        code=row.code,
-        enhanced=row.enhanced,
-        reply=printable(row.reply, LONGEST_REPLY),
-        worker=row.worker,
-        account_id=row.account_id,
-        diagnosis=_diagnosis(row),
-    )
+    told = {"at": row.started_at, "reply": printable(row.reply, LONGEST_REPLY), "diagnosis": _diagnosis(row)}
+    return DirectData(**_columns(DirectData, row) | told)
+
+
+def _columns(shape: type[MessageData | DirectData], row: OutboxMail | EmailAttempt) -> dict[str, Any]:
+    """What is told as it stands in the row, under the same name."""
+    return {each.name: getattr(row, each.name) for each in fields(shape) if hasattr(row, each.name)}
 
 
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
@@ -209,8 +191,10 @@ def _diagnosis(row: EmailAttempt) -> DiagnosisData | None:
     """What a failed attempt means; None if it did not fail, or not in a way that this version knows."""
     if row.outcome == NOT_CONFIGURED:
         return DiagnosisData(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
+    # The row may be of an older or a newer version than this.
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None
+    # The server is kept as “name (host:port)”, and its name may hold brackets as well.
     found = diagnosis.explain(
         phase=row.phase,
         fault=row.fault,

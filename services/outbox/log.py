@@ -65,6 +65,7 @@ def mails(
 ) -> tuple[list[MessageData], int | None]:
     """The newest queued mails first, and what ``before`` to ask for to get older ones; None if there are none."""
     with reading() as session:
+        # One more than is shown tells whether there are older ones.
         rows = outbox_db.page(session, states, before, limit + 1)
     return [mail_facts(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
@@ -79,6 +80,7 @@ def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[DirectDat
 def story(mail_id: str) -> Story:
     """All that is known of a queued mail. Raises NotFound."""
     with reading() as session:
+        # PostgreSQL raises an error at a NUL: what cannot be an id is not looked up.
         row = outbox_db.find(session, mail_id) if len(mail_id) == _ID_LENGTH and _HEX.issuperset(mail_id) else None
         if row is None:
             raise NotFound(promise.NO_SUCH)
@@ -88,6 +90,7 @@ def story(mail_id: str) -> Story:
 def retry(mail_id: str) -> Story:
     """Send a mail now, or once more: `promise.retry`, and what is known of the mail then."""
     attempts = story(mail_id).attempts
+    # All was read before: once the change is committed, nothing is left that can fail.
     return _story(promise.retry(mail_id), attempts)
 
 
@@ -154,6 +157,7 @@ def _in_batches(delete: Callable[[Session], int]) -> int:
     """Delete until less than a batch is left to delete; how many that were."""
     total, batch = 0, _BATCH
     while batch == _BATCH:
+        # A short one each: every other writer of SQLite waits meanwhile.
         with transaction() as session:
             batch = delete(session)
         total += batch

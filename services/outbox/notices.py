@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from database import smtp_db, user_db
 from database.engine import transaction
-from database.outbox_db import Priority
 from services.delivery import retry_policy
 from services.delivery.outcome import ACCEPTED, Outcome
 from services.delivery.standing import place_of
@@ -27,25 +26,27 @@ TELL_AGAIN: Final = timedelta(hours=1)
 
 def password_changed(session: Session, email: str, moment: datetime) -> None:
     """Tell the owner, once the caller's transaction is committed, that the password is another since ``moment``."""
-    _queue(session, email, "password_changed", None, changed_at=clock.readable(moment), forgot_url=_forgot_url())
+    values = {"changed_at": clock.readable(moment), "forgot_url": _forgot_url()}
+    template_mail.queue(session, email, "password_changed", None, **values)
 
 
 def address_change_asked(session: Session, old_email: str, new_email: str, moment: datetime) -> None:
     """Warn the address of an account that another one, which is shown masked, was asked for and may take its place."""
     values = {"asked_at": clock.readable(moment), "new_address": mask_address(new_email), "forgot_url": _forgot_url()}
-    _queue(session, old_email, "address_change_asked", None, **values)
+    template_mail.queue(session, old_email, "address_change_asked", None, **values)
 
 
 def token_expiring(session: Session, email: str, name: str, prefix: str, expires_at: datetime) -> None:
     """Tell the owner of an API token that it will soon be refused. Later than that it is no news."""
     values = {"token_name": name, "prefix": prefix, "ends_at": clock.readable(expires_at)}
-    _queue(session, email, "token_expiring", expires_at, **values, tokens_url=f"{get_base_url()}/settings/tokens")
+    values["tokens_url"] = f"{get_base_url()}/settings/tokens"
+    template_mail.queue(session, email, "token_expiring", expires_at, **values)
 
 
 def address_changed(session: Session, old_email: str, new_email: str, moment: datetime) -> None:
     """Tell the old address that the account has another one, which is shown masked."""
-    new_address = mask_address(new_email)
-    _queue(session, old_email, "address_changed", None, changed_at=clock.readable(moment), new_address=new_address)
+    values = {"changed_at": clock.readable(moment), "new_address": mask_address(new_email)}
+    template_mail.queue(session, old_email, "address_changed", None, **values)
 
 
 def tell(outcome: Outcome, kind: str = "", *, is_about_it: bool = False) -> None:
@@ -78,20 +79,16 @@ def _tell_administrators(down: Outcome, used: RouteStep | None, *, is_waiting: b
     values |= {"down_name": server.name, "down_host": server.settings.host, "problem": down.message}
     values |= {"used_name": used.name, "used_host": place_of(used)[0]} if used else {"used_name": "", "used_host": ""}
     values |= {"settings_url": f"{get_base_url()}/settings/smtp"}
+    expires_at = now + TELL_AGAIN if is_waiting else None
     try:
+        # Claimed along with the mails: if these cannot be queued, another may tell.
         with transaction() as session:
             if smtp_db.claim_failover_notice(session, server.config_id, now, now - TELL_AGAIN):
                 for address in user_db.administrator_emails(session):
-                    _queue(session, address, FAILOVER, now + TELL_AGAIN if is_waiting else None, **values)
+                    template_mail.queue(session, address, FAILOVER, expires_at, **values)
     except Exception as failure:
         # The mail that led here may have been sent: whoever sent it must not be told otherwise, whatever this is.
         log.error("failover_not_told", kind=type(failure).__name__)
-
-
-def _queue(session: Session, to_email: str, template: str, expires_at: datetime | None, **values: object) -> None:
-    template_mail.queue(
-        to_email, template, session=session, priority=Priority.SECURITY, expires_at=expires_at, **values
-    )
 
 
 def _forgot_url() -> str:

@@ -67,9 +67,8 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
 
 def cancel(mail_id: str) -> OutboxMail:
     """Withdraw a mail that has not gone yet; gives it as it is then. Raises NotFound; Conflict if it is too late."""
-    values = {"state": State.CANCELLED, "settled_at": clock.now(), "content": None, "reason": Reason.CANCELLED}
     with transaction() as session:
-        if not outbox_db.change_waiting(session, mail_id, **values):
+        if not outbox_db.withdraw(session, mail_id, Reason.CANCELLED, clock.now()):
             raise _too_late(outbox_db.find(session, mail_id), "cancelled")
         audit.record(session, Action.MAIL_CANCELLED, f"mail {mail_id}")
         return _changed(session, mail_id)
@@ -85,18 +84,7 @@ def retry(mail_id: str) -> OutboxMail:
         if not outbox_db.change_waiting(session, mail_id, due_at=now):
             row = outbox_db.find(session, mail_id)
             recipients = [_again(recipient) for recipient in row.recipients] if row else []
-            fresh = {
-                "state": State.QUEUED,
-                "recipients": recipients,
-                "due_at": now,
-                "expires_at": now + GIVE_UP,
-                "settled_at": None,
-                "attempts": 0,
-                "uncertain": 0,
-                "pinned_to": None,
-                "reason": "",
-            }
-            if not outbox_db.revive(session, mail_id, **fresh):
+            if not outbox_db.revive(session, mail_id, recipients, due_at=now, expires_at=now + GIVE_UP):
                 raise _too_late(row, "sent again")
         audit.record(session, Action.MAIL_RETRIED, f"mail {mail_id}")
         changed = _changed(session, mail_id)
@@ -112,6 +100,7 @@ def message_id(mail_id: str, session: Session | None = None) -> str | None:
     if session is None:
         with reading() as own:
             return outbox_db.message_id(own, mail_id)
+    # The caller may not be done with what else the session would write.
     with session.no_autoflush:
         outbox_add_db.write_pending(session)
         return outbox_db.message_id(session, mail_id)
@@ -170,11 +159,13 @@ def _is_alone(session: Session, row: NewMail) -> bool:
 
 
 def _committed(session: Session) -> None:
+    # SQLAlchemy calls this for a savepoint that is released, too, when workers would find nothing yet.
     if not session.in_nested_transaction() and session.info.pop(_WAKES, False):
         new_mail.tell()
 
 
 def _rolled_back(session: Session, previous: SessionTransaction) -> None:
+    # A savepoint that is undone may leave other mails of the transaction.
     if previous.parent is None:
         session.info.pop(_WAKES, None)
 
@@ -195,6 +186,7 @@ def _key(terms: Terms) -> str | None:
         return None
     if not isinstance(terms.idempotency_key, str) or not 0 < len(terms.idempotency_key) <= _LONGEST_KEY:
         raise ValueError(f"idempotency_key: Give 1 to {_LONGEST_KEY} characters.")
+    # A digest, so that every key fits; “replace”, since half a surrogate pair is no UTF-8.
     text = f"{terms.account_id}|{terms.idempotency_key}"
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 

@@ -98,7 +98,7 @@ class Reason(StrEnum):
 
 
 _KNOWN: Final = frozenset(Reason)
-_CODES: Final = {reason.text: reason for reason in Reason}
+_CODES: Final = {reason.text: reason for reason in Reason}  # as results were kept before there were codes
 _DETAIL: Final = ":"  # no code holds one
 
 

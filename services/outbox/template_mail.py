@@ -30,37 +30,22 @@ def send(to_email: str, template: str, **values: object) -> Outcome | None:
     mail: Draft | None = None
     try:
         first, servers = route.looked_up()
-        try:
-            mail = _written(to_email, template, values, message_id_domain(first))
-        except ValueError:
-            _warn(template)
-            return None
-        return attempt.deliver(mail, servers)
+        mail = _written(to_email, template, values, message_id_domain(first))
+        return attempt.deliver(mail, servers) if mail else None
     except Exception as error:
         ids = {"mail": mail.mail_id, "message_id": mail.message_id} if mail else {}
         incidents.report("mail_not_sent", error, template=template, **ids)
     return None
 
 
-def queue(
-    to_email: str,
-    template: str,
-    *,
-    session: Session,
-    priority: Priority,
-    expires_at: datetime | None = None,
-    **values: object,
-) -> str | None:
-    """Render ``templates/email/<template>`` and promise it within the caller's transaction; the mail's id.
+def queue(session: Session, to_email: str, template: str, expires_at: datetime | None, **values: object) -> str | None:
+    """Render ``templates/email/<template>``, security mail, and promise it within the caller's transaction; its id.
 
     None, and a line in the log, if it could not be composed: what the mail would tell of goes on without it.
     """
-    try:
-        mail = _written(to_email, template, values, route.message_id_domain(session=session))
-    except ValueError:
-        _warn(template)
-        return None
-    return promise.enqueue(mail, Terms(priority=priority, expires_at=expires_at), session)
+    mail = _written(to_email, template, values, route.message_id_domain(session=session))
+    terms = Terms(priority=Priority.SECURITY, expires_at=expires_at)
+    return promise.enqueue(mail, terms, session) if mail else None
 
 
 def reset_url(reset_token: str) -> str:
@@ -77,18 +62,13 @@ def _link(path: str, token: str) -> str:
     return f"{get_base_url()}{path}?token={quote(str(token), safe='')}"
 
 
-def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str) -> Draft:
-    mail = templates.render(template, **values)
-    return draft(
-        to_email,
-        mail.subject,
-        mail.text,
-        mail.html,
-        headers={"Auto-Submitted": "auto-generated"},
-        kind=template,
-        message_id_domain=id_domain,
-    )
-
-
-def _warn(template: str) -> None:
-    log.warning("mail_not_composed", kind=template, reason="refused address or value")
+def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str) -> Draft | None:
+    """The mail; None, and a line in the log, where its address or a value is refused."""
+    headers = {"Auto-Submitted": "auto-generated"}  # RFC 3834 2: no absence is announced to it
+    try:
+        mail = templates.render(template, **values)
+        content = (mail.subject, mail.text, mail.html)
+        return draft(to_email, *content, headers=headers, kind=template, message_id_domain=id_domain)
+    except ValueError:
+        log.warning("mail_not_composed", kind=template, reason="refused address or value")
+        return None

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
@@ -9,24 +10,20 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from services.settings.table import REMOVALS, SECRETS
 from services.smtp import sasl
-from services.smtp.client_certificate import (
-    LONGEST_CERTIFICATE,
-    LONGEST_KEY,
-    UnusablePem,
-    parse_certificate,
-    parse_key,
-)
+from services.smtp.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem, parse_certificate, parse_key
 from services.smtp.settings import DEFAULT_TIMEOUT
 from utils.addresses import LONGEST_ADDRESS, LONGEST_HOST, InvalidAddress, ip_literal, parse_address, parse_host
 from utils.addresses import parse_recipient as checked_recipient
 from utils.env_utils import MOST_EMAILS
 from utils.errors import InvalidInput
+from utils.numbers import LARGEST
 from utils.secret import Secret
 
 MASK: Final = "•" * 8
 LONGEST_TIMEOUT: Final = 60
 LONGEST_PASSWORD: Final = 1024  # characters
 LONGEST_FIELD_NAME: Final = 40
+LONGEST_LINE: Final = 255
 LONGEST_NAME: Final = 100
 AUTH_METHODS: Final = ("", *sasl.KNOWN)
 
@@ -35,15 +32,19 @@ def _refuse(sentence: str) -> PydanticCustomError:
     return PydanticCustomError("refused", "{sentence}", {"sentence": sentence})
 
 
-def _line(value: object, longest: int) -> str:
-    """One line of text without control characters; outer spaces are typing slips and go."""
+def _text(value: object, longest: int) -> str:
     if not isinstance(value, str):
         raise _refuse("Give text.")
     if len(value) > longest:
         raise _refuse(f"Use at most {longest} characters.")
-    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in value):
+    return value
+
+
+def _line(text: str) -> str:
+    """One line of text without control characters; outer spaces are typing slips and go."""
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text):
         raise _refuse("Remove line breaks and control characters.")
-    return value.strip()
+    return text.strip()
 
 
 def _whole_number(value: object, low: int, high: int) -> int:
@@ -55,26 +56,26 @@ def _whole_number(value: object, low: int, high: int) -> int:
     return value
 
 
-def _server(value: object) -> str:
-    return _by_grammar(parse_host, _line(value, 300), "Give the server's host name, like smtp.example.com.")
+def _server(text: str) -> str:
+    return _by_grammar(parse_host, _line(text), "Give the server's host name, like smtp.example.com.")
 
 
-def _address(value: object) -> str:
-    return _by_grammar(parse_address, _line(value, 300), "Give an e-mail address, like noreply@example.com.")
+def _address(text: str, parse: Callable[[str], str] = parse_address) -> str:
+    return _by_grammar(parse, _line(text), "Give an e-mail address, like noreply@example.com.")
 
 
 def _recipient(value: object) -> str:
-    return _by_grammar(checked_recipient, _line(value, 300), "Give an e-mail address, like noreply@example.com.")
+    return _address(_text(value, LONGEST_ADDRESS), checked_recipient)
 
 
-def _optional_address(value: object) -> str:
-    return _address(value) if value != "" else ""
+def _optional_address(text: str) -> str:
+    return _address(text) if text else ""
 
 
-def _helo(value: object) -> str:
-    if value == "":
+def _helo(text: str) -> str:
+    if not text:
         return ""
-    name = _server(value)
+    name = _server(text)
     if ip_literal(name):
         raise _refuse("Give a host name, not an address.")
     if "_" in name:  # RFC 5321 4.1.2; servers refuse it
@@ -91,39 +92,25 @@ def _by_grammar(parse: Callable[[str], str], text: str, empty: str) -> str:
         raise _refuse(str(error)) from None
 
 
-def _password(value: object) -> Secret:
+def _password(text: str) -> Secret:
     """Taken as typed: spaces, umlauts and all. Only what no server can be told is refused."""
-    if not isinstance(value, str):
-        raise _refuse("Give text.")
-    if len(value) > LONGEST_PASSWORD:
-        raise _refuse(f"Use at most {LONGEST_PASSWORD} characters.")
-    if any(char in "\r\n\0" or unicodedata.category(char) == "Cs" for char in value):
+    if any(char in "\r\n\0" or unicodedata.category(char) == "Cs" for char in text):
         raise _refuse("Remove the line break or control character.")
-    return Secret("" if value == MASK else value)
+    return Secret("" if text == MASK else text)
 
 
-def _certificate(value: object) -> str:
-    text = _pem(value, LONGEST_CERTIFICATE)
+def _certificate(text: str) -> str:
     try:
-        return parse_certificate(text) if text else ""
+        return parse_certificate(text.strip()) if text.strip() else ""
     except UnusablePem as fault:
         raise _refuse(str(fault)) from None
 
 
-def _key(value: object) -> Secret:
-    text = _pem(value, LONGEST_KEY)
+def _key(text: str) -> Secret:
     try:
-        return parse_key(text) if text and text != MASK else Secret("")
+        return parse_key(text.strip()) if text.strip() not in ("", MASK) else Secret("")
     except UnusablePem as fault:
         raise _refuse(str(fault)) from None
-
-
-def _pem(value: object, longest: int) -> str:
-    if not isinstance(value, str):
-        raise _refuse("Give text.")
-    if len(value) > longest:
-        raise _refuse(f"Use at most {longest} characters.")
-    return value.strip()
 
 
 def _flag(value: object) -> bool:
@@ -151,27 +138,11 @@ def parse_address_field(field: str, value: str) -> str:
         raise InvalidInput({field: [error.message()]}) from None
 
 
-def _username(value: object) -> str:
-    return _line(value, 255)
-
-
-def _config_name(value: object) -> str:
-    name = _line(value, LONGEST_NAME)
+def _config_name(text: str) -> str:
+    name = _line(text)
     if not name:
         raise _refuse("Give a name, like “Backup server”.")
     return name
-
-
-def _port(value: object) -> int:
-    return _whole_number(value, 1, 65535)
-
-
-def _timeout(value: object) -> int:
-    return _whole_number(value, 1, LONGEST_TIMEOUT)
-
-
-def _version(value: object) -> int:
-    return _whole_number(value, 1, 2**31 - 1)
 
 
 def _limit(value: object) -> int | None:
@@ -192,116 +163,106 @@ class Checked:
         return dict(self._schema)
 
 
+def _texts(check: Callable[[str], object], longest: int, description: str, **more: object) -> Checked:
+    """A text that is no longer than the document says, which ``check`` then reads."""
+    return Checked(lambda value: check(_text(value, longest)), "string", description, maxLength=longest, **more)
+
+
+def _numbers(low: int, high: int, description: str, **more: object) -> Checked:
+    """A whole number within the bounds that the document names."""
+    check = partial(_whole_number, low=low, high=high)
+    return Checked(check, "integer", description, minimum=low, maximum=high, **more)
+
+
+def _flags(description: str) -> Checked:
+    return Checked(_flag, "boolean", description)
+
+
 Server = Annotated[
     str,
-    Checked(
+    _texts(
         _server,
-        "string",
+        LONGEST_HOST,
         "Host name or IP address of the SMTP server.",
         minLength=1,
-        maxLength=LONGEST_HOST,
         examples=["smtp.example.com"],
     ),
 ]
-Port = Annotated[
-    int, Checked(_port, "integer", "Usually 587 with STARTTLS, 465 with TLS.", minimum=1, maximum=65535, examples=[587])
-]
-Username = Annotated[str, Checked(_username, "string", "Empty for a relay without login.", maxLength=255)]
+Port = Annotated[int, _numbers(1, 65535, "Usually 587 with STARTTLS, 465 with TLS.", examples=[587])]
+Username = Annotated[str, _texts(_line, LONGEST_LINE, "Empty for a relay without login.")]
 Password = Annotated[
     Secret,
-    Checked(
+    _texts(
         _password,
-        "string",
+        LONGEST_PASSWORD,
         "Write-only. Absent, empty or the mask keeps the stored one; it is never trimmed.",
-        maxLength=LONGEST_PASSWORD,
         writeOnly=True,
     ),
 ]
 FromEmail = Annotated[
     str,
-    Checked(
+    _texts(
         _address,
-        "string",
+        LONGEST_ADDRESS,
         "The one address that mails come from.",
         minLength=1,
-        maxLength=LONGEST_ADDRESS,
         examples=["noreply@example.com"],
     ),
 ]
-FromName = Annotated[str, Checked(_username, "string", "The name beside that address.", maxLength=255)]
-ReplyTo = Annotated[
-    str, Checked(_optional_address, "string", "Where replies go, if not to From.", maxLength=LONGEST_ADDRESS)
-]
+FromName = Annotated[str, _texts(_line, LONGEST_LINE, "The name beside that address.")]
+ReplyTo = Annotated[str, _texts(_optional_address, LONGEST_ADDRESS, "Where replies go, if not to From.")]
 Helo = Annotated[
     str,
-    Checked(
+    _texts(
         _helo,
-        "string",
+        LONGEST_HOST,
         "Said in EHLO; empty: the host of BASE_URL if that is a public name, else from_email's.",
-        maxLength=LONGEST_HOST,
     ),
 ]
 Timeout = Annotated[
-    int,
-    Checked(
-        _timeout,
-        "integer",
-        "Longest wait for one answer, in seconds; queued mail waits longer.",
-        minimum=1,
-        maximum=LONGEST_TIMEOUT,
-    ),
+    int, _numbers(1, LONGEST_TIMEOUT, "Longest wait for one answer, in seconds; queued mail waits longer.")
 ]
 AuthMethod = Annotated[
     str, Checked(_auth_method, "string", "Empty: the best that the server offers.", enum=list(AUTH_METHODS))
 ]
-Version = Annotated[
-    int,
-    Checked(_version, "integer", "The version that was read. A stale one answers 409.", minimum=1, maximum=2**31 - 1),
-]
-UseTls = Annotated[bool, Checked(_flag, "boolean", "STARTTLS: starts plain, then encrypts; required.")]
-UseSsl = Annotated[bool, Checked(_flag, "boolean", "TLS from the first byte.")]
-Active = Annotated[bool, Checked(_flag, "boolean", "Whether mail goes through this server.")]
-RemovePassword = Annotated[bool, Checked(_flag, "boolean", "Forget the stored password, and its user name.")]
+Version = Annotated[int, _numbers(1, LARGEST, "The version that was read. A stale one answers 409.")]
+UseTls = Annotated[bool, _flags("STARTTLS: starts plain, then encrypts; required.")]
+UseSsl = Annotated[bool, _flags("TLS from the first byte.")]
+Active = Annotated[bool, _flags("Whether mail goes through this server.")]
+RemovePassword = Annotated[bool, _flags("Forget the stored password, and its user name.")]
 ClientCertificate = Annotated[
     str,
-    Checked(
+    _texts(
         _certificate,
-        "string",
+        LONGEST_CERTIFICATE,
         "Shown to servers that ask for one: PEM, your own certificate first, then each that signed the one before it. "
         "Absent or empty keeps the stored one.",
-        maxLength=LONGEST_CERTIFICATE,
     ),
 ]
 ClientKey = Annotated[
     Secret,
-    Checked(
+    _texts(
         _key,
-        "string",
+        LONGEST_KEY,
         "Write-only: the certificate's private key, PEM without a passphrase. Absent, empty or the mask keeps the "
         "stored one.",
-        maxLength=LONGEST_KEY,
         writeOnly=True,
     ),
 ]
-RemoveClientCertificate = Annotated[
-    bool, Checked(_flag, "boolean", "Forget the stored client certificate and its key.")
-]
+RemoveClientCertificate = Annotated[bool, _flags("Forget the stored client certificate and its key.")]
 Ignored = Annotated[Any, WithJsonSchema({"readOnly": True, "description": "Returned by GET; ignored here."})]
-
-
 Name = Annotated[
     str,
-    Checked(
+    _texts(
         _config_name,
-        "string",
+        LONGEST_NAME,
         "Unique among the servers, whatever the case, the width of letters and the spaces around it: one that another "
         "server has is refused (422).",
         minLength=1,
-        maxLength=LONGEST_NAME,
         examples=["Backup server"],
     ),
 ]
-Failover = Annotated[bool, Checked(_flag, "boolean", "Whether mail goes the next way while this server is down.")]
+Failover = Annotated[bool, _flags("Whether mail goes the next way while this server is down.")]
 
 
 def _limit_of(span: str) -> WithJsonSchema:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -171,25 +171,21 @@ def _step_of(stored: StoredConfig) -> RouteStep:
 
 
 def _env_step(*, database_decides: bool) -> RouteStep:
+    step = partial(RouteStep, source="env", name=".env")
     try:
         settings = from_env()
     except InvalidInput as error:
-        return RouteStep(source="env", name=".env", reason=_first_sentence(error), is_broken=True)
+        return step(reason=_first_sentence(error), is_broken=True)
     if settings is None:
-        return RouteStep(source="env", name=".env", reason="EMAIL_HOST is not set.")
-    inbox = _is_local_inbox(settings)
-    if inbox and get_settings().is_production:
-        return RouteStep(source="env", name=".env", reason="The local inbox is for development only.")
-    if inbox and database_decides:
-        return RouteStep(
-            source="env",
-            name="Local inbox",
-            reason="It serves only while no server is active.",
-            is_local_inbox=True,
-        )
-    reason = "The local inbox, until a server is active." if inbox else "Named by EMAIL_HOST in .env."
-    name = "Local inbox" if inbox else ".env"
-    return RouteStep(source="env", name=name, reason=reason, settings=settings, is_local_inbox=inbox)
+        return step(reason="EMAIL_HOST is not set.")
+    if not _is_local_inbox(settings):
+        return step(reason="Named by EMAIL_HOST in .env.", settings=settings)
+    if get_settings().is_production:
+        return step(reason="The local inbox is for development only.")
+    inbox = partial(step, name="Local inbox", is_local_inbox=True)
+    if database_decides:
+        return inbox(reason="It serves only while no server is active.")
+    return inbox(reason="The local inbox, until a server is active.", settings=settings)
 
 
 def from_env() -> SmtpSettings | None:

@@ -18,14 +18,7 @@ from services.settings.rules import merged
 from services.settings.table import BOUND, SECRETS, TESTED_FIRST, TESTED_LATER, VALUES
 from services.smtp import client_certificate
 from services.smtp.settings import DEFAULT_TIMEOUT, Security, SmtpSettings
-from utils.encryption_utils import (
-    CannotDecrypt,
-    current_key_id,
-    encrypt_smtp_password,
-    known_keys,
-    mac,
-    opened,
-)
+from utils.encryption_utils import CannotDecrypt, current_key_id, encrypt_smtp_password, known_keys, mac, opened
 from utils.env_utils import get_fernet_key
 from utils.errors import InvalidInput
 from utils.secret import Secret

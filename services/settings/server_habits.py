@@ -27,7 +27,8 @@ def recall(host: str, port: int) -> Habits:
     habits.looked_up_until = now + _AGAIN
     try:
         with reading() as session:
-            habits.recall([(Habit(row.habit), _fact(row)) for row in server_habit_db.of_server(session, host, port)])
+            rows = server_habit_db.of_server(session, host, port)
+        habits.recall([(Habit(row.habit), Fact(row.value, row.learnt_at, row.face)) for row in rows])
     except (SQLAlchemyError, ValueError) as failure:
         log.warning("habits_not_read", host=host, port=port, kind=type(failure).__name__)
     return habits
@@ -38,20 +39,13 @@ def keep(host: str, port: int) -> None:
     habits = habits_of(host, port)
     if not habits.take_news():
         return
-    facts = {habit: fact for habit, fact in habits.known().items() if habit not in _OWN}
+    known = {habit: fact for habit, fact in habits.known().items() if habit not in _OWN}
+    rows = [ServerHabit(host=host, port=port, habit=habit, **fact._asdict()) for habit, fact in known.items()]
     log.info("server_habits", host=host, port=port, habits=habits.lines())
     try:
         with transaction(durable=False) as session:
             server_habit_db.forget(session, host, port)
-            server_habit_db.put(session, [_row(host, port, habit, fact) for habit, fact in facts.items()])
+            server_habit_db.put(session, rows)
             server_habit_db.forget_before(session, clock.now() - _LONGEST_LIFE)
     except SQLAlchemyError as failure:
         log.warning("habits_not_kept", host=host, port=port, kind=type(failure).__name__)
-
-
-def _fact(row: ServerHabit) -> Fact:
-    return Fact(row.value, row.learnt_at, row.face)
-
-
-def _row(host: str, port: int, habit: Habit, fact: Fact) -> ServerHabit:
-    return ServerHabit(host=host, port=port, habit=habit, value=fact.value, face=fact.face, learnt_at=fact.learnt_at)

@@ -149,11 +149,8 @@ def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
     row, server = active.row, f"{active.row.name} ({active.row.smtp_server})"
     if _is_failing_over(active):
         headline = f"{server} is down. Mail goes through {row.failed_over_to} instead."
-        return (
-            "warning",
-            headline,
-            "Every mail tries it first and returns to it by itself. Test it to see what is wrong.",
-        )
+        detail = "Every mail tries it first and returns to it by itself. Test it to see what is wrong."
+        return "warning", headline, detail
     headline = f"Mail goes through {server} as {row.from_email}."
     if row.last_error:
         detail = f"Its last try did not go through: {row.last_error}. Test it to see what to do."

@@ -110,7 +110,7 @@ def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
             _leave(going, shift)
         if not any(job.is_open for job in jobs):
             return
-    _leave([job for job in jobs if job.is_open], shift)
+    _leave(jobs, shift)
 
 
 def _is_withheld(job: Job, server: RouteStep) -> bool:

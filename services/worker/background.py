@@ -35,10 +35,11 @@ class Background:
         app.before_request(self.resume)
         promise.new_mail.add(self.resume)
         password_reset.new_request.add(self.resume)
-        _all.append(self)
+        os.register_at_fork(before=self.before_fork, after_in_child=self.after_fork)
 
     def resume(self) -> None:
         """Begin the work unless it is under way, or over for good."""
+        # Asked before every request: nearly always it has, and then no lock is waited for.
         if not self._has_begun:
             with self._lock:
                 if not (self._has_begun or self._is_over):
@@ -63,7 +64,7 @@ class Background:
 
     def after_fork(self) -> None:
         """In the child: whatever another thread had open meanwhile is the parent's, and not even closed."""
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # a thread that is not here may have held the old one
         self._work, self._has_begun = None, False
         self._drop_connections(close=False)
 
@@ -78,17 +79,3 @@ def start(app: Flask, begin: Callable[[], Work | None]) -> Background:
     atexit.register(background.stop)
     background.resume()
     return background
-
-
-def _before_fork() -> None:
-    for each in _all:
-        each.before_fork()
-
-
-def _after_fork() -> None:
-    for each in _all:
-        each.after_fork()
-
-
-_all: list[Background] = []
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

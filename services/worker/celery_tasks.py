@@ -7,7 +7,7 @@ sweep finds what a lost hint left. So a message that is lost, doubled or deliver
 import multiprocessing
 import threading
 import time
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 from celery import Celery, shared_task, signals
@@ -177,10 +177,12 @@ class Hints:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=incidents.watched(self._run), name="mail-hints", daemon=True)
 
-    def start(self) -> None:
+    def start(self) -> Self:
+        """Tell the broker of new mail from now on. The caller stops it."""
         promise.new_mail.add(self._woken.set)
         password_reset.new_request.add(self._ask)
         self._thread.start()
+        return self
 
     def stop(self) -> None:
         promise.new_mail.remove(self._woken.set)
@@ -201,10 +203,3 @@ class Hints:
             task = answer_requests if self._asked.is_set() else drain
             self._asked.clear()
             _hint(task)
-
-
-def start_hints() -> Hints:
-    """Tell the broker of new mail from now on. The caller stops it."""
-    hints = Hints()
-    hints.start()
-    return hints

@@ -106,7 +106,7 @@ def test_who_does_not_want_to_sign_in_now_keeps_what_was_typed(page: Page, sealp
     end_sessions(sealpost)
     press(page, "Save")
     press(page, "Not now")
-    expect(page.get_by_role("alert").filter(has_text="nothing was saved")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="nothing was done")).to_be_visible()
     expect(page.get_by_label("Server", exact=True)).to_have_value("typed.example")
     expect(page.get_by_label("Password", exact=True)).to_have_value(LOGIN["Password"])
     expect(page.get_by_role("button", name="Save", exact=True)).to_be_enabled()
@@ -135,7 +135,7 @@ def new_server() -> Iterator[RecordingServer]:
     [
         ("/settings/tokens", "Name", "Create token"),
         ("/settings/smtp/headers", "Headers", "Read the headers"),
-        ("/account", "New address", "Change address"),
+        ("/account", "New address", "Mail a link to the new address"),
     ],
 )
 def test_every_form_asks_in_place_and_is_sent(

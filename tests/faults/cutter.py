@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any, Final, Self
 
 from tests.faults.sink import Event, Manners, SinkProtocol
-from tests.loopback import PATIENCE
+from tests.loopback import PATIENCE, TURNS
 
 PAUSES: Final = (0.0,) * 9 + (0.002,)  # seconds, between two slices
 
@@ -61,7 +61,7 @@ class Cutter:
         self._connections.append(connection)
 
     async def _hang_up(self) -> None:
-        for _ in range(8):  # somebody just accepted is known to have connected some turns of the loop later
+        for _ in range(TURNS):
             for connection in self._connections:
                 connection.leave()
             await asyncio.sleep(0)

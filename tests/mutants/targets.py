@@ -43,6 +43,7 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "tests/services/delivery/test_failover.py",
     ),
     "services/delivery/standing.py": (
+        "tests/services/delivery/test_standing.py",
         "tests/services/delivery/test_circuit.py",
         "tests/services/worker/test_whose_fault.py",
         "tests/services/worker/test_outbox_work.py",

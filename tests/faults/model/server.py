@@ -10,9 +10,8 @@ from typing import Any, Final, Self, TypeVar
 from tests.faults.model.behaviour import Accident, Behaviour, Stage
 from tests.faults.model.conversation import Conversation
 from tests.faults.model.ledger import Ledger
-from tests.loopback import PATIENCE
+from tests.loopback import PATIENCE, TURNS
 
-ACCEPTED: Final = 8  # turns of the loop in which somebody just accepted is known to have connected
 PARTING: Final = 1.0  # seconds for clients that have gone to be noticed
 _HOSTS: Final = 1 << 16
 _Found = TypeVar("_Found")
@@ -96,7 +95,7 @@ class BehavingServer:
 
     async def _leave(self) -> None:
         await self.settled()
-        for _ in range(ACCEPTED):
+        for _ in range(TURNS):
             for conversation in list(self.open):
                 conversation.leave()
             await asyncio.sleep(0)
