@@ -9,6 +9,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 
 from blueprints.access import admin_page
+from blueprints.clients import client_address, is_through_proxy
 from services import local_inbox
 from services.local_inbox import CAPACITY, inbox
 from utils.addresses import is_loopback
@@ -76,11 +77,14 @@ def clear() -> Response:
 
 
 def _is_own_machine() -> bool:
-    """Development, and server, peer and Host header are all the loopback address.
+    """Development, where server, ``BASE_URL``, peer and Host header are all the loopback address, and no proxy between.
 
-    The Host header keeps other web sites out: a name of theirs that resolves to 127.0.0.1 is not loopback.
+    The Host header keeps other web sites out: a name of theirs that resolves to 127.0.0.1 is not loopback. A proxy on
+    this machine is loopback too, and may put a Host of its own; whom it passes on may be anybody.
     """
     settings = get_settings()
     named = urlsplit(f"//{request.host}").hostname or ""
-    seen = (settings.host, request.remote_addr or "", named)
-    return not settings.is_production and not settings.trusted_proxies and all(map(is_loopback, seen))
+    seen = (settings.host, settings.base_host, client_address(), named)
+    if settings.is_production or settings.trusted_proxies or not all(map(is_loopback, seen)):
+        return False
+    return not is_through_proxy()
