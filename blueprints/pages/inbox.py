@@ -30,7 +30,7 @@ def inbox_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, Response
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
-        if not local_inbox.is_enabled(get_settings()):
+        if not get_settings().has_local_inbox:
             raise NotFound("There is no local inbox here.")
         return view(*args, **kwargs) if _is_own_machine() else for_administrators(*args, **kwargs)
 
@@ -43,8 +43,13 @@ def inbox_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, Response
 @inbox_reader
 def show() -> str:
     """The kept mails, newest first."""
-    address = f"{local_inbox.HOST}:{get_settings().local_inbox_port}"
-    return render_template("inbox/list.html", messages=inbox.all(), capacity=CAPACITY, address=address)
+    return render_template(
+        "inbox/list.html",
+        messages=inbox.all(),
+        capacity=CAPACITY,
+        address=local_inbox.address(),
+        elsewhere=local_inbox.why_not_here(),
+    )
 
 
 @bp.get("/inbox/<int:message_id>")

@@ -138,7 +138,7 @@ def _client_certificates(used: SmtpSettings) -> Iterator[Told]:
 def _source(used: RouteStep) -> str:
     if used.config_id is not None:
         return f"Using SMTP config from database: {used.name}"
-    return f"Using SMTP config from .env{' (the local inbox)' if used.is_local_inbox else ''}"
+    return "Using the local inbox" if used.is_local_inbox else "Using SMTP config from .env"
 
 
 def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Told]:

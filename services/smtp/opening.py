@@ -10,7 +10,7 @@ from services.smtp import tls as smtp_tls
 from services.smtp.dialogue import Dialogue, error_of, refusal
 from services.smtp.habits import Habit, habits_of
 from services.smtp.patience import Patience, Span
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.settings import OwnInbox, Security, SmtpSettings
 from services.smtp.sign_in import SignIn
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Reply, Wire, WireError
@@ -219,6 +219,8 @@ class Opening:
         reply = self._talk.hear()
         if reply.code != grammar.READY:
             raise refusal(Phase.GREETING, reply)
+        if isinstance(self._settings, OwnInbox) and self._settings.mark not in reply.text:
+            raise WireError(Fault.NOT_SMTP, "Something else answered, not the local inbox.")
         self._talk.done(reply.text)
 
     def _say_hello(self) -> None:

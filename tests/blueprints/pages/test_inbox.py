@@ -12,7 +12,6 @@ from app import create_app
 from services import local_inbox
 from tests.loopback import free_port
 from tests.visitors import Visitor, make_alice, visit
-from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION
 
 
@@ -148,9 +147,8 @@ def test_there_is_no_inbox_in_production(environment: dict[str, str], tmp_path: 
     assert local_inbox.start(app.extensions[EXTENSION]) is None
 
 
-def test_a_taken_port_is_told_with_the_variables_that_change_it(app: Flask, mail: EmailMessage) -> None:
-    with pytest.raises(ConfigurationError, match="Set LOCAL_INBOX_PORT and EMAIL_PORT"):
-        local_inbox.start(app.extensions[EXTENSION])
+def test_a_page_of_a_process_that_has_no_inbox_says_where_it_is(client: Visitor) -> None:
+    assert "No mail arrives here. It takes mail while `make run` serves" in client.get("/inbox").text
 
 
 def test_the_last_200_mails_are_kept() -> None:
