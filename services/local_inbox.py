@@ -20,7 +20,7 @@ from utils import clock, inbox_place
 from utils.env_reader import ConfigurationError
 from utils.env_utils import Settings, get_settings
 from utils.errors import NotFound
-from utils.inbox_place import HOST, Claim, InboxPlace
+from utils.inbox_place import HOST, InboxClaim, InboxPlace
 
 CAPACITY: Final = 200
 LARGEST: Final = 10 * 1024 * 1024  # bytes
@@ -134,7 +134,7 @@ class _InboxController(Controller):
 class Running:
     """The local inbox in the hands of this process, which serves it or has found its port taken."""
 
-    def __init__(self, claim: Claim, controller: Controller | None) -> None:
+    def __init__(self, claim: InboxClaim, controller: Controller | None) -> None:
         self.claim = claim
         self.controller = controller
 

@@ -37,7 +37,7 @@ class InboxPlace:
     fault: str = ""
 
 
-class Claim:
+class InboxClaim:
     """This process has the local inbox, until it lets go or ends."""
 
     def __init__(self, descriptor: int, path: Path) -> None:
@@ -57,14 +57,15 @@ class Claim:
         os.close(self._descriptor)
 
 
-def claim(folder: Path, settings: Settings) -> Claim | None:
+def claim(folder: Path, settings: Settings) -> InboxClaim | None:
     """Take the local inbox upon this process; None if another of the installation has it. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = _path(folder, settings)
     for _ in range(_TRIES):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if _lock(descriptor, fcntl.LOCK_EX) and _is_there(descriptor, path):
             os.ftruncate(descriptor, 0)  # what it says is of a process that is no more
-            return Claim(descriptor, path)
+            return InboxClaim(descriptor, path)
         os.close(descriptor)
         if _text(path) is not None:
             return None

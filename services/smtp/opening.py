@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from services.smtp import client_certificate, dial, grammar
+from services.smtp import client_certificate, dial, grammar, strangers
 from services.smtp import tls as smtp_tls
 from services.smtp.dialogue import Dialogue, error_of, refusal
 from services.smtp.habits import Habit, habits_of
@@ -13,7 +13,7 @@ from services.smtp.patience import Patience, Span
 from services.smtp.settings import OwnInbox, Security, SmtpSettings
 from services.smtp.sign_in import SignIn
 from services.smtp.tls import ShownCertificate
-from services.smtp.wire import Reply, Wire, WireError
+from services.smtp.wire import Reply, Wire, WireError, no_mail_server
 from utils import net_guard
 from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
@@ -22,6 +22,7 @@ from utils.net_guard import IPAddress
 OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
 MOST_OTHERS: Final = 16
 _UNKNOWN_COMMAND: Final = {500, 502}
+_NO_SUCH_COMMAND: Final = {*_UNKNOWN_COMMAND, 503, 530}  # of FTP (RFC 959 4.2.2), which wants USER first
 UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, *LINK_FAULTS}  # another address, port or mode may do better
 
 
@@ -59,6 +60,7 @@ class Opening:
         self._policy = policy
         self._hello = grammar.host_name(settings.helo_hostname or policy.ehlo_name)
         self._features: dict[str, str] = {}
+        self._greeting = ""
         self.face = ""  # how the server introduced itself last, in short
         self._stays_here = False  # nothing that is said leaves this machine
         self._habits = habits_of(settings.host, settings.port)
@@ -101,8 +103,17 @@ class Opening:
             talk.begin(Phase.ENCRYPTION)
             talk.done(*self._encrypt(spoke_plain=False))
         self._greet()
+        greeted_in = talk.ms
         talk.begin(Phase.EHLO)
-        self._say_hello()
+        try:
+            self._say_hello()
+        except DeliveryError as error:
+            self._tell_greeting(greeted_in, is_strange=error.fault is Fault.NOT_SMTP)
+            raise
+        except WireError:
+            self._tell_greeting(greeted_in)
+            raise
+        self._tell_greeting(greeted_in)
         odd = self._habits.lines()  # what the server has shown to be different from what it offers
         known = f". Known of it: {', '.join(odd)}" if odd else ""
         talk.done(f"Said {self._hello.decode()}. Offers {grammar.offers(self._features)}{known}")
@@ -221,7 +232,16 @@ class Opening:
             raise refusal(Phase.GREETING, reply)
         if isinstance(self._settings, OwnInbox) and self._settings.mark not in reply.text:
             raise WireError(Fault.NOT_SMTP, "Something else answered, not the local inbox.")
-        self._talk.done(reply.text)
+        self._greeting = reply.text
+        if strangers.names_mail(reply.text):
+            self._talk.done(reply.text)
+
+    def _tell_greeting(self, ms: int, *, is_strange: bool = False) -> None:
+        """Tell of a greeting that did not say what it is, once EHLO has shown that; no words of a stranger."""
+        if not strangers.names_mail(self._greeting):
+            self._talk.done_before(
+                Phase.GREETING, ms, "It greets, but not as a mail server" if is_strange else self._greeting
+            )
 
     def _say_hello(self) -> None:
         reply = self._talk.ask(b"EHLO " + self._hello)
@@ -233,12 +253,21 @@ class Opening:
         self.face = grammar.face(reply)
 
     def _no_hello(self, reply: Reply) -> DeliveryError:
+        if self._is_no_mail_server(reply):
+            kind = strangers.refuses_as(reply.text) or strangers.SOMETHING
+            return Misconfigured(Phase.EHLO, Fault.NOT_SMTP, no_mail_server(kind).text)
         if reply.code in _UNKNOWN_COMMAND:  # a server without extensions has neither STARTTLS nor AUTH
             if self._settings.security is Security.STARTTLS and not self._talk.live().encrypted:
                 return error_of(Misconfigured, self._talk.phase, Fault.TLS_NOT_OFFERED, reply)
             if self._settings.has_login:
                 return error_of(Misconfigured, self._talk.phase, Fault.AUTH_NOT_OFFERED, reply)
         return refusal(self._talk.phase, reply)
+
+    def _is_no_mail_server(self, reply: Reply) -> bool:
+        """Whether what did not say that it is a mail server knows neither EHLO nor HELO, as FTP does."""
+        if strangers.names_mail(f"{self._greeting} {reply.text}") or reply.code not in _NO_SUCH_COMMAND:
+            return False
+        return self._talk.ask(b"HELO " + self._hello).code in _NO_SUCH_COMMAND
 
     def _upgrade(self) -> tuple[str, str]:
         if self._settings.security is Security.NONE:
