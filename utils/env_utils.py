@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from flask import current_app, has_app_context
 
-from utils import env_file, env_names, env_urls, secret_files
+from utils import allowed_places, env_file, env_names, env_urls, secret_files
 from utils.addresses import InvalidAddress, parse_name_server
+from utils.allowed_places import AllowedPlaces
 from utils.env_file import EnvFile
 from utils.env_reader import ConfigurationError, Reader
 from utils.first_env import write_first_env
@@ -59,6 +60,7 @@ class Settings:
     email_fault: str  # why EMAIL_* cannot be used at all, or ""
     smtp_ca_file: Path | None
     smtp_allow_plaintext_login: bool
+    smtp_allowed: AllowedPlaces
     host: str
     port: int
     trusted_proxies: int
@@ -176,6 +178,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         email_fault=email_fault,
         smtp_ca_file=_ca_file(env),
         smtp_allow_plaintext_login=env.boolean("SMTP_ALLOW_PLAINTEXT_LOGIN", default=False),
+        smtp_allowed=allowed_places.named_by(env),
         host=host,
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),

@@ -14,7 +14,7 @@ from database.outbox_db import HELD, WAITING
 from services.checks import connection_test, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.diagnosis import diagnosis
-from services.settings import configs, key_rotation, route
+from services.settings import configs, key_rotation, route, rules
 from services.settings.fields import parse_address_field
 from services.settings.route import RouteStep
 from services.smtp import client_certificate, dial
@@ -216,7 +216,8 @@ def _dns() -> Iterator[Told]:
         return
     host = used.settings.host
     try:
-        addresses, left_out = dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver)
+        resolver, allowed = get_settings().dns_resolver, rules.allowed_for(used.settings)
+        addresses, left_out = dial.look_up(host, Deadline(DNS_SECONDS), resolver, allowed)
     except WireError as error:
         told = diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)
         yield Told(Mark.FAILED, f"{host}: {error.text}", told.remedy)

@@ -15,6 +15,7 @@ from services.smtp.sign_in import SignIn
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Reply, Wire, WireError, no_mail_server
 from utils import net_guard
+from utils.allowed_places import EVERYWHERE, AllowedPlaces
 from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
 from utils.net_guard import IPAddress
@@ -36,7 +37,7 @@ class Policy:
     of these makes two policies different. ``connect_seconds`` is for each address. ``dns_resolver`` is the name server
     to ask, "" the system's. With ``every_address`` those behind the one that answered are looked at too: a test wants
     to know of all of them, a mail only of one. ``is_crowded`` tells whether a server that refuses a connection has too
-    many of ours.
+    many of ours. No address or port is connected to that is not ``allowed``.
     """
 
     ehlo_name: str
@@ -47,6 +48,7 @@ class Policy:
     patience: Patience | None = field(default=None, compare=False)
     span: Span | None = field(default=None, compare=False)
     dns_resolver: str = ""
+    allowed: AllowedPlaces = EVERYWHERE
     every_address: bool = False
     is_crowded: Callable[[DeliveryError], bool] = field(default=lambda _error: False, compare=False)
 
@@ -156,7 +158,9 @@ class Opening:
         host, talk = self._settings.host, self._talk
         talk.begin(Phase.DNS)
         talk.go_on()  # unless it was ended before it began
-        found, left_out = dial.look_up(host, talk.soon(), self._policy.dns_resolver)
+        if reason := self._policy.allowed.refusal_of_port(self._settings.port):
+            raise WireError(Fault.ADDRESS_REFUSED, reason)
+        found, left_out = dial.look_up(host, talk.soon(), self._policy.dns_resolver, self._policy.allowed)
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")
         for address, reason in left_out.items():
