@@ -73,7 +73,7 @@ def _listed(env: Reader, name: str, fault: ConfigurationError) -> list[str]:
 
 def _network(text: str) -> IPNetwork:
     try:
-        network = ip_network(text)
+        network = ip_network(text.replace("%", " "))  # an interface's name says nothing of a network
     except ValueError:
         raise _bad_cidrs() from None
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):

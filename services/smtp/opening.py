@@ -14,7 +14,7 @@ from services.smtp.settings import OwnInbox, Security, SmtpSettings
 from services.smtp.sign_in import SignIn
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Reply, Wire, WireError, no_mail_server
-from utils import net_guard
+from utils import allowed_places, net_guard
 from utils.allowed_places import EVERYWHERE, AllowedPlaces
 from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
@@ -164,7 +164,7 @@ class Opening:
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")
         for address, reason in left_out.items():
-            talk.told(f"{address} is {reason}: no mail server is there, and it is left out", "warning")
+            talk.told(f"{allowed_places.words(address, reason)[:-1]}, so it is left out", "warning")
         answered = self._habits.name(Habit.ADDRESS)
         return sorted(found, key=lambda address: str(address) != answered)
 
