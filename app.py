@@ -31,7 +31,6 @@ from blueprints.pages import (
     typed_pages,
 )
 from database import engine, migrating
-from services import local_inbox
 from services.settings import route
 from utils import late
 from utils.env_reader import ConfigurationError
@@ -157,7 +156,7 @@ def _names_for_pages(config: Settings) -> dict[str, object]:
     return {
         "app_name": config.app_name,
         "is_development": not config.is_production,
-        "inbox_enabled": local_inbox.is_enabled(config),
+        "inbox_enabled": config.has_local_inbox,
         "nothing_is_sent": route.NOTHING_IS_SENT if config.mail_suppress_send else "",
     }
 

@@ -33,14 +33,23 @@ def announce(app: Flask, *, listens: bool = False) -> None:
     if code:
         print(f"  Set it up at     {config.base_url}/setup", flush=True)  # noqa: T201
         print(f"  One-time code    {code}", flush=True)  # noqa: T201
-    if local_inbox.is_enabled(config):
-        print(f"  Local inbox at   {config.base_url}/inbox", flush=True)  # noqa: T201
+    if config.has_local_inbox and listens:
+        _announce_inbox(config)
     if config.mail_suppress_send:
         log.warning("mail_is_suppressed", remedy="Take MAIL_SUPPRESS_SEND out of the environment to send mail.")
     if not config.mail_senders and not config.celery_broker_url:
         log.warning("sends_no_queued_mail", reason="MAIL_SENDERS is 0", remedy="Run: flask --app app mail worker")
     start.warn()
     print(flush=True)  # noqa: T201
+
+
+def _announce_inbox(config: Settings) -> None:
+    """Where the local inbox is read, if this process has it; where nobody has, that is also in the route."""
+    reason = local_inbox.why_not_here()
+    if reason:
+        log.warning("local_inbox_not_here", reason=reason)
+    else:
+        print(f"  Local inbox at   {config.base_url}/inbox", flush=True)  # noqa: T201
 
 
 def _other_addresses(config: Settings) -> list[str]:

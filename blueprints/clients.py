@@ -1,12 +1,14 @@
 """Who asks: the address of the client, the network that limits count, and the browser in short."""
 
 import ipaddress
+import os
 import re
 from typing import Final
 
 import structlog
 from flask import Flask, current_app, request
 
+from utils import peer_process
 from utils.env_utils import EXTENSION, Settings
 
 log = structlog.get_logger(__name__)
@@ -32,7 +34,14 @@ _SYSTEMS: Final = (
     ("Macintosh", "macOS"),
     ("Linux", "Linux"),
 )
-_BY_PROXIES: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP")  # headers that proxies add
+_BY_PROXIES: Final = ("X-Forwarded-For", "Forwarded", "X-Real-IP")  # headers in which proxies name whom they saw
+# Beginnings of the names of all headers by which a proxy shows itself, whatever they say: RFC 7239, RFC 9110 7.6.3,
+# nginx, Apache, Traefik, Envoy, Cloudflare, Akamai, Fastly, and those who rewrite addresses.
+_SHOW_A_PROXY: Final = (
+    "x-forwarded", "forwarded", "via", "x-real-ip", "x-original-", "x-rewrite-", "x-client-ip", "x-cluster-client-ip",
+    "client-ip", "true-client-ip", "cf-", "cdn-loop", "fastly-", "x-envoy-", "x-proxy", "x-arr-", "x-azure-",
+    "x-appengine-", "x-amzn-", "fly-",
+)  # fmt: skip
 _UNTRUSTED: Final = "sealpost_untrusted_proxy"  # in the application's extensions: the header that came first
 _PRODUCT: Final = re.compile(r"[A-Za-z][\w.-]{0,30}(?=/|$)")
 
@@ -46,6 +55,28 @@ def init_app(app: Flask) -> None:
 def untrusted_proxy() -> str:
     """The header by which a proxy has shown itself while ``TRUSTED_PROXIES`` is 0, or ""."""
     return "".join(current_app.extensions.get(_UNTRUSTED, ()))
+
+
+def is_through_proxy() -> bool:
+    """Whether anything shows that a proxy passed this request on, trusted or not.
+
+    One that adds nothing is known by what it is: nginx speaks HTTP/1.0 to whom it passes on (its default until 2026),
+    which no browser does; and its program is another user's than ours. Root's is let through, as some systems pass the
+    connections of one's own browser on by such a program.
+    """
+    if any(name.lower().startswith(_SHOW_A_PROXY) for name in request.headers.keys()):  # noqa: SIM118 - pairs else
+        return True
+    return request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0" or _is_of_another_user()
+
+
+def _is_of_another_user() -> bool:
+    ports = [request.environ.get(name) for name in ("REMOTE_PORT", "SERVER_PORT")]
+    try:
+        peer, ours = (int(str(port)) for port in ports)
+    except ValueError:  # a server that does not tell
+        return False
+    user = peer_process.user_of(peer, ours)
+    return user is not None and user not in (0, os.geteuid())
 
 
 def _notice_proxy() -> None:

@@ -85,7 +85,8 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
         server = make_server(
             config.host, config.port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
         )
-    inbox_server = local_inbox.start(config)
+    with app.app_context():
+        inbox_server = local_inbox.start(config)
     mailing = background.start(app, partial(_begin_mailing, app))
     try:
         with app.app_context():

@@ -2,25 +2,28 @@
 
 import email
 import email.policy
+import errno
 import re
 import threading
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Final
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from flask import current_app
 
-from utils import clock
+from utils import clock, inbox_place
 from utils.env_reader import ConfigurationError
-from utils.env_utils import Settings
+from utils.env_utils import Settings, get_settings
 from utils.errors import NotFound
+from utils.inbox_place import HOST, InboxClaim, InboxPlace
 
 CAPACITY: Final = 200
 LARGEST: Final = 10 * 1024 * 1024  # bytes
-HOST: Final = "127.0.0.1"
 _LINK: Final = re.compile(r"https?://[^\s<>\"]+")
 
 
@@ -77,6 +80,7 @@ class Inbox:
         self._messages: deque[InboxMessage] = deque(maxlen=CAPACITY)
         self._lock = threading.Lock()
         self._count = 0
+        self.mark = ""  # by which it is known among the processes, once it listens in this one
 
     def add(self, sender: str, recipients: list[str], content: bytes) -> None:
         parsed = email.message_from_bytes(content, policy=email.policy.default)
@@ -104,6 +108,9 @@ inbox = Inbox()
 
 
 class _Handler:
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         content = envelope.original_content or b""
         inbox.add(envelope.mail_from or "", list(envelope.rcpt_tos), content)
@@ -119,32 +126,78 @@ class _InboxController(Controller):
             data_size_limit=LARGEST,
             enable_SMTPUTF8=True,
             hostname="local-inbox",
-            ident="Sealpost local inbox",
+            ident=f"Sealpost local inbox {self.handler.mark}",
             loop=self.loop,
         )
 
 
-def is_enabled(config: Settings) -> bool:
-    """Whether there is a local inbox at all: never in production, and port 0 switches it off."""
-    return bool(config.local_inbox_port) and not config.is_production
+class Running:
+    """The local inbox in the hands of this process, which serves it or has found its port taken."""
+
+    def __init__(self, claim: InboxClaim, controller: Controller | None) -> None:
+        self.claim = claim
+        self.controller = controller
 
 
-def start(config: Settings) -> Controller | None:
-    """Listen on the loopback address, if the inbox is enabled. Raises ConfigurationError if the port is taken."""
-    if not is_enabled(config):
+def start(config: Settings) -> Running | None:
+    """Listen on the loopback address, unless the inbox is switched off or another process of ours serves it.
+
+    Where its port is taken, all of them are told so instead: mail is not for whoever listens there. Within an
+    application context. Raises ConfigurationError where that cannot be told.
+    """
+    if not config.has_local_inbox:
         return None
-    controller = _InboxController(_Handler(), hostname=HOST, port=config.local_inbox_port)
+    try:
+        claim = inbox_place.claim(_folder(), config)
+    except OSError as error:
+        raise ConfigurationError(f"{_folder()} cannot be written to: {error.strerror}. Give it to your user.") from None
+    if claim is None:
+        return None
+    port = config.local_inbox_port
+    controller = _InboxController(_Handler(claim.mark), hostname=HOST, port=port)
     try:
         controller.start()
-    except OSError:
+    except OSError as error:
         controller.loop.close()
-        raise ConfigurationError(
-            f"The local inbox's port {config.local_inbox_port} is taken. Set LOCAL_INBOX_PORT and EMAIL_PORT "
-            "to another one, or LOCAL_INBOX_PORT to 0 to switch the inbox off."
-        ) from None
-    return controller
+        claim.tell(InboxPlace(port=port, fault=_fault(port, error)))
+        return Running(claim, None)
+    inbox.mark = claim.mark
+    claim.tell(InboxPlace(port=port, mark=claim.mark))
+    return Running(claim, controller)
 
 
-def stop(controller: Controller | None) -> None:
-    if controller:
-        controller.stop()
+def stop(running: Running | None) -> None:
+    if running is None:
+        return
+    running.claim.let_go()  # first: from here on nobody sends to it
+    if running.controller:
+        running.controller.stop()
+
+
+def address() -> str:
+    """Where it listens, or would."""
+    config = get_settings()
+    place = inbox_place.find(_folder(), config)
+    return f"{HOST}:{place.port if place else config.local_inbox_port}"
+
+
+def why_not_here() -> str:
+    """Why no mail arrives in this process, in a sentence; "" if it does."""
+    place = inbox_place.find(_folder(), get_settings())
+    if place is None:
+        return inbox_place.NOT_RUNNING
+    if place.fault or place.mark == inbox.mark:
+        return place.fault
+    return "Another process of this Sealpost has it: the one that `make run` started."
+
+
+def _folder() -> Path:
+    return Path(current_app.instance_path)
+
+
+def _fault(port: int, error: OSError) -> str:
+    fault = "is taken by another program" if error.errno == errno.EADDRINUSE else "cannot be opened"
+    return (
+        f"Its port {port} {fault}, so it takes no mail. Set LOCAL_INBOX_PORT to another one and start again, "
+        "or to 0 to do without."
+    )

@@ -1,6 +1,7 @@
 """An nginx of our own for the tests, in front of a live server, with TLS, gone when it ends."""
 
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -63,3 +64,13 @@ def in_front_of(locations: str, folder: Path, port: int | None = None) -> Iterat
             process.wait(PATIENCE)
         process.kill()
         process.wait()
+
+
+def wait_until_listening(port: int) -> None:
+    """nginx says nothing once it is up; a connection is taken at once or after a few tries."""
+    for _ in range(3000):
+        with socket.socket() as trying:
+            trying.settimeout(0.01)
+            if trying.connect_ex(("127.0.0.1", port)) == 0:
+                return
+            trying.close()

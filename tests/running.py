@@ -33,7 +33,6 @@ def run_environment(database: Path, **variables: str) -> dict[str, str]:
 
     Every variable that the application reads is set, if only to nothing, so that no `.env` here has a say.
     """
-    inbox_port = variables.get("LOCAL_INBOX_PORT", str(free_port()))
     return {
         **os.environ,
         **dict.fromkeys(_VARIABLE.findall((ROOT / ".env.example").read_text()), ""),
@@ -42,10 +41,7 @@ def run_environment(database: Path, **variables: str) -> dict[str, str]:
         "APP_ENV": "development",
         "DATABASE_URL": f"sqlite:///{database}",
         "PORT": str(free_port()),
-        "LOCAL_INBOX_PORT": inbox_port,
-        "EMAIL_HOST": "127.0.0.1",
-        "EMAIL_PORT": inbox_port,
-        "EMAIL_USE_TLS": "false",
+        "LOCAL_INBOX_PORT": str(free_port()),
         "DEFAULT_FROM_EMAIL": "noreply@sealpost.example",
         **variables,
     }

@@ -2,7 +2,6 @@
 
 import http.client
 import re
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
@@ -47,16 +46,6 @@ class Surfer:
         return response.status, text, response.headers
 
 
-def wait_until_listening(port: int) -> None:
-    """nginx says nothing once it is up; a connection is taken at once or after a few tries."""
-    for _ in range(3000):
-        with socket.socket() as trying:
-            trying.settimeout(0.01)
-            if trying.connect_ex(("127.0.0.1", port)) == 0:
-                return
-            trying.close()
-
-
 PASSED_ON = "proxy_pass http://127.0.0.1:{port};"
 TAKEN_OFF = "proxy_pass http://127.0.0.1:{port}/;"
 OWN_HOST = PASSED_ON + " proxy_set_header Host $host; proxy_set_header X-Forwarded-Proto $scheme;"
@@ -75,7 +64,7 @@ def surfer(request: pytest.FixtureRequest, app: Flask, environment: dict[str, st
         nginx_server.in_front_of(location, tmp_path, front),
         start(gunicorn(port), tmp_path, **variables),
     ):
-        wait_until_listening(front)
+        nginx_server.wait_until_listening(front)
         yield Surfer(f"{base}/")
 
 

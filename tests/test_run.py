@@ -137,12 +137,22 @@ def test_ctrl_c_does_not_wait_for_clients_that_say_nothing(environment: dict[str
             assert server.stop() == 0
 
 
-@pytest.mark.parametrize("variable", ["PORT", "LOCAL_INBOX_PORT"])
-def test_a_taken_port_is_one_line_that_names_the_variable(environment: dict[str, str], variable: str) -> None:
-    with socket.create_server(("127.0.0.1", int(environment[variable]))):
+def test_a_taken_port_is_one_line_that_names_the_variable(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", int(environment["PORT"]))):
         line = refusal(environment)
-    assert f"Set {variable} " in line
-    assert environment[variable] in line
+    assert "Set PORT " in line
+    assert environment["PORT"] in line
+
+
+def test_a_start_without_the_port_of_its_inbox_serves_and_says_so(environment: dict[str, str]) -> None:
+    taken = environment["LOCAL_INBOX_PORT"]
+    with socket.create_server(("127.0.0.1", int(taken))), Sealpost(environment) as server:
+        page = Client(server.url).get("/inbox").text
+        server.stop()
+    assert f"Its port {taken} is taken by another program" in page
+    assert f"Its port {taken} is taken by another program" in server.output
+    assert "Set LOCAL_INBOX_PORT" in server.output
+    assert "Local inbox at" not in server.output
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from flask import current_app, has_app_context
 
-from utils import env_file, env_names, env_urls, secret_files
+from utils import allowed_places, env_file, env_names, env_urls, secret_files
 from utils.addresses import InvalidAddress, parse_name_server
+from utils.allowed_places import AllowedPlaces
 from utils.env_file import EnvFile
 from utils.env_reader import ConfigurationError, Reader
 from utils.first_env import write_first_env
@@ -38,6 +39,7 @@ __all__ = [
 ROOT: Final = Path(__file__).resolve().parent.parent
 EXTENSION: Final = "sealpost"
 A_YEAR: Final = 31_536_000  # seconds
+LOCAL_INBOX_PORT: Final = 1025
 MOST_EMAILS: Final = 10_000_000  # that a limit may name
 
 
@@ -58,6 +60,7 @@ class Settings:
     email_fault: str  # why EMAIL_* cannot be used at all, or ""
     smtp_ca_file: Path | None
     smtp_allow_plaintext_login: bool
+    smtp_allowed: AllowedPlaces
     host: str
     port: int
     trusted_proxies: int
@@ -81,6 +84,11 @@ class Settings:
     @property
     def is_production(self) -> bool:
         return self.app_env == "production"
+
+    @property
+    def has_local_inbox(self) -> bool:
+        """Whether there is a local inbox at all: never in production, and port 0 switches it off."""
+        return bool(self.local_inbox_port) and not self.is_production
 
     @property
     def base_host(self) -> str:
@@ -170,6 +178,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         email_fault=email_fault,
         smtp_ca_file=_ca_file(env),
         smtp_allow_plaintext_login=env.boolean("SMTP_ALLOW_PLAINTEXT_LOGIN", default=False),
+        smtp_allowed=allowed_places.named_by(env),
         host=host,
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),
@@ -181,7 +190,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, MOST_EMAILS),
         emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, MOST_EMAILS),
         emails_per_minute_per_domain=env.integer("EMAILS_PER_MINUTE_PER_DOMAIN", 0, 0, MOST_EMAILS),
-        local_inbox_port=env.integer("LOCAL_INBOX_PORT", 1025, 0, 65535),
+        local_inbox_port=env.integer("LOCAL_INBOX_PORT", LOCAL_INBOX_PORT, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),

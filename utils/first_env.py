@@ -29,10 +29,7 @@ def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.envi
         f"ADMIN_TOKEN={secrets.token_urlsafe(48)}\n"
         "APP_ENV=development\n"
         f"{_place(environment)}"
-        "# Mail goes to the local inbox until a server is active at /settings/smtp.\n"
-        "EMAIL_HOST=127.0.0.1\n"
-        "EMAIL_PORT=1025\n"
-        "EMAIL_USE_TLS=false\n"
+        "# Mail goes to the local inbox until a server is active at /settings/smtp, or EMAIL_HOST names one.\n"
         "DEFAULT_FROM_EMAIL=noreply@sealpost.example\n"
     )
     try:

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.typing import ResponseReturnValue
 
 from blueprints.access import admin_page
+from blueprints.clients import client_address, is_through_proxy
 from services import local_inbox
 from services.local_inbox import CAPACITY, inbox
 from utils.addresses import is_loopback
@@ -29,7 +30,7 @@ def inbox_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, Response
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
-        if not local_inbox.is_enabled(get_settings()):
+        if not get_settings().has_local_inbox:
             raise NotFound("There is no local inbox here.")
         return view(*args, **kwargs) if _is_own_machine() else for_administrators(*args, **kwargs)
 
@@ -42,8 +43,13 @@ def inbox_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, Response
 @inbox_reader
 def show() -> str:
     """The kept mails, newest first."""
-    address = f"{local_inbox.HOST}:{get_settings().local_inbox_port}"
-    return render_template("inbox/list.html", messages=inbox.all(), capacity=CAPACITY, address=address)
+    return render_template(
+        "inbox/list.html",
+        messages=inbox.all(),
+        capacity=CAPACITY,
+        address=local_inbox.address(),
+        elsewhere=local_inbox.why_not_here(),
+    )
 
 
 @bp.get("/inbox/<int:message_id>")
@@ -76,11 +82,14 @@ def clear() -> Response:
 
 
 def _is_own_machine() -> bool:
-    """Development, and server, peer and Host header are all the loopback address.
+    """Development, where server, ``BASE_URL``, peer and Host header are all the loopback address, and no proxy between.
 
-    The Host header keeps other web sites out: a name of theirs that resolves to 127.0.0.1 is not loopback.
+    The Host header keeps other web sites out: a name of theirs that resolves to 127.0.0.1 is not loopback. A proxy on
+    this machine is loopback too, and may put a Host of its own; whom it passes on may be anybody.
     """
     settings = get_settings()
     named = urlsplit(f"//{request.host}").hostname or ""
-    seen = (settings.host, request.remote_addr or "", named)
-    return not settings.is_production and not settings.trusted_proxies and all(map(is_loopback, seen))
+    seen = (settings.host, settings.base_host, client_address(), named)
+    if settings.is_production or settings.trusted_proxies or not all(map(is_loopback, seen)):
+        return False
+    return not is_through_proxy()

@@ -326,7 +326,8 @@ class _Test:
                 self._note(_of_certificate(certificate, since))
             return [], certificate
         ways: list[OpenWay] = []
-        if tried := probe.ways_beside(settings, error):
+        ways_beside = probe.ways_beside(settings, error)
+        if tried := [way for way in ways_beside if not policy.allowed.refusal_of_port(way[0])]:
             ways = probe.open_ways(settings.host, tried, policy, seconds)
             self._note(_of_ways(tried, ways, since))
         return ways, None

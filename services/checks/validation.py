@@ -15,7 +15,7 @@ from services.checks import connection_test, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
 from services.diagnosis import diagnosis
-from services.settings import configs, key_rotation, route
+from services.settings import configs, key_rotation, route, rules
 from services.settings.fields import parse_address_field
 from services.settings.route import RouteStep
 from services.smtp import client_certificate, dial
@@ -138,7 +138,7 @@ def _client_certificates(used: SmtpSettings) -> Iterator[Told]:
 def _source(used: RouteStep) -> str:
     if used.config_id is not None:
         return f"Using SMTP config from database: {used.name}"
-    return f"Using SMTP config from .env{' (the local inbox)' if used.is_local_inbox else ''}"
+    return "Using the local inbox" if used.is_local_inbox else "Using SMTP config from .env"
 
 
 def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Told]:
@@ -216,7 +216,8 @@ def _dns() -> Iterator[Told]:
         return
     host = used.settings.host
     try:
-        addresses, left_out = dial.look_up(host, Deadline(DNS_SECONDS), get_settings().dns_resolver)
+        resolver, allowed = get_settings().dns_resolver, rules.allowed_for(used.settings)
+        addresses, left_out = dial.look_up(host, Deadline(DNS_SECONDS), resolver, allowed)
     except WireError as error:
         told = diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)
         yield Told(Mark.FAILED, f"{host}: {error.text}", told.remedy)

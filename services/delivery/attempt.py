@@ -16,9 +16,8 @@ from services.message import recording
 from services.message.draft import Draft, Sender, serialise
 from services.outbox import reasons
 from services.outbox.reasons import Reason
-from services.settings import protection, server_habits
+from services.settings import protection, rules, server_habits
 from services.settings.route import RouteStep
-from services.settings.rules import hello_name
 from services.smtp import grammar, our_faults
 from services.smtp.client import Envelope, Parcel, Policy, Receipt
 from services.smtp.patience import RFC_5321, Patience, Span
@@ -158,7 +157,7 @@ def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Po
 
     The whole of it has ``total_seconds``, or else what that many steps come to.
     """
-    hello, ours, step = hello_name(settings), get_settings(), settings.timeout_seconds
+    hello, ours, step = rules.hello_name(settings), get_settings(), settings.timeout_seconds
     patience = Patience(command=step, data=step, block=max(step, TOTAL_SECONDS), receipt=max(step, TOTAL_SECONDS))
     return Policy(
         ehlo_name=hello,
@@ -168,6 +167,7 @@ def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Po
         patience=patience,
         connect_seconds=min(CONNECT_SECONDS, step),
         dns_resolver=ours.dns_resolver,
+        allowed=rules.allowed_for(settings),
         is_crowded=retry_policy.is_crowded,
     )
 

@@ -18,15 +18,19 @@ from services.settings.config_trail import subject_of
 from services.settings.fields import SmtpChange, parse_change
 from services.settings.sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
 from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
+from services.smtp import dial
 from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
+from services.smtp.wire import Deadline, WireError
 from utils import clock, incidents
-from utils.errors import Conflict, InvalidInput, NotFound
+from utils.env_utils import get_settings
+from utils.errors import Conflict, Fault, InvalidInput, NotFound
 
 FIRST_NAME: Final = "Primary"
 STALE: Final = "Somebody else saved these settings meanwhile. Load the page again."
 NO_SUCH: Final = "There is no such configuration."
 NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
 OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
+LOOK_UP_SECONDS: Final = 3.0  # for the name of a server that is saved, where its address matters
 TRIES: Final = 3  # of a change that meets another process's new row
 
 
@@ -95,6 +99,7 @@ def save(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfi
         is_active = change.is_active if change.given("is_active") else True
         return _written(session, row, change, proof, actor, turns_active=is_active)
 
+    _look_at_place(change)
     return _committed(work)
 
 
@@ -109,6 +114,7 @@ def create(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredCon
     """Store a new global configuration; inactive unless the change says otherwise. Raises InvalidInput."""
     if not change.given("name"):
         raise InvalidInput({"name": ["Give the configuration a name, like “Backup server”."]})
+    _look_at_place(change)
     is_active = change.is_active if change.given("is_active") else False
     return _committed(lambda session: _written(session, None, change, proof, actor, turns_active=is_active))
 
@@ -121,6 +127,7 @@ def update(config_id: int, change: SmtpChange, *, actor: str = "", proof: str = 
         is_active = change.is_active if change.given("is_active") else row.is_active
         return _written(session, row, change, proof, actor, turns_active=is_active)
 
+    _look_at_place(change)
     return _committed(work)
 
 
@@ -183,6 +190,21 @@ def named(name_or_id: str | int) -> StoredConfig:
 
 def _switch(is_active: bool, version: int | None) -> SmtpChange:
     return parse_change({"is_active": is_active} | ({"version": version} if version is not None else {}))
+
+
+def _look_at_place(change: SmtpChange) -> None:
+    """Refuse a server whose name leads nowhere that is allowed. Raises InvalidInput.
+
+    Before there is a transaction. A name that cannot be looked up now is judged each time it is connected to.
+    """
+    ours = get_settings()
+    if not ours.smtp_allowed.networks or not change.given("smtp_server"):
+        return
+    try:
+        dial.look_up(change.smtp_server, Deadline(LOOK_UP_SECONDS), ours.dns_resolver, ours.smtp_allowed)
+    except WireError as error:
+        if error.fault is Fault.ADDRESS_REFUSED:
+            raise InvalidInput({"smtp_server": [error.text]}) from None
 
 
 def _committed(work: Callable[[Session], SmtpConfig]) -> StoredConfig:

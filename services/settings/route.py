@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 import structlog
+from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -21,11 +22,13 @@ from services.settings.sealing import Condition, StoredConfig
 from services.settings.table import NUMBERS, VALUES, VARIABLES
 from services.smtp import client_certificate
 from services.smtp.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem
-from services.smtp.settings import SmtpSettings
+from services.smtp.settings import OwnInbox, Security, SmtpSettings
+from utils import inbox_place
 from utils.addresses import InvalidAddress, is_loopback, parse_mailbox
 from utils.env_reader import as_boolean
-from utils.env_utils import Settings, get_settings
+from utils.env_utils import LOCAL_INBOX_PORT, Settings, get_settings
 from utils.errors import InvalidInput
+from utils.inbox_place import InboxPlace
 from utils.numbers import number_or_text
 
 log = structlog.get_logger(__name__)
@@ -35,6 +38,8 @@ NO_ACTIVE_ROW: Final = "No active SMTP configuration in the database"
 NOTHING_IS_SENT: Final = "Nothing is sent: MAIL_SUPPRESS_SEND is on."
 # With both kinds of quotes: the inner ones are the address's, the outer ones those of `.env`.
 FROM_LINE: Final = "The line: DEFAULT_FROM_EMAIL='\"Shop, Ltd.\" <name@example.com>'"
+INBOX: Final = "inbox"  # the source of its step
+INBOX_SENDER: Final = "noreply@sealpost.example"  # where DEFAULT_FROM_EMAIL names none
 LONGEST_FILE: Final = LONGEST_CERTIFICATE + LONGEST_KEY
 # The specification's words.
 FALLING_BACK: Final = "No active SMTP Configuration found in database. Falling back to {} ({})."
@@ -57,9 +62,12 @@ class RouteStep:
     emails_per_day: int | None = None
     last_error: str | None = None  # as noted on the configuration
     has_failed_over: bool = False
-    is_local_inbox: bool = False
     is_broken: bool = False  # it is passed over because of something that somebody has to mend
     is_altered: bool = False  # somebody edited the row behind our back
+
+    @property
+    def is_local_inbox(self) -> bool:
+        return self.source == INBOX
 
     @cached_property
     def owner(self) -> str:
@@ -79,7 +87,7 @@ def steps(account_id: int | None = None, session: Session | None = None) -> Iter
     """
     first, row_decides = _global_step(session)
     yield first
-    yield _env_step(database_decides=row_decides)
+    yield _last_step(database_decides=row_decides)
 
 
 def is_suppressed() -> bool:
@@ -89,7 +97,7 @@ def is_suppressed() -> bool:
 
 def without_database() -> RouteStep:
     """The server that would be asked first if no configuration were active."""
-    return _env_step(database_decides=False)
+    return _last_step(database_decides=False)
 
 
 def usable(account_id: int | None = None, session: Session | None = None) -> Iterator[RouteStep]:
@@ -170,22 +178,46 @@ def _step_of(stored: StoredConfig) -> RouteStep:
     )
 
 
-def _env_step(*, database_decides: bool) -> RouteStep:
+def _last_step(*, database_decides: bool) -> RouteStep:
+    """The server of `.env`; where that names none, in development the local inbox."""
     step = partial(RouteStep, source="env", name=".env")
     try:
         settings = from_env()
     except InvalidInput as error:
         return step(reason=_first_sentence(error), is_broken=True)
-    if settings is None:
-        return step(reason="EMAIL_HOST is not set.")
-    if not _is_local_inbox(settings):
+    if settings is not None and not _names_the_inbox(settings):
         return step(reason="Named by EMAIL_HOST in .env.", settings=settings)
-    if get_settings().is_production:
-        return step(reason="The local inbox is for development only.")
-    inbox = partial(step, name="Local inbox", is_local_inbox=True)
+    if get_settings().has_local_inbox:
+        return _inbox_step(database_decides=database_decides)
+    return step(reason="The local inbox is for development only." if settings else "EMAIL_HOST is not set.")
+
+
+def _inbox_step(*, database_decides: bool) -> RouteStep:
+    step = RouteStep(source=INBOX, name="Local inbox", reason="It serves only while no server is active.")
     if database_decides:
-        return inbox(reason="It serves only while no server is active.")
-    return inbox(reason="The local inbox, until a server is active.", settings=settings)
+        return step
+    place = inbox_place.find(Path(current_app.instance_path), get_settings())
+    if place is None:
+        return replace(step, reason=inbox_place.NOT_RUNNING)
+    if place.fault:
+        return replace(step, reason=place.fault, is_broken=True)
+    try:
+        settings = _inbox_settings(place)
+    except InvalidInput as error:
+        return replace(step, reason=_first_sentence(error), is_broken=True)
+    return replace(step, reason="The local inbox, until a server is active.", settings=settings)
+
+
+def _inbox_settings(place: InboxPlace) -> OwnInbox:
+    name, address = _sender(get_settings().email.get("DEFAULT_FROM_EMAIL", "").strip() or INBOX_SENDER)
+    return OwnInbox(
+        host=inbox_place.HOST,
+        port=place.port,
+        security=Security.NONE,
+        from_email=address,
+        from_name=name,
+        mark=place.mark,
+    )
 
 
 def from_env() -> SmtpSettings | None:
@@ -207,12 +239,16 @@ def env_settings(variables: Mapping[str, str]) -> SmtpSettings | None:
     raw |= {field: _flag(texts[field]) for field in ("use_tls", "use_ssl") if texts[field]}
     if password := variables.get(VARIABLES["smtp_password"]):  # whose spaces are its own
         raw["smtp_password"] = password
-    try:
-        raw["from_name"], raw["from_email"] = parse_mailbox(variables.get("DEFAULT_FROM_EMAIL", ""))
-    except InvalidAddress as error:
-        raise InvalidInput({"from_email": [f"{error} {FROM_LINE}"]}) from None
+    raw["from_name"], raw["from_email"] = _sender(variables.get("DEFAULT_FROM_EMAIL", ""))
     files = {field: texts[field] for field in ("client_certificate", "client_key") if texts[field]}
     return merged(None, parse_change(raw | identity_in(files)))
+
+
+def _sender(text: str) -> tuple[str, str]:
+    try:
+        return parse_mailbox(text)
+    except InvalidAddress as error:
+        raise InvalidInput({"from_email": [f"{error} {FROM_LINE}"]}) from None
 
 
 def _flag(text: str) -> bool | str:
@@ -251,8 +287,13 @@ def _text_of(field: str, path: Path) -> str:
         raise InvalidInput({field: ["The file is not PEM text."]}) from None
 
 
-def _is_local_inbox(settings: SmtpSettings) -> bool:
-    return is_loopback(settings.host) and settings.port == get_settings().local_inbox_port
+def _names_the_inbox(settings: SmtpSettings) -> bool:
+    """Whether `.env` describes the local inbox as a server, as the first ones did: by its port, or by its usual one."""
+    own = get_settings()
+    if not is_loopback(settings.host) or not own.local_inbox_port:
+        return False
+    is_as_first_written = settings.security is Security.NONE and not settings.has_login and own.has_local_inbox
+    return settings.port == own.local_inbox_port or (is_as_first_written and settings.port == LOCAL_INBOX_PORT)
 
 
 def _first_sentence(error: InvalidInput) -> str:

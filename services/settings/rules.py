@@ -7,9 +7,10 @@ from services.settings.fields import SmtpChange
 from services.settings.table import VALUES
 from services.smtp import client_certificate
 from services.smtp import tls as smtp_tls
-from services.smtp.settings import NO_PASSWORD, Identity, Security, SmtpSettings
+from services.smtp.settings import NO_PASSWORD, Identity, OwnInbox, Security, SmtpSettings
 from services.smtp.wire import WireError
 from utils.addresses import ascii_address, is_loopback, public_name
+from utils.allowed_places import EVERYWHERE, AllowedPlaces
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput
 
@@ -50,9 +51,23 @@ def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
             errors |= refused.errors
     if errors:
         raise InvalidInput(errors)
+    _check_place(result)
     if result.password and security is Security.NONE and not _may_go_in_clear(result.host):
         raise InvalidInput({"use_tls": ["A password is never sent unencrypted. Choose STARTTLS or TLS."]})
     return result
+
+
+def allowed_for(settings: SmtpSettings) -> AllowedPlaces:
+    """Where this server may be. The local inbox is our own, and nobody has entered where it is."""
+    return EVERYWHERE if isinstance(settings, OwnInbox) else get_settings().smtp_allowed
+
+
+def _check_place(settings: SmtpSettings) -> None:
+    """What the deployment allows binds whoever enters a server. Raises InvalidInput."""
+    allowed = get_settings().smtp_allowed
+    told = {"smtp_server": allowed.refusal_of_host(settings.host), "smtp_port": allowed.refusal_of_port(settings.port)}
+    if errors := {field: [text] for field, text in told.items() if text}:
+        raise InvalidInput(errors)
 
 
 def _security(stored: SmtpSettings | None, change: SmtpChange) -> Security:

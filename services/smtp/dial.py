@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 
 from services.smtp import dns
 from services.smtp.wire import Deadline, WireError
-from utils import incidents, net_guard
+from utils import allowed_places, incidents
 from utils.addresses import is_loopback
+from utils.allowed_places import EVERYWHERE, AllowedPlaces
 from utils.errors import Fault
 from utils.net_guard import IPAddress
 
@@ -40,7 +41,9 @@ class _Attempt(NamedTuple):
     end: Deadline
 
 
-def look_up(host: str, deadline: Deadline, resolver: str = "") -> tuple[list[IPAddress], dict[IPAddress, str]]:
+def look_up(
+    host: str, deadline: Deadline, resolver: str = "", allowed: AllowedPlaces = EVERYWHERE
+) -> tuple[list[IPAddress], dict[IPAddress, str]]:
     """Find the addresses of a DNS name or IP literal, IPv6 and IPv4 in turn, the preferred kind first.
 
     ``resolver`` (host or host:port) is asked for names with a dot in them; "" is the system's. Addresses that are
@@ -55,11 +58,11 @@ def look_up(host: str, deadline: Deadline, resolver: str = "") -> tuple[list[IPA
         if not found:
             raise WireError(Fault.DNS_NOT_FOUND, f"No server has the name {host}.") from None
         addresses = _interleaved(list(dict.fromkeys(found)))
-    left_out = {address: reason for address in addresses if (reason := net_guard.refusal(address))}
+    left_out = {address: reason for address in addresses if (reason := allowed.refusal(address))}
     judged = [address for address in addresses if address not in left_out]
     if not judged:
         address, reason = next(iter(left_out.items()))
-        raise WireError(Fault.ADDRESS_REFUSED, f"{address} is {reason}; no mail server is there.")
+        raise WireError(Fault.ADDRESS_REFUSED, allowed_places.words(address, reason))
     return judged, left_out
 
 

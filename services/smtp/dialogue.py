@@ -9,12 +9,13 @@ from typing import Final
 
 import structlog
 
+from services.smtp import strangers
 from services.smtp.dial import Peer
 from services.smtp.grammar import GOING_AWAY
 from services.smtp.patience import Patience, Span
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.transcript import Transcript
-from services.smtp.wire import Deadline, Reply, Wire, WireError
+from services.smtp.wire import Deadline, Reply, Wire, WireError, no_mail_server
 from utils.errors import OPENING, DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 from utils.log_utils import printable
 
@@ -151,9 +152,11 @@ class Dialogue:
         if isinstance(error, DeliveryError):
             if not self.ready:
                 self.drop()
+            self._withhold(error.fault)
             self.done(f"{error.code or ''} {error.text}", "failed")
             return error
         self.drop()
+        self._withhold(error.fault)
         self.told(error.text, "failed")
         return self._trouble(error)
 
@@ -162,6 +165,7 @@ class Dialogue:
         self.drop()
         place = f"{self.peer[0]}: " if self.peer and self.phase is not Phase.CONNECT else ""
         failure = self._trouble(error) if isinstance(error, WireError) else error
+        self._withhold(failure.fault)
         self.told(f"{place}{failure.code or ''} {failure.text}", "warning")
         return failure
 
@@ -170,11 +174,20 @@ class Dialogue:
         self.is_under_way = True
         self._since = monotonic()
 
+    @property
+    def ms(self) -> int:
+        """How long the present phase has taken so far."""
+        return round((monotonic() - self._since) * 1000)
+
     def done(self, fact: str, status: str = "ok") -> None:
         """Tell the observer how the present phase ended."""
         if self.observer:
-            ms = round((monotonic() - self._since) * 1000)
-            self.observer(Step(self.phase, status, ms, printable(fact)))
+            self.observer(Step(self.phase, status, self.ms, printable(fact)))
+
+    def done_before(self, phase: Phase, ms: int, fact: str) -> None:
+        """The same of an earlier phase, which took so long."""
+        if self.observer:
+            self.observer(Step(phase, "ok", ms, printable(fact)))
 
     def answered(self, reply: Reply) -> None:
         """Tell the observer that the present phase ended well, and with what answer."""
@@ -263,6 +276,8 @@ class Dialogue:
         """
         wire = self.live()
         reply = wire.read_reply(by or self.soon())
+        if self.phase is Phase.GREETING and (kind := strangers.greets_as(reply.code, reply.text)):
+            raise no_mail_server(kind)
         if reply.code == GOING_AWAY:
             self.drop()
             raise refusal(self.phase, reply)
@@ -285,6 +300,11 @@ class Dialogue:
             self.wire.close()
         self.wire = None
         self.is_open = False
+
+    def _withhold(self, fault: Fault) -> None:
+        """Keep nothing of what a service has said that is no mail server."""
+        if fault is Fault.NOT_SMTP and self.transcript:
+            self.transcript.withhold()
 
     def _trouble(self, error: WireError) -> DeliveryError:
         fault, text = error.fault, error.text

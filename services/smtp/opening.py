@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from services.smtp import client_certificate, dial, grammar
+from services.smtp import client_certificate, dial, grammar, strangers
 from services.smtp import tls as smtp_tls
 from services.smtp.dialogue import Dialogue, error_of, refusal
 from services.smtp.habits import Habit, habits_of
 from services.smtp.patience import Patience, Span
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.settings import OwnInbox, Security, SmtpSettings
 from services.smtp.sign_in import SignIn
 from services.smtp.tls import ShownCertificate
-from services.smtp.wire import Reply, Wire, WireError
-from utils import net_guard
+from services.smtp.wire import Reply, Wire, WireError, no_mail_server
+from utils import allowed_places, net_guard
+from utils.allowed_places import EVERYWHERE, AllowedPlaces
 from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
 from utils.net_guard import IPAddress
@@ -22,6 +23,7 @@ from utils.net_guard import IPAddress
 OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
 MOST_OTHERS: Final = 16
 _UNKNOWN_COMMAND: Final = {500, 502}
+_NO_SUCH_COMMAND: Final = {*_UNKNOWN_COMMAND, 503, 530}  # of FTP (RFC 959 4.2.2), which wants USER first
 UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, *LINK_FAULTS}  # another address, port or mode may do better
 
 
@@ -35,7 +37,7 @@ class Policy:
     of these makes two policies different. ``connect_seconds`` is for each address. ``dns_resolver`` is the name server
     to ask, "" the system's. With ``every_address`` those behind the one that answered are looked at too: a test wants
     to know of all of them, a mail only of one. ``is_crowded`` tells whether a server that refuses a connection has too
-    many of ours.
+    many of ours. No address or port is connected to that is not ``allowed``.
     """
 
     ehlo_name: str
@@ -46,6 +48,7 @@ class Policy:
     patience: Patience | None = field(default=None, compare=False)
     span: Span | None = field(default=None, compare=False)
     dns_resolver: str = ""
+    allowed: AllowedPlaces = EVERYWHERE
     every_address: bool = False
     is_crowded: Callable[[DeliveryError], bool] = field(default=lambda _error: False, compare=False)
 
@@ -59,6 +62,7 @@ class Opening:
         self._policy = policy
         self._hello = grammar.host_name(settings.helo_hostname or policy.ehlo_name)
         self._features: dict[str, str] = {}
+        self._greeting = ""
         self.face = ""  # how the server introduced itself last, in short
         self._stays_here = False  # nothing that is said leaves this machine
         self._habits = habits_of(settings.host, settings.port)
@@ -101,8 +105,17 @@ class Opening:
             talk.begin(Phase.ENCRYPTION)
             talk.done(*self._encrypt(spoke_plain=False))
         self._greet()
+        greeted_in = talk.ms
         talk.begin(Phase.EHLO)
-        self._say_hello()
+        try:
+            self._say_hello()
+        except DeliveryError as error:
+            self._tell_greeting(greeted_in, is_strange=error.fault is Fault.NOT_SMTP)
+            raise
+        except WireError:
+            self._tell_greeting(greeted_in)
+            raise
+        self._tell_greeting(greeted_in)
         odd = self._habits.lines()  # what the server has shown to be different from what it offers
         known = f". Known of it: {', '.join(odd)}" if odd else ""
         talk.done(f"Said {self._hello.decode()}. Offers {grammar.offers(self._features)}{known}")
@@ -145,11 +158,13 @@ class Opening:
         host, talk = self._settings.host, self._talk
         talk.begin(Phase.DNS)
         talk.go_on()  # unless it was ended before it began
-        found, left_out = dial.look_up(host, talk.soon(), self._policy.dns_resolver)
+        if reason := self._policy.allowed.refusal_of_port(self._settings.port):
+            raise WireError(Fault.ADDRESS_REFUSED, reason)
+        found, left_out = dial.look_up(host, talk.soon(), self._policy.dns_resolver, self._policy.allowed)
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")
         for address, reason in left_out.items():
-            talk.told(f"{address} is {reason}: no mail server is there, and it is left out", "warning")
+            talk.told(f"{allowed_places.words(address, reason)[:-1]}, so it is left out", "warning")
         answered = self._habits.name(Habit.ADDRESS)
         return sorted(found, key=lambda address: str(address) != answered)
 
@@ -219,7 +234,18 @@ class Opening:
         reply = self._talk.hear()
         if reply.code != grammar.READY:
             raise refusal(Phase.GREETING, reply)
-        self._talk.done(reply.text)
+        if isinstance(self._settings, OwnInbox) and self._settings.mark not in reply.text:
+            raise WireError(Fault.NOT_SMTP, "Something else answered, not the local inbox.")
+        self._greeting = reply.text
+        if strangers.names_mail(reply.text):
+            self._talk.done(reply.text)
+
+    def _tell_greeting(self, ms: int, *, is_strange: bool = False) -> None:
+        """Tell of a greeting that did not say what it is, once EHLO has shown that; no words of a stranger."""
+        if not strangers.names_mail(self._greeting):
+            self._talk.done_before(
+                Phase.GREETING, ms, "It greets, but not as a mail server" if is_strange else self._greeting
+            )
 
     def _say_hello(self) -> None:
         reply = self._talk.ask(b"EHLO " + self._hello)
@@ -231,12 +257,21 @@ class Opening:
         self.face = grammar.face(reply)
 
     def _no_hello(self, reply: Reply) -> DeliveryError:
+        if self._is_no_mail_server(reply):
+            kind = strangers.refuses_as(reply.text) or strangers.SOMETHING
+            return Misconfigured(Phase.EHLO, Fault.NOT_SMTP, no_mail_server(kind).text)
         if reply.code in _UNKNOWN_COMMAND:  # a server without extensions has neither STARTTLS nor AUTH
             if self._settings.security is Security.STARTTLS and not self._talk.live().encrypted:
                 return error_of(Misconfigured, self._talk.phase, Fault.TLS_NOT_OFFERED, reply)
             if self._settings.has_login:
                 return error_of(Misconfigured, self._talk.phase, Fault.AUTH_NOT_OFFERED, reply)
         return refusal(self._talk.phase, reply)
+
+    def _is_no_mail_server(self, reply: Reply) -> bool:
+        """Whether what did not say that it is a mail server knows neither EHLO nor HELO, as FTP does."""
+        if strangers.names_mail(f"{self._greeting} {reply.text}") or reply.code not in _NO_SUCH_COMMAND:
+            return False
+        return self._talk.ask(b"HELO " + self._hello).code in _NO_SUCH_COMMAND
 
     def _upgrade(self) -> tuple[str, str]:
         if self._settings.security is Security.NONE:

@@ -74,3 +74,10 @@ class SmtpSettings:
     @property
     def mode_name(self) -> str:
         return MODE_NAMES[self.security]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnInbox(SmtpSettings):
+    """The local inbox. It greets with this mark, and whoever else listens in its place hears of no mail."""
+
+    mark: str

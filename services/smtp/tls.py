@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from services.smtp import alerts, trust
+from services.smtp import alerts, strangers, trust
 from services.smtp.settings import Identity
 from services.smtp.wire import Deadline, WireError, not_smtp
 from utils import incidents
@@ -250,7 +250,7 @@ def _shake_hands(tls: ssl.SSLSocket, deadline: Deadline, *, spoke_plain: bool) -
 
 
 def _peek(tls: ssl.SSLSocket) -> bytes:
-    return socket.socket.recv(tls, 8, socket.MSG_PEEK)
+    return socket.socket.recv(tls, strangers.LONG_ENOUGH, socket.MSG_PEEK)
 
 
 def _require_tls(start: bytes, *, spoke_plain: bool) -> None:

@@ -66,6 +66,11 @@ class Transcript:
         self._last_code = line[:3]
         self._add("S:", redact(line.decode("utf-8", "replace")))
 
+    def withhold(self) -> None:
+        """Leave out what was heard on this connection: it was no mail server that said it."""
+        since = max((at for at, line in enumerate(self._lines) if line.startswith("* Connected")), default=0)
+        self._lines[since:] = [line for line in self._lines[since:] if not line.startswith("S:")]
+
     def _add(self, who: str, text: str) -> None:
         self._lines.append(printable(f"{who} {text.replace('[redacted]', HIDDEN)}", LONGEST_LINE))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
-from services.smtp import alerts
+from services.smtp import alerts, strangers
 from services.smtp.transcript import Transcript
 from utils.errors import Fault
 from utils.log_utils import printable
@@ -36,12 +36,7 @@ _CODE: Final = re.compile(rb"[2-5][0-9]{2}")
 _CODE_LENGTH: Final = 3
 _MARKS: Final = (b" ", b"-", b"\t")  # between code and text; servers leave it out, too
 _TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # alert, handshake (RFC 8446 5.1)
-_OTHER_PROTOCOLS: Final = (
-    (b"HTTP/", "An HTTP server"),
-    (b"SSH-", "An SSH server"),
-    (b"* OK", "An IMAP server"),
-    (b"+OK", "A POP3 server"),
-)
+_MORE: Final = 0.3  # seconds for the rest of what tells who speaks, where that is no mail server
 
 
 class WireError(Exception):
@@ -264,9 +259,11 @@ class Wire:
     def _require_code(self, start: bytes, *, is_whole: bool = False) -> None:
         """Raise WireError if this, or what it may become, does not begin as a reply does."""
         is_right = _CODE.match(start) if is_whole or len(start) >= _CODE_LENGTH else start[:1] in b"2345"
-        if not is_right:
+        if is_right:
+            return
+        if self._greeted:
             self._note(start)
-            raise self._foreign(start)
+        raise self._foreign(start if self._greeted else self._beginning())
 
     def _take_line(self) -> bytes:
         line = self._lines.popleft()[:LONGEST_LINE].rstrip(b"\r")
@@ -279,6 +276,14 @@ class Wire:
         if start.startswith(_TLS_RECORDS):
             return WireError(Fault.TLS_EXPECTED, "The server speaks TLS from the first byte.")
         return not_smtp(start)
+
+    def _beginning(self) -> bytes:
+        """What has come of a first answer that is none, and comes in a moment: enough to tell who speaks."""
+        end = Deadline(_MORE)
+        with suppress(WireError):
+            while not self._lines and len(self._rest) < strangers.LONG_ENOUGH and end.remaining() > 0:
+                self._receive(end.remaining())
+        return b"\n".join([*self._lines, self._rest])
 
     def shut(self) -> None:
         """End the connection from another thread: whoever waits on it hears of its end. Never raises."""
@@ -356,8 +361,12 @@ def _lost(error: OSError) -> WireError:
 
 def not_smtp(start: bytes) -> WireError:
     """The error of a peer that began with ``start``."""
-    who = next((name for beginning, name in _OTHER_PROTOCOLS if start.startswith(beginning)), "Something else")
-    return WireError(Fault.NOT_SMTP, f"{who} answered, not a mail server.")
+    return no_mail_server(strangers.kind_of(start))
+
+
+def no_mail_server(kind: str) -> WireError:
+    """The error of a peer of this kind; none of its words are in it."""
+    return WireError(Fault.NOT_SMTP, f"{kind} answered, not a mail server.")
 
 
 def _text(line: bytes) -> bytes:

@@ -12,7 +12,6 @@ from app import create_app
 from services import local_inbox
 from tests.loopback import free_port
 from tests.visitors import Visitor, make_alice, visit
-from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION
 
 
@@ -81,6 +80,56 @@ def test_another_peer_or_another_name_must_sign_in(client: Visitor, path: str) -
     assert (from_elsewhere.status_code, rebound.status_code) == (303, 303)
 
 
+@pytest.mark.parametrize("path", ["/inbox", "/inbox/1", "/inbox/1/html"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix"),
+        *("X-Forwarded-Server", "X-Forwarded-By", "Forwarded", "Via", "X-Real-IP", "x-real-ip", "CF-Connecting-IP"),
+        *("True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-Original-URI", "X-Envoy-External-Address"),
+    ],
+)
+@pytest.mark.parametrize("value", ["127.0.0.1", "localhost", ""])
+def test_whoever_comes_through_a_proxy_must_sign_in(client: Visitor, path: str, header: str, value: str) -> None:
+    assert client.get(path, headers={header: value}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:5000", "127.0.0.1", "127.0.0.1:81", "127.9.9.9", "[::1]", "[::1]:5000"]
+)
+def test_on_ones_own_machine_it_is_read_without_a_sign_in(client: Visitor, host: str) -> None:
+    assert client.get("/inbox", headers={"Host": host}).status_code == 200
+    assert client.get("/inbox", environ_overrides={"REMOTE_ADDR": "::ffff:127.0.0.1"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1.evil.example", "localhost.evil.example", "evil.example:127", "0.0.0.0", "192.0.2.1", "[::2]"]
+)
+def test_a_name_that_only_looks_like_this_machine_must_sign_in(client: Visitor, host: str) -> None:
+    assert client.get("/inbox", headers={"Host": host}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"BASE_URL": "https://app.example.com"},
+        {"BASE_URL": "http://192.0.2.2:5000"},
+        {"BASE_URL": "http://localhost.example.com"},
+        {"TRUSTED_PROXIES": "1"},
+    ],
+)
+def test_where_others_can_come_it_asks_who_is_there(
+    environment: dict[str, str], tmp_path: Path, variables: dict[str, str]
+) -> None:
+    app = create_app(environment | variables, instance_path=tmp_path)
+    with app.app_context():
+        assert visit(app).get("/inbox", headers={"Host": "localhost"}).status_code == 303
+
+
+def test_what_speaks_like_a_proxy_must_sign_in(client: Visitor) -> None:
+    assert client.get("/inbox", environ_overrides={"SERVER_PROTOCOL": "HTTP/1.0"}).status_code == 303
+
+
 def test_with_another_listening_address_only_administrators_read(environment: dict[str, str], tmp_path: Path) -> None:
     app = create_app({**environment, "HOST": "0.0.0.0"}, instance_path=tmp_path)
     with app.app_context():
@@ -98,9 +147,8 @@ def test_there_is_no_inbox_in_production(environment: dict[str, str], tmp_path: 
     assert local_inbox.start(app.extensions[EXTENSION]) is None
 
 
-def test_a_taken_port_is_told_with_the_variables_that_change_it(app: Flask, mail: EmailMessage) -> None:
-    with pytest.raises(ConfigurationError, match="Set LOCAL_INBOX_PORT and EMAIL_PORT"):
-        local_inbox.start(app.extensions[EXTENSION])
+def test_a_page_of_a_process_that_has_no_inbox_says_where_it_is(client: Visitor) -> None:
+    assert "No mail arrives here. It takes mail while `make run` serves" in client.get("/inbox").text
 
 
 def test_the_last_200_mails_are_kept() -> None:

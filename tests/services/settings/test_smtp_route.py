@@ -126,11 +126,6 @@ def inbox_environment(environment: dict[str, str]) -> dict[str, str]:
     return {**environment, **inbox, "DEFAULT_FROM_EMAIL": "a@example.com"}
 
 
-def test_the_local_inbox_serves_while_no_server_is_active(inbox_environment: dict[str, str], tmp_path: Path) -> None:
-    with create_app(inbox_environment, instance_path=tmp_path).app_context():
-        assert used() == ("Local inbox", "127.0.0.1")
-
-
 def test_the_local_inbox_never_hides_that_the_active_row_is_broken(
     inbox_environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,0 +1,104 @@
+"""To where mail may be sent at all: what ``SMTP_ALLOWED_CIDRS`` and ``SMTP_ALLOWED_PORTS`` say, for everybody."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Final
+
+from utils import net_guard
+from utils.addresses import HIGHEST_PORT, ip_literal
+from utils.env_reader import ConfigurationError, Reader
+from utils.net_guard import IPAddress
+from utils.numbers import whole_number
+
+CIDRS: Final = "SMTP_ALLOWED_CIDRS"
+PORTS: Final = "SMTP_ALLOWED_PORTS"
+_OUTSIDE: Final = f"outside of {CIDRS}"
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")  # RFC 4291 2.5.5.2
+
+IPNetwork = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class AllowedPlaces:
+    """Networks, and ports from one to another; where none are named, all that ``net_guard`` lets through."""
+
+    networks: tuple[IPNetwork, ...] = ()
+    ports: tuple[tuple[int, int], ...] = ()
+
+    def refusal(self, address: IPAddress) -> str | None:
+        """Say why ``address`` is not connected to, or None if it may be."""
+        if reason := net_guard.refusal(address):
+            return reason
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        is_outside = self.networks and not any((mapped or address) in network for network in self.networks)
+        return _OUTSIDE if is_outside else None
+
+    def refusal_of_port(self, port: int) -> str:
+        """The same of a port, in a sentence; "" if it may be connected to."""
+        is_outside = self.ports and not any(first <= port <= last for first, last in self.ports)
+        return f"Port {port} is not among {PORTS}." if is_outside else ""
+
+    def refusal_of_host(self, host: str) -> str:
+        """The same of an address that was entered as one; a name is judged by where it leads, when it is used."""
+        address = ip_literal(host)
+        if address is None or self.refusal(address) != _OUTSIDE:
+            return ""  # what is never connected to is told by the test of it
+        return words(address, _OUTSIDE)
+
+
+EVERYWHERE: Final = AllowedPlaces()
+
+
+def words(address: IPAddress, reason: str) -> str:
+    """Why there is no connection to an address, in a sentence."""
+    return f"{address} is {reason}; {'it is not connected to' if reason == _OUTSIDE else 'no mail server is there'}."
+
+
+def named_by(env: Reader) -> AllowedPlaces:
+    """What the variables say. Raises ConfigurationError."""
+    return AllowedPlaces(
+        tuple(_network(text.strip()) for text in _listed(env, CIDRS, _bad_cidrs())),
+        tuple(_ports(text.strip()) for text in _listed(env, PORTS, _bad_ports())),
+    )
+
+
+def _listed(env: Reader, name: str, fault: ConfigurationError) -> list[str]:
+    """The parts of a list. One that says nothing between its commas would allow everything, and says so to nobody."""
+    text = env.text(name)
+    parts = text.split(",") if text else []
+    if not all(part.strip() for part in parts):
+        raise fault
+    return parts
+
+
+def _network(text: str) -> IPNetwork:
+    try:
+        network = ip_network(text.replace("%", " "))  # an interface's name says nothing of a network
+    except ValueError:
+        raise _bad_cidrs() from None
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
+def _ports(text: str) -> tuple[int, int]:
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    numbers = [whole_number(part, 1, HIGHEST_PORT) for part in (first, last if dash else first)]
+    low, high = numbers
+    if low is None or high is None or low > high:
+        raise _bad_ports()
+    return low, high
+
+
+def _bad_cidrs() -> ConfigurationError:
+    return ConfigurationError(
+        f"{CIDRS} must be networks like 192.0.2.0/24 or 2001:db8::/32, each by its first address, with commas between. "
+        "Correct it, or leave it empty."
+    )
+
+
+def _bad_ports() -> ConfigurationError:
+    return ConfigurationError(
+        f"{PORTS} must be ports from 1 to {HIGHEST_PORT} like 465,587,2500-2599, with commas between. Correct it, or "
+        "leave it empty."
+    )
