@@ -1,13 +1,12 @@
 """Serving: what a server process does around the application, whichever server it is, and the one of `make run`."""
 
 import errno
-import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 import structlog
@@ -21,7 +20,7 @@ from services.checks import start
 from services.smtp import pool
 from services.worker import background, threads
 from services.worker.background import Work
-from utils import late
+from utils import ending, late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
 from utils.process_guard import forbid_core_dumps
@@ -67,8 +66,8 @@ def for_celery(create_app: Callable[[], Flask]) -> Flask:
 
 def run(create_app: Callable[[], Flask]) -> None:
     """`make run`: migrate, start the local inbox, serve until Ctrl-C. Raises ConfigurationError."""
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, _stop)
+    for number in ending.STOP_SIGNALS:
+        signal.signal(number, ending.interrupted)
     try:
         _serve_until_stopped(create_app)
     except KeyboardInterrupt:  # before it served
@@ -105,19 +104,6 @@ def _bring_up_to_date() -> None:
         start.check_writing()
     except SQLAlchemyError as error:
         raise ConfigurationError(start.words_for(error)) from None
-
-
-def _stop(_signal: int, _frame: object) -> NoReturn:
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, _stop_at_once)
-    raise KeyboardInterrupt
-
-
-def _stop_at_once(number: int, _frame: object) -> None:
-    """A second Ctrl-C: mail that is under way is left as after a crash, to be found by the next start."""
-    os.write(sys.stderr.fileno(), b"Stopped at once. The next start finds the mail that was under way.\n")
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
 
 
 def _begin_mailing(app: Flask) -> Work | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -11,7 +11,7 @@ import structlog
 
 from services.smtp.dial import Peer
 from services.smtp.grammar import GOING_AWAY
-from services.smtp.patience import Patience, Span
+from services.smtp.patience import Patience, Span, unwatched
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.transcript import Transcript
 from services.smtp.wire import Deadline, Reply, Wire, WireError
@@ -20,6 +20,7 @@ from utils.log_utils import printable
 
 _WANTS_LOGIN: Final = {530, 534, 535, 538}  # RFC 4954 6
 _TLS_PORT: Final = 465
+_ENDED: Final = "The conversation was ended on our side."
 _LONGEST_TEXT: Final = 500
 _BEFORE_CONTENT: Final = (*OPENING, Phase.SENDER, Phase.RECIPIENT)
 _WANTS_CERTIFICATE: Final = re.compile(
@@ -130,8 +131,8 @@ class Dialogue:
         self.patience, self._span = patience, span
 
     def covered(self) -> AbstractContextManager[None]:
-        """Within the block, the end of the span ends the conversation."""
-        return self._span.covers(self) if self._span else nullcontext()
+        """Within the block, the end of the span ends the conversation; without one, that of the process."""
+        return (self._span or unwatched()).covers(self)
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -243,7 +244,7 @@ class Dialogue:
     def go_on(self) -> None:
         """Raise WireError if somebody has ended the conversation."""
         if self.is_cancelled:
-            raise WireError(Fault.CLOSED, "The conversation was ended on our side.")
+            raise WireError(Fault.CLOSED, _ENDED)
 
     def ask(self, command: bytes) -> Reply:
         """Say one command, without its CRLF, and hear the answer."""
@@ -287,6 +288,10 @@ class Dialogue:
         self.is_open = False
 
     def _trouble(self, error: WireError) -> DeliveryError:
+        if self.is_cancelled:  # whatever the wire says of its end
+            ended = unknown(Fault.CLOSED, _ENDED) if self.dot_sent else Temporary(self.phase, Fault.CLOSED, _ENDED)
+            ended.ended_by_us = True
+            return ended
         fault, text = error.fault, error.text
         if fault is Fault.NOT_SMTP and self.phase not in _NOT_GREETED:
             fault = Fault.BROKEN_REPLY  # a mail server it is: it has said so
