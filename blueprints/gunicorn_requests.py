@@ -1,8 +1,8 @@
 """Requests reach the threads of a gunicorn worker whole: whoever sends half of one holds a connection, and no thread.
 
 gunicorn's threads read a request themselves and wait for the rest of it without end, so a few dozen half-sent ones
-would stop a server that no proxy shields. Here the worker's own loop, which waits for all connections at once, collects a
-request. A thread gets it once its last octet is there, or once it is one that is refused without that.
+would stop a server that no proxy shields. Here the worker's own loop, which waits for all connections at once, collects
+a request. A thread gets it once its last octet is there, or once it is one that is refused without that.
 """
 
 import selectors

@@ -4,21 +4,24 @@ import errno
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import click
 import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wsgi import ClosingIterator
 
 from blueprints import announcing
 from services import local_inbox
 from services.checks import start
 from services.smtp import pool
-from services.worker import background, threads
+from services.worker import background, lease, threads
 from services.worker.background import Work
 from utils import ending, late
 from utils.env_reader import ConfigurationError
@@ -84,6 +87,8 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
         server = make_server(
             config.host, config.port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
         )
+    in_flight = _InFlight(app.wsgi_app)
+    app.wsgi_app = in_flight  # type: ignore[method-assign]
     inbox_server = local_inbox.start(config)
     mailing = background.start(app, partial(_begin_mailing, app))
     try:
@@ -91,9 +96,38 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
             announcing.announce(app, listens=True)
         server.serve_forever()  # until KeyboardInterrupt
     finally:
+        in_flight.wait(ending.seconds_left(lease.STOP_SECONDS))
         mailing.stop()
         pool.pool.close()
         local_inbox.stop(inbox_server)
+
+
+class _InFlight:
+    """The application, with a count of the requests that it is at; they would die with their threads."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+        self._requests = 0
+        self._changed = threading.Condition()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self._count(1)
+        try:
+            answer = self._app(environ, start_response)
+        except BaseException:
+            self._count(-1)
+            raise
+        return ClosingIterator(answer, partial(self._count, -1))
+
+    def wait(self, seconds: float) -> None:
+        """Until all are answered, but not longer than this."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._requests, seconds)
+
+    def _count(self, change: int) -> None:
+        with self._changed:
+            self._requests += change
+            self._changed.notify_all()
 
 
 def _bring_up_to_date() -> None:

@@ -19,10 +19,10 @@ from typing import IO, Any, Final, Self, cast
 from urllib.parse import urlencode
 
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 from tests.running import ROOT, run_environment
 from tests.secret_scanner import Piece
 
-PATIENCE: Final = 60.0  # seconds; a server that takes longer to start or to stop has failed
 DATABASE: Final = "test.db"
 DEVELOPMENT: Final = (sys.executable, str(ROOT / "app.py"))
 _CSRF_FIELD: Final = re.compile(r'name="csrf_token" value="([^"]+)"')

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Self, cast
 
-from tests.loopback import PATIENCE
+from tests.patience import PATIENCE
 
 Action = Callable[["Connection"], None]
 Answer = str | bytes | Action | Sequence["str | bytes | Action"]

@@ -17,6 +17,7 @@ from database.engine import db
 from tests import certificates, nginx_server
 from tests.live_server import gunicorn, start
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 from tests.visitors import PASSWORD, make_alice
 
 
@@ -36,7 +37,9 @@ class Surfer:
         headers = {"Cookie": "; ".join(sent), "Origin": f"{parts.scheme}://{parts.netloc}"}
         if fields:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        with closing(http.client.HTTPSConnection("localhost", parts.port, context=trust, timeout=60)) as connection:
+        with closing(
+            http.client.HTTPSConnection("localhost", parts.port, context=trust, timeout=PATIENCE)
+        ) as connection:
             target = parts.path + (f"?{parts.query}" if parts.query else "")
             connection.request(method, target, urlencode(fields) if fields else None, headers)
             response = connection.getresponse()

@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeVar
 from tests.faults.model.behaviour import Accident, Behaviour, Stage
 from tests.faults.model.conversation import Conversation
 from tests.faults.model.ledger import Ledger
-from tests.loopback import PATIENCE
+from tests.patience import PATIENCE
 
 ACCEPTED: Final = 8  # turns of the loop in which somebody just accepted is known to have connected
 PARTING: Final = 1.0  # seconds for clients that have gone to be noticed

@@ -10,8 +10,8 @@ import pytest
 from services.smtp.client import Envelope, Parcel, Receipt, Result
 from services.smtp.habits import Fact, Habit, Habits, habits_of
 from services.smtp.pool import Pool
-from tests.loopback import PATIENCE
 from tests.odd_servers import Hearing, OddServer, first_of_a_segment, last_of_a_segment, not_behind_the_dot
+from tests.patience import PATIENCE
 from tests.scripted_server import Answer, ScriptedServer, close, hang
 from tests.smtp_clients import CONTENT, SENDER, Script, parcels, policy, settings_for, word
 from utils.errors import DeliveryError, OutcomeUnknown
