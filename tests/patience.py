@@ -4,12 +4,11 @@ A wait is for an event, and PATIENCE only ends the wait for one that never comes
 (a time-out, a lease, a bound) is ``stretched``: on a machine that is busy, everything around it takes longer, too.
 """
 
-import math
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 from services.worker.lease import Pace
 
@@ -17,23 +16,24 @@ PATIENCE: Final = 180.0  # seconds
 _LOOK_SECONDS: Final = 0.01  # between two looks at what has no event
 _WORK_SECONDS: Final = 0.03  # of the processor, for a measurement
 _ANEW_SECONDS: Final = 5.0  # after which another is taken
-_MOST: Final = 20.0
+_WINDOW_SECONDS: Final = 30.0
+_MOST: Final = 30.0
 _FEW: Final = 3.0  # seconds; a longer time needs no stretching to be long enough
 
 
 class _Seen:
     lock = threading.Lock()
-    at = -math.inf
-    slowness = 1.0
+    found: ClassVar[list[tuple[float, float]]] = []  # when, and what
 
 
 def slowness() -> float:
-    """How many times longer than it should something takes here; never less than it was found to be before."""
+    """How many times longer than it should something takes here: the most that was seen in the last half minute."""
     with _Seen.lock:
-        if time.monotonic() - _Seen.at > _ANEW_SECONDS:
-            _Seen.slowness = max(_Seen.slowness, min(_measured(), _MOST))
-            _Seen.at = time.monotonic()
-        return _Seen.slowness
+        now = time.monotonic()
+        if not _Seen.found or now - _Seen.found[-1][0] > _ANEW_SECONDS:
+            _Seen.found = [each for each in _Seen.found if now - each[0] < _WINDOW_SECONDS]
+            _Seen.found.append((now, min(_measured(), _MOST)))
+        return max(found for _, found in _Seen.found)
 
 
 def stretched(seconds: float) -> float:

@@ -22,13 +22,15 @@ from tests.live_server import DEVELOPMENT, environment_for, gunicorn
 from tests.loopback import free_port, full_port
 from tests.mails import queued
 from tests.outbox import row_of
-from tests.patience import PATIENCE, stretched, wait_until
+from tests.patience import PATIENCE, slowness, stretched, wait_until
 from tests.redis_server import RedisServer
 from tests.running import ROOT
 from tests.scripted_server import ScriptedServer, hang
 from tests.silences import STEPS, Silences, mail_through
 
 SECONDS: Final = 8.0
+TOO_SLOW: Final = 2.0  # times as slow as it should be, a machine may not get through what an end takes
+UNKNOWN: Final = (State.TRANSMITTING, State.UNCERTAIN)
 GROUP: Final = 8
 FLASK: Final = (sys.executable, "-m", "flask", "--app", str(ROOT / "app.py"))
 CELERY: Final = (sys.executable, "-m", "celery", "-A", "app:celery", "worker", "--loglevel=WARNING")
@@ -145,15 +147,18 @@ def test_a_signal_ends_it_in_time_at_whatever_step_servers_are_silent(
         silences.wait()
         assert seconds_to_end(process, number) < stretched(SECONDS)
         rows = [row_of(mail_id) for mail_id in mail_ids]
+    said = process.stdout.read() if process.stdout else ""
+    assert "Traceback" not in said
+    assert len(server.messages) == 1
+    if "stopped_in_midst" in said:  # the machine was so slow that the last resort came first
+        assert slowness() > TOO_SLOW
+        assert {row.state for row in rows} <= {State.QUEUED, State.DEFERRED, State.LEASED, *UNKNOWN}
+        return
     looks = Counter(map(look, rows))
     assert looks.pop((State.UNCERTAIN, 1, 1)) == 1  # the one whose message is out; told, and pinned to its server
     assert set(looks) <= {(State.QUEUED, 0, 0), (State.DEFERRED, 0, 0)}
     assert {row.reason for row in rows if row.state == State.DEFERRED} <= {Reason.GIVEN_BACK}
     assert {row.lease_token for row in rows} == {None}
-    assert len(server.messages) == 1
-    said = process.stdout.read() if process.stdout else ""
-    assert "Traceback" not in said
-    assert "stopped_in_midst" not in said
 
 
 @pytest.mark.parametrize("kind", ["make run", "gunicorn", "flask mail worker"])
@@ -164,7 +169,7 @@ def test_a_second_signal_ends_it_at_once_and_the_next_start_finds_the_mail(runni
         process = running.start(kind, **mail_through(server))
         silences.wait()
         assert seconds_to_end(process, signal.SIGINT, signal.SIGINT) < stretched(SECONDS)
-        assert row_of(mail_id).state in (State.TRANSMITTING, State.UNCERTAIN)
+        assert row_of(mail_id).state in UNKNOWN
 
 
 @pytest.mark.parametrize("kind", ["make run", "gunicorn"])

@@ -24,7 +24,7 @@ from utils import clock, ending, incidents
 log = structlog.get_logger(__name__)
 
 HEARTBEATS_A_LEASE: Final = 3
-LOOK_SECONDS: Final = 1.0  # between two looks at whether the process is to stop
+LOOK_SECONDS: Final = 0.2  # between two looks at whether the process is to stop
 RECEIPT_SECONDS: Final = 4.5  # that a stop waits all the same where a message is out: its fate would be unknown
 STOP_SECONDS: Final = 6.0  # of a stop, with writing down what became of the mails; less than a process has for its end
 GROUP_SECONDS: Final = 12 * 60.0  # after which no mail of a group is begun any more

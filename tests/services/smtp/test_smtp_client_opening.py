@@ -9,7 +9,7 @@ import pytest
 
 from services.smtp.client import Step
 from services.smtp.settings import Security
-from tests.loopback import free_port
+from tests.loopback import free_port, full_port
 from tests.patience import PATIENCE
 from tests.scripted_server import Answer, Connection, ScriptedServer, close, drip, hang, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
