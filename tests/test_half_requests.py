@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
-from tests.live_server import DATABASE, LiveServer, gunicorn, start
+from tests.live_server import DATABASE, LiveServer, gunicorn, is_served, start
 from tests.loopback import free_port
-from tests.patience import PATIENCE, stretched
+from tests.patience import PATIENCE, stretched, wait_until
 from tests.running import ROOT
 
 MANY: Final = 60
@@ -49,6 +49,7 @@ def server(
         "--preload": ("--preload", "--worker-class", "gthread", "--threads", "2"),
     }
     with start(gunicorn(port, *options[request.param]), folder, PORT=str(port)) as running:
+        wait_until(lambda: is_served(port))  # preloaded, it says where it is before it listens there
         yield running
 
 
@@ -95,7 +96,7 @@ def test_those_who_send_an_octet_now_and_then_are_given_up_as_well(server: LiveS
             except ConnectionError:
                 break
             break
-    assert said in (b"", said) and (not said or said.startswith(b"HTTP/1.1 408 "))
+    assert not said or said.startswith(b"HTTP/1.1 408 ")  # it may hang up while we speak, which loses what it said
 
 
 @pytest.mark.parametrize(

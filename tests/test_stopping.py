@@ -18,7 +18,7 @@ from flask import Flask
 from database.engine import db
 from database.outbox_db import OutboxMail, State
 from services.outbox.reasons import Reason
-from tests.live_server import DEVELOPMENT, environment_for, gunicorn
+from tests.live_server import DEVELOPMENT, environment_for, gunicorn, is_served
 from tests.loopback import free_port, full_port
 from tests.mails import queued
 from tests.outbox import row_of
@@ -102,16 +102,6 @@ def seconds_to_end(process: "subprocess.Popen[str]", *signals: signal.Signals) -
         process.send_signal(number)
     process.wait(PATIENCE)
     return time.monotonic() - began
-
-
-def is_served(port: int) -> bool:
-    """Whether the process answers requests yet."""
-    with socket.socket() as connection:
-        if connection.connect_ex(("127.0.0.1", port)):
-            return False
-        connection.settimeout(PATIENCE)
-        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
-        return bool(connection.recv(1))
 
 
 def asking_for_a_test(port: int, server_port: int, bearer: dict[str, str], accept: str) -> socket.socket:
