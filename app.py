@@ -139,7 +139,7 @@ def serve() -> Flask:
     would start the worker again, and again.
     """
     if "gunicorn" in sys.modules:
-        late.load("blueprints.gunicorn_errors").tell_as_json()
+        late.load("blueprints.under_gunicorn").prepare()
     return _or_exit(lambda: serving.begun(create_app), GUNICORN_GIVES_UP)
 
 

@@ -1,27 +1,29 @@
 """Serving: what a server process does around the application, whichever server it is, and the one of `make run`."""
 
 import errno
-import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final, NoReturn
+from typing import Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import click
 import structlog
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wsgi import ClosingIterator
 
 from blueprints import announcing
 from services import local_inbox
 from services.checks import start
 from services.smtp import pool
-from services.worker import background, threads
+from services.worker import background, lease, threads
 from services.worker.background import Work
-from utils import late
+from utils import ending, late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
 from utils.process_guard import forbid_core_dumps
@@ -67,8 +69,8 @@ def for_celery(create_app: Callable[[], Flask]) -> Flask:
 
 def run(create_app: Callable[[], Flask]) -> None:
     """`make run`: migrate, start the local inbox, serve until Ctrl-C. Raises ConfigurationError."""
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, _stop)
+    for number in ending.STOP_SIGNALS:
+        signal.signal(number, ending.interrupted)
     try:
         _serve_until_stopped(create_app)
     except KeyboardInterrupt:  # before it served
@@ -85,6 +87,8 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
         server = make_server(
             config.host, config.port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
         )
+    in_flight = _InFlight(app.wsgi_app)
+    app.wsgi_app = in_flight  # type: ignore[method-assign]
     with app.app_context():
         inbox_server = local_inbox.start(config)
     mailing = background.start(app, partial(_begin_mailing, app))
@@ -93,9 +97,38 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
             announcing.announce(app, listens=True)
         server.serve_forever()  # until KeyboardInterrupt
     finally:
+        in_flight.wait(ending.seconds_left(lease.STOP_SECONDS))
         mailing.stop()
         pool.pool.close()
         local_inbox.stop(inbox_server)
+
+
+class _InFlight:
+    """The application, with a count of the requests that it is at; they would die with their threads."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+        self._requests = 0
+        self._changed = threading.Condition()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self._count(1)
+        try:
+            answer = self._app(environ, start_response)
+        except BaseException:
+            self._count(-1)
+            raise
+        return ClosingIterator(answer, partial(self._count, -1))
+
+    def wait(self, seconds: float) -> None:
+        """Until all are answered, but not longer than this."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._requests, seconds)
+
+    def _count(self, change: int) -> None:
+        with self._changed:
+            self._requests += change
+            self._changed.notify_all()
 
 
 def _bring_up_to_date() -> None:
@@ -106,19 +139,6 @@ def _bring_up_to_date() -> None:
         start.check_writing()
     except SQLAlchemyError as error:
         raise ConfigurationError(start.words_for(error)) from None
-
-
-def _stop(_signal: int, _frame: object) -> NoReturn:
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, _stop_at_once)
-    raise KeyboardInterrupt
-
-
-def _stop_at_once(number: int, _frame: object) -> None:
-    """A second Ctrl-C: mail that is under way is left as after a crash, to be found by the next start."""
-    os.write(sys.stderr.fileno(), b"Stopped at once. The next start finds the mail that was under way.\n")
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
 
 
 def _begin_mailing(app: Flask) -> Work | None:

@@ -23,7 +23,7 @@ from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
 from services.smtp.tls import ShownCertificate
 from utils import incidents
-from utils.errors import Fault, InvalidInput, Phase, Temporary, TooMany
+from utils.errors import Fault, InvalidInput, Phase, Stopping, Temporary, TooMany
 from utils.json_shapes import json_of
 
 NDJSON = "application/x-ndjson"
@@ -98,6 +98,8 @@ def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResu
                         yield _line({"type": "waiting", **waiting_dict(item)})
                     else:
                         yield _line({"type": "step", **step_dict(item)}) if item else "\n"
+        except Stopping as stopping:
+            yield _line({"type": "result", **_cut_short(stopping.message)})
         except Exception as error:  # the answer has begun: what breaks now can only be told in it
             yield _line({"type": "result", **_untold(incidents.report("test_not_told", error))})
 
@@ -109,6 +111,12 @@ def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResu
         # Servers close an answer that was sent, and one whose reader has gone even before its first line.
         response.call_on_close(held.pop_all().close)
     return response
+
+
+def _cut_short(message: str) -> dict[str, Any]:
+    """The end of a stream whose test this process could not wait for."""
+    title = "The test was not finished"
+    return {"ok": False, "status": "error", "level": "failed", "title": title, "message": message, "remedy": ""}
 
 
 def _untold(reference: str) -> dict[str, Any]:

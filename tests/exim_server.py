@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests import certificates
-from tests.loopback import PATIENCE, free_port
+from tests.loopback import free_port
+from tests.patience import PATIENCE
 
 DOMAIN: Final = "exim.test"
 PROGRAM: Final = Path("/usr/local/lib/sealpost-test-peers/exim/usr/sbin/exim4")

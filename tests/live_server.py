@@ -19,19 +19,29 @@ from typing import IO, Any, Final, Self, cast
 from urllib.parse import urlencode
 
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 from tests.running import ROOT, run_environment
 from tests.secret_scanner import Piece
 
-PATIENCE: Final = 60.0  # seconds; a server that takes longer to start or to stop has failed
 DATABASE: Final = "test.db"
 DEVELOPMENT: Final = (sys.executable, str(ROOT / "app.py"))
 _CSRF_FIELD: Final = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 
 def gunicorn(port: int, *options: str) -> tuple[str, ...]:
-    """The command of the README's production chapter."""
+    """The command of the README's production chapter, in another folder, so without ``gunicorn.conf.py``."""
     binding = ("--bind", f"127.0.0.1:{port}", "--no-control-socket", *options)
     return (sys.executable, "-m", "gunicorn", *binding, "app:serve()")
+
+
+def is_served(port: int) -> bool:
+    """Whether the process answers requests yet."""
+    with socket.socket() as connection:
+        if connection.connect_ex(("127.0.0.1", port)):
+            return False
+        connection.settimeout(PATIENCE)
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        return bool(connection.recv(1))
 
 
 def environment_for(folder: Path, **variables: str) -> dict[str, str]:

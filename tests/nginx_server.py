@@ -11,8 +11,7 @@ import pytest
 
 from tests import certificates
 from tests.loopback import free_port
-
-PATIENCE = 30.0  # seconds
+from tests.patience import PATIENCE
 
 _CONFIGURATION = """
 daemon off;

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from tests.loopback import PATIENCE
+from tests.patience import PATIENCE
 from tests.scripted_server import Answer
 
 # From the commands that came in one read, behind the end of a message or not, to those that the server acts upon.

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests import certificates
-from tests.loopback import PATIENCE, free_port
+from tests.loopback import free_port
+from tests.patience import PATIENCE
 
 DOMAIN: Final = "mail.test"
 
@@ -187,7 +188,7 @@ class PostfixServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         )
         assert done.returncode == 0, f"{program} failed: {done.stdout}\n{self.log}"

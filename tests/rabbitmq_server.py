@@ -15,9 +15,9 @@ from typing import Final
 import pytest
 
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 
 PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # Debian's own would change to another user
-START_SECONDS: Final = 60
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def running() -> Iterator[str]:
 
 
 def _wait_for(port: int, folder: Path) -> None:
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")

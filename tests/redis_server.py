@@ -5,13 +5,11 @@ import socket
 import subprocess
 import time
 from contextlib import suppress
-from typing import Final
 
 import pytest
 
 from tests.loopback import free_port
-
-START_SECONDS: Final = 10
+from tests.patience import PATIENCE
 
 
 class RedisServer:
@@ -29,7 +27,7 @@ class RedisServer:
             pytest.skip("Redis is not installed (make services)")
         options = f"--port {self._port} --bind 127.0.0.1 --save --appendonly no".split()
         self._process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             with suppress(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", self._port)).close()

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Self
 
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
-PATIENCE = 60.0  # seconds for a start or an end; on a busy machine a start takes many
 _VARIABLE = re.compile(r"^#?([A-Z_]+)=", re.MULTILINE)
 _CSRF_FIELD = re.compile(r'name="csrf_token" value="([^"]+)"')
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Self, cast
 
-from tests.loopback import PATIENCE
+from tests.patience import PATIENCE, stretched
 
 Action = Callable[["Connection"], None]
 Answer = str | bytes | Action | Sequence["str | bytes | Action"]
@@ -98,12 +98,12 @@ def hang(connection: Connection) -> None:
 
 
 def drip(text: bytes, pause: float = 0.05) -> Action:
-    """Send ``text`` octet by octet."""
+    """Send ``text`` octet by octet, at this machine's pace."""
 
     def act(connection: Connection) -> None:
         for octet in text:
             connection.send(bytes([octet]))
-            if connection.server.stopping.wait(pause):
+            if connection.server.stopping.wait(stretched(pause)):
                 raise _Over
 
     return act

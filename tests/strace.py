@@ -11,7 +11,8 @@ from typing import Final, Self
 
 import pytest
 
-PATIENCE: Final = 60.0  # seconds
+from tests.patience import PATIENCE
+
 SYNCS: Final = "fdatasync,fsync"
 WRITES: Final = "pwrite64"  # SQLite's; Python's own are `write`
 _WATCHED: Final = f"{SYNCS},{WRITES},write,sendto"

@@ -16,7 +16,8 @@ from services import email_service
 from services.settings import named
 from tests.live_server import gunicorn, start
 from tests.loopback import free_port
-from tests.running import PATIENCE, ROOT, Sealpost, run_environment
+from tests.patience import PATIENCE
+from tests.running import ROOT, Sealpost, run_environment
 from tests.visitors import make_alice, visit
 from utils import interpreter, own_addresses
 from utils.env_utils import load_settings, read_environment, write_first_env

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app import create_app
 from database.engine import transaction
+from tests.patience import PATIENCE
 from tests.visitors import Visitor, visit
 from utils.env_reader import ConfigurationError
 
@@ -88,7 +89,7 @@ def gunicorn(environment: dict[str, str], **variables: str) -> "subprocess.Compl
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

@@ -15,7 +15,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.live_server import DATABASE, Answer, Browser, LiveServer, gunicorn, start
-from tests.loopback import PATIENCE, free_port
+from tests.loopback import free_port
+from tests.patience import PATIENCE
 from tests.scripted_server import Connection, ScriptedServer
 from tests.secret_scanner import found_in
 from tests.visitors import PASSWORD, Visitor

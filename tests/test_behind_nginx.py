@@ -16,6 +16,8 @@ from database.engine import db
 from tests import certificates, nginx_server
 from tests.live_server import gunicorn, start
 from tests.loopback import free_port
+from tests.patience import PATIENCE
+from tests.running import ROOT
 from tests.visitors import PASSWORD, make_alice
 
 
@@ -35,7 +37,9 @@ class Surfer:
         headers = {"Cookie": "; ".join(sent), "Origin": f"{parts.scheme}://{parts.netloc}"}
         if fields:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        with closing(http.client.HTTPSConnection("localhost", parts.port, context=trust, timeout=60)) as connection:
+        with closing(
+            http.client.HTTPSConnection("localhost", parts.port, context=trust, timeout=PATIENCE)
+        ) as connection:
             target = parts.path + (f"?{parts.query}" if parts.query else "")
             connection.request(method, target, urlencode(fields) if fields else None, headers)
             response = connection.getresponse()
@@ -48,10 +52,19 @@ class Surfer:
 
 PASSED_ON = "proxy_pass http://127.0.0.1:{port};"
 TAKEN_OFF = "proxy_pass http://127.0.0.1:{port}/;"
+README_SAYS = re.findall(r"```nginx\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
 OWN_HOST = PASSED_ON + " proxy_set_header Host $host; proxy_set_header X-Forwarded-Proto $scheme;"
 
 
-@pytest.fixture(params=[PASSED_ON, TAKEN_OFF, OWN_HOST], ids=["passed on", "taken off", "with Host"])
+@pytest.fixture(
+    params=[
+        f"location /mail/ {{ {PASSED_ON} }}",
+        f"location /mail/ {{ {TAKEN_OFF} }}",
+        f"location /mail/ {{ {OWN_HOST} }}",
+        README_SAYS.replace("location /", "location /mail/").replace("127.0.0.1:8000", "127.0.0.1:{port}"),
+    ],
+    ids=["passed on", "taken off", "with Host", "as README says"],
+)
 def surfer(request: pytest.FixtureRequest, app: Flask, environment: dict[str, str], tmp_path: Path) -> Iterator[Surfer]:
     make_alice(is_admin=True)
     db.engine.dispose()
@@ -59,7 +72,7 @@ def surfer(request: pytest.FixtureRequest, app: Flask, environment: dict[str, st
     base = f"https://localhost:{front}/mail"
     variables = {name: value for name, value in environment.items() if name not in ("LOCAL_INBOX_PORT", "BASE_URL")}
     variables |= {"APP_ENV": "production", "PORT": str(port), "BASE_URL": base, "TRUSTED_PROXIES": "1"}
-    location = f"location /mail/ {{ {request.param.format(port=port)} }}"
+    location = request.param.replace("{port}", str(port))
     with (
         nginx_server.in_front_of(location, tmp_path, front),
         start(gunicorn(port), tmp_path, **variables),

@@ -12,7 +12,8 @@ import pytest
 
 from tests.conftest import ADMIN_TOKEN
 from tests.live_server import DATABASE, DEVELOPMENT, Browser, LiveServer, gunicorn, start
-from tests.loopback import PATIENCE, free_port
+from tests.loopback import free_port
+from tests.patience import PATIENCE, stretched
 from tests.scripted_server import Connection, ScriptedServer, hang
 
 URL: Final = "/api/settings/smtp/test"
@@ -76,7 +77,7 @@ def test_a_closed_tab_ends_the_test_and_gives_the_place_back(
         assert callers.acquire(timeout=PATIENCE)
     for opened in tabs:
         opened.close()
-    server.wait_until_left(timeout=SOON)
+    server.wait_until_left(timeout=stretched(SOON))
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ADMIN_TOKEN}"}
     answer = Browser(live).send("POST", URL, body_for(free_port()), headers)
     assert answer.status == 422

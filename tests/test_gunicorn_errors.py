@@ -8,6 +8,7 @@ import pytest
 
 from tests.live_server import DATABASE, LiveServer, gunicorn, start
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 
 LONG = b"a" * 9000
 
@@ -24,7 +25,7 @@ def server(
 
 def answer(server: LiveServer, sent: bytes) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of what is said to these octets."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(sent)
         said = b""
         while part := connection.recv(65536):
@@ -73,7 +74,7 @@ def test_elsewhere_it_is_a_page(server: LiveServer, kind: str, path: bytes) -> N
 
 
 def test_a_request_that_comes_in_pieces_is_known_all_the_same(server: LiveServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         for piece in (b"GE", b"T /a", b"pi/x HTTP/1.1\r\n", b"Host : x\r\n\r\n"):
             connection.sendall(piece)
         said = connection.recv(65536)

@@ -21,7 +21,8 @@ from services.checks import start
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.mails import queued
-from tests.running import NOBODY, PATIENCE, ROOT, Sealpost, as_nobody, run_environment
+from tests.patience import PATIENCE
+from tests.running import NOBODY, ROOT, Sealpost, as_nobody, run_environment
 from tests.scripted_server import ScriptedServer, hang
 from tests.visitors import visit
 from utils.env_reader import ConfigurationError

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import free_port
-from tests.running import PATIENCE, ROOT, Client, Sealpost, run_environment
+from tests.patience import PATIENCE
+from tests.running import ROOT, Client, Sealpost, run_environment
 from tests.visitors import PASSWORD
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
+
 HEAVY = {"celery", "kombu", "amqp", "billiard", "redis", "alembic", "flask_migrate", "mako", "rabbitmq"}
 TELL = "import atexit, json, sys\natexit.register(lambda: print('\\n' + json.dumps(sorted(sys.modules))))\n"
 COMMAND = TELL + "from flask.cli import main\nsys.argv = ['flask', *sys.argv[1:]]\nmain()"
@@ -22,7 +24,7 @@ def loaded(program: str, *arguments: str, **variables: str) -> set[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert run.returncode == 0, run.stderr
     return {name.partition(".")[0] for name in json.loads(run.stdout.splitlines()[-1])}

@@ -29,6 +29,15 @@ class InvalidInput(AppError):
         self.errors = dict(errors)
 
 
+class Stopping(AppError):
+    """This process is to end, and what was asked for would take longer."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("Sealpost was stopped meanwhile. Try again in a minute.")
+
+
 class Forbidden(AppError):
     status = 403
 
@@ -114,8 +123,9 @@ class DeliveryError(Exception):
     ``code`` and ``enhanced`` are the server's (RFC 5321 4.2, RFC 3463) or None; ``text`` is the server's own
     words or our description, one line, and may be shown to administrators only after redaction.
     ``may_have_been_sent`` is True once the final dot is out without an answer. ``not_taken``: it is not about the mail,
-    of which the server has taken nothing; another connection may carry it at once. ``refused`` holds the server's
-    reply to each recipient where it refused them all.
+    of which the server has taken nothing; another connection may carry it at once. ``ended_by_us``: nor about the
+    server, which was waited for no longer. ``refused`` holds the server's reply to each recipient where it refused
+    them all.
     """
 
     outcome = "temporary"
@@ -138,6 +148,7 @@ class DeliveryError(Exception):
         self.enhanced = enhanced
         self.may_have_been_sent = may_have_been_sent
         self.not_taken = False
+        self.ended_by_us = False
         self.refused: Mapping[str, Any] = {}
 
 

@@ -11,7 +11,7 @@ LATE: Final = {
     "services.worker.celery_tasks": "slower to load than all of ours, and only users of a broker need it",
     "flask_migrate": "Alembic and Mako; only whoever migrates needs them",
     "flask_migrate.cli": "likewise",
-    "blueprints.gunicorn_errors": "imports gunicorn, which only whoever is served by it needs",
+    "blueprints.under_gunicorn": "imports gunicorn, which only whoever is served by it needs",
     "redis.backoff": "the whole of redis; only who counts mails there needs it",
     "redis.retry": "likewise",
 }

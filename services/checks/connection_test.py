@@ -24,9 +24,9 @@ from services.smtp.dialogue import Dialogue
 from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
-from utils import clock, incidents
+from utils import clock, ending, incidents
 from utils.addresses import is_loopback
-from utils.errors import OPENING, AppError, DeliveryError, Fault, Phase, Temporary
+from utils.errors import OPENING, AppError, DeliveryError, Fault, Phase, Stopping, Temporary
 from utils.log_utils import Redactor, printable
 
 TOTAL_SECONDS: Final = 120.0  # whatever the server does; a step as long as its settings say
@@ -157,7 +157,8 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
 
     Every WAITING seconds of a step the beat tells what is waited for.
 
-    The conversation runs on a thread of its own; when the listener closes the generator, it is ended at once.
+    The conversation runs on a thread of its own; when the listener closes the generator, it is ended at once. So it is
+    when the process is to end: Stopping is raised then.
     """
     heard: queue.SimpleQueue[Step | TestResult | BaseException] = queue.SimpleQueue()
     gone = threading.Event()
@@ -189,6 +190,8 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
             try:
                 item = heard.get(timeout=BEAT)
             except queue.Empty:
+                if ending.is_near():
+                    raise Stopping from None
                 waiting = test.waiting()
                 is_news = waiting.seconds // WAITING not in (0, told)
                 told = waiting.seconds // WAITING
@@ -197,6 +200,8 @@ def listen(prepared: TestPlan) -> Generator[Step | TestResult | Waiting | None]:
             told = 0
             if isinstance(item, BaseException):
                 raise item
+            if isinstance(item, TestResult) and item.error and item.error.ended_by_us:
+                raise Stopping
             yield item
             if isinstance(item, TestResult):
                 return
@@ -297,7 +302,7 @@ class _Test:
         settings = self._plan.settings
         self._is_looking = True
         try:
-            ways, certificate = self._look_around(error)
+            ways, certificate = ([], None) if error.ended_by_us else self._look_around(error)
         except (_ListenerGone, *incidents.STOPS):
             raise
         except BaseException as incident:  # the verdict stands without it

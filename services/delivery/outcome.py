@@ -44,7 +44,12 @@ class Outcome:
     @property
     def is_server_down(self) -> bool:
         """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
-        return self.verdict is not None and self.verdict.goes_on
+        return self.verdict is not None and self.verdict.goes_on and not self.was_ended
+
+    @property
+    def was_ended(self) -> bool:
+        """Whether we ended the conversation, so that it tells nothing of the server."""
+        return self.error is not None and self.error.ended_by_us
 
     @property
     def is_ours(self) -> bool:

@@ -138,6 +138,8 @@ def _note_news(outcomes: Iterable[Outcome]) -> None:
 
 def is_news(outcome: Outcome) -> bool:
     """Whether the configuration does not say yet what this attempt showed."""
+    if outcome.was_ended:
+        return False
     server, noted = outcome.server, outcome.message if outcome.error else None
     return server is not None and (server.last_error != noted or (server.has_failed_over and not outcome.error))
 

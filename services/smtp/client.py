@@ -135,7 +135,7 @@ class SmtpClient:
         """
         sender_path, path = grammar.path(sender), grammar.path(recipient)
         talk, exchange, features = self._talk, self._exchange, self._exchange.standing.features
-        with talk.within(exchange.seconds_left):
+        with talk.covered(), talk.within(exchange.seconds_left):
             talk.begin(Phase.SENDER)
             unsayable(features, sender_path, {})
             exchange.start_clean()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -12,7 +12,7 @@ import structlog
 from services.smtp import strangers
 from services.smtp.dial import Peer
 from services.smtp.grammar import GOING_AWAY
-from services.smtp.patience import Patience, Span
+from services.smtp.patience import Patience, Span, unwatched
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.transcript import Transcript
 from services.smtp.wire import Deadline, Reply, Wire, WireError, no_mail_server
@@ -21,6 +21,7 @@ from utils.log_utils import printable
 
 _WANTS_LOGIN: Final = {530, 534, 535, 538}  # RFC 4954 6
 _TLS_PORT: Final = 465
+_ENDED: Final = "The conversation was ended on our side."
 _LONGEST_TEXT: Final = 500
 _BEFORE_CONTENT: Final = (*OPENING, Phase.SENDER, Phase.RECIPIENT)
 _WANTS_CERTIFICATE: Final = re.compile(
@@ -131,8 +132,8 @@ class Dialogue:
         self.patience, self._span = patience, span
 
     def covered(self) -> AbstractContextManager[None]:
-        """Within the block, the end of the span ends the conversation."""
-        return self._span.covers(self) if self._span else nullcontext()
+        """Within the block, the end of the span ends the conversation; without one, that of the process."""
+        return (self._span or unwatched()).covers(self)
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -256,7 +257,7 @@ class Dialogue:
     def go_on(self) -> None:
         """Raise WireError if somebody has ended the conversation."""
         if self.is_cancelled:
-            raise WireError(Fault.CLOSED, "The conversation was ended on our side.")
+            raise WireError(Fault.CLOSED, _ENDED)
 
     def ask(self, command: bytes) -> Reply:
         """Say one command, without its CRLF, and hear the answer."""
@@ -307,6 +308,10 @@ class Dialogue:
             self.transcript.withhold()
 
     def _trouble(self, error: WireError) -> DeliveryError:
+        if self.is_cancelled:  # whatever the wire says of its end
+            ended = unknown(Fault.CLOSED, _ENDED) if self.dot_sent else Temporary(self.phase, Fault.CLOSED, _ENDED)
+            ended.ended_by_us = True
+            return ended
         fault, text = error.fault, error.text
         if fault is Fault.NOT_SMTP and self.phase not in _NOT_GREETED:
             fault = Fault.BROKEN_REPLY  # a mail server it is: it has said so

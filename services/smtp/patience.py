@@ -1,5 +1,7 @@
 """How long a server is waited for: for each of its answers, and for a whole conversation, which may be cut short."""
 
+import math
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from services.smtp.wire import Deadline
 from utils.errors import Phase
 
 LOOK_UP: Final = 30.0  # seconds; a name server that needs more gives no answer
+STOP_SILENCE: Final = 2.0  # seconds of a server's silence, after which a process that is to end waits for it no longer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +96,19 @@ class Span:
         with self._lock:
             return any(talk.is_waiting_for_receipt for talk in self._talks)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no conversation is under way."""
+        with self._lock:
+            return not self._talks
+
+    def end_silent(self) -> None:
+        """End the conversations whose server says nothing, but for those where a message is out."""
+        with self._lock:
+            for talk in self._talks:
+                if talk.silent_seconds >= STOP_SILENCE and not talk.is_waiting_for_receipt:
+                    talk.cancel()
+
     def end(self) -> None:
         """End what is under way, and let nothing begin any more; from any thread."""
         with self._lock:
@@ -112,3 +128,21 @@ class Span:
         finally:
             with self._lock:
                 self._talks.remove(talk)
+
+
+class _Unwatched:
+    """The conversations of this process that no span of a worker holds: somebody waits for their end."""
+
+    span = Span(math.inf)
+
+
+def unwatched() -> Span:
+    """The span of all conversations that have no other."""
+    return _Unwatched.span
+
+
+def _after_fork() -> None:
+    _Unwatched.span = Span(math.inf)
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -7,14 +7,20 @@ the child takes it up with its first request, or with the first mail that is que
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from flask import Flask
 
 from database.engine import db
 from services.accounts import password_reset
 from services.outbox import promise
+from services.smtp import patience
+from services.worker import lease
+from utils import ending
+
+_LOOK_SECONDS: Final = 0.1  # between two looks at who is silent
 
 
 class Work(Protocol):
@@ -32,6 +38,7 @@ class Background:
         self._work: Work | None = None
         self._has_begun = self._is_over = False
         self._lock = threading.Lock()
+        self._stopping = threading.Lock()  # held until the work has ended: nobody's stop is over before that
         app.before_request(self.resume)
         promise.new_mail.add(self.resume)
         password_reset.new_request.add(self.resume)
@@ -53,10 +60,11 @@ class Background:
 
     def pause(self) -> None:
         """End the work, until there is some again."""
-        with self._lock:
-            work, self._work, self._has_begun = self._work, None, False
-        if work:
-            work.stop()
+        with self._stopping:
+            with self._lock:
+                work, self._work, self._has_begun = self._work, None, False
+            if work:
+                work.stop()
 
     def before_fork(self) -> None:
         self.pause()
@@ -64,7 +72,8 @@ class Background:
 
     def after_fork(self) -> None:
         """In the child: whatever another thread had open meanwhile is the parent's, and not even closed."""
-        self._lock = threading.Lock()  # a thread that is not here may have held the old one
+        # A thread that is not here may have held the old ones.
+        self._lock, self._stopping = threading.Lock(), threading.Lock()
         self._work, self._has_begun = None, False
         self._drop_connections(close=False)
 
@@ -76,6 +85,17 @@ class Background:
 def start(app: Flask, begin: Callable[[], Work | None]) -> Background:
     """Begin the work of this server process; it ends with the process, if the caller does not stop it before."""
     background = Background(app, begin)
+    ending.hear(background.stop)
+    ending.hear(end_conversations)
     atexit.register(background.stop)
     background.resume()
     return background
+
+
+def end_conversations() -> None:
+    """End those that somebody waits for in this process, a caller of ``send_email`` for example, as a worker's are."""
+    conversations = patience.unwatched()
+    while ending.seconds_left(lease.RECEIPT_SECONDS):
+        conversations.end_silent()
+        time.sleep(_LOOK_SECONDS)
+    conversations.end()

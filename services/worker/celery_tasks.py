@@ -22,7 +22,7 @@ from services.outbox import promise
 from services.worker import groups, lease
 from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
-from utils import incidents
+from utils import ending, incidents
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
 
@@ -66,7 +66,7 @@ def make_celery(app: Flask) -> Celery:
         worker_hijack_root_logger=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
-        worker_soft_shutdown_timeout=30.0,
+        worker_soft_shutdown_timeout=lease.STOP_SECONDS,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # a worker outlives any pause of the broker
         worker_cancel_long_running_tasks_on_connection_loss=False,  # the claims hold without the broker
@@ -88,9 +88,15 @@ def make_celery(app: Flask) -> Celery:
     signals.worker_process_init.connect(begin_process, weak=False)
     # The processes that run tasks hear of a stop only by this: what waits for a silent server is to end.
     signals.worker_init.connect(lambda **_: _stopping.clear(), weak=False)
-    signals.worker_shutting_down.connect(lambda **_: _stopping.set(), weak=False)
+    signals.worker_shutting_down.connect(_begin_to_end, weak=False)
     celery.set_default()
     return celery
+
+
+def _begin_to_end(**_: object) -> None:
+    """In the process that got the signal; those that it forked hear of it by the event, while they work."""
+    _stopping.set()
+    ending.begin()
 
 
 def _in_context(app: Flask, base: Any) -> Any:  # noqa: ANN401 - Celery's classes are untyped

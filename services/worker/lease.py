@@ -17,14 +17,16 @@ from database import outbox_claim_db
 from database.engine import transaction
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
+from services.smtp import patience
 from services.smtp.patience import Span
-from utils import clock, incidents
+from utils import clock, ending, incidents
 
 log = structlog.get_logger(__name__)
 
 HEARTBEATS_A_LEASE: Final = 3
-LOOK_SECONDS: Final = 1.0  # between two looks at whether the process is to stop
-STOP_SILENCE: Final = 2.0  # seconds of a server's silence, after which a stop waits for it no longer
+LOOK_SECONDS: Final = 0.2  # between two looks at whether the process is to stop
+RECEIPT_SECONDS: Final = 4.5  # that a stop waits all the same where a message is out: its fate would be unknown
+STOP_SECONDS: Final = 6.0  # of a stop, with writing down what became of the mails; less than a process has for its end
 GROUP_SECONDS: Final = 12 * 60.0  # after which no mail of a group is begun any more
 
 
@@ -76,19 +78,20 @@ def renew(group: Group, pace: Pace) -> None:
         outbox_claim_db.renew(session, group.token, group.ids, clock.now() + pace.lease)
 
 
-def is_in_vain(group: Group, waits_for_receipts: bool) -> bool:
-    """Whether a stop is to wait for this group no longer: its server says nothing.
+def is_in_vain(group: Group, since: float) -> bool:
+    """Whether a stop that began ``since`` then is to wait for this group no longer: its server says nothing.
 
-    With ``waits_for_receipts`` it does where a message is out, whose fate would be unknown.
+    Where a message is out, whose fate would be unknown, it is waited for a little longer.
     """
-    span = group.span
-    return span.silent_seconds >= STOP_SILENCE and not (waits_for_receipts and span.is_waiting_for_receipt)
+    span, waits_for_receipts = group.span, time.monotonic() - since < RECEIPT_SECONDS
+    return span.silent_seconds >= patience.STOP_SILENCE and not (waits_for_receipts and span.is_waiting_for_receipt)
 
 
 class Heartbeat:
     """Keeps the lease of the group in hand while a ``with`` block works, for whoever has no thread that does.
 
-    Once ``is_stopping`` says so, it ends the group's conversation if its server is silent.
+    Once ``is_stopping`` says so, it ends the group's conversation if its server is silent, and sees to it that this
+    process ends, which may have heard of the stop by nothing else.
     """
 
     def __init__(self, pace: Pace, is_stopping: Callable[[], bool] = lambda: False) -> None:
@@ -116,13 +119,19 @@ class Heartbeat:
         due = time.monotonic() + between
         while not self._done.wait(max(0.0, min(LOOK_SECONDS, due - time.monotonic()))):
             group = self._in_hand
-            if group and self._is_stopping() and is_in_vain(group, waits_for_receipts=True):
-                group.span.end()
+            if self._is_stopping():
+                self._end_in_time(group)
             if time.monotonic() < due:
                 continue
             due += between
             if group:
                 self._renew(group)
+
+    def _end_in_time(self, group: Group | None) -> None:
+        ending.begin()
+        left = ending.seconds_left(STOP_SECONDS)
+        if group and (not left or is_in_vain(group, since=time.monotonic() + left - STOP_SECONDS)):
+            group.span.end()
 
     def _renew(self, group: Group) -> None:
         """Put the lease off, or leave that to the next beat, which may come in time."""

@@ -24,7 +24,7 @@ from services.smtp import pool
 from services.worker import groups, lease
 from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
-from utils import incidents
+from utils import ending, incidents
 
 log = structlog.get_logger(__name__)
 
@@ -33,9 +33,7 @@ SENDERS: Final = 2
 SWEEP_SECONDS: Final = 5.0
 TIDY_SECONDS: Final = 3600.0
 PAUSE_SECONDS: Final = 0.1  # the answer to whoever asked for a reset is out before its work starts
-STOP_SECONDS: Final = 25.0  # below what gunicorn and systemd wait before they kill
-RECEIPT_SECONDS: Final = 15.0  # that a stop waits all the same where a message is out: its fate would be unknown
-LAST_SECONDS: Final = 3.0  # of a stop, for writing down what became of the mails
+LAST_SECONDS: Final = 1.0  # of a stop, for writing down what became of the mails
 LOOK_SECONDS: Final = 0.1  # between two looks of a stop at what is under way
 SILENT_SECONDS: Final = 60.0  # without a turn of the claimer, after which it counts as dead
 
@@ -89,16 +87,18 @@ class MailWorker:
         recent = time.monotonic() - self._last_turn < SILENT_SECONDS
         return recent and all(thread.is_alive() for thread in self._threads)
 
-    def stop(self, seconds: float = STOP_SECONDS) -> None:
+    def stop(self, seconds: float | None = None) -> None:
         """Claim nothing more, finish what is under way for up to ``seconds``, give the rest back.
 
-        A server that says nothing is not waited for: its conversation is ended, and what it has not taken given back.
+        Without a number it is as long as the end of the process leaves. A server that says nothing is not waited for:
+        its conversation is ended, and what it has not taken given back.
         """
         promise.new_mail.remove(self.wake)
         password_reset.new_request.remove(self._asked.set)
         self._stopping.set()
         self._woken.set()
         self._asked.set()
+        seconds = ending.seconds_left(lease.STOP_SECONDS) if seconds is None else seconds
         until = time.monotonic() + seconds
         self._guarded(self._renew)
         self._claimer.join(seconds)
@@ -116,9 +116,8 @@ class MailWorker:
         began = time.monotonic()
         while under_way := self._groups():
             now = time.monotonic()
-            waits_for_receipts = now - began < RECEIPT_SECONDS
             for group in under_way:
-                if now >= until or lease.is_in_vain(group, waits_for_receipts):
+                if now >= until or lease.is_in_vain(group, began):
                     group.span.end()
             if now >= until:
                 return
@@ -285,8 +284,9 @@ def is_alive(app: Flask) -> bool | None:
 def run_alone(app: Flask, senders: int = SENDERS) -> None:
     """Send queued mail, and do nothing else, until SIGTERM or SIGINT."""
     asked = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
+    ending.hear(asked.set)
+    for number in ending.STOP_SIGNALS:
+        signal.signal(number, ending.by_signal)
     worker = start(app, senders)
     asked.wait()
     worker.stop()

@@ -17,7 +17,8 @@ from services.accounts import api_tokens
 from services.checks import connection_test
 from services.settings.configs import preview
 from services.settings.fields import parse_change
-from tests.loopback import PATIENCE, free_port
+from tests.loopback import free_port
+from tests.patience import PATIENCE
 from tests.scripted_server import Connection, ScriptedServer, hang
 from tests.visitors import make_bob, visit
 

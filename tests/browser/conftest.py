@@ -20,7 +20,8 @@ from playwright.sync_api import (
 )
 
 from app import create_app
-from tests.running import PATIENCE, Sealpost, run_environment
+from tests.patience import PATIENCE
+from tests.running import Sealpost, run_environment
 from tests.visitors import make_alice, make_bob
 
 CHROMIUM = Path("/usr/bin/chromium")

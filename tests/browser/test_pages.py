@@ -15,8 +15,8 @@ from tests.browser.scene import Scene, Servers, State
 from tests.browser.states import STATES
 from tests.browser.states_settings import form_test_running
 from tests.browser.steps import settle
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
-from tests.running import PATIENCE
 from tests.scripted_server import ScriptedServer, pause
 
 PHONE: ViewportSize = {"width": 360, "height": 740}

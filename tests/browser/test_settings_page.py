@@ -22,8 +22,9 @@ from tests.browser.steps import (
     sign_in,
 )
 from tests.dns_server import DnsServer, Fails
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
-from tests.running import PATIENCE, Sealpost
+from tests.running import Sealpost
 from tests.scripted_server import Connection, ScriptedServer, pause
 
 FIND = "Your email address or provider"

@@ -20,6 +20,7 @@ from services.settings.fields import parse_change
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.outbox import answer_requests
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.visitors import NEW_PASSWORD, link_in, mail_through, make_alice
 from utils.errors import AppError
@@ -67,7 +68,7 @@ def in_parallel(work: Any, environment: dict[str, str], arguments: list[Any]) ->
     racers = [context.Process(target=work, args=(environment, argument, go, answers)) for argument in arguments]
     for racer in racers:
         racer.start()
-    found = sorted(answers.get(timeout=60) for _ in racers)
+    found = sorted(answers.get(timeout=PATIENCE) for _ in racers)
     for racer in racers:
         racer.join()
     return found

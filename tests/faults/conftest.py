@@ -11,15 +11,14 @@ from flask_migrate import upgrade
 
 from app import create_app
 from database.engine import db
-from services.worker.lease import Pace
 from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.faults.child import Place
 from tests.faults.cutter import Cutter
 from tests.faults.sabotage import TurnClock
+from tests.patience import pace
 from utils import clock
 
-PACE = Pace(lease=timedelta(seconds=2), cool_down=timedelta(seconds=1))
 _numbers = count(1)
 
 
@@ -42,7 +41,7 @@ def place(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path:
     folder = tmp_path / "instance"
     folder.mkdir()
     with create_app(environment, instance_path=folder).app_context():
-        yield Place(environment=environment, folder=folder, pace=PACE)
+        yield Place(environment=environment, folder=folder, pace=pace(lease=2))
         db.engine.dispose()
 
 

@@ -7,7 +7,8 @@ from collections import Counter
 from typing import Any, Final, Self
 
 from tests.faults.sink import Event, Manners, SinkProtocol
-from tests.loopback import PATIENCE, TURNS
+from tests.loopback import TURNS
+from tests.patience import PATIENCE
 
 PAUSES: Final = (0.0,) * 9 + (0.002,)  # seconds, between two slices
 

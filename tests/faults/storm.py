@@ -31,12 +31,12 @@ from tests.faults.checker import Promises, Verdict, judge, rows
 from tests.faults.child import Orders, Place
 from tests.faults.points import Point
 from tests.faults.sink import Manners
+from tests.patience import PATIENCE
 from utils import clock
 
 ALL: Final = os.environ.get("FAULTS") == "full"
 IN_FLIGHT: Final = SENDERS * GROUP + 1  # in one process, with a security mail
 DRAIN_SECONDS: Final = 60.0
-PATIENCE: Final = 120.0  # seconds without any progress
 MAILS_BEFORE_CRASH: Final = 12
 _LOOK: Final = 0.005  # seconds between two looks
 _CHORES: Final = 0.25  # seconds from one sweep to the next

@@ -2,20 +2,18 @@
 
 import random
 from dataclasses import replace
-from datetime import timedelta
 
-from services.worker.lease import Pace
 from tests.faults import child, figures
 from tests.faults.child import Place
 from tests.faults.points import POINTS
 from tests.faults.storm import ALL, IN_FLIGHT, Storm
+from tests.patience import pace
 
 CRASHES = [point for seed in range(20 if ALL else 1) for point in random.Random(seed).sample(POINTS, len(POINTS))]
-PACE = Pace(lease=timedelta(seconds=1), cool_down=timedelta(seconds=1))
 
 
 def test_a_crash_at_any_point_loses_no_mail(place: Place) -> None:
-    with Storm(place=replace(place, pace=PACE), seed=3, mails=0, webs=0, workers=0) as storm:
+    with Storm(place=replace(place, pace=pace(lease=1)), seed=3, mails=0, webs=0, workers=0) as storm:
         for point in CRASHES:
             storm.crash(point)
         storm.start(child.send)

@@ -18,6 +18,7 @@ from tests.faults.sink import Manners
 from tests.faults.storm import ALL, CONTEXT, Role, Sink, Storm, configure
 from tests.faults.web import serving
 from tests.live_server import Browser, LiveServer
+from tests.patience import PATIENCE
 from tests.strace import SYNCS, WRITES, Failure, Strace, told
 
 PROMISES, FAILURES = (100, 50) if ALL else (10, 3)
@@ -40,7 +41,7 @@ def test_a_mail_is_on_the_disk_before_it_is_promised_and_before_its_work_is_done
     try:
         with Strace([role.pid], tmp_path / "calls") as strace:
             may_begin.set()
-            assert is_done.wait(60)
+            assert is_done.wait(PATIENCE)
         threads = [told(calls, GOOD_NEWS, BAD_NEWS) for calls in strace.threads()]
     finally:
         role.end()

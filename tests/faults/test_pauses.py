@@ -10,21 +10,19 @@ from app import create_app
 from database.engine import db
 from database.outbox_db import OutboxMail, State
 from services.worker import groups
-from services.worker.lease import Pace
 from tests.faults import figures
 from tests.faults.child import Place
 from tests.faults.storm import ALL, IN_FLIGHT, Storm
-from tests.loopback import PATIENCE
 from tests.mails import in_state
 from tests.outbox import row_of
+from tests.patience import PATIENCE, pace
 from utils import clock
 
 PAUSES = 50 if ALL else 2
-PACE = Pace(lease=timedelta(seconds=1), cool_down=timedelta(seconds=1))
 
 
 def test_pausing_workers_and_web_processes_beyond_their_leases_loses_no_mail(place: Place) -> None:
-    with Storm(place=replace(place, pace=PACE), seed=5, mails=100 * PAUSES) as storm:
+    with Storm(place=replace(place, pace=pace(lease=1)), seed=5, mails=100 * PAUSES) as storm:
         storm.pause(PAUSES)
         storm.drain()
     verdict = storm.verdict(bound=PAUSES * IN_FLIGHT)

@@ -11,10 +11,10 @@ from typing import Any, Final, Self
 
 from services.smtp.client import SmtpClient
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 from tests.smtp_clients import policy, settings_for
 from utils.errors import DeliveryError
 
-PATIENCE: Final = 30.0  # seconds for a start; on a busy machine it takes some
 _ADDED: Final = re.compile(rb"(?:return-path|delivered-to|x-original-to|received):", re.IGNORECASE)
 _FIELD: Final = re.compile(rb"[^\n]*\n(?:[ \t][^\n]*\n)*")
 

@@ -31,11 +31,11 @@ from services.smtp.opening import Opening
 from services.smtp.settings import SmtpSettings
 from services.worker import threads
 from tests import certificates
+from tests.patience import PATIENCE
 from tests.peers.peer import as_sent
 from utils.addresses import is_loopback
 
 SENDER: Final = "shop@sender.example"
-_PATIENCE: Final = 120.0  # seconds for all of the mails
 _LOOK: Final = 0.05
 
 
@@ -158,7 +158,7 @@ def _connections(peer: Reached) -> Iterator[list[object]]:
 
 def _work_off(app: Flask) -> None:
     started = threads.start(app)
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + PATIENCE
     try:
         while time.monotonic() < end and _waiting():
             time.sleep(_LOOK)
@@ -175,7 +175,7 @@ def _waiting() -> int:
 
 def _arrived(peer: Reached, mails: int) -> list[bytes]:
     """What is there once no more comes: some servers deliver after they have answered."""
-    end, found = time.monotonic() + _PATIENCE, peer.arrived()
+    end, found = time.monotonic() + PATIENCE, peer.arrived()
     while len(found) < mails and time.monotonic() < end:
         time.sleep(_LOOK)
         found = peer.arrived()
@@ -185,7 +185,7 @@ def _arrived(peer: Reached, mails: int) -> list[bytes]:
 
 def _features(settings: SmtpSettings) -> dict[str, str]:
     talk = Dialogue(settings, None)
-    with talk.within(_PATIENCE):
+    with talk.within(PATIENCE):
         features = Opening(talk, settings, attempt.policy_for(settings)).run()
     talk.drop()
     return features

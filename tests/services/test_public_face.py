@@ -9,6 +9,7 @@ from flask import Flask
 
 from services import email_service
 from services.message import draft, recording
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 # Types that callers make or get, which are defined where they belong.
@@ -61,7 +62,7 @@ def test_pytest_takes_nothing_of_it_for_a_test(tmp_path: Path) -> None:
     host.write_text("from services.email_service import *\n\ndef test_own(): pass\n")
     options = ["-q", "--collect-only", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     command = [sys.executable, "-m", "pytest", *options, str(host)]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert "test_own" in shown.stdout
     assert "test_smtp_connection" not in shown.stdout
     assert shown.returncode == 0

@@ -20,8 +20,9 @@ from services.outbox import log
 from services.outbox.reasons import Reason
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, in_state, queued
 from tests.outbox import row_of
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
-from tests.running import PATIENCE, ROOT, run_environment
+from tests.running import ROOT, run_environment
 from utils import clock
 from utils.errors import NotFound
 

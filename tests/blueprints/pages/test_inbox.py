@@ -11,6 +11,7 @@ from flask import Flask
 from app import create_app
 from services import local_inbox
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 from tests.visitors import Visitor, make_alice, visit
 from utils.env_utils import EXTENSION
 
@@ -29,7 +30,7 @@ def mail(app: Flask) -> Iterator[EmailMessage]:
     message["From"] = "a@example.com"
     message.set_content("See http://localhost:5000/reset-password?token=abc\n")
     message.add_alternative("<h1>Hi</h1><script>alert(1)</script>", subtype="html")
-    with smtplib.SMTP("127.0.0.1", app.extensions[EXTENSION].local_inbox_port, timeout=5) as client:
+    with smtplib.SMTP("127.0.0.1", app.extensions[EXTENSION].local_inbox_port, timeout=PATIENCE) as client:
         client.sendmail("a@example.com", ["b@example.com"], message.as_bytes())
     yield message
     local_inbox.stop(running)

@@ -10,7 +10,8 @@ from typing import Any, Final, Self, TypeVar
 from tests.faults.model.behaviour import Accident, Behaviour, Stage
 from tests.faults.model.conversation import Conversation
 from tests.faults.model.ledger import Ledger
-from tests.loopback import PATIENCE, TURNS
+from tests.loopback import TURNS
+from tests.patience import PATIENCE
 
 PARTING: Final = 1.0  # seconds for clients that have gone to be noticed
 _HOSTS: Final = 1 << 16

@@ -13,6 +13,7 @@ import pytest
 from app import create_app
 from services.accounts import accounts, password_reset
 from tests.outbox import answer_requests, drain
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.visitors import PASSWORD, link_in, mail_through, make_alice
 from utils.errors import AppError
@@ -83,7 +84,7 @@ def winners(
 ) -> list[int]:
     """The numbers of the attempts that succeeded, one attempt for each argument and process."""
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(processes * len(arguments), timeout=60)
+    barrier = context.Barrier(processes * len(arguments), timeout=PATIENCE)
     race = Race(environment, folder, barrier, attempt, arguments)
     results: Queue[list[int]] = context.Queue()
     children = [
@@ -91,7 +92,7 @@ def winners(
     ]
     for child in children:
         child.start()
-    won = [number for _ in children for number in results.get(timeout=60)]
+    won = [number for _ in children for number in results.get(timeout=PATIENCE)]
     for child in children:
         child.join()
     return won

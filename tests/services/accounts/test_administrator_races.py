@@ -16,6 +16,7 @@ from services.accounts import accounts, address_change, administration, password
 from services.accounts.accounts import Person
 from tests import postgresql_server
 from tests.conftest import APP_KEY
+from tests.patience import PATIENCE
 from tests.services.accounts.test_account_races import winners
 from tests.visitors import PASSWORD
 from utils.errors import AppError, Conflict
@@ -92,7 +93,7 @@ def test_of_two_at_once_one_stays(app: Flask, deed: str, on_themselves: bool) ->
         def act(at: int, two: list[Person] = two, barrier: Barrier = barrier) -> bool:
             with app.app_context():
                 accounts.find(0)  # so that the connection is open before the signal
-                barrier.wait(30)
+                barrier.wait(PATIENCE)
                 target = two[at if on_themselves else 1 - at]
                 return remove(0, f"{deed}:{target.id}:{two[at].id}")
 

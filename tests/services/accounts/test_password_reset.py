@@ -21,6 +21,7 @@ from services.outbox.reasons import Reason
 from services.worker import threads
 from services.worker.threads import MailWorker
 from tests.outbox import answer_requests, drain
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.visitors import (
     NEW_PASSWORD,
@@ -459,7 +460,7 @@ class LogWaiter(logging.Handler):
         self._lines.put(str(record.msg))
 
     def wait(self) -> str:
-        return self._lines.get(timeout=5)
+        return self._lines.get(timeout=PATIENCE)
 
 
 def test_a_failing_pass_is_logged_without_content_and_does_not_end_the_worker(

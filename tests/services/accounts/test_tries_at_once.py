@@ -14,6 +14,7 @@ from app import create_app
 from database.engine import db
 from services.accounts import passwords, sessions, signing_in, tries
 from services.accounts.tries import Count
+from tests.patience import PATIENCE
 from tests.turned_clock import Now
 from tests.visitors import PASSWORD, make_alice
 from utils.errors import TooMany
@@ -35,7 +36,7 @@ def taken_at_once(app: Flask, counts: list[list[Count]]) -> int:
 
     def take(mine: list[Count]) -> bool:
         with app.app_context():
-            ready.wait(60)
+            ready.wait(PATIENCE)
             try:
                 with tries.counted(mine, "nobody"):
                     return True

@@ -20,7 +20,8 @@ from services.smtp.patience import Patience
 from services.smtp.settings import OpenWay, Security, SmtpSettings
 from tests import certificates
 from tests.dns_server import DnsServer
-from tests.loopback import PATIENCE, free_port
+from tests.loopback import free_port
+from tests.patience import PATIENCE, stretched
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, close, drip, hang, start_tls
 from tests.smtp_clients import CONTENT, RECIPIENT, policy, settings_for
@@ -263,7 +264,7 @@ def test_a_listener_who_leaves_ends_the_conversation_at_once(verb: str) -> None:
         with closing(connection_test.listen(prepared)) as items:
             assert isinstance(next(items), Step)
             assert reached.wait(PATIENCE)
-        server.wait_until_left(timeout=2)
+        server.wait_until_left(timeout=stretched(2))
         assert b"QUIT" not in server.received
 
 
@@ -289,7 +290,7 @@ def test_two_tests_at_once_do_not_disturb_each_other() -> None:
 
 
 def test_a_test_ends_in_time_whatever_the_server_does(monkeypatch: pytest.MonkeyPatch, own_address: str) -> None:
-    monkeypatch.setattr(connection_test, "TOTAL_SECONDS", 2.0)  # of which a conversation may take half
+    monkeypatch.setattr(connection_test, "TOTAL_SECONDS", stretched(2.0))  # of which a conversation may take half
     scripts: list[dict[str, Answer]] = [
         {"GREETING": drip(b"220 " + b"." * 2000)},
         {"EHLO": hang},
@@ -311,7 +312,7 @@ def test_a_test_ends_in_time_whatever_the_server_does(monkeypatch: pytest.Monkey
     with ExitStack() as held, ThreadPoolExecutor(len(scripts)) as pool:
         for port, _ in probe.USUAL:
             held.enter_context(ScriptedServer({"GREETING": hang}, host=own_address, port=port))
-        assert max(pool.map(seconds, scripts)) <= 2.0
+        assert max(pool.map(seconds, scripts)) <= stretched(2.0)
 
 
 def test_a_conversation_as_long_as_it_may_be_leaves_time_to_look_around(app: Flask) -> None:

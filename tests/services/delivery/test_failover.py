@@ -26,6 +26,7 @@ from services.settings.row import StoredRow
 from tests import certificates
 from tests.loopback import free_port
 from tests.outbox import drain
+from tests.patience import PATIENCE
 from tests.recording_server import RecordedMail, RecordingServer
 from tests.scripted_server import ScriptedServer, close, hang, reset
 from tests.statements import heard
@@ -365,7 +366,7 @@ def test_of_two_processes_that_fail_over_at_once_one_tells(
     racers = [context.Process(target=_send_many, args=(environment, str(tmp_path), go, results)) for _ in range(2)]
     for racer in racers:
         racer.start()
-    assert [results.get(timeout=60) for _ in racers] == [[True] * 5] * 2
+    assert [results.get(timeout=PATIENCE) for _ in racers] == [[True] * 5] * 2
     for racer in racers:
         racer.join()
     assert len(notices(backup)) == 1

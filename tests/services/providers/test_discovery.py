@@ -12,6 +12,7 @@ from services.smtp.settings import Security
 from tests import certificates
 from tests.dns_server import DnsServer, Fails, Zone
 from tests.loopback import free_port
+from tests.patience import stretched
 from tests.recording_server import RecordingServer
 from utils.errors import InvalidInput
 
@@ -99,7 +100,7 @@ def test_a_provider_is_found_by_its_name_or_its_server(text: str) -> None:
 def test_without_dns_nothing_is_known_and_nothing_fails(domain: str) -> None:
     started = time.monotonic()
     found = discover(f"me@{domain}")
-    assert time.monotonic() - started < discovery.MX_SECONDS + 1
+    assert time.monotonic() - started < stretched(discovery.MX_SECONDS + 1)
     assert (found.source, found.provider) == (Source.NONE, None)
     assert found.message.startswith("The name server does not answer")
     assert found.values == Suggestion(from_email=f"me@{domain}")

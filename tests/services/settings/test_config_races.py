@@ -26,6 +26,7 @@ from services import audit, email_service
 from services.settings import configs, named
 from tests import postgresql_server
 from tests.conftest import APP_KEY
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Connection, ScriptedServer
 from utils.errors import Conflict, InvalidInput, NotFound
@@ -34,7 +35,6 @@ ALL = os.environ.get("FAULTS") == "full"
 RACES = 100 if ALL else 10
 FLIPS = 200 if ALL else 20
 MAILS_BETWEEN_FLIPS = 10
-PATIENCE = 60  # seconds
 PLACE = {"smtp_server": "smtp.example.com", "from_email": "noreply@example.com"}
 SPAWN = multiprocessing.get_context("spawn")
 

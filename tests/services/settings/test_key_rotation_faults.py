@@ -21,6 +21,7 @@ from services.settings.fields import parse_change
 from services.settings.key_rotation import Point, Role, SealedRow
 from services.settings.sealing import Condition
 from tests.conftest import APP_KEY
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.rotations import (
     ALL_PASSWORDS,
@@ -70,7 +71,7 @@ def test_a_rotation_that_is_killed_loses_nothing_and_is_finished_by_the_next(
     changed = {**environment, "APP_KEY": NEW_KEY, "APP_KEY_PREVIOUS": APP_KEY}
     doomed = context.Process(target=rotate_and_die, args=(changed, str(tmp_path), point, number))
     doomed.start()
-    doomed.join(60)
+    doomed.join(PATIENCE)
     assert doomed.exitcode == -signal.SIGKILL
     done = number if point is Point.COMMITTED else number - 1
     with under(environment, tmp_path, NEW_KEY, APP_KEY):
@@ -110,7 +111,7 @@ def test_no_mail_fails_while_keys_are_rotated(environment: Environment, tmp_path
         sender = context.Process(target=send_until, args=(both, str(tmp_path), enough, ready, there))
         sender.start()
         try:
-            assert ready.wait(60)
+            assert ready.wait(PATIENCE)
             for flip in range(flips):
                 current, previous = (NEW_KEY, APP_KEY) if flip % 2 == 0 else (APP_KEY, NEW_KEY)
                 with under(environment, tmp_path, current, previous):
@@ -119,7 +120,7 @@ def test_no_mail_fails_while_keys_are_rotated(environment: Environment, tmp_path
             enough.set()
         assert here.poll(60)
         sent, failed = here.recv()
-        sender.join(60)
+        sender.join(PATIENCE)
         assert (failed, len(server.mails)) == (0, sent)
         assert {attempt.password for attempt in server.auth_attempts} == {b"s3cret-of-one"}
 

@@ -18,6 +18,7 @@ from services.settings.sealing import Condition, StoredConfig
 from services.settings.shown import public_dict
 from services.settings.table import BOUND
 from services.smtp.settings import SmtpSettings
+from tests.patience import PATIENCE
 from utils.env_utils import get_fernet_key
 from utils.errors import Conflict, InvalidInput
 from utils.secret import Secret
@@ -326,7 +327,7 @@ def test_of_two_processes_that_save_the_same_version_one_wins(environment: dict[
     ]
     for racer in racers:
         racer.start()
-    outcomes = sorted(results.get(timeout=60) for _ in racers)
+    outcomes = sorted(results.get(timeout=PATIENCE) for _ in racers)
     for racer in racers:
         racer.join()
     assert outcomes == ["conflict", "saved"]

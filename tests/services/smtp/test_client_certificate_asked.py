@@ -21,7 +21,7 @@ from services.smtp.wire import Deadline, Reply, Wire, WireError
 from tests import certificates, exim_server, postfix_server
 from tests.exim_server import EximServer
 from tests.hostile_certificates import alert, hello_of_tls_1_2, refuse_hello
-from tests.loopback import PATIENCE
+from tests.patience import PATIENCE
 from tests.postfix_server import PostfixServer
 from tests.scripted_server import Answer, ScriptedServer
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, client_for, policy

@@ -2,14 +2,15 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from services.smtp.client import Step
 from services.smtp.settings import Security
-from tests.loopback import free_port
+from tests.loopback import free_port, full_port
+from tests.patience import PATIENCE
 from tests.scripted_server import Answer, Connection, ScriptedServer, close, drip, hang, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
@@ -65,7 +66,7 @@ def test_a_failing_name_server_is_told_apart(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_slow_name_server_cannot_exceed_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(5) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(PATIENCE) and [])
     error = failure(Place("smtp.example", 587), rules=policy(total_seconds=0.05))
     released.set()
     assert (error.phase, error.fault) == (Phase.DNS, Fault.DNS_FAILED)
@@ -73,7 +74,7 @@ def test_a_slow_name_server_cannot_exceed_the_deadline(monkeypatch: pytest.Monke
 
 def test_look_ups_that_hang_do_not_pile_up_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(5) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(PATIENCE) and [])
     for _ in range(20):
         failure(Place("smtp.example", 587), rules=policy(total_seconds=0.01))
     waiting = [thread for thread in threading.enumerate() if thread.name == "smtp-look-up"]
@@ -106,24 +107,9 @@ def test_a_closed_port_is_refused() -> None:
     assert (error.phase, error.fault) == (Phase.CONNECT, Fault.REFUSED)
 
 
-@pytest.fixture
-def full_port() -> Iterator[Place]:
-    """A port whose queue of new connections is full, so that it answers nothing, like a filtered one."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
-        place = Place(*listener.getsockname())
-        fillers = []
-        for _ in range(4):
-            filler = socket.socket()
-            filler.setblocking(False)
-            filler.connect_ex((place.host, place.port))
-            fillers.append(filler)
-        yield place
-        for filler in fillers:
-            filler.close()
-
-
-def test_a_filtered_port_is_a_timeout(full_port: Place) -> None:
-    error = failure(full_port, rules=policy(connect_seconds=0.1))
+def test_a_filtered_port_is_a_timeout() -> None:
+    with full_port() as port:
+        error = failure(Place("127.0.0.1", port), rules=policy(connect_seconds=0.1))
     assert (error.phase, error.fault) == (Phase.CONNECT, Fault.TIMEOUT)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from services.smtp.client import Envelope
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, ScriptedServer, close, hang, late, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, client_for, policy
@@ -300,7 +301,7 @@ def test_an_early_refusal_stops_the_message_before_its_dot() -> None:
     assert error.may_have_been_sent is False
 
 
-@pytest.mark.parametrize("loss", [close, reset, pause(5)])
+@pytest.mark.parametrize("loss", [close, reset, pause(PATIENCE)])
 def test_a_loss_within_the_body_was_certainly_not_sent(loss: Answer) -> None:
     content = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * 200_000
     error = failure({"BODY": loss}, content=content)

@@ -9,6 +9,7 @@ from services.smtp.client import Step
 from services.smtp.habits import Habit, habits_of
 from services.smtp.wire import Deadline
 from tests.dns_server import DnsServer, Fails, Turns
+from tests.patience import PATIENCE
 from tests.scripted_server import ScriptedServer
 from tests.smtp_clients import client_for, policy
 from utils.addresses import ip_literal
@@ -119,6 +120,6 @@ def test_a_name_that_leads_to_a_forbidden_address_first_is_not_asked_for_again()
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
 def test_what_is_no_name_of_the_dns_is_not_asked_for(host: str) -> None:
     with DnsServer({}) as dns:
-        found, _ = dial.look_up(host, Deadline(5), dns.address)
+        found, _ = dial.look_up(host, Deadline(PATIENCE), dns.address)
         assert found
         assert dns.questions == []

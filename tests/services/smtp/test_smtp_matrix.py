@@ -19,6 +19,7 @@ import pytest
 
 from services.smtp.settings import Security
 from tests import certificates
+from tests.patience import stretched
 from tests.scripted_server import Answer, Connection, ScriptedServer, close, drip, flood, hang, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
@@ -74,7 +75,7 @@ class Ended:
 
 def deaf(connection: Connection) -> None:
     """Say nothing and read nothing until the client has gone."""
-    connection.server.stopping.wait(IMPATIENT * 2)
+    connection.server.stopping.wait(stretched(IMPATIENT * 2))
     close(connection)
 
 
@@ -211,7 +212,7 @@ def test_nothing_behind_the_acceptance_undoes_it(matrix: Matrix, behaviour: str)
 def test_no_session_takes_longer_than_it_may(matrix: Matrix, behaviour: str) -> None:
     for stage in PHASES:
         allowed = max(IMPATIENT, FAREWELL if stage == "QUIT" else 0) if behaviour in SILENCES else PATIENT
-        assert max(ended.seconds for ended in matrix.ended[stage, behaviour]) <= allowed + 1, stage
+        assert max(ended.seconds for ended in matrix.ended[stage, behaviour]) <= stretched(allowed + 1), stage
 
 
 def test_all_of_it_takes_little_memory_and_leaves_nothing_open(matrix: Matrix) -> None:

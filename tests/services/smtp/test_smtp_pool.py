@@ -16,6 +16,7 @@ from services.smtp.client import Parcel, Receipt
 from services.smtp.pool import Lane, Pool, PoolLimits
 from services.smtp.settings import Security
 from tests import certificates
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, close, hang, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, Script, parcels, policy, settings_for, word
@@ -78,7 +79,7 @@ def test_the_connection_used_last_is_used_next(pool: Pool) -> None:
     both = threading.Barrier(2)
 
     def meet(connection: Connection) -> None:
-        both.wait(5)
+        both.wait(PATIENCE)
         connection.send(b"250 ok\r\n")
 
     meetings: list[Answer] = [meet, meet, "250 ok"]
@@ -382,7 +383,7 @@ def test_closing_says_goodbye_and_the_pool_can_go_on(pool: Pool) -> None:
 def test_a_process_that_ends_says_goodbye() -> None:
     program = "import sys; from tests.services.smtp.test_smtp_pool import send_once; send_once(int(sys.argv[1]))"
     with ScriptedServer() as server:
-        subprocess.run([sys.executable, "-c", program, str(server.port)], check=True, timeout=30)
+        subprocess.run([sys.executable, "-c", program, str(server.port)], check=True, timeout=PATIENCE)
         server.wait_for("QUIT")
 
 

@@ -13,6 +13,7 @@ from services.smtp.client import Step
 from services.smtp.habits import Habit, Habits, habits_of
 from services.smtp.wire import Deadline, WireError
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 from tests.scripted_server import ScriptedServer
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
 from utils.addresses import ip_literal
@@ -150,7 +151,11 @@ def test_each_address_has_its_own_time(seconds: float) -> None:
     missed: list[IPAddress] = []
     with dead("127.0.0.12") as port, dead("127.0.0.13", port), pytest.raises(WireError) as caught:
         dial.dial(
-            addresses("127.0.0.12", "127.0.0.13"), port, seconds, Deadline(60), lambda each, _: missed.append(each)
+            addresses("127.0.0.12", "127.0.0.13"),
+            port,
+            seconds,
+            Deadline(PATIENCE),
+            lambda each, _: missed.append(each),
         )
     assert caught.value.fault is Fault.TIMEOUT
     assert missed == addresses("127.0.0.12")
@@ -175,7 +180,7 @@ def test_no_socket_is_left_over_from_a_race(last: str) -> None:
         before = descriptors()
         left = addresses("127.0.0.12", "127.0.0.14", "127.0.0.13", last)
         try:
-            dial.dial(left, port, 0.6, Deadline(5), unheard)[0].close()
+            dial.dial(left, port, 0.6, Deadline(PATIENCE), unheard)[0].close()
             assert left == addresses("127.0.0.12", "127.0.0.13")
         except WireError:
             assert left == []
@@ -192,7 +197,7 @@ def test_no_socket_is_left_over_from_a_race_that_is_interrupted(at: str, monkeyp
         if at == "waiting":
             monkeypatch.setattr(dial, "_over", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            dial.dial(addresses("127.0.0.12", "127.0.0.14", "127.0.0.15"), port, 5, Deadline(5), interrupt)
+            dial.dial(addresses("127.0.0.12", "127.0.0.14", "127.0.0.15"), port, 5, Deadline(PATIENCE), interrupt)
         assert descriptors() == before
 
 
@@ -208,7 +213,7 @@ def test_an_address_whose_kind_this_machine_does_not_know_is_passed_over(monkeyp
     with ScriptedServer() as server:
         monkeypatch.setattr("services.smtp.dial.socket.socket", only_ipv4)
         sock, peer = dial.dial(
-            addresses("::1", "127.0.0.1"), server.port, 5, Deadline(5), lambda *each: missed.append(each)
+            addresses("::1", "127.0.0.1"), server.port, 5, Deadline(PATIENCE), lambda *each: missed.append(each)
         )
         sock.close()
     assert str(peer[0]) == "127.0.0.1"
@@ -219,7 +224,7 @@ def test_a_port_that_nobody_listens_on_is_refused_at_every_address() -> None:
     port, missed = free_port(), list[IPAddress]()
     hear: Callable[[IPAddress, Fault], None] = lambda each, _: missed.append(each)  # noqa: E731
     with pytest.raises(WireError) as caught:
-        dial.dial(addresses("127.0.0.12", "::1", "127.0.0.13"), port, 5, Deadline(5), hear)
+        dial.dial(addresses("127.0.0.12", "::1", "127.0.0.13"), port, 5, Deadline(PATIENCE), hear)
     assert caught.value.fault is Fault.REFUSED
     assert caught.value.text == f"Port {port}: 127.0.0.12 refused, ::1 refused, 127.0.0.13 refused."
     assert missed == addresses("127.0.0.12", "::1")

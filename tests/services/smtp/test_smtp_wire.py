@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.smtp.wire import LONGEST_LINE, LONGEST_REPLY, MOST_LINES, Deadline, Reply, Wire, WireError
+from tests.patience import PATIENCE
 from utils.errors import Fault
 
 
@@ -26,7 +27,7 @@ def read(pair: tuple[Wire, socket.socket], said: bytes) -> Reply:
     wire, server = pair
     if said:
         server.sendall(said)
-    return wire.read_reply(Deadline(1))
+    return wire.read_reply(Deadline(PATIENCE))
 
 
 def fault_of(pair: tuple[Wire, socket.socket], said: bytes) -> Fault:
@@ -45,7 +46,7 @@ def test_a_code_alone_is_a_reply(pair: tuple[Wire, socket.socket]) -> None:
 
 def test_two_replies_in_one_segment_stay_two(pair: tuple[Wire, socket.socket]) -> None:
     assert read(pair, b"250 one\r\n354 two\r\n").text == "one"
-    assert pair[0].read_reply(Deadline(1)).text == "two"
+    assert pair[0].read_reply(Deadline(PATIENCE)).text == "two"
 
 
 def test_a_reply_may_come_octet_by_octet(pair: tuple[Wire, socket.socket]) -> None:
@@ -57,7 +58,7 @@ def test_a_reply_may_come_octet_by_octet(pair: tuple[Wire, socket.socket]) -> No
 
     thread = threading.Thread(target=drip)
     thread.start()
-    assert wire.read_reply(Deadline(5)).text == "one two"
+    assert wire.read_reply(Deadline(PATIENCE)).text == "one two"
     thread.join()
 
 
@@ -201,11 +202,11 @@ def test_a_reply_that_has_no_proper_end_counts_and_is_the_last(pair: tuple[Wire,
     wire, server = pair
     writer = threading.Thread(target=server.sendall, args=[b"250-2.0.0 ok\r\n" + behind], daemon=True)
     writer.start()
-    reply = wire.read_reply(Deadline(5))
+    reply = wire.read_reply(Deadline(PATIENCE))
     assert (reply.code, reply.enhanced, wire.is_spoiled) == (250, "2.0.0", True)
     assert fault_of(pair, b"") is Fault.BROKEN_REPLY
     with pytest.raises(WireError):
-        wire.send(b"RSET\r\n", Deadline(1))
+        wire.send(b"RSET\r\n", Deadline(PATIENCE))
     server.shutdown(socket.SHUT_RDWR)
     writer.join()
 
@@ -238,7 +239,7 @@ def test_a_line_without_end_is_kept_only_to_its_limit(pair: tuple[Wire, socket.s
     wire, server = pair
     writer = threading.Thread(target=server.sendall, args=[b"250 " + b"x" * 1_000_000], daemon=True)
     writer.start()
-    assert len(wire.read_reply(Deadline(5)).text) < LONGEST_LINE
+    assert len(wire.read_reply(Deadline(PATIENCE)).text) < LONGEST_LINE
     assert wire.is_spoiled
     server.shutdown(socket.SHUT_RDWR)
     writer.join()
@@ -308,7 +309,7 @@ def test_a_late_line_is_pending_until_it_is_read(pair: tuple[Wire, socket.socket
     wire, server = pair
     server.sendall(b"421 going\r\n")
     assert wire.pending()
-    assert wire.read_reply(Deadline(1)).code == 421
+    assert wire.read_reply(Deadline(PATIENCE)).code == 421
     assert not wire.pending()
 
 
@@ -323,7 +324,7 @@ def all_replies(pieces: list[bytes]) -> tuple[list[tuple[int, str]], Fault]:
         theirs.shutdown(socket.SHUT_WR)
         try:
             while True:
-                reply = wire.read_reply(Deadline(5))
+                reply = wire.read_reply(Deadline(PATIENCE))
                 found.append((reply.code, reply.text))
         except WireError as error:
             return found, error.fault

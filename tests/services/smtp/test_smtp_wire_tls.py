@@ -9,6 +9,7 @@ import pytest
 
 from services.smtp.wire import Deadline, Wire, WireError
 from tests import certificates
+from tests.patience import PATIENCE
 from utils.errors import Fault
 
 
@@ -66,16 +67,16 @@ def test_what_tls_says_by_itself_is_not_pending(pair: tuple[Wire, Server]) -> No
 def test_a_late_line_in_a_record_is_pending(pair: tuple[Wire, Server]) -> None:
     wire, server = pair
     server.sock.sendall(server.record(b"250 ok\r\n"))
-    assert wire.read_reply(Deadline(5)).code == 250
+    assert wire.read_reply(Deadline(PATIENCE)).code == 250
     server.sock.sendall(server.record(b"421 going\r\n"))
     assert wire.pending()
-    assert wire.read_reply(Deadline(5)).code == 421
+    assert wire.read_reply(Deadline(PATIENCE)).code == 421
 
 
 def test_two_lines_in_two_records_of_one_segment_are_both_read(pair: tuple[Wire, Server]) -> None:
     wire, server = pair
     server.sock.sendall(server.record(b"250 one\r\n") + server.record(b"250 two\r\n"))
-    assert [wire.read_reply(Deadline(5)).text for _ in range(2)] == ["one", "two"]
+    assert [wire.read_reply(Deadline(PATIENCE)).text for _ in range(2)] == ["one", "two"]
 
 
 def test_a_record_in_pieces_is_waited_for(pair: tuple[Wire, Server]) -> None:
@@ -84,7 +85,7 @@ def test_a_record_in_pieces_is_waited_for(pair: tuple[Wire, Server]) -> None:
     server.sock.sendall(record[:9])
     assert not wire.pending()
     server.sock.sendall(record[9:])
-    assert wire.read_reply(Deadline(5)).text == "ok"
+    assert wire.read_reply(Deadline(PATIENCE)).text == "ok"
 
 
 def test_half_a_record_ends_at_the_deadline(pair: tuple[Wire, Server]) -> None:
@@ -101,7 +102,7 @@ def test_everything_is_sent_however_slowly_it_is_taken(pair: tuple[Wire, Server]
     got: list[bytes] = []
     thread = threading.Thread(target=lambda: got.append(server.hear(len(data))))
     thread.start()
-    wire.send(data, Deadline(30))
+    wire.send(data, Deadline(PATIENCE))
     thread.join()
     assert got == [data]
     assert wire.sent == len(data)

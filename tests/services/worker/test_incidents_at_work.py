@@ -14,6 +14,7 @@ from database.engine import transaction
 from services.outbox import template_mail
 from services.worker import celery_tasks, threads
 from tests.mails import queued
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.reported import Reported, reported
 from tests.visitors import mail_through, visit
@@ -48,7 +49,7 @@ def test_a_worker_tells_which_mails_it_stumbled_over_and_goes_on_with_others(
     garble(mail_id)
     started = threads.start(app)
     try:
-        line = logged.get(timeout=10)
+        line = logged.get(timeout=PATIENCE)
         queued("john@example.com")
         assert server.wait_for_mail()
     finally:

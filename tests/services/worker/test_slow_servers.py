@@ -1,8 +1,9 @@
 """Slow servers: a worker has RFC 5321's patience, a caller the time-out's; none holds everybody, nor a stop."""
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -18,13 +19,14 @@ from services.diagnosis.diagnosis import diagnose
 from services.outbox.reasons import Reason
 from services.settings import configs
 from services.settings.fields import parse_change
+from services.smtp import patience
 from services.smtp.patience import RFC_5321, Queueing, Span
 from services.smtp.settings import Security, SmtpSettings
 from services.worker import groups, lease, threads
 from services.worker.lease import GROUP_SECONDS, Pace
-from tests.loopback import PATIENCE
 from tests.mails import queued
 from tests.outbox import row_of
+from tests.patience import PATIENCE, pace, stretched, wait_until
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Connection, ScriptedServer, hang, late, pause
 from tests.visitors import mail_through
@@ -61,13 +63,6 @@ def worked_off(span: Span) -> None:
     groups.work_off(replace(group, span=span), Pace())
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)  # a row has no event
-
-
 def settings(**changes: Any) -> SmtpSettings:
     place: dict[str, Any] = {"host": "mail.example.com", "port": 587, "security": Security.STARTTLS}
     return SmtpSettings(**{**place, "from_email": "s@example.com", **changes})
@@ -95,7 +90,7 @@ def test_a_caller_waits_as_long_as_the_time_out_says_and_no_hidden_total_cuts_th
     slow = {"GREETING": late("220 a.test", LATER), "RCPT": late("250 ok", LATER)}
     active(servers, slow, timeout_seconds=1)
     assert email_service.send_email(ANN, "s", "b") is False
-    active(servers, slow, timeout_seconds=2)
+    active(servers, slow, timeout_seconds=math.ceil(LATER + stretched(0.5)))
     assert email_service.send_email(ANN, "s", "b") is True
 
 
@@ -112,9 +107,9 @@ def test_how_patient_one_is_makes_no_other_connection(app: Flask) -> None:
 
 
 def test_after_its_time_the_rest_of_a_group_is_given_back_uncharged(servers: ExitStack) -> None:
-    server = active(servers, {"EHLO": PLAIN, "RCPT": late("250 ok", 0.3)})
+    server = active(servers, {"EHLO": PLAIN, "RCPT": late("250 ok", stretched(0.3))})
     mail_ids = [queued(ANN) for _ in range(8)]
-    worked_off(Span(1.0))
+    worked_off(Span(stretched(1.0)))
     rows = [row_of(mail_id) for mail_id in mail_ids]
     left = [row for row in rows if row.state == State.DEFERRED]
     assert 0 < len(server.messages) == len(rows) - len(left) < len(rows)
@@ -123,9 +118,9 @@ def test_after_its_time_the_rest_of_a_group_is_given_back_uncharged(servers: Exi
 
 
 def test_a_receipt_is_waited_for_even_after_the_groups_time(servers: ExitStack) -> None:
-    active(servers, {"EHLO": PLAIN, "MESSAGE": late("250 ok", 1.0)})
+    active(servers, {"EHLO": PLAIN, "MESSAGE": late("250 ok", stretched(1.0))})
     mail_id = queued(ANN)
-    worked_off(Span(0.5))
+    worked_off(Span(stretched(0.5)))
     assert row_of(mail_id).state == State.SENT
 
 
@@ -140,7 +135,7 @@ def test_a_group_whose_time_is_over_before_it_begins_says_nothing(servers: ExitS
 def test_a_stop_waits_for_no_silent_server_and_what_it_did_not_take_is_due_at_once(
     app: Flask, servers: ExitStack, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    monkeypatch.setattr(lease, "STOP_SILENCE", 0.2)
+    monkeypatch.setattr(patience, "STOP_SILENCE", stretched(0.2))
     reached = threading.Event()
 
     def hang_here(connection: Connection) -> None:
@@ -161,8 +156,8 @@ def test_a_stop_waits_for_no_silent_server_and_what_it_did_not_take_is_due_at_on
 def test_a_stop_does_not_wait_for_ever_for_a_receipt_and_tells_that_nobody_knows(
     app: Flask, servers: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "STOP_SILENCE", 0.2)
-    monkeypatch.setattr(threads, "RECEIPT_SECONDS", 0.5)
+    monkeypatch.setattr(patience, "STOP_SILENCE", stretched(0.2))
+    monkeypatch.setattr(lease, "RECEIPT_SECONDS", stretched(0.5))
     silent = active(servers, {"MESSAGE": hang})
     mail_id = queued(ANN)
     started = threads.start(app)
@@ -184,8 +179,8 @@ def test_a_server_that_answers_late_is_still_heard_at_a_stop(app: Flask, servers
 def test_a_silent_server_holds_those_who_wait_for_it_and_other_mail_goes_through_others(
     app: Flask, server: RecordingServer, servers: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_servers, "HELD_AFTER", 0.3)
-    monkeypatch.setattr(threads, "SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(held_servers, "HELD_AFTER", stretched(0.3))
+    monkeypatch.setattr(threads, "SWEEP_SECONDS", stretched(0.2))
     active(servers, {"GREETING": hang}, failover=True)
     for _ in range(3 * 8):
         queued(ANN)
@@ -200,8 +195,8 @@ def test_a_silent_server_holds_those_who_wait_for_it_and_other_mail_goes_through
 def test_mail_that_a_silent_greeting_holds_goes_another_way(
     app: Flask, server: RecordingServer, servers: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_servers, "HELD_AFTER", 0.3)
-    monkeypatch.setattr(threads, "SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(held_servers, "HELD_AFTER", stretched(0.3))
+    monkeypatch.setattr(threads, "SWEEP_SECONDS", stretched(0.2))
     active(servers, {"GREETING": hang}, failover=True)
     mail_ids = [queued(ANN) for _ in range(3 * 8)]
     started = threads.start(app, senders=2)
@@ -217,10 +212,10 @@ def test_mail_that_a_silent_greeting_holds_goes_another_way(
 def test_a_silent_server_keeps_one_sender_and_a_late_greeting_is_of_use(
     app: Flask, servers: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_servers, "HELD_AFTER", 0.3)
-    monkeypatch.setattr(held_servers, "LOOK_AGAIN", 0.2)
-    monkeypatch.setattr(threads, "SWEEP_SECONDS", 0.2)
-    slow = active(servers, {"GREETING": late("220 at last", 1.5)})
+    monkeypatch.setattr(held_servers, "HELD_AFTER", stretched(0.3))
+    monkeypatch.setattr(held_servers, "LOOK_AGAIN", stretched(0.2))
+    monkeypatch.setattr(threads, "SWEEP_SECONDS", stretched(0.2))
+    slow = active(servers, {"GREETING": late("220 at last", stretched(1.5))})
     mail_ids = [queued(ANN) for _ in range(2 * 8)]
     started = threads.start(app, senders=2)
     try:
@@ -247,8 +242,8 @@ def test_many_silent_servers_hold_a_few_senders_only(count: int, monkeypatch: py
 def test_mail_of_new_settings_goes_while_every_sender_waits_for_the_former_server(
     app: Flask, servers: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_servers, "HELD_AFTER", 0.3)
-    monkeypatch.setattr(threads, "SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(held_servers, "HELD_AFTER", stretched(0.3))
+    monkeypatch.setattr(threads, "SWEEP_SECONDS", stretched(0.2))
     silent = active(servers, {"MAIL": hang})
     for _ in range(2 * 8):
         queued(ANN)
@@ -268,13 +263,13 @@ def test_mail_of_new_settings_goes_while_every_sender_waits_for_the_former_serve
 def test_mail_for_a_server_that_holds_others_waits_uncharged(
     app: Flask, servers: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_servers, "HELD_AFTER", 0.3)
+    monkeypatch.setattr(held_servers, "HELD_AFTER", stretched(0.3))
     silent = active(servers, {"MAIL": hang})
     queued(ANN)
     started = threads.start(app, senders=1)
     try:
         silent.wait_for("MAIL")
-        time.sleep(0.4)  # the silence itself is what is looked at
+        time.sleep(stretched(0.4))  # the silence itself is what is looked at
         mail_id = queued(ANN)
 
         def found() -> OutboxMail:
@@ -290,7 +285,7 @@ def test_mail_for_a_server_that_holds_others_waits_uncharged(
 def test_leases_are_renewed_while_a_server_is_silent(app: Flask, servers: ExitStack) -> None:
     silent = active(servers, {"MAIL": hang})
     mail_id = queued(ANN)
-    started = threads.start(app, pace=Pace(lease=timedelta(seconds=1)))
+    started = threads.start(app, pace=pace(lease=1))
     try:
         silent.wait_for("MAIL")
         first = row_of(mail_id).lease_until

@@ -13,9 +13,9 @@ from database.outbox_db import Priority, State
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.worker import threads
-from tests.loopback import PATIENCE
 from tests.mails import queued
 from tests.outbox import row_of
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, hang
 from tests.visitors import mail_through, visit
@@ -32,11 +32,12 @@ def servers() -> Iterator[ExitStack]:
         yield running
 
 
-def test_a_commit_wakes_the_worker(app: Flask, server: RecordingServer) -> None:
+def test_a_commit_wakes_the_worker(app: Flask, server: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "SWEEP_SECONDS", 10 * PATIENCE)  # no sweep finds it first
     started = threads.start(app)
     try:
         queued("ann@example.com")
-        assert server.wait_for_mail(timeout=threads.SWEEP_SECONDS - 1)
+        assert server.wait_for_mail()
     finally:
         started.stop()
 

@@ -1,6 +1,5 @@
 """What a worker does besides sending never holds mail up, and what goes wrong there loses no result."""
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -28,9 +27,9 @@ from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
 from services.worker.unwritten import News
 from tests import postgresql_server
-from tests.loopback import PATIENCE
 from tests.mails import change, queued
 from tests.outbox import drain, row_of
+from tests.patience import wait_until
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, late
 from tests.statements import heard
@@ -68,10 +67,7 @@ def work_off() -> Turn:
 
 
 def wait_until_put_off(mail_id: str) -> None:
-    until = time.monotonic() + PATIENCE
-    while row_of(mail_id).state != State.DEFERRED:
-        assert time.monotonic() < until
-        time.sleep(0.01)  # a row has no event
+    wait_until(lambda: row_of(mail_id).state == State.DEFERRED)
 
 
 def sent(group: Group) -> News:

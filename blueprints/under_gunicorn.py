@@ -1,0 +1,51 @@
+"""What gunicorn has no setting for, put in place where it serves us: its errors, whole requests, and its end."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from gunicorn.workers.base import Worker
+
+from blueprints import gunicorn_errors, gunicorn_requests
+from utils import ending
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+_Handler = Callable[[int, FrameType | None], Any]
+
+
+def prepare() -> None:
+    """Do so in this process, and in those that it forks (``--preload``)."""
+    gunicorn_errors.tell_as_json()
+    gunicorn_requests.take_whole_ones()
+    if not hasattr(Worker, "sealpost_hears"):
+        Worker.sealpost_hears = True
+        Worker.init_signals = _then_ours(Worker.init_signals)
+    if isinstance(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), Worker):  # it has set them already
+        _hear_signals()
+
+
+def _then_ours(init_signals: Callable[[Any], None]) -> Callable[[Any], None]:
+    def init(worker: Any) -> None:  # noqa: ANN401 - untyped
+        init_signals(worker)
+        _hear_signals()
+
+    return init
+
+
+def _hear_signals() -> None:
+    """Begin our own end at once with gunicorn's, which waits for requests first, and for the longest of them."""
+    for number in _SIGNALS:
+        theirs = signal.getsignal(number)
+        if callable(theirs):
+            signal.signal(number, _both(theirs))
+    signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn has it, which setting a handler undoes
+
+
+def _both(theirs: _Handler) -> _Handler:
+    def handle(number: int, frame: FrameType | None) -> None:
+        ending.begin()
+        theirs(number, frame)
+
+    return handle
