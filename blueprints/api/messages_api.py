@@ -157,8 +157,9 @@ def get_message(mail_id: str) -> Response:
 @bp.post("/<mail_id>/retry")
 @documented(
     Operation(
-        summary="Send a mail now that waits, or once more if it was given up",
-        description="It goes to whoever has not got it. Too late once it was sent, or its content is gone: 409.",
+        summary="Send a mail now that waits or is held, or once more if it was given up",
+        description="One that is held is released, or expires if its time is over. "
+        "It goes to whoever has not got it. Too late once it was sent, or its content is gone: 409.",
         tag=TAG,
         answers={200: StoryAnswer, **CHANGE_ANSWERS},
     )
@@ -173,7 +174,7 @@ def retry_message(mail_id: str) -> Response:
 @bp.post("/<mail_id>/cancel")
 @documented(
     Operation(
-        summary="Withdraw a mail that waits",
+        summary="Withdraw a mail that waits or is held",
         description="Its content is deleted. Too late once a worker has taken it up: 409.",
         tag=TAG,
         answers={200: StoryAnswer, **CHANGE_ANSWERS},

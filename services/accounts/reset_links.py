@@ -94,6 +94,6 @@ def _mail(
 
 def _withdraw(session: Session, mail_ids: list[str]) -> None:
     for mail_id in mail_ids:
-        outbox_db.change_waiting(
+        outbox_db.withdraw(
             session, mail_id, state=State.CANCELLED, settled_at=clock.now(), content=None, reason=Reason.LINK_VOID
         )

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database import schema_db
 from database.engine import reading
-from services.outbox import log
+from services.outbox import holding, log
 from services.settings import configs, route
 from services.worker import threads
 
@@ -81,7 +81,9 @@ def _queue() -> Answer:
         return Answer(False, f"Mail waits for more than {minutes} minutes.{nobody}")
     if log.is_unattended():
         return Answer(True, log.NOBODY_SENDS)
-    return Answer(True, route.NOTHING_IS_SENT if route.is_suppressed() else "No mail is late.")
+    if route.is_suppressed():
+        return Answer(True, route.NOTHING_IS_SENT)
+    return Answer(True, holding.told(holding.count()) or "No mail is late.")
 
 
 def _worker(app: Flask) -> Answer:
