@@ -115,7 +115,7 @@ def test_released_it_is_sent(either: Flask, server: RecordingServer) -> None:
 
 
 def test_what_a_dead_worker_was_handing_over_is_held_as_of_unknown_fate(either: Flask) -> None:
-    over = {"attempts": 1, "pinned_to": "env", "lease_token": "t" * 32}
+    over: dict[str, Any] = {"attempts": 1, "pinned_to": "env", "lease_token": "t" * 32}
     dead = in_state(State.TRANSMITTING, **over, lease_until=clock.now() - HOUR)
     alive = in_state(State.TRANSMITTING, **over, lease_until=clock.now() + HOUR)
     assert holding.hold_all() == Held(held=1, being_sent=1)
