@@ -27,7 +27,7 @@ from services.outbox import log
 from tests import postgresql_server
 from tests.mails import in_state, queued
 from tests.outbox import row_of
-from tests.running import ROOT, run_environment
+from tests.running import ROOT, Sealpost, run_environment
 from tests.visitors import Visitor, make_alice, visit
 
 COMMAND = (sys.executable, "-m", "flask", "--app", "app", "db")
@@ -431,3 +431,20 @@ def test_what_is_in_memory_cannot_be_backed_up(environment: dict[str, str], tmp_
     app = create_app({**environment, "DATABASE_URL": "sqlite:///:memory:"}, instance_path=tmp_path)
     with app.app_context():
         assert "in memory" in refusal(app, "backup", str(tmp_path / "a"))
+
+
+def test_while_sealpost_runs_a_backup_is_made_and_none_is_restored(tmp_path: Path) -> None:
+    environment = run_environment(tmp_path / "run.db")
+    file = str(tmp_path / "a.backup")
+
+    def ended(*words: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stderr
+
+    with Sealpost(environment):
+        assert ended("backup", file)[0] == 0
+        status, said = ended("restore", file, "--yes")
+        assert (status, "Stop every process of Sealpost first" in said) == (1, True)
+    assert ended("restore", file, "--yes")[0] == 0
