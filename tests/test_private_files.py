@@ -149,6 +149,15 @@ def test_a_database_elsewhere_is_ours_alone_and_its_folder_is_left_as_it_is(
     assert not (tmp_path / "instance").exists()
 
 
+def test_a_database_at_the_end_of_a_link_is_ours_alone(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "disk" / "a.db")
+    app = create_app({**environment, "DATABASE_URL": f"sqlite:///{tmp_path}/link.db"}, instance_path=tmp_path / "i")
+    with app.app_context(), db.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE a (b)")
+    assert stat.S_IMODE((tmp_path / "disk" / "a.db").stat().st_mode) == 0o600
+
+
 def test_what_was_open_to_others_is_closed_with_a_warning(
     environment: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,10 +22,13 @@ def make_folder(path: Path) -> None:
 
 
 def make_file(path: Path) -> None:
-    """Make an empty file for us alone, unless there is one or it cannot be made: whoever opens it next says why."""
+    """Make an empty file for us alone, also at the end of a link that leads nowhere yet.
+
+    If there is one, or it cannot be made, nothing happens: whoever opens it next says why.
+    """
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE))
-    except OSError:
+        os.close(os.open(path.resolve(), os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE))
+    except (OSError, RuntimeError):  # a circle of links
         return
 
 

@@ -92,7 +92,7 @@ def told(held: int) -> str:
     """That so many are held, and what to do, as sentences; "" for none."""
     if not held:
         return ""
-    return f"{counted(held, 'email')} {'is' if held == 1 else 'are'} held since a back-up was restored. {WHAT_TO_DO}"
+    return f"{counted(held, 'email')} {'is' if held == 1 else 'are'} held since a back-up was restored. {WHAT_TO_DO}."
 
 
 def _release(session: Session, mail_ids: Sequence[str] | None) -> Released:

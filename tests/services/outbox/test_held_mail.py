@@ -299,6 +299,15 @@ def test_readiness_and_validation_tell_of_it_and_turn_nobody_away(app: Flask, cl
     assert "1 mail held" in app.test_cli_runner().invoke(args=["smtp", "validate"]).output
 
 
+def test_readiness_tells_of_it_beside_what_else_is_to_be_told(app: Flask, client: Visitor) -> None:
+    held()
+    in_state(State.QUEUED, due_at=clock.now() - HOUR)
+    queue = client.get("/readyz").get_json()["checks"]["queue"]
+    assert not queue["ok"]
+    assert queue["detail"].startswith("Mail waits for more than 15 minutes.")
+    assert "1 email is held" in queue["detail"]
+
+
 def test_the_page_tells_of_it_filters_by_it_and_releases_it(admin: Visitor) -> None:
     mail_id = held("jane@example.com")
     page = admin.get("/emails?state=held").text
