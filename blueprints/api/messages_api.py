@@ -157,8 +157,8 @@ def get_message(mail_id: str) -> Response:
 @bp.post("/<mail_id>/retry")
 @documented(
     Operation(
-        summary="Send a mail now that waits or is held, or once more if it was given up",
-        description="One that is held is released, or expires if its time is over. "
+        summary="Send a mail now that waits, release one that is held, or send one once more if it was given up",
+        description="One that is held is released, to be sent when it is due, or expires if its time is over. "
         "It goes to whoever has not got it. Too late once it was sent, or its content is gone: 409.",
         tag=TAG,
         answers={200: StoryAnswer, **CHANGE_ANSWERS},

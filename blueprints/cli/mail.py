@@ -68,13 +68,14 @@ def status(*, as_json: bool) -> None:
 @command(mail, "retry")
 @click.argument("mail_id", metavar="ID")
 def retry(mail_id: str, *, as_json: bool) -> None:
-    """Send a mail now that waits or is held, or once more if it was given up.
+    """Send a mail now that waits, or once more if it was given up. Whoever has got it does not get it again.
 
-    Whoever has got it does not get it again.
+    One that is held is released, as by flask mail release.
     """
+    was_held = log.story(mail_id).mail.is_held
     found = log.retry(mail_id).mail
-    told = f"Its time is over: {found.id}" if found.state is State.EXPIRED else f"Queued to be sent now: {found.id}"
-    answer(as_json, json_of(MessageData, found), told)
+    told = "Released" if was_held else "Queued to be sent now"
+    answer(as_json, json_of(MessageData, found), f"{'Expired' if found.state is State.EXPIRED else told}: {found.id}")
 
 
 @command(mail, "hold")

@@ -91,7 +91,7 @@ def _sent_again(before: MessageData, now: MessageData) -> tuple[str, str]:
     if now.state is State.EXPIRED:
         return "The mail is not sent: its time was over.", "danger"
     if before.is_held:
-        return "The mail is released and sent now.", "success"
+        return "The mail is released.", "success"
     return "The mail is sent now." if before.waits else "The mail is sent once more.", "success"
 
 

@@ -21,7 +21,9 @@ from utils.log_utils import printable
 from utils.numbers import counted
 
 _ID: Final = 40  # characters of what is no id
-WHAT_TO_DO: Final = "They go on only by: flask --app app mail release --all, or flask --app app mail cancel --held"
+WHAT_TO_DO: Final = (
+    "Held mail goes on by: flask --app app mail release --all, and is withdrawn by: flask --app app mail cancel --held"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

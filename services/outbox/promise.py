@@ -78,14 +78,14 @@ def cancel(mail_id: str) -> OutboxMail:
 def retry(mail_id: str) -> OutboxMail:
     """Send a mail that waits at once, or a dead letter once more, to whoever has not got it; gives it as it is then.
 
-    One that is held is released, or ends if its time is over. Raises NotFound; Conflict if there is nothing to send: it
-    was sent, is on its way, or its content is gone.
+    One that is held is released, to be sent when it is due, or ends if its time is over. Raises NotFound; Conflict if
+    there is nothing to send: it was sent, is on its way, or its content is gone.
     """
     now = clock.now()
     with transaction() as session:
         is_over = bool(outbox_hold_db.expire(session, [mail_id], now, Reason.TOO_LATE))
         was_held = is_over or bool(outbox_hold_db.release(session, [mail_id]))
-        if not is_over and not outbox_db.change_waiting(session, mail_id, due_at=now):
+        if not was_held and not outbox_db.change_waiting(session, mail_id, due_at=now):
             row = outbox_db.find(session, mail_id)
             recipients = [_again(recipient) for recipient in row.recipients] if row else []
             fresh = {
