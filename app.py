@@ -82,7 +82,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
             f"{app.instance_path} cannot be made: {error.strerror}. Give this folder to your user, or set DATABASE_URL "
             "to a place where it may write."
         ) from None
-    migrating.init_app(app)
+    migrating.init_app(app, register.OF_THE_DATABASE)
     Bootstrap5(app)
     app.before_request(_read_body)
     with app.app_context():

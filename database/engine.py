@@ -4,19 +4,22 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, CursorResult, Executable, Integer, MetaData, Update, event
+from sqlalchemy import Connection, CursorResult, Executable, Integer, MetaData, Update, event, make_url
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from database import driver as driver_path
+from database import sqlite_file
 from database.driver import Driver
+from utils import private_files
 
 
 class Base(DeclarativeBase):
@@ -50,10 +53,21 @@ os.register_at_fork(after_in_child=_writers.clear)
 
 
 def init_app(app: Flask, *, takes_driver_path: bool = True) -> None:
-    """Make the engines of an application, and listen to these alone: others in this process are not ours to change."""
+    """Make the engines of an application, and listen to these alone: others in this process are not ours to change.
+
+    What they keep on the disk is for this user alone, whatever the process's umask. Raises OSError.
+    """
+    instance = Path(app.instance_path)
+    file = sqlite_file.path_of(make_url(app.config["SQLALCHEMY_DATABASE_URI"]), instance)
+    if file and file.is_relative_to(instance):
+        private_files.make_folder(instance)
+    receipts = instance / private_files.RECEIPTS
+    private_files.mend([instance, receipts, *receipts.glob("*"), *(sqlite_file.with_companions(file) if file else ())])
     db.init_app(app)
     with app.app_context():
         for engine in db.engines.values():
+            if engine.dialect.name == "sqlite":
+                event.listen(engine, "do_connect", sqlite_file.make_private)
             event.listen(engine, "connect", _prepare, insert=True)  # before SQLAlchemy's first questions
             event.listen(engine, "begin", _begin)
             driver_path.switch(engine, on=takes_driver_path)

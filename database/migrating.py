@@ -1,5 +1,6 @@
 """Flask-Migrate for an application, without loading it, and Alembic, before somebody migrates."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -15,7 +16,11 @@ _EXTENSION: Final = "migrate"  # where Flask-Migrate keeps what it was set up wi
 
 
 class _Commands(click.Command):
-    """``flask db``, in whose place Flask-Migrate's own group goes on once it is called."""
+    """``flask db``, in whose place Flask-Migrate's own group goes on once it is called, with commands of ours."""
+
+    def __init__(self, ours: Sequence[click.Command]) -> None:
+        super().__init__("db", help="Perform database migrations; back up and restore the database.")
+        self._ours = ours
 
     def make_context(
         self,
@@ -25,14 +30,17 @@ class _Commands(click.Command):
         **extra: Any,  # noqa: ANN401 - as click has it
     ) -> click.Context:
         _set_up(current_app)
-        context: click.Context = late.load("flask_migrate.cli").db.make_context(info_name, args, parent, **extra)
+        group = late.load("flask_migrate.cli").db
+        for each in self._ours:
+            group.add_command(each)
+        context: click.Context = group.make_context(info_name, args, parent, **extra)
         return context
 
 
-def init_app(app: Flask) -> None:
-    """Let ``flask db …`` and Flask-Migrate's functions work on this application."""
+def init_app(app: Flask, commands: Sequence[click.Command] = ()) -> None:
+    """Let ``flask db …``, ``commands`` among it, and Flask-Migrate's functions work on this application."""
     app.extensions[_EXTENSION] = LocalProxy(partial(_set_up, app))  # whoever asks it anything sets it up
-    app.cli.add_command(_Commands("db", help="Perform database migrations."))
+    app.cli.add_command(_Commands(commands))
 
 
 def _set_up(app: Flask) -> Any:  # noqa: ANN401 - Flask-Migrate is untyped

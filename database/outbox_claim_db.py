@@ -9,19 +9,19 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import BindParameter, Boolean, Table, bindparam, case, null, select, update
+from sqlalchemy import BindParameter, Boolean, Table, and_, bindparam, case, null, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from database.driver import Driver
 from database.engine import changed
-from database.outbox_db import HELD, IS_HELD, IS_WAITING, OutboxMail, Priority, Recipient, State, among
+from database.outbox_db import IN_HAND, IS_HELD, IS_IN_HAND, IS_WAITING, OutboxMail, Priority, Recipient, State, among
 from database.prepared import Prepared
 
 GROUP: Final = 8  # mails that are claimed, fenced and settled together
 _MAIL: Final = cast(Table, OutboxMail.__table__)
 _C: Final = _MAIL.c
-_UNHELD: Final = {"lease_until": null(), "leased_by": null()}
-_FREE: Final = {"lease_token": null(), **_UNHELD}
+_UNLEASED: Final = {"lease_until": null(), "leased_by": null()}
+_FREE: Final = {"lease_token": null(), **_UNLEASED}
 # What waits again: a mail whose fate was unknown before keeps that mark, and its server.
 _WAITS_AGAIN: Final = case((_C.pinned_to.is_(None), State.DEFERRED), else_=State.UNCERTAIN)
 _UNCHARGED: Final = {"state": _WAITS_AGAIN, "attempts": _C.attempts - 1, **_FREE}
@@ -97,7 +97,7 @@ _FENCE: Final = Prepared(
     .where(
         _C.id.in_([bindparam(name) for name in _IDS]),
         _C.lease_token == bindparam("token"),
-        IS_HELD,  # also TRANSMITTING, for the next server when one was down
+        IS_IN_HAND,  # also TRANSMITTING, for the next server when one was down
         _C.lease_until > bindparam("now"),
     )
     .values(state=State.TRANSMITTING, pinned_to=bindparam("server"))
@@ -105,10 +105,14 @@ _FENCE: Final = Prepared(
     [_C.id],
 )
 # Bound names may not be a column's.
-_TO: Final[dict[str, BindParameter[Any]]] = {name: bindparam(f"to_{name}") for name in Settlement._fields}
+_TO: Final[dict[str, BindParameter[Any]]] = {
+    name: bindparam(f"to_{name}", type_=_C[name].type if name in _C else None) for name in Settlement._fields
+}
+# A mail that was held while its worker was away is settled by what that brings only if it is final.
+_CAN_SETTLE: Final = or_(among(*IN_HAND, State.UNCERTAIN), and_(IS_HELD, _TO["settled_at"].is_not(None)))
 _SETTLE: Final = Prepared(
     update(_MAIL)
-    .where(_C.id == _TO["mail"], _C.lease_token == _TO["token"], among(*HELD, State.UNCERTAIN))
+    .where(_C.id == _TO["mail"], _C.lease_token == _TO["token"], _CAN_SETTLE)
     .values(
         {name: value for name, value in _TO.items() if name not in ("mail", "token", "keep")}
         | {"content": case((bindparam("to_keep", type_=Boolean), _C.content), else_=null()), **_FREE}
@@ -137,16 +141,16 @@ def fence(driver: Driver, mails: Sequence[Claim], *, server: str, now: datetime)
 
 
 def settle(driver: Driver, settlements: Iterable[Settlement]) -> None:
-    """Write what became of mails that are still held, or that nobody has taken up since; nothing for the others."""
+    """Write what became of mails that are still in hand, or that nobody has taken up since; nothing for the others."""
     # In one order, so that no two wait for each other.
     in_order = sorted(settlements, key=lambda settlement: settlement.mail)
     _SETTLE.run(driver, [{f"to_{name}": value for name, value in each._asdict().items()} for each in in_order])
 
 
 def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:
-    """The heartbeat: put the end of a lease off; how many mails are still held under it."""
-    held = update(_MAIL).where(_C.id.in_(ids), _C.lease_token == token, IS_HELD)
-    return changed(session, held.values(lease_until=until))
+    """The heartbeat: put the end of a lease off; how many mails are still in hand under it."""
+    in_hand = update(_MAIL).where(_C.id.in_(ids), _C.lease_token == token, IS_IN_HAND)
+    return changed(session, in_hand.values(lease_until=until))
 
 
 def release(session: Session, token: str, ids: Sequence[int], now: datetime) -> int:
@@ -160,13 +164,13 @@ def shorten(session: Session, longest: datetime, until: datetime) -> None:
 
     Given while the clock was ahead, one would hold a dead worker's mail until the clock is there once more.
     """
-    ahead = _idle(IS_HELD, _C.lease_until > longest)
+    ahead = _idle(IS_IN_HAND, _C.lease_until > longest)
     session.execute(update(_MAIL).where(_C.id.in_(ahead)).values(lease_until=until))
 
 
 def reap_leased(session: Session, now: datetime) -> list[str]:
     """Mails that a worker claimed, and died before their body: due again at once, uncharged. Gives their ids."""
-    dead = _idle(IS_HELD, _C.lease_until < now, _C.state == State.LEASED)
+    dead = _idle(IS_IN_HAND, _C.lease_until < now, _C.state == State.LEASED)
     return _written(session, dead, due_at=now, **_UNCHARGED)
 
 
@@ -182,7 +186,7 @@ def reap_transmitting(session: Session, now: datetime, again_at: datetime, reaso
     Their token stays, so that the worker's result still counts if it was only late, or could not be written.
     """
     unknown = {"state": State.UNCERTAIN, "uncertain": _C.uncertain + 1, "reason": reason}
-    return _written(session, _idle(*_lost_before(now)), due_at=again_at, **unknown, **_UNHELD)
+    return _written(session, _idle(*_lost_before(now)), due_at=again_at, **unknown, **_UNLEASED)
 
 
 def give_up_uncertain(session: Session, most: int, now: datetime, reason: str) -> list[str]:
@@ -203,7 +207,7 @@ def expire(session: Session, most: int, now: datetime, reason: str) -> list[str]
 
 def _lost_before(now: datetime) -> tuple[Any, ...]:
     """Mails whose worker has died while a server might have taken them."""
-    return IS_HELD, _C.lease_until < now, _C.state == State.TRANSMITTING
+    return IS_IN_HAND, _C.lease_until < now, _C.state == State.TRANSMITTING
 
 
 def _written(session: Session, ids: Any, **values: Any) -> list[str]:  # noqa: ANN401 - a shape, and SQL values

@@ -28,13 +28,14 @@ from database.types import UtcDateTime, partial_index
 
 
 class State(StrEnum):
-    """How far a mail has come. LEASED and TRANSMITTING belong to a worker; the last five are final."""
+    """How far a mail has come. LEASED and TRANSMITTING belong to a worker, HELD to people; the last five are final."""
 
     QUEUED = "queued"
     LEASED = "leased"
     TRANSMITTING = "transmitting"
     DEFERRED = "deferred"
     UNCERTAIN = "uncertain"  # the final dot is out and no answer came
+    HELD = "held"  # nobody sends it until it is released, since it may have been sent already
     SENT = "sent"
     FAILED = "failed"
     EXPIRED = "expired"
@@ -118,7 +119,8 @@ class NewMail(TypedDict):
 
 
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
-HELD = (State.LEASED, State.TRANSMITTING)
+IN_HAND = (State.LEASED, State.TRANSMITTING)
+UNSENT = (*WAITING, State.HELD)  # and with no worker: what can still be withdrawn
 GIVEN_UP = (State.FAILED, State.EXPIRED, State.CANCELLED)
 DEAD = (*GIVEN_UP, State.SUPPRESSED)
 SETTLED = (State.SENT, *DEAD)
@@ -132,7 +134,8 @@ def among(*states: State) -> TextClause:
 
 
 IS_WAITING = among(*WAITING)
-IS_HELD = among(*HELD)
+IS_IN_HAND = among(*IN_HAND)
+IS_HELD = among(State.HELD)
 _IS_DEAD = among(*DEAD)
 _IS_SETTLED = text("settled_at IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
@@ -176,7 +179,8 @@ class OutboxMail(Base):
         partial_index("uq_email_outbox_idempotency_key", "idempotency_key", where=_HAS_KEY, unique=True),
         partial_index("ix_email_outbox_due", "priority", "due_at", "id", "state", where=IS_WAITING),
         partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
-        partial_index("ix_email_outbox_held", "lease_until", where=IS_HELD),
+        partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),
+        partial_index("ix_email_outbox_held", "id", where=IS_HELD),
         partial_index("ix_email_outbox_dead", "state", "id", where=_IS_DEAD),
         partial_index("ix_email_outbox_settled", "settled_at", where=_IS_SETTLED),
     )
@@ -202,7 +206,12 @@ def page(session: Session, states: Sequence[State], before: int | None, limit: i
     query = select(OutboxMail).options(defer(OutboxMail.content)).order_by(OutboxMail.id.desc()).limit(limit)
     if states:
         wanted = OutboxMail.state.in_(states)
-        for group, condition in ((WAITING, IS_WAITING), (HELD, IS_HELD), (DEAD, _IS_DEAD)):
+        for group, condition in (
+            (WAITING, IS_WAITING),
+            (IN_HAND, IS_IN_HAND),
+            ((State.HELD,), IS_HELD),
+            (DEAD, _IS_DEAD),
+        ):
             if set(states) <= set(group):  # found by their own index, however many others there are
                 wanted = OutboxMail.id.in_(select(OutboxMail.id).where(condition, wanted))
         query = query.where(wanted)
@@ -214,7 +223,12 @@ def page(session: Session, states: Sequence[State], before: int | None, limit: i
 def counts(session: Session) -> dict[State, int]:
     """How many mails are in each state but SENT, which can be very many."""
     found: dict[State, int] = {}
-    for condition in (IS_WAITING, IS_HELD, _IS_DEAD):  # each by its own index, which holds no mail that was sent
+    for condition in (IS_WAITING, IS_IN_HAND, IS_HELD, _IS_DEAD):  # each by its own index, without what was sent
+        IS_WAITING,
+        IS_IN_HAND,
+        IS_HELD,
+        _IS_DEAD,
+    ):  # each by its own index, which holds no mail that was sent
         found |= {State(state): count for state, count in _counts(session, OutboxMail.state, condition).items()}
     return found
 
@@ -225,8 +239,8 @@ def reasons(session: Session) -> dict[str, int]:
 
 
 def holders(session: Session) -> dict[str, int]:
-    """The workers that hold mails now, and how many each."""
-    return {worker or "": count for worker, count in _counts(session, OutboxMail.leased_by, IS_HELD).items()}
+    """The workers that have mails now, and how many each."""
+    return {worker or "": count for worker, count in _counts(session, OutboxMail.leased_by, IS_IN_HAND).items()}
 
 
 def keys_in_use(session: Session) -> dict[str, int]:
@@ -243,9 +257,9 @@ def oldest_due(session: Session, moment: datetime) -> datetime | None:
     return min((due for due in first if due and due <= moment), default=None)
 
 
-def is_held(session: Session, moment: datetime) -> bool:
-    """Whether a worker that still lives holds a mail."""
-    return session.scalar(select(OutboxMail.id).where(IS_HELD, OutboxMail.lease_until > moment).limit(1)) is not None
+def is_in_hand(session: Session, moment: datetime) -> bool:
+    """Whether a worker that still lives has a mail."""
+    return session.scalar(select(OutboxMail.id).where(IS_IN_HAND, OutboxMail.lease_until > moment).limit(1)) is not None
 
 
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:
@@ -261,21 +275,23 @@ def change_waiting(session: Session, mail_id: str, **values: object) -> bool:
     return compared_and_set(session, waiting.values(**values))
 
 
-def waiting_of(session: Session, account_id: int) -> int:
-    """How many mails wait to go out for this account."""
-    query = select(func.count()).where(OutboxMail.account_id == account_id, OutboxMail.state.in_(WAITING))
+def unsent_of(session: Session, account_id: int) -> int:
+    """How many mails wait to go out for this account, or are held."""
+    query = select(func.count()).where(OutboxMail.account_id == account_id, OutboxMail.state.in_(UNSENT))
     return session.scalar(query) or 0
 
 
-def change_waiting_of(session: Session, account_id: int, **values: object) -> None:
-    """As ``change_waiting``, for every mail of an account."""
-    theirs = update(OutboxMail).where(OutboxMail.account_id == account_id, OutboxMail.state.in_(WAITING))
+def withdraw_of(session: Session, account_id: int, **values: object) -> None:
+    """As ``withdraw``, for every mail of an account."""
+    theirs = update(OutboxMail).where(OutboxMail.account_id == account_id, OutboxMail.state.in_(UNSENT))
     session.execute(theirs.values(**values).execution_options(synchronize_session=False))
 
 
 def withdraw(session: Session, mail_id: str, reason: str, moment: datetime) -> bool:
-    """Cancel a mail that waits and that no worker holds; True if it was so."""
-    return change_waiting(session, mail_id, state=State.CANCELLED, settled_at=moment, content=None, reason=reason)
+    """Cancel a mail that waits, or is held, and that no worker has; True if it was so."""
+    unsent = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(UNSENT))
+    values = {"state": State.CANCELLED, "settled_at": moment, "content": None, "reason": reason}
+    return compared_and_set(session, unsent.values(**values))
 
 
 def revive(

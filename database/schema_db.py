@@ -11,17 +11,27 @@ from sqlalchemy.orm import Session
 
 MIGRATIONS: Final = Path(__file__).resolve().parent / "migrations"
 UPGRADE: Final = "The tables are older than this version of Sealpost. Run: flask db upgrade"
-_VERSION: Final = "alembic_version"
+VERSION: Final = "alembic_version"
 _NO_TABLE, _NO_COLUMN = "42P01", "42703"  # SQLSTATE of PostgreSQL
 _READ_ONLY = "25006"
 
 
 def is_behind(session: Session) -> bool:
     """Whether migrations are missing. A database that newer code has migrated already is not behind."""
-    if not inspect(session.connection()).has_table(_VERSION):
+    if not inspect(session.connection()).has_table(VERSION):
         return True
-    current = session.scalar(text(f"SELECT version_num FROM {_VERSION}"))  # noqa: S608 - a constant
-    return current is None or current in _known()[:-1]
+    current = session.scalar(text(f"SELECT version_num FROM {VERSION}"))  # noqa: S608 - a constant
+    return current is None or is_older(current)
+
+
+def is_known(revision: str) -> bool:
+    """Whether this code can bring a database along from there, or works with it as it is."""
+    return revision in _known()
+
+
+def is_older(revision: str) -> bool:
+    """Whether migrations come after this one."""
+    return revision in _known()[:-1]
 
 
 def lacks_something(error: SQLAlchemyError) -> bool:
@@ -41,7 +51,7 @@ def is_read_only(error: SQLAlchemyError) -> bool:
 
 def touch(session: Session) -> None:
     """Change nothing, as a change."""
-    session.execute(text(f"UPDATE {_VERSION} SET version_num = version_num"))  # noqa: S608 - a constant
+    session.execute(text(f"UPDATE {VERSION} SET version_num = version_num"))  # noqa: S608 - a constant
 
 
 @cache

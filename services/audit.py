@@ -57,6 +57,9 @@ class Action(StrEnum):
     MAIL_RETRIED = "mail_retried"
     MAIL_CANCELLED = "mail_cancelled"
     MAIL_PURGED = "mail_purged"
+    MAIL_HELD = "mail_held"
+    MAIL_RELEASED = "mail_released"
+    DATABASE_RESTORED = "database_restored"
 
 
 @dataclass(frozen=True)

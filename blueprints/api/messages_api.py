@@ -115,8 +115,9 @@ def get_message(mail_id: str) -> Response:
 
 @bp.post("/<mail_id>/retry")
 @Operation(
-    summary="Send a mail now that waits, or once more if it was given up",
-    description="It goes to whoever has not got it. Too late once it was sent, or its content is gone: 409.",
+    summary="Send a mail now that waits, release one that is held, or send one once more if it was given up",
+    description="One that is held is released, to be sent when it is due, or expires if its time is over. "
+    "It goes to whoever has not got it. Too late once it was sent, or its content is gone: 409.",
     tag=TAG,
     answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},
 )
@@ -129,7 +130,7 @@ def retry_message(mail_id: str) -> Response:
 
 @bp.post("/<mail_id>/cancel")
 @Operation(
-    summary="Withdraw a mail that waits",
+    summary="Withdraw a mail that waits or is held",
     description="Its content is deleted. Too late once a worker has taken it up: 409.",
     tag=TAG,
     answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},

@@ -1,6 +1,7 @@
 """`flask mail`: the queued mails, sending them again or not at all, and the worker that sends them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Final
 
@@ -12,7 +13,7 @@ from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option,
 from services import audit
 from services.audit import Action
 from services.checks import start
-from services.outbox import log
+from services.outbox import holding, log
 from services.outbox.facts import SETTLED, AttemptData, DirectData, MessageData, State
 from services.outbox.log import Summary
 from services.settings import route
@@ -38,7 +39,7 @@ _FINAL: Final = click.Choice([state.value for state in SETTLED])
 def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool) -> None:
     """List what became of mail, the newest first.
 
-    States: queued, leased, transmitting, deferred, uncertain, sent, failed, expired, cancelled, suppressed.
+    States: queued, leased, transmitting, deferred, uncertain, held, sent, failed, expired, cancelled, suppressed.
     """
     if direct and states:
         raise click.UsageError("Give either --direct or --state, not both: a mail sent directly has no state.")
@@ -66,15 +67,57 @@ def status(*, as_json: bool) -> None:
 @command(mail, "retry")
 @click.argument("mail_id", metavar="ID")
 def retry(mail_id: str, *, as_json: bool) -> None:
-    """Send a mail now that waits, or once more if it was given up. Whoever has got it does not get it again."""
+    """Send a mail now that waits, or once more if it was given up. Whoever has got it does not get it again.
+
+    One that is held is released, as by flask mail release.
+    """
+    was_held = log.story(mail_id).mail.is_held
     found = log.retry(mail_id).mail
-    answer(as_json, json_of(MessageData, found), f"Queued to be sent now: {found.id}")
+    told = "Released" if was_held else "Queued to be sent now"
+    answer(as_json, json_of(MessageData, found), f"{'Expired' if found.state is State.EXPIRED else told}: {found.id}")
+
+
+@command(mail, "hold")
+@click.option("--all", "every", is_flag=True, required=True, help="All mail that was not sent or given up.")
+def hold(*, every: bool, as_json: bool) -> None:
+    """Hold all mail: nobody sends it until you release it. For a database that was restored from a back-up.
+
+    What was sent after the back-up was made waits in it as if it had not been. `flask db restore` holds it by itself.
+    """
+    found = holding.hold_all()
+    told = [f"{counted(found.held, 'mail')} held. {holding.WHAT_TO_DO}"]
+    if found.being_sent:
+        told.append(
+            f"{counted(found.being_sent, 'mail')} just being handed over. Stop every worker and run this again."
+        )
+    answer(as_json, asdict(found), *told)
+
+
+@command(mail, "release")
+@click.argument("mail_ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "every", is_flag=True, help="All mail that is held.")
+def release(mail_ids: Sequence[str], *, every: bool, as_json: bool) -> None:
+    """Let mail that is held go on. What is too old by now, as links for a new password are, ends as expired."""
+    if every == bool(mail_ids):
+        raise click.UsageError("Give the ids of mails that are held, or --all.")
+    found = holding.release_all() if every else holding.release(mail_ids)
+    told = [f"{counted(found.released, 'mail')} released."]
+    if found.expired:
+        told.append(f"{counted(found.expired, 'mail')} expired: the time was over.")
+    answer(as_json, asdict(found), *told)
 
 
 @command(mail, "cancel")
-@click.argument("mail_id", metavar="ID")
-def cancel(mail_id: str, *, as_json: bool) -> None:
-    """Withdraw a mail that waits. Its content is deleted."""
+@click.argument("mail_id", required=False, metavar="[ID]")
+@click.option("--held", is_flag=True, help="All mail that is held.")
+def cancel(mail_id: str | None, *, held: bool, as_json: bool) -> None:
+    """Withdraw a mail that waits or is held. Its content is deleted."""
+    if held == (mail_id is not None):
+        raise click.UsageError("Give the id of a mail, or --held.")
+    if mail_id is None:
+        cancelled = holding.cancel_all()
+        answer(as_json, {"cancelled": cancelled}, f"{counted(cancelled, 'mail')} cancelled.")
+        return
     found = log.cancel(mail_id).mail
     answer(as_json, json_of(MessageData, found), f"Cancelled: {found.id}")
 
@@ -159,7 +202,9 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         yield "Not well: mail is late. Does a worker run?"
     if summary.is_unattended:
         yield f"Not well: {log.NOBODY_SENDS}"
-    elif not summary.is_behind:
+    if summary.held:
+        yield holding.told(summary.held)
+    elif not (summary.is_behind or summary.is_unattended):
         yield "All is well."
 
 
@@ -169,6 +214,7 @@ def _summary_dict(summary: Summary) -> dict[str, object]:
         "ok": not (summary.is_behind or summary.is_unattended),
         "unattended": summary.is_unattended,
         "suppressed": route.is_suppressed(),
+        "held": summary.held,
         "counts": summary.counts,
         "reasons": summary.reasons,
         "oldest_due": summary.oldest_due.isoformat() if summary.oldest_due else None,

@@ -1,11 +1,12 @@
 """The commands of `flask`: thin shells around the services; nothing here migrates. And the names of its shell."""
 
-from typing import Any
+from typing import Any, Final
 
 from flask import Flask
 
 from blueprints.cli.accounts import token
 from blueprints.cli.audit import audit
+from blueprints.cli.database import backup, restore
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.people import account
@@ -13,6 +14,8 @@ from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_checks import domain, route, test, validate
 from services import email_service
 from services.settings import named
+
+OF_THE_DATABASE: Final = (backup, restore)  # below `flask db`
 
 for check in (test, route, validate, domain):
     smtp.add_command(check)

@@ -3,8 +3,8 @@
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 
 from blueprints.access import admin_page
-from services.outbox import facts, log
-from services.outbox.facts import State
+from services.outbox import facts, holding, log
+from services.outbox.facts import MessageData, State
 from utils.env_utils import get_settings
 from utils.errors import Conflict
 from utils.numbers import whole_number
@@ -34,6 +34,7 @@ def show() -> str:
         before=before,
         older=older,
         is_behind=log.is_behind(),
+        held=holding.told(counts.get(State.HELD, 0)),
         days=get_settings().mail_retention_days,
     )
 
@@ -58,11 +59,11 @@ def retry(mail_id: str) -> Response:
     """Have a worker take it up at once."""
     story = log.story(mail_id)
     try:
-        log.retry(mail_id)
+        now = log.retry(mail_id).mail
     except Conflict as late:
         flash(late.message, "danger")
     else:
-        flash("The mail is sent now." if story.mail.waits else "The mail is sent once more.", "success")
+        flash(*_sent_again(story.mail, now))
     return _to_message(mail_id)
 
 
@@ -84,6 +85,14 @@ def cancel(mail_id: str) -> Response:
     else:
         flash("The mail is cancelled. It will not be sent.", "success")
     return _to_message(mail_id)
+
+
+def _sent_again(before: MessageData, now: MessageData) -> tuple[str, str]:
+    if now.state is State.EXPIRED:
+        return "The mail is not sent: its time was over.", "danger"
+    if before.is_held:
+        return "The mail is released.", "success"
+    return "The mail is sent now." if before.waits else "The mail is sent once more.", "success"
 
 
 def _state() -> State | None:

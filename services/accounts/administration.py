@@ -54,7 +54,7 @@ def belongings(account_id: int) -> Belongings:
         return Belongings(
             tokens=len(api_token_db.unrevoked(session, account_id)),
             servers=smtp_db.count_of(session, account_id),
-            waiting_mails=outbox_db.waiting_of(session, account_id),
+            waiting_mails=outbox_db.unsent_of(session, account_id),
         )
 
 
@@ -152,7 +152,7 @@ def delete(account_id: int, *, expected: str | None = None, by: int | None = Non
             raise Conflict("This is another account by now. Look at the list again.")
         _refuse_last(administrators, account)
         _end_access(session, account)
-        outbox_db.change_waiting_of(
+        outbox_db.withdraw_of(
             session,
             account.id,
             state=State.CANCELLED,

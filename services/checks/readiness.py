@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database import schema_db
 from database.engine import reading
-from services.outbox import log
+from services.outbox import holding, log
 from services.settings import configs, route
 from services.worker import threads
 
@@ -75,13 +75,18 @@ def _key() -> Answer:
 
 
 def _queue() -> Answer:
+    held = holding.told(holding.count())
     if log.is_behind():
         minutes = int(log.BEHIND.total_seconds() // 60)
-        nobody = f" {log.NOBODY_SENDS}" if log.is_unattended() else ""
-        return Answer(False, f"Mail waits for more than {minutes} minutes.{nobody}")
+        nobody = log.NOBODY_SENDS if log.is_unattended() else ""
+        return Answer(False, _sentences(f"Mail waits for more than {minutes} minutes.", nobody, held))
     if log.is_unattended():
-        return Answer(True, log.NOBODY_SENDS)
-    return Answer(True, route.NOTHING_IS_SENT if route.is_suppressed() else "No mail is late.")
+        return Answer(True, _sentences(log.NOBODY_SENDS, held))
+    return Answer(True, _sentences(route.NOTHING_IS_SENT if route.is_suppressed() else "", held) or "No mail is late.")
+
+
+def _sentences(*texts: str) -> str:
+    return " ".join(filter(None, texts))
 
 
 def _worker(app: Flask) -> Answer:

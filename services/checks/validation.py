@@ -10,11 +10,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database import outbox_db, reset_request_db, user_db
 from database.engine import reading
-from database.outbox_db import HELD, WAITING
+from database.outbox_db import IN_HAND, WAITING, State
 from services.checks import connection_test, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
 from services.diagnosis import diagnosis
+from services.outbox import holding
 from services.settings import configs, key_rotation, route, rules
 from services.settings.fields import parse_address_field
 from services.settings.route import RouteStep
@@ -237,13 +238,16 @@ def _pending() -> Iterator[Told]:
         states = outbox_db.counts(session)
         due_at = outbox_db.oldest_due(session, now)
     # A password reset is a request before it is a mail: both wait for the same worker.
-    mails = sum(states.get(state, 0) for state in (*WAITING, *HELD))
+    mails = sum(states.get(state, 0) for state in (*WAITING, *IN_HAND))
     found = [
         (f"{counted(count, what)} waiting", since)
         for count, what, since in ((requests, "password reset", asked_at), (mails, "mail", due_at))
         if count
     ]
-    if not found:
+    held = states.get(State.HELD, 0)
+    if held:
+        yield Told(Mark.INFO, f"{counted(held, 'mail')} held", holding.WHAT_TO_DO)
+    if not found and not held:
         yield Told(Mark.OK, "No mail is waiting")
     for text, since in found:
         if since and now - since > OVERDUE:

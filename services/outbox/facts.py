@@ -30,6 +30,7 @@ STATES: Final = {
     State.TRANSMITTING: Look("info", "Being sent"),
     State.DEFERRED: Look("warning", "Deferred"),
     State.UNCERTAIN: Look("warning", "Uncertain"),
+    State.HELD: Look("warning", "Held"),
     State.SENT: Look("ok", "Sent"),
     State.FAILED: Look("error", "Failed"),
     State.EXPIRED: Look("error", "Expired"),
@@ -101,6 +102,15 @@ class MessageData:
     @property
     def waits(self) -> bool:
         return self.state in WAITING
+
+    @property
+    def is_held(self) -> bool:
+        return self.state is State.HELD
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it may not be sent any more."""
+        return self.expires_at <= clock.now()
 
     @property
     def is_due(self) -> bool:

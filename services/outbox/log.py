@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from database import attempt_db, outbox_db
 from database.engine import reading, transaction
-from database.outbox_db import GIVEN_UP, SETTLED, OutboxMail, State
+from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import promise
 from services.outbox.facts import DirectData, MessageData, attempt_facts, mail_facts
@@ -52,6 +52,10 @@ class Summary:
     workers: dict[str, int]  # how many mails each holds now
     is_behind: bool
     is_unattended: bool
+
+    @property
+    def held(self) -> int:
+        return self.counts.get(State.HELD, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +126,7 @@ def is_unattended() -> bool:
     now = clock.now()
     with reading() as session:
         due = outbox_db.oldest_due(session, now)
-        return due is not None and now - due > UNATTENDED and not outbox_db.is_held(session, now)
+        return due is not None and now - due > UNATTENDED and not outbox_db.is_in_hand(session, now)
 
 
 def summary() -> Summary:
@@ -176,8 +180,8 @@ def _story(row: OutboxMail, attempts: list[DirectData]) -> Story:
     return Story(
         mail=mail,
         attempts=attempts,
-        can_retry=mail.waits or (mail.state in GIVEN_UP and row.content is not None),
-        can_cancel=mail.waits,
+        can_retry=mail.state in UNSENT or (mail.state in GIVEN_UP and row.content is not None),
+        can_cancel=mail.state in UNSENT,
         may_double=row.uncertain > 0,
     )
 

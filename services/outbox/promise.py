@@ -9,9 +9,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from database import outbox_add_db, outbox_db
+from database import outbox_add_db, outbox_db, outbox_hold_db
 from database.engine import driver_transaction, reading, transaction
-from database.outbox_db import SETTLED, WAITING, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
+from database.outbox_db import SETTLED, UNSENT, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
 from services import audit
 from services.audit import Action
 from services.message import recording
@@ -77,16 +77,19 @@ def cancel(mail_id: str) -> OutboxMail:
 def retry(mail_id: str) -> OutboxMail:
     """Send a mail that waits at once, or a dead letter once more, to whoever has not got it; gives it as it is then.
 
-    Raises NotFound; Conflict if there is nothing to send: it was sent, is on its way, or its content is gone.
+    One that is held is released, to be sent when it is due, or ends if its time is over. Raises NotFound; Conflict if
+    there is nothing to send: it was sent, is on its way, or its content is gone.
     """
     now = clock.now()
     with transaction() as session:
-        if not outbox_db.change_waiting(session, mail_id, due_at=now):
+        is_over = bool(outbox_hold_db.expire(session, [mail_id], now, Reason.TOO_LATE))
+        was_held = is_over or bool(outbox_hold_db.release(session, [mail_id]))
+        if not was_held and not outbox_db.change_waiting(session, mail_id, due_at=now):
             row = outbox_db.find(session, mail_id)
             recipients = [_again(recipient) for recipient in row.recipients] if row else []
             if not outbox_db.revive(session, mail_id, recipients, due_at=now, expires_at=now + GIVE_UP):
                 raise _too_late(row, "sent again")
-        audit.record(session, Action.MAIL_RETRIED, f"mail {mail_id}")
+        audit.record(session, Action.MAIL_RELEASED if was_held else Action.MAIL_RETRIED, f"mail {mail_id}")
         changed = _changed(session, mail_id)
     new_mail.tell()
     return changed
@@ -216,7 +219,7 @@ def _changed(session: Session, mail_id: str) -> OutboxMail:
 def _too_late(row: OutboxMail | None, wanted: str) -> NotFound | Conflict:
     if row is None:
         return NotFound(NO_SUCH)
-    if row.state not in (*SETTLED, *WAITING):
+    if row.state not in (*SETTLED, *UNSENT):
         return Conflict(f"The mail is being handed over just now. It cannot be {wanted}.")
     if row.state == State.SENT or wanted == "cancelled":
         return Conflict(f"The mail is {row.state} already.")

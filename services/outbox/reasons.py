@@ -36,6 +36,7 @@ class Reason(StrEnum):
     )
     TOO_LATE = "too_late", "Its time was over before it could be sent."
     SOME_REFUSED = "some_refused", "Some recipients were refused."
+    HELD = "held", "It may have been sent after the back-up that was restored. Release it, or cancel it."
     CANCELLED = "cancelled", "Cancelled by hand."
     ACCOUNT_DELETED = "account_deleted", "The account that it was sent for was deleted."
     LINK_VOID = "link_void", "Its link was void before it could be sent."

@@ -17,10 +17,10 @@ import structlog
 from database.attempt_db import AttemptRow
 from database.outbox_claim_db import Settlement
 from services.outbox import reasons
+from utils import private_files
 
 log = structlog.get_logger(__name__)
 
-_FOLDER: Final = "receipts"
 _MOMENT: Final = "$moment"
 
 
@@ -33,11 +33,12 @@ class News(NamedTuple):
 
 def keep(instance: Path, news: News) -> None:
     """Write the news of a group below the ``instance`` folder. Raises OSError if the disk does not take them."""
-    folder = instance / _FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = instance / private_files.RECEIPTS
+    private_files.make_folder(instance)
+    private_files.make_folder(folder)
     name = secrets.token_hex(16)
     unfinished, finished = folder / f"{name}.part", folder / f"{name}.json"
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, private_files.FILE), "w") as file:
         results = [settlement._asdict() for settlement in news.settlements]
         json.dump({"results": results, "attempts": news.attempts}, file, default=_plain)
         file.flush()
@@ -52,7 +53,7 @@ def replay(instance: Path, settle: Callable[[News], object]) -> int:
     Harmless when done twice or by two processes at once: a result counts only for the lease that it belongs to.
     """
     replayed = 0
-    for file in sorted((instance / _FOLDER).glob("*.json")):
+    for file in sorted((instance / private_files.RECEIPTS).glob("*.json")):
         try:
             news = _read(json.loads(file.read_text(), object_hook=_moment))
         except FileNotFoundError:  # another process has just done it

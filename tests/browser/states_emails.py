@@ -40,10 +40,26 @@ def email_to_send_again(scene: Scene) -> Page:
     return page
 
 
+def email_held(scene: Scene) -> Page:
+    page = emails_in_every_state(scene)
+    follow(page, "held@example.com")
+    expect(page.get_by_text("Released, it is sent")).to_be_visible()
+    return page
+
+
+def email_to_release(scene: Scene) -> Page:
+    page = email_held(scene)
+    follow(page, "Release")
+    expect_heading(page, "Release this mail?")
+    return page
+
+
 STATES: list[State] = [
     emails_none,
     emails_in_every_state,
     emails_sent_directly,
     email_failed,
     email_to_send_again,
+    email_held,
+    email_to_release,
 ]

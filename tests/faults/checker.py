@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from database.engine import reading
-from database.outbox_db import HELD, WAITING, OutboxMail, State
+from database.outbox_db import IN_HAND, WAITING, OutboxMail, State
 from services.outbox.reasons import Reason
 from tests.faults.child import Orders
 from tests.faults.sink import Event
@@ -128,7 +128,7 @@ def judge(promises: Promises, table: Sequence[Row], ledger: Iterable[Mapping[str
         duplicates=sum(most.values()) - len(most),
         most_copies=max(copies.values(), default=0),
         bound=bound + untold,
-        stuck={row.mail_id for row in table if row.state in (*WAITING, *HELD)},
+        stuck={row.mail_id for row in table if row.state in (*WAITING, *IN_HAND)},
         untrue=set(_untrue(table, ids, refused)) | (promises.promised.keys() - by_id.keys()),
     )
 

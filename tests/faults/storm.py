@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database.engine import reading, transaction
 from database.outbox_claim_db import GROUP
-from database.outbox_db import HELD, WAITING, OutboxMail
+from database.outbox_db import IN_HAND, WAITING, OutboxMail
 from services.settings import named
 from services.worker import groups
 from services.worker.lease import Pace
@@ -274,4 +274,4 @@ def chores(pace: Pace) -> None:
 def open_mails() -> int:
     """How many mails wait or are under way."""
     with reading() as session:
-        return session.scalar(select(func.count()).where(OutboxMail.state.in_((*WAITING, *HELD)))) or 0
+        return session.scalar(select(func.count()).where(OutboxMail.state.in_((*WAITING, *IN_HAND)))) or 0

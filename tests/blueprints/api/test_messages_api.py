@@ -3,7 +3,7 @@
 from base64 import b64encode
 from typing import Any
 
-from database.outbox_db import HELD, WAITING, State
+from database.outbox_db import IN_HAND, WAITING, State
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, change, in_state, queued
 from tests.outbox import row_of
 from tests.visitors import Visitor
@@ -121,7 +121,7 @@ def test_a_mail_that_waits_is_cancelled_for_good(client: Visitor, bearer: dict[s
 
 
 def test_it_can_be_too_late_to_cancel(client: Visitor, bearer: dict[str, str]) -> None:
-    for state in (*HELD, State.SENT, State.FAILED, State.CANCELLED):
+    for state in (*IN_HAND, State.SENT, State.FAILED, State.CANCELLED):
         answer = client.post(f"{URL}/{in_state(state)}/cancel", headers=bearer)
         assert answer.status_code == 409
         assert answer.get_json()["message"].startswith("The mail is")
@@ -139,7 +139,7 @@ def test_a_dead_letter_is_sent_again_to_whoever_has_not_got_it(client: Visitor, 
 
 
 def test_what_is_sent_or_on_its_way_is_not_sent_again(client: Visitor, bearer: dict[str, str]) -> None:
-    for state in (*HELD, State.SENT):
+    for state in (*IN_HAND, State.SENT):
         assert client.post(f"{URL}/{in_state(state)}/retry", headers=bearer).status_code == 409
 
 

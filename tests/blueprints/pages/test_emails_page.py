@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from database.outbox_db import HELD, Priority, State
+from database.outbox_db import IN_HAND, Priority, State
 from services.outbox import facts, log
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, change, in_state, queued
 from tests.outbox import row_of
@@ -141,7 +141,7 @@ def test_the_log_says_when_nobody_takes_mail_up(admin: Visitor) -> None:
 
 
 def test_a_mail_on_its_way_has_no_buttons(admin: Visitor) -> None:
-    for state in HELD:
+    for state in IN_HAND:
         mail_id = in_state(state)
         assert f"/emails/{mail_id}/" not in admin.get(f"{URL}/{mail_id}").text
 

@@ -19,7 +19,7 @@ from sqlalchemy import select
 from app import create_app
 from database.attempt_db import EmailAttempt
 from database.engine import reading, transaction
-from database.outbox_db import HELD, WAITING, OutboxMail, State
+from database.outbox_db import IN_HAND, WAITING, OutboxMail, State
 from services import email_service
 from services.delivery import attempt as delivery
 from services.delivery.circuit import Circuits
@@ -206,7 +206,7 @@ def _work() -> None:
 
 def _open(mail_ids: Sequence[str]) -> bool:
     with reading() as session:
-        waits = OutboxMail.mail_id.in_(mail_ids), OutboxMail.state.in_((*WAITING, *HELD))
+        waits = OutboxMail.mail_id.in_(mail_ids), OutboxMail.state.in_((*WAITING, *IN_HAND))
         return session.scalars(select(OutboxMail.id).where(*waits).limit(1)).first() is not None
 
 

@@ -1,0 +1,106 @@
+"""Mail that is held after a back-up was restored: what was sent since then waits in it as if it had not been.
+
+Nobody can tell the two apart, so people decide: released mail goes on as it was, and by its own rules.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from database import outbox_hold_db
+from database.engine import reading, transaction
+from services import audit
+from services.audit import Action
+from services.outbox import promise
+from services.outbox.reasons import Reason
+from utils import clock
+from utils.errors import Conflict
+from utils.log_utils import printable
+from utils.numbers import counted
+
+_ID: Final = 40  # characters of what is no id
+WHAT_TO_DO: Final = (
+    "Held mail goes on by: flask --app app mail release --all, and is withdrawn by: flask --app app mail cancel --held"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """How many mails are held by now, and how many a worker is handing over, which nothing can stop."""
+
+    held: int
+    being_sent: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """How many mails wait again, and how many ended since their time was over."""
+
+    released: int
+    expired: int
+
+
+def hold_all() -> Held:
+    """Hold all mail that is not settled, but for what a worker is handing over."""
+    with transaction() as session:
+        held = outbox_hold_db.hold_all(session, Reason.HELD, dead_before=clock.now())
+        being_sent = outbox_hold_db.being_sent(session)
+        audit.record(session, Action.MAIL_HELD, counted(held, "mail"))
+    return Held(held=held, being_sent=being_sent)
+
+
+def hold_restored(session: Session) -> int:
+    """The same in a database that no worker knows: what was being handed over there is of unknown fate."""
+    return outbox_hold_db.hold_all(session, Reason.HELD, dead_before=None)
+
+
+def release_all() -> Released:
+    """Let all held mail wait again."""
+    with transaction() as session:
+        found = _release(session, None)
+    promise.new_mail.tell()
+    return found
+
+
+def release(mail_ids: Sequence[str]) -> Released:
+    """Let these mails wait again, or none of them. Raises Conflict, which names the first that is not held."""
+    wanted = list(dict.fromkeys(mail_ids))
+    with transaction() as session:
+        held = outbox_hold_db.held_among(session, wanted)
+        if strangers := [each for each in wanted if each not in held]:
+            raise Conflict(f"“{printable(strangers[0], _ID)}” is no mail that is held.")
+        found = _release(session, wanted)
+    promise.new_mail.tell()
+    return found
+
+
+def cancel_all() -> int:
+    """Withdraw all held mail; how many."""
+    with transaction() as session:
+        cancelled = outbox_hold_db.cancel(session, clock.now(), Reason.CANCELLED)
+        audit.record(session, Action.MAIL_CANCELLED, f"{counted(cancelled, 'mail')} that were held")
+    return cancelled
+
+
+def count() -> int:
+    """How many mails are held."""
+    with reading() as session:
+        return outbox_hold_db.count(session)
+
+
+def told(held: int) -> str:
+    """That so many are held, and what to do, as sentences; "" for none."""
+    if not held:
+        return ""
+    return f"{counted(held, 'email')} {'is' if held == 1 else 'are'} held since a back-up was restored. {WHAT_TO_DO}."
+
+
+def _release(session: Session, mail_ids: Sequence[str] | None) -> Released:
+    expired = outbox_hold_db.expire(session, mail_ids, clock.now(), Reason.TOO_LATE)
+    released = outbox_hold_db.release(session, mail_ids)
+    if released or expired:
+        late = [f"{counted(expired, 'mail')} too late"] if expired else []
+        audit.record(session, Action.MAIL_RELEASED, counted(released, "mail"), late)
+    return Released(released=released, expired=expired)
