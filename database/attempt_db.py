@@ -20,7 +20,8 @@ LONGEST_SERVER = 320
 class EmailAttempt(Base):
     """One server tried for one mail. Addresses are masked; the reply is the server's, redacted, for administrators.
 
-    ``outcome`` is accepted, temporary, permanent, misconfigured, unknown, not_configured or suppressed.
+    ``outcome`` is accepted, temporary, permanent, misconfigured, unknown, not_configured, suppressed or
+    throttled; of a throttled one, which no server was asked about, the reply is the reason in our words.
     """
 
     __tablename__ = "email_attempt"

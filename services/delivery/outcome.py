@@ -13,6 +13,7 @@ from utils.errors import DeliveryError, Fault
 ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 SUPPRESSED: Final = "suppressed"
+THROTTLED: Final = "throttled"  # not said to the server: our own limit for it is reached
 
 
 class Withheld(NamedTuple):
@@ -45,6 +46,16 @@ class Outcome:
     def is_server_down(self) -> bool:
         """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
         return self.verdict is not None and self.verdict.goes_on
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the server was not asked, since it has had as many mails as we give it."""
+        return self.kind == THROTTLED
+
+    @property
+    def own_reason(self) -> str:
+        """Why the server was not asked, in our words, since there are none of its; "" if it was."""
+        return self.message if self.is_throttled else ""
 
     @property
     def is_ours(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
-from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED
+from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED
 from services.diagnosis import diagnosis
 from services.outbox.reasons import words
 from utils import clock
@@ -53,8 +53,10 @@ _OUTCOMES: Final = {
     OutcomeUnknown.outcome: Look("warning", "Never confirmed"),
     NOT_CONFIGURED: Look("error", "No server"),
     SUPPRESSED: Look("skipped", "Suppressed"),
+    THROTTLED: Look("warning", "Over the limit"),
 }
 _ACCEPTED_IN_PART: Final = Look("warning", "Accepted in part")
+_SEND_LATER: Final = "Send it later, or queue it: queued mail waits by itself. The limit is set with the server."
 _NO_SERVER: Final = "Add a server, test it and activate it."
 
 
@@ -182,7 +184,7 @@ def attempt_facts(row: EmailAttempt) -> DirectData:
         fault=row.fault,
         code=row.code,
         enhanced=row.enhanced,
-        reply=printable(row.reply, LONGEST_REPLY),
+        reply="" if row.outcome == THROTTLED else printable(row.reply, LONGEST_REPLY),
         worker=row.worker,
         account_id=row.account_id,
         diagnosis=_diagnosis(row),
@@ -209,6 +211,8 @@ def _diagnosis(row: EmailAttempt) -> DiagnosisData | None:
     """What a failed attempt means; None if it did not fail, or not in a way that this version knows."""
     if row.outcome == NOT_CONFIGURED:
         return DiagnosisData(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
+    if row.outcome == THROTTLED:
+        return DiagnosisData(title=row.reply.removesuffix("."), remedy=_SEND_LATER)
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None
     found = diagnosis.explain(
