@@ -13,7 +13,7 @@ from services import audit
 from services.audit import Action
 from services.checks import start
 from services.outbox import log
-from services.outbox.facts import SETTLED, AttemptData, DirectData, MessageData, State
+from services.outbox.facts import SETTLED, AttemptData, DirectData, MailFacts, MessageData, State
 from services.outbox.log import Summary
 from services.settings import route
 from services.worker import threads
@@ -136,7 +136,7 @@ def _direct_row(each: DirectData) -> tuple[str, ...]:
     return _moment(each.at), each.look.word, each.kind, each.recipients, each.server, answer
 
 
-def _row(each: MessageData) -> tuple[str, ...]:
+def _row(each: MailFacts) -> tuple[str, ...]:
     addresses = ", ".join(recipient.address for recipient in each.recipients)
     return (
         _moment(each.created_at),
@@ -144,7 +144,7 @@ def _row(each: MessageData) -> tuple[str, ...]:
         each.state,
         each.kind,
         addresses if len(addresses) <= 60 else f"{len(each.recipients)} recipients",  # noqa: PLR2004
-        str(each.attempts),
+        str(each.tries),
         each.reason,
     )
 

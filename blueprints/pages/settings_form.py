@@ -9,6 +9,7 @@ from blueprints import forms, kept, limits, smtp_tests
 from blueprints.access import actor_name, admin_page, require_recent_sign_in
 from blueprints.pages import smtp_form_values, smtp_test_card, versions
 from blueprints.pages.versions import Versions
+from blueprints.way_back import list_url
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.providers import discovery, presets
@@ -214,7 +215,7 @@ def _values_on_screen(stored: StoredConfig | None) -> dict[str, Any]:
 
 
 def _to_list() -> Response:
-    return make_response(redirect(url_for("settings.smtp"), 303))
+    return make_response(redirect(list_url("settings.smtp"), 303))
 
 
 def _page(

@@ -381,10 +381,8 @@ def _of_certificate(shown: ShownCertificate, since: float) -> Step:
     """What the certificate that was refused says of itself."""
     names = ", ".join(shown.names) or "no name"
     names = names if len(names) <= _LONGEST_NAMES else f"{names[:_LONGEST_NAMES]}…"
-    fact = (
-        f"It is for {names}; by {shown.issuer[:_LONGEST_ISSUER]}; {shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d}; "
-        f"SHA-256 {shown.sha256.replace(':', '')}"
-    )
+    days = f"{shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d} UTC"
+    fact = f"It is for {names}; by {shown.issuer[:_LONGEST_ISSUER]}; {days}; SHA-256 {shown.sha256.replace(':', '')}"
     return Step(name=Phase.ENCRYPTION, status="failed", ms=_since(since), fact=printable(fact))
 
 

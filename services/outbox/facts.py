@@ -77,7 +77,10 @@ class RecipientFacts(RecipientData):
 
 @dataclass(frozen=True, kw_only=True)
 class MessageData:
-    """A queued mail; ``id`` is what queue_email returned. Its properties are for people, and of no other interface."""
+    """A queued mail; ``id`` is what queue_email returned, ``attempts`` is what it is charged with.
+
+    Its properties are for people, and of no other interface.
+    """
 
     id: str
     message_id: str
@@ -108,6 +111,13 @@ class MessageData:
     def is_due(self) -> bool:
         """Whether it goes as soon as a worker is free."""
         return self.due_at <= clock.now()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailFacts(MessageData):
+    """A queued mail for people; ``tries`` are all that were made of it at servers, charged or not."""
+
+    tries: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +162,9 @@ class DirectData(AttemptData):
         return _OUTCOMES.get(self.outcome) or Look("info", self.outcome.replace("_", " ").capitalize())
 
 
-def mail_facts(row: OutboxMail) -> MessageData:
-    return MessageData(
+def mail_facts(row: OutboxMail, tries: int) -> MailFacts:
+    return MailFacts(
+        tries=tries,
         id=row.mail_id,
         message_id=row.message_id,
         kind=row.kind,
