@@ -52,6 +52,7 @@ class StoredRow(ShownColumns):
     binding_mac: str
     verified_fingerprint: str | None
     failover_told_at: datetime | None
+    active_until: datetime | None
 
 
 _COLUMNS: Final = tuple(column.name for column in fields(StoredRow))
