@@ -27,6 +27,10 @@ IS_KEPT: Final = "You were signed out, so this is not saved yet. It is kept for 
 _TYPED: Final = "kept_typed"  # in ``g``: what stands in the page again, once it was looked up
 _HANDLE: Final = "kept_handle"  # in ``g``: what becomes of the cookie
 _LONGEST_HANDLE: Final = 64
+IN_PLACE: Final = "Sealpost-In-Place"  # a header of the request, and one of the answer
+GOES_ON: Final = "Sealpost-Goes-On"
+_NO_CONTENT: Final = 204
+_SEE_OTHER: Final = 303
 _START: Final = "/"
 _REFUSED: Final = 400
 _WELL: Final = 300
@@ -39,6 +43,7 @@ def init_app(app: Flask) -> None:
     app.context_processor(_for_pages)
     app.after_request(_forget_what_was_sent_again)
     app.after_request(_write_cookie)
+    app.after_request(_tell_the_page_itself)
 
 
 def keep() -> str:
@@ -174,6 +179,15 @@ def _forget_what_was_sent_again(response: Response) -> Response:
         found = kept_forms.find(_handle(), current_user.id)
         if found and found.page == form_page():
             forget()
+    return response
+
+
+def _tell_the_page_itself(response: Response) -> Response:
+    """A script that sends a form from within its page is told where that leads: ``fetch`` would follow, and not say."""
+    if request.headers.get(IN_PLACE) and response.status_code == _SEE_OTHER:
+        response.headers[GOES_ON] = response.headers.pop("Location")
+        response.status_code = _NO_CONTENT
+        response.set_data(b"")
     return response
 
 

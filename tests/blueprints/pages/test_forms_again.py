@@ -161,3 +161,13 @@ def test_a_request_without_a_form_has_none_in_its_error(admin: Visitor) -> None:
     with reading() as session:
         session.execute(text("SELECT 1"))
     assert "Not saved yet" not in admin.get("/nowhere").text
+
+
+def test_a_page_that_sends_its_form_itself_is_told_where_that_leads(admin: Visitor) -> None:
+    sent = {**TYPED, "version": ""}
+    answer = admin.post_form(NEW, sent, headers={"Sealpost-In-Place": "1"})
+    assert (answer.status_code, answer.headers["Sealpost-Goes-On"], answer.data) == (204, LIST, b"")
+    assert "Location" not in answer.headers
+    assert "Saved." in admin.get(LIST).text
+    refused = admin.post_form(NEW, {**sent, "smtp_port": "0"}, headers={"Sealpost-In-Place": "1"})
+    assert (refused.status_code, "Sealpost-Goes-On" in refused.headers) == (422, False)
