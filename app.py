@@ -12,7 +12,7 @@ from flask_bootstrap import Bootstrap5
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from blueprints import access, errors, serving, settings
+from blueprints import access, errors, serving, settings, way_back
 from blueprints.api import configs_api, domain_api, health, messages_api, openapi, providers_api, settings_api
 from blueprints.base_path import BelowPath
 from blueprints.cli import register
@@ -88,6 +88,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     with app.app_context():
         access.init_app(app)
     errors.init_app(app)
+    way_back.init_app(app)
     for blueprint in (
         auth.pages,
         auth.bp,

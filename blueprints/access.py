@@ -164,12 +164,15 @@ def _end_acting(_error: BaseException | None) -> None:
         audit.stop_acting(token)
 
 
-def _check_origin_and_token() -> None:
-    """The CSRF rule: a write needs our own page as origin and its session's token. Raises an AppError."""
+def _check_origin_and_token() -> Response | None:
+    """The CSRF rule: a write needs our own page as origin and its session's token. Raises an AppError.
+
+    Where only the token is old, the answer is the form with what was typed: nothing else of the request is done.
+    """
     if request.method in SAFE_METHODS or request.routing_exception is not None or uses_bearer():
-        return
+        return None
     if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
-        return  # the guard turns them away, and says why
+        return None  # the guard turns them away, and says why
     if not _is_same_origin():
         raise _refusal("origin")
     if None in request.form:  # a multipart part without a name, which Flask-WTF stumbles over
@@ -177,7 +180,12 @@ def _check_origin_and_token() -> None:
     try:
         csrf.protect()
     except CSRFError:
-        raise _refusal("token") from None
+        refusal = _refusal("token")
+        again = kept.shown_again(refusal.status) if isinstance(refusal, FormExpired) else None
+        if again is None:
+            raise refusal from None
+        return again
+    return None
 
 
 def _refusal(reason: str) -> AppError:

@@ -8,7 +8,7 @@ from flask import Flask, Response, jsonify, make_response, render_template, requ
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, TooManyRequests
 
-from blueprints import sessions
+from blueprints import kept, sessions
 from blueprints.access import limiter
 from blueprints.addresses import WrongAddress
 from services.checks import start
@@ -17,6 +17,8 @@ from utils.env_utils import get_settings
 from utils.errors import AppError, InvalidInput, TooMany
 
 log = structlog.get_logger(__name__)
+
+_TRY_AGAIN = (429, 500, 503)  # may be over soon: the page has the form in it, to be sent again
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,10 @@ def _page(status: int, message: str, retry_after: int | None) -> Response:
         sessions.assume_signed_out()
     known = EXPLANATIONS.get(status, EXPLANATIONS[400])
     text = message.removeprefix(f"{known.title}. ") if status in (400, 409, 429, 503) else known.text
-    page = render_template("errors/error.html", code=status, title=known.title, text=text, retry_after=retry_after)
+    again = kept.unsent() if status in _TRY_AGAIN else None
+    page = render_template(
+        "errors/error.html", code=status, title=known.title, text=text, retry_after=retry_after, again=again
+    )
     return make_response(page, status)
 
 

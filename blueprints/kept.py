@@ -1,10 +1,15 @@
-"""What was typed stays: a form that met no session is kept, and stands in its page again after the sign-in."""
+"""What was typed stays: a form that met no session is kept, and stands in its page again after the sign-in.
 
-from collections.abc import Callable
+One that could not be taken for another reason stands in the answer, and nothing of it is stored.
+"""
+
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final
 
 import structlog
-from flask import Flask, Response, current_app, flash, g, request
+from flask import Flask, Response, current_app, flash, g, make_response, request
+from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
@@ -22,8 +27,15 @@ IS_KEPT: Final = "You were signed out, so this is not saved yet. It is kept for 
 _TYPED: Final = "kept_typed"  # in ``g``: what stands in the page again, once it was looked up
 _HANDLE: Final = "kept_handle"  # in ``g``: what becomes of the cookie
 _LONGEST_HANDLE: Final = 64
+IN_PLACE: Final = "Sealpost-In-Place"  # a header of the request, and one of the answer
+GOES_ON: Final = "Sealpost-Goes-On"
+_NO_CONTENT: Final = 204
+_SEE_OTHER: Final = 303
 _START: Final = "/"
 _REFUSED: Final = 400
+_WELL: Final = 300
+_FOR_ACCOUNTS: Final = ("signed_in", "admin_page")
+_FOR_ALL: Final = (*_FOR_ACCOUNTS, "public")
 _FORM_IS_BACK: Final = (404, 409, 422)  # its page holds again what was typed
 
 
@@ -31,6 +43,7 @@ def init_app(app: Flask) -> None:
     app.context_processor(_for_pages)
     app.after_request(_forget_what_was_sent_again)
     app.after_request(_write_cookie)
+    app.after_request(_tell_the_page_itself)
 
 
 def keep() -> str:
@@ -54,12 +67,44 @@ def keep() -> str:
     return page
 
 
-def form_page() -> str:
+def form_page(guards: Collection[str] = _FOR_ACCOUNTS) -> str:
     """The page that the form of this request stands on: the nearest address above it that can be looked at."""
     path = request.path
-    while path != _START and not _is_page(path):
+    while path != _START and not _view_of(path, guards):
         path = path.rpartition("/")[0] or _START
     return path
+
+
+def unsent() -> Typed | None:
+    """What this request brings that somebody typed into a form of ours; None if it is none, or comes from a script."""
+    accepted = request.accept_mimetypes
+    if request.method != "POST" or not request.form or (accepted and not accepted.accept_html):
+        return None
+    page = form_page(_FOR_ALL)
+    found = kept_forms.without_secrets(page, _sent())
+    return found if page != _START and (found.says_something or found.left_out) else None
+
+
+def shown_again(status: int) -> Response | None:
+    """The page of a form that cannot be taken as it came, filled with what was typed; None if there is no such form.
+
+    Nothing of it is stored, so guests have this as well.
+    """
+    found = unsent()
+    view = _view_of(found.page, _FOR_ALL) if found else None
+    if found is None or view is None:
+        return None
+    setattr(g, _TYPED, found)
+    method, request.method = request.method, "GET"  # as whoever looks at the page asks for it
+    try:
+        response = make_response(view())
+    finally:
+        request.method = method
+    if _WELL <= response.status_code < _REFUSED:  # it has become another page meanwhile
+        return None
+    if response.status_code < _WELL:
+        response.status_code = status
+    return response
 
 
 def typed() -> Typed | None:
@@ -92,12 +137,16 @@ def _sent() -> dict[str, str]:
     return {name: values[0] for name, values in request.form.lists() if name and len(values) == 1}
 
 
-def _is_page(path: str) -> bool:
+def _view_of(path: str, guards: Collection[str]) -> Callable[[], ResponseReturnValue] | None:
+    """What shows the page at this path, if it has one of these guards."""
     try:
-        endpoint, _ = current_app.create_url_adapter(request).match(path, method="GET")  # type: ignore[union-attr]
+        endpoint, values = current_app.create_url_adapter(request).match(path, method="GET")  # type: ignore[union-attr]
     except (HTTPException, RequestRedirect):
-        return False
-    return getattr(current_app.view_functions.get(endpoint), "guard", None) in ("signed_in", "admin_page")
+        return None
+    view = current_app.view_functions.get(endpoint)
+    if view is None or getattr(view, "guard", None) not in guards:
+        return None
+    return partial(current_app.ensure_sync(view), **values)
 
 
 def _handle() -> str:
@@ -130,6 +179,15 @@ def _forget_what_was_sent_again(response: Response) -> Response:
         found = kept_forms.find(_handle(), current_user.id)
         if found and found.page == form_page():
             forget()
+    return response
+
+
+def _tell_the_page_itself(response: Response) -> Response:
+    """A script that sends a form from within its page is told where that leads: ``fetch`` would follow, and not say."""
+    if request.headers.get(IN_PLACE) and response.status_code == _SEE_OTHER:
+        response.headers[GOES_ON] = response.headers.pop("Location")
+        response.status_code = _NO_CONTENT
+        response.set_data(b"")
     return response
 
 

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from blueprints import forms
 from blueprints.access import actor_name, admin_page
 from blueprints.clients import untrusted_proxy
+from blueprints.way_back import list_url
 from services.checks import start
 from services.settings import configs
 from services.settings import state as smtp_state
@@ -66,7 +67,7 @@ def activate(config_id: int) -> Response:
     except Conflict:
         return _changed_meanwhile(stored)
     flash(f"Mail goes through “{stored.row.name}” from now on.", "success")
-    return _to("settings.smtp")
+    return _to_list()
 
 
 @bp.get("/settings/smtp/<int:config_id>/deactivate")
@@ -86,7 +87,7 @@ def deactivate(config_id: int) -> Response:
     except Conflict:
         return _changed_meanwhile(stored)
     flash(f"“{stored.row.name}” is switched off.", "success")
-    return _to("settings.smtp")
+    return _to_list()
 
 
 @bp.get("/settings/smtp/<int:config_id>/delete")
@@ -106,7 +107,7 @@ def delete(config_id: int) -> Response:
     except Conflict:
         return _changed_meanwhile(stored)
     flash(f"“{stored.row.name}” is deleted.", "success")
-    return _to("settings.smtp")
+    return _to_list()
 
 
 def _filters() -> Filters:
@@ -142,7 +143,11 @@ def _version() -> int | None:
 
 def _changed_meanwhile(stored: StoredConfig) -> Response:
     flash(CHANGED_MEANWHILE.format(stored.row.name), "danger")
-    return _to("settings.smtp")
+    return _to_list()
+
+
+def _to_list() -> Response:
+    return make_response(redirect(list_url("settings.smtp"), 303))
 
 
 def _to(endpoint: str, **values: int) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypedDict, cast
 
-from sqlalchemy import JSON, Index, String, Table, Text, delete, exists, select, text
+from sqlalchemy import JSON, Index, String, Table, Text, delete, exists, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
@@ -20,7 +20,8 @@ LONGEST_SERVER = 320
 class EmailAttempt(Base):
     """One server tried for one mail. Addresses are masked; the reply is the server's, redacted, for administrators.
 
-    ``outcome`` is accepted, temporary, permanent, misconfigured, unknown, not_configured or suppressed.
+    ``outcome`` is accepted, temporary, permanent, misconfigured, unknown, not_configured, suppressed or
+    throttled; of a throttled one, which no server was asked about, the reply is the reason in our words.
     """
 
     __tablename__ = "email_attempt"
@@ -84,6 +85,12 @@ def latest(session: Session, limit: int) -> list[EmailAttempt]:
 def of_mail(session: Session, mail_id: str) -> list[EmailAttempt]:
     """The attempts of one queued mail, the first one first."""
     return list(session.scalars(select(EmailAttempt).where(EmailAttempt.mail_id == mail_id).order_by(EmailAttempt.id)))
+
+
+def counts(session: Session, mail_ids: Sequence[str]) -> dict[str, int]:
+    """How many attempts there were at each of these mails; those without any are left out."""
+    query = select(EmailAttempt.mail_id, func.count()).where(EmailAttempt.mail_id.in_(mail_ids))
+    return {mail_id or "": count for mail_id, count in session.execute(query.group_by(EmailAttempt.mail_id))}
 
 
 def direct(session: Session, before: int | None, limit: int) -> list[EmailAttempt]:

@@ -224,11 +224,6 @@ def counts(session: Session) -> dict[State, int]:
     """How many mails are in each state but SENT, which can be very many."""
     found: dict[State, int] = {}
     for condition in (IS_WAITING, IS_IN_HAND, IS_HELD, _IS_DEAD):  # each by its own index, without what was sent
-        IS_WAITING,
-        IS_IN_HAND,
-        IS_HELD,
-        _IS_DEAD,
-    ):  # each by its own index, which holds no mail that was sent
         found |= {State(state): count for state, count in _counts(session, OutboxMail.state, condition).items()}
     return found
 

@@ -72,10 +72,10 @@ def send_email(
 ) -> bool:
     """Make one attempt now. True only if every recipient was accepted.
 
-    A mail problem (not configured, refused, timed out, undecryptable password) gives False, one log line and one
-    attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one string, a line
-    break in a header; RuntimeError outside of an application context. Who wants to refer to the mail later gives its
-    Message-ID: ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
+    A mail problem (not configured, refused, timed out, undecryptable password, sending limit reached) gives False,
+    one log line and one attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one
+    string, a line break in a header; RuntimeError outside of an application context. Who wants to refer to the mail
+    later gives its Message-ID: ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
     """
     _need_application("send_email")
     first, servers = route.looked_up(account_id)
@@ -170,7 +170,7 @@ def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
     server = route.first_usable(account_id)
     if not server or not server.settings:
         return False, diagnosis.NOT_CONFIGURED
-    result = connection_test.run(server.settings)
+    result = connection_test.run(server.settings, server=server)
     configs.mark_tested(server.settings, None if result.ok else result.message, server.config_id)
     return result.ok, result.message
 

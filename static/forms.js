@@ -1,5 +1,6 @@
 // What every form has: the eye goes to the first error, it is sent once and only when it will be taken, whoever leaves
 // it changed is asked, a password can be looked at.
+import { holdsSecret, sendInPlace } from "./in-place.js";
 import { whyNotNow } from "./session.js";
 
 let leavingWith = null; // the form that is on its way
@@ -66,12 +67,29 @@ function isTypedInto(form) {
 
 async function sendWhenItWillBeTaken(form, button) {
   const reason = await whyNotNow();
+  const staysHere = !reason && form.hasAttribute("data-in-place") && !button?.hasAttribute("formaction") && holdsSecret(form);
+  if (staysHere) {
+    await sendFromHere(form, button);
+    return;
+  }
   release(form);
   sayAtEnd(form, reason);
   if (reason) return;
   form.dataset.mayGo = "1";
   form.requestSubmit(button);
   delete form.dataset.mayGo;
+}
+
+async function sendFromHere(form, button) {
+  const { next, trouble } = await sendInPlace(form, button, () => release(form));
+  if (next) {
+    concealPasswords(form);
+    leavingWith = form;
+    location.assign(next);
+    return;
+  }
+  release(form);
+  sayAtEnd(form, trouble);
 }
 
 /** Says why a form was not sent, at its end; nothing if there is no reason. */

@@ -1,7 +1,10 @@
-// Turns each <time data-relative> into the reader's own words and clock: "4 minutes ago", the full date in UTC as its title.
+// Turns each <time> of ours into the reader's own words, clock and zone, with the full date in UTC as its title:
+// data-relative "4 minutes ago", data-exact to the second, data-day the date alone. Without script they are in UTC.
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const full = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "medium", timeZone: "UTC" });
-const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const short = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
 const UNITS = [
   ["day", 86400],
   ["hour", 3600],
@@ -11,17 +14,22 @@ const UNITS = [
 function inWords(moment) {
   const seconds = (moment - Date.now()) / 1000;
   if (Math.abs(seconds) < 45) return "just now";
-  if (Math.abs(seconds) > 7 * 86400) return day.format(moment);
+  if (Math.abs(seconds) > 7 * 86400) return short.format(moment);
   const [unit, length] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? UNITS.at(-1);
   return relative.format(Math.round(seconds / length) || Math.sign(seconds), unit);
 }
 
+function asTheReaderHasIt(moment, { dataset }) {
+  if ("relative" in dataset) return inWords(moment);
+  return ("exact" in dataset ? exact : day).format(moment);
+}
+
 export function refreshTimes() {
-  for (const element of document.querySelectorAll("time[data-relative]")) {
+  for (const element of document.querySelectorAll("time:is([data-relative], [data-exact], [data-day])")) {
     const moment = new Date(element.dateTime);
     if (Number.isNaN(moment.valueOf())) continue;
     element.title = `${full.format(moment)} UTC`;
-    element.textContent = inWords(moment);
+    element.textContent = asTheReaderHasIt(moment, element);
   }
 }
 

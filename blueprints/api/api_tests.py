@@ -13,7 +13,7 @@ from blueprints.api.openapi import ErrorAnswer, Operation
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.diagnosis.diagnosis import NOT_CONFIGURED
-from services.settings import configs
+from services.settings import configs, route
 from services.settings.fields import checked
 from services.settings.sealing import StoredConfig
 from utils.errors import InvalidInput, NotFound
@@ -62,14 +62,14 @@ def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPl
         change = checked(SmtpTest, body)
         if change.to:
             smtp_tests.check_delivery("to", DELIVER, is_confirmed=change.deliver_suppressed)
-        return connection_test.plan(
-            configs.preview(change, stored.row.id if stored else None), to=change.to, rcpt=own_address
-        )
+        settings = configs.preview(change, stored.row.id if stored else None)
+        server = route.step_of(stored) if stored else None
+        return connection_test.plan(settings, to=change.to, rcpt=own_address, server=server)
     if not stored:
         raise NotFound(NOT_CONFIGURED)
     if not stored.is_usable:
         raise InvalidInput(stored.errors)
-    return connection_test.plan(stored.settings, rcpt=own_address)
+    return connection_test.plan(stored.settings, rcpt=own_address, server=route.step_of(stored))
 
 
 def _told(result: TestResult) -> dict[str, Any]:

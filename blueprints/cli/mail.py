@@ -14,7 +14,7 @@ from services import audit
 from services.audit import Action
 from services.checks import start
 from services.outbox import holding, log
-from services.outbox.facts import SETTLED, AttemptData, DirectData, MessageData, State
+from services.outbox.facts import SETTLED, AttemptData, DirectData, MailFacts, MessageData, State
 from services.outbox.log import Summary
 from services.settings import route
 from services.worker import threads
@@ -170,7 +170,7 @@ def _direct_row(each: DirectData) -> tuple[str, ...]:
     return clock.in_lists(each.at), each.look.word, each.kind, each.recipients, each.server, answer
 
 
-def _row(each: MessageData) -> tuple[str, ...]:
+def _row(each: MailFacts) -> tuple[str, ...]:
     addresses = ", ".join(recipient.address for recipient in each.recipients)
     return (
         clock.in_lists(each.created_at),
@@ -178,7 +178,7 @@ def _row(each: MessageData) -> tuple[str, ...]:
         each.state,
         each.kind,
         addresses if len(addresses) <= 60 else f"{len(each.recipients)} recipients",  # noqa: PLR2004
-        str(each.attempts),
+        str(each.tries),
         each.reason,
     )
 

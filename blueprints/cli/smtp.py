@@ -21,7 +21,18 @@ from utils.numbers import whole_number
 
 smtp = AppGroup("smtp", help="Set up the servers that mail goes through, switch between them, and try them.")
 
-HEADINGS: Final = ("Id", "Name", "Status", "Server", "Encryption", "From", "Verified", "Last error", "Updated", "By")
+HEADINGS: Final = (
+    "Id",
+    "Name",
+    "Status",
+    "Server",
+    "Encryption",
+    "From",
+    "Verified (UTC)",
+    "Last error",
+    "Updated (UTC)",
+    "By",
+)
 IMPORTED_NAME: Final = "Primary Mail Server"
 ENV_LINES: Final = tuple(dict.fromkeys(VARIABLES.values()))
 NONE_FOUND: Final = "No configuration has this."

@@ -22,7 +22,6 @@ from services.settings import route as smtp_route
 from services.settings.fields import parse_address_field
 from services.settings.route import RouteStep
 from services.smtp.client import Step
-from services.smtp.settings import SmtpSettings
 from utils.errors import AppError, Phase
 from utils.json_shapes import json_of
 from utils.log_utils import printable
@@ -63,15 +62,16 @@ def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
     to = parse_address_field("--to", to) if to else ""
     if to:
         smtp_tests.check_delivery("--to", DELIVER, is_confirmed=yes)
-    label, settings, config_id, reason = _to_test(name)
-    if settings is None:
-        _not_testable(reason, as_json)
+    server = _to_test(name)
+    if server.settings is None:
+        _not_testable(server.reason, as_json)
         return
-    prepared = connection_test.plan(settings, to=to, rcpt=validation.first_administrator(), config_name=label)
+    administrator = validation.first_administrator()
+    prepared = connection_test.plan(server.settings, to=to, rcpt=administrator, config_name=server.name, server=server)
     with closing(connection_test.listen(prepared)) as items:
         for item in items:
             if isinstance(item, TestResult):
-                smtp_tests.note(settings, item, config_id)
+                smtp_tests.note(server.settings, item, server.config_id)
                 told = smtp_tests.course(item) | smtp_tests.failure(item)
                 answer(as_json, {"ok": item.ok, "message": item.message, **told}, *_result_lines(item, to))
                 leave(EXIT_OF_PHASE[item.error.phase] if item.error else DONE)
@@ -183,17 +183,13 @@ def _check_dict(check: Check, findings: list[Told]) -> dict[str, Any]:
     }
 
 
-def _to_test(name: str | None) -> tuple[str, SmtpSettings | None, int | None, str]:
-    """What is asked for: its name, its settings if it can be tested, its id, and else the reason."""
+def _to_test(name: str | None) -> RouteStep:
+    """The server that is asked for; without settings, and with the reason, if it cannot be tested."""
     if name is not None:
-        stored = named(name)
-        if stored.is_usable:
-            return stored.row.name, stored.settings, stored.row.id, ""
-        return stored.row.name, None, stored.row.id, stored.problem
+        return smtp_route.step_of(named(name))
     steps = list(smtp_route.steps())
-    if used := smtp_route.first_of(steps):
-        return used.name, used.settings, used.config_id, ""
-    return "", None, None, " ".join(step.reason for step in steps)
+    reason = " ".join(step.reason for step in steps)
+    return smtp_route.first_of(steps) or RouteStep(source="", name="", reason=reason)
 
 
 def _not_testable(reason: str, as_json: bool) -> None:

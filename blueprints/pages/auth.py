@@ -36,9 +36,9 @@ def setup() -> ResponseReturnValue:
     """The first administrator, made by whoever has the code from the terminal; 404 afterwards."""
     if accounts.has_administrator():
         raise NotFound("The set-up is done.")
-    values = {name: forms.text(name) for name in ("code", "username", "email")}
     if request.method != "POST":
-        return render_template("auth/setup.html", values=values, errors={})
+        return render_template("auth/setup.html", values={}, errors={})
+    values = {name: forms.text(name) for name in ("code", "username", "email")}
     try:
         person = accounts.create_first_administrator(**values, password=forms.text("password"))
     except InvalidInput as refused:

@@ -9,11 +9,12 @@ from blueprints import forms, kept, limits, smtp_tests
 from blueprints.access import actor_name, admin_page, require_recent_sign_in
 from blueprints.pages import smtp_form_values, smtp_test_card, versions
 from blueprints.pages.versions import Versions
+from blueprints.way_back import list_url
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.providers import discovery, presets
 from services.providers.discovery import Discovery
-from services.settings import config_trail, configs, state
+from services.settings import config_trail, configs, route, state
 from services.settings.fields import parse_address_field
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
@@ -146,14 +147,15 @@ def _plan(stored: StoredConfig | None) -> TestPlan:
     if stored and forms.ticked("saved"):
         if not stored.is_usable:
             raise InvalidInput(stored.errors)
-        return connection_test.plan(stored.settings, rcpt=own_address)
+        return connection_test.plan(stored.settings, rcpt=own_address, server=route.step_of(stored))
     change = smtp_form_values.change(for_test=True)
     settings = configs.preview(change, stored.row.id if stored else None)
+    server = route.step_of(stored) if stored else None
     if not smtp_form_values.wants_message():
-        return connection_test.plan(settings, rcpt=own_address)
+        return connection_test.plan(settings, rcpt=own_address, server=server)
     to = parse_address_field("to", forms.text("to") or own_address)
     smtp_tests.check_delivery("deliver_suppressed", TICK, is_confirmed=forms.ticked("deliver_suppressed"))
-    return connection_test.plan(settings, to=to, config_name=stored.row.name if stored else "")
+    return connection_test.plan(settings, to=to, config_name=stored.row.name if stored else "", server=server)
 
 
 def _told(config_id: int | None, prepared: TestPlan, result: TestResult) -> dict[str, Any]:
@@ -213,7 +215,7 @@ def _values_on_screen(stored: StoredConfig | None) -> dict[str, Any]:
 
 
 def _to_list() -> Response:
-    return make_response(redirect(url_for("settings.smtp"), 303))
+    return make_response(redirect(list_url("settings.smtp"), 303))
 
 
 def _page(

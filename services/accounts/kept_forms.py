@@ -34,22 +34,30 @@ _NOT_TYPED: Final = frozenset({"version", "auth_method", "username", "session", 
 
 @dataclass(frozen=True)
 class Typed:
-    """A form as it was sent: the page that it stands on, its fields, and the names of those that were not kept."""
+    """A form as it was sent: the page that it stands on, its fields, and the names of those that are secret.
+
+    ``is_stored``: it was kept until its sender came back; otherwise it goes into the answer, and nowhere else.
+    """
 
     page: str
     fields: Mapping[str, str]
     left_out: frozenset[str]
     kept_at: datetime
+    is_stored: bool = True
+
+    @property
+    def says_something(self) -> bool:
+        """Whether somebody typed any of it, and not only pressed a button."""
+        return any(value for name, value in self.fields.items() if name not in _NOT_TYPED)
 
 
 def keep(account_id: int, page: str, sent: Mapping[str, str]) -> str | None:
     """Keep what was sent to a form of this page; the handle by which it is found, or None if nothing was typed."""
-    left_out = {name for name, value in sent.items() if value and _is_secret(name, value)}
-    fields = {name: value for name, value in sent.items() if not _is_secret(name, value)}
-    if not any(value for name, value in fields.items() if name not in _NOT_TYPED):
+    typed = without_secrets(page, sent)
+    if not typed.says_something:
         return None
-    handle, now = secrets.token_urlsafe(_HANDLE_BYTES), clock.now()
-    said = {"account": account_id, "page": page, "fields": fields, "left_out": sorted(left_out - {"csrf_token"})}
+    handle, now = secrets.token_urlsafe(_HANDLE_BYTES), typed.kept_at
+    said = {"account": account_id, "page": page, "fields": typed.fields, "left_out": sorted(typed.left_out)}
     content = Fernet(_key(get_fernet_key())).encrypt(json.dumps(said).encode()).decode()
     row = KeptForm(handle_hash=_hash(handle), account_id=account_id, content=content, kept_at=now)
     with transaction() as session:
@@ -57,6 +65,13 @@ def keep(account_id: int, page: str, sent: Mapping[str, str]) -> str | None:
         kept_form_db.add(session, row)
         kept_form_db.delete_all_but_newest(session, account_id, MOST)
     return handle
+
+
+def without_secrets(page: str, sent: Mapping[str, str]) -> Typed:
+    """What was sent to a form of this page, without what is secret, which is only named."""
+    left_out = {name for name, value in sent.items() if value and _is_secret(name, value)}
+    fields = {name: value for name, value in sent.items() if not _is_secret(name, value)}
+    return Typed(page, fields, frozenset(left_out - {"csrf_token"}), clock.now(), is_stored=False)
 
 
 def find(handle: str, account_id: int) -> Typed | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final
 
-from services.delivery import attempt, retry_policy
+from services.delivery import attempt, limits, retry_policy
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import Diagnosis
 from services.message import templates
@@ -16,6 +16,7 @@ from services.message.draft import draft, new_message_id, serialise
 from services.outbox import reasons
 from services.outbox.reasons import Reason
 from services.settings import server_habits
+from services.settings.route import RouteStep
 from services.settings.rules import mail_host
 from services.smtp import probe
 from services.smtp.client import Envelope, Policy, SmtpClient, Step
@@ -97,14 +98,20 @@ class TestResult:
         return self.diagnosis.remedy if self.diagnosis else ""
 
 
-def plan(settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: str = "") -> TestPlan:
+def plan(
+    settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: str = "", server: RouteStep | None = None
+) -> TestPlan:
     """Prepare a test: everything that needs the application is looked up here.
 
-    ``to`` delivers a test message there. Without it RCPT names ``rcpt``, or else the From address. Raises AppError
-    for what the caller can mend; anything else becomes the result of the test.
+    ``to`` delivers a test message there. Without it RCPT names ``rcpt``, or else the From address. The test counts as
+    a mail through ``server``, if these settings are of the same host, and no limit holds it up. Raises AppError for
+    what the caller can mend; anything else becomes the result of the test.
     """
     try:
-        return _plan(settings, to, rcpt, config_name)
+        prepared = _plan(settings, to, rcpt, config_name)
+        if server:
+            _charge(server, prepared)
+        return prepared
     except AppError:
         raise
     except Exception as error:
@@ -141,9 +148,17 @@ def _plan(settings: SmtpSettings, to: str, rcpt: str, config_name: str) -> TestP
     return TestPlan(settings=settings, policy=policy, rcpt=to, content=content, message_id=message_id)
 
 
-def run(settings: SmtpSettings, *, to: str = "", rcpt: str = "") -> TestResult:
+def _charge(server: RouteStep, prepared: TestPlan) -> None:
+    """Count the test as a mail: the server does, be it only asked whether it would take one."""
+    if server.settings and server.settings.host != prepared.settings.host:
+        return
+    domains = limits.domains_of([prepared.rcpt]) if prepared.content else set[str]()
+    limits.charge(server.owner, limits.limits_of(server.emails_per_minute, server.emails_per_day), domains)
+
+
+def run(settings: SmtpSettings, *, to: str = "", rcpt: str = "", server: RouteStep | None = None) -> TestResult:
     """Run a whole test now; at most TOTAL_SECONDS. What nobody foresaw is its result too."""
-    return _Test(plan(settings, to=to, rcpt=rcpt), lambda _step: None).run()
+    return _Test(plan(settings, to=to, rcpt=rcpt, server=server), lambda _step: None).run()
 
 
 def stream(prepared: TestPlan) -> Iterator[Step | TestResult]:
@@ -372,10 +387,8 @@ def _of_certificate(shown: ShownCertificate, since: float) -> Step:
     """What the certificate that was refused says of itself."""
     names = ", ".join(shown.names) or "no name"
     names = names if len(names) <= _LONGEST_NAMES else f"{names[:_LONGEST_NAMES]}…"
-    fact = (
-        f"It is for {names}; by {shown.issuer[:_LONGEST_ISSUER]}; {shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d}; "
-        f"SHA-256 {shown.sha256.replace(':', '')}"
-    )
+    days = f"{shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d} UTC"
+    fact = f"It is for {names}; by {shown.issuer[:_LONGEST_ISSUER]}; {days}; SHA-256 {shown.sha256.replace(':', '')}"
     return Step(name=Phase.ENCRYPTION, status="failed", ms=_since(since), fact=printable(fact))
 
 

@@ -119,7 +119,7 @@ def _configuration(to: str | None) -> Iterator[Told]:
         yield Told(Mark.FAILED, "No address for the test email", NO_ADMINISTRATOR)
         return
     prepared = connection_test.plan(
-        used.settings, to=address if to is not None else "", rcpt=address, config_name=used.name
+        used.settings, to=address if to is not None else "", rcpt=address, config_name=used.name, server=used
     )
     yield from _tested(prepared, used, address if to is not None else None)
 

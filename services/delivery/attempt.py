@@ -8,8 +8,10 @@ from typing import Final, TypeVar, cast
 
 import structlog
 
+from services.delivery import limits as sending_limits
 from services.delivery import record, retry_policy
-from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, Outcome, Withheld
+from services.delivery.limits import Limits
+from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED, Outcome, Withheld
 from services.delivery.retry_policy import Whose
 from services.diagnosis import diagnosis
 from services.message import recording
@@ -39,7 +41,7 @@ T = TypeVar("T")
 
 
 def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None = None) -> Outcome:
-    """Try once to send a mail: through the first server, or the next one where the first is down.
+    """Try once to send a mail: through the first server, or the next one where the first is down or has had enough.
 
     Never raises, whatever happens to the mail: the outcome says it. The next server is tried only before the
     message was handed over, never for a refused recipient or message, and never where it would protect the mail less.
@@ -63,9 +65,10 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
             withheld = withheld or told_withheld(server, down, reason)
             continue
         started_at, started = clock.now(), time.monotonic()
-        outcome = replace(_attempt(server, draft, started, skipped), skipped=tuple(skipped))
+        tried = _over_limit(server, draft, started) or _attempt(server, draft, started, skipped)
+        outcome = replace(tried, skipped=tuple(skipped))
         record.record(draft, outcome, started_at, account_id)
-        if not (server.failover and outcome.is_server_down):
+        if not (server.failover and (outcome.is_server_down or outcome.is_throttled)):
             break
         skipped.append(outcome)
     if outcome is None:
@@ -185,6 +188,21 @@ def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) ->
     if instead_of and instead_of.from_email != settings.from_email:
         reply_to = instead_of.reply_to or instead_of.from_email
     return Sender(email=settings.from_email, name=settings.from_name, reply_to=reply_to)
+
+
+def _over_limit(server: RouteStep, draft: Draft, started: float) -> Outcome | None:
+    """What becomes of the mail if the server has had as many as may go; None if it may go, which is then counted."""
+    limits = sending_limits.limits_of(server.emails_per_minute, server.emails_per_day)
+    if limits == Limits():
+        return None
+    domains = sending_limits.domains_of(draft.recipients)
+    if draft.kind in protection.SECURITY_KINDS:  # whoever waits for a link cannot ask again tomorrow
+        sending_limits.charge(server.owner, limits, domains)
+        return None
+    if not sending_limits.seconds_until_allowed(server.owner, limits, domains, is_security=False):
+        return None
+    message = reasons.words(Reason.THROTTLED)
+    return Outcome(kind=THROTTLED, message=message, ms=round((time.monotonic() - started) * 1000), server=server)
 
 
 def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[Outcome]) -> Outcome:

@@ -1,13 +1,14 @@
 """How many mails may go: by minute and day through one configuration, by minute to one recipient domain.
 
-The counts are where ``RATELIMIT_STORAGE_URI`` says: in the process, or shared by all processes in Redis.
+The counts are where ``RATELIMIT_STORAGE_URI`` says: in the process, or shared by all processes in Redis. Queued and
+direct mails, and connection tests, take their places in the same ones.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -27,6 +28,9 @@ STORAGE_SECONDS: Final = 0.5  # for an answer of the shared storage
 AWAY_SECONDS: Final = 30.0  # until a storage that gave none is asked again
 LOCAL_SHARE: Final = 4  # processes that the allowance is taken to be for, as long as they cannot count together
 NAMESPACE: Final = "MAIL"
+_WITHOUT_END: Final = 1_000_000  # places, for what is counted and never refused
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +62,22 @@ def seconds_until_allowed(owner: str, limits: Limits, domains: Iterable[str], *,
     ``owner`` names the configuration, ``domains`` are the recipients'. A fifth of every allowance is kept for
     security mail. Never raises: without the shared storage, each process keeps to its share.
     """
+    return _allowances().seconds_until_allowed(owner, limits, domains, is_security=is_security)
+
+
+def charge(owner: str, limits: Limits, domains: Iterable[str]) -> None:
+    """Count a mail that goes whatever the allowances say, so that others wait the longer. Never raises."""
+    _allowances().charge(owner, limits, domains)
+
+
+def domains_of(recipients: Iterable[str]) -> set[str]:
+    """Each domain once: a mail is one mail to a domain, however many of its people it is for."""
+    return {address.rpartition("@")[2] for address in recipients}
+
+
+def _allowances() -> "Allowances":
     ours = get_settings()
-    allowances = _of_application.setdefault(ours, Allowances(ours.ratelimit_storage_uri))
-    return allowances.seconds_until_allowed(owner, limits, domains, is_security=is_security)
+    return _of_application.setdefault(ours, Allowances(ours.ratelimit_storage_uri))
 
 
 class _Count(NamedTuple):
@@ -78,6 +95,7 @@ class _Counts:
     """
 
     def __init__(self, storage: Storage) -> None:
+        self._storage: Any = storage  # of Memory and Redis, which count in both ways
         self._exact = MovingWindowRateLimiter(storage)
         self._estimated = SlidingWindowCounterRateLimiter(storage)
 
@@ -89,6 +107,16 @@ class _Counts:
             return max(waits)
         taken = [count.limiter.hit(count.item, count.key) for count in counts]
         return 0.0 if all(taken) else LEAST_WAIT  # another process was quicker
+
+    def charge(self, owner: str, limits: Limits, domains: Iterable[str]) -> None:
+        """Take a place in every count, be it one too many. Raises StorageError.
+
+        The limiters take none beyond the limit, so this is what they do with another one.
+        """
+        for limiter, item, key in self._counts(owner, limits, domains):
+            is_exact = limiter is self._exact
+            take = self._storage.acquire_entry if is_exact else self._storage.acquire_sliding_window_entry
+            take(item.key_for(key), _WITHOUT_END, item.get_expiry())
 
     def _counts(self, owner: str, limits: Limits, domains: Iterable[str]) -> Iterator[_Count]:
         if limits.per_minute:
@@ -122,22 +150,32 @@ class Allowances:
 
     def seconds_until_allowed(self, owner: str, limits: Limits, domains: Iterable[str], *, is_security: bool) -> float:
         """See the function of this name."""
-        if limits == Limits():
-            return 0.0
         domains = tuple(domains)
+        wait = self._counted(limits, lambda counts, most: counts.take(owner, most, domains, is_security=is_security))
+        return wait or 0.0
+
+    def charge(self, owner: str, limits: Limits, domains: Iterable[str]) -> None:
+        """See the function of this name."""
+        domains = tuple(domains)
+        self._counted(limits, lambda counts, most: counts.charge(owner, most, domains))
+
+    def _counted(self, limits: Limits, count: Callable[["_Counts", Limits], T]) -> T | None:
+        """What counting gives, in the shared storage or while that is away in our own; None without any limit."""
+        if limits == Limits():
+            return None
         with self._lock:
             if not self._uri.startswith("memory:"):
                 if self._away_until is None or self._clock() >= self._away_until:
                     try:
-                        wait = self._shared_counts().take(owner, limits, domains, is_security=is_security)
+                        counted = count(self._shared_counts(), limits)
                     except StorageError as error:
                         self._note_away(error)
                     else:
                         self._note_back()
-                        return wait
+                        return counted
                 limits = limits.share()
             self._local = self._local or _Counts(MemoryStorage())
-            return self._local.take(owner, limits, domains, is_security=is_security)
+            return count(self._local, limits)
 
     def _shared_counts(self) -> _Counts:
         if self._shared is None:

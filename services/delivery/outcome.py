@@ -13,6 +13,7 @@ from utils.errors import DeliveryError, Fault
 ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 SUPPRESSED: Final = "suppressed"
+THROTTLED: Final = "throttled"  # not said to the server: our own limit for it is reached
 
 
 class Withheld(NamedTuple):
@@ -50,6 +51,16 @@ class Outcome:
     def was_ended(self) -> bool:
         """Whether we ended the conversation, so that it tells nothing of the server."""
         return self.error is not None and self.error.ended_by_us
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the server was not asked, since it has had as many mails as we give it."""
+        return self.kind == THROTTLED
+
+    @property
+    def own_reason(self) -> str:
+        """Why the server was not asked, in our words, since there are none of its; "" if it was."""
+        return self.message if self.is_throttled else ""
 
     @property
     def is_ours(self) -> bool:

@@ -81,7 +81,7 @@ def told(
         "fault": error.fault if error else None,
         "code": answered.code if answered else None,
         "enhanced": answered.enhanced if answered else None,
-        "reply": printable(answered.text, LONGEST_REPLY) if answered else "",
+        "reply": printable(answered.text, LONGEST_REPLY) if answered else outcome.own_reason,
         "worker": worker,
     }
     log.info(
@@ -89,6 +89,7 @@ def told(
         recipient=row["recipients"],
         route=server.reason if server else None,
         refused=len(outcome.refused),
+        **({"reason": outcome.own_reason} if outcome.own_reason else {}),
         **{name: value for name, value in row.items() if name in _LOGGED},
         **_habits(server),
     )
@@ -141,6 +142,8 @@ def is_news(outcome: Outcome) -> bool:
     if outcome.was_ended:
         return False
     server, noted = outcome.server, outcome.message if outcome.error else None
+    if outcome.is_throttled:  # which says nothing of the server
+        return False
     return server is not None and (server.last_error != noted or (server.has_failed_over and not outcome.error))
 
 
@@ -163,7 +166,7 @@ def note_failover(skipped: Sequence[Outcome], outcome: Outcome) -> None:
     try:
         with transaction(durable=False) as session:
             for down in skipped:
-                if down.server and down.server.config_id is not None:
+                if not down.is_throttled and down.server and down.server.config_id is not None:
                     smtp_db.note_failover(session, down.server.config_id, _server_label(outcome.server), clock.now())
     except SQLAlchemyError as failure:
         log.error("failover_not_recorded", kind=type(failure).__name__)

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
-from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED
+from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED
 from services.diagnosis import diagnosis
 from services.outbox.reasons import words
 from utils import clock
@@ -54,8 +54,10 @@ _OUTCOMES: Final = {
     OutcomeUnknown.outcome: Look("warning", "Never confirmed"),
     NOT_CONFIGURED: Look("error", "No server"),
     SUPPRESSED: Look("skipped", "Suppressed"),
+    THROTTLED: Look("warning", "Over the limit"),
 }
 _ACCEPTED_IN_PART: Final = Look("warning", "Accepted in part")
+_SEND_LATER: Final = "Send it later, or queue it: queued mail waits by itself. The limit is set with the server."
 _NO_SERVER: Final = "Add a server, test it and activate it."
 
 
@@ -76,7 +78,10 @@ class RecipientFacts(RecipientData):
 
 @dataclass(frozen=True, kw_only=True)
 class MessageData:
-    """A queued mail; ``id`` is what queue_email returned. Its properties are for people, and of no other interface."""
+    """A queued mail; ``id`` is what queue_email returned, ``attempts`` is what it is charged with.
+
+    Its properties are for people, and of no other interface.
+    """
 
     id: str
     message_id: str
@@ -116,6 +121,13 @@ class MessageData:
     def is_due(self) -> bool:
         """Whether it goes as soon as a worker is free."""
         return self.due_at <= clock.now()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailFacts(MessageData):
+    """A queued mail for people; ``tries`` are all that were made of it at servers, charged or not."""
+
+    tries: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +172,7 @@ class DirectData(AttemptData):
         return _OUTCOMES.get(self.outcome) or Look("info", self.outcome.replace("_", " ").capitalize())
 
 
-def mail_facts(row: OutboxMail) -> MessageData:
+def mail_facts(row: OutboxMail, tries: int) -> MailFacts:
     told = {
         "id": row.mail_id,
         "priority": Priority(row.priority).name.lower(),
@@ -168,11 +180,12 @@ def mail_facts(row: OutboxMail) -> MessageData:
         "reason": words(row.reason),
         "recipients": [_recipient(each, row) for each in row.recipients],
     }
-    return MessageData(**_columns(MessageData, row) | told)
+    return MailFacts(tries=tries, **_columns(MessageData, row) | told)
 
 
 def attempt_facts(row: EmailAttempt) -> DirectData:
-    told = {"at": row.started_at, "reply": printable(row.reply, LONGEST_REPLY), "diagnosis": _diagnosis(row)}
+    reply = "" if row.outcome == THROTTLED else printable(row.reply, LONGEST_REPLY)
+    told = {"at": row.started_at, "reply": reply, "diagnosis": _diagnosis(row)}
     return DirectData(**_columns(DirectData, row) | told)
 
 
@@ -201,6 +214,8 @@ def _diagnosis(row: EmailAttempt) -> DiagnosisData | None:
     """What a failed attempt means; None if it did not fail, or not in a way that this version knows."""
     if row.outcome == NOT_CONFIGURED:
         return DiagnosisData(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
+    if row.outcome == THROTTLED:
+        return DiagnosisData(title=row.reply.removesuffix("."), remedy=_SEND_LATER)
     # The row may be of an older or a newer version than this.
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None

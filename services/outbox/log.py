@@ -13,7 +13,7 @@ from database.engine import reading, transaction
 from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import promise
-from services.outbox.facts import DirectData, MessageData, attempt_facts, mail_facts
+from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
 from services.outbox.reasons import Reason, words
 from utils import clock
 from utils.env_utils import get_settings
@@ -34,7 +34,7 @@ _HEX: Final = frozenset("0123456789abcdef")
 class Story:
     """A queued mail with its attempts, the first one first, and what can still be done with it."""
 
-    mail: MessageData
+    mail: MailFacts
     attempts: list[DirectData]
     can_retry: bool
     can_cancel: bool
@@ -66,12 +66,15 @@ class Purged:
 
 def mails(
     states: Sequence[State] = (), before: int | None = None, limit: int = PAGE
-) -> tuple[list[MessageData], int | None]:
+) -> tuple[list[MailFacts], int | None]:
     """The newest queued mails first, and what ``before`` to ask for to get older ones; None if there are none."""
     with reading() as session:
         # One more than is shown tells whether there are older ones.
         rows = outbox_db.page(session, states, before, limit + 1)
-    return [mail_facts(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
+        tries = attempt_db.counts(session, [row.mail_id for row in rows[:limit]])
+    return [mail_facts(row, tries.get(row.mail_id, 0)) for row in rows[:limit]], rows[limit - 1].id if len(
+        rows
+    ) > limit else None
 
 
 def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
@@ -176,7 +179,7 @@ def tidy() -> None:
 
 
 def _story(row: OutboxMail, attempts: list[DirectData]) -> Story:
-    mail = mail_facts(row)
+    mail = mail_facts(row, len(attempts))
     return Story(
         mail=mail,
         attempts=attempts,

@@ -57,7 +57,7 @@ def tell(outcome: Outcome, kind: str = "", *, is_about_it: bool = False) -> None
     if kind == FAILOVER:
         return
     if outcome.kind == ACCEPTED:  # if only by another server
-        for down in outcome.skipped:
+        for down in (each for each in outcome.skipped if not each.is_throttled):
             _tell_administrators(down, outcome.server)
     elif outcome.withheld:
         first = next((each for each in (*outcome.skipped, outcome) if each.server), outcome)

@@ -11,7 +11,9 @@ from services.smtp.settings import Security
 from utils.addresses import is_loopback
 
 # The kinds of our own mails that hold a link or news which only their reader may see.
-SECURITY_KINDS: Final = frozenset({"password_reset", "password_changed", "address_changed"})
+SECURITY_KINDS: Final = frozenset(
+    "password_reset password_changed address_change_asked address_changed address_confirmation invitation".split()
+)
 
 
 def refusal(step: RouteStep, down: Sequence[RouteStep], *, is_security: bool) -> str:

@@ -156,10 +156,11 @@ def _global_step(session: Session | None) -> tuple[RouteStep, bool]:
         return RouteStep(source="database", name="Database", reason=reason, is_broken=True), True
     if not stored:
         return RouteStep(source="database", name="Database", reason=f"{NO_ACTIVE_ROW}."), False
-    return _step_of(stored), True
+    return step_of(stored), True
 
 
-def _step_of(stored: StoredConfig) -> RouteStep:
+def step_of(stored: StoredConfig) -> RouteStep:
+    """The step that a stored configuration is on the way of a mail while it is active."""
     row = stored.row
     usable = stored.is_usable
     return RouteStep(

@@ -129,6 +129,12 @@ class StoredConfig:
         return self.condition in (Condition.GOOD, Condition.INVALID)
 
     @property
+    def needs_reentry(self) -> bool:
+        """Whether something has to be entered again, and looking through it and saving is not enough."""
+        has_secret = bool(self.row.smtp_password or self.row.client_key)
+        return not self.is_readable and (has_secret or self.condition is not Condition.KEY_MISSING)
+
+    @property
     def problem(self) -> str:
         """Why it is not used and what to do; "" for a good one."""
         if self.condition is Condition.INVALID:

@@ -43,7 +43,7 @@ def config_data(stored: StoredConfig) -> ConfigData:
         **columns | masked | {"verified_at": verified_at},
         has_password=bool(row.smtp_password),
         has_client_key=bool(row.client_key),
-        needs_reentry=not stored.is_readable,
+        needs_reentry=stored.needs_reentry,
         client_certificate_facts=_certificate_data(row.client_certificate),
         verified=stored.is_verified,
     )

@@ -72,11 +72,11 @@ class CertificateFacts:
     def trouble(self) -> str:
         """What the administrator should know before the server complains, or ""."""
         if self.has_expired:
-            return f"The client certificate expired on {self.ends:%Y-%m-%d}. Enter a new one."
+            return f"The client certificate expired on {self.ends:%Y-%m-%d} UTC. Enter a new one."
         if self.starts > clock.now():
-            return f"The client certificate is not valid before {self.starts:%Y-%m-%d}."
+            return f"The client certificate is not valid before {self.starts:%Y-%m-%d} UTC."
         if self.ends - clock.now() < SOON:
-            return f"The client certificate expires on {self.ends:%Y-%m-%d}. Enter a new one before."
+            return f"The client certificate expires on {self.ends:%Y-%m-%d} UTC. Enter a new one before."
         if not self.is_for_clients:
             return "The client certificate is not made for clients: most servers will refuse it."
         return ""

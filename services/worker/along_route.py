@@ -243,7 +243,7 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
     is_security, place = job.claim.priority == Priority.SECURITY, standing.place_of(server)
     seconds, reason = pace.seconds_until_willing(place, is_security=is_security), Reason.SLOWED
     if not seconds and limits != Limits():
-        domains = [address.rpartition("@")[2] for address in job.pending]
+        domains = sending_limits.domains_of(job.pending)
         seconds = sending_limits.seconds_until_allowed(server.owner, limits, domains, is_security=is_security)
         reason = Reason.THROTTLED
         if seconds:

@@ -1,5 +1,6 @@
 """`/emails`: the mail log in the browser."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -171,3 +172,48 @@ def test_an_unknown_mail_is_not_found(admin: Visitor) -> None:
     for mail_id in ("1", "0" * 32, "%00" * 32, "x" * 5000):
         for more in ("", "/retry", "/cancel"):
             assert admin.get(f"{URL}/{mail_id}{more}").status_code == 404
+
+
+def tries_of(admin: Visitor, mail_id: str) -> tuple[int, int]:
+    """As the list tells them, and as the mail's page shows them."""
+    listed = re.search(r'class="tries-label">Tries: </span>(\d+)', admin.get(URL).text)
+    assert listed
+    page = admin.get(f"{URL}/{mail_id}").text
+    shown = page.partition('<ol class="attempts">')[2].partition("</ol>")[0]
+    return int(listed[1]), shown.count("<li>")
+
+
+@pytest.mark.parametrize("charged", [0, 1, 2, 5])
+@pytest.mark.parametrize("made", [0, 1, 3])
+def test_the_list_and_the_page_tell_the_same_tries_whatever_was_charged(
+    admin: Visitor, charged: int, made: int
+) -> None:
+    mail_id = in_state(State.DEFERRED)
+    change(mail_id, attempts=charged)
+    for _ in range(made):
+        attempted(mail_id, **REFUSAL)
+    assert tries_of(admin, mail_id) == (made, made)
+
+
+@pytest.mark.parametrize("state", [State.LEASED, State.TRANSMITTING])
+def test_a_mail_that_is_claimed_has_not_been_tried_yet(admin: Visitor, state: State) -> None:
+    mail_id = in_state(state)
+    change(mail_id, attempts=1)
+    assert tries_of(admin, mail_id) == (0, 0)
+
+
+def test_the_tries_of_each_mail_are_its_own(admin: Visitor) -> None:
+    first, second, untried = (in_state(State.FAILED) for _ in range(3))
+    attempted(first, **REFUSAL)
+    for _ in range(2):
+        attempted(second, **REFUSAL)
+    told = {mail.id: mail.tries for mail in log.mails()[0]}
+    assert told == {first: 1, second: 2, untried: 0}
+
+
+def test_the_command_tells_the_same_tries(admin: Visitor) -> None:
+    mail_id = in_state(State.DEFERRED)
+    change(mail_id, attempts=4)
+    attempted(mail_id, **REFUSAL)
+    told = admin.application.test_cli_runner().invoke(args=["mail", "list"]).output
+    assert re.search(rf"{mail_id}\s+deferred\s+other\s+jane@example.com\s+1\b", told)

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from app import create_app
+from database.engine import transaction
 from services.settings import configs, key_rotation, route
 from services.settings.fields import parse_change
 from services.settings.sealing import OTHER_KEY
+from tests.certificates import client_pair
 from tests.visitors import make_alice, visit
 from utils import env_file
 from utils.errors import InvalidInput
@@ -46,6 +49,54 @@ def test_nothing_that_says_so_speaks_of_a_password(moved: Flask) -> None:
         told = f"{stored.problem} {refusal.reason} {caught.value.errors}"
     assert OTHER_KEY in told
     assert "password" not in told
+
+
+def test_the_api_says_that_nothing_has_to_be_entered_again_and_that_it_cannot_be_used(
+    moved: Flask, bearer: dict[str, str]
+) -> None:
+    visitor = visit(moved)
+    shown = visitor.get("/api/settings/smtp", headers=bearer).get_json()["data"]
+    assert (shown["has_password"], shown["needs_reentry"], shown["verified"]) == (False, False, False)
+    listed = visitor.get("/api/settings/smtp/configs", headers=bearer).get_json()["data"]
+    assert [each["needs_reentry"] for each in listed] == [False]
+    refused = visitor.post("/api/settings/smtp/test", headers=bearer)
+    assert (refused.status_code, refused.get_json()["errors"]) == (422, {"smtp_server": [OTHER_KEY]})
+
+
+def test_saved_as_it_is_by_the_api_it_is_good_again(moved: Flask, bearer: dict[str, str]) -> None:
+    visitor = visit(moved)
+    assert visitor.post("/api/settings/smtp", json=RELAY, headers=bearer).status_code == 200
+    assert visitor.post("/api/settings/smtp/test", headers=bearer).get_json()["message"] != OTHER_KEY
+    with moved.app_context():
+        assert next(route.steps()).settings
+
+
+@pytest.mark.parametrize(
+    ("secret", "expected"),
+    [({"smtp_username": "u", "smtp_password": "p", "use_tls": True}, True), ({}, False)],
+)
+def test_only_who_has_a_secret_is_told_to_enter_it_again(
+    app: Flask, environment: dict[str, str], tmp_path: Path, secret: dict[str, object], expected: bool
+) -> None:
+    configs.create(parse_change({**RELAY, **secret}))
+    with create_app({**environment, "APP_KEY": ANOTHER_KEY}, instance_path=tmp_path).app_context():
+        assert configs.search()[0].needs_reentry is expected
+    assert configs.search()[0].needs_reentry is False
+
+
+def test_one_with_a_client_key_alone_needs_that_again(app: Flask, environment: dict[str, str], tmp_path: Path) -> None:
+    pair = client_pair()
+    identity = {"client_certificate": pair.certificate, "client_key": pair.key, "use_tls": True}
+    configs.create(parse_change({**RELAY, **identity}))
+    with create_app({**environment, "APP_KEY": ANOTHER_KEY}, instance_path=tmp_path).app_context():
+        assert configs.search()[0].needs_reentry is True
+
+
+def test_one_that_was_altered_has_to_be_entered_again_with_or_without_a_password(app: Flask) -> None:
+    made = configs.create(parse_change(RELAY))
+    with transaction() as session:
+        session.execute(text("UPDATE smtp_config SET smtp_server = 'evil.example'"))
+    assert configs.get(made.row.id).needs_reentry is True
 
 
 def test_its_form_asks_for_no_password_and_saving_it_makes_it_good(moved: Flask) -> None:
