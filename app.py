@@ -138,9 +138,10 @@ def serve() -> Flask:
     What cannot start says so in one line and exits with the status at which gunicorn gives up; at any other it
     would start the worker again, and again.
     """
+    app = _or_exit(lambda: serving.begun(create_app), GUNICORN_GIVES_UP)
     if "gunicorn" in sys.modules:
-        late.load("blueprints.gunicorn_errors").tell_as_json()
-    return _or_exit(lambda: serving.begun(create_app), GUNICORN_GIVES_UP)
+        late.load("blueprints.gunicorn_errors").tell_as_ours(app.extensions[EXTENSION].hsts)
+    return app
 
 
 def _or_exit(make: Callable[[], Made], status: int = 1) -> Made:
