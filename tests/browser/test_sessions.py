@@ -44,7 +44,7 @@ def test_a_session_is_found_in_the_list_and_ended(
     new_page: NewPage, sealpost: Sealpost, elsewhere: Page, with_script: bool
 ) -> None:
     page = signed_in(new_page, sealpost, java_script_enabled=with_script)
-    page.get_by_role("link", name="Account").click()
+    page.get_by_role("link", name="Account", exact=True).click()
     rows = page.get_by_role("list", name="Sessions").locator("li.row-item")
     expect(rows.first).to_contain_text("This session")
     phone = rows.filter(has_text="Chrome on Android").first
@@ -88,7 +88,7 @@ def test_cookies_that_were_copied_before_signing_out_open_nothing(
 def test_a_form_of_a_session_that_ended_in_another_tab_leads_to_the_sign_in_page(
     new_page: NewPage, sealpost: Sealpost
 ) -> None:
-    page = signed_in(new_page, sealpost)
+    page = signed_in(new_page, sealpost, java_script_enabled=False)
     other = page.context.new_page()
     other.goto("/account")
     press(page, "Sign out")
