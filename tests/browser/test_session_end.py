@@ -78,7 +78,7 @@ def test_going_back_after_signing_out_shows_nothing(page: Page) -> None:
 
 
 def test_what_somebody_is_typing_stays(page: Page, sealpost: Sealpost) -> None:
-    tab = another_tab(page, "/settings/smtp/new", "Set up your first mail server")
+    tab = another_tab(page, "/settings/smtp/new", "New mail server")
     fill(tab, {"From address": "typed@example.com"})
     press(page, "Sign out")
     expect_heading(page, "Sign in")
