@@ -25,6 +25,7 @@ _HEADERS: Final = {
 }
 _JSON, _HTML = "application/json", "text/html; charset=utf-8"
 
+
 class _KnownRequest(Request):  # type: ignore[misc]
     """A request of which the beginning is still known when the rest of it cannot be read."""
 

@@ -267,12 +267,18 @@ def test_no_page_holds_inline_script_or_style() -> None:
 def test_no_script_writes_markup() -> None:
     for script in (ROOT / "static").glob("*.js"):
         text = script.read_text()
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), script
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), (
+            script
+        )
 
 
 def test_browsers_are_given_nothing_to_store_but_the_colours() -> None:
     stored = re.compile(r"(?:localStorage|sessionStorage)\.\w+\(\"(\w+)\"|(indexedDB|caches\.|document\.cookie)")
-    found = {(script.name, *match) for script in (ROOT / "static").glob("*.js") for match in stored.findall(script.read_text())}
+    found = {
+        (script.name, *match)
+        for script in (ROOT / "static").glob("*.js")
+        for match in stored.findall(script.read_text())
+    }
     assert {key for _, *key_or_kind in found for key in key_or_kind if key} == {"theme"}
 
 
