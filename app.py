@@ -139,9 +139,10 @@ def serve() -> Flask:
     What cannot start says so in one line and exits with the status at which gunicorn gives up; at any other it
     would start the worker again, and again.
     """
+    app = _or_exit(lambda: serving.begun(create_app), GUNICORN_GIVES_UP)
     if "gunicorn" in sys.modules:
-        late.load("blueprints.under_gunicorn").prepare()
-    return _or_exit(lambda: serving.begun(create_app), GUNICORN_GIVES_UP)
+        late.load("blueprints.under_gunicorn").prepare(app.extensions[EXTENSION].hsts)
+    return app
 
 
 def _or_exit(make: Callable[[], Made], status: int = 1) -> Made:

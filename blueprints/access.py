@@ -148,7 +148,7 @@ def require_recent_sign_in() -> None:
     if not password:
         raise InvalidInput({CONFIRM: ["Enter your password, to confirm that it is you."]})
     accounts.confirm_password(current_user.id, password, CONFIRM)
-    sessions.note_password_seen()
+    sessions.renew()
 
 
 def _begin_acting() -> None:

@@ -1,4 +1,5 @@
-"""What gunicorn itself refuses, before the application hears of it: under /api/ it is told as JSON, as all else there.
+"""What gunicorn itself refuses, before the application hears of it: told with the headers of every other answer, and
+under /api/ as JSON, as all else there.
 
 gunicorn has no setting for this. So its class for requests, which its parser names, notes what a request that it could
 not read was for; and the one function with which it tells an error looks for that note.
@@ -16,14 +17,13 @@ from gunicorn.http.parser import RequestParser
 
 _LOOKED_AT: Final = 2048  # octets of a request, which may be a line without end
 _UNDER_API: Final = re.compile(rb"(?:\r?\n)*[^ \r\n]+[ \t]+[^ ?#\r\n]*/api/")
-_HEADERS: Final = (
-    "Connection: close\r\n"
-    "Content-Type: application/json\r\n"
-    "Cache-Control: no-store\r\n"
-    "X-Content-Type-Options: nosniff\r\n"
-)
-
-_Tell = Callable[[Any, int, str, str], None]
+_HEADERS: Final = {
+    "Connection": "close",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+_JSON, _HTML = "application/json", "text/html; charset=utf-8"
 
 
 class _KnownRequest(Request):  # type: ignore[misc]
@@ -46,21 +46,25 @@ class _KnownRequest(Request):  # type: ignore[misc]
             self.beginning += bytes(buf[known : known + _LOOKED_AT])
 
 
-def tell_as_json() -> None:
-    """Let gunicorn tell its own errors under /api/ as JSON in this process, and in those that it forks."""
+def tell_as_ours(hsts_seconds: int) -> None:
+    """Let this process, and those that it forks, tell gunicorn's own errors as ours; 0 seconds: nothing of HTTPS."""
     if RequestParser.mesg_class is not _KnownRequest:
         RequestParser.mesg_class = _KnownRequest
-        util.write_error = _telling(util.write_error)
+        util.write_error = _telling(hsts_seconds)
 
 
-def _telling(as_html: _Tell) -> _Tell:
-    def tell(sock: Any, status: int, reason: str, message: str) -> None:  # noqa: ANN401 - a socket, or TLS over one
-        if not getattr(sys.exception(), "is_for_api", False):
-            as_html(sock, status, reason, message)
-            return
+def _telling(hsts_seconds: int) -> Callable[[Any, int, str, str], None]:
+    hsts = {"Strict-Transport-Security": f"max-age={hsts_seconds}"} if hsts_seconds else {}
+
+    def tell(sock: Any, status: int, reason: str, _message: str) -> None:  # noqa: ANN401 - a socket, or TLS over one
         # gunicorn's own message repeats what was sent.
-        body = json.dumps({"status": "error", "message": f"{reason}. The request could not be read."}).encode()
-        head = f"HTTP/1.1 {status} {reason}\r\n{_HEADERS}Content-Length: {len(body)}\r\n\r\n"
-        util.write_nonblock(sock, head.encode() + body)
+        text = f"{reason}. The request could not be read."
+        if getattr(sys.exception(), "is_for_api", False):
+            content_type, body = _JSON, json.dumps({"status": "error", "message": text})
+        else:
+            content_type, body = _HTML, f"<!doctype html><title>{reason}</title><p>{text}</p>"
+        headers = {**_HEADERS, **hsts, "Content-Type": content_type, "Content-Length": str(len(body.encode()))}
+        lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.items()), "", body]
+        util.write_nonblock(sock, "\r\n".join(lines).encode())
 
     return tell

@@ -199,6 +199,7 @@ def _write_cookie(response: Response) -> Response:
             sessions.cookie_name(COOKIE, settings),
             handle,
             max_age=int(LIFE.total_seconds()) if handle else 0,
+            path=sessions.cookie_path(settings),
             secure=settings.is_https,
             httponly=True,
             samesite="Lax",

@@ -5,14 +5,14 @@ cookie for what belongs to pages (the CSRF secret, the message of the next page)
 in which somebody has signed in before, and for half an hour the id of the session that was ended there.
 """
 
-from dataclasses import replace
+import hashlib
 from datetime import timedelta
 from typing import Final
 
 from flask import Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSessionInterface
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import Signer, URLSafeTimedSerializer
 
 from blueprints.clients import browser_in_short, client_address
 from services.accounts import devices, sessions
@@ -43,6 +43,8 @@ class SignedIn(UserMixin):  # type: ignore[misc]
 class _OfOneSession(SecureCookieSessionInterface):
     """Flask's signed cookie, good only beside the session's cookie that it was made with."""
 
+    digest_method = staticmethod(hashlib.sha256)
+
     def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
         serializer = super().get_signing_serializer(app)
         if serializer is not None:
@@ -58,6 +60,8 @@ login_manager.session_protection = None
 
 def init_app(app: Flask) -> None:
     settings: Settings = app.extensions[EXTENSION]
+    # Of the tokens in forms, too: by itself it signs with SHA-1, and Flask-WTF has no setting for that.
+    Signer.default_digest_method = staticmethod(hashlib.sha256)
     app.session_interface = _OfOneSession()
     app.config.update(
         SECRET_KEY=subkey("session-v1", fernet_key_from(settings.app_key)).hex(),
@@ -122,11 +126,17 @@ def sign_out() -> None:
     _delete_cookie(SESSION)
 
 
-def note_password_seen() -> None:
-    """The person at this session has just shown the password again."""
+def renew() -> None:
+    """The person at this session has just shown the password again: the cookie gets another id, and lives no longer.
+
+    Tokens of forms that are open in other tabs stay good.
+    """
     user = current_user
-    sessions.note_password_seen(user.session.key)
-    user.session = replace(user.session, password_seen_at=clock.now())
+    begun, user.session = sessions.renew(user.session.key)
+    setattr(g, _PRESENT, begun)
+    session.modified = True  # its signature covers the id
+    ends_at = user.session.created_at + get_settings().session_remembered_life
+    _set_cookie(SESSION, begun, ends_at - clock.now() if user.session.is_remembered else None)
 
 
 def ended_account() -> int | None:

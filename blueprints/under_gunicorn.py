@@ -15,9 +15,9 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _Handler = Callable[[int, FrameType | None], Any]
 
 
-def prepare() -> None:
-    """Do so in this process, and in those that it forks (``--preload``)."""
-    gunicorn_errors.tell_as_json()
+def prepare(hsts_seconds: int) -> None:
+    """Do so in this process, and in those that it forks (``--preload``); 0 seconds: nothing is told of HTTPS."""
+    gunicorn_errors.tell_as_ours(hsts_seconds)
     gunicorn_requests.take_whole_ones()
     if not hasattr(Worker, "sealpost_hears"):
         Worker.sealpost_hears = True

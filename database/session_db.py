@@ -71,8 +71,10 @@ def note_seen(session: Session, id_hash: str, moment: datetime, address: str) ->
     )
 
 
-def note_password_seen(session: Session, id_hash: str, moment: datetime) -> None:
-    session.execute(update(BrowserSession).where(BrowserSession.id_hash == id_hash).values(password_seen_at=moment))
+def rename(session: Session, id_hash: str, new_hash: str, moment: datetime) -> bool:
+    """Let a session whose password was just seen go on under another id; False if there is none."""
+    renamed = update(BrowserSession).where(BrowserSession.id_hash == id_hash).returning(BrowserSession.id_hash)
+    return session.execute(renamed.values(id_hash=new_hash, password_seen_at=moment)).first() is not None
 
 
 def end(session: Session, id_hashes: Iterable[str], moment: datetime) -> int:

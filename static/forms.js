@@ -119,7 +119,8 @@ const isChanged = (control) => {
   return control.matches('textarea, input:not([type="hidden"])') && control.value !== control.defaultValue;
 };
 
-function holdsUnsaved(form) {
+/** Whether something stands in a form that would be lost with its page. */
+export function holdsUnsaved(form) {
   if (form.method !== "post" || form === leavingWith || form.closest("dialog")) return false;
   return form.hasAttribute("data-not-saved") || [...form.elements].some(isChanged);
 }

@@ -1,7 +1,7 @@
 // Before a form is sent: is Sealpost there, and is the person of this page still signed in? If not, it is told or asked in place.
 
 const PATIENCE = 15_000;
-const account = document.querySelector('meta[name="account"]')?.content;
+export const account = document.querySelector('meta[name="account"]')?.content;
 const sessionUrl = document.querySelector('meta[name="session"]')?.content;
 
 export const NOT_REACHED = "Sealpost cannot be reached, so nothing was saved. What you typed is still here. Check that you are online, then try again.";
@@ -11,7 +11,7 @@ const TOO_MANY = "Too many tries in a short time. Wait a while, then try again."
 const OTHER = "Somebody else is signed in in this browser now. Sign in as the person of this page.";
 
 /** Who is signed in and the token for forms; or why nobody can tell. */
-async function ask() {
+export async function ask() {
   try {
     const response = await fetch(sessionUrl, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     return response.ok ? await response.json() : { trouble: FAILED };

@@ -30,6 +30,52 @@ def test_every_answer_carries_the_security_headers(client: Visitor, path: str) -
     assert headers["Cache-Control"] == ("private, no-cache" if is_kept else "no-store")
 
 
+HTML, JSON, CSV = "text/html; charset=utf-8", "application/json", "text/csv; charset=utf-8"
+TYPES = {
+    "/login": HTML,
+    "/nowhere": HTML,
+    "/account": HTML,
+    "/settings/smtp": HTML,
+    "/settings/audit": HTML,
+    "/settings/audit.csv": CSV,
+    "/emails": HTML,
+    "/api/docs": HTML,
+    "/api/openapi.json": JSON,
+    "/api/settings/smtp": JSON,
+    "/api/messages": JSON,
+    "/api/nowhere": JSON,
+    "/session": JSON,
+    "/healthz": "text/plain; charset=utf-8",
+    "/readyz": JSON,
+    "/static/sealpost.css": "text/css; charset=utf-8",
+    "/static/forms.js": "text/javascript; charset=utf-8",
+    "/static/shapes.svg": "image/svg+xml; charset=utf-8",
+    "/bootstrap/static/css/bootstrap.min.css": "text/css; charset=utf-8",
+}
+
+
+def test_every_answer_tells_its_type_and_the_letters_of_a_text(admin: Visitor) -> None:
+    answers = {path: admin.get(path).headers for path in TYPES}
+    assert {path: headers["Content-Type"] for path, headers in answers.items()} == TYPES
+    assert {headers["X-Content-Type-Options"] for headers in answers.values()} == {"nosniff"}
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_no_other_site_may_read_an_answer(admin: Visitor, origin: str, method: str) -> None:
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "X-CSRFToken"}
+    for path in ("/account", "/session", "/api/settings/smtp", "/static/forms.js"):
+        headers = admin.open(path, method=method, headers=asked).headers
+        assert not [name for name, _ in headers.items() if name.lower().startswith("access-control-")]
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("place", ["", "/static", "/static/..", "/static/%2e%2e", "/bootstrap/static", "/api"])
+def test_nothing_of_the_folder_around_it_is_served(client: Visitor, place: str) -> None:
+    for file in (".git/config", ".git/HEAD", ".svn/entries", ".env", "app.py", "instance/sealpost.db"):
+        assert client.get(f"{place}/{file}").status_code == 404
+
+
 def test_an_unchanged_style_sheet_is_not_sent_again(client: Visitor) -> None:
     first = client.get("/static/sealpost.css")
     again = client.get("/static/sealpost.css", headers={"If-None-Match": first.headers["ETag"]})

@@ -263,3 +263,49 @@ def test_no_page_holds_inline_script_or_style() -> None:
         text = template.read_text()
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*\ssrc=)", text), template.name
         assert "|safe" not in text.replace(" ", "")
+
+
+def test_no_script_writes_markup() -> None:
+    for script in (ROOT / "static").glob("*.js"):
+        text = script.read_text()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), (
+            script
+        )
+
+
+def test_browsers_are_given_nothing_to_store_but_the_colours() -> None:
+    stored = re.compile(r"(?:localStorage|sessionStorage)\.\w+\(\"(\w+)\"|(indexedDB|caches\.|document\.cookie)")
+    found = {
+        (script.name, *match)
+        for script in (ROOT / "static").glob("*.js")
+        for match in stored.findall(script.read_text())
+    }
+    assert {key for _, *key_or_kind in found for key in key_or_kind if key} == {"theme"}
+
+
+def called_in(file: Path) -> set[str]:
+    """What a file calls, as it is written."""
+    return {ast.unparse(node.func) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)}
+
+
+def test_nothing_is_evaluated_and_no_program_is_started() -> None:
+    """Nor is anything read that could be code: no pickle, no marshal, no YAML."""
+    forbidden = re.compile(
+        r"(builtins\.)?(eval|exec|compile|__import__)|(subprocess|pty|pickle|marshal|shelve|yaml)\.\w+"
+        r"|os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*)|asyncio\.create_subprocess_\w+"
+    )
+    found = {(name_of(file), call) for file in sources() for call in called_in(file) if forbidden.fullmatch(call)}
+    assert found == set()
+
+
+def test_weak_hashes_are_used_where_a_servers_protocol_wants_them_alone() -> None:
+    named = re.compile(r"\b(?:md5|sha1)\b")
+    assert {name_of(file) for file in sources() if named.search(file.read_text())} == {"services.smtp.sasl"}
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "benchmarks/requirements.txt"])
+def test_every_requirement_is_pinned_with_its_hash(name: str) -> None:
+    text = re.sub(r"\\\n\s*", "", (ROOT / name).read_text())
+    lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    assert lines
+    assert [line for line in lines if not re.match(r"[\w.\[\]-]+==[\w.]+ .*--hash=sha256:[0-9a-f]{64}", line)] == []

@@ -15,6 +15,26 @@ ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
 _PATH: Final = re.compile(r"`((?:services|blueprints|database|utils|templates|static|tests|benchmarks|docs)/[\w./-]*)`")
 _LINK: Final = re.compile(r"\]\(([\w./-]+)(?:#[\w-]+)?\)")
 _SCRIPT: Final = re.compile(r"(?:services|blueprints|database|tests)/[\w/]+\.py")
+_TEST: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+ASVS: Final = ROOT / "docs" / "asvs.md"
+# Level 1 of ASVS 5.0.0: a chapter, and the numbers in it.
+LEVEL_1: Final = {
+    1: "2.1 2.2 2.3 2.4 2.5 3.1 3.2 5.1",
+    2: "1.1 2.1 2.2 3.1",
+    3: "2.1 2.2 3.1 4.1 4.2 5.1 5.2 5.3",
+    4: "1.1 4.1",
+    5: "2.1 2.2 3.1 3.2",
+    6: "1.1 2.1 2.2 2.3 2.4 2.5 2.6 2.7 2.8 3.1 3.2 4.1 4.2",
+    7: "2.1 2.2 2.3 2.4 4.1 4.2",
+    8: "1.1 2.1 2.2 3.1",
+    9: "1.1 1.2 1.3 2.1",
+    10: "4.1 4.2 4.3 4.4 4.5",
+    11: "3.1 3.2 4.1",
+    12: "1.1 2.1 2.2",
+    13: "4.1",
+    14: "2.1 3.1",
+    15: "1.1 2.1 3.1",
+}
 
 
 def rows_of(text: str, heading: str) -> list[list[str]]:
@@ -39,6 +59,26 @@ def test_every_file_that_a_document_names_is_there(document: Path) -> None:
 def test_every_link_of_a_document_leads_to_a_file(document: Path) -> None:
     links = _LINK.findall(document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_test_that_a_document_names_is_there(document: Path) -> None:
+    named = _TEST.findall(document.read_text())
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in (ROOT / file).read_text()]
+    assert missing == []
+
+
+def test_every_requirement_of_level_1_is_met_somewhere_or_does_not_apply() -> None:
+    cells = [line.strip("|").split("|") for line in ASVS.read_text().splitlines() if re.match(r"\| \d", line)]
+    numbers = [f"{chapter}.{number}" for chapter, rest in LEVEL_1.items() for number in rest.split()]
+    assert [number.strip() for number, _, _ in cells] == numbers
+    unproven = [number.strip() for number, _, where in cells if not re.search(r"`|README|does not apply|below", where)]
+    assert unproven == []
+
+
+def test_every_variable_that_it_names_is_in_the_sample() -> None:
+    named = set(re.findall(r"`([A-Z]+_[A-Z_]+)`", ASVS.read_text()))
+    assert named - set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)) == set()
 
 
 def test_the_table_of_rooms_is_the_one_that_the_code_is_held_to() -> None:

@@ -1,4 +1,5 @@
-"""What gunicorn refuses by itself is JSON under /api/ and a page elsewhere, whichever of its workers serves."""
+"""What gunicorn refuses by itself is JSON under /api/ and a page elsewhere, whichever of its workers serves, with the
+headers of every other answer."""
 
 import json
 import socket
@@ -19,7 +20,8 @@ def server(
 ) -> Iterator[LiveServer]:
     folder, port = tmp_path_factory.mktemp("gunicorn"), free_port()
     (folder / DATABASE).write_bytes(migrated_database.read_bytes())  # type: ignore[attr-defined]
-    with start(gunicorn(port, "--worker-class", request.param), folder, PORT=str(port)) as running:
+    variables = {"PORT": str(port), "BASE_URL": "https://app.example.com"}
+    with start(gunicorn(port, "--worker-class", request.param), folder, **variables) as running:
         yield running
 
 
@@ -70,7 +72,15 @@ def test_under_api_it_is_json_that_repeats_nothing(server: LiveServer, kind: str
 def test_elsewhere_it_is_a_page(server: LiveServer, kind: str, path: bytes) -> None:
     sent, status = REFUSED[kind]
     found, headers, _ = answer(server, sent.replace(b"%s", path))
-    assert (found, headers["content-type"]) == (status, "text/html")
+    assert (found, headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize("path", [b"/settings/smtp", b"/api/settings/smtp"])
+def test_it_holds_browsers_to_https_and_to_its_type(server: LiveServer, path: bytes) -> None:
+    _, headers, _ = answer(server, REFUSED["two lengths"][0].replace(b"%s", path))
+    assert headers["strict-transport-security"] == "max-age=31536000"
+    assert headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_request_that_comes_in_pieces_is_known_all_the_same(server: LiveServer) -> None:

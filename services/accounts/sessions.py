@@ -106,10 +106,19 @@ def of_account(account_id: int) -> list[SessionInfo]:
         return [_info(*found) for found in session_db.of_account(session, account_id) if not _is_over(*found, now)]
 
 
-def note_password_seen(key: str) -> None:
-    """The person at this session has just shown the password again."""
+def renew(key: str) -> tuple[str, SessionInfo]:
+    """The person at this session has just shown the password again: it goes on under another id, which is given.
+
+    So an id that somebody else knew before is worth nothing for what the password opens. Raises Conflict if the
+    session was ended meanwhile.
+    """
+    session_id, now = secrets.token_urlsafe(ID_BYTES), clock.now()
     with transaction() as session:
-        session_db.note_password_seen(session, key, clock.now())
+        if not session_db.rename(session, key, hash_of(session_id), now):
+            raise Conflict(_CHANGED_MEANWHILE)
+        found = session_db.find(session, hash_of(session_id))
+        assert found is not None  # noqa: S101 - it was just written
+        return session_id, _info(*found)
 
 
 def sign_out(session_id: str) -> None:

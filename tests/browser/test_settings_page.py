@@ -248,6 +248,15 @@ def test_a_password_can_be_looked_at(page: Page) -> None:
     expect(password).to_have_attribute("type", "password")
 
 
+def test_a_password_can_be_pasted(page: Page) -> None:
+    sender, password = page.get_by_label("From name", exact=True), page.get_by_label("Password", exact=True)
+    sender.fill("pasted & long, 64 letters " * 3)
+    sender.press("ControlOrMeta+a")
+    sender.press("ControlOrMeta+c")
+    password.press("ControlOrMeta+v")
+    expect(password).to_have_value("pasted & long, 64 letters " * 3)
+
+
 @pytest.fixture
 def form_of_its_own(new_page: NewPage, start_server: StartServer) -> Page:
     """The form of a new server where there is none, for a test that saves it."""

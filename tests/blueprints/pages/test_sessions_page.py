@@ -176,6 +176,34 @@ def test_after_ten_minutes_the_password_is_asked_for(
     assert "Your password, to confirm" not in alice.get("/account/sessions/end").text
 
 
+def test_a_confirmed_password_gives_the_session_another_id(app: Flask, elsewhere: Visitor, now: Now) -> None:
+    now.turn(86_400)
+    thief, token = copied(app, elsewhere), elsewhere.csrf_token()
+    answer = elsewhere.post_form("/account/sessions/end", {"confirm_password": PASSWORD})
+    assert answer.status_code == 303
+    assert (elsewhere.is_signed_in(), thief.is_signed_in()) == (True, False)
+    # A form that was open in another tab can be sent, and the session lives no longer than before.
+    assert elsewhere.post("/account/email/withdraw", data={"csrf_token": token}).status_code == 303
+    line = next(line for line in answer.headers.getlist("Set-Cookie") if line.startswith("sealpost_session="))
+    seconds = re.search(r"Max-Age=([0-9]+);", line)
+    assert seconds is not None
+    assert int(seconds[1]) <= 29 * 86_400
+
+
+def test_a_wrong_confirmation_leaves_the_id(alice: Visitor, now: Now) -> None:
+    now.turn(601)
+    before = alice.get_cookie("sealpost_session")
+    assert alice.post_form("/account/sessions/end", {"confirm_password": "wrong"}).status_code == 422
+    assert alice.get_cookie("sealpost_session") == before
+
+
+def test_cookies_and_tokens_of_forms_are_signed_with_sha_256(alice: Visitor) -> None:
+    token, pages = alice.csrf_token(), alice.get_cookie("sealpost_pages")
+    assert pages is not None
+    for signed in (pages.value, token):
+        assert len(signed.rpartition(".")[2]) == 43  # 32 octets in base64; of SHA-1 it would be 27
+
+
 def test_wrong_confirmations_are_limited_with_other_tries_of_the_own_password(alice: Visitor, now: Now) -> None:
     now.turn(601)
     wrong = {"confirm_password": "wrong", "current_password": "wrong", "password": NEW_PASSWORD}

@@ -93,6 +93,14 @@ def test_spaces_around_a_password_count() -> None:
     assert not passwords.verify(stored, GOOD)
 
 
+@pytest.mark.parametrize("other", ["R", "z", ""])
+def test_case_counts_to_the_last_of_128_characters(other: str) -> None:
+    password = ("river otter seventeen lamp " * 5)[:127] + "r"
+    stored = passwords.hash_password(password)
+    assert passwords.verify(stored, password)
+    assert not passwords.verify(stored, password[:-1] + other)
+
+
 def test_the_hash_is_argon2id_and_salted() -> None:
     first, second = passwords.hash_password(GOOD), passwords.hash_password(GOOD)
     assert first.startswith("$argon2id$")

@@ -249,8 +249,26 @@ def test_a_sign_in_is_recent_for_ten_minutes(now: Now) -> None:
     now.turn(2)
     info = sessions.of_account(1)[0]
     assert not info.is_recent
-    sessions.note_password_seen(info.key)
+    sessions.renew(info.key)
     assert sessions.of_account(1)[0].is_recent
+
+
+def test_a_session_whose_password_was_shown_again_has_another_id_and_its_old_end(now: Now) -> None:
+    former = begin(make_alice())
+    begun_at = sessions.of_account(1)[0].created_at
+    now.turn(3000)
+    session_id, info = sessions.renew(sessions.of_account(1)[0].key)
+    assert (lives(former), lives(session_id)) == (False, True)
+    assert (info.key, info.created_at) == (sessions.hash_of(session_id), begun_at)
+
+
+def test_a_session_that_was_ended_meanwhile_is_not_renewed() -> None:
+    begin(make_alice())
+    key = sessions.of_account(1)[0].key
+    sessions.end_all(1)
+    with pytest.raises(Conflict):
+        sessions.renew(key)
+    assert rows() == 0
 
 
 def test_with_another_app_key_every_session_is_over(environment: dict[str, str], tmp_path: Path) -> None:

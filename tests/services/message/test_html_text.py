@@ -80,6 +80,13 @@ def test_html_that_is_nested_without_end_costs_little_and_gives_some_text(tag: s
     assert plain(html_body=tag * 20_000 + "deep").strip()
 
 
+@pytest.mark.parametrize("entity", ['SYSTEM "file:///etc/passwd"', '"root:x:0"', 'PUBLIC "x" "http://127.0.0.1:1/"'])
+def test_an_entity_of_a_document_is_not_looked_up(entity: str) -> None:
+    text = text_of(f"<!DOCTYPE html [<!ENTITY leak {entity}>]><p>before &leak; after")
+    assert "before" in text
+    assert "root:" not in text.replace(entity, "")
+
+
 @pytest.mark.parametrize(
     "html",
     [
