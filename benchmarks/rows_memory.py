@@ -20,8 +20,9 @@ from benchmarks.message import Target
 from benchmarks.results import Goal, Result
 from benchmarks.series import Effort
 from benchmarks.servers import Unavailable, sink
-from tests.live_server import PATIENCE, gunicorn
+from tests.live_server import gunicorn
 from tests.loopback import free_port
+from tests.patience import PATIENCE
 
 MAILS: Final = 100_000
 FIRST_MAILS: Final = 5_000  # which fill what any process keeps

@@ -12,7 +12,8 @@ from typing import Final
 from benchmarks.child import Child
 from benchmarks.message import Target
 from tests import certificates
-from tests.loopback import PATIENCE, free_port
+from tests.loopback import free_port
+from tests.patience import PATIENCE
 from tests.postfix_server import DOMAIN, PostfixServer, missing
 
 USER: Final = "sealpost"

@@ -95,7 +95,7 @@ def test_a_browser_signs_in_saves_a_form_and_signs_out(surfer: Surfer) -> None:
     assert surfer.ask("GET", re.search(r'href="(/[^"]+sealpost\.css[^"]*)"', page)[1])[0] == 200  # type: ignore[index]
     status, page, headers = surfer.ask("POST", "login", filled_in(page))
     assert (status, headers["Location"]) == (303, "/mail/settings/smtp")
-    assert set(surfer.cookies) == {"__Secure-sealpost_session", "__Secure-sealpost_remember"}
+    assert set(surfer.cookies) == {f"__Secure-sealpost_{kind}" for kind in ("session", "device", "pages")}
     assert {path for _, path in surfer.cookies.values()} == {"/mail"}
     status, page, _ = surfer.ask("GET", headers["Location"])
     assert status == 200

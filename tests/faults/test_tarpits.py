@@ -19,10 +19,11 @@ from tests.faults import figures
 from tests.faults.checker import Promises, judge, rows
 from tests.faults.child import Place
 from tests.faults.sink import Manners
-from tests.faults.storm import ALL, PATIENCE, Sink, configure, open_mails
+from tests.faults.storm import ALL, Sink, configure, open_mails
 from tests.faults.web import serving
 from tests.live_server import Browser, LiveServer
 from tests.outbox import row_of
+from tests.patience import PATIENCE
 
 SILENT, REQUESTS = (12, 25) if ALL else (2, 5)  # requests for each of the servers; each is waited for by half a minute
 MAILS = 10  # for each of them, more than one group
