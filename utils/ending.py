@@ -49,15 +49,15 @@ def begin() -> None:
     if _State.began is not None:
         return
     _State.began = time.monotonic()
-    for work in (*_heard, _end_in_time):
+    for work in (_end_in_time, *_heard):
         threading.Thread(target=incidents.watched(work), name="ending", daemon=True).start()
 
 
 def by_signal(_signal: int, _frame: FrameType | None) -> None:
     """A handler for ``STOP_SIGNALS``: the end begins; the next signal ends the process at once."""
-    begin()
     for number in STOP_SIGNALS:
-        signal.signal(number, _at_once)
+        signal.signal(number, _at_once)  # first: the second may come while this handler is at work
+    begin()
 
 
 def interrupted(number: int, frame: FrameType | None) -> NoReturn:
