@@ -12,6 +12,7 @@ SHORT_NAMES: Final = {
     "port": "smtp_port",
     "username": "smtp_username",
     "password": "smtp_password",
+    "timeout": "timeout_seconds",
 }
 
 __all__ = ["activate_config", "create_config", "deactivate_config", "get_active_config"]
@@ -23,7 +24,8 @@ def get_active_config() -> StoredConfig | None:
 
 
 def create_config(name: str, **fields: Any) -> StoredConfig:  # noqa: ANN401 - the fields of the API
-    """Store a configuration; the fields are those of the API, or ``host``, ``port``, ``username``, ``password``.
+    """Store a configuration; the fields are those of the API, or ``host``, ``port``, ``username``, ``password``,
+    ``timeout``.
 
     Raises InvalidInput, also for a field that is given under both of its names.
     """

@@ -49,8 +49,8 @@ class StoredRow(ShownColumns):
     account_id: int | None
     name_key: str
     key_id: str
-    binding_mac: str
-    verified_fingerprint: str | None
+    binding_mac: str = field(repr=False)
+    verified_fingerprint: str | None = field(repr=False)
     failover_told_at: datetime | None
     active_until: datetime | None
 

@@ -100,6 +100,10 @@ class StoredConfig:
         return self.settings.username
 
     @property
+    def timeout(self) -> int:
+        return self.settings.timeout_seconds
+
+    @property
     def from_email(self) -> str:
         return self.settings.from_email
 

@@ -5,7 +5,9 @@ from playwright.sync_api import Page, expect
 from tests.browser.scene import Scene, State
 from tests.browser.steps import fill, follow, press
 
-_SPOIL = "([name, value]) => document.querySelectorAll(`form:not(.sign-out) [name=${name}]`).forEach((e) => (e.value = value))"
+_SPOIL = """([name, value]) => {
+    for (const field of document.querySelectorAll(`main form [name=${name}]`)) field.value = value;
+}"""
 
 
 def sign_in_expired(scene: Scene) -> Page:
@@ -21,7 +23,7 @@ def sign_in_expired(scene: Scene) -> Page:
 def form_of_two_versions(scene: Scene) -> Page:
     page = scene.page(scene.servers.working, "alice", "/settings/smtp")
     follow(page, "Edit Backup")
-    fill(page, {"From name": "A name that is long enough to need its room", "Reply-To address": "r@example.com"})
+    fill(page, {"From name": "A name that is long enough to need its room", "From address": "typed@example.com"})
     page.evaluate(_SPOIL, ["version", "99"])
     press(page, "Save")
     expect(page.get_by_role("heading", name="Both versions")).to_be_visible()

@@ -25,9 +25,15 @@ def test_a_configuration_is_made_and_read_under_the_specified_names(app: Flask) 
     assert (config.use_tls, config.use_ssl, config.from_email, config.is_active) == (True, False, "a@example.com", True)
 
 
+def test_its_timeout_is_given_and_read_under_the_specified_name(app: Flask) -> None:
+    config = named.create_config("One", **FIELDS, from_email="a@example.com", timeout=17)
+    assert (config.timeout, config.row.timeout_seconds) == (17, 17)
+
+
 def test_it_shows_neither_token_nor_binding_and_cannot_be_changed(app: Flask) -> None:
     config = named.create_config("One", **FIELDS, from_email="a@example.com")
-    for text in (repr(config), str(config), f"{[config]}"):
+    assert config.row.binding_mac
+    for text in (repr(config), str(config), f"{[config]}", repr(config.row), repr(config.settings), repr(vars(config))):
         assert not any(secret in text for secret in (config.row.smtp_password, config.row.binding_mac, "p4ss"))
     with pytest.raises((FrozenInstanceError, AttributeError)):
         config.host = "evil.example"  # type: ignore[misc]
