@@ -29,6 +29,7 @@ GONE = (
     "This server was deleted meanwhile, its stored password with it. "
     "What you typed is still here: save it as a new one."
 )
+LOAD_AGAIN = " Load the page again."  # which the API's callers should, and who sees both versions need not
 PASTE_AGAIN = "Paste the key again: a page never gets it back."
 
 
@@ -200,7 +201,8 @@ def _conflicting(stored: StoredConfig, stale: Conflict) -> Response:
     """The form with what was typed, and beside it what was saved meanwhile: the next save goes over it knowingly."""
     both = versions.side_by_side(stored)
     values = smtp_form_values.typed() | {"version": str(stored.row.version)}
-    return _page(stored, values, errors={"form": [stale.message]}, both=both, status=stale.status)
+    errors = {"form": [stale.message.removesuffix(LOAD_AGAIN)]}
+    return _page(stored, values, errors=errors, both=both, status=stale.status)
 
 
 def _gone(values: dict[str, Any]) -> Response:

@@ -363,7 +363,8 @@ def test_of_a_server_that_was_deleted_meanwhile_the_typed_password_is_saved_with
 ) -> None:
     config_id = stored(sealpost, "Gone with password")
     open_and_type(page, config_id)
-    inside(sealpost, lambda: configs.delete(config_id) or 0)
+    with create_app(sealpost.environment).app_context():
+        configs.delete(config_id)
     press(page, "Save")
     expect_heading(page, "Deleted meanwhile")
     expect(page.get_by_label("Password", exact=True)).to_have_value("typed-anew")

@@ -1,6 +1,7 @@
 """A form that could not be taken as it came stands in the answer, filled: for guests too, and nothing is stored."""
 
 import re
+from collections.abc import Callable, Iterator
 from html import unescape
 
 import pytest
@@ -24,7 +25,7 @@ def token_in(page: str) -> str:
 
 
 @pytest.fixture
-def no_writing(admin: Visitor) -> object:
+def no_writing(admin: Visitor) -> Iterator[Callable[..., None]]:
     """Every change that the database is asked for fails, as on a full disk; reading goes on."""
 
     def refuse(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
@@ -137,8 +138,7 @@ def test_a_page_of_administrators_is_not_shown_to_others(app: Flask, client: Vis
     assert "typed.example" not in answer.text
 
 
-@pytest.mark.usefixtures("no_writing")
-def test_a_save_that_the_database_refuses_can_be_sent_again(admin: Visitor, no_writing: object) -> None:
+def test_a_save_that_the_database_refuses_can_be_sent_again(admin: Visitor, no_writing: Callable[..., None]) -> None:
     answer = admin.post_form(NEW, {**TYPED, **LOGIN})
     assert answer.status_code == 503
     assert "What you typed is still in this page" in answer.text
