@@ -130,9 +130,8 @@ class _Counts:
 
 def _wait(count: _Count, is_security: bool) -> float:
     resets_at, remaining = count.limiter.get_window_stats(count.item, count.key)
-    # Of an allowance of one nothing can be kept back.
-    open_to_all = max(int(count.item.amount * (1 - RESERVED)), 1)
-    if remaining > (0 if is_security else count.item.amount - open_to_all):
+    # Rounded down: of an allowance of less than five nothing is kept back.
+    if remaining > (0 if is_security else int(count.item.amount * RESERVED)):
         return 0.0
     return min(max(resets_at - time.time(), LEAST_WAIT), count.item.get_expiry())
 

@@ -136,7 +136,7 @@ def test_redis_is_asked_again_after_a_while(redis: RedisServer) -> None:
     allowances = Allowances(redis.url, clock=lambda: now)
     redis.stop()
     with capture_logs() as logs:
-        assert going(allowances, MINUTE, 5) == 2
+        assert going(allowances, MINUTE, 5) == 3
         redis.start()
         assert going(allowances, MINUTE, 5) == 0
         now += AWAY_SECONDS
