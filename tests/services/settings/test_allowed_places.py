@@ -22,6 +22,7 @@ from services.smtp.settings import Security, SmtpSettings
 from tests.loopback import free_port
 from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer
+from tests.server_form import FORM, NEW
 from tests.visitors import make_alice, visit
 from utils.allowed_places import AllowedPlaces
 from utils.env_reader import ConfigurationError
@@ -153,14 +154,8 @@ def test_nor_does_the_form(
         make_alice(is_admin=True)
         visitor = visit(app)
         visitor.sign_in()
-        form = {
-            "name": "One",
-            "smtp_server": host,
-            "smtp_port": str(port),
-            "security": "none",
-            "from_email": "a@b.example",
-        }
-        answer = visitor.post_form("/settings/smtp/new", form)
+        form = {**FORM, "smtp_server": host, "smtp_port": str(port)}
+        answer = visitor.post_form(NEW, form)
         assert answer.status_code == 422
         assert "SMTP_ALLOWED_" in answer.text
         assert configs.search() == []
