@@ -71,6 +71,11 @@ def parse_address(text: str) -> str:
     return _validated(_bounded(text))[0]
 
 
+def ascii_domain(address: str) -> str:
+    """The domain of an address, as A-labels."""
+    return ascii_address(address).rpartition("@")[2]
+
+
 def ascii_address(address: str) -> str:
     """Return the address with its domain as A-labels (RFC 5891). Raises InvalidAddress."""
     return _validated(_bounded(address))[1]
@@ -321,7 +326,7 @@ def _ipv6(text: str) -> str:
 
 def _a_labels(host: str) -> str:
     try:
-        return ascii_address(f"postmaster@{host}").rpartition("@")[2]
+        return ascii_domain(f"postmaster@{host}")
     except InvalidAddress:
         raise InvalidAddress("This is not a valid international host name. Check its spelling.") from None
 

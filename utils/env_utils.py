@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from flask import current_app, has_app_context
 
 from utils import allowed_places, env_file, env_names, env_urls, secret_files
-from utils.addresses import InvalidAddress, parse_name_server
+from utils.addresses import InvalidAddress, parse_name_server, public_name
 from utils.allowed_places import AllowedPlaces
 from utils.env_file import EnvFile
 from utils.env_reader import ConfigurationError, Reader
@@ -94,6 +94,11 @@ class Settings:
     def base_host(self) -> str:
         """The host name of ``BASE_URL``, as mails and EHLO use it."""
         return urlsplit(self.base_url).hostname or "localhost"
+
+    @cached_property  # asked for with every mail
+    def public_host(self) -> str | None:
+        """The same, if it is a name that others can know."""
+        return public_name(self.base_host)
 
     @property
     def base_path(self) -> str:

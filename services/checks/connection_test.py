@@ -17,7 +17,7 @@ from services.outbox import reasons
 from services.outbox.reasons import Reason
 from services.settings import server_habits
 from services.settings.route import RouteStep
-from services.settings.rules import mail_host
+from services.settings.rules import message_id_domain
 from services.smtp import probe
 from services.smtp.client import Envelope, Policy, SmtpClient, Step
 from services.smtp.dial import Peer
@@ -124,7 +124,7 @@ def _plan(settings: SmtpSettings, to: str, rcpt: str, config_name: str) -> TestP
     server_habits.recall(settings.host, settings.port)
     if not to:
         return TestPlan(settings=settings, policy=policy, rcpt=rcpt or settings.from_email)
-    domain = mail_host(settings.from_email)
+    domain = message_id_domain(settings)
     message_id = new_message_id(domain)
     mail = templates.render(
         "test_message",

@@ -217,7 +217,8 @@ def _dns() -> Iterator[Told]:
         return
     host = used.settings.host
     try:
-        resolver, allowed = get_settings().dns_resolver, rules.allowed_for(used.settings)
+        ours = get_settings()
+        resolver, allowed = ours.dns_resolver, rules.allowed_for(used.settings, ours)
         addresses, left_out = dial.look_up(host, Deadline(DNS_SECONDS), resolver, allowed)
     except WireError as error:
         told = diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)

@@ -160,7 +160,8 @@ def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Po
 
     The whole of it has ``total_seconds``, or else what that many steps come to.
     """
-    hello, ours, step = rules.hello_name(settings), get_settings(), settings.timeout_seconds
+    ours, step = get_settings(), settings.timeout_seconds
+    allowed, hello = rules.allowed_for(settings, ours), rules.hello_name(settings, ours)
     patience = Patience(command=step, data=step, block=max(step, TOTAL_SECONDS), receipt=max(step, TOTAL_SECONDS))
     return Policy(
         ehlo_name=hello,
@@ -170,7 +171,7 @@ def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Po
         patience=patience,
         connect_seconds=min(CONNECT_SECONDS, step),
         dns_resolver=ours.dns_resolver,
-        allowed=rules.allowed_for(settings),
+        allowed=allowed,
         is_crowded=retry_policy.is_crowded,
     )
 

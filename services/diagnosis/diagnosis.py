@@ -9,7 +9,7 @@ from services.diagnosis.mending import Mend
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
 from services.smtp.settings import MODE_NAMES, NOT_CONFIGURED, OpenWay, Security, SmtpSettings
-from utils.addresses import ascii_address
+from utils.addresses import ascii_domain
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 
 __all__ = ["NOT_CONFIGURED", "Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
@@ -189,7 +189,7 @@ def _greeted(settings: SmtpSettings, ehlo_name: str) -> str:
         return f" The name was {settings.helo_hostname}, as set under More."
     if not ehlo_name:
         return ""
-    is_ours = settings.from_email and ehlo_name == ascii_address(settings.from_email).rpartition("@")[2]
+    is_ours = settings.from_email and ehlo_name == ascii_domain(settings.from_email)
     return f" The name was {ehlo_name}, the {'domain of the From address' if is_ours else 'host of BASE_URL'}."
 
 

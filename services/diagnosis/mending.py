@@ -9,7 +9,7 @@ from typing import Final
 from services.diagnosis.reply_rules import Try
 from services.providers import registry
 from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
-from utils.addresses import InvalidAddress, ascii_address, is_loopback, parse_address, parse_host
+from utils.addresses import InvalidAddress, ascii_domain, is_loopback, parse_address, parse_host
 
 _MOST: Final = 4
 _USUAL_PORTS: Final = {Security.STARTTLS: 587, Security.TLS: 465}
@@ -103,7 +103,7 @@ def _send_as_login(case: _Case) -> Iterator[Mend]:
 
 def _from_domain_as_ehlo(case: _Case) -> Iterator[Mend]:
     with suppress(InvalidAddress):
-        domain = ascii_address(case.settings.from_email).rpartition("@")[2]
+        domain = ascii_domain(case.settings.from_email)
         yield _use({"helo_hostname": domain}, f"{domain} as EHLO name")
 
 

@@ -11,7 +11,7 @@ from services.providers import registry
 from services.providers.registry import Provider
 from services.settings import route
 from services.smtp.dns import LookupFailed, Questions
-from utils.addresses import InvalidAddress, ascii_address, ip_literal, parse_host
+from utils.addresses import InvalidAddress, ascii_domain, ip_literal, parse_host
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput
 
@@ -34,7 +34,7 @@ def sending_now() -> tuple[str, str]:
     used = route.first_of(route.steps())
     if not used or not used.settings:
         return "", ""
-    return ascii_address(used.settings.from_email).rpartition("@")[2], used.settings.host
+    return ascii_domain(used.settings.from_email), used.settings.host
 
 
 def parse_domain(text: str) -> str:

@@ -15,7 +15,7 @@ from services.providers.registry import Provider
 from services.smtp import dns, probe
 from services.smtp.dns import LookupFailed
 from services.smtp.settings import OpenWay, Security, SmtpSettings
-from utils.addresses import LONGEST_ADDRESS, InvalidAddress, ascii_address, ip_literal, parse_address, parse_host
+from utils.addresses import LONGEST_ADDRESS, InvalidAddress, ascii_domain, ip_literal, parse_address, parse_host
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput
 
@@ -67,7 +67,7 @@ def discover(text: str) -> Discovery:
         raise InvalidInput({"email": [WHAT_TO_ENTER]})
     if "@" in text:
         address = _address(text)
-        return _for_domain(ascii_address(address).rpartition("@")[2], address)
+        return _for_domain(ascii_domain(address), address)
     domain = _domain(text)
     if provider := presets.for_name(text):
         return for_provider(provider)

@@ -140,7 +140,7 @@ def first_usable(account_id: int | None = None, session: Session | None = None) 
 
 def message_id_domain(account_id: int | None = None, session: Session | None = None) -> str:
     """The right side of a new mail's Message-ID; a server is looked up only where BASE_URL's host is no public name."""
-    if host := rules.public_host():
+    if host := get_settings().public_host:
         return host
     with session.no_autoflush if session else nullcontext():  # the caller may not be done with what it would write
         first = first_usable(account_id, session)

@@ -9,9 +9,9 @@ from services.smtp import client_certificate
 from services.smtp import tls as smtp_tls
 from services.smtp.settings import NO_PASSWORD, Identity, OwnInbox, Security, SmtpSettings
 from services.smtp.wire import WireError
-from utils.addresses import ascii_address, is_loopback, public_name
+from utils.addresses import ascii_domain, is_loopback
 from utils.allowed_places import EVERYWHERE, AllowedPlaces
-from utils.env_utils import get_settings
+from utils.env_utils import Settings, get_settings
 from utils.errors import InvalidInput
 
 CHANGED_SERVER: Final = "You changed the server. Enter the password again."
@@ -57,9 +57,9 @@ def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
     return result
 
 
-def allowed_for(settings: SmtpSettings) -> AllowedPlaces:
+def allowed_for(settings: SmtpSettings, ours: Settings) -> AllowedPlaces:
     """Where this server may be. The local inbox is our own, and nobody has entered where it is."""
-    return EVERYWHERE if isinstance(settings, OwnInbox) else get_settings().smtp_allowed
+    return EVERYWHERE if isinstance(settings, OwnInbox) else ours.smtp_allowed
 
 
 def _check_place(settings: SmtpSettings) -> None:
@@ -143,27 +143,23 @@ def _check_pair(identity: Identity) -> None:
         raise InvalidInput({"client_certificate": [refused.text]}) from None
 
 
-def public_host() -> str | None:
-    """The host of BASE_URL, if it is a name that others can know."""
-    return public_name(get_settings().base_host)
-
-
-def mail_host(from_email: str) -> str:
+def mail_host(from_email: str, ours: Settings) -> str:
     """The name that EHLO and Message-ID carry: BASE_URL's host, or the From's domain where that is not public.
 
     Never this machine's own name, which would give the inner network away. As A-labels, as both are said in ASCII.
     """
-    return public_host() or ascii_address(from_email).rpartition("@")[2]
+    return ours.public_host or ascii_domain(from_email)
 
 
-def hello_name(settings: SmtpSettings) -> str:
+def hello_name(settings: SmtpSettings, ours: Settings) -> str:
     """What EHLO says to this server."""
-    return settings.helo_hostname or mail_host(settings.from_email)
+    return settings.helo_hostname or mail_host(settings.from_email, ours)
 
 
 def message_id_domain(first: SmtpSettings | None) -> str:
     """The right side of a Message-ID for a mail whose first server is this one; without one there is no From either."""
-    return mail_host(first.from_email) if first else public_host() or "localhost"
+    public = get_settings().public_host
+    return public or (ascii_domain(first.from_email) if first else "localhost")
 
 
 def _may_go_in_clear(host: str) -> bool:

@@ -254,9 +254,9 @@ def _says_something(row: StoredRow, column: str) -> bool:
 
 
 def _settings_of(row: StoredRow, secrets: Mapping[str, str] = NO_TOKENS) -> SmtpSettings:
-    values = {setting: getattr(row, column) for column, setting in VALUES.items()}
+    values = {setting: getattr(row, column) for column, setting in VALUES.items()} | {"security": _mode(row)}
     values |= {setting: Secret(text) for setting, text in secrets.items()}
-    return SmtpSettings(**values, security=_mode(row), client_certificate=row.client_certificate)
+    return SmtpSettings(**values, client_certificate=row.client_certificate)
 
 
 def _mode(row: SmtpConfig | StoredRow) -> Security:

@@ -13,6 +13,7 @@ from services.delivery.attempt import policy_for
 from services.settings.fields import MASK, parse_change
 from services.settings.rules import CHANGED_SERVER, mail_host, merged, message_id_domain
 from services.smtp.settings import Security, SmtpSettings
+from utils.env_utils import get_settings
 from utils.errors import InvalidInput
 from utils.secret import Secret
 
@@ -263,7 +264,7 @@ def test_mail_names_the_public_host_or_the_domain_of_the_from_address(
 ) -> None:
     sender = replace(STORED, from_email="noreply@münchen.example")
     with create_app({**environment, "BASE_URL": base_url}, instance_path=tmp_path).app_context():
-        assert mail_host(sender.from_email) == name
+        assert mail_host(sender.from_email, get_settings()) == name
         assert policy_for(sender).ehlo_name == name
         assert message_id_domain(sender) == name
 
