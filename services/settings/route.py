@@ -227,6 +227,8 @@ def from_env() -> SmtpSettings | None:
     settings = env_settings(own.email)
     if settings and own.email_fault:
         raise InvalidInput({"smtp_password": [own.email_fault]})
+    if settings and not _names_the_inbox(settings):
+        rules.check_place(settings)
     return settings
 
 

@@ -51,7 +51,6 @@ def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
             errors |= refused.errors
     if errors:
         raise InvalidInput(errors)
-    _check_place(result)
     if result.password and security is Security.NONE and not _may_go_in_clear(result.host):
         raise InvalidInput({"use_tls": ["A password is never sent unencrypted. Choose STARTTLS or TLS."]})
     return result
@@ -62,7 +61,7 @@ def allowed_for(settings: SmtpSettings, ours: Settings) -> AllowedPlaces:
     return EVERYWHERE if isinstance(settings, OwnInbox) else ours.smtp_allowed
 
 
-def _check_place(settings: SmtpSettings) -> None:
+def check_place(settings: SmtpSettings) -> None:
     """What the deployment allows binds whoever enters a server. Raises InvalidInput."""
     allowed = get_settings().smtp_allowed
     told = {"smtp_server": allowed.refusal_of_host(settings.host), "smtp_port": allowed.refusal_of_port(settings.port)}

@@ -14,7 +14,7 @@ from database.smtp_db import SmtpConfig
 from services.settings import validity
 from services.settings.fields import SmtpChange
 from services.settings.row import StoredRow, copied
-from services.settings.rules import merged
+from services.settings.rules import check_place, merged
 from services.settings.table import BOUND, SECRETS, TESTED_FIRST, TESTED_LATER, VALUES
 from services.smtp import client_certificate
 from services.smtp.settings import DEFAULT_TIMEOUT, Security, SmtpSettings
@@ -217,6 +217,7 @@ def merged_with(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings
         settings = _merged_over(stored, change)
     else:
         settings = _merged_over_doubtful(stored, change)
+    check_place(settings)
     # One that has expired meanwhile is no reason to refuse another change; nobody enters an expired one on purpose.
     if stored is None or settings.client_certificate != stored.settings.client_certificate:
         facts = client_certificate.facts_of(settings.client_certificate)

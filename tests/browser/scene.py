@@ -112,6 +112,10 @@ class Scene:
     new_page: NewPage
     options: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_scripted(self) -> bool:
+        return bool(self.options.get("java_script_enabled", True))
+
     def page(self, server: Sealpost, login: str = "", path: str = "/") -> Page:
         """A page of this server, as somebody who is signed in or as a guest."""
         session = self.servers.sessions.get((server.url, login))

@@ -183,13 +183,17 @@ def test_a_worker_sends_what_is_queued_until_it_is_told_to_end(migrated_database
     database = tmp_path / "worker.db"
     database.write_bytes(migrated_database.read_bytes())
     with RecordingServer() as server:
-        environment = run_environment(database, EMAIL_PORT=str(server.port), MAIL_SENDERS="0")
+        environment = run_environment(
+            database, EMAIL_HOST=server.host, EMAIL_PORT=str(server.port), EMAIL_USE_TLS="false", MAIL_SENDERS="0"
+        )
         with create_app(environment).app_context():
             queued("joe@example.com")
         command = [sys.executable, "-m", "flask", "--app", "app", "mail", "worker"]
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-            server.wait_for_mail()
-            process.send_signal(signal.SIGTERM)
+            try:
+                server.wait_for_mail()
+            finally:
+                process.send_signal(signal.SIGTERM)
             told, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, told) == (0, "Sending queued mail with 1 sender. Stop with Ctrl-C.\n")
     assert [mail.recipients for mail in server.mails] == [("joe@example.com",)]

@@ -227,21 +227,18 @@ def env(files: dict[str, str], **more: str) -> dict[str, str]:
     return {**base, "EMAIL_SSL_CERTFILE": files["crt"], "EMAIL_SSL_KEYFILE": files["key"], **more}
 
 
-@pytest.mark.usefixtures("app")
 def test_env_names_the_files_as_django_does(files: dict[str, str]) -> None:
     settings = route.env_settings(env(files))
     assert settings
     assert (settings.client_certificate, settings.client_key) == (pair().certificate, Secret(pair().key))
 
 
-@pytest.mark.usefixtures("app")
 def test_env_may_name_one_file_for_both(files: dict[str, str]) -> None:
     settings = route.env_settings(env(files, EMAIL_SSL_CERTFILE=files["both"], EMAIL_SSL_KEYFILE=""))
     assert settings
     assert settings.client_key == Secret(pair().key)
 
 
-@pytest.mark.usefixtures("app")
 def test_a_renewed_file_serves_from_the_next_mail_on(files: dict[str, str]) -> None:
     route.env_settings(env(files))
     renewed = client_pair("renewed.example")
