@@ -15,7 +15,7 @@ from app import create_app
 from database.engine import db
 from tests.loopback import free_port
 from tests.patience import PATIENCE
-from tests.running import NOBODY, ROOT, run_environment
+from tests.running import ROOT, as_nobody, run_environment
 from utils import private_files
 
 UMASKS = [0o000, 0o022]
@@ -204,13 +204,8 @@ def test_what_belongs_to_somebody_else_is_told_and_stops_nothing(
     file = tmp_path / "a"
     file.touch()
     file.chmod(0o644)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    os.seteuid(NOBODY)
-    try:
+    with as_nobody(tmp_path):
         private_files.mend([file])
-    finally:
-        os.seteuid(0)
     (line,) = told(caplog, "open_to_others")
     assert line["mode"] == "0644"
     assert line["remedy"] == f"As its owner or root: chmod 600 {file}"
