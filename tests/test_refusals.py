@@ -211,7 +211,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(environment: dict[str, str], t
 
 def test_a_second_ctrl_c_ends_it_at_once_with_one_line(tmp_path: Path) -> None:
     with ScriptedServer({"EHLO": "250 plain.test", "MAIL": hang}) as silent:
-        place = {"EMAIL_HOST": silent.host, "EMAIL_PORT": str(silent.port)}
+        place = {"EMAIL_HOST": silent.host, "EMAIL_PORT": str(silent.port), "EMAIL_USE_TLS": "false"}
         environment = run_environment(tmp_path / "run.db", LOCAL_INBOX_PORT="0", **place)
         with create_app(environment, instance_path=tmp_path).app_context():
             upgrade()
