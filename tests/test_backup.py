@@ -69,6 +69,11 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_backup_can_be_made_before_an_upgrade(app: Flask, place: Path) -> None:
+    downgrade()
+    assert backed_up(app, place).stat().st_size
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_a_backup_is_one_private_file_that_holds_all(app: Flask, place: Path, umask: int) -> None:
     mail_id = queued()

@@ -73,7 +73,9 @@ def test_whoever_must_sign_in_first_comes_back_below_it(client: Visitor, prefix:
     assert answer.location == f"{path}/login?next={path}/settings/smtp?q%3Da"
 
 
-@pytest.mark.parametrize("place", ["/other", "/mailbox/x", "//evil.example/mail/", "https://evil.example/mail/"])
+@pytest.mark.parametrize(
+    "place", ["/other", "/mailbox/x", "//evil.example/mail/", "https://evil.example/mail/", "/mail/../x"]
+)
 def test_no_sign_in_leads_out_of_it(app: Flask, path: str, place: str) -> None:
     make_alice()
     visitor = visit(app)

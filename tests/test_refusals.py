@@ -120,6 +120,16 @@ def test_a_command_on_an_old_schema_says_what_to_run(app: Flask) -> None:
     assert result.stderr == f"Error: {start.NOT_READY} {schema_db.UPGRADE}\n"
 
 
+@pytest.mark.parametrize(
+    "command", ["mail status", "mail list", "mail hold --all", "account list", "token list", "smtp list", "audit"]
+)
+def test_no_command_takes_an_old_schema_for_well_because_its_own_tables_are_there(app: Flask, command: str) -> None:
+    downgrade()
+    result = app.test_cli_runner().invoke(args=command.split())
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: {start.NOT_READY} {schema_db.UPGRADE}\n"
+
+
 def test_a_page_on_an_old_schema_says_what_to_run(app: Flask) -> None:
     with transaction() as session:
         session.execute(text("DROP TABLE setup_code"))

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from utils import own_addresses
-from utils.addresses import is_loopback
+from utils.addresses import InvalidAddress, is_loopback, parse_host
 from utils.env_reader import ConfigurationError, Reader
 
 ESCAPES: Final = "In its password write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F and % as %25"
@@ -21,7 +21,7 @@ def is_wildcard(host: str) -> bool:
 
 def base_url(env: Reader, *, is_production: bool, listens_on: tuple[str, int]) -> str:
     """``BASE_URL`` without a trailing slash, or in development where `make run` listens. Raises ConfigurationError."""
-    text = env.text("BASE_URL")
+    text, allows_http = env.text("BASE_URL"), env.boolean("ALLOW_HTTP", default=False)
     if not text:
         if is_production:
             raise ConfigurationError("BASE_URL is not set. Give the public address, like https://app.example.com")
@@ -33,22 +33,17 @@ def base_url(env: Reader, *, is_production: bool, listens_on: tuple[str, int]) -
             "BASE_URL must be an address like https://app.example.com or https://example.com/mail, without user name, "
             "query or fragment."
         )
-    if is_production and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        _refuse_http(env)
+    if is_production and parts.scheme == "http" and not allows_http and not is_loopback(parts.hostname or ""):
+        raise ConfigurationError(
+            "BASE_URL is http:// in production: whoever listens on the way reads passwords and reset links. Give the "
+            "https:// address of the proxy in front, or set ALLOW_HTTP=true."
+        )
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
 def http_url(host: str, port: int) -> str:
     """What listens there, as browsers write it."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _refuse_http(env: Reader) -> None:
-    if not env.boolean("ALLOW_HTTP", default=False):
-        raise ConfigurationError(
-            "BASE_URL is http:// in production: whoever listens on the way reads passwords and reset links. Give the "
-            "https:// address of the proxy in front, or set ALLOW_HTTP=true."
-        )
 
 
 def _parsed(text: str) -> SplitResult | None:
@@ -63,7 +58,15 @@ def _is_base(parts: SplitResult) -> bool:
     segments = parts.path.rstrip("/").split("/")[1:]
     is_plain = all(_SEGMENT.fullmatch(segment) and segment.strip(".") for segment in segments)
     beside = parts.username is not None or parts.query or parts.fragment
-    return parts.scheme in ("http", "https") and is_plain and not beside
+    return parts.scheme in ("http", "https") and is_plain and not beside and _has_host(parts)
+
+
+def _has_host(parts: SplitResult) -> bool:
+    """Whether links that begin so lead anywhere: a quote or a space that got in makes a host that nobody has."""
+    try:
+        return bool(parse_host(parts.hostname or "")) and not parts.netloc.endswith(":")
+    except InvalidAddress:
+        return False
 
 
 def database_url(url: str) -> str:

@@ -292,7 +292,11 @@ def _ca_file(env: Reader) -> Path | None:
     if not text:
         return None
     path = Path(text)
-    if not path.is_file() or "BEGIN CERTIFICATE" not in path.read_text(errors="replace"):
+    try:
+        is_fit = path.is_file() and "BEGIN CERTIFICATE" in path.read_text(errors="replace")
+    except OSError as error:
+        raise ConfigurationError(f"SMTP_CA_FILE cannot be read: {error.strerror}.") from None
+    if not is_fit:
         raise ConfigurationError("SMTP_CA_FILE must be a file of PEM certificates.")
     return path
 

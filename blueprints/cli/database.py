@@ -16,7 +16,7 @@ from utils.numbers import counted
 _FILE: Final = click.Path(path_type=Path)
 
 
-@command(None, "backup")
+@command(None, "backup", needs_tables=False)
 @click.argument("file", type=_FILE)
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 def backup(file: Path, *, overwrite: bool, as_json: bool) -> None:
@@ -29,7 +29,7 @@ def backup(file: Path, *, overwrite: bool, as_json: bool) -> None:
     answer(as_json, {"file": str(file), "bytes": size}, f"{file} has the database as it is now ({size:,} bytes).")
 
 
-@command(None, "restore")
+@command(None, "restore", needs_tables=False)
 @click.argument("file", type=_FILE)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def restore(file: Path, *, yes: bool, as_json: bool) -> None:

@@ -35,18 +35,19 @@ _Work = Callable[..., None]
 
 
 def command(
-    group: AppGroup | None, name: str, exits: Mapping[int, str] | None = None
+    group: AppGroup | None, name: str, exits: Mapping[int, str] | None = None, *, needs_tables: bool = True
 ) -> Callable[[_Work], click.Command]:
     """Make a function the command ``name`` of a group, or of none, with ``--json`` and its exit codes in the help.
 
-    A failure is one line on standard error. ``exits`` are the exit codes beside the usual ones.
+    A failure is one line on standard error. ``exits`` are the exit codes beside the usual ones. A command that
+    ``needs_tables`` does nothing on those of an older version: that all is well there, or changed, would be a guess.
     """
     codes = sorted({**_USUAL, **(exits or {})}.items())
     epilog = "\b\nExit codes:\n" + "\n".join(f"  {code:>2}  {meaning}" for code, meaning in codes)
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
     def decorate(work: _Work) -> click.Command:
-        run = as_json(_framed(work))
+        run = as_json(_framed(work, needs_tables))
         if group is None:
             return click.command(name, epilog=epilog)(with_appcontext(run))
         made: click.Command = group.command(name, epilog=epilog)(run)
@@ -55,7 +56,7 @@ def command(
     return decorate
 
 
-def _framed(work: _Work) -> _Work:
+def _framed(work: _Work, needs_tables: bool) -> _Work:
     @wraps(work)
     def run(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever click hands over
         if isinstance(sys.stdout, TextIOWrapper):
@@ -63,6 +64,8 @@ def _framed(work: _Work) -> _Work:
         try:
             with audit.acting(Actor(os_user(), SOURCE)):
                 start.check_new_key()
+                if needs_tables:
+                    start.check_tables()
                 work(*args, **kwargs)
         except InvalidInput as refused:
             raise click.ClickException(_in_one_line(refused.errors)) from None

@@ -49,7 +49,7 @@ _LONGEST: Final = 4096  # characters of a DNS record
 _MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
 
 
-@command(None, "test", exits=_TEST_EXITS)
+@command(None, "test", exits=_TEST_EXITS, needs_tables=False)
 @click.argument("name", required=False)
 @click.option("--to", default="", metavar="ADDRESS", help="Also deliver a test mail there.")
 @click.option("--yes", is_flag=True, help="Deliver it although MAIL_SUPPRESS_SEND is on.")
@@ -82,7 +82,7 @@ def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
 test.__test__ = False  # type: ignore[attr-defined]
 
 
-@command(None, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server is usable"})
+@command(None, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server is usable"}, needs_tables=False)
 def route(*, as_json: bool) -> None:
     """Show which server sends now, and why.
 
@@ -101,7 +101,7 @@ def route(*, as_json: bool) -> None:
     leave(DONE if used else NOT_WELL)
 
 
-@command(None, "validate", exits={DONE: "everything holds", NOT_WELL: "a check does not hold"})
+@command(None, "validate", exits={DONE: "everything holds", NOT_WELL: "a check does not hold"}, needs_tables=False)
 @click.option(
     "--test-email",
     is_flag=False,
@@ -128,7 +128,12 @@ def validate(*, test_email: str | None, yes: bool, as_json: bool) -> None:
     leave(DONE if holds else NOT_WELL)
 
 
-@command(None, "domain", exits={DONE: "no record needs a change", NOT_WELL: "a record is missing or wrong"})
+@command(
+    None,
+    "domain",
+    exits={DONE: "no record needs a change", NOT_WELL: "a record is missing or wrong"},
+    needs_tables=False,
+)
 @click.argument("domain", default="")
 @click.option("--server", default="", metavar="HOST", help="The server whose permission to check.")
 def domain(domain: str, *, server: str, as_json: bool) -> None:

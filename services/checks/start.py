@@ -33,12 +33,22 @@ def check(*, is_database_needed: bool = True) -> None:
     """Raises ConfigurationError, in one line with what to run, where this code cannot work with what is stored."""
     try:
         with reading() as session:
-            if schema_db.is_behind(session):
-                raise ConfigurationError(f"{NOT_READY} {schema_db.UPGRADE}")
+            _refuse_old_tables(session)
             check_key(session)
     except SQLAlchemyError as error:
         if is_database_needed:
             raise ConfigurationError(words_for(error)) from None
+
+
+def check_tables() -> None:
+    """Raises ConfigurationError if the tables are older than this code. A database that cannot be asked is told by
+    what comes next.
+    """
+    try:
+        with reading() as session:
+            _refuse_old_tables(session)
+    except SQLAlchemyError:
+        return
 
 
 def check_writing() -> None:
@@ -100,6 +110,11 @@ def warn() -> None:
         log.warning("configuration_doubt", doubt=doubt)
     for fault in interpreter.faults():
         log.warning("interpreter_fault", fault=fault)
+
+
+def _refuse_old_tables(session: Session) -> None:
+    if schema_db.is_behind(session):
+        raise ConfigurationError(f"{NOT_READY} {schema_db.UPGRADE}")
 
 
 def _seals_something(session: Session) -> bool:

@@ -305,7 +305,7 @@ def test_an_administrator_may_read_the_api_with_the_session(admin: Visitor) -> N
     assert admin.get("/api/settings/smtp").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/account", "/settings/smtp?a=%2F%2Fevil.example", "/a/b?c=d#e"])
+@pytest.mark.parametrize("path", ["/", "/account", "/settings/smtp?a=%2F%2Fevil.example", "/a/b?c=d#e", "/a?b=/../c"])
 def test_a_local_path_is_followed(path: str) -> None:
     assert local_path(path) == path
 
@@ -324,6 +324,11 @@ def test_a_local_path_is_followed(path: str) -> None:
         "\t//evil.example",
         " //evil.example",
         "/a\\..\\evil",
+        "/mail/../evil",
+        "/mail/..",
+        "/mail/%2e%2E/evil",
+        "/mail/.%2e#evil",
+        "/mail/./evil",
         "https://evil.example/",
         "javascript:alert(1)",
         "/" + "a" * 3000,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import as_nobody
 from utils.env_reader import ConfigurationError
 from utils.env_utils import ROOT, load_settings, read_environment, write_first_env
 
@@ -40,8 +41,16 @@ def refused(**variables: str) -> str:
         ("BASE_URL", "https://app.example.com/a;b"),
         ("BASE_URL", "https://user:secret@app.example.com"),
         ("BASE_URL", "https://[broken"),
+        ("BASE_URL", "https://app.example.com'"),
+        ("BASE_URL", "https://app.example .com"),
+        ("BASE_URL", "https://app..example.com"),
+        ("BASE_URL", "https://app.example.com:"),
+        ("BASE_URL", "https://-app.example.com"),
+        ("BASE_URL", "http://127.1"),
+        ("ALLOW_HTTP", "perhaps"),
         ("DATABASE_URL", "mysql://root:hunter2@db/x"),
         ("SMTP_CA_FILE", "/nowhere/ca.pem"),
+        ("SMTP_CA_FILE", f"/nowhere/{'x' * 300}"),
         ("CELERY_BROKER_URL", "memory://"),
         ("CELERY_BROKER_URL", "redis:///0"),
         ("CELERY_BROKER_URL", "amqp://host;nowhere"),
@@ -191,3 +200,15 @@ def test_a_brokers_password_that_is_not_escaped_is_told_with_the_remedy_and_not_
 )
 def test_brokers_are_amqp_or_redis_and_several_stand_between_semicolons(url: str) -> None:
     assert load_settings({**GOOD, "CELERY_BROKER_URL": url}).celery_broker_url == url
+
+
+@pytest.mark.parametrize("folder_mode", [0o755, 0o700])
+def test_certificates_that_may_not_be_read_stop_the_start_with_one_line(tmp_path: Path, folder_mode: int) -> None:
+    file = tmp_path / "kept" / "ca.pem"
+    file.parent.mkdir()
+    file.write_text("-----BEGIN CERTIFICATE-----")
+    file.chmod(0o600)
+    file.parent.chmod(folder_mode)
+    with as_nobody(tmp_path):
+        message = refused(SMTP_CA_FILE=str(file))
+    assert message == "SMTP_CA_FILE cannot be read: Permission denied."
