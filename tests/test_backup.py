@@ -415,7 +415,8 @@ def test_the_named_commands_of_postgresql_work_and_bring_no_session_back(
         visitor.sign_in()
         mail_id = queued()
         dump = refusal(app, "backup", str(file)).partition("Run: ")[2]
-        subprocess.run(shlex.split(dump), env=programs, check=True)
+        subprocess.run(dump, shell=True, umask=0o022, env=programs, check=True)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
         later = queued()
         restore = refusal(app, "restore", str(file)).partition("then run: ")[2].partition(" && ")[0]
         db.engine.dispose()
@@ -448,3 +449,29 @@ def test_while_sealpost_runs_a_backup_is_made_and_none_is_restored(tmp_path: Pat
         status, said = ended("restore", file, "--yes")
         assert (status, "Stop every process of Sealpost first" in said) == (1, True)
     assert ended("restore", file, "--yes")[0] == 0
+
+
+def test_a_back_up_of_an_earlier_version_goes_into_an_empty_postgresql(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    programs = {"PATH": f"{postgresql_server.binaries()}:{os.environ['PATH']}"}
+    file = tmp_path / "a.dump"
+    with postgresql_server.running() as url:
+        app = on_postgresql(environment, url, tmp_path)
+        with app.app_context():
+            upgrade(revision="0002")
+            dump = refusal(app, "backup", str(file)).partition("Run: ")[2]
+            subprocess.run(dump, shell=True, env=programs, check=True)
+            db.session.execute(text("DROP SCHEMA public CASCADE"))
+            db.session.execute(text("CREATE SCHEMA public"))
+            db.session.commit()
+            db.session.remove()
+            told, _, named = refusal(app, "restore", str(file)).partition("then run: ")
+            assert "A back-up of an earlier version needs an empty database." in told
+            restore, then_upgrade, then_hold = named.strip().split(" && ")
+            db.engine.dispose()
+            subprocess.run(restore, shell=True, env=programs, check=True)
+            for command in (then_upgrade, then_hold):
+                ended = app.test_cli_runner().invoke(args=command.removeprefix("flask --app app ").split())
+                assert ended.exit_code == 0, ended.output
+            db.engine.dispose()
