@@ -24,6 +24,9 @@ from utils import clock
 from utils.numbers import counted
 
 STOP_ALL: Final = "Stop every process of Sealpost first"
+# pg_restore drops only what the back-up has too, and fails where a newer table depends on that.
+OLDER_ON_POSTGRESQL: Final = "A back-up of an earlier version needs an empty database."
+AFTERWARDS: Final = "flask --app app db upgrade && flask --app app mail hold --all"
 _SECRETS: Final = ("password", "sslpassword")  # in the query of PostgreSQL's address
 
 
@@ -60,7 +63,7 @@ def write(target: Path, *, overwrite: bool = False) -> int:
 
 def look_at(file: Path) -> Backup:
     """What would be put back. Raises CopyRefused, also while somebody uses the database that would be replaced."""
-    path = _database(f"{STOP_ALL}, then run: {_pg_restore(file)} && flask --app app mail hold --all")
+    path = _database(f"{OLDER_ON_POSTGRESQL} {STOP_ALL}, then run: {_pg_restore(file)} && {AFTERWARDS}")
     revision = sqlite_copy.revision(file)
     if path.exists() and file.samefile(path):
         raise CopyRefused(f"{file} is the database itself.")
@@ -132,10 +135,9 @@ def _check_target(target: Path, source: Path, *, overwrite: bool) -> None:
 
 
 def _pg_dump(file: Path) -> str:
-    """Without sessions, so that nobody is signed in again by what is restored."""
-    return shlex.join(
-        ["pg_dump", "--format=custom", "--exclude-table-data=session", f"--file={file}", f"--dbname={_address()}"]
-    )
+    """Without sessions, so that nobody is signed in again by what is restored; for nobody else to read."""
+    options = ["--format=custom", "--exclude-table-data=session", f"--file={file}"]
+    return f"(umask 077; {shlex.join(['pg_dump', *options, f'--dbname={_address()}'])})"
 
 
 def _pg_restore(file: Path) -> str:

@@ -2,14 +2,12 @@
 
 import json
 import os
-import shlex
 import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from database.engine import db, reading
 from database.outbox_db import State
 from services.accounts import accounts
 from services.outbox import log
-from tests import postgresql_server
 from tests.mails import in_state, queued
 from tests.outbox import row_of
 from tests.running import ROOT, Sealpost, run_environment
@@ -381,61 +378,6 @@ def test_neither_command_needs_a_variable_beside_the_env_file(tmp_path: Path) ->
 def test_they_stand_in_the_help_beside_the_migrations(app: Flask) -> None:
     told = run(app, "--help").stdout
     assert {"backup", "restore", "upgrade"} <= {line.split()[0] for line in told.splitlines() if line.startswith("  ")}
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    with postgresql_server.running() as url:
-        yield url
-
-
-def on_postgresql(environment: dict[str, str], url: str, folder: Path) -> Flask:
-    return create_app({**environment, "DATABASE_URL": url}, instance_path=folder)
-
-
-@pytest.mark.parametrize("command", ["backup", "restore"])
-def test_for_postgresql_the_command_to_use_is_named_without_the_password(
-    environment: dict[str, str], tmp_path: Path, command: str
-) -> None:
-    url = "postgresql://sealpost:s%40cret@db.example:5433/mail?sslmode=verify-full&sslpassword=h1dden&password=w0rd"
-    app = on_postgresql(environment, url, tmp_path)
-    with app.app_context():
-        told = refusal(app, command, "my file")
-    assert f"pg_{'dump' if command == 'backup' else command} " in told
-    assert "postgresql://sealpost@db.example:5433/mail?sslmode=verify-full" in told
-    assert "'" in told
-    assert not [word for word in ("cret", "h1dden", "w0rd") if word in told]
-
-
-def test_the_named_commands_of_postgresql_work_and_bring_no_session_back(
-    environment: dict[str, str], postgresql: str, tmp_path: Path
-) -> None:
-    app = on_postgresql(environment, postgresql, tmp_path)
-    programs = {"PATH": f"{postgresql_server.binaries()}:{os.environ['PATH']}"}
-    file = tmp_path / "a.dump"
-    with app.app_context():
-        upgrade()
-        make_alice(is_admin=True)
-        visitor = visit(app)
-        visitor.sign_in()
-        mail_id = queued()
-        dump = refusal(app, "backup", str(file)).partition("Run: ")[2]
-        subprocess.run(shlex.split(dump), env=programs, check=True)
-        later = queued()
-        restore = refusal(app, "restore", str(file)).partition("then run: ")[2].partition(" && ")[0]
-        db.engine.dispose()
-        subprocess.run(shlex.split(restore), env=programs, check=True)
-        assert not visitor.is_signed_in()
-        assert app.test_cli_runner().invoke(args=["mail", "hold", "--all"]).stdout.startswith("1 mail held.")
-        assert row_of(mail_id).state == State.HELD
-        assert later not in {mail.id for mail in log.mails()[0]}
-        db.engine.dispose()
-
-
-def test_what_is_in_memory_cannot_be_backed_up(environment: dict[str, str], tmp_path: Path) -> None:
-    app = create_app({**environment, "DATABASE_URL": "sqlite:///:memory:"}, instance_path=tmp_path)
-    with app.app_context():
-        assert "in memory" in refusal(app, "backup", str(tmp_path / "a"))
 
 
 def test_while_sealpost_runs_a_backup_is_made_and_none_is_restored(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ SETUPS: Final = [
         name="a private authority",
         place=mail_server(of_a_private_authority),
         title="The certificate's authority is not known here",
-        says=("For a private authority set SMTP_CA_FILE.",),
+        says=("For a private authority set SMTP_CA_FILE in .env and restart.",),
         mend=Operator.trust_the_authority,
     ),
     BrokenSetup(
