@@ -22,7 +22,7 @@ from services import local_inbox
 from services.checks import start
 from services.smtp import pool
 from services.worker import background, lease, threads
-from services.worker.background import Work
+from services.worker.background import Background, Work
 from utils import ending, late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
@@ -91,14 +91,17 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
     app.wsgi_app = in_flight  # type: ignore[method-assign]
     with app.app_context():
         inbox_server = local_inbox.start(config)
-    mailing = background.start(app, partial(_begin_mailing, app))
+    mailing: Background | None = None
     try:
+        with ending.uninterrupted():
+            mailing = background.start(app, partial(_begin_mailing, app))
         with app.app_context():
             announcing.announce(app, listens=True)
         server.serve_forever()  # until KeyboardInterrupt
     finally:
         in_flight.wait(ending.seconds_left(lease.STOP_SECONDS))
-        mailing.stop()
+        if mailing:
+            mailing.stop()
         pool.pool.close()
         local_inbox.stop(inbox_server)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from gunicorn.workers.base import Worker
 
 from blueprints import gunicorn_errors, gunicorn_requests
+from services.outbox import promise
 from utils import ending
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -30,6 +31,7 @@ def _then_ours(init_signals: Callable[[Any], None]) -> Callable[[Any], None]:
     def init(worker: Any) -> None:  # noqa: ANN401 - untyped
         init_signals(worker)
         _hear_signals()
+        promise.new_mail.tell()  # the fork ended what sends mail in this process; nobody need ask for a page first
 
     return init
 

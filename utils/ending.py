@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -64,6 +65,19 @@ def interrupted(number: int, frame: FrameType | None) -> NoReturn:
     """The same, and what the main thread is at ends with KeyboardInterrupt."""
     by_signal(number, frame)
     raise KeyboardInterrupt
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a signal that comes meanwhile raise KeyboardInterrupt behind this: what is begun here can then be ended."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, by_signal)
+    yield
+    if not is_near():
+        for number in STOP_SIGNALS:
+            signal.signal(number, interrupted)
+    if is_near():
+        raise KeyboardInterrupt
 
 
 def _at_once(number: int, _frame: FrameType | None) -> None:
