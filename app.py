@@ -139,9 +139,11 @@ def serve() -> Flask:
     What cannot start says so in one line and exits with the status at which gunicorn gives up; at any other it
     would start the worker again, and again.
     """
-    app = _or_exit(lambda: serving.begun(create_app), GUNICORN_GIVES_UP)
+    app = _or_exit(lambda: serving.announced(create_app), GUNICORN_GIVES_UP)
+    is_worker = True
     if "gunicorn" in sys.modules:
-        late.load("blueprints.under_gunicorn").prepare(app.extensions[EXTENSION].hsts)
+        is_worker = late.load("blueprints.under_gunicorn").prepare(app.extensions[EXTENSION].hsts)
+    serving.begin_work(app, at_once=is_worker)
     return app
 
 

@@ -35,15 +35,19 @@ NOTHING_SENDS: Final = (
 )
 
 
-def begun(create_app: Callable[[], Flask]) -> Flask:
-    """The application with its background work, announced. Raises ConfigurationError for what keeps it from serving."""
+def announced(create_app: Callable[[], Flask]) -> Flask:
+    """The application, about to serve. Raises ConfigurationError for what keeps it from that."""
     forbid_core_dumps()
     app = create_app()
     with app.app_context():
         start.check()
         announcing.announce(app)
-    background.start(app, partial(_begin_mailing, app))
     return app
+
+
+def begin_work(app: Flask, *, at_once: bool) -> None:
+    """Have this process, or those that it forks, do what a server does besides answering."""
+    background.start(app, partial(_begin_mailing, app), at_once=at_once)
 
 
 def for_commands(create_app: Callable[[], Flask]) -> Flask:

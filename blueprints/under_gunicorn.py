@@ -16,22 +16,27 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _Handler = Callable[[int, FrameType | None], Any]
 
 
-def prepare(hsts_seconds: int) -> None:
-    """Do so in this process, and in those that it forks (``--preload``); 0 seconds: nothing is told of HTTPS."""
+def prepare(hsts_seconds: int) -> bool:
+    """Do so in this process, and in those that it forks (``--preload``); 0 seconds: nothing is told of HTTPS.
+
+    Tells whether this process is a worker, and not the one that forks them.
+    """
     gunicorn_errors.tell_as_ours(hsts_seconds)
     gunicorn_requests.take_whole_ones()
     if not hasattr(Worker, "sealpost_hears"):
         Worker.sealpost_hears = True
         Worker.init_signals = _then_ours(Worker.init_signals)
-    if isinstance(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), Worker):  # it has set them already
+    is_worker = isinstance(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), Worker)  # it has set it already
+    if is_worker:
         _hear_signals()
+    return is_worker
 
 
 def _then_ours(init_signals: Callable[[Any], None]) -> Callable[[Any], None]:
     def init(worker: Any) -> None:  # noqa: ANN401 - untyped
         init_signals(worker)
         _hear_signals()
-        promise.new_mail.tell()  # the fork ended what sends mail in this process; nobody need ask for a page first
+        promise.new_mail.tell()  # nobody has to ask for a page first
 
     return init
 

@@ -82,13 +82,17 @@ class Background:
             db.engine.dispose(close=close)
 
 
-def start(app: Flask, begin: Callable[[], Work | None]) -> Background:
-    """Begin the work of this server process; it ends with the process, if the caller does not stop it before."""
+def start(app: Flask, begin: Callable[[], Work | None], *, at_once: bool = True) -> Background:
+    """Begin the work of this server process, or leave that to those that it forks.
+
+    It ends with the process, if the caller does not stop it before.
+    """
     background = Background(app, begin)
     ending.hear(background.stop)
     ending.hear(end_conversations)
     atexit.register(background.stop)
-    background.resume()
+    if at_once:
+        background.resume()
     return background
 
 
