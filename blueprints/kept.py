@@ -57,7 +57,7 @@ def keep() -> str:
         account_id = sessions.ended_account()
         if account_id is None:
             return ""
-        handle = kept_forms.keep(account_id, page, _sent())
+        handle = kept_forms.keep(account_id, page, _sent(), _handle())
     except DBAPIError as error:  # it cannot be written now; the way to the sign-in is open all the same
         log.warning("form_not_kept", kind=type(error.orig).__name__)
         return page
@@ -115,21 +115,17 @@ def typed() -> Typed | None:
     return found
 
 
-def forget() -> None:
-    """Forget what is kept for this browser, and let its cookie go."""
-    handle = _handle()
-    if handle and current_user.is_authenticated:
-        kept_forms.forget(handle, current_user.id)
-    if handle:
-        setattr(g, _HANDLE, "")
+def forget(page: str) -> None:
+    """Forget what is kept of this page for this browser."""
+    if handle := _handle():
+        kept_forms.forget(handle, page, current_user.id)
 
 
 def _found() -> Typed | None:
     handle = _handle()
     if request.method != "GET" or not handle or not current_user.is_authenticated:
         return None
-    found = kept_forms.find(handle, current_user.id)
-    return found if found and found.page == request.path else None
+    return kept_forms.find(handle, request.path, current_user.id)
 
 
 def _sent() -> dict[str, str]:
@@ -176,9 +172,7 @@ def _forget_what_was_sent_again(response: Response) -> Response:
         return response
     is_over = response.status_code < _REFUSED or response.status_code in _FORM_IS_BACK
     if is_over and current_user.is_authenticated:
-        found = kept_forms.find(_handle(), current_user.id)
-        if found and found.page == form_page():
-            forget()
+        forget(form_page())
     return response
 
 

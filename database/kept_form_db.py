@@ -32,8 +32,8 @@ def find(session: Session, handle_hash: str, account_id: int, since: datetime) -
     return session.scalars(query).one_or_none()
 
 
-def delete_one(session: Session, handle_hash: str, account_id: int) -> None:
-    session.execute(delete(KeptForm).where(KeptForm.handle_hash == handle_hash, KeptForm.account_id == account_id))
+def delete_one(session: Session, handle_hash: str) -> None:
+    session.execute(delete(KeptForm).where(KeptForm.handle_hash == handle_hash))
 
 
 def delete_all_but_newest(session: Session, account_id: int, most: int) -> None:

@@ -1,6 +1,6 @@
 """For the scripts of our pages, so that nothing typed is lost: who is signed in; and throwing away what was kept."""
 
-from flask import Blueprint, Response, flash, jsonify, make_response, redirect, url_for
+from flask import Blueprint, Response, flash, jsonify, make_response, redirect, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 
@@ -22,6 +22,6 @@ def session() -> Response:
 @signed_in
 def discard() -> Response:
     """Throw away what was kept."""
-    kept.forget()
+    kept.forget(forms.text("page").removeprefix(request.script_root))
     flash("What was not saved is gone.", "info")
     return make_response(redirect(local_path(forms.text("page")) or url_for("pages.home"), 303))

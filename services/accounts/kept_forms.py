@@ -51,17 +51,21 @@ class Typed:
         return any(value for name, value in self.fields.items() if name not in _NOT_TYPED)
 
 
-def keep(account_id: int, page: str, sent: Mapping[str, str]) -> str | None:
-    """Keep what was sent to a form of this page; the handle by which it is found, or None if nothing was typed."""
+def keep(account_id: int, page: str, sent: Mapping[str, str], handle: str = "") -> str | None:
+    """Keep what was sent to a form of this page; the browser's handle, or None if nothing was typed.
+
+    A browser that has a ``handle`` already goes on with it: so it finds the forms of several tabs, one of each page.
+    """
     typed = without_secrets(page, sent)
     if not typed.says_something:
         return None
-    handle, now = secrets.token_urlsafe(_HANDLE_BYTES), typed.kept_at
+    handle, now = handle or secrets.token_urlsafe(_HANDLE_BYTES), typed.kept_at
     said = {"account": account_id, "page": page, "fields": typed.fields, "left_out": sorted(typed.left_out)}
     content = Fernet(_key(get_fernet_key())).encrypt(json.dumps(said).encode()).decode()
-    row = KeptForm(handle_hash=_hash(handle), account_id=account_id, content=content, kept_at=now)
+    row = KeptForm(handle_hash=_hash(handle, page), account_id=account_id, content=content, kept_at=now)
     with transaction() as session:
         kept_form_db.delete_before(session, now - LIFE)
+        kept_form_db.delete_one(session, row.handle_hash)
         kept_form_db.add(session, row)
         kept_form_db.delete_all_but_newest(session, account_id, MOST)
     return handle
@@ -74,24 +78,25 @@ def without_secrets(page: str, sent: Mapping[str, str]) -> Typed:
     return Typed(page, fields, frozenset(left_out - {"csrf_token"}), clock.now(), is_stored=False)
 
 
-def find(handle: str, account_id: int) -> Typed | None:
-    """What was kept under this handle, if it was of this account and not longer ago than half an hour."""
+def find(handle: str, page: str, account_id: int) -> Typed | None:
+    """What was kept of this page for a browser, if it was of this account and not longer ago than half an hour."""
     with reading() as session:
-        row = kept_form_db.find(session, _hash(handle), account_id, clock.now() - LIFE)
+        row = kept_form_db.find(session, _hash(handle, page), account_id, clock.now() - LIFE)
     if row is None:
         return None
     try:
         said = json.loads(opened(row.content, [_key(key) for key in known_keys().values()]))
     except CannotDecrypt:
         return None
-    if said["account"] != account_id:  # a row that somebody gave to another account
+    if (said["account"], said["page"]) != (account_id, page):  # a row that somebody gave to another account
         return None
     return Typed(said["page"], said["fields"], frozenset(said["left_out"]), row.kept_at)
 
 
-def forget(handle: str, account_id: int) -> None:
+def forget(handle: str, page: str, account_id: int) -> None:
     with transaction() as session:
-        kept_form_db.delete_one(session, _hash(handle), account_id)
+        if kept_form_db.find(session, _hash(handle, page), account_id, clock.now() - LIFE):
+            kept_form_db.delete_one(session, _hash(handle, page))
 
 
 def tidy() -> None:
@@ -104,8 +109,8 @@ def _is_secret(name: str, value: str) -> bool:
     return _PRIVATE_KEY in value or (name.endswith(_SECRET) and not name.startswith(_REMOVES))
 
 
-def _hash(handle: str) -> str:
-    return hashlib.sha256(handle.encode(errors="replace")).hexdigest()
+def _hash(handle: str, page: str) -> str:
+    return hashlib.sha256(f"{handle}\n{page}".encode(errors="replace")).hexdigest()
 
 
 def _key(fernet_key: bytes) -> bytes:

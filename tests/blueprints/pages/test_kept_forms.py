@@ -224,11 +224,11 @@ def test_a_button_without_anything_typed_is_not_kept(admin: Visitor, path: str) 
 def test_only_the_newest_five_of_an_account_are_kept(app: Flask, admin: Visitor) -> None:
     token = admin.csrf_token()
     end_sessions()
-    for number in range(8):
-        admin.post(f"{URL}/new", data={**TYPED, "name": f"Number {number}", "csrf_token": token})
+    for page in (*range(1, 8), "new"):
+        admin.post(f"{URL}/{page}", data={**TYPED, "name": f"Number {page}", "csrf_token": token})
     assert rows() == kept_forms.MOST
     admin.sign_in()
-    assert "Number 7" in admin.get(f"{URL}/new").text
+    assert "Number new" in admin.get(f"{URL}/new").text
 
 
 def test_after_signing_out_in_another_tab_it_is_kept_too(admin: Visitor) -> None:
@@ -342,3 +342,15 @@ def test_a_page_asks_who_is_signed_in(client: Visitor, admin: Visitor) -> None:
         "/settings/tokens", data={"name": "x", "days": "1", "csrf_token": told.get_json()["csrf_token"]}
     )
     assert answer.status_code == 201
+
+
+def test_the_forms_of_two_tabs_come_back_each_on_its_page(admin: Visitor) -> None:
+    config_id, token = stored(), admin.csrf_token()
+    end_sessions()
+    pages = [f"{URL}/new", f"{URL}/{config_id}"]
+    for page in pages:
+        admin.post(page, data={**TYPED, "from_name": f"Typed at {page}", "csrf_token": token})
+    admin.sign_in()
+    assert [value_of(admin.get(page).text, "from_name") for page in pages] == [f"Typed at {page}" for page in pages]
+    admin.post_form("/kept/discard", {"page": pages[0]})
+    assert ["Typed at" in admin.get(page).text for page in pages] == [False, True]
