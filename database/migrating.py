@@ -29,20 +29,20 @@ class _Commands(click.Command):
         parent: click.Context | None = None,
         **extra: Any,  # noqa: ANN401 - as click has it
     ) -> click.Context:
-        _set_up(current_app)
+        _set_up(current_app, self._ours)
         group = late.load("flask_migrate.cli").db
-        for each in self._ours:
-            group.add_command(each)
         context: click.Context = group.make_context(info_name, args, parent, **extra)
         return context
 
 
 def init_app(app: Flask, commands: Sequence[click.Command] = ()) -> None:
     """Let ``flask db …``, ``commands`` among it, and Flask-Migrate's functions work on this application."""
-    app.extensions[_EXTENSION] = LocalProxy(partial(_set_up, app))  # whoever asks it anything sets it up
+    app.extensions[_EXTENSION] = LocalProxy(partial(_set_up, app, commands))  # whoever asks it anything sets it up
     app.cli.add_command(_Commands(commands))
 
 
-def _set_up(app: Flask) -> Any:  # noqa: ANN401 - Flask-Migrate is untyped
+def _set_up(app: Flask, commands: Sequence[click.Command]) -> Any:  # noqa: ANN401 - Flask-Migrate is untyped
     late.load("flask_migrate").Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)
+    for each in commands:  # to its own group, which has just taken the place of ours
+        late.load("flask_migrate.cli").db.add_command(each)
     return app.extensions[_EXTENSION]
