@@ -77,7 +77,7 @@ class _Waiting:
             self.cut()
 
     def take(self, data: bytes) -> None:
-        raise NotImplementedError
+        """What comes in, which is for nobody unless a request is waited for."""
 
 
 class _Arriving(_Waiting):
@@ -121,9 +121,6 @@ class _Arriving(_Waiting):
 
 class _Leaving(_Waiting):
     """An answer is out, and the client is to hang up: closed at once, it might never read that (RFC 9112 9.6)."""
-
-    def take(self, data: bytes) -> None:
-        """Nothing: it is not for us any more."""
 
 
 def _accept_and_collect(worker: Any, listener: Any) -> None:  # noqa: ANN401 - untyped
