@@ -129,7 +129,17 @@ def test_the_debugger_cannot_be_on_where_strangers_come(
 def gunicorn(environment: dict[str, str], **variables: str) -> "subprocess.CompletedProcess[str]":
     """Start gunicorn and wait for it to give up by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "gunicorn", "--no-control-socket", "--bind", "127.0.0.1:0", "app:serve()"],
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--no-control-socket",
+            "--workers",
+            "1",
+            "--bind",
+            "127.0.0.1:0",
+            "app:serve()",
+        ],
         cwd=Path(__file__).parent.parent,
         env={**os.environ, **environment, **variables},
         capture_output=True,
