@@ -1,10 +1,11 @@
 """Who may call: the guards, the CSRF rule, the rate limiter.
 
-Every view carries exactly one guard: ``public``, ``signed_in``, ``admin_page`` or ``admin_api``.
+Every view carries exactly one guard: ``public``, ``signed_in``, ``admin_page``, ``admin_api`` or ``account_api``.
 """
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import wraps
 from hmac import compare_digest
 from typing import Final, NoReturn, ParamSpec
@@ -20,6 +21,7 @@ from blueprints.clients import client_address, client_network
 from blueprints.sessions import uses_bearer
 from services import audit
 from services.accounts import accounts, api_tokens
+from services.accounts.api_tokens import Scope, TokenInfo
 from services.audit import Actor
 from utils.encryption_utils import subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
@@ -33,10 +35,23 @@ SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 _LOCAL_PATH: Final = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2000}")
 # Browsers take these away before they ask (WHATWG URL 4.4), which leads out of a path that we are below.
 _DOT_SEGMENT: Final = re.compile(r"/(?:\.|%2e){1,2}(?=[/#]|$)", re.IGNORECASE)
-_GUARDS_FOR_ACCOUNTS: Final = ("signed_in", "admin_page", "admin_api")
+_GUARDS_FOR_ACCOUNTS: Final = ("signed_in", "admin_page", "admin_api", "account_api")
 ADMIN_TOKEN: Final = "ADMIN_TOKEN"  # noqa: S105 - what its holder is called
 NOBODY: Final = "anonymous"
 CONFIRM: Final = "confirm_password"
+_NO_TOKEN: Final = "Sign in, or send an API token as bearer token."  # noqa: S105 - it says that there is none
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls an API for accounts. No account: it is the system, by ``ADMIN_TOKEN``.
+
+    ``is_admin``: may see and do what administrators may, which a token of another scope may not.
+    """
+
+    account_id: int | None
+    name: str
+    is_admin: bool = field(kw_only=True)
 
 
 class SignInRequired(AppError):
@@ -127,14 +142,44 @@ def admin_api(view: View[P]) -> View[P]:
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         if uses_bearer():
-            _require_bearer_token()
+            _require_bearer_token(Scope.ADMIN)
         elif not current_user.is_authenticated:
-            raise SignInRequired("Sign in, or send an API token as bearer token.")
+            raise SignInRequired(_NO_TOKEN)
         else:
             _require_administrator()
         return view(*args, **kwargs)
 
     return _marked(guarded, "admin_api")
+
+
+def account_api(scope: Scope) -> Callable[[View[P]], View[P]]:
+    """Whoever has an account: by session, or by an API token of it that has this scope. ``caller`` tells who it is.
+
+    ``ADMIN_TOKEN`` is nobody's, and acts for the system. Raises SignInRequired or Forbidden.
+    """
+
+    def guard(view: View[P]) -> View[P]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            if uses_bearer():
+                _require_bearer_token(scope)
+            elif not current_user.is_authenticated:
+                raise SignInRequired(_NO_TOKEN)
+            return view(*args, **kwargs)
+
+        return _marked(guarded, "account_api")
+
+    return guard
+
+
+def caller() -> Caller:
+    """Who calls. Behind ``account_api`` only."""
+    if not uses_bearer():
+        return Caller(current_user.id, current_user.username, is_admin=current_user.is_admin)
+    token: TokenInfo | None = g.token
+    if token is None:
+        return Caller(None, ADMIN_TOKEN, is_admin=True)
+    return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes)
 
 
 def require_recent_sign_in() -> None:
@@ -239,18 +284,21 @@ def _require_administrator() -> None:
         raise Forbidden("Only administrators may do this.")
 
 
-def _require_bearer_token() -> None:
+def _require_bearer_token(scope: Scope) -> None:
     """Look the token up first: only what is refused counts, so that wrong ones never shut out a right one."""
+    g.token = None
     presented = request.headers["Authorization"].partition(" ")[2].strip()
     if _is_admin_token(presented):
         g.bearer = actor = ADMIN_TOKEN
     else:
-        token = api_tokens.find_administrator(presented)
+        token = api_tokens.find_good(presented)
         if token is None:
             refusals.tell(reason="bearer token", fingerprint=api_tokens.digest(presented)[:8])
             _refuse_bearer_token()
-        g.bearer, actor = token.owner, f"{token.owner} (token {token.name})"
+        g.token, g.bearer, actor = token, token.owner, f"{token.owner} (token {token.name})"
     audit.acting_as(Actor(actor, client_address()))  # what _begin_acting began is ended with it
+    if g.token is not None and not g.token.allows(scope):
+        raise Forbidden(f"This token has not the scope {scope}. Make one that has.")
 
 
 @limiter.shared_limit("20 per 15 minutes", scope="admin-token")

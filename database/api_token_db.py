@@ -1,4 +1,4 @@
-"""Administrators' API tokens, of which only the SHA-256 and the first characters are stored."""
+"""API tokens of accounts, of which only the SHA-256 and the first characters are stored."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from database.user_db import IS_ENABLED, Account
 
 
 class ApiToken(Base):
-    """A token of an administrator. ``prefix`` tells it apart in lists and in leaked files.
+    """A token of an account. ``prefix`` tells it apart in lists and in leaked files, ``scopes`` what it is good for.
 
     ``told_days`` is of how many days before its end its owner was last told.
     """
@@ -28,6 +28,7 @@ class ApiToken(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     told_days: Mapped[int | None]
+    scopes: Mapped[str] = mapped_column(String(64), default="admin", server_default="admin")
 
 
 _WITH_OWNER = select(ApiToken, Account).join(Account, Account.id == ApiToken.account_id)

@@ -81,6 +81,11 @@ class SmtpConfig(Base):
     failed_over_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     failed_over_to: Mapped[str | None] = mapped_column(String(320))
     failover_told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Of an account's own server: why it is switched off, as a code; how often mail went by the global one instead;
+    # and since when its owner knows that it is broken.
+    inactive_reason: Mapped[str] = mapped_column(String(32), default="", server_default=text("''"))
+    fell_back: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    broken_told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         CheckConstraint("NOT (use_tls AND use_ssl)", name="one_mode"),

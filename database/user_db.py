@@ -34,6 +34,10 @@ class Account(Base):
     password_changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # What an administrator decided: "own", "disabled" (its server is not used), "global" (that one serves for it).
+    personal_smtp: Mapped[str] = mapped_column(String(16), default="own", server_default="own")
+    emails_per_minute: Mapped[int | None]  # null: as for everybody
+    emails_per_day: Mapped[int | None]
 
 
 IS_ENABLED: ColumnElement[bool] = Account.disabled_at.is_(None)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from flask import current_app, has_app_context
 
-from utils import allowed_places, env_file, env_names, env_urls, secret_files
+from utils import allowed_places, env_file, env_names, env_urls, personal_env, secret_files
 from utils.addresses import InvalidAddress, parse_name_server, public_name
 from utils.allowed_places import AllowedPlaces
 from utils.env_file import EnvFile
@@ -61,6 +61,8 @@ class Settings:
     smtp_ca_file: Path | None
     smtp_allow_plaintext_login: bool
     smtp_allowed: AllowedPlaces
+    smtp_allowed_accounts: AllowedPlaces  # for servers of those who are no administrators
+    personal: Mapping[str, object]  # what is fixed of the policy for servers of accounts, by its fields
     host: str
     port: int
     trusted_proxies: int
@@ -184,6 +186,8 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         smtp_ca_file=_ca_file(env),
         smtp_allow_plaintext_login=env.boolean("SMTP_ALLOW_PLAINTEXT_LOGIN", default=False),
         smtp_allowed=allowed_places.named_by(env),
+        smtp_allowed_accounts=allowed_places.named_by(env),
+        personal=personal_env.named_by(env),
         host=host,
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),

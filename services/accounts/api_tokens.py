@@ -1,9 +1,11 @@
-"""Administrators' API tokens: made once, shown once, checked by digest, revoked for good."""
+"""API tokens of accounts: made once, shown once, checked by digest, revoked for good."""
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 import structlog
@@ -30,6 +32,15 @@ TOLD_BEFORE: Final = (3, 14)  # days before its end, the last notice first
 USE_NOTED: Final = timedelta(minutes=1)
 
 
+class Scope(StrEnum):
+    """What a token is good for. ``ADMIN`` is for everything that its owner may do, and for administrators only."""
+
+    SEND = "send"
+    SETTINGS = "settings"
+    READ = "read"
+    ADMIN = "admin"
+
+
 @dataclass(frozen=True)
 class TokenInfo:
     """A token as lists show it; the token itself is nowhere any more."""
@@ -37,6 +48,9 @@ class TokenInfo:
     id: int
     name: str
     owner: str
+    owner_id: int
+    owner_is_admin: bool
+    scopes: tuple[Scope, ...]
     prefix: str
     created_at: datetime
     expires_at: datetime | None
@@ -47,30 +61,40 @@ class TokenInfo:
     def is_good(self) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > clock.now())
 
+    def allows(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
 
-def create(account_id: int, name: str, days: int | None = None) -> tuple[str, TokenInfo]:
-    """Make a token for an administrator, good for ``days`` or until it is revoked; the text is returned once.
 
-    Raises InvalidInput with the fields name and days.
+def create(
+    account_id: int, name: str, days: int | None = None, scopes: Sequence[str] = (Scope.ADMIN,)
+) -> tuple[str, TokenInfo]:
+    """Make a token for an account, good for ``days`` or until it is revoked; the text is returned once.
+
+    Raises InvalidInput with the fields name, days and scopes.
     """
     errors = {}
     if not 1 <= len(name.strip()) <= 64 or not name.isprintable():  # noqa: PLR2004
         errors["name"] = ["Give the token a name of at most 64 characters, like “deploy script”."]
     if days is not None and not 1 <= days <= LONGEST_LIFE:
         errors["days"] = [f"Give 1 to {LONGEST_LIFE} days, or none."]
+    if not scopes or not set(scopes) <= set(Scope):
+        errors["scopes"] = [f"Choose one or more of: {', '.join(Scope)}."]
     if errors:
         raise InvalidInput(errors)
     text, now = PREFIX + secrets.token_urlsafe(BYTES), clock.now()
     with transaction() as session:
         # Held, so that a change of password at the same moment finds this token or comes before it.
         owner = user_db.lock(session, account_id)
-        if owner is None or not owner.is_admin or owner.disabled_at:
-            raise NotFound("There is no such administrator.")
+        if owner is None or owner.disabled_at:
+            raise NotFound("There is no such account.")
+        if Scope.ADMIN in scopes and not owner.is_admin:
+            raise InvalidInput({"scopes": ["Only administrators have tokens of the scope admin."]})
         token = ApiToken(
             account_id=account_id,
             name=name.strip(),
             prefix=text[:SHOWN],
             token_hash=digest(text),
+            scopes=" ".join(scope for scope in Scope if scope in scopes),
             created_at=now,
             expires_at=now + timedelta(days=days) if days else None,
         )
@@ -115,8 +139,8 @@ def tell_expiring() -> None:
             _tell(token, owner, days)
 
 
-def find_administrator(text: str) -> TokenInfo | None:
-    """The good token of an administrator that this is, or None. Its use is noted by the minute."""
+def find_good(text: str) -> TokenInfo | None:
+    """The good token that this is, of an account that is not disabled, or None. Its use is noted by the minute."""
     if not text.startswith(PREFIX):
         return None
     now = clock.now()
@@ -126,7 +150,7 @@ def find_administrator(text: str) -> TokenInfo | None:
         return None
     token, owner = found
     info = _info(token, owner)
-    if not owner.is_admin or owner.disabled_at or not info.is_good:
+    if owner.disabled_at or not info.is_good or (Scope.ADMIN in info.scopes and not owner.is_admin):
         return None
     if token.last_used_at is None or now - token.last_used_at > USE_NOTED:
         _note_use(token.id, now)
@@ -179,6 +203,9 @@ def _info(token: ApiToken, owner: Account) -> TokenInfo:
         id=token.id,
         name=token.name,
         owner=owner.username,
+        owner_id=owner.id,
+        owner_is_admin=owner.is_admin,
+        scopes=tuple(Scope(scope) for scope in token.scopes.split()),
         prefix=token.prefix,
         created_at=token.created_at,
         expires_at=token.expires_at,

@@ -52,6 +52,9 @@ class StoredRow(ShownColumns):
     binding_mac: str = field(repr=False)
     verified_fingerprint: str | None = field(repr=False)
     failover_told_at: datetime | None
+    inactive_reason: str
+    fell_back: int
+    broken_told_at: datetime | None
     active_until: datetime | None
 
 

@@ -174,7 +174,7 @@ def test_the_sessions_of_an_account_are_listed_and_ended(app: Flask) -> None:
 def test_tokens_are_revoked_with_sessions_if_asked(app: Flask) -> None:
     text, _ = api_tokens.create(make_alice(is_admin=True).id, "deploy")
     assert run(app, "end-sessions", "alice", "--tokens").exit_code == 0
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
 
 
 def test_a_reset_ends_the_sessions(app: Flask) -> None:

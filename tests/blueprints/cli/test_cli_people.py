@@ -62,7 +62,7 @@ def test_an_account_is_disabled_and_enabled(app: Flask, login: str) -> None:
     result = run(app, "disable", login)
     assert (result.exit_code, result.stdout) == (0, "bob is disabled. Sessions and API tokens have ended.\n")
     assert accounts.authenticate("bob", PASSWORD) is None
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
     assert "disabled" in run(app, "list").stdout
     assert run(app, "enable", login).stdout == "bob can sign in again.\n"
     assert accounts.authenticate("bob", PASSWORD)

@@ -21,7 +21,7 @@ def test_a_token_is_alone_on_standard_output_and_works(app: Flask) -> None:
     make_alice(is_admin=True)
     result = run(app, "token", "create", "deploy", "--owner", "ALICE", "--days", "30")
     assert result.stdout.count("\n") == 1
-    assert api_tokens.find_administrator(result.stdout.strip())
+    assert api_tokens.find_good(result.stdout.strip())
     assert "shown this once" in result.stderr
 
 
@@ -29,7 +29,7 @@ def test_the_owner_may_be_named_by_address(app: Flask) -> None:
     make_alice(is_admin=True)
     told = json.loads(run(app, "token", "create", "deploy", "--owner", "alice@example.com", "--json").stdout)
     assert (told["owner"], told["expires_at"]) == ("alice", None)
-    assert api_tokens.find_administrator(told["token"])
+    assert api_tokens.find_good(told["token"])
 
 
 def test_a_token_for_somebody_who_is_no_administrator_is_refused_in_one_line(app: Flask) -> None:
@@ -56,7 +56,7 @@ def test_a_revoked_token_is_over_and_cannot_be_revoked_again(app: Flask) -> None
     make_alice(is_admin=True)
     text = run(app, "token", "create", "deploy", "--owner", "alice").stdout.strip()
     assert run(app, "token", "revoke", "1").stdout == "Revoked the token deploy of alice.\n"
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
     assert run(app, "token", "revoke", "1").exit_code == 1
 
 

@@ -150,9 +150,9 @@ def test_all_others_are_ended_with_the_tokens_if_that_was_ticked(alice: Visitor,
     text, _ = api_tokens.create(1, "deploy")
     assert "Revoke my API tokens too" in alice.get("/account/sessions/end").text
     alice.post_form("/account/sessions/end")
-    assert api_tokens.find_administrator(text)
+    assert api_tokens.find_good(text)
     alice.post_form("/account/sessions/end", {"tokens": "1"})
-    assert not api_tokens.find_administrator(text)
+    assert not api_tokens.find_good(text)
     assert "Revoke my API tokens too" not in alice.get("/account/sessions/end").text
 
 

@@ -160,9 +160,9 @@ def test_disabling_revokes_tokens_for_good() -> None:
     bob = make_bob(is_admin=True)
     text, _ = api_tokens.create(bob.id, "deploy")
     administration.disable(bob.id)
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
     administration.enable(bob.id)
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
     assert ("token_revoked", f"token deploy ({text[:15]}…) of bob") in trail()
 
 
@@ -237,9 +237,9 @@ def test_a_demoted_administrator_keeps_what_is_its_own_but_for_its_tokens() -> N
     assert (demoted.is_admin, demoted.session_epoch) == (False, bob.session_epoch)
     assert accounts.authenticate("bob", PASSWORD)
     assert administration.belongings(bob.id).servers == 1
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
     administration.promote(bob.id)
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
 
 
 def test_deleting_takes_along_what_was_told() -> None:

@@ -46,7 +46,7 @@ def recorded(action: str) -> list[str]:
 
 
 def test_a_token_names_its_administrator() -> None:
-    found = api_tokens.find_administrator(make_token())
+    found = api_tokens.find_good(make_token())
     assert found is not None
     assert (found.owner, found.name) == ("alice", "deploy")
 
@@ -85,21 +85,21 @@ def test_only_the_digest_and_the_first_characters_are_stored(tmp_path: Path) -> 
     ],
 )
 def test_what_is_not_quite_the_token_is_nobody(change: Callable[[str], str]) -> None:
-    assert api_tokens.find_administrator(change(make_token())) is None
+    assert api_tokens.find_good(change(make_token())) is None
 
 
 def test_a_token_ends_on_its_day() -> None:
     text = make_token(days=1)
-    assert api_tokens.find_administrator(text)
+    assert api_tokens.find_good(text)
     change_tokens(expires_at=clock.now())
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
     assert not api_tokens.every()[0].is_good
 
 
 def test_a_revoked_token_is_nobody() -> None:
     text = make_token()
     api_tokens.revoke(api_tokens.every()[0].id)
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
 
 
 def test_a_token_is_revoked_once() -> None:
@@ -115,7 +115,7 @@ def test_a_token_is_revoked_once() -> None:
 def test_a_token_is_nobody_once_its_owner_is_no_administrator() -> None:
     text = make_token()
     change_accounts(is_admin=False)
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
 
 
 def test_who_is_no_administrator_gets_no_token() -> None:
@@ -145,14 +145,14 @@ def test_an_unfit_life_is_refused(days: int) -> None:
 def test_the_use_of_a_token_is_noted_by_the_minute() -> None:
     text, now = make_token(), clock.now()
     assert api_tokens.every()[0].last_used_at is None
-    api_tokens.find_administrator(text)
+    api_tokens.find_good(text)
     first = api_tokens.every()[0].last_used_at
     assert first is not None
     assert first >= now
-    api_tokens.find_administrator(text)
+    api_tokens.find_good(text)
     assert api_tokens.every()[0].last_used_at == first
     change_tokens(last_used_at=now - timedelta(minutes=2))
-    api_tokens.find_administrator(text)
+    api_tokens.find_good(text)
     noted = api_tokens.every()[0].last_used_at
     assert noted is not None
     assert noted >= first
@@ -165,7 +165,7 @@ def test_a_token_is_good_where_its_use_cannot_be_noted(tmp_path: Path) -> None:
             "CREATE TRIGGER full BEFORE UPDATE ON api_token BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
         )
     connection.close()
-    assert api_tokens.find_administrator(text)
+    assert api_tokens.find_good(text)
     assert api_tokens.every()[0].last_used_at is None
 
 
@@ -186,14 +186,14 @@ def test_a_changed_password_ends_every_token_of_its_account_and_of_no_other() ->
     mine, too = make_token(), make_token(days=1, name="backup")
     others = api_tokens.create(make_bob(is_admin=True).id, "deploy")[0]
     accounts.change_password(accounts.everybody()[0].id, PASSWORD, NEW_PASSWORD)
-    assert [api_tokens.find_administrator(text) is None for text in (mine, too, others)] == [True, True, False]
+    assert [api_tokens.find_good(text) is None for text in (mine, too, others)] == [True, True, False]
     assert {subject.partition(" (")[0] for subject in recorded("token_revoked")} == {"token deploy", "token backup"}
 
 
 def test_a_password_given_by_an_operator_ends_the_tokens() -> None:
     text = make_token()
     accounts.reset_password("alice", NEW_PASSWORD)
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
 
 
 def test_a_password_changed_by_link_ends_the_tokens(environment: dict[str, str], tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_password_changed_by_link_ends_the_tokens(environment: dict[str, str],
         password_reset.request_reset("alice@example.com")
         answer_requests()
         assert password_reset.redeem(link_in(server.mails[0])[1], NEW_PASSWORD)
-    assert api_tokens.find_administrator(text) is None
+    assert api_tokens.find_good(text) is None
 
 
 def test_a_refused_change_of_password_ends_no_token() -> None:
@@ -214,7 +214,7 @@ def test_a_refused_change_of_password_ends_no_token() -> None:
         with pytest.raises(InvalidInput):
             accounts.change_password(alice.id, current, new)
     assert not password_reset.redeem("no token", NEW_PASSWORD)
-    assert api_tokens.find_administrator(text)
+    assert api_tokens.find_good(text)
 
 
 def test_tokens_end_with_the_new_password_or_neither(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_tokens_end_with_the_new_password_or_neither(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="database or disk is full"):
         accounts.change_password(alice.id, PASSWORD, NEW_PASSWORD)
     assert accounts.authenticate("alice", PASSWORD)
-    assert api_tokens.find_administrator(text)
+    assert api_tokens.find_good(text)
     assert recorded("password_changed") == []
 
 
@@ -244,4 +244,4 @@ def test_other_changes_of_an_account_leave_its_tokens_alone() -> None:
     text, alice = make_token(), accounts.everybody()[0]
     sessions.end_all(alice.id)
     address_change.ask(alice.id, PASSWORD, "new@example.com")
-    assert api_tokens.find_administrator(text)
+    assert api_tokens.find_good(text)

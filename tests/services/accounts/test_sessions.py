@@ -192,9 +192,9 @@ def test_tokens_end_with_sessions_only_if_that_is_asked() -> None:
     text, _ = api_tokens.create(alice.id, "deploy")
     begin(alice)
     sessions.end_all(alice.id)
-    assert api_tokens.find_administrator(text)
+    assert api_tokens.find_good(text)
     sessions.end_all(alice.id, with_tokens=True)
-    assert not api_tokens.find_administrator(text)
+    assert not api_tokens.find_good(text)
 
 
 def test_a_deleted_account_has_no_session() -> None:

@@ -1,0 +1,80 @@
+"""What is allowed to accounts with servers of their own, and what happens when such a server fails.
+
+What the environment names is fixed; the rest is what administrators saved on the page, or the usual value.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from database import policy_db
+from database.engine import reading
+from utils.env_utils import get_settings
+
+
+class Allowed(StrEnum):
+    """Which servers accounts may bring."""
+
+    OFF = "off"
+    NAMED = "named"
+    ANY = "any"
+
+
+class Fallback(StrEnum):
+    """When the global server sends instead of an account's own."""
+
+    ALWAYS = "always"
+    CONNECTION = "connection"
+    NEVER = "never"
+
+
+VARIABLES: Final = {
+    "allowed": "PERSONAL_SMTP",
+    "hosts": "PERSONAL_SMTP_HOSTS",
+    "fallback": "PERSONAL_SMTP_FALLBACK",
+    "emails_per_minute": "ACCOUNT_EMAILS_PER_MINUTE",
+    "emails_per_day": "ACCOUNT_EMAILS_PER_DAY",
+    "fallback_per_minute": "FALLBACK_EMAILS_PER_MINUTE",
+    "fallback_per_day": "FALLBACK_EMAILS_PER_DAY",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The policy that is in force. ``hosts`` counts where NAMED is allowed: hosts, and domains with all below them.
+
+    The limits are an account's, 0 for none: on all of its mail, and on what goes through the global server.
+    ``fixed`` are the fields that the environment names. ``version`` is 0 while nothing was saved on the page.
+    """
+
+    allowed: Allowed = Allowed.ANY
+    hosts: tuple[str, ...] = ()
+    fallback: Fallback = Fallback.CONNECTION
+    emails_per_minute: int = 30
+    emails_per_day: int = 1000
+    fallback_per_minute: int = 10
+    fallback_per_day: int = 100
+    fixed: frozenset[str] = field(default_factory=frozenset)
+    version: int = 0
+
+
+def current(session: Session | None = None) -> Policy:
+    """The policy as it is now; asked in the caller's session if there is one."""
+    if session is None:
+        with reading() as own:
+            return current(own)
+    row = policy_db.find(session)
+    saved: dict[str, object] = {}
+    if row is not None:
+        saved = {name: getattr(row, name) for name in VARIABLES if getattr(row, name) is not None}
+        saved["hosts"] = tuple(row.hosts.split())
+        saved["version"] = row.version
+    named = dict(get_settings().personal)
+    merged = saved | named
+    if "allowed" in merged:
+        merged["allowed"] = Allowed(str(merged["allowed"]))
+    if "fallback" in merged:
+        merged["fallback"] = Fallback(str(merged["fallback"]))
+    return Policy(**merged, fixed=frozenset(named))  # type: ignore[arg-type]
