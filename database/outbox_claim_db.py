@@ -9,12 +9,37 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import BindParameter, Boolean, Table, and_, bindparam, case, null, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    Column,
+    ColumnElement,
+    Table,
+    TextClause,
+    and_,
+    bindparam,
+    case,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, defer
 
 from database.driver import Driver
 from database.engine import changed
-from database.outbox_db import IN_HAND, IS_HELD, IS_IN_HAND, IS_WAITING, OutboxMail, Priority, Recipient, State, among
+from database.outbox_db import (
+    IN_HAND,
+    IS_HELD,
+    IS_IN_HAND,
+    IS_URGENT,
+    IS_WAITING,
+    OutboxMail,
+    Priority,
+    Recipient,
+    State,
+    among,
+)
 from database.prepared import Prepared
 
 GROUP: Final = 8  # mails that are claimed, fenced and settled together
@@ -70,27 +95,28 @@ class Settlement(NamedTuple):
     reason: str
 
 
-_DUE: Final = (
-    select(_C.id)
-    .where(IS_WAITING, _C.priority == bindparam("wanted"), _C.due_at <= bindparam("now"))
-    .order_by(_C.due_at, _C.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
-    .cte("due")  # as a plain subquery, PostgreSQL might ask anew and lock more than the limit
-)
-_CLAIM: Final = Prepared(
-    update(_MAIL)
-    .where(_C.id.in_(select(_DUE.c.id)))
-    .values(
-        state=State.LEASED,
-        attempts=_C.attempts + 1,
-        lease_token=bindparam("token"),
-        lease_until=bindparam("until"),
-        leased_by=bindparam("worker"),
+def _claim(whose: ColumnElement[bool] | TextClause, *order: Column[Any]) -> Prepared:
+    """The statement that takes up what is due of these mails, in the order of their index."""
+    due = (
+        select(_C.id)
+        .where(IS_WAITING, whose, _C.due_at <= bindparam("now"))
+        .order_by(*order, _C.due_at, _C.id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
+        .cte("due")  # as a plain subquery, PostgreSQL might ask anew and lock more than the limit
     )
-    .returning(*_COLUMNS),
-    _COLUMNS,
-)
+    claimed = update(_MAIL).where(_C.id.in_(select(due.c.id)))
+    lease: dict[str, BindParameter[Any]] = {name: bindparam(to) for name, to in _LEASE.items()}
+    taken = claimed.values(state=State.LEASED, attempts=_C.attempts + 1, **lease)
+    return Prepared(taken.returning(*_COLUMNS), _COLUMNS)
+
+
+_LEASE: Final = {"lease_token": "token", "lease_until": "until", "leased_by": "worker"}
+_IS_WANTED: Final = _C.priority == bindparam("wanted")
+_CLAIM_URGENT: Final = _claim(IS_URGENT)
+# All of these are of one account, or of none; but by naming it, PostgreSQL knows the index.
+_CLAIM_OF_SYSTEM: Final = _claim(and_(_IS_WANTED, _C.account_id.is_(None)), _C.account_id)
+_CLAIM_OF_ACCOUNT: Final = _claim(and_(_IS_WANTED, _C.account_id == bindparam("account")), _C.account_id)
 _IDS: Final = [f"id_{number}" for number in range(GROUP)]
 _FENCE: Final = Prepared(
     update(_MAIL)
@@ -120,13 +146,28 @@ _SETTLE: Final = Prepared(
 )
 
 
-def claim(
-    driver: Driver, priority: Priority, most: int, *, now: datetime, until: datetime, token: str, worker: str
-) -> list[Claim]:
-    """Take up to ``most`` mails of one priority that are due, the longest due first."""
-    values = {"wanted": priority, "most": most, "now": now, "until": until, "token": token, "worker": worker}
-    claimed = [Claim(*row) for row in _CLAIM.rows(driver, values)]
-    return sorted(claimed, key=lambda mail: (mail.due_at, mail.id))
+class Terms(NamedTuple):
+    """On which a worker claims: what is due by ``now``, under a token and a lease that ends at ``until``."""
+
+    now: datetime
+    until: datetime
+    token: str
+    worker: str
+
+
+def claim_urgent(driver: Driver, terms: Terms) -> list[Claim]:
+    """Take up one security mail that is due, the one that was due first."""
+    return [Claim(*row) for row in _CLAIM_URGENT.rows(driver, {**terms._asdict(), "most": 1})]
+
+
+def claim(driver: Driver, priority: Priority, account_id: int | None, terms: Terms) -> list[Claim]:
+    """Take up a group of one priority that is due, of an account or of the system; the longest due first."""
+    values = {**terms._asdict(), "wanted": priority, "most": GROUP}
+    if account_id is None:
+        rows = _CLAIM_OF_SYSTEM.rows(driver, values)
+    else:
+        rows = _CLAIM_OF_ACCOUNT.rows(driver, {**values, "account": account_id})
+    return sorted([Claim(*row) for row in rows], key=lambda mail: (mail.due_at, mail.id))
 
 
 def fence(driver: Driver, mails: Sequence[Claim], *, server: str, now: datetime) -> set[int]:

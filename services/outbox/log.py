@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import attempt_db, outbox_db
+from database import attempt_db, outbox_db, outbox_turn_db
 from database.engine import reading, transaction
 from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
@@ -121,21 +121,21 @@ def is_behind() -> bool:
     """
     since = clock.now() - BEHIND
     with reading() as session:
-        return outbox_db.oldest_due(session, since) is not None or outbox_db.is_stuck(session, HALTED, since)
+        return outbox_turn_db.oldest_due(session, since) is not None or outbox_db.is_stuck(session, HALTED, since)
 
 
 def is_unattended() -> bool:
     """Whether mail is due and no worker has taken any, so that there is probably none."""
     now = clock.now()
     with reading() as session:
-        due = outbox_db.oldest_due(session, now)
+        due = outbox_turn_db.oldest_due(session, now)
         return due is not None and now - due > UNATTENDED and not outbox_db.is_in_hand(session, now)
 
 
 def summary() -> Summary:
     """How it all stands."""
     with reading() as session:
-        oldest_due = outbox_db.oldest_due(session, clock.now())
+        oldest_due = outbox_turn_db.oldest_due(session, clock.now())
         reasons, workers = _in_words(outbox_db.reasons(session)), outbox_db.holders(session)
         last = attempt_db.latest(session, 1)
     return Summary(
