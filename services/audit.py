@@ -62,6 +62,14 @@ class Action(StrEnum):
     MAIL_PURGED = "mail_purged"
     MAIL_HELD = "mail_held"
     MAIL_RELEASED = "mail_released"
+    OWN_SERVER_DISABLED = "own_server_disabled"
+    OWN_SERVER_ALLOWED = "own_server_allowed"
+    OWN_SERVER_BYPASSED = "own_server_bypassed"
+    OWN_SERVER_DELETED = "own_server_deleted"
+    LIMITS_CHANGED = "limits_changed"
+    POLICY_CHANGED = "policy_changed"
+    TEMPLATE_SAVED = "template_saved"
+    TEMPLATE_DELETED = "template_deleted"
     DATABASE_RESTORED = "database_restored"
 
 
