@@ -146,7 +146,7 @@ _SETTLE: Final = Prepared(
 )
 
 
-class Terms(NamedTuple):
+class LeaseTerms(NamedTuple):
     """On which a worker claims: what is due by ``now``, under a token and a lease that ends at ``until``."""
 
     now: datetime
@@ -155,12 +155,12 @@ class Terms(NamedTuple):
     worker: str
 
 
-def claim_urgent(driver: Driver, terms: Terms) -> list[Claim]:
+def claim_urgent(driver: Driver, terms: LeaseTerms) -> list[Claim]:
     """Take up one security mail that is due, the one that was due first."""
     return [Claim(*row) for row in _CLAIM_URGENT.rows(driver, {**terms._asdict(), "most": 1})]
 
 
-def claim(driver: Driver, priority: Priority, account_id: int | None, terms: Terms) -> list[Claim]:
+def claim(driver: Driver, priority: Priority, account_id: int | None, terms: LeaseTerms) -> list[Claim]:
     """Take up a group of one priority that is due, of an account or of the system; the longest due first."""
     values = {**terms._asdict(), "wanted": priority, "most": GROUP}
     if account_id is None:

@@ -13,7 +13,7 @@ from database.outbox_db import IN_TURNS, IS_URGENT, IS_WAITING, OutboxMail, Prio
 from database.prepared import Prepared
 from database.types import UtcDateTime
 
-LAP: Final = 16  # accounts that are looked up together
+LAP: Final = 256  # accounts that are looked up together
 _MAIL: Final = cast(Table, OutboxMail.__table__)
 _C: Final = _MAIL.c
 

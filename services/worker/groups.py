@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import attempt_db, outbox_claim_db
 from database.driver import Driver
 from database.engine import driver_transaction, transaction
-from database.outbox_claim_db import Claim, Settlement, Terms
+from database.outbox_claim_db import Claim, LeaseTerms, Settlement
 from database.outbox_db import Priority
 from services import audit
 from services.accounts import upkeep
@@ -244,7 +244,7 @@ def _write(news: News, claim: _Claiming | None = None) -> Group | None:
 
 def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority]) -> Group | None:
     now = clock.now()
-    terms = Terms(now, now + pace.lease, secrets.token_hex(16), worker)
+    terms = LeaseTerms(now, now + pace.lease, secrets.token_hex(16), worker)
     for priority in among:
         if priority is Priority.SECURITY:
             claims = outbox_claim_db.claim_urgent(driver, terms)

@@ -19,13 +19,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import outbox_claim_db, outbox_turn_db
 from database.driver import Driver
 from database.engine import transaction
-from database.outbox_claim_db import GROUP, Claim, Terms
+from database.outbox_claim_db import GROUP, Claim, LeaseTerms
 from database.outbox_db import IN_TURNS, Priority
+from database.outbox_turn_db import LAP
 from utils import clock
 
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN: Final = 0.25  # seconds in which the system is asked first, after no account had anything
+QUICK: Final = 0.002  # seconds; whoever looks up accounts in less does so for every lap
+LOOKS_SHARE: Final = 10  # else one part in so many of the time goes into it
 STUCK_SECONDS: Final = 5.0  # that the system rests while none of its mail can go
 
 
@@ -37,6 +40,8 @@ class _Round:
     after: int = 0
     systems: int = 0  # mails of the system since the accounts were last asked first
     nothing_until: float = 0.0  # no account had anything
+    served: list[int] = field(default_factory=list)  # of this lap
+    good_until: float = 0.0  # until then the next lap has the same
 
 
 class Turns:
@@ -48,12 +53,14 @@ class Turns:
         self._rounds = {priority: _Round() for priority in IN_TURNS}
         self._system_rests_until = monotonic()
 
-    def claim(self, driver: Driver, priority: Priority, terms: Terms) -> list[Claim]:
+    def claim(self, driver: Driver, priority: Priority, terms: LeaseTerms) -> list[Claim]:
         """A group of the first, in the order of their turns, who has anything due."""
         for scope in self._scopes(driver, priority, terms.now):
             if claims := outbox_claim_db.claim(driver, priority, scope, terms):
                 if scope is None:
                     self._rounds[priority].systems += len(claims)
+                else:
+                    self._rounds[priority].served.append(scope)
                 return claims
         return []
 
@@ -83,17 +90,13 @@ class Turns:
             while (account := self._next_of_lap(round_)) is not None:
                 asked.add(account)
                 yield account
-            found = self._looked_up(driver, priority, round_.after, now)
-            if not found and round_.after:
-                round_.after = 0
-                found = self._looked_up(driver, priority, 0, now)
-            # Those who were asked already have what another worker is claiming just now.
-            if not asked.issuperset(found):
-                round_.lap = deque(found)
-                continue
-            if not found:
-                round_.nothing_until = self._clock() + LOOK_AGAIN
-            return
+            found = self._next_lap(driver, priority, now)
+            # Of those who were asked already, another worker is claiming what they have just now.
+            if asked.issuperset(found):
+                break
+            round_.lap = deque(found)
+        if not asked:
+            round_.nothing_until = self._clock() + LOOK_AGAIN
 
     def _next_of_lap(self, round_: _Round) -> int | None:
         with self._lock:
@@ -102,9 +105,21 @@ class Turns:
             round_.after = round_.lap.popleft()
             return round_.after
 
-    @staticmethod
-    def _looked_up(driver: Driver, priority: Priority, after: int, now: datetime) -> list[int]:
-        return outbox_turn_db.due_accounts(driver, priority, after=after, now=now)
+    def _next_lap(self, driver: Driver, priority: Priority, now: datetime) -> list[int]:
+        """The accounts of another lap: where there are so many that to find them takes long, the same for a while."""
+        round_, began = self._rounds[priority], self._clock()
+        with self._lock:
+            known, round_.served = round_.served, []
+        if known and began < round_.good_until:
+            return known
+        found = outbox_turn_db.due_accounts(driver, priority, after=0, now=now)
+        if len(found) == LAP:  # else these are all
+            found = outbox_turn_db.due_accounts(driver, priority, after=round_.after, now=now) or found
+        took = self._clock() - began
+        round_.good_until = began + (min(took * LOOKS_SHARE, LOOK_AGAIN) if took > QUICK else 0.0)
+        return [account for account in found if account > round_.after] + [
+            account for account in found if account <= round_.after
+        ]
 
 
 def rest(account_id: int, until: datetime, reason: str) -> None:
