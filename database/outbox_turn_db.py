@@ -2,9 +2,22 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import CTE, ColumnElement, Integer, ScalarSelect, Select, Table, Text, bindparam, delete, exists, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Integer,
+    ScalarSelect,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    exists,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
@@ -13,7 +26,6 @@ from database.outbox_db import IN_TURNS, IS_URGENT, IS_WAITING, OutboxMail, Prio
 from database.prepared import Prepared
 from database.types import UtcDateTime
 
-LAP: Final = 256  # accounts that are looked up together
 _MAIL: Final = cast(Table, OutboxMail.__table__)
 _C: Final = _MAIL.c
 
@@ -31,11 +43,23 @@ class OutboxRest(Base):
     reason: Mapped[str] = mapped_column(Text)
 
 
+def _in_order(mail: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """The order of the index by account, named whole: else PostgreSQL takes another, with all that was ever sent."""
+    return mail.c.account_id, mail.c.due_at, mail.c.id
+
+
+def _first_due(*where: ColumnElement[bool], is_urgent: bool = False) -> Select[datetime]:
+    """When the first of these mails is due."""
+    if is_urgent:
+        return select(_C.due_at).where(IS_WAITING, IS_URGENT).order_by(_C.due_at).limit(1)
+    return select(_C.due_at).where(IS_WAITING, *where).order_by(*_in_order(_MAIL)).limit(1)
+
+
 def _next_account(priority: object, after: object) -> ScalarSelect[int | None]:
     """The first account behind this one that has a mail waiting: one seek in the index, however many mails it has."""
     mail = _MAIL.alias()
     waiting = select(mail.c.account_id).where(IS_WAITING, mail.c.priority == priority, mail.c.account_id > after)
-    return waiting.order_by(mail.c.account_id).limit(1).scalar_subquery()
+    return waiting.order_by(*_in_order(mail)).limit(1).scalar_subquery()
 
 
 def _accounts(priority: object, after: object) -> CTE:
@@ -45,24 +69,31 @@ def _accounts(priority: object, after: object) -> CTE:
 
 
 _walk: Final = _accounts(bindparam("wanted", type_=Integer), bindparam("after", type_=Integer))
-_IS_DUE: Final = exists().where(
-    IS_WAITING,
-    _C.priority == bindparam("wanted", type_=Integer),
-    _C.account_id == _walk.c.account,
-    _C.due_at <= bindparam("now", type_=_C.due_at.type),
-)
+_WANTED_OF_IT: Final = _C.priority == bindparam("wanted", type_=Integer), _C.account_id == _walk.c.account
+_IS_DUE: Final = _first_due(*_WANTED_OF_IT).scalar_subquery() <= bindparam("now", type_=_C.due_at.type)
 _RESTS: Final = exists().where(
     OutboxRest.account_id == _walk.c.account, OutboxRest.until > bindparam("now", type_=_C.due_at.type)
 )
 _DUE_ACCOUNTS: Final = Prepared(
-    select(_walk.c.account).where(_walk.c.account.is_not(None), _IS_DUE, ~_RESTS).limit(LAP), [_C.account_id]
+    select(_walk.c.account)
+    .where(_walk.c.account.is_not(None), _IS_DUE, ~_RESTS)
+    .limit(bindparam("most", type_=Integer)),
+    [_C.account_id],
+)
+_WAITING_ACCOUNTS: Final = Prepared(
+    select(_walk.c.account).where(_walk.c.account.is_not(None)).limit(bindparam("most", type_=Integer)), [_C.account_id]
 )
 
 
-def due_accounts(driver: Driver, priority: Priority, *, after: int, now: datetime) -> list[int]:
+def due_accounts(driver: Driver, priority: Priority, *, after: int, most: int, now: datetime) -> list[int]:
     """The next accounts behind ``after`` with mail of this priority that is due, but for those that rest."""
-    values = {"wanted": priority, "after": after, "now": now}
+    values = {"wanted": priority, "after": after, "most": most, "now": now}
     return sorted(row[0] for row in _DUE_ACCOUNTS.rows(driver, values))
+
+
+def has_more_than(driver: Driver, priority: Priority, few: int) -> bool:
+    """Whether mail of more accounts than that waits, due or not."""
+    return len(_WAITING_ACCOUNTS.rows(driver, {"wanted": priority, "after": 0, "most": few + 1})) > few
 
 
 def oldest_due(session: Session, moment: datetime) -> datetime | None:
@@ -89,14 +120,6 @@ def _first_dues(session: Session, priority: Priority) -> list[datetime | None]:
     return [system, *(max(due, until) if until else due for due, until in session.execute(theirs))]
 
 
-def _first_due(*where: ColumnElement[bool], is_urgent: bool = False) -> Select[datetime]:
-    """When the first of these mails is due."""
-    if is_urgent:
-        return select(_C.due_at).where(IS_WAITING, IS_URGENT).order_by(_C.due_at).limit(1)
-    # Of one account each, but PostgreSQL knows the index by it.
-    return select(_C.due_at).where(IS_WAITING, *where).order_by(_C.account_id, _C.due_at).limit(1)
-
-
 def rest(session: Session, account_id: int, until: datetime, reason: str) -> None:
     """Let no mail of the account be claimed until then."""
     # On PostgreSQL, of two processes that say so at once one fails: its caller lets it be.
@@ -107,10 +130,10 @@ def end_rest(session: Session, account_id: int) -> None:
     session.execute(delete(OutboxRest).where(OutboxRest.account_id == account_id))
 
 
-def resting(session: Session, account_ids: Collection[int], now: datetime) -> dict[int, OutboxRest]:
-    """Those of these accounts that rest."""
+def resting(session: Session, account_ids: Collection[int], now: datetime) -> list[OutboxRest]:
+    """The rests of these accounts that are not over."""
     query = select(OutboxRest).where(OutboxRest.account_id.in_(account_ids), OutboxRest.until > now)
-    return {row.account_id: row for row in session.scalars(query)} if account_ids else {}
+    return list(session.scalars(query)) if account_ids else []
 
 
 def forget_rests(session: Session, moment: datetime) -> None:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from database import attempt_db, outbox_db, outbox_turn_db
 from database.engine import reading, transaction
-from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, OutboxMail, State
+from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, WAITING, OutboxMail, State
+from database.outbox_turn_db import OutboxRest
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import promise
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
@@ -72,9 +73,9 @@ def mails(
         # One more than is shown tells whether there are older ones.
         rows = outbox_db.page(session, states, before, limit + 1)
         tries = attempt_db.counts(session, [row.mail_id for row in rows[:limit]])
-    return [mail_facts(row, tries.get(row.mail_id, 0)) for row in rows[:limit]], rows[limit - 1].id if len(
-        rows
-    ) > limit else None
+        rests = _rests(session, rows)
+    found = [mail_facts(row, tries.get(row.mail_id, 0), rests.get(row.account_id)) for row in rows[:limit]]
+    return found, rows[limit - 1].id if len(rows) > limit else None
 
 
 def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
@@ -91,7 +92,8 @@ def story(mail_id: str) -> Story:
         row = outbox_db.find(session, mail_id) if len(mail_id) == _ID_LENGTH and _HEX.issuperset(mail_id) else None
         if row is None:
             raise NotFound(promise.NO_SUCH)
-        return _story(row, [attempt_facts(attempt) for attempt in attempt_db.of_mail(session, mail_id)])
+        attempts = [attempt_facts(attempt) for attempt in attempt_db.of_mail(session, mail_id)]
+        return _story(row, attempts, _rests(session, [row]).get(row.account_id))
 
 
 def retry(mail_id: str) -> Story:
@@ -178,8 +180,14 @@ def tidy() -> None:
         purge(timedelta(days=days))
 
 
-def _story(row: OutboxMail, attempts: list[DirectData]) -> Story:
-    mail = mail_facts(row, len(attempts))
+def _rests(session: Session, rows: Sequence[OutboxMail]) -> dict[int | None, OutboxRest]:
+    """Of the accounts of these mails those whose mail waits where it is."""
+    accounts = {row.account_id for row in rows if row.account_id is not None and row.state in WAITING}
+    return {rest.account_id: rest for rest in outbox_turn_db.resting(session, accounts, clock.now())}
+
+
+def _story(row: OutboxMail, attempts: list[DirectData], rest: OutboxRest | None = None) -> Story:
+    mail = mail_facts(row, len(attempts), rest)
     return Story(
         mail=mail,
         attempts=attempts,

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from threading import Lock
 from typing import Final
 
@@ -21,13 +22,14 @@ from database.driver import Driver
 from database.engine import transaction
 from database.outbox_claim_db import GROUP, Claim, LeaseTerms
 from database.outbox_db import IN_TURNS, Priority
-from database.outbox_turn_db import LAP
 from utils import clock
 
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN: Final = 0.25  # seconds in which the system is asked first, after no account had anything
-QUICK: Final = 0.002  # seconds; whoever looks up accounts in less does so for every lap
+LAP: Final = 256  # accounts that are looked up together, where one by one takes long
+FEW: Final = 100  # accounts with mail that waits, which are looked up in no time
+QUICK: Final = 0.002  # seconds; whoever looks up an account in less does so for every group
 LOOKS_SHARE: Final = 10  # else one part in so many of the time goes into it
 STUCK_SECONDS: Final = 5.0  # that the system rests while none of its mail can go
 
@@ -41,6 +43,7 @@ class _Round:
     systems: int = 0  # mails of the system since the accounts were last asked first
     nothing_until: float = 0.0  # no account had anything
     served: list[int] = field(default_factory=list)  # of this lap
+    is_slow: bool = False  # the last look-up took long, since many wait that are not due
     good_until: float = 0.0  # until then the next lap has the same
 
 
@@ -106,20 +109,20 @@ class Turns:
             return round_.after
 
     def _next_lap(self, driver: Driver, priority: Priority, now: datetime) -> list[int]:
-        """The accounts of another lap: where there are so many that to find them takes long, the same for a while."""
+        """The account that comes next; where it takes long to find, a lap of several, the same ones for a while."""
         round_, began = self._rounds[priority], self._clock()
         with self._lock:
             known, round_.served = round_.served, []
         if known and began < round_.good_until:
             return known
-        found = outbox_turn_db.due_accounts(driver, priority, after=0, now=now)
-        if len(found) == LAP:  # else these are all
-            found = outbox_turn_db.due_accounts(driver, priority, after=round_.after, now=now) or found
+        most = LAP if round_.is_slow else 1
+        look_up = partial(outbox_turn_db.due_accounts, driver, priority, most=most, now=now)
+        found = look_up(after=round_.after) or look_up(after=0)
         took = self._clock() - began
-        round_.good_until = began + (min(took * LOOKS_SHARE, LOOK_AGAIN) if took > QUICK else 0.0)
-        return [account for account in found if account > round_.after] + [
-            account for account in found if account <= round_.after
-        ]
+        # A machine may be busy: it is their number that makes it slow.
+        round_.is_slow = took > QUICK and outbox_turn_db.has_more_than(driver, priority, FEW)
+        round_.good_until = began + (min(took * LOOKS_SHARE, LOOK_AGAIN) if round_.is_slow else 0.0)
+        return found
 
 
 def rest(account_id: int, until: datetime, reason: str) -> None:
