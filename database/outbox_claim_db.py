@@ -14,11 +14,13 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Integer,
     Table,
     TextClause,
     and_,
     bindparam,
     case,
+    literal_column,
     null,
     or_,
     select,
@@ -95,13 +97,16 @@ class Settlement(NamedTuple):
     reason: str
 
 
-def _claim(whose: ColumnElement[bool] | TextClause, *order: Column[Any]) -> Prepared:
-    """The statement that takes up what is due of these mails, in the order of their index."""
+def _claim(most: int, whose: ColumnElement[bool] | TextClause, *order: Column[Any]) -> Prepared:
+    """The statement that takes up what is due of these mails, in the order of their index.
+
+    The number is literal, since PostgreSQL plans for a tenth of all rows where it does not know it.
+    """
     due = (
         select(_C.id)
         .where(IS_WAITING, whose, _C.due_at <= bindparam("now"))
         .order_by(*order, _C.due_at, _C.id)
-        .limit(bindparam("most"))
+        .limit(literal_column(str(most), Integer))
         .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
         .cte("due")  # as a plain subquery, PostgreSQL might ask anew and lock more than the limit
     )
@@ -113,10 +118,10 @@ def _claim(whose: ColumnElement[bool] | TextClause, *order: Column[Any]) -> Prep
 
 _LEASE: Final = {"lease_token": "token", "lease_until": "until", "leased_by": "worker"}
 _IS_WANTED: Final = _C.priority == bindparam("wanted")
-_CLAIM_URGENT: Final = _claim(IS_URGENT)
+_CLAIM_URGENT: Final = _claim(1, IS_URGENT)
 # All of these are of one account, or of none; but by naming it, PostgreSQL knows the index.
-_CLAIM_OF_SYSTEM: Final = _claim(and_(_IS_WANTED, _C.account_id.is_(None)), _C.account_id)
-_CLAIM_OF_ACCOUNT: Final = _claim(and_(_IS_WANTED, _C.account_id == bindparam("account")), _C.account_id)
+_CLAIM_OF_SYSTEM: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id.is_(None)), _C.account_id)
+_CLAIM_OF_ACCOUNT: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id == bindparam("account")), _C.account_id)
 _IDS: Final = [f"id_{number}" for number in range(GROUP)]
 _FENCE: Final = Prepared(
     update(_MAIL)
@@ -157,12 +162,12 @@ class LeaseTerms(NamedTuple):
 
 def claim_urgent(driver: Driver, terms: LeaseTerms) -> list[Claim]:
     """Take up one security mail that is due, the one that was due first."""
-    return [Claim(*row) for row in _CLAIM_URGENT.rows(driver, {**terms._asdict(), "most": 1})]
+    return [Claim(*row) for row in _CLAIM_URGENT.rows(driver, terms._asdict())]
 
 
 def claim(driver: Driver, priority: Priority, account_id: int | None, terms: LeaseTerms) -> list[Claim]:
     """Take up a group of one priority that is due, of an account or of the system; the longest due first."""
-    values = {**terms._asdict(), "wanted": priority, "most": GROUP}
+    values = {**terms._asdict(), "wanted": priority}
     if account_id is None:
         rows = _CLAIM_OF_SYSTEM.rows(driver, values)
     else:
