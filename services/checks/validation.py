@@ -32,7 +32,7 @@ from utils.numbers import counted
 
 DNS_SECONDS: Final = 10.0
 OVERDUE: Final = timedelta(minutes=5)  # a running application answers within seconds
-NOBODY_SENDS: Final = "Nobody works on it. Start the application, or: flask --app app mail worker"
+NOBODY_SENDS: Final = "Nobody works on it. Start the application, or: flask mail worker"
 ADD_ONE: Final = "Create one: flask smtp add NAME --host HOST --from ADDRESS --activate; or set EMAIL_HOST in .env."
 NO_ADMINISTRATOR: Final = "There is no administrator yet. Give the address: --test-email ADDRESS"
 MIGRATE: Final = "Check DATABASE_URL and run: flask db upgrade"
