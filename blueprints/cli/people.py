@@ -9,6 +9,7 @@ from blueprints.cli.frame import answer, command
 from services.accounts import administration
 from services.accounts.accounts import Person
 from services.accounts.administration import Belongings
+from services.settings import route
 from utils.numbers import counted
 
 __all__ = ["account"]  # with what is added to it here
@@ -35,7 +36,7 @@ def invite(username: str, email: str | None, *, admin: bool, as_json: bool) -> N
     else:
         person = administration.invite_again(named(username).id)
     sentence = f"A link for {person.username} is on its way to {person.email}. It is good for 3 days."
-    answer(as_json, public(person), sentence)
+    answer(as_json, public(person), sentence, *([route.NOTHING_IS_SENT] if route.is_suppressed() else []))
 
 
 def _deed(name: str, work: _Work, done: str, text: str) -> None:
