@@ -89,6 +89,22 @@ def test_an_ipv6_client_is_its_64(app: Flask, first: str, second: str, same: boo
     assert forgot(visitor, environ_base={"REMOTE_ADDR": second}) == (429 if same else 200)
 
 
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ["198.51.100.1", "198.51.100.1:4711", "198.51.100.1:4712", "::ffff:198.51.100.1", "[::ffff:198.51.100.1]:4713"],
+        ["2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:4711", "2001:DB8:0:0::2", "[2001:db8::3]:4712"],
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_however_a_proxy_writes_an_address_it_is_one_client(
+    environment: dict[str, str], tmp_path: Path, forms: list[str]
+) -> None:
+    visitor = visit(create_app(environment | {"TRUSTED_PROXIES": "1"}, instance_path=tmp_path))
+    answers = [forgot(visitor, headers={"X-Forwarded-For": form}) for form in forms * 3]
+    assert answers == [200] * 10 + [429] * 5
+
+
 def test_the_page_over_a_limit_says_when_to_come_back(app: Flask) -> None:
     visitor = visit(app)
     for _ in range(10):
