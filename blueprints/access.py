@@ -279,12 +279,15 @@ def _turned_away() -> Response | None:
     accepted = request.accept_mimetypes
     if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
         raise SignInRequired("You are signed out. Sign in again.")
-    if request.method in SAFE_METHODS:
-        came_from = request.script_root + request.full_path.rstrip("?")
-    else:
-        came_from = kept.keep() if _is_same_origin() else ""
-    response: Response = redirect(url_for("auth.login", next=local_path(came_from)), 303)  # type: ignore[assignment]
+    page = request.path if request.method in SAFE_METHODS else kept.keep() if _is_same_origin() else ""
+    response: Response = redirect(url_for("auth.login", next=local_path(_as_asked_for(page))), 303)  # type: ignore[assignment]
     return response
+
+
+def _as_asked_for(page: str) -> str:
+    """The address of a page with what this request's has behind the path: what a list was filtered by goes along."""
+    query = request.query_string.decode(errors="replace")
+    return request.script_root + page + (f"?{query}" if query else "") if page else ""
 
 
 def _require_administrator() -> None:

@@ -16,6 +16,7 @@ from services.outbox import promise
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
 from services.outbox.reasons import Reason, words
 from utils import clock
+from utils.encryption_utils import known_keys
 from utils.env_utils import get_settings
 from utils.errors import NotFound
 
@@ -23,7 +24,7 @@ PAGE: Final = 50
 MOST: Final = 200
 BEHIND: Final = timedelta(minutes=15)
 UNATTENDED: Final = timedelta(seconds=30)  # a worker sweeps every few seconds, and holds what it cannot send at once
-NOBODY_SENDS: Final = "Nobody works off the queue. Start the application, or: flask --app app mail worker"
+NOBODY_SENDS: Final = "Nobody works off the queue. Start the application, or: flask mail worker"
 HALTED: Final = (Reason.NO_SERVER, Reason.PAUSED, Reason.NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
 _BATCH: Final = 1000  # rows in one transaction
 _ID_LENGTH: Final = 32
@@ -50,8 +51,13 @@ class Summary:
     oldest_due: datetime | None
     last_attempt: DirectData | None
     workers: dict[str, int]  # how many mails each holds now
+    keyless: int  # how many wait that are sealed with a key that is not here
     is_behind: bool
     is_unattended: bool
+
+    @property
+    def is_well(self) -> bool:
+        return not (self.is_behind or self.is_unattended or self.keyless)
 
     @property
     def held(self) -> int:
@@ -138,12 +144,14 @@ def summary() -> Summary:
         oldest_due = outbox_db.oldest_due(session, clock.now())
         reasons, workers = _in_words(outbox_db.reasons(session)), outbox_db.holders(session)
         last = attempt_db.latest(session, 1)
+        keys = outbox_db.keys_of_waiting(session)
     return Summary(
         counts=counts(),
         reasons=reasons,
         oldest_due=oldest_due,
         last_attempt=attempt_facts(last[0]) if last else None,
         workers=workers,
+        keyless=sum(mails for key_id, mails in keys.items() if key_id not in known_keys()),
         is_behind=is_behind(),
         is_unattended=is_unattended(),
     )

@@ -262,9 +262,7 @@ def test_held_mail_is_neither_late_nor_unattended(app: Flask) -> None:
 
 def test_the_commands_hold_list_release_and_cancel(app: Flask) -> None:
     first, second = queued("a@example.com"), queued("b@example.com")
-    assert run(app, "hold", "--all").stdout.startswith(
-        "2 mails held. Held mail goes on by: flask --app app mail release"
-    )
+    assert run(app, "hold", "--all").stdout.startswith("2 mails held. Held mail goes on by: flask mail release")
     status = run(app, "status")
     assert (status.exit_code, "All is well." in status.stdout) == (0, False)
     assert "2 emails are held since a back-up was restored." in status.stdout
