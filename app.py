@@ -13,7 +13,16 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints import access, errors, serving, settings, way_back
-from blueprints.api import configs_api, domain_api, health, messages_api, openapi, providers_api, settings_api
+from blueprints.api import (
+    configs_api,
+    domain_api,
+    health,
+    messages_api,
+    openapi,
+    own_server_api,
+    providers_api,
+    settings_api,
+)
 from blueprints.base_path import BelowPath
 from blueprints.cli import register
 from blueprints.pages import (
@@ -101,6 +110,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         configs_api.bp,
         emails.bp,
         messages_api.bp,
+        own_server_api.bp,
         providers_api.bp,
         domain_api.bp,
         domain_pages.bp,
