@@ -21,6 +21,7 @@ from blueprints.api import (
     openapi,
     own_server_api,
     providers_api,
+    senders_api,
     settings_api,
 )
 from blueprints.base_path import BelowPath
@@ -35,6 +36,7 @@ from blueprints.pages import (
     headers_page,
     inbox,
     people_pages,
+    sender_pages,
     settings_form,
     token_pages,
     typed_pages,
@@ -103,6 +105,9 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         auth.bp,
         account.bp,
         address_page.bp,
+        sender_pages.bp,
+        sender_pages.link_bp,
+        senders_api.bp,
         people_pages.bp,
         settings.bp,
         settings_form.bp,

@@ -54,6 +54,7 @@ TWICE: set[str] = set()
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
+    "sender_link.ask", "sender_link.confirm",
     "health.live", "health.ready",
 }  # fmt: skip
 
@@ -222,6 +223,7 @@ def test_every_route_has_a_guard_and_the_public_ones_are_these(app: Flask) -> No
         "signed_in",
         "admin_page",
         "admin_api",
+        "account_api",
         "inbox_reader",
         "document_reader",
     }

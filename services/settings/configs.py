@@ -43,8 +43,7 @@ def find_active(account_id: int | None = None, session: Session | None = None) -
         return as_used(session, row) if row else None
     with driver_reading() as driver:
         row = smtp_db.read_active(driver, account_id)
-        is_own = row is not None and row.account_id is not None
-        by_administrator = is_own and user_db.read_is_admin(driver, row.account_id)
+        by_administrator = account_id is not None and row is not None and user_db.read_is_admin(driver, account_id)
     return unsealed(row, by_administrator=by_administrator) if row else None
 
 
