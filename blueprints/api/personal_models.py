@@ -27,6 +27,7 @@ from services.settings.fields import (
 from utils.secret import Secret
 
 YES_OR_NO: Final = {"true": True, "false": False}
+OWN_SERVER_TAG: Final = "Your own mail server"
 NO_USER: Final = "Give the user name that you sign in with at the server."
 NO_PASSWORD: Final = "Give the password, or leave it out to keep the stored one."  # noqa: S105 - it says that it is none
 # What a server's field is called here; `secure` stands for both of its modes.
@@ -195,7 +196,7 @@ class SavedAnswer(PersonalAnswer):
     settings: SavedData
 
 
-class RemovedAnswer(PersonalAnswer):
+class SettingsRemovedAnswer(PersonalAnswer):
     message: str
 
 

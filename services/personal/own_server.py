@@ -15,10 +15,9 @@ from database.smtp_db import SmtpConfig
 from database.user_db import Account
 from services.personal import templates
 from services.personal.templates import Template
-from services.settings import configs, personal_policy, personal_route, route, rules, usable_senders
+from services.settings import configs, personal_policy, route, rules, usable_senders
 from services.settings.fields import SmtpChange
 from services.settings.personal_policy import Allowed
-from services.settings.personal_route import UnusableAccount
 from services.settings.rules import SMTPS_PORT
 from services.settings.sealing import StoredConfig, merged_with
 from services.settings.table import VALUES
@@ -78,16 +77,17 @@ class Serving:
 
 
 def serving(account_id: int) -> Serving:
-    """What sends for an account now. Its own server does as well where no other may send in its place."""
-    try:
-        found = personal_route.find(account_id)
-    except UnusableAccount:
-        raise Forbidden(GONE) from None
-    own = found.stored
-    if own is not None and (found.is_used or found.blocks):
-        return Serving(own.settings, False, own, *_standing(own, found))
-    step = route.first_of(route.steps(account_id))
-    return Serving(step.settings if step else None, True, own, *_standing(own, found))
+    """What sends for an account now."""
+    with reading() as session:
+        owner = user_db.find(session, account_id)
+        if owner is None or owner.disabled_at:
+            raise Forbidden(GONE)
+        own = find(account_id, session)
+        status, reason = _standing(session, owner, own)
+    if own is not None and status in (Status.IN_USE, Status.FAILING):
+        return Serving(own.settings, False, own, status, reason)
+    step = route.first_of(route.steps())
+    return Serving(step.settings if step else None, True, own, status, reason)
 
 
 def find(account_id: int, session: Session | None = None) -> StoredConfig | None:
@@ -149,13 +149,16 @@ def delete(account_id: int, *, version: int | None = None) -> bool:
         return True
 
 
-def _standing(own: StoredConfig | None, found: personal_route.OwnServer) -> tuple[Status, str]:
+def _standing(session: Session, owner: Account, own: StoredConfig | None) -> tuple[Status, str]:
     if own is None:
         return Status.NONE, ""
-    if found.is_broken:
-        return Status.BROKEN, found.reason
-    if not found.is_used:
-        return Status.NOT_USED, found.reason
+    policy = personal_policy.current(session)
+    if policy.allowed is Allowed.OFF or not policy.allows(own.row.smtp_server):
+        return Status.NOT_USED, OFF if policy.allowed is Allowed.OFF else NOT_NAMED.format(", ".join(policy.hosts))
+    if owner.personal_smtp != "own" or not own.row.is_active:
+        return Status.NOT_USED, DISABLED
+    if not own.is_usable:
+        return Status.BROKEN, own.problem
     if own.row.last_error:
         return Status.FAILING, LAST_FAILED.format(own.row.last_error)
     return Status.IN_USE, "" if own.is_verified else UNTESTED
