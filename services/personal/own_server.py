@@ -52,7 +52,7 @@ class Tried:
     address: str
 
 
-class Status(StrEnum):
+class OwnStatus(StrEnum):
     """How an account's own server stands."""
 
     NONE = "none"
@@ -72,7 +72,7 @@ class Serving:
     settings: SmtpSettings | None
     is_global: bool
     own: StoredConfig | None
-    status: Status
+    status: OwnStatus
     reason: str
 
 
@@ -84,7 +84,7 @@ def serving(account_id: int) -> Serving:
             raise Forbidden(GONE)
         own = find(account_id, session)
         status, reason = _standing(session, owner, own)
-    if own is not None and status in (Status.IN_USE, Status.FAILING):
+    if own is not None and status in (OwnStatus.IN_USE, OwnStatus.FAILING):
         return Serving(own.settings, False, own, status, reason)
     step = route.first_of(route.steps())
     return Serving(step.settings if step else None, True, own, status, reason)
@@ -149,19 +149,19 @@ def delete(account_id: int, *, version: int | None = None) -> bool:
         return True
 
 
-def _standing(session: Session, owner: Account, own: StoredConfig | None) -> tuple[Status, str]:
+def _standing(session: Session, owner: Account, own: StoredConfig | None) -> tuple[OwnStatus, str]:
     if own is None:
-        return Status.NONE, ""
+        return OwnStatus.NONE, ""
     policy = personal_policy.current(session)
     if policy.allowed is Allowed.OFF or not policy.allows(own.row.smtp_server):
-        return Status.NOT_USED, OFF if policy.allowed is Allowed.OFF else NOT_NAMED.format(", ".join(policy.hosts))
+        return OwnStatus.NOT_USED, OFF if policy.allowed is Allowed.OFF else NOT_NAMED.format(", ".join(policy.hosts))
     if owner.personal_smtp != "own" or not own.row.is_active:
-        return Status.NOT_USED, DISABLED
+        return OwnStatus.NOT_USED, DISABLED
     if not own.is_usable:
-        return Status.BROKEN, own.problem
+        return OwnStatus.BROKEN, own.problem
     if own.row.last_error:
-        return Status.FAILING, LAST_FAILED.format(own.row.last_error)
-    return Status.IN_USE, "" if own.is_verified else UNTESTED
+        return OwnStatus.FAILING, LAST_FAILED.format(own.row.last_error)
+    return OwnStatus.IN_USE, "" if own.is_verified else UNTESTED
 
 
 def _previewed(account_id: int, change: SmtpChange, *, is_whole: bool) -> Tried:
