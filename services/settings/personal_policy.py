@@ -59,6 +59,12 @@ class Policy:
     fixed: frozenset[str] = field(default_factory=frozenset)
     version: int = 0
 
+    def allows(self, host: str) -> bool:
+        """Whether accounts may bring the server of this name or address, which is as ``parse_host`` gives it."""
+        if self.allowed is not Allowed.NAMED:
+            return self.allowed is Allowed.ANY
+        return any(host == name or host.endswith(f".{name}") for name in self.hosts)
+
 
 def current(session: Session | None = None) -> Policy:
     """The policy as it is now; asked in the caller's session if there is one."""
