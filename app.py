@@ -13,7 +13,16 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints import access, errors, serving, settings, way_back
-from blueprints.api import configs_api, domain_api, health, messages_api, openapi, providers_api, settings_api
+from blueprints.api import (
+    configs_api,
+    domain_api,
+    health,
+    messages_api,
+    openapi,
+    providers_api,
+    senders_api,
+    settings_api,
+)
 from blueprints.base_path import BelowPath
 from blueprints.cli import register
 from blueprints.pages import (
@@ -26,6 +35,7 @@ from blueprints.pages import (
     headers_page,
     inbox,
     people_pages,
+    sender_pages,
     settings_form,
     token_pages,
     typed_pages,
@@ -94,6 +104,9 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         auth.bp,
         account.bp,
         address_page.bp,
+        sender_pages.bp,
+        sender_pages.link_bp,
+        senders_api.bp,
         people_pages.bp,
         settings.bp,
         settings_form.bp,

@@ -108,12 +108,6 @@ def require(account_id: int, session: Session | None = None) -> None:
         raise UnusableAccount(is_gone=owner is None)
 
 
-def may_send_as(account_id: int, email: str) -> bool:
-    """Whether this account may send from this address through its own server."""
-    owner = _read(account_id, None)
-    return owner is not None and email.lower() in (owner.email.lower(), owner.server and owner.server.smtp_username)
-
-
 def _read(account_id: int, session: Session | None) -> MailOwner | None:
     if not isinstance(account_id, int) or not 0 < account_id < 2**31:  # no database could look it up
         return None
@@ -124,7 +118,7 @@ def _read(account_id: int, session: Session | None) -> MailOwner | None:
         return smtp_db.read_owner(driver, account_id)
 
 
-def _judged(owner: MailOwner, stored: StoredConfig, policy: personal_policy.Policy, behalf: Behalf) -> OwnServer:
+def _judged(owner: MailOwner, stored: StoredConfig, policy: personal_policy.PersonalRules, behalf: Behalf) -> OwnServer:
     """Used, or passed over: because of what somebody decided, or because it cannot be opened."""
     row, falls_back, decided = stored.row, policy.fallback, ""
     if owner.personal_smtp == SWITCHED_OFF:

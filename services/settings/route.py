@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import schema_db
-from services.settings import configs, personal_route, rules, sealing
+from services.settings import configs, personal_route, rules, sealing, usable_senders
 from services.settings.fields import parse_change
 from services.settings.personal_policy import Fallback
 from services.settings.personal_route import OWN_NAME, PERSONAL, Behalf, OwnServer
@@ -98,7 +98,7 @@ class RouteStep:
         if self.account_id is None:
             return False
         if email not in self._known_senders:
-            self._known_senders[email] = personal_route.may_send_as(self.account_id, email)
+            self._known_senders[email] = usable_senders.may_use(self.account_id, email)
         return self._known_senders[email]
 
     @property
