@@ -20,7 +20,7 @@ from services import audit
 from services.accounts import administration, api_tokens
 from services.accounts.api_tokens import Scope
 from services.personal import own_server
-from services.settings import configs
+from services.settings import configs, personal_route
 from services.settings.fields import MASK, parse_change
 from services.settings.rules import CHANGED_SERVER
 from services.settings.usable_senders import key_of
@@ -530,7 +530,7 @@ def test_servers_of_accounts_can_be_switched_off(
     save()
     set_policy(allowed="off")
     for answer in (save(), run_test(), run_test(OWN)):
-        assert (answer.status_code, answer.get_json()) == (403, {"success": False, "error": own_server.OFF})
+        assert (answer.status_code, answer.get_json()) == (403, {"success": False, "error": personal_route.ALL_OFF})
     assert shown()["isGlobal"] is True
     assert client.delete(SETTINGS, headers=headers).status_code == 200
 
@@ -549,7 +549,7 @@ def test_a_disabled_server_is_neither_saved_nor_tested(save: Post, run_test: Pos
     save()
     decide(bob, "disabled")
     for answer in (save(), run_test(), run_test(OWN)):
-        assert (answer.status_code, answer.get_json()["error"]) == (403, own_server.DISABLED)
+        assert (answer.status_code, answer.get_json()["error"]) == (403, personal_route.IS_OFF)
 
 
 def test_a_template_fixes_host_port_and_mode(save: Post, run_test: Post, server: RecordingServer) -> None:
