@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from app import create_app
 from database.engine import reading, transaction
 from database.policy_db import PersonalPolicy, ServerTemplate
 from database.sender_db import AccountSender
+from database.session_db import BrowserSession
 from database.smtp_db import SmtpConfig
 from database.user_db import Account
 from services import audit
@@ -220,7 +222,10 @@ def test_the_stored_server_is_tested_where_nothing_is_given(
 def test_steps_are_told_on_request_and_without_the_servers_words(run_test: Post, server: RecordingServer) -> None:
     answer = run_test(OWN, "?steps=true").get_json()
     assert [step["name"] for step in answer["steps"]][-1] == "recipient"
-    assert {frozenset(step) for step in answer["steps"]} == {frozenset(("name", "label", "status", "ms"))}
+    assert {frozenset(step) for step in answer["steps"]} == {frozenset(("name", "label", "status", "ms", "fact"))}
+    assert [
+        word for word in ("recording server", "mail.test", "aiosmtpd", "PIPELINING", "250") if word in str(answer)
+    ] == []
     refused = run_test({**OWN, "pass": "wrong"}, "?steps=true").get_json()
     assert refused["steps"][-1]["name"] == "sign_in"
     assert "535" not in str(refused)
@@ -381,6 +386,19 @@ def test_a_session_saves_with_its_csrf_token_alone(app: Flask, bob: int) -> None
     assert visitor.post(SETTINGS, json=OWN, headers=token).status_code == 200
     assert visitor.get(SETTINGS).get_json()["user"] == "bob@example.com"
     assert visitor.delete(SETTINGS, headers=token).status_code == 200
+
+
+def test_an_older_session_changes_no_stored_password(app: Flask, bob: int) -> None:
+    visitor = visit(app)
+    visitor.sign_in("bob")
+    token = {"X-CSRFToken": visitor.csrf_token("/account")}
+    with transaction() as session:
+        session.execute(update(BrowserSession).values(password_seen_at=clock.now() - timedelta(minutes=11)))
+    assert visitor.post(SETTINGS, json=OWN, headers=token).status_code == 200  # there was none to change
+    answer = visitor.post(SETTINGS, json=OWN, headers=token)
+    assert (answer.status_code, answer.get_json().keys()) == (403, {"success", "error"})
+    rest = {name: value for name, value in OWN.items() if name != "pass"}
+    assert visitor.post(SETTINGS, json={**rest, "fromName": "Bob"}, headers=token).status_code == 200
 
 
 def test_the_password_is_told_nowhere(
