@@ -122,6 +122,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         headers_page.bp,
         audit_pages.bp,
         token_pages.bp,
+        token_pages.own_bp,
         typed_pages.bp,
         inbox.bp,
         openapi.bp,
