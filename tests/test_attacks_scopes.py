@@ -1,7 +1,7 @@
 """What a token of each scope opens, on every route of the URL map; and what is another account's, by whatever id."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from flask import Flask
@@ -57,7 +57,7 @@ def api_routes(app: Flask) -> list[tuple[str, str, str, Scope | None]]:
 
 def status_of(visitor: Visitor, method: str, path: str, headers: dict[str, str]) -> int:
     limiter.storage.reset()  # of as many refusals as there are routes the last would be told something else
-    body = {"json": {}} if method != "GET" else {}
+    body: dict[str, Any] = {"json": {}} if method != "GET" else {}
     return visitor.open(path, method=method, headers=headers, **body).status_code
 
 
