@@ -167,9 +167,21 @@ def account_api(scope: Scope) -> Callable[[View[P]], View[P]]:
                 raise SignInRequired(_NO_TOKEN)
             return view(*args, **kwargs)
 
+        guarded.scope = scope  # type: ignore[attr-defined]
         return _marked(guarded, "account_api")
 
     return guard
+
+
+def any_token(view: View[P]) -> View[P]:
+    """Whoever sends a bearer token that is good, whatever for. Raises SignInRequired."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        _require_bearer_token(None)
+        return view(*args, **kwargs)
+
+    return guarded
 
 
 def caller() -> Caller:
@@ -295,7 +307,7 @@ def _require_administrator() -> None:
         raise Forbidden("Only administrators may do this.")
 
 
-def _require_bearer_token(scope: Scope) -> None:
+def _require_bearer_token(scope: Scope | None) -> None:
     """Look the token up first: only what is refused counts, so that wrong ones never shut out a right one."""
     g.token = None
     presented = request.headers["Authorization"].partition(" ")[2].strip()
@@ -308,7 +320,7 @@ def _require_bearer_token(scope: Scope) -> None:
             _refuse_bearer_token()
         g.token, g.bearer, actor = token, token.owner, f"{token.owner} (token {token.name})"
     audit.acting_as(Actor(actor, client_address()))  # what _begin_acting began is ended with it
-    if g.token is not None and not g.token.allows(scope):
+    if g.token is not None and scope is not None and not g.token.allows(scope):
         raise Forbidden(f"This token has not the scope {scope}. Make one that has.")
 
 

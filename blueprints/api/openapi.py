@@ -25,8 +25,9 @@ from markupsafe import Markup
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from blueprints.access import admin_api, signed_in
+from blueprints.access import any_token, signed_in
 from blueprints.sessions import uses_bearer
+from services.accounts.api_tokens import MEANINGS, Scope
 from utils.env_utils import get_settings
 
 bp = Blueprint("openapi", __name__)
@@ -95,7 +96,7 @@ def document_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, Respo
             return redirect(url_for("auth.login", next=request.path), 303)
         return by_session(*args, **kwargs)
 
-    by_token, by_session = admin_api(view), signed_in(view)
+    by_token, by_session = any_token(view), signed_in(view)
     guarded.guard = "document_reader"  # type: ignore[attr-defined]
     return guarded
 
@@ -156,14 +157,15 @@ def build_document() -> dict[str, Any]:
     """OpenAPI 3.1 for every documented route."""
     operations = _operations()
     models: set[type[BaseModel]] = {ErrorAnswer}
-    models.update(model for _, _, known in operations for model in _models_of(known))
+    models.update(model for _, _, known, _ in operations for model in _models_of(known))
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
         ref_template=REF,
     )
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, operation in operations:
-        paths.setdefault(path, {})[method] = _described(operation, path, method)
+    for path, method, operation, scope in operations:
+        # A role is what OpenAPI 3.1 has for what a bearer token must be good for.
+        paths.setdefault(path, {})[method] = {**_described(operation, path, method), "security": [{"bearer": [scope]}]}
     settings = get_settings()
     return {
         "openapi": "3.1.0",
@@ -173,18 +175,20 @@ def build_document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _without_null_defaults(schemas["$defs"]),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _OF_TOKENS}},
         },
     }
 
 
-def _operations() -> list[tuple[str, str, Operation]]:
+def _operations() -> list[tuple[str, str, Operation, Scope]]:
+    """Path, method, what is said of it, and the scope that a token must have."""
     found = []
     for rule in current_app.url_map.iter_rules():
-        operation = getattr(current_app.view_functions[rule.endpoint], "operation", None)
+        view = current_app.view_functions[rule.endpoint]
+        operation, scope = getattr(view, "operation", None), getattr(view, "scope", Scope.ADMIN)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             if operation:
-                found.append((CONVERTER.sub(r"{\1}", rule.rule), method.lower(), operation))
+                found.append((CONVERTER.sub(r"{\1}", rule.rule), method.lower(), operation, scope))
     return sorted(found, key=lambda known: (known[0], known[1]))
 
 
@@ -231,12 +235,18 @@ def _in_query(model: type[BaseModel]) -> list[dict[str, Any]]:
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in fields.items()]
 
 
+_MEANT: Final = "; ".join(f"{scope} ({meaning})" for scope, meaning in MEANINGS.items())
+_OF_TOKENS: Final = (
+    "An API token, made at /account/tokens or by flask token create, sent as Authorization: Bearer sealpost_…. "
+    f"Each is good for its scopes: {_MEANT}; admin includes the others. ADMIN_TOKEN is good for all but what is an "
+    "account's own."
+)
 DESCRIPTIONS = {
     200: "Done",
     201: "Created",
     400: "Not JSON, not an object, or a key given twice",
     401: "No token, or a wrong one",
-    403: "Not an administrator",
+    403: "Not an administrator, a token without the scope, or switched off",
     404: "There is none with this id; or SMTP not configured",
     409: "Somebody else saved meanwhile; or it is too late",
     413: "Larger than 64 KiB",

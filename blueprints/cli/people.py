@@ -62,7 +62,7 @@ _deed(
     "demote",
     administration.demote,
     "{} is no longer an administrator.",
-    "Take the administrator role away.\n\nIts API tokens end.",
+    "Take the administrator role away.\n\nIts API tokens of the scope admin end.",
 )
 
 

@@ -134,7 +134,7 @@ def new_server() -> Iterator[RecordingServer]:
 @pytest.mark.parametrize(
     ("path", "field", "button"),
     [
-        ("/settings/tokens", "Name", "Create token"),
+        ("/account/tokens", "Name", "Create token"),
         ("/settings/smtp/headers", "Headers", "Read the headers"),
         ("/account", "New address", "Mail a link to the new address"),
     ],
