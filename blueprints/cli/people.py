@@ -52,8 +52,8 @@ _deed(
     "disable",
     administration.disable,
     "{} is disabled. Sessions and API tokens have ended.",
-    "Let nobody in with an account.\n\nIts sessions, links and API tokens end, the password of its own mail server is erased, "
-    "and its queued mail is held until it is enabled. All else is kept.",
+    "Let nobody in with an account.\n\nIts sessions, links and API tokens end, the password of its own mail server is "
+    "erased, and its queued mail is held until it is enabled. All else is kept.",
 )
 _deed(
     "enable",
