@@ -54,9 +54,15 @@ _deed(
     "disable",
     administration.disable,
     "{} is disabled. Sessions and API tokens have ended.",
-    "Let nobody in with an account.\n\nIts sessions, links and API tokens end. All else is kept.",
+    "Let nobody in with an account.\n\nIts sessions, links and API tokens end, the password of its own mail server is "
+    "erased, and its queued mail is held until it is enabled. All else is kept.",
 )
-_deed("enable", administration.enable, "{} can sign in again.", "Let a disabled account in again.")
+_deed(
+    "enable",
+    administration.enable,
+    "{} can sign in again.",
+    "Let a disabled account in again.\n\nMail that was held meanwhile goes on.",
+)
 _deed("promote", administration.promote, "{} is an administrator now.", "Make an account an administrator.")
 _deed(
     "demote",
