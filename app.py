@@ -34,6 +34,7 @@ from blueprints.pages import (
     emails,
     headers_page,
     inbox,
+    open_pixel,
     people_pages,
     sender_pages,
     settings_form,
@@ -124,6 +125,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         inbox.bp,
         openapi.bp,
         health.bp,
+        open_pixel.bp,
     ):
         app.register_blueprint(blueprint)
     register.register(app)
@@ -200,7 +202,7 @@ def _protect(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = headers.get("X-Frame-Options", "DENY")
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
     if seconds := current_app.extensions[EXTENSION].hsts:
         headers["Strict-Transport-Security"] = f"max-age={seconds}"

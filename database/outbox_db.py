@@ -116,6 +116,7 @@ class NewMail(TypedDict):
     created_at: datetime
     due_at: datetime
     expires_at: datetime
+    pixel: NotRequired[str | None]
 
 
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
@@ -139,6 +140,7 @@ IS_HELD = among(State.HELD)
 _IS_DEAD = among(*DEAD)
 _IS_SETTLED = text("settled_at IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
+_HAS_PIXEL = text("pixel IS NOT NULL")
 
 
 class OutboxMail(Base):
@@ -175,9 +177,11 @@ class OutboxMail(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     leased_by: Mapped[str | None] = mapped_column(String(64))
     tag: Mapped[str | None] = mapped_column(String(64))
+    pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
 
     __table_args__ = (
         partial_index("uq_email_outbox_idempotency_key", "idempotency_key", where=_HAS_KEY, unique=True),
+        partial_index("uq_email_outbox_pixel", "pixel", where=_HAS_PIXEL, unique=True),
         partial_index("ix_email_outbox_due", "priority", "due_at", "id", "state", where=IS_WAITING),
         partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
         partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),

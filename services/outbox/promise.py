@@ -18,6 +18,7 @@ from services.message import recording
 from services.message.draft import Draft
 from services.outbox import content as outbox_content
 from services.outbox.reasons import Reason
+from services.settings.protection import SECURITY_KINDS
 from utils import clock
 from utils.errors import Conflict, NotFound
 from utils.listeners import Listeners
@@ -48,9 +49,11 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     """Promise a mail, in the caller's transaction if there is one; gives the mail's id.
 
     Workers hear of it once that transaction is committed. With a key that was used before, nothing is added and the
-    first mail's id given. Raises ValueError, naming the argument, for times that cannot be and for a key that was
-    used for other content.
+    first mail's id given. Raises ValueError, naming the argument, for times that cannot be, for a key that was used for
+    other content, and for security mail that would be tracked.
     """
+    if mail.pixel and (terms.priority is Priority.SECURITY or mail.kind in SECURITY_KINDS):
+        raise ValueError("track_opens: Security mail is never tracked.")
     row = _row(mail, terms)
     if recording.take(mail):
         return row["mail_id"]
@@ -130,6 +133,7 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
         "created_at": now,
         "due_at": due_at,
         "expires_at": expires_at,
+        "pixel": mail.pixel or None,
     }
 
 
