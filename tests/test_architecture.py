@@ -32,6 +32,7 @@ ROOMS = {
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit",
+    "personal": "reasons outbox accounts worker settings message",
     "checks": "reasons worker outbox delivery diagnosis settings message smtp",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
@@ -221,6 +222,7 @@ def test_every_route_has_a_guard_and_the_public_ones_are_these(app: Flask) -> No
         "signed_in",
         "admin_page",
         "admin_api",
+        "account_api",
         "inbox_reader",
         "document_reader",
     }
