@@ -18,6 +18,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from blueprints.api.json_body import NOT_JSON, parsed
 from utils.errors import InvalidInput, MalformedInput, TooMany
 
+PATH: Final = "/api/messages/send-email"
 LARGEST: Final = 40 * 1024 * 1024  # octets; 25 MB in base64, broken into lines, are 36
 SMALL: Final = 1024 * 1024  # octets up to which a body needs no place
 PLACES: Final = 2  # large bodies at once in this process
@@ -87,6 +88,12 @@ def reads_its_body(view: _View) -> _View:
     """Mark a view that reads the request's body itself, behind its guard."""
     setattr(view, _MARK, True)
     return view
+
+
+def is_for_line(line: bytes) -> bool:
+    """Whether a request with this first line may have a large body, below whatever path we are."""
+    method, _, rest = line.partition(b" ")
+    return method == b"POST" and rest.partition(b" ")[0].partition(b"?")[0].endswith(PATH.encode())
 
 
 def is_read_by_view() -> bool:

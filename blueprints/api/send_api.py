@@ -16,7 +16,7 @@ from services.accounts.api_tokens import Scope
 from services.outbox.facts import MailFacts, RecipientData, State
 from services.personal import mail_fields, sending
 from services.personal.mail_fields import ManyMails, OneMail
-from services.personal.sending import Caller, Taken
+from services.personal.sending import SendingFor, Taken
 from utils.json_shapes import json_of
 
 bp = Blueprint("send_api", __name__, url_prefix="/api/messages")
@@ -104,7 +104,7 @@ def send_email() -> ResponseReturnValue:
     with large_json_object(_key_of_caller()) as raw:
         asked = mail_fields.parse(raw)
         raw.clear()
-        taken = sending.take(asked, Caller(account_id=caller.account_id, token_id=caller.token_id))
+        taken = sending.take(asked, SendingFor(account_id=caller.account_id, token_id=caller.token_id))
     if asked.is_batch:
         return _answer({"success": True, "messages": [_told(each) for each in taken]}, 202)
     (one,) = taken

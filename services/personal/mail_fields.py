@@ -172,9 +172,7 @@ class AttachmentFields(_Fields):
 class MailFields(_Fields):
     """One email. At least one recipient, a subject, and text or html (or both) are needed."""
 
-    to: Annotated[str | list[str], *_mailboxes_field("One address or a list, with names or without.")] = (
-        ""
-    )
+    to: Annotated[str | list[str], *_mailboxes_field("One address or a list, with names or without.")] = ""
     cc: Annotated[str | list[str], *_mailboxes_field("Likewise.")] = ""
     bcc: Annotated[str | list[str], *_mailboxes_field("Likewise; nobody else sees them.")] = ""
     subject: Annotated[str, _texts(LONGEST_SUBJECT, "One line.", _subject, minLength=1)]

@@ -32,7 +32,7 @@ _REFUSED: Final = "Nothing was taken. Check the fields."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Caller:
+class SendingFor:
     """Whose mail it is, None for the system's, and the token that is shown, if it is one of an account."""
 
     account_id: int | None
@@ -63,7 +63,7 @@ class Taken:
         return self.mail is not None and self.mail.state in SETTLED
 
 
-def take(asked: Asked, caller: Caller) -> list[Taken]:
+def take(asked: Asked, caller: SendingFor) -> list[Taken]:
     """Promise the mails, in one transaction; if one is to be waited for, try it first.
 
     Raises InvalidInput for refused fields, KeyConflict, Forbidden if the caller may not send any more. Nothing fails
@@ -108,7 +108,7 @@ def _after_attempt(mail_id: str) -> dict[str, MailFacts]:
         return {}
 
 
-def _composed(asked: Asked, caller: Caller) -> list[Draft]:
+def _composed(asked: Asked, caller: SendingFor) -> list[Draft]:
     """Each mail written out. Raises InvalidInput with all that is wrong with any of them."""
     domain = route.message_id_domain(caller.account_id)
     found = []
@@ -138,14 +138,14 @@ def _draft(mail: MailFields, domain: str) -> Draft:
     )
 
 
-def _sender_refused(sender: str, caller: Caller) -> str:
+def _sender_refused(sender: str, caller: SendingFor) -> str:
     """Why this From address may not be used; "" if it may."""
     if caller.account_id is None:
         return _SYSTEM_MAIL
     return ""
 
 
-def _check_caller(session: Session, caller: Caller) -> None:
+def _check_caller(session: Session, caller: SendingFor) -> None:
     """Whatever happened since the call began: an account that is going away sends nothing more. Raises Forbidden."""
     if caller.account_id is None:
         return
@@ -154,7 +154,7 @@ def _check_caller(session: Session, caller: Caller) -> None:
         raise Forbidden(_GONE)
 
 
-def _promised(session: Session, asked: Asked, drafts: Sequence[Draft], caller: Caller) -> list[str]:
+def _promised(session: Session, asked: Asked, drafts: Sequence[Draft], caller: SendingFor) -> list[str]:
     """The mails' ids, in order."""
     ids: dict[int, str] = {}
     mails = [(place, asked.mails[place], drafts[at]) for at, place in enumerate(asked.mails)]
@@ -169,7 +169,7 @@ def _promised(session: Session, asked: Asked, drafts: Sequence[Draft], caller: C
     return [ids[place] for place in asked.mails]
 
 
-def _terms(mail: MailFields, caller: Caller) -> Terms:
+def _terms(mail: MailFields, caller: SendingFor) -> Terms:
     return Terms(
         send_at=mail.send_at,
         idempotency_key=mail.idempotency_key,
