@@ -22,6 +22,7 @@ from blueprints.api import (
     openapi,
     providers_api,
     send_api,
+    senders_api,
     settings_api,
 )
 from blueprints.base_path import BelowPath
@@ -36,6 +37,7 @@ from blueprints.pages import (
     headers_page,
     inbox,
     people_pages,
+    sender_pages,
     settings_form,
     token_pages,
     typed_pages,
@@ -104,6 +106,9 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         auth.bp,
         account.bp,
         address_page.bp,
+        sender_pages.bp,
+        sender_pages.link_bp,
+        senders_api.bp,
         people_pages.bp,
         settings.bp,
         settings_form.bp,

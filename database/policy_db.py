@@ -49,6 +49,12 @@ def find(session: Session) -> PersonalPolicy | None:
     return session.scalars(select(PersonalPolicy).order_by(PersonalPolicy.id).limit(1)).one_or_none()
 
 
+def lock(session: Session) -> PersonalPolicy | None:
+    """The same, held until the transaction ends."""
+    query = select(PersonalPolicy).order_by(PersonalPolicy.id).limit(1).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+
+
 def templates(session: Session) -> list[ServerTemplate]:
     return list(session.scalars(select(ServerTemplate).order_by(ServerTemplate.domain)))
 
@@ -56,3 +62,8 @@ def templates(session: Session) -> list[ServerTemplate]:
 def template_for(session: Session, domain: str) -> ServerTemplate | None:
     """The template of exactly this domain."""
     return session.scalars(select(ServerTemplate).where(ServerTemplate.domain == domain)).one_or_none()
+
+
+def lock_template(session: Session, template_id: int) -> ServerTemplate | None:
+    """The template, held until the transaction ends."""
+    return session.get(ServerTemplate, template_id, with_for_update=True, populate_existing=True)

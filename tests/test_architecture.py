@@ -31,9 +31,11 @@ ROOMS = {
     "outbox": "reasons delivery settings message diagnosis audit",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
+    "personal": "settings smtp delivery outbox accounts audit checks diagnosis message providers",
     "worker": "reasons outbox delivery accounts settings message smtp audit",
     "personal": "reasons outbox accounts worker settings message",
     "checks": "reasons worker outbox delivery diagnosis settings message smtp",
+    "personal": "settings smtp delivery reasons outbox accounts audit checks diagnosis message providers",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",
@@ -54,6 +56,7 @@ TWICE: set[str] = set()
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
+    "sender_link.ask", "sender_link.confirm",
     "health.live", "health.ready",
 }  # fmt: skip
 

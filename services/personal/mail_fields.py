@@ -226,7 +226,7 @@ class ManyMails(_Fields):
 
 
 @dataclass(frozen=True)
-class Asked:
+class MailCall:
     """What a call asks for: its mails by the place that they have in it, and what was refused so far.
 
     ``is_batch``: it is a list, and each place stands before the names of its fields.
@@ -248,7 +248,7 @@ class Asked:
         self.errors.setdefault(prefix[:-1] if prefix and field == WHOLE else prefix + field, []).append(sentence)
 
 
-def parse(raw: Mapping[str, object]) -> Asked:
+def parse(raw: Mapping[str, object]) -> MailCall:
     """The call as it was meant; what is wrong with a mail stands in its errors, so that all is told at once.
 
     Raises InvalidInput if it is no list of mails at all.
@@ -261,9 +261,9 @@ def parse(raw: Mapping[str, object]) -> Asked:
                 mails[place] = _checked(MailFields, each, ("messages", place))
             except InvalidInput as refused:
                 errors |= refused.errors
-        asked = Asked(mails, errors, is_batch=True)
+        asked = MailCall(mails, errors, is_batch=True)
     else:
-        asked = Asked({0: _checked(OneMail, raw)}, {}, is_batch=False)
+        asked = MailCall({0: _checked(OneMail, raw)}, {}, is_batch=False)
     for place, mail in asked.mails.items():
         for field, sentence in _between_fields(mail):
             asked.refuse(place, field, sentence)

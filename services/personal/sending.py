@@ -19,7 +19,7 @@ from services.outbox import promise
 from services.outbox.facts import SETTLED, MailFacts
 from services.outbox.promise import KeyTaken, Terms
 from services.personal import at_once, who_sends
-from services.personal.mail_fields import Asked, MailFields, refused_argument
+from services.personal.mail_fields import MailCall, MailFields, refused_argument
 from services.personal.who_sends import WhoSends
 from services.settings import route
 from utils.errors import Forbidden, InvalidInput
@@ -63,7 +63,7 @@ class Taken:
         return self.mail is not None and self.mail.state in SETTLED
 
 
-def take(asked: Asked, caller: SendingFor) -> list[Taken]:
+def take(asked: MailCall, caller: SendingFor) -> list[Taken]:
     """Promise the mails, in one transaction; if one is to be waited for, try it first.
 
     Raises InvalidInput for refused fields, KeyConflict, Forbidden if the caller may not send any more. Nothing fails
@@ -108,7 +108,7 @@ def _after_attempt(mail_id: str) -> dict[str, MailFacts]:
         return {}
 
 
-def _composed(asked: Asked, caller: SendingFor) -> list[Draft]:
+def _composed(asked: MailCall, caller: SendingFor) -> list[Draft]:
     """Each mail written out. Raises InvalidInput with all that is wrong with any of them."""
     domain = route.message_id_domain(caller.account_id)
     found = []
@@ -154,7 +154,7 @@ def _check_caller(session: Session, caller: SendingFor) -> None:
         raise Forbidden(_GONE)
 
 
-def _promised(session: Session, asked: Asked, drafts: Sequence[Draft], caller: SendingFor) -> list[str]:
+def _promised(session: Session, asked: MailCall, drafts: Sequence[Draft], caller: SendingFor) -> list[str]:
     """The mails' ids, in order."""
     ids: dict[int, str] = {}
     mails = [(place, asked.mails[place], drafts[at]) for at, place in enumerate(asked.mails)]

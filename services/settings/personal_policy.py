@@ -42,7 +42,7 @@ VARIABLES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
+class PersonalRules:
     """The policy that is in force. ``hosts`` counts where NAMED is allowed: hosts, and domains with all below them.
 
     The limits are an account's, 0 for none: on all of its mail, and on what goes through the global server.
@@ -59,8 +59,14 @@ class Policy:
     fixed: frozenset[str] = field(default_factory=frozenset)
     version: int = 0
 
+    def allows(self, host: str) -> bool:
+        """Whether accounts may bring the server of this name or address, which is as ``parse_host`` gives it."""
+        if self.allowed is not Allowed.NAMED:
+            return self.allowed is Allowed.ANY
+        return any(host == name or host.endswith(f".{name}") for name in self.hosts)
 
-def current(session: Session | None = None) -> Policy:
+
+def current(session: Session | None = None) -> PersonalRules:
     """The policy as it is now; asked in the caller's session if there is one."""
     if session is None:
         with reading() as own:
@@ -77,4 +83,4 @@ def current(session: Session | None = None) -> Policy:
         merged["allowed"] = Allowed(str(merged["allowed"]))
     if "fallback" in merged:
         merged["fallback"] = Fallback(str(merged["fallback"]))
-    return Policy(**merged, fixed=frozenset(named))  # type: ignore[arg-type]
+    return PersonalRules(**merged, fixed=frozenset(named))  # type: ignore[arg-type]
