@@ -31,7 +31,6 @@ ROOMS = {
     "outbox": "reasons delivery settings message diagnosis audit",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
-    "personal": "settings smtp delivery outbox accounts audit checks diagnosis message providers",
     "worker": "reasons outbox delivery accounts settings message smtp audit",
     "personal": "reasons outbox accounts worker settings message",
     "checks": "reasons worker outbox delivery diagnosis settings message smtp",
