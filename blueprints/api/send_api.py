@@ -16,7 +16,7 @@ from services.accounts.api_tokens import Scope
 from services.outbox.facts import MailFacts, RecipientData, State
 from services.personal import mail_fields, sending
 from services.personal.mail_fields import ManyMails, OneMail
-from services.personal.sending import SendingFor, Taken
+from services.personal.sending import SendingFor, TakenMail
 from utils.json_shapes import json_of
 
 bp = Blueprint("send_api", __name__, url_prefix="/api/messages")
@@ -117,7 +117,7 @@ def _answer(body: dict[str, object], status: int) -> Response:
     return response
 
 
-def _success(taken: Taken) -> dict[str, object]:
+def _success(taken: TakenMail) -> dict[str, object]:
     """A settled mail is a success if every recipient was accepted."""
     if taken.mail is None or not taken.is_settled:
         return {"success": True}
@@ -126,7 +126,7 @@ def _success(taken: Taken) -> dict[str, object]:
     return {"success": False, "error": taken.mail.reason or "It was not sent."}
 
 
-def _told(taken: Taken) -> dict[str, object]:
+def _told(taken: TakenMail) -> dict[str, object]:
     told: dict[str, object] = {
         "id": taken.id,
         "messageId": taken.message_id,

@@ -183,8 +183,7 @@ class MailFields(_Fields):
         str,
         _texts(
             LONGEST_MAILBOX,
-            "Another From address of yours, which you have confirmed. It is used where your own server sends; "
-            "through the global server it is the address that replies go to.",
+            "One of your confirmed senders, with a name or without. Your own server sends as it; the global one does not.",
         ),
     ] = Field("", alias="from")
     attachments: Annotated[list[AttachmentFields], Field(max_length=MOST_ATTACHMENTS)] = Field(default_factory=list)

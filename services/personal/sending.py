@@ -21,12 +21,15 @@ from services.outbox.promise import KeyTaken, Terms
 from services.personal import at_once, who_sends
 from services.personal.mail_fields import MailCall, MailFields, refused_argument
 from services.personal.who_sends import WhoSends
-from services.settings import route
+from services.settings import route, usable_senders
+from services.settings.personal_route import UnusableAccount
+from utils.addresses import InvalidAddress, parse_mailbox
 from utils.errors import Forbidden, InvalidInput
 
 log = structlog.get_logger(__name__)
 
 _SYSTEM_MAIL: Final = "ADMIN_TOKEN sends mail of the system, which comes from the global address. Leave this out."
+_NOT_CONFIRMED: Final = "This address is not confirmed as yours. Add it to your senders, and follow the mailed link."
 _GONE: Final = "The account is disabled or deleted, or the token was revoked."
 _REFUSED: Final = "Nothing was taken. Check the fields."
 
@@ -46,7 +49,7 @@ class KeyConflict(InvalidInput):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class TakenMail:
     """A mail that was promised. ``is_duplicate``: by an earlier call with the same key.
 
     ``mail`` is how it stands where that is more than just queued.
@@ -63,14 +66,17 @@ class Taken:
         return self.mail is not None and self.mail.state in SETTLED
 
 
-def take(asked: MailCall, caller: SendingFor) -> list[Taken]:
+def take(asked: MailCall, caller: SendingFor) -> list[TakenMail]:
     """Promise the mails, in one transaction; if one is to be waited for, try it first.
 
     Raises InvalidInput for refused fields, KeyConflict, Forbidden if the caller may not send any more. Nothing fails
     once they are promised: who is told of a failure sends again.
     """
-    drafts = _composed(asked, caller)
-    who = who_sends.of_next(caller.account_id)
+    try:
+        drafts = _composed(asked, caller)
+        who = who_sends.of_next(caller.account_id)
+    except UnusableAccount:
+        raise Forbidden(_GONE) from None
     attempt = at_once.attempt_for(caller.account_id) if asked.waits else None
     try:
         with transaction() as session:
@@ -87,7 +93,7 @@ def take(asked: MailCall, caller: SendingFor) -> list[Taken]:
     if attempt and attempt.run():
         stand = _after_attempt(ids[0])
     return [
-        Taken(
+        TakenMail(
             id=mail_id,
             message_id=stand[mail_id].message_id if mail_id in stand else mail.message_id,
             who=who,
@@ -111,12 +117,13 @@ def _after_attempt(mail_id: str) -> dict[str, MailFacts]:
 def _composed(asked: MailCall, caller: SendingFor) -> list[Draft]:
     """Each mail written out. Raises InvalidInput with all that is wrong with any of them."""
     domain = route.message_id_domain(caller.account_id)
+    refusals = {sender: _sender_refused(sender, caller) for sender in {mail.sender for mail in asked.mails.values()}}
     found = []
     for place, mail in asked.mails.items():
-        if mail.sender and (said := _sender_refused(mail.sender, caller)):
-            asked.refuse(place, "from", said)
+        if refusal := refusals[mail.sender]:
+            asked.refuse(place, "from", refusal)
         try:
-            found.append(_draft(mail, domain))
+            found.append(_draft(mail, domain, sender="" if refusal else mail.sender))
         except ValueError as error:
             asked.refuse(place, *refused_argument(error))
     if asked.errors:
@@ -124,7 +131,7 @@ def _composed(asked: MailCall, caller: SendingFor) -> list[Draft]:
     return found
 
 
-def _draft(mail: MailFields, domain: str) -> Draft:
+def _draft(mail: MailFields, domain: str, sender: str) -> Draft:
     return draft(
         mail.to or None,
         mail.subject,
@@ -135,14 +142,21 @@ def _draft(mail: MailFields, domain: str) -> Draft:
         reply_to=mail.reply_to or None,
         attachments=mail.files,
         message_id_domain=domain,
+        sender=sender,
     )
 
 
 def _sender_refused(sender: str, caller: SendingFor) -> str:
-    """Why this From address may not be used; "" if it may."""
+    """Why this From address may not be used; "" if it may, or none was chosen."""
+    if not sender:
+        return ""
     if caller.account_id is None:
         return _SYSTEM_MAIL
-    return ""
+    try:
+        _, address = parse_mailbox(sender)
+    except InvalidAddress as error:
+        return str(error)
+    return "" if usable_senders.may_use(caller.account_id, address) else _NOT_CONFIRMED
 
 
 def _check_caller(session: Session, caller: SendingFor) -> None:

@@ -5,9 +5,6 @@ from typing import Final, Literal
 
 from services.settings import route
 
-PERSONAL: Final = "personal"  # the source of the route's step that is an account's own server
-GLOBAL: Final = "global"
-
 _SYSTEM: Final = "Mail of the system goes through the global server."
 _OWN: Final = "Your own server sends it."
 _NO_OWN: Final = "You have no server of your own, so the global one sends it."
@@ -23,19 +20,16 @@ class WhoSends:
 
 
 def of_next(account_id: int | None) -> WhoSends:
-    """Who would send this account's next mail, by the route that it takes."""
-    own_reason = ""
-    has_own = False
+    """Who would send this account's next mail, by the route that it takes. Raises UnusableAccount."""
+    passed_over = ""  # the account's own server, and why
     for step in route.steps(account_id):
-        if step.source == PERSONAL:
-            has_own, own_reason = True, step.reason
-            if step.settings:
-                return WhoSends("personal", _OWN)
+        if step.is_personal and step.settings:
+            return WhoSends("personal", _OWN)
+        if step.is_personal:
+            passed_over = step.reason if step.config_id is not None else ""
+            if step.blocks:
+                return WhoSends("personal", f"It waits for your own server. {step.reason}")
         elif step.settings:
-            if account_id is None:
-                return WhoSends("global", _SYSTEM)
-            why = f"Your own server is not used, so the global one sends it: {own_reason}" if has_own else _NO_OWN
-            return WhoSends("global", why)
-    if has_own:
-        return WhoSends("personal", f"It waits for your own server: {own_reason}")
+            why = f"The global server sends it, and not your own. {passed_over}" if passed_over else _NO_OWN
+            return WhoSends("global", _SYSTEM if account_id is None else why)
     return WhoSends("global", _NOBODY)
