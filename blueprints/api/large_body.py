@@ -41,7 +41,7 @@ class TooLarge(InvalidInput):
 
     def __init__(self) -> None:
         sentence = f"The request is larger than {LARGEST // 2**20} MB. Attachments have 25 MB at most, together."
-        super().__init__({"attachments": [sentence]}, sentence)
+        super().__init__({"attachments": [sentence]}, "It is too large.")
 
 
 class _Places:

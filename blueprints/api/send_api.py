@@ -4,13 +4,14 @@ from typing import Annotated, Final, Literal
 
 from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel, Field, RootModel
+from pydantic import Field, RootModel
 
 from blueprints import access
 from blueprints.access import account_api
-from blueprints.api.api_models import BODY_ERRORS, NoParameters
+from blueprints.api.api_models import NoParameters
 from blueprints.api.large_body import large_json_object, reads_its_body
-from blueprints.api.openapi import ErrorAnswer, Operation
+from blueprints.api.openapi import Operation
+from blueprints.api.personal_models import PERSONAL_BODY_ERRORS, PersonalAnswer, PersonalError
 from blueprints.api.query import parsed_query
 from services.accounts.api_tokens import Scope
 from services.outbox.facts import MailFacts, RecipientData, State
@@ -46,33 +47,35 @@ class SendRequest(RootModel[OneMail | ManyMails]):
     """One email, or ``messages`` with a list of them."""
 
 
-class SentData(BaseModel):
-    """One email that was taken; what came of it is told once it was tried."""
+class SentData(PersonalAnswer):
+    """One email that was taken. ``reason`` and ``recipients`` tell what came of it, once it was tried."""
 
     id: str
-    messageId: str
+    message_id: str
     state: State
     via: Annotated[Literal["personal", "global"], Field(description="Whose server sends it: your own, or the global.")]
     why: str
-    duplicate: Annotated[bool | None, Field(description="An earlier call with this key has sent it.")] = None
+    duplicate: Annotated[bool | None, Field(description="True: an earlier call with this key has sent it.")] = None
     reason: str | None = None
     recipients: list[RecipientData] | None = None
 
 
-class SendAnswer(BaseModel):
-    """For one email its own data; for several ``messages``, in the order of the call."""
+class OneSent(SentData):
+    """The answer to one email. ``success`` is false if it is settled and not everybody got it."""
 
     success: bool
     error: str | None = None
-    id: str | None = None
-    messageId: str | None = None
-    state: State | None = None
-    via: Literal["personal", "global"] | None = None
-    why: str | None = None
-    duplicate: bool | None = None
-    reason: str | None = None
-    recipients: list[RecipientData] | None = None
-    messages: list[SentData] | None = None
+
+
+class ManySent(PersonalAnswer):
+    """The answer to several, in the order of the call."""
+
+    success: bool
+    messages: list[SentData]
+
+
+class SendAnswer(RootModel[OneSent | ManySent]):
+    """As the call was."""
 
 
 def _key_of_caller() -> str:
@@ -92,7 +95,7 @@ def _key_of_caller() -> str:
     tag=TAG,
     body=SendRequest,
     example=EXAMPLE,
-    answers={200: SendAnswer, 202: SendAnswer, 409: ErrorAnswer, **BODY_ERRORS},
+    answers={200: OneSent, 202: SendAnswer, 409: PersonalError, **PERSONAL_BODY_ERRORS},
 )
 @account_api(Scope.SEND)
 @access.limiter.limit(CALLS, key_func=_key_of_caller)

@@ -183,7 +183,7 @@ class MailFields(_Fields):
         str,
         _texts(
             LONGEST_MAILBOX,
-            "One of your confirmed senders, with a name or without. Your own server sends as it; the global one does not.",
+            "One of your confirmed senders, with a name or without. Only your own server sends as it.",
         ),
     ] = Field("", alias="from")
     attachments: Annotated[list[AttachmentFields], Field(max_length=MOST_ATTACHMENTS)] = Field(default_factory=list)
