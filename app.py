@@ -17,9 +17,12 @@ from blueprints.api import (
     configs_api,
     domain_api,
     health,
+    large_body,
     messages_api,
     openapi,
+    own_server_api,
     providers_api,
+    send_api,
     senders_api,
     settings_api,
 )
@@ -115,6 +118,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         configs_api.bp,
         emails.bp,
         messages_api.bp,
+        send_api.bp,
+        own_server_api.bp,
         providers_api.bp,
         domain_api.bp,
         domain_pages.bp,
@@ -181,13 +186,15 @@ def _names_for_pages(config: Settings) -> dict[str, object]:
 
 
 def _read_body() -> None:
-    """Take the whole body, which is small, before anybody looks at it.
+    """Take the whole body, which is small, before anybody looks at it; but where it may be large, who sends it first.
 
     A compressed one could unpack to any size; nobody needs one here. gunicorn finds out only while reading that
     a chunked one is garbled.
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMediaType
+    if large_body.is_read_by_view():
+        return
     try:
         request.get_data(parse_form_data=True)
     except OSError:

@@ -52,6 +52,7 @@ class Caller:
     account_id: int | None
     name: str
     is_admin: bool = field(kw_only=True)
+    token_id: int | None = field(default=None, kw_only=True)  # of the account's token that was shown
 
 
 class SignInRequired(AppError):
@@ -185,7 +186,7 @@ def caller() -> Caller:
     token: TokenInfo | None = g.token
     if token is None:
         return Caller(None, ADMIN_TOKEN, is_admin=True)
-    return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes)
+    return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes, token_id=token.id)
 
 
 def calling_account() -> int:

@@ -234,6 +234,7 @@ def _in_query(model: type[BaseModel]) -> list[dict[str, Any]]:
 DESCRIPTIONS = {
     200: "Done",
     201: "Created",
+    202: "Taken, and queued",
     400: "Not JSON, not an object, or a key given twice",
     401: "No token, or a wrong one",
     403: "Not an administrator",

@@ -156,6 +156,12 @@ def find_good(text: str) -> TokenInfo | None:
     return info
 
 
+def is_still_good(session: Session, token_id: int | None) -> bool:
+    """Whether a token that was good a moment ago still is; asked where something is done by it. None is no token."""
+    found = api_token_db.find(session, token_id) if token_id is not None else None
+    return token_id is None or (found is not None and _info(*found).is_good)
+
+
 def digest(text: str) -> str:
     """What is stored and compared in place of a token; it is random enough to need no salt."""
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()

@@ -79,6 +79,11 @@ def mails(
     ) > limit else None
 
 
+def as_they_stand(session: Session, mail_ids: Sequence[str]) -> dict[str, MailFacts]:
+    """Queued mails by their ids, without their attempts."""
+    return {row.mail_id: mail_facts(row, 0) for row in outbox_db.of_ids(session, mail_ids)}
+
+
 def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
     """The same for mails that were sent directly: no more is known of them than each attempt."""
     with reading() as session:

@@ -33,9 +33,16 @@ _WAKES: Final = "sealpost_wakes"
 new_mail: Final = Listeners()  # told whenever there is mail to send
 
 
+class KeyTaken(ValueError):
+    """Another mail was queued with this key."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """When a mail goes, and which others it goes before. ``digest`` tells two mails with one key apart."""
+    """When a mail goes, and which others it goes before. ``digest`` tells two mails with one key apart.
+
+    ``tag`` is a word of the caller's own, by which the log finds the mail.
+    """
 
     priority: Priority = Priority.NORMAL
     send_at: datetime | None = None
@@ -43,6 +50,7 @@ class Terms:
     idempotency_key: str | None = None
     digest: str = ""
     account_id: int | None = None
+    tag: str | None = None
 
 
 def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
@@ -133,6 +141,7 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
         "created_at": now,
         "due_at": due_at,
         "expires_at": expires_at,
+        "tag": terms.tag,
         "pixel": mail.pixel or None,
     }
 
@@ -183,7 +192,7 @@ def _same(session: Session, row: NewMail) -> str | None:
     if earlier is None:
         return None
     if earlier.digest != row["digest"]:
-        raise ValueError(SAME_KEY)
+        raise KeyTaken(SAME_KEY)
     return earlier.mail_id
 
 
