@@ -17,10 +17,12 @@ from blueprints.api import (
     configs_api,
     domain_api,
     health,
+    large_body,
     messages_api,
     openapi,
     own_server_api,
     providers_api,
+    send_api,
     senders_api,
     settings_api,
 )
@@ -35,6 +37,7 @@ from blueprints.pages import (
     emails,
     headers_page,
     inbox,
+    open_pixel,
     people_pages,
     sender_pages,
     settings_form,
@@ -115,6 +118,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         configs_api.bp,
         emails.bp,
         messages_api.bp,
+        send_api.bp,
         own_server_api.bp,
         providers_api.bp,
         domain_api.bp,
@@ -127,6 +131,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         inbox.bp,
         openapi.bp,
         health.bp,
+        open_pixel.bp,
     ):
         app.register_blueprint(blueprint)
     register.register(app)
@@ -182,13 +187,15 @@ def _names_for_pages(config: Settings) -> dict[str, object]:
 
 
 def _read_body() -> None:
-    """Take the whole body, which is small, before anybody looks at it.
+    """Take the whole body, which is small, before anybody looks at it; but where it may be large, who sends it first.
 
     A compressed one could unpack to any size; nobody needs one here. gunicorn finds out only while reading that
     a chunked one is garbled.
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMediaType
+    if large_body.is_read_by_view():
+        return
     try:
         request.get_data(parse_form_data=True)
     except OSError:
@@ -203,7 +210,7 @@ def _protect(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = headers.get("X-Frame-Options", "DENY")
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
     if seconds := current_app.extensions[EXTENSION].hsts:
         headers["Strict-Transport-Security"] = f"max-age={seconds}"

@@ -52,6 +52,7 @@ class Caller:
     account_id: int | None
     name: str
     is_admin: bool = field(kw_only=True)
+    token_id: int | None = field(default=None, kw_only=True)  # of the account's token that was shown
 
 
 class SignInRequired(AppError):
@@ -106,6 +107,12 @@ def local_path(text: str, below: str = "") -> str | None:
 
 def public(view: View[P]) -> View[P]:
     """Anybody may call."""
+    return _marked(view, "public")
+
+
+def public_alone(view: View[P]) -> View[P]:
+    """Anybody may call, and nobody is looked up: the answer is the same for all, and needs no database."""
+    view.looks_nobody_up = True  # type: ignore[attr-defined]
     return _marked(view, "public")
 
 
@@ -191,7 +198,7 @@ def caller() -> Caller:
     token: TokenInfo | None = g.token
     if token is None:
         return Caller(None, ADMIN_TOKEN, is_admin=True)
-    return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes)
+    return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes, token_id=token.id)
 
 
 def calling_account() -> int:
@@ -221,7 +228,7 @@ def require_recent_sign_in() -> None:
 
 def _begin_acting() -> None:
     """From here on the audit trail knows who calls, and from where. A bearer token counts once it was checked."""
-    is_known = _guard_of_view() is not None and not uses_bearer() and current_user.is_authenticated
+    is_known = _is_somebody_looked_up() and not uses_bearer() and current_user.is_authenticated
     name = str(current_user.username) if is_known else NOBODY
     g.acting = audit.acting_as(Actor(name, client_address()))
 
@@ -275,7 +282,15 @@ def _is_same_origin() -> bool:
 
 
 def _guard_of_view() -> str | None:
-    return getattr(current_app.view_functions.get(request.endpoint or ""), "guard", None)
+    return getattr(_view(), "guard", None)
+
+
+def _is_somebody_looked_up() -> bool:
+    return _guard_of_view() is not None and not getattr(_view(), "looks_nobody_up", False)
+
+
+def _view() -> object:
+    return current_app.view_functions.get(request.endpoint or "")
 
 
 def _marked(view: View[P], guard: str) -> View[P]:

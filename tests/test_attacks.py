@@ -146,6 +146,7 @@ MATRIX: Final = {
     "POST /inbox/clear": administrators(303),
     "GET /healthz": everybody(200),
     "GET /readyz": everybody(200),
+    "GET /open/x": everybody(200),
     "GET /static/x": everybody(404),
     "GET /bootstrap/static/x": everybody(404),
 }

@@ -18,12 +18,13 @@ def json_object() -> dict[str, object]:
     """
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
+    return parsed(request.get_data(cache=False))
+
+
+def parsed(text: bytes | str) -> dict[str, object]:
+    """The one JSON object that this is. Raises MalformedInput."""
     try:
-        body = json.loads(
-            request.get_data(cache=False),
-            object_pairs_hook=_without_repeats,
-            parse_constant=_no_constant,
-        )
+        body = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise MalformedInput(NOT_JSON) from None
     if not isinstance(body, dict):

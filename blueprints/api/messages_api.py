@@ -14,6 +14,7 @@ from blueprints.api.query import number_parameter, parsed_query
 from services.outbox import log as mail_log
 from services.outbox.facts import AttemptData, DirectData, MessageData, State
 from services.outbox.log import Story
+from services.outbox.opens import OpensData
 from services.settings.fields import Checked, Strict
 from utils.json_shapes import json_of
 from utils.numbers import LARGEST
@@ -48,7 +49,10 @@ class MessageFilter(DirectFilter):
 
 @dataclass(frozen=True, kw_only=True)
 class StoryData(MessageData):
+    """``opens`` is null unless the mail was queued with track_opens."""
+
     attempt_log: list[AttemptData]
+    opens: OpensData | None
 
 
 class MessagesAnswer(AnyAnswer):
@@ -144,4 +148,6 @@ def cancel_message(mail_id: str) -> Response:
 
 def _told(story: Story) -> Response:
     log = [json_of(AttemptData, attempt) for attempt in story.attempts]
-    return jsonify({"status": "success", "data": {**json_of(MessageData, story.mail), "attempt_log": log}})
+    opened = json_of(OpensData, story.opens) if story.opens else None
+    data = {**json_of(MessageData, story.mail), "attempt_log": log, "opens": opened}
+    return jsonify({"status": "success", "data": data})

@@ -12,8 +12,9 @@ from database import attempt_db, outbox_db
 from database.engine import reading, transaction
 from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
-from services.outbox import leaving, promise
+from services.outbox import leaving, opens, promise
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
+from services.outbox.opens import OpensData
 from services.outbox.reasons import Reason, words
 from utils import clock
 from utils.encryption_utils import known_keys
@@ -37,6 +38,7 @@ class Story:
 
     mail: MailFacts
     attempts: list[DirectData]
+    opens: OpensData | None  # None: it is not tracked
     can_retry: bool
     can_cancel: bool
     may_double: bool  # its fate is unknown: whoever has it already could get it again
@@ -83,6 +85,11 @@ def mails(
     ) > limit else None
 
 
+def as_they_stand(session: Session, mail_ids: Sequence[str]) -> dict[str, MailFacts]:
+    """Queued mails by their ids, without their attempts."""
+    return {row.mail_id: mail_facts(row, 0) for row in outbox_db.of_ids(session, mail_ids)}
+
+
 def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
     """The same for mails that were sent directly: no more is known of them than each attempt."""
     with reading() as session:
@@ -97,20 +104,21 @@ def story(mail_id: str) -> Story:
         row = outbox_db.find(session, mail_id) if len(mail_id) == _ID_LENGTH and _HEX.issuperset(mail_id) else None
         if row is None:
             raise NotFound(promise.NO_SUCH)
-        return _story(row, [attempt_facts(attempt) for attempt in attempt_db.of_mail(session, mail_id)])
+        tracked = opens.of_mail(session, mail_id) if row.pixel else None
+        return _story(row, [attempt_facts(attempt) for attempt in attempt_db.of_mail(session, mail_id)], tracked)
 
 
 def retry(mail_id: str) -> Story:
     """Send a mail now, or once more: `promise.retry`, and what is known of the mail then."""
-    attempts = story(mail_id).attempts
+    before = story(mail_id)
     # All was read before: once the change is committed, nothing is left that can fail.
-    return _story(promise.retry(mail_id), attempts)
+    return _story(promise.retry(mail_id), before.attempts, before.opens)
 
 
 def cancel(mail_id: str) -> Story:
     """Withdraw a mail: `promise.cancel`, and what is known of it then."""
-    attempts = story(mail_id).attempts
-    return _story(promise.cancel(mail_id), attempts)
+    before = story(mail_id)
+    return _story(promise.cancel(mail_id), before.attempts, before.opens)
 
 
 def counts() -> dict[State, int]:
@@ -187,11 +195,12 @@ def tidy() -> None:
         purge(timedelta(days=days))
 
 
-def _story(row: OutboxMail, attempts: list[DirectData]) -> Story:
+def _story(row: OutboxMail, attempts: list[DirectData], tracked: OpensData | None) -> Story:
     mail = mail_facts(row, len(attempts))
     return Story(
         mail=mail,
         attempts=attempts,
+        opens=tracked,
         can_retry=mail.state in UNSENT or (mail.state in GIVEN_UP and row.content is not None),
         can_cancel=mail.state in UNSENT,
         may_double=row.uncertain > 0,
