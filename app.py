@@ -12,12 +12,11 @@ from flask_bootstrap import Bootstrap5
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from blueprints import access, errors, serving, settings, way_back
+from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
     configs_api,
     domain_api,
     health,
-    large_body,
     messages_api,
     openapi,
     own_server_api,

@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from blueprints import large_body
 from blueprints.access import limiter
-from blueprints.api import large_body
 from database.engine import reading, transaction
 from database.outbox_db import OutboxMail
 from services.accounts import administration, api_tokens
