@@ -20,7 +20,7 @@ from services import audit
 from services.accounts import administration, api_tokens
 from services.accounts.api_tokens import Scope
 from services.personal import own_server
-from services.settings import configs
+from services.settings import configs, personal_route
 from services.settings.fields import MASK, parse_change
 from services.settings.rules import CHANGED_SERVER
 from services.settings.usable_senders import key_of
@@ -36,6 +36,17 @@ HOST = "127.71.1.1"
 PASSWORD = "app-passwörd-C4nary"
 SPECIFIED = {"host": "smtp.example.com", "port": 587, "secure": False, "user": "user@example.com", "pass": PASSWORD}
 OWN = {"host": HOST, "port": 2525, "secure": False, "user": "bob@example.com", "pass": PASSWORD}
+REFUSED: dict[str, tuple[object, ...]] = {
+    "host": (None, "", "  ", 5, True, [], {}, "a b", "a\nb", "http://a.b", "a" * 300),
+    "port": (None, 0, -1, 65536, True, False, 587.5, "587", "", [], {}, 1e300),
+    "user": (None, "", "   ", 5, True, [], {}, "a\r\nb", "a" * 256),
+    "pass": (None, "", MASK, 5, True, [], {}, "a\nb", "a\0b", "x" * 1025),
+    "secure": ("true", 1, 0, "", [], {}),
+    "fromEmail": ("", "x", 5, True, "a@b@c", "a@example.com, b@example.com", "a\n@b.com"),
+    "fromName": (5, True, "a\nb", "x" * 256),
+    "replyTo": (5, True, "x", "a@b\n", "a@example.com,b@example.com"),
+    "version": (0, "1", True, 2**31),
+}
 CALLS = [("GET", SETTINGS), ("POST", SETTINGS), ("DELETE", SETTINGS), ("POST", TEST)]
 
 Post = Callable[..., TestResponse]
@@ -242,20 +253,7 @@ def test_ports_of_other_services_are_refused(save: Post, run_test: Post, port: i
         assert (answer.status_code, [*answer.get_json()["errors"]]) == (422, ["port"])
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *[("host", value) for value in (None, "", "  ", 5, True, [], {}, "a b", "a\nb", "http://a.b", "a" * 300)],
-        *[("port", value) for value in (None, 0, -1, 65536, True, False, 587.5, "587", "", [], {}, 1e300)],
-        *[("user", value) for value in (None, "", "   ", 5, True, [], {}, "a\r\nb", "a" * 256)],
-        *[("pass", value) for value in (None, "", MASK, 5, True, [], {}, "a\nb", "a\0b", "x" * 1025)],
-        *[("secure", value) for value in ("true", 1, 0, "", [], {})],
-        *[("fromEmail", value) for value in ("", "x", 5, True, "a@b@c", "a@example.com, b@example.com", "a\n@b.com")],
-        *[("fromName", value) for value in (5, True, "a\nb", "x" * 256)],
-        *[("replyTo", value) for value in (5, True, "x", "a@b\n", "a@example.com,b@example.com")],
-        *[("version", value) for value in (0, "1", True, 2**31)],
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in REFUSED.items() for value in values])
 def test_a_refused_field_is_named_and_nothing_is_stored(save: Post, field: str, value: object) -> None:
     answer = save(**{field: value})
     assert answer.status_code == 422
@@ -532,7 +530,7 @@ def test_servers_of_accounts_can_be_switched_off(
     save()
     set_policy(allowed="off")
     for answer in (save(), run_test(), run_test(OWN)):
-        assert (answer.status_code, answer.get_json()) == (403, {"success": False, "error": own_server.OFF})
+        assert (answer.status_code, answer.get_json()) == (403, {"success": False, "error": personal_route.ALL_OFF})
     assert shown()["isGlobal"] is True
     assert client.delete(SETTINGS, headers=headers).status_code == 200
 
@@ -551,7 +549,7 @@ def test_a_disabled_server_is_neither_saved_nor_tested(save: Post, run_test: Pos
     save()
     decide(bob, "disabled")
     for answer in (save(), run_test(), run_test(OWN)):
-        assert (answer.status_code, answer.get_json()["error"]) == (403, own_server.DISABLED)
+        assert (answer.status_code, answer.get_json()["error"]) == (403, personal_route.IS_OFF)
 
 
 def test_a_template_fixes_host_port_and_mode(save: Post, run_test: Post, server: RecordingServer) -> None:
