@@ -14,11 +14,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
+    api_docs,
     configs_api,
     domain_api,
     health,
     messages_api,
-    openapi,
     own_server_api,
     providers_api,
     send_api,
@@ -126,7 +126,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         token_pages.bp,
         typed_pages.bp,
         inbox.bp,
-        openapi.bp,
+        api_docs.bp,
         health.bp,
     ):
         app.register_blueprint(blueprint)

@@ -153,8 +153,10 @@ def admin_api(view: View[P]) -> View[P]:
     return _marked(guarded, "admin_api")
 
 
-def account_api(scope: Scope) -> Callable[[View[P]], View[P]]:
-    """Whoever has an account: by session, or by an API token of it that has this scope. ``caller`` tells who it is.
+def account_api(scope: Scope | None) -> Callable[[View[P]], View[P]]:
+    """Whoever has an account: by session, or by an API token of it that has this scope, or any if that is None.
+
+    ``caller`` tells who it is.
 
     ``ADMIN_TOKEN`` is nobody's, and acts for the system. Raises SignInRequired or Forbidden.
     """
@@ -299,7 +301,7 @@ def _require_administrator() -> None:
         raise Forbidden("Only administrators may do this.")
 
 
-def _require_bearer_token(scope: Scope) -> None:
+def _require_bearer_token(scope: Scope | None) -> None:
     """Look the token up first: only what is refused counts, so that wrong ones never shut out a right one."""
     g.token = None
     presented = request.headers["Authorization"].partition(" ")[2].strip()
@@ -312,7 +314,7 @@ def _require_bearer_token(scope: Scope) -> None:
             _refuse_bearer_token()
         g.token, g.bearer, actor = token, token.owner, f"{token.owner} (token {token.name})"
     audit.acting_as(Actor(actor, client_address()))  # what _begin_acting began is ended with it
-    if g.token is not None and not g.token.allows(scope):
+    if g.token is not None and scope is not None and not g.token.allows(scope):
         raise Forbidden(f"This token has not the scope {scope}. Make one that has.")
 
 

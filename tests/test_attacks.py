@@ -140,6 +140,7 @@ MATRIX: Final = {
     "GET /api/settings/smtp/discover": api(422),
     "GET /api/openapi.json": everybody(200),
     "GET /api/docs": everybody(200),
+    "GET /api/docs/<name>": everybody(404),
     "GET /inbox": administrators(200),
     "GET /inbox/1": administrators(404),
     "GET /inbox/1/html": administrators(404),
