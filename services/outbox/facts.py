@@ -62,6 +62,7 @@ _SEND_LATER: Final = "Send it later, or queue it: queued mail waits by itself. T
 _SEND_LATER_FOR_ACCOUNT: Final = (
     "Send it later, or queue it: queued mail waits by itself. An administrator can set another limit for the account."
 )
+GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
 _NO_SERVER: Final = "Add a server, test it and activate it."
 
 
@@ -194,7 +195,7 @@ def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectDat
     told = {"at": row.started_at, "reply": reply, "diagnosis": _diagnosis(row, _host(row))}
     if is_for_owner:
         is_own = row.server.startswith(f"{OWN_NAME} (")
-        told |= {"server": OWN_NAME if is_own else "Global server" if row.server else "", "worker": None}
+        told |= {"server": OWN_NAME if is_own else GLOBAL_SERVER if row.server else "", "worker": None}
         told["diagnosis"] = _diagnosis(row, "the server")
     return DirectData(**_columns(DirectData, row) | told)
 

@@ -135,6 +135,15 @@ def test_why_tells_what_is_wrong_with_its_own_server_and_nothing_of_the_global_o
     assert "Primary" not in str(told)
 
 
+def test_a_global_server_that_stood_in_is_told_after_the_attempt(
+    client: Visitor, alice: int, token: dict[str, str], shared: ScriptedServer
+) -> None:
+    own_servers.bring(alice, own_servers.free_host(), own_servers.PORT)  # where nobody listens
+    answer = client.post(URL, json={**MAIL, "wait": True}, headers=token)
+    assert (answer.status_code, answer.get_json()["via"], len(shared.messages)) == (200, "global", 1)
+    assert "stood in" in answer.get_json()["why"]
+
+
 def test_waiting_for_it_goes_through_the_accounts_own_server(
     client: Visitor, alice: int, token: dict[str, str], own: ScriptedServer, shared: ScriptedServer
 ) -> None:
