@@ -12,14 +12,13 @@ from flask_bootstrap import Bootstrap5
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from blueprints import access, errors, serving, settings, way_back
+from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
+    api_docs,
     configs_api,
     domain_api,
     health,
-    large_body,
     messages_api,
-    openapi,
     own_server_api,
     providers_api,
     send_api,
@@ -129,7 +128,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         token_pages.own_bp,
         typed_pages.bp,
         inbox.bp,
-        openapi.bp,
+        api_docs.bp,
         health.bp,
         open_pixel.bp,
     ):

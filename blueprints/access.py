@@ -209,6 +209,12 @@ def calling_account() -> int:
     return account_id
 
 
+def caller_key() -> str:
+    """Who calls, as a limit counts calls: an account, whichever of its tokens is shown. Behind ``account_api`` only."""
+    known = caller()
+    return f"account {known.account_id}" if known.account_id is not None else known.name
+
+
 def require_recent_sign_in() -> None:
     """The person at this session has shown the password within ten minutes, or does so in the form that is sent.
 

@@ -85,6 +85,7 @@ def list_providers() -> Response:
     "server. Nothing is sent and nothing is stored; it ends within ten seconds.",
     tag=TAG,
     query=Wanted,
+    example_query="email=me@example.com",
     answers={200: DiscoveryAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @admin_api
