@@ -12,14 +12,16 @@ from flask_bootstrap import Bootstrap5
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from blueprints import access, errors, serving, settings, way_back
+from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
     configs_api,
     domain_api,
     health,
     messages_api,
     openapi,
+    own_server_api,
     providers_api,
+    send_api,
     senders_api,
     settings_api,
 )
@@ -114,6 +116,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         configs_api.bp,
         emails.bp,
         messages_api.bp,
+        send_api.bp,
+        own_server_api.bp,
         providers_api.bp,
         domain_api.bp,
         domain_pages.bp,
@@ -180,13 +184,15 @@ def _names_for_pages(config: Settings) -> dict[str, object]:
 
 
 def _read_body() -> None:
-    """Take the whole body, which is small, before anybody looks at it.
+    """Take the whole body, which is small, before anybody looks at it; but where it may be large, who sends it first.
 
     A compressed one could unpack to any size; nobody needs one here. gunicorn finds out only while reading that
     a chunked one is garbled.
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMediaType
+    if large_body.is_read_by_view():
+        return
     try:
         request.get_data(parse_form_data=True)
     except OSError:

@@ -52,6 +52,7 @@ class Caller:
     account_id: int | None
     name: str
     is_admin: bool = field(kw_only=True)
+    token_id: int | None = field(default=None, kw_only=True)  # of the account's token that was shown
 
 
 class SignInRequired(AppError):
@@ -191,7 +192,7 @@ def caller() -> Caller:
     token: TokenInfo | None = g.token
     if token is None:
         return Caller(None, ADMIN_TOKEN, is_admin=True)
-    return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes)
+    return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes, token_id=token.id)
 
 
 def calling_account() -> int:
@@ -200,6 +201,12 @@ def calling_account() -> int:
     if account_id is None:
         raise Forbidden("ADMIN_TOKEN belongs to no account. Use an API token of an account, made on its page.")
     return account_id
+
+
+def caller_key() -> str:
+    """Who calls, as a limit counts calls: an account, whichever of its tokens is shown. Behind ``account_api`` only."""
+    known = caller()
+    return f"account {known.account_id}" if known.account_id is not None else known.name
 
 
 def require_recent_sign_in() -> None:

@@ -116,6 +116,7 @@ class NewMail(TypedDict):
     created_at: datetime
     due_at: datetime
     expires_at: datetime
+    tag: str | None
 
 
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
@@ -146,7 +147,8 @@ class OutboxMail(Base):
 
     ``content`` is sealed under the key that ``key_id`` names, and gone once the mail is settled.
     ``pinned_to`` names the only server that a mail of unknown fate may go to. ``attempts`` counts what was charged,
-    ``uncertain`` how often its fate was unknown. ``reason`` holds a code, or "".
+    ``uncertain`` how often its fate was unknown. ``reason`` holds a code, or "". ``tag`` is its caller's own
+    word for it.
     """
 
     __tablename__ = "email_outbox"
@@ -194,6 +196,13 @@ def find(session: Session, mail_id: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.mail_id == mail_id)).one_or_none()
 
 
+def of_ids(session: Session, mail_ids: Sequence[str]) -> list[OutboxMail]:
+    """These mails, without content."""
+    return list(
+        session.scalars(select(OutboxMail).options(defer(OutboxMail.content)).where(OutboxMail.mail_id.in_(mail_ids)))
+    )
+
+
 def message_id(session: Session, mail_id: str) -> str | None:
     return session.scalar(select(OutboxMail.message_id).where(OutboxMail.mail_id == mail_id))
 
@@ -202,8 +211,19 @@ def find_by_key(session: Session, idempotency_key: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.idempotency_key == idempotency_key)).one_or_none()
 
 
-def page(session: Session, states: Sequence[State], before: int | None, limit: int) -> list[OutboxMail]:
-    """The newest mails first, without content; only those in ``states`` if there are any, and older than ``before``."""
+def page(
+    session: Session,
+    states: Sequence[State],
+    before: int | None,
+    limit: int,
+    *,
+    tag: str | None = None,
+    account_id: int | None = None,
+) -> list[OutboxMail]:
+    """The newest mails first, without content; only those in ``states`` if there are any, and older than ``before``.
+
+    With a ``tag`` or an account only those with that tag, and of that account.
+    """
     query = select(OutboxMail).options(defer(OutboxMail.content)).order_by(OutboxMail.id.desc()).limit(limit)
     if states:
         wanted = OutboxMail.state.in_(states)
@@ -218,6 +238,10 @@ def page(session: Session, states: Sequence[State], before: int | None, limit: i
         query = query.where(wanted)
     if before is not None:
         query = query.where(OutboxMail.id < before)
+    if tag is not None:
+        query = query.where(OutboxMail.tag == tag)
+    if account_id is not None:
+        query = query.where(OutboxMail.account_id == account_id)
     return list(session.scalars(query))
 
 

@@ -102,6 +102,7 @@ QUERIES: Final = {
     "/confirm-sender": {"token": "x"},
     "/account/senders": {},
     "/api/smtp/senders": {},
+    "/api/smtp/settings": {"details": "true"},
     "/account/sessions/end": {"session": "x"},
     "/settings/accounts/<int:account_id>/<deed>": {},
     "/settings/smtp": {"q": "Primary", "state": "active", "security": "none", "error": "1"},

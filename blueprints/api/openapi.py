@@ -244,6 +244,7 @@ _OF_TOKENS: Final = (
 DESCRIPTIONS = {
     200: "Done",
     201: "Created",
+    202: "Taken, and queued",
     400: "Not JSON, not an object, or a key given twice",
     401: "No token, or a wrong one",
     403: "Not an administrator",

@@ -115,6 +115,11 @@ def _invitation(calendar: str | bytes) -> Entity:
     return _text("calendar", text, f"calendar; method={methods[0].upper()}")
 
 
+def check(attachment: Attachment) -> None:
+    """See whether a file's name, type and id are fit for a mail. Raises ValueError."""
+    _content_type(_checked(attachment).content_type)
+
+
 def _text(field_name: str, text: str, subtype: str) -> Entity:
     if not isinstance(text, str):
         raise ValueError(f"{field_name}: Give text.")

@@ -32,9 +32,16 @@ _WAKES: Final = "sealpost_wakes"
 new_mail: Final = Listeners()  # told whenever there is mail to send
 
 
+class KeyTaken(ValueError):
+    """Another mail was queued with this key."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """When a mail goes, and which others it goes before. ``digest`` tells two mails with one key apart."""
+    """When a mail goes, and which others it goes before. ``digest`` tells two mails with one key apart.
+
+    ``tag`` is a word of the caller's own, by which the log finds the mail.
+    """
 
     priority: Priority = Priority.NORMAL
     send_at: datetime | None = None
@@ -42,6 +49,7 @@ class Terms:
     idempotency_key: str | None = None
     digest: str = ""
     account_id: int | None = None
+    tag: str | None = None
 
 
 def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
@@ -130,6 +138,7 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
         "created_at": now,
         "due_at": due_at,
         "expires_at": expires_at,
+        "tag": terms.tag,
     }
 
 
@@ -149,11 +158,16 @@ def _added(session: Session, row: NewMail) -> str:
             if earlier is None:
                 raise
             return earlier
+    tell_when_committed(session)
+    return row["mail_id"]
+
+
+def tell_when_committed(session: Session) -> None:
+    """Let workers hear of what the caller's transaction has put into the queue, once it is there."""
     if not event.contains(session, "after_commit", _committed):  # on this session: others are not ours
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_soft_rollback", _rolled_back)
     session.info[_WAKES] = True  # one call for all mails of a transaction
-    return row["mail_id"]
 
 
 def _is_alone(session: Session, row: NewMail) -> bool:
@@ -179,7 +193,7 @@ def _same(session: Session, row: NewMail) -> str | None:
     if earlier is None:
         return None
     if earlier.digest != row["digest"]:
-        raise ValueError(SAME_KEY)
+        raise KeyTaken(SAME_KEY)
     return earlier.mail_id
 
 
