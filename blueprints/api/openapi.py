@@ -247,7 +247,7 @@ DESCRIPTIONS = {
     202: "Taken, and queued",
     400: "Not JSON, not an object, or a key given twice",
     401: "No token, or a wrong one",
-    403: "Not an administrator",
+    403: "Not an administrator, a token without the scope, or switched off",
     404: "There is none with this id; or SMTP not configured",
     409: "Somebody else saved meanwhile; or it is too late",
     413: "Larger than 64 KiB",
