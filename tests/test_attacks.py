@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from database.engine import transaction
 from services.accounts import accounts, api_tokens
+from services.personal import templates
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.conftest import ADMIN_TOKEN
@@ -95,6 +96,19 @@ MATRIX: Final = {
     "POST /settings/accounts": administrators(422),
     "GET /settings/accounts/1/<deed>": administrators(404),
     "POST /settings/accounts/1/<deed>": administrators(404),
+    "GET /settings/accounts/smtp": administrators(200),
+    "GET /settings/accounts/smtp/1/<deed>": administrators(404),
+    "POST /settings/accounts/smtp/1/<deed>": administrators(404),
+    "GET /settings/accounts/smtp/1/limits": administrators(200),
+    "POST /settings/accounts/smtp/1/limits": administrators(303),
+    "GET /settings/accounts/smtp/policy": administrators(200),
+    "POST /settings/accounts/smtp/policy": administrators(422),
+    "GET /settings/accounts/smtp/templates": administrators(200),
+    "POST /settings/accounts/smtp/templates": administrators(422),
+    "GET /settings/accounts/smtp/templates/1": administrators(200),
+    "POST /settings/accounts/smtp/templates/1": administrators(422),
+    "GET /settings/accounts/smtp/templates/1/delete": administrators(200),
+    "POST /settings/accounts/smtp/templates/1/delete": administrators(303),
     "GET /settings/tokens": administrators(200),
     "POST /settings/tokens": administrators(422),
     "GET /settings/tokens/1/revoke": administrators(200),
@@ -158,6 +172,12 @@ FIELDS: Final = {
     "from_email": "mallory@evil.example",
     "timeout_seconds": "10",
     "is_active": "1",
+    "emails_per_minute": "7",
+    "domain": "evil.example",
+    "host": "smtp.evil.example",
+    "port": "587",
+    "allowed": "any",
+    "fallback": "always",
 }
 CHANGE: Final = b'{"name": "Mallory", "smtp_server": "smtp.evil.example", "from_email": "mallory@evil.example"}'
 WRITES: Final = (
@@ -167,6 +187,12 @@ WRITES: Final = (
     "/settings/smtp/1/deactivate",
     "/settings/smtp/1/delete",
     "/settings/accounts",
+    "/settings/accounts/smtp/1/limits",
+    "/settings/accounts/smtp/1/global",
+    "/settings/accounts/smtp/policy",
+    "/settings/accounts/smtp/templates",
+    "/settings/accounts/smtp/templates/1",
+    "/settings/accounts/smtp/templates/1/delete",
     "/settings/tokens",
     "/settings/tokens/1/revoke",
     "/forgot-password",
@@ -183,6 +209,7 @@ SERVER: Final = {
     "from_email": "a@example.com",
     "is_active": True,
 }
+TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
 _NOTE_OF_A_LOOK: Final = re.compile(r"audit_event.*'viewed'|sqlite_sequence.*'audit_event'")
 METHODS: Final = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "CONNECT", "PROPFIND")
 
@@ -218,12 +245,14 @@ def bearers(people: dict[str, Visitor]) -> dict[str, str]:
 
 
 def as_they_were() -> None:
-    """One server, number 1, which is active; and no token revoked."""
+    """One server and one template, each number 1; the server is active, and no token revoked."""
     with transaction() as session:
-        session.execute(text("DELETE FROM smtp_config"))
-        session.execute(text("DELETE FROM sqlite_sequence WHERE name = 'smtp_config'"))
+        for table in ("smtp_config", "server_template"):
+            session.execute(text(f"DELETE FROM {table}"))
+            session.execute(text(f"DELETE FROM sqlite_sequence WHERE name = '{table}'"))
         session.execute(text("UPDATE api_token SET revoked_at = NULL"))
     assert configs.create(parse_change(SERVER)).row.id == 1
+    assert templates.save(TEMPLATE).id == 1
 
 
 def routes(app: Flask) -> list[tuple[str, str]]:
