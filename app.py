@@ -13,7 +13,16 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints import access, errors, serving, settings, way_back
-from blueprints.api import configs_api, domain_api, health, messages_api, openapi, providers_api, settings_api
+from blueprints.api import (
+    configs_api,
+    domain_api,
+    health,
+    messages_api,
+    openapi,
+    providers_api,
+    senders_api,
+    settings_api,
+)
 from blueprints.base_path import BelowPath
 from blueprints.cli import register
 from blueprints.pages import (
@@ -28,6 +37,7 @@ from blueprints.pages import (
     oversight_pages,
     people_pages,
     policy_pages,
+    sender_pages,
     settings_form,
     template_pages,
     token_pages,
@@ -97,6 +107,9 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         auth.bp,
         account.bp,
         address_page.bp,
+        sender_pages.bp,
+        sender_pages.link_bp,
+        senders_api.bp,
         people_pages.bp,
         oversight_pages.bp,
         policy_pages.bp,

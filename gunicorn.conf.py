@@ -1,5 +1,9 @@
 """How gunicorn serves Sealpost, where it is started in this folder; what stands on its command line comes first."""
 
+from typing import Any
+
+_NO_STATUS = -1  # which no process ends with
+
 bind = "127.0.0.1:8000"
 workers = 2
 worker_class = "gthread"  # its threads get whole requests only (blueprints/gunicorn_requests.py)
@@ -8,3 +12,16 @@ timeout = 30  # seconds without a sign of life of a worker, whatever its threads
 graceful_timeout = 7  # from SIGTERM to the end of all; Docker kills after 10
 keepalive = 5
 control_socket_disable = True
+
+
+def on_starting(arbiter: Any) -> None:  # noqa: ANN401 - untyped
+    """Have it end in peace where no worker can start: of one more that gives up while it stops the rest, gunicorn
+    itself would print a traceback beside our line.
+    """
+    stop = arbiter.stop
+
+    def stop_once(graceful: bool = True) -> None:
+        arbiter.APP_LOAD_ERROR = arbiter.WORKER_BOOT_ERROR = _NO_STATUS
+        stop(graceful)
+
+    arbiter.stop = stop_once

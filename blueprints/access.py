@@ -182,6 +182,14 @@ def caller() -> Caller:
     return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes)
 
 
+def calling_account() -> int:
+    """The account that calls, for what is an account's own. Raises Forbidden for ``ADMIN_TOKEN``, which has none."""
+    account_id = caller().account_id
+    if account_id is None:
+        raise Forbidden("ADMIN_TOKEN belongs to no account. Use an API token of an account, made on its page.")
+    return account_id
+
+
 def require_recent_sign_in() -> None:
     """The person at this session has shown the password within ten minutes, or does so in the form that is sent.
 

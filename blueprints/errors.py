@@ -1,7 +1,9 @@
 """One map from our errors to a page or a JSON body. Nothing of the input is echoed."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
@@ -19,6 +21,9 @@ from utils.errors import AppError, InvalidInput, TooMany
 log = structlog.get_logger(__name__)
 
 _TRY_AGAIN = (429, 500, 503)  # may be over soon: the page has the form in it, to be sent again
+# What accounts set up and send by, which has a shape of its own in the specification.
+_PERSONAL_PATHS: Final = "/api/smtp/"
+_PERSONAL: Final = ("/api/messages/send-email",)
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,26 @@ def init_app(app: Flask) -> None:
 
 
 def json_error(status: int, message: str, errors: dict[str, list[str]] | None = None) -> Response:
-    """The error body of the administration API."""
+    """The error body of the administration API, or that of the personal one, as the path asks for it."""
     body: dict[str, object] = {"status": "error", "message": message}
+    if is_personal_api():
+        body = {"success": False, "error": f"{message} {_first_of(errors)}" if errors else message}
     if errors is not None:
         body["errors"] = errors
     response = jsonify(body)
     response.status_code = status
     return response
+
+
+def is_personal_api() -> bool:
+    """Whether the answer has the shape ``{"success": …}``, whatever its status."""
+    return request.path.startswith(_PERSONAL_PATHS) or request.path in _PERSONAL
+
+
+def _first_of(errors: Mapping[str, list[str]]) -> str:
+    """Whoever reads ``error`` alone, as the specification has it, is told the first refused field in it."""
+    field, sentences = next(iter(errors.items()))
+    return f"{field}: {sentences[0]}"
 
 
 def wants_json() -> bool:

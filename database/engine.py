@@ -48,6 +48,7 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base)
 
 _BUSY_SECONDS: Final = 5  # that a writer waits for others
+_SPARE_SECONDS: Final = 0.1  # the same for what may be left out
 _writers: Final[WeakKeyDictionary[Engine, Lock]] = WeakKeyDictionary()
 os.register_at_fork(after_in_child=_writers.clear)
 
@@ -74,7 +75,7 @@ def init_app(app: Flask, *, takes_driver_path: bool = True) -> None:
 
 
 @contextmanager
-def _turn_to_write() -> Iterator[None]:
+def _turn_to_write(seconds: float = _BUSY_SECONDS) -> Iterator[None]:
     """SQLite has one writer at a time, and lets the others sleep and ask again: those of this process wait in line.
 
     The file's own lock still decides between processes.
@@ -83,7 +84,7 @@ def _turn_to_write() -> Iterator[None]:
         yield
         return
     lock = _writers.setdefault(db.engine, Lock())
-    if not lock.acquire(timeout=_BUSY_SECONDS):
+    if not lock.acquire(timeout=seconds):
         raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
     try:
         yield
@@ -100,6 +101,18 @@ def transaction(*, durable: bool = True) -> Iterator[Session]:
     """
     with _turn_to_write(), Session(db.engine, expire_on_commit=False) as session, session.begin():
         session.connection(execution_options={"sealpost_writes": True, "sealpost_durable": durable})
+        yield session
+
+
+@contextmanager
+def spare_transaction() -> Iterator[Session]:
+    """As ``transaction`` without ``durable``, for what may be left out: it hardly waits for whoever writes now.
+
+    Raises OperationalError where that takes longer.
+    """
+    with _turn_to_write(_SPARE_SECONDS), Session(db.engine, expire_on_commit=False) as session, session.begin():
+        options = {"sealpost_writes": True, "sealpost_durable": False, "sealpost_spare": True}
+        session.connection(execution_options=options)
         yield session
 
 
@@ -164,8 +177,24 @@ def _begin(connection: Connection) -> None:
         return
     durable = options.get("sealpost_durable", True)
     is_writer = options.get("sealpost_writes", False)
-    for statement in _beginning(connection.dialect, connection.info, durable=durable, is_writer=is_writer):
-        connection.exec_driver_sql(statement)
+    with _waiting(connection, is_short=options.get("sealpost_spare", False)):
+        for statement in _beginning(connection.dialect, connection.info, durable=durable, is_writer=is_writer):
+            connection.exec_driver_sql(statement)
+
+
+@contextmanager
+def _waiting(connection: Connection, *, is_short: bool) -> Iterator[None]:
+    """How long what is begun here waits for others: in SQLite it does so nowhere else."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_short and is_sqlite:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SPARE_SECONDS * 1000:.0f}")
+    try:
+        yield
+    finally:
+        if is_short and is_sqlite:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+    if is_short and not is_sqlite:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_SPARE_SECONDS * 1000:.0f}ms'")
 
 
 def _beginning(dialect: Dialect, info: dict[str, Any], *, durable: bool, is_writer: bool = True) -> Iterator[str]:

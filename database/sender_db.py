@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, String, UniqueConstraint, delete, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from database.engine import Base
+from database.engine import Base, changed
 from database.types import UtcDateTime
-from database.user_db import LONGEST_EMAIL_KEY
+from database.user_db import IS_ENABLED, LONGEST_EMAIL_KEY, Account
 
 
 class AccountSender(Base):
@@ -29,3 +29,58 @@ class AccountSender(Base):
     mail_id: Mapped[str | None] = mapped_column(String(32))
 
     __table_args__ = (UniqueConstraint("account_id", "email_key"),)
+
+
+def of_account(session: Session, account_id: int) -> list[AccountSender]:
+    """Its senders, in the order of their addresses."""
+    query = select(AccountSender).where(AccountSender.account_id == account_id).order_by(AccountSender.email_key)
+    return list(session.scalars(query))
+
+
+def find(session: Session, account_id: int, sender_id: int) -> AccountSender | None:
+    """A sender of exactly this account."""
+    query = select(AccountSender).where(AccountSender.id == sender_id, AccountSender.account_id == account_id)
+    return session.scalars(query).one_or_none()
+
+
+def find_by_key(session: Session, account_id: int, email_key: str) -> AccountSender | None:
+    query = select(AccountSender).where(AccountSender.account_id == account_id, AccountSender.email_key == email_key)
+    return session.scalars(query).one_or_none()
+
+
+def count_of(session: Session, account_id: int) -> int:
+    """How many senders an account has, confirmed or not."""
+    query = select(func.count()).select_from(AccountSender).where(AccountSender.account_id == account_id)
+    return session.scalar(query) or 0
+
+
+def is_confirmed(session: Session, account_id: int, email_key: str) -> bool:
+    found = find_by_key(session, account_id, email_key)
+    return found is not None and found.confirmed_at is not None
+
+
+def find_good(session: Session, token_hash: str, moment: datetime) -> tuple[AccountSender, Account] | None:
+    """The sender that this token confirms, and whose it is, if it is good for any."""
+    query = (
+        select(AccountSender, Account)
+        .join(Account, Account.id == AccountSender.account_id)
+        .where(AccountSender.token_hash == token_hash, AccountSender.expires_at > moment, IS_ENABLED)
+    )
+    row = session.execute(query).one_or_none()
+    return (row[0], row[1]) if row else None
+
+
+def add(session: Session, sender: AccountSender) -> None:
+    session.add(sender)
+    session.flush()
+
+
+def remove(session: Session, sender_id: int) -> bool:
+    """Forget a sender; whether it was there."""
+    return changed(session, delete(AccountSender).where(AccountSender.id == sender_id)) == 1
+
+
+def delete_stale(session: Session, account_id: int, before: datetime) -> None:
+    """Forget what this account asked for and nobody confirmed, where the link ended before."""
+    stale = AccountSender.confirmed_at.is_(None), AccountSender.expires_at < before
+    session.execute(delete(AccountSender).where(AccountSender.account_id == account_id, *stale))

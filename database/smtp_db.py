@@ -118,6 +118,12 @@ def find(session: Session, config_id: int) -> SmtpConfig | None:
     return session.get(SmtpConfig, config_id)
 
 
+def find_own(session: Session, account_id: int) -> SmtpConfig | None:
+    """The server that an account has brought, active or not."""
+    own = select(SmtpConfig).where(SmtpConfig.account_id == account_id).order_by(SmtpConfig.id).limit(1)
+    return session.scalars(own).one_or_none()
+
+
 def find_by_name(session: Session, name_key: str) -> SmtpConfig | None:
     """The global configuration whose name compares as ``name_key``."""
     named = select(SmtpConfig).where(SmtpConfig.account_id.is_(None), SmtpConfig.name_key == name_key)

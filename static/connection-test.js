@@ -4,7 +4,7 @@ import { openFoldedField, setBusy, setIdle } from "./forms.js";
 import { whyNotNow } from "./session.js";
 import { needsPassword, setPort } from "./smtp-form.js";
 import { markVerified, rememberTested } from "./test-freshness.js";
-import { begin, cancelled, finish, markStale, showStep, showWaiting } from "./test-report.js";
+import { begin, cancelled, finish, sayFilledIn, showStep, showWaiting } from "./test-report.js";
 import { runTest, TestNotRun } from "./test-stream.js";
 
 const SILENCE = 60_000; // the server says every few seconds that it waits; then something between us and it is broken
@@ -113,7 +113,7 @@ function apply(button) {
     start(send ? sendButton : testButton);
     return;
   }
-  markStale("The fields are filled in. Enter the password again, since the server has changed; then test.");
+  sayFilledIn(true);
   form.elements.smtp_password.focus();
 }
 
@@ -135,5 +135,6 @@ form.elements.to.addEventListener("keydown", (event) => {
   event.preventDefault();
   form.requestSubmit(sendButton);
 });
+form.addEventListener("input", () => sayFilledIn(false)); // from now on it is a form that was changed
 cancelButton.addEventListener("click", stop);
 addEventListener("pagehide", stop);

@@ -32,10 +32,10 @@ export function setPort(number) {
 // --- A stored password goes only to the server it was entered for.
 
 const saved = {
-  smtp_server: form.dataset.savedServer || field("smtp_server").value,
-  smtp_port: form.dataset.savedPort || port.value,
-  smtp_username: field("smtp_username").defaultValue,
-  security: field("security").value,
+  smtp_server: form.dataset.savedServer,
+  smtp_port: form.dataset.savedPort,
+  smtp_username: form.dataset.savedUsername,
+  security: form.dataset.savedSecurity,
 };
 
 const isForAnotherServer = () => Object.entries(saved).some(([name, value]) => field(name).value.trim() !== value);

@@ -11,6 +11,7 @@ const slot = (name) => part(`[data-slot="${name}"]`);
 const list = part("[data-steps]");
 const summary = part("[data-summary]");
 const stale = part("[data-stale]");
+const filledIn = part("[data-filled-in]");
 const looking = part("[data-looking]");
 const docsLink = part("[data-docs-link]");
 
@@ -60,6 +61,7 @@ export function begin(withMessage) {
   summary.hidden = true;
   fill("transcript", "");
   markStale("");
+  sayFilledIn(false);
   panel.dataset.outcome = "running";
   announce("The test has begun.");
   runNext();
@@ -144,6 +146,12 @@ export function cancelled() {
 export function markStale(text) {
   stale.hidden = !text || !["ok", "failed"].includes(panel.dataset.outcome);
   part("[data-stale-text]").textContent = text;
+}
+
+/** Says that the form is filled in but for the password, in the place of what is said of a changed form. */
+export function sayFilledIn(isSaid) {
+  if (isSaid) markStale("");
+  filledIn.hidden = !isSaid;
 }
 
 function report() {

@@ -14,6 +14,8 @@ from tests.patience import PATIENCE
 from tests.visitors import Visitor, visit
 from utils.env_reader import ConfigurationError
 
+ROOT = Path(__file__).parent.parent
+
 PAGES = ["/setup", "/login", "/forgot-password", "/reset-password", "/api/docs", "/api/openapi.json", "/nowhere"]
 
 
@@ -126,21 +128,13 @@ def test_the_debugger_cannot_be_on_where_strangers_come(
         create_app({**environment, **variables}, instance_path=tmp_path)
 
 
-def gunicorn(environment: dict[str, str], **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Start gunicorn and wait for it to give up by itself."""
+def gunicorn(
+    environment: dict[str, str], *options: str, app: str = "app:serve()", folder: Path = ROOT, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Start gunicorn, with as many workers as we have by default, and wait for it to give up by itself."""
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "--no-control-socket",
-            "--workers",
-            "1",
-            "--bind",
-            "127.0.0.1:0",
-            "app:serve()",
-        ],
-        cwd=Path(__file__).parent.parent,
+        [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", *options, app],
+        cwd=folder,
         env={**os.environ, **environment, **variables},
         capture_output=True,
         text=True,
@@ -162,4 +156,15 @@ def test_gunicorn_gives_up_on_a_wrong_variable_and_names_it(environment: dict[st
     run = gunicorn(environment, TRUSTED_PROXIES="many")
     assert run.returncode != 0
     assert "TRUSTED_PROXIES must be a whole number" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("status", [3, 4], ids=["not booted", "not loaded"])
+def test_of_several_workers_that_end_at_once_one_ends_gunicorn_wherever_it_is_started(
+    environment: dict[str, str], tmp_path: Path, status: int
+) -> None:
+    (tmp_path / "hopeless.py").write_text(f"import os\nos._exit({status})\n")
+    config = str(ROOT / "gunicorn.conf.py")
+    run = gunicorn(environment, "--workers", "4", "--config", config, app="hopeless:app", folder=tmp_path)
+    assert run.returncode == status
     assert "Traceback" not in run.stderr

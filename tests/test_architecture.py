@@ -31,9 +31,9 @@ ROOMS = {
     "outbox": "reasons delivery settings message diagnosis audit",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
-    "personal": "settings smtp delivery outbox accounts audit checks diagnosis message providers",
     "worker": "reasons outbox delivery accounts settings message smtp audit",
     "checks": "reasons worker outbox delivery diagnosis settings message smtp",
+    "personal": "settings smtp delivery reasons outbox accounts audit checks diagnosis message providers",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",
@@ -54,6 +54,7 @@ TWICE: set[str] = set()
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
+    "sender_link.ask", "sender_link.confirm",
     "health.live", "health.ready",
 }  # fmt: skip
 
@@ -222,6 +223,7 @@ def test_every_route_has_a_guard_and_the_public_ones_are_these(app: Flask) -> No
         "signed_in",
         "admin_page",
         "admin_api",
+        "account_api",
         "inbox_reader",
         "document_reader",
     }

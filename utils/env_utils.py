@@ -15,7 +15,7 @@ from flask import current_app, has_app_context
 
 from utils import allowed_places, env_file, env_names, env_urls, personal_env, secret_files
 from utils.addresses import InvalidAddress, parse_name_server, public_name
-from utils.allowed_places import AllowedPlaces
+from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_file import EnvFile
 from utils.env_reader import ConfigurationError, Reader
 from utils.first_env import write_first_env
@@ -61,7 +61,7 @@ class Settings:
     smtp_ca_file: Path | None
     smtp_allow_plaintext_login: bool
     smtp_allowed: AllowedPlaces
-    smtp_allowed_accounts: AllowedPlaces  # for servers of those who are no administrators
+    smtp_allowed_accounts: PlacesForAccounts  # for servers of those who are no administrators
     personal: Mapping[str, object]  # what is fixed of the policy for servers of accounts, by its fields
     host: str
     port: int
@@ -186,7 +186,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         smtp_ca_file=_ca_file(env),
         smtp_allow_plaintext_login=env.boolean("SMTP_ALLOW_PLAINTEXT_LOGIN", default=False),
         smtp_allowed=allowed_places.named_by(env),
-        smtp_allowed_accounts=allowed_places.named_by(env),
+        smtp_allowed_accounts=allowed_places.for_accounts(env),
         personal=personal_env.named_by(env),
         host=host,
         port=port,

@@ -9,7 +9,7 @@ from blueprints.access import actor_name, admin_page
 from blueprints.pages.versions import NOTHING, Difference, Versions
 from services.personal import policy_changes
 from services.settings import personal_policy
-from services.settings.personal_policy import VARIABLES, Policy
+from services.settings.personal_policy import VARIABLES, PersonalRules
 from utils import clock
 from utils.errors import Conflict, InvalidInput
 from utils.numbers import number_or_text, whole_number
@@ -60,7 +60,7 @@ def save() -> Response:
     return make_response(redirect(url_for("policy.show"), 303))
 
 
-def _changes(policy: Policy) -> dict[str, object]:
+def _changes(policy: PersonalRules) -> dict[str, object]:
     """What was sent. Of what is fixed the page sends nothing; where it comes all the same, the service refuses it."""
     typed = {name: forms.text(name) for name in VARIABLES if name not in policy.fixed or name in request.form}
     return {name: _limit(text) if name in policy_changes.LIMITS else text for name, text in typed.items()}
@@ -70,12 +70,12 @@ def _limit(text: str) -> int | str | None:
     return number_or_text(text.strip()) if text.strip() else None
 
 
-def _values(policy: Policy) -> dict[str, str]:
+def _values(policy: PersonalRules) -> dict[str, str]:
     texts = {name: str(getattr(policy, name)) for name in VARIABLES if name != "hosts"}
     return texts | {"hosts": "\n".join(policy.hosts), "version": str(policy.version)}
 
 
-def _typed(policy: Policy) -> dict[str, str]:
+def _typed(policy: PersonalRules) -> dict[str, str]:
     """What was typed, and of what is fixed what it is."""
     typed = {name: forms.text(name) for name in VARIABLES if name not in policy.fixed}
     return _values(policy) | typed | {"version": forms.text("version")}
@@ -102,7 +102,9 @@ def _words(name: str, value: str) -> str:
     return titles.get(value, value) or NOTHING
 
 
-def _page(policy: Policy, values: dict[str, str], errors: dict[str, list[str]], both: Versions | None = None) -> str:
+def _page(
+    policy: PersonalRules, values: dict[str, str], errors: dict[str, list[str]], both: Versions | None = None
+) -> str:
     fixed: dict[str, Any] = {name: policy_changes.fixed_by(name) for name in policy.fixed}
     return render_template(
         "personal/policy.html",
@@ -113,7 +115,7 @@ def _page(policy: Policy, values: dict[str, str], errors: dict[str, list[str]], 
         allowed=ALLOWED,
         fallback=FALLBACK,
         fixed=fixed,
-        usual=Policy(),
+        usual=PersonalRules(),
         words={name: _words(name, text) for name, text in _values(policy).items()},
         is_typed=request.method == "POST",
     )

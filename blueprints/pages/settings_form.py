@@ -251,6 +251,7 @@ def _page(
         found=found,
         step_labels=smtp_tests.step_labels(),
         test=test,
+        is_filled_in=bool(errors and "smtp_password" in errors and smtp_form_values.are_changed_by_action()),
         both=both,
         is_gone=is_gone,
         is_typed=request.method == "POST" and not forms.ticked("saved"),

@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-import structlog
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from database import api_token_db, user_db
@@ -17,12 +15,11 @@ from database.api_token_db import ApiToken
 from database.engine import reading, transaction
 from database.user_db import Account
 from services import audit
+from services.accounts import noting
 from services.audit import Action
 from services.outbox import notices
 from utils import clock
 from utils.errors import InvalidInput, NotFound
-
-log = structlog.get_logger(__name__)
 
 PREFIX: Final = "sealpost_"  # fixed, so that secret scanners can know one
 SHOWN: Final = 15  # characters of a token that lists show
@@ -153,7 +150,9 @@ def find_good(text: str) -> TokenInfo | None:
     if owner.disabled_at or not info.is_good or (Scope.ADMIN in info.scopes and not owner.is_admin):
         return None
     if token.last_used_at is None or now - token.last_used_at > USE_NOTED:
-        _note_use(token.id, now)
+        noting.note(
+            "token_use_not_noted", lambda session: api_token_db.note_used(session, info.id, now), token_id=info.id
+        )
     return info
 
 
@@ -183,15 +182,6 @@ def _tell(token: ApiToken, owner: Account, days: int) -> None:
     with transaction() as session:
         if token.expires_at and api_token_db.claim_notice(session, token.id, days):
             notices.token_expiring(session, owner.email, token.name, token.prefix, token.expires_at)
-
-
-def _note_use(token_id: int, moment: datetime) -> None:
-    """Note it if it can be noted: a database that is full or read-only must still be readable by token."""
-    try:
-        with transaction(durable=False) as session:
-            api_token_db.note_used(session, token_id, moment)
-    except DBAPIError as error:
-        log.warning("token_use_not_noted", token_id=token_id, kind=type(error.orig).__name__)
 
 
 def _subject(token: ApiToken, owner: Account) -> str:

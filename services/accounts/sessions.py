@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import structlog
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from database import session_db, user_db
@@ -14,15 +12,13 @@ from database.engine import reading, transaction
 from database.session_db import BrowserSession
 from database.user_db import Account
 from services import audit
-from services.accounts import api_tokens
+from services.accounts import api_tokens, noting
 from services.audit import Action
 from utils import clock
 from utils.encryption_utils import mac
 from utils.env_utils import get_settings
 from utils.errors import Conflict, NotFound
 from utils.log_utils import printable
-
-log = structlog.get_logger(__name__)
 
 ID_BYTES: Final = 32
 SHOWN: Final = 16  # characters of a hash that name a session among those of its account
@@ -95,7 +91,8 @@ def resume(session_id: str, address: str) -> SessionInfo | None:
         return None
     info = _info(*found)
     if not timedelta(0) <= now - info.last_seen_at < SEEN_NOTED:
-        _note_seen(info.key, now, address)
+        place = printable(address, session_db.LONGEST_ADDRESS)
+        noting.note("session_not_noted", lambda session: session_db.note_seen(session, info.key, now, place))
     return info
 
 
@@ -214,15 +211,6 @@ def _is_over(row: BrowserSession, account: Account, now: datetime) -> bool:
     idle = ours.session_admin_idle
     is_left_alone = account.is_admin and bool(idle) and now >= row.last_seen_at + idle
     return is_left_alone or now >= row.created_at + ours.session_life
-
-
-def _note_seen(key: str, moment: datetime, address: str) -> None:
-    """Note it if it can be noted: a database that is full or read-only must still be readable."""
-    try:
-        with transaction(durable=False) as session:
-            session_db.note_seen(session, key, moment, printable(address, session_db.LONGEST_ADDRESS))
-    except DBAPIError as error:
-        log.warning("session_not_noted", kind=type(error.orig).__name__)
 
 
 def _locked(session: Session, account_id: int) -> Account:

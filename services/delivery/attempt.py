@@ -8,8 +8,9 @@ from typing import Final, TypeVar, cast
 
 import structlog
 
+from services.delivery import account_limits, record, retry_policy
 from services.delivery import limits as sending_limits
-from services.delivery import record, retry_policy
+from services.delivery.account_limits import Places
 from services.delivery.limits import Limits
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED, Outcome, Withheld
 from services.delivery.retry_policy import Whose
@@ -59,16 +60,17 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
     skipped: list[Outcome] = []
     outcome: Outcome | None = None
     withheld: Withheld | None = None
+    places = account_limits.places_of(account_limits.of_account(account_id)) if account_id is not None else None
     for server in servers:
         down = [each.server for each in skipped if each.server]
         if reason := protection.refusal(server, down, is_security=draft.kind in protection.SECURITY_KINDS):
             withheld = withheld or told_withheld(server, down, reason)
             continue
         started_at, started = clock.now(), time.monotonic()
-        tried = _over_limit(server, draft, started) or _attempt(server, draft, started, skipped)
+        tried = _over_limit(server, draft, started, places) or _attempt(server, draft, started, skipped)
         outcome = replace(tried, skipped=tuple(skipped))
         record.record(draft, outcome, started_at, account_id)
-        if not (server.failover and (outcome.is_server_down or outcome.is_throttled)):
+        if not (server.failover and (outcome.is_server_down or outcome.has_server_had_enough)):
             break
         skipped.append(outcome)
     if outcome is None:
@@ -191,19 +193,26 @@ def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) ->
     return Sender(email=settings.from_email, name=settings.from_name, reply_to=reply_to)
 
 
-def _over_limit(server: RouteStep, draft: Draft, started: float) -> Outcome | None:
-    """What becomes of the mail if the server has had as many as may go; None if it may go, which is then counted."""
+def _over_limit(server: RouteStep, draft: Draft, started: float, places: Places | None) -> Outcome | None:
+    """What becomes of the mail if as many have gone as may, through the server or of its account.
+
+    None if it may go, which is then counted.
+    """
     limits = sending_limits.limits_of(server.emails_per_minute, server.emails_per_day)
-    if limits == Limits():
+    if limits == Limits() and not places:
         return None
     domains = sending_limits.domains_of(draft.recipients)
     if draft.kind in protection.SECURITY_KINDS:  # whoever waits for a link cannot ask again tomorrow
         sending_limits.charge(server.owner, limits, domains)
+        account_limits.charge(server, places)
         return None
-    if not sending_limits.seconds_until_allowed(server.owner, limits, domains, is_security=False):
+    refusal = account_limits.take(server, limits, domains, places)
+    if not refusal:
         return None
-    message = reasons.words(Reason.THROTTLED)
-    return Outcome(kind=THROTTLED, message=message, ms=round((time.monotonic() - started) * 1000), server=server)
+    of_account = places.reason(refusal) if places else ""
+    message = reasons.words(of_account or Reason.THROTTLED)
+    ms = round((time.monotonic() - started) * 1000)
+    return Outcome(kind=THROTTLED, message=message, ms=ms, server=server, of_account=bool(of_account))
 
 
 def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[Outcome]) -> Outcome:

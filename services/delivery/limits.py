@@ -1,14 +1,14 @@
-"""How many mails may go: by minute and day through one configuration, by minute to one recipient domain.
+"""How many mails may go: by minute and day through one configuration or of one account, by minute to one domain.
 
 The counts are where ``RATELIMIT_STORAGE_URI`` says: in the process, or shared by all processes in Redis. Queued and
 direct mails, and connection tests, take their places in the same ones.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -46,6 +46,33 @@ class Limits:
         return Limits(**{name: -(-most // LOCAL_SHARE) for name, most in vars(self).items()})
 
 
+class Allowance(NamedTuple):
+    """What may go of one owner, a configuration or an account; ``domains`` are the recipients'.
+
+    ``is_shared``: security mail takes its places here as well, so that a fifth of them is kept for it.
+    """
+
+    owner: str
+    limits: Limits
+    domains: tuple[str, ...] = ()
+    is_shared: bool = True
+
+
+class Refusal(NamedTuple):
+    """Whose allowance has no place left, that of a day or of a minute, and the seconds after which to ask again."""
+
+    owner: str
+    seconds: float
+    is_daily: bool
+
+
+class Used(NamedTuple):
+    """How many places were taken of an allowance, within a minute and within a day."""
+
+    minute: int
+    day: int
+
+
 def limits_of(emails_per_minute: int | None, emails_per_day: int | None) -> Limits:
     """A configuration's limits: its own, or the environment's where it has none."""
     ours = get_settings()
@@ -65,9 +92,19 @@ def seconds_until_allowed(owner: str, limits: Limits, domains: Iterable[str], *,
     return _allowances().seconds_until_allowed(owner, limits, domains, is_security=is_security)
 
 
-def charge(owner: str, limits: Limits, domains: Iterable[str]) -> None:
+def take(allowances: Sequence[Allowance], *, is_security: bool) -> Refusal | None:
+    """Take a place in every one of these, or in none and say which has none left. Never raises."""
+    return _allowances().take(allowances, is_security=is_security)
+
+
+def charge(owner: str, limits: Limits, domains: Iterable[str] = ()) -> None:
     """Count a mail that goes whatever the allowances say, so that others wait the longer. Never raises."""
     _allowances().charge(owner, limits, domains)
+
+
+def used(owner: str, limits: Limits) -> Used:
+    """The places that were taken, where there is a limit, as this process knows it. Never raises."""
+    return _allowances().used(owner, limits)
 
 
 def domains_of(recipients: Iterable[str]) -> set[str]:
@@ -80,12 +117,35 @@ def _allowances() -> "Allowances":
     return _of_application.setdefault(ours, Allowances(ours.ratelimit_storage_uri))
 
 
+class _Kept:
+    """Counts go on under the same key when the limit is set anew, so that nobody starts again with none."""
+
+    __slots__ = ()
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        item = cast(RateLimitItem, self)
+        return "/".join([item.namespace, *map(str, identifiers), item.GRANULARITY.name])
+
+
+class _PerMinute(_Kept, RateLimitItemPerMinute):
+    __slots__ = ()
+
+
+class _PerDay(_Kept, RateLimitItemPerDay):
+    __slots__ = ()
+
+
 class _Count(NamedTuple):
     """One count that a mail takes a place in."""
 
+    allowance: Allowance
     limiter: RateLimiter
     item: RateLimitItem
     key: str
+
+    @property
+    def is_daily(self) -> bool:
+        return isinstance(self.item, _PerDay)
 
 
 class _Counts:
@@ -99,39 +159,53 @@ class _Counts:
         self._exact = MovingWindowRateLimiter(storage)
         self._estimated = SlidingWindowCounterRateLimiter(storage)
 
-    def take(self, owner: str, limits: Limits, domains: Iterable[str], *, is_security: bool) -> float:
-        """Take a place in every count, or in none and say how long to wait. Raises StorageError."""
-        counts = list(self._counts(owner, limits, domains))
-        waits = [wait for count in counts if (wait := _wait(count, is_security))]
-        if waits:
-            return max(waits)
-        taken = [count.limiter.hit(count.item, count.key) for count in counts]
-        return 0.0 if all(taken) else LEAST_WAIT  # another process was quicker
+    def take(self, allowances: Iterable[Allowance], *, is_security: bool) -> Refusal | None:
+        """Take a place in every count, or in none and say which makes wait longest. Raises StorageError."""
+        counts = [count for allowance in allowances for count in self._counts(allowance)]
+        waits = [(wait, count) for count in counts if (wait := _wait(count, is_security))]
+        if not waits:
+            full = [count for count in counts if not count.limiter.hit(count.item, count.key)]
+            waits = [(LEAST_WAIT, count) for count in full]  # another process was quicker
+        if not waits:
+            return None
+        wait, count = max(waits, key=lambda each: each[0])
+        return Refusal(count.allowance.owner, wait, count.is_daily)
 
-    def charge(self, owner: str, limits: Limits, domains: Iterable[str]) -> None:
+    def charge(self, allowance: Allowance) -> None:
         """Take a place in every count, be it one too many. Raises StorageError.
 
         The limiters take none beyond the limit, so this is what they do with another one.
         """
-        for limiter, item, key in self._counts(owner, limits, domains):
+        for _, limiter, item, key in self._counts(allowance):
             is_exact = limiter is self._exact
             take = self._storage.acquire_entry if is_exact else self._storage.acquire_sliding_window_entry
             take(item.key_for(key), _WITHOUT_END, item.get_expiry())
 
-    def _counts(self, owner: str, limits: Limits, domains: Iterable[str]) -> Iterator[_Count]:
+    def used(self, allowance: Allowance) -> Used:
+        """How many places are taken. Raises StorageError."""
+        found = {False: 0, True: 0}
+        for count in self._counts(allowance):
+            found[count.is_daily] = count.item.amount - count.limiter.get_window_stats(count.item, count.key)[1]
+        return Used(minute=found[False], day=found[True])
+
+    def _counts(self, allowance: Allowance) -> Iterator[_Count]:
+        owner, limits = allowance.owner, allowance.limits
         if limits.per_minute:
-            yield _Count(self._exact, RateLimitItemPerMinute(limits.per_minute, namespace=NAMESPACE), owner)
+            minute = _PerMinute(limits.per_minute, namespace=NAMESPACE)
+            yield _Count(allowance, self._exact, minute, owner)
         if limits.per_day:
-            yield _Count(self._exact, RateLimitItemPerDay(limits.per_day, namespace=NAMESPACE), owner)
+            yield _Count(allowance, self._exact, _PerDay(limits.per_day, namespace=NAMESPACE), owner)
         if limits.per_minute_per_domain:
-            item = RateLimitItemPerMinute(limits.per_minute_per_domain, namespace=NAMESPACE)
-            yield from (_Count(self._estimated, item, f"to:{domain}") for domain in sorted(set(domains)))
+            item = _PerMinute(limits.per_minute_per_domain, namespace=NAMESPACE)
+            for domain in sorted(set(allowance.domains)):
+                yield _Count(allowance, self._estimated, item, f"to:{domain}")
 
 
 def _wait(count: _Count, is_security: bool) -> float:
     resets_at, remaining = count.limiter.get_window_stats(count.item, count.key)
     # Rounded down: of an allowance of less than five nothing is kept back.
-    if remaining > (0 if is_security else int(count.item.amount * RESERVED)):
+    is_kept_back = count.allowance.is_shared and not is_security
+    if remaining > (int(count.item.amount * RESERVED) if is_kept_back else 0):
         return 0.0
     return min(max(resets_at - time.time(), LEAST_WAIT), count.item.get_expiry())
 
@@ -149,32 +223,41 @@ class Allowances:
 
     def seconds_until_allowed(self, owner: str, limits: Limits, domains: Iterable[str], *, is_security: bool) -> float:
         """See the function of this name."""
-        domains = tuple(domains)
-        wait = self._counted(limits, lambda counts, most: counts.take(owner, most, domains, is_security=is_security))
-        return wait or 0.0
+        refusal = self.take([Allowance(owner, limits, tuple(domains))], is_security=is_security)
+        return refusal.seconds if refusal else 0.0
 
-    def charge(self, owner: str, limits: Limits, domains: Iterable[str]) -> None:
+    def take(self, allowances: Sequence[Allowance], *, is_security: bool) -> Refusal | None:
         """See the function of this name."""
-        domains = tuple(domains)
-        self._counted(limits, lambda counts, most: counts.charge(owner, most, domains))
+        return self._counted(allowances, lambda counts, most: counts.take(most, is_security=is_security))
 
-    def _counted(self, limits: Limits, count: Callable[["_Counts", Limits], T]) -> T | None:
+    def charge(self, owner: str, limits: Limits, domains: Iterable[str] = ()) -> None:
+        """See the function of this name."""
+        self._counted([Allowance(owner, limits, tuple(domains))], lambda counts, most: counts.charge(most[0]))
+
+    def used(self, owner: str, limits: Limits) -> Used:
+        """See the function of this name."""
+        return self._counted([Allowance(owner, limits)], lambda counts, most: counts.used(most[0])) or Used(0, 0)
+
+    def _counted(
+        self, allowances: Sequence[Allowance], count: Callable[["_Counts", Sequence[Allowance]], T]
+    ) -> T | None:
         """What counting gives, in the shared storage or while that is away in our own; None without any limit."""
-        if limits == Limits():
+        allowances = [each for each in allowances if each.limits != Limits()]
+        if not allowances:
             return None
         with self._lock:
             if not self._uri.startswith("memory:"):
                 if self._away_until is None or self._clock() >= self._away_until:
                     try:
-                        counted = count(self._shared_counts(), limits)
+                        counted = count(self._shared_counts(), allowances)
                     except StorageError as error:
                         self._note_away(error)
                     else:
                         self._note_back()
                         return counted
-                limits = limits.share()
+                allowances = [each._replace(limits=each.limits.share()) for each in allowances]
             self._local = self._local or _Counts(MemoryStorage())
-            return count(self._local, limits)
+            return count(self._local, allowances)
 
     def _shared_counts(self) -> _Counts:
         if self._shared is None:

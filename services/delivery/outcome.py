@@ -13,7 +13,7 @@ from utils.errors import DeliveryError, Fault
 ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 SUPPRESSED: Final = "suppressed"
-THROTTLED: Final = "throttled"  # not said to the server: our own limit for it is reached
+THROTTLED: Final = "throttled"  # not said to the server: our own limit for it, or for the account, is reached
 
 
 class Withheld(NamedTuple):
@@ -36,6 +36,7 @@ class Outcome:
     refused: list[dict[str, Any]] = field(default_factory=list)
     skipped: tuple["Outcome", ...] = ()  # servers tried before, which were down
     withheld: Withheld | None = None  # the next server, which would protect the mail less
+    of_account: bool = False  # the limit that is reached is the account's, whichever server is asked
 
     @cached_property
     def verdict(self) -> Verdict | None:
@@ -54,8 +55,13 @@ class Outcome:
 
     @property
     def is_throttled(self) -> bool:
-        """Whether the server was not asked, since it has had as many mails as we give it."""
+        """Whether the server was not asked, since as many mails have gone as may."""
         return self.kind == THROTTLED
+
+    @property
+    def has_server_had_enough(self) -> bool:
+        """Whether it was not asked since it has had as many mails as we give it, so that another may be."""
+        return self.is_throttled and not self.of_account
 
     @property
     def own_reason(self) -> str:

@@ -8,7 +8,7 @@ from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED
 from services.diagnosis import diagnosis
-from services.outbox.reasons import words
+from services.outbox.reasons import Reason, words
 from utils import clock
 from utils.errors import Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 from utils.json_shapes import Moment
@@ -58,6 +58,9 @@ _OUTCOMES: Final = {
 }
 _ACCEPTED_IN_PART: Final = Look("warning", "Accepted in part")
 _SEND_LATER: Final = "Send it later, or queue it: queued mail waits by itself. The limit is set with the server."
+_SEND_LATER_FOR_ACCOUNT: Final = (
+    "Send it later, or queue it: queued mail waits by itself. An administrator can set another limit for the account."
+)
 _NO_SERVER: Final = "Add a server, test it and activate it."
 
 
@@ -215,7 +218,9 @@ def _diagnosis(row: EmailAttempt) -> DiagnosisData | None:
     if row.outcome == NOT_CONFIGURED:
         return DiagnosisData(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
     if row.outcome == THROTTLED:
-        return DiagnosisData(title=row.reply.removesuffix("."), remedy=_SEND_LATER)
+        is_of_account = row.reply.startswith((Reason.ACCOUNT_LIMIT.text, Reason.GLOBAL_LIMIT.text))
+        remedy = _SEND_LATER_FOR_ACCOUNT if is_of_account else _SEND_LATER
+        return DiagnosisData(title=row.reply.removesuffix("."), remedy=remedy)
     # The row may be of an older or a newer version than this.
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None

@@ -22,6 +22,8 @@ class Reason(StrEnum):
     NO_SERVER = "no_server", "No mail server is usable."
     PAUSED = "paused", "The mail server failed several times; it is tried again soon."
     THROTTLED = "throttled", "The sending limit is reached."
+    ACCOUNT_LIMIT = "account_limit", "The account's sending limit is reached:"
+    GLOBAL_LIMIT = "global_limit", "The account's limit for the global server is reached:"
     SLOWED = "slowed", "The mail server takes only so many mails a minute."
     WITHHELD = "withheld", "The mail server is down, and the next one would protect the mail less."
     PINNED = "pinned", "It may have arrived through a server that cannot be used now; only that one may send it again."

@@ -58,6 +58,11 @@ def confirm_url(token: str) -> str:
     return _link("/confirm-address", token)
 
 
+def sender_url(token: str) -> str:
+    """The link of a mail that asks whether an account may send from an address."""
+    return _link("/confirm-sender", token)
+
+
 def _link(path: str, token: str) -> str:
     return f"{get_base_url()}{path}?token={quote(str(token), safe='')}"
 

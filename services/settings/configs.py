@@ -7,30 +7,26 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import smtp_db
+from database import smtp_db, user_db
 from database.engine import driver_reading, reading, transaction
 from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
 from database.user_db import comparable
 from services import audit
 from services.audit import Action
-from services.settings import config_trail, sealing, server_habits
+from services.settings import config_trail, rules, sealing, server_habits
 from services.settings.config_trail import subject_of
 from services.settings.fields import SmtpChange, parse_change
 from services.settings.sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
 from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
-from services.smtp import dial
 from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
-from services.smtp.wire import Deadline, WireError
 from utils import clock, incidents
-from utils.env_utils import get_settings
-from utils.errors import Conflict, Fault, InvalidInput, NotFound
+from utils.errors import Conflict, InvalidInput, NotFound
 
 FIRST_NAME: Final = "Primary"
 STALE: Final = "Somebody else saved these settings meanwhile. Load the page again."
 NO_SUCH: Final = "There is no such configuration."
 NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
 OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
-LOOK_UP_SECONDS: Final = 3.0  # for the name of a server that is saved, where its address matters
 TRIES: Final = 3  # of a change that meets another process's new row
 
 
@@ -38,10 +34,17 @@ def find_active(account_id: int | None = None, session: Session | None = None) -
     """The active configuration of a scope, as a mail would use it; read in the caller's session if there is one."""
     if session:
         row = smtp_db.find_active(session, account_id)
-    else:
-        with driver_reading() as driver:
-            row = smtp_db.read_active(driver, account_id)
-    return unsealed(row) if row else None
+        return as_used(session, row) if row else None
+    with driver_reading() as driver:
+        row = smtp_db.read_active(driver, account_id)
+        by_administrator = account_id is not None and row is not None and user_db.read_is_admin(driver, account_id)
+    return unsealed(row, by_administrator=by_administrator) if row else None
+
+
+def as_used(session: Session, row: SmtpConfig) -> StoredConfig:
+    """A row as a mail would use it: an account's own server by whether that is an administrator now."""
+    owner = user_db.find(session, row.account_id) if row.account_id is not None else None
+    return unsealed(row, by_administrator=owner is not None and owner.is_admin)
 
 
 def get(config_id: int) -> StoredConfig:
@@ -166,7 +169,7 @@ def mark_tested(settings: SmtpSettings, error_message: str | None, config_id: in
 def _mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
     with transaction() as session:
         row = smtp_db.find(session, config_id) if config_id is not None else None
-        if row is None or not are_stored(settings, unsealed(row)):
+        if row is None or not are_stored(settings, as_used(session, row)):
             row, subject = None, f"values that are not saved ({settings.host}:{settings.port})"
         else:
             subject = subject_of(row)
@@ -193,18 +196,8 @@ def _switch(is_active: bool, version: int | None) -> SmtpChange:
 
 
 def _look_at_place(change: SmtpChange) -> None:
-    """Refuse a server whose name leads nowhere that is allowed. Raises InvalidInput.
-
-    Before there is a transaction. A name that cannot be looked up now is judged each time it is connected to.
-    """
-    ours = get_settings()
-    if not ours.smtp_allowed.networks or not change.given("smtp_server"):
-        return
-    try:
-        dial.look_up(change.smtp_server, Deadline(LOOK_UP_SECONDS), ours.dns_resolver, ours.smtp_allowed)
-    except WireError as error:
-        if error.fault is Fault.ADDRESS_REFUSED:
-            raise InvalidInput({"smtp_server": [error.text]}) from None
+    if change.given("smtp_server"):
+        rules.look_at_place(change.smtp_server)
 
 
 def _committed(work: Callable[[Session], SmtpConfig]) -> StoredConfig:

@@ -42,7 +42,7 @@ VARIABLES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Policy:
+class PersonalRules:
     """The policy that is in force. ``hosts`` counts where NAMED is allowed: hosts, and domains with all below them.
 
     The limits are an account's, 0 for none: on all of its mail, and on what goes through the global server.
@@ -66,7 +66,7 @@ class Policy:
         return any(host == name or host.endswith(f".{name}") for name in self.hosts)
 
 
-def current(session: Session | None = None) -> Policy:
+def current(session: Session | None = None) -> PersonalRules:
     """The policy as it is now; asked in the caller's session if there is one."""
     if session is None:
         with reading() as own:
@@ -83,4 +83,4 @@ def current(session: Session | None = None) -> Policy:
         merged["allowed"] = Allowed(str(merged["allowed"]))
     if "fallback" in merged:
         merged["fallback"] = Fallback(str(merged["fallback"]))
-    return Policy(**merged, fixed=frozenset(named))  # type: ignore[arg-type]
+    return PersonalRules(**merged, fixed=frozenset(named))  # type: ignore[arg-type]

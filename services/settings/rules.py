@@ -5,14 +5,14 @@ from typing import Final
 
 from services.settings.fields import SmtpChange
 from services.settings.table import VALUES
-from services.smtp import client_certificate
+from services.smtp import client_certificate, dial
 from services.smtp import tls as smtp_tls
 from services.smtp.settings import NO_PASSWORD, Identity, OwnInbox, Security, SmtpSettings
-from services.smtp.wire import WireError
+from services.smtp.wire import Deadline, WireError
 from utils.addresses import ascii_domain, is_loopback
 from utils.allowed_places import EVERYWHERE, AllowedPlaces
 from utils.env_utils import Settings, get_settings
-from utils.errors import InvalidInput
+from utils.errors import Fault, InvalidInput
 
 CHANGED_SERVER: Final = "You changed the server. Enter the password again."
 CLEARED_USER_NAME: Final = (
@@ -21,6 +21,7 @@ CLEARED_USER_NAME: Final = (
 CHANGED_SERVER_FOR_KEY: Final = "You changed the server. Enter the client key again."
 NEEDS_ENCRYPTION: Final = "A client certificate is shown under STARTTLS or TLS only. Choose one of them, or remove it."
 SMTPS_PORT: Final = 465
+LOOK_UP_SECONDS: Final = 3.0  # for the name of a server that is saved, where its address matters
 
 
 def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
@@ -58,15 +59,33 @@ def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
 
 def allowed_for(settings: SmtpSettings, ours: Settings) -> AllowedPlaces:
     """Where this server may be. The local inbox is our own, and nobody has entered where it is."""
-    return EVERYWHERE if isinstance(settings, OwnInbox) else ours.smtp_allowed
+    if isinstance(settings, OwnInbox):
+        return EVERYWHERE
+    return ours.smtp_allowed_accounts if settings.is_personal else ours.smtp_allowed
 
 
 def check_place(settings: SmtpSettings) -> None:
     """What the deployment allows binds whoever enters a server. Raises InvalidInput."""
-    allowed = get_settings().smtp_allowed
+    allowed = allowed_for(settings, get_settings())
     told = {"smtp_server": allowed.refusal_of_host(settings.host), "smtp_port": allowed.refusal_of_port(settings.port)}
     if errors := {field: [text] for field, text in told.items() if text}:
         raise InvalidInput(errors)
+
+
+def look_at_place(host: str, *, is_personal: bool = False) -> None:
+    """Refuse a server whose name leads nowhere that is allowed. Raises InvalidInput.
+
+    Asked before there is a transaction. A name that cannot be looked up now is judged each time it is connected to.
+    """
+    ours = get_settings()
+    allowed = ours.smtp_allowed_accounts if is_personal else ours.smtp_allowed
+    if not (allowed.networks or allowed.is_discreet):
+        return
+    try:
+        dial.look_up(host, Deadline(LOOK_UP_SECONDS), ours.dns_resolver, allowed)
+    except WireError as error:
+        if error.fault is Fault.ADDRESS_REFUSED:
+            raise InvalidInput({"smtp_server": [error.text]}) from None
 
 
 def _security(stored: SmtpSettings | None, change: SmtpChange) -> Security:

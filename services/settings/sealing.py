@@ -4,7 +4,7 @@ import hmac
 import re
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import chain
@@ -176,10 +176,13 @@ class Seal:
     verified_fingerprint: str | None
 
 
-def unsealed(row: SmtpConfig | StoredRow, keys: Mapping[str, bytes] | None = None) -> StoredConfig:
+def unsealed(
+    row: SmtpConfig | StoredRow, keys: Mapping[str, bytes] | None = None, *, by_administrator: bool = False
+) -> StoredConfig:
     """Check the binding, open what is sealed, check the values. Never raises: the condition says what is wrong.
 
-    ``keys`` by their ids are the only ones used; without them those of the environment.
+    ``keys`` by their ids are the only ones used; without them those of the environment. An account's own server is
+    guarded as personal, unless ``by_administrator``: ``configs.as_used`` knows whether its account is one.
     """
     keys, row = known_keys() if keys is None else keys, copied(row)
     condition = _condition(row, keys.get(row.key_id))
@@ -190,10 +193,11 @@ def unsealed(row: SmtpConfig | StoredRow, keys: Mapping[str, bytes] | None = Non
             secrets = dict(zip(tokens, found, strict=True))
             invalid = validity.errors_of(row)
             condition = Condition.INVALID if invalid else condition
-            return StoredConfig(row, _settings_of(row, secrets), condition, invalid)
+            settings = _settings_of(row, secrets, by_administrator=by_administrator)
+            return StoredConfig(row, settings, condition, invalid)
         except CannotDecrypt:
             condition = Condition.ALTERED
-    return StoredConfig(row, _settings_of(row), condition)
+    return StoredConfig(row, _settings_of(row, by_administrator=by_administrator), condition)
 
 
 def _unusable(row: StoredRow, condition: Condition) -> str:
@@ -211,12 +215,16 @@ def _condition(row: StoredRow, key: bytes | None) -> Condition:
     return Condition.OUTDATED if _FIRST_FORM.fullmatch(str(row.binding_mac)) else Condition.ALTERED
 
 
-def merged_with(stored: StoredConfig | None, change: SmtpChange) -> SmtpSettings:
-    """The settings after a change of a stored configuration, or of none. Raises InvalidInput."""
+def merged_with(stored: StoredConfig | None, change: SmtpChange, *, is_personal: bool = False) -> SmtpSettings:
+    """The settings after a change of a stored configuration, or of none. Raises InvalidInput.
+
+    ``is_personal``: whoever enters them is no administrator. What is stored as such stays such.
+    """
     if stored is None or stored.is_readable:
         settings = _merged_over(stored, change)
     else:
         settings = _merged_over_doubtful(stored, change)
+    settings = replace(settings, is_personal=settings.is_personal or is_personal)
     check_place(settings)
     # One that has expired meanwhile is no reason to refuse another change; nobody enters an expired one on purpose.
     if stored is None or settings.client_certificate != stored.settings.client_certificate:
@@ -254,10 +262,11 @@ def _says_something(row: StoredRow, column: str) -> bool:
     return bool(getattr(row, column) != (DEFAULT_TIMEOUT if column == "timeout_seconds" else ""))
 
 
-def _settings_of(row: StoredRow, secrets: Mapping[str, str] = NO_TOKENS) -> SmtpSettings:
+def _settings_of(row: StoredRow, secrets: Mapping[str, str] = NO_TOKENS, *, by_administrator: bool) -> SmtpSettings:
+    is_personal = row.account_id is not None and not by_administrator
     values = {setting: getattr(row, column) for column, setting in VALUES.items()} | {"security": _mode(row)}
     values |= {setting: Secret(text) for setting, text in secrets.items()}
-    return SmtpSettings(**values, client_certificate=row.client_certificate)
+    return SmtpSettings(**values, client_certificate=row.client_certificate, is_personal=is_personal)
 
 
 def _mode(row: SmtpConfig | StoredRow) -> Security:
@@ -302,12 +311,14 @@ def current_seal(stored: StoredConfig) -> Seal:
     """The seal that the current key puts on a good row: the same secrets, and a mark of a test stays good."""
     row, settings = stored.row, stored.settings
     tokens = {column: _token(secret) for column, secret in _secrets(settings).items()}
-    marked = is_marked(row, settings)
+    # Whether its account is an administrator is of no matter here: the mark stays what it is.
+    readings = settings, replace(settings, is_personal=not settings.is_personal)
+    marked = next((each for each in readings if is_marked(row, each)), None)
     return Seal(
         **tokens,
         key_id=current_key_id(),
         binding_mac=_binding(row, get_fernet_key(), tokens),
-        verified_fingerprint=fingerprint(settings) if marked else row.verified_fingerprint,
+        verified_fingerprint=fingerprint(marked) if marked else row.verified_fingerprint,
     )
 
 
@@ -321,6 +332,7 @@ def fingerprint(settings: SmtpSettings, key: bytes | None = None) -> str:
     values = [getattr(settings, name) for name in TESTED_FIRST]
     # Where nothing is given for a newer field, the digest is as it was before there was one.
     values += [value for name in TESTED_LATER if (value := getattr(settings, name))]
+    values += ["personal"] if settings.is_personal else []
     return mac(FINGERPRINT, [value.reveal() if isinstance(value, Secret) else str(value) for value in values], key)
 
 

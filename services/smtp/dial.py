@@ -13,13 +13,17 @@ from ipaddress import IPv4Address, ip_address
 from itertools import chain, zip_longest
 from typing import Final, NamedTuple
 
+import structlog
+
 from services.smtp import dns
 from services.smtp.wire import Deadline, WireError
 from utils import allowed_places, incidents
 from utils.addresses import is_loopback
-from utils.allowed_places import EVERYWHERE, AllowedPlaces
+from utils.allowed_places import EVERYWHERE, NOT_FOR_ACCOUNTS, AllowedPlaces
 from utils.errors import Fault
 from utils.net_guard import IPAddress
+
+log = structlog.get_logger(__name__)
 
 HEAD_START: Final = 0.25  # seconds before the next address is tried beside those under way (RFC 8305 5)
 _MOST_LOOK_UPS = 16
@@ -48,18 +52,23 @@ def look_up(
 
     ``resolver`` (host or host:port) is asked for names with a dot in them; "" is the system's. Addresses that are
     never connected to come second, each with the reason. Raises WireError: DNS_NOT_FOUND, DNS_FAILED (also if the
-    resolver is slower than the deadline), or ADDRESS_REFUSED if all are such.
+    resolver is slower than the deadline), or ADDRESS_REFUSED if all are such. Where what is allowed is discreet, that
+    is raised if any is such, and for a name without addresses: a resolver of ours may know names of our network.
     """
     try:
         addresses: Sequence[IPAddress] = [ip_address(host)]
     except ValueError:
         asks_dns = resolver and "." in host.rstrip(".") and not is_loopback(host)
         found = _ask_dns(host, deadline, resolver) if asks_dns else _resolve(host, deadline)
-        if not found:
+        if not found and not allowed.is_discreet:
             raise WireError(Fault.DNS_NOT_FOUND, f"No server has the name {host}.") from None
         addresses = _interleaved(list(dict.fromkeys(found)))
     left_out = {address: reason for address in addresses if (reason := allowed.refusal(address))}
     judged = [address for address in addresses if address not in left_out]
+    if allowed.is_discreet and (left_out or not judged):
+        why = {str(address): reason for address, reason in left_out.items()}
+        log.warning("smtp_place_refused", host=host, addresses=why or "none")  # for the administrator who is asked
+        raise WireError(Fault.ADDRESS_REFUSED, NOT_FOR_ACCOUNTS)
     if not judged:
         address, reason = next(iter(left_out.items()))
         raise WireError(Fault.ADDRESS_REFUSED, allowed_places.words(address, reason))
@@ -145,7 +154,7 @@ def _resolve(host: str, deadline: Deadline) -> list[IPAddress]:
 
 
 def _interleaved(addresses: list[IPAddress]) -> list[IPAddress]:
-    first = type(addresses[0])
+    first = type(addresses[0]) if addresses else IPv4Address
     preferred = [address for address in addresses if isinstance(address, first)]
     others = [address for address in addresses if not isinstance(address, first)]
     return [address for address in chain(*zip_longest(preferred, others)) if address is not None]

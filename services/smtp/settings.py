@@ -41,7 +41,11 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class SmtpSettings:
-    """Everything needed to send through one server. Host and addresses are validated and normalised."""
+    """Everything needed to send through one server. Host and addresses are validated and normalised.
+
+    ``is_personal``: entered by somebody who is no administrator, so it may not be everywhere, and nothing that it says
+    is shown.
+    """
 
     host: str
     port: int
@@ -56,6 +60,7 @@ class SmtpSettings:
     auth_method: str = ""  # "" picks the best that the server offers
     client_certificate: str = ""  # PEM, one's own first; together with its key or not at all
     client_key: Secret = NO_PASSWORD
+    is_personal: bool = False
 
     @property
     def destination(self) -> tuple[str, int, str, str]:

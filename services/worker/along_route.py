@@ -9,10 +9,11 @@ from typing import Final, NamedTuple
 from database.attempt_db import AttemptRow
 from database.outbox_claim_db import Claim, Settlement
 from database.outbox_db import Priority
-from services.delivery import attempt, held_servers, pace, record, standing
+from services.delivery import account_limits, attempt, held_servers, pace, record, standing
 from services.delivery import limits as sending_limits
+from services.delivery.account_limits import Places
 from services.delivery.held_servers import waits
-from services.delivery.limits import Limits
+from services.delivery.limits import Allowance, Limits, Refusal
 from services.delivery.outcome import Outcome, Withheld
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
@@ -84,6 +85,7 @@ class Job:
     is_about_it: bool = False
     waits: list[Wait] = field(default_factory=list)
     spared: list[Outcome] = field(default_factory=list)
+    places: Places | None = None  # of its account, if it is any's
 
     @property
     def skipped(self) -> tuple[Outcome, ...]:
@@ -97,6 +99,8 @@ class Job:
 
 def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
     """Try the servers of the route in order, the next one only for mails whose server was down."""
+    if account_id is not None:
+        _give_places(jobs, account_id)
     for server in route.usable(account_id):
         going = [job for job in jobs if job.is_open and job.claim.pinned_to in (None, server.owner)]
         going = [job for job in going if not _is_withheld(job, server)]
@@ -111,6 +115,12 @@ def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
         if not any(job.is_open for job in jobs):
             return
     _leave(jobs, shift)
+
+
+def _give_places(jobs: Sequence[Job], account_id: int) -> None:
+    limits_of_account = account_limits.of_account(account_id)
+    for job in jobs:
+        job.places = account_limits.places_of(limits_of_account)
 
 
 def _is_withheld(job: Job, server: RouteStep) -> bool:
@@ -240,20 +250,39 @@ def _outcomes(
 
 
 def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
+    """Whether the mail waits, since the server takes no more now or as many have gone as may. If not, it is counted."""
     is_security, place = job.claim.priority == Priority.SECURITY, standing.place_of(server)
-    seconds, reason = pace.seconds_until_willing(place, is_security=is_security), Reason.SLOWED
-    if not seconds and limits != Limits():
-        domains = sending_limits.domains_of(job.pending)
-        seconds = sending_limits.seconds_until_allowed(server.owner, limits, domains, is_security=is_security)
-        reason = Reason.THROTTLED
-        if seconds:
-            pace.give_back(place, 1)
-    if seconds:
-        until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
-        job.settlement = settling.snoozed(job.claim, until, reason)
-        # To another domain there may be room.
-        job.is_stuck = reason is Reason.SLOWED or not limits.per_minute_per_domain
-    return seconds > 0
+    if seconds := pace.seconds_until_willing(place, is_security=is_security):
+        _snooze(job, seconds, Reason.SLOWED, is_for_all=True)
+        return True
+    refusal = _refusal(server, job, limits, is_security=is_security)
+    if not refusal:
+        return False
+    pace.give_back(place, 1)
+    of_account = job.places.reason(refusal) if job.places else ""
+    # To another domain there may be room.
+    is_for_all = bool(of_account) or not limits.per_minute_per_domain
+    _snooze(job, refusal.seconds, of_account or Reason.THROTTLED, is_for_all=is_for_all)
+    return True
+
+
+def _refusal(server: RouteStep, job: Job, limits: Limits, *, is_security: bool) -> Refusal | None:
+    """Which allowance has no place for the mail; security mail is counted for its account, and never held up by it."""
+    if limits == Limits() and not job.places:
+        return None
+    domains = sending_limits.domains_of(job.pending)
+    if not is_security:
+        return account_limits.take(server, limits, domains, job.places)
+    refusal = sending_limits.take([Allowance(server.owner, limits, tuple(domains))], is_security=True)
+    if not refusal:
+        account_limits.charge(server, job.places)
+    return refusal
+
+
+def _snooze(job: Job, seconds: float, reason: str, *, is_for_all: bool) -> None:
+    until = clock.now() + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
+    job.settlement = settling.snoozed(job.claim, until, reason)
+    job.is_stuck = is_for_all
 
 
 def _leave(jobs: Sequence[Job], shift: Shift) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 from playwright.sync_api import Browser, Page
 
 from app import create_app
+from database.engine import transaction
 from database.outbox_db import State as MailState
+from database.sender_db import AccountSender
+from services.accounts.reset_links import hash_of
 from tests.browser.conftest import NewPage, StartServer
 from tests.browser.steps import session_of
 from tests.certificates import client_pair
@@ -40,6 +43,7 @@ class Servers:
         self._set_up_mail()
         self._make_a_token()
         self._fill_the_mail_log()
+        self.sender_link = self._ask_for_a_sender()
         self.sessions = {
             (server.url, login): session_of(browser, server.url, login)
             for server, login in (
@@ -102,6 +106,16 @@ class Servers:
             attempted(failed, **REFUSAL | {"outcome": "temporary", "code": 450, "reply": "4.2.1 Try again later " * 9})
             attempted(failed, **REFUSAL)
             attempted(None, **REFUSAL)
+
+    def _ask_for_a_sender(self) -> str:
+        """Have a sender that waits to be confirmed; the path of its link."""
+        token, now = "link-of-a-sender", clock.now()
+        with create_app(self.working.environment).app_context(), transaction() as session:
+            sender = AccountSender(account_id=1, email="sales@shop.example", email_key="sales@shop.example")
+            sender.created_at, sender.expires_at = now, now + timedelta(hours=24)
+            sender.token_hash = hash_of(token)
+            session.add(sender)
+        return f"/confirm-sender?token={token}"
 
 
 @dataclass

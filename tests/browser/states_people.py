@@ -1,4 +1,4 @@
-"""The accounts' page in every state that it has, and the page where a new address is confirmed."""
+"""The accounts' page in every state that it has, and the pages where addresses and senders are confirmed."""
 
 from playwright.sync_api import Page, expect
 
@@ -68,6 +68,34 @@ def address_link_missing(scene: Scene) -> Page:
     return page
 
 
+def senders(scene: Scene) -> Page:
+    page = scene.page(scene.servers.peopled, "alice", "/account/senders")
+    if not page.get_by_text("Not confirmed yet").count():
+        fill(page, {"Another address": "sales@shop.example"})
+        press(page, "Mail a link there")
+    expect(page.get_by_text("Not confirmed yet")).to_be_visible()
+    return page
+
+
+def sender_refused(scene: Scene) -> Page:
+    page = scene.page(scene.servers.peopled, "alice", "/account/senders")
+    press(page, "Mail a link there")
+    expect(page.get_by_label("Another address", exact=True)).to_have_attribute("aria-invalid", "true")
+    return page
+
+
+def sender_to_confirm(scene: Scene) -> Page:
+    page = scene.page(scene.servers.working, path=scene.servers.sender_link)
+    expect_heading(page, "Confirm a sender")
+    return page
+
+
+def sender_link_unknown(scene: Scene) -> Page:
+    page = scene.page(scene.servers.new, path="/confirm-sender?token=abc")
+    expect_heading(page, "This link no longer works")
+    return page
+
+
 STATES: list[State] = [
     accounts_list,
     accounts_refused,
@@ -78,4 +106,8 @@ STATES: list[State] = [
     account_that_must_stay,
     address_link_unknown,
     address_link_missing,
+    senders,
+    sender_refused,
+    sender_to_confirm,
+    sender_link_unknown,
 ]

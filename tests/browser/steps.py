@@ -13,14 +13,24 @@ from tests.visitors import PASSWORD
 STEPS = ["Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign in", "Sender", "Recipient"]
 
 
+def scripted(control: Locator) -> Locator:
+    """The control, once the scripts of its page have run: they are modules, for which `load` waits.
+
+    Whoever is faster goes the way without script, which works as well but is another one.
+    """
+    control.wait_for()
+    control.page.wait_for_load_state()
+    return control
+
+
 def press(page: Page, button: str) -> None:
-    page.get_by_role("button", name=button, exact=True).click()
+    scripted(page.get_by_role("button", name=button, exact=True)).click()
 
 
 def fill(page: Page, fields: Mapping[str, str]) -> None:
     """Fill fields, found by their labels."""
     for label, text in fields.items():
-        page.get_by_label(label, exact=True).fill(text)
+        scripted(page.get_by_label(label, exact=True)).fill(text)
 
 
 def expect_heading(page: Page, text: str) -> None:
@@ -65,7 +75,7 @@ def row(page: Page, name: str) -> Locator:
 
 
 def follow(page: Page, link: str) -> None:
-    page.get_by_role("link", name=link, exact=True).click()
+    scripted(page.get_by_role("link", name=link, exact=True)).click()
 
 
 def fill_in_server(page: Page, server: RecordingServer | ScriptedServer, sender: str = "shop@example.com") -> None:

@@ -13,8 +13,8 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import inspect, text
 
 from app import create_app
-from database.engine import db, reading
-from services.accounts import accounts, password_reset
+from database.engine import db, reading, transaction
+from services.accounts import accounts, api_tokens, password_reset
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests import postgresql_server
@@ -135,3 +135,11 @@ def test_of_two_uses_of_a_reset_link_at_once_one_wins(
     _, token = link_in(server.wait_for_mail()[0])
     assert in_parallel(_redeem, environment, [token, token]) == ["lost", "won"]
     assert accounts.authenticate("alice", NEW_PASSWORD)
+
+
+def test_what_may_be_left_out_does_not_wait_for_whoever_holds_the_row(app: Flask) -> None:
+    alice = make_alice(is_admin=True)
+    token, _ = api_tokens.create(alice.id, "deploy script")
+    with transaction() as session:
+        session.execute(text("SELECT id FROM api_token FOR UPDATE"))  # held until the token has been taken
+        assert api_tokens.find_good(token)

@@ -34,6 +34,13 @@ def action(page: TestResponse) -> str:
     return html.unescape(found[1])
 
 
+def filled_in(page: TestResponse) -> str | None:
+    """What the card says of a form that an action has filled in but for the password."""
+    found = re.search(r"data-filled-in(?P<hidden> hidden)?>.*?<span>(?P<said>[^<]+)</span>", page.text)
+    assert found, page.text
+    return None if found["hidden"] else found["said"]
+
+
 def test_an_action_changes_the_form_and_tests_again(admin: Visitor) -> None:
     with starttls_server() as server:
         failed = run_test(admin, server, security="tls", **LOGIN)
@@ -50,6 +57,9 @@ def test_an_action_without_the_password_asks_for_it_again_and_keeps_the_change(a
     assert page.status_code == 422
     assert "Enter the password again" in page.text
     assert re.search(r'value="starttls"\s+checked', page.text)
+    assert filled_in(page) == (
+        "The fields are filled in. Enter the password again, since a page never gets it back; then test."
+    )
 
 
 def test_an_action_never_takes_a_stored_password_elsewhere(admin: Visitor) -> None:
@@ -61,6 +71,18 @@ def test_an_action_never_takes_a_stored_password_elsewhere(admin: Visitor) -> No
         assert server.commands == []
     assert page.status_code == 422
     assert "You changed the server. Enter the password again." in page.text
+    assert filled_in(page) == (
+        "The fields are filled in. Enter the password again, since the server has changed; then test."
+    )
+
+
+@pytest.mark.parametrize("changed", [{}, {"apply": "smtp_port=70000"}, {"apply": "security=starttls"}])
+def test_a_form_whose_password_is_not_missing_is_not_told_to_be_filled_in(
+    admin: Visitor, changed: dict[str, str]
+) -> None:
+    with starttls_server() as server:
+        page = run_test(admin, server, security="tls", **LOGIN, **changed)
+    assert filled_in(page) is None
 
 
 def test_an_action_after_a_test_message_sends_it_again(admin: Visitor) -> None:

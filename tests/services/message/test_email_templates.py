@@ -44,6 +44,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "username": "jane",
         "confirm_url": RESET_URL.replace("reset-password", "confirm-address"),
     },
+    "sender_confirmation": {
+        "username": "jane",
+        "email": "sales@example.com",
+        "confirm_url": RESET_URL.replace("reset-password", "confirm-sender"),
+    },
     "invitation": {"invited_by": "alice", "username": "jane", "reset_url": RESET_URL},
     "token_expiring": {
         "token_name": "deploy script",

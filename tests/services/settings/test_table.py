@@ -33,6 +33,7 @@ FORM = ROOT / "templates" / "settings" / "_fields.html"
 CONTROL = re.compile(r'(?:ui\.(?:field|text_area|checkbox|radio_choice)\(|<input [^>]*name=)"(\w+)"')
 # What a place has beside the fields of the table, and what it does without.
 MORE = {
+    "settings": {"is_personal": "told by the row's account"},
     "change": {"version": "compared, not stored", "has_password": "shown", "has_client_key": "shown"}
     | {"client_certificate_facts": "shown", "needs_reentry": "shown", "verified": "shown"}
     | {"remove_password": "a removal", "remove_client_certificate": "a removal"},

@@ -1,0 +1,42 @@
+"""From which addresses an account may send through its own server: one rule for saving, sending and the route."""
+
+from sqlalchemy.orm import Session
+
+from database import sender_db, smtp_db, user_db
+from database.engine import reading
+from utils.addresses import InvalidAddress, ascii_address
+
+
+def key_of(email: str) -> str | None:
+    """The form in which two spellings of a From address are the same one; None for what can be none.
+
+    Not as accounts are told apart (``user_db.comparable``), where "ß" and "ss" are one and the same: here a letter
+    too many that counts as equal would let somebody write in another's name.
+    """
+    try:
+        local, _, domain = ascii_address(email).rpartition("@")
+    except InvalidAddress:
+        return None
+    return f"{local.lower()}@{domain}"
+
+
+def may_use(account_id: int, email: str, session: Session | None = None) -> bool:
+    """Whether an account may send from this address: it has confirmed it, signs in at its own server with it, or it
+    is the account's own address. Asked in the caller's session if there is one.
+    """
+    if session is None:
+        with reading() as own:
+            return may_use(account_id, email, own)
+    key = key_of(email)
+    return key is not None and (
+        has_without_confirming(session, account_id, key) or sender_db.is_confirmed(session, account_id, key)
+    )
+
+
+def has_without_confirming(session: Session, account_id: int, key: str) -> bool:
+    """Whether the address with this key is the account's, or what it signs in with at its own server."""
+    account = user_db.find(session, account_id)
+    if account is None:
+        return False
+    own = smtp_db.find_own(session, account_id)
+    return key in (key_of(account.email), key_of(own.smtp_username) if own else None)
