@@ -12,7 +12,7 @@ from typing import Any, Final
 from flask import Response, request, stream_with_context
 from werkzeug.exceptions import ClientDisconnected
 
-from blueprints.access import actor_name, limiter
+from blueprints.access import actor_name, caller, limiter
 from services import audit
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult, Waiting
@@ -28,9 +28,22 @@ from utils.json_shapes import json_of
 
 NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
+OF_ADMINISTRATORS: Final = "20 per minute"
+OF_ACCOUNTS: Final = "5 per minute;20 per hour"
 RETRY_SECONDS: Final = 60  # in which most tests have ended
 # One count for page and API: a test makes this machine connect to where the caller says.
-limited = limiter.shared_limit("20 per minute", scope="connection-test")
+limited = limiter.shared_limit(OF_ADMINISTRATORS, scope="connection-test")
+
+
+def _of_account() -> str:
+    """A test of an account's own server tries a password at a server of its choice."""
+    return OF_ADMINISTRATORS if caller().is_admin else OF_ACCOUNTS
+
+
+# Counted by account, wherever it asks from; behind a guard that knows it.
+own_limited = limiter.shared_limit(
+    _of_account, scope="own-connection-test", key_func=lambda: f"account {caller().account_id}"
+)
 
 _under_way: Counter[str] = Counter()
 _lock = threading.Lock()
