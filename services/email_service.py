@@ -26,7 +26,7 @@ from services.message.recording import RecordedMail, record_messages
 from services.outbox import notices, promise, template_mail
 from services.outbox.promise import Terms
 from services.outbox.template_mail import reset_url
-from services.settings import configs, route
+from services.settings import configs, personal_route, route
 from services.settings.rules import message_id_domain
 from services.smtp.settings import Security, SmtpSettings
 from utils.log_utils import printable
@@ -69,15 +69,21 @@ def send_email(
     attachments: Sequence[Attachment] = (),
     calendar: str | bytes | None = None,
     account_id: int | None = None,
+    from_email: str | None = None,
 ) -> bool:
     """Make one attempt now. True only if every recipient was accepted.
 
+    ``account_id``: for this account, through its own server if it has one; that alone says ``from_email``, which is an
+    address that the account has confirmed.
+
     A mail problem (not configured, refused, timed out, undecryptable password, sending limit reached) gives False,
     one log line and one attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one
-    string, a line break in a header; RuntimeError outside of an application context. Who wants to refer to the mail
-    later gives its Message-ID: ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
+    string, a line break in a header, an account that does not exist or is disabled; RuntimeError outside of an
+    application context. Who wants to refer to the mail later gives its Message-ID:
+    ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
     """
     _need_application("send_email")
+    sender = _chosen(from_email, account_id)
     first, servers = route.looked_up(account_id)
     mail = draft(
         to_email,
@@ -92,6 +98,7 @@ def send_email(
         calendar=calendar,
         kind="other",
         message_id_domain=message_id_domain(first),
+        sender=sender,
     )
     return _settled(attempt.deliver(mail, servers, account_id))
 
@@ -109,6 +116,7 @@ def queue_email(
     attachments: Sequence[Attachment] = (),
     calendar: str | bytes | None = None,
     account_id: int | None = None,
+    from_email: str | None = None,
     idempotency_key: str | None = None,
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
@@ -128,7 +136,9 @@ def queue_email(
     same key with other content among them.
     """
     _need_application("queue_email")
-    given = _plain_session(session)
+    given, sender = _plain_session(session), _chosen(from_email, account_id)
+    if account_id is not None:
+        personal_route.require(account_id, given)
     mail = draft(
         to_email,
         subject,
@@ -142,9 +152,11 @@ def queue_email(
         calendar=calendar,
         kind="other",
         message_id_domain=route.message_id_domain(account_id, given),
+        sender=sender,
     )
     asked: list[object] = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
     asked += [calendar] if calendar else []  # keys that were used before there were invitations stay the same
+    asked += [{"from_email": sender}] if sender else []
     terms = Terms(
         priority=_priority(priority),
         send_at=send_at,
@@ -205,6 +217,13 @@ def _need_application(name: str) -> None:
 
 def _plain_session(session: Session | scoped_session[Any] | None) -> Session | None:
     return session() if isinstance(session, scoped_session) else session
+
+
+def _chosen(from_email: str | None, account_id: int | None) -> str:
+    """The From that the caller chose, or ""."""
+    if from_email and account_id is None:
+        raise ValueError("from_email: Only mail of an account has a From of its own. Give account_id as well.")
+    return from_email or ""
 
 
 def _priority(name: str) -> Priority:

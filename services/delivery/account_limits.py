@@ -55,7 +55,7 @@ class Places:
         """The allowances that the mail needs a place in before it goes through this server."""
         theirs = self._limits
         wanted = {theirs.owner: theirs.all_mail}
-        if server.source != PERSONAL:
+        if not server.is_personal:
             wanted[theirs.global_owner] = theirs.by_global
         for owner, most in wanted.items():
             if owner not in self._taken:

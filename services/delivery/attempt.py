@@ -27,7 +27,7 @@ from services.smtp.patience import RFC_5321, Patience, Span
 from services.smtp.pool import pool
 from services.smtp.settings import SmtpSettings
 from utils import clock, incidents
-from utils.addresses import mask_address
+from utils.addresses import mask_address, parse_mailbox
 from utils.env_utils import get_settings
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
 
@@ -70,7 +70,7 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
         tried = _over_limit(server, draft, started, places) or _attempt(server, draft, started, skipped)
         outcome = replace(tried, skipped=tuple(skipped))
         record.record(draft, outcome, started_at, account_id)
-        if not (server.failover and (outcome.is_server_down or outcome.has_server_had_enough)):
+        if not outcome.goes_further:
             break
         skipped.append(outcome)
     if outcome is None:
@@ -117,12 +117,11 @@ def parcel_for(
     started = time.monotonic()
 
     def parcel() -> Parcel:
-        settings = _settings_of(server)
-        first = skipped[0].server.settings if skipped and skipped[0].server else None
-        content = serialise(draft, sender_of(settings, instead_of=first))
-        for address in (settings.from_email, *recipients):
+        sender = _sender(server, draft, skipped)
+        content = serialise(draft, sender)
+        for address in (sender.email, *recipients):
             grammar.path(address)  # one that cannot be said is found before anything is
-        envelope = Envelope(sender=settings.from_email, recipients=recipients)
+        envelope = Envelope(sender=sender.email, recipients=recipients)
         return Parcel(envelope=envelope, content=content, is_careful=is_careful)
 
     made = _surely(parcel, "mail_not_built", server=server.name, message_id=draft.message_id)
@@ -183,6 +182,18 @@ def patient_policy(settings: SmtpSettings, span: Span) -> Policy:
     policy = policy_for(settings, 0.0)
     total = max(span.deadline.remaining(), 0.0)
     return replace(policy, total_seconds=total, patience=RFC_5321, span=span, connect_seconds=CONNECT_SECONDS)
+
+
+def _sender(server: RouteStep, draft: Draft, skipped: Sequence[Outcome]) -> Sender:
+    """Who a mail is from at this server: only an account's own lets the caller choose, and any other tells its own."""
+    settings = _settings_of(server)
+    if behalf := server.behalf:
+        return Sender(email=settings.from_email, name=behalf.name, reply_to=behalf.reply_to)
+    if draft.sender and server.is_personal:
+        name, address = parse_mailbox(draft.sender)
+        if server.may_send_as(address):
+            return Sender(email=address, name=name or settings.from_name, reply_to=settings.reply_to)
+    return sender_of(settings, instead_of=skipped[0].server.settings if skipped and skipped[0].server else None)
 
 
 def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) -> Sender:

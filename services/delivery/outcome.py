@@ -49,6 +49,15 @@ class Outcome:
         return self.verdict is not None and self.verdict.goes_on and not self.was_ended
 
     @property
+    def goes_further(self) -> bool:
+        """Whether the next server of the route is tried, as this one's rule has it."""
+        if self.server is None:
+            return False
+        is_down = self.is_server_down
+        is_unreachable = is_down and self.verdict is not None and self.verdict.is_unreachable
+        return self.server.lets_go(is_down=is_down or self.has_server_had_enough, is_unreachable=is_unreachable)
+
+    @property
     def was_ended(self) -> bool:
         """Whether we ended the conversation, so that it tells nothing of the server."""
         return self.error is not None and self.error.ended_by_us

@@ -25,6 +25,7 @@ from utils.addresses import (
     ascii_recipient,
     header_form,
     parse_host,
+    parse_mailbox,
     parse_recipient_mailbox,
 )
 
@@ -69,7 +70,8 @@ class Draft:
     ``recipients`` is the envelope: to, cc and bcc without duplicates, domains as A-labels, so that
     SMTPUTF8 (RFC 6531) is needed exactly if one of them is not ASCII. ``rest`` is the finished message but for
     From and Reply-To: those are known only when it is known which server sends. ``reply_to`` is that field's value
-    on one line. ``mail_id`` names the mail among ours, and is a part of its Message-ID unless the caller gave one.
+    on one line. ``sender`` is the From that the caller chose, which only a server of an account's own says.
+    ``mail_id`` names the mail among ours, and is a part of its Message-ID unless the caller gave one.
     """
 
     mail_id: str = ""
@@ -77,6 +79,7 @@ class Draft:
     recipients: tuple[str, ...]
     kind: str
     reply_to: str = field(repr=False)
+    sender: str = field(default="", repr=False)
     rest: bytes = field(repr=False)
 
 
@@ -102,6 +105,7 @@ def draft(
     kind: str = "other",
     message_id_domain: str,
     message_id: str | None = None,
+    sender: str = "",
 ) -> Draft:
     """Check what the caller gave, encode it, and freeze it with a Message-ID and the Date.
 
@@ -138,9 +142,18 @@ def draft(
         message_id=message_id,
         recipients=recipients,
         kind=kind,
+        sender=_chosen_sender(sender) if sender else "",
         reply_to=", ".join([mailbox.shown for mailbox in _mailboxes("reply_to", reply_to)]) if reply_to else "",
         rest=_written(fields, content.body),
     )
+
+
+def _chosen_sender(text: str) -> str:
+    try:
+        parse_mailbox(text)
+    except InvalidAddress as error:
+        raise InvalidAddress(f"from_email: {error}") from None
+    return text.encode("utf-8", "replace").decode()
 
 
 def new_message_id(domain: str) -> str:

@@ -54,12 +54,16 @@ class Shift:
 
 
 class Wait(NamedTuple):
-    """Why a mail was not tried at one server, and for how many seconds; ``is_for_all``: no other mail may go either."""
+    """Why a mail was not tried at one server, and for how many seconds; ``is_for_all``: no other mail may go either.
+
+    ``is_unreachable``: it could not be connected or signed in to a moment ago.
+    """
 
     server: RouteStep
     seconds: float
     reason: Reason
     is_for_all: bool = True
+    is_unreachable: bool = False
 
 
 @dataclass(kw_only=True)
@@ -110,11 +114,18 @@ def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
         if admitted := _admitted(server, going, is_security=is_security):
             with waits().at(server.owner, shift.span, is_security=is_security):
                 _through(server, admitted, shift)
-        if not server.failover:
-            _leave(going, shift)
+        _leave([job for job in going if job.is_open and not _goes_further(job, server)], shift)
         if not any(job.is_open for job in jobs):
             return
     _leave(jobs, shift)
+
+
+def _goes_further(job: Job, server: RouteStep) -> bool:
+    """Whether a mail that this server has not settled may go to the next one."""
+    if any(outcome.server is server and outcome.goes_further for outcome in job.skipped):
+        return True
+    is_unreachable = any(wait.server is server and wait.is_unreachable for wait in job.waits)
+    return server.lets_go(is_down=True, is_unreachable=is_unreachable)
 
 
 def _give_places(jobs: Sequence[Job], account_id: int) -> None:
@@ -139,7 +150,8 @@ def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> l
         wait, mails = Wait(server, held_servers.LOOK_AGAIN, Reason.PAUSED), frozenset[int]()
     else:
         found = standing.admit(server, [job.claim.id for job in jobs], is_security=is_security)
-        wait, mails = Wait(server, found.wait, found.cause or Reason.PAUSED, found.is_for_all), found.mails
+        reason, mails = found.cause or Reason.PAUSED, found.mails
+        wait = Wait(server, found.wait, reason, found.is_for_all, found.is_unreachable)
     for job in jobs:
         if job.claim.id not in mails:
             job.waits.append(wait)
@@ -214,7 +226,7 @@ def _settle(job: Job, server: RouteStep, outcome: Outcome, shift: Shift) -> None
     job.rows.append(record.told(job.draft, outcome, shift.began_at, claim.account_id, **known))
     if outcome.error and outcome.is_ours:
         job.settlement = settling.met_our_fault(claim, outcome.error, clock.now())
-    elif not (server.failover and outcome.is_server_down):
+    elif not (outcome.is_server_down and outcome.goes_further):
         job.settlement = _after(job, outcome, server.owner, shift.cool_down)
 
 
