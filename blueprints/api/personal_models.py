@@ -26,6 +26,7 @@ from services.settings.fields import (
 )
 from utils.secret import Secret
 
+OWN_SERVER_TAG: Final = "Your own mail server"
 YES_OR_NO: Final = {"true": True, "false": False}
 NO_USER: Final = "Give the user name that you sign in with at the server."
 NO_PASSWORD: Final = "Give the password, or leave it out to keep the stored one."  # noqa: S105 - it says that it is none
