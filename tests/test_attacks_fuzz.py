@@ -77,6 +77,9 @@ FORMS: Final = {
     "/account/senders/<int:sender_id>/again": {},
     "/account/senders/<int:sender_id>/remove": {},
     "/kept/discard": {"page": "/account"},
+    "/account/smtp": SERVER,
+    "/account/smtp/test": TEST,
+    "/account/smtp/delete": {"version": "1"},
     "/settings/smtp/new": SERVER,
     "/settings/smtp/<int:config_id>": SERVER,
     "/settings/smtp/new/test": TEST,
@@ -117,6 +120,7 @@ FORMS: Final = {
 STORED: Final = {"name": "Primary", "smtp_server": "127.0.0.1", "smtp_port": 9, "from_email": "a@example.com"}
 # Each page that reads its query, with what it knows there.
 QUERIES: Final = {
+    "/account/smtp": {"preset": "gmail", "find": "me@gmail.com", "other": "1"},
     "/login": {"next": "/account"},
     "/reset-password": {"token": "x"},
     "/confirm-address": {"token": "x"},
