@@ -13,7 +13,7 @@ from services.delivery import account_limits, attempt, held_servers, pace, recor
 from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
 from services.delivery.held_servers import waits
-from services.delivery.limits import Allowance, Limits, Refusal
+from services.delivery.limits import Allowance, Limits, NoPlace
 from services.delivery.outcome import Outcome, Withheld
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
@@ -278,7 +278,7 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
     return True
 
 
-def _refusal(server: RouteStep, job: Job, limits: Limits, *, is_security: bool) -> Refusal | None:
+def _refusal(server: RouteStep, job: Job, limits: Limits, *, is_security: bool) -> NoPlace | None:
     """Which allowance has no place for the mail; security mail is counted for its account, and never held up by it."""
     if limits == Limits() and not job.places:
         return None

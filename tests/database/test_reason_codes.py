@@ -18,7 +18,8 @@ from tests.mails import change, queued
 
 EARLIER_VERSIONS = {"Server's answer cannot be read": Reason.BROKEN_REPLY}
 # Never stood in a row in words.
-EARLY = [reason for reason in Reason if reason not in (Reason.ACCOUNT_DELETED, Reason.HELD)]
+LATER = {Reason.ACCOUNT_DELETED, Reason.HELD, Reason.ACCOUNT_LIMIT, Reason.GLOBAL_LIMIT}
+EARLY = [reason for reason in Reason if reason not in LATER]
 UNKNOWN = ["", "No such mailbox.", "The server's 50% rule: it's “full”.", "Server is not available now", "sent"]
 INCIDENT = "Sealpost itself failed before it was sent. This program made a mistake. Reference: 1f2e3d4c."
 
