@@ -1,7 +1,9 @@
 """Servers of accounts for tests: a row as a save leaves it, whatever a save would say of a server on this machine."""
 
+import random
+import socket
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import update
 
@@ -13,6 +15,22 @@ from services.settings.personal_route import OWN_NAME
 from services.smtp.settings import Security, SmtpSettings
 from utils import clock
 from utils.secret import Secret
+
+PORT: Final = 2525  # one of the few that accounts may use
+# The variable with which accounts may have servers on this machine.
+PLACES: Final = {"SMTP_ALLOWED_CIDRS_ACCOUNTS": "127.0.0.0/8"}
+
+
+def free_host() -> str:
+    """A loopback address at which nobody listens on that port; every address of 127.0.0.0/8 is this machine's."""
+    while True:
+        host = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, PORT))
+            except OSError:
+                continue
+        return host
 
 
 def bring(account_id: int, host: str, port: int, *, login: tuple[str, str] | None = None, **values: Any) -> int:

@@ -127,6 +127,7 @@ QUERIES: Final = {
     "/confirm-sender": {"token": "x"},
     "/account/senders": {},
     "/api/smtp/senders": {},
+    "/api/smtp/settings": {"details": "true"},
     "/account/sessions/end": {"session": "x"},
     "/settings/accounts/<int:account_id>/<deed>": {},
     "/settings/accounts/smtp": {"q": "bob", "show": "all", "after": "bob"},

@@ -8,21 +8,22 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel
 
 from blueprints import smtp_tests
-from blueprints.access import account_api, actor_name, caller, require_recent_sign_in
+from blueprints.access import account_api, actor_name, caller, calling_account, require_recent_sign_in
 from blueprints.api.api_models import NoParameters
 from blueprints.api.json_body import json_object, json_object_or_none
 from blueprints.api.openapi import Operation
 from blueprints.api.personal_models import (
     NAMES,
+    OWN_SERVER_TAG,
     PERSONAL_BODY_ERRORS,
     PERSONAL_ERRORS,
-    OwnServer,
+    OwnServerFields,
     PersonalError,
     RefusedTest,
-    RemovedAnswer,
     SavedAnswer,
     SavedData,
     SettingsData,
+    SettingsRemovedAnswer,
     StepFacts,
     TestedAnswer,
     WithDetails,
@@ -40,10 +41,8 @@ from services.settings.fields import checked
 from services.smtp.client import Step
 from services.smtp.settings import Security, SmtpSettings
 from utils.allowed_places import NOT_FOR_ACCOUNTS
-from utils.errors import Fault, Forbidden, InvalidInput
+from utils.errors import Fault, InvalidInput
 
-TAG: Final = "Your own mail server"
-NO_ACCOUNT: Final = "ADMIN_TOKEN belongs to no account. Send an API token of the account whose server it is."
 SAVED: Final = "SMTP settings saved successfully"
 REMOVED: Final = "SMTP settings removed. System will use global SMTP settings."
 TEST_SUCCEEDED: Final = "SMTP connection test successful"
@@ -64,14 +63,14 @@ bp = Blueprint("own_server_api", __name__, url_prefix="/api/smtp")
     summary="Get the mail server that sends for you",
     description="The password is never told. While the global server sends for you, isGlobal is true, and the rest is "
     "null unless you are an administrator.",
-    tag=TAG,
+    tag=OWN_SERVER_TAG,
     query=WithDetails,
     answers={200: SettingsData, 422: PersonalError, **PERSONAL_ERRORS},
 )
 @account_api(Scope.SETTINGS)
 def get_settings() -> Response:
     """What sends for the account now."""
-    wanted, account_id = parsed_query(WithDetails), _account_id()
+    wanted, account_id = parsed_query(WithDetails), calling_account()
     found = own_server.serving(account_id)
     shown = found.settings if caller().is_admin or not found.is_global else None
     details = _details(found) if wanted.details else {}
@@ -87,17 +86,17 @@ def get_settings() -> Response:
     "if that is an address, the account's own address, or one that was confirmed; left out, it is the first of these. "
     "What an administrator has fixed for the domain of the user may be left out. A session that changes a stored "
     "server must be younger than ten minutes; tokens are not asked.",
-    tag=TAG,
+    tag=OWN_SERVER_TAG,
     query=WithDetails,
-    body=OwnServer,
+    body=OwnServerFields,
     example=EXAMPLE,
     answers={200: SavedAnswer, 409: PersonalError, **PERSONAL_BODY_ERRORS},
 )
 @account_api(Scope.SETTINGS)
 def save_settings() -> Response:
     """Store the account's own server."""
-    wanted, account_id = parsed_query(WithDetails), _account_id()
-    change = checked(OwnServer, json_object()).change()
+    wanted, account_id = parsed_query(WithDetails), calling_account()
+    change = checked(OwnServerFields, json_object()).change()
     if change.touches_secrets and own_server.find(account_id):
         require_recent_sign_in()
     with _own_names():
@@ -118,15 +117,15 @@ def save_settings() -> Response:
 @Operation(
     summary="Remove your own mail server",
     description="Its sealed password goes with it. The global server sends for you from the next mail on.",
-    tag=TAG,
-    answers={200: RemovedAnswer, 422: PersonalError, 503: PersonalError, **PERSONAL_ERRORS},
+    tag=OWN_SERVER_TAG,
+    answers={200: SettingsRemovedAnswer, 422: PersonalError, 503: PersonalError, **PERSONAL_ERRORS},
 )
 @account_api(Scope.SETTINGS)
 def delete_settings() -> Response:
     """Forget the account's own server; whoever has none is told the same."""
     parsed_query(NoParameters)
-    own_server.delete(_account_id())
-    return _answer(RemovedAnswer(message=REMOVED))
+    own_server.delete(calling_account())
+    return _answer(SettingsRemovedAnswer(message=REMOVED))
 
 
 @bp.post("/test")
@@ -134,9 +133,9 @@ def delete_settings() -> Response:
     summary="Test your own mail server, or values that are stored nowhere",
     description="Without a body the stored server is tested; with one, what is given, and the rest as stored. No mail "
     "is sent. At most five tests a minute and twenty an hour, two at once (administrators: twenty a minute).",
-    tag=TAG,
+    tag=OWN_SERVER_TAG,
     query=WithSteps,
-    body=OwnServer,
+    body=OwnServerFields,
     body_required=False,
     example=EXAMPLE,
     answers={200: TestedAnswer, 404: PersonalError, **PERSONAL_BODY_ERRORS, 422: RefusedTest},
@@ -145,9 +144,9 @@ def delete_settings() -> Response:
 @smtp_tests.own_limited
 def test_settings() -> Response:
     """Test, and answer when it is over."""
-    wanted, account_id = parsed_query(WithSteps), _account_id()
+    wanted, account_id = parsed_query(WithSteps), calling_account()
     body = json_object_or_none()
-    change = None if body is None else checked(OwnServer, body).change()
+    change = None if body is None else checked(OwnServerFields, body).change()
     with _own_names():
         tried = own_server.preview(account_id, change)
     result = _tested(tried)
@@ -158,14 +157,6 @@ def test_settings() -> Response:
 
 
 test_settings.__test__ = False  # type: ignore[attr-defined]
-
-
-def _account_id() -> int:
-    """Whose server it is. Raises Forbidden for who has none."""
-    account_id = caller().account_id
-    if account_id is None:
-        raise Forbidden(NO_ACCOUNT)
-    return account_id
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def find(account_id: int, session: Session | None = None) -> OwnServer:
         owner = _read(account_id, session)
         if owner is None or owner.disabled_at is not None:
             raise UnusableAccount(is_gone=owner is None)
-        stored = sealing.unsealed(owner.server) if owner.server else None
+        stored = sealing.unsealed(owner.server, by_administrator=owner.is_admin) if owner.server else None
         behalf = _behalf(account_id, owner, stored)
         if stored is None:
             return OwnServer(reason=ABSENT, behalf=behalf)

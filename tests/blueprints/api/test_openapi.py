@@ -13,10 +13,13 @@ from schemathesis import Case
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from app import create_app
+from blueprints.access import limiter
 from blueprints.api import openapi
 from blueprints.api.openapi import CONVERTER, build_document
 from database.outbox_db import State
 from services.accounts import api_tokens
+from services.accounts.api_tokens import Scope
+from services.personal import senders
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.conftest import ADMIN_TOKEN
@@ -48,6 +51,16 @@ OPERATIONS = [
     ("/api/messages/{mail_id}/cancel", "POST"),
 ]
 
+OF_ACCOUNTS = [
+    ("/api/smtp/settings", "GET"),
+    ("/api/smtp/settings", "POST"),
+    ("/api/smtp/settings", "DELETE"),
+    ("/api/smtp/test", "POST"),
+    ("/api/smtp/senders", "GET"),
+    ("/api/smtp/senders", "POST"),
+    ("/api/smtp/senders/{sender_id}", "DELETE"),
+]
+
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_the_api_answers_whatever_is_sent_as_documented(app: Flask, path: str, method: str) -> None:
@@ -69,6 +82,27 @@ def test_the_api_answers_whatever_is_sent_as_documented(app: Flask, path: str, m
         # wrong tokens run into their limit (test_access has them).
         case.call_and_validate(
             headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+            excluded_checks=[positive_data_acceptance, ignored_auth],
+        )
+
+    check()
+
+
+@pytest.mark.parametrize(("path", "method"), OF_ACCOUNTS)
+def test_the_api_of_accounts_answers_whatever_is_sent_as_documented(app: Flask, path: str, method: str) -> None:
+    account = make_bob()
+    token, _ = api_tokens.create(account.id, "own", scopes=(Scope.SETTINGS, Scope.SEND, Scope.READ))
+    senders.add(account.id, "sales@example.org")
+    operation = schemathesis.openapi.from_wsgi("/api/openapi.json", app)[path][method]
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(), number=sampled_from([1, 2, 2**31 - 1]))
+    def check(case: Case[Any], number: int) -> None:
+        limiter.storage.reset()  # of as many tests as there are examples the last would be told nothing else
+        if "sender_id" in case.path_parameters:
+            case.path_parameters["sender_id"] = number
+        case.call_and_validate(
+            headers={"Authorization": f"Bearer {token}"},
             excluded_checks=[positive_data_acceptance, ignored_auth],
         )
 

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, update
 
-from database import attempt_db, user_db
+from database import attempt_db
 from database.engine import db, reading, transaction
 from database.outbox_db import Priority, State
 from database.policy_db import PersonalPolicy

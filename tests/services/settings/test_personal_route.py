@@ -13,7 +13,7 @@ from database.policy_db import PersonalPolicy
 from services import email_service
 from services.settings import personal_route, route
 from tests.outbox import drain, row_of
-from tests.own_servers import bring, change, decide
+from tests.own_servers import PLACES, PORT, bring, change, decide, free_host
 from tests.recording_server import RecordedMail, RecordingServer
 from tests.visitors import mail_through, make_alice, make_bob
 from utils import clock
@@ -40,7 +40,7 @@ def shared() -> Iterator[RecordingServer]:
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[RecordingServer]:
-    with RecordingServer(host="127.1.1.1") as running:
+    with RecordingServer(host=free_host(), port=PORT) as running:
         yield running
 
 
@@ -52,7 +52,7 @@ def _no_mails(shared: RecordingServer, own: RecordingServer) -> None:
 
 @pytest.fixture
 def environment(environment: dict[str, str], shared: RecordingServer) -> dict[str, str]:
-    return {**environment, **mail_through(shared), "SMTP_ALLOWED_CIDRS_ACCOUNTS": "127.0.0.0/8"}
+    return {**environment, **mail_through(shared), **PLACES}
 
 
 @pytest.fixture
