@@ -39,6 +39,34 @@ def hold_all(session: Session, reason: str, dead_before: datetime | None) -> int
     return _changed(session, or_(IS_WAITING, _C.state == State.LEASED, is_lost), values)
 
 
+def hold_of(session: Session, account_id: int, reason: str, *, again: bool = False) -> int:
+    """Hold what waits for this account, or that a worker has not begun with; how many. Its worker hears of it.
+
+    ``again``: for this reason, too, what is held for another.
+    """
+    waiting = or_(IS_WAITING, _C.state == State.LEASED, *([IS_HELD] if again else []))
+    values = {
+        "attempts": case((_C.state == State.LEASED, _C.attempts - 1), else_=_C.attempts),
+        "lease_token": null(),
+        "lease_until": null(),
+        "leased_by": null(),
+        "state": State.HELD,
+        "reason": reason,
+    }
+    return _changed(session, and_(_C.account_id == account_id, waiting), values)
+
+
+def held_for(session: Session, account_id: int, reason: str) -> list[str]:
+    """The mails of this account that are held for this reason."""
+    return list(session.scalars(select(_C.mail_id).where(IS_HELD, _C.account_id == account_id, _C.reason == reason)))
+
+
+def expire_for(session: Session, reason: str, now: datetime) -> int:
+    """Settle mails that are held for this reason and whose time is over; how many."""
+    values = {"state": State.EXPIRED, "content": None, "settled_at": now}
+    return _changed(session, and_(IS_HELD, _C.reason == reason, _C.expires_at <= now), values)
+
+
 def being_sent(session: Session) -> int:
     """How many mails are being handed over just now."""
     return session.scalar(select(func.count()).where(_IS_TRANSMITTING)) or 0

@@ -19,7 +19,7 @@ from services.message import recording
 from services.message.draft import Draft, Sender, serialise
 from services.outbox import reasons
 from services.outbox.reasons import Reason
-from services.settings import protection, rules, server_habits
+from services.settings import protection, route, rules, server_habits
 from services.settings.route import RouteStep
 from services.smtp import grammar, our_faults
 from services.smtp.client import Envelope, Parcel, Policy, Receipt
@@ -74,7 +74,9 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
             break
         skipped.append(outcome)
     if outcome is None:
-        outcome = Outcome(kind=NOT_CONFIGURED, message=diagnosis.NOT_CONFIGURED, ms=0)
+        blocked_by = route.blocking(account_id)
+        message = reasons.words(Reason.NO_OWN_SERVER) if blocked_by else diagnosis.NOT_CONFIGURED
+        outcome = Outcome(kind=NOT_CONFIGURED, message=message, ms=0, blocked_by=blocked_by)
         record.record(draft, outcome, clock.now(), account_id)
     elif outcome.kind == ACCEPTED and skipped:
         record.note_failover(skipped, outcome)

@@ -12,7 +12,7 @@ from database import attempt_db, outbox_db
 from database.engine import reading, transaction
 from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
-from services.outbox import promise
+from services.outbox import leaving, promise
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
 from services.outbox.reasons import Reason, words
 from utils import clock
@@ -173,6 +173,7 @@ def _in_batches(delete: Callable[[Session], int]) -> int:
 
 def tidy() -> None:
     """Delete what is older than MAIL_RETENTION_DAYS; 0 keeps everything."""
+    leaving.tidy()
     days = get_settings().mail_retention_days
     if days:
         purge(timedelta(days=days))

@@ -149,11 +149,16 @@ def _added(session: Session, row: NewMail) -> str:
             if earlier is None:
                 raise
             return earlier
+    tell_when_committed(session)
+    return row["mail_id"]
+
+
+def tell_when_committed(session: Session) -> None:
+    """Let workers hear of what the caller's transaction has put into the queue, once it is there."""
     if not event.contains(session, "after_commit", _committed):  # on this session: others are not ours
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_soft_rollback", _rolled_back)
     session.info[_WAKES] = True  # one call for all mails of a transaction
-    return row["mail_id"]
 
 
 def _is_alone(session: Session, row: NewMail) -> bool:

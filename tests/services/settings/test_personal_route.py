@@ -11,7 +11,7 @@ from flask import Flask
 from database.engine import transaction
 from database.policy_db import PersonalPolicy
 from services import email_service
-from services.settings import personal_route, route
+from services.settings import own_rows, personal_route, route
 from tests.outbox import drain, row_of
 from tests.own_servers import PLACES, PORT, bring, change, decide, free_host
 from tests.recording_server import RecordedMail, RecordingServer
@@ -23,9 +23,9 @@ PASSED_OVER = {
     "an administrator lets the global server send": personal_route.GLOBAL_SERVES,
     "servers of accounts are off": personal_route.ALL_OFF,
     "switched off by an administrator": personal_route.IS_OFF,
-    "the address has changed": personal_route.INACTIVE[personal_route.ADDRESS_CHANGED],
-    "not active": personal_route.INACTIVE[""],
-    "an unknown reason": personal_route.INACTIVE[""],
+    "the address has changed": own_rows.INACTIVE[own_rows.ADDRESS_CHANGED],
+    "not active": own_rows.INACTIVE[""],
+    "an unknown reason": own_rows.INACTIVE[""],
     "a host that is not allowed": personal_route.NOT_ALLOWED,
     "altered": "These settings were changed outside",
     "of another key": "The stored password cannot be read",
@@ -185,5 +185,6 @@ def test_the_warning_about_one_accounts_server_silences_none_about_anothers(
         change(bring(account_id, own.host, own.port), smtp_server="127.9.9.9")
     for account_id in (alice, bob, alice, bob):
         email_service.send_email(TO, "s", "b", account_id=account_id)
-    warned = [record.msg for record in caplog.records if isinstance(record.msg, dict) and "account_id" in record.msg]
+    told = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    warned = [event for event in told if event["event"] == "smtp_server_passed_over" and "account_id" in event]
     assert [event["account_id"] for event in warned] == [alice, bob]
