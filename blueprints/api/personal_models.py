@@ -26,7 +26,6 @@ from services.settings.fields import (
 )
 from utils.secret import Secret
 
-OWN_SERVER_TAG: Final = "Your own mail server"
 YES_OR_NO: Final = {"true": True, "false": False}
 OWN_SERVER_TAG: Final = "Your own mail server"
 NO_USER: Final = "Give the user name that you sign in with at the server."

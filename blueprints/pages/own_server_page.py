@@ -13,8 +13,9 @@ from services.checks import connection_test
 from services.checks.connection_test import TestPlan
 from services.personal import own_server, senders, standing, templates
 from services.providers.discovery import Discovery
-from services.settings import configs, route, usable_senders
+from services.settings import route, usable_senders
 from services.settings.fields import parse_address_field
+from services.settings.personal_route import OWN_NAME
 from services.settings.sealing import StoredConfig
 from utils.errors import AppError, Conflict, Forbidden, InvalidInput
 from utils.numbers import whole_number
@@ -117,7 +118,7 @@ def _plan() -> TestPlan:
         return connection_test.plan(tried.settings, rcpt=tried.address, server=server)
     to = parse_address_field("to", forms.text("to") or tried.address)
     smtp_tests.check_delivery("deliver_suppressed", server_forms.TICK, is_confirmed=forms.ticked("deliver_suppressed"))
-    return connection_test.plan(tried.settings, to=to, config_name=configs.OWN_NAME, server=server)
+    return connection_test.plan(tried.settings, to=to, config_name=OWN_NAME, server=server)
 
 
 def _own() -> StoredConfig | None:

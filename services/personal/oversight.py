@@ -20,7 +20,8 @@ from database.user_db import Account, comparable
 from services import audit
 from services.accounts.sessions import subject_of
 from services.audit import Action
-from services.settings import config_trail, personal_route
+from services.settings import config_trail
+from services.settings.own_rows import INACTIVE
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
 from utils.log_utils import printable
@@ -225,7 +226,7 @@ def _facts_of(account: Account, row: SmtpConfig | None, taken: Sequence[Taken]) 
         from_email=row.from_email,
         level=level,
         word=word,
-        inactive_words="" if row.is_active else personal_route.INACTIVE.get(row.inactive_reason, ""),
+        inactive_words="" if row.is_active else INACTIVE.get(row.inactive_reason, ""),
         last_error=row.last_error or "",
         broken_since=row.broken_told_at,
         fell_back=row.fell_back,

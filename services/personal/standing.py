@@ -6,7 +6,7 @@ from typing import Final
 
 from services.personal import oversight, own_server
 from services.personal.oversight import Decision, OwnServerFacts
-from services.personal.own_server import Serving, Status
+from services.personal.own_server import OwnStatus, Serving
 from services.settings import personal_policy, route
 from services.settings.personal_policy import Allowed, Fallback, PersonalRules
 from utils.env_utils import get_settings
@@ -46,7 +46,7 @@ def describe(account_id: int) -> Standing:
         detail=detail,
         may_save=policy.allowed is not Allowed.OFF and own.decision is not Decision.DISABLED,
         own=own,
-        since=own.broken_since if found.status in (Status.FAILING, Status.BROKEN) else None,
+        since=own.broken_since if found.status in (OwnStatus.FAILING, OwnStatus.BROKEN) else None,
         verified_at=stored.row.verified_at if stored and stored.is_verified else None,
         updated_at=stored.row.updated_at if stored else None,
     )
@@ -57,10 +57,10 @@ def _words(found: Serving, own: OwnServerFacts, policy: PersonalRules) -> tuple[
     if found.is_global:
         return _of_global(found, own, policy, ours)
     host = found.own.settings.host if found.own else ""
-    if found.status is Status.IN_USE:
+    if found.status is OwnStatus.IN_USE:
         headline = f"Your own server ({host}) sends your mail, from {own.from_email}."
         return ("warning", headline, found.reason) if found.reason else ("ok", headline, "It has passed a test.")
-    if found.status is Status.FAILING:
+    if found.status is OwnStatus.FAILING:
         headline = f"Your own server ({host}) is to send your mail, and its last try failed."
         return "error", headline, f"{found.reason} {_then(policy, ours)}"
     return "error", f"Your mail is not sent now: your own server ({host}) is not used.", f"{found.reason} {WAITS}"
@@ -71,7 +71,7 @@ def _of_global(found: Serving, own: OwnServerFacts, policy: PersonalRules, ours:
     if found.settings is None:
         return "error", NOBODY, f"{why} The server of {ours} is not set up, or cannot be used."
     headline = f"The server of {ours} sends your mail, from its own address. Replies go to you."
-    return "info" if found.status is Status.NONE else "warning", headline, why
+    return "info" if found.status is OwnStatus.NONE else "warning", headline, why
 
 
 def _why_none(own: OwnServerFacts, policy: PersonalRules) -> str:

@@ -9,6 +9,7 @@ from flask import Flask
 
 from services.personal import oversight, own_server, policy_changes, templates
 from services.personal.oversight import Decision
+from services.settings.personal_route import IS_OFF
 from tests import certificates, own_servers
 from tests.blueprints.pages.test_people_page import let_time_pass
 from tests.recording_server import RecordingServer
@@ -287,7 +288,7 @@ def test_what_an_administrator_decided_is_told(bob: Visitor, bob_id: int, decisi
     assert "/account/smtp/delete" in page
     if decision is Decision.DISABLED:
         answer = bob.post_form(PAGE, {**TYPED, "version": "1"})
-        assert (answer.status_code, own_server.DISABLED in answer.text) == (403, True)
+        assert (answer.status_code, IS_OFF in answer.text) == (403, True)
 
 
 def test_where_accounts_may_have_none_there_is_no_form(bob: Visitor, bob_id: int) -> None:
