@@ -202,8 +202,8 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         yield "Not well: mail is late. Does a worker run?"
     if summary.is_unattended:
         yield f"Not well: {log.NOBODY_SENDS}"
-    if summary.held:
-        yield holding.told(summary.held)
+    if told := holding.told(holding.count()):
+        yield told
     elif not (summary.is_behind or summary.is_unattended):
         yield "All is well."
 

@@ -14,7 +14,7 @@ from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import leaving, promise
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
-from services.outbox.reasons import Reason, words
+from services.outbox.reasons import HELD_FOR_ACCOUNT, Reason, words
 from utils import clock
 from utils.env_utils import get_settings
 from utils.errors import NotFound
@@ -184,7 +184,8 @@ def _story(row: OutboxMail, attempts: list[DirectData]) -> Story:
     return Story(
         mail=mail,
         attempts=attempts,
-        can_retry=mail.state in UNSENT or (mail.state in GIVEN_UP and row.content is not None),
+        can_retry=(mail.state in UNSENT and row.reason not in HELD_FOR_ACCOUNT)
+        or (mail.state in GIVEN_UP and row.content is not None),
         can_cancel=mail.state in UNSENT,
         may_double=row.uncertain > 0,
     )
