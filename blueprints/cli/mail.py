@@ -205,8 +205,8 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         yield f"Not well: {log.NOBODY_SENDS}"
     if summary.keyless:
         yield f"Not well: {counted(summary.keyless, 'mail')} cannot be opened. {words(Reason.NO_KEY)}"
-    if summary.held:
-        yield holding.told(summary.held)
+    if told := holding.told(holding.count()):
+        yield told
     elif summary.is_well:
         yield "All is well."
 

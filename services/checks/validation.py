@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database import outbox_db, reset_request_db, schema_db, user_db
 from database.engine import reading
-from database.outbox_db import IN_HAND, WAITING, State
+from database.outbox_db import IN_HAND, WAITING
 from services.checks import connection_test, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
@@ -249,7 +249,7 @@ def _pending() -> Iterator[Told]:
         for count, what, since in ((requests, "password reset", asked_at), (mails, "mail", due_at))
         if count
     ]
-    held = states.get(State.HELD, 0)
+    held = holding.count()
     if held:
         yield Told(Mark.INFO, f"{counted(held, 'mail')} held", holding.WHAT_TO_DO)
     if not found and not held:

@@ -15,7 +15,7 @@ from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import leaving, opens, promise
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
 from services.outbox.opens import OpensData
-from services.outbox.reasons import Reason, words
+from services.outbox.reasons import HELD_FOR_ACCOUNT, Reason, words
 from utils import clock
 from utils.encryption_utils import known_keys
 from utils.env_utils import get_settings
@@ -217,7 +217,8 @@ def _story(row: OutboxMail, attempts: list[DirectData], tracked: OpensData | Non
         mail=mail,
         attempts=attempts,
         opens=tracked,
-        can_retry=mail.state in UNSENT or (mail.state in GIVEN_UP and row.content is not None),
+        can_retry=(mail.state in UNSENT and row.reason not in HELD_FOR_ACCOUNT)
+        or (mail.state in GIVEN_UP and row.content is not None),
         can_cancel=mail.state in UNSENT,
         may_double=row.uncertain > 0,
     )

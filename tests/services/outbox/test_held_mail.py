@@ -197,13 +197,14 @@ def test_whose_link_is_void_meanwhile_is_withdrawn_though_it_is_held(app: Flask)
     assert row_of(mail.id).state == State.CANCELLED
 
 
-def test_with_an_account_its_held_mail_goes_too(app: Flask) -> None:
+def test_held_mail_of_an_account_that_is_deleted_is_never_released(app: Flask) -> None:
     alice = make_alice()
     mail_id = queued(account_id=alice.id)
     holding.hold_all()
     assert administration.belongings(alice.id).waiting_mails == 1
     administration.delete(alice.id)
-    assert (row_of(mail_id).state, row_of(mail_id).content) == (State.CANCELLED, None)
+    holding.release_all()
+    assert (row_of(mail_id).state, row_of(mail_id).reason) == (State.HELD, Reason.ACCOUNT_DELETED)
 
 
 def test_held_mail_is_never_purged_and_keeps_its_key_in_use(app: Flask) -> None:
