@@ -111,17 +111,23 @@ def _claim(most: int, whose: ColumnElement[bool] | TextClause, *order: Column[An
         .cte("due")  # as a plain subquery, PostgreSQL might ask anew and lock more than the limit
     )
     claimed = update(_MAIL).where(_C.id.in_(select(due.c.id)))
-    lease: dict[str, BindParameter[Any]] = {name: bindparam(to) for name, to in _LEASE.items()}
-    taken = claimed.values(state=State.LEASED, attempts=_C.attempts + 1, **lease)
-    return Prepared(taken.returning(*_COLUMNS), _COLUMNS)
+    return Prepared(claimed.values(_LEASED).returning(*_COLUMNS), _COLUMNS)
 
 
-_LEASE: Final = {"lease_token": "token", "lease_until": "until", "leased_by": "worker"}
+_LEASED: Final = {
+    "state": State.LEASED,
+    "attempts": _C.attempts + 1,
+    "lease_token": bindparam("token"),
+    "lease_until": bindparam("until"),
+    "leased_by": bindparam("worker"),
+}
 _IS_WANTED: Final = _C.priority == bindparam("wanted")
 _CLAIM_URGENT: Final = _claim(1, IS_URGENT)
 # All of these are of one account, or of none; but by naming it, PostgreSQL knows the index.
 _CLAIM_OF_SYSTEM: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id.is_(None)), _C.account_id)
 _CLAIM_OF_ACCOUNT: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id == bindparam("account")), _C.account_id)
+_THIS_ONE: Final = (IS_WAITING, _C.mail_id == bindparam("wanted"), _C.due_at <= bindparam("now"))
+_CLAIM_THIS: Final = Prepared(update(_MAIL).where(*_THIS_ONE).values(_LEASED).returning(*_COLUMNS), _COLUMNS)
 _IDS: Final = [f"id_{number}" for number in range(GROUP)]
 _FENCE: Final = Prepared(
     update(_MAIL)
@@ -173,6 +179,12 @@ def claim(driver: Driver, priority: Priority, account_id: int | None, terms: Lea
     else:
         rows = _CLAIM_OF_ACCOUNT.rows(driver, {**values, "account": account_id})
     return sorted([Claim(*row) for row in rows], key=lambda mail: (mail.due_at, mail.id))
+
+
+def claim_this(driver: Driver, mail_id: str, terms: LeaseTerms) -> Claim | None:
+    """Take this very mail, if it waits and is due."""
+    values = {**terms._asdict(), "wanted": mail_id}
+    return next((Claim(*row) for row in _CLAIM_THIS.rows(driver, values)), None)
 
 
 def fence(driver: Driver, mails: Sequence[Claim], *, server: str, now: datetime) -> set[int]:

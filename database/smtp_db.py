@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 from datetime import datetime
-from typing import cast
+from typing import Final, NamedTuple, cast
 
 from sqlalchemy import (
     CheckConstraint,
@@ -14,6 +14,7 @@ from sqlalchemy import (
     bindparam,
     func,
     or_,
+    outerjoin,
     select,
     text,
     update,
@@ -24,6 +25,7 @@ from database.driver import Driver
 from database.engine import Base, compared_and_set
 from database.prepared import Prepared
 from database.types import UtcDateTime, partial_index
+from database.user_db import Account
 
 LONGEST_NAME_KEY = 400
 LONGEST_UPDATED_BY = 64
@@ -101,12 +103,44 @@ _ACTIVE = SmtpConfig.is_active, SmtpConfig.account_id.is_not_distinct_from(bindp
 _TABLE = cast(Table, SmtpConfig.__table__)
 _ACTIVE_VALUES = Prepared(select(_TABLE).where(*_ACTIVE), list(_TABLE.c))
 _Values = namedtuple("_Values", _TABLE.c.keys())  # type: ignore[misc]
+_WHO: Final = tuple(
+    cast(Table, Account.__table__).c[name] for name in ("username", "email", "is_admin", "disabled_at", "personal_smtp")
+)
+_OWN_VALUES: Final = Prepared(
+    select(*_WHO, *_TABLE.c)
+    .select_from(outerjoin(Account, _TABLE, _TABLE.c.account_id == Account.id))
+    .where(Account.id == bindparam("account"))
+    .order_by(_TABLE.c.is_active.desc(), _TABLE.c.id)
+    .limit(1),
+    [*_WHO, *_TABLE.c],
+)
+
+
+class MailOwner(NamedTuple):
+    """What a mail's route asks of the account that it is sent for, and the server that is its own, if it has one."""
+
+    username: str
+    email: str
+    is_admin: bool
+    disabled_at: datetime | None
+    personal_smtp: str
+    server: SmtpConfig | None
 
 
 def read_active(driver: Driver, account_id: int | None = None) -> SmtpConfig | None:
     """The active configuration of a scope as values alone, at a fraction of the cost of an object; for every mail."""
     rows = _ACTIVE_VALUES.rows(driver, {"account_id": account_id})
     return cast(SmtpConfig, _Values(*rows[0])) if rows else None
+
+
+def read_owner(driver: Driver, account_id: int) -> MailOwner | None:
+    """An account with its own server, active or not, as values alone; in one question, for every mail of an account."""
+    rows = _OWN_VALUES.rows(driver, {"account": account_id})
+    if not rows:
+        return None
+    who, values = rows[0][: len(_WHO)], rows[0][len(_WHO) :]
+    server = cast(SmtpConfig, _Values(*values)) if values[0] is not None else None
+    return MailOwner(*cast(tuple[str, str, bool, datetime | None, str], who), server)
 
 
 def find_active(session: Session, account_id: int | None = None) -> SmtpConfig | None:
@@ -191,6 +225,32 @@ def note_failover(session: Session, config_id: int, to: str, moment: datetime) -
 
 def clear_failover(session: Session, config_id: int) -> None:
     _note(session, config_id, failed_over_at=None, failed_over_to=None)
+
+
+def count_falls(session: Session, config_id: int, times: int) -> None:
+    """Record that so many more mails went by another server than this one, which is their account's own."""
+    _note(session, config_id, fell_back=SmtpConfig.fell_back + times)
+
+
+def claim_broken_notice(session: Session, config_id: int, moment: datetime, before: datetime) -> tuple[bool, bool]:
+    """Whether it is news that this server is broken, and whether its owner is to be told by mail.
+
+    That is so for one of all who meet it, and not again for what breaks and works in turns: since ``before`` no mail
+    has told it.
+    """
+    if not _note(session, config_id, SmtpConfig.broken_told_at.is_(None), broken_told_at=moment):
+        return False, False
+    return True, claim_failover_notice(session, config_id, moment, before)
+
+
+def claim_works_notice(session: Session, config_id: int) -> bool:
+    """True for the one who may tell the owner that this server works again, whom a mail has told that it was broken."""
+    is_broken = SmtpConfig.broken_told_at.is_not(None)
+    was_mailed = SmtpConfig.broken_told_at == SmtpConfig.failover_told_at
+    if _note(session, config_id, is_broken, was_mailed, broken_told_at=None):
+        return True
+    _note(session, config_id, is_broken, broken_told_at=None)
+    return False
 
 
 def claim_failover_notice(session: Session, config_id: int, moment: datetime, before: datetime) -> bool:

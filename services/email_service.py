@@ -26,7 +26,7 @@ from services.message.recording import RecordedMail, record_messages
 from services.outbox import notices, promise, template_mail
 from services.outbox.promise import Terms
 from services.outbox.template_mail import reset_url
-from services.settings import configs, route
+from services.settings import configs, personal_route, route
 from services.settings.rules import message_id_domain
 from services.smtp.settings import Security, SmtpSettings
 from utils.log_utils import printable
@@ -51,9 +51,15 @@ _LONGEST_ORDER_VALUE: Final = 200
 
 
 def get_smtp_config(account_id: int | None = None) -> dict[str, Any] | None:
-    """The settings that mail goes through now, with the password in clear; None if nothing is usable."""
+    """The settings that mail of this account, or of the system, goes through now, with the password in clear.
+
+    None if nothing is usable. Raises ValueError for an account that does not exist, or is disabled.
+    """
     server = route.first_usable(account_id)
-    return _as_specified(server.settings) if server and server.settings else None
+    if not server or not server.settings:
+        return None
+    found = _as_specified(server.settings)
+    return found | {"from_name": server.behalf.name} if server.behalf else found
 
 
 def send_email(
@@ -69,15 +75,21 @@ def send_email(
     attachments: Sequence[Attachment] = (),
     calendar: str | bytes | None = None,
     account_id: int | None = None,
+    from_email: str | None = None,
 ) -> bool:
     """Make one attempt now. True only if every recipient was accepted.
 
+    ``account_id``: for this account, through its own server if it has one; that alone says ``from_email``, which is an
+    address that the account has confirmed.
+
     A mail problem (not configured, refused, timed out, undecryptable password, sending limit reached) gives False,
     one log line and one attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one
-    string, a line break in a header; RuntimeError outside of an application context. Who wants to refer to the mail
-    later gives its Message-ID: ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
+    string, a line break in a header, an account that does not exist or is disabled; RuntimeError outside of an
+    application context. Who wants to refer to the mail later gives its Message-ID:
+    ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
     """
     _need_application("send_email")
+    sender = _chosen(from_email, account_id)
     first, servers = route.looked_up(account_id)
     mail = draft(
         to_email,
@@ -92,6 +104,7 @@ def send_email(
         calendar=calendar,
         kind="other",
         message_id_domain=message_id_domain(first),
+        sender=sender,
     )
     return _settled(attempt.deliver(mail, servers, account_id))
 
@@ -109,10 +122,12 @@ def queue_email(
     attachments: Sequence[Attachment] = (),
     calendar: str | bytes | None = None,
     account_id: int | None = None,
+    from_email: str | None = None,
     idempotency_key: str | None = None,
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
     priority: str = "normal",
+    track_opens: bool = False,
     session: Session | scoped_session[Any] | None = None,
 ) -> str:
     """Promise a mail and give its id: it is tried until it is sent, refused for good, or ``expires_at`` is past.
@@ -124,11 +139,14 @@ def queue_email(
     SQLAlchemyError: this call, the flush or the commit.
 
     A key that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the times have a
-    time zone; without ``expires_at`` a mail is given up after 72 hours. Raises ValueError for a caller's mistake, the
-    same key with other content among them.
+    time zone; without ``expires_at`` a mail is given up after 72 hours. With ``track_opens`` the mail log shows when
+    the mail was opened, by a pixel at the end of its HTML; ask its recipients first. Raises ValueError for a caller's
+    mistake, the same key with other content and security mail that would be tracked among them.
     """
     _need_application("queue_email")
-    given = _plain_session(session)
+    given, sender = _plain_session(session), _chosen(from_email, account_id)
+    if account_id is not None:
+        personal_route.require(account_id, given)
     mail = draft(
         to_email,
         subject,
@@ -141,10 +159,14 @@ def queue_email(
         attachments=attachments,
         calendar=calendar,
         kind="other",
+        track_opens=track_opens,
         message_id_domain=route.message_id_domain(account_id, given),
+        sender=sender,
     )
     asked: list[object] = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
     asked += [calendar] if calendar else []  # keys that were used before there were invitations stay the same
+    asked += [{"from_email": sender}] if sender else []
+    asked += ["track_opens"] if track_opens else []
     terms = Terms(
         priority=_priority(priority),
         send_at=send_at,
@@ -166,7 +188,10 @@ def message_id(mail_id: str, *, session: Session | scoped_session[Any] | None = 
 
 
 def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
-    """Test the settings that mail would go through now, up to the recipient; delivers nothing."""
+    """Test the settings that mail of this account, or of the system, would go through now; delivers nothing.
+
+    Raises ValueError for an account that does not exist, or is disabled.
+    """
     server = route.first_usable(account_id)
     if not server or not server.settings:
         return False, diagnosis.NOT_CONFIGURED
@@ -205,6 +230,13 @@ def _need_application(name: str) -> None:
 
 def _plain_session(session: Session | scoped_session[Any] | None) -> Session | None:
     return session() if isinstance(session, scoped_session) else session
+
+
+def _chosen(from_email: str | None, account_id: int | None) -> str:
+    """The From that the caller chose, or ""."""
+    if from_email and account_id is None:
+        raise ValueError("from_email: Only mail of an account has a From of its own. Give account_id as well.")
+    return from_email or ""
 
 
 def _priority(name: str) -> Priority:

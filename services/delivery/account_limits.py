@@ -14,15 +14,13 @@ from sqlalchemy.orm import Session
 from database import user_db
 from database.engine import reading
 from services.delivery import limits
-from services.delivery.limits import Allowance, FullAllowance, Limits
+from services.delivery.limits import Allowance, Limits, NoPlace
 from services.outbox.reasons import Reason, coded
 from services.settings import personal_policy
 from services.settings.personal_policy import PersonalRules
 from services.settings.route import RouteStep
 
 log = structlog.get_logger(__name__)
-
-PERSONAL: Final = "personal"  # the source of the step that is an account's own server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class Places:
         """The allowances that the mail needs a place in before it goes through this server."""
         theirs = self._limits
         wanted = {theirs.owner: theirs.all_mail}
-        if server.source != PERSONAL:
+        if not server.is_personal:
             wanted[theirs.global_owner] = theirs.by_global
         for owner, most in wanted.items():
             if owner not in self._taken:
@@ -64,7 +62,7 @@ class Places:
     def note_taken(self, allowances: Collection[Allowance]) -> None:
         self._taken.update(allowance.owner for allowance in allowances)
 
-    def reason(self, refusal: FullAllowance) -> str:
+    def reason(self, refusal: NoPlace) -> str:
         """Why the mail waits, with the limit that is reached; "" if it is no limit of the account's."""
         theirs = self._limits
         if refusal.owner == theirs.owner:
@@ -93,7 +91,7 @@ def places_of(found: AccountLimits | None) -> Places | None:
     return Places(found) if found else None
 
 
-def take(server: RouteStep, own: Limits, domains: Collection[str], places: Places | None) -> FullAllowance | None:
+def take(server: RouteStep, own: Limits, domains: Collection[str], places: Places | None) -> NoPlace | None:
     """Take the places that a mail needs before this server gets it, or none of them and say which is missing."""
     theirs = list(places.missing_for(server)) if places else []
     refusal = limits.take([Allowance(server.owner, own, tuple(domains)), *theirs], is_security=False)

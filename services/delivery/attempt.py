@@ -8,18 +8,19 @@ from typing import Final, TypeVar, cast
 
 import structlog
 
-from services.delivery import account_limits, record, retry_policy
+from services.delivery import account_limits, pace, record, retry_policy
 from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
 from services.delivery.limits import Limits
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED, Outcome, Withheld
+from services.delivery.pace import Place
 from services.delivery.retry_policy import Whose
 from services.diagnosis import diagnosis
 from services.message import recording
 from services.message.draft import Draft, Sender, serialise
 from services.outbox import reasons
 from services.outbox.reasons import Reason
-from services.settings import protection, rules, server_habits
+from services.settings import protection, route, rules, server_habits
 from services.settings.route import RouteStep
 from services.smtp import grammar, our_faults
 from services.smtp.client import Envelope, Parcel, Policy, Receipt
@@ -27,7 +28,7 @@ from services.smtp.patience import RFC_5321, Patience, Span
 from services.smtp.pool import pool
 from services.smtp.settings import SmtpSettings
 from utils import clock, incidents
-from utils.addresses import mask_address
+from utils.addresses import mask_address, parse_mailbox
 from utils.env_utils import get_settings
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
 
@@ -70,11 +71,13 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
         tried = _over_limit(server, draft, started, places) or _attempt(server, draft, started, skipped)
         outcome = replace(tried, skipped=tuple(skipped))
         record.record(draft, outcome, started_at, account_id)
-        if not (server.failover and (outcome.is_server_down or outcome.has_server_had_enough)):
+        if not outcome.goes_further:
             break
         skipped.append(outcome)
     if outcome is None:
-        outcome = Outcome(kind=NOT_CONFIGURED, message=diagnosis.NOT_CONFIGURED, ms=0)
+        blocked_by = route.blocking(account_id)
+        message = reasons.words(Reason.NO_OWN_SERVER) if blocked_by else diagnosis.NOT_CONFIGURED
+        outcome = Outcome(kind=NOT_CONFIGURED, message=message, ms=0, blocked_by=blocked_by)
         record.record(draft, outcome, clock.now(), account_id)
     elif outcome.kind == ACCEPTED and skipped:
         record.note_failover(skipped, outcome)
@@ -117,12 +120,11 @@ def parcel_for(
     started = time.monotonic()
 
     def parcel() -> Parcel:
-        settings = _settings_of(server)
-        first = skipped[0].server.settings if skipped and skipped[0].server else None
-        content = serialise(draft, sender_of(settings, instead_of=first))
-        for address in (settings.from_email, *recipients):
+        sender = _sender(server, draft, skipped)
+        content = serialise(draft, sender)
+        for address in (sender.email, *recipients):
             grammar.path(address)  # one that cannot be said is found before anything is
-        envelope = Envelope(sender=settings.from_email, recipients=recipients)
+        envelope = Envelope(sender=sender.email, recipients=recipients)
         return Parcel(envelope=envelope, content=content, is_careful=is_careful)
 
     made = _surely(parcel, "mail_not_built", server=server.name, message_id=draft.message_id)
@@ -185,6 +187,18 @@ def patient_policy(settings: SmtpSettings, span: Span) -> Policy:
     return replace(policy, total_seconds=total, patience=RFC_5321, span=span, connect_seconds=CONNECT_SECONDS)
 
 
+def _sender(server: RouteStep, draft: Draft, skipped: Sequence[Outcome]) -> Sender:
+    """Who a mail is from at this server: only an account's own lets the caller choose, and any other tells its own."""
+    settings = _settings_of(server)
+    if behalf := server.behalf:
+        return Sender(email=settings.from_email, name=behalf.name, reply_to=behalf.reply_to)
+    if draft.sender and server.is_personal:
+        name, address = parse_mailbox(draft.sender)
+        if server.may_send_as(address):
+            return Sender(email=address, name=name or settings.from_name, reply_to=settings.reply_to)
+    return sender_of(settings, instead_of=skipped[0].server.settings if skipped and skipped[0].server else None)
+
+
 def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) -> Sender:
     """Who the mail is from. Where this server stands in for another, replies still go to that one's From."""
     reply_to = settings.reply_to
@@ -225,9 +239,21 @@ def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[
     def send() -> Receipt:
         return pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
 
-    result = _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id)
-    server_habits.keep(settings.host, settings.port)
-    return _outcome(server, result, started)
+    place = settings.host, settings.port
+    pace.count(place)
+    outcome = _outcome(server, _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id), started)
+    _keep_pace(place, outcome)
+    server_habits.keep(*place)
+    return outcome
+
+
+def _keep_pace(place: Place, outcome: Outcome) -> None:
+    """What one mail, which was counted, shows of how many the server takes: queued mail goes by that, too."""
+    verdict = outcome.verdict
+    if verdict and verdict.slows:
+        pace.note_too_much(place, unsaid=0, is_by_minute=verdict.paces)
+    elif outcome.receipt is None:
+        pace.give_back(place, 1)
 
 
 def _surely(work: Callable[[], T], event: str, **facts: object) -> T | DeliveryError:

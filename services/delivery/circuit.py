@@ -30,13 +30,15 @@ class Key(NamedTuple):
 class Admission(NamedTuple):
     """Which of some mails may go to a server now, and in how many seconds the others may ask again.
 
-    ``is_for_all``: they wait for what keeps every other mail from it as well; ``cause`` is what was told of it.
+    ``is_for_all``: they wait for what keeps every other mail from it as well; ``cause`` is what was told of it,
+    and ``is_unreachable`` whether it could not be connected or signed in to.
     """
 
     mails: frozenset[int]
     wait: float = 0.0
     is_for_all: bool = True
     cause: Reason | None = None
+    is_unreachable: bool = False
 
 
 @dataclass
@@ -48,6 +50,7 @@ class _State:
     resumes_at: float = 0.0
     probe_until: float | None = None  # while somebody probes
     cause: Reason | None = None
+    is_unreachable: bool = False  # as it was when it failed last
     succeeded_at: float | None = None
     # Mails that met, since the server last served another, what may be about the one who meets it; and those that met
     # it while others were served. Only the rest can tell, so that while this is all there is against the server, they
@@ -84,7 +87,8 @@ class Circuits:
                 rest = max(state.resumes_at - now, LOOK_AGAIN)
                 return Admission(frozenset() if wait else fresh, wait or rest, wait > 0, state.cause)
             wait = self._wait(state, now)
-            return Admission(frozenset() if wait else frozenset(mails), wait, not state.is_doubtful, state.cause)
+            let = frozenset[int]() if wait else frozenset(mails)
+            return Admission(let, wait, not state.is_doubtful, state.cause, state.is_unreachable)
 
     def note_success(self, key: Key) -> None:
         """The server did its work, be it that it refused a mail; after a pause that closes the circuit."""
@@ -103,12 +107,18 @@ class Circuits:
                 _remember(state.suspects, mail)
             state.met.clear()
 
-    def note_failure(self, key: Key, *, long: bool = False, cause: Reason | None = None) -> None:
-        """The server failed; ``long``: it will until somebody mends it, so that one failure is enough."""
+    def note_failure(
+        self, key: Key, *, long: bool = False, cause: Reason | None = None, is_unreachable: bool = False
+    ) -> None:
+        """The server failed; ``long``: it will until somebody mends it, so that one failure is enough.
+
+        ``is_unreachable``: it could not be connected or signed in to.
+        """
         with self._lock:
             state = self._current(key, is_asking=False)
             state.is_doubtful = False
             self._fail(state, self._clock(), long, cause)
+            state.is_unreachable = is_unreachable
 
     def note_doubt(
         self, key: Key, mail: int, *, is_likely: bool = False, long: bool = False, cause: Reason | None = None
@@ -144,7 +154,7 @@ class Circuits:
     def _fail(self, state: _State, now: float, long: bool, cause: Reason | None) -> None:
         state.last.append(False)
         state.failures += 1
-        state.cause = cause
+        state.cause, state.is_unreachable = cause, False
         if long:
             self._pause(state, now, LONGEST_PAUSE)
         elif state.pauses:

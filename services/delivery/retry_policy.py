@@ -57,9 +57,9 @@ class Verdict:
     server's circuit, ``opens`` opens it for long at once. ``is_doubtful``: it may be about this mail alone, and is the
     server's only where no other mail fares better. ``slows``: it was too much mail, so no more is said for now;
     ``paces``: what went within the last minute is what the server takes in one. ``crowds``: it was a connection too
-    many. ``goes_on``: another server may do better, and has nothing to double. ``at_once``: this recipient goes in a
-    new transaction now, since the server has taken others. After ``final_after`` or ``most_attempts`` a RETRY is a
-    refusal.
+    many. ``goes_on``: another server may do better, and has nothing to double; ``is_unreachable``: and this one cannot
+    be connected or signed in to at all. ``at_once``: this recipient goes in a new transaction now, since the
+    server has taken others. After ``final_after`` or ``most_attempts`` a RETRY is a refusal.
     """
 
     action: MailAction
@@ -73,6 +73,7 @@ class Verdict:
     paces: bool = False
     crowds: bool = False
     goes_on: bool = False
+    is_unreachable: bool = False
     at_once: bool = False
     is_hard_bounce: bool = False  # the address itself is bad
     final_after: timedelta | None = None
@@ -296,7 +297,8 @@ def of_error(error: DeliveryError) -> Verdict:
         and not is_answered
         and all(other.whose in _OF_SERVERS for other in others)
     )
-    return replace(verdict, goes_on=goes_on)
+    is_opening = error.phase not in _ALL or error.fault is Fault.CLIENT_CERTIFICATE
+    return replace(verdict, goes_on=goes_on, is_unreachable=goes_on and is_opening and not verdict.slows)
 
 
 def of_recipient(reply: Reply) -> Verdict:

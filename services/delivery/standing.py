@@ -36,7 +36,7 @@ def note(server: RouteStep, mail: int, outcome: Outcome) -> bool:
         is_likely = verdict.opens or error.phase is Phase.SENDER
         is_about_it = not circuits.note_doubt(key, mail, is_likely=is_likely, long=verdict.opens, cause=cause)
     elif verdict.trips or verdict.opens:
-        circuits.note_failure(key, long=verdict.opens, cause=cause)
+        circuits.note_failure(key, long=verdict.opens, cause=cause, is_unreachable=verdict.is_unreachable)
     elif verdict.is_an_answer:
         circuits.note_success(key)  # if only to refuse this mail
     if verdict.opens and not is_about_it:

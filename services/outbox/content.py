@@ -18,6 +18,7 @@ from utils.env_utils import get_fernet_key
 security_log = structlog.get_logger("security")
 
 _PURPOSE: Final = "outbox-v2"
+_BEFORE_SENDER: Final = b"\0"  # behind the Reply-To, where there is a sender; no header holds one
 _NONCE: Final = 12  # octets; random ones are safe for 2**32 mails a key (NIST SP 800-38D 8.3)
 
 
@@ -32,7 +33,8 @@ class CannotOpen(Exception):
 def seal(mail: Draft) -> tuple[bytes, str]:
     """The sealed content of a mail, and the id of the key that opens it."""
     key, nonce = get_fernet_key(), os.urandom(_NONCE)
-    content = b"%b\n%b" % (mail.reply_to.encode(), mail.rest)
+    sender = _BEFORE_SENDER + mail.sender.encode() if mail.sender else b""
+    content = b"%b%b\n%b" % (mail.reply_to.encode(), sender, mail.rest)
     return nonce + _cipher(key).encrypt(nonce, content, _row(mail.mail_id, mail.recipients)), key_id_of(key)
 
 
@@ -48,13 +50,15 @@ def unseal(claim: Claim) -> Draft:
     except (InvalidTag, ValueError, TypeError):
         security_log.warning("outbox_row_altered", mail_id=claim.mail_id)
         raise CannotOpen(Reason.ALTERED) from None
-    reply_to, _, rest = opened.partition(b"\n")
+    head, _, rest = opened.partition(b"\n")
+    reply_to, _, sender = head.partition(_BEFORE_SENDER)
     return Draft(
         mail_id=claim.mail_id,
         message_id=claim.message_id,
         recipients=recipients,
         kind=claim.kind,
         reply_to=reply_to.decode(),
+        sender=sender.decode(),
         rest=rest,
     )
 

@@ -15,7 +15,7 @@ from database.smtp_db import LONGEST_UPDATED_BY
 from services import audit
 from services.audit import Action
 from services.settings import personal_policy
-from services.settings.personal_policy import VARIABLES, Allowed, Fallback, Policy
+from services.settings.personal_policy import VARIABLES, Allowed, Fallback, PersonalRules
 from utils import clock
 from utils.addresses import InvalidAddress, parse_host
 from utils.errors import Conflict, InvalidInput
@@ -35,7 +35,7 @@ def fixed_by(field: str) -> str:
     return f"{VARIABLES[field]} in the environment fixes this. Change it there and restart."
 
 
-def save(changes: Mapping[str, object], *, version: int | None = None, actor: str = "") -> Policy:
+def save(changes: Mapping[str, object], *, version: int | None = None, actor: str = "") -> PersonalRules:
     """Change these fields; what is absent stays. A limit that is None is as usual, 0 is none.
 
     ``version`` is that of the policy that was read. Raises InvalidInput by field, also for what the environment fixes,
@@ -74,7 +74,7 @@ def _write(session: Session, row: PersonalPolicy | None, values: Mapping[str, ob
     audit.record(session, Action.POLICY_CHANGED, _SUBJECT, changed)
 
 
-def _checked(changes: Mapping[str, object], before: Policy) -> dict[str, object]:
+def _checked(changes: Mapping[str, object], before: PersonalRules) -> dict[str, object]:
     """The columns to write. Raises InvalidInput."""
     values, errors = dict[str, object](), dict[str, list[str]]()
     for name, value in changes.items():
@@ -99,7 +99,7 @@ def _after(name: str, values: Mapping[str, object], before: object) -> object:
     return values.get(name, before)
 
 
-def _is_as_fixed(name: str, parsed: object, before: Policy) -> bool:
+def _is_as_fixed(name: str, parsed: object, before: PersonalRules) -> bool:
     """Whether a field that is fixed was sent as it is, as a page may do."""
     now = "\n".join(before.hosts) if name == "hosts" else getattr(before, name)
     return bool(parsed == now)

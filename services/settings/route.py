@@ -1,4 +1,4 @@
-"""Whose server sends: global, then `.env`, each step with the reason why it is used or passed over."""
+"""Whose server sends: an account's own, then the global one, then `.env`; each with why it is used or passed over."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -15,8 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import schema_db
-from services.settings import configs, rules, sealing
+from services.settings import configs, personal_route, rules, sealing, usable_senders
 from services.settings.fields import parse_change
+from services.settings.personal_policy import Fallback
+from services.settings.personal_route import OWN_NAME, PERSONAL, Behalf, OwnServer
 from services.settings.rules import merged
 from services.settings.sealing import Condition, StoredConfig
 from services.settings.table import NUMBERS, VALUES, VARIABLES
@@ -50,20 +52,56 @@ _last_reasons: WeakKeyDictionary[Settings, dict[str, str]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, kw_only=True)
 class RouteStep:
-    """One server on the way of a mail; without ``settings`` it is passed over, and ``reason`` says why."""
+    """One server on the way of a mail; without ``settings`` it is passed over, and ``reason`` says why.
+
+    ``account_id`` is whose own server it is, ``behalf`` for whom another's sends, and ``stands_in_for`` what of the
+    account's own it does so instead of. ``blocks``: it is passed over, and no other may stand in for it.
+    """
 
     source: str
     name: str
     reason: str
     settings: SmtpSettings | None = None
     config_id: int | None = None
-    failover: bool = False  # whether the next server is tried while this one is down
+    falls_back: Fallback = Fallback.NEVER  # when the next server is tried instead
     emails_per_minute: int | None = None  # its own limits
     emails_per_day: int | None = None
     last_error: str | None = None  # as noted on the configuration
     has_failed_over: bool = False
     is_broken: bool = False  # it is passed over because of something that somebody has to mend
     is_altered: bool = False  # somebody edited the row behind our back
+    account_id: int | None = None
+    behalf: Behalf | None = None
+    stands_in_for: "RouteStep | None" = None
+    is_told_broken: bool = False  # its owner knows that it is
+    blocks: bool = False
+
+    @property
+    def failover(self) -> bool:
+        """Whether the next server is ever tried while this one is down."""
+        return self.falls_back is not Fallback.NEVER
+
+    def lets_go(self, *, is_down: bool, is_unreachable: bool) -> bool:
+        """Whether the next server is tried: because this one is at fault, or cannot be connected or signed in to."""
+        if self.falls_back is Fallback.CONNECTION:
+            return is_unreachable
+        return is_down and self.failover
+
+    @property
+    def is_personal(self) -> bool:
+        return self.source == PERSONAL
+
+    @cached_property
+    def _known_senders(self) -> dict[str, bool]:
+        return {}
+
+    def may_send_as(self, email: str) -> bool:
+        """Whether its account may send from this address through it; looked up once."""
+        if self.account_id is None:
+            return False
+        if email not in self._known_senders:
+            self._known_senders[email] = usable_senders.may_use(self.account_id, email)
+        return self._known_senders[email]
 
     @property
     def is_local_inbox(self) -> bool:
@@ -83,11 +121,56 @@ class RouteStep:
 def steps(account_id: int | None = None, session: Session | None = None) -> Iterator[RouteStep]:
     """The servers in the order in which they are asked, looked up only as far as they are needed.
 
-    Every account has the global ones so far.
+    Raises UnusableAccount.
     """
+    if account_id is None:
+        yield from _global_steps(session)
+        return
+    own = personal_route.find(account_id, session)
+    first = _personal_step(account_id, own)
+    yield first
+    meant = first if own.is_meant else None
+    for step in _global_steps(session):
+        kept = replace(step, settings=None, reason=personal_route.NOBODY_ELSE) if own.blocks and step.settings else step
+        yield replace(kept, behalf=own.behalf, stands_in_for=meant)
+
+
+def _global_steps(session: Session | None) -> Iterator[RouteStep]:
     first, row_decides = _global_step(session)
     yield first
     yield _last_step(database_decides=row_decides)
+
+
+def _personal_step(account_id: int, own: OwnServer) -> RouteStep:
+    step = RouteStep(
+        source=PERSONAL,
+        name=OWN_NAME,
+        reason=own.reason,
+        account_id=account_id,
+        falls_back=own.falls_back,
+        is_broken=own.is_broken,
+        blocks=own.blocks,
+    )
+    if own.stored is None:
+        return step
+    row = own.stored.row
+    return replace(
+        step,
+        settings=own.stored.settings if own.is_used else None,
+        config_id=row.id,
+        emails_per_minute=row.emails_per_minute,
+        emails_per_day=row.emails_per_day,
+        last_error=row.last_error,
+        has_failed_over=row.failed_over_at is not None,
+        is_told_broken=row.broken_told_at is not None,
+        is_altered=own.is_broken and own.stored.condition in (Condition.ALTERED, Condition.OUTDATED),
+    )
+
+
+def blocking(account_id: int | None) -> RouteStep | None:
+    """The account's own server, where that cannot be used and no other may stand in for it. Raises UnusableAccount."""
+    first = next(steps(account_id)) if account_id is not None else None
+    return first if first and first.blocks else None
 
 
 def is_suppressed() -> bool:
@@ -105,17 +188,24 @@ def usable(account_id: int | None = None, session: Session | None = None) -> Ite
     last_reason = _last_reasons.setdefault(get_settings(), {})
     falls_back = False
     for step in steps(account_id, session):
+        # One account's server says nothing of another's.
+        key = step.source if step.account_id is None else f"{step.source}:{step.account_id}"
         if step.settings:
-            last_reason.pop(step.source, None)
+            last_reason.pop(key, None)
             if falls_back:
                 log.warning(FALLING_BACK.format(step.settings.host, step.name))
                 falls_back = False
             yield step
-        elif last_reason.get(step.source) != step.reason:
-            last_reason[step.source] = step.reason
+        elif step.is_personal and step.config_id is None and not step.blocks:  # most accounts have none
+            last_reason.pop(key, None)
+        elif last_reason.get(key) != step.reason:
+            last_reason[key] = step.reason
             falls_back = falls_back or step.reason == f"{NO_ACTIVE_ROW}."
             warn = security_log.warning if step.is_altered else log.warning
-            warn("smtp_server_passed_over", server=step.name, reason=step.reason)
+            account = {"account_id": step.account_id} if step.is_personal else {}
+            warn("smtp_server_passed_over", server=step.name, reason=step.reason, **account)
+        if step.blocks:
+            return
 
 
 def looked_up(account_id: int | None = None) -> tuple[SmtpSettings | None, Iterator[RouteStep]]:
@@ -169,7 +259,7 @@ def step_of(stored: StoredConfig) -> RouteStep:
         reason="Active in the database." if usable else stored.problem,
         settings=stored.settings if usable else None,
         config_id=row.id,
-        failover=row.failover,
+        falls_back=Fallback.ALWAYS if row.failover else Fallback.NEVER,
         emails_per_minute=row.emails_per_minute,
         emails_per_day=row.emails_per_day,
         last_error=row.last_error,

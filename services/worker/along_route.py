@@ -13,13 +13,14 @@ from services.delivery import account_limits, attempt, held_servers, pace, recor
 from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
 from services.delivery.held_servers import waits
-from services.delivery.limits import Allowance, FullAllowance, Limits
+from services.delivery.limits import Allowance, Limits, NoPlace
 from services.delivery.outcome import Outcome, Withheld
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
-from services.outbox import reasons
+from services.outbox import leaving, reasons
 from services.outbox.reasons import Reason
 from services.settings import protection, route
+from services.settings.personal_route import UnusableAccount
 from services.settings.route import RouteStep
 from services.smtp.client import IN_FLIGHT, Parcel
 from services.smtp.patience import Span
@@ -58,12 +59,16 @@ class Shift:
 
 
 class Wait(NamedTuple):
-    """Why a mail was not tried at one server, and for how many seconds; ``is_for_all``: no other mail may go either."""
+    """Why a mail was not tried at one server, and for how many seconds; ``is_for_all``: no other mail may go either.
+
+    ``is_unreachable``: it could not be connected or signed in to a moment ago.
+    """
 
     server: RouteStep
     seconds: float
     reason: Reason
     is_for_all: bool = True
+    is_unreachable: bool = False
 
 
 @dataclass(kw_only=True)
@@ -89,6 +94,7 @@ class Job:
     is_about_it: bool = False
     waits: list[Wait] = field(default_factory=list)
     spared: list[Outcome] = field(default_factory=list)
+    blocked_by: RouteStep | None = None  # its account's own server
     places: Places | None = None  # of its account, if it is any's
 
     @property
@@ -102,9 +108,24 @@ class Job:
 
 
 def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
-    """Try the servers of the route in order, the next one only for mails whose server was down."""
+    """Try the servers of the route in order, the next one only for mails whose server was down.
+
+    Mail of an account that is gone, or disabled, is held.
+    """
     if account_id is not None:
         _give_places(jobs, account_id)
+    try:
+        _along(jobs, account_id, shift)
+    except UnusableAccount:  # it is found at the first step, before anything was said
+        is_held = account_id is not None and leaving.hold(account_id)
+        for job in jobs:
+            if is_held:
+                job.is_lost = True
+            else:  # it was enabled again just now
+                job.settlement = settling.given_back(job.claim, clock.now())
+
+
+def _along(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
     for server in route.usable(account_id):
         going = [job for job in jobs if job.is_open and job.claim.pinned_to in (None, server.owner)]
         going = [job for job in going if not _is_withheld(job, server)]
@@ -114,10 +135,12 @@ def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
         if admitted := _admitted(server, going, is_security=is_security):
             with waits().at(server.owner, shift.span, is_security=is_security):
                 _through(server, admitted, shift)
-        if not server.failover:
-            _leave(going, shift)
+        _leave([job for job in going if job.is_open and not _goes_further(job, server)], shift)
         if not any(job.is_open for job in jobs):
             return
+    blocked_by = route.blocking(account_id)
+    for job in jobs:
+        job.blocked_by = blocked_by
     _leave(jobs, shift)
 
 
@@ -142,6 +165,14 @@ def _waits_for_all(job: Job) -> bool:
     return is_snoozed and settlement is not None and reasons.code_of(settlement.reason) not in _ABOUT_ONE_MAIL
 
 
+def _goes_further(job: Job, server: RouteStep) -> bool:
+    """Whether a mail that this server has not settled may go to the next one."""
+    if any(outcome.server is server and outcome.goes_further for outcome in job.skipped):
+        return True
+    is_unreachable = any(wait.server is server and wait.is_unreachable for wait in job.waits)
+    return server.lets_go(is_down=True, is_unreachable=is_unreachable)
+
+
 def _give_places(jobs: Sequence[Job], account_id: int) -> None:
     limits_of_account = account_limits.of_account(account_id)
     for job in jobs:
@@ -164,7 +195,8 @@ def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> l
         wait, mails = Wait(server, held_servers.LOOK_AGAIN, Reason.PAUSED), frozenset[int]()
     else:
         found = standing.admit(server, [job.claim.id for job in jobs], is_security=is_security)
-        wait, mails = Wait(server, found.wait, found.cause or Reason.PAUSED, found.is_for_all), found.mails
+        reason, mails = found.cause or Reason.PAUSED, found.mails
+        wait = Wait(server, found.wait, reason, found.is_for_all, found.is_unreachable)
     for job in jobs:
         if job.claim.id not in mails:
             job.waits.append(wait)
@@ -202,7 +234,8 @@ def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
             if cause is None or cause not in told:
                 told[cause] = standing.note(server, job.claim.id, outcome)
             job.is_about_it = told[cause]
-            job.is_stuck = failure is not None and verdict is not None and verdict.crowds
+            is_crowded = failure is not None and verdict is not None and verdict.crowds
+            job.is_stuck = is_crowded and not server.is_personal
             _settle(job, server, outcome, shift)
             shift.heard()
             if verdict and verdict.slows and not failure and _has_had_enough(server, unsaid.values(), outcome, verdict):
@@ -239,7 +272,7 @@ def _settle(job: Job, server: RouteStep, outcome: Outcome, shift: Shift) -> None
     job.rows.append(record.told(job.draft, outcome, shift.began_at, claim.account_id, **known))
     if outcome.error and outcome.is_ours:
         job.settlement = settling.met_our_fault(claim, outcome.error, clock.now())
-    elif not (server.failover and outcome.is_server_down):
+    elif not (outcome.is_server_down and outcome.goes_further):
         job.settlement = _after(job, outcome, server.owner, shift.cool_down)
 
 
@@ -285,13 +318,16 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
         return False
     pace.give_back(place, 1)
     of_account = job.places.reason(refusal) if job.places else ""
+    if not of_account and server.is_personal and server.lets_go(is_down=True, is_unreachable=False):
+        job.waits.append(Wait(server, refusal.seconds, Reason.THROTTLED))  # the policy lets another send at once
+        return True
     # To another domain there may be room.
     is_for_all = bool(of_account) or not limits.per_minute_per_domain
     _snooze(job, refusal.seconds, of_account or Reason.THROTTLED, is_for_all=is_for_all)
     return True
 
 
-def _refusal(server: RouteStep, job: Job, limits: Limits, *, is_security: bool) -> FullAllowance | None:
+def _refusal(server: RouteStep, job: Job, limits: Limits, *, is_security: bool) -> NoPlace | None:
     """Which allowance has no place for the mail; security mail is counted for its account, and never held up by it."""
     if limits == Limits() and not job.places:
         return None
@@ -323,9 +359,12 @@ def _leave(jobs: Sequence[Job], shift: Shift) -> None:
             job.settlement = settling.given_back(job.claim, now)
         else:
             soonest = min(job.waits, key=lambda wait: wait.seconds, default=None)
-            reason = soonest.reason if soonest else Reason.PINNED if job.claim.pinned_to else Reason.NO_SERVER
+            nobody = Reason.NO_OWN_SERVER if job.blocked_by else Reason.NO_SERVER
+            reason = soonest.reason if soonest else Reason.PINNED if job.claim.pinned_to else nobody
             seconds = min(soonest.seconds, _LONGEST_PAUSE) if soonest else _LONGEST_PAUSE
             job.settlement = settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
-            job.is_stuck = soonest.is_for_all if soonest else reason is not Reason.PINNED
+            # What keeps an account's own server from mail is no reason for others' to wait.
+            is_for_all = soonest.is_for_all and not soonest.server.is_personal if soonest else True
+            job.is_stuck = is_for_all and reason not in (Reason.PINNED, Reason.NO_OWN_SERVER)
         if job.withheld:
             job.settlement = job.settlement._replace(reason=Reason.WITHHELD)

@@ -45,7 +45,7 @@ def upgrade() -> None:
             ["account_id"], ["account.id"], name=op.f("fk_account_sender_account_id_account"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account_sender")),
-        sa.UniqueConstraint("account_id", "email_key", name=op.f("uq_account_sender_account_id")),
+        sa.UniqueConstraint("account_id", "email_key", name=op.f("uq_account_sender_account_id_email_key")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_account_sender_token_hash")),
         sqlite_autoincrement=True,
     )

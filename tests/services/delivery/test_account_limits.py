@@ -8,18 +8,20 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, update
 
-from database import attempt_db, user_db
+from database import attempt_db
 from database.engine import db, reading, transaction
 from database.outbox_db import Priority, State
 from database.policy_db import PersonalPolicy
 from database.user_db import Account
 from services import email_service
-from services.delivery import account_limits, attempt
+from services.delivery import attempt
 from services.delivery.outcome import Outcome
 from services.message.draft import draft
 from services.outbox import log as mail_log
 from services.settings import configs, route
 from services.settings.fields import parse_change
+from services.settings.personal_policy import Fallback
+from services.settings.personal_route import PERSONAL
 from services.settings.route import RouteStep
 from tests.loopback import free_port
 from tests.mails import queued
@@ -86,7 +88,7 @@ def own_server() -> RouteStep:
     """The global server as if it were an account's own."""
     found = route.first_usable()
     assert found
-    return replace(found, source=account_limits.PERSONAL)
+    return replace(found, source=PERSONAL)
 
 
 def reasons(mail_ids: list[str]) -> list[str]:
@@ -188,14 +190,15 @@ def test_a_mail_that_tries_two_servers_takes_one_place(server: RecordingServer, 
     may(alice, emails_per_minute=2)
     found = own_server()
     assert found.settings
-    dead = replace(found, settings=replace(found.settings, port=free_port()), config_id=None, failover=True)
+    settings = replace(found.settings, port=free_port())
+    dead = replace(found, settings=settings, config_id=None, falls_back=Fallback.ALWAYS)
     other = route.first_usable()
     assert other
     assert [deliver(alice, dead, other).is_complete for _ in range(3)] == [True, True, False]
 
 
 def test_over_its_limit_an_account_does_not_turn_to_the_next_server(server: RecordingServer, alice: int) -> None:
-    first = replace(own_server(), failover=True)
+    first = replace(own_server(), falls_back=Fallback.ALWAYS)
     for _ in range(3):
         deliver(alice, first)
     other = route.first_usable()
@@ -234,11 +237,3 @@ def test_mail_of_the_system_asks_the_database_for_no_limits(server: RecordingSer
         event.remove(db.engine, "before_cursor_execute", hear)
     assert not [each for each in of_system if "personal_policy" in each or "FROM account" in each]
     assert [each for each in said if "personal_policy" in each]
-
-
-def test_an_account_that_is_gone_meanwhile_keeps_to_everybodys_limit(server: RecordingServer, alice: int) -> None:
-    mail_ids = [queued(ANN, account_id=alice) for _ in range(4)]
-    with transaction() as session:
-        user_db.delete_account(session, alice)
-    drain()
-    assert sum(row_of(mail_id).state == State.SENT for mail_id in mail_ids) <= 3

@@ -18,6 +18,7 @@ from services.outbox.reasons import Reason
 from services.settings import configs, protection
 from services.settings import state as smtp_state
 from services.settings.fields import parse_change
+from services.settings.personal_policy import Fallback
 from services.settings.route import RouteStep
 from services.smtp.settings import Security, SmtpSettings
 from tests import certificates
@@ -252,7 +253,7 @@ def test_the_state_and_the_route_say_that_mail_waits(servers: ExitStack) -> None
 
 
 def step(name: str, settings: SmtpSettings | None) -> RouteStep:
-    return RouteStep(source=name, name=name, reason="", settings=settings, failover=True)
+    return RouteStep(source=name, name=name, reason="", settings=settings, falls_back=Fallback.ALWAYS)
 
 
 def step_of(security: Security, host: str) -> RouteStep:

@@ -17,7 +17,7 @@ from services.outbox.reasons import Reason
 from tests.mails import change, in_state
 from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
-from tests.visitors import mail_through, subject_of
+from tests.visitors import mail_through, make_alice, make_bob, subject_of
 from utils import clock
 from utils.errors import Conflict, NotFound
 
@@ -104,7 +104,8 @@ def test_the_same_key_within_one_transaction_is_the_same_mail_as_well() -> None:
 
 
 def test_a_key_is_the_own_of_each_account() -> None:
-    ids = {queue_email(ANN, "s", "b", idempotency_key="k", account_id=account_id) for account_id in (None, 1, 2)}
+    accounts = (None, make_alice().id, make_bob().id)
+    ids = {queue_email(ANN, "s", "b", idempotency_key="k", account_id=account_id) for account_id in accounts}
     assert len(ids) == 3
 
 

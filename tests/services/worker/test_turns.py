@@ -18,6 +18,7 @@ from app import create_app
 from database.engine import db, driver_transaction, transaction
 from database.outbox_claim_db import GROUP
 from database.outbox_db import OutboxMail, Priority, State
+from database.user_db import Account
 from services.outbox import log as mail_log
 from services.outbox import promise
 from services.outbox.reasons import Reason
@@ -45,6 +46,7 @@ def app(on_either: dict[str, str], server: RecordingServer, tmp_path: Path) -> I
     app = create_app({**on_either, **mail_through(server)}, instance_path=tmp_path)
     with app.app_context():
         forget_all()
+        make_accounts()
         yield app
         forget_all()
         db.engine.dispose()
@@ -52,8 +54,19 @@ def app(on_either: dict[str, str], server: RecordingServer, tmp_path: Path) -> I
 
 def forget_all() -> None:
     with transaction() as session:
-        for table in ("email_outbox", "email_attempt", "outbox_rest"):
+        for table in ("email_outbox", "email_attempt", "outbox_rest", "account"):
             session.execute(text(f"DELETE FROM {table}"))
+
+
+def make_accounts() -> None:
+    now = clock.now()
+    common = {"password_hash": "", "created_at": now, "password_changed_at": now}
+    names = {ALICE: "alice", BOB: "bob", CAROL: "carol"}
+    with transaction() as session:
+        for number, name in names.items():
+            email = f"{name}@example.com"
+            keys = {"username_key": name, "email_key": email}
+            session.add(Account(id=number, username=name, email=email, **keys, **common))
 
 
 def waiting(scope: Scope, count: int, *, due_in: float = -1, priority: Priority = Priority.NORMAL) -> None:
@@ -209,6 +222,7 @@ def test_of_10000_mails_over_the_limit_one_group_is_put_off_and_the_account_rest
 ) -> None:
     variables = {**on_either, **mail_through(server), "ACCOUNT_EMAILS_PER_MINUTE": "3"}
     with create_app(variables, instance_path=tmp_path).app_context():
+        make_accounts()
         mail_ids = [queued(ANN, account_id=ALICE) for _ in range(3 * GROUP)]
         other = queued(ANN, account_id=BOB)
         drain()

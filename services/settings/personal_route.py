@@ -1,0 +1,147 @@
+"""The first step of the route of an account's mail: its own server, why it is passed over, who may stand in for it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from database import driver as driver_path
+from database import schema_db, smtp_db
+from database.engine import driver_reading
+from database.smtp_db import MailOwner
+from services.settings import personal_policy, sealing
+from services.settings.own_rows import INACTIVE
+from services.settings.personal_policy import Allowed, Fallback
+from services.settings.sealing import StoredConfig
+from utils.addresses import LONGEST_NAME
+from utils.env_utils import get_settings
+from utils.log_utils import printable
+
+PERSONAL: Final = "personal"  # the source of its step
+OWN_NAME: Final = "Own server"
+# What an administrator decided for an account: ``account.personal_smtp``.
+USED: Final = "own"
+SWITCHED_OFF: Final = "disabled"
+GLOBAL: Final = "global"
+ABSENT: Final = "This account has no server of its own."
+GLOBAL_SERVES: Final = "An administrator lets the global server send for this account."
+ALL_OFF: Final = "Servers of accounts are switched off."
+IS_OFF: Final = "An administrator has switched this server off."
+NOT_ALLOWED: Final = "This server is no longer allowed to accounts. Ask an administrator."
+# When another server sends instead of one that is used.
+INSTEAD: Final = {
+    Fallback.ALWAYS: "It sends for this account while its own server fails.",
+    Fallback.CONNECTION: "It sends for this account while its own server cannot be connected or signed in to.",
+    Fallback.NEVER: "It never sends for this account instead of its own server.",
+}
+SENDS: Final = "The account's own server."
+NOBODY_ELSE: Final = "The account's own server cannot be used, and no other may send for it now."
+
+
+class UnusableAccount(ValueError):
+    """Nothing is sent for this account; ``is_gone``: there is none. The text names the caller's argument."""
+
+    def __init__(self, *, is_gone: bool) -> None:
+        self.is_gone = is_gone
+        self.reason = "There is no such account." if is_gone else "This account is disabled."
+        super().__init__(f"account_id: {self.reason}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behalf:
+    """For whom a server sends that is not the account's own: the name in From, and where replies go."""
+
+    name: str
+    reply_to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnServer:
+    """An account's own server on the way of its mail. ``reason`` tells why it is used, or passed over.
+
+    ``is_meant``: it is to send, so that any other only stands in for it. ``falls_back`` is when the next server is
+    asked, ``blocks`` whether none is, though this one is passed over.
+    """
+
+    reason: str
+    behalf: Behalf | None = None
+    stored: StoredConfig | None = None
+    is_used: bool = False
+    is_meant: bool = False
+    is_broken: bool = False
+    falls_back: Fallback = Fallback.NEVER
+    blocks: bool = False
+
+
+def find(account_id: int, session: Session | None = None) -> OwnServer:
+    """The account's own server as it stands now; asked in the caller's session if there is one.
+
+    Raises UnusableAccount.
+    """
+    try:
+        owner = _read(account_id, session)
+        if owner is None or owner.disabled_at is not None:
+            raise UnusableAccount(is_gone=owner is None)
+        stored = sealing.unsealed(owner.server, by_administrator=owner.is_admin) if owner.server else None
+        behalf = _behalf(owner, stored)
+        if stored is None:
+            return OwnServer(reason=ABSENT, behalf=behalf)
+        if owner.personal_smtp == GLOBAL:
+            return OwnServer(reason=GLOBAL_SERVES, behalf=behalf, stored=stored)
+        policy = personal_policy.current(session)
+    except SQLAlchemyError as error:  # nobody knows then what its own server is, nor whether another may send
+        reason = schema_db.UPGRADE if schema_db.lacks_something(error) else "The database does not answer."
+        return OwnServer(reason=reason, is_broken=True, blocks=True)
+    if policy.allowed is Allowed.OFF:  # as if there were none
+        return OwnServer(reason=ALL_OFF, behalf=behalf, stored=stored)
+    return _judged(owner, stored, policy, behalf)
+
+
+def require(account_id: int, session: Session | None = None) -> None:
+    """Raises UnusableAccount where nothing is sent for this account."""
+    owner = _read(account_id, session)
+    if owner is None or owner.disabled_at is not None:
+        raise UnusableAccount(is_gone=owner is None)
+
+
+def _read(account_id: int, session: Session | None) -> MailOwner | None:
+    if not isinstance(account_id, int) or not 0 < account_id < 2**31:  # no database could look it up
+        return None
+    if session is not None:
+        with driver_path.borrowed(session.connection()) as driver:
+            return smtp_db.read_owner(driver, account_id)
+    with driver_reading() as driver:
+        return smtp_db.read_owner(driver, account_id)
+
+
+def _judged(owner: MailOwner, stored: StoredConfig, policy: personal_policy.PersonalRules, behalf: Behalf) -> OwnServer:
+    """Used, or passed over: because of what somebody decided, or because it cannot be opened."""
+    row, falls_back, decided = stored.row, policy.fallback, ""
+    if owner.personal_smtp == SWITCHED_OFF:
+        decided = IS_OFF
+    elif row.inactive_reason or not row.is_active:
+        decided = INACTIVE.get(row.inactive_reason, INACTIVE[""])
+    elif not policy.allows(row.smtp_server):
+        decided = NOT_ALLOWED
+    is_broken = not decided and not stored.is_usable
+    others_from = Fallback.ALWAYS if decided else Fallback.CONNECTION
+    return OwnServer(
+        reason=decided or stored.problem or SENDS,
+        behalf=behalf,
+        stored=stored,
+        is_used=not decided and not is_broken,
+        is_meant=True,
+        is_broken=is_broken,
+        falls_back=falls_back,
+        blocks=(bool(decided) or is_broken) and falls_back not in (Fallback.ALWAYS, others_from),
+    )
+
+
+def _behalf(owner: MailOwner, stored: StoredConfig | None) -> Behalf:
+    """What a row says that nobody can vouch for, or that was another address's, tells nothing of who it is."""
+    row = stored.row if stored and stored.is_usable and not stored.row.inactive_reason else None
+    via = f" via {get_settings().app_name}"
+    name = printable((row.from_name if row else "") or owner.username, LONGEST_NAME - len(via))
+    reply_to = (row.reply_to or row.from_email) if row else owner.email
+    return Behalf(name=f"{name}{via}", reply_to=reply_to)
