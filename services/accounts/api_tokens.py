@@ -149,7 +149,7 @@ def tell_expiring() -> None:
         ending = api_token_db.expiring(session, now, now + timedelta(days=max(TOLD_BEFORE)))
     for token, owner in ending:
         days = _days_to_tell(token, now)
-        if days is not None and _may_use(token, owner):
+        if days is not None and _is_good(token, owner):
             _tell(token, owner, days)
 
 
@@ -164,7 +164,7 @@ def find_good(text: str) -> TokenInfo | None:
         return None
     token, owner = found
     info = _info(token, owner)
-    if not info.is_good or not _may_use(token, owner):
+    if not _is_good(token, owner):
         return None
     if token.last_used_at is None or now - token.last_used_at > USE_NOTED:
         noting.note(
@@ -173,10 +173,17 @@ def find_good(text: str) -> TokenInfo | None:
     return info
 
 
-def _may_use(token: ApiToken, owner: Account) -> bool:
-    """Whether its owner may use what it is good for."""
-    is_office = Scope.ADMIN in _info(token, owner).scopes
-    return not owner.disabled_at and (owner.is_admin or not is_office)
+def is_still_good(session: Session, token_id: int | None) -> bool:
+    """Whether a token that was good a moment ago still is; asked where something is done by it. None is no token."""
+    found = api_token_db.find(session, token_id) if token_id is not None else None
+    return token_id is None or (found is not None and _is_good(*found))
+
+
+def _is_good(token: ApiToken, owner: Account) -> bool:
+    """Whether it has not ended, and its owner may use what it is good for."""
+    info = _info(token, owner)
+    is_office = Scope.ADMIN in info.scopes
+    return info.is_good and not owner.disabled_at and (owner.is_admin or not is_office)
 
 
 def digest(text: str) -> str:

@@ -22,6 +22,7 @@ class Reason(StrEnum):
 
     # What becomes of a queued mail.
     NO_SERVER = "no_server", "No mail server is usable."
+    NO_OWN_SERVER = "no_own_server", "The account's own server cannot be used, and no other may send for it."
     PAUSED = "paused", "The mail server failed several times; it is tried again soon."
     THROTTLED = "throttled", "The sending limit is reached."
     ACCOUNT_LIMIT = "account_limit", "The account's sending limit is reached:"
@@ -42,6 +43,7 @@ class Reason(StrEnum):
     SOME_REFUSED = "some_refused", "Some recipients were refused."
     HELD = "held", "It may have been sent after the back-up that was restored. Release it, or cancel it."
     CANCELLED = "cancelled", "Cancelled by hand."
+    ACCOUNT_DISABLED = "account_disabled", "The account that it is sent for is disabled."
     ACCOUNT_DELETED = "account_deleted", "The account that it was sent for was deleted."
     LINK_VOID = "link_void", "Its link was void before it could be sent."
     NOTHING_IS_SENT = "nothing_is_sent", "MAIL_SUPPRESS_SEND is on, so nothing is sent."
@@ -103,6 +105,7 @@ class Reason(StrEnum):
     TAMPERED_WITH = "tampered_with", "Connection was tampered with"
 
 
+HELD_FOR_ACCOUNT: Final = (Reason.ACCOUNT_DISABLED, Reason.ACCOUNT_DELETED)  # which no click releases
 _KNOWN: Final = frozenset(Reason)
 _CODES: Final = {reason.text: reason for reason in Reason}  # as results were kept before there were codes
 _DETAIL: Final = ":"  # no code holds one

@@ -64,6 +64,14 @@ VALUES: dict[str, dict[str, Any]] = {
         "used_host": "smtp.example.com",
         "settings_url": "http://localhost:5000/settings/smtp",
     },
+    "own_server_broken": {
+        "host": "smtp.accounts.example",
+        "problem": "Could not connect to server.",
+        "used_from": "noreply@example.com",
+        "smtp_url": "http://localhost:5000/account/smtp",
+    },
+    "own_server_works": {"host": "smtp.accounts.example", "smtp_url": "http://localhost:5000/account/smtp"},
+    "own_server_retired": {"smtp_url": "http://localhost:5000/account/smtp"},
     "test_message": {
         "config_name": "Primary",
         "server": "email-smtp.ap-southeast-2.amazonaws.com",
