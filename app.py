@@ -36,9 +36,14 @@ from blueprints.pages import (
     emails,
     headers_page,
     inbox,
+    open_pixel,
+    oversight_pages,
+    own_server_page,
     people_pages,
+    policy_pages,
     sender_pages,
     settings_form,
+    template_pages,
     token_pages,
     typed_pages,
 )
@@ -110,6 +115,10 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         sender_pages.link_bp,
         senders_api.bp,
         people_pages.bp,
+        own_server_page.bp,
+        oversight_pages.bp,
+        policy_pages.bp,
+        template_pages.bp,
         settings.bp,
         settings_form.bp,
         settings_api.bp,
@@ -124,10 +133,12 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         headers_page.bp,
         audit_pages.bp,
         token_pages.bp,
+        token_pages.own_bp,
         typed_pages.bp,
         inbox.bp,
         api_docs.bp,
         health.bp,
+        open_pixel.bp,
     ):
         app.register_blueprint(blueprint)
     register.register(app)
@@ -206,7 +217,7 @@ def _protect(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = headers.get("X-Frame-Options", "DENY")
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
     if seconds := current_app.extensions[EXTENSION].hsts:
         headers["Strict-Transport-Security"] = f"max-age={seconds}"

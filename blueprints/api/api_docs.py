@@ -14,7 +14,7 @@ from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
-from blueprints.access import account_api, signed_in
+from blueprints.access import any_token, signed_in
 from blueprints.api import openapi
 from blueprints.sessions import uses_bearer
 from utils.env_utils import get_settings
@@ -53,7 +53,7 @@ def document_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, Respo
             return redirect(url_for("auth.login", next=request.path), 303)
         return by_session(*args, **kwargs)
 
-    by_token, by_session = account_api(None)(view), signed_in(view)
+    by_token, by_session = any_token(view), signed_in(view)
     guarded.guard = "document_reader"  # type: ignore[attr-defined]
     return guarded
 

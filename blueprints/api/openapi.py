@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from blueprints.api import samples
+from services.accounts.api_tokens import MEANINGS, Scope
 from utils.env_utils import get_settings
 
 SUCCESSES: Final = (200, 201, 202)
@@ -61,17 +62,18 @@ def build_document() -> dict[str, Any]:
     """OpenAPI 3.1 for every documented route."""
     operations = _operations()
     models: set[type[BaseModel]] = {ErrorAnswer}
-    models.update(model for _, _, known in operations for model in _models_of(known))
+    models.update(model for _, _, known, _ in operations for model in _models_of(known))
     _, schemas = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
         ref_template=REF,
     )
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, operation in operations:
-        paths.setdefault(path, {})[method] = _described(operation, path, method)
+    for path, method, operation, scope in operations:
+        # A role is what OpenAPI 3.1 has for what a bearer token must be good for.
+        paths.setdefault(path, {})[method] = {**_described(operation, path, method), "security": [{"bearer": [scope]}]}
     settings = get_settings()
     schemas = _without_null_defaults(schemas["$defs"])
-    for path, method, operation in operations:
+    for path, method, operation, _ in operations:
         _show(operation, path, method, paths[path][method], schemas)
     return {
         "openapi": "3.1.0",
@@ -81,18 +83,20 @@ def build_document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _OF_TOKENS}},
         },
     }
 
 
-def _operations() -> list[tuple[str, str, Operation]]:
+def _operations() -> list[tuple[str, str, Operation, Scope]]:
+    """Path, method, what is said of it, and the scope that a token must have."""
     found = []
     for rule in current_app.url_map.iter_rules():
-        operation = getattr(current_app.view_functions[rule.endpoint], "operation", None)
+        view = current_app.view_functions[rule.endpoint]
+        operation, scope = getattr(view, "operation", None), getattr(view, "scope", Scope.ADMIN)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             if operation:
-                found.append((CONVERTER.sub(r"{\1}", rule.rule), method.lower(), operation))
+                found.append((CONVERTER.sub(r"{\1}", rule.rule), method.lower(), operation, scope))
     return sorted(found, key=lambda known: (known[0], known[1]))
 
 
@@ -153,13 +157,19 @@ def _in_query(model: type[BaseModel]) -> list[dict[str, Any]]:
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in fields.items()]
 
 
+_MEANT: Final = "; ".join(f"{scope} ({meaning})" for scope, meaning in MEANINGS.items())
+_OF_TOKENS: Final = (
+    "An API token, made at /account/tokens or by flask token create, sent as Authorization: Bearer sealpost_…. "
+    f"Each is good for its scopes: {_MEANT}; admin includes the others. ADMIN_TOKEN is good for all but what is an "
+    "account's own."
+)
 DESCRIPTIONS: Final = {
     200: "Done",
     201: "Created",
     202: "Taken, and queued",
     400: "Not JSON, not an object, or a key given twice",
     401: "No token, or a wrong one",
-    403: "Not an administrator, or a token of another scope",
+    403: "Not an administrator, a token without the scope, or switched off",
     404: "There is none with this id; or SMTP not configured",
     409: "Somebody else saved meanwhile; or it is too late",
     413: "Larger than 64 KiB; where emails are sent, than 40 MB",

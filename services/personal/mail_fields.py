@@ -40,6 +40,7 @@ API_NAMES: Final = {
     "send_at": "sendAt",
     "expires_at": "sendAt",
     "idempotency_key": "idempotencyKey",
+    "track_opens": "track",
 }
 MOST_TOLD: Final = 50  # refusals of one mail
 WHOLE: Final = "form"  # where a refusal is about no single field
@@ -72,6 +73,12 @@ def _text(value: object, longest: int) -> str:
 
 def _texts(longest: int, told: str, check: Callable[[str], object] = str, **more: object) -> Checked:
     return Checked(lambda value: check(_text(value, longest)), "string", told, maxLength=longest, **more)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse("Give true or false.")
+    return value
 
 
 def _mailboxes(value: object) -> str | list[str]:
@@ -198,6 +205,10 @@ class MailFields(_Fields):
     tag: Annotated[
         str | None, _texts(LONGEST_TAG, "A word of your own, by which you find the email again.", _printable)
     ] = None
+    track: Annotated[
+        bool,
+        Checked(_flag, "boolean", "Tell when it is opened, by a pixel in its html. Ask the recipients first."),
+    ] = False
     send_at: Annotated[
         datetime | None,
         _texts(64, "When to send it, with its zone; at most 366 days ahead.", _moment, format="date-time"),
@@ -212,12 +223,6 @@ class MailFields(_Fields):
         return [
             Attachment(each.filename, each.content, each.content_type, each.content_id) for each in self.attachments
         ]
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _refuse("Give true or false.")
-    return value
 
 
 class OneMail(MailFields):

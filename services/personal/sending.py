@@ -142,6 +142,7 @@ def _draft(mail: MailFields, domain: str, sender: str) -> Draft:
         bcc=mail.bcc or None,
         reply_to=mail.reply_to or None,
         attachments=mail.files,
+        track_opens=mail.track,
         message_id_domain=domain,
         sender=sender,
     )
@@ -199,6 +200,7 @@ def _digest(mail: MailFields) -> str:
     files = [(file.filename, file.content_type, file.content_id, file.content) for file in mail.files]
     told = [
         *(mail.to, mail.cc, mail.bcc, mail.subject, mail.text, mail.html, mail.reply_to, mail.sender, mail.tag),
+        *(["track"] if mail.track else ()),
         *((*names, hashlib.sha256(content).hexdigest()) for *names, content in files),
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
