@@ -12,14 +12,13 @@ from flask_bootstrap import Bootstrap5
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from blueprints import access, errors, serving, settings, way_back
+from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
+    api_docs,
     configs_api,
     domain_api,
     health,
-    large_body,
     messages_api,
-    openapi,
     own_server_api,
     providers_api,
     send_api,
@@ -38,9 +37,13 @@ from blueprints.pages import (
     headers_page,
     inbox,
     open_pixel,
+    oversight_pages,
+    own_server_page,
     people_pages,
+    policy_pages,
     sender_pages,
     settings_form,
+    template_pages,
     token_pages,
     typed_pages,
 )
@@ -112,6 +115,10 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         sender_pages.link_bp,
         senders_api.bp,
         people_pages.bp,
+        own_server_page.bp,
+        oversight_pages.bp,
+        policy_pages.bp,
+        template_pages.bp,
         settings.bp,
         settings_form.bp,
         settings_api.bp,
@@ -126,9 +133,10 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         headers_page.bp,
         audit_pages.bp,
         token_pages.bp,
+        token_pages.own_bp,
         typed_pages.bp,
         inbox.bp,
-        openapi.bp,
+        api_docs.bp,
         health.bp,
         open_pixel.bp,
     ):

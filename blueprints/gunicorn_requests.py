@@ -16,7 +16,7 @@ from typing import Any, Final
 from gunicorn.http2.negotiation import prior_knowledge_allowed
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from blueprints.api import large_body
+from blueprints import large_body
 from utils import ending
 from utils.request_bounds import Bounds, RequestBounds
 

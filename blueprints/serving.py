@@ -32,7 +32,7 @@ from utils.process_guard import forbid_core_dumps
 log = structlog.get_logger(__name__)
 
 NOTHING_SENDS: Final = (
-    "`flask run` sends no queued mail. Use `make run` or gunicorn; or run beside it: flask --app app mail worker"
+    "`flask run` sends no queued mail. Use `make run` or gunicorn; or run beside it: flask mail worker"
 )
 
 

@@ -272,6 +272,11 @@ def keys_in_use(session: Session) -> dict[str, int]:
     return _counts(session, OutboxMail.key_id, OutboxMail.content.is_not(None))
 
 
+def keys_of_waiting(session: Session) -> dict[str, int]:
+    """The same of mails alone that are still to be sent, whether they are due or not."""
+    return _counts(session, OutboxMail.key_id, OutboxMail.content.is_not(None), OutboxMail.state.in_(UNSENT))
+
+
 def oldest_due(session: Session, moment: datetime) -> datetime | None:
     """When the mail was due that has waited longest to be claimed; None if none waits beyond its time."""
     first = [

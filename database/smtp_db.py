@@ -227,6 +227,32 @@ def clear_failover(session: Session, config_id: int) -> None:
     _note(session, config_id, failed_over_at=None, failed_over_to=None)
 
 
+def count_falls(session: Session, config_id: int, times: int) -> None:
+    """Record that so many more mails went by another server than this one, which is their account's own."""
+    _note(session, config_id, fell_back=SmtpConfig.fell_back + times)
+
+
+def claim_broken_notice(session: Session, config_id: int, moment: datetime, before: datetime) -> tuple[bool, bool]:
+    """Whether it is news that this server is broken, and whether its owner is to be told by mail.
+
+    That is so for one of all who meet it, and not again for what breaks and works in turns: since ``before`` no mail
+    has told it.
+    """
+    if not _note(session, config_id, SmtpConfig.broken_told_at.is_(None), broken_told_at=moment):
+        return False, False
+    return True, claim_failover_notice(session, config_id, moment, before)
+
+
+def claim_works_notice(session: Session, config_id: int) -> bool:
+    """True for the one who may tell the owner that this server works again, whom a mail has told that it was broken."""
+    is_broken = SmtpConfig.broken_told_at.is_not(None)
+    was_mailed = SmtpConfig.broken_told_at == SmtpConfig.failover_told_at
+    if _note(session, config_id, is_broken, was_mailed, broken_told_at=None):
+        return True
+    _note(session, config_id, is_broken, broken_told_at=None)
+    return False
+
+
 def claim_failover_notice(session: Session, config_id: int, moment: datetime, before: datetime) -> bool:
     """True for the one who may tell the administrators: nobody has since ``before``."""
     # Every process meets the server that is down, and one of them is to tell.

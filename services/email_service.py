@@ -51,9 +51,15 @@ _LONGEST_ORDER_VALUE: Final = 200
 
 
 def get_smtp_config(account_id: int | None = None) -> dict[str, Any] | None:
-    """The settings that mail goes through now, with the password in clear; None if nothing is usable."""
+    """The settings that mail of this account, or of the system, goes through now, with the password in clear.
+
+    None if nothing is usable. Raises ValueError for an account that does not exist, or is disabled.
+    """
     server = route.first_usable(account_id)
-    return _as_specified(server.settings) if server and server.settings else None
+    if not server or not server.settings:
+        return None
+    found = _as_specified(server.settings)
+    return found | {"from_name": server.behalf.name} if server.behalf else found
 
 
 def send_email(
@@ -182,7 +188,10 @@ def message_id(mail_id: str, *, session: Session | scoped_session[Any] | None = 
 
 
 def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
-    """Test the settings that mail would go through now, up to the recipient; delivers nothing."""
+    """Test the settings that mail of this account, or of the system, would go through now; delivers nothing.
+
+    Raises ValueError for an account that does not exist, or is disabled.
+    """
     server = route.first_usable(account_id)
     if not server or not server.settings:
         return False, diagnosis.NOT_CONFIGURED

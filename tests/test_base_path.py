@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 from app import create_app
+from services.accounts import sessions
 from services.email_service import queue_email
 from services.message.pixel import with_pixel
 from services.outbox.template_mail import reset_url
@@ -74,6 +75,17 @@ def test_signing_in_goes_on_below_it_with_cookies_of_that_path(
 def test_whoever_must_sign_in_first_comes_back_below_it(client: Visitor, prefix: str, path: str) -> None:
     answer = client.get(f"{prefix}/settings/smtp?q=a")
     assert answer.location == f"{path}/login?next={path}/settings/smtp?q%3Da"
+
+
+def test_a_form_that_met_no_session_comes_back_below_it(app: Flask, base_url: str, prefix: str, path: str) -> None:
+    visitor = signed_in(app, base_url, prefix, path)
+    options = {"base_url": origin(base_url) + ("" if prefix else path)}
+    page = visitor.get(f"{prefix}/settings/smtp/new", **options).text
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)[1]  # type: ignore[index]
+    sessions.end_all(1)
+    answer = visitor.post(f"{prefix}/settings/smtp/new", data={"name": "typed", "csrf_token": token}, **options)
+    assert answer.location == f"{path}/login?next={path}/settings/smtp/new"
+    assert "this is not saved yet" in visitor.get(answer.location.removeprefix("" if prefix else path), **options).text
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from app import create_app
-from blueprints.api import large_body
+from blueprints import large_body
 from services.accounts import api_tokens
 from tests.live_server import DATABASE, LiveServer, environment_for, gunicorn, is_served
 from tests.loopback import free_port

@@ -17,7 +17,7 @@ from blueprints.api.personal_models import (
     OWN_SERVER_TAG,
     PERSONAL_BODY_ERRORS,
     PERSONAL_ERRORS,
-    OwnServer,
+    OwnServerFields,
     PersonalError,
     RefusedTest,
     SavedAnswer,
@@ -38,7 +38,6 @@ from services.personal import own_server
 from services.personal.own_server import Serving, Tried
 from services.settings import route
 from services.settings.fields import checked
-from services.smtp.client import Step
 from services.smtp.settings import Security, SmtpSettings
 from utils.allowed_places import NOT_FOR_ACCOUNTS
 from utils.errors import Fault, InvalidInput
@@ -88,7 +87,7 @@ def get_settings() -> Response:
     "server must be younger than ten minutes; tokens are not asked.",
     tag=OWN_SERVER_TAG,
     query=WithDetails,
-    body=OwnServer,
+    body=OwnServerFields,
     example=EXAMPLE,
     answers={200: SavedAnswer, 409: PersonalError, **PERSONAL_BODY_ERRORS},
 )
@@ -96,7 +95,7 @@ def get_settings() -> Response:
 def save_settings() -> Response:
     """Store the account's own server."""
     wanted, account_id = parsed_query(WithDetails), calling_account()
-    change = checked(OwnServer, json_object()).change()
+    change = checked(OwnServerFields, json_object()).change()
     if change.touches_secrets and own_server.find(account_id):
         require_recent_sign_in()
     with _own_names():
@@ -135,7 +134,7 @@ def delete_settings() -> Response:
     "is sent. At most five tests a minute and twenty an hour, two at once (administrators: twenty a minute).",
     tag=OWN_SERVER_TAG,
     query=WithSteps,
-    body=OwnServer,
+    body=OwnServerFields,
     body_required=False,
     example=EXAMPLE,
     answers={200: TestedAnswer, 404: PersonalError, **PERSONAL_BODY_ERRORS, 422: RefusedTest},
@@ -146,7 +145,7 @@ def test_settings() -> Response:
     """Test, and answer when it is over."""
     wanted, account_id = parsed_query(WithSteps), calling_account()
     body = json_object_or_none()
-    change = None if body is None else checked(OwnServer, body).change()
+    change = None if body is None else checked(OwnServerFields, body).change()
     with _own_names():
         tried = own_server.preview(account_id, change)
     result = _tested(tried)
@@ -208,17 +207,10 @@ def _tested(tried: Tried) -> TestResult:
 
 def _told(result: TestResult, *, with_steps: bool) -> Response:
     """The result in our own words."""
-    steps = {"steps": [_step(step) for step in result.steps]} if with_steps else {}
+    steps = {"steps": [StepFacts(**smtp_tests.step_dict(step)) for step in result.steps]} if with_steps else {}
     if result.ok:
         return _answer(TestedAnswer(success=True, message=TEST_SUCCEEDED, **steps))
     return _failed(result.message, **steps)
-
-
-def _step(step: Step) -> StepFacts:
-    facts = smtp_tests.step_dict(step)
-    if not caller().is_admin:  # what the server said, and where its name leads
-        del facts["fact"]
-    return StepFacts(**facts)
 
 
 def _failed(reason: str, **steps: Any) -> Response:  # noqa: ANN401

@@ -1,14 +1,14 @@
 """What the API for accounts takes and answers: ``/api/smtp/*`` and sending; its errors have a shape of their own."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from blueprints.api.api_models import one_of
-from services.personal.own_server import Status
+from services.personal.own_server import OwnStatus
 from services.settings.fields import (
     LONGEST_LINE,
     LONGEST_PASSWORD,
@@ -42,6 +42,9 @@ NAMES: Final = {
     "from_name": "fromName",
     "reply_to": "replyTo",
 }
+
+
+_OURS: Final = {"host": "smtp_server", "port": "smtp_port", "user": "smtp_username", "password": "smtp_password"}
 
 
 class PersonalAnswer(BaseModel):
@@ -108,7 +111,7 @@ _Pass = Annotated[
 ]
 
 
-class OwnServer(Strict):
+class OwnServerFields(Strict):
     """A mail server of an account's own.
 
     Host, port, secure and the user name that is the account's address may be left out where an administrator has fixed
@@ -127,20 +130,9 @@ class OwnServer(Strict):
 
     def change(self) -> SmtpChange:
         """The same by the names of every server's fields. What was checked is not checked again."""
-        values = {
-            "smtp_server": self.host,
-            "smtp_port": self.port,
-            "smtp_username": self.user,
-            "smtp_password": self.password,
-            "from_email": self.from_email,
-            "from_name": self.from_name,
-            "reply_to": self.reply_to,
-            "version": self.version,
-        }
-        own = {"smtp_server": "host", "smtp_port": "port", "smtp_username": "user", "smtp_password": "password"}
-        given = {name: value for name, value in values.items() if own.get(name, name) in self.model_fields_set}
+        given: dict[str, Any] = {_OURS.get(name, name): getattr(self, name) for name in self.model_fields_set}
         if "secure" in self.model_fields_set:
-            given |= {"use_tls": not self.secure, "use_ssl": self.secure}
+            given |= {"use_tls": not self.secure, "use_ssl": given.pop("secure")}
         return SmtpChange.model_construct(**given)
 
 
@@ -160,7 +152,7 @@ class Details(PersonalAnswer):
     """With ``?details=true``: of the account's own server, in use or not; null where it has none."""
 
     status: Annotated[
-        Status | None, Field(description="How your own server stands: none, in_use, failing, broken, not_used.")
+        OwnStatus | None, Field(description="How your own server stands: none, in_use, failing, broken, not_used.")
     ] = None
     reason: Annotated[str | None, Field(description="Why, and what to do; empty if all is well.")] = None
     last_error: Annotated[str | None, Field(description="What its last mail or test came to, if it failed.")] = None
@@ -201,13 +193,13 @@ class SettingsRemovedAnswer(PersonalAnswer):
 
 
 class StepFacts(PersonalAnswer):
-    """A step of a test. What a server said in it is for administrators only."""
+    """A step of a test. ``fact`` has what the server said in it for administrators only."""
 
     name: str
     label: str
     status: str
     ms: int
-    fact: str | None = None
+    fact: str
 
 
 class TestedAnswer(PersonalAnswer):

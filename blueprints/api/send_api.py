@@ -6,13 +6,14 @@ from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import Field, RootModel
 
-from blueprints import access
+from blueprints import access, limits
 from blueprints.access import account_api
 from blueprints.api.api_models import NoParameters
-from blueprints.api.large_body import large_json_object, reads_its_body
+from blueprints.api.json_body import large_json_object
 from blueprints.api.openapi import Operation
 from blueprints.api.personal_models import PERSONAL_BODY_ERRORS, PersonalAnswer, PersonalError
 from blueprints.api.query import parsed_query
+from blueprints.large_body import reads_its_body
 from services.accounts.api_tokens import Scope
 from services.outbox.facts import MailFacts, RecipientData, State
 from services.personal import mail_fields, sending
@@ -23,7 +24,6 @@ from utils.json_shapes import json_of
 bp = Blueprint("send_api", __name__, url_prefix="/api/messages")
 
 TAG: Final = "Sending"
-CALLS: Final = "120 per minute"  # of one account; each may be of 500 mails
 EXAMPLE: Final = {
     "to": "jane@example.com",
     "subject": "Your order 17",
@@ -78,11 +78,6 @@ class SendAnswer(RootModel[OneSent | ManySent]):
     """As the call was."""
 
 
-def _key_of_caller() -> str:
-    caller = access.caller()
-    return f"account {caller.account_id}" if caller.account_id is not None else caller.name
-
-
 @bp.post("/send-email")
 @Operation(
     summary="Send an email, or up to 500",
@@ -95,16 +90,17 @@ def _key_of_caller() -> str:
     tag=TAG,
     body=SendRequest,
     example=EXAMPLE,
+    answer=ANSWER,
     answers={200: OneSent, 202: SendAnswer, 409: PersonalError, **PERSONAL_BODY_ERRORS},
 )
 @account_api(Scope.SEND)
-@access.limiter.limit(CALLS, key_func=_key_of_caller)
+@limits.own_mail
 @reads_its_body
 def send_email() -> ResponseReturnValue:
     """Promise the mails of one call."""
     parsed_query(NoParameters)
     caller = access.caller()
-    with large_json_object(_key_of_caller()) as raw:
+    with large_json_object(access.caller_key()) as raw:
         asked = mail_fields.parse(raw)
         raw.clear()
         taken = sending.take(asked, SendingFor(account_id=caller.account_id, token_id=caller.token_id))

@@ -14,7 +14,7 @@ from services.accounts import accounts, fields, reset_links
 from services.accounts.reset_links import hash_of
 from services.accounts.sessions import subject_of
 from services.audit import Action
-from services.outbox import notices
+from services.outbox import leaving, notices, owner_notices
 from utils import clock
 from utils.errors import InvalidInput
 
@@ -93,8 +93,11 @@ def confirm(token: str) -> bool:
         account.email, account.email_key = new, key
         accounts.flush_names(session, "email", "address")
         reset_links.void(session, account.id)
+        has_server = leaving.address_changed(session, account.id)
         audit.record(session, Action.EMAIL_CHANGED, subject_of(account), by=account.username)
         notices.address_changed(session, old, new, clock.now())
+        if has_server:
+            owner_notices.server_retired(session, new)
     return True
 
 

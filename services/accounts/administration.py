@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 
 from database import api_token_db, outbox_db, smtp_db, user_db
 from database.engine import reading, transaction
-from database.outbox_db import State
 from database.user_db import Account
 from services import audit
 from services.accounts import accounts, api_tokens, fields, reset_links, sessions, tries
 from services.accounts.accounts import Person
+from services.accounts.api_tokens import Scope
 from services.accounts.sessions import subject_of
 from services.audit import Action
-from services.outbox.reasons import Reason
+from services.outbox import leaving
 from utils import clock
 from utils.errors import Conflict, Forbidden, NotFound
 
@@ -93,7 +93,10 @@ def invite_again(account_id: int, *, by: int | None = None) -> Person:
 
 
 def disable(account_id: int, *, by: int | None = None) -> Person:
-    """Let nobody in with this account: its sessions, links and API tokens end. What belongs to it is kept."""
+    """Let nobody in with this account: its sessions, links and API tokens end, and its queued mail is held.
+
+    What belongs to it is kept, but for the password of its own server.
+    """
     with transaction() as session:
         administrators = _lock_administrators(session, by)
         account = _lock(session, account_id)
@@ -101,17 +104,22 @@ def disable(account_id: int, *, by: int | None = None) -> Person:
             _refuse_last(administrators, account)
             account.disabled_at = clock.now()
             _end_access(session, account)
+            leaving.disabled(session, account.id)
             audit.record(session, Action.ACCOUNT_DISABLED, subject_of(account))
         return accounts.person_of(account)
 
 
 def enable(account_id: int, *, by: int | None = None) -> Person:
-    """Let a disabled account in again, with the password that it had; what ended does not come back."""
+    """Let a disabled account in again, with the password that it had; what ended does not come back.
+
+    Mail that was held meanwhile goes on.
+    """
     with transaction() as session:
         _lock_administrators(session, by)
         account = _lock(session, account_id)
         if account.disabled_at:
             account.disabled_at = None
+            leaving.enabled(session, account.id)
             audit.record(session, Action.ACCOUNT_ENABLED, subject_of(account))
         return accounts.person_of(account)
 
@@ -135,13 +143,13 @@ def demote(account_id: int, *, by: int | None = None) -> Person:
         if account.is_admin:
             _refuse_last(administrators, account)
             account.is_admin = False
-            api_tokens.revoke_all(session, account)
+            api_tokens.revoke_all(session, account, Scope.ADMIN)
             audit.record(session, Action.ACCOUNT_DEMOTED, subject_of(account))
         return accounts.person_of(account)
 
 
 def delete(account_id: int, *, expected: str | None = None, by: int | None = None) -> Person:
-    """Forget an account and all that belongs to it; mail that waits to go out for it is withdrawn.
+    """Forget an account and all that belongs to it; mail that waits to go out for it is held until its time is over.
 
     ``expected`` is the user name that was read before; raises Conflict if the account is another one by now.
     """
@@ -152,14 +160,7 @@ def delete(account_id: int, *, expected: str | None = None, by: int | None = Non
             raise Conflict("This is another account by now. Look at the list again.")
         _refuse_last(administrators, account)
         _end_access(session, account)
-        outbox_db.withdraw_of(
-            session,
-            account.id,
-            state=State.CANCELLED,
-            settled_at=clock.now(),
-            content=None,
-            reason=Reason.ACCOUNT_DELETED,
-        )
+        leaving.deleted(session, account.id)
         tries.forget(session, tries.of_account(account.id))
         audit.record(session, Action.ACCOUNT_DELETED, subject_of(account))
         session.flush()

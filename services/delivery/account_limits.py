@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from database import user_db
 from database.engine import reading
 from services.delivery import limits
-from services.delivery.limits import Allowance, Limits, Refusal
+from services.delivery.limits import Allowance, Limits, NoPlace
 from services.outbox.reasons import Reason, coded
 from services.settings import personal_policy
 from services.settings.personal_policy import PersonalRules
@@ -64,7 +64,7 @@ class Places:
     def note_taken(self, allowances: Collection[Allowance]) -> None:
         self._taken.update(allowance.owner for allowance in allowances)
 
-    def reason(self, refusal: Refusal) -> str:
+    def reason(self, refusal: NoPlace) -> str:
         """Why the mail waits, with the limit that is reached; "" if it is no limit of the account's."""
         theirs = self._limits
         if refusal.owner == theirs.owner:
@@ -93,7 +93,7 @@ def places_of(found: AccountLimits | None) -> Places | None:
     return Places(found) if found else None
 
 
-def take(server: RouteStep, own: Limits, domains: Collection[str], places: Places | None) -> Refusal | None:
+def take(server: RouteStep, own: Limits, domains: Collection[str], places: Places | None) -> NoPlace | None:
     """Take the places that a mail needs before this server gets it, or none of them and say which is missing."""
     theirs = list(places.missing_for(server)) if places else []
     refusal = limits.take([Allowance(server.owner, own, tuple(domains)), *theirs], is_security=False)

@@ -8,18 +8,19 @@ from typing import Final, TypeVar, cast
 
 import structlog
 
-from services.delivery import account_limits, record, retry_policy
+from services.delivery import account_limits, pace, record, retry_policy
 from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
 from services.delivery.limits import Limits
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED, Outcome, Withheld
+from services.delivery.pace import Place
 from services.delivery.retry_policy import Whose
 from services.diagnosis import diagnosis
 from services.message import recording
 from services.message.draft import Draft, Sender, serialise
 from services.outbox import reasons
 from services.outbox.reasons import Reason
-from services.settings import protection, rules, server_habits
+from services.settings import protection, route, rules, server_habits
 from services.settings.route import RouteStep
 from services.smtp import grammar, our_faults
 from services.smtp.client import Envelope, Parcel, Policy, Receipt
@@ -74,7 +75,9 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
             break
         skipped.append(outcome)
     if outcome is None:
-        outcome = Outcome(kind=NOT_CONFIGURED, message=diagnosis.NOT_CONFIGURED, ms=0)
+        blocked_by = route.blocking(account_id)
+        message = reasons.words(Reason.NO_OWN_SERVER) if blocked_by else diagnosis.NOT_CONFIGURED
+        outcome = Outcome(kind=NOT_CONFIGURED, message=message, ms=0, blocked_by=blocked_by)
         record.record(draft, outcome, clock.now(), account_id)
     elif outcome.kind == ACCEPTED and skipped:
         record.note_failover(skipped, outcome)
@@ -236,9 +239,21 @@ def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[
     def send() -> Receipt:
         return pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
 
-    result = _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id)
-    server_habits.keep(settings.host, settings.port)
-    return _outcome(server, result, started)
+    place = settings.host, settings.port
+    pace.count(place)
+    outcome = _outcome(server, _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id), started)
+    _keep_pace(place, outcome)
+    server_habits.keep(*place)
+    return outcome
+
+
+def _keep_pace(place: Place, outcome: Outcome) -> None:
+    """What one mail, which was counted, shows of how many the server takes: queued mail goes by that, too."""
+    verdict = outcome.verdict
+    if verdict and verdict.slows:
+        pace.note_too_much(place, unsaid=0, is_by_minute=verdict.paces)
+    elif outcome.receipt is None:
+        pace.give_back(place, 1)
 
 
 def _surely(work: Callable[[], T], event: str, **facts: object) -> T | DeliveryError:

@@ -58,7 +58,7 @@ class Allowance(NamedTuple):
     is_shared: bool = True
 
 
-class Refusal(NamedTuple):
+class NoPlace(NamedTuple):
     """Whose allowance has no place left, that of a day or of a minute, and the seconds after which to ask again."""
 
     owner: str
@@ -92,7 +92,7 @@ def seconds_until_allowed(owner: str, limits: Limits, domains: Iterable[str], *,
     return _allowances().seconds_until_allowed(owner, limits, domains, is_security=is_security)
 
 
-def take(allowances: Sequence[Allowance], *, is_security: bool) -> Refusal | None:
+def take(allowances: Sequence[Allowance], *, is_security: bool) -> NoPlace | None:
     """Take a place in every one of these, or in none and say which has none left. Never raises."""
     return _allowances().take(allowances, is_security=is_security)
 
@@ -159,7 +159,7 @@ class _Counts:
         self._exact = MovingWindowRateLimiter(storage)
         self._estimated = SlidingWindowCounterRateLimiter(storage)
 
-    def take(self, allowances: Iterable[Allowance], *, is_security: bool) -> Refusal | None:
+    def take(self, allowances: Iterable[Allowance], *, is_security: bool) -> NoPlace | None:
         """Take a place in every count, or in none and say which makes wait longest. Raises StorageError."""
         counts = [count for allowance in allowances for count in self._counts(allowance)]
         waits = [(wait, count) for count in counts if (wait := _wait(count, is_security))]
@@ -169,7 +169,7 @@ class _Counts:
         if not waits:
             return None
         wait, count = max(waits, key=lambda each: each[0])
-        return Refusal(count.allowance.owner, wait, count.is_daily)
+        return NoPlace(count.allowance.owner, wait, count.is_daily)
 
     def charge(self, allowance: Allowance) -> None:
         """Take a place in every count, be it one too many. Raises StorageError.
@@ -226,7 +226,7 @@ class Allowances:
         refusal = self.take([Allowance(owner, limits, tuple(domains))], is_security=is_security)
         return refusal.seconds if refusal else 0.0
 
-    def take(self, allowances: Sequence[Allowance], *, is_security: bool) -> Refusal | None:
+    def take(self, allowances: Sequence[Allowance], *, is_security: bool) -> NoPlace | None:
         """See the function of this name."""
         return self._counted(allowances, lambda counts, most: counts.take(most, is_security=is_security))
 

@@ -35,6 +35,7 @@ class Outcome:
     error: DeliveryError | None = None
     refused: list[dict[str, Any]] = field(default_factory=list)
     skipped: tuple["Outcome", ...] = ()  # servers tried before, which were down
+    blocked_by: RouteStep | None = None  # the account's own server, which cannot be used and nobody may stand in for
     withheld: Withheld | None = None  # the next server, which would protect the mail less
     of_account: bool = False  # the limit that is reached is the account's, whichever server is asked
 
@@ -56,6 +57,12 @@ class Outcome:
         is_down = self.is_server_down
         is_unreachable = is_down and self.verdict is not None and self.verdict.is_unreachable
         return self.server.lets_go(is_down=is_down or self.has_server_had_enough, is_unreachable=is_unreachable)
+
+    @property
+    def fell_back_from(self) -> int | None:
+        """The account's own server that another has sent instead of; None if none has."""
+        own = self.server.stands_in_for if self.server and self.receipt else None
+        return own.config_id if own else None
 
     @property
     def was_ended(self) -> bool:

@@ -1,5 +1,6 @@
 """The record of an attempt: a row, one log line, a note on the configuration; never a subject, a body, an address."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
@@ -33,7 +34,7 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
         row = told(draft, outcome, started_at, account_id)
         with driver_transaction(durable=False) as driver:
             attempt_db.add_all(driver, [row])
-        _note_news([outcome])
+        _note_news([outcome], _falls([outcome]))
     except Exception as failure:
         # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
@@ -42,12 +43,12 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
 def note(outcomes: Sequence[Outcome]) -> None:
     """Write on the configurations what these attempts at queued mails showed, in a transaction of its own."""
     try:
-        _note_news({outcome.server: outcome for outcome in outcomes}.values())
+        _note_news({outcome.server: outcome for outcome in outcomes}.values(), _falls(outcomes))
     except SQLAlchemyError as failure:
         log.error("attempts_not_noted", kind=type(failure).__name__)
-    over = next((outcome for outcome in outcomes if outcome.receipt and outcome.skipped), None)
-    if over:
-        note_failover(over.skipped, over)
+    over = {each.skipped[0].server: each for each in outcomes if each.receipt and each.skipped}
+    for outcome in over.values():
+        note_failover(outcome.skipped, outcome)
 
 
 def told(
@@ -120,8 +121,13 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
     )
 
 
-def _note_news(outcomes: Iterable[Outcome]) -> None:
-    """Write on each configuration what its last attempt showed, where that is news."""
+def _falls(outcomes: Iterable[Outcome]) -> Counter[int]:
+    """How many mails went by another server than their account's own, by that."""
+    return Counter(fallen for outcome in outcomes if (fallen := outcome.fell_back_from) is not None)
+
+
+def _note_news(outcomes: Iterable[Outcome], falls: Counter[int]) -> None:
+    """Write on each configuration what its last attempt showed, where that is news, and how often mail fell back."""
     news = [outcome for outcome in outcomes if is_news(outcome)]
     if not news:
         return
@@ -135,6 +141,8 @@ def _note_news(outcomes: Iterable[Outcome]) -> None:
                 smtp_db.note_error(session, server.config_id, noted)
             if server.has_failed_over and not outcome.error:
                 smtp_db.clear_failover(session, server.config_id)
+        for config_id, times in falls.items():
+            smtp_db.count_falls(session, config_id, times)
 
 
 def is_news(outcome: Outcome) -> bool:
@@ -144,7 +152,10 @@ def is_news(outcome: Outcome) -> bool:
     server, noted = outcome.server, outcome.message if outcome.error else None
     if outcome.is_throttled:  # which says nothing of the server
         return False
-    return server is not None and (server.last_error != noted or (server.has_failed_over and not outcome.error))
+    if server is None:
+        return False
+    is_mended = (server.has_failed_over or server.is_told_broken) and not outcome.error
+    return server.last_error != noted or is_mended or outcome.fell_back_from is not None
 
 
 def _habits(server: RouteStep | None) -> dict[str, list[str]]:

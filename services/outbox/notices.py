@@ -12,7 +12,7 @@ from database.engine import transaction
 from services.delivery import retry_policy
 from services.delivery.outcome import ACCEPTED, Outcome
 from services.delivery.standing import place_of
-from services.outbox import template_mail
+from services.outbox import owner_notices, template_mail
 from services.settings.route import RouteStep
 from utils import clock
 from utils.addresses import mask_address
@@ -39,7 +39,7 @@ def address_change_asked(session: Session, old_email: str, new_email: str, momen
 def token_expiring(session: Session, email: str, name: str, prefix: str, expires_at: datetime) -> None:
     """Tell the owner of an API token that it will soon be refused. Later than that it is no news."""
     values = {"token_name": name, "prefix": prefix, "ends_at": clock.readable(expires_at)}
-    values["tokens_url"] = f"{get_base_url()}/settings/tokens"
+    values["tokens_url"] = f"{get_base_url()}/account/tokens"
     template_mail.queue(session, email, "token_expiring", expires_at, **values)
 
 
@@ -56,11 +56,12 @@ def tell(outcome: Outcome, kind: str = "", *, is_about_it: bool = False) -> None
     """
     if kind == FAILOVER:
         return
+    owner_notices.tell(outcome, is_about_it=is_about_it)
+    first = next((each for each in (*outcome.skipped, outcome) if each.server), outcome)
     if outcome.kind == ACCEPTED:  # if only by another server
         for down in (each for each in outcome.skipped if not each.is_throttled):
             _tell_administrators(down, outcome.server)
     elif outcome.withheld:
-        first = next((each for each in (*outcome.skipped, outcome) if each.server), outcome)
         held = outcome.withheld
         _tell_administrators(replace(outcome, server=first.server), held.server, is_waiting=True, reason=held.reason)
     elif not is_about_it and outcome.verdict and outcome.verdict.reason in retry_policy.PAUSE_REASONS:
@@ -75,6 +76,8 @@ def _tell_administrators(down: Outcome, used: RouteStep | None, *, is_waiting: b
     """
     server, now = down.server, clock.now()
     if not server or not server.settings or server.config_id is None:
+        return
+    if server.is_personal:  # which is a matter of its owner alone
         return
     values |= {"down_name": server.name, "down_host": server.settings.host, "problem": down.message}
     values |= {"used_name": used.name, "used_host": place_of(used)[0]} if used else {"used_name": "", "used_host": ""}

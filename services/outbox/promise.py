@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from database import outbox_add_db, outbox_db, outbox_hold_db
+from database import outbox_add_db, outbox_db, outbox_hold_db, user_db
 from database.engine import driver_transaction, reading, transaction
 from database.outbox_db import SETTLED, UNSENT, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
 from services import audit
@@ -93,6 +93,7 @@ def retry(mail_id: str) -> OutboxMail:
     """
     now = clock.now()
     with transaction() as session:
+        _refuse_for_account(session, mail_id)
         is_over = bool(outbox_hold_db.expire(session, [mail_id], now, Reason.TOO_LATE))
         was_held = is_over or bool(outbox_hold_db.release(session, [mail_id]))
         if not was_held and not outbox_db.change_waiting(session, mail_id, due_at=now):
@@ -104,6 +105,18 @@ def retry(mail_id: str) -> OutboxMail:
         changed = _changed(session, mail_id)
     new_mail.tell()
     return changed
+
+
+def _refuse_for_account(session: Session, mail_id: str) -> None:
+    """Raises Conflict where the mail's account may send nothing, since it would only be held again."""
+    row = outbox_db.find(session, mail_id)
+    if row is None or row.account_id is None:
+        return
+    account = user_db.find(session, row.account_id)
+    if account is None:
+        raise Conflict("The account that it was sent for was deleted, so it cannot be sent.")
+    if account.disabled_at is not None:
+        raise Conflict("The account that it is sent for is disabled. Enable the account first.")
 
 
 def message_id(mail_id: str, session: Session | None = None) -> str | None:
@@ -162,11 +175,16 @@ def _added(session: Session, row: NewMail) -> str:
             if earlier is None:
                 raise
             return earlier
+    tell_when_committed(session)
+    return row["mail_id"]
+
+
+def tell_when_committed(session: Session) -> None:
+    """Let workers hear of what the caller's transaction has put into the queue, once it is there."""
     if not event.contains(session, "after_commit", _committed):  # on this session: others are not ours
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_soft_rollback", _rolled_back)
     session.info[_WAKES] = True  # one call for all mails of a transaction
-    return row["mail_id"]
 
 
 def _is_alone(session: Session, row: NewMail) -> bool:

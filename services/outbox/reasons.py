@@ -7,6 +7,8 @@ rows hold stays, or a migration brings them along.
 from enum import StrEnum
 from typing import Final
 
+from utils.allowed_places import NOT_FOR_ACCOUNTS
+
 
 class Reason(StrEnum):
     """A code of ``email_outbox.reason``, behind which a detail may stand (see ``coded``), and the words for it."""
@@ -20,6 +22,7 @@ class Reason(StrEnum):
 
     # What becomes of a queued mail.
     NO_SERVER = "no_server", "No mail server is usable."
+    NO_OWN_SERVER = "no_own_server", "The account's own server cannot be used, and no other may send for it."
     PAUSED = "paused", "The mail server failed several times; it is tried again soon."
     THROTTLED = "throttled", "The sending limit is reached."
     ACCOUNT_LIMIT = "account_limit", "The account's sending limit is reached:"
@@ -40,6 +43,7 @@ class Reason(StrEnum):
     SOME_REFUSED = "some_refused", "Some recipients were refused."
     HELD = "held", "It may have been sent after the back-up that was restored. Release it, or cancel it."
     CANCELLED = "cancelled", "Cancelled by hand."
+    ACCOUNT_DISABLED = "account_disabled", "The account that it is sent for is disabled."
     ACCOUNT_DELETED = "account_deleted", "The account that it was sent for was deleted."
     LINK_VOID = "link_void", "Its link was void before it could be sent."
     NOTHING_IS_SENT = "nothing_is_sent", "MAIL_SUPPRESS_SEND is on, so nothing is sent."
@@ -78,6 +82,7 @@ class Reason(StrEnum):
     # What keeps a server from being used at all.
     OUR_FAULT = "our_fault", "Sealpost itself failed"
     SETTINGS = "settings", "Settings are not usable"
+    NOT_FOR_ACCOUNTS = "not_for_accounts", NOT_FOR_ACCOUNTS
     DNS = "dns", "Could not find the server"
     CONNECT = "connect", "Could not connect to server"
     GREETING = "greeting", "Server did not greet us"
@@ -100,6 +105,7 @@ class Reason(StrEnum):
     TAMPERED_WITH = "tampered_with", "Connection was tampered with"
 
 
+HELD_FOR_ACCOUNT: Final = (Reason.ACCOUNT_DISABLED, Reason.ACCOUNT_DELETED)  # which no click releases
 _KNOWN: Final = frozenset(Reason)
 _CODES: Final = {reason.text: reason for reason in Reason}  # as results were kept before there were codes
 _DETAIL: Final = ":"  # no code holds one

@@ -22,6 +22,7 @@ MOST_RECIPIENTS: Final = 100  # of one mail
 MOST_ATTACHMENTS: Final = 100  # of one mail
 LARGEST_ATTACHMENTS: Final = 25 * 1024 * 1024  # octets of all attachments of one call, decoded
 LONGEST_TEXT: Final = 2 * 1024 * 1024  # characters
+MOST_TAGS: Final = 1_000_000  # of HTML in one call that texts are made from, which takes some seconds
 LONGEST_SUBJECT: Final = 998
 LONGEST_MAILBOX: Final = 1000  # characters of an address with its name
 LONGEST_TAG: Final = 64
@@ -271,11 +272,19 @@ def parse(raw: Mapping[str, object]) -> MailCall:
     for place, mail in asked.mails.items():
         for field, sentence in _between_fields(mail):
             asked.refuse(place, field, sentence)
-    size = sum(len(each.content) for mail in asked.mails.values() for each in mail.attachments)
-    if size > LARGEST_ATTACHMENTS:
-        field = "messages" if asked.is_batch else "attachments"
-        asked.errors[field] = [f"The attachments are larger than {LARGEST_ATTACHMENTS // 2**20} MB together."]
+    _check_sums(asked)
     return asked
+
+
+def _check_sums(asked: MailCall) -> None:
+    """Refuse what is too much of all mails together."""
+    mails = asked.mails.values()
+    if sum(len(each.content) for mail in mails for each in mail.attachments) > LARGEST_ATTACHMENTS:
+        sentence = f"The attachments are larger than {LARGEST_ATTACHMENTS // 2**20} MB together."
+        asked.errors["messages" if asked.is_batch else "attachments"] = [sentence]
+    if sum(mail.html.count("<") for mail in mails if not mail.text.strip()) > MOST_TAGS:
+        sentence = "The HTML is too long for the text to be made from it. Give text as well."
+        asked.errors["messages" if asked.is_batch else "text"] = [sentence]
 
 
 def _listed(raw: Mapping[str, object]) -> list[object]:

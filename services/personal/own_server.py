@@ -15,9 +15,10 @@ from database.smtp_db import SmtpConfig
 from database.user_db import Account
 from services.personal import templates
 from services.personal.templates import Template
-from services.settings import configs, personal_policy, route, rules, usable_senders
+from services.settings import configs, personal_policy, personal_route, route, rules, usable_senders
 from services.settings.fields import SmtpChange
 from services.settings.personal_policy import Allowed
+from services.settings.personal_route import ALL_OFF, IS_OFF, SWITCHED_OFF, OwnServer, UnusableAccount
 from services.settings.rules import SMTPS_PORT
 from services.settings.sealing import StoredConfig, merged_with
 from services.settings.table import VALUES
@@ -26,8 +27,6 @@ from utils.addresses import InvalidAddress, parse_address
 from utils.errors import Conflict, Forbidden, InvalidInput, NotFound
 
 GONE: Final = "This account is disabled or deleted, so it has no mail server."
-OFF: Final = "Accounts may not use mail servers of their own here. Ask an administrator."
-DISABLED: Final = "An administrator has disabled your own mail server."
 NOT_NAMED: Final = "Accounts may use these mail servers only: {}."
 NO_ENCRYPTION: Final = "Choose STARTTLS or TLS: a password is never sent unencrypted."
 NOT_YOURS: Final = "Use your user name if it is an address, your account’s address, or one that you have confirmed."
@@ -52,7 +51,7 @@ class Tried:
     address: str
 
 
-class Status(StrEnum):
+class OwnStatus(StrEnum):
     """How an account's own server stands."""
 
     NONE = "none"
@@ -72,21 +71,20 @@ class Serving:
     settings: SmtpSettings | None
     is_global: bool
     own: StoredConfig | None
-    status: Status
+    status: OwnStatus
     reason: str
 
 
 def serving(account_id: int) -> Serving:
-    """What sends for an account now."""
-    with reading() as session:
-        owner = user_db.find(session, account_id)
-        if owner is None or owner.disabled_at:
-            raise Forbidden(GONE)
-        own = find(account_id, session)
-        status, reason = _standing(session, owner, own)
-    if own is not None and status in (Status.IN_USE, Status.FAILING):
+    """What sends for an account now; its own server also where that is not used, and no other may send in its place."""
+    try:
+        found = personal_route.find(account_id)
+    except UnusableAccount:
+        raise Forbidden(GONE) from None
+    own, (status, reason) = found.stored, _standing(found)
+    if own is not None and (found.is_used or found.blocks):
         return Serving(own.settings, False, own, status, reason)
-    step = route.first_of(route.steps())
+    step = route.first_of(route.steps(account_id))
     return Serving(step.settings if step else None, True, own, status, reason)
 
 
@@ -149,19 +147,15 @@ def delete(account_id: int, *, version: int | None = None) -> bool:
         return True
 
 
-def _standing(session: Session, owner: Account, own: StoredConfig | None) -> tuple[Status, str]:
+def _standing(found: OwnServer) -> tuple[OwnStatus, str]:
+    own = found.stored
     if own is None:
-        return Status.NONE, ""
-    policy = personal_policy.current(session)
-    if policy.allowed is Allowed.OFF or not policy.allows(own.row.smtp_server):
-        return Status.NOT_USED, OFF if policy.allowed is Allowed.OFF else NOT_NAMED.format(", ".join(policy.hosts))
-    if owner.personal_smtp != "own" or not own.row.is_active:
-        return Status.NOT_USED, DISABLED
-    if not own.is_usable:
-        return Status.BROKEN, own.problem
+        return OwnStatus.NONE, ""
+    if not found.is_used:
+        return OwnStatus.BROKEN if found.is_broken else OwnStatus.NOT_USED, found.reason
     if own.row.last_error:
-        return Status.FAILING, LAST_FAILED.format(own.row.last_error)
-    return Status.IN_USE, "" if own.is_verified else UNTESTED
+        return OwnStatus.FAILING, LAST_FAILED.format(own.row.last_error)
+    return OwnStatus.IN_USE, "" if own.is_verified else UNTESTED
 
 
 def _previewed(account_id: int, change: SmtpChange, *, is_whole: bool) -> Tried:
@@ -182,9 +176,9 @@ def _owner(session: Session, account_id: int, *, held: bool = False) -> Account:
     if owner is None or owner.disabled_at:
         raise Forbidden(GONE)
     if personal_policy.current(session).allowed is Allowed.OFF:
-        raise Forbidden(OFF)
-    if owner.personal_smtp == "disabled":
-        raise Forbidden(DISABLED)
+        raise Forbidden(ALL_OFF)
+    if owner.personal_smtp == SWITCHED_OFF:
+        raise Forbidden(IS_OFF)
     return owner
 
 

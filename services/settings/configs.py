@@ -19,6 +19,7 @@ from services.audit import Action
 from services.settings import config_trail, rules, sealing, server_habits
 from services.settings.config_trail import subject_of
 from services.settings.fields import SmtpChange, parse_change
+from services.settings.personal_route import OWN_NAME
 from services.settings.sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
 from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
 from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
@@ -26,7 +27,6 @@ from utils import clock, incidents
 from utils.errors import Conflict, InvalidInput, NotFound
 
 FIRST_NAME: Final = "Primary"
-OWN_NAME: Final = "Own server"  # of an account, which has one
 STALE: Final = "Somebody else saved these settings meanwhile. Load the page again."
 NO_SUCH: Final = "There is no such configuration."
 NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
@@ -193,9 +193,9 @@ def _mark_tested(settings: SmtpSettings, error_message: str | None, config_id: i
 
 def named(name_or_id: str | int) -> StoredConfig:
     """A configuration by its id or its name. Raises NotFound."""
-    if isinstance(name_or_id, int):
+    if isinstance(name_or_id, int) and not isinstance(name_or_id, bool):
         return get(name_or_id)
-    found = find_by_name(name_or_id)
+    found = find_by_name(name_or_id) if isinstance(name_or_id, str) else None
     if found is None:
         raise NotFound(NO_SUCH)
     return found

@@ -11,6 +11,7 @@ from database import schema_db, smtp_db
 from database.engine import driver_reading
 from database.smtp_db import MailOwner
 from services.settings import personal_policy, sealing
+from services.settings.own_rows import INACTIVE
 from services.settings.personal_policy import Allowed, Fallback
 from services.settings.sealing import StoredConfig
 from utils.addresses import LONGEST_NAME
@@ -19,23 +20,21 @@ from utils.log_utils import printable
 
 PERSONAL: Final = "personal"  # the source of its step
 OWN_NAME: Final = "Own server"
-NO_ACCOUNT: Final = "account_id: There is no such account."
-DISABLED_ACCOUNT: Final = "account_id: This account is disabled."
 # What an administrator decided for an account: ``account.personal_smtp``.
 USED: Final = "own"
 SWITCHED_OFF: Final = "disabled"
 GLOBAL: Final = "global"
-ADDRESS_CHANGED: Final = "address_changed"
-# By the codes of ``smtp_config.inactive_reason``.
-INACTIVE: Final = {
-    "": "It is switched off.",
-    ADDRESS_CHANGED: "The account's address has changed. Check the server's settings and save them again.",
-}
 ABSENT: Final = "This account has no server of its own."
 GLOBAL_SERVES: Final = "An administrator lets the global server send for this account."
 ALL_OFF: Final = "Servers of accounts are switched off."
 IS_OFF: Final = "An administrator has switched this server off."
 NOT_ALLOWED: Final = "This server is no longer allowed to accounts. Ask an administrator."
+# When another server sends instead of one that is used.
+INSTEAD: Final = {
+    Fallback.ALWAYS: "It sends for this account while its own server fails.",
+    Fallback.CONNECTION: "It sends for this account while its own server cannot be connected or signed in to.",
+    Fallback.NEVER: "It never sends for this account instead of its own server.",
+}
 SENDS: Final = "The account's own server."
 NOBODY_ELSE: Final = "The account's own server cannot be used, and no other may send for it now."
 
@@ -44,34 +43,32 @@ class UnusableAccount(ValueError):
     """Nothing is sent for this account; ``is_gone``: there is none. The text names the caller's argument."""
 
     def __init__(self, *, is_gone: bool) -> None:
-        super().__init__(NO_ACCOUNT if is_gone else DISABLED_ACCOUNT)
         self.is_gone = is_gone
+        self.reason = "There is no such account." if is_gone else "This account is disabled."
+        super().__init__(f"account_id: {self.reason}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Behalf:
-    """For whom a server sends that is not the account's own: the name in From, and where replies go.
+    """For whom a server sends that is not the account's own: the name in From, and where replies go."""
 
-    ``config_id`` is the account's own server, which this one stands in for.
-    """
-
-    account_id: int
     name: str
     reply_to: str
-    config_id: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnServer:
     """An account's own server on the way of its mail. ``reason`` tells why it is used, or passed over.
 
-    ``falls_back`` is when the next server is asked, ``blocks`` whether none is, though this one is passed over.
+    ``is_meant``: it is to send, so that any other only stands in for it. ``falls_back`` is when the next server is
+    asked, ``blocks`` whether none is, though this one is passed over.
     """
 
     reason: str
     behalf: Behalf | None = None
     stored: StoredConfig | None = None
     is_used: bool = False
+    is_meant: bool = False
     is_broken: bool = False
     falls_back: Fallback = Fallback.NEVER
     blocks: bool = False
@@ -87,7 +84,7 @@ def find(account_id: int, session: Session | None = None) -> OwnServer:
         if owner is None or owner.disabled_at is not None:
             raise UnusableAccount(is_gone=owner is None)
         stored = sealing.unsealed(owner.server, by_administrator=owner.is_admin) if owner.server else None
-        behalf = _behalf(account_id, owner, stored)
+        behalf = _behalf(owner, stored)
         if stored is None:
             return OwnServer(reason=ABSENT, behalf=behalf)
         if owner.personal_smtp == GLOBAL:
@@ -127,26 +124,24 @@ def _judged(owner: MailOwner, stored: StoredConfig, policy: personal_policy.Pers
         decided = INACTIVE.get(row.inactive_reason, INACTIVE[""])
     elif not policy.allows(row.smtp_server):
         decided = NOT_ALLOWED
-    if decided:
-        blocks = falls_back is not Fallback.ALWAYS
-        return OwnServer(reason=decided, behalf=behalf, stored=stored, falls_back=falls_back, blocks=blocks)
-    if not stored.is_usable:
-        return OwnServer(
-            reason=stored.problem,
-            behalf=behalf,
-            stored=stored,
-            is_broken=True,
-            falls_back=falls_back,
-            blocks=falls_back is Fallback.NEVER,
-        )
-    return OwnServer(reason=SENDS, behalf=behalf, stored=stored, is_used=True, falls_back=falls_back)
+    is_broken = not decided and not stored.is_usable
+    others_from = Fallback.ALWAYS if decided else Fallback.CONNECTION
+    return OwnServer(
+        reason=decided or stored.problem or SENDS,
+        behalf=behalf,
+        stored=stored,
+        is_used=not decided and not is_broken,
+        is_meant=True,
+        is_broken=is_broken,
+        falls_back=falls_back,
+        blocks=(bool(decided) or is_broken) and falls_back not in (Fallback.ALWAYS, others_from),
+    )
 
 
-def _behalf(account_id: int, owner: MailOwner, stored: StoredConfig | None) -> Behalf:
+def _behalf(owner: MailOwner, stored: StoredConfig | None) -> Behalf:
     """What a row says that nobody can vouch for, or that was another address's, tells nothing of who it is."""
     row = stored.row if stored and stored.is_usable and not stored.row.inactive_reason else None
     via = f" via {get_settings().app_name}"
     name = printable((row.from_name if row else "") or owner.username, LONGEST_NAME - len(via))
     reply_to = (row.reply_to or row.from_email) if row else owner.email
-    config_id = stored.row.id if stored else None
-    return Behalf(account_id=account_id, name=f"{name}{via}", reply_to=reply_to, config_id=config_id)
+    return Behalf(name=f"{name}{via}", reply_to=reply_to)

@@ -54,8 +54,8 @@ _last_reasons: WeakKeyDictionary[Settings, dict[str, str]] = WeakKeyDictionary()
 class RouteStep:
     """One server on the way of a mail; without ``settings`` it is passed over, and ``reason`` says why.
 
-    ``account_id`` is whose own server it is, ``behalf`` for whom another's sends. ``blocks``: it is passed over, and no
-    other may stand in for it.
+    ``account_id`` is whose own server it is, ``behalf`` for whom another's sends, and ``stands_in_for`` what of the
+    account's own it does so instead of. ``blocks``: it is passed over, and no other may stand in for it.
     """
 
     source: str
@@ -72,6 +72,8 @@ class RouteStep:
     is_altered: bool = False  # somebody edited the row behind our back
     account_id: int | None = None
     behalf: Behalf | None = None
+    stands_in_for: "RouteStep | None" = None
+    is_told_broken: bool = False  # its owner knows that it is
     blocks: bool = False
 
     @property
@@ -125,10 +127,12 @@ def steps(account_id: int | None = None, session: Session | None = None) -> Iter
         yield from _global_steps(session)
         return
     own = personal_route.find(account_id, session)
-    yield _personal_step(account_id, own)
+    first = _personal_step(account_id, own)
+    yield first
+    meant = first if own.is_meant else None
     for step in _global_steps(session):
         kept = replace(step, settings=None, reason=personal_route.NOBODY_ELSE) if own.blocks and step.settings else step
-        yield replace(kept, behalf=own.behalf)
+        yield replace(kept, behalf=own.behalf, stands_in_for=meant)
 
 
 def _global_steps(session: Session | None) -> Iterator[RouteStep]:
@@ -158,8 +162,15 @@ def _personal_step(account_id: int, own: OwnServer) -> RouteStep:
         emails_per_day=row.emails_per_day,
         last_error=row.last_error,
         has_failed_over=row.failed_over_at is not None,
+        is_told_broken=row.broken_told_at is not None,
         is_altered=own.is_broken and own.stored.condition in (Condition.ALTERED, Condition.OUTDATED),
     )
+
+
+def blocking(account_id: int | None) -> RouteStep | None:
+    """The account's own server, where that cannot be used and no other may stand in for it. Raises UnusableAccount."""
+    first = next(steps(account_id)) if account_id is not None else None
+    return first if first and first.blocks else None
 
 
 def is_suppressed() -> bool:

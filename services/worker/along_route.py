@@ -13,12 +13,14 @@ from services.delivery import account_limits, attempt, held_servers, pace, recor
 from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
 from services.delivery.held_servers import waits
-from services.delivery.limits import Allowance, Limits, Refusal
+from services.delivery.limits import Allowance, Limits, NoPlace
 from services.delivery.outcome import Outcome, Withheld
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
+from services.outbox import leaving
 from services.outbox.reasons import Reason
 from services.settings import protection, route
+from services.settings.personal_route import UnusableAccount
 from services.settings.route import RouteStep
 from services.smtp.client import IN_FLIGHT, Parcel
 from services.smtp.patience import Span
@@ -89,6 +91,7 @@ class Job:
     is_about_it: bool = False
     waits: list[Wait] = field(default_factory=list)
     spared: list[Outcome] = field(default_factory=list)
+    blocked_by: RouteStep | None = None  # its account's own server
     places: Places | None = None  # of its account, if it is any's
 
     @property
@@ -102,9 +105,24 @@ class Job:
 
 
 def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
-    """Try the servers of the route in order, the next one only for mails whose server was down."""
+    """Try the servers of the route in order, the next one only for mails whose server was down.
+
+    Mail of an account that is gone, or disabled, is held.
+    """
     if account_id is not None:
         _give_places(jobs, account_id)
+    try:
+        _along(jobs, account_id, shift)
+    except UnusableAccount:  # it is found at the first step, before anything was said
+        is_held = account_id is not None and leaving.hold(account_id)
+        for job in jobs:
+            if is_held:
+                job.is_lost = True
+            else:  # it was enabled again just now
+                job.settlement = settling.given_back(job.claim, clock.now())
+
+
+def _along(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
     for server in route.usable(account_id):
         going = [job for job in jobs if job.is_open and job.claim.pinned_to in (None, server.owner)]
         going = [job for job in going if not _is_withheld(job, server)]
@@ -117,6 +135,9 @@ def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
         _leave([job for job in going if job.is_open and not _goes_further(job, server)], shift)
         if not any(job.is_open for job in jobs):
             return
+    blocked_by = route.blocking(account_id)
+    for job in jobs:
+        job.blocked_by = blocked_by
     _leave(jobs, shift)
 
 
@@ -189,7 +210,8 @@ def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
             if cause is None or cause not in told:
                 told[cause] = standing.note(server, job.claim.id, outcome)
             job.is_about_it = told[cause]
-            job.is_stuck = failure is not None and verdict is not None and verdict.crowds
+            is_crowded = failure is not None and verdict is not None and verdict.crowds
+            job.is_stuck = is_crowded and not server.is_personal
             _settle(job, server, outcome, shift)
             shift.heard()
             if verdict and verdict.slows and not failure and _has_had_enough(server, unsaid.values(), outcome, verdict):
@@ -272,13 +294,16 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
         return False
     pace.give_back(place, 1)
     of_account = job.places.reason(refusal) if job.places else ""
+    if not of_account and server.is_personal and server.lets_go(is_down=True, is_unreachable=False):
+        job.waits.append(Wait(server, refusal.seconds, Reason.THROTTLED))  # the policy lets another send at once
+        return True
     # To another domain there may be room.
     is_for_all = bool(of_account) or not limits.per_minute_per_domain
     _snooze(job, refusal.seconds, of_account or Reason.THROTTLED, is_for_all=is_for_all)
     return True
 
 
-def _refusal(server: RouteStep, job: Job, limits: Limits, *, is_security: bool) -> Refusal | None:
+def _refusal(server: RouteStep, job: Job, limits: Limits, *, is_security: bool) -> NoPlace | None:
     """Which allowance has no place for the mail; security mail is counted for its account, and never held up by it."""
     if limits == Limits() and not job.places:
         return None
@@ -310,9 +335,12 @@ def _leave(jobs: Sequence[Job], shift: Shift) -> None:
             job.settlement = settling.given_back(job.claim, now)
         else:
             soonest = min(job.waits, key=lambda wait: wait.seconds, default=None)
-            reason = soonest.reason if soonest else Reason.PINNED if job.claim.pinned_to else Reason.NO_SERVER
+            nobody = Reason.NO_OWN_SERVER if job.blocked_by else Reason.NO_SERVER
+            reason = soonest.reason if soonest else Reason.PINNED if job.claim.pinned_to else nobody
             seconds = min(soonest.seconds, _LONGEST_PAUSE) if soonest else _LONGEST_PAUSE
             job.settlement = settling.snoozed(job.claim, now + timedelta(seconds=seconds), reason)
-            job.is_stuck = soonest.is_for_all if soonest else reason is not Reason.PINNED
+            # What keeps an account's own server from mail is no reason for others' to wait.
+            is_for_all = soonest.is_for_all and not soonest.server.is_personal if soonest else True
+            job.is_stuck = is_for_all and reason not in (Reason.PINNED, Reason.NO_OWN_SERVER)
         if job.withheld:
             job.settlement = job.settlement._replace(reason=Reason.WITHHELD)

@@ -27,7 +27,7 @@ from database.outbox_db import Priority
 from services import audit
 from services.accounts import upkeep
 from services.delivery import record
-from services.outbox import content, notices
+from services.outbox import content, notices, owner_notices
 from services.outbox import log as mail_log
 from services.outbox.content import CannotOpen
 from services.outbox.reasons import Reason, words
@@ -87,6 +87,8 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
         for job in work.jobs:
             if job.outcomes:
                 notices.tell(job.outcomes[-1], job.draft.kind, is_about_it=job.is_about_it)
+            elif job.blocked_by:
+                owner_notices.tell_passed_over(job.blocked_by, None)
     return Turn(next_group=next_group, is_stuck=work.is_stuck)
 
 

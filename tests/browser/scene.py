@@ -95,7 +95,10 @@ class Servers:
     def _make_a_token(self) -> None:
         client = Client(self.working.url)
         client.post_form("/login", {"login": "alice", "password": PASSWORD})
-        assert client.post_form("/settings/tokens", {"name": "deploy script", "days": "90"}).status == 201
+        assert (
+            client.post_form("/account/tokens", {"name": "deploy script", "days": "90", "scope_admin": "1"}).status
+            == 201
+        )
 
     def _fill_the_mail_log(self) -> None:
         """Have mails in every state, none of them due, so that they stay in it."""

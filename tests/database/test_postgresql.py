@@ -142,4 +142,4 @@ def test_what_may_be_left_out_does_not_wait_for_whoever_holds_the_row(app: Flask
     token, _ = api_tokens.create(alice.id, "deploy script")
     with transaction() as session:
         session.execute(text("SELECT id FROM api_token FOR UPDATE"))  # held until the token has been taken
-        assert api_tokens.find_administrator(token)
+        assert api_tokens.find_good(token)

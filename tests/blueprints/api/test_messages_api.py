@@ -42,6 +42,7 @@ def test_a_mail_has_the_id_that_queueing_returned_and_all_that_is_known_of_it(
         "attempts": 0,
         "settled_at": None,
         "account_id": None,
+        "tag": None,
     }
 
 

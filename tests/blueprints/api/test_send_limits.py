@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from blueprints import large_body
 from blueprints.access import limiter
-from blueprints.api import large_body
 from database.engine import reading, transaction
 from database.outbox_db import OutboxMail
 from services.accounts import administration, api_tokens
@@ -79,6 +79,14 @@ def test_two_that_are_over_together_are_refused_in_one_mail_and_in_a_batch(
     answer = client.post(URL, json=batch, headers=token)
     assert (answer.status_code, list(answer.get_json()["errors"])) == (422, ["messages"])
     assert queued() == 0
+
+
+def test_html_of_endless_tags_needs_its_text(client: Visitor, token: dict[str, str]) -> None:
+    endless = {**MAIL, "text": " ", "html": "<p>" * 600_000}
+    answer = client.post(URL, json={"messages": [endless, endless]}, headers=token)
+    assert (answer.status_code, list(answer.get_json()["errors"])) == (422, ["messages"])
+    with_texts = [{**endless, "text": "The same."}] * 2
+    assert client.post(URL, json={"messages": with_texts}, headers=token).status_code == 202
 
 
 def test_a_body_that_is_too_large_names_its_attachments(client: Visitor, token: dict[str, str]) -> None:

@@ -12,7 +12,10 @@ from sqlalchemy import select
 from database.address_change_db import AddressChange
 from database.engine import reading, transaction
 from services.accounts import accounts, address_change, administration, password_reset
+from services.settings import own_rows, route
 from tests.outbox import answer_requests, drain
+from tests.own_servers import bring
+from tests.own_servers import row_of as server_of
 from tests.recording_server import RecordedMail, RecordingServer
 from tests.visitors import (
     NEW_PASSWORD,
@@ -247,3 +250,26 @@ def test_the_database_holds_no_token(mail_server: RecordingServer, tmp_path: Pat
     with sqlite3.connect(tmp_path / "test.db") as connection:
         assert token not in "\n".join(connection.iterdump())
     connection.close()
+
+
+def test_the_accounts_own_server_is_not_used_until_it_is_looked_at_and_the_owner_is_told(
+    mail_server: RecordingServer,
+) -> None:
+    alice, bob = make_alice(), make_bob()
+    theirs = {each.id: bring(each.id, "smtp.accounts.example", 587) for each in (alice, bob)}
+    address_change.ask(alice.id, PASSWORD, NEW)
+    assert address_change.confirm(token_for(mail_server))
+    drain()
+    row = server_of(theirs[alice.id])
+    assert (row.is_active, row.inactive_reason) == (False, "address_changed")
+    assert server_of(theirs[bob.id]).is_active
+    assert "/account/smtp" in text_of(mailed_to(mail_server, NEW)[-1])
+    assert next(route.steps(alice.id)).reason == own_rows.INACTIVE["address_changed"]
+
+
+def test_an_account_without_a_server_is_told_nothing_of_one(mail_server: RecordingServer) -> None:
+    alice = make_alice()
+    address_change.ask(alice.id, PASSWORD, NEW)
+    assert address_change.confirm(token_for(mail_server))
+    drain()
+    assert len(mailed_to(mail_server, NEW)) == 1

@@ -54,7 +54,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "token_name": "deploy script",
         "prefix": "sealpost_Zk3vJ0",
         "ends_at": "2026-11-20 14:03 UTC",
-        "tokens_url": "http://localhost:5000/settings/tokens",
+        "tokens_url": "http://localhost:5000/account/tokens",
     },
     "failover": {
         "down_name": "Primary",
@@ -64,6 +64,14 @@ VALUES: dict[str, dict[str, Any]] = {
         "used_host": "smtp.example.com",
         "settings_url": "http://localhost:5000/settings/smtp",
     },
+    "own_server_broken": {
+        "host": "smtp.accounts.example",
+        "problem": "Could not connect to server.",
+        "used_from": "noreply@example.com",
+        "smtp_url": "http://localhost:5000/account/smtp",
+    },
+    "own_server_works": {"host": "smtp.accounts.example", "smtp_url": "http://localhost:5000/account/smtp"},
+    "own_server_retired": {"smtp_url": "http://localhost:5000/account/smtp"},
     "test_message": {
         "config_name": "Primary",
         "server": "email-smtp.ap-southeast-2.amazonaws.com",

@@ -15,9 +15,9 @@ from typing import Final, TypeVar
 from flask import current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from blueprints.api.json_body import NOT_JSON, parsed
 from utils.errors import InvalidInput, MalformedInput, TooMany
 
+NOT_JSON: Final = "The body is not valid JSON."
 PATH: Final = "/api/messages/send-email"
 LARGEST: Final = 40 * 1024 * 1024  # octets; 25 MB in base64, broken into lines, are 36
 SMALL: Final = 1024 * 1024  # octets up to which a body needs no place
@@ -101,8 +101,8 @@ def is_read_by_view() -> bool:
 
 
 @contextmanager
-def large_json_object(holder: str) -> Iterator[dict[str, object]]:
-    """The request's JSON object. A large one holds a place, of ``holder``, until the block is over.
+def text_of(holder: str) -> Iterator[str]:
+    """The request's body, which is to be JSON. A large one holds a place, of ``holder``, until the block is over.
 
     Raises TooLarge, TooMany, MalformedInput, or UnsupportedMediaType for any content type but application/json.
     """
@@ -113,10 +113,10 @@ def large_json_object(holder: str) -> Iterator[dict[str, object]]:
         raise TooLarge
     request.max_content_length = LARGEST
     if length is not None and length <= SMALL:
-        yield _object(_read())
+        yield _text(_read())
         return
     with _places.one(holder):
-        yield _object(_read())
+        yield _text(_read())
 
 
 def _read() -> bytearray:
@@ -133,8 +133,8 @@ def _read() -> bytearray:
     return body
 
 
-def _object(body: bytearray) -> dict[str, object]:
-    """Read it, once it is known not to hold more values than any call needs: ten million cost more than their text."""
+def _text(body: bytearray) -> str:
+    """What it says, if it holds no more values than any call needs: ten million take more memory than their text."""
     values = 0
     for token in _TOKENS.finditer(body):
         values += body[token.start()] != ord('"')
@@ -145,4 +145,4 @@ def _object(body: bytearray) -> dict[str, object]:
     except UnicodeDecodeError:
         raise MalformedInput(NOT_JSON) from None
     body.clear()
-    return parsed(text)
+    return text

@@ -1,0 +1,45 @@
+"""What happens to the stored server of an account when the account changes."""
+
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from database import smtp_db
+from services.settings import sealing
+from services.smtp.settings import NO_PASSWORD
+from utils import clock
+
+ADDRESS_CHANGED: Final = "address_changed"
+ACCOUNT_DISABLED: Final = "account_disabled"
+# Why it is not used, by the codes of ``smtp_config.inactive_reason``.
+INACTIVE: Final = {
+    "": "It is switched off.",
+    ADDRESS_CHANGED: "The account's address has changed. Check the server's settings and save them again.",
+    ACCOUNT_DISABLED: "The account was disabled, and the password erased. Enter it again and save.",
+}
+
+
+def retire(session: Session, account_id: int, reason: str) -> bool:
+    """Use an account's own server no more until it is saved again; False if there is none that was used."""
+    row = smtp_db.find_own(session, account_id)
+    if row is None or row.inactive_reason == ACCOUNT_DISABLED:
+        return False
+    row.is_active, row.inactive_reason = False, reason
+    row.version += 1  # whoever has its form open is told
+    row.updated_at = clock.now()
+    return True
+
+
+def erase_secrets(session: Session, account_id: int) -> None:
+    """Keep neither password nor key of an account's own server, which is used no more until they are entered again."""
+    row = smtp_db.find_own(session, account_id)
+    if row is None:
+        return
+    stored = sealing.unsealed(row)
+    retire(session, account_id, ACCOUNT_DISABLED)
+    row.verified_at = row.verified_fingerprint = None
+    if stored.is_readable:
+        sealing.seal(row, replace(stored.settings, password=NO_PASSWORD, client_key=NO_PASSWORD), kept=())
+    else:
+        row.smtp_password = row.client_key = ""

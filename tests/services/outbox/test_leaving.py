@@ -1,0 +1,187 @@
+"""Queued mail of an account that is disabled or deleted is held with the reason, and goes by no other server."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from database import outbox_db
+from database.engine import reading
+from database.smtp_db import SmtpConfig
+from services import email_service
+from services.accounts import administration
+from services.outbox import holding, log, promise
+from services.outbox.holding import Released
+from services.outbox.reasons import Reason
+from services.settings import own_rows, route
+from services.worker import groups
+from services.worker.lease import Pace
+from tests.outbox import drain, row_of
+from tests.own_servers import PLACES, PORT, bring, decide, free_host
+from tests.own_servers import row_of as server_of
+from tests.recording_server import RecordingServer
+from tests.turned_clock import Now
+from tests.visitors import mail_through, make_alice, make_bob
+from utils import clock
+from utils.errors import Conflict
+
+TO = "reader@example.net"
+DAY = 24 * 60 * 60
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RecordingServer]:
+    with RecordingServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[RecordingServer]:
+    with RecordingServer(host=free_host(), port=PORT, users={"bob": "b0bs"}) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_mails(shared: RecordingServer, own: RecordingServer) -> None:
+    shared.mails.clear()
+    own.mails.clear()
+
+
+@pytest.fixture
+def environment(environment: dict[str, str], shared: RecordingServer) -> dict[str, str]:
+    return {**environment, **mail_through(shared), **PLACES, "SMTP_ALLOW_PLAINTEXT_LOGIN": "true"}
+
+
+@pytest.fixture
+def now(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Now:
+    turned = Now()
+    monkeypatch.setattr(clock, "now", turned)
+    return turned
+
+
+@pytest.fixture
+def bob(app: Flask) -> int:
+    make_alice(is_admin=True)
+    return make_bob().id
+
+
+def queue(account_id: int | None) -> str:
+    return email_service.queue_email(TO, "s", "b", account_id=account_id)
+
+
+def told(mail_id: str) -> tuple[str, str]:
+    row = row_of(mail_id)
+    return row.state, row.reason
+
+
+def test_queued_mail_of_a_disabled_account_is_held_and_goes_on_when_it_is_enabled(
+    bob: int, shared: RecordingServer
+) -> None:
+    mail_id, others = queue(bob), queue(None)
+    administration.disable(bob)
+    assert told(mail_id) == ("held", Reason.ACCOUNT_DISABLED)
+    drain()
+    assert told(others)[0] == "sent"
+    assert len(shared.mails) == 1
+    administration.enable(bob)
+    drain()
+    assert told(mail_id)[0] == "sent"
+
+
+@pytest.mark.parametrize("leave", [administration.disable, administration.delete])
+def test_mail_that_a_worker_has_taken_already_is_held_as_well(bob: int, shared: RecordingServer, leave: object) -> None:
+    mail_id, others = queue(bob), queue(None)
+    group = groups.claim_group("test", Pace())
+    assert group
+    assert len(group.claims) == 2
+    assert callable(leave)
+    leave(bob)
+    groups.work_off(group, Pace())
+    assert told(mail_id)[0] == "held"
+    assert (told(others)[0], len(shared.mails)) == ("sent", 1)
+
+
+def test_what_is_queued_while_nobody_looks_is_held_when_it_is_to_be_sent(bob: int, shared: RecordingServer) -> None:
+    mails = [queue(bob) for _ in range(3)]
+    decide(bob, disabled_at=clock.now())  # as it is just after another process has read that it is enabled
+    drain()
+    assert [told(each) for each in mails] == [("held", Reason.ACCOUNT_DISABLED)] * 3
+    assert shared.mails == []
+    assert row_of(mails[0]).attempts == 0
+    with pytest.raises(Conflict, match="is disabled"):  # an administrator's click is no way around it
+        promise.retry(mails[0])
+    assert not log.story(mails[0]).can_retry
+    assert holding.count() == 0
+    assert holding.release_all() == Released(released=0, expired=0)
+    assert holding.cancel_all() == 0
+    drain()
+    assert [told(each)[0] for each in mails] == ["held"] * 3
+    administration.enable(bob)
+    drain()
+    assert [told(each)[0] for each in mails] == ["sent"] * 3
+
+
+def test_mail_that_is_held_for_another_reason_stays_so(bob: int) -> None:
+    mail_id = queue(bob)
+    holding.hold_all()
+    administration.disable(bob)
+    administration.enable(bob)
+    assert told(mail_id) == ("held", Reason.HELD)
+
+
+def test_mail_whose_time_is_over_when_the_account_is_enabled_ends(bob: int, shared: RecordingServer, now: Now) -> None:
+    soon = clock.now() + timedelta(minutes=5)
+    mail_id = email_service.queue_email(TO, "s", "b", account_id=bob, expires_at=soon)
+    administration.disable(bob)
+    now.turn(3600)
+    administration.enable(bob)
+    drain()
+    assert told(mail_id) == ("expired", Reason.TOO_LATE)
+    assert shared.mails == []
+
+
+def test_disabling_erases_the_password_of_the_accounts_server_and_mail_does_not_fall_back(
+    bob: int, shared: RecordingServer, own: RecordingServer
+) -> None:
+    config_id = bring(bob, own.host, own.port, login=("bob", "b0bs"))
+    queue(bob)
+    drain()
+    assert len(own.mails) == 1
+    mail_id = queue(bob)
+    administration.disable(bob)
+    row = server_of(config_id)
+    assert (row.smtp_password, row.client_key, row.is_active) == ("", "", False)
+    assert row.inactive_reason == own_rows.ACCOUNT_DISABLED
+    administration.enable(bob)
+    drain()
+    assert told(mail_id) == ("deferred", Reason.NO_OWN_SERVER)
+    assert next(route.steps(bob)).reason == own_rows.INACTIVE[own_rows.ACCOUNT_DISABLED]
+    assert (len(own.mails), shared.mails) == (1, [])
+
+
+def test_a_deleted_accounts_mail_is_held_for_good_and_ends_when_its_time_is_over(
+    bob: int, shared: RecordingServer, own: RecordingServer, now: Now
+) -> None:
+    bring(bob, own.host, own.port)
+    mails = [queue(bob) for _ in range(3)]
+    administration.disable(bob)
+    administration.delete(bob)
+    assert [told(each) for each in mails] == [("held", Reason.ACCOUNT_DELETED)] * 3
+    with reading() as session:
+        assert session.scalars(select(SmtpConfig)).all() == []
+    with pytest.raises(Conflict, match="was deleted"):
+        promise.retry(mails[0])
+    holding.release_all()
+    drain()
+    assert [told(each) for each in mails] == [("held", Reason.ACCOUNT_DELETED)] * 3
+    assert (shared.mails, own.mails) == ([], [])
+    now.turn(4 * DAY)
+    log.tidy()
+    assert [told(each) for each in mails] == [("expired", Reason.ACCOUNT_DELETED)] * 3
+    assert row_of(mails[0]).content is None
+    now.turn(400 * DAY)
+    log.tidy()
+    with reading() as session:
+        assert outbox_db.find(session, mails[0]) is None
