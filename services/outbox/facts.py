@@ -211,7 +211,7 @@ def _columns(shape: type[MessageData | DirectData], row: OutboxMail | EmailAttem
 
 
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
-    state = stored["state"]
+    state, (code, enhanced) = stored["state"], _codes(stored)
     look = _RECIPIENTS[state]
     if state in STILL_TO_GO and row.uncertain:
         look = _NOBODY_KNOWS
