@@ -73,7 +73,7 @@ FORMS: Final = {
     "/account/sessions/end": {},
     "/confirm-address": {},
     "/confirm-sender": {},
-    "/account/senders": {"sender_email": "sales@example.org"},
+    "/account/senders": {"sender_email": "sales@example.org", "beside_server": "1"},
     "/account/senders/<int:sender_id>/again": {},
     "/account/senders/<int:sender_id>/remove": {},
     "/kept/discard": {"page": "/account"},
