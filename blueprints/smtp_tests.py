@@ -12,7 +12,7 @@ from typing import Any, Final
 from flask import Response, request, stream_with_context
 from werkzeug.exceptions import ClientDisconnected
 
-from blueprints.access import actor_name, limiter
+from blueprints.access import actor_name, caller, limiter
 from services import audit
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult, Waiting
@@ -28,9 +28,22 @@ from utils.json_shapes import json_of
 
 NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
+OF_ADMINISTRATORS: Final = "20 per minute"
+OF_ACCOUNTS: Final = "5 per minute;20 per hour"
 RETRY_SECONDS: Final = 60  # in which most tests have ended
 # One count for page and API: a test makes this machine connect to where the caller says.
-limited = limiter.shared_limit("20 per minute", scope="connection-test")
+limited = limiter.shared_limit(OF_ADMINISTRATORS, scope="connection-test")
+
+
+def _of_account() -> str:
+    """A test of an account's own server tries a password at a server of its choice."""
+    return OF_ADMINISTRATORS if caller().is_admin else OF_ACCOUNTS
+
+
+# Counted by account, wherever it asks from; behind a guard that knows it.
+own_limited = limiter.shared_limit(
+    _of_account, scope="own-connection-test", key_func=lambda: f"account {caller().account_id}"
+)
 
 _under_way: Counter[str] = Counter()
 _lock = threading.Lock()
@@ -51,8 +64,10 @@ def step_labels() -> list[tuple[str, str]]:
     return [(str(phase), smtp_diagnosis.PHASE_LABELS[phase]) for phase in connection_test.STEPS]
 
 
-def step_dict(step: Step) -> dict[str, Any]:
-    return {**asdict(step), "label": smtp_diagnosis.PHASE_LABELS[step.name]}
+def step_dict(step: Step, *, is_discreet: bool = False) -> dict[str, Any]:
+    """A step as it is shown; discreetly, without what the server said, and where its name leads."""
+    fact = {"fact": ""} if is_discreet else {}
+    return {**asdict(step), **fact, "label": smtp_diagnosis.PHASE_LABELS[step.name]}
 
 
 def waiting_dict(waiting: Waiting) -> dict[str, Any]:
@@ -74,7 +89,13 @@ def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
     raise ClientDisconnected
 
 
-def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResult], dict[str, Any]]) -> Response:
+def streamed(
+    prepared: TestPlan,
+    config_id: int | None,
+    told: Callable[[TestResult], dict[str, Any]],
+    *,
+    is_discreet: bool = False,
+) -> Response:
     """A line for each step as it happens, and a last one with the result as ``told`` puts it.
 
     In silence there are lines that tell what is waited for, and empty ones: on one of them the server notices that the
@@ -97,7 +118,7 @@ def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResu
                     elif isinstance(item, Waiting):
                         yield _line({"type": "waiting", **waiting_dict(item)})
                     else:
-                        yield _line({"type": "step", **step_dict(item)}) if item else "\n"
+                        yield _line({"type": "step", **step_dict(item, is_discreet=is_discreet)}) if item else "\n"
         except Stopping as stopping:
             yield _line({"type": "result", **_cut_short(stopping.message)})
         except Exception as error:  # the answer has begun: what breaks now can only be told in it

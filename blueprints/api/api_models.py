@@ -36,7 +36,7 @@ def _search_text(value: str) -> str:
     return value
 
 
-def _one_of(known: Mapping[str, bool | str], kind: str, told: str, **more: object) -> Checked:
+def one_of(known: Mapping[str, bool | str], kind: str, told: str, **more: object) -> Checked:
     """A parameter that is one of these words, and what each stands for; the rest is for the document."""
 
     def meant(value: str) -> bool | str:
@@ -140,13 +140,13 @@ class ConfigFilter(Strict):
 
     q: Annotated[str, Checked(_search_text, "string", "In name, host or user name.", maxLength=LONGEST_SEARCH)] = ""
     active: Annotated[
-        bool | None, _one_of({"true": True, "false": False}, "boolean", "Only the active one, or only the others.")
+        bool | None, one_of({"true": True, "false": False}, "boolean", "Only the active one, or only the others.")
     ] = None
     security: Annotated[
-        str, _one_of({mode: mode for mode in Security}, "string", "How the connection is encrypted.", enum=[*Security])
+        str, one_of({mode: mode for mode in Security}, "string", "How the connection is encrypted.", enum=[*Security])
     ] = ""
     has_error: Annotated[
-        bool, _one_of({"true": True}, "boolean", "Only those that failed or cannot be used.", enum=[True])
+        bool, one_of({"true": True}, "boolean", "Only those that failed or cannot be used.", enum=[True])
     ] = False
 
 

@@ -21,9 +21,7 @@ from utils.log_utils import printable
 from utils.numbers import counted
 
 _ID: Final = 40  # characters of what is no id
-WHAT_TO_DO: Final = (
-    "Held mail goes on by: flask --app app mail release --all, and is withdrawn by: flask --app app mail cancel --held"
-)
+WHAT_TO_DO: Final = "Held mail goes on by: flask mail release --all, and is withdrawn by: flask mail cancel --held"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""The stored configurations of the global scope: save, list, activate, delete; each change in one transaction."""
+"""The stored configurations of the global scope: save, list, activate, delete; each change in one transaction.
+
+How one row is written, whichever scope it is of, is here as well: ``written``, within ``committed``.
+"""
 
 from collections.abc import Callable
 from itertools import chain, count
@@ -10,12 +13,13 @@ from sqlalchemy.orm import Session
 from database import smtp_db, user_db
 from database.engine import driver_reading, reading, transaction
 from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
-from database.user_db import comparable
+from database.user_db import Account, comparable
 from services import audit
 from services.audit import Action
 from services.settings import config_trail, rules, sealing, server_habits
 from services.settings.config_trail import subject_of
 from services.settings.fields import SmtpChange, parse_change
+from services.settings.personal_route import OWN_NAME
 from services.settings.sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
 from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
 from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
@@ -28,6 +32,8 @@ NO_SUCH: Final = "There is no such configuration."
 NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
 OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
 TRIES: Final = 3  # of a change that meets another process's new row
+
+Lock = Callable[[Session], object]
 
 
 def find_active(account_id: int | None = None, session: Session | None = None) -> StoredConfig | None:
@@ -100,10 +106,10 @@ def save(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfi
         if row is None and change.given("version"):
             raise Conflict(STALE)
         is_active = change.is_active if change.given("is_active") else True
-        return _written(session, row, change, proof, actor, turns_active=is_active)
+        return written(session, row, change, proof, actor, turns_active=is_active)
 
     _look_at_place(change)
-    return _committed(work)
+    return committed(work)
 
 
 def find_saved_over(change: SmtpChange) -> StoredConfig | None:
@@ -119,7 +125,7 @@ def create(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredCon
         raise InvalidInput({"name": ["Give the configuration a name, like “Backup server”."]})
     _look_at_place(change)
     is_active = change.is_active if change.given("is_active") else False
-    return _committed(lambda session: _written(session, None, change, proof, actor, turns_active=is_active))
+    return committed(lambda session: written(session, None, change, proof, actor, turns_active=is_active))
 
 
 def update(config_id: int, change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
@@ -128,10 +134,10 @@ def update(config_id: int, change: SmtpChange, *, actor: str = "", proof: str = 
     def work(session: Session) -> SmtpConfig:
         row = _row(session, config_id)
         is_active = change.is_active if change.given("is_active") else row.is_active
-        return _written(session, row, change, proof, actor, turns_active=is_active)
+        return written(session, row, change, proof, actor, turns_active=is_active)
 
     _look_at_place(change)
-    return _committed(work)
+    return committed(work)
 
 
 def activate(config_id: int, *, version: int | None = None, actor: str = "") -> StoredConfig:
@@ -148,11 +154,15 @@ def delete(config_id: int, *, version: int | None = None) -> None:
     """Forget one for good, its sealed password included. Raises NotFound, Conflict."""
     with transaction() as session:
         smtp_db.lock_global(session)
-        row = _row(session, config_id)
-        if version is not None and row.version != version:
-            raise Conflict(STALE)
-        audit.record(session, Action.DELETED, subject_of(row))
-        session.delete(row)
+        forget(session, _row(session, config_id), version)
+
+
+def forget(session: Session, row: SmtpConfig, version: int | None = None) -> None:
+    """Delete a row of any scope, which is held. Raises Conflict if ``version`` is no longer its own."""
+    if version is not None and row.version != version:
+        raise Conflict(STALE)
+    audit.record(session, Action.DELETED, subject_of(row))
+    session.delete(row)
 
 
 def mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
@@ -183,9 +193,9 @@ def _mark_tested(settings: SmtpSettings, error_message: str | None, config_id: i
 
 def named(name_or_id: str | int) -> StoredConfig:
     """A configuration by its id or its name. Raises NotFound."""
-    if isinstance(name_or_id, int):
+    if isinstance(name_or_id, int) and not isinstance(name_or_id, bool):
         return get(name_or_id)
-    found = find_by_name(name_or_id)
+    found = find_by_name(name_or_id) if isinstance(name_or_id, str) else None
     if found is None:
         raise NotFound(NO_SUCH)
     return found
@@ -200,14 +210,13 @@ def _look_at_place(change: SmtpChange) -> None:
         rules.look_at_place(change.smtp_server)
 
 
-def _committed(work: Callable[[Session], SmtpConfig]) -> StoredConfig:
+def committed(work: Callable[[Session], SmtpConfig], lock: Lock = smtp_db.lock_global) -> StoredConfig:
     """Run a change in one transaction, one at a time; again if a row came in meanwhile that it had not seen."""
     for _ in range(TRIES):
         try:
             with transaction() as session:
-                smtp_db.lock_global(session)
-                row = work(session)
-            return unsealed(row)
+                lock(session)
+                return as_used(session, work(session))
         except IntegrityError:
             continue  # now it is seen, and taken up or refused by name
     raise Conflict(STALE)
@@ -234,20 +243,29 @@ def _saved_over(session: Session, change: SmtpChange) -> SmtpConfig | None:
     return last if is_same else None
 
 
-def _written(
-    session: Session, row: SmtpConfig | None, change: SmtpChange, proof: str, actor: str, *, turns_active: bool
+def written(
+    session: Session,
+    row: SmtpConfig | None,
+    change: SmtpChange,
+    proof: str,
+    actor: str,
+    *,
+    turns_active: bool,
+    owner: Account | None = None,
 ) -> SmtpConfig:
-    """Check a change against its row, or none, and write it."""
+    """Check a change against its row, or none, and write it. ``owner`` is the account whose own server it is."""
     if row is not None and _is_stale(row, change):
         raise Conflict(STALE)
-    stored = unsealed(row) if row else None
+    stored = as_used(session, row) if row else None
     before = config_trail.facts(row) if row else {}
-    name = _free_name(session, row, change)
-    settings = _settings_after(stored, change, turns_active=turns_active)
+    name = OWN_NAME if owner else _free_name(session, row, change)
+    is_personal = owner is not None and not owner.is_admin
+    settings = _settings_after(stored, change, turns_active=turns_active, is_personal=is_personal)
     if turns_active:
-        _switch_off_others(session, row, actor)
+        _switch_off_others(session, row, actor, owner)
     if row is None:
-        row = SmtpConfig(created_at=clock.now(), version=1, failover=True)
+        account_id = owner.id if owner else None
+        row = SmtpConfig(created_at=clock.now(), version=1, failover=owner is None, account_id=account_id)
     else:
         row.version += 1
     row.name, row.name_key = name, comparable(name)
@@ -273,17 +291,19 @@ def _is_stale(row: SmtpConfig, change: SmtpChange) -> bool:
     return row.version != change.version or (change.id is not None and change.id != row.id)
 
 
-def _settings_after(stored: StoredConfig | None, change: SmtpChange, *, turns_active: bool) -> SmtpSettings | None:
+def _settings_after(
+    stored: StoredConfig | None, change: SmtpChange, *, turns_active: bool, is_personal: bool
+) -> SmtpSettings | None:
     """The settings to write, or None where the change leaves them as they are sealed."""
     if stored is None or not change.model_fields_set <= {"version", *SWITCHES}:
-        return merged_with(stored, change)
+        return merged_with(stored, change, is_personal=is_personal)
     if turns_active and change.given("is_active") and not stored.is_usable:
         raise InvalidInput(stored.errors)
     return None
 
 
-def _switch_off_others(session: Session, row: SmtpConfig | None, actor: str) -> None:
-    other = smtp_db.find_active(session)
+def _switch_off_others(session: Session, row: SmtpConfig | None, actor: str, owner: Account | None) -> None:
+    other = smtp_db.find_active(session, owner.id if owner else None)
     if other is not None and other is not row:
         _switch_to(other, False)
         other.version += 1
@@ -296,6 +316,8 @@ def _switch_to(row: SmtpConfig, is_active: bool) -> None:
     if row.is_active and not is_active:
         row.active_until = clock.now()
     row.is_active = is_active
+    if is_active:
+        row.inactive_reason = ""
 
 
 def _note_update(row: SmtpConfig, actor: str) -> None:

@@ -20,23 +20,27 @@ def key_of(email: str) -> str | None:
     return f"{local.lower()}@{domain}"
 
 
-def may_use(account_id: int, email: str, session: Session | None = None) -> bool:
+def may_use(account_id: int, email: str, session: Session | None = None, *, login: str | None = None) -> bool:
     """Whether an account may send from this address: it has confirmed it, signs in at its own server with it, or it
     is the account's own address. Asked in the caller's session if there is one.
+
+    ``login`` is what it is about to sign in with, instead of what is stored.
     """
     if session is None:
         with reading() as own:
-            return may_use(account_id, email, own)
+            return may_use(account_id, email, own, login=login)
     key = key_of(email)
     return key is not None and (
-        has_without_confirming(session, account_id, key) or sender_db.is_confirmed(session, account_id, key)
+        has_without_confirming(session, account_id, key, login) or sender_db.is_confirmed(session, account_id, key)
     )
 
 
-def has_without_confirming(session: Session, account_id: int, key: str) -> bool:
+def has_without_confirming(session: Session, account_id: int, key: str, login: str | None = None) -> bool:
     """Whether the address with this key is the account's, or what it signs in with at its own server."""
     account = user_db.find(session, account_id)
     if account is None:
         return False
-    own = smtp_db.find_own(session, account_id)
-    return key in (key_of(account.email), key_of(own.smtp_username) if own else None)
+    if login is None:
+        own = smtp_db.find_own(session, account_id)
+        login = own.smtp_username if own else ""
+    return key in (key_of(account.email), key_of(login))
