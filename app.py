@@ -12,15 +12,16 @@ from flask_bootstrap import Bootstrap5
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from blueprints import access, errors, serving, settings, way_back
+from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
+    api_docs,
     configs_api,
     domain_api,
     health,
     messages_api,
-    openapi,
     own_server_api,
     providers_api,
+    send_api,
     senders_api,
     settings_api,
 )
@@ -35,6 +36,7 @@ from blueprints.pages import (
     emails,
     headers_page,
     inbox,
+    open_pixel,
     oversight_pages,
     own_server_page,
     people_pages,
@@ -123,6 +125,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         configs_api.bp,
         emails.bp,
         messages_api.bp,
+        send_api.bp,
         own_server_api.bp,
         providers_api.bp,
         domain_api.bp,
@@ -130,10 +133,12 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         headers_page.bp,
         audit_pages.bp,
         token_pages.bp,
+        token_pages.own_bp,
         typed_pages.bp,
         inbox.bp,
-        openapi.bp,
+        api_docs.bp,
         health.bp,
+        open_pixel.bp,
     ):
         app.register_blueprint(blueprint)
     register.register(app)
@@ -189,13 +194,15 @@ def _names_for_pages(config: Settings) -> dict[str, object]:
 
 
 def _read_body() -> None:
-    """Take the whole body, which is small, before anybody looks at it.
+    """Take the whole body, which is small, before anybody looks at it; but where it may be large, who sends it first.
 
     A compressed one could unpack to any size; nobody needs one here. gunicorn finds out only while reading that
     a chunked one is garbled.
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMediaType
+    if large_body.is_read_by_view():
+        return
     try:
         request.get_data(parse_form_data=True)
     except OSError:
@@ -210,7 +217,7 @@ def _protect(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = headers.get("X-Frame-Options", "DENY")
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
     if seconds := current_app.extensions[EXTENSION].hsts:
         headers["Strict-Transport-Security"] = f"max-age={seconds}"

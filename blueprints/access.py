@@ -52,6 +52,7 @@ class Caller:
     account_id: int | None
     name: str
     is_admin: bool = field(kw_only=True)
+    token_id: int | None = field(default=None, kw_only=True)  # of the account's token that was shown
 
 
 class SignInRequired(AppError):
@@ -106,6 +107,12 @@ def local_path(text: str, below: str = "") -> str | None:
 
 def public(view: View[P]) -> View[P]:
     """Anybody may call."""
+    return _marked(view, "public")
+
+
+def public_alone(view: View[P]) -> View[P]:
+    """Anybody may call, and nobody is looked up: the answer is the same for all, and needs no database."""
+    view.looks_nobody_up = True  # type: ignore[attr-defined]
     return _marked(view, "public")
 
 
@@ -167,9 +174,21 @@ def account_api(scope: Scope) -> Callable[[View[P]], View[P]]:
                 raise SignInRequired(_NO_TOKEN)
             return view(*args, **kwargs)
 
+        guarded.scope = scope  # type: ignore[attr-defined]
         return _marked(guarded, "account_api")
 
     return guard
+
+
+def any_token(view: View[P]) -> View[P]:
+    """Whoever sends a bearer token that is good, whatever for. Raises SignInRequired."""
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        _require_bearer_token(None)
+        return view(*args, **kwargs)
+
+    return guarded
 
 
 def caller() -> Caller:
@@ -179,7 +198,7 @@ def caller() -> Caller:
     token: TokenInfo | None = g.token
     if token is None:
         return Caller(None, ADMIN_TOKEN, is_admin=True)
-    return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes)
+    return Caller(token.owner_id, token.owner, is_admin=Scope.ADMIN in token.scopes, token_id=token.id)
 
 
 def calling_account() -> int:
@@ -188,6 +207,12 @@ def calling_account() -> int:
     if account_id is None:
         raise Forbidden("ADMIN_TOKEN belongs to no account. Use an API token of an account, made on its page.")
     return account_id
+
+
+def caller_key() -> str:
+    """Who calls, as a limit counts calls: an account, whichever of its tokens is shown. Behind ``account_api`` only."""
+    known = caller()
+    return f"account {known.account_id}" if known.account_id is not None else known.name
 
 
 def require_recent_sign_in() -> None:
@@ -209,7 +234,7 @@ def require_recent_sign_in() -> None:
 
 def _begin_acting() -> None:
     """From here on the audit trail knows who calls, and from where. A bearer token counts once it was checked."""
-    is_known = _guard_of_view() is not None and not uses_bearer() and current_user.is_authenticated
+    is_known = _is_somebody_looked_up() and not uses_bearer() and current_user.is_authenticated
     name = str(current_user.username) if is_known else NOBODY
     g.acting = audit.acting_as(Actor(name, client_address()))
 
@@ -263,7 +288,15 @@ def _is_same_origin() -> bool:
 
 
 def _guard_of_view() -> str | None:
-    return getattr(current_app.view_functions.get(request.endpoint or ""), "guard", None)
+    return getattr(_view(), "guard", None)
+
+
+def _is_somebody_looked_up() -> bool:
+    return _guard_of_view() is not None and not getattr(_view(), "looks_nobody_up", False)
+
+
+def _view() -> object:
+    return current_app.view_functions.get(request.endpoint or "")
 
 
 def _marked(view: View[P], guard: str) -> View[P]:
@@ -279,12 +312,15 @@ def _turned_away() -> Response | None:
     accepted = request.accept_mimetypes
     if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
         raise SignInRequired("You are signed out. Sign in again.")
-    if request.method in SAFE_METHODS:
-        came_from = request.script_root + request.full_path.rstrip("?")
-    else:
-        came_from = kept.keep() if _is_same_origin() else ""
-    response: Response = redirect(url_for("auth.login", next=local_path(came_from)), 303)  # type: ignore[assignment]
+    page = request.path if request.method in SAFE_METHODS else kept.keep() if _is_same_origin() else ""
+    response: Response = redirect(url_for("auth.login", next=local_path(_as_asked_for(page))), 303)  # type: ignore[assignment]
     return response
+
+
+def _as_asked_for(page: str) -> str:
+    """The address of a page with what this request's has behind the path: what a list was filtered by goes along."""
+    query = request.query_string.decode(errors="replace")
+    return request.script_root + page + (f"?{query}" if query else "") if page else ""
 
 
 def _require_administrator() -> None:
@@ -292,7 +328,7 @@ def _require_administrator() -> None:
         raise Forbidden("Only administrators may do this.")
 
 
-def _require_bearer_token(scope: Scope) -> None:
+def _require_bearer_token(scope: Scope | None) -> None:
     """Look the token up first: only what is refused counts, so that wrong ones never shut out a right one."""
     g.token = None
     presented = request.headers["Authorization"].partition(" ")[2].strip()
@@ -305,7 +341,7 @@ def _require_bearer_token(scope: Scope) -> None:
             _refuse_bearer_token()
         g.token, g.bearer, actor = token, token.owner, f"{token.owner} (token {token.name})"
     audit.acting_as(Actor(actor, client_address()))  # what _begin_acting began is ended with it
-    if g.token is not None and not g.token.allows(scope):
+    if g.token is not None and scope is not None and not g.token.allows(scope):
         raise Forbidden(f"This token has not the scope {scope}. Make one that has.")
 
 

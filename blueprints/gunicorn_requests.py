@@ -2,7 +2,8 @@
 
 gunicorn's threads read a request themselves and wait for the rest of it without end, so a few dozen half-sent ones
 would stop a server that no proxy shields. Here the worker's own loop, which waits for all connections at once, collects
-a request. A thread gets it once its last octet is there, or once it is one that is refused without that.
+a request. A thread gets it once its last octet is there, or once it is one that is refused without that. Where a body
+may be large (``large_body``), it gets the head, to see who sends it before more is taken, and reads the rest itself.
 """
 
 import selectors
@@ -15,11 +16,13 @@ from typing import Any, Final
 from gunicorn.http2.negotiation import prior_knowledge_allowed
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from blueprints import large_body
 from utils import ending
 from utils.request_bounds import Bounds, RequestBounds
 
 ARRIVAL_SECONDS: Final = 10.0  # for a whole request, from its first octet or the connection's beginning
 STALL_SECONDS: Final = 3  # in which a client has to take some of the answer
+LARGE_STALL_SECONDS: Final = 10  # in which a client has to send some of a large body, or take some of the answer
 LINGER_SECONDS: Final = 2.0  # for a client to hang up, so that what it still says does not cost it the answer
 LARGEST_HEAD: Final = 64 * 1024
 LARGEST_BODY: Final = 128 * 1024  # of one that is waited for; the application refuses what is half of it by its length
@@ -86,7 +89,7 @@ class _Arriving(_Waiting):
     def __init__(self, worker: Any, conn: Any) -> None:  # noqa: ANN401 - untyped
         super().__init__(worker, conn, ARRIVAL_SECONDS)
         conn.worker = worker
-        self._request = RequestBounds(LARGEST_HEAD, LARGEST_BODY)
+        self._request = RequestBounds(LARGEST_HEAD, LARGEST_BODY, large_body.is_for_line)
         self._may_go_on = False
 
     def cut(self) -> None:
@@ -98,25 +101,33 @@ class _Arriving(_Waiting):
     def take(self, data: bytes) -> None:
         found = self._request.take(data)
         if found is not Bounds.OPEN:
-            self._hand_over(is_whole=found is Bounds.WHOLE)
+            self._hand_over(found)
         elif self._request.wants_go_ahead and not self._may_go_on:
             self._may_go_on = True
             with suppress(OSError):  # whoever cannot take it has gone, which the next look shows
                 self.conn.sock.send(_GO_AHEAD)
 
-    def _hand_over(self, *, is_whole: bool) -> None:
+    def _hand_over(self, found: Bounds) -> None:
         self.leave()
         conn, sock = self.conn, self.conn.sock
-        conn.is_last = not is_whole
+        conn.is_last = found is not Bounds.WHOLE
+        seconds = LARGE_STALL_SECONDS if found is Bounds.LARGE else STALL_SECONDS
         with suppress(OSError):
-            if not is_whole:  # whoever reads on finds the end, instead of having to wait
+            if found is Bounds.REFUSED:  # whoever reads on finds the end, instead of having to wait
                 sock.shutdown(socket.SHUT_RD)
             for wait in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-                sock.setsockopt(socket.SOL_SOCKET, wait, struct.pack("ll", STALL_SECONDS, 0))
+                sock.setsockopt(socket.SOL_SOCKET, wait, struct.pack("ll", seconds, 0))
         conn.init()
+        if found is Bounds.LARGE:
+            conn.parser.finish_body = _leave_unread
         conn.parser.unreader.unread(bytes(self._request.arrived))
         conn.data_ready = True
         self.worker.enqueue_req(conn)
+
+
+def _leave_unread(deadline: float | None = None, max_bytes: int | None = None) -> bool:
+    """Read no more of a body than the application did: with a deadline it is for the sake of another request."""
+    return deadline is None
 
 
 class _Leaving(_Waiting):

@@ -4,7 +4,7 @@ from typing import Final
 
 from flask import request
 
-from blueprints.access import limiter
+from blueprints.access import caller_key, limiter
 
 
 def led_here_by_another_site() -> bool:
@@ -18,5 +18,7 @@ def _asks_nothing() -> bool:
 
 # A search makes this machine ask where the caller says.
 discovery: Final = limiter.shared_limit("20 per minute", scope="discovery", exempt_when=_asks_nothing)
+# Calls of one account about its own mail; each may bring 500.
+own_mail: Final = limiter.limit("120 per minute", key_func=caller_key)
 # A check asks the name server up to a hundred things.
 DOMAIN_CHECK: Final = ("20 per minute", "domain-check")

@@ -71,12 +71,12 @@ def revoke(session: Session, token_id: int, moment: datetime) -> bool:
 
 
 def expiring(session: Session, moment: datetime, until: datetime) -> list[tuple[ApiToken, Account]]:
-    """The good tokens that end between these moments, the first to end first, each with its owner."""
+    """Tokens that end between these moments, the first to end first, each with its owner, who is not disabled."""
     query = (
         select(ApiToken, Account)
         .join(Account, Account.id == ApiToken.account_id)
         .where(ApiToken.revoked_at.is_(None), ApiToken.expires_at > moment, ApiToken.expires_at <= until)
-        .where(Account.is_admin, IS_ENABLED)
+        .where(IS_ENABLED)
         .order_by(ApiToken.expires_at, ApiToken.id)
     )
     return [(row[0], row[1]) for row in session.execute(query)]

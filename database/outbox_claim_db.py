@@ -78,19 +78,18 @@ _DUE: Final = (
     .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
     .cte("due")  # as a plain subquery, PostgreSQL might ask anew and lock more than the limit
 )
+_LEASED: Final = {
+    "state": State.LEASED,
+    "attempts": _C.attempts + 1,
+    "lease_token": bindparam("token"),
+    "lease_until": bindparam("until"),
+    "leased_by": bindparam("worker"),
+}
 _CLAIM: Final = Prepared(
-    update(_MAIL)
-    .where(_C.id.in_(select(_DUE.c.id)))
-    .values(
-        state=State.LEASED,
-        attempts=_C.attempts + 1,
-        lease_token=bindparam("token"),
-        lease_until=bindparam("until"),
-        leased_by=bindparam("worker"),
-    )
-    .returning(*_COLUMNS),
-    _COLUMNS,
+    update(_MAIL).where(_C.id.in_(select(_DUE.c.id))).values(_LEASED).returning(*_COLUMNS), _COLUMNS
 )
+_THIS_ONE: Final = (IS_WAITING, _C.mail_id == bindparam("wanted"), _C.due_at <= bindparam("now"))
+_CLAIM_THIS: Final = Prepared(update(_MAIL).where(*_THIS_ONE).values(_LEASED).returning(*_COLUMNS), _COLUMNS)
 _IDS: Final = [f"id_{number}" for number in range(GROUP)]
 _FENCE: Final = Prepared(
     update(_MAIL)
@@ -127,6 +126,14 @@ def claim(
     values = {"wanted": priority, "most": most, "now": now, "until": until, "token": token, "worker": worker}
     claimed = [Claim(*row) for row in _CLAIM.rows(driver, values)]
     return sorted(claimed, key=lambda mail: (mail.due_at, mail.id))
+
+
+def claim_this(
+    driver: Driver, mail_id: str, *, now: datetime, until: datetime, token: str, worker: str
+) -> Claim | None:
+    """Take this very mail, if it waits and is due."""
+    values = {"wanted": mail_id, "now": now, "until": until, "token": token, "worker": worker}
+    return next((Claim(*row) for row in _CLAIM_THIS.rows(driver, values)), None)
 
 
 def fence(driver: Driver, mails: Sequence[Claim], *, server: str, now: datetime) -> set[int]:

@@ -116,6 +116,8 @@ class NewMail(TypedDict):
     created_at: datetime
     due_at: datetime
     expires_at: datetime
+    tag: str | None
+    pixel: NotRequired[str | None]
 
 
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
@@ -139,6 +141,7 @@ IS_HELD = among(State.HELD)
 _IS_DEAD = among(*DEAD)
 _IS_SETTLED = text("settled_at IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
+_HAS_PIXEL = text("pixel IS NOT NULL")
 
 
 class OutboxMail(Base):
@@ -146,7 +149,8 @@ class OutboxMail(Base):
 
     ``content`` is sealed under the key that ``key_id`` names, and gone once the mail is settled.
     ``pinned_to`` names the only server that a mail of unknown fate may go to. ``attempts`` counts what was charged,
-    ``uncertain`` how often its fate was unknown. ``reason`` holds a code, or "".
+    ``uncertain`` how often its fate was unknown. ``reason`` holds a code, or "". ``tag`` is its caller's own
+    word for it.
     """
 
     __tablename__ = "email_outbox"
@@ -175,9 +179,11 @@ class OutboxMail(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     leased_by: Mapped[str | None] = mapped_column(String(64))
     tag: Mapped[str | None] = mapped_column(String(64))
+    pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
 
     __table_args__ = (
         partial_index("uq_email_outbox_idempotency_key", "idempotency_key", where=_HAS_KEY, unique=True),
+        partial_index("uq_email_outbox_pixel", "pixel", where=_HAS_PIXEL, unique=True),
         partial_index("ix_email_outbox_due", "priority", "due_at", "id", "state", where=IS_WAITING),
         partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
         partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),
@@ -194,6 +200,13 @@ def find(session: Session, mail_id: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.mail_id == mail_id)).one_or_none()
 
 
+def of_ids(session: Session, mail_ids: Sequence[str]) -> list[OutboxMail]:
+    """These mails, without content."""
+    return list(
+        session.scalars(select(OutboxMail).options(defer(OutboxMail.content)).where(OutboxMail.mail_id.in_(mail_ids)))
+    )
+
+
 def message_id(session: Session, mail_id: str) -> str | None:
     return session.scalar(select(OutboxMail.message_id).where(OutboxMail.mail_id == mail_id))
 
@@ -202,8 +215,19 @@ def find_by_key(session: Session, idempotency_key: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.idempotency_key == idempotency_key)).one_or_none()
 
 
-def page(session: Session, states: Sequence[State], before: int | None, limit: int) -> list[OutboxMail]:
-    """The newest mails first, without content; only those in ``states`` if there are any, and older than ``before``."""
+def page(
+    session: Session,
+    states: Sequence[State],
+    before: int | None,
+    limit: int,
+    *,
+    tag: str | None = None,
+    account_id: int | None = None,
+) -> list[OutboxMail]:
+    """The newest mails first, without content; only those in ``states`` if there are any, and older than ``before``.
+
+    With a ``tag`` or an account only those with that tag, and of that account.
+    """
     query = select(OutboxMail).options(defer(OutboxMail.content)).order_by(OutboxMail.id.desc()).limit(limit)
     if states:
         wanted = OutboxMail.state.in_(states)
@@ -218,6 +242,10 @@ def page(session: Session, states: Sequence[State], before: int | None, limit: i
         query = query.where(wanted)
     if before is not None:
         query = query.where(OutboxMail.id < before)
+    if tag is not None:
+        query = query.where(OutboxMail.tag == tag)
+    if account_id is not None:
+        query = query.where(OutboxMail.account_id == account_id)
     return list(session.scalars(query))
 
 
@@ -242,6 +270,11 @@ def holders(session: Session) -> dict[str, int]:
 def keys_in_use(session: Session) -> dict[str, int]:
     """The keys that content is sealed under, waiting mails' and dead letters', and how many mails need each."""
     return _counts(session, OutboxMail.key_id, OutboxMail.content.is_not(None))
+
+
+def keys_of_waiting(session: Session) -> dict[str, int]:
+    """The same of mails alone that are still to be sent, whether they are due or not."""
+    return _counts(session, OutboxMail.key_id, OutboxMail.content.is_not(None), OutboxMail.state.in_(UNSENT))
 
 
 def oldest_due(session: Session, moment: datetime) -> datetime | None:

@@ -37,9 +37,9 @@ def patch(script: Browser, target: str, body: object, token: str) -> Answer:
 
 def make_token(admin: Browser) -> str:
     """Make an API token in the page, the one answer that says it, after a refusal and before another look."""
-    page = "/settings/tokens"
+    page = "/account/tokens"
     assert admin.post_form(page, {"name": "", "days": "90"}).status == 422
-    answer = admin.post_form(page, {"name": "deploy script", "days": "90"})
+    answer = admin.post_form(page, {"name": "deploy script", "days": "90", "scope_admin": "1"})
     assert answer.status == 201
     found = _TOKEN.search(answer.text)
     assert found
@@ -76,7 +76,14 @@ def revoke_token(admin: Browser, script: Browser, token: str) -> None:
 def look_around(admin: Browser) -> None:
     """Everything that an administrator can look at."""
     pages = ("/settings/smtp", "/settings/smtp/1", "/settings/smtp/1/deactivate", "/settings/smtp/1/delete")
-    for page in (*pages, "/settings/smtp/new?copy=1", "/settings/tokens", "/settings/audit", CONFIGS):
+    for page in (
+        *pages,
+        "/settings/smtp/new?copy=1",
+        "/account/tokens",
+        "/settings/tokens",
+        "/settings/audit",
+        CONFIGS,
+    ):
         assert admin.get(page).status == 200, page
     assert "token_created" in admin.get("/settings/audit.csv").text
 

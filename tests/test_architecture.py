@@ -33,7 +33,7 @@ ROOMS = {
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit",
     "checks": "reasons worker outbox delivery diagnosis settings message smtp",
-    "personal": "settings smtp delivery reasons outbox accounts audit checks diagnosis message providers",
+    "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",
@@ -54,7 +54,7 @@ TWICE: set[str] = set()
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
-    "sender_link.ask", "sender_link.confirm",
+    "sender_link.ask", "sender_link.confirm", "open_pixel.show",
     "health.live", "health.ready",
 }  # fmt: skip
 

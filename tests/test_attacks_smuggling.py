@@ -192,7 +192,9 @@ def test_who_makes_a_token_cannot_choose_more_than_the_form_asks(people: dict[st
         "created_at": "2001-01-01",
         "expires_at": "2999-01-01",
     }
-    answer = people["administrator"].post_form("/settings/tokens", {**smuggled, "name": "deploy", "days": "1"})
+    answer = people["administrator"].post_form(
+        "/account/tokens", {**smuggled, "name": "deploy", "days": "1", "scope_send": "1"}
+    )
     assert answer.status_code == 201
     assert api_tokens.find_good(chosen) is None
     (token,) = api_tokens.every()

@@ -53,7 +53,7 @@ def test_no_secret_is_anywhere_but_where_it_belongs(story: Story) -> None:
     strays = {at: sorted(set(details)) for at, details in found.items() if at not in WHERE_IT_BELONGS}
     assert strays == {}
     assert set(found) == WHERE_IT_BELONGS
-    assert found["API token", "page"] == ["POST /settings/tokens 201"]  # shown once
+    assert found["API token", "page"] == ["POST /account/tokens 201"]  # shown once
 
 
 # What a process says of itself once it serves: whether it may be dumped, and how large a core file it may write.

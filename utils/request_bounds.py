@@ -14,19 +14,25 @@ class Bounds(enum.Enum):
     OPEN = "more of it is to come"
     WHOLE = "its last octet is there"
     REFUSED = "no server takes it, or needs the rest to say so: it is malformed, or too large"
+    LARGE = "its head is there; how much of the large rest is wanted is to be said by who knows who sends it"
 
 
 class RequestBounds:
     """``arrived`` is all that has come; behind a whole request it may hold the beginning of the next.
 
-    ``wants_go_ahead``: the client waits for 100 (Continue) before it sends the body.
+    ``wants_go_ahead``: the client waits for 100 (Continue) before it sends the body. ``may_be_large`` tells of a
+    request's first line whether it may have more than the largest body.
     """
 
-    def __init__(self, largest_head: int, largest_body: int) -> None:
+    def __init__(
+        self, largest_head: int, largest_body: int, may_be_large: Callable[[bytes], bool] = lambda _line: False
+    ) -> None:
         self.arrived = bytearray()
         self.wants_go_ahead = False
         self._largest_head, self._largest_body = largest_head, largest_body
         self._fields: dict[bytes, list[bytes]] = {}
+        self._may_be_large = may_be_large
+        self._beyond = Bounds.REFUSED  # what it is with a larger body
         self._has_first_line = False
         self._at = 0  # what is before it has been understood
         self._searched = 0  # for the end of the line that begins there
@@ -63,6 +69,7 @@ class RequestBounds:
             self._fields.setdefault(name.lower(), []).append(value.strip().lower())
         elif line:
             self._has_first_line = True
+            self._beyond = Bounds.LARGE if self._may_be_large(line) else Bounds.REFUSED
         elif self._has_first_line:
             return self._behind_head()
         return None
@@ -79,10 +86,12 @@ class RequestBounds:
             return None if codings == [b"chunked"] else Bounds.REFUSED
         if not lengths:
             return Bounds.WHOLE
-        if not lengths[0].isdigit() or len(lengths[0]) > len(str(self._largest_body)):
+        if not lengths[0].isdigit():
             return Bounds.REFUSED
+        if len(lengths[0]) > len(str(self._largest_body)) or int(lengths[0]) > self._largest_body:
+            return self._beyond
         self._go_on = self._until(self._at + int(lengths[0]), lambda: Bounds.WHOLE)
-        return None if int(lengths[0]) <= self._largest_body else Bounds.REFUSED
+        return None
 
     def _until(self, end: int, then: Callable[[], Bounds | None]) -> Callable[[], Bounds | None]:
         """Wait until so much has arrived."""
@@ -106,7 +115,7 @@ class RequestBounds:
         size = int(digits, 16)
         self._body += size
         if self._body > self._largest_body:
-            return Bounds.REFUSED
+            return self._beyond
         self._go_on = self._until(self._at + size, self._behind_chunk) if size else self._in_trailer
         return None
 

@@ -1,14 +1,16 @@
 """Reading a JSON body strictly: one object, no key twice, no surprise in type or depth."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from flask import request
 from werkzeug.exceptions import UnsupportedMediaType
 
+from blueprints import large_body
+from blueprints.large_body import NOT_JSON
 from utils.errors import MalformedInput
-
-NOT_JSON = "The body is not valid JSON."
 
 
 def json_object() -> dict[str, object]:
@@ -18,17 +20,27 @@ def json_object() -> dict[str, object]:
     """
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
+    return parsed(request.get_data(cache=False))
+
+
+def parsed(text: bytes | str) -> dict[str, object]:
+    """The one JSON object that this is. Raises MalformedInput."""
     try:
-        body = json.loads(
-            request.get_data(cache=False),
-            object_pairs_hook=_without_repeats,
-            parse_constant=_no_constant,
-        )
+        body = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise MalformedInput(NOT_JSON) from None
     if not isinstance(body, dict):
         raise MalformedInput("The body must be a JSON object.")
     return body
+
+
+@contextmanager
+def large_json_object(holder: str) -> Iterator[dict[str, object]]:
+    """The same of a body that may be large: it is read now, and held until the block is over."""
+    with large_body.text_of(holder) as text:
+        found = parsed(text)
+        del text
+        yield found
 
 
 def json_object_or_none() -> dict[str, object] | None:

@@ -1,4 +1,7 @@
-"""``/api/messages``: what became of each mail, and trying again or withdrawing it. Never content, never a subject."""
+"""``/api/messages``: what became of each mail, and trying again or withdrawing it. Never content, never a subject.
+
+Accounts see and do this with their own mail, administrators with all.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -7,13 +10,17 @@ from flask import Blueprint, Response, jsonify
 from pydantic import Field
 from pydantic_core import PydanticCustomError
 
-from blueprints.access import admin_api
+from blueprints import access, limits
+from blueprints.access import account_api, admin_api
 from blueprints.api.api_models import CHANGE_ERRORS, ERRORS, STALE_TOO, NoParameters, RefusedAnswer
 from blueprints.api.openapi import AnyAnswer, ErrorAnswer, Operation
 from blueprints.api.query import number_parameter, parsed_query
+from services.accounts.api_tokens import Scope
 from services.outbox import log as mail_log
 from services.outbox.facts import AttemptData, DirectData, MessageData, State
 from services.outbox.log import Story
+from services.outbox.opens import OpensData
+from services.personal.mail_fields import LONGEST_TAG
 from services.settings.fields import Checked, Strict
 from utils.json_shapes import json_of
 from utils.numbers import LARGEST
@@ -30,6 +37,12 @@ def _states(texts: list[str]) -> list[State]:
     return [State(text) for text in texts]
 
 
+def _tag(text: str) -> str:
+    if not 0 < len(text) <= LONGEST_TAG or not text.isprintable():
+        raise PydanticCustomError("refused", f"Give at most {LONGEST_TAG} printable characters.")
+    return text
+
+
 class DirectFilter(Strict):
     """Which part of the log to list."""
 
@@ -44,11 +57,17 @@ class MessageFilter(DirectFilter):
         list[State],
         Checked(_states, "array", "Only mails in this state; may be given several times.", items=_STATE),
     ] = Field(default_factory=list)
+    tag: Annotated[
+        str | None, Checked(_tag, "string", "Only mails with this tag.", minLength=1, maxLength=LONGEST_TAG)
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoryData(MessageData):
+    """``opens`` is null unless the mail was queued with track_opens."""
+
     attempt_log: list[AttemptData]
+    opens: OpensData | None
 
 
 class MessagesAnswer(AnyAnswer):
@@ -72,16 +91,17 @@ class StoryAnswer(AnyAnswer):
 @bp.get("")
 @Operation(
     summary="List queued mails, the newest first",
-    description="What queue_email took, and what has become of it.",
+    description="What was queued, and what has become of it. An account sees its own mails, ADMIN_TOKEN and tokens of "
+    "the scope admin see all.",
     tag=TAG,
     query=MessageFilter,
     answers={200: MessagesAnswer, 422: RefusedAnswer, **ERRORS},
 )
-@admin_api
+@account_api(Scope.READ)
 def list_messages() -> Response:
     """A page of the mails in the outbox."""
     wanted = parsed_query(MessageFilter)
-    mails, older = mail_log.mails(wanted.state, wanted.before, wanted.limit)
+    mails, older = mail_log.mails(wanted.state, wanted.before, wanted.limit, tag=wanted.tag, account_id=_only_account())
     return jsonify({"status": "success", "data": [json_of(MessageData, mail) for mail in mails], "next": older})
 
 
@@ -104,13 +124,14 @@ def list_direct() -> Response:
 @bp.get("/<mail_id>")
 @Operation(
     summary="Get a queued mail with its attempts",
+    description="Servers' own words, and where the global server is, are for administrators only.",
     tag=TAG,
     answers={200: StoryAnswer, 404: ErrorAnswer, **ERRORS},
 )
-@admin_api
+@account_api(Scope.READ)
 def get_message(mail_id: str) -> Response:
     """All that is known of one mail."""
-    return _told(mail_log.story(mail_id))
+    return _told(mail_log.story(mail_id, _only_account()))
 
 
 @bp.post("/<mail_id>/retry")
@@ -121,11 +142,12 @@ def get_message(mail_id: str) -> Response:
     tag=TAG,
     answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},
 )
-@admin_api
+@account_api(Scope.SEND)
+@limits.own_mail
 def retry_message(mail_id: str) -> Response:
     """Have a worker take it up at once."""
     parsed_query(NoParameters)
-    return _told(mail_log.retry(mail_id))
+    return _told(mail_log.retry(mail_id, _only_account()))
 
 
 @bp.post("/<mail_id>/cancel")
@@ -135,13 +157,22 @@ def retry_message(mail_id: str) -> Response:
     tag=TAG,
     answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},
 )
-@admin_api
+@account_api(Scope.SEND)
+@limits.own_mail
 def cancel_message(mail_id: str) -> Response:
     """Make sure that it is never sent."""
     parsed_query(NoParameters)
-    return _told(mail_log.cancel(mail_id))
+    return _told(mail_log.cancel(mail_id, _only_account()))
+
+
+def _only_account() -> int | None:
+    """Whose mails alone the caller may see; None for those who see all."""
+    caller = access.caller()
+    return None if caller.is_admin else caller.account_id
 
 
 def _told(story: Story) -> Response:
     log = [json_of(AttemptData, attempt) for attempt in story.attempts]
-    return jsonify({"status": "success", "data": {**json_of(MessageData, story.mail), "attempt_log": log}})
+    opened = json_of(OpensData, story.opens) if story.opens else None
+    data = {**json_of(MessageData, story.mail), "attempt_log": log, "opens": opened}
+    return jsonify({"status": "success", "data": data})

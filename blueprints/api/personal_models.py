@@ -193,13 +193,13 @@ class SettingsRemovedAnswer(PersonalAnswer):
 
 
 class StepFacts(PersonalAnswer):
-    """A step of a test. What a server said in it is for administrators only."""
+    """A step of a test. ``fact`` has what the server said in it for administrators only."""
 
     name: str
     label: str
     status: str
     ms: int
-    fact: str | None = None
+    fact: str
 
 
 class TestedAnswer(PersonalAnswer):

@@ -86,6 +86,7 @@ def list_providers() -> Response:
     "server (administrators only). Nothing is sent and nothing is stored; it ends within ten seconds.",
     tag=TAG,
     query=Wanted,
+    example_query="email=me@example.com",
     answers={200: DiscoveryAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @account_api(Scope.SETTINGS)

@@ -18,13 +18,13 @@ from blueprints.cli.frame import (
 )
 from services.accounts import accounts, api_tokens, sessions, signing_in
 from services.accounts.accounts import Person
-from services.accounts.api_tokens import TokenInfo
+from services.accounts.api_tokens import Scope, TokenInfo
 from services.accounts.sessions import SessionInfo
 from utils import clock
 from utils.errors import NotFound
 
 account = AppGroup("account", help="Create, invite, list, change and delete accounts; passwords and sessions.")
-token = AppGroup("token", help="Create, list and revoke the API tokens of administrators.")
+token = AppGroup("token", help="Create, list and revoke the API tokens of accounts.")
 
 
 @command(account, "create")
@@ -108,19 +108,34 @@ def end_sessions(username: str, *, tokens: bool, as_json: bool) -> None:
 
 @command(token, "create")
 @click.argument("name")
-@click.option("--owner", required=True, metavar="USER", help="The administrator whose token it is: name or address.")
+@click.option("--owner", required=True, metavar="USER", help="The account whose token it is: name or address.")
 @click.option("--days", type=int, metavar="N", help="How long it is good. Without it: until it is revoked.")
-def create_token(name: str, *, owner: str, days: int | None, as_json: bool) -> None:
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([scope.value for scope in Scope]),
+    help="What it is good for; may be repeated.",
+)
+def create_token(name: str, *, owner: str, days: int | None, scopes: tuple[str, ...], as_json: bool) -> None:
     """Create a token and print it, this once.
+
+    Without --scope it is good for all that an administrator may do. Others have: send (email in their name), settings
+    (their own server and senders), read (their emails).
 
     Standard output gets the token and nothing else, so that it can go straight into a file:
     flask token create deploy --owner alice > token
     """
-    text, made = api_tokens.create(named(owner).id, name, days)
+    person = named(owner)
+    if not (scopes or person.is_admin):
+        raise click.UsageError(f"{person.username} is no administrator. Say what it is good for, like: --scope send")
+    text, made = api_tokens.create(person.id, name, days, scopes or (Scope.ADMIN,))
     if as_json:
         print_json({**_token_dict(made), "token": text})
         return
-    click.echo(f"The token {made.name} of {made.owner}, {_until(made)}. It is shown this once:", err=True)
+    click.echo(
+        f"The token {made.name} of {made.owner}, for {_scopes(made)}, {_until(made)}. It is shown this once:", err=True
+    )
     click.echo(text)
 
 
@@ -129,10 +144,18 @@ def list_tokens(*, as_json: bool) -> None:
     """List the tokens, the newest first. A token itself is stored nowhere."""
     tokens = api_tokens.every()
     rows = [
-        (str(each.id), each.name, each.owner, f"{each.prefix}…", _until(each), _moment(each.last_used_at, "never"))
+        (
+            str(each.id),
+            each.name,
+            each.owner,
+            _scopes(each),
+            f"{each.prefix}…",
+            _until(each),
+            _moment(each.last_used_at, "never"),
+        )
         for each in tokens
     ]
-    told = table(("Id", "Name", "Owner", "Begins with", "State", "Last used"), rows)
+    told = table(("Id", "Name", "Owner", "Good for", "Begins with", "State", "Last used"), rows)
     answer(as_json, [_token_dict(each) for each in tokens], *told)
 
 
@@ -186,6 +209,10 @@ def _row(person: Person) -> tuple[str, str, str, str]:
     state = "disabled" if person.disabled_at else "" if person.has_password else "invited"
     role = ", ".join(filter(None, ("administrator" if person.is_admin else "", state)))
     return person.username, person.email, role, _moment(person.last_sign_in_at, "never")
+
+
+def _scopes(info: TokenInfo) -> str:
+    return ", ".join(info.scopes)
 
 
 def _until(info: TokenInfo) -> str:

@@ -8,6 +8,7 @@ from blueprints import access, forms, sessions
 from services.accounts import accounts, address_change, api_tokens
 from services.accounts import sessions as kept
 from services.accounts.accounts import Person
+from services.accounts.api_tokens import TokenInfo
 from services.accounts.sessions import SessionInfo
 from utils.errors import InvalidInput, NotFound
 
@@ -102,15 +103,18 @@ def _ask_end(errors: dict[str, list[str]]) -> str:
     asked = next((each for each in _others() if each.handle == handle), None)
     if handle and asked is None:
         raise NotFound("This session has ended already.")
-    tokens = [token for token in api_tokens.every(current_user.id) if token.is_good]
     return render_template(
         "account/end_sessions.html",
         session=asked,
         others=_others(),
-        tokens=tokens,
+        tokens=_good_tokens(),
         with_tokens=forms.ticked("tokens"),
         errors=errors,
     )
+
+
+def _good_tokens() -> list[TokenInfo]:
+    return [token for token in api_tokens.every(current_user.id) if token.is_good]
 
 
 def _others() -> list[SessionInfo]:
@@ -124,5 +128,6 @@ def _page(email: str, errors: dict[str, list[str]]) -> str:
         values={"email": email},
         errors=errors,
         pending=address_change.pending(current_user.id),
+        good_tokens=len(_good_tokens()),
         sessions=[current_user.session, *_others()],
     )

@@ -5,6 +5,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from blueprints.access import admin_page
 from services.outbox import facts, holding, log
 from services.outbox.facts import MessageData, State
+from services.personal.mail_fields import LONGEST_TAG
 from utils.env_utils import get_settings
 from utils.errors import Conflict
 from utils.numbers import whole_number
@@ -23,18 +24,20 @@ def show() -> str:
         attempts, older = log.direct(before)
         return render_template("emails/direct.html", attempts=attempts, before=before, older=older)
     state = _state()
-    mails, older = log.mails([state] if state else (), before)
+    tag = _tag()
+    mails, older = log.mails([state] if state else (), before, tag=tag)
     counts = log.counts()
     shown = [each for each in State if each in counts or each in (state, State.SENT)]
     return render_template(
         "emails/list.html",
         mails=mails,
         state=state,
+        tag=tag,
         states=[(each, facts.STATES[each], counts.get(each)) for each in shown],
         before=before,
         older=older,
         is_behind=log.is_behind(),
-        held=holding.told(counts.get(State.HELD, 0)),
+        held=holding.told(holding.count()),
         days=get_settings().mail_retention_days,
     )
 
@@ -99,6 +102,12 @@ def _state() -> State | None:
     """The state that is asked for; what is none counts as not asked for."""
     text = request.args.get("state", "")
     return State(text) if text in list(State) else None
+
+
+def _tag() -> str | None:
+    """The tag that is asked for; what can be none counts as not asked for."""
+    text = request.args.get("tag", "")
+    return text if 0 < len(text) <= LONGEST_TAG and text.isprintable() else None
 
 
 def _to_message(mail_id: str) -> Response:

@@ -1,4 +1,7 @@
-"""``/settings/tokens``: administrators' API tokens, made and revoked. One lasts 90 days unless "no end" is chosen."""
+"""API tokens: ``/account/tokens``, where everybody makes and revokes their own; ``/settings/tokens`` with all of them.
+
+One lasts 90 days unless "no end" is chosen.
+"""
 
 from typing import Final
 
@@ -6,60 +9,99 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from flask_login import current_user
 
 from blueprints import forms
-from blueprints.access import admin_page, require_recent_sign_in
+from blueprints.access import admin_page, require_recent_sign_in, signed_in
 from services.accounts import api_tokens
-from services.accounts.api_tokens import TokenInfo
+from services.accounts.api_tokens import Scope, TokenInfo
 from utils.errors import InvalidInput, NotFound
 from utils.numbers import whole_number
 
 bp = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
+own_bp = Blueprint("own_tokens", __name__, url_prefix="/account/tokens")
 
 USUAL_DAYS: Final = 90
-_FRESH: Final[dict[str, object]] = {"name": "", "days": USUAL_DAYS, "no_end": False}
+GONE: Final = "There is no such token, or it is revoked already."
+_FRESH: Final[dict[str, object]] = {"name": "", "days": USUAL_DAYS, "no_end": False, "scopes": (Scope.SEND,)}
 
 
 @bp.get("")
 @admin_page
 def show() -> str:
-    """Every administrator's tokens, and the form for a new one."""
-    return _page(_FRESH)
-
-
-@bp.post("")
-@admin_page
-def create() -> Response:
-    """Make a token and show it, in this answer and never again."""
-    name, days, no_end = forms.text("name"), forms.text("days").strip(), forms.ticked("no_end")
-    try:
-        require_recent_sign_in()
-        text, token = api_tokens.create(current_user.id, name, None if no_end else _days(days))
-    except InvalidInput as refused:
-        values = {"name": name, "days": days, "no_end": no_end}
-        return make_response(_page(values, refused.errors), refused.status)
-    return make_response(_page(_FRESH, made=token, text=text), 201)
+    """Everybody's tokens."""
+    return render_template("tokens/list.html", tokens=api_tokens.every(), errors={})
 
 
 @bp.get("/<int:token_id>/revoke")
 @admin_page
 def ask_revoke(token_id: int) -> str:
     """Ask first: a revoked token cannot be brought back."""
-    return render_template("tokens/confirm.html", token=_unrevoked(token_id))
+    return _question(token_id)
 
 
 @bp.post("/<int:token_id>/revoke")
 @admin_page
 def revoke(token_id: int) -> Response:
     """End a token at once and for good."""
-    token = api_tokens.revoke(_unrevoked(token_id).id)
+    return _ended(token_id)
+
+
+@own_bp.get("")
+@signed_in
+def show_own() -> str:
+    """One's own tokens, and the form for a new one."""
+    return _own_page(_FRESH)
+
+
+@own_bp.post("")
+@signed_in
+def create() -> Response:
+    """Make a token and show it, in this answer and never again."""
+    name, days, no_end = forms.text("name"), forms.text("days").strip(), forms.ticked("no_end")
+    scopes = [scope for scope in Scope if forms.ticked(f"scope_{scope}")]
+    try:
+        require_recent_sign_in()
+        text, token = api_tokens.create(current_user.id, name, None if no_end else _days(days), scopes)
+    except InvalidInput as refused:
+        values = {"name": name, "days": days, "no_end": no_end, "scopes": scopes}
+        return make_response(_own_page(values, refused.errors), refused.status)
+    return make_response(_own_page(_FRESH, made=token, text=text), 201)
+
+
+@own_bp.get("/<int:token_id>/revoke")
+@signed_in
+def ask_revoke_own(token_id: int) -> str:
+    """Ask first, of a token of one's own."""
+    return _question(token_id, current_user.id)
+
+
+@own_bp.post("/<int:token_id>/revoke")
+@signed_in
+def revoke_own(token_id: int) -> Response:
+    """End a token of one's own at once and for good."""
+    return _ended(token_id, current_user.id)
+
+
+def _question(token_id: int, account_id: int | None = None) -> str:
+    token, back = _unrevoked(token_id, account_id), _list_url(account_id)
+    return render_template("tokens/confirm.html", token=token, back=back)
+
+
+def _ended(token_id: int, account_id: int | None = None) -> Response:
+    token = api_tokens.revoke(_unrevoked(token_id, account_id).id)
     flash(f"The token “{token.name}” is revoked.", "success")
-    return make_response(redirect(url_for("tokens.show"), 303))
+    return make_response(redirect(_list_url(account_id), 303))
 
 
-def _unrevoked(token_id: int) -> TokenInfo:
-    found = next((token for token in api_tokens.every() if token.id == token_id and not token.revoked_at), None)
-    if found is None:
-        raise NotFound("There is no such token, or it is revoked already.")
-    return found
+def _list_url(account_id: int | None) -> str:
+    return url_for("tokens.show" if account_id is None else "own_tokens.show_own")
+
+
+def _unrevoked(token_id: int, account_id: int | None) -> TokenInfo:
+    """The token, if it is this account's; that of another one is as unknown as one that never was."""
+    found = api_tokens.every(account_id)
+    token = next((each for each in found if each.id == token_id and not each.revoked_at), None)
+    if token is None:
+        raise NotFound(GONE)
+    return token
 
 
 def _days(text: str) -> int:
@@ -67,7 +109,7 @@ def _days(text: str) -> int:
     return whole_number(text, 1, 99_999) or 0 if text else USUAL_DAYS
 
 
-def _page(
+def _own_page(
     values: dict[str, object],
     errors: dict[str, list[str]] | None = None,
     *,
@@ -75,8 +117,9 @@ def _page(
     text: str = "",
 ) -> str:
     return render_template(
-        "tokens/list.html",
-        tokens=api_tokens.every(),
+        "tokens/own.html",
+        tokens=api_tokens.every(current_user.id),
+        scopes=api_tokens.may_have(is_admin=current_user.is_admin),
         values=values,
         errors=errors or {},
         made=made,

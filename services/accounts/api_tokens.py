@@ -38,6 +38,15 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+MEANINGS: Final = {
+    Scope.SEND: "send email in your name",
+    Scope.SETTINGS: "change your own mail server and senders",
+    Scope.READ: "see your emails and what became of them",
+    Scope.ADMIN: "everything that an administrator may do",
+}
+MOST_TOKENS: Final = 100  # of one account that are good
+
+
 @dataclass(frozen=True)
 class TokenInfo:
     """A token as lists show it; the token itself is nowhere any more."""
@@ -60,6 +69,11 @@ class TokenInfo:
 
     def allows(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def may_have(*, is_admin: bool) -> dict[Scope, str]:
+    """The scopes that may be chosen, each with what it means."""
+    return {scope: meaning for scope, meaning in MEANINGS.items() if is_admin or scope is not Scope.ADMIN}
 
 
 def create(
@@ -86,6 +100,8 @@ def create(
             raise NotFound("There is no such account.")
         if Scope.ADMIN in scopes and not owner.is_admin:
             raise InvalidInput({"scopes": ["Only administrators have tokens of the scope admin."]})
+        if sum(_info(each, owner).is_good for each in api_token_db.unrevoked(session, account_id)) >= MOST_TOKENS:
+            raise InvalidInput({"name": [f"There are {MOST_TOKENS} tokens already. Revoke one that is not used."]})
         token = ApiToken(
             account_id=account_id,
             name=name.strip(),
@@ -116,10 +132,11 @@ def revoke(token_id: int) -> TokenInfo:
     return _info(*found)
 
 
-def revoke_all(session: Session, owner: Account) -> None:
-    """End every token of an account within the caller's transaction."""
+def revoke_all(session: Session, owner: Account, scope: Scope | None = None) -> None:
+    """End every token of an account, or those of a scope, within the caller's transaction."""
     for token in api_token_db.unrevoked(session, owner.id):
-        _revoke(session, token, owner)
+        if scope is None or scope in _info(token, owner).scopes:
+            _revoke(session, token, owner)
 
 
 def tell_expiring() -> None:
@@ -132,7 +149,7 @@ def tell_expiring() -> None:
         ending = api_token_db.expiring(session, now, now + timedelta(days=max(TOLD_BEFORE)))
     for token, owner in ending:
         days = _days_to_tell(token, now)
-        if days is not None:
+        if days is not None and _is_good(token, owner):
             _tell(token, owner, days)
 
 
@@ -147,13 +164,26 @@ def find_good(text: str) -> TokenInfo | None:
         return None
     token, owner = found
     info = _info(token, owner)
-    if owner.disabled_at or not info.is_good or (Scope.ADMIN in info.scopes and not owner.is_admin):
+    if not _is_good(token, owner):
         return None
     if token.last_used_at is None or now - token.last_used_at > USE_NOTED:
         noting.note(
             "token_use_not_noted", lambda session: api_token_db.note_used(session, info.id, now), token_id=info.id
         )
     return info
+
+
+def is_still_good(session: Session, token_id: int | None) -> bool:
+    """Whether a token that was good a moment ago still is; asked where something is done by it. None is no token."""
+    found = api_token_db.find(session, token_id) if token_id is not None else None
+    return token_id is None or (found is not None and _is_good(*found))
+
+
+def _is_good(token: ApiToken, owner: Account) -> bool:
+    """Whether it has not ended, and its owner may use what it is good for."""
+    info = _info(token, owner)
+    is_office = Scope.ADMIN in info.scopes
+    return info.is_good and not owner.disabled_at and (owner.is_admin or not is_office)
 
 
 def digest(text: str) -> str:

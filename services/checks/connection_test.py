@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final
 
+from services.checks import own_words
 from services.delivery import attempt, limits, retry_policy
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import Diagnosis
@@ -71,9 +72,9 @@ class Waiting:
 class TestResult:
     """What a test came to. ``message`` is from a closed set.
 
-    ``server_line`` and ``transcript`` hold the server's own words and are for administrators only. ``ms`` is the
-    whole test's, ``peer`` what was really connected to. After a failure, ``open_ways`` are those into the same
-    host that answered, ``certificate`` the one that was refused.
+    ``server_line`` and ``transcript`` hold the server's own words and are for administrators only; where the settings
+    are personal, nothing of the result holds any. ``ms`` is the whole test's, ``peer`` what was really connected to.
+    After a failure, ``open_ways`` are those into the same host that answered, ``certificate`` the one that was refused.
     """
 
     __test__ = False
@@ -239,7 +240,7 @@ class _Test:
         self._is_looking = False  # around, for no answer of the server that is tested
         self._started = monotonic()
         self._deadline = Deadline(TOTAL_SECONDS - _SLACK)
-        self._talk = Dialogue(prepared.settings, self._note)
+        self._talk = Dialogue(prepared.settings, self._note_heard)
 
     def cancel(self) -> None:
         self._talk.cancel()
@@ -251,7 +252,7 @@ class _Test:
     def run(self) -> TestResult:
         """Hold the conversation; where it fails on the way in, look around for what would work."""
         try:
-            return self._run()
+            return _hushed(self._run()) if self._plan.settings.is_personal else self._run()
         except (_ListenerGone, *incidents.STOPS):
             raise
         except BaseException as error:
@@ -292,6 +293,10 @@ class _Test:
             queue_id=queue_id,
             message_id=self._plan.message_id,
         )
+
+    def _note_heard(self, step: Step) -> None:
+        """Note a step that may hold the server's words; who is no administrator hears ours instead."""
+        self._note(own_words.of_step(step) if self._plan.settings.is_personal else step)
 
     def _note(self, step: Step) -> None:
         self._steps.append(step)
@@ -341,6 +346,8 @@ class _Test:
         seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
         # With a wrong certificate the server was reached: another port of it would show the same one.
         if error.fault is Fault.TLS_CERTIFICATE:
+            if settings.is_personal:  # what stands in it are words of the server's
+                return [], None
             certificate = probe.shown_certificate(settings, policy, seconds)
             if certificate:
                 self._note(_of_certificate(certificate, since))
@@ -361,6 +368,18 @@ class _Test:
             ms=round((monotonic() - self._started) * 1000),
             transcript=self._talk.transcript.lines() if self._talk.transcript else [],
         )
+
+
+def _hushed(result: TestResult) -> TestResult:
+    """The same without anything that the server said."""
+    return replace(
+        result,
+        error=own_words.of_error(result.error) if result.error else None,
+        server_line="",
+        queue_id="",
+        transcript=[],
+        open_ways=[replace(way, greeting="") for way in result.open_ways],
+    )
 
 
 def _of_settings(settings: SmtpSettings) -> Step:

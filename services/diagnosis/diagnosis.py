@@ -10,6 +10,7 @@ from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
 from services.smtp.settings import MODE_NAMES, NOT_CONFIGURED, OpenWay, Security, SmtpSettings
 from utils.addresses import ascii_domain
+from utils.allowed_places import NOT_FOR_ACCOUNTS
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 
 __all__ = ["NOT_CONFIGURED", "Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
@@ -195,12 +196,19 @@ def _greeted(settings: SmtpSettings, ehlo_name: str) -> str:
 
 def reason(error: DeliveryError) -> Reason:
     """What is wrong, in short."""
+    if error.fault is Fault.ADDRESS_REFUSED and error.text == NOT_FOR_ACCOUNTS:
+        return Reason.NOT_FOR_ACCOUNTS
     if error.fault in _FAULT_REASONS:
         return _FAULT_REASONS[error.fault]
     # RFC 4954 6: 454 says that the password could not be checked, which is no word on whether it is right.
     if error.phase is Phase.SIGN_IN and not isinstance(error, Misconfigured):
         return Reason.SIGN_IN_LATER
-    return _PHASES[error.phase][1]
+    return phase_reason(error.phase)
+
+
+def phase_reason(phase: Phase) -> Reason:
+    """What is wrong where a phase has failed, and nothing tells more."""
+    return _PHASES[phase][1]
 
 
 def message(error: DeliveryError) -> str:

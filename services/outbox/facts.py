@@ -9,6 +9,7 @@ from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priori
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED
 from services.diagnosis import diagnosis
 from services.outbox.reasons import Reason, words
+from services.settings.personal_route import OWN_NAME
 from utils import clock
 from utils.errors import Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 from utils.json_shapes import Moment
@@ -61,17 +62,23 @@ _SEND_LATER: Final = "Send it later, or queue it: queued mail waits by itself. T
 _SEND_LATER_FOR_ACCOUNT: Final = (
     "Send it later, or queue it: queued mail waits by itself. An administrator can set another limit for the account."
 )
+_LEAST_REFUSAL: Final = 400  # of a server's codes (RFC 5321 4.2.1)
+GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
 _NO_SERVER: Final = "Add a server, test it and activate it."
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientData:
-    """One recipient's own result; ``state`` is pending, accepted, deferred or refused."""
+    """One recipient's own result; ``state`` is pending, accepted, deferred or refused.
+
+    ``meaning`` is what a refusal means by its codes, "" for all else.
+    """
 
     address: str
     state: RecipientState
     code: int | None
     enhanced: str | None
+    meaning: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +106,7 @@ class MessageData:
     expires_at: Moment
     settled_at: Moment | None
     account_id: int | None
+    tag: str | None
 
     @property
     def look(self) -> Look:
@@ -186,9 +194,14 @@ def mail_facts(row: OutboxMail, tries: int) -> MailFacts:
     return MailFacts(tries=tries, **_columns(MessageData, row) | told)
 
 
-def attempt_facts(row: EmailAttempt) -> DirectData:
-    reply = "" if row.outcome == THROTTLED else printable(row.reply, LONGEST_REPLY)
-    told = {"at": row.started_at, "reply": reply, "diagnosis": _diagnosis(row)}
+def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectData:
+    """An attempt for administrators; for the mail's owner without what servers say, and where the global one is."""
+    reply = "" if row.outcome == THROTTLED or is_for_owner else printable(row.reply, LONGEST_REPLY)
+    told = {"at": row.started_at, "reply": reply, "diagnosis": _diagnosis(row, _host(row))}
+    if is_for_owner:
+        is_own = row.server.startswith(f"{OWN_NAME} (")
+        told |= {"server": OWN_NAME if is_own else GLOBAL_SERVER if row.server else "", "worker": None}
+        told["diagnosis"] = _diagnosis(row, "the server")
     return DirectData(**_columns(DirectData, row) | told)
 
 
@@ -209,11 +222,26 @@ def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
         state=state,
         code=stored.get("code"),
         enhanced=stored.get("enhanced"),
+        meaning=_meaning(stored),
         look=look,
     )
 
 
-def _diagnosis(row: EmailAttempt) -> DiagnosisData | None:
+def _meaning(stored: Recipient) -> str:
+    code, enhanced = stored.get("code"), stored.get("enhanced")
+    # The row may have been edited by hand.
+    if not isinstance(code, int) or not code >= _LEAST_REFUSAL or not isinstance(enhanced, str | None):
+        return ""
+    found = diagnosis.explain(phase=Phase.RECIPIENT, fault=Fault.REPLY, code=code, enhanced=enhanced)
+    return found.title
+
+
+def _host(row: EmailAttempt) -> str:
+    # It is kept as “name (host:port)”, and the name may hold brackets as well.
+    return row.server.rpartition("(")[2].partition(":")[0]
+
+
+def _diagnosis(row: EmailAttempt, host: str) -> DiagnosisData | None:
     """What a failed attempt means; None if it did not fail, or not in a way that this version knows."""
     if row.outcome == NOT_CONFIGURED:
         return DiagnosisData(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
@@ -224,14 +252,13 @@ def _diagnosis(row: EmailAttempt) -> DiagnosisData | None:
     # The row may be of an older or a newer version than this.
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None
-    # The server is kept as “name (host:port)”, and its name may hold brackets as well.
     found = diagnosis.explain(
         phase=row.phase,
         fault=row.fault,
         code=row.code,
         enhanced=row.enhanced,
         text=row.reply,
-        host=row.server.rpartition("(")[2].partition(":")[0],
+        host=host,
         may_have_been_sent=row.outcome == OutcomeUnknown.outcome,
     )
     return DiagnosisData(title=found.title, remedy=found.remedy)

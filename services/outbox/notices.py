@@ -39,7 +39,7 @@ def address_change_asked(session: Session, old_email: str, new_email: str, momen
 def token_expiring(session: Session, email: str, name: str, prefix: str, expires_at: datetime) -> None:
     """Tell the owner of an API token that it will soon be refused. Later than that it is no news."""
     values = {"token_name": name, "prefix": prefix, "ends_at": clock.readable(expires_at)}
-    values["tokens_url"] = f"{get_base_url()}/settings/tokens"
+    values["tokens_url"] = f"{get_base_url()}/account/tokens"
     template_mail.queue(session, email, "token_expiring", expires_at, **values)
 
 

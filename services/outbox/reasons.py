@@ -7,6 +7,8 @@ rows hold stays, or a migration brings them along.
 from enum import StrEnum
 from typing import Final
 
+from utils.allowed_places import NOT_FOR_ACCOUNTS
+
 
 class Reason(StrEnum):
     """A code of ``email_outbox.reason``, behind which a detail may stand (see ``coded``), and the words for it."""
@@ -80,6 +82,7 @@ class Reason(StrEnum):
     # What keeps a server from being used at all.
     OUR_FAULT = "our_fault", "Sealpost itself failed"
     SETTINGS = "settings", "Settings are not usable"
+    NOT_FOR_ACCOUNTS = "not_for_accounts", NOT_FOR_ACCOUNTS
     DNS = "dns", "Could not find the server"
     CONNECT = "connect", "Could not connect to server"
     GREETING = "greeting", "Server did not greet us"
@@ -102,6 +105,7 @@ class Reason(StrEnum):
     TAMPERED_WITH = "tampered_with", "Connection was tampered with"
 
 
+HELD_FOR_ACCOUNT: Final = (Reason.ACCOUNT_DISABLED, Reason.ACCOUNT_DELETED)  # which no click releases
 _KNOWN: Final = frozenset(Reason)
 _CODES: Final = {reason.text: reason for reason in Reason}  # as results were kept before there were codes
 _DETAIL: Final = ":"  # no code holds one

@@ -335,6 +335,12 @@ class SmtpChange(Strict):
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+def told_name(name: str) -> str:
+    """The name of a field that does not exist, as an answer may repeat it: only one that could be a field's."""
+    known_shape = name.isidentifier() and name.isascii() and len(name) <= LONGEST_FIELD_NAME
+    return name if known_shape else "form"
+
+
 def checked(model: type[_Model], raw: Mapping[str, object]) -> _Model:
     """Check every field on its own. Raises InvalidInput naming each refused one; echoes no value."""
     try:
@@ -344,8 +350,7 @@ def checked(model: type[_Model], raw: Mapping[str, object]) -> _Model:
         for fault in error.errors(include_input=False, include_url=False, include_context=False):
             name = str(fault["loc"][0]) if fault["loc"] else "form"
             if fault["type"] == "extra_forbidden":
-                known_shape = name.isidentifier() and name.isascii() and len(name) <= LONGEST_FIELD_NAME
-                found.setdefault(name if known_shape else "form", []).append("There is no such field.")
+                found.setdefault(told_name(name), []).append("There is no such field.")
             else:
                 found.setdefault(name, []).append(fault["msg"])
         raise InvalidInput(found) from None

@@ -15,7 +15,7 @@ from services.smtp.sign_in import SignIn
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Reply, Wire, WireError, no_mail_server
 from utils import allowed_places, net_guard
-from utils.allowed_places import EVERYWHERE, AllowedPlaces
+from utils.allowed_places import EVERYWHERE, NOT_FOR_ACCOUNTS, AllowedPlaces
 from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
 from utils.net_guard import IPAddress
@@ -159,7 +159,8 @@ class Opening:
         talk.begin(Phase.DNS)
         talk.go_on()  # unless it was ended before it began
         if reason := self._policy.allowed.refusal_of_port(self._settings.port):
-            raise WireError(Fault.ADDRESS_REFUSED, reason)
+            is_discreet = self._policy.allowed.is_discreet
+            raise WireError(Fault.ADDRESS_REFUSED, NOT_FOR_ACCOUNTS if is_discreet else reason)
         found, left_out = dial.look_up(host, talk.soon(), self._policy.dns_resolver, self._policy.allowed)
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")

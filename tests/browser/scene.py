@@ -12,7 +12,9 @@ from typing import Any
 from playwright.sync_api import Browser, Page
 
 from app import create_app
+from database import mail_open_db
 from database.engine import transaction
+from database.mail_open_db import Opens
 from database.outbox_db import State as MailState
 from database.sender_db import AccountSender
 from services.accounts.reset_links import hash_of
@@ -94,7 +96,10 @@ class Servers:
     def _make_a_token(self) -> None:
         client = Client(self.working.url)
         client.post_form("/login", {"login": "alice", "password": PASSWORD})
-        assert client.post_form("/settings/tokens", {"name": "deploy script", "days": "90"}).status == 201
+        assert (
+            client.post_form("/account/tokens", {"name": "deploy script", "days": "90", "scope_admin": "1"}).status
+            == 201
+        )
 
     def _fill_the_mail_log(self) -> None:
         """Have mails in every state, none of them due, so that they stay in it."""
@@ -107,6 +112,10 @@ class Servers:
             attempted(failed, **REFUSAL | {"outcome": "temporary", "code": 450, "reply": "4.2.1 Try again later " * 9})
             attempted(failed, **REFUSAL)
             attempted(None, **REFUSAL)
+            read = in_state(MailState.SENT, "reader@example.com", pixel="ab" * 16)
+            with transaction() as session:
+                hour, opens = clock.now().replace(minute=0, second=0, microsecond=0), Opens(clock.now(), later, 3, 1)
+                mail_open_db.note(session, read, hour, opens)
 
     def _ask_for_a_sender(self) -> str:
         """Have a sender that waits to be confirmed; the path of its link."""

@@ -97,7 +97,7 @@ def test_enter_in_any_other_field_saves(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/settings/smtp", "/settings/smtp/new", "/settings/audit", "/settings/tokens", "/account", "/api/docs"]
+    "path", ["/settings/smtp", "/settings/smtp/new", "/settings/audit", "/account/tokens", "/account", "/api/docs"]
 )
 def test_every_stop_is_visible(page: Page, path: str) -> None:
     page.goto(path)

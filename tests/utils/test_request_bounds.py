@@ -88,6 +88,18 @@ def test_a_client_that_waits_for_the_go_ahead_is_known_by_its_head(value: bytes)
     assert request.wants_go_ahead
 
 
+@pytest.mark.parametrize("kind", ["a length beyond the limit", "an endless length", "chunks beyond the limit"])
+def test_where_a_body_may_be_large_its_head_is_enough(kind: str) -> None:
+    for large, found in ((b"POST /x HTTP/1.1", Bounds.LARGE), (b"POST /y HTTP/1.1", Bounds.REFUSED)):
+        request = RequestBounds(4096, 2048, may_be_large=large.__eq__)
+        assert request.take(REFUSED[kind]) is found
+
+
+def test_where_a_body_may_be_large_a_malformed_one_is_refused_all_the_same() -> None:
+    for kind in ("two lengths", "a length and chunks", "a negative length", "another coding"):
+        assert RequestBounds(4096, 2048, lambda _line: True).take(REFUSED[kind]) is Bounds.REFUSED
+
+
 @given(st.lists(st.binary(max_size=40), max_size=20))
 def test_no_octets_break_it(pieces: list[bytes]) -> None:
     assert set(found_in(pieces)) <= set(Bounds)

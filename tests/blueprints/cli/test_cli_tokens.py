@@ -32,11 +32,32 @@ def test_the_owner_may_be_named_by_address(app: Flask) -> None:
     assert api_tokens.find_good(told["token"])
 
 
-def test_a_token_for_somebody_who_is_no_administrator_is_refused_in_one_line(app: Flask) -> None:
+def test_a_token_of_another_account_says_what_it_is_good_for(app: Flask) -> None:
+    make_bob()
+    words = "token", "create", "script", "--owner", "bob", "--scope", "send", "--scope", "read"
+    told = json.loads(run(app, *words, "--json").stdout)
+    assert told["scopes"] == ["send", "read"]
+    assert "send, read" in run(app, "token", "list").stdout
+    assert json.loads(run(app, "token", "list", "--json").stdout)[0]["scopes"] == ["send", "read"]
+    unsaid = run(app, "token", "create", "script", "--owner", "bob")
+    assert (unsaid.exit_code, unsaid.stdout) == (2, "")
+    assert "bob is no administrator. Say what it is good for, like: --scope send" in unsaid.stderr
+    assert run(app, "token", "create", "script", "--owner", "bob", "--scope", "everything").exit_code == 2
+
+
+def test_a_token_that_its_owner_may_not_have_is_refused_in_one_line(app: Flask) -> None:
     make_bob()
     for owner in ("bob", "nobody", ""):
-        result = run(app, "token", "create", "deploy", "--owner", owner)
+        result = run(app, "token", "create", "deploy", "--owner", owner, "--scope", "admin")
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+
+
+def test_an_administrators_token_may_be_good_for_less(app: Flask) -> None:
+    make_alice(is_admin=True)
+    text = run(app, "token", "create", "script", "--owner", "alice", "--scope", "send").stdout.strip()
+    found = api_tokens.find_good(text)
+    assert found is not None
+    assert found.scopes == ("send",)
 
 
 def test_a_bad_number_of_days_is_refused(app: Flask) -> None:

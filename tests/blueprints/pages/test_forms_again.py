@@ -62,7 +62,7 @@ def test_an_expired_form_of_a_stored_server_keeps_its_version(admin: Visitor, pa
 @pytest.mark.parametrize(
     ("path", "page", "fields", "name"),
     [
-        ("/settings/tokens", "/settings/tokens", {"name": "deploy", "days": "3"}, "name"),
+        ("/account/tokens", "/account/tokens", {"name": "deploy", "days": "3"}, "name"),
         ("/account/email", "/account", {"email": "new@example.com", "email_password": SECRET}, "email"),
         ("/settings/accounts", "/settings/accounts", {"username": "carol", "email": "carol@example.com"}, "email"),
     ],

@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask import Flask
@@ -74,10 +75,22 @@ def test_the_form_of_a_server_comes_back_filled_after_the_sign_in(admin: Visitor
     assert re.search(r'value="none"\s+checked|value="none" checked', shown)
 
 
+@pytest.mark.parametrize("action", ["", "/test", "/deactivate"])
+def test_the_filter_of_the_list_behind_it_comes_back_with_the_form(admin: Visitor, action: str) -> None:
+    stored()
+    page = f"{URL}/1" + action.removesuffix("/test")
+    sign_in_page = send_late(admin, f"{URL}/1{action}?back=q%3Dstored%26state%3Dinactive", TYPED)
+    (wanted,) = parse_qs(urlsplit(sign_in_page).query)["next"]
+    assert wanted == f"{page}?back=q%3Dstored%26state%3Dinactive"
+    admin.get(sign_in_page)
+    assert admin.sign_in(next=wanted).headers["Location"] == wanted
+    assert f'href="{URL}?q=stored&amp;state=inactive"' in admin.get(wanted).text
+
+
 @pytest.mark.parametrize(
     ("path", "page", "fields", "name"),
     [
-        ("/settings/tokens", "/settings/tokens", {"name": "deploy", "days": "3"}, "name"),
+        ("/account/tokens", "/account/tokens", {"name": "deploy", "days": "3"}, "name"),
         ("/account/email", "/account", {"email": "new@example.com", "email_password": SECRET}, "email"),
     ],
 )
@@ -168,7 +181,7 @@ def test_another_page_does_not_show_it(admin: Visitor) -> None:
     send_late(admin, f"{URL}/new", TYPED)
     admin.sign_in()
     assert "typed.example" not in admin.get(f"{URL}/1").text
-    assert "Not saved yet" not in admin.get("/settings/tokens").text
+    assert "Not saved yet" not in admin.get("/account/tokens").text
 
 
 def test_after_half_an_hour_it_is_gone(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +352,8 @@ def test_a_page_asks_who_is_signed_in(client: Visitor, admin: Visitor) -> None:
     assert told.get_json()["account"] == "alice"
     assert told.headers["Cache-Control"] == "no-store"
     answer = admin.post(
-        "/settings/tokens", data={"name": "x", "days": "1", "csrf_token": told.get_json()["csrf_token"]}
+        "/account/tokens",
+        data={"name": "x", "days": "1", "scope_admin": "1", "csrf_token": told.get_json()["csrf_token"]},
     )
     assert answer.status_code == 201
 

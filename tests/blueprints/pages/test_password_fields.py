@@ -16,7 +16,7 @@ from utils import clock
 _INPUT = re.compile(r"<(?:input|textarea)\b[^>]*>")
 _CALL = re.compile(r"\bfield\(\s*[\"']\w*password[\"'].*?\)\s*(?:%|}|-)", re.DOTALL)
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
-PAGES = ["/account", "/settings/smtp/new", "/account/sessions/end", "/settings/tokens", "/settings/accounts"]
+PAGES = ["/account", "/settings/smtp/new", "/account/sessions/end", "/account/tokens", "/settings/accounts"]
 
 
 def fields_of(page: str) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""`/settings/tokens`: tokens are made, shown once and revoked."""
+"""`/account/tokens`, where tokens are made, shown once and revoked; `/settings/tokens`, where all are."""
 
 import re
 from datetime import timedelta
@@ -11,15 +11,16 @@ from werkzeug.test import TestResponse
 from database.engine import transaction
 from database.session_db import BrowserSession
 from services.accounts import api_tokens
-from services.accounts.api_tokens import TokenInfo
+from services.accounts.api_tokens import Scope, TokenInfo
 from tests.visitors import PASSWORD, Visitor, make_bob, visit
 from utils import clock
 
-URL = "/settings/tokens"
+URL = "/account/tokens"
+ALL = "/settings/tokens"
 
 
-def create(admin: Visitor, name: str = "deploy script", days: str = "90", **more: str) -> TestResponse:
-    return admin.post_form(URL, {"name": name, "days": days, **more})
+def create(visitor: Visitor, name: str = "deploy script", days: str = "90", **more: str) -> TestResponse:
+    return visitor.post_form(URL, {"name": name, "days": days, "scope_admin": "1", **more})
 
 
 def token_in(answer: TestResponse) -> str:
@@ -49,14 +50,15 @@ def test_a_new_token_is_shown_once_and_works(app: Flask, admin: Visitor) -> None
 def test_the_list_says_whose_token_it_is_and_how_it_stands(admin: Visitor) -> None:
     create(admin)
     page = admin.get(URL).text
-    for fact in ("deploy script", the_token().prefix, "of alice", "Active", "Expires", "Never used"):
+    for fact in ("deploy script", the_token().prefix, "for admin", "Active", "Expires", "Never used"):
         assert fact in page
+    assert "of alice, for admin" in admin.get(ALL).text
 
 
 @pytest.mark.parametrize("days", ["", "  ", "90", None])
 def test_a_token_lasts_90_days_unless_no_end_is_chosen(admin: Visitor, days: str | None) -> None:
     before = clock.now()
-    fields = {"name": "deploy script", "days": days}
+    fields = {"name": "deploy script", "days": days, "scope_send": "1"}
     admin.post_form(URL, {name: text for name, text in fields.items() if text is not None})
     ends = the_token().expires_at
     assert ends is not None
@@ -140,8 +142,73 @@ def test_without_the_sessions_token_nothing_is_made(admin: Visitor) -> None:
     assert api_tokens.every() == []
 
 
-def test_only_administrators_make_tokens(client: Visitor) -> None:
+@pytest.fixture
+def bob(client: Visitor) -> Visitor:
+    """An account like others, signed in."""
     make_bob()
-    client.sign_in("bob")
-    assert client.get(URL).status_code == 403
-    assert client.post_form(URL, {"name": "x", "days": ""}).status_code == 403
+    assert client.sign_in("bob").status_code == 303
+    return client
+
+
+def test_every_account_makes_tokens_for_what_it_may_do_itself(app: Flask, bob: Visitor) -> None:
+    page = bob.get(URL).text
+    assert all(f'name="scope_{scope}"' in page for scope in ("send", "settings", "read"))
+    assert 'name="scope_admin"' not in page
+    answer = create(bob, scope_admin="", scope_send="1", scope_read="1")
+    assert answer.status_code == 201
+    assert the_token().scopes == (Scope.SEND, Scope.READ)
+    assert "for send, read" in bob.get(URL).text
+    bearer = {"Authorization": f"Bearer {token_in(answer)}"}
+    assert visit(app).get("/api/smtp/senders", headers=bearer).status_code == 403
+    assert visit(app).get("/api/settings/smtp", headers=bearer).status_code == 403
+
+
+def test_the_scope_of_administrators_is_refused_to_others(bob: Visitor) -> None:
+    answer = create(bob)
+    assert answer.status_code == 422
+    assert "Only administrators have tokens of the scope admin." in answer.text
+    assert api_tokens.every() == []
+
+
+def test_a_token_for_nothing_is_refused(admin: Visitor) -> None:
+    answer = create(admin, name="kept name", scope_admin="")
+    assert answer.status_code == 422
+    assert "Choose one or more of: send, settings, read, admin." in answer.text
+    assert 'value="kept name"' in answer.text
+    assert api_tokens.every() == []
+
+
+def test_the_form_begins_with_the_least(admin: Visitor) -> None:
+    ticked = re.findall(r'name="scope_(\w+)"[^>]* checked', admin.get(URL).text)
+    assert ticked == ["send"]
+
+
+def test_each_sees_and_revokes_only_what_is_their_own(app: Flask, admin: Visitor, bob: Visitor) -> None:
+    create(admin, name="of alice")
+    of_alice = the_token().id
+    assert "of alice" not in bob.get(URL).text
+    assert bob.get(f"{URL}/{of_alice}/revoke").status_code == 404
+    assert bob.post_form(f"{URL}/{of_alice}/revoke").status_code == 404
+    assert bob.post_form(f"{ALL}/{of_alice}/revoke").status_code == 403
+    assert the_token().is_good
+    create(bob, scope_admin="", scope_send="1")
+    of_bob = max(token.id for token in api_tokens.every())
+    assert admin.get(f"{URL}/{of_bob}/revoke").status_code == 404
+    assert bob.post_form(f"{URL}/{of_bob}/revoke").location == URL
+
+
+def test_administrators_oversee_every_token(app: Flask, admin: Visitor, bob: Visitor) -> None:
+    create(bob, scope_admin="", scope_send="1")
+    assert "of bob, for send" in admin.get(ALL).text
+    assert admin.post_form(f"{ALL}/{the_token().id}/revoke").location == ALL
+    assert the_token().revoked_at
+    assert bob.get(ALL).status_code == 403
+
+
+def test_an_account_has_only_so_many_tokens(bob: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_tokens, "MOST_TOKENS", 2)
+    for _ in range(2):
+        assert create(bob, scope_admin="", scope_send="1").status_code == 201
+    assert create(bob, scope_admin="", scope_send="1").status_code == 422
+    api_tokens.revoke(api_tokens.every()[0].id)
+    assert create(bob, scope_admin="", scope_send="1").status_code == 201

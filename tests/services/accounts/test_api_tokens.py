@@ -14,7 +14,8 @@ from database.api_token_db import ApiToken
 from database.engine import transaction
 from database.user_db import Account
 from services import audit
-from services.accounts import accounts, address_change, api_tokens, password_reset, sessions
+from services.accounts import accounts, address_change, administration, api_tokens, password_reset, sessions
+from services.accounts.api_tokens import Scope
 from tests.outbox import answer_requests
 from tests.recording_server import RecordingServer
 from tests.secret_scanner import found_in
@@ -118,12 +119,54 @@ def test_a_token_is_nobody_once_its_owner_is_no_administrator() -> None:
     assert api_tokens.find_good(text) is None
 
 
-def test_who_is_no_administrator_gets_no_token() -> None:
-    for account_id in (make_bob().id, 4711):
-        with pytest.raises(NotFound):
-            api_tokens.create(account_id, "deploy")
+def test_who_is_no_administrator_gets_no_token_of_that_scope() -> None:
+    bob = make_bob()
+    for scopes in ([], ["admin"], ["send", "admin"], ["everything"], ["send", ""], ["SEND"]):
+        with pytest.raises(InvalidInput) as refusal:
+            api_tokens.create(bob.id, "deploy", scopes=scopes)
+        assert set(refusal.value.errors) == {"scopes"}
+    with pytest.raises(NotFound):
+        api_tokens.create(4711, "deploy")
     assert api_tokens.every() == []
     assert recorded("token_created") == []
+
+
+@pytest.mark.parametrize("scope", [scope for scope in Scope if scope is not Scope.ADMIN])
+def test_a_token_is_good_for_its_scopes_alone(scope: Scope) -> None:
+    text, _ = api_tokens.create(make_bob().id, "script", scopes=[scope])
+    found = api_tokens.find_good(text)
+    assert found is not None
+    assert [each for each in Scope if found.allows(each)] == [scope]
+
+
+def test_the_office_goes_with_its_tokens_and_leaves_the_others() -> None:
+    make_alice(is_admin=True)
+    bob = make_bob(is_admin=True)
+    texts = [
+        api_tokens.create(bob.id, "script", scopes=scopes)[0] for scopes in (["admin"], ["send", "admin"], ["send"])
+    ]
+    administration.demote(bob.id)
+    administration.promote(bob.id)
+    assert [api_tokens.find_good(text) is not None for text in texts] == [False, False, True]
+
+
+def test_a_promoted_accounts_tokens_stay_as_they_were_made() -> None:
+    make_alice(is_admin=True)
+    bob = make_bob()
+    text, _ = api_tokens.create(bob.id, "script", scopes=["send"])
+    administration.promote(bob.id)
+    found = api_tokens.find_good(text)
+    assert found is not None
+    assert not found.allows(Scope.ADMIN)
+
+
+@pytest.mark.parametrize("end", [administration.disable, administration.delete])
+def test_a_disabled_or_deleted_account_has_no_token(end: Callable[[int], object]) -> None:
+    make_alice(is_admin=True)
+    bob = make_bob()
+    text, _ = api_tokens.create(bob.id, "script", scopes=["send"])
+    end(bob.id)
+    assert api_tokens.find_good(text) is None
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\r\nb", "a\x1b[31m", "a\u202eb", "\ud800", "x" * 65, "x" * 10_240])

@@ -74,7 +74,7 @@ def test_the_notice_names_the_token_and_holds_nothing_of_it(now: Now, mail_serve
     assert mail.recipients == ("alice@example.com",)
     assert subject_of(mail) == "An API Token of OpenAlgo Is About to End"
     assert token.expires_at is not None
-    for fact in ("deploy script", token.prefix, f"{token.expires_at:%Y-%m-%d %H:%M} UTC", "/settings/tokens"):
+    for fact in ("deploy script", token.prefix, f"{token.expires_at:%Y-%m-%d %H:%M} UTC", "/account/tokens"):
         assert fact in text_of(mail)
     assert text[15:].encode() not in mail.content
 
@@ -123,3 +123,14 @@ def test_a_token_that_ended_before_is_not_told_of(now: Now, mail_server: Recordi
     upkeep.tidy()
     drain()
     assert len(mail_server.mails) == before
+
+
+def test_accounts_are_told_of_their_tokens_as_administrators_are(now: Now, mail_server: RecordingServer) -> None:
+    make_alice(is_admin=True)
+    api_tokens.create(make_bob().id, "script", 90, ["send"])
+    now.turn(80 * DAY)
+    upkeep.tidy()
+    drain()
+    (mail,) = mail_server.mails
+    assert mail.recipients == ("bob@example.com",)
+    assert "/account/tokens" in text_of(mail)

@@ -264,3 +264,19 @@ def test_a_mail_of_unknown_fate_waits_for_its_own_server_though_that_is_gone(
     drain()
     assert (row_of(mail_id).state, row_of(mail_id).reason) == ("uncertain", "pinned")
     assert [mail for mail in shared.mails if mail.recipients == (TO,)] == []
+
+
+@pytest.mark.parametrize("fallback", Fallback)
+def test_over_its_own_servers_limit_mail_waits_unless_another_may_always_send(
+    alice: int, shared: RecordingServer, fallback: Fallback
+) -> None:
+    policy(fallback)
+    with RecordingServer(host=free_host(), port=PORT) as own:
+        change(bring(alice, own.host, own.port), emails_per_minute=1)
+        mails = [email_service.queue_email(TO, "s", "b", account_id=alice) for _ in range(2)]
+        drain()
+        assert send(alice) is (fallback is Fallback.ALWAYS)
+        assert len(own.mails) == 1
+    falls = fallback is Fallback.ALWAYS
+    assert sorted(row_of(each).state for each in mails) == (["sent"] * 2 if falls else ["deferred", "sent"])
+    assert len(shared.mails) == 2 * falls

@@ -54,7 +54,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "token_name": "deploy script",
         "prefix": "sealpost_Zk3vJ0",
         "ends_at": "2026-11-20 14:03 UTC",
-        "tokens_url": "http://localhost:5000/settings/tokens",
+        "tokens_url": "http://localhost:5000/account/tokens",
     },
     "failover": {
         "down_name": "Primary",

@@ -1,7 +1,7 @@
 """The server that an account brings, where the API's own tests do not reach: edited rows, and many at once."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -217,7 +217,7 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Flask]:
         db.engine.dispose()
 
 
-def at_once(app: Flask, works: list[Callable[[], Any]]) -> list[Any]:
+def at_once(app: Flask, works: Sequence[Callable[[], Any]]) -> list[Any]:
     """What each of these comes to, begun at the same moment: its result, or what the caller would be told."""
     start = threading.Barrier(len(works))
 

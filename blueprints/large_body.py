@@ -1,0 +1,148 @@
+"""Bodies with files in them, which one route takes: read only once it is known who sends them, a few at a time.
+
+A small one costs nothing of this. A large one is in memory several times while it is read, written out and sealed, so
+that how many there are at once is bounded, as is what is in them beside text.
+"""
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+from flask import current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+
+from utils.errors import InvalidInput, MalformedInput, TooMany
+
+NOT_JSON: Final = "The body is not valid JSON."
+PATH: Final = "/api/messages/send-email"
+LARGEST: Final = 40 * 1024 * 1024  # octets; 25 MB in base64, broken into lines, are 36
+SMALL: Final = 1024 * 1024  # octets up to which a body needs no place
+PLACES: Final = 2  # large bodies at once in this process
+LINE: Final = 2  # how many more may wait for a place, since each holds a thread
+LINE_SECONDS: Final = 20.0
+READING_SECONDS: Final = 120.0
+MOST_VALUES: Final = 250_000  # in a body; 500 mails with all their fields and 100 recipients each are fewer
+_PIECE: Final = 64 * 1024
+_MARK: Final = "reads_its_body"
+# Each string as a whole, and what begins a value beside it. A quote that nothing closes takes the rest.
+_TOKENS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{,]', re.DOTALL)
+
+_View = TypeVar("_View", bound=Callable[..., object])
+
+
+class TooLarge(InvalidInput):
+    """More than can be taken, so it is not read."""
+
+    status = 413
+
+    def __init__(self) -> None:
+        sentence = f"The request is larger than {LARGEST // 2**20} MB. Attachments have 25 MB at most, together."
+        super().__init__({"attachments": [sentence]}, "It is too large.")
+
+
+class _Places:
+    """Who has a large body in hand, and who waits for that."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+        self._waiting = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def one(self, holder: str) -> Iterator[None]:
+        """A place for the block, one for each holder. Raises TooMany."""
+        with self._changed:
+            if not self._is_free(holder):
+                self._wait(holder)
+            self._taken[holder] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken[holder] -= 1
+                self._changed.notify_all()
+
+    def _is_free(self, holder: str) -> bool:
+        return not self._taken[holder] and self._taken.total() < PLACES
+
+    def _wait(self, holder: str) -> None:
+        is_free = False
+        if self._waiting < LINE:
+            self._waiting += 1
+            try:
+                is_free = self._changed.wait_for(lambda: self._is_free(holder), LINE_SECONDS)
+            finally:
+                self._waiting -= 1
+        if not is_free:
+            raise TooMany("Other emails with large attachments are being taken. Send this one again.", 5)
+
+
+_places: Final = _Places()
+
+
+def reads_its_body(view: _View) -> _View:
+    """Mark a view that reads the request's body itself, behind its guard."""
+    setattr(view, _MARK, True)
+    return view
+
+
+def is_for_line(line: bytes) -> bool:
+    """Whether a request with this first line may have a large body, below whatever path we are."""
+    method, _, rest = line.partition(b" ")
+    return method == b"POST" and rest.partition(b" ")[0].partition(b"?")[0].endswith(PATH.encode())
+
+
+def is_read_by_view() -> bool:
+    return hasattr(current_app.view_functions.get(request.endpoint or ""), _MARK)
+
+
+@contextmanager
+def text_of(holder: str) -> Iterator[str]:
+    """The request's body, which is to be JSON. A large one holds a place, of ``holder``, until the block is over.
+
+    Raises TooLarge, TooMany, MalformedInput, or UnsupportedMediaType for any content type but application/json.
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType
+    length = request.content_length
+    if length is not None and length > LARGEST:
+        raise TooLarge
+    request.max_content_length = LARGEST
+    if length is not None and length <= SMALL:
+        yield _text(_read())
+        return
+    with _places.one(holder):
+        yield _text(_read())
+
+
+def _read() -> bytearray:
+    body, until = bytearray(), time.monotonic() + READING_SECONDS
+    try:
+        while piece := request.stream.read(_PIECE):
+            body += piece
+            if time.monotonic() > until:
+                raise MalformedInput("The body of the request came too slowly.")
+    except RequestEntityTooLarge:
+        raise TooLarge from None
+    except OSError:  # it stopped in the middle, or is garbled
+        raise MalformedInput("The body of the request is garbled, or did not come in time.") from None
+    return body
+
+
+def _text(body: bytearray) -> str:
+    """What it says, if it holds no more values than any call needs: ten million take more memory than their text."""
+    values = 0
+    for token in _TOKENS.finditer(body):
+        values += body[token.start()] != ord('"')
+        if values > MOST_VALUES:
+            raise MalformedInput(f"The body holds more than {MOST_VALUES} values.")
+    try:
+        text = body.decode()  # strictly UTF-8 (RFC 8259 8.1): in another encoding, the count above would be another
+    except UnicodeDecodeError:
+        raise MalformedInput(NOT_JSON) from None
+    body.clear()
+    return text

@@ -1,0 +1,48 @@
+"""A test told without a word of the server's: whoever is no administrator may not look at servers through us."""
+
+from dataclasses import replace
+from typing import Final
+
+from services.diagnosis import diagnosis
+from services.outbox import reasons
+from services.smtp.client import Step
+from utils.errors import DeliveryError, Phase
+
+# Of the phases before a server is heard the facts are our own.
+_WELL: Final = {
+    Phase.GREETING: "The server greets us",
+    Phase.EHLO: "The server answers our greeting",
+    Phase.ENCRYPTION: "Encrypted, and the certificate holds",
+    Phase.SIGN_IN: "Signed in",
+    Phase.SENDER: "The server takes mail from this address",
+    Phase.RECIPIENT: "The server takes mail to this address",
+    Phase.DATA: "The server waits for the message",
+    Phase.MESSAGE: "The server took the message",
+}
+_DOUBTFUL: Final = {
+    Phase.ENCRYPTION: "Encrypted, and a certificate ends soon",
+    Phase.RECIPIENT: "The server did not take mail to this address now",
+}
+
+
+def of_step(step: Step) -> Step:
+    """The same step, in our own words."""
+    if step.name not in _WELL or step.status == "skipped":
+        return step
+    fact = _WELL[step.name] if step.status == "ok" else reasons.words(diagnosis.phase_reason(step.name))
+    if step.status == "warning":
+        fact = _DOUBTFUL.get(step.name, fact)
+    return replace(step, fact=fact)
+
+
+def of_error(error: DeliveryError) -> DeliveryError:
+    """The same error without its text; its codes are numbers."""
+    silent = type(error)(
+        error.phase,
+        error.fault,
+        code=error.code,
+        enhanced=error.enhanced,
+        may_have_been_sent=error.may_have_been_sent,
+    )
+    silent.ended_by_us = error.ended_by_us
+    return silent

@@ -1,0 +1,175 @@
+"""``"wait": true``: one attempt now, and its outcome; what is not settled by then goes on in the queue, once."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from services.accounts import api_tokens
+from services.personal import at_once
+from services.settings import configs
+from services.settings.fields import parse_change
+from tests.loopback import free_port
+from tests.outbox import drain, row_of
+from tests.patience import PATIENCE, wait_until
+from tests.scripted_server import Action, Answer, ScriptedServer, close
+from tests.visitors import Visitor, make_alice, visit
+
+URL = "/api/messages/send-email"
+MAIL: dict[str, Any] = {"to": "jane@example.com", "subject": "Hello", "text": "Now.", "wait": True}
+
+
+@pytest.fixture
+def token(app: Flask) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_tokens.create(make_alice().id, 'shop', scopes=['send'])[0]}"}
+
+
+@pytest.fixture(autouse=True)
+def _attempts_end() -> Iterator[None]:
+    yield
+    wait_until(lambda: not any(thread.name == "mail-at-once" for thread in threading.enumerate()))
+
+
+def serve(port: int) -> None:
+    server = {"smtp_server": "127.0.0.1", "smtp_port": port, "use_tls": False, "from_email": "shop@example.com"}
+    configs.create(parse_change({"name": "Primary", "is_active": True, **server}))
+
+
+def send(app: Flask, token: dict[str, str], **more: Any) -> tuple[int, dict[str, Any]]:
+    answer = visit(app).post(URL, json={**MAIL, **more}, headers=token)
+    return answer.status_code, answer.get_json()
+
+
+def _after(event: threading.Event) -> Action:
+    return lambda _connection: assert_set(event)
+
+
+def assert_set(event: threading.Event) -> None:
+    assert event.wait(PATIENCE)
+
+
+def test_a_mail_that_is_accepted_is_told_with_each_recipient(app: Flask, token: dict[str, str]) -> None:
+    with ScriptedServer() as server:
+        serve(server.port)
+        status, told = send(app, token)
+        assert (status, told["success"], told["state"]) == (200, True, "sent")
+        assert [(each["address"], each["state"]) for each in told["recipients"]] == [("jane@example.com", "accepted")]
+        assert drain() == 0
+        assert len(server.messages) == 1
+
+
+def test_one_that_is_refused_for_good_is_told_so(app: Flask, token: dict[str, str]) -> None:
+    with ScriptedServer({"RCPT": "550 5.1.1 no such user"}) as server:
+        serve(server.port)
+        status, told = send(app, token)
+        assert (status, told["success"], told["state"]) == (200, False, "failed")
+        assert told["error"] == told["reason"]
+        assert (told["recipients"][0]["state"], told["recipients"][0]["code"]) == ("refused", 550)
+        assert "no such user" not in str(told)
+
+
+def test_one_that_goes_to_some_of_its_recipients_is_no_success(app: Flask, token: dict[str, str]) -> None:
+    with ScriptedServer({"RCPT": ["250 ok", "550 5.1.1 no such user"]}) as server:
+        serve(server.port)
+        status, told = send(app, token, to=["a@example.com", "b@example.com"])
+        assert (status, told["success"], told["state"]) == (200, False, "sent")
+        assert sorted(each["state"] for each in told["recipients"]) == ["accepted", "refused"]
+
+
+def test_one_that_is_put_off_goes_on_in_the_queue(app: Flask, token: dict[str, str]) -> None:
+    with ScriptedServer({"RCPT": "450 4.2.0 greylisted"}) as server:
+        serve(server.port)
+        status, told = send(app, token)
+        assert (status, told["success"], told["state"]) == (202, True, "deferred")
+        assert told["reason"]
+        assert row_of(told["id"]).content
+
+
+@pytest.mark.parametrize("script", [{"GREETING": close}, {"MAIL": close}], ids=["at the greeting", "at MAIL"])
+def test_a_server_that_hangs_up_loses_nothing(app: Flask, token: dict[str, str], script: dict[str, Answer]) -> None:
+    with ScriptedServer(script) as server:
+        serve(server.port)
+        status, told = send(app, token)
+        assert (status, told["state"]) == (202, "deferred")
+
+
+def test_a_server_that_is_dead_loses_nothing(app: Flask, token: dict[str, str]) -> None:
+    serve(free_port())
+    status, told = send(app, token)
+    assert (status, told["state"]) == (202, "deferred")
+
+
+def test_without_any_server_it_waits_in_the_queue(app: Flask, token: dict[str, str]) -> None:
+    status, told = send(app, token)
+    assert (status, told["state"]) == (202, "deferred")
+    assert "no mail server" in told["reason"].lower()
+
+
+def test_a_slow_server_is_waited_for_without_the_caller_and_gets_one_mail(
+    app: Flask, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(at_once, "SECONDS", 0.2)
+    may_go_on = threading.Event()
+    with ScriptedServer({"MESSAGE": (_after(may_go_on), "250 2.0.0 late")}) as server:
+        serve(server.port)
+        status, told = send(app, token)
+        assert (status, told["state"]) == (202, "transmitting")
+        assert drain() == 0  # nobody else takes it meanwhile
+        may_go_on.set()
+        wait_until(lambda: row_of(told["id"]).state == "sent")
+        assert len(server.messages) == 1
+
+
+def test_one_whose_fate_nobody_knows_is_no_success_and_not_sent_at_once_again(
+    app: Flask, token: dict[str, str]
+) -> None:
+    with ScriptedServer({"MESSAGE": close}) as server:
+        serve(server.port)
+        status, told = send(app, token)
+        assert (status, told["state"]) == (202, "uncertain")
+        assert drain() == 0
+        assert len(server.messages) == 1
+
+
+def test_a_key_that_was_used_sends_nothing_more_and_tells_the_outcome(app: Flask, token: dict[str, str]) -> None:
+    with ScriptedServer() as server:
+        serve(server.port)
+        first = send(app, token, idempotencyKey="k")[1]
+        status, again = send(app, token, idempotencyKey="k")
+        assert (status, again["id"], again["state"], again["duplicate"]) == (200, first["id"], "sent", True)
+        assert len(server.messages) == 1
+
+
+def test_two_at_once_with_one_key_are_sent_once(app: Flask, token: dict[str, str]) -> None:
+    with ScriptedServer() as server:
+        serve(server.port)
+        threads = [threading.Thread(target=send, args=(app, token), kwargs={"idempotencyKey": "k"}) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        drain()
+        assert len(server.messages) == 1
+
+
+def test_more_than_a_few_at_once_are_left_to_the_queue(app: Flask, token: dict[str, str]) -> None:
+    may_go_on = threading.Event()
+    with ScriptedServer({"GREETING": (_after(may_go_on), "220 scripted.test ESMTP")}) as server:
+        serve(server.port)
+        threads = [threading.Thread(target=send, args=(app, token)) for _ in range(at_once.PLACES_OF_ONE)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: sum(thread.name == "mail-at-once" for thread in threading.enumerate()) == len(threads))
+        status, told = send(app, token)
+        assert (status, told["state"]) == (202, "queued")
+        may_go_on.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("moment", ["2027-01-01T00:00:00Z"])
+def test_one_that_is_sent_later_is_not_waited_for(client: Visitor, token: dict[str, str], moment: str) -> None:
+    answer = client.post(URL, json={**MAIL, "sendAt": moment}, headers=token)
+    assert (answer.status_code, list(answer.get_json()["errors"])) == (422, ["wait"])
