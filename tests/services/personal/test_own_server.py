@@ -258,8 +258,8 @@ def numbered(number: int) -> SmtpChange:
     )
 
 
-def assert_of_one_save(account_id: int, *, has_secret: bool = True) -> None:
-    """The row is one of those that were saved, whole, and the only one; an account that left has no secret in it."""
+def assert_of_one_save(account_id: int, *, is_erased: bool = False) -> None:
+    """The row is one of those that were saved, whole but for a password that was erased, and the only one."""
     found = [row for row in rows() if row.account_id == account_id]
     stored = own_server.find(account_id)
     assert stored is not None
@@ -268,8 +268,8 @@ def assert_of_one_save(account_id: int, *, has_secret: bool = True) -> None:
     number = stored.settings.host.rpartition(".")[2]
     settings = stored.settings
     told = (settings.username, settings.password.reveal(), settings.from_name, settings.from_email)
-    secret = f"secret {number}" if has_secret else ""
-    assert told == (f"user{number}@example.com", secret, f"Name {number}", f"user{number}@example.com")
+    password = "" if is_erased else f"secret {number}"
+    assert told == (f"user{number}@example.com", password, f"Name {number}", f"user{number}@example.com")
 
 
 def test_of_many_saves_at_once_one_row_comes_which_is_whole(either: Flask) -> None:
@@ -319,4 +319,4 @@ def test_a_server_that_is_saved_while_its_account_ends_is_whole_or_not_there(
         if end is administration.delete:
             assert [row for row in rows() if row.account_id == frank] == []
         elif own_server.find(frank) is not None:
-            assert_of_one_save(frank, has_secret=False)
+            assert_of_one_save(frank, is_erased=True)
