@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_batches_with_the_same_keys_in_another_order_are_taken_once(app: Flask, 
     before = queued()
     answers = at_once(
         [
-            lambda mails=mails: visit(app).post(URL, json={"messages": mails}, headers=token)
+            partial(visit(app).post, URL, json={"messages": mails}, headers=token)
             for mails in (keyed, keyed[::-1], keyed[30:] + keyed[:30], keyed)
         ]
     )
