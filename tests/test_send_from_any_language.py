@@ -25,7 +25,7 @@ SECTION: Final = (ROOT / "README.md").read_text().partition("## Send from any la
 
 
 def example(language: str, place: int = 0) -> str:
-    return re.findall(rf"```{language}\n(.*?)```", SECTION, re.DOTALL)[place]
+    return str(re.findall(rf"```{language}\n(.*?)```", SECTION, re.DOTALL)[place])
 
 
 @pytest.fixture(scope="module")

@@ -246,10 +246,10 @@ def test_with_a_template_only_a_password_is_typed(bob: Visitor, bob_id: int) -> 
     templates.save(TEMPLATE)
     page = bob.get(PAGE).text
     for name, value in {"smtp_server": HOST, "smtp_port": "2525"}.items():
-        assert re.search(rf'name="{name}"[^>]* value="{value}"[^>]* readonly', page)
+        assert re.search(rf'name="{name}"[^>]* value="{value}"', page)
     assert 'name="smtp_username" type="text" value="bob@example.com"' in page
     assert "Your mail provider" not in page
-    assert page.count('type="radio" id="security') == 1
+    assert 'type="radio" id="security' not in page
     typed = {**TYPED, "smtp_username": "bob@example.com"}
     assert bob.post_form(PAGE, typed).status_code == 303
     assert stored(bob_id)[:2] == (HOST, "bob@example.com")
@@ -268,7 +268,7 @@ def test_a_typed_user_name_at_a_domain_with_a_template_fixes_the_server_as_well(
     templates.save({**TEMPLATE, "domain": "example.org"})
     answer = bob.post_form(PAGE, {**TYPED, "smtp_server": "127.72.9.9", "smtp_username": "b@example.org"})
     assert answer.status_code == 422
-    assert re.search(rf'name="smtp_server"[^>]* value="{HOST}"[^>]* readonly', answer.text)
+    assert re.search(rf'name="smtp_server"[^>]* value="{HOST}"', answer.text)
 
 
 def test_somebody_elses_mail_is_somewhere_else(bob: Visitor) -> None:
@@ -311,7 +311,7 @@ def test_a_broken_server_says_so_with_what_happens_meanwhile(bob: Visitor, bob_i
     for text in ("its last try failed", "Authentication failed", "2 mails went by the global server instead"):
         assert text in page
     policy_changes.save({"fallback": "never"})
-    assert "your mail waits" in bob.get(PAGE).text
+    assert "Meanwhile your mail waits" in bob.get(PAGE).text
     own_servers.change(found.row.id, is_active=False, inactive_reason="address_changed")
     assert "address has changed" in bob.get(PAGE).text
 

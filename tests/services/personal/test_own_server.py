@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 
 from app import create_app
 from database.engine import db, reading, transaction
+from database.policy_db import PersonalPolicy
 from database.smtp_db import SmtpConfig
 from services.accounts import accounts, administration
 from services.personal import own_server
@@ -27,6 +28,7 @@ from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.patience import PATIENCE
 from tests.visitors import PASSWORD, make_alice, make_bob
+from utils import clock
 from utils.allowed_places import NOT_FOR_ACCOUNTS
 from utils.errors import AppError, Conflict, Forbidden, InvalidInput, NotFound
 
@@ -148,6 +150,15 @@ def test_a_row_that_cannot_be_opened_is_repaired_by_a_whole_save(bob: int) -> No
     row = stored.row
     assert (row.smtp_server, row.helo_hostname, row.client_certificate) == ("127.72.0.1", "", "")
     assert (row.from_name, row.reply_to, row.from_email) == ("", "", "bob@example.com")
+
+
+def test_a_password_that_cannot_be_opened_is_stored_all_the_same(bob: int) -> None:
+    own_server.save(bob, changed())
+    edit(key_id="00000000")
+    with transaction() as session:
+        session.add(PersonalPolicy(fallback="never", hosts="", updated_at=clock.now()))
+    found = own_server.serving(bob)
+    assert (found.status, found.is_global, found.has_password) == (OwnStatus.BROKEN, False, True)
 
 
 def test_a_value_that_no_save_would_take_is_repaired_likewise(bob: int) -> None:
