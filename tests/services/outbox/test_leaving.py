@@ -185,3 +185,15 @@ def test_a_deleted_accounts_mail_is_held_for_good_and_ends_when_its_time_is_over
     log.tidy()
     with reading() as session:
         assert outbox_db.find(session, mails[0]) is None
+
+
+def test_a_server_that_has_no_secret_serves_again_when_its_account_is_enabled(
+    bob: int, shared: RecordingServer
+) -> None:
+    with RecordingServer(host=free_host(), port=PORT) as own:
+        bring(bob, own.host, own.port)
+        mail_id = queue(bob)
+        administration.disable(bob)
+        administration.enable(bob)
+        drain()
+        assert (told(mail_id)[0], len(own.mails), shared.mails) == ("sent", 1, [])
