@@ -211,7 +211,7 @@ def _columns(shape: type[MessageData | DirectData], row: OutboxMail | EmailAttem
 
 
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
-    state = stored["state"]
+    state, (code, enhanced) = stored["state"], _codes(stored)
     look = _RECIPIENTS[state]
     if state in STILL_TO_GO and row.uncertain:
         look = _NOBODY_KNOWS
@@ -220,17 +220,21 @@ def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
     return RecipientFacts(
         address=stored["address"],
         state=state,
-        code=stored.get("code"),
-        enhanced=stored.get("enhanced"),
-        meaning=_meaning(stored),
+        code=code,
+        enhanced=enhanced,
+        meaning=_meaning(code, enhanced),
         look=look,
     )
 
 
-def _meaning(stored: Recipient) -> str:
+def _codes(stored: Recipient) -> tuple[int | None, str | None]:
+    """The codes of a recipient, whose row somebody may have edited by hand."""
     code, enhanced = stored.get("code"), stored.get("enhanced")
-    # The row may have been edited by hand.
-    if not isinstance(code, int) or not code >= _LEAST_REFUSAL or not isinstance(enhanced, str | None):
+    return code if isinstance(code, int) else None, enhanced if isinstance(enhanced, str) else None
+
+
+def _meaning(code: int | None, enhanced: str | None) -> str:
+    if code is None or code < _LEAST_REFUSAL:
         return ""
     found = diagnosis.explain(phase=Phase.RECIPIENT, fault=Fault.REPLY, code=code, enhanced=enhanced)
     return found.title

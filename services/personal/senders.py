@@ -20,6 +20,7 @@ from services.outbox.reasons import Reason
 from services.personal import mail_budget
 from services.settings import personal_policy, usable_senders
 from services.settings.personal_policy import Allowed
+from services.settings.personal_route import ALL_OFF
 from services.settings.usable_senders import key_of
 from utils import clock
 from utils.addresses import InvalidAddress, parse_address
@@ -31,7 +32,6 @@ NO_SUCH: Final = "There is no such sender."
 _KEPT: Final = timedelta(days=7)
 _LARGEST_ID: Final = 2**31 - 1  # PostgreSQL refuses to look for a larger one
 _IN_USE: Final = "Your server sends from this address. Choose another From address there, then remove this one."
-_OFF: Final = "Servers of accounts are switched off, so no mail goes out from addresses of their own."
 
 may_use = usable_senders.may_use
 
@@ -157,7 +157,7 @@ def _held(session: Session, account_id: int) -> Account:
     if account is None or account.disabled_at:
         raise NotFound("There is no such account.")
     if personal_policy.current(session).allowed is Allowed.OFF:
-        raise Forbidden(_OFF)
+        raise Forbidden(ALL_OFF)
     return account
 
 
