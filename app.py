@@ -14,11 +14,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
+    api_docs,
     configs_api,
     domain_api,
     health,
     messages_api,
-    openapi,
     own_server_api,
     providers_api,
     send_api,
@@ -36,9 +36,14 @@ from blueprints.pages import (
     emails,
     headers_page,
     inbox,
+    open_pixel,
+    oversight_pages,
+    own_server_page,
     people_pages,
+    policy_pages,
     sender_pages,
     settings_form,
+    template_pages,
     token_pages,
     typed_pages,
 )
@@ -110,6 +115,10 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         sender_pages.link_bp,
         senders_api.bp,
         people_pages.bp,
+        own_server_page.bp,
+        oversight_pages.bp,
+        policy_pages.bp,
+        template_pages.bp,
         settings.bp,
         settings_form.bp,
         settings_api.bp,
@@ -127,8 +136,9 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         token_pages.own_bp,
         typed_pages.bp,
         inbox.bp,
-        openapi.bp,
+        api_docs.bp,
         health.bp,
+        open_pixel.bp,
     ):
         app.register_blueprint(blueprint)
     register.register(app)
@@ -207,7 +217,7 @@ def _protect(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = headers.get("X-Frame-Options", "DENY")
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
     if seconds := current_app.extensions[EXTENSION].hsts:
         headers["Strict-Transport-Security"] = f"max-age={seconds}"

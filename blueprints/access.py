@@ -110,6 +110,12 @@ def public(view: View[P]) -> View[P]:
     return _marked(view, "public")
 
 
+def public_alone(view: View[P]) -> View[P]:
+    """Anybody may call, and nobody is looked up: the answer is the same for all, and needs no database."""
+    view.looks_nobody_up = True  # type: ignore[attr-defined]
+    return _marked(view, "public")
+
+
 def signed_in(view: View[P]) -> View[P]:
     """Whoever has an account; others are led to the sign-in page."""
 
@@ -228,7 +234,7 @@ def require_recent_sign_in() -> None:
 
 def _begin_acting() -> None:
     """From here on the audit trail knows who calls, and from where. A bearer token counts once it was checked."""
-    is_known = _guard_of_view() is not None and not uses_bearer() and current_user.is_authenticated
+    is_known = _is_somebody_looked_up() and not uses_bearer() and current_user.is_authenticated
     name = str(current_user.username) if is_known else NOBODY
     g.acting = audit.acting_as(Actor(name, client_address()))
 
@@ -282,7 +288,15 @@ def _is_same_origin() -> bool:
 
 
 def _guard_of_view() -> str | None:
-    return getattr(current_app.view_functions.get(request.endpoint or ""), "guard", None)
+    return getattr(_view(), "guard", None)
+
+
+def _is_somebody_looked_up() -> bool:
+    return _guard_of_view() is not None and not getattr(_view(), "looks_nobody_up", False)
+
+
+def _view() -> object:
+    return current_app.view_functions.get(request.endpoint or "")
 
 
 def _marked(view: View[P], guard: str) -> View[P]:
@@ -298,12 +312,15 @@ def _turned_away() -> Response | None:
     accepted = request.accept_mimetypes
     if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
         raise SignInRequired("You are signed out. Sign in again.")
-    if request.method in SAFE_METHODS:
-        came_from = request.script_root + request.full_path.rstrip("?")
-    else:
-        came_from = kept.keep() if _is_same_origin() else ""
-    response: Response = redirect(url_for("auth.login", next=local_path(came_from)), 303)  # type: ignore[assignment]
+    page = request.path if request.method in SAFE_METHODS else kept.keep() if _is_same_origin() else ""
+    response: Response = redirect(url_for("auth.login", next=local_path(_as_asked_for(page))), 303)  # type: ignore[assignment]
     return response
+
+
+def _as_asked_for(page: str) -> str:
+    """The address of a page with what this request's has behind the path: what a list was filtered by goes along."""
+    query = request.query_string.decode(errors="replace")
+    return request.script_root + page + (f"?{query}" if query else "") if page else ""
 
 
 def _require_administrator() -> None:

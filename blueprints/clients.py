@@ -98,12 +98,20 @@ def client_address() -> str:
 
     Behind ``TRUSTED_PROXIES`` the peer is whom the outermost of them saw; no other header is believed.
     """
-    text = request.remote_addr or "unknown"
+    text = _without_port(request.remote_addr or "unknown")
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return text
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _without_port(text: str) -> str:
+    """Some proxies write one behind the address: every connection would be another client."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    host, _, port = text.partition(":")
+    return host if port.isdigit() else text
 
 
 def client_network() -> str:

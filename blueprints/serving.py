@@ -22,7 +22,8 @@ from services import local_inbox
 from services.checks import start
 from services.smtp import pool
 from services.worker import background, lease, threads
-from services.worker.background import Background, Work
+from services.worker.background import Background, Together, Work
+from services.worker.open_writer import OpenWriter
 from utils import ending, late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
@@ -31,7 +32,7 @@ from utils.process_guard import forbid_core_dumps
 log = structlog.get_logger(__name__)
 
 NOTHING_SENDS: Final = (
-    "`flask run` sends no queued mail. Use `make run` or gunicorn; or run beside it: flask --app app mail worker"
+    "`flask run` sends no queued mail. Use `make run` or gunicorn; or run beside it: flask mail worker"
 )
 
 
@@ -47,7 +48,7 @@ def announced(create_app: Callable[[], Flask]) -> Flask:
 
 def begin_work(app: Flask, *, at_once: bool) -> None:
     """Have this process, or those that it forks, do what a server does besides answering."""
-    background.start(app, partial(_begin_mailing, app), at_once=at_once)
+    background.start(app, partial(_begin, app), at_once=at_once)
 
 
 def for_commands(create_app: Callable[[], Flask]) -> Flask:
@@ -98,7 +99,7 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
     mailing: Background | None = None
     try:
         with ending.uninterrupted():
-            mailing = background.start(app, partial(_begin_mailing, app))
+            mailing = background.start(app, partial(_begin, app))
         with app.app_context():
             announcing.announce(app, listens=True)
         server.serve_forever()  # until KeyboardInterrupt
@@ -146,6 +147,10 @@ def _bring_up_to_date() -> None:
         start.check_writing()
     except SQLAlchemyError as error:
         raise ConfigurationError(start.words_for(error)) from None
+
+
+def _begin(app: Flask) -> Work:
+    return Together(OpenWriter(app).start(), _begin_mailing(app))
 
 
 def _begin_mailing(app: Flask) -> Work | None:

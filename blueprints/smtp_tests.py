@@ -64,8 +64,10 @@ def step_labels() -> list[tuple[str, str]]:
     return [(str(phase), smtp_diagnosis.PHASE_LABELS[phase]) for phase in connection_test.STEPS]
 
 
-def step_dict(step: Step) -> dict[str, Any]:
-    return {**asdict(step), "label": smtp_diagnosis.PHASE_LABELS[step.name]}
+def step_dict(step: Step, *, is_discreet: bool = False) -> dict[str, Any]:
+    """A step as it is shown; discreetly, without what the server said, and where its name leads."""
+    fact = {"fact": ""} if is_discreet else {}
+    return {**asdict(step), **fact, "label": smtp_diagnosis.PHASE_LABELS[step.name]}
 
 
 def waiting_dict(waiting: Waiting) -> dict[str, Any]:
@@ -87,7 +89,13 @@ def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
     raise ClientDisconnected
 
 
-def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResult], dict[str, Any]]) -> Response:
+def streamed(
+    prepared: TestPlan,
+    config_id: int | None,
+    told: Callable[[TestResult], dict[str, Any]],
+    *,
+    is_discreet: bool = False,
+) -> Response:
     """A line for each step as it happens, and a last one with the result as ``told`` puts it.
 
     In silence there are lines that tell what is waited for, and empty ones: on one of them the server notices that the
@@ -110,7 +118,7 @@ def streamed(prepared: TestPlan, config_id: int | None, told: Callable[[TestResu
                     elif isinstance(item, Waiting):
                         yield _line({"type": "waiting", **waiting_dict(item)})
                     else:
-                        yield _line({"type": "step", **step_dict(item)}) if item else "\n"
+                        yield _line({"type": "step", **step_dict(item, is_discreet=is_discreet)}) if item else "\n"
         except Stopping as stopping:
             yield _line({"type": "result", **_cut_short(stopping.message)})
         except Exception as error:  # the answer has begun: what breaks now can only be told in it

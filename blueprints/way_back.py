@@ -11,8 +11,14 @@ _LONGEST: Final = 500
 _FILTERS: Final = {
     "emails.show": ("state", "before"),
     "settings.smtp": ("q", "state", "security", "error"),
+    "oversight.show": ("q", "show", "after"),
 }
-_LISTS: Final = {"emails": "emails.show", "settings": "settings.smtp", "smtp_form": "settings.smtp"}
+_LISTS: Final = {
+    "emails": "emails.show",
+    "settings": "settings.smtp",
+    "smtp_form": "settings.smtp",
+    "oversight": "oversight.show",
+}
 
 
 def init_app(app: Flask) -> None:

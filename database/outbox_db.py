@@ -117,6 +117,7 @@ class NewMail(TypedDict):
     due_at: datetime
     expires_at: datetime
     tag: str | None
+    pixel: NotRequired[str | None]
 
 
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
@@ -140,6 +141,7 @@ IS_HELD = among(State.HELD)
 _IS_DEAD = among(*DEAD)
 _IS_SETTLED = text("settled_at IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
+_HAS_PIXEL = text("pixel IS NOT NULL")
 
 
 class OutboxMail(Base):
@@ -177,9 +179,11 @@ class OutboxMail(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     leased_by: Mapped[str | None] = mapped_column(String(64))
     tag: Mapped[str | None] = mapped_column(String(64))
+    pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
 
     __table_args__ = (
         partial_index("uq_email_outbox_idempotency_key", "idempotency_key", where=_HAS_KEY, unique=True),
+        partial_index("uq_email_outbox_pixel", "pixel", where=_HAS_PIXEL, unique=True),
         partial_index("ix_email_outbox_due", "priority", "due_at", "id", "state", where=IS_WAITING),
         partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
         partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),
@@ -266,6 +270,11 @@ def holders(session: Session) -> dict[str, int]:
 def keys_in_use(session: Session) -> dict[str, int]:
     """The keys that content is sealed under, waiting mails' and dead letters', and how many mails need each."""
     return _counts(session, OutboxMail.key_id, OutboxMail.content.is_not(None))
+
+
+def keys_of_waiting(session: Session) -> dict[str, int]:
+    """The same of mails alone that are still to be sent, whether they are due or not."""
+    return _counts(session, OutboxMail.key_id, OutboxMail.content.is_not(None), OutboxMail.state.in_(UNSENT))
 
 
 def oldest_due(session: Session, moment: datetime) -> datetime | None:

@@ -72,8 +72,9 @@ def being_sent(session: Session) -> int:
     return session.scalar(select(func.count()).where(_IS_TRANSMITTING)) or 0
 
 
-def count(session: Session) -> int:
-    return session.scalar(select(func.count()).select_from(_C).where(IS_HELD)) or 0
+def count(session: Session, but: Sequence[str]) -> int:
+    """How many are held, but for those that are so for these reasons."""
+    return session.scalar(select(func.count()).select_from(_C).where(_held(None, but))) or 0
 
 
 def held_among(session: Session, mail_ids: Sequence[str]) -> set[str]:
@@ -81,26 +82,32 @@ def held_among(session: Session, mail_ids: Sequence[str]) -> set[str]:
     return set(session.scalars(select(_C.mail_id).where(_held(mail_ids)).with_for_update()))
 
 
-def expire(session: Session, mail_ids: Sequence[str] | None, now: datetime, reason: str) -> int:
-    """Settle held mails, or those of them with these ids, whose time is over; how many."""
+def expire(
+    session: Session, mail_ids: Sequence[str] | None, now: datetime, reason: str, but: Sequence[str] = ()
+) -> int:
+    """Settle held mails, or those of them with these ids, whose time is over; how many.
+
+    Here and below: but for those that are held for the reasons in ``but``.
+    """
     content = case((_C.priority == Priority.SECURITY, null()), else_=_C.content)  # a link must not lie around
     values = {"state": State.EXPIRED, "content": content, "settled_at": now, "reason": reason}
-    return _changed(session, _held(mail_ids) & (_C.expires_at <= now), values)
+    return _changed(session, _held(mail_ids, but) & (_C.expires_at <= now), values)
 
 
-def release(session: Session, mail_ids: Sequence[str] | None) -> int:
+def release(session: Session, mail_ids: Sequence[str] | None, but: Sequence[str] = ()) -> int:
     """Let held mails, or those of them with these ids, wait again as before; how many."""
-    return _changed(session, _held(mail_ids), {"state": _AS_BEFORE, "reason": "", "lease_token": null()})
+    return _changed(session, _held(mail_ids, but), {"state": _AS_BEFORE, "reason": "", "lease_token": null()})
 
 
-def cancel(session: Session, now: datetime, reason: str) -> int:
+def cancel(session: Session, now: datetime, reason: str, but: Sequence[str] = ()) -> int:
     """Withdraw every held mail; how many."""
     values = {"state": State.CANCELLED, "settled_at": now, "content": None, "reason": reason}
-    return _changed(session, _held(None), values)
+    return _changed(session, _held(None, but), values)
 
 
-def _held(mail_ids: Sequence[str] | None) -> ColumnElement[bool]:
-    return and_(IS_HELD, *([] if mail_ids is None else [_C.mail_id.in_(mail_ids)]))
+def _held(mail_ids: Sequence[str] | None, but: Sequence[str] = ()) -> ColumnElement[bool]:
+    is_one = [] if mail_ids is None else [_C.mail_id.in_(mail_ids)]
+    return and_(IS_HELD, *is_one, *([_C.reason.not_in(but)] if but else []))
 
 
 def _changed(session: Session, condition: ColumnElement[bool], values: dict[str, Any]) -> int:

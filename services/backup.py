@@ -26,7 +26,7 @@ from utils.numbers import counted
 STOP_ALL: Final = "Stop every process of Sealpost first"
 # pg_restore drops only what the back-up has too, and fails where a newer table depends on that.
 OLDER_ON_POSTGRESQL: Final = "A back-up of an earlier version needs an empty database."
-AFTERWARDS: Final = "flask --app app db upgrade && flask --app app mail hold --all"
+AFTERWARDS: Final = "flask db upgrade && flask mail hold --all"
 _SECRETS: Final = ("password", "sslpassword")  # in the query of PostgreSQL's address
 
 
@@ -53,7 +53,7 @@ def write(target: Path, *, overwrite: bool = False) -> int:
     """Write a consistent copy of the database, also while others write to it; its size. Raises CopyRefused."""
     source = _database(f"Run: {_pg_dump(target)}")
     if not source.exists():
-        raise CopyRefused("There is no database yet. Run: flask --app app db upgrade")
+        raise CopyRefused("There is no database yet. Run: flask db upgrade")
     _check_target(target, source, overwrite=overwrite)
     with sqlite_copy.copied(source, target.parent) as copy:
         size = copy.stat().st_size

@@ -51,9 +51,15 @@ _LONGEST_ORDER_VALUE: Final = 200
 
 
 def get_smtp_config(account_id: int | None = None) -> dict[str, Any] | None:
-    """The settings that mail goes through now, with the password in clear; None if nothing is usable."""
+    """The settings that mail of this account, or of the system, goes through now, with the password in clear.
+
+    None if nothing is usable. Raises ValueError for an account that does not exist, or is disabled.
+    """
     server = route.first_usable(account_id)
-    return _as_specified(server.settings) if server and server.settings else None
+    if not server or not server.settings:
+        return None
+    found = _as_specified(server.settings)
+    return found | {"from_name": server.behalf.name} if server.behalf else found
 
 
 def send_email(
@@ -121,6 +127,7 @@ def queue_email(
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
     priority: str = "normal",
+    track_opens: bool = False,
     session: Session | scoped_session[Any] | None = None,
 ) -> str:
     """Promise a mail and give its id: it is tried until it is sent, refused for good, or ``expires_at`` is past.
@@ -132,8 +139,9 @@ def queue_email(
     SQLAlchemyError: this call, the flush or the commit.
 
     A key that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the times have a
-    time zone; without ``expires_at`` a mail is given up after 72 hours. Raises ValueError for a caller's mistake, the
-    same key with other content among them.
+    time zone; without ``expires_at`` a mail is given up after 72 hours. With ``track_opens`` the mail log shows when
+    the mail was opened, by a pixel at the end of its HTML; ask its recipients first. Raises ValueError for a caller's
+    mistake, the same key with other content and security mail that would be tracked among them.
     """
     _need_application("queue_email")
     given, sender = _plain_session(session), _chosen(from_email, account_id)
@@ -151,12 +159,14 @@ def queue_email(
         attachments=attachments,
         calendar=calendar,
         kind="other",
+        track_opens=track_opens,
         message_id_domain=route.message_id_domain(account_id, given),
         sender=sender,
     )
     asked: list[object] = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
     asked += [calendar] if calendar else []  # keys that were used before there were invitations stay the same
     asked += [{"from_email": sender}] if sender else []
+    asked += ["track_opens"] if track_opens else []
     terms = Terms(
         priority=_priority(priority),
         send_at=send_at,
@@ -178,7 +188,10 @@ def message_id(mail_id: str, *, session: Session | scoped_session[Any] | None = 
 
 
 def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
-    """Test the settings that mail would go through now, up to the recipient; delivers nothing."""
+    """Test the settings that mail of this account, or of the system, would go through now; delivers nothing.
+
+    Raises ValueError for an account that does not exist, or is disabled.
+    """
     server = route.first_usable(account_id)
     if not server or not server.settings:
         return False, diagnosis.NOT_CONFIGURED

@@ -23,6 +23,12 @@ function isFree(name) {
   return !value || value === ours[name];
 }
 
+// An account chooses its sender among those that it may use.
+function hasPlaceFor(name, value) {
+  const { options } = form.elements[name];
+  return !options || [...options].some((option) => option.value === value);
+}
+
 function put(name, value) {
   if (name === "smtp_port") setPort(value);
   else form.elements[name].value = value;
@@ -33,7 +39,7 @@ function put(name, value) {
 function fillIn({ smtp_server = "", smtp_username = "", from_email, smtp_port, security }) {
   const filled = [];
   const offer = (name, value, mayPut) => {
-    if (value === undefined || !mayPut) return;
+    if (value === undefined || !mayPut || !hasPlaceFor(name, value)) return;
     put(name, value);
     if (value) filled.push(LABELS[name]);
   };

@@ -21,7 +21,7 @@ function followSecurity() {
 port.addEventListener("input", () => {
   portIsOurs = port.value === "";
 });
-for (const radio of field("security")) radio.addEventListener("change", followSecurity);
+for (const radio of form.querySelectorAll('[name="security"]')) radio.addEventListener("change", followSecurity);
 
 /** Puts in the port of a provider; it follows the security again from there. */
 export function setPort(number) {
@@ -64,6 +64,7 @@ const sayIfKeyIsNeeded = () =>
   sayIfNeeded("key-note", "client_key", needsKey(), "You changed the server. Paste the key again.");
 
 for (const [id, say] of [["password-note", sayIfPasswordIsNeeded], ["key-note", sayIfKeyIsNeeded]]) {
+  if (!document.getElementById(id)) continue; // an account's own server shows no certificate
   form.addEventListener("input", say);
   form.addEventListener("change", say); // after the port has followed
   if (!document.getElementById(id).textContent) say();

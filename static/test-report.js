@@ -14,6 +14,7 @@ const stale = part("[data-stale]");
 const filledIn = part("[data-filled-in]");
 const looking = part("[data-looking]");
 const docsLink = part("[data-docs-link]");
+const deliveredLink = part("[data-delivered]"); // to a page of administrators
 
 function draw(svg, level) {
   const use = svg.querySelector("use");
@@ -129,7 +130,7 @@ export function finish({ ok = false, level = "failed", actions = [], field, docs
   linkField(field);
   docsLink.hidden = !docs_url;
   docsLink.href = docs_url || "#";
-  part("[data-delivered]").hidden = !delivered;
+  if (deliveredLink) deliveredLink.hidden = !delivered;
   stale.hidden = !part("[data-stale-text]").textContent; // the form may have been changed while the test ran
   offerCopy();
   summary.hidden = false;

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from blueprints.access import limiter
 from database.engine import transaction
 from services.accounts import accounts, api_tokens
+from services.personal import templates
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.conftest import ADMIN_TOKEN
@@ -84,6 +85,11 @@ MATRIX: Final = {
     "GET /account/tokens/1/revoke": (SIGN_IN, 404, 200, SIGN_IN, SIGN_IN, SIGN_IN),  # it is the administrator's
     "POST /account/tokens/1/revoke": (SIGN_IN, 404, 303, SIGN_IN, SIGN_IN, SIGN_IN),
     "POST /account/sessions/end": members(303),
+    "GET /account/smtp": members(200),
+    "POST /account/smtp": members(422),
+    "POST /account/smtp/test": members(422),
+    "GET /account/smtp/delete": members(303),  # there is none
+    "POST /account/smtp/delete": members(303),
     "GET /settings/smtp": administrators(200),
     "GET /settings/smtp/new": administrators(200),
     "POST /settings/smtp/new": administrators(422),
@@ -111,6 +117,19 @@ MATRIX: Final = {
     "POST /settings/accounts": administrators(422),
     "GET /settings/accounts/1/<deed>": administrators(404),
     "POST /settings/accounts/1/<deed>": administrators(404),
+    "GET /settings/accounts/smtp": administrators(200),
+    "GET /settings/accounts/smtp/1/<deed>": administrators(404),
+    "POST /settings/accounts/smtp/1/<deed>": administrators(404),
+    "GET /settings/accounts/smtp/1/limits": administrators(200),
+    "POST /settings/accounts/smtp/1/limits": administrators(303),
+    "GET /settings/accounts/smtp/policy": administrators(200),
+    "POST /settings/accounts/smtp/policy": administrators(422),
+    "GET /settings/accounts/smtp/templates": administrators(200),
+    "POST /settings/accounts/smtp/templates": administrators(422),
+    "GET /settings/accounts/smtp/templates/1": administrators(200),
+    "POST /settings/accounts/smtp/templates/1": administrators(422),
+    "GET /settings/accounts/smtp/templates/1/delete": administrators(200),
+    "POST /settings/accounts/smtp/templates/1/delete": administrators(303),
     "GET /settings/tokens": administrators(200),
     "GET /settings/tokens/1/revoke": administrators(200),
     "POST /settings/tokens/1/revoke": administrators(303),
@@ -139,16 +158,18 @@ MATRIX: Final = {
     "POST /api/messages/<mail_id>/retry": (401, 404, 404, 404, 404, 401),
     "POST /api/messages/<mail_id>/cancel": (401, 404, 404, 404, 404, 401),
     "GET /api/settings/smtp/domain-check": api(200),
-    "GET /api/settings/smtp/providers": api(200),
-    "GET /api/settings/smtp/discover": api(422),
+    "GET /api/settings/smtp/providers": (401, 200, 200, 200, 200, 401),
+    "GET /api/settings/smtp/discover": (401, 422, 422, 422, 422, 401),
     "GET /api/openapi.json": everybody(200),
     "GET /api/docs": everybody(200),
+    "GET /api/docs/<name>": everybody(404),
     "GET /inbox": administrators(200),
     "GET /inbox/1": administrators(404),
     "GET /inbox/1/html": administrators(404),
     "POST /inbox/clear": administrators(303),
     "GET /healthz": everybody(200),
     "GET /readyz": everybody(200),
+    "GET /open/x": everybody(200),
     "GET /static/x": everybody(404),
     "GET /bootstrap/static/x": everybody(404),
 }
@@ -183,6 +204,12 @@ FIELDS: Final = {
     "from_email": "mallory@evil.example",
     "timeout_seconds": "10",
     "is_active": "1",
+    "emails_per_minute": "7",
+    "domain": "evil.example",
+    "host": "smtp.evil.example",
+    "port": "587",
+    "allowed": "any",
+    "fallback": "always",
 }
 CHANGE: Final = b'{"name": "Mallory", "smtp_server": "smtp.evil.example", "from_email": "mallory@evil.example"}'
 WRITES: Final = (
@@ -193,6 +220,12 @@ WRITES: Final = (
     "/settings/smtp/1/delete",
     "/settings/accounts",
     "/account/tokens",
+    "/settings/accounts/smtp/1/limits",
+    "/settings/accounts/smtp/1/global",
+    "/settings/accounts/smtp/policy",
+    "/settings/accounts/smtp/templates",
+    "/settings/accounts/smtp/templates/1",
+    "/settings/accounts/smtp/templates/1/delete",
     "/settings/tokens/1/revoke",
     "/forgot-password",
     "/account/sessions/end",
@@ -209,6 +242,7 @@ SERVER: Final = {
     "from_email": "a@example.com",
     "is_active": True,
 }
+TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
 _NOTE_OF_A_LOOK: Final = re.compile(r"audit_event.*'viewed'|sqlite_sequence.*'audit_event'")
 METHODS: Final = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "CONNECT", "PROPFIND")
 
@@ -244,12 +278,14 @@ def bearers(people: dict[str, Visitor]) -> dict[str, str]:
 
 
 def as_they_were() -> None:
-    """One server, number 1, which is active; and no token revoked."""
+    """One server and one template, each number 1; the server is active, and no token revoked."""
     with transaction() as session:
-        session.execute(text("DELETE FROM smtp_config"))
-        session.execute(text("DELETE FROM sqlite_sequence WHERE name = 'smtp_config'"))
+        for table in ("smtp_config", "server_template"):
+            session.execute(text(f"DELETE FROM {table}"))
+            session.execute(text(f"DELETE FROM sqlite_sequence WHERE name = '{table}'"))
         session.execute(text("UPDATE api_token SET revoked_at = NULL"))
     assert configs.create(parse_change(SERVER)).row.id == 1
+    assert templates.save(TEMPLATE).id == 1
 
 
 def routes(app: Flask) -> list[tuple[str, str]]:

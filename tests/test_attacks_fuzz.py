@@ -20,6 +20,7 @@ from blueprints.access import limiter
 from database.engine import transaction
 from database.try_db import TryCount
 from services.accounts import api_tokens
+from services.personal import templates
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, make_alice, visit
@@ -60,6 +61,7 @@ TEST: Final = {
     "send": "1",
     "to": "alice@example.com",
 }
+TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
 # Each form with its fields and a good value for each, so that examples get past the first check.
 FORMS: Final = {
     "/login": {"login": "alice", "password": PASSWORD, "remember": "1", "next": "/account"},
@@ -75,6 +77,9 @@ FORMS: Final = {
     "/account/senders/<int:sender_id>/again": {},
     "/account/senders/<int:sender_id>/remove": {},
     "/kept/discard": {"page": "/account"},
+    "/account/smtp": SERVER,
+    "/account/smtp/test": TEST,
+    "/account/smtp/delete": {"version": "1"},
     "/settings/smtp/new": SERVER,
     "/settings/smtp/<int:config_id>": SERVER,
     "/settings/smtp/new/test": TEST,
@@ -87,6 +92,26 @@ FORMS: Final = {
     "/settings/accounts/<int:account_id>/<deed>": {"confirm_password": PASSWORD},
     "/account/tokens": {"name": "deploy script", "days": "90", "scope_admin": "1"},
     "/account/tokens/<int:token_id>/revoke": {},
+    "/settings/accounts/smtp/<int:account_id>/<deed>": {"seen": "own", "version": "1", "config_id": "1"},
+    "/settings/accounts/smtp/<int:account_id>/limits": {
+        "emails_per_minute": "5",
+        "emails_per_day": "50",
+        "seen_emails_per_minute": "",
+        "seen_emails_per_day": "",
+    },
+    "/settings/accounts/smtp/policy": {
+        "allowed": "named",
+        "hosts": "smtp.example.com\nexample.org",
+        "fallback": "connection",
+        "emails_per_minute": "30",
+        "emails_per_day": "1000",
+        "fallback_per_minute": "10",
+        "fallback_per_day": "100",
+        "version": "0",
+    },
+    "/settings/accounts/smtp/templates": TEMPLATE,
+    "/settings/accounts/smtp/templates/<int:template_id>": {**TEMPLATE, "mark": "x"},
+    "/settings/accounts/smtp/templates/<int:template_id>/delete": {"mark": "x"},
     "/settings/tokens/<int:token_id>/revoke": {},
     "/emails/<mail_id>/retry": {},
     "/emails/<mail_id>/cancel": {},
@@ -96,6 +121,7 @@ FORMS: Final = {
 STORED: Final = {"name": "Primary", "smtp_server": "127.0.0.1", "smtp_port": 9, "from_email": "a@example.com"}
 # Each page that reads its query, with what it knows there.
 QUERIES: Final = {
+    "/account/smtp": {"preset": "gmail", "find": "me@gmail.com", "other": "1"},
     "/login": {"next": "/account"},
     "/reset-password": {"token": "x"},
     "/confirm-address": {"token": "x"},
@@ -105,6 +131,11 @@ QUERIES: Final = {
     "/api/smtp/settings": {"details": "true"},
     "/account/sessions/end": {"session": "x"},
     "/settings/accounts/<int:account_id>/<deed>": {},
+    "/settings/accounts/smtp": {"q": "bob", "show": "all", "after": "bob"},
+    "/settings/accounts/smtp/<int:account_id>/<deed>": {},
+    "/settings/accounts/smtp/<int:account_id>/limits": {},
+    "/settings/accounts/smtp/templates/<int:template_id>": {},
+    "/settings/accounts/smtp/templates/<int:template_id>/delete": {},
     "/settings/smtp": {"q": "Primary", "state": "active", "security": "none", "error": "1"},
     "/settings/smtp/new": {"copy": "1", "preset": "gmail", "find": "me@gmail.com"},
     "/settings/smtp/<int:config_id>": {"preset": "gmail", "find": "me@gmail.com"},
@@ -241,7 +272,9 @@ def with_ids(route: str, text: str) -> str:
 
 
 def store_one() -> None:
-    """A server and a token for the ids to find, unless they are still there."""
+    """A server, a template and a token for the ids to find, unless they are still there."""
+    if not templates.every():
+        templates.save(TEMPLATE)
     if not configs.search():
         configs.create(parse_change({**STORED, "is_active": True}))
     if not any(token.is_good for token in api_tokens.every()):

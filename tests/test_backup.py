@@ -331,7 +331,7 @@ def test_a_back_up_of_an_older_version_is_restored_and_says_what_to_run(app: Fla
     file = backed_up(app, place)
     upgrade()
     told = restored(app, file).stdout
-    assert "Run: flask --app app db upgrade" in told
+    assert "Run: flask db upgrade" in told
     upgrade()
     assert row_of(mail_id).state == State.HELD
 

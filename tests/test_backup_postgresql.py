@@ -100,6 +100,6 @@ def test_a_back_up_of_an_earlier_version_goes_into_an_empty_postgresql(
             db.engine.dispose()
             subprocess.run(restore, shell=True, env=programs, check=True)
             for command in (then_upgrade, then_hold):
-                ended = app.test_cli_runner().invoke(args=command.removeprefix("flask --app app ").split())
+                ended = app.test_cli_runner().invoke(args=command.removeprefix("flask ").split())
                 assert ended.exit_code == 0, ended.output
             db.engine.dispose()

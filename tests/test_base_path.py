@@ -7,7 +7,11 @@ import pytest
 from flask import Flask
 
 from app import create_app
+from services.accounts import sessions
+from services.email_service import queue_email
+from services.message.pixel import with_pixel
 from services.outbox.template_mail import reset_url
+from tests.outbox import row_of
 from tests.visitors import Visitor, make_alice, visit
 from utils.env_utils import load_settings
 
@@ -73,6 +77,17 @@ def test_whoever_must_sign_in_first_comes_back_below_it(client: Visitor, prefix:
     assert answer.location == f"{path}/login?next={path}/settings/smtp?q%3Da"
 
 
+def test_a_form_that_met_no_session_comes_back_below_it(app: Flask, base_url: str, prefix: str, path: str) -> None:
+    visitor = signed_in(app, base_url, prefix, path)
+    options = {"base_url": origin(base_url) + ("" if prefix else path)}
+    page = visitor.get(f"{prefix}/settings/smtp/new", **options).text
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)[1]  # type: ignore[index]
+    sessions.end_all(1)
+    answer = visitor.post(f"{prefix}/settings/smtp/new", data={"name": "typed", "csrf_token": token}, **options)
+    assert answer.location == f"{path}/login?next={path}/settings/smtp/new"
+    assert "this is not saved yet" in visitor.get(answer.location.removeprefix("" if prefix else path), **options).text
+
+
 @pytest.mark.parametrize(
     "place", ["/other", "/mailbox/x", "//evil.example/mail/", "https://evil.example/mail/", "/mail/../x"]
 )
@@ -104,6 +119,13 @@ def test_the_api_document_names_it_as_its_server(client: Visitor, prefix: str, b
 
 def test_links_in_mails_are_below_it(app: Flask, base_url: str) -> None:
     assert reset_url("t").startswith(f"{base_url.rstrip('/')}/reset-password?token=")
+
+
+def test_the_pixel_of_a_mail_is_below_it(client: Visitor, base_url: str, prefix: str) -> None:
+    mail_id = queue_email("jane@example.com", "Hello", "Hello", "<p>Hello</p>", track_opens=True)
+    found = with_pixel("", row_of(mail_id).pixel or "")
+    assert f'src="{base_url.rstrip("/")}/open/' in found
+    assert client.get(f"{prefix}/open/{row_of(mail_id).pixel}.gif").mimetype == "image/gif"
 
 
 def test_the_api_answers_in_json_below_it(client: Visitor, prefix: str) -> None:

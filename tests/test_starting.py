@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from flask_migrate import upgrade
 
+from app import create_app
 from tests.patience import PATIENCE
 
 HEAVY = {"celery", "kombu", "amqp", "billiard", "redis", "alembic", "flask_migrate", "mako", "rabbitmq"}
@@ -48,6 +50,30 @@ def test_a_broker_named_in_the_environment_is_no_reason_to_load_celery_for_a_com
 ) -> None:
     broker = {"CELERY_BROKER_URL": "amqp://nobody@127.0.0.1:1//", "FLASK_APP": "app"}
     assert not loaded(COMMAND, "smtp", "list", **environment, **broker) & HEAVY
+
+
+@pytest.mark.parametrize("words", ["worker --concurrency 1", "beat", "inspect ping"])
+@pytest.mark.parametrize("revision", ["", "0009"])
+def test_celery_refuses_old_tables_in_one_line(
+    environment: dict[str, str], tmp_path: Path, revision: str, words: str
+) -> None:
+    variables = {**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'old.db'}"}
+    if revision:
+        with create_app(variables, instance_path=tmp_path).app_context():
+            upgrade(revision=revision)
+    run = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "app:celery", *words.split()],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, **variables, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.splitlines() == [
+        "The database is not ready. The tables are older than this version of Sealpost. Run: flask db upgrade"
+    ]
 
 
 def test_whoever_asks_for_celery_gets_it(environment: dict[str, str]) -> None:

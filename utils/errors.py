@@ -28,6 +28,10 @@ class InvalidInput(AppError):
         super().__init__(message)
         self.errors = dict(errors)
 
+    def __str__(self) -> str:
+        """For whoever calls from Python and sees nothing else."""
+        return " ".join([self.message, *(f"{name}: {' '.join(texts)}" for name, texts in self.errors.items())])
+
 
 class Stopping(AppError):
     """This process is to end, and what was asked for would take longer."""

@@ -37,6 +37,7 @@ class DomainAnswer(AnyAnswer):
     "cannot be told from here). Takes at most ten seconds.",
     tag=TAG,
     query=DomainQuestion,
+    example_query="domain=example.com",
     answers={200: DomainAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @admin_api

@@ -19,6 +19,7 @@ from services.accounts.api_tokens import Scope
 from services.outbox import log as mail_log
 from services.outbox.facts import AttemptData, DirectData, MessageData, State
 from services.outbox.log import Story
+from services.outbox.opens import OpensData
 from services.personal.mail_fields import LONGEST_TAG
 from services.settings.fields import Checked, Strict
 from utils.json_shapes import json_of
@@ -63,7 +64,10 @@ class MessageFilter(DirectFilter):
 
 @dataclass(frozen=True, kw_only=True)
 class StoryData(MessageData):
+    """``opens`` is null unless the mail was queued with track_opens."""
+
     attempt_log: list[AttemptData]
+    opens: OpensData | None
 
 
 class MessagesAnswer(AnyAnswer):
@@ -169,4 +173,6 @@ def _only_account() -> int | None:
 
 def _told(story: Story) -> Response:
     log = [json_of(AttemptData, attempt) for attempt in story.attempts]
-    return jsonify({"status": "success", "data": {**json_of(MessageData, story.mail), "attempt_log": log}})
+    opened = json_of(OpensData, story.opens) if story.opens else None
+    data = {**json_of(MessageData, story.mail), "attempt_log": log, "opens": opened}
+    return jsonify({"status": "success", "data": data})

@@ -1,40 +1,19 @@
-"""The API document, generated from the routes and from the very models that validate them, and a page that shows it."""
+"""The API document, generated from the routes and from the very models that validate them."""
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
-from flask import (
-    Blueprint,
-    Response,
-    current_app,
-    make_response,
-    redirect,
-    render_template,
-    request,
-    session,
-    url_for,
-)
-from flask.typing import ResponseReturnValue
-from flask_login import current_user
-from flask_wtf.csrf import generate_csrf
-from markupsafe import Markup
+from flask import current_app
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from blueprints.access import any_token, signed_in
-from blueprints.sessions import uses_bearer
+from blueprints.api import samples
 from services.accounts.api_tokens import MEANINGS, Scope
 from utils.env_utils import get_settings
 
-bp = Blueprint("openapi", __name__)
-
-P = ParamSpec("P")
-EXTENSION: Final = "sealpost_api_document"
-PAGE: Final = "openapi.page"
+SUCCESSES: Final = (200, 201, 202)
 CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
 IN_BRACES = re.compile(r"{(\w+)}")
 REF = "#/components/schemas/{model}"
@@ -57,7 +36,10 @@ _View = TypeVar("_View", bound=Callable[..., Any])
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """What the document says of a route beyond its path; it decorates the view."""
+    """What the document says of a route beyond its path; it decorates the view.
+
+    ``example`` and ``answer`` are a body and what it is answered with, ``example_query`` what stands behind the path.
+    """
 
     summary: str
     tag: str
@@ -68,89 +50,12 @@ class Operation:
     example: Mapping[str, object] | None = None
     streams: bool = False
     description: str = ""
+    answer: Mapping[str, object] | None = None
+    example_query: str = ""
 
     def __call__(self, view: _View) -> _View:
         view.operation = self  # type: ignore[attr-defined]
         return view
-
-
-@dataclass(frozen=True)
-class _Built:
-    """The document as it is sent and as it is shown, each with its digest. Routes and models are the process's own."""
-
-    json: bytes
-    html: Markup
-    digest: str
-
-
-def document_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
-    """Whoever is signed in or has a token; in development anybody. A person who is signed out is led to the sign-in."""
-
-    @wraps(view)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
-        if not get_settings().is_production:
-            return view(*args, **kwargs)
-        if uses_bearer():
-            return by_token(*args, **kwargs)
-        if not current_user.is_authenticated and request.accept_mimetypes.accept_html and request.endpoint == PAGE:
-            return redirect(url_for("auth.login", next=request.path), 303)
-        return by_session(*args, **kwargs)
-
-    by_token, by_session = any_token(view), signed_in(view)
-    guarded.guard = "document_reader"  # type: ignore[attr-defined]
-    return guarded
-
-
-@bp.get("/api/openapi.json")
-@document_reader
-def document() -> Response:
-    """The OpenAPI document."""
-    built = _built()
-    response = current_app.response_class(built.json, mimetype="application/json")
-    response.set_etag(built.digest)
-    return _to_be_asked_for_again(response)
-
-
-@bp.get("/api/docs")
-@document_reader
-def page() -> Response:
-    """The same, to read. What the page says beside it belongs to the session, and so does its tag."""
-    built = _built()
-    tag = hashlib.sha256(f"{built.digest} {_whose_page()}".encode()).hexdigest()
-    if "_flashes" in session:  # a message that is shown once must not be on a page that is kept
-        return make_response(render_template("api/docs.html", operations=built.html))
-    is_kept = tag in request.if_none_match
-    text = "" if is_kept else render_template("api/docs.html", operations=built.html)
-    response = make_response(text, 304 if is_kept else 200)
-    response.set_etag(tag)
-    return _to_be_asked_for_again(response)
-
-
-def _built() -> _Built:
-    """What was built when it was first asked for in this process."""
-    built: _Built | None = current_app.extensions.get(EXTENSION)
-    if built is None:
-        described = build_document()
-        body = current_app.json.dumps(described).encode() + b"\n"
-        html = Markup(render_template("api/_operations.html", document=described))  # noqa: S704 - a template's
-        built = _Built(body, html, hashlib.sha256(body).hexdigest())
-        current_app.extensions[EXTENSION] = built
-    return built
-
-
-def _whose_page() -> str:
-    if not current_user.is_authenticated:
-        return "nobody"
-    generate_csrf()  # what is not there yet, the page's own form would put there
-    return f"{current_user.session.key} {current_user.is_admin} {session.get('csrf_token', '')}"
-
-
-def _to_be_asked_for_again(response: Response) -> Response:
-    """A browser may keep it for its own user, and asks each time whether it is still good."""
-    response.headers["Cache-Control"] = "private, no-cache"
-    response.vary.update(("Cookie", "Authorization"))
-    response.make_conditional(request)
-    return response
 
 
 def build_document() -> dict[str, Any]:
@@ -167,6 +72,9 @@ def build_document() -> dict[str, Any]:
         # A role is what OpenAPI 3.1 has for what a bearer token must be good for.
         paths.setdefault(path, {})[method] = {**_described(operation, path, method), "security": [{"bearer": [scope]}]}
     settings = get_settings()
+    schemas = _without_null_defaults(schemas["$defs"])
+    for path, method, operation, _ in operations:
+        _show(operation, path, method, paths[path][method], schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": f"{settings.app_name} mail settings", "version": "1"},
@@ -174,7 +82,7 @@ def build_document() -> dict[str, Any]:
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "schemas": _without_null_defaults(schemas["$defs"]),
+            "schemas": schemas,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _OF_TOKENS}},
         },
     }
@@ -220,6 +128,19 @@ def _described(operation: Operation, path: str, method: str) -> dict[str, Any]:
     return described
 
 
+def _show(operation: Operation, path: str, method: str, described: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Add one call by curl, and the answer to it."""
+    place = samples.url(get_settings().base_url, path, operation.example_query)
+    body = operation.example if operation.body_required or operation.example else None
+    call = samples.curl(method.upper(), place, body)
+    described["x-codeSamples"] = [{"lang": "Shell", "label": "curl", "source": call}]
+    status = next(status for status in SUCCESSES if str(status) in described["responses"])
+    if operation.body and str(202) in described["responses"]:
+        status = 202
+    content = described["responses"][str(status)]["content"]["application/json"]
+    content["example"] = operation.answer or samples.of_schema(content["schema"], schemas)
+
+
 def _in_path(path: str) -> list[dict[str, Any]]:
     """Every variable part of a path is the number of a row, but for the id of a mail."""
     number = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
@@ -241,7 +162,7 @@ _OF_TOKENS: Final = (
     f"Each is good for its scopes: {_MEANT}; admin includes the others. ADMIN_TOKEN is good for all but what is an "
     "account's own."
 )
-DESCRIPTIONS = {
+DESCRIPTIONS: Final = {
     200: "Done",
     201: "Created",
     202: "Taken, and queued",
@@ -250,7 +171,7 @@ DESCRIPTIONS = {
     403: "Not an administrator, a token without the scope, or switched off",
     404: "There is none with this id; or SMTP not configured",
     409: "Somebody else saved meanwhile; or it is too late",
-    413: "Larger than 64 KiB",
+    413: "Larger than 64 KiB; where emails are sent, than 40 MB",
     415: "Not application/json",
     422: "A field was refused, or the test ran and failed",
     429: "Too many requests; see Retry-After",

@@ -7,10 +7,11 @@ from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from blueprints import limits
-from blueprints.access import admin_api
+from blueprints.access import account_api, caller
 from blueprints.api.api_models import ERRORS, TAG, RefusedAnswer
 from blueprints.api.openapi import AnyAnswer, Operation
 from blueprints.api.query import parsed_query
+from services.accounts.api_tokens import Scope
 from services.providers import discovery, presets
 from services.providers.discovery import Discovery, Source
 from services.providers.registry import Provider
@@ -72,7 +73,7 @@ class DiscoveryAnswer(AnyAnswer):
     tag=TAG,
     answers={200: ProvidersAnswer, **ERRORS},
 )
-@admin_api
+@account_api(Scope.SETTINGS)
 def list_providers() -> Response:
     """Every provider, in the order of the form."""
     return jsonify({"status": "success", "data": presets.presets()})
@@ -82,18 +83,24 @@ def list_providers() -> Response:
 @Operation(
     summary="Find the server for an email address",
     description="By its domain, else by the MX records of the domain, else by asking at the usual names of a mail "
-    "server. Nothing is sent and nothing is stored; it ends within ten seconds.",
+    "server (administrators only). Nothing is sent and nothing is stored; it ends within ten seconds.",
     tag=TAG,
     query=Wanted,
+    example_query="email=me@example.com",
     answers={200: DiscoveryAnswer, 422: RefusedAnswer, **ERRORS},
 )
-@admin_api
+@account_api(Scope.SETTINGS)
 @limits.discovery
 def discover() -> Response:
     """What is known about the server of an address, a domain or a provider's name."""
     if limits.led_here_by_another_site():
         raise Forbidden("Ask from a page of this site, or with a token.")
-    return jsonify({"status": "success", "data": _told(discovery.discover(parsed_query(Wanted).email))})
+    return jsonify(
+        {
+            "status": "success",
+            "data": _told(discovery.discover(parsed_query(Wanted).email, may_probe=caller().is_admin)),
+        }
+    )
 
 
 def _told(found: Discovery) -> dict[str, Any]:

@@ -90,6 +90,7 @@ class SendAnswer(RootModel[OneSent | ManySent]):
     tag=TAG,
     body=SendRequest,
     example=EXAMPLE,
+    answer=ANSWER,
     answers={200: OneSent, 202: SendAnswer, 409: PersonalError, **PERSONAL_BODY_ERRORS},
 )
 @account_api(Scope.SEND)

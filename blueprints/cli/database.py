@@ -58,5 +58,5 @@ def _told(file: Path, done: Restored) -> list[str]:
         *([f"The one before is kept as {done.kept}"] if done.kept else []),
         f"{counted(done.sessions, 'session')} ended.",
         holding.told(done.held) or "No mail waits in it.",
-        *(["Its tables are older than this version of Sealpost. Run: flask --app app db upgrade"] * done.is_older),
+        *(["Its tables are older than this version of Sealpost. Run: flask db upgrade"] * done.is_older),
     ]

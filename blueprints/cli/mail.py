@@ -16,6 +16,7 @@ from services.checks import start
 from services.outbox import holding, log
 from services.outbox.facts import SETTLED, AttemptData, DirectData, MailFacts, MessageData, State
 from services.outbox.log import Summary
+from services.outbox.reasons import Reason, words
 from services.settings import route
 from services.worker import threads
 from utils import clock
@@ -60,7 +61,7 @@ def status(*, as_json: bool) -> None:
     """Tell how many mails wait and why, how late they are, and who works on them."""
     summary = log.summary()
     answer(as_json, _summary_dict(summary), *_summary_lines(summary))
-    if summary.is_behind or summary.is_unattended:
+    if not summary.is_well:
         leave(NOT_WELL)
 
 
@@ -202,17 +203,20 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         yield "Not well: mail is late. Does a worker run?"
     if summary.is_unattended:
         yield f"Not well: {log.NOBODY_SENDS}"
-    if summary.held:
-        yield holding.told(summary.held)
-    elif not (summary.is_behind or summary.is_unattended):
+    if summary.keyless:
+        yield f"Not well: {counted(summary.keyless, 'mail')} cannot be opened. {words(Reason.NO_KEY)}"
+    if told := holding.told(holding.count()):
+        yield told
+    elif summary.is_well:
         yield "All is well."
 
 
 def _summary_dict(summary: Summary) -> dict[str, object]:
     last = summary.last_attempt
     return {
-        "ok": not (summary.is_behind or summary.is_unattended),
+        "ok": summary.is_well,
         "unattended": summary.is_unattended,
+        "keyless": summary.keyless,
         "suppressed": route.is_suppressed(),
         "held": summary.held,
         "counts": summary.counts,

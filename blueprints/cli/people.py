@@ -9,6 +9,8 @@ from blueprints.cli.frame import answer, command
 from services.accounts import administration
 from services.accounts.accounts import Person
 from services.accounts.administration import Belongings
+from services.settings import route
+from utils.numbers import counted
 
 __all__ = ["account"]  # with what is added to it here
 
@@ -34,7 +36,7 @@ def invite(username: str, email: str | None, *, admin: bool, as_json: bool) -> N
     else:
         person = administration.invite_again(named(username).id)
     sentence = f"A link for {person.username} is on its way to {person.email}. It is good for 3 days."
-    answer(as_json, public(person), sentence)
+    answer(as_json, public(person), sentence, *([route.NOTHING_IS_SENT] if route.is_suppressed() else []))
 
 
 def _deed(name: str, work: _Work, done: str, text: str) -> None:
@@ -52,9 +54,15 @@ _deed(
     "disable",
     administration.disable,
     "{} is disabled. Sessions and API tokens have ended.",
-    "Let nobody in with an account.\n\nIts sessions, links and API tokens end. All else is kept.",
+    "Let nobody in with an account.\n\nIts sessions, links and API tokens end, the password of its own mail server is "
+    "erased, and its queued mail is held until it is enabled. All else is kept.",
 )
-_deed("enable", administration.enable, "{} can sign in again.", "Let a disabled account in again.")
+_deed(
+    "enable",
+    administration.enable,
+    "{} can sign in again.",
+    "Let a disabled account in again.\n\nMail that was held meanwhile goes on.",
+)
 _deed("promote", administration.promote, "{} is an administrator now.", "Make an account an administrator.")
 _deed(
     "demote",
@@ -80,7 +88,6 @@ def delete(username: str, *, yes: bool, as_json: bool) -> None:
 
 
 def _question(person: Person, goes: Belongings) -> str:
-    return (
-        f"Delete {person.username} ({person.email}) for good, with {goes.tokens} API tokens, {goes.servers} mail "
-        f"servers of its own and {goes.waiting_mails} emails that wait to be sent for it?"
-    )
+    counts = ((goes.tokens, "API token"), (goes.servers, "mail server"), (goes.waiting_mails, "waiting email"))
+    with_it = ", ".join(counted(number, what) for number, what in counts if number)
+    return f"Delete {person.username} ({person.email}) for good{f', and with it {with_it}' if with_it else ''}?"

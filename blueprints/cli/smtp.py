@@ -1,6 +1,7 @@
 """`flask smtp …`: the stored configurations. What is only looked at or tried is in `smtp_checks`."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from blueprints.cli.frame import answer, command, given_password, print_json, pr
 from blueprints.cli.smtp_options import change_of, named_by_option, settings_options
 from services.settings import config_trail, configs, route, server_habits, state
 from services.settings.fields import parse_change
+from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
 from services.settings.shown import public_dict
 from services.settings.table import SECRETS, VALUES, VARIABLES
@@ -203,13 +205,13 @@ def named(name_or_id: str) -> StoredConfig:
         return configs.named(number)
 
 
-def where_mail_goes() -> str:
-    return f"{route.NOTHING_IS_SENT} {_where_it_would_go()}" if route.is_suppressed() else _where_it_would_go()
+def where_mail_goes(steps: Sequence[RouteStep] | None = None) -> str:
+    """Through which server the next mail goes, as a sentence; along this way, or that of the system's mail."""
+    told = _where_it_would_go(list(route.steps()) if steps is None else steps)
+    return f"{route.NOTHING_IS_SENT} {told}" if route.is_suppressed() else told
 
 
-def _where_it_would_go() -> str:
-    """Through which server the next mail goes, as a sentence."""
-    steps = list(route.steps())
+def _where_it_would_go(steps: Sequence[RouteStep]) -> str:
     used = route.first_of(steps)
     if used and used.settings:
         return f"Mail goes through {used.name} ({used.settings.host}:{used.settings.port})."

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from blueprints import smtp_tests
+from blueprints.cli.accounts import named as account_named
 from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, print_json, table
 from blueprints.cli.smtp import named, where_mail_goes
 from services.checks import connection_test, validation
@@ -20,9 +21,10 @@ from services.domain.records import DnsRecord, Grade
 from services.settings import protection
 from services.settings import route as smtp_route
 from services.settings.fields import parse_address_field
+from services.settings.personal_route import INSTEAD, UnusableAccount
 from services.settings.route import RouteStep
 from services.smtp.client import Step
-from utils.errors import AppError, Phase
+from utils.errors import AppError, Conflict, Phase
 from utils.json_shapes import json_of
 from utils.log_utils import printable
 
@@ -83,12 +85,18 @@ test.__test__ = False  # type: ignore[attr-defined]
 
 
 @command(None, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server is usable"}, needs_tables=False)
-def route(*, as_json: bool) -> None:
+@click.argument("account", required=False)
+def route(account: str | None, *, as_json: bool) -> None:
     """Show which server sends now, and why.
 
-    Each one that could send is used, in reserve, or passed over for the reason that is told.
+    Each one that could send is used, in reserve, or passed over for the reason that is told. With the user name or
+    address of an ACCOUNT: which sends that account's mail.
     """
-    steps = list(smtp_route.steps())
+    account_id = account_named(account).id if account is not None else None
+    try:
+        steps = list(smtp_route.steps(account_id))
+    except UnusableAccount as refused:
+        raise Conflict(refused.reason) from None
     used = smtp_route.first_of(steps)
     withheld = protection.standing(steps)
     told = [_step_dict(step, used, withheld.get(step.source, "")) for step in steps]
@@ -97,7 +105,7 @@ def route(*, as_json: bool) -> None:
     ]
     lines = table(("", "Server", "Address", "Status", "Why"), rows)
     data = {"used": used.name if used else None, "suppressed": smtp_route.is_suppressed(), "steps": told}
-    answer(as_json, data, *lines, f"\n{where_mail_goes()}")
+    answer(as_json, data, *lines, f"\n{where_mail_goes(steps)}")
     leave(DONE if used else NOT_WELL)
 
 
@@ -229,7 +237,17 @@ def _result_lines(result: TestResult, to: str) -> Iterator[str]:
 def _status(step: RouteStep, used: RouteStep | None) -> str:
     if step is used:
         return "used"
-    return "in reserve" if step.settings else "passed over"
+    return "in reserve" if step.settings and _may_stand_in(step, used) else "passed over"
+
+
+def _may_stand_in(step: RouteStep, used: RouteStep | None) -> bool:
+    return not used or not used.is_personal or used.failover
+
+
+def _reason(step: RouteStep, used: RouteStep | None) -> str:
+    """Behind an account's own server it is the policy that tells when another sends."""
+    is_behind = used is not None and used.is_personal and step is not used and step.settings
+    return INSTEAD[used.falls_back] if used and is_behind else step.reason
 
 
 def _step_dict(step: RouteStep, used: RouteStep | None, withheld: str) -> dict[str, Any]:
@@ -240,5 +258,5 @@ def _step_dict(step: RouteStep, used: RouteStep | None, withheld: str) -> dict[s
         "config_id": step.config_id,
         "server": f"{step.settings.host}:{step.settings.port}" if step.settings else "",
         "status": _status(step, used),
-        "reason": f"{step.reason} {withheld}".strip(),
+        "reason": f"{_reason(step, used)} {withheld}".strip(),
     }

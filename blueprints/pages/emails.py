@@ -37,7 +37,7 @@ def show() -> str:
         before=before,
         older=older,
         is_behind=log.is_behind(),
-        held=holding.told(counts.get(State.HELD, 0)),
+        held=holding.told(holding.count()),
         days=get_settings().mail_retention_days,
     )
 

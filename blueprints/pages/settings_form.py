@@ -7,12 +7,11 @@ from flask_login import current_user
 
 from blueprints import forms, kept, limits, smtp_tests
 from blueprints.access import actor_name, admin_page, require_recent_sign_in
-from blueprints.pages import smtp_form_values, smtp_test_card, versions
+from blueprints.pages import server_forms, smtp_form_values, versions
 from blueprints.pages.versions import Versions
 from blueprints.way_back import list_url
 from services.checks import connection_test
-from services.checks.connection_test import TestPlan, TestResult
-from services.providers import discovery, presets
+from services.checks.connection_test import TestPlan
 from services.providers.discovery import Discovery
 from services.settings import config_trail, configs, route, state
 from services.settings.fields import parse_address_field
@@ -23,14 +22,10 @@ from utils.numbers import whole_number
 
 bp = Blueprint("smtp_form", __name__)
 
-TICK = "Tick the box to deliver it all the same."
-ENTER_AGAIN = "Enter the password again: a page never gets it back."
 GONE = (
     "This server was deleted meanwhile, its stored password with it. "
     "What you typed is still here: save it as a new one."
 )
-LOAD_AGAIN = " Load the page again."  # which the API's callers should, and who sees both versions need not
-PASTE_AGAIN = "Paste the key again: a page never gets it back."
 
 
 @bp.get("/settings/smtp/new")
@@ -120,27 +115,17 @@ test_new.__test__ = test.__test__ = False  # type: ignore[attr-defined]
 
 def _tested(stored: StoredConfig | None) -> Response:
     """Step by step for a script, as a page without one."""
-    config_id = stored.row.id if stored else None
-    try:
-        prepared = _plan(stored)
-    except InvalidInput as refused:
-        if smtp_tests.wants_stream():
-            raise InvalidInput(smtp_form_values.at_fields(refused), refused.message) from None
-        return _refused(stored, _asking_again(refused) if not stored else refused)
-    if smtp_tests.wants_stream():
-        return smtp_tests.streamed(prepared, config_id, lambda result: _told(config_id, prepared, result))
-    result = smtp_tests.run_and_note(prepared, config_id)
-    told = _told(config_id, prepared, result) | {"steps": [smtp_tests.step_dict(step) for step in result.steps]}
-    noted = configs.get(config_id) if config_id is not None else None
-    return _page(noted, _values_on_screen(noted), test=told)
 
+    def find() -> StoredConfig | None:
+        return configs.get(stored.row.id) if stored else None
 
-def _asking_again(refused: InvalidInput) -> InvalidInput:
-    """After an action of a failed test what is secret is missing since no page gets it back; say so."""
-    if not smtp_form_values.are_changed_by_action():
-        return refused
-    words = {"smtp_password": ENTER_AGAIN, "client_key": PASTE_AGAIN}
-    return InvalidInput({field: [words[field]] if field in words else texts for field, texts in refused.errors.items()})
+    return server_forms.tested(
+        stored.row.id if stored else None,
+        lambda: _plan(stored),
+        find=find,
+        refuse=lambda refused: _refused(stored, refused if stored else server_forms.asking_again(refused)),
+        show=lambda noted, told: _page(noted, server_forms.values_on_screen(noted), test=told),
+    )
 
 
 def _plan(stored: StoredConfig | None) -> TestPlan:
@@ -155,13 +140,8 @@ def _plan(stored: StoredConfig | None) -> TestPlan:
     if not smtp_form_values.wants_message():
         return connection_test.plan(settings, rcpt=own_address, server=server)
     to = parse_address_field("to", forms.text("to") or own_address)
-    smtp_tests.check_delivery("deliver_suppressed", TICK, is_confirmed=forms.ticked("deliver_suppressed"))
+    smtp_tests.check_delivery("deliver_suppressed", server_forms.TICK, is_confirmed=forms.ticked("deliver_suppressed"))
     return connection_test.plan(settings, to=to, config_name=stored.row.name if stored else "", server=server)
-
-
-def _told(config_id: int | None, prepared: TestPlan, result: TestResult) -> dict[str, Any]:
-    stored = configs.get(config_id) if config_id is not None else None
-    return smtp_test_card.told(stored, prepared, result)
 
 
 def _copied() -> StoredConfig | None:
@@ -172,7 +152,7 @@ def _copied() -> StoredConfig | None:
 def _filled_page(stored: StoredConfig | None, values: dict[str, Any], copied: StoredConfig | None = None) -> Response:
     """The form with these values and, over them, those of what was asked for in the address."""
     try:
-        found = _found()
+        found = server_forms.found()
     except InvalidInput as refused:
         return _page(stored, values, copied=copied, errors={"find": refused.errors["email"]}, status=refused.status)
     if found:
@@ -180,40 +160,23 @@ def _filled_page(stored: StoredConfig | None, values: dict[str, Any], copied: St
     return _page(stored, values, copied=copied, found=found)
 
 
-def _found() -> Discovery | None:
-    """What is known of ``?find=``, or else the provider of ``?preset=``. Raises InvalidInput."""
-    text = request.args.get("find", "")
-    if text and not limits.led_here_by_another_site():
-        return discovery.discover(text)
-    preset = presets.find_preset(request.args.get("preset", ""))
-    return discovery.for_provider(preset) if preset else None
-
-
 def _refused(stored: StoredConfig | None, refused: AppError) -> Response:
     """The form again with what was typed, and the reason at its fields."""
-    errors = {"form": [refused.message]}
-    if isinstance(refused, InvalidInput):
-        errors = smtp_form_values.at_fields(refused)
-    return _page(stored, _values_on_screen(stored), errors=errors, status=refused.status)
+    values = server_forms.values_on_screen(stored)
+    return _page(stored, values, errors=server_forms.errors_of(refused), status=refused.status)
 
 
 def _conflicting(stored: StoredConfig, stale: Conflict) -> Response:
     """The form with what was typed, and beside it what was saved meanwhile: the next save goes over it knowingly."""
     both = versions.side_by_side(stored)
     values = smtp_form_values.typed() | {"version": str(stored.row.version)}
-    errors = {"form": [stale.message.removesuffix(LOAD_AGAIN)]}
+    errors = {"form": [stale.message.removesuffix(server_forms.LOAD_AGAIN)]}
     return _page(stored, values, errors=errors, both=both, status=stale.status)
 
 
 def _gone(values: dict[str, Any]) -> Response:
     """The form of a server that is deleted, to be saved as a new one."""
     return _page(None, values | {"version": ""}, errors={"form": [GONE]}, is_gone=True, status=NotFound.status)
-
-
-def _values_on_screen(stored: StoredConfig | None) -> dict[str, Any]:
-    if stored and forms.ticked("saved"):
-        return smtp_form_values.stored(stored)
-    return smtp_form_values.typed()
 
 
 def _to_list() -> Response:
@@ -232,29 +195,17 @@ def _page(
     is_gone: bool = False,
     status: int = 200,
 ) -> Response:
-    preset = found.provider if found else presets.for_server(values["smtp_server"], values["smtp_port"])
     page = render_template(
         "settings/form.html",
-        values=values,
-        errors=errors or {},
+        **server_forms.context(stored, values, found=found, errors=errors, test=test),
         config=state.facts(stored) if stored else None,
         copied=copied,
-        has_password=bool(stored and stored.row.smtp_password),
         password_note=_password_note(copied),
-        tested_controls=smtp_form_values.TESTED_CONTROLS,
         client_certificate=client_certificate.facts_of(stored.row.client_certificate) if stored else None,
         has_client_key=bool(stored and stored.row.client_key),
         key_note=_key_note(copied),
-        presets=presets.presets(),
-        preset_groups=presets.GROUPS,
-        preset=preset,
-        found=found,
-        step_labels=smtp_tests.step_labels(),
-        test=test,
-        is_filled_in=bool(errors and "smtp_password" in errors and smtp_form_values.are_changed_by_action()),
         both=both,
         is_gone=is_gone,
-        is_typed=request.method == "POST" and not forms.ticked("saved"),
     )
     return make_response(page, status)
 
@@ -262,14 +213,10 @@ def _page(
 def _key_note(copied: StoredConfig | None) -> str:
     if copied and copied.row.client_key:
         return "Paste the key: it is not copied."
-    if request.method == "POST" and forms.text("client_key"):
-        return PASTE_AGAIN
-    return ""
+    return server_forms.typed_again("client_key", server_forms.PASTE_AGAIN)
 
 
 def _password_note(copied: StoredConfig | None) -> str:
     if copied and copied.row.smtp_password:
         return "Enter the password: it is not copied."
-    if request.method == "POST" and forms.text("smtp_password"):
-        return ENTER_AGAIN
-    return ""
+    return server_forms.typed_again("smtp_password", server_forms.ENTER_AGAIN)

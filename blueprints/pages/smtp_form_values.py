@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from flask_login import current_user
 
 from blueprints import forms
+from services.personal import own_server
 from services.providers.discovery import Suggestion
 from services.settings import configs
 from services.settings.fields import LONGEST_NAME, SmtpChange, parse_change
@@ -42,6 +43,13 @@ def fresh() -> dict[str, Any]:
         "failover": True,
         "to": current_user.email,
     }
+
+
+def own_fresh() -> dict[str, Any]:
+    """A new server of an account's own."""
+    blank = dict.fromkeys((*VALUES, *LIMITS, "client_certificate", "version", "name"), "")
+    start = {"smtp_port": "587", "security": str(Security.STARTTLS), "to": current_user.email}
+    return {**blank, **dict.fromkeys(FLAGS, False), **start}
 
 
 def stored(config: StoredConfig) -> dict[str, Any]:
@@ -80,11 +88,23 @@ def typed() -> dict[str, Any]:
     }
 
 
+def own_change() -> SmtpChange:
+    """The form of an account's own server, which has fewer fields. Without a choice the sender is left to the rules."""
+    raw = {name: value for name, value in _raw(for_test=True).items() if name in own_server.TAKEN}
+    if not raw["from_email"]:
+        del raw["from_email"]
+    return parse_change(raw)
+
+
 def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
     """The form as the change that the API would be sent; the texts of numbers become numbers.
 
     A test needs no name, and ``keep_active`` leaves that switch alone. Raises InvalidInput.
     """
+    return parse_change(_raw(for_test=for_test, keep_active=keep_active))
+
+
+def _raw(*, for_test: bool, keep_active: bool = False) -> dict[str, object]:
     raw: dict[str, object] = {name: _text(name) for name in VALUES}
     raw |= {name: number_or_text(_text(name).strip()) for name in NUMBERS}
     raw |= {name: "" if forms.ticked(KEPT + name) else forms.text(name) for name in SECRETS}
@@ -98,7 +118,7 @@ def change(*, for_test: bool = False, keep_active: bool = False) -> SmtpChange:
         raw |= {} if keep_active else {"is_active": forms.ticked("is_active")}
     if forms.text("version"):
         raw["version"] = number_or_text(forms.text("version"))
-    return parse_change(raw)
+    return raw
 
 
 def wants_message() -> bool:

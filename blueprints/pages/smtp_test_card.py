@@ -1,6 +1,7 @@
 """How a connection test is told on the page: what it came to, and after a failure how to mend it with one click."""
 
 import math
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -8,6 +9,7 @@ from blueprints import smtp_tests
 from services.checks.connection_test import TestPlan, TestResult
 from services.settings import sealing
 from services.settings.sealing import StoredConfig
+from utils.allowed_places import NOT_FOR_ACCOUNTS
 from utils.errors import Fault
 
 ON_SCREEN: Final = "Tested the values on screen. Not saved yet."
@@ -15,11 +17,19 @@ SAVED: Final = "Tested the saved values."
 _UNITS: Final = (("hour", 3600), ("minute", 60), ("second", 1))
 
 
-def told(stored: StoredConfig | None, prepared: TestPlan, result: TestResult) -> dict[str, Any]:
-    """The result for administrators, as ``stored`` is now. ``proof`` lets a save of the same values count as tested.
+def told(
+    stored: StoredConfig | None, prepared: TestPlan, result: TestResult, *, is_discreet: bool = False
+) -> dict[str, Any]:
+    """The result, as ``stored`` is now. ``proof`` lets a save of the same values count as tested.
 
-    ``apply`` of an action is what its button sends beside the form: the changes, and whether a message is sent again.
+    Discreetly, for who is no administrator, nothing of it is the server's words, and a server that is refused for where
+    it is looks like any other such. ``apply`` of an action is what its button sends beside the form: the changes, and
+    whether a message is sent again.
     """
+    if is_discreet:
+        result = replace(result, server_line="", transcript=[])
+        if result.error and result.error.fault is Fault.ADDRESS_REFUSED:
+            return {"ok": False, "level": "failed", "title": NOT_FOR_ACCOUNTS, "tested": ON_SCREEN, "actions": []}
     is_saved = stored is not None and sealing.are_stored(prepared.settings, stored)
     failure = smtp_tests.failure(result)
     is_said = failure.get("fault") == Fault.REPLY

@@ -1,5 +1,6 @@
 """A server's form that met a newer version: both side by side, by field, with who saved the other and when."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -54,12 +55,17 @@ class Versions:
     differences: list[Difference]
 
 
-def side_by_side(config: StoredConfig) -> Versions:
-    """The stored version beside what this request brings. What is secret is told apart, but never shown."""
+def side_by_side(config: StoredConfig, fields: Collection[str] = tuple(LABELS)) -> Versions:
+    """The stored version beside what this request brings. What is secret is told apart, but never shown.
+
+    ``fields`` are those of the form, if it has not all of them.
+    """
     stored, typed = smtp_form_values.stored(config), smtp_form_values.typed()
     typed["client_certificate"] = forms.text("client_certificate")
     found = []
     for name, label in LABELS.items():
+        if name not in fields:
+            continue
         if name in SECRETS or name == "client_certificate":
             if forms.text(name):
                 has_one = bool(getattr(config.row, name))

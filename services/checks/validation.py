@@ -8,9 +8,9 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import outbox_db, reset_request_db, user_db
+from database import outbox_db, reset_request_db, schema_db, user_db
 from database.engine import reading
-from database.outbox_db import IN_HAND, WAITING, State
+from database.outbox_db import IN_HAND, WAITING
 from services.checks import connection_test, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
@@ -32,7 +32,7 @@ from utils.numbers import counted
 
 DNS_SECONDS: Final = 10.0
 OVERDUE: Final = timedelta(minutes=5)  # a running application answers within seconds
-NOBODY_SENDS: Final = "Nobody works on it. Start the application, or: flask --app app mail worker"
+NOBODY_SENDS: Final = "Nobody works on it. Start the application, or: flask mail worker"
 ADD_ONE: Final = "Create one: flask smtp add NAME --host HOST --from ADDRESS --activate; or set EMAIL_HOST in .env."
 NO_ADMINISTRATOR: Final = "There is no administrator yet. Give the address: --test-email ADDRESS"
 MIGRATE: Final = "Check DATABASE_URL and run: flask db upgrade"
@@ -96,7 +96,8 @@ def _without_a_crash(findings: Callable[[], Iterator[Told]]) -> Callable[[], Ite
         try:
             yield from findings()
         except SQLAlchemyError as error:
-            yield Told(Mark.FAILED, NO_DATABASE, start.upgrade_needed(error) or MIGRATE)
+            needed = start.upgrade_needed(error)
+            yield Told(Mark.FAILED, start.NOT_READY, needed) if needed else Told(Mark.FAILED, NO_DATABASE, MIGRATE)
 
     return run
 
@@ -105,6 +106,9 @@ def _configuration(to: str | None) -> Iterator[Told]:
     for doubt in start.doubts():
         yield Told(Mark.INFO, doubt)
     first, used = next(route.steps()), route.first_of(route.steps())
+    if first.reason == schema_db.UPGRADE:  # what is stored cannot be seen yet
+        yield Told(Mark.FAILED, start.NOT_READY, first.reason)
+        return
     if not first.settings and first.config_id is not None:
         yield Told(Mark.FAILED, f"SMTP config in the database cannot be used: {first.name}", first.reason)
     if used is None or used.settings is None:
@@ -245,7 +249,7 @@ def _pending() -> Iterator[Told]:
         for count, what, since in ((requests, "password reset", asked_at), (mails, "mail", due_at))
         if count
     ]
-    held = states.get(State.HELD, 0)
+    held = holding.count()
     if held:
         yield Told(Mark.INFO, f"{counted(held, 'mail')} held", holding.WHAT_TO_DO)
     if not found and not held:

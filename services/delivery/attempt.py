@@ -8,11 +8,12 @@ from typing import Final, TypeVar, cast
 
 import structlog
 
-from services.delivery import account_limits, record, retry_policy
+from services.delivery import account_limits, pace, record, retry_policy
 from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
 from services.delivery.limits import Limits
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED, Outcome, Withheld
+from services.delivery.pace import Place
 from services.delivery.retry_policy import Whose
 from services.diagnosis import diagnosis
 from services.message import recording
@@ -238,9 +239,21 @@ def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[
     def send() -> Receipt:
         return pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
 
-    result = _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id)
-    server_habits.keep(settings.host, settings.port)
-    return _outcome(server, result, started)
+    place = settings.host, settings.port
+    pace.count(place)
+    outcome = _outcome(server, _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id), started)
+    _keep_pace(place, outcome)
+    server_habits.keep(*place)
+    return outcome
+
+
+def _keep_pace(place: Place, outcome: Outcome) -> None:
+    """What one mail, which was counted, shows of how many the server takes: queued mail goes by that, too."""
+    verdict = outcome.verdict
+    if verdict and verdict.slows:
+        pace.note_too_much(place, unsaid=0, is_by_minute=verdict.paces)
+    elif outcome.receipt is None:
+        pace.give_back(place, 1)
 
 
 def _surely(work: Callable[[], T], event: str, **facts: object) -> T | DeliveryError:

@@ -30,6 +30,12 @@ class _Server:
     lock: Lock = field(default_factory=Lock)
     times: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_COUNTED))
 
+    def of_minute(self, now: float) -> deque[float]:
+        """Those of the last minute alone; with the lock held."""
+        while self.times and now - self.times[0] >= WINDOW:
+            self.times.popleft()
+        return self.times
+
 
 def seconds_until_willing(server: Place, *, is_security: bool) -> float:
     """0 if one mail may go now, which is then counted, or the seconds after which to ask again.
@@ -39,15 +45,20 @@ def seconds_until_willing(server: Place, *, is_security: bool) -> float:
     most, now = most_a_minute(server), clock.now().timestamp()
     counted = _of(server)
     with counted.lock:
-        times = counted.times
-        while times and now - times[0] >= WINDOW:
-            times.popleft()
+        times = counted.of_minute(now)
         if most is not None and not is_security:
             room = max(most - int(most * RESERVED), 1)
             if len(times) >= room:
                 return max(times[len(times) - room] + WINDOW - now, LEAST_WAIT)
         times.append(now)
         return 0.0
+
+
+def count(server: Place) -> None:
+    """One mail is about to go, whatever was learnt: somebody waits for the answer."""
+    counted, now = _of(server), clock.now().timestamp()
+    with counted.lock:
+        counted.of_minute(now).append(now)
 
 
 def give_back(server: Place, mails: int) -> None:

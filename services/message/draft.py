@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from services.message import headers as mail_headers
-from services.message import mime, provider_headers
+from services.message import mime, pixel, provider_headers
 from services.message.mime import Attachment
 from utils import clock
 from utils.addresses import (
@@ -72,6 +72,7 @@ class Draft:
     From and Reply-To: those are known only when it is known which server sends. ``reply_to`` is that field's value
     on one line. ``sender`` is the From that the caller chose, which only a server of an account's own says.
     ``mail_id`` names the mail among ours, and is a part of its Message-ID unless the caller gave one.
+    ``pixel`` is the id of the pixel that tells when it is opened, or "".
     """
 
     mail_id: str = ""
@@ -81,6 +82,7 @@ class Draft:
     reply_to: str = field(repr=False)
     sender: str = field(default="", repr=False)
     rest: bytes = field(repr=False)
+    pixel: str = ""
 
 
 class _Mailbox(NamedTuple):
@@ -103,12 +105,14 @@ def draft(
     attachments: Sequence[Attachment] | None = None,
     calendar: str | bytes | None = None,
     kind: str = "other",
+    track_opens: bool = False,
     message_id_domain: str,
     message_id: str | None = None,
     sender: str = "",
 ) -> Draft:
     """Check what the caller gave, encode it, and freeze it with a Message-ID and the Date.
 
+    With ``track_opens`` its HTML, if it has any, ends with a pixel that tells when it is opened.
     Addresses may have names, ``"Name" <a@b>``; with ``cc`` or ``bcc``, ``to_email`` may be empty. Raises
     ValueError, naming the argument and the remedy, for everything that is the caller's mistake: no or
     over 100 recipients, several in one text, an invalid address, control characters in subject, header
@@ -126,7 +130,10 @@ def draft(
     custom, own_id = _custom_fields(headers) if headers else ((), None)
     message_id = message_id or own_id or f"<{mail_id}@{_id_right(message_id_domain)}>"
     subject = mail_headers.one_line("subject", subject)
-    content = mime.content(body, html_body, attachments or (), calendar=calendar, subject=subject)
+    if not isinstance(track_opens, bool):
+        raise ValueError("track_opens: Give True or False.")
+    pixel_id = pixel.new_id() if track_opens and html_body and isinstance(html_body, str) else ""
+    content = mime.content(body, html_body, attachments or (), calendar=calendar, subject=subject, pixel_id=pixel_id)
     fields = [
         *([_destination("To", to)] if to else [] if copies else [f"To: {UNDISCLOSED}"]),
         *([_destination("Cc", copies)] if copies else ()),
@@ -145,6 +152,7 @@ def draft(
         sender=_chosen_sender(sender) if sender else "",
         reply_to=", ".join([mailbox.shown for mailbox in _mailboxes("reply_to", reply_to)]) if reply_to else "",
         rest=_written(fields, content.body),
+        pixel=pixel_id,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from services.message import disposition, headers, html_text
+from services.message import disposition, headers, html_text, pixel
 from utils.addresses import BIDI_CONTROLS
 
 LONGEST_FILENAME: Final = 255
@@ -60,8 +60,9 @@ def content(
     *,
     calendar: str | bytes | None = None,
     subject: str = "",
+    pixel_id: str = "",
 ) -> Entity:
-    """Encode the whole content of a mail, no line over 998 octets.
+    """Encode the whole content of a mail, no line over 998 octets. ``pixel_id`` is for the end of the HTML.
 
     Without words of its own the text is made from the HTML, or says at least what the mail is about: who reads mail
     as text never sees an empty one. Raises ValueError, naming the argument, for what cannot be sent.
@@ -73,7 +74,8 @@ def content(
     if has_more:
         alternatives = [entity]
         if html_body:
-            alternatives.append(_rich(html_body, attachments))
+            shown = pixel.with_pixel(html_body, pixel_id) if pixel_id else html_body
+            alternatives.append(_rich(shown, attachments))
             attachments = [file for file in attachments if not _is_embedded(file)]
         if calendar:  # the last one, since readers take the last that they understand (RFC 2046 5.1.4)
             alternatives.append(_invitation(calendar))

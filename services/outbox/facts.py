@@ -62,17 +62,23 @@ _SEND_LATER: Final = "Send it later, or queue it: queued mail waits by itself. T
 _SEND_LATER_FOR_ACCOUNT: Final = (
     "Send it later, or queue it: queued mail waits by itself. An administrator can set another limit for the account."
 )
+_LEAST_REFUSAL: Final = 400  # of a server's codes (RFC 5321 4.2.1)
+GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
 _NO_SERVER: Final = "Add a server, test it and activate it."
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientData:
-    """One recipient's own result; ``state`` is pending, accepted, deferred or refused."""
+    """One recipient's own result; ``state`` is pending, accepted, deferred or refused.
+
+    ``meaning`` is what a refusal means by its codes, "" for all else.
+    """
 
     address: str
     state: RecipientState
     code: int | None
     enhanced: str | None
+    meaning: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +200,7 @@ def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectDat
     told = {"at": row.started_at, "reply": reply, "diagnosis": _diagnosis(row, _host(row))}
     if is_for_owner:
         is_own = row.server.startswith(f"{OWN_NAME} (")
-        told |= {"server": OWN_NAME if is_own else "Global server" if row.server else "", "worker": None}
+        told |= {"server": OWN_NAME if is_own else GLOBAL_SERVER if row.server else "", "worker": None}
         told["diagnosis"] = _diagnosis(row, "the server")
     return DirectData(**_columns(DirectData, row) | told)
 
@@ -216,8 +222,18 @@ def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
         state=state,
         code=stored.get("code"),
         enhanced=stored.get("enhanced"),
+        meaning=_meaning(stored),
         look=look,
     )
+
+
+def _meaning(stored: Recipient) -> str:
+    code, enhanced = stored.get("code"), stored.get("enhanced")
+    # The row may have been edited by hand.
+    if not isinstance(code, int) or not code >= _LEAST_REFUSAL or not isinstance(enhanced, str | None):
+        return ""
+    found = diagnosis.explain(phase=Phase.RECIPIENT, fault=Fault.REPLY, code=code, enhanced=enhanced)
+    return found.title
 
 
 def _host(row: EmailAttempt) -> str:

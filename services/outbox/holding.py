@@ -14,16 +14,14 @@ from database.engine import reading, transaction
 from services import audit
 from services.audit import Action
 from services.outbox import promise
-from services.outbox.reasons import Reason
+from services.outbox.reasons import HELD_FOR_ACCOUNT, Reason
 from utils import clock
 from utils.errors import Conflict
 from utils.log_utils import printable
 from utils.numbers import counted
 
 _ID: Final = 40  # characters of what is no id
-WHAT_TO_DO: Final = (
-    "Held mail goes on by: flask --app app mail release --all, and is withdrawn by: flask --app app mail cancel --held"
-)
+WHAT_TO_DO: Final = "Held mail goes on by: flask mail release --all, and is withdrawn by: flask mail cancel --held"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +77,15 @@ def release(mail_ids: Sequence[str]) -> Released:
 def cancel_all() -> int:
     """Withdraw all held mail; how many."""
     with transaction() as session:
-        cancelled = outbox_hold_db.cancel(session, clock.now(), Reason.CANCELLED)
+        cancelled = outbox_hold_db.cancel(session, clock.now(), Reason.CANCELLED, HELD_FOR_ACCOUNT)
         audit.record(session, Action.MAIL_CANCELLED, f"{counted(cancelled, 'mail')} that were held")
     return cancelled
 
 
 def count() -> int:
-    """How many mails are held."""
+    """How many mails are held until somebody releases them."""
     with reading() as session:
-        return outbox_hold_db.count(session)
+        return outbox_hold_db.count(session, HELD_FOR_ACCOUNT)
 
 
 def told(held: int) -> str:
@@ -98,8 +96,8 @@ def told(held: int) -> str:
 
 
 def _release(session: Session, mail_ids: Sequence[str] | None) -> Released:
-    expired = outbox_hold_db.expire(session, mail_ids, clock.now(), Reason.TOO_LATE)
-    released = outbox_hold_db.release(session, mail_ids)
+    expired = outbox_hold_db.expire(session, mail_ids, clock.now(), Reason.TOO_LATE, HELD_FOR_ACCOUNT)
+    released = outbox_hold_db.release(session, mail_ids, HELD_FOR_ACCOUNT)
     if released or expired:
         late = [f"{counted(expired, 'mail')} too late"] if expired else []
         audit.record(session, Action.MAIL_RELEASED, counted(released, "mail"), late)

@@ -12,10 +12,12 @@ from database import attempt_db, outbox_db
 from database.engine import reading, transaction
 from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, OutboxMail, State
 from services.delivery.retry_policy import PAUSE_REASONS
-from services.outbox import leaving, promise
+from services.outbox import leaving, opens, promise
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
-from services.outbox.reasons import Reason, words
+from services.outbox.opens import OpensData
+from services.outbox.reasons import HELD_FOR_ACCOUNT, Reason, words
 from utils import clock
+from utils.encryption_utils import known_keys
 from utils.env_utils import get_settings
 from utils.errors import Conflict, NotFound
 
@@ -23,7 +25,7 @@ PAGE: Final = 50
 MOST: Final = 200
 BEHIND: Final = timedelta(minutes=15)
 UNATTENDED: Final = timedelta(seconds=30)  # a worker sweeps every few seconds, and holds what it cannot send at once
-NOBODY_SENDS: Final = "Nobody works off the queue. Start the application, or: flask --app app mail worker"
+NOBODY_SENDS: Final = "Nobody works off the queue. Start the application, or: flask mail worker"
 HALTED: Final = (Reason.NO_SERVER, Reason.PAUSED, Reason.NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
 _HELD: Final = "The mail is held. Ask an administrator to release it."
 _BATCH: Final = 1000  # rows in one transaction
@@ -37,6 +39,7 @@ class Story:
 
     mail: MailFacts
     attempts: list[DirectData]
+    opens: OpensData | None  # None: it is not tracked
     can_retry: bool
     can_cancel: bool
     may_double: bool  # its fate is unknown: whoever has it already could get it again
@@ -51,8 +54,13 @@ class Summary:
     oldest_due: datetime | None
     last_attempt: DirectData | None
     workers: dict[str, int]  # how many mails each holds now
+    keyless: int  # how many wait that are sealed with a key that is not here
     is_behind: bool
     is_unattended: bool
+
+    @property
+    def is_well(self) -> bool:
+        return not (self.is_behind or self.is_unattended or self.keyless)
 
     @property
     def held(self) -> int:
@@ -107,7 +115,8 @@ def story(mail_id: str, account_id: int | None = None) -> Story:
             raise NotFound(promise.NO_SUCH)
         is_for_owner = account_id is not None
         found = attempt_db.of_mail(session, mail_id)
-        return _story(row, [attempt_facts(attempt, is_for_owner=is_for_owner) for attempt in found])
+        tracked = opens.of_mail(session, mail_id) if row.pixel else None
+        return _story(row, [attempt_facts(attempt, is_for_owner=is_for_owner) for attempt in found], tracked)
 
 
 def retry(mail_id: str, account_id: int | None = None) -> Story:
@@ -118,15 +127,14 @@ def retry(mail_id: str, account_id: int | None = None) -> Story:
     before = story(mail_id, account_id)
     if before.mail.is_held and account_id is not None:
         raise Conflict(_HELD)
-    attempts = before.attempts
     # All was read before: once the change is committed, nothing is left that can fail.
-    return _story(promise.retry(mail_id), attempts)
+    return _story(promise.retry(mail_id), before.attempts, before.opens)
 
 
 def cancel(mail_id: str, account_id: int | None = None) -> Story:
     """Withdraw a mail, with an account only one of its own: `promise.cancel`, and what is known of it then."""
-    attempts = story(mail_id, account_id).attempts
-    return _story(promise.cancel(mail_id), attempts)
+    before = story(mail_id, account_id)
+    return _story(promise.cancel(mail_id), before.attempts, before.opens)
 
 
 def counts() -> dict[State, int]:
@@ -160,12 +168,14 @@ def summary() -> Summary:
         oldest_due = outbox_db.oldest_due(session, clock.now())
         reasons, workers = _in_words(outbox_db.reasons(session)), outbox_db.holders(session)
         last = attempt_db.latest(session, 1)
+        keys = outbox_db.keys_of_waiting(session)
     return Summary(
         counts=counts(),
         reasons=reasons,
         oldest_due=oldest_due,
         last_attempt=attempt_facts(last[0]) if last else None,
         workers=workers,
+        keyless=sum(mails for key_id, mails in keys.items() if key_id not in known_keys()),
         is_behind=is_behind(),
         is_unattended=is_unattended(),
     )
@@ -201,12 +211,14 @@ def tidy() -> None:
         purge(timedelta(days=days))
 
 
-def _story(row: OutboxMail, attempts: list[DirectData]) -> Story:
+def _story(row: OutboxMail, attempts: list[DirectData], tracked: OpensData | None) -> Story:
     mail = mail_facts(row, len(attempts))
     return Story(
         mail=mail,
         attempts=attempts,
-        can_retry=mail.state in UNSENT or (mail.state in GIVEN_UP and row.content is not None),
+        opens=tracked,
+        can_retry=(mail.state in UNSENT and row.reason not in HELD_FOR_ACCOUNT)
+        or (mail.state in GIVEN_UP and row.content is not None),
         can_cancel=mail.state in UNSENT,
         may_double=row.uncertain > 0,
     )

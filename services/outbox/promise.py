@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from database import outbox_add_db, outbox_db, outbox_hold_db
+from database import outbox_add_db, outbox_db, outbox_hold_db, user_db
 from database.engine import driver_transaction, reading, transaction
 from database.outbox_db import SETTLED, UNSENT, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
 from services import audit
@@ -18,6 +18,7 @@ from services.message import recording
 from services.message.draft import Draft
 from services.outbox import content as outbox_content
 from services.outbox.reasons import Reason
+from services.settings.protection import SECURITY_KINDS
 from utils import clock
 from utils.errors import Conflict, NotFound
 from utils.listeners import Listeners
@@ -56,9 +57,11 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     """Promise a mail, in the caller's transaction if there is one; gives the mail's id.
 
     Workers hear of it once that transaction is committed. With a key that was used before, nothing is added and the
-    first mail's id given. Raises ValueError, naming the argument, for times that cannot be and for a key that was
-    used for other content.
+    first mail's id given. Raises ValueError, naming the argument, for times that cannot be, for a key that was used for
+    other content, and for security mail that would be tracked.
     """
+    if mail.pixel and (terms.priority is Priority.SECURITY or mail.kind in SECURITY_KINDS):
+        raise ValueError("track_opens: Security mail is never tracked.")
     row = _row(mail, terms)
     if recording.take(mail):
         return row["mail_id"]
@@ -90,6 +93,7 @@ def retry(mail_id: str) -> OutboxMail:
     """
     now = clock.now()
     with transaction() as session:
+        _refuse_for_account(session, mail_id)
         is_over = bool(outbox_hold_db.expire(session, [mail_id], now, Reason.TOO_LATE))
         was_held = is_over or bool(outbox_hold_db.release(session, [mail_id]))
         if not was_held and not outbox_db.change_waiting(session, mail_id, due_at=now):
@@ -101,6 +105,18 @@ def retry(mail_id: str) -> OutboxMail:
         changed = _changed(session, mail_id)
     new_mail.tell()
     return changed
+
+
+def _refuse_for_account(session: Session, mail_id: str) -> None:
+    """Raises Conflict where the mail's account may send nothing, since it would only be held again."""
+    row = outbox_db.find(session, mail_id)
+    if row is None or row.account_id is None:
+        return
+    account = user_db.find(session, row.account_id)
+    if account is None:
+        raise Conflict("The account that it was sent for was deleted, so it cannot be sent.")
+    if account.disabled_at is not None:
+        raise Conflict("The account that it is sent for is disabled. Enable the account first.")
 
 
 def message_id(mail_id: str, session: Session | None = None) -> str | None:
@@ -139,6 +155,7 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
         "due_at": due_at,
         "expires_at": expires_at,
         "tag": terms.tag,
+        "pixel": mail.pixel or None,
     }
 
 

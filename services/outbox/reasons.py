@@ -105,6 +105,7 @@ class Reason(StrEnum):
     TAMPERED_WITH = "tampered_with", "Connection was tampered with"
 
 
+HELD_FOR_ACCOUNT: Final = (Reason.ACCOUNT_DISABLED, Reason.ACCOUNT_DELETED)  # which no click releases
 _KNOWN: Final = frozenset(Reason)
 _CODES: Final = {reason.text: reason for reason in Reason}  # as results were kept before there were codes
 _DETAIL: Final = ":"  # no code holds one

@@ -22,6 +22,7 @@ MOST_RECIPIENTS: Final = 100  # of one mail
 MOST_ATTACHMENTS: Final = 100  # of one mail
 LARGEST_ATTACHMENTS: Final = 25 * 1024 * 1024  # octets of all attachments of one call, decoded
 LONGEST_TEXT: Final = 2 * 1024 * 1024  # characters
+MOST_TAGS: Final = 1_000_000  # of HTML in one call that texts are made from, which takes some seconds
 LONGEST_SUBJECT: Final = 998
 LONGEST_MAILBOX: Final = 1000  # characters of an address with its name
 LONGEST_TAG: Final = 64
@@ -39,6 +40,7 @@ API_NAMES: Final = {
     "send_at": "sendAt",
     "expires_at": "sendAt",
     "idempotency_key": "idempotencyKey",
+    "track_opens": "track",
 }
 MOST_TOLD: Final = 50  # refusals of one mail
 WHOLE: Final = "form"  # where a refusal is about no single field
@@ -71,6 +73,12 @@ def _text(value: object, longest: int) -> str:
 
 def _texts(longest: int, told: str, check: Callable[[str], object] = str, **more: object) -> Checked:
     return Checked(lambda value: check(_text(value, longest)), "string", told, maxLength=longest, **more)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse("Give true or false.")
+    return value
 
 
 def _mailboxes(value: object) -> str | list[str]:
@@ -190,6 +198,10 @@ class MailFields(_Fields):
     tag: Annotated[
         str | None, _texts(LONGEST_TAG, "A word of your own, by which you find the email again.", _printable)
     ] = None
+    track: Annotated[
+        bool,
+        Checked(_flag, "boolean", "Tell when it is opened, by a pixel in its html. Ask the recipients first."),
+    ] = False
     send_at: Annotated[
         datetime | None,
         _texts(64, "When to send it, with its zone; at most 366 days ahead.", _moment, format="date-time"),
@@ -204,12 +216,6 @@ class MailFields(_Fields):
         return [
             Attachment(each.filename, each.content, each.content_type, each.content_id) for each in self.attachments
         ]
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _refuse("Give true or false.")
-    return value
 
 
 class OneMail(MailFields):
@@ -266,11 +272,19 @@ def parse(raw: Mapping[str, object]) -> MailCall:
     for place, mail in asked.mails.items():
         for field, sentence in _between_fields(mail):
             asked.refuse(place, field, sentence)
-    size = sum(len(each.content) for mail in asked.mails.values() for each in mail.attachments)
-    if size > LARGEST_ATTACHMENTS:
-        field = "messages" if asked.is_batch else "attachments"
-        asked.errors[field] = [f"The attachments are larger than {LARGEST_ATTACHMENTS // 2**20} MB together."]
+    _check_sums(asked)
     return asked
+
+
+def _check_sums(asked: MailCall) -> None:
+    """Refuse what is too much of all mails together."""
+    mails = asked.mails.values()
+    if sum(len(each.content) for mail in mails for each in mail.attachments) > LARGEST_ATTACHMENTS:
+        sentence = f"The attachments are larger than {LARGEST_ATTACHMENTS // 2**20} MB together."
+        asked.errors["messages" if asked.is_batch else "attachments"] = [sentence]
+    if sum(mail.html.count("<") for mail in mails if not mail.text.strip()) > MOST_TAGS:
+        sentence = "The HTML is too long for the text to be made from it. Give text as well."
+        asked.errors["messages" if asked.is_batch else "text"] = [sentence]
 
 
 def _listed(raw: Mapping[str, object]) -> list[object]:

@@ -21,6 +21,7 @@ from services import audit
 from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.settings import config_trail
+from services.settings.own_rows import INACTIVE
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
 from utils.log_utils import printable
@@ -74,7 +75,7 @@ class OwnServerFacts:
     from_email: str = ""
     level: str = "empty"
     word: str = "No server"
-    inactive_reason: str = ""
+    inactive_words: str = ""
     last_error: str = ""
     broken_since: datetime | None = None
     fell_back: int = 0
@@ -225,7 +226,7 @@ def _facts_of(account: Account, row: SmtpConfig | None, taken: Sequence[Taken]) 
         from_email=row.from_email,
         level=level,
         word=word,
-        inactive_reason=row.inactive_reason,
+        inactive_words="" if row.is_active else INACTIVE.get(row.inactive_reason, ""),
         last_error=row.last_error or "",
         broken_since=row.broken_told_at,
         fell_back=row.fell_back,

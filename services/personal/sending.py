@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import user_db
-from database.engine import reading, transaction
+from database.engine import transaction
 from services.accounts import api_tokens
 from services.message.draft import Draft, draft
 from services.outbox import log as mail_log
@@ -91,7 +91,7 @@ def take(asked: MailCall, caller: SendingFor) -> list[TakenMail]:
             attempt.leave()
         raise
     if attempt and attempt.run():
-        stand = _after_attempt(ids[0])
+        stand, who = _after_attempt(ids[0], caller, who)
     return [
         TakenMail(
             id=mail_id,
@@ -104,14 +104,15 @@ def take(asked: MailCall, caller: SendingFor) -> list[TakenMail]:
     ]
 
 
-def _after_attempt(mail_id: str) -> dict[str, MailFacts]:
-    """How the mail stands, if the database tells."""
+def _after_attempt(mail_id: str, caller: SendingFor, who: WhoSends) -> tuple[dict[str, MailFacts], WhoSends]:
+    """How the mail stands and which server had it in the end, if the database tells."""
     try:
-        with reading() as session:
-            return mail_log.as_they_stand(session, [mail_id])
+        story = mail_log.story(mail_id, caller.account_id)
     except SQLAlchemyError as failure:
         log.error("attempt_not_read", kind=type(failure).__name__, mail=mail_id)
-        return {}
+        return {}, who
+    servers = [each.server for each in story.attempts]
+    return {mail_id: story.mail}, who_sends.in_the_end(who, servers)
 
 
 def _composed(asked: MailCall, caller: SendingFor) -> list[Draft]:
@@ -141,6 +142,7 @@ def _draft(mail: MailFields, domain: str, sender: str) -> Draft:
         bcc=mail.bcc or None,
         reply_to=mail.reply_to or None,
         attachments=mail.files,
+        track_opens=mail.track,
         message_id_domain=domain,
         sender=sender,
     )
@@ -198,6 +200,7 @@ def _digest(mail: MailFields) -> str:
     files = [(file.filename, file.content_type, file.content_id, file.content) for file in mail.files]
     told = [
         *(mail.to, mail.cc, mail.bcc, mail.subject, mail.text, mail.html, mail.reply_to, mail.sender, mail.tag),
+        *(["track"] if mail.track else ()),
         *((*names, hashlib.sha256(content).hexdigest()) for *names, content in files),
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -17,6 +17,7 @@ from services.settings.personal_policy import Allowed
 from services.smtp.settings import MODE_NAMES, Security
 from utils import clock
 from utils.addresses import HIGHEST_PORT, InvalidAddress, ascii_domain, ip_literal, parse_host
+from utils.allowed_places import CIDRS_OF_ACCOUNTS
 from utils.env_utils import get_settings
 from utils.errors import Conflict, InvalidInput, NotFound
 from utils.numbers import LARGEST, whole_number
@@ -26,6 +27,7 @@ TAKEN: Final = "Another template is for this domain. Change that one."
 STALE: Final = "Somebody else changed this template meanwhile. Look at it, then try again."
 NO_SUCH: Final = "There is no such template. Somebody may have deleted it meanwhile."
 NOT_ALLOWED: Final = "The policy does not allow this host to accounts. Name it there first."
+NOT_PUBLIC: Final = f"Accounts cannot reach this address. Name its network in {CIDRS_OF_ACCOUNTS}, and restart."
 MODES: Final = (Security.STARTTLS, Security.TLS)
 
 
@@ -155,8 +157,8 @@ def _host(text: str) -> str:
     # Where none is allowed yet, templates may be made ready first.
     if policy.allowed is not Allowed.OFF and not policy.allows(host):
         raise ValueError(NOT_ALLOWED)
-    if refusal := get_settings().smtp_allowed_accounts.refusal_of_host(host):
-        raise ValueError(refusal)
+    if get_settings().smtp_allowed_accounts.refusal_of_host(host):
+        raise ValueError(NOT_PUBLIC)
     return host
 
 

@@ -1,13 +1,16 @@
 """Who sends for an account, its own server or the global one, and why, in words for the account itself."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from services.outbox.facts import GLOBAL_SERVER
 from services.settings import route
 
 _SYSTEM: Final = "Mail of the system goes through the global server."
 _OWN: Final = "Your own server sends it."
 _NO_OWN: Final = "You have no server of your own, so the global one sends it."
+_STOOD_IN: Final = "Your own server could not be used, so the global one stood in for it."
 _NOBODY: Final = "It waits, since no mail server can be used now."
 
 
@@ -33,3 +36,10 @@ def of_next(account_id: int | None) -> WhoSends:
             why = f"The global server sends it, and not your own. {passed_over}" if passed_over else _NO_OWN
             return WhoSends("global", _SYSTEM if account_id is None else why)
     return WhoSends("global", _NOBODY)
+
+
+def in_the_end(expected: WhoSends, servers: Sequence[str]) -> WhoSends:
+    """Who had a mail in the end, of the servers that were tried, as its owner knows them."""
+    if expected.via == "personal" and servers and servers[-1] == GLOBAL_SERVER:
+        return WhoSends("global", _STOOD_IN)
+    return expected

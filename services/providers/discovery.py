@@ -57,8 +57,10 @@ class Discovery:
     provider: Provider | None = None
 
 
-def discover(text: str) -> Discovery:
+def discover(text: str, *, may_probe: bool = True) -> Discovery:
     """Find the server for an email address, a domain, or a provider's name; at the latest after ten seconds.
+
+    Who ``may_probe`` has this machine connect to the usual names of a mail server.
 
     No DNS, or nobody who answers, is no error: the source is then NONE. Raises InvalidInput, at ``email``.
     """
@@ -67,7 +69,7 @@ def discover(text: str) -> Discovery:
         raise InvalidInput({"email": [WHAT_TO_ENTER]})
     if "@" in text:
         address = _address(text)
-        return _for_domain(ascii_domain(address), address)
+        return _for_domain(ascii_domain(address), address, may_probe)
     domain = _domain(text)
     if provider := presets.for_name(text):
         return for_provider(provider)
@@ -75,7 +77,7 @@ def discover(text: str) -> Discovery:
         return found
     if not domain:
         raise InvalidInput({"email": [UNKNOWN_NAME]})
-    return _for_domain(domain, "")
+    return _for_domain(domain, "", may_probe)
 
 
 def for_provider(provider: Provider) -> Discovery:
@@ -93,7 +95,7 @@ def _of_known_server(name: str) -> Discovery | None:
     return replace(found, values=replace(found.values, smtp_server=server))
 
 
-def _for_domain(domain: str, address: str) -> Discovery:
+def _for_domain(domain: str, address: str, may_probe: bool) -> Discovery:
     if provider := registry.for_domain(domain):
         return _with(provider, Source.DOMAIN, f"Mailboxes at {domain} are with {provider['name']}.", address, domain)
     try:
@@ -103,7 +105,10 @@ def _for_domain(domain: str, address: str) -> Discovery:
         return Discovery(source=Source.NONE, message=message, values=Suggestion(from_email=address))
     if provider := registry.for_mx(hosts):
         return _with(provider, Source.MX, f"Mail of {domain} is with {provider['name_by_mx']}.", address, domain)
-    return _by_probing(domain, hosts, address)
+    if may_probe:
+        return _by_probing(domain, hosts, address)
+    message = f"No provider is known for {domain}. Ask whoever runs its mail for the name of the server."
+    return Discovery(source=Source.NONE, message=message, values=Suggestion(from_email=address))
 
 
 def _by_probing(domain: str, hosts: Sequence[str], address: str) -> Discovery:

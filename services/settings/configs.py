@@ -193,9 +193,9 @@ def _mark_tested(settings: SmtpSettings, error_message: str | None, config_id: i
 
 def named(name_or_id: str | int) -> StoredConfig:
     """A configuration by its id or its name. Raises NotFound."""
-    if isinstance(name_or_id, int):
+    if isinstance(name_or_id, int) and not isinstance(name_or_id, bool):
         return get(name_or_id)
-    found = find_by_name(name_or_id)
+    found = find_by_name(name_or_id) if isinstance(name_or_id, str) else None
     if found is None:
         raise NotFound(NO_SUCH)
     return found

@@ -27,11 +27,15 @@ def create_config(name: str, **fields: Any) -> StoredConfig:  # noqa: ANN401 - t
     """Store a configuration; the fields are those of the API, or ``host``, ``port``, ``username``, ``password``,
     ``timeout``.
 
-    Raises InvalidInput, also for a field that is given under both of its names.
+    Raises InvalidInput, by the names that were given, also for a field that is given under both of its names.
     """
     if twice := [short for short, field in SHORT_NAMES.items() if short in fields and field in fields]:
         raise InvalidInput({short: ["Give it once."] for short in twice})
-    return configs.create(parse_change({"name": name, **{SHORT_NAMES.get(key, key): fields[key] for key in fields}}))
+    given = {SHORT_NAMES.get(key, key): key for key in fields}
+    try:
+        return configs.create(parse_change({"name": name, **{field: fields[key] for field, key in given.items()}}))
+    except InvalidInput as refused:
+        raise InvalidInput({given.get(field, field): texts for field, texts in refused.errors.items()}) from None
 
 
 def activate_config(name_or_id: str | int) -> StoredConfig:

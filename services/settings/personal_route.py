@@ -20,8 +20,6 @@ from utils.log_utils import printable
 
 PERSONAL: Final = "personal"  # the source of its step
 OWN_NAME: Final = "Own server"
-NO_ACCOUNT: Final = "account_id: There is no such account."
-DISABLED_ACCOUNT: Final = "account_id: This account is disabled."
 # What an administrator decided for an account: ``account.personal_smtp``.
 USED: Final = "own"
 SWITCHED_OFF: Final = "disabled"
@@ -31,6 +29,12 @@ GLOBAL_SERVES: Final = "An administrator lets the global server send for this ac
 ALL_OFF: Final = "Servers of accounts are switched off."
 IS_OFF: Final = "An administrator has switched this server off."
 NOT_ALLOWED: Final = "This server is no longer allowed to accounts. Ask an administrator."
+# When another server sends instead of one that is used.
+INSTEAD: Final = {
+    Fallback.ALWAYS: "It sends for this account while its own server fails.",
+    Fallback.CONNECTION: "It sends for this account while its own server cannot be connected or signed in to.",
+    Fallback.NEVER: "It never sends for this account instead of its own server.",
+}
 SENDS: Final = "The account's own server."
 NOBODY_ELSE: Final = "The account's own server cannot be used, and no other may send for it now."
 
@@ -39,8 +43,9 @@ class UnusableAccount(ValueError):
     """Nothing is sent for this account; ``is_gone``: there is none. The text names the caller's argument."""
 
     def __init__(self, *, is_gone: bool) -> None:
-        super().__init__(NO_ACCOUNT if is_gone else DISABLED_ACCOUNT)
         self.is_gone = is_gone
+        self.reason = "There is no such account." if is_gone else "This account is disabled."
+        super().__init__(f"account_id: {self.reason}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -294,6 +294,9 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
         return False
     pace.give_back(place, 1)
     of_account = job.places.reason(refusal) if job.places else ""
+    if not of_account and server.is_personal and server.lets_go(is_down=True, is_unreachable=False):
+        job.waits.append(Wait(server, refusal.seconds, Reason.THROTTLED))  # the policy lets another send at once
+        return True
     # To another domain there may be room.
     is_for_all = bool(of_account) or not limits.per_minute_per_domain
     _snooze(job, refusal.seconds, of_account or Reason.THROTTLED, is_for_all=is_for_all)

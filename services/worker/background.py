@@ -29,6 +29,17 @@ class Work(Protocol):
     def stop(self) -> None: ...
 
 
+class Together:
+    """Several works as one."""
+
+    def __init__(self, *works: Work | None) -> None:
+        self._works: Final = [work for work in works if work]
+
+    def stop(self) -> None:
+        for work in self._works:
+            work.stop()
+
+
 class Background:
     """The work of one server process; ``begin`` starts it, each time, if there is any for this process."""
 

@@ -12,7 +12,9 @@ from typing import Any
 from playwright.sync_api import Browser, Page
 
 from app import create_app
+from database import mail_open_db
 from database.engine import transaction
+from database.mail_open_db import Opens
 from database.outbox_db import State as MailState
 from database.sender_db import AccountSender
 from services.accounts.reset_links import hash_of
@@ -109,6 +111,10 @@ class Servers:
             attempted(failed, **REFUSAL | {"outcome": "temporary", "code": 450, "reply": "4.2.1 Try again later " * 9})
             attempted(failed, **REFUSAL)
             attempted(None, **REFUSAL)
+            read = in_state(MailState.SENT, "reader@example.com", pixel="ab" * 16)
+            with transaction() as session:
+                hour, opens = clock.now().replace(minute=0, second=0, microsecond=0), Opens(clock.now(), later, 3, 1)
+                mail_open_db.note(session, read, hour, opens)
 
     def _ask_for_a_sender(self) -> str:
         """Have a sender that waits to be confirmed; the path of its link."""

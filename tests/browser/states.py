@@ -129,6 +129,10 @@ def api_document(scene: Scene) -> Page:
     return scene.page(scene.servers.new, "alice", "/api/docs")
 
 
+def api_subject(scene: Scene) -> Page:
+    return scene.page(scene.servers.new, "alice", "/api/docs/sending")
+
+
 def forbidden(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, "bob", "/settings/smtp")
     expect_heading(page, "Administrators only")
@@ -166,6 +170,7 @@ STATES: list[State] = [
     inbox_with_mail,
     inbox_message,
     api_document,
+    api_subject,
     forbidden,
     not_found,
 ]

@@ -54,6 +54,13 @@ def email_to_release(scene: Scene) -> Page:
     return page
 
 
+def email_opened(scene: Scene) -> Page:
+    page = emails_in_every_state(scene)
+    follow(page, "reader@example.com")
+    expect(page.get_by_role("heading", name="Opens 3")).to_be_visible()
+    return page
+
+
 STATES: list[State] = [
     emails_none,
     emails_in_every_state,
@@ -62,4 +69,5 @@ STATES: list[State] = [
     email_to_send_again,
     email_held,
     email_to_release,
+    email_opened,
 ]

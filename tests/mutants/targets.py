@@ -7,6 +7,7 @@ _SMTP: Final = "tests/services/smtp"
 TARGETS: Final[dict[str, tuple[str, ...]]] = {
     "services/delivery/retry_policy.py": (
         "tests/services/delivery/test_retry_policy.py",
+        "tests/services/delivery/test_every_verdict.py",
         "tests/services/delivery/test_verdicts.py",
         "tests/services/diagnosis/test_retry_hints.py",
     ),
@@ -27,6 +28,8 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "blueprints/access.py": (
         "tests/blueprints/test_access.py",
+        "tests/blueprints/test_client_limits.py",
+        "tests/blueprints/test_local_paths.py",
         "tests/blueprints/test_acting.py",
         "tests/blueprints/api/test_bearer.py",
     ),

@@ -36,8 +36,8 @@ def test_a_mail_has_the_id_that_queueing_returned_and_all_that_is_known_of_it(
         "state": "queued",
         "reason": "",
         "recipients": [
-            {"address": "jane@example.com", "state": "pending", "code": None, "enhanced": None},
-            {"address": "joe@example.com", "state": "pending", "code": None, "enhanced": None},
+            {"address": "jane@example.com", "state": "pending", "code": None, "enhanced": None, "meaning": ""},
+            {"address": "joe@example.com", "state": "pending", "code": None, "enhanced": None, "meaning": ""},
         ],
         "attempts": 0,
         "settled_at": None,
@@ -165,3 +165,17 @@ def test_a_partial_result_says_who_was_refused(client: Visitor, bearer: dict[str
     change(mail_id, reason="Some recipients were refused.")
     (attempt,) = data(client, f"{URL}/{mail_id}", bearer)["attempt_log"]
     assert attempt["refused"] == [{"recipient": "b***@example.com", "code": 550, "enhanced": "5.1.1"}]
+
+
+def test_each_recipient_has_its_state_its_codes_and_what_they_mean(client: Visitor, bearer: dict[str, str]) -> None:
+    refused = {"address": "joe@example.com", "state": "refused", "code": 550, "enhanced": "5.1.1"}
+    waits = {"address": "ann@example.com", "state": "deferred", "code": 452, "enhanced": None}
+    odd = {"address": "odd@example.com", "state": "refused", "code": "x", "enhanced": 7}
+    accepted = {"address": "jane@example.com", "state": "accepted", "code": 250, "enhanced": "2.0.0"}
+    mail_id = in_state(State.DEFERRED, recipients=[refused, waits, odd, accepted])
+    answer = client.get(f"/api/messages/{mail_id}", headers=bearer).get_json()
+    told = {each["address"]: each for each in answer["data"]["recipients"]}
+    assert told["joe@example.com"] == {**refused, "meaning": "The recipient does not exist"}
+    assert told["ann@example.com"]["meaning"]
+    assert told["odd@example.com"] == {**odd, "code": None, "enhanced": None, "meaning": ""}
+    assert told["jane@example.com"]["meaning"] == ""

@@ -1,5 +1,8 @@
 """The API document says what the API does."""
 
+import json
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 from app import create_app
 from blueprints.access import limiter
 from blueprints.api import openapi
-from blueprints.api.openapi import CONVERTER, build_document
+from blueprints.api.openapi import CONVERTER, Operation, build_document
 from database.outbox_db import State
 from services.accounts import api_tokens
 from services.accounts.api_tokens import Scope
@@ -45,6 +48,7 @@ OPERATIONS = [
     (f"{ONE}/deactivate", "POST"),
     (f"{ONE}/test", "POST"),
     ("/api/messages", "GET"),
+    ("/api/messages/send-email", "POST"),
     ("/api/messages/direct", "GET"),
     ("/api/messages/{mail_id}", "GET"),
     ("/api/messages/{mail_id}/retry", "POST"),
@@ -112,7 +116,8 @@ def test_the_api_of_accounts_answers_whatever_is_sent_as_documented(app: Flask, 
 def test_the_document_lists_every_api_route_but_itself(app: Flask) -> None:
     routes = {rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/api/")}
     listed = set(build_document()["paths"])
-    assert listed == {CONVERTER.sub(r"{\1}", route) for route in routes} - {"/api/openapi.json", "/api/docs"}
+    own = {"/api/openapi.json", "/api/docs", "/api/docs/{name}"}
+    assert listed == {CONVERTER.sub(r"{\1}", route) for route in routes} - own
 
 
 def test_parameters_stand_in_the_document(app: Flask) -> None:
@@ -128,8 +133,59 @@ def test_every_operation_has_an_id_of_its_own(app: Flask) -> None:
     assert all(known.isidentifier() for known in ids)
 
 
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    paths = build_document()["paths"]
+    return [(path, method, spec) for path, methods in paths.items() for method, spec in methods.items()]
+
+
+def test_the_first_page_begins_with_authentication_and_leads_to_a_page_for_each_subject(client: Visitor) -> None:
+    page = client.get("/api/docs").text
+    headings = re.findall(r"<h2[^>]*>([^<]+)", page)
+    assert headings == ["Authentication", "Subjects"]
+    led_to = re.findall(r'href="(/api/docs/[\w-]+)"', page)
+    text = "".join(client.get(path).text for path in dict.fromkeys(led_to))
+    for path, _, spec in operations():
+        assert f"<code>{path}</code>" in text
+        assert text.count(f'id="{spec["operationId"]}"') == 1
+
+
+def test_a_subject_that_is_none_is_not_found(client: Visitor) -> None:
+    for name in ("nothing", "_authentication", "..%2F", "%00"):
+        assert client.get(f"/api/docs/{name}").status_code == 404
+
+
+def test_each_operation_has_one_call_by_curl_that_a_shell_understands(app: Flask) -> None:
+    for path, method, spec in operations():
+        (call,) = spec["x-codeSamples"]
+        words = shlex.split(call["source"])
+        asked = next(word for word in words if word.startswith("http://localhost:5000/api/"))
+        pattern = re.sub(r"\\{\w+\\}", "[0-9a-f]+", re.escape(path))
+        assert re.fullmatch(rf"http://localhost:5000{pattern}(\?.*)?", asked), call
+        assert ("-X" in words) == (method != "get")
+        if "-d" in words:
+            assert json.loads(words[words.index("-d") + 1])
+
+
+def test_each_operation_has_one_answer_that_is_as_its_model_says(app: Flask) -> None:
+    views = {
+        (CONVERTER.sub(r"{\1}", rule.rule), method): app.view_functions[rule.endpoint]
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+    }
+    for path, method, spec in operations():
+        shown = [
+            (int(status), answer["content"]["application/json"]["example"])
+            for status, answer in spec["responses"].items()
+            if "example" in answer["content"]["application/json"]
+        ]
+        ((status, example),) = shown
+        assert status in (200, 201, 202)
+        operation: Operation = vars(views[path, method.upper()])["operation"]
+        operation.answers[status].model_validate(example)
+
+
 def test_the_page_shows_every_operation(client: Visitor) -> None:
-    page = client.get("/api/docs")
+    page = client.get("/api/docs/smtp-settings")
     assert page.status_code == 200
     assert page.text.count("/api/settings/smtp/test") >= 1
     assert "smtp_server" in page.text
@@ -155,7 +211,7 @@ def in_production(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask
 
 
 SECURE: dict[str, Any] = {"base_url": "https://mail.example.com"}
-DOCUMENTS = pytest.mark.parametrize("path", ["/api/openapi.json", "/api/docs"])
+DOCUMENTS = pytest.mark.parametrize("path", ["/api/openapi.json", "/api/docs", "/api/docs/sending"])
 
 
 @DOCUMENTS
@@ -176,7 +232,8 @@ def test_in_production_any_account_and_any_token_reads_it(in_production: Flask, 
     alice = make_alice(is_admin=True)
     make_bob()
     own, _ = api_tokens.create(alice.id, "deploy")
-    for token in (own, ADMIN_TOKEN):
+    sending, _ = api_tokens.create(alice.id, "shop", scopes=["send"])
+    for token in (own, sending, ADMIN_TOKEN):
         bearer = {"Authorization": f"Bearer {token}"}
         assert visit(in_production).get(path, headers=bearer, **SECURE).status_code == 200
     bob = visit(in_production)

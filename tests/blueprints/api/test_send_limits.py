@@ -81,6 +81,14 @@ def test_two_that_are_over_together_are_refused_in_one_mail_and_in_a_batch(
     assert queued() == 0
 
 
+def test_html_of_endless_tags_needs_its_text(client: Visitor, token: dict[str, str]) -> None:
+    endless = {**MAIL, "text": " ", "html": "<p>" * 600_000}
+    answer = client.post(URL, json={"messages": [endless, endless]}, headers=token)
+    assert (answer.status_code, list(answer.get_json()["errors"])) == (422, ["messages"])
+    with_texts = [{**endless, "text": "The same."}] * 2
+    assert client.post(URL, json={"messages": with_texts}, headers=token).status_code == 202
+
+
 def test_a_body_that_is_too_large_names_its_attachments(client: Visitor, token: dict[str, str]) -> None:
     body = json.dumps({**MAIL, "attachments": [file_of(LARGEST_ATTACHMENTS * 5 // 4)]})
     answer = client.post(URL, data=body, headers=token, content_type="application/json")

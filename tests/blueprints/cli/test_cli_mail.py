@@ -93,6 +93,27 @@ def test_mail_that_is_late_is_not_well_and_exit_code_3(app: Flask) -> None:
     assert "Does a worker run?" in run(app, "status").stdout
 
 
+@pytest.mark.parametrize("state", [State.QUEUED, State.DEFERRED, State.UNCERTAIN, State.HELD])
+def test_mail_whose_key_is_missing_is_not_well_before_it_is_due(app: Flask, state: State) -> None:
+    in_state(state, key_id="0ther000", due_at=clock.now() + timedelta(hours=1))
+    in_state(State.QUEUED, due_at=clock.now() + timedelta(hours=1))
+    result = run(app, "status")
+    assert result.exit_code == 3
+    assert (
+        "Not well: 1 mail cannot be opened. It was sealed with an APP_KEY that is not here. "
+        "Restore it as APP_KEY_PREVIOUS."
+    ) in result.stdout.splitlines()
+    assert "All is well." not in result.stdout
+    told = json.loads(run(app, "status", "--json").stdout)
+    assert (told["ok"], told["keyless"]) == (False, 1)
+
+
+@pytest.mark.parametrize("state", [State.SENT, State.FAILED, State.CANCELLED])
+def test_mail_that_goes_nowhere_any_more_needs_no_key(app: Flask, state: State) -> None:
+    in_state(state, key_id="0ther000")
+    assert run(app, "status").exit_code == 0
+
+
 def test_a_mail_is_sent_again_or_cancelled_by_its_id(app: Flask) -> None:
     mail_id = in_state(State.FAILED)
     assert run(app, "retry", mail_id).stdout == f"Queued to be sent now: {mail_id}\n"

@@ -8,16 +8,20 @@ from click.testing import Result
 from flask import Flask
 
 from app import create_app
+from blueprints.cli.frame import NOT_WELL
 from services import audit
+from services.accounts import administration
 from services.audit import Action
 from services.checks import connection_test
-from services.settings import configs
+from services.settings import configs, personal_route
 from services.settings.fields import parse_change
+from services.settings.personal_policy import Fallback
 from tests import certificates
 from tests.loopback import free_port
+from tests.own_servers import PLACES, PORT, bring, change
 from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer, close, late
-from tests.visitors import mail_through
+from tests.visitors import mail_through, make_alice, make_bob
 
 SECRET = "p4ssw0rd-of-the-server"
 NAME = "Primary Mail Server"
@@ -259,3 +263,43 @@ def test_a_route_without_a_server_is_exit_code_3(app: Flask) -> None:
     result = run(app, "route", "--json")
     assert result.exit_code == 3
     assert [step["status"] for step in json.loads(result.stdout)["steps"]] == ["passed over", "passed over"]
+
+
+@pytest.mark.parametrize(
+    ("fallback", "status", "why"),
+    [
+        (Fallback.ALWAYS, "in reserve", "It sends for this account while its own server fails."),
+        (Fallback.CONNECTION, "in reserve", "while its own server cannot be connected or signed in to."),
+        (Fallback.NEVER, "passed over", "It never sends for this account instead of its own server."),
+    ],
+)
+def test_the_route_of_an_account_begins_with_its_own_server(
+    environment: dict[str, str], tmp_path: Path, fallback: Fallback, status: str, why: str
+) -> None:
+    with RecordingServer() as server:
+        variables = {**environment, **mail_through(server), **PLACES, "PERSONAL_SMTP_FALLBACK": str(fallback)}
+        app = create_app(variables, instance_path=tmp_path)
+        with app.app_context():
+            alice = make_alice()
+            config_id = bring(alice.id, "127.3.3.3", PORT)
+        told = run(app, "route", "alice", "--json")
+        first, _, last = json.loads(told.stdout)["steps"]
+        assert told.exit_code == 0
+        assert (first["source"], first["status"], first["reason"]) == ("personal", "used", personal_route.SENDS)
+        assert (last["source"], last["status"]) == ("env", status)
+        assert why in last["reason"]
+        assert "Mail goes through Own server (127.3.3.3:2525)." in run(app, "route", "alice@example.com").stdout
+        with app.app_context():
+            change(config_id, is_active=False)
+        told = run(app, "route", "alice", "--json")
+        assert told.exit_code == (0 if fallback is Fallback.ALWAYS else NOT_WELL)
+        assert run(app, "route").exit_code == 0
+
+
+def test_there_is_no_route_for_who_has_no_account_or_a_disabled_one(app: Flask) -> None:
+    make_alice(is_admin=True)
+    administration.disable(make_bob().id)
+    for name, told in (("carol", "There is no such account."), ("bob", "This account is disabled.")):
+        result = run(app, "route", name)
+        assert result.exit_code == 1
+        assert told in result.stderr

@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask import Flask
@@ -72,6 +73,18 @@ def test_the_form_of_a_server_comes_back_filled_after_the_sign_in(admin: Visitor
     assert value_of(shown, "from_name") == "Ünïcode &lt;b&gt;"
     assert value_of(shown, "timeout_seconds") == "17"
     assert re.search(r'value="none"\s+checked|value="none" checked', shown)
+
+
+@pytest.mark.parametrize("action", ["", "/test", "/deactivate"])
+def test_the_filter_of_the_list_behind_it_comes_back_with_the_form(admin: Visitor, action: str) -> None:
+    stored()
+    page = f"{URL}/1" + action.removesuffix("/test")
+    sign_in_page = send_late(admin, f"{URL}/1{action}?back=q%3Dstored%26state%3Dinactive", TYPED)
+    (wanted,) = parse_qs(urlsplit(sign_in_page).query)["next"]
+    assert wanted == f"{page}?back=q%3Dstored%26state%3Dinactive"
+    admin.get(sign_in_page)
+    assert admin.sign_in(next=wanted).headers["Location"] == wanted
+    assert f'href="{URL}?q=stored&amp;state=inactive"' in admin.get(wanted).text
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask_migrate import upgrade
 from sqlalchemy import text
 
 from app import create_app
 from database import reset_request_db, schema_db
 from database.engine import transaction
-from services.checks import readiness, validation
+from services.checks import start, validation
 from services.checks.validation import Mark, Told
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -166,7 +167,16 @@ def test_without_a_database_each_check_that_needs_it_says_so_and_the_others_are_
 ) -> None:
     empty = {**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"}
     with create_app(empty, instance_path=tmp_path).app_context():
-        assert failed("Encryption Key") == [Told(Mark.FAILED, readiness.NO_DATABASE, schema_db.UPGRADE)]
-        assert failed("Pending Mail") == [Told(Mark.FAILED, readiness.NO_DATABASE, schema_db.UPGRADE)]
+        for check in ("Email/SMTP Configuration", "Encryption Key", "Pending Mail"):
+            assert failed(check) == [Told(Mark.FAILED, start.NOT_READY, schema_db.UPGRADE)]
         assert failed("Route") != []
         assert findings("BASE_URL")[0].mark is Mark.OK
+
+
+def test_on_an_old_schema_what_is_stored_there_is_not_told_to_be_missing(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    old = {**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'old.db'}"}
+    with create_app(old, instance_path=tmp_path).app_context():
+        upgrade(revision="0009")
+        assert failed("Email/SMTP Configuration") == [Told(Mark.FAILED, start.NOT_READY, schema_db.UPGRADE)]

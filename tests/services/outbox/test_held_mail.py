@@ -197,13 +197,14 @@ def test_whose_link_is_void_meanwhile_is_withdrawn_though_it_is_held(app: Flask)
     assert row_of(mail.id).state == State.CANCELLED
 
 
-def test_with_an_account_its_held_mail_goes_too(app: Flask) -> None:
+def test_held_mail_of_an_account_that_is_deleted_is_never_released(app: Flask) -> None:
     alice = make_alice()
     mail_id = queued(account_id=alice.id)
     holding.hold_all()
     assert administration.belongings(alice.id).waiting_mails == 1
     administration.delete(alice.id)
-    assert (row_of(mail_id).state, row_of(mail_id).content) == (State.CANCELLED, None)
+    holding.release_all()
+    assert (row_of(mail_id).state, row_of(mail_id).reason) == (State.HELD, Reason.ACCOUNT_DELETED)
 
 
 def test_held_mail_is_never_purged_and_keeps_its_key_in_use(app: Flask) -> None:
@@ -262,9 +263,7 @@ def test_held_mail_is_neither_late_nor_unattended(app: Flask) -> None:
 
 def test_the_commands_hold_list_release_and_cancel(app: Flask) -> None:
     first, second = queued("a@example.com"), queued("b@example.com")
-    assert run(app, "hold", "--all").stdout.startswith(
-        "2 mails held. Held mail goes on by: flask --app app mail release"
-    )
+    assert run(app, "hold", "--all").stdout.startswith("2 mails held. Held mail goes on by: flask mail release")
     status = run(app, "status")
     assert (status.exit_code, "All is well." in status.stdout) == (0, False)
     assert "2 emails are held since a back-up was restored." in status.stdout

@@ -13,6 +13,7 @@ from database.smtp_db import SmtpConfig
 from services import email_service
 from services.accounts import administration
 from services.outbox import holding, log, promise
+from services.outbox.holding import Released
 from services.outbox.reasons import Reason
 from services.settings import own_rows, route
 from services.worker import groups
@@ -24,6 +25,7 @@ from tests.recording_server import RecordingServer
 from tests.turned_clock import Now
 from tests.visitors import mail_through, make_alice, make_bob
 from utils import clock
+from utils.errors import Conflict
 
 TO = "reader@example.net"
 DAY = 24 * 60 * 60
@@ -108,8 +110,12 @@ def test_what_is_queued_while_nobody_looks_is_held_when_it_is_to_be_sent(bob: in
     assert [told(each) for each in mails] == [("held", Reason.ACCOUNT_DISABLED)] * 3
     assert shared.mails == []
     assert row_of(mails[0]).attempts == 0
-    promise.retry(mails[0])  # an administrator's click is no way around it
-    holding.release_all()
+    with pytest.raises(Conflict, match="is disabled"):  # an administrator's click is no way around it
+        promise.retry(mails[0])
+    assert not log.story(mails[0]).can_retry
+    assert holding.count() == 0
+    assert holding.release_all() == Released(released=0, expired=0)
+    assert holding.cancel_all() == 0
     drain()
     assert [told(each)[0] for each in mails] == ["held"] * 3
     administration.enable(bob)
@@ -165,6 +171,8 @@ def test_a_deleted_accounts_mail_is_held_for_good_and_ends_when_its_time_is_over
     assert [told(each) for each in mails] == [("held", Reason.ACCOUNT_DELETED)] * 3
     with reading() as session:
         assert session.scalars(select(SmtpConfig)).all() == []
+    with pytest.raises(Conflict, match="was deleted"):
+        promise.retry(mails[0])
     holding.release_all()
     drain()
     assert [told(each) for each in mails] == [("held", Reason.ACCOUNT_DELETED)] * 3

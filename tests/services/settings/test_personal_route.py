@@ -3,18 +3,23 @@
 import email
 import email.policy
 from collections.abc import Iterator
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from flask import Flask
 
-from database.engine import transaction
+from app import create_app
+from database.engine import db, transaction
 from database.policy_db import PersonalPolicy
 from services import email_service
 from services.settings import own_rows, personal_route, route
 from tests.outbox import drain, row_of
 from tests.own_servers import PLACES, PORT, bring, change, decide, free_host
+from tests.own_servers import row_of as server_of
 from tests.recording_server import RecordedMail, RecordingServer
+from tests.statements import heard
 from tests.visitors import mail_through, make_alice, make_bob
 from utils import clock
 
@@ -188,3 +193,75 @@ def test_the_warning_about_one_accounts_server_silences_none_about_anothers(
     told = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
     warned = [event for event in told if event["event"] == "smtp_server_passed_over" and "account_id" in event]
     assert [event["account_id"] for event in warned] == [alice, bob]
+
+
+def test_the_specified_functions_go_by_the_same_route(
+    alice: int, shared: RecordingServer, own: RecordingServer
+) -> None:
+    config_id = bring(alice, own.host, own.port)
+    found = email_service.get_smtp_config(alice)
+    assert found
+    assert (found["server"], found["port"], found["from_email"]) == (own.host, PORT, f"own{alice}@accounts.example")
+    assert email_service.test_smtp_connection(alice) == (True, "Connection successful")
+    assert server_of(config_id).verified_at
+    assert (own.mails, shared.mails) == ([], [])
+    change(config_id, is_active=False)
+    assert email_service.get_smtp_config(alice) is None
+    assert email_service.test_smtp_connection(alice)[0] is False
+    decide(alice, personal_smtp="global")
+    found = email_service.get_smtp_config(alice)
+    assert found
+    assert (found["server"], found["from_name"]) == (shared.host, "alice via OpenAlgo")
+    for call in (email_service.get_smtp_config, email_service.test_smtp_connection):
+        with pytest.raises(ValueError, match=r"^account_id: There is no such account\."):
+            call(10**6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Ann", "Ann via OpenAlgo"),
+        ("", "alice via OpenAlgo"),
+        ("Ann, Ltd. <ann@example.com>", "Ann, Ltd. <ann@example.com> via OpenAlgo"),
+        ("Ännchen 🦦", "Ännchen 🦦 via OpenAlgo"),
+        ("=?utf-8?q?boss?=", "=?utf-8?q?boss?= via OpenAlgo"),
+        ("x" * 255, f"{'x' * 242} via OpenAlgo"),
+        ('"quoted" \\', '"quoted" \\ via OpenAlgo'),
+    ],
+)
+def test_any_name_of_an_account_stands_safely_in_from_of_the_global_server(
+    alice: int, shared: RecordingServer, own: RecordingServer, name: str, shown: str
+) -> None:
+    bring(alice, own.host, own.port, from_name=name, reply_to="replies@accounts.example")
+    decide(alice, personal_smtp="global")
+    assert email_service.send_email(TO, "s", "b", account_id=alice)
+    sender = header(shared.mails[0])["From"].addresses
+    assert [(each.display_name, each.addr_spec) for each in sender] == [(shown, "noreply@example.com")]
+    assert header(shared.mails[0])["Reply-To"] == "replies@accounts.example"
+    assert shared.mails[0].content.count(b"\nFrom:") + shared.mails[0].content.startswith(b"From:") == 1
+
+
+def test_a_user_name_or_application_name_of_any_length_stands_there_as_well(
+    environment: dict[str, str], tmp_path: Path, shared: RecordingServer
+) -> None:
+    app = create_app({**environment, "APP_NAME": "Größe & Söhne, Ltd."}, instance_path=tmp_path)
+    with app.app_context():
+        account_id = make_alice().id
+        decide(account_id, username="ü" * 64)
+        assert email_service.send_email(TO, "s", "b", account_id=account_id, reply_to="Ann <a@example.net>")
+    # The parser of headers puts spaces between encoded-words, against RFC 2047 6.2.
+    written = email.message_from_bytes(shared.mails[0].content)["From"]
+    assert str(make_header(decode_header(written))) == f"{'ü' * 64} via Größe & Söhne, Ltd. <noreply@example.com>"
+    assert header(shared.mails[0])["Reply-To"] == "Ann <a@example.net>"
+
+
+def test_mail_without_an_account_asks_no_more_of_the_database(app: Flask, own: RecordingServer) -> None:
+    said: list[str] = []
+    bring(make_alice().id, own.host, own.port)
+    email_service.send_email(TO, "s", "b")
+    with heard(db.engine, lambda statement, _: said.append(statement)):
+        email_service.send_email(TO, "s", "b")
+        email_service.queue_email(TO, "s", "b")
+        drain()
+    assert not [each for each in said if "account" in each.split("WHERE")[0].replace("account_id", "")]
+    assert not [each for each in said if "personal_policy" in each]

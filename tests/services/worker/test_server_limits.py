@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from database.outbox_db import Priority, State
+from services import email_service
 from services.delivery import pace
 from services.outbox.reasons import Reason
 from services.settings import configs
@@ -124,6 +125,41 @@ def test_two_senders_keep_to_it_too(app: Flask, servers: ExitStack, now: Now) ->
     assert len([message for message in server.messages if message]) == 150
     assert limit.refused <= 6
     assert limit.cut == 0
+
+
+def test_what_is_sent_at_once_is_part_of_what_a_server_takes_a_minute(servers: ExitStack, now: Now) -> None:
+    limit = ByMinute(60, now)
+    server = serve(servers, {"MAIL": limit})
+    assert [email_service.send_email("ann@example.com", "Subject", "Text") for _ in range(40)] == [True] * 40
+    mail_ids = [queued("ann@example.com") for _ in range(60)]
+    drain()
+    assert states(mail_ids).count(State.SENT) == 20
+    assert habits_of(server.host, server.port).most(Habit.MOST_A_MINUTE) == 60
+
+
+def test_too_much_mail_is_learnt_from_what_is_sent_at_once(servers: ExitStack, now: Now) -> None:
+    limit = ByMinute(20, now)
+    server = serve(servers, {"MAIL": limit})
+    sent = []
+    for _ in range(3):
+        sent.append(email_service.send_email("ann@example.com", "Subject", "Text"))
+        now.turn(120)  # which are none of the minute in which it is too much
+    sent += [email_service.send_email("ann@example.com", "Subject", "Text") for _ in range(21)]
+    assert sent == [True] * 23 + [False]
+    assert habits_of(server.host, server.port).most(Habit.MOST_A_MINUTE) == 20
+    mail_id = queued("ann@example.com")
+    drain()
+    assert (row_of(mail_id).state, row_of(mail_id).reason, limit.refused) == (State.DEFERRED, Reason.SLOWED, 1)
+
+
+@pytest.mark.parametrize("script", [{"RCPT": "550 5.1.1 No such user"}, {"GREETING": "421 busy"}])
+def test_what_was_sent_at_once_in_vain_takes_no_place(
+    servers: ExitStack, now: Now, script: dict[str, Answer | list[Answer]]
+) -> None:
+    server = serve(servers, script)
+    assert not email_service.send_email("ann@example.com", "Subject", "Text")
+    habits_of(server.host, server.port).learn(Habit.MOST_A_MINUTE, 1)
+    assert not pace.seconds_until_willing((server.host, server.port), is_security=False)
 
 
 @needs_postfix

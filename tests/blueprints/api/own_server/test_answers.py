@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from app import create_app
+from blueprints.access import public
 from services import audit
 from services.accounts import administration
 from services.accounts.api_tokens import Scope
@@ -165,6 +166,23 @@ def test_every_other_refusal_has_that_shape(client: Visitor, method: str, path: 
     assert answer.status_code == status
     assert answer.get_json().keys() == {"success", "error"}
     assert ("Allow" in answer.headers) is (status == 405)
+
+
+def test_a_fault_of_ours_has_that_shape(app: Flask, client: Visitor) -> None:
+    def broken() -> str:
+        return str(1 // 0)
+
+    for path in ("/api/smtp/broken", "/api/broken"):
+        app.add_url_rule(path, path, public(broken))
+    assert client.get("/api/smtp/broken").get_json().keys() == {"success", "error"}
+    assert client.get("/api/broken").get_json().keys() == {"status", "message"}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("sent", [{}, {"Authorization": "Bearer wrong"}, {"Content-Encoding": "gzip"}])
+def test_sending_is_refused_in_that_shape(client: Visitor, method: str, sent: dict[str, str]) -> None:
+    answer = client.open("/api/messages/send-email", method=method, headers=sent)
+    assert answer.get_json().keys() == {"success", "error"}
 
 
 def test_the_administration_api_keeps_its_own(client: Visitor) -> None:

@@ -4,12 +4,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import combinations
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import update
 
+from blueprints.access import limiter
 from database.engine import transaction
 from database.session_db import BrowserSession
 from services.accounts import administration
@@ -17,6 +19,7 @@ from services.accounts.api_tokens import Scope
 from services.personal import own_server
 from services.settings import personal_route
 from services.settings.rules import CHANGED_SERVER
+from tests import certificates
 from tests.blueprints.api.own_server.calls import (
     HOST,
     OWN,
@@ -114,6 +117,22 @@ def test_a_stored_password_stays_with_host_port_user_and_mode(save: Post, change
     answer = save(**{"pass": None}, **change)
     assert (answer.status_code, answer.get_json()["errors"]) == (422, {"pass": [CHANGED_SERVER]})
     assert save(**change).status_code == 200
+
+
+def test_another_server_never_hears_the_stored_password(save: Post, run_test: Post) -> None:
+    save()
+    changes = {"host": "127.70.1.1", "user": "eve@example.com", "secure": True, "fromName": "Eve"}
+    context = certificates.good_context("127.70.1.1")
+    with RecordingServer(host="127.70.1.1", port=2525, tls=context, users={}) as another:
+        for size in range(len(changes) + 1):
+            for names in combinations(changes, size):
+                limiter.storage.reset()
+                change = {name: changes[name] for name in ("host", *names)}
+                for answer in (save(**{"pass": None}, **change), run_test(change)):
+                    assert (answer.status_code, answer.get_json()["errors"]) == (422, {"pass": [CHANGED_SERVER]})
+        assert another.auth_attempts == []
+        assert bytes(another.data) == b""
+    assert [(row.smtp_server, row.version) for row in rows()] == [(HOST, 1)]
 
 
 @pytest.mark.parametrize(("port", "secure"), [(465, True), (587, False), (25, False), (2525, False)])

@@ -1,0 +1,110 @@
+"""What the forms of a server share, an administrator’s and an account’s own: what they show, how they are tested."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from flask import Response, request
+
+from blueprints import forms, limits, smtp_tests
+from blueprints.pages import smtp_form_values, smtp_test_card
+from services.checks.connection_test import TestPlan, TestResult
+from services.providers import discovery, presets
+from services.providers.discovery import Discovery
+from services.settings.sealing import StoredConfig
+from utils.errors import AppError, InvalidInput
+
+TICK: Final = "Tick the box to deliver it all the same."
+ENTER_AGAIN: Final = "Enter the password again: a page never gets it back."
+PASTE_AGAIN: Final = "Paste the key again: a page never gets it back."
+LOAD_AGAIN: Final = " Load the page again."  # which the API's callers should, and who sees both versions need not
+
+Errors = dict[str, list[str]]
+
+
+def context(
+    stored: StoredConfig | None,
+    values: dict[str, Any],
+    *,
+    found: Discovery | None = None,
+    errors: Errors | None = None,
+    test: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a form's template is rendered with, whosever server it is."""
+    return {
+        "values": values,
+        "errors": errors or {},
+        "has_password": bool(stored and stored.row.smtp_password),
+        "tested_controls": smtp_form_values.TESTED_CONTROLS,
+        "presets": presets.presets(),
+        "preset_groups": presets.GROUPS,
+        "preset": found.provider if found else presets.for_server(values["smtp_server"], values["smtp_port"]),
+        "found": found,
+        "step_labels": smtp_tests.step_labels(),
+        "test": test,
+        "is_filled_in": bool(errors and "smtp_password" in errors and smtp_form_values.are_changed_by_action()),
+        "is_typed": request.method == "POST" and not forms.ticked("saved"),
+    }
+
+
+def found(*, may_probe: bool = True) -> Discovery | None:
+    """What is known of ``?find=``, or else the provider of ``?preset=``. Raises InvalidInput."""
+    text = request.args.get("find", "")
+    if text and not limits.led_here_by_another_site():
+        return discovery.discover(text, may_probe=may_probe)
+    preset = presets.find_preset(request.args.get("preset", ""))
+    return discovery.for_provider(preset) if preset else None
+
+
+def errors_of(refused: AppError) -> Errors:
+    """The reason at the fields of the form, or above it."""
+    return smtp_form_values.at_fields(refused) if isinstance(refused, InvalidInput) else {"form": [refused.message]}
+
+
+def values_on_screen(stored: StoredConfig | None) -> dict[str, Any]:
+    """What was typed, or the stored values where the list asks for their test with ``saved``."""
+    if stored and forms.ticked("saved"):
+        return smtp_form_values.stored(stored)
+    return smtp_form_values.typed()
+
+
+def typed_again(name: str, sentence: str) -> str:
+    """What is said at a secret that was typed, since no page gets it back."""
+    return sentence if request.method == "POST" and forms.text(name) else ""
+
+
+def asking_again(refused: InvalidInput) -> InvalidInput:
+    """After an action of a failed test what is secret is missing since no page gets it back; say so."""
+    if not smtp_form_values.are_changed_by_action():
+        return refused
+    words = {"smtp_password": ENTER_AGAIN, "client_key": PASTE_AGAIN}
+    return InvalidInput({field: [words[field]] if field in words else texts for field, texts in refused.errors.items()})
+
+
+def tested(
+    config_id: int | None,
+    plan: Callable[[], TestPlan],
+    *,
+    find: Callable[[], StoredConfig | None],
+    refuse: Callable[[InvalidInput], Response],
+    show: Callable[[StoredConfig | None, dict[str, Any]], Response],
+    is_discreet: bool = False,
+) -> Response:
+    """Test step by step for a script, as a page without one. ``find`` gives the stored server as it is by then.
+
+    ``is_discreet``: for somebody who is no administrator, and hears nothing that the server said.
+    """
+    try:
+        prepared = plan()
+    except InvalidInput as refused:
+        if smtp_tests.wants_stream():
+            raise InvalidInput(smtp_form_values.at_fields(refused), refused.message) from None
+        return refuse(refused)
+
+    def told(result: TestResult) -> dict[str, Any]:
+        return smtp_test_card.told(find(), prepared, result, is_discreet=is_discreet)
+
+    if smtp_tests.wants_stream():
+        return smtp_tests.streamed(prepared, config_id, told, is_discreet=is_discreet)
+    result = smtp_tests.run_and_note(prepared, config_id)
+    steps = [smtp_tests.step_dict(step, is_discreet=is_discreet) for step in result.steps]
+    return show(find(), told(result) | {"steps": steps})

@@ -1,0 +1,89 @@
+"""An account's first questions about its mail: who sends it now, and why; and how does its own server stand?"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from services.personal import oversight, own_server
+from services.personal.oversight import Decision, OwnServerFacts
+from services.personal.own_server import OwnStatus, Serving
+from services.settings import personal_policy, route
+from services.settings.personal_policy import Allowed, Fallback, PersonalRules
+from utils.env_utils import get_settings
+
+NOBODY: Final = "Nobody can send your mail now."
+STANDS_IN: Final = "While it cannot be connected or signed in to, the server of {} sends for you."
+WAITS: Final = "Until then your mail waits, at most until it expires."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Who sends for an account: ``level`` is ok, info, warning or error; ``detail`` says why, and what to do.
+
+    ``may_save`` is whether it may bring or change a server of its own. ``since`` is when it began to be broken.
+    """
+
+    level: str
+    headline: str
+    detail: str
+    may_save: bool
+    own: OwnServerFacts
+    since: datetime | None = None
+    verified_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+def describe(account_id: int) -> Standing:
+    """How it stands now. Raises NotFound, Forbidden."""
+    own, policy, found = oversight.get(account_id), personal_policy.current(), own_server.serving(account_id)
+    level, headline, detail = _words(found, own, policy)
+    if route.is_suppressed():
+        level, headline, detail = "warning", route.NOTHING_IS_SENT, f"Without it: {headline} {detail}".strip()
+    stored = found.own
+    return Standing(
+        level=level,
+        headline=headline,
+        detail=detail,
+        may_save=policy.allowed is not Allowed.OFF and own.decision is not Decision.DISABLED,
+        own=own,
+        since=own.broken_since if found.status in (OwnStatus.FAILING, OwnStatus.BROKEN) else None,
+        verified_at=stored.row.verified_at if stored and stored.is_verified else None,
+        updated_at=stored.row.updated_at if stored else None,
+    )
+
+
+def _words(found: Serving, own: OwnServerFacts, policy: PersonalRules) -> tuple[str, str, str]:
+    ours = get_settings().app_name
+    if found.is_global:
+        return _of_global(found, own, policy, ours)
+    host = found.own.settings.host if found.own else ""
+    if found.status is OwnStatus.IN_USE:
+        headline = f"Your own server ({host}) sends your mail, from {own.from_email}."
+        return ("warning", headline, found.reason) if found.reason else ("ok", headline, "It has passed a test.")
+    if found.status is OwnStatus.FAILING:
+        headline = f"Your own server ({host}) is to send your mail, and its last try failed."
+        return "error", headline, f"{found.reason} {_then(policy, ours)}"
+    return "error", f"Your mail is not sent now: your own server ({host}) is not used.", f"{found.reason} {WAITS}"
+
+
+def _of_global(found: Serving, own: OwnServerFacts, policy: PersonalRules, ours: str) -> tuple[str, str, str]:
+    why = found.reason or _why_none(own, policy)
+    if found.settings is None:
+        return "error", NOBODY, f"{why} The server of {ours} is not set up, or cannot be used."
+    headline = f"The server of {ours} sends your mail, from its own address. Replies go to you."
+    return "info" if found.status is OwnStatus.NONE else "warning", headline, why
+
+
+def _why_none(own: OwnServerFacts, policy: PersonalRules) -> str:
+    if policy.allowed is Allowed.OFF:
+        return "Accounts have no servers of their own here."
+    if own.decision is Decision.DISABLED:
+        return "An administrator has disabled a server of your own."
+    if own.decision is Decision.GLOBAL:
+        return "An administrator has it send for you, also once you save a server of your own."
+    return "You have no server of your own yet. Add one to send from your own address."
+
+
+def _then(policy: PersonalRules, ours: str) -> str:
+    """What happens while the own server fails."""
+    return WAITS if policy.fallback is Fallback.NEVER else STANDS_IN.format(ours)
