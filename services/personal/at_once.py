@@ -21,7 +21,7 @@ from services.worker.lease import Group, Heartbeat, Pace
 from utils import clock, ending, incidents
 
 SECONDS: Final = 20.0  # that a caller waits; a server that is slower than that is waited for without the caller
-PLACES: Final = 4  # attempts at once in this process, since each holds two threads
+PLACES: Final = 3  # attempts at once in this process, since each holds a thread of the server for that long
 PLACES_OF_ONE: Final = 2  # of them for one account
 
 _busy: Final[Counter[int | None]] = Counter()
