@@ -121,7 +121,7 @@ def test_what_fell_back_is_told_apart_once_there_is_a_server_of_ones_own(app: Fl
     of(alice, 1, days_ago=3, server="Primary (mail.example.com:587)")
     two_days_ago = clock.now() - timedelta(days=2)
     place = {"smtp_server": "smtp.example.com", "smtp_port": 587, "smtp_username": "", "from_email": "a@example.com"}
-    switches = {"use_tls": True, "use_ssl": False, "is_active": True}
+    switches = {"use_tls": True, "use_ssl": False, "is_active": True, "key_id": ""}
     times = {"created_at": two_days_ago, "updated_at": two_days_ago}
     with transaction() as session:
         session.add(
