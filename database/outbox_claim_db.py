@@ -123,9 +123,11 @@ _LEASED: Final = {
 }
 _IS_WANTED: Final = _C.priority == bindparam("wanted")
 _CLAIM_URGENT: Final = _claim(1, IS_URGENT)
-# All of these are of one account, or of none; but by naming it, PostgreSQL knows the index.
-_CLAIM_OF_SYSTEM: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id.is_(None)), _C.account_id)
-_CLAIM_OF_ACCOUNT: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id == bindparam("account")), _C.account_id)
+_OF_SYSTEM: Final = and_(_IS_WANTED, _C.account_id.is_(None))
+_CLAIM_OF_SYSTEM: Final = _claim(GROUP, _OF_SYSTEM)
+# They are of no account; only by naming that does PostgreSQL know the index, and SQLite takes twice as long for it.
+_CLAIM_OF_SYSTEM_ON_POSTGRESQL: Final = _claim(GROUP, _OF_SYSTEM, _C.account_id)
+_CLAIM_OF_ACCOUNT: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id == bindparam("account")))
 _THIS_ONE: Final = (IS_WAITING, _C.mail_id == bindparam("wanted"), _C.due_at <= bindparam("now"))
 _CLAIM_THIS: Final = Prepared(update(_MAIL).where(*_THIS_ONE).values(_LEASED).returning(*_COLUMNS), _COLUMNS)
 _IDS: Final = [f"id_{number}" for number in range(GROUP)]
@@ -175,7 +177,8 @@ def claim(driver: Driver, priority: Priority, account_id: int | None, terms: Lea
     """Take up a group of one priority that is due, of an account or of the system; the longest due first."""
     values = {**terms._asdict(), "wanted": priority}
     if account_id is None:
-        rows = _CLAIM_OF_SYSTEM.rows(driver, values)
+        is_sqlite = driver.dialect.name == "sqlite"
+        rows = (_CLAIM_OF_SYSTEM if is_sqlite else _CLAIM_OF_SYSTEM_ON_POSTGRESQL).rows(driver, values)
     else:
         rows = _CLAIM_OF_ACCOUNT.rows(driver, {**values, "account": account_id})
     return sorted([Claim(*row) for row in rows], key=lambda mail: (mail.due_at, mail.id))
