@@ -82,6 +82,8 @@ MATRIX: Final = {
     "GET /account/sessions/end": members(200),
     "GET /account/tokens": members(200),
     "POST /account/tokens": members(422),
+    "GET /account/tokens/1/revoke": (SIGN_IN, 404, 200, SIGN_IN, SIGN_IN, SIGN_IN),  # it is the administrator's
+    "POST /account/tokens/1/revoke": (SIGN_IN, 404, 303, SIGN_IN, SIGN_IN, SIGN_IN),
     "POST /account/sessions/end": members(303),
     "GET /account/smtp": members(200),
     "POST /account/smtp": members(422),
