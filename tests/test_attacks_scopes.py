@@ -39,6 +39,8 @@ SCOPES: Final = {
     "GET /api/smtp/senders": Scope.SETTINGS,
     "POST /api/smtp/senders": Scope.SETTINGS,
     "DELETE /api/smtp/senders/1": Scope.SETTINGS,
+    "GET /api/settings/smtp/providers": Scope.SETTINGS,
+    "GET /api/settings/smtp/discover": Scope.SETTINGS,
     "POST /api/messages/send-email": Scope.SEND,
     "GET /api/messages": Scope.READ,
     "GET /api/messages/<mail_id>": Scope.READ,
