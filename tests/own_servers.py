@@ -5,7 +5,7 @@ import socket
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from database.engine import transaction
 from database.smtp_db import SmtpConfig
@@ -50,6 +50,12 @@ def bring(account_id: int, host: str, port: int, *, login: tuple[str, str] | Non
         session.add(row)
         session.flush()
         return row.id
+
+
+def forget(account_id: int) -> None:
+    """Let an account have no server of its own."""
+    with transaction() as session:
+        session.execute(delete(SmtpConfig).where(SmtpConfig.account_id == account_id))
 
 
 def change(config_id: int, **values: Any) -> None:

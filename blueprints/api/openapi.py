@@ -111,7 +111,8 @@ def _described(operation: Operation, path: str, method: str) -> dict[str, Any]:
         "description": operation.description,
         "tags": [operation.tag],
         "responses": {
-            str(status): _answer(status, model, operation.streams) for status, model in operation.answers.items()
+            str(status): _answer(status, model, operation.streams)
+            for status, model in sorted(operation.answers.items())
         },
     }
     parameters = [*_in_path(path), *(_in_query(operation.query) if operation.query else [])]

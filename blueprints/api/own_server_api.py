@@ -73,7 +73,8 @@ def get_settings() -> Response:
     found = own_server.serving(account_id)
     shown = found.settings if caller().is_admin or not found.is_global else None
     details = _details(found) if wanted.details else {}
-    return _answer(SettingsData(**_server(shown), is_global=found.is_global, **details), whole=wanted.details)
+    told = _server(shown) | {"has_password": found.has_password and shown is not None}
+    return _answer(SettingsData(**told, is_global=found.is_global, **details), whole=wanted.details)
 
 
 @bp.post("/settings")
@@ -174,13 +175,12 @@ def _answer(data: BaseModel, *, whole: bool = False) -> Response:
 
 def _server(settings: SmtpSettings | None) -> dict[str, Any]:
     if settings is None:
-        return {"host": None, "port": None, "secure": None, "user": None, "has_password": False}
+        return {"host": None, "port": None, "secure": None, "user": None}
     return {
         "host": settings.host,
         "port": settings.port,
         "secure": settings.security is Security.TLS,
         "user": settings.username,
-        "has_password": bool(settings.password),
     }
 
 

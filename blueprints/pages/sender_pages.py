@@ -14,6 +14,8 @@ from utils.errors import Conflict, InvalidInput
 bp = Blueprint("senders", __name__)
 link_bp = Blueprint("sender_link", __name__)
 
+BESIDE_SERVER: Final = "beside_server"  # a hidden field
+
 
 @bp.get("/account/senders")
 @access.signed_in
@@ -86,7 +88,10 @@ def confirm() -> Response:
 
 
 def _back() -> Response:
-    return make_response(redirect(url_for("senders.show"), 303))
+    """To the page on which the form stood: this one, or the one of one's server, which has it as well."""
+    is_there = forms.ticked(BESIDE_SERVER)
+    place = url_for("own_server.show", _anchor="senders") if is_there else url_for("senders.show")
+    return make_response(redirect(place, 303))
 
 
 def _page(email: str, errors: dict[str, list[str]]) -> Response:

@@ -82,7 +82,7 @@ class Outcome:
     @property
     def own_reason(self) -> str:
         """Why the server was not asked, in our words, since there are none of its; "" if it was."""
-        return self.message if self.is_throttled else ""
+        return self.message if self.is_throttled or self.blocked_by else ""
 
     @property
     def is_ours(self) -> bool:

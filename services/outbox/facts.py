@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
+from database.outbox_turn_db import OutboxRest
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED
 from services.diagnosis import diagnosis
 from services.outbox.reasons import Reason, words
@@ -183,14 +184,17 @@ class DirectData(AttemptData):
         return _OUTCOMES.get(self.outcome) or Look("info", self.outcome.replace("_", " ").capitalize())
 
 
-def mail_facts(row: OutboxMail, tries: int) -> MailFacts:
-    told = {
+def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> MailFacts:
+    """The facts of a mail; where its account rests, it waits as long as that does, and for its reason."""
+    told: dict[str, Any] = {
         "id": row.mail_id,
         "priority": Priority(row.priority).name.lower(),
         "state": State(row.state),
         "reason": words(row.reason),
         "recipients": [_recipient(each, row) for each in row.recipients],
     }
+    if rest and row.state in WAITING and row.due_at < rest.until and row.priority != Priority.SECURITY:
+        told["reason"], told["due_at"] = words(rest.reason), rest.until
     return MailFacts(tries=tries, **_columns(MessageData, row) | told)
 
 
@@ -211,7 +215,7 @@ def _columns(shape: type[MessageData | DirectData], row: OutboxMail | EmailAttem
 
 
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
-    state = stored["state"]
+    state, (code, enhanced) = stored["state"], _codes(stored)
     look = _RECIPIENTS[state]
     if state in STILL_TO_GO and row.uncertain:
         look = _NOBODY_KNOWS
@@ -220,17 +224,21 @@ def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
     return RecipientFacts(
         address=stored["address"],
         state=state,
-        code=stored.get("code"),
-        enhanced=stored.get("enhanced"),
-        meaning=_meaning(stored),
+        code=code,
+        enhanced=enhanced,
+        meaning=_meaning(code, enhanced),
         look=look,
     )
 
 
-def _meaning(stored: Recipient) -> str:
+def _codes(stored: Recipient) -> tuple[int | None, str | None]:
+    """The codes of a recipient, whose row somebody may have edited by hand."""
     code, enhanced = stored.get("code"), stored.get("enhanced")
-    # The row may have been edited by hand.
-    if not isinstance(code, int) or not code >= _LEAST_REFUSAL or not isinstance(enhanced, str | None):
+    return code if isinstance(code, int) else None, enhanced if isinstance(enhanced, str) else None
+
+
+def _meaning(code: int | None, enhanced: str | None) -> str:
+    if code is None or code < _LEAST_REFUSAL:
         return ""
     found = diagnosis.explain(phase=Phase.RECIPIENT, fault=Fault.REPLY, code=code, enhanced=enhanced)
     return found.title

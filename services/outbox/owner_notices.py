@@ -33,7 +33,7 @@ def tell(outcome: Outcome, *, is_about_it: bool = False) -> None:
     ``is_about_it``: it was the mail that the server would not have.
     """
     for each in (*outcome.skipped, outcome):
-        if each.server and each.server.is_personal:
+        if each.server and each.server.account_id is not None:  # whose own it is
             _tell_of_attempt(each, outcome.server if outcome.receipt else None, is_about_it=is_about_it)
     passed_over = outcome.blocked_by or (outcome.server.stands_in_for if outcome.server else None)
     if passed_over:

@@ -194,7 +194,14 @@ class MailFields(_Fields):
             "One of your confirmed senders, with a name or without. Only your own server sends as it.",
         ),
     ] = Field("", alias="from")
-    attachments: Annotated[list[AttachmentFields], Field(max_length=MOST_ATTACHMENTS)] = Field(default_factory=list)
+    attachments: Annotated[
+        list[AttachmentFields],
+        Field(
+            max_length=MOST_ATTACHMENTS,
+            description="Each with filename and content (base64), and if need be contentType, and contentId for an "
+            "image of the HTML.",
+        ),
+    ] = Field(default_factory=list)
     tag: Annotated[
         str | None, _texts(LONGEST_TAG, "A word of your own, by which you find the email again.", _printable)
     ] = None
@@ -227,7 +234,14 @@ class OneMail(MailFields):
 class ManyMails(_Fields):
     """Up to 500 emails, of which all are taken or none."""
 
-    messages: Annotated[list[MailFields], Field(min_length=1, max_length=MOST_MAILS)]
+    messages: Annotated[
+        list[MailFields],
+        Field(
+            min_length=1,
+            max_length=MOST_MAILS,
+            description="Up to 500 emails, each with the fields above but wait. Nothing else stands beside it.",
+        ),
+    ]
 
 
 @dataclass(frozen=True)

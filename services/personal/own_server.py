@@ -74,6 +74,13 @@ class Serving:
     status: OwnStatus
     reason: str
 
+    @property
+    def has_password(self) -> bool:
+        """Whether one is stored, be it that it cannot be opened now."""
+        if self.own is not None and not self.is_global:
+            return bool(self.own.row.smtp_password)
+        return self.settings is not None and bool(self.settings.password)
+
 
 def serving(account_id: int) -> Serving:
     """What sends for an account now; its own server also where that is not used, and no other may send in its place."""

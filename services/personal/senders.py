@@ -20,6 +20,7 @@ from services.outbox.reasons import Reason
 from services.personal import mail_budget
 from services.settings import personal_policy, usable_senders
 from services.settings.personal_policy import Allowed
+from services.settings.personal_route import ALL_OFF
 from services.settings.usable_senders import key_of
 from utils import clock
 from utils.addresses import InvalidAddress, parse_address
@@ -31,12 +32,11 @@ NO_SUCH: Final = "There is no such sender."
 _KEPT: Final = timedelta(days=7)
 _LARGEST_ID: Final = 2**31 - 1  # PostgreSQL refuses to look for a larger one
 _IN_USE: Final = "Your server sends from this address. Choose another From address there, then remove this one."
-_OFF: Final = "Servers of accounts are switched off, so no mail goes out from addresses of their own."
 
 may_use = usable_senders.may_use
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SenderInfo:
     """An address that an account sends from, or wants to: then its link is good until ``expires_at``."""
 
@@ -45,6 +45,7 @@ class SenderInfo:
     created_at: datetime
     confirmed_at: datetime | None
     expires_at: datetime | None
+    has_link: bool
 
     @property
     def is_confirmed(self) -> bool:
@@ -52,7 +53,10 @@ class SenderInfo:
 
     @property
     def has_expired(self) -> bool:
-        return not self.is_confirmed and (self.expires_at is None or self.expires_at <= clock.now())
+        """Whether its link confirms nothing any more, by its time or since the account was changed."""
+        return not self.is_confirmed and (
+            not self.has_link or self.expires_at is None or self.expires_at <= clock.now()
+        )
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ def _held(session: Session, account_id: int) -> Account:
     if account is None or account.disabled_at:
         raise NotFound("There is no such account.")
     if personal_policy.current(session).allowed is Allowed.OFF:
-        raise Forbidden(_OFF)
+        raise Forbidden(ALL_OFF)
     return account
 
 
@@ -196,4 +200,11 @@ def _asked(row: AccountSender, account: Account) -> Asked:
 
 
 def _info(row: AccountSender) -> SenderInfo:
-    return SenderInfo(row.id, row.email, row.created_at, row.confirmed_at, row.expires_at)
+    return SenderInfo(
+        id=row.id,
+        email=row.email,
+        created_at=row.created_at,
+        confirmed_at=row.confirmed_at,
+        expires_at=row.expires_at,
+        has_link=row.token_hash is not None,
+    )

@@ -7,17 +7,18 @@ from typing import Final
 from services.personal import oversight, own_server
 from services.personal.oversight import Decision, OwnServerFacts
 from services.personal.own_server import OwnStatus, Serving
-from services.settings import personal_policy, route
-from services.settings.personal_policy import Allowed, Fallback, PersonalRules
+from services.settings import personal_policy, protection, route
+from services.settings.personal_policy import Allowed, PersonalRules
 from utils.env_utils import get_settings
 
 NOBODY: Final = "Nobody can send your mail now."
 STANDS_IN: Final = "While it cannot be connected or signed in to, the server of {} sends for you."
-WAITS: Final = "Until then your mail waits, at most until it expires."
+LASTS: Final = "Meanwhile your mail waits, at most until it expires."
+WAITS: Final = "Your mail waits until it is used again, at most until it expires."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class AccountStanding:
     """Who sends for an account: ``level`` is ok, info, warning or error; ``detail`` says why, and what to do.
 
     ``may_save`` is whether it may bring or change a server of its own. ``since`` is when it began to be broken.
@@ -33,14 +34,14 @@ class Standing:
     updated_at: datetime | None = None
 
 
-def describe(account_id: int) -> Standing:
+def describe(account_id: int) -> AccountStanding:
     """How it stands now. Raises NotFound, Forbidden."""
     own, policy, found = oversight.get(account_id), personal_policy.current(), own_server.serving(account_id)
     level, headline, detail = _words(found, own, policy)
     if route.is_suppressed():
         level, headline, detail = "warning", route.NOTHING_IS_SENT, f"Without it: {headline} {detail}".strip()
     stored = found.own
-    return Standing(
+    return AccountStanding(
         level=level,
         headline=headline,
         detail=detail,
@@ -62,7 +63,7 @@ def _words(found: Serving, own: OwnServerFacts, policy: PersonalRules) -> tuple[
         return ("warning", headline, found.reason) if found.reason else ("ok", headline, "It has passed a test.")
     if found.status is OwnStatus.FAILING:
         headline = f"Your own server ({host}) is to send your mail, and its last try failed."
-        return "error", headline, f"{found.reason} {_then(policy, ours)}"
+        return "error", headline, f"{found.reason} {_then(own.account_id, ours)}"
     return "error", f"Your mail is not sent now: your own server ({host}) is not used.", f"{found.reason} {WAITS}"
 
 
@@ -84,6 +85,10 @@ def _why_none(own: OwnServerFacts, policy: PersonalRules) -> str:
     return "You have no server of your own yet. Add one to send from your own address."
 
 
-def _then(policy: PersonalRules, ours: str) -> str:
-    """What happens while the own server fails."""
-    return WAITS if policy.fallback is Fallback.NEVER else STANDS_IN.format(ours)
+def _then(account_id: int, ours: str) -> str:
+    """What happens while the own server fails: another one may stand in for it, and protects the mail as well."""
+    usable = [step for step in route.steps(account_id) if step.settings]
+    takes_over = any(
+        step.failover and protection.takes_over(other, step) for step in usable[:1] for other in usable[1:]
+    )
+    return STANDS_IN.format(ours) if takes_over else LASTS

@@ -32,9 +32,12 @@ def retire(session: Session, account_id: int, reason: str) -> bool:
 
 
 def erase_secrets(session: Session, account_id: int) -> None:
-    """Keep neither password nor key of an account's own server, which is used no more until they are entered again."""
+    """Keep neither password nor key of an account's own server, which is used no more until they are entered again.
+
+    One that needs none stays as it is.
+    """
     row = smtp_db.find_own(session, account_id)
-    if row is None:
+    if row is None or not (row.smtp_password or row.client_key):
         return
     stored = sealing.unsealed(row)
     retire(session, account_id, ACCOUNT_DISABLED)

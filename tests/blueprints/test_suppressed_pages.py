@@ -5,11 +5,15 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
+from database.outbox_db import State
+from services import email_service
 from services.accounts import administration
+from services.outbox import log
 from services.settings.route import NOTHING_IS_SENT
-from tests.outbox import drain
+from tests.mails import in_state, queued
+from tests.outbox import answer_requests, drain
 from tests.recording_server import RecordingServer
-from tests.visitors import Visitor, mail_through
+from tests.visitors import PASSWORD, Visitor, mail_through
 
 
 @pytest.fixture
@@ -44,3 +48,25 @@ def test_the_pages_that_mail_links_say_so(admin: Visitor, is_suppressed: bool) -
 def test_strangers_are_not_told(client: Visitor, is_suppressed: bool) -> None:
     for page in ("/login", "/forgot-password", "/reset-password", "/setup"):
         assert "MAIL_SUPPRESS_SEND" not in client.get(page).text
+
+
+@pytest.mark.parametrize("is_suppressed", ["true"], indirect=True)
+def test_nothing_leaves_on_any_way(app: Flask, admin: Visitor, server: RecordingServer) -> None:
+    assert email_service.send_email("ann@example.com", "Subject", "Text")
+    assert email_service.send_password_reset_email("ann@example.com", "token")
+    assert email_service.send_order_notification("ann@example.com", {})
+    queued("ann@example.com")
+    in_state(State.DEFERRED, "ann@example.com")
+    admin.post_form("/forgot-password", {"email": "alice@example.com"})
+    admin.post_form("/settings/accounts/invite", {"username": "carol", "email": "carol@example.com"})
+    admin.post_form("/account/email", {"email": "new@example.com", "email_password": PASSWORD})
+    held = in_state(State.HELD, "ann@example.com")
+    run = app.test_cli_runner()
+    assert run.invoke(args=["mail", "release", held]).exit_code == 0
+    answer_requests()
+    drain()
+    assert run.invoke(args=["mail", "retry", in_state(State.FAILED, "ann@example.com")]).exit_code == 0
+    drain()
+    assert server.mails == []
+    assert log.counts()[State.SUPPRESSED] >= 7
+    assert not log.counts().keys() & {State.QUEUED, State.DEFERRED}

@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -38,8 +38,8 @@ class Servers:
         self.mail_server = mail_server
         self.silent = silent
         self.untouched = start_server()
-        self.new = start_server(with_accounts=True)
-        self.peopled = start_server(with_accounts=True)
+        self.new = start_server(with_accounts=True, PERSONAL_SMTP_FALLBACK="always")
+        self.peopled = start_server(with_accounts=True, SMTP_ALLOWED_CIDRS_ACCOUNTS="127.0.0.0/8")
         self.working = start_server(with_accounts=True)
         self.reset_link = self._use_the_local_inbox()
         self._set_up_mail()
@@ -52,6 +52,7 @@ class Servers:
                 (self.new, "alice"),
                 (self.new, "bob"),
                 (self.peopled, "alice"),
+                (self.peopled, "bob"),
                 (self.working, "alice"),
             )
         }
@@ -145,6 +146,12 @@ class Scene:
         page = self.new_page(server.url, storage_state=session, **self.options)
         page.goto(path)
         return page
+
+    @contextlib.contextmanager
+    def inside(self, server: Sealpost) -> Iterator[None]:
+        """Within the application of this server, to change something behind its back."""
+        with create_app(server.environment).app_context():
+            yield
 
 
 State = Callable[[Scene], Page]

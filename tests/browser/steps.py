@@ -80,7 +80,7 @@ def follow(page: Page, link: str) -> None:
 
 def fill_in_server(page: Page, server: RecordingServer | ScriptedServer, sender: str = "shop@example.com") -> None:
     """Fill the form with a server that asks for neither encryption nor a password."""
-    page.get_by_role("radio", name="None").check()
+    scripted(page.get_by_role("radio", name="None")).check()
     fill(page, {"Server": "127.0.0.1", "Port": str(server.port), "From address": sender})
 
 

@@ -90,6 +90,16 @@ def test_each_step_shows_when_it_happens_and_the_end_is_announced(page: Page) ->
         expect(skipped.filter(has_text=re.compile(r"\d ms"))).to_have_count(0)
 
 
+def test_whoever_presses_before_the_scripts_have_come_gets_the_same_without_them(
+    page: Page, mail_server: RecordingServer
+) -> None:
+    page.route("**/static/*.js", lambda route: route.fulfill(content_type="text/javascript", body=""))
+    fill_in_server(open_form(page), mail_server)
+    press(page, "Test Connection")
+    expect_outcome(page, "Connection successful")
+    expect(page).to_have_url(re.compile("/settings/smtp/new/test#test$"))
+
+
 def test_a_test_can_be_cancelled(page: Page) -> None:
     with ScriptedServer({"GREETING": pause(PATIENCE)}) as server:
         fill_in_server(page, server)

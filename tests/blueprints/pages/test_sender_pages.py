@@ -155,3 +155,11 @@ def test_nobody_removes_another_persons_sender(app: Flask, alice: Visitor, mail_
 def test_whoever_has_too_many_links_mailed_is_told_when_to_go_on(alice: Visitor) -> None:
     answers = [alice.post_form("/account/senders", {"sender_email": SALES}).status_code for _ in range(4)]
     assert answers == [303] * 3 + [429]
+
+
+def test_whoever_adds_one_beside_the_server_comes_back_there(alice: Visitor) -> None:
+    assert 'name="beside_server"' in alice.get("/account/smtp").text
+    assert 'name="beside_server"' not in alice.get("/account/senders").text
+    there = alice.post_form("/account/senders", {"sender_email": SALES, "beside_server": "1"})
+    assert there.location == "/account/smtp#senders"
+    assert alice.post_form("/account/senders", {"sender_email": SALES}).location == "/account/senders"

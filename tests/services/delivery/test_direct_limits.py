@@ -75,6 +75,22 @@ def test_each_limit_of_a_configuration_holds(app: Flask, server: RecordingServer
     assert send(6) == [True] * 4 + [False] * 2
 
 
+def test_the_fallback_is_limited_too_and_counts_apart_from_the_server_it_stands_in_for(
+    environment: dict[str, str], tmp_path: Path, server: RecordingServer, backup: RecordingServer
+) -> None:
+    with create_app({**environment, "EMAILS_PER_MINUTE": "2"}, instance_path=tmp_path).app_context():
+        set_up(server)
+        assert send(3) == [True, True, False]
+        active = configs.find_active()
+        assert active
+        configs.deactivate(active.row.id)
+        assert send(3) == [True, True, False]
+        mail_id = queued("ann@example.com")
+        drain()
+        assert (row_of(mail_id).state, row_of(mail_id).reason) == (State.DEFERRED, Reason.THROTTLED)
+    assert (len(server.mails), len(backup.mails)) == (2, 2)
+
+
 def test_the_reason_stands_in_the_log_and_in_the_attempts_row(
     app: Flask, server: RecordingServer, caplog: pytest.LogCaptureFixture
 ) -> None:

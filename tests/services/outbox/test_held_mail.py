@@ -10,13 +10,13 @@ import pytest
 from click.testing import Result
 from flask import Flask
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from app import create_app
-from database import outbox_db
+from database import outbox_turn_db
 from database.engine import db, driver_transaction, reading, transaction
 from database.outbox_claim_db import settle
-from database.outbox_db import SETTLED, UNSENT, WAITING, Priority, State
+from database.outbox_db import SETTLED, UNSENT, WAITING, OutboxMail, Priority, State
 from services.accounts import administration, password_reset
 from services.outbox import holding, log, promise
 from services.outbox.holding import Held, Released
@@ -252,7 +252,7 @@ def test_it_is_counted_and_found_by_its_state(either: Flask) -> None:
     assert [each.id for each in log.mails([State.HELD])[0]] == [mail_id]
     assert len(log.mails([State.HELD, State.QUEUED])[0]) == 2
     with reading() as session:
-        assert outbox_db.oldest_due(session, clock.now() - HOUR) is None
+        assert outbox_turn_db.oldest_due(session, clock.now() - HOUR) is None
 
 
 def test_held_mail_is_neither_late_nor_unattended(app: Flask) -> None:
@@ -360,5 +360,7 @@ def test_the_trail_has_who_held_and_released(app: Flask) -> None:
 def test_the_migration_back_withdraws_what_code_before_it_does_not_know(either: Flask) -> None:
     mail_id = held()
     downgrade(revision="0010")
-    assert row_of(mail_id).state == State.CANCELLED
+    with reading() as session:  # whose columns are fewer there
+        states = session.scalars(select(OutboxMail.state).where(OutboxMail.mail_id == mail_id)).all()
+    assert states == [State.CANCELLED]
     upgrade()

@@ -23,7 +23,7 @@ from tests.own_servers import PLACES, PORT, bring, decide, free_host
 from tests.own_servers import row_of as server_of
 from tests.recording_server import RecordingServer
 from tests.turned_clock import Now
-from tests.visitors import mail_through, make_alice, make_bob
+from tests.visitors import mail_through, make_alice, make_bob, visit
 from utils import clock
 from utils.errors import Conflict
 
@@ -185,3 +185,29 @@ def test_a_deleted_accounts_mail_is_held_for_good_and_ends_when_its_time_is_over
     log.tidy()
     with reading() as session:
         assert outbox_db.find(session, mails[0]) is None
+
+
+def test_a_server_that_has_no_secret_serves_again_when_its_account_is_enabled(
+    bob: int, shared: RecordingServer
+) -> None:
+    with RecordingServer(host=free_host(), port=PORT) as own:
+        bring(bob, own.host, own.port)
+        mail_id = queue(bob)
+        administration.disable(bob)
+        administration.enable(bob)
+        drain()
+        assert (told(mail_id)[0], len(own.mails), shared.mails) == ("sent", 1, [])
+
+
+def test_its_page_offers_no_release(app: Flask, bob: int) -> None:
+    mail_id = queue(bob)
+    administration.disable(bob)
+    visitor = visit(app)
+    visitor.sign_in()
+    page = visitor.get(f"/emails/{mail_id}").text
+    assert "The account that it is sent for is disabled." in page
+    assert "Nobody can release it" in page
+    assert f"/emails/{mail_id}/retry" not in page
+    refused = visitor.post_form(f"/emails/{mail_id}/retry")
+    assert "Enable the account first." in (visitor.get(refused.location).text if refused.location else refused.text)
+    assert told(mail_id)[0] == "held"

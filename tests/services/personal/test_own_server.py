@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 
 from app import create_app
 from database.engine import db, reading, transaction
+from database.policy_db import PersonalPolicy
 from database.smtp_db import SmtpConfig
 from services.accounts import accounts, administration
 from services.personal import own_server
@@ -27,6 +28,7 @@ from tests import postgresql_server
 from tests.conftest import APP_KEY
 from tests.patience import PATIENCE
 from tests.visitors import PASSWORD, make_alice, make_bob
+from utils import clock
 from utils.allowed_places import NOT_FOR_ACCOUNTS
 from utils.errors import AppError, Conflict, Forbidden, InvalidInput, NotFound
 
@@ -150,6 +152,15 @@ def test_a_row_that_cannot_be_opened_is_repaired_by_a_whole_save(bob: int) -> No
     assert (row.from_name, row.reply_to, row.from_email) == ("", "", "bob@example.com")
 
 
+def test_a_password_that_cannot_be_opened_is_stored_all_the_same(bob: int) -> None:
+    own_server.save(bob, changed())
+    edit(key_id="00000000")
+    with transaction() as session:
+        session.add(PersonalPolicy(fallback="never", hosts="", updated_at=clock.now()))
+    found = own_server.serving(bob)
+    assert (found.status, found.is_global, found.has_password) == (OwnStatus.BROKEN, False, True)
+
+
 def test_a_value_that_no_save_would_take_is_repaired_likewise(bob: int) -> None:
     own_server.save(bob, changed())
     with transaction() as session:
@@ -247,8 +258,8 @@ def numbered(number: int) -> SmtpChange:
     )
 
 
-def assert_of_one_save(account_id: int) -> None:
-    """The row is one of those that were saved, whole, and the only one."""
+def assert_of_one_save(account_id: int, *, is_erased: bool = False) -> None:
+    """The row is one of those that were saved, whole but for a password that was erased, and the only one."""
     found = [row for row in rows() if row.account_id == account_id]
     stored = own_server.find(account_id)
     assert stored is not None
@@ -257,7 +268,8 @@ def assert_of_one_save(account_id: int) -> None:
     number = stored.settings.host.rpartition(".")[2]
     settings = stored.settings
     told = (settings.username, settings.password.reveal(), settings.from_name, settings.from_email)
-    assert told == (f"user{number}@example.com", f"secret {number}", f"Name {number}", f"user{number}@example.com")
+    password = "" if is_erased else f"secret {number}"
+    assert told == (f"user{number}@example.com", password, f"Name {number}", f"user{number}@example.com")
 
 
 def test_of_many_saves_at_once_one_row_comes_which_is_whole(either: Flask) -> None:
@@ -307,4 +319,4 @@ def test_a_server_that_is_saved_while_its_account_ends_is_whole_or_not_there(
         if end is administration.delete:
             assert [row for row in rows() if row.account_id == frank] == []
         elif own_server.find(frank) is not None:
-            assert_of_one_save(frank)
+            assert_of_one_save(frank, is_erased=True)

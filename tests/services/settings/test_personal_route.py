@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
 from app import create_app
 from database.engine import db, transaction
 from database.policy_db import PersonalPolicy
 from services import email_service
+from services.accounts import accounts, fields
+from services.outbox import log
 from services.settings import own_rows, personal_route, route
 from tests.outbox import drain, row_of
 from tests.own_servers import PLACES, PORT, bring, change, decide, free_host
@@ -265,3 +268,36 @@ def test_mail_without_an_account_asks_no_more_of_the_database(app: Flask, own: R
         drain()
     assert not [each for each in said if "account" in each.split("WHERE")[0].replace("account_id", "")]
     assert not [each for each in said if "personal_policy" in each]
+
+
+def test_while_the_database_cannot_tell_whose_server_it_is_no_other_sends(
+    alice: int, shared: RecordingServer, own: RecordingServer
+) -> None:
+    """`.env` would do; but the policy may be never, and From would be another's."""
+    bring(alice, own.host, own.port)
+
+    def fail(statement: str, _: object) -> None:
+        if "personal_smtp" in statement:
+            raise OperationalError(statement, None, Exception("away"))
+
+    with heard(db.engine, fail):
+        assert not email_service.send_email(TO, "s", "b", account_id=alice)
+        assert email_service.send_email(TO, "s", "b")
+        assert next(route.steps(alice)).reason == "The database does not answer."
+    assert (len(own.mails), len(shared.mails)) == (0, 1)
+
+
+def test_the_log_tells_why_nobody_sent(alice: int, own: RecordingServer) -> None:
+    change(bring(alice, own.host, own.port), is_active=False)
+    assert not email_service.send_email(TO, "s", "b", account_id=alice)
+    told = log.direct()[0][0]
+    assert "The account's own server cannot be used, and no other may send for it." in str(vars(told))
+
+
+def test_mail_is_promised_within_the_transaction_that_makes_its_account(app: Flask, shared: RecordingServer) -> None:
+    with transaction() as session:
+        account = accounts.insert(session, fields.check_names("carol", "carol@example.com"), "x", is_admin=False)
+        mail_id = email_service.queue_email(TO, "s", "b", account_id=account.id, session=session)
+    drain()
+    assert row_of(mail_id).state == "sent"
+    assert header(shared.mails[0])["From"] == "carol via OpenAlgo <noreply@example.com>"
