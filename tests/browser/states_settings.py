@@ -162,7 +162,7 @@ def tokens(scene: Scene) -> Page:
 
 def token_refused(scene: Scene) -> Page:
     page = tokens(scene)
-    page.get_by_role("checkbox", name="send: send email in your name").uncheck()
+    page.get_by_role("checkbox", name="Send", exact=True).uncheck()
     press(page, "Create token")
     expect(page.get_by_role("alert")).to_contain_text("Check 2 fields")
     return page
