@@ -12,7 +12,7 @@ from typing import Any, Final
 from flask import Response, request, stream_with_context
 from werkzeug.exceptions import ClientDisconnected
 
-from blueprints.access import actor_name, caller, limiter
+from blueprints.access import actor_name, caller, caller_key, limiter
 from services import audit
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult, Waiting
@@ -41,9 +41,7 @@ def _of_account() -> str:
 
 
 # Counted by account, wherever it asks from; behind a guard that knows it.
-own_limited = limiter.shared_limit(
-    _of_account, scope="own-connection-test", key_func=lambda: f"account {caller().account_id}"
-)
+own_limited = limiter.shared_limit(_of_account, scope="own-connection-test", key_func=caller_key)
 
 _under_way: Counter[str] = Counter()
 _lock = threading.Lock()

@@ -11,7 +11,7 @@ from database.driver import Driver
 from database.engine import Base, changed
 from database.outbox_db import OutboxMail
 from database.prepared import added_to
-from database.types import UtcDateTime
+from database.types import UtcDateTime, partial_index
 
 LONGEST_REPLY = 500
 LONGEST_SERVER = 320
@@ -45,7 +45,10 @@ class EmailAttempt(Base):
     reply: Mapped[str] = mapped_column(String(LONGEST_REPLY), default="", server_default=text("''"))
     worker: Mapped[str | None] = mapped_column(String(64))
 
-    __table_args__ = (Index("ix_email_attempt_started_at", "started_at"),)
+    __table_args__ = (
+        Index("ix_email_attempt_started_at", "started_at"),
+        partial_index("ix_email_attempt_account", "account_id", "started_at", where=text("account_id IS NOT NULL")),
+    )
 
 
 class AttemptRow(TypedDict):

@@ -9,12 +9,39 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import BindParameter, Boolean, Table, and_, bindparam, case, null, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    Column,
+    ColumnElement,
+    Integer,
+    Table,
+    TextClause,
+    and_,
+    bindparam,
+    case,
+    literal_column,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, defer
 
 from database.driver import Driver
 from database.engine import changed
-from database.outbox_db import IN_HAND, IS_HELD, IS_IN_HAND, IS_WAITING, OutboxMail, Priority, Recipient, State, among
+from database.outbox_db import (
+    IN_HAND,
+    IS_HELD,
+    IS_IN_HAND,
+    IS_URGENT,
+    IS_WAITING,
+    OutboxMail,
+    Priority,
+    Recipient,
+    State,
+    among,
+)
 from database.prepared import Prepared
 
 GROUP: Final = 8  # mails that are claimed, fenced and settled together
@@ -70,14 +97,23 @@ class Settlement(NamedTuple):
     reason: str
 
 
-_DUE: Final = (
-    select(_C.id)
-    .where(IS_WAITING, _C.priority == bindparam("wanted"), _C.due_at <= bindparam("now"))
-    .order_by(_C.due_at, _C.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
-    .cte("due")  # as a plain subquery, PostgreSQL might ask anew and lock more than the limit
-)
+def _claim(most: int, whose: ColumnElement[bool] | TextClause, *order: Column[Any]) -> Prepared:
+    """The statement that takes up what is due of these mails, in the order of their index.
+
+    The number is literal, since PostgreSQL plans for a tenth of all rows where it does not know it.
+    """
+    due = (
+        select(_C.id)
+        .where(IS_WAITING, whose, _C.due_at <= bindparam("now"))
+        .order_by(*order, _C.due_at, _C.id)
+        .limit(literal_column(str(most), Integer))
+        .with_for_update(skip_locked=True)  # PostgreSQL; SQLite has one writer anyway
+        .cte("due")  # as a plain subquery, PostgreSQL might ask anew and lock more than the limit
+    )
+    claimed = update(_MAIL).where(_C.id.in_(select(due.c.id)))
+    return Prepared(claimed.values(_LEASED).returning(*_COLUMNS), _COLUMNS)
+
+
 _LEASED: Final = {
     "state": State.LEASED,
     "attempts": _C.attempts + 1,
@@ -85,9 +121,11 @@ _LEASED: Final = {
     "lease_until": bindparam("until"),
     "leased_by": bindparam("worker"),
 }
-_CLAIM: Final = Prepared(
-    update(_MAIL).where(_C.id.in_(select(_DUE.c.id))).values(_LEASED).returning(*_COLUMNS), _COLUMNS
-)
+_IS_WANTED: Final = _C.priority == bindparam("wanted")
+_CLAIM_URGENT: Final = _claim(1, IS_URGENT)
+# All of these are of one account, or of none; but by naming it, PostgreSQL knows the index.
+_CLAIM_OF_SYSTEM: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id.is_(None)), _C.account_id)
+_CLAIM_OF_ACCOUNT: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id == bindparam("account")), _C.account_id)
 _THIS_ONE: Final = (IS_WAITING, _C.mail_id == bindparam("wanted"), _C.due_at <= bindparam("now"))
 _CLAIM_THIS: Final = Prepared(update(_MAIL).where(*_THIS_ONE).values(_LEASED).returning(*_COLUMNS), _COLUMNS)
 _IDS: Final = [f"id_{number}" for number in range(GROUP)]
@@ -119,20 +157,33 @@ _SETTLE: Final = Prepared(
 )
 
 
-def claim(
-    driver: Driver, priority: Priority, most: int, *, now: datetime, until: datetime, token: str, worker: str
-) -> list[Claim]:
-    """Take up to ``most`` mails of one priority that are due, the longest due first."""
-    values = {"wanted": priority, "most": most, "now": now, "until": until, "token": token, "worker": worker}
-    claimed = [Claim(*row) for row in _CLAIM.rows(driver, values)]
-    return sorted(claimed, key=lambda mail: (mail.due_at, mail.id))
+class LeaseTerms(NamedTuple):
+    """On which a worker claims: what is due by ``now``, under a token and a lease that ends at ``until``."""
+
+    now: datetime
+    until: datetime
+    token: str
+    worker: str
 
 
-def claim_this(
-    driver: Driver, mail_id: str, *, now: datetime, until: datetime, token: str, worker: str
-) -> Claim | None:
+def claim_urgent(driver: Driver, terms: LeaseTerms) -> list[Claim]:
+    """Take up one security mail that is due, the one that was due first."""
+    return [Claim(*row) for row in _CLAIM_URGENT.rows(driver, terms._asdict())]
+
+
+def claim(driver: Driver, priority: Priority, account_id: int | None, terms: LeaseTerms) -> list[Claim]:
+    """Take up a group of one priority that is due, of an account or of the system; the longest due first."""
+    values = {**terms._asdict(), "wanted": priority}
+    if account_id is None:
+        rows = _CLAIM_OF_SYSTEM.rows(driver, values)
+    else:
+        rows = _CLAIM_OF_ACCOUNT.rows(driver, {**values, "account": account_id})
+    return sorted([Claim(*row) for row in rows], key=lambda mail: (mail.due_at, mail.id))
+
+
+def claim_this(driver: Driver, mail_id: str, terms: LeaseTerms) -> Claim | None:
     """Take this very mail, if it waits and is due."""
-    values = {"wanted": mail_id, "now": now, "until": until, "token": token, "worker": worker}
+    values = {**terms._asdict(), "wanted": mail_id}
     return next((Claim(*row) for row in _CLAIM_THIS.rows(driver, values)), None)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     TextClause,
     TypeDecorator,
     delete,
+    exists,
     func,
     select,
     text,
@@ -24,6 +25,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, defer, mapped_column
 
 from database.engine import Base, changed, compared_and_set
+from database.smtp_db import SmtpConfig
 from database.types import UtcDateTime, partial_index
 
 
@@ -100,6 +102,9 @@ class Priority(IntEnum):
     BULK = 2
 
 
+IN_TURNS = (Priority.NORMAL, Priority.BULK)  # what is claimed by turns of the accounts
+
+
 class NewMail(TypedDict):
     """A mail as it is promised; what is not named here begins as the column's default."""
 
@@ -137,9 +142,12 @@ def among(*states: State) -> TextClause:
 
 IS_WAITING = among(*WAITING)
 IS_IN_HAND = among(*IN_HAND)
+IS_URGENT = text("priority = 0")  # security mail; literal likewise
 IS_HELD = among(State.HELD)
+_IS_WAITING_URGENTLY = text(f"{IS_WAITING} AND {IS_URGENT}")
 _IS_DEAD = among(*DEAD)
 _IS_SETTLED = text("settled_at IS NOT NULL")
+_IS_OF_ACCOUNT = text("account_id IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
 _HAS_PIXEL = text("pixel IS NOT NULL")
 
@@ -184,7 +192,9 @@ class OutboxMail(Base):
     __table_args__ = (
         partial_index("uq_email_outbox_idempotency_key", "idempotency_key", where=_HAS_KEY, unique=True),
         partial_index("uq_email_outbox_pixel", "pixel", where=_HAS_PIXEL, unique=True),
-        partial_index("ix_email_outbox_due", "priority", "due_at", "id", "state", where=IS_WAITING),
+        partial_index("ix_email_outbox_due", "priority", "account_id", "due_at", "id", "state", where=IS_WAITING),
+        partial_index("ix_email_outbox_urgent", "due_at", "id", where=_IS_WAITING_URGENTLY),
+        partial_index("ix_email_outbox_account", "account_id", "id", where=_IS_OF_ACCOUNT),
         partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
         partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),
         partial_index("ix_email_outbox_held", "id", where=IS_HELD),
@@ -277,24 +287,19 @@ def keys_of_waiting(session: Session) -> dict[str, int]:
     return _counts(session, OutboxMail.key_id, OutboxMail.content.is_not(None), OutboxMail.state.in_(UNSENT))
 
 
-def oldest_due(session: Session, moment: datetime) -> datetime | None:
-    """When the mail was due that has waited longest to be claimed; None if none waits beyond its time."""
-    first = [
-        session.scalar(select(func.min(OutboxMail.due_at)).where(IS_WAITING, OutboxMail.priority == priority))
-        for priority in Priority  # one seek in the index each
-    ]
-    return min((due for due in first if due and due <= moment), default=None)
-
-
 def is_in_hand(session: Session, moment: datetime) -> bool:
     """Whether a worker that still lives has a mail."""
     return session.scalar(select(OutboxMail.id).where(IS_IN_HAND, OutboxMail.lease_until > moment).limit(1)) is not None
 
 
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:
-    """Whether a mail queued before this moment waits, and for one of these reasons."""
+    """Whether a mail queued before this moment waits, and for one of these reasons.
+
+    Not one of an account with a server of its own, which is that account's matter.
+    """
     stuck = (IS_WAITING, OutboxMail.reason.in_(reasons), OutboxMail.created_at <= queued_before)
-    return session.scalar(select(OutboxMail.id).where(*stuck).limit(1)) is not None
+    has_own_server = exists().where(SmtpConfig.account_id == OutboxMail.account_id)
+    return session.scalar(select(OutboxMail.id).where(*stuck, ~has_own_server).limit(1)) is not None
 
 
 def change_waiting(session: Session, mail_id: str, **values: object) -> bool:

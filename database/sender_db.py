@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint, delete, func, select
+from sqlalchemy import ForeignKey, String, UniqueConstraint, delete, func, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base, changed
@@ -78,6 +78,13 @@ def add(session: Session, sender: AccountSender) -> None:
 def remove(session: Session, sender_id: int) -> bool:
     """Forget a sender; whether it was there."""
     return changed(session, delete(AccountSender).where(AccountSender.id == sender_id)) == 1
+
+
+def void_links(session: Session, account_id: int) -> list[str]:
+    """Let none of its links confirm anything any more; the ids of the mails that hold them."""
+    waits = AccountSender.account_id == account_id, AccountSender.token_hash.is_not(None)
+    voided = update(AccountSender).where(*waits).values(token_hash=None).returning(AccountSender.mail_id)
+    return [mail_id for mail_id in session.scalars(voided) if mail_id]
 
 
 def delete_stale(session: Session, account_id: int, before: datetime) -> None:

@@ -4,6 +4,7 @@ spelled, and hears the same of all that is refused.
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -378,3 +379,53 @@ def test_the_test_is_no_password_sprayer(allowed: Flask) -> None:
         theirs, _ = api_tokens.create(carol.id, "script", scopes=["settings"])
         answer = visit(allowed).post(TEST, json=values(host), headers={"Authorization": f"Bearer {theirs}"})
         assert answer.status_code == 422
+
+
+PAGE = "/account/smtp"
+TYPED = {"smtp_port": "2525", "security": "starttls", "smtp_username": "bob", "smtp_password": "Canary-771"}
+
+
+@pytest.fixture
+def person(app: Flask, bob: int) -> Visitor:
+    """Bob in a browser."""
+    visitor = visit(app)
+    assert visitor.sign_in("bob", PASSWORD).status_code == 303
+    return visitor
+
+
+def test_the_page_saves_and_tests_nothing_inside(dns: DnsServer, person: Visitor) -> None:
+    token = person.csrf_token()
+    with quiet(dns):
+        for host in EVERY:
+            limiter.storage.reset()
+            form = {**TYPED, "smtp_server": host, "csrf_token": token}
+            saved = person.post(PAGE, data=form)
+            tested = person.post(f"{PAGE}/test", data=form)
+            assert saved.status_code == 422, host
+            assert NOT_FOR_ACCOUNTS in saved.text, host
+            assert NOT_FOR_ACCOUNTS in tested.text, host
+    assert own_server.find(2) is None
+
+
+def test_whether_a_name_exists_inside_is_not_told_by_a_test(dns: DnsServer, person: Visitor) -> None:
+    token, told = person.csrf_token(), {}
+    with quiet(dns):
+        for host in ("inner.test", "loopback.test", "mixed.test", "six.test", "empty.test", "absent.test", "intranet"):
+            limiter.storage.reset()
+            form = {**TYPED, "smtp_server": host, "csrf_token": token}
+            answer = person.post(f"{PAGE}/test", data=form, headers={"Accept": "application/x-ndjson"})
+            told[host] = re.sub(r'("ms": )\d+', r"\1", answer.text).replace(host, "HOST")
+    assert set(told.values()) == {told["absent.test"]}
+
+
+def test_looking_for_a_provider_connects_to_nobody(
+    client: Visitor, dns: DnsServer, person: Visitor, headers: dict[str, str]
+) -> None:
+    found = {}
+    with quiet(dns):
+        for domain in ("inner.test", "loopback.test", "absent.test", "mixed.test"):
+            limiter.storage.reset()
+            answer = client.get("/api/settings/smtp/discover", query_string={"email": f"a@{domain}"}, headers=headers)
+            found[domain] = answer.text.replace(domain, "DOMAIN")
+            assert person.get(PAGE, query_string={"find": f"a@{domain}"}).status_code == 200
+    assert set(found.values()) == {found["absent.test"]}

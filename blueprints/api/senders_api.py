@@ -35,7 +35,7 @@ class NewSender(Strict):
 
 
 class SenderData(PersonalAnswer):
-    """``linkExpiresAt`` is null once it is confirmed."""
+    """``linkExpiresAt`` is null once it is confirmed, or its link is void since the account was changed."""
 
     id: int
     email: str
@@ -115,7 +115,7 @@ def _shown(sender: SenderInfo) -> dict[str, object]:
         email=sender.email,
         is_confirmed=sender.is_confirmed,
         confirmed_at=sender.confirmed_at.isoformat() if sender.confirmed_at else None,
-        link_expires_at=sender.expires_at.isoformat() if sender.expires_at else None,
+        link_expires_at=sender.expires_at.isoformat() if sender.expires_at and sender.has_link else None,
         created_at=sender.created_at.isoformat(),
     )
     return data.model_dump(by_alias=True)

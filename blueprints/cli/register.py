@@ -10,6 +10,7 @@ from blueprints.cli.database import backup, restore
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.people import account
+from blueprints.cli.personal import personal, policy
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_checks import domain, route, test, validate
 from services import email_service
@@ -17,7 +18,7 @@ from services.settings import named
 
 OF_THE_DATABASE: Final = (backup, restore)  # below `flask db`
 
-for check in (test, route, validate, domain):
+for check in (test, route, validate, domain, personal, policy):
     smtp.add_command(check)
 
 

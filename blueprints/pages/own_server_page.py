@@ -125,7 +125,7 @@ def _own() -> StoredConfig | None:
     return own_server.find(current_user.id)
 
 
-def _standing() -> standing.Standing:
+def _standing() -> standing.AccountStanding:
     return standing.describe(current_user.id)
 
 

@@ -18,7 +18,7 @@ ENTER_AGAIN: Final = "Enter the password again: a page never gets it back."
 PASTE_AGAIN: Final = "Paste the key again: a page never gets it back."
 LOAD_AGAIN: Final = " Load the page again."  # which the API's callers should, and who sees both versions need not
 
-Errors = dict[str, list[str]]
+FieldErrors = dict[str, list[str]]
 
 
 def context(
@@ -26,7 +26,7 @@ def context(
     values: dict[str, Any],
     *,
     found: Discovery | None = None,
-    errors: Errors | None = None,
+    errors: FieldErrors | None = None,
     test: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a form's template is rendered with, whosever server it is."""
@@ -55,7 +55,7 @@ def found(*, may_probe: bool = True) -> Discovery | None:
     return discovery.for_provider(preset) if preset else None
 
 
-def errors_of(refused: AppError) -> Errors:
+def errors_of(refused: AppError) -> FieldErrors:
     """The reason at the fields of the form, or above it."""
     return smtp_form_values.at_fields(refused) if isinstance(refused, InvalidInput) else {"form": [refused.message]}
 

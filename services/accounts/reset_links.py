@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import address_change_db, outbox_db, reset_token_db
+from database import address_change_db, outbox_db, reset_token_db, sender_db
 from database.address_change_db import AddressChange
 from database.reset_token_db import ResetToken
 from database.user_db import Account
@@ -53,8 +53,9 @@ def mail_confirmation(session: Session, account: Account, email: str, now: datet
 
 
 def void(session: Session, account_id: int) -> None:
-    """Make every link of this account worthless, those for a new address included, and withdraw mails that wait."""
+    """Make every link of this account worthless, those for a new address or a sender included; withdraw their mails."""
     _withdraw(session, reset_token_db.void_unused(session, account_id))
+    _withdraw(session, sender_db.void_links(session, account_id))
     void_address_change(session, account_id)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import outbox_db, reset_request_db, schema_db, user_db
+from database import outbox_db, outbox_turn_db, reset_request_db, schema_db, user_db
 from database.engine import reading
 from database.outbox_db import IN_HAND, WAITING
 from services.checks import connection_test, start
@@ -241,7 +241,7 @@ def _pending() -> Iterator[Told]:
     with reading() as session:
         requests, asked_at = reset_request_db.waiting(session)
         states = outbox_db.counts(session)
-        due_at = outbox_db.oldest_due(session, now)
+        due_at = outbox_turn_db.oldest_due(session, now)
     # A password reset is a request before it is a mail: both wait for the same worker.
     mails = sum(states.get(state, 0) for state in (*WAITING, *IN_HAND))
     found = [

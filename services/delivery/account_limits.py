@@ -22,8 +22,6 @@ from services.settings.route import RouteStep
 
 log = structlog.get_logger(__name__)
 
-PERSONAL: Final = "personal"  # the source of the step that is an account's own server
-
 
 @dataclass(frozen=True, kw_only=True)
 class AccountLimits:

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
+from database.outbox_turn_db import OutboxRest
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED
 from services.diagnosis import diagnosis
 from services.outbox.reasons import Reason, words
@@ -183,14 +184,17 @@ class DirectData(AttemptData):
         return _OUTCOMES.get(self.outcome) or Look("info", self.outcome.replace("_", " ").capitalize())
 
 
-def mail_facts(row: OutboxMail, tries: int) -> MailFacts:
-    told = {
+def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> MailFacts:
+    """The facts of a mail; where its account rests, it waits as long as that does, and for its reason."""
+    told: dict[str, Any] = {
         "id": row.mail_id,
         "priority": Priority(row.priority).name.lower(),
         "state": State(row.state),
         "reason": words(row.reason),
         "recipients": [_recipient(each, row) for each in row.recipients],
     }
+    if rest and row.state in WAITING and row.due_at < rest.until and row.priority != Priority.SECURITY:
+        told["reason"], told["due_at"] = words(rest.reason), rest.until
     return MailFacts(tries=tries, **_columns(MessageData, row) | told)
 
 

@@ -8,9 +8,10 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import attempt_db, outbox_db
+from database import attempt_db, outbox_db, outbox_turn_db
 from database.engine import reading, transaction
-from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, OutboxMail, State
+from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, WAITING, OutboxMail, State
+from database.outbox_turn_db import OutboxRest
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import leaving, opens, promise
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
@@ -89,9 +90,9 @@ def mails(
         # One more than is shown tells whether there are older ones.
         rows = outbox_db.page(session, states, before, limit + 1, tag=tag, account_id=account_id)
         tries = attempt_db.counts(session, [row.mail_id for row in rows[:limit]])
-    return [mail_facts(row, tries.get(row.mail_id, 0)) for row in rows[:limit]], rows[limit - 1].id if len(
-        rows
-    ) > limit else None
+        rests = _rests(session, rows)
+    found = [mail_facts(row, tries.get(row.mail_id, 0), rests.get(row.account_id)) for row in rows[:limit]]
+    return found, rows[limit - 1].id if len(rows) > limit else None
 
 
 def as_they_stand(session: Session, mail_ids: Sequence[str]) -> dict[str, MailFacts]:
@@ -116,7 +117,8 @@ def story(mail_id: str, account_id: int | None = None) -> Story:
         is_for_owner = account_id is not None
         found = attempt_db.of_mail(session, mail_id)
         tracked = opens.of_mail(session, mail_id) if row.pixel else None
-        return _story(row, [attempt_facts(attempt, is_for_owner=is_for_owner) for attempt in found], tracked)
+        attempts = [attempt_facts(attempt, is_for_owner=is_for_owner) for attempt in found]
+        return _story(row, attempts, tracked, _rests(session, [row]).get(row.account_id))
 
 
 def retry(mail_id: str, account_id: int | None = None) -> Story:
@@ -151,21 +153,21 @@ def is_behind() -> bool:
     """
     since = clock.now() - BEHIND
     with reading() as session:
-        return outbox_db.oldest_due(session, since) is not None or outbox_db.is_stuck(session, HALTED, since)
+        return outbox_turn_db.oldest_due(session, since) is not None or outbox_db.is_stuck(session, HALTED, since)
 
 
 def is_unattended() -> bool:
     """Whether mail is due and no worker has taken any, so that there is probably none."""
     now = clock.now()
     with reading() as session:
-        due = outbox_db.oldest_due(session, now)
+        due = outbox_turn_db.oldest_due(session, now)
         return due is not None and now - due > UNATTENDED and not outbox_db.is_in_hand(session, now)
 
 
 def summary() -> Summary:
     """How it all stands."""
     with reading() as session:
-        oldest_due = outbox_db.oldest_due(session, clock.now())
+        oldest_due = outbox_turn_db.oldest_due(session, clock.now())
         reasons, workers = _in_words(outbox_db.reasons(session)), outbox_db.holders(session)
         last = attempt_db.latest(session, 1)
         keys = outbox_db.keys_of_waiting(session)
@@ -211,8 +213,16 @@ def tidy() -> None:
         purge(timedelta(days=days))
 
 
-def _story(row: OutboxMail, attempts: list[DirectData], tracked: OpensData | None) -> Story:
-    mail = mail_facts(row, len(attempts))
+def _rests(session: Session, rows: Sequence[OutboxMail]) -> dict[int | None, OutboxRest]:
+    """Of the accounts of these mails those whose mail waits where it is."""
+    accounts = {row.account_id for row in rows if row.account_id is not None and row.state in WAITING}
+    return {rest.account_id: rest for rest in outbox_turn_db.resting(session, accounts, clock.now())}
+
+
+def _story(
+    row: OutboxMail, attempts: list[DirectData], tracked: OpensData | None, rest: OutboxRest | None = None
+) -> Story:
+    mail = mail_facts(row, len(attempts), rest)
     return Story(
         mail=mail,
         attempts=attempts,

@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, SessionTransaction
 
-from database import outbox_add_db, outbox_db, outbox_hold_db, user_db
+from database import outbox_add_db, outbox_db, outbox_hold_db, outbox_turn_db, user_db
 from database.engine import driver_transaction, reading, transaction
 from database.outbox_db import SETTLED, UNSENT, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
 from services import audit
@@ -103,6 +103,8 @@ def retry(mail_id: str) -> OutboxMail:
                 raise _too_late(row, "sent again")
         audit.record(session, Action.MAIL_RELEASED if was_held else Action.MAIL_RETRIED, f"mail {mail_id}")
         changed = _changed(session, mail_id)
+        if changed.account_id is not None:
+            outbox_turn_db.end_rest(session, changed.account_id)
     new_mail.tell()
     return changed
 

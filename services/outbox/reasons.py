@@ -116,6 +116,11 @@ def coded(reason: Reason, detail: str = "") -> str:
     return f"{reason}{_DETAIL}{detail}" if detail else reason.value
 
 
+def code_of(stored: str) -> str:
+    """The code alone of what a row holds."""
+    return stored.partition(_DETAIL)[0]
+
+
 def words(stored: str) -> str:
     """What people read of what a row holds; words that stand there from a time before the codes, as they are."""
     code, _, detail = stored.partition(_DETAIL)

@@ -15,12 +15,13 @@ from sqlalchemy.orm import Session
 
 from database import outbox_claim_db
 from database.driver import borrowed
+from database.outbox_claim_db import LeaseTerms
 from services.worker import groups, lease
 from services.worker.lease import Group, Heartbeat, Pace
 from utils import clock, ending, incidents
 
 SECONDS: Final = 20.0  # that a caller waits; a server that is slower than that is waited for without the caller
-PLACES: Final = 4  # attempts at once in this process, since each holds two threads
+PLACES: Final = 3  # attempts at once in this process, since each holds a thread of the server for that long
 PLACES_OF_ONE: Final = 2  # of them for one account
 
 _busy: Final[Counter[int | None]] = Counter()
@@ -38,12 +39,12 @@ class Attempt:
 
     def claim(self, session: Session, mail_id: str) -> None:
         """Take the mail, within the transaction that queues it."""
-        worker, token, now = lease.worker_name(), secrets.token_hex(16), clock.now()
-        until = now + self._pace.lease
+        now = clock.now()
+        terms = LeaseTerms(now, now + self._pace.lease, secrets.token_hex(16), lease.worker_name())
         with borrowed(session.connection()) as driver:
-            claim = outbox_claim_db.claim_this(driver, mail_id, now=now, until=until, token=token, worker=worker)
+            claim = outbox_claim_db.claim_this(driver, mail_id, terms)
         if claim:
-            self._group = Group(worker=worker, token=token, claims=[claim])
+            self._group = Group(worker=terms.worker, token=terms.token, claims=[claim])
 
     def leave(self) -> None:
         """Give the place up."""

@@ -36,7 +36,7 @@ _IN_USE: Final = "Your server sends from this address. Choose another From addre
 may_use = usable_senders.may_use
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SenderInfo:
     """An address that an account sends from, or wants to: then its link is good until ``expires_at``."""
 
@@ -45,6 +45,7 @@ class SenderInfo:
     created_at: datetime
     confirmed_at: datetime | None
     expires_at: datetime | None
+    has_link: bool
 
     @property
     def is_confirmed(self) -> bool:
@@ -52,7 +53,10 @@ class SenderInfo:
 
     @property
     def has_expired(self) -> bool:
-        return not self.is_confirmed and (self.expires_at is None or self.expires_at <= clock.now())
+        """Whether its link confirms nothing any more, by its time or since the account was changed."""
+        return not self.is_confirmed and (
+            not self.has_link or self.expires_at is None or self.expires_at <= clock.now()
+        )
 
 
 @dataclass(frozen=True)
@@ -196,4 +200,11 @@ def _asked(row: AccountSender, account: Account) -> Asked:
 
 
 def _info(row: AccountSender) -> SenderInfo:
-    return SenderInfo(row.id, row.email, row.created_at, row.confirmed_at, row.expires_at)
+    return SenderInfo(
+        id=row.id,
+        email=row.email,
+        created_at=row.created_at,
+        confirmed_at=row.confirmed_at,
+        expires_at=row.expires_at,
+        has_link=row.token_hash is not None,
+    )

@@ -18,7 +18,7 @@ WAITS: Final = "Your mail waits until it is used again, at most until it expires
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class AccountStanding:
     """Who sends for an account: ``level`` is ok, info, warning or error; ``detail`` says why, and what to do.
 
     ``may_save`` is whether it may bring or change a server of its own. ``since`` is when it began to be broken.
@@ -34,14 +34,14 @@ class Standing:
     updated_at: datetime | None = None
 
 
-def describe(account_id: int) -> Standing:
+def describe(account_id: int) -> AccountStanding:
     """How it stands now. Raises NotFound, Forbidden."""
     own, policy, found = oversight.get(account_id), personal_policy.current(), own_server.serving(account_id)
     level, headline, detail = _words(found, own, policy)
     if route.is_suppressed():
         level, headline, detail = "warning", route.NOTHING_IS_SENT, f"Without it: {headline} {detail}".strip()
     stored = found.own
-    return Standing(
+    return AccountStanding(
         level=level,
         headline=headline,
         detail=detail,

@@ -17,7 +17,7 @@ from services.delivery.limits import Allowance, Limits, NoPlace
 from services.delivery.outcome import Outcome, Withheld
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
-from services.outbox import leaving
+from services.outbox import leaving, reasons
 from services.outbox.reasons import Reason
 from services.settings import protection, route
 from services.settings.personal_route import UnusableAccount
@@ -30,6 +30,9 @@ from utils import clock
 from utils.errors import Fault
 
 CUT_SHORT: Final = (Fault.TIMEOUT, Fault.CLOSED)  # what a conversation ends with that was ended on our side
+# Why one mail waits, which says nothing of the next one.
+_ABOUT_ONE_MAIL: Final = (Reason.GIVEN_BACK, Reason.PINNED, Reason.NO_KEY, Reason.FAILED_BEFORE_SENDING)
+_LIMITS_OF_ACCOUNT: Final = (Reason.ACCOUNT_LIMIT, Reason.GLOBAL_LIMIT)
 _LONGEST_PAUSE: Final = 60.0  # seconds; a mended server, or a higher limit, is used soon
 
 # Marks mails as on their way to a server; gives the ids of those that are still this worker's.
@@ -139,6 +142,27 @@ def _along(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
     for job in jobs:
         job.blocked_by = blocked_by
     _leave(jobs, shift)
+
+
+def rest_of(jobs: Sequence[Job]) -> Settlement | None:
+    """What the rest of an account's mail would come to as well, since its limit is reached or none of these could go.
+
+    None if others of it may go. It asks again within a minute: a mended server, or a higher limit, is used soon.
+    """
+    waiting = [job.settlement for job in jobs if job.settlement and _waits_for_all(job)]
+    limited = [each for each in waiting if reasons.code_of(each.reason) in _LIMITS_OF_ACCOUNT]
+    if not limited and (len(waiting) < len(jobs) or any(job.claim.priority == Priority.SECURITY for job in jobs)):
+        return None
+    first = min(limited or waiting, key=lambda each: each.due_at, default=None)
+    latest = clock.now() + timedelta(seconds=_LONGEST_PAUSE)
+    return first and first._replace(due_at=min(first.due_at, latest))
+
+
+def _waits_for_all(job: Job) -> bool:
+    """Whether the mail waits, uncharged, for what other mails of its account would wait for as well."""
+    settlement = job.settlement
+    is_snoozed = settlement is not None and settlement.settled_at is None and settlement.attempts < job.claim.attempts
+    return is_snoozed and settlement is not None and reasons.code_of(settlement.reason) not in _ABOUT_ONE_MAIL
 
 
 def _goes_further(job: Job, server: RouteStep) -> bool:

@@ -19,7 +19,7 @@ from database.engine import db
 from database.outbox_db import Priority
 from services.accounts import password_reset
 from services.outbox import promise
-from services.worker import groups, lease
+from services.worker import groups, lease, turns
 from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
 from utils import ending, incidents
@@ -129,7 +129,9 @@ def drain() -> None:
             turn = _worked_off(group, pace, until)
             group = turn.next_group
             if group is None and _goes_on(until):  # after trouble, none was claimed along
-                group = groups.claim_group(worker, pace, [Priority.SECURITY] if turn.is_stuck else Priority)
+                if turn.is_stuck:
+                    turns.turns().rest_system()
+                group = groups.claim_group(worker, pace)
 
 
 def _goes_on(until: float) -> bool:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import attempt_db, outbox_claim_db
 from database.driver import Driver
 from database.engine import driver_transaction, transaction
-from database.outbox_claim_db import GROUP, Claim, Settlement
+from database.outbox_claim_db import Claim, LeaseTerms, Settlement
 from database.outbox_db import Priority
 from services import audit
 from services.accounts import upkeep
@@ -32,7 +32,7 @@ from services.outbox import log as mail_log
 from services.outbox.content import CannotOpen
 from services.outbox.reasons import Reason, words
 from services.smtp import our_faults
-from services.worker import along_route, settling, unwritten
+from services.worker import along_route, settling, turns, unwritten
 from services.worker.along_route import Job, Shift
 from services.worker.lease import Group, Pace
 from services.worker.settling import MOST_UNCERTAIN
@@ -52,7 +52,10 @@ _Claiming = Callable[[Driver], Group | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """What a group leaves behind: perhaps another that is claimed already. ``is_stuck``: nothing else could go now."""
+    """What a group leaves behind: perhaps another that is claimed already.
+
+    ``is_stuck``: nothing else of the system could go now. An account that is stuck rests by itself.
+    """
 
     next_group: Group | None = None
     is_stuck: bool = False
@@ -75,8 +78,7 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
     among: Iterable[Priority] = ()
     went_well = False
     try:
-        for account_id in dict.fromkeys(job.claim.account_id for job in work.jobs):
-            theirs = [job for job in work.jobs if job.claim.account_id == account_id]
+        for account_id, theirs in _by_account(work.jobs):
             along_route.deliver(theirs, account_id, shift)
         went_well = work.went_well
         among = wanted() if went_well else ()
@@ -89,6 +91,7 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
                 notices.tell(job.outcomes[-1], job.draft.kind, is_about_it=job.is_about_it)
             elif job.blocked_by:
                 owner_notices.tell_passed_over(job.blocked_by, None)
+        work.let_accounts_rest()
     return Turn(next_group=next_group, is_stuck=work.is_stuck)
 
 
@@ -117,7 +120,14 @@ class _Work:
 
     @property
     def is_stuck(self) -> bool:
-        return bool(self.jobs) and all(job.is_stuck for job in self.jobs)
+        return bool(self.jobs) and all(job.is_stuck and job.claim.account_id is None for job in self.jobs)
+
+    def let_accounts_rest(self) -> None:
+        """Leave the accounts alone for a while whose other mail could not go either."""
+        for account_id, theirs in _by_account(self.jobs):
+            waiting = along_route.rest_of(theirs) if account_id is not None else None
+            if account_id is not None and waiting:
+                turns.rest(account_id, waiting.due_at, waiting.reason)
 
     def heard(self) -> None:
         """A server has answered: what it took some time ago is written down, lest a crash double that as well."""
@@ -181,9 +191,16 @@ def sweep(pace: Pace) -> None:
 
 def tidy() -> None:
     """Delete what is older than it is kept."""
+    turns.forget_rests()
     upkeep.tidy()
     audit.purge()
     mail_log.tidy()
+
+
+def _by_account(jobs: Sequence[Job]) -> list[tuple[int | None, list[Job]]]:
+    """The jobs of each account, which a group claimed by an earlier version may have several of."""
+    accounts = dict.fromkeys(job.claim.account_id for job in jobs)
+    return [(each, [job for job in jobs if job.claim.account_id == each]) for each in accounts]
 
 
 def _opened_surely(claim: Claim, now: datetime) -> Job | Settlement:
@@ -228,11 +245,13 @@ def _write(news: News, claim: _Claiming | None = None) -> Group | None:
 
 
 def _claimed(driver: Driver, worker: str, pace: Pace, among: Iterable[Priority]) -> Group | None:
-    now, token = clock.now(), secrets.token_hex(16)
-    until = now + pace.lease
+    now = clock.now()
+    terms = LeaseTerms(now, now + pace.lease, secrets.token_hex(16), worker)
     for priority in among:
-        most = 1 if priority is Priority.SECURITY else GROUP
-        claims = outbox_claim_db.claim(driver, priority, most, now=now, until=until, token=token, worker=worker)
+        if priority is Priority.SECURITY:
+            claims = outbox_claim_db.claim_urgent(driver, terms)
+        else:
+            claims = turns.turns().claim(driver, priority, terms)
         if claims:
-            return Group(worker=worker, token=token, claims=claims)
+            return Group(worker=worker, token=terms.token, claims=claims)
     return None

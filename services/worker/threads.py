@@ -21,7 +21,7 @@ from services.accounts import password_reset
 from services.delivery import held_servers
 from services.outbox import promise
 from services.smtp import pool
-from services.worker import groups, lease
+from services.worker import groups, lease, turns
 from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
 from utils import ending, incidents
@@ -59,7 +59,6 @@ class MailWorker:
         self._asked = threading.Event()  # somebody asked for a password reset
         self._stopping = threading.Event()
         self._last_turn = time.monotonic()
-        self._rests_until = self._last_turn
         self._claimer = threading.Thread(target=incidents.watched(self._claim), name="mail-claimer", daemon=True)
         self._keeper = threading.Thread(target=incidents.watched(self._keep), name="mail-keeper", daemon=True)
         self._sending = [self._sender() for _ in range(senders + 1)]
@@ -198,8 +197,7 @@ class MailWorker:
         if busy > self._senders or self._stopping.is_set():
             return ()
         # The last free sender is for security mail, which never waits behind other mail.
-        only_security = busy == self._senders or time.monotonic() < self._rests_until
-        return (Priority.SECURITY,) if only_security else tuple(Priority)
+        return (Priority.SECURITY,) if busy == self._senders else tuple(Priority)
 
     def _busy(self) -> int:
         """How many senders are at work, but for those that others stand in for since their server is silent."""
@@ -244,8 +242,7 @@ class MailWorker:
             return Turn()
         turn = groups.work_off(group, self._pace, lambda: self._wanted(self._busy() - 1))
         if turn.is_stuck:
-            # However much is due, claiming it only to put it off would keep the processor and the disk busy.
-            self._rests_until = time.monotonic() + SWEEP_SECONDS
+            turns.turns().rest_system()
         return turn
 
     def _groups(self) -> list[Group]:

@@ -6,6 +6,7 @@ from database import policy_db
 from database.engine import transaction
 from services.personal import oversight, policy_changes, templates
 from services.personal.oversight import Decision
+from services.smtp.settings import Security
 from tests import own_servers
 from tests.browser.scene import Scene, State
 from tests.browser.steps import expect_heading, fill, follow, press
@@ -21,8 +22,8 @@ def prepare(scene: Scene, *, template: bool = False, decision: Decision = Decisi
     """Bob has a server of his own with these columns, or none; what is decided of it, whether a template is there."""
     with scene.inside(scene.servers.peopled):
         own_servers.forget(BOB)
-        for made in templates.every():
-            templates.delete(made.id)
+        for each in templates.every():
+            templates.delete(each.id)
         with transaction() as session:
             if policy := policy_db.find(session):
                 session.delete(policy)
@@ -31,7 +32,9 @@ def prepare(scene: Scene, *, template: bool = False, decision: Decision = Decisi
         oversight.decide(BOB, decision)
         oversight.limit(BOB, None, None)
         if own:
-            own_servers.change(own_servers.bring(BOB, "smtp.bob.example", 587, login=("bob", "secret")), **own)
+            place = "smtp.bob.example", 587
+            made = own_servers.bring(BOB, *place, login=("bob", "secret"), security=Security.STARTTLS)
+            own_servers.change(made, **own)
 
 
 def bobs_page(scene: Scene, path: str = PAGE) -> Page:

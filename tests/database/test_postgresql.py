@@ -1,7 +1,9 @@
 """The same code on PostgreSQL: schema, saving, and the races that its own locks decide."""
 
 import multiprocessing
+import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,19 @@ from sqlalchemy import inspect, text
 from app import create_app
 from database.engine import db, reading, transaction
 from services.accounts import accounts, api_tokens, password_reset
+from services.email_service import queue_email
+from services.outbox import log, opens
+from services.personal import senders
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests import postgresql_server
 from tests.conftest import APP_KEY
-from tests.outbox import answer_requests
+from tests.mails import change
+from tests.outbox import answer_requests, drain, row_of
 from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
-from tests.visitors import NEW_PASSWORD, link_in, mail_through, make_alice
+from tests.visitors import NEW_PASSWORD, link_in, mail_through, make_alice, text_of
+from utils import clock
 from utils.errors import AppError
 
 FIRST = {"smtp_server": "a.example", "smtp_username": "u", "smtp_password": "pä ss", "from_email": "a@example.com"}
@@ -143,3 +150,42 @@ def test_what_may_be_left_out_does_not_wait_for_whoever_holds_the_row(app: Flask
     with transaction() as session:
         session.execute(text("SELECT id FROM api_token FOR UPDATE"))  # held until the token has been taken
         assert api_tokens.find_good(token)
+
+
+def _note_opens(environment: dict[str, str], pixel: str, go: Any, answers: Any) -> None:
+    with create_app(environment).app_context():
+        for _ in range(10):
+            opens.note(pixel, {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0"}, "192.0.2.1")
+        go.wait()
+        answers.put(str(opens.write_out()))
+
+
+def test_opens_that_several_processes_write_are_one_row(app: Flask, environment: dict[str, str]) -> None:
+    mail_id = queue_email("jane@example.com", "Hello", "Hello", "<p>Hello</p>", track_opens=True)
+    assert in_parallel(_note_opens, environment, [row_of(mail_id).pixel] * 3) == ["1"] * 3
+    found = log.story(mail_id).opens
+    assert found
+    assert found.count == 30
+    change(mail_id, state="sent", settled_at=clock.now() - timedelta(days=100))
+    log.purge(timedelta(days=90))  # and with them goes what points at them
+    with reading() as session:
+        assert session.scalar(text("SELECT count(*) FROM mail_open")) == 0
+
+
+def _confirm_sender(environment: dict[str, str], token: str, go: Any, answers: Any) -> None:
+    with create_app(environment).app_context():
+        go.wait()
+        answers.put("won" if senders.confirm(token) else "lost")
+
+
+def test_of_two_processes_that_follow_a_senders_link_one_confirms(
+    app: Flask, environment: dict[str, str], server: RecordingServer
+) -> None:
+    alice = make_alice()
+    senders.add(alice.id, "sales@shop.example")
+    drain()
+    found = re.search(r"confirm-sender\?token=([\w-]+)", text_of(server.wait_for_mail()[0]))
+    assert found
+    assert in_parallel(_confirm_sender, environment, [found[1]] * 2) == ["lost", "won"]
+    assert senders.may_use(alice.id, "sales@shop.example")
+    senders.remove(alice.id, senders.every(alice.id)[0].id)

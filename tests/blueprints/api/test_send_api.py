@@ -1,5 +1,6 @@
 """``POST /api/messages/send-email``: what is taken, what is refused, and how a caller is told."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from database.outbox_db import OutboxMail
 from services.accounts import api_tokens
 from tests.outbox import row_of
 from tests.visitors import Visitor, make_alice
+from utils import clock
 
 URL = "/api/messages/send-email"
 MAIL: dict[str, Any] = {"to": "jane@example.com", "subject": "Hello", "text": "It is on its way."}
@@ -86,7 +88,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"to_email": "x@example.com"}, "to_email"),
     ({"reply_to": "x@example.com"}, "reply_to"),
     ({"<script>": 1}, "form"),
+    ({"to": "\ud800@example.com"}, "to"),
+    ({"cc": "a@\ud800"}, "cc"),
+    ({"tag": "\ud800"}, "tag"),
     ({"attachments": {}}, "attachments"),
+    ({"attachments": [{"filename": "a", "content": "\ud800"}]}, "attachments[0].content"),
+    ({"attachments": [{"filename": "a", "content": ""}] * 101}, "attachments"),
     ({"attachments": [7]}, "attachments[0]"),
     ({"attachments": [{"filename": "a.txt"}]}, "attachments[0].content"),
     ({"attachments": [{"content": ""}]}, "attachments[0].filename"),
@@ -131,3 +138,53 @@ def test_base64_that_is_none_is_refused_by_name(client: Visitor, token: dict[str
 def test_base64_may_be_broken_into_lines(client: Visitor, token: dict[str, str], content: str) -> None:
     attachments = [{"filename": "a.txt", "content": content, "contentType": "text/plain"}]
     assert client.post(URL, json={**MAIL, "attachments": attachments}, headers=token).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"subject": "half of an emoji \ud83d"},
+        {"text": "\ud83d", "html": "<p>\ude00"},
+        {"attachments": [{"filename": "\ud83d.txt", "content": "YQ=="}]},
+        {"to": '"Jané, Düsseldorf" <jane@example.com>', "replyTo": ["a@example.com", "B <b@example.com>"]},
+        {"to": [], "bcc": ["a@example.com", "A <a@example.com>"]},
+        {"to": "", "cc": "", "bcc": "a@example.com", "replyTo": "", "html": "", "from": "", "attachments": []},
+        {"text": "", "html": "<p>Text is made of it."},
+        {"text": "\0\x1b[31m control characters of a text"},
+        {"sendAt": "2001-01-01T00:00:00Z"},
+        {"sendAt": "2026-11-30T08:00:00.5-08:00"},
+        {"wait": False, "track": False},
+        {"tag": "Grüße, 7 %", "idempotencyKey": "é" * 255},
+        {"attachments": [{"filename": "a.eml", "content": "U3ViamVjdDogYQ0KDQpi", "contentType": "message/rfc822"}]},
+        {"html": "<img src='cid:logo'>", "attachments": [{"filename": "a", "content": "YQ==", "contentId": "<logo>"}]},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_what_can_be_sent_is_taken(client: Visitor, token: dict[str, str], change: dict[str, Any]) -> None:
+    answer = client.post(URL, json={**MAIL, **change}, headers=token)
+    assert answer.status_code == 202, answer.text
+
+
+def test_a_mail_for_later_waits_and_one_for_earlier_overtakes_nobody(client: Visitor, token: dict[str, str]) -> None:
+    now = clock.now()
+    later = client.post(URL, json={**MAIL, "sendAt": (now + timedelta(hours=8)).isoformat()}, headers=token).get_json()
+    earlier = client.post(URL, json={**MAIL, "sendAt": "2001-01-01T00:00:00Z"}, headers=token).get_json()
+    assert row_of(later["id"]).due_at == now + timedelta(hours=8)
+    assert row_of(earlier["id"]).due_at >= now
+
+
+def test_the_same_key_at_another_time_is_the_same_mail(client: Visitor, token: dict[str, str]) -> None:
+    ids = {
+        client.post(URL, json={**MAIL, "idempotencyKey": "k", **when}, headers=token).get_json()["id"]
+        for when in ({}, {"sendAt": (clock.now() + timedelta(hours=1)).isoformat()})
+    }
+    assert len(ids) == 1
+
+
+def test_errors_are_as_the_specification_has_them(client: Visitor, token: dict[str, str]) -> None:
+    for body, headers, status in (({}, token, 422), (MAIL, {}, 401), (MAIL, {"Authorization": "Bearer x"}, 401)):
+        answer = client.post(URL, json=body, headers=headers)
+        told = answer.get_json()
+        assert (answer.status_code, told["success"]) == (status, False)
+        assert told["error"]
+        assert "status" not in told

@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
+from database.engine import transaction
+from database.user_db import Account
 from services.accounts import api_tokens
 from services.personal import at_once
 from services.settings import configs
@@ -16,6 +20,7 @@ from tests.outbox import drain, row_of
 from tests.patience import PATIENCE, wait_until
 from tests.scripted_server import Action, Answer, ScriptedServer, close
 from tests.visitors import Visitor, make_alice, visit
+from utils import clock
 
 URL = "/api/messages/send-email"
 MAIL: dict[str, Any] = {"to": "jane@example.com", "subject": "Hello", "text": "Now.", "wait": True}
@@ -169,7 +174,22 @@ def test_more_than_a_few_at_once_are_left_to_the_queue(app: Flask, token: dict[s
             thread.join()
 
 
-@pytest.mark.parametrize("moment", ["2027-01-01T00:00:00Z"])
-def test_one_that_is_sent_later_is_not_waited_for(client: Visitor, token: dict[str, str], moment: str) -> None:
-    answer = client.post(URL, json={**MAIL, "sendAt": moment}, headers=token)
+def test_one_over_the_limit_of_its_account_waits_in_the_queue(app: Flask, token: dict[str, str]) -> None:
+    accounts_limit(1)
+    with ScriptedServer() as server:
+        serve(server.port)
+        assert send(app, token)[0] == 200
+        status, told = send(app, token)
+        assert (status, told["state"], len(server.messages)) == (202, "deferred", 1)
+        assert told["reason"]
+
+
+def accounts_limit(emails_per_minute: int) -> None:
+    with transaction() as session:
+        session.execute(update(Account).values(emails_per_minute=emails_per_minute))
+
+
+def test_one_that_is_sent_later_is_not_waited_for(client: Visitor, token: dict[str, str]) -> None:
+    later = (clock.now() + timedelta(hours=1)).isoformat()
+    answer = client.post(URL, json={**MAIL, "sendAt": later}, headers=token)
     assert (answer.status_code, list(answer.get_json()["errors"])) == (422, ["wait"])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
+from services.accounts import sessions
 from services.personal import oversight, own_server, policy_changes, templates
 from services.personal.oversight import Decision
 from services.settings.personal_route import IS_OFF
@@ -332,9 +333,25 @@ def test_a_provider_is_found_without_script_and_nothing_is_connected_to(bob: Vis
     assert re.search(r'<option value="" selected>Your user name', page)
 
 
-def test_a_form_that_met_no_session_stands_there_again(bob: Visitor) -> None:
+def test_a_form_that_met_no_session_stands_there_again_without_its_password(bob: Visitor, bob_id: int) -> None:
     token = bob.csrf_token()
-    bob.post_form("/logout")
-    answer = bob.post(PAGE, data={**TYPED, "csrf_token": token})
-    assert answer.status_code == 303
-    assert answer.location.startswith("/login?next=/account/smtp")
+    sessions.end_all(bob_id)
+    answer = bob.post(PAGE, data={**TYPED, "reply_to": "typed@example.com", "csrf_token": token})
+    assert (answer.status_code, answer.location) == (303, f"/login?next={PAGE}")
+    assert bob.sign_in("bob", next=PAGE).location == PAGE
+    page = bob.get(PAGE).text
+    for text in ("Not saved yet", f'value="{HOST}"', 'value="typed@example.com"', "Enter it again: it is never kept."):
+        assert text in page
+    assert SECRET not in page
+    assert own_server.find(bob_id) is None
+
+
+def test_a_form_with_an_old_token_stands_in_the_answer(bob: Visitor, bob_id: int) -> None:
+    answer = bob.post(PAGE, data={**TYPED, "csrf_token": "old"})
+    assert (answer.status_code, f'value="{HOST}"' in answer.text) == (400, True)
+    assert own_server.find(bob_id) is None
+
+
+@pytest.mark.parametrize("host", ["xn--a.example", "smtp.example.com.", " smtp.example.com ", "[::1]", "0x7f.1"])
+def test_odd_spellings_of_a_host_break_no_page(bob: Visitor, host: str) -> None:
+    assert bob.post_form(PAGE, {**TYPED, "smtp_server": host}).status_code in (303, 422)

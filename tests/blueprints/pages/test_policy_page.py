@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from app import create_app
+from services.accounts import sessions
 from services.personal import policy_changes, templates
 from services.settings import personal_policy
 from services.settings.personal_policy import Allowed, Fallback
@@ -109,3 +110,21 @@ def test_a_template_that_is_refused_stands_in_the_form_again(admin: Visitor, fie
     answer = admin.post_form(f"{TEMPLATES}/{made.id}", {**TEMPLATE, field: text, "mark": made.mark})
     assert answer.status_code == 422
     assert templates.get(made.id) == made
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "text"),
+    [
+        (PAGE, {**TYPED, "hosts": "typed.example"}, "typed.example</textarea>"),
+        (TEMPLATES, {**TEMPLATE, "host": "typed.example"}, 'value="typed.example"'),
+        ("/settings/accounts/smtp/1/limits", {"emails_per_minute": "77", "emails_per_day": ""}, 'value="77"'),
+    ],
+)
+def test_what_met_no_session_stands_there_again(admin: Visitor, path: str, fields: dict[str, str], text: str) -> None:
+    token = admin.csrf_token()
+    sessions.end_all(1)
+    assert admin.post(path, data={**fields, "csrf_token": token}).location == f"/login?next={path}"
+    assert admin.sign_in(next=path).location == path
+    page = admin.get(path).text
+    assert "Not saved yet" in page
+    assert text in page

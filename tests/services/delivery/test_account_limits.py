@@ -14,13 +14,14 @@ from database.outbox_db import Priority, State
 from database.policy_db import PersonalPolicy
 from database.user_db import Account
 from services import email_service
-from services.delivery import account_limits, attempt
+from services.delivery import attempt
 from services.delivery.outcome import Outcome
 from services.message.draft import draft
 from services.outbox import log as mail_log
 from services.settings import configs, route
 from services.settings.fields import parse_change
 from services.settings.personal_policy import Fallback
+from services.settings.personal_route import PERSONAL
 from services.settings.route import RouteStep
 from tests.loopback import free_port
 from tests.mails import queued
@@ -87,7 +88,7 @@ def own_server() -> RouteStep:
     """The global server as if it were an account's own."""
     found = route.first_usable()
     assert found
-    return replace(found, source=account_limits.PERSONAL)
+    return replace(found, source=PERSONAL)
 
 
 def reasons(mail_ids: list[str]) -> list[str]:

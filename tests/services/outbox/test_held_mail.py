@@ -13,7 +13,7 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import select, text
 
 from app import create_app
-from database import outbox_db
+from database import outbox_turn_db
 from database.engine import db, driver_transaction, reading, transaction
 from database.outbox_claim_db import settle
 from database.outbox_db import SETTLED, UNSENT, WAITING, OutboxMail, Priority, State
@@ -252,7 +252,7 @@ def test_it_is_counted_and_found_by_its_state(either: Flask) -> None:
     assert [each.id for each in log.mails([State.HELD])[0]] == [mail_id]
     assert len(log.mails([State.HELD, State.QUEUED])[0]) == 2
     with reading() as session:
-        assert outbox_db.oldest_due(session, clock.now() - HOUR) is None
+        assert outbox_turn_db.oldest_due(session, clock.now() - HOUR) is None
 
 
 def test_held_mail_is_neither_late_nor_unattended(app: Flask) -> None:

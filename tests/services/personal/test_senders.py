@@ -1,7 +1,7 @@
 """From addresses of accounts: only once a link that was mailed there is followed."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -172,6 +172,37 @@ def test_the_link_of_a_disabled_account_is_not_good(alice: Person, mail_server: 
     token = token_for(mail_server)
     administration.disable(alice.id)
     assert senders.confirm(token) is None
+
+
+def test_what_ended_with_a_disabled_account_does_not_come_back(alice: Person, mail_server: RecordingServer) -> None:
+    senders.add(alice.id, SALES)
+    token = token_for(mail_server)
+    administration.disable(alice.id)
+    administration.enable(alice.id)
+    assert senders.confirm(token) is None
+    (sender,) = senders.every(alice.id)
+    assert sender.has_expired
+    senders.send_again(alice.id, sender.id)
+    assert senders.confirm(token_for(mail_server))
+
+
+@pytest.mark.parametrize("end", [administration.disable, administration.delete], ids=["disabled", "deleted"])
+def test_a_link_that_still_waits_is_not_mailed_for_an_account_that_is_gone(
+    alice: Person, mail_server: RecordingServer, end: Callable[[int], object]
+) -> None:
+    senders.add(alice.id, SALES)
+    end(alice.id)
+    assert mailed_to(mail_server, SALES) == []
+
+
+def test_a_confirmed_sender_stays_when_the_account_is_disabled_and_enabled(
+    alice: Person, mail_server: RecordingServer
+) -> None:
+    senders.add(alice.id, SALES)
+    senders.confirm(token_for(mail_server))
+    administration.disable(alice.id)
+    administration.enable(alice.id)
+    assert senders.may_use(alice.id, SALES)
 
 
 def test_another_link_makes_the_one_before_void(alice: Person, mail_server: RecordingServer) -> None:

@@ -1,0 +1,144 @@
+"""Whose mail is due: the accounts that wait for their turn, and those that rest, since none of their mail can go."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final, cast
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Integer,
+    ScalarSelect,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    exists,
+    literal_column,
+    select,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from database.driver import Driver
+from database.engine import Base
+from database.outbox_db import IN_TURNS, IS_URGENT, IS_WAITING, OutboxMail, Priority
+from database.prepared import Prepared
+from database.types import UtcDateTime
+
+# Literal, since PostgreSQL plans for a tenth of all rows where it does not know the number.
+ONE: Final = literal_column("1", Integer)
+_MAIL: Final = cast(Table, OutboxMail.__table__)
+_C: Final = _MAIL.c
+
+
+class OutboxRest(Base):
+    """An account whose mail is not claimed until then; ``reason`` is a code, as a mail's.
+
+    One row for all of its mails, however many wait: they would all have to be put off one by one.
+    """
+
+    __tablename__ = "outbox_rest"
+
+    account_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    until: Mapped[datetime] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(Text)
+
+
+def _in_order(mail: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """The order of the index by account, named whole: else PostgreSQL takes another, with all that was ever sent."""
+    return mail.c.account_id, mail.c.due_at, mail.c.id
+
+
+def _first_due(*where: ColumnElement[bool], is_urgent: bool = False) -> Select[datetime]:
+    """When the first of these mails is due."""
+    if is_urgent:
+        return select(_C.due_at).where(IS_WAITING, IS_URGENT).order_by(_C.due_at).limit(ONE)
+    return select(_C.due_at).where(IS_WAITING, *where).order_by(*_in_order(_MAIL)).limit(ONE)
+
+
+def _next_account(priority: object, after: object) -> ScalarSelect[int | None]:
+    """The first account behind this one that has a mail waiting: one seek in the index, however many mails it has."""
+    mail = _MAIL.alias()
+    waiting = select(mail.c.account_id).where(IS_WAITING, mail.c.priority == priority, mail.c.account_id > after)
+    return waiting.order_by(*_in_order(mail)).limit(ONE).scalar_subquery()
+
+
+def _accounts(priority: object, after: object) -> CTE:
+    """Every account behind this one that has a mail waiting, found one by the other."""
+    walk = select(_next_account(priority, after).label("account")).cte("walk", recursive=True)
+    return walk.union_all(select(_next_account(priority, walk.c.account)).where(walk.c.account.is_not(None)))
+
+
+_walk: Final = _accounts(bindparam("wanted", type_=Integer), bindparam("after", type_=Integer))
+_WANTED_OF_IT: Final = _C.priority == bindparam("wanted", type_=Integer), _C.account_id == _walk.c.account
+_IS_DUE: Final = _first_due(*_WANTED_OF_IT).scalar_subquery() <= bindparam("now", type_=_C.due_at.type)
+_RESTS: Final = exists().where(
+    OutboxRest.account_id == _walk.c.account, OutboxRest.until > bindparam("now", type_=_C.due_at.type)
+)
+_DUE_ACCOUNTS: Final = Prepared(
+    select(_walk.c.account)
+    .where(_walk.c.account.is_not(None), _IS_DUE, ~_RESTS)
+    .limit(bindparam("most", type_=Integer)),
+    [_C.account_id],
+)
+_WAITING_ACCOUNTS: Final = Prepared(
+    select(_walk.c.account).where(_walk.c.account.is_not(None)).limit(bindparam("most", type_=Integer)), [_C.account_id]
+)
+
+
+def due_accounts(driver: Driver, priority: Priority, *, after: int, most: int, now: datetime) -> list[int]:
+    """The next accounts behind ``after`` with mail of this priority that is due, but for those that rest."""
+    values = {"wanted": priority, "after": after, "most": most, "now": now}
+    return sorted(row[0] for row in _DUE_ACCOUNTS.rows(driver, values))
+
+
+def has_more_than(driver: Driver, priority: Priority, few: int) -> bool:
+    """Whether mail of more accounts than that waits, due or not."""
+    return len(_WAITING_ACCOUNTS.rows(driver, {"wanted": priority, "after": 0, "most": few + 1})) > few
+
+
+def oldest_due(session: Session, moment: datetime) -> datetime | None:
+    """When the mail was due that has waited longest to be claimed; None if none waits beyond its time.
+
+    While an account rests, its mail is not due.
+    """
+    urgent = session.scalar(_first_due(is_urgent=True))
+    others = [due for priority in IN_TURNS for due in _first_dues(session, priority)]
+    return min((due for due in (urgent, *others) if due and due <= moment), default=None)
+
+
+def _first_dues(session: Session, priority: Priority) -> list[datetime | None]:
+    """When the first mail of the system, and of each account, is due."""
+    system = session.scalar(_first_due(_C.priority == priority, _C.account_id.is_(None)))
+    walk = _accounts(int(priority), 0)
+    first = _first_due(_C.priority == priority, _C.account_id == walk.c.account).scalar_subquery()
+    theirs = (
+        select(first, OutboxRest.until)
+        .select_from(walk)
+        .outerjoin(OutboxRest, OutboxRest.account_id == walk.c.account)
+        .where(walk.c.account.is_not(None))
+    )
+    return [system, *(max(due, until) if until else due for due, until in session.execute(theirs))]
+
+
+def rest(session: Session, account_id: int, until: datetime, reason: str) -> None:
+    """Let no mail of the account be claimed until then."""
+    # On PostgreSQL, of two processes that say so at once one fails: its caller lets it be.
+    session.merge(OutboxRest(account_id=account_id, until=until, reason=reason))
+
+
+def end_rest(session: Session, account_id: int) -> None:
+    session.execute(delete(OutboxRest).where(OutboxRest.account_id == account_id))
+
+
+def resting(session: Session, account_ids: Collection[int], now: datetime) -> list[OutboxRest]:
+    """The rests of these accounts that are not over."""
+    query = select(OutboxRest).where(OutboxRest.account_id.in_(account_ids), OutboxRest.until > now)
+    return list(session.scalars(query)) if account_ids else []
+
+
+def forget_rests(session: Session, moment: datetime) -> None:
+    """Delete what is over since then."""
+    session.execute(delete(OutboxRest).where(OutboxRest.until < moment))
