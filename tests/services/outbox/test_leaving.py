@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask_migrate import upgrade
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from app import create_app
 from database import outbox_db
-from database.engine import db, reading
+from database.engine import db, reading, transaction
 from database.outbox_db import Priority
+from database.policy_db import PersonalPolicy
 from database.smtp_db import SmtpConfig
 from services import email_service
 from services.accounts import administration
@@ -28,6 +29,7 @@ from tests.outbox import drain, row_of
 from tests.own_servers import PLACES, PORT, bring, decide, free_host
 from tests.own_servers import row_of as server_of
 from tests.recording_server import RecordingServer
+from tests.scripted_server import Connection, ScriptedServer, close
 from tests.turned_clock import Now
 from tests.visitors import mail_through, make_alice, make_bob, visit
 from utils import clock
@@ -264,3 +266,35 @@ def test_on_postgresql_an_account_sends_breaks_is_told_leaves_and_comes_back_as_
         with pytest.raises(ValueError, match="no such account"):
             queue(bob)
         db.engine.dispose()
+
+
+def test_an_account_that_leaves_while_its_mail_is_on_the_way_gets_no_mail_sent_twice(
+    app: Flask, bob: int, shared: RecordingServer
+) -> None:
+    """Its server fails before the mail is handed over, and by then nothing may be sent for it."""
+
+    def leaves(connection: Connection) -> None:
+        with app.app_context():
+            decide(bob, disabled_at=clock.now())
+        connection.send(b"421 4.3.2 shutting down\r\n")
+
+    host = free_host()
+    with ScriptedServer({"EHLO": "250 plain.test", "MAIL": (leaves, close)}, host=host, port=PORT):
+        config_id = bring(bob, host, PORT)
+        mail_id = queue(bob)
+        with transaction() as session:
+            session.add(PersonalPolicy(id=1, fallback="connection", updated_at=clock.now()))
+        drain()
+    assert told(mail_id)[0] == "deferred"
+    assert server_of(config_id).fell_back == 0
+    change_waiting(mail_id)
+    drain()
+    assert told(mail_id) == ("held", Reason.ACCOUNT_DISABLED)
+    assert shared.mails == []
+
+
+def change_waiting(mail_id: str) -> None:
+    """Let it be due now."""
+    with transaction() as session:
+        assert outbox_db.change_waiting(session, mail_id, due_at=clock.now())
+        session.execute(text("DELETE FROM outbox_rest"))
