@@ -1,8 +1,8 @@
 """Bodies with files in them, which one route takes: read only once it is known who sends them, a few at a time.
 
-A small one has come already, and costs nothing of this. A larger one holds a thread while it comes, and a large one is in
-memory several times while it is read, written out and sealed, so that how many there are at once is bounded, as is what
-is in them beside text.
+A small one has come already, and costs nothing of this. A larger one holds a thread while it comes, and a large one is
+in memory several times while it is read, written out and sealed, so that how many there are at once is bounded, as is
+what is in them beside text.
 """
 
 import re
