@@ -36,6 +36,7 @@ SCOPES: Final = {
     "POST /api/smtp/settings": Scope.SETTINGS,
     "DELETE /api/smtp/settings": Scope.SETTINGS,
     "POST /api/smtp/test": Scope.SETTINGS,
+    "GET /api/smtp/usage": Scope.READ,
     "GET /api/smtp/senders": Scope.SETTINGS,
     "POST /api/smtp/senders": Scope.SETTINGS,
     "DELETE /api/smtp/senders/1": Scope.SETTINGS,

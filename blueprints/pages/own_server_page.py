@@ -11,7 +11,7 @@ from blueprints.pages import server_forms, smtp_form_values, versions
 from blueprints.pages.versions import Versions
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan
-from services.personal import own_server, senders, standing, templates
+from services.personal import own_server, senders, standing, templates, usage
 from services.providers.discovery import Discovery
 from services.settings import route, usable_senders
 from services.settings.fields import parse_address_field
@@ -197,6 +197,7 @@ def _page(
         has_template=bool(_templated_address()),
         sender_choices=[(address, address) for address in _senders(stored)],
         senders=senders.every(current_user.id),
+        usage=usage.of_account(current_user.id),
         password_note=server_forms.typed_again("smtp_password", server_forms.ENTER_AGAIN),
         both=both,
     )
