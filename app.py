@@ -24,6 +24,7 @@ from blueprints.api import (
     send_api,
     senders_api,
     settings_api,
+    usage_api,
 )
 from blueprints.base_path import BelowPath
 from blueprints.cli import register
@@ -114,6 +115,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         sender_pages.bp,
         sender_pages.link_bp,
         senders_api.bp,
+        usage_api.bp,
         people_pages.bp,
         own_server_page.bp,
         oversight_pages.bp,

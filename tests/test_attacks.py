@@ -148,6 +148,7 @@ MATRIX: Final = {
     "POST /api/smtp/settings": personal(422),
     "DELETE /api/smtp/settings": personal(200),
     "POST /api/smtp/test": personal(404),
+    "GET /api/smtp/usage": personal(200),
     "GET /api/smtp/senders": personal(200),
     "POST /api/smtp/senders": personal(422),
     "DELETE /api/smtp/senders/1": personal(404),

@@ -11,7 +11,7 @@ from blueprints.pages import server_forms, smtp_form_values, versions
 from blueprints.pages.versions import Versions
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan
-from services.personal import own_server, senders, standing, templates
+from services.personal import own_server, senders, standing, templates, usage
 from services.providers.discovery import Discovery
 from services.settings import route, usable_senders
 from services.settings.fields import parse_address_field
@@ -26,6 +26,8 @@ FIXED: Final = {"smtp_server": "host", "smtp_port": "port", "security": "securit
 COMPARED: Final = (
     "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "from_name", "reply_to",
 )  # fmt: skip
+SENDS: Final = "Your mail goes through this server from now on."
+NOT_USED: Final = "It is not used for now."  # of which the page says why
 GONE: Final = "Your server was removed meanwhile, its stored password with it. What you typed is still here."
 
 
@@ -62,7 +64,8 @@ def save() -> Response:
         return _refused(refused)
     except Conflict as stale:
         return _conflicting(stale)
-    flash("Saved. Your mail goes through this server from now on.", "success")
+    is_used = not own_server.serving(current_user.id).is_global
+    flash(f"Saved. {SENDS if is_used else NOT_USED}", "success")
     return _back()
 
 
@@ -195,6 +198,7 @@ def _page(
         has_template=bool(_templated_address()),
         sender_choices=[(address, address) for address in _senders(stored)],
         senders=senders.every(current_user.id),
+        usage=usage.of_account(current_user.id),
         password_note=server_forms.typed_again("smtp_password", server_forms.ENTER_AGAIN),
         both=both,
     )

@@ -72,15 +72,13 @@ class Places:
         return ""
 
 
-def of_account(account_id: int | None, session: Session | None = None) -> AccountLimits | None:
+def of_account(account_id: int | None) -> AccountLimits | None:
     """What this account may send; None for mail of the system. Never raises: without the database, as is usual."""
     if account_id is None:
         return None
     try:
-        if session is not None:
-            return _asked(account_id, session)
-        with reading() as own:
-            return _asked(account_id, own)
+        with reading() as session:
+            return limits_of(account_id, session)
     except SQLAlchemyError as failure:
         log.warning("account_limits_not_read", kind=type(failure).__name__)
         return _limits(account_id, PersonalRules(), None, None)
@@ -109,7 +107,8 @@ def charge(server: RouteStep, places: Places | None) -> None:
         places.note_taken(theirs)
 
 
-def _asked(account_id: int, session: Session) -> AccountLimits:
+def limits_of(account_id: int, session: Session) -> AccountLimits:
+    """What this account may send, as the policy and its own row have it."""
     account = user_db.find(session, account_id)
     policy = personal_policy.current(session)
     return _limits(

@@ -38,6 +38,7 @@ TOTAL_SECONDS: Final = 20.0  # for a receipt at least, and for the whole, where 
 MOST_SECONDS: Final = 120.0  # for the whole, however long a step may take
 STEPS: Final = 8  # that a conversation has, one answer each: a slow server may need the whole time for every one
 CONNECT_SECONDS: Final = 5.0
+_FOR_OWN: Final = replace(RFC_5321, command=30.0)  # of accounts' own servers there can be many
 
 T = TypeVar("T")
 
@@ -98,7 +99,7 @@ def failure_to_reach(server: RouteStep, span: Span) -> Outcome | None:
     server_habits.recall(settings.host, settings.port)
 
     def warm() -> None:
-        pool.warm(settings, patient_policy(settings, span), owner=server.owner)
+        pool.warm(settings, _queue_policy(server, settings, span), owner=server.owner)
 
     error = _surely(warm, "server_not_reached", server=server.name)
     return _outcome(server, error, started) if error else None
@@ -143,7 +144,9 @@ def attempt_all(
     left = [replace(parcel, tag=place) for place, parcel in enumerate(parcels)]
     untold = set(range(len(left)))
     try:
-        sending = pool.send_all(settings, patient_policy(settings, span), left, owner=server.owner, in_flight=in_flight)
+        sending = pool.send_all(
+            settings, _queue_policy(server, settings, span), left, owner=server.owner, in_flight=in_flight
+        )
         with closing(sending) as results:
             for parcel, result in results:
                 place = cast(int, parcel.tag)
@@ -197,6 +200,12 @@ def _sender(server: RouteStep, draft: Draft, skipped: Sequence[Outcome]) -> Send
         if server.may_send_as(address):
             return Sender(email=address, name=name or settings.from_name, reply_to=settings.reply_to)
     return sender_of(settings, instead_of=skipped[0].server.settings if skipped and skipped[0].server else None)
+
+
+def _queue_policy(server: RouteStep, settings: SmtpSettings, span: Span) -> Policy:
+    """The same for a queued mail; an account's own server that is silent before the mail is out counts as down."""
+    policy = patient_policy(settings, span)
+    return replace(policy, patience=_FOR_OWN) if server.is_personal else policy
 
 
 def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) -> Sender:

@@ -78,6 +78,8 @@ class Span:
         self.deadline = Deadline(seconds)
         self._lock = threading.Lock()
         self._talks: list[Cancellable] = []
+        self.held_after = math.inf  # seconds of silence, set by who speaks to a server that is to hold nobody
+        self.was_silent = False  # for that long
         self.is_ended = False  # by somebody, so that whoever is in a conversation will be free in a moment
 
     @property

@@ -66,7 +66,9 @@ def own_server_test_refused(scene: Scene) -> Page:
     page = own_server_none(scene)
     fill(page, {"Server": "169.254.169.254", "User name": "bob", "Password": "secret"})
     press(page, "Test Connection")
-    expect(page.get_by_text("This server cannot be used. Ask an administrator.").first).to_be_visible()
+    expect(
+        page.get_by_text("This server cannot be used. Check its name, or ask an administrator.").first
+    ).to_be_visible()
     return page
 
 

@@ -60,6 +60,7 @@ OF_ACCOUNTS = [
     ("/api/smtp/settings", "POST"),
     ("/api/smtp/settings", "DELETE"),
     ("/api/smtp/test", "POST"),
+    ("/api/smtp/usage", "GET"),
     ("/api/smtp/senders", "GET"),
     ("/api/smtp/senders", "POST"),
     ("/api/smtp/senders/{sender_id}", "DELETE"),

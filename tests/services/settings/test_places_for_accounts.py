@@ -176,7 +176,8 @@ def test_a_name_is_looked_up_when_it_is_entered(environment: dict[str, str], tmp
                 rules.look_at_place(host, is_personal=True)
             assert caught.value.errors == {"smtp_server": [NOT_FOR_ACCOUNTS]}
         rules.look_at_place("mail.test", is_personal=True)
-        rules.look_at_place("broken.test", is_personal=True)  # judged whenever it is connected to
+        for host in ("broken.test", "not-yet.firm.example"):  # judged whenever it is connected to
+            rules.look_at_place(host, is_personal=True)
         rules.look_at_place("inner.test")
 
 
