@@ -93,6 +93,7 @@ def get_settings() -> Response:
     answers={200: SavedAnswer, 409: PersonalError, **PERSONAL_BODY_ERRORS},
 )
 @account_api(Scope.SETTINGS)
+@smtp_tests.own_saves_limited
 def save_settings() -> Response:
     """Store the account's own server."""
     wanted, account_id = parsed_query(WithDetails), calling_account()

@@ -52,6 +52,7 @@ def show() -> Response:
 
 @bp.post("")
 @signed_in
+@smtp_tests.own_saves_limited
 def save() -> Response:
     """Save what was typed; it is used from the next mail on."""
     try:
