@@ -1,6 +1,6 @@
 """Queued mail of an account that is disabled or deleted is held with the reason, and goes by no other server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
