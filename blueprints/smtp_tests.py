@@ -30,6 +30,8 @@ NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
 OF_ADMINISTRATORS: Final = "20 per minute"
 OF_ACCOUNTS: Final = "5 per minute;20 per hour"
+SAVES_OF_ADMINISTRATORS: Final = "60 per minute"
+SAVES_OF_ACCOUNTS: Final = "10 per minute;30 per hour"
 RETRY_SECONDS: Final = 60  # in which most tests have ended
 # One count for page and API: a test makes this machine connect to where the caller says.
 limited = limiter.shared_limit(OF_ADMINISTRATORS, scope="connection-test")
@@ -40,7 +42,13 @@ def _of_account() -> str:
     return OF_ADMINISTRATORS if caller().is_admin else OF_ACCOUNTS
 
 
+def _saves_of_account() -> str:
+    """To save a password and send a mail tries it as well."""
+    return SAVES_OF_ADMINISTRATORS if caller().is_admin else SAVES_OF_ACCOUNTS
+
+
 # Counted by account, wherever it asks from; behind a guard that knows it.
+own_saves_limited = limiter.shared_limit(_saves_of_account, scope="own-server-saves", key_func=caller_key)
 own_limited = limiter.shared_limit(_of_account, scope="own-connection-test", key_func=caller_key)
 
 _under_way: Counter[str] = Counter()

@@ -2,14 +2,11 @@
 
 import unicodedata
 from datetime import datetime
-from typing import Final, cast
 
-from sqlalchemy import ColumnElement, String, Table, and_, bindparam, delete, or_, select, text
+from sqlalchemy import ColumnElement, String, and_, delete, or_, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from database.driver import Driver
 from database.engine import Base
-from database.prepared import Prepared
 from database.types import UtcDateTime
 
 SETUP_CODES_KEPT = 20
@@ -43,10 +40,6 @@ class Account(Base):
     emails_per_day: Mapped[int | None]
 
 
-_ACCOUNTS = cast(Table, Account.__table__)
-_IS_ADMIN: Final = Prepared(
-    select(_ACCOUNTS.c.is_admin).where(_ACCOUNTS.c.id == bindparam("account_id")), [_ACCOUNTS.c.is_admin]
-)
 IS_ENABLED: ColumnElement[bool] = Account.disabled_at.is_(None)
 # Who was invited and has no password yet, or is disabled, administrates nothing.
 _ADMINISTRATES: ColumnElement[bool] = and_(Account.is_admin, IS_ENABLED, Account.password_hash != "")
@@ -70,11 +63,6 @@ def comparable(name: str) -> str:
 
 def find(session: Session, account_id: int) -> Account | None:
     return session.get(Account, account_id)
-
-
-def read_is_admin(driver: Driver, account_id: int) -> bool:
-    """Whether this account is an administrator, at the cost that a mail can bear; False of none."""
-    return bool(_IS_ADMIN.rows(driver, {"account_id": account_id}) == [(True,)])
 
 
 def find_by_login(session: Session, key: str) -> Account | None:

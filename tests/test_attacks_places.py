@@ -50,6 +50,7 @@ from utils.allowed_places import NOT_FOR_ACCOUNTS
 SETTINGS = "/api/smtp/settings"
 TEST = "/api/smtp/test"
 SEND = "/api/messages/send-email"
+PAGE = "/account/smtp"
 MAIL = {"to": "jane@example.com", "subject": "Hello", "text": "It is on its way.", "wait": True}
 
 
@@ -365,7 +366,10 @@ def test_the_test_is_no_password_sprayer(allowed: Flask) -> None:
     text, _ = api_tokens.create(BOB, "script", scopes=["settings"])
     other, _ = api_tokens.create(BOB, "another script", scopes=["settings"])
     with RecordingServer(host=host, port=2525, tls=context, users={"bob@example.com": "right"}) as server:
-        statuses = []
+        person = visit(allowed)
+        person.sign_in("bob", PASSWORD)
+        form = {**TYPED, "smtp_server": host, "smtp_password": "guess", "csrf_token": person.csrf_token()}
+        statuses = [person.post(f"{PAGE}/test", data=form).status_code]
         for number, token in enumerate([text, other] * 6):
             address = {"REMOTE_ADDR": f"203.0.113.{number + 1}"}
             body = values(host, **{"pass": f"guess {number}"})
@@ -373,7 +377,7 @@ def test_the_test_is_no_password_sprayer(allowed: Flask) -> None:
                 TEST, json=body, headers={"Authorization": f"Bearer {token}"}, environ_base=address
             )
             statuses.append(answer.status_code)
-        assert statuses == [422] * 5 + [429] * 7
+        assert statuses == [200] + [422] * 4 + [429] * 8
         assert len(server.auth_attempts) == 5
         carol = accounts.create("carol", "carol@example.com", NEW_PASSWORD)
         theirs, _ = api_tokens.create(carol.id, "script", scopes=["settings"])
@@ -381,7 +385,21 @@ def test_the_test_is_no_password_sprayer(allowed: Flask) -> None:
         assert answer.status_code == 422
 
 
-PAGE = "/account/smtp"
+def test_nor_is_the_save_with_a_mail_behind_it(allowed: Flask) -> None:
+    host = free_host()
+    context = certificates.good_context(host)
+    text, _ = api_tokens.create(BOB, "script", scopes=["settings", "send"])
+    headers = {"Authorization": f"Bearer {text}"}
+    with RecordingServer(host=host, port=2525, tls=context, users={"bob@example.com": "right"}) as server:
+        statuses = []
+        for number in range(15):
+            saved = visit(allowed).post(SETTINGS, json=values(host, **{"pass": f"guess {number}"}), headers=headers)
+            statuses.append(saved.status_code)
+            visit(allowed).post(SEND, json=MAIL, headers=headers)
+        assert statuses == [200] * 10 + [429] * 5
+        assert len({attempt.password for attempt in server.auth_attempts}) == 10
+
+
 TYPED = {"smtp_port": "2525", "security": "starttls", "smtp_username": "bob", "smtp_password": "Canary-771"}
 
 

@@ -224,7 +224,9 @@ def test_no_id_of_another_account_in_query_or_body_is_heeded(
     assert of_bob(tmp_path) == before
 
 
-@pytest.mark.parametrize("page", ["/account/tokens", "/account/senders", "/account/sessions/end", "/account"])
+@pytest.mark.parametrize(
+    "page", ["/account/tokens", "/account/senders", "/account/sessions/end", "/account/smtp", "/account"]
+)
 def test_no_page_of_ones_own_heeds_another_account(tmp_path: Path, bob: Person, carol: Visitor, page: str) -> None:
     before = of_bob(tmp_path)
     ids = {"account_id": str(bob.id), "account": "bob", "owner": "bob", "username": "bob"}

@@ -18,7 +18,7 @@ PORTS: Final = "SMTP_ALLOWED_PORTS"
 CIDRS_OF_ACCOUNTS: Final = "SMTP_ALLOWED_CIDRS_ACCOUNTS"
 PORTS_OF_ACCOUNTS: Final = (25, 465, 587, 2525)
 # For all that is refused to an account, so that nobody finds out by it what there is in our network.
-NOT_FOR_ACCOUNTS: Final = "This server cannot be used. Ask an administrator."
+NOT_FOR_ACCOUNTS: Final = "This server cannot be used. Check its name, or ask an administrator."
 _NOT_PUBLIC: Final = "no public address"
 _OUTSIDE: Final = f"outside of {CIDRS}"
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")  # RFC 4291 2.5.5.2

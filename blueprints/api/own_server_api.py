@@ -93,6 +93,7 @@ def get_settings() -> Response:
     answers={200: SavedAnswer, 409: PersonalError, **PERSONAL_BODY_ERRORS},
 )
 @account_api(Scope.SETTINGS)
+@smtp_tests.own_saves_limited
 def save_settings() -> Response:
     """Store the account's own server."""
     wanted, account_id = parsed_query(WithDetails), calling_account()
@@ -147,12 +148,17 @@ def test_settings() -> Response:
     wanted, account_id = parsed_query(WithSteps), calling_account()
     body = json_object_or_none()
     change = None if body is None else checked(OwnServerFields, body).change()
-    with _own_names():
-        tried = own_server.preview(account_id, change)
+    try:
+        with _own_names():
+            tried = own_server.preview(account_id, change)
+    except InvalidInput as refused:
+        if refused.errors != {"host": [NOT_FOR_ACCOUNTS]}:
+            raise
+        return _failed(NOT_FOR_ACCOUNTS)
     result = _tested(tried)
     if tried.settings.is_personal and result.error and result.error.fault is Fault.ADDRESS_REFUSED:
         # As one that is refused before there is a test: nobody finds out by it what there is in our network.
-        raise InvalidInput({"host": [NOT_FOR_ACCOUNTS]})
+        return _failed(NOT_FOR_ACCOUNTS)
     return _told(result, with_steps=wanted.steps)
 
 

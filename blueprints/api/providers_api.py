@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from blueprints import limits
 from blueprints.access import account_api, caller
-from blueprints.api.api_models import ERRORS, TAG, RefusedAnswer
+from blueprints.api.api_models import ERRORS, TAG, NoParameters, RefusedAnswer
 from blueprints.api.openapi import AnyAnswer, Operation
 from blueprints.api.query import parsed_query
 from services.accounts.api_tokens import Scope
@@ -71,11 +71,12 @@ class DiscoveryAnswer(AnyAnswer):
     summary="List the known mail providers",
     description="With their servers, what they want as user name and password, their rules, limits and changes.",
     tag=TAG,
-    answers={200: ProvidersAnswer, **ERRORS},
+    answers={200: ProvidersAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @account_api(Scope.SETTINGS)
 def list_providers() -> Response:
     """Every provider, in the order of the form."""
+    parsed_query(NoParameters)
     return jsonify({"status": "success", "data": presets.presets()})
 
 

@@ -26,6 +26,8 @@ FIXED: Final = {"smtp_server": "host", "smtp_port": "port", "security": "securit
 COMPARED: Final = (
     "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "from_name", "reply_to",
 )  # fmt: skip
+SENDS: Final = "Your mail goes through this server from now on."
+NOT_USED: Final = "It is not used for now."  # of which the page says why
 GONE: Final = "Your server was removed meanwhile, its stored password with it. What you typed is still here."
 
 
@@ -50,6 +52,7 @@ def show() -> Response:
 
 @bp.post("")
 @signed_in
+@smtp_tests.own_saves_limited
 def save() -> Response:
     """Save what was typed; it is used from the next mail on."""
     try:
@@ -61,7 +64,8 @@ def save() -> Response:
         return _refused(refused)
     except Conflict as stale:
         return _conflicting(stale)
-    flash("Saved. Your mail goes through this server from now on.", "success")
+    is_used = not own_server.serving(current_user.id).is_global
+    flash(f"Saved. {SENDS if is_used else NOT_USED}", "success")
     return _back()
 
 

@@ -36,15 +36,14 @@ TRIES: Final = 3  # of a change that meets another process's new row
 Lock = Callable[[Session], object]
 
 
-def find_active(account_id: int | None = None, session: Session | None = None) -> StoredConfig | None:
-    """The active configuration of a scope, as a mail would use it; read in the caller's session if there is one."""
+def find_active(*, session: Session | None = None) -> StoredConfig | None:
+    """The active global configuration, as a mail would use it; read in the caller's session if there is one."""
     if session:
-        row = smtp_db.find_active(session, account_id)
-        return as_used(session, row) if row else None
-    with driver_reading() as driver:
-        row = smtp_db.read_active(driver, account_id)
-        by_administrator = account_id is not None and row is not None and user_db.read_is_admin(driver, account_id)
-    return unsealed(row, by_administrator=by_administrator) if row else None
+        row = smtp_db.find_active(session)
+    else:
+        with driver_reading() as driver:
+            row = smtp_db.read_active(driver)
+    return unsealed(row) if row else None
 
 
 def as_used(session: Session, row: SmtpConfig) -> StoredConfig:

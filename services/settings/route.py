@@ -18,7 +18,7 @@ from database import schema_db
 from services.settings import configs, personal_route, rules, sealing, usable_senders
 from services.settings.fields import parse_change
 from services.settings.personal_policy import Fallback
-from services.settings.personal_route import OWN_NAME, PERSONAL, Behalf, OwnServer
+from services.settings.personal_route import OWN_NAME, PERSONAL, Behalf, OwnServer, UnusableAccount
 from services.settings.rules import merged
 from services.settings.sealing import Condition, StoredConfig
 from services.settings.table import NUMBERS, VALUES, VARIABLES
@@ -168,9 +168,14 @@ def _personal_step(account_id: int, own: OwnServer) -> RouteStep:
 
 
 def blocking(account_id: int | None) -> RouteStep | None:
-    """The account's own server, where that cannot be used and no other may stand in for it. Raises UnusableAccount."""
-    first = next(steps(account_id)) if account_id is not None else None
-    return first if first and first.blocks else None
+    """The account's own server, where that cannot be used and no other may stand in for it."""
+    if account_id is None:
+        return None
+    try:
+        first = next(steps(account_id))
+    except UnusableAccount:  # since a moment ago
+        return None
+    return first if first.blocks else None
 
 
 def is_suppressed() -> bool:

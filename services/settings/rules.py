@@ -9,7 +9,7 @@ from services.smtp import client_certificate, dial
 from services.smtp import tls as smtp_tls
 from services.smtp.settings import NO_PASSWORD, Identity, OwnInbox, Security, SmtpSettings
 from services.smtp.wire import Deadline, WireError
-from utils.addresses import ascii_domain, is_loopback
+from utils.addresses import ascii_domain, is_loopback, public_name
 from utils.allowed_places import EVERYWHERE, AllowedPlaces
 from utils.env_utils import Settings, get_settings
 from utils.errors import Fault, InvalidInput
@@ -75,7 +75,8 @@ def check_place(settings: SmtpSettings) -> None:
 def look_at_place(host: str, *, is_personal: bool = False) -> None:
     """Refuse a server whose name leads nowhere that is allowed. Raises InvalidInput.
 
-    Asked before there is a transaction. A name that cannot be looked up now is judged each time it is connected to.
+    Asked before there is a transaction. A name that cannot be looked up now is judged each time it is connected to, and
+    so is a public one that nobody knows yet.
     """
     ours = get_settings()
     allowed = ours.smtp_allowed_accounts if is_personal else ours.smtp_allowed
@@ -84,8 +85,17 @@ def look_at_place(host: str, *, is_personal: bool = False) -> None:
     try:
         dial.look_up(host, Deadline(LOOK_UP_SECONDS), ours.dns_resolver, allowed)
     except WireError as error:
-        if error.fault is Fault.ADDRESS_REFUSED:
+        if error.fault is Fault.ADDRESS_REFUSED and not (public_name(host) and _is_unknown(host, ours.dns_resolver)):
             raise InvalidInput({"smtp_server": [error.text]}) from None
+
+
+def _is_unknown(host: str, resolver: str) -> bool:
+    """Whether the name has no address at all."""
+    try:
+        dial.look_up(host, Deadline(LOOK_UP_SECONDS), resolver)
+    except WireError as error:
+        return error.fault is Fault.DNS_NOT_FOUND
+    return False
 
 
 def _security(stored: SmtpSettings | None, change: SmtpChange) -> Security:

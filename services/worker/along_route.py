@@ -118,7 +118,7 @@ def deliver(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
         _along(jobs, account_id, shift)
     except UnusableAccount:  # it is found at the first step, before anything was said
         is_held = account_id is not None and leaving.hold(account_id)
-        for job in jobs:
+        for job in (each for each in jobs if each.is_open):
             if is_held:
                 job.is_lost = True
             else:  # it was enabled again just now

@@ -148,9 +148,23 @@ def audit_none_matches(scene: Scene) -> Page:
     return page
 
 
-def tokens(scene: Scene) -> Page:
+def all_tokens(scene: Scene) -> Page:
     page = scene.page(scene.servers.working, "alice", "/settings/tokens")
+    expect(row(page, "deploy script")).to_contain_text("of alice, for admin")
+    return page
+
+
+def tokens(scene: Scene) -> Page:
+    page = scene.page(scene.servers.working, "alice", "/account/tokens")
     expect(row(page, "deploy script")).to_contain_text("Active")
+    return page
+
+
+def token_refused(scene: Scene) -> Page:
+    page = tokens(scene)
+    page.get_by_role("checkbox", name="Send", exact=True).uncheck()
+    press(page, "Create token")
+    expect(page.get_by_role("alert")).to_contain_text("Check 2 fields")
     return page
 
 
@@ -189,7 +203,9 @@ STATES: list[State] = [
     form_test_failed,
     audit_trail,
     audit_none_matches,
+    all_tokens,
     tokens,
+    token_refused,
     token_made,
     token_revocation,
 ]

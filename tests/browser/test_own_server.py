@@ -7,9 +7,10 @@ from playwright.sync_api import Locator, Page, expect
 
 from app import create_app
 from services import email_service
+from services.personal import own_server, templates
 from tests import certificates
 from tests.browser.conftest import NewPage, StartServer
-from tests.browser.steps import expect_heading, fill, follow, press, report, sign_in
+from tests.browser.steps import expect_heading, expect_outcome, fill, follow, press, report, sign_in
 from tests.recording_server import RecordedMail, RecordingServer
 from tests.running import Sealpost
 from tests.visitors import mail_through, subject_of
@@ -88,7 +89,7 @@ def test_bring_a_server_break_it_see_what_happens_and_go_back(
     assert mail.sender == "noreply@example.com"
     assert b"Reply-To: bob@example.com" in mail.content
     page.reload()
-    expect(who_sends(page)).to_contain_text("its last try failed")
+    expect(who_sends(page)).to_contain_text("and it fails")
     expect(who_sends(page)).to_contain_text("1 mail went by the global server instead")
 
     follow(page, "Use the global server again")
@@ -99,3 +100,37 @@ def test_bring_a_server_break_it_see_what_happens_and_go_back(
     assert send(sealpost, "Back again")
     assert the_one(shop, "Back again").sender == "noreply@example.com"
     shop.mails.clear()
+
+
+def test_a_provider_is_found_in_place_and_the_sender_stays_a_choice(new_page: NewPage, sealpost: Sealpost) -> None:
+    page = new_page(sealpost.url)
+    sign_in(page, "bob")
+    page.goto(PAGE)
+    fill(page, {"Your email address or provider": "bob.b@gmail.com"})
+    press(page, "Fill in")
+    expect(page.get_by_label("Server", exact=True)).to_have_value("smtp.gmail.com")
+    expect(page.get_by_label("User name", exact=True)).to_have_value("bob.b@gmail.com")
+    expect(page.get_by_label("From address")).to_have_value("")
+    expect(page.get_by_label("From address").locator("option:checked")).to_have_text(
+        "Your user name, if it is an address"
+    )
+
+
+def test_with_a_template_only_a_password_is_typed(new_page: NewPage, sealpost: Sealpost) -> None:
+    with create_app(sealpost.environment).app_context():
+        made = templates.save({"domain": "example.com", "host": HOST, "port": "2525", "security": "starttls"})
+    page = new_page(sealpost.url, viewport={"width": 1280, "height": 800})
+    sign_in(page, "bob")
+    page.goto(PAGE)
+    expect(page.get_by_label("Password", exact=True)).to_be_in_viewport()
+    users = {"bob@example.com": SECRET}
+    with RecordingServer(host=HOST, port=2525, tls=certificates.good_context(HOST), users=users):
+        fill(page, {"Password": SECRET})
+        press(page, "Test Connection")
+        expect_outcome(page, "Connection successful")
+        press(page, "Save")
+        expect(page.get_by_text("Saved. Your mail goes through this server from now on.")).to_be_visible()
+        expect(who_sends(page)).to_contain_text("It has passed a test.")
+    with create_app(sealpost.environment).app_context():
+        templates.delete(made.id)
+        own_server.delete(BOB)

@@ -15,7 +15,10 @@ from services.accounts import api_tokens
 from services.personal import at_once
 from services.settings import configs
 from services.settings.fields import parse_change
+from services.worker import groups
+from services.worker.lease import Pace
 from tests.loopback import free_port
+from tests.mails import change
 from tests.outbox import drain, row_of
 from tests.patience import PATIENCE, wait_until
 from tests.scripted_server import Action, Answer, ScriptedServer, close
@@ -136,6 +139,21 @@ def test_one_whose_fate_nobody_knows_is_no_success_and_not_sent_at_once_again(
         assert (status, told["state"]) == (202, "uncertain")
         assert drain() == 0
         assert len(server.messages) == 1
+
+
+def test_an_attempt_that_breaks_leaves_the_mail_to_the_queue(
+    app: Flask, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer() as server, monkeypatch.context() as broken:
+        serve(server.port)
+        broken.setattr(groups, "work_off", lambda *_: 1 / 0)
+        status, told = send(app, token)
+        assert (status, told["state"]) == (202, "leased")
+        broken.undo()
+        change(told["id"], lease_until=clock.now() - timedelta(seconds=1))
+        groups.sweep(Pace())
+        drain()
+        assert (row_of(told["id"]).state, len(server.messages)) == ("sent", 1)
 
 
 def test_a_key_that_was_used_sends_nothing_more_and_tells_the_outcome(app: Flask, token: dict[str, str]) -> None:

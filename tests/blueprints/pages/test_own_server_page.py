@@ -10,7 +10,7 @@ from flask import Flask
 from services.accounts import sessions
 from services.personal import oversight, own_server, policy_changes, templates
 from services.personal.oversight import Decision
-from services.settings.personal_route import IS_OFF
+from services.settings.personal_route import IS_OFF, NOT_ALLOWED
 from tests import certificates, own_servers
 from tests.blueprints.pages.test_people_page import let_time_pass
 from tests.recording_server import RecordingServer
@@ -290,6 +290,18 @@ def test_what_an_administrator_decided_is_told(bob: Visitor, bob_id: int, decisi
     if decision is Decision.DISABLED:
         answer = bob.post_form(PAGE, {**TYPED, "version": "1"})
         assert (answer.status_code, IS_OFF in answer.text) == (403, True)
+    else:
+        assert bob.post_form(PAGE, {**TYPED, "version": "1"}).status_code == 303
+        assert "Saved. It is not used for now." in bob.get(PAGE).text
+
+
+def test_a_host_that_the_policy_no_longer_names_is_told(bob: Visitor) -> None:
+    bob.post_form(PAGE, TYPED)
+    policy_changes.save({"allowed": "named", "hosts": "example.com"})
+    page = bob.get(PAGE).text
+    assert "Your mail is not sent now" in page
+    assert NOT_ALLOWED in page
+    assert "Accounts may use these mail servers only: example.com." in bob.post_form(PAGE, TYPED).text
 
 
 def test_where_accounts_may_have_none_there_is_no_form(bob: Visitor, bob_id: int) -> None:
@@ -309,7 +321,7 @@ def test_a_broken_server_says_so_with_what_happens_meanwhile(bob: Visitor, bob_i
     assert found
     own_servers.change(found.row.id, last_error="Authentication failed", fell_back=2)
     page = bob.get(PAGE).text
-    for text in ("its last try failed", "Authentication failed", "2 mails went by the global server instead"):
+    for text in ("and it fails", "Authentication failed", "2 mails went by the global server instead"):
         assert text in page
     policy_changes.save({"fallback": "never"})
     assert "Meanwhile your mail waits" in bob.get(PAGE).text

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from flask_migrate import upgrade
+from sqlalchemy import select, text
 
+from app import create_app
 from database import outbox_db
-from database.engine import reading
+from database.engine import db, reading, transaction
+from database.outbox_db import Priority
+from database.policy_db import PersonalPolicy
 from database.smtp_db import SmtpConfig
 from services import email_service
 from services.accounts import administration
@@ -18,10 +23,13 @@ from services.outbox.reasons import Reason
 from services.settings import own_rows, route
 from services.worker import groups
 from services.worker.lease import Pace
+from tests import postgresql_server
+from tests.conftest import APP_KEY
 from tests.outbox import drain, row_of
 from tests.own_servers import PLACES, PORT, bring, decide, free_host
 from tests.own_servers import row_of as server_of
 from tests.recording_server import RecordingServer
+from tests.scripted_server import Connection, ScriptedServer, close
 from tests.turned_clock import Now
 from tests.visitors import mail_through, make_alice, make_bob, visit
 from utils import clock
@@ -213,3 +221,81 @@ def test_its_page_offers_no_release(app: Flask, bob: int) -> None:
     refused = visitor.post_form(f"/emails/{mail_id}/retry")
     assert "Enable the account first." in (visitor.get(refused.location).text if refused.location else refused.text)
     assert told(mail_id)[0] == "held"
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with postgresql_server.running() as url:
+        variables = {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": url}
+        with create_app(variables, instance_path=tmp_path_factory.mktemp("instance")).app_context():
+            upgrade()
+            db.engine.dispose()
+        yield url
+
+
+def test_on_postgresql_an_account_sends_breaks_is_told_leaves_and_comes_back_as_well(
+    postgresql: str, environment: dict[str, str], tmp_path: Path, shared: RecordingServer
+) -> None:
+    with create_app({**environment, "DATABASE_URL": postgresql}, instance_path=tmp_path).app_context():
+        make_alice(is_admin=True)
+        bob = make_bob().id
+        config_id = bring(bob, free_host(), PORT)
+        assert email_service.send_email(TO, "s", "b", account_id=bob)
+        assert server_of(config_id).broken_told_at
+        host = server_of(config_id).smtp_server
+        with RecordingServer(host=host, port=PORT) as own:
+            assert email_service.send_email(TO, "s", "b", account_id=bob)
+            assert len(own.mails) == 1
+        row = server_of(config_id)
+        assert (row.broken_told_at, row.fell_back) == (None, 1)
+        mail_id, taken = queue(bob), queue(bob)
+        group = groups.claim_group("test", Pace(), [Priority.NORMAL])
+        assert group
+        administration.disable(bob)
+        groups.work_off(group, Pace())
+        assert [told(each) for each in (mail_id, taken)] == [("held", Reason.ACCOUNT_DISABLED)] * 2
+        administration.enable(bob)
+        drain()
+        assert [told(each)[0] for each in (mail_id, taken)] == ["sent"] * 2
+        assert server_of(config_id).fell_back == 3
+        mail_id = queue(bob)
+        decide(bob, disabled_at=clock.now())
+        drain()
+        assert told(mail_id) == ("held", Reason.ACCOUNT_DISABLED)
+        administration.delete(bob)
+        assert told(mail_id) == ("held", Reason.ACCOUNT_DELETED)
+        with pytest.raises(ValueError, match="no such account"):
+            queue(bob)
+        db.engine.dispose()
+
+
+def test_an_account_that_leaves_while_its_mail_is_on_the_way_gets_no_mail_sent_twice(
+    app: Flask, bob: int, shared: RecordingServer
+) -> None:
+    """Its server fails before the mail is handed over, and by then nothing may be sent for it."""
+
+    def leaves(connection: Connection) -> None:
+        with app.app_context():
+            decide(bob, disabled_at=clock.now())
+        connection.send(b"421 4.3.2 shutting down\r\n")
+
+    host = free_host()
+    with ScriptedServer({"EHLO": "250 plain.test", "MAIL": (leaves, close)}, host=host, port=PORT):
+        config_id = bring(bob, host, PORT)
+        mail_id = queue(bob)
+        with transaction() as session:
+            session.add(PersonalPolicy(id=1, fallback="connection", updated_at=clock.now()))
+        drain()
+    assert told(mail_id)[0] == "deferred"
+    assert server_of(config_id).fell_back == 0
+    change_waiting(mail_id)
+    drain()
+    assert told(mail_id) == ("held", Reason.ACCOUNT_DISABLED)
+    assert shared.mails == []
+
+
+def change_waiting(mail_id: str) -> None:
+    """Let it be due now."""
+    with transaction() as session:
+        assert outbox_db.change_waiting(session, mail_id, due_at=clock.now())
+        session.execute(text("DELETE FROM outbox_rest"))

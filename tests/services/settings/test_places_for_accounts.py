@@ -10,7 +10,8 @@ from database import smtp_db
 from database.engine import transaction
 from database.smtp_db import SmtpConfig
 from services.accounts import administration
-from services.settings import configs, key_rotation, rules, sealing
+from services.personal import own_server
+from services.settings import configs, key_rotation, route, rules, sealing
 from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig, merged_with
 from services.smtp import dial
@@ -175,7 +176,8 @@ def test_a_name_is_looked_up_when_it_is_entered(environment: dict[str, str], tmp
                 rules.look_at_place(host, is_personal=True)
             assert caught.value.errors == {"smtp_server": [NOT_FOR_ACCOUNTS]}
         rules.look_at_place("mail.test", is_personal=True)
-        rules.look_at_place("broken.test", is_personal=True)  # judged whenever it is connected to
+        for host in ("broken.test", "not-yet.firm.example"):  # judged whenever it is connected to
+            rules.look_at_place(host, is_personal=True)
         rules.look_at_place("inner.test")
 
 
@@ -205,7 +207,11 @@ def stored_by(account_id: int) -> StoredConfig:
         )
         sealing.seal(row, settings)
         session.add(row)
-    found = configs.find_active(account_id)
+    return own_server_of(account_id)
+
+
+def own_server_of(account_id: int) -> StoredConfig:
+    found = own_server.find(account_id)
     assert found is not None
     return found
 
@@ -216,16 +222,15 @@ def test_a_stored_server_is_guarded_by_what_its_account_is_now(app: Flask) -> No
     assert stored_by(bob.id).settings.is_personal
     for change, expected in ((administration.promote, False), (administration.demote, True)):
         change(bob.id)
-        by_driver = configs.find_active(bob.id)
         with transaction() as session:
-            by_session = configs.find_active(bob.id, session)
             row = smtp_db.find_active(session, bob.id)
             assert row is not None
             assert sealing.unsealed(row).settings.is_personal  # whoever does not ask is careful
-        assert by_driver is not None
-        assert by_session is not None
-        assert (by_driver.settings.is_personal, by_session.settings.is_personal) == (expected, expected)
-        assert by_driver.is_usable
+        stored = own_server_of(bob.id)
+        (step, *_) = route.steps(bob.id)
+        assert step.settings is not None
+        assert (stored.settings.is_personal, step.settings.is_personal) == (expected, expected)
+        assert stored.is_usable
 
 
 def test_the_settings_of_an_administrator_and_of_others_are_never_the_same() -> None:
@@ -238,20 +243,15 @@ def test_the_mark_of_a_test_is_of_those_who_may_use_the_server(app: Flask) -> No
     bob = make_bob(is_admin=True)
     stored = stored_by(bob.id)
     configs.mark_tested(stored.settings, None, stored.id)
-    marked = configs.find_active(bob.id)
-    assert marked is not None
-    assert marked.is_verified
+    assert own_server_of(bob.id).is_verified
     administration.demote(bob.id)
-    demoted = configs.find_active(bob.id)
-    assert demoted is not None
-    assert not demoted.is_verified
+    assert not own_server_of(bob.id).is_verified
 
 
 def test_a_new_key_keeps_the_mark_of_an_administrators_own_server(app: Flask) -> None:
     bob = make_bob(is_admin=True)
     stored = stored_by(bob.id)
     configs.mark_tested(stored.settings, None, stored.id)
-    marked = configs.find_active(bob.id)
-    assert marked is not None
+    marked = own_server_of(bob.id)
     assert sealing.current_seal(sealing.unsealed(marked.row)).verified_fingerprint == marked.row.verified_fingerprint
     assert key_rotation.status().is_well

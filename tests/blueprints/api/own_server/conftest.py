@@ -23,7 +23,7 @@ def server() -> Iterator[RecordingServer]:
 
 @pytest.fixture
 def environment(environment: dict[str, str]) -> dict[str, str]:
-    """No name leads anywhere in the tests, and what leads nowhere is refused: servers are addresses."""
+    """No name leads anywhere in the tests: servers are addresses."""
     return {
         **environment,
         "SMTP_CA_FILE": str(certificates.ca_file()),
