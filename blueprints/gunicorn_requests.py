@@ -25,7 +25,9 @@ STALL_SECONDS: Final = 3  # in which a client has to take some of the answer
 LARGE_STALL_SECONDS: Final = 10  # in which a client has to send some of a large body, or take some of the answer
 LINGER_SECONDS: Final = 2.0  # for a client to hang up, so that what it still says does not cost it the answer
 LARGEST_HEAD: Final = 64 * 1024
-LARGEST_BODY: Final = 128 * 1024  # of one that is waited for; the application refuses what is half of it by its length
+LARGEST_BODY: Final = (
+    large_body.SMALL
+)  # of one that is waited for; the application refuses what is half of it by its length
 _PIECE: Final = 64 * 1024
 _GO_AHEAD: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"

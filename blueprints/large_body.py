@@ -1,7 +1,8 @@
 """Bodies with files in them, which one route takes: read only once it is known who sends them, a few at a time.
 
-A small one costs nothing of this. A large one is in memory several times while it is read, written out and sealed, so
-that how many there are at once is bounded, as is what is in them beside text.
+A small one has come already, and costs nothing of this. A larger one holds a thread while it comes, and a large one is
+in memory several times while it is read, written out and sealed, so that how many there are at once is bounded, as is
+what is in them beside text.
 """
 
 import re
@@ -9,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final, TypeVar
 
 from flask import current_app, request
@@ -20,7 +21,8 @@ from utils.errors import InvalidInput, MalformedInput, TooMany
 NOT_JSON: Final = "The body is not valid JSON."
 PATH: Final = "/api/messages/send-email"
 LARGEST: Final = 40 * 1024 * 1024  # octets; 25 MB in base64, broken into lines, are 36
-SMALL: Final = 1024 * 1024  # octets up to which a body needs no place
+SMALL: Final = 128 * 1024  # octets up to which a body has come before a thread has it (``gunicorn_requests``)
+LIGHT: Final = 1024 * 1024  # octets up to which a body needs a place only while it comes
 PLACES: Final = 2  # large bodies at once in this process
 LINE: Final = 2  # how many more may wait for a place, since each holds a thread
 LINE_SECONDS: Final = 20.0
@@ -63,7 +65,7 @@ class _Places:
             yield
         finally:
             with self._changed:
-                self._taken[holder] -= 1
+                self._taken -= Counter((holder,))  # which forgets who has none
                 self._changed.notify_all()
 
     def _is_free(self, holder: str) -> bool:
@@ -112,18 +114,24 @@ def text_of(holder: str) -> Iterator[str]:
     if length is not None and length > LARGEST:
         raise TooLarge
     request.max_content_length = LARGEST
-    if length is not None and length <= SMALL:
-        yield _text(_read())
-        return
-    with _places.one(holder):
-        yield _text(_read())
+    with ExitStack() as place:
+        if length is not None and length > SMALL:
+            place.enter_context(_places.one(holder))
+        body = _read(lambda: place.enter_context(_places.one(holder)) if length is None else None)
+        if len(body) <= LIGHT:
+            place.close()
+        yield _text(body)
 
 
-def _read() -> bytearray:
-    body, until = bytearray(), time.monotonic() + READING_SECONDS
+def _read(is_large: Callable[[], object]) -> bytearray:
+    """The body; ``is_large`` is told once it is more than a small one."""
+    body, until, is_small = bytearray(), time.monotonic() + READING_SECONDS, True
     try:
         while piece := request.stream.read(_PIECE):
             body += piece
+            if is_small and len(body) > SMALL:
+                is_small = False
+                is_large()
             if time.monotonic() > until:
                 raise MalformedInput("The body of the request came too slowly.")
     except RequestEntityTooLarge:

@@ -115,15 +115,33 @@ def test_one_that_is_too_large_is_refused_by_its_length_or_once_it_is(served: tu
 
 
 @pytest.mark.parametrize("has_token", [False, True], ids=["without a token", "with one"])
-def test_sixty_that_never_come_stop_nobody_else(served: tuple[LiveServer, bytes], has_token: bool) -> None:
+@pytest.mark.parametrize("octets", [130_000, 140_000, 30_000_000])
+def test_sixty_that_never_come_stop_nobody_else(served: tuple[LiveServer, bytes], has_token: bool, octets: int) -> None:
     server, token = served
     with ExitStack() as held:
         for _ in range(60):
-            head = HEAD + (token if has_token else b"") + length(30_000_000)
+            head = HEAD + (token if has_token else b"") + length(octets)
             held.enter_context(connected(server)).sendall(head + MAIL[:100])
         began = time.monotonic()
         assert answer(server, WHOLE).startswith(b"HTTP/1.1 200 ")
         assert time.monotonic() - began < stretched(SECONDS)
+
+
+@pytest.mark.parametrize("octets", [1000, 200_000, 900_000])
+def test_smaller_ones_at_once_are_all_taken_in_chunks_as_well(served: tuple[LiveServer, bytes], octets: int) -> None:
+    server, token = served
+    body = json.dumps({"to": "jane@example.com", "subject": "Not so large", "text": "x" * octets}).encode()
+    said: list[bytes] = []
+
+    def send() -> None:
+        said.append(answer(server, HEAD + token + b"Transfer-Encoding: chunked\r\n\r\n", chunked(body, 50_000))[:13])
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said == [b"HTTP/1.1 202 "] * 3
 
 
 def test_several_at_once_are_all_taken_or_told_to_come_again(served: tuple[LiveServer, bytes]) -> None:

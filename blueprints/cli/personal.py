@@ -16,7 +16,7 @@ from services.settings.personal_policy import VARIABLES, Allowed, Fallback, Pers
 from utils import clock
 from utils.personal_env import MOST_EMAILS
 
-personal = AppGroup("personal", help="Servers that accounts have brought: see them, and decide about them.")
+personal = AppGroup("personal", help="See accounts' own servers, and decide about them.")
 
 HEADINGS: Final = ("Account", "Status", "Server", "From", "Last success (UTC)", "24 h", "Fell back", "Last error")
 NONE_FOUND: Final = "No account has a server of its own."
@@ -89,7 +89,7 @@ def delete(account: str, *, yes: bool, as_json: bool) -> None:
 @click.option("--fallback-per-minute", type=click.IntRange(0, MOST_EMAILS), help="Of these through the global server.")
 @click.option("--fallback-per-day", type=click.IntRange(0, MOST_EMAILS), help="Of these through the global server.")
 def _policy(*, as_json: bool, **given: object) -> None:
-    """Show what is allowed to accounts with servers of their own, or change it.
+    """Show the policy for accounts' own servers, or change it.
 
     What the environment fixes is marked, and cannot be changed here.
     """

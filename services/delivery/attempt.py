@@ -205,7 +205,7 @@ def _sender(server: RouteStep, draft: Draft, skipped: Sequence[Outcome]) -> Send
 def _queue_policy(server: RouteStep, settings: SmtpSettings, span: Span) -> Policy:
     """The same for a queued mail; an account's own server that is silent before the mail is out counts as down."""
     policy = patient_policy(settings, span)
-    return replace(policy, patience=_FOR_OWN) if server.is_personal else policy
+    return replace(policy, patience=_FOR_OWN) if server.account_id is not None else policy
 
 
 def sender_of(settings: SmtpSettings, instead_of: SmtpSettings | None = None) -> Sender:

@@ -50,6 +50,8 @@ class Attempt:
         """Give the place up."""
         with _lock:
             _busy[self._account_id] -= 1
+            if not _busy[self._account_id]:
+                del _busy[self._account_id]
 
     def run(self) -> bool:
         """Try the mail, and come back once that is over, or took too long to be waited for; whether it was tried."""

@@ -20,7 +20,7 @@ from database.user_db import Account, comparable
 from services import audit
 from services.accounts.sessions import subject_of
 from services.audit import Action
-from services.settings import config_trail
+from services.settings import config_trail, personal_route
 from services.settings.own_rows import INACTIVE
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
@@ -39,9 +39,9 @@ LONGEST_TEXT: Final = 100
 class Decision(StrEnum):
     """What an administrator has decided of an account's own server."""
 
-    OWN = "own"  # it is used
-    DISABLED = "disabled"  # not used, as if it were broken: the policy decides what sends instead
-    GLOBAL = "global"  # the global server sends, always
+    OWN = personal_route.USED
+    DISABLED = personal_route.SWITCHED_OFF  # as if it were broken: the policy decides what sends instead
+    GLOBAL = personal_route.GLOBAL  # the global server sends, always
 
 
 class Shown(StrEnum):

@@ -24,7 +24,7 @@ from services.personal.who_sends import WhoSends
 from services.settings import route, usable_senders
 from services.settings.personal_route import UnusableAccount
 from utils.addresses import InvalidAddress, parse_mailbox
-from utils.errors import Forbidden, InvalidInput
+from utils.errors import Forbidden, InvalidInput, NotFound
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ def _after_attempt(mail_id: str, caller: SendingFor, who: WhoSends) -> tuple[dic
     """How the mail stands and which server had it in the end, if the database tells."""
     try:
         story = mail_log.story(mail_id, caller.account_id)
-    except SQLAlchemyError as failure:
+    except (SQLAlchemyError, NotFound) as failure:  # NotFound: the account was deleted meanwhile
         log.error("attempt_not_read", kind=type(failure).__name__, mail=mail_id)
         return {}, who
     servers = [each.server for each in story.attempts]

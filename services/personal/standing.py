@@ -62,7 +62,7 @@ def _words(found: Serving, own: OwnServerFacts, policy: PersonalRules) -> tuple[
         headline = f"Your own server ({host}) sends your mail, from {own.from_email}."
         return ("warning", headline, found.reason) if found.reason else ("ok", headline, "It has passed a test.")
     if found.status is OwnStatus.FAILING:
-        headline = f"Your own server ({host}) is to send your mail, and its last try failed."
+        headline = f"Your own server ({host}) is to send your mail, and it fails."
         return "error", headline, f"{found.reason} {_then(own.account_id, ours)}"
     return "error", f"Your mail is not sent now: your own server ({host}) is not used.", f"{found.reason} {WAITS}"
 

@@ -133,7 +133,8 @@ def _along(jobs: Sequence[Job], account_id: int | None, shift: Shift) -> None:
             continue
         is_security = any(job.claim.priority == Priority.SECURITY for job in going)
         if admitted := _admitted(server, going, is_security=is_security):
-            with waits().at(server.owner, shift.span, is_security=is_security, is_own=server.is_personal):
+            is_own = server.account_id is not None
+            with waits().at(server.owner, shift.span, is_security=is_security, is_own=is_own):
                 _through(server, admitted, shift)
         _leave([job for job in going if job.is_open and not _goes_further(job, server)], shift)
         if not any(job.is_open for job in jobs):
@@ -193,7 +194,7 @@ def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> l
     """Those who may go to the server now; the others are told why they wait."""
     if waits().is_held(server.owner, is_security=is_security):
         wait, mails = Wait(server, held_servers.LOOK_AGAIN, Reason.PAUSED), frozenset[int]()
-    elif server.is_personal and waits().is_silent(server.owner):
+    elif server.account_id is not None and waits().is_silent(server.owner):
         wait, mails = Wait(server, held_servers.OWN_LOOK_AGAIN, Reason.PAUSED), frozenset[int]()
     else:
         found = standing.admit(server, [job.claim.id for job in jobs], is_security=is_security)

@@ -108,7 +108,9 @@ class Servers:
             for state in MailState:
                 in_state(state, f"{state}@example.com", due_at=later, reason="A reason of the worker.")
             refused = {"address": "joe@example.com", "state": "refused", "code": 550, "enhanced": "5.1.1"}
-            failed = in_state(MailState.FAILED, "joe@example.com", recipients=[refused], reason="No such mailbox.")
+            failed = in_state(
+                MailState.FAILED, "joe@example.com", recipients=[refused], reason="No such mailbox.", tag="order"
+            )
             attempted(failed, **REFUSAL | {"outcome": "temporary", "code": 450, "reply": "4.2.1 Try again later " * 9})
             attempted(failed, **REFUSAL)
             attempted(None, **REFUSAL)

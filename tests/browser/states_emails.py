@@ -18,6 +18,13 @@ def emails_in_every_state(scene: Scene) -> Page:
     return page
 
 
+def emails_with_a_tag(scene: Scene) -> Page:
+    page = emails_in_every_state(scene)
+    follow(page, "order")
+    expect(page.get_by_text("Only emails with the tag “order”")).to_be_visible()
+    return page
+
+
 def emails_sent_directly(scene: Scene) -> Page:
     page = emails_in_every_state(scene)
     follow(page, "Sent directly")
@@ -64,6 +71,7 @@ def email_opened(scene: Scene) -> Page:
 STATES: list[State] = [
     emails_none,
     emails_in_every_state,
+    emails_with_a_tag,
     emails_sent_directly,
     email_failed,
     email_to_send_again,

@@ -90,7 +90,7 @@ def own_server_stored(scene: Scene) -> Page:
 def own_server_broken(scene: Scene) -> Page:
     prepare(scene, last_error="Authentication failed", fell_back=3, broken_told_at=clock.now())
     page = bobs_page(scene)
-    expect(page.get_by_text("its last try failed")).to_be_visible()
+    expect(page.get_by_text("and it fails")).to_be_visible()
     return page
 
 

@@ -12,13 +12,13 @@ from sqlalchemy import text, update
 from app import create_app
 from database.engine import db, driver_reading, transaction
 from database.outbox_db import OutboxMail, State
-from database.smtp_db import SmtpConfig
 from database.user_db import Account
 from services import email_service
 from services.accounts import api_tokens
 from services.accounts.api_tokens import Scope
 from services.personal import usage
 from tests.mails import attempted, queued
+from tests.own_servers import bring, change
 from tests.recording_server import RecordingServer
 from tests.statements import heard
 from tests.visitors import Visitor, mail_through, make_alice, make_bob, visit
@@ -120,13 +120,7 @@ def test_thirty_days_are_told_each_with_its_own_mails(app: Flask, alice: int) ->
 def test_what_fell_back_is_told_apart_once_there_is_a_server_of_ones_own(app: Flask, alice: int) -> None:
     of(alice, 1, days_ago=3, server="Primary (mail.example.com:587)")
     two_days_ago = clock.now() - timedelta(days=2)
-    place = {"smtp_server": "smtp.example.com", "smtp_port": 587, "smtp_username": "", "from_email": "a@example.com"}
-    switches = {"use_tls": True, "use_ssl": False, "is_active": True, "key_id": ""}
-    times = {"created_at": two_days_ago, "updated_at": two_days_ago}
-    with transaction() as session:
-        session.add(
-            SmtpConfig(name="Own server", name_key="own server", account_id=alice, **place, **switches, **times)
-        )
+    change(bring(alice, "smtp.example.com", 587), created_at=two_days_ago)
     of(alice, 2, server="Own server (smtp.example.com:587)")
     of(alice, 3, server="Primary (mail.example.com:587)")
     found = usage.of_account(alice)
