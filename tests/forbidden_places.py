@@ -1,16 +1,12 @@
-"""Sixty and more spellings of hosts that are not for accounts, and canaries that hear of every connection."""
+"""Sixty and more spellings of hosts that are not for accounts, and an ear that hears of every connection."""
 
-import contextlib
-import socket
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final
 
 from tests.dns_server import Zone
 
-PORTS: Final = (25, 465, 587, 2525)
 ADDRESSES: Final = """
     127.0.0.1 127.0.0.2 127.1.2.3 127.255.255.254 10.0.0.1 10.255.255.255 172.16.0.1 172.31.255.255 192.168.0.1
     192.168.255.254 169.254.169.254 169.254.1.1 100.64.0.1 100.100.100.200 168.63.129.16 0.0.0.0 0.1.2.3
@@ -53,7 +49,7 @@ ZONE: Final[Zone] = {
 }
 NAMES: Final = (
     *"localhost LOCALHOST localhost. localhost.localdomain sub.localhost ip6-localhost localhost6".split(),
-    *"intranet db redis host.docker.internal metadata.google.internal kubernetes.default.svc".split(),
+    *"intranet db redis host.docker.internal metadata.google.internal kubernetes.default.svc.cluster.local".split(),
     *"absent.test münchen.test LoopBack.Test.".split(),
     *dict.fromkeys(name for name, _ in ZONE),
 )
@@ -74,41 +70,13 @@ sys.addaudithook(_note)
 def watched(*, but: tuple[int, ...] = ()) -> Iterator[list[tuple[str, int]]]:
     """Every connection that this process begins within the block, but those to some ports, like that of a name server.
 
-    Where they are free, something listens at the ports of mail on 127.0.0.1 and ::1 besides: what comes from elsewhere.
+    Nothing has to listen for that, at ports that other tests expect to be closed.
     """
     global _watched  # noqa: PLW0603 - an audit hook stays for the life of the process
     seen: list[tuple[str, int]] = []
     _watched = seen
-    heard: list[tuple[str, int]] = []
-    with ExitStack() as listening:
-        for host in ("127.0.0.1", "::1"):
-            for port in PORTS:
-                with contextlib.suppress(OSError):
-                    listening.enter_context(_listening(host, port, heard))
-        try:
-            yield seen
-        finally:
-            _watched = None
-            seen[:] = [*(place for place in seen if place[1] not in but), *heard]
-
-
-@contextmanager
-def _listening(host: str, port: int, heard: list[tuple[str, int]]) -> Iterator[None]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Several runs of the tests share it.
-    with socket.create_server((host, port), family=family, reuse_port=True) as server:
-
-        def listen() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = server.accept()
-                    connection.close()
-                    heard.append((host, port))
-
-        thread = threading.Thread(target=listen, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
+    try:
+        yield seen
+    finally:
+        _watched = None
+        seen[:] = [place for place in seen if place[1] not in but]
