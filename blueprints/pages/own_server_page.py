@@ -27,6 +27,8 @@ COMPARED: Final = (
     "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "from_name", "reply_to",
 )  # fmt: skip
 SENDS: Final = "Your mail goes through this server from now on."
+# A server of one's own could say of any address that it signs in with it, so that counts for nothing here.
+NOT_YOURS: Final = "A test message goes to your own address, or to one that you have confirmed below."
 NOT_USED: Final = "It is not used for now."  # of which the page says why
 GONE: Final = "Your server was removed meanwhile, its stored password with it. What you typed is still here."
 
@@ -121,6 +123,8 @@ def _plan() -> TestPlan:
     if not smtp_form_values.wants_message():
         return connection_test.plan(tried.settings, rcpt=tried.address, server=server)
     to = parse_address_field("to", forms.text("to") or tried.address)
+    if not current_user.is_admin and not usable_senders.may_use(current_user.id, to, login=""):
+        raise InvalidInput({"to": [NOT_YOURS]})
     smtp_tests.check_delivery("deliver_suppressed", server_forms.TICK, is_confirmed=forms.ticked("deliver_suppressed"))
     return connection_test.plan(tried.settings, to=to, config_name=OWN_NAME, server=server)
 

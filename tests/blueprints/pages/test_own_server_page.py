@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
+from blueprints.pages.own_server_page import NOT_YOURS
 from services.accounts import sessions
 from services.personal import oversight, own_server, policy_changes, templates
 from services.personal.oversight import Decision
@@ -229,6 +230,14 @@ def test_a_message_is_sent_if_it_is_asked_for(bob: Visitor, server: RecordingSer
     answer = bob.post_form(f"{PAGE}/test", {**TYPED, "send": "1", "to": "bob@example.com"})
     assert "Accepted is not yet delivered" in answer.text
     assert len(server.mails) == before + 1
+
+
+@pytest.mark.parametrize("to", ["jane@example.com", "bobby@example.com", "login@example.com"])
+def test_a_message_goes_to_nobody_who_has_not_asked_for_it(bob: Visitor, server: RecordingServer, to: str) -> None:
+    before = len(server.mails)
+    answer = bob.post_form(f"{PAGE}/test", {**TYPED, "smtp_username": "login@example.com", "send": "1", "to": to})
+    assert (answer.status_code, NOT_YOURS in answer.text) == (422, True)
+    assert len(server.mails) == before
 
 
 def test_going_back_to_the_global_server_is_asked_first(bob: Visitor, bob_id: int) -> None:
