@@ -170,7 +170,10 @@ def _keys() -> Iterator[Told]:
     yield Told(Mark.INFO, f"Current key: {current_key_id()}")
     rows = sum(use.rows for use in state.keys)
     for refusal in state.refused:
-        yield Told(Mark.FAILED, f"{refusal.row} cannot be read", refusal.reason)
+        if refusal.row.account_id is None:
+            yield Told(Mark.FAILED, f"{refusal.row} cannot be read", refusal.reason)
+        else:  # which its owner is told, and no deploy has to wait for
+            yield Told(Mark.INFO, f"{refusal.row} cannot be read, until its account saves it again")
     if rows > len(state.refused):
         yield Told(Mark.OK, f"{counted(rows - len(state.refused), 'configuration')} can be read")
     elif not rows:

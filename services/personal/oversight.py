@@ -20,8 +20,9 @@ from database.user_db import Account, comparable
 from services import audit
 from services.accounts.sessions import subject_of
 from services.audit import Action
-from services.settings import config_trail, personal_route
+from services.settings import config_trail, personal_policy, personal_route, sealing
 from services.settings.own_rows import INACTIVE
+from services.settings.personal_policy import Allowed, PersonalRules
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
 from utils.log_utils import printable
@@ -33,6 +34,7 @@ SUCCESS_DAYS: Final = 7  # in which the last success is looked for
 STALE: Final = "Somebody else decided about this server meanwhile. Look at it, then try again."
 NO_SUCH: Final = "There is no such account."
 NO_SERVER: Final = "This account has no server of its own any more."
+NOT_NAMED: Final = "The policy does not name this host."
 LONGEST_TEXT: Final = 100
 
 
@@ -57,7 +59,7 @@ class Shown(StrEnum):
 class OwnServerFacts:
     """An account and its own server, without anything secret. ``host`` is "" where there is none.
 
-    ``level`` and ``word`` are its state; ``last_success`` is within SUCCESS_DAYS; ``sent_today`` counts the mails of
+    ``level`` and ``word`` are its state, ``unused_words`` why it is not used; ``last_success`` is within SUCCESS_DAYS; ``sent_today`` counts the mails of
     the account that a server took within 24 hours, whichever it was.
     """
 
@@ -75,7 +77,7 @@ class OwnServerFacts:
     from_email: str = ""
     level: str = "empty"
     word: str = "No server"
-    inactive_words: str = ""
+    unused_words: str = ""
     last_error: str = ""
     broken_since: datetime | None = None
     fell_back: int = 0
@@ -199,10 +201,13 @@ def _facts(session: Session, found: Sequence[tuple[Account, SmtpConfig | None]])
     since, lately = now - timedelta(days=SUCCESS_DAYS), now - timedelta(days=1)
     taken = own_server_db.taken(session, ids, since=since, lately=lately) if ids else []
     of_account = {id_: [each for each in taken if each.account_id == id_] for id_ in ids}
-    return [_facts_of(account, row, of_account[account.id]) for account, row in found]
+    policy = personal_policy.current(session)
+    return [_facts_of(account, row, of_account[account.id], policy) for account, row in found]
 
 
-def _facts_of(account: Account, row: SmtpConfig | None, taken: Sequence[Taken]) -> OwnServerFacts:
+def _facts_of(
+    account: Account, row: SmtpConfig | None, taken: Sequence[Taken], policy: PersonalRules
+) -> OwnServerFacts:
     decision = Decision(account.personal_smtp)
     facts = OwnServerFacts(
         account_id=account.id,
@@ -216,7 +221,7 @@ def _facts_of(account: Account, row: SmtpConfig | None, taken: Sequence[Taken]) 
     )
     if row is None:
         return facts
-    level, word = _state(decision, row)
+    level, word, why = _state(decision, row, policy)
     return replace(
         facts,
         config_id=row.id,
@@ -226,7 +231,7 @@ def _facts_of(account: Account, row: SmtpConfig | None, taken: Sequence[Taken]) 
         from_email=row.from_email,
         level=level,
         word=word,
-        inactive_words="" if row.is_active else INACTIVE.get(row.inactive_reason, ""),
+        unused_words=why,
         last_error=row.last_error or "",
         broken_since=row.broken_told_at,
         fell_back=row.fell_back,
@@ -234,14 +239,21 @@ def _facts_of(account: Account, row: SmtpConfig | None, taken: Sequence[Taken]) 
     )
 
 
-def _state(decision: Decision, row: SmtpConfig) -> tuple[str, str]:
-    """A level and a word."""
+def _state(decision: Decision, row: SmtpConfig, policy: PersonalRules) -> tuple[str, str, str]:
+    """A level and a word, as the route would judge the server now; and why it is not used, where it does not say so."""
+    why = "" if row.is_active else INACTIVE.get(row.inactive_reason, "")
     if decision is Decision.DISABLED:
-        return "skipped", "Disabled"
+        return "skipped", "Disabled", why
     if decision is Decision.GLOBAL:
-        return "skipped", "Global server"
+        return "skipped", "Global server", why
+    if policy.allowed is Allowed.OFF:
+        return "skipped", "Not used", why
     if not row.is_active:
-        return "warning", "Switched off"
+        return "warning", "Switched off", why
+    if not policy.allows(row.smtp_server):
+        return "warning", "Not allowed", NOT_NAMED
+    if problem := sealing.unsealed(row).problem:
+        return "error", "Broken", problem
     if row.broken_told_at or row.last_error:
-        return "error", "Broken"
-    return "ok", "In use"
+        return "error", "Broken", ""
+    return "ok", "In use", ""

@@ -15,8 +15,9 @@ from services.checks import start, validation
 from services.checks.validation import Mark, Told
 from services.settings import configs
 from services.settings.fields import parse_change
+from tests.own_servers import bring, change
 from tests.recording_server import RecordingServer
-from tests.visitors import make_alice
+from tests.visitors import make_alice, make_bob
 from utils import clock
 from utils.errors import InvalidInput
 
@@ -180,3 +181,12 @@ def test_on_an_old_schema_what_is_stored_there_is_not_told_to_be_missing(
     with create_app(old, instance_path=tmp_path).app_context():
         upgrade(revision="0009")
         assert failed("Email/SMTP Configuration") == [Told(Mark.FAILED, start.NOT_READY, schema_db.UPGRADE)]
+
+
+def test_a_server_of_an_account_that_cannot_be_opened_is_told_and_fails_no_deploy(app: Flask) -> None:
+    store(smtp_username="u", smtp_password="p")
+    row = bring(make_bob().id, "smtp.example.org", 587, login=("bob", "x"))
+    change(row, smtp_port=2525)
+    assert failed("Encryption Key") == []
+    told = "Own server (id 2, account 1) cannot be read, until its account saves it again"
+    assert Told(Mark.INFO, told) in findings("Encryption Key")

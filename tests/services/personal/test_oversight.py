@@ -15,7 +15,7 @@ from database.smtp_db import SmtpConfig
 from database.user_db import Account
 from services import audit
 from services.accounts import accounts
-from services.personal import oversight
+from services.personal import oversight, policy_changes
 from services.personal.oversight import Decision
 from tests.patience import PATIENCE
 from tests.services.personal.own_rows import own_row
@@ -93,6 +93,27 @@ def test_the_state_is_one_word(columns: dict[str, Any], decision: Decision, word
     bob = make_bob()
     own_row(bob.id, **columns)
     assert oversight.decide(bob.id, decision).word == word
+
+
+@pytest.mark.parametrize(
+    ("columns", "policy", "word"),
+    [
+        ({}, {"allowed": "off"}, "Not used"),
+        ({}, {"allowed": "named", "hosts": "example.org"}, "Not allowed"),
+        ({}, {"allowed": "named", "hosts": "example.com"}, "In use"),
+        ({"smtp_port": 465}, {}, "Broken"),
+        ({"smtp_password": "x", "key_id": "00000000"}, {}, "Broken"),
+    ],
+)
+def test_a_server_that_no_mail_would_go_through_is_not_called_in_use(
+    columns: dict[str, Any], policy: dict[str, object], word: str
+) -> None:
+    bob = make_bob()
+    own_row(bob.id, **columns)
+    policy_changes.save(policy, actor="tester")
+    row = oversight.get(bob.id)
+    assert row.word == word
+    assert bool(row.unused_words) is (word in ("Not allowed", "Broken"))
 
 
 def test_the_list_is_searched_and_turned_over() -> None:
