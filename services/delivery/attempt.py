@@ -248,11 +248,11 @@ def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[
     def send() -> Receipt:
         return pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
 
-    place = settings.host, settings.port
+    place = pace.place_of(server)
     pace.count(place)
     outcome = _outcome(server, _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id), started)
     _keep_pace(place, outcome)
-    server_habits.keep(*place)
+    server_habits.keep(settings.host, settings.port)
     return outcome
 
 

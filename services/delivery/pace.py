@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from services.delivery.limits import LEAST_WAIT, RESERVED
+from services.settings.route import RouteStep
 from services.smtp.habits import Habit, habits_of
 from utils import clock
 
@@ -20,7 +21,7 @@ GROWTH: Final = 1.5
 LEAST_A_MINUTE: Final = 10  # where fewer had gone, the refusal may well have been about something else
 MOST_COUNTED: Final = 10_000  # above that, nobody has to be paced
 
-Place = tuple[str, int]  # host and port
+Place = tuple[str, int]  # host and port; for an account's own server, whose login it is stands behind the host
 
 
 @dataclass
@@ -35,6 +36,17 @@ class _Server:
         while self.times and now - self.times[0] >= WINDOW:
             self.times.popleft()
         return self.times
+
+
+def place_of(server: RouteStep) -> Place:
+    """What is paced as one: whatever is ours at a host and port, and each account's own server there by itself.
+
+    Providers count by login, so that what one account has used up says nothing of another's, nor of ours.
+    """
+    if server.settings is None:
+        return "", 0
+    host, port = server.settings.host, server.settings.port
+    return (f"{host} {server.owner}" if server.account_id is not None else host), port
 
 
 def seconds_until_willing(server: Place, *, is_security: bool) -> float:

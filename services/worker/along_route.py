@@ -217,7 +217,7 @@ def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
         return
     failure = attempt.failure_to_reach(server, shift.span)
     if failure:
-        pace.give_back(standing.place_of(server), len(allowed))
+        pace.give_back(pace.place_of(server), len(allowed))
     else:
         ours = shift.fence([job.claim for job in going], server.owner)
         for job in going:
@@ -251,7 +251,7 @@ def _has_had_enough(server: RouteStep, unsaid: Collection[Job], outcome: Outcome
     Of those in flight, each has been said already, and its answer is coming.
     """
     spared = [] if standing.goes_blind(server) else list(unsaid)
-    pace.note_too_much(standing.place_of(server), unsaid=len(spared), is_by_minute=verdict.paces)
+    pace.note_too_much(pace.place_of(server), unsaid=len(spared), is_by_minute=verdict.paces)
     for job in spared:
         job.spared.append(outcome)
         job.waits.append(Wait(server, verdict.seconds or 0, verdict.reason))
@@ -312,7 +312,7 @@ def _outcomes(
 
 def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
     """Whether the mail waits, since the server takes no more now or as many have gone as may. If not, it is counted."""
-    is_security, place = job.claim.priority == Priority.SECURITY, standing.place_of(server)
+    is_security, place = job.claim.priority == Priority.SECURITY, pace.place_of(server)
     if seconds := pace.seconds_until_willing(place, is_security=is_security):
         _snooze(job, seconds, Reason.SLOWED, is_for_all=True)
         return True

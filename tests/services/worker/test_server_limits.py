@@ -14,12 +14,13 @@ from services.outbox.reasons import Reason
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.smtp.habits import Habit, habits_of
-from tests import certificates, postfix_server
+from tests import certificates, own_servers, postfix_server
 from tests.mails import queued
 from tests.outbox import drain, row_of
 from tests.postfix_server import DOMAIN, PostfixServer, parameters
 from tests.scripted_server import Answer, Connection, ScriptedServer, close
 from tests.turned_clock import Now
+from tests.visitors import make_alice, make_bob
 
 TOO_MUCH = "450 4.7.1 Error: too much mail from 127.0.0.1"
 PASSWORD = "geheim-8472"
@@ -249,6 +250,22 @@ def test_what_was_counted_and_did_not_go_is_no_part_of_the_measure(now: Now, kep
         pace.seconds_until_willing(place, is_security=False)
     pace.note_too_much(place, unsaid=kept - 1, is_by_minute=True)
     assert pace.most_a_minute(place) == 20 - kept
+
+
+def test_what_one_accounts_login_may_send_slows_nobody_else_at_the_same_server(servers: ExitStack, now: Now) -> None:
+    server = serve(servers, {"MAIL": ["250 ok"] * 12 + [TOO_MUCH, "250 ok"]})
+    alice, bob = make_alice(is_admin=True).id, make_bob(is_admin=True).id
+    for account_id in (alice, bob):
+        own_servers.bring(account_id, server.host, server.port)
+    hers = [queued("ann@example.com", account_id=alice) for _ in range(13)]
+    drain()
+    assert states(hers).count(State.SENT) == 12
+    others = [queued("ann@example.com", account_id=account_id) for account_id in (bob, None) for _ in range(12)]
+    drain()
+    assert states(others) == [State.SENT] * 24
+    hers = [queued("ann@example.com", account_id=alice) for _ in range(8)]
+    drain()
+    assert {row_of(mail_id).reason for mail_id in hers} == {Reason.SLOWED}
 
 
 # Connections.
