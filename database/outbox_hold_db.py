@@ -42,12 +42,13 @@ def hold_all(session: Session, reason: str, dead_before: datetime | None) -> int
 def hold_of(session: Session, account_id: int, reason: str, *, again: bool = False) -> int:
     """Hold what waits for this account, or that a worker has not begun with; how many. Its worker hears of it.
 
-    ``again``: for this reason, too, what is held for another.
+    ``again``: for this reason, too, what is held for another. As in ``hold_all``, what is still told of a mail of
+    unknown fate counts.
     """
     waiting = or_(IS_WAITING, _C.state == State.LEASED, *([IS_HELD] if again else []))
     values = {
         "attempts": case((_C.state == State.LEASED, _C.attempts - 1), else_=_C.attempts),
-        "lease_token": null(),
+        "lease_token": case((_C.state == State.LEASED, null()), else_=_C.lease_token),
         "lease_until": null(),
         "leased_by": null(),
         "state": State.HELD,

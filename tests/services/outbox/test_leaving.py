@@ -1,6 +1,6 @@
 """Queued mail of an account that is disabled or deleted is held with the reason, and goes by no other server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from sqlalchemy import select, text
 
 from app import create_app
 from database import outbox_db
-from database.engine import db, reading, transaction
-from database.outbox_db import Priority
+from database.engine import db, driver_transaction, reading, transaction
+from database.outbox_claim_db import settle
+from database.outbox_db import Priority, State
 from database.policy_db import PersonalPolicy
 from database.smtp_db import SmtpConfig
 from services import email_service
@@ -21,10 +22,11 @@ from services.outbox import holding, log, promise
 from services.outbox.holding import Released
 from services.outbox.reasons import Reason
 from services.settings import own_rows, route
-from services.worker import groups
+from services.worker import groups, settling
 from services.worker.lease import Pace
 from tests import postgresql_server
 from tests.conftest import APP_KEY
+from tests.mails import change
 from tests.outbox import drain, row_of
 from tests.own_servers import PLACES, PORT, bring, decide, free_host
 from tests.own_servers import row_of as server_of
@@ -292,6 +294,27 @@ def test_an_account_that_leaves_while_its_mail_is_on_the_way_gets_no_mail_sent_t
     drain()
     assert told(mail_id) == ("held", Reason.ACCOUNT_DISABLED)
     assert shared.mails == []
+
+
+@pytest.mark.parametrize("leave", [administration.disable, administration.delete])
+def test_what_a_late_worker_still_tells_of_a_mail_that_left_with_its_account_counts_if_it_is_final(
+    bob: int, leave: Callable[[int], object]
+) -> None:
+    """Else it would be sent twice, once the account is enabled again."""
+    mail_id = queue(bob)
+    group = groups.claim_group("test", Pace())
+    assert group
+    change(mail_id, state=State.TRANSMITTING, pinned_to="env", lease_until=clock.now() - timedelta(hours=1))
+    groups.sweep(Pace())
+    assert told(mail_id)[0] == "uncertain"
+    leave(bob)
+    (claim,) = group.claims
+    with driver_transaction() as driver:
+        settle(driver, [settling.snoozed(claim, clock.now(), Reason.PAUSED)])
+    assert told(mail_id)[0] == "held"
+    with driver_transaction() as driver:
+        settle(driver, [settling.dead(claim, clock.now(), Reason.NO_RECIPIENT)])
+    assert told(mail_id)[0] == "failed"
 
 
 def change_waiting(mail_id: str) -> None:
