@@ -30,6 +30,7 @@ FIRST_NAME: Final = "Primary"
 STALE: Final = "Somebody else saved these settings meanwhile. Load the page again."
 NO_SUCH: Final = "There is no such configuration."
 NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
+NAME_OF_OWN: Final = f"Servers of accounts are called “{OWN_NAME}”. Choose a different name."
 OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
 TRIES: Final = 3  # of a change that meets another process's new row
 
@@ -330,10 +331,17 @@ def _free_name(session: Session, row: SmtpConfig | None, change: SmtpChange) -> 
     name = change.name if change.given("name") or row is None else row.name
     if len(comparable(name)) > LONGEST_NAME_KEY:
         raise InvalidInput({"name": ["Use a shorter name."]})
+    if _is_name_of_own(name) and (row is None or row.name != name):
+        raise InvalidInput({"name": [NAME_OF_OWN]})
     other = smtp_db.find_by_name(session, comparable(name))
     if other is not None and other is not row:
         raise InvalidInput({"name": [NAME_TAKEN]})
     return name
+
+
+def _is_name_of_own(name: str) -> bool:
+    """Whether the log, which keeps a server as “name (host:port)”, would take it for an account's own."""
+    return f"{comparable(name)} (".startswith(f"{comparable(OWN_NAME)} (")
 
 
 def _next_first_name(session: Session) -> str:

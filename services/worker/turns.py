@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from threading import Lock
 from typing import Final
@@ -31,6 +31,7 @@ LAP: Final = 256  # accounts that are looked up together, where one by one takes
 FEW: Final = 100  # accounts with mail that waits, which are looked up in no time
 QUICK: Final = 0.002  # seconds; whoever looks up an account in less does so for every group
 LOOKS_SHARE: Final = 10  # else one part in so many of the time goes into it
+KEPT: Final = timedelta(hours=1)  # that a rest is known after its end
 STUCK_SECONDS: Final = 5.0  # that the system rests while none of its mail can go
 
 
@@ -138,9 +139,12 @@ def rest(account_id: int, until: datetime, reason: str) -> None:
 
 
 def forget_rests() -> None:
-    """Delete what is over."""
+    """Delete what has been over for long.
+
+    Of what was over a moment ago the mail is claimed at once; until then it tells that the mail was not overdue.
+    """
     with transaction(durable=False) as session:
-        outbox_turn_db.forget_rests(session, clock.now())
+        outbox_turn_db.forget_rests(session, clock.now() - KEPT)
 
 
 def turns() -> Turns:

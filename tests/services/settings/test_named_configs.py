@@ -10,7 +10,7 @@ from database.engine import transaction
 from services import audit
 from services.audit import Actor
 from services.settings import configs, named, sealing
-from services.settings.configs import NAME_TAKEN, NO_SUCH, STALE
+from services.settings.configs import NAME_OF_OWN, NAME_TAKEN, NO_SUCH, STALE
 from services.settings.fields import parse_change
 from services.settings.sealing import Condition, StoredConfig
 from services.settings.shown import public_dict
@@ -97,6 +97,16 @@ def test_a_name_is_taken_in_every_spelling(other: str) -> None:
     with pytest.raises(InvalidInput):
         configs.update(second.row.id, parse_change({"name": other}))
     assert configs.get(second.row.id).row.name == "Second"
+
+
+@pytest.mark.parametrize("name", ["Own server", "OWN SERVER", "Own server (of the shop)"])
+def test_no_name_is_given_by_which_the_log_would_take_it_for_an_accounts_own(name: str) -> None:
+    second = make("Own servers")
+    with pytest.raises(InvalidInput) as caught:
+        make(name)
+    assert caught.value.errors == {"name": [NAME_OF_OWN]}
+    with pytest.raises(InvalidInput):
+        configs.update(second.row.id, parse_change({"name": name}))
 
 
 def test_a_configuration_can_be_renamed_to_another_case_and_to_a_name_that_was_freed() -> None:

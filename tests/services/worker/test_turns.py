@@ -217,6 +217,18 @@ def test_mail_of_an_account_that_rests_is_not_overdue(app: Flask) -> None:
     assert not mail_log.is_unattended()
 
 
+def test_mail_of_an_account_that_rested_a_moment_ago_is_not_overdue_whenever_rests_are_tidied(app: Flask) -> None:
+    waiting(ALICE, 3, due_in=-3600)
+    turns.rest(ALICE, clock.now() - timedelta(seconds=1), Reason.ACCOUNT_LIMIT)
+    turns.forget_rests()
+    assert not mail_log.is_behind()
+    turns.rest(ALICE, clock.now() - timedelta(hours=2), Reason.ACCOUNT_LIMIT)
+    turns.forget_rests()
+    assert mail_log.is_behind()
+    with transaction() as session:
+        assert session.scalar(text("SELECT count(*) FROM outbox_rest")) == 0
+
+
 def test_of_10000_mails_over_the_limit_one_group_is_put_off_and_the_account_rests(
     on_either: dict[str, str], server: RecordingServer, tmp_path: Path
 ) -> None:
