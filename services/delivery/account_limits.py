@@ -4,7 +4,7 @@ Mail of the system, which belongs to no account, is not counted here.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -82,6 +82,12 @@ def of_account(account_id: int | None) -> AccountLimits | None:
     except SQLAlchemyError as failure:
         log.warning("account_limits_not_read", kind=type(failure).__name__)
         return _limits(account_id, PersonalRules(), None, None)
+
+
+def of_server(server: RouteStep) -> Limits:
+    """What may go through a server; by domain that is limited for what leaves by ours, and not by an account's own."""
+    found = limits.limits_of(server.emails_per_minute, server.emails_per_day)
+    return replace(found, per_minute_per_domain=0) if server.is_personal else found
 
 
 def places_of(found: AccountLimits | None) -> Places | None:

@@ -221,7 +221,7 @@ def _over_limit(server: RouteStep, draft: Draft, started: float, places: Places 
 
     None if it may go, which is then counted.
     """
-    limits = sending_limits.limits_of(server.emails_per_minute, server.emails_per_day)
+    limits = account_limits.of_server(server)
     if limits == Limits() and not places:
         return None
     domains = sending_limits.domains_of(draft.recipients)

@@ -59,11 +59,15 @@ class Allowance(NamedTuple):
 
 
 class NoPlace(NamedTuple):
-    """Whose allowance has no place left, that of a day or of a minute, and the seconds after which to ask again."""
+    """Whose allowance has no place left, that of a day or of a minute, and the seconds after which to ask again.
+
+    ``is_of_domain``: to another domain there may be one.
+    """
 
     owner: str
     seconds: float
     is_daily: bool
+    is_of_domain: bool = False
 
 
 class Used(NamedTuple):
@@ -147,6 +151,10 @@ class _Count(NamedTuple):
     def is_daily(self) -> bool:
         return isinstance(self.item, _PerDay)
 
+    @property
+    def is_of_domain(self) -> bool:
+        return self.key != self.allowance.owner
+
 
 class _Counts:
     """The counts of one storage. Minutes and days are exact, which costs an entry for each mail.
@@ -169,7 +177,7 @@ class _Counts:
         if not waits:
             return None
         wait, count = max(waits, key=lambda each: each[0])
-        return NoPlace(count.allowance.owner, wait, count.is_daily)
+        return NoPlace(count.allowance.owner, wait, count.is_daily, count.is_of_domain)
 
     def charge(self, allowance: Allowance) -> None:
         """Take a place in every count, be it one too many. Raises StorageError.

@@ -77,8 +77,8 @@ class Job:
 
     ``rows`` are what is kept of its ``outcomes``. ``is_careful``: its fate was unknown before.
     ``is_stuck``: it was not tried, for reasons that hold for every other mail as well. ``is_about_it``: what the last
-    server said is about this mail, since it serves others. ``spared`` are the outcomes of other mails at servers that
-    would have said the same to this one.
+    server said is about this mail, since it serves others; ``is_for_domain``: what holds it up is about its recipients'
+    domains. ``spared`` are the outcomes of other mails at servers that would have said the same to this one.
     """
 
     claim: Claim
@@ -92,6 +92,7 @@ class Job:
     is_lost: bool = False
     is_stuck: bool = False
     is_about_it: bool = False
+    is_for_domain: bool = False
     waits: list[Wait] = field(default_factory=list)
     spared: list[Outcome] = field(default_factory=list)
     blocked_by: RouteStep | None = None  # its account's own server
@@ -162,8 +163,10 @@ def rest_of(jobs: Sequence[Job]) -> Settlement | None:
 def _waits_for_all(job: Job) -> bool:
     """Whether the mail waits, uncharged, for what other mails of its account would wait for as well."""
     settlement = job.settlement
-    is_snoozed = settlement is not None and settlement.settled_at is None and settlement.attempts < job.claim.attempts
-    return is_snoozed and settlement is not None and reasons.code_of(settlement.reason) not in _ABOUT_ONE_MAIL
+    if settlement is None or job.is_for_domain:
+        return False
+    is_snoozed = settlement.settled_at is None and settlement.attempts < job.claim.attempts
+    return is_snoozed and reasons.code_of(settlement.reason) not in _ABOUT_ONE_MAIL
 
 
 def _goes_further(job: Job, server: RouteStep) -> bool:
@@ -207,7 +210,7 @@ def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> l
 
 
 def _through(server: RouteStep, jobs: Sequence[Job], shift: Shift) -> None:
-    limits = sending_limits.limits_of(server.emails_per_minute, server.emails_per_day)
+    limits = account_limits.of_server(server)
     allowed = [job for job in jobs if not _is_throttled(server, job, limits)]
     # All that can go wrong with a mail on our side comes first, then the connection, then the fence: a worker that
     # fails or dies before leaves no mail of unknown fate.
@@ -324,9 +327,8 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
     if not of_account and server.is_personal and server.lets_go(is_down=True, is_unreachable=False):
         job.waits.append(Wait(server, refusal.seconds, Reason.THROTTLED))  # the policy lets another send at once
         return True
-    # To another domain there may be room.
-    is_for_all = bool(of_account) or not limits.per_minute_per_domain
-    _snooze(job, refusal.seconds, of_account or Reason.THROTTLED, is_for_all=is_for_all)
+    job.is_for_domain = refusal.is_of_domain
+    _snooze(job, refusal.seconds, of_account or Reason.THROTTLED, is_for_all=not refusal.is_of_domain)
     return True
 
 

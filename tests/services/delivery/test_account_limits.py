@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask_migrate import upgrade
 from sqlalchemy import event, update
 
+from app import create_app
 from database import attempt_db
 from database.engine import db, reading, transaction
 from database.outbox_db import Priority, State
@@ -26,8 +29,9 @@ from services.settings.route import RouteStep
 from tests.loopback import free_port
 from tests.mails import queued
 from tests.outbox import drain, row_of
+from tests.own_servers import PLACES, PORT, bring, free_host
 from tests.recording_server import RecordingServer
-from tests.visitors import make_alice, make_bob
+from tests.visitors import mail_through, make_alice, make_bob
 from utils import clock
 
 ANN = "ann@example.com"
@@ -237,3 +241,20 @@ def test_mail_of_the_system_asks_the_database_for_no_limits(server: RecordingSer
         event.remove(db.engine, "before_cursor_execute", hear)
     assert not [each for each in of_system if "personal_policy" in each or "FROM account" in each]
     assert [each for each in said if "personal_policy" in each]
+
+
+def test_mail_through_accounts_own_servers_takes_no_place_of_a_domain_from_ours(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    variables = {**environment, **PLACES, "EMAILS_PER_MINUTE_PER_DOMAIN": "1"}
+    with RecordingServer(host=free_host(), port=PORT) as own, RecordingServer() as ours:
+        with create_app({**variables, **mail_through(ours)}, instance_path=tmp_path).app_context():
+            upgrade()
+            account_id = make_alice().id
+            bring(account_id, own.host, own.port)
+            assert send(2, account_id) == [True, True]
+            mail_id = queued(ANN, account_id=account_id)
+            drain()
+            assert row_of(mail_id).state == State.SENT
+            assert send(2, None) == [True, False]
+        assert (len(own.mails), len(ours.mails)) == (3, 1)

@@ -247,6 +247,24 @@ def test_of_10000_mails_over_the_limit_one_group_is_put_off_and_the_account_rest
     assert shown == {"The account's sending limit is reached: 3 emails a minute."}
 
 
+def test_an_account_does_not_rest_for_what_one_domain_alone_takes_no_more_of(
+    on_either: dict[str, str], server: RecordingServer, tmp_path: Path
+) -> None:
+    variables = {**on_either, **mail_through(server), "EMAILS_PER_MINUTE_PER_DOMAIN": "1"}
+    with create_app(variables, instance_path=tmp_path).app_context():
+        make_accounts()
+        queued(ANN, account_id=ALICE)
+        drain()
+        for _ in range(GROUP):
+            queued(ANN, account_id=ALICE)
+        other = queued("ann@elsewhere.example", account_id=ALICE)
+        drain()
+        state = row_of(other).state
+        forget_all()
+        db.engine.dispose()
+    assert state == State.SENT
+
+
 def test_of_many_workers_at_once_each_mail_has_one_and_every_account_is_served(app: Flask) -> None:
     for account in range(1, 6):
         waiting(account, 3 * GROUP)
