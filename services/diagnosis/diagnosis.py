@@ -95,6 +95,8 @@ def diagnose(
         error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
 
     def filled(text: str) -> str:
+        if not settings.port:  # nobody may know it, or the log is from a time when it was not kept
+            text = text.replace(", port {port}", "").replace("on port {port}", "there")
         return text.replace("{host}", settings.host).replace("{port}", str(settings.port))
 
     rule, advice = reply_rules.recognised(error, settings.host)

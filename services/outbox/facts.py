@@ -64,6 +64,7 @@ _SEND_LATER_FOR_ACCOUNT: Final = (
     "Send it later, or queue it: queued mail waits by itself. An administrator can set another limit for the account."
 )
 _LEAST_REFUSAL: Final = 400  # of a server's codes (RFC 5321 4.2.1)
+_SOMEWHERE: Final = ("the server", 0)  # of which its host is not told
 GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
 _NO_SERVER: Final = "Add a server, test it and activate it."
 
@@ -201,11 +202,13 @@ def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> M
 def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectData:
     """An attempt for administrators; for the mail's owner without what servers say, and where the global one is."""
     reply = "" if row.outcome == THROTTLED or is_for_owner else printable(row.reply, LONGEST_REPLY)
-    told = {"at": row.started_at, "reply": reply, "diagnosis": _diagnosis(row, _host(row))}
+    place = _place(row)
+    told: dict[str, Any] = {"at": row.started_at, "reply": reply}
     if is_for_owner:
         is_own = row.server.startswith(f"{OWN_NAME} (")
         told |= {"server": OWN_NAME if is_own else GLOBAL_SERVER if row.server else "", "worker": None}
-        told["diagnosis"] = _diagnosis(row, "the server")
+        place = place if is_own else _SOMEWHERE
+    told["diagnosis"] = _diagnosis(row, *place)
     return DirectData(**_columns(DirectData, row) | told)
 
 
@@ -244,12 +247,14 @@ def _meaning(code: int | None, enhanced: str | None) -> str:
     return found.title
 
 
-def _host(row: EmailAttempt) -> str:
-    # It is kept as “name (host:port)”, and the name may hold brackets as well.
-    return row.server.rpartition("(")[2].partition(":")[0]
+def _place(row: EmailAttempt) -> tuple[str, int]:
+    """Host and port; 0 where it is not known."""
+    # It is kept as “name (host:port)”, and the name may hold brackets as well, an address colons.
+    host, _, port = row.server.rpartition("(")[2].removesuffix(")").rpartition(":")
+    return host, int(port) if port.isdecimal() else 0
 
 
-def _diagnosis(row: EmailAttempt, host: str) -> DiagnosisData | None:
+def _diagnosis(row: EmailAttempt, host: str, port: int) -> DiagnosisData | None:
     """What a failed attempt means; None if it did not fail, or not in a way that this version knows."""
     if row.outcome == NOT_CONFIGURED:
         return DiagnosisData(title=diagnosis.NOT_CONFIGURED, remedy=_NO_SERVER)
@@ -267,6 +272,7 @@ def _diagnosis(row: EmailAttempt, host: str) -> DiagnosisData | None:
         enhanced=row.enhanced,
         text=row.reply,
         host=host,
+        port=port,
         may_have_been_sent=row.outcome == OutcomeUnknown.outcome,
     )
     return DiagnosisData(title=found.title, remedy=found.remedy)

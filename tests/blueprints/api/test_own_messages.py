@@ -141,3 +141,24 @@ def test_a_tag_is_shown_in_the_log_and_narrows_it(admin: Visitor) -> None:
     assert "order &lt;17&gt;" in admin.get(f"/emails/{tagged}").text
     for odd in ("%00", "x" * 65, "no-such"):
         assert admin.get(f"/emails?tag={odd}").status_code == 200
+
+
+REFUSED_CONNECTION = {"outcome": "temporary", "phase": "connect", "fault": "refused", "code": None, "reply": ""}
+
+
+@pytest.mark.parametrize(
+    ("server", "owners", "administrators"),
+    [
+        ("Own server (mail.example.org:2525)", "port 2525", "port 2525"),
+        ("Own server (2606:4700::1:2525)", "port 2525", "port 2525"),
+        ("Primary (relay.example:587)", "there", "port 587"),
+    ],
+)
+def test_a_server_where_nobody_listens_is_named_by_its_port_to_whoever_may_know_it(
+    client: Visitor, alice: int, server: str, owners: str, administrators: str
+) -> None:
+    mail_id = queued(account_id=alice)
+    attempted(mail_id, account_id=alice, server=server, **REFUSED_CONNECTION)
+    for headers, place in ((header(alice, "read"), owners), ({"Authorization": f"Bearer {ADMIN_TOKEN}"}, administrators)):
+        (tried,) = client.get(f"{URL}/{mail_id}", headers=headers).get_json()["data"]["attempt_log"]
+        assert tried["diagnosis"]["title"].endswith(f" {place}")
