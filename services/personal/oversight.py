@@ -242,18 +242,20 @@ def _facts_of(
 def _state(decision: Decision, row: SmtpConfig, policy: PersonalRules) -> tuple[str, str, str]:
     """A level and a word, as the route would judge the server now; and why it is not used, where it does not say so."""
     why = "" if row.is_active else INACTIVE.get(row.inactive_reason, "")
-    if decision is Decision.DISABLED:
-        return "skipped", "Disabled", why
-    if decision is Decision.GLOBAL:
-        return "skipped", "Global server", why
-    if policy.allowed is Allowed.OFF:
-        return "skipped", "Not used", why
+    if word := _passed_over(decision, policy):
+        return "skipped", word, why
     if not row.is_active:
         return "warning", "Switched off", why
     if not policy.allows(row.smtp_server):
         return "warning", "Not allowed", NOT_NAMED
-    if problem := sealing.unsealed(row).problem:
+    problem = sealing.unsealed(row).problem
+    if problem or row.broken_told_at or row.last_error:
         return "error", "Broken", problem
-    if row.broken_told_at or row.last_error:
-        return "error", "Broken", ""
     return "ok", "In use", ""
+
+
+def _passed_over(decision: Decision, policy: PersonalRules) -> str:
+    """What an administrator has decided, in a word, of this account's server or of all; "" if it may be used."""
+    if decision is not Decision.OWN:
+        return "Disabled" if decision is Decision.DISABLED else "Global server"
+    return "Not used" if policy.allowed is Allowed.OFF else ""

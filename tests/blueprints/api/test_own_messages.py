@@ -1,5 +1,7 @@
 """`/api/messages` for accounts: their own mail, all of what concerns them, and nothing of others or of the server."""
 
+from typing import Any
+
 import pytest
 from flask import Flask
 
@@ -143,7 +145,13 @@ def test_a_tag_is_shown_in_the_log_and_narrows_it(admin: Visitor) -> None:
         assert admin.get(f"/emails?tag={odd}").status_code == 200
 
 
-REFUSED_CONNECTION = {"outcome": "temporary", "phase": "connect", "fault": "refused", "code": None, "reply": ""}
+REFUSED_CONNECTION: dict[str, Any] = {
+    "outcome": "temporary",
+    "phase": "connect",
+    "fault": "refused",
+    "code": None,
+    "reply": "",
+}
 
 
 @pytest.mark.parametrize(
@@ -159,6 +167,9 @@ def test_a_server_where_nobody_listens_is_named_by_its_port_to_whoever_may_know_
 ) -> None:
     mail_id = queued(account_id=alice)
     attempted(mail_id, account_id=alice, server=server, **REFUSED_CONNECTION)
-    for headers, place in ((header(alice, "read"), owners), ({"Authorization": f"Bearer {ADMIN_TOKEN}"}, administrators)):
+    for headers, place in (
+        (header(alice, "read"), owners),
+        ({"Authorization": f"Bearer {ADMIN_TOKEN}"}, administrators),
+    ):
         (tried,) = client.get(f"{URL}/{mail_id}", headers=headers).get_json()["data"]["attempt_log"]
         assert tried["diagnosis"]["title"].endswith(f" {place}")
