@@ -87,7 +87,7 @@ def of_account(account_id: int | None) -> AccountLimits | None:
 def of_server(server: RouteStep) -> Limits:
     """What may go through a server; by domain that is limited for what leaves by ours, and not by an account's own."""
     found = limits.limits_of(server.emails_per_minute, server.emails_per_day)
-    return replace(found, per_minute_per_domain=0) if server.is_personal else found
+    return found if server.account_id is None else replace(found, per_minute_per_domain=0)
 
 
 def places_of(found: AccountLimits | None) -> Places | None:

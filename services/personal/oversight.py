@@ -59,8 +59,8 @@ class Shown(StrEnum):
 class OwnServerFacts:
     """An account and its own server, without anything secret. ``host`` is "" where there is none.
 
-    ``level`` and ``word`` are its state, ``unused_words`` why it is not used; ``last_success`` is within SUCCESS_DAYS; ``sent_today`` counts the mails of
-    the account that a server took within 24 hours, whichever it was.
+    ``level`` and ``word`` are its state, ``unused_words`` why it is not used; ``last_success`` is within SUCCESS_DAYS;
+    ``sent_today`` counts the mails of the account that a server took within 24 hours, whichever it was.
     """
 
     account_id: int
