@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from database import outbox_db, schema_db, smtp_db
 from database.engine import reading, transaction
 from services.outbox import log as mail_log
-from services.settings import key_rotation
+from services.settings import key_rotation, personal_policy
+from services.settings.personal_policy import Allowed
 from utils import clock, interpreter
 from utils.encryption_utils import current_key_id, key_id_of
 from utils.env_reader import ConfigurationError
@@ -100,6 +101,7 @@ def doubts() -> list[str]:
         *settings.doubts,
         *([key] if settings.app_key_doubt else []),
         *_kept_keys(),
+        *_idle_hosts(),
         *([mail_log.NOBODY_SENDS] if mail_log.is_unattended() else []),
     ]
 
@@ -133,3 +135,13 @@ def _kept_keys() -> list[str]:
     days = (clock.now() - rotated_at).days
     ids = ", ".join(key_id_of(fernet_key_from(key)) for key in previous)
     return [f"APP_KEY_PREVIOUS still holds {ids}, {days} days after the rotation. See: flask keys status"]
+
+
+def _idle_hosts() -> list[str]:
+    """Hosts that are named and restrict nobody, or none where others are refused."""
+    policy = personal_policy.current()
+    if "hosts" in policy.fixed and policy.allowed is Allowed.ANY:
+        return ["PERSONAL_SMTP_HOSTS restricts nobody now. It counts with PERSONAL_SMTP=named, or “only these hosts”."]
+    if policy.allowed is Allowed.NAMED and not policy.hosts:
+        return ["Accounts may bring named servers only, and none is named. Set PERSONAL_SMTP_HOSTS."]
+    return []

@@ -190,3 +190,23 @@ def test_a_server_of_an_account_that_cannot_be_opened_is_told_and_fails_no_deplo
     assert failed("Encryption Key") == []
     told = "Own server (id 2, account 1) cannot be read, until its account saves it again"
     assert Told(Mark.INFO, told) in findings("Encryption Key")
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "restricts nobody"),
+        ({"PERSONAL_SMTP": "any", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "restricts nobody"),
+        ({"PERSONAL_SMTP": "named"}, "none is named"),
+        ({"PERSONAL_SMTP": "named", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, ""),
+        ({"PERSONAL_SMTP": "off", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, ""),
+        ({}, ""),
+    ],
+)
+def test_hosts_that_are_named_for_accounts_and_count_for_nothing_are_doubted(
+    environment: dict[str, str], tmp_path: Path, variables: dict[str, str], told: str
+) -> None:
+    with create_app({**environment, **variables}, instance_path=tmp_path).app_context():
+        upgrade()
+        found = start.doubts()
+    assert [told in doubt for doubt in found] == ([True] if told else [])
