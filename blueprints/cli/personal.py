@@ -120,7 +120,7 @@ def _row(facts: OwnServerFacts) -> list[str]:
         clock.in_lists(facts.last_success) if facts.last_success else "",
         str(facts.sent_today),
         str(facts.fell_back),
-        facts.last_error,
+        facts.last_error or facts.unused_words,
     ]
 
 

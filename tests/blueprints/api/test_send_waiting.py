@@ -3,14 +3,18 @@
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from flask_migrate import upgrade
 from sqlalchemy import update
 
+from app import create_app
 from database.engine import transaction
 from database.user_db import Account
+from services import email_service
 from services.accounts import api_tokens
 from services.personal import at_once
 from services.settings import configs
@@ -66,6 +70,17 @@ def test_a_mail_that_is_accepted_is_told_with_each_recipient(app: Flask, token: 
         assert [(each["address"], each["state"]) for each in told["recipients"]] == [("jane@example.com", "accepted")]
         assert drain() == 0
         assert len(server.messages) == 1
+
+
+def test_where_nothing_is_sent_it_is_as_good_as_sent(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app({**environment, "MAIL_SUPPRESS_SEND": "true"}, instance_path=tmp_path)
+    with app.app_context():
+        upgrade()
+        token = {"Authorization": f"Bearer {api_tokens.create(make_alice().id, 'shop', scopes=['send'])[0]}"}
+        status, told = send(app, token)
+        assert (status, told["success"], told["state"]) == (200, True, "suppressed")
+        assert told["reason"] == "MAIL_SUPPRESS_SEND is on, so nothing is sent."
+        assert email_service.send_email("jane@example.com", "Hello", "Now.") is told["success"]
 
 
 def test_one_that_is_refused_for_good_is_told_so(app: Flask, token: dict[str, str]) -> None:
