@@ -20,9 +20,10 @@ _AS_BEFORE: Final = case(
 )
 
 
-def hold_all(session: Session, reason: str, dead_before: datetime | None) -> int:
+def hold_all(session: Session, reason: str, dead_before: datetime | None, again: Sequence[str] = ()) -> int:
     """Hold every mail that waits or that a worker has; how many. A worker that has not begun with one hears of it.
 
+    Likewise what is held for a reason among ``again``, so that it waits for no less than the others.
     A mail that is being handed over is held if its lease ended before ``dead_before``, or in any case without that: its
     fate is unknown then. Its token stays, so that what is still told of it counts.
     """
@@ -36,7 +37,8 @@ def hold_all(session: Session, reason: str, dead_before: datetime | None) -> int
         "state": State.HELD,
         "reason": reason,
     }
-    return _changed(session, or_(IS_WAITING, _C.state == State.LEASED, is_lost), values)
+    held = and_(IS_HELD, _C.reason.in_(again))
+    return _changed(session, or_(IS_WAITING, _C.state == State.LEASED, is_lost, held), values)
 
 
 def hold_of(session: Session, account_id: int, reason: str, *, again: bool = False) -> int:

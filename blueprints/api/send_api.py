@@ -61,7 +61,7 @@ class SentData(PersonalAnswer):
 
 
 class OneSent(SentData):
-    """The answer to one email. ``success`` is false if it is settled and not everybody got it, unless nothing is sent."""
+    """The answer to one email. ``success`` is false if it is settled and not everybody got it."""
 
     success: bool
     error: str | None = None
@@ -117,7 +117,7 @@ def _answer(body: dict[str, object], status: int) -> Response:
 
 
 def _success(taken: TakenMail) -> dict[str, object]:
-    """A settled mail is a success if every recipient was accepted, or nothing is to be sent here, as in ``send_email``."""
+    """A settled mail is a success if every recipient was accepted, or nothing is to be sent here: as in send_email."""
     if taken.mail is None or not taken.is_settled or taken.mail.state is State.SUPPRESSED:
         return {"success": True}
     if all(each.state == "accepted" for each in taken.mail.recipients):

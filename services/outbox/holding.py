@@ -20,6 +20,8 @@ from utils.errors import Conflict
 from utils.log_utils import printable
 from utils.numbers import counted
 
+# Since the back-up its account may have been enabled and the mail sent: then it must not go on by itself once more.
+_MAY_GO_ON: Final = (Reason.ACCOUNT_DISABLED,)
 _ID: Final = 40  # characters of what is no id
 WHAT_TO_DO: Final = "Held mail goes on by: flask mail release --all, and is withdrawn by: flask mail cancel --held"
 
@@ -43,7 +45,7 @@ class Released:
 def hold_all() -> Held:
     """Hold all mail that is not settled, but for what a worker is handing over."""
     with transaction() as session:
-        held = outbox_hold_db.hold_all(session, Reason.HELD, dead_before=clock.now())
+        held = outbox_hold_db.hold_all(session, Reason.HELD, clock.now(), _MAY_GO_ON)
         being_sent = outbox_hold_db.being_sent(session)
         audit.record(session, Action.MAIL_HELD, counted(held, "mail"))
     return Held(held=held, being_sent=being_sent)
@@ -51,7 +53,7 @@ def hold_all() -> Held:
 
 def hold_restored(session: Session) -> int:
     """The same in a database that no worker knows: what was being handed over there is of unknown fate."""
-    return outbox_hold_db.hold_all(session, Reason.HELD, dead_before=None)
+    return outbox_hold_db.hold_all(session, Reason.HELD, None, _MAY_GO_ON)
 
 
 def release_all() -> Released:

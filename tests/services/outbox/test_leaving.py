@@ -143,6 +143,26 @@ def test_mail_that_is_held_for_another_reason_stays_so(bob: int) -> None:
     assert told(mail_id) == ("held", Reason.HELD)
 
 
+def test_after_a_restore_mail_that_was_held_for_its_account_waits_for_a_release_as_well(
+    bob: int, shared: RecordingServer
+) -> None:
+    """It may have been sent since the back-up, while the account was enabled."""
+    mail_id = queue(bob)
+    administration.disable(bob)
+    with transaction() as session:
+        assert holding.hold_restored(session) == 1
+    administration.enable(bob)
+    drain()
+    assert told(mail_id) == ("held", Reason.HELD)
+    administration.disable(bob)
+    assert holding.release_all() == Released(released=1, expired=0)
+    drain()
+    assert told(mail_id) == ("held", Reason.ACCOUNT_DISABLED)
+    administration.enable(bob)
+    drain()
+    assert (told(mail_id)[0], len(shared.mails)) == ("sent", 1)
+
+
 def test_mail_whose_time_is_over_when_the_account_is_enabled_ends(bob: int, shared: RecordingServer, now: Now) -> None:
     soon = clock.now() + timedelta(minutes=5)
     mail_id = email_service.queue_email(TO, "s", "b", account_id=bob, expires_at=soon)
