@@ -102,6 +102,11 @@ def may_be_held_soon(spans: Sequence[Span]) -> bool:
     return any(span.held_after < math.inf and not _is_held_by_own(span) for span in spans)
 
 
+def is_silent_own(span: Span) -> bool:
+    """Whether it is an account's own server that gives no answer just now."""
+    return span.held_after < math.inf and span.silent_seconds >= HELD_BY_OWN
+
+
 def _is_held_by_own(span: Span) -> bool:
     """Whether an account's own server lets somebody wait."""
     silent = span.silent_seconds

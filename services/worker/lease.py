@@ -17,8 +17,11 @@ from database import outbox_claim_db
 from database.engine import transaction
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
+from services.delivery import held_servers
+from services.outbox.reasons import Reason
 from services.smtp import patience
 from services.smtp.patience import Span
+from services.worker import turns
 from utils import clock, ending, incidents
 
 log = structlog.get_logger(__name__)
@@ -91,7 +94,8 @@ class Heartbeat:
     """Keeps the lease of the group in hand while a ``with`` block works, for whoever has no thread that does.
 
     Once ``is_stopping`` says so, it ends the group's conversation if its server is silent, and sees to it that this
-    process ends, which may have heard of the stop by nothing else.
+    process ends, which may have heard of the stop by nothing else. While an account's own server is silent, the
+    account rests, so that it holds no other process as well: those know nothing of this one's wait.
     """
 
     def __init__(self, pace: Pace, is_stopping: Callable[[], bool] = lambda: False) -> None:
@@ -116,11 +120,14 @@ class Heartbeat:
 
     def _beat(self) -> None:
         between = self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE
-        due = time.monotonic() + between
+        due, look_at = time.monotonic() + between, 0.0
         while not self._done.wait(max(0.0, min(LOOK_SECONDS, due - time.monotonic()))):
             group = self._in_hand
             if self._is_stopping():
                 self._end_in_time(group)
+            if group and time.monotonic() >= look_at and held_servers.is_silent_own(group.span):
+                look_at = time.monotonic() + held_servers.OWN_LOOK_AGAIN / 2
+                self._let_rest(group)
             if time.monotonic() < due:
                 continue
             due += between
@@ -132,6 +139,12 @@ class Heartbeat:
         left = ending.seconds_left(STOP_SECONDS)
         if group and (not left or is_in_vain(group, since=time.monotonic() + left - STOP_SECONDS)):
             group.span.end()
+
+    def _let_rest(self, group: Group) -> None:
+        account_id = group.claims[0].account_id
+        if account_id is not None:
+            with self._app.app_context():
+                turns.rest(account_id, clock.now() + timedelta(seconds=held_servers.OWN_LOOK_AGAIN), Reason.PAUSED)
 
     def _renew(self, group: Group) -> None:
         """Put the lease off, or leave that to the next beat, which may come in time."""
