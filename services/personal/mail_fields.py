@@ -9,11 +9,10 @@ from typing import Annotated, Final, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
 from services.message import mime
 from services.message.mime import Attachment
-from services.settings.fields import Checked, Strict, told_name
+from services.settings.fields import Checked, Strict, bounded_text, flag, refused, texts, told_name
 from utils import clock
 from utils.errors import InvalidInput
 
@@ -51,10 +50,6 @@ _SPACES: Final = str.maketrans("", "", " \t\r\n")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def _refuse(sentence: str) -> PydanticCustomError:
-    return PydanticCustomError("refused", "{sentence}", {"sentence": sentence})
-
-
 def refused_argument(error: ValueError) -> tuple[str, str]:
     """The API's name of the field that a ValueError of ours names, and the sentence about it."""
     found = _ARGUMENT.fullmatch(str(error))
@@ -63,33 +58,19 @@ def refused_argument(error: ValueError) -> tuple[str, str]:
     return API_NAMES.get(found[1], found[1]), found[2]
 
 
-def _text(value: object, longest: int) -> str:
-    if not isinstance(value, str):
-        raise _refuse("Give text.")
-    if len(value) > longest:
-        raise _refuse(f"Use at most {longest} characters.")
-    return value
-
-
 def _texts(longest: int, told: str, check: Callable[[str], object] = str, **more: object) -> Checked:
-    return Checked(lambda value: check(_text(value, longest)), "string", told, maxLength=longest, **more)
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _refuse("Give true or false.")
-    return value
+    return texts(check, longest, told, **more)
 
 
 def _mailboxes(value: object) -> str | list[str]:
     """One or several; whether each is an address is the composer's to say."""
     if isinstance(value, str):
-        return _text(value, LONGEST_MAILBOX)
+        return bounded_text(value, LONGEST_MAILBOX)
     if not isinstance(value, list):
-        raise _refuse("Give one address as text, or a list of them.")
+        raise refused("Give one address as text, or a list of them.")
     if len(value) > MOST_RECIPIENTS:
-        raise _refuse(f"A mail has at most {MOST_RECIPIENTS} recipients.")
-    return [_text(each, LONGEST_MAILBOX) for each in value]
+        raise refused(f"A mail has at most {MOST_RECIPIENTS} recipients.")
+    return [bounded_text(each, LONGEST_MAILBOX) for each in value]
 
 
 def _mailboxes_field(told: str) -> tuple[PlainValidator, WithJsonSchema]:
@@ -100,13 +81,13 @@ def _mailboxes_field(told: str) -> tuple[PlainValidator, WithJsonSchema]:
 
 def _subject(text: str) -> str:
     if not text.strip():
-        raise _refuse("Give a subject.")
+        raise refused("Give a subject.")
     return text
 
 
 def _printable(text: str) -> str:
     if not text or not text.isprintable():
-        raise _refuse("Give printable characters, on one line.")
+        raise refused("Give printable characters, on one line.")
     return text
 
 
@@ -116,27 +97,27 @@ def _moment(text: str) -> datetime:
     except ValueError:
         moment = datetime.min
     if moment.tzinfo is None:
-        raise _refuse("Give a date and time with its zone, like 2026-12-24T08:00:00+01:00.")
+        raise refused("Give a date and time with its zone, like 2026-12-24T08:00:00+01:00.")
     now = clock.now()
     if moment <= now:  # no earlier than others that are due now
         return now
     if moment > now + LATEST:
-        raise _refuse(f"Give a time within the next {LATEST.days} days.")
+        raise refused(f"Give a time within the next {LATEST.days} days.")
     return moment
 
 
 def _decoded(value: object) -> bytes:
     """Base64 (RFC 4648 4), which may be broken into lines. That of URLs (5) is another alphabet, and refused."""
     if not isinstance(value, str):
-        raise _refuse("Give the file's content in base64.")
+        raise refused("Give the file's content in base64.")
     if value[:5].lower() == "data:":
-        raise _refuse("Leave out what stands before the base64, up to the comma.")
+        raise refused("Leave out what stands before the base64, up to the comma.")
     try:
         content = binascii.a2b_base64(value.translate(_SPACES).encode("ascii"), strict_mode=True)
     except (ValueError, UnicodeEncodeError):
-        raise _refuse("This is not base64. Use A–Z, a–z, 0–9, + and /, and pad it with =.") from None
+        raise refused("This is not base64. Use A–Z, a–z, 0–9, + and /, and pad it with =.") from None
     if len(content) > LARGEST_ATTACHMENTS:
-        raise _refuse(f"The attachment is larger than {LARGEST_ATTACHMENTS // 2**20} MB.")
+        raise refused(f"The attachment is larger than {LARGEST_ATTACHMENTS // 2**20} MB.")
     return content
 
 
@@ -147,7 +128,7 @@ def _by_composer(made: Callable[[str], Attachment]) -> Callable[[str], str]:
         try:
             mime.check(made(text))
         except ValueError as error:
-            raise _refuse(refused_argument(error)[1]) from None
+            raise refused(refused_argument(error)[1]) from None
         return text
 
     return check
@@ -207,7 +188,7 @@ class MailFields(_Fields):
     ] = None
     track: Annotated[
         bool,
-        Checked(_flag, "boolean", "Tell when it is opened, by a pixel in its html. Ask the recipients first."),
+        Checked(flag, "boolean", "Tell when it is opened, by a pixel in its html. Ask the recipients first."),
     ] = False
     send_at: Annotated[
         datetime | None,
@@ -228,7 +209,7 @@ class MailFields(_Fields):
 class OneMail(MailFields):
     """One email, and whether to wait for it."""
 
-    wait: Annotated[bool, Checked(_flag, "boolean", "Try it now, and answer with what came of it.")] = False
+    wait: Annotated[bool, Checked(flag, "boolean", "Try it now, and answer with what came of it.")] = False
 
 
 class ManyMails(_Fields):

@@ -28,22 +28,24 @@ LONGEST_NAME: Final = 100
 AUTH_METHODS: Final = ("", *sasl.KNOWN)
 
 
-def _refuse(sentence: str) -> PydanticCustomError:
+def refused(sentence: str) -> PydanticCustomError:
+    """What a validator raises, so that the field is told of in this sentence."""
     return PydanticCustomError("refused", "{sentence}", {"sentence": sentence})
 
 
-def _text(value: object, longest: int) -> str:
+def bounded_text(value: object, longest: int) -> str:
+    """The value, if it is a text of at most so many characters. Raises PydanticCustomError."""
     if not isinstance(value, str):
-        raise _refuse("Give text.")
+        raise refused("Give text.")
     if len(value) > longest:
-        raise _refuse(f"Use at most {longest} characters.")
+        raise refused(f"Use at most {longest} characters.")
     return value
 
 
 def _line(text: str) -> str:
     """One line of text without control characters; outer spaces are typing slips and go."""
     if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text):
-        raise _refuse("Remove line breaks and control characters.")
+        raise refused("Remove line breaks and control characters.")
     return text.strip()
 
 
@@ -52,7 +54,7 @@ def _whole_number(value: object, low: int, high: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise _refuse(f"Give a whole number from {low} to {high}.")
+        raise refused(f"Give a whole number from {low} to {high}.")
     return value
 
 
@@ -65,7 +67,7 @@ def _address(text: str, parse: Callable[[str], str] = parse_address) -> str:
 
 
 def _recipient(value: object) -> str:
-    return _address(_text(value, LONGEST_ADDRESS), checked_recipient)
+    return _address(bounded_text(value, LONGEST_ADDRESS), checked_recipient)
 
 
 def _optional_address(text: str) -> str:
@@ -77,25 +79,25 @@ def _helo(text: str) -> str:
         return ""
     name = _server(text)
     if ip_literal(name):
-        raise _refuse("Give a host name, not an address.")
+        raise refused("Give a host name, not an address.")
     if "_" in name:  # RFC 5321 4.1.2; servers refuse it
-        raise _refuse("A host name for EHLO has no underscore.")
+        raise refused("A host name for EHLO has no underscore.")
     return name
 
 
 def _by_grammar(parse: Callable[[str], str], text: str, empty: str) -> str:
     if not text:
-        raise _refuse(empty)
+        raise refused(empty)
     try:
         return parse(text)
     except InvalidAddress as error:
-        raise _refuse(str(error)) from None
+        raise refused(str(error)) from None
 
 
 def _password(text: str) -> Secret:
     """Taken as typed: spaces, umlauts and all. Only what no server can be told is refused."""
     if any(char in "\r\n\0" or unicodedata.category(char) == "Cs" for char in text):
-        raise _refuse("Remove the line break or control character.")
+        raise refused("Remove the line break or control character.")
     return Secret("" if text == MASK else text)
 
 
@@ -103,25 +105,26 @@ def _certificate(text: str) -> str:
     try:
         return parse_certificate(text.strip()) if text.strip() else ""
     except UnusablePem as fault:
-        raise _refuse(str(fault)) from None
+        raise refused(str(fault)) from None
 
 
 def _key(text: str) -> Secret:
     try:
         return parse_key(text.strip()) if text.strip() not in ("", MASK) else Secret("")
     except UnusablePem as fault:
-        raise _refuse(str(fault)) from None
+        raise refused(str(fault)) from None
 
 
-def _flag(value: object) -> bool:
+def flag(value: object) -> bool:
+    """The value, if it is true or false. Raises PydanticCustomError."""
     if not isinstance(value, bool):
-        raise _refuse("Give true or false.")
+        raise refused("Give true or false.")
     return value
 
 
 def _auth_method(value: object) -> str:
     if value not in AUTH_METHODS:
-        raise _refuse(f"Leave it empty, or give {', '.join(sasl.KNOWN[:-1])} or {sasl.KNOWN[-1]}.")
+        raise refused(f"Leave it empty, or give {', '.join(sasl.KNOWN[:-1])} or {sasl.KNOWN[-1]}.")
     return str(value)
 
 
@@ -141,7 +144,7 @@ def parse_address_field(field: str, value: str) -> str:
 def _config_name(text: str) -> str:
     name = _line(text)
     if not name:
-        raise _refuse("Give a name, like “Backup server”.")
+        raise refused("Give a name, like “Backup server”.")
     return name
 
 
@@ -163,9 +166,9 @@ class Checked:
         return dict(self._schema)
 
 
-def _texts(check: Callable[[str], object], longest: int, description: str, **more: object) -> Checked:
+def texts(check: Callable[[str], object], longest: int, description: str, **more: object) -> Checked:
     """A text that is no longer than the document says, which ``check`` then reads."""
-    return Checked(lambda value: check(_text(value, longest)), "string", description, maxLength=longest, **more)
+    return Checked(lambda value: check(bounded_text(value, longest)), "string", description, maxLength=longest, **more)
 
 
 def _numbers(low: int, high: int, description: str, **more: object) -> Checked:
@@ -175,12 +178,12 @@ def _numbers(low: int, high: int, description: str, **more: object) -> Checked:
 
 
 def _flags(description: str) -> Checked:
-    return Checked(_flag, "boolean", description)
+    return Checked(flag, "boolean", description)
 
 
 Server = Annotated[
     str,
-    _texts(
+    texts(
         _server,
         LONGEST_HOST,
         "Host name or IP address of the SMTP server.",
@@ -189,10 +192,10 @@ Server = Annotated[
     ),
 ]
 Port = Annotated[int, _numbers(1, 65535, "Usually 587 with STARTTLS, 465 with TLS.", examples=[587])]
-Username = Annotated[str, _texts(_line, LONGEST_LINE, "Empty for a relay without login.")]
+Username = Annotated[str, texts(_line, LONGEST_LINE, "Empty for a relay without login.")]
 Password = Annotated[
     Secret,
-    _texts(
+    texts(
         _password,
         LONGEST_PASSWORD,
         "Write-only. Absent, empty or the mask keeps the stored one; it is never trimmed.",
@@ -201,7 +204,7 @@ Password = Annotated[
 ]
 FromEmail = Annotated[
     str,
-    _texts(
+    texts(
         _address,
         LONGEST_ADDRESS,
         "The one address that mails come from.",
@@ -209,11 +212,11 @@ FromEmail = Annotated[
         examples=["noreply@example.com"],
     ),
 ]
-FromName = Annotated[str, _texts(_line, LONGEST_LINE, "The name beside that address.")]
-ReplyTo = Annotated[str, _texts(_optional_address, LONGEST_ADDRESS, "Where replies go, if not to From.")]
+FromName = Annotated[str, texts(_line, LONGEST_LINE, "The name beside that address.")]
+ReplyTo = Annotated[str, texts(_optional_address, LONGEST_ADDRESS, "Where replies go, if not to From.")]
 Helo = Annotated[
     str,
-    _texts(
+    texts(
         _helo,
         LONGEST_HOST,
         "Said in EHLO; empty: the host of BASE_URL if that is a public name, else from_email's.",
@@ -232,7 +235,7 @@ Active = Annotated[bool, _flags("Whether mail goes through this server.")]
 RemovePassword = Annotated[bool, _flags("Forget the stored password, and its user name.")]
 ClientCertificate = Annotated[
     str,
-    _texts(
+    texts(
         _certificate,
         LONGEST_CERTIFICATE,
         "Shown to servers that ask for one: PEM, your own certificate first, then each that signed the one before it. "
@@ -241,7 +244,7 @@ ClientCertificate = Annotated[
 ]
 ClientKey = Annotated[
     Secret,
-    _texts(
+    texts(
         _key,
         LONGEST_KEY,
         "Write-only: the certificate's private key, PEM without a passphrase. Absent, empty or the mask keeps the "
@@ -253,7 +256,7 @@ RemoveClientCertificate = Annotated[bool, _flags("Forget the stored client certi
 Ignored = Annotated[Any, WithJsonSchema({"readOnly": True, "description": "Returned by GET; ignored here."})]
 Name = Annotated[
     str,
-    _texts(
+    texts(
         _config_name,
         LONGEST_NAME,
         "Unique among the servers, whatever the case, the width of letters and the spaces around it: one that another "
