@@ -9,7 +9,9 @@ import structlog
 from flask import Flask, current_app, request
 
 from utils import peer_process
+from utils.addresses import HIGHEST_PORT
 from utils.env_utils import EXTENSION, Settings
+from utils.numbers import whole_number
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +113,7 @@ def _without_port(text: str) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     host, _, port = text.partition(":")
-    return host if port.isdigit() else text
+    return text if whole_number(port, 0, HIGHEST_PORT) is None else host
 
 
 def client_network() -> str:

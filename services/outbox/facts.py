@@ -12,9 +12,11 @@ from services.diagnosis import diagnosis
 from services.outbox.reasons import Reason, words
 from services.settings.personal_route import OWN_NAME
 from utils import clock
+from utils.addresses import HIGHEST_PORT
 from utils.errors import Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 from utils.json_shapes import Moment
 from utils.log_utils import printable
+from utils.numbers import whole_number
 
 __all__ = ["SETTLED", "State"]  # for the blueprints, which never import the database
 
@@ -251,7 +253,7 @@ def _place(row: EmailAttempt) -> tuple[str, int]:
     """Host and port; 0 where it is not known."""
     # It is kept as “name (host:port)”, and the name may hold brackets as well, an address colons.
     host, _, port = row.server.rpartition("(")[2].removesuffix(")").rpartition(":")
-    return host, int(port) if port.isdecimal() else 0
+    return host, whole_number(port, 0, HIGHEST_PORT) or 0
 
 
 def _diagnosis(row: EmailAttempt, host: str, port: int) -> DiagnosisData | None:
