@@ -212,7 +212,8 @@ def _facts(session: Session, found: Sequence[tuple[Account, SmtpConfig | None]])
 def _facts_of(
     account: Account, row: SmtpConfig | None, taken: Sequence[Taken], policy: PersonalRules
 ) -> OwnServerFacts:
-    decision = Decision(account.personal_smtp)
+    # The route takes whatever else somebody has written there by hand for this one.
+    decision = Decision(account.personal_smtp) if account.personal_smtp in list(Decision) else Decision.OWN
     facts = OwnServerFacts(
         account_id=account.id,
         username=account.username,
