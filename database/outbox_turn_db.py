@@ -133,6 +133,10 @@ def end_rest(session: Session, account_id: int) -> None:
     session.execute(delete(OutboxRest).where(OutboxRest.account_id == account_id))
 
 
+def end_rests(session: Session) -> None:
+    session.execute(delete(OutboxRest))
+
+
 def resting(session: Session, account_ids: Collection[int], now: datetime) -> list[OutboxRest]:
     """The rests of these accounts that are not over."""
     query = select(OutboxRest).where(OutboxRest.account_id.in_(account_ids), OutboxRest.until > now)

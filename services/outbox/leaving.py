@@ -36,7 +36,7 @@ def enabled(session: Session, account_id: int) -> None:
     if mail_ids:
         outbox_hold_db.expire(session, mail_ids, clock.now(), Reason.TOO_LATE)
         outbox_hold_db.release(session, mail_ids)
-        promise.tell_when_committed(session)
+        promise.end_rest(session, account_id)
 
 
 def deleted(session: Session, account_id: int) -> None:

@@ -181,6 +181,15 @@ def _added(session: Session, row: NewMail) -> str:
     return row["mail_id"]
 
 
+def end_rest(session: Session, account_id: int | None) -> None:
+    """Let mail of this account, or of all, be taken up again: the caller changes what may have held it up."""
+    if account_id is None:
+        outbox_turn_db.end_rests(session)
+    else:
+        outbox_turn_db.end_rest(session, account_id)
+    tell_when_committed(session)
+
+
 def tell_when_committed(session: Session) -> None:
     """Let workers hear of what the caller's transaction has put into the queue, once it is there."""
     if not event.contains(session, "after_commit", _committed):  # on this session: others are not ours

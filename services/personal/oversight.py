@@ -20,6 +20,7 @@ from database.user_db import Account, comparable
 from services import audit
 from services.accounts.sessions import subject_of
 from services.audit import Action
+from services.outbox import promise
 from services.settings import config_trail, personal_policy, personal_route, sealing
 from services.settings.own_rows import INACTIVE
 from services.settings.personal_policy import Allowed, PersonalRules
@@ -131,6 +132,7 @@ def decide(account_id: int, decision: Decision, *, seen: str | None = None) -> O
             if seen is not None and account.personal_smtp != seen:
                 raise Conflict(STALE)
             account.personal_smtp = decision
+            promise.end_rest(session, account_id)
             audit.record(session, _AUDITED[decision], subject_of(account))
     return get(account_id)
 
@@ -151,6 +153,7 @@ def limit(
             if seen is not None and before != seen:
                 raise Conflict(STALE)
             account.emails_per_minute, account.emails_per_day = per_minute, per_day
+            promise.end_rest(session, account_id)
             audit.record(session, Action.LIMITS_CHANGED, subject_of(account), _limit_words(per_minute, per_day))
     return get(account_id)
 
@@ -170,6 +173,7 @@ def delete_server(account_id: int, *, version: int | None = None, config_id: int
         server = config_trail.subject_of(row)
         audit.record(session, Action.OWN_SERVER_DELETED, subject_of(account), [server])
         session.delete(row)
+        promise.end_rest(session, account_id)
     return get(account_id)
 
 
@@ -208,7 +212,8 @@ def _facts(session: Session, found: Sequence[tuple[Account, SmtpConfig | None]])
 def _facts_of(
     account: Account, row: SmtpConfig | None, taken: Sequence[Taken], policy: PersonalRules
 ) -> OwnServerFacts:
-    decision = Decision(account.personal_smtp)
+    # The route takes whatever else somebody has written there by hand for this one.
+    decision = Decision(account.personal_smtp) if account.personal_smtp in list(Decision) else Decision.OWN
     facts = OwnServerFacts(
         account_id=account.id,
         username=account.username,

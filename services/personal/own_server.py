@@ -13,6 +13,7 @@ from database import smtp_db, user_db
 from database.engine import reading, transaction
 from database.smtp_db import SmtpConfig
 from database.user_db import Account
+from services.outbox import promise
 from services.personal import templates
 from services.personal.templates import Template
 from services.settings import configs, personal_policy, personal_route, route, rules, usable_senders
@@ -117,6 +118,7 @@ def save(account_id: int, change: SmtpChange, *, actor: str = "", proof: str = "
             raise Conflict(configs.STALE)
         stored = configs.as_used(session, row) if row else None
         completed = _completed(session, owner, stored, change, is_whole=True)
+        promise.end_rest(session, account_id)
         return configs.written(session, row, completed, proof, actor, turns_active=True, owner=owner)
 
     settings = _previewed(account_id, change, is_whole=True).settings
@@ -151,6 +153,7 @@ def delete(account_id: int, *, version: int | None = None) -> bool:
         if row is None:
             return False
         configs.forget(session, row, version)
+        promise.end_rest(session, account_id)
         return True
 
 

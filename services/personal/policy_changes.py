@@ -14,6 +14,7 @@ from database.policy_db import PersonalPolicy
 from database.smtp_db import LONGEST_UPDATED_BY
 from services import audit
 from services.audit import Action
+from services.outbox import promise
 from services.settings import personal_policy
 from services.settings.personal_policy import VARIABLES, Allowed, Fallback, PersonalRules
 from utils import clock
@@ -71,6 +72,7 @@ def _write(session: Session, row: PersonalPolicy | None, values: Mapping[str, ob
     row.version += 1
     row.updated_at, row.updated_by = clock.now(), (actor or audit.actor().name)[:LONGEST_UPDATED_BY]
     session.flush()
+    promise.end_rest(session, None)
     audit.record(session, Action.POLICY_CHANGED, _SUBJECT, changed)
 
 

@@ -30,6 +30,8 @@ class Fallback(StrEnum):
     NEVER = "never"
 
 
+_CHOICES_ALLOWED: Final = {str(each): each for each in Allowed}
+_CHOICES_FALLBACK: Final = {str(each): each for each in Fallback}
 VARIABLES: Final = {
     "allowed": "PERSONAL_SMTP",
     "hosts": "PERSONAL_SMTP_HOSTS",
@@ -79,8 +81,9 @@ def current(session: Session | None = None) -> PersonalRules:
         saved["version"] = row.version
     named = dict(get_settings().personal)
     merged = saved | named
+    # What somebody has written there by hand and is none allows nothing.
     if "allowed" in merged:
-        merged["allowed"] = Allowed(str(merged["allowed"]))
+        merged["allowed"] = _CHOICES_ALLOWED.get(str(merged["allowed"]), Allowed.OFF)
     if "fallback" in merged:
-        merged["fallback"] = Fallback(str(merged["fallback"]))
+        merged["fallback"] = _CHOICES_FALLBACK.get(str(merged["fallback"]), Fallback.NEVER)
     return PersonalRules(**merged, fixed=frozenset(named))  # type: ignore[arg-type]

@@ -6,13 +6,17 @@ from threading import Barrier
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from app import create_app
+from database.engine import transaction
 from services import audit
-from services.personal import policy_changes
-from services.settings import personal_policy
+from services.personal import oversight, policy_changes
+from services.settings import personal_policy, personal_route, route
 from services.settings.personal_policy import Allowed, Fallback
 from tests.patience import PATIENCE
+from tests.services.personal.own_rows import own_row
+from tests.visitors import make_bob
 from utils.errors import Conflict, InvalidInput
 
 pytestmark = pytest.mark.usefixtures("app")
@@ -167,3 +171,16 @@ def test_what_is_fixed_may_be_sent_as_it_is_and_is_not_stored(environment: dict[
     with create_app(environment, instance_path=tmp_path).app_context():
         policy = personal_policy.current()
         assert (policy.allowed, policy.hosts, policy.emails_per_day) == (Allowed.ANY, (), 9)
+
+
+def test_a_policy_that_somebody_has_edited_by_hand_allows_nothing_and_stops_no_mail(app: Flask) -> None:
+    bob = make_bob().id
+    own_row(bob)
+    policy_changes.save({"allowed": "any", "fallback": "always"}, actor="tester")
+    with transaction() as session:
+        session.execute(text("UPDATE personal_policy SET allowed = 'x', fallback = 'y'"))
+        session.execute(text("UPDATE account SET personal_smtp = 'z'"))
+    policy = personal_policy.current()
+    assert (policy.allowed, policy.fallback) == (Allowed.OFF, Fallback.NEVER)
+    assert next(route.steps(bob)).reason == personal_route.ALL_OFF
+    assert oversight.get(bob).decision == oversight.Decision.OWN
