@@ -106,7 +106,7 @@ def require(account_id: int, session: Session | None = None) -> None:
 
 
 def _read(account_id: int, session: Session | None) -> MailOwner | None:
-    if not isinstance(account_id, int) or not 0 < account_id < 2**31:  # no database could look it up
+    if type(account_id) is not int or not 0 < account_id < 2**31:  # no database could look it up; True is no id
         return None
     if session is not None:
         with driver_path.borrowed(session.connection()) as driver:

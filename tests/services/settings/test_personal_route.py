@@ -217,8 +217,9 @@ def test_the_specified_functions_go_by_the_same_route(
     assert found
     assert (found["server"], found["from_name"]) == (shared.host, "alice via OpenAlgo")
     for call in (email_service.get_smtp_config, email_service.test_smtp_connection):
-        with pytest.raises(ValueError, match=r"^account_id: There is no such account\."):
-            call(10**6)
+        for nobody in (10**6, True):
+            with pytest.raises(ValueError, match=r"^account_id: There is no such account\."):
+                call(nobody)
 
 
 @pytest.mark.parametrize(
