@@ -53,7 +53,7 @@ def actions(
 def usable(open_ways: Sequence[OpenWay], settings: SmtpSettings) -> list[OpenWay]:
     """The ways that would be an answer for these settings, encrypted ones first: a login never goes in clear."""
     others = [way for way in open_ways if (way.port, way.security) != (settings.port, settings.security)]
-    if settings.has_login:
+    if settings.has_login or settings.is_personal:
         others = [way for way in others if way.security is not Security.NONE]
     return sorted(others, key=lambda way: way.security is Security.NONE)
 
@@ -71,7 +71,7 @@ def _with_security(security: Security, case: _Case) -> Iterator[Mend]:
 
 
 def _no_encryption(case: _Case) -> Iterator[Mend]:
-    if is_loopback(case.settings.host):
+    if is_loopback(case.settings.host) and not case.settings.is_personal:  # accounts have no such choice
         yield _use({"security": Security.NONE.value}, MODE_NAMES[Security.NONE])
 
 

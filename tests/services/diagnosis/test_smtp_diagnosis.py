@@ -309,6 +309,15 @@ def test_no_encryption_is_offered_only_on_this_machine() -> None:
     assert {"security": "none"} not in changes(diagnose(error, server()))
 
 
+def test_no_encryption_is_never_offered_to_an_account_since_it_has_no_such_choice() -> None:
+    error = broken(Phase.ENCRYPTION, Fault.TLS_NOT_OFFERED, "The server does not offer STARTTLS.")
+    own = server(host="127.0.0.1", port=2525, username="", password=Secret(""), is_personal=True)
+    open_in_clear = [OpenWay(port=25, security=Security.NONE), OpenWay(port=465, security=Security.TLS)]
+    offered = changes(diagnose(error, own, open_in_clear))
+    assert "none" not in {change.get("security") for change in offered}
+    assert {"smtp_port": "465", "security": "tls"} in offered
+
+
 def test_a_servers_own_hint_goes_before_ours() -> None:
     found = diagnose(refused(Phase.RECIPIENT, 450, "4.7.1", "Greylisted, try again in 7 minutes"), server())
     assert (found.rule, found.retryable, found.retry_after) == ("greylisted", True, 420)
