@@ -290,7 +290,8 @@ def test_two_tests_at_once_do_not_disturb_each_other() -> None:
 
 
 def test_a_test_ends_in_time_whatever_the_server_does(monkeypatch: pytest.MonkeyPatch, own_address: str) -> None:
-    monkeypatch.setattr(connection_test, "TOTAL_SECONDS", stretched(2.0))  # of which a conversation may take half
+    total = stretched(2.0)  # of which a conversation may take half
+    monkeypatch.setattr(connection_test, "TOTAL_SECONDS", total)
     scripts: list[dict[str, Answer]] = [
         {"GREETING": drip(b"220 " + b"." * 2000)},
         {"EHLO": hang},
@@ -312,7 +313,9 @@ def test_a_test_ends_in_time_whatever_the_server_does(monkeypatch: pytest.Monkey
     with ExitStack() as held, ThreadPoolExecutor(len(scripts)) as pool:
         for port, _ in probe.USUAL:
             held.enter_context(ScriptedServer({"GREETING": hang}, host=own_address, port=port))
-        assert max(pool.map(seconds, scripts)) <= stretched(2.0)
+        took = max(pool.map(seconds, scripts))
+    # By the pace of this machine when it began, or when it ended; a server that is not cut off drips for minutes.
+    assert took <= 1.5 * max(total, stretched(2.0))
 
 
 def test_a_conversation_as_long_as_it_may_be_leaves_time_to_look_around(app: Flask) -> None:
