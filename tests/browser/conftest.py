@@ -1,5 +1,6 @@
 """A real browser in front of a real server process, and a watch on everything that the browser complains about."""
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Error,
     Page,
     Request,
     Response,
@@ -92,7 +94,10 @@ def watched_pages(browser: Browser) -> Iterator[NewPage]:
 def leave(page: Page) -> None:
     """Close none in the midst of a navigation, or of the question whether to leave it: Chromium might never answer."""
     page.on("dialog", lambda dialog: dialog.accept())
-    page.goto("about:blank")
+    page.wait_for_load_state()
+    with contextlib.suppress(Error):  # a page that goes on by itself interrupts it; then it has left as well
+        page.goto("about:blank")
+    page.wait_for_load_state()
 
 
 class Watch:

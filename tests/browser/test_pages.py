@@ -80,6 +80,7 @@ def sideways(page: Page) -> list[str]:
 
 
 def dead_controls(page: Page) -> list[str]:
-    """Visible buttons that send nothing and links that lead nowhere."""
+    """Visible buttons that send nothing and links that lead nowhere, once the styles that hide are there."""
+    page.wait_for_load_state()
     dead = page.locator("button:not([type=submit]), button:not(form button):not([form]), a:not([href]), a[href='#']")
     return [control.evaluate("(part) => part.outerHTML") for control in dead.all() if control.is_visible()]
