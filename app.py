@@ -76,7 +76,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     configure_logging(config.secrets(), as_json=config.is_production)
     app = Flask(__name__, instance_path=str(instance_path) if instance_path else None)
     if app.debug and (config.is_production or config.is_https):
-        raise ConfigurationError("FLASK_DEBUG must be off in production: its debugger runs code for whoever asks.")
+        raise ConfigurationError("FLASK_DEBUG must be off in production: its debugger runs code for anyone who asks.")
     app.extensions[EXTENSION] = config
     app.config.update(
         SQLALCHEMY_DATABASE_URI=config.database_url,

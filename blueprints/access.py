@@ -39,7 +39,7 @@ _GUARDS_FOR_ACCOUNTS: Final = ("signed_in", "admin_page", "admin_api", "account_
 ADMIN_TOKEN: Final = "ADMIN_TOKEN"  # noqa: S105 - what its holder is called
 NOBODY: Final = "anonymous"
 CONFIRM: Final = "confirm_password"
-_NO_TOKEN: Final = "Sign in, or send an API token as bearer token."  # noqa: S105 - it says that there is none
+_NO_TOKEN: Final = "Sign in, or send an API token as a bearer token."  # noqa: S105 - it says that there is none
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ def _check_origin_and_token() -> Response | None:
 def _refusal(reason: str) -> AppError:
     """A form that comes from no page of this session: there the browser came by another address, or it is old."""
     refusals.tell(reason=f"CSRF: {reason}")
-    return addresses.wrong_one() or FormExpired("The form has expired. Load the page again.")
+    return addresses.wrong_one() or FormExpired("This form has expired. Reload the page.")
 
 
 def _is_same_origin() -> bool:

@@ -32,7 +32,7 @@ def announce(app: Flask, *, listens: bool = False) -> None:
     code = accounts.issue_setup_code(unless_since=_start_of_siblings())
     if code:
         print(f"  Set it up at     {config.base_url}/setup", flush=True)  # noqa: T201
-        print(f"  One-time code    {code}", flush=True)  # noqa: T201
+        print(f"  Set-up code      {code}", flush=True)  # noqa: T201
     if config.has_local_inbox and listens:
         _announce_inbox(config)
     if config.mail_suppress_send:

@@ -33,18 +33,18 @@ class Explanation:
 
 
 EXPLANATIONS = {
-    400: Explanation("That request could not be read", "Load the page again and retry."),
-    401: Explanation("Sign in first", "This page is for people who are signed in."),
-    403: Explanation("Administrators only", "Your account may not open this page. Ask an administrator."),
-    404: Explanation("Nothing here", "The address may be mistyped, or the page has moved."),
-    405: Explanation("Not possible this way", "This address exists but does not take that method."),
-    409: Explanation("Changed meanwhile", "Somebody else saved a change. Load the page again."),
+    400: Explanation("Bad request", "Reload the page and try again."),
+    401: Explanation("Sign in first", "You must be signed in to see this page."),
+    403: Explanation("Administrators only", "Only administrators can open this page."),
+    404: Explanation("Nothing here", "Check the address for typos."),
+    405: Explanation("Method not allowed", "This address does not accept that method."),
+    409: Explanation("Changed by someone else", "Someone else saved a change. Reload the page."),
     413: Explanation("Too large", "The request is larger than 64 KiB."),
     415: Explanation("Wrong content type", "Send JSON as application/json, without a content encoding."),
-    422: Explanation("Check the fields", "Some of the values were refused."),
-    429: Explanation("Too many tries", "This was tried too often in a short time."),
+    422: Explanation("Check the fields", "Some values are not valid."),
+    429: Explanation("Too many tries", "Wait a little, then try again."),
     500: Explanation("Something went wrong on our side", "It has been logged. Try again in a minute."),
-    503: Explanation("The database cannot be used now", "Nothing was changed. Try again later."),
+    503: Explanation("The database is unavailable", "Nothing was changed. Try again later."),
 }
 
 

@@ -172,7 +172,7 @@ def _listen(config: Settings) -> socket.socket:
         return socket.create_server((config.host, config.port), family=family, dualstack_ipv6=is_ipv6)
     except OSError as error:
         fault = "is taken" if error.errno == errno.EADDRINUSE else "cannot be opened"
-        sys.exit(f"Port {config.port} on {config.host} {fault}. Set PORT or HOST in .env to another one.")
+        sys.exit(f"Port {config.port} on {config.host} {fault}. Set another PORT or HOST in .env.")
 
 
 class _QuietHandler(WSGIRequestHandler):

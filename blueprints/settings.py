@@ -19,7 +19,7 @@ from utils.numbers import whole_number
 
 bp = Blueprint("settings", __name__)
 
-CHANGED_MEANWHILE = "Somebody else changed “{}” meanwhile. Look at it, then try again."
+CHANGED_MEANWHILE = "Someone else has just changed “{}”. Check it, then try again."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -219,7 +219,7 @@ def _place(actor: str) -> Iterator[None]:
     """One of the places that an actor has for tests under way. Raises TooMany if all are taken."""
     with _lock:
         if _under_way[actor] >= AT_ONCE:
-            raise TooMany("Two of your tests are still running. Wait until one ends.", RETRY_SECONDS)
+            raise TooMany("Two of your tests are still running. Wait for one to finish.", RETRY_SECONDS)
         _under_way[actor] += 1
     try:
         yield

@@ -84,7 +84,7 @@ def send_email(
 
     A mail problem (not configured, refused, timed out, undecryptable password, sending limit reached) gives False,
     one log line and one attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one
-    string, a line break in a header, an account that does not exist or is disabled; RuntimeError outside of an
+    string, a line break in a header, an account that does not exist or is disabled; RuntimeError outside an
     application context. Who wants to refer to the mail later gives its Message-ID:
     ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
     """

@@ -1,4 +1,4 @@
-// Test Connection and Send test message: runs the test without leaving the page, and what its report offers to change.
+// Test Connection and Send test email: runs the test without leaving the page, and what its report offers to change.
 import { clearFieldErrors, focusFirstError, setFieldError } from "./field-errors.js";
 import { openFoldedField, setBusy, setIdle } from "./forms.js";
 import { whyNotNow } from "./session.js";

@@ -64,7 +64,7 @@ export function begin(withMessage) {
   markStale("");
   sayFilledIn(false);
   panel.dataset.outcome = "running";
-  announce("The test has begun.");
+  announce("Test started.");
   runNext();
 }
 
@@ -140,7 +140,7 @@ export function finish({ ok = false, level = "failed", actions = [], field, docs
 export function cancelled() {
   stopRunning();
   panel.dataset.outcome = "idle";
-  announce("The test was cancelled.");
+  announce("Test cancelled.");
 }
 
 /** Says why what is shown no longer belongs to what stands in the form; an empty text: it does. */

@@ -8,7 +8,7 @@ export class TestNotRun extends Error {
   }
 }
 
-const SIGNED_OUT = "You are signed out. Sign in again in another tab, then repeat the test: what you typed stays here.";
+const SIGNED_OUT = "You are signed out. Sign in in another tab, then test again. What you typed is still here.";
 const LOST = "The connection to Sealpost was lost before the test ended. Check that you are online, then test again.";
 
 async function refusal(response) {

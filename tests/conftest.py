@@ -86,7 +86,7 @@ def _no_habits_known() -> None:
 
 @pytest.fixture
 def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
-    """An application of its own for one test, inside of its application context."""
+    """An application of its own for one test, inside its application context."""
     app = create_app(environment, instance_path=tmp_path)
     with app.app_context():
         yield app

@@ -84,7 +84,7 @@ def missing() -> str | None:
 
 
 class EximServer:
-    """Exim with STARTTLS on ``starttls_port`` and TLS from the first byte on ``tls_port``; PLAIN, and only encrypted.
+    """Exim with STARTTLS on ``starttls_port`` and TLS from the start on ``tls_port``; PLAIN, and only encrypted.
 
     Its certificate is for localhost and 127.0.0.1, by the tests' authority; ``users`` maps names to passwords. Who
     signs in may send as ``senders`` only; who does not, only to DOMAIN. ``more`` is added to its main section; {home}

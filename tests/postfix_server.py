@@ -100,7 +100,7 @@ def parameters(more: Mapping[str, str]) -> str:
 
 
 class PostfixServer:
-    """Postfix with STARTTLS on ``starttls_port`` and TLS from the first byte on ``tls_port``, login required.
+    """Postfix with STARTTLS on ``starttls_port`` and TLS from the start on ``tls_port``, login required.
 
     Its certificate is for localhost and 127.0.0.1, by the tests' authority; ``users`` maps names to passwords.
     ``more`` is added to main.cf; {home} in it is a directory with the tests' authority in ca.pem.

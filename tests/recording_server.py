@@ -36,7 +36,7 @@ class AuthAttempt:
 class RecordingServer:
     """A well-behaved server (aiosmtpd) that keeps every mail, every login and every octet.
 
-    ``tls`` is the context for STARTTLS, or with ``implicit`` for TLS from the first byte; ``users`` switches
+    ``tls`` is the context for STARTTLS, or with ``implicit`` for TLS from the start; ``users`` switches
     AUTH on and requires it. ``data``, decrypted, is what clients have said.
     """
 

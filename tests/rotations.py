@@ -21,7 +21,7 @@ Environment = dict[str, str]
 
 
 def password_of(number: int) -> str:
-    return f"pässwörd number {number} ‽" if number != ROWS else ""  # the last is a relay without login
+    return f"pässwörd number {number} ‽" if number != ROWS else ""  # the last is a server that needs no sign-in
 
 
 def store(number: int) -> StoredConfig:

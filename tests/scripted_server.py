@@ -193,7 +193,7 @@ class ScriptedServer:
     of the first, second, ... time; the last of it goes on. An unknown verb is answered 502. The last chunk of
     BDAT is taken and answered as MESSAGE, unless "BDAT LAST" says otherwise. A chunk that is refused is read all the
     same if the server ``swallows``, else its lines are commands; one before any recipient is refused with UNWANTED.
-    ``tls`` is used by ``start_tls``, or with ``implicit`` from the first byte. ``round_trips`` counts how often
+    ``tls`` is used by ``start_tls``, or with ``implicit`` from the start. ``round_trips`` counts how often
     something came after an answer: the opening, each later wait, QUIT.
     A connection ends after ``hears`` octets heard or ``says`` octets said.
     """

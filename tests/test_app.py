@@ -116,7 +116,7 @@ def test_a_dead_database_is_told_on_a_page(admin: Visitor) -> None:
         session.execute(text("DROP TABLE account"))
     answer = admin.get("/settings/smtp")
     assert answer.status_code == 503
-    assert "The database cannot be used now" in answer.text
+    assert "The database is unavailable" in answer.text
 
 
 @pytest.mark.parametrize("variables", [{"BASE_URL": "https://app.example.com"}, {"APP_ENV": "production"}])

@@ -21,7 +21,7 @@ _RESET_LINK = re.compile(r"(\S+)/reset-password\?token=([\w-]+)")
 
 
 class Visitor(FlaskClient):
-    """A test client whose requests share no ``g``: each runs outside of the test's application context."""
+    """A test client whose requests share no ``g``: each runs outside the test's application context."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         kwargs.setdefault("buffered", True)  # so that a stream is read in that context as well

@@ -246,17 +246,17 @@ def _refuse_other_forms(text: str) -> None:
     if not text:
         raise InvalidAddress(f"Enter an email address. {_PLAIN_ADDRESS}")
     if text.isprintable() and text.count("@") > 1:
-        raise InvalidAddress("Give one address only.")
+        raise InvalidAddress("Enter only one address.")
     if _invisible(text):
         raise InvalidAddress("Remove spaces, line breaks and invisible characters from the address.")
     if any(character in text for character in "<>"):
-        raise InvalidAddress("Give the address alone, without a name and without < and >.")
+        raise InvalidAddress("Enter only the address, without a name, < or >.")
     if any(character in text for character in ",;"):
-        raise InvalidAddress("Give one address only.")
+        raise InvalidAddress("Enter only one address.")
     if any(character in text for character in '"\\()[]:'):
-        raise InvalidAddress(f"Quotes, brackets and colons cannot stand in an address. {_PLAIN_ADDRESS}")
+        raise InvalidAddress(f"An address cannot contain quotes, brackets or colons. {_PLAIN_ADDRESS}")
     if _look_alike(text):
-        raise InvalidAddress("The address holds a look-alike character. Type it with plain letters and dots.")
+        raise InvalidAddress("The address contains a look-alike character. Retype it in plain letters and dots.")
     if "@" not in text:
         raise InvalidAddress(f"The address has no @. {_PLAIN_ADDRESS}")
 
@@ -294,7 +294,7 @@ def _refuse_url_parts(text: str) -> None:
     if _invisible(text):
         raise InvalidAddress("Remove spaces, line breaks and invisible characters from the host name.")
     if "://" in text:
-        raise InvalidAddress("Give the host name only, without https:// or smtp:// in front.")
+        raise InvalidAddress("Enter only the host name, without https:// or smtp://.")
     if "@" in text:
         raise InvalidAddress("Give the host name only, without a user name and an @.")
     if any(character in text for character in "/\\?#"):
@@ -314,7 +314,7 @@ def _ipv6(text: str) -> str:
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
     elif "]:" in text or text.count(":") == 1:
-        raise InvalidAddress("Give the host name only; the port has its own field.")
+        raise InvalidAddress("Enter only the host name. The port has its own field.")
     if "%" in text:
         raise InvalidAddress("Give the IPv6 address without a zone (the part from %).")
     try:

@@ -20,7 +20,7 @@ PORTS_OF_ACCOUNTS: Final = (25, 465, 587, 2525)
 # For all that is refused to an account, so that nobody finds out by it what there is in our network.
 NOT_FOR_ACCOUNTS: Final = "This server cannot be used. Check its name, or ask an administrator."
 _NOT_PUBLIC: Final = "no public address"
-_OUTSIDE: Final = f"outside of {CIDRS}"
+_OUTSIDE: Final = f"outside {CIDRS}"
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")  # RFC 4291 2.5.5.2
 
 

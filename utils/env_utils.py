@@ -211,7 +211,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
 
 
 def get_settings() -> Settings:
-    """The application's settings, or the environment's outside of an application."""
+    """The application's settings, or the environment's outside an application."""
     if has_app_context():
         settings: Settings = current_app.extensions[EXTENSION]
         return settings

@@ -101,8 +101,8 @@ class Fault(StrEnum):
     CLOSED = "closed"
     NOT_SMTP = "not_smtp"
     BROKEN_REPLY = "broken_reply"  # from a mail server: no code, no end, or nothing that fits the command
-    TLS_EXPECTED = "tls_expected"  # plain connection to a port that wants TLS from the first byte
-    TLS_UNEXPECTED = "tls_unexpected"  # TLS from the first byte to a port that speaks plain first
+    TLS_EXPECTED = "tls_expected"  # plain connection to a port that wants TLS from the start
+    TLS_UNEXPECTED = "tls_unexpected"  # TLS from the start to a port that speaks plain first
     TLS_NOT_OFFERED = "tls_not_offered"
     TLS_CERTIFICATE = "tls_certificate"
     TLS_HANDSHAKE = "tls_handshake"

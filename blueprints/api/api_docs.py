@@ -86,7 +86,7 @@ def _page(name: str) -> Response:
     """A part of the document. What the page says beside it belongs to the session, and so does its tag."""
     built = _built()
     if name not in built.html:
-        raise NotFound("There is no such subject.")
+        raise NotFound("No such subject.")
     tag = hashlib.sha256(f"{built.digest} {_whose_page()}".encode()).hexdigest()
     if "_flashes" in session:  # a message that is shown once must not be on a page that is kept
         return make_response(render_template("api/docs.html", part=built.html[name]))

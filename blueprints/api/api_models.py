@@ -127,9 +127,7 @@ class RefusedAnswer(AnyAnswer):
 class SmtpTest(SmtpChange):
     """Values to test, merged over the saved ones and stored nowhere."""
 
-    to: Annotated[
-        str, Checked(parse_recipient, "string", "Also deliver a test mail there.", maxLength=LONGEST_ADDRESS)
-    ] = ""
+    to: Annotated[str, Checked(parse_recipient, "string", "Also send a test email.", maxLength=LONGEST_ADDRESS)] = ""
     deliver_suppressed: Annotated[
         bool, Field(strict=True, description="Deliver it although MAIL_SUPPRESS_SEND is on.")
     ] = False

@@ -22,7 +22,7 @@ DELIVER: Final = "To deliver it all the same, send deliver_suppressed: true."
 # Both routes that test are documented alike, but for what they test.
 testing = partial(
     Operation,
-    description="Ask for application/x-ndjson to hear each step as it happens; empty lines mean: still waiting.",
+    description="Request application/x-ndjson to get each step as it happens. Empty lines keep the connection alive.",
     tag=TAG,
     body=SmtpTest,
     body_required=False,

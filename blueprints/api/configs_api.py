@@ -125,7 +125,7 @@ def delete_config(config_id: int) -> Response:
 
 
 @bp.post("/<int:config_id>/activate")
-@_switching(summary="Send through this configuration, and no other", description=SWITCH_DESCRIPTION)
+@_switching(summary="Activate a configuration", description=SWITCH_DESCRIPTION)
 @admin_api
 def activate_config(config_id: int) -> Response:
     """Make it the active one; whichever was active is so no more."""
@@ -133,7 +133,7 @@ def activate_config(config_id: int) -> Response:
 
 
 @bp.post("/<int:config_id>/deactivate")
-@_switching(summary="Switch this configuration off", description=f"Mail goes the next way. {SWITCH_DESCRIPTION}")
+@_switching(summary="Deactivate a configuration", description=f"Mail goes the next way. {SWITCH_DESCRIPTION}")
 @admin_api
 def deactivate_config(config_id: int) -> Response:
     """Switch it off; no other is switched on instead."""
@@ -142,7 +142,7 @@ def deactivate_config(config_id: int) -> Response:
 
 @bp.post("/<int:config_id>/test")
 @api_tests.testing(
-    summary="Test a configuration, or values merged over it that are stored nowhere",
+    summary="Test a configuration, or unsaved changes to it",
     example={"smtp_port": 465, "use_ssl": True, "smtp_password": "app_password", "to": "admin@example.com"},
 )
 @admin_api

@@ -46,7 +46,7 @@ def _tag(text: str) -> str:
 class DirectFilter(Strict):
     """Which part of the log to list."""
 
-    before: Annotated[int | None, number_parameter(1, LARGEST, "What the last answer had as next.")] = None
+    before: Annotated[int | None, number_parameter(1, LARGEST, "The next value of the previous response.")] = None
     limit: Annotated[int, number_parameter(1, mail_log.MOST, "How many at most.")] = mail_log.PAGE
 
 
@@ -90,7 +90,7 @@ class StoryAnswer(AnyAnswer):
 
 @bp.get("")
 @Operation(
-    summary="List queued mails, the newest first",
+    summary="List queued email",
     description="What was queued, and what has become of it. An account sees its own mails, ADMIN_TOKEN and tokens of "
     "the scope admin see all.",
     tag=TAG,
@@ -107,7 +107,7 @@ def list_messages() -> Response:
 
 @bp.get("/direct")
 @Operation(
-    summary="List mails that were sent directly, the newest first",
+    summary="List email sent directly",
     description="What send_email tried at once: one entry for each server that was tried.",
     tag=TAG,
     query=DirectFilter,
@@ -123,7 +123,7 @@ def list_direct() -> Response:
 
 @bp.get("/<mail_id>")
 @Operation(
-    summary="Get a queued mail with its attempts",
+    summary="Get a queued email and its attempts",
     description="Servers' own words, and where the global server is, are for administrators only.",
     tag=TAG,
     answers={200: StoryAnswer, 404: ErrorAnswer, **ERRORS},
@@ -152,7 +152,7 @@ def retry_message(mail_id: str) -> Response:
 
 @bp.post("/<mail_id>/cancel")
 @Operation(
-    summary="Withdraw a mail that waits or is held",
+    summary="Cancel a waiting email or is held",
     description="Its content is deleted. Too late once a worker has taken it up: 409.",
     tag=TAG,
     answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},

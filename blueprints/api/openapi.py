@@ -170,13 +170,13 @@ DESCRIPTIONS: Final = {
     400: "Not JSON, not an object, or a key given twice",
     401: "No token, or a wrong one",
     403: "Not an administrator, a token without the scope, or switched off",
-    404: "There is none with this id; or SMTP not configured",
-    409: "Somebody else saved meanwhile; or it is too late",
+    404: "No such id, or SMTP not configured",
+    409: "Changed by someone else, or too late",
     413: "Larger than 64 KiB; where emails are sent, than 40 MB",
     415: "Not application/json",
     422: "A field was refused, or the test ran and failed",
     429: "Too many requests; see Retry-After",
-    503: "The database takes no changes now",
+    503: "The database is unavailable",
 }
 
 

@@ -90,7 +90,7 @@ _Secure = Annotated[
     WithJsonSchema(
         {
             "type": "boolean",
-            "description": "True: TLS from the first byte. False: STARTTLS, required. Left out: true for port 465.",
+            "description": "True: TLS from the start. False: STARTTLS, required. Left out: true for port 465.",
         }
     ),
 ]

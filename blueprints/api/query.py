@@ -29,7 +29,7 @@ def number_parameter(low: int, high: int, told: str) -> Checked:
     def number(text: str) -> int:
         found = whole_number(text, low, high)
         if found is None:
-            raise PydanticCustomError("refused", f"Give a whole number from {low} to {high}.")
+            raise PydanticCustomError("refused", f"Enter a whole number from {low} to {high}.")
         return found
 
     return Checked(number, "integer", told, minimum=low, maximum=high)

@@ -65,7 +65,7 @@ def save_smtp() -> Response:
 
 @bp.post("/api/settings/smtp/test")
 @api_tests.testing(
-    summary="Test the active configuration, or values that are stored nowhere",
+    summary="Test the active configuration, or unsaved settings",
     example={**EXAMPLE, "to": "admin@example.com"},
 )
 @admin_api

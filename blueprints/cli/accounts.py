@@ -109,7 +109,7 @@ def end_sessions(username: str, *, tokens: bool, as_json: bool) -> None:
 @command(token, "create")
 @click.argument("name")
 @click.option("--owner", required=True, metavar="USER", help="The account whose token it is: name or address.")
-@click.option("--days", type=int, metavar="N", help="How long it is good. Without it: until it is revoked.")
+@click.option("--days", type=int, metavar="N", help="Days until it expires. Default: never.")
 @click.option(
     "--scope",
     "scopes",
@@ -171,7 +171,7 @@ def named(login: str) -> Person:
     """The account with this user name or address. Raises NotFound."""
     person = accounts.find_by_login(login)
     if person is None:
-        raise NotFound("There is no such account. See: flask account list")
+        raise NotFound("No such account. See: flask account list")
     return person
 
 

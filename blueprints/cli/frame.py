@@ -27,7 +27,7 @@ USAGE: Final = 2
 NOT_WELL: Final = 3
 
 SOURCE: Final = "command line"
-_USUAL: Final = {DONE: "done", REFUSED: "refused or failed, with one line that says why", USAGE: "wrong usage"}
+_USUAL: Final = {DONE: "done", REFUSED: "failed; one line says why", USAGE: "wrong usage"}
 USUAL: Final = 50  # lines of a list
 _LONGEST_PASSWORD_FILE: Final = 64 * 1024  # bytes
 

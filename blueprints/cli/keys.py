@@ -12,7 +12,7 @@ from services.settings import key_rotation
 from services.settings.key_rotation import KeyUse, Point, Role, Rotation, SealedRow, Status
 from utils.numbers import counted
 
-keys = AppGroup("keys", help="See which APP_KEY seals what, and seal everything anew after a change of APP_KEY.")
+keys = AppGroup("keys", help="See what each APP_KEY seals, and reseal after changing it.")
 
 UNREADABLE = {DONE: "done, and everything can be read", NOT_WELL: "something stored cannot be read; it is named"}
 
@@ -31,7 +31,7 @@ def status(*, as_json: bool) -> None:
 
 
 @command(keys, "rotate", exits=UNREADABLE)
-@click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, without changing it.")
 def rotate(*, dry_run: bool, as_json: bool) -> None:
     """Seal with the current APP_KEY what a previous one has sealed.
 

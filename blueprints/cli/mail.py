@@ -25,7 +25,7 @@ from utils.json_shapes import json_of
 from utils.numbers import counted
 from utils.process_guard import forbid_core_dumps
 
-mail = AppGroup("mail", help="Look up queued mail, send it again or cancel it, run the worker.")
+mail = AppGroup("mail", help="List, resend and cancel email, and run the worker.")
 
 MOST_SENDERS: Final = 64
 LONGEST_DAYS: Final = 36500
@@ -68,7 +68,7 @@ def status(*, as_json: bool) -> None:
 @command(mail, "retry")
 @click.argument("mail_id", metavar="ID")
 def retry(mail_id: str, *, as_json: bool) -> None:
-    """Send a mail now that waits, or once more if it was given up. Whoever has got it does not get it again.
+    """Send a waiting email now, or a failed one again. Recipients who have it do not get it twice.
 
     One that is held is released, as by flask mail release.
     """
@@ -112,7 +112,7 @@ def release(mail_ids: Sequence[str], *, every: bool, as_json: bool) -> None:
 @click.argument("mail_id", required=False, metavar="[ID]")
 @click.option("--held", is_flag=True, help="All mail that is held.")
 def cancel(mail_id: str | None, *, held: bool, as_json: bool) -> None:
-    """Withdraw a mail that waits or is held. Its content is deleted."""
+    """Cancel a waiting email or is held. Its content will be deleted."""
     if held == (mail_id is not None):
         raise click.UsageError("Give the id of a mail, or --held.")
     if mail_id is None:
@@ -155,7 +155,7 @@ def purge(*, days: int, states: Sequence[str], as_json: bool) -> None:
 def run_worker(*, senders: int | None, as_json: bool) -> None:
     """Send queued mail until SIGTERM or Ctrl-C.
 
-    Then it claims nothing more, finishes what is under way and gives the rest back. Any number of workers may run.
+    It then finishes what it is sending and returns the rest to the queue. Any number of workers may run.
     """
     forbid_core_dumps()
     start.check()
@@ -188,7 +188,7 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     for state, count in summary.counts.items():
         yield f"{state:<14}{count}"
     if not summary.counts:
-        yield "No mail waits, and none was given up."
+        yield "No email is waiting or has failed."
     for reason, count in summary.reasons.items():
         yield f"Waiting ({count}): {reason}"
     if summary.oldest_due:
@@ -200,7 +200,7 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     if route.is_suppressed():
         yield route.NOTHING_IS_SENT
     if summary.is_behind:
-        yield "Not well: mail is late. Does a worker run?"
+        yield "Email is late. Check that a worker is running."
     if summary.is_unattended:
         yield f"Not well: {log.NOBODY_SENDS}"
     if summary.keyless:

@@ -21,7 +21,7 @@ from utils.env_utils import get_settings
 from utils.errors import NotFound
 from utils.numbers import whole_number
 
-smtp = AppGroup("smtp", help="Set up the servers that mail goes through, switch between them, and try them.")
+smtp = AppGroup("smtp", help="Set up, test and switch mail servers.")
 
 HEADINGS: Final = (
     "Id",
@@ -82,9 +82,9 @@ def show(name: str, *, as_json: bool) -> None:
 @command(smtp, "add")
 @click.argument("name")
 @settings_options
-@click.option("--activate", "is_active", is_flag=True, help="Send through it from the next mail on.")
+@click.option("--activate", "is_active", is_flag=True, help="Make it the active server.")
 def add(*, password_stdin: bool, password_file: Path | None, as_json: bool, **fields: object) -> None:
-    """Store a new configuration named NAME.
+    """Add a mail server called NAME.
 
     It is inactive unless --activate is given: test it first, then activate it. With a user name its password is
     asked for, unless an option says where it is; it is never an argument.
@@ -118,8 +118,8 @@ def edit(
 ) -> None:
     """Change a configuration.
 
-    What is not given stays as it is. A stored password stays with its server: with another host, port, encryption
-    or user name it must be given again, and so must a client key.
+    Options you leave out stay unchanged. A stored password stays with its server: with another host, port, encryption
+    or user name it must be entered again, and so must a client key.
     """
     stored = named(present)
     password = given_password(password_stdin, password_file)
@@ -136,7 +136,7 @@ def edit(
 @command(smtp, "activate")
 @click.argument("name")
 def activate(name: str, *, as_json: bool) -> None:
-    """Send through this configuration and no other.
+    """Make a mail server the active one.
 
     Every process does so from its next mail on; nothing needs a restart. NAME may be its id.
     """
@@ -161,7 +161,7 @@ def deactivate(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(name: str, *, yes: bool, as_json: bool) -> None:
-    """Forget a configuration for good.
+    """Permanently delete a mail server.
 
     Its password is forgotten too. Says what will send instead, and asks first. NAME may be its id.
     """
@@ -176,9 +176,9 @@ def delete(name: str, *, yes: bool, as_json: bool) -> None:
 
 @command(smtp, "import-env")
 @click.option("--name", default=IMPORTED_NAME, show_default=True, metavar="TEXT", help="What to call it.")
-@click.option("--activate", is_flag=True, help="Send through it from the next mail on.")
+@click.option("--activate", is_flag=True, help="Make it the active server.")
 def import_env(*, name: str, activate: bool, as_json: bool) -> None:
-    """Store the server of .env as a configuration.
+    """Copy the server in .env to the database.
 
     It is made of the EMAIL_* variables and DEFAULT_FROM_EMAIL, and inactive unless --activate is given. .env is left
     as it is and goes on as the fallback. Says which of its lines may go once the configuration sends.
@@ -188,8 +188,8 @@ def import_env(*, name: str, activate: bool, as_json: bool) -> None:
     with named_by_option():
         stored = configs.create(parse_change(change))
     lines = [variable for variable in ENV_LINES if get_settings().email.get(variable)]
-    when = "may go now" if activate else "may go once it is active"
-    told = f"These lines of .env {when}, or stay as the fallback: {', '.join(lines)}"
+    when = "may go now" if activate else "can be deleted once it is active"
+    told = f"These lines of .env {when}, or kept as the fallback: {', '.join(lines)}"
     data = {**public_dict(stored), "env_lines_that_may_go": lines}
     answer(as_json, data, f"Stored {_label(stored)}, as .env has it.", *_next_steps(stored), told)
 

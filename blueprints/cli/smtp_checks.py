@@ -53,7 +53,7 @@ _MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
 
 @command(None, "test", exits=_TEST_EXITS, needs_tables=False)
 @click.argument("name", required=False)
-@click.option("--to", default="", metavar="ADDRESS", help="Also deliver a test mail there.")
+@click.option("--to", default="", metavar="ADDRESS", help="Also send a test email.")
 @click.option("--yes", is_flag=True, help="Deliver it although MAIL_SUPPRESS_SEND is on.")
 def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
     """Test a configuration, or what sends now.
@@ -87,7 +87,7 @@ test.__test__ = False  # type: ignore[attr-defined]
 @command(None, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server is usable"}, needs_tables=False)
 @click.argument("account", required=False)
 def route(account: str | None, *, as_json: bool) -> None:
-    """Show which server sends now, and why.
+    """Show which server is in use, and why.
 
     Each one that could send is used, in reserve, or passed over for the reason that is told. With the user name or
     address of an ACCOUNT: which sends that account's mail.
@@ -109,7 +109,7 @@ def route(account: str | None, *, as_json: bool) -> None:
     leave(DONE if used else NOT_WELL)
 
 
-@command(None, "validate", exits={DONE: "everything holds", NOT_WELL: "a check does not hold"}, needs_tables=False)
+@command(None, "validate", exits={DONE: "every check passed", NOT_WELL: "a check failed"}, needs_tables=False)
 @click.option(
     "--test-email",
     is_flag=False,
@@ -120,7 +120,7 @@ def route(account: str | None, *, as_json: bool) -> None:
 )
 @click.option("--yes", is_flag=True, help="Send it although MAIL_SUPPRESS_SEND is on.")
 def validate(*, test_email: str | None, yes: bool, as_json: bool) -> None:
-    """Check everything that mail depends on.
+    """Check everything that sending depends on.
 
     Made for deploy scripts: the exit code is 0 only if all of it holds. It checks the server that sends now, with a
     connection test that stops before a mail is sent unless --test-email is given; the key and what it opens; the
@@ -223,7 +223,7 @@ def _print_waiting(waiting: Waiting) -> None:
 
 def _result_lines(result: TestResult, to: str) -> Iterator[str]:
     if result.ok:
-        yield f"\n✓ {result.message}{f': a mail is on its way to {to}' if to else '; no mail was sent'}"
+        yield f"\n✓ {result.message}{f': test email sent to {to}' if to else '; no email was sent'}"
         return
     yield f"\n✗ {result.message}"
     if told := result.diagnosis:

@@ -24,18 +24,16 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 def settings_options(work: Callable[..., None]) -> Callable[..., None]:
     """The options of `add` and `edit`, in the order in which people know the answers."""
-    modes = (
-        "starttls: encrypted after the greeting; tls: from the first byte. Without it: tls on port 465, else starttls."
-    )
+    modes = "starttls: encrypted after the greeting; tls: from the start. Without it: tls on port 465, else starttls."
     timeout = f"Longest wait for one answer, 1 to {smtp_fields.LONGEST_TIMEOUT} seconds; at first 10."
     methods = [AUTOMATIC, *filter(None, smtp_fields.AUTH_METHODS)]
     options: list[Callable[[Any], Any]] = [
         _option("smtp_server", "Name or address of the server.", metavar="HOST"),
         _option("smtp_port", "Usually 587 (starttls) or 465 (tls).", type=int, metavar="N"),
         click.option("--security", type=click.Choice(list(_MODES)), help=modes),
-        _option("smtp_username", '"" for a relay without login.', metavar="TEXT"),
-        _option("from_email", "The address that mails come from.", metavar="ADDRESS"),
-        _option("from_name", "The name beside it.", metavar="TEXT"),
+        _option("smtp_username", '"" for a server that needs no sign-in.', metavar="TEXT"),
+        _option("from_email", "The From address.", metavar="ADDRESS"),
+        _option("from_name", "The From name.", metavar="TEXT"),
         _option("reply_to", "Where replies go, if not to --from.", metavar="ADDRESS"),
         _option("helo_hostname", "Said in EHLO, instead of BASE_URL's host or --from's.", metavar="HOST"),
         _option("timeout_seconds", timeout, type=int, metavar="N"),
@@ -44,7 +42,7 @@ def settings_options(work: Callable[..., None]) -> Callable[..., None]:
             "--failover/--no-failover", default=None, help="Whether the next server sends while this one is down."
         ),
         _option("emails_per_minute", "The most; 0: as EMAILS_PER_MINUTE says.", type=int, metavar="N"),
-        _option("emails_per_day", "The most; 0: as EMAILS_PER_DAY says.", type=int, metavar="N"),
+        _option("emails_per_day", "Maximum. 0: use EMAILS_PER_DAY.", type=int, metavar="N"),
         password_options,
         _option(
             "client_certificate",

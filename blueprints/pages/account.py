@@ -39,7 +39,7 @@ def change_password() -> ResponseReturnValue:
         person = accounts.change_password(current_user.id, current, new)
     except InvalidInput as refused:
         return _page("", refused.errors), refused.status
-    return _go_on(person, "Your password is changed. Your other sessions have ended.")
+    return _go_on(person, "Password changed. You are signed out everywhere else.")
 
 
 @bp.post("/email")
@@ -86,7 +86,7 @@ def end_sessions() -> ResponseReturnValue:
         message = f"The session in {ended.browser} has ended."
     else:
         kept.end_all(current_user.id, but=current_user.session.key, with_tokens=with_tokens)
-        message = "Your other sessions have ended."
+        message = "You are signed out everywhere else."
     flash(f"{message} Your API tokens are revoked." if with_tokens else message, "success")
     return redirect(url_for("account.show"), 303)
 

@@ -17,7 +17,7 @@ from utils.errors import InvalidInput, NotFound
 pages = Blueprint("pages", __name__)
 bp = Blueprint("auth", __name__)
 
-_WRONG_SIGN_IN: Final = "No account has this name and password. Check both and try again."
+_WRONG_SIGN_IN: Final = "Wrong user name or password. Check both and try again."
 
 
 @pages.get("/")
@@ -35,7 +35,7 @@ def home() -> ResponseReturnValue:
 def setup() -> ResponseReturnValue:
     """The first administrator, made by whoever has the code from the terminal; 404 afterwards."""
     if accounts.has_administrator():
-        raise NotFound("The set-up is done.")
+        raise NotFound("Set-up is already complete.")
     if request.method != "POST":
         return render_template("auth/setup.html", values={}, errors={})
     values = {name: forms.text(name) for name in ("code", "username", "email")}
@@ -44,7 +44,7 @@ def setup() -> ResponseReturnValue:
     except InvalidInput as refused:
         return render_template("auth/setup.html", values=values, errors=refused.errors), refused.status
     sessions.sign_in(person)
-    flash("You are the administrator now. Next, set up the mail server.", "success")
+    flash("You are the administrator. Next, set up a mail server.", "success")
     return redirect(url_for("settings.smtp"), 303)
 
 

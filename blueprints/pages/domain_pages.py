@@ -12,7 +12,7 @@ from utils.errors import InvalidInput
 
 bp = Blueprint("domain_pages", __name__)
 
-WORDS: Final = {Grade.GOOD: "Good", Grade.CHANGE: "Needs a change", Grade.OPEN: "Cannot be told from here"}
+WORDS: Final = {Grade.GOOD: "Good", Grade.CHANGE: "Needs a change", Grade.OPEN: "Cannot be checked from here"}
 LEVELS: Final = {Grade.GOOD: "ok", Grade.CHANGE: "error", Grade.OPEN: "warning"}
 
 

@@ -86,7 +86,7 @@ def cancel(mail_id: str) -> Response:
     except Conflict as late:
         flash(late.message, "danger")
     else:
-        flash("The mail is cancelled. It will not be sent.", "success")
+        flash("Cancelled. It will not be sent.", "success")
     return _to_message(mail_id)
 
 
@@ -95,7 +95,7 @@ def _sent_again(before: MessageData, now: MessageData) -> tuple[str, str]:
         return "The mail is not sent: its time was over.", "danger"
     if before.is_held:
         return "The mail is released.", "success"
-    return "The mail is sent now." if before.waits else "The mail is sent once more.", "success"
+    return "Sending now." if before.waits else "The mail is sent once more.", "success"
 
 
 def _state() -> State | None:

@@ -146,7 +146,7 @@ def _seen_limits() -> tuple[int | None, int | None] | None:
 
 def _deed(name: str) -> _Deed:
     if name not in DEEDS:
-        raise NotFound("There is no such action.")
+        raise NotFound("No such action.")
     return DEEDS[name]
 
 

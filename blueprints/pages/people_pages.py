@@ -96,7 +96,7 @@ def act(account_id: int, deed: str) -> Response:
 
 def _deed(name: str) -> _Deed:
     if name not in DEEDS:
-        raise NotFound("There is no such action.")
+        raise NotFound("No such action.")
     return DEEDS[name]
 
 

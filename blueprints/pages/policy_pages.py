@@ -30,7 +30,7 @@ LABELS: Final = {
     "allowed": "Servers that accounts may bring",
     "hosts": "Hosts and domains",
     "fallback": "The global server sends instead",
-    "emails_per_minute": "Mails per minute",
+    "emails_per_minute": "Emails per minute",
     "emails_per_day": "Mails per day",
     "fallback_per_minute": "Through the global server, per minute",
     "fallback_per_day": "Through the global server, per day",

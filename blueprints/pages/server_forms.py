@@ -14,7 +14,7 @@ from services.settings.sealing import StoredConfig
 from utils.errors import AppError, InvalidInput
 
 TICK: Final = "Tick the box to deliver it all the same."
-ENTER_AGAIN: Final = "Enter the password again: a page never gets it back."
+ENTER_AGAIN: Final = "Enter the password again. Sealpost never shows it."
 PASTE_AGAIN: Final = "Paste the key again: a page never gets it back."
 LOAD_AGAIN: Final = " Load the page again."  # which the API's callers should, and who sees both versions need not
 

@@ -218,5 +218,5 @@ def _key_note(copied: StoredConfig | None) -> str:
 
 def _password_note(copied: StoredConfig | None) -> str:
     if copied and copied.row.smtp_password:
-        return "Enter the password: it is not copied."
+        return "Enter the password. It was not copied."
     return server_forms.typed_again("smtp_password", server_forms.ENTER_AGAIN)

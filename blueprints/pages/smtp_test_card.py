@@ -12,8 +12,8 @@ from services.settings.sealing import StoredConfig
 from utils.allowed_places import NOT_FOR_ACCOUNTS
 from utils.errors import Fault
 
-ON_SCREEN: Final = "Tested the values on screen. Not saved yet."
-SAVED: Final = "Tested the saved values."
+ON_SCREEN: Final = "Tested the settings on screen. Not saved yet."
+SAVED: Final = "Tested the saved settings."
 _UNITS: Final = (("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -66,7 +66,7 @@ def _success(prepared: TestPlan, result: TestResult) -> str:
     queue = f", queue id {result.queue_id}" if result.queue_id else ""
     return (
         f"Accepted by {host} in {_in_ms(result.ms)}{queue}. "
-        f"Accepted is not yet delivered: look in the inbox of {prepared.rcpt}."
+        f"Accepted does not mean delivered: check the inbox of {prepared.rcpt}."
     )
 
 
@@ -78,7 +78,7 @@ def _when_to_retry(seconds: int | None, *, is_certain: bool) -> str:
     """Two sentences; ``seconds`` is None if nobody knows when."""
     what = f"This {'is' if is_certain else 'may be'} temporary."
     if seconds is None:
-        return f"{what} The same may work later."
+        return f"{what} It may work later."
     unit, length = next((unit, length) for unit, length in _UNITS if seconds >= 2 * length or seconds == length)
     number = math.ceil(seconds / length)
     return f"{what} Try again in {number} {unit}{'' if number == 1 else 's'}."

@@ -25,10 +25,10 @@ from utils.errors import Conflict, InvalidInput, NotFound
 CODE_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without I, O, 0 and 1
 CODE_GROUPS, CODE_GROUP_LENGTH = 4, 5
 
-_TAKEN: Final = "Another account has this {}. Choose a different one."
+_TAKEN: Final = "That {} is already in use. Choose another."
 _WRONG: Final = "This is not your current password."
-_CHANGED_MEANWHILE: Final = "The password was changed meanwhile. Sign in again."
-_GONE: Final = "There is no such account."
+_CHANGED_MEANWHILE: Final = "Your password was changed elsewhere. Sign in again."
+_GONE: Final = "No such account."
 UNKNOWN: Final = "unknown account"
 
 
@@ -79,14 +79,14 @@ def create_first_administrator(code: str, username: str, email: str, password: s
     Raises InvalidInput with the fields code, username, email and password; NotFound if there is one already.
     """
     if has_administrator():
-        raise NotFound("The set-up is done.")
-    errors = {} if _is_setup_code(code) else {"code": ["This is not a code of this server."]}
+        raise NotFound("Set-up is already complete.")
+    errors = {} if _is_setup_code(code) else {"code": ["This set-up code is wrong. Copy it from the terminal."]}
     checked = fields.check(username, email, password, errors)
     with transaction() as session:
         # Of two set-ups at once the second waits here and then finds an administrator.
         held = user_db.lock_setup_codes(session)
         if user_db.has_administrator(session) or not held:
-            raise NotFound("The set-up is done.")
+            raise NotFound("Set-up is already complete.")
         return _created(session, checked, is_admin=True)
 
 

@@ -22,7 +22,7 @@ from services.outbox import leaving
 from utils import clock
 from utils.errors import Conflict, Forbidden, NotFound
 
-_GONE: Final = "There is no such account."
+_GONE: Final = "No such account."
 _NO_LONGER: Final = "You are no longer an administrator."
 _LAST: Final = "{} is the only administrator who can sign in. Make somebody else an administrator first."
 _IS_IN: Final = "{} has chosen a password already. “Forgot your password?” sends a new link."

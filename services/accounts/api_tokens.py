@@ -97,7 +97,7 @@ def create(
         # Held, so that a change of password at the same moment finds this token or comes before it.
         owner = user_db.lock(session, account_id)
         if owner is None or owner.disabled_at:
-            raise NotFound("There is no such account.")
+            raise NotFound("No such account.")
         if Scope.ADMIN in scopes and not owner.is_admin:
             raise InvalidInput({"scopes": ["Only administrators have tokens of the scope admin."]})
         if sum(_info(each, owner).is_good for each in api_token_db.unrevoked(session, account_id)) >= MOST_TOKENS:

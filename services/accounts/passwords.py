@@ -47,9 +47,9 @@ def refusal(password: str, names: Iterable[str]) -> str | None:
         return "The password holds characters that are not valid Unicode."
     folded = _normalised(password).casefold()
     if not _common().isdisjoint((folded, _SEPARATORS.sub("", folded))):
-        return "This password is on lists of common passwords. Choose another one."
+        return "This password is too common. Choose another."
     if _is_only_names(folded, names):
-        return "This password is little more than a name. Choose another one."
+        return "This password is too close to a name. Choose another."
     return None
 
 
@@ -82,7 +82,7 @@ def _in_turn(work: Callable[..., R], *arguments: str) -> R:
         return waiting.result(TURN_SECONDS)
     except TimeoutError:
         waiting.cancel()
-        raise TooMany("Many people are signing in just now. Try again in some seconds.", int(TURN_SECONDS)) from None
+        raise TooMany("Many people are signing in just now. Try again in a few seconds.", int(TURN_SECONDS)) from None
 
 
 def _new_workers() -> ThreadPoolExecutor:

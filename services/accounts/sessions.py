@@ -216,7 +216,7 @@ def _is_over(row: BrowserSession, account: Account, now: datetime) -> bool:
 def _locked(session: Session, account_id: int) -> Account:
     account = user_db.lock(session, account_id)
     if account is None:
-        raise NotFound("There is no such account.")
+        raise NotFound("No such account.")
     return account
 
 

@@ -41,7 +41,7 @@ def unlock(login: str) -> Person:
     with transaction() as session:
         account = user_db.find_by_login(session, fields.login_key(login))
         if account is None:
-            raise NotFound("There is no such account. See: flask account list")
+            raise NotFound("No such account. See: flask account list")
         tries.forget(session, tries.of_account(account.id))
         audit.record(session, Action.UNLOCKED, subject_of(account))
     return accounts.get(account.id)

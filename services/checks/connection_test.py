@@ -386,19 +386,21 @@ def _of_settings(settings: SmtpSettings) -> Step:
     """The first step: what was entered, and a warning where port and encryption do not go together."""
     fact = f"{settings.host}, port {settings.port}, {settings.mode_name}"
     if settings.security is not _USUAL_MODES.get(settings.port, settings.security):
-        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: an unusual pair.")
+        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: an unusual combination.")
     if settings.security is Security.NONE and not is_loopback(settings.host):
-        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: anybody on the way can read the mail.")
+        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: anyone on the network can read the mail.")
     return Step(Phase.SETTINGS, "ok", 0, fact)
 
 
 def _of_ways(tried: Sequence[tuple[int, Security]], ways: Sequence[OpenWay], since: float) -> Step:
     """What became of looking for another way in, ``since`` a moment of the monotonic clock."""
     if ways:
-        fact = "This host also answers at " + ", ".join(f"{way.port} with {MODE_NAMES[way.security]}" for way in ways)
+        fact = "This host also answers on port " + ", ".join(
+            f"{way.port} with {MODE_NAMES[way.security]}" for way in ways
+        )
     else:
         ports = ", ".join(str(port) for port in dict.fromkeys(port for port, _ in tried))
-        fact = f"Nor does a mail server answer with encryption at {ports}"
+        fact = f"No encrypted mail server answers on {ports} either"
     return Step(name=Phase.CONNECT, status="warning" if ways else "failed", ms=_since(since), fact=f"{fact}.")
 
 

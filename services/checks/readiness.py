@@ -64,14 +64,14 @@ def _database() -> Answer:
 def _migrations() -> Answer:
     with reading() as session:
         behind = schema_db.is_behind(session)
-    return Answer(not behind, "Run: flask db upgrade" if behind else "None is missing.")
+    return Answer(not behind, "Run: flask db upgrade" if behind else "Up to date.")
 
 
 def _key() -> Answer:
     active = configs.find_active()
     if active is None:
         return Answer(True, "No configuration is active, so there is nothing to open.")
-    return Answer(active.is_usable, "It opens the active configuration." if active.is_usable else CANNOT_OPEN)
+    return Answer(active.is_usable, "It opens the active server’s password." if active.is_usable else CANNOT_OPEN)
 
 
 def _queue() -> Answer:
@@ -92,7 +92,7 @@ def _sentences(*texts: str) -> str:
 def _worker(app: Flask) -> Answer:
     alive = threads.is_alive(app)
     if alive is None:
-        return Answer(True, "None belongs to this process.")
+        return Answer(True, "Not run by this process.")
     return Answer(alive, "It runs." if alive else "It has stopped. Restart this process.")
 
 

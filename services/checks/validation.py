@@ -161,7 +161,7 @@ def _verdict(result: TestResult, to: str | None) -> Told:
         said = f" The server said: {result.server_line}" if result.server_line else ""
         return Told(Mark.FAILED, result.message, f"{result.remedy}{said}")
     if to is None:
-        return Told(Mark.OK, f"{result.message}; no mail was sent")
+        return Told(Mark.OK, f"{result.message}; no email was sent")
     return Told(Mark.OK, f"Test email sent successfully to {to}")
 
 
@@ -177,7 +177,7 @@ def _keys() -> Iterator[Told]:
     if rows > len(state.refused):
         yield Told(Mark.OK, f"{counted(rows - len(state.refused), 'configuration')} can be read")
     elif not rows:
-        yield Told(Mark.OK, "No configuration is stored, so none is unreadable")
+        yield Told(Mark.OK, "No mail server is stored")
     if state.to_rotate:
         yield Told(
             Mark.INFO, f"{counted(state.to_rotate, 'configuration')} sealed with a previous key: flask keys rotate"
@@ -210,11 +210,11 @@ def _base_url() -> Iterator[Told]:
     if settings.is_production and local:
         yield Told(Mark.FAILED, f"Links in mails lead to {url}, which only this machine can open", SET_BASE_URL)
         return
-    yield Told(Mark.OK, f"Links in mails begin with {url}")
+    yield Told(Mark.OK, f"Links in emails start with {url}")
     if local:
         yield Told(Mark.INFO, "Only this machine can open them: fit for development")
     elif not settings.is_https:
-        yield Told(Mark.INFO, "It is not https: whoever listens on the way can use a reset link")
+        yield Told(Mark.INFO, "Not https: anyone on the network could use a reset link")
 
 
 def _dns() -> Iterator[Told]:

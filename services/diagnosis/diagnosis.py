@@ -16,7 +16,7 @@ from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 __all__ = ["NOT_CONFIGURED", "Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
 
 SUCCESS: Final = "Connection successful"
-ACCEPTED: Final = "Test message accepted"
+ACCEPTED: Final = "Test email accepted"
 
 _PHASES: Final = {  # as people call them, and what is wrong where nothing else tells it
     Phase.SETTINGS: ("Settings", Reason.SETTINGS),
@@ -167,7 +167,7 @@ def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
 
 def _speaks_tls_here(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> bool:
     """Whether a server that gave no greeting was only waiting for TLS."""
-    # With TLS from the first byte (RFC 8314 3.3) it is the client that speaks first, so both wait for each other.
+    # With TLS from the start (RFC 8314 3.3) it is the client that speaks first, so both wait for each other.
     is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED)
     return is_silent and any((way.port, way.security) == (settings.port, Security.TLS) for way in open_ways)
 
@@ -182,7 +182,7 @@ def _way_around(error: DeliveryError, settings: SmtpSettings, open_ways: Sequenc
 def _blocked(port: int, way: OpenWay, fault: Fault) -> str:
     answers = f"Port {way.port} on the same host answers"
     if fault is Fault.REFUSED:
-        return f"{answers}: the server takes mail there and not on {port}."
+        return f"{answers}: the server accepts mail there, not on {port}."
     return f"{answers}: your hosting provider probably blocks {port}."
 
 

@@ -9,7 +9,7 @@ _NEW: Final = "v=DMARC1; p=none; rua=mailto:postmaster@{domain}"
 _POLICIES: Final = {
     "none": "It asks receivers to deliver mail that fails, and only to report it: right for a start. Once the reports "
     "are clean, set p=quarantine.",
-    "quarantine": "Mail that neither SPF nor DKIM speaks for goes to the spam folder.",
+    "quarantine": "Mail that passes neither SPF nor DKIM goes to spam.",
     "reject": "Mail that neither SPF nor DKIM speaks for is refused.",
 }
 _FEWEST_LABELS: Final = 2  # example.com; what is above belongs to a registry

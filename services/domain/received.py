@@ -18,7 +18,7 @@ from utils.errors import InvalidInput
 from utils.log_utils import printable
 
 _OURS: Final = re.compile(r"<[0-9a-f]{32}@([^>]+)>")
-_SCL: Final = "SCL is the spam level: -1 was let through by a rule, 0 and 1 are no spam, 5 and more are."
+_SCL: Final = "SCL is the spam level: -1 bypassed the filter, 0 and 1 are not spam, 5 and above are."
 _SPAM_FIELDS: Final = {
     "x-spam-status": "",
     "x-spam-score": "",
@@ -82,7 +82,7 @@ def read(text: str, own_domains: Collection[str] = ()) -> HeaderReport:
     for name, value in found:
         first.setdefault(name, value)
     if not first.keys() & set(_FEWEST_TELLING):
-        raise InvalidInput({"headers": ["These are no headers. Open the message’s source and copy it from its top."]})
+        raise InvalidInput({"headers": ["These are not email headers. Open the message source and copy from the top."]})
     said = auth_results.statements(found)
     judge, results = _judged(said, auth_results.received_spf(found))
     from_domain = domain_of(split_comments(first.get("from", ""))[0])

@@ -123,7 +123,7 @@ def _permitted(case: _Case, who: str) -> Finding:
     text = f"It permits {who} to send for {case.domain}."
     if case.elsewhere.result is not SpfResult.NEUTRAL:
         return case.finding(Grade.GOOD, text)
-    text += " But it says nothing about all others, so forgers pass as well: end it in ~all."
+    text += " But it does not exclude anyone else, so forgeries pass too. End it with ~all."
     return case.finding(Grade.CHANGE, text, _with_end(case.seen[0], "~all"))
 
 

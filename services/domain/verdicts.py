@@ -36,7 +36,7 @@ _SPF_TEXTS: Final = {
     "fail": ("The record of {domain} forbids the server that sent this.", _ADD_IT),
     "softfail": ("The record of {domain} does not list the server that sent this.", _ADD_IT),
     "neutral": ("The record of {domain} says nothing about the server that sent this.", _ADD_IT),
-    "permerror": ("The SPF record of {domain} is in error.", "The check of the domain says where."),
+    "permerror": ("The SPF record of {domain} is invalid.", "Check the domain to see why."),
     "temperror": ("The receiver could not look up the record of {domain}.", "Send another test message."),
 }
 
@@ -75,8 +75,8 @@ def _spf(results: list[AuthResult], from_domain: str) -> Ruling:
     domain = best.domain or "the sender"
     if best.result == "pass":
         if not best.domain or are_aligned(best.domain, from_domain):
-            return Ruling("SPF", Level.OK, "pass", f"{domain} permits the server that sent this.")
-        text = f"Passed for {domain}, which the provider put into the envelope; for {from_domain} it does not count."
+            return Ruling("SPF", Level.OK, "pass", f"{domain} allows the server that sent this.")
+        text = f"Passed for {domain}, the envelope domain. That does not count for {from_domain}."
         return Ruling("SPF", Level.INFO, "pass for another domain", text, "DKIM must pass for your domain then.")
     if best.result == "none":
         return Ruling("SPF", Level.WARNING, "no record", f"{domain} has no SPF record.", _ADD_ONE)
@@ -96,7 +96,7 @@ def _dkim(results: list[AuthResult], from_domain: str) -> Ruling:
         return Ruling("DKIM", Level.WARNING, "pass for another domain", text, remedy)
     worst = min(results, key=_rank)
     if worst.result == "none":
-        return Ruling("DKIM", Level.ERROR, "not signed", "Nobody signed it.", "Switch DKIM on at your provider.")
+        return Ruling("DKIM", Level.ERROR, "not signed", "It is not signed.", "Switch DKIM on at your provider.")
     if worst.result == "temperror":
         return Ruling(
             "DKIM", Level.WARNING, worst.result, "The key could not be looked up.", "Send another test message."
@@ -110,9 +110,9 @@ def _dmarc(results: list[AuthResult], from_domain: str) -> Ruling:
     result = results[0].result
     domain = results[0].domain or from_domain or "the From domain"
     if result == "pass":
-        return Ruling("DMARC", Level.OK, "pass", f"SPF or DKIM speaks for {domain}: the message is really yours.")
+        return Ruling("DMARC", Level.OK, "pass", f"SPF or DKIM passed for {domain}: the email is really from there.")
     if result == "fail":
-        text = f"Neither SPF nor DKIM speaks for {domain}, so its policy decides what becomes of the message."
+        text = f"Neither SPF nor DKIM passed for {domain}, so its policy decides what happens to the email."
         return Ruling("DMARC", Level.ERROR, "fail", text, "Make SPF or, better, DKIM pass for that domain.")
     if result in ("none", "bestguesspass"):
         return Ruling("DMARC", Level.WARNING, "no policy", f"{domain} has no DMARC record.", _ADD_ONE)

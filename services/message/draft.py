@@ -123,7 +123,7 @@ def draft(
     hidden = _mailboxes("bcc", bcc) if bcc is not None else ()
     recipients = tuple({mailbox.address: None for mailbox in (*to, *copies, *hidden)})
     if not recipients:
-        raise ValueError("to_email: Give at least one recipient.")
+        raise ValueError("to_email: Pass at least one recipient.")
     if len(recipients) > MOST_RECIPIENTS:
         raise ValueError(f"to_email: A mail has at most {MOST_RECIPIENTS} recipients.")
     mail_id = secrets.token_hex(16)

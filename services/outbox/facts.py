@@ -54,13 +54,13 @@ _OUTCOMES: Final = {
     ACCEPTED: Look("ok", "Accepted"),
     Temporary.outcome: Look("warning", "Not now"),
     Permanent.outcome: Look("error", "Refused"),
-    Misconfigured.outcome: Look("error", "Settings at fault"),
+    Misconfigured.outcome: Look("error", "Check settings"),
     OutcomeUnknown.outcome: Look("warning", "Never confirmed"),
     NOT_CONFIGURED: Look("error", "No server"),
     SUPPRESSED: Look("skipped", "Suppressed"),
     THROTTLED: Look("warning", "Over the limit"),
 }
-_ACCEPTED_IN_PART: Final = Look("warning", "Accepted in part")
+_ACCEPTED_IN_PART: Final = Look("warning", "Partly accepted")
 _SEND_LATER: Final = "Send it later, or queue it: queued mail waits by itself. The limit is set with the server."
 _SEND_LATER_FOR_ACCOUNT: Final = (
     "Send it later, or queue it: queued mail waits by itself. An administrator can set another limit for the account."

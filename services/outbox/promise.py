@@ -24,7 +24,7 @@ from utils.errors import Conflict, NotFound
 from utils.listeners import Listeners
 
 GIVE_UP: Final = timedelta(hours=72)
-NO_SUCH: Final = "There is no such mail."
+NO_SUCH: Final = "No such mail."
 SAME_KEY: Final = "idempotency_key: Another mail was queued with this key. Use a new key for other content."
 _LONGEST_KEY: Final = 255
 _LARGE: Final = 1 << 15  # octets
@@ -140,7 +140,7 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
     due_at = _aware("send_at", terms.send_at) or now
     expires_at = _aware("expires_at", terms.expires_at) or max(due_at, now) + GIVE_UP
     if expires_at <= max(due_at, now):
-        raise ValueError("expires_at: Give a time after now and after send_at.")
+        raise ValueError("expires_at: Pass a time after now and after send_at.")
     content, key_id = outbox_content.seal(mail)
     return {
         "mail_id": mail.mail_id,
@@ -262,7 +262,7 @@ def _too_late(row: OutboxMail | None, wanted: str) -> NotFound | Conflict:
     if row is None:
         return NotFound(NO_SUCH)
     if row.state not in (*SETTLED, *UNSENT):
-        return Conflict(f"The mail is being handed over just now. It cannot be {wanted}.")
+        return Conflict(f"This email is being sent now. It cannot be {wanted}.")
     if row.state == State.SENT or wanted == "cancelled":
-        return Conflict(f"The mail is {row.state} already.")
-    return Conflict("The content of the mail is gone, so it cannot be sent again.")
+        return Conflict(f"This email is already {row.state}.")
+    return Conflict("Its content was deleted, so it cannot be sent again.")

@@ -319,7 +319,7 @@ def _path(*place: int | str, is_strange: bool) -> str:
 
 
 _SENTENCES: Final = {
-    "extra_forbidden": "There is no such field.",
+    "extra_forbidden": "Unknown field.",
     "missing": "This is missing.",
     "too_long": f"Give at most {MOST_ATTACHMENTS}.",
     "list_type": "Give a list.",

@@ -33,7 +33,7 @@ from utils.personal_env import MOST_EMAILS
 PAGE: Final = 50
 SUCCESS_DAYS: Final = 7  # in which the last success is looked for
 STALE: Final = "Somebody else decided about this server meanwhile. Look at it, then try again."
-NO_SUCH: Final = "There is no such account."
+NO_SUCH: Final = "No such account."
 NO_SERVER: Final = "This account has no server of its own any more."
 NOT_NAMED: Final = "The policy does not name this host."
 LONGEST_TEXT: Final = 100

@@ -39,7 +39,7 @@ TAKEN: Final = frozenset(
 _REQUIRED: Final = {
     "smtp_server": "Give the server's host name.",
     "smtp_port": "Give the port, like 587.",
-    "smtp_username": "Give the user name that belongs to the password.",
+    "smtp_username": "Enter the user name for this password.",
 }
 
 
@@ -210,7 +210,7 @@ def _completed(
     ``is_whole``: it names server, port and user name, unless a template does. Otherwise they are as stored.
     """
     if unknown := change.model_fields_set - TAKEN:
-        raise InvalidInput({name: ["There is no such field."] for name in sorted(unknown)})
+        raise InvalidInput({name: ["Unknown field."] for name in sorted(unknown)})
     before = stored if not is_whole else None
     username = change.smtp_username
     if not change.given("smtp_username"):

@@ -108,7 +108,7 @@ def _is_as_fixed(name: str, parsed: object, before: PersonalRules) -> bool:
 
 
 def _unknown() -> object:
-    raise ValueError("There is no such field.")
+    raise ValueError("Unknown field.")
 
 
 def _choice(choices: type[StrEnum]) -> Callable[[object], object]:

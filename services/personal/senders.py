@@ -28,7 +28,7 @@ from utils.errors import Conflict, Forbidden, InvalidInput, NotFound
 
 LIFE: Final = timedelta(hours=24)
 MOST: Final = 50  # that one account may have
-NO_SUCH: Final = "There is no such sender."
+NO_SUCH: Final = "No such sender."
 _KEPT: Final = timedelta(days=7)
 _LARGEST_ID: Final = 2**31 - 1  # PostgreSQL refuses to look for a larger one
 _IN_USE: Final = "Your server sends from this address. Choose another From address there, then remove this one."
@@ -159,7 +159,7 @@ def _held(session: Session, account_id: int) -> Account:
     """The account, held, which may have senders. Raises NotFound or Forbidden."""
     account = user_db.lock(session, account_id)
     if account is None or account.disabled_at:
-        raise NotFound("There is no such account.")
+        raise NotFound("No such account.")
     if personal_policy.current(session).allowed is Allowed.OFF:
         raise Forbidden(ALL_OFF)
     return account

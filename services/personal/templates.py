@@ -25,7 +25,7 @@ from utils.numbers import LARGEST, whole_number
 FIELDS: Final = ("domain", "host", "port", "security")
 TAKEN: Final = "Another template is for this domain. Change that one."
 STALE: Final = "Somebody else changed this template meanwhile. Look at it, then try again."
-NO_SUCH: Final = "There is no such template. Somebody may have deleted it meanwhile."
+NO_SUCH: Final = "No such template. Somebody may have deleted it meanwhile."
 NOT_ALLOWED: Final = "The policy does not allow this host to accounts. Name it there first."
 NOT_PUBLIC: Final = f"Accounts cannot reach this address. Name its network in {CIDRS_OF_ACCOUNTS}, and restart."
 MODES: Final = (Security.STARTTLS, Security.TLS)

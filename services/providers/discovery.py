@@ -23,7 +23,7 @@ MX_SECONDS: Final = 3.0
 PROBE_SECONDS: Final = 5.0
 WAYS: Final = ((587, Security.STARTTLS), (465, Security.TLS))  # RFC 6409, RFC 8314
 WHAT_TO_ENTER: Final = "Enter an email address, like name@example.com, or the name of a provider."
-UNKNOWN_NAME: Final = "No provider is known by this name. Enter your email address instead."
+UNKNOWN_NAME: Final = "No provider with this name. Enter your email address instead."
 
 
 class Source(StrEnum):
@@ -101,7 +101,7 @@ def _for_domain(domain: str, address: str, may_probe: bool) -> Discovery:
     try:
         hosts = dns.mx(domain, MX_SECONDS, get_settings().dns_resolver)
     except LookupFailed:
-        message = f"The name server does not answer, so nothing is known of {domain}. Fill in its server by hand."
+        message = f"DNS is not responding, so Sealpost cannot look up {domain}. Enter its server yourself."
         return Discovery(source=Source.NONE, message=message, values=Suggestion(from_email=address))
     if provider := registry.for_mx(hosts):
         return _with(provider, Source.MX, f"Mail of {domain} is with {provider['name_by_mx']}.", address, domain)

@@ -27,8 +27,8 @@ from utils import clock, incidents
 from utils.errors import Conflict, InvalidInput, NotFound
 
 FIRST_NAME: Final = "Primary"
-STALE: Final = "Somebody else saved these settings meanwhile. Load the page again."
-NO_SUCH: Final = "There is no such configuration."
+STALE: Final = "Someone else has saved these settings. Reload the page."
+NO_SUCH: Final = "No such configuration."
 NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
 NAME_OF_OWN: Final = f"Servers of accounts are called “{OWN_NAME}”. Choose a different name."
 OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up

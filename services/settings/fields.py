@@ -54,16 +54,16 @@ def _whole_number(value: object, low: int, high: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise refused(f"Give a whole number from {low} to {high}.")
+        raise refused(f"Enter a whole number from {low} to {high}.")
     return value
 
 
 def _server(text: str) -> str:
-    return _by_grammar(parse_host, _line(text), "Give the server's host name, like smtp.example.com.")
+    return _by_grammar(parse_host, _line(text), "Enter the server’s host name, like smtp.example.com.")
 
 
 def _address(text: str, parse: Callable[[str], str] = parse_address) -> str:
-    return _by_grammar(parse, _line(text), "Give an e-mail address, like noreply@example.com.")
+    return _by_grammar(parse, _line(text), "Enter an email address, like noreply@example.com.")
 
 
 def _recipient(value: object) -> str:
@@ -118,7 +118,7 @@ def _key(text: str) -> Secret:
 def flag(value: object) -> bool:
     """The value, if it is true or false. Raises PydanticCustomError."""
     if not isinstance(value, bool):
-        raise refused("Give true or false.")
+        raise refused("Enter true or false.")
     return value
 
 
@@ -144,7 +144,7 @@ def parse_address_field(field: str, value: str) -> str:
 def _config_name(text: str) -> str:
     name = _line(text)
     if not name:
-        raise refused("Give a name, like “Backup server”.")
+        raise refused("Enter a name, like “Backup server”.")
     return name
 
 
@@ -192,7 +192,7 @@ Server = Annotated[
     ),
 ]
 Port = Annotated[int, _numbers(1, 65535, "Usually 587 with STARTTLS, 465 with TLS.", examples=[587])]
-Username = Annotated[str, texts(_line, LONGEST_LINE, "Empty for a relay without login.")]
+Username = Annotated[str, texts(_line, LONGEST_LINE, "Empty for a server that needs no sign-in.")]
 Password = Annotated[
     Secret,
     texts(
@@ -230,7 +230,7 @@ AuthMethod = Annotated[
 ]
 Version = Annotated[int, _numbers(1, LARGEST, "The version that was read. A stale one answers 409.")]
 UseTls = Annotated[bool, _flags("STARTTLS: starts plain, then encrypts; required.")]
-UseSsl = Annotated[bool, _flags("TLS from the first byte.")]
+UseSsl = Annotated[bool, _flags("TLS from the start.")]
 Active = Annotated[bool, _flags("Whether mail goes through this server.")]
 RemovePassword = Annotated[bool, _flags("Forget the stored password, and its user name.")]
 ClientCertificate = Annotated[
@@ -265,12 +265,14 @@ Name = Annotated[
         examples=["Backup server"],
     ),
 ]
-Failover = Annotated[bool, _flags("Whether mail goes the next way while this server is down.")]
+Failover = Annotated[bool, _flags("Whether the next server is used while this one is down.")]
 
 
 def _limit_of(span: str) -> WithJsonSchema:
     numbers = [{"type": "integer", "minimum": 1, "maximum": MOST_EMAILS}, {"type": "null"}]
-    return WithJsonSchema({"anyOf": numbers, "description": f"The most mails a {span}; null: as the environment says."})
+    return WithJsonSchema(
+        {"anyOf": numbers, "description": f"Maximum emails per {span}. null: use the environment’s limit."}
+    )
 
 
 EmailsPerMinute = Annotated[int | None, PlainValidator(_limit), _limit_of("minute")]
@@ -353,7 +355,7 @@ def checked(model: type[_Model], raw: Mapping[str, object]) -> _Model:
         for fault in error.errors(include_input=False, include_url=False, include_context=False):
             name = str(fault["loc"][0]) if fault["loc"] else "form"
             if fault["type"] == "extra_forbidden":
-                found.setdefault(told_name(name), []).append("There is no such field.")
+                found.setdefault(told_name(name), []).append("Unknown field.")
             else:
                 found.setdefault(name, []).append(fault["msg"])
         raise InvalidInput(found) from None

@@ -44,5 +44,5 @@ def activate_config(name_or_id: str | int) -> StoredConfig:
 
 
 def deactivate_config(name_or_id: str | int) -> StoredConfig:
-    """Switch this configuration off. Raises NotFound."""
+    """Deactivate a configuration. Raises NotFound."""
     return configs.deactivate(configs.named(name_or_id).row.id)

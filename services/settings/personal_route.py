@@ -44,7 +44,7 @@ class UnusableAccount(ValueError):
 
     def __init__(self, *, is_gone: bool) -> None:
         self.is_gone = is_gone
-        self.reason = "There is no such account." if is_gone else "This account is disabled."
+        self.reason = "No such account." if is_gone else "This account is disabled."
         super().__init__(f"account_id: {self.reason}")
 
 
@@ -91,7 +91,7 @@ def find(account_id: int, session: Session | None = None) -> OwnServer:
             return OwnServer(reason=GLOBAL_SERVES, behalf=behalf, stored=stored)
         policy = personal_policy.current(session)
     except SQLAlchemyError as error:  # nobody knows then what its own server is, nor whether another may send
-        reason = schema_db.UPGRADE if schema_db.lacks_something(error) else "The database does not answer."
+        reason = schema_db.UPGRADE if schema_db.lacks_something(error) else "The database is not responding."
         return OwnServer(reason=reason, is_broken=True, blocks=True)
     if policy.allowed is Allowed.OFF:  # as if there were none
         return OwnServer(reason=ALL_OFF, behalf=behalf, stored=stored)

@@ -247,7 +247,7 @@ def _global_step(session: Session | None) -> tuple[RouteStep, bool]:
     try:
         stored = configs.find_active(session=session)
     except SQLAlchemyError as error:
-        reason = schema_db.UPGRADE if schema_db.lacks_something(error) else "The database does not answer."
+        reason = schema_db.UPGRADE if schema_db.lacks_something(error) else "The database is not responding."
         return RouteStep(source="database", name="Database", reason=reason, is_broken=True), True
     if not stored:
         return RouteStep(source="database", name="Database", reason=f"{NO_ACTIVE_ROW}."), False
@@ -261,7 +261,7 @@ def step_of(stored: StoredConfig) -> RouteStep:
     return RouteStep(
         source="database",
         name=row.name,
-        reason="Active in the database." if usable else stored.problem,
+        reason="The active server." if usable else stored.problem,
         settings=stored.settings if usable else None,
         config_id=row.id,
         falls_back=Fallback.ALWAYS if row.failover else Fallback.NEVER,
@@ -282,14 +282,14 @@ def _last_step(*, database_decides: bool) -> RouteStep:
     except InvalidInput as error:
         return step(reason=_first_sentence(error), is_broken=True)
     if settings is not None and not _names_the_inbox(settings):
-        return step(reason="Named by EMAIL_HOST in .env.", settings=settings)
+        return step(reason="Set by EMAIL_HOST in .env.", settings=settings)
     if get_settings().has_local_inbox:
         return _inbox_step(database_decides=database_decides)
     return step(reason="The local inbox is for development only." if settings else "EMAIL_HOST is not set.")
 
 
 def _inbox_step(*, database_decides: bool) -> RouteStep:
-    step = RouteStep(source=INBOX, name="Local inbox", reason="It serves only while no server is active.")
+    step = RouteStep(source=INBOX, name="Local inbox", reason="Used only while no server is active.")
     if database_decides:
         return step
     place = inbox_place.find(Path(current_app.instance_path), get_settings())
@@ -301,7 +301,7 @@ def _inbox_step(*, database_decides: bool) -> RouteStep:
         settings = _inbox_settings(place)
     except InvalidInput as error:
         return replace(step, reason=_first_sentence(error), is_broken=True)
-    return replace(step, reason="The local inbox, until a server is active.", settings=settings)
+    return replace(step, reason="Local inbox, until a server is active.", settings=settings)
 
 
 def _inbox_settings(place: InboxPlace) -> OwnInbox:

@@ -31,7 +31,7 @@ def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
     """
     required = {
         "smtp_server": "Give the server's host name.",
-        "from_email": "Give the address mails come from.",
+        "from_email": "Enter the From address.",
     }
     missing = {field: [text] for field, text in required.items() if not stored and not change.given(field)}
     if missing:
@@ -119,7 +119,7 @@ def _with_login(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpC
     """Decide which password goes with the settings: a new one, the stored one, or none."""
     if change.remove_password:
         if change.smtp_password:
-            raise InvalidInput({"smtp_password": ["Either remove the password or give a new one."]})
+            raise InvalidInput({"smtp_password": ["Remove the password or enter a new one, not both."]})
         renamed = change.smtp_username and (not stored or change.smtp_username != stored.username)
         if renamed:
             raise InvalidInput({"smtp_username": ["Leave the user name empty when the password is removed."]})
@@ -131,9 +131,9 @@ def _with_login(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpC
     elif stored and stored.password and result.destination != stored.destination:
         raise InvalidInput({"smtp_password": [CHANGED_SERVER]})
     if result.username and not result.password:
-        raise InvalidInput({"smtp_password": ["Give the password that belongs to the user name."]})
+        raise InvalidInput({"smtp_password": ["Enter the password for this user name."]})
     if result.password and not result.username:
-        raise InvalidInput({"smtp_username": ["Give the user name that belongs to the password."]})
+        raise InvalidInput({"smtp_username": ["Enter the user name for this password."]})
     return result
 
 

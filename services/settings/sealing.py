@@ -31,9 +31,9 @@ PROOF_SECONDS: Final = 3600
 UNREADABLE: Final = "The stored password cannot be read. Restore APP_KEY or enter the password again."
 UNREADABLE_KEY: Final = "The stored client key cannot be read. Restore APP_KEY or paste the key again."
 OTHER_KEY: Final = "These settings are sealed with another APP_KEY. Check them and save."
-ALTERED: Final = "These settings were changed outside of the application. Check every field and save them again."
+ALTERED: Final = "These settings were changed outside Sealpost. Check every field, then save again."
 OUTDATED: Final = (
-    "These settings could not be checked when the database was upgraded: they had been changed outside of the "
+    "These settings could not be checked when the database was upgraded: they had been changed outside the "
     "application, or their APP_KEY was missing. Check every field and save them again."
 )
 NO_TOKENS: Final[Mapping[str, str]] = {}

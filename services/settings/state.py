@@ -13,9 +13,9 @@ from services.settings.shown import ConfigData, config_data
 from services.smtp.settings import Security, SmtpSettings
 from utils.addresses import is_loopback
 
-ADD_ONE: Final = "Add a server, test it and save it."
+ADD_ONE: Final = "Add a mail server, test it, then save."
 IN_CLEAR: Final = "Nothing is encrypted on the way to it: whoever listens can read mail and password-reset links."
-ACTIVATE_ONE: Final = "Activate one of those below."
+ACTIVATE_ONE: Final = "Activate a server below."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +111,12 @@ def facts(stored: StoredConfig) -> ConfigFacts:
 def without_it(stored: StoredConfig) -> tuple[str, str]:
     """What sends once this configuration is switched off or deleted: a level and a sentence."""
     if not stored.row.is_active:
-        return "ok", "It is not active: no mail goes through it, and none will go another way."
+        return "ok", "It is not active, so mail is not affected."
     step = smtp_route.without_database()
     if step.settings is None:
-        return "error", f"No mail can be sent then: nothing else is set up. {step.reason}"
+        return "error", f"No mail can be sent after that. {step.reason}"
     if step.is_local_inbox:
-        return "warning", "Mail goes to the local inbox then. Nobody outside of this machine receives any."
+        return "warning", "Mail will go to the local inbox and not leave this machine."
     return "warning", f"Mail goes through {step.settings.host} (set in .env) as {step.settings.from_email} then."
 
 
@@ -133,7 +133,7 @@ def _judged(active: StoredConfig | None, used: RouteStep | None, has_configs: bo
         return "empty", "No server yet. Mail goes to the local inbox.", ADD_ONE
     if not active:
         headline = f"Mail goes through {used.settings.host} (set in .env) as {used.settings.from_email}."
-        return "ok", headline, "No server is active here, so the one in .env serves."
+        return "ok", headline, "No server is active, so the one in .env is used."
     return _judged_active(active)
 
 
@@ -149,7 +149,7 @@ def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
     row, server = active.row, f"{active.row.name} ({active.row.smtp_server})"
     if _is_failing_over(active):
         headline = f"{server} is down. Mail goes through {row.failed_over_to} instead."
-        detail = "Every mail tries it first and returns to it by itself. Test it to see what is wrong."
+        detail = "Mail goes back to it once it works again. Test it to see what is wrong."
         return "warning", headline, detail
     headline = f"Mail goes through {server} as {row.from_email}."
     if row.last_error:
@@ -158,8 +158,8 @@ def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
     if active.certificate_trouble:
         return "warning", headline, active.certificate_trouble
     if not active.is_verified:
-        return "warning", headline, "It is the active one, but has not been tested yet."
-    return "ok", headline, "It is the active one, and its values have passed a test."
+        return "warning", headline, "These settings have not been tested yet."
+    return "ok", headline, "These settings passed a test."
 
 
 def _is_failing_over(stored: StoredConfig) -> bool:
@@ -179,7 +179,7 @@ def _meanwhile(used: RouteStep | None) -> str:
 def _status_word(stored: StoredConfig) -> tuple[str, str]:
     row = stored.row
     if not stored.is_usable:
-        return "error", "Active, not usable" if row.is_active else "Not usable"
+        return "error", "Active, cannot be used" if row.is_active else "Not usable"
     if not row.is_active:
         return "empty", "Inactive"
     if _is_failing_over(stored):
@@ -200,7 +200,7 @@ def _env_line(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None,
     place = step.reason
     if status == "standby" and used:
         when = "is down or cannot be used" if used.failover else "cannot be used"
-        place = f"Second in the route: it serves while {used.name} {when}."
+        place = f"Second in the route: used while {used.name} {when}."
         if withheld and used.failover:
             place = f"Second in the route: it serves while {used.name} cannot be used. {withheld}"
     elif status == "used" and step is not used and used:

@@ -321,7 +321,7 @@ class Dialogue:
             security_log.warning(f"smtp_{fault}", host=self._settings.host, port=self._settings.port)
         silent = self.phase is Phase.GREETING and fault in (Fault.TIMEOUT, Fault.CLOSED)
         if silent and self._settings.port == _TLS_PORT and self._settings.security is not Security.TLS:
-            fault, text = Fault.TLS_EXPECTED, "No greeting: port 465 wants TLS from the first byte."
+            fault, text = Fault.TLS_EXPECTED, "No greeting: port 465 wants TLS from the start."
         misread = fault in (Fault.NOT_SMTP, Fault.BROKEN_REPLY) and self.phase in OPENING
         kind = Misconfigured if misread or fault in _SETTINGS_AT_FAULT else Temporary
         return kind(self.phase, fault, text)

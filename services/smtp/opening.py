@@ -163,7 +163,7 @@ class Opening:
             raise WireError(Fault.ADDRESS_REFUSED, NOT_FOR_ACCOUNTS if is_discreet else reason)
         found, left_out = dial.look_up(host, talk.soon(), self._policy.dns_resolver, self._policy.allowed)
         self._first, self._is_named = found[0], host != str(found[0])
-        talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no look-up")
+        talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no lookup")
         for address, reason in left_out.items():
             talk.told(f"{allowed_places.words(address, reason)[:-1]}, so it is left out", "warning")
         answered = self._habits.name(Habit.ADDRESS)

@@ -274,7 +274,7 @@ class Wire:
         if self._greeted:
             return WireError(Fault.BROKEN_REPLY, "The server's reply does not begin with a code.")
         if start.startswith(_TLS_RECORDS):
-            return WireError(Fault.TLS_EXPECTED, "The server speaks TLS from the first byte.")
+            return WireError(Fault.TLS_EXPECTED, "The server speaks TLS from the start.")
         return not_smtp(start)
 
     def _beginning(self) -> bytes:

@@ -67,7 +67,7 @@ SETUPS: Final = [
         name="STARTTLS where TLS is spoken",
         place=mail_server(implicit=True),
         typed=IMPATIENT,
-        title="The server wants TLS from the first byte",
+        title="The server wants TLS from the start",
         press="Use TLS and test again",
     ),
     BrokenSetup(
@@ -75,7 +75,7 @@ SETUPS: Final = [
         place=mail_server(),
         security="TLS",
         title="The server speaks plain first",
-        says=("You chose TLS from the first byte.",),
+        says=("You chose TLS from the start.",),
         press="Use STARTTLS and test again",
     ),
     BrokenSetup(
@@ -181,7 +181,7 @@ SETUPS: Final = [
         place=mail_server(AUTH=SWITCHED_ON_LATER),
         typed={"Server": "smtp.office365.com"},
         title="Microsoft: SMTP sign-in is switched off",
-        says=("switch on “Authenticated SMTP” for this mailbox", "See the provider’s page"),
+        says=("switch on “Authenticated SMTP” for this mailbox", "See the provider’s guide"),
     ),
     BrokenSetup(
         name="another From than the login's",
@@ -240,7 +240,7 @@ SETUPS: Final = [
         name="an SSH server's port",
         place=stranger("SSH-2.0-OpenSSH_9.6"),
         title="This is an SSH server",
-        says=("This host also answers at 2525 with STARTTLS.",),
+        says=("This host also answers on port 2525 with STARTTLS.",),
         correct={"Port": "2525"},
     ),
     BrokenSetup(

@@ -55,7 +55,7 @@ def forgot_sent(scene: Scene) -> Page:
     page = forgot(scene)
     fill(page, {"Email": "nobody@example.com"})
     press(page, "Send the link")
-    expect_heading(page, "Look in your inbox")
+    expect_heading(page, "Check your inbox")
     return page
 
 
@@ -104,8 +104,8 @@ def account_sessions(scene: Scene) -> Page:
 
 def sessions_to_end(scene: Scene) -> Page:
     page = account_sessions(scene)
-    page.get_by_role("link", name="End all other sessions").click()
-    expect_heading(page, "End all other sessions?")
+    page.get_by_role("link", name="Sign out everywhere else").click()
+    expect_heading(page, "Sign out everywhere else?")
     expect(page.get_by_label("Revoke my API tokens too")).to_be_visible()
     return page
 

@@ -147,9 +147,9 @@ def own_server_to_disable(scene: Scene) -> Page:
 def limits_refused(scene: Scene) -> Page:
     page = overseen(scene)
     follow(page, "Limits: bob")
-    fill(page, {"Mails per minute": "many"})
+    fill(page, {"Emails per minute": "many"})
     press(page, "Save")
-    expect(page.get_by_label("Mails per minute")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Emails per minute")).to_have_attribute("aria-invalid", "true")
     return page
 
 

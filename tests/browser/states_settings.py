@@ -25,7 +25,7 @@ def servers_none_matches(scene: Scene) -> Page:
     page = servers_three(scene)
     fill(page, {"Search": "nowhere"})
     press(page, "Search")
-    expect(page.get_by_role("heading", name="No server matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matching servers")).to_be_visible()
     return page
 
 
@@ -52,7 +52,7 @@ def form_with_a_provider(scene: Scene) -> Page:
 def form_with_a_service(scene: Scene) -> Page:
     """With a choice of its servers, and with what must be known of it."""
     page = scene.page(scene.servers.new, "alice", "/settings/smtp/new?find=Amazon+SES")
-    expect(page.get_by_label("Which of its servers")).to_have_value("ses:us-east-1")
+    expect(page.get_by_label("Which server")).to_have_value("ses:us-east-1")
     return page
 
 
@@ -72,7 +72,7 @@ def form_refused(scene: Scene) -> Page:
 def form_of_a_copy(scene: Scene) -> Page:
     page = servers_three(scene)
     follow(page, "Duplicate Primary")
-    expect_heading(page, "Copy of a server")
+    expect_heading(page, "Duplicate a server")
     return page
 
 
@@ -120,8 +120,8 @@ def form_test_running(scene: Scene) -> Page:
 
 def form_message_sent(scene: Scene) -> Page:
     page = form_saved(scene)
-    press(page, "Send test message")
-    expect_outcome(page, "Test message accepted")
+    press(page, "Send test email")
+    expect_outcome(page, "Test email accepted")
     return page
 
 

@@ -59,7 +59,7 @@ def test_what_the_page_says_leads_to_a_connection(page: Page, operator: Operator
         for text in setup.says:
             expect(page.get_by_role("main")).to_contain_text(text)
         follow_the_advice(page, operator, setup)
-        expect_outcome(page, "Test message accepted" if setup.sends else "Connection successful")
+        expect_outcome(page, "Test email accepted" if setup.sends else "Connection successful")
     for label, value in setup.changed.items():
         expect(page.get_by_label(label, exact=True)).to_have_value(value)
 
@@ -72,7 +72,7 @@ def fill_in(page: Page, port: int, setup: BrokenSetup) -> None:
 
 
 def run_test(page: Page, setup: BrokenSetup) -> None:
-    press(page, "Send test message" if setup.sends else "Test Connection")
+    press(page, "Send test email" if setup.sends else "Test Connection")
 
 
 def follow_the_advice(page: Page, operator: Operator, setup: BrokenSetup) -> None:

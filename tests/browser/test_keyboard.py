@@ -54,7 +54,7 @@ def type_at(page: Page, label: str, text: str) -> None:
 
 def test_the_first_stop_leads_past_the_header(page: Page) -> None:
     page.keyboard.press("Tab")
-    link = page.get_by_role("link", name="Skip to the content")
+    link = page.get_by_role("link", name="Skip to content")
     expect(link).to_be_focused()
     expect(link).to_be_in_viewport(ratio=1)
     page.keyboard.press("Enter")
@@ -86,7 +86,7 @@ def test_enter_in_the_recipient_sends_the_test_message(page: Page, mail_server: 
     type_at(page, "From address", "shop@example.com")
     type_at(page, "Send it to", "carol@example.com")
     page.keyboard.press("Enter")
-    expect_outcome(page, "Test message accepted")
+    expect_outcome(page, "Test email accepted")
     assert mail_server.mails[0].recipients == ("carol@example.com",)
 
 

@@ -62,10 +62,10 @@ def test_a_session_is_found_in_the_list_and_ended(
 def test_all_others_are_ended_and_this_one_stays(new_page: NewPage, sealpost: Sealpost, elsewhere: Page) -> None:
     page = signed_in(new_page, sealpost)
     page.goto("/account")
-    page.get_by_role("link", name="End all other sessions").click()
-    expect_heading(page, "End all other sessions?")
+    page.get_by_role("link", name="Sign out everywhere else").click()
+    expect_heading(page, "Sign out everywhere else?")
     press(page, "End them")
-    expect(page.get_by_text("Your other sessions have ended.")).to_be_visible()
+    expect(page.get_by_text("You are signed out everywhere else.")).to_be_visible()
     expect(page.get_by_role("list", name="Sessions").locator("li.row-item")).to_have_count(1)
     elsewhere.goto("/settings/smtp")
     expect_heading(elsewhere, "Sign in")

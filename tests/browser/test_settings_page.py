@@ -220,22 +220,22 @@ def test_a_search_without_a_session_says_how_to_go_on(page: Page) -> None:
 def test_a_provider_of_the_list_fills_in_its_server_and_offers_its_others(page: Page) -> None:
     page.get_by_label(LIST).select_option(label="Amazon SES")
     expect(page.get_by_label("Server", exact=True)).to_have_value("email-smtp.us-east-1.amazonaws.com")
-    page.get_by_label("Which of its servers").select_option(label="Frankfurt (eu-central-1)")
+    page.get_by_label("Which server").select_option(label="Frankfurt (eu-central-1)")
     expect(page.get_by_label("Server", exact=True)).to_have_value("email-smtp.eu-central-1.amazonaws.com")
     page.get_by_label(LIST).select_option(label="Gmail")
     expect_gmail(page)
-    expect(page.get_by_label("Which of its servers")).to_be_hidden()
+    expect(page.get_by_label("Which server")).to_be_hidden()
     page.get_by_label(LIST).select_option(label="Microsoft 365")
-    page.get_by_label("Which of its servers").select_option(label="US government (GCC High, DoD)")
+    page.get_by_label("Which server").select_option(label="US government (GCC High, DoD)")
     expect(page.get_by_label("Server", exact=True)).to_have_value("smtp.office365.us")
     page.get_by_label(LIST).select_option(label="Microsoft 365 relay")
-    expect(page.get_by_label("Which of its servers")).to_be_hidden()
+    expect(page.get_by_label("Which server")).to_be_hidden()
 
 
 def test_a_provider_of_the_list_does_so_without_script(plain_page: Page) -> None:
     plain_page.get_by_label(LIST).select_option(label="Amazon SES")
     press(plain_page, "Use it")
-    plain_page.get_by_label("Which of its servers").select_option(label="Frankfurt (eu-central-1)")
+    plain_page.get_by_label("Which server").select_option(label="Frankfurt (eu-central-1)")
     press(plain_page, "Use this one")
     expect(plain_page.get_by_label("Server", exact=True)).to_have_value("email-smtp.eu-central-1.amazonaws.com")
 
@@ -246,7 +246,7 @@ def expect_gmail(page: Page) -> None:
     expect(page.get_by_role("radio", name="STARTTLS")).to_be_checked()
     password = page.get_by_label("Password", exact=True)
     expect(password).to_have_accessible_description(re.compile("An app password of 16 letters"))
-    expect(page.get_by_role("link", name="Where to create it")).to_have_attribute("href", re.compile("apppasswords"))
+    expect(page.get_by_role("link", name="Where to create one")).to_have_attribute("href", re.compile("apppasswords"))
 
 
 def test_a_password_can_be_looked_at(page: Page) -> None:
@@ -303,7 +303,7 @@ def test_a_test_of_the_saved_values_verifies_them(form_of_its_own: Page, mail_se
     expect(server_state(page)).to_contain_text("Not verified yet")
     press(page, "Test Connection")
     expect(server_state(page)).to_contain_text("Verified just now")
-    expect(report(page)).to_contain_text("Tested the saved values.")
+    expect(report(page)).to_contain_text("Tested the saved settings.")
     fill(page, {"From address": "other@example.com"})
     expect(server_state(page).get_by_text("Changed since the test")).to_be_visible()
     expect(server_state(page).get_by_text("Verified")).to_be_hidden()

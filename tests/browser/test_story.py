@@ -53,7 +53,7 @@ def ask_for_a_link(page: Page) -> None:
     page.get_by_role("link", name="Forgot your password?").click()
     fill(page, {"Email": "alice@example.com"})
     press(page, "Send the link")
-    expect_heading(page, "Look in your inbox")
+    expect_heading(page, "Check your inbox")
 
 
 def choose_a_new_password(page: Page) -> None:
@@ -137,7 +137,7 @@ def try_the_right_password(page: Page, scripted: bool) -> None:
     expect_steps(page, *["OK"] * 9)
     expect(report(page)).to_contain_text("Not saved yet.")
     if not scripted:
-        expect(page.get_by_text("Enter the password again: a page never gets it back.")).to_be_visible()
+        expect(page.get_by_text("Enter the password again. Sealpost never shows it.")).to_be_visible()
         fill(page, {"Password": SMTP_PASSWORD})
 
 

@@ -1,6 +1,6 @@
 """What runs in processes of their own, to be killed: web processes, which queue mail and send it, and bare workers.
 
-What a web process was asked for, and what it has promised, it notes outside of the database: a number before the
+What a web process was asked for, and what it has promised, it notes outside the database: a number before the
 call, the mail's id once the transaction is committed.
 """
 

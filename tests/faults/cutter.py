@@ -1,4 +1,4 @@
-"""The sink inside of this process, whose next connection breaks after so many octets in one direction, or dawdles."""
+"""The sink inside this process, whose next connection breaks after so many octets in one direction, or dawdles."""
 
 import asyncio
 import random

@@ -112,7 +112,7 @@ def configure(port: int, name: str = "Sink", **fields: object) -> int:
 
 @dataclass(kw_only=True)
 class Storm:
-    """Begins with a ``with`` block, inside of an application's context on the same database.
+    """Begins with a ``with`` block, inside an application's context on the same database.
 
     ``seed`` decides who is killed when, and, whatever seed the ``manners`` name, how the server misbehaves.
     """

@@ -34,7 +34,7 @@ _OTHER_END: Final[dict[type[ast.stmt], ast.stmt]] = {ast.Continue: ast.Break(), 
 
 
 class Mutant(NamedTuple):
-    """``key`` names it for as long as its statement is not rewritten; ``scope`` is "" outside of any function."""
+    """``key`` names it for as long as its statement is not rewritten; ``scope`` is "" outside any function."""
 
     key: str
     line: int

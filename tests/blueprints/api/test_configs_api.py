@@ -159,7 +159,7 @@ def test_an_absent_configuration_answers_404(call: Script, number: str) -> None:
     ):
         answer = call(method, f"/{number}{path}", body)
         assert answer.status_code == 404
-        assert answer.get_json() == {"status": "error", "message": "There is no such configuration."}
+        assert answer.get_json() == {"status": "error", "message": "No such configuration."}
 
 
 @pytest.mark.parametrize("path", ["/abc", "/-1", "/1.5", "/1/", "/1/activate/2"])

@@ -78,7 +78,7 @@ def test_what_is_no_address_is_refused_at_its_field(admin: Visitor, query: str) 
 def test_an_unknown_parameter_is_refused(admin: Visitor) -> None:
     answer = admin.get(f"{DISCOVER}?mail=me@gmail.com")
     assert answer.json
-    assert answer.json["errors"] == {"mail": ["There is no such field."]}
+    assert answer.json["errors"] == {"mail": ["Unknown field."]}
 
 
 @pytest.mark.parametrize("path", [PROVIDERS, f"{DISCOVER}?email=me@gmail.com"])

@@ -242,10 +242,10 @@ def test_a_refusal_of_a_recipient_that_we_chose_is_a_warning(run_test: Any) -> N
 
 
 FAULTS: list[tuple[str, dict[str, Any], str]] = [
-    ("greeting", {"GREETING": "421 busy"}, "Server did not greet us"),
-    ("ehlo", {"EHLO": "550 go away", "HELO": "550 go away"}, "Server refused our greeting"),
+    ("greeting", {"GREETING": "421 busy"}, "No greeting from server"),
+    ("ehlo", {"EHLO": "550 go away", "HELO": "550 go away"}, "Server refused EHLO"),
     ("sender", {"MAIL": "550 5.7.1 not yours"}, "Sender address refused"),
-    ("greeting", {"GREETING": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, "Server is not a mail server"),
+    ("greeting", {"GREETING": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, "Not a mail server"),
     ("sender", {"MAIL": "421 shutting down"}, "Server is not available"),
 ]
 

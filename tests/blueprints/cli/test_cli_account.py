@@ -135,7 +135,7 @@ def test_a_reset_password_signs_in_and_ends_sessions(app: Flask) -> None:
 
 def test_resetting_the_password_of_nobody_is_an_error(app: Flask) -> None:
     result = run(app, "reset-password", "nobody", "--password-stdin", stdin=NEW_PASSWORD)
-    assert (result.exit_code, result.stderr) == (1, "Error: There is no such account.\n")
+    assert (result.exit_code, result.stderr) == (1, "Error: No such account.\n")
 
 
 def test_a_common_password_is_refused_on_a_reset_too(app: Flask) -> None:
@@ -190,4 +190,4 @@ def test_a_reset_ends_the_sessions(app: Flask) -> None:
 def test_an_account_that_is_not_there_is_said_so(app: Flask, command: str, name: str) -> None:
     result = run(app, command, name)
     assert result.exit_code != 0
-    assert "There is no such account." in result.stderr
+    assert "No such account." in result.stderr

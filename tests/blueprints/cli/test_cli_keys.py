@@ -97,7 +97,7 @@ def test_an_altered_row_is_named_and_the_exit_code_is_3(rotated_app: Flask) -> N
     with rotated_app.app_context(), transaction() as session:
         session.execute(text("UPDATE smtp_config SET smtp_server = 'evil.example' WHERE id = 2"))
     result = run(rotated_app, "rotate")
-    assert "✗ Backup (id 2): These settings were changed outside of the application." in result.stdout
+    assert "✗ Backup (id 2): These settings were changed outside Sealpost." in result.stdout
     assert "is still needed: it seals 1 configuration." in result.stdout
     assert result.exit_code == 3
 

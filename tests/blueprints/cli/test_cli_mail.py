@@ -67,7 +67,7 @@ def test_neither_subject_nor_content_is_printed(app: Flask) -> None:
 
 def test_the_status_of_an_empty_queue_is_well(app: Flask) -> None:
     result = run(app, "status")
-    assert (result.exit_code, result.stdout) == (0, "No mail waits, and none was given up.\nAll is well.\n")
+    assert (result.exit_code, result.stdout) == (0, "No email is waiting or has failed.\nAll is well.\n")
 
 
 def test_the_status_counts_and_says_why_mail_waits(app: Flask) -> None:

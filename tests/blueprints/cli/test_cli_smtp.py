@@ -97,7 +97,7 @@ def test_a_password_is_no_argument(app: Flask) -> None:
     [
         (("--port", "70000"), "Error: --port: Give a whole number from 1 to 65535.\n"),
         (("--timeout", "0"), "Error: --timeout: Give a whole number from 1 to 60.\n"),
-        (("--host", "https://x"), "Error: --host: Give the host name only, without https:// or smtp:// in front.\n"),
+        (("--host", "https://x"), "Error: --host: Enter only the host name, without https:// or smtp://.\n"),
         (("--from", "nobody"), "Error: --from: The address has no @. Write the address like name@example.com.\n"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_configuration_can_be_named_by_its_id_but_a_name_comes_first(app: Flas
     assert active() == "1"
     run(app, "activate", "1")
     assert active() == "1"
-    assert run(app, "show", "99999999999999999999").stderr == "Error: There is no such configuration.\n"
+    assert run(app, "show", "99999999999999999999").stderr == "Error: No such configuration.\n"
 
 
 def test_deactivating_says_where_mail_goes_now(environment: dict[str, str], tmp_path: Path) -> None:

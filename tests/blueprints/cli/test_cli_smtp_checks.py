@@ -121,7 +121,7 @@ def test_each_step_of_a_test_is_a_line(app: Flask) -> None:
         assert labels == [
             "Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign in", "Sender", "Recipient",
         ]  # fmt: skip
-        assert result.stdout.endswith("\n✓ Connection successful; no mail was sent\n")
+        assert result.stdout.endswith("\n✓ Connection successful; no email was sent\n")
         assert (result.exit_code, server.mails) == (0, [])
 
 
@@ -183,7 +183,7 @@ def test_a_way_that_would_work_is_told_in_words(environment: dict[str, str], tmp
         store(server.host, server.port, use_ssl=True)
         told = run(app, "test")
     assert told.exit_code == 15
-    assert f"This host also answers at {server.port} with STARTTLS." in told.stdout
+    assert f"This host also answers on port {server.port} with STARTTLS." in told.stdout
     assert "\n  Or: Use STARTTLS\n" in told.stdout
 
 
@@ -299,7 +299,7 @@ def test_the_route_of_an_account_begins_with_its_own_server(
 def test_there_is_no_route_for_who_has_no_account_or_a_disabled_one(app: Flask) -> None:
     make_alice(is_admin=True)
     administration.disable(make_bob().id)
-    for name, told in (("carol", "There is no such account."), ("bob", "This account is disabled.")):
+    for name, told in (("carol", "No such account."), ("bob", "This account is disabled.")):
         result = run(app, "route", name)
         assert result.exit_code == 1
         assert told in result.stderr

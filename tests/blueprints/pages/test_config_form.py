@@ -54,7 +54,7 @@ def test_a_copy_has_everything_but_the_password(admin: Visitor) -> None:
     page = admin.get(f"{NEW}?copy={stored().row.id}").text
     assert 'value="Copy of Primary"' in page
     assert 'value="Müller, Söhne"' in page
-    assert "Enter the password: it is not copied." in page
+    assert "Enter the password. It was not copied." in page
     assert not is_ticked(page, "is_active")
     assert "A password is stored" not in page
 

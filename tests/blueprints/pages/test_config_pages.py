@@ -74,7 +74,7 @@ def test_a_row_tells_what_there_is_to_know_but_the_password(
 def test_the_state_says_which_server_sends_and_why(admin: Visitor, primary: StoredConfig) -> None:
     page = admin.get(LIST).text
     assert "Mail goes through Primary (primary.example.com) as noreply@example.com." in page
-    assert "It is the active one, but has not been tested yet." in page
+    assert "These settings have not been tested yet." in page
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_list_is_searched_and_filtered(
 
 def test_a_search_without_a_result_leads_back(admin: Visitor, primary: StoredConfig) -> None:
     page = admin.get(f"{LIST}?q=nothing-like-it").text
-    assert "No server matches" in page
+    assert "No matching servers" in page
     assert "Show all" in page
 
 
@@ -197,7 +197,7 @@ def test_a_test_from_the_list_tests_the_stored_values_and_notes_it(admin: Visito
         stored = create("Near", **place)
         page = admin.post_form(f"{LIST}/{stored.row.id}/test", {"saved": "1"})
     assert page.status_code == 200
-    assert "Tested the saved values." in page.text
+    assert "Tested the saved settings." in page.text
     assert configs.get(stored.row.id).is_verified
 
 

@@ -17,7 +17,7 @@ URL = "/emails"
 
 def test_an_empty_log_teaches(admin: Visitor) -> None:
     assert "No mail yet" in admin.get(URL).text
-    assert "No mail was sent directly" in admin.get(f"{URL}?from=direct").text
+    assert "No email sent directly" in admin.get(f"{URL}?from=direct").text
     assert "No mail is here" in admin.get(f"{URL}?state=failed").text
 
 
@@ -111,7 +111,7 @@ def test_a_mail_that_waits_is_due_at_once_when_it_is_asked_for(admin: Visitor) -
 
 def test_whoever_is_too_late_is_told_so(admin: Visitor) -> None:
     mail_id = in_state(State.SENT)
-    assert "It is too late for that." in admin.get(f"{URL}/{mail_id}/cancel").text
+    assert "It is too late to do this." in admin.get(f"{URL}/{mail_id}/cancel").text
     for action in ("cancel", "retry"):
         admin.post_form(f"{URL}/{mail_id}/{action}")
         assert "The mail is sent already." in admin.get(f"{URL}/{mail_id}").text

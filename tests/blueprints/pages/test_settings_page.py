@@ -125,7 +125,7 @@ def test_a_test_shows_its_steps_and_stores_nothing(admin: Visitor) -> None:
         assert server.mails == []
     assert page.status_code == 200
     assert "Connection successful" in page.text
-    assert "Tested the values on screen. Not saved yet." in page.text
+    assert "Tested the settings on screen. Not saved yet." in page.text
     assert configs.find_active() is None
 
 

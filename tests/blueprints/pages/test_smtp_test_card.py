@@ -71,9 +71,7 @@ def test_an_action_never_takes_a_stored_password_elsewhere(admin: Visitor) -> No
         assert server.commands == []
     assert page.status_code == 422
     assert "You changed the server. Enter the password again." in page.text
-    assert filled_in(page) == (
-        "The fields are filled in. Enter the password again, since the server has changed; then test."
-    )
+    assert filled_in(page) == ("Fields filled in. The server changed, so enter the password again, then test.")
 
 
 @pytest.mark.parametrize("changed", [{}, {"apply": "smtp_port=70000"}, {"apply": "security=starttls"}])
@@ -92,7 +90,7 @@ def test_an_action_after_a_test_message_sends_it_again(admin: Visitor) -> None:
         page = run_test(admin, server, security="tls", apply=action(failed))
         assert len(server.messages) == 1
     assert "queue id S0001" in page.text
-    assert "Paste the received headers" in page.text
+    assert "Check received headers" in page.text
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class Wrong(StrEnum):
     NOT_TAKEN = "counted as sent, and the server did not take it"
     TWICE = "sent twice without an unknown outcome"
     LOST = "not delivered, where a serial client delivers it"
-    OUTSIDE = "content outside of DATA and BDAT"
+    OUTSIDE = "content outside DATA and BDAT"
     ALTERED = "taken with another body"
     STRANGER = "taken for somebody that it was not for"
     DENIED = "taken, and the server said so, and it is refused or never counted as sent"

@@ -123,7 +123,7 @@ def test_a_closed_port_leads_to_the_one_that_answers(own_address: str) -> None:
     with server:
         result = run(server, port=587, security=Security.STARTTLS, username="shop", password=PASSWORD)
     assert result.open_ways == [OpenWay(port=2525, security=Security.STARTTLS, greeting="scripted.test ESMTP")]
-    assert lines(result, Phase.CONNECT)[-1] == ("warning", "This host also answers at 2525 with STARTTLS.")
+    assert lines(result, Phase.CONNECT)[-1] == ("warning", "This host also answers on port 2525 with STARTTLS.")
     assert b"AUTH" not in server.received
 
 

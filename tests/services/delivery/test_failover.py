@@ -234,7 +234,7 @@ def test_an_attempt_names_the_reason_of_its_step(
     save(**DOWN["421 as greeting"](servers))
     send()
     routes = [record.msg["route"] for record in caplog.records if "email_attempt" in str(record.msg)]  # type: ignore[index]
-    assert routes == ["Active in the database.", "Named by EMAIL_HOST in .env."]
+    assert routes == ["The active server.", "Set by EMAIL_HOST in .env."]
 
 
 def test_where_mail_went_instead_stands_on_the_configuration_until_the_next_success(
@@ -265,7 +265,7 @@ def test_every_administrator_is_told_once_through_the_server_that_works(
         assert send() is True
     (notice,) = notices(backup)
     assert (notice.sender, notice.recipients) == ("backup@example.net", ("alice@example.com",))
-    assert "Server did not greet us" in text_of(notice)
+    assert "No greeting from server" in text_of(notice)
     assert "http://localhost:5000/settings/smtp" in text_of(notice)
     assert [row.outcome for row in attempts("failover")] == ["temporary", "accepted"]
     assert len(down.connections) == 4

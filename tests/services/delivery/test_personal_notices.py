@@ -106,7 +106,7 @@ def test_what_cannot_be_opened_is_told_where_no_other_may_send(alice: int, share
     assert not send(alice)
     email_service.queue_email(TO, "s", "b", account_id=alice)
     (broken,) = told(shared)
-    assert "These settings were changed outside of the application" in text_of(broken)
+    assert "These settings were changed outside Sealpost" in text_of(broken)
     assert "Mail that waits goes on once it works again." in text_of(broken)
 
 

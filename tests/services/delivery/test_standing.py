@@ -87,7 +87,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 def test_one_refused_login_lets_the_server_rest_and_its_reason_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert note(1, NO_LOGIN) is False
     assert standing.admit(SERVER, [1000], is_security=False).cause == Reason.LOGIN_WANTED
-    assert told(caplog) == [("server_paused", "Server wants a login")]
+    assert told(caplog) == [("server_paused", "Server requires sign-in")]
 
 
 def test_what_counts_against_a_server_without_a_rest_for_long_is_not_told_as_one(

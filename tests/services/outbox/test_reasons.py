@@ -123,10 +123,10 @@ def test_a_row_holds_the_code_and_readers_see_the_words(app: Flask, admin: Visit
     mail_id = queued()
     promise.cancel(mail_id)
     assert row_of(mail_id).reason == Reason.CANCELLED
-    assert log.story(mail_id).mail.reason == "Cancelled by hand."
+    assert log.story(mail_id).mail.reason == "Cancelled manually."
     page, one = admin.get("/emails").text, admin.get(f"/emails/{mail_id}").text
-    assert "Cancelled by hand." in page
-    assert "Cancelled by hand." in one
+    assert "Cancelled manually." in page
+    assert "Cancelled manually." in one
 
 
 def test_the_status_counts_rows_with_a_code_and_such_with_its_words_as_one_reason(app: Flask) -> None:

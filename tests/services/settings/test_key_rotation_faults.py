@@ -175,4 +175,4 @@ def test_swapped_rows_are_refused_as_altered_and_not_as_a_lost_key(
         done = key_rotation.rotate()
         assert {refusal.row.id for refusal in done.refused} == set(pair)
         assert diagnoses() == {Condition.ALTERED}
-        assert "outside of the application" in done.refused[0].reason
+        assert "outside Sealpost" in done.refused[0].reason

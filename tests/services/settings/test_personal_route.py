@@ -285,7 +285,7 @@ def test_while_the_database_cannot_tell_whose_server_it_is_no_other_sends(
     with heard(db.engine, fail):
         assert not email_service.send_email(TO, "s", "b", account_id=alice)
         assert email_service.send_email(TO, "s", "b")
-        assert next(route.steps(alice)).reason == "The database does not answer."
+        assert next(route.steps(alice)).reason == "The database is not responding."
     assert (len(own.mails), len(shared.mails)) == (0, 1)
 
 

@@ -85,7 +85,7 @@ def test_from_is_one_plain_address(app: Flask, address: str) -> None:
 
 
 def test_an_unknown_key_is_refused_and_named(app: Flask) -> None:
-    assert errors_of({**NEW, "smtp_sever": "x"}) == {"smtp_sever": ["There is no such field."]}
+    assert errors_of({**NEW, "smtp_sever": "x"}) == {"smtp_sever": ["Unknown field."]}
 
 
 def test_an_unknown_key_that_could_be_anything_is_not_echoed(app: Flask) -> None:
