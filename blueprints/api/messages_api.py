@@ -152,7 +152,7 @@ def retry_message(mail_id: str) -> Response:
 
 @bp.post("/<mail_id>/cancel")
 @Operation(
-    summary="Cancel a waiting email or is held",
+    summary="Cancel a waiting or held email",
     description="Its content is deleted. Too late once a worker has taken it up: 409.",
     tag=TAG,
     answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},

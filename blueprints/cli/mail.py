@@ -112,7 +112,7 @@ def release(mail_ids: Sequence[str], *, every: bool, as_json: bool) -> None:
 @click.argument("mail_id", required=False, metavar="[ID]")
 @click.option("--held", is_flag=True, help="All mail that is held.")
 def cancel(mail_id: str | None, *, held: bool, as_json: bool) -> None:
-    """Cancel a waiting email or is held. Its content will be deleted."""
+    """Cancel a waiting or held email, and delete its content."""
     if held == (mail_id is not None):
         raise click.UsageError("Give the id of a mail, or --held.")
     if mail_id is None:
