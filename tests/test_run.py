@@ -150,8 +150,8 @@ def test_a_start_without_the_port_of_its_inbox_serves_and_says_so(environment: d
     with socket.create_server(("127.0.0.1", int(taken))), Sealpost(environment) as server:
         page = Client(server.url).get("/inbox").text
         server.stop()
-    assert f"Its port {taken} is taken by another program" in page
-    assert f"Its port {taken} is taken by another program" in server.output
+    assert f"Its port {taken} is already in use by another program" in page
+    assert f"Its port {taken} is already in use by another program" in server.output
     assert "Set LOCAL_INBOX_PORT" in server.output
     assert "Local inbox at" not in server.output
 

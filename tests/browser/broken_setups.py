@@ -82,7 +82,7 @@ SETUPS: Final = [
         name="a closed port",
         place=besides(nothing),
         title="Nothing listens on port 587",
-        says=("Port 2525 on the same host answers",),
+        says=("Port 2525 on the same host responds",),
         press="Use port 2525 with STARTTLS and test again",
         changed={"Port": "2525"},
     ),

@@ -64,7 +64,7 @@ def address_link_unknown(scene: Scene) -> Page:
 
 def address_link_missing(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, path="/confirm-address")
-    expect_heading(page, "Open the link in your mail")
+    expect_heading(page, "Open the link in your email")
     return page
 
 

@@ -104,7 +104,7 @@ def own_server_after_a_changed_address(scene: Scene) -> Page:
 def own_server_disabled(scene: Scene) -> Page:
     prepare(scene, decision=Decision.DISABLED, fell_back=0)
     page = bobs_page(scene)
-    expect(page.get_by_text("An administrator has switched this server off.")).to_be_visible()
+    expect(page.get_by_text("An administrator has disabled this server.")).to_be_visible()
     return page
 
 
@@ -118,7 +118,7 @@ def own_server_to_remove(scene: Scene) -> Page:
 def overseen_none(scene: Scene) -> Page:
     prepare(scene)
     page = scene.page(scene.servers.peopled, "alice", LIST)
-    expect(page.get_by_role("heading", name="No account has a server of its own")).to_be_visible()
+    expect(page.get_by_role("heading", name="No account has its own server")).to_be_visible()
     return page
 
 

@@ -144,7 +144,7 @@ def audit_none_matches(scene: Scene) -> Page:
     page = audit_trail(scene)
     fill(page, {"Search": "nowhere"})
     press(page, "Search")
-    expect(page.get_by_role("heading", name="No event matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matching events")).to_be_visible()
     return page
 
 

@@ -61,7 +61,7 @@ def choose_a_new_password(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"/reset-password$"))
     fill(page, {"New password": NEW_PASSWORD})
     press(page, "Save the new password")
-    expect(page.get_by_text("Your password is set. Sign in with it.")).to_be_visible()
+    expect(page.get_by_text("Password set. Sign in with it.")).to_be_visible()
 
 
 def sign_in_with_the_new_password(page: Page) -> None:
@@ -81,7 +81,7 @@ def test_set_up_a_mail_server_and_reset_a_password_through_it(
         become_administrator(page, sealpost)
         sign_out(page)
         sign_in(page)
-        expect(state(page)).to_contain_text("No server yet. Mail goes to the local inbox.")
+        expect(state(page)).to_contain_text("No mail server yet. Mail goes to the local inbox.")
 
         follow(page, "Add a server")
         expect_heading(page, "New mail server")
@@ -159,7 +159,7 @@ def test_reset_a_password_with_nothing_but_the_local_inbox(
     sealpost = start_server()
     page = new_page(sealpost.url, java_script_enabled=scripted)
     become_administrator(page, sealpost)
-    expect(state(page)).to_contain_text("No server yet. Mail goes to the local inbox.")
+    expect(state(page)).to_contain_text("No mail server yet. Mail goes to the local inbox.")
     sign_out(page)
 
     ask_for_a_link(page)

@@ -216,7 +216,7 @@ def test_a_worker_sends_what_is_queued_until_it_is_told_to_end(migrated_database
             finally:
                 process.send_signal(signal.SIGTERM)
             told, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, told) == (0, "Sending queued mail with 1 sender. Stop with Ctrl-C.\n")
+    assert (process.returncode, told) == (0, "Sending queued email with 1 sender. Stop with Ctrl-C.\n")
     assert [mail.recipients for mail in server.mails] == [("joe@example.com",)]
 
 

@@ -268,9 +268,9 @@ def test_a_route_without_a_server_is_exit_code_3(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("fallback", "status", "why"),
     [
-        (Fallback.ALWAYS, "in reserve", "It sends for this account while its own server fails."),
+        (Fallback.ALWAYS, "in reserve", "Used for this account while its own server fails."),
         (Fallback.CONNECTION, "in reserve", "while its own server cannot be connected or signed in to."),
-        (Fallback.NEVER, "passed over", "It never sends for this account instead of its own server."),
+        (Fallback.NEVER, "passed over", "Never used for this account instead of its own server."),
     ],
 )
 def test_the_route_of_an_account_begins_with_its_own_server(

@@ -41,7 +41,7 @@ def test_a_token_of_another_account_says_what_it_is_good_for(app: Flask) -> None
     assert json.loads(run(app, "token", "list", "--json").stdout)[0]["scopes"] == ["send", "read"]
     unsaid = run(app, "token", "create", "script", "--owner", "bob")
     assert (unsaid.exit_code, unsaid.stdout) == (2, "")
-    assert "bob is no administrator. Say what it is good for, like: --scope send" in unsaid.stderr
+    assert "bob is not an administrator. Say what the token allows, like: --scope send" in unsaid.stderr
     assert run(app, "token", "create", "script", "--owner", "bob", "--scope", "everything").exit_code == 2
 
 

@@ -86,7 +86,7 @@ def test_a_key_that_was_pasted_with_the_certificate_is_not_sent_back(admin: Visi
 
 def test_after_another_refusal_the_page_asks_for_the_key_again(admin: Visitor) -> None:
     answer = save(admin, **given(), smtp_server="")
-    assert "Paste the key again: a page never gets it back." in answer.text
+    assert "Paste the key again. Sealpost never shows it." in answer.text
     assert secret_part() not in answer.text
 
 
@@ -94,7 +94,7 @@ def test_a_copy_has_the_certificate_and_asks_for_the_key(admin: Visitor) -> None
     save(admin, **given())
     page = admin.get(f"{NEW}?copy={stored().row.id}").text
     assert pair().certificate.splitlines()[2] in page
-    assert "Paste the key: it is not copied." in page
+    assert "Paste the key. It was not copied." in page
     assert secret_part() not in page
 
 

@@ -274,7 +274,7 @@ def test_a_form_that_was_open_for_longer_than_its_link_is_told_so(app: Flask, ma
 def test_a_visit_without_a_link_is_not_told_that_the_link_is_bad(app: Flask) -> None:
     answer = visit(app).get("/reset-password")
     assert answer.status_code == 400
-    assert "Open the link in your mail" in answer.text
+    assert "Open the link in your email" in answer.text
     assert "no longer works" not in answer.text
 
 

@@ -18,7 +18,7 @@ URL = "/emails"
 def test_an_empty_log_teaches(admin: Visitor) -> None:
     assert "No mail yet" in admin.get(URL).text
     assert "No email sent directly" in admin.get(f"{URL}?from=direct").text
-    assert "No mail is here" in admin.get(f"{URL}?state=failed").text
+    assert "No emails here" in admin.get(f"{URL}?state=failed").text
 
 
 def test_a_mail_is_listed_with_whom_it_goes_to_and_how_it_stands(admin: Visitor) -> None:
@@ -88,7 +88,7 @@ def test_what_was_sent_directly_stands_on_its_own_page(admin: Visitor) -> None:
 
 def test_a_mail_is_cancelled_after_a_question(admin: Visitor) -> None:
     mail_id = queued()
-    assert "Cancel this mail?" in admin.get(f"{URL}/{mail_id}/cancel").text
+    assert "Cancel this email?" in admin.get(f"{URL}/{mail_id}/cancel").text
     assert row_of(mail_id).state == State.QUEUED
     assert admin.post_form(f"{URL}/{mail_id}/cancel").location == f"{URL}/{mail_id}"
     assert row_of(mail_id).state == State.CANCELLED

@@ -45,7 +45,7 @@ def test_an_expired_form_of_a_server_comes_back_filled_and_can_be_sent(admin: Vi
     assert "Not saved yet" in answer.text
     assert value_of(answer.text, "smtp_server") == "typed.example"
     assert SECRET not in answer.text
-    assert "Enter it again: it is never kept." in answer.text
+    assert "Enter it again. Sealpost never keeps it." in answer.text
     assert (rows(), configs.search()) == (0, [])
     sent = {**TYPED, "version": "", "csrf_token": token_in(answer.text)}
     assert admin.post(NEW, data=sent).status_code == 303

@@ -129,7 +129,7 @@ def test_a_mail_that_is_not_tracked_says_nothing_of_opens(
 def test_an_open_by_machines_alone_is_a_perhaps(client: Visitor, admin: Visitor, mail_id: str) -> None:
     client.get(address_of(mail_id), headers={"User-Agent": "Mozilla/5.0 (via ggpht.com GoogleImageProxy)"})
     assert count_of(mail_id) == 1
-    assert "Perhaps opened" in admin.get(f"/emails/{mail_id}").text
+    assert "May have been opened" in admin.get(f"/emails/{mail_id}").text
 
 
 def test_head_gets_the_headers_and_counts_nothing(client: Visitor, mail_id: str) -> None:

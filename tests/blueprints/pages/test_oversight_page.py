@@ -30,7 +30,7 @@ def test_nobody_else_gets_in(app: Flask, bob: int, path: str) -> None:
 
 
 def test_the_page_says_what_each_server_is_and_nothing_secret(admin: Visitor, bob: int) -> None:
-    assert "No account has a server of its own" in admin.get(PAGE).text
+    assert "No account has its own server" in admin.get(PAGE).text
     own_row(bob, last_error="Authentication failed", fell_back=2)
     page = admin.get(PAGE).text
     for text in (

@@ -187,7 +187,7 @@ def test_a_test_without_script_shows_its_steps_and_nothing_that_the_server_said(
     assert "aiosmtpd" not in answer.text.lower()
     assert SECRET not in answer.text
     assert bob.post_form(PAGE, TYPED | {"proof": _proof_in(answer.text)}).status_code == 303
-    assert "It has passed a test." in bob.get(PAGE).text
+    assert "These settings passed a test." in bob.get(PAGE).text
 
 
 def _proof_in(page: str) -> str:
@@ -301,7 +301,7 @@ def test_what_an_administrator_decided_is_told(bob: Visitor, bob_id: int, decisi
         assert (answer.status_code, IS_OFF in answer.text) == (403, True)
     else:
         assert bob.post_form(PAGE, {**TYPED, "version": "1"}).status_code == 303
-        assert "Saved. It is not used for now." in bob.get(PAGE).text
+        assert "Saved. It is not in use." in bob.get(PAGE).text
 
 
 def test_a_host_that_the_policy_no_longer_names_is_told(bob: Visitor) -> None:
@@ -316,7 +316,7 @@ def test_a_host_that_the_policy_no_longer_names_is_told(bob: Visitor) -> None:
 def test_where_accounts_may_have_none_there_is_no_form(bob: Visitor, bob_id: int) -> None:
     policy_changes.save({"allowed": "off"})
     page = bob.get(PAGE).text
-    assert "Accounts have no servers of their own here." in page
+    assert "Accounts cannot use their own servers here." in page
     assert 'id="smtp-form"' not in page
     assert bob.post_form(PAGE, TYPED).status_code == 403
     assert own_server.find(bob_id) is None
@@ -361,7 +361,12 @@ def test_a_form_that_met_no_session_stands_there_again_without_its_password(bob:
     assert (answer.status_code, answer.location) == (303, f"/login?next={PAGE}")
     assert bob.sign_in("bob", next=PAGE).location == PAGE
     page = bob.get(PAGE).text
-    for text in ("Not saved yet", f'value="{HOST}"', 'value="typed@example.com"', "Enter it again: it is never kept."):
+    for text in (
+        "Not saved yet",
+        f'value="{HOST}"',
+        'value="typed@example.com"',
+        "Enter it again. Sealpost never keeps it.",
+    ):
         assert text in page
     assert SECRET not in page
     assert own_server.find(bob_id) is None

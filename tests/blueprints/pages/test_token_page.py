@@ -166,7 +166,7 @@ def test_every_account_makes_tokens_for_what_it_may_do_itself(app: Flask, bob: V
 def test_the_scope_of_administrators_is_refused_to_others(bob: Visitor) -> None:
     answer = create(bob)
     assert answer.status_code == 422
-    assert "Only administrators have tokens of the scope admin." in answer.text
+    assert "Only administrators can have tokens with the scope admin." in answer.text
     assert api_tokens.every() == []
 
 

@@ -240,7 +240,7 @@ def test_the_transcript_of_a_hostile_server_is_bounded_and_printable() -> None:
         result = run(server, rules={"ehlo_name": "a" * 240 + ".example"}, content=CONTENT)
     assert len(result.transcript) == 200
     assert all(len(line) <= 200 and line.isprintable() for line in result.transcript)
-    assert sum(line.endswith("lines are left out here.") for line in result.transcript) == 1
+    assert sum(line.endswith("lines are left out.") for line in result.transcript) == 1
     assert result.transcript[-1] == "S: 221 2.0.0 bye"
 
 

@@ -94,7 +94,7 @@ def test_our_message_is_known_by_its_id() -> None:
 
 def test_encoded_texts_are_shown_decoded() -> None:
     report = read(GMAIL)
-    assert report.subject == "Test Message from Bücher"
+    assert report.subject == "Test email from Bücher"
     assert report.sender == "Bücher <noreply@shop.example>"
     assert (report.from_domain, report.is_return_path_aligned) == ("shop.example", True)
 

@@ -173,7 +173,7 @@ def test_the_notice_of_a_changed_password_says_when_and_what_to_do() -> None:
 
 def test_the_test_message_says_how_it_was_sent() -> None:
     mail = rendered("test_message")
-    assert mail.subject == "Test Message from OpenAlgo"
+    assert mail.subject == "Test email from OpenAlgo"
     for value in VALUES["test_message"].values():
         assert str(value) in mail.text
         assert str(value) in Tags(mail.html).text

@@ -317,7 +317,7 @@ def test_the_page_tells_of_it_filters_by_it_and_releases_it(admin: Visitor) -> N
     assert "1 email is held since a back-up was restored." in page
     assert "jane@example.com" in page
     message = admin.get(f"/emails/{mail_id}").text
-    for words in ("Held", Reason.HELD.text, "Released, it is sent", ">Release</a>", "Cancel this mail"):
+    for words in ("Held", Reason.HELD.text, "Released, it is sent", ">Release</a>", "Cancel this email"):
         assert words in message
     assert "Release this mail?" in admin.get(f"/emails/{mail_id}/retry").text
     admin.post_form(f"/emails/{mail_id}/retry", {})

@@ -237,7 +237,7 @@ def test_its_page_offers_no_release(app: Flask, bob: int) -> None:
     visitor = visit(app)
     visitor.sign_in()
     page = visitor.get(f"/emails/{mail_id}").text
-    assert "The account that it is sent for is disabled." in page
+    assert "Its account is disabled." in page
     assert "Nobody can release it" in page
     assert f"/emails/{mail_id}/retry" not in page
     refused = visitor.post_form(f"/emails/{mail_id}/retry")

@@ -37,7 +37,11 @@ def test_it_is_not_used_and_says_what_to_do(moved: Flask) -> None:
     with moved.app_context():
         first = next(route.steps())
         assert first.settings is None
-        assert first.reason == OTHER_KEY == "These settings are sealed with another APP_KEY. Check them and save."
+        assert (
+            first.reason
+            == OTHER_KEY
+            == "These settings are sealed with a missing APP_KEY. Check them, then save again."
+        )
 
 
 def test_nothing_that_says_so_speaks_of_a_password(moved: Flask) -> None:
