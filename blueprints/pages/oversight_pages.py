@@ -121,7 +121,7 @@ def set_limits(account_id: int) -> Response:
 
 def _limits_conflict(row: OwnServerFacts, typed: dict[str, str], stale: Conflict) -> Response:
     now = " and ".join(
-        f"{_shown_limit(getattr(row, name)) or 'as in the policy'} a {name.rpartition('_')[2]}" for name in LIMITS
+        f"{_shown_limit(getattr(row, name)) or 'the policy’s limit'} per {name.rpartition('_')[2]}" for name in LIMITS
     )
     errors = {"form": [f"{stale.message} Saved in the meantime: {now}. Below is what you typed."]}
     return make_response(_limits_page(row, typed, errors), stale.status)

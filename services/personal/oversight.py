@@ -198,7 +198,7 @@ def _check_limits(limits: Mapping[str, int | None]) -> None:
 
 def _limit_words(per_minute: int | None, per_day: int | None) -> Iterable[str]:
     for number, span in ((per_minute, "minute"), (per_day, "day")):
-        yield f"a {span}: {'as in the policy' if number is None else number or 'no limit'}"
+        yield f"per {span}: {'as in the policy' if number is None else number or 'no limit'}"
 
 
 def _facts(session: Session, found: Sequence[tuple[Account, SmtpConfig | None]]) -> list[OwnServerFacts]:

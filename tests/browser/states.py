@@ -43,7 +43,7 @@ def sign_in_refused(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, path="/login")
     fill(page, {"User name or email": "alice", "Password": "wrong"})
     press(page, "Sign in")
-    expect(page.get_by_role("alert")).to_contain_text("No account has this name and password.")
+    expect(page.get_by_role("alert")).to_contain_text("Wrong user name or password.")
     return page
 
 

@@ -96,7 +96,7 @@ def test_a_wrong_password_in_place_can_be_tried_again(page: Page, sealpost: Seal
     end_sessions(sealpost)
     press(page, "Save")
     sign_in_again(page, "not the password")
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("not the password of this account")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Wrong password")
     sign_in_again(page)
     expect_heading(page, "Mail servers")
 
@@ -135,8 +135,8 @@ def new_server() -> Iterator[RecordingServer]:
     ("path", "field", "button"),
     [
         ("/account/tokens", "Name", "Create token"),
-        ("/settings/smtp/headers", "Headers", "Read the headers"),
-        ("/account", "New address", "Mail a link to the new address"),
+        ("/settings/smtp/headers", "Headers", "Check the headers"),
+        ("/account", "New address", "Send a link to the new address"),
     ],
 )
 def test_every_form_asks_in_place_and_is_sent(
@@ -212,7 +212,7 @@ def test_somebody_else_in_the_same_browser_does_not_send_it(page: Page, sealpost
     sign_in(other, "bob")
     expect(other.get_by_role("button", name="Sign out")).to_be_visible()
     press(page, "Save")
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Somebody else is signed in")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Someone else is now signed in")
     sign_in_again(page)
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
 

@@ -78,7 +78,7 @@ def test_a_lost_key_of_a_queued_mail_is_named_with_the_remedy(
     with app.app_context():
         queued()
     result = run(create_app({**environment, "APP_KEY": NEW_KEY}, instance_path=tmp_path), "status")
-    assert "is unknown here. 1 queued mail still needs it: restore it in APP_KEY_PREVIOUS." in result.stdout
+    assert "is missing. 1 queued email still needs it: add it to APP_KEY_PREVIOUS." in result.stdout
     assert result.exit_code == 3
 
 

@@ -22,7 +22,7 @@ def test_a_token_is_alone_on_standard_output_and_works(app: Flask) -> None:
     result = run(app, "token", "create", "deploy", "--owner", "ALICE", "--days", "30")
     assert result.stdout.count("\n") == 1
     assert api_tokens.find_good(result.stdout.strip())
-    assert "shown this once" in result.stderr
+    assert "not be shown again" in result.stderr
 
 
 def test_the_owner_may_be_named_by_address(app: Flask) -> None:

@@ -141,7 +141,7 @@ def test_a_page_of_administrators_is_not_shown_to_others(app: Flask, client: Vis
 def test_a_save_that_the_database_refuses_can_be_sent_again(admin: Visitor, no_writing: Callable[..., None]) -> None:
     answer = admin.post_form(NEW, {**TYPED, **LOGIN})
     assert answer.status_code == 503
-    assert "What you typed is still in this page" in answer.text
+    assert "What you typed is still on this page" in answer.text
     assert SECRET not in answer.text
     hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', answer.text))
     fields = {name: unescape(value) for name, value in hidden.items()}

@@ -102,7 +102,7 @@ def test_who_is_signed_in_gets_the_same_and_no_cookie(app: Flask, client: Visito
 def test_an_open_stands_in_the_log_and_in_the_api(
     client: Visitor, admin: Visitor, bearer: dict[str, str], mail_id: str
 ) -> None:
-    assert "It was not seen to be opened." in admin.get(f"/emails/{mail_id}").text
+    assert "Not seen to be opened." in admin.get(f"/emails/{mail_id}").text
     client.get(address_of(mail_id), headers=BROWSER)
     client.get(address_of(mail_id), headers={"User-Agent": "Mozilla/5.0"})
     assert count_of(mail_id) == 2

@@ -97,9 +97,9 @@ def test_the_limits_of_one_account(admin: Visitor, bob: int) -> None:
     fields = {"emails_per_minute": " 5 ", "emails_per_day": "", "seen_emails_per_minute": "", "seen_emails_per_day": ""}
     assert admin.post_form(f"{PAGE}/{bob}/limits", fields).status_code == 303
     assert 'value="5"' in admin.get(f"{PAGE}/{bob}/limits").text
-    assert "5 a minute" in admin.get(PAGE).text
+    assert "5 per minute" in admin.get(PAGE).text
     again = admin.post_form(f"{PAGE}/{bob}/limits", {**fields, "emails_per_minute": "9"})
-    assert (again.status_code, "Saved meanwhile: 5 a minute" in again.text, 'value="9"' in again.text) == (
+    assert (again.status_code, "Saved in the meantime: 5 per minute" in again.text, 'value="9"' in again.text) == (
         409,
         True,
         True,

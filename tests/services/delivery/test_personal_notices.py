@@ -70,7 +70,7 @@ def test_the_owner_is_told_once_when_it_breaks_and_once_when_it_works_again(
     assert all(send(alice) for _ in range(3))
     (broken,) = told(shared)
     assert subject_of(broken) == "OpenAlgo: your mail server cannot be used"
-    assert f"{host} could not be used just now: Could not connect to server." in text_of(broken)
+    assert f"{host} could not be used: Could not connect to server." in text_of(broken)
     assert "through the mail server of OpenAlgo instead, from noreply@example.com" in text_of(broken)
     assert "http://localhost:5000/account/smtp" in text_of(broken)
     assert server_of(config_id).broken_told_at
@@ -107,7 +107,7 @@ def test_what_cannot_be_opened_is_told_where_no_other_may_send(alice: int, share
     email_service.queue_email(TO, "s", "b", account_id=alice)
     (broken,) = told(shared)
     assert "These settings were changed outside Sealpost" in text_of(broken)
-    assert "Mail that waits goes on once it works again." in text_of(broken)
+    assert "Queued email will be sent once it works again." in text_of(broken)
 
 
 def test_what_an_administrator_decides_is_no_breakage(alice: int, shared: RecordingServer) -> None:

@@ -152,7 +152,7 @@ def test_the_kinds_of_tls_alerts_are_told_apart(reason: str, rule: str) -> None:
     ("name", "rule"), [("An HTTP", "http"), ("An SSH", "ssh"), ("An IMAP", "imap"), ("A POP3", "pop3")]
 )
 def test_other_protocols_are_named(name: str, rule: str) -> None:
-    text = f"{name} server answered, not a mail server."
+    text = f"{name} server responded, not a mail server."
     found = diagnose(broken(Phase.GREETING, Fault.NOT_SMTP, text), server(port=143))
     assert found.rule == f"{rule}-server"
     assert changes(found) == [{"smtp_port": "587", "security": "starttls"}]
@@ -228,7 +228,7 @@ def test_a_refused_greeting_is_about_the_ehlo_name() -> None:
 @pytest.mark.parametrize(
     ("own", "said", "told"),
     [
-        ("web-1", "web-1", "The name was web-1, as set under More."),
+        ("web-1", "web-1", "The name was web-1, as set under “More options”."),
         ("", "xn--bcher-kva.example", "The name was xn--bcher-kva.example, the domain of the From address."),
         ("", "app.example.com", "The name was app.example.com, the host of BASE_URL."),
     ],

@@ -139,7 +139,7 @@ def test_comments_are_no_results(comment: str) -> None:
 def test_what_is_no_headers_is_refused_with_what_to_do(pasted: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         read(pasted)
-    assert "copy it from its top" in caught.value.errors["headers"][0]
+    assert "copy from the top" in caught.value.errors["headers"][0]
 
 
 def test_more_than_64_kib_is_refused() -> None:

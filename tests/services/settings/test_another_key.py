@@ -133,7 +133,7 @@ def test_clearing_only_the_user_name_is_told_as_such(app: Flask, change: dict[st
 def test_two_test_recipients_are_told_to_be_one(app: Flask, text: str) -> None:
     result = app.test_cli_runner().invoke(args=["smtp", "test", "--to", text])
     assert result.exit_code == 1
-    assert "one address only" in result.stderr
+    assert "only one address" in result.stderr
 
 
 @pytest.mark.parametrize("sender", ["Shop, Inc <a@example.com>", 'Shop "X" <a@example.com>', "Shop", ""])
