@@ -352,7 +352,9 @@ class _Test:
             if certificate:
                 self._note(_of_certificate(certificate, since))
             return replace(picture, certificate=certificate)
-        ways_beside = probe.ways_beside(settings, error)
+        if not smtp_diagnosis.may_another_way_help(error, picture):
+            return picture
+        ways_beside = probe.ways_beside(settings, error, encrypted=self._talk.seen.encrypted)
         if tried := [way for way in ways_beside if not policy.allowed.refusal_of_port(way[0])]:
             picture = replace(picture, ways=probe.looked_at(settings.host, tried, policy, seconds))
             self._note(_of_ways(tried, picture.open_ways, since))

@@ -116,6 +116,12 @@ def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
     )
 
 
+def may_another_way_help(error: DeliveryError, picture: Picture) -> bool:
+    """Whether what is known so far leads to another port or mode, so that it is worth looking what answers there."""
+    _, advice = reply_rules.recognised(error, picture.at(error.phase))
+    return mending.is_about_ways(advice.tries)
+
+
 def explain(
     *,
     phase: str,
