@@ -4,12 +4,13 @@ and where nobody's are recognised by status code, by reply code, by kind, by pha
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from services.providers import registry
+from services.diagnosis.conditions import may_hold, surely_hold
+from services.diagnosis.picture import Picture
 from utils.errors import DeliveryError, Fault
 
 RULES: Final = Path(__file__).parent / "data" / "smtp_replies.json"
@@ -30,6 +31,10 @@ class Advice:
 
     ``field`` is the form field concerned, one of FIELDS. ``retryable`` None: as the server's code says.
     ``retry_after`` is in seconds.
+
+    It says nothing to a picture that excludes what it ``needs``, or shows what forbids it (``unless``); both name
+    conditions.CONDITIONS. The first of the ``variants`` (objects with conditions of their own and the fields that they
+    replace) whose conditions the picture surely fulfils is said in its place.
     """
 
     title: str
@@ -41,6 +46,21 @@ class Advice:
     retry_after: int | None = None
     tries: tuple[Try, ...] = ()
     docs_url: str = ""
+    needs: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+    variants: tuple[dict[str, Any], ...] = ()
+
+    def allows(self, picture: Picture) -> bool:
+        """Whether the picture excludes nothing of what this assumes."""
+        return may_hold(picture, self.needs, self.unless)
+
+    def to(self, picture: Picture) -> Self:
+        """The same as it is said to this picture."""
+        for variant in self.variants:
+            changes = _frozen(variant)
+            if surely_hold(picture, changes.pop("needs", ()), changes.pop("unless", ())):
+                return replace(self, **changes)
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +91,18 @@ class Rule(Advice):
         return in_place and self._compiled.search(reply) is not None
 
 
-def recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:
-    """The advice for what happened at ``host``, with what it was found by: a rule's id, ``status:5.7.8``, ``code:550``,
-    ``fault:closed``, ``phase:sender``.
+def recognised(error: DeliveryError, picture: Picture) -> tuple[str, Advice]:
+    """The advice for what happened, with what it was found by: a rule's id, ``status:5.7.8``, ``code:550``,
+    ``fault:closed``, ``phase:sender``. Nothing of it assumes what the picture excludes.
     """
+    name, advice = _found(error, picture)
+    return name, advice.to(picture)
+
+
+def _found(error: DeliveryError, picture: Picture) -> tuple[str, Advice]:
     if error.may_have_been_sent:
         return "fault:unknown_outcome", tables()["faults"]["unknown_outcome"]
-    if rule := _rule(error, host):
+    if rule := _rule(error, picture):
         return rule.id, rule
     statuses, codes, status = tables()["statuses"], tables()["codes"], error.enhanced or ""
     detail, subject = status.partition(".")[2], "".join(status.split(".")[1:2])
@@ -91,7 +116,7 @@ def recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:
             (f"status:{status}", statuses.get(subject)),
         ]
     by_phase = f"phase:{error.phase}", tables()["phases"][error.phase]
-    return next(((name, advice) for name, advice in found if advice), by_phase)
+    return next(((name, advice) for name, advice in found if advice and advice.allows(picture)), by_phase)
 
 
 def wording(error: DeliveryError) -> str:
@@ -117,12 +142,11 @@ def tables() -> dict[str, dict[str, Advice]]:
     return {name: {key: Advice(**_frozen(entry)) for key, entry in table.items()} for name, table in data.items()}
 
 
-def _rule(error: DeliveryError, host: str) -> Rule | None:
-    """The rule for what the server at ``host`` has said, or for the fault alone; None if nothing fits."""
+def _rule(error: DeliveryError, picture: Picture) -> Rule | None:
+    """The rule for what the server has said, or for the fault alone; None if nothing fits."""
     reply = wording(error)
-    fitting = [rule for rule in all_rules() if rule.fits(error, reply)]
-    provider = registry.for_server(host)
-    own = (rule for rule in fitting if provider and provider["id"] in rule.providers)
+    fitting = [rule for rule in all_rules() if rule.fits(error, reply) and rule.allows(picture)]
+    own = (rule for rule in fitting if picture.provider and picture.provider in rule.providers)
     others = (rule for rule in fitting if rule.distinctive and ANY not in rule.providers)
     anybody = (rule for rule in fitting if ANY in rule.providers)
     return next(own, None) or next(others, None) or next(anybody, None)

@@ -86,6 +86,7 @@ class Opening:
             talk.done(*self._upgrade())
         talk.begin(Phase.SIGN_IN)
         talk.done(*self._sign_in())
+        talk.seen.signed_in = self._settings.has_login
         return self._features
 
     def shown_certificate(self) -> ShownCertificate:
@@ -175,7 +176,10 @@ class Opening:
         """Connect to one of these addresses; ``left`` is then those that may do instead of it."""
         host, port, talk = self._settings.host, self._settings.port, self._talk
         talk.begin(Phase.CONNECT)
-        sock, talk.peer = dial.dial(left, port, self._policy.connect_seconds, talk.deadline, self._missed)
+        talk.seen.connected()
+        sock, talk.peer = dial.dial(
+            left, port, self._policy.connect_seconds, talk.deadline, self._missed, seen=talk.seen.addresses
+        )
         talk.wire = Wire(sock, self._redact, talk.transcript)
         address, port = talk.peer
         self._stays_here = net_guard.is_loopback(address)
@@ -228,6 +232,7 @@ class Opening:
             text = dial.WORDS[fault] if fault else "answers too"
             self._talk.done(f"{address}, port {port}: {text}", "warning" if fault else "ok")
             living += [] if fault else [address]
+            self._talk.seen.addresses[address] = fault
         if len(others) > MOST_OTHERS:
             self._talk.done(f"{len(others) - MOST_OTHERS} more addresses are not tried", "skipped")
         return living
@@ -275,6 +280,10 @@ class Opening:
         if reply.code != grammar.DONE:
             raise self._no_hello(reply)
         self._features = grammar.features(reply)
+        if self._talk.live().encrypted:
+            self._talk.seen.offers = self._features
+        else:
+            self._talk.seen.plain_offers = self._features
         self.face = grammar.face(reply)
 
     def _no_hello(self, reply: Reply) -> DeliveryError:
@@ -322,6 +331,7 @@ class Opening:
         talk.live()  # unless it was cancelled meanwhile
         smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
         fact, days = smtp_tls.describe(tls, host)
+        talk.seen.encrypted = True
         talk.note(fact)
         status = "warning" if days < smtp_tls.SOON else "ok"
         own = client_certificate.facts_of(self._settings.client_certificate)

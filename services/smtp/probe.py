@@ -14,7 +14,7 @@ from services.smtp.settings import OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
 from utils import incidents
-from utils.errors import OPENING, DeliveryError, Fault, Phase
+from utils.errors import OPENING, DeliveryError, Fault, Phase, Temporary
 
 _ENCRYPTED: Final = (Security.STARTTLS, Security.TLS)
 USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.STARTTLS), (25, Security.STARTTLS))
@@ -41,25 +41,33 @@ def ways_beside(settings: SmtpSettings, error: DeliveryError) -> list[tuple[int,
 
 
 def open_ways(host: str, ways: Sequence[tuple[int, Security]], policy: Policy, seconds: float) -> list[OpenWay]:
-    """Those of ``ways`` at which a mail server answers as it should, in their order, found within ``seconds``.
+    """Those of ``ways`` at which a mail server answers as it should, in their order, found within ``seconds``."""
+    return [answer for answer in looked_at(host, ways, policy, seconds).values() if isinstance(answer, OpenWay)]
+
+
+def looked_at(
+    host: str, ways: Sequence[tuple[int, Security]], policy: Policy, seconds: float
+) -> dict[tuple[int, Security], OpenWay | DeliveryError]:
+    """What answers on each of ``ways``: a mail server as it should be, or why not; in their order, within ``seconds``.
 
     All are tried at once: connect, greeting, EHLO, and encryption with a certificate that holds. Nobody signs in.
     """
     deadline = Deadline(seconds)
-    answers: SimpleQueue[OpenWay | None] = SimpleQueue()
+    answers: SimpleQueue[_Probe] = SimpleQueue()
     probes = [_Probe(host, port, security) for port, security in ways]
     policy = replace(policy, total_seconds=deadline.remaining(), every_address=False)
     for probe in probes:
         work = incidents.watched(partial(probe.run, policy, answers))
         threading.Thread(target=work, name="smtp-probe", daemon=True).start()
-    found: list[OpenWay] = []
+    ended: list[_Probe] = []
     try:
         for _ in probes:
-            found += filter(None, [answers.get(timeout=max(0, deadline.remaining()))])
+            ended.append(answers.get(timeout=max(0, deadline.remaining())))
     except Empty:  # what is late is not open
         for probe in probes:
             probe.talk.cancel()
-    return sorted(found, key=lambda way: ways.index((way.port, way.security)))
+    late = Temporary(Phase.CONNECT, Fault.TIMEOUT, "There was no answer in time.")
+    return {way: (probe.answer if probe in ended else None) or late for way, probe in zip(ways, probes, strict=True)}
 
 
 def shown_certificate(settings: SmtpSettings, policy: Policy, seconds: float) -> ShownCertificate | None:
@@ -81,17 +89,18 @@ class _Probe:
         self._settings = SmtpSettings(host=host, port=port, security=security, from_email=_NOBODY)
         self._steps: list[Step] = []
         self.talk = Dialogue(self._settings, self._steps.append)
+        self.answer: OpenWay | DeliveryError | None = None
 
-    def run(self, policy: Policy, answers: "SimpleQueue[OpenWay | None]") -> None:
-        way, client = None, SmtpClient(self._settings, policy, talk=self.talk)
+    def run(self, policy: Policy, answers: "SimpleQueue[_Probe]") -> None:
+        client = SmtpClient(self._settings, policy, talk=self.talk)
         try:
             client.open()
             greetings = [step.fact for step in self._steps if step.name is Phase.GREETING and step.status == "ok"]
-            way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=greetings[-1])
-        except DeliveryError:
-            pass
+            self.answer = OpenWay(port=self._settings.port, security=self._settings.security, greeting=greetings[-1])
+        except DeliveryError as error:
+            self.answer = error
         except BaseException as error:  # nobody else would hear of it on this thread
             incidents.report("smtp_probe_broken", error)
         finally:
-            answers.put(way)
+            answers.put(self)
             client.close()

@@ -12,6 +12,7 @@ import pytest
 
 from services.diagnosis import reply_rules
 from services.diagnosis.diagnosis import Diagnosis, diagnose, explain
+from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import ANY, FIELDS, all_rules
 from services.providers import registry
 from services.smtp.settings import Security
@@ -187,4 +188,4 @@ def test_a_reply_is_recognised_in_a_real_conversation(host: str, verb: str, repl
     ):
         client.send(ENVELOPE, CONTENT)
     settings = settings_for(server, host=host, port=587, security=Security.STARTTLS, username="shop@login.example")
-    assert diagnose(caught.value, settings).rule == rule
+    assert diagnose(caught.value, Picture(settings=settings)).rule == rule
