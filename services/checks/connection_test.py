@@ -263,7 +263,7 @@ class _Test:
         self._talk.drop()
         phase = self._talk.phase if self._talk.is_under_way else Phase.SETTINGS
         reference = incidents.report("connection_test_broken", error)
-        text = f"Sealpost itself failed. Reference: {reference}."
+        text = f"Sealpost failed. Reference: {reference}."
         self._note(Step(phase, "failed", 0, text))
         # How far the message had come is not known any more, so it may be there (RFC 1047).
         was_said = self._plan.content is not None and phase is Phase.MESSAGE
@@ -409,7 +409,10 @@ def _of_certificate(shown: ShownCertificate, since: float) -> Step:
     names = ", ".join(shown.names) or "no name"
     names = names if len(names) <= _LONGEST_NAMES else f"{names[:_LONGEST_NAMES]}…"
     days = f"{shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d} UTC"
-    fact = f"It is for {names}; by {shown.issuer[:_LONGEST_ISSUER]}; {days}; SHA-256 {shown.sha256.replace(':', '')}"
+    fact = (
+        f"For {names}; issued by {shown.issuer[:_LONGEST_ISSUER]}; valid {days}; SHA-256 "
+        f"{shown.sha256.replace(':', '')}"
+    )
     return Step(name=Phase.ENCRYPTION, status="failed", ms=_since(since), fact=printable(fact))
 
 

@@ -117,8 +117,8 @@ class Opening:
             raise
         self._tell_greeting(greeted_in)
         odd = self._habits.lines()  # what the server has shown to be different from what it offers
-        known = f". Known of it: {', '.join(odd)}" if odd else ""
-        talk.done(f"Said {self._hello.decode()}. Offers {grammar.offers(self._features)}{known}")
+        known = f". Known: {', '.join(odd)}" if odd else ""
+        talk.done(f"Sent {self._hello.decode()}. The server offers {grammar.offers(self._features)}{known}")
 
     def _arrive(self, be_welcomed: Callable[[], None]) -> None:
         """Connect and be welcomed: by the next address where the server at one is not well (RFC 5321 5.1).
@@ -165,7 +165,7 @@ class Opening:
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no lookup")
         for address, reason in left_out.items():
-            talk.told(f"{allowed_places.words(address, reason)[:-1]}, so it is left out", "warning")
+            talk.told(f"{allowed_places.words(address, reason)[:-1]}, so it is not used", "warning")
         answered = self._habits.name(Habit.ADDRESS)
         return sorted(found, key=lambda address: str(address) != answered)
 
@@ -213,8 +213,8 @@ class Opening:
 
     def _missed(self, address: IPAddress, fault: Fault) -> None:
         """Tell of an address that did not answer, before the next is tried."""
-        self._talk.note(f"{address}: {dial.WORDS[fault]}")
-        self._talk.done(f"{address}, port {self._settings.port}: {dial.WORDS[fault]}", "warning")
+        self._talk.note(f"{address} {dial.WORDS[fault]}")
+        self._talk.done(f"{address}, port {self._settings.port}, {dial.WORDS[fault]}", "warning")
         self._talk.begin(Phase.CONNECT)
 
     def _look_at(self, others: list[IPAddress], port: int) -> list[IPAddress]:
@@ -223,11 +223,11 @@ class Opening:
         deadline = self._talk.deadline.sooner(min(OTHERS_SECONDS, self._policy.connect_seconds))
         living = others[MOST_OTHERS:]
         for address, fault in dial.knock(others[:MOST_OTHERS], port, deadline):
-            text = dial.WORDS[fault] if fault else "answers too"
+            text = dial.WORDS[fault] if fault else "responds too"
             self._talk.done(f"{address}, port {port}: {text}", "warning" if fault else "ok")
             living += [] if fault else [address]
         if len(others) > MOST_OTHERS:
-            self._talk.done(f"{len(others) - MOST_OTHERS} more addresses are not tried", "skipped")
+            self._talk.done(f"{len(others) - MOST_OTHERS} more addresses not tried", "skipped")
         return living
 
     def _greet(self) -> None:
@@ -236,7 +236,7 @@ class Opening:
         if reply.code != grammar.READY:
             raise refusal(Phase.GREETING, reply)
         if isinstance(self._settings, OwnInbox) and self._settings.mark not in reply.text:
-            raise WireError(Fault.NOT_SMTP, "Something else answered, not the local inbox.")
+            raise WireError(Fault.NOT_SMTP, "Something else responded, not the local inbox.")
         self._greeting = reply.text
         if strangers.names_mail(reply.text):
             self._talk.done(reply.text)
@@ -245,7 +245,7 @@ class Opening:
         """Tell of a greeting that did not say what it is, once EHLO has shown that; no words of a stranger."""
         if not strangers.names_mail(self._greeting):
             self._talk.done_before(
-                Phase.GREETING, ms, "It greets, but not as a mail server" if is_strange else self._greeting
+                Phase.GREETING, ms, "It sent a greeting, but not as a mail server" if is_strange else self._greeting
             )
 
     def _say_hello(self) -> None:
@@ -290,7 +290,7 @@ class Opening:
         if reply.code != grammar.READY:
             raise refusal(Phase.ENCRYPTION, reply)
         if self._talk.live().pending():
-            text = "Plain text was slipped in where encryption begins."
+            text = "Unencrypted text was inserted as encryption began."
             raise WireError(Fault.TLS_INJECTION, text)
 
     def _encrypt(self, *, spoke_plain: bool) -> tuple[str, str]:
@@ -306,7 +306,7 @@ class Opening:
         own = client_certificate.facts_of(self._settings.client_certificate)
         if own is None:
             return fact, status
-        ours = f"Our client certificate: {own.subject}, {own.days_left} days left"
+        ours = f"Client certificate: {own.subject}, {own.days_left} days left"
         talk.note(ours)
         return f"{fact}. {own.trouble or ours}", "warning" if own.trouble else status
 

@@ -56,9 +56,9 @@ def settings_of(server: Any, security: Security) -> SmtpSettings:
 def assert_understood(result: TestResult) -> None:
     assert isinstance(result.error, Misconfigured)
     assert result.error.fault is Fault.CLIENT_CERTIFICATE, result.error.text
-    assert result.message == "Server asks for a client certificate"
+    assert result.message == "Server requires a client certificate"
     assert result.diagnosis
-    assert result.diagnosis.title == "The server asks for a client certificate"
+    assert result.diagnosis.title == "The server requires a client certificate"
     assert "client certificate and key" in result.diagnosis.remedy
     assert not result.diagnosis.retryable
 
@@ -151,7 +151,7 @@ def test_the_words_beat_the_class_of_the_code(reply: str, verb: str) -> None:
     asks_for_another = any(word in reply for word in ("not trusted", "been rejected"))
     title = f"The server asks for {'another' if asks_for_another else 'a'} client certificate"
     assert diagnose(error, settings).title == title
-    assert message(error) == "Server asks for a client certificate"
+    assert message(error) == "Server requires a client certificate"
 
 
 def test_words_that_come_unasked_are_understood_too() -> None:

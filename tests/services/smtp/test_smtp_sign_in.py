@@ -231,7 +231,7 @@ def test_a_server_that_offers_nothing_offers_no_sign_in() -> None:
     with offering("", WELCOME) as server:
         error = failure(server)
         found = diagnose(error, settings_for(server))
-    assert (error.text, found.title) == ("The server offers no sign-in.", "The server offers no sign-in")
+    assert (error.text, found.title) == ("The server does not offer sign-in.", "The server offers no sign-in")
 
 
 # Challenge mechanisms without verifiers, and what is remembered.

@@ -87,7 +87,7 @@ PLAYED: dict[str, tuple[Callable[[], Action], str, str]] = {
     ),
     "a signature with SHA-1": (
         lambda: hello_of_tls_1_2(TRUSTED.der, rest=key_exchange(0x0203, b"\x30\x06\x02\x01\x01\x02\x01\x01")),
-        "too weak or not known",
+        "too weak or unknown",
         "tls-signature",
     ),
 }
