@@ -115,8 +115,8 @@ def test_the_table_of_rooms_is_the_one_that_the_code_is_held_to() -> None:
     }
 
 
-def test_every_state_of_a_queued_mail_is_explained() -> None:
-    rows = rows_of(ARCHITECTURE.read_text(), "States of a queued mail")
+def test_every_state_of_a_queued_email_is_explained() -> None:
+    rows = rows_of(ARCHITECTURE.read_text(), "States of a queued email")
     assert {word for row in rows for word in words_in(row[0])} == {state.value for state in State}
 
 
