@@ -86,6 +86,7 @@ class SendAnswer(RootModel[OneSent | ManySent]):
     "waiting in the queue, or if that takes more than 20 seconds. Of several emails, in messages, all are taken or "
     "none. The attachments of a call have 25 MB together, its body 40 MB. The same idempotencyKey with the same "
     "content gives the first email's id and duplicate; with other content it is 409. "
+    "If too much of the account's email waits, 429 says so and nothing is taken. "
     "ADMIN_TOKEN sends as the system, through the global server.",
     tag=TAG,
     body=SendRequest,
