@@ -236,7 +236,7 @@ def _result_lines(result: TestResult, to: str) -> Iterator[str]:
 
 def _status(step: RouteStep, used: RouteStep | None) -> str:
     if step is used:
-        return "used"
+        return "in use"
     return "standby" if step.settings and _may_stand_in(step, used) else "skipped"
 
 

@@ -196,7 +196,7 @@ def test_the_mail_of_an_account_that_rests_shows_why_and_until_when(app: Flask) 
     until = clock.now() + timedelta(seconds=50)
     turns.rest(ALICE, until, f"{Reason.ACCOUNT_LIMIT}:30 emails a minute.")
     shown = {each.id: each for each in mail_log.mails()[0]}
-    assert shown[mail_ids[0]].reason == "The account's sending limit is reached: 30 emails a minute."
+    assert shown[mail_ids[0]].reason == "The account’s sending limit is reached: 30 emails a minute."
     assert shown[mail_ids[0]].due_at == until == mail_log.story(mail_ids[0]).mail.due_at
     assert shown[mail_ids[1]].reason == ""
 
@@ -244,7 +244,7 @@ def test_of_10000_mails_over_the_limit_one_group_is_put_off_and_the_account_rest
         forget_all()
         db.engine.dispose()
     assert states == {State.SENT: 3, State.DEFERRED: GROUP - 3, State.QUEUED: 2 * GROUP}
-    assert shown == {"The account's sending limit is reached: 3 emails a minute."}
+    assert shown == {"The account’s sending limit is reached: 3 emails a minute."}
 
 
 def test_an_account_does_not_rest_for_what_one_domain_alone_takes_no_more_of(
