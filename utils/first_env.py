@@ -18,8 +18,9 @@ _PATH: Final = Path(__file__).resolve().parent.parent / ".env"
 def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.environ) -> bool:
     """Write a ``.env`` with fresh secrets unless there is one. True if it was written.
 
-    A ``PORT`` of the environment stays in it, so that commands in another terminal write the same links. Where ``HOST`` of the environment opens every address of the machine, the first that others can open is its
-    ``BASE_URL``. Raises ConfigurationError where the folder cannot be written to.
+    A ``PORT`` of the environment stays in it, so that commands in another terminal write the same links.
+    Where ``HOST`` opens every address of the machine, the first that others can open is its ``BASE_URL``.
+    Raises ConfigurationError where the folder cannot be written to.
     """
     if path.exists():
         return False
