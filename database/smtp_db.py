@@ -29,7 +29,7 @@ from database.user_db import Account
 
 LONGEST_NAME_KEY = 400
 LONGEST_UPDATED_BY = 64
-_ACTIVE_IN_SCOPE = text("is_active")
+ACTIVE_IN_SCOPE = text("is_active")
 GLOBAL_CHANGES = 7_365_617  # an advisory lock's number, one beside the migrations' own
 _GLOBAL = text("account_id IS NULL")
 _ACTIVE_GLOBAL = text("is_active AND account_id IS NULL")
@@ -94,7 +94,7 @@ class SmtpConfig(Base):
         CheckConstraint("smtp_port BETWEEN 1 AND 65535", name="port_range"),
         partial_index("uq_smtp_config_name_key", "name_key", where=_GLOBAL, unique=True),
         # Two plain partial indexes: an expression index would be lost in SQLite's batch migrations.
-        partial_index("uq_smtp_config_active_in_scope", "account_id", where=_ACTIVE_IN_SCOPE, unique=True),
+        partial_index("uq_smtp_config_active_in_scope", "account_id", where=ACTIVE_IN_SCOPE, unique=True),
         partial_index("uq_smtp_config_active_global", "is_active", where=_ACTIVE_GLOBAL, unique=True),
     )
 
