@@ -76,6 +76,10 @@ class TestData:
     address: Annotated[str | None, Field(description="The address that was really connected to.")]
     port: int | None
     transcript: Annotated[list[str], Field(description="What was said (C: and S:), without passwords and message.")]
+    caveat: Annotated[str, Field(description="What a success does not prove, and what to do; or empty.")]
+    own_domain_only: Annotated[
+        bool, Field(description="Only a recipient at the server's own domain was accepted, without a sign-in.")
+    ]
     queue_id: str | None = None
     message_id: str | None = None
 
