@@ -76,7 +76,7 @@ def _level(result: TestResult, *, is_passing: bool) -> str:
 def _success(prepared: TestPlan, result: TestResult) -> str:
     host = prepared.settings.host
     if not result.message_id:
-        return result.caveat or f"{host} is ready to take mail from {prepared.settings.from_email}."
+        return result.caveat or f"{host} accepts mail from {prepared.settings.from_email}."
     queue = f", queue id {result.queue_id}" if result.queue_id else ""
     return (
         f"Accepted by {host} in {_in_ms(result.ms)}{queue}. "
