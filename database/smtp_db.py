@@ -1,6 +1,7 @@
 """The ``smtp_config`` table: stored mail servers, at most one of them active in a scope."""
 
 from collections import namedtuple
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final, NamedTuple, cast
 
@@ -211,6 +212,11 @@ def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
 def note_verified(session: Session, config_id: int, fingerprint: str, moment: datetime) -> None:
     """Record a successful test of exactly these values."""
     _note(session, config_id, verified_at=moment, verified_fingerprint=fingerprint, last_error=None)
+
+
+def take_mark(session: Session, config_id: int, marks: Collection[str]) -> None:
+    """Forget that a test was passed, if the mark of it is still one of these."""
+    _note(session, config_id, SmtpConfig.verified_fingerprint.in_(marks), verified_at=None, verified_fingerprint=None)
 
 
 def note_error(session: Session, config_id: int, text_: str | None) -> None:
