@@ -4,6 +4,7 @@ How one row is written, whichever scope it is of, is here as well: ``written``, 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, count
 from typing import Final
 
@@ -41,10 +42,10 @@ def find_active(*, session: Session | None = None) -> StoredConfig | None:
     """The active global configuration, as a mail would use it; read in the caller's session if there is one."""
     if session:
         row = smtp_db.find_active(session)
-    else:
-        with driver_reading() as driver:
-            row = smtp_db.read_active(driver)
-    return unsealed(row) if row else None
+        return unsealed(row) if row else None
+    with driver_reading() as driver:
+        found = smtp_db.read_active(driver)
+    return replace(unsealed(found[0]), quiet=found[1]) if found else None
 
 
 def as_used(session: Session, row: SmtpConfig) -> StoredConfig:
