@@ -38,7 +38,6 @@ class ServerHealth(Base):
     tally: Mapped[str] = mapped_column(String(LONGEST_TALLY), default="", server_default=text("''"))
     reason: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
     paused_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    certificate_ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # that the server showed
 
 
 TABLE: Final = cast(Table, ServerHealth.__table__)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import outbox_db, outbox_turn_db, reset_request_db, schema_db, user_db
 from database.engine import reading
 from database.outbox_db import IN_HAND, WAITING
-from services.checks import connection_test, start
+from services.checks import connection_test, noting, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
 from services.diagnosis import diagnosis
@@ -153,7 +153,7 @@ def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Tol
                 yield Told(Mark.INFO, f"{diagnosis.PHASE_LABELS[item.name]}: {item.fact}")
             continue
         yield _verdict(item, to)
-        configs.mark_tested(prepared.settings, None if item.ok else item.message, used.config_id)
+        noting.note_test(prepared.settings, item, used.config_id)
 
 
 def _verdict(result: TestResult, to: str | None) -> Told:

@@ -166,6 +166,13 @@ def forget(session: Session, row: SmtpConfig, version: int | None = None) -> Non
     session.delete(row)
 
 
+def holds(config_id: int, settings: SmtpSettings) -> bool:
+    """Whether these are the values of this configuration, of any scope, as far as a test exercises them."""
+    with reading() as session:
+        row = smtp_db.find(session, config_id)
+        return row is not None and are_stored(settings, as_used(session, row))
+
+
 def mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
     """Write down a test: in the trail, and on the stored row if it is exactly its values that were tested.
 

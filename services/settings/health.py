@@ -16,10 +16,11 @@ from database import health_db, smtp_db
 from database.engine import driver_reading, reading
 from database.health_db import LONGEST_TALLY, ServerHealth
 from services.outbox import reasons
-from services.settings import configs, route, sealing
+from services.settings import configs, route, sealing, server_habits
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
+from services.smtp.habits import Habit
 from services.smtp.settings import SmtpSettings
 from utils import clock
 from utils.encryption_utils import known_keys
@@ -77,7 +78,6 @@ class Meeting:
     is_unreachable: bool = False
     seconds: float = 0.0
     is_test: bool = False
-    certificate_ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ def of_step(step: RouteStep) -> Health:
         stored = configs.as_used(session, config) if config else None
     if stored is not None:
         return _of_stored(stored, row)
-    return judged(row if _is_of(row, step.settings) else None, ends=_ends_of(step.settings, row))
+    return judged(row if _is_of(row, step.settings) else None, ends=_ends_of(step.settings))
 
 
 def of_env() -> Health | None:
@@ -230,7 +230,7 @@ def note(
         session.add(row)
     if row.fingerprint != fingerprint:
         row.fingerprint, row.tally, row.reason = fingerprint, "", ""
-        row.ok_at = row.failed_at = row.certificate_ends_at = None
+        row.ok_at = row.failed_at = None
         _end_failure(row)
     for meeting in meetings:
         _noted(row, meeting, clock.now())
@@ -248,7 +248,7 @@ def _of_stored(stored: StoredConfig, row: ServerHealth | None) -> Health:
         known,
         verified_at=stored.row.verified_at if stored.is_verified else None,
         problem=stored.problem,
-        ends=_ends_of(stored.settings, known),
+        ends=_ends_of(stored.settings),
     )
 
 
@@ -259,17 +259,18 @@ def _is_of(row: ServerHealth | None, settings: SmtpSettings) -> bool:
     return any(row.fingerprint == sealing.fingerprint(settings, key) for key in known_keys().values())
 
 
-def _ends_of(settings: SmtpSettings, row: ServerHealth | None) -> str:
-    """What ends soon of our client certificate, or else of the one that the server shows."""
+def _ends_of(settings: SmtpSettings) -> str:
+    """What ends soon of our client certificate, or else of the one that the server showed last."""
     own = client_certificate.facts_of(settings.client_certificate)
     if own and own.trouble:
         return own.trouble
-    ends_at = row.certificate_ends_at if row else None
-    if ends_at is None or ends_at - clock.now() >= client_certificate.SOON:
+    last_day = server_habits.recall(settings.host, settings.port).name(Habit.CERTIFICATE)
+    today, soon = clock.now(), clock.now() + client_certificate.SOON
+    if not last_day or last_day >= f"{soon:%Y-%m-%d}":
         return ""
-    if ends_at <= clock.now():
-        return f"The server’s certificate expired on {ends_at:%Y-%m-%d} UTC."
-    return f"The server’s certificate expires on {ends_at:%Y-%m-%d} UTC. Its administrator must renew it before."
+    if last_day < f"{today:%Y-%m-%d}":
+        return f"The server’s certificate expired on {last_day} UTC. Its administrator must renew it."
+    return f"The server’s certificate expires on {last_day} UTC. Its administrator must renew it before."
 
 
 def _is_down(row: ServerHealth) -> bool:
@@ -279,8 +280,6 @@ def _is_down(row: ServerHealth) -> bool:
 
 
 def _noted(row: ServerHealth, meeting: Meeting, now: datetime) -> None:
-    if meeting.certificate_ends_at:
-        row.certificate_ends_at = meeting.certificate_ends_at
     if meeting.what is What.WENT:
         _note_success(row, meeting, now)
     elif meeting.what is What.ANSWERED:

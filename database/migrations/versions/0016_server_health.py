@@ -24,7 +24,6 @@ def upgrade() -> None:
         sa.Column("tally", sa.String(length=20), server_default=sa.text("''"), nullable=False),
         sa.Column("reason", sa.String(length=64), server_default=sa.text("''"), nullable=False),
         sa.Column("paused_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("certificate_ends_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["config_id"],
             ["smtp_config.id"],

@@ -15,6 +15,7 @@ from services.settings import configs, health, route
 from services.settings.fields import parse_change
 from services.settings.health import Health, HealthState, Meeting, What
 from services.settings.sealing import StoredConfig
+from services.smtp.habits import Habit, habits_of
 from tests.conftest import APP_KEY
 from utils import clock
 from utils.errors import DeliveryError, Fault, Misconfigured, Permanent, Phase, Temporary
@@ -161,12 +162,15 @@ def test_what_works_and_what_nobody_tried_is_no_trouble_but_the_latter_is_doubtf
     assert doubtful == {HealthState.UNPROVEN, HealthState.DOWN, HealthState.UNUSABLE}
 
 
-@pytest.mark.parametrize("days", [13, 1, -1])
-def test_a_certificate_of_the_server_that_ends_soon_or_has_is_told(stored: StoredConfig, days: int) -> None:
-    ends_at = clock.now() + timedelta(days=days)
-    found = met(stored, [Meeting(what=What.WENT, is_test=True, certificate_ends_at=ends_at)])
-    assert (found.state, found.level) == (HealthState.WORKING, "warning")
-    assert f"{ends_at:%Y-%m-%d}" in found.sentence
+@pytest.mark.parametrize(("days", "told"), [(20, ""), (13, "expires on"), (1, "expires on"), (-1, "expired on")])
+def test_a_certificate_of_the_server_that_ends_soon_or_has_is_told(stored: StoredConfig, days: int, told: str) -> None:
+    last_day = f"{clock.now() + timedelta(days=days):%Y-%m-%d}"
+    habits_of(stored.host, stored.port).learn(Habit.CERTIFICATE, last_day)
+    found = met(stored, [WENT])
+    assert found.state is HealthState.WORKING
+    assert found.level == ("warning" if told else "ok")
+    assert found.sentence.startswith(f"The server’s certificate {told} {last_day} UTC." if told else "")
+    assert bool(found.sentence) is bool(told)
 
 
 def error(phase: Phase, text: str, kind: type[DeliveryError] = Permanent, fault: Fault = Fault.REPLY) -> DeliveryError:
