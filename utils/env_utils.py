@@ -154,7 +154,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         file = EnvFile(dict(environment), [])
     doubts = [
         *_slips(environment, file.values),
-        *(f"{name} stands more than once in .env; the last one counts." for name in file.repeated),
+        *(f"{name} is in .env more than once; the last one counts." for name in file.repeated),
     ]
     email, email_fault = _email(environment)
     env = Reader(secret_files.filled_in(environment, left_out="EMAIL_HOST_PASSWORD"))
@@ -242,7 +242,7 @@ def _slips(environment: Mapping[str, str], in_file: Iterable[str]) -> list[str]:
     """What is said of names that are nearly ours. Raises ConfigurationError where what was meant must not be missed."""
     found = env_names.slips(environment, in_file)
     if found and found[0].is_grave:
-        raise ConfigurationError(f"{found[0]} Correct the name, or take it out.")
+        raise ConfigurationError(f"{found[0]} Correct the name, or remove it.")
     return [str(slip) for slip in found]
 
 
@@ -259,13 +259,13 @@ def _email(environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
 def _app_key(env: Reader) -> Secret:
     key = env.text("APP_KEY").strip()
     if not key:
-        raise ConfigurationError(f"APP_KEY not configured. Make one with: {NEW_KEY_COMMAND}")
+        raise ConfigurationError(f"APP_KEY not configured. Create one with: {NEW_KEY_COMMAND}")
     return _strong("APP_KEY", key, weakness_of_key(key))
 
 
 def _strong(name: str, text: str, fault: str | None) -> Secret:
     if fault:
-        raise ConfigurationError(f"{name} {fault}. Make a new one with: {NEW_KEY_COMMAND}")
+        raise ConfigurationError(f"{name} {fault}. Create a new one with: {NEW_KEY_COMMAND}")
     return Secret(text)
 
 
@@ -280,7 +280,7 @@ def _admin_token(env: Reader, keys: tuple[Secret, ...]) -> Secret | None:
         return None
     found = _strong("ADMIN_TOKEN", token, weakness(token))
     if found in keys:
-        raise ConfigurationError(f"ADMIN_TOKEN is the same as APP_KEY. Make a new one with: {NEW_KEY_COMMAND}")
+        raise ConfigurationError(f"ADMIN_TOKEN is the same as APP_KEY. Create a new one with: {NEW_KEY_COMMAND}")
     return found
 
 

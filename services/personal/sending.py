@@ -28,10 +28,12 @@ from utils.errors import Forbidden, InvalidInput, NotFound
 
 log = structlog.get_logger(__name__)
 
-_SYSTEM_MAIL: Final = "ADMIN_TOKEN sends mail of the system, which comes from the global address. Leave this out."
-_NOT_CONFIRMED: Final = "This address is not confirmed as yours. Add it to your senders, and follow the mailed link."
+_SYSTEM_MAIL: Final = "With ADMIN_TOKEN, email comes from the global address. Leave this out."
+_NOT_CONFIRMED: Final = (
+    "This address is not confirmed as yours. Add it to your senders, and follow the link sent there."
+)
 _GONE: Final = "The account is disabled or deleted, or the token was revoked."
-_REFUSED: Final = "Nothing was taken. Check the fields."
+_REFUSED: Final = "Nothing was queued. Check the fields."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +183,7 @@ def _promised(session: Session, asked: MailCall, drafts: Sequence[Draft], caller
         except KeyTaken as error:
             asked.refuse(place, *refused_argument(error))
     if asked.errors:
-        raise KeyConflict(asked.errors, "A key was used before for another email. Nothing was taken.")
+        raise KeyConflict(asked.errors, "A key was already used for another email. Nothing was queued.")
     return [ids[place] for place in asked.mails]
 
 
