@@ -161,7 +161,7 @@ def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Tol
         if item.ok and item.caveat:
             yield Told(Mark.INFO, item.caveat)
         yield _verdict(item, to)
-        noting.note(prepared.settings, item, used.config_id)
+        noting.note_test(prepared.settings, item, used.config_id)
 
 
 def _verdict(result: TestResult, to: str | None) -> Told:

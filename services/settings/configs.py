@@ -4,6 +4,7 @@ How one row is written, whichever scope it is of, is here as well: ``written``, 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, count
 from typing import Final
 
@@ -48,10 +49,10 @@ def find_active(*, session: Session | None = None) -> StoredConfig | None:
     """The active global configuration, as a mail would use it; read in the caller's session if there is one."""
     if session:
         row = smtp_db.find_active(session)
-    else:
-        with driver_reading() as driver:
-            row = smtp_db.read_active(driver)
-    return unsealed(row) if row else None
+        return unsealed(row) if row else None
+    with driver_reading() as driver:
+        found = smtp_db.read_active(driver)
+    return replace(unsealed(found[0]), quiet=found[1]) if found else None
 
 
 def as_used(session: Session, row: SmtpConfig) -> StoredConfig:
@@ -170,6 +171,13 @@ def forget(session: Session, row: SmtpConfig, version: int | None = None) -> Non
         raise Conflict(STALE)
     audit.record(session, Action.DELETED, subject_of(row))
     session.delete(row)
+
+
+def holds(config_id: int, settings: SmtpSettings) -> bool:
+    """Whether these are the values of this configuration, of any scope, as far as a test exercises them."""
+    with reading() as session:
+        row = smtp_db.find(session, config_id)
+        return row is not None and are_stored(settings, as_used(session, row))
 
 
 def mark_tested(

@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
+from database.health_db import Quiet
 from database.smtp_db import SmtpConfig
 from services.settings import validity
 from services.settings.fields import SmtpChange
@@ -74,6 +75,7 @@ class StoredConfig:
     settings: SmtpSettings
     condition: Condition
     invalid: validity.Errors = field(default_factory=dict)
+    quiet: Quiet | None = field(default=None, compare=False)  # None: it was not looked up
 
     def __str__(self) -> str:
         state = "Active" if self.row.is_active else "Inactive"
