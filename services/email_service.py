@@ -235,7 +235,7 @@ def _plain_session(session: Session | scoped_session[Any] | None) -> Session | N
 def _chosen(from_email: str | None, account_id: int | None) -> str:
     """The From that the caller chose, or ""."""
     if from_email and account_id is None:
-        raise ValueError("from_email: Only mail of an account has a From of its own. Give account_id as well.")
+        raise ValueError("from_email: Only an account’s email can have its own From. Pass account_id too.")
     return from_email or ""
 
 
@@ -243,7 +243,7 @@ def _priority(name: str) -> Priority:
     try:
         return Priority[name.upper()]
     except (KeyError, AttributeError):
-        raise ValueError("priority: Give security, normal or bulk.") from None
+        raise ValueError("priority: Pass security, normal or bulk.") from None
 
 
 def _digest(asked: Sequence[object]) -> str:

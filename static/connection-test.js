@@ -19,7 +19,7 @@ let running = null;
 
 function showResult(result) {
   finish(result);
-  if (result.field && !result.ok) setFieldError(result.field, result.remedy || result.title);
+  if (result.field && !result.ok) setFieldError(result.field, result.title.replace(/[^.]$/, "$&."));
   if (result.verified) markVerified();
   form.elements.proof.value = result.proof ?? "";
 }
@@ -32,7 +32,7 @@ function showRefusal({ message, errors }) {
 }
 
 function giveUpAfterSilence(controller) {
-  return setTimeout(() => controller.abort(new TestNotRun("No answer from Sealpost for a minute. Reload the page, then test again.")), SILENCE);
+  return setTimeout(() => controller.abort(new TestNotRun("Sealpost has not responded for a minute. Reload the page, then test again.")), SILENCE);
 }
 
 async function follow(button, controller) {

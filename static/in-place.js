@@ -5,7 +5,7 @@ import { endOf } from "./form-end.js";
 import { refreshTimes } from "./times.js";
 
 const PATIENCE = 60_000;
-const UNKNOWN = "No answer came. What you typed is still here. See in the list whether it was saved, then try again.";
+const UNKNOWN = "Sealpost did not respond. What you typed is still here. Check in the list whether it was saved, then try again.";
 const REGIONS = ":scope > .error-summary, :scope > .versions";
 
 /** Whether a password or a key stands in the form. */

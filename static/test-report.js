@@ -97,7 +97,7 @@ export function showStep({ name, label, status, ms, fact }) {
 /** A server may be slow: the step says for how long it has been waited for. */
 export function showWaiting({ label, seconds }) {
   const row = list.querySelector('[data-status="running"]');
-  if (row) row.querySelector(".step-fact").textContent = `${label}: waiting for an answer, ${seconds} s`;
+  if (row) row.querySelector(".step-fact").textContent = `${label}: waiting for a reply, ${seconds} s`;
 }
 
 function showActions(actions) {

@@ -36,7 +36,9 @@ def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.envi
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}. Give its folder to your user.") from None
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}. Make your user the owner of its folder."
+        ) from None
     return True
 
 

@@ -18,7 +18,7 @@ from services.settings.fields import checked
 from services.settings.sealing import StoredConfig
 from utils.errors import InvalidInput, NotFound
 
-DELIVER: Final = "To deliver it all the same, send deliver_suppressed: true."
+DELIVER: Final = "To deliver it anyway, send deliver_suppressed: true."
 # Both routes that test are documented alike, but for what they test.
 testing = partial(
     Operation,

@@ -26,11 +26,11 @@ FIXED: Final = {"smtp_server": "host", "smtp_port": "port", "security": "securit
 COMPARED: Final = (
     "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "from_name", "reply_to",
 )  # fmt: skip
-SENDS: Final = "Your mail goes through this server from now on."
+SENDS: Final = "Your mail now goes through this server."
 # A server of one's own could say of any address that it signs in with it, so that counts for nothing here.
-NOT_YOURS: Final = "A test message goes to your own address, or to one that you have confirmed below."
-NOT_USED: Final = "It is not used for now."  # of which the page says why
-GONE: Final = "Your server was removed meanwhile, its stored password with it. What you typed is still here."
+NOT_YOURS: Final = "A test email can only go to your own address, or to one that you have confirmed below."
+NOT_USED: Final = "It is not in use."  # of which the page says why
+GONE: Final = "Your server and its stored password were deleted in the meantime. What you typed is still here."
 
 
 @bp.get("")
@@ -107,10 +107,10 @@ def delete() -> Response:
     try:
         was_there = own_server.delete(current_user.id, version=whole_number(forms.text("version")))
     except Conflict:
-        flash("Your server was saved anew meanwhile, in another tab or by a program. Look at it first.", "danger")
+        flash("Your server was saved in the meantime, in another tab or by a program. Check it first.", "danger")
         return _back()
     if was_there:
-        flash("Your server and its password are forgotten.", "success")
+        flash("Deleted your server and its password.", "success")
     return _back()
 
 

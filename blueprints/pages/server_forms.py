@@ -13,10 +13,10 @@ from services.providers.discovery import Discovery
 from services.settings.sealing import StoredConfig
 from utils.errors import AppError, InvalidInput
 
-TICK: Final = "Tick the box to deliver it all the same."
+TICK: Final = "Tick the box to deliver it anyway."
 ENTER_AGAIN: Final = "Enter the password again. Sealpost never shows it."
-PASTE_AGAIN: Final = "Paste the key again: a page never gets it back."
-LOAD_AGAIN: Final = " Load the page again."  # which the API's callers should, and who sees both versions need not
+PASTE_AGAIN: Final = "Paste the key again. Sealpost never shows it."
+LOAD_AGAIN: Final = " Reload the page."  # which the API's callers should, and who sees both versions need not
 
 FieldErrors = dict[str, list[str]]
 

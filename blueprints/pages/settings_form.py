@@ -23,8 +23,7 @@ from utils.numbers import whole_number
 bp = Blueprint("smtp_form", __name__)
 
 GONE = (
-    "This server was deleted meanwhile, its stored password with it. "
-    "What you typed is still here: save it as a new one."
+    "Someone else has deleted this server and its stored password. What you typed is still here: save it as a new one."
 )
 
 
@@ -214,7 +213,7 @@ def _page(
 
 def _key_note(copied: StoredConfig | None) -> str:
     if copied and copied.row.client_key:
-        return "Paste the key: it is not copied."
+        return "Paste the key. It was not copied."
     return server_forms.typed_again("client_key", server_forms.PASTE_AGAIN)
 
 

@@ -69,7 +69,7 @@ def not_run(refused: InvalidInput) -> dict[str, Any]:
 def _success(prepared: TestPlan, result: TestResult) -> str:
     host = prepared.settings.host
     if not result.message_id:
-        return f"{host} is ready to take mail from {prepared.settings.from_email}."
+        return f"{host} accepts mail from {prepared.settings.from_email}."
     queue = f", queue id {result.queue_id}" if result.queue_id else ""
     return (
         f"Accepted by {host} in {_in_ms(result.ms)}{queue}. "

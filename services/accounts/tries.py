@@ -32,7 +32,7 @@ KEPT: Final = timedelta(days=30)
 _TOO_MANY: Final = "Too many wrong passwords. Wait a little, then try again."
 _LOCKED: Final = (
     "Too many wrong passwords in a row for this account. Sign in from a browser that you have used here before, "
-    "choose a new password by “Forgot your password?”, or ask an administrator to unlock it."
+    "choose a new password with “Forgot your password?”, or ask an administrator to unlock the account."
 )
 
 

@@ -27,16 +27,16 @@ class Reason(StrEnum):
     THROTTLED = "throttled", "The sending limit is reached."
     ACCOUNT_LIMIT = "account_limit", "The account's sending limit is reached:"
     GLOBAL_LIMIT = "global_limit", "The account's limit for the global server is reached:"
-    SLOWED = "slowed", "The mail server takes only so many mails a minute."
-    WITHHELD = "withheld", "The mail server is down, and the next one would protect the mail less."
+    SLOWED = "slowed", "The mail server accepts only so many emails a minute."
+    WITHHELD = "withheld", "The mail server is down, and the next one would protect this email less."
     PINNED = (
         "pinned",
         "It may have arrived. Only the server that took it may send it again, and that one cannot be used now.",
     )
-    GIVEN_BACK = "given_back", "Its turn was over before the server took it. It goes on at once."
+    GIVEN_BACK = "given_back", "Its turn ended before the server accepted it. It will be tried again at once."
     NO_KEY = "no_key", "It is sealed with a missing APP_KEY. Add that key to APP_KEY_PREVIOUS."
     ALTERED = "altered", "Not sent: it was changed outside Sealpost."
-    FAILED_BEFORE_SENDING = "failed_before_sending", "Sealpost itself failed before it was sent."
+    FAILED_BEFORE_SENDING = "failed_before_sending", "Sealpost failed before it was sent."
     LOST_WORKER = "lost_worker", "A worker stopped while sending this email. It may have arrived."
     UNKNOWN_FATE = (
         "unknown_fate",
@@ -46,24 +46,24 @@ class Reason(StrEnum):
     SOME_REFUSED = "some_refused", "Some recipients were refused."
     HELD = "held", "It may have been sent after the back-up that was restored. Release it, or cancel it."
     CANCELLED = "cancelled", "Cancelled manually."
-    ACCOUNT_DISABLED = "account_disabled", "The account that it is sent for is disabled."
-    ACCOUNT_DELETED = "account_deleted", "The account that it was sent for was deleted."
+    ACCOUNT_DISABLED = "account_disabled", "Its account is disabled."
+    ACCOUNT_DELETED = "account_deleted", "Its account was deleted."
     LINK_VOID = "link_void", "Its link stopped working before it could be sent."
     NOTHING_IS_SENT = "nothing_is_sent", "MAIL_SUPPRESS_SEND is on, so nothing is sent."
     # What a server's answer tells.
     NOT_CONFIRMED = "not_confirmed", "Server did not confirm the message"
     LINK_LOST = "link_lost", "Connection was lost"
     DOWN = "down", "Server is not available"
-    NOT_HEARD = "not_heard", "Server did not hear of the mail"
+    NOT_HEARD = "not_heard", "Server did not get the email"
     NO_ROOM = "no_room", "Server is out of space"
     ALLOWANCE = "allowance", "Sending quota is used up"
     TOO_MANY_MAILS = "too_many_mails", "Server is limiting the sending rate"
-    TOO_MANY_CONNECTIONS = "too_many_connections", "Server takes no more connections just now"
+    TOO_MANY_CONNECTIONS = "too_many_connections", "Server accepts no more connections for now"
     BARRED = "barred", "Server does not allow this email"
     LOGIN_WANTED = "login_wanted", "Server requires sign-in"
-    NO_RELAY = "no_relay", "Server passes no mail on for us"
-    NOT_OWNER = "not_owner", "Server does not let this login send as the From address"
-    NAME_REFUSED = "name_refused", "Server refuses the name that we greet it with"
+    NO_RELAY = "no_relay", "Server does not relay this email"
+    NOT_OWNER = "not_owner", "Server does not allow this user name to send as the From address"
+    NAME_REFUSED = "name_refused", "Server refuses the EHLO name"
     HOST_REFUSED = "host_refused", "Server refuses mail from this machine"
     NOT_UNDERSTOOD = "not_understood", "Server did not understand a command"
     GREYLISTED = "greylisted", "Server asked to try again later"
@@ -83,7 +83,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large", "Message too large"
     NO_SMTPUTF8 = "no_smtputf8", "Server does not support this address"
     # What keeps a server from being used at all.
-    OUR_FAULT = "our_fault", "Sealpost itself failed"
+    OUR_FAULT = "our_fault", "Sealpost failed"
     SETTINGS = "settings", "Settings cannot be used"
     NOT_FOR_ACCOUNTS = "not_for_accounts", NOT_FOR_ACCOUNTS
     DNS = "dns", "Could not find the server"
@@ -96,7 +96,7 @@ class Reason(StrEnum):
     ENDED_EARLY = "ended_early", "Connection ended early"
     NO_SIGN_IN = "no_sign_in", "Server does not offer sign-in"
     SIGN_IN_UNENCRYPTED = "sign_in_unencrypted", "Sign-in needs encryption"
-    SIGN_IN_UNPROVEN = "sign_in_unproven", "Server did not prove who it is"
+    SIGN_IN_UNPROVEN = "sign_in_unproven", "Server did not prove its identity"
     SIGN_IN_UNUSABLE = "sign_in_unusable", "Server's sign-in cannot be used"
     NOT_SMTP = "not_smtp", "Not a mail server"
     BROKEN_REPLY = "broken_reply", "Server's reply cannot be read"
@@ -104,7 +104,7 @@ class Reason(StrEnum):
     TLS_UNEXPECTED = "tls_unexpected", "Server does not start with TLS"
     TLS_NOT_OFFERED = "tls_not_offered", "Server does not offer STARTTLS"
     CERTIFICATE = "certificate", "Certificate not trusted"
-    CLIENT_CERTIFICATE = "client_certificate", "Server asks for a client certificate"
+    CLIENT_CERTIFICATE = "client_certificate", "Server requires a client certificate"
     TAMPERED_WITH = "tampered_with", "Connection was tampered with"
 
 

@@ -29,8 +29,8 @@ from utils.errors import Conflict, InvalidInput, NotFound
 FIRST_NAME: Final = "Primary"
 STALE: Final = "Someone else has saved these settings. Reload the page."
 NO_SUCH: Final = "No such configuration."
-NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
-NAME_OF_OWN: Final = f"Servers of accounts are called “{OWN_NAME}”. Choose a different name."
+NAME_TAKEN: Final = "That name is already in use. Choose another."
+NAME_OF_OWN: Final = f"“{OWN_NAME}” is the name of accounts’ servers. Choose another."
 OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
 TRIES: Final = 3  # of a change that meets another process's new row
 
@@ -122,7 +122,7 @@ def find_saved_over(change: SmtpChange) -> StoredConfig | None:
 def create(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
     """Store a new global configuration; inactive unless the change says otherwise. Raises InvalidInput."""
     if not change.given("name"):
-        raise InvalidInput({"name": ["Give the configuration a name, like “Backup server”."]})
+        raise InvalidInput({"name": ["Enter a name, like “Backup server”."]})
     _look_at_place(change)
     is_active = change.is_active if change.given("is_active") else False
     return committed(lambda session: written(session, None, change, proof, actor, turns_active=is_active))

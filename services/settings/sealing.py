@@ -30,11 +30,11 @@ PROOF: Final = "smtp-proof-v1"
 PROOF_SECONDS: Final = 3600
 UNREADABLE: Final = "The stored password cannot be read. Restore APP_KEY or enter the password again."
 UNREADABLE_KEY: Final = "The stored client key cannot be read. Restore APP_KEY or paste the key again."
-OTHER_KEY: Final = "These settings are sealed with another APP_KEY. Check them and save."
+OTHER_KEY: Final = "These settings are sealed with a missing APP_KEY. Check them, then save again."
 ALTERED: Final = "These settings were changed outside Sealpost. Check every field, then save again."
 OUTDATED: Final = (
-    "These settings could not be checked when the database was upgraded: they had been changed outside the "
-    "application, or their APP_KEY was missing. Check every field and save them again."
+    "These settings could not be checked when the database was upgraded: they had been changed outside Sealpost, or "
+    "their APP_KEY was missing. Check every field, then save again."
 )
 NO_TOKENS: Final[Mapping[str, str]] = {}
 _FIRST_FORM: Final = re.compile("[0-9a-f]{64}")
@@ -50,7 +50,7 @@ class Condition(StrEnum):
     INVALID = "invalid"  # a value is none that a save would take
 
 
-INVALID: Final = "A stored value is not valid. Check every field and save the settings again."
+INVALID: Final = "A stored value is not valid. Check every field, then save again."
 UNUSABLE: Final = {
     Condition.KEY_MISSING: UNREADABLE,
     Condition.ALTERED: ALTERED,

@@ -65,7 +65,7 @@ class Exchange:
             while self._in_hand:
                 mail = self._in_hand.popleft()
                 is_out = wire is not None and mail.end <= wire.sent and not self._has_hung_up
-                yield mail, unknown(Fault.CLOSED, "The connection ended before the answer.") if is_out else None
+                yield mail, unknown(Fault.CLOSED, "The connection ended before the reply.") if is_out else None
             yield from ((mail, None) for mail in waiting)
         except BaseException:
             if self._in_hand:  # whoever listened has gone
@@ -124,7 +124,7 @@ class Exchange:
         sender, *_, last = replies
         standing.is_shaken = not last.ok
         if last.ok and not sender.ok:
-            raise WireError(Fault.BROKEN_REPLY, "The server refused the sender and took the message.")
+            raise WireError(Fault.BROKEN_REPLY, "The server refused the sender but accepted the message.")
         if lost_step(mail, replies):
             standing.lose_chunking()
             return None
@@ -153,7 +153,9 @@ class Exchange:
         if command == RSET:
             if not reply.ok:
                 self.standing.learn_to_swallow(False)
-                raise WireError(Fault.BROKEN_REPLY, "The server did not forget the mail before, and then got this one.")
+                raise WireError(
+                    Fault.BROKEN_REPLY, "The server did not discard the previous email before it got this one."
+                )
             self.standing.is_shaken = False
         return reply
 
@@ -236,7 +238,7 @@ class Exchange:
         if last and (last.temporary or last.permanent):
             raise refusal(Phase.DATA, last)
         if last is None or last.code != grammar.GO_AHEAD:
-            raise WireError(Fault.BROKEN_REPLY, "The server's answer to DATA makes no sense.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's reply to DATA makes no sense.")
 
     def _introduced(self, mail: Transaction, *, said: bool) -> Reply | None:
         """The answer to the last command, once a recipient is accepted: the first, or one of those behind them."""
@@ -340,7 +342,7 @@ class Exchange:
         talk = self._talk
         talk.phase = Phase.MESSAGE
         if not (reply.ok or reply.temporary or reply.permanent):
-            raise WireError(Fault.BROKEN_REPLY, "The server's answer to the message makes no sense.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's reply to the message makes no sense.")
         if not reply.ok:
             if reply.code == grammar.GOING_AWAY:
                 talk.drop()

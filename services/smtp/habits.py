@@ -41,16 +41,16 @@ LIVES: Final = {
 
 
 _DEFECTS: Final = {
-    Habit.PIPELINING: "takes one command at a time",
-    Habit.BEHIND_DOT: "takes nothing behind the end of a message",
-    Habit.CHUNKING: "does not answer chunks (BDAT)",
+    Habit.PIPELINING: "accepts one command at a time",
+    Habit.BEHIND_DOT: "accepts nothing after the end of a message",
+    Habit.CHUNKING: "does not reply to chunks (BDAT)",
     Habit.SWALLOWS: "was not seen to skip a refused chunk (BDAT)",
     Habit.PARAMETERS: "refuses the size of a message with MAIL",
 }
 _LIMITS: Final = {
-    Habit.MOST_MAILS: ("mail", "on a connection"),
+    Habit.MOST_MAILS: ("email", "on a connection"),
     Habit.MOST_CONNECTIONS: ("connection", "at a time"),
-    Habit.MOST_RECIPIENTS: ("recipient", "of one mail at a time"),
+    Habit.MOST_RECIPIENTS: ("recipient", "of one email at a time"),
 }
 
 
@@ -143,7 +143,7 @@ class Habits:
         defects = [text for habit, text in _DEFECTS.items() if habit in known and known[habit].value is False]
         most = ((self.most(habit), noun, where) for habit, (noun, where) in _LIMITS.items())
         return defects + [
-            f"takes {counted(number, noun)} {where}" for number, noun, where in most if number is not None
+            f"accepts {counted(number, noun)} {where}" for number, noun, where in most if number is not None
         ]
 
     def recall(self, facts: Iterable[tuple[Habit, Fact]]) -> None:

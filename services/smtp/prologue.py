@@ -239,4 +239,4 @@ def answers_to(mail: Transaction) -> int:
 
 
 def _unforgotten() -> WireError:
-    return WireError(Fault.BROKEN_REPLY, "The server does not forget the mail before.")
+    return WireError(Fault.BROKEN_REPLY, "The server does not discard the previous email.")

@@ -49,7 +49,7 @@ def make_celery(app: Flask) -> Celery:
     """
     settings: Settings = app.extensions[EXTENSION]
     if not settings.celery_broker_url:
-        raise ConfigurationError("CELERY_BROKER_URL is not set. Give the broker, like amqp://user:password@host//")
+        raise ConfigurationError("CELERY_BROKER_URL is not set. Set it to the broker, like amqp://user:password@host//")
     celery = Celery("sealpost", broker=settings.celery_broker_url, set_as_current=True)
     is_redis = settings.celery_broker_url.startswith(("redis://", "rediss://"))
     # On Redis a dead worker's message comes back only after kombu has looked for it; without these two that took

@@ -64,7 +64,7 @@ def address_link_unknown(scene: Scene) -> Page:
 
 def address_link_missing(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, path="/confirm-address")
-    expect_heading(page, "Open the link in your mail")
+    expect_heading(page, "Open the link in your email")
     return page
 
 
@@ -72,14 +72,14 @@ def senders(scene: Scene) -> Page:
     page = scene.page(scene.servers.peopled, "alice", "/account/senders")
     if not page.get_by_text("Not confirmed yet").count():
         fill(page, {"Another address": "sales@shop.example"})
-        press(page, "Mail a link there")
+        press(page, "Send a link there")
     expect(page.get_by_text("Not confirmed yet")).to_be_visible()
     return page
 
 
 def sender_refused(scene: Scene) -> Page:
     page = scene.page(scene.servers.peopled, "alice", "/account/senders")
-    press(page, "Mail a link there")
+    press(page, "Send a link there")
     expect(page.get_by_label("Another address", exact=True)).to_have_attribute("aria-invalid", "true")
     return page
 

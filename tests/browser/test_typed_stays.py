@@ -77,7 +77,7 @@ def sign_in_again(page: Page, password: str = PASSWORD) -> None:
     dialog = page.get_by_role("dialog", name="Sign in again")
     expect(dialog).to_be_visible()
     dialog.get_by_label("Password", exact=True).fill(password)
-    press(page, "Sign in and go on")
+    press(page, "Sign in and continue")
 
 
 def test_whoever_was_signed_out_signs_in_in_place_and_the_form_goes_on(page: Page, sealpost: Sealpost) -> None:
@@ -96,7 +96,7 @@ def test_a_wrong_password_in_place_can_be_tried_again(page: Page, sealpost: Seal
     end_sessions(sealpost)
     press(page, "Save")
     sign_in_again(page, "not the password")
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("not the password of this account")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Wrong password")
     sign_in_again(page)
     expect_heading(page, "Mail servers")
 
@@ -135,8 +135,8 @@ def new_server() -> Iterator[RecordingServer]:
     ("path", "field", "button"),
     [
         ("/account/tokens", "Name", "Create token"),
-        ("/settings/smtp/headers", "Headers", "Read the headers"),
-        ("/account", "New address", "Mail a link to the new address"),
+        ("/settings/smtp/headers", "Headers", "Check the headers"),
+        ("/account", "New address", "Send a link to the new address"),
     ],
 )
 def test_every_form_asks_in_place_and_is_sent(
@@ -170,7 +170,7 @@ def test_without_script_the_form_comes_back_filled_after_the_sign_in(plain_page:
     for label, text in {**TYPED, "Name": "Without script", "User name": "shop", "Password": ""}.items():
         expect(page.get_by_label(label, exact=True)).to_have_value(text)
     expect(page.get_by_role("radio", name="None")).to_be_checked()
-    expect(page.get_by_text("Enter it again: it is never kept.")).to_be_visible()
+    expect(page.get_by_text("Enter it again. Sealpost never keeps it.")).to_be_visible()
     fill(page, {"User name": ""})
     press(page, "Save")
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
@@ -212,7 +212,7 @@ def test_somebody_else_in_the_same_browser_does_not_send_it(page: Page, sealpost
     sign_in(other, "bob")
     expect(other.get_by_role("button", name="Sign out")).to_be_visible()
     press(page, "Save")
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Somebody else is signed in")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Someone else is now signed in")
     sign_in_again(page)
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
 
@@ -229,7 +229,7 @@ def test_a_server_that_was_deleted_meanwhile_can_be_saved_as_a_new_one(
     with create_app(sealpost.environment).app_context():
         configs.delete(config_id)
     press(page, "Save")
-    expect_heading(page, "Deleted meanwhile")
+    expect_heading(page, "Deleted by someone else")
     expect(page.get_by_label("From name", exact=True)).to_have_value("Typed late")
     press(page, "Save as new")
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
@@ -367,7 +367,7 @@ def test_of_a_server_that_was_deleted_meanwhile_the_typed_password_is_saved_with
     with create_app(sealpost.environment).app_context():
         configs.delete(config_id)
     press(page, "Save")
-    expect_heading(page, "Deleted meanwhile")
+    expect_heading(page, "Deleted by someone else")
     expect(page.get_by_label("Password", exact=True)).to_have_value("typed-anew")
     press(page, "Save as new")
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()

@@ -121,7 +121,7 @@ def test_the_form_is_filled_for_an_address(admin: Visitor) -> None:
 def test_the_form_says_why_nothing_could_be_looked_up(admin: Visitor) -> None:
     page = admin.get(f"{NEW}?find=nobody")
     assert page.status_code == 422
-    assert "No provider is known by this name." in page.text
+    assert "No provider with this name." in page.text
     assert 'id="find" name="find" type="text" value="nobody"' in page.text
 
 

@@ -33,7 +33,7 @@ def test_an_invitation_is_mailed_and_its_link_printed_nowhere(
     app: Flask, mail_server: RecordingServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     result = run(app, "invite", "carol", "carol@example.com")
-    said = "A link for carol is on its way to carol@example.com. It is good for 3 days.\n"
+    said = "A link for carol is on its way to carol@example.com. It works for 3 days.\n"
     assert (result.exit_code, result.stdout) == (0, said)
     drain()
     token = link_in(mail_server.mails[0])[1]

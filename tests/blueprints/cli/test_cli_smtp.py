@@ -213,7 +213,7 @@ def test_an_edit_without_an_option_is_wrong_usage(app: Flask) -> None:
 
 
 def test_the_list_shows_the_active_one_first(app: Flask) -> None:
-    assert run(app, "list").stdout.startswith("No configuration is stored. Make one: flask smtp add")
+    assert run(app, "list").stdout.startswith("No mail server yet. Add one: flask smtp add")
     add(app, "Alpha")
     add(app, "Beta", "--activate")
     lines = run(app, "list").stdout.splitlines()

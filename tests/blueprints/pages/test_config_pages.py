@@ -57,7 +57,7 @@ def test_the_empty_list_teaches_and_leads_to_the_form(admin: Visitor) -> None:
     page = admin.get(LIST)
     assert page.status_code == 200
     assert "No mail can be sent: no server is active." in page.text
-    assert "No server yet" in page.text
+    assert "No mail server yet" in page.text
     assert f'href="{NEW}"' in page.text
 
 
@@ -141,7 +141,7 @@ def test_an_active_server_that_was_altered_is_told_first(admin: Visitor, primary
 
 def test_deactivating_says_that_nothing_else_sends_and_asks_first(admin: Visitor, primary: StoredConfig) -> None:
     page = admin.get(f"{LIST}/{primary.row.id}/deactivate").text
-    assert "No mail can be sent then: nothing else is set up." in page
+    assert "No mail can be sent after that." in page
     assert configs.get(primary.row.id).row.is_active
 
 

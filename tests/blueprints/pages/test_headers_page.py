@@ -22,7 +22,7 @@ def test_the_verdicts_the_path_and_the_judge_are_shown(admin: Visitor) -> None:
 def test_what_failed_leads_to_the_check_of_the_domain(admin: Visitor) -> None:
     page = pasted(admin, MICROSOFT)
     assert "/settings/smtp/domain?domain=shop.example" in page
-    assert "Add it: the check of the domain" in page
+    assert "Add it: the domain check" in page
 
 
 def test_headers_cannot_add_markup(admin: Visitor) -> None:

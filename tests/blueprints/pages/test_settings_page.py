@@ -144,7 +144,7 @@ def test_the_test_message_is_sent_and_says_so(admin: Visitor) -> None:
         page = run_test(admin, server, send="1", to="me@example.com")
         (mail,) = server.wait_for_mail()
     assert mail.recipients == ("me@example.com",)
-    assert "Accepted is not yet delivered" in page.text
+    assert "Accepted does not mean delivered" in page.text
 
 
 def test_the_test_message_goes_to_the_administrator_unless_told_otherwise(admin: Visitor) -> None:

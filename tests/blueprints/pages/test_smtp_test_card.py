@@ -58,7 +58,7 @@ def test_an_action_without_the_password_asks_for_it_again_and_keeps_the_change(a
     assert "Enter the password again" in page.text
     assert re.search(r'value="starttls"\s+checked', page.text)
     assert filled_in(page) == (
-        "The fields are filled in. Enter the password again, since a page never gets it back; then test."
+        "Fields filled in. Sealpost never shows a password, so enter the password again, then test."
     )
 
 

@@ -144,7 +144,7 @@ def test_the_address_in_links_is_judged_by_where_it_leads(
 def test_a_host_that_does_not_exist_is_found_in_dns(app: Flask) -> None:
     store(smtp_server="nowhere.example")
     (finding,) = failed("DNS")
-    assert finding.remedy.startswith("Check the server name for a typing slip")
+    assert finding.remedy.startswith("Check the server name for typos")
 
 
 def test_the_addresses_of_the_host_are_shown(app: Flask) -> None:
@@ -195,8 +195,8 @@ def test_a_server_of_an_account_that_cannot_be_opened_is_told_and_fails_no_deplo
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({"PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "restricts nobody"),
-        ({"PERSONAL_SMTP": "any", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "restricts nobody"),
+        ({"PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "has no effect"),
+        ({"PERSONAL_SMTP": "any", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "has no effect"),
         ({"PERSONAL_SMTP": "named"}, "none is named"),
         ({"PERSONAL_SMTP": "named", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, ""),
         ({"PERSONAL_SMTP": "off", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, ""),

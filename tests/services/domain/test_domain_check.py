@@ -122,7 +122,7 @@ def test_the_spf_record_is_judged_for_the_provider(domain: str, outcome: str, va
 def test_a_provider_with_an_envelope_of_its_own_needs_no_spf_record() -> None:
     finding = found("lacking.test", "SPF", "email-smtp.eu-west-1.amazonaws.com")
     assert finding.outcome == "good"
-    assert "Not needed here" in finding.text
+    assert "Not needed" in finding.text
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_a_server_of_no_known_provider_is_judged_by_its_addresses(
         ("revoked.test", "MX", "change", "null MX"),
         ("many.test", "DMARC", "change", "2 policies"),
         ("shop.parent.test", "DMARC", "good", "policy of parent.test"),
-        ("good.test", "DMARC", "good", "exactly that of From"),
+        ("good.test", "DMARC", "good", "exactly the From domain"),
         ("nowhere.test", "MX", "change", "does not exist"),
-        ("own.test", "MX", "change", "Nothing takes mail"),
+        ("own.test", "MX", "change", "Nothing accepts mail"),
     ],
 )
 def test_the_other_records_are_judged(domain: str, subject: str, outcome: str, words: str) -> None:
@@ -229,7 +229,7 @@ def test_a_region_is_told_the_record_of_its_own(through: str, value: str) -> Non
 def test_a_known_server_whose_record_nobody_knows_is_told_so_and_no_wrong_one(through: str) -> None:
     finding = found("bare.test", "SPF", through)
     assert (finding.outcome, finding.add) == ("open", ())
-    assert "is not known here. Ask its help pages." in finding.text
+    assert "needs. See its help pages." in finding.text
 
 
 def test_a_name_server_that_fails_leaves_everything_open() -> None:

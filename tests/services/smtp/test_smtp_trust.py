@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from services.diagnosis.diagnosis import diagnose
+from services.diagnosis.picture import Picture
 from services.smtp import trust
 from services.smtp.settings import Security, SmtpSettings
 from tests.private_authorities import Certified, authority_right, limited_to, named, signing_only
@@ -102,7 +103,7 @@ def _sibling_of_an_anchor() -> Shown:
     root = _root()
     trusted = Certified("one server", named(), by=root)
     return Shown(Certified("another server", named(), by=root).chain_file(), trusted.file(),
-                 "comes from an authority that is not trusted here")  # fmt: skip
+                 "comes from an authority that this machine does not trust")  # fmt: skip
 
 
 UNKNOWN_EXTENSION = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
@@ -140,7 +141,7 @@ DECISIONS: dict[str, Callable[[], Shown]] = {
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False),
     ),
     "a critical extension that nobody knows": lambda: _by(
-        _root(), "holds a critical extension that is not understood here", (UNKNOWN_EXTENSION, True)
+        _root(), "contains a critical extension that is not understood", (UNKNOWN_EXTENSION, True)
     ),
     "an extension that nobody knows": lambda: _by(_root(), "holds", (UNKNOWN_EXTENSION, False)),
     "an authority made anew under the same name": lambda: Shown(
@@ -149,7 +150,7 @@ DECISIONS: dict[str, Callable[[], Shown]] = {
     "an authority that is not in the file": lambda: Shown(
         Certified("server", named(), by=_root()).chain_file(),
         Certified("Another root", authority_right()).file(),
-        "comes from an authority that is not trusted here",
+        "comes from an authority that this machine does not trust",
     ),
 }  # fmt: skip
 
@@ -228,7 +229,7 @@ def test_each_of_openssls_refusals_leads_to_a_remedy_whatever_the_host_is_called
     def rule(code: int, name: str) -> str:
         settings = SmtpSettings(host=name, port=587, security=Security.STARTTLS, from_email="shop@sender.example")
         text = f"The certificate of {name} {trust.fault_of(code, '')}."
-        return diagnose(Misconfigured(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), settings).rule
+        return diagnose(Misconfigured(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), Picture(settings=settings)).rule
 
     for code in set(range(1, 96)) - set(UNSPECIFIC):
         assert rule(code, host) == rule(code, "x.example") != "cert-generic", code
