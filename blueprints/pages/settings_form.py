@@ -122,7 +122,9 @@ def _tested(stored: StoredConfig | None) -> Response:
         stored.row.id if stored else None,
         lambda: _plan(stored),
         find=find,
-        refuse=lambda refused: _refused(stored, refused if stored else server_forms.asking_again(refused)),
+        refuse=lambda refused, told: _refused(
+            stored, refused if stored else server_forms.asking_again(refused), test=told
+        ),
         show=lambda noted, told: _page(noted, server_forms.values_on_screen(noted), test=told),
     )
 
@@ -168,10 +170,10 @@ def _filled_page(stored: StoredConfig | None, values: dict[str, Any], copied: St
     return _page(stored, values, copied=copied, found=found)
 
 
-def _refused(stored: StoredConfig | None, refused: AppError) -> Response:
+def _refused(stored: StoredConfig | None, refused: AppError, test: dict[str, Any] | None = None) -> Response:
     """The form again with what was typed, and the reason at its fields."""
     values = server_forms.values_on_screen(stored)
-    return _page(stored, values, errors=server_forms.errors_of(refused), status=refused.status)
+    return _page(stored, values, errors=server_forms.errors_of(refused), test=test, status=refused.status)
 
 
 def _conflicting(stored: StoredConfig, stale: Conflict) -> Response:

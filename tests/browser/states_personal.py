@@ -9,7 +9,7 @@ from services.personal.oversight import Decision
 from services.smtp.settings import Security
 from tests import own_servers
 from tests.browser.scene import Scene, State
-from tests.browser.steps import expect_heading, fill, follow, press
+from tests.browser.steps import expect_heading, fill, follow, follow_in_menu, press
 from utils import clock
 
 PAGE = "/account/smtp"
@@ -139,7 +139,7 @@ def overseen_none_matches(scene: Scene) -> Page:
 
 def own_server_to_disable(scene: Scene) -> Page:
     page = overseen(scene)
-    follow(page, "Disable: bob")
+    follow_in_menu(page, "Disable: bob")
     expect_heading(page, "Disable the server of “bob”?")
     return page
 

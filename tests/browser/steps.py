@@ -78,6 +78,13 @@ def follow(page: Page, link: str) -> None:
     scripted(page.get_by_role("link", name=link, exact=True)).click()
 
 
+def follow_in_menu(page: Page, link: str) -> None:
+    """Open the menu that has this link, and follow it."""
+    wanted = page.get_by_role("link", name=link, exact=True, include_hidden=True)
+    scripted(page.locator("details").filter(has=wanted).locator("summary")).click()
+    follow(page, link)
+
+
 def fill_in_server(page: Page, server: RecordingServer | ScriptedServer, sender: str = "shop@example.com") -> None:
     """Fill the form with a server that asks for neither encryption nor a password."""
     scripted(page.get_by_role("radio", name="None")).check()
