@@ -27,7 +27,7 @@ from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
 from utils import clock, ending, incidents
-from utils.addresses import is_loopback
+from utils.addresses import ascii_address, is_loopback
 from utils.errors import OPENING, AppError, DeliveryError, Fault, Phase, Stopping, Temporary
 from utils.log_utils import Redactor, printable
 
@@ -308,7 +308,8 @@ class _Test:
         if self._plan.content is None:
             client.check_envelope(sender, rcpt, recipient_is_ours=True)
             return ""
-        envelope = Envelope(sender=sender, recipients=(rcpt,))
+        reply_to = self._plan.settings.reply_to
+        envelope = Envelope(sender=sender, recipients=(rcpt,), replies_to=ascii_address(reply_to) if reply_to else "")
         for _ in range(_MOST_WAYS):
             try:
                 return client.send(envelope, self._plan.content).queue_id or ""
