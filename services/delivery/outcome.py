@@ -13,6 +13,7 @@ from utils.errors import DeliveryError, Fault
 ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 SUPPRESSED: Final = "suppressed"
+DELETED_SERVER: Final = "Deleted server"  # what it was is not known any more
 THROTTLED: Final = "throttled"  # not said to the server: our own limit for it, or for the account, is reached
 
 
