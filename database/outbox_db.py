@@ -151,6 +151,7 @@ _IS_SETTLED = text("settled_at IS NOT NULL")
 _IS_OF_ACCOUNT = text("account_id IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
 _HAS_PIXEL = text("pixel IS NOT NULL")
+_HAS_TAG = text("tag IS NOT NULL")
 
 
 class OutboxMail(Base):
@@ -196,6 +197,7 @@ class OutboxMail(Base):
         partial_index("ix_email_outbox_due", "priority", "account_id", "due_at", "id", "state", where=IS_WAITING),
         partial_index("ix_email_outbox_urgent", "due_at", "id", where=_IS_WAITING_URGENTLY),
         partial_index("ix_email_outbox_account", "account_id", "id", where=_IS_OF_ACCOUNT),
+        partial_index("ix_email_outbox_tag", "tag", "id", where=_HAS_TAG),
         partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
         partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),
         partial_index("ix_email_outbox_in_hand_of", "account_id", where=_IS_IN_HAND_OF_ACCOUNT),
@@ -255,7 +257,8 @@ def page(
             ((State.HELD,), IS_HELD),
             (DEAD, _IS_DEAD),
         ):
-            if set(states) <= set(group):  # found by their own index, however many others there are
+            # Found by their own index, however many others there are; of an account, by that of its mail.
+            if account_id is None and set(states) <= set(group):
                 wanted = OutboxMail.id.in_(select(OutboxMail.id).where(condition, wanted))
         query = query.where(wanted)
     if before is not None:

@@ -15,6 +15,7 @@ ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 SUPPRESSED: Final = "suppressed"
 LONG: Final = 120.0  # seconds for which a server wants no more, from which on it counts as paused
+DELETED_SERVER: Final = "Deleted server"  # what it was is not known any more
 THROTTLED: Final = "throttled"  # not said to the server: our own limit for it, or for the account, is reached
 
 

@@ -15,7 +15,7 @@ from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, AttemptRow, Email
 from database.engine import driver_transaction, transaction
 from database.outbox_db import OutboxMail
 from services.delivery import standing
-from services.delivery.outcome import Outcome
+from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
 from services.settings import health
 from services.settings.health import What
@@ -106,6 +106,7 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
     kind, _, config_id = (mail.pinned_to or "").partition(":")
     # Pinned by the fence to “config:<id>” or “env”; that configuration may be deleted meanwhile.
     config = smtp_db.find(session, int(config_id)) if config_id else None
+    label = f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else ""
     return EmailAttempt(
         mail_id=mail.mail_id,
         worker=mail.leased_by,
@@ -117,7 +118,7 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
         refused=[],
         message_id=mail.message_id,
         config_id=config.id if config else None,
-        server=f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else kind,
+        server=label or (DELETED_SERVER if config_id else kind),
         outcome=OutcomeUnknown.outcome,
         phase=Phase.MESSAGE,
         fault=Fault.CLOSED,
