@@ -177,7 +177,9 @@ def failure(result: TestResult) -> dict[str, Any]:
         "reason": result.message,
         "server_line": result.server_line,
         "transcript": result.transcript,
-        "open_ways": [asdict(way) for way in result.open_ways],
+        "open_ways": [
+            {"port": way.port, "security": way.security, "greeting": way.greeting} for way in result.open_ways
+        ],
         "certificate": _certificate_dict(result.certificate) if result.certificate else None,
     }
 

@@ -225,6 +225,12 @@ def find_by_key(session: Session, idempotency_key: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.idempotency_key == idempotency_key)).one_or_none()
 
 
+def used_keys(session: Session, idempotency_keys: Sequence[str]) -> set[str | None]:
+    """Those of these keys under which a mail was queued."""
+    query = select(OutboxMail.idempotency_key).where(OutboxMail.idempotency_key.in_(idempotency_keys))
+    return set(session.scalars(query)) if idempotency_keys else set()
+
+
 def page(
     session: Session,
     states: Sequence[State],

@@ -90,7 +90,7 @@ class Sealpost:
     @property
     def setup_code(self) -> str:
         """The one-time code from its standard output."""
-        found = re.search(r"One-time code +(\S+)", self.output)
+        found = re.search(r"Set-up code +(\S+)", self.output)
         assert found, f"no one-time code in:\n{self.output}"
         return found[1]
 

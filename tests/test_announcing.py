@@ -29,7 +29,7 @@ def test_of_many_workers_one_prints_a_set_up_code(tmp_path: Path, migrated_datab
     with start(gunicorn(port, "--workers", "3"), tmp_path, PORT=str(port), APP_ENV="production") as server:
         server.wait_for_output(r"(?s)(Sealpost is at.*){3}")
     printed = server.stdout.decode()
-    assert len(re.findall("One-time code", printed)) == 1
+    assert len(re.findall("Set-up code", printed)) == 1
     assert len(re.findall("/setup", printed)) == 1
 
 

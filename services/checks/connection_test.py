@@ -12,6 +12,7 @@ from services.checks import own_words
 from services.delivery import attempt, limits, retry_policy
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import Diagnosis
+from services.diagnosis.picture import Picture
 from services.message import templates
 from services.message.draft import draft, new_message_id, serialise
 from services.outbox import reasons
@@ -320,44 +321,44 @@ class _Test:
 
     def _failed(self, error: DeliveryError) -> TestResult:
         settings = self._plan.settings
+        picture = Picture.of(settings, self._talk.seen, self._plan.policy.ehlo_name)
+        picture = replace(picture, message_size=len(self._plan.content or b""))
         self._is_looking = True
         try:
-            ways, certificate = ([], None) if error.ended_by_us else self._look_around(error)
+            picture = picture if error.ended_by_us else self._looked_around(error, picture)
         except (_ListenerGone, *incidents.STOPS):
             raise
         except BaseException as incident:  # the verdict stands without it
             incidents.report("look_around_broken", incident)
-            ways, certificate = [], None
         line = f"{error.code} {error.text}" if error.code else ""  # without a code the words are ours
         return replace(
             self._result(ok=False, message=retry_policy.message_of(error)),
             error=error,
-            diagnosis=smtp_diagnosis.diagnose(
-                error, settings, ways, certificate.names if certificate else (), self._plan.policy.ehlo_name
-            ),
+            diagnosis=smtp_diagnosis.diagnose(error, picture),
             server_line=printable(Redactor([settings.password.reveal()])(line)),
-            open_ways=ways,
-            certificate=certificate,
+            open_ways=picture.open_ways,
+            certificate=picture.certificate,
         )
 
-    def _look_around(self, error: DeliveryError) -> tuple[list[OpenWay], ShownCertificate | None]:
-        """Other ways into the host, or the certificate that was refused: whichever the failure calls for."""
+    def _looked_around(self, error: DeliveryError, picture: Picture) -> Picture:
+        """The picture with other ways into the host, or the certificate that was refused: as the failure calls for."""
         settings, policy, since = self._plan.settings, self._plan.policy, monotonic()
         seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
         # With a wrong certificate the server was reached: another port of it would show the same one.
         if error.fault is Fault.TLS_CERTIFICATE:
             if settings.is_personal:  # what stands in it are words of the server's
-                return [], None
+                return picture
             certificate = probe.shown_certificate(settings, policy, seconds)
             if certificate:
                 self._note(_of_certificate(certificate, since))
-            return [], certificate
-        ways: list[OpenWay] = []
-        ways_beside = probe.ways_beside(settings, error)
+            return replace(picture, certificate=certificate)
+        if not smtp_diagnosis.may_another_way_help(error, picture):
+            return picture
+        ways_beside = probe.ways_beside(settings, error, encrypted=self._talk.seen.encrypted)
         if tried := [way for way in ways_beside if not policy.allowed.refusal_of_port(way[0])]:
-            ways = probe.open_ways(settings.host, tried, policy, seconds)
-            self._note(_of_ways(tried, ways, since))
-        return ways, None
+            picture = replace(picture, ways=probe.looked_at(settings.host, tried, policy, seconds))
+            self._note(_of_ways(tried, picture.open_ways, since))
+        return picture
 
     def _result(self, *, ok: bool, message: str) -> TestResult:
         return TestResult(

@@ -15,6 +15,7 @@ from services.checks import connection_test, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
 from services.diagnosis import diagnosis
+from services.diagnosis.picture import Picture
 from services.outbox import holding
 from services.settings import configs, key_rotation, route, rules
 from services.settings.fields import parse_address_field
@@ -228,7 +229,7 @@ def _dns() -> Iterator[Told]:
         resolver, allowed = ours.dns_resolver, rules.allowed_for(used.settings, ours)
         addresses, left_out = dial.look_up(host, Deadline(DNS_SECONDS), resolver, allowed)
     except WireError as error:
-        told = diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), used.settings)
+        told = diagnosis.diagnose(Temporary(Phase.DNS, error.fault, error.text), Picture(settings=used.settings))
         yield Told(Mark.FAILED, f"{host}: {error.text}", told.remedy)
         return
     if ip_literal(host):

@@ -1,11 +1,11 @@
 """What a failure means, in words that callers and pages may see, and how to mend it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from services.diagnosis import mending, reply_rules
 from services.diagnosis.mending import Mend
+from services.diagnosis.picture import Picture
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
 from services.smtp.settings import MODE_NAMES, NOT_CONFIGURED, OpenWay, Security, SmtpSettings
@@ -79,19 +79,11 @@ class Diagnosis(AdviceData):
     phase: Phase
 
 
-def diagnose(
-    error: DeliveryError,
-    settings: SmtpSettings,
-    open_ways: Sequence[OpenWay] = (),
-    names: Sequence[str] = (),
-    ehlo_name: str = "",
-) -> Diagnosis:
-    """Explain what went wrong at the server of these settings.
-
-    ``open_ways`` of it have answered a probe; ``names`` stand in the certificate that was refused; ``ehlo_name`` was
-    said where the settings have none of their own.
-    """
-    if _speaks_tls_here(error, settings, open_ways):
+def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
+    """Explain what went wrong, by what is known of the server and of what was typed."""
+    picture = picture.at(error.phase)
+    settings = picture.settings
+    if _speaks_tls_here(error, picture):
         error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
 
     def filled(text: str) -> str:
@@ -99,14 +91,14 @@ def diagnose(
             text = text.replace(", port {port}", "").replace("on port {port}", "there")
         return text.replace("{host}", settings.host).replace("{port}", str(settings.port))
 
-    rule, advice = reply_rules.recognised(error, settings.host)
+    rule, advice = reply_rules.recognised(error, picture)
     retryable = advice.retryable
     if retryable is None:
         retryable = (error.code or 0) // 100 == _TEMPORARY
-    way = _way_around(error, settings, open_ways)
+    way = _way_around(error, picture)
     cause = _blocked(settings.port, way, error.fault) if way else filled(advice.cause)
     if advice.field == "helo_hostname":
-        cause += _greeted(settings, ehlo_name)
+        cause += _greeted(settings, picture.ehlo_name)
     # Only a server's own reply can ask for a wait: text of ours has numbers that are none.
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
     return Diagnosis(
@@ -119,9 +111,15 @@ def diagnose(
         field=advice.field,
         retryable=retryable,
         retry_after=(hint or advice.retry_after) if retryable else None,
-        actions=mending.actions(advice.tries, settings, open_ways, names),
+        actions=mending.actions(advice.tries, picture),
         docs_url=advice.docs_url,
     )
+
+
+def may_another_way_help(error: DeliveryError, picture: Picture) -> bool:
+    """Whether what is known so far leads to another port or mode, so that it is worth looking what answers there."""
+    _, advice = reply_rules.recognised(error, picture.at(error.phase))
+    return mending.is_about_ways(advice.tries)
 
 
 def explain(
@@ -143,7 +141,7 @@ def explain(
         Phase(phase), Fault(fault), text, code=code, enhanced=enhanced, may_have_been_sent=may_have_been_sent
     )
     settings = SmtpSettings(host=host, port=port, security=Security.STARTTLS, from_email="")
-    return replace(diagnose(error, settings), actions=())
+    return replace(diagnose(error, Picture(settings=settings, is_typed=False)), actions=())
 
 
 def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
@@ -165,18 +163,20 @@ def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
     )
 
 
-def _speaks_tls_here(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> bool:
+def _speaks_tls_here(error: DeliveryError, picture: Picture) -> bool:
     """Whether a server that gave no greeting was only waiting for TLS."""
     # With TLS from the start (RFC 8314 3.3) it is the client that speaks first, so both wait for each other.
     is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED)
-    return is_silent and any((way.port, way.security) == (settings.port, Security.TLS) for way in open_ways)
+    return is_silent and any(
+        (way.port, way.security) == (picture.settings.port, Security.TLS) for way in picture.open_ways
+    )
 
 
-def _way_around(error: DeliveryError, settings: SmtpSettings, open_ways: Sequence[OpenWay]) -> OpenWay | None:
+def _way_around(error: DeliveryError, picture: Picture) -> OpenWay | None:
     """The best other port of the same host, if this one cannot be reached."""
     if error.phase is not Phase.CONNECT or error.fault not in _NOT_REACHED:
         return None
-    return next((way for way in mending.usable(open_ways, settings) if way.port != settings.port), None)
+    return next((way for way in mending.usable(picture) if way.port != picture.settings.port), None)
 
 
 def _blocked(port: int, way: OpenWay, fault: Fault) -> str:

@@ -1,11 +1,12 @@
 """From a way to mend a failure to the change of form fields that does it, where it would change anything."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from services.diagnosis.picture import Picture, WayIn
 from services.diagnosis.reply_rules import Try
 from services.providers import registry
 from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
@@ -25,68 +26,81 @@ class Mend:
     changes: dict[str, str]
 
 
-@dataclass(frozen=True)
-class _Case:
-    settings: SmtpSettings
-    open_ways: Sequence[OpenWay]
-    names: Sequence[str]
-
-
-def actions(
-    tries: Sequence[Try], settings: SmtpSettings, open_ways: Sequence[OpenWay], names: Sequence[str]
-) -> tuple[Mend, ...]:
-    """What can be offered for a failure at these settings, best first, without what they already say.
-
-    ``names`` stand in the certificate that was refused.
-    """
+def actions(tries: Sequence[Try], picture: Picture) -> tuple[Mend, ...]:
+    """What can be offered for a failure, best first, without what the settings already say."""
     # What the form already says would be no mend, and two ways that lead to the same values are one.
-    case, present = _Case(settings, open_ways, names), _present(settings)
+    present = _present(picture.settings)
     found: dict[tuple[str, ...], Mend] = {}
+    works = [(way.port, way.security) for way in usable(picture)]
     for attempt in tries:
-        for action in [_use(attempt)] if isinstance(attempt, dict) else _WAYS[attempt](case):
+        for action in [_use(attempt)] if isinstance(attempt, dict) else _WAYS[attempt](picture):
             after = {**present, **action.changes}
-            if after != present:
+            if after != present and not _is_dead(after, picture, works):
                 found.setdefault(tuple(after.values()), action)
-    return tuple(found.values())[:_MOST]
+    # What was seen to work comes first.
+    best = sorted(found.values(), key=lambda action: _way_after({**present, **action.changes}) not in works)
+    return tuple(best[:_MOST])
 
 
-def usable(open_ways: Sequence[OpenWay], settings: SmtpSettings) -> list[OpenWay]:
-    """The ways that would be an answer for these settings, encrypted ones first: a login never goes in clear."""
-    others = [way for way in open_ways if (way.port, way.security) != (settings.port, settings.security)]
+def is_about_ways(tries: Sequence[Try]) -> bool:
+    """Whether one of these ways to mend leads to another port or mode, so that it is worth looking what answers."""
+    return any(attempt in _OTHER_WAYS if isinstance(attempt, str) else "smtp_port" in attempt for attempt in tries)
+
+
+def _way_after(after: Mapping[str, str]) -> WayIn:
+    return int(after["smtp_port"]), Security(after["security"])
+
+
+def _is_dead(after: Mapping[str, str], picture: Picture, works: Sequence[WayIn]) -> bool:
+    """Whether the values lead to a way into the same host that was probed and is no answer."""
+    way = _way_after(after)
+    return after["smtp_server"] == picture.settings.host and way in picture.ways and way not in works
+
+
+def usable(picture: Picture) -> list[OpenWay]:
+    """The ways that were seen to work and would be an answer, encrypted ones first: a login never goes in clear."""
+    settings = picture.settings
+    others = [way for way in picture.open_ways if (way.port, way.security) != picture.way]
     if settings.has_login or settings.is_personal:
         others = [way for way in others if way.security is not Security.NONE]
+    if settings.has_login:
+        others = [way for way in others if way.signs_in is not False]
     return sorted(others, key=lambda way: way.security is Security.NONE)
 
 
-def _with_security(security: Security, case: _Case) -> Iterator[Mend]:
+def _with_security(security: Security, picture: Picture) -> Iterator[Mend]:
     """The other mode; on the port that is usual for it if the present one is usual for the mode that failed."""
-    usual, port, name = _USUAL_PORTS[security], case.settings.port, MODE_NAMES[security]
+    usual, port, name = _USUAL_PORTS[security], picture.settings.port, MODE_NAMES[security]
     here = {"security": security.value}
     if port == usual or port not in _USUAL_PORTS.values():
         yield _use(here, name)
         return
-    if not case.open_ways or any((way.port, way.security) == (usual, security) for way in case.open_ways):
-        yield _use({**here, "smtp_port": str(usual)}, name)
+    yield _use({**here, "smtp_port": str(usual)}, name)
     yield _use(here, f"{name} on port {port}")
 
 
-def _no_encryption(case: _Case) -> Iterator[Mend]:
-    if is_loopback(case.settings.host) and not case.settings.is_personal:  # accounts have no such choice
+def _no_encryption(picture: Picture) -> Iterator[Mend]:
+    if is_loopback(picture.settings.host) and not picture.settings.is_personal:  # accounts have no such choice
         yield _use({"security": Security.NONE.value}, MODE_NAMES[Security.NONE])
 
 
-def _submission(case: _Case) -> Iterator[Mend]:
+def _any_method(picture: Picture) -> Iterator[Mend]:
+    if picture.settings.auth_method:
+        yield Mend(label="Let Sealpost choose the sign-in method and test again", changes={"auth_method": ""})
+
+
+def _submission(picture: Picture) -> Iterator[Mend]:
     # 25 is for mail between servers (RFC 6409 3.1): who sends from a program submits on 587.
-    if case.settings.port not in _USUAL_PORTS.values():
+    if picture.settings.port not in _USUAL_PORTS.values():
         yield _use_port(_USUAL_PORTS[Security.STARTTLS], Security.STARTTLS)
 
 
-def _open_ways(case: _Case) -> Iterator[Mend]:
-    return (_use_port(way.port, way.security) for way in usable(case.open_ways, case.settings))
+def _open_ways(picture: Picture) -> Iterator[Mend]:
+    return (_use_port(way.port, way.security) for way in usable(picture))
 
 
-def _send_as_login(case: _Case) -> Iterator[Mend]:
-    settings = case.settings
+def _send_as_login(picture: Picture) -> Iterator[Mend]:
+    settings = picture.settings
     try:
         login = parse_address(settings.username)
     except InvalidAddress:
@@ -101,32 +115,36 @@ def _send_as_login(case: _Case) -> Iterator[Mend]:
         yield Mend(label=label, changes={"from_email": login, "reply_to": settings.from_email})
 
 
-def _from_domain_as_ehlo(case: _Case) -> Iterator[Mend]:
+def _from_domain_as_ehlo(picture: Picture) -> Iterator[Mend]:
     with suppress(InvalidAddress):
-        domain = ascii_domain(case.settings.from_email)
+        domain = ascii_domain(picture.settings.from_email)
         yield _use({"helo_hostname": domain}, f"{domain} as EHLO name")
 
 
-def _known_server(case: _Case) -> Iterator[Mend]:
-    if server := registry.server_meant_by(case.settings.host):
+def _known_server(picture: Picture) -> Iterator[Mend]:
+    if server := registry.server_meant_by(picture.settings.host):
         yield _use({"smtp_server": server})
 
 
-def _certificate_name(case: _Case) -> Iterable[Mend]:
-    return (_use({"smtp_server": name}) for name in _trustworthy(case.names, case.settings.host))
+def _certificate_name(picture: Picture) -> Iterable[Mend]:
+    names = picture.certificate.names if picture.certificate else ()
+    return (_use({"smtp_server": name}) for name in _trustworthy(names, picture.settings.host))
 
 
-_WAYS: Final[dict[str, Callable[[_Case], Iterable[Mend]]]] = {
+_WAYS: Final[dict[str, Callable[[Picture], Iterable[Mend]]]] = {
     "starttls": partial(_with_security, Security.STARTTLS),
     "tls": partial(_with_security, Security.TLS),
     "none_on_this_machine": _no_encryption,
     "submission": _submission,
+    "any_method": _any_method,
     "open_ways": _open_ways,
     "send_as_login": _send_as_login,
     "from_domain_as_ehlo": _from_domain_as_ehlo,
     "known_server": _known_server,
     "certificate_name": _certificate_name,
 }
+
+_OTHER_WAYS: Final = {"starttls", "tls", "submission", "open_ways"}
 
 
 def _trustworthy(names: Sequence[str], host: str) -> list[str]:
@@ -171,4 +189,5 @@ def _present(settings: SmtpSettings) -> dict[str, str]:
         "from_email": settings.from_email,
         "reply_to": settings.reply_to,
         "helo_hostname": settings.helo_hostname,
+        "auth_method": settings.auth_method,
     }

@@ -4,12 +4,13 @@ and where nobody's are recognised by status code, by reply code, by kind, by pha
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from services.providers import registry
+from services.diagnosis.conditions import may_hold, surely_hold
+from services.diagnosis.picture import Picture
 from utils.errors import DeliveryError, Fault
 
 RULES: Final = Path(__file__).parent / "data" / "smtp_replies.json"
@@ -30,6 +31,10 @@ class Advice:
 
     ``field`` is the form field concerned, one of FIELDS. ``retryable`` None: as the server's code says.
     ``retry_after`` is in seconds.
+
+    It says nothing to a picture that excludes what it ``needs``, or shows what forbids it (``unless``); both name
+    conditions.CONDITIONS. The first of the ``variants`` (objects with conditions of their own and the fields that they
+    replace) whose conditions the picture surely fulfils is said in its place.
     """
 
     title: str
@@ -41,13 +46,28 @@ class Advice:
     retry_after: int | None = None
     tries: tuple[Try, ...] = ()
     docs_url: str = ""
+    needs: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+    variants: tuple[dict[str, Any], ...] = ()
+
+    def allows(self, picture: Picture) -> bool:
+        """Whether the picture excludes nothing of what this assumes."""
+        return may_hold(picture, self.needs, self.unless)
+
+    def to(self, picture: Picture) -> Self:
+        """The same as it is said to this picture."""
+        for variant in self.variants:
+            changes = _frozen(variant)
+            if surely_hold(picture, changes.pop("needs", ()), changes.pop("unless", ())):
+                return replace(self, **changes)
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(Advice):
     """Advice for replies like ``pattern``, matched anywhere in "code enhanced text", whatever the case.
 
-    ``providers`` say it, or ANY; ``distinctive`` words are recognised whoever says them. ``phases`` and
+    ``providers`` say it, or ANY. ``phases`` and
     ``faults`` are those in which the words mean this; no phase means all. ``codes`` and ``enhanced`` are
     those it was seen with, and are not matched: servers change them more often than their words.
     """
@@ -56,7 +76,6 @@ class Rule(Advice):
     providers: tuple[str, ...]
     codes: tuple[int, ...]
     enhanced: str
-    distinctive: bool = False
     phases: tuple[str, ...] = ()
     faults: tuple[str, ...] = (Fault.REPLY,)
     pattern: str = ""
@@ -71,13 +90,18 @@ class Rule(Advice):
         return in_place and self._compiled.search(reply) is not None
 
 
-def recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:
-    """The advice for what happened at ``host``, with what it was found by: a rule's id, ``status:5.7.8``, ``code:550``,
-    ``fault:closed``, ``phase:sender``.
+def recognised(error: DeliveryError, picture: Picture) -> tuple[str, Advice]:
+    """The advice for what happened, with what it was found by: a rule's id, ``status:5.7.8``, ``code:550``,
+    ``fault:closed``, ``phase:sender``. Nothing of it assumes what the picture excludes.
     """
+    name, advice = _found(error, picture)
+    return name, advice.to(picture)
+
+
+def _found(error: DeliveryError, picture: Picture) -> tuple[str, Advice]:
     if error.may_have_been_sent:
         return "fault:unknown_outcome", tables()["faults"]["unknown_outcome"]
-    if rule := _rule(error, host):
+    if rule := _rule(error, picture):
         return rule.id, rule
     statuses, codes, status = tables()["statuses"], tables()["codes"], error.enhanced or ""
     detail, subject = status.partition(".")[2], "".join(status.split(".")[1:2])
@@ -91,7 +115,7 @@ def recognised(error: DeliveryError, host: str) -> tuple[str, Advice]:
             (f"status:{status}", statuses.get(subject)),
         ]
     by_phase = f"phase:{error.phase}", tables()["phases"][error.phase]
-    return next(((name, advice) for name, advice in found if advice), by_phase)
+    return next(((name, advice) for name, advice in found if advice and advice.allows(picture)), by_phase)
 
 
 def wording(error: DeliveryError) -> str:
@@ -109,6 +133,13 @@ def all_rules() -> tuple[Rule, ...]:
 
 
 @cache
+def _marks() -> dict[str, re.Pattern[str]]:
+    """By provider, words that nobody else says of himself."""
+    marks: dict[str, str] = json.loads(RULES.read_text(encoding="utf-8"))["marks"]
+    return {provider: re.compile(mark, re.IGNORECASE) for provider, mark in marks.items()}
+
+
+@cache
 def tables() -> dict[str, dict[str, Advice]]:
     """The advice by ``statuses`` (RFC 3463 and its registry, without the class) and ``codes`` (RFC 5321 4.2),
     both also for one phase as in "550 sender", by ``faults`` and by ``phases``.
@@ -117,15 +148,21 @@ def tables() -> dict[str, dict[str, Advice]]:
     return {name: {key: Advice(**_frozen(entry)) for key, entry in table.items()} for name, table in data.items()}
 
 
-def _rule(error: DeliveryError, host: str) -> Rule | None:
-    """The rule for what the server at ``host`` has said, or for the fault alone; None if nothing fits."""
+def _rule(error: DeliveryError, picture: Picture) -> Rule | None:
+    """The rule for what the server has said, or for the fault alone; None if nothing fits."""
     reply = wording(error)
-    fitting = [rule for rule in all_rules() if rule.fits(error, reply)]
-    provider = registry.for_server(host)
-    own = (rule for rule in fitting if provider and provider["id"] in rule.providers)
-    others = (rule for rule in fitting if rule.distinctive and ANY not in rule.providers)
+    speaking = {picture.provider} if picture.provider else _named_by(reply)
+    fitting = [rule for rule in all_rules() if rule.fits(error, reply) and rule.allows(picture)]
+    own = (rule for rule in fitting if not speaking.isdisjoint(rule.providers))
     anybody = (rule for rule in fitting if ANY in rule.providers)
-    return next(own, None) or next(others, None) or next(anybody, None)
+    return next(own, None) or next(anybody, None)
+
+
+def _named_by(reply: str) -> set[str]:
+    """The ids of the providers whose mark a reply bears: behind a name of its own, too, a server says whose it is."""
+    # Whose address stands there does not say who speaks.
+    words = " ".join(word for word in re.sub(r"<[^<>]*>", " ", reply).split() if "@" not in word)
+    return {provider for provider, mark in _marks().items() if mark.search(words)}
 
 
 def _frozen(entry: dict[str, Any]) -> dict[str, Any]:

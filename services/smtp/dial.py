@@ -85,18 +85,22 @@ def dial(
     seconds: float,
     deadline: Deadline,
     missed: Callable[[IPAddress, Fault], None],
+    *,
+    seen: dict[IPAddress, Fault | None] | None = None,
 ) -> Connected:
     """Connect to the address that answers first; each has ``seconds`` and none goes beyond the deadline.
 
     They begin in their order, each a moment after the one before or when that has failed, so that a dead one costs
     no more than that moment (RFC 8305 5). ``addresses`` is left with those of which nothing is known; ``missed`` hears
-    of each that failed while another was to be tried. Raises WireError (REFUSED, TIMEOUT or UNREACHABLE) with a text
-    that names every address tried.
+    of each that failed while another was to be tried, and ``seen`` gets all of which something is known. Raises
+    WireError (REFUSED, TIMEOUT or UNREACHABLE) with a text that names every address tried.
     """
     faults: dict[IPAddress, Fault] = {}
     with closing(_attempts(addresses, port, seconds, deadline, HEAD_START)) as attempts:
         for address, result in attempts:
             addresses.remove(address)
+            if seen is not None:
+                seen[address] = result if isinstance(result, Fault) else None
             if not isinstance(result, Fault):
                 return result
             faults[address] = result

@@ -13,6 +13,7 @@ from services.smtp import strangers
 from services.smtp.dial import Peer
 from services.smtp.grammar import GOING_AWAY
 from services.smtp.patience import Patience, Span, unwatched
+from services.smtp.seen import Seen
 from services.smtp.settings import Security, SmtpSettings
 from services.smtp.transcript import Transcript
 from services.smtp.wire import Deadline, Reply, Wire, WireError, no_mail_server
@@ -104,6 +105,7 @@ class Dialogue:
         self.dot_sent = False
         self.content_is_out = False  # of several mails in flight, while the answer to an earlier command is awaited
         self.peer: Peer | None = None  # of the connection made last
+        self.seen = Seen()
         self.transcript = Transcript() if observer else None
         self._settings = settings
         self.observer = observer

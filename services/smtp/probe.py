@@ -7,59 +7,59 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from services.smtp import sasl
 from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dialogue import Dialogue
-from services.smtp.opening import UNWELL, Opening
+from services.smtp.opening import Opening
 from services.smtp.settings import OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
 from utils import incidents
-from utils.errors import OPENING, DeliveryError, Fault, Phase
+from utils.errors import DeliveryError, Fault, Phase, Temporary
 
 _ENCRYPTED: Final = (Security.STARTTLS, Security.TLS)
 USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.STARTTLS), (25, Security.STARTTLS))
-_ANOTHER_WAY_MAY_HELP: Final = {
-    *UNWELL, Fault.TLS_EXPECTED, Fault.TLS_UNEXPECTED, Fault.TLS_NOT_OFFERED, Fault.TLS_HANDSHAKE,
-    Fault.CLIENT_CERTIFICATE, Fault.AUTH_NOT_OFFERED, Fault.AUTH_UNENCRYPTED,
-}  # fmt: skip
 _NOBODY: Final = "nobody@localhost"  # settings need a sender; a probe never gets as far as naming one
 
 
-def ways_beside(settings: SmtpSettings, error: DeliveryError) -> list[tuple[int, Security]]:
+def ways_beside(settings: SmtpSettings, error: DeliveryError, *, encrypted: bool) -> list[tuple[int, Security]]:
     """Where else to look on the same host after ``error``: the usual pairs, and the other mode of a port that is there,
     unless the mode was right.
-
-    Empty if the error is one that no other way would mend.
     """
-    may_help = error.fault in _ANOTHER_WAY_MAY_HELP or error.phase is Phase.GREETING
-    if not may_help or error.phase not in OPENING or error.phase is Phase.DNS:
-        return []
-    here_too = error.phase is not Phase.CONNECT and error.fault is not Fault.CLIENT_CERTIFICATE
-    here = [(settings.port, mode) for mode in _ENCRYPTED] if here_too else []
+    is_mode_right = encrypted or error.phase is Phase.CONNECT or error.fault is Fault.CLIENT_CERTIFICATE
+    here = [] if is_mode_right else [(settings.port, mode) for mode in _ENCRYPTED]
     ways = dict.fromkeys([*here, *USUAL])
     return [way for way in ways if way != (settings.port, settings.security)]
 
 
 def open_ways(host: str, ways: Sequence[tuple[int, Security]], policy: Policy, seconds: float) -> list[OpenWay]:
-    """Those of ``ways`` at which a mail server answers as it should, in their order, found within ``seconds``.
+    """Those of ``ways`` at which a mail server answers as it should, in their order, found within ``seconds``."""
+    return [answer for answer in looked_at(host, ways, policy, seconds).values() if isinstance(answer, OpenWay)]
+
+
+def looked_at(
+    host: str, ways: Sequence[tuple[int, Security]], policy: Policy, seconds: float
+) -> dict[tuple[int, Security], OpenWay | DeliveryError]:
+    """What answers on each of ``ways``: a mail server as it should be, or why not; in their order, within ``seconds``.
 
     All are tried at once: connect, greeting, EHLO, and encryption with a certificate that holds. Nobody signs in.
     """
     deadline = Deadline(seconds)
-    answers: SimpleQueue[OpenWay | None] = SimpleQueue()
+    answers: SimpleQueue[_Probe] = SimpleQueue()
     probes = [_Probe(host, port, security) for port, security in ways]
     policy = replace(policy, total_seconds=deadline.remaining(), every_address=False)
     for probe in probes:
         work = incidents.watched(partial(probe.run, policy, answers))
         threading.Thread(target=work, name="smtp-probe", daemon=True).start()
-    found: list[OpenWay] = []
+    ended: list[_Probe] = []
     try:
         for _ in probes:
-            found += filter(None, [answers.get(timeout=max(0, deadline.remaining()))])
+            ended.append(answers.get(timeout=max(0, deadline.remaining())))
     except Empty:  # what is late is not open
         for probe in probes:
             probe.talk.cancel()
-    return sorted(found, key=lambda way: ways.index((way.port, way.security)))
+    late = Temporary(Phase.CONNECT, Fault.TIMEOUT, "There was no answer in time.")
+    return {way: (probe.answer if probe in ended else None) or late for way, probe in zip(ways, probes, strict=True)}
 
 
 def shown_certificate(settings: SmtpSettings, policy: Policy, seconds: float) -> ShownCertificate | None:
@@ -81,17 +81,24 @@ class _Probe:
         self._settings = SmtpSettings(host=host, port=port, security=security, from_email=_NOBODY)
         self._steps: list[Step] = []
         self.talk = Dialogue(self._settings, self._steps.append)
+        self.answer: OpenWay | DeliveryError | None = None
 
-    def run(self, policy: Policy, answers: "SimpleQueue[OpenWay | None]") -> None:
-        way, client = None, SmtpClient(self._settings, policy, talk=self.talk)
+    def run(self, policy: Policy, answers: "SimpleQueue[_Probe]") -> None:
+        client = SmtpClient(self._settings, policy, talk=self.talk)
         try:
             client.open()
             greetings = [step.fact for step in self._steps if step.name is Phase.GREETING and step.status == "ok"]
-            way = OpenWay(port=self._settings.port, security=self._settings.security, greeting=greetings[-1])
-        except DeliveryError:
-            pass
+            offered = (self.talk.seen.offered or {}).get("AUTH", "").split()
+            self.answer = OpenWay(
+                port=self._settings.port,
+                security=self._settings.security,
+                greeting=greetings[-1],
+                signs_in=any(sasl.is_usable(name, encrypted=self.talk.seen.encrypted) for name in offered),
+            )
+        except DeliveryError as error:
+            self.answer = error
         except BaseException as error:  # nobody else would hear of it on this thread
             incidents.report("smtp_probe_broken", error)
         finally:
-            answers.put(way)
+            answers.put(self)
             client.close()

@@ -89,6 +89,11 @@ def order(offered: Collection[str], forced: str, remembered: str, *, certificate
     return [name for name in names if name in offered and forced in ("", name.removesuffix(PLUS))]
 
 
+def is_usable(name: str, *, encrypted: bool) -> bool:
+    """Whether we know how to sign in by a mechanism of this name; some are bound to the encryption."""
+    return name.removesuffix(PLUS) in KNOWN and (encrypted or not name.endswith(PLUS))
+
+
 def next_names(name: str, reply: Reply, others: list[str], *, encrypted: bool) -> list[str]:
     """What is left to try after the server refused ``name`` with ``reply``: nothing that would only be counted
     as one more wrong password.

@@ -45,6 +45,7 @@ class SignIn:
         refused: dict[str, Reply] = {}
         while names:
             name, *others = names
+            self._talk.seen.mechanism = name
             reply = self._attempt(name, refused)
             if reply.ok:
                 self._habits.learn(Habit.MECHANISM, name)

@@ -189,7 +189,7 @@ SETUPS: Final = [
             MAIL=only_with(LOGIN, "250 ok", f"553 5.7.1 <{SENDER}>: Sender address rejected: not owned by user {LOGIN}")
         ),
         title="Signed in, but not allowed to send as this address",
-        press=f"Send as {LOGIN}, replies to {SENDER}",
+        press=f"Send as {LOGIN}, with replies to {SENDER}",
         changed={"From address": LOGIN, "Reply-To address": SENDER},
     ),
     BrokenSetup(

@@ -14,6 +14,7 @@ from services.delivery.retry_policy import (
     of_recipient,
 )
 from services.diagnosis.diagnosis import diagnose
+from services.diagnosis.picture import Picture
 from services.outbox.reasons import Reason, words
 from services.smtp.dialogue import refusal
 from services.smtp.settings import Security, SmtpSettings
@@ -305,7 +306,7 @@ def test_what_a_server_holds_against_us_pauses_the_configuration_and_keeps_the_m
 @pytest.mark.parametrize("line", [line for line, _ in ABOUT_US])
 def test_the_advice_on_what_a_server_holds_against_us_never_blames_the_recipient(line: str) -> None:
     place = SmtpSettings(host="mail.example.com", port=587, security=Security.STARTTLS, from_email="s@example.com")
-    assert diagnose(refusal(Phase.RECIPIENT, reply(line)), place).field != "to"
+    assert diagnose(refusal(Phase.RECIPIENT, reply(line)), Picture(settings=place)).field != "to"
 
 
 ABOUT_ONE = [

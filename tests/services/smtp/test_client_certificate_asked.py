@@ -12,6 +12,7 @@ from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.delivery import retry_policy
 from services.diagnosis.diagnosis import diagnose, message
+from services.diagnosis.picture import Picture
 from services.smtp import tls as smtp_tls
 from services.smtp import trust
 from services.smtp.client import SmtpClient
@@ -115,7 +116,7 @@ def test_a_hello_that_is_refused_is_about_versions_and_ciphers(number: int) -> N
         client_for(server, security=Security.TLS).open()
     assert caught.value.fault is Fault.TLS_HANDSHAKE
     settings = SmtpSettings(host="localhost", port=465, security=Security.TLS, from_email=SENDER)
-    assert diagnose(caught.value, settings).rule == "tls-too-old"
+    assert diagnose(caught.value, Picture(settings=settings)).rule == "tls-too-old"
 
 
 @pytest.mark.parametrize("number", [10, 20, 22, 43, 44, 45, 46, 47, 48, 50, 51, 80, 90, 109, 110, 112, 115, 120, 255])
@@ -149,8 +150,8 @@ def test_the_words_beat_the_class_of_the_code(reply: str, verb: str) -> None:
     assert (error.fault, error.code) == (Fault.CLIENT_CERTIFICATE, int(reply[:3]))
     settings = SmtpSettings(host="mail.test", port=587, security=Security.STARTTLS, from_email=SENDER)
     asks_for_another = any(word in reply for word in ("not trusted", "been rejected"))
-    title = f"The server asks for {'another' if asks_for_another else 'a'} client certificate"
-    assert diagnose(error, settings).title == title
+    title = f"The server {'requires another' if asks_for_another else 'requires a'} client certificate"
+    assert diagnose(error, Picture(settings=settings)).title == title
     assert message(error) == "Server requires a client certificate"
 
 
@@ -207,4 +208,4 @@ def test_a_client_certificate_that_the_server_does_not_trust_is_told_apart(versi
     assert caught.value.fault is Fault.CLIENT_CERTIFICATE
     error = Misconfigured(Phase.ENCRYPTION, caught.value.fault, caught.value.text)
     settings = SmtpSettings(host="mail.test", port=465, security=Security.TLS, from_email=SENDER)
-    assert diagnose(error, settings).title == "The server requires another client certificate"
+    assert diagnose(error, Picture(settings=settings)).title == "The server requires another client certificate"

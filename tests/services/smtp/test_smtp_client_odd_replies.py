@@ -3,6 +3,7 @@
 import pytest
 
 from services.diagnosis.diagnosis import diagnose, message
+from services.diagnosis.picture import Picture
 from services.smtp.client import Receipt
 from services.smtp.settings import Security, SmtpSettings
 from tests import certificates
@@ -152,7 +153,7 @@ def test_after_a_good_greeting_nobody_says_that_it_is_no_mail_server(verb: str, 
     error = caught.value
     assert error.fault is Fault.BROKEN_REPLY
     assert message(error) == "Server’s reply cannot be read"
-    found = diagnose(error, settings)
+    found = diagnose(error, Picture(settings=settings))
     assert "mail server" not in error.text
     assert found.title == "The server’s reply cannot be read"
 

@@ -8,6 +8,7 @@ import ssl
 import pytest
 
 from services.diagnosis.diagnosis import diagnose, message
+from services.diagnosis.picture import Picture
 from services.smtp.client import SmtpClient, Step
 from services.smtp.dialogue import Dialogue
 from tests import certificates
@@ -81,7 +82,7 @@ def test_a_wrong_password_is_refused_by_scram() -> None:
 def test_a_server_that_does_not_prove_itself_gets_no_mail(answer: Answer) -> None:
     with offering("SCRAM-SHA-256", answer) as server:
         error = failure(server)
-        found = diagnose(error, settings_for(server))
+        found = diagnose(error, Picture(settings=settings_for(server)))
     assert (error.fault, type(error)) == (Fault.AUTH_UNPROVEN, Misconfigured)
     assert found.title == message(error).replace("Server did", "The server did")
     assert "MAIL" not in server.verbs
@@ -104,7 +105,7 @@ def test_a_server_that_does_not_prove_itself_stands_in_the_security_log(caplog: 
 def test_a_server_that_asks_for_unreasonable_work_is_told_apart(rounds: int) -> None:
     with offering("SCRAM-SHA-256", scram(PASSWORD, first=lambda text: text.replace("i=4096", f"i={rounds}"))) as server:
         error = failure(server)
-        assert diagnose(error, settings_for(server)).title == "The server’s sign-in cannot be used"
+        assert diagnose(error, Picture(settings=settings_for(server))).title == "The server’s sign-in cannot be used"
     assert (error.fault, type(error)) == (Fault.AUTH_ROUNDS, Misconfigured)
 
 

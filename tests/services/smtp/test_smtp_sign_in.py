@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from services.diagnosis.diagnosis import diagnose
+from services.diagnosis.picture import Picture
 from services.smtp import sasl
 from services.smtp.client import Step
 from services.smtp.habits import Habit, habits_of
@@ -220,7 +221,7 @@ def test_where_there_is_no_common_mechanism_both_sides_are_named(
 ) -> None:
     with offering(offered, WELCOME) as server:
         error = failure(server, auth_method=forced)
-        found = diagnose(error, settings_for(server))
+        found = diagnose(error, Picture(settings=settings_for(server)))
     assert error.fault is Fault.AUTH_NOT_OFFERED
     assert all(word in error.text for word in words)
     assert found.title == "No common sign-in method"
@@ -230,7 +231,7 @@ def test_where_there_is_no_common_mechanism_both_sides_are_named(
 def test_a_server_that_offers_nothing_offers_no_sign_in() -> None:
     with offering("", WELCOME) as server:
         error = failure(server)
-        found = diagnose(error, settings_for(server))
+        found = diagnose(error, Picture(settings=settings_for(server)))
     assert (error.text, found.title) == ("The server does not offer sign-in.", "The server does not offer sign-in")
 
 

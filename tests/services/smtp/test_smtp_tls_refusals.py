@@ -8,6 +8,7 @@ import pytest
 from trustme import KeyType
 
 from services.diagnosis.diagnosis import diagnose
+from services.diagnosis.picture import Picture
 from services.smtp.settings import Security, SmtpSettings
 from tests import certificates
 from tests.hostile_certificates import Hostile, der, hello_of_tls_1_2, key_exchange, sequence
@@ -106,7 +107,7 @@ def assert_refused(server: ScriptedServer, words: str, rule: str, trusted: Hosti
         client_for(server, host="localhost", rules=rules, security=Security.TLS).open()
     assert caught.value.fault is Fault.TLS_HANDSHAKE
     assert words in caught.value.text
-    assert diagnose(caught.value, mail_server()).rule == rule
+    assert diagnose(caught.value, Picture(settings=mail_server())).rule == rule
 
 
 def mail_server() -> SmtpSettings:
@@ -129,7 +130,7 @@ def test_a_certificate_with_a_common_name_alone_has_to_be_renewed(
     assert caught.value.fault is Fault.TLS_CERTIFICATE
     assert "has to be renewed" in caught.value.text
     assert "another name" not in caught.value.text
-    found = diagnose(caught.value, mail_server())
+    found = diagnose(caught.value, Picture(settings=mail_server()))
     assert found.rule == "cert-common-name"
     assert "mail.test as subjectAltName" in found.remedy
 

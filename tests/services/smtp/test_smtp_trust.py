@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from services.diagnosis.diagnosis import diagnose
+from services.diagnosis.picture import Picture
 from services.smtp import trust
 from services.smtp.settings import Security, SmtpSettings
 from tests.private_authorities import Certified, authority_right, limited_to, named, signing_only
@@ -228,7 +229,7 @@ def test_each_of_openssls_refusals_leads_to_a_remedy_whatever_the_host_is_called
     def rule(code: int, name: str) -> str:
         settings = SmtpSettings(host=name, port=587, security=Security.STARTTLS, from_email="shop@sender.example")
         text = f"The certificate of {name} {trust.fault_of(code, '')}."
-        return diagnose(Misconfigured(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), settings).rule
+        return diagnose(Misconfigured(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), Picture(settings=settings)).rule
 
     for code in set(range(1, 96)) - set(UNSPECIFIC):
         assert rule(code, host) == rule(code, "x.example") != "cert-generic", code

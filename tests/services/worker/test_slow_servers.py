@@ -16,6 +16,7 @@ from database.outbox_db import OutboxMail, State
 from services import email_service
 from services.delivery import attempt, held_servers
 from services.diagnosis.diagnosis import diagnose
+from services.diagnosis.picture import Picture
 from services.outbox.reasons import Reason
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -300,13 +301,13 @@ def test_leases_are_renewed_while_a_server_is_silent(app: Flask, servers: ExitSt
 @pytest.mark.parametrize("port", [25, 587, 2525])
 def test_the_time_out_is_named_first_where_no_greeting_came(port: int) -> None:
     error = DeliveryError(Phase.GREETING, Fault.TIMEOUT, "The server took too long.")
-    found = diagnose(error, settings(port=port))
+    found = diagnose(error, Picture(settings=settings(port=port)))
     assert (found.field, found.retryable) == ("timeout_seconds", True)
     assert found.remedy.startswith("Raise the timeout")
-    assert "time-out" in found.cause
+    assert "timeout" in found.cause
 
 
 @pytest.mark.parametrize("phase", [Phase.EHLO, Phase.SIGN_IN, Phase.SENDER, Phase.RECIPIENT, Phase.DATA])
 def test_the_time_out_is_named_first_where_another_answer_came_too_late(phase: Phase) -> None:
-    found = diagnose(DeliveryError(phase, Fault.TIMEOUT, "The server took too long."), settings())
+    found = diagnose(DeliveryError(phase, Fault.TIMEOUT, "The server took too long."), Picture(settings=settings()))
     assert (found.field, found.remedy.startswith("Raise the timeout")) == ("timeout_seconds", True)
