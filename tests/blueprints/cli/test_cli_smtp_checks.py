@@ -246,8 +246,8 @@ def test_the_route_says_that_a_server_in_reserve_would_protect_mail_less(
         with app.app_context():
             store("smtp.example.com", 587, use_tls=True)
         steps = json.loads(run(app, "route", "--json").stdout)["steps"]
-        assert f"eemail waits while {NAME} is down" in steps[1]["reason"]
-        assert f"eemail waits while {NAME} is down" in run(app, "route").stdout
+        assert f"email waits while {NAME} is down" in steps[1]["reason"]
+        assert f"email waits while {NAME} is down" in run(app, "route").stdout
 
 
 def test_a_slow_step_is_shown_to_be_waited_for(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ def test_a_refused_certificate_is_shown_and_never_trusted(security: Security) ->
     (_, what), (status, fact) = lines(result, Phase.ENCRYPTION)
     assert "another name" in what
     assert status == "failed"
-    assert fact.startswith("It is for other.example, 10.1.2.3; by trustme")
+    assert fact.startswith("For other.example, 10.1.2.3; issued by trustme")
     assert f"{shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d}" in fact
     assert fact.endswith(shown.sha256.replace(":", ""))
 
