@@ -129,7 +129,7 @@ SETUPS: Final = [
         name="an expired certificate",
         place=mail_server(expired),
         title="The certificate has expired",
-        says=("the server’s administrator has to renew the certificate", f"It is for {HOST}"),
+        says=("the server’s administrator has to renew the certificate", f"For {HOST}; issued by"),
         mend=Operator.renew_the_certificate,
     ),
     BrokenSetup(

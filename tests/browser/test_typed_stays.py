@@ -274,7 +274,7 @@ def test_who_leaves_a_changed_form_is_asked(page: Page) -> None:
     page.goto(NEW)
     page.get_by_label("Server", exact=True).press_sequentially("typed.example")
     with answering(page, leave=False) as kinds:
-        page.get_by_role("link", name="Audit").click(no_wait_after=True)
+        page.get_by_role("link", name="Audit trail").click(no_wait_after=True)
         expect(page.get_by_label("Server", exact=True)).to_have_value("typed.example")
         page.get_by_role("button", name="Sign out").click(no_wait_after=True)
         expect(page.get_by_label("Server", exact=True)).to_have_value("typed.example")
@@ -287,7 +287,7 @@ def test_who_leaves_a_form_as_it_was_is_not_asked(page: Page) -> None:
     field.press_sequentially("x")
     field.press("Backspace")
     with answering(page, leave=False) as kinds:
-        page.get_by_role("link", name="Audit").click()
+        page.get_by_role("link", name="Audit trail").click()
         expect_heading(page, "Audit trail")
     assert kinds == []
 
@@ -299,7 +299,7 @@ def test_who_leaves_a_form_that_came_back_refused_is_asked(page: Page) -> None:
     expect(page.get_by_label("Port", exact=True)).to_have_attribute("aria-invalid", "true")
     scripted(page.get_by_role("heading", level=1)).click()  # browsers ask only who has touched the page
     with answering(page, leave=True) as kinds:
-        page.get_by_role("link", name="Audit").click(no_wait_after=True)
+        page.get_by_role("link", name="Audit trail").click(no_wait_after=True)
         expect_heading(page, "Audit trail")
     assert kinds == ["beforeunload"]
 

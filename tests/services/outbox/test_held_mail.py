@@ -328,7 +328,7 @@ def test_the_page_says_that_a_mail_whose_time_is_over_is_not_sent(admin: Visitor
     mail_id = held(expires_at=clock.now() - HOUR)
     assert "Sealpost stops trying" in admin.get(f"/emails/{mail_id}").text
     admin.post_form(f"/emails/{mail_id}/retry", {})
-    assert "its time was over" in admin.get(f"/emails/{mail_id}").text
+    assert "it had expired" in admin.get(f"/emails/{mail_id}").text
     assert row_of(mail_id).state == State.EXPIRED
 
 
