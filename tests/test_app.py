@@ -92,7 +92,7 @@ def test_a_body_over_64_kib_is_refused_on_a_page_too(admin: Visitor) -> None:
 def test_an_unknown_page_is_a_page(client: Visitor) -> None:
     answer = client.get("/nowhere")
     assert answer.status_code == 404
-    assert "Nothing here" in answer.text
+    assert "Page not found" in answer.text
 
 
 @pytest.mark.parametrize(

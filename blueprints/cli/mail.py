@@ -137,7 +137,7 @@ def purge(*, days: int, states: Sequence[str], as_json: bool) -> None:
     Without --state all of them, and emails sent directly. Waiting emails are never deleted.
     """
     purged = log.purge(timedelta(days=days), [State(state) for state in states])
-    audit.note(Action.MAIL_PURGED, counted(purged.mails, "mail"), [f"older than {counted(days, 'day')}", *states])
+    audit.note(Action.MAIL_PURGED, counted(purged.mails, "email"), [f"older than {counted(days, 'day')}", *states])
     told = f"Deleted {counted(purged.mails, 'email')} and {counted(purged.attempts, 'attempt')}."
     answer(as_json, {"mails": purged.mails, "attempts": purged.attempts}, told)
 
