@@ -144,7 +144,7 @@ class Heartbeat:
         account_id = group.claims[0].account_id
         if account_id is not None:
             with self._app.app_context():
-                turns.rest(account_id, clock.now() + timedelta(seconds=held_servers.OWN_LOOK_AGAIN), Reason.PAUSED)
+                turns.rest(account_id, clock.now() + timedelta(seconds=held_servers.OWN_LOOK_AGAIN), Reason.SILENT)
 
     def _renew(self, group: Group) -> None:
         """Put the lease off, or leave that to the next beat, which may come in time."""
