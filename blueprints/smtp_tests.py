@@ -19,6 +19,7 @@ from services.checks.connection_test import TestPlan, TestResult, Waiting
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import AdviceData
 from services.settings import route
+from services.settings.reach import Reach
 from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
 from services.smtp.tls import ShownCertificate
@@ -193,6 +194,8 @@ def course(result: TestResult) -> dict[str, Any]:
         "address": str(address) if address else None,
         "port": port,
         "transcript": result.transcript,
+        "caveat": result.caveat,
+        "own_domain_only": result.reach is Reach.OWN_DOMAIN,
     }
 
 

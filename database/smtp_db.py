@@ -1,6 +1,7 @@
 """The ``smtp_config`` table: stored mail servers, at most one of them active in a scope."""
 
 from collections import namedtuple
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
@@ -32,7 +33,7 @@ from database.user_db import Account
 
 LONGEST_NAME_KEY = 400
 LONGEST_UPDATED_BY = 64
-_ACTIVE_IN_SCOPE = text("is_active")
+ACTIVE_IN_SCOPE = text("is_active")
 GLOBAL_CHANGES = 7_365_617  # an advisory lock's number, one beside the migrations' own
 _GLOBAL = text("account_id IS NULL")
 _ACTIVE_GLOBAL = text("is_active AND account_id IS NULL")
@@ -97,7 +98,7 @@ class SmtpConfig(Base):
         CheckConstraint("smtp_port BETWEEN 1 AND 65535", name="port_range"),
         partial_index("uq_smtp_config_name_key", "name_key", where=_GLOBAL, unique=True),
         # Two plain partial indexes: an expression index would be lost in SQLite's batch migrations.
-        partial_index("uq_smtp_config_active_in_scope", "account_id", where=_ACTIVE_IN_SCOPE, unique=True),
+        partial_index("uq_smtp_config_active_in_scope", "account_id", where=ACTIVE_IN_SCOPE, unique=True),
         partial_index("uq_smtp_config_active_global", "is_active", where=_ACTIVE_GLOBAL, unique=True),
     )
 
@@ -227,6 +228,11 @@ def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
 def note_verified(session: Session, config_id: int, fingerprint: str, moment: datetime) -> None:
     """Record a successful test of exactly these values."""
     _note(session, config_id, verified_at=moment, verified_fingerprint=fingerprint, last_error=None)
+
+
+def take_mark(session: Session, config_id: int, marks: Collection[str]) -> None:
+    """Forget that a test was passed, if the mark of it is still one of these."""
+    _note(session, config_id, SmtpConfig.verified_fingerprint.in_(marks), verified_at=None, verified_fingerprint=None)
 
 
 def note_error(session: Session, config_id: int, text_: str | None) -> None:

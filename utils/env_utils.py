@@ -74,6 +74,8 @@ class Settings:
     emails_per_minute: int  # 0: no limit
     emails_per_day: int
     emails_per_minute_per_domain: int
+    account_waiting_emails: int  # of one account, that it queued over HTTP; 0: no limit
+    account_waiting_mb: int  # of the same, together
     local_inbox_port: int
     audit_retention_days: int
     mail_retention_days: int
@@ -200,6 +202,8 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, MOST_EMAILS),
         emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, MOST_EMAILS),
         emails_per_minute_per_domain=env.integer("EMAILS_PER_MINUTE_PER_DOMAIN", 0, 0, MOST_EMAILS),
+        account_waiting_emails=env.integer("ACCOUNT_WAITING_EMAILS", 2000, 0, MOST_EMAILS),
+        account_waiting_mb=env.integer("ACCOUNT_WAITING_MB", 200, 0, MOST_EMAILS),
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", LOCAL_INBOX_PORT, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),

@@ -88,7 +88,8 @@ class SendAnswer(RootModel[OneSent | ManySent]):
     "if the email keeps waiting in the queue, or if that takes more than 20 seconds. Of several emails, "
     "in messages, all are accepted or none. The attachments of a call may have 25 MB together, its body "
     "40 MB. The same idempotencyKey with the same content gives the first email's id and duplicate; with "
-    "other content it is 409. ADMIN_TOKEN sends as the system, through the global server.",
+    "other content it is 409. If too much of the account’s email waits, it is 429 and nothing is accepted. "
+    "ADMIN_TOKEN sends as the system, through the global server.",
     tag=TAG,
     body=SendRequest,
     example=EXAMPLE,

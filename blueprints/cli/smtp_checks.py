@@ -73,7 +73,7 @@ def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
         return
     result = tested(server, server.settings, to, is_quiet=as_json)
     told = smtp_tests.course(result) | smtp_tests.failure(result)
-    answer(as_json, {"ok": result.ok, "message": result.message, **told}, *result_lines(result, to))
+    answer(as_json, {"ok": result.ok, "message": result.headline, **told}, *result_lines(result, to))
     leave(EXIT_OF_PHASE[result.error.phase] if result.error else DONE)
 
 
@@ -244,7 +244,9 @@ def _waiting_line(waiting: Waiting) -> str:
 
 def result_lines(result: TestResult, to: str) -> Iterator[str]:
     if result.ok:
-        yield f"\n✓ {result.message}{f': test email sent to {to}' if to else '; no email was sent'}"
+        yield f"\n✓ {result.headline}{f': test email sent to {to}' if to else '; no email was sent'}"
+        if result.caveat:
+            yield f"  {result.caveat}"
         return
     yield f"\n✗ {result.message}"
     if told := result.diagnosis:
@@ -257,7 +259,7 @@ def result_lines(result: TestResult, to: str) -> Iterator[str]:
 
 def _status(step: RouteStep, used: RouteStep | None) -> str:
     if step is used:
-        return "used"
+        return "in use"
     return "standby" if step.settings and _may_stand_in(step, used) else "skipped"
 
 

@@ -2,24 +2,35 @@
 
 from database.engine import transaction
 from services.checks.connection_test import TestResult
-from services.delivery import retry_policy
+from services.delivery import refused_recipient, retry_policy
 from services.delivery.outcome import meeting_of
 from services.settings import configs, health, route, sealing
 from services.settings.health import Meeting, What
 from services.smtp.settings import SmtpSettings
 from utils import incidents
+from utils.errors import Fault
 
 
 def note_test(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:
     """Write down a test of these settings; those of the stored server with this id, of `.env`, or of neither.
 
-    Never raises: a result that cannot be written down is told all the same.
+    A failed test takes the mark of an earlier one away, unless it says nothing of the settings: a mistyped recipient,
+    or a mistake of ours. Never raises: a result that cannot be written down is told all the same.
     """
-    configs.mark_tested(settings, None if result.ok else result.message, config_id)
+    _mark(settings, result, config_id)
     try:
         _note_health(settings, result, config_id)
     except Exception as error:
         incidents.report("test_not_written_down", error)
+
+
+def _mark(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:
+    error = result.error
+    if error is None:
+        configs.mark_tested(settings, None, config_id, reach=result.reach)
+        return
+    says_nothing = error.fault is Fault.OURS or refused_recipient.is_about_mailbox(error, is_local=True)
+    configs.mark_tested(settings, result.message, config_id, keeps_mark=says_nothing)
 
 
 def _note_health(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:

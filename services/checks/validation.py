@@ -124,7 +124,12 @@ def _configuration(to: str | None) -> Iterator[Told]:
         yield Told(Mark.FAILED, "No address for the test email", NO_ADMINISTRATOR)
         return
     prepared = connection_test.plan(
-        used.settings, to=address if to is not None else "", rcpt=address, config_name=used.name, server=used
+        used.settings,
+        to=address if to is not None else "",
+        rcpt=first_administrator(),
+        also=to or "",
+        config_name=used.name,
+        server=used,
     )
     yield from _tested(prepared, used, address if to is not None else None)
 
@@ -153,6 +158,8 @@ def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Tol
             if item.status == "warning":
                 yield Told(Mark.INFO, f"{diagnosis.PHASE_LABELS[item.name]}: {item.fact}")
             continue
+        if item.ok and item.caveat:
+            yield Told(Mark.INFO, item.caveat)
         yield _verdict(item, to)
         noting.note_test(prepared.settings, item, used.config_id)
 
@@ -162,7 +169,7 @@ def _verdict(result: TestResult, to: str | None) -> Told:
         said = f" The server said: {result.server_line}" if result.server_line else ""
         return Told(Mark.FAILED, result.message, f"{result.remedy}{said}")
     if to is None:
-        return Told(Mark.OK, f"{result.message}; no email was sent")
+        return Told(Mark.OK, f"{result.headline}; no email was sent")
     return Told(Mark.OK, f"Test email sent successfully to {to}")
 
 

@@ -1,6 +1,7 @@
 """The outbox, as callers see it: a mail that was queued is promised, and can be looked up, cancelled and sent again."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -119,6 +120,13 @@ def _refuse_for_account(session: Session, mail_id: str) -> None:
         raise Conflict("Its account was deleted, so it cannot be sent.")
     if account.disabled_at is not None:
         raise Conflict("Its account is disabled. Enable the account first.")
+
+
+def are_new(session: Session, terms: Sequence[Terms]) -> list[bool]:
+    """Whether each would add a mail, as its key was not used before."""
+    keys = [_key(each) for each in terms]
+    used = outbox_db.used_keys(session, [key for key in keys if key])
+    return [key not in used for key in keys]
 
 
 def message_id(mail_id: str, session: Session | None = None) -> str | None:

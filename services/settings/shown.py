@@ -7,6 +7,7 @@ from typing import Any
 from services.settings import health
 from services.settings.fields import MASK
 from services.settings.health import Health, HealthData
+from services.settings.reach import Reach
 from services.settings.row import ShownColumns
 from services.settings.sealing import StoredConfig
 from services.settings.table import SECRETS, SHOWN
@@ -35,6 +36,7 @@ class ConfigData(ShownColumns):
     client_certificate_facts: ClientCertificateData | None
     verified: bool
     health: HealthData
+    verified_for_own_domain: bool  # as far as a test without a sign-in could see; not by others then
 
 
 def config_data(stored: StoredConfig, known: Health | None = None) -> ConfigData:
@@ -51,6 +53,7 @@ def config_data(stored: StoredConfig, known: Health | None = None) -> ConfigData
         client_certificate_facts=_certificate_data(row.client_certificate),
         verified=stored.is_verified,
         health=health.data(known or health.of_config(stored)),
+        verified_for_own_domain=stored.verified_reach is Reach.OWN_DOMAIN,
     )
 
 

@@ -22,6 +22,8 @@ from utils.net_guard import IPAddress
 
 OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
 MOST_OTHERS: Final = 16
+_NUDGE: Final = 2.0  # seconds for whoever did not greet to answer to EHLO
+_NO_STARTTLS: Final = "The server does not offer STARTTLS."
 _UNKNOWN_COMMAND: Final = {500, 502}
 _NO_SUCH_COMMAND: Final = {*_UNKNOWN_COMMAND, 503, 530}  # of FTP (RFC 959 4.2.2), which wants USER first
 UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, *LINK_FAULTS}  # another address, port or mode may do better
@@ -237,7 +239,10 @@ class Opening:
 
     def _greet(self) -> None:
         self._talk.begin(Phase.GREETING)
-        reply = self._talk.hear()
+        try:
+            reply = self._talk.hear()
+        except WireError as error:
+            raise (self._who_waits() if error.fault is Fault.TIMEOUT else None) or error from None
         if reply.code != grammar.READY:
             raise refusal(Phase.GREETING, reply)
         if isinstance(self._settings, OwnInbox) and self._settings.mark not in reply.text:
@@ -245,6 +250,21 @@ class Opening:
         self._greeting = reply.text
         if strangers.names_mail(reply.text):
             self._talk.done(reply.text)
+
+    def _who_waits(self) -> WireError | None:
+        """What answers to EHLO where nothing greets us, as far as it is no mail server: a web server waits for us to
+        begin, and one that wants TLS says so then. Only a test asks.
+        """
+        wire = self._talk.wire
+        if wire is None or not self._policy.every_address or wire.has_more or self._talk.is_cancelled:
+            return None
+        by = self._talk.deadline.sooner(_NUDGE)
+        try:
+            wire.send(b"EHLO " + self._hello + b"\r\n\r\n", by)  # a web server reads on to the empty line
+            wire.read_reply(by)
+        except WireError as error:
+            return error if error.fault in (Fault.NOT_SMTP, Fault.TLS_EXPECTED) else None
+        return None
 
     def _tell_greeting(self, ms: int, *, is_strange: bool = False) -> None:
         """Tell of a greeting that did not say what it is, once EHLO has shown that; no words of a stranger."""
@@ -287,7 +307,8 @@ class Opening:
         if self._settings.security is Security.NONE:
             return "Not encrypted, as chosen", "skipped"
         if "STARTTLS" not in self._features:
-            text = "The server does not offer STARTTLS."
+            masked = grammar.is_masked(self._greeting, self._features)
+            text = "The offer of STARTTLS was overwritten on the way." if masked else _NO_STARTTLS
             raise Misconfigured(Phase.ENCRYPTION, Fault.TLS_NOT_OFFERED, text)
         self._ask_for_tls()
         result = self._encrypt(spoke_plain=True)

@@ -57,7 +57,7 @@ def tls_context(ca_file: Path | None, identity: Identity | None = None) -> ssl.S
     try:
         return _context(ca_file, ca_file.stat().st_mtime_ns if ca_file else 0, identity)
     except OSError:  # ssl.SSLError is one
-        text = "SMTP_CA_FILE cannot be read or holds no certificate."
+        text = "SMTP_CA_FILE cannot be read or contains no certificate."
         raise WireError(Fault.TLS_CERTIFICATE, text) from None
 
 

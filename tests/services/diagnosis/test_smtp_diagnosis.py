@@ -138,7 +138,7 @@ def test_a_message_without_an_answer_may_have_gone_out() -> None:
         ("The certificate of smtp.shop.example has a key that is too short.", "cert-weak"),
         ("The certificate of smtp.shop.example has a signature that is too weak.", "cert-weak"),
         ("The certificate of smtp.shop.example cannot be verified: odd.", "cert-generic"),
-        ("SMTP_CA_FILE cannot be read or holds no certificate.", "ca-file-unusable"),
+        ("SMTP_CA_FILE cannot be read or contains no certificate.", "ca-file-unusable"),
     ],
 )
 def test_the_kinds_of_bad_certificates_are_told_apart(text: str, rule: str) -> None:
@@ -219,7 +219,7 @@ def test_a_refused_sender_may_send_as_its_login() -> None:
     assert found.field == "from_email"
     assert found.actions == (
         Mend(
-            label="Send as mailer@shop.example, replies to hello@shop.example",
+            label="Send as mailer@shop.example, with replies to hello@shop.example",
             changes={"from_email": "mailer@shop.example", "reply_to": "hello@shop.example"},
         ),
     )
@@ -245,7 +245,7 @@ def test_a_refused_greeting_is_about_the_ehlo_name() -> None:
     ("own", "said", "told"),
     [
         ("web-1", "web-1", "The name was web-1, as set under “More options”."),
-        ("", "xn--bcher-kva.example", "The name was xn--bcher-kva.example, the domain of the From address."),
+        ("", "xn--bcher-kva.example", "The name was xn--bcher-kva.example, the From domain."),
         ("", "app.example.com", "The name was app.example.com, the host of BASE_URL."),
     ],
 )
