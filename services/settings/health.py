@@ -77,6 +77,7 @@ class Meeting:
     reason: str = ""
     is_broken: bool = False
     is_unreachable: bool = False
+    may_be_crowded: bool = False  # it has perhaps too many of our connections, and serves the others
     seconds: float = 0.0
     is_test: bool = False
 
@@ -316,7 +317,9 @@ def _noted(row: ServerHealth, meeting: Meeting, now: datetime) -> None:
     else:
         row.failing_since = row.failing_since or now
         row.failed_at, row.failures, row.reason = now, row.failures + 1, meeting.reason
-        row.is_broken, row.is_unreachable = row.is_broken or meeting.is_broken, meeting.is_unreachable
+        serves = meeting.may_be_crowded and row.ok_at is not None and now - row.ok_at < 2 * FRESH
+        row.is_broken = row.is_broken or (meeting.is_broken and not serves)
+        row.is_unreachable = meeting.is_unreachable
         row.tally = f"{row.tally}{_FAILED}"[-LONGEST_TALLY:]
         row.paused_until = now + timedelta(seconds=meeting.seconds) if meeting.seconds else None
 

@@ -46,6 +46,7 @@ MORE = {
             "needs_reentry",
             "verified",
             "verified_for_own_domain",
+            "health",
         ),
         "made of others",
     ),
