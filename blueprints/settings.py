@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 
-from blueprints import forms
+from blueprints import forms, smtp_tests
 from blueprints.access import actor_name, admin_page
 from blueprints.clients import untrusted_proxy
 from blueprints.way_back import list_url
-from services.checks import start
-from services.settings import configs
+from services.checks import connection_test, outlook, start, validation
+from services.settings import configs, health, route
 from services.settings import state as smtp_state
 from services.settings.sealing import StoredConfig
 from services.smtp.settings import Security
@@ -45,13 +45,37 @@ def smtp() -> str:
     found = _matching(wanted) if wanted.are_set else every
     return render_template(
         "settings/list.html",
-        state=smtp_state.describe(has_configs=bool(every)),
-        configs=[smtp_state.facts(stored) for stored in found],
+        state=outlook.look(has_configs=bool(every)).state,
+        configs=smtp_state.facts_of(found),
         total=len(every),
         filters=wanted,
         untrusted_proxy=untrusted_proxy(),
         doubts=start.doubts(),
     )
+
+
+@bp.post("/settings/smtp/env/test")
+@admin_page
+@smtp_tests.limited
+def test_env() -> Response:
+    """Test the server of `.env` as it is; the list then tells what came of it. Raises Conflict where it names none."""
+    step = route.without_database()
+    if step.source != health.ENV or step.settings is None:
+        raise Conflict(step.reason)
+    prepared = connection_test.plan(step.settings, rcpt=validation.first_administrator(), server=step)
+    result = smtp_tests.run_and_note(prepared, None)
+    told = result.diagnosis
+    if result.ok or told is None:
+        flash(
+            f"{step.settings.host} (.env): {result.message}. No email was sent.", "success" if result.ok else "danger"
+        )
+    else:
+        sentences = (f"{step.settings.host} (.env): {result.message}.", told.meaning, told.cause, told.remedy)
+        flash(" ".join(filter(None, sentences)), "danger")
+    return _to_list()
+
+
+test_env.__test__ = False  # type: ignore[attr-defined]
 
 
 @bp.post("/settings/smtp/<int:config_id>/activate")

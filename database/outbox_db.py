@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
     JSON,
@@ -301,6 +301,23 @@ def keys_of_waiting(session: Session) -> dict[str, int]:
 def is_in_hand(session: Session, moment: datetime) -> bool:
     """Whether a worker that still lives has a mail."""
     return session.scalar(select(OutboxMail.id).where(IS_IN_HAND, OutboxMail.lease_until > moment).limit(1)) is not None
+
+
+class WaitingMail(NamedTuple):
+    """How many mails wait, when the oldest was queued, and when the first of them is due."""
+
+    mails: int
+    oldest: datetime | None
+    due_at: datetime | None
+
+
+def waiting(session: Session) -> WaitingMail:
+    """The mails that wait, but for those of accounts with a server of their own; by an index alone, and one row."""
+    has_own_server = exists().where(SmtpConfig.account_id == OutboxMail.account_id)
+    first = select(func.min(OutboxMail.id)).where(IS_WAITING, ~has_own_server).scalar_subquery()
+    oldest = select(OutboxMail.created_at).where(OutboxMail.id == first).scalar_subquery()
+    found = select(func.count(), oldest, func.min(OutboxMail.due_at)).where(IS_WAITING, ~has_own_server)
+    return WaitingMail(*session.execute(found).one())
 
 
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:

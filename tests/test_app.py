@@ -49,6 +49,7 @@ TYPES = {
     "/session": JSON,
     "/healthz": "text/plain; charset=utf-8",
     "/readyz": JSON,
+    "/readyz/mail": JSON,
     "/static/sealpost.css": "text/css; charset=utf-8",
     "/static/forms.js": "text/javascript; charset=utf-8",
     "/static/shapes.svg": "image/svg+xml; charset=utf-8",

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from services.delivery import retry_policy
 from services.delivery.retry_policy import Verdict, Whose
+from services.outbox.reasons import Reason
 from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
 from services.smtp.client import Receipt
@@ -123,12 +124,13 @@ def meeting_of(
         return Meeting(what=What.ANSWERED, is_test=is_test)
     if verdict.slows and (verdict.seconds or 0) >= LONG:
         return Meeting(what=What.PAUSED, reason=verdict.reason, seconds=verdict.seconds or 0, is_test=is_test)
-    is_unreachable = verdict.is_unreachable and not verdict.crowds
+    is_unreachable = verdict.is_unreachable and verdict.reason is not Reason.TOO_MANY_CONNECTIONS
     is_lasting = verdict.opens and (is_weighed or not verdict.is_doubtful)
     return Meeting(
         what=What.FAILED,
         reason=verdict.reason,
         is_broken=is_unreachable or is_lasting,
         is_unreachable=is_unreachable,
+        may_be_crowded=verdict.crowds,
         is_test=is_test,
     )

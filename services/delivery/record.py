@@ -18,7 +18,7 @@ from services.delivery import standing
 from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
 from services.settings import health
-from services.settings.health import What
+from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
 from services.smtp.habits import habits_of
 from utils import clock
@@ -53,6 +53,18 @@ def note(outcomes: Sequence[Outcome]) -> None:
     over = {each.skipped[0].server: each for each in outcomes if each.receipt and each.skipped}
     for outcome in over.values():
         note_failover(outcome.skipped, outcome)
+
+
+def note_met(server: RouteStep, meeting: Meeting) -> None:
+    """Write down what was met at a server without an attempt at a mail."""
+    try:
+        with transaction(durable=False) as session:
+            health.note(session, server.owner, server.config_id, server.fingerprint, [meeting])
+            if meeting.what is What.ANSWERED and server.config_id is not None:
+                smtp_db.note_error(session, server.config_id, None)
+                smtp_db.clear_failover(session, server.config_id)
+    except SQLAlchemyError as failure:
+        log.error("attempts_not_noted", kind=type(failure).__name__)
 
 
 def told(
