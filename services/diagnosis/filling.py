@@ -47,10 +47,10 @@ def filled(text: str, picture: Picture) -> str:
 def _wait(picture: Picture) -> str:
     """What to do about a server that takes long."""
     if not picture.is_typed:
-        return "Test again, with a longer time-out if it is less than 60 seconds."
+        return "Test again, with a longer timeout if it is less than 60 seconds."
     if picture.settings.timeout_seconds >= LONGEST_TIMEOUT or picture.settings.is_personal:
         return "Test again in a few minutes."
-    return f"Raise the time-out, to {LONGEST_TIMEOUT} seconds at most, and test again."
+    return f"Raise the timeout, to {LONGEST_TIMEOUT} seconds at most, and test again."
 
 
 def in_words(way: WayIn) -> str:

@@ -119,7 +119,7 @@ def _send_as_login(picture: Picture) -> Iterator[Mend]:
     if settings.reply_to:
         yield Mend(label=f"Send as {login} and test again", changes={"from_email": login})
     else:
-        label = f"Send as {login}, replies to {settings.from_email}"
+        label = f"Send as {login}, with replies to {settings.from_email}"
         yield Mend(label=label, changes={"from_email": login, "reply_to": settings.from_email})
 
 

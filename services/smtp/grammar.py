@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from services.smtp.wire import Reply
@@ -18,12 +18,21 @@ _MEGABYTE: Final = 1_000_000
 _LARGEST_SIZE: Final = 10**20 - 1  # RFC 1870 4: up to 20 digits; more say nothing
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _ONE_ADDRESS: Final = re.compile(r'[^ <>@"\\]+@[^ <>@"\\]*')
-_QUEUE_IDS: Final = (
-    re.compile(r"queued as ([^\s;,]+)", re.I),  # Postfix and many others
-    re.compile(r"\bid=([^\s;,]+)", re.I),  # Exim
-    re.compile(r"(\S+) Message accepted for delivery", re.I),  # sendmail
-    re.compile(r"\bOK:? +(?:\d{9,} +)?(?=\S*\d)([^\s;,]+)", re.I),  # Gmail, Amazon SES, Exchange Online
+# The id alone: no bracket, quote or full stop around it, and no count of octets or seconds.
+_ID: Final = r"""["'<(\[]?([^\s;,"'<>()\[\]]*[^\s;,"'<>()\[\].:])"""
+_QUEUE_IDS: Final = tuple(
+    re.compile(form.replace("ID", _ID), re.I)
+    for form in (
+        r"queued as (?:id[=:] ?)?ID",  # Postfix and many others
+        r"\bqp (\d+)",  # qmail
+        r"\binternalid=(\d+)",  # Exchange
+        r"\b(?:queue )?id(?:[=:] ?| (?=\S*\d))ID",  # Exim
+        r"(?=\S*\d)ID Message accepted for delivery",  # sendmail
+        r"\bmessage queued \(ID\)",  # Haraka
+        r"\bOK:? +(?:\d{9,} +)?(?=\S*\d)ID(?!\S)(?! +(?:bytes|octets|seconds))",  # Gmail, Amazon SES, Exchange Online
+    )
 )
+_LONGEST_RECEIPT: Final = 500  # characters that are looked at
 TOO_MANY: Final = "4.5.3"  # RFC 3463: too many recipients
 TOO_MANY_STATUSES: Final = (TOO_MANY, "5.5.3")
 TOO_MANY_WORDS: Final = "too many recipients"
@@ -32,6 +41,8 @@ _ONE_CONNECTION: Final = re.compile(
     r"|\b(?:message|mail|transaction)s?\b.*\b(?:connection|session|limit|maximum)",
     re.I,
 )
+_MASKED_GREETING: Final = re.compile(r"\*{8}")
+_MASKED_KEYWORD: Final = re.compile(r"X{3,}[A-Z]?")
 _WORTH_SHOWING: Final = ("STARTTLS", "AUTH", "SIZE", "PIPELINING", "8BITMIME", "SMTPUTF8")
 
 
@@ -113,6 +124,13 @@ def features(hello: Reply) -> dict[str, str]:
     return found
 
 
+def is_masked(greeting: str, offered: Iterable[str]) -> bool:
+    """Whether a device on the way overwrites what servers say, as the SMTP inspection of Cisco's firewalls does: all of
+    a greeting with asterisks, an extension that it does not know with X, to the same length.
+    """
+    return _MASKED_GREETING.search(greeting) is not None or any(map(_MASKED_KEYWORD.fullmatch, offered))
+
+
 def face(hello: Reply) -> str:
     """What tells this server from another that may answer at the same address, in short."""
     return hashlib.sha256("\n".join(hello.lines).encode()).hexdigest()[:16]
@@ -137,7 +155,7 @@ def offers(offered: dict[str, str]) -> str:
 
 def queue_id(text: str) -> str | None:
     """The server's name for an accepted message, where its reply is of a known form."""
-    return next((found[1] for form in _QUEUE_IDS if (found := form.search(text))), None)
+    return next((found[1] for form in _QUEUE_IDS if (found := form.search(text[:_LONGEST_RECEIPT]))), None)
 
 
 def are_out_of_step(replies: Sequence[Reply], commands: int) -> bool:

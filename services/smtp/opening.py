@@ -22,6 +22,8 @@ from utils.net_guard import IPAddress
 
 OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
 MOST_OTHERS: Final = 16
+_NUDGE: Final = 2.0  # seconds for whoever did not greet to answer to EHLO
+_NO_STARTTLS: Final = "The server does not offer STARTTLS."
 _UNKNOWN_COMMAND: Final = {500, 502}
 _NO_SUCH_COMMAND: Final = {*_UNKNOWN_COMMAND, 503, 530}  # of FTP (RFC 959 4.2.2), which wants USER first
 UNWELL: Final = {Fault.REFUSED, Fault.UNREACHABLE, *LINK_FAULTS}  # another address, port or mode may do better
@@ -118,8 +120,8 @@ class Opening:
             raise
         self._tell_greeting(greeted_in)
         odd = self._habits.lines()  # what the server has shown to be different from what it offers
-        known = f". Known of it: {', '.join(odd)}" if odd else ""
-        talk.done(f"Said {self._hello.decode()}. Offers {grammar.offers(self._features)}{known}")
+        known = f". Known: {', '.join(odd)}" if odd else ""
+        talk.done(f"Sent {self._hello.decode()}. The server offers {grammar.offers(self._features)}{known}")
 
     def _arrive(self, be_welcomed: Callable[[], None]) -> None:
         """Connect and be welcomed: by the next address where the server at one is not well (RFC 5321 5.1).
@@ -166,7 +168,7 @@ class Opening:
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no lookup")
         for address, reason in left_out.items():
-            talk.told(f"{allowed_places.words(address, reason)[:-1]}, so it is left out", "warning")
+            talk.told(f"{allowed_places.words(address, reason)[:-1]}, so it is not used", "warning")
         answered = self._habits.name(Habit.ADDRESS)
         return sorted(found, key=lambda address: str(address) != answered)
 
@@ -217,8 +219,8 @@ class Opening:
 
     def _missed(self, address: IPAddress, fault: Fault) -> None:
         """Tell of an address that did not answer, before the next is tried."""
-        self._talk.note(f"{address}: {dial.WORDS[fault]}")
-        self._talk.done(f"{address}, port {self._settings.port}: {dial.WORDS[fault]}", "warning")
+        self._talk.note(f"{address} {dial.WORDS[fault]}")
+        self._talk.done(f"{address}, port {self._settings.port}, {dial.WORDS[fault]}", "warning")
         self._talk.begin(Phase.CONNECT)
 
     def _look_at(self, others: list[IPAddress], port: int) -> list[IPAddress]:
@@ -227,30 +229,48 @@ class Opening:
         deadline = self._talk.deadline.sooner(min(OTHERS_SECONDS, self._policy.connect_seconds))
         living = others[MOST_OTHERS:]
         for address, fault in dial.knock(others[:MOST_OTHERS], port, deadline):
-            text = dial.WORDS[fault] if fault else "answers too"
+            text = dial.WORDS[fault] if fault else "responds too"
             self._talk.done(f"{address}, port {port}: {text}", "warning" if fault else "ok")
             living += [] if fault else [address]
             self._talk.seen.addresses[address] = fault
         if len(others) > MOST_OTHERS:
-            self._talk.done(f"{len(others) - MOST_OTHERS} more addresses are not tried", "skipped")
+            self._talk.done(f"{len(others) - MOST_OTHERS} more addresses not tried", "skipped")
         return living
 
     def _greet(self) -> None:
         self._talk.begin(Phase.GREETING)
-        reply = self._talk.hear()
+        try:
+            reply = self._talk.hear()
+        except WireError as error:
+            raise (self._who_waits() if error.fault is Fault.TIMEOUT else None) or error from None
         if reply.code != grammar.READY:
             raise refusal(Phase.GREETING, reply)
         if isinstance(self._settings, OwnInbox) and self._settings.mark not in reply.text:
-            raise WireError(Fault.NOT_SMTP, "Something else answered, not the local inbox.")
+            raise WireError(Fault.NOT_SMTP, "Something else responded, not the local inbox.")
         self._greeting = reply.text
         if strangers.names_mail(reply.text):
             self._talk.done(reply.text)
+
+    def _who_waits(self) -> WireError | None:
+        """What answers to EHLO where nothing greets us, as far as it is no mail server: a web server waits for us to
+        begin, and one that wants TLS says so then. Only a test asks.
+        """
+        wire = self._talk.wire
+        if wire is None or not self._policy.every_address or wire.has_more or self._talk.is_cancelled:
+            return None
+        by = self._talk.deadline.sooner(_NUDGE)
+        try:
+            wire.send(b"EHLO " + self._hello + b"\r\n\r\n", by)  # a web server reads on to the empty line
+            wire.read_reply(by)
+        except WireError as error:
+            return error if error.fault in (Fault.NOT_SMTP, Fault.TLS_EXPECTED) else None
+        return None
 
     def _tell_greeting(self, ms: int, *, is_strange: bool = False) -> None:
         """Tell of a greeting that did not say what it is, once EHLO has shown that; no words of a stranger."""
         if not strangers.names_mail(self._greeting):
             self._talk.done_before(
-                Phase.GREETING, ms, "It greets, but not as a mail server" if is_strange else self._greeting
+                Phase.GREETING, ms, "It sent a greeting, but not as a mail server" if is_strange else self._greeting
             )
 
     def _say_hello(self) -> None:
@@ -287,7 +307,8 @@ class Opening:
         if self._settings.security is Security.NONE:
             return "Not encrypted, as chosen", "skipped"
         if "STARTTLS" not in self._features:
-            text = "The server does not offer STARTTLS."
+            masked = grammar.is_masked(self._greeting, self._features)
+            text = "The offer of STARTTLS was overwritten on the way." if masked else _NO_STARTTLS
             raise Misconfigured(Phase.ENCRYPTION, Fault.TLS_NOT_OFFERED, text)
         self._ask_for_tls()
         result = self._encrypt(spoke_plain=True)
@@ -299,7 +320,7 @@ class Opening:
         if reply.code != grammar.READY:
             raise refusal(Phase.ENCRYPTION, reply)
         if self._talk.live().pending():
-            text = "Plain text was slipped in where encryption begins."
+            text = "Unencrypted text was inserted as encryption began."
             raise WireError(Fault.TLS_INJECTION, text)
 
     def _encrypt(self, *, spoke_plain: bool) -> tuple[str, str]:
@@ -310,13 +331,14 @@ class Opening:
         talk.live()  # unless it was cancelled meanwhile
         smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
         fact, days = smtp_tls.describe(tls, host)
+        self._habits.learn(Habit.CERTIFICATE, smtp_tls.last_day(tls))
         talk.seen.encrypted = True
         talk.note(fact)
         status = "warning" if days < smtp_tls.SOON else "ok"
         own = client_certificate.facts_of(self._settings.client_certificate)
         if own is None:
             return fact, status
-        ours = f"Our client certificate: {own.subject}, {own.days_left} days left"
+        ours = f"Client certificate: {own.subject}, {own.days_left} days left"
         talk.note(ours)
         return f"{fact}. {own.trouble or ours}", "warning" if own.trouble else status
 

@@ -10,6 +10,8 @@ _DATABASE: Final = "A database"
 _BEGINNINGS: Final = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind)
     for pattern, kind in (
+        # RFC 9110 15.4, RFC 6585 6: what asks everybody to sign in on a page first, as networks of hotels do.
+        (rb"HTTP/\d\.\d (?:30[12378]|407|511)\b", "A web gateway"),
         (rb"HTTP/|<!doctype html|<html|ICY ", "An HTTP server"),
         (rb"SSH-", "An SSH server"),
         (rb"\* (?:OK|PREAUTH|BYE)\b", "An IMAP server"),

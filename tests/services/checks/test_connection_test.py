@@ -82,10 +82,10 @@ def test_every_address_is_tried_and_has_a_line() -> None:
     used, spare = ("127.0.0.1", "127.0.0.10") if server.commands else ("127.0.0.10", "127.0.0.1")
     assert str(result.peer[0]) == used
     assert sorted(lines(result, Phase.CONNECT)) == [
-        ("ok", f"{spare}, port {server.port}: answers too"),
+        ("ok", f"{spare}, port {server.port}: responds too"),
         ("ok", f"mail.test ({used}), port {server.port}"),
-        ("warning", f"127.0.0.11, port {server.port}: refused"),
-        ("warning", f"127.0.0.9, port {server.port}: refused"),
+        ("warning", f"127.0.0.11, port {server.port}, refused the connection"),
+        ("warning", f"127.0.0.9, port {server.port}, refused the connection"),
     ]
     assert len(server.connections) == len(other.connections) == 1
     assert [] in (server.commands, other.commands)
@@ -151,7 +151,7 @@ def test_a_way_with_a_bad_certificate_is_not_open(own_address: str) -> None:
     assert result.open_ways == []
     assert lines(result, Phase.CONNECT)[-1] == (
         "failed",
-        "Nor does a mail server answer with encryption at 465, 2525, 25.",
+        "No encrypted mail server answers on 465, 2525, 25 either.",
     )
 
 
@@ -240,16 +240,16 @@ def test_the_transcript_of_a_hostile_server_is_bounded_and_printable() -> None:
         result = run(server, rules={"ehlo_name": "a" * 240 + ".example"}, content=CONTENT)
     assert len(result.transcript) == 200
     assert all(len(line) <= 200 and line.isprintable() for line in result.transcript)
-    assert sum(line.endswith("lines are left out here.") for line in result.transcript) == 1
+    assert sum(line.endswith("lines are left out.") for line in result.transcript) == 1
     assert result.transcript[-1] == "S: 221 2.0.0 bye"
 
 
 def test_what_is_no_mail_server_stands_in_the_transcript_by_its_kind() -> None:
     with ScriptedServer({"GREETING": "HTTP/1.1 400 Bad Request"}) as server:
         result = run(server)
-    assert "* An HTTP server answered, not a mail server." in result.transcript
+    assert "* An HTTP server responded, not a mail server." in result.transcript
     assert not any("400 Bad Request" in line for line in result.transcript)
-    assert result.transcript[-1] == "* An HTTP server answered, not a mail server."
+    assert result.transcript[-1] == "* An HTTP server responded, not a mail server."
 
 
 # The listener goes away.

@@ -42,7 +42,7 @@ def entries() -> Iterator[Entry]:
     for table, key in [(name, key) for name, entries_of in tables.items() for key in entries_of]:
         first, _, phase = key.partition(" ")
         phases = (Phase(phase),) if phase else (Phase(first),) if table == "phases" else tuple(Phase)
-        faults = (Fault.REPLY,)
+        faults: tuple[Fault, ...] = (Fault.REPLY,)
         if table == "faults":
             faults = (Fault(first),) if first in set(Fault) else tuple(Fault)
         yield Entry(f"{table}:{key}", tables[table][key], phases, faults)
@@ -63,7 +63,7 @@ def pictured(pick: Random, phases: Sequence[Phase] = tuple(Phase)) -> Picture:
     """What a conversation that came to some phase may have shown, or nobody noted."""
     phase = pick.choice(phases)
     way = pick.choice((25, 465, 587, 993, 2525, 0)), pick.choice(tuple(Security))
-    has_login = pick.random() < 0.6
+    has_login = phase is Phase.SIGN_IN or pick.random() < 0.6
     typed = SmtpSettings(
         host=pick.choice(HOSTS),
         port=way[0],
@@ -105,28 +105,29 @@ def needs(name: str) -> Check:
 
 # What words assume, wherever they stand.
 CLAIMS: Final[tuple[tuple[str, Check], ...]] = (
-    (r"nobody signed in|signed in to nobody|no (?:valid )?(?:login|sign-in) was given|without a (?:login|sign-in)"
-     r"|a sign-in is missing|(?:needs|wants|asks for) a sign-in\b(?! again)|offered without|came without a",
-     unless("signed_in")),
-    (r"user name and password are (?:empty|missing)|that user name and password are given"
-     r"|enter (?:a |the )?user name and password|is without a user name", unless("login_typed")),
-    (r"signed in, but|does not belong to (?:the account|the login|mailer@)|for this (?:login|account)\b|this login\b"
-     r"|account that signs in|as the (?:address|account) that signs in|login's own|this account may",
+    (r"no(?:body| one) (?:has )?sign(?:ed|s) in|no (?:valid )?(?:user name|login|sign-in) was (?:given|entered)"
+     r"|without (?:a login|a sign-in|signing in|user name)|sign-in is missing|(?:offered|came|arrived) without"
+     r"|needs? (?:a |you to )?sign(?:-in| in)\b(?! (?:again|in a browser))", unless("signed_in")),
+    (r"user name and password are (?:empty|missing)|user name and password are (?:given|entered|filled in)"
+     r"|enter (?:a |the |your )?user name and password", unless("login_typed")),
+    (r"signed in, but|does not belong to (?:the account|the user name|mailer@)|for this (?:account|user name)\b"
+     r"|account that signs in|as the (?:address|account) that signs in|this account may|this user name",
      needs("login_typed")),
     (r"no encryption was chosen|left unencrypted|encryption was not used|choose (?:STARTTLS|TLS|encryption)\b"
-     r"|was not encrypted", unless("encrypted")),
+     r"|was not encrypted|connection is not encrypted", unless("encrypted")),
     (r"no encryption was chosen|encryption was not used", unless("encryption_chosen")),
     (r"app(?:lication-specific)? password", unless("only_tokens_offered")),
     (r"(?<!no )attachments?\b(?!, if)", needs("attachments")),
     (r"has no attachment", unless("attachments")),
     (r"method .{0,40}was chosen|you chose the (?:sign-in )?method|(?:sign-in )?method was chosen|auth_method to \"\""
-     r"|the chosen (?:sign-in )?method", needs("method_chosen")),
+     r"|the chosen (?:sign-in )?method|--auth-method automatic", needs("method_chosen")),
     (r"belongs? to mailer@|not mailer@\S+ own|address belongs to another account", unless("from_is_login")),
     (r"only after encryption", unless("encrypted")),
-    (r"(?:enter|check) .{0,60}EHLO name|raise the time-out", unless("personal")),
-    (r"raise the time-out", lambda picture: picture.settings.timeout_seconds < 60),
+    (r"(?:enter|check) .{0,60}EHLO name|raise the timeout", unless("personal")),
+    (r"raise the timeout", lambda picture: picture.settings.timeout_seconds < 60),
     (r"client certificate is set up", needs("certificate_typed")),
-    (r"(?:try|use) (?:ports? |another port|an?other port)", unless("other_ports_dead")),
+    (r"(?:try|use|test) (?:ports? |another port|an?other port)", unless("other_ports_dead")),
+    (r"\busually \d+", unless("other_ports_dead")),
     (r"\b(?:were|was) tried too|answers on .* either", needs("other_ports_dead")),
 )  # fmt: skip
 _NAMED_WAY: Final = re.compile(
