@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from services.delivery import retry_policy
-from services.delivery.retry_policy import Verdict
+from services.delivery.retry_policy import Verdict, Whose
 from services.settings.route import RouteStep
 from services.smtp.client import Receipt
 from utils.errors import DeliveryError, Fault
@@ -48,6 +48,11 @@ class Outcome:
     def is_server_down(self) -> bool:
         """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
         return self.verdict is not None and self.verdict.goes_on and not self.was_ended
+
+    @property
+    def is_settings_fault(self) -> bool:
+        """Whether the server will refuse all mail, or not let us in, until somebody mends the settings."""
+        return self.verdict is not None and self.verdict.whose is Whose.SETTINGS and not self.was_ended
 
     @property
     def goes_further(self) -> bool:

@@ -1,7 +1,7 @@
 """The record of an attempt: a row, one log line, a note on the configuration; never a subject, a body, an address."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,8 +15,10 @@ from database.engine import driver_transaction, transaction
 from database.outbox_db import OutboxMail
 from services.delivery.outcome import Outcome
 from services.message.draft import Draft
+from services.settings import sealing
 from services.settings.route import RouteStep
 from services.smtp.habits import habits_of
+from services.smtp.settings import SmtpSettings
 from utils import clock
 from utils.addresses import mask_address
 from utils.errors import Fault, OutcomeUnknown, Phase
@@ -34,16 +36,21 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
         row = told(draft, outcome, started_at, account_id)
         with driver_transaction(durable=False) as driver:
             attempt_db.add_all(driver, [row])
-        _note_news([outcome], _falls([outcome]))
+        _note_news([outcome], _falls([outcome]), _at_fault([outcome]))
     except Exception as failure:
         # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
 
 
-def note(outcomes: Sequence[Outcome]) -> None:
-    """Write on the configurations what these attempts at queued mails showed, in a transaction of its own."""
+def note(outcomes: Sequence[Outcome], about_mails: Sequence[Outcome] = ()) -> None:
+    """Write on the configurations what these attempts at queued mails showed, in a transaction of its own.
+
+    ``about_mails`` are those that failed for a reason of their mail, since the server serves others.
+    """
+    passed_over = {id(outcome) for outcome in about_mails}
+    counting = [outcome for outcome in outcomes if id(outcome) not in passed_over]
     try:
-        _note_news({outcome.server: outcome for outcome in outcomes}.values(), _falls(outcomes))
+        _note_news({outcome.server: outcome for outcome in outcomes}.values(), _falls(outcomes), _at_fault(counting))
     except SQLAlchemyError as failure:
         log.error("attempts_not_noted", kind=type(failure).__name__)
     over = {each.skipped[0].server: each for each in outcomes if each.receipt and each.skipped}
@@ -126,10 +133,22 @@ def _falls(outcomes: Iterable[Outcome]) -> Counter[int]:
     return Counter(fallen for outcome in outcomes if (fallen := outcome.fell_back_from) is not None)
 
 
-def _note_news(outcomes: Iterable[Outcome], falls: Counter[int]) -> None:
-    """Write on each configuration what its last attempt showed, where that is news, and how often mail fell back."""
+def _at_fault(outcomes: Iterable[Outcome]) -> dict[int, SmtpSettings]:
+    """The configurations that failed because of their settings, with these."""
+    return {
+        outcome.server.config_id: outcome.server.settings
+        for outcome in outcomes
+        if outcome.is_settings_fault and outcome.server and outcome.server.settings and outcome.server.config_id
+    }
+
+
+def _note_news(outcomes: Iterable[Outcome], falls: Counter[int], at_fault: Mapping[int, SmtpSettings]) -> None:
+    """Write on each configuration what its last attempt showed, where that is news, and how often mail fell back.
+
+    Those ``at_fault`` lose the mark of a test that these settings have passed.
+    """
     news = [outcome for outcome in outcomes if is_news(outcome)]
-    if not news:
+    if not news and not at_fault:
         return
     with transaction(durable=False) as session:
         # What a power cut takes back, the next attempt shows again.
@@ -141,6 +160,8 @@ def _note_news(outcomes: Iterable[Outcome], falls: Counter[int]) -> None:
                 smtp_db.note_error(session, server.config_id, noted)
             if server.has_failed_over and not outcome.error:
                 smtp_db.clear_failover(session, server.config_id)
+        for config_id, settings in at_fault.items():
+            smtp_db.take_mark(session, config_id, sealing.marks_of(settings))
         for config_id, times in falls.items():
             smtp_db.count_falls(session, config_id, times)
 

@@ -85,7 +85,8 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
     finally:  # whatever stopped it, what servers have said so far is not lost
         next_group = work.finish(pace, among)
     if not went_well:  # else there is nothing to tell, and the next group must not wait for it
-        record.note([outcome for job in work.jobs for outcome in job.outcomes])
+        about_mails = [job.outcomes[-1] for job in work.jobs if job.is_about_it and job.outcomes]
+        record.note([outcome for job in work.jobs for outcome in job.outcomes], about_mails)
         for job in work.jobs:
             if job.outcomes:
                 notices.tell(job.outcomes[-1], job.draft.kind, is_about_it=job.is_about_it)
