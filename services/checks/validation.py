@@ -51,7 +51,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True)
 class Told:
-    """One line of a check; a failed one says in ``remedy`` what to do."""
+    """One line of a check; a failed one says in ``remedy`` what to do, a good one what it does not prove."""
 
     mark: Mark
     text: str
@@ -158,8 +158,6 @@ def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Tol
             if item.status == "warning":
                 yield Told(Mark.INFO, f"{diagnosis.PHASE_LABELS[item.name]}: {item.fact}")
             continue
-        if item.ok and item.caveat:
-            yield Told(Mark.INFO, item.caveat)
         yield _verdict(item, to)
         noting.note_test(prepared.settings, item, used.config_id)
 
@@ -169,8 +167,8 @@ def _verdict(result: TestResult, to: str | None) -> Told:
         said = f" The server said: {result.server_line}" if result.server_line else ""
         return Told(Mark.FAILED, result.message, f"{result.remedy}{said}")
     if to is None:
-        return Told(Mark.OK, f"{result.headline}; no email was sent")
-    return Told(Mark.OK, f"Test email sent successfully to {to}")
+        return Told(Mark.OK, f"{result.headline}; no email was sent", result.caveat)
+    return Told(Mark.OK, f"Test email sent successfully to {to}", result.caveat)
 
 
 def _keys() -> Iterator[Told]:

@@ -65,6 +65,12 @@ class Outcome:
         return self.verdict is not None and self.verdict.goes_on and not self.was_ended
 
     @property
+    def is_settings_fault(self) -> bool:
+        """Whether the server will refuse all mail, or not let us in, until somebody mends the settings."""
+        is_lasting = self.verdict is not None and self.verdict.whose is Whose.SETTINGS
+        return is_lasting and not self.is_about_it and not self.was_ended
+
+    @property
     def goes_further(self) -> bool:
         """Whether the next server of the route is tried, as this one's rule has it."""
         if self.server is None:

@@ -17,10 +17,11 @@ from database.outbox_db import OutboxMail
 from services.delivery import standing
 from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
-from services.settings import health
+from services.settings import health, sealing
 from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
 from services.smtp.habits import habits_of
+from services.smtp.settings import SmtpSettings
 from utils import clock
 from utils.addresses import mask_address
 from utils.errors import Fault, OutcomeUnknown, Phase
@@ -143,6 +144,15 @@ def _falls(outcomes: Iterable[Outcome]) -> Counter[int]:
     return Counter(fallen for outcome in outcomes if (fallen := outcome.fell_back_from) is not None)
 
 
+def _at_fault(outcomes: Iterable[Outcome]) -> dict[int, SmtpSettings]:
+    """The configurations that failed because of their settings, with these: they lose the mark of a passed test."""
+    return {
+        outcome.server.config_id: outcome.server.settings
+        for outcome in outcomes
+        if outcome.is_settings_fault and outcome.server and outcome.server.settings and outcome.server.config_id
+    }
+
+
 def _note_news(outcomes: Sequence[Outcome]) -> None:
     """Write down what these attempts showed of each server, where that is news, and how often mail fell back."""
     falls = _falls(outcomes)
@@ -151,12 +161,15 @@ def _note_news(outcomes: Sequence[Outcome]) -> None:
         if outcome.server is not None and outcome.meeting is not None and not outcome.server.is_local_inbox:
             met.setdefault(outcome.server.owner, []).append(outcome)
     news = [met[owner] for owner in sorted(met) if has_news(met[owner])]  # sorted: or two might wait for each other
-    if not news and not falls:
+    at_fault = _at_fault(outcomes)
+    if not news and not falls and not at_fault:
         return
     with transaction(durable=False) as session:
         # What a power cut takes back, the next attempt shows again.
         for theirs in news:
             _note_met(session, theirs)
+        for config_id, settings in at_fault.items():
+            smtp_db.take_mark(session, config_id, sealing.marks_of(settings))
         for config_id, times in falls.items():
             smtp_db.count_falls(session, config_id, times)
 
