@@ -4,7 +4,7 @@ import { openFoldedField, setBusy, setIdle } from "./forms.js";
 import { bringIntoView } from "./into-view.js";
 import { whyNotNow } from "./session.js";
 import { needsPassword, setPort } from "./smtp-form.js";
-import { markVerified, rememberTested } from "./test-freshness.js";
+import { rememberTested, showStanding } from "./test-freshness.js";
 import { begin, cancelled, finish, newest, sayFilledIn, showStep, showWaiting } from "./test-report.js";
 import { runTest, TestNotRun } from "./test-stream.js";
 
@@ -20,7 +20,7 @@ let running = null;
 function showResult(result) {
   finish(result);
   if (result.field && !result.ok) setFieldError(result.field, result.title.replace(/[^.]$/, "$&."));
-  if (result.verified) markVerified();
+  if (result.standing) showStanding(result.standing);
   form.elements.proof.value = result.proof ?? "";
 }
 

@@ -78,6 +78,10 @@ class TestData:
     transcript: Annotated[
         list[str], Field(description="The full conversation (C: and S:), without passwords and content.")
     ]
+    caveat: Annotated[str, Field(description="What a success does not prove, and what to do; or empty.")]
+    own_domain_only: Annotated[
+        bool, Field(description="Only a recipient at the server's own domain was accepted, without a sign-in.")
+    ]
     queue_id: str | None = None
     message_id: str | None = None
 

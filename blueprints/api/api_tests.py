@@ -76,4 +76,4 @@ def _told(result: TestResult) -> dict[str, Any]:
     data = smtp_tests.course(result) | smtp_tests.failure(result)
     if result.message_id:
         data |= {"queue_id": result.queue_id, "message_id": result.message_id}
-    return {"status": "success" if result.ok else "error", "message": result.message, "data": data}
+    return {"status": "success" if result.ok else "error", "message": result.headline, "data": data}

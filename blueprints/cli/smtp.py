@@ -249,6 +249,12 @@ def _label(stored: StoredConfig) -> str:
     return f"{stored.row.name} ({stored.row.smtp_server}:{stored.row.smtp_port})"
 
 
+def _verified(facts: state.ConfigFacts) -> str:
+    if facts.verified_at:
+        return f"{facts.verified_at:%Y-%m-%d %H:%M}"
+    return "own domain only" if facts.verified_for_own_domain else "no"
+
+
 def _row(stored: StoredConfig) -> tuple[str, ...]:
     facts = state.facts(stored)
     settings = stored.settings
@@ -259,7 +265,7 @@ def _row(stored: StoredConfig) -> tuple[str, ...]:
         f"{settings.host}:{settings.port}",
         settings.mode_name,
         settings.from_email,
-        f"{facts.verified_at:%Y-%m-%d %H:%M}" if facts.verified_at else "no",
+        _verified(facts),
         facts.last_error or "",
         f"{facts.updated_at:%Y-%m-%d %H:%M}",
         facts.updated_by,

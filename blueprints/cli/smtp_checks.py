@@ -75,7 +75,7 @@ def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
             if isinstance(item, TestResult):
                 smtp_tests.note(server.settings, item, server.config_id)
                 told = smtp_tests.course(item) | smtp_tests.failure(item)
-                answer(as_json, {"ok": item.ok, "message": item.message, **told}, *_result_lines(item, to))
+                answer(as_json, {"ok": item.ok, "message": item.headline, **told}, *_result_lines(item, to))
                 leave(EXIT_OF_PHASE[item.error.phase] if item.error else DONE)
             elif item and not as_json:
                 _print_step(item) if isinstance(item, Step) else _print_waiting(item)
@@ -223,7 +223,9 @@ def _print_waiting(waiting: Waiting) -> None:
 
 def _result_lines(result: TestResult, to: str) -> Iterator[str]:
     if result.ok:
-        yield f"\n✓ {result.message}{f': test email sent to {to}' if to else '; no email was sent'}"
+        yield f"\n✓ {result.headline}{f': test email sent to {to}' if to else '; no email was sent'}"
+        if result.caveat:
+            yield f"  {result.caveat}"
         return
     yield f"\n✗ {result.message}"
     if told := result.diagnosis:
@@ -236,7 +238,7 @@ def _result_lines(result: TestResult, to: str) -> Iterator[str]:
 
 def _status(step: RouteStep, used: RouteStep | None) -> str:
     if step is used:
-        return "used"
+        return "in use"
     return "standby" if step.settings and _may_stand_in(step, used) else "skipped"
 
 

@@ -154,10 +154,19 @@ def _plan(stored: StoredConfig | None) -> TestPlan:
     settings = configs.preview(change, stored.row.id if stored else None)
     server = route.step_of(stored) if stored else None
     if not smtp_form_values.wants_message():
-        return connection_test.plan(settings, rcpt=own_address, server=server)
+        return connection_test.plan(settings, rcpt=own_address, also=_elsewhere(), server=server)
     to = parse_address_field("to", forms.text("to") or own_address)
     smtp_tests.check_delivery("deliver_suppressed", server_forms.TICK, is_confirmed=forms.ticked("deliver_suppressed"))
-    return connection_test.plan(settings, to=to, config_name=stored.row.name if stored else "", server=server)
+    config_name = stored.row.name if stored else ""
+    return connection_test.plan(settings, to=to, rcpt=own_address, config_name=config_name, server=server)
+
+
+def _elsewhere() -> str:
+    """The address in the field for the test email, or "" where that is none."""
+    try:
+        return parse_address_field("to", forms.text("to")) if forms.text("to").strip() else ""
+    except InvalidInput:
+        return ""
 
 
 def _copied() -> StoredConfig | None:

@@ -30,7 +30,14 @@ def told(
     if is_discreet:
         result = replace(result, server_line="", transcript=[])
         if result.error and result.error.fault is Fault.ADDRESS_REFUSED:
-            return {"ok": False, "level": "failed", "title": NOT_FOR_ACCOUNTS, "tested": ON_SCREEN, "is_unsaved": True, "actions": []}
+            return {
+                "ok": False,
+                "level": "failed",
+                "title": NOT_FOR_ACCOUNTS,
+                "tested": ON_SCREEN,
+                "is_unsaved": True,
+                "actions": [],
+            }
     is_saved = stored is not None and sealing.are_stored(prepared.settings, stored)
     failure = smtp_tests.failure(result)
     is_said = failure.get("fault") == Fault.REPLY
@@ -38,9 +45,9 @@ def told(
     again = {"send": "1"} if prepared.content is not None else {}
     return {
         "ok": result.ok,
-        "level": "ok" if result.ok else "warning" if is_passing and is_said else "failed",
+        "level": _level(result, is_passing=is_passing and is_said),
         "place": f"{failure['phase_label']}: {result.message}" if failure else "",
-        "title": failure.get("title", result.message),
+        "title": failure.get("title", result.headline),
         "message": failure.get("meaning", _success(prepared, result)),
         "cause": failure.get("cause", ""),
         "remedy": failure.get("remedy", ""),
@@ -56,9 +63,23 @@ def told(
         "tested": SAVED if is_saved else ON_SCREEN,
         "is_unsaved": not is_saved,
         "delivered": bool(result.message_id),
-        "verified": result.ok and is_saved,
-        "proof": sealing.issue_proof(prepared.settings) if result.ok else "",
+        "standing": _standing(stored, result) if stored and is_saved else "",
+        "proof": sealing.issue_proof(prepared.settings, result.reach) if result.ok else "",
     }
+
+
+def _standing(stored: StoredConfig, result: TestResult) -> str:
+    """What this test has made of the mark of the saved values; "" where that is what it was."""
+    reach = stored.verified_reach
+    if not reach:
+        return "unverified"
+    return str(reach) if result.ok and reach is result.reach else ""
+
+
+def _level(result: TestResult, *, is_passing: bool) -> str:
+    if result.ok:
+        return "warning" if result.caveat else "ok"
+    return "warning" if is_passing else "failed"
 
 
 def not_run(refused: InvalidInput) -> dict[str, Any]:
@@ -69,12 +90,12 @@ def not_run(refused: InvalidInput) -> dict[str, Any]:
 def _success(prepared: TestPlan, result: TestResult) -> str:
     host = prepared.settings.host
     if not result.message_id:
-        return f"{host} accepts mail from {prepared.settings.from_email}."
+        return result.caveat or f"{host} accepts mail from {prepared.settings.from_email}."
     queue = f", queue id {result.queue_id}" if result.queue_id else ""
     return (
         f"Accepted by {host} in {_in_ms(result.ms)}{queue}. "
-        f"Accepted does not mean delivered: check the inbox of {prepared.rcpt}."
-    )
+        f"Accepted does not mean delivered: check the inbox of {prepared.rcpt}. {result.caveat}"
+    ).strip()
 
 
 def _in_ms(ms: int) -> str:

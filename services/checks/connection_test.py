@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final
 
-from services.checks import own_words
+from services.checks import asking, own_words, settings_step
+from services.checks.asking import Asking
 from services.delivery import attempt, limits, retry_policy
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import Diagnosis
@@ -18,17 +19,18 @@ from services.message.draft import draft, new_message_id, serialise
 from services.outbox import reasons
 from services.outbox.reasons import Reason
 from services.settings import server_habits
+from services.settings.reach import Reach
 from services.settings.route import RouteStep
 from services.settings.rules import message_id_domain
 from services.smtp import probe
-from services.smtp.client import Envelope, Policy, SmtpClient, Step
+from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dial import Peer
 from services.smtp.dialogue import Dialogue
+from services.smtp.habits import habits_of
 from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
 from utils import clock, ending, incidents
-from utils.addresses import is_loopback
 from utils.errors import OPENING, AppError, DeliveryError, Fault, Phase, Stopping, Temporary
 from utils.log_utils import Redactor, printable
 
@@ -38,9 +40,7 @@ WAITING: Final = 5  # seconds of a step after which, and every so many, it is to
 _LOOK_SECONDS: Final = 6.0  # for looking around after a failure; what the conversation leaves may be less
 _FAREWELL: Final = 2.0
 _SLACK: Final = 0.5
-_MOST_WAYS: Final = 2  # in which the message is said before the last
 STEPS: Final = (Phase.SETTINGS, *OPENING, Phase.SENDER, Phase.RECIPIENT)
-_USUAL_MODES: Final = {465: Security.TLS, 587: Security.STARTTLS, 2465: Security.TLS, 2587: Security.STARTTLS}
 _LONGEST_NAMES, _LONGEST_ISSUER = 60, 30  # characters, so that the fingerprint is still seen
 
 
@@ -48,6 +48,7 @@ _LONGEST_NAMES, _LONGEST_ISSUER = 60, 30  # characters, so that the fingerprint 
 class TestPlan:
     """What to test. ``content`` is delivered; otherwise ``rcpt`` is only named and then forgotten.
 
+    ``relay`` is named like that before a message that would show nothing of mail to other domains.
     ``flaw`` is what went wrong in the preparation: the test then fails before it begins.
     """
 
@@ -56,6 +57,7 @@ class TestPlan:
     settings: SmtpSettings
     policy: Policy
     rcpt: str
+    relay: str = ""
     content: bytes | None = None
     message_id: str = ""
     flaw: Exception | None = None
@@ -75,6 +77,7 @@ class TestResult:
 
     ``server_line`` and ``transcript`` hold the server's own words and are for administrators only; where the settings
     are personal, nothing of the result holds any. ``ms`` is the whole test's, ``peer`` what was really connected to.
+    ``reach`` is whom a success is proven for, and ``caveat`` what is to be added to it, or "".
     After a failure, ``open_ways`` are those into the same host that answered, ``certificate`` the one that was refused.
     """
 
@@ -85,6 +88,8 @@ class TestResult:
     steps: list[Step]
     error: DeliveryError | None = None
     diagnosis: Diagnosis | None = None
+    reach: Reach = Reach.UNSEEN
+    caveat: str = ""
     server_line: str = ""
     queue_id: str = ""
     message_id: str = ""
@@ -95,22 +100,35 @@ class TestResult:
     certificate: ShownCertificate | None = None
 
     @property
+    def headline(self) -> str:
+        """The message, with what it holds for where that is less than it seems."""
+        is_less = self.ok and self.reach is Reach.OWN_DOMAIN
+        return f"{self.message}, {asking.OWN_DOMAIN_ONLY}" if is_less else self.message
+
+    @property
     def remedy(self) -> str:
         """What to do; "" after a success."""
         return self.diagnosis.remedy if self.diagnosis else ""
 
 
 def plan(
-    settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: str = "", server: RouteStep | None = None
+    settings: SmtpSettings,
+    *,
+    to: str = "",
+    rcpt: str = "",
+    also: str = "",
+    config_name: str = "",
+    server: RouteStep | None = None,
 ) -> TestPlan:
     """Prepare a test: everything that needs the application is looked up here.
 
-    ``to`` delivers a test message there. Without it RCPT names ``rcpt``, or else the From address. The test counts as
-    a mail through ``server``, if these settings are of the same host, and no limit holds it up. Raises AppError for
-    what the caller can mend; anything else becomes the result of the test.
+    ``to`` delivers a test message there. RCPT names ``rcpt``, the address of whoever tests, or ``also``, which was
+    entered for the test: the first that is not at From's own domain, where any server takes mail; or else From's own.
+    The test counts as a mail through ``server``, if these settings are of the same host, and no limit holds it up.
+    Raises AppError for what the caller can mend; anything else becomes the result of the test.
     """
     try:
-        prepared = _plan(settings, to, rcpt, config_name)
+        prepared = _plan(settings, to, (rcpt, also), config_name)
         if server:
             _charge(server, prepared)
         return prepared
@@ -120,12 +138,12 @@ def plan(
         return TestPlan(settings=settings, policy=Policy(ehlo_name="localhost"), rcpt=rcpt, flaw=error)
 
 
-def _plan(settings: SmtpSettings, to: str, rcpt: str, config_name: str) -> TestPlan:
+def _plan(settings: SmtpSettings, to: str, others: tuple[str, ...], config_name: str) -> TestPlan:
     conversation = TOTAL_SECONDS - _LOOK_SECONDS - _FAREWELL - _SLACK
     policy = replace(attempt.policy_for(settings, conversation), every_address=True)
     server_habits.recall(settings.host, settings.port)
     if not to:
-        return TestPlan(settings=settings, policy=policy, rcpt=rcpt or settings.from_email)
+        return TestPlan(settings=settings, policy=policy, rcpt=asking.to_name(settings, others))
     domain = message_id_domain(settings)
     message_id = new_message_id(domain)
     mail = templates.render(
@@ -147,7 +165,8 @@ def _plan(settings: SmtpSettings, to: str, rcpt: str, config_name: str) -> TestP
         message_id=message_id,
     )
     content = serialise(message, attempt.sender_of(settings))
-    return TestPlan(settings=settings, policy=policy, rcpt=to, content=content, message_id=message_id)
+    relay = asking.to_relay(settings, to, others)
+    return TestPlan(settings=settings, policy=policy, rcpt=to, relay=relay, content=content, message_id=message_id)
 
 
 def _charge(server: RouteStep, prepared: TestPlan) -> None:
@@ -238,6 +257,8 @@ class _Test:
         self._plan = prepared
         self._hear = hear
         self._steps: list[Step] = []
+        self._held: Step | None = None  # a failure, until it is known that no other way is tried
+        self._habits: list[str] | None = None  # of the server, as they were told; None until it has let us in
         self._is_looking = False  # around, for no answer of the server that is tested
         self._started = monotonic()
         self._deadline = Deadline(TOTAL_SECONDS - _SLACK)
@@ -278,46 +299,59 @@ class _Test:
     def _run(self) -> TestResult:
         if self._plan.flaw:
             raise self._plan.flaw
-        self._note(_of_settings(self._plan.settings))
-        client = SmtpClient(self._plan.settings, self._plan.policy, talk=self._talk)
+        test = self._plan
+        self._note(settings_step.of(test.settings))
+        client = SmtpClient(test.settings, test.policy, talk=self._talk)
+        mail = Asking(
+            settings=test.settings, policy=test.policy, rcpt=test.rcpt, relay=test.relay, content=test.content
+        )
         try:
             client.open()
-            queue_id = self._say_mail(client)
+            self._habits = self._known_habits()
+            said = mail.say(client)
         except DeliveryError as error:
             client.close()  # before the look around: a server that takes few connections must not count this one
+            if self._held:
+                self._note(self._held)
             return self._failed(error)
         finally:
             client.close()
         delivered = self._plan.content is not None
         return replace(
             self._result(ok=True, message=smtp_diagnosis.ACCEPTED if delivered else smtp_diagnosis.SUCCESS),
-            queue_id=queue_id,
+            reach=said.reach,
+            caveat=said.caveat,
+            queue_id=said.queue_id,
             message_id=self._plan.message_id,
         )
 
     def _note_heard(self, step: Step) -> None:
-        """Note a step that may hold the server's words; who is no administrator hears ours instead."""
-        self._note(own_words.of_step(step) if self._plan.settings.is_personal else step)
+        """Note a step that may hold the server's words; who is no administrator hears ours instead.
+
+        What is said again on another connection, or in another way, is no other step; that there was a reason is told.
+        """
+        step = own_words.of_step(step) if self._plan.settings.is_personal else step
+        if step.status == "failed":
+            self._held = step
+            return
+        if self._habits is None:
+            self._note(step)
+        elif step.name not in OPENING and all(step.name is not noted.name for noted in self._steps):
+            self._note(self._with_habits(step))
+
+    def _with_habits(self, step: Step) -> Step:
+        """The same with what the server has shown since: where it does not keep what it announces."""
+        before, self._habits = self._habits or [], self._known_habits()
+        if not (news := [line for line in self._habits if line not in before]):
+            return step
+        return replace(step, status="warning", fact=f"{step.fact}. The server {' and '.join(news)}.")
+
+    def _known_habits(self) -> list[str]:
+        return habits_of(self._plan.settings.host, self._plan.settings.port).lines()
 
     def _note(self, step: Step) -> None:
         self._steps.append(step)
         self._hear(step)
-
-    def _say_mail(self, client: SmtpClient) -> str:
-        """Deliver the message, or only ask whether one would be taken; give its queue id, if there is one."""
-        sender, rcpt = self._plan.settings.from_email, self._plan.rcpt
-        if self._plan.content is None:
-            client.check_envelope(sender, rcpt, recipient_is_ours=True)
-            return ""
-        envelope = Envelope(sender=sender, recipients=(rcpt,))
-        for _ in range(_MOST_WAYS):
-            try:
-                return client.send(envelope, self._plan.content).queue_id or ""
-            except DeliveryError as error:
-                if not error.not_taken:
-                    raise
-                client.open()  # as delivery does: what the server has just shown is known now
-        return client.send(envelope, self._plan.content).queue_id or ""
 
     def _failed(self, error: DeliveryError) -> TestResult:
         settings = self._plan.settings
@@ -381,16 +415,6 @@ def _hushed(result: TestResult) -> TestResult:
         transcript=[],
         open_ways=[replace(way, greeting="") for way in result.open_ways],
     )
-
-
-def _of_settings(settings: SmtpSettings) -> Step:
-    """The first step: what was entered, and a warning where port and encryption do not go together."""
-    fact = f"{settings.host}, port {settings.port}, {settings.mode_name}"
-    if settings.security is not _USUAL_MODES.get(settings.port, settings.security):
-        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: an unusual combination.")
-    if settings.security is Security.NONE and not is_loopback(settings.host):
-        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: anyone on the network can read the mail.")
-    return Step(Phase.SETTINGS, "ok", 0, fact)
 
 
 def _of_ways(tried: Sequence[tuple[int, Security]], ways: Sequence[OpenWay], since: float) -> Step:

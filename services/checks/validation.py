@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import outbox_db, outbox_turn_db, reset_request_db, schema_db, user_db
 from database.engine import reading
 from database.outbox_db import IN_HAND, WAITING
-from services.checks import connection_test, start
+from services.checks import connection_test, noting, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
 from services.diagnosis import diagnosis
@@ -124,7 +124,12 @@ def _configuration(to: str | None) -> Iterator[Told]:
         yield Told(Mark.FAILED, "No address for the test email", NO_ADMINISTRATOR)
         return
     prepared = connection_test.plan(
-        used.settings, to=address if to is not None else "", rcpt=address, config_name=used.name, server=used
+        used.settings,
+        to=address if to is not None else "",
+        rcpt=first_administrator(),
+        also=to or "",
+        config_name=used.name,
+        server=used,
     )
     yield from _tested(prepared, used, address if to is not None else None)
 
@@ -153,8 +158,10 @@ def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Tol
             if item.status == "warning":
                 yield Told(Mark.INFO, f"{diagnosis.PHASE_LABELS[item.name]}: {item.fact}")
             continue
+        if item.ok and item.caveat:
+            yield Told(Mark.INFO, item.caveat)
         yield _verdict(item, to)
-        configs.mark_tested(prepared.settings, None if item.ok else item.message, used.config_id)
+        noting.note_test(prepared.settings, item, used.config_id)
 
 
 def _verdict(result: TestResult, to: str | None) -> Told:
@@ -162,7 +169,7 @@ def _verdict(result: TestResult, to: str | None) -> Told:
         said = f" The server said: {result.server_line}" if result.server_line else ""
         return Told(Mark.FAILED, result.message, f"{result.remedy}{said}")
     if to is None:
-        return Told(Mark.OK, f"{result.message}; no email was sent")
+        return Told(Mark.OK, f"{result.headline}; no email was sent")
     return Told(Mark.OK, f"Test email sent successfully to {to}")
 
 

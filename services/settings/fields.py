@@ -316,6 +316,7 @@ class SmtpChange(Strict):
     needs_reentry: Ignored = None
     verified: Ignored = None
     verified_at: Ignored = None
+    verified_for_own_domain: Ignored = None
     last_error: Ignored = None
     failed_over_at: Ignored = None
     failed_over_to: Ignored = None

@@ -331,6 +331,7 @@ class Opening:
         talk.live()  # unless it was cancelled meanwhile
         smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
         fact, days = smtp_tls.describe(tls, host)
+        self._habits.learn(Habit.CERTIFICATE, smtp_tls.last_day(tls))
         talk.seen.encrypted = True
         talk.note(fact)
         status = "warning" if days < smtp_tls.SOON else "ok"

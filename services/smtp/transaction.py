@@ -76,12 +76,16 @@ class Transaction:
 
     ``end`` is the place on the wire behind its last octet, once that is known: from there on nobody can say
     that it was not sent. With more recipients than ``most`` it is for the first of them, and the others are refused as
-    too many at a time. ValueError for an address or content that should never have come here.
+    too many at a time. An inquiry ends with RSET, where others ask for their message.
+    ValueError for an address or content that should never have come here.
     """
 
-    def __init__(self, parcel: Parcel, features: Mapping[str, str], most: int | None = None) -> None:
+    def __init__(
+        self, parcel: Parcel, features: Mapping[str, str], most: int | None = None, *, is_inquiry: bool = False
+    ) -> None:
         envelope = parcel.envelope
         self.parcel = parcel
+        self.is_inquiry = is_inquiry
         self.content = grammar.ended(parcel.content)
         paths = {address: grammar.path(address) for address in envelope.recipients}
         if not paths or "" in paths:
@@ -156,7 +160,8 @@ class Transaction:
 
     def begin(self, *, clean: bool) -> list[bytes]:
         """The commands up to the go-ahead; behind RSET unless the server is known to hold no other transaction."""
-        self.script = [*self._commands, DATA] if clean else [RSET, *self._commands, DATA]
+        last = RSET if self.is_inquiry else DATA
+        self.script = [*self._commands, last] if clean else [RSET, *self._commands, last]
         self.started = monotonic()
         return self.script
 

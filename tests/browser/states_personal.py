@@ -51,7 +51,7 @@ def own_server_none(scene: Scene) -> Page:
 def own_server_by_template(scene: Scene) -> Page:
     prepare(scene, template=True)
     page = bobs_page(scene)
-    expect(page.get_by_text("An administrator has set it for addresses at example.com")).to_be_visible()
+    expect(page.get_by_text("Set by an administrator for addresses at example.com")).to_be_visible()
     return page
 
 

@@ -10,7 +10,7 @@ from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer
 from tests.visitors import PASSWORD
 
-STEPS = ["Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign in", "Sender", "Recipient"]
+STEPS = ["Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign-in", "Sender", "Recipient"]
 
 
 def scripted(control: Locator) -> Locator:

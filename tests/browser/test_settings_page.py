@@ -156,7 +156,7 @@ def test_the_port_follows_the_security_until_it_was_typed(page: Page) -> None:
 def test_an_address_fills_in_everything_when_its_field_is_left(page: Page) -> None:
     page.get_by_label(FIND).fill("me@gmail.com")
     page.get_by_label(FIND).press("Tab")
-    said = "Mailboxes at gmail.com are with Gmail. Filled in: server, port, security, user name, From address."
+    said = "gmail.com uses Gmail. Filled in: server, port, encryption, user name, From address."
     expect(page.get_by_role("status").filter(has_text=said)).to_be_visible()
     expect_gmail(page)
     expect(page.get_by_label("User name", exact=True)).to_have_value("me@gmail.com")

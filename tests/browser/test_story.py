@@ -203,5 +203,5 @@ def test_switch_to_a_second_server_and_then_off(new_page: NewPage, start_server:
         expect_heading(page, "Deactivate “Backup”?")
         expect(page.get_by_text("Mail will go to the local inbox")).to_be_visible()
         press(page, "Deactivate")
-        expect(page.get_by_text("“Backup” is switched off.")).to_be_visible()
+        expect(page.get_by_text("Deactivated “Backup”.")).to_be_visible()
         expect(state(page)).to_contain_text("No server is active. Mail goes to the local inbox.")

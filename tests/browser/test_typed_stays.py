@@ -312,7 +312,7 @@ def test_a_stored_password_that_is_about_to_be_replaced_says_so_and_can_be_kept(
     name = f"Kept {with_script}"
     config_id = stored(sealpost, name)
     page.goto(f"/settings/smtp/{config_id}")
-    note = page.get_by_text("The stored password is about to be replaced.")
+    note = page.get_by_text("Saving replaces the stored password.")
     box = page.get_by_label("Keep the stored one")
     expect(note).to_be_hidden()
     expect(box).to_be_hidden()

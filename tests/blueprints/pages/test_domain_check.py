@@ -21,6 +21,7 @@ ZONE: Zone = {
     ("google._domainkey.good.test", "TXT"): ["v=DKIM1; k=rsa; p=MIIBIjAN"],
     ("_dmarc.good.test", "TXT"): ["v=DMARC1; p=reject"],
     ("good.test", "MX"): ["10 mx.good.test."],
+    ("bare.test", "A"): ["192.0.2.1"],
     ("evil.test", "TXT"): ["v=spf1 <script>alert(1)</script> -all"],
 }
 

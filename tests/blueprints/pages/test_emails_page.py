@@ -74,7 +74,7 @@ def test_the_page_of_a_mail_tells_of_each_try_and_of_the_next(admin: Visitor) ->
     page = admin.get(f"{URL}/{mail_id}").text
     for fact in ("smtp.example.com:587", "450 Try again later", "1234 ms", "Not now", "The mailbox was busy."):
         assert fact in page
-    assert f'It is tried again <time datetime="{due_at.isoformat()}"' in page
+    assert f'Next attempt <time datetime="{due_at.isoformat()}"' in page
 
 
 def test_what_was_sent_directly_stands_on_its_own_page(admin: Visitor) -> None:
@@ -114,7 +114,7 @@ def test_whoever_is_too_late_is_told_so(admin: Visitor) -> None:
     assert "It is too late to do this." in admin.get(f"{URL}/{mail_id}/cancel").text
     for action in ("cancel", "retry"):
         admin.post_form(f"{URL}/{mail_id}/{action}")
-        assert "The mail is sent already." in admin.get(f"{URL}/{mail_id}").text
+        assert "This email is already sent." in admin.get(f"{URL}/{mail_id}").text
 
 
 def test_sending_a_mail_of_unknown_fate_again_warns_of_a_double(admin: Visitor) -> None:

@@ -80,7 +80,7 @@ def test_a_token_may_be_without_end(admin: Visitor, days: str) -> None:
 def test_a_wrong_number_of_days_is_told_at_its_field(admin: Visitor, days: str) -> None:
     answer = create(admin, name="kept name", days=days)
     assert answer.status_code == 422
-    assert "Give 1 to 3650 days, or none." in answer.text
+    assert "Enter 1 to 3650 days, or leave it empty." in answer.text
     assert 'value="kept name"' in answer.text
     assert api_tokens.every() == []
 

@@ -84,8 +84,8 @@ def test_every_address_is_tried_and_has_a_line() -> None:
     assert sorted(lines(result, Phase.CONNECT)) == [
         ("ok", f"{spare}, port {server.port}: responds too"),
         ("ok", f"mail.test ({used}), port {server.port}"),
-        ("warning", f"127.0.0.11, port {server.port}: refused"),
-        ("warning", f"127.0.0.9, port {server.port}: refused"),
+        ("warning", f"127.0.0.11, port {server.port}, refused the connection"),
+        ("warning", f"127.0.0.9, port {server.port}, refused the connection"),
     ]
     assert len(server.connections) == len(other.connections) == 1
     assert [] in (server.commands, other.commands)
@@ -151,7 +151,7 @@ def test_a_way_with_a_bad_certificate_is_not_open(own_address: str) -> None:
     assert result.open_ways == []
     assert lines(result, Phase.CONNECT)[-1] == (
         "failed",
-        "Nor does a mail server answer with encryption at 465, 2525, 25.",
+        "No encrypted mail server answers on 465, 2525, 25 either.",
     )
 
 

@@ -138,7 +138,7 @@ def test_a_message_without_an_answer_may_have_gone_out() -> None:
         ("The certificate of smtp.shop.example has a key that is too short.", "cert-weak"),
         ("The certificate of smtp.shop.example has a signature that is too weak.", "cert-weak"),
         ("The certificate of smtp.shop.example cannot be verified: odd.", "cert-generic"),
-        ("SMTP_CA_FILE cannot be read or holds no certificate.", "ca-file-unusable"),
+        ("SMTP_CA_FILE cannot be read or contains no certificate.", "ca-file-unusable"),
     ],
 )
 def test_the_kinds_of_bad_certificates_are_told_apart(text: str, rule: str) -> None:

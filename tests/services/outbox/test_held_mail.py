@@ -353,7 +353,7 @@ def test_the_trail_has_who_held_and_released(app: Flask) -> None:
         ("mail_held", "1 mail"),
         ("mail_released", "1 mail"),
         ("mail_held", "1 mail"),
-        ("mail_cancelled", "1 mail that were held"),
+        ("mail_cancelled", "1 held email"),
     ]
 
 

@@ -208,4 +208,4 @@ def test_a_client_certificate_that_the_server_does_not_trust_is_told_apart(versi
     assert caught.value.fault is Fault.CLIENT_CERTIFICATE
     error = Misconfigured(Phase.ENCRYPTION, caught.value.fault, caught.value.text)
     settings = SmtpSettings(host="mail.test", port=465, security=Security.TLS, from_email=SENDER)
-    assert diagnose(error, Picture(settings=settings)).title == "The server asks for another client certificate"
+    assert diagnose(error, Picture(settings=settings)).title == "The server requires another client certificate"

@@ -33,7 +33,7 @@ def test_a_session_with_starttls_is_told_step_by_step() -> None:
             password="geheim-8472",
         ) as client,
     ):
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+        client.check_envelope(SENDER, RECIPIENT, excuses=lambda _: True)
     assert heard(steps) == [
         ("dns", "ok"),
         ("connect", "ok"),
@@ -47,7 +47,7 @@ def test_a_session_with_starttls_is_told_step_by_step() -> None:
     assert "127.0.0.1" in fact(steps, Phase.DNS)
     assert fact(steps, Phase.CONNECT).startswith("localhost (127.0.0.1)")
     assert fact(steps, Phase.GREETING).startswith("mail.test")
-    assert fact(steps, Phase.EHLO) == "Said app.example. Offers STARTTLS, SIZE 33 MB, 8BITMIME"
+    assert fact(steps, Phase.EHLO) == "Sent app.example. The server offers STARTTLS, SIZE 33 MB, 8BITMIME"
     assert fact(steps, Phase.ENCRYPTION).startswith("TLS 1.3, certificate for localhost, ")
     assert "issued by trustme" in fact(steps, Phase.ENCRYPTION)
     assert fact(steps, Phase.SIGN_IN) == "PLAIN"
@@ -77,7 +77,7 @@ def test_the_offers_of_the_server_are_told() -> None:
     hello = "250-x\n250-size 35882577\n250-AUTH LOGIN plain\n250-ENHANCEDSTATUSCODES\n250 SMTPUTF8"
     with ScriptedServer({"EHLO": hello}) as server, client_for(server, steps.append):
         pass
-    assert fact(steps, Phase.EHLO) == "Said app.example. Offers AUTH LOGIN PLAIN, SIZE 35 MB, SMTPUTF8"
+    assert fact(steps, Phase.EHLO) == "Sent app.example. The server offers AUTH LOGIN PLAIN, SIZE 35 MB, SMTPUTF8"
 
 
 def test_a_delivered_message_is_told() -> None:
@@ -161,7 +161,7 @@ def test_an_observer_that_gives_up_ends_the_connection() -> None:
 
 def test_checking_the_envelope_sends_nothing_and_leaves_the_connection_clean() -> None:
     with ScriptedServer() as server, client_for(server) as client:
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+        client.check_envelope(SENDER, RECIPIENT, excuses=lambda _: True)
         client.send(ENVELOPE, CONTENT)
     assert server.verbs == ["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA", "QUIT"]
     assert server.messages == [CONTENT]
@@ -169,9 +169,9 @@ def test_checking_the_envelope_sends_nothing_and_leaves_the_connection_clean() -
 
 def test_a_refused_sender_is_an_error_of_the_check() -> None:
     steps: list[Step] = []
-    with ScriptedServer({"MAIL": "550 5.7.60 not allowed"}) as server:
+    with ScriptedServer({"EHLO": "250 x", "MAIL": "550 5.7.60 not allowed"}) as server:
         with client_for(server, steps.append) as client, pytest.raises(Permanent) as caught:
-            client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+            client.check_envelope(SENDER, RECIPIENT, excuses=lambda _: True)
         assert (caught.value.phase, caught.value.enhanced) == (Phase.SENDER, "5.7.60")
     assert heard(steps)[-1] == ("sender", "failed")
     assert "RCPT" not in server.verbs
@@ -181,7 +181,7 @@ def test_a_refused_sender_is_an_error_of_the_check() -> None:
 def test_a_refused_recipient_of_our_own_choice_is_a_warning(answer: str) -> None:
     steps: list[Step] = []
     with ScriptedServer({"RCPT": answer}) as server, client_for(server, steps.append) as client:
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+        client.check_envelope(SENDER, RECIPIENT, excuses=lambda _: True)
     assert heard(steps)[-1] == ("recipient", "warning")
     assert answer in steps[-1].fact
 
@@ -192,23 +192,33 @@ def test_a_refused_recipient_of_the_callers_choice_is_an_error() -> None:
         client_for(server) as client,
         pytest.raises(Permanent) as caught,
     ):
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=False)
+        client.check_envelope(SENDER, RECIPIENT)
     assert caught.value.phase is Phase.RECIPIENT
 
 
 def test_a_recipient_that_cannot_be_named_is_checked_without_asking() -> None:
     steps: list[Step] = []
     with ScriptedServer() as server, client_for(server, steps.append) as client:
-        client.check_envelope(SENDER, "jürgen@recipient.example", recipient_is_ours=True)
+        client.check_envelope(SENDER, "jürgen@recipient.example", excuses=lambda _: True)
     assert heard(steps)[-1] == ("recipient", "warning")
     assert "RCPT" not in server.verbs
 
 
 def test_a_failing_reset_does_not_fail_the_check() -> None:
-    with ScriptedServer({"RSET": close}) as server, client_for(server) as client:
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+    with ScriptedServer({"EHLO": "250 x", "RSET": close}) as server, client_for(server) as client:
+        client.check_envelope(SENDER, RECIPIENT)
         with pytest.raises(Temporary):
             client.send(ENVELOPE, CONTENT)
+
+
+def test_the_envelope_is_checked_as_a_mail_is_said() -> None:
+    with ScriptedServer() as server, client_for(server) as client:
+        client.check_envelope(SENDER, RECIPIENT)
+        assert b"".join(server.flights).count(b"RCPT") == 1
+        assert any(b"MAIL" in flight and b"RCPT" in flight and b"RSET" in flight for flight in server.flights)
+    with ScriptedServer({"EHLO": "250 x"}) as plain, client_for(plain) as client:
+        client.check_envelope(SENDER, RECIPIENT)
+        assert not any(b"MAIL" in flight and b"RCPT" in flight for flight in plain.flights)
 
 
 # What an error carries.

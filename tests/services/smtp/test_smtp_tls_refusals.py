@@ -68,7 +68,7 @@ def test_a_server_with_weak_or_other_encryption(make: Callable[[], ssl.SSLContex
 
 TRUSTED = Hostile()
 PLAYED: dict[str, tuple[Callable[[], Action], str, str]] = {
-    "renegotiation of before 2010": (
+    "renegotiation from before 2010": (
         lambda: hello_of_tls_1_2(TRUSTED.der, renegotiates=False),
         "old, unsafe renegotiation",
         "tls-renegotiation",
