@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from database.smtp_db import SmtpConfig
-from services.settings import configs, route
+from services.settings import configs, health, route
 from services.settings.configs import STALE
 from services.settings.sealing import StoredConfig
 from utils.errors import Conflict
-
-UNTESTED = "These settings have not been tested yet."
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,9 @@ class WayBack:
 
 
 def doubt(stored: StoredConfig) -> str:
-    """Why to ask before mail goes through this server, as a sentence; "" if it is known to work."""
-    if not stored.is_usable:
-        return stored.problem
-    if stored.row.last_error:
-        return f"Its last attempt failed: {stored.row.last_error}."
-    return "" if stored.is_verified else UNTESTED
+    """Why to ask before mail goes through this server, in sentences; "" if it is known to work."""
+    found = health.of_config(stored)
+    return found.sentence if found.is_doubtful else ""
 
 
 def takes_over() -> bool:

@@ -1,15 +1,17 @@
 """Switching mail to another server: what speaks against it, and the way back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from flask import Flask
 
+from database.engine import transaction
 from services import audit
-from services.settings import activation, configs
+from services.settings import activation, configs, health
 from services.settings.activation import WayBack
 from services.settings.fields import parse_change
-from services.settings.sealing import StoredConfig, issue_proof
+from services.settings.health import Meeting, What
+from services.settings.sealing import StoredConfig, fingerprint, issue_proof
 from utils.errors import Conflict, NotFound
 
 VALUES = {"smtp_server": "smtp.example.com", "smtp_port": 587, "from_email": "shop@example.com"}
@@ -25,6 +27,15 @@ def make(name: str, *, is_active: bool = False, is_proved: bool = True) -> Store
     change = parse_change({"name": name, **VALUES, "is_active": is_active})
     proof = issue_proof(configs.preview(change)) if is_proved else ""
     return configs.create(change, proof=proof)
+
+
+def meeting(*, is_broken: bool = False) -> Meeting:
+    return Meeting(what=What.FAILED, reason="could_not_connect", is_broken=is_broken)
+
+
+def note(stored: StoredConfig, meetings: Sequence[Meeting]) -> None:
+    with transaction() as session:
+        health.note(session, health.owner_of(stored.row.id), stored.row.id, fingerprint(stored.settings), meetings)
 
 
 def switch_to(stored: StoredConfig) -> WayBack:
@@ -47,10 +58,17 @@ def test_one_that_was_never_tested_is_asked_about() -> None:
     assert activation.doubt(make("New", is_proved=False)) == "These settings have not been tested yet."
 
 
-def test_so_is_one_whose_last_attempt_failed() -> None:
-    stored = make("Down")
-    configs.mark_tested(stored.settings, "Could not connect to server", stored.row.id)
-    assert "Could not connect to server" in activation.doubt(configs.get(stored.row.id))
+def test_so_is_one_that_is_down_and_one_that_never_worked() -> None:
+    for meetings in ([meeting(is_broken=True)], [meeting()]):
+        stored = make(f"Server {len(configs.search())}", is_proved=False)
+        note(stored, meetings)
+        assert "Could not connect to server" in activation.doubt(stored)
+
+
+def test_one_that_stumbles_now_and_then_is_not() -> None:
+    stored = make("Stumbles")
+    note(stored, [Meeting(what=What.WENT), meeting()])
+    assert activation.doubt(stored) == ""
 
 
 def test_so_is_one_that_was_changed_since_its_test() -> None:
