@@ -309,5 +309,5 @@ def test_the_time_out_is_named_first_where_no_greeting_came(port: int) -> None:
 
 @pytest.mark.parametrize("phase", [Phase.EHLO, Phase.SIGN_IN, Phase.SENDER, Phase.RECIPIENT, Phase.DATA])
 def test_the_time_out_is_named_first_where_another_answer_came_too_late(phase: Phase) -> None:
-    found = diagnose(DeliveryError(phase, Fault.TIMEOUT, "The server took too long."), settings())
+    found = diagnose(DeliveryError(phase, Fault.TIMEOUT, "The server took too long."), Picture(settings=settings()))
     assert (found.field, found.remedy.startswith("Raise the timeout")) == ("timeout_seconds", True)
