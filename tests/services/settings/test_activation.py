@@ -30,7 +30,7 @@ def make(name: str, *, is_active: bool = False, is_proved: bool = True) -> Store
 
 
 def meeting(*, is_broken: bool = False) -> Meeting:
-    return Meeting(what=What.FAILED, reason="could_not_connect", is_broken=is_broken)
+    return Meeting(what=What.FAILED, reason="connect", is_broken=is_broken)
 
 
 def note(stored: StoredConfig, meetings: Sequence[Meeting]) -> None:
