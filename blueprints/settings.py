@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from blueprints import forms, undoing
 from blueprints.access import actor_name, admin_page
 from blueprints.clients import untrusted_proxy
+from blueprints.paging import cut
 from blueprints.way_back import list_url
 from services.checks import start
 from services.settings import activation, configs
@@ -44,10 +45,13 @@ def smtp() -> str:
     wanted = _filters()
     every = configs.search()
     found = _matching(wanted) if wanted.are_set else every
+    page = cut(found, lambda stored: stored.row.id, request.args.get("after", ""))
     return render_template(
         "settings/list.html",
         state=smtp_state.describe(has_configs=bool(every)),
-        configs=[smtp_state.facts(stored) for stored in found],
+        configs=[smtp_state.facts(stored) for stored in page.items],
+        found=len(found),
+        page=page,
         total=len(every),
         filters=wanted,
         untrusted_proxy=untrusted_proxy(),

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 
 from blueprints import forms
 from blueprints.access import admin_page
+from blueprints.paging import cut
 from blueprints.pages.versions import Difference
 from services.personal import templates
 from services.personal.templates import Template
@@ -114,8 +115,9 @@ def _to_list() -> Response:
 
 def _list(values: dict[str, str], errors: dict[str, list[str]]) -> str:
     is_typed = request.method == "POST" and bool(values["domain"])
+    page = cut(templates.every(), lambda template: template.domain, request.args.get("after", ""))
     return render_template(
-        "personal/templates.html", templates=templates.every(), values=values, errors=errors, is_typed=is_typed
+        "personal/templates.html", templates=page, values=values, errors=errors, is_typed=is_typed
     )
 
 
