@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, url_for
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request
 from flask_login import current_user
 
 from blueprints import access, forms
 from blueprints.access import admin_page, require_recent_sign_in
 from blueprints.pages.deeds import Deed, Deeds
+from blueprints.paging import PAGE, page_of
+from blueprints.way_back import list_url
 from services.accounts import accounts, administration
 from services.accounts.accounts import Person
 from utils.errors import AppError, InvalidInput
@@ -98,7 +100,7 @@ def _refused_in_list(refused: AppError) -> Response:
 
 
 def _to_list() -> Response:
-    return make_response(redirect(url_for("people.show"), 303))
+    return make_response(redirect(list_url("people.show"), 303))
 
 
 _deeds: Final = Deeds(
@@ -107,4 +109,7 @@ _deeds: Final = Deeds(
 
 
 def _page(values: dict[str, object], errors: dict[str, list[str]] | None = None) -> str:
-    return render_template("people/list.html", people=accounts.everybody(), values=values, errors=errors or {})
+    after = request.args.get("after", "") if request.method == "GET" else ""
+    found = accounts.everybody(after=after, limit=PAGE + 1)
+    people = page_of(found, lambda person: person.username, after)
+    return render_template("people/list.html", people=people, values=values, errors=errors or {})

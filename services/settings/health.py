@@ -119,7 +119,8 @@ class Health:
     @property
     def is_doubtful(self) -> bool:
         """Whether to ask, and to offer a test, before mail is made to go through it."""
-        return self.state in (HealthState.UNPROVEN, HealthState.DOWN, HealthState.UNUSABLE)
+        never_worked = self.has_trouble and self.last_success is None
+        return never_worked or self.state in (HealthState.UNPROVEN, HealthState.DOWN, HealthState.UNUSABLE)
 
     @property
     def sentence(self) -> str:

@@ -161,9 +161,10 @@ def test_what_is_known_of_a_server_is_deleted_with_it(stored: StoredConfig) -> N
 
 def test_what_works_and_what_nobody_tried_is_no_trouble_but_the_latter_is_doubtful() -> None:
     trouble = {each for each in HealthState if Health(state=each).has_trouble}
-    doubtful = {each for each in HealthState if Health(state=each).is_doubtful}
+    doubtful = {each for each in HealthState if Health(state=each, last_success=clock.now()).is_doubtful}
     assert trouble == {HealthState.STRUGGLING, HealthState.PAUSED, HealthState.DOWN, HealthState.UNUSABLE}
     assert doubtful == {HealthState.UNPROVEN, HealthState.DOWN, HealthState.UNUSABLE}
+    assert Health(state=HealthState.STRUGGLING).is_doubtful  # it never worked
 
 
 @pytest.mark.parametrize(("days", "told"), [(20, ""), (13, "expires on"), (1, "expires on"), (-1, "expired on")])
