@@ -54,14 +54,16 @@ _MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
 @command(None, "test", exits=_TEST_EXITS, needs_tables=False)
 @click.argument("name", required=False)
 @click.option("--to", default="", metavar="ADDRESS", help="Also send a test email.")
+@click.option("--rcpt", default="", metavar="ADDRESS", help="Recipient to name. Default: the first administrator.")
 @click.option("--yes", is_flag=True, help="Deliver it even though MAIL_SUPPRESS_SEND is on.")
-def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
+def test(name: str | None, *, to: str, rcpt: str, yes: bool, as_json: bool) -> None:
     """Test a mail server; without NAME the one in use.
 
     NAME can also be its id. Prints each step as it happens. Without --to it goes as far as the recipient, and sends no
     email.
     """
     to = parse_address_field("--to", to) if to else ""
+    rcpt = parse_address_field("--rcpt", rcpt) if rcpt else ""
     if to:
         smtp_tests.check_delivery("--to", DELIVER, is_confirmed=yes)
     server = _to_test(name)
@@ -69,7 +71,9 @@ def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
         _not_testable(server.reason, as_json)
         return
     administrator = validation.first_administrator()
-    prepared = connection_test.plan(server.settings, to=to, rcpt=administrator, config_name=server.name, server=server)
+    prepared = connection_test.plan(
+        server.settings, to=to, rcpt=rcpt, also=administrator, config_name=server.name, server=server
+    )
     with closing(connection_test.listen(prepared)) as items:
         for item in items:
             if isinstance(item, TestResult):
