@@ -162,7 +162,7 @@ def _untold(reference: str) -> dict[str, Any]:
 
 def note(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:
     """Note the result on the stored configuration, if it is exactly its values that were tested."""
-    noting.note(settings, result, config_id)
+    noting.note_test(settings, result, config_id)
 
 
 def failure(result: TestResult) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
     if not server or not server.settings:
         return False, diagnosis.NOT_CONFIGURED
     result = connection_test.run(server.settings, server=server)
-    noting.note(server.settings, result, server.config_id)
+    noting.note_test(server.settings, result, server.config_id)
     return result.ok, result.message
 
 

@@ -54,7 +54,7 @@ class Pair:
     """The same person in two browsers, who posts two forms at the same moment."""
 
     def __init__(self, live: LiveServer) -> None:
-        code = live.wait_for_output(r"One-time code +((?:[A-Z2-9]{5}-?){4})")[1]
+        code = live.wait_for_output(r"Set-up code +((?:[A-Z2-9]{5}-?){4})")[1]
         self._browsers = [Browser(live, f"127.0.0.{number}") for number in (2, 3)]
         person = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
         assert self._browsers[0].post_form("/setup", {**person, "code": code}).status == 303

@@ -1,5 +1,6 @@
 """The commands and the Python that the documents show are ones that there are, and what a start prints is as shown."""
 
+import codeop
 import re
 import shlex
 from collections.abc import Iterator
@@ -86,6 +87,18 @@ def test_the_examples_in_python_run(document: Path, app: Flask) -> None:
         for code in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
             exec(code, {})
     assert recorded
+
+
+@pytest.mark.parametrize("document", PYTHON, ids=lambda path: path.name)
+def test_the_examples_in_python_can_be_pasted_into_a_shell(document: Path) -> None:
+    """It takes a line at a time: what is indented ends with an empty one."""
+    for code in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
+        statement = ""
+        for line in [*code.splitlines(), ""]:
+            statement += f"{line}\n"
+            if codeop.compile_command(statement):
+                statement = ""
+        assert not statement.strip()
 
 
 def test_the_start_prints_what_the_readme_shows() -> None:

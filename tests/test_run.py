@@ -105,7 +105,7 @@ def test_ctrl_c_frees_the_ports(first_run: Run) -> None:
 def test_a_start_with_an_administrator_prints_no_set_up(second_run: Run) -> None:
     assert "Sealpost is at" in second_run.server.output
     assert "/setup" not in second_run.server.output
-    assert "One-time code" not in second_run.server.output
+    assert "Set-up code" not in second_run.server.output
 
 
 def test_a_second_start_finds_what_the_first_one_stored(second_run: Run) -> None:

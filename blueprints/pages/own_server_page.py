@@ -81,7 +81,7 @@ def test() -> Response:
         stored.row.id if stored else None,
         _plan,
         find=_own,
-        refuse=lambda refused: _refused(refused if stored else server_forms.asking_again(refused)),
+        refuse=lambda refused, told: _refused(refused if stored else server_forms.asking_again(refused), told),
         show=lambda noted, told: _page(noted, server_forms.values_on_screen(noted), test=told),
         is_discreet=not current_user.is_admin,
     )
@@ -157,10 +157,10 @@ def _senders(stored: StoredConfig | None) -> list[str]:
     return [address for key, address in reversed(by_key.items()) if key]
 
 
-def _refused(refused: AppError) -> Response:
+def _refused(refused: AppError, test: dict[str, Any] | None = None) -> Response:
     """The form again with what was typed, and the reason at its fields."""
-    stored = _own()
-    return _page(stored, smtp_form_values.typed(), errors=server_forms.errors_of(refused), status=refused.status)
+    stored, errors = _own(), server_forms.errors_of(refused)
+    return _page(stored, smtp_form_values.typed(), errors=errors, test=test, status=refused.status)
 
 
 def _conflicting(stale: Conflict) -> Response:

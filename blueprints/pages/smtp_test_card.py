@@ -10,10 +10,11 @@ from services.checks.connection_test import TestPlan, TestResult
 from services.settings import sealing
 from services.settings.sealing import StoredConfig
 from utils.allowed_places import NOT_FOR_ACCOUNTS
-from utils.errors import Fault
+from utils.errors import Fault, InvalidInput
 
 ON_SCREEN: Final = "Tested the settings on screen. Not saved yet."
 SAVED: Final = "Tested the saved settings."
+NOT_RUN: Final = "The test was not run"  # which the script says as well
 _UNITS: Final = (("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -29,7 +30,14 @@ def told(
     if is_discreet:
         result = replace(result, server_line="", transcript=[])
         if result.error and result.error.fault is Fault.ADDRESS_REFUSED:
-            return {"ok": False, "level": "failed", "title": NOT_FOR_ACCOUNTS, "tested": ON_SCREEN, "actions": []}
+            return {
+                "ok": False,
+                "level": "failed",
+                "title": NOT_FOR_ACCOUNTS,
+                "tested": ON_SCREEN,
+                "is_unsaved": True,
+                "actions": [],
+            }
     is_saved = stored is not None and sealing.are_stored(prepared.settings, stored)
     failure = smtp_tests.failure(result)
     is_said = failure.get("fault") == Fault.REPLY
@@ -53,6 +61,8 @@ def told(
         "docs_url": failure.get("docs_url", ""),
         "field": failure.get("field"),
         "tested": SAVED if is_saved else ON_SCREEN,
+        "is_unsaved": not is_saved,
+        "is_ready": result.ok and is_saved,
         "delivered": bool(result.message_id),
         "verified": result.ok and stored is not None and is_saved and stored.is_verified,
         "standing": _standing(stored, result) if stored and is_saved else "",
@@ -72,6 +82,11 @@ def _level(result: TestResult, *, is_passing: bool) -> str:
     if result.ok:
         return "warning" if result.caveat else "ok"
     return "warning" if is_passing else "failed"
+
+
+def not_run(refused: InvalidInput) -> dict[str, Any]:
+    """What the report says of values that cannot be tested; the reasons stand at their fields."""
+    return {"ok": False, "level": "failed", "title": NOT_RUN, "message": refused.message, "actions": [], "steps": []}
 
 
 def _success(prepared: TestPlan, result: TestResult) -> str:

@@ -106,7 +106,7 @@ def of_account(account_id: int) -> str:
 
 def own_password(account_id: int) -> Count:
     """Of whoever is signed in: a browser that was left alone must not be one in which passwords can be tried."""
-    return Count(f"own password {account_id}", of_account(account_id), MOST_OF_OWN, of="whoever is signed in")
+    return Count(f"own password {account_id}", of_account(account_id), MOST_OF_OWN, of="an account that is signed in")
 
 
 def in_a_row(count: Count) -> int:

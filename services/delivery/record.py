@@ -1,7 +1,8 @@
 """The record of an attempt: a row, one log line, a note on the configuration; never a subject, a body, an address."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,9 +14,11 @@ from database import attempt_db, smtp_db
 from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, AttemptRow, EmailAttempt
 from database.engine import driver_transaction, transaction
 from database.outbox_db import OutboxMail
-from services.delivery.outcome import Outcome
+from services.delivery import standing
+from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
-from services.settings import sealing
+from services.settings import health, sealing
+from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
 from services.smtp.habits import habits_of
 from services.smtp.settings import SmtpSettings
@@ -36,26 +39,33 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
         row = told(draft, outcome, started_at, account_id)
         with driver_transaction(durable=False) as driver:
             attempt_db.add_all(driver, [row])
-        _note_news([outcome], _falls([outcome]), _at_fault([outcome]))
+        _note_news([outcome])
     except Exception as failure:
         # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
 
 
-def note(outcomes: Sequence[Outcome], about_mails: Sequence[Outcome] = ()) -> None:
-    """Write on the configurations what these attempts at queued mails showed, in a transaction of its own.
-
-    ``about_mails`` are those that failed for a reason of their mail, since the server serves others.
-    """
-    passed_over = {id(outcome) for outcome in about_mails}
-    counting = [outcome for outcome in outcomes if id(outcome) not in passed_over]
+def note(outcomes: Sequence[Outcome]) -> None:
+    """Write on the configurations what these attempts at queued mails showed, in a transaction of its own."""
     try:
-        _note_news({outcome.server: outcome for outcome in outcomes}.values(), _falls(outcomes), _at_fault(counting))
+        _note_news(outcomes)
     except SQLAlchemyError as failure:
         log.error("attempts_not_noted", kind=type(failure).__name__)
     over = {each.skipped[0].server: each for each in outcomes if each.receipt and each.skipped}
     for outcome in over.values():
         note_failover(outcome.skipped, outcome)
+
+
+def note_met(server: RouteStep, meeting: Meeting) -> None:
+    """Write down what was met at a server without an attempt at a mail."""
+    try:
+        with transaction(durable=False) as session:
+            health.note(session, server.owner, server.config_id, server.fingerprint, [meeting])
+            if meeting.what is What.ANSWERED and server.config_id is not None:
+                smtp_db.note_error(session, server.config_id, None)
+                smtp_db.clear_failover(session, server.config_id)
+    except SQLAlchemyError as failure:
+        log.error("attempts_not_noted", kind=type(failure).__name__)
 
 
 def told(
@@ -109,6 +119,7 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
     kind, _, config_id = (mail.pinned_to or "").partition(":")
     # Pinned by the fence to “config:<id>” or “env”; that configuration may be deleted meanwhile.
     config = smtp_db.find(session, int(config_id)) if config_id else None
+    label = f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else ""
     return EmailAttempt(
         mail_id=mail.mail_id,
         worker=mail.leased_by,
@@ -120,7 +131,7 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
         refused=[],
         message_id=mail.message_id,
         config_id=config.id if config else None,
-        server=f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else kind,
+        server=label or (DELETED_SERVER if config_id else kind),
         outcome=OutcomeUnknown.outcome,
         phase=Phase.MESSAGE,
         fault=Fault.CLOSED,
@@ -134,7 +145,7 @@ def _falls(outcomes: Iterable[Outcome]) -> Counter[int]:
 
 
 def _at_fault(outcomes: Iterable[Outcome]) -> dict[int, SmtpSettings]:
-    """The configurations that failed because of their settings, with these."""
+    """The configurations that failed because of their settings, with these: they lose the mark of a passed test."""
     return {
         outcome.server.config_id: outcome.server.settings
         for outcome in outcomes
@@ -142,41 +153,68 @@ def _at_fault(outcomes: Iterable[Outcome]) -> dict[int, SmtpSettings]:
     }
 
 
-def _note_news(outcomes: Iterable[Outcome], falls: Counter[int], at_fault: Mapping[int, SmtpSettings]) -> None:
-    """Write on each configuration what its last attempt showed, where that is news, and how often mail fell back.
-
-    Those ``at_fault`` lose the mark of a test that these settings have passed.
-    """
-    news = [outcome for outcome in outcomes if is_news(outcome)]
-    if not news and not at_fault:
+def _note_news(outcomes: Sequence[Outcome]) -> None:
+    """Write down what these attempts showed of each server, where that is news, and how often mail fell back."""
+    falls = _falls(outcomes)
+    met: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.server is not None and outcome.meeting is not None and not outcome.server.is_local_inbox:
+            met.setdefault(outcome.server.owner, []).append(outcome)
+    news = [met[owner] for owner in sorted(met) if has_news(met[owner])]  # sorted: or two might wait for each other
+    at_fault = _at_fault(outcomes)
+    if not news and not falls and not at_fault:
         return
     with transaction(durable=False) as session:
         # What a power cut takes back, the next attempt shows again.
-        for outcome in news:
-            server, noted = outcome.server, outcome.message if outcome.error else None
-            if server is None or server.config_id is None:
-                continue
-            if server.last_error != noted:
-                smtp_db.note_error(session, server.config_id, noted)
-            if server.has_failed_over and not outcome.error:
-                smtp_db.clear_failover(session, server.config_id)
+        for theirs in news:
+            _note_met(session, theirs)
         for config_id, settings in at_fault.items():
             smtp_db.take_mark(session, config_id, sealing.marks_of(settings))
         for config_id, times in falls.items():
             smtp_db.count_falls(session, config_id, times)
 
 
-def is_news(outcome: Outcome) -> bool:
-    """Whether the configuration does not say yet what this attempt showed."""
-    if outcome.was_ended:
-        return False
-    server, noted = outcome.server, outcome.message if outcome.error else None
-    if outcome.is_throttled:  # which says nothing of the server
-        return False
+def _note_met(session: Session, outcomes: Sequence[Outcome]) -> None:
+    """Write down what mails met at one server; what broke with one connection is one failure."""
+    by_error = {id(outcome.error) if outcome.error else id(outcome): outcome for outcome in outcomes}
+    last, server = list(by_error.values())[-1], outcomes[-1].server
     if server is None:
+        return
+    pause = standing.pause_of(server)
+    meetings = [
+        replace(each.meeting, seconds=each.meeting.seconds or pause) for each in by_error.values() if each.meeting
+    ]
+    health.note(session, server.owner, server.config_id, server.fingerprint, meetings)
+    if server.config_id is None:
+        return
+    if last.meeting and last.meeting.what is not What.ANSWERED:
+        noted = last.message if last.error else None
+        if server.last_error != noted:
+            smtp_db.note_error(session, server.config_id, noted)
+    if server.has_failed_over and not last.error:
+        smtp_db.clear_failover(session, server.config_id)
+
+
+def has_news(outcomes: Sequence[Outcome]) -> bool:
+    """Whether these attempts at one server show anything of it that is not known yet."""
+    if any(map(_is_news, outcomes)):
+        return True
+    seen = {each.server.owner: each.server for each in outcomes if each.server and each.meeting}
+    try:
+        return any(health.has_news(server) for server in seen.values() if not server.is_local_inbox)
+    except SQLAlchemyError:  # whoever writes it down will tell
+        return True
+
+
+def _is_news(outcome: Outcome) -> bool:
+    """Whether it is one by itself: a failure of the server, or the end of one that its configuration tells of."""
+    server, meeting = outcome.server, outcome.meeting
+    if outcome.fell_back_from is not None:
+        return True
+    if server is None or meeting is None or server.is_local_inbox:
         return False
-    is_mended = (server.has_failed_over or server.is_told_broken) and not outcome.error
-    return server.last_error != noted or is_mended or outcome.fell_back_from is not None
+    is_mended = server.has_failed_over or server.is_told_broken or server.last_error
+    return meeting.what not in (What.WENT, What.ANSWERED) or bool(is_mended and not outcome.error)
 
 
 def _habits(server: RouteStep | None) -> dict[str, list[str]]:

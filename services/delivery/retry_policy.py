@@ -283,7 +283,7 @@ _TABLE: Final = (
     _row((_R,), r"", _to_recipient(Reason.RECIPIENT_LATER)),
     _row((_D, _M), r"", _MESSAGE_LATER),
 )
-_OF_SERVERS: Final = (Whose.SERVER, Whose.SETTINGS)
+OF_SERVERS: Final = (Whose.SERVER, Whose.SETTINGS)  # the others are of one mail, one recipient, or us
 
 
 def of_error(error: DeliveryError) -> Verdict:
@@ -292,10 +292,10 @@ def of_error(error: DeliveryError) -> Verdict:
     is_answered = error.phase is _M and error.fault is Fault.REPLY  # the message was handed over, and refused
     others = (of_recipient(reply) for reply in error.refused.values())
     goes_on = (
-        verdict.whose in _OF_SERVERS
+        verdict.whose in OF_SERVERS
         and verdict.action is not MailAction.UNCERTAIN
         and not is_answered
-        and all(other.whose in _OF_SERVERS for other in others)
+        and all(other.whose in OF_SERVERS for other in others)
     )
     is_opening = error.phase not in _ALL or error.fault is Fault.CLIENT_CERTIFICATE
     return replace(verdict, goes_on=goes_on, is_unreachable=goes_on and is_opening and not verdict.slows)
@@ -341,7 +341,7 @@ def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> 
 
 def _reason_of(error: DeliveryError) -> Reason:
     verdict = _judged(error) if error.phase in _ALL else None
-    is_told = verdict is not None and (verdict.whose in _OF_SERVERS or verdict.reason is Reason.SENDER_REFUSED)
+    is_told = verdict is not None and (verdict.whose in OF_SERVERS or verdict.reason is Reason.SENDER_REFUSED)
     return verdict.reason if verdict and is_told else diagnosis.reason(error)
 
 

@@ -78,9 +78,20 @@ def _findings(domain: str, server: str, provider: Provider | None, questions: Qu
         "DMARC": lambda: dmarc.check(domain, questions),
         "MX": lambda: _mx(domain, questions),
     }
-    with ThreadPoolExecutor(len(checks), "domain-check") as pool:
+    with ThreadPoolExecutor(len(checks) + 1, "domain-check") as pool:
+        is_absent = pool.submit(_is_absent, domain, questions)
         found = [pool.submit(_without_a_crash, subject, domain, look) for subject, look in checks.items()]
+    if is_absent.result():  # no advice about its records then: there is nowhere to put them
+        text = f"The domain {domain} does not exist. Check its spelling."
+        return [Finding(subject="Domain", outcome=Grade.CHANGE, text=text, host=domain, seen=(), add=())]
     return [finding.result() for finding in found]
+
+
+def _is_absent(domain: str, questions: Questions) -> bool:
+    try:
+        return not questions.exists(domain)
+    except LookupFailed:
+        return False
 
 
 def _owner(domain: str, questions: Questions) -> Provider | None:
@@ -130,8 +141,6 @@ def _bounces(domain: str, servers: list[str], questions: Questions) -> tuple[Gra
         return Grade.CHANGE, f"{no_mail} Bounces are lost, and many receiving servers refuse its mail."
     if servers:
         return Grade.GOOD, f"{domain} accepts mail, so replies and bounces arrive."
-    if not questions.exists(domain):
-        return Grade.CHANGE, f"The domain {domain} does not exist. Check its spelling."
     if questions.addresses(domain):
         text = f"There is no MX record. Mail for {domain} goes to the machine of that name, if it accepts any."
         return Grade.OPEN, text

@@ -57,7 +57,7 @@ def verdicts(results: list[AuthResult], from_domain: str, *, is_signed: bool) ->
 def _unmentioned(method: str, is_signed: bool) -> Ruling:
     if method == "dkim" and not is_signed:
         return Ruling("DKIM", Level.ERROR, "not signed", "It is not signed.", "Turn on DKIM at your provider.")
-    return Ruling(method.upper(), Level.WARNING, "not said", "The receiving server reported nothing about it.")
+    return Ruling(method.upper(), Level.WARNING, "not reported", "The receiving server reported nothing about it.")
 
 
 def _as_if_forwarded(verdict: Ruling) -> Ruling:

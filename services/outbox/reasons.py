@@ -22,11 +22,12 @@ class Reason(StrEnum):
 
     # What becomes of a queued mail.
     NO_SERVER = "no_server", "No mail server can be used."
-    NO_OWN_SERVER = "no_own_server", "The account's own server cannot be used, and no other may send for it."
+    NO_OWN_SERVER = "no_own_server", "The account’s own server cannot be used, and no other may send for it."
     PAUSED = "paused", "The mail server failed several times. It will be tried again soon."
+    SILENT = "silent", "The mail server is not responding. Sealpost will try again soon."
     THROTTLED = "throttled", "The sending limit is reached."
-    ACCOUNT_LIMIT = "account_limit", "The account's sending limit is reached:"
-    GLOBAL_LIMIT = "global_limit", "The account's limit for the global server is reached:"
+    ACCOUNT_LIMIT = "account_limit", "The account’s sending limit is reached:"
+    GLOBAL_LIMIT = "global_limit", "The account’s limit for the global server is reached:"
     SLOWED = "slowed", "The mail server accepts only so many emails a minute."
     WITHHELD = "withheld", "The mail server is down, and the next one would protect this email less."
     PINNED = (
@@ -69,7 +70,7 @@ class Reason(StrEnum):
     GREYLISTED = "greylisted", "Server asked to try again later"
     FLOODED = "flooded", "Recipient is getting too much mail"
     TOO_MANY_RECIPIENTS = "too_many_recipients", "Too many recipients"
-    MAILBOX_FULL = "mailbox_full", "Recipient's mailbox is full"
+    MAILBOX_FULL = "mailbox_full", "Recipient’s mailbox is full"
     RECIPIENT_FORBIDDEN = "recipient_forbidden", "Server policy refused this recipient"
     FROM_DOMAIN = "from_domain", "Server does not trust the From domain"
     NO_RECIPIENT = "no_recipient", "Recipient does not exist"
@@ -79,7 +80,7 @@ class Reason(StrEnum):
     SENDER_LATER = "sender_later", "Server refused the sender for now"
     MESSAGE_REFUSED = "message_refused", "Message refused"
     MESSAGE_LATER = "message_later", "Server refused the message for now"
-    CONTENT_REFUSED = "content_refused", "Server refused the message's content"
+    CONTENT_REFUSED = "content_refused", "Server refused the message’s content"
     TOO_LARGE = "too_large", "Message too large"
     NO_SMTPUTF8 = "no_smtputf8", "Server does not support this address"
     # What keeps a server from being used at all.
@@ -97,9 +98,9 @@ class Reason(StrEnum):
     NO_SIGN_IN = "no_sign_in", "Server does not offer sign-in"
     SIGN_IN_UNENCRYPTED = "sign_in_unencrypted", "Sign-in needs encryption"
     SIGN_IN_UNPROVEN = "sign_in_unproven", "Server did not prove its identity"
-    SIGN_IN_UNUSABLE = "sign_in_unusable", "Server's sign-in cannot be used"
+    SIGN_IN_UNUSABLE = "sign_in_unusable", "Server’s sign-in cannot be used"
     NOT_SMTP = "not_smtp", "Not a mail server"
-    BROKEN_REPLY = "broken_reply", "Server's reply cannot be read"
+    BROKEN_REPLY = "broken_reply", "Server’s reply cannot be read"
     TLS_EXPECTED = "tls_expected", "Server expects TLS from the start"
     TLS_UNEXPECTED = "tls_unexpected", "Server does not start with TLS"
     TLS_NOT_OFFERED = "tls_not_offered", "Server does not offer STARTTLS"
@@ -108,6 +109,14 @@ class Reason(StrEnum):
     TAMPERED_WITH = "tampered_with", "Connection was tampered with"
 
 
+# None of these is ever about one mail: the server cannot be used at all.
+OF_DOWN_SERVERS: Final = (
+    Reason.PAUSED, Reason.SILENT, Reason.SETTINGS, Reason.DNS, Reason.CONNECT, Reason.GREETING, Reason.EHLO,
+    Reason.ENCRYPTION, Reason.SIGN_IN, Reason.SIGN_IN_LATER, Reason.ENDED_EARLY, Reason.NO_SIGN_IN,
+    Reason.SIGN_IN_UNENCRYPTED, Reason.SIGN_IN_UNPROVEN, Reason.SIGN_IN_UNUSABLE, Reason.NOT_SMTP, Reason.BROKEN_REPLY,
+    Reason.TLS_EXPECTED, Reason.TLS_UNEXPECTED, Reason.TLS_NOT_OFFERED, Reason.CERTIFICATE, Reason.CLIENT_CERTIFICATE,
+    Reason.TAMPERED_WITH,
+)  # fmt: skip
 HELD_FOR_ACCOUNT: Final = (Reason.ACCOUNT_DISABLED, Reason.ACCOUNT_DELETED)  # which no click releases
 _KNOWN: Final = frozenset(Reason)
 _CODES: Final = {reason.text: reason for reason in Reason}  # as results were kept before there were codes

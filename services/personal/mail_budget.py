@@ -20,7 +20,7 @@ from utils.errors import TooMany
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 
-_SUBJECT: Final = "mails to strangers"
+_SUBJECT: Final = "emails to strangers"
 
 
 @dataclass(frozen=True)

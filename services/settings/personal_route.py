@@ -1,6 +1,6 @@
 """The first step of the route of an account's mail: its own server, why it is passed over, who may stand in for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -84,6 +84,7 @@ def find(account_id: int, session: Session | None = None) -> OwnServer:
         if owner is None or owner.disabled_at is not None:
             raise UnusableAccount(is_gone=owner is None)
         stored = sealing.unsealed(owner.server, by_administrator=owner.is_admin) if owner.server else None
+        stored = replace(stored, quiet=owner.quiet) if stored else None
         behalf = _behalf(owner, stored)
         if stored is None:
             return OwnServer(reason=ABSENT, behalf=behalf)

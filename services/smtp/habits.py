@@ -15,7 +15,7 @@ from utils.numbers import counted
 
 
 class Habit(StrEnum):
-    """What there is to know. Those without "most", ``MECHANISM`` and ``ADDRESS`` are true or false."""
+    """What there is to know. Those with "most" are numbers, the last three are texts, the others true or false."""
 
     PIPELINING = "pipelining"  # commands said together are all answered, in step (RFC 2920)
     BEHIND_DOT = "behind_dot"  # the next commands may come in one piece with the end of a message
@@ -28,6 +28,7 @@ class Habit(StrEnum):
     MOST_A_MINUTE = "most_a_minute"  # mails that it took before it said that they were too many
     MECHANISM = "mechanism"  # the login mechanism that worked last
     ADDRESS = "address"  # the one of the host's addresses that answered last
+    CERTIFICATE = "certificate"  # the day on which the one that it showed ends, as 2026-12-31
 
 
 Value = bool | int | str
@@ -37,6 +38,7 @@ LIVES: Final = {
     Habit.SWALLOWS: timedelta(days=1),  # finding out counts as an error with some servers
     Habit.MOST_CONNECTIONS: timedelta(minutes=10),  # others of ours may have used them up
     Habit.ADDRESS: timedelta(minutes=10),  # RFC 8305 8
+    Habit.CERTIFICATE: timedelta(days=7),  # each connection shows it anew
 }
 
 

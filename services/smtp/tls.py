@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from time import time
@@ -57,7 +57,7 @@ def tls_context(ca_file: Path | None, identity: Identity | None = None) -> ssl.S
     try:
         return _context(ca_file, ca_file.stat().st_mtime_ns if ca_file else 0, identity)
     except OSError:  # ssl.SSLError is one
-        text = "SMTP_CA_FILE cannot be read or holds no certificate."
+        text = "SMTP_CA_FILE cannot be read or contains no certificate."
         raise WireError(Fault.TLS_CERTIFICATE, text) from None
 
 
@@ -127,6 +127,12 @@ def describe(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:
     if described is None:
         raise WireError(Fault.TLS_CERTIFICATE, f"The certificate of {host} cannot be read.")
     return described
+
+
+def last_day(tls: ssl.SSLSocket) -> str:
+    """The day, in UTC, on which the server's certificate ends; of one that ``describe`` could read."""
+    certificate = cast(dict[str, Any], tls.getpeercert())
+    return f"{datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate['notAfter']), UTC):%Y-%m-%d}"
 
 
 def _described(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:

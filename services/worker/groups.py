@@ -85,8 +85,9 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
     finally:  # whatever stopped it, what servers have said so far is not lost
         next_group = work.finish(pace, among)
     if not went_well:  # else there is nothing to tell, and the next group must not wait for it
-        about_mails = [job.outcomes[-1] for job in work.jobs if job.is_about_it and job.outcomes]
-        record.note([outcome for job in work.jobs for outcome in job.outcomes], about_mails)
+        record.note([outcome for job in work.jobs for outcome in job.outcomes])
+        for server, meeting in {job.met[0].owner: job.met for job in work.jobs if job.met}.values():
+            record.note_met(server, meeting)
         for job in work.jobs:
             if job.outcomes:
                 notices.tell(job.outcomes[-1], job.draft.kind, is_about_it=job.is_about_it)
@@ -116,8 +117,8 @@ class _Work:
     def went_well(self) -> bool:
         """Whether each mail went through the first server that was asked, and nothing is to be noted on that."""
         outcomes = [outcome for job in self.jobs for outcome in job.outcomes]
-        has_trouble = any(outcome.error or record.is_news(outcome) for outcome in outcomes)
-        return all(job.outcomes for job in self.jobs) and not has_trouble
+        has_trouble = any(outcome.error for outcome in outcomes) or not all(job.outcomes for job in self.jobs)
+        return not has_trouble and not record.has_news(outcomes)
 
     @property
     def is_stuck(self) -> bool:

@@ -129,7 +129,7 @@ SETUPS: Final = [
         name="an expired certificate",
         place=mail_server(expired),
         title="The certificate has expired",
-        says=("the server's operator has to renew the certificate", f"It is for {HOST}"),
+        says=("the server’s administrator has to renew the certificate", f"For {HOST}; issued by"),
         mend=Operator.renew_the_certificate,
     ),
     BrokenSetup(
@@ -144,7 +144,7 @@ SETUPS: Final = [
         name="a private authority",
         place=mail_server(of_a_private_authority),
         title="The certificate’s issuer is not trusted",
-        says=("For a private authority set SMTP_CA_FILE in .env and restart.",),
+        says=("For a private authority, set SMTP_CA_FILE in .env and restart.",),
         mend=Operator.trust_the_authority,
     ),
     BrokenSetup(
@@ -172,7 +172,7 @@ SETUPS: Final = [
             )
         ),
         typed={"Server": "smtp.gmail.com", "Password": "my Google password"},
-        title="Google wants an app password",
+        title="Google needs an app password",
         says=("Create an app password in the Google account",),
         correct={"Password": PASSWORD},
     ),
@@ -180,8 +180,8 @@ SETUPS: Final = [
         name="SMTP sign-in switched off at Microsoft",
         place=mail_server(AUTH=SWITCHED_ON_LATER),
         typed={"Server": "smtp.office365.com"},
-        title="Microsoft: SMTP sign-in is switched off",
-        says=("switch on “Authenticated SMTP” for this mailbox", "See the provider’s guide"),
+        title="Microsoft: SMTP sign-in is turned off",
+        says=("turn on “Authenticated SMTP” for this mailbox", "See the provider’s guide"),
     ),
     BrokenSetup(
         name="another From than the login's",
@@ -189,14 +189,14 @@ SETUPS: Final = [
             MAIL=only_with(LOGIN, "250 ok", f"553 5.7.1 <{SENDER}>: Sender address rejected: not owned by user {LOGIN}")
         ),
         title="Signed in, but not allowed to send as this address",
-        press=f"Send as {LOGIN}, replies to {SENDER}",
+        press=f"Send as {LOGIN}, with replies to {SENDER}",
         changed={"From address": LOGIN, "Reply-To address": SENDER},
     ),
     BrokenSetup(
         name="no sign-in where the server wants one",
         place=mail_server(MAIL=only_signed_in("250 ok", "530 5.7.0 Authentication required")),
         typed=NO_LOGIN,
-        title="The server wants a sign-in",
+        title="The server needs a sign-in",
         says=("Enter user name and password.", "Go to “User name”"),
         correct=THE_LOGIN,
     ),
@@ -214,8 +214,8 @@ SETUPS: Final = [
     BrokenSetup(
         name="a sign-in where the server has none",
         place=mail_server(EHLO="250-mail.test\n250 STARTTLS"),
-        title="The server offers no sign-in",
-        says=("If the server needs no login, leave user name and password empty.",),
+        title="The server does not offer sign-in",
+        says=("If the server needs no sign-in, leave user name and password empty.",),
         correct=NO_LOGIN,
     ),
     BrokenSetup(
@@ -226,7 +226,7 @@ SETUPS: Final = [
             )
         ),
         typed={"EHLO name": "web-1"},
-        title="The server does not accept our EHLO name",
+        title="The server does not accept the EHLO name",
         press="Use firm.example as EHLO name and test again",
         changed={"EHLO name": "firm.example"},
     ),
@@ -263,7 +263,7 @@ SETUPS: Final = [
         ),
         typed={"Server": "smtp.gmail.com"},
         sends=True,
-        title="Gmail's daily limit is reached",
+        title="Gmail’s daily limit is reached",
         says=("This is temporary. Try again in 24 hours.",),
     ),
     BrokenSetup(

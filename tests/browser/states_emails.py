@@ -35,7 +35,7 @@ def emails_sent_directly(scene: Scene) -> Page:
 def email_failed(scene: Scene) -> Page:
     page = emails_in_every_state(scene)
     follow(page, "joe@example.com")
-    expect_heading(page, "Mail to joe@example.com")
+    expect_heading(page, "Email to joe@example.com")
     page.get_by_text("Details").click()
     return page
 

@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from tests.browser.scene import Scene, State
-from tests.browser.steps import expect_heading, fill, follow, press
+from tests.browser.steps import expect_heading, fill, follow, follow_in_menu, press
 
 
 def accounts_list(scene: Scene) -> Page:
@@ -37,21 +37,21 @@ def account_to_disable(scene: Scene) -> Page:
 
 def account_to_promote(scene: Scene) -> Page:
     page = accounts_list(scene)
-    follow(page, "Make administrator: bob")
+    follow_in_menu(page, "Make administrator: bob")
     expect_heading(page, "Make “bob” an administrator?")
     return page
 
 
 def account_to_delete(scene: Scene) -> Page:
     page = accounts_list(scene)
-    follow(page, "Delete: bob")
+    follow_in_menu(page, "Delete: bob")
     expect_heading(page, "Delete “bob”?")
     return page
 
 
 def account_that_must_stay(scene: Scene) -> Page:
     page = accounts_list(scene)
-    follow(page, "Remove as administrator: alice")
+    follow_in_menu(page, "Remove as administrator: alice")
     expect(page.get_by_text("only administrator who can sign in")).to_be_visible()
     return page
 

@@ -9,7 +9,7 @@ from services.personal.oversight import Decision
 from services.smtp.settings import Security
 from tests import own_servers
 from tests.browser.scene import Scene, State
-from tests.browser.steps import expect_heading, fill, follow, press
+from tests.browser.steps import expect_heading, fill, follow, follow_in_menu, press
 from utils import clock
 
 PAGE = "/account/smtp"
@@ -51,7 +51,7 @@ def own_server_none(scene: Scene) -> Page:
 def own_server_by_template(scene: Scene) -> Page:
     prepare(scene, template=True)
     page = bobs_page(scene)
-    expect(page.get_by_text("An administrator has set it for addresses at example.com")).to_be_visible()
+    expect(page.get_by_text("Set by an administrator for addresses at example.com")).to_be_visible()
     return page
 
 
@@ -139,7 +139,7 @@ def overseen_none_matches(scene: Scene) -> Page:
 
 def own_server_to_disable(scene: Scene) -> Page:
     page = overseen(scene)
-    follow(page, "Disable: bob")
+    follow_in_menu(page, "Disable: bob")
     expect_heading(page, "Disable the server of “bob”?")
     return page
 

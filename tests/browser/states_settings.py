@@ -3,7 +3,18 @@
 from playwright.sync_api import Page, expect
 
 from tests.browser.scene import Scene, State
-from tests.browser.steps import expect_heading, expect_outcome, fill, follow, press, report, row, server_state, state
+from tests.browser.steps import (
+    expect_heading,
+    expect_outcome,
+    fill,
+    follow,
+    follow_in_menu,
+    press,
+    report,
+    row,
+    server_state,
+    state,
+)
 
 
 def servers_none(scene: Scene) -> Page:
@@ -38,7 +49,7 @@ def server_deactivation(scene: Scene) -> Page:
 
 def server_deletion(scene: Scene) -> Page:
     page = servers_three(scene)
-    follow(page, "Delete Backup")
+    follow_in_menu(page, "Delete Backup")
     expect_heading(page, "Delete “Backup”?")
     return page
 
@@ -71,7 +82,7 @@ def form_refused(scene: Scene) -> Page:
 
 def form_of_a_copy(scene: Scene) -> Page:
     page = servers_three(scene)
-    follow(page, "Duplicate Primary")
+    follow_in_menu(page, "Duplicate Primary")
     expect_heading(page, "Duplicate a server")
     return page
 
@@ -130,7 +141,7 @@ def form_test_failed(scene: Scene) -> Page:
     page.get_by_role("radio", name="TLS", exact=True).check()
     press(page, "Test Connection")
     expect_outcome(page, "The server starts unencrypted")
-    page.get_by_text("What was said").click()
+    page.get_by_text("Full conversation").click()
     return page
 
 

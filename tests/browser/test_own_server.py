@@ -72,7 +72,7 @@ def test_bring_a_server_break_it_see_what_happens_and_go_back(
 
         fill(page, {"Password": SECRET})
         press(page, "Test Connection")
-        ready = report(page).get_by_text(f"{HOST} is ready to take mail from bob@example.com.", exact=True)
+        ready = report(page).get_by_text(f"{HOST} accepts mail from bob@example.com.", exact=True)
         expect(ready).to_be_in_viewport()
         fill(page, {"Password": SECRET})  # a page without script never gets it back
         press(page, "Save")
@@ -90,7 +90,7 @@ def test_bring_a_server_break_it_see_what_happens_and_go_back(
     assert b"Reply-To: bob@example.com" in mail.content
     page.reload()
     expect(who_sends(page)).to_contain_text("is failing")
-    expect(who_sends(page)).to_contain_text("1 mail went by the global server instead")
+    expect(who_sends(page)).to_contain_text("1 email went through the global server instead")
 
     follow(page, "Use the global server again")
     expect_heading(page, "Use the global server again?")

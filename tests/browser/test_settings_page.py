@@ -156,7 +156,7 @@ def test_the_port_follows_the_security_until_it_was_typed(page: Page) -> None:
 def test_an_address_fills_in_everything_when_its_field_is_left(page: Page) -> None:
     page.get_by_label(FIND).fill("me@gmail.com")
     page.get_by_label(FIND).press("Tab")
-    said = "Mailboxes at gmail.com are with Gmail. Filled in: server, port, security, user name, From address."
+    said = "gmail.com uses Gmail. Filled in: server, port, encryption, user name, From address."
     expect(page.get_by_role("status").filter(has_text=said)).to_be_visible()
     expect_gmail(page)
     expect(page.get_by_label("User name", exact=True)).to_have_value("me@gmail.com")
@@ -234,9 +234,9 @@ def test_a_provider_of_the_list_fills_in_its_server_and_offers_its_others(page: 
 
 def test_a_provider_of_the_list_does_so_without_script(plain_page: Page) -> None:
     plain_page.get_by_label(LIST).select_option(label="Amazon SES")
-    press(plain_page, "Use it")
-    plain_page.get_by_label("Which server").select_option(label="Frankfurt (eu-central-1)")
     press(plain_page, "Use")
+    plain_page.get_by_label("Which server").select_option(label="Frankfurt (eu-central-1)")
+    press(plain_page, "Use this server")
     expect(plain_page.get_by_label("Server", exact=True)).to_have_value("email-smtp.eu-central-1.amazonaws.com")
 
 

@@ -274,7 +274,7 @@ def test_who_leaves_a_changed_form_is_asked(page: Page) -> None:
     page.goto(NEW)
     page.get_by_label("Server", exact=True).press_sequentially("typed.example")
     with answering(page, leave=False) as kinds:
-        page.get_by_role("link", name="Audit").click(no_wait_after=True)
+        page.get_by_role("link", name="Mail log").click(no_wait_after=True)
         expect(page.get_by_label("Server", exact=True)).to_have_value("typed.example")
         page.get_by_role("button", name="Sign out").click(no_wait_after=True)
         expect(page.get_by_label("Server", exact=True)).to_have_value("typed.example")
@@ -287,8 +287,8 @@ def test_who_leaves_a_form_as_it_was_is_not_asked(page: Page) -> None:
     field.press_sequentially("x")
     field.press("Backspace")
     with answering(page, leave=False) as kinds:
-        page.get_by_role("link", name="Audit").click()
-        expect_heading(page, "Audit trail")
+        page.get_by_role("link", name="Mail log").click()
+        expect_heading(page, "Mail log")
     assert kinds == []
 
 
@@ -299,8 +299,8 @@ def test_who_leaves_a_form_that_came_back_refused_is_asked(page: Page) -> None:
     expect(page.get_by_label("Port", exact=True)).to_have_attribute("aria-invalid", "true")
     scripted(page.get_by_role("heading", level=1)).click()  # browsers ask only who has touched the page
     with answering(page, leave=True) as kinds:
-        page.get_by_role("link", name="Audit").click(no_wait_after=True)
-        expect_heading(page, "Audit trail")
+        page.get_by_role("link", name="Mail log").click(no_wait_after=True)
+        expect_heading(page, "Mail log")
     assert kinds == ["beforeunload"]
 
 
@@ -312,7 +312,7 @@ def test_a_stored_password_that_is_about_to_be_replaced_says_so_and_can_be_kept(
     name = f"Kept {with_script}"
     config_id = stored(sealpost, name)
     page.goto(f"/settings/smtp/{config_id}")
-    note = page.get_by_text("The stored password is about to be replaced.")
+    note = page.get_by_text("Saving replaces the stored password.")
     box = page.get_by_label("Keep the stored one")
     expect(note).to_be_hidden()
     expect(box).to_be_hidden()

@@ -145,4 +145,4 @@ def test_each_hint_describes_its_field(admin: Visitor) -> None:
 
 
 def test_what_cannot_work_is_said_before_it_is_tried(admin: Visitor) -> None:
-    assert "take no password over SMTP any more" in admin.get(f"{NEW}?find=me@hotmail.com").text
+    assert "no longer accept passwords over SMTP" in admin.get(f"{NEW}?find=me@hotmail.com").text

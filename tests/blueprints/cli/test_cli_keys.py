@@ -37,8 +37,8 @@ def rotated_app(app: Flask, environment: dict[str, str], tmp_path: Path) -> Iter
 def test_the_status_shows_what_each_key_seals_and_what_to_do(rotated_app: Flask) -> None:
     result = run(rotated_app, "status")
     lines = result.stdout.splitlines()
-    assert lines[1].endswith("current, APP_KEY                        0 configurations")
-    assert lines[2].endswith("previous, number 1 of APP_KEY_PREVIOUS  2 configurations")
+    assert lines[1].endswith("current, APP_KEY                        0 mail servers")
+    assert lines[2].endswith("previous, number 1 of APP_KEY_PREVIOUS  2 mail servers")
     assert lines[-1] == "Run `flask keys rotate` to reseal everything with the current key."
     assert result.exit_code == 0
 
@@ -62,9 +62,9 @@ def test_a_rotation_says_to_keep_the_key_that_queued_mails_need(app: Flask, rota
     with app.app_context():
         queued()
         queued()
-    assert "2 configurations, 2 queued mails" in run(rotated_app, "status").stdout
+    assert "2 mail servers, 2 queued emails" in run(rotated_app, "status").stdout
     result = run(rotated_app, "rotate")
-    told = "2 queued mails still need it: keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
+    told = "2 queued emails still need it: keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
     assert result.stdout.splitlines()[-1].endswith(told)
     assert result.exit_code == 0
     status = json.loads(run(rotated_app, "status", "--json").stdout)
@@ -98,7 +98,7 @@ def test_an_altered_row_is_named_and_the_exit_code_is_3(rotated_app: Flask) -> N
         session.execute(text("UPDATE smtp_config SET smtp_server = 'evil.example' WHERE id = 2"))
     result = run(rotated_app, "rotate")
     assert "✗ Backup (id 2): These settings were changed outside Sealpost." in result.stdout
-    assert "is still needed: it seals 1 configuration." in result.stdout
+    assert "is still needed: it seals 1 mail server." in result.stdout
     assert result.exit_code == 3
 
 

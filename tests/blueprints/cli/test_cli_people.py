@@ -83,16 +83,16 @@ def test_deleting_asks_first_and_says_what_goes(app: Flask) -> None:
     api_tokens.create(bob.id, "deploy")
     refused = run(app, "delete", "bob", stdin="n\n")
     assert refused.exit_code == 1
-    assert "Delete bob (bob@example.com) for good, and with it 1 API token? [y/N]" in refused.stderr
+    assert "Delete bob (bob@example.com) permanently, and with it 1 API token? [y/N]" in refused.stderr
     assert accounts.find(bob.id)
-    assert run(app, "delete", "bob", stdin="y\n").stdout == "The account bob is deleted.\n"
+    assert run(app, "delete", "bob", stdin="y\n").stdout == "Deleted bob.\n"
     assert accounts.find(bob.id) is None
 
 
 def test_an_account_that_has_nothing_goes_with_nothing(app: Flask) -> None:
     make_alice(is_admin=True)
     make_bob()
-    assert "Delete bob (bob@example.com) for good? [y/N]" in run(app, "delete", "bob", stdin="n\n").stderr
+    assert "Delete bob (bob@example.com) permanently? [y/N]" in run(app, "delete", "bob", stdin="n\n").stderr
 
 
 def test_a_script_deletes_without_being_asked(app: Flask) -> None:

@@ -253,7 +253,7 @@ def test_a_renewed_file_serves_from_the_next_mail_on(files: dict[str, str]) -> N
     ("change", "words"),
     [
         ({"EMAIL_SSL_CERTFILE": "/nowhere.pem"}, "EMAIL_SSL_CERTFILE in .env: The file cannot be read."),
-        ({"EMAIL_SSL_KEYFILE": ""}, "EMAIL_SSL_KEYFILE in .env: Give the key"),
+        ({"EMAIL_SSL_KEYFILE": ""}, "EMAIL_SSL_KEYFILE in .env: Enter the key"),
         ({"EMAIL_SSL_CERTFILE": ""}, "EMAIL_SSL_CERTFILE in .env: Enter the certificate"),
         ({"EMAIL_USE_TLS": "false", "EMAIL_USE_SSL": "false"}, "EMAIL_SSL_CERTFILE in .env: A client certificate"),
     ],

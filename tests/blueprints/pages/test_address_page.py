@@ -107,7 +107,7 @@ def test_an_address_that_another_account_has_by_now_is_told_so(
     visitor.get(f"/confirm-address?token={token}", follow_redirects=True)
     answer = visitor.post_form("/confirm-address")
     assert answer.status_code == 422
-    assert "Another account has this address" in answer.text
+    assert "That address is already in use" in answer.text
 
 
 def test_the_pages_send_no_referer_and_are_not_kept(app: Flask) -> None:

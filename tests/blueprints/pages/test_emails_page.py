@@ -32,8 +32,20 @@ def test_every_state_has_its_list_and_its_page(admin: Visitor) -> None:
     mails = {state: in_state(state) for state in State}
     for state, mail_id in mails.items():
         page = admin.get(f"{URL}?state={state}").text
-        assert [other for other in mails.values() if other in page] == [mail_id]
+        alike = [mails[other] for other in State if facts.STATES[other] == facts.STATES[state]]
+        assert [other for other in mails.values() if other in page] == alike
         assert facts.STATES[state][1] in admin.get(f"{URL}/{mail_id}").text
+
+
+def test_what_a_worker_has_is_sending_and_has_one_filter(admin: Visitor) -> None:
+    for state in (State.LEASED, State.TRANSMITTING, State.TRANSMITTING):
+        in_state(state)
+    page = admin.get(f"{URL}?state=transmitting").text
+    assert re.findall(r'aria-current="true">.*?<span>(\w+)</span></span> <span class="count">(\d)</span>', page) == [
+        ("Sending", "3")
+    ]
+    assert page.count("state=leased") == 1
+    assert "state=transmitting" not in page
 
 
 def test_the_states_are_counted(admin: Visitor) -> None:
@@ -74,7 +86,7 @@ def test_the_page_of_a_mail_tells_of_each_try_and_of_the_next(admin: Visitor) ->
     page = admin.get(f"{URL}/{mail_id}").text
     for fact in ("smtp.example.com:587", "450 Try again later", "1234 ms", "Not now", "The mailbox was busy."):
         assert fact in page
-    assert f'It is tried again <time datetime="{due_at.isoformat()}"' in page
+    assert f'Next attempt <time datetime="{due_at.isoformat()}"' in page
 
 
 def test_what_was_sent_directly_stands_on_its_own_page(admin: Visitor) -> None:
@@ -114,7 +126,7 @@ def test_whoever_is_too_late_is_told_so(admin: Visitor) -> None:
     assert "It is too late to do this." in admin.get(f"{URL}/{mail_id}/cancel").text
     for action in ("cancel", "retry"):
         admin.post_form(f"{URL}/{mail_id}/{action}")
-        assert "The mail is sent already." in admin.get(f"{URL}/{mail_id}").text
+        assert "This email is already sent." in admin.get(f"{URL}/{mail_id}").text
 
 
 def test_sending_a_mail_of_unknown_fate_again_warns_of_a_double(admin: Visitor) -> None:
@@ -176,7 +188,7 @@ def test_an_unknown_mail_is_not_found(admin: Visitor) -> None:
 
 def tries_of(admin: Visitor, mail_id: str) -> tuple[int, int]:
     """As the list tells them, and as the mail's page shows them."""
-    listed = re.search(r'class="tries-label">Tries: </span>(\d+)', admin.get(URL).text)
+    listed = re.search(r'class="tries-label">Attempts: </span>(\d+)', admin.get(URL).text)
     assert listed
     page = admin.get(f"{URL}/{mail_id}").text
     shown = page.partition('<ol class="attempts">')[2].partition("</ol>")[0]
@@ -216,4 +228,4 @@ def test_the_command_tells_the_same_tries(admin: Visitor) -> None:
     change(mail_id, attempts=4)
     attempted(mail_id, **REFUSAL)
     told = admin.application.test_cli_runner().invoke(args=["mail", "list"]).output
-    assert re.search(rf"{mail_id}\s+deferred\s+other\s+jane@example.com\s+1\b", told)
+    assert re.search(rf"{mail_id}\s+deferred\s+Email\s+jane@example.com\s+1\b", told)

@@ -325,7 +325,7 @@ def test_a_filled_in_password_is_ignored_where_the_stored_one_is_to_be_kept(admi
     fields = {"name": "With", "smtp_server": "with.example", "from_email": "a@example.com"}
     made = configs.create(parse_change({**fields, "smtp_username": "u", "smtp_password": "old"}))
     shown = admin.get(f"{URL}/{made.row.id}").text
-    assert "The stored password is about to be replaced." in shown
+    assert "Saving replaces the stored password." in shown
     assert "Keep the stored one" in shown
     sent = {
         **TYPED,

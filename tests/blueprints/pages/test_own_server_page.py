@@ -174,7 +174,7 @@ def test_what_was_removed_meanwhile_can_be_saved_anew(bob: Visitor, bob_id: int)
     bob.post_form(PAGE, TYPED)
     own_server.delete(bob_id)
     answer = bob.post_form(PAGE, {**TYPED, "version": "1"})
-    assert (answer.status_code, "removed meanwhile" in answer.text) == (409, True)
+    assert (answer.status_code, "deleted in the meantime" in answer.text) == (409, True)
     assert bob.post_form(PAGE, TYPED).status_code == 303
 
 
@@ -183,7 +183,7 @@ def test_a_test_without_script_shows_its_steps_and_nothing_that_the_server_said(
 ) -> None:
     answer = bob.post_form(f"{PAGE}/test", TYPED)
     assert answer.status_code == 200
-    assert f"{HOST} is ready to take mail from bob@example.com." in answer.text
+    assert f"{HOST} accepts mail from bob@example.com." in answer.text
     assert "aiosmtpd" not in answer.text.lower()
     assert SECRET not in answer.text
     assert bob.post_form(PAGE, TYPED | {"proof": _proof_in(answer.text)}).status_code == 303
@@ -285,7 +285,7 @@ def test_somebody_elses_mail_is_somewhere_else(bob: Visitor) -> None:
     templates.save(TEMPLATE)
     page = bob.get(f"{PAGE}?other=1").text
     assert "Your mail provider" in page
-    assert "Use the server that is set for example.com" in page
+    assert "Use the server set for example.com" in page
 
 
 @pytest.mark.parametrize("decision", [Decision.DISABLED, Decision.GLOBAL])

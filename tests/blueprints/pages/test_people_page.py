@@ -200,8 +200,8 @@ def test_another_link_can_be_sent(admin: Visitor, mail_server: RecordingServer) 
     ("fields", "said"),
     [
         ({"username": "", "email": ""}, "Enter a user name."),
-        ({"username": "bob", "email": "x@example.com"}, "Another account has this user name"),
-        ({"username": "x", "email": "BOB@example.com"}, "Another account has this address"),
+        ({"username": "bob", "email": "x@example.com"}, "That user name is already in use"),
+        ({"username": "x", "email": "BOB@example.com"}, "That address is already in use"),
     ],
 )
 def test_a_refused_invitation_keeps_what_was_typed(admin: Visitor, fields: dict[str, str], said: str) -> None:

@@ -67,7 +67,7 @@ def test_a_changed_server_wants_the_password_again_at_its_field(admin: Visitor) 
 def test_a_wrong_port_is_told_at_the_port_and_nothing_else_is_lost(admin: Visitor, port: str) -> None:
     answer = save(admin, smtp_port=port)
     assert answer.status_code == 422
-    assert "Give a whole number from 1 to 65535." in answer.text
+    assert "Enter a whole number from 1 to 65535." in answer.text
     assert 'value="smtp.example.com"' in answer.text
     assert configs.find_active() is None
 

@@ -107,7 +107,7 @@ def test_an_action_changes_nothing_but_the_values_of_a_test(admin: Visitor, appl
 def test_an_action_with_a_value_that_is_none_is_refused_at_its_field(admin: Visitor) -> None:
     page = admin.post_form(f"{NEW}/test", {**FORM, "apply": "smtp_port=70000"})
     assert page.status_code == 422
-    assert "Give a whole number from 1 to 65535." in page.text
+    assert "Enter a whole number from 1 to 65535." in page.text
 
 
 def test_the_card_shows_what_was_said_without_the_password(admin: Visitor) -> None:

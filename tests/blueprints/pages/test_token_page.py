@@ -80,7 +80,7 @@ def test_a_token_may_be_without_end(admin: Visitor, days: str) -> None:
 def test_a_wrong_number_of_days_is_told_at_its_field(admin: Visitor, days: str) -> None:
     answer = create(admin, name="kept name", days=days)
     assert answer.status_code == 422
-    assert "Give 1 to 3650 days, or none." in answer.text
+    assert "Enter 1 to 3650 days, or leave it empty." in answer.text
     assert 'value="kept name"' in answer.text
     assert api_tokens.every() == []
 
@@ -105,7 +105,7 @@ def test_ten_minutes_after_the_sign_in_a_token_asks_for_the_password(admin: Visi
 
 def test_revoking_asks_first(admin: Visitor) -> None:
     create(admin)
-    assert "cannot be brought back" in admin.get(f"{URL}/{the_token().id}/revoke").text
+    assert "This cannot be undone." in admin.get(f"{URL}/{the_token().id}/revoke").text
     assert the_token().is_good
 
 

@@ -247,9 +247,9 @@ def test_the_state_and_the_route_say_that_mail_waits(servers: ExitStack) -> None
     save(smtp_server="127.0.0.1", smtp_port=free_port(), use_tls=True)
     email_service.send_email(ANN, "s", "b")
     state = smtp_state.describe(has_configs=True)
-    assert "mail waits while Primary is down" in state.detail
-    assert "mail waits while Primary is down" in state.route[-1].reason
-    assert "mail waits while Primary is down" in state.env.place
+    assert "email waits while Primary is down" in state.detail
+    assert "email waits while Primary is down" in state.route[-1].reason
+    assert "email waits while Primary is down" in state.env.place
 
 
 def step(name: str, settings: SmtpSettings | None) -> RouteStep:

@@ -21,7 +21,8 @@ from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase
 from utils.secret import Secret
 
 CHANGEABLE: Final = {
-    "smtp_server", "smtp_port", "security", "smtp_username", "from_email", "reply_to", "helo_hostname",
+    "smtp_server", "smtp_port", "security", "smtp_username", "from_email", "reply_to", "helo_hostname", "auth_method",
+    "timeout_seconds",
 }  # fmt: skip
 # The registry of RFC 5248: how many details each subject has.
 REGISTERED: Final = {0: 0, 1: 10, 2: 4, 3: 6, 4: 7, 5: 6, 6: 10, 7: 30}
@@ -138,7 +139,7 @@ def test_a_message_without_an_answer_may_have_gone_out() -> None:
         ("The certificate of smtp.shop.example has a key that is too short.", "cert-weak"),
         ("The certificate of smtp.shop.example has a signature that is too weak.", "cert-weak"),
         ("The certificate of smtp.shop.example cannot be verified: odd.", "cert-generic"),
-        ("SMTP_CA_FILE cannot be read or holds no certificate.", "ca-file-unusable"),
+        ("SMTP_CA_FILE cannot be read or contains no certificate.", "ca-file-unusable"),
     ],
 )
 def test_the_kinds_of_bad_certificates_are_told_apart(text: str, rule: str) -> None:

@@ -293,7 +293,7 @@ def test_the_log_tells_why_nobody_sent(alice: int, own: RecordingServer) -> None
     change(bring(alice, own.host, own.port), is_active=False)
     assert not email_service.send_email(TO, "s", "b", account_id=alice)
     told = log.direct()[0][0]
-    assert "The account's own server cannot be used, and no other may send for it." in str(vars(told))
+    assert "The account’s own server cannot be used, and no other may send for it." in str(vars(told))
 
 
 def test_mail_is_promised_within_the_transaction_that_makes_its_account(app: Flask, shared: RecordingServer) -> None:

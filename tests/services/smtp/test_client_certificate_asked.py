@@ -150,7 +150,7 @@ def test_the_words_beat_the_class_of_the_code(reply: str, verb: str) -> None:
     assert (error.fault, error.code) == (Fault.CLIENT_CERTIFICATE, int(reply[:3]))
     settings = SmtpSettings(host="mail.test", port=587, security=Security.STARTTLS, from_email=SENDER)
     asks_for_another = any(word in reply for word in ("not trusted", "been rejected"))
-    title = f"The server {'asks for another' if asks_for_another else 'requires a'} client certificate"
+    title = f"The server {'requires another' if asks_for_another else 'requires a'} client certificate"
     assert diagnose(error, Picture(settings=settings)).title == title
     assert message(error) == "Server requires a client certificate"
 
@@ -208,4 +208,4 @@ def test_a_client_certificate_that_the_server_does_not_trust_is_told_apart(versi
     assert caught.value.fault is Fault.CLIENT_CERTIFICATE
     error = Misconfigured(Phase.ENCRYPTION, caught.value.fault, caught.value.text)
     settings = SmtpSettings(host="mail.test", port=465, security=Security.TLS, from_email=SENDER)
-    assert diagnose(error, Picture(settings=settings)).title == "The server asks for another client certificate"
+    assert diagnose(error, Picture(settings=settings)).title == "The server requires another client certificate"

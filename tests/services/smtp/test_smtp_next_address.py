@@ -250,7 +250,7 @@ def test_a_test_looks_at_all_addresses_once_and_dials_the_living_only(monkeypatc
         (Phase.CONNECT, "ok", f"{SECOND}, port {pair.port}: responds too"),
         (Phase.CONNECT, "ok", f"{HOST} ({FIRST}), port {pair.port}"),
         (Phase.CONNECT, "ok", f"{HOST} ({SECOND}), port {pair.port}"),
-        (Phase.CONNECT, "warning", f"{THIRD}, port {pair.port}: refused"),
+        (Phase.CONNECT, "warning", f"{THIRD}, port {pair.port}, refused the connection"),
     ]
 
 

@@ -224,7 +224,7 @@ def test_where_there_is_no_common_mechanism_both_sides_are_named(
         found = diagnose(error, Picture(settings=settings_for(server)))
     assert error.fault is Fault.AUTH_NOT_OFFERED
     assert all(word in error.text for word in words)
-    assert found.title == "No common way of signing in"
+    assert found.title == "No common sign-in method"
     assert tried(server) == []
 
 

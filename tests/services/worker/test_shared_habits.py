@@ -113,7 +113,7 @@ def test_the_test_says_what_is_known(servers: ExitStack) -> None:
     assert active is not None
     assert active.settings is not None
     (hello,) = (step for step in connection_test.run(active.settings).steps if step.name is Phase.EHLO)
-    known = "accepts nothing after the end of a message, takes 3 recipients of one email at a time"
+    known = "accepts nothing after the end of a message, accepts 3 recipients of one email at a time"
     assert hello.fact.endswith(f"Known: {known}")
 
 
