@@ -6,8 +6,8 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 
 from blueprints import forms
 from blueprints.access import admin_page
-from blueprints.paging import cut
 from blueprints.pages.versions import Difference
+from blueprints.paging import cut
 from services.personal import templates
 from services.personal.templates import Template
 from utils.errors import Conflict, InvalidInput, NotFound
@@ -116,9 +116,7 @@ def _to_list() -> Response:
 def _list(values: dict[str, str], errors: dict[str, list[str]]) -> str:
     is_typed = request.method == "POST" and bool(values["domain"])
     page = cut(templates.every(), lambda template: template.domain, request.args.get("after", ""))
-    return render_template(
-        "personal/templates.html", templates=page, values=values, errors=errors, is_typed=is_typed
-    )
+    return render_template("personal/templates.html", templates=page, values=values, errors=errors, is_typed=is_typed)
 
 
 def _form(
