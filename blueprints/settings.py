@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from blueprints import forms, undoing
+from blueprints import forms, smtp_tests, undoing
 from blueprints.access import actor_name, admin_page
 from blueprints.clients import untrusted_proxy
 from blueprints.paging import cut
 from blueprints.way_back import list_url
-from services.checks import start
-from services.settings import activation, configs
+from services.checks import connection_test, outlook, start, validation
+from services.settings import activation, configs, health, route
 from services.settings import state as smtp_state
 from services.settings.sealing import StoredConfig
 from services.smtp.settings import Security
@@ -48,8 +48,8 @@ def smtp() -> str:
     page = cut(found, lambda stored: stored.row.id, request.args.get("after", ""))
     return render_template(
         "settings/list.html",
-        state=smtp_state.describe(has_configs=bool(every)),
-        configs=[smtp_state.facts(stored) for stored in page.items],
+        state=outlook.look(has_configs=bool(every)).state,
+        configs=smtp_state.facts_of(page.items),
         found=len(found),
         page=page,
         total=len(every),
@@ -75,6 +75,30 @@ def ask_activate(config_id: int) -> ResponseReturnValue:
         consequence=activation.doubt(stored),
         replaced=active.row.name if active else "",
     )
+
+
+@bp.post("/settings/smtp/env/test")
+@admin_page
+@smtp_tests.limited
+def test_env() -> Response:
+    """Test the server of `.env` as it is; the list then tells what came of it. Raises Conflict where it names none."""
+    step = route.without_database()
+    if step.source != health.ENV or step.settings is None:
+        raise Conflict(step.reason)
+    prepared = connection_test.plan(step.settings, rcpt=validation.first_administrator(), server=step)
+    result = smtp_tests.run_and_note(prepared, None)
+    told = result.diagnosis
+    if result.ok or told is None:
+        flash(
+            f"{step.settings.host} (.env): {result.message}. No email was sent.", "success" if result.ok else "danger"
+        )
+    else:
+        sentences = (f"{step.settings.host} (.env): {result.message}.", told.meaning, told.cause, told.remedy)
+        flash(" ".join(filter(None, sentences)), "danger")
+    return _to_list()
+
+
+test_env.__test__ = False  # type: ignore[attr-defined]
 
 
 @bp.post("/settings/smtp/<int:config_id>/activate")

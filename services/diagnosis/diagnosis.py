@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.diagnosis import mending, reply_rules
+from services.diagnosis.filling import filled, in_words
 from services.diagnosis.mending import Mend
 from services.diagnosis.picture import Picture
+from services.diagnosis.reply_rules import Advice
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
-from services.smtp.settings import MODE_NAMES, NOT_CONFIGURED, OpenWay, Security, SmtpSettings
+from services.smtp.settings import NOT_CONFIGURED, OpenWay, Security, SmtpSettings
 from utils.addresses import ascii_domain
 from utils.allowed_places import NOT_FOR_ACCOUNTS
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
@@ -82,36 +84,37 @@ class Diagnosis(AdviceData):
 def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
     """Explain what went wrong, by what is known of the server and of what was typed."""
     picture = picture.at(error.phase)
-    settings = picture.settings
     if _speaks_tls_here(error, picture):
         error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
+    return worded(*reply_rules.recognised(error, picture), error, picture)
 
-    def filled(text: str) -> str:
-        if not settings.port:  # nobody may know it, or the log is from a time when it was not kept
-            text = text.replace(", port {port}", "").replace("on port {port}", "there")
-        return text.replace("{host}", settings.host).replace("{port}", str(settings.port))
 
-    rule, advice = reply_rules.recognised(error, picture)
+def worded(rule: str, advice: Advice, error: DeliveryError, picture: Picture) -> Diagnosis:
+    """What ``advice``, which was found by ``rule``, says of this failure; a way in that was seen to work leads."""
     retryable = advice.retryable
     if retryable is None:
         retryable = (error.code or 0) // 100 == _TEMPORARY
-    way = _way_around(error, picture)
-    cause = _blocked(settings.port, way, error.fault) if way else filled(advice.cause)
+    actions = mending.actions(advice.tries, picture)
+    cause, remedy = filled(advice.cause, picture), filled(advice.remedy, picture)
+    if (way := mending.way_seen(advice.tries, actions, picture)) and "{way}" not in advice.remedy:
+        remedy = f"Use {in_words(way)}."
+        if error.phase is Phase.CONNECT and error.fault in _NOT_REACHED:
+            cause = _blocked(picture.settings.port, way[0], error.fault)
     if advice.field == "helo_hostname":
-        cause += _greeted(settings, picture.ehlo_name)
+        cause += _greeted(picture.settings, picture.ehlo_name)
     # Only a server's own reply can ask for a wait: text of ours has numbers that are none.
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
     return Diagnosis(
         rule=rule,
         phase=error.phase,
-        title=filled(advice.title),
-        meaning=filled(advice.meaning),
+        title=filled(advice.title, picture),
+        meaning=filled(advice.meaning, picture),
         cause=cause,
-        remedy=f"Use port {way.port} with {MODE_NAMES[way.security]}." if way else filled(advice.remedy),
+        remedy=remedy,
         field=advice.field,
         retryable=retryable,
         retry_after=(hint or advice.retry_after) if retryable else None,
-        actions=mending.actions(advice.tries, picture),
+        actions=actions,
         docs_url=advice.docs_url,
     )
 
@@ -172,15 +175,8 @@ def _speaks_tls_here(error: DeliveryError, picture: Picture) -> bool:
     )
 
 
-def _way_around(error: DeliveryError, picture: Picture) -> OpenWay | None:
-    """The best other port of the same host, if this one cannot be reached."""
-    if error.phase is not Phase.CONNECT or error.fault not in _NOT_REACHED:
-        return None
-    return next((way for way in mending.usable(picture) if way.port != picture.settings.port), None)
-
-
-def _blocked(port: int, way: OpenWay, fault: Fault) -> str:
-    answers = f"Port {way.port} on the same host responds"
+def _blocked(port: int, other: int, fault: Fault) -> str:
+    answers = f"Port {other} on the same host responds"
     if fault is Fault.REFUSED:
         return f"{answers}: the server accepts mail there, not on {port}."
     return f"{answers}: your hosting provider probably blocks {port}."

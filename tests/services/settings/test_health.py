@@ -25,6 +25,7 @@ ANSWERED = Meeting(what=What.ANSWERED)
 PASSED = Meeting(what=What.WENT, is_test=True)
 MILD = Meeting(what=What.FAILED, reason=Reason.LINK_LOST)
 UNREACHABLE = Meeting(what=What.FAILED, reason=Reason.CONNECT, is_broken=True, is_unreachable=True)
+CROWDED = Meeting(what=What.FAILED, reason=Reason.GREETING, is_broken=True, is_unreachable=True, may_be_crowded=True)
 REFUSED_US = Meeting(what=What.FAILED, reason=Reason.NO_RELAY, is_broken=True)
 USED_UP = Meeting(what=What.PAUSED, reason=Reason.ALLOWANCE, seconds=3600)
 
@@ -64,6 +65,9 @@ def met(stored: StoredConfig, meetings: Sequence[Meeting]) -> Health:
         ([UNREACHABLE, PASSED], HealthState.WORKING),
         ([WENT, UNREACHABLE, ANSWERED], HealthState.WORKING),
         ([UNREACHABLE, ANSWERED], HealthState.UNPROVEN),
+        ([WENT, CROWDED], HealthState.STRUGGLING),
+        ([WENT, *[CROWDED] * 5], HealthState.DOWN),
+        ([CROWDED], HealthState.DOWN),
         ([WENT, REFUSED_US], HealthState.DOWN),
         ([WENT, REFUSED_US, ANSWERED], HealthState.DOWN),
         ([WENT, USED_UP], HealthState.PAUSED),
