@@ -113,7 +113,7 @@ def test_of_two_first_saves_under_one_name_one_is_refused_at_the_name(live: Live
         answers = pair.post(*forms)
         assert sorted(statuses(answers)) == [303, 422]
         winner = statuses(answers).index(303)
-        assert rows(live)[number - 1 :] == [(f"{number} by {winner}", 1, number == 1)]  # before another is active: asked
+        assert rows(live)[number - 1 :] == [(f"{number} by {winner}", 1, number == 1)]  # the others are asked about
         assert [is_active for _, _, is_active in rows(live)].count(True) == 1
         loser = answers[1 - winner].text
         assert "That name is already in use." in loser

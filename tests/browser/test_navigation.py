@@ -100,7 +100,9 @@ def test_forced_colours_leave_the_current_page_tab_filter_and_choice_to_be_seen(
     page.goto("/settings/audit")
     assert look(menu(page)) != look(page.get_by_role("link", name="Mail log", exact=True))
     page.goto("/settings/accounts/smtp")
-    assert look(page.get_by_role("link", name="Servers", exact=True)) != look(page.get_by_role("link", name="Policy"))
+    assert look(page.get_by_role("link", name="Servers", exact=True)) != look(
+        page.get_by_role("link", name="Policy", exact=True)
+    )
 
 
 def look(part: Locator) -> object:
