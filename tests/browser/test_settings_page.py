@@ -167,7 +167,7 @@ def test_an_address_fills_in_everything_when_its_field_is_left(page: Page) -> No
 def test_an_address_does_so_without_script(plain_page: Page) -> None:
     plain_page.get_by_label(FIND).fill("me@firm.example")
     press(plain_page, "Find settings")
-    expect(plain_page.get_by_text("Mail of firm.example is with Google Workspace.")).to_be_visible()
+    expect(plain_page.get_by_text("firm.example uses Google Workspace.")).to_be_visible()
     expect_gmail(plain_page)
     expect(plain_page.get_by_label("User name", exact=True)).to_have_value("me@firm.example")
 
@@ -176,7 +176,7 @@ def test_enter_looks_up_the_domain_and_a_typed_user_name_stays(page: Page) -> No
     fill(page, {"User name": "typed"})
     page.get_by_label(FIND).fill("me@firm.example")
     page.get_by_label(FIND).press("Enter")
-    expect(page.get_by_text("Mail of firm.example is with Google Workspace.")).to_be_visible()
+    expect(page.get_by_text("firm.example uses Google Workspace.")).to_be_visible()
     expect_gmail(page)
     expect(page.get_by_label("User name", exact=True)).to_have_value("typed")
     expect(page.get_by_label(FIND)).to_be_focused()
