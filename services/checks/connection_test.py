@@ -23,7 +23,8 @@ from services.settings.rules import message_id_domain
 from services.smtp import probe
 from services.smtp.client import Envelope, Policy, SmtpClient, Step
 from services.smtp.dial import Peer
-from services.smtp.dialogue import Dialogue
+from services.smtp.dialogue import Dialogue, SideLook
+from services.smtp.habits import habits_of
 from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
@@ -41,6 +42,7 @@ _SLACK: Final = 0.5
 _MOST_WAYS: Final = 2  # in which the message is said before the last
 STEPS: Final = (Phase.SETTINGS, *OPENING, Phase.SENDER, Phase.RECIPIENT)
 _USUAL_MODES: Final = {465: Security.TLS, 587: Security.STARTTLS, 2465: Security.TLS, 2587: Security.STARTTLS}
+_MOST_MAIL_SERVERS: Final = 3  # that are named
 _LONGEST_NAMES, _LONGEST_ISSUER = 60, 30  # characters, so that the fingerprint is still seen
 
 
@@ -91,6 +93,7 @@ class TestResult:
     peer: Peer | None = None
     ms: int = 0
     transcript: list[str] = field(default_factory=list)
+    habits: list[str] = field(default_factory=list)
     open_ways: list[OpenWay] = field(default_factory=list)
     certificate: ShownCertificate | None = None
 
@@ -300,6 +303,7 @@ class _Test:
         self._note(own_words.of_step(step) if self._plan.settings.is_personal else step)
 
     def _note(self, step: Step) -> None:
+        step = replace(step, turn=1 + sum(each.name is step.name for each in self._steps))
         self._steps.append(step)
         self._hear(step)
 
@@ -345,6 +349,11 @@ class _Test:
         settings, policy, since = self._plan.settings, self._plan.policy, monotonic()
         seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
         # With a wrong certificate the server was reached: another port of it would show the same one.
+        if error.fault is Fault.DNS_NOT_FOUND:
+            exists, mail_servers = probe.mail_domain(settings.host, policy, seconds)
+            if exists:
+                self._note(_of_domain(settings.host, mail_servers, since))
+            return replace(picture, name_exists=exists, mail_servers=mail_servers)
         if error.fault is Fault.TLS_CERTIFICATE:
             if settings.is_personal:  # what stands in it are words of the server's
                 return picture
@@ -366,6 +375,7 @@ class _Test:
             peer=self._talk.peer,
             ms=round((monotonic() - self._started) * 1000),
             transcript=self._talk.transcript.lines() if self._talk.transcript else [],
+            habits=habits_of(self._plan.settings.host, self._plan.settings.port).lines(),
         )
 
 
@@ -377,13 +387,18 @@ def _hushed(result: TestResult) -> TestResult:
         server_line="",
         queue_id="",
         transcript=[],
+        habits=[],
         open_ways=[replace(way, greeting="") for way in result.open_ways],
     )
 
 
 def _of_settings(settings: SmtpSettings) -> Step:
-    """The first step: what was entered, and a warning where port and encryption do not go together."""
+    """The first step: what was entered, and a warning where port and encryption do not go together, or where
+    characters look right and are not.
+    """
     fact = f"{settings.host}, port {settings.port}, {settings.mode_name}"
+    if odd := smtp_diagnosis.odd_in(settings):
+        return Step(Phase.SETTINGS, "warning", 0, f"{fact}. {odd}")
     if settings.security is not _USUAL_MODES.get(settings.port, settings.security):
         return Step(Phase.SETTINGS, "warning", 0, f"{fact}: an unusual combination.")
     if settings.security is Security.NONE and not is_loopback(settings.host):
@@ -400,7 +415,15 @@ def _of_ways(tried: Sequence[tuple[int, Security]], ways: Sequence[OpenWay], sin
     else:
         ports = ", ".join(str(port) for port in dict.fromkeys(port for port, _ in tried))
         fact = f"No encrypted mail server answers on {ports} either"
-    return Step(name=Phase.CONNECT, status="warning" if ways else "failed", ms=_since(since), fact=f"{fact}.")
+    return Step(name=SideLook.OTHER_PORTS, status="warning" if ways else "failed", ms=_since(since), fact=f"{fact}.")
+
+
+def _of_domain(host: str, mail_servers: Sequence[str], since: float) -> Step:
+    """What the DNS knows of a name that has no address."""
+    goes = f"incoming mail goes to {', '.join(mail_servers[:_MOST_MAIL_SERVERS])}" if mail_servers else "nor MX records"
+    return Step(
+        SideLook.MAIL_SERVERS, "warning", _since(since), printable(f"{host} exists, but has no address; {goes}")
+    )
 
 
 def _of_certificate(shown: ShownCertificate, since: float) -> Step:
@@ -409,7 +432,7 @@ def _of_certificate(shown: ShownCertificate, since: float) -> Step:
     names = names if len(names) <= _LONGEST_NAMES else f"{names[:_LONGEST_NAMES]}…"
     days = f"{shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d} UTC"
     fact = f"It is for {names}; by {shown.issuer[:_LONGEST_ISSUER]}; {days}; SHA-256 {shown.sha256.replace(':', '')}"
-    return Step(name=Phase.ENCRYPTION, status="failed", ms=_since(since), fact=printable(fact))
+    return Step(name=SideLook.CERTIFICATE, status="failed", ms=_since(since), fact=printable(fact))
 
 
 def _since(moment: float) -> int:

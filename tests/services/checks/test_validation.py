@@ -144,7 +144,7 @@ def test_the_address_in_links_is_judged_by_where_it_leads(
 def test_a_host_that_does_not_exist_is_found_in_dns(app: Flask) -> None:
     store(smtp_server="nowhere.example")
     (finding,) = failed("DNS")
-    assert finding.remedy.startswith("Check the server name for a typing slip")
+    assert finding.remedy.startswith("Check the server name for typos")
 
 
 def test_the_addresses_of_the_host_are_shown(app: Flask) -> None:

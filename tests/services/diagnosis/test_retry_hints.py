@@ -32,7 +32,15 @@ def test_the_time_to_wait_is_read(reply: str, seconds: int) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    ["", "Try again later", "You may send 500 mails in 24 hours", "try again in 0 seconds", "wait for port 25", "Account locked", "locked 3 times"],
+    [
+        "",
+        "Try again later",
+        "You may send 500 mails in 24 hours",
+        "try again in 0 seconds",
+        "wait for port 25",
+        "Account locked",
+        "locked 3 times",
+    ],
 )
 def test_without_a_time_nothing_is_guessed(reply: str) -> None:
     assert reply_hint_seconds(reply) is None
