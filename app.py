@@ -97,8 +97,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         engine.init_app(app, takes_driver_path=config.database_driver_path)
     except OSError as error:
         raise ConfigurationError(
-            f"{app.instance_path} cannot be made: {error.strerror}. Give this folder to your user, or set DATABASE_URL "
-            "to a place where it may write."
+            f"{app.instance_path} cannot be created: {error.strerror}. Make your user the owner of this folder, or "
+            "set DATABASE_URL to a place where it can write."
         ) from None
     migrating.init_app(app, register.OF_THE_DATABASE)
     Bootstrap5(app)

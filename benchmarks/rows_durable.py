@@ -44,5 +44,5 @@ def growth(engine: str, effort: Effort) -> Result:
             Side(many, "sealpost_backlog", server, {"database": new(), "rows": rows}, least=400),
         ]
         turns, left_out = alternate(sides, effort)
-    wanted = [Goal("× the cost of a mail", times_faster(turns[few], turns[many]), 1.1, True)]
+    wanted = [Goal("× the cost of an email", times_faster(turns[few], turns[many]), 1.1, True)]
     return rates(f"growth-{engine.lower()}", f"with others queued, {engine}", turns, wanted, left_out)

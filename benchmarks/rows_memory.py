@@ -43,7 +43,7 @@ def worker_memory(effort: Effort) -> Result:
             raise RuntimeError("Not every mail arrived.")
     return Result(
         name="worker-memory",
-        what=f"memory of a worker over {mails:,} mails",
+        what=f"memory of a worker over {mails:,} emails",
         unit="MiB",
         figures={"before": before, "after": after},
         goals=[Goal("MiB more", after - before, 10, True)],

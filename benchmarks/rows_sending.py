@@ -52,7 +52,7 @@ def round_trips(effort: Effort) -> Result:
     limits = {f"{OURS} PIPELINING": 1.05, f"{OURS} CHUNKING": 0.25, f"{OURS} neither": 4.1}
     return Result(
         name="round-trips",
-        what="round trips a mail, kept connection, STARTTLS and login",
+        what="round trips an email, kept connection, STARTTLS and sign-in",
         unit="round trips",
         figures=figures,
         goals=[Goal(name.removeprefix(f"{OURS} "), figures[name], most, True) for name, most in limits.items()],
@@ -108,7 +108,7 @@ def far_postfix(effort: Effort) -> Result:
         turns, left_out = alternate(sides, effort)
     wanted = goals(turns, f"{OURS} PIPELINING", {FLASK_MAIL: 3.5, DJANGO: 3.5, NODE: 1.9}, "with PIPELINING")
     wanted += goals(turns, f"{OURS} CHUNKING", {FLASK_MAIL: 12, DJANGO: 12}, "with CHUNKING")
-    return rates("far-postfix", "Postfix 20 ms away, one connection, STARTTLS and login", turns, wanted, left_out)
+    return rates("far-postfix", "Postfix 20 ms away, one connection, STARTTLS and sign-in", turns, wanted, left_out)
 
 
 def cpu(effort: Effort) -> Result:
@@ -123,7 +123,7 @@ def cpu(effort: Effort) -> Result:
     figures = {name: each.cpu_microseconds for name, each in turns.items()}
     return Result(
         name="cpu",
-        what="CPU a mail, composed anew, STARTTLS and login, kept",
+        what="CPU an email, composed each time, STARTTLS and sign-in, kept",
         unit="µs",
         figures=figures,
         goals=[Goal("µs", figures[OURS], 200, True), Goal("µs with CHUNKING", figures[f"{OURS} CHUNKING"], 200, True)],
@@ -159,7 +159,7 @@ def near_postfix(effort: Effort) -> Result:
         ]
         turns, left_out = alternate(sides, effort)
     wanted = goals(turns, OURS, {FLASK_MAIL: 3, DJANGO: 2, NODE: 2})
-    return rates("near-postfix", "local Postfix, STARTTLS and login", turns, wanted, left_out)
+    return rates("near-postfix", "local Postfix, STARTTLS and sign-in", turns, wanted, left_out)
 
 
 def request(effort: Effort) -> Result:
@@ -180,7 +180,7 @@ def _request(effort: Effort, round_trip_ms: float, to_reach: float) -> Result:
             Side(SPECIFIED, "as_specified", server),
         ]
         turns, left_out = alternate(sides, effort)
-    what = f"send_email in a request, server {round_trip_ms:.0f} ms away, STARTTLS and login"
+    what = f"send_email in a request, server {round_trip_ms:.0f} ms away, STARTTLS and sign-in"
     wanted = goals(turns, OURS, {FRESH: to_reach})
     return rates(f"request-{round_trip_ms:.0f}ms", what, turns, wanted, left_out)
 
@@ -202,5 +202,5 @@ def rates(name: str, what: str, turns: Mapping[str, Turns], wanted: Iterable[Goa
     """A row of mails per second."""
     figures = {side: each.mails_per_second for side, each in turns.items()}
     return Result(
-        name=name, what=what, unit="mails/s", figures=figures, goals=[*wanted], turns=turns, left_out=[*left_out]
+        name=name, what=what, unit="emails/s", figures=figures, goals=[*wanted], turns=turns, left_out=[*left_out]
     )

@@ -205,7 +205,7 @@ def calling_account() -> int:
     """The account that calls, for what is an account's own. Raises Forbidden for ``ADMIN_TOKEN``, which has none."""
     account_id = caller().account_id
     if account_id is None:
-        raise Forbidden("ADMIN_TOKEN belongs to no account. Use an API token of an account, made on its page.")
+        raise Forbidden("ADMIN_TOKEN belongs to no account. Use an account’s API token, created on its page.")
     return account_id
 
 
@@ -227,7 +227,7 @@ def require_recent_sign_in() -> None:
         raise RecentSignInRequired("You signed in more than ten minutes ago. Sign in again, then retry.")
     password = request.form.get(CONFIRM, "")
     if not password:
-        raise InvalidInput({CONFIRM: ["Enter your password, to confirm that it is you."]})
+        raise InvalidInput({CONFIRM: ["Enter your password to confirm that it is you."]})
     accounts.confirm_password(current_user.id, password, CONFIRM)
     sessions.renew()
 
@@ -257,7 +257,7 @@ def _check_origin_and_token() -> Response | None:
     if not _is_same_origin():
         raise _refusal("origin")
     if None in request.form:  # a multipart part without a name, which Flask-WTF stumbles over
-        raise MalformedInput("A field has no name. Load the page again.")
+        raise MalformedInput("A field has no name. Reload the page.")
     try:
         csrf.protect()
     except CSRFError:
@@ -325,7 +325,7 @@ def _as_asked_for(page: str) -> str:
 
 def _require_administrator() -> None:
     if not current_user.is_admin:
-        raise Forbidden("Only administrators may do this.")
+        raise Forbidden("Only administrators can do this.")
 
 
 def _require_bearer_token(scope: Scope | None) -> None:
@@ -342,7 +342,7 @@ def _require_bearer_token(scope: Scope | None) -> None:
         g.token, g.bearer, actor = token, token.owner, f"{token.owner} (token {token.name})"
     audit.acting_as(Actor(actor, client_address()))  # what _begin_acting began is ended with it
     if g.token is not None and scope is not None and not g.token.allows(scope):
-        raise Forbidden(f"This token has not the scope {scope}. Make one that has.")
+        raise Forbidden(f"This token does not have the scope {scope}. Create one that has it.")
 
 
 @limiter.shared_limit("20 per 15 minutes", scope="admin-token")

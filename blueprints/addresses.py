@@ -22,7 +22,7 @@ class WrongAddress(AppError):
     """A form was sent from where its cookies do not go. The browser came to us, but not by ``BASE_URL``."""
 
     def __init__(self, opened: str) -> None:
-        super().__init__(f"Sealpost lives at {get_settings().base_url}; you opened {opened}.")
+        super().__init__(f"Sealpost is at {get_settings().base_url}, but you opened {opened}.")
 
 
 def own_origins() -> list[str]:

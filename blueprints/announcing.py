@@ -36,7 +36,7 @@ def announce(app: Flask, *, listens: bool = False) -> None:
     if config.has_local_inbox and listens:
         _announce_inbox(config)
     if config.mail_suppress_send:
-        log.warning("mail_is_suppressed", remedy="Take MAIL_SUPPRESS_SEND out of the environment to send mail.")
+        log.warning("mail_is_suppressed", remedy="Remove MAIL_SUPPRESS_SEND from the environment to send mail.")
     if not config.mail_senders and not config.celery_broker_url:
         log.warning("sends_no_queued_mail", reason="MAIL_SENDERS is 0", remedy="Run: flask mail worker")
     start.warn()

@@ -90,8 +90,8 @@ def _notice_proxy() -> None:
         log.warning(
             "proxy_not_trusted",
             header=header,
-            effect="All visitors who come through it share one count of every limit.",
-            remedy="Set TRUSTED_PROXIES to the number of proxies of yours in front.",
+            effect="All visitors who come through it share every limit.",
+            remedy="Set TRUSTED_PROXIES to the number of your own proxies in front.",
         )
 
 

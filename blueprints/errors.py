@@ -36,14 +36,14 @@ EXPLANATIONS = {
     400: Explanation("Bad request", "Reload the page and try again."),
     401: Explanation("Sign in first", "You must be signed in to see this page."),
     403: Explanation("Administrators only", "Only administrators can open this page."),
-    404: Explanation("Nothing here", "Check the address for typos."),
+    404: Explanation("Page not found", "Check the address for typos."),
     405: Explanation("Method not allowed", "This address does not accept that method."),
     409: Explanation("Changed by someone else", "Someone else saved a change. Reload the page."),
     413: Explanation("Too large", "The request is larger than 64 KiB."),
     415: Explanation("Wrong content type", "Send JSON as application/json, without a content encoding."),
     422: Explanation("Check the fields", "Some values are not valid."),
-    429: Explanation("Too many tries", "Wait a little, then try again."),
-    500: Explanation("Something went wrong on our side", "It has been logged. Try again in a minute."),
+    429: Explanation("Too many attempts", "Wait a little, then try again."),
+    500: Explanation("Sealpost failed", "It has been logged. Try again in a minute."),
     503: Explanation("The database is unavailable", "Nothing was changed. Try again later."),
 }
 
@@ -93,12 +93,12 @@ def _app_error(error: AppError) -> Response:
 def _wrong_address(error: WrongAddress) -> Response:
     if wants_json():
         return json_error(error.status, error.message)
-    title, url = "This is another address", get_settings().base_url
+    title, url = "Wrong address", get_settings().base_url
     page = render_template(
         "errors/error.html",
         code=error.status,
         title=title,
-        text=f"{error.message} What you typed was not taken: cookies and links go by the first of the two.",
+        text=f"{error.message} What you typed was not accepted: cookies and links work only at the first of the two.",
         action_url=f"{url}/",
         action_label=f"Go to {url}",
     )

@@ -9,7 +9,7 @@ def text(name: str) -> str:
     """The field, or "" if it is absent. Raises MalformedInput if it was sent twice."""
     values = request.form.getlist(name)
     if len(values) > 1:
-        raise MalformedInput("A field was sent twice. Load the page again.")
+        raise MalformedInput("A field was sent twice. Reload the page.")
     return values[0] if values else ""
 
 

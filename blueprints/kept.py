@@ -23,7 +23,9 @@ from utils.env_utils import get_settings
 log = structlog.get_logger(__name__)
 
 COOKIE: Final = "kept"
-IS_KEPT: Final = "You were signed out, so this is not saved yet. It is kept for 30 minutes: sign in as before to go on."
+IS_KEPT: Final = (
+    "You were signed out, so this is not saved yet. It is kept for 30 minutes. Sign in to the same account to continue."
+)
 _TYPED: Final = "kept_typed"  # in ``g``: what stands in the page again, once it was looked up
 _HANDLE: Final = "kept_handle"  # in ``g``: what becomes of the cookie
 _LONGEST_HANDLE: Final = 64

@@ -42,7 +42,7 @@ class TooLarge(InvalidInput):
     status = 413
 
     def __init__(self) -> None:
-        sentence = f"The request is larger than {LARGEST // 2**20} MB. Attachments have 25 MB at most, together."
+        sentence = f"The request is larger than {LARGEST // 2**20} MB. Attachments may have 25 MB together."
         super().__init__({"attachments": [sentence]}, "It is too large.")
 
 
@@ -80,7 +80,7 @@ class _Places:
             finally:
                 self._waiting -= 1
         if not is_free:
-            raise TooMany("Other emails with large attachments are being taken. Send this one again.", 5)
+            raise TooMany("Other emails with large attachments are being received. Send this one again.", 5)
 
 
 _places: Final = _Places()
@@ -133,11 +133,11 @@ def _read(is_large: Callable[[], object]) -> bytearray:
                 is_small = False
                 is_large()
             if time.monotonic() > until:
-                raise MalformedInput("The body of the request came too slowly.")
+                raise MalformedInput("The body of the request arrived too slowly.")
     except RequestEntityTooLarge:
         raise TooLarge from None
     except OSError:  # it stopped in the middle, or is garbled
-        raise MalformedInput("The body of the request is garbled, or did not come in time.") from None
+        raise MalformedInput("The body of the request is garbled, or did not arrive in time.") from None
     return body
 
 
@@ -147,7 +147,7 @@ def _text(body: bytearray) -> str:
     for token in _TOKENS.finditer(body):
         values += body[token.start()] != ord('"')
         if values > MOST_VALUES:
-            raise MalformedInput(f"The body holds more than {MOST_VALUES} values.")
+            raise MalformedInput(f"The body contains more than {MOST_VALUES} values.")
     try:
         text = body.decode()  # strictly UTF-8 (RFC 8259 8.1): in another encoding, the count above would be another
     except UnicodeDecodeError:

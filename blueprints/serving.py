@@ -31,9 +31,7 @@ from utils.process_guard import forbid_core_dumps
 
 log = structlog.get_logger(__name__)
 
-NOTHING_SENDS: Final = (
-    "`flask run` sends no queued mail. Use `make run` or gunicorn; or run beside it: flask mail worker"
-)
+NOTHING_SENDS: Final = "`flask run` sends no queued email. Use `make run` or gunicorn, or also run: flask mail worker"
 
 
 def announced(create_app: Callable[[], Flask]) -> Flask:
@@ -171,7 +169,7 @@ def _listen(config: Settings) -> socket.socket:
     try:
         return socket.create_server((config.host, config.port), family=family, dualstack_ipv6=is_ipv6)
     except OSError as error:
-        fault = "is taken" if error.errno == errno.EADDRINUSE else "cannot be opened"
+        fault = "is already in use" if error.errno == errno.EADDRINUSE else "cannot be opened"
         sys.exit(f"Port {config.port} on {config.host} {fault}. Set another PORT or HOST in .env.")
 
 

@@ -66,7 +66,7 @@ def activate(config_id: int) -> Response:
         return _to("smtp_form.edit", config_id=config_id)
     except Conflict:
         return _changed_meanwhile(stored)
-    flash(f"Mail goes through “{stored.row.name}” from now on.", "success")
+    flash(f"Mail now goes through “{stored.row.name}”.", "success")
     return _to_list()
 
 
@@ -86,7 +86,7 @@ def deactivate(config_id: int) -> Response:
         configs.deactivate(config_id, version=_version(), actor=actor_name())
     except Conflict:
         return _changed_meanwhile(stored)
-    flash(f"“{stored.row.name}” is switched off.", "success")
+    flash(f"Deactivated “{stored.row.name}”.", "success")
     return _to_list()
 
 
@@ -106,7 +106,7 @@ def delete(config_id: int) -> Response:
         configs.delete(config_id, version=_version())
     except Conflict:
         return _changed_meanwhile(stored)
-    flash(f"“{stored.row.name}” is deleted.", "success")
+    flash(f"Deleted “{stored.row.name}”.", "success")
     return _to_list()
 
 

@@ -14,11 +14,12 @@ from werkzeug.exceptions import ClientDisconnected
 
 from blueprints.access import actor_name, caller, caller_key, limiter
 from services import audit
-from services.checks import connection_test
+from services.checks import connection_test, noting
 from services.checks.connection_test import TestPlan, TestResult, Waiting
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import AdviceData
-from services.settings import configs, route
+from services.settings import route
+from services.settings.reach import Reach
 from services.smtp.client import Step
 from services.smtp.settings import SmtpSettings
 from services.smtp.tls import ShownCertificate
@@ -161,7 +162,7 @@ def _untold(reference: str) -> dict[str, Any]:
 
 def note(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:
     """Note the result on the stored configuration, if it is exactly its values that were tested."""
-    configs.mark_tested(settings, None if result.ok else result.message, config_id)
+    noting.note_test(settings, result, config_id)
 
 
 def failure(result: TestResult) -> dict[str, Any]:
@@ -177,7 +178,9 @@ def failure(result: TestResult) -> dict[str, Any]:
         "reason": result.message,
         "server_line": result.server_line,
         "transcript": result.transcript,
-        "open_ways": [asdict(way) for way in result.open_ways],
+        "open_ways": [
+            {"port": way.port, "security": way.security, "greeting": way.greeting} for way in result.open_ways
+        ],
         "certificate": _certificate_dict(result.certificate) if result.certificate else None,
     }
 
@@ -192,6 +195,8 @@ def course(result: TestResult) -> dict[str, Any]:
         "port": port,
         "transcript": result.transcript,
         "habits": result.habits,
+        "caveat": result.caveat,
+        "own_domain_only": result.reach is Reach.OWN_DOMAIN,
     }
 
 

@@ -20,14 +20,17 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    func,
     literal_column,
     null,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.orm import Session, defer
 
+from database import outbox_turn_db
 from database.driver import Driver
 from database.engine import changed
 from database.outbox_db import (
@@ -45,6 +48,7 @@ from database.outbox_db import (
 from database.prepared import Prepared
 
 GROUP: Final = 8  # mails that are claimed, fenced and settled together
+CLAIMS_OF_ACCOUNTS: Final = 7_365_618  # what PostgreSQL's advisory locks of accounts are called, beside others
 _MAIL: Final = cast(Table, OutboxMail.__table__)
 _C: Final = _MAIL.c
 _UNLEASED: Final = {"lease_until": null(), "leased_by": null()}
@@ -127,7 +131,15 @@ _OF_SYSTEM: Final = and_(_IS_WANTED, _C.account_id.is_(None))
 _CLAIM_OF_SYSTEM: Final = _claim(GROUP, _OF_SYSTEM)
 # They are of no account; only by naming that does PostgreSQL know the index, and SQLite takes twice as long for it.
 _CLAIM_OF_SYSTEM_ON_POSTGRESQL: Final = _claim(GROUP, _OF_SYSTEM, _C.account_id)
-_CLAIM_OF_ACCOUNT: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id == bindparam("account")))
+_ACCOUNT: Final = bindparam("account", type_=Integer)
+_IS_FREE: Final = ~outbox_turn_db.is_taken(_ACCOUNT, bindparam("now", type_=_C.due_at.type))
+_CLAIM_OF_ACCOUNT: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id == _ACCOUNT, _IS_FREE))
+# Of two that claim at once neither sees what the other takes. Who is second passes the account over, and waits for
+# nobody; said before the claim, which then sees all that the first has committed.
+_LOCK: Final = func.pg_try_advisory_xact_lock(literal_column(str(CLAIMS_OF_ACCOUNTS), Integer), _ACCOUNT)
+_TAKE_ACCOUNT: Final = Prepared(
+    select(case((outbox_turn_db.has_own_server(_ACCOUNT), _LOCK), else_=true())), [Column("is_free", Boolean)]
+)
 _THIS_ONE: Final = (IS_WAITING, _C.mail_id == bindparam("wanted"), _C.due_at <= bindparam("now"))
 _CLAIM_THIS: Final = Prepared(update(_MAIL).where(*_THIS_ONE).values(_LEASED).returning(*_COLUMNS), _COLUMNS)
 _IDS: Final = [f"id_{number}" for number in range(GROUP)]
@@ -174,13 +186,18 @@ def claim_urgent(driver: Driver, terms: LeaseTerms) -> list[Claim]:
 
 
 def claim(driver: Driver, priority: Priority, account_id: int | None, terms: LeaseTerms) -> list[Claim]:
-    """Take up a group of one priority that is due, of an account or of the system; the longest due first."""
+    """Take up a group of one priority that is due, of an account or of the system; the longest due first.
+
+    None of an account that has a server of its own while a worker has another group of it.
+    """
     values = {**terms._asdict(), "wanted": priority}
+    is_sqlite = driver.dialect.name == "sqlite"
     if account_id is None:
-        is_sqlite = driver.dialect.name == "sqlite"
         rows = (_CLAIM_OF_SYSTEM if is_sqlite else _CLAIM_OF_SYSTEM_ON_POSTGRESQL).rows(driver, values)
     else:
-        rows = _CLAIM_OF_ACCOUNT.rows(driver, {**values, "account": account_id})
+        values["account"] = account_id
+        is_ours = is_sqlite or _TAKE_ACCOUNT.rows(driver, values)[0][0]
+        rows = _CLAIM_OF_ACCOUNT.rows(driver, values) if is_ours else []
     return sorted([Claim(*row) for row in rows], key=lambda mail: (mail.due_at, mail.id))
 
 

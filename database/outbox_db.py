@@ -145,6 +145,7 @@ IS_IN_HAND = among(*IN_HAND)
 IS_URGENT = text("priority = 0")  # security mail; literal likewise
 IS_HELD = among(State.HELD)
 _IS_WAITING_URGENTLY = text(f"{IS_WAITING} AND {IS_URGENT}")
+_IS_IN_HAND_OF_ACCOUNT = text(f"{IS_IN_HAND} AND account_id IS NOT NULL")
 _IS_DEAD = among(*DEAD)
 _IS_SETTLED = text("settled_at IS NOT NULL")
 _IS_OF_ACCOUNT = text("account_id IS NOT NULL")
@@ -197,6 +198,7 @@ class OutboxMail(Base):
         partial_index("ix_email_outbox_account", "account_id", "id", where=_IS_OF_ACCOUNT),
         partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
         partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),
+        partial_index("ix_email_outbox_in_hand_of", "account_id", where=_IS_IN_HAND_OF_ACCOUNT),
         partial_index("ix_email_outbox_held", "id", where=IS_HELD),
         partial_index("ix_email_outbox_dead", "state", "id", where=_IS_DEAD),
         partial_index("ix_email_outbox_settled", "settled_at", where=_IS_SETTLED),
@@ -223,6 +225,12 @@ def message_id(session: Session, mail_id: str) -> str | None:
 
 def find_by_key(session: Session, idempotency_key: str) -> OutboxMail | None:
     return session.scalars(select(OutboxMail).where(OutboxMail.idempotency_key == idempotency_key)).one_or_none()
+
+
+def used_keys(session: Session, idempotency_keys: Sequence[str]) -> set[str | None]:
+    """Those of these keys under which a mail was queued."""
+    query = select(OutboxMail.idempotency_key).where(OutboxMail.idempotency_key.in_(idempotency_keys))
+    return set(session.scalars(query)) if idempotency_keys else set()
 
 
 def page(

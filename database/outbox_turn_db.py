@@ -13,9 +13,11 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    and_,
     bindparam,
     delete,
     exists,
+    literal,
     literal_column,
     select,
 )
@@ -23,8 +25,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
 from database.engine import Base
-from database.outbox_db import IN_TURNS, IS_URGENT, IS_WAITING, OutboxMail, Priority
+from database.outbox_db import IN_TURNS, IS_IN_HAND, IS_URGENT, IS_WAITING, OutboxMail, Priority
 from database.prepared import Prepared
+from database.smtp_db import ACTIVE_IN_SCOPE, SmtpConfig
 from database.types import UtcDateTime
 
 # Literal, since PostgreSQL plans for a tenth of all rows where it does not know the number.
@@ -44,6 +47,21 @@ class OutboxRest(Base):
     account_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     until: Mapped[datetime] = mapped_column(UtcDateTime)
     reason: Mapped[str] = mapped_column(Text)
+
+
+def is_taken(account: ColumnElement[int], now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Whether the account has a server of its own, and a worker that lives has a group of its mail.
+
+    Such a server may say nothing for minutes after it has got a mail; so it holds one worker, and not every one.
+    """
+    mail = _MAIL.alias()
+    in_hand = exists().where(IS_IN_HAND, mail.c.account_id == account, mail.c.lease_until > now)
+    return and_(in_hand, has_own_server(account))
+
+
+def has_own_server(account: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether the account has one that it uses."""
+    return exists().where(ACTIVE_IN_SCOPE, SmtpConfig.account_id == account)
 
 
 def _in_order(mail: FromClause) -> tuple[ColumnElement[Any], ...]:
@@ -77,9 +95,10 @@ _IS_DUE: Final = _first_due(*_WANTED_OF_IT).scalar_subquery() <= bindparam("now"
 _RESTS: Final = exists().where(
     OutboxRest.account_id == _walk.c.account, OutboxRest.until > bindparam("now", type_=_C.due_at.type)
 )
+_IS_TAKEN: Final = is_taken(_walk.c.account, bindparam("now", type_=_C.due_at.type))
 _DUE_ACCOUNTS: Final = Prepared(
     select(_walk.c.account)
-    .where(_walk.c.account.is_not(None), _IS_DUE, ~_RESTS)
+    .where(_walk.c.account.is_not(None), _IS_DUE, ~_RESTS, ~_IS_TAKEN)
     .limit(bindparam("most", type_=Integer)),
     [_C.account_id],
 )
@@ -89,7 +108,7 @@ _WAITING_ACCOUNTS: Final = Prepared(
 
 
 def due_accounts(driver: Driver, priority: Priority, *, after: int, most: int, now: datetime) -> list[int]:
-    """The next accounts behind ``after`` with mail of this priority that is due, but for those that rest."""
+    """The next accounts behind ``after`` with mail of this priority that is due and that may be claimed just now."""
     values = {"wanted": priority, "after": after, "most": most, "now": now}
     return sorted(row[0] for row in _DUE_ACCOUNTS.rows(driver, values))
 
@@ -102,14 +121,14 @@ def has_more_than(driver: Driver, priority: Priority, few: int) -> bool:
 def oldest_due(session: Session, moment: datetime) -> datetime | None:
     """When the mail was due that has waited longest to be claimed; None if none waits beyond its time.
 
-    While an account rests, its mail is not due.
+    While an account rests, or a worker has a group of its mail for its own server, the others are not due.
     """
     urgent = session.scalar(_first_due(is_urgent=True))
-    others = [due for priority in IN_TURNS for due in _first_dues(session, priority)]
+    others = [due for priority in IN_TURNS for due in _first_dues(session, priority, moment)]
     return min((due for due in (urgent, *others) if due and due <= moment), default=None)
 
 
-def _first_dues(session: Session, priority: Priority) -> list[datetime | None]:
+def _first_dues(session: Session, priority: Priority, moment: datetime) -> list[datetime | None]:
     """When the first mail of the system, and of each account, is due."""
     system = session.scalar(_first_due(_C.priority == priority, _C.account_id.is_(None)))
     walk = _accounts(int(priority), 0)
@@ -118,7 +137,7 @@ def _first_dues(session: Session, priority: Priority) -> list[datetime | None]:
         select(first, OutboxRest.until)
         .select_from(walk)
         .outerjoin(OutboxRest, OutboxRest.account_id == walk.c.account)
-        .where(walk.c.account.is_not(None))
+        .where(walk.c.account.is_not(None), ~is_taken(walk.c.account, literal(moment, _C.due_at.type)))
     )
     return [system, *(max(due, until) if until else due for due, until in session.execute(theirs))]
 

@@ -1,8 +1,9 @@
 """The ``smtp_config`` table: stored mail servers, at most one of them active in a scope."""
 
 from collections import namedtuple
+from collections.abc import Collection
 from datetime import datetime
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import (
     CheckConstraint,
@@ -11,6 +12,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     bindparam,
     func,
     or_,
@@ -21,15 +23,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from database import health_db
 from database.driver import Driver
 from database.engine import Base, compared_and_set
+from database.health_db import Quiet
 from database.prepared import Prepared
 from database.types import UtcDateTime, partial_index
 from database.user_db import Account
 
 LONGEST_NAME_KEY = 400
 LONGEST_UPDATED_BY = 64
-_ACTIVE_IN_SCOPE = text("is_active")
+ACTIVE_IN_SCOPE = text("is_active")
 GLOBAL_CHANGES = 7_365_617  # an advisory lock's number, one beside the migrations' own
 _GLOBAL = text("account_id IS NULL")
 _ACTIVE_GLOBAL = text("is_active AND account_id IS NULL")
@@ -94,25 +98,29 @@ class SmtpConfig(Base):
         CheckConstraint("smtp_port BETWEEN 1 AND 65535", name="port_range"),
         partial_index("uq_smtp_config_name_key", "name_key", where=_GLOBAL, unique=True),
         # Two plain partial indexes: an expression index would be lost in SQLite's batch migrations.
-        partial_index("uq_smtp_config_active_in_scope", "account_id", where=_ACTIVE_IN_SCOPE, unique=True),
+        partial_index("uq_smtp_config_active_in_scope", "account_id", where=ACTIVE_IN_SCOPE, unique=True),
         partial_index("uq_smtp_config_active_global", "is_active", where=_ACTIVE_GLOBAL, unique=True),
     )
 
 
 _ACTIVE = SmtpConfig.is_active, SmtpConfig.account_id.is_not_distinct_from(bindparam("account_id"))
 _TABLE = cast(Table, SmtpConfig.__table__)
-_ACTIVE_VALUES = Prepared(select(_TABLE).where(*_ACTIVE), list(_TABLE.c))
+_WITH_HEALTH: Final = and_(health_db.TABLE.c.config_id == _TABLE.c.id, health_db.IS_QUIET)
+_COLUMNS: Final = (*_TABLE.c, *health_db.QUIET)
+_ACTIVE_VALUES = Prepared(
+    select(*_COLUMNS).select_from(outerjoin(_TABLE, health_db.TABLE, _WITH_HEALTH)).where(*_ACTIVE), list(_COLUMNS)
+)
 _Values = namedtuple("_Values", _TABLE.c.keys())  # type: ignore[misc]
 _WHO: Final = tuple(
     cast(Table, Account.__table__).c[name] for name in ("username", "email", "is_admin", "disabled_at", "personal_smtp")
 )
 _OWN_VALUES: Final = Prepared(
-    select(*_WHO, *_TABLE.c)
-    .select_from(outerjoin(Account, _TABLE, _TABLE.c.account_id == Account.id))
+    select(*_WHO, *_COLUMNS)
+    .select_from(outerjoin(Account, _TABLE, _TABLE.c.account_id == Account.id).outerjoin(health_db.TABLE, _WITH_HEALTH))
     .where(Account.id == bindparam("account"))
     .order_by(_TABLE.c.is_active.desc(), _TABLE.c.id)
     .limit(1),
-    [*_WHO, *_TABLE.c],
+    [*_WHO, *_COLUMNS],
 )
 
 
@@ -125,12 +133,16 @@ class MailOwner(NamedTuple):
     disabled_at: datetime | None
     personal_smtp: str
     server: SmtpConfig | None
+    quiet: Quiet
 
 
-def read_active(driver: Driver, account_id: int | None = None) -> SmtpConfig | None:
-    """The active configuration of a scope as values alone, at a fraction of the cost of an object; for every mail."""
+def read_active(driver: Driver, account_id: int | None = None) -> tuple[SmtpConfig, Quiet] | None:
+    """The active configuration of a scope as values alone, at a fraction of the cost of an object; for every mail.
+
+    With it whether it is known to work.
+    """
     rows = _ACTIVE_VALUES.rows(driver, {"account_id": account_id})
-    return cast(SmtpConfig, _Values(*rows[0])) if rows else None
+    return _apart(rows[0]) if rows else None
 
 
 def read_owner(driver: Driver, account_id: int) -> MailOwner | None:
@@ -139,8 +151,13 @@ def read_owner(driver: Driver, account_id: int) -> MailOwner | None:
     if not rows:
         return None
     who, values = rows[0][: len(_WHO)], rows[0][len(_WHO) :]
-    server = cast(SmtpConfig, _Values(*values)) if values[0] is not None else None
-    return MailOwner(*cast(tuple[str, str, bool, datetime | None, str], who), server)
+    server, quiet = _apart(values) if values[0] is not None else (None, Quiet())
+    return MailOwner(*cast(tuple[str, str, bool, datetime | None, str], who), server, quiet)
+
+
+def _apart(values: tuple[Any, ...]) -> tuple[SmtpConfig, Quiet]:
+    columns = len(_TABLE.c)
+    return cast(SmtpConfig, _Values(*values[:columns])), Quiet(*values[columns:])
 
 
 def find_active(session: Session, account_id: int | None = None) -> SmtpConfig | None:
@@ -211,6 +228,11 @@ def reseal(session: Session, row: SmtpConfig, **seal: str | None) -> bool:
 def note_verified(session: Session, config_id: int, fingerprint: str, moment: datetime) -> None:
     """Record a successful test of exactly these values."""
     _note(session, config_id, verified_at=moment, verified_fingerprint=fingerprint, last_error=None)
+
+
+def take_mark(session: Session, config_id: int, marks: Collection[str]) -> None:
+    """Forget that a test was passed, if the mark of it is still one of these."""
+    _note(session, config_id, SmtpConfig.verified_fingerprint.in_(marks), verified_at=None, verified_fingerprint=None)
 
 
 def note_error(session: Session, config_id: int, text_: str | None) -> None:

@@ -51,18 +51,18 @@ def revision(path: Path) -> str:
         with closing(_reader(path)) as connection:
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not tables >= {*_OURS, schema_db.VERSION}:
-                raise CopyRefused(f"{path} is no database of Sealpost.")
+                raise CopyRefused(f"{path} is not a Sealpost database.")
             found = connection.execute(f"SELECT version_num FROM {schema_db.VERSION}").fetchone()  # noqa: S608
             if found is None or not schema_db.is_known(str(found[0])):
                 raise CopyRefused(
-                    f"{path} was made by another version of Sealpost, whose tables this one does not know."
+                    f"{path} was made by another version of Sealpost, and this one does not know its tables."
                 )
             if (state := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise CopyRefused(f"{path} is damaged: {state}")
     except OSError as error:
         raise CopyRefused(f"{path} cannot be read: {error.strerror}.") from None
     except sqlite3.Error as error:
-        raise CopyRefused(f"{path} is no database of SQLite that can be read: {error}.") from None
+        raise CopyRefused(f"{path} is not a readable SQLite database: {error}.") from None
     return str(found[0])
 
 
@@ -123,10 +123,10 @@ def _named_anew(copy: Path, target: Path) -> None:
     try:
         target.hardlink_to(copy)  # unlike a rename, it fails if somebody was faster
     except FileExistsError:
-        raise CopyRefused(f"{target} is there already. Give another name, or --overwrite.") from None
+        raise CopyRefused(f"{target} already exists. Choose another name, or pass --overwrite.") from None
     except OSError:  # a file system without links
         if os.path.lexists(target):
-            raise CopyRefused(f"{target} is there already. Give another name, or --overwrite.") from None
+            raise CopyRefused(f"{target} already exists. Choose another name, or pass --overwrite.") from None
         copy.rename(target)
 
 

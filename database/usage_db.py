@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, String, case, distinct, false, func, selec
 from sqlalchemy.orm import Session
 
 from database.attempt_db import EmailAttempt
-from database.outbox_db import OutboxMail, State
+from database.outbox_db import IS_WAITING, OutboxMail, Priority, State
 
 _GIVEN_UP = (State.FAILED, State.EXPIRED)
 
@@ -19,6 +19,13 @@ class Sent(NamedTuple):
     day: str
     mails: int
     by_others: int
+
+
+class WaitingMail(NamedTuple):
+    """How many mails, and what their content has in octets."""
+
+    mails: int
+    octets: int
 
 
 def sent(session: Session, account_id: int, since: datetime, own_name: str, own_since: datetime | None) -> list[Sent]:
@@ -54,6 +61,16 @@ def tried(session: Session, account_id: int, since: datetime, not_counted: Seque
         *_theirs(account_id, since), EmailAttempt.outcome.not_in(not_counted), *others
     )
     return session.scalar(query) or 0
+
+
+def waiting(session: Session, account_id: int, most: int | None) -> WaitingMail:
+    """An account's mails that wait, counted no further than ``most``."""
+    # The length is known without the content, which is not read. The priorities lead into the index.
+    size = func.length(OutboxMail.content).label("size")
+    theirs = select(size).where(IS_WAITING, OutboxMail.priority.in_(Priority), OutboxMail.account_id == account_id)
+    found = theirs.limit(most).subquery()
+    mails, octets = session.execute(select(func.count(), func.sum(found.c.size)).select_from(found)).one()
+    return WaitingMail(mails, octets or 0)
 
 
 def _theirs(account_id: int, since: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -81,11 +81,6 @@ def lock(session: Session, account_id: int) -> Account | None:
     return session.get(Account, account_id, with_for_update=True, populate_existing=True)
 
 
-def hold(session: Session, account_id: int) -> Account | None:
-    """The account as it is now; until the transaction ends others may hold it as well, and nobody change or lock it."""
-    return session.get(Account, account_id, with_for_update={"read": True}, populate_existing=True)
-
-
 def every_account(session: Session) -> list[Account]:
     return list(session.scalars(select(Account).order_by(Account.username_key)))
 

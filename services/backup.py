@@ -25,7 +25,7 @@ from utils.numbers import counted
 
 STOP_ALL: Final = "Stop every process of Sealpost first"
 # pg_restore drops only what the back-up has too, and fails where a newer table depends on that.
-OLDER_ON_POSTGRESQL: Final = "A back-up of an earlier version needs an empty database."
+OLDER_ON_POSTGRESQL: Final = "A back-up from an earlier version needs an empty database."
 AFTERWARDS: Final = "flask db upgrade && flask mail hold --all"
 _SECRETS: Final = ("password", "sslpassword")  # in the query of PostgreSQL's address
 
@@ -105,7 +105,7 @@ def _made_harmless(copy: Path, name: str) -> tuple[int, int]:
         if BrowserSession.__tablename__ in tables:
             sessions = len(session.scalars(delete(BrowserSession).returning(BrowserSession.id_hash)).all())
         if "audit_event" in tables:
-            details = [f"{counted(held, 'mail')} held", f"{counted(sessions, 'session')} ended"]
+            details = [f"{counted(held, 'email')} held", f"{counted(sessions, 'session')} ended"]
             audit.record(session, Action.DATABASE_RESTORED, name, details)
     engine.dispose()
     return held, sessions
@@ -115,23 +115,23 @@ def _database(instead: str) -> Path:
     """The file of the database. Raises CopyRefused where it is in none; PostgreSQL's programs are named ``instead``."""
     path = sqlite_file.path_of(db.engine.url)
     if path is None and db.engine.dialect.name == "sqlite":
-        raise CopyRefused("The database is in memory alone.")
+        raise CopyRefused("The database is only in memory.")
     if path is None:
-        raise CopyRefused(f"PostgreSQL has programs of its own for this. {instead}")
+        raise CopyRefused(f"PostgreSQL has its own programs for this. {instead}")
     return path.resolve()
 
 
 def _check_target(target: Path, source: Path, *, overwrite: bool) -> None:
     if not target.parent.is_dir():
-        raise CopyRefused(f"There is no folder {target.parent}.")
+        raise CopyRefused(f"The folder {target.parent} does not exist.")
     if target.resolve() in sqlite_file.with_companions(source) or (target.exists() and target.samefile(source)):
         raise CopyRefused(f"{target} is the database itself, or its log.")
     if not target.exists() and not target.is_symlink():
         return
     if not overwrite:
-        raise CopyRefused(f"{target} is there already. Give another name, or --overwrite.")
+        raise CopyRefused(f"{target} already exists. Choose another name, or pass --overwrite.")
     if not stat.S_ISREG(target.lstat().st_mode):
-        raise CopyRefused(f"{target} is no plain file.")
+        raise CopyRefused(f"{target} is not a regular file.")
 
 
 def _pg_dump(file: Path) -> str:

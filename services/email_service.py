@@ -17,7 +17,7 @@ from flask import has_app_context
 from sqlalchemy.orm import Session, scoped_session
 
 from database.outbox_db import Priority
-from services.checks import connection_test
+from services.checks import connection_test, noting
 from services.delivery import attempt
 from services.delivery.outcome import Outcome
 from services.diagnosis import diagnosis
@@ -26,7 +26,7 @@ from services.message.recording import RecordedMail, record_messages
 from services.outbox import notices, promise, template_mail
 from services.outbox.promise import Terms
 from services.outbox.template_mail import reset_url
-from services.settings import configs, personal_route, route
+from services.settings import personal_route, route
 from services.settings.rules import message_id_domain
 from services.smtp.settings import Security, SmtpSettings
 from utils.log_utils import printable
@@ -196,7 +196,7 @@ def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
     if not server or not server.settings:
         return False, diagnosis.NOT_CONFIGURED
     result = connection_test.run(server.settings, server=server)
-    configs.mark_tested(server.settings, None if result.ok else result.message, server.config_id)
+    noting.note_test(server.settings, result, server.config_id)
     return result.ok, result.message
 
 
@@ -235,7 +235,7 @@ def _plain_session(session: Session | scoped_session[Any] | None) -> Session | N
 def _chosen(from_email: str | None, account_id: int | None) -> str:
     """The From that the caller chose, or ""."""
     if from_email and account_id is None:
-        raise ValueError("from_email: Only mail of an account has a From of its own. Give account_id as well.")
+        raise ValueError("from_email: Only an account’s email can have its own From. Pass account_id too.")
     return from_email or ""
 
 
@@ -243,7 +243,7 @@ def _priority(name: str) -> Priority:
     try:
         return Priority[name.upper()]
     except (KeyError, AttributeError):
-        raise ValueError("priority: Give security, normal or bulk.") from None
+        raise ValueError("priority: Pass security, normal or bulk.") from None
 
 
 def _digest(asked: Sequence[object]) -> str:

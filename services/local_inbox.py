@@ -97,7 +97,7 @@ class Inbox:
         for message in self.all():
             if message.id == message_id:
                 return message
-        raise NotFound("This mail is no longer in the inbox.")
+        raise NotFound("This email is no longer in the local inbox.")
 
     def clear(self) -> None:
         with self._lock:
@@ -150,7 +150,9 @@ def start(config: Settings) -> Running | None:
     try:
         claim = inbox_place.claim(_folder(), config)
     except OSError as error:
-        raise ConfigurationError(f"{_folder()} cannot be written to: {error.strerror}. Give it to your user.") from None
+        raise ConfigurationError(
+            f"{_folder()} cannot be written to: {error.strerror}. Make your user its owner."
+        ) from None
     if claim is None:
         return None
     port = config.local_inbox_port
@@ -188,7 +190,7 @@ def why_not_here() -> str:
         return inbox_place.NOT_RUNNING
     if place.fault or place.mark == inbox.mark:
         return place.fault
-    return "Another process of this Sealpost has it: the one that `make run` started."
+    return "Another process of this Sealpost runs it: the one that `make run` started."
 
 
 def _folder() -> Path:
@@ -196,8 +198,8 @@ def _folder() -> Path:
 
 
 def _fault(port: int, error: OSError) -> str:
-    fault = "is taken by another program" if error.errno == errno.EADDRINUSE else "cannot be opened"
+    fault = "is already in use by another program" if error.errno == errno.EADDRINUSE else "cannot be opened"
     return (
-        f"Its port {port} {fault}, so it takes no mail. Set LOCAL_INBOX_PORT to another one and start again, "
-        "or to 0 to do without."
+        f"Its port {port} {fault}, so it accepts no mail. Set another LOCAL_INBOX_PORT and start again, or 0 to do "
+        "without."
     )

@@ -1,10 +1,11 @@
 // Test Connection and Send test email: runs the test without leaving the page, and what its report offers to change.
 import { clearFieldErrors, focusFirstError, setFieldError } from "./field-errors.js";
 import { openFoldedField, setBusy, setIdle } from "./forms.js";
+import { bringIntoView } from "./into-view.js";
 import { whyNotNow } from "./session.js";
 import { needsPassword, setPort } from "./smtp-form.js";
-import { markVerified, rememberTested } from "./test-freshness.js";
-import { begin, cancelled, finish, sayFilledIn, showStep, showWaiting } from "./test-report.js";
+import { rememberTested, showStanding } from "./test-freshness.js";
+import { begin, cancelled, finish, newest, sayFilledIn, showStep, showWaiting } from "./test-report.js";
 import { runTest, TestNotRun } from "./test-stream.js";
 
 const SILENCE = 60_000; // the server says every few seconds that it waits; then something between us and it is broken
@@ -18,8 +19,8 @@ let running = null;
 
 function showResult(result) {
   finish(result);
-  if (result.field && !result.ok) setFieldError(result.field, result.remedy || result.title);
-  if (result.verified) markVerified();
+  if (result.field && !result.ok) setFieldError(result.field, result.title.replace(/[^.]$/, "$&."));
+  if (result.standing) showStanding(result.standing);
   form.elements.proof.value = result.proof ?? "";
 }
 
@@ -31,7 +32,7 @@ function showRefusal({ message, errors }) {
 }
 
 function giveUpAfterSilence(controller) {
-  return setTimeout(() => controller.abort(new TestNotRun("No answer from Sealpost for a minute. Reload the page, then test again.")), SILENCE);
+  return setTimeout(() => controller.abort(new TestNotRun("Sealpost has not responded for a minute. Reload the page, then test again.")), SILENCE);
 }
 
 async function follow(button, controller) {
@@ -62,10 +63,11 @@ async function follow(button, controller) {
   }
 }
 
-function bringIntoView() {
-  const { top } = panel.getBoundingClientRect();
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  if (top < 0 || top > innerHeight * 0.6) panel.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
+// The button and what came of it stand in the window together, except for somebody who fills in the form meanwhile.
+function show(button) {
+  const { activeElement } = document;
+  const isTypedElsewhere = activeElement.matches("input, select, textarea") && !panel.contains(activeElement);
+  if (!isTypedElsewhere) bringIntoView(panel, button, newest());
 }
 
 function stop() {
@@ -85,13 +87,19 @@ async function start(button) {
   begin(button.dataset.test === "message");
   rememberTested();
   setBusy(button, button.dataset.busy);
-  bringIntoView();
+  show(button);
   await follow(button, controller);
   if (running.controller !== controller) return; // another test took over
   running = null;
+  show(button);
   setIdle(button);
   if (document.activeElement === cancelButton) button.focus();
   cancelButton.hidden = true;
+}
+
+// Beside a report of values that are not saved yet stands the Save of the form, named by what it does.
+function sayWhatSaveDoes({ currentTarget }) {
+  panel.querySelector("[data-save-tested]").textContent = currentTarget.checked ? "Save and use" : "Save";
 }
 
 // --- What the report offers to change.
@@ -136,5 +144,6 @@ form.elements.to.addEventListener("keydown", (event) => {
   form.requestSubmit(sendButton);
 });
 form.addEventListener("input", () => sayFilledIn(false)); // from now on it is a form that was changed
+form.elements.is_active?.addEventListener("change", sayWhatSaveDoes); // an account's own server has no such switch
 cancelButton.addEventListener("click", stop);
 addEventListener("pagehide", stop);

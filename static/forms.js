@@ -1,5 +1,6 @@
 // What every form has: the eye goes to the first error, it is sent once and only when it will be taken, whoever leaves
 // it changed is asked, a password can be looked at.
+import { endOf } from "./form-end.js";
 import { holdsSecret, sendInPlace } from "./in-place.js";
 import { whyNotNow } from "./session.js";
 
@@ -94,18 +95,19 @@ async function sendFromHere(form, button) {
 
 /** Says why a form was not sent, at its end; nothing if there is no reason. */
 export function sayAtEnd(form, reason) {
-  form.querySelector(".form-message")?.remove();
+  const end = endOf(form);
+  end.querySelector(".form-message")?.remove();
   const template = document.getElementById("form-message");
   if (!reason || !template) return;
   const message = template.content.firstElementChild.cloneNode(true);
-  form.append(message);
+  end.append(message);
   message.querySelector("[data-text]").textContent = reason;
 }
 
 function release(form) {
   delete form.dataset.sending;
   if (leavingWith === form) leavingWith = null;
-  for (const button of form.querySelectorAll("button[aria-disabled]")) setIdle(button);
+  for (const button of form.elements) if (button.matches("button[aria-disabled]")) setIdle(button);
 }
 
 // A page that comes back from the back-forward cache must not still say "Saving…".
@@ -140,8 +142,10 @@ function toggleReveal(event) {
 
 // Browsers offer to remember a field that was sent as text.
 function concealPasswords(form) {
-  for (const button of form.querySelectorAll("[data-reveal]")) {
-    document.getElementById(button.dataset.reveal).type = "password";
+  for (const button of document.querySelectorAll("[data-reveal]")) {
+    const input = document.getElementById(button.dataset.reveal);
+    if (input.form !== form) continue;
+    input.type = "password";
     button.querySelector("[data-reveal-text]").textContent = "Show";
   }
 }

@@ -1,16 +1,17 @@
 // A form that holds a password is sent from within its page, since no other place may hold what was typed there. Where
 // the answer refuses it, the page takes over from that what has changed: the errors, both versions, whither to send.
 import { focusFirstError, setFieldError } from "./field-errors.js";
+import { endOf } from "./form-end.js";
 import { refreshTimes } from "./times.js";
 
 const PATIENCE = 60_000;
-const UNKNOWN = "No answer came. What you typed is still here. See in the list whether it was saved, then try again.";
+const UNKNOWN = "Sealpost did not respond. What you typed is still here. Check in the list whether it was saved, then try again.";
 const REGIONS = ":scope > .error-summary, :scope > .versions";
 
 /** Whether a password or a key stands in the form. */
 export function holdsSecret(form) {
-  const controls = form.querySelectorAll(':is(input, textarea):not([type="checkbox"], [type="hidden"]):is([name$="password"], [name$="key"])');
-  return [...controls].some((control) => control.value);
+  const secret = ':is(input, textarea):not([type="checkbox"], [type="hidden"]):is([name$="password"], [name$="key"])';
+  return [...form.elements].some((control) => control.matches(secret) && control.value);
 }
 
 /** Sends the form: where the browser is to go on, or why it was not taken. `ready` is called before the page changes. */
@@ -43,15 +44,17 @@ function takeOver(form, answered, page) {
   const panel = form.parentElement;
   for (const old of panel.querySelectorAll(REGIONS)) old.remove();
   panel.prepend(...[...answered.parentElement.querySelectorAll(REGIONS)].map((region) => document.importNode(region, true)));
-  addMissingFields(form, answered);
-  for (const note of answered.querySelectorAll(".field-error")) {
+  const end = endOf(form);
+  const answeredEnd = page.querySelector(`[data-form-end="${form.id}"]`);
+  addMissingFields(end, answeredEnd);
+  for (const note of page.querySelectorAll(`[id="${form.id}"] .field-error, [data-form-end="${form.id}"] .field-error`)) {
     setFieldError(note.id.replace(/-error$/, ""), note.hidden ? "" : note.querySelector("[data-error-text]").textContent);
   }
   for (const name of ["csrf_token", "version"]) form.elements[name].value = answered.elements[name].value;
   form.action = answered.getAttribute("action");
   form.dataset.notSaved = "";
   followToTheTest(form, page);
-  form.querySelector(".panel-foot button").textContent = answered.querySelector(".panel-foot button").textContent;
+  end.querySelector(".panel-foot button").textContent = answeredEnd.querySelector(".panel-foot button").textContent;
   document.querySelector("h1").textContent = page.querySelector("h1").textContent;
   document.title = page.title;
   refreshTimes();
@@ -61,11 +64,11 @@ function takeOver(form, answered, page) {
 }
 
 // The field for one's own password appears when the last sign-in is no longer recent.
-function addMissingFields(form, answered) {
-  const isMissing = (box) => !form.querySelector(`[data-field="${box.dataset.field}"]`);
-  for (const part of answered.querySelectorAll(".panel-part")) {
+function addMissingFields(end, answeredEnd) {
+  const isMissing = (box) => !end.querySelector(`[data-field="${box.dataset.field}"]`);
+  for (const part of answeredEnd.querySelectorAll(".panel-part")) {
     const boxes = [...part.querySelectorAll("[data-field]")];
-    if (boxes.length && boxes.every(isMissing)) form.querySelector(".panel-foot").before(document.importNode(part, true));
+    if (boxes.length && boxes.every(isMissing)) end.querySelector(".panel-foot").before(document.importNode(part, true));
   }
 }
 

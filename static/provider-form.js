@@ -15,7 +15,7 @@ const status = document.querySelector("[data-said]");
 
 // --- Filling in. What somebody typed into the user name or the sender stays; what came from here may change again.
 
-const LABELS = { smtp_server: "server", smtp_port: "port", security: "security", smtp_username: "user name", from_email: "From address" };
+const LABELS = { smtp_server: "server", smtp_port: "port", security: "encryption", smtp_username: "user name", from_email: "From address" };
 const ours = {};
 
 function isFree(name) {
@@ -69,7 +69,7 @@ function say(message, filled) {
 
 class Refused extends Error {}
 
-const SIGNED_OUT = "You are signed out. Sign in again in another tab: what you typed stays here.";
+const SIGNED_OUT = "You are signed out. Sign in in another tab, then try again. What you typed is still here.";
 const OFFLINE = "Sealpost cannot be reached. Check that you are online.";
 
 async function ask(url, signal) {
@@ -151,7 +151,7 @@ function showChosen(provider) {
   showProvider(provider);
   if (!provider) return;
   const { name, host, port, security, username_literal } = provider;
-  say(`These are the settings of ${name}.`, fillIn({ smtp_server: host, smtp_port: port, security, smtp_username: username_literal }));
+  say(`Settings for ${name}.`, fillIn({ smtp_server: host, smtp_port: port, security, smtp_username: username_literal }));
 }
 
 for (const select of [list, regions]) {

@@ -5,10 +5,10 @@ export const account = document.querySelector('meta[name="account"]')?.content;
 const sessionUrl = document.querySelector('meta[name="session"]')?.content;
 
 export const NOT_REACHED = "Sealpost cannot be reached, so nothing was saved. What you typed is still here. Check that you are online, then try again.";
-const FAILED = "Sealpost cannot save anything now. What you typed is still here. Try again in a minute.";
-const WRONG = "That is not the password of this account. Check it and try again.";
-const TOO_MANY = "Too many tries in a short time. Wait a while, then try again.";
-const OTHER = "Somebody else is signed in in this browser now. Sign in as the person of this page.";
+const FAILED = "Sealpost cannot save anything at the moment. What you typed is still here. Try again in a minute.";
+const WRONG = "Wrong password. Check it and try again.";
+const TOO_MANY = "Too many attempts. Wait a little, then try again.";
+const OTHER = "Someone else is now signed in in this browser. Sign in with the account of this page.";
 
 /** Who is signed in and the token for forms; or why nobody can tell. */
 export async function ask() {

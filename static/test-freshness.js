@@ -23,13 +23,16 @@ export function rememberTested() {
   tested = onScreen();
 }
 
-/** Says that the saved values are verified, which have just passed their test. */
-export function markVerified() {
+/** Says what the mark of the saved values is, which have just been tested: "everywhere", "own_domain", "unverified". */
+export function showStanding(standing) {
   const time = document.createElement("time");
   time.dateTime = new Date().toISOString();
   time.dataset.relative = "";
-  verified.replaceChildren("Verified ", time);
-  verified.dataset.verified = "1";
+  if (standing === "everywhere") verified.replaceChildren("Verified ", time);
+  else verified.textContent = standing === "own_domain" ? "Verified for your own domain only" : "Not verified";
+  verified.dataset.verified = standing === "unverified" ? "" : "1";
+  verified.hidden = false;
+  changed.hidden = true;
   refreshTimes();
   saved = tested;
   compare();

@@ -15,6 +15,8 @@ const filledIn = part("[data-filled-in]");
 const looking = part("[data-looking]");
 const docsLink = part("[data-docs-link]");
 const deliveredLink = part("[data-delivered]"); // to a page of administrators
+const saveButton = part("[data-save-tested]");
+const activateButton = part("[data-activate-tested]"); // of a server that is saved and not active
 
 function draw(svg, level) {
   const use = svg.querySelector("use");
@@ -95,7 +97,7 @@ export function showStep({ name, label, status, ms, fact }) {
 /** A server may be slow: the step says for how long it has been waited for. */
 export function showWaiting({ label, seconds }) {
   const row = list.querySelector('[data-status="running"]');
-  if (row) row.querySelector(".step-fact").textContent = `${label}: waiting for an answer, ${seconds} s`;
+  if (row) row.querySelector(".step-fact").textContent = `${label}: waiting for a reply, ${seconds} s`;
 }
 
 function showActions(actions) {
@@ -117,29 +119,44 @@ function linkField(id) {
   link.textContent = `Go to “${box.querySelector("legend, label").textContent}”`;
 }
 
-/** Shows a result. What it does not have is hidden; what may pass by itself is a warning. */
-export function finish({ ok = false, level = "failed", actions = [], field, docs_url, delivered, transcript = [], ...texts }) {
-  stopRunning();
-  panel.dataset.outcome = ok ? "ok" : "failed";
+/** The part of the report that was last added to: its headline, or the step under way. */
+export function newest() {
+  return summary.hidden ? (list.querySelector('[data-status="running"]') ?? list.firstElementChild) : part("[data-title-status]");
+}
+
+function showHeadline(level, texts) {
   const heading = part("[data-title-status]");
   heading.className = `status status-${level}`;
   draw(heading.querySelector(".shape"), level);
-  const said = { ...texts, transcript: transcript.join("\n") };
-  for (const name of SLOTS) fill(name, said[name] ?? "");
+  for (const name of SLOTS) fill(name, texts[name] ?? "");
+  summary.hidden = false;
+}
+
+/** Shows a result. What it does not have is hidden; what may pass by itself is a warning. */
+export function finish({ ok = false, level = "failed", actions = [], transcript = [], ...result }) {
+  const { field, docs_url, delivered, verified, is_unsaved, ...texts } = result;
+  stopRunning();
+  panel.dataset.outcome = ok ? "ok" : "failed";
+  showHeadline(level, { ...texts, transcript: transcript.join("\n") });
   showActions(actions);
   linkField(field);
+  saveButton.hidden = !is_unsaved;
+  if (activateButton) activateButton.hidden = !verified;
   docsLink.hidden = !docs_url;
   docsLink.href = docs_url || "#";
   if (deliveredLink) deliveredLink.hidden = !delivered;
   stale.hidden = !part("[data-stale-text]").textContent; // the form may have been changed while the test ran
   offerCopy();
-  summary.hidden = false;
   announce([texts.title, texts.message, texts.remedy].filter(Boolean).map((text) => text.replace(/[^.]$/, "$&.")).join(" "));
 }
 
+/** Says that the test was cancelled, above the steps that it had come to. */
 export function cancelled() {
   stopRunning();
   panel.dataset.outcome = "idle";
+  showHeadline("skipped", { title: "Test cancelled" });
+  for (const rest of summary.querySelectorAll("[data-field-link], [data-docs-link], [data-delivered], [data-copy-report]")) rest.hidden = true;
+  showActions([]);
   announce("Test cancelled.");
 }
 
@@ -147,6 +164,7 @@ export function cancelled() {
 export function markStale(text) {
   stale.hidden = !text || !["ok", "failed"].includes(panel.dataset.outcome);
   part("[data-stale-text]").textContent = text;
+  if (text && activateButton) activateButton.hidden = true; // it would switch on what is saved, not what is on screen
 }
 
 /** Says that the form is filled in but for the password, in the place of what is said of a changed form. */

@@ -25,7 +25,7 @@ async function refusal(response) {
       return new TestNotRun(body.message ?? "This page has been open for too long. Reload it, then test again.");
     default:
       if (response.status < 500) return new TestNotRun(body.message ?? `Sealpost refused to run the test (${response.status}).`);
-      return new TestNotRun(`Sealpost itself failed (${response.status}), not your mail server. Its log tells more.`);
+      return new TestNotRun(`Sealpost failed (${response.status}), not your mail server. See its log.`);
   }
 }
 

@@ -29,7 +29,7 @@ _CSRF_FIELD: Final = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 
 def gunicorn(port: int, *options: str) -> tuple[str, ...]:
-    """The command of the README's production chapter, in another folder, so without ``gunicorn.conf.py``."""
+    """The command of the production chapter of docs/running.md, in another folder, so without ``gunicorn.conf.py``."""
     binding = ("--bind", f"127.0.0.1:{port}", "--no-control-socket", *options)
     return (sys.executable, "-m", "gunicorn", *binding, "app:serve()")
 

@@ -51,6 +51,7 @@ class RecordingServer:
         smtputf8: bool = False,
         size_limit: int = 33_554_432,
         refuse: Mapping[str, str] | None = None,
+        ident: str = "recording server",
     ) -> None:
         self.host = host
         self.port = port or free_port(host)
@@ -73,7 +74,7 @@ class RecordingServer:
             auth_exclude_mechanism=() if users is not None else ("LOGIN", "PLAIN"),
             enable_SMTPUTF8=smtputf8,
             data_size_limit=size_limit,
-            ident="recording server",
+            ident=ident,
             server_hostname="mail.test",
         )
 

@@ -89,9 +89,9 @@ class Sealpost:
 
     @property
     def setup_code(self) -> str:
-        """The one-time code from its standard output."""
-        found = re.search(r"One-time code +(\S+)", self.output)
-        assert found, f"no one-time code in:\n{self.output}"
+        """The set-up code from its standard output."""
+        found = re.search(r"Set-up code +(\S+)", self.output)
+        assert found, f"no set-up code in:\n{self.output}"
         return found[1]
 
     def wait_for(self, pattern: str) -> str:

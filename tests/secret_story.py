@@ -106,7 +106,7 @@ class Story:
         self.leaked("CSRF secret", json.loads(base64_decode(token.partition(".")[0])))
 
     def _set_up(self, server: LiveServer) -> Browser:
-        code = server.wait_for_output(r"One-time code +((?:[A-Z2-9]{5}-?){4})")[1]
+        code = server.wait_for_output(r"Set-up code +((?:[A-Z2-9]{5}-?){4})")[1]
         self.leaked("set-up code", code)
         admin = Browser(server)
         person = {"username": "alice", "email": ALICE, "password": OLD_PASSWORD}

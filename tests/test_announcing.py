@@ -29,7 +29,7 @@ def test_of_many_workers_one_prints_a_set_up_code(tmp_path: Path, migrated_datab
     with start(gunicorn(port, "--workers", "3"), tmp_path, PORT=str(port), APP_ENV="production") as server:
         server.wait_for_output(r"(?s)(Sealpost is at.*){3}")
     printed = server.stdout.decode()
-    assert len(re.findall("One-time code", printed)) == 1
+    assert len(re.findall("Set-up code", printed)) == 1
     assert len(re.findall("/setup", printed)) == 1
 
 
@@ -46,6 +46,19 @@ def test_on_one_address_the_first_env_says_nothing_of_it(tmp_path: Path, host: s
     env = tmp_path / ".env"
     assert write_first_env(env, {"HOST": host})
     assert "BASE_URL" not in env.read_text()
+
+
+def test_the_port_of_the_first_start_is_that_of_the_commands_in_another_terminal(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    assert write_first_env(env, {"PORT": "5080"})
+    assert load_settings(read_environment(env)).base_url == "http://127.0.0.1:5080"
+
+
+@pytest.mark.parametrize("port", ["", "0", "70000", "http"])
+def test_a_port_that_is_none_is_not_kept(tmp_path: Path, port: str) -> None:
+    env = tmp_path / ".env"
+    assert write_first_env(env, {"PORT": port})
+    assert "PORT=" not in env.read_text()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])

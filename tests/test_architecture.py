@@ -24,7 +24,7 @@ ROOMS = {
     "local_inbox": "",
     "registry": "",
     "reasons": "",
-    "settings": "smtp audit",
+    "settings": "smtp audit reasons",
     "diagnosis": "smtp registry reasons",
     "delivery": "smtp message settings diagnosis reasons",
     "providers": "registry smtp settings delivery",

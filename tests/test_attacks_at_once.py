@@ -54,7 +54,7 @@ class Pair:
     """The same person in two browsers, who posts two forms at the same moment."""
 
     def __init__(self, live: LiveServer) -> None:
-        code = live.wait_for_output(r"One-time code +((?:[A-Z2-9]{5}-?){4})")[1]
+        code = live.wait_for_output(r"Set-up code +((?:[A-Z2-9]{5}-?){4})")[1]
         self._browsers = [Browser(live, f"127.0.0.{number}") for number in (2, 3)]
         person = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
         assert self._browsers[0].post_form("/setup", {**person, "code": code}).status == 303
@@ -103,7 +103,7 @@ def test_of_two_browsers_that_save_at_once_one_wins_and_the_other_is_told(live: 
         assert rows(live) == [(typed[winner], version + 1, True)]
         loser = answers[1 - winner].text
         assert f'value="{typed[1 - winner]}"' in loser  # nothing typed is lost
-        assert "Somebody else saved these settings meanwhile." in loser
+        assert "Someone else has saved these settings." in loser
 
 
 def test_of_two_first_saves_under_one_name_one_is_refused_at_the_name(live: LiveServer, pair: Pair) -> None:
@@ -116,7 +116,7 @@ def test_of_two_first_saves_under_one_name_one_is_refused_at_the_name(live: Live
         assert rows(live)[number - 1 :] == [(f"{number} by {winner}", 1, True)]
         assert [is_active for _, _, is_active in rows(live)].count(True) == 1
         loser = answers[1 - winner].text
-        assert "Another configuration has this name." in loser
+        assert "That name is already in use." in loser
         assert f'value="{number} by {1 - winner}"' in loser
 
 

@@ -121,7 +121,7 @@ def test_while_others_write_it_is_of_one_moment(app: Flask, place: Path) -> None
 def test_what_is_there_is_overwritten_only_if_that_is_said(app: Flask, place: Path) -> None:
     file = place / "a.backup"
     file.write_text("something else")
-    assert "is there already" in refusal(app, "backup", str(file))
+    assert "already exists" in refusal(app, "backup", str(file))
     assert file.read_text() == "something else"
     assert run(app, "backup", str(file), "--overwrite").exit_code == 0
     assert file.read_bytes().startswith(b"SQLite format 3")
@@ -131,7 +131,7 @@ def test_what_is_there_is_overwritten_only_if_that_is_said(app: Flask, place: Pa
 
 def test_a_link_that_leads_nowhere_is_there_too(app: Flask, place: Path) -> None:
     (place / "a").symlink_to(place / "nowhere")
-    assert "is there already" in refusal(app, "backup", str(place / "a"))
+    assert "already exists" in refusal(app, "backup", str(place / "a"))
 
 
 @pytest.mark.parametrize("option", [[], ["--overwrite"]])
@@ -240,7 +240,7 @@ def test_it_asks_first(app: Flask, place: Path, said: str, is_restored: bool) ->
     file = backed_up(app, place)
     mail_id = queued()
     result = run(app, "restore", str(file), said=said)
-    assert "Replace the whole database by" in result.stderr
+    assert "Replace the whole database with" in result.stderr
     assert result.exit_code == (0 if is_restored else 1)
     assert (mail_id in {mail.id for mail in log.mails()[0]}) != is_restored
 

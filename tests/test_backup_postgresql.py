@@ -95,7 +95,7 @@ def test_a_back_up_of_an_earlier_version_goes_into_an_empty_postgresql(
             db.session.commit()
             db.session.remove()
             told, _, named = refusal(app, "restore", str(file)).partition("then run: ")
-            assert "A back-up of an earlier version needs an empty database." in told
+            assert "A back-up from an earlier version needs an empty database." in told
             restore, then_upgrade, then_hold = named.strip().split(" && ")
             db.engine.dispose()
             subprocess.run(restore, shell=True, env=programs, check=True)

@@ -52,7 +52,7 @@ class Surfer:
 
 PASSED_ON = "proxy_pass http://127.0.0.1:{port};"
 TAKEN_OFF = "proxy_pass http://127.0.0.1:{port}/;"
-README_SAYS = re.findall(r"```nginx\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+DOCUMENT_SAYS = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs" / "running.md").read_text(), re.DOTALL)[0]
 OWN_HOST = PASSED_ON + " proxy_set_header Host $host; proxy_set_header X-Forwarded-Proto $scheme;"
 
 
@@ -61,9 +61,9 @@ OWN_HOST = PASSED_ON + " proxy_set_header Host $host; proxy_set_header X-Forward
         f"location /mail/ {{ {PASSED_ON} }}",
         f"location /mail/ {{ {TAKEN_OFF} }}",
         f"location /mail/ {{ {OWN_HOST} }}",
-        README_SAYS.replace("location /", "location /mail/").replace("127.0.0.1:8000", "127.0.0.1:{port}"),
+        DOCUMENT_SAYS.replace("location /", "location /mail/").replace("127.0.0.1:8000", "127.0.0.1:{port}"),
     ],
-    ids=["passed on", "taken off", "with Host", "as README says"],
+    ids=["passed on", "taken off", "with Host", "as docs/running.md says"],
 )
 def surfer(request: pytest.FixtureRequest, app: Flask, environment: dict[str, str], tmp_path: Path) -> Iterator[Surfer]:
     make_alice(is_admin=True)

@@ -9,11 +9,13 @@ import pytest
 from database.outbox_db import State
 from services.smtp.habits import Habit
 from tests.test_architecture import ROOMS, ROOT
+from utils.env_names import FILES
 
 DOCUMENTS: Final = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
 _PATH: Final = re.compile(r"`((?:services|blueprints|database|utils|templates|static|tests|benchmarks|docs)/[\w./-]*)`")
-_LINK: Final = re.compile(r"\]\(([\w./-]+)(?:#[\w-]+)?\)")
+_LINK: Final = re.compile(r"\]\(([\w./-]*)(?:#([\w-]+))?\)")
+_SAMPLE: Final = re.compile(r"^#?([A-Z_]+)=", re.MULTILINE)
 _SCRIPT: Final = re.compile(r"(?:services|blueprints|database|tests)/[\w/]+\.py")
 _TEST: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 ASVS: Final = ROOT / "docs" / "asvs.md"
@@ -48,6 +50,12 @@ def words_in(cell: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", cell))
 
 
+def anchors_of(document: Path) -> set[str]:
+    """What a link may name behind ``#``: each heading as GitHub writes it."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_file_that_a_document_names_is_there(document: Path) -> None:
     text = document.read_text()
@@ -58,7 +66,13 @@ def test_every_file_that_a_document_names_is_there(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_of_a_document_leads_to_a_file(document: Path) -> None:
     links = _LINK.findall(document.read_text())
-    assert [link for link in links if not (document.parent / link).exists()] == []
+    assert [link for link, _ in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_heading_leads_to_one(document: Path) -> None:
+    links = [(link or document.name, heading) for link, heading in _LINK.findall(document.read_text()) if heading]
+    assert [link for link in links if link[1] not in anchors_of(document.parent / link[0])] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -78,7 +92,20 @@ def test_every_requirement_of_level_1_is_met_somewhere_or_does_not_apply() -> No
 
 def test_every_variable_that_it_names_is_in_the_sample() -> None:
     named = set(re.findall(r"`([A-Z]+_[A-Z_]+)`", ASVS.read_text()))
-    assert named - set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)) == set()
+    assert named - set(_SAMPLE.findall((ROOT / ".env.example").read_text())) == set()
+
+
+def test_the_readme_explains_every_variable_of_the_sample_once() -> None:
+    rows = rows_of((ROOT / "README.md").read_text(), "Settings")
+    explained = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row[0])]
+    sample = set(_SAMPLE.findall((ROOT / ".env.example").read_text()))
+    in_files = {name for name in sample if name.endswith("_FILE") and name.removesuffix("_FILE") in sample}
+    assert sorted(explained) == sorted(sample - in_files)
+
+
+def test_every_secret_that_may_stand_in_a_file_is_named() -> None:
+    text = (ROOT / "docs" / "running.md").read_text()
+    assert set(re.findall(r"`([A-Z_]+_FILE)`", text)) == set(FILES)
 
 
 def test_the_table_of_rooms_is_the_one_that_the_code_is_held_to() -> None:
@@ -88,8 +115,8 @@ def test_the_table_of_rooms_is_the_one_that_the_code_is_held_to() -> None:
     }
 
 
-def test_every_state_of_a_queued_mail_is_explained() -> None:
-    rows = rows_of(ARCHITECTURE.read_text(), "States of a queued mail")
+def test_every_state_of_a_queued_email_is_explained() -> None:
+    rows = rows_of(ARCHITECTURE.read_text(), "States of a queued email")
     assert {word for row in rows for word in words_in(row[0])} == {state.value for state in State}
 
 

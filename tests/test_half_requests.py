@@ -37,14 +37,14 @@ HALVES: Final = {
 }
 
 
-@pytest.fixture(scope="module", params=["as README says", "--threads", "--preload"])
+@pytest.fixture(scope="module", params=["as documented", "--threads", "--preload"])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_database: Path
 ) -> Iterator[LiveServer]:
     folder, port = tmp_path_factory.mktemp("half"), free_port()
     (folder / DATABASE).write_bytes(migrated_database.read_bytes())
     options = {
-        "as README says": ("--config", str(ROOT / "gunicorn.conf.py")),
+        "as documented": ("--config", str(ROOT / "gunicorn.conf.py")),
         "--threads": ("--threads", "2"),
         "--preload": ("--preload", "--worker-class", "gthread", "--threads", "2"),
     }

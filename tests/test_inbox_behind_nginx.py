@@ -57,4 +57,4 @@ def test_a_stranger_behind_nginx_sees_no_inbox(server: Sealpost, tmp_path: Path,
 def test_the_developer_beside_nginx_reads_it_as_before(server: Sealpost) -> None:
     page = Client(server.url).get("/inbox")
     assert "Local inbox" in page.text
-    assert "No mail yet" in page.text
+    assert "No emails yet" in page.text

@@ -36,7 +36,7 @@ MAIL: Final = json.dumps(
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[tuple[LiveServer, bytes]]:
-    """A gunicorn as README says, and the header of a token that may send."""
+    """A gunicorn as documented, and the header of a token that may send."""
     folder, port = tmp_path_factory.mktemp("large"), free_port()
     (folder / DATABASE).write_bytes(migrated_database.read_bytes())
     base = f"http://127.0.0.1:{port}"

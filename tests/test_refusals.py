@@ -190,7 +190,7 @@ def test_a_previous_key_is_named_a_month_after_the_rotation(environment: dict[st
                         f"(datetime('now', '-{days} days'), 'a', 'b', 'key_rotated', 'c', '')"
                     )
                 )
-            assert any("APP_KEY_PREVIOUS still holds" in doubt for doubt in start.doubts()) is told
+            assert any("APP_KEY_PREVIOUS still contains" in doubt for doubt in start.doubts()) is told
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be nobody for a moment")

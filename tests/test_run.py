@@ -34,7 +34,7 @@ def set_up(server: Sealpost, code: str) -> None:
     fields = {"code": code, "username": "alice", "email": "alice@example.com", "password": PASSWORD}
     page = Client(server.url).post_form("/setup", fields)
     assert page.status == 200
-    assert "You are the administrator now" in page.text
+    assert "You are the administrator" in page.text
 
 
 def beside(environment: dict[str, str]) -> dict[str, str]:
@@ -105,7 +105,7 @@ def test_ctrl_c_frees_the_ports(first_run: Run) -> None:
 def test_a_start_with_an_administrator_prints_no_set_up(second_run: Run) -> None:
     assert "Sealpost is at" in second_run.server.output
     assert "/setup" not in second_run.server.output
-    assert "One-time code" not in second_run.server.output
+    assert "Set-up code" not in second_run.server.output
 
 
 def test_a_second_start_finds_what_the_first_one_stored(second_run: Run) -> None:
@@ -141,7 +141,7 @@ def test_ctrl_c_does_not_wait_for_clients_that_say_nothing(environment: dict[str
 def test_a_taken_port_is_one_line_that_names_the_variable(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", int(environment["PORT"]))):
         line = refusal(environment)
-    assert "Set PORT " in line
+    assert "Set another PORT " in line
     assert environment["PORT"] in line
 
 
@@ -150,9 +150,9 @@ def test_a_start_without_the_port_of_its_inbox_serves_and_says_so(environment: d
     with socket.create_server(("127.0.0.1", int(taken))), Sealpost(environment) as server:
         page = Client(server.url).get("/inbox").text
         server.stop()
-    assert f"Its port {taken} is taken by another program" in page
-    assert f"Its port {taken} is taken by another program" in server.output
-    assert "Set LOCAL_INBOX_PORT" in server.output
+    assert f"Its port {taken} is already in use by another program" in page
+    assert f"Its port {taken} is already in use by another program" in server.output
+    assert "Set another LOCAL_INBOX_PORT" in server.output
     assert "Local inbox at" not in server.output
 
 

@@ -1,4 +1,4 @@
-"""README's examples of how to send from any language, each run by its own program against a live server."""
+"""The examples of docs/api.md in any language, each run by its own program against a live server; README's calls."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -21,7 +21,9 @@ from tests.recording_server import RecordingServer
 from tests.running import ROOT
 from tests.visitors import mail_through, make_alice
 
-SECTION: Final = (ROOT / "README.md").read_text().partition("## Send from any language\n")[2].partition("\n## ")[0]
+DOCUMENT: Final = (ROOT / "docs" / "api.md").read_text()
+SECTION: Final = DOCUMENT.partition("## Send from any language\n")[2].partition("\n## ")[0]
+README_SAYS: Final = (ROOT / "README.md").read_text().partition("## The HTTP API\n")[2].partition("```sh\n")[2]
 
 
 def example(language: str, place: int = 0) -> str:
@@ -38,15 +40,16 @@ def inbox() -> Iterator[RecordingServer]:
 def variables(
     tmp_path_factory: pytest.TempPathFactory, migrated_database: Path, inbox: RecordingServer
 ) -> Iterator[dict[str, str]]:
-    """What README asks for: where the server is, and a token of alice."""
+    """What the page asks for: where the server is, and a token of alice."""
     folder, port = tmp_path_factory.mktemp("languages"), free_port()
     (folder / DATABASE).write_bytes(migrated_database.read_bytes())
     base = f"http://127.0.0.1:{port}"
     environment = environment_for(folder, PORT=str(port), BASE_URL=base, **mail_through(inbox))
+    (folder / ".env").write_text(f"ADMIN_TOKEN={environment['ADMIN_TOKEN']}\n")
     with create_app(environment, instance_path=folder).app_context():
         token, _ = api_tokens.create(make_alice().id, "shop", scopes=["send", "read"])
     with LiveServer(DEVELOPMENT, environment, folder, port):
-        yield {"SEALPOST": base, "TOKEN": token}
+        yield {"SEALPOST": base, "TOKEN": token, "FOLDER": str(folder)}
 
 
 def said_by(program: str, *arguments: str, text: str = "", variables: dict[str, str]) -> str:
@@ -94,3 +97,25 @@ def test_php(variables: dict[str, str], inbox: RecordingServer) -> None:
 def test_what_they_send_arrives(variables: dict[str, str], inbox: RecordingServer) -> None:
     said_by("bash", "-c", example("sh", 1).replace("Order 17", "The last one"), variables=variables)
     wait_until(lambda: any(b"Subject: The last one" in mail.content for mail in list(inbox.mails)))
+
+
+def test_the_calls_of_the_readme(variables: dict[str, str], inbox: RecordingServer) -> None:
+    block = README_SAYS.partition("```")[0]
+    assert "http://127.0.0.1:5000" in block
+    block = block.replace("http://127.0.0.1:5000", variables["SEALPOST"])
+    said = said_by("bash", "-c", f"cd $FOLDER\n{block}", variables=variables)
+    sent, failed, found, added, listed, tested = answers = list(values_in(said))
+    assert len(answers) == block.count("curl ")
+    assert (sent["state"], failed["data"]) == ("queued", [])
+    assert "smtp.gmail.com" in str(found)
+    assert listed["data"] == [added["data"]]
+    assert tested["message"] in ("Connection successful", "SMTP not configured")  # none is active there
+
+
+def values_in(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON values that stand one behind the other."""
+    decoder = json.JSONDecoder()
+    while text := text.lstrip():
+        value, end = decoder.raw_decode(text)
+        yield value
+        text = text[end:]

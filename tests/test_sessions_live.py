@@ -27,7 +27,7 @@ def live(tmp_path: Path, migrated_database: Path) -> Iterator[LiveServer]:
 def alice(live: LiveServer) -> Browser:
     """The first administrator, signed in."""
     browser = Browser(live)
-    code = live.wait_for_output(r"One-time code +((?:[A-Z2-9]{5}-?){4})")[1]
+    code = live.wait_for_output(r"Set-up code +((?:[A-Z2-9]{5}-?){4})")[1]
     person = {"username": "alice", "email": "alice@example.com", "password": PASSWORD}
     assert browser.post_form("/setup", {**person, "code": code}).status == 303
     return browser

@@ -154,7 +154,7 @@ def parse_host(text: str) -> str:
     if ":" in text or "[" in text or "]" in text:
         return _ipv6(text)
     if _look_alike(text):
-        raise InvalidAddress("The host name holds a look-alike character. Type it with plain letters and dots.")
+        raise InvalidAddress("The host name contains a look-alike character. Retype it in plain letters and dots.")
     host = text.removesuffix(".").lower()
     if _ends_in_number(host):
         return _ipv4(host)
@@ -168,7 +168,7 @@ def parse_host(text: str) -> str:
 def _bounded(text: str) -> str:
     """Refuse what must not even reach the parser or its cache: other types and overlong text."""
     if not isinstance(text, str):
-        raise InvalidAddress("Give one email address as text.")
+        raise InvalidAddress("Enter one email address as text.")
     if len(text) > LONGEST_ADDRESS:
         raise InvalidAddress(f"An email address has at most {LONGEST_ADDRESS} characters.")
     return text
@@ -286,7 +286,7 @@ def _display_name(text: str) -> str:
     if len(name) > LONGEST_NAME:
         raise InvalidAddress(f"The name has at most {LONGEST_NAME} characters.")
     if not quoted and any(character in name for character in '"<>@,;:\\'):
-        raise InvalidAddress('Put the name into double quotes, like "Shop, Ltd." <name@example.com>.')
+        raise InvalidAddress('Put the name in double quotes, like "Shop, Ltd." <name@example.com>.')
     return name
 
 
@@ -296,11 +296,11 @@ def _refuse_url_parts(text: str) -> None:
     if "://" in text:
         raise InvalidAddress("Enter only the host name, without https:// or smtp://.")
     if "@" in text:
-        raise InvalidAddress("Give the host name only, without a user name and an @.")
+        raise InvalidAddress("Enter only the host name, without a user name or an @.")
     if any(character in text for character in "/\\?#"):
-        raise InvalidAddress("Give the host name only, without a path.")
+        raise InvalidAddress("Enter only the host name, without a path.")
     if any(character in text for character in ",;"):
-        raise InvalidAddress("Give one host name only.")
+        raise InvalidAddress("Enter only one host name.")
 
 
 def _ipv4(text: str) -> str:
@@ -316,7 +316,7 @@ def _ipv6(text: str) -> str:
     elif "]:" in text or text.count(":") == 1:
         raise InvalidAddress("Enter only the host name. The port has its own field.")
     if "%" in text:
-        raise InvalidAddress("Give the IPv6 address without a zone (the part from %).")
+        raise InvalidAddress("Enter the IPv6 address without a zone (the part from %).")
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError:
@@ -345,7 +345,7 @@ def parse_name_server(text: str) -> tuple[str, int]:
     well_formed = isinstance(address, ipaddress.IPv6Address) == bracketed and _PORT.fullmatch(port)
     if not address or not well_formed or int(port) > HIGHEST_PORT:
         raise InvalidAddress(
-            "Give the IP address of a name server, like 192.0.2.53, 192.0.2.53:53 or [2001:db8::53]:53."
+            "Enter the IP address of a DNS server, like 192.0.2.53, 192.0.2.53:53 or [2001:db8::53]:53."
         )
     return str(address), int(port)
 

@@ -91,7 +91,10 @@ EVERYWHERE: Final = AllowedPlaces()
 
 def words(address: IPAddress, reason: str) -> str:
     """Why there is no connection to an address, in a sentence."""
-    return f"{address} is {reason}; {'it is not connected to' if reason == _OUTSIDE else 'no mail server is there'}."
+    return (
+        f"{address} is {reason}; "
+        f"{'Sealpost does not connect to it' if reason == _OUTSIDE else 'no mail server can be there'}."
+    )
 
 
 def named_by(env: Reader) -> AllowedPlaces:

@@ -35,7 +35,7 @@ def opened(token: str, fernet_keys: Iterable[bytes]) -> str:
     try:
         return MultiFernet([Fernet(key) for key in fernet_keys]).decrypt(token.encode()).decode()
     except (InvalidToken, ValueError):
-        raise CannotDecrypt("The stored password cannot be decrypted with the present APP_KEY.") from None
+        raise CannotDecrypt("The stored password cannot be decrypted with the current APP_KEY.") from None
 
 
 def current_key_id() -> str:

@@ -91,7 +91,7 @@ def _end_in_time() -> None:
     pid = os.getpid()
     time.sleep(LONGEST)
     if os.getpid() == pid:
-        log.error("stopped_in_midst", seconds=LONGEST, consequence="The next start finds what was under way.")
+        log.error("stopped_in_midst", seconds=LONGEST, consequence="The next start continues what was under way.")
         os._exit(1)
 
 

@@ -15,7 +15,7 @@ from dotenv.parser import Binding, parse_stream
 from utils.env_names import OURS, meant_by
 from utils.env_reader import ConfigurationError
 
-QUOTE: Final = "Put the whole value into 'single quotes', with \\' for a quote in it."
+QUOTE: Final = "Put the whole value in 'single quotes', with \\' for a quote in it."
 _ASSIGNED: Final = re.compile(r"^[^\S\n]*(?:export[^\S\n]+)?'?([A-Za-z_]\w*)'?[^\S\n]*=", re.MULTILINE)
 _FIRST_WORD: Final = re.compile(r"\s*(?:(?:export|set)\s+)?['\"]?([A-Za-z_]\w*)")
 _NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
@@ -58,7 +58,7 @@ def _text_of(path: Path) -> str:
         raise ConfigurationError(f"{path}, line {line}: this is not UTF-8. Save the file as UTF-8.") from None
     except OSError:
         raise ConfigurationError(
-            f"{path} cannot be read by {_who()}. Give it to that user with chown, or run as the one that it belongs to."
+            f"{path} cannot be read by {_who()}. Make that user its owner with chown, or run as its owner."
         ) from None
 
 
@@ -91,14 +91,14 @@ def _fault(binding: Binding) -> str:
         return _fault_of_value(binding.original.string, binding.key, binding.value)
     if _NAME.fullmatch(binding.key) and meant_by(binding.key) is None:
         return ""  # a bare name, as Docker's env files have them
-    return f"{_named(binding.original.string)} has no = behind its name. Write NAME=value."
+    return f"{_named(binding.original.string)} has no = after its name. Write NAME=value."
 
 
 def _fault_of_value(source: str, key: str, value: str) -> str:
     if "\0" in source:
         return f"{_named(source)} has a NUL character. Save the file as UTF-8."
     if "\n" in source.strip() and (key in OURS or _hides_ours(source)):
-        return f"the quote behind {_named(source)} ends on another line. {QUOTE}"
+        return f"the quote after {_named(source)} ends on another line. {QUOTE}"
     if key in OURS and (_CONTROLS.search(value) or ("\t" in value and "\t" not in source)):
         return f'{key} has a \\ in "double quotes", which makes a control character. {QUOTE}'
     return ""

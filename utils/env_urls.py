@@ -24,7 +24,7 @@ def base_url(env: Reader, *, is_production: bool, listens_on: tuple[str, int]) -
     text, allows_http = env.text("BASE_URL"), env.boolean("ALLOW_HTTP", default=False)
     if not text:
         if is_production:
-            raise ConfigurationError("BASE_URL is not set. Give the public address, like https://app.example.com")
+            raise ConfigurationError("BASE_URL is not set. Set it to the public address, like https://app.example.com")
         host, port = listens_on
         return http_url(own_addresses.reachable(host)[0] if is_wildcard(host) else host, port)
     parts = _parsed(text)
@@ -35,8 +35,8 @@ def base_url(env: Reader, *, is_production: bool, listens_on: tuple[str, int]) -
         )
     if is_production and parts.scheme == "http" and not allows_http and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(
-            "BASE_URL is http:// in production: whoever listens on the way reads passwords and reset links. Give the "
-            "https:// address of the proxy in front, or set ALLOW_HTTP=true."
+            "BASE_URL is http:// in production: anyone on the network can read passwords and reset links. Set it to "
+            "the https:// address of the proxy in front, or set ALLOW_HTTP=true."
         )
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
@@ -114,13 +114,13 @@ def unprotected(database: str, urls: Mapping[str, str], environment: Mapping[str
     found = []
     if _is_open_postgresql(database, environment):
         found.append(
-            "DATABASE_URL names another host without sslmode=verify-full: who sits between can read and change "
+            "DATABASE_URL names another host without sslmode=verify-full: anyone on the network can read and change "
             "everything. Add ?sslmode=verify-full&sslrootcert=system, or the file of your authority."
         )
     for variable, text in urls.items():
         for scheme in sorted({urlsplit(url).scheme for url in text.split(";") if _is_open(url)}):
             better = {"redis": "rediss", "amqp": "amqps", "pyamqp": "amqps"}.get(scheme)
-            remedy = f"Write {better}://" if better else "Take the parameter out that switches verification off"
+            remedy = f"Write {better}://" if better else "Remove the parameter that turns verification off"
             found.append(f"{variable} names another host without verified TLS. {remedy}.")
     return found
 

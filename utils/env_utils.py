@@ -74,6 +74,8 @@ class Settings:
     emails_per_minute: int  # 0: no limit
     emails_per_day: int
     emails_per_minute_per_domain: int
+    account_waiting_emails: int  # of one account, that it queued over HTTP; 0: no limit
+    account_waiting_mb: int  # of the same, together
     local_inbox_port: int
     audit_retention_days: int
     mail_retention_days: int
@@ -154,7 +156,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         file = EnvFile(dict(environment), [])
     doubts = [
         *_slips(environment, file.values),
-        *(f"{name} stands more than once in .env; the last one counts." for name in file.repeated),
+        *(f"{name} is in .env more than once; the last one counts." for name in file.repeated),
     ]
     email, email_fault = _email(environment)
     env = Reader(secret_files.filled_in(environment, left_out="EMAIL_HOST_PASSWORD"))
@@ -199,6 +201,8 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, MOST_EMAILS),
         emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, MOST_EMAILS),
         emails_per_minute_per_domain=env.integer("EMAILS_PER_MINUTE_PER_DOMAIN", 0, 0, MOST_EMAILS),
+        account_waiting_emails=env.integer("ACCOUNT_WAITING_EMAILS", 2000, 0, MOST_EMAILS),
+        account_waiting_mb=env.integer("ACCOUNT_WAITING_MB", 200, 0, MOST_EMAILS),
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", LOCAL_INBOX_PORT, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),
@@ -242,7 +246,7 @@ def _slips(environment: Mapping[str, str], in_file: Iterable[str]) -> list[str]:
     """What is said of names that are nearly ours. Raises ConfigurationError where what was meant must not be missed."""
     found = env_names.slips(environment, in_file)
     if found and found[0].is_grave:
-        raise ConfigurationError(f"{found[0]} Correct the name, or take it out.")
+        raise ConfigurationError(f"{found[0]} Correct the name, or remove it.")
     return [str(slip) for slip in found]
 
 
@@ -259,13 +263,13 @@ def _email(environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
 def _app_key(env: Reader) -> Secret:
     key = env.text("APP_KEY").strip()
     if not key:
-        raise ConfigurationError(f"APP_KEY not configured. Make one with: {NEW_KEY_COMMAND}")
+        raise ConfigurationError(f"APP_KEY not configured. Create one with: {NEW_KEY_COMMAND}")
     return _strong("APP_KEY", key, weakness_of_key(key))
 
 
 def _strong(name: str, text: str, fault: str | None) -> Secret:
     if fault:
-        raise ConfigurationError(f"{name} {fault}. Make a new one with: {NEW_KEY_COMMAND}")
+        raise ConfigurationError(f"{name} {fault}. Create a new one with: {NEW_KEY_COMMAND}")
     return Secret(text)
 
 
@@ -280,7 +284,7 @@ def _admin_token(env: Reader, keys: tuple[Secret, ...]) -> Secret | None:
         return None
     found = _strong("ADMIN_TOKEN", token, weakness(token))
     if found in keys:
-        raise ConfigurationError(f"ADMIN_TOKEN is the same as APP_KEY. Make a new one with: {NEW_KEY_COMMAND}")
+        raise ConfigurationError(f"ADMIN_TOKEN is the same as APP_KEY. Create a new one with: {NEW_KEY_COMMAND}")
     return found
 
 

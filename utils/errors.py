@@ -39,7 +39,7 @@ class Stopping(AppError):
     status = 503
 
     def __init__(self) -> None:
-        super().__init__("Sealpost was stopped meanwhile. Try again in a minute.")
+        super().__init__("Sealpost was stopped in the meantime. Try again in a minute.")
 
 
 class Forbidden(AppError):

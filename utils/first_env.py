@@ -18,8 +18,9 @@ _PATH: Final = Path(__file__).resolve().parent.parent / ".env"
 def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.environ) -> bool:
     """Write a ``.env`` with fresh secrets unless there is one. True if it was written.
 
-    Where ``HOST`` of the environment opens every address of the machine, the first that others can open is its
-    ``BASE_URL``. Raises ConfigurationError where the folder cannot be written to.
+    A ``PORT`` of the environment stays in it, so that commands in another terminal write the same links.
+    Where ``HOST`` opens every address of the machine, the first that others can open is its ``BASE_URL``.
+    Raises ConfigurationError where the folder cannot be written to.
     """
     if path.exists():
         return False
@@ -36,16 +37,20 @@ def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.envi
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}. Give its folder to your user.") from None
+        raise ConfigurationError(
+            f"{path} cannot be written: {error.strerror}. Make your user the owner of its folder."
+        ) from None
     return True
 
 
 def _place(environment: Mapping[str, str]) -> str:
-    """Where to listen and where that is reached, for whoever gave ``HOST`` to the first start; else nothing."""
-    host = environment.get("HOST", "").strip()
-    port = whole_number(environment.get("PORT", "").strip() or "5000", 1, 65535)
-    if not is_wildcard(host) or port is None:
+    """Where to listen and where that is reached, as far as the first start was told; else nothing."""
+    host, given = environment.get("HOST", "").strip(), environment.get("PORT", "").strip()
+    port = whole_number(given or "5000", 1, 65535)
+    if port is None:
         return ""
+    if not is_wildcard(host):
+        return f"PORT={port}\n" if given else ""
     return f"HOST={host}\nPORT={port}\nBASE_URL={http_url(own_addresses.reachable(host)[0], port)}\n"
 
 

@@ -19,7 +19,7 @@ from utils.encryption_utils import subkey
 from utils.env_utils import Settings, fernet_key_from
 
 HOST: Final = "127.0.0.1"
-NOT_RUNNING: Final = "It takes mail while `make run` serves, and that does not run now."
+NOT_RUNNING: Final = "It accepts mail only while `make run` is running."
 _TRIES: Final = 50
 _PAUSE: Final = 0.02  # seconds; whoever looks holds the lock for an instant
 _LARGEST: Final = 4096  # bytes

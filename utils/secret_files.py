@@ -39,7 +39,7 @@ def held(environment: Mapping[str, str], name: str) -> str:
     if name == "APP_KEY_PREVIOUS":
         return ",".join(text.splitlines())
     if len(text.strip().splitlines()) > 1:
-        raise ConfigurationError(f"{variable} leads to a file with several lines. It must hold the secret alone.")
+        raise ConfigurationError(f"{variable} leads to a file with several lines. It must contain only the secret.")
     return text
 
 
@@ -71,13 +71,13 @@ def _check(variable: str, path: Path, status: os.stat_result) -> None:
     """Refuse what others may read or change, unless that is how secrets are mounted. Raises ConfigurationError."""
     mode, owner, us = stat.S_IMODE(status.st_mode), status.st_uid, os.geteuid()
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError(f"{variable} leads to something that is no file.")
+        raise ConfigurationError(f"{variable} leads to something that is not a file.")
     is_mounted = _is_secret_mount(path, status)
     chown = "" if owner == us else f"chown it to {_name_of(us)} and "
     if mode & 0o033:
         raise ConfigurationError(f"{variable} can be changed or run by others. {_capital(chown)}run chmod 600 on it.")
     if mode & 0o044 and not is_mounted and not (owner == 0 and mode in _FOR_READING):
-        or_root = "" if us == 0 else ", or give it to root with mode 440 and a group of yours"
+        or_root = "" if us == 0 else ", or make root its owner, with mode 440 and a group of yours"
         raise ConfigurationError(f"{variable} can be read by others. {_capital(chown)}run chmod 600 on it{or_root}.")
     if owner not in (us, 0) and not is_mounted:
         raise ConfigurationError(f"{variable} belongs to another user. Run chown {_name_of(us)} on it.")

@@ -41,7 +41,7 @@ def one_of(known: Mapping[str, bool | str], kind: str, told: str, **more: object
 
     def meant(value: str) -> bool | str:
         if value not in known:
-            raise PydanticCustomError("refused", "Give one of: {known}.", {"known": ", ".join(known)})
+            raise PydanticCustomError("refused", "Enter one of: {known}.", {"known": ", ".join(known)})
         return known[value]
 
     return Checked(meant, kind, told, **more)
@@ -73,9 +73,15 @@ class TestData:
 
     steps: list[StepData]
     ms: int
-    address: Annotated[str | None, Field(description="The address that was really connected to.")]
+    address: Annotated[str | None, Field(description="The address that the test connected to.")]
     port: int | None
-    transcript: Annotated[list[str], Field(description="What was said (C: and S:), without passwords and message.")]
+    transcript: Annotated[
+        list[str], Field(description="The full conversation (C: and S:), without passwords and content.")
+    ]
+    caveat: Annotated[str, Field(description="What a success does not prove, and what to do; or empty.")]
+    own_domain_only: Annotated[
+        bool, Field(description="Only a recipient at the server's own domain was accepted, without a sign-in.")
+    ]
     queue_id: str | None = None
     message_id: str | None = None
 
@@ -112,7 +118,9 @@ class FailedTestData(TestData, AdviceData):
     fault: str
     reason: str
     server_line: str
-    open_ways: Annotated[list[OpenWayData], Field(description="Other ways into the same host that answered a probe.")]
+    open_ways: Annotated[
+        list[OpenWayData], Field(description="Other ports of the same host that responded to a probe.")
+    ]
     certificate: CertificateData | None
 
 
@@ -129,14 +137,16 @@ class SmtpTest(SmtpChange):
 
     to: Annotated[str, Checked(parse_recipient, "string", "Also send a test email.", maxLength=LONGEST_ADDRESS)] = ""
     deliver_suppressed: Annotated[
-        bool, Field(strict=True, description="Deliver it although MAIL_SUPPRESS_SEND is on.")
+        bool, Field(strict=True, description="Deliver it even though MAIL_SUPPRESS_SEND is on.")
     ] = False
 
 
 class ConfigFilter(Strict):
     """Which configurations to list; all conditions hold at once."""
 
-    q: Annotated[str, Checked(_search_text, "string", "In name, host or user name.", maxLength=LONGEST_SEARCH)] = ""
+    q: Annotated[
+        str, Checked(_search_text, "string", "Search in name, host or user name.", maxLength=LONGEST_SEARCH)
+    ] = ""
     active: Annotated[
         bool | None, one_of({"true": True, "false": False}, "boolean", "Only the active one, or only the others.")
     ] = None

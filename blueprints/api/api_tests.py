@@ -18,7 +18,7 @@ from services.settings.fields import checked
 from services.settings.sealing import StoredConfig
 from utils.errors import InvalidInput, NotFound
 
-DELIVER: Final = "To deliver it all the same, send deliver_suppressed: true."
+DELIVER: Final = "To deliver it anyway, send deliver_suppressed: true."
 # Both routes that test are documented alike, but for what they test.
 testing = partial(
     Operation,
@@ -76,4 +76,4 @@ def _told(result: TestResult) -> dict[str, Any]:
     data = smtp_tests.course(result) | smtp_tests.failure(result)
     if result.message_id:
         data |= {"queue_id": result.queue_id, "message_id": result.message_id}
-    return {"status": "success" if result.ok else "error", "message": result.message, "data": data}
+    return {"status": "success" if result.ok else "error", "message": result.headline, "data": data}

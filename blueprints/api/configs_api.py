@@ -33,7 +33,7 @@ from services.settings.shown import public_dict
 
 bp = Blueprint("configs_api", __name__, url_prefix="/api/settings/smtp/configs")
 
-SWITCH_DESCRIPTION = "Every process uses it for its next mail. With a version that is no longer the stored one: 409."
+SWITCH_DESCRIPTION = "Takes effect in every process from the next email. 409 if the version is not the stored one."
 _switching = partial(
     Operation,
     tag=TAG,
@@ -63,7 +63,7 @@ def list_configs() -> Response:
 @bp.post("")
 @Operation(
     summary="Create a configuration",
-    description="It is inactive unless is_active says otherwise. The name must be given.",
+    description="It is inactive unless is_active is true. The name is required.",
     tag=TAG,
     body=SmtpChange,
     example={"name": "Backup server", **EXAMPLE},
@@ -91,7 +91,7 @@ def get_config(config_id: int) -> Response:
 @bp.patch("/<int:config_id>")
 @Operation(
     summary="Change a configuration",
-    description="What is absent stays as it is. A stored password is kept only for the same server, port, "
+    description="Fields you leave out stay unchanged. A stored password is kept only for the same server, port, "
     "encryption and user name. A session that changes a password must be younger than ten minutes; tokens are "
     "not asked.",
     tag=TAG,
@@ -112,7 +112,9 @@ def change_config(config_id: int) -> Response:
 @bp.delete("/<int:config_id>")
 @Operation(
     summary="Delete a configuration",
-    description="Its sealed password goes with it. Mail goes the next way if it was the active one.",
+    description=(
+        "Its sealed password is deleted too. If it was the active one, mail goes through the next in the route."
+    ),
     tag=TAG,
     query=DeletedVersion,
     answers={200: DoneAnswer, **STALE_TOO, **CHANGE_ERRORS},
@@ -133,7 +135,9 @@ def activate_config(config_id: int) -> Response:
 
 
 @bp.post("/<int:config_id>/deactivate")
-@_switching(summary="Deactivate a configuration", description=f"Mail goes the next way. {SWITCH_DESCRIPTION}")
+@_switching(
+    summary="Deactivate a configuration", description=f"Mail goes through the next in the route. {SWITCH_DESCRIPTION}"
+)
 @admin_api
 def deactivate_config(config_id: int) -> Response:
     """Switch it off; no other is switched on instead."""

@@ -23,7 +23,7 @@ class DomainQuestion(Strict):
     """Which domain to check; without one, that of the server that sends now, and that server."""
 
     domain: str = Field("", max_length=LONGEST_ADDRESS, description="A domain, or an address in it.")
-    server: str = Field("", max_length=LONGEST_HOST + 1, description="The server whose permission to check.")
+    server: str = Field("", max_length=LONGEST_HOST + 1, description="The mail server that must be allowed to send.")
 
 
 class DomainAnswer(AnyAnswer):
@@ -34,7 +34,7 @@ class DomainAnswer(AnyAnswer):
 @Operation(
     summary="Check SPF, DKIM, DMARC and MX of a From domain",
     description="Each finding is good, change (a record is missing or wrong; add has the one to have) or open (it "
-    "cannot be told from here). Takes at most ten seconds.",
+    "cannot be checked from here). Takes at most ten seconds.",
     tag=TAG,
     query=DomainQuestion,
     example_query="domain=example.com",
@@ -47,6 +47,6 @@ def check_domain() -> Response:
     asked = parsed_query(DomainQuestion)
     domain, server = (asked.domain, asked.server) if asked.domain else check.sending_now()
     if not domain:
-        raise InvalidInput({"domain": [f"{NOT_CONFIGURED}. Give a domain."]})
+        raise InvalidInput({"domain": [f"{NOT_CONFIGURED}. Pass a domain."]})
     report = check.check(domain, asked.server or server)
     return jsonify({"status": "success", "data": json_of(DomainReport, report)})

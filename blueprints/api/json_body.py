@@ -53,7 +53,7 @@ def json_object_or_none() -> dict[str, object] | None:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise MalformedInput("The body gives a key twice.")
+        raise MalformedInput("The body contains a key twice.")
     return found
 
 

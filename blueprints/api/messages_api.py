@@ -33,13 +33,13 @@ _STATE: Final = {"type": "string", "enum": [*State]}
 
 def _states(texts: list[str]) -> list[State]:
     if not set(texts) <= set(State):
-        raise PydanticCustomError("refused", f"Give one or more of: {', '.join(State)}.")
+        raise PydanticCustomError("refused", f"Enter one or more of: {', '.join(State)}.")
     return [State(text) for text in texts]
 
 
 def _tag(text: str) -> str:
     if not 0 < len(text) <= LONGEST_TAG or not text.isprintable():
-        raise PydanticCustomError("refused", f"Give at most {LONGEST_TAG} printable characters.")
+        raise PydanticCustomError("refused", f"Enter at most {LONGEST_TAG} printable characters.")
     return text
 
 
@@ -47,7 +47,7 @@ class DirectFilter(Strict):
     """Which part of the log to list."""
 
     before: Annotated[int | None, number_parameter(1, LARGEST, "The next value of the previous response.")] = None
-    limit: Annotated[int, number_parameter(1, mail_log.MOST, "How many at most.")] = mail_log.PAGE
+    limit: Annotated[int, number_parameter(1, mail_log.MOST, "How many to return at most.")] = mail_log.PAGE
 
 
 class MessageFilter(DirectFilter):
@@ -55,11 +55,9 @@ class MessageFilter(DirectFilter):
 
     state: Annotated[
         list[State],
-        Checked(_states, "array", "Only mails in this state; may be given several times.", items=_STATE),
+        Checked(_states, "array", "Filter by state. Repeatable.", items=_STATE),
     ] = Field(default_factory=list)
-    tag: Annotated[
-        str | None, Checked(_tag, "string", "Only mails with this tag.", minLength=1, maxLength=LONGEST_TAG)
-    ] = None
+    tag: Annotated[str | None, Checked(_tag, "string", "Filter by tag.", minLength=1, maxLength=LONGEST_TAG)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +89,8 @@ class StoryAnswer(AnyAnswer):
 @bp.get("")
 @Operation(
     summary="List queued email",
-    description="What was queued, and what has become of it. An account sees its own mails, ADMIN_TOKEN and tokens of "
-    "the scope admin see all.",
+    description="Queued emails, newest first, and what happened to them. An account sees its own emails. ADMIN_TOKEN "
+    "and tokens with the scope admin see all.",
     tag=TAG,
     query=MessageFilter,
     answers={200: MessagesAnswer, 422: RefusedAnswer, **ERRORS},
@@ -108,7 +106,7 @@ def list_messages() -> Response:
 @bp.get("/direct")
 @Operation(
     summary="List email sent directly",
-    description="What send_email tried at once: one entry for each server that was tried.",
+    description="What send_email sent: one entry per server that was tried, newest first.",
     tag=TAG,
     query=DirectFilter,
     answers={200: DirectAnswer, 422: RefusedAnswer, **ERRORS},
@@ -124,7 +122,7 @@ def list_direct() -> Response:
 @bp.get("/<mail_id>")
 @Operation(
     summary="Get a queued email and its attempts",
-    description="Servers' own words, and where the global server is, are for administrators only.",
+    description="Only administrators see servers’ replies and where the global server is.",
     tag=TAG,
     answers={200: StoryAnswer, 404: ErrorAnswer, **ERRORS},
 )
@@ -136,9 +134,9 @@ def get_message(mail_id: str) -> Response:
 
 @bp.post("/<mail_id>/retry")
 @Operation(
-    summary="Send a mail now that waits, release one that is held, or send one once more if it was given up",
-    description="One that is held is released, to be sent when it is due, or expires if its time is over. "
-    "It goes to whoever has not got it. Too late once it was sent, or its content is gone: 409.",
+    summary="Send a waiting email now, release a held one, or send a failed one again",
+    description="A held email is released, to be sent when it is due; it expires if it is too late for that. "
+    "Recipients who already have it do not get it twice. 409 once it was sent or its content was deleted.",
     tag=TAG,
     answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},
 )
@@ -152,8 +150,8 @@ def retry_message(mail_id: str) -> Response:
 
 @bp.post("/<mail_id>/cancel")
 @Operation(
-    summary="Cancel a waiting email or is held",
-    description="Its content is deleted. Too late once a worker has taken it up: 409.",
+    summary="Cancel a waiting or held email",
+    description="Its content is deleted. 409 once a worker is sending it.",
     tag=TAG,
     answers={200: StoryAnswer, **STALE_TOO, **CHANGE_ERRORS},
 )

@@ -159,22 +159,22 @@ def _in_query(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 _MEANT: Final = "; ".join(f"{scope} ({meaning})" for scope, meaning in MEANINGS.items())
 _OF_TOKENS: Final = (
-    "An API token, made at /account/tokens or by flask token create, sent as Authorization: Bearer sealpost_…. "
-    f"Each is good for its scopes: {_MEANT}; admin includes the others. ADMIN_TOKEN is good for all but what is an "
-    "account's own."
+    "An API token, created at /account/tokens or by flask token create, sent as Authorization: Bearer sealpost_…. "
+    f"Each allows what its scopes say: {_MEANT}; admin includes the others. ADMIN_TOKEN allows everything except what "
+    "belongs to an account."
 )
 DESCRIPTIONS: Final = {
     200: "Done",
     201: "Created",
-    202: "Taken, and queued",
-    400: "Not JSON, not an object, or a key given twice",
-    401: "No token, or a wrong one",
-    403: "Not an administrator, a token without the scope, or switched off",
+    202: "Accepted and queued",
+    400: "Not JSON, not an object, or a key twice",
+    401: "No token, or one that is not valid",
+    403: "Not an administrator, a token without the scope, or turned off by an administrator",
     404: "No such id, or SMTP not configured",
     409: "Changed by someone else, or too late",
-    413: "Larger than 64 KiB; where emails are sent, than 40 MB",
+    413: "Larger than 64 KiB, or 40 MB where emails are sent",
     415: "Not application/json",
-    422: "A field was refused, or the test ran and failed",
+    422: "A field is not valid, or the test failed",
     429: "Too many requests; see Retry-After",
     503: "The database is unavailable",
 }

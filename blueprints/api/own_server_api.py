@@ -60,8 +60,8 @@ bp = Blueprint("own_server_api", __name__, url_prefix="/api/smtp")
 @bp.get("/settings")
 @Operation(
     summary="Get the mail server that sends for you",
-    description="The password is never told. While the global server sends for you, isGlobal is true, and the rest is "
-    "null unless you are an administrator.",
+    description="The password is never returned. While the global server sends for you, isGlobal is true, and the "
+    "rest is null unless you are an administrator.",
     tag=OWN_SERVER_TAG,
     query=WithDetails,
     answers={200: SettingsData, 422: PersonalError, **PERSONAL_ERRORS},
@@ -80,12 +80,13 @@ def get_settings() -> Response:
 @bp.post("/settings")
 @Operation(
     summary="Save your own mail server",
-    description="It replaces the one that is stored, and sends for you from the next mail on. The password may be left "
-    "out only while one is stored for the same host, port, user and mode. secure left out is true for port 465 and "
-    "otherwise false, which means that STARTTLS is required; nothing is sent unencrypted. fromEmail must be the user, "
-    "if that is an address, the account's own address, or one that was confirmed; left out, it is the first of these. "
-    "What an administrator has fixed for the domain of the user may be left out. A session that changes a stored "
-    "server must be younger than ten minutes; tokens are not asked.",
+    description="It replaces the stored one and sends for you from the next email. The password may be left out only "
+    "while one is stored for the same host, port, user and mode. secure left out is true for port 465 "
+    "and otherwise false, which means that STARTTLS is required; nothing is sent unencrypted. fromEmail "
+    "must be the user, if that is an address, the account's own address, or one that was confirmed; left "
+    "out, it is the first of these. What an administrator has fixed for the domain of the user may be "
+    "left out. A session that changes a stored server must be younger than ten minutes; tokens are not "
+    "asked.",
     tag=OWN_SERVER_TAG,
     query=WithDetails,
     body=OwnServerFields,
@@ -117,7 +118,7 @@ def save_settings() -> Response:
 @bp.delete("/settings")
 @Operation(
     summary="Remove your own mail server",
-    description="Its sealed password goes with it. The global server sends for you from the next mail on.",
+    description="Its sealed password is deleted too. The global server sends for you from the next email.",
     tag=OWN_SERVER_TAG,
     answers={200: SettingsRemovedAnswer, 422: PersonalError, 503: PersonalError, **PERSONAL_ERRORS},
 )
@@ -131,9 +132,10 @@ def delete_settings() -> Response:
 
 @bp.post("/test")
 @Operation(
-    summary="Test your own mail server, or values that are stored nowhere",
-    description="Without a body the stored server is tested; with one, what is given, and the rest as stored. No mail "
-    "is sent. At most five tests a minute and twenty an hour, two at once (administrators: twenty a minute).",
+    summary="Test your own mail server, or unsaved settings",
+    description="Without a body, the stored server is tested. With one, its fields are tested together with the "
+    "stored rest. No email is sent. At most five tests a minute and twenty an hour, two at once "
+    "(administrators: twenty a minute).",
     tag=OWN_SERVER_TAG,
     query=WithSteps,
     body=OwnServerFields,

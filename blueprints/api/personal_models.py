@@ -28,8 +28,8 @@ from utils.secret import Secret
 
 YES_OR_NO: Final = {"true": True, "false": False}
 OWN_SERVER_TAG: Final = "Your own mail server"
-NO_USER: Final = "Give the user name that you sign in with at the server."
-NO_PASSWORD: Final = "Give the password, or leave it out to keep the stored one."  # noqa: S105 - it says that it is none
+NO_USER: Final = "Enter the user name that you sign in with at the server."
+NO_PASSWORD: Final = "Enter the password, or leave it out to keep the stored one."  # noqa: S105 - it says that it is none
 # What a server's field is called here; `secure` stands for both of its modes.
 NAMES: Final = {
     "smtp_server": "host",
@@ -139,28 +139,30 @@ class OwnServerFields(Strict):
 class WithDetails(Strict):
     """What is told beside the specified fields."""
 
-    details: Annotated[bool, one_of(YES_OR_NO, "boolean", "Also tell how your own server stands.")] = False
+    details: Annotated[bool, one_of(YES_OR_NO, "boolean", "Also return the state of your own server.")] = False
 
 
 class WithSteps(Strict):
     """What is told beside the result."""
 
-    steps: Annotated[bool, one_of(YES_OR_NO, "boolean", "Also tell how each step of the test went.")] = False
+    steps: Annotated[bool, one_of(YES_OR_NO, "boolean", "Also return how each step of the test went.")] = False
 
 
 class Details(PersonalAnswer):
     """With ``?details=true``: of the account's own server, in use or not; null where it has none."""
 
     status: Annotated[
-        OwnStatus | None, Field(description="How your own server stands: none, in_use, failing, broken, not_used.")
+        OwnStatus | None, Field(description="The state of your own server: none, in_use, failing, broken, not_used.")
     ] = None
-    reason: Annotated[str | None, Field(description="Why, and what to do; empty if all is well.")] = None
-    last_error: Annotated[str | None, Field(description="What its last mail or test came to, if it failed.")] = None
-    verified_at: Annotated[str | None, Field(description="When exactly these values passed a test.")] = None
+    reason: Annotated[str | None, Field(description="Why, and what to do. Empty if nothing is wrong.")] = None
+    last_error: Annotated[str | None, Field(description="Why its last email or test failed.")] = None
+    verified_at: Annotated[str | None, Field(description="When exactly these settings passed a test.")] = None
     from_email: str | None = None
     from_name: str | None = None
     reply_to: str | None = None
-    version: Annotated[int | None, Field(description="A save that sends it is refused if it is stale.")] = None
+    version: Annotated[
+        int | None, Field(description="Send it with a save to get 409 if someone else saved in the meantime.")
+    ] = None
 
 
 class SettingsData(Details):

@@ -69,7 +69,7 @@ class DiscoveryAnswer(AnyAnswer):
 @bp.get("/providers")
 @Operation(
     summary="List the known mail providers",
-    description="With their servers, what they want as user name and password, their rules, limits and changes.",
+    description="With their servers, the user name and password they need, their rules, limits and changes.",
     tag=TAG,
     answers={200: ProvidersAnswer, 422: RefusedAnswer, **ERRORS},
 )
@@ -83,8 +83,8 @@ def list_providers() -> Response:
 @bp.get("/discover")
 @Operation(
     summary="Find the server for an email address",
-    description="By its domain, else by the MX records of the domain, else by asking at the usual names of a mail "
-    "server (administrators only). Nothing is sent and nothing is stored; it ends within ten seconds.",
+    description="By its domain, else by the domain’s MX records, else by trying the usual names of a mail server "
+    "(administrators only). Nothing is sent or stored. Takes at most ten seconds.",
     tag=TAG,
     query=Wanted,
     example_query="email=me@example.com",
@@ -95,7 +95,7 @@ def list_providers() -> Response:
 def discover() -> Response:
     """What is known about the server of an address, a domain or a provider's name."""
     if limits.led_here_by_another_site():
-        raise Forbidden("Ask from a page of this site, or with a token.")
+        raise Forbidden("Call this from a page of this site, or with a token.")
     return jsonify(
         {
             "status": "success",

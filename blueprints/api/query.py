@@ -19,7 +19,9 @@ def parsed_query(model: type[_Model]) -> _Model:
     given = dict(request.args.lists())
     repeated = [name for name, values in given.items() if len(values) > 1 and name not in lists]
     if repeated:
-        raise InvalidInput({name if name in model.model_fields else "form": ["Give it once."] for name in repeated})
+        raise InvalidInput(
+            {name if name in model.model_fields else "form": ["Enter it only once."] for name in repeated}
+        )
     return checked(model, {name: values if name in lists else values[0] for name, values in given.items()})
 
 

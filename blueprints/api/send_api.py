@@ -39,7 +39,7 @@ ANSWER: Final = {
     "messageId": "<8f14e45fceea167a5a36dedd4bea2543@mail.example.com>",
     "state": "queued",
     "via": "global",
-    "why": "You have no server of your own, so the global one sends it.",
+    "why": "You have no server of your own, so the global server sends it.",
 }
 
 
@@ -53,9 +53,11 @@ class SentData(PersonalAnswer):
     id: str
     message_id: str
     state: State
-    via: Annotated[Literal["personal", "global"], Field(description="Whose server sends it: your own, or the global.")]
+    via: Annotated[
+        Literal["personal", "global"], Field(description="Which server sends it: your own or the global one.")
+    ]
     why: str
-    duplicate: Annotated[bool | None, Field(description="True: an earlier call with this key has sent it.")] = None
+    duplicate: Annotated[bool | None, Field(description="True: an earlier call with this key queued it.")] = None
     reason: str | None = None
     recipients: list[RecipientData] | None = None
 
@@ -81,11 +83,12 @@ class SendAnswer(RootModel[OneSent | ManySent]):
 @bp.post("/send-email")
 @Operation(
     summary="Send an email, or up to 500",
-    description="The email is queued: it is tried until it is sent, refused for good, or 72 hours old. 202 tells its "
-    "id and who will send it. With wait it is tried at once, and 200 tells what came of it; it is 202 if it goes on "
-    "waiting in the queue, or if that takes more than 20 seconds. Of several emails, in messages, all are taken or "
-    "none. The attachments of a call have 25 MB together, its body 40 MB. The same idempotencyKey with the same "
-    "content gives the first email's id and duplicate; with other content it is 409. "
+    description="The email is queued: it is tried until it is sent, refused for good, or 72 hours old. 202 returns "
+    "its id and who will send it. With wait it is tried at once, and 200 returns the result; it is 202 "
+    "if the email keeps waiting in the queue, or if that takes more than 20 seconds. Of several emails, "
+    "in messages, all are accepted or none. The attachments of a call may have 25 MB together, its body "
+    "40 MB. The same idempotencyKey with the same content gives the first email's id and duplicate; with "
+    "other content it is 409. If too much of the account’s email waits, it is 429 and nothing is accepted. "
     "ADMIN_TOKEN sends as the system, through the global server.",
     tag=TAG,
     body=SendRequest,

@@ -24,8 +24,8 @@ from services.settings.fields import FromEmail, Strict, checked
 
 bp = Blueprint("senders_api", __name__, url_prefix="/api/smtp/senders")
 
-_MAILED: Final = "A link was mailed to this address. Follow it there to confirm."
-_CONFIRMED: Final = "This sender is confirmed already."
+_MAILED: Final = "A link was sent to this address. Follow it to confirm."
+_CONFIRMED: Final = "This sender is already confirmed."
 
 
 class NewSender(Strict):
@@ -75,9 +75,10 @@ def list_senders() -> Response:
 
 @bp.post("")
 @Operation(
-    summary="Have a link mailed to an address that you want to send from",
-    description="The same again mails another link, and makes the one before void. A link is good for 24 hours; ten an "
-    "hour are mailed for an account, three to an address. 200 if the address is confirmed already.",
+    summary="Add an address that you want to send from",
+    description="The address gets an email with a link to confirm. Adding it again sends another link, and the "
+    "previous one stops working. A link works for 24 hours. At most ten links an hour are sent for an "
+    "account, and three to an address. 200 if the address is already confirmed.",
     tag=OWN_SERVER_TAG,
     body=NewSender,
     example={"email": "sales@example.com"},

@@ -43,11 +43,12 @@ def get_smtp() -> Response:
 @bp.post("/api/settings/smtp")
 @Operation(
     summary="Save the active configuration",
-    description="Merges over the active configuration. Without one: with no smtp_server given, over the one that "
-    "was active last (404 if none was); otherwise over that one only if server, port and user name are its own, or "
-    "else a new one is made, named Primary, Primary 2 and so on unless a name is given. It is then active unless "
-    "is_active is false. A stored password is kept only for the same server, port, encryption and user name. "
-    "A session that changes a password must be younger than ten minutes; tokens are not asked.",
+    description="Merges over the active configuration. Without one: with no smtp_server, over the one that was "
+    "active last (404 if none was); otherwise over that one only if server, port and user name are its "
+    "own, or else a new one is created, named Primary, Primary 2 and so on unless you pass a name. It is "
+    "then active unless is_active is false. A stored password is kept only for the same server, port, "
+    "encryption and user name. A session that changes a password must be younger than ten minutes; "
+    "tokens are not asked.",
     tag=TAG,
     body=SmtpChange,
     example=EXAMPLE,

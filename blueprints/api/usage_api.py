@@ -54,8 +54,8 @@ class UsageAnswer(PersonalAnswer):
 @bp.get("")
 @Operation(
     summary="See what you have used of your limits",
-    description="What is used and left of each limit, and for each of the last 30 days how many emails were sent, "
-    "failed, and fell back to the global server while you had one of your own. The oldest day comes first.",
+    description="How much of each limit is used and left, and for each of the last 30 days how many emails were "
+    "sent, failed, and went through the global server although you had your own. Oldest day first.",
     tag=OWN_SERVER_TAG,
     answers={200: UsageAnswer, 422: PersonalError, **PERSONAL_ERRORS},
 )

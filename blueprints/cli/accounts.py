@@ -30,14 +30,14 @@ token = AppGroup("token", help="Create, list and revoke the API tokens of accoun
 @command(account, "create")
 @click.argument("username")
 @click.argument("email")
-@click.option("--admin", is_flag=True, help="May change the mail settings.")
+@click.option("--admin", is_flag=True, help="Can change the mail settings.")
 @password_options
 def create(
     username: str, email: str, *, admin: bool, password_stdin: bool, password_file: Path | None, as_json: bool
 ) -> None:
     """Create an account.
 
-    The password is asked for, twice, unless an option says where it is; it is never an argument.
+    You are asked for the password, twice, unless an option says where it is. Never pass it as an argument.
     """
     password = _new_password(password_stdin, password_file)
     person = accounts.create(username, email, password, is_admin=admin)
@@ -57,9 +57,9 @@ def list_accounts(*, as_json: bool) -> None:
 @click.argument("username")
 @password_options
 def reset_password(username: str, *, password_stdin: bool, password_file: Path | None, as_json: bool) -> None:
-    """Give an account a new password, and end its sessions.
+    """Set a new password for an account, and end its sessions.
 
-    USERNAME may be the address too.
+    USERNAME can also be the address.
     """
     person = accounts.reset_password(username, _new_password(password_stdin, password_file))
     told = f"Changed the password of {person.username}. All sessions have ended."
@@ -71,7 +71,7 @@ def reset_password(username: str, *, password_stdin: bool, password_file: Path |
 def unlock(username: str, *, as_json: bool) -> None:
     """Let an account sign in again after too many wrong passwords.
 
-    USERNAME may be the address too.
+    USERNAME can also be the address.
     """
     person = signing_in.unlock(username)
     if as_json:
@@ -95,7 +95,7 @@ def list_sessions(username: str, *, as_json: bool) -> None:
 
 @command(account, "end-sessions")
 @click.argument("username")
-@click.option("--tokens", is_flag=True, help="Revoke the API tokens of the account as well.")
+@click.option("--tokens", is_flag=True, help="Also revoke the account’s API tokens.")
 def end_sessions(username: str, *, tokens: bool, as_json: bool) -> None:
     """Sign an account out everywhere."""
     person = named(username)
@@ -108,40 +108,41 @@ def end_sessions(username: str, *, tokens: bool, as_json: bool) -> None:
 
 @command(token, "create")
 @click.argument("name")
-@click.option("--owner", required=True, metavar="USER", help="The account whose token it is: name or address.")
+@click.option(
+    "--owner", required=True, metavar="USER", help="The account that the token belongs to: user name or address."
+)
 @click.option("--days", type=int, metavar="N", help="Days until it expires. Default: never.")
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="What it is good for; may be repeated.",
+    help="What it allows. Repeatable.",
 )
 def create_token(name: str, *, owner: str, days: int | None, scopes: tuple[str, ...], as_json: bool) -> None:
-    """Create a token and print it, this once.
-
-    Without --scope it is good for all that an administrator may do. Others have: send (email in their name), settings
-    (their own server and senders), read (their emails).
-
-    Standard output gets the token and nothing else, so that it can go straight into a file:
-    flask token create deploy --owner alice > token
-    """
+    "Create a token and print it, only this once.\n\n    Without --scope it allows everything that an"
+    "administrator can do. Other accounts can have: send (email in their name), settings\n    (their own "
+    "server and senders), read (their emails).\n\n    Standard output gets only the token, so that it can go "
+    "straight into a file:\n    flask token create deploy --owner alice > token\n    "
     person = named(owner)
     if not (scopes or person.is_admin):
-        raise click.UsageError(f"{person.username} is no administrator. Say what it is good for, like: --scope send")
+        raise click.UsageError(
+            f"{person.username} is not an administrator. Say what the token allows, like: --scope send"
+        )
     text, made = api_tokens.create(person.id, name, days, scopes or (Scope.ADMIN,))
     if as_json:
         print_json({**_token_dict(made), "token": text})
         return
     click.echo(
-        f"The token {made.name} of {made.owner}, for {_scopes(made)}, {_until(made)}. It is shown this once:", err=True
+        f"The token {made.name} of {made.owner}, for {_scopes(made)}, {_until(made)}. It will not be shown again:",
+        err=True,
     )
     click.echo(text)
 
 
 @command(token, "list")
 def list_tokens(*, as_json: bool) -> None:
-    """List the tokens, the newest first. A token itself is stored nowhere."""
+    """List the tokens, newest first. The tokens themselves are not stored."""
     tokens = api_tokens.every()
     rows = [
         (
@@ -155,14 +156,14 @@ def list_tokens(*, as_json: bool) -> None:
         )
         for each in tokens
     ]
-    told = table(("Id", "Name", "Owner", "Good for", "Begins with", "State", "Last used"), rows)
+    told = table(("Id", "Name", "Owner", "Scopes", "Begins with", "State", "Last used"), rows)
     answer(as_json, [_token_dict(each) for each in tokens], *told)
 
 
 @command(token, "revoke")
 @click.argument("token_id", metavar="ID", type=int)
 def revoke_token(token_id: int, *, as_json: bool) -> None:
-    """End a token for good. ID is the number that `flask token list` shows."""
+    """Revoke a token for good. ID is the number that `flask token list` shows."""
     ended = api_tokens.revoke(token_id)
     answer(as_json, _token_dict(ended), f"Revoked the token {ended.name} of {ended.owner}.")
 
@@ -219,8 +220,8 @@ def _until(info: TokenInfo) -> str:
     if info.revoked_at:
         return f"revoked {_moment(info.revoked_at)}"
     if not info.expires_at:
-        return "good until it is revoked"
-    return f"{'good until' if info.is_good else 'expired'} {_moment(info.expires_at)}"
+        return "never expires"
+    return f"{'expires' if info.is_good else 'expired'} {_moment(info.expires_at)}"
 
 
 def _moment(moment: datetime | None, otherwise: str = "") -> str:

@@ -18,22 +18,22 @@ FIELDS: Final = ("actor", "source", "action", "subject", "details")
     "--action",
     type=click.Choice([action.value for action in Action]),
     metavar="ACTION",
-    help=f"Only one kind: {', '.join(Action)}.",
+    help=f"Filter by action: {', '.join(Action)}.",
 )
-@click.option("--text", default="", metavar="TEXT", help="Only with this in who, from or subject.")
+@click.option("--text", default="", metavar="TEXT", help="Filter by who, where or subject.")
 @limit_option(trail.EXPORT_LIMIT)
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for a spreadsheet.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print as CSV, for a spreadsheet.")
 def audit(*, action: str | None, text: str, limit: int, as_csv: bool, as_json: bool) -> None:
-    """Show the audit trail: who did what, when and from where, the newest first.
+    """Show the audit trail: who did what, when and from where, newest first.
 
-    It holds the names of changed fields, never a secret.
+    It contains the names of changed fields, never a secret.
     """
     if as_csv and as_json:
-        raise click.UsageError("Give either --json or --csv, not both.")
+        raise click.UsageError("Pass either --json or --csv, not both.")
     events = trail.events(action=action or "", text=text, limit=limit)
     told = [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
     found = [(clock.in_lists(event.at), *(str(getattr(event, name)) for name in FIELDS)) for event in events]
     if as_csv:
         click.echo("".join(csv_line(cells) for cells in [COLUMNS, *found]), nl=False)
     else:
-        answer(as_json, told, *table(("When (UTC)", "Who", "From", "Action", "Subject", "Details"), found))
+        answer(as_json, told, *table(("When (UTC)", "Who", "Where", "Action", "Subject", "Details"), found))

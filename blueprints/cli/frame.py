@@ -27,7 +27,7 @@ USAGE: Final = 2
 NOT_WELL: Final = 3
 
 SOURCE: Final = "command line"
-_USUAL: Final = {DONE: "done", REFUSED: "failed; one line says why", USAGE: "wrong usage"}
+_USUAL: Final = {DONE: "done", REFUSED: "failed; one line says why", USAGE: "invalid usage"}
 USUAL: Final = 50  # lines of a list
 _LONGEST_PASSWORD_FILE: Final = 64 * 1024  # bytes
 
@@ -44,7 +44,7 @@ def command(
     """
     codes = sorted({**_USUAL, **(exits or {})}.items())
     epilog = "\b\nExit codes:\n" + "\n".join(f"  {code:>2}  {meaning}" for code, meaning in codes)
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
     def decorate(work: _Work) -> click.Command:
         run = as_json(_framed(work, needs_tables))
@@ -121,7 +121,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def limit_option(most: int) -> Callable[[_Work], _Work]:
     """``--limit``, of the commands that list what happened."""
-    told = "How many, the newest first."
+    told = "How many to show."
     return click.option(
         "--limit", type=click.IntRange(1, most), default=USUAL, show_default=True, metavar="N", help=told
     )
@@ -142,7 +142,7 @@ def password_options(work: _Work) -> _Work:
 def given_password(from_stdin: bool, file: Path | None) -> str | None:
     """The password from where the options say, without the line end after it; None if they say nothing."""
     if from_stdin and file:
-        raise click.UsageError("Give either --password-stdin or --password-file, not both.")
+        raise click.UsageError("Pass either --password-stdin or --password-file, not both.")
     try:
         if from_stdin:
             raw = sys.stdin.buffer.read(_LONGEST_PASSWORD_FILE)

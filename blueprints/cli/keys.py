@@ -14,16 +14,19 @@ from utils.numbers import counted
 
 keys = AppGroup("keys", help="See what each APP_KEY seals, and reseal after changing it.")
 
-UNREADABLE = {DONE: "done, and everything can be read", NOT_WELL: "something stored cannot be read; it is named"}
+UNREADABLE = {
+    DONE: "done, and everything can be read",
+    NOT_WELL: "something stored cannot be read; its name is printed",
+}
 
 
 @command(keys, "status", exits=UNREADABLE)
 def status(*, as_json: bool) -> None:
-    """Show which key seals how many configurations and queued mails.
+    """Show how many mail servers and queued emails each key seals.
 
-    A key is named by eight hex digits of its digest, which do not give it away. Configurations that cannot be read,
-    because their key is lost or because they were altered, are named with what to do. Failed mails that can be sent
-    again count as queued ones.
+    A key is named by eight hex digits of its hash, which do not reveal it. Mail servers that cannot be read, because
+    their key is missing or because they were changed outside Sealpost, are listed with what to do. Failed emails that
+    can be sent again count as queued.
     """
     found = key_rotation.status()
     answer(as_json, _status_dict(found), *_status_lines(found))
@@ -33,12 +36,12 @@ def status(*, as_json: bool) -> None:
 @command(keys, "rotate", exits=UNREADABLE)
 @click.option("--dry-run", is_flag=True, help="Show what would change, without changing it.")
 def rotate(*, dry_run: bool, as_json: bool) -> None:
-    """Seal with the current APP_KEY what a previous one has sealed.
+    """Reseal with the current APP_KEY what a previous one has sealed.
 
-    First put the old key into APP_KEY_PREVIOUS and a new one into APP_KEY, and restart every process. Mail goes on
-    meanwhile. Each configuration is a transaction of its own, read back with the new key alone before it counts:
-    the command may be killed and run again at any time. What cannot be read is left byte for byte and named.
-    Queued mails keep the key they were queued under, which is needed until they are gone.
+    First put the old key into APP_KEY_PREVIOUS and a new one into APP_KEY, and restart every process. Sending goes on
+    in the meantime. Each mail server is resealed in its own transaction and read back with the new key before it
+    counts, so you can stop the command and run it again at any time. What cannot be read is left unchanged and listed.
+    Queued emails keep the key they were sealed with, which is needed until they are gone.
     """
 
     def hear(point: Point, row: SealedRow) -> None:
@@ -54,7 +57,7 @@ def _status_lines(state: Status) -> Iterator[str]:
     yield from table(("Key", "Is", "Seals"), [(use.key_id, _role(use), _seals(use)) for use in state.keys])
     yield from _unreadable(state)
     if state.to_rotate:
-        yield "\nRun `flask keys rotate` to seal everything with the current key."
+        yield "\nRun `flask keys rotate` to reseal everything with the current key."
     else:
         yield from _unreferenced(state)
 
@@ -66,7 +69,7 @@ def _rotation_lines(done: Rotation, dry_run: bool) -> Iterator[str]:
         for row in done.rotated:
             yield f"ℹ {row} would be sealed with key {current} instead of {row.key_id}."
     if not done.rotated:
-        yield f"Nothing to do: no configuration is sealed with a previous key. The current one is {current}."
+        yield f"Nothing to do: no mail server is sealed with a previous key. The current key is {current}."
     else:
         yield f"{count} {'would be' if dry_run else ''} sealed with key {current}.".replace("  ", " ")
     yield from _unreadable(done.after)
@@ -77,7 +80,7 @@ def _unreadable(state: Status) -> Iterator[str]:
     for refusal in state.refused:
         yield f"✗ {refusal.row}: {refusal.reason}"
     for use in state.missing_for_mails:
-        yield f"✗ Key {use.key_id} is unknown here. {_mails_need_it(use)}: restore it in APP_KEY_PREVIOUS."
+        yield f"✗ Key {use.key_id} is missing. {_mails_need_it(use)}: add it to APP_KEY_PREVIOUS."
 
 
 def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
@@ -92,23 +95,23 @@ def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
             until = "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
             yield f"{key}: {_mails_need_it(use)}: {until}"
         else:
-            then = "take it out of APP_KEY_PREVIOUS and restart."
+            then = "remove it from APP_KEY_PREVIOUS and restart."
             yield f"{key} {'would then seal' if conditional else 'seals'} nothing: {then}"
 
 
 def _role(use: KeyUse) -> str:
     if use.role is Role.PREVIOUS:
         return f"previous, number {use.position} of APP_KEY_PREVIOUS"
-    return "current, APP_KEY" if use.role is Role.CURRENT else "unknown here"
+    return "current, APP_KEY" if use.role is Role.CURRENT else "missing key"
 
 
 def _seals(use: KeyUse) -> str:
-    mails = f", {counted(use.mails, 'queued mail')}" if use.mails else ""
-    return f"{counted(use.rows, 'configuration')}{mails}"
+    mails = f", {counted(use.mails, 'queued email')}" if use.mails else ""
+    return f"{counted(use.rows, 'mail server')}{mails}"
 
 
 def _mails_need_it(use: KeyUse) -> str:
-    return f"{counted(use.mails, 'queued mail')} still need{'s' if use.mails == 1 else ''} it"
+    return f"{counted(use.mails, 'queued email')} still need{'s' if use.mails == 1 else ''} it"
 
 
 def _status_dict(state: Status) -> dict[str, Any]:

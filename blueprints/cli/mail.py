@@ -34,31 +34,31 @@ _FINAL: Final = click.Choice([state.value for state in SETTLED])
 
 
 @command(mail, "list")
-@click.option("--state", "states", type=_STATES, multiple=True, metavar="STATE", help="Only these; may be repeated.")
-@click.option("--direct", is_flag=True, help="The mails that were sent directly, without the queue.")
+@click.option("--state", "states", type=_STATES, multiple=True, metavar="STATE", help="Filter by state. Repeatable.")
+@click.option("--direct", is_flag=True, help="Show emails sent directly, without the queue.")
 @limit_option(log.MOST)
 def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool) -> None:
-    """List what became of mail, the newest first.
+    """List emails and what happened to them, newest first.
 
     States: queued, leased, transmitting, deferred, uncertain, held, sent, failed, expired, cancelled, suppressed.
     """
     if direct and states:
-        raise click.UsageError("Give either --direct or --state, not both: a mail sent directly has no state.")
+        raise click.UsageError("Pass either --direct or --state, not both: an email sent directly has no state.")
     if direct:
         attempts, _ = log.direct(limit=limit)
         told = table(
-            ("When (UTC)", "Result", "Kind", "To", "Server", "Answer"), [_direct_row(each) for each in attempts]
+            ("When (UTC)", "Result", "Kind", "To", "Server", "Reply"), [_direct_row(each) for each in attempts]
         )
         answer(as_json, [json_of(DirectData, each) for each in attempts], *told)
     else:
         mails, _ = log.mails([State(state) for state in states], limit=limit)
-        told = table(("Queued (UTC)", "Id", "State", "Kind", "To", "Tries", "Why"), [_row(each) for each in mails])
+        told = table(("Queued (UTC)", "Id", "State", "Kind", "To", "Attempts", "Why"), [_row(each) for each in mails])
         answer(as_json, [json_of(MessageData, each) for each in mails], *told)
 
 
-@command(mail, "status", exits={NOT_WELL: "mail has been due for longer than 15 minutes, or nobody works it off"})
+@command(mail, "status", exits={NOT_WELL: "email is more than 15 minutes late, or no worker is running"})
 def status(*, as_json: bool) -> None:
-    """Tell how many mails wait and why, how late they are, and who works on them."""
+    """Show how many emails are waiting and why, how late they are, and which workers are sending."""
     summary = log.summary()
     answer(as_json, _summary_dict(summary), *_summary_lines(summary))
     if not summary.is_well:
@@ -70,7 +70,7 @@ def status(*, as_json: bool) -> None:
 def retry(mail_id: str, *, as_json: bool) -> None:
     """Send a waiting email now, or a failed one again. Recipients who have it do not get it twice.
 
-    One that is held is released, as by flask mail release.
+    A held email is released, as by flask mail release.
     """
     was_held = log.story(mail_id).mail.is_held
     found = log.retry(mail_id).mail
@@ -79,45 +79,43 @@ def retry(mail_id: str, *, as_json: bool) -> None:
 
 
 @command(mail, "hold")
-@click.option("--all", "every", is_flag=True, required=True, help="All mail that was not sent or given up.")
+@click.option("--all", "every", is_flag=True, required=True, help="All waiting email.")
 def hold(*, every: bool, as_json: bool) -> None:
-    """Hold all mail: nobody sends it until you release it. For a database that was restored from a back-up.
+    """Hold all waiting email until you release it. For a database that was restored from a back-up.
 
-    What was sent after the back-up was made waits in it as if it had not been. `flask db restore` holds it by itself.
+    Emails sent after the back-up was made are still waiting in it. `flask db restore` holds them for you.
     """
     found = holding.hold_all()
-    told = [f"{counted(found.held, 'mail')} held. {holding.WHAT_TO_DO}"]
+    told = [f"{counted(found.held, 'email')} held. {holding.WHAT_TO_DO}"]
     if found.being_sent:
-        told.append(
-            f"{counted(found.being_sent, 'mail')} just being handed over. Stop every worker and run this again."
-        )
+        told.append(f"{counted(found.being_sent, 'email')} being sent now. Stop every worker and run this again.")
     answer(as_json, asdict(found), *told)
 
 
 @command(mail, "release")
 @click.argument("mail_ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "every", is_flag=True, help="All mail that is held.")
+@click.option("--all", "every", is_flag=True, help="All held email.")
 def release(mail_ids: Sequence[str], *, every: bool, as_json: bool) -> None:
-    """Let mail that is held go on. What is too old by now, as links for a new password are, ends as expired."""
+    """Release held email. What is too late by now, like a password reset link, ends as expired."""
     if every == bool(mail_ids):
-        raise click.UsageError("Give the ids of mails that are held, or --all.")
+        raise click.UsageError("Pass the ids of held emails, or --all.")
     found = holding.release_all() if every else holding.release(mail_ids)
-    told = [f"{counted(found.released, 'mail')} released."]
+    told = [f"{counted(found.released, 'email')} released."]
     if found.expired:
-        told.append(f"{counted(found.expired, 'mail')} expired: the time was over.")
+        told.append(f"{counted(found.expired, 'email')} expired: it was too late to send.")
     answer(as_json, asdict(found), *told)
 
 
 @command(mail, "cancel")
 @click.argument("mail_id", required=False, metavar="[ID]")
-@click.option("--held", is_flag=True, help="All mail that is held.")
+@click.option("--held", is_flag=True, help="All held email.")
 def cancel(mail_id: str | None, *, held: bool, as_json: bool) -> None:
-    """Cancel a waiting email or is held. Its content will be deleted."""
+    """Cancel a waiting or held email, and delete its content."""
     if held == (mail_id is not None):
-        raise click.UsageError("Give the id of a mail, or --held.")
+        raise click.UsageError("Pass the id of an email, or --held.")
     if mail_id is None:
         cancelled = holding.cancel_all()
-        answer(as_json, {"cancelled": cancelled}, f"{counted(cancelled, 'mail')} cancelled.")
+        answer(as_json, {"cancelled": cancelled}, f"{counted(cancelled, 'email')} cancelled.")
         return
     found = log.cancel(mail_id).mail
     answer(as_json, json_of(MessageData, found), f"Cancelled: {found.id}")
@@ -130,17 +128,17 @@ def cancel(mail_id: str | None, *, held: bool, as_json: bool) -> None:
     type=click.IntRange(0, LONGEST_DAYS),
     required=True,
     metavar="DAYS",
-    help="Delete what was settled longer ago than this.",
+    help="Delete emails that finished longer ago than this.",
 )
-@click.option("--state", "states", type=_FINAL, multiple=True, metavar="STATE", help="Only these; may be repeated.")
+@click.option("--state", "states", type=_FINAL, multiple=True, metavar="STATE", help="Filter by state. Repeatable.")
 def purge(*, days: int, states: Sequence[str], as_json: bool) -> None:
-    """Delete mails from the log that were sent or given up, with their attempts.
+    """Delete finished emails from the mail log, with their attempts.
 
-    Without --state all of them, and the mails that were sent directly. What still waits is never deleted.
+    Without --state all of them, and emails sent directly. Waiting emails are never deleted.
     """
     purged = log.purge(timedelta(days=days), [State(state) for state in states])
     audit.note(Action.MAIL_PURGED, counted(purged.mails, "mail"), [f"older than {counted(days, 'day')}", *states])
-    told = f"Deleted {counted(purged.mails, 'mail')} and {counted(purged.attempts, 'attempt')}."
+    told = f"Deleted {counted(purged.mails, 'email')} and {counted(purged.attempts, 'attempt')}."
     answer(as_json, {"mails": purged.mails, "attempts": purged.attempts}, told)
 
 
@@ -150,17 +148,17 @@ def purge(*, days: int, states: Sequence[str], as_json: bool) -> None:
     type=click.IntRange(1, MOST_SENDERS),
     show_default="MAIL_SENDERS, at least 1",
     metavar="N",
-    help="How many mails, or groups of mails, are sent at a time.",
+    help="How many emails, or groups of emails, to send at a time.",
 )
 def run_worker(*, senders: int | None, as_json: bool) -> None:
-    """Send queued mail until SIGTERM or Ctrl-C.
+    """Send queued email until SIGTERM or Ctrl-C.
 
     It then finishes what it is sending and returns the rest to the queue. Any number of workers may run.
     """
     forbid_core_dumps()
     start.check()
     senders = senders or max(get_settings().mail_senders, 1)
-    told = f"Sending queued mail with {counted(senders, 'sender')}. Stop with Ctrl-C."
+    told = f"Sending queued email with {counted(senders, 'sender')}. Stop with Ctrl-C."
     answer(as_json, {"senders": senders}, told)
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     threads.run_alone(app, senders)
@@ -168,7 +166,11 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
 
 def _direct_row(each: DirectData) -> tuple[str, ...]:
     answer = each.reply or (each.diagnosis.title if each.diagnosis else "")
-    return clock.in_lists(each.at), each.look.word, each.kind, each.recipients, each.server, answer
+    return clock.in_lists(each.at), each.look.word, _kind_word(each.kind), each.recipients, each.server, answer
+
+
+def _kind_word(kind: str) -> str:
+    return "Email" if kind == "other" else kind.replace("_", " ").capitalize()
 
 
 def _row(each: MailFacts) -> tuple[str, ...]:
@@ -177,7 +179,7 @@ def _row(each: MailFacts) -> tuple[str, ...]:
         clock.in_lists(each.created_at),
         each.id,
         each.state,
-        each.kind,
+        _kind_word(each.kind),
         addresses if len(addresses) <= 60 else f"{len(each.recipients)} recipients",  # noqa: PLR2004
         str(each.tries),
         each.reason,
@@ -192,9 +194,9 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     for reason, count in summary.reasons.items():
         yield f"Waiting ({count}): {reason}"
     if summary.oldest_due:
-        yield f"Due since {clock.in_lists(summary.oldest_due)} UTC: the mail that waits the longest for a worker"
+        yield f"Due since {clock.in_lists(summary.oldest_due)} UTC: the email that has waited longest for a worker"
     for name, count in summary.workers.items():
-        yield f"Worker {name} holds {counted(count, 'mail')}"
+        yield f"Worker {name} is sending {counted(count, 'email')}"
     if summary.last_attempt:
         yield f"Last attempt at {clock.in_lists(summary.last_attempt.at)} UTC: {summary.last_attempt.look.word}"
     if route.is_suppressed():
@@ -202,13 +204,13 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     if summary.is_behind:
         yield "Email is late. Check that a worker is running."
     if summary.is_unattended:
-        yield f"Not well: {log.NOBODY_SENDS}"
+        yield log.NOBODY_SENDS
     if summary.keyless:
-        yield f"Not well: {counted(summary.keyless, 'mail')} cannot be opened. {words(Reason.NO_KEY)}"
+        yield f"{counted(summary.keyless, 'email')} cannot be read. {words(Reason.NO_KEY)}"
     if told := holding.told(holding.count()):
         yield told
     elif summary.is_well:
-        yield "All is well."
+        yield "No email is late."
 
 
 def _summary_dict(summary: Summary) -> dict[str, object]:

@@ -22,11 +22,11 @@ class _Work(Protocol):
 @command(account, "invite")
 @click.argument("username")
 @click.argument("email", required=False)
-@click.option("--admin", is_flag=True, help="May change the mail settings.")
+@click.option("--admin", is_flag=True, help="Can change the mail settings.")
 def invite(username: str, email: str | None, *, admin: bool, as_json: bool) -> None:
-    """Mail somebody a link to choose a password.
+    """Email someone a link to choose a password.
 
-    With an address it makes the account. Without one, USERNAME was invited before and gets another link; the link
+    With an address, the account is created. Without one, USERNAME was already invited and gets another link. The link
     itself is never printed.
     """
     if email is not None:
@@ -35,7 +35,7 @@ def invite(username: str, email: str | None, *, admin: bool, as_json: bool) -> N
         raise click.UsageError("--admin is for a new account. For this one: flask account promote")
     else:
         person = administration.invite_again(named(username).id)
-    sentence = f"A link for {person.username} is on its way to {person.email}. It is good for 3 days."
+    sentence = f"A link for {person.username} is on its way to {person.email}. It works for 3 days."
     answer(as_json, public(person), sentence, *([route.NOTHING_IS_SENT] if route.is_suppressed() else []))
 
 
@@ -46,7 +46,7 @@ def _deed(name: str, work: _Work, done: str, text: str) -> None:
         person = work(named(username).id)
         answer(as_json, public(person), done.format(person.username))
 
-    run.__doc__ = f"{text}\n\nUSERNAME may be the address too."
+    run.__doc__ = f"{text}\n\nUSERNAME can also be the address."
     command(account, name)(click.argument("username")(run))
 
 
@@ -54,40 +54,40 @@ _deed(
     "disable",
     administration.disable,
     "{} is disabled. Sessions and API tokens have ended.",
-    "Let nobody in with an account.\n\nIts sessions, links and API tokens end, the password of its own mail server is "
-    "erased, and its queued mail is held until it is enabled. All else is kept.",
+    "Disable an account: no one can sign in with it.\n\nIts sessions, links and API tokens end, the password of its "
+    "own mail server is deleted, and its queued email is held until the account is enabled. Everything else is kept.",
 )
 _deed(
     "enable",
     administration.enable,
     "{} can sign in again.",
-    "Let a disabled account in again.\n\nMail that was held meanwhile goes on.",
+    "Let a disabled account sign in again.\n\nIts held emails will be sent.",
 )
-_deed("promote", administration.promote, "{} is an administrator now.", "Make an account an administrator.")
+_deed("promote", administration.promote, "{} is now an administrator.", "Make an account an administrator.")
 _deed(
     "demote",
     administration.demote,
     "{} is no longer an administrator.",
-    "Take the administrator role away.\n\nIts API tokens of the scope admin end.",
+    "Remove an administrator’s role.\n\nIts API tokens with the scope admin are revoked.",
 )
 
 
 @command(account, "delete")
 @click.argument("username")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the question.")
 def delete(username: str, *, yes: bool, as_json: bool) -> None:
     """Delete an account and what belongs to it, after asking.
 
-    USERNAME may be the address too. To lock somebody out and keep the rest: flask account disable
+    USERNAME can also be the address. To keep everything and only stop the sign-in: flask account disable
     """
     person = named(username)
     if not yes:
         click.confirm(_question(person, administration.belongings(person.id)), abort=True, err=True)
     person = administration.delete(person.id, expected=person.username)
-    answer(as_json, public(person), f"The account {person.username} is deleted.")
+    answer(as_json, public(person), f"Deleted {person.username}.")
 
 
 def _question(person: Person, goes: Belongings) -> str:
     counts = ((goes.tokens, "API token"), (goes.servers, "mail server"), (goes.waiting_mails, "waiting email"))
     with_it = ", ".join(counted(number, what) for number, what in counts if number)
-    return f"Delete {person.username} ({person.email}) for good{f', and with it {with_it}' if with_it else ''}?"
+    return f"Delete {person.username} ({person.email}) permanently{f', and with it {with_it}' if with_it else ''}?"

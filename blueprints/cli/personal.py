@@ -16,31 +16,31 @@ from services.settings.personal_policy import VARIABLES, Allowed, Fallback, Pers
 from utils import clock
 from utils.personal_env import MOST_EMAILS
 
-personal = AppGroup("personal", help="See accounts' own servers, and decide about them.")
+personal = AppGroup("personal", help="Show accounts' own servers, and decide about them.")
 
 HEADINGS: Final = ("Account", "Status", "Server", "From", "Last success (UTC)", "24 h", "Fell back", "Last error")
-NONE_FOUND: Final = "No account has a server of its own."
+NONE_FOUND: Final = "No account has its own server."
 _MOST: Final = 10_000  # rows of a list
 _WAYS: Final = {
     "disable": (
         Decision.DISABLED,
-        "The server of {} is not used any more.",
-        "Use an account's own server no more, as if it were broken.",
+        "The server of {} is no longer used.",
+        "Stop using an account's own server, as if it were broken.",
     ),
-    "enable": (Decision.OWN, "{} may use a server of its own again.", "Let an account use its own server again."),
+    "enable": (Decision.OWN, "{} may use its own server again.", "Let an account use its own server again."),
     "global": (
         Decision.GLOBAL,
-        "The global server sends for {} from now on.",
-        "Have the global server send for an account, always.",
+        "The global server now sends for {}.",
+        "Always send through the global server for an account.",
     ),
 }
 
 
 @command(personal, "list")
-@click.option("--search", default="", metavar="TEXT", help="Only those with this in user name, address, host or From.")
-@click.option("--all", "every", is_flag=True, help="Accounts without a server as well.")
+@click.option("--search", default="", metavar="TEXT", help="Filter by user name, address, host or From.")
+@click.option("--all", "every", is_flag=True, help="Also show accounts without their own server.")
 def list_own(*, search: str, every: bool, as_json: bool) -> None:
-    """List the accounts with a server of their own, or of which something was decided."""
+    """List the accounts with their own server, or with a decision about it."""
     found = oversight.search(search, shown=Shown.ALL if every else Shown.SERVERS, limit=_MOST).rows
     told = table(HEADINGS, [_row(facts) for facts in found]) if found else [NONE_FOUND]
     answer(as_json, [_public(facts) for facts in found], *told)
@@ -64,30 +64,34 @@ for _name in _WAYS:
 
 @command(personal, "delete")
 @click.argument("account")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the question.")
 def delete(account: str, *, yes: bool, as_json: bool) -> None:
-    """Forget an account's own server and its sealed password, after asking.
+    """Permanently delete an account's own server and its sealed password, after asking.
 
     ACCOUNT is a user name or an address.
     """
     facts = oversight.get(named(account).id)
     if facts.host and not yes:
-        click.confirm(f"Forget {facts.host}, the server of {facts.username}, for good?", abort=True, err=True)
+        click.confirm(f"Permanently delete {facts.host}, the server of {facts.username}?", abort=True, err=True)
     facts = oversight.delete_server(facts.account_id, version=facts.version, config_id=facts.config_id)
-    answer(as_json, _public(facts), f"The server of {facts.username} is deleted.")
+    answer(as_json, _public(facts), f"Deleted the server of {facts.username}.")
 
 
 @click.option(
-    "--allowed", type=click.Choice([str(choice) for choice in Allowed]), help="Which servers accounts may bring."
+    "--allowed", type=click.Choice([str(choice) for choice in Allowed]), help="Which servers accounts may use."
 )
-@click.option("--hosts", metavar="HOSTS", help="Hosts and domains, with commas; they count where --allowed is named.")
+@click.option("--hosts", metavar="HOSTS", help="Hosts and domains, separated by commas. Used if --allowed is named.")
 @click.option(
-    "--fallback", type=click.Choice([str(choice) for choice in Fallback]), help="When the global server sends instead."
+    "--fallback", type=click.Choice([str(choice) for choice in Fallback]), help="When to use the global server instead."
 )
-@click.option("--emails-per-minute", type=click.IntRange(0, MOST_EMAILS), help="Of one account. 0: no limit.")
-@click.option("--emails-per-day", type=click.IntRange(0, MOST_EMAILS), help="Of one account. 0: no limit.")
-@click.option("--fallback-per-minute", type=click.IntRange(0, MOST_EMAILS), help="Of these through the global server.")
-@click.option("--fallback-per-day", type=click.IntRange(0, MOST_EMAILS), help="Of these through the global server.")
+@click.option("--emails-per-minute", type=click.IntRange(0, MOST_EMAILS), help="Maximum for each account. 0: no limit.")
+@click.option("--emails-per-day", type=click.IntRange(0, MOST_EMAILS), help="Maximum for each account. 0: no limit.")
+@click.option(
+    "--fallback-per-minute", type=click.IntRange(0, MOST_EMAILS), help="Maximum of these through the global server."
+)
+@click.option(
+    "--fallback-per-day", type=click.IntRange(0, MOST_EMAILS), help="Maximum of these through the global server."
+)
 def _policy(*, as_json: bool, **given: object) -> None:
     """Show the policy for accounts' own servers, or change it.
 

@@ -37,16 +37,16 @@ HEADINGS: Final = (
 )
 IMPORTED_NAME: Final = "Primary Mail Server"
 ENV_LINES: Final = tuple(dict.fromkeys(VARIABLES.values()))
-NONE_FOUND: Final = "No configuration has this."
-NONE_STORED: Final = "No configuration is stored. Make one: flask smtp add NAME --host HOST --from ADDRESS"
+NONE_FOUND: Final = "No mail server matches."
+NONE_STORED: Final = "No mail server yet. Add one: flask smtp add NAME --host HOST --from ADDRESS"
 
 
 @command(smtp, "list")
-@click.option("--search", default="", metavar="TEXT", help="Only those with this in name, host or user name.")
+@click.option("--search", default="", metavar="TEXT", help="Filter by name, host or user name.")
 def list_configs(*, search: str, as_json: bool) -> None:
-    """List the configurations, the active one first.
+    """List the mail servers, the active one first.
 
-    What `.env` says is not among them; `flask smtp route` shows it.
+    The server in `.env` is not among them; see `flask smtp route`.
     """
     found = configs.search(search)
     told = table(HEADINGS, [_row(stored) for stored in found]) if found else [NONE_FOUND if search else NONE_STORED]
@@ -56,7 +56,7 @@ def list_configs(*, search: str, as_json: bool) -> None:
 @command(smtp, "show")
 @click.argument("name")
 def show(name: str, *, as_json: bool) -> None:
-    """Show one configuration, by its name or id.
+    """Show a mail server, by its name or id.
 
     The password and the client key are never shown.
     """
@@ -86,27 +86,27 @@ def show(name: str, *, as_json: bool) -> None:
 def add(*, password_stdin: bool, password_file: Path | None, as_json: bool, **fields: object) -> None:
     """Add a mail server called NAME.
 
-    It is inactive unless --activate is given: test it first, then activate it. With a user name its password is
-    asked for, unless an option says where it is; it is never an argument.
+    It is inactive unless you pass --activate: test it first, then activate it. If you give a user name, you are asked
+    for its password. Never pass a password as an argument.
     """
     password = given_password(password_stdin, password_file)
     if password is None and fields["smtp_username"]:
         password = prompted_password()
     with named_by_option():
         stored = configs.create(parse_change(change_of({**fields, "smtp_password": password})))
-    answer(as_json, public_dict(stored), f"Stored {_label(stored)}.", *_next_steps(stored))
+    answer(as_json, public_dict(stored), f"Added {_label(stored)}.", *_next_steps(stored))
 
 
 @command(smtp, "edit")
 @click.argument("present", metavar="NAME")
-@click.option("--rename", "name", metavar="NAME", help="Another name for it.")
+@click.option("--rename", "name", metavar="NAME", help="A new name.")
 @settings_options
 @click.option("--ask-password", is_flag=True, help="Ask for a new password.")
-@click.option("--remove-password", is_flag=True, default=None, help="Forget the password and its user name.")
+@click.option("--remove-password", is_flag=True, default=None, help="Delete the password and its user name.")
 @click.option(
-    "--remove-client-certificate", is_flag=True, default=None, help="Forget the client certificate and its key."
+    "--remove-client-certificate", is_flag=True, default=None, help="Delete the client certificate and its key."
 )
-@click.option("--version", type=int, metavar="N", help="Refuse if somebody has saved another version by now.")
+@click.option("--version", type=int, metavar="N", help="Fail if someone else has saved another version.")
 def edit(
     present: str,
     *,
@@ -116,7 +116,7 @@ def edit(
     as_json: bool,
     **fields: object,
 ) -> None:
-    """Change a configuration.
+    """Change a mail server.
 
     Options you leave out stay unchanged. A stored password stays with its server: with another host, port, encryption
     or user name it must be entered again, and so must a client key.
@@ -128,9 +128,9 @@ def edit(
     with named_by_option():
         change = change_of({**fields, "smtp_password": password})
         if not change.keys() - {"version"}:
-            raise click.UsageError("Nothing to change: give an option.")
+            raise click.UsageError("Nothing to change: pass an option.")
         stored = configs.update(stored.row.id, parse_change(change))
-    answer(as_json, public_dict(stored), f"Changed {_label(stored)}.")
+    answer(as_json, public_dict(stored), f"Updated {_label(stored)}.")
 
 
 @command(smtp, "activate")
@@ -138,7 +138,7 @@ def edit(
 def activate(name: str, *, as_json: bool) -> None:
     """Make a mail server the active one.
 
-    Every process does so from its next mail on; nothing needs a restart. NAME may be its id.
+    Every process uses it from the next email; no restart is needed. NAME can also be its id.
     """
     with named_by_option():
         stored = configs.activate(named(name).row.id)
@@ -148,9 +148,9 @@ def activate(name: str, *, as_json: bool) -> None:
 @command(smtp, "deactivate")
 @click.argument("name")
 def deactivate(name: str, *, as_json: bool) -> None:
-    """Switch a configuration off.
+    """Deactivate a mail server.
 
-    Mail then goes the next way, which is told. NAME may be its id.
+    Prints where mail goes instead. NAME can also be its id.
     """
     with named_by_option():
         stored = configs.deactivate(named(name).row.id)
@@ -159,39 +159,37 @@ def deactivate(name: str, *, as_json: bool) -> None:
 
 @command(smtp, "delete")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the question.")
 def delete(name: str, *, yes: bool, as_json: bool) -> None:
     """Permanently delete a mail server.
 
-    Its password is forgotten too. Says what will send instead, and asks first. NAME may be its id.
+    Its password is deleted too. Prints what will send instead, and asks first. NAME can also be its id.
     """
     stored = named(name)
     if not yes:
         click.echo(state.without_it(stored)[1], err=True)
-        click.confirm(f"Delete {_label(stored)} for good?", abort=True, err=True)
+        click.confirm(f"Permanently delete {_label(stored)}?", abort=True, err=True)
     configs.delete(stored.row.id)
     deleted = {"id": stored.row.id, "name": stored.row.name}
     answer(as_json, {"deleted": deleted}, f"Deleted {stored.row.name}. {where_mail_goes()}")
 
 
 @command(smtp, "import-env")
-@click.option("--name", default=IMPORTED_NAME, show_default=True, metavar="TEXT", help="What to call it.")
+@click.option("--name", default=IMPORTED_NAME, show_default=True, metavar="TEXT", help="Its name.")
 @click.option("--activate", is_flag=True, help="Make it the active server.")
 def import_env(*, name: str, activate: bool, as_json: bool) -> None:
-    """Copy the server in .env to the database.
-
-    It is made of the EMAIL_* variables and DEFAULT_FROM_EMAIL, and inactive unless --activate is given. .env is left
-    as it is and goes on as the fallback. Says which of its lines may go once the configuration sends.
-    """
+    "Copy the server in .env to the database.\n\n    It is built from the EMAIL_* variables and"
+    "DEFAULT_FROM_EMAIL, and is inactive unless you pass --activate. .env stays\n    unchanged, as the "
+    "fallback. Prints which of its lines can be deleted once the new server is active.\n    "
     settings = _env_settings()
     change = {**_as_change(settings), "name": name, "is_active": activate}
     with named_by_option():
         stored = configs.create(parse_change(change))
     lines = [variable for variable in ENV_LINES if get_settings().email.get(variable)]
-    when = "may go now" if activate else "can be deleted once it is active"
+    when = "can be deleted now" if activate else "can be deleted once it is active"
     told = f"These lines of .env {when}, or kept as the fallback: {', '.join(lines)}"
     data = {**public_dict(stored), "env_lines_that_may_go": lines}
-    answer(as_json, data, f"Stored {_label(stored)}, as .env has it.", *_next_steps(stored), told)
+    answer(as_json, data, f"Added {_label(stored)}, with the settings of .env.", *_next_steps(stored), told)
 
 
 def named(name_or_id: str) -> StoredConfig:
@@ -251,6 +249,12 @@ def _label(stored: StoredConfig) -> str:
     return f"{stored.row.name} ({stored.row.smtp_server}:{stored.row.smtp_port})"
 
 
+def _verified(facts: state.ConfigFacts) -> str:
+    if facts.verified_at:
+        return f"{facts.verified_at:%Y-%m-%d %H:%M}"
+    return "own domain only" if facts.verified_for_own_domain else "no"
+
+
 def _row(stored: StoredConfig) -> tuple[str, ...]:
     facts = state.facts(stored)
     settings = stored.settings
@@ -261,7 +265,7 @@ def _row(stored: StoredConfig) -> tuple[str, ...]:
         f"{settings.host}:{settings.port}",
         settings.mode_name,
         settings.from_email,
-        f"{facts.verified_at:%Y-%m-%d %H:%M}" if facts.verified_at else "no",
+        _verified(facts),
         facts.last_error or "",
         f"{facts.updated_at:%Y-%m-%d %H:%M}",
         facts.updated_by,

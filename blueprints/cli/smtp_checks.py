@@ -30,7 +30,7 @@ from utils.log_utils import printable
 
 # Documented, so never changed: scripts go by them.
 _EXITS: Final = (
-    (10, "settings: there is nothing usable to test", (Phase.SETTINGS,)),
+    (10, "settings: no server that can be tested", (Phase.SETTINGS,)),
     (11, "DNS: the server's name was not found", (Phase.DNS,)),
     (12, "connect", (Phase.CONNECT,)),
     (13, "greeting", (Phase.GREETING,)),
@@ -43,7 +43,7 @@ _EXITS: Final = (
 )
 _TEST_EXITS: Final = {DONE: "the test passed", **{code: told for code, told, _ in _EXITS}}
 EXIT_OF_PHASE: Final = {phase: code for code, _, phases in _EXITS for phase in phases}
-DELIVER: Final = "To deliver it all the same, add --yes."
+DELIVER: Final = "To deliver it anyway, add --yes."
 _AND_TEST: Final = " and test again"  # here it is another command
 _SIGNS: Final = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
 _GRADES: Final = {Grade.GOOD: "✓", Grade.CHANGE: "✗", Grade.OPEN: "?"}
@@ -54,12 +54,12 @@ _MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
 @command(None, "test", exits=_TEST_EXITS, needs_tables=False)
 @click.argument("name", required=False)
 @click.option("--to", default="", metavar="ADDRESS", help="Also send a test email.")
-@click.option("--yes", is_flag=True, help="Deliver it although MAIL_SUPPRESS_SEND is on.")
+@click.option("--yes", is_flag=True, help="Deliver it even though MAIL_SUPPRESS_SEND is on.")
 def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
-    """Test a configuration, or what sends now.
+    """Test a mail server; without NAME the one in use.
 
-    NAME may be its id. Prints each step as it happens. Without --to it goes as far as naming a recipient, and no mail
-    is sent.
+    NAME can also be its id. Prints each step as it happens. Without --to it goes as far as the recipient, and sends no
+    email.
     """
     to = parse_address_field("--to", to) if to else ""
     if to:
@@ -75,7 +75,7 @@ def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
             if isinstance(item, TestResult):
                 smtp_tests.note(server.settings, item, server.config_id)
                 told = smtp_tests.course(item) | smtp_tests.failure(item)
-                answer(as_json, {"ok": item.ok, "message": item.message, **told}, *_result_lines(item, to))
+                answer(as_json, {"ok": item.ok, "message": item.headline, **told}, *_result_lines(item, to))
                 leave(EXIT_OF_PHASE[item.error.phase] if item.error else DONE)
             elif item and not as_json:
                 _print_step(item) if isinstance(item, Step) else _print_waiting(item)
@@ -84,13 +84,13 @@ def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
 test.__test__ = False  # type: ignore[attr-defined]
 
 
-@command(None, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server is usable"}, needs_tables=False)
+@command(None, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server can be used"}, needs_tables=False)
 @click.argument("account", required=False)
 def route(account: str | None, *, as_json: bool) -> None:
     """Show which server is in use, and why.
 
-    Each one that could send is used, in reserve, or passed over for the reason that is told. With the user name or
-    address of an ACCOUNT: which sends that account's mail.
+    Each server is in use, standby, or skipped with the reason. Pass the user name or address of an ACCOUNT to see which
+    server sends that account's mail.
     """
     account_id = account_named(account).id if account is not None else None
     try:
@@ -116,15 +116,15 @@ def route(account: str | None, *, as_json: bool) -> None:
     flag_value="",
     default=None,
     metavar="[ADDRESS]",
-    help="Also send a test mail; without ADDRESS to the first administrator.",
+    help="Also send a test email; without ADDRESS to the first administrator.",
 )
-@click.option("--yes", is_flag=True, help="Send it although MAIL_SUPPRESS_SEND is on.")
+@click.option("--yes", is_flag=True, help="Send it even though MAIL_SUPPRESS_SEND is on.")
 def validate(*, test_email: str | None, yes: bool, as_json: bool) -> None:
     """Check everything that sending depends on.
 
-    Made for deploy scripts: the exit code is 0 only if all of it holds. It checks the server that sends now, with a
-    connection test that stops before a mail is sent unless --test-email is given; the key and what it opens; the
-    route; BASE_URL; the server's name in DNS; and mail that waits.
+    For deploy scripts: the exit code is 0 only if every check passes. It checks the server in use, with a connection
+    test that sends no email unless you pass --test-email; APP_KEY and what it unseals; the route; BASE_URL; the
+    server's name in DNS; and waiting email.
     """
     if test_email is not None:
         smtp_tests.check_delivery("--test-email", DELIVER, is_confirmed=yes)
@@ -143,23 +143,23 @@ def validate(*, test_email: str | None, yes: bool, as_json: bool) -> None:
     needs_tables=False,
 )
 @click.argument("domain", default="")
-@click.option("--server", default="", metavar="HOST", help="The server whose permission to check.")
+@click.option("--server", default="", metavar="HOST", help="The mail server that must be allowed to send.")
 def domain(domain: str, *, server: str, as_json: bool) -> None:
     """Check SPF, DKIM, DMARC and MX of a From domain.
 
-    Without DOMAIN that of the server which sends now. Prints the records seen, and those to add.
+    Without DOMAIN, the From domain of the server in use. Prints the records found, and those to add.
     """
     if not domain:
         domain, current = domain_check.sending_now()
         server = server or current
     if not domain:
-        raise AppError(f"{diagnosis.NOT_CONFIGURED}. Give a domain: flask smtp domain example.com --server HOST")
+        raise AppError(f"{diagnosis.NOT_CONFIGURED}. Pass a domain: flask smtp domain example.com --server HOST")
     report = domain_check.check(domain, server)
     through = f", sent through {report.provider or report.server}" if report.server else ""
     lines = [f"{report.domain}{through}"]
     for finding in report.findings:
         lines.append(f"\n{_GRADES[finding.outcome]} {finding.subject}: {printable(finding.text, _LONGEST)}")
-        lines += [f"  Seen: {printable(seen, _LONGEST)}" for seen in finding.seen]
+        lines += [f"  Found: {printable(seen, _LONGEST)}" for seen in finding.seen]
         lines += [_line_of(record) for record in finding.add]
     answer(as_json, json_of(DomainReport, report), *lines)
     leave(NOT_WELL if report.outcome is Grade.CHANGE else DONE)
@@ -167,7 +167,7 @@ def domain(domain: str, *, server: str, as_json: bool) -> None:
 
 def _line_of(record: DnsRecord) -> str:
     value = printable(record.value, _LONGEST) or "(as your provider shows)"
-    return f"  {'Replace it' if record.instead else 'Add'}: {record.host}  {record.kind}  {value}"
+    return f"  {'Replace it with' if record.instead else 'Add'}: {record.host}  {record.kind}  {value}"
 
 
 def _run(number: int, check: Check, as_json: bool) -> list[Told]:
@@ -218,12 +218,14 @@ def _print_step(step: Step) -> None:
 
 def _print_waiting(waiting: Waiting) -> None:
     label = diagnosis.PHASE_LABELS[waiting.name]
-    click.echo(f"… {label:<11}waiting for an answer, {waiting.seconds} s")
+    click.echo(f"… {label:<11}waiting for a reply, {waiting.seconds} s")
 
 
 def _result_lines(result: TestResult, to: str) -> Iterator[str]:
     if result.ok:
-        yield f"\n✓ {result.message}{f': test email sent to {to}' if to else '; no email was sent'}"
+        yield f"\n✓ {result.headline}{f': test email sent to {to}' if to else '; no email was sent'}"
+        if result.caveat:
+            yield f"  {result.caveat}"
         return
     yield f"\n✗ {result.message}"
     if told := result.diagnosis:
@@ -236,8 +238,8 @@ def _result_lines(result: TestResult, to: str) -> Iterator[str]:
 
 def _status(step: RouteStep, used: RouteStep | None) -> str:
     if step is used:
-        return "used"
-    return "in reserve" if step.settings and _may_stand_in(step, used) else "passed over"
+        return "in use"
+    return "standby" if step.settings and _may_stand_in(step, used) else "skipped"
 
 
 def _may_stand_in(step: RouteStep, used: RouteStep | None) -> bool:

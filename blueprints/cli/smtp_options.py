@@ -24,33 +24,33 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 def settings_options(work: Callable[..., None]) -> Callable[..., None]:
     """The options of `add` and `edit`, in the order in which people know the answers."""
-    modes = "starttls: encrypted after the greeting; tls: from the start. Without it: tls on port 465, else starttls."
-    timeout = f"Longest wait for one answer, 1 to {smtp_fields.LONGEST_TIMEOUT} seconds; at first 10."
+    modes = "starttls: encrypted after the greeting. tls: from the start. Default: tls on port 465, else starttls."
+    timeout = f"Seconds to wait for each reply, 1 to {smtp_fields.LONGEST_TIMEOUT}. Default: 10."
     methods = [AUTOMATIC, *filter(None, smtp_fields.AUTH_METHODS)]
     options: list[Callable[[Any], Any]] = [
-        _option("smtp_server", "Name or address of the server.", metavar="HOST"),
+        _option("smtp_server", "Host name or IP address of the server.", metavar="HOST"),
         _option("smtp_port", "Usually 587 (starttls) or 465 (tls).", type=int, metavar="N"),
         click.option("--security", type=click.Choice(list(_MODES)), help=modes),
         _option("smtp_username", '"" for a server that needs no sign-in.', metavar="TEXT"),
         _option("from_email", "The From address.", metavar="ADDRESS"),
         _option("from_name", "The From name.", metavar="TEXT"),
         _option("reply_to", "Where replies go, if not to --from.", metavar="ADDRESS"),
-        _option("helo_hostname", "Said in EHLO, instead of BASE_URL's host or --from's.", metavar="HOST"),
+        _option("helo_hostname", "The EHLO name. Default: the host in BASE_URL, or the From domain.", metavar="HOST"),
         _option("timeout_seconds", timeout, type=int, metavar="N"),
-        _option("auth_method", f"At first {AUTOMATIC}: the best that the server offers.", type=click.Choice(methods)),
+        _option("auth_method", f"Default: {AUTOMATIC}, the best the server offers.", type=click.Choice(methods)),
         click.option(
-            "--failover/--no-failover", default=None, help="Whether the next server sends while this one is down."
+            "--failover/--no-failover", default=None, help="Whether to use the next server while this one is down."
         ),
-        _option("emails_per_minute", "The most; 0: as EMAILS_PER_MINUTE says.", type=int, metavar="N"),
+        _option("emails_per_minute", "Maximum. 0: use EMAILS_PER_MINUTE.", type=int, metavar="N"),
         _option("emails_per_day", "Maximum. 0: use EMAILS_PER_DAY.", type=int, metavar="N"),
         password_options,
         _option(
             "client_certificate",
-            "PEM, for servers that ask for one; your own certificate first. It may hold the key, too.",
+            "PEM, for servers that require one; your own certificate first. It can also contain the key.",
             type=_FILE,
             metavar="FILE",
         ),
-        _option("client_key", "Its private key: PEM without a passphrase.", type=_FILE, metavar="FILE"),
+        _option("client_key", "Its private key, as PEM without a passphrase.", type=_FILE, metavar="FILE"),
     ]
     for option in reversed(options):
         work = option(work)

@@ -52,7 +52,7 @@ def change_email() -> ResponseReturnValue:
         address_change.ask(current_user.id, password, email.strip())
     except InvalidInput as refused:
         return _page(email, refused.errors), refused.status
-    flash("A link is on its way to the new address. Follow it there to confirm.", "info")
+    flash("A link is on its way to the new address. Follow it to confirm.", "info")
     return redirect(url_for("account.show"), 303)
 
 
@@ -61,7 +61,7 @@ def change_email() -> ResponseReturnValue:
 def withdraw_email() -> ResponseReturnValue:
     """Keep the address; the link that was mailed is void."""
     address_change.withdraw(current_user.id)
-    flash("Your address stays as it is.", "success")
+    flash("Your address stays unchanged.", "success")
     return redirect(url_for("account.show"), 303)
 
 
@@ -102,7 +102,7 @@ def _ask_end(errors: dict[str, list[str]]) -> str:
     handle = request.values.get("session", "")
     asked = next((each for each in _others() if each.handle == handle), None)
     if handle and asked is None:
-        raise NotFound("This session has ended already.")
+        raise NotFound("This session has already ended.")
     return render_template(
         "account/end_sessions.html",
         session=asked,

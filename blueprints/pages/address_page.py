@@ -31,7 +31,7 @@ def confirm() -> Response:
         return _page(refused.errors)
     if not confirmed:
         return _page({})
-    flash("The address is confirmed. Mail for the account goes there from now on.", "success")
+    flash("Address confirmed. Email for this account now goes there.", "success")
     return private(_link.forget(make_response(redirect(url_for("pages.home"), 303))))
 
 

@@ -110,7 +110,7 @@ def redeem() -> ResponseReturnValue:
     if not changed:
         return _reset_page({})
     sessions.sign_out()
-    flash("Your password is set. Sign in with it.", "success")
+    flash("Password set. Sign in with it.", "success")
     response = make_response(redirect(url_for("auth.login"), 303))
     return private(_link.forget(response))
 

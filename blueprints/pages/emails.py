@@ -13,6 +13,8 @@ from utils.numbers import whole_number
 bp = Blueprint("emails", __name__, url_prefix="/emails")
 
 DIRECT = "direct"
+_SENDING = (State.LEASED, State.TRANSMITTING)  # one word for both, and one chip
+_CHIPS = [each for each in State if each is not State.TRANSMITTING]
 
 
 @bp.get("")
@@ -25,15 +27,15 @@ def show() -> str:
         return render_template("emails/direct.html", attempts=attempts, before=before, older=older)
     state = _state()
     tag = _tag()
-    mails, older = log.mails([state] if state else (), before, tag=tag)
+    mails, older = log.mails(_chosen(state), before, tag=tag)
     counts = log.counts()
-    shown = [each for each in State if each in counts or each in (state, State.SENT)]
+    shown = [each for each in _CHIPS if each in (state, State.SENT) or any(one in counts for one in _chosen(each))]
     return render_template(
         "emails/list.html",
         mails=mails,
         state=state,
         tag=tag,
-        states=[(each, facts.STATES[each], counts.get(each)) for each in shown],
+        states=[(each, facts.STATES[each], sum(counts.get(one, 0) for one in _chosen(each))) for each in shown],
         before=before,
         older=older,
         is_behind=log.is_behind(),
@@ -92,16 +94,25 @@ def cancel(mail_id: str) -> Response:
 
 def _sent_again(before: MessageData, now: MessageData) -> tuple[str, str]:
     if now.state is State.EXPIRED:
-        return "The mail is not sent: its time was over.", "danger"
+        return "Not sent: it had expired.", "danger"
     if before.is_held:
-        return "The mail is released.", "success"
-    return "Sending now." if before.waits else "The mail is sent once more.", "success"
+        return "Released.", "success"
+    return "Sending now." if before.waits else "Sending again.", "success"
 
 
 def _state() -> State | None:
-    """The state that is asked for; what is none counts as not asked for."""
+    """The state that is asked for; what is none counts as not asked for. Of those of one chip it is the first."""
     text = request.args.get("state", "")
+    if text == State.TRANSMITTING:
+        return State.LEASED
     return State(text) if text in list(State) else None
+
+
+def _chosen(state: State | None) -> tuple[State, ...]:
+    """The states that the chip of this one shows; none: all."""
+    if state is None:
+        return ()
+    return _SENDING if state in _SENDING else (state,)
 
 
 def _tag() -> str | None:

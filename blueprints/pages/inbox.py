@@ -31,7 +31,7 @@ def inbox_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, Response
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
         if not get_settings().has_local_inbox:
-            raise NotFound("There is no local inbox here.")
+            raise NotFound("There is no local inbox.")
         return view(*args, **kwargs) if _is_own_machine() else for_administrators(*args, **kwargs)
 
     for_administrators = admin_page(view)
@@ -66,7 +66,7 @@ def html_part(message_id: int) -> Response:
     """The HTML part as it came, shut off from everything: it is shown in a sandboxed frame."""
     found = inbox.get(message_id).html
     if found is None:
-        raise NotFound("This mail has no HTML part.")
+        raise NotFound("This email has no HTML part.")
     response = make_response(found)
     response.headers["Content-Security-Policy"] = HTML_PART_POLICY
     response.headers["X-Frame-Options"] = "SAMEORIGIN"

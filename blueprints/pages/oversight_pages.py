@@ -45,20 +45,20 @@ def _delete(account_id: int) -> OwnServerFacts:
 DEEDS: Final = {
     "disable": _Deed(
         _deciding(Decision.DISABLED),
-        "The server of {} is not used any more.",
+        "The server of {} is no longer used.",
         lambda row: bool(row.host) and row.decision is not Decision.DISABLED,
     ),
     "global": _Deed(
         _deciding(Decision.GLOBAL),
-        "The global server sends for {} from now on.",
+        "The global server now sends for {}.",
         lambda row: row.decision is not Decision.GLOBAL,
     ),
     "allow": _Deed(
         _deciding(Decision.OWN),
-        "{} may use a server of its own again.",
+        "{} may use its own server again.",
         lambda row: row.decision is not Decision.OWN,
     ),
-    "delete": _Deed(_delete, "The server of {} is deleted.", lambda row: bool(row.host)),
+    "delete": _Deed(_delete, "Deleted the server of {}.", lambda row: bool(row.host)),
 }
 
 
@@ -75,7 +75,7 @@ def ask(account_id: int, deed: str) -> str:
     """Ask first, and say what follows."""
     row = oversight.get(account_id)
     if not _deed(deed).fits(row):
-        raise NotFound("This is done already.")
+        raise NotFound("This is already done.")
     return _question(row, deed, {})
 
 
@@ -115,15 +115,15 @@ def set_limits(account_id: int) -> Response:
         return make_response(_limits_page(oversight.get(account_id), typed, refused.errors), refused.status)
     except Conflict as stale:
         return _limits_conflict(oversight.get(account_id), typed, stale)
-    flash(f"The limits of {row.username} are saved.", "success")
+    flash(f"Saved the limits of {row.username}.", "success")
     return _to_list()
 
 
 def _limits_conflict(row: OwnServerFacts, typed: dict[str, str], stale: Conflict) -> Response:
     now = " and ".join(
-        f"{_shown_limit(getattr(row, name)) or 'as for everybody'} a {name.rpartition('_')[2]}" for name in LIMITS
+        f"{_shown_limit(getattr(row, name)) or 'the policy’s limit'} per {name.rpartition('_')[2]}" for name in LIMITS
     )
-    errors = {"form": [f"{stale.message} Saved meanwhile: {now}. Below is what you typed."]}
+    errors = {"form": [f"{stale.message} Saved in the meantime: {now}. Below is what you typed."]}
     return make_response(_limits_page(row, typed, errors), stale.status)
 
 

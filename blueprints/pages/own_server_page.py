@@ -26,11 +26,11 @@ FIXED: Final = {"smtp_server": "host", "smtp_port": "port", "security": "securit
 COMPARED: Final = (
     "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "from_name", "reply_to",
 )  # fmt: skip
-SENDS: Final = "Your mail goes through this server from now on."
+SENDS: Final = "Your mail now goes through this server."
 # A server of one's own could say of any address that it signs in with it, so that counts for nothing here.
-NOT_YOURS: Final = "A test message goes to your own address, or to one that you have confirmed below."
-NOT_USED: Final = "It is not used for now."  # of which the page says why
-GONE: Final = "Your server was removed meanwhile, its stored password with it. What you typed is still here."
+NOT_YOURS: Final = "A test email can only go to your own address, or to one that you have confirmed below."
+NOT_USED: Final = "It is not in use."  # of which the page says why
+GONE: Final = "Your server and its stored password were deleted in the meantime. What you typed is still here."
 
 
 @bp.get("")
@@ -81,7 +81,7 @@ def test() -> Response:
         stored.row.id if stored else None,
         _plan,
         find=_own,
-        refuse=lambda refused: _refused(refused if stored else server_forms.asking_again(refused)),
+        refuse=lambda refused, told: _refused(refused if stored else server_forms.asking_again(refused), told),
         show=lambda noted, told: _page(noted, server_forms.values_on_screen(noted), test=told),
         is_discreet=not current_user.is_admin,
     )
@@ -107,10 +107,10 @@ def delete() -> Response:
     try:
         was_there = own_server.delete(current_user.id, version=whole_number(forms.text("version")))
     except Conflict:
-        flash("Your server was saved anew meanwhile, in another tab or by a program. Look at it first.", "danger")
+        flash("Your server was saved in the meantime, in another tab or by a program. Check it first.", "danger")
         return _back()
     if was_there:
-        flash("Your server and its password are forgotten.", "success")
+        flash("Deleted your server and its password.", "success")
     return _back()
 
 
@@ -157,10 +157,10 @@ def _senders(stored: StoredConfig | None) -> list[str]:
     return [address for key, address in reversed(by_key.items()) if key]
 
 
-def _refused(refused: AppError) -> Response:
+def _refused(refused: AppError, test: dict[str, Any] | None = None) -> Response:
     """The form again with what was typed, and the reason at its fields."""
-    stored = _own()
-    return _page(stored, smtp_form_values.typed(), errors=server_forms.errors_of(refused), status=refused.status)
+    stored, errors = _own(), server_forms.errors_of(refused)
+    return _page(stored, smtp_form_values.typed(), errors=errors, test=test, status=refused.status)
 
 
 def _conflicting(stale: Conflict) -> Response:

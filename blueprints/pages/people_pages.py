@@ -38,9 +38,9 @@ DEEDS: Final = {
         administration.disable, "{} is disabled. Sessions and API tokens have ended.", lambda one: not one.disabled_at
     ),
     "enable": _Deed(administration.enable, "{} can sign in again.", lambda one: bool(one.disabled_at)),
-    "promote": _Deed(administration.promote, "{} is an administrator now.", lambda one: not one.is_admin),
+    "promote": _Deed(administration.promote, "{} is now an administrator.", lambda one: not one.is_admin),
     "demote": _Deed(administration.demote, "{} is no longer an administrator.", lambda one: one.is_admin),
-    "delete": _Deed(_delete, "The account {} is deleted.", lambda _one: True),
+    "delete": _Deed(_delete, "Deleted the account {}.", lambda _one: True),
     "invite": _Deed(administration.invite_again, "Another link is on its way to {}.", lambda one: not one.has_password),
 }
 
@@ -64,7 +64,7 @@ def invite() -> Response:
     except InvalidInput as refused:
         values = {"username": username, "email": email, "is_admin": is_admin}
         return make_response(_page(values, refused.errors), refused.status)
-    flash(f"A link for {person.username} is on its way to {person.email}. It is good for 3 days.", "success")
+    flash(f"A link for {person.username} is on its way to {person.email}. It works for 3 days.", "success")
     return _to_list()
 
 
@@ -74,7 +74,7 @@ def ask(account_id: int, deed: str) -> str:
     """Ask first, and say what follows."""
     person = administration.get(account_id)
     if not _deed(deed).fits(person):
-        raise NotFound("This is done already.")
+        raise NotFound("This is already done.")
     return _question(person, deed, {})
 
 

@@ -17,21 +17,25 @@ from utils.numbers import number_or_text, whole_number
 bp = Blueprint("policy", __name__, url_prefix="/settings/accounts/smtp/policy")
 
 ALLOWED: Final = (
-    ("any", "Any public host", "Whatever has a public address and offers encryption."),
-    ("named", "Only these hosts and domains", "A domain allows every host below it."),
-    ("off", "None", "The global server sends for everybody. Servers that are stored stay and are not used."),
+    ("any", "Any public host", "Any server with a public address and encryption."),
+    ("named", "Only these hosts and domains", "A domain includes every host below it."),
+    ("off", "None", "The global server sends for everyone. Stored servers are kept, but not used."),
 )
 FALLBACK: Final = (
-    ("connection", "When it cannot connect or sign in", "And never once it has refused the mail itself."),
-    ("always", "Whatever keeps the own server from it", "Also while it is switched off, or has reached its own limit."),
-    ("never", "Never", "The mail waits for the own server until it expires."),
+    ("connection", "When it cannot connect or sign in", "But not if the server itself refused the email."),
+    (
+        "always",
+        "Whenever the account’s own server cannot send",
+        "Also while it is not allowed, or has reached its own limit.",
+    ),
+    ("never", "Never", "Email waits for the account’s own server until it expires."),
 )
 LABELS: Final = {
-    "allowed": "Servers that accounts may bring",
+    "allowed": "Servers that accounts may use",
     "hosts": "Hosts and domains",
-    "fallback": "The global server sends instead",
+    "fallback": "Use the global server instead",
     "emails_per_minute": "Emails per minute",
-    "emails_per_day": "Mails per day",
+    "emails_per_day": "Emails per day",
     "fallback_per_minute": "Through the global server, per minute",
     "fallback_per_day": "Through the global server, per day",
 }
@@ -56,7 +60,7 @@ def save() -> Response:
         return make_response(_page(policy, _typed(policy), refused.errors), refused.status)
     except Conflict as stale:
         return _conflicting(stale)
-    flash("Saved. It counts from the next mail on.", "success")
+    flash("Saved. It takes effect from the next email.", "success")
     return make_response(redirect(url_for("policy.show"), 303))
 
 

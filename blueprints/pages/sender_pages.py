@@ -36,9 +36,9 @@ def add() -> Response:
     except Conflict as refused:
         return _page(email, {"sender_email": [refused.message]})
     if sender.is_confirmed:
-        flash(f"{sender.email} is confirmed already.", "info")
+        flash(f"{sender.email} is already confirmed.", "info")
     else:
-        flash(f"A link is on its way to {sender.email}. Follow it there to confirm.", "info")
+        flash(f"A link is on its way to {sender.email}. Follow it to confirm.", "info")
     return _back()
 
 
@@ -51,7 +51,7 @@ def send_again(sender_id: int) -> Response:
     except Conflict as refused:
         flash(refused.message, "info")
     else:
-        flash(f"Another link is on its way to {sender.email}. Those before it are void.", "info")
+        flash(f"Another link is on its way to {sender.email}. Earlier links no longer work.", "info")
     return _back()
 
 
@@ -64,7 +64,7 @@ def remove(sender_id: int) -> Response:
     except Conflict as refused:
         flash(refused.message, "error")
     else:
-        flash(f"{sender.email} is removed.", "success")
+        flash(f"Removed {sender.email}.", "success")
     return _back()
 
 
@@ -83,7 +83,7 @@ def confirm() -> Response:
     asked = senders.confirm(_link.token() or "")
     if asked is None:
         return _question()
-    flash(f"{asked.username} may send from {asked.email} from now on.", "success")
+    flash(f"{asked.username} may now send from {asked.email}.", "success")
     return private(_link.forget(make_response(redirect(url_for("pages.home"), 303))))
 
 

@@ -13,10 +13,10 @@ from services.providers.discovery import Discovery
 from services.settings.sealing import StoredConfig
 from utils.errors import AppError, InvalidInput
 
-TICK: Final = "Tick the box to deliver it all the same."
+TICK: Final = "Tick the box to deliver it anyway."
 ENTER_AGAIN: Final = "Enter the password again. Sealpost never shows it."
-PASTE_AGAIN: Final = "Paste the key again: a page never gets it back."
-LOAD_AGAIN: Final = " Load the page again."  # which the API's callers should, and who sees both versions need not
+PASTE_AGAIN: Final = "Paste the key again. Sealpost never shows it."
+LOAD_AGAIN: Final = " Reload the page."  # which the API's callers should, and who sees both versions need not
 
 FieldErrors = dict[str, list[str]]
 
@@ -85,12 +85,13 @@ def tested(
     plan: Callable[[], TestPlan],
     *,
     find: Callable[[], StoredConfig | None],
-    refuse: Callable[[InvalidInput], Response],
+    refuse: Callable[[InvalidInput, dict[str, Any] | None], Response],
     show: Callable[[StoredConfig | None, dict[str, Any]], Response],
     is_discreet: bool = False,
 ) -> Response:
     """Test step by step for a script, as a page without one. ``find`` gives the stored server as it is by then.
 
+    ``refuse`` and ``show`` get what the report says; nothing where an action only filled the form in.
     ``is_discreet``: for somebody who is no administrator, and hears nothing that the server said.
     """
     try:
@@ -98,7 +99,7 @@ def tested(
     except InvalidInput as refused:
         if smtp_tests.wants_stream():
             raise InvalidInput(smtp_form_values.at_fields(refused), refused.message) from None
-        return refuse(refused)
+        return refuse(refused, None if smtp_form_values.are_changed_by_action() else smtp_test_card.not_run(refused))
 
     def told(result: TestResult) -> dict[str, Any]:
         return smtp_test_card.told(find(), prepared, result, is_discreet=is_discreet)

@@ -23,8 +23,7 @@ from utils.numbers import whole_number
 bp = Blueprint("smtp_form", __name__)
 
 GONE = (
-    "This server was deleted meanwhile, its stored password with it. "
-    "What you typed is still here: save it as a new one."
+    "Someone else has deleted this server and its stored password. What you typed is still here: save it as a new one."
 )
 
 
@@ -123,7 +122,9 @@ def _tested(stored: StoredConfig | None) -> Response:
         stored.row.id if stored else None,
         lambda: _plan(stored),
         find=find,
-        refuse=lambda refused: _refused(stored, refused if stored else server_forms.asking_again(refused)),
+        refuse=lambda refused, told: _refused(
+            stored, refused if stored else server_forms.asking_again(refused), test=told
+        ),
         show=lambda noted, told: _page(noted, server_forms.values_on_screen(noted), test=told),
     )
 
@@ -138,10 +139,19 @@ def _plan(stored: StoredConfig | None) -> TestPlan:
     settings = configs.preview(change, stored.row.id if stored else None)
     server = route.step_of(stored) if stored else None
     if not smtp_form_values.wants_message():
-        return connection_test.plan(settings, rcpt=own_address, server=server)
+        return connection_test.plan(settings, rcpt=own_address, also=_elsewhere(), server=server)
     to = parse_address_field("to", forms.text("to") or own_address)
     smtp_tests.check_delivery("deliver_suppressed", server_forms.TICK, is_confirmed=forms.ticked("deliver_suppressed"))
-    return connection_test.plan(settings, to=to, config_name=stored.row.name if stored else "", server=server)
+    config_name = stored.row.name if stored else ""
+    return connection_test.plan(settings, to=to, rcpt=own_address, config_name=config_name, server=server)
+
+
+def _elsewhere() -> str:
+    """The address in the field for the test email, or "" where that is none."""
+    try:
+        return parse_address_field("to", forms.text("to")) if forms.text("to").strip() else ""
+    except InvalidInput:
+        return ""
 
 
 def _copied() -> StoredConfig | None:
@@ -160,10 +170,10 @@ def _filled_page(stored: StoredConfig | None, values: dict[str, Any], copied: St
     return _page(stored, values, copied=copied, found=found)
 
 
-def _refused(stored: StoredConfig | None, refused: AppError) -> Response:
+def _refused(stored: StoredConfig | None, refused: AppError, test: dict[str, Any] | None = None) -> Response:
     """The form again with what was typed, and the reason at its fields."""
     values = server_forms.values_on_screen(stored)
-    return _page(stored, values, errors=server_forms.errors_of(refused), status=refused.status)
+    return _page(stored, values, errors=server_forms.errors_of(refused), test=test, status=refused.status)
 
 
 def _conflicting(stored: StoredConfig, stale: Conflict) -> Response:
@@ -212,7 +222,7 @@ def _page(
 
 def _key_note(copied: StoredConfig | None) -> str:
     if copied and copied.row.client_key:
-        return "Paste the key: it is not copied."
+        return "Paste the key. It was not copied."
     return server_forms.typed_again("client_key", server_forms.PASTE_AGAIN)
 
 

@@ -10,10 +10,11 @@ from services.checks.connection_test import TestPlan, TestResult
 from services.settings import sealing
 from services.settings.sealing import StoredConfig
 from utils.allowed_places import NOT_FOR_ACCOUNTS
-from utils.errors import Fault
+from utils.errors import Fault, InvalidInput
 
 ON_SCREEN: Final = "Tested the settings on screen. Not saved yet."
 SAVED: Final = "Tested the saved settings."
+NOT_RUN: Final = "The test was not run"  # which the script says as well
 _UNITS: Final = (("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -29,7 +30,14 @@ def told(
     if is_discreet:
         result = replace(result, server_line="", transcript=[])
         if result.error and result.error.fault is Fault.ADDRESS_REFUSED:
-            return {"ok": False, "level": "failed", "title": NOT_FOR_ACCOUNTS, "tested": ON_SCREEN, "actions": []}
+            return {
+                "ok": False,
+                "level": "failed",
+                "title": NOT_FOR_ACCOUNTS,
+                "tested": ON_SCREEN,
+                "is_unsaved": True,
+                "actions": [],
+            }
     is_saved = stored is not None and sealing.are_stored(prepared.settings, stored)
     failure = smtp_tests.failure(result)
     is_said = failure.get("fault") == Fault.REPLY
@@ -37,9 +45,9 @@ def told(
     again = {"send": "1"} if prepared.content is not None else {}
     return {
         "ok": result.ok,
-        "level": "ok" if result.ok else "warning" if is_passing and is_said else "failed",
+        "level": _level(result, is_passing=is_passing and is_said),
         "place": f"{failure['phase_label']}: {result.message}" if failure else "",
-        "title": failure.get("title", result.message),
+        "title": failure.get("title", result.headline),
         "message": failure.get("meaning", _success(prepared, result)),
         "cause": failure.get("cause", ""),
         "remedy": failure.get("remedy", ""),
@@ -53,21 +61,41 @@ def told(
         "docs_url": failure.get("docs_url", ""),
         "field": failure.get("field"),
         "tested": SAVED if is_saved else ON_SCREEN,
+        "is_unsaved": not is_saved,
         "delivered": bool(result.message_id),
-        "verified": result.ok and is_saved,
-        "proof": sealing.issue_proof(prepared.settings) if result.ok else "",
+        "standing": _standing(stored, result) if stored and is_saved else "",
+        "proof": sealing.issue_proof(prepared.settings, result.reach) if result.ok else "",
     }
+
+
+def _standing(stored: StoredConfig, result: TestResult) -> str:
+    """What this test has made of the mark of the saved values; "" where that is what it was."""
+    reach = stored.verified_reach
+    if not reach:
+        return "unverified"
+    return str(reach) if result.ok and reach is result.reach else ""
+
+
+def _level(result: TestResult, *, is_passing: bool) -> str:
+    if result.ok:
+        return "warning" if result.caveat else "ok"
+    return "warning" if is_passing else "failed"
+
+
+def not_run(refused: InvalidInput) -> dict[str, Any]:
+    """What the report says of values that cannot be tested; the reasons stand at their fields."""
+    return {"ok": False, "level": "failed", "title": NOT_RUN, "message": refused.message, "actions": [], "steps": []}
 
 
 def _success(prepared: TestPlan, result: TestResult) -> str:
     host = prepared.settings.host
     if not result.message_id:
-        return f"{host} is ready to take mail from {prepared.settings.from_email}."
+        return result.caveat or f"{host} accepts mail from {prepared.settings.from_email}."
     queue = f", queue id {result.queue_id}" if result.queue_id else ""
     return (
         f"Accepted by {host} in {_in_ms(result.ms)}{queue}. "
-        f"Accepted does not mean delivered: check the inbox of {prepared.rcpt}."
-    )
+        f"Accepted does not mean delivered: check the inbox of {prepared.rcpt}. {result.caveat}"
+    ).strip()
 
 
 def _in_ms(ms: int) -> str:

@@ -13,8 +13,8 @@ from utils.errors import Conflict, InvalidInput, NotFound
 
 bp = Blueprint("server_templates", __name__, url_prefix="/settings/accounts/smtp/templates")
 
-LABELS: Final = {"domain": "Domain", "host": "Server", "port": "Port", "security": "Security"}
-GONE: Final = "This template was deleted meanwhile. What you typed is still here: add it as a new one."
+LABELS: Final = {"domain": "Domain", "host": "Server", "port": "Port", "security": "Encryption"}
+GONE: Final = "Someone else has deleted this template. What you typed is still here: add it as a new one."
 _FRESH: Final = {"domain": "", "host": "", "port": "587", "security": "starttls", "mark": ""}
 
 
@@ -76,7 +76,7 @@ def delete(template_id: int) -> Response:
         gone = templates.delete(template_id, mark=forms.text("mark") or None)
     except (Conflict, NotFound) as refused:
         return make_response(_list(_FRESH, {"form": [refused.message]}), refused.status)
-    flash(f"The template for {gone.domain} is deleted.", "success")
+    flash(f"Deleted the template for {gone.domain}.", "success")
     return _to_list()
 
 
@@ -89,7 +89,7 @@ def _stored(template: Template) -> dict[str, str]:
 
 
 def _saved(template: Template) -> Response:
-    flash(f"Whoever has an address at {template.domain} types a password alone from now on.", "success")
+    flash(f"Accounts with an address at {template.domain} now only enter a password.", "success")
     return _to_list()
 
 

@@ -19,7 +19,7 @@ bp = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
 own_bp = Blueprint("own_tokens", __name__, url_prefix="/account/tokens")
 
 USUAL_DAYS: Final = 90
-GONE: Final = "There is no such token, or it is revoked already."
+GONE: Final = "No such token, or it is already revoked."
 _FRESH: Final[dict[str, object]] = {"name": "", "days": USUAL_DAYS, "no_end": False, "scopes": (Scope.SEND,)}
 
 
@@ -87,7 +87,7 @@ def _question(token_id: int, account_id: int | None = None) -> str:
 
 def _ended(token_id: int, account_id: int | None = None) -> Response:
     token = api_tokens.revoke(_unrevoked(token_id, account_id).id)
-    flash(f"The token “{token.name}” is revoked.", "success")
+    flash(f"Revoked “{token.name}”.", "success")
     return make_response(redirect(_list_url(account_id), 303))
 
 

@@ -23,5 +23,5 @@ def session() -> Response:
 def discard() -> Response:
     """Throw away what was kept."""
     kept.forget(forms.text("page").removeprefix(request.script_root))
-    flash("What was not saved is gone.", "info")
+    flash("Discarded what was not saved.", "info")
     return make_response(redirect(local_path(forms.text("page")) or url_for("pages.home"), 303))

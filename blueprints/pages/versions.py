@@ -16,22 +16,22 @@ LABELS: Final = {
     "name": "Name",
     "smtp_server": "Server",
     "smtp_port": "Port",
-    "security": "Security",
+    "security": "Encryption",
     "smtp_username": "User name",
     "smtp_password": "Password",
     "from_email": "From address",
     "from_name": "From name",
-    "is_active": "Use this server",
+    "is_active": "Active",
     "failover": "Use the next server while this one is down",
     "reply_to": "Reply-To address",
     "helo_hostname": "EHLO name",
     "timeout_seconds": "Timeout in seconds",
     "emails_per_minute": "Emails per minute",
-    "emails_per_day": "Mails per day",
+    "emails_per_day": "Emails per day",
     "client_certificate": "Certificate",
     "client_key": "Private key",
 }
-TYPED_ANEW: Final = "Typed anew; enter it again"
+TYPED_ANEW: Final = "Typed again; enter it once more"
 STORED: Final = "The stored one"
 NOTHING: Final = "–"
 

@@ -38,7 +38,7 @@ def ask(account_id: int, password: str, new_email: str) -> Pending:
     account = accounts.verified(account_id, password, field="email_password")
     email, key = fields.email_and_key(new_email)
     if email == account.email:
-        raise InvalidInput({"email": ["This is the address of your account already."]})
+        raise InvalidInput({"email": ["This is already your account’s address."]})
     now = clock.now()
     with transaction() as session:
         held = accounts.unchanged(session, account)

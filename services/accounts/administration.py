@@ -24,8 +24,8 @@ from utils.errors import Conflict, Forbidden, NotFound
 
 _GONE: Final = "No such account."
 _NO_LONGER: Final = "You are no longer an administrator."
-_LAST: Final = "{} is the only administrator who can sign in. Make somebody else an administrator first."
-_IS_IN: Final = "{} has chosen a password already. “Forgot your password?” sends a new link."
+_LAST: Final = "{} is the only administrator who can sign in. Make someone else an administrator first."
+_IS_IN: Final = "{} has already chosen a password. “Forgot your password?” sends a new link."
 _IS_DISABLED: Final = "{} is disabled. Enable the account first."
 _LARGEST_ID: Final = 2**31 - 1  # PostgreSQL refuses to look for a larger one
 
@@ -157,7 +157,7 @@ def delete(account_id: int, *, expected: str | None = None, by: int | None = Non
         administrators = _lock_administrators(session, by)
         account = _lock(session, account_id)
         if expected is not None and account.username != expected:
-            raise Conflict("This is another account by now. Look at the list again.")
+            raise Conflict("This account has been replaced by another. Reload the list.")
         _refuse_last(administrators, account)
         _end_access(session, account)
         leaving.deleted(session, account.id)

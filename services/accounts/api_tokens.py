@@ -41,8 +41,8 @@ class Scope(StrEnum):
 MEANINGS: Final = {
     Scope.SEND: "send email in your name",
     Scope.SETTINGS: "change your own mail server and senders",
-    Scope.READ: "see your emails and what became of them",
-    Scope.ADMIN: "everything that an administrator may do",
+    Scope.READ: "see your emails and what happened to them",
+    Scope.ADMIN: "everything that an administrator can do",
 }
 MOST_TOKENS: Final = 100  # of one account that are good
 
@@ -85,9 +85,9 @@ def create(
     """
     errors = {}
     if not 1 <= len(name.strip()) <= 64 or not name.isprintable():  # noqa: PLR2004
-        errors["name"] = ["Give the token a name of at most 64 characters, like “deploy script”."]
+        errors["name"] = ["Enter a name of at most 64 characters, like “deploy script”."]
     if days is not None and not 1 <= days <= LONGEST_LIFE:
-        errors["days"] = [f"Give 1 to {LONGEST_LIFE} days, or none."]
+        errors["days"] = [f"Enter 1 to {LONGEST_LIFE} days, or leave it empty."]
     if not scopes or not set(scopes) <= set(Scope):
         errors["scopes"] = [f"Choose one or more of: {', '.join(Scope)}."]
     if errors:
@@ -99,9 +99,9 @@ def create(
         if owner is None or owner.disabled_at:
             raise NotFound("No such account.")
         if Scope.ADMIN in scopes and not owner.is_admin:
-            raise InvalidInput({"scopes": ["Only administrators have tokens of the scope admin."]})
+            raise InvalidInput({"scopes": ["Only administrators can have tokens with the scope admin."]})
         if sum(_info(each, owner).is_good for each in api_token_db.unrevoked(session, account_id)) >= MOST_TOKENS:
-            raise InvalidInput({"name": [f"There are {MOST_TOKENS} tokens already. Revoke one that is not used."]})
+            raise InvalidInput({"name": [f"There are already {MOST_TOKENS} tokens. Revoke one that is not used."]})
         token = ApiToken(
             account_id=account_id,
             name=name.strip(),
@@ -127,7 +127,7 @@ def revoke(token_id: int) -> TokenInfo:
     with transaction() as session:
         found = api_token_db.find(session, token_id)
         if found is None or not _revoke(session, *found):
-            raise NotFound("There is no such token, or it is revoked already.")
+            raise NotFound("No such token, or it is already revoked.")
         session.refresh(found[0])
     return _info(*found)
 

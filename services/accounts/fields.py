@@ -104,7 +104,7 @@ def _username_fault(username: str) -> str | None:
     if username != username.strip():
         return "Remove the spaces around the user name."
     if "@" in comparable(username):  # one signs in with either, so they must not be mistaken
-        return "A user name has no @. The address has a field of its own."
+        return "A user name cannot contain @. The email address has its own field."
     return None
 
 

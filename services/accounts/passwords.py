@@ -44,7 +44,7 @@ def refusal(password: str, names: Iterable[str]) -> str | None:
     if min(len(password), len(_normalised(password))) < SHORTEST:
         return f"Use at least {SHORTEST} characters."
     if not _is_text(password):
-        return "The password holds characters that are not valid Unicode."
+        return "The password contains characters that are not valid Unicode."
     folded = _normalised(password).casefold()
     if not _common().isdisjoint((folded, _SEPARATORS.sub("", folded))):
         return "This password is too common. Choose another."
@@ -82,7 +82,9 @@ def _in_turn(work: Callable[..., R], *arguments: str) -> R:
         return waiting.result(TURN_SECONDS)
     except TimeoutError:
         waiting.cancel()
-        raise TooMany("Many people are signing in just now. Try again in a few seconds.", int(TURN_SECONDS)) from None
+        raise TooMany(
+            "Many people are signing in at the moment. Try again in a few seconds.", int(TURN_SECONDS)
+        ) from None
 
 
 def _new_workers() -> ThreadPoolExecutor:

@@ -27,8 +27,8 @@ SEEN_NOTED: Final = timedelta(minutes=1)
 ENDED_KEPT: Final = timedelta(minutes=30)
 
 _PURPOSE: Final = "session-id-v1"
-_CHANGED_MEANWHILE: Final = "Your sessions were ended meanwhile. Sign in again."
-_NO_SESSION: Final = "This session has ended already."
+_CHANGED_MEANWHILE: Final = "Your sessions have ended. Sign in again."
+_NO_SESSION: Final = "This session has already ended."
 
 
 @dataclass(frozen=True)

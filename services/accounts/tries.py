@@ -32,7 +32,7 @@ KEPT: Final = timedelta(days=30)
 _TOO_MANY: Final = "Too many wrong passwords. Wait a little, then try again."
 _LOCKED: Final = (
     "Too many wrong passwords in a row for this account. Sign in from a browser that you have used here before, "
-    "choose a new password by “Forgot your password?”, or ask an administrator to unlock it."
+    "choose a new password with “Forgot your password?”, or ask an administrator to unlock the account."
 )
 
 
@@ -106,7 +106,7 @@ def of_account(account_id: int) -> str:
 
 def own_password(account_id: int) -> Count:
     """Of whoever is signed in: a browser that was left alone must not be one in which passwords can be tried."""
-    return Count(f"own password {account_id}", of_account(account_id), MOST_OF_OWN, of="whoever is signed in")
+    return Count(f"own password {account_id}", of_account(account_id), MOST_OF_OWN, of="an account that is signed in")
 
 
 def in_a_row(count: Count) -> int:

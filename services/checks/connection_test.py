@@ -2,13 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final
 
-from services.checks import own_words
+from services.checks import asking, looks, own_words, settings_step
+from services.checks.asking import Asking
 from services.delivery import attempt, limits, retry_policy
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import Diagnosis
@@ -18,18 +19,18 @@ from services.message.draft import draft, new_message_id, serialise
 from services.outbox import reasons
 from services.outbox.reasons import Reason
 from services.settings import server_habits
+from services.settings.reach import Reach
 from services.settings.route import RouteStep
 from services.settings.rules import message_id_domain
 from services.smtp import probe
-from services.smtp.client import Envelope, Policy, SmtpClient, Step
+from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dial import Peer
 from services.smtp.dialogue import Dialogue, SideLook
 from services.smtp.habits import habits_of
-from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
+from services.smtp.settings import OpenWay, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
 from utils import clock, ending, incidents
-from utils.addresses import is_loopback
 from utils.errors import OPENING, AppError, DeliveryError, Fault, Phase, Stopping, Temporary
 from utils.log_utils import Redactor, printable
 
@@ -39,17 +40,14 @@ WAITING: Final = 5  # seconds of a step after which, and every so many, it is to
 _LOOK_SECONDS: Final = 6.0  # for looking around after a failure; what the conversation leaves may be less
 _FAREWELL: Final = 2.0
 _SLACK: Final = 0.5
-_MOST_WAYS: Final = 2  # in which the message is said before the last
 STEPS: Final = (Phase.SETTINGS, *OPENING, Phase.SENDER, Phase.RECIPIENT)
-_USUAL_MODES: Final = {465: Security.TLS, 587: Security.STARTTLS, 2465: Security.TLS, 2587: Security.STARTTLS}
-_MOST_MAIL_SERVERS: Final = 3  # that are named
-_LONGEST_NAMES, _LONGEST_ISSUER = 60, 30  # characters, so that the fingerprint is still seen
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestPlan:
     """What to test. ``content`` is delivered; otherwise ``rcpt`` is only named and then forgotten.
 
+    ``relay`` is named like that before a message that would show nothing of mail to other domains.
     ``flaw`` is what went wrong in the preparation: the test then fails before it begins.
     """
 
@@ -58,6 +56,7 @@ class TestPlan:
     settings: SmtpSettings
     policy: Policy
     rcpt: str
+    relay: str = ""
     content: bytes | None = None
     message_id: str = ""
     flaw: Exception | None = None
@@ -77,6 +76,7 @@ class TestResult:
 
     ``server_line`` and ``transcript`` hold the server's own words and are for administrators only; where the settings
     are personal, nothing of the result holds any. ``ms`` is the whole test's, ``peer`` what was really connected to.
+    ``reach`` is whom a success is proven for, and ``caveat`` what is to be added to it, or "".
     After a failure, ``open_ways`` are those into the same host that answered, ``certificate`` the one that was refused.
     """
 
@@ -87,6 +87,8 @@ class TestResult:
     steps: list[Step]
     error: DeliveryError | None = None
     diagnosis: Diagnosis | None = None
+    reach: Reach = Reach.UNSEEN
+    caveat: str = ""
     server_line: str = ""
     queue_id: str = ""
     message_id: str = ""
@@ -98,22 +100,35 @@ class TestResult:
     certificate: ShownCertificate | None = None
 
     @property
+    def headline(self) -> str:
+        """The message, with what it holds for where that is less than it seems."""
+        is_less = self.ok and self.reach is Reach.OWN_DOMAIN
+        return f"{self.message}, {asking.OWN_DOMAIN_ONLY}" if is_less else self.message
+
+    @property
     def remedy(self) -> str:
         """What to do; "" after a success."""
         return self.diagnosis.remedy if self.diagnosis else ""
 
 
 def plan(
-    settings: SmtpSettings, *, to: str = "", rcpt: str = "", config_name: str = "", server: RouteStep | None = None
+    settings: SmtpSettings,
+    *,
+    to: str = "",
+    rcpt: str = "",
+    also: str = "",
+    config_name: str = "",
+    server: RouteStep | None = None,
 ) -> TestPlan:
     """Prepare a test: everything that needs the application is looked up here.
 
-    ``to`` delivers a test message there. Without it RCPT names ``rcpt``, or else the From address. The test counts as
-    a mail through ``server``, if these settings are of the same host, and no limit holds it up. Raises AppError for
-    what the caller can mend; anything else becomes the result of the test.
+    ``to`` delivers a test message there. RCPT names ``rcpt``, the address of whoever tests, or ``also``, which was
+    entered for the test: the first that is not at From's own domain, where any server takes mail; or else From's own.
+    The test counts as a mail through ``server``, if these settings are of the same host, and no limit holds it up.
+    Raises AppError for what the caller can mend; anything else becomes the result of the test.
     """
     try:
-        prepared = _plan(settings, to, rcpt, config_name)
+        prepared = _plan(settings, to, (rcpt, also), config_name)
         if server:
             _charge(server, prepared)
         return prepared
@@ -123,12 +138,12 @@ def plan(
         return TestPlan(settings=settings, policy=Policy(ehlo_name="localhost"), rcpt=rcpt, flaw=error)
 
 
-def _plan(settings: SmtpSettings, to: str, rcpt: str, config_name: str) -> TestPlan:
+def _plan(settings: SmtpSettings, to: str, others: tuple[str, ...], config_name: str) -> TestPlan:
     conversation = TOTAL_SECONDS - _LOOK_SECONDS - _FAREWELL - _SLACK
     policy = replace(attempt.policy_for(settings, conversation), every_address=True)
     server_habits.recall(settings.host, settings.port)
     if not to:
-        return TestPlan(settings=settings, policy=policy, rcpt=rcpt or settings.from_email)
+        return TestPlan(settings=settings, policy=policy, rcpt=asking.to_name(settings, others))
     domain = message_id_domain(settings)
     message_id = new_message_id(domain)
     mail = templates.render(
@@ -150,7 +165,8 @@ def _plan(settings: SmtpSettings, to: str, rcpt: str, config_name: str) -> TestP
         message_id=message_id,
     )
     content = serialise(message, attempt.sender_of(settings))
-    return TestPlan(settings=settings, policy=policy, rcpt=to, content=content, message_id=message_id)
+    relay = asking.to_relay(settings, to, others)
+    return TestPlan(settings=settings, policy=policy, rcpt=to, relay=relay, content=content, message_id=message_id)
 
 
 def _charge(server: RouteStep, prepared: TestPlan) -> None:
@@ -241,6 +257,8 @@ class _Test:
         self._plan = prepared
         self._hear = hear
         self._steps: list[Step] = []
+        self._held: Step | None = None  # a failure, until it is known that no other way is tried
+        self._habits: list[str] | None = None  # of the server, as they were told; None until it has let us in
         self._is_looking = False  # around, for no answer of the server that is tested
         self._started = monotonic()
         self._deadline = Deadline(TOTAL_SECONDS - _SLACK)
@@ -267,7 +285,7 @@ class _Test:
         self._talk.drop()
         phase = self._talk.phase if self._talk.is_under_way else Phase.SETTINGS
         reference = incidents.report("connection_test_broken", error)
-        text = f"Sealpost itself failed. Reference: {reference}."
+        text = f"Sealpost failed. Reference: {reference}."
         self._note(Step(phase, "failed", 0, text))
         # How far the message had come is not known any more, so it may be there (RFC 1047).
         was_said = self._plan.content is not None and phase is Phase.MESSAGE
@@ -281,47 +299,60 @@ class _Test:
     def _run(self) -> TestResult:
         if self._plan.flaw:
             raise self._plan.flaw
-        self._note(_of_settings(self._plan.settings))
-        client = SmtpClient(self._plan.settings, self._plan.policy, talk=self._talk)
+        test = self._plan
+        self._note(settings_step.of(test.settings))
+        client = SmtpClient(test.settings, test.policy, talk=self._talk)
+        mail = Asking(
+            settings=test.settings, policy=test.policy, rcpt=test.rcpt, relay=test.relay, content=test.content
+        )
         try:
             client.open()
-            queue_id = self._say_mail(client)
+            self._habits = self._known_habits()
+            said = mail.say(client)
         except DeliveryError as error:
             client.close()  # before the look around: a server that takes few connections must not count this one
+            if self._held:
+                self._note(self._held)
             return self._failed(error)
         finally:
             client.close()
         delivered = self._plan.content is not None
         return replace(
             self._result(ok=True, message=smtp_diagnosis.ACCEPTED if delivered else smtp_diagnosis.SUCCESS),
-            queue_id=queue_id,
+            reach=said.reach,
+            caveat=said.caveat,
+            queue_id=said.queue_id,
             message_id=self._plan.message_id,
         )
 
     def _note_heard(self, step: Step) -> None:
-        """Note a step that may hold the server's words; who is no administrator hears ours instead."""
-        self._note(own_words.of_step(step) if self._plan.settings.is_personal else step)
+        """Note a step that may hold the server's words; who is no administrator hears ours instead.
+
+        What is said again on another connection, or in another way, is no other step; that there was a reason is told.
+        """
+        step = own_words.of_step(step) if self._plan.settings.is_personal else step
+        if step.status == "failed":
+            self._held = step
+            return
+        if self._habits is None:
+            self._note(step)
+        elif step.name not in (*OPENING, *SideLook) and all(step.name is not noted.name for noted in self._steps):
+            self._note(self._with_habits(step))
+
+    def _with_habits(self, step: Step) -> Step:
+        """The same with what the server has shown since: where it does not keep what it announces."""
+        before, self._habits = self._habits or [], self._known_habits()
+        if not (news := [line for line in self._habits if line not in before]):
+            return step
+        return replace(step, status="warning", fact=f"{step.fact}. The server {' and '.join(news)}.")
+
+    def _known_habits(self) -> list[str]:
+        return habits_of(self._plan.settings.host, self._plan.settings.port).lines()
 
     def _note(self, step: Step) -> None:
         step = replace(step, turn=1 + sum(each.name is step.name for each in self._steps))
         self._steps.append(step)
         self._hear(step)
-
-    def _say_mail(self, client: SmtpClient) -> str:
-        """Deliver the message, or only ask whether one would be taken; give its queue id, if there is one."""
-        sender, rcpt = self._plan.settings.from_email, self._plan.rcpt
-        if self._plan.content is None:
-            client.check_envelope(sender, rcpt, recipient_is_ours=True)
-            return ""
-        envelope = Envelope(sender=sender, recipients=(rcpt,))
-        for _ in range(_MOST_WAYS):
-            try:
-                return client.send(envelope, self._plan.content).queue_id or ""
-            except DeliveryError as error:
-                if not error.not_taken:
-                    raise
-                client.open()  # as delivery does: what the server has just shown is known now
-        return client.send(envelope, self._plan.content).queue_id or ""
 
     def _failed(self, error: DeliveryError) -> TestResult:
         settings = self._plan.settings
@@ -352,19 +383,21 @@ class _Test:
         if error.fault is Fault.DNS_NOT_FOUND:
             exists, mail_servers = probe.mail_domain(settings.host, policy, seconds)
             if exists:
-                self._note(_of_domain(settings.host, mail_servers, since))
+                self._note(looks.of_domain(settings.host, mail_servers, since))
             return replace(picture, name_exists=exists, mail_servers=mail_servers)
         if error.fault is Fault.TLS_CERTIFICATE:
             if settings.is_personal:  # what stands in it are words of the server's
                 return picture
             certificate = probe.shown_certificate(settings, policy, seconds)
             if certificate:
-                self._note(_of_certificate(certificate, since))
+                self._note(looks.of_certificate(certificate, since))
             return replace(picture, certificate=certificate)
-        ways_beside = probe.ways_beside(settings, error)
+        if not smtp_diagnosis.may_another_way_help(error, picture):
+            return picture
+        ways_beside = probe.ways_beside(settings, error, encrypted=self._talk.seen.encrypted)
         if tried := [way for way in ways_beside if not policy.allowed.refusal_of_port(way[0])]:
             picture = replace(picture, ways=probe.looked_at(settings.host, tried, policy, seconds))
-            self._note(_of_ways(tried, picture.open_ways, since))
+            self._note(looks.of_ways(tried, picture.open_ways, since))
         return picture
 
     def _result(self, *, ok: bool, message: str) -> TestResult:
@@ -375,7 +408,7 @@ class _Test:
             peer=self._talk.peer,
             ms=round((monotonic() - self._started) * 1000),
             transcript=self._talk.transcript.lines() if self._talk.transcript else [],
-            habits=habits_of(self._plan.settings.host, self._plan.settings.port).lines(),
+            habits=self._known_habits(),
         )
 
 
@@ -390,50 +423,3 @@ def _hushed(result: TestResult) -> TestResult:
         habits=[],
         open_ways=[replace(way, greeting="") for way in result.open_ways],
     )
-
-
-def _of_settings(settings: SmtpSettings) -> Step:
-    """The first step: what was entered, and a warning where port and encryption do not go together, or where
-    characters look right and are not.
-    """
-    fact = f"{settings.host}, port {settings.port}, {settings.mode_name}"
-    if odd := smtp_diagnosis.odd_in(settings):
-        return Step(Phase.SETTINGS, "warning", 0, f"{fact}. {odd}")
-    if settings.security is not _USUAL_MODES.get(settings.port, settings.security):
-        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: an unusual combination.")
-    if settings.security is Security.NONE and not is_loopback(settings.host):
-        return Step(Phase.SETTINGS, "warning", 0, f"{fact}: anyone on the network can read the mail.")
-    return Step(Phase.SETTINGS, "ok", 0, fact)
-
-
-def _of_ways(tried: Sequence[tuple[int, Security]], ways: Sequence[OpenWay], since: float) -> Step:
-    """What became of looking for another way in, ``since`` a moment of the monotonic clock."""
-    if ways:
-        fact = "This host also answers on port " + ", ".join(
-            f"{way.port} with {MODE_NAMES[way.security]}" for way in ways
-        )
-    else:
-        ports = ", ".join(str(port) for port in dict.fromkeys(port for port, _ in tried))
-        fact = f"No encrypted mail server answers on {ports} either"
-    return Step(name=SideLook.OTHER_PORTS, status="warning" if ways else "failed", ms=_since(since), fact=f"{fact}.")
-
-
-def _of_domain(host: str, mail_servers: Sequence[str], since: float) -> Step:
-    """What the DNS knows of a name that has no address."""
-    goes = f"incoming mail goes to {', '.join(mail_servers[:_MOST_MAIL_SERVERS])}" if mail_servers else "nor MX records"
-    return Step(
-        SideLook.MAIL_SERVERS, "warning", _since(since), printable(f"{host} exists, but has no address; {goes}")
-    )
-
-
-def _of_certificate(shown: ShownCertificate, since: float) -> Step:
-    """What the certificate that was refused says of itself."""
-    names = ", ".join(shown.names) or "no name"
-    names = names if len(names) <= _LONGEST_NAMES else f"{names[:_LONGEST_NAMES]}…"
-    days = f"{shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d} UTC"
-    fact = f"It is for {names}; by {shown.issuer[:_LONGEST_ISSUER]}; {days}; SHA-256 {shown.sha256.replace(':', '')}"
-    return Step(name=SideLook.CERTIFICATE, status="failed", ms=_since(since), fact=printable(fact))
-
-
-def _since(moment: float) -> int:
-    return round((monotonic() - moment) * 1000)

@@ -10,18 +10,18 @@ from utils.errors import DeliveryError, Phase
 
 # Of the phases before a server is heard the facts are our own, and so are those of what is looked at beside them.
 _WELL: Final = {
-    Phase.GREETING: "The server greets us",
-    Phase.EHLO: "The server answers our greeting",
-    Phase.ENCRYPTION: "Encrypted, and the certificate holds",
+    Phase.GREETING: "The server sent its greeting",
+    Phase.EHLO: "The server accepted the EHLO name",
+    Phase.ENCRYPTION: "Encrypted, and the certificate is valid",
     Phase.SIGN_IN: "Signed in",
-    Phase.SENDER: "The server takes mail from this address",
-    Phase.RECIPIENT: "The server takes mail to this address",
-    Phase.DATA: "The server waits for the message",
-    Phase.MESSAGE: "The server took the message",
+    Phase.SENDER: "The server accepts mail from this address",
+    Phase.RECIPIENT: "The server accepts mail to this address",
+    Phase.DATA: "The server is ready for the message",
+    Phase.MESSAGE: "The server accepted the message",
 }
 _DOUBTFUL: Final = {
-    Phase.ENCRYPTION: "Encrypted, and a certificate ends soon",
-    Phase.RECIPIENT: "The server did not take mail to this address now",
+    Phase.ENCRYPTION: "Encrypted, and a certificate expires soon",
+    Phase.RECIPIENT: "The server refused mail to this address for now",
 }
 
 

@@ -15,7 +15,7 @@ from services.settings import configs, route
 from services.worker import threads
 
 NO_DATABASE: Final = "The database cannot be used."
-CANNOT_OPEN: Final = "The active configuration cannot be used. Sign in and look at it."
+CANNOT_OPEN: Final = "The active server cannot be used. Sign in and check its settings."
 
 
 class Fitness(StrEnum):
@@ -58,7 +58,7 @@ def _answer(ask: Callable[[], Answer]) -> Answer:
 def _database() -> Answer:
     with reading() as session:
         session.connection().exec_driver_sql("SELECT 1")
-    return Answer(True, "It answers.")
+    return Answer(True, "Responding.")
 
 
 def _migrations() -> Answer:
@@ -70,7 +70,7 @@ def _migrations() -> Answer:
 def _key() -> Answer:
     active = configs.find_active()
     if active is None:
-        return Answer(True, "No configuration is active, so there is nothing to open.")
+        return Answer(True, "No server is active, so there is nothing to open.")
     return Answer(active.is_usable, "It opens the active server’s password." if active.is_usable else CANNOT_OPEN)
 
 
@@ -79,10 +79,10 @@ def _queue() -> Answer:
     if log.is_behind():
         minutes = int(log.BEHIND.total_seconds() // 60)
         nobody = log.NOBODY_SENDS if log.is_unattended() else ""
-        return Answer(False, _sentences(f"Mail waits for more than {minutes} minutes.", nobody, held))
+        return Answer(False, _sentences(f"Email is more than {minutes} minutes late.", nobody, held))
     if log.is_unattended():
         return Answer(True, _sentences(log.NOBODY_SENDS, held))
-    return Answer(True, _sentences(route.NOTHING_IS_SENT if route.is_suppressed() else "", held) or "No mail is late.")
+    return Answer(True, _sentences(route.NOTHING_IS_SENT if route.is_suppressed() else "", held) or "No email is late.")
 
 
 def _sentences(*texts: str) -> str:
@@ -93,7 +93,7 @@ def _worker(app: Flask) -> Answer:
     alive = threads.is_alive(app)
     if alive is None:
         return Answer(True, "Not run by this process.")
-    return Answer(alive, "It runs." if alive else "It has stopped. Restart this process.")
+    return Answer(alive, "Running." if alive else "Stopped. Restart this process.")
 
 
 _DATABASE_CHECKS: Final[dict[str, Callable[[], Answer]]] = {

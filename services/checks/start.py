@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 NO_DATABASE: Final = "The database cannot be used. Check DATABASE_URL"
 NOT_READY: Final = "The database is not ready."
 LEAVE_THE_KEY: Final = (
-    f"Make a new one with: {NEW_KEY_COMMAND} Put the old one into APP_KEY_PREVIOUS, restart, and run: flask keys rotate"
+    f"Create a new one with: {NEW_KEY_COMMAND} Move the old one to APP_KEY_PREVIOUS, "
+    "restart, and run: flask keys rotate"
 )
 _LONG_ENOUGH: Final = timedelta(days=30)  # for a previous key to be needed after a rotation
 
@@ -62,7 +63,7 @@ def check_key(session: Session) -> None:
     """A key that a person thought of is taken only where something is sealed with it. Raises ConfigurationError."""
     doubt = get_settings().app_key_doubt
     if doubt and not _seals_something(session):
-        raise ConfigurationError(f"APP_KEY {doubt}. Make a new one with: {NEW_KEY_COMMAND}")
+        raise ConfigurationError(f"APP_KEY {doubt}. Create a new one with: {NEW_KEY_COMMAND}")
 
 
 def check_new_key() -> None:
@@ -84,7 +85,9 @@ def words_for(error: SQLAlchemyError) -> str:
     if needed := upgrade_needed(error):
         return f"{NOT_READY} {needed}"
     if schema_db.is_read_only(error):
-        return "The database cannot be written to. Give its file and its folder to the user that Sealpost runs as."
+        return (
+            "The database cannot be written to. Make the user that Sealpost runs as the owner of its file and folder."
+        )
     return f"{NO_DATABASE} and run: flask db upgrade"
 
 
@@ -96,7 +99,7 @@ def upgrade_needed(error: SQLAlchemyError) -> str:
 def doubts() -> list[str]:
     """What is probably a mistake and stops nothing, in sentences with their remedies. Raises SQLAlchemyError."""
     settings = get_settings()
-    key = f"APP_KEY {settings.app_key_doubt}: whoever has the database can guess it. {LEAVE_THE_KEY}"
+    key = f"APP_KEY {settings.app_key_doubt}: anyone who has the database can guess it. {LEAVE_THE_KEY}"
     return [
         *settings.doubts,
         *([key] if settings.app_key_doubt else []),
@@ -134,14 +137,17 @@ def _kept_keys() -> list[str]:
         return []
     days = (clock.now() - rotated_at).days
     ids = ", ".join(key_id_of(fernet_key_from(key)) for key in previous)
-    return [f"APP_KEY_PREVIOUS still holds {ids}, {days} days after the rotation. See: flask keys status"]
+    return [f"APP_KEY_PREVIOUS still contains {ids}, {days} days after the rotation. See: flask keys status"]
 
 
 def _idle_hosts() -> list[str]:
     """Hosts that are named and restrict nobody, or none where others are refused."""
     policy = personal_policy.current()
     if "hosts" in policy.fixed and policy.allowed is Allowed.ANY:
-        return ["PERSONAL_SMTP_HOSTS restricts nobody now. It counts with PERSONAL_SMTP=named, or “only these hosts”."]
+        return [
+            "PERSONAL_SMTP_HOSTS has no effect. It is used only with PERSONAL_SMTP=named, or "
+            "“Only these hosts and domains”."
+        ]
     if policy.allowed is Allowed.NAMED and not policy.hosts:
-        return ["Accounts may bring named servers only, and none is named. Set PERSONAL_SMTP_HOSTS."]
+        return ["Accounts may only use named servers, but none is named. Set PERSONAL_SMTP_HOSTS."]
     return []

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import outbox_db, outbox_turn_db, reset_request_db, schema_db, user_db
 from database.engine import reading
 from database.outbox_db import IN_HAND, WAITING
-from services.checks import connection_test, start
+from services.checks import connection_test, noting, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
 from services.diagnosis import diagnosis
@@ -33,9 +33,9 @@ from utils.numbers import counted
 
 DNS_SECONDS: Final = 10.0
 OVERDUE: Final = timedelta(minutes=5)  # a running application answers within seconds
-NOBODY_SENDS: Final = "Nobody works on it. Start the application, or: flask mail worker"
+NOBODY_SENDS: Final = "No worker is running. Start the application, or run: flask mail worker"
 ADD_ONE: Final = "Create one: flask smtp add NAME --host HOST --from ADDRESS --activate; or set EMAIL_HOST in .env."
-NO_ADMINISTRATOR: Final = "There is no administrator yet. Give the address: --test-email ADDRESS"
+NO_ADMINISTRATOR: Final = "There is no administrator yet. Pass the address: --test-email ADDRESS"
 MIGRATE: Final = "Check DATABASE_URL and run: flask db upgrade"
 SET_BASE_URL: Final = "Set BASE_URL to the public address, like https://app.example.com"
 
@@ -124,7 +124,12 @@ def _configuration(to: str | None) -> Iterator[Told]:
         yield Told(Mark.FAILED, "No address for the test email", NO_ADMINISTRATOR)
         return
     prepared = connection_test.plan(
-        used.settings, to=address if to is not None else "", rcpt=address, config_name=used.name, server=used
+        used.settings,
+        to=address if to is not None else "",
+        rcpt=first_administrator(),
+        also=to or "",
+        config_name=used.name,
+        server=used,
     )
     yield from _tested(prepared, used, address if to is not None else None)
 
@@ -153,8 +158,10 @@ def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Tol
             if item.status == "warning":
                 yield Told(Mark.INFO, f"{diagnosis.STEP_LABELS[item.name]}: {item.fact}")
             continue
+        if item.ok and item.caveat:
+            yield Told(Mark.INFO, item.caveat)
         yield _verdict(item, to)
-        configs.mark_tested(prepared.settings, None if item.ok else item.message, used.config_id)
+        noting.note_test(prepared.settings, item, used.config_id)
 
 
 def _verdict(result: TestResult, to: str | None) -> Told:
@@ -162,7 +169,7 @@ def _verdict(result: TestResult, to: str | None) -> Told:
         said = f" The server said: {result.server_line}" if result.server_line else ""
         return Told(Mark.FAILED, result.message, f"{result.remedy}{said}")
     if to is None:
-        return Told(Mark.OK, f"{result.message}; no email was sent")
+        return Told(Mark.OK, f"{result.headline}; no email was sent")
     return Told(Mark.OK, f"Test email sent successfully to {to}")
 
 
@@ -176,12 +183,12 @@ def _keys() -> Iterator[Told]:
         else:  # which its owner is told, and no deploy has to wait for
             yield Told(Mark.INFO, f"{refusal.row} cannot be read, until its account saves it again")
     if rows > len(state.refused):
-        yield Told(Mark.OK, f"{counted(rows - len(state.refused), 'configuration')} can be read")
+        yield Told(Mark.OK, f"{counted(rows - len(state.refused), 'mail server')} can be read")
     elif not rows:
         yield Told(Mark.OK, "No mail server is stored")
     if state.to_rotate:
         yield Told(
-            Mark.INFO, f"{counted(state.to_rotate, 'configuration')} sealed with a previous key: flask keys rotate"
+            Mark.INFO, f"{counted(state.to_rotate, 'mail server')} sealed with a previous key: flask keys rotate"
         )
 
 
@@ -199,21 +206,21 @@ def _step(step: RouteStep, used: RouteStep | None) -> Told:
     place = f"{step.name} ({step.settings.host}:{step.settings.port})" if step.settings else step.name
     if step.settings:
         is_used = used is not None and used.source == step.source
-        return Told(Mark.OK if is_used else Mark.INFO, f"{place}: {step.reason}{'' if is_used else ' In reserve.'}")
+        return Told(Mark.OK if is_used else Mark.INFO, f"{place}: {step.reason}{'' if is_used else ' Standby.'}")
     if step.is_broken:
-        return Told(Mark.FAILED, f"{place} is passed over", step.reason)
-    return Told(Mark.INFO, f"{place} is passed over: {step.reason}")
+        return Told(Mark.FAILED, f"{place} is skipped", step.reason)
+    return Told(Mark.INFO, f"{place} is skipped: {step.reason}")
 
 
 def _base_url() -> Iterator[Told]:
     settings, url = get_settings(), get_base_url()
     local = is_loopback(settings.base_host)
     if settings.is_production and local:
-        yield Told(Mark.FAILED, f"Links in mails lead to {url}, which only this machine can open", SET_BASE_URL)
+        yield Told(Mark.FAILED, f"Links in emails lead to {url}, which only this machine can open", SET_BASE_URL)
         return
     yield Told(Mark.OK, f"Links in emails start with {url}")
     if local:
-        yield Told(Mark.INFO, "Only this machine can open them: fit for development")
+        yield Told(Mark.INFO, "Only this machine can open them, which is fine for development")
     elif not settings.is_https:
         yield Told(Mark.INFO, "Not https: anyone on the network could use a reset link")
 
@@ -233,11 +240,11 @@ def _dns() -> Iterator[Told]:
         yield Told(Mark.FAILED, f"{host}: {error.text}", told.remedy)
         return
     if ip_literal(host):
-        yield Told(Mark.OK, f"{host} is an address and needs no look-up")
+        yield Told(Mark.OK, f"{host} is an address and needs no lookup")
     else:
         yield Told(Mark.OK, f"{host} has {', '.join(map(str, addresses))}")
     for address, reason in left_out.items():
-        yield Told(Mark.INFO, f"{host} also has {address}, {reason}, which is left out")
+        yield Told(Mark.INFO, f"{host} also has {address}, {reason}, which is not used")
 
 
 def _pending() -> Iterator[Told]:
@@ -255,11 +262,11 @@ def _pending() -> Iterator[Told]:
     ]
     held = holding.count()
     if held:
-        yield Told(Mark.INFO, f"{counted(held, 'mail')} held", holding.WHAT_TO_DO)
+        yield Told(Mark.INFO, f"{counted(held, 'email')} held", holding.WHAT_TO_DO)
     if not found and not held:
-        yield Told(Mark.OK, "No mail is waiting")
+        yield Told(Mark.OK, "No email is waiting")
     for text, since in found:
         if since and now - since > OVERDUE:
             yield Told(Mark.FAILED, f"{text} since {clock.readable(since)}", NOBODY_SENDS)
         else:
-            yield Told(Mark.INFO, f"{text} since {clock.readable(since)}" if since else f"{text} for their time")
+            yield Told(Mark.INFO, f"{text} since {clock.readable(since)}" if since else f"{text} for a later time")

@@ -286,7 +286,7 @@ def _settings_of(server: RouteStep) -> SmtpSettings:
 def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started: float) -> Outcome:
     ms = round((time.monotonic() - started) * 1000)
     if result is None:  # never said by the pool
-        result = Temporary(Phase.CONNECT, Fault.CLOSED, "The connection ended before the mail was tried.")
+        result = Temporary(Phase.CONNECT, Fault.CLOSED, "The connection ended before the email was sent.")
     if isinstance(result, DeliveryError):
         is_settings = retry_policy.of_error(result).whose is Whose.SETTINGS
         kind = Misconfigured.outcome if is_settings else result.outcome

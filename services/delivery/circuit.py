@@ -144,6 +144,13 @@ class Circuits:
                 self._fail(state, now, long, cause)
             return is_servers
 
+    def pause(self, key: Key) -> float:
+        """For how many seconds the server is still left alone; 0 while mail may go there."""
+        with self._lock:
+            state = self._states.get(key.owner)
+            is_left_alone = state is not None and state.settings == key.settings and state.pauses
+            return max(state.resumes_at - self._clock(), 0.0) if state and is_left_alone else 0.0
+
     def _current(self, key: Key, *, is_asking: bool = True) -> _State:
         state = self._states.get(key.owner)
         if state is None or (is_asking and state.settings != key.settings):

@@ -19,7 +19,7 @@ LOOK_AGAIN: Final = 10.0  # seconds that other mail for it rests
 MOST_REMEMBERED: Final = 10_000  # own servers
 MOST_RECEIPTS: Final = 6  # senders more that may wait where a message is out, and nothing may be ended
 HELD_BY_OWN: Final = 0.5  # seconds without an answer of an account's own server
-OWN_LOOK_AGAIN: Final = 2.0  # seconds that the account's other mail rests meanwhile
+OWN_LOOK_AGAIN: Final = 2.0  # seconds that other mail for it rests
 MOST_BY_OWN: Final = 50  # senders more that may wait for such servers
 MOST_HELD: Final = 2  # senders, by as many servers; beyond that, whoever has waited longest goes on to other mail
 
@@ -97,14 +97,17 @@ def excused(spans: Sequence[Span]) -> int:
     return min(own, MOST_BY_OWN) + min(held.count(True), MOST_RECEIPTS) + min(held.count(False), MOST_HELD)
 
 
+def may_be_given_back(span: Span) -> bool:
+    """Whether what was not begun had better wait for its server elsewhere: another way may be open to it by then.
+
+    Not where an account's own server is silent: who took it up next would be held as well.
+    """
+    return is_long(span) and span.held_after == math.inf
+
+
 def may_be_held_soon(spans: Sequence[Span]) -> bool:
     """Whether one of these conversations may hold somebody within a moment."""
     return any(span.held_after < math.inf and not _is_held_by_own(span) for span in spans)
-
-
-def is_silent_own(span: Span) -> bool:
-    """Whether it is an account's own server that gives no answer just now."""
-    return span.held_after < math.inf and span.silent_seconds >= HELD_BY_OWN
 
 
 def _is_held_by_own(span: Span) -> bool:

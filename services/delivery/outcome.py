@@ -5,7 +5,8 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from services.delivery import retry_policy
-from services.delivery.retry_policy import Verdict
+from services.delivery.retry_policy import Verdict, Whose
+from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
 from services.smtp.client import Receipt
 from utils.errors import DeliveryError, Fault
@@ -13,6 +14,7 @@ from utils.errors import DeliveryError, Fault
 ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 SUPPRESSED: Final = "suppressed"
+LONG: Final = 120.0  # seconds for which a server wants no more, from which on it counts as paused
 THROTTLED: Final = "throttled"  # not said to the server: our own limit for it, or for the account, is reached
 
 
@@ -38,11 +40,22 @@ class Outcome:
     blocked_by: RouteStep | None = None  # the account's own server, which cannot be used and nobody may stand in for
     withheld: Withheld | None = None  # the next server, which would protect the mail less
     of_account: bool = False  # the limit that is reached is the account's, whichever server is asked
+    is_about_it: bool = False  # the server serves others meanwhile, so that what leaves a doubt is about this mail
+    is_weighed: bool = False  # it was: what leaves a doubt, and is not about this mail, is the server's
 
     @cached_property
     def verdict(self) -> Verdict | None:
         """Whose fault it is that the mail was not taken; None if it was."""
         return retry_policy.of_error(self.error) if self.error else None
+
+    @cached_property
+    def meeting(self) -> Meeting | None:
+        """What the mail met at the server, for how that is; None where it tells nothing of it."""
+        if self.server is None or self.is_throttled or self.was_ended:
+            return None
+        if self.verdict is None or self.error is None:
+            return Meeting(what=What.WENT) if self.receipt else None
+        return meeting_of(self.verdict, is_about_it=self.is_about_it, is_weighed=self.is_weighed)
 
     @property
     def is_server_down(self) -> bool:
@@ -93,3 +106,28 @@ class Outcome:
     def is_complete(self) -> bool:
         """Whether every recipient was accepted, or nothing is to be sent here."""
         return self.kind in (ACCEPTED, SUPPRESSED) and not self.refused
+
+
+def meeting_of(
+    verdict: Verdict, *, is_about_it: bool = False, is_weighed: bool = False, is_test: bool = False
+) -> Meeting | None:
+    """What a failure tells of the server: nothing where it is about one mail, or one recipient, but that it answers.
+
+    None where the failure is ours. One that ``is_weighed`` is the server's, whatever doubt there was, unless it
+    ``is_about_it``; of any other that leaves a doubt the server may recover by the next mail.
+    """
+    if verdict.whose is Whose.OURS:
+        return None
+    if is_about_it or verdict.whose not in retry_policy.OF_SERVERS:
+        return Meeting(what=What.ANSWERED, is_test=is_test)
+    if verdict.slows and (verdict.seconds or 0) >= LONG:
+        return Meeting(what=What.PAUSED, reason=verdict.reason, seconds=verdict.seconds or 0, is_test=is_test)
+    is_unreachable = verdict.is_unreachable and not verdict.crowds
+    is_lasting = verdict.opens and (is_weighed or not verdict.is_doubtful)
+    return Meeting(
+        what=What.FAILED,
+        reason=verdict.reason,
+        is_broken=is_unreachable or is_lasting,
+        is_unreachable=is_unreachable,
+        is_test=is_test,
+    )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,8 +14,11 @@ from database import attempt_db, smtp_db
 from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, AttemptRow, EmailAttempt
 from database.engine import driver_transaction, transaction
 from database.outbox_db import OutboxMail
+from services.delivery import standing
 from services.delivery.outcome import Outcome
 from services.message.draft import Draft
+from services.settings import health
+from services.settings.health import What
 from services.settings.route import RouteStep
 from services.smtp.habits import habits_of
 from utils import clock
@@ -34,7 +38,7 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
         row = told(draft, outcome, started_at, account_id)
         with driver_transaction(durable=False) as driver:
             attempt_db.add_all(driver, [row])
-        _note_news([outcome], _falls([outcome]))
+        _note_news([outcome])
     except Exception as failure:
         # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
@@ -43,7 +47,7 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
 def note(outcomes: Sequence[Outcome]) -> None:
     """Write on the configurations what these attempts at queued mails showed, in a transaction of its own."""
     try:
-        _note_news({outcome.server: outcome for outcome in outcomes}.values(), _falls(outcomes))
+        _note_news(outcomes)
     except SQLAlchemyError as failure:
         log.error("attempts_not_noted", kind=type(failure).__name__)
     over = {each.skipped[0].server: each for each in outcomes if each.receipt and each.skipped}
@@ -126,36 +130,65 @@ def _falls(outcomes: Iterable[Outcome]) -> Counter[int]:
     return Counter(fallen for outcome in outcomes if (fallen := outcome.fell_back_from) is not None)
 
 
-def _note_news(outcomes: Iterable[Outcome], falls: Counter[int]) -> None:
-    """Write on each configuration what its last attempt showed, where that is news, and how often mail fell back."""
-    news = [outcome for outcome in outcomes if is_news(outcome)]
-    if not news:
+def _note_news(outcomes: Sequence[Outcome]) -> None:
+    """Write down what these attempts showed of each server, where that is news, and how often mail fell back."""
+    falls = _falls(outcomes)
+    met: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.server is not None and outcome.meeting is not None and not outcome.server.is_local_inbox:
+            met.setdefault(outcome.server.owner, []).append(outcome)
+    news = [met[owner] for owner in sorted(met) if has_news(met[owner])]  # sorted: or two might wait for each other
+    if not news and not falls:
         return
     with transaction(durable=False) as session:
         # What a power cut takes back, the next attempt shows again.
-        for outcome in news:
-            server, noted = outcome.server, outcome.message if outcome.error else None
-            if server is None or server.config_id is None:
-                continue
-            if server.last_error != noted:
-                smtp_db.note_error(session, server.config_id, noted)
-            if server.has_failed_over and not outcome.error:
-                smtp_db.clear_failover(session, server.config_id)
+        for theirs in news:
+            _note_met(session, theirs)
         for config_id, times in falls.items():
             smtp_db.count_falls(session, config_id, times)
 
 
-def is_news(outcome: Outcome) -> bool:
-    """Whether the configuration does not say yet what this attempt showed."""
-    if outcome.was_ended:
-        return False
-    server, noted = outcome.server, outcome.message if outcome.error else None
-    if outcome.is_throttled:  # which says nothing of the server
-        return False
+def _note_met(session: Session, outcomes: Sequence[Outcome]) -> None:
+    """Write down what mails met at one server; what broke with one connection is one failure."""
+    by_error = {id(outcome.error) if outcome.error else id(outcome): outcome for outcome in outcomes}
+    last, server = list(by_error.values())[-1], outcomes[-1].server
     if server is None:
+        return
+    pause = standing.pause_of(server)
+    meetings = [
+        replace(each.meeting, seconds=each.meeting.seconds or pause) for each in by_error.values() if each.meeting
+    ]
+    health.note(session, server.owner, server.config_id, server.fingerprint, meetings)
+    if server.config_id is None:
+        return
+    if last.meeting and last.meeting.what is not What.ANSWERED:
+        noted = last.message if last.error else None
+        if server.last_error != noted:
+            smtp_db.note_error(session, server.config_id, noted)
+    if server.has_failed_over and not last.error:
+        smtp_db.clear_failover(session, server.config_id)
+
+
+def has_news(outcomes: Sequence[Outcome]) -> bool:
+    """Whether these attempts at one server show anything of it that is not known yet."""
+    if any(map(_is_news, outcomes)):
+        return True
+    seen = {each.server.owner: each.server for each in outcomes if each.server and each.meeting}
+    try:
+        return any(health.has_news(server) for server in seen.values() if not server.is_local_inbox)
+    except SQLAlchemyError:  # whoever writes it down will tell
+        return True
+
+
+def _is_news(outcome: Outcome) -> bool:
+    """Whether it is one by itself: a failure of the server, or the end of one that its configuration tells of."""
+    server, meeting = outcome.server, outcome.meeting
+    if outcome.fell_back_from is not None:
+        return True
+    if server is None or meeting is None or server.is_local_inbox:
         return False
-    is_mended = (server.has_failed_over or server.is_told_broken) and not outcome.error
-    return server.last_error != noted or is_mended or outcome.fell_back_from is not None
+    is_mended = server.has_failed_over or server.is_told_broken or server.last_error
+    return meeting.what not in (What.WENT, What.ANSWERED) or bool(is_mended and not outcome.error)
 
 
 def _habits(server: RouteStep | None) -> dict[str, list[str]]:

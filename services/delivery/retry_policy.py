@@ -180,13 +180,13 @@ _ALLOWANCE_WORDS: Final = r"\b(?:daily|hourly|monthly|sending|quota)\b.*\b(?:exc
 _OUR_ALLOWANCE_WORDS: Final = (
     r"\b(?:daily|hourly|monthly|sending|submission|24-?hour)\b.*\b(?:limit|quota)|submissionquota|credits exceeded"
     r"|(?:e?mails?|messages?) per (?:minute|hour|day)|sending (?:is |has been )?paused"
-    r"|too many messages this (?:hour|day)"
+    r"|too many messages this (?:hour|day)|\bsender(?:'s)?\b.{0,20}\bquota"
 )
 _FULL_WORDS: Final = r"mailbox (?:is )?full|over ?quota|quota exceeded|out of storage|storage allocation"
 _FLOODED_WORDS: Final = r"receiving mail (?:at a rate|too quickly)|messages they can receive"
-_GREY_WORDS: Final = r"gr[ae]y ?list|\bgr[ae]y\."
+GREY_WORDS: Final = r"gr[ae]y ?list|\bgr[ae]y\."
 # Nobody is there: more than any other word, this is about the recipient. Not of a sender's domain.
-_NOBODY_WORDS: Final = (
+NOBODY_WORDS: Final = (
     r"^(?!.*\b(?:sender|from|helo)\b).*"
     r"(?:(?:user|recipient|mailbox|account|address) (?:is )?(?:unknown|not (?:found|known))"
     r"|(?:unknown|no such|invalid|unrouteable) (?:local )?(?:user|recipient|mailbox|account|address|person)"
@@ -227,7 +227,7 @@ _NOT_THE_RECIPIENTS: Final = r"[45].. (?!.\.1\.(?:[1236]|10)$|.\.2\.[0-4]$|.\.3\
 
 # The first row that matches decides.
 _TABLE: Final = (
-    _row((_R,), r"4", _GREYLISTED, _GREY_WORDS),  # whatever else it says, and even with 421
+    _row((_R,), r"4", _GREYLISTED, GREY_WORDS),  # whatever else it says, and even with 421
     # The server, or its account.
     _row(_ALL, r"... 4\.(3\.1|4\.5)$", _FULL),
     _row(_ALL, r"... 5\.(4\.5|1\.90|7\.236|7\.705)$", _USED_UP),
@@ -242,7 +242,7 @@ _TABLE: Final = (
     # Us: Postfix and others say at RCPT what they hold against the client, its name, its login and its From address.
     _row((_R,), r"... 5\.7\.(12|124|13\d)$", _DOUBTFUL_RECIPIENT),  # takes mail from inside only
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _DOUBTFUL_RECIPIENT, _OWN_RULE_WORDS),
-    _row((_R,), r"55. (5\.1\.\d+|5\.[047]\.[01]|-)$", _NO_RECIPIENT, _NOBODY_WORDS),
+    _row((_R,), r"55. (5\.1\.\d+|5\.[047]\.[01]|-)$", _NO_RECIPIENT, NOBODY_WORDS),
     _row((_R,), r"50[0-4] ", _RECIPIENT_REFUSED, r"recipient address rejected"),
     _row((_S, _R), r"50[0-4] ", _SENDER_REFUSED, r"sender address rejected: (?:need fully|bad|syntax)"),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, r"\b(?:spf|dkim|dmarc)\b"),
@@ -278,7 +278,7 @@ _TABLE: Final = (
     _row((_D, _M), r"5.. -$", replace(_MESSAGE_LATER, final_after=DOUBTED_FOR), r"try again later"),
     _row((_M,), r"... 5\.7\.\d+$", _refused(Reason.CONTENT_REFUSED)),
     # What is left.
-    _row(_ALL, r"4", _GREYLISTED, _GREY_WORDS),
+    _row(_ALL, r"4", _GREYLISTED, GREY_WORDS),
     _row((_R,), r"45[01] 4\.7\.1$", _GREYLISTED),
     _row((_S,), r"5", _SENDER_REFUSED),
     _row((_R,), r"5", _RECIPIENT_REFUSED),
@@ -287,7 +287,7 @@ _TABLE: Final = (
     _row((_R,), r"", _to_recipient(Reason.RECIPIENT_LATER)),
     _row((_D, _M), r"", _MESSAGE_LATER),
 )
-_OF_SERVERS: Final = (Whose.SERVER, Whose.SETTINGS)
+OF_SERVERS: Final = (Whose.SERVER, Whose.SETTINGS)  # the others are of one mail, one recipient, or us
 
 
 def of_error(error: DeliveryError) -> Verdict:
@@ -296,10 +296,10 @@ def of_error(error: DeliveryError) -> Verdict:
     is_answered = error.phase is _M and error.fault is Fault.REPLY  # the message was handed over, and refused
     others = (of_recipient(reply) for reply in error.refused.values())
     goes_on = (
-        verdict.whose in _OF_SERVERS
+        verdict.whose in OF_SERVERS
         and verdict.action is not MailAction.UNCERTAIN
         and not is_answered
-        and all(other.whose in _OF_SERVERS for other in others)
+        and all(other.whose in OF_SERVERS for other in others)
     )
     is_opening = error.phase not in _ALL or error.fault is Fault.CLIENT_CERTIFICATE
     return replace(verdict, goes_on=goes_on, is_unreachable=goes_on and is_opening and not verdict.slows)
@@ -345,7 +345,7 @@ def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> 
 
 def _reason_of(error: DeliveryError) -> Reason:
     verdict = _judged(error) if error.phase in _ALL else None
-    return verdict.reason if verdict and verdict.whose in _OF_SERVERS else diagnosis.reason(error)
+    return verdict.reason if verdict and verdict.whose in OF_SERVERS else diagnosis.reason(error)
 
 
 def _judged(error: DeliveryError) -> Verdict:
@@ -369,7 +369,7 @@ def _judged(error: DeliveryError) -> Verdict:
 
 def _of_opening(error: DeliveryError) -> Verdict:
     """The server cannot be used at all; where only a person can mend that, it is left alone for long."""
-    words, is_reply = _words_of(error.text), error.fault is Fault.REPLY
+    words, is_reply = words_of(error.text), error.fault is Fault.REPLY
     is_about_us = any(re.search(told, words) for told in (_NAME_WORDS, _HOST_WORDS))
     verdict = replace(_DOWN, reason=diagnosis.reason(error))
     if is_reply and re.search(_OUR_ALLOWANCE_WORDS, words):
@@ -386,7 +386,7 @@ def _of_opening(error: DeliveryError) -> Verdict:
 
 
 def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdict:
-    status, words = f"{code} {enhanced or '-'}", _words_of(text)
+    status, words = f"{code} {enhanced or '-'}", words_of(text)
     for row in _TABLE:
         if phase in row.phases and row.status.match(status) and (row.words is None or row.words.search(words)):
             # Whether it passes mail on, or wants a login, a server may decide by the recipient's domain.
@@ -395,7 +395,7 @@ def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verd
     raise AssertionError("the last rows match everything")
 
 
-def _words_of(text: str) -> str:
+def words_of(text: str) -> str:
     """The reply without the addresses that it repeats: who is written to may not choose the words that decide."""
     rest = re.sub(r"<[^<>]*>", " ", text[:LONGEST_TEXT].lower())
     return " ".join(word for word in rest.split() if "@" not in word)

@@ -44,6 +44,11 @@ def note(server: RouteStep, mail: int, outcome: Outcome) -> bool:
     return is_about_it
 
 
+def pause_of(server: RouteStep) -> float:
+    """For how many seconds this process still leaves the server alone."""
+    return _circuits().pause(Key(server.owner, server.fingerprint))
+
+
 def place_of(server: RouteStep) -> tuple[str, int]:
     """Its host and port, by which its habits are known."""
     return (server.settings.host, server.settings.port) if server.settings else ("", 0)

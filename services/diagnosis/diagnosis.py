@@ -31,7 +31,7 @@ _PHASES: Final = {  # as people call them, and what is wrong where nothing else 
     Phase.GREETING: ("Greeting", Reason.GREETING),
     Phase.EHLO: ("EHLO", Reason.EHLO),
     Phase.ENCRYPTION: ("Encryption", Reason.ENCRYPTION),
-    Phase.SIGN_IN: ("Sign in", Reason.SIGN_IN),
+    Phase.SIGN_IN: ("Sign-in", Reason.SIGN_IN),
     Phase.SENDER: ("Sender", Reason.SENDER_REFUSED),
     Phase.RECIPIENT: ("Recipient", Reason.RECIPIENT_REFUSED),
     Phase.DATA: ("Message", Reason.MESSAGE_REFUSED),
@@ -143,6 +143,13 @@ def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
     )
 
 
+def may_another_way_help(error: DeliveryError, picture: Picture) -> bool:
+    """Whether what is known so far leads to another port or mode, so that it is worth looking what answers there."""
+    picture = picture.at(error.phase)
+    _, advice = reply_rules.recognised(error, picture, facts.of_failure(error, picture))
+    return mending.is_about_ways(advice.tries)
+
+
 def explain(
     *,
     phase: str,
@@ -169,7 +176,7 @@ def explain(
 def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
     """Explain that a test ended by a mistake of this program, which stands in the log under ``reference``."""
     advice = reply_rules.tables()["faults"][Fault.OURS]
-    arrived = " The message may have arrived." if error.may_have_been_sent else ""
+    arrived = " The email may have arrived." if error.may_have_been_sent else ""
     return Diagnosis(
         rule=f"fault:{Fault.OURS}",
         phase=error.phase,
@@ -221,7 +228,7 @@ def _way_around(error: DeliveryError, picture: Picture) -> OpenWay | None:
 
 
 def _blocked(port: int, way: OpenWay, fault: Fault) -> str:
-    answers = f"Port {way.port} on the same host answers"
+    answers = f"Port {way.port} on the same host responds"
     if fault is Fault.REFUSED:
         return f"{answers}: the server accepts mail there, not on {port}."
     return f"{answers}: your hosting provider probably blocks {port}."
@@ -230,11 +237,11 @@ def _blocked(port: int, way: OpenWay, fault: Fault) -> str:
 def _greeted(settings: SmtpSettings, ehlo_name: str) -> str:
     """With what name we greeted, and where that is set; "" if it is not known."""
     if settings.helo_hostname:
-        return f" The name was {settings.helo_hostname}, as set under More."
+        return f" The name was {settings.helo_hostname}, as set under “More options”."
     if not ehlo_name:
         return ""
     is_ours = settings.from_email and ehlo_name == ascii_domain(settings.from_email)
-    return f" The name was {ehlo_name}, the {'domain of the From address' if is_ours else 'host of BASE_URL'}."
+    return f" The name was {ehlo_name}, the {'From domain' if is_ours else 'host of BASE_URL'}."
 
 
 def reason(error: DeliveryError) -> Reason:

@@ -1,12 +1,12 @@
 """From a way to mend a failure to the change of form fields that does it, where it would change anything."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from services.diagnosis.picture import Picture
+from services.diagnosis.picture import Picture, WayIn
 from services.diagnosis.reply_rules import Try
 from services.providers import registry
 from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
@@ -37,12 +37,33 @@ def actions(tries: Sequence[Try], picture: Picture) -> tuple[Mend, ...]:
     # What the form already says would be no mend, and two ways that lead to the same values are one.
     present = _present(picture.settings)
     found: dict[tuple[str, ...], Mend] = {}
+    works = [(way.port, way.security) for way in usable(picture)]
     for attempt in tries:
         for action in [_use(attempt)] if isinstance(attempt, dict) else _WAYS[attempt](picture):
             after = {**present, **action.changes}
-            if after != present or action.retype:
+            if action.retype or (after != present and not _is_dead(after, picture, works)):
                 found.setdefault((*after.values(), action.retype), action)
-    return tuple(found.values())[:_MOST]
+    # What was seen to work comes first.
+    best = sorted(
+        found.values(),
+        key=lambda action: not action.retype and _way_after({**present, **action.changes}) not in works,
+    )
+    return tuple(best[:_MOST])
+
+
+def is_about_ways(tries: Sequence[Try]) -> bool:
+    """Whether one of these ways to mend leads to another port or mode, so that it is worth looking what answers."""
+    return any(attempt in _OTHER_WAYS if isinstance(attempt, str) else "smtp_port" in attempt for attempt in tries)
+
+
+def _way_after(after: Mapping[str, str]) -> WayIn:
+    return int(after["smtp_port"]), Security(after["security"])
+
+
+def _is_dead(after: Mapping[str, str], picture: Picture, works: Sequence[WayIn]) -> bool:
+    """Whether the values lead to a way into the same host that was probed and is no answer."""
+    way = _way_after(after)
+    return after["smtp_server"] == picture.settings.host and way in picture.ways and way not in works
 
 
 def usable(picture: Picture) -> list[OpenWay]:
@@ -51,6 +72,8 @@ def usable(picture: Picture) -> list[OpenWay]:
     others = [way for way in picture.open_ways if (way.port, way.security) != picture.way]
     if settings.has_login or settings.is_personal:
         others = [way for way in others if way.security is not Security.NONE]
+    if settings.has_login:
+        others = [way for way in others if way.signs_in is not False]
     return sorted(others, key=lambda way: way.security is Security.NONE)
 
 
@@ -61,14 +84,18 @@ def _with_security(security: Security, picture: Picture) -> Iterator[Mend]:
     if port == usual or port not in _USUAL_PORTS.values():
         yield _use(here, name)
         return
-    if not picture.open_ways or any((way.port, way.security) == (usual, security) for way in picture.open_ways):
-        yield _use({**here, "smtp_port": str(usual)}, name)
+    yield _use({**here, "smtp_port": str(usual)}, name)
     yield _use(here, f"{name} on port {port}")
 
 
 def _no_encryption(picture: Picture) -> Iterator[Mend]:
     if is_loopback(picture.settings.host) and not picture.settings.is_personal:  # accounts have no such choice
         yield _use({"security": Security.NONE.value}, MODE_NAMES[Security.NONE])
+
+
+def _any_method(picture: Picture) -> Iterator[Mend]:
+    if picture.settings.auth_method:
+        yield Mend(label="Let Sealpost choose the sign-in method and test again", changes={"auth_method": ""})
 
 
 def _submission(picture: Picture) -> Iterator[Mend]:
@@ -93,7 +120,7 @@ def _send_as_login(picture: Picture) -> Iterator[Mend]:
     if settings.reply_to:
         yield Mend(label=f"Send as {login} and test again", changes={"from_email": login})
     else:
-        label = f"Send as {login}, replies to {settings.from_email}"
+        label = f"Send as {login}, with replies to {settings.from_email}"
         yield Mend(label=label, changes={"from_email": login, "reply_to": settings.from_email})
 
 
@@ -141,6 +168,7 @@ _WAYS: Final[dict[str, Callable[[Picture], Iterable[Mend]]]] = {
     "tls": partial(_with_security, Security.TLS),
     "none_on_this_machine": _no_encryption,
     "submission": _submission,
+    "any_method": _any_method,
     "open_ways": _open_ways,
     "send_as_login": _send_as_login,
     "from_domain_as_ehlo": _from_domain_as_ehlo,
@@ -149,6 +177,8 @@ _WAYS: Final[dict[str, Callable[[Picture], Iterable[Mend]]]] = {
     "mail_server": _mail_server,
     "made_plain": _made_plain,
 }
+
+_OTHER_WAYS: Final = {"starttls", "tls", "submission", "open_ways"}
 
 
 def _trustworthy(names: Sequence[str], host: str) -> list[str]:
@@ -193,4 +223,5 @@ def _present(settings: SmtpSettings) -> dict[str, str]:
         "from_email": settings.from_email,
         "reply_to": settings.reply_to,
         "helo_hostname": settings.helo_hostname,
+        "auth_method": settings.auth_method,
     }

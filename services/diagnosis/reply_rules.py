@@ -76,7 +76,7 @@ class Advice:
 class Rule(Advice):
     """Advice for replies like ``pattern``, matched anywhere in "code enhanced text", whatever the case.
 
-    ``providers`` say it, or ANY; ``distinctive`` words are recognised whoever says them. ``phases`` and
+    ``providers`` say it, or ANY. ``phases`` and
     ``faults`` are those in which the words mean this; no phase means all. ``codes`` and ``enhanced`` are
     those it was seen with, and are not matched: servers change them more often than their words.
     """
@@ -85,7 +85,6 @@ class Rule(Advice):
     providers: tuple[str, ...]
     codes: tuple[int, ...]
     enhanced: str
-    distinctive: bool = False
     phases: tuple[str, ...] = ()
     faults: tuple[str, ...] = (Fault.REPLY,)
     pattern: str = ""
@@ -144,6 +143,13 @@ def all_rules() -> tuple[Rule, ...]:
 
 
 @cache
+def _marks() -> dict[str, re.Pattern[str]]:
+    """By provider, words that nobody else says of himself."""
+    marks: dict[str, str] = json.loads(RULES.read_text(encoding="utf-8"))["marks"]
+    return {provider: re.compile(mark, re.IGNORECASE) for provider, mark in marks.items()}
+
+
+@cache
 def tables() -> dict[str, dict[str, Advice]]:
     """The advice by ``statuses`` (RFC 3463 and its registry, without the class) and ``codes`` (RFC 5321 4.2),
     both also for one phase as in "550 sender", by ``faults`` and by ``phases``.
@@ -155,11 +161,18 @@ def tables() -> dict[str, dict[str, Advice]]:
 def _rule(error: DeliveryError, picture: Picture, known: Collection[str]) -> Rule | None:
     """The rule for what the server has said, or for the fault alone; None if nothing fits."""
     reply = wording(error)
+    speaking = {picture.provider} if picture.provider else _named_by(reply)
     fitting = [rule for rule in all_rules() if rule.fits(error, reply) and rule.allows(picture, known)]
-    own = (rule for rule in fitting if picture.provider and picture.provider in rule.providers)
-    others = (rule for rule in fitting if rule.distinctive and ANY not in rule.providers)
+    own = (rule for rule in fitting if not speaking.isdisjoint(rule.providers))
     anybody = (rule for rule in fitting if ANY in rule.providers)
-    return next(own, None) or next(others, None) or next(anybody, None)
+    return next(own, None) or next(anybody, None)
+
+
+def _named_by(reply: str) -> set[str]:
+    """The ids of the providers whose mark a reply bears: behind a name of its own, too, a server says whose it is."""
+    # Whose address stands there does not say who speaks.
+    words = " ".join(word for word in re.sub(r"<[^<>]*>", " ", reply).split() if "@" not in word)
+    return {provider for provider, mark in _marks().items() if mark.search(words)}
 
 
 def _frozen(entry: dict[str, Any]) -> dict[str, Any]:

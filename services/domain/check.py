@@ -45,7 +45,7 @@ def parse_domain(text: str) -> str:
     except InvalidAddress:
         host = ""
     if not host or ip_literal(host) or "." not in host:
-        raise InvalidInput({"domain": ["Give the part of the From address behind the @, like example.com."]})
+        raise InvalidInput({"domain": ["Enter the part of the From address after the @, like example.com."]})
     return host
 
 
@@ -78,9 +78,20 @@ def _findings(domain: str, server: str, provider: Provider | None, questions: Qu
         "DMARC": lambda: dmarc.check(domain, questions),
         "MX": lambda: _mx(domain, questions),
     }
-    with ThreadPoolExecutor(len(checks), "domain-check") as pool:
+    with ThreadPoolExecutor(len(checks) + 1, "domain-check") as pool:
+        is_absent = pool.submit(_is_absent, domain, questions)
         found = [pool.submit(_without_a_crash, subject, domain, look) for subject, look in checks.items()]
+    if is_absent.result():  # no advice about its records then: there is nowhere to put them
+        text = f"The domain {domain} does not exist. Check its spelling."
+        return [Finding(subject="Domain", outcome=Grade.CHANGE, text=text, host=domain, seen=(), add=())]
     return [finding.result() for finding in found]
+
+
+def _is_absent(domain: str, questions: Questions) -> bool:
+    try:
+        return not questions.exists(domain)
+    except LookupFailed:
+        return False
 
 
 def _owner(domain: str, questions: Questions) -> Provider | None:
@@ -108,11 +119,11 @@ def _without_a_crash(subject: str, domain: str, look: Callable[[], Finding]) -> 
 
 def _of_somebody_else(domain: str, owner: Provider, provider: Provider | None) -> Finding:
     if provider and registry.is_same_house(provider, owner):
-        text = f"{domain} belongs to {owner['house']}, through whom you send. Its records are not yours to keep."
+        text = f"{domain} belongs to {owner['house']}, which sends your mail. You cannot change its records."
         return Finding(subject="Domain", outcome=Grade.GOOD, text=text, host=domain, seen=(), add=())
     text = (
-        f"{domain} belongs to {owner['house']}, so nobody else’s server may send for it, and you cannot add records "
-        f"there. Send from an address of your own domain, or through {owner['house']}."
+        f"{domain} belongs to {owner['house']}, so no other server may send for it, and you cannot add records there. "
+        f"Send from an address at your own domain, or through {owner['house']}."
     )
     return Finding(subject="Domain", outcome=Grade.CHANGE, text=text, host=domain, seen=(), add=())
 
@@ -126,14 +137,14 @@ def _mx(domain: str, questions: Questions) -> Finding:
 def _bounces(domain: str, servers: list[str], questions: Questions) -> tuple[Grade, str]:
     """Whether replies and bounces arrive at these mail servers of the domain, and what to say of that."""
     if "." in servers:
-        no_mail = f"{domain} says that it takes no mail (“null MX”)."
-        return Grade.CHANGE, f"{no_mail} Bounces are lost, and many receivers refuse its mail."
+        no_mail = f"{domain} says that it accepts no mail (“null MX”)."
+        return Grade.CHANGE, f"{no_mail} Bounces are lost, and many receiving servers refuse its mail."
     if servers:
-        return Grade.GOOD, f"{domain} takes mail, so replies and bounces arrive."
-    if not questions.exists(domain):
-        return Grade.CHANGE, f"The domain {domain} does not exist. Check its spelling."
+        return Grade.GOOD, f"{domain} accepts mail, so replies and bounces arrive."
     if questions.addresses(domain):
-        text = f"There is no MX record. Mail for {domain} goes to the machine of that name, if it takes any."
+        text = f"There is no MX record. Mail for {domain} goes to the machine of that name, if it accepts any."
         return Grade.OPEN, text
-    text = f"Nothing takes mail for {domain}: replies and bounces are lost, and many receivers refuse its mail."
+    text = (
+        f"Nothing accepts mail for {domain}: replies and bounces are lost, and many receiving servers refuse its mail."
+    )
     return Grade.CHANGE, text

@@ -9,8 +9,8 @@ def check(domain: str, provider: Provider | None, questions: Questions) -> Findi
     """Look where ``provider`` usually has its keys; others cannot be known. Raises LookupFailed."""
     if not provider or not provider["selectors"]:
         text = (
-            "The key stands at a name that only the signer knows. Send a test message and paste its headers: they say "
-            "whether it was signed for your domain."
+            "Only the signer knows the key’s name. Send a test email and paste its headers to see whether it was "
+            "signed for your domain."
         )
         return Finding(subject="DKIM", outcome=Grade.OPEN, text=text, host=f"_domainkey.{domain}", seen=(), add=())
     hosts = {f"{selector}._domainkey.{domain}": target for selector, target in provider["selectors"].items()}
@@ -23,7 +23,7 @@ def check(domain: str, provider: Provider | None, questions: Questions) -> Findi
             problem = error
     usable = [host for host, key in keys.items() if tags_of(key)["p"]]
     if usable:
-        text = f"{provider['house']} has a key to sign with as {domain}."
+        text = f"{provider['house']} has a key to sign for {domain}."
         seen = tuple(f"{host}: {_shortened(keys[host])}" for host in usable)
         return Finding(subject="DKIM", outcome=Grade.GOOD, text=text, host=usable[0], seen=seen, add=())
     if problem:
@@ -41,8 +41,8 @@ def _without_a_key(domain: str, name: str, *, is_revoked: bool) -> str:
     if is_revoked:
         return f"The key of {name} is revoked: the record’s p is empty."
     return (
-        f"No key was found where {name} usually has one, so it probably does not sign as {domain}. Its pages show "
-        "the record under DKIM or domain authentication; a selector of your own choice is not seen from here."
+        f"Found no key where {name} usually has one, so it probably does not sign for {domain}. Look for DKIM or "
+        f"domain authentication at {name}. A custom selector cannot be seen from here."
     )
 
 

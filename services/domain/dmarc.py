@@ -7,10 +7,10 @@ from services.smtp.dns import Questions
 
 _NEW: Final = "v=DMARC1; p=none; rua=mailto:postmaster@{domain}"
 _POLICIES: Final = {
-    "none": "It asks receivers to deliver mail that fails, and only to report it: right for a start. Once the reports "
-    "are clean, set p=quarantine.",
+    "none": "Failing mail is delivered and only reported, which is right to start with. Once the reports are clean, "
+    "set p=quarantine.",
     "quarantine": "Mail that passes neither SPF nor DKIM goes to spam.",
-    "reject": "Mail that neither SPF nor DKIM speaks for is refused.",
+    "reject": "Mail that passes neither SPF nor DKIM is refused.",
 }
 _FEWEST_LABELS: Final = 2  # example.com; what is above belongs to a registry
 _MOST_ABOVE: Final = 6  # the nearest of them; a name has up to 127 labels
@@ -25,8 +25,8 @@ def check(domain: str, questions: Questions) -> Finding:
             return _found(name, host, seen, is_own=name == domain)
     host = f"_dmarc.{domain}"
     text = (
-        "There is no DMARC policy. Gmail, Yahoo and Microsoft want one from whoever writes to many; without it "
-        "anybody can put your name into From."
+        "There is no DMARC policy. Gmail, Yahoo and Microsoft require one from bulk senders; without it anyone can "
+        "send as you."
     )
     add = (DnsRecord(host, "TXT", _NEW.format(domain=domain), instead=""),)
     return Finding(subject="DMARC", outcome=Grade.CHANGE, text=text, host=host, seen=(), add=add)
@@ -43,16 +43,20 @@ def _found(domain: str, host: str, seen: list[str], *, is_own: bool) -> Finding:
     outcome = Grade.GOOD
     add: tuple[DnsRecord, ...] = ()
     if len(seen) > 1:
-        outcome, text = Grade.CHANGE, f"There are {len(seen)} policies. Receivers then use none: delete all but one."
+        outcome, text = (
+            Grade.CHANGE,
+            f"There are {len(seen)} policies. Only one is allowed, so receiving servers ignore them all. "
+            "Delete all but one.",
+        )
     elif policy not in _POLICIES:
         outcome, text = Grade.CHANGE, "The record has no valid policy: p is none, quarantine or reject."
         add = (DnsRecord(host, "TXT", _NEW.format(domain=domain), instead=seen[0]),)
     else:
         text = _POLICIES[policy] + _strictness(tags)
-        text = text if is_own else f"The policy of {domain} holds. {text}"
+        text = text if is_own else f"{domain} has a valid policy. {text}"
     return Finding(subject="DMARC", outcome=outcome, text=text, host=host, seen=tuple(seen), add=add)
 
 
 def _strictness(tags: dict[str, str]) -> str:
     strict = [name for name, tag in (("DKIM", "adkim"), ("SPF", "aspf")) if tags.get(tag) == "s"]
-    return f" The domain of {' and '.join(strict)} must be exactly that of From." if strict else ""
+    return f" The domain of {' and '.join(strict)} must be exactly the From domain." if strict else ""

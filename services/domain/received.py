@@ -23,7 +23,7 @@ _SPAM_FIELDS: Final = {
     "x-spam-status": "",
     "x-spam-score": "",
     "x-spam-flag": "",
-    "x-spamd-result": "The first number is the score, the second the one at which this receiver refuses.",
+    "x-spamd-result": "The first number is the score, the second the one at which this server refuses.",
     "x-rspamd-score": "",
     "x-forefront-antispam-report": _SCL,
     "x-ms-exchange-organization-scl": _SCL,
@@ -76,7 +76,7 @@ def read(text: str, own_domains: Collection[str] = ()) -> HeaderReport:
     Raises InvalidInput on ``headers`` if there are none in it, or more than LONGEST_TEXT characters.
     """
     if len(text) > LONGEST_TEXT:
-        raise InvalidInput({"headers": [f"Paste at most {LONGEST_TEXT // 1024} KiB: the headers alone, not the text."]})
+        raise InvalidInput({"headers": [f"Paste at most {LONGEST_TEXT // 1024} KiB: only the headers, not the text."]})
     found = fields(text)
     first: dict[str, str] = {}
     for name, value in found:

@@ -119,7 +119,7 @@ class _Walk:
         if not found:
             return SpfResult.NONE
         if len(found) > 1:
-            raise _Broken(f"{domain} has {len(found)} SPF records; there may be only one.")
+            raise _Broken(f"{domain} has {len(found)} SPF records. Only one is allowed.")
         record = _parsed(found[0], domain)
         for term in record.terms:
             if self._matches(term, domain):
@@ -176,12 +176,14 @@ class _Walk:
     def _count(self, term: str) -> None:
         self.look_ups += 1
         if self.look_ups > MOST_LOOK_UPS:
-            raise _Broken(f"The record needs more than {MOST_LOOK_UPS} DNS look-ups; receivers give up at {term}.")
+            raise _Broken(f"The record needs more than {MOST_LOOK_UPS} DNS lookups. Receiving servers stop at {term}.")
 
     def _noted(self, found: list[_Found]) -> list[_Found]:
         self.empty += not found
         if self.empty > MOST_EMPTY:
-            raise _Broken(f"The record asks for more than {MOST_EMPTY} names that do not exist; receivers give up.")
+            raise _Broken(
+                f"The record needs more than {MOST_EMPTY} names that do not exist. Receiving servers stop there."
+            )
         return found
 
 
@@ -196,7 +198,7 @@ def _parsed(record: str, domain: str) -> _Record:
         if modifier:
             name = modifier[1].lower()
             if name in ("redirect", "exp") and (name in modifiers or not modifier[2]):
-                raise _Broken(f"“{word}” in the record of {domain} is not understood.")
+                raise _Broken(f"“{word}” in the record of {domain} is not valid.")
             modifiers[name] = modifier[2]
         else:
             terms.append(_term(word, domain))
@@ -210,7 +212,7 @@ def _term(word: str, domain: str) -> _Term:
         term = _Term(parts[1], parts[2].lower(), parts[3] or "", parts[4])
         if _is_well_formed(term, has_colon=parts[3] is not None):
             return term
-    raise _Broken(f"“{word}” in the record of {domain} is not understood.")
+    raise _Broken(f"“{word}” in the record of {domain} is not valid.")
 
 
 def _is_well_formed(term: _Term, *, has_colon: bool) -> bool:

@@ -51,22 +51,27 @@ def check(domain: str, server: str, provider: Provider | None, questions: Questi
         return _of_provider(case, provider)
     if server:
         return _of_server(case, server, questions)
-    text = f"{domain} has {'a' if seen else 'no'} record. Give the server that sends, to see what it needs."
+    text = f"{domain} has {'a' if seen else 'no'} record. Enter the sending server to see what it needs."
     return case.finding(Grade.OPEN if seen else Grade.CHANGE, text)
 
 
 def _faulty(case: _Case) -> Finding | None:
     """What is wrong with the record whoever sends; None if nothing is, or there is none."""
     if len(case.seen) > 1:
-        text = f"{case.domain} has {len(case.seen)} SPF records. Receivers take that for an error and use none of them."
+        text = (
+            f"{case.domain} has {len(case.seen)} SPF records. Only one is allowed, so receiving servers "
+            "ignore them all."
+        )
         return case.finding(Grade.CHANGE, text, _merged(case.seen, case.term))
     result, problem = case.elsewhere.result, case.elsewhere.problem
     if result is SpfResult.TEMPERROR:
         return case.finding(Grade.OPEN, problem)
     if result is SpfResult.PERMERROR:
-        return case.finding(Grade.CHANGE, f"{problem} Receivers take that for an error, as if there were no record.")
+        return case.finding(
+            Grade.CHANGE, f"{problem} Receiving servers treat that as an error, as if there were no record."
+        )
     if result is SpfResult.PASS:
-        text = "This record permits every machine in the world to send as you."
+        text = "This record allows every machine in the world to send as you."
         return case.finding(Grade.CHANGE, text, _with_end(case.with_term(), "~all"))
     return None
 
@@ -77,12 +82,12 @@ def _of_provider(case: _Case, provider: Provider) -> Finding:
         return _permitted(case, house)
     if provider["own_envelope"]:
         text = (
-            f"Not needed here: {house} puts a domain of its own into the envelope, and receivers look "
-            f"SPF up there. DKIM is what speaks for {case.domain}."
+            f"Not needed: {house} sends with its own envelope domain, and SPF is checked there. DKIM vouches for "
+            f"{case.domain}."
         )
         return case.finding(Grade.GOOD, text)
     if not case.term:
-        return case.finding(Grade.OPEN, f"Which record {house} needs is not known here. Ask its help pages.")
+        return case.finding(Grade.OPEN, f"Sealpost does not know which record {house} needs. See its help pages.")
     return _lacking(case, house)
 
 
@@ -92,8 +97,8 @@ def _of_server(case: _Case, server: str, questions: Questions) -> Finding:
         return case.finding(Grade.OPEN, f"No server has the name {server}. Check its spelling.")
     if not all(address.is_global for address in addresses):
         text = (
-            f"{server} has no public address, so its mail leaves from another one. Make sure that the record "
-            "names the address that receivers see."
+            f"{server} has no public address, so its mail leaves from another one. Make sure that the record contains "
+            "the address that receiving servers see."
         )
         return case.finding(Grade.OPEN, text)
     if not case.seen:
@@ -105,8 +110,8 @@ def _of_server(case: _Case, server: str, questions: Questions) -> Finding:
         return _lacking(case, server)
     listed = ", ".join(map(str, refused))
     text = (
-        f"It does not permit {server} ({listed}). If mail leaves from there, add it; a provider often sends from "
-        "other addresses, and its help pages say what to include."
+        f"It does not allow {server} ({listed}). If mail leaves from there, add it. Providers often send from other "
+        "addresses; their help pages say what to include."
     )
     return case.finding(Grade.OPEN, text, case.with_term())
 
@@ -120,7 +125,7 @@ def _permits(domain: str, address: IPAddress, questions: Questions) -> bool:
 
 def _permitted(case: _Case, who: str) -> Finding:
     """It permits the sender; whether it says anything about others is told as well."""
-    text = f"It permits {who} to send for {case.domain}."
+    text = f"It allows {who} to send for {case.domain}."
     if case.elsewhere.result is not SpfResult.NEUTRAL:
         return case.finding(Grade.GOOD, text)
     text += " But it does not exclude anyone else, so forgeries pass too. End it with ~all."
@@ -129,9 +134,11 @@ def _permitted(case: _Case, who: str) -> Finding:
 
 def _lacking(case: _Case, who: str) -> Finding:
     if case.seen:
-        text = f"It does not permit {who} to send for {case.domain}, so receivers take the mail for a forgery."
+        text = f"It does not allow {who} to send for {case.domain}, so your mail looks forged."
     else:
-        text = f"{case.domain} has no SPF record, so receivers cannot tell your mail through {who} from a forgery."
+        text = (
+            f"{case.domain} has no SPF record, so receiving servers cannot tell your mail through {who} from a forgery."
+        )
     return case.finding(Grade.CHANGE, text, case.with_term())
 
 

@@ -29,15 +29,15 @@ class Ruling:
     remedy: str = ""
 
 
-_ADD_IT: Final = "Add it: the check of the domain has the record to copy."
-_ADD_ONE: Final = "Add one: the check of the domain has it to copy."
+_ADD_IT: Final = "Add it: the domain check has the record to copy."
+_ADD_ONE: Final = "Add one: the domain check has it to copy."
 _ORDER: Final = ("pass", "temperror", "fail", "permerror", "policy", "neutral", "none")
 _SPF_TEXTS: Final = {
     "fail": ("The record of {domain} forbids the server that sent this.", _ADD_IT),
     "softfail": ("The record of {domain} does not list the server that sent this.", _ADD_IT),
     "neutral": ("The record of {domain} says nothing about the server that sent this.", _ADD_IT),
     "permerror": ("The SPF record of {domain} is invalid.", "Check the domain to see why."),
-    "temperror": ("The receiver could not look up the record of {domain}.", "Send another test message."),
+    "temperror": ("The receiving server could not look up the record of {domain}.", "Send another test email."),
 }
 
 
@@ -56,17 +56,15 @@ def verdicts(results: list[AuthResult], from_domain: str, *, is_signed: bool) ->
 
 def _unmentioned(method: str, is_signed: bool) -> Ruling:
     if method == "dkim" and not is_signed:
-        return Ruling(
-            "DKIM", Level.ERROR, "not signed", "Nobody signed this message.", "Switch DKIM on at your provider."
-        )
-    return Ruling(method.upper(), Level.WARNING, "not said", "The receiver wrote nothing about it.")
+        return Ruling("DKIM", Level.ERROR, "not signed", "It is not signed.", "Turn on DKIM at your provider.")
+    return Ruling(method.upper(), Level.WARNING, "not reported", "The receiving server reported nothing about it.")
 
 
 def _as_if_forwarded(verdict: Ruling) -> Ruling:
     """The same, but a forwarder's address never is in the record, and a good DKIM signature makes up for that."""
     if verdict.subject != "SPF" or verdict.level is not Level.ERROR:
         return verdict
-    remedy = f"If a forwarder or a list sent it on, that is as it should be. If not: {verdict.remedy}"
+    remedy = f"That is normal if a forwarder or a mailing list sent it on. If not: {verdict.remedy}"
     return replace(verdict, level=Level.WARNING, remedy=remedy)
 
 
@@ -77,10 +75,10 @@ def _spf(results: list[AuthResult], from_domain: str) -> Ruling:
         if not best.domain or are_aligned(best.domain, from_domain):
             return Ruling("SPF", Level.OK, "pass", f"{domain} allows the server that sent this.")
         text = f"Passed for {domain}, the envelope domain. That does not count for {from_domain}."
-        return Ruling("SPF", Level.INFO, "pass for another domain", text, "DKIM must pass for your domain then.")
+        return Ruling("SPF", Level.INFO, "pass for another domain", text, "So DKIM must pass for your domain.")
     if best.result == "none":
         return Ruling("SPF", Level.WARNING, "no record", f"{domain} has no SPF record.", _ADD_ONE)
-    text, remedy = _SPF_TEXTS.get(best.result, ("The receiver’s word for it is not a known one.", ""))
+    text, remedy = _SPF_TEXTS.get(best.result, ("The receiving server reported an unknown result.", ""))
     level = Level.ERROR if best.result in ("fail", "softfail", "permerror") else Level.WARNING
     return Ruling("SPF", level, best.result, text.format(domain=domain), remedy)
 
@@ -89,20 +87,20 @@ def _dkim(results: list[AuthResult], from_domain: str) -> Ruling:
     passed = [result for result in results if result.result == "pass"]
     aligned = [result for result in passed if are_aligned(result.domain, from_domain)]
     if aligned:
-        return Ruling("DKIM", Level.OK, "pass", f"Signed as {aligned[0].domain}, and unchanged since.")
+        return Ruling("DKIM", Level.OK, "pass", f"Signed for {aligned[0].domain}, and not changed since.")
     if passed:
-        text = f"Signed as {passed[0].domain or 'another domain'}; for {from_domain} that does not count."
+        text = f"Signed for {passed[0].domain or 'another domain'}. That does not count for {from_domain}."
         remedy = f"Set up DKIM for {from_domain} at your provider (“domain authentication”)."
         return Ruling("DKIM", Level.WARNING, "pass for another domain", text, remedy)
     worst = min(results, key=_rank)
     if worst.result == "none":
-        return Ruling("DKIM", Level.ERROR, "not signed", "It is not signed.", "Switch DKIM on at your provider.")
+        return Ruling("DKIM", Level.ERROR, "not signed", "It is not signed.", "Turn on DKIM at your provider.")
     if worst.result == "temperror":
         return Ruling(
-            "DKIM", Level.WARNING, worst.result, "The key could not be looked up.", "Send another test message."
+            "DKIM", Level.WARNING, worst.result, "The key could not be looked up.", "Send another test email."
         )
-    text = "The signature does not match: the key in the DNS is another one, or the message was changed on its way."
-    remedy = "Compare the key’s record with your provider’s pages; a forwarding list or a footer changes messages too."
+    text = "The signature does not match: DNS has a different key, or the email was changed on the way."
+    remedy = "Compare the record with the one your provider shows. Mailing lists and added footers also change emails."
     return Ruling("DKIM", Level.ERROR, worst.result, text, remedy)
 
 
@@ -116,13 +114,15 @@ def _dmarc(results: list[AuthResult], from_domain: str) -> Ruling:
         return Ruling("DMARC", Level.ERROR, "fail", text, "Make SPF or, better, DKIM pass for that domain.")
     if result in ("none", "bestguesspass"):
         return Ruling("DMARC", Level.WARNING, "no policy", f"{domain} has no DMARC record.", _ADD_ONE)
-    return Ruling("DMARC", Level.WARNING, result, f"The policy of {domain} could not be read.", "Check the domain.")
+    return Ruling(
+        "DMARC", Level.WARNING, result, f"The policy of {domain} could not be read.", "Check the domain to see why."
+    )
 
 
 def _arc(results: list[AuthResult], _from_domain: str) -> Ruling:
     result = results[0].result
     if result == "pass":
-        text = "A forwarder vouches for what it saw, and its seal is whole."
+        text = "A forwarder vouches for the original results, and its seal is intact."
         return Ruling("ARC", Level.INFO, "pass", text)
     text = "No forwarder vouches for it." if result == "none" else "A forwarder’s seal does not match."
     return Ruling("ARC", Level.INFO, result, text)

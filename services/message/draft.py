@@ -125,13 +125,13 @@ def draft(
     if not recipients:
         raise ValueError("to_email: Pass at least one recipient.")
     if len(recipients) > MOST_RECIPIENTS:
-        raise ValueError(f"to_email: A mail has at most {MOST_RECIPIENTS} recipients.")
+        raise ValueError(f"to_email: An email has at most {MOST_RECIPIENTS} recipients.")
     mail_id = secrets.token_hex(16)
     custom, own_id = _custom_fields(headers) if headers else ((), None)
     message_id = message_id or own_id or f"<{mail_id}@{_id_right(message_id_domain)}>"
     subject = mail_headers.one_line("subject", subject)
     if not isinstance(track_opens, bool):
-        raise ValueError("track_opens: Give True or False.")
+        raise ValueError("track_opens: Pass True or False.")
     pixel_id = pixel.new_id() if track_opens and html_body and isinstance(html_body, str) else ""
     content = mime.content(body, html_body, attachments or (), calendar=calendar, subject=subject, pixel_id=pixel_id)
     fields = [
@@ -204,7 +204,7 @@ def _written(fields: list[str], body: bytes) -> bytes:
     head = "\r\n".join(fields).encode()
     _inspect(head, fields)
     if not body.count(b"\r\n") == body.count(b"\r") == body.count(b"\n"):
-        raise ValueError("The message holds a stray CR or LF; it was not built.")
+        raise ValueError("The message contains a stray CR or LF, so it was not built.")
     return b"%b\r\n\r\n%b" % (head, body)
 
 
@@ -218,7 +218,7 @@ def _inspect(head: bytes, fields: list[str]) -> None:
     if len(head) > longest and max(map(len, lines)) > longest:
         raise ValueError("The message's header has a line over 998 octets; it was not built.")
     if not len(lines) - 1 == head.count(b"\r") == head.count(b"\n"):
-        raise ValueError("The message holds a stray CR or LF; it was not built.")
+        raise ValueError("The message contains a stray CR or LF, so it was not built.")
 
 
 def _destination(name: str, mailboxes: Sequence[_Mailbox]) -> str:
@@ -230,9 +230,9 @@ def _mailboxes(field_name: str, given: str | Sequence[str]) -> tuple[_Mailbox, .
     if isinstance(given, str):
         return (_mailbox(field_name, given),)
     if not isinstance(given, list | tuple):
-        raise ValueError(f"{field_name}: Give one address as text, or a list of them.")
+        raise ValueError(f"{field_name}: Pass one address as text, or a list of them.")
     if len(given) > MOST_RECIPIENTS:
-        raise ValueError(f"{field_name}: A mail has at most {MOST_RECIPIENTS} recipients.")
+        raise ValueError(f"{field_name}: An email has at most {MOST_RECIPIENTS} recipients.")
     found: dict[str, _Mailbox] = {}
     for text in given:
         mailbox = _mailbox(field_name, text)
@@ -270,7 +270,7 @@ def _id_right(domain: str) -> str:
 def _custom_fields(headers: Mapping[str, str]) -> tuple[list[str], str | None]:
     """The caller's own fields but for a Message-ID, which comes apart."""
     if not isinstance(headers, Mapping):
-        raise ValueError("headers: Give a mapping of names to texts.")
+        raise ValueError("headers: Pass a mapping of names to texts.")
     fields = []
     own_id = None
     seen: set[str] = set()
@@ -279,7 +279,7 @@ def _custom_fields(headers: Mapping[str, str]) -> tuple[list[str], str | None]:
             raise ValueError("headers: A name is up to 64 letters, digits and hyphens.")
         lowered = name.lower()
         if lowered in _OURS or lowered.startswith(_OUR_PREFIXES) or lowered in seen:
-            raise ValueError(f"headers: {name} is written by the composer or given twice.")
+            raise ValueError(f"headers: {name} is written by Sealpost or passed twice.")
         seen.add(lowered)
         if lowered == _MESSAGE_ID:
             own_id = _own_message_id(name, value)

@@ -35,7 +35,7 @@ _CONTINUATION: Final = "89AB"  # first hex digit of a UTF-8 continuation byte
 def one_line(argument: str, text: str) -> str:
     """Let through text that may stand in a header; ValueError names the caller's argument."""
     if not isinstance(text, str):
-        raise ValueError(f"{argument}: Give text.")
+        raise ValueError(f"{argument}: Pass text.")
     if CONTROLS.search(text):
         raise ValueError(f"{argument}: Remove line breaks and control characters.")
     return text
@@ -59,7 +59,7 @@ def machine_read(name: str, text: str) -> str:
     """
     text = text.strip(" ")
     if not text.isascii() or _ENCODED_WORD.search(text):
-        raise ValueError(f"The header {name} takes plain ASCII only.")
+        raise ValueError(f"The header {name} accepts plain ASCII only.")
     pieces = cut(text)
     if any(len(piece) > _LONGEST_PIECE for piece in pieces):
         raise ValueError(f"The header {name} has a part longer than {_LONGEST_PIECE} characters.")

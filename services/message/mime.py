@@ -106,14 +106,14 @@ def _invitation(calendar: str | bytes) -> Entity:
     try:
         text = calendar.decode() if isinstance(calendar, bytes) else calendar
     except UnicodeDecodeError:
-        raise ValueError("calendar: Give the invitation in UTF-8.") from None
+        raise ValueError("calendar: Pass the invitation in UTF-8.") from None
     if not isinstance(text, str):
-        raise ValueError("calendar: Give the invitation as text.")
+        raise ValueError("calendar: Pass the invitation as text.")
     text = text.removeprefix("\ufeff").strip().replace("\r\n", "\n")
     methods = _METHOD.findall(text)
     is_one = _CALENDAR.fullmatch(text) is not None and text.count("BEGIN:VCALENDAR\n") == 1
     if not is_one or len(methods) != 1:
-        raise ValueError("calendar: Give one VCALENDAR with its METHOD, such as METHOD:REQUEST.")
+        raise ValueError("calendar: Pass one VCALENDAR with its METHOD, such as METHOD:REQUEST.")
     return _text("calendar", text, f"calendar; method={methods[0].upper()}")
 
 
@@ -124,7 +124,7 @@ def check(attachment: Attachment) -> None:
 
 def _text(field_name: str, text: str, subtype: str) -> Entity:
     if not isinstance(text, str):
-        raise ValueError(f"{field_name}: Give text.")
+        raise ValueError(f"{field_name}: Pass text.")
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.endswith("\n"):
@@ -188,7 +188,7 @@ def _embedded(attachment: Attachment) -> Entity:
     file = _checked(attachment)
     content_type, is_mail = _content_type(file.content_type)
     if is_mail:
-        raise ValueError("attachments: A whole mail cannot be a part of the HTML.")
+        raise ValueError("attachments: A whole email cannot be a part of the HTML.")
     return Entity(
         (
             f"Content-Type: {content_type}",
@@ -202,14 +202,14 @@ def _embedded(attachment: Attachment) -> Entity:
 
 def _checked(attachment: Attachment) -> Attachment:
     if not isinstance(attachment, Attachment):
-        raise ValueError("attachments: Give a list of Attachment.")
+        raise ValueError("attachments: Pass a list of Attachment.")
     filename = headers.one_line("attachments: filename", attachment.filename)
     if not 0 < len(filename) <= LONGEST_FILENAME or set(filename) & set("/\\"):
         raise ValueError("attachments: A file name has 1 to 255 characters and no folders.")
     if BIDI_CONTROLS.search(filename):
         raise ValueError("attachments: Remove text direction marks from the file name.")
     if not isinstance(attachment.content, bytes):
-        raise ValueError("attachments: Give the content as bytes.")
+        raise ValueError("attachments: Pass the content as bytes.")
     if attachment.content_id != "" and not _has_content_id(attachment):
         raise ValueError("attachments: A content_id is like logo or logo@example.com.")
     return attachment
@@ -229,7 +229,7 @@ def _canonical_mail(content: bytes) -> bytes:
     """A mail as it is on the wire; files often have other line ends."""
     mail = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
     if not _BEGINS_WITH_FIELD.match(mail):
-        raise ValueError("attachments: A message/rfc822 is a whole mail, which begins with its header.")
+        raise ValueError("attachments: A message/rfc822 is a whole email, which begins with its header.")
     return mail
 
 

@@ -32,7 +32,7 @@ def field(name: str, value: str) -> str:
         return _json_field(name, value.strip())
     text = headers.one_line(f"headers: {name}", value)
     if not text.isascii():
-        raise ValueError(f"headers: {name} is read by the provider as it stands. Give plain ASCII, or JSON.")
+        raise ValueError(f"headers: {name} is read by the provider as it is. Pass plain ASCII, or JSON.")
     return headers.machine_read(name, text)
 
 

@@ -30,9 +30,9 @@ class Look(NamedTuple):
 
 STATES: Final = {
     State.QUEUED: Look("pending", "Queued"),
-    State.LEASED: Look("info", "Taken up"),
-    State.TRANSMITTING: Look("info", "Being sent"),
-    State.DEFERRED: Look("warning", "Deferred"),
+    State.LEASED: Look("info", "Sending"),
+    State.TRANSMITTING: Look("info", "Sending"),
+    State.DEFERRED: Look("warning", "Waiting"),
     State.UNCERTAIN: Look("warning", "Uncertain"),
     State.HELD: Look("warning", "Held"),
     State.SENT: Look("ok", "Sent"),
@@ -41,34 +41,37 @@ STATES: Final = {
     State.CANCELLED: Look("skipped", "Cancelled"),
     State.SUPPRESSED: Look("skipped", "Suppressed"),
 }
-_SENT_IN_PART: Final = Look("warning", "Sent in part")
+_SENT_IN_PART: Final = Look("warning", "Partly sent")
 _RECIPIENTS: Final = {
-    RecipientState.PENDING: Look("pending", "Not yet"),
+    RecipientState.PENDING: Look("pending", "Waiting"),
     RecipientState.ACCEPTED: Look("ok", "Accepted"),
-    RecipientState.DEFERRED: Look("warning", "Deferred"),
+    RecipientState.DEFERRED: Look("warning", "Waiting"),
     RecipientState.REFUSED: Look("error", "Refused"),
 }
 _NOT_SENT: Final = Look("skipped", "Not sent")
-_NOBODY_KNOWS: Final = Look("warning", "Unknown")
+_NOBODY_KNOWS: Final = Look("warning", "Uncertain")
 _OUTCOMES: Final = {
     ACCEPTED: Look("ok", "Accepted"),
-    Temporary.outcome: Look("warning", "Not now"),
+    Temporary.outcome: Look("warning", "Temporary failure"),
     Permanent.outcome: Look("error", "Refused"),
     Misconfigured.outcome: Look("error", "Check settings"),
-    OutcomeUnknown.outcome: Look("warning", "Never confirmed"),
-    NOT_CONFIGURED: Look("error", "No server"),
+    OutcomeUnknown.outcome: Look("warning", "Uncertain"),
+    NOT_CONFIGURED: Look("error", "No mail server"),
     SUPPRESSED: Look("skipped", "Suppressed"),
     THROTTLED: Look("warning", "Over the limit"),
 }
 _ACCEPTED_IN_PART: Final = Look("warning", "Partly accepted")
-_SEND_LATER: Final = "Send it later, or queue it: queued mail waits by itself. The limit is set with the server."
+_SEND_LATER: Final = (
+    "Send it later, or queue it: queued email waits until there is room. The limit is part of the server’s settings."
+)
 _SEND_LATER_FOR_ACCOUNT: Final = (
-    "Send it later, or queue it: queued mail waits by itself. An administrator can set another limit for the account."
+    "Send it later, or queue it: queued email waits until there is room. An administrator "
+    "can change the account’s limit."
 )
 _LEAST_REFUSAL: Final = 400  # of a server's codes (RFC 5321 4.2.1)
 _SOMEWHERE: Final = ("the server", 0)  # of which its host is not told
 GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
-_NO_SERVER: Final = "Add a server, test it and activate it."
+_NO_SERVER: Final = "Add a mail server, test it, then activate it."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from utils.numbers import counted
 # Since the back-up its account may have been enabled and the mail sent: then it must not go on by itself once more.
 _MAY_GO_ON: Final = (Reason.ACCOUNT_DISABLED,)
 _ID: Final = 40  # characters of what is no id
-WHAT_TO_DO: Final = "Held mail goes on by: flask mail release --all, and is withdrawn by: flask mail cancel --held"
+WHAT_TO_DO: Final = "To send held email: flask mail release --all. To cancel it: flask mail cancel --held"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def release(mail_ids: Sequence[str]) -> Released:
     with transaction() as session:
         held = outbox_hold_db.held_among(session, wanted)
         if strangers := [each for each in wanted if each not in held]:
-            raise Conflict(f"“{printable(strangers[0], _ID)}” is no mail that is held.")
+            raise Conflict(f"“{printable(strangers[0], _ID)}” is not a held email.")
         found = _release(session, wanted)
     promise.new_mail.tell()
     return found
@@ -80,7 +80,7 @@ def cancel_all() -> int:
     """Withdraw all held mail; how many."""
     with transaction() as session:
         cancelled = outbox_hold_db.cancel(session, clock.now(), Reason.CANCELLED, HELD_FOR_ACCOUNT)
-        audit.record(session, Action.MAIL_CANCELLED, f"{counted(cancelled, 'mail')} that were held")
+        audit.record(session, Action.MAIL_CANCELLED, f"{counted(cancelled, 'held email')}")
     return cancelled
 
 
@@ -101,6 +101,6 @@ def _release(session: Session, mail_ids: Sequence[str] | None) -> Released:
     expired = outbox_hold_db.expire(session, mail_ids, clock.now(), Reason.TOO_LATE, HELD_FOR_ACCOUNT)
     released = outbox_hold_db.release(session, mail_ids, HELD_FOR_ACCOUNT)
     if released or expired:
-        late = [f"{counted(expired, 'mail')} too late"] if expired else []
+        late = [f"{counted(expired, 'email')} too late"] if expired else []
         audit.record(session, Action.MAIL_RELEASED, counted(released, "mail"), late)
     return Released(released=released, expired=expired)

@@ -26,9 +26,9 @@ PAGE: Final = 50
 MOST: Final = 200
 BEHIND: Final = timedelta(minutes=15)
 UNATTENDED: Final = timedelta(seconds=30)  # a worker sweeps every few seconds, and holds what it cannot send at once
-NOBODY_SENDS: Final = "Nobody works off the queue. Start the application, or: flask mail worker"
+NOBODY_SENDS: Final = "No worker is running. Start the application, or run: flask mail worker"
 HALTED: Final = (Reason.NO_SERVER, Reason.PAUSED, Reason.NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
-_HELD: Final = "The mail is held. Ask an administrator to release it."
+_HELD: Final = "This email is held. Ask an administrator to release it."
 _BATCH: Final = 1000  # rows in one transaction
 _ID_LENGTH: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")

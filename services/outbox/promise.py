@@ -1,6 +1,7 @@
 """The outbox, as callers see it: a mail that was queued is promised, and can be looked up, cancelled and sent again."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,8 +25,8 @@ from utils.errors import Conflict, NotFound
 from utils.listeners import Listeners
 
 GIVE_UP: Final = timedelta(hours=72)
-NO_SUCH: Final = "No such mail."
-SAME_KEY: Final = "idempotency_key: Another mail was queued with this key. Use a new key for other content."
+NO_SUCH: Final = "No such email."
+SAME_KEY: Final = "idempotency_key: Another email was queued with this key. Use a new key for different content."
 _LONGEST_KEY: Final = 255
 _LARGE: Final = 1 << 15  # octets
 _WAKES: Final = "sealpost_wakes"
@@ -61,7 +62,7 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     other content, and for security mail that would be tracked.
     """
     if mail.pixel and (terms.priority is Priority.SECURITY or mail.kind in SECURITY_KINDS):
-        raise ValueError("track_opens: Security mail is never tracked.")
+        raise ValueError("track_opens: Security email is never tracked.")
     row = _row(mail, terms)
     if recording.take(mail):
         return row["mail_id"]
@@ -116,9 +117,16 @@ def _refuse_for_account(session: Session, mail_id: str) -> None:
         return
     account = user_db.find(session, row.account_id)
     if account is None:
-        raise Conflict("The account that it was sent for was deleted, so it cannot be sent.")
+        raise Conflict("Its account was deleted, so it cannot be sent.")
     if account.disabled_at is not None:
-        raise Conflict("The account that it is sent for is disabled. Enable the account first.")
+        raise Conflict("Its account is disabled. Enable the account first.")
+
+
+def are_new(session: Session, terms: Sequence[Terms]) -> list[bool]:
+    """Whether each would add a mail, as its key was not used before."""
+    keys = [_key(each) for each in terms]
+    used = outbox_db.used_keys(session, [key for key in keys if key])
+    return [key not in used for key in keys]
 
 
 def message_id(mail_id: str, session: Session | None = None) -> str | None:
@@ -230,7 +238,7 @@ def _key(terms: Terms) -> str | None:
     if terms.idempotency_key is None:
         return None
     if not isinstance(terms.idempotency_key, str) or not 0 < len(terms.idempotency_key) <= _LONGEST_KEY:
-        raise ValueError(f"idempotency_key: Give 1 to {_LONGEST_KEY} characters.")
+        raise ValueError(f"idempotency_key: Pass 1 to {_LONGEST_KEY} characters.")
     # A digest, so that every key fits; “replace”, since half a surrogate pair is no UTF-8.
     text = f"{terms.account_id}|{terms.idempotency_key}"
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
@@ -240,7 +248,7 @@ def _aware(argument: str, moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise ValueError(f"{argument}: Give a datetime with a time zone.")
+        raise ValueError(f"{argument}: Pass a datetime with a time zone.")
     return moment
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from database import outbox_claim_db
 from database.driver import borrowed
 from database.outbox_claim_db import LeaseTerms
+from services.outbox import promise
 from services.worker import groups, lease
 from services.worker.lease import Group, Heartbeat, Pace
 from utils import clock, ending, incidents
@@ -79,6 +80,7 @@ class Attempt:
         finally:
             self.leave()
             self._done.set()
+            promise.new_mail.tell()  # whatever else the account has queued was not claimed meanwhile
 
 
 def attempt_for(account_id: int | None) -> Attempt | None:

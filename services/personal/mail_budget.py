@@ -20,7 +20,7 @@ from utils.errors import TooMany
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 
-_SUBJECT: Final = "mails to strangers"
+_SUBJECT: Final = "emails to strangers"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def spend(session: Session, *budgets: Budget) -> None:
         if row.taken >= budget.most:
             left = row.began_at + budget.window - clock.now()
             wait = max(1, math.ceil(left.total_seconds()))
-            raise TooMany("Too many links were mailed. Wait for one of them, or try again later.", wait)
+            raise TooMany("Too many links were sent. Wait for one of them, or try again later.", wait)
         row.taken += 1
         row.last_at = clock.now()
 

@@ -67,9 +67,9 @@ def _mailboxes(value: object) -> str | list[str]:
     if isinstance(value, str):
         return bounded_text(value, LONGEST_MAILBOX)
     if not isinstance(value, list):
-        raise refused("Give one address as text, or a list of them.")
+        raise refused("Enter one address as text, or a list of them.")
     if len(value) > MOST_RECIPIENTS:
-        raise refused(f"A mail has at most {MOST_RECIPIENTS} recipients.")
+        raise refused(f"An email has at most {MOST_RECIPIENTS} recipients.")
     return [bounded_text(each, LONGEST_MAILBOX) for each in value]
 
 
@@ -81,13 +81,13 @@ def _mailboxes_field(told: str) -> tuple[PlainValidator, WithJsonSchema]:
 
 def _subject(text: str) -> str:
     if not text.strip():
-        raise refused("Give a subject.")
+        raise refused("Enter a subject.")
     return text
 
 
 def _printable(text: str) -> str:
     if not text or not text.isprintable():
-        raise refused("Give printable characters, on one line.")
+        raise refused("Use printable characters, on one line.")
     return text
 
 
@@ -97,21 +97,21 @@ def _moment(text: str) -> datetime:
     except ValueError:
         moment = datetime.min
     if moment.tzinfo is None:
-        raise refused("Give a date and time with its zone, like 2026-12-24T08:00:00+01:00.")
+        raise refused("Enter a date and time with its zone, like 2026-12-24T08:00:00+01:00.")
     now = clock.now()
     if moment <= now:  # no earlier than others that are due now
         return now
     if moment > now + LATEST:
-        raise refused(f"Give a time within the next {LATEST.days} days.")
+        raise refused(f"Enter a time within the next {LATEST.days} days.")
     return moment
 
 
 def _decoded(value: object) -> bytes:
     """Base64 (RFC 4648 4), which may be broken into lines. That of URLs (5) is another alphabet, and refused."""
     if not isinstance(value, str):
-        raise refused("Give the file's content in base64.")
+        raise refused("Enter the file's content in base64.")
     if value[:5].lower() == "data:":
-        raise refused("Leave out what stands before the base64, up to the comma.")
+        raise refused("Leave out everything before the base64, up to the comma.")
     try:
         content = binascii.a2b_base64(value.translate(_SPACES).encode("ascii"), strict_mode=True)
     except (ValueError, UnicodeEncodeError):
@@ -149,54 +149,50 @@ class AttachmentFields(_Fields):
     """A file to send along."""
 
     filename: Annotated[str, _texts(mime.LONGEST_FILENAME, "Its name, without folders.", _FILENAME, minLength=1)]
-    content: Annotated[bytes, Checked(_decoded, "string", "Its octets in base64.", contentEncoding="base64")]
+    content: Annotated[bytes, Checked(_decoded, "string", "Its content in base64.", contentEncoding="base64")]
     content_type: Annotated[
-        str, _texts(mime.LONGEST_CONTENT_TYPE, "application/octet-stream if left out.", _CONTENT_TYPE)
+        str, _texts(mime.LONGEST_CONTENT_TYPE, "Default: application/octet-stream.", _CONTENT_TYPE)
     ] = "application/octet-stream"
-    content_id: Annotated[
-        str, _texts(202, 'Makes it an image of the HTML, which names it: <img src="cid:…">.', _CONTENT_ID)
-    ] = ""
+    content_id: Annotated[str, _texts(202, 'Embeds it in the HTML as an image: <img src="cid:…">.', _CONTENT_ID)] = ""
 
 
 class MailFields(_Fields):
     """One email. At least one recipient, a subject, and text or html (or both) are needed."""
 
     to: Annotated[str | list[str], *_mailboxes_field("One address or a list, with names or without.")] = ""
-    cc: Annotated[str | list[str], *_mailboxes_field("Likewise.")] = ""
-    bcc: Annotated[str | list[str], *_mailboxes_field("Likewise; nobody else sees them.")] = ""
+    cc: Annotated[str | list[str], *_mailboxes_field("Like to.")] = ""
+    bcc: Annotated[str | list[str], *_mailboxes_field("Like to. No one else sees them.")] = ""
     subject: Annotated[str, _texts(LONGEST_SUBJECT, "One line.", _subject, minLength=1)]
-    text: Annotated[str, _texts(LONGEST_TEXT, "The text. Left out, it is made from html.")] = ""
-    html: Annotated[str, _texts(LONGEST_TEXT, "The same as HTML.")] = ""
+    text: Annotated[str, _texts(LONGEST_TEXT, "The text. If left out, it is made from html.")] = ""
+    html: Annotated[str, _texts(LONGEST_TEXT, "The content as HTML.")] = ""
     reply_to: Annotated[str | list[str], *_mailboxes_field("Where replies go.")] = ""
     sender: Annotated[
         str,
         _texts(
             LONGEST_MAILBOX,
-            "One of your confirmed senders, with a name or without. Only your own server sends as it.",
+            "One of your confirmed senders, with a name or without. Only your own server can send as it.",
         ),
     ] = Field("", alias="from")
     attachments: Annotated[
         list[AttachmentFields],
         Field(
             max_length=MOST_ATTACHMENTS,
-            description="Each with filename and content (base64), and if need be contentType, and contentId for an "
-            "image of the HTML.",
+            description="Each with filename and content (base64), and optionally contentType, and contentId for an "
+            "image in the HTML.",
         ),
     ] = Field(default_factory=list)
-    tag: Annotated[
-        str | None, _texts(LONGEST_TAG, "A word of your own, by which you find the email again.", _printable)
-    ] = None
+    tag: Annotated[str | None, _texts(LONGEST_TAG, "Your own word to find the email by.", _printable)] = None
     track: Annotated[
         bool,
-        Checked(flag, "boolean", "Tell when it is opened, by a pixel in its html. Ask the recipients first."),
+        Checked(flag, "boolean", "Record when it is opened, with a pixel in its html. Ask the recipients first."),
     ] = False
     send_at: Annotated[
         datetime | None,
-        _texts(64, "When to send it, with its zone; at most 366 days ahead.", _moment, format="date-time"),
+        _texts(64, "When to send it, with its time zone, at most 366 days ahead.", _moment, format="date-time"),
     ] = None
     idempotency_key: Annotated[
         str | None,
-        _texts(LONGEST_KEY, "Another call with the same key and content sends nothing more.", _printable, minLength=1),
+        _texts(LONGEST_KEY, "Another call with the same key and content sends nothing again.", _printable, minLength=1),
     ] = None
 
     @property
@@ -209,7 +205,7 @@ class MailFields(_Fields):
 class OneMail(MailFields):
     """One email, and whether to wait for it."""
 
-    wait: Annotated[bool, Checked(flag, "boolean", "Try it now, and answer with what came of it.")] = False
+    wait: Annotated[bool, Checked(flag, "boolean", "Send it now, and return the result.")] = False
 
 
 class ManyMails(_Fields):
@@ -220,7 +216,9 @@ class ManyMails(_Fields):
         Field(
             min_length=1,
             max_length=MOST_MAILS,
-            description="Up to 500 emails, each with the fields above but wait. Nothing else stands beside it.",
+            description=(
+                "Up to 500 emails, each with the fields above except wait. No other field is allowed beside it."
+            ),
         ),
     ]
 
@@ -278,16 +276,16 @@ def _check_sums(asked: MailCall) -> None:
         sentence = f"The attachments are larger than {LARGEST_ATTACHMENTS // 2**20} MB together."
         asked.errors["messages" if asked.is_batch else "attachments"] = [sentence]
     if sum(mail.html.count("<") for mail in mails if not mail.text.strip()) > MOST_TAGS:
-        sentence = "The HTML is too long for the text to be made from it. Give text as well."
+        sentence = "The HTML is too long to make the text from it. Add text too."
         asked.errors["messages" if asked.is_batch else "text"] = [sentence]
 
 
 def _listed(raw: Mapping[str, object]) -> list[object]:
     """The mails of a batch as they were given."""
-    strangers = {told_name(name): ["There is no such field beside messages."] for name in raw if name != "messages"}
+    strangers = {told_name(name): ["This field is not allowed beside messages."] for name in raw if name != "messages"}
     given = raw["messages"]
     if not isinstance(given, list) or not 1 <= len(given) <= MOST_MAILS:
-        strangers["messages"] = [f"Give a list of 1 to {MOST_MAILS} emails."]
+        strangers["messages"] = [f"Enter a list of 1 to {MOST_MAILS} emails."]
     if strangers:
         raise InvalidInput(strangers)
     return cast(list[object], given)
@@ -295,9 +293,9 @@ def _listed(raw: Mapping[str, object]) -> list[object]:
 
 def _between_fields(mail: MailFields) -> Iterator[tuple[str, str]]:
     if not (mail.text.strip() or mail.html.strip()):
-        yield "text", "Give text, html or both."
+        yield "text", "Enter text, html or both."
     if isinstance(mail, OneMail) and mail.wait and mail.send_at and mail.send_at > clock.now():
-        yield "wait", "A mail that is sent later cannot be waited for."
+        yield "wait", "You cannot wait for an email that is sent later."
 
 
 def _checked(model: type[_Model], raw: object, above: tuple[int | str, ...] = ()) -> _Model:
@@ -321,8 +319,8 @@ def _path(*place: int | str, is_strange: bool) -> str:
 _SENTENCES: Final = {
     "extra_forbidden": "Unknown field.",
     "missing": "This is missing.",
-    "too_long": f"Give at most {MOST_ATTACHMENTS}.",
-    "list_type": "Give a list.",
-    "model_type": "Give an object.",
-    "model_attributes_type": "Give an object.",
+    "too_long": f"Enter at most {MOST_ATTACHMENTS}.",
+    "list_type": "Enter a list.",
+    "model_type": "Enter an object.",
+    "model_attributes_type": "Enter an object.",
 }

@@ -32,10 +32,10 @@ from utils.personal_env import MOST_EMAILS
 
 PAGE: Final = 50
 SUCCESS_DAYS: Final = 7  # in which the last success is looked for
-STALE: Final = "Somebody else decided about this server meanwhile. Look at it, then try again."
+STALE: Final = "Someone else has just decided about this server. Check it, then try again."
 NO_SUCH: Final = "No such account."
-NO_SERVER: Final = "This account has no server of its own any more."
-NOT_NAMED: Final = "The policy does not name this host."
+NO_SERVER: Final = "This account no longer has its own server."
+NOT_NAMED: Final = "The policy does not allow this host."
 LONGEST_TEXT: Final = 100
 
 
@@ -186,7 +186,9 @@ def _held(session: Session, account_id: int) -> Account:
 
 def _check_limits(limits: Mapping[str, int | None]) -> None:
     refused = {
-        name: [f"Give a whole number from 0 to {MOST_EMAILS}; 0 is no limit. Empty: as for everybody."]
+        name: [
+            f"Enter a whole number from 0 to {MOST_EMAILS}; 0 is no limit. Leave empty to use the limit of the policy."
+        ]
         for name, number in limits.items()
         if number is not None and (isinstance(number, bool) or not 0 <= number <= MOST_EMAILS)
     }
@@ -196,7 +198,7 @@ def _check_limits(limits: Mapping[str, int | None]) -> None:
 
 def _limit_words(per_minute: int | None, per_day: int | None) -> Iterable[str]:
     for number, span in ((per_minute, "minute"), (per_day, "day")):
-        yield f"a {span}: {'as for everybody' if number is None else number or 'no limit'}"
+        yield f"per {span}: {'as in the policy' if number is None else number or 'no limit'}"
 
 
 def _facts(session: Session, found: Sequence[tuple[Account, SmtpConfig | None]]) -> list[OwnServerFacts]:
@@ -250,7 +252,7 @@ def _state(decision: Decision, row: SmtpConfig, policy: PersonalRules) -> tuple[
     if word := _passed_over(decision, policy):
         return "skipped", word, why
     if not row.is_active:
-        return "warning", "Switched off", why
+        return "warning", "Not allowed", why
     if not policy.allows(row.smtp_server):
         return "warning", "Not allowed", NOT_NAMED
     problem = sealing.unsealed(row).problem

@@ -28,17 +28,17 @@ from utils.addresses import InvalidAddress, parse_address
 from utils.errors import Conflict, Forbidden, InvalidInput, NotFound
 
 GONE: Final = "This account is disabled or deleted, so it has no mail server."
-NOT_NAMED: Final = "Accounts may use these mail servers only: {}."
+NOT_NAMED: Final = "Accounts may only use these mail servers: {}."
 NO_ENCRYPTION: Final = "Choose STARTTLS or TLS: a password is never sent unencrypted."
 NOT_YOURS: Final = "Use your user name if it is an address, your account’s address, or one that you have confirmed."
-LAST_FAILED: Final = "Its last try did not go through: {}. Test it to see what to do."
+LAST_FAILED: Final = "Its last attempt failed: {}. Test it to see what to do."
 UNTESTED: Final = "It has not been tested yet."
 TAKEN: Final = frozenset(
     "smtp_server smtp_port use_tls use_ssl smtp_username smtp_password from_email from_name reply_to version".split()
 )
 _REQUIRED: Final = {
-    "smtp_server": "Give the server's host name.",
-    "smtp_port": "Give the port, like 587.",
+    "smtp_server": "Enter the server’s host name.",
+    "smtp_port": "Enter the port, like 587.",
     "smtp_username": "Enter the user name for this password.",
 }
 

@@ -25,15 +25,15 @@ from utils.personal_env import MOST_EMAILS
 LIMITS: Final = ("emails_per_minute", "emails_per_day", "fallback_per_minute", "fallback_per_day")
 MOST_HOSTS: Final = 200
 LONGEST_HOSTS: Final = 20_000  # characters
-STALE: Final = "Somebody else saved the policy meanwhile. Load the page again."
-NAME_ONE: Final = "Name at least one host or domain, or allow any public host."
+STALE: Final = "Someone else has saved the policy. Reload the page."
+NAME_ONE: Final = "Enter at least one host or domain, or allow any public host."
 _SUBJECT: Final = "policy for servers of accounts"
 _ROW: Final = 1  # there is one row; of two that are added at once the second is refused by its id
 
 
 def fixed_by(field: str) -> str:
     """What is said of a field that the environment fixes."""
-    return f"{VARIABLES[field]} in the environment fixes this. Change it there and restart."
+    return f"{VARIABLES[field]} in the environment sets this. Change it there and restart."
 
 
 def save(changes: Mapping[str, object], *, version: int | None = None, actor: str = "") -> PersonalRules:
@@ -127,18 +127,18 @@ def _hosts(value: object) -> str:
     else:
         lines = list(value) if isinstance(value, Iterable) else None
     if lines is None:
-        raise ValueError(f"Give hosts or domains, one a line, at most {MOST_HOSTS}.")
+        raise ValueError(f"Enter hosts or domains, one per line, at most {MOST_HOSTS}.")
     names = dict.fromkeys(_host(text, number) for number, text in enumerate(filter(None, lines), 1))
     if len(names) > MOST_HOSTS:
-        raise ValueError(f"Name at most {MOST_HOSTS} hosts or domains.")
+        raise ValueError(f"Enter at most {MOST_HOSTS} hosts or domains.")
     return "\n".join(names)
 
 
 def _host(text: object, number: int) -> str:
     if not isinstance(text, str):
-        raise ValueError(f"Number {number}: give text.")
+        raise ValueError(f"Number {number}: enter text.")
     if text.startswith(("*.", ".", "@")):
-        raise ValueError(f"Number {number}: write the domain alone, like example.com. All below it is allowed with it.")
+        raise ValueError(f"Number {number}: enter only the domain, like example.com. It includes every host below it.")
     try:
         return parse_host(text)
     except InvalidAddress as refused:
@@ -149,7 +149,7 @@ def _limit(value: object) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_EMAILS:
-        raise ValueError(f"Give a whole number from 0 to {MOST_EMAILS}; 0 is no limit.")
+        raise ValueError(f"Enter a whole number from 0 to {MOST_EMAILS}; 0 is no limit.")
     return value
 
 

@@ -107,7 +107,7 @@ def send_again(account_id: int, sender_id: int) -> SenderInfo:
         account = _held(session, account_id)
         row = _found(session, account_id, sender_id)
         if row.confirmed_at is not None:
-            raise Conflict("This sender is confirmed already.")
+            raise Conflict("This sender is already confirmed.")
         _mail(session, account, row)
         return _info(row)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 
 import structlog
@@ -18,7 +19,7 @@ from services.outbox import log as mail_log
 from services.outbox import promise
 from services.outbox.facts import SETTLED, MailFacts
 from services.outbox.promise import KeyTaken, Terms
-from services.personal import at_once, who_sends
+from services.personal import at_once, waiting, who_sends
 from services.personal.mail_fields import MailCall, MailFields, refused_argument
 from services.personal.who_sends import WhoSends
 from services.settings import route, usable_senders
@@ -28,10 +29,12 @@ from utils.errors import Forbidden, InvalidInput, NotFound
 
 log = structlog.get_logger(__name__)
 
-_SYSTEM_MAIL: Final = "ADMIN_TOKEN sends mail of the system, which comes from the global address. Leave this out."
-_NOT_CONFIRMED: Final = "This address is not confirmed as yours. Add it to your senders, and follow the mailed link."
+_SYSTEM_MAIL: Final = "With ADMIN_TOKEN, email comes from the global address. Leave this out."
+_NOT_CONFIRMED: Final = (
+    "This address is not confirmed as yours. Add it to your senders, and follow the link sent there."
+)
 _GONE: Final = "The account is disabled or deleted, or the token was revoked."
-_REFUSED: Final = "Nothing was taken. Check the fields."
+_REFUSED: Final = "Nothing was queued. Check the fields."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +72,23 @@ class TakenMail:
 def take(asked: MailCall, caller: SendingFor) -> list[TakenMail]:
     """Promise the mails, in one transaction; if one is to be waited for, try it first.
 
-    Raises InvalidInput for refused fields, KeyConflict, Forbidden if the caller may not send any more. Nothing fails
-    once they are promised: who is told of a failure sends again.
+    Raises InvalidInput for refused fields, KeyConflict, Forbidden if the caller may not send any more, TooMany if too
+    much of its mail waits. Nothing fails once they are promised: who is told of a failure sends again.
     """
     try:
         drafts = _composed(asked, caller)
         who = who_sends.of_next(caller.account_id)
     except UnusableAccount:
         raise Forbidden(_GONE) from None
+    terms = [_terms(mail, caller) for mail in asked.mails.values()]
     attempt = at_once.attempt_for(caller.account_id) if asked.waits else None
     try:
         with transaction() as session:
             _check_caller(session, caller)
-            ids = _promised(session, asked, drafts, caller)
+            if caller.account_id is not None:
+                is_new = promise.are_new(session, terms)
+                waiting.check(session, caller.account_id, list(compress(drafts, is_new)))
+            ids = _promised(session, asked, drafts, terms)
             earlier = [mail_id for mail_id, mail in zip(ids, drafts, strict=True) if mail_id != mail.mail_id]
             stand = mail_log.as_they_stand(session, earlier)
             if attempt and not earlier:
@@ -162,26 +169,29 @@ def _sender_refused(sender: str, caller: SendingFor) -> str:
 
 
 def _check_caller(session: Session, caller: SendingFor) -> None:
-    """Whatever happened since the call began: an account that is going away sends nothing more. Raises Forbidden."""
+    """Whatever happened since the call began: an account that is going away sends nothing more. Raises Forbidden.
+
+    Until the transaction ends, no other call of the account gets past this.
+    """
     if caller.account_id is None:
         return
-    account = user_db.hold(session, caller.account_id)
+    account = user_db.lock(session, caller.account_id)
     if account is None or account.disabled_at or not api_tokens.is_still_good(session, caller.token_id):
         raise Forbidden(_GONE)
 
 
-def _promised(session: Session, asked: MailCall, drafts: Sequence[Draft], caller: SendingFor) -> list[str]:
+def _promised(session: Session, asked: MailCall, drafts: Sequence[Draft], terms: Sequence[Terms]) -> list[str]:
     """The mails' ids, in order."""
     ids: dict[int, str] = {}
-    mails = [(place, asked.mails[place], drafts[at]) for at, place in enumerate(asked.mails)]
+    mails = zip(asked.mails, drafts, terms, strict=True)
     # In the order of their keys: of two calls with the same ones, none waits for the other while that waits for it.
-    for place, mail, composed in sorted(mails, key=lambda each: each[1].idempotency_key or ""):
+    for place, composed, theirs in sorted(mails, key=lambda each: each[2].idempotency_key or ""):
         try:
-            ids[place] = promise.enqueue(composed, _terms(mail, caller), session)
+            ids[place] = promise.enqueue(composed, theirs, session)
         except KeyTaken as error:
             asked.refuse(place, *refused_argument(error))
     if asked.errors:
-        raise KeyConflict(asked.errors, "A key was used before for another email. Nothing was taken.")
+        raise KeyConflict(asked.errors, "A key was already used for another email. Nothing was queued.")
     return [ids[place] for place in asked.mails]
 
 

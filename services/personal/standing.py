@@ -11,10 +11,10 @@ from services.settings import personal_policy, protection, route
 from services.settings.personal_policy import Allowed, PersonalRules
 from utils.env_utils import get_settings
 
-NOBODY: Final = "Nobody can send your mail now."
-STANDS_IN: Final = "While it cannot be connected or signed in to, the server of {} sends for you."
-LASTS: Final = "Meanwhile your mail waits, at most until it expires."
-WAITS: Final = "Your mail waits until it is used again, at most until it expires."
+NOBODY: Final = "Your mail cannot be sent."
+STANDS_IN: Final = "While Sealpost cannot connect or sign in to it, the server of {} sends for you."
+LASTS: Final = "In the meantime your email waits, at most until it expires."
+WAITS: Final = "Your email waits until it is used again, at most until it expires."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,28 +60,30 @@ def _words(found: Serving, own: OwnServerFacts, policy: PersonalRules) -> tuple[
     host = found.own.settings.host if found.own else ""
     if found.status is OwnStatus.IN_USE:
         headline = f"Your own server ({host}) sends your mail, from {own.from_email}."
-        return ("warning", headline, found.reason) if found.reason else ("ok", headline, "It has passed a test.")
+        return (
+            ("warning", headline, found.reason) if found.reason else ("ok", headline, "These settings passed a test.")
+        )
     if found.status is OwnStatus.FAILING:
-        headline = f"Your own server ({host}) is to send your mail, and it fails."
+        headline = f"Your own server ({host}) is failing."
         return "error", headline, f"{found.reason} {_then(own.account_id, ours)}"
-    return "error", f"Your mail is not sent now: your own server ({host}) is not used.", f"{found.reason} {WAITS}"
+    return "error", f"Your mail is not being sent: your own server ({host}) is not used.", f"{found.reason} {WAITS}"
 
 
 def _of_global(found: Serving, own: OwnServerFacts, policy: PersonalRules, ours: str) -> tuple[str, str, str]:
     why = found.reason or _why_none(own, policy)
     if found.settings is None:
-        return "error", NOBODY, f"{why} The server of {ours} is not set up, or cannot be used."
+        return "error", NOBODY, f"{why} The server of {ours} is not set up or cannot be used."
     headline = f"The server of {ours} sends your mail, from its own address. Replies go to you."
     return "info" if found.status is OwnStatus.NONE else "warning", headline, why
 
 
 def _why_none(own: OwnServerFacts, policy: PersonalRules) -> str:
     if policy.allowed is Allowed.OFF:
-        return "Accounts have no servers of their own here."
+        return "Accounts cannot use their own servers here."
     if own.decision is Decision.DISABLED:
-        return "An administrator has disabled a server of your own."
+        return "An administrator has disabled your own server."
     if own.decision is Decision.GLOBAL:
-        return "An administrator has it send for you, also once you save a server of your own."
+        return "An administrator has chosen this, even if you save your own server."
     return "You have no server of your own yet. Add one to send from your own address."
 
 

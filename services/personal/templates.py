@@ -23,11 +23,11 @@ from utils.errors import Conflict, InvalidInput, NotFound
 from utils.numbers import LARGEST, whole_number
 
 FIELDS: Final = ("domain", "host", "port", "security")
-TAKEN: Final = "Another template is for this domain. Change that one."
-STALE: Final = "Somebody else changed this template meanwhile. Look at it, then try again."
-NO_SUCH: Final = "No such template. Somebody may have deleted it meanwhile."
-NOT_ALLOWED: Final = "The policy does not allow this host to accounts. Name it there first."
-NOT_PUBLIC: Final = f"Accounts cannot reach this address. Name its network in {CIDRS_OF_ACCOUNTS}, and restart."
+TAKEN: Final = "There is already a template for this domain. Change that one."
+STALE: Final = "Someone else has just changed this template. Check it, then try again."
+NO_SUCH: Final = "No such template. Someone else may have deleted it."
+NOT_ALLOWED: Final = "The policy does not allow this host. Add it there first."
+NOT_PUBLIC: Final = f"Accounts cannot reach this address. Add its network to {CIDRS_OF_ACCOUNTS}, and restart."
 MODES: Final = (Security.STARTTLS, Security.TLS)
 
 
@@ -147,7 +147,7 @@ def _domain(text: str) -> str:
     except InvalidAddress:
         domain = ""
     if not domain or ip_literal(domain):
-        raise ValueError("Give the part of an address behind the @, like example.com.")
+        raise ValueError("Enter the part of an address after the @, like example.com.")
     return domain
 
 
@@ -165,7 +165,7 @@ def _host(text: str) -> str:
 def _port(text: str) -> int:
     port = whole_number(text, 1, HIGHEST_PORT)
     if port is None:
-        raise ValueError(f"Give a whole number from 1 to {HIGHEST_PORT}.")
+        raise ValueError(f"Enter a whole number from 1 to {HIGHEST_PORT}.")
     if refusal := get_settings().smtp_allowed_accounts.refusal_of_port(port):
         raise ValueError(refusal)
     return port

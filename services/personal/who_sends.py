@@ -9,9 +9,9 @@ from services.settings import route
 
 _SYSTEM: Final = "Mail of the system goes through the global server."
 _OWN: Final = "Your own server sends it."
-_NO_OWN: Final = "You have no server of your own, so the global one sends it."
-_STOOD_IN: Final = "Your own server could not be used, so the global one stood in for it."
-_NOBODY: Final = "It waits, since no mail server can be used now."
+_NO_OWN: Final = "You have no server of your own, so the global server sends it."
+_STOOD_IN: Final = "Your own server could not be used, so the global server sent it."
+_NOBODY: Final = "It is waiting: no mail server can be used."
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ def of_next(account_id: int | None) -> WhoSends:
         if step.is_personal:
             passed_over = step.reason if step.config_id is not None else ""
             if step.blocks:
-                return WhoSends("personal", f"It waits for your own server. {step.reason}")
+                return WhoSends("personal", f"It is waiting for your own server. {step.reason}")
         elif step.settings:
-            why = f"The global server sends it, and not your own. {passed_over}" if passed_over else _NO_OWN
+            why = f"The global server sends it instead of your own. {passed_over}" if passed_over else _NO_OWN
             return WhoSends("global", _SYSTEM if account_id is None else why)
     return WhoSends("global", _NOBODY)
 

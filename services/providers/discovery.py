@@ -82,7 +82,7 @@ def discover(text: str, *, may_probe: bool = True) -> Discovery:
 
 def for_provider(provider: Provider) -> Discovery:
     """What a provider that was chosen by its name suggests."""
-    return _with(provider, Source.NAME, f"These are the settings of {provider['name']}.", "", "")
+    return _with(provider, Source.NAME, f"Settings for {provider['name']}.", "", "")
 
 
 def _of_known_server(name: str) -> Discovery | None:
@@ -97,17 +97,17 @@ def _of_known_server(name: str) -> Discovery | None:
 
 def _for_domain(domain: str, address: str, may_probe: bool) -> Discovery:
     if provider := registry.for_domain(domain):
-        return _with(provider, Source.DOMAIN, f"Mailboxes at {domain} are with {provider['name']}.", address, domain)
+        return _with(provider, Source.DOMAIN, f"{domain} uses {provider['name']}.", address, domain)
     try:
         hosts = dns.mx(domain, MX_SECONDS, get_settings().dns_resolver)
     except LookupFailed:
         message = f"DNS is not responding, so Sealpost cannot look up {domain}. Enter its server yourself."
         return Discovery(source=Source.NONE, message=message, values=Suggestion(from_email=address))
     if provider := registry.for_mx(hosts):
-        return _with(provider, Source.MX, f"Mail of {domain} is with {provider['name_by_mx']}.", address, domain)
+        return _with(provider, Source.MX, f"{domain} uses {provider['name_by_mx']}.", address, domain)
     if may_probe:
         return _by_probing(domain, hosts, address)
-    message = f"No provider is known for {domain}. Ask whoever runs its mail for the name of the server."
+    message = f"Found no provider for {domain}. Ask its administrator for the server’s name."
     return Discovery(source=Source.NONE, message=message, values=Suggestion(from_email=address))
 
 
@@ -121,10 +121,7 @@ def _by_probing(domain: str, hosts: Sequence[str], address: str) -> Discovery:
     for name, open_ways in zip(names, answers, strict=True):
         if open_ways:
             return _of_server(name, open_ways[0], domain, address)
-    message = (
-        f"No provider is known for {domain}, and no mail server answers at its usual names. "
-        "Ask whoever runs its mail for the name of the server."
-    )
+    message = f"Found no provider and no mail server for {domain}. Ask its administrator for the server’s name."
     return Discovery(source=Source.NONE, message=message, values=Suggestion(from_email=address))
 
 
@@ -135,7 +132,7 @@ def _usual_names(domain: str, hosts: Sequence[str]) -> list[str]:
 
 
 def _of_server(name: str, way: OpenWay, domain: str, address: str) -> Discovery:
-    message = f"No provider is known for {domain}, but {name} answers on port {way.port} ({way.security.upper()})."
+    message = f"Found no provider for {domain}, but {name} responds on port {way.port} ({way.security.upper()})."
     values = Suggestion(
         smtp_server=name, smtp_port=way.port, security=way.security, smtp_username=address, from_email=address
     )

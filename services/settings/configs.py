@@ -4,6 +4,7 @@ How one row is written, whichever scope it is of, is here as well: ``written``, 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, count
 from typing import Final
 
@@ -20,6 +21,7 @@ from services.settings import config_trail, rules, sealing, server_habits
 from services.settings.config_trail import subject_of
 from services.settings.fields import SmtpChange, parse_change
 from services.settings.personal_route import OWN_NAME
+from services.settings.reach import Reach
 from services.settings.sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
 from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
 from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
@@ -29,10 +31,16 @@ from utils.errors import Conflict, InvalidInput, NotFound
 FIRST_NAME: Final = "Primary"
 STALE: Final = "Someone else has saved these settings. Reload the page."
 NO_SUCH: Final = "No such configuration."
-NAME_TAKEN: Final = "Another configuration has this name. Choose a different one."
-NAME_OF_OWN: Final = f"Servers of accounts are called “{OWN_NAME}”. Choose a different name."
+NAME_TAKEN: Final = "That name is already in use. Choose another."
+NAME_OF_OWN: Final = f"“{OWN_NAME}” is the name of accounts’ servers. Choose another."
 OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
 TRIES: Final = 3  # of a change that meets another process's new row
+
+_IT_WORKS: Final = {
+    Reach.EVERYWHERE: "it works",
+    Reach.OWN_DOMAIN: "it works, to its own domain only",
+    Reach.UNSEEN: "it works, as far as was seen",
+}
 
 Lock = Callable[[Session], object]
 
@@ -41,10 +49,10 @@ def find_active(*, session: Session | None = None) -> StoredConfig | None:
     """The active global configuration, as a mail would use it; read in the caller's session if there is one."""
     if session:
         row = smtp_db.find_active(session)
-    else:
-        with driver_reading() as driver:
-            row = smtp_db.read_active(driver)
-    return unsealed(row) if row else None
+        return unsealed(row) if row else None
+    with driver_reading() as driver:
+        found = smtp_db.read_active(driver)
+    return replace(unsealed(found[0]), quiet=found[1]) if found else None
 
 
 def as_used(session: Session, row: SmtpConfig) -> StoredConfig:
@@ -122,7 +130,7 @@ def find_saved_over(change: SmtpChange) -> StoredConfig | None:
 def create(change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
     """Store a new global configuration; inactive unless the change says otherwise. Raises InvalidInput."""
     if not change.given("name"):
-        raise InvalidInput({"name": ["Give the configuration a name, like “Backup server”."]})
+        raise InvalidInput({"name": ["Enter a name, like “Backup server”."]})
     _look_at_place(change)
     is_active = change.is_active if change.given("is_active") else False
     return committed(lambda session: written(session, None, change, proof, actor, turns_active=is_active))
@@ -165,30 +173,64 @@ def forget(session: Session, row: SmtpConfig, version: int | None = None) -> Non
     session.delete(row)
 
 
-def mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
+def holds(config_id: int, settings: SmtpSettings) -> bool:
+    """Whether these are the values of this configuration, of any scope, as far as a test exercises them."""
+    with reading() as session:
+        row = smtp_db.find(session, config_id)
+        return row is not None and are_stored(settings, as_used(session, row))
+
+
+def mark_tested(
+    settings: SmtpSettings,
+    error_message: str | None,
+    config_id: int | None,
+    *,
+    reach: Reach = Reach.EVERYWHERE,
+    keeps_mark: bool = False,
+) -> None:
     """Write down a test: in the trail, and on the stored row if it is exactly its values that were tested.
 
-    Never raises: a result that cannot be written down is told all the same.
+    A success marks the row for what it has ``reach``ed; a failure takes a mark away unless it ``keeps_mark``. Never
+    raises: a result that cannot be written down is told all the same.
     """
     try:
-        _mark_tested(settings, error_message, config_id)
+        _mark_tested(settings, error_message, config_id, reach, keeps_mark=keeps_mark)
     except Exception as error:
         incidents.report("test_not_written_down", error)
 
 
-def _mark_tested(settings: SmtpSettings, error_message: str | None, config_id: int | None) -> None:
+def _mark_tested(
+    settings: SmtpSettings, error_message: str | None, config_id: int | None, reach: Reach, *, keeps_mark: bool
+) -> None:
     with transaction() as session:
         row = smtp_db.find(session, config_id) if config_id is not None else None
         if row is None or not are_stored(settings, as_used(session, row)):
             row, subject = None, f"values that are not saved ({settings.host}:{settings.port})"
         else:
             subject = subject_of(row)
-        audit.record(session, Action.TESTED, subject, [error_message or "it works"])
-        if row is not None and error_message is None:
-            smtp_db.note_verified(session, row.id, fingerprint(settings), clock.now())
-        elif row is not None:
-            smtp_db.note_error(session, row.id, error_message)
+        audit.record(session, Action.TESTED, subject, [error_message or _IT_WORKS[reach]])
+        if row is not None:
+            _write_mark(session, row, settings, error_message, reach, keeps_mark=keeps_mark)
     server_habits.keep(settings.host, settings.port)
+
+
+def _write_mark(
+    session: Session,
+    row: SmtpConfig,
+    settings: SmtpSettings,
+    error_message: str | None,
+    reach: Reach,
+    *,
+    keeps_mark: bool,
+) -> None:
+    before = sealing.marked_reach(row, settings)
+    is_less = before is Reach.EVERYWHERE and reach is not Reach.EVERYWHERE  # which takes nothing of it back
+    if error_message is None and reach and not is_less:
+        smtp_db.note_verified(session, row.id, fingerprint(settings, reach=reach), clock.now())
+        return
+    smtp_db.note_error(session, row.id, error_message)
+    if error_message is not None and not keeps_mark:
+        smtp_db.take_mark(session, row.id, sealing.marks_of(settings))
 
 
 def named(name_or_id: str | int) -> StoredConfig:

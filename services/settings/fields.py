@@ -36,7 +36,7 @@ def refused(sentence: str) -> PydanticCustomError:
 def bounded_text(value: object, longest: int) -> str:
     """The value, if it is a text of at most so many characters. Raises PydanticCustomError."""
     if not isinstance(value, str):
-        raise refused("Give text.")
+        raise refused("Enter text.")
     if len(value) > longest:
         raise refused(f"Use at most {longest} characters.")
     return value
@@ -79,9 +79,9 @@ def _helo(text: str) -> str:
         return ""
     name = _server(text)
     if ip_literal(name):
-        raise refused("Give a host name, not an address.")
+        raise refused("Enter a host name, not an address.")
     if "_" in name:  # RFC 5321 4.1.2; servers refuse it
-        raise refused("A host name for EHLO has no underscore.")
+        raise refused("An EHLO name cannot contain an underscore.")
     return name
 
 
@@ -124,7 +124,7 @@ def flag(value: object) -> bool:
 
 def _auth_method(value: object) -> str:
     if value not in AUTH_METHODS:
-        raise refused(f"Leave it empty, or give {', '.join(sasl.KNOWN[:-1])} or {sasl.KNOWN[-1]}.")
+        raise refused(f"Leave it empty, or enter {', '.join(sasl.KNOWN[:-1])} or {sasl.KNOWN[-1]}.")
     return str(value)
 
 
@@ -207,38 +207,36 @@ FromEmail = Annotated[
     texts(
         _address,
         LONGEST_ADDRESS,
-        "The one address that mails come from.",
+        "The From address.",
         minLength=1,
         examples=["noreply@example.com"],
     ),
 ]
-FromName = Annotated[str, texts(_line, LONGEST_LINE, "The name beside that address.")]
-ReplyTo = Annotated[str, texts(_optional_address, LONGEST_ADDRESS, "Where replies go, if not to From.")]
+FromName = Annotated[str, texts(_line, LONGEST_LINE, "The From name.")]
+ReplyTo = Annotated[str, texts(_optional_address, LONGEST_ADDRESS, "Where replies go, if not to the From address.")]
 Helo = Annotated[
     str,
     texts(
         _helo,
         LONGEST_HOST,
-        "Said in EHLO; empty: the host of BASE_URL if that is a public name, else from_email's.",
+        "The EHLO name. Empty: the host of BASE_URL if that is a public name, else the From domain.",
     ),
 ]
-Timeout = Annotated[
-    int, _numbers(1, LONGEST_TIMEOUT, "Longest wait for one answer, in seconds; queued mail waits longer.")
-]
+Timeout = Annotated[int, _numbers(1, LONGEST_TIMEOUT, "Seconds to wait for each reply. Queued email waits longer.")]
 AuthMethod = Annotated[
-    str, Checked(_auth_method, "string", "Empty: the best that the server offers.", enum=list(AUTH_METHODS))
+    str, Checked(_auth_method, "string", "Empty: the best the server offers.", enum=list(AUTH_METHODS))
 ]
-Version = Annotated[int, _numbers(1, LARGEST, "The version that was read. A stale one answers 409.")]
-UseTls = Annotated[bool, _flags("STARTTLS: starts plain, then encrypts; required.")]
+Version = Annotated[int, _numbers(1, LARGEST, "The version that you read. 409 if it is no longer the stored one.")]
+UseTls = Annotated[bool, _flags("STARTTLS: starts unencrypted, then switches. Always required.")]
 UseSsl = Annotated[bool, _flags("TLS from the start.")]
 Active = Annotated[bool, _flags("Whether mail goes through this server.")]
-RemovePassword = Annotated[bool, _flags("Forget the stored password, and its user name.")]
+RemovePassword = Annotated[bool, _flags("Delete the stored password and its user name.")]
 ClientCertificate = Annotated[
     str,
     texts(
         _certificate,
         LONGEST_CERTIFICATE,
-        "Shown to servers that ask for one: PEM, your own certificate first, then each that signed the one before it. "
+        "For servers that require one: PEM, your own certificate first, then each that signed the one before it. "
         "Absent or empty keeps the stored one.",
     ),
 ]
@@ -252,15 +250,14 @@ ClientKey = Annotated[
         writeOnly=True,
     ),
 ]
-RemoveClientCertificate = Annotated[bool, _flags("Forget the stored client certificate and its key.")]
+RemoveClientCertificate = Annotated[bool, _flags("Delete the stored client certificate and its key.")]
 Ignored = Annotated[Any, WithJsonSchema({"readOnly": True, "description": "Returned by GET; ignored here."})]
 Name = Annotated[
     str,
     texts(
         _config_name,
         LONGEST_NAME,
-        "Unique among the servers, whatever the case, the width of letters and the spaces around it: one that another "
-        "server has is refused (422).",
+        "Unique among the servers. Case, width of letters and outer spaces do not count. 422 if another server has it.",
         minLength=1,
         examples=["Backup server"],
     ),
@@ -319,6 +316,7 @@ class SmtpChange(Strict):
     needs_reentry: Ignored = None
     verified: Ignored = None
     verified_at: Ignored = None
+    verified_for_own_domain: Ignored = None
     last_error: Ignored = None
     failed_over_at: Ignored = None
     failed_over_to: Ignored = None

@@ -82,7 +82,7 @@ class Refusal:
     def reason(self) -> str:
         """What is wrong and what to do."""
         if self.condition is Condition.KEY_MISSING:
-            return f"Key {self.row.key_id} is unknown here. {self.problem}"
+            return f"Key {self.row.key_id} is missing. {self.problem}"
         return self.problem
 
 
@@ -195,14 +195,14 @@ def _rotate(config_id: int, hear: RotationObserver) -> SealedRow | None:
             hear(Point.RECORDED, name)
         hear(Point.COMMITTED, name)
         return name
-    raise Conflict("Somebody else keeps changing a configuration. Run the rotation again: what is done stays done.")
+    raise Conflict("Someone else keeps changing a mail server. Run the rotation again: what is resealed stays so.")
 
 
 def _verify(row: SmtpConfig, before: StoredConfig) -> None:
     """Read back what was written with the new key alone, before it is committed."""
     after = unsealed(row, {current_key_id(): get_fernet_key()})
     if not after.is_readable or after.settings != before.settings:
-        raise AppError(f"{row.name} was sealed anew and does not open. It was left as it was.")
+        raise AppError(f"{row.name} was resealed but could not be read back. It was left unchanged.")
 
 
 def _record(session: Session, row: SmtpConfig, before: SealedRow) -> None:

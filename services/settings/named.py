@@ -30,7 +30,7 @@ def create_config(name: str, **fields: Any) -> StoredConfig:  # noqa: ANN401 - t
     Raises InvalidInput, by the names that were given, also for a field that is given under both of its names.
     """
     if twice := [short for short, field in SHORT_NAMES.items() if short in fields and field in fields]:
-        raise InvalidInput({short: ["Give it once."] for short in twice})
+        raise InvalidInput({short: ["Enter it only once."] for short in twice})
     given = {SHORT_NAMES.get(key, key): key for key in fields}
     try:
         return configs.create(parse_change({"name": name, **{field: fields[key] for field, key in given.items()}}))

@@ -14,9 +14,9 @@ ADDRESS_CHANGED: Final = "address_changed"
 ACCOUNT_DISABLED: Final = "account_disabled"
 # Why it is not used, by the codes of ``smtp_config.inactive_reason``.
 INACTIVE: Final = {
-    "": "It is switched off.",
+    "": "It is not allowed.",
     ADDRESS_CHANGED: "The account's address has changed. Check the server's settings and save them again.",
-    ACCOUNT_DISABLED: "The account was disabled, and the password erased. Enter it again and save.",
+    ACCOUNT_DISABLED: "The account was disabled and the password deleted. Enter it again and save.",
 }
 
 

@@ -1,6 +1,6 @@
 """The first step of the route of an account's mail: its own server, why it is passed over, who may stand in for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,16 +24,16 @@ OWN_NAME: Final = "Own server"
 USED: Final = "own"
 SWITCHED_OFF: Final = "disabled"
 GLOBAL: Final = "global"
-ABSENT: Final = "This account has no server of its own."
-GLOBAL_SERVES: Final = "An administrator lets the global server send for this account."
-ALL_OFF: Final = "Servers of accounts are switched off."
-IS_OFF: Final = "An administrator has switched this server off."
-NOT_ALLOWED: Final = "This server is no longer allowed to accounts. Ask an administrator."
+ABSENT: Final = "This account does not have its own server."
+GLOBAL_SERVES: Final = "An administrator chose the global server for this account."
+ALL_OFF: Final = "Accounts cannot use their own servers."
+IS_OFF: Final = "An administrator has disabled this server."
+NOT_ALLOWED: Final = "The policy no longer allows this server. Ask an administrator."
 # When another server sends instead of one that is used.
 INSTEAD: Final = {
-    Fallback.ALWAYS: "It sends for this account while its own server fails.",
-    Fallback.CONNECTION: "It sends for this account while its own server cannot be connected or signed in to.",
-    Fallback.NEVER: "It never sends for this account instead of its own server.",
+    Fallback.ALWAYS: "Used for this account while its own server fails.",
+    Fallback.CONNECTION: "Used for this account while Sealpost cannot connect or sign in to its own server.",
+    Fallback.NEVER: "Never used for this account instead of its own server.",
 }
 SENDS: Final = "The account's own server."
 NOBODY_ELSE: Final = "The account's own server cannot be used, and no other may send for it now."
@@ -84,6 +84,7 @@ def find(account_id: int, session: Session | None = None) -> OwnServer:
         if owner is None or owner.disabled_at is not None:
             raise UnusableAccount(is_gone=owner is None)
         stored = sealing.unsealed(owner.server, by_administrator=owner.is_admin) if owner.server else None
+        stored = replace(stored, quiet=owner.quiet) if stored else None
         behalf = _behalf(owner, stored)
         if stored is None:
             return OwnServer(reason=ABSENT, behalf=behalf)

@@ -27,9 +27,9 @@ def refusal(step: RouteStep, down: Sequence[RouteStep], *, is_security: bool) ->
         return ""
     encrypting = next((each for each in down if each.settings and each.settings.security is not Security.NONE), None)
     if encrypting:
-        return f"It does not encrypt, and {encrypting.name} does."
+        return f"It uses no encryption, and {encrypting.name} does."
     if is_security and not is_loopback(step.settings.host):
-        return "It does not encrypt, and the mail holds what only its reader may see."
+        return "It uses no encryption, and the email contains what only its recipient may see."
     return ""
 
 
@@ -43,9 +43,9 @@ def standing(steps: Sequence[RouteStep]) -> dict[str, str]:
         if before and not before[-1].failover:
             break
         if reason := refusal(step, before, is_security=False):
-            reasons[step.source] = f"{reason} So mail waits while {before[0].name} is down."
+            reasons[step.source] = f"{reason} So email waits while {before[0].name} is down."
         elif refusal(step, before, is_security=True):
-            reasons[step.source] = "It does not encrypt, so no password-reset link goes through it."
+            reasons[step.source] = "It uses no encryption, so no password reset link goes through it."
         before.append(step)
     return reasons
 

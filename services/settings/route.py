@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import schema_db
+from database.health_db import Quiet
 from services.settings import configs, personal_route, rules, sealing, usable_senders
 from services.settings.fields import parse_change
 from services.settings.personal_policy import Fallback
@@ -67,6 +68,7 @@ class RouteStep:
     emails_per_minute: int | None = None  # its own limits
     emails_per_day: int | None = None
     last_error: str | None = None  # as noted on the configuration
+    quiet: Quiet | None = field(default=None, compare=False)  # of one without trouble; None: it was not looked up
     has_failed_over: bool = False
     is_broken: bool = False  # it is passed over because of something that somebody has to mend
     is_altered: bool = False  # somebody edited the row behind our back
@@ -161,6 +163,7 @@ def _personal_step(account_id: int, own: OwnServer) -> RouteStep:
         emails_per_minute=row.emails_per_minute,
         emails_per_day=row.emails_per_day,
         last_error=row.last_error,
+        quiet=own.stored.quiet,
         has_failed_over=row.failed_over_at is not None,
         is_told_broken=row.broken_told_at is not None,
         is_altered=own.is_broken and own.stored.condition in (Condition.ALTERED, Condition.OUTDATED),
@@ -268,6 +271,7 @@ def step_of(stored: StoredConfig) -> RouteStep:
         emails_per_minute=row.emails_per_minute,
         emails_per_day=row.emails_per_day,
         last_error=row.last_error,
+        quiet=stored.quiet,
         has_failed_over=row.failed_over_at is not None,
         is_broken=not usable,
         is_altered=stored.condition in (Condition.ALTERED, Condition.OUTDATED),

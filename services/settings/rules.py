@@ -19,7 +19,9 @@ CLEARED_USER_NAME: Final = (
     "You cleared the user name, and a password is stored. Remove the password as well, or enter the user name again."
 )
 CHANGED_SERVER_FOR_KEY: Final = "You changed the server. Enter the client key again."
-NEEDS_ENCRYPTION: Final = "A client certificate is shown under STARTTLS or TLS only. Choose one of them, or remove it."
+NEEDS_ENCRYPTION: Final = (
+    "A client certificate works only with STARTTLS or TLS. Choose one of them, or remove the certificate."
+)
 SMTPS_PORT: Final = 465
 LOOK_UP_SECONDS: Final = 3.0  # for the name of a server that is saved, where its address matters
 
@@ -30,7 +32,7 @@ def merged(stored: SmtpSettings | None, change: SmtpChange) -> SmtpSettings:
     A stored password is kept only for the destination it was entered for. Raises InvalidInput.
     """
     required = {
-        "smtp_server": "Give the server's host name.",
+        "smtp_server": "Enter the server’s host name.",
         "from_email": "Enter the From address.",
     }
     missing = {field: [text] for field, text in required.items() if not stored and not change.given(field)}
@@ -143,12 +145,12 @@ def _with_identity(stored: SmtpSettings | None, result: SmtpSettings, change: Sm
     certificate, key = change.client_certificate or before, change.client_key
     if change.remove_client_certificate:
         if key or certificate != before:
-            raise InvalidInput({"client_certificate": ["Either remove the client certificate or give a new one."]})
+            raise InvalidInput({"client_certificate": ["Remove the client certificate or enter a new one, not both."]})
         return replace(result, client_certificate="", client_key=NO_PASSWORD)
     if not (certificate or key):
         return result
     if not certificate:
-        raise InvalidInput({"client_certificate": ["Give the certificate that belongs to the key."]})
+        raise InvalidInput({"client_certificate": ["Enter the certificate for this key."]})
     if result.security is Security.NONE:
         raise InvalidInput({"client_certificate": [NEEDS_ENCRYPTION]})
     if not key and stored and stored.client_key:
@@ -156,7 +158,7 @@ def _with_identity(stored: SmtpSettings | None, result: SmtpSettings, change: Sm
             raise InvalidInput({"client_key": [CHANGED_SERVER_FOR_KEY]})
         key = stored.client_key
     if not key:
-        raise InvalidInput({"client_key": ["Give the key that belongs to the certificate."]})
+        raise InvalidInput({"client_key": ["Enter the key for this certificate."]})
     if change.client_key or certificate != before:
         _check_pair(Identity(certificate, key))
     return replace(result, client_certificate=certificate, client_key=key)

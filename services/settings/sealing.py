@@ -10,9 +10,11 @@ from enum import StrEnum
 from itertools import chain
 from typing import Final
 
+from database.health_db import Quiet
 from database.smtp_db import SmtpConfig
 from services.settings import validity
 from services.settings.fields import SmtpChange
+from services.settings.reach import Reach
 from services.settings.row import StoredRow, copied
 from services.settings.rules import check_place, merged
 from services.settings.table import BOUND, SECRETS, TESTED_FIRST, TESTED_LATER, VALUES
@@ -25,16 +27,19 @@ from utils.secret import Secret
 
 BINDING: Final = "smtp-binding-v2"
 FORM: Final = "2:"  # of a binding: a new one, and a migration that seals anew, with each new bound field
-FINGERPRINT: Final = "smtp-fingerprint-v1"
+FINGERPRINTS: Final = {
+    Reach.EVERYWHERE: "smtp-fingerprint-v1",
+    Reach.OWN_DOMAIN: "smtp-fingerprint-own-domain-v1",
+}
 PROOF: Final = "smtp-proof-v1"
 PROOF_SECONDS: Final = 3600
 UNREADABLE: Final = "The stored password cannot be read. Restore APP_KEY or enter the password again."
 UNREADABLE_KEY: Final = "The stored client key cannot be read. Restore APP_KEY or paste the key again."
-OTHER_KEY: Final = "These settings are sealed with another APP_KEY. Check them and save."
+OTHER_KEY: Final = "These settings are sealed with a missing APP_KEY. Check them, then save again."
 ALTERED: Final = "These settings were changed outside Sealpost. Check every field, then save again."
 OUTDATED: Final = (
-    "These settings could not be checked when the database was upgraded: they had been changed outside the "
-    "application, or their APP_KEY was missing. Check every field and save them again."
+    "These settings could not be checked when the database was upgraded: they had been changed outside Sealpost, or "
+    "their APP_KEY was missing. Check every field, then save again."
 )
 NO_TOKENS: Final[Mapping[str, str]] = {}
 _FIRST_FORM: Final = re.compile("[0-9a-f]{64}")
@@ -50,7 +55,7 @@ class Condition(StrEnum):
     INVALID = "invalid"  # a value is none that a save would take
 
 
-INVALID: Final = "A stored value is not valid. Check every field and save the settings again."
+INVALID: Final = "A stored value is not valid. Check every field, then save again."
 UNUSABLE: Final = {
     Condition.KEY_MISSING: UNREADABLE,
     Condition.ALTERED: ALTERED,
@@ -70,6 +75,7 @@ class StoredConfig:
     settings: SmtpSettings
     condition: Condition
     invalid: validity.Errors = field(default_factory=dict)
+    quiet: Quiet | None = field(default=None, compare=False)  # None: it was not looked up
 
     def __str__(self) -> str:
         state = "Active" if self.row.is_active else "Inactive"
@@ -161,8 +167,15 @@ class StoredConfig:
 
     @property
     def is_verified(self) -> bool:
-        """Whether exactly these values passed a test."""
-        return self.is_usable and self.row.verified_at is not None and is_marked(self.row, self.settings)
+        """Whether exactly these values passed a test, and not for mail to their own domain only."""
+        return self.verified_reach is Reach.EVERYWHERE
+
+    @property
+    def verified_reach(self) -> Reach:
+        """For mail to whom exactly these values passed a test."""
+        if not self.is_usable or self.row.verified_at is None:
+            return Reach.UNSEEN
+        return marked_reach(self.row, self.settings)
 
 
 @dataclass(frozen=True)
@@ -313,12 +326,12 @@ def current_seal(stored: StoredConfig) -> Seal:
     tokens = {column: _token(secret) for column, secret in _secrets(settings).items()}
     # Whether its account is an administrator is of no matter here: the mark stays what it is.
     readings = settings, replace(settings, is_personal=not settings.is_personal)
-    marked = next((each for each in readings if is_marked(row, each)), None)
+    marks = (fingerprint(each, reach=reach) for each in readings if (reach := marked_reach(row, each)))
     return Seal(
         **tokens,
         key_id=current_key_id(),
         binding_mac=_binding(row, get_fernet_key(), tokens),
-        verified_fingerprint=fingerprint(marked) if marked else row.verified_fingerprint,
+        verified_fingerprint=next(marks, row.verified_fingerprint),
     )
 
 
@@ -327,34 +340,49 @@ def are_stored(settings: SmtpSettings, stored: StoredConfig) -> bool:
     return stored.is_usable and fingerprint(stored.settings) == fingerprint(settings)
 
 
-def fingerprint(settings: SmtpSettings, key: bytes | None = None) -> str:
-    """A digest of every value that a test exercises, the password included, keyed with the current key or this one."""
+def fingerprint(settings: SmtpSettings, key: bytes | None = None, *, reach: Reach = Reach.EVERYWHERE) -> str:
+    """A digest of every value that a test exercises, the password included, keyed with the current key or this one.
+
+    It is another one where the test has ``reach``ed less than everywhere.
+    """
     values = [getattr(settings, name) for name in TESTED_FIRST]
     # Where nothing is given for a newer field, the digest is as it was before there was one.
     values += [value for name in TESTED_LATER if (value := getattr(settings, name))]
     values += ["personal"] if settings.is_personal else []
-    return mac(FINGERPRINT, [value.reveal() if isinstance(value, Secret) else str(value) for value in values], key)
+    texts = [value.reveal() if isinstance(value, Secret) else str(value) for value in values]
+    return mac(FINGERPRINTS[reach], texts, key)
 
 
-def is_marked(row: SmtpConfig | StoredRow, settings: SmtpSettings) -> bool:
-    """Whether the row's mark is of these values, made under the current key or a previous one."""
-    mark = row.verified_fingerprint
-    return mark is not None and any(mark == fingerprint(settings, key) for key in known_keys().values())
+def marks_of(settings: SmtpSettings) -> dict[str, Reach]:
+    """Every mark that a test of these values can have left, under the current key or a previous one."""
+    keys = known_keys().values()
+    return {fingerprint(settings, key, reach=reach): reach for reach in FINGERPRINTS for key in keys}
 
 
-def issue_proof(settings: SmtpSettings) -> str:
-    """A signed statement that these values passed a test now, for a save within the hour."""
+def marked_reach(row: SmtpConfig | StoredRow, settings: SmtpSettings) -> Reach:
+    """To whom mail went in the test whose mark the row has, if that is of these values."""
+    return marks_of(settings).get(row.verified_fingerprint or "", Reach.UNSEEN)
+
+
+def issue_proof(settings: SmtpSettings, reach: Reach = Reach.EVERYWHERE) -> str:
+    """A signed statement that these values passed a test now, for a save within the hour; "" where none is proven."""
+    if reach not in FINGERPRINTS:
+        return ""
     moment = str(int(time.time()))
-    return f"{moment}.{mac(PROOF, [moment, fingerprint(settings)])}"
+    return f"{moment}.{mac(PROOF, [moment, fingerprint(settings, reach=reach)])}"
 
 
 def note_proof(row: SmtpConfig, settings: SmtpSettings, proof: str) -> None:
     """Mark what was tested on screen and is now saved; any other change of tested values takes the mark away."""
-    digest = fingerprint(settings)
     moment, _, signature = proof.partition(".")
-    is_ours = hmac.compare_digest(signature.encode(), mac(PROOF, [moment, digest]).encode())
-    if is_ours and time.time() - int(moment) <= PROOF_SECONDS:
+    digests = [fingerprint(settings, reach=reach) for reach in FINGERPRINTS]
+    signed = [each for each in digests if _signs(signature, moment, each)]
+    if signed and time.time() - int(moment) <= PROOF_SECONDS:
         row.verified_at = datetime.fromtimestamp(int(moment), UTC)
-        row.verified_fingerprint, row.last_error = digest, None
-    elif not is_marked(row, settings):
+        row.verified_fingerprint, row.last_error = signed[0], None
+    elif not marked_reach(row, settings):
         row.verified_at = row.verified_fingerprint = row.last_error = None
+
+
+def _signs(signature: str, moment: str, digest: str) -> bool:
+    return hmac.compare_digest(signature.encode(), mac(PROOF, [moment, digest]).encode())

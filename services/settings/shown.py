@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.settings.fields import MASK
+from services.settings.reach import Reach
 from services.settings.row import ShownColumns
 from services.settings.sealing import StoredConfig
 from services.settings.table import SECRETS, SHOWN
@@ -31,6 +32,7 @@ class ConfigData(ShownColumns):
     has_client_key: bool
     client_certificate_facts: ClientCertificateData | None
     verified: bool
+    verified_for_own_domain: bool  # as far as a test without a sign-in could see; not by others then
 
 
 def config_data(stored: StoredConfig) -> ConfigData:
@@ -46,6 +48,7 @@ def config_data(stored: StoredConfig) -> ConfigData:
         needs_reentry=stored.needs_reentry,
         client_certificate_facts=_certificate_data(row.client_certificate),
         verified=stored.is_verified,
+        verified_for_own_domain=stored.verified_reach is Reach.OWN_DOMAIN,
     )
 
 

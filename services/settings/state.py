@@ -14,7 +14,7 @@ from services.smtp.settings import Security, SmtpSettings
 from utils.addresses import is_loopback
 
 ADD_ONE: Final = "Add a mail server, test it, then save."
-IN_CLEAR: Final = "Nothing is encrypted on the way to it: whoever listens can read mail and password-reset links."
+IN_CLEAR: Final = "The connection is not encrypted: anyone on the network can read mail and password reset links."
 ACTIVATE_ONE: Final = "Activate a server below."
 
 
@@ -117,7 +117,7 @@ def without_it(stored: StoredConfig) -> tuple[str, str]:
         return "error", f"No mail can be sent after that. {step.reason}"
     if step.is_local_inbox:
         return "warning", "Mail will go to the local inbox and not leave this machine."
-    return "warning", f"Mail goes through {step.settings.host} (set in .env) as {step.settings.from_email} then."
+    return "warning", f"Mail will go through {step.settings.host} (set in .env) as {step.settings.from_email}."
 
 
 def _judged(active: StoredConfig | None, used: RouteStep | None, has_configs: bool) -> tuple[str, str, str]:
@@ -130,7 +130,7 @@ def _judged(active: StoredConfig | None, used: RouteStep | None, has_configs: bo
     if used.is_local_inbox and has_configs:
         return "warning", "No server is active. Mail goes to the local inbox.", ACTIVATE_ONE
     if used.is_local_inbox:
-        return "empty", "No server yet. Mail goes to the local inbox.", ADD_ONE
+        return "empty", "No mail server yet. Mail goes to the local inbox.", ADD_ONE
     if not active:
         headline = f"Mail goes through {used.settings.host} (set in .env) as {used.settings.from_email}."
         return "ok", headline, "No server is active, so the one in .env is used."
@@ -153,7 +153,7 @@ def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
         return "warning", headline, detail
     headline = f"Mail goes through {server} as {row.from_email}."
     if row.last_error:
-        detail = f"Its last try did not go through: {row.last_error}. Test it to see what to do."
+        detail = f"Its last attempt failed: {row.last_error}. Test it to see what to do."
         return "warning", headline, detail
     if active.certificate_trouble:
         return "warning", headline, active.certificate_trouble
@@ -179,7 +179,7 @@ def _meanwhile(used: RouteStep | None) -> str:
 def _status_word(stored: StoredConfig) -> tuple[str, str]:
     row = stored.row
     if not stored.is_usable:
-        return "error", "Active, cannot be used" if row.is_active else "Not usable"
+        return "error", "Active, cannot be used" if row.is_active else "Cannot be used"
     if not row.is_active:
         return "empty", "Inactive"
     if _is_failing_over(stored):
@@ -202,9 +202,9 @@ def _env_line(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None,
         when = "is down or cannot be used" if used.failover else "cannot be used"
         place = f"Second in the route: used while {used.name} {when}."
         if withheld and used.failover:
-            place = f"Second in the route: it serves while {used.name} cannot be used. {withheld}"
+            place = f"Second in the route: used while {used.name} cannot be used. {withheld}"
     elif status == "used" and step is not used and used:
-        place = f"Second in the route: it serves while {used.name} is down."
+        place = f"Second in the route: used while {used.name} is down."
     return EnvLine(name=step.name, status=status, place=place, settings=step.settings)
 
 

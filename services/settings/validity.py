@@ -16,7 +16,7 @@ from utils.errors import InvalidInput
 
 Errors = Mapping[str, list[str]]
 
-UNUSUAL: Final = "It is not written as a save writes it, with a space too many perhaps."
+UNUSUAL: Final = "It is not written as Sealpost saves it; there may be an extra space."
 
 
 def errors_of(row: StoredRow) -> Errors:

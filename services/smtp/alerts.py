@@ -36,7 +36,7 @@ _WORDS: Final = _by_name(
         "the server's Diffie-Hellman key is too small": "DH_KEY_TOO_SMALL",
         "the server's Diffie-Hellman key is not valid": "BAD_DH_VALUE DH_PUBLIC_VALUE_LENGTH_IS_WRONG",
         "the server's signature is wrong": "BAD_SIGNATURE WRONG_SIGNATURE_SIZE",
-        "the server signs in a way that is too weak or not known here": (
+        "the server signs in a way that is too weak or unknown": (
             "WRONG_SIGNATURE_TYPE NO_SUITABLE_SIGNATURE_ALGORITHM"
         ),
         "the server knows only the old, unsafe renegotiation": "UNSAFE_LEGACY_RENEGOTIATION_DISABLED",
@@ -78,8 +78,8 @@ def of_connection(error: ssl.SSLError) -> tuple[Fault, str]:
     if alert in _WANTS_OURS or alert in _REFUSES_OURS or alert == _HANDSHAKE_FAILURE:
         return Fault.CLIENT_CERTIFICATE, _asked(alert)
     if alert:
-        return Fault.CLOSED, f"The server broke off the encrypted connection: {_said(reason)}."
-    return Fault.CLOSED, "The encrypted connection broke off."
+        return Fault.CLOSED, f"The server closed the encrypted connection: {_said(reason)}."
+    return Fault.CLOSED, "The encrypted connection was lost."
 
 
 def _reason(error: ssl.SSLError) -> str:
@@ -95,7 +95,7 @@ def _alert(reason: str) -> str:
 
 def _asked(alert: str) -> str:
     trusted = " that it trusts" if alert in _REFUSES_OURS else ""
-    return f"The server asks for a client certificate{trusted} (alert: {_said(alert)})."
+    return f"The server requires a client certificate{trusted} (alert: {_said(alert)})."
 
 
 def _said(reason: str) -> str:

@@ -1,19 +1,19 @@
 """The SMTP conversation (RFC 5321) as others see it: a client; it knows no Flask and no database."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-from services.smtp import grammar, our_faults
-from services.smtp.dialogue import Dialogue, Observer, Step, refusal, unknown
+from services.smtp import our_faults
+from services.smtp.dialogue import Dialogue, Observer, Step, unknown
 from services.smtp.exchange import Exchange, Result
 from services.smtp.habits import Habit, habits_of
 from services.smtp.opening import Opening, Policy
 from services.smtp.settings import SmtpSettings
 from services.smtp.standing import Standing
-from services.smtp.transaction import Envelope, Parcel, Receipt, Transaction, mail_command, unsayable
-from services.smtp.wire import Deadline, WireError
+from services.smtp.transaction import Envelope, Parcel, Receipt, Transaction
+from services.smtp.wire import Deadline, Reply, WireError
 from utils import incidents
 from utils.errors import DeliveryError, Fault, Phase, Temporary
 
@@ -21,6 +21,10 @@ __all__ = ["Envelope", "Observer", "Parcel", "Policy", "Receipt", "Result", "Smt
 
 IN_FLIGHT: Final = 8
 _FAREWELL: Final = 2.0  # seconds for QUIT
+
+
+def _nothing(_error: DeliveryError) -> bool:
+    return False
 
 
 class SmtpClient:
@@ -128,29 +132,22 @@ class SmtpClient:
                     is_out = wire is not None and mail.end <= wire.sent
                     yield mail.parcel, unknown(ours.fault, ours.text) if is_out else ours
 
-    def check_envelope(self, sender: str, recipient: str, *, recipient_is_ours: bool) -> None:
-        """Ask whether the server would take mail from ``sender`` to ``recipient``; nothing is sent.
+    def find_out(self, sender: str) -> None:
+        """Find out what is found out before many mails. The connection may end over it. Never raises."""
+        with self._talk.covered():
+            self._exchange.find_out(self._exchange.inquiry(sender, sender))
 
-        A refusal of a recipient that we chose ourselves is a warning to the observer, not an error.
+    def check_envelope(
+        self, sender: str, recipient: str, *, excuses: Callable[[DeliveryError], bool] = _nothing, is_told: bool = True
+    ) -> Reply:
+        """Ask whether the server would take mail from ``sender`` to ``recipient``, as mails are said to it.
+
+        Nothing is sent. Gives the answer to the recipient; a refusal of it that is excused is a warning to the
+        observer, not an error. Unless ``is_told``, the observer hears of trouble only.
         """
-        sender_path, path = grammar.path(sender), grammar.path(recipient)
-        talk, exchange, features = self._talk, self._exchange, self._exchange.standing.features
-        with talk.covered(), talk.within(exchange.seconds_left):
-            talk.begin(Phase.SENDER)
-            unsayable(features, sender_path, {})
-            exchange.start_clean()
-            reply = talk.ask(mail_command(features, sender_path, [path], b""))
-            if not reply.ok:
-                raise refusal(Phase.SENDER, reply)
-            talk.done(f"{sender}: {reply.code} {reply.text}")
-            talk.begin(Phase.RECIPIENT)
-            reply = unsayable(features, b"", {recipient: path}).get(recipient) or talk.ask(b"RCPT TO:" + path)
-            if not reply.ok and not recipient_is_ours:
-                raise refusal(Phase.RECIPIENT, reply)
-            talk.done(f"{recipient}: {reply.code} {reply.text}", "ok" if reply.ok else "warning")
-            with suppress(WireError, DeliveryError):  # the answer is known; the next message cleans up again
-                exchange.reset()
-        exchange.seconds_left = talk.deadline.remaining()
+        mail = self._exchange.inquiry(sender, recipient)
+        with self._talk.covered():
+            return self._exchange.inquire(mail, excuses, is_told=is_told)
 
     def close(self, *, patiently: bool = True) -> None:
         """Say goodbye if the connection is fit for it, ``patiently`` hear the answer, and close it. Never raises."""

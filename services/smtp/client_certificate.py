@@ -24,22 +24,23 @@ MOST_CERTIFICATES: Final = 10
 SOON: Final = timedelta(days=14)  # before the end, from which on it is worth a warning
 
 NO_CERTIFICATE: Final = "Paste the whole certificate as PEM text: its first line says BEGIN CERTIFICATE."
-KEY_IN_CERTIFICATE: Final = "This holds a private key. Paste only the certificate here, and the key below."
+KEY_IN_CERTIFICATE: Final = "This contains a private key. Paste only the certificate here, and the key below."
 UNREADABLE_CERTIFICATE: Final = "This certificate cannot be read."
 WRONG_ORDER: Final = "Put your own certificate first, then each one that signed the one before it."
 NO_KEY: Final = "Paste the whole key as PEM text: its first line says BEGIN PRIVATE KEY."
 ENCRYPTED_KEY: Final = (
-    "This key is locked with a passphrase. Paste it without one, as this makes it: openssl pkey -in locked.pem"
+    "This key is locked with a passphrase. Remove the passphrase with this command, then "
+    "paste the result: openssl pkey -in locked.pem"
 )
 UNREADABLE_KEY: Final = "This key cannot be read."
-SHORT_KEY: Final = "This RSA key is too short: servers take 2,048 bits or more."
+SHORT_KEY: Final = "This RSA key is too short: servers accept 2,048 bits or more."
 OTHER_KEY: Final = "This key does not belong to the certificate."
 
 _SHORTEST_RSA: Final = 2048  # bits: what OpenSSL's usual security level takes
 _KEY: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
 _FOREIGN: Final = {
-    "CERTIFICATE REQUEST-----": "This is a request for a certificate. Paste the certificate that was made from it.",
-    "BEGIN PKCS7-----": "This is a PKCS#7 bundle. Turn it into PEM first: openssl pkcs7 -print_certs -in bundle.p7b",
+    "CERTIFICATE REQUEST-----": "This is a certificate request. Paste the certificate that was issued for it.",
+    "BEGIN PKCS7-----": "This is a PKCS#7 bundle. Convert it to PEM first: openssl pkcs7 -print_certs -in bundle.p7b",
 }
 
 _PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -76,7 +77,7 @@ class CertificateFacts:
         if self.starts > clock.now():
             return f"The client certificate is not valid before {self.starts:%Y-%m-%d} UTC."
         if self.ends - clock.now() < SOON:
-            return f"The client certificate expires on {self.ends:%Y-%m-%d} UTC. Enter a new one before."
+            return f"The client certificate expires on {self.ends:%Y-%m-%d} UTC. Enter a new one before that day."
         if not self.is_for_clients:
             return "The client certificate is not made for clients: most servers will refuse it."
         return ""
@@ -154,7 +155,7 @@ def _checked_chain(text: str) -> str:
     except Exception:  # what a parser stumbles over has no type of its own
         raise UnusablePem(UNREADABLE_CERTIFICATE) from None
     if len(chain) > MOST_CERTIFICATES:
-        raise UnusablePem(f"Give at most {MOST_CERTIFICATES} certificates: your own, and those above it.")
+        raise UnusablePem(f"Enter at most {MOST_CERTIFICATES} certificates: your own, and those above it.")
     return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in chain)
 
 
@@ -181,12 +182,12 @@ def _checked_key(text: Secret) -> Secret:
     if not blocks:
         raise UnusablePem(NO_KEY)
     if len(blocks) > 1:
-        raise UnusablePem("Paste one key only.")
+        raise UnusablePem("Paste only one key.")
     kind, block = blocks[0][1], blocks[0][0]
     if kind == "ENCRYPTED " or "ENCRYPTED" in block:
         raise UnusablePem(ENCRYPTED_KEY)
     if kind == "OPENSSH ":
-        raise UnusablePem("This is a key for SSH. Paste the key that the certificate was made for.")
+        raise UnusablePem("This is an SSH key. Paste the key that belongs to the certificate.")
     return Secret(_readable(Secret(block + "\n")))
 
 
@@ -203,7 +204,7 @@ def _loaded(pem: Secret, *, is_checked: bool = False) -> _PrivateKey:
     # To look for the primes of a long RSA key takes a second.
     key = load_pem_private_key(pem.reveal().encode(), password=None, unsafe_skip_rsa_key_validation=is_checked)
     if not isinstance(key, _PrivateKey):
-        raise UnusablePem("Use an RSA, ECDSA or Ed25519 key: servers take no other kind.")
+        raise UnusablePem("Use an RSA, ECDSA or Ed25519 key: servers accept no other kind.")
     return key
 
 

@@ -31,7 +31,11 @@ _look_ups = threading.BoundedSemaphore(_MOST_LOOK_UPS)
 
 _NO_SUCH_NAME: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 # With several addresses the first of these that occurred says most about the host.
-WORDS: Final = {Fault.REFUSED: "refused", Fault.TIMEOUT: "no answer", Fault.UNREACHABLE: "unreachable"}
+WORDS: Final = {
+    Fault.REFUSED: "refused the connection",
+    Fault.TIMEOUT: "did not respond",
+    Fault.UNREACHABLE: "could not be reached",
+}
 
 Peer = tuple[IPAddress, int]  # address and port that a connection really has at its other end
 Connected = tuple[socket.socket, Peer]
@@ -103,7 +107,7 @@ def dial(
             if addresses and deadline.remaining() > 0:
                 missed(address, result)
     worst = next((fault for fault in WORDS if fault in faults.values()), Fault.TIMEOUT)
-    tried = ", ".join(f"{address} {WORDS[fault]}" for address, fault in faults.items()) or "no time is left"
+    tried = ", ".join(f"{address} {WORDS[fault]}" for address, fault in faults.items()) or "the time is up"
     raise WireError(worst, f"Port {port}: {tried}.")
 
 
@@ -137,7 +141,7 @@ def _resolve(host: str, deadline: Deadline) -> list[IPAddress]:
         except (OSError, UnicodeError) as error:
             failed = isinstance(error, socket.gaierror) and error.errno not in _NO_SUCH_NAME
             if failed:
-                answer.set_exception(WireError(Fault.DNS_FAILED, f"The name server failed to look up {host}."))
+                answer.set_exception(WireError(Fault.DNS_FAILED, f"The DNS server failed to look up {host}."))
             else:
                 answer.set_result([])
         finally:
@@ -145,7 +149,7 @@ def _resolve(host: str, deadline: Deadline) -> list[IPAddress]:
 
     # getaddrinfo knows no timeout. A daemon thread is left behind when it is slow, but never more than a few.
     if not _look_ups.acquire(timeout=max(0, deadline.remaining())):
-        raise WireError(Fault.DNS_FAILED, "Too many look-ups are waiting for the name server.")
+        raise WireError(Fault.DNS_FAILED, "Too many lookups are waiting for the DNS server.")
     try:
         threading.Thread(target=incidents.watched(ask), name="smtp-look-up", daemon=True).start()
     except RuntimeError:
@@ -154,7 +158,7 @@ def _resolve(host: str, deadline: Deadline) -> list[IPAddress]:
     try:
         return answer.result(timeout=max(0, deadline.remaining()))
     except TimeoutError:
-        raise WireError(Fault.DNS_FAILED, f"The name server did not answer for {host}.") from None
+        raise WireError(Fault.DNS_FAILED, f"The DNS server did not respond for {host}.") from None
 
 
 def _interleaved(addresses: list[IPAddress]) -> list[IPAddress]:

@@ -23,7 +23,7 @@ from utils.log_utils import printable
 
 _WANTS_LOGIN: Final = {530, 534, 535, 538}  # RFC 4954 6
 _TLS_PORT: Final = 465
-_ENDED: Final = "The conversation was ended on our side."
+_ENDED: Final = "Sealpost ended the conversation."
 _LONGEST_TEXT: Final = 500
 _BEFORE_CONTENT: Final = (*OPENING, Phase.SENDER, Phase.RECIPIENT)
 _WANTS_CERTIFICATE: Final = re.compile(
@@ -351,7 +351,7 @@ class Dialogue:
             security_log.warning(f"smtp_{fault}", host=self._settings.host, port=self._settings.port)
         silent = self.phase is Phase.GREETING and fault in (Fault.TIMEOUT, Fault.CLOSED)
         if silent and self._settings.port == _TLS_PORT and self._settings.security is not Security.TLS:
-            fault, text = Fault.TLS_EXPECTED, "No greeting: port 465 wants TLS from the start."
+            fault, text = Fault.TLS_EXPECTED, "No greeting: port 465 expects TLS from the start."
         misread = fault in (Fault.NOT_SMTP, Fault.BROKEN_REPLY) and self.phase in OPENING
         kind = Misconfigured if misread or fault in _SETTINGS_AT_FAULT else Temporary
         return kind(self.phase, fault, text)

@@ -95,13 +95,13 @@ def _answer(name: str, kind: str, seconds: float, resolver: str) -> dns.resolver
     except (dns.resolver.NXDOMAIN, dns.name.NameTooLong, dns.name.LabelTooLong, dns.name.EmptyLabel):
         return None
     except dns.exception.Timeout:
-        raise LookupFailed(f"The name server gave no answer for {printable(name)} in {seconds:g} s.") from None
+        raise LookupFailed(f"The DNS server gave no answer for {printable(name)} in {seconds:g} s.") from None
     except dns.resolver.NoResolverConfiguration:
-        raise LookupFailed("This machine has no name server. Set DNS_RESOLVER to the address of one.") from None
+        raise LookupFailed("This machine has no DNS server. Set DNS_RESOLVER to the address of one.") from None
     except dns.resolver.NoNameservers as error:
-        raise LookupFailed(f"The name server could not answer for {printable(name)}: {_reason(error)}.") from None
+        raise LookupFailed(f"The DNS server could not answer for {printable(name)}: {_reason(error)}.") from None
     except (dns.exception.DNSException, OSError, UnicodeError):
-        raise LookupFailed(f"The name server's answer for {printable(name)} cannot be read.") from None
+        raise LookupFailed(f"The DNS server's answer for {printable(name)} cannot be read.") from None
 
 
 def _resolver(address: str) -> dns.resolver.Resolver:
@@ -153,7 +153,7 @@ class Questions:
         if key not in self._known:
             left = self._end - monotonic()
             if left <= 0:
-                raise LookupFailed("The name server is too slow: the time for all questions is over.")
+                raise LookupFailed("The DNS server is too slow: the time for all questions is up.")
             self._known[key] = ask(name, min(SECONDS, left), self._resolver)
         found: _Found = self._known[key]
         return found

@@ -12,13 +12,13 @@ from functools import partial
 from typing import Final, TypeVar
 
 from services.smtp import grammar
-from services.smtp.dialogue import Dialogue, error_of, refusal, unknown
+from services.smtp.dialogue import Dialogue, refusal, unknown
 from services.smtp.habits import Habit
 from services.smtp.prologue import PHASES, AnotherWay, Prologue, answers_to, lacks_parameters, lost_step
 from services.smtp.standing import Standing
-from services.smtp.transaction import RSET, Parcel, Receipt, Transaction
+from services.smtp.transaction import RSET, Envelope, Parcel, Receipt, Transaction
 from services.smtp.wire import CHUNK, Deadline, Reply, WireError
-from utils.errors import DeliveryError, Fault, Phase, Temporary
+from utils.errors import DeliveryError, Fault, Phase
 
 Result = Receipt | DeliveryError | None
 Found = TypeVar("Found")
@@ -56,36 +56,73 @@ class Exchange:
         """
         waiting, wire = deque(mails), self._talk.wire
         try:
-            if most > 1 and len(waiting) > 1 and self.standing.asks_about_chunks():
-                self._talk.deadline = Deadline(self.seconds_left)
-                self._prologue.ask_about_chunks(waiting[0])
+            if most > 1 and len(waiting) > 1:
+                self.find_out(waiting[0])
             while waiting and self._talk.ready:
                 blindly = self.standing.may_go_blind(waiting[0])
                 yield from self._blindly(waiting, most) if blindly else self._step_by_step(waiting)
             while self._in_hand:
                 mail = self._in_hand.popleft()
                 is_out = wire is not None and mail.end <= wire.sent and not self._has_hung_up
-                yield mail, unknown(Fault.CLOSED, "The connection ended before the answer.") if is_out else None
+                yield mail, unknown(Fault.CLOSED, "The connection ended before the reply.") if is_out else None
             yield from ((mail, None) for mail in waiting)
         except BaseException:
             if self._in_hand:  # whoever listened has gone
                 self._talk.drop()
             raise
 
-    def start_clean(self) -> None:
-        """Make sure that nothing of an earlier transaction is left; from here on there is a new one."""
-        if not self.standing.clean:
-            self.reset()
-        self.standing.clean = False
+    def find_out(self, mail: Transaction) -> None:
+        """Before many mails: whether they may be said whole, if that is to be asked now. It may end the connection."""
+        if not mail.trouble and self.standing.asks_about_chunks():
+            self._talk.deadline = Deadline(self.seconds_left)
+            self._prologue.ask_about_chunks(mail)
 
-    def reset(self) -> None:
-        """Raises Temporary, and ends the connection, if the server does not forget its transaction."""
-        reply = self._talk.ask(RSET)
-        if not reply.ok:
+    def inquiry(self, sender: str, recipient: str) -> Transaction:
+        """All of a mail but its content, to be said as this server gets its mails."""
+        parcel = Parcel(envelope=Envelope(sender=sender, recipients=(recipient,)), content=b"")
+        return Transaction(parcel, self.standing.features, is_inquiry=True)
+
+    def inquire(self, mail: Transaction, excuses: Callable[[DeliveryError], bool], *, is_told: bool) -> Reply:
+        """Say it, and give the answer to its recipient: good, or a refusal that is excused. Else raises the error.
+
+        Unless ``is_told``, only trouble becomes a step.
+        """
+        self._talk.deadline = Deadline(self.seconds_left)
+        try:
+            found = self._attempt(partial(self._inquired, mail, excuses, is_told=is_told))
+        except BaseException:  # whoever listened has gone
             self._talk.drop()
-            phase = self._talk.phase
-            raise error_of(Temporary, phase, refusal(phase, reply).fault, reply)
-        self.standing.clean = True
+            raise
+        finally:
+            self.seconds_left = self._talk.deadline.remaining()
+        if isinstance(found, DeliveryError):
+            raise found
+        return found
+
+    def _inquired(self, mail: Transaction, excuses: Callable[[DeliveryError], bool], *, is_told: bool) -> Reply:
+        talk, envelope = self._talk, mail.parcel.envelope
+        talk.begin(Phase.SENDER)
+        if mail.trouble and mail.trouble.phase is Phase.SENDER:
+            raise mail.trouble
+        self.standing.carried += 1
+        sender, *replies = self._prologue.introduce(mail, said=False)
+        talk.phase = Phase.SENDER
+        if not sender.ok:
+            raise refusal(Phase.SENDER, sender)
+        if mail.is_bare and not self.standing.is_bare:
+            self.standing.lose_parameters()
+        self.standing.clean = len(replies) > len(mail.asked) and replies[-1].ok
+        if is_told:
+            talk.done(f"{envelope.sender}: {sender.code} {sender.text}")
+        talk.begin(Phase.RECIPIENT)
+        (address,) = envelope.recipients
+        reply = mail.refused.get(address) or replies[0]
+        error = None if reply.ok else mail.trouble or refusal(Phase.RECIPIENT, reply)
+        if error and not excuses(error):
+            raise error
+        if is_told:
+            talk.done(f"{address}: {reply.code} {reply.text}", "warning" if error else "ok")
+        return reply
 
     # Whole mails at once.
 
@@ -124,7 +161,7 @@ class Exchange:
         sender, *_, last = replies
         standing.is_shaken = not last.ok
         if last.ok and not sender.ok:
-            raise WireError(Fault.BROKEN_REPLY, "The server refused the sender and took the message.")
+            raise WireError(Fault.BROKEN_REPLY, "The server refused the sender but accepted the message.")
         if lost_step(mail, replies):
             standing.lose_chunking()
             return None
@@ -153,7 +190,9 @@ class Exchange:
         if command == RSET:
             if not reply.ok:
                 self.standing.learn_to_swallow(False)
-                raise WireError(Fault.BROKEN_REPLY, "The server did not forget the mail before, and then got this one.")
+                raise WireError(
+                    Fault.BROKEN_REPLY, "The server did not discard the previous email before it got this one."
+                )
             self.standing.is_shaken = False
         return reply
 
@@ -236,7 +275,7 @@ class Exchange:
         if last and (last.temporary or last.permanent):
             raise refusal(Phase.DATA, last)
         if last is None or last.code != grammar.GO_AHEAD:
-            raise WireError(Fault.BROKEN_REPLY, "The server's answer to DATA makes no sense.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's reply to DATA makes no sense.")
 
     def _introduced(self, mail: Transaction, *, said: bool) -> Reply | None:
         """The answer to the last command, once a recipient is accepted: the first, or one of those behind them."""
@@ -340,7 +379,7 @@ class Exchange:
         talk = self._talk
         talk.phase = Phase.MESSAGE
         if not (reply.ok or reply.temporary or reply.permanent):
-            raise WireError(Fault.BROKEN_REPLY, "The server's answer to the message makes no sense.")
+            raise WireError(Fault.BROKEN_REPLY, "The server's reply to the message makes no sense.")
         if not reply.ok:
             if reply.code == grammar.GOING_AWAY:
                 talk.drop()

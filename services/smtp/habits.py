@@ -15,7 +15,7 @@ from utils.numbers import counted
 
 
 class Habit(StrEnum):
-    """What there is to know. Those without "most", ``MECHANISM`` and ``ADDRESS`` are true or false."""
+    """What there is to know. Those with "most" are numbers, the last three are texts, the others true or false."""
 
     PIPELINING = "pipelining"  # commands said together are all answered, in step (RFC 2920)
     BEHIND_DOT = "behind_dot"  # the next commands may come in one piece with the end of a message
@@ -28,6 +28,7 @@ class Habit(StrEnum):
     MOST_A_MINUTE = "most_a_minute"  # mails that it took before it said that they were too many
     MECHANISM = "mechanism"  # the login mechanism that worked last
     ADDRESS = "address"  # the one of the host's addresses that answered last
+    CERTIFICATE = "certificate"  # the day on which the one that it showed ends, as 2026-12-31
 
 
 Value = bool | int | str
@@ -37,20 +38,21 @@ LIVES: Final = {
     Habit.SWALLOWS: timedelta(days=1),  # finding out counts as an error with some servers
     Habit.MOST_CONNECTIONS: timedelta(minutes=10),  # others of ours may have used them up
     Habit.ADDRESS: timedelta(minutes=10),  # RFC 8305 8
+    Habit.CERTIFICATE: timedelta(days=7),  # each connection shows it anew
 }
 
 
 _DEFECTS: Final = {
-    Habit.PIPELINING: "takes one command at a time",
-    Habit.BEHIND_DOT: "takes nothing behind the end of a message",
-    Habit.CHUNKING: "does not answer chunks (BDAT)",
+    Habit.PIPELINING: "accepts one command at a time",
+    Habit.BEHIND_DOT: "accepts nothing after the end of a message",
+    Habit.CHUNKING: "does not reply to chunks (BDAT)",
     Habit.SWALLOWS: "was not seen to skip a refused chunk (BDAT)",
     Habit.PARAMETERS: "refuses the size of a message with MAIL",
 }
 _LIMITS: Final = {
-    Habit.MOST_MAILS: ("mail", "on a connection"),
+    Habit.MOST_MAILS: ("email", "on a connection"),
     Habit.MOST_CONNECTIONS: ("connection", "at a time"),
-    Habit.MOST_RECIPIENTS: ("recipient", "of one mail at a time"),
+    Habit.MOST_RECIPIENTS: ("recipient", "of one email at a time"),
 }
 
 
@@ -143,7 +145,7 @@ class Habits:
         defects = [text for habit, text in _DEFECTS.items() if habit in known and known[habit].value is False]
         most = ((self.most(habit), noun, where) for habit, (noun, where) in _LIMITS.items())
         return defects + [
-            f"takes {counted(number, noun)} {where}" for number, noun, where in most if number is not None
+            f"accepts {counted(number, noun)} {where}" for number, noun, where in most if number is not None
         ]
 
     def recall(self, facts: Iterable[tuple[Habit, Fact]]) -> None:

@@ -236,9 +236,9 @@ class Opening:
 
     def _missed(self, address: IPAddress, fault: Fault) -> None:
         """Tell of an address that did not answer, before the next is tried."""
-        self._talk.note(f"{address}: {dial.WORDS[fault]}")
+        self._talk.note(f"{address} {dial.WORDS[fault]}")
         self._talk.done_beside(
-            SideLook.ADDRESS, f"{address}, port {self._settings.port}: {dial.WORDS[fault]}", "warning"
+            SideLook.ADDRESS, f"{address}, port {self._settings.port}, {dial.WORDS[fault]}", "warning"
         )
         self._talk.begin(Phase.CONNECT)
 
@@ -248,8 +248,8 @@ class Opening:
         deadline = self._talk.deadline.sooner(min(OTHERS_SECONDS, self._policy.connect_seconds))
         living = others[MOST_OTHERS:]
         for address, fault in dial.knock(others[:MOST_OTHERS], port, deadline):
-            text = dial.WORDS[fault] if fault else "answers too"
-            self._talk.done_beside(SideLook.ADDRESS, f"{address}, port {port}: {text}", "warning" if fault else "ok")
+            text = dial.WORDS[fault] if fault else "responds too"
+            self._talk.done_beside(SideLook.ADDRESS, f"{address}, port {port}, {text}", "warning" if fault else "ok")
             living += [] if fault else [address]
             self._talk.seen.addresses[address] = fault
         if len(others) > MOST_OTHERS:
@@ -265,7 +265,7 @@ class Opening:
         if reply.code != grammar.READY:
             raise refusal(Phase.GREETING, reply)
         if isinstance(self._settings, OwnInbox) and self._settings.mark not in reply.text:
-            raise WireError(Fault.NOT_SMTP, "Something else answered, not the local inbox.")
+            raise WireError(Fault.NOT_SMTP, "Something else responded, not the local inbox.")
         self._greeting = reply.text
         if strangers.names_mail(reply.text):
             self._talk.done(reply.text)
@@ -289,7 +289,7 @@ class Opening:
         """Tell of a greeting that did not say what it is, once EHLO has shown that; no words of a stranger."""
         if not strangers.names_mail(self._greeting):
             self._talk.done_before(
-                Phase.GREETING, ms, "It greets, but not as a mail server" if is_strange else self._greeting
+                Phase.GREETING, ms, "It sent a greeting, but not as a mail server" if is_strange else self._greeting
             )
 
     def _say_hello(self) -> None:
@@ -341,7 +341,7 @@ class Opening:
         if reply.code != grammar.READY:
             raise refusal(Phase.ENCRYPTION, reply)
         if self._talk.live().pending():
-            text = "Plain text was slipped in where encryption begins."
+            text = "Unencrypted text was inserted as encryption began."
             raise WireError(Fault.TLS_INJECTION, text)
 
     def _encrypt(self, *, spoke_plain: bool) -> tuple[str, str]:
@@ -352,13 +352,14 @@ class Opening:
         talk.live()  # unless it was cancelled meanwhile
         smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
         fact, days = smtp_tls.describe(tls, host)
+        self._habits.learn(Habit.CERTIFICATE, smtp_tls.last_day(tls))
         talk.seen.encrypted = True
         talk.note(fact)
         status = "warning" if days < smtp_tls.SOON else "ok"
         own = client_certificate.facts_of(self._settings.client_certificate)
         if own is None:
             return fact, status
-        ours = f"Our client certificate: {own.subject}, {own.days_left} days left"
+        ours = f"Client certificate: {own.subject}, {own.days_left} days left"
         talk.note(ours)
         return f"{fact}. {own.trouble or ours}", "warning" if own.trouble else status
 

@@ -7,37 +7,28 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from services.smtp import dns
+from services.smtp import dns, sasl
 from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dialogue import Dialogue
-from services.smtp.opening import UNWELL, Opening
+from services.smtp.opening import Opening
 from services.smtp.settings import OpenWay, Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
 from utils import incidents
-from utils.errors import OPENING, DeliveryError, Fault, Phase, Temporary
+from utils.errors import DeliveryError, Fault, Phase, Temporary
 
 _ENCRYPTED: Final = (Security.STARTTLS, Security.TLS)
 USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.STARTTLS), (25, Security.STARTTLS))
-_ANOTHER_WAY_MAY_HELP: Final = {
-    *UNWELL, Fault.TLS_EXPECTED, Fault.TLS_UNEXPECTED, Fault.TLS_NOT_OFFERED, Fault.TLS_HANDSHAKE,
-    Fault.CLIENT_CERTIFICATE, Fault.AUTH_NOT_OFFERED, Fault.AUTH_UNENCRYPTED,
-}  # fmt: skip
 NULL_MX: Final = "."  # RFC 7505: the domain takes no mail
 _NOBODY: Final = "nobody@localhost"  # settings need a sender; a probe never gets as far as naming one
 
 
-def ways_beside(settings: SmtpSettings, error: DeliveryError) -> list[tuple[int, Security]]:
+def ways_beside(settings: SmtpSettings, error: DeliveryError, *, encrypted: bool) -> list[tuple[int, Security]]:
     """Where else to look on the same host after ``error``: the usual pairs, and the other mode of a port that is there,
     unless the mode was right.
-
-    Empty if the error is one that no other way would mend.
     """
-    may_help = error.fault in _ANOTHER_WAY_MAY_HELP or error.phase is Phase.GREETING
-    if not may_help or error.phase not in OPENING or error.phase is Phase.DNS:
-        return []
-    here_too = error.phase is not Phase.CONNECT and error.fault is not Fault.CLIENT_CERTIFICATE
-    here = [(settings.port, mode) for mode in _ENCRYPTED] if here_too else []
+    is_mode_right = encrypted or error.phase is Phase.CONNECT or error.fault is Fault.CLIENT_CERTIFICATE
+    here = [] if is_mode_right else [(settings.port, mode) for mode in _ENCRYPTED]
     ways = dict.fromkeys([*here, *USUAL])
     return [way for way in ways if way != (settings.port, settings.security)]
 
@@ -109,7 +100,13 @@ class _Probe:
         try:
             client.open()
             greetings = [step.fact for step in self._steps if step.name is Phase.GREETING and step.status == "ok"]
-            self.answer = OpenWay(port=self._settings.port, security=self._settings.security, greeting=greetings[-1])
+            offered = (self.talk.seen.offered or {}).get("AUTH", "").split()
+            self.answer = OpenWay(
+                port=self._settings.port,
+                security=self._settings.security,
+                greeting=greetings[-1],
+                signs_in=any(sasl.is_usable(name, encrypted=self.talk.seen.encrypted) for name in offered),
+            )
         except DeliveryError as error:
             self.answer = error
         except BaseException as error:  # nobody else would hear of it on this thread

@@ -117,7 +117,8 @@ class Prologue:
         if not standing.pipelining or mail.is_delicate or not talk.ready:
             return replies
         if not lost_step(mail, replies):
-            self._habits.learn(Habit.PIPELINING, True)
+            if not mail.is_inquiry:  # which shows nothing of DATA
+                self._habits.learn(Habit.PIPELINING, True)
             return replies
         standing.pipelining = False
         replies = self._answers(mail, said=False)
@@ -143,9 +144,11 @@ class Prologue:
                 if not said:
                     self._say(group, is_first=not replies)
                 for command in group:
-                    self._talk.phase = PHASES.get(command[:4], Phase.DATA)
+                    is_last = len(replies) == answers_to(mail) - 1
+                    if not (is_last and mail.is_inquiry):
+                        self._talk.phase = PHASES.get(command[:4], Phase.DATA)
                     reply = self._talk.hear(by())
-                    if command != RSET:
+                    if command != RSET or is_last:
                         replies.append(self._respelled(mail, len(replies), reply))
                     elif said and not reply.ok:  # it may only be deaf to all that comes behind a message
                         has_forgotten = False
@@ -170,6 +173,10 @@ class Prologue:
 
         ``way`` is how the commands were said, unless singly: silence may come from that.
         """
+        is_over = mail.is_inquiry and len(replies) == answers_to(mail) - 1  # all is known that was asked
+        if is_over and not (way and isinstance(error, WireError)):
+            self._talk.drop()
+            return replies
         is_refused = bool(replies) and not replies[0].ok
         if is_refused and (lacks_parameters(mail, replies) or not (way and lost_step(mail, replies))):
             self._talk.drop()  # it refused the sender and left without a word about the rest
@@ -225,6 +232,8 @@ class Prologue:
 
 def lost_step(mail: Transaction, replies: list[Reply]) -> bool:
     """Whether the commands of a mail were not understood, so that saying them another way may help."""
+    if mail.is_inquiry:  # to RSET any server says yes
+        replies = replies[: answers_to(mail) - 1]
     return grammar.are_out_of_step(replies, answers_to(mail))
 
 
@@ -239,4 +248,4 @@ def answers_to(mail: Transaction) -> int:
 
 
 def _unforgotten() -> WireError:
-    return WireError(Fault.BROKEN_REPLY, "The server does not forget the mail before.")
+    return WireError(Fault.BROKEN_REPLY, "The server does not discard the previous email.")

@@ -50,7 +50,7 @@ _ABOUT_WHO: Final = re.compile(
 LEAST_ROUNDS: Final = 4096  # RFC 5802 5.1, RFC 7677 4: with fewer, the password is soon guessed by who has listened
 MOST_ROUNDS: Final = 600_000  # a server must not keep us computing as long as it likes
 
-_NOT_SHOWN: Final = "The server did not show that it knows the password, so it may be another server."
+_NOT_SHOWN: Final = "The server did not prove that it knows the password, so it may be another server."
 _FIRST: Final = re.compile(r"r=([!-+\--~]+),s=([A-Za-z0-9+/]+=*),i=([1-9][0-9]{0,9})(?:,[A-Za-z]=[^,]*)*")
 _PROHIBITED: Final = (  # RFC 4013 2.3
     stringprep.in_table_c12, stringprep.in_table_c21_c22, stringprep.in_table_c3, stringprep.in_table_c4,
@@ -87,6 +87,11 @@ def order(offered: Collection[str], forced: str, remembered: str, *, certificate
     if remembered in names and (encrypted or remembered not in CLEAR):
         names.sort(key=lambda name: name != remembered)
     return [name for name in names if name in offered and forced in ("", name.removesuffix(PLUS))]
+
+
+def is_usable(name: str, *, encrypted: bool) -> bool:
+    """Whether we know how to sign in by a mechanism of this name; some are bound to the encryption."""
+    return name.removesuffix(PLUS) in KNOWN and (encrypted or not name.endswith(PLUS))
 
 
 def next_names(name: str, reply: Reply, others: list[str], *, encrypted: bool) -> list[str]:
@@ -169,7 +174,7 @@ def _octets(text: str) -> bytes:
     except UnicodeEncodeError:  # its text would hold the password
         octets = b"\0"
     if b"\0" in octets:
-        raise ValueError("A user name or password has a character that no login can carry.")
+        raise ValueError("The user name or password has a character that no sign-in method can send.")
     return octets
 
 

@@ -22,6 +22,11 @@ class Seen:
     mechanism: str = ""
     signed_in: bool = False
 
+    @property
+    def offered(self) -> Mapping[str, str] | None:
+        """What EHLO listed last; None if it was not heard."""
+        return self.plain_offers if self.offers is None else self.offers
+
     def connected(self) -> None:
         """A new connection: what the one before has shown holds no more."""
         self.plain_offers = self.offers = None

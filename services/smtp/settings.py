@@ -1,6 +1,6 @@
 """Everything that is needed to send through one server, as a value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -24,11 +24,15 @@ MODE_NAMES: Final = {Security.STARTTLS: "STARTTLS", Security.TLS: "TLS", Securit
 
 @dataclass(frozen=True, kw_only=True)
 class OpenWay:
-    """A port and its encryption at which a mail server answered; ``greeting`` is the first line that it said."""
+    """A port and its encryption at which a mail server answered; ``greeting`` is the first line that it said.
+
+    ``signs_in`` tells whether it offers a sign-in that we can use there; None if that was not noted.
+    """
 
     port: int
     security: Security
     greeting: str = ""
+    signs_in: bool | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

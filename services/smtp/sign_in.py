@@ -101,8 +101,8 @@ class SignIn:
 
     def _no_way(self) -> str:
         if not self._offered:
-            return "The server offers no sign-in."
+            return "The server does not offer sign-in."
         offered, known = ", ".join(self._offered[:_MOST_NAMED]), ", ".join(sasl.KNOWN)
         if forced := self._settings.auth_method:
-            return f"The server offers only {offered}. {forced} is what was chosen."
+            return f"The server offers only {offered}. {forced} was chosen."
         return f"The server offers only {offered}. Sealpost knows {known}."

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from time import time
@@ -26,7 +26,7 @@ from utils.log_utils import printable
 
 SOON: Final = 14  # days before the end of a certificate from which on it is worth a warning
 _DAY: Final = 86_400
-_PLAIN_FIRST: Final = "The server on this port speaks plain first."
+_PLAIN_FIRST: Final = "The server on this port starts unencrypted."
 _CLOSED_EARLY: Final = "The server closed the connection when encryption began."
 _UNNAMED: Final = "an unnamed authority"
 _VERSIONS: Final = (1, 2, 3)  # of X.509
@@ -58,7 +58,7 @@ def tls_context(ca_file: Path | None, identity: Identity | None = None) -> ssl.S
     try:
         return _context(ca_file, ca_file.stat().st_mtime_ns if ca_file else 0, identity)
     except OSError:  # ssl.SSLError is one
-        text = "SMTP_CA_FILE cannot be read or holds no certificate."
+        text = "SMTP_CA_FILE cannot be read or contains no certificate."
         raise WireError(Fault.TLS_CERTIFICATE, text) from None
 
 
@@ -100,7 +100,7 @@ def wrapped(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLS
         return context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     except ValueError:  # a name that TLS cannot carry, like one that begins with a dot
         sock.close()
-        raise WireError(Fault.TLS_HANDSHAKE, "Encryption cannot be asked for under this server name.") from None
+        raise WireError(Fault.TLS_HANDSHAKE, "Encryption is not possible with this server name.") from None
     except OSError:  # the peer has gone already
         sock.close()
         raise WireError(Fault.CLOSED, _CLOSED_EARLY) from None
@@ -128,6 +128,12 @@ def describe(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:
     if described is None:
         raise WireError(Fault.TLS_CERTIFICATE, f"The certificate of {host} cannot be read.")
     return described
+
+
+def last_day(tls: ssl.SSLSocket) -> str:
+    """The day, in UTC, on which the server's certificate ends; of one that ``describe`` could read."""
+    certificate = cast(dict[str, Any], tls.getpeercert())
+    return f"{datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate['notAfter']), UTC):%Y-%m-%d}"
 
 
 def _described(tls: ssl.SSLSocket, host: str) -> tuple[str, int]:
@@ -212,7 +218,7 @@ def _shown(name: str) -> str:
 def _refused(tls: ssl.SSLSocket, error: ssl.SSLCertVerificationError) -> str:
     """What is wrong with the certificate that did not verify."""
     if error.verify_code in trust.NAME_MISMATCHES and _readable(lambda: _has_common_name_only(tls), False):
-        return "has to be renewed: it names its host only in the way that is no longer accepted (no subjectAltName)"
+        return "must be renewed: it names its host only in a way that is no longer accepted (no subjectAltName)"
     return trust.fault_of(error.verify_code, error.verify_message)
 
 
@@ -267,7 +273,7 @@ def _require_tls(start: bytes, *, spoke_plain: bool) -> None:
     if start[0] in (_HANDSHAKE, _ALERT):
         return
     if spoke_plain:
-        raise WireError(Fault.TLS_HANDSHAKE, "The server went on in plain text when encryption began.")
+        raise WireError(Fault.TLS_HANDSHAKE, "The server continued unencrypted when encryption began.")
     if start[:1].isdigit():
         raise WireError(Fault.TLS_UNEXPECTED, _PLAIN_FIRST)
     raise not_smtp(start)

@@ -18,9 +18,9 @@ DATA: Final = b"DATA"
 _MOST_BLIND: Final = 64 * 1024  # octets that are worth sending before the recipients are known to be accepted
 _MOST_AROUND: Final = 1024  # octets of RSET and DATA, with room to spare
 # Our own answer, in the server's form, for a recipient that it could not even be told (RFC 6531 3.4).
-_TOO_MANY: Final = Reply(452, grammar.TOO_MANY, ("The server takes fewer recipients at a time.",))
+_TOO_MANY: Final = Reply(452, grammar.TOO_MANY, ("The server accepts fewer recipients at a time.",))
 _SIZE: Final = re.compile(rb"(?<=>) SIZE=\d+")
-_UNSAYABLE: Final = Reply(553, "5.6.7", ("The server takes no address that is not ASCII before the @ (no SMTPUTF8).",))
+_UNSAYABLE: Final = Reply(553, "5.6.7", ("The server does not support non-ASCII letters before the @ (no SMTPUTF8).",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +76,20 @@ class Transaction:
 
     ``end`` is the place on the wire behind its last octet, once that is known: from there on nobody can say
     that it was not sent. With more recipients than ``most`` it is for the first of them, and the others are refused as
-    too many at a time. ValueError for an address or content that should never have come here.
+    too many at a time. An inquiry ends with RSET, where others ask for their message.
+    ValueError for an address or content that should never have come here.
     """
 
-    def __init__(self, parcel: Parcel, features: Mapping[str, str], most: int | None = None) -> None:
+    def __init__(
+        self, parcel: Parcel, features: Mapping[str, str], most: int | None = None, *, is_inquiry: bool = False
+    ) -> None:
         envelope = parcel.envelope
         self.parcel = parcel
+        self.is_inquiry = is_inquiry
         self.content = grammar.ended(parcel.content)
         paths = {address: grammar.path(address) for address in envelope.recipients}
         if not paths or "" in paths:
-            raise ValueError("A message needs recipients.")
+            raise ValueError("An email needs recipients.")
         self._features = features
         self._most = most
         self._begin(paths)
@@ -156,7 +160,8 @@ class Transaction:
 
     def begin(self, *, clean: bool) -> list[bytes]:
         """The commands up to the go-ahead; behind RSET unless the server is known to hold no other transaction."""
-        self.script = [*self._commands, DATA] if clean else [RSET, *self._commands, DATA]
+        last = RSET if self.is_inquiry else DATA
+        self.script = [*self._commands, last] if clean else [RSET, *self._commands, last]
         self.started = monotonic()
         return self.script
 
@@ -208,12 +213,12 @@ def mail_command(features: Mapping[str, str], sender: bytes, paths: list[bytes],
     if "SIZE" in features:
         limit = grammar.size_limit(features)
         if 0 < limit < len(content):
-            text = f"The message has {len(content)} bytes, the server takes {limit}."
+            text = f"The message has {len(content)} bytes, but the server accepts {limit}."
             raise Permanent(Phase.SENDER, Fault.TOO_LARGE, text, enhanced="5.3.4")
         command += b" SIZE=%d" % len(content)
     if not content.isascii():
         if "8BITMIME" not in features:
-            text = "The message has 8-bit content and the server does not take it (8BITMIME)."
+            text = "The message has 8-bit content, which the server does not accept (no 8BITMIME)."
             raise Permanent(Phase.SENDER, Fault.REPLY, text, enhanced="5.6.3")
         command += b" BODY=8BITMIME"
     if "SMTPUTF8" in features and not all(map(bytes.isascii, [sender, *paths])):

@@ -32,7 +32,7 @@ class Transcript:
             return list(self._lines)
         start = MOST_LINES - _KEPT_AT_THE_END - 1
         left_out = len(self._lines) - start - _KEPT_AT_THE_END
-        return [*self._lines[:start], f"* {left_out} lines are left out here.", *self._lines[-_KEPT_AT_THE_END:]]
+        return [*self._lines[:start], f"* {left_out} lines are left out.", *self._lines[-_KEPT_AT_THE_END:]]
 
     def note(self, text: str) -> None:
         """Write down something that happened and was not said."""

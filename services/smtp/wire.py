@@ -274,7 +274,7 @@ class Wire:
         if self._greeted:
             return WireError(Fault.BROKEN_REPLY, "The server's reply does not begin with a code.")
         if start.startswith(_TLS_RECORDS):
-            return WireError(Fault.TLS_EXPECTED, "The server speaks TLS from the start.")
+            return WireError(Fault.TLS_EXPECTED, "The server uses TLS from the start.")
         return not_smtp(start)
 
     def _beginning(self) -> bytes:
@@ -366,7 +366,7 @@ def not_smtp(start: bytes) -> WireError:
 
 def no_mail_server(kind: str) -> WireError:
     """The error of a peer of this kind; none of its words are in it."""
-    return WireError(Fault.NOT_SMTP, f"{kind} answered, not a mail server.")
+    return WireError(Fault.NOT_SMTP, f"{kind} responded, not a mail server.")
 
 
 def _text(line: bytes) -> bytes:

@@ -272,6 +272,8 @@ def _parcel_of(server: RouteStep, job: Job, shift: Shift) -> Parcel | None:
 
 def _settle(job: Job, server: RouteStep, outcome: Outcome, shift: Shift) -> None:
     """Note what became of a mail at this server, and what it is then unless the next one is to be tried."""
+    if outcome.error:
+        outcome = replace(outcome, is_about_it=job.is_about_it, is_weighed=True)
     job.outcomes.append(replace(outcome, skipped=job.skipped) if job.skipped else outcome)
     claim = job.claim
     known = {"mail_id": claim.mail_id, "worker": shift.group.worker}

@@ -7,12 +7,13 @@ sweep finds what a lost hint left. So a message that is lost, doubled or deliver
 import multiprocessing
 import threading
 import time
+from functools import partial
 from typing import Any, Final, Self
 
 import structlog
 from celery import Celery, shared_task, signals
 from celery.exceptions import TaskPredicate
-from flask import Flask
+from flask import Flask, current_app
 from kombu.exceptions import OperationalError
 
 from database.engine import db
@@ -22,6 +23,7 @@ from services.outbox import promise
 from services.worker import groups, lease, turns
 from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
+from services.worker.stand_in import StandIn
 from utils import ending, incidents
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
@@ -36,6 +38,7 @@ VISIBILITY: Final = 2 * HARD_LIMIT
 HINT_PAUSE: Final = 0.05  # seconds; many commits at once are one hint
 
 _stopping = multiprocessing.Event()  # made before any fork, so that it is every process's
+_stand_in: Final = StandIn(_stopping.is_set)
 
 
 class TaskFailed(Exception):
@@ -49,7 +52,7 @@ def make_celery(app: Flask) -> Celery:
     """
     settings: Settings = app.extensions[EXTENSION]
     if not settings.celery_broker_url:
-        raise ConfigurationError("CELERY_BROKER_URL is not set. Give the broker, like amqp://user:password@host//")
+        raise ConfigurationError("CELERY_BROKER_URL is not set. Set it to the broker, like amqp://user:password@host//")
     celery = Celery("sealpost", broker=settings.celery_broker_url, set_as_current=True)
     is_redis = settings.celery_broker_url.startswith(("redis://", "rediss://"))
     # On Redis a dead worker's message comes back only after kombu has looked for it; without these two that took
@@ -123,7 +126,8 @@ def drain() -> None:
     if group is None:
         return
     _hint(drain)  # another worker may help, and then go on; it ends at once if nothing is left
-    with lease.Heartbeat(pace, _stopping.is_set) as heartbeat:
+    in_silence = partial(_stand_in.begin, current_app._get_current_object())  # type: ignore[attr-defined]
+    with lease.Heartbeat(pace, _stopping.is_set, in_silence) as heartbeat:
         while group:
             heartbeat.hold(group)
             turn = _worked_off(group, pace, until)
@@ -132,6 +136,9 @@ def drain() -> None:
                 if turn.is_stuck:
                     turns.turns().rest_system()
                 group = groups.claim_group(worker, pace)
+    if time.monotonic() >= until:
+        # Who came to help may have found none but of the account that was in hand here, and ended.
+        _hint(drain, SWEEP_SECONDS)
 
 
 def _goes_on(until: float) -> bool:

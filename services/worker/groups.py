@@ -115,8 +115,8 @@ class _Work:
     def went_well(self) -> bool:
         """Whether each mail went through the first server that was asked, and nothing is to be noted on that."""
         outcomes = [outcome for job in self.jobs for outcome in job.outcomes]
-        has_trouble = any(outcome.error or record.is_news(outcome) for outcome in outcomes)
-        return all(job.outcomes for job in self.jobs) and not has_trouble
+        has_trouble = any(outcome.error for outcome in outcomes) or not all(job.outcomes for job in self.jobs)
+        return not has_trouble and not record.has_news(outcomes)
 
     @property
     def is_stuck(self) -> bool:

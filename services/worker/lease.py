@@ -17,11 +17,8 @@ from database import outbox_claim_db
 from database.engine import transaction
 from database.outbox_claim_db import Claim
 from database.outbox_db import Priority
-from services.delivery import held_servers
-from services.outbox.reasons import Reason
 from services.smtp import patience
 from services.smtp.patience import Span
-from services.worker import turns
 from utils import clock, ending, incidents
 
 log = structlog.get_logger(__name__)
@@ -30,6 +27,7 @@ HEARTBEATS_A_LEASE: Final = 3
 LOOK_SECONDS: Final = 0.2  # between two looks at whether the process is to stop
 RECEIPT_SECONDS: Final = 4.5  # that a stop waits all the same where a message is out: its fate would be unknown
 STOP_SECONDS: Final = 6.0  # of a stop, with writing down what became of the mails; less than a process has for its end
+SILENT_SECONDS: Final = 0.5  # without an answer, after which a server is waited for by who could do something else
 GROUP_SECONDS: Final = 12 * 60.0  # after which no mail of a group is begun any more
 
 
@@ -94,13 +92,19 @@ class Heartbeat:
     """Keeps the lease of the group in hand while a ``with`` block works, for whoever has no thread that does.
 
     Once ``is_stopping`` says so, it ends the group's conversation if its server is silent, and sees to it that this
-    process ends, which may have heard of the stop by nothing else. While an account's own server is silent, the
-    account rests, so that it holds no other process as well: those know nothing of this one's wait.
+    process ends, which may have heard of the stop by nothing else. While the server is silent otherwise, ``in_silence``
+    is told, again and again.
     """
 
-    def __init__(self, pace: Pace, is_stopping: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        pace: Pace,
+        is_stopping: Callable[[], bool] = lambda: False,
+        in_silence: Callable[[Group], None] = lambda _: None,
+    ) -> None:
         self._pace = pace
         self._is_stopping = is_stopping
+        self._in_silence = in_silence
         self._in_hand: Group | None = None
         self._app = current_app._get_current_object()  # type: ignore[attr-defined]
         self._done = threading.Event()
@@ -120,14 +124,13 @@ class Heartbeat:
 
     def _beat(self) -> None:
         between = self._pace.lease.total_seconds() / HEARTBEATS_A_LEASE
-        due, look_at = time.monotonic() + between, 0.0
+        due = time.monotonic() + between
         while not self._done.wait(max(0.0, min(LOOK_SECONDS, due - time.monotonic()))):
             group = self._in_hand
             if self._is_stopping():
                 self._end_in_time(group)
-            if group and time.monotonic() >= look_at and held_servers.is_silent_own(group.span):
-                look_at = time.monotonic() + held_servers.OWN_LOOK_AGAIN / 2
-                self._let_rest(group)
+            elif group and group.span.silent_seconds >= SILENT_SECONDS:
+                self._in_silence(group)
             if time.monotonic() < due:
                 continue
             due += between
@@ -139,12 +142,6 @@ class Heartbeat:
         left = ending.seconds_left(STOP_SECONDS)
         if group and (not left or is_in_vain(group, since=time.monotonic() + left - STOP_SECONDS)):
             group.span.end()
-
-    def _let_rest(self, group: Group) -> None:
-        account_id = group.claims[0].account_id
-        if account_id is not None:
-            with self._app.app_context():
-                turns.rest(account_id, clock.now() + timedelta(seconds=held_servers.OWN_LOOK_AGAIN), Reason.PAUSED)
 
     def _renew(self, group: Group) -> None:
         """Put the lease off, or leave that to the next beat, which may come in time."""

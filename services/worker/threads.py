@@ -175,7 +175,7 @@ class MailWorker:
         Before anything of it was said, a mail can be given back while its sender still waits for the greeting.
         """
         for group in self._groups():
-            if held_servers.is_long(group.span) and group.token not in self._given_back:
+            if held_servers.may_be_given_back(group.span) and group.token not in self._given_back:
                 self._given_back.add(group.token)
                 lease.give_back(group)
         self._given_back.intersection_update(group.token for group in self._groups())

@@ -156,7 +156,7 @@ def test_the_token_of_another_session_does_not_count(app: Flask, admin: Visitor)
     stranger = visit(app)
     answer = admin.post("/account/sessions/end", data={"csrf_token": stranger.csrf_token()})
     assert answer.status_code == 400
-    assert "Load the page again" in answer.text
+    assert "Reload the page" in answer.text
 
 
 @pytest.mark.parametrize("path", ["/login", "/forgot-password", "/reset-password"])

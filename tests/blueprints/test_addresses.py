@@ -43,7 +43,7 @@ def test_the_page_names_both_addresses_and_links_to_the_right_one(
     visitor = opened(environment, tmp_path, base_url)
     answer = visitor.post("/login", data={"login": "alice", "password": "x"}, headers=headers)
     assert answer.status_code == 400
-    assert f"Sealpost lives at {base_url}; you opened {shown}." in answer.text
+    assert f"Sealpost is at {base_url}, but you opened {shown}." in answer.text
     assert f'href="{base_url}/"' in answer.text
     assert "expired" not in answer.text
 
@@ -87,4 +87,4 @@ def test_a_script_is_told_in_json(environment: dict[str, str], tmp_path: Path) -
     visitor = opened(environment, tmp_path, LAN)
     headers = {"Host": "192.0.2.2:5000", "Origin": "http://192.0.2.2:5000", "Accept": "application/x-ndjson"}
     answer = visitor.post("/login", data={"login": "a"}, headers=headers)
-    assert answer.get_json()["message"] == f"Sealpost lives at {LAN}; you opened http://192.0.2.2:5000."
+    assert answer.get_json()["message"] == f"Sealpost is at {LAN}, but you opened http://192.0.2.2:5000."

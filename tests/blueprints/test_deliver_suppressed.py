@@ -69,7 +69,7 @@ def test_the_page_wants_a_tick(
 ) -> None:
     fields = {"name": "Main", "smtp_server": server.host, "smtp_port": str(server.port), "security": "none"}
     fields |= {"from_email": "noreply@example.com", "timeout_seconds": "10", "to": "a@example.com", "send": "1", **more}
-    assert "Deliver it although MAIL_SUPPRESS_SEND is on" in administrator.get("/settings/smtp/new").text
+    assert "Deliver it even though MAIL_SUPPRESS_SEND is on" in administrator.get("/settings/smtp/new").text
     answer = administrator.post_form("/settings/smtp/new/test", fields)
     assert answer.status_code == status
     assert bool(server.mails) is (status == 200)

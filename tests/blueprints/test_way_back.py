@@ -83,7 +83,7 @@ def test_without_a_filter_addresses_are_as_short_as_ever(admin: Visitor) -> None
     mail_id = in_state(State.DEFERRED)
     address, page = follow(admin, admin.get(MAILS).text, mail_id)
     assert address == f"{MAILS}/{mail_id}"
-    assert ">All mail</a>" in page
+    assert ">All emails</a>" in page
 
 
 def test_show_all_and_other_states_begin_anew(admin: Visitor) -> None:

@@ -30,7 +30,7 @@ def too_many_tries(scene: Scene) -> Page:
         pass
     fill(page, {"Email": "nobody@example.com"})
     press(page, "Send the link")
-    expect_heading(page, "Too many tries")
+    expect_heading(page, "Too many attempts")
     expect(page.get_by_text(re.compile(r"Try again in \d+ minutes"))).to_be_visible()
     return page
 
@@ -43,7 +43,7 @@ def sign_in_refused(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, path="/login")
     fill(page, {"User name or email": "alice", "Password": "wrong"})
     press(page, "Sign in")
-    expect(page.get_by_role("alert")).to_contain_text("No account has this name and password.")
+    expect(page.get_by_role("alert")).to_contain_text("Wrong user name or password.")
     return page
 
 
@@ -81,7 +81,7 @@ def reset_link_unknown(scene: Scene) -> Page:
 
 def reset_link_missing(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, path="/reset-password")
-    expect_heading(page, "Open the link in your mail")
+    expect_heading(page, "Open the link in your email")
     return page
 
 

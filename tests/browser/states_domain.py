@@ -20,7 +20,7 @@ def domain_checked(scene: Scene) -> Page:
 def headers_read(scene: Scene) -> Page:
     page = scene.page(scene.servers.working, "alice", HEADERS)
     page.get_by_label("Headers").fill(MICROSOFT)
-    press(page, "Read the headers")
+    press(page, "Check the headers")
     expect(page.get_by_role("listitem").filter(has_text="DMARC")).to_contain_text("fail")
     return page
 

@@ -8,7 +8,7 @@ from tests.browser.steps import expect_heading, follow
 
 def emails_none(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, "alice", "/emails")
-    expect(page.get_by_role("heading", name="No mail yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No emails yet")).to_be_visible()
     return page
 
 
@@ -35,7 +35,7 @@ def emails_sent_directly(scene: Scene) -> Page:
 def email_failed(scene: Scene) -> Page:
     page = emails_in_every_state(scene)
     follow(page, "joe@example.com")
-    expect_heading(page, "Mail to joe@example.com")
+    expect_heading(page, "Email to joe@example.com")
     page.get_by_text("Details").click()
     return page
 
@@ -43,21 +43,21 @@ def email_failed(scene: Scene) -> Page:
 def email_to_send_again(scene: Scene) -> Page:
     page = email_failed(scene)
     follow(page, "Send again")
-    expect_heading(page, "Send this mail again?")
+    expect_heading(page, "Send this email again?")
     return page
 
 
 def email_held(scene: Scene) -> Page:
     page = emails_in_every_state(scene)
     follow(page, "held@example.com")
-    expect(page.get_by_text("Released, it is sent")).to_be_visible()
+    expect(page.get_by_text("If you release it, it will be sent")).to_be_visible()
     return page
 
 
 def email_to_release(scene: Scene) -> Page:
     page = email_held(scene)
     follow(page, "Release")
-    expect_heading(page, "Release this mail?")
+    expect_heading(page, "Release this email?")
     return page
 
 

@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from tests.browser.scene import Scene, State
-from tests.browser.steps import expect_heading, fill, follow, press
+from tests.browser.steps import expect_heading, fill, follow, follow_in_menu, press
 
 
 def accounts_list(scene: Scene) -> Page:
@@ -37,21 +37,21 @@ def account_to_disable(scene: Scene) -> Page:
 
 def account_to_promote(scene: Scene) -> Page:
     page = accounts_list(scene)
-    follow(page, "Make administrator: bob")
+    follow_in_menu(page, "Make administrator: bob")
     expect_heading(page, "Make “bob” an administrator?")
     return page
 
 
 def account_to_delete(scene: Scene) -> Page:
     page = accounts_list(scene)
-    follow(page, "Delete: bob")
+    follow_in_menu(page, "Delete: bob")
     expect_heading(page, "Delete “bob”?")
     return page
 
 
 def account_that_must_stay(scene: Scene) -> Page:
     page = accounts_list(scene)
-    follow(page, "Remove as administrator: alice")
+    follow_in_menu(page, "Remove as administrator: alice")
     expect(page.get_by_text("only administrator who can sign in")).to_be_visible()
     return page
 
@@ -64,7 +64,7 @@ def address_link_unknown(scene: Scene) -> Page:
 
 def address_link_missing(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, path="/confirm-address")
-    expect_heading(page, "Open the link in your mail")
+    expect_heading(page, "Open the link in your email")
     return page
 
 
@@ -72,14 +72,14 @@ def senders(scene: Scene) -> Page:
     page = scene.page(scene.servers.peopled, "alice", "/account/senders")
     if not page.get_by_text("Not confirmed yet").count():
         fill(page, {"Another address": "sales@shop.example"})
-        press(page, "Mail a link there")
+        press(page, "Send a link there")
     expect(page.get_by_text("Not confirmed yet")).to_be_visible()
     return page
 
 
 def sender_refused(scene: Scene) -> Page:
     page = scene.page(scene.servers.peopled, "alice", "/account/senders")
-    press(page, "Mail a link there")
+    press(page, "Send a link there")
     expect(page.get_by_label("Another address", exact=True)).to_have_attribute("aria-invalid", "true")
     return page
 

@@ -9,7 +9,7 @@ from services.personal.oversight import Decision
 from services.smtp.settings import Security
 from tests import own_servers
 from tests.browser.scene import Scene, State
-from tests.browser.steps import expect_heading, fill, follow, press
+from tests.browser.steps import expect_heading, fill, follow, follow_in_menu, press
 from utils import clock
 
 PAGE = "/account/smtp"
@@ -51,7 +51,7 @@ def own_server_none(scene: Scene) -> Page:
 def own_server_by_template(scene: Scene) -> Page:
     prepare(scene, template=True)
     page = bobs_page(scene)
-    expect(page.get_by_text("An administrator has set it for addresses at example.com")).to_be_visible()
+    expect(page.get_by_text("Set by an administrator for addresses at example.com")).to_be_visible()
     return page
 
 
@@ -90,7 +90,7 @@ def own_server_stored(scene: Scene) -> Page:
 def own_server_broken(scene: Scene) -> Page:
     prepare(scene, last_error="Authentication failed", fell_back=3, broken_told_at=clock.now())
     page = bobs_page(scene)
-    expect(page.get_by_text("and it fails")).to_be_visible()
+    expect(page.get_by_text("is failing")).to_be_visible()
     return page
 
 
@@ -104,7 +104,7 @@ def own_server_after_a_changed_address(scene: Scene) -> Page:
 def own_server_disabled(scene: Scene) -> Page:
     prepare(scene, decision=Decision.DISABLED, fell_back=0)
     page = bobs_page(scene)
-    expect(page.get_by_text("An administrator has switched this server off.")).to_be_visible()
+    expect(page.get_by_text("An administrator has disabled this server.")).to_be_visible()
     return page
 
 
@@ -118,7 +118,7 @@ def own_server_to_remove(scene: Scene) -> Page:
 def overseen_none(scene: Scene) -> Page:
     prepare(scene)
     page = scene.page(scene.servers.peopled, "alice", LIST)
-    expect(page.get_by_role("heading", name="No account has a server of its own")).to_be_visible()
+    expect(page.get_by_role("heading", name="No account has its own server")).to_be_visible()
     return page
 
 
@@ -139,7 +139,7 @@ def overseen_none_matches(scene: Scene) -> Page:
 
 def own_server_to_disable(scene: Scene) -> Page:
     page = overseen(scene)
-    follow(page, "Disable: bob")
+    follow_in_menu(page, "Disable: bob")
     expect_heading(page, "Disable the server of “bob”?")
     return page
 
@@ -163,9 +163,9 @@ def policy(scene: Scene) -> Page:
 def policy_refused(scene: Scene) -> Page:
     page = policy(scene)
     page.get_by_role("radio", name="Only these hosts and domains").check()
-    fill(page, {"Mails per day": "many"})
+    fill(page, {"Emails per day": "many"})
     press(page, "Save")
-    expect(page.get_by_label("Mails per day")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Emails per day")).to_have_attribute("aria-invalid", "true")
     return page
 
 
@@ -183,7 +183,7 @@ def policy_met(scene: Scene) -> Page:
 
 def policy_fixed(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, "alice", f"{LIST}/policy")
-    expect(page.get_by_text("PERSONAL_SMTP_FALLBACK in the environment fixes this.")).to_be_visible()
+    expect(page.get_by_text("PERSONAL_SMTP_FALLBACK in the environment sets this.")).to_be_visible()
     return page
 
 

@@ -3,12 +3,23 @@
 from playwright.sync_api import Page, expect
 
 from tests.browser.scene import Scene, State
-from tests.browser.steps import expect_heading, expect_outcome, fill, follow, press, report, row, server_state, state
+from tests.browser.steps import (
+    expect_heading,
+    expect_outcome,
+    fill,
+    follow,
+    follow_in_menu,
+    press,
+    report,
+    row,
+    server_state,
+    state,
+)
 
 
 def servers_none(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, "alice", "/settings/smtp")
-    expect(state(page)).to_contain_text("No server yet.")
+    expect(state(page)).to_contain_text("No mail server yet.")
     return page
 
 
@@ -17,7 +28,7 @@ def servers_three(scene: Scene) -> Page:
     page = scene.page(scene.servers.working, "alice", "/settings/smtp")
     expect(row(page, "Primary")).to_contain_text("Verified")
     expect(row(page, "Backup")).to_contain_text("Inactive")
-    expect(row(page, "Altered")).to_contain_text("Not usable")
+    expect(row(page, "Altered")).to_contain_text("Cannot be used")
     return page
 
 
@@ -38,7 +49,7 @@ def server_deactivation(scene: Scene) -> Page:
 
 def server_deletion(scene: Scene) -> Page:
     page = servers_three(scene)
-    follow(page, "Delete Backup")
+    follow_in_menu(page, "Delete Backup")
     expect_heading(page, "Delete “Backup”?")
     return page
 
@@ -58,7 +69,7 @@ def form_with_a_service(scene: Scene) -> Page:
 
 def form_with_an_unknown_provider(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, "alice", "/settings/smtp/new?find=nobody")
-    expect(page.get_by_text("No provider is known by this name.")).to_be_visible()
+    expect(page.get_by_text("No provider with this name.")).to_be_visible()
     return page
 
 
@@ -71,7 +82,7 @@ def form_refused(scene: Scene) -> Page:
 
 def form_of_a_copy(scene: Scene) -> Page:
     page = servers_three(scene)
-    follow(page, "Duplicate Primary")
+    follow_in_menu(page, "Duplicate Primary")
     expect_heading(page, "Duplicate a server")
     return page
 
@@ -87,7 +98,7 @@ def form_saved(scene: Scene) -> Page:
 def form_altered(scene: Scene) -> Page:
     page = servers_three(scene)
     follow(page, "Edit Altered")
-    expect(server_state(page)).to_contain_text("Not usable")
+    expect(server_state(page)).to_contain_text("Cannot be used")
     return page
 
 
@@ -129,7 +140,7 @@ def form_test_failed(scene: Scene) -> Page:
     page = form_saved(scene)
     page.get_by_role("radio", name="TLS", exact=True).check()
     press(page, "Test Connection")
-    expect_outcome(page, "The server speaks plain first")
+    expect_outcome(page, "The server starts unencrypted")
     page.get_by_text("What was said").click()
     return page
 
@@ -144,7 +155,7 @@ def audit_none_matches(scene: Scene) -> Page:
     page = audit_trail(scene)
     fill(page, {"Search": "nowhere"})
     press(page, "Search")
-    expect(page.get_by_role("heading", name="No event matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matching events")).to_be_visible()
     return page
 
 

@@ -10,7 +10,7 @@ from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer
 from tests.visitors import PASSWORD
 
-STEPS = ["Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign in", "Sender", "Recipient"]
+STEPS = ["Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign-in", "Sender", "Recipient"]
 
 
 def scripted(control: Locator) -> Locator:
@@ -76,6 +76,13 @@ def row(page: Page, name: str) -> Locator:
 
 def follow(page: Page, link: str) -> None:
     scripted(page.get_by_role("link", name=link, exact=True)).click()
+
+
+def follow_in_menu(page: Page, link: str) -> None:
+    """Open the menu that has this link, and follow it."""
+    wanted = page.get_by_role("link", name=link, exact=True, include_hidden=True)
+    scripted(page.locator("details").filter(has=wanted).locator("summary")).click()
+    follow(page, link)
 
 
 def fill_in_server(page: Page, server: RecordingServer | ScriptedServer, sender: str = "shop@example.com") -> None:

@@ -108,9 +108,7 @@ def test_a_stored_password_is_asked_for_before_it_is_tested_elsewhere(
         open_stored(page, sealpost, port)
         press(page, "Test Connection")
         press(page, "Use STARTTLS and test again")
-        asked = report(page).get_by_text(
-            "The fields are filled in. Enter the password again, since the server has changed"
-        )
+        asked = report(page).get_by_text("Fields filled in. The server changed, so enter the password again")
         expect(asked).to_be_visible()
         password = page.get_by_label("Password", exact=True)
         expect(password).to_have_accessible_description(re.compile("You changed the server. Enter the password again."))
@@ -144,7 +142,7 @@ def test_the_report_can_be_copied_with_what_was_said_and_without_the_password(pa
     copied = page.evaluate("navigator.clipboard.readText()")
     for said in (
         "Sign in: Authentication failed",
-        "Check both for spaces",
+        "Check both, including spaces",
         "OK  Greeting",
         "C: AUTH PLAIN ••••",
         REFUSED,

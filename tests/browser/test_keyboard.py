@@ -84,7 +84,7 @@ def test_enter_in_the_recipient_sends_the_test_message(page: Page, mail_server: 
     type_at(page, "Port", str(mail_server.port))
     page.get_by_role("radio", name="None").check()
     type_at(page, "From address", "shop@example.com")
-    type_at(page, "Send it to", "carol@example.com")
+    type_at(page, "Send to", "carol@example.com")
     page.keyboard.press("Enter")
     expect_outcome(page, "Test email accepted")
     assert mail_server.mails[0].recipients == ("carol@example.com",)

@@ -72,11 +72,11 @@ def test_bring_a_server_break_it_see_what_happens_and_go_back(
 
         fill(page, {"Password": SECRET})
         press(page, "Test Connection")
-        ready = report(page).get_by_text(f"{HOST} is ready to take mail from bob@example.com.", exact=True)
+        ready = report(page).get_by_text(f"{HOST} accepts mail from bob@example.com.", exact=True)
         expect(ready).to_be_in_viewport()
         fill(page, {"Password": SECRET})  # a page without script never gets it back
         press(page, "Save")
-        expect(page.get_by_text("Saved. Your mail goes through this server from now on.")).to_be_visible()
+        expect(page.get_by_text("Saved. Your mail now goes through this server.")).to_be_visible()
         expect(who_sends(page)).to_contain_text(f"Your own server ({HOST}) sends your mail, from bob@example.com.")
         expect(who_sends(page)).to_be_in_viewport()
 
@@ -89,13 +89,13 @@ def test_bring_a_server_break_it_see_what_happens_and_go_back(
     assert mail.sender == "noreply@example.com"
     assert b"Reply-To: bob@example.com" in mail.content
     page.reload()
-    expect(who_sends(page)).to_contain_text("and it fails")
-    expect(who_sends(page)).to_contain_text("1 mail went by the global server instead")
+    expect(who_sends(page)).to_contain_text("is failing")
+    expect(who_sends(page)).to_contain_text("1 email went through the global server instead")
 
     follow(page, "Use the global server again")
     expect_heading(page, "Use the global server again?")
     press(page, "Use the global server")
-    expect(page.get_by_text("Your server and its password are forgotten.")).to_be_visible()
+    expect(page.get_by_text("Deleted your server and its password.")).to_be_visible()
     expect(who_sends(page)).to_contain_text("You have no server of your own yet.")
     assert send(sealpost, "Back again")
     assert the_one(shop, "Back again").sender == "noreply@example.com"
@@ -107,7 +107,7 @@ def test_a_provider_is_found_in_place_and_the_sender_stays_a_choice(new_page: Ne
     sign_in(page, "bob")
     page.goto(PAGE)
     fill(page, {"Your email address or provider": "bob.b@gmail.com"})
-    press(page, "Fill in")
+    press(page, "Find settings")
     expect(page.get_by_label("Server", exact=True)).to_have_value("smtp.gmail.com")
     expect(page.get_by_label("User name", exact=True)).to_have_value("bob.b@gmail.com")
     expect(page.get_by_label("From address")).to_have_value("")
@@ -129,8 +129,8 @@ def test_with_a_template_only_a_password_is_typed(new_page: NewPage, sealpost: S
         press(page, "Test Connection")
         expect_outcome(page, "Connection successful")
         press(page, "Save")
-        expect(page.get_by_text("Saved. Your mail goes through this server from now on.")).to_be_visible()
-        expect(who_sends(page)).to_contain_text("It has passed a test.")
+        expect(page.get_by_text("Saved. Your mail now goes through this server.")).to_be_visible()
+        expect(who_sends(page)).to_contain_text("These settings passed a test.")
     with create_app(sealpost.environment).app_context():
         templates.delete(made.id)
         own_server.delete(BOB)

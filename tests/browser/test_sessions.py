@@ -64,7 +64,7 @@ def test_all_others_are_ended_and_this_one_stays(new_page: NewPage, sealpost: Se
     page.goto("/account")
     page.get_by_role("link", name="Sign out everywhere else").click()
     expect_heading(page, "Sign out everywhere else?")
-    press(page, "End them")
+    press(page, "Sign out everywhere else")
     expect(page.get_by_text("You are signed out everywhere else.")).to_be_visible()
     expect(page.get_by_role("list", name="Sessions").locator("li.row-item")).to_have_count(1)
     elsewhere.goto("/settings/smtp")

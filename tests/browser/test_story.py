@@ -41,7 +41,7 @@ def become_administrator(page: Page, server: Sealpost) -> None:
     fill(page, {"Set-up code": server.setup_code, "User name": "alice"})
     fill(page, {"Email": "alice@example.com", "Password": PASSWORD})
     press(page, "Create administrator")
-    expect(page.get_by_text("You are the administrator now.")).to_be_visible()
+    expect(page.get_by_text("You are the administrator.")).to_be_visible()
 
 
 def sign_out(page: Page) -> None:
@@ -61,12 +61,12 @@ def choose_a_new_password(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"/reset-password$"))
     fill(page, {"New password": NEW_PASSWORD})
     press(page, "Save the new password")
-    expect(page.get_by_text("Your password is set. Sign in with it.")).to_be_visible()
+    expect(page.get_by_text("Password set. Sign in with it.")).to_be_visible()
 
 
 def sign_in_with_the_new_password(page: Page) -> None:
     sign_in(page, password=PASSWORD)
-    expect(page.get_by_text("No account has this name and password.")).to_be_visible()
+    expect(page.get_by_text("Wrong user name or password.")).to_be_visible()
     sign_in(page, password=NEW_PASSWORD)
     expect_heading(page, "Mail servers")
 
@@ -81,7 +81,7 @@ def test_set_up_a_mail_server_and_reset_a_password_through_it(
         become_administrator(page, sealpost)
         sign_out(page)
         sign_in(page)
-        expect(state(page)).to_contain_text("No server yet. Mail goes to the local inbox.")
+        expect(state(page)).to_contain_text("No mail server yet. Mail goes to the local inbox.")
 
         follow(page, "Add a server")
         expect_heading(page, "New mail server")
@@ -102,7 +102,7 @@ def test_set_up_a_mail_server_and_reset_a_password_through_it(
         phone.goto(f"/reset-password?token={token}")
         choose_a_new_password(phone)
         sign_in_with_the_new_password(phone)
-        assert subject_of(mail_server.wait_for_mail(2)[1]) == "Your OpenAlgo Password Was Changed"
+        assert subject_of(mail_server.wait_for_mail(2)[1]) == "Your OpenAlgo password was changed"
 
         page.goto(f"/reset-password?token={token}")
         expect_heading(page, "This link no longer works")
@@ -119,13 +119,13 @@ def try_the_wrong_password(page: Page, scripted: bool) -> None:
     press(page, "Test Connection")
     expect_outcome(page, "User name or password refused")
     expect_steps(page, "OK", "OK", "OK", "OK", "OK", "OK", "Failed")
-    expect(report(page)).to_contain_text("Check both for spaces")
+    expect(report(page)).to_contain_text("Check both, including spaces")
     expect(page.get_by_label("Password", exact=True)).to_have_value("not the password" if scripted else "")
     report(page).get_by_role("link", name="Go to").click()
     if scripted:
         password = page.get_by_label("Password", exact=True)
         expect(password).to_be_focused()
-        expect(password).to_have_accessible_description(re.compile("Check both for spaces"))
+        expect(password).to_have_accessible_description(re.compile("Check both, including spaces"))
     else:
         expect(page).to_have_url(re.compile("#smtp_password$"))
 
@@ -159,7 +159,7 @@ def test_reset_a_password_with_nothing_but_the_local_inbox(
     sealpost = start_server()
     page = new_page(sealpost.url, java_script_enabled=scripted)
     become_administrator(page, sealpost)
-    expect(state(page)).to_contain_text("No server yet. Mail goes to the local inbox.")
+    expect(state(page)).to_contain_text("No mail server yet. Mail goes to the local inbox.")
     sign_out(page)
 
     ask_for_a_link(page)
@@ -172,8 +172,8 @@ def test_reset_a_password_with_nothing_but_the_local_inbox(
     sign_in_with_the_new_password(page)
 
     sealpost.wait_for("email_attempt .*password_changed")
-    page.get_by_role("link", name="Inbox").click()
-    expect(page.get_by_role("link", name="Your OpenAlgo Password Was Changed")).to_be_visible()
+    page.get_by_role("link", name="Local inbox").click()
+    expect(page.get_by_role("link", name="Your OpenAlgo password was changed")).to_be_visible()
 
 
 def test_switch_to_a_second_server_and_then_off(new_page: NewPage, start_server: StartServer) -> None:
@@ -201,7 +201,7 @@ def test_switch_to_a_second_server_and_then_off(new_page: NewPage, start_server:
 
         follow(page, "Deactivate Backup")
         expect_heading(page, "Deactivate “Backup”?")
-        expect(page.get_by_text("Mail goes to the local inbox then.")).to_be_visible()
+        expect(page.get_by_text("Mail will go to the local inbox")).to_be_visible()
         press(page, "Deactivate")
-        expect(page.get_by_text("“Backup” is switched off.")).to_be_visible()
+        expect(page.get_by_text("Deactivated “Backup”.")).to_be_visible()
         expect(state(page)).to_contain_text("No server is active. Mail goes to the local inbox.")

@@ -28,7 +28,7 @@ def reader_in(zone: str, new_page: NewPage, sealpost: Sealpost, **options: Any) 
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     page.goto("/settings/smtp/headers")
     fill(page, {"Headers": HEADERS})
-    press(page, "Read the headers")
+    press(page, "Check the headers")
     return page
 
 

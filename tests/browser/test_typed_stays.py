@@ -77,7 +77,7 @@ def sign_in_again(page: Page, password: str = PASSWORD) -> None:
     dialog = page.get_by_role("dialog", name="Sign in again")
     expect(dialog).to_be_visible()
     dialog.get_by_label("Password", exact=True).fill(password)
-    press(page, "Sign in and go on")
+    press(page, "Sign in and continue")
 
 
 def test_whoever_was_signed_out_signs_in_in_place_and_the_form_goes_on(page: Page, sealpost: Sealpost) -> None:
@@ -96,7 +96,7 @@ def test_a_wrong_password_in_place_can_be_tried_again(page: Page, sealpost: Seal
     end_sessions(sealpost)
     press(page, "Save")
     sign_in_again(page, "not the password")
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("not the password of this account")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Wrong password")
     sign_in_again(page)
     expect_heading(page, "Mail servers")
 
@@ -135,8 +135,8 @@ def new_server() -> Iterator[RecordingServer]:
     ("path", "field", "button"),
     [
         ("/account/tokens", "Name", "Create token"),
-        ("/settings/smtp/headers", "Headers", "Read the headers"),
-        ("/account", "New address", "Mail a link to the new address"),
+        ("/settings/smtp/headers", "Headers", "Check the headers"),
+        ("/account", "New address", "Send a link to the new address"),
     ],
 )
 def test_every_form_asks_in_place_and_is_sent(
@@ -170,7 +170,7 @@ def test_without_script_the_form_comes_back_filled_after_the_sign_in(plain_page:
     for label, text in {**TYPED, "Name": "Without script", "User name": "shop", "Password": ""}.items():
         expect(page.get_by_label(label, exact=True)).to_have_value(text)
     expect(page.get_by_role("radio", name="None")).to_be_checked()
-    expect(page.get_by_text("Enter it again: it is never kept.")).to_be_visible()
+    expect(page.get_by_text("Enter it again. Sealpost never keeps it.")).to_be_visible()
     fill(page, {"User name": ""})
     press(page, "Save")
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
@@ -212,7 +212,7 @@ def test_somebody_else_in_the_same_browser_does_not_send_it(page: Page, sealpost
     sign_in(other, "bob")
     expect(other.get_by_role("button", name="Sign out")).to_be_visible()
     press(page, "Save")
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Somebody else is signed in")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Someone else is now signed in")
     sign_in_again(page)
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
 
@@ -229,7 +229,7 @@ def test_a_server_that_was_deleted_meanwhile_can_be_saved_as_a_new_one(
     with create_app(sealpost.environment).app_context():
         configs.delete(config_id)
     press(page, "Save")
-    expect_heading(page, "Deleted meanwhile")
+    expect_heading(page, "Deleted by someone else")
     expect(page.get_by_label("From name", exact=True)).to_have_value("Typed late")
     press(page, "Save as new")
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
@@ -274,7 +274,7 @@ def test_who_leaves_a_changed_form_is_asked(page: Page) -> None:
     page.goto(NEW)
     page.get_by_label("Server", exact=True).press_sequentially("typed.example")
     with answering(page, leave=False) as kinds:
-        page.get_by_role("link", name="Audit").click(no_wait_after=True)
+        page.get_by_role("link", name="Mail log").click(no_wait_after=True)
         expect(page.get_by_label("Server", exact=True)).to_have_value("typed.example")
         page.get_by_role("button", name="Sign out").click(no_wait_after=True)
         expect(page.get_by_label("Server", exact=True)).to_have_value("typed.example")
@@ -287,8 +287,8 @@ def test_who_leaves_a_form_as_it_was_is_not_asked(page: Page) -> None:
     field.press_sequentially("x")
     field.press("Backspace")
     with answering(page, leave=False) as kinds:
-        page.get_by_role("link", name="Audit").click()
-        expect_heading(page, "Audit trail")
+        page.get_by_role("link", name="Mail log").click()
+        expect_heading(page, "Mail log")
     assert kinds == []
 
 
@@ -299,8 +299,8 @@ def test_who_leaves_a_form_that_came_back_refused_is_asked(page: Page) -> None:
     expect(page.get_by_label("Port", exact=True)).to_have_attribute("aria-invalid", "true")
     scripted(page.get_by_role("heading", level=1)).click()  # browsers ask only who has touched the page
     with answering(page, leave=True) as kinds:
-        page.get_by_role("link", name="Audit").click(no_wait_after=True)
-        expect_heading(page, "Audit trail")
+        page.get_by_role("link", name="Mail log").click(no_wait_after=True)
+        expect_heading(page, "Mail log")
     assert kinds == ["beforeunload"]
 
 
@@ -312,7 +312,7 @@ def test_a_stored_password_that_is_about_to_be_replaced_says_so_and_can_be_kept(
     name = f"Kept {with_script}"
     config_id = stored(sealpost, name)
     page.goto(f"/settings/smtp/{config_id}")
-    note = page.get_by_text("The stored password is about to be replaced.")
+    note = page.get_by_text("Saving replaces the stored password.")
     box = page.get_by_label("Keep the stored one")
     expect(note).to_be_hidden()
     expect(box).to_be_hidden()
@@ -367,7 +367,7 @@ def test_of_a_server_that_was_deleted_meanwhile_the_typed_password_is_saved_with
     with create_app(sealpost.environment).app_context():
         configs.delete(config_id)
     press(page, "Save")
-    expect_heading(page, "Deleted meanwhile")
+    expect_heading(page, "Deleted by someone else")
     expect(page.get_by_label("Password", exact=True)).to_have_value("typed-anew")
     press(page, "Save as new")
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()

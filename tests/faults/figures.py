@@ -12,8 +12,8 @@ from tests.faults.child import Place
 from tests.faults.storm import DRAIN_SECONDS, Storm
 
 HEAD: Final = (
-    "| fault | database | runs | mails | faults | lost | unexpected | duplicates / bound | most copies "
-    "| given up, told so | drained in |"
+    "| fault | database | runs | emails | faults | lost | unexpected | duplicates / bound | most copies "
+    "| gave up, and said so | drained in |"
 )
 
 

@@ -18,7 +18,7 @@ from tests.faults.storm import ALL
 
 SERVERS = 100_000 if ALL else 1_000
 SINGLY = 5  # of so many servers, one gets its mail as from `send_email`
-WAYS = {"groups": small_queue.as_group, "single mails": small_queue.one_by_one}
+WAYS = {"groups": small_queue.as_group, "single emails": small_queue.one_by_one}
 
 
 def chosen(seeds: Iterable[int]) -> list[int]:
@@ -47,6 +47,6 @@ def settle(fault: str, tally: Tally, began: float) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_whatever_a_server_does_no_mail_is_lost_doubled_or_let_out(way: str) -> None:
     began = time.monotonic()
-    seeds = chosen(seed for seed in range(SERVERS) if (seed % SINGLY == 0) == (way == "single mails"))
+    seeds = chosen(seed for seed in range(SERVERS) if (seed % SINGLY == 0) == (way == "single emails"))
     deliver = partial(small_queue.deliver, send=WAYS[way])
     settle(f"random servers, {way}", harvest(partial(trial, deliver=deliver), seeds), began)

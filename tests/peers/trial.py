@@ -199,6 +199,6 @@ def _way(features: dict[str, str], habits: Habits) -> str:
         "PIPELINING, nothing behind the dot: it refused once what came there": habits.lacks(Habit.BEHIND_DOT),
         "PIPELINING, behind the dot too: in EHLO, and kept; no CHUNKING": "CHUNKING" not in features,
         "PIPELINING, by DATA: CHUNKING in EHLO, but not kept": habits.lacks(Habit.CHUNKING),
-        "CHUNKING, whole mails at once: in EHLO, and a refused chunk is swallowed": habits.shows(Habit.SWALLOWS),
+        "CHUNKING, whole emails at once: in EHLO, and a refused chunk is swallowed": habits.shows(Habit.SWALLOWS),
     }
     return next((way for way, is_so in found.items() if is_so), "PIPELINING: a refused chunk is not swallowed")

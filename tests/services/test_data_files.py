@@ -47,7 +47,7 @@ def test_the_providers_are_as_their_type_says() -> None:
 
 def test_the_rules_for_replies_are_as_their_type_says() -> None:
     data = read(reply_rules.RULES)
-    assert data.keys() == {"rules"}
+    assert data.keys() == {"marks", "rules"}
     assert slips(Rule, {entry["id"]: entry for entry in data["rules"]}) == []
 
 

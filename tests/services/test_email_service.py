@@ -18,6 +18,7 @@ from services import email_service
 from services.message.draft import Attachment
 from services.settings import configs
 from services.settings.fields import parse_change
+from services.settings.reach import Reach
 from tests import certificates
 from tests.loopback import free_port
 from tests.recording_server import RecordedMail, RecordingServer
@@ -159,7 +160,7 @@ def test_the_connection_test_answers_as_specified(server: RecordingServer) -> No
     assert email_service.test_smtp_connection() == (True, "Connection successful")
     stored = configs.find_active()
     assert stored
-    assert stored.is_verified
+    assert stored.verified_reach is Reach.OWN_DOMAIN  # no address elsewhere is known, and nobody signed in
 
 
 def test_a_wrong_password_answers_as_specified(app: Flask) -> None:

@@ -95,7 +95,7 @@ def test_a_stranger_at_its_port_gets_no_mail_and_the_step_says_so(
         instance_path=tmp_path,
     )
     with RecordingServer(port=port_of(app)) as stranger, listening(app):
-        assert f"Its port {port_of(app)} is taken by another program" in last_step().reason
+        assert f"Its port {port_of(app)} is already in use by another program" in last_step().reason
         assert "LOCAL_INBOX_PORT" in last_step().reason
         assert last_step().is_broken
         assert not send_email("b@example.com", "Hello", "Text")
@@ -109,7 +109,7 @@ def test_two_installations_on_one_machine_do_not_get_each_others_mail(
     other = create_app({**environment, "APP_KEY": os.urandom(32).hex()}, instance_path=tmp_path)
     with listening(one), listening(other):  # of one folder, on one port
         assert not send_email("b@example.com", "Hello", "Text")
-        assert "is taken by another program" in last_step().reason
+        assert "is already in use by another program" in last_step().reason
     assert local_inbox.inbox.all() == []
 
 

@@ -48,8 +48,8 @@ def test_what_is_public_says_what_it_does() -> None:
     assert all(inspect.getdoc(getattr(email_service, name)) for name in email_service.__all__)
 
 
-def test_the_readmes_examples_of_what_a_mail_can_say_run(app: Flask) -> None:
-    section = (ROOT / "README.md").read_text().partition("**What a mail can say**")[2]
+def test_the_examples_of_what_an_email_can_contain_run(app: Flask) -> None:
+    section = (ROOT / "docs" / "sending.md").read_text().partition("## What an email can contain")[2]
     code = section.partition("```python\n")[2].partition("```")[0]
     with recording.record_messages() as recorded:
         exec(code, {})

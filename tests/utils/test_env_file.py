@@ -65,7 +65,7 @@ def test_a_line_without_a_name_shows_nothing_of_itself(tmp_path: Path, text: str
 
 def test_a_value_that_swallows_a_variable_of_ours_is_refused(tmp_path: Path) -> None:
     message = refusal(tmp_path, 'OTHER="first\nMAIL_SUPPRESS_SEND=true\nANOTHER="\n')
-    assert message.startswith("line 1: the quote behind OTHER ends on another line.")
+    assert message.startswith("line 1: the quote after OTHER ends on another line.")
 
 
 @pytest.mark.parametrize("text", [b"\n\nAPP_NAME=Caf\xe9", "APP_NAME=Café".encode("utf-16")])

@@ -53,7 +53,7 @@ REMEDIES = {
         "x\u2028.example",
         "x\u202e.example",
     ],
-    "Give one host name only": ["x.example,y.example", "x.example;y.example"],
+    "Enter only one host name": ["x.example,y.example", "x.example;y.example"],
     "at most 253": ["x" * 300, "x." * 150, "x" * 1_000_000, "é" * 1_000_000],
     "four numbers": [
         "2130706433",

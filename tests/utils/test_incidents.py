@@ -129,9 +129,9 @@ def test_the_last_place_of_ours_is_told_apart() -> None:
 
 def test_what_an_error_of_ours_says_is_told() -> None:
     def refuse() -> None:
-        raise Conflict("Somebody else saved a change.")
+        raise Conflict("Someone else saved a change.")
 
-    assert told(raised(refuse))["said"] == "Somebody else saved a change."
+    assert told(raised(refuse))["said"] == "Someone else saved a change."
 
 
 def test_an_error_that_was_never_raised_is_told_by_its_class() -> None:

@@ -102,7 +102,7 @@ def test_a_worker_of_this_process_has_to_live(app: Flask, client: Visitor) -> No
         assert readiness(client) == (200, "ready", {})
     finally:
         started.stop()
-    assert readiness(client) == (503, "not ready", {"worker": "It has stopped. Restart this process."})
+    assert readiness(client) == (503, "not ready", {"worker": "Stopped. Restart this process."})
 
 
 def test_nothing_is_told_that_names_a_server_a_person_or_a_secret(app: Flask, client: Visitor) -> None:

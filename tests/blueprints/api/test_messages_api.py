@@ -125,7 +125,7 @@ def test_it_can_be_too_late_to_cancel(client: Visitor, bearer: dict[str, str]) -
     for state in (*IN_HAND, State.SENT, State.FAILED, State.CANCELLED):
         answer = client.post(f"{URL}/{in_state(state)}/cancel", headers=bearer)
         assert answer.status_code == 409
-        assert answer.get_json()["message"].startswith("The mail is")
+        assert answer.get_json()["message"].startswith("This email is")
 
 
 def test_a_dead_letter_is_sent_again_to_whoever_has_not_got_it(client: Visitor, bearer: dict[str, str]) -> None:

@@ -121,7 +121,7 @@ def test_the_form_is_filled_for_an_address(admin: Visitor) -> None:
 def test_the_form_says_why_nothing_could_be_looked_up(admin: Visitor) -> None:
     page = admin.get(f"{NEW}?find=nobody")
     assert page.status_code == 422
-    assert "No provider is known by this name." in page.text
+    assert "No provider with this name." in page.text
     assert 'id="find" name="find" type="text" value="nobody"' in page.text
 
 
@@ -145,4 +145,4 @@ def test_each_hint_describes_its_field(admin: Visitor) -> None:
 
 
 def test_what_cannot_work_is_said_before_it_is_tried(admin: Visitor) -> None:
-    assert "take no password over SMTP any more" in admin.get(f"{NEW}?find=me@hotmail.com").text
+    assert "no longer accept passwords over SMTP" in admin.get(f"{NEW}?find=me@hotmail.com").text

@@ -36,6 +36,7 @@ def app(server: RecordingServer, tmp_path_factory: pytest.TempPathFactory) -> It
     folder: Path = tmp_path_factory.mktemp("postgresql")
     with postgresql_server.running() as url:
         environment = {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": url, "LOCAL_INBOX_PORT": "0"}
+        environment["ACCOUNT_WAITING_EMAILS"] = "500"
         app = create_app(environment | mail_through(server), instance_path=folder)
         with app.app_context():
             upgrade()
@@ -102,6 +103,14 @@ def test_a_mail_is_found_by_its_tag_and_an_odd_tag_is_no_error(app: Flask, token
     found = visit(app).get("/api/messages?tag=order+17", headers=reader).get_json()["data"]
     assert [each["id"] for each in found] == [mail_id]
     assert visit(app).get("/api/messages?tag=%00", headers=reader).status_code == 422
+
+
+def test_calls_at_once_have_no_more_room_than_one_after_the_other(app: Flask, token: dict[str, str]) -> None:
+    bob = {"Authorization": f"Bearer {api_tokens.create(2, 'shop', scopes=['send'])[0]}"}
+    before, bodies = queued(), [{"messages": [{**MAIL, "sendAt": "2027-01-01T08:00:00Z"}] * 200}] * 4
+    answers = at_once([partial(visit(app).post, URL, json=body, headers=bob) for body in bodies])
+    assert sorted(answer.status_code for answer in answers) == [202, 202, 429, 429]
+    assert queued() == before + 400
 
 
 def test_25_mb_are_taken(app: Flask, token: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from database.engine import transaction
 from database.user_db import Account
 from services import email_service
 from services.accounts import api_tokens
+from services.outbox import promise
 from services.personal import at_once
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -24,6 +25,7 @@ from services.worker.lease import Pace
 from tests.loopback import free_port
 from tests.mails import change
 from tests.outbox import drain, row_of
+from tests.own_servers import PLACES, PORT, bring, free_host
 from tests.patience import PATIENCE, wait_until
 from tests.scripted_server import Action, Answer, ScriptedServer, close
 from tests.visitors import Visitor, make_alice, visit
@@ -220,6 +222,33 @@ def test_one_over_the_limit_of_its_account_waits_in_the_queue(app: Flask, token:
 def accounts_limit(emails_per_minute: int) -> None:
     with transaction() as session:
         session.execute(update(Account).values(emails_per_minute=emails_per_minute))
+
+
+class TestWithAServerOfItsOwn:
+    @pytest.fixture
+    def environment(self, environment: dict[str, str]) -> dict[str, str]:
+        return {**environment, **PLACES}
+
+    def test_while_one_attempt_is_held_the_queue_takes_no_more_of_the_account_and_another_attempt_goes(
+        self, app: Flask, token: dict[str, str]
+    ) -> None:
+        may_answer, told = threading.Event(), threading.Event()
+        script: dict[str, Answer | list[Answer]] = {"MESSAGE": [(_after(may_answer), "250 ok"), "250 ok"]}
+        with ScriptedServer(script, host=free_host(), port=PORT) as server:
+            bring(1, server.host, PORT, from_email="alice@example.com")
+            _, queued = send(app, token, wait=False)
+            held = threading.Thread(target=send, args=(app, token))
+            held.start()
+            wait_until(lambda: server.messages)
+            assert groups.claim_group("test", Pace()) is None
+            assert send(app, token)[0] == 200
+            promise.new_mail.add(told.set)
+            may_answer.set()
+            held.join()
+            assert told.wait(PATIENCE)
+            promise.new_mail.remove(told.set)
+            drain()
+            assert row_of(queued["id"]).state == "sent"
 
 
 def test_one_that_is_sent_later_is_not_waited_for(client: Visitor, token: dict[str, str]) -> None:

@@ -29,7 +29,7 @@ def test_a_sender_is_added_listed_and_removed(client: Visitor, alice: dict[str, 
     answer = client.post(API, json={"email": "Orders@Shop.example"}, headers=alice)
     assert answer.status_code == 201
     assert answer.json
-    assert answer.json["message"] == "A link was mailed to this address. Follow it there to confirm."
+    assert answer.json["message"] == "A link was sent to this address. Follow it to confirm."
     sender = answer.json["sender"]
     assert (sender["email"], sender["isConfirmed"], sender["confirmedAt"]) == ("Orders@shop.example", False, None)
     assert client.get(API, headers=alice).json == {"senders": [sender]}

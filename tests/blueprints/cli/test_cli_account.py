@@ -87,7 +87,7 @@ def test_only_the_line_end_is_taken_off_a_password(app: Flask, ending: str) -> N
         ("c@rol", "carol@example.com", PASSWORD, "Error: username: "),
         ("carol", "carol@example.com", "short", "Error: password: Use at least 12 characters."),
         ("carol", "carol@example.com", "", "Error: password: "),
-        ("alice", "carol@example.com", PASSWORD, "Error: username: Another account has this user name."),
+        ("alice", "carol@example.com", PASSWORD, "Error: username: That user name is already in use."),
         ("\udcff", "carol@example.com", PASSWORD, "Error: username: "),
     ],
 )

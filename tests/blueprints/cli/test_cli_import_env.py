@@ -47,7 +47,7 @@ def test_an_import_says_which_lines_of_env_may_go(with_env: Flask) -> None:
         result = run(with_env, "import-env", "--name", "Main", "--activate")
         assert configs.named("Main").row.is_active
         last = result.stdout.splitlines()[-1]
-        assert last.startswith("These lines of .env may go now, or kept as the fallback: ")
+        assert last.startswith("These lines of .env can be deleted now, or kept as the fallback: ")
         assert set(last.partition("fallback: ")[2].split(", ")) == set(ENV)
 
 

@@ -37,9 +37,9 @@ def rotated_app(app: Flask, environment: dict[str, str], tmp_path: Path) -> Iter
 def test_the_status_shows_what_each_key_seals_and_what_to_do(rotated_app: Flask) -> None:
     result = run(rotated_app, "status")
     lines = result.stdout.splitlines()
-    assert lines[1].endswith("current, APP_KEY                        0 configurations")
-    assert lines[2].endswith("previous, number 1 of APP_KEY_PREVIOUS  2 configurations")
-    assert lines[-1] == "Run `flask keys rotate` to seal everything with the current key."
+    assert lines[1].endswith("current, APP_KEY                        0 mail servers")
+    assert lines[2].endswith("previous, number 1 of APP_KEY_PREVIOUS  2 mail servers")
+    assert lines[-1] == "Run `flask keys rotate` to reseal everything with the current key."
     assert result.exit_code == 0
 
 
@@ -54,7 +54,7 @@ def test_a_rotation_tells_each_row_and_which_key_may_go(rotated_app: Flask) -> N
     result = run(rotated_app, "rotate")
     lines = result.stdout.splitlines()
     assert lines[:2] == ["✓ Primary (id 1)", "✓ Backup (id 2)"]
-    assert lines[-1].endswith("seals nothing: take it out of APP_KEY_PREVIOUS and restart.")
+    assert lines[-1].endswith("seals nothing: remove it from APP_KEY_PREVIOUS and restart.")
     assert result.exit_code == 0
 
 
@@ -78,7 +78,7 @@ def test_a_lost_key_of_a_queued_mail_is_named_with_the_remedy(
     with app.app_context():
         queued()
     result = run(create_app({**environment, "APP_KEY": NEW_KEY}, instance_path=tmp_path), "status")
-    assert "is unknown here. 1 queued mail still needs it: restore it in APP_KEY_PREVIOUS." in result.stdout
+    assert "is missing. 1 queued email still needs it: add it to APP_KEY_PREVIOUS." in result.stdout
     assert result.exit_code == 3
 
 
@@ -98,7 +98,7 @@ def test_an_altered_row_is_named_and_the_exit_code_is_3(rotated_app: Flask) -> N
         session.execute(text("UPDATE smtp_config SET smtp_server = 'evil.example' WHERE id = 2"))
     result = run(rotated_app, "rotate")
     assert "✗ Backup (id 2): These settings were changed outside Sealpost." in result.stdout
-    assert "is still needed: it seals 1 configuration." in result.stdout
+    assert "is still needed: it seals 1 mail server." in result.stdout
     assert result.exit_code == 3
 
 

@@ -67,7 +67,7 @@ def test_neither_subject_nor_content_is_printed(app: Flask) -> None:
 
 def test_the_status_of_an_empty_queue_is_well(app: Flask) -> None:
     result = run(app, "status")
-    assert (result.exit_code, result.stdout) == (0, "No email is waiting or has failed.\nAll is well.\n")
+    assert (result.exit_code, result.stdout) == (0, "No email is waiting or has failed.\nNo email is late.\n")
 
 
 def test_the_status_counts_and_says_why_mail_waits(app: Flask) -> None:
@@ -80,7 +80,7 @@ def test_the_status_counts_and_says_why_mail_waits(app: Flask) -> None:
     assert result.exit_code == 0
     for line in ("deferred      2", "failed        1", "Waiting (2): The sending limit is reached."):
         assert line in result.stdout.splitlines()
-    assert "Worker host:1:ab holds 1 mail" in result.stdout
+    assert "Worker host:1:ab is sending 1 email" in result.stdout
     assert "Accepted" in result.stdout
 
 
@@ -90,7 +90,7 @@ def test_mail_that_is_late_is_not_well_and_exit_code_3(app: Flask) -> None:
     result = run(app, "status", "--json")
     told = json.loads(result.stdout)
     assert (result.exit_code, told["ok"], told["oldest_due"]) == (3, False, due_at.isoformat())
-    assert "Does a worker run?" in run(app, "status").stdout
+    assert "Check that a worker is running." in run(app, "status").stdout
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.DEFERRED, State.UNCERTAIN, State.HELD])
@@ -100,10 +100,9 @@ def test_mail_whose_key_is_missing_is_not_well_before_it_is_due(app: Flask, stat
     result = run(app, "status")
     assert result.exit_code == 3
     assert (
-        "Not well: 1 mail cannot be opened. It was sealed with an APP_KEY that is not here. "
-        "Restore it as APP_KEY_PREVIOUS."
+        "1 email cannot be read. It is sealed with a missing APP_KEY. Add that key to APP_KEY_PREVIOUS."
     ) in result.stdout.splitlines()
-    assert "All is well." not in result.stdout
+    assert "No email is late." not in result.stdout
     told = json.loads(run(app, "status", "--json").stdout)
     assert (told["ok"], told["keyless"]) == (False, 1)
 
@@ -216,7 +215,7 @@ def test_a_worker_sends_what_is_queued_until_it_is_told_to_end(migrated_database
             finally:
                 process.send_signal(signal.SIGTERM)
             told, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, told) == (0, "Sending queued mail with 1 sender. Stop with Ctrl-C.\n")
+    assert (process.returncode, told) == (0, "Sending queued email with 1 sender. Stop with Ctrl-C.\n")
     assert [mail.recipients for mail in server.mails] == [("joe@example.com",)]
 
 

@@ -33,7 +33,7 @@ def test_an_invitation_is_mailed_and_its_link_printed_nowhere(
     app: Flask, mail_server: RecordingServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     result = run(app, "invite", "carol", "carol@example.com")
-    said = "A link for carol is on its way to carol@example.com. It is good for 3 days.\n"
+    said = "A link for carol is on its way to carol@example.com. It works for 3 days.\n"
     assert (result.exit_code, result.stdout) == (0, said)
     drain()
     token = link_in(mail_server.mails[0])[1]
@@ -83,7 +83,7 @@ def test_deleting_asks_first_and_says_what_goes(app: Flask) -> None:
     api_tokens.create(bob.id, "deploy")
     refused = run(app, "delete", "bob", stdin="n\n")
     assert refused.exit_code == 1
-    assert "Delete bob (bob@example.com) for good, and with it 1 API token? [y/N]" in refused.stderr
+    assert "Delete bob (bob@example.com) permanently, and with it 1 API token? [y/N]" in refused.stderr
     assert accounts.find(bob.id)
     assert run(app, "delete", "bob", stdin="y\n").stdout == "The account bob is deleted.\n"
     assert accounts.find(bob.id) is None
@@ -92,7 +92,7 @@ def test_deleting_asks_first_and_says_what_goes(app: Flask) -> None:
 def test_an_account_that_has_nothing_goes_with_nothing(app: Flask) -> None:
     make_alice(is_admin=True)
     make_bob()
-    assert "Delete bob (bob@example.com) for good? [y/N]" in run(app, "delete", "bob", stdin="n\n").stderr
+    assert "Delete bob (bob@example.com) permanently? [y/N]" in run(app, "delete", "bob", stdin="n\n").stderr
 
 
 def test_a_script_deletes_without_being_asked(app: Flask) -> None:

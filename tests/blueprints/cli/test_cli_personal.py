@@ -21,7 +21,7 @@ def run(app: Flask, *words: str, stdin: str = "") -> Result:
 
 
 def test_the_list_tells_what_the_page_does_and_nothing_secret(app: Flask) -> None:
-    assert "No account has a server of its own." in run(app, "personal", "list").stdout
+    assert "No account has its own server." in run(app, "personal", "list").stdout
     bob = make_bob()
     own_row(bob.id, last_error="Authentication failed", fell_back=2)
     line = run(app, "personal", "list", "--search", "BOB").stdout.splitlines()[1]

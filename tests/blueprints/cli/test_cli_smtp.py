@@ -95,8 +95,8 @@ def test_a_password_is_no_argument(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("--port", "70000"), "Error: --port: Give a whole number from 1 to 65535.\n"),
-        (("--timeout", "0"), "Error: --timeout: Give a whole number from 1 to 60.\n"),
+        (("--port", "70000"), "Error: --port: Enter a whole number from 1 to 65535.\n"),
+        (("--timeout", "0"), "Error: --timeout: Enter a whole number from 1 to 60.\n"),
         (("--host", "https://x"), "Error: --host: Enter only the host name, without https:// or smtp://.\n"),
         (("--from", "nobody"), "Error: --from: The address has no @. Write the address like name@example.com.\n"),
     ],
@@ -213,7 +213,7 @@ def test_an_edit_without_an_option_is_wrong_usage(app: Flask) -> None:
 
 
 def test_the_list_shows_the_active_one_first(app: Flask) -> None:
-    assert run(app, "list").stdout.startswith("No configuration is stored. Make one: flask smtp add")
+    assert run(app, "list").stdout.startswith("No mail server yet. Add one: flask smtp add")
     add(app, "Alpha")
     add(app, "Beta", "--activate")
     lines = run(app, "list").stdout.splitlines()

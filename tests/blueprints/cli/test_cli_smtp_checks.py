@@ -69,7 +69,7 @@ def test_a_wrong_password_gives_the_remedy_and_exit_code_3(app: Flask) -> None:
         result = run(app, "validate", "--test-email", "admin@example.com")
     lines = result.stdout.splitlines()
     assert lines[5] == "   ✗ Authentication failed"
-    assert lines[6].startswith("     Check both for spaces")
+    assert lines[6].startswith("     Check both, including spaces")
     assert "The server said: 535 5.7.8" in lines[6]
     assert result.exit_code == 3
     assert SECRET not in result.output
@@ -78,14 +78,14 @@ def test_a_wrong_password_gives_the_remedy_and_exit_code_3(app: Flask) -> None:
 def test_a_dead_server_is_told(app: Flask) -> None:
     store("127.0.0.1", free_port())
     result = run(app, "validate", "--test-email", "admin@example.com")
-    assert "   ✗ Could not connect to server\n     Check server name and port, usually 587 or 465." in result.stdout
+    assert "   ✗ Could not connect to server\n     Check server name and port (usually 587 or 465)." in result.stdout
     assert result.exit_code == 3
 
 
 def test_an_absent_server_is_told_by_the_test_and_by_dns(app: Flask) -> None:
     store("nowhere.example", 587, use_tls=True)
     result = run(app, "validate")
-    assert result.stdout.count("Check the server name for a typing slip") == 2
+    assert result.stdout.count("Check the server name for typos") == 2
     assert result.exit_code == 3
 
 
@@ -119,7 +119,7 @@ def test_each_step_of_a_test_is_a_line(app: Flask) -> None:
         result = run(app, "test")
         labels = [line[2:12].strip() for line in result.stdout.splitlines()[:9]]
         assert labels == [
-            "Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign in", "Sender", "Recipient",
+            "Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign-in", "Sender", "Recipient",
         ]  # fmt: skip
         assert result.stdout.endswith("\n✓ Connection successful; no email was sent\n")
         assert (result.exit_code, server.mails) == (0, [])
@@ -232,9 +232,9 @@ def test_the_route_shows_each_step_with_its_reason(environment: dict[str, str], 
         result = run(app, "route")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[1].split() == [
-        "1", *NAME.split(), "smtp.example.com:587", "used", "Active", "in", "the", "database.",
+        "1", *NAME.split(), "smtp.example.com:587", "in", "use", "The", "active", "server.",
     ]  # fmt: skip
-    assert "in reserve" in result.stdout
+    assert "standby" in result.stdout
     assert f"Mail goes through {NAME} (smtp.example.com:587)." in result.stdout
 
 
@@ -246,8 +246,8 @@ def test_the_route_says_that_a_server_in_reserve_would_protect_mail_less(
         with app.app_context():
             store("smtp.example.com", 587, use_tls=True)
         steps = json.loads(run(app, "route", "--json").stdout)["steps"]
-        assert f"mail waits while {NAME} is down" in steps[1]["reason"]
-        assert f"mail waits while {NAME} is down" in run(app, "route").stdout
+        assert f"email waits while {NAME} is down" in steps[1]["reason"]
+        assert f"email waits while {NAME} is down" in run(app, "route").stdout
 
 
 def test_a_slow_step_is_shown_to_be_waited_for(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,22 +255,22 @@ def test_a_slow_step_is_shown_to_be_waited_for(app: Flask, monkeypatch: pytest.M
     with ScriptedServer({"GREETING": late("220 a.test", 2.5)}) as server:
         store(server.host, server.port, smtp_username="", smtp_password="")
         result = run(app, "test")
-    assert "… Greeting   waiting for an answer, 1 s" in result.stdout.splitlines()
+    assert "… Greeting   waiting for a reply, 1 s" in result.stdout.splitlines()
     assert result.exit_code == 0
 
 
 def test_a_route_without_a_server_is_exit_code_3(app: Flask) -> None:
     result = run(app, "route", "--json")
     assert result.exit_code == 3
-    assert [step["status"] for step in json.loads(result.stdout)["steps"]] == ["passed over", "passed over"]
+    assert [step["status"] for step in json.loads(result.stdout)["steps"]] == ["skipped", "skipped"]
 
 
 @pytest.mark.parametrize(
     ("fallback", "status", "why"),
     [
-        (Fallback.ALWAYS, "in reserve", "It sends for this account while its own server fails."),
-        (Fallback.CONNECTION, "in reserve", "while its own server cannot be connected or signed in to."),
-        (Fallback.NEVER, "passed over", "It never sends for this account instead of its own server."),
+        (Fallback.ALWAYS, "standby", "Used for this account while its own server fails."),
+        (Fallback.CONNECTION, "standby", "while Sealpost cannot connect or sign in to its own server."),
+        (Fallback.NEVER, "skipped", "Never used for this account instead of its own server."),
     ],
 )
 def test_the_route_of_an_account_begins_with_its_own_server(
@@ -285,7 +285,7 @@ def test_the_route_of_an_account_begins_with_its_own_server(
         told = run(app, "route", "alice", "--json")
         first, _, last = json.loads(told.stdout)["steps"]
         assert told.exit_code == 0
-        assert (first["source"], first["status"], first["reason"]) == ("personal", "used", personal_route.SENDS)
+        assert (first["source"], first["status"], first["reason"]) == ("personal", "in use", personal_route.SENDS)
         assert (last["source"], last["status"]) == ("env", status)
         assert why in last["reason"]
         assert "Mail goes through Own server (127.3.3.3:2525)." in run(app, "route", "alice@example.com").stdout

@@ -22,7 +22,7 @@ def test_a_token_is_alone_on_standard_output_and_works(app: Flask) -> None:
     result = run(app, "token", "create", "deploy", "--owner", "ALICE", "--days", "30")
     assert result.stdout.count("\n") == 1
     assert api_tokens.find_good(result.stdout.strip())
-    assert "shown this once" in result.stderr
+    assert "not be shown again" in result.stderr
 
 
 def test_the_owner_may_be_named_by_address(app: Flask) -> None:
@@ -41,7 +41,7 @@ def test_a_token_of_another_account_says_what_it_is_good_for(app: Flask) -> None
     assert json.loads(run(app, "token", "list", "--json").stdout)[0]["scopes"] == ["send", "read"]
     unsaid = run(app, "token", "create", "script", "--owner", "bob")
     assert (unsaid.exit_code, unsaid.stdout) == (2, "")
-    assert "bob is no administrator. Say what it is good for, like: --scope send" in unsaid.stderr
+    assert "bob is not an administrator. Say what the token allows, like: --scope send" in unsaid.stderr
     assert run(app, "token", "create", "script", "--owner", "bob", "--scope", "everything").exit_code == 2
 
 

@@ -86,7 +86,7 @@ def test_a_key_that_was_pasted_with_the_certificate_is_not_sent_back(admin: Visi
 
 def test_after_another_refusal_the_page_asks_for_the_key_again(admin: Visitor) -> None:
     answer = save(admin, **given(), smtp_server="")
-    assert "Paste the key again: a page never gets it back." in answer.text
+    assert "Paste the key again. Sealpost never shows it." in answer.text
     assert secret_part() not in answer.text
 
 
@@ -94,7 +94,7 @@ def test_a_copy_has_the_certificate_and_asks_for_the_key(admin: Visitor) -> None
     save(admin, **given())
     page = admin.get(f"{NEW}?copy={stored().row.id}").text
     assert pair().certificate.splitlines()[2] in page
-    assert "Paste the key: it is not copied." in page
+    assert "Paste the key. It was not copied." in page
     assert secret_part() not in page
 
 
@@ -253,8 +253,8 @@ def test_a_renewed_file_serves_from_the_next_mail_on(files: dict[str, str]) -> N
     ("change", "words"),
     [
         ({"EMAIL_SSL_CERTFILE": "/nowhere.pem"}, "EMAIL_SSL_CERTFILE in .env: The file cannot be read."),
-        ({"EMAIL_SSL_KEYFILE": ""}, "EMAIL_SSL_KEYFILE in .env: Give the key"),
-        ({"EMAIL_SSL_CERTFILE": ""}, "EMAIL_SSL_CERTFILE in .env: Give the certificate"),
+        ({"EMAIL_SSL_KEYFILE": ""}, "EMAIL_SSL_KEYFILE in .env: Enter the key"),
+        ({"EMAIL_SSL_CERTFILE": ""}, "EMAIL_SSL_CERTFILE in .env: Enter the certificate"),
         ({"EMAIL_USE_TLS": "false", "EMAIL_USE_SSL": "false"}, "EMAIL_SSL_CERTFILE in .env: A client certificate"),
     ],
 )

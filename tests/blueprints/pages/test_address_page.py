@@ -48,9 +48,9 @@ def address() -> str:
 
 def test_an_address_waits_on_ones_page_and_can_be_withdrawn(alice: Visitor, mail_server: RecordingServer) -> None:
     token = token_for(alice, mail_server)
-    assert "waits for you to confirm" in alice.get("/account").text
+    assert "is waiting for you to confirm" in alice.get("/account").text
     alice.post_form("/account/email/withdraw")
-    assert "waits for you to confirm" not in alice.get("/account").text
+    assert "is waiting for you to confirm" not in alice.get("/account").text
     assert visit(alice.application).get(f"/confirm-address?token={token}", follow_redirects=True).status_code == 410
 
 
@@ -94,7 +94,7 @@ def test_a_link_that_is_bad_is_told_so(app: Flask, query: str) -> None:
 def test_a_visit_without_a_link_is_told_to_open_it(app: Flask) -> None:
     answer = visit(app).get("/confirm-address")
     assert answer.status_code == 400
-    assert "Open the link in your mail" in answer.text
+    assert "Open the link in your email" in answer.text
     assert "no longer works" not in answer.text
 
 
@@ -107,7 +107,7 @@ def test_an_address_that_another_account_has_by_now_is_told_so(
     visitor.get(f"/confirm-address?token={token}", follow_redirects=True)
     answer = visitor.post_form("/confirm-address")
     assert answer.status_code == 422
-    assert "Another account has this address" in answer.text
+    assert "That address is already in use" in answer.text
 
 
 def test_the_pages_send_no_referer_and_are_not_kept(app: Flask) -> None:

@@ -76,7 +76,7 @@ def test_an_odd_place_to_go_on_from_is_no_error(admin: Visitor, before: str) -> 
 
 
 def test_an_empty_trail_teaches(admin: Visitor) -> None:
-    assert "No event matches" in admin.get(f"{URL}?q=nothing-like-it").text
+    assert "No matching events" in admin.get(f"{URL}?q=nothing-like-it").text
 
 
 def test_the_file_has_a_head_and_a_line_for_each_event(admin: Visitor) -> None:

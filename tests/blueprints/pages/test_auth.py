@@ -65,7 +65,7 @@ def test_a_wrong_setup_code_is_said_at_its_field(app: Flask) -> None:
     accounts.issue_setup_code()
     answer = visit(app).post_form("/setup", set_up_form("AAAAA-AAAAA-AAAAA-AAAAA"))
     assert answer.status_code == 422
-    assert "not a code of this server" in answer.text
+    assert "This set-up code is wrong" in answer.text
     assert PASSWORD not in answer.text
 
 

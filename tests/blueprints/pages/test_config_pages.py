@@ -57,7 +57,7 @@ def test_the_empty_list_teaches_and_leads_to_the_form(admin: Visitor) -> None:
     page = admin.get(LIST)
     assert page.status_code == 200
     assert "No mail can be sent: no server is active." in page.text
-    assert "No server yet" in page.text
+    assert "No mail server yet" in page.text
     assert f'href="{NEW}"' in page.text
 
 
@@ -109,7 +109,7 @@ def test_a_search_without_a_result_leads_back(admin: Visitor, primary: StoredCon
 
 def test_activating_one_deactivates_the_other(admin: Visitor, primary: StoredConfig, backup: StoredConfig) -> None:
     page = act(admin, backup, "activate", version="1")
-    assert "Mail goes through “Backup server” from now on." in page
+    assert "Mail now goes through “Backup server”." in page
     assert [stored.row.name for stored in configs.search(active=True)] == ["Backup server"]
     activated = configs.get(backup.row.id).row
     assert activated.updated_by == "alice"
@@ -117,7 +117,7 @@ def test_activating_one_deactivates_the_other(admin: Visitor, primary: StoredCon
 
 def test_what_has_changed_since_the_list_was_loaded_is_not_activated(admin: Visitor, backup: StoredConfig) -> None:
     configs.update(backup.row.id, parse_change({"from_name": "Theirs"}))
-    assert "Somebody else changed “Backup server” meanwhile." in act(admin, backup, "activate", version="1")
+    assert "Someone else has just changed “Backup server”." in act(admin, backup, "activate", version="1")
     assert not configs.get(backup.row.id).row.is_active
 
 
@@ -141,13 +141,13 @@ def test_an_active_server_that_was_altered_is_told_first(admin: Visitor, primary
 
 def test_deactivating_says_that_nothing_else_sends_and_asks_first(admin: Visitor, primary: StoredConfig) -> None:
     page = admin.get(f"{LIST}/{primary.row.id}/deactivate").text
-    assert "No mail can be sent then: nothing else is set up." in page
+    assert "No mail can be sent after that." in page
     assert configs.get(primary.row.id).row.is_active
 
 
 def test_after_deactivating_the_list_says_where_mail_goes(admin: Visitor, primary: StoredConfig) -> None:
     page = act(admin, primary, "deactivate", version="1")
-    assert "“Primary” is switched off." in page
+    assert "Deactivated “Primary”." in page
     assert "No mail can be sent: no server is active." in page
     assert [event.action for event in audit.events()][:1] == ["deactivated"]
 
@@ -167,7 +167,7 @@ def test_deleting_an_inactive_server_changes_nothing_for_mail(
     admin: Visitor, primary: StoredConfig, backup: StoredConfig
 ) -> None:
     assert "It is not active" in admin.get(f"{LIST}/{backup.row.id}/delete").text
-    assert "“Backup server” is deleted." in act(admin, backup, "delete", version="1")
+    assert "Deleted “Backup server”." in act(admin, backup, "delete", version="1")
     assert names(admin.get(LIST).text) == ["Primary"]
 
 
@@ -188,7 +188,7 @@ def test_env_is_a_line_of_the_list_with_its_place_in_the_route(environment: dict
         second = admin.get(LIST).text
     assert "Mail goes through env.example.com (set in .env) as env@example.com." in alone
     assert "env.example.com:587" in second
-    assert "Second in the route: it serves while Primary is down or cannot be used." in second
+    assert "Second in the route: used while Primary is down or cannot be used." in second
 
 
 def test_a_test_from_the_list_tests_the_stored_values_and_notes_it(admin: Visitor) -> None:

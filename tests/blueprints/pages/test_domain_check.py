@@ -21,6 +21,7 @@ ZONE: Zone = {
     ("google._domainkey.good.test", "TXT"): ["v=DKIM1; k=rsa; p=MIIBIjAN"],
     ("_dmarc.good.test", "TXT"): ["v=DMARC1; p=reject"],
     ("good.test", "MX"): ["10 mx.good.test."],
+    ("bare.test", "A"): ["192.0.2.1"],
     ("evil.test", "TXT"): ["v=spf1 <script>alert(1)</script> -all"],
 }
 
@@ -92,10 +93,10 @@ def test_the_api_refuses_a_wrong_question(client: Visitor, bearer: dict[str, str
 @pytest.mark.parametrize(
     ("words", "code", "shown"),
     [
-        (["good.test", "--server", "smtp.gmail.com"], 0, "✓ SPF: It permits Google"),
+        (["good.test", "--server", "smtp.gmail.com"], 0, "✓ SPF: It allows Google"),
         (["bare.test", "--server", "smtp.gmail.com"], 3, "Add: bare.test  TXT  v=spf1 include:_spf.google.com ~all"),
-        (["no domain"], 1, "domain: Give the part"),
-        ([], 1, "Give a domain: flask smtp domain"),
+        (["no domain"], 1, "domain: Enter the part"),
+        ([], 1, "Pass a domain: flask smtp domain"),
     ],
 )
 def test_the_command_has_exit_codes_for_scripts(app: Flask, words: list[str], code: int, shown: str) -> None:

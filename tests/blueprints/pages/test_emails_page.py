@@ -16,15 +16,15 @@ URL = "/emails"
 
 
 def test_an_empty_log_teaches(admin: Visitor) -> None:
-    assert "No mail yet" in admin.get(URL).text
+    assert "No emails yet" in admin.get(URL).text
     assert "No email sent directly" in admin.get(f"{URL}?from=direct").text
-    assert "No mail is here" in admin.get(f"{URL}?state=failed").text
+    assert "No emails here" in admin.get(f"{URL}?state=failed").text
 
 
 def test_a_mail_is_listed_with_whom_it_goes_to_and_how_it_stands(admin: Visitor) -> None:
     mail_id = in_state(State.DEFERRED, "a@example.com", "b@example.com", "c@example.com", reason="The server was busy.")
     page = admin.get(URL).text
-    for fact in (f"/emails/{mail_id}", "a@example.com, b@example.com and 1 more", "Deferred", "The server was busy."):
+    for fact in (f"/emails/{mail_id}", "a@example.com, b@example.com and 1 more", "Waiting", "The server was busy."):
         assert fact in page
 
 
@@ -48,7 +48,7 @@ def test_a_mail_that_was_sent_to_some_is_not_called_sent(admin: Visitor) -> None
         {"address": "b@example.com", "state": "refused", "code": 550, "enhanced": "5.1.1"},
     ]
     mail_id = in_state(State.SENT, recipients=recipients)
-    assert "Sent in part" in admin.get(URL).text
+    assert "Partly sent" in admin.get(URL).text
     assert "550 5.1.1" in admin.get(f"{URL}/{mail_id}").text
 
 
@@ -74,7 +74,7 @@ def test_the_page_of_a_mail_tells_of_each_try_and_of_the_next(admin: Visitor) ->
     page = admin.get(f"{URL}/{mail_id}").text
     for fact in ("smtp.example.com:587", "450 Try again later", "1234 ms", "Not now", "The mailbox was busy."):
         assert fact in page
-    assert f'It is tried again <time datetime="{due_at.isoformat()}"' in page
+    assert f'Next attempt <time datetime="{due_at.isoformat()}"' in page
 
 
 def test_what_was_sent_directly_stands_on_its_own_page(admin: Visitor) -> None:
@@ -88,7 +88,7 @@ def test_what_was_sent_directly_stands_on_its_own_page(admin: Visitor) -> None:
 
 def test_a_mail_is_cancelled_after_a_question(admin: Visitor) -> None:
     mail_id = queued()
-    assert "Cancel this mail?" in admin.get(f"{URL}/{mail_id}/cancel").text
+    assert "Cancel this email?" in admin.get(f"{URL}/{mail_id}/cancel").text
     assert row_of(mail_id).state == State.QUEUED
     assert admin.post_form(f"{URL}/{mail_id}/cancel").location == f"{URL}/{mail_id}"
     assert row_of(mail_id).state == State.CANCELLED
@@ -97,7 +97,7 @@ def test_a_mail_is_cancelled_after_a_question(admin: Visitor) -> None:
 
 def test_a_dead_letter_is_sent_again_after_a_question(admin: Visitor) -> None:
     mail_id = in_state(State.FAILED)
-    assert "Send this mail again?" in admin.get(f"{URL}/{mail_id}/retry").text
+    assert "Send this email again?" in admin.get(f"{URL}/{mail_id}/retry").text
     assert row_of(mail_id).state == State.FAILED
     admin.post_form(f"{URL}/{mail_id}/retry")
     assert row_of(mail_id).state == State.QUEUED
@@ -114,7 +114,7 @@ def test_whoever_is_too_late_is_told_so(admin: Visitor) -> None:
     assert "It is too late to do this." in admin.get(f"{URL}/{mail_id}/cancel").text
     for action in ("cancel", "retry"):
         admin.post_form(f"{URL}/{mail_id}/{action}")
-        assert "The mail is sent already." in admin.get(f"{URL}/{mail_id}").text
+        assert "This email is already sent." in admin.get(f"{URL}/{mail_id}").text
 
 
 def test_sending_a_mail_of_unknown_fate_again_warns_of_a_double(admin: Visitor) -> None:
@@ -125,20 +125,20 @@ def test_sending_a_mail_of_unknown_fate_again_warns_of_a_double(admin: Visitor) 
 def test_nothing_is_claimed_of_a_mail_whose_fate_nobody_knows(admin: Visitor) -> None:
     told = [
         (State.FAILED, 0, "Not sent"),
-        (State.FAILED, 3, "Unknown"),
-        (State.UNCERTAIN, 1, "Unknown"),
-        (State.DEFERRED, 0, "Not yet"),
+        (State.FAILED, 3, "Uncertain"),
+        (State.UNCERTAIN, 1, "Uncertain"),
+        (State.DEFERRED, 0, "Waiting"),
     ]
     for state, uncertain, word in told:
         page = admin.get(f"{URL}/{in_state(state, uncertain=uncertain)}").text
-        assert [known for known in ("Not sent", "Unknown", "Not yet") if known in page] == [word]
+        assert [known for known in ("Not sent", "Uncertain", "Waiting") if known in page] == [word]
 
 
 def test_the_log_says_when_nobody_takes_mail_up(admin: Visitor) -> None:
     mail_id = in_state(State.QUEUED, due_at=clock.now() - timedelta(minutes=14))
-    assert "Mail waits for more than 15 minutes" not in admin.get(URL).text
+    assert "Some email is more than 15 minutes late" not in admin.get(URL).text
     change(mail_id, due_at=clock.now() - timedelta(minutes=16))
-    assert "Mail waits for more than 15 minutes" in admin.get(URL).text
+    assert "Some email is more than 15 minutes late" in admin.get(URL).text
 
 
 def test_a_mail_on_its_way_has_no_buttons(admin: Visitor) -> None:

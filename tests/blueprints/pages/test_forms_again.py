@@ -45,7 +45,7 @@ def test_an_expired_form_of_a_server_comes_back_filled_and_can_be_sent(admin: Vi
     assert "Not saved yet" in answer.text
     assert value_of(answer.text, "smtp_server") == "typed.example"
     assert SECRET not in answer.text
-    assert "Enter it again: it is never kept." in answer.text
+    assert "Enter it again. Sealpost never keeps it." in answer.text
     assert (rows(), configs.search()) == (0, [])
     sent = {**TYPED, "version": "", "csrf_token": token_in(answer.text)}
     assert admin.post(NEW, data=sent).status_code == 303
@@ -141,7 +141,7 @@ def test_a_page_of_administrators_is_not_shown_to_others(app: Flask, client: Vis
 def test_a_save_that_the_database_refuses_can_be_sent_again(admin: Visitor, no_writing: Callable[..., None]) -> None:
     answer = admin.post_form(NEW, {**TYPED, **LOGIN})
     assert answer.status_code == 503
-    assert "What you typed is still in this page" in answer.text
+    assert "What you typed is still on this page" in answer.text
     assert SECRET not in answer.text
     hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', answer.text))
     fields = {name: unescape(value) for name, value in hidden.items()}

@@ -15,14 +15,14 @@ def pasted(admin: Visitor, headers: str) -> str:
 
 def test_the_verdicts_the_path_and_the_judge_are_shown(admin: Visitor) -> None:
     page = pasted(admin, GMAIL)
-    for shown in ("Signed as shop.example", "mx.google.com", "3 stamps, 3 s from the first to the last", "Encrypted"):
+    for shown in ("Signed for shop.example", "mx.google.com", "3 hops, 3 s in total", "Encrypted"):
         assert shown in page
 
 
 def test_what_failed_leads_to_the_check_of_the_domain(admin: Visitor) -> None:
     page = pasted(admin, MICROSOFT)
     assert "/settings/smtp/domain?domain=shop.example" in page
-    assert "Add it: the check of the domain" in page
+    assert "Add it: the domain check" in page
 
 
 def test_headers_cannot_add_markup(admin: Visitor) -> None:

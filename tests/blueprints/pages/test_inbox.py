@@ -149,7 +149,7 @@ def test_there_is_no_inbox_in_production(environment: dict[str, str], tmp_path: 
 
 
 def test_a_page_of_a_process_that_has_no_inbox_says_where_it_is(client: Visitor) -> None:
-    assert "No mail arrives here. It takes mail while `make run` serves" in client.get("/inbox").text
+    assert "No email arrives here. It accepts mail only while `make run` is running" in client.get("/inbox").text
 
 
 def test_the_last_200_mails_are_kept() -> None:

@@ -121,7 +121,7 @@ def test_a_password_is_never_kept_and_its_field_says_so(app: Flask, admin: Visit
     shown = admin.get(f"{URL}/new").text
     assert SECRET not in shown
     assert "t0p" not in shown
-    assert shown.count("Enter it again: it is never kept.") == 3
+    assert shown.count("Enter it again. Sealpost never keeps it.") == 3
 
 
 def test_what_is_kept_is_sealed(admin: Visitor) -> None:
@@ -308,7 +308,7 @@ def test_a_conflict_shows_both_versions_by_field_with_who_and_when(admin: Visito
     rows_ = re.findall(r"<th scope=\"row\">.*?>([^<]+)</a></th>\s*<td[^>]*>([^<]*)</td>\s*<td[^>]*>([^<]*)</td>", table)
     assert ("From name", "Theirs", "Ünïcode &lt;b&gt;") in rows_
     assert ("Port", "465", "2525") in rows_
-    assert ("Password", "–", "Typed anew; enter it again") in rows_
+    assert ("Password", "–", "Typed again; enter it once more") in rows_
     assert SECRET not in answer.text
     assert value_of(answer.text, "smtp_server") == "typed.example"
     assert value_of(answer.text, "version") == "2"
@@ -325,7 +325,7 @@ def test_a_filled_in_password_is_ignored_where_the_stored_one_is_to_be_kept(admi
     fields = {"name": "With", "smtp_server": "with.example", "from_email": "a@example.com"}
     made = configs.create(parse_change({**fields, "smtp_username": "u", "smtp_password": "old"}))
     shown = admin.get(f"{URL}/{made.row.id}").text
-    assert "The stored password is about to be replaced." in shown
+    assert "Saving replaces the stored password." in shown
     assert "Keep the stored one" in shown
     sent = {
         **TYPED,

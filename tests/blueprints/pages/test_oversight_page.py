@@ -30,7 +30,7 @@ def test_nobody_else_gets_in(app: Flask, bob: int, path: str) -> None:
 
 
 def test_the_page_says_what_each_server_is_and_nothing_secret(admin: Visitor, bob: int) -> None:
-    assert "No account has a server of its own" in admin.get(PAGE).text
+    assert "No account has its own server" in admin.get(PAGE).text
     own_row(bob, last_error="Authentication failed", fell_back=2)
     page = admin.get(PAGE).text
     for text in (
@@ -97,9 +97,9 @@ def test_the_limits_of_one_account(admin: Visitor, bob: int) -> None:
     fields = {"emails_per_minute": " 5 ", "emails_per_day": "", "seen_emails_per_minute": "", "seen_emails_per_day": ""}
     assert admin.post_form(f"{PAGE}/{bob}/limits", fields).status_code == 303
     assert 'value="5"' in admin.get(f"{PAGE}/{bob}/limits").text
-    assert "5 a minute" in admin.get(PAGE).text
+    assert "5 per minute" in admin.get(PAGE).text
     again = admin.post_form(f"{PAGE}/{bob}/limits", {**fields, "emails_per_minute": "9"})
-    assert (again.status_code, "Saved meanwhile: 5 a minute" in again.text, 'value="9"' in again.text) == (
+    assert (again.status_code, "Saved in the meantime: 5 per minute" in again.text, 'value="9"' in again.text) == (
         409,
         True,
         True,

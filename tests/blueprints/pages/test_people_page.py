@@ -86,7 +86,7 @@ def test_a_disabled_account_is_out_at_once_everywhere(app: Flask, admin: Visitor
     refused = visit(app).sign_in("bob")
     unknown = visit(app).sign_in("nobody")
     assert (refused.status_code, unknown.status_code) == (401, 401)
-    assert "No account has this name and password" in refused.text
+    assert "Wrong user name or password" in refused.text
 
 
 def test_an_enabled_account_signs_in_again_but_old_cookies_stay_worthless(app: Flask, admin: Visitor) -> None:
@@ -130,7 +130,7 @@ def test_a_stale_question_deletes_nobody_else(admin: Visitor) -> None:
     bob = make_bob()
     answer = admin.post_form(f"{PAGE}/{bob.id}/delete", {"username": "carol"})
     assert answer.status_code == 409
-    assert "another account by now" in answer.text
+    assert "replaced by another" in answer.text
     assert accounts.find(bob.id)
 
 
@@ -200,8 +200,8 @@ def test_another_link_can_be_sent(admin: Visitor, mail_server: RecordingServer) 
     ("fields", "said"),
     [
         ({"username": "", "email": ""}, "Enter a user name."),
-        ({"username": "bob", "email": "x@example.com"}, "Another account has this user name"),
-        ({"username": "x", "email": "BOB@example.com"}, "Another account has this address"),
+        ({"username": "bob", "email": "x@example.com"}, "That user name is already in use"),
+        ({"username": "x", "email": "BOB@example.com"}, "That address is already in use"),
     ],
 )
 def test_a_refused_invitation_keeps_what_was_typed(admin: Visitor, fields: dict[str, str], said: str) -> None:

@@ -66,7 +66,7 @@ def test_what_the_environment_fixes_is_told_by_its_variable_and_cannot_be_forged
         assert visitor.sign_in("alice", PASSWORD).status_code == 303
         page = visitor.get(PAGE).text
         for name in FIXED:
-            assert f"{name} in the environment fixes this" in page
+            assert f"{name} in the environment sets this" in page
         for name in ("allowed", "hosts", "fallback_per_day"):
             assert f'name="{name}"' not in page
         sent = {name: text for name, text in TYPED.items() if name not in ("allowed", "hosts", "fallback_per_day")}

@@ -101,7 +101,7 @@ def test_a_link_that_is_bad_is_told_so(app: Flask, query: str) -> None:
 def test_a_visit_without_a_link_is_told_to_open_it(app: Flask) -> None:
     answer = visit(app).get("/confirm-sender")
     assert answer.status_code == 400
-    assert "Open the link in your mail" in answer.text
+    assert "Open the link in your email" in answer.text
 
 
 def test_the_pages_send_no_referer_and_are_not_kept(app: Flask, alice: Visitor, mail_server: RecordingServer) -> None:

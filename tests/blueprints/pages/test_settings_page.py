@@ -67,7 +67,7 @@ def test_a_changed_server_wants_the_password_again_at_its_field(admin: Visitor) 
 def test_a_wrong_port_is_told_at_the_port_and_nothing_else_is_lost(admin: Visitor, port: str) -> None:
     answer = save(admin, smtp_port=port)
     assert answer.status_code == 422
-    assert "Give a whole number from 1 to 65535." in answer.text
+    assert "Enter a whole number from 1 to 65535." in answer.text
     assert 'value="smtp.example.com"' in answer.text
     assert configs.find_active() is None
 
@@ -144,7 +144,7 @@ def test_the_test_message_is_sent_and_says_so(admin: Visitor) -> None:
         page = run_test(admin, server, send="1", to="me@example.com")
         (mail,) = server.wait_for_mail()
     assert mail.recipients == ("me@example.com",)
-    assert "Accepted is not yet delivered" in page.text
+    assert "Accepted does not mean delivered" in page.text
 
 
 def test_the_test_message_goes_to_the_administrator_unless_told_otherwise(admin: Visitor) -> None:

@@ -175,7 +175,7 @@ def test_after_a_hundred_in_a_row_waiting_does_not_help(app: Flask, now: Now, lo
     answer = visit(app).sign_in(login)
     assert answer.status_code == 429
     assert "Forgot your password?" in answer.text
-    assert "ask an administrator to unlock it" in answer.text
+    assert "ask an administrator to unlock the account" in answer.text
     assert f'value="{login}"' in answer.text
 
 

@@ -58,7 +58,7 @@ def test_an_action_without_the_password_asks_for_it_again_and_keeps_the_change(a
     assert "Enter the password again" in page.text
     assert re.search(r'value="starttls"\s+checked', page.text)
     assert filled_in(page) == (
-        "The fields are filled in. Enter the password again, since a page never gets it back; then test."
+        "Fields filled in. Sealpost never shows a password, so enter the password again, then test."
     )
 
 
@@ -107,7 +107,7 @@ def test_an_action_changes_nothing_but_the_values_of_a_test(admin: Visitor, appl
 def test_an_action_with_a_value_that_is_none_is_refused_at_its_field(admin: Visitor) -> None:
     page = admin.post_form(f"{NEW}/test", {**FORM, "apply": "smtp_port=70000"})
     assert page.status_code == 422
-    assert "Give a whole number from 1 to 65535." in page.text
+    assert "Enter a whole number from 1 to 65535." in page.text
 
 
 def test_the_card_shows_what_was_said_without_the_password(admin: Visitor) -> None:

@@ -73,14 +73,14 @@ def test_the_form_offers_90_days(admin: Visitor) -> None:
 def test_a_token_may_be_without_end(admin: Visitor, days: str) -> None:
     create(admin, days=days, no_end="1")
     assert the_token().expires_at is None
-    assert "Without end" in admin.get(URL).text
+    assert "Never expires" in admin.get(URL).text
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "3651", "many", "1.5", "٣", "9" * 400])
 def test_a_wrong_number_of_days_is_told_at_its_field(admin: Visitor, days: str) -> None:
     answer = create(admin, name="kept name", days=days)
     assert answer.status_code == 422
-    assert "Give 1 to 3650 days, or none." in answer.text
+    assert "Enter 1 to 3650 days, or leave it empty." in answer.text
     assert 'value="kept name"' in answer.text
     assert api_tokens.every() == []
 
@@ -166,7 +166,7 @@ def test_every_account_makes_tokens_for_what_it_may_do_itself(app: Flask, bob: V
 def test_the_scope_of_administrators_is_refused_to_others(bob: Visitor) -> None:
     answer = create(bob)
     assert answer.status_code == 422
-    assert "Only administrators have tokens of the scope admin." in answer.text
+    assert "Only administrators can have tokens with the scope admin." in answer.text
     assert api_tokens.every() == []
 
 

@@ -97,8 +97,8 @@ def test_the_old_address_is_told_when_it_is_asked_for_and_when_it_is_done(mail_s
     drain()
     told = mailed_to(mail_server, "alice@example.com")
     assert [subject_of(mail) for mail in told] == [
-        "A New Address for Your OpenAlgo Account",
-        "Your OpenAlgo Address Was Changed",
+        "A new address for your OpenAlgo account",
+        "Your OpenAlgo email address was changed",
     ]
     assert all("n***@example.net" in text_of(mail) and "token=" not in text_of(mail) for mail in told)
 

@@ -253,7 +253,7 @@ def test_a_reset_is_followed_by_a_notice_without_a_token(mail_server: RecordingS
     drain()
     notice = mail_server.mails[-1]
     assert notice.recipients == ("alice@example.com",)
-    assert "Password Was Changed" in subject_of(notice)
+    assert "password was changed" in subject_of(notice)
     assert "http://localhost:5000/forgot-password" in text_of(notice)
     assert "token=" not in text_of(notice)
 
@@ -362,7 +362,7 @@ def test_a_mail_that_waits_is_withdrawn_when_the_password_is_changed(mail_server
     password_reset.process_requests()
     accounts.change_password(alice.id, PASSWORD, NEW_PASSWORD)
     drain()
-    assert ["Was Changed" in subject_of(mail) for mail in mail_server.mails] == [True]
+    assert ["was changed" in subject_of(mail) for mail in mail_server.mails] == [True]
 
 
 def test_a_request_that_nobody_answered_within_an_hour_is_given_up(mail_server: RecordingServer) -> None:

@@ -72,7 +72,7 @@ def test_the_notice_names_the_token_and_holds_nothing_of_it(now: Now, mail_serve
     drain()
     (mail,) = mail_server.mails
     assert mail.recipients == ("alice@example.com",)
-    assert subject_of(mail) == "An API Token of OpenAlgo Is About to End"
+    assert subject_of(mail) == "An API token of OpenAlgo is about to expire"
     assert token.expires_at is not None
     for fact in ("deploy script", token.prefix, f"{token.expires_at:%Y-%m-%d %H:%M} UTC", "/account/tokens"):
         assert fact in text_of(mail)

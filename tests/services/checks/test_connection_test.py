@@ -83,10 +83,10 @@ def test_every_address_is_tried_and_has_a_line() -> None:
     used, spare = ("127.0.0.1", "127.0.0.10") if server.commands else ("127.0.0.10", "127.0.0.1")
     assert str(result.peer[0]) == used
     assert sorted(lines(result, Phase.CONNECT, SideLook.ADDRESS)) == [
-        ("ok", f"{spare}, port {server.port}: answers too"),
+        ("ok", f"{spare}, port {server.port}, responds too"),
         ("ok", f"mail.test ({used}), port {server.port}"),
-        ("warning", f"127.0.0.11, port {server.port}: refused"),
-        ("warning", f"127.0.0.9, port {server.port}: refused"),
+        ("warning", f"127.0.0.11, port {server.port}, refused the connection"),
+        ("warning", f"127.0.0.9, port {server.port}, refused the connection"),
     ]
     assert len(server.connections) == len(other.connections) == 1
     assert [] in (server.commands, other.commands)
@@ -100,9 +100,9 @@ def test_an_address_without_an_answer_is_told_from_one_that_refuses() -> None:
         DnsServer({("mail.test", "A"): ["127.0.0.12", "127.0.0.13", "127.0.0.1"]}) as dns,
     ):
         result = run(server, host="mail.test", rules={"dns_resolver": dns.address, "connect_seconds": 0.1})
-    assert sorted(fact.rpartition(": ")[2] for status, fact in lines(result, SideLook.ADDRESS)) == [
-        "no answer",
-        "refused",
+    assert sorted(fact.rpartition(", ")[2] for status, fact in lines(result, SideLook.ADDRESS)) == [
+        "did not respond",
+        "refused the connection",
     ]
 
 
@@ -113,7 +113,7 @@ def test_where_no_address_answers_the_last_line_names_them_all() -> None:
     assert (result.error.phase, result.error.fault, result.peer) == (Phase.CONNECT, Fault.REFUSED, None)
     first, last, _ways = lines(result, SideLook.ADDRESS, Phase.CONNECT, SideLook.OTHER_PORTS)
     assert (first[0], last[0]) == ("warning", "failed")
-    assert all(f"{address} refused" in last[1] for address in ("127.0.0.12", "127.0.0.13"))
+    assert all(f"{address} refused the connection" in last[1] for address in ("127.0.0.12", "127.0.0.13"))
 
 
 # Other ways into the same host.
@@ -180,7 +180,7 @@ def test_a_refused_certificate_is_shown_and_never_trusted(security: Security) ->
     ((_, what),), ((status, fact),) = lines(result, Phase.ENCRYPTION), lines(result, SideLook.CERTIFICATE)
     assert "another name" in what
     assert status == "failed"
-    assert fact.startswith("It is for other.example, 10.1.2.3; by trustme")
+    assert fact.startswith("For other.example, 10.1.2.3; issued by trustme")
     assert f"{shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d}" in fact
     assert fact.endswith(shown.sha256.replace(":", ""))
 
@@ -241,16 +241,16 @@ def test_the_transcript_of_a_hostile_server_is_bounded_and_printable() -> None:
         result = run(server, rules={"ehlo_name": "a" * 240 + ".example"}, content=CONTENT)
     assert len(result.transcript) == 200
     assert all(len(line) <= 200 and line.isprintable() for line in result.transcript)
-    assert sum(line.endswith("lines are left out here.") for line in result.transcript) == 1
+    assert sum(line.endswith("lines are left out.") for line in result.transcript) == 1
     assert result.transcript[-1] == "S: 221 2.0.0 bye"
 
 
 def test_what_is_no_mail_server_stands_in_the_transcript_by_its_kind() -> None:
     with ScriptedServer({"GREETING": "HTTP/1.1 400 Bad Request"}) as server:
         result = run(server)
-    assert "* An HTTP server answered, not a mail server." in result.transcript
+    assert "* An HTTP server responded, not a mail server." in result.transcript
     assert not any("400 Bad Request" in line for line in result.transcript)
-    assert result.transcript[-1] == "* An HTTP server answered, not a mail server."
+    assert result.transcript[-1] == "* An HTTP server responded, not a mail server."
 
 
 # The listener goes away.

@@ -73,7 +73,7 @@ def assert_told(result: TestResult, phase: Phase, caplog: pytest.LogCaptureFixtu
     assert not result.ok
     assert result.error
     assert (result.error.phase, result.error.fault) == (phase, Fault.OURS)
-    assert result.message == "Sealpost itself failed"
+    assert result.message == "Sealpost failed"
     last = result.steps[-1]
     assert (last.name, last.status) == (phase, "failed")
     found = REFERENCE.search(last.fact)

@@ -111,12 +111,12 @@ def test_the_steps_say_what_was_seen_in_words_of_ours() -> None:
     with ScriptedServer({"EHLO": OFFERS}) as server:
         result = result_of(server, username="bob", password=PASSWORD)
     assert [(str(step.name), step.status, step.fact) for step in result.steps][3:] == [
-        ("greeting", "ok", "The server greets us"),
-        ("ehlo", "ok", "The server answers our greeting"),
+        ("greeting", "ok", "The server sent its greeting"),
+        ("ehlo", "ok", "The server accepted the EHLO name"),
         ("encryption", "skipped", "Not encrypted, as chosen"),
         ("sign_in", "ok", "Signed in"),
-        ("sender", "ok", "The server takes mail from this address"),
-        ("recipient", "ok", "The server takes mail to this address"),
+        ("sender", "ok", "The server accepts mail from this address"),
+        ("recipient", "ok", "The server accepts mail to this address"),
     ]
 
 

@@ -11,13 +11,15 @@ from sqlalchemy import text
 from app import create_app
 from database import reset_request_db, schema_db
 from database.engine import transaction
+from services.accounts import accounts
 from services.checks import start, validation
 from services.checks.validation import Mark, Told
 from services.settings import configs
 from services.settings.fields import parse_change
+from services.settings.reach import Reach
 from tests.own_servers import bring, change
 from tests.recording_server import RecordingServer
-from tests.visitors import make_alice, make_bob
+from tests.visitors import PASSWORD, make_alice, make_bob
 from utils import clock
 from utils.errors import InvalidInput
 
@@ -69,10 +71,22 @@ def test_without_a_test_mail_the_server_is_tested_and_no_mail_is_sent(app: Flask
 def test_a_validation_notes_its_test_on_the_configuration(app: Flask) -> None:
     with RecordingServer() as server:
         store(smtp_server=server.host, smtp_port=server.port, use_tls=False)
-        findings("Email/SMTP Configuration")
+        accounts.create("Olga", "olga@elsewhere.example", PASSWORD, is_admin=True)
+        assert findings("Email/SMTP Configuration")[-1].text == "Connection successful; no email was sent"
     stored = configs.find_active()
     assert stored
     assert stored.is_verified
+
+
+def test_a_validation_that_can_name_its_own_domain_only_says_so_and_verifies_nothing_else(app: Flask) -> None:
+    with RecordingServer() as server:
+        store(smtp_server=server.host, smtp_port=server.port, use_tls=False)
+        *_, caveat, verdict = findings("Email/SMTP Configuration")
+    assert caveat.text.startswith("The server accepts email to example.com without a sign-in.")
+    assert verdict == Told(Mark.OK, "Connection successful, to your own domain only; no email was sent")
+    stored = configs.find_active()
+    assert stored
+    assert (stored.is_verified, stored.verified_reach) == (False, Reach.OWN_DOMAIN)
 
 
 def test_what_is_no_address_is_refused_before_anything_is_done(app: Flask) -> None:
@@ -195,8 +209,8 @@ def test_a_server_of_an_account_that_cannot_be_opened_is_told_and_fails_no_deplo
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({"PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "restricts nobody"),
-        ({"PERSONAL_SMTP": "any", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "restricts nobody"),
+        ({"PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "has no effect"),
+        ({"PERSONAL_SMTP": "any", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, "has no effect"),
         ({"PERSONAL_SMTP": "named"}, "none is named"),
         ({"PERSONAL_SMTP": "named", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, ""),
         ({"PERSONAL_SMTP": "off", "PERSONAL_SMTP_HOSTS": "smtp.gmail.com"}, ""),

@@ -35,8 +35,8 @@ from tests.visitors import mail_through, make_alice, make_bob
 from utils import clock
 
 ANN = "ann@example.com"
-ALL_MAIL = "The account's sending limit is reached: 3 emails a minute."
-BY_GLOBAL = "The account's limit for the global server is reached: 2 emails a minute."
+ALL_MAIL = "The account’s sending limit is reached: 3 emails a minute."
+BY_GLOBAL = "The account’s limit for the global server is reached: 2 emails a minute."
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_limit_a_day_is_named_as_such(server: RecordingServer, alice: int) -> 
     may(alice, emails_per_day=1)
     mail_ids = [queued(ANN, account_id=alice) for _ in range(2)]
     drain()
-    assert reasons(mail_ids[1:]) == ["The account's sending limit is reached: 1 email a day."]
+    assert reasons(mail_ids[1:]) == ["The account’s sending limit is reached: 1 email a day."]
 
 
 def test_another_limit_holds_from_the_next_mail_on(server: RecordingServer, alice: int) -> None:

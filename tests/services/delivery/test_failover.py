@@ -35,7 +35,7 @@ from utils import clock
 
 FROM = {"from_email": "shop@example.com", "from_name": "Shop", "timeout_seconds": 1}
 WITH_LOGIN = "250-scripted.test\n250 AUTH PLAIN"
-NOTICE = "OpenAlgo: Mail server Primary is down"
+NOTICE = "OpenAlgo: mail server Primary is down"
 Place = dict[str, object]
 
 

@@ -69,15 +69,15 @@ def test_the_owner_is_told_once_when_it_breaks_and_once_when_it_works_again(
     config_id = bring(alice, host, PORT)
     assert all(send(alice) for _ in range(3))
     (broken,) = told(shared)
-    assert subject_of(broken) == "OpenAlgo: Your mail server cannot be used"
-    assert f"{host} could not be used just now: Could not connect to server." in text_of(broken)
+    assert subject_of(broken) == "OpenAlgo: your mail server cannot be used"
+    assert f"{host} could not be used: Could not connect to server." in text_of(broken)
     assert "through the mail server of OpenAlgo instead, from noreply@example.com" in text_of(broken)
     assert "http://localhost:5000/account/smtp" in text_of(broken)
     assert server_of(config_id).broken_told_at
     with RecordingServer(host=host, port=PORT) as own:
         assert all(send(alice) for _ in range(3))
         assert len(own.mails) == 3
-        assert [subject_of(mail) for mail in told(shared)[1:]] == ["OpenAlgo: Your mail server works again"]
+        assert [subject_of(mail) for mail in told(shared)[1:]] == ["OpenAlgo: your mail server works again"]
         assert len(own.mails) == 3
     row = server_of(config_id)
     assert (row.broken_told_at, row.last_error, row.fell_back) == (None, None, 3)
@@ -97,7 +97,7 @@ def test_queued_mail_tells_the_owner_as_well(
     with RecordingServer(host=host, port=PORT):
         email_service.queue_email(TO, "s", "b", account_id=alice)
         drain()
-    assert [subject_of(mail) for mail in told(shared)[1:]] == ["OpenAlgo: Your mail server works again"]
+    assert [subject_of(mail) for mail in told(shared)[1:]] == ["OpenAlgo: your mail server works again"]
 
 
 def test_what_cannot_be_opened_is_told_where_no_other_may_send(alice: int, shared: RecordingServer) -> None:
@@ -107,7 +107,7 @@ def test_what_cannot_be_opened_is_told_where_no_other_may_send(alice: int, share
     email_service.queue_email(TO, "s", "b", account_id=alice)
     (broken,) = told(shared)
     assert "These settings were changed outside Sealpost" in text_of(broken)
-    assert "Mail that waits goes on once it works again." in text_of(broken)
+    assert "Queued email will be sent once it works again." in text_of(broken)
 
 
 def test_what_an_administrator_decides_is_no_breakage(alice: int, shared: RecordingServer) -> None:

@@ -200,7 +200,7 @@ class TestToAnotherHost:
         assert email_service.send_password_reset_email(ANN, "t0k3n") is True
         state = smtp_state.describe(has_configs=False)
         assert state.level == "warning"
-        assert "password-reset links" in state.detail
+        assert "password reset links" in state.detail
 
     def test_a_first_server_without_encryption_serves_as_it_was_set_up_and_the_page_warns(
         self, servers: ExitStack
@@ -210,7 +210,7 @@ class TestToAnotherHost:
         assert email_service.send_password_reset_email(ANN, "t0k3n") is True
         state = smtp_state.describe(has_configs=True)
         assert state.level == "warning"
-        assert "password-reset links" in state.detail
+        assert "password reset links" in state.detail
 
 
 def test_the_administrators_are_told_once_an_hour_and_hear_of_it_when_the_server_is_back(
@@ -227,8 +227,8 @@ def test_the_administrators_are_told_once_an_hour_and_hear_of_it_when_the_server
         session.execute(update(OutboxMail).values(due_at=OutboxMail.created_at))
     drain()
     notices = [mail for mail in first.mails if mail.recipients == ("alice@example.com",)]
-    assert [subject_of(mail) for mail in notices] == ["OpenAlgo: Mail server Primary is down"]
-    assert ".env (127.0.0.1) did not take over: It does not encrypt, and Primary does." in text_of(notices[0])
+    assert [subject_of(mail) for mail in notices] == ["OpenAlgo: mail server Primary is down"]
+    assert ".env (127.0.0.1) was not used instead: It uses no encryption, and Primary does." in text_of(notices[0])
     assert backup.data == b""
 
 
@@ -247,9 +247,9 @@ def test_the_state_and_the_route_say_that_mail_waits(servers: ExitStack) -> None
     save(smtp_server="127.0.0.1", smtp_port=free_port(), use_tls=True)
     email_service.send_email(ANN, "s", "b")
     state = smtp_state.describe(has_configs=True)
-    assert "mail waits while Primary is down" in state.detail
-    assert "mail waits while Primary is down" in state.route[-1].reason
-    assert "mail waits while Primary is down" in state.env.place
+    assert "email waits while Primary is down" in state.detail
+    assert "email waits while Primary is down" in state.route[-1].reason
+    assert "email waits while Primary is down" in state.env.place
 
 
 def step(name: str, settings: SmtpSettings | None) -> RouteStep:

@@ -193,7 +193,9 @@ def test_what_the_server_says_unasked_refuses_no_mail() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        Permanent(Phase.SENDER, Fault.TOO_LARGE, "The message has 9 bytes, the server takes 8.", enhanced="5.3.4"),
+        Permanent(
+            Phase.SENDER, Fault.TOO_LARGE, "The message has 9 bytes, but the server accepts 8.", enhanced="5.3.4"
+        ),
         Permanent(Phase.SENDER, Fault.REPLY, "The message has 8-bit content.", enhanced="5.6.3"),
         Permanent(Phase.RECIPIENT, Fault.NO_SMTPUTF8, enhanced="5.6.7"),
     ],

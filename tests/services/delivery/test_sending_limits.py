@@ -179,7 +179,7 @@ def test_changing_limits_leaves_the_test_and_the_sealed_password_as_they_are(app
 def test_a_limit_is_a_whole_number_or_nothing(field: str, value: object) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_change({field: value})
-    assert refused.value.errors == {field: ["Give a whole number from 1 to 10000000."]}
+    assert refused.value.errors == {field: ["Enter a whole number from 1 to 10000000."]}
 
 
 def test_the_form_takes_keeps_and_clears_limits(admin: Visitor) -> None:
@@ -195,4 +195,4 @@ def test_a_wrong_limit_is_told_at_its_field_and_not_lost(admin: Visitor, text: s
     answer = save(admin, emails_per_minute=text)
     assert answer.status_code == 422
     assert f'name="emails_per_minute" type="text" value="{text}"' in answer.text
-    assert "Give a whole number from 1 to 10000000." in answer.text
+    assert "Enter a whole number from 1 to 10000000." in answer.text

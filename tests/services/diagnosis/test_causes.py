@@ -338,7 +338,7 @@ def test_a_provider_that_offers_encryption_to_everybody_else_has_its_offer_remov
     gmail = SmtpSettings(**{**vars(SETTINGS), "host": "smtp.gmail.com", "port": 587})
     told = diagnose(error, Picture(settings=gmail))
     assert "removes" in told.title
-    assert diagnose(error, Picture(settings=SETTINGS)).title == "The server offers no STARTTLS"
+    assert diagnose(error, Picture(settings=SETTINGS)).title == "The server does not offer STARTTLS"
 
 
 # A certificate of ours.

@@ -132,13 +132,13 @@ def test_a_message_without_an_answer_may_have_gone_out() -> None:
         ("The certificate of smtp.shop.example has expired.", "cert-expired"),
         ("The certificate of smtp.shop.example is not valid yet.", "cert-not-yet-valid"),
         ("The certificate of smtp.shop.example is self-signed.", "cert-self-signed"),
-        ("The certificate of x comes from an authority that is not trusted here.", "cert-issuer"),
+        ("The certificate of x comes from an authority that this machine does not trust.", "cert-issuer"),
         ("The certificate of smtp.shop.example is for another name.", "cert-hostname"),
         ("The certificate of 192.0.2.1 is not for this address.", "cert-hostname"),
         ("The certificate of smtp.shop.example has a key that is too short.", "cert-weak"),
         ("The certificate of smtp.shop.example has a signature that is too weak.", "cert-weak"),
         ("The certificate of smtp.shop.example cannot be verified: odd.", "cert-generic"),
-        ("SMTP_CA_FILE cannot be read or holds no certificate.", "ca-file-unusable"),
+        ("SMTP_CA_FILE cannot be read or contains no certificate.", "ca-file-unusable"),
     ],
 )
 def test_the_kinds_of_bad_certificates_are_told_apart(text: str, rule: str) -> None:
@@ -166,7 +166,7 @@ def test_the_kinds_of_tls_alerts_are_told_apart(reason: str, rule: str) -> None:
     ("name", "rule"), [("An HTTP", "http"), ("An SSH", "ssh"), ("An IMAP", "imap"), ("A POP3", "pop3")]
 )
 def test_other_protocols_are_named(name: str, rule: str) -> None:
-    text = f"{name} server answered, not a mail server."
+    text = f"{name} server responded, not a mail server."
     found = diagnose(broken(Phase.GREETING, Fault.NOT_SMTP, text), Picture(settings=server(port=143)))
     assert found.rule == f"{rule}-server"
     assert changes(found) == [{"smtp_port": "587", "security": "starttls"}]
@@ -196,7 +196,7 @@ def test_the_wrong_mode_is_one_click_from_the_right_one(
 def test_an_open_port_is_offered_and_says_what_blocks_the_other() -> None:
     ways = [OpenWay(port=25, security=Security.NONE), OpenWay(port=2525, security=Security.STARTTLS)]
     found = diagnose(broken(Phase.CONNECT, Fault.TIMEOUT), Picture(settings=server(), ways=working(ways)))
-    assert found.cause == "Port 2525 on the same host answers: your hosting provider probably blocks 587."
+    assert found.cause == "Port 2525 on the same host responds: your hosting provider probably blocks 587."
     assert found.remedy == "Use port 2525 with STARTTLS."
     assert found.actions == (
         Mend(label="Use port 2525 with STARTTLS and test again", changes={"smtp_port": "2525", "security": "starttls"}),
@@ -219,7 +219,7 @@ def test_a_refused_sender_may_send_as_its_login() -> None:
     assert found.field == "from_email"
     assert found.actions == (
         Mend(
-            label="Send as mailer@shop.example, replies to hello@shop.example",
+            label="Send as mailer@shop.example, with replies to hello@shop.example",
             changes={"from_email": "mailer@shop.example", "reply_to": "hello@shop.example"},
         ),
     )
@@ -244,8 +244,8 @@ def test_a_refused_greeting_is_about_the_ehlo_name() -> None:
 @pytest.mark.parametrize(
     ("own", "said", "told"),
     [
-        ("web-1", "web-1", "The name was web-1, as set under More."),
-        ("", "xn--bcher-kva.example", "The name was xn--bcher-kva.example, the domain of the From address."),
+        ("web-1", "web-1", "The name was web-1, as set under “More options”."),
+        ("", "xn--bcher-kva.example", "The name was xn--bcher-kva.example, the From domain."),
         ("", "app.example.com", "The name was app.example.com, the host of BASE_URL."),
     ],
 )

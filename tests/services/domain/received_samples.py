@@ -58,7 +58,7 @@ X-Forefront-Antispam-Report:
  CIP:203.0.113.25;CTRY:DE;LANG:en;SCL:5;SRV:;IPV:NLI;SFV:SPM;H:mail.shop.example;PTR:mail.shop.example;CAT:SPOOF;
 Return-Path: noreply@shop.example
 From: Shop <noreply@shop.example>
-Subject: Test Message from Shop
+Subject: Test email from Shop
 Message-ID: <1f7706e37438bb5d73415ee69d5cb498@app.shop.example>
 Date: Fri, 20 Nov 2026 14:03:10 +0000
 """
@@ -128,7 +128,7 @@ Authentication-Results: mx.google.com;
        dmarc=fail (p=NONE sp=NONE dis=NONE) header.from=shop.example
 DKIM-Signature: v=1; a=rsa-sha256; q=dns/txt; c=relaxed/simple; s=shh3feg; d=amazonses.com; t=1795183391; b=QwErTy
 From: Shop <noreply@shop.example>
-Subject: Test Message from Shop
+Subject: Test email from Shop
 Message-ID: <0102019339a1b2c3-aaaa-bbbb@eu-west-1.amazonses.com>
 Date: Fri, 20 Nov 2026 14:03:11 +0000
 Feedback-ID: ::1.eu-west-1.abc=:AmazonSES

@@ -94,7 +94,7 @@ def test_our_message_is_known_by_its_id() -> None:
 
 def test_encoded_texts_are_shown_decoded() -> None:
     report = read(GMAIL)
-    assert report.subject == "Test Message from Bücher"
+    assert report.subject == "Test email from Bücher"
     assert report.sender == "Bücher <noreply@shop.example>"
     assert (report.from_domain, report.is_return_path_aligned) == ("shop.example", True)
 
@@ -139,7 +139,7 @@ def test_comments_are_no_results(comment: str) -> None:
 def test_what_is_no_headers_is_refused_with_what_to_do(pasted: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         read(pasted)
-    assert "copy it from its top" in caught.value.errors["headers"][0]
+    assert "copy from the top" in caught.value.errors["headers"][0]
 
 
 def test_more_than_64_kib_is_refused() -> None:

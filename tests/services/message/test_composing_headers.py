@@ -244,7 +244,7 @@ OURS = "From To Cc Bcc Subject Date MIME-Version Content-Type Content-Dispositio
     "name", [*OURS.split(), "Return-Path", "Received", "DKIM-Signature", "Resent-To", "bCC", "CONTENT-X"]
 )
 def test_a_header_that_is_ours_cannot_be_given(name: str) -> None:
-    with pytest.raises(ValueError, match="written by the composer"):
+    with pytest.raises(ValueError, match="written by Sealpost"):
         make(headers={name: "x"})
 
 

@@ -164,7 +164,7 @@ def test_the_order_mail_has_the_specified_text() -> None:
 
 def test_the_notice_of_a_changed_password_says_when_and_what_to_do() -> None:
     mail = rendered("password_changed")
-    assert mail.subject == "Your OpenAlgo Password Was Changed"
+    assert mail.subject == "Your OpenAlgo password was changed"
     for text in (mail.text, Tags(mail.html).text):
         assert "20 November 2026 at 14:03 UTC" in text
         assert "If it was not you" in text
@@ -173,7 +173,7 @@ def test_the_notice_of_a_changed_password_says_when_and_what_to_do() -> None:
 
 def test_the_test_message_says_how_it_was_sent() -> None:
     mail = rendered("test_message")
-    assert mail.subject == "Test Message from OpenAlgo"
+    assert mail.subject == "Test email from OpenAlgo"
     for value in VALUES["test_message"].values():
         assert str(value) in mail.text
         assert str(value) in Tags(mail.html).text

@@ -186,7 +186,7 @@ def test_text_with_a_line_break_or_no_text_is_named_by_its_argument() -> None:
     for bad in ("a\nb", "a\r", "\0"):
         with pytest.raises(ValueError, match=r"^subject: Remove line breaks"):
             headers.one_line("subject", bad)
-    with pytest.raises(ValueError, match=r"^subject: Give text"):
+    with pytest.raises(ValueError, match=r"^subject: Pass text"):
         headers.one_line("subject", 7)  # type: ignore[arg-type]
 
 

@@ -133,7 +133,7 @@ def test_a_mail_may_go_to_cc_only() -> None:
 @pytest.mark.parametrize("nobody", [{}, {"cc": []}, {"cc": None, "bcc": ()}, {"reply_to": "a@example.com"}])
 @pytest.mark.parametrize("to", ["", None, [], ()])
 def test_a_mail_to_nobody_is_the_callers_mistake(to: Any, nobody: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="to_email: Give at least one recipient"):
+    with pytest.raises(ValueError, match="to_email: Pass at least one recipient"):
         make(to=to, **nobody)
 
 

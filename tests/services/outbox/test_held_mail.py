@@ -263,9 +263,9 @@ def test_held_mail_is_neither_late_nor_unattended(app: Flask) -> None:
 
 def test_the_commands_hold_list_release_and_cancel(app: Flask) -> None:
     first, second = queued("a@example.com"), queued("b@example.com")
-    assert run(app, "hold", "--all").stdout.startswith("2 mails held. Held mail goes on by: flask mail release")
+    assert run(app, "hold", "--all").stdout.startswith("2 emails held. To send held email: flask mail release")
     status = run(app, "status")
-    assert (status.exit_code, "All is well." in status.stdout) == (0, False)
+    assert (status.exit_code, "No email is late." in status.stdout) == (0, False)
     assert "2 emails are held since a back-up was restored." in status.stdout
     assert "held          2" in status.stdout
     assert json.loads(run(app, "status", "--json").stdout)["held"] == 2
@@ -279,7 +279,7 @@ def test_the_commands_hold_list_release_and_cancel(app: Flask) -> None:
 
 def test_the_command_tells_what_expired_and_what_a_worker_still_has(app: Flask) -> None:
     held(expires_at=clock.now() - HOUR)
-    assert run(app, "release", "--all").stdout == "0 mails released.\n1 mail expired: the time was over.\n"
+    assert run(app, "release", "--all").stdout == "0 emails released.\n1 email expired: it was too late to send.\n"
     in_state(State.TRANSMITTING, lease_until=clock.now() + HOUR)
     assert "1 mail just being handed over. Stop every worker" in run(app, "hold", "--all").stdout
 
@@ -307,7 +307,7 @@ def test_readiness_tells_of_it_beside_what_else_is_to_be_told(app: Flask, client
     in_state(State.QUEUED, due_at=clock.now() - HOUR)
     queue = client.get("/readyz").get_json()["checks"]["queue"]
     assert not queue["ok"]
-    assert queue["detail"].startswith("Mail waits for more than 15 minutes.")
+    assert queue["detail"].startswith("Email is more than 15 minutes late.")
     assert "1 email is held" in queue["detail"]
 
 
@@ -317,9 +317,9 @@ def test_the_page_tells_of_it_filters_by_it_and_releases_it(admin: Visitor) -> N
     assert "1 email is held since a back-up was restored." in page
     assert "jane@example.com" in page
     message = admin.get(f"/emails/{mail_id}").text
-    for words in ("Held", Reason.HELD.text, "Released, it is sent", ">Release</a>", "Cancel this mail"):
+    for words in ("Held", Reason.HELD.text, "If you release it, it will be sent", ">Release</a>", "Cancel this email"):
         assert words in message
-    assert "Release this mail?" in admin.get(f"/emails/{mail_id}/retry").text
+    assert "Release this email?" in admin.get(f"/emails/{mail_id}/retry").text
     admin.post_form(f"/emails/{mail_id}/retry", {})
     assert row_of(mail_id).state == State.QUEUED
 
@@ -353,7 +353,7 @@ def test_the_trail_has_who_held_and_released(app: Flask) -> None:
         ("mail_held", "1 mail"),
         ("mail_released", "1 mail"),
         ("mail_held", "1 mail"),
-        ("mail_cancelled", "1 mail that were held"),
+        ("mail_cancelled", "1 held email"),
     ]
 
 

@@ -237,8 +237,8 @@ def test_its_page_offers_no_release(app: Flask, bob: int) -> None:
     visitor = visit(app)
     visitor.sign_in()
     page = visitor.get(f"/emails/{mail_id}").text
-    assert "The account that it is sent for is disabled." in page
-    assert "Nobody can release it" in page
+    assert "Its account is disabled." in page
+    assert "cannot be released before" in page
     assert f"/emails/{mail_id}/retry" not in page
     refused = visitor.post_form(f"/emails/{mail_id}/retry")
     assert "Enable the account first." in (visitor.get(refused.location).text if refused.location else refused.text)
@@ -286,7 +286,7 @@ def test_on_postgresql_an_account_sends_breaks_is_told_leaves_and_comes_back_as_
         assert told(mail_id) == ("held", Reason.ACCOUNT_DISABLED)
         administration.delete(bob)
         assert told(mail_id) == ("held", Reason.ACCOUNT_DELETED)
-        with pytest.raises(ValueError, match="no such account"):
+        with pytest.raises(ValueError, match="No such account"):
             queue(bob)
         db.engine.dispose()
 

@@ -166,7 +166,7 @@ def test_each_mail_has_a_pixel_of_its_own() -> None:
 
 
 def test_security_mail_is_never_tracked() -> None:
-    with pytest.raises(ValueError, match="track_opens: Security mail is never tracked"):
+    with pytest.raises(ValueError, match="track_opens: Security email is never tracked"):
         tracked_mail(priority="security")
     assert drain() == 0
 
@@ -180,7 +180,7 @@ def test_nor_is_any_of_our_own_mails_that_holds_a_link(kind: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["false", 0, 1, None])
 def test_track_opens_is_true_or_false(wrong: Any) -> None:
-    with pytest.raises(ValueError, match="track_opens: Give True or False"):
+    with pytest.raises(ValueError, match="track_opens: Pass True or False"):
         queue_email("jane@example.com", "Hello", "Hello", HTML, track_opens=wrong)
 
 

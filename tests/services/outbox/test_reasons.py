@@ -93,7 +93,7 @@ def test_what_halts_all_mail_is_told_by_codes(reason: str) -> None:
 def test_a_detail_stays_behind_the_code_and_behind_the_words() -> None:
     stored = coded(Reason.FAILED_BEFORE_SENDING, "It tripped: twice. Reference: ab:12.")
     assert stored == "failed_before_sending:It tripped: twice. Reference: ab:12."
-    assert words(stored) == "Sealpost itself failed before it was sent. It tripped: twice. Reference: ab:12."
+    assert words(stored) == "Sealpost failed before it was sent. It tripped: twice. Reference: ab:12."
 
 
 @pytest.mark.parametrize("text", ["", EARLIER, "The mailbox: full.", "no_such_code", "no_such_code:detail", "Paused:"])
@@ -107,7 +107,7 @@ def test_words_of_a_result_that_waited_in_a_file_become_the_code_and_a_code_stay
 
 
 def test_words_with_a_detail_that_waited_in_a_file_become_the_code_with_it() -> None:
-    told = "Sealpost itself failed before it was sent. This program made a mistake. Reference: 1f2e."
+    told = "Sealpost failed before it was sent. Sealpost failed. Reference: 1f2e."
     assert words(recoded(told)) == told
     assert recoded(told).startswith("failed_before_sending:")
 

@@ -83,7 +83,7 @@ def test_a_row_tells_what_there_is_to_know_and_nothing_secret() -> None:
     ("columns", "decision", "word"),
     [
         ({}, Decision.OWN, "In use"),
-        ({"is_active": False, "inactive_reason": "address_changed"}, Decision.OWN, "Switched off"),
+        ({"is_active": False, "inactive_reason": "address_changed"}, Decision.OWN, "Not allowed"),
         ({"last_error": "Could not connect to server"}, Decision.OWN, "Broken"),
         ({}, Decision.DISABLED, "Disabled"),
         ({"last_error": "x"}, Decision.GLOBAL, "Global server"),

@@ -108,8 +108,8 @@ def test_the_link_goes_through_the_global_server_as_mail_of_the_system(
     senders.add(alice.id, SALES)
     mail = mailed_to(mail_server, SALES)[0]
     assert mail.sender == "noreply@example.com"
-    assert subject_of(mail) == "Confirm a Sender Address for OpenAlgo"
-    assert "The OpenAlgo account alice asks to send mail from sales@shop.example." in text_of(mail)
+    assert subject_of(mail) == "Confirm a sender address for OpenAlgo"
+    assert "The OpenAlgo account alice wants to send email from sales@shop.example." in text_of(mail)
     with reading() as session:
         (row,) = session.scalars(select(AccountSender))
     assert row.mail_id

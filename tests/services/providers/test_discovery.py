@@ -45,7 +45,7 @@ def test_an_address_at_gmail_gives_every_value_without_a_look_up(dns: DnsServer)
     asked = len(dns.questions)
     found = discover("Me@gmail.com")
     assert found.source is Source.DOMAIN
-    assert found.message == "Mailboxes at gmail.com are with Gmail."
+    assert found.message == "gmail.com uses Gmail."
     assert found.values == Suggestion(
         smtp_server="smtp.gmail.com",
         smtp_port=587,
@@ -92,7 +92,7 @@ def test_the_user_name_is_what_the_provider_wants_as_far_as_it_is_known(text: st
 @pytest.mark.parametrize("text", ["Amazon SES", "ses", " SES ", "email-smtp.us-east-1.amazonaws.com"])
 def test_a_provider_is_found_by_its_name_or_its_server(text: str) -> None:
     found = discover(text)
-    assert (found.source, found.message) == (Source.NAME, "These are the settings of Amazon SES.")
+    assert (found.source, found.message) == (Source.NAME, "Settings for Amazon SES.")
     assert found.values.smtp_server == "email-smtp.us-east-1.amazonaws.com"
 
 
@@ -102,7 +102,7 @@ def test_without_dns_nothing_is_known_and_nothing_fails(domain: str) -> None:
     found = discover(f"me@{domain}")
     assert time.monotonic() - started < stretched(discovery.MX_SECONDS + 1)
     assert (found.source, found.provider) == (Source.NONE, None)
-    assert found.message.startswith("The name server does not answer")
+    assert found.message.startswith("DNS is not responding")
     assert found.values == Suggestion(from_email=f"me@{domain}")
 
 
@@ -130,7 +130,7 @@ def test_a_server_with_a_wrong_certificate_is_not_offered(monkeypatch: pytest.Mo
 def test_where_nobody_answers_or_may_be_asked_it_says_so(domain: str) -> None:
     found = discover(domain)
     assert (found.source, found.values) == (Source.NONE, Suggestion())
-    assert found.message.startswith(f"No provider is known for {domain}, and no mail server answers")
+    assert found.message.startswith(f"Found no provider and no mail server for {domain}.")
 
 
 @pytest.mark.parametrize(

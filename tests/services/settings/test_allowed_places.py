@@ -232,7 +232,7 @@ def test_of_a_name_that_leads_to_several_only_those_within_are_used(
         )
         assert result.ok
         assert [str(result.peer and result.peer[0])] == ["127.0.0.1"]
-        left_out = "127.0.0.9 is outside SMTP_ALLOWED_CIDRS; it is not connected to, so it is left out"
+        left_out = "127.0.0.9 is outside SMTP_ALLOWED_CIDRS; Sealpost does not connect to it, so it is not used"
         assert left_out in [step.fact for step in result.steps]
 
 

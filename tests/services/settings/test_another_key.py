@@ -37,7 +37,11 @@ def test_it_is_not_used_and_says_what_to_do(moved: Flask) -> None:
     with moved.app_context():
         first = next(route.steps())
         assert first.settings is None
-        assert first.reason == OTHER_KEY == "These settings are sealed with another APP_KEY. Check them and save."
+        assert (
+            first.reason
+            == OTHER_KEY
+            == "These settings are sealed with a missing APP_KEY. Check them, then save again."
+        )
 
 
 def test_nothing_that_says_so_speaks_of_a_password(moved: Flask) -> None:
@@ -129,7 +133,7 @@ def test_clearing_only_the_user_name_is_told_as_such(app: Flask, change: dict[st
 def test_two_test_recipients_are_told_to_be_one(app: Flask, text: str) -> None:
     result = app.test_cli_runner().invoke(args=["smtp", "test", "--to", text])
     assert result.exit_code == 1
-    assert "one address only" in result.stderr
+    assert "only one address" in result.stderr
 
 
 @pytest.mark.parametrize("sender", ["Shop, Inc <a@example.com>", 'Shop "X" <a@example.com>', "Shop", ""])

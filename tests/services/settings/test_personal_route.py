@@ -152,11 +152,11 @@ def test_an_own_server_is_passed_over_with_a_reason_and_the_rule_says_whether_th
 
 def test_of_an_account_that_is_not_there_or_is_disabled_the_caller_is_told(alice: int) -> None:
     decide(bob := make_bob().id, disabled_at=clock.now())
-    for account_id, told in ((10**6, "no such account"), (0, "no such account"), (2**40, "no such"), (bob, "disabled")):
+    for account_id, told in ((10**6, "No such account"), (0, "No such account"), (2**40, "No such"), (bob, "disabled")):
         for send in (email_service.send_email, email_service.queue_email):
             with pytest.raises(ValueError, match=rf"^account_id: .*{told}"):
                 send(TO, "s", "b", account_id=account_id)
-    with pytest.raises(ValueError, match=r"^from_email: Only mail of an account"):
+    with pytest.raises(ValueError, match=r"^from_email: Only an account’s email"):
         email_service.send_email(TO, "s", "b", from_email="a@example.com")
     with pytest.raises(ValueError, match=r"^from_email: "):
         email_service.send_email(TO, "s", "b", from_email="a@b\nBcc: c@d", account_id=alice)
@@ -293,7 +293,7 @@ def test_the_log_tells_why_nobody_sent(alice: int, own: RecordingServer) -> None
     change(bring(alice, own.host, own.port), is_active=False)
     assert not email_service.send_email(TO, "s", "b", account_id=alice)
     told = log.direct()[0][0]
-    assert "The account's own server cannot be used, and no other may send for it." in str(vars(told))
+    assert "The account’s own server cannot be used, and no other may send for it." in str(vars(told))
 
 
 def test_mail_is_promised_within_the_transaction_that_makes_its_account(app: Flask, shared: RecordingServer) -> None:

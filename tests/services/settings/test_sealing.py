@@ -289,7 +289,7 @@ def test_the_form_of_an_invalid_row_does_not_ask_for_the_password_which_is_kept(
         sealing.seal(row, stored.settings)
     page = on_page(admin, configs.get(stored.row.id))
     assert STORED_HINT in page
-    assert "cannot be used any more" not in page
+    assert "can no longer be used" not in page
 
 
 def test_a_token_that_no_key_opens_is_told_as_altered_and_not_as_a_lost_key(app: Flask) -> None:

@@ -1,4 +1,4 @@
-"""A stored row is checked again whenever it is used: one with a value that no save would take is passed over."""
+"""A stored row is checked again whenever it is used: one with a value that no save would take is skipped."""
 
 from collections.abc import Iterator
 from pathlib import Path

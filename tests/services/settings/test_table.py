@@ -36,9 +36,18 @@ MORE = {
     "settings": {"is_personal": "told by the row's account"},
     "change": {"version": "compared, not stored", "has_password": "shown", "has_client_key": "shown"}
     | {"client_certificate_facts": "shown", "needs_reentry": "shown", "verified": "shown"}
+    | {"verified_for_own_domain": "shown"}
     | {"remove_password": "a removal", "remove_client_certificate": "a removal"},
     "shown": dict.fromkeys(
-        ("has_password", "has_client_key", "client_certificate_facts", "needs_reentry", "verified"), "made of others"
+        (
+            "has_password",
+            "has_client_key",
+            "client_certificate_facts",
+            "needs_reentry",
+            "verified",
+            "verified_for_own_domain",
+        ),
+        "made of others",
     ),
     "form": {"security": "the control for use_tls and use_ssl", "version": "compared", "proof": "of a test"}
     | {"remove_password": "a removal", "remove_client_certificate": "a removal"},

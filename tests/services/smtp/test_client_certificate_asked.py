@@ -57,9 +57,9 @@ def settings_of(server: Any, security: Security) -> SmtpSettings:
 def assert_understood(result: TestResult) -> None:
     assert isinstance(result.error, Misconfigured)
     assert result.error.fault is Fault.CLIENT_CERTIFICATE, result.error.text
-    assert result.message == "Server asks for a client certificate"
+    assert result.message == "Server requires a client certificate"
     assert result.diagnosis
-    assert result.diagnosis.title == "The server asks for a client certificate"
+    assert result.diagnosis.title == "The server requires a client certificate"
     assert "client certificate and key" in result.diagnosis.remedy
     assert not result.diagnosis.retryable
 
@@ -150,9 +150,9 @@ def test_the_words_beat_the_class_of_the_code(reply: str, verb: str) -> None:
     assert (error.fault, error.code) == (Fault.CLIENT_CERTIFICATE, int(reply[:3]))
     settings = SmtpSettings(host="mail.test", port=587, security=Security.STARTTLS, from_email=SENDER)
     asks_for_another = any(word in reply for word in ("not trusted", "been rejected"))
-    title = f"The server asks for {'another' if asks_for_another else 'a'} client certificate"
+    title = f"The server {'asks for another' if asks_for_another else 'requires a'} client certificate"
     assert diagnose(error, Picture(settings=settings)).title == title
-    assert message(error) == "Server asks for a client certificate"
+    assert message(error) == "Server requires a client certificate"
 
 
 def test_words_that_come_unasked_are_understood_too() -> None:
@@ -208,4 +208,4 @@ def test_a_client_certificate_that_the_server_does_not_trust_is_told_apart(versi
     assert caught.value.fault is Fault.CLIENT_CERTIFICATE
     error = Misconfigured(Phase.ENCRYPTION, caught.value.fault, caught.value.text)
     settings = SmtpSettings(host="mail.test", port=465, security=Security.TLS, from_email=SENDER)
-    assert diagnose(error, Picture(settings=settings)).title == "The server asks for another client certificate"
+    assert diagnose(error, Picture(settings=settings)).title == "The server requires another client certificate"

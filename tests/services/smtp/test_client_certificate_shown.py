@@ -147,7 +147,7 @@ def test_a_test_of_the_connection_shows_it_and_says_so(relay: PostfixServer) -> 
     result = report(settings(relay, pair()))
     assert result.ok, relay.log
     (fact,) = [step.fact for step in result.steps if step.name == "encryption"]
-    assert "Our client certificate: CN=client.example, 90 days left" in fact
+    assert "Client certificate: CN=client.example, 90 days left" in fact
 
 
 @needs_postfix

@@ -152,10 +152,10 @@ def test_after_a_good_greeting_nobody_says_that_it_is_no_mail_server(verb: str, 
         client.send(ENVELOPE, CONTENT)
     error = caught.value
     assert error.fault is Fault.BROKEN_REPLY
-    assert message(error) == "Server's reply cannot be read"
+    assert message(error) == "Server’s reply cannot be read"
     found = diagnose(error, Picture(settings=settings))
     assert "mail server" not in error.text
-    assert found.title == "The server's reply cannot be read"
+    assert found.title == "The server’s reply cannot be read"
 
 
 def test_a_line_that_is_drained_never_pairs_with_the_next_command() -> None:

@@ -33,7 +33,7 @@ def test_a_session_with_starttls_is_told_step_by_step() -> None:
             password="geheim-8472",
         ) as client,
     ):
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+        client.check_envelope(SENDER, RECIPIENT, excuses=lambda _: True)
     assert heard(steps) == [
         ("dns", "ok"),
         ("connect", "ok"),
@@ -162,7 +162,7 @@ def test_an_observer_that_gives_up_ends_the_connection() -> None:
 
 def test_checking_the_envelope_sends_nothing_and_leaves_the_connection_clean() -> None:
     with ScriptedServer() as server, client_for(server) as client:
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+        client.check_envelope(SENDER, RECIPIENT, excuses=lambda _: True)
         client.send(ENVELOPE, CONTENT)
     assert server.verbs == ["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA", "QUIT"]
     assert server.messages == [CONTENT]
@@ -170,9 +170,9 @@ def test_checking_the_envelope_sends_nothing_and_leaves_the_connection_clean() -
 
 def test_a_refused_sender_is_an_error_of_the_check() -> None:
     steps: list[Step] = []
-    with ScriptedServer({"MAIL": "550 5.7.60 not allowed"}) as server:
+    with ScriptedServer({"EHLO": "250 x", "MAIL": "550 5.7.60 not allowed"}) as server:
         with client_for(server, steps.append) as client, pytest.raises(Permanent) as caught:
-            client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+            client.check_envelope(SENDER, RECIPIENT, excuses=lambda _: True)
         assert (caught.value.phase, caught.value.enhanced) == (Phase.SENDER, "5.7.60")
     assert heard(steps)[-1] == ("sender", "failed")
     assert "RCPT" not in server.verbs
@@ -182,7 +182,7 @@ def test_a_refused_sender_is_an_error_of_the_check() -> None:
 def test_a_refused_recipient_of_our_own_choice_is_a_warning(answer: str) -> None:
     steps: list[Step] = []
     with ScriptedServer({"RCPT": answer}) as server, client_for(server, steps.append) as client:
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+        client.check_envelope(SENDER, RECIPIENT, excuses=lambda _: True)
     assert heard(steps)[-1] == ("recipient", "warning")
     assert answer in steps[-1].fact
 
@@ -193,23 +193,33 @@ def test_a_refused_recipient_of_the_callers_choice_is_an_error() -> None:
         client_for(server) as client,
         pytest.raises(Permanent) as caught,
     ):
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=False)
+        client.check_envelope(SENDER, RECIPIENT)
     assert caught.value.phase is Phase.RECIPIENT
 
 
 def test_a_recipient_that_cannot_be_named_is_checked_without_asking() -> None:
     steps: list[Step] = []
     with ScriptedServer() as server, client_for(server, steps.append) as client:
-        client.check_envelope(SENDER, "jürgen@recipient.example", recipient_is_ours=True)
+        client.check_envelope(SENDER, "jürgen@recipient.example", excuses=lambda _: True)
     assert heard(steps)[-1] == ("recipient", "warning")
     assert "RCPT" not in server.verbs
 
 
 def test_a_failing_reset_does_not_fail_the_check() -> None:
-    with ScriptedServer({"RSET": close}) as server, client_for(server) as client:
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=True)
+    with ScriptedServer({"EHLO": "250 x", "RSET": close}) as server, client_for(server) as client:
+        client.check_envelope(SENDER, RECIPIENT)
         with pytest.raises(Temporary):
             client.send(ENVELOPE, CONTENT)
+
+
+def test_the_envelope_is_checked_as_a_mail_is_said() -> None:
+    with ScriptedServer() as server, client_for(server) as client:
+        client.check_envelope(SENDER, RECIPIENT)
+        assert b"".join(server.flights).count(b"RCPT") == 1
+        assert any(b"MAIL" in flight and b"RCPT" in flight and b"RSET" in flight for flight in server.flights)
+    with ScriptedServer({"EHLO": "250 x"}) as plain, client_for(plain) as client:
+        client.check_envelope(SENDER, RECIPIENT)
+        assert not any(b"MAIL" in flight and b"RCPT" in flight for flight in plain.flights)
 
 
 # What an error carries.

@@ -174,5 +174,5 @@ def test_tls_from_the_first_byte_at_the_starttls_port_is_recognised(postfix: Pos
 
 def test_the_envelope_can_be_checked(postfix: PostfixServer) -> None:
     with client_for(postfix) as client:
-        client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=False)
+        client.check_envelope(SENDER, RECIPIENT)
         assert client.send(ENVELOPE, CONTENT).queue_id

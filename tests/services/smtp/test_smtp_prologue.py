@@ -246,7 +246,7 @@ def test_a_check_that_failed_is_forgotten_before_the_next_mail(verb: str) -> Non
     script: Script = {"EHLO": PLAIN, verb: ["550 5.1.1 no", "250 ok"]}
     with ScriptedServer(script) as server, client_for(server) as client:
         with pytest.raises(Permanent):
-            client.check_envelope(SENDER, RECIPIENT, recipient_is_ours=False)
+            client.check_envelope(SENDER, RECIPIENT)
         before = len(server.verbs)
         client.send(ENVELOPE, CONTENT)
         assert server.verbs[before:] == ["RSET", "MAIL", "RCPT", "DATA"]

@@ -105,7 +105,7 @@ def test_what_is_remembered_is_forgotten_when_it_fails() -> None:
         habits(server.port).learn(Habit.ADDRESS, "127.0.0.1")
         steps = opened(server.port, "127.0.0.12", "127.0.0.1")
         assert len(server.messages) == 1
-    assert connects(steps)[0] == ("warning", f"127.0.0.1, port {server.port}: refused")
+    assert connects(steps)[0] == ("warning", f"127.0.0.1, port {server.port}, refused the connection")
     assert habits(server.port).name(Habit.ADDRESS) == ""
 
 

@@ -105,7 +105,7 @@ def test_a_server_that_does_not_prove_itself_stands_in_the_security_log(caplog: 
 def test_a_server_that_asks_for_unreasonable_work_is_told_apart(rounds: int) -> None:
     with offering("SCRAM-SHA-256", scram(PASSWORD, first=lambda text: text.replace("i=4096", f"i={rounds}"))) as server:
         error = failure(server)
-        assert diagnose(error, Picture(settings=settings_for(server))).title == "The server's sign-in cannot be used"
+        assert diagnose(error, Picture(settings=settings_for(server))).title == "The server’s sign-in cannot be used"
     assert (error.fault, type(error)) == (Fault.AUTH_ROUNDS, Misconfigured)
 
 

@@ -224,7 +224,7 @@ def test_where_there_is_no_common_mechanism_both_sides_are_named(
         found = diagnose(error, Picture(settings=settings_for(server)))
     assert error.fault is Fault.AUTH_NOT_OFFERED
     assert all(word in error.text for word in words)
-    assert found.title == "No common way of signing in"
+    assert found.title == "No common sign-in method"
     assert tried(server) == []
 
 
@@ -232,7 +232,7 @@ def test_a_server_that_offers_nothing_offers_no_sign_in() -> None:
     with offering("", WELCOME) as server:
         error = failure(server)
         found = diagnose(error, Picture(settings=settings_for(server)))
-    assert (error.text, found.title) == ("The server offers no sign-in.", "The server offers no sign-in")
+    assert (error.text, found.title) == ("The server does not offer sign-in.", "The server does not offer sign-in")
 
 
 # Challenge mechanisms without verifiers, and what is remembered.

@@ -68,7 +68,7 @@ def test_a_server_with_weak_or_other_encryption(make: Callable[[], ssl.SSLContex
 
 TRUSTED = Hostile()
 PLAYED: dict[str, tuple[Callable[[], Action], str, str]] = {
-    "renegotiation of before 2010": (
+    "renegotiation from before 2010": (
         lambda: hello_of_tls_1_2(TRUSTED.der, renegotiates=False),
         "old, unsafe renegotiation",
         "tls-renegotiation",
@@ -88,7 +88,7 @@ PLAYED: dict[str, tuple[Callable[[], Action], str, str]] = {
     ),
     "a signature with SHA-1": (
         lambda: hello_of_tls_1_2(TRUSTED.der, rest=key_exchange(0x0203, b"\x30\x06\x02\x01\x01\x02\x01\x01")),
-        "too weak or not known",
+        "too weak or unknown",
         "tls-signature",
     ),
 }

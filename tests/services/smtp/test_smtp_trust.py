@@ -103,7 +103,7 @@ def _sibling_of_an_anchor() -> Shown:
     root = _root()
     trusted = Certified("one server", named(), by=root)
     return Shown(Certified("another server", named(), by=root).chain_file(), trusted.file(),
-                 "comes from an authority that is not trusted here")  # fmt: skip
+                 "comes from an authority that this machine does not trust")  # fmt: skip
 
 
 UNKNOWN_EXTENSION = x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
@@ -141,7 +141,7 @@ DECISIONS: dict[str, Callable[[], Shown]] = {
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False),
     ),
     "a critical extension that nobody knows": lambda: _by(
-        _root(), "holds a critical extension that is not understood here", (UNKNOWN_EXTENSION, True)
+        _root(), "contains a critical extension that is not understood", (UNKNOWN_EXTENSION, True)
     ),
     "an extension that nobody knows": lambda: _by(_root(), "holds", (UNKNOWN_EXTENSION, False)),
     "an authority made anew under the same name": lambda: Shown(
@@ -150,7 +150,7 @@ DECISIONS: dict[str, Callable[[], Shown]] = {
     "an authority that is not in the file": lambda: Shown(
         Certified("server", named(), by=_root()).chain_file(),
         Certified("Another root", authority_right()).file(),
-        "comes from an authority that is not trusted here",
+        "comes from an authority that this machine does not trust",
     ),
 }  # fmt: skip
 

@@ -78,7 +78,7 @@ def test_of_a_service_that_speaks_first_only_its_kind_is_shown(said: bytes, kind
     with ScriptedServer({"GREETING": said}) as server:
         result = result_at(server)
     assert result.error
-    assert (result.error.fault, result.error.text) == (Fault.NOT_SMTP, f"{kind} answered, not a mail server.")
+    assert (result.error.fault, result.error.text) == (Fault.NOT_SMTP, f"{kind} responded, not a mail server.")
     assert CANARY not in everything_of(result)
     assert not any(line.startswith("S:") for line in result.transcript)
 
@@ -106,7 +106,7 @@ def test_a_service_that_speaks_in_codes_is_known_by_its_greeting(greeting: str, 
     with ScriptedServer({"GREETING": greeting}) as server:
         result = result_at(server, security)
     assert result.error
-    assert (result.error.fault, result.error.text) == (Fault.NOT_SMTP, f"{kind} answered, not a mail server.")
+    assert (result.error.fault, result.error.text) == (Fault.NOT_SMTP, f"{kind} responded, not a mail server.")
     assert CANARY not in everything_of(result)
 
 
@@ -127,7 +127,7 @@ def test_a_greeting_that_says_nothing_is_not_shown_where_no_mail_server_follows(
     with ScriptedServer(script) as server:
         result = result_at(server, security)
     assert result.error
-    assert (result.error.fault, result.error.text) == (Fault.NOT_SMTP, f"{kind} answered, not a mail server.")
+    assert (result.error.fault, result.error.text) == (Fault.NOT_SMTP, f"{kind} responded, not a mail server.")
     assert CANARY not in everything_of(result)
 
 

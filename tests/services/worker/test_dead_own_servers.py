@@ -3,25 +3,21 @@
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from threading import Thread
 
 import pytest
 from flask import Flask
 
-from database import outbox_turn_db
-from database.engine import reading, transaction
-from database.outbox_claim_db import GROUP
+from database.engine import transaction
 from database.outbox_db import State
 from database.user_db import Account
 from services.delivery import held_servers
 from services.delivery.held_servers import Waits
 from services.smtp.patience import Span
-from services.worker import groups, lease, threads
-from services.worker.lease import Pace
+from services.worker import threads
 from tests.mails import queued
 from tests.outbox import row_of
 from tests.own_servers import PLACES, PORT, bring, free_host
-from tests.patience import PATIENCE, wait_until
+from tests.patience import wait_until
 from tests.recording_server import RecordingServer
 from tests.visitors import mail_through
 from utils import clock
@@ -104,33 +100,19 @@ def test_a_server_that_was_silent_is_stood_in_for_from_the_start_until_it_answer
         assert held_servers.excused([third]) == 0
 
 
-def test_a_silent_own_server_holds_one_process_and_not_each(app: Flask, silent: list[str]) -> None:
-    """A process that runs tasks knows nothing of what others wait for, and has no second sender."""
-    account = account_with(silent[0], 1)
-    others, system = [queued(TO, account_id=account) for _ in range(3 * GROUP)], queued(TO)
-    pace = Pace()
-    with lease.Heartbeat(pace) as heartbeat:
-        systems, held = groups.claim_group("first", pace), groups.claim_group("first", pace)
-        assert systems
-        assert held
-        assert [claim.account_id for claim in (systems.claims[0], held.claims[0])] == [None, account]
-        heartbeat.hold(held)
-
-        def wait() -> None:
-            with app.app_context():
-                groups.work_off(held, pace)
-
-        waiting = Thread(target=wait)
-        waiting.start()
-        wait_until(lambda: rests(account))
-        assert groups.claim_group("second", pace) is None
-        held.span.end()
-        waiting.join(PATIENCE)
-    groups.work_off(systems, pace)
-    assert row_of(system).state == State.SENT
-    assert State.SENT not in {row_of(mail_id).state for mail_id in others}
+def test_what_waits_for_a_silent_own_server_is_not_given_back_to_hold_another(app: Flask) -> None:
+    span, owner = Span(60), "config:1"
+    with held_servers.waits().at(owner, span, is_security=False, is_own=True), span.covers(Silent()):
+        assert held_servers.is_long(span)
+        assert not held_servers.may_be_given_back(span)
+    with held_servers.waits().at(owner, span, is_security=False), span.covers(Silent()):
+        assert held_servers.may_be_given_back(span)
 
 
-def rests(account_id: int) -> bool:
-    with reading() as session:
-        return bool(outbox_turn_db.resting(session, [account_id], clock.now()))
+class Silent:
+    """A conversation in which the server has said nothing for a long while."""
+
+    silent_seconds = held_servers.HELD_AFTER + 1
+    is_waiting_for_receipt = False
+
+    def cancel(self) -> None: ...

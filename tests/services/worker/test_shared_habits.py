@@ -102,7 +102,7 @@ def test_a_habit_stands_in_the_log_line_of_an_attempt(servers: ExitStack, caplog
     with caplog.at_level("INFO"):
         email_service.send_email("ann@example.com", "Hello", "Hello")
     (line,) = (str(record.msg) for record in caplog.records if "email_attempt" in str(record.msg))
-    assert "takes one command at a time" in line
+    assert "accepts one command at a time" in line
 
 
 def test_the_test_says_what_is_known(servers: ExitStack) -> None:
@@ -113,8 +113,8 @@ def test_the_test_says_what_is_known(servers: ExitStack) -> None:
     assert active is not None
     assert active.settings is not None
     (hello,) = (step for step in connection_test.run(active.settings).steps if step.name is Phase.EHLO)
-    known = "takes nothing behind the end of a message, takes 3 recipients of one mail at a time"
-    assert hello.fact.endswith(f"Known of it: {known}")
+    known = "accepts nothing after the end of a message, accepts 3 recipients of one email at a time"
+    assert hello.fact.endswith(f"Known: {known}")
 
 
 def test_the_command_shows_what_is_known(servers: ExitStack, app: Flask) -> None:
@@ -122,5 +122,5 @@ def test_the_command_shows_what_is_known(servers: ExitStack, app: Flask) -> None
     email_service.send_email("ann@example.com", "Hello", "Hello")
     habits.forget_all()
     run: Callable[..., Result] = app.test_cli_runner().invoke
-    assert "It takes one command at a time." in run(args=["smtp", "show", "Primary"]).output
+    assert "It accepts one command at a time." in run(args=["smtp", "show", "Primary"]).output
     assert habits_of(server.host, server.port).lines()

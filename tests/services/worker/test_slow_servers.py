@@ -303,11 +303,11 @@ def test_the_time_out_is_named_first_where_no_greeting_came(port: int) -> None:
     error = DeliveryError(Phase.GREETING, Fault.TIMEOUT, "The server took too long.")
     found = diagnose(error, Picture(settings=settings(port=port)))
     assert (found.field, found.retryable) == ("timeout_seconds", True)
-    assert found.remedy.startswith("Raise the time-out")
+    assert found.remedy.startswith("Raise the timeout")
     assert "time-out" in found.cause
 
 
 @pytest.mark.parametrize("phase", [Phase.EHLO, Phase.SIGN_IN, Phase.SENDER, Phase.RECIPIENT, Phase.DATA])
 def test_the_time_out_is_named_first_where_another_answer_came_too_late(phase: Phase) -> None:
     found = diagnose(DeliveryError(phase, Fault.TIMEOUT, "The server took too long."), Picture(settings=settings()))
-    assert (found.field, found.remedy.startswith("Raise the time-out")) == ("timeout_seconds", True)
+    assert (found.field, found.remedy.startswith("Raise the timeout")) == ("timeout_seconds", True)

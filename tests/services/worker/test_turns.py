@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from services.worker import groups, turns
 from services.worker.lease import Group, Pace
 from tests.mails import queued
 from tests.outbox import drain, row_of
+from tests.own_servers import bring, change
 from tests.recording_server import RecordingServer
 from tests.statements import heard
 from tests.visitors import mail_through
@@ -196,7 +198,7 @@ def test_the_mail_of_an_account_that_rests_shows_why_and_until_when(app: Flask) 
     until = clock.now() + timedelta(seconds=50)
     turns.rest(ALICE, until, f"{Reason.ACCOUNT_LIMIT}:30 emails a minute.")
     shown = {each.id: each for each in mail_log.mails()[0]}
-    assert shown[mail_ids[0]].reason == "The account's sending limit is reached: 30 emails a minute."
+    assert shown[mail_ids[0]].reason == "The account’s sending limit is reached: 30 emails a minute."
     assert shown[mail_ids[0]].due_at == until == mail_log.story(mail_ids[0]).mail.due_at
     assert shown[mail_ids[1]].reason == ""
 
@@ -244,7 +246,7 @@ def test_of_10000_mails_over_the_limit_one_group_is_put_off_and_the_account_rest
         forget_all()
         db.engine.dispose()
     assert states == {State.SENT: 3, State.DEFERRED: GROUP - 3, State.QUEUED: 2 * GROUP}
-    assert shown == {"The account's sending limit is reached: 3 emails a minute."}
+    assert shown == {"The account’s sending limit is reached: 3 emails a minute."}
 
 
 def test_an_account_does_not_rest_for_what_one_domain_alone_takes_no_more_of(
@@ -279,6 +281,82 @@ def test_of_many_workers_at_once_each_mail_has_one_and_every_account_is_served(a
     with ThreadPoolExecutor(4) as pool:
         claimed = [mail for mails in pool.map(lambda _: work(), range(4)) for mail in mails]
     assert len(claimed) == len(set(claimed)) == 15 * GROUP
+
+
+def claimed_at_once(app: Flask, workers: int = 4) -> list[Group]:
+    """A claim of each of so many workers, all begun at the same moment."""
+    barrier = Barrier(workers)
+
+    def work(_: int) -> Group | None:
+        with app.app_context():
+            barrier.wait()
+            return groups.claim_group("test", Pace())
+
+    with ThreadPoolExecutor(workers) as pool:
+        return [group for group in pool.map(work, range(workers)) if group]
+
+
+def test_of_workers_that_claim_at_once_one_has_mail_of_an_account_with_a_server_of_its_own(app: Flask) -> None:
+    bring(ALICE, "127.0.0.9", 2525)
+    for _ in range(10):
+        waiting(ALICE, 5 * GROUP)
+        first = claimed_at_once(app)
+        assert [len(group.claims) for group in first] == [GROUP]
+        assert claim() is None
+        done(first[0])
+    waiting(BOB, 5 * GROUP)
+    assert sum(group.claims[0].account_id == ALICE for group in claimed_at_once(app)) <= 1
+
+
+def test_an_account_without_a_server_of_its_own_has_as_many_workers_as_there_are(app: Flask) -> None:
+    waiting(ALICE, 3 * GROUP)
+    assert [len(group.claims) for group in (claim(), claim(), claim()) if group] == [GROUP] * 3
+
+
+@pytest.mark.parametrize("priority", [Priority.NORMAL, Priority.BULK])
+def test_while_mail_of_an_account_is_in_hand_for_its_own_server_everybody_elses_goes_on(
+    app: Flask, priority: Priority
+) -> None:
+    bring(ALICE, "127.0.0.9", 2525)
+    waiting(ALICE, 3 * GROUP)
+    held = claim()
+    assert held
+    waiting(ALICE, GROUP, priority=priority)
+    waiting(SYSTEM, 1)
+    waiting(BOB, 1)
+    waiting(ALICE, 1, priority=Priority.SECURITY)
+    assert Counter(served()) == {ALICE: 1, SYSTEM: 1, BOB: 1}
+    done(held)
+    assert served() == [ALICE] * 3
+
+
+def test_what_a_worker_left_that_died_holds_up_its_account_no_longer_than_its_lease(app: Flask) -> None:
+    bring(ALICE, "127.0.0.9", 2525)
+    waiting(ALICE, 2 * GROUP)
+    held = claim()
+    assert held
+    with transaction() as session:
+        over = update(OutboxMail).where(OutboxMail.id.in_(held.ids)).values(lease_until=clock.now())
+        session.execute(over)
+    assert served() == [ALICE]
+
+
+def test_a_server_that_is_switched_off_limits_nothing(app: Flask) -> None:
+    change(bring(ALICE, "127.0.0.9", 2525), is_active=False)
+    waiting(ALICE, 2 * GROUP)
+    assert claim()
+    assert claim()
+
+
+def test_mail_behind_a_group_for_the_accounts_own_server_is_not_overdue(app: Flask) -> None:
+    bring(ALICE, "127.0.0.9", 2525)
+    waiting(ALICE, 2 * GROUP, due_in=-3600)
+    assert mail_log.is_behind()
+    held = claim()
+    assert held
+    assert not mail_log.is_behind()
+    done(held)
+    assert mail_log.is_behind()
 
 
 class Model:
@@ -337,6 +415,7 @@ def plan_of(statement: str, parameters: Any) -> str:
 
 @pytest.mark.parametrize("scope", [SYSTEM, ALICE])
 def test_among_20000_waiting_mails_of_one_a_claim_is_a_seek_in_the_index(app: Flask, scope: Scope) -> None:
+    bring(BOB, "127.0.0.9", 2525)
     waiting(scope, 20_000)
     waiting(BOB, 50, due_in=3600)
     with db.engine.connect() as connection:
