@@ -41,7 +41,7 @@ def mail_server() -> Iterator[RecordingServer]:
         yield server
 
 
-@pytest.fixture(params=WINDOWS.values(), ids=WINDOWS.keys())
+@pytest.fixture(params=list(WINDOWS.values()), ids=list(WINDOWS))
 def window(request: pytest.FixtureRequest) -> ViewportSize:
     width, height = request.param
     return {"width": width, "height": height}
