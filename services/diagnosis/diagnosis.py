@@ -81,18 +81,26 @@ class AdviceData:
     retryable: bool
     retry_after: int | None
     not_before: Moment | None
-    actions: tuple[Mend, ...]
     docs_url: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis(AdviceData):
     """The same with what recognised it: ``rule`` names a rule of ``reply_rules``, or ``status:5.7.8``, ``code:550``,
-    ``fault:closed``, ``phase:sender``.
+    ``fault:closed``, ``phase:sender``. ``actions`` are one click each, the best first.
     """
 
     rule: str
     phase: Phase
+    actions: tuple[Mend, ...]
+
+    @property
+    def pause(self) -> str:
+        """Until when not to try again, in a sentence; "" if the server has not said."""
+        if not self.not_before:
+            return ""
+        whole = self.not_before + timedelta(seconds=59)  # no earlier in whole minutes
+        return f"Do not try again before {whole:%H:%M} UTC: each attempt may extend the wait."
 
 
 def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
