@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from services.diagnosis.picture import Picture
+from services.providers import registry
 from services.smtp import sasl
 from services.smtp.settings import OpenWay, Security
 
@@ -43,6 +44,15 @@ def _ports_dead(picture: Picture) -> bool | None:
     return not any(isinstance(answer, OpenWay) for answer in others) if others else None
 
 
+def _known_to_encrypt(picture: Picture) -> bool:
+    """Whether the server is a provider's that offers STARTTLS to everybody on this port."""
+    provider = registry.for_server(picture.settings.host)
+    if not provider or provider["development_only"]:
+        return False
+    ways = [(provider["port"], provider["security"]), *((way["port"], way["security"]) for way in provider["ways"])]
+    return (picture.settings.port, Security.STARTTLS) in ways
+
+
 CONDITIONS: Final[dict[str, Callable[[Picture], bool | None]]] = {
     "signed_in": lambda picture: picture.signed_in,
     "login_typed": lambda picture: _of_typed(picture, picture.settings.has_login),
@@ -57,6 +67,7 @@ CONDITIONS: Final[dict[str, Callable[[Picture], bool | None]]] = {
     "ports_dead": _ports_dead,
     "submission_port": lambda picture: picture.settings.port in _SUBMISSION if picture.settings.port else None,
     "attachments": lambda picture: picture.has_attachments,
+    "known_to_encrypt": _known_to_encrypt,
     "provider_known": lambda picture: bool(picture.provider),
 }
 

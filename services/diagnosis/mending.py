@@ -10,6 +10,7 @@ from services.diagnosis.picture import Picture, WayIn
 from services.diagnosis.reply_rules import Try
 from services.providers import registry
 from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
+from utils import odd_characters
 from utils.addresses import InvalidAddress, ascii_domain, is_loopback, parse_address, parse_host
 
 _MOST: Final = 4
@@ -20,10 +21,15 @@ _FORMS: Final = {"smtp_server": "{}", "smtp_port": "port {}", "smtp_username": "
 
 @dataclass(frozen=True, kw_only=True)
 class Mend:
-    """One click: ``changes`` maps form fields to the values to test again with."""
+    """One click: ``changes`` maps form fields to the values to test again with.
+
+    ``retype`` is a secret field that the page's own script makes plain where it was typed; whoever has no such field
+    cannot take this.
+    """
 
     label: str
     changes: dict[str, str]
+    retype: str = ""
 
 
 def actions(tries: Sequence[Try], picture: Picture) -> tuple[Mend, ...]:
@@ -35,10 +41,13 @@ def actions(tries: Sequence[Try], picture: Picture) -> tuple[Mend, ...]:
     for attempt in tries:
         for action in [_use(attempt)] if isinstance(attempt, dict) else _WAYS[attempt](picture):
             after = {**present, **action.changes}
-            if after != present and not _is_dead(after, picture, works):
-                found.setdefault(tuple(after.values()), action)
+            if action.retype or (after != present and not _is_dead(after, picture, works)):
+                found.setdefault((*after.values(), action.retype), action)
     # What was seen to work comes first.
-    best = sorted(found.values(), key=lambda action: _way_after({**present, **action.changes}) not in works)
+    best = sorted(
+        found.values(),
+        key=lambda action: not action.retype and _way_after({**present, **action.changes}) not in works,
+    )
     return tuple(best[:_MOST])
 
 
@@ -126,6 +135,29 @@ def _known_server(picture: Picture) -> Iterator[Mend]:
         yield _use({"smtp_server": server})
 
 
+def _mail_server(picture: Picture) -> Iterator[Mend]:
+    """Where mail to the domain goes that was entered as a server: its provider's server for sending, or that one."""
+    if not picture.mail_servers:
+        return
+    provider = registry.for_mx(picture.mail_servers)
+    if provider and provider["host"]:
+        yield _use(
+            {"smtp_server": provider["host"], "smtp_port": str(provider["port"]), "security": provider["security"]}
+        )
+    yield from (_use({"smtp_server": name}) for name in picture.mail_servers[:1] if _is_host(name))
+
+
+def _made_plain(picture: Picture) -> Iterator[Mend]:
+    """User name and password without characters that look right and are not."""
+    settings = picture.settings
+    meant = odd_characters.plain(settings.username)
+    if meant and meant != settings.username:
+        yield _use({"smtp_username": meant})
+    password = settings.password.reveal()
+    if password and odd_characters.plain(password) not in ("", password):
+        yield Mend(label=f"Try the password {odd_characters.way_out(password)}", changes={}, retype="smtp_password")
+
+
 def _certificate_name(picture: Picture) -> Iterable[Mend]:
     names = picture.certificate.names if picture.certificate else ()
     return (_use({"smtp_server": name}) for name in _trustworthy(names, picture.settings.host))
@@ -142,6 +174,8 @@ _WAYS: Final[dict[str, Callable[[Picture], Iterable[Mend]]]] = {
     "from_domain_as_ehlo": _from_domain_as_ehlo,
     "known_server": _known_server,
     "certificate_name": _certificate_name,
+    "mail_server": _mail_server,
+    "made_plain": _made_plain,
 }
 
 _OTHER_WAYS: Final = {"starttls", "tls", "submission", "open_ways"}
