@@ -73,8 +73,8 @@ def step_labels() -> list[tuple[str, str]]:
 
 def step_dict(step: Step, *, is_discreet: bool = False) -> dict[str, Any]:
     """A step as it is shown; discreetly, without what the server said, and where its name leads."""
-    fact = {"fact": ""} if is_discreet else {}
-    return {**asdict(step), **fact, "label": smtp_diagnosis.PHASE_LABELS[step.name]}
+    label, fact = smtp_diagnosis.STEP_LABELS[step.name], "" if is_discreet else step.fact
+    return {"name": step.key, "label": label, "status": step.status, "ms": step.ms, "fact": fact}
 
 
 def waiting_dict(waiting: Waiting) -> dict[str, Any]:
@@ -194,6 +194,7 @@ def course(result: TestResult) -> dict[str, Any]:
         "address": str(address) if address else None,
         "port": port,
         "transcript": result.transcript,
+        "habits": result.habits,
         "caveat": result.caveat,
         "own_domain_only": result.reach is Reach.OWN_DOMAIN,
     }

@@ -212,7 +212,7 @@ def _not_testable(reason: str, as_json: bool) -> None:
 
 
 def _print_step(step: Step) -> None:
-    label = diagnosis.PHASE_LABELS[step.name]
+    label = diagnosis.STEP_LABELS[step.name]
     click.echo(f"{_SIGNS[step.status]} {label:<11}{step.ms:>6} ms  {printable(step.fact, 500)}")
 
 

@@ -156,7 +156,7 @@ def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Tol
     for item in connection_test.stream(prepared):
         if isinstance(item, Step):
             if item.status == "warning":
-                yield Told(Mark.INFO, f"{diagnosis.PHASE_LABELS[item.name]}: {item.fact}")
+                yield Told(Mark.INFO, f"{diagnosis.STEP_LABELS[item.name]}: {item.fact}")
             continue
         if item.ok and item.caveat:
             yield Told(Mark.INFO, item.caveat)

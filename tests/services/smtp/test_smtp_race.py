@@ -10,6 +10,7 @@ import pytest
 
 from services.smtp import dial
 from services.smtp.client import Step
+from services.smtp.dialogue import SideLook
 from services.smtp.habits import Habit, Habits, habits_of
 from services.smtp.wire import Deadline, WireError
 from tests.loopback import free_port
@@ -60,7 +61,7 @@ def habits(port: int) -> Habits:
 
 
 def connects(steps: list[Step]) -> list[tuple[str, str]]:
-    return [(step.status, step.fact) for step in steps if step.name is Phase.CONNECT]
+    return [(step.status, step.fact) for step in steps if step.name in (SideLook.ADDRESS, Phase.CONNECT)]
 
 
 def addresses(*texts: str) -> list[IPAddress]:
