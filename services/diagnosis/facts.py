@@ -10,7 +10,8 @@ from services.diagnosis.picture import Picture
 from utils.errors import DeliveryError
 from utils.net_guard import IPAddress
 
-ALWAYS: Final = {"host", "port"}  # filled or left out by the diagnosis itself
+# Filled or left out by services/diagnosis/filling.py; who names others of these says so in its conditions.
+ALWAYS: Final = {"host", "port", "method", "username", "offered", "tried", "way", "limit", "size", "wait"}
 NAMES: Final = {
     "list", "our_address", "our_pointer", "ehlo_name", "interceptor", "interceptor_kind", "mail_server",
     "existing_name",

@@ -304,7 +304,6 @@ def test_the_time_out_is_named_first_where_no_greeting_came(port: int) -> None:
     found = diagnose(error, Picture(settings=settings(port=port)))
     assert (found.field, found.retryable) == ("timeout_seconds", True)
     assert found.remedy.startswith("Raise the timeout")
-    assert "time-out" in found.cause
 
 
 @pytest.mark.parametrize("phase", [Phase.EHLO, Phase.SIGN_IN, Phase.SENDER, Phase.RECIPIENT, Phase.DATA])
