@@ -130,7 +130,7 @@ def worded(rule: str, advice: Advice, error: DeliveryError, picture: Picture, kn
         cause += _greeted(settings, picture.ehlo_name)
     if odd := odd_in(settings) if _is_about_password(error, advice) else "":
         cause = f"{odd} That is rarely meant."
-        remedy = f"Try without: enter it again yourself, since Sealpost changes no password. {remedy}"
+        remedy = f"Try without. {remedy}"
         tries = ("made_plain", *tries)
     # Only a server's own reply can ask for a wait: text of ours has numbers that are none.
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None

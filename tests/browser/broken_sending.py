@@ -38,8 +38,8 @@ SENDING: Final = [
     BrokenSetup(
         name="a sender who is asked for TLS over TLS",
         place=mail_server(MAIL=UntilMended("530 5.7.0 Must issue a STARTTLS command first", "250 ok")),
-        title="",
-        says=("administrator",),
+        title="The server does not see the encryption",
+        says=("Ask the server’s administrator.",),
         mend=Operator.change_the_server,
     ),
     BrokenSetup(
@@ -72,7 +72,7 @@ SENDING: Final = [
     BrokenSetup(
         name="a sender whom the server refuses after the sign-in",
         place=mail_server(MAIL=only_with(LOGIN, "250 ok", "550 5.7.1 Not permitted")),
-        title="",
+        title="The sender was refused",
         press=SEND_AS_LOGIN,
         changed={"From address": LOGIN, "Reply-To address": SENDER},
     ),
@@ -84,14 +84,14 @@ SENDING: Final = [
             )
         ),
         typed={"From address": "hello@frim.example"},
-        title="The sender’s domain does not exist",
+        title="The From domain does not exist",
         press=f"Send as {LOGIN}, with replies to hello@frim.example",
     ),
     BrokenSetup(
         name="letters in From that the server does not know",
         place=mail_server(),
         typed={"From address": "grüße@firm.example"},
-        title="",
+        title="The server does not support the From address",
         press=f"Send as {LOGIN}, with replies to grüße@firm.example",
     ),
     BrokenSetup(
@@ -101,7 +101,7 @@ SENDING: Final = [
         ),
         typed=NO_LOGIN,
         sends=True,
-        title="The server does not relay this mail",
+        title="The server does not relay this email",
         says=("Enter user name and password",),
         correct=THE_LOGIN,
     ),
@@ -111,7 +111,7 @@ SENDING: Final = [
             RCPT=only_signed_in("250 ok", "554 5.7.1 <alice@example.com>: Relay access denied"),
         ),
         typed=NO_LOGIN,
-        title="The server does not relay this mail",
+        title="The server does not relay this email",
         says=("Enter user name and password",),
         correct=THE_LOGIN,
     ),
@@ -172,7 +172,7 @@ SENDING: Final = [
             RCPT=UntilMended("450 4.7.25 Client host rejected: cannot find your hostname, [203.0.113.5]", "250 ok")
         ),
         title="This machine’s reverse DNS is missing or wrong",
-        says=("ask whoever provides 203.0.113.5 to point 5.113.0.203.in-addr.arpa to",),
+        says=("ask the provider of 203.0.113.5 to point 5.113.0.203.in-addr.arpa to",),
         mend=Operator.change_the_server,
     ),
     BrokenSetup(
@@ -201,10 +201,11 @@ SENDING: Final = [
     ),
     BrokenSetup(
         name="a message that looks like spam",
-        place=mail_server(MESSAGE=["554 5.7.1 Message rejected as spam", "250 2.0.0 Ok: queued as S0001"]),
+        place=mail_server(MESSAGE=UntilMended("554 5.7.1 Message rejected as spam", "250 2.0.0 Ok: queued as S0001")),
         sends=True,
-        title="The message was refused by a rule",
-        says=("554 5.7.1 Message rejected as spam",),
+        title="The message was refused as spam",
+        says=("Check the From domain’s SPF, DKIM and DMARC records", "554 5.7.1 Message rejected as spam"),
+        mend=Operator.change_the_server,
     ),
     BrokenSetup(
         name="a server that takes only short messages",

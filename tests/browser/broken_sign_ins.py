@@ -106,22 +106,22 @@ SIGN_INS: Final = [
         name="a sign-in by token at Microsoft",
         place=mail_server(EHLO=UntilMended("250-mail.test\n250-STARTTLS\n250 AUTH XOAUTH2", OFFERS)),
         typed={"Server": "smtp.office365.com"},
-        title="accepts no passwords",
-        says=("administrator",),
+        title="Microsoft offers no sign-in with a password here",
+        says=("Ask the Microsoft 365 administrator to allow Authenticated SMTP", "It offers only XOAUTH2"),
         mend=Operator.change_the_server,
     ),
     BrokenSetup(
         name="a sign-in that only others can use",
         place=mail_server(EHLO=UntilMended("250-mail.test\n250-STARTTLS\n250 AUTH NTLM GSSAPI", OFFERS)),
-        title="None of the server’s sign-in methods can be used",
-        says=("administrator",),
+        title="No common sign-in method",
+        says=("Ask the server’s administrator to turn on PLAIN or LOGIN", "The server offers NTLM and GSSAPI."),
         mend=Operator.change_the_server,
     ),
     BrokenSetup(
         name="a method of signing in that was chosen before",
         place=mail_server(),
         stored={"auth_method": "CRAM-MD5"},
-        title="The server does not offer the chosen sign-in method",
+        title="The chosen sign-in method is not accepted",
         press="Let Sealpost choose the sign-in method and test again",
     ),
     BrokenSetup(
@@ -138,8 +138,8 @@ SIGN_INS: Final = [
                 "538 5.7.11 Encryption required for requested authentication mechanism", signs_in(PASSWORD)
             )
         ),
-        title="",
-        says=("administrator",),
+        title="The server does not see the encryption",
+        says=("Ask the server’s administrator.",),
         mend=Operator.change_the_server,
     ),
     BrokenSetup(
@@ -147,7 +147,7 @@ SIGN_INS: Final = [
         place=mail_server(AUTH=[hang, signs_in(PASSWORD)]),
         typed=IMPATIENT,
         title="The server does not reply to the sign-in",
-        press="Use a timeout of 20 seconds and test again",
+        press="Wait up to 60 seconds and test again",
     ),
     BrokenSetup(
         name="a locked account",

@@ -29,7 +29,7 @@ WAYS: Final = [
         name="STARTTLS where TLS is spoken",
         place=mail_server(implicit=True),
         typed=IMPATIENT,
-        title="The server wants TLS from the start",
+        title="The server needs TLS from the start",
         press="Use TLS and test again",
     ),
     BrokenSetup(
@@ -37,7 +37,7 @@ WAYS: Final = [
         place=mail_server(),
         security="TLS",
         title="The server starts unencrypted",
-        says=("You chose TLS from the start.",),
+        says=("You chose TLS.",),
         press="Use STARTTLS and test again",
     ),
     BrokenSetup(
@@ -98,7 +98,7 @@ WAYS: Final = [
         place=stranger("SSH-2.0-OpenSSH_9.6"),
         title="This is an SSH server",
         says=("This host also answers on port 2525 with STARTTLS.",),
-        correct={"Port": "2525"},
+        press="Use port 2525 with STARTTLS and test again",
     ),
     BrokenSetup(
         name="an FTP server's port",
@@ -141,7 +141,7 @@ WAYS: Final = [
         place=mail_server(),
         typed={"Server": "www.firm.example"},
         title="Nothing listens on port",
-        says=("Check server name and port",),
+        says=("Check the server name, and that the server is running", "Go to “Server”"),
         correct={"Server": HOST},
     ),
     BrokenSetup(
@@ -247,8 +247,8 @@ WAYS: Final = [
     BrokenSetup(
         name="a server whose encryption is out of order",
         place=mail_server(STARTTLS=UntilMended("454 4.7.0 TLS not available due to local problem", start_tls())),
-        title="Encryption is temporarily unavailable",
-        says=("Test again",),
+        title="The server cannot encrypt for now",
+        says=("Tell the server’s administrator.",),
         mend=Operator.change_the_server,
     ),
 ]
