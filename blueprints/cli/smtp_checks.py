@@ -29,6 +29,7 @@ from services.smtp.settings import SmtpSettings
 from utils.errors import AppError, Conflict, Phase
 from utils.json_shapes import json_of
 from utils.log_utils import printable
+from utils.version import VERSION
 
 # Documented, so never changed: scripts go by them.
 _EXITS: Final = (
@@ -238,7 +239,7 @@ def _not_testable(reason: str, as_json: bool) -> None:
 
 
 def _step_line(step: Step) -> str:
-    label = diagnosis.PHASE_LABELS[step.name]
+    label = diagnosis.STEP_LABELS[step.name]
     return f"{_SIGNS[step.status]} {label:<11}{step.ms:>6} ms  {printable(step.fact, 500)}"
 
 
@@ -247,6 +248,13 @@ def _waiting_line(waiting: Waiting) -> str:
 
 
 def result_lines(result: TestResult, to: str) -> Iterator[str]:
+    yield from _verdict_lines(result, to)
+    if result.habits:
+        yield f"  Known of the server: it {'; it '.join(result.habits)}."
+    yield f"  Sealpost {VERSION}"
+
+
+def _verdict_lines(result: TestResult, to: str) -> Iterator[str]:
     if result.ok:
         yield f"\n✓ {result.headline}{f': test email sent to {to}' if to else '; no email was sent'}"
         if result.caveat:
@@ -254,8 +262,8 @@ def result_lines(result: TestResult, to: str) -> Iterator[str]:
         return
     yield f"\n✗ {result.message}"
     if told := result.diagnosis:
-        ways = [f"Or: {action.label.removesuffix(_AND_TEST)}" for action in told.actions]
-        texts = (f"{told.title}. {told.meaning}", told.cause, told.remedy, *ways, told.docs_url)
+        ways = [f"Or: {action.label.removesuffix(_AND_TEST)}" for action in told.actions if not action.retype]
+        texts = (f"{told.title}. {told.meaning}", told.cause, told.remedy, told.pause, *ways, told.docs_url)
         yield from (f"  {text}" for text in texts if text)
     if result.server_line:
         yield f"  The server said: {result.server_line}"

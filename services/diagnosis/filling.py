@@ -1,7 +1,7 @@
 """The values that stand in advice in place of {names}; where one is not known the text says it without."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from services.diagnosis.picture import Picture, WayIn
@@ -22,13 +22,14 @@ _WITHOUT_PORT: Final = (
 )
 
 
-def filled(text: str, picture: Picture) -> str:
-    """The text with what the picture knows in place of its {names}."""
+def filled(text: str, picture: Picture, known: Mapping[str, str]) -> str:
+    """The text with what the picture knows, and other ``known`` facts, in place of its {names}."""
     settings = picture.settings
     if not settings.port:  # nobody may know it, or the log is from a time when it was not kept
         for said, without in _WITHOUT_PORT:
             text = text.replace(said, without)
     values = {
+        **known,
         "wait": _wait(picture),
         "host": settings.host or "the server",
         "port": str(settings.port),
