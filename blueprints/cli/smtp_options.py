@@ -11,6 +11,7 @@ from blueprints.cli.frame import password_options
 from services.settings import fields as smtp_fields
 from services.settings import route
 from services.settings.table import LIMITS, OPTIONS
+from services.smtp.settings import LONGEST_TIMEOUT
 from utils.errors import InvalidInput
 
 _MODES: Final = {
@@ -25,7 +26,7 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 def settings_options(work: Callable[..., None]) -> Callable[..., None]:
     """The options of `add` and `edit`, in the order in which people know the answers."""
     modes = "starttls: encrypted after the greeting. tls: from the start. Default: tls on port 465, else starttls."
-    timeout = f"Seconds to wait for each reply, 1 to {smtp_fields.LONGEST_TIMEOUT}. Default: 10."
+    timeout = f"Seconds to wait for each reply, 1 to {LONGEST_TIMEOUT}. Default: 10."
     methods = [AUTOMATIC, *filter(None, smtp_fields.AUTH_METHODS)]
     options: list[Callable[[Any], Any]] = [
         _option("smtp_server", "Host name or IP address of the server.", metavar="HOST"),

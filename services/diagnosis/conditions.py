@@ -8,40 +8,47 @@ from typing import Final
 from services.diagnosis.picture import Picture
 from services.providers import registry
 from services.smtp import sasl
-from services.smtp.settings import OpenWay, Security
+from services.smtp.settings import Security, SmtpSettings
+from utils.errors import OPENING
 
 _BY_TOKEN: Final = {"XOAUTH2", "OAUTHBEARER"}
-_SUBMISSION: Final = (587, 465, 2525, 2587, 2465)
+_FOR_SENDING: Final = {587, 465, 2525, 2587, 2465}  # 25 is for mail between servers (RFC 6409 3.1)
 
 
 def _of_typed(picture: Picture, fact: bool) -> bool | None:
     return fact if picture.is_typed else None
 
 
+def _is_login(settings: SmtpSettings) -> bool:
+    return settings.username.casefold() == settings.from_email.casefold()
+
+
 def _usable_mechanism(picture: Picture) -> bool | None:
-    """Whether one is offered that Sealpost knows, whichever was chosen."""
+    """Whether one is offered by which Sealpost could sign in, whichever was chosen."""
     if picture.mechanisms is None:
         return None
-    return any(name.removesuffix(sasl.PLUS) in sasl.KNOWN for name in picture.mechanisms)
+    return any(sasl.is_usable(name, encrypted=picture.encrypted is not False) for name in picture.mechanisms)
 
 
 def _only_tokens(picture: Picture) -> bool | None:
     """Whether signing in takes a token (OAuth2) here, and no password."""
     names = picture.mechanisms
-    return None if names is None else bool(names) and not _usable_mechanism(picture) and bool(_BY_TOKEN & {*names})
+    return None if names is None else bool(_BY_TOKEN & {*names}) and not _usable_mechanism(picture)
 
 
-def _another_works(picture: Picture) -> bool | None:
-    """Whether the probe has seen a mail server on another port, or in another mode."""
-    if not picture.ways:
+def _method_missing(picture: Picture) -> bool | None:
+    """Whether a sign-in method was chosen that the server does not offer."""
+    if picture.mechanisms is None or not picture.is_typed:
         return None
-    return any(isinstance(answer, OpenWay) for way, answer in picture.ways.items() if way != picture.way)
+    method = picture.settings.auth_method
+    return bool(method) and method not in {name.removesuffix(sasl.PLUS) for name in picture.mechanisms}
 
 
-def _ports_dead(picture: Picture) -> bool | None:
-    """Whether other ports were tried, and none of them works."""
-    others = [answer for way, answer in picture.ways.items() if way[0] != picture.settings.port]
-    return not any(isinstance(answer, OpenWay) for answer in others) if others else None
+def _over_limit(picture: Picture) -> bool | None:
+    """Whether the message is larger than the server says that it takes."""
+    if not picture.message_size or not picture.size_limit:
+        return None
+    return picture.message_size > picture.size_limit
 
 
 def _known_to_encrypt(picture: Picture) -> bool:
@@ -54,21 +61,30 @@ def _known_to_encrypt(picture: Picture) -> bool:
 
 
 CONDITIONS: Final[dict[str, Callable[[Picture], bool | None]]] = {
-    "signed_in": lambda picture: picture.signed_in,
-    "login_typed": lambda picture: _of_typed(picture, picture.settings.has_login),
+    # How far it came.
+    "opening": lambda picture: None if picture.phase is None else picture.phase in OPENING,
     "encrypted": lambda picture: picture.encrypted,
+    "signed_in": lambda picture: picture.signed_in,
+    # What was typed.
+    "login_typed": lambda picture: _of_typed(picture, picture.settings.has_login),
     "encryption_chosen": lambda picture: _of_typed(picture, picture.settings.security is not Security.NONE),
-    "tls_chosen": lambda picture: _of_typed(picture, picture.settings.security is Security.TLS),
     "method_chosen": lambda picture: _of_typed(picture, bool(picture.settings.auth_method)),
+    "personal": lambda picture: _of_typed(picture, picture.settings.is_personal),
+    "from_is_login": lambda picture: _of_typed(picture, _is_login(picture.settings)),
+    "certificate_typed": lambda picture: _of_typed(picture, bool(picture.settings.client_certificate)),
+    "port_for_sending": lambda picture: picture.settings.port in _FOR_SENDING if picture.settings.port else None,
+    # What the server offers.
     "sign_in_offered": lambda picture: None if picture.mechanisms is None else bool(picture.mechanisms),
     "usable_mechanism_offered": _usable_mechanism,
     "only_tokens_offered": _only_tokens,
-    "another_way_works": _another_works,
-    "ports_dead": _ports_dead,
-    "submission_port": lambda picture: picture.settings.port in _SUBMISSION if picture.settings.port else None,
+    "chosen_method_missing": _method_missing,
+    # What the probe has seen.
+    "another_way_works": lambda picture: bool(picture.usable_ways) if picture.ways else None,
+    "other_ports_dead": lambda picture: bool(picture.dead_ports) and not picture.usable_ways if picture.ways else None,
+    # The message.
     "attachments": lambda picture: picture.has_attachments,
+    "over_limit": _over_limit,
     "known_to_encrypt": _known_to_encrypt,
-    "provider_known": lambda picture: bool(picture.provider),
 }
 
 

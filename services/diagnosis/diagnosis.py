@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Final
 
 from services.diagnosis import facts, known_names, mending, reply_rules
+from services.diagnosis.filling import filled, in_words
 from services.diagnosis.mending import Mend
 from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import Advice
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
 from services.smtp.dialogue import SideLook, StepName
-from services.smtp.settings import MODE_NAMES, NOT_CONFIGURED, OpenWay, Security, SmtpSettings
+from services.smtp.settings import NOT_CONFIGURED, OpenWay, Security, SmtpSettings
 from utils import clock, odd_characters
 from utils.addresses import ascii_domain
 from utils.allowed_places import NOT_FOR_ACCOUNTS
@@ -106,29 +107,27 @@ class Diagnosis(AdviceData):
 def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
     """Explain what went wrong, by what is known of the server and of what was typed."""
     picture = picture.at(error.phase)
-    settings = picture.settings
     if _speaks_tls_here(error, picture):
         error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
-
     known = facts.of_failure(error, picture)
+    return worded(*reply_rules.recognised(error, picture, known), error, picture, known)
 
-    def filled(text: str) -> str:
-        for name, fact in known.items():
-            text = text.replace(f"{{{name}}}", fact)
-        if not settings.port:  # nobody may know it, or the log is from a time when it was not kept
-            text = text.replace(", port {port}", "").replace("on port {port}", "there")
-        return text.replace("{host}", settings.host).replace("{port}", str(settings.port))
 
-    rule, advice = reply_rules.recognised(error, picture, known)
+def worded(rule: str, advice: Advice, error: DeliveryError, picture: Picture, known: Mapping[str, str]) -> Diagnosis:
+    """What ``advice``, which was found by ``rule``, says of this failure; a way in that was seen to work leads."""
+    settings = picture.settings
     retryable = advice.retryable
     if retryable is None:
         retryable = (error.code or 0) // 100 == _TEMPORARY
-    way = _way_around(error, picture)
-    cause = _blocked(settings.port, way, error.fault) if way else filled(advice.cause)
+    tries = advice.tries
+    cause, remedy = filled(advice.cause, picture, known), filled(advice.remedy, picture, known)
+    way = mending.way_seen(tries, picture)
+    if way and "{way}" not in advice.remedy:
+        remedy = f"Use {in_words(way)}."
+        if error.phase is Phase.CONNECT and error.fault in _NOT_REACHED:
+            cause = _blocked(settings.port, way[0], error.fault)
     if advice.field == "helo_hostname":
         cause += _greeted(settings, picture.ehlo_name)
-    remedy = f"Use port {way.port} with {MODE_NAMES[way.security]}." if way else filled(advice.remedy)
-    tries = advice.tries
     if odd := odd_in(settings) if _is_about_password(error, advice) else "":
         cause = f"{odd} That is rarely meant."
         remedy = f"Try without: enter it again yourself, since Sealpost changes no password. {remedy}"
@@ -138,8 +137,8 @@ def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
     return Diagnosis(
         rule=rule,
         phase=error.phase,
-        title=filled(advice.title),
-        meaning=filled(advice.meaning),
+        title=filled(advice.title, picture, known),
+        meaning=filled(advice.meaning, picture, known),
         cause=cause,
         remedy=remedy,
         field=advice.field,
@@ -228,15 +227,8 @@ def _speaks_tls_here(error: DeliveryError, picture: Picture) -> bool:
     )
 
 
-def _way_around(error: DeliveryError, picture: Picture) -> OpenWay | None:
-    """The best other port of the same host, if this one cannot be reached."""
-    if error.phase is not Phase.CONNECT or error.fault not in _NOT_REACHED:
-        return None
-    return next((way for way in mending.usable(picture) if way.port != picture.settings.port), None)
-
-
-def _blocked(port: int, way: OpenWay, fault: Fault) -> str:
-    answers = f"Port {way.port} on the same host responds"
+def _blocked(port: int, other: int, fault: Fault) -> str:
+    answers = f"Port {other} on the same host responds"
     if fault is Fault.REFUSED:
         return f"{answers}: the server accepts mail there, not on {port}."
     return f"{answers}: your hosting provider probably blocks {port}."

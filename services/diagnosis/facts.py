@@ -10,7 +10,6 @@ from services.diagnosis.picture import Picture
 from utils.errors import DeliveryError
 from utils.net_guard import IPAddress
 
-ALWAYS: Final = {"host", "port"}  # filled or left out by the diagnosis itself
 NAMES: Final = {
     "list", "our_address", "our_pointer", "ehlo_name", "interceptor", "interceptor_kind", "mail_server",
     "existing_name",
@@ -44,8 +43,8 @@ def of_failure(error: DeliveryError, picture: Picture) -> dict[str, str]:
 
 
 def named_in(texts: Iterable[str]) -> set[str]:
-    """The facts that these texts name, host and port apart."""
-    return {name for text in texts for name in _PLACE.findall(text)} - ALWAYS
+    """The facts that these texts name, apart from what a picture always has to say (services/diagnosis/filling.py)."""
+    return {name for text in texts for name in _PLACE.findall(text)} & NAMES
 
 
 def our_address(reply: str) -> IPAddress | None:

@@ -9,11 +9,12 @@ from typing import Final
 from services.diagnosis.picture import Picture, WayIn
 from services.diagnosis.reply_rules import Try
 from services.providers import registry
-from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
+from services.smtp.settings import LONGEST_TIMEOUT, MODE_NAMES, Security, SmtpSettings
 from utils import odd_characters
 from utils.addresses import InvalidAddress, ascii_domain, is_loopback, parse_address, parse_host
 
 _MOST: Final = 4
+OF_ACCOUNTS: Final = {"smtp_server", "smtp_port", "security", "smtp_username", "from_email", "reply_to"}
 _USUAL_PORTS: Final = {Security.STARTTLS: 587, Security.TLS: 465}
 _SAME_SITE: Final = 2  # labels
 _FORMS: Final = {"smtp_server": "{}", "smtp_port": "port {}", "smtp_username": "the user name {}"}
@@ -37,11 +38,13 @@ def actions(tries: Sequence[Try], picture: Picture) -> tuple[Mend, ...]:
     # What the form already says would be no mend, and two ways that lead to the same values are one.
     present = _present(picture.settings)
     found: dict[tuple[str, ...], Mend] = {}
-    works = [(way.port, way.security) for way in usable(picture)]
+    works = [(way.port, way.security) for way in picture.usable_ways]
     for attempt in tries:
         for action in [_use(attempt)] if isinstance(attempt, dict) else _WAYS[attempt](picture):
             after = {**present, **action.changes}
-            if action.retype or (after != present and not _is_dead(after, picture, works)):
+            if action.retype or (
+                after != present and not _is_dead(after, picture, works) and _can_be_made(action, picture)
+            ):
                 found.setdefault((*after.values(), action.retype), action)
     # What was seen to work comes first.
     best = sorted(
@@ -56,25 +59,34 @@ def is_about_ways(tries: Sequence[Try]) -> bool:
     return any(attempt in _OTHER_WAYS if isinstance(attempt, str) else "smtp_port" in attempt for attempt in tries)
 
 
+def way_seen(tries: Sequence[Try], picture: Picture) -> WayIn | None:
+    """The way in to which the first of ``actions`` leads, if ``tries`` are first of all about ways and it was seen to
+    work.
+    """
+    if not is_about_ways(tries[:1]) or tries[0] == "submission":
+        return None
+    for action in actions(tries, picture)[:1]:
+        way = _way_after({**_present(picture.settings), **action.changes})
+        return way if way in [(seen.port, seen.security) for seen in picture.usable_ways] else None
+    return None
+
+
 def _way_after(after: Mapping[str, str]) -> WayIn:
     return int(after["smtp_port"]), Security(after["security"])
+
+
+def _can_be_made(action: Mend, picture: Picture) -> bool:
+    """Whether the form in which the settings were typed has the fields: an account's own has fewer."""
+    return not picture.settings.is_personal or set(action.changes) <= OF_ACCOUNTS
 
 
 def _is_dead(after: Mapping[str, str], picture: Picture, works: Sequence[WayIn]) -> bool:
     """Whether the values lead to a way into the same host that was probed and is no answer."""
     way = _way_after(after)
-    return after["smtp_server"] == picture.settings.host and way in picture.ways and way not in works
-
-
-def usable(picture: Picture) -> list[OpenWay]:
-    """The ways that were seen to work and would be an answer, encrypted ones first: a login never goes in clear."""
-    settings = picture.settings
-    others = [way for way in picture.open_ways if (way.port, way.security) != picture.way]
-    if settings.has_login or settings.is_personal:
-        others = [way for way in others if way.security is not Security.NONE]
-    if settings.has_login:
-        others = [way for way in others if way.signs_in is not False]
-    return sorted(others, key=lambda way: way.security is Security.NONE)
+    if after["smtp_server"] != picture.settings.host or way in works:
+        return False
+    speaks_otherwise = picture.encrypted and way[0] == picture.settings.port and way != picture.way
+    return way in picture.ways or bool(speaks_otherwise)
 
 
 def _with_security(security: Security, picture: Picture) -> Iterator[Mend]:
@@ -105,7 +117,7 @@ def _submission(picture: Picture) -> Iterator[Mend]:
 
 
 def _open_ways(picture: Picture) -> Iterator[Mend]:
-    return (_use_port(way.port, way.security) for way in usable(picture))
+    return (_use_port(way.port, way.security) for way in picture.usable_ways)
 
 
 def _send_as_login(picture: Picture) -> Iterator[Mend]:
@@ -130,9 +142,22 @@ def _from_domain_as_ehlo(picture: Picture) -> Iterator[Mend]:
         yield _use({"helo_hostname": domain}, f"{domain} as EHLO name")
 
 
+def _more_time(picture: Picture) -> Iterator[Mend]:
+    if picture.settings.timeout_seconds < LONGEST_TIMEOUT:
+        yield Mend(
+            label=f"Wait up to {LONGEST_TIMEOUT} seconds and test again",
+            changes={"timeout_seconds": str(LONGEST_TIMEOUT)},
+        )
+
+
 def _known_server(picture: Picture) -> Iterator[Mend]:
     if server := registry.server_meant_by(picture.settings.host):
         yield _use({"smtp_server": server})
+
+
+def _plain(picture: Picture) -> Iterator[Mend]:
+    if picture.encrypted and "PLAIN" in (picture.mechanisms or ()):
+        yield Mend(label="Sign in with PLAIN and test again", changes={"auth_method": "PLAIN"})
 
 
 def _mail_server(picture: Picture) -> Iterator[Mend]:
@@ -169,10 +194,12 @@ _WAYS: Final[dict[str, Callable[[Picture], Iterable[Mend]]]] = {
     "none_on_this_machine": _no_encryption,
     "submission": _submission,
     "any_method": _any_method,
+    "plain_method": _plain,
     "open_ways": _open_ways,
     "send_as_login": _send_as_login,
     "from_domain_as_ehlo": _from_domain_as_ehlo,
     "known_server": _known_server,
+    "more_time": _more_time,
     "certificate_name": _certificate_name,
     "mail_server": _mail_server,
     "made_plain": _made_plain,
@@ -224,4 +251,5 @@ def _present(settings: SmtpSettings) -> dict[str, str]:
         "reply_to": settings.reply_to,
         "helo_hostname": settings.helo_hostname,
         "auth_method": settings.auth_method,
+        "timeout_seconds": str(settings.timeout_seconds),
     }

@@ -94,6 +94,22 @@ class Picture:
         return [answer for answer in self.ways.values() if isinstance(answer, OpenWay)]
 
     @property
+    def usable_ways(self) -> list[OpenWay]:
+        """Those of them that would be an answer, encrypted ones first: a password never goes in clear."""
+        others = [way for way in self.open_ways if (way.port, way.security) != self.way]
+        if self.settings.has_login or self.settings.is_personal:
+            others = [way for way in others if way.security is not Security.NONE]
+        if self.settings.has_login:
+            others = [way for way in others if way.signs_in is not False]
+        return sorted(others, key=lambda way: way.security is Security.NONE)
+
+    @property
+    def dead_ports(self) -> list[int]:
+        """The other ports that were probed and are no answer, in their order."""
+        known = {self.settings.port, *(way.port for way in self.usable_ways)}
+        return [port for port in dict.fromkeys(port for port, _ in self.ways) if port not in known]
+
+    @property
     def provider(self) -> str:
         """The id of whose server it is; "" if nobody's that is known."""
         found = registry.for_server(self.settings.host)
@@ -111,5 +127,5 @@ class Picture:
 
     @property
     def size_limit(self) -> int:
-        """The most octets of a message that the server takes; 0 if it does not say."""
+        """The most octets of a message that the server takes; 0 if it does not say or was not heard."""
         return grammar.size_limit(self.offered or {})

@@ -116,7 +116,8 @@ def _found(error: DeliveryError, picture: Picture, known: Collection[str]) -> tu
     statuses, codes, status = tables()["statuses"], tables()["codes"], error.enhanced or ""
     detail, subject = status.partition(".")[2], "".join(status.split(".")[1:2])
     if error.fault is not Fault.REPLY:
-        found = [(f"fault:{error.fault}", tables()["faults"].get(error.fault))]
+        faults = tables()["faults"]
+        found = [(f"fault:{error.fault}", faults.get(f"{error.fault} {error.phase}") or faults.get(error.fault))]
     else:
         found = [
             (f"status:{status}", statuses.get(f"{detail} {error.phase}") or statuses.get(detail)),
@@ -152,7 +153,7 @@ def _marks() -> dict[str, re.Pattern[str]]:
 @cache
 def tables() -> dict[str, dict[str, Advice]]:
     """The advice by ``statuses`` (RFC 3463 and its registry, without the class) and ``codes`` (RFC 5321 4.2),
-    both also for one phase as in "550 sender", by ``faults`` and by ``phases``.
+    by ``faults``, each also for one phase as in "550 sender", and by ``phases``.
     """
     data: dict[str, dict[str, Any]] = json.loads(TABLES.read_text(encoding="utf-8"))
     return {name: {key: Advice(**_frozen(entry)) for key, entry in table.items()} for name, table in data.items()}

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from services.settings.table import REMOVALS, SECRETS
 from services.smtp import sasl
 from services.smtp.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem, parse_certificate, parse_key
-from services.smtp.settings import DEFAULT_TIMEOUT
+from services.smtp.settings import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 from utils.addresses import LONGEST_ADDRESS, LONGEST_HOST, InvalidAddress, ip_literal, parse_address, parse_host
 from utils.addresses import parse_recipient as checked_recipient
 from utils.env_utils import MOST_EMAILS
@@ -20,7 +20,6 @@ from utils.numbers import LARGEST
 from utils.secret import Secret
 
 MASK: Final = "•" * 8
-LONGEST_TIMEOUT: Final = 60
 LONGEST_PASSWORD: Final = 1024  # characters
 LONGEST_FIELD_NAME: Final = 40
 LONGEST_LINE: Final = 255
@@ -320,6 +319,7 @@ class SmtpChange(Strict):
     last_error: Ignored = None
     failed_over_at: Ignored = None
     failed_over_to: Ignored = None
+    health: Ignored = None
     created_at: Ignored = None
     updated_at: Ignored = None
     updated_by: Ignored = None

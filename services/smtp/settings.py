@@ -9,6 +9,7 @@ from utils.secret import Secret
 NO_PASSWORD: Final = Secret("")
 NOT_CONFIGURED: Final = "SMTP not configured"  # the specification's words
 DEFAULT_TIMEOUT: Final = 10  # seconds
+LONGEST_TIMEOUT: Final = 60
 
 
 class Security(StrEnum):

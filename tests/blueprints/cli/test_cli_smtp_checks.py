@@ -22,6 +22,7 @@ from tests.own_servers import PLACES, PORT, bring, change
 from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer, close, late
 from tests.visitors import mail_through, make_alice, make_bob
+from utils.version import VERSION
 
 SECRET = "p4ssw0rd-of-the-server"
 NAME = "Primary Mail Server"

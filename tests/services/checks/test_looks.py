@@ -10,7 +10,7 @@ from services.checks.connection_test import TestPlan, TestResult
 from services.smtp.dialogue import SideLook
 from services.smtp.settings import Security
 from tests import certificates
-from tests.dns_server import DnsServer, Fails
+from tests.dns_server import DnsServer, Fails, Zone
 from tests.scripted_server import ScriptedServer
 from tests.smtp_clients import RECIPIENT, policy, settings_for
 
@@ -53,7 +53,7 @@ def test_who_is_no_administrator_hears_nothing_of_a_certificate() -> None:
     assert "Avast" not in result.diagnosis.title
 
 
-ZONE = {
+ZONE: Zone = {
     ("shop.example", "MX"): ["20 mx2.shop.example.", "10 mx1.shop.example."],
     ("hosted.example", "MX"): ["1 aspmx.l.google.com."],
     ("bare.example", "TXT"): ["v=spf1 -all"],

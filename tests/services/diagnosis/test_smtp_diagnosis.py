@@ -21,7 +21,8 @@ from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase
 from utils.secret import Secret
 
 CHANGEABLE: Final = {
-    "smtp_server", "smtp_port", "security", "smtp_username", "from_email", "reply_to", "helo_hostname",
+    "smtp_server", "smtp_port", "security", "smtp_username", "from_email", "reply_to", "helo_hostname", "auth_method",
+    "timeout_seconds",
 }  # fmt: skip
 # The registry of RFC 5248: how many details each subject has.
 REGISTERED: Final = {0: 0, 1: 10, 2: 4, 3: 6, 4: 7, 5: 6, 6: 10, 7: 30}

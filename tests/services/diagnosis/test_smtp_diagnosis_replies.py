@@ -103,11 +103,12 @@ def test_names_letters_and_line_ends_do_not_matter(example: dict[str, Any]) -> N
 )
 def test_a_core_reply_has_a_remedy_of_its_own(example: dict[str, Any]) -> None:
     found = explained(example, example["hosts"][0], example["phases"][0], example["text"])
-    saying = {rule.id for rule in all_rules() if rule.remedy == found.remedy}
-    assert saying == {example["id"]}
+    (remedy,) = {rule.remedy for rule in all_rules() if rule.id == example["id"]}
+    assert "{" in remedy or remedy == found.remedy
+    assert {rule.id for rule in all_rules() if rule.remedy == remedy} == {example["id"]}
     if "mail.example.com" not in example["hosts"]:
         general = [advice.remedy for table in reply_rules.tables().values() for advice in table.values()]
-        assert found.remedy not in general
+        assert remedy not in general
 
 
 @pytest.mark.parametrize(
