@@ -50,7 +50,6 @@ def entries() -> Iterator[Entry]:
 
 
 ENTRIES: Final = tuple(entries())
-KNOWN: Final = {name: f"some {name.replace('_', ' ')}" for name in facts.NAMES}
 
 
 def answer(way: WayIn, kind: str) -> WayAnswer:
