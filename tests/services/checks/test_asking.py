@@ -29,7 +29,7 @@ def run(
     plan = TestPlan(settings=settings_for(server, **more), policy=rules, rcpt=rcpt, relay=relay, content=content)
     *_, result = connection_test.stream(plan)
     assert isinstance(result, TestResult)
-    names = [step.name for step in result.steps]
+    names = [step.name for step in result.steps if step.status != "failed"]
     assert len(names) == len(set(names))
     return result
 
@@ -190,7 +190,7 @@ def test_a_server_that_takes_one_command_at_a_time_is_found_out_and_told() -> No
     assert result.ok
     assert statuses(result)[Phase.SENDER] == "warning"
     (fact,) = [step.fact for step in result.steps if step.name is Phase.SENDER]
-    assert fact.endswith("The server takes one command at a time.")
+    assert fact.endswith("The server accepts one command at a time.")
 
 
 def test_a_server_that_does_not_answer_chunks_is_found_out_and_told() -> None:
@@ -199,7 +199,7 @@ def test_a_server_that_does_not_answer_chunks_is_found_out_and_told() -> None:
         assert habits_of(server.host, server.port).lacks(Habit.CHUNKING)
     assert result.ok
     (fact,) = [step.fact for step in result.steps if step.name is Phase.SENDER]
-    assert fact.endswith("The server does not answer chunks (BDAT).")
+    assert fact.endswith("The server does not reply to chunks (BDAT).")
 
 
 def test_a_server_that_dies_of_a_refused_chunk_is_tested_on_another_connection() -> None:
