@@ -9,12 +9,17 @@ import pytest
 from database.outbox_db import State
 from services.smtp.habits import Habit
 from tests.test_architecture import ROOMS, ROOT
+from tests.test_words import Shown, words_that_are_out
 from utils.env_names import FILES
 
 DOCUMENTS: Final = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# What is read by developers alone may use their words.
+FOR_DEVELOPERS: Final = {"CONTRIBUTING.md", "architecture.md", "asvs.md", "decisions.md", "glossary.md"}
+FOR_PEOPLE: Final = [document for document in DOCUMENTS if document.name not in FOR_DEVELOPERS]
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
 _PATH: Final = re.compile(r"`((?:services|blueprints|database|utils|templates|static|tests|benchmarks|docs)/[\w./-]*)`")
 _LINK: Final = re.compile(r"\]\(([\w./-]*)(?:#([\w-]+))?\)")
+_CODE: Final = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 _SAMPLE: Final = re.compile(r"^#?([A-Z_]+)=", re.MULTILINE)
 _SCRIPT: Final = re.compile(r"(?:services|blueprints|database|tests)/[\w/]+\.py")
 _TEST: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -73,6 +78,13 @@ def test_every_link_of_a_document_leads_to_a_file(document: Path) -> None:
 def test_every_link_to_a_heading_leads_to_one(document: Path) -> None:
     links = [(link or document.name, heading) for link, heading in _LINK.findall(document.read_text()) if heading]
     assert [link for link in links if link[1] not in anchors_of(document.parent / link[0])] == []
+
+
+@pytest.mark.parametrize("document", FOR_PEOPLE, ids=lambda path: path.name)
+def test_no_document_for_people_has_a_word_that_is_out(document: Path) -> None:
+    paragraphs = re.split(r"\n\s*\n|\n(?=[|-] ?)", _CODE.sub("…", document.read_text()))
+    found = {text: words for text in paragraphs if (words := words_that_are_out(Shown(document.name, text)))}
+    assert found == {}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -15,6 +15,8 @@ from utils.numbers import whole_number
 bp = Blueprint("audit", __name__, url_prefix="/settings")
 
 CHUNK = 1000  # events in memory at a time
+# How a stored subject begins, and what the page says in its place: the action beside it names the kind already.
+_KINDS = {"account ": "", "token ": "", "mail ": "", "template for ": "", "configuration ": "mail server "}
 
 
 @bp.get("/audit")
@@ -28,6 +30,7 @@ def show() -> str:
         "audit/list.html",
         events=shown,
         actions=list(Action),
+        named=_named,
         filters={"action": action, "q": text},
         before=before,
         older=shown[-1].id if len(found) > len(shown) else None,
@@ -45,6 +48,14 @@ def export() -> Response:
         mimetype="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+def _named(subject: str) -> str:
+    """A subject as it reads after its action."""
+    for kind, instead in _KINDS.items():
+        if subject.startswith(kind):
+            return instead + subject.removeprefix(kind)
+    return subject
 
 
 def _asked() -> tuple[str, str, int | None]:

@@ -125,7 +125,7 @@ def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Settlemen
     ]
     states = {recipient["state"] for recipient in recipients}
     verdicts = [answer.verdict for answer in told.values() if answer.verdict]
-    if RecipientState.DEFERRED in states:
+    if not states.isdisjoint({RecipientState.DEFERRED, RecipientState.PENDING}):
         waiting = [verdict for verdict in verdicts if verdict.action_at(age, claim.attempts) is not MailAction.REFUSE]
         return _waits(claim, recipients, waiting, now)
     if RecipientState.ACCEPTED in states:
@@ -136,12 +136,12 @@ def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Settlemen
 
 
 def _waits(claim: Claim, recipients: list[Recipient], verdicts: list[Verdict], now: datetime) -> Settlement:
-    if all(verdict.at_once for verdict in verdicts):
+    if all(verdict.at_once for verdict in verdicts):  # of one whom no answer names, nobody has told anything
         delay = timedelta(0)
     else:
         longest = max(verdict.seconds or 0 for verdict in verdicts)
         delay = retry_policy.back_off(claim.attempts, at_least=longest, spread=random.uniform(-1, 1))  # noqa: S311
-    waiting = _unchanged(claim, State.DEFERRED, verdicts[0].reason)
+    waiting = _unchanged(claim, State.DEFERRED, verdicts[0].reason if verdicts else "")
     return waiting._replace(recipients=recipients, due_at=now + delay)
 
 

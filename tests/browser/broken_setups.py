@@ -129,7 +129,7 @@ SETUPS: Final = [
         name="an expired certificate",
         place=mail_server(expired),
         title="The certificate has expired",
-        says=("the server’s administrator has to renew the certificate", f"It is for {HOST}"),
+        says=("the server’s administrator has to renew the certificate", f"For {HOST}; issued by"),
         mend=Operator.renew_the_certificate,
     ),
     BrokenSetup(
@@ -189,7 +189,7 @@ SETUPS: Final = [
             MAIL=only_with(LOGIN, "250 ok", f"553 5.7.1 <{SENDER}>: Sender address rejected: not owned by user {LOGIN}")
         ),
         title="Signed in, but not allowed to send as this address",
-        press=f"Send as {LOGIN}, replies to {SENDER}",
+        press=f"Send as {LOGIN}, with replies to {SENDER}",
         changed={"From address": LOGIN, "Reply-To address": SENDER},
     ),
     BrokenSetup(

@@ -141,7 +141,7 @@ def form_test_failed(scene: Scene) -> Page:
     page.get_by_role("radio", name="TLS", exact=True).check()
     press(page, "Test Connection")
     expect_outcome(page, "The server starts unencrypted")
-    page.get_by_text("What was said").click()
+    page.get_by_text("Full conversation").click()
     return page
 
 

@@ -234,9 +234,9 @@ def test_a_provider_of_the_list_fills_in_its_server_and_offers_its_others(page: 
 
 def test_a_provider_of_the_list_does_so_without_script(plain_page: Page) -> None:
     plain_page.get_by_label(LIST).select_option(label="Amazon SES")
-    press(plain_page, "Use it")
-    plain_page.get_by_label("Which server").select_option(label="Frankfurt (eu-central-1)")
     press(plain_page, "Use")
+    plain_page.get_by_label("Which server").select_option(label="Frankfurt (eu-central-1)")
+    press(plain_page, "Use this server")
     expect(plain_page.get_by_label("Server", exact=True)).to_have_value("email-smtp.eu-central-1.amazonaws.com")
 
 

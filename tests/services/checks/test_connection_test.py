@@ -100,10 +100,8 @@ def test_an_address_without_an_answer_is_told_from_one_that_refuses() -> None:
         DnsServer({("mail.test", "A"): ["127.0.0.12", "127.0.0.13", "127.0.0.1"]}) as dns,
     ):
         result = run(server, host="mail.test", rules={"dns_resolver": dns.address, "connect_seconds": 0.1})
-    assert sorted(fact.rpartition(", ")[2] for status, fact in lines(result, SideLook.ADDRESS)) == [
-        "did not respond",
-        "refused the connection",
-    ]
+    said = [fact.rpartition(", ")[2] for status, fact in lines(result, SideLook.ADDRESS) if status == "warning"]
+    assert sorted(said) == ["did not respond", "refused the connection"]
 
 
 def test_where_no_address_answers_the_last_line_names_them_all() -> None:

@@ -33,8 +33,8 @@ from utils.secret import Secret
 
 ALL: Final = os.environ.get("FAULTS") == "full"
 ACCOUNTS: Final = 50 if ALL else 20
-THREADS: Final = 200 if ALL else 40
-MAILS: Final = 10 if ALL else 3  # of each thread, and as many queued
+THREADS: Final = 200 if ALL else 12  # SQLite has one writer, for whom each of them waits five seconds
+MAILS: Final = 10 if ALL else 8  # of each thread, and as many queued
 SENDERS: Final = 4
 SPAWN: Final = multiprocessing.get_context("spawn")
 

@@ -20,7 +20,7 @@ from utils.secret import Secret
 USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.STARTTLS), (25, Security.STARTTLS))
 HOSTS: Final = ("smtp.shop.example", "smtp.gmail.com", "smtp.office365.com")
 TEXTS: Final = ("title", "meaning", "cause", "remedy")
-ROUNDS: Final = 60  # pictures for each piece of advice
+ROUNDS: Final = 40  # pictures for each piece of advice
 AFTER_SIGN_IN: Final = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA, Phase.MESSAGE, Phase.QUIT)
 
 

@@ -203,6 +203,13 @@ def test_recipients_too_many_for_one_transaction_go_at_once_only_where_nobody_el
         assert wait_of(row, now) >= max(other.asks, timedelta(minutes=5))
 
 
+@pytest.mark.parametrize("state", ["pending", "deferred"])
+def test_a_recipient_whom_no_answer_names_is_asked_for_at_once_and_not_taken_for_sent(now: Now, state: str) -> None:
+    row = settled(claimed((ADDRESSES[0], "pending"), (ADDRESSES[1], state)), taken({ADDRESSES[0]: None}))
+    assert (row.state, row.due_at) == (State.DEFERRED, now())
+    assert states(row) == {ADDRESSES[0]: "accepted", ADDRESSES[1]: state}
+
+
 def test_a_recipient_refused_for_good_does_not_hold_up_those_too_many_for_one_transaction(now: Now) -> None:
     nobody = _said(550, "5.1.1", "No such user")
     told = {ADDRESSES[0]: None, ADDRESSES[1]: nobody, ADDRESSES[2]: TOO_MANY}
