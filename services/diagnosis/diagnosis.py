@@ -82,18 +82,26 @@ class AdviceData:
     retryable: bool
     retry_after: int | None
     not_before: Moment | None
-    actions: tuple[Mend, ...]
     docs_url: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis(AdviceData):
     """The same with what recognised it: ``rule`` names a rule of ``reply_rules``, or ``status:5.7.8``, ``code:550``,
-    ``fault:closed``, ``phase:sender``.
+    ``fault:closed``, ``phase:sender``. ``actions`` are one click each, the best first.
     """
 
     rule: str
     phase: Phase
+    actions: tuple[Mend, ...]
+
+    @property
+    def pause(self) -> str:
+        """Until when not to try again, in a sentence; "" if the server has not said."""
+        if not self.not_before:
+            return ""
+        whole = self.not_before + timedelta(seconds=59)  # no earlier in whole minutes
+        return f"Do not try again before {whole:%H:%M} UTC: each attempt may extend the wait."
 
 
 def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
@@ -122,7 +130,7 @@ def worded(rule: str, advice: Advice, error: DeliveryError, picture: Picture, kn
         cause += _greeted(settings, picture.ehlo_name)
     if odd := odd_in(settings) if _is_about_password(error, advice) else "":
         cause = f"{odd} That is rarely meant."
-        remedy = f"Try without: enter it again yourself, since Sealpost changes no password. {remedy}"
+        remedy = f"Try without. {remedy}"
         tries = ("made_plain", *tries)
     # Only a server's own reply can ask for a wait: text of ours has numbers that are none.
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None

@@ -7,6 +7,7 @@ from typing import Final
 
 from services.diagnosis import known_names
 from services.diagnosis.picture import Picture
+from utils.addresses import ascii_domain
 from utils.errors import DeliveryError
 from utils.net_guard import IPAddress
 
@@ -30,7 +31,7 @@ def of_failure(error: DeliveryError, picture: Picture) -> dict[str, str]:
 
     Where nothing of the server's may be told, the address that it saw of us is not.
     """
-    found = {"ehlo_name": picture.settings.helo_hostname or picture.ehlo_name}
+    found = {"ehlo_name": _own_name(picture)}
     if listed := known_names.block_list_in(error.text[:_LONGEST]):
         found["list"] = listed.name
     if not picture.settings.is_personal and (address := our_address(error.text)):
@@ -42,6 +43,13 @@ def of_failure(error: DeliveryError, picture: Picture) -> dict[str, str]:
     if picture.mail_servers:
         found["mail_server"] = picture.mail_servers[0]
     return {name: fact for name, fact in found.items() if fact}
+
+
+def _own_name(picture: Picture) -> str:
+    """This machine's name, if it has one: where it greets as the From domain, that is another machine's in DNS."""
+    name = picture.settings.helo_hostname or picture.ehlo_name
+    sender = picture.settings.from_email
+    return "" if sender and name == ascii_domain(sender) else name
 
 
 def named_in(texts: Iterable[str]) -> set[str]:
