@@ -84,7 +84,13 @@ test.__test__ = False  # type: ignore[attr-defined]
 
 
 def tested(
-    server: RouteStep, settings: SmtpSettings, to: str = "", rcpt: str = "", *, is_quiet: bool = False, err: bool = False
+    server: RouteStep,
+    settings: SmtpSettings,
+    to: str = "",
+    rcpt: str = "",
+    *,
+    is_quiet: bool = False,
+    err: bool = False,
 ) -> TestResult:
     """Test a server and note the result; its steps are printed as they happen, on standard error with ``err``."""
     administrator = validation.first_administrator()
