@@ -2,6 +2,7 @@
 import { clearFieldErrors, focusFirstError, setFieldError } from "./field-errors.js";
 import { openFoldedField, setBusy, setIdle } from "./forms.js";
 import { bringIntoView } from "./into-view.js";
+import { madePlain } from "./plain-text.js";
 import { whyNotNow } from "./session.js";
 import { needsPassword, setPort } from "./smtp-form.js";
 import { rememberTested, showStanding } from "./test-freshness.js";
@@ -17,8 +18,14 @@ const testButton = document.querySelector('[data-test="connection"]');
 const sendButton = document.querySelector('[data-test="message"]');
 let running = null;
 
+/** Whether a secret was typed here that has odd characters; a stored one never comes to the page. */
+function canBeRetyped(name) {
+  const typed = form.elements[name].value;
+  return madePlain(typed) !== typed;
+}
+
 function showResult(result) {
-  finish(result);
+  finish({ ...result, actions: (result.actions ?? []).filter(({ retype }) => !retype || canBeRetyped(retype)) });
   if (result.field && !result.ok) setFieldError(result.field, result.title.replace(/[^.]$/, "$&."));
   if (result.standing) showStanding(result.standing);
   form.elements.proof.value = result.proof ?? "";
@@ -121,9 +128,9 @@ function fillIn(changes) {
 }
 
 function apply(button) {
-  const { send, ...changes } = Object.fromEntries(new URLSearchParams(button.value));
+  const { send, retype, ...changes } = Object.fromEntries(new URLSearchParams(button.value));
   clearFieldErrors();
-  fillIn(changes);
+  fillIn(retype ? { [retype]: madePlain(form.elements[retype].value) } : changes);
   if (!needsPassword()) {
     start(send ? sendButton : testButton);
     return;

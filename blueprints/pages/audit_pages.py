@@ -17,6 +17,18 @@ bp = Blueprint("audit", __name__, url_prefix="/settings")
 CHUNK = 1000  # events in memory at a time
 # How a stored subject begins, and what the page says in its place: the action beside it names the kind already.
 _KINDS = {"account ": "", "token ": "", "mail ": "", "template for ": "", "configuration ": "mail server "}
+_WORDS = {
+    Action.SIGN_IN_FAILED: "Sign-in failed",
+    Action.EMAIL_CHANGE_ASKED: "Email change requested",
+    Action.EMAIL_CHANGE_WITHDRAWN: "Email change cancelled",
+    Action.ACCOUNT_PROMOTED: "Made administrator",
+    Action.ACCOUNT_DEMOTED: "Removed as administrator",
+    Action.MAIL_RETRIED: "Email sent again",
+    Action.MAIL_CANCELLED: "Email cancelled",
+    Action.MAIL_PURGED: "Emails deleted",
+    Action.MAIL_HELD: "Email held",
+    Action.MAIL_RELEASED: "Email released",
+}
 
 
 @bp.get("/audit")
@@ -30,6 +42,7 @@ def show() -> str:
         "audit/list.html",
         events=shown,
         actions=list(Action),
+        worded=_worded,
         named=_named,
         filters={"action": action, "q": text},
         before=before,
@@ -48,6 +61,11 @@ def export() -> Response:
         mimetype="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+def _worded(action: str) -> str:
+    """An action as people say it; its name stays as it is in the database and the file."""
+    return _WORDS.get(action, action.replace("_", " ").capitalize())
 
 
 def _named(subject: str) -> str:

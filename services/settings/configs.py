@@ -205,7 +205,7 @@ def _mark_tested(
     with transaction() as session:
         row = smtp_db.find(session, config_id) if config_id is not None else None
         if row is None or not are_stored(settings, as_used(session, row)):
-            row, subject = None, f"values that are not saved ({settings.host}:{settings.port})"
+            row, subject = None, f"unsaved settings ({settings.host}:{settings.port})"
         else:
             subject = subject_of(row)
         audit.record(session, Action.TESTED, subject, [error_message or _IT_WORKS[reach]])

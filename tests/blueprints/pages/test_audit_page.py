@@ -39,10 +39,10 @@ def test_an_event_says_who_did_what_when_and_from_where(admin: Visitor) -> None:
         (Action.ACCOUNT_CREATED, "account bob", "<strong>Account created</strong>: bob"),
         (Action.SIGNED_IN, "account account", "<strong>Signed in</strong>: account"),
         (Action.TOKEN_REVOKED, "token shop (abc…) of bob", "<strong>Token revoked</strong>: shop (abc…) of bob"),
-        (Action.MAIL_CANCELLED, "mail 0193", "<strong>Mail cancelled</strong>: 0193"),
+        (Action.MAIL_CANCELLED, "mail 0193", "<strong>Email cancelled</strong>: 0193"),
         (Action.TEMPLATE_DELETED, "template for a.example", "<strong>Template deleted</strong>: a.example"),
         (Action.ACTIVATED, "configuration Primary (a:1)", "<strong>Activated</strong>: mail server Primary (a:1)"),
-        (Action.MAIL_PURGED, "3 emails", "<strong>Mail purged</strong>: 3 emails"),
+        (Action.MAIL_PURGED, "3 emails", "<strong>Emails deleted</strong>: 3 emails"),
     ],
 )
 def test_an_event_says_its_kind_once(admin: Visitor, action: Action, subject: str, shown: str) -> None:
