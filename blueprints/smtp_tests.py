@@ -4,7 +4,7 @@ import json
 import select
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from typing import Any, Final
@@ -20,12 +20,14 @@ from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import AdviceData
 from services.settings import route
 from services.settings.reach import Reach
+from services.settings.table import NUMBERS
 from services.smtp.client import Step
-from services.smtp.settings import SmtpSettings
+from services.smtp.settings import Security, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from utils import incidents
 from utils.errors import Fault, InvalidInput, Phase, Stopping, Temporary, TooMany
 from utils.json_shapes import json_of
+from utils.version import VERSION
 
 NDJSON = "application/x-ndjson"
 AT_ONCE: Final = 2  # tests of one person, in this process
@@ -73,8 +75,8 @@ def step_labels() -> list[tuple[str, str]]:
 
 def step_dict(step: Step, *, is_discreet: bool = False) -> dict[str, Any]:
     """A step as it is shown; discreetly, without what the server said, and where its name leads."""
-    fact = {"fact": ""} if is_discreet else {}
-    return {**asdict(step), **fact, "label": smtp_diagnosis.PHASE_LABELS[step.name]}
+    label, fact = smtp_diagnosis.STEP_LABELS[step.name], "" if is_discreet else step.fact
+    return {"name": step.key, "label": label, "status": step.status, "ms": step.ms, "fact": fact}
 
 
 def waiting_dict(waiting: Waiting) -> dict[str, Any]:
@@ -172,6 +174,11 @@ def failure(result: TestResult) -> dict[str, Any]:
         return {}
     return {
         **json_of(AdviceData, diagnosis),
+        "actions": [
+            {"label": action.label, "changes": as_posted(action.changes)}
+            for action in diagnosis.actions
+            if not action.retype  # only who has typed the secret can
+        ],
         "phase": str(error.phase),
         "phase_label": smtp_diagnosis.PHASE_LABELS[error.phase],
         "fault": str(error.fault),
@@ -194,9 +201,19 @@ def course(result: TestResult) -> dict[str, Any]:
         "address": str(address) if address else None,
         "port": port,
         "transcript": result.transcript,
+        "habits": result.habits,
+        "version": VERSION,
         "caveat": result.caveat,
         "own_domain_only": result.reach is Reach.OWN_DOMAIN,
     }
+
+
+def as_posted(changes: Mapping[str, str]) -> dict[str, str | int | bool]:
+    """Changes of the form's fields as the API takes them."""
+    body: dict[str, str | int | bool] = {name: int(text) if name in NUMBERS else text for name, text in changes.items()}
+    if mode := body.pop("security", None):
+        body |= {"use_tls": mode == Security.STARTTLS, "use_ssl": mode == Security.TLS}
+    return body
 
 
 def _certificate_dict(shown: ShownCertificate) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 import { clearFieldErrors, focusFirstError, setFieldError } from "./field-errors.js";
 import { openFoldedField, setBusy, setIdle } from "./forms.js";
 import { bringIntoView } from "./into-view.js";
+import { madePlain } from "./plain-text.js";
 import { whyNotNow } from "./session.js";
 import { needsPassword, setPort } from "./smtp-form.js";
 import { rememberTested, showStanding } from "./test-freshness.js";
@@ -17,8 +18,14 @@ const testButton = document.querySelector('[data-test="connection"]');
 const sendButton = document.querySelector('[data-test="message"]');
 let running = null;
 
+/** Whether a secret was typed here that has odd characters; a stored one never comes to the page. */
+function canBeRetyped(name) {
+  const typed = form.elements[name].value;
+  return madePlain(typed) !== typed;
+}
+
 function showResult(result) {
-  finish(result);
+  finish({ ...result, actions: (result.actions ?? []).filter(({ retype }) => !retype || canBeRetyped(retype)) });
   if (result.field && !result.ok) setFieldError(result.field, result.title.replace(/[^.]$/, "$&."));
   if (result.standing) showStanding(result.standing);
   form.elements.proof.value = result.proof ?? "";
@@ -57,7 +64,7 @@ async function follow(button, controller) {
   } catch (error) {
     const reason = controller.signal.aborted ? controller.signal.reason : error;
     if (reason instanceof TestNotRun) showRefusal(reason);
-    else if (running?.controller === controller) cancelled();
+    else if (!controller.signal.aborted) throw error;
   } finally {
     clearTimeout(clock);
   }
@@ -88,9 +95,16 @@ async function start(button) {
   rememberTested();
   setBusy(button, button.dataset.busy);
   show(button);
-  await follow(button, controller);
-  if (running.controller !== controller) return; // another test took over
+  try {
+    await follow(button, controller);
+  } finally {
+    if (running.controller === controller) end(button, controller);
+  }
+}
+
+function end(button, { signal }) {
   running = null;
+  if (signal.aborted && !(signal.reason instanceof TestNotRun)) cancelled();
   show(button);
   setIdle(button);
   if (document.activeElement === cancelButton) button.focus();
@@ -114,9 +128,9 @@ function fillIn(changes) {
 }
 
 function apply(button) {
-  const { send, ...changes } = Object.fromEntries(new URLSearchParams(button.value));
+  const { send, retype, ...changes } = Object.fromEntries(new URLSearchParams(button.value));
   clearFieldErrors();
-  fillIn(changes);
+  fillIn(retype ? { [retype]: madePlain(form.elements[retype].value) } : changes);
   if (!needsPassword()) {
     start(send ? sendButton : testButton);
     return;

@@ -134,7 +134,7 @@ function showHeadline(level, texts) {
 
 /** Shows a result. What it does not have is hidden; what may pass by itself is a warning. */
 export function finish({ ok = false, level = "failed", actions = [], transcript = [], ...result }) {
-  const { field, docs_url, delivered, is_ready, is_unsaved, ...texts } = result;
+  const { field, docs_url, docs_label, habits, delivered, is_ready, is_unsaved, ...texts } = result;
   stopRunning();
   panel.dataset.outcome = ok ? "ok" : "failed";
   showHeadline(level, { ...texts, transcript: transcript.join("\n") });
@@ -144,6 +144,8 @@ export function finish({ ok = false, level = "failed", actions = [], transcript 
   if (activateButton) activateButton.hidden = !is_ready;
   docsLink.hidden = !docs_url;
   docsLink.href = docs_url || "#";
+  if (docs_label) docsLink.firstChild.textContent = docs_label;
+  panel.dataset.habits = habits ?? "";
   if (deliveredLink) deliveredLink.hidden = !delivered;
   stale.hidden = !part("[data-stale-text]").textContent; // the form may have been changed while the test ran
   offerCopy();
@@ -179,7 +181,8 @@ function report() {
   const steps = [...list.children].map((row) =>
     ["step-word", "step-label", "step-ms", "step-fact"].map((name) => row.querySelector(`.${name}`).textContent.trim()).filter(Boolean).join("  "),
   );
-  return [...said, ...more, "", ...steps, "", slot("transcript").textContent, ""].join("\n");
+  const habits = panel.dataset.habits ? ["", `Known of the server: ${panel.dataset.habits}`] : [];
+  return [`Sealpost ${panel.dataset.version}`, "", ...said, ...more, "", ...steps, ...habits, "", slot("transcript").textContent, ""].join("\n");
 }
 
 function offerCopy() {

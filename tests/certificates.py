@@ -65,6 +65,7 @@ def made_context(
     ends_in_days: float = 60,
     self_signed: bool = False,
     weak_key: bool = False,
+    issuer_name: str = "",
 ) -> ssl.SSLContext:
     """A server's context with a certificate made by hand, for what trustme does not make."""
     key = rsa.generate_private_key(65537, 1024) if weak_key else ec.generate_private_key(ec.SECP256R1())
@@ -75,6 +76,8 @@ def made_context(
         loaded = serialization.load_pem_private_key(authority().private_key_pem.bytes(), None)
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         issuer_key = loaded
+    if issuer_name:
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer_name)])
     now = datetime.now(UTC)
     builder = (
         x509.CertificateBuilder()

@@ -98,7 +98,9 @@ MATRIX: Final = {
     "GET /settings/smtp/1": administrators(200),
     "POST /settings/smtp/1": administrators(422),
     "POST /settings/smtp/1/test": administrators(422),
+    "GET /settings/smtp/1/activate": administrators(303),  # it is active
     "POST /settings/smtp/1/activate": administrators(303),
+    "POST /settings/smtp/undo-activation": administrators(303),
     "GET /settings/smtp/1/deactivate": administrators(200),
     "POST /settings/smtp/1/deactivate": administrators(303),
     "GET /settings/smtp/1/delete": administrators(200),

@@ -43,6 +43,19 @@ def told_of(subject: str, text: str) -> str:
     return f"{subject} {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}." if parts else ""
 
 
+def way_out(text: str) -> str:
+    """How a text that has something odd would be tried again, to stand behind its name: "without the space"."""
+    core = text.strip(EDGES)
+    inside = {_name(letter) for letter in core if PLAIN.get(letter)}
+    gone = {_name(letter) for letter in (*text[: text.index(core)], *text[text.index(core) + len(core) :])}
+    gone |= {_name(letter) for letter in core if PLAIN.get(letter) == ""}
+    if len(gone) > 1 or (gone and inside):
+        return "without these characters"
+    if gone:
+        return f"without the {gone.pop().partition(' ')[2]}"
+    return "with plain characters instead"
+
+
 def plain(text: str) -> str:
     """The text as it was probably meant."""
     return "".join(PLAIN.get(letter, letter) for letter in text.strip(EDGES))

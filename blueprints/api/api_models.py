@@ -78,6 +78,8 @@ class TestData:
     transcript: Annotated[
         list[str], Field(description="The full conversation (C: and S:), without passwords and content.")
     ]
+    habits: Annotated[list[str], Field(description="Where the server does not keep what it announces, and its limits.")]
+    version: Annotated[str, Field(description="Sealpost’s.")]
     caveat: Annotated[str, Field(description="What a success does not prove, and what to do; or empty.")]
     own_domain_only: Annotated[
         bool, Field(description="Only a recipient at the server's own domain was accepted, without a sign-in.")
@@ -109,9 +111,20 @@ class CertificateData(BaseModel):
     sha256: str
 
 
+class ActionData(BaseModel):
+    label: str
+    changes: Annotated[
+        dict[str, str | int | bool], Field(description="A body for the same test, as it is. It holds no password.")
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FailedTestData(TestData, AdviceData):
-    """A test that failed: where, why, and what to do. ``retry_after`` is in seconds, if anybody knows."""
+    """A test that failed: where, why, and what to do. ``retry_after`` is in seconds, if anybody knows; to try
+    ``not_before`` a moment may extend a lock.
+    """
+
+    actions: Annotated[list[ActionData], Field(description="What would mend it, the best first.")]
 
     phase: str
     phase_label: str
@@ -136,6 +149,15 @@ class SmtpTest(SmtpChange):
     """Values to test, merged over the saved ones and stored nowhere."""
 
     to: Annotated[str, Checked(parse_recipient, "string", "Also send a test email.", maxLength=LONGEST_ADDRESS)] = ""
+    rcpt: Annotated[
+        str,
+        Checked(
+            parse_recipient,
+            "string",
+            "Name this recipient and send nothing; at another domain than From's it shows whether email is relayed.",
+            maxLength=LONGEST_ADDRESS,
+        ),
+    ] = ""
     deliver_suppressed: Annotated[
         bool, Field(strict=True, description="Deliver it even though MAIL_SUPPRESS_SEND is on.")
     ] = False

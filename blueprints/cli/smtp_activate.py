@@ -37,10 +37,15 @@ def activate(name: str, *, yes: bool, as_json: bool) -> None:
     answer(as_json, public_dict(stored), where_mail_goes())
 
 
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
 def _ask(stored: StoredConfig, found: Health) -> None:
     """Ask whether to go on; a test that passes is the answer. Raises Abort, and Conflict where nobody can be asked."""
     told = f"“{stored.row.name}”: {found.sentence}"
-    if not sys.stdin.isatty():
+    if not is_terminal():
         raise Conflict(f"{told} {WITHOUT_ASKING.format(stored.row.id)}")
     click.echo(told, err=True)
     choice = click.prompt("Test it first?", type=click.Choice([TEST, ACTIVATE, CANCEL]), default=TEST, err=True)

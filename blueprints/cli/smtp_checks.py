@@ -29,6 +29,7 @@ from services.smtp.settings import SmtpSettings
 from utils.errors import AppError, Conflict, Phase
 from utils.json_shapes import json_of
 from utils.log_utils import printable
+from utils.version import VERSION
 
 # Documented, so never changed: scripts go by them.
 _EXITS: Final = (
@@ -57,21 +58,23 @@ _MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
 @command(None, "test", exits=_TEST_EXITS, needs_tables=False)
 @click.argument("name", required=False)
 @click.option("--to", default="", metavar="ADDRESS", help="Also send a test email.")
+@click.option("--rcpt", default="", metavar="ADDRESS", help="Recipient to name. Default: the first administrator.")
 @click.option("--yes", is_flag=True, help="Deliver it even though MAIL_SUPPRESS_SEND is on.")
-def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
+def test(name: str | None, *, to: str, rcpt: str, yes: bool, as_json: bool) -> None:
     """Test a mail server; without NAME the one in use.
 
     NAME can also be its id, or .env for the server that is set there. Prints each step as it happens. Without --to it
     goes as far as the recipient, and sends no email.
     """
     to = parse_address_field("--to", to) if to else ""
+    rcpt = parse_address_field("--rcpt", rcpt) if rcpt else ""
     if to:
         smtp_tests.check_delivery("--to", DELIVER, is_confirmed=yes)
     server = _to_test(name)
     if server.settings is None:
         _not_testable(server.reason, as_json)
         return
-    result = tested(server, server.settings, to, is_quiet=as_json)
+    result = tested(server, server.settings, to, rcpt, is_quiet=as_json)
     told = smtp_tests.course(result) | smtp_tests.failure(result)
     answer(as_json, {"ok": result.ok, "message": result.headline, **told}, *result_lines(result, to))
     leave(EXIT_OF_PHASE[result.error.phase] if result.error else DONE)
@@ -81,11 +84,19 @@ test.__test__ = False  # type: ignore[attr-defined]
 
 
 def tested(
-    server: RouteStep, settings: SmtpSettings, to: str = "", *, is_quiet: bool = False, err: bool = False
+    server: RouteStep,
+    settings: SmtpSettings,
+    to: str = "",
+    rcpt: str = "",
+    *,
+    is_quiet: bool = False,
+    err: bool = False,
 ) -> TestResult:
     """Test a server and note the result; its steps are printed as they happen, on standard error with ``err``."""
     administrator = validation.first_administrator()
-    prepared = connection_test.plan(settings, to=to, rcpt=administrator, config_name=server.name, server=server)
+    prepared = connection_test.plan(
+        settings, to=to, rcpt=rcpt, also=administrator, config_name=server.name, server=server
+    )
     with closing(connection_test.listen(prepared)) as items:
         for item in items:
             if isinstance(item, TestResult):
@@ -234,7 +245,7 @@ def _not_testable(reason: str, as_json: bool) -> None:
 
 
 def _step_line(step: Step) -> str:
-    label = diagnosis.PHASE_LABELS[step.name]
+    label = diagnosis.STEP_LABELS[step.name]
     return f"{_SIGNS[step.status]} {label:<11}{step.ms:>6} ms  {printable(step.fact, 500)}"
 
 
@@ -243,6 +254,13 @@ def _waiting_line(waiting: Waiting) -> str:
 
 
 def result_lines(result: TestResult, to: str) -> Iterator[str]:
+    yield from _verdict_lines(result, to)
+    if result.habits:
+        yield f"  Known of the server: it {'; it '.join(result.habits)}."
+    yield f"  Sealpost {VERSION}"
+
+
+def _verdict_lines(result: TestResult, to: str) -> Iterator[str]:
     if result.ok:
         yield f"\n✓ {result.headline}{f': test email sent to {to}' if to else '; no email was sent'}"
         if result.caveat:
@@ -250,8 +268,8 @@ def result_lines(result: TestResult, to: str) -> Iterator[str]:
         return
     yield f"\n✗ {result.message}"
     if told := result.diagnosis:
-        ways = [f"Or: {action.label.removesuffix(_AND_TEST)}" for action in told.actions]
-        texts = (f"{told.title}. {told.meaning}", told.cause, told.remedy, *ways, told.docs_url)
+        ways = [f"Or: {action.label.removesuffix(_AND_TEST)}" for action in told.actions if not action.retype]
+        texts = (f"{told.title}. {told.meaning}", told.cause, told.remedy, told.pause, *ways, told.docs_url)
         yield from (f"  {text}" for text in texts if text)
     if result.server_line:
         yield f"  The server said: {result.server_line}"

@@ -11,7 +11,9 @@ from services.checks.connection_test import TestPlan, TestResult
 from services.providers import discovery, presets
 from services.providers.discovery import Discovery
 from services.settings.sealing import StoredConfig
+from utils import odd_characters
 from utils.errors import AppError, InvalidInput
+from utils.version import VERSION
 
 TICK: Final = "Tick the box to deliver it anyway."
 ENTER_AGAIN: Final = "Enter the password again. Sealpost never shows it."
@@ -40,6 +42,8 @@ def context(
         "preset": found.provider if found else presets.for_server(values["smtp_server"], values["smtp_port"]),
         "found": found,
         "step_labels": smtp_tests.step_labels(),
+        "version": VERSION,
+        "odd_characters": {"edges": odd_characters.EDGES, "plain": odd_characters.PLAIN},
         "test": test,
         "is_filled_in": bool(errors and "smtp_password" in errors and smtp_form_values.are_changed_by_action()),
         "is_typed": request.method == "POST" and not forms.ticked("saved"),

@@ -15,6 +15,9 @@ from utils.errors import Fault, InvalidInput
 ON_SCREEN: Final = "Tested the settings on screen. Not saved yet."
 SAVED: Final = "Tested the saved settings."
 NOT_RUN: Final = "The test was not run"  # which the script says as well
+GUIDE: Final = "See the provider’s guide"
+REMOVAL: Final = "Look it up and ask for removal"
+_OF_LISTS: Final = ("block-listed", "domain-block-listed")
 _UNITS: Final = (("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -22,6 +25,8 @@ def told(
     stored: StoredConfig | None, prepared: TestPlan, result: TestResult, *, is_discreet: bool = False
 ) -> dict[str, Any]:
     """The result, as ``stored`` is now. ``proof`` lets a save of the same values count as tested.
+
+    An action with ``retype`` is for a script alone: it makes that field plain where it was typed.
 
     Discreetly, for who is no administrator, nothing of it is the server's words, and a server that is refused for where
     it is looks like any other such. ``apply`` of an action is what its button sends beside the form: the changes, and
@@ -41,7 +46,9 @@ def told(
     is_saved = stored is not None and sealing.are_stored(prepared.settings, stored)
     failure = smtp_tests.failure(result)
     is_said = failure.get("fault") == Fault.REPLY
-    is_passing = failure.get("retryable", False) and not failure["actions"]
+    diagnosis = result.diagnosis
+    actions = diagnosis.actions if diagnosis else ()
+    is_passing = failure.get("retryable", False) and not actions
     again = {"send": "1"} if prepared.content is not None else {}
     return {
         "ok": result.ok,
@@ -52,18 +59,25 @@ def told(
         "cause": failure.get("cause", ""),
         "remedy": failure.get("remedy", ""),
         "actions": [
-            {"label": action["label"], "apply": urlencode({**action["changes"], **again})}
-            for action in failure.get("actions", [])
+            {
+                "label": action.label,
+                "apply": urlencode({**action.changes, **again, **({"retype": action.retype} if action.retype else {})}),
+                "retype": action.retype,
+            }
+            for action in actions
         ],
-        "retry": _when_to_retry(failure["retry_after"], is_certain=is_said) if is_passing else "",
+        "retry": _retry(failure, diagnosis.pause if diagnosis else "", is_said=is_said) if is_passing else "",
         "server_line": result.server_line,
         "transcript": result.transcript,
         "docs_url": failure.get("docs_url", ""),
+        "docs_label": REMOVAL if diagnosis and diagnosis.rule in _OF_LISTS else GUIDE,
+        "habits": "; ".join(result.habits),
         "field": failure.get("field"),
         "tested": SAVED if is_saved else ON_SCREEN,
         "is_unsaved": not is_saved,
         "is_ready": result.ok and is_saved,
         "delivered": bool(result.message_id),
+        "verified": result.ok and stored is not None and is_saved and stored.is_verified,
         "standing": _standing(stored, result) if stored and is_saved else "",
         "proof": sealing.issue_proof(prepared.settings, result.reach) if result.ok else "",
     }
@@ -101,6 +115,11 @@ def _success(prepared: TestPlan, result: TestResult) -> str:
 
 def _in_ms(ms: int) -> str:
     return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s"  # noqa: PLR2004
+
+
+def _retry(failure: dict[str, Any], pause: str, *, is_said: bool) -> str:
+    """When to test again: not before the moment that the server has named, or in so many minutes."""
+    return pause or _when_to_retry(failure["retry_after"], is_certain=is_said)
 
 
 def _when_to_retry(seconds: int | None, *, is_certain: bool) -> str:

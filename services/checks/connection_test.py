@@ -2,13 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final
 
-from services.checks import asking, own_words, settings_step
+from services.checks import asking, looks, own_words, settings_step
 from services.checks.asking import Asking
 from services.delivery import attempt, limits, retry_policy
 from services.diagnosis import diagnosis as smtp_diagnosis
@@ -25,9 +25,9 @@ from services.settings.rules import message_id_domain
 from services.smtp import probe
 from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dial import Peer
-from services.smtp.dialogue import Dialogue
+from services.smtp.dialogue import Dialogue, SideLook
 from services.smtp.habits import habits_of
-from services.smtp.settings import MODE_NAMES, OpenWay, Security, SmtpSettings
+from services.smtp.settings import OpenWay, SmtpSettings
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Deadline
 from utils import clock, ending, incidents
@@ -41,7 +41,6 @@ _LOOK_SECONDS: Final = 6.0  # for looking around after a failure; what the conve
 _FAREWELL: Final = 2.0
 _SLACK: Final = 0.5
 STEPS: Final = (Phase.SETTINGS, *OPENING, Phase.SENDER, Phase.RECIPIENT)
-_LONGEST_NAMES, _LONGEST_ISSUER = 60, 30  # characters, so that the fingerprint is still seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +95,7 @@ class TestResult:
     peer: Peer | None = None
     ms: int = 0
     transcript: list[str] = field(default_factory=list)
+    habits: list[str] = field(default_factory=list)
     open_ways: list[OpenWay] = field(default_factory=list)
     certificate: ShownCertificate | None = None
 
@@ -336,7 +336,7 @@ class _Test:
             return
         if self._habits is None:
             self._note(step)
-        elif step.name not in OPENING and all(step.name is not noted.name for noted in self._steps):
+        elif step.name not in (*OPENING, *SideLook) and all(step.name is not noted.name for noted in self._steps):
             self._note(self._with_habits(step))
 
     def _with_habits(self, step: Step) -> Step:
@@ -350,6 +350,7 @@ class _Test:
         return habits_of(self._plan.settings.host, self._plan.settings.port).lines()
 
     def _note(self, step: Step) -> None:
+        step = replace(step, turn=1 + sum(each.name is step.name for each in self._steps))
         self._steps.append(step)
         self._hear(step)
 
@@ -379,19 +380,24 @@ class _Test:
         settings, policy, since = self._plan.settings, self._plan.policy, monotonic()
         seconds = min(_LOOK_SECONDS, max(0.0, self._deadline.remaining()))
         # With a wrong certificate the server was reached: another port of it would show the same one.
+        if error.fault is Fault.DNS_NOT_FOUND:
+            exists, mail_servers = probe.mail_domain(settings.host, policy, seconds)
+            if exists:
+                self._note(looks.of_domain(settings.host, mail_servers, since))
+            return replace(picture, name_exists=exists, mail_servers=mail_servers)
         if error.fault is Fault.TLS_CERTIFICATE:
             if settings.is_personal:  # what stands in it are words of the server's
                 return picture
             certificate = probe.shown_certificate(settings, policy, seconds)
             if certificate:
-                self._note(_of_certificate(certificate, since))
+                self._note(looks.of_certificate(certificate, since))
             return replace(picture, certificate=certificate)
         if not smtp_diagnosis.may_another_way_help(error, picture):
             return picture
         ways_beside = probe.ways_beside(settings, error, encrypted=self._talk.seen.encrypted)
         if tried := [way for way in ways_beside if not policy.allowed.refusal_of_port(way[0])]:
             picture = replace(picture, ways=probe.looked_at(settings.host, tried, policy, seconds))
-            self._note(_of_ways(tried, picture.open_ways, since))
+            self._note(looks.of_ways(tried, picture.open_ways, since))
         return picture
 
     def _result(self, *, ok: bool, message: str) -> TestResult:
@@ -402,6 +408,7 @@ class _Test:
             peer=self._talk.peer,
             ms=round((monotonic() - self._started) * 1000),
             transcript=self._talk.transcript.lines() if self._talk.transcript else [],
+            habits=self._known_habits(),
         )
 
 
@@ -413,33 +420,6 @@ def _hushed(result: TestResult) -> TestResult:
         server_line="",
         queue_id="",
         transcript=[],
+        habits=[],
         open_ways=[replace(way, greeting="") for way in result.open_ways],
     )
-
-
-def _of_ways(tried: Sequence[tuple[int, Security]], ways: Sequence[OpenWay], since: float) -> Step:
-    """What became of looking for another way in, ``since`` a moment of the monotonic clock."""
-    if ways:
-        fact = "This host also answers on port " + ", ".join(
-            f"{way.port} with {MODE_NAMES[way.security]}" for way in ways
-        )
-    else:
-        ports = ", ".join(str(port) for port in dict.fromkeys(port for port, _ in tried))
-        fact = f"No encrypted mail server answers on {ports} either"
-    return Step(name=Phase.CONNECT, status="warning" if ways else "failed", ms=_since(since), fact=f"{fact}.")
-
-
-def _of_certificate(shown: ShownCertificate, since: float) -> Step:
-    """What the certificate that was refused says of itself."""
-    names = ", ".join(shown.names) or "no name"
-    names = names if len(names) <= _LONGEST_NAMES else f"{names[:_LONGEST_NAMES]}…"
-    days = f"{shown.starts:%Y-%m-%d} to {shown.ends:%Y-%m-%d} UTC"
-    fact = (
-        f"For {names}; issued by {shown.issuer[:_LONGEST_ISSUER]}; valid {days}; SHA-256 "
-        f"{shown.sha256.replace(':', '')}"
-    )
-    return Step(name=Phase.ENCRYPTION, status="failed", ms=_since(since), fact=printable(fact))
-
-
-def _since(moment: float) -> int:
-    return round((monotonic() - moment) * 1000)

@@ -8,7 +8,7 @@ from services.outbox import reasons
 from services.smtp.client import Step
 from utils.errors import DeliveryError, Phase
 
-# Of the phases before a server is heard the facts are our own.
+# Of the phases before a server is heard the facts are our own, and so are those of what is looked at beside them.
 _WELL: Final = {
     Phase.GREETING: "The server sent its greeting",
     Phase.EHLO: "The server accepted the EHLO name",
@@ -27,7 +27,7 @@ _DOUBTFUL: Final = {
 
 def of_step(step: Step) -> Step:
     """The same step, in our own words."""
-    if step.name not in _WELL or step.status == "skipped":
+    if not isinstance(step.name, Phase) or step.name not in _WELL or step.status == "skipped":
         return step
     fact = _WELL[step.name] if step.status == "ok" else reasons.words(diagnosis.phase_reason(step.name))
     if step.status == "warning":

@@ -156,7 +156,7 @@ def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Tol
     for item in connection_test.stream(prepared):
         if isinstance(item, Step):
             if item.status == "warning":
-                yield Told(Mark.INFO, f"{diagnosis.PHASE_LABELS[item.name]}: {item.fact}")
+                yield Told(Mark.INFO, f"{diagnosis.STEP_LABELS[item.name]}: {item.fact}")
             continue
         yield _verdict(item, to)
         noting.note_test(prepared.settings, item, used.config_id)

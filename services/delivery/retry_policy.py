@@ -204,7 +204,8 @@ _NAME_WORDS: Final = (
 )
 _HOST_WORDS: Final = (
     r"client host|blocked using|\b(?:block|black|deny) ?list|spamhaus|spamcop|barracuda|\w*dnsbl|\brbl\b|blackhole"
-    r"|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your|ip name lookup failed"
+    r"|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your"
+    r"|ip name (?:possibly forged|lookup failed)|\bip=\S+ - a problem occurred"
     r"|\b(?:your|sending) (?:ip|host|server|network)\b|\bthis ip\b|traffic not accepted"
     r"|\bhost (?:is )?(?:rejected|not allowed|listed|blocked)|host not found for reverse"
     r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:listed|blocked|black|found in|refused|rejected|not allowed)"
@@ -217,7 +218,10 @@ _MISMATCH_WORDS: Final = (  # of a message, they may be about its header
     r"(?:sender|from) .*(?:mismatch|(?:does not|doesn.t) match|same as auth|with (?:your |the )?login)"
     r"|username and sender"
 )
-_LOGIN_WORDS: Final = r"authenticat|\blog ?in\b|smtp auth|\bnot logged in|authorization required"
+_LOGIN_WORDS: Final = (
+    r"authenticat|\blog ?in\b|smtp auth|\bnot logged in|authorization required"
+    r"|\bpop3?[- ]before|\bbefore[- ]smtp|\b(?:check|fetch|receive|retrieve) .{0,20}mail (?:first|before)"
+)
 # A status that names the recipient, its mailbox, or the size of the message says more than words.
 _NOT_THE_RECIPIENTS: Final = r"[45].. (?!.\.1\.(?:[1236]|10)$|.\.2\.[0-4]$|.\.3\.4$)"
 
@@ -341,7 +345,8 @@ def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> 
 
 def _reason_of(error: DeliveryError) -> Reason:
     verdict = _judged(error) if error.phase in _ALL else None
-    return verdict.reason if verdict and verdict.whose in OF_SERVERS else diagnosis.reason(error)
+    is_told = verdict is not None and (verdict.whose in OF_SERVERS or verdict.reason is Reason.SENDER_REFUSED)
+    return verdict.reason if verdict and is_told else diagnosis.reason(error)
 
 
 def _judged(error: DeliveryError) -> Verdict:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from services.diagnosis.picture import Picture
+from services.providers import registry
 from services.smtp import sasl
 from services.smtp.settings import Security, SmtpSettings
 from utils.errors import OPENING
@@ -50,6 +51,15 @@ def _over_limit(picture: Picture) -> bool | None:
     return picture.message_size > picture.size_limit
 
 
+def _known_to_encrypt(picture: Picture) -> bool:
+    """Whether the server is a provider's that offers STARTTLS to everybody on this port."""
+    provider = registry.for_server(picture.settings.host)
+    if not provider or provider["development_only"]:
+        return False
+    ways = [(provider["port"], provider["security"]), *((way["port"], way["security"]) for way in provider["ways"])]
+    return (picture.settings.port, Security.STARTTLS) in ways
+
+
 CONDITIONS: Final[dict[str, Callable[[Picture], bool | None]]] = {
     # How far it came.
     "opening": lambda picture: None if picture.phase is None else picture.phase in OPENING,
@@ -74,6 +84,7 @@ CONDITIONS: Final[dict[str, Callable[[Picture], bool | None]]] = {
     # The message.
     "attachments": lambda picture: picture.has_attachments,
     "over_limit": _over_limit,
+    "known_to_encrypt": _known_to_encrypt,
 }
 
 

@@ -1,19 +1,24 @@
 """What a failure means, in words that callers and pages may see, and how to mend it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
-from services.diagnosis import mending, reply_rules
+from services.diagnosis import facts, known_names, mending, reply_rules
 from services.diagnosis.filling import filled, in_words
 from services.diagnosis.mending import Mend
 from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import Advice
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox.reasons import Reason, words
+from services.smtp.dialogue import SideLook, StepName
 from services.smtp.settings import NOT_CONFIGURED, OpenWay, Security, SmtpSettings
+from utils import clock, odd_characters
 from utils.addresses import ascii_domain
 from utils.allowed_places import NOT_FOR_ACCOUNTS
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
+from utils.json_shapes import Moment
 
 __all__ = ["NOT_CONFIGURED", "Diagnosis", "Mend", "OpenWay", "diagnose", "explain", "message", "reason"]
 
@@ -35,6 +40,13 @@ _PHASES: Final = {  # as people call them, and what is wrong where nothing else 
     Phase.QUIT: ("Goodbye", Reason.ENDED_EARLY),
 }
 PHASE_LABELS: Final = {phase: label for phase, (label, _) in _PHASES.items()}
+STEP_LABELS: Final[dict[StepName, str]] = {
+    **dict[StepName, str](PHASE_LABELS.items()),
+    SideLook.ADDRESS: "Address",
+    SideLook.OTHER_PORTS: "Other ports",
+    SideLook.CERTIFICATE: "Certificate",
+    SideLook.MAIL_SERVERS: "Mail domain",
+}
 
 _FAULT_REASONS: Final = {
     # Most faults that people can do something about are reasons of the same name.
@@ -48,7 +60,8 @@ _FAULT_REASONS: Final = {
     Fault.OURS: Reason.OUR_FAULT,
 }
 
-_TEMPORARY: Final = 4
+_TEMPORARY, _PERMANENT = 4, 5
+_LOGIN_FIELDS: Final = ("smtp_username", "smtp_password")
 _NOT_REACHED: Final = (Fault.TIMEOUT, Fault.REFUSED, Fault.UNREACHABLE)
 
 
@@ -57,7 +70,8 @@ class AdviceData:
     """A failure explained, in our own words throughout.
 
     ``field`` is the form field concerned. ``retryable`` says that the same mail may go through later with nothing
-    changed, ``retry_after`` (seconds) when, if anybody knows.
+    changed, ``retry_after`` (seconds) when, if anybody knows. The server asks not to be tried ``not_before`` a moment:
+    that lengthens a lock.
     """
 
     title: str
@@ -67,18 +81,27 @@ class AdviceData:
     field: str | None
     retryable: bool
     retry_after: int | None
-    actions: tuple[Mend, ...]
+    not_before: Moment | None
     docs_url: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis(AdviceData):
     """The same with what recognised it: ``rule`` names a rule of ``reply_rules``, or ``status:5.7.8``, ``code:550``,
-    ``fault:closed``, ``phase:sender``.
+    ``fault:closed``, ``phase:sender``. ``actions`` are one click each, the best first.
     """
 
     rule: str
     phase: Phase
+    actions: tuple[Mend, ...]
+
+    @property
+    def pause(self) -> str:
+        """Until when not to try again, in a sentence; "" if the server has not said."""
+        if not self.not_before:
+            return ""
+        whole = self.not_before + timedelta(seconds=59)  # no earlier in whole minutes
+        return f"Do not try again before {whole:%H:%M} UTC: each attempt may extend the wait."
 
 
 def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
@@ -86,42 +109,51 @@ def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
     picture = picture.at(error.phase)
     if _speaks_tls_here(error, picture):
         error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
-    return worded(*reply_rules.recognised(error, picture), error, picture)
+    known = facts.of_failure(error, picture)
+    return worded(*reply_rules.recognised(error, picture, known), error, picture, known)
 
 
-def worded(rule: str, advice: Advice, error: DeliveryError, picture: Picture) -> Diagnosis:
+def worded(rule: str, advice: Advice, error: DeliveryError, picture: Picture, known: Mapping[str, str]) -> Diagnosis:
     """What ``advice``, which was found by ``rule``, says of this failure; a way in that was seen to work leads."""
+    settings = picture.settings
     retryable = advice.retryable
     if retryable is None:
         retryable = (error.code or 0) // 100 == _TEMPORARY
-    actions = mending.actions(advice.tries, picture)
-    cause, remedy = filled(advice.cause, picture), filled(advice.remedy, picture)
-    if (way := mending.way_seen(advice.tries, actions, picture)) and "{way}" not in advice.remedy:
+    tries = advice.tries
+    cause, remedy = filled(advice.cause, picture, known), filled(advice.remedy, picture, known)
+    way = mending.way_seen(tries, picture)
+    if way and "{way}" not in advice.remedy:
         remedy = f"Use {in_words(way)}."
         if error.phase is Phase.CONNECT and error.fault in _NOT_REACHED:
-            cause = _blocked(picture.settings.port, way[0], error.fault)
+            cause = _blocked(settings.port, way[0], error.fault)
     if advice.field == "helo_hostname":
-        cause += _greeted(picture.settings, picture.ehlo_name)
+        cause += _greeted(settings, picture.ehlo_name)
+    if odd := odd_in(settings) if _is_about_password(error, advice) else "":
+        cause = f"{odd} That is rarely meant."
+        remedy = f"Try without. {remedy}"
+        tries = ("made_plain", *tries)
     # Only a server's own reply can ask for a wait: text of ours has numbers that are none.
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
     return Diagnosis(
         rule=rule,
         phase=error.phase,
-        title=filled(advice.title, picture),
-        meaning=filled(advice.meaning, picture),
+        title=filled(advice.title, picture, known),
+        meaning=filled(advice.meaning, picture, known),
         cause=cause,
         remedy=remedy,
         field=advice.field,
         retryable=retryable,
         retry_after=(hint or advice.retry_after) if retryable else None,
-        actions=actions,
-        docs_url=advice.docs_url,
+        not_before=clock.now() + timedelta(seconds=hint) if hint and error.phase is Phase.SIGN_IN else None,
+        actions=mending.actions(tries, picture),
+        docs_url=_link(advice, error, known),
     )
 
 
 def may_another_way_help(error: DeliveryError, picture: Picture) -> bool:
     """Whether what is known so far leads to another port or mode, so that it is worth looking what answers there."""
-    _, advice = reply_rules.recognised(error, picture.at(error.phase))
+    picture = picture.at(error.phase)
+    _, advice = reply_rules.recognised(error, picture, facts.of_failure(error, picture))
     return mending.is_about_ways(advice.tries)
 
 
@@ -144,7 +176,8 @@ def explain(
         Phase(phase), Fault(fault), text, code=code, enhanced=enhanced, may_have_been_sent=may_have_been_sent
     )
     settings = SmtpSettings(host=host, port=port, security=Security.STARTTLS, from_email="")
-    return replace(diagnose(error, Picture(settings=settings, is_typed=False)), actions=())
+    # When it was is not known here, so neither is until when to wait.
+    return replace(diagnose(error, Picture(settings=settings, is_typed=False)), actions=(), not_before=None)
 
 
 def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
@@ -161,9 +194,28 @@ def of_incident(error: DeliveryError, reference: str) -> Diagnosis:
         field=advice.field,
         retryable=False,
         retry_after=None,
+        not_before=None,
         actions=(),
         docs_url="",
     )
+
+
+def _is_about_password(error: DeliveryError, advice: Advice) -> bool:
+    """Whether the server has said that user name and password do not belong together."""
+    is_refusal = error.phase is Phase.SIGN_IN and error.fault is Fault.REPLY and (error.code or 0) // 100 == _PERMANENT
+    return is_refusal and advice.field in _LOGIN_FIELDS and not advice.retryable
+
+
+def odd_in(settings: SmtpSettings) -> str:
+    """What looks right in user name and password and is not, in sentences; "" if nothing is."""
+    typed = {"The user name": settings.username, "The password": settings.password.reveal()}
+    return " ".join(filter(None, (odd_characters.told_of(subject, text) for subject, text in typed.items())))
+
+
+def _link(advice: Advice, error: DeliveryError, known: Mapping[str, str]) -> str:
+    """Where to read on; of a block list that a reply names, where its entries are removed."""
+    listed = known_names.block_list_in(error.text) if "{list}" in advice.remedy else None
+    return listed.url if listed and "list" in known else advice.docs_url
 
 
 def _speaks_tls_here(error: DeliveryError, picture: Picture) -> bool:

@@ -10,6 +10,7 @@ from services.diagnosis.picture import Picture, WayIn
 from services.diagnosis.reply_rules import Try
 from services.providers import registry
 from services.smtp.settings import LONGEST_TIMEOUT, MODE_NAMES, Security, SmtpSettings
+from utils import odd_characters
 from utils.addresses import InvalidAddress, ascii_domain, is_loopback, parse_address, parse_host
 
 _MOST: Final = 4
@@ -21,10 +22,15 @@ _FORMS: Final = {"smtp_server": "{}", "smtp_port": "port {}", "smtp_username": "
 
 @dataclass(frozen=True, kw_only=True)
 class Mend:
-    """One click: ``changes`` maps form fields to the values to test again with."""
+    """One click: ``changes`` maps form fields to the values to test again with.
+
+    ``retype`` is a secret field that the page's own script makes plain where it was typed; whoever has no such field
+    cannot take this.
+    """
 
     label: str
     changes: dict[str, str]
+    retype: str = ""
 
 
 def actions(tries: Sequence[Try], picture: Picture) -> tuple[Mend, ...]:
@@ -36,10 +42,15 @@ def actions(tries: Sequence[Try], picture: Picture) -> tuple[Mend, ...]:
     for attempt in tries:
         for action in [_use(attempt)] if isinstance(attempt, dict) else _WAYS[attempt](picture):
             after = {**present, **action.changes}
-            if after != present and not _is_dead(after, picture, works) and _can_be_made(action, picture):
-                found.setdefault(tuple(after.values()), action)
+            if action.retype or (
+                after != present and not _is_dead(after, picture, works) and _can_be_made(action, picture)
+            ):
+                found.setdefault((*after.values(), action.retype), action)
     # What was seen to work comes first.
-    best = sorted(found.values(), key=lambda action: _way_after({**present, **action.changes}) not in works)
+    best = sorted(
+        found.values(),
+        key=lambda action: not action.retype and _way_after({**present, **action.changes}) not in works,
+    )
     return tuple(best[:_MOST])
 
 
@@ -48,14 +59,16 @@ def is_about_ways(tries: Sequence[Try]) -> bool:
     return any(attempt in _OTHER_WAYS if isinstance(attempt, str) else "smtp_port" in attempt for attempt in tries)
 
 
-def way_seen(tries: Sequence[Try], actions: Sequence[Mend], picture: Picture) -> WayIn | None:
+def way_seen(tries: Sequence[Try], picture: Picture) -> WayIn | None:
     """The way in to which the first of ``actions`` leads, if ``tries`` are first of all about ways and it was seen to
     work.
     """
-    if not (actions and is_about_ways(tries[:1])) or tries[0] == "submission":
+    if not is_about_ways(tries[:1]) or tries[0] == "submission":
         return None
-    way = _way_after({**_present(picture.settings), **actions[0].changes})
-    return way if way in [(seen.port, seen.security) for seen in picture.usable_ways] else None
+    for action in actions(tries, picture)[:1]:
+        way = _way_after({**_present(picture.settings), **action.changes})
+        return way if way in [(seen.port, seen.security) for seen in picture.usable_ways] else None
+    return None
 
 
 def _way_after(after: Mapping[str, str]) -> WayIn:
@@ -147,6 +160,29 @@ def _plain(picture: Picture) -> Iterator[Mend]:
         yield Mend(label="Sign in with PLAIN and test again", changes={"auth_method": "PLAIN"})
 
 
+def _mail_server(picture: Picture) -> Iterator[Mend]:
+    """Where mail to the domain goes that was entered as a server: its provider's server for sending, or that one."""
+    if not picture.mail_servers:
+        return
+    provider = registry.for_mx(picture.mail_servers)
+    if provider and provider["host"]:
+        yield _use(
+            {"smtp_server": provider["host"], "smtp_port": str(provider["port"]), "security": provider["security"]}
+        )
+    yield from (_use({"smtp_server": name}) for name in picture.mail_servers[:1] if _is_host(name))
+
+
+def _made_plain(picture: Picture) -> Iterator[Mend]:
+    """User name and password without characters that look right and are not."""
+    settings = picture.settings
+    meant = odd_characters.plain(settings.username)
+    if meant and meant != settings.username:
+        yield _use({"smtp_username": meant})
+    password = settings.password.reveal()
+    if password and odd_characters.plain(password) not in ("", password):
+        yield Mend(label=f"Try the password {odd_characters.way_out(password)}", changes={}, retype="smtp_password")
+
+
 def _certificate_name(picture: Picture) -> Iterable[Mend]:
     names = picture.certificate.names if picture.certificate else ()
     return (_use({"smtp_server": name}) for name in _trustworthy(names, picture.settings.host))
@@ -165,6 +201,8 @@ _WAYS: Final[dict[str, Callable[[Picture], Iterable[Mend]]]] = {
     "known_server": _known_server,
     "more_time": _more_time,
     "certificate_name": _certificate_name,
+    "mail_server": _mail_server,
+    "made_plain": _made_plain,
 }
 
 _OTHER_WAYS: Final = {"starttls", "tls", "submission", "open_ways"}

@@ -26,7 +26,8 @@ class Picture:
 
     ``ways`` are those that were probed beside the one that failed, ``certificate`` what was shown there.
     ``plain_offers`` and ``offers`` are what EHLO listed before and after encryption. ``ehlo_name`` was said where the
-    settings have none of their own.
+    settings have none of their own. ``name_exists`` tells whether the DNS knows a host without addresses at all, and
+    ``mail_servers`` where mail to it goes, preferred first.
     """
 
     settings: SmtpSettings
@@ -43,6 +44,8 @@ class Picture:
     message_size: int | None = None
     has_attachments: bool | None = None
     certificate: ShownCertificate | None = None
+    name_exists: bool | None = None
+    mail_servers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: SmtpSettings, seen: Seen, ehlo_name: str = "") -> Self:

@@ -4,11 +4,13 @@ and where nobody's are recognised by status code, by reply code, by kind, by pha
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
+from services.diagnosis import facts
 from services.diagnosis.conditions import may_hold, surely_hold
 from services.diagnosis.picture import Picture
 from utils.errors import DeliveryError, Fault
@@ -27,7 +29,8 @@ Try = str | dict[str, str]  # a named way to mend it (services/diagnosis/mending
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """One failure in plain words. ``{host}`` and ``{port}`` in them stand for the server that was used.
+    """One failure in plain words. ``{host}`` and ``{port}`` in them stand for the server that was used, other names in
+    braces for facts (services/diagnosis/facts.py): who names one says nothing where it is not known.
 
     ``field`` is the form field concerned, one of FIELDS. ``retryable`` None: as the server's code says.
     ``retry_after`` is in seconds.
@@ -50,16 +53,22 @@ class Advice:
     unless: tuple[str, ...] = ()
     variants: tuple[dict[str, Any], ...] = ()
 
-    def allows(self, picture: Picture) -> bool:
-        """Whether the picture excludes nothing of what this assumes."""
-        return may_hold(picture, self.needs, self.unless)
+    @cached_property
+    def _named(self) -> set[str]:
+        return facts.named_in((self.title, self.meaning, self.cause, self.remedy))
 
-    def to(self, picture: Picture) -> Self:
+    def allows(self, picture: Picture, known: Collection[str] = ()) -> bool:
+        """Whether the picture excludes nothing of what this assumes, and every fact that it names is ``known``."""
+        return self._named <= {*known} and may_hold(picture, self.needs, self.unless)
+
+    def to(self, picture: Picture, known: Collection[str] = ()) -> Self:
         """The same as it is said to this picture."""
         for variant in self.variants:
             changes = _frozen(variant)
             if surely_hold(picture, changes.pop("needs", ()), changes.pop("unless", ())):
-                return replace(self, **changes)
+                varied = replace(self, **changes)
+                if varied._named <= {*known}:
+                    return varied
         return self
 
 
@@ -90,18 +99,19 @@ class Rule(Advice):
         return in_place and self._compiled.search(reply) is not None
 
 
-def recognised(error: DeliveryError, picture: Picture) -> tuple[str, Advice]:
+def recognised(error: DeliveryError, picture: Picture, known: Collection[str]) -> tuple[str, Advice]:
     """The advice for what happened, with what it was found by: a rule's id, ``status:5.7.8``, ``code:550``,
-    ``fault:closed``, ``phase:sender``. Nothing of it assumes what the picture excludes.
+    ``fault:closed``, ``phase:sender``. Nothing of it assumes what the picture excludes, or names a
+    fact that is not ``known``.
     """
-    name, advice = _found(error, picture)
-    return name, advice.to(picture)
+    name, advice = _found(error, picture, known)
+    return name, advice.to(picture, known)
 
 
-def _found(error: DeliveryError, picture: Picture) -> tuple[str, Advice]:
+def _found(error: DeliveryError, picture: Picture, known: Collection[str]) -> tuple[str, Advice]:
     if error.may_have_been_sent:
         return "fault:unknown_outcome", tables()["faults"]["unknown_outcome"]
-    if rule := _rule(error, picture):
+    if rule := _rule(error, picture, known):
         return rule.id, rule
     statuses, codes, status = tables()["statuses"], tables()["codes"], error.enhanced or ""
     detail, subject = status.partition(".")[2], "".join(status.split(".")[1:2])
@@ -116,7 +126,7 @@ def _found(error: DeliveryError, picture: Picture) -> tuple[str, Advice]:
             (f"status:{status}", statuses.get(subject)),
         ]
     by_phase = f"phase:{error.phase}", tables()["phases"][error.phase]
-    return next(((name, advice) for name, advice in found if advice and advice.allows(picture)), by_phase)
+    return next(((name, advice) for name, advice in found if advice and advice.allows(picture, known)), by_phase)
 
 
 def wording(error: DeliveryError) -> str:
@@ -149,11 +159,11 @@ def tables() -> dict[str, dict[str, Advice]]:
     return {name: {key: Advice(**_frozen(entry)) for key, entry in table.items()} for name, table in data.items()}
 
 
-def _rule(error: DeliveryError, picture: Picture) -> Rule | None:
+def _rule(error: DeliveryError, picture: Picture, known: Collection[str]) -> Rule | None:
     """The rule for what the server has said, or for the fault alone; None if nothing fits."""
     reply = wording(error)
     speaking = {picture.provider} if picture.provider else _named_by(reply)
-    fitting = [rule for rule in all_rules() if rule.fits(error, reply) and rule.allows(picture)]
+    fitting = [rule for rule in all_rules() if rule.fits(error, reply) and rule.allows(picture, known)]
     own = (rule for rule in fitting if not speaking.isdisjoint(rule.providers))
     anybody = (rule for rule in fitting if ANY in rule.providers)
     return next(own, None) or next(anybody, None)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from time import monotonic
 from typing import Final
 
@@ -43,14 +44,35 @@ _SETTINGS_AT_FAULT: Final = {
 security_log = structlog.get_logger("security")
 
 
+class SideLook(StrEnum):
+    """What is looked at beside the conversation, each in a step of its own."""
+
+    ADDRESS = "address"  # another one of the host's
+    OTHER_PORTS = "other_ports"
+    CERTIFICATE = "certificate"  # that was refused
+    MAIL_SERVERS = "mail_servers"  # of a domain that was taken for a server
+
+
+StepName = Phase | SideLook
+
+
 @dataclass(frozen=True)
 class Step:
-    """A phase that has ended: ``status`` is ok, warning, failed or skipped; ``fact`` is one printable line."""
+    """A phase or a look that has ended: ``status`` is ok, warning, failed or skipped; ``fact`` is one printable line.
 
-    name: Phase
+    Of those of one name in a test, ``turn`` counts; the first has none in its ``key``.
+    """
+
+    name: StepName
     status: str
     ms: int
     fact: str
+    turn: int = 1
+
+    @property
+    def key(self) -> str:
+        """What no other step of the test is called."""
+        return str(self.name) if self.turn == 1 else f"{self.name}_{self.turn}"
 
 
 Observer = Callable[[Step], None]
@@ -184,13 +206,19 @@ class Dialogue:
 
     def done(self, fact: str, status: str = "ok") -> None:
         """Tell the observer how the present phase ended."""
-        if self.observer:
-            self.observer(Step(self.phase, status, self.ms, printable(fact)))
+        self._tell(self.phase, self.ms, fact, status)
 
     def done_before(self, phase: Phase, ms: int, fact: str) -> None:
         """The same of an earlier phase, which took so long."""
+        self._tell(phase, ms, fact, "ok")
+
+    def done_beside(self, look: SideLook, fact: str, status: str) -> None:
+        """The same of something that was looked at in the present phase."""
+        self._tell(look, self.ms, fact, status)
+
+    def _tell(self, name: StepName, ms: int, fact: str, status: str) -> None:
         if self.observer:
-            self.observer(Step(phase, "ok", ms, printable(fact)))
+            self.observer(Step(name, status, ms, printable(fact)))
 
     def answered(self, reply: Reply) -> None:
         """Tell the observer that the present phase ended well, and with what answer."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.smtp import client_certificate, dial, grammar, strangers
 from services.smtp import tls as smtp_tls
-from services.smtp.dialogue import Dialogue, error_of, refusal
+from services.smtp.dialogue import Dialogue, SideLook, error_of, refusal
 from services.smtp.habits import Habit, habits_of
 from services.smtp.patience import Patience, Span
 from services.smtp.settings import OwnInbox, Security, SmtpSettings
@@ -65,6 +65,7 @@ class Opening:
         self._hello = grammar.host_name(settings.helo_hostname or policy.ehlo_name)
         self._features: dict[str, str] = {}
         self._greeting = ""
+        self._hello_took: int | None = None  # ms, until it is told
         self.face = ""  # how the server introduced itself last, in short
         self._stays_here = False  # nothing that is said leaves this machine
         self._habits = habits_of(settings.host, settings.port)
@@ -83,7 +84,11 @@ class Opening:
         self._arrive(self._be_welcomed)
         if self._settings.security is not Security.TLS:
             talk.begin(Phase.ENCRYPTION)
-            talk.done(*self._upgrade())
+            try:
+                result = self._upgrade()
+            finally:
+                self._tell_hello()
+            talk.done(*result)
         talk.begin(Phase.SIGN_IN)
         talk.done(*self._sign_in())
         talk.seen.signed_in = self._settings.has_login
@@ -119,9 +124,19 @@ class Opening:
             self._tell_greeting(greeted_in)
             raise
         self._tell_greeting(greeted_in)
+        self._hello_took = talk.ms
+        if self._settings.security is not Security.STARTTLS:
+            self._tell_hello()
+
+    def _tell_hello(self) -> None:
+        """Tell what EHLO has listed, once: with STARTTLS only what it lists behind the encryption counts."""
+        took, self._hello_took = self._hello_took, None
+        if took is None:
+            return
         odd = self._habits.lines()  # what the server has shown to be different from what it offers
         known = f". Known: {', '.join(odd)}" if odd else ""
-        talk.done(f"Sent {self._hello.decode()}. The server offers {grammar.offers(self._features)}{known}")
+        offers = grammar.offers(self._features)
+        self._talk.done_before(Phase.EHLO, took, f"Sent EHLO {self._hello.decode()}. The server offers {offers}{known}")
 
     def _arrive(self, be_welcomed: Callable[[], None]) -> None:
         """Connect and be welcomed: by the next address where the server at one is not well (RFC 5321 5.1).
@@ -168,7 +183,9 @@ class Opening:
         self._first, self._is_named = found[0], host != str(found[0])
         talk.done(f"{host}: {', '.join(map(str, found))}" if self._is_named else f"{host} needs no lookup")
         for address, reason in left_out.items():
-            talk.told(f"{allowed_places.words(address, reason)[:-1]}, so it is not used", "warning")
+            text = f"{allowed_places.words(address, reason)[:-1]}, so it is not used"
+            talk.note(text)
+            talk.done_beside(SideLook.ADDRESS, text, "warning")
         answered = self._habits.name(Habit.ADDRESS)
         return sorted(found, key=lambda address: str(address) != answered)
 
@@ -220,7 +237,9 @@ class Opening:
     def _missed(self, address: IPAddress, fault: Fault) -> None:
         """Tell of an address that did not answer, before the next is tried."""
         self._talk.note(f"{address} {dial.WORDS[fault]}")
-        self._talk.done(f"{address}, port {self._settings.port}, {dial.WORDS[fault]}", "warning")
+        self._talk.done_beside(
+            SideLook.ADDRESS, f"{address}, port {self._settings.port}, {dial.WORDS[fault]}", "warning"
+        )
         self._talk.begin(Phase.CONNECT)
 
     def _look_at(self, others: list[IPAddress], port: int) -> list[IPAddress]:
@@ -230,11 +249,11 @@ class Opening:
         living = others[MOST_OTHERS:]
         for address, fault in dial.knock(others[:MOST_OTHERS], port, deadline):
             text = f", {dial.WORDS[fault]}" if fault else ": responds too"
-            self._talk.done(f"{address}, port {port}{text}", "warning" if fault else "ok")
+            self._talk.done_beside(SideLook.ADDRESS, f"{address}, port {port}{text}", "warning" if fault else "ok")
             living += [] if fault else [address]
             self._talk.seen.addresses[address] = fault
         if len(others) > MOST_OTHERS:
-            self._talk.done(f"{len(others) - MOST_OTHERS} more addresses not tried", "skipped")
+            self._talk.done_beside(SideLook.ADDRESS, f"{len(others) - MOST_OTHERS} more addresses not tried", "skipped")
         return living
 
     def _greet(self) -> None:
@@ -275,10 +294,11 @@ class Opening:
 
     def _say_hello(self) -> None:
         reply = self._talk.ask(b"EHLO " + self._hello)
+        first = reply.text
         if reply.permanent and self._settings.security is Security.NONE and not self._settings.has_login:
             reply = self._talk.ask(b"HELO " + self._hello)
         if reply.code != grammar.DONE:
-            raise self._no_hello(reply)
+            raise self._no_hello(reply, first)
         self._features = grammar.features(reply)
         if self._talk.live().encrypted:
             self._talk.seen.offers = self._features
@@ -286,9 +306,10 @@ class Opening:
             self._talk.seen.plain_offers = self._features
         self.face = grammar.face(reply)
 
-    def _no_hello(self, reply: Reply) -> DeliveryError:
+    def _no_hello(self, reply: Reply, first: str) -> DeliveryError:
+        """The error of a server that refuses EHLO with the words ``first``, and HELO where it is asked by that."""
         if self._is_no_mail_server(reply):
-            kind = strangers.refuses_as(reply.text) or strangers.SOMETHING
+            kind = strangers.refuses_as(f"{first} {reply.text}") or strangers.SOMETHING
             return Misconfigured(Phase.EHLO, Fault.NOT_SMTP, no_mail_server(kind).text)
         if reply.code in _UNKNOWN_COMMAND:  # a server without extensions has neither STARTTLS nor AUTH
             if self._settings.security is Security.STARTTLS and not self._talk.live().encrypted:

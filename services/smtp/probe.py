@@ -7,7 +7,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from services.smtp import sasl
+from services.smtp import dns, sasl
 from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dialogue import Dialogue
 from services.smtp.opening import Opening
@@ -19,6 +19,7 @@ from utils.errors import DeliveryError, Fault, Phase, Temporary
 
 _ENCRYPTED: Final = (Security.STARTTLS, Security.TLS)
 USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.STARTTLS), (25, Security.STARTTLS))
+NULL_MX: Final = "."  # RFC 7505: the domain takes no mail
 _NOBODY: Final = "nobody@localhost"  # settings need a sender; a probe never gets as far as naming one
 
 
@@ -60,6 +61,17 @@ def looked_at(
             probe.talk.cancel()
     late = Temporary(Phase.CONNECT, Fault.TIMEOUT, "There was no answer in time.")
     return {way: (probe.answer if probe in ended else None) or late for way, probe in zip(ways, probes, strict=True)}
+
+
+def mail_domain(host: str, policy: Policy, seconds: float) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether the DNS knows a name without addresses at all (None: it does not say), and where mail to it goes."""
+    questions = dns.Questions(seconds, policy.dns_resolver)
+    try:
+        if not questions.exists(host):
+            return False, ()
+        return True, tuple(name for name in questions.mx(host) if name != NULL_MX)
+    except dns.LookupFailed:
+        return None, ()
 
 
 def shown_certificate(settings: SmtpSettings, policy: Policy, seconds: float) -> ShownCertificate | None:

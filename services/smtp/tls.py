@@ -47,6 +47,7 @@ class ShownCertificate:
     starts: datetime
     ends: datetime
     sha256: str  # fingerprint, like AB:CD:…
+    signed_by: tuple[str, ...] = ()  # all that the issuer is called
 
 
 def tls_context(ca_file: Path | None, identity: Identity | None = None) -> ssl.SSLContext:
@@ -173,6 +174,7 @@ def _read(certificate: x509.Certificate) -> ShownCertificate:
         starts=certificate.not_valid_before_utc,
         ends=certificate.not_valid_after_utc,
         sha256=certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
+        signed_by=_readable(lambda: _all_names(certificate.issuer), ()),
     )
 
 
@@ -200,6 +202,12 @@ def _one_line(name: x509.Name) -> str:
         for attribute in name.get_attributes_for_oid(kind):
             return _shown(str(attribute.value)) or _UNNAMED
     return _UNNAMED
+
+
+def _all_names(name: x509.Name) -> tuple[str, ...]:
+    """Organisation, unit and common name, as far as they are there."""
+    kinds = (NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.COMMON_NAME)
+    return tuple(_shown(str(attribute.value)) for kind in kinds for attribute in name.get_attributes_for_oid(kind))
 
 
 def _shown(name: str) -> str:

@@ -4,26 +4,41 @@ import base64
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
+
+import pytest
 
 from tests import certificates
-from tests.scripted_server import Action, Answer, Connection, ScriptedServer, hang
+from tests.dns_server import Fails, Turns, Zone
+from tests.scripted_server import Action, Answer, Connection, ScriptedServer, close, hang
 
 LOGIN: Final = "shop@firm.example"
 PASSWORD: Final = "right-s3cret"
 HOST: Final = "mail.firm.example"
 ADDRESS: Final = "127.88.0.1"  # nobody else listens on it, so that its usual mail ports are free
-NAMES: Final = (HOST, "smtp.firm.example", "both.firm.example", "smtp.gmail.com", "smtp.office365.com")
-ZONE: Final = {
-    **{(name, "A"): [ADDRESS] for name in NAMES},
+NAMES: Final = (
+    HOST,
+    "smtp.firm.example",
+    "both.firm.example",
+    "shaky.firm.example",
+    "smtp.gmail.com",
+    "smtp.office365.com",
+)
+ZONE: Final[Zone] = {
+    **{(name, "A"): [ADDRESS] for name in NAMES if name != "shaky.firm.example"},
     ("both.firm.example", "AAAA"): ["::1"],
     ("www.firm.example", "A"): ["127.88.0.2"],
+    ("mails.example", "MX"): [f"10 {HOST}."],
+    ("texts.firm.example", "TXT"): ["v=spf1 -all"],
+    ("shaky.firm.example", "A"): Turns(Fails.SERVFAIL, [ADDRESS]),
 }
 USUAL: Final = 2525  # the one of the usual ports that anybody may listen on
 OFFERS: Final = "250-mail.test\n250-STARTTLS\n250 AUTH PLAIN LOGIN"
+NO_SIGN_IN: Final = "250-mail.test\n250 STARTTLS"
 REFUSED: Final = "535 5.7.8 Error: authentication failed"
 
 
@@ -34,6 +49,11 @@ class Operator:
     ca_file: Path
     server: ScriptedServer = field(init=False)
     certificate: ssl.SSLContext = field(init=False)
+    has_mended: bool = False
+
+    def change_the_server(self) -> None:
+        """Do what was asked for: from now on its answers are those that UntilMended keeps for afterwards."""
+        self.has_mended = True
 
     def renew_the_certificate(self) -> None:
         certificates.authority().issue_cert(*NAMES).configure_cert(self.certificate)
@@ -51,19 +71,40 @@ class Operator:
 Place = Callable[[Operator], AbstractContextManager[int]]
 
 
+@dataclass(frozen=True)
+class UntilMended:
+    """The answer of a server ``before`` its operator has changed it, and ``after``."""
+
+    before: Answer
+    after: Answer
+
+    def as_of(self, operator: Operator) -> Action:
+        def act(connection: Connection) -> None:
+            answer = self.after if operator.has_mended else self.before
+            for part in answer if isinstance(answer, tuple) else (answer,):
+                if callable(part):
+                    part(connection)
+                else:
+                    connection.send(_line(cast(str, part)))
+
+        return act
+
+
 def mail_server(
     context: Callable[[], ssl.SSLContext] | None = None,
     *,
     implicit: bool = False,
     port: int = 0,
-    **script: Answer | list[Answer],
+    **script: Answer | list[Answer] | UntilMended,
 ) -> Place:
     """A server that takes PASSWORD after STARTTLS, with the answers of ``script`` in place of its own."""
 
     @contextmanager
     def run(operator: Operator) -> Iterator[int]:
         tls = operator.certificate = context() if context else certificates.good_context(*NAMES)
-        answers = {"EHLO": OFFERS, "AUTH": signs_in(PASSWORD), **script}
+        answers: dict[str, Answer] = {"EHLO": OFFERS, "AUTH": signs_in(PASSWORD)}
+        for verb, answer in script.items():
+            answers[verb] = answer.as_of(operator) if isinstance(answer, UntilMended) else answer
         with ScriptedServer(answers, tls=tls, implicit=implicit, host=ADDRESS, port=port) as server:
             operator.server = server
             yield server.port
@@ -71,12 +112,28 @@ def mail_server(
     return run
 
 
-def besides(place: Place) -> Place:
+def besides(place: Place, other: Place | None = None) -> Place:
     """This, and a good mail server on another port of the same machine."""
+    other = other or mail_server(port=USUAL)
 
     @contextmanager
     def run(operator: Operator) -> Iterator[int]:
-        with place(operator) as port, mail_server(port=USUAL)(operator):
+        with place(operator) as port, other(operator):
+            yield port
+
+    return run
+
+
+def privileged(place: Place) -> Place:
+    """This, where the machine lets us listen on a port below 1024."""
+
+    @contextmanager
+    def run(operator: Operator) -> Iterator[int]:
+        with ExitStack() as held:
+            try:
+                port = held.enter_context(place(operator))
+            except PermissionError:
+                pytest.skip("this machine keeps the usual ports to its administrator")
             yield port
 
     return run
@@ -124,6 +181,43 @@ def only_signed_in(answer: str, refusal: str) -> Action:
     return act
 
 
+def only_from(text: str, answer: str, refusal: str) -> Action:
+    """Give ``answer`` where the sender that was named last holds ``text``, and refuse all others."""
+    return _only_after(b"MAIL FROM:", text, answer, refusal)
+
+
+def only_greeted_by(text: str, answer: str, refusal: str) -> Action:
+    """Give ``answer`` to clients whose name holds ``text``, and refuse all others."""
+    return _only_after(b"EHLO ", text, answer, refusal)
+
+
+def _only_after(command: bytes, text: str, answer: str, refusal: str) -> Action:
+    def act(connection: Connection) -> None:
+        said = connection.received.rpartition(command)[2].partition(b"\r\n")[0]
+        connection.send(_line(answer if text.encode() in said else refusal))
+
+    return act
+
+
+def sized(octets: int) -> str:
+    """The offers of a server that takes no larger messages."""
+    first, _, rest = OFFERS.partition("\n")
+    return f"{first}\n250-SIZE {octets}\n{rest}"
+
+
+def answers_as_the_web(connection: Connection) -> None:
+    """Wait for a request, as a web server does, and find it bad."""
+    connection.line()
+    connection.send(b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n")
+    close(connection)
+
+
+@cache
+def client() -> certificates.ClientPair:
+    """The certificate that the server's operator has made for us."""
+    return certificates.client_pair("shop.firm.example")
+
+
 def _line(text: str) -> bytes:
     return "".join(f"{line}\r\n" for line in text.split("\n")).encode()
 
@@ -142,3 +236,16 @@ def self_signed() -> ssl.SSLContext:
 
 def of_a_private_authority() -> ssl.SSLContext:
     return certificates.server_context(certificates.stranger().issue_cert(HOST))
+
+
+def of_a_virus_scanner() -> ssl.SSLContext:
+    """What the mail shield of a virus scanner shows in a server's place."""
+    return certificates.made_context(names=(HOST,), issuer_name="Avast Web/Mail Shield Root")
+
+
+def for_own_clients() -> ssl.SSLContext:
+    """One that lets in only clients with a certificate of the authority."""
+    context = certificates.good_context(*NAMES)
+    context.verify_mode = ssl.CERT_REQUIRED
+    certificates.authority().configure_trust(context)
+    return context

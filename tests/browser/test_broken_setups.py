@@ -3,14 +3,17 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests import certificates
+from tests.browser.broken_sending import SENDING
 from tests.browser.broken_servers import HOST, LOGIN, PASSWORD, REFUSED, ZONE, Operator, mail_server
-from tests.browser.broken_setups import SENDER, SETUPS, BrokenSetup
+from tests.browser.broken_setup import SENDER, BrokenSetup
+from tests.browser.broken_sign_ins import SIGN_INS
+from tests.browser.broken_ways import WAYS
 from tests.browser.conftest import StartServer, watched_pages
 from tests.browser.steps import expect_outcome, fill, follow, press, report, session_of
 from tests.dns_server import DnsServer
@@ -19,6 +22,8 @@ from tests.running import Client, Sealpost
 numbers = itertools.count(1)
 NEW = "/settings/smtp/new"
 GOOD = {"Server": HOST, "User name": LOGIN, "Password": PASSWORD, "From address": SENDER}
+AS_STORED = {"smtp_server": HOST, "from_email": SENDER, "smtp_username": LOGIN, "smtp_password": PASSWORD}
+WINDOW = {"width": 1280, "height": 800}
 
 
 @pytest.fixture(scope="module")
@@ -40,34 +45,42 @@ def sealpost(start_server: StartServer, operator: Operator) -> Iterator[Sealpost
 def window(browser: Browser, sealpost: Sealpost) -> Iterator[Page]:
     with watched_pages(browser) as new_page:
         session = session_of(browser, sealpost.url)
-        yield new_page(sealpost.url, storage_state=session, permissions=["clipboard-read", "clipboard-write"])
+        allowed = ["clipboard-read", "clipboard-write"]
+        yield new_page(sealpost.url, storage_state=session, permissions=allowed, viewport=WINDOW)
 
 
 @pytest.fixture
-def page(window: Page) -> Page:
+def page(window: Page, operator: Operator) -> Page:
     """The same window for all tests, each from an address of its own, so that no limit stops them."""
     window.set_extra_http_headers({"X-Forwarded-For": f"192.0.2.{next(numbers)}"})
+    operator.has_mended = False
     return window
 
 
-@pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
-def test_what_the_page_says_leads_to_a_connection(page: Page, operator: Operator, setup: BrokenSetup) -> None:
+@pytest.mark.parametrize("setup", [*WAYS, *SIGN_INS, *SENDING], ids=lambda setup: setup.name)
+def test_whoever_follows_the_page_alone_gets_there(
+    page: Page, sealpost: Sealpost, operator: Operator, setup: BrokenSetup
+) -> None:
     with setup.place(operator) as port:
-        fill_in(page, port, setup)
+        open_form(page, sealpost, port, setup)
         run_test(page, setup)
         expect_outcome(page, setup.title)
         for text in setup.says:
             expect(page.get_by_role("main")).to_contain_text(text)
+        expect_in_window(page, setup)
         follow_the_advice(page, operator, setup)
         expect_outcome(page, "Test email accepted" if setup.sends else "Connection successful")
     for label, value in setup.changed.items():
         expect(page.get_by_label(label, exact=True)).to_have_value(value)
 
 
-def fill_in(page: Page, port: int, setup: BrokenSetup) -> None:
+def open_form(page: Page, sealpost: Sealpost, port: int, setup: BrokenSetup) -> None:
+    if setup.stored:
+        open_stored(page, sealpost, {"smtp_port": port, "use_tls": True, **setup.stored})
+        return
     page.goto(NEW)
     page.get_by_role("radio", name=setup.security, exact=True).check()
-    page.locator("summary", has_text="More").click()
+    page.locator("summary", has_text="More options").click()
     fill(page, {**GOOD, "Port": str(port), **setup.typed})
 
 
@@ -75,16 +88,40 @@ def run_test(page: Page, setup: BrokenSetup) -> None:
     press(page, "Send test email" if setup.sends else "Test Connection")
 
 
+def expect_in_window(page: Page, setup: BrokenSetup) -> None:
+    expect(report(page).get_by_role("heading", name=setup.title)).to_be_in_viewport(ratio=1)
+    pressed = page.get_by_role("button", name="Send test email" if setup.sends else "Test Connection")
+    expect(pressed).to_be_in_viewport(ratio=1)
+
+
 def follow_the_advice(page: Page, operator: Operator, setup: BrokenSetup) -> None:
+    """Press the first action that is offered, whatever it is; where none is, do what the words name."""
+    actions = report(page).locator("[data-actions] button")
     if setup.press:
-        press(page, setup.press)
+        expect(actions.first).to_have_text(setup.press)
+        actions.first.click()
         return
+    expect(actions).to_have_count(0)
     if setup.mend:
+        expect(report(page).locator(".test-remedy, .test-retry").filter(has_text=setup.says[0])).to_have_count(1)
         setup.mend(operator)
     if setup.choose:
+        expect(page.get_by_role("main")).to_contain_text(f"Choose {setup.choose}")
         page.get_by_role("radio", name=setup.choose, exact=True).check()
-    fill(page, setup.correct)
+    correct(page, setup)
     run_test(page, setup)
+
+
+def correct(page: Page, setup: BrokenSetup) -> None:
+    if not setup.correct:
+        return
+    link = report(page).locator("[data-field-link]")
+    said = " ".join(report(page).locator("[data-slot=title], .test-remedy, [data-field-link]").all_inner_texts())
+    for label in setup.correct:
+        assert label.split()[-1].lower() in said.lower()
+    if link.is_visible():
+        link.click()
+    fill(page, setup.correct)
 
 
 def test_a_dead_address_is_told_beside_the_one_that_answers(page: Page, operator: Operator) -> None:
@@ -105,7 +142,7 @@ def test_a_stored_password_is_asked_for_before_it_is_tested_elsewhere(
     with mail_server()(operator) as port, watched_pages(browser) as new_page:
         if not with_script:
             page = new_page(sealpost.url, storage_state=page.context.storage_state(), java_script_enabled=False)
-        open_stored(page, sealpost, port)
+        open_stored(page, sealpost, {"smtp_port": port, "use_ssl": True})
         press(page, "Test Connection")
         press(page, "Use STARTTLS and test again")
         asked = report(page).get_by_text("Fields filled in. The server changed, so enter the password again")
@@ -120,11 +157,9 @@ def test_a_stored_password_is_asked_for_before_it_is_tested_elsewhere(
         expect(asked).to_be_hidden()
 
 
-def open_stored(page: Page, sealpost: Sealpost, port: int) -> None:
-    """The form of a stored server that is spoken to by TLS."""
-    values = {"smtp_server": HOST, "smtp_port": port, "use_ssl": True, "from_email": SENDER}
-    login = {"smtp_username": LOGIN, "smtp_password": PASSWORD}
-    body = json.dumps({**values, **login}).encode()
+def open_stored(page: Page, sealpost: Sealpost, values: Mapping[str, object]) -> None:
+    """The form of a server that was stored through the API."""
+    body = json.dumps({**AS_STORED, **values}).encode()
     answer = Client(sealpost.url).post_json("/api/settings/smtp", body, sealpost.environment["ADMIN_TOKEN"])
     assert answer.status == 200, answer.text
     page.goto("/settings/smtp")

@@ -1,5 +1,6 @@
 """What the form of a mail server does while somebody fills it in and tests it."""
 
+import base64
 import re
 import threading
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ from tests.dns_server import DnsServer, Fails
 from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.running import Sealpost
-from tests.scripted_server import Connection, ScriptedServer, pause
+from tests.scripted_server import Answer, Connection, ScriptedServer, challenged, pause
+from utils.version import VERSION
 
 FIND = "Your email address or provider"
 LIST = "Or choose from the list"
@@ -130,6 +132,54 @@ def test_after_a_change_the_report_says_that_it_is_old(page: Page, mail_server: 
     expect(report(page).get_by_text("Changed since the test.")).to_be_visible()
     fill(page, {"From address": "shop@example.com"})
     expect(report(page).get_by_text("Changed since the test.")).to_be_hidden()
+
+
+REFUSES_ONCE: dict[str, Answer | list[Answer]] = {
+    "EHLO": "250-scripted.test\n250 AUTH PLAIN",
+    "AUTH": [challenged("535 5.7.8 no"), challenged()],
+}
+
+
+def test_a_password_that_ends_with_a_space_is_tried_without_it_by_one_click(page: Page) -> None:
+    with ScriptedServer(REFUSES_ONCE) as server:
+        fill_in_server(page, server)
+        fill(page, {"User name": "shop", "Password": "geheim-8472 "})
+        press(page, "Test Connection")
+        expect_outcome(page, "User name or password refused")
+        expect(report(page).get_by_text("The password ends with a space. That is rarely meant.")).to_be_visible()
+        press(page, "Try the password without the space")
+        expect_outcome(page, "Connection successful")
+        said = [command.split()[2] for command in server.commands if command.startswith("AUTH")]
+    assert [base64.b64decode(each) for each in said] == [b"\0shop\0geheim-8472 ", b"\0shop\0geheim-8472"]
+    expect(page.get_by_label("Password", exact=True)).to_have_value("geheim-8472")
+
+
+def test_without_script_words_say_what_to_try(plain_page: Page) -> None:
+    with ScriptedServer(REFUSES_ONCE) as server:
+        fill_in_server(plain_page, server)
+        fill(plain_page, {"User name": "shop", "Password": "geheim-8472 "})
+        press(plain_page, "Test Connection")
+        expect_outcome(plain_page, "User name or password refused")
+    expect(report(plain_page).get_by_text("Try without: enter it again yourself")).to_be_visible()
+    expect(plain_page.get_by_role("button", name="Try the password")).to_have_count(0)
+    assert "geheim" not in plain_page.content()
+
+
+def test_the_copied_report_names_the_version_the_steps_and_the_server_s_habits(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    with ScriptedServer({**REFUSES_ONCE, "AUTH": challenged("535 5.7.8 no")}) as server:
+        fill_in_server(page, server)
+        fill(page, {"User name": "shop", "Password": "geheim-8472"})
+        press(page, "Test Connection")
+        expect_outcome(page, "User name or password refused")
+    press(page, "Copy report")
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith(f"Sealpost {VERSION}\n")
+    for text in ("Sent EHLO", "OK  Greeting", "535 5.7.8 no", "C: AUTH PLAIN"):
+        assert text in copied
+    assert "geheim" not in copied
+    assert base64.b64encode(b"\0shop\0geheim-8472").decode() not in copied
 
 
 def test_a_test_without_a_session_says_how_to_go_on(page: Page, mail_server: RecordingServer) -> None:

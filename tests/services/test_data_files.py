@@ -7,10 +7,14 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from services.diagnosis import reply_rules
+from services.diagnosis import facts, known_names, reply_rules
+from services.diagnosis.filling import filled
+from services.diagnosis.known_names import BlockList, Interceptor
+from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import ANY, Advice, Rule
 from services.providers import registry
 from services.providers.registry import Provider
+from services.smtp.settings import Security, SmtpSettings
 from utils.errors import Fault, Phase
 
 SERVICES = Path(__file__).parents[2] / "services"
@@ -34,7 +38,9 @@ def read(path: Path) -> Any:
 
 
 def test_every_file_of_facts_has_its_test_here() -> None:
-    read_here = {registry.DATA, reply_rules.RULES, reply_rules.TABLES}
+    read_here = {
+        registry.DATA, reply_rules.RULES, reply_rules.TABLES, known_names.BLOCK_LISTS, known_names.INTERCEPTORS,
+    }  # fmt: skip
     assert set(SERVICES.glob("*/data/*.json")) == read_here
 
 
@@ -44,7 +50,7 @@ def test_the_providers_are_as_their_type_says() -> None:
 
 def test_the_rules_for_replies_are_as_their_type_says() -> None:
     data = read(reply_rules.RULES)
-    assert data.keys() == {"rules"}
+    assert data.keys() == {"marks", "rules"}
     assert slips(Rule, {entry["id"]: entry for entry in data["rules"]}) == []
 
 
@@ -52,6 +58,27 @@ def test_the_advice_by_status_is_as_its_type_says() -> None:
     tables = read(reply_rules.TABLES)
     assert tables.keys() == {"statuses", "codes", "faults", "phases"}
     assert slips(Advice, {f"{table} {key}": entry for table, of in tables.items() for key, entry in of.items()}) == []
+
+
+def test_the_names_that_may_be_said_are_as_their_types_say() -> None:
+    lists, interceptors = read(known_names.BLOCK_LISTS), read(known_names.INTERCEPTORS)
+    assert slips(BlockList, {entry["name"]: entry for entry in lists["lists"]}) == []
+    assert slips(Interceptor, {entry["name"]: entry for entry in interceptors["interceptors"]}) == []
+    for known in (*known_names.block_lists(), *known_names.interceptors()):
+        assert re.compile(known.pattern), known.name
+        assert 2 <= len(known.name) <= 30
+    assert all(known.url.startswith("https://") for known in known_names.block_lists())
+
+
+def test_advice_names_only_facts_that_there_are() -> None:
+    settings = SmtpSettings(host="smtp.shop.example", port=587, security=Security.STARTTLS, from_email="")
+    picture = Picture(settings=settings)
+    tables = [advice for table in reply_rules.tables().values() for advice in table.values()]
+    for advice in (*reply_rules.all_rules(), *tables):
+        for texts in (vars(advice), *advice.variants):
+            said = [texts[part] for part in ("title", "meaning", "cause", "remedy") if part in texts]
+            for text in said:
+                assert filled(text, picture, dict.fromkeys(facts.NAMES, "x"))  # KeyError: there is no such fact
 
 
 def test_a_slip_in_a_fact_is_named_with_its_entry() -> None:
@@ -78,7 +105,7 @@ def test_a_rule_names_providers_phases_and_faults_that_there_are() -> None:
 def test_the_advice_names_codes_phases_and_faults_that_there_are() -> None:
     tables = reply_rules.tables()
     assert set(tables["phases"]) <= set(Phase)
-    assert {key for key in tables["faults"] if key not in set(Fault)} <= {"unknown_outcome", "tls_expected"}
+    assert {key.partition(" ")[0] for key in tables["faults"]} <= {*Fault, "unknown_outcome"}
     for key in (*tables["statuses"], *tables["codes"]):
         number, _, phase = key.partition(" ")
         assert re.fullmatch(r"\d+(?:\.\d+)?", number), key

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.odd_characters import plain, told_of
+from utils.odd_characters import plain, told_of, way_out
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,20 @@ def test_what_may_well_be_meant_is_left_as_it_is(text: str) -> None:
 def test_what_was_meant_has_nothing_odd(text: str) -> None:
     assert told_of("It", plain(text)) == ""
     assert (told_of("It", text) == "") == (plain(text) == text)
+
+
+@pytest.mark.parametrize(
+    ("text", "way"),
+    [
+        ("geheim ", "without the space"),
+        (" geheim ", "without the space"),
+        ("ge\u200bheim", "without the invisible character"),
+        ("geheim\xa0", "without the no-break space"),
+        (" geheim\t", "without these characters"),
+        (" it\u2019s", "without these characters"),
+        ("it\u2019s", "with plain characters instead"),
+        ("ge\xa0heim", "with plain characters instead"),
+    ],
+)
+def test_the_way_out_is_named_in_a_few_words(text: str, way: str) -> None:
+    assert way_out(text) == way

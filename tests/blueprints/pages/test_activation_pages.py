@@ -1,6 +1,7 @@
 """Before mail goes to a server that is not known to work the pages ask, and for a minute it can be undone."""
 
 import re
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -83,7 +84,7 @@ def test_what_has_changed_since_the_list_was_loaded_is_not_asked_about(admin: Vi
 
 def test_the_report_of_a_test_offers_to_activate_what_it_found_to_work(admin: Visitor, primary: StoredConfig) -> None:
     with RecordingServer() as server:
-        place = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False}
+        place: dict[str, Any] = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False}
         backup = make("Backup", is_proved=False, **place)
         page = admin.post_form(f"{LIST}/{backup.row.id}/test", {"saved": "1"}).text
     button = re.search(rf'<button[^>]*formaction="{LIST}/{backup.row.id}/activate"[^>]*>', page)

@@ -8,6 +8,7 @@ from flask import Flask
 from services.checks import asking, connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.settings.reach import Reach
+from services.smtp.dialogue import StepName
 from services.smtp.habits import Habit, habits_of
 from services.smtp.settings import Security, SmtpSettings
 from tests.recording_server import RecordingServer
@@ -34,7 +35,7 @@ def run(
     return result
 
 
-def statuses(result: TestResult) -> dict[Phase, str]:
+def statuses(result: TestResult) -> dict[StepName, str]:
     return {step.name: step.status for step in result.steps}
 
 
@@ -190,7 +191,7 @@ def test_a_server_that_takes_one_command_at_a_time_is_found_out_and_told() -> No
     assert result.ok
     assert statuses(result)[Phase.SENDER] == "warning"
     (fact,) = [step.fact for step in result.steps if step.name is Phase.SENDER]
-    assert fact.endswith("The server takes one command at a time.")
+    assert fact.endswith("The server accepts one command at a time.")
 
 
 def test_a_server_that_does_not_answer_chunks_is_found_out_and_told() -> None:
@@ -199,7 +200,7 @@ def test_a_server_that_does_not_answer_chunks_is_found_out_and_told() -> None:
         assert habits_of(server.host, server.port).lacks(Habit.CHUNKING)
     assert result.ok
     (fact,) = [step.fact for step in result.steps if step.name is Phase.SENDER]
-    assert fact.endswith("The server does not answer chunks (BDAT).")
+    assert fact.endswith("The server does not reply to chunks (BDAT).")
 
 
 def test_a_server_that_dies_of_a_refused_chunk_is_tested_on_another_connection() -> None:

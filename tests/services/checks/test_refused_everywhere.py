@@ -41,6 +41,7 @@ def said(restriction: str, line: str) -> dict[str, str]:
 
 
 LISTED = "554 5.7.1 Service unavailable; Client host [192.0.2.9] blocked using zen.spamhaus.org"
+RELAYS = {"smtpd_relay_restrictions": "permit_mynetworks, reject_unauth_destination", "mynetworks": "127.0.0.0/8"}
 OWNERS = f"inline:{{ {{ boss@{DOMAIN} = boss }} }}"
 POSTFIX: dict[str, Refusal] = {
     "relay": Refusal({"smtpd_relay_restrictions": "reject_unauth_destination"}, Reason.NO_RELAY, NO_LOGIN),
@@ -61,11 +62,11 @@ POSTFIX: dict[str, Refusal] = {
     "dnsbl": Refusal(said("client", LISTED), Reason.HOST_REFUSED),
     "sender-domain": Refusal(
         {"smtpd_sender_restrictions": "reject_unknown_sender_domain", "unknown_address_reject_code": "550"},
-        Reason.RECIPIENT_REFUSED,
+        Reason.SENDER_REFUSED,
         {"from_email": "shop@nowhere.invalid"},
     ),
     "login-wanted": Refusal(
-        said("recipient", "530 5.7.0 Authentication required") | {"smtpd_relay_restrictions": "permit"},
+        said("recipient", "530 5.7.0 Authentication required") | RELAYS,
         Reason.LOGIN_WANTED,
         NO_LOGIN,
     ),
@@ -123,7 +124,7 @@ pytestmark = [
 PASSING: dict[str, dict[str, str]] = {
     "grey": said("recipient", "450 4.2.0 Greylisted, see https://postgrey.example/help"),
     "mailbox": said("recipient", "550 5.1.1 User unknown"),
-    "behind": {"smtpd_relay_restrictions": "permit"},
+    "behind": RELAYS,
     "open": {"smtpd_relay_restrictions": "permit_sasl_authenticated, reject_unauth_destination"},
 }
 

@@ -277,7 +277,7 @@ def test_at_another_service_the_port_that_answers_is_offered(
     [
         broken(Phase.CONNECT, Fault.TIMEOUT),
         broken(Phase.GREETING, Fault.TIMEOUT),
-        refused(Phase.GREETING, 554, "5.7.1", "Client host rejected: cannot find your hostname"),
+        refused(Phase.GREETING, 554, "5.7.1", "Client host rejected: Access denied"),
         Misconfigured(Phase.SIGN_IN, Fault.AUTH_NOT_OFFERED, "The server offers no sign-in."),
         refused(Phase.RECIPIENT, 554, "5.7.1", "Relay access denied"),
         refused(Phase.RECIPIENT, 550, "5.7.1", "Client host rejected: Access denied"),

@@ -10,7 +10,7 @@ import pytest
 
 from services.smtp import probe
 from services.smtp.client import SmtpClient, Step
-from services.smtp.dialogue import Dialogue
+from services.smtp.dialogue import Dialogue, SideLook, StepName
 from services.smtp.habits import Habit, habits_of
 from services.smtp.settings import Security
 from tests import certificates
@@ -64,7 +64,7 @@ class Opened:
         except DeliveryError as error:
             self.error = error
 
-    def lines(self, *phases: Phase) -> list[tuple[Phase, str, str]]:
+    def lines(self, *phases: StepName) -> list[tuple[StepName, str, str]]:
         return [(step.name, step.status, step.fact) for step in self.steps if step.name in phases]
 
 
@@ -246,11 +246,11 @@ def test_a_test_looks_at_all_addresses_once_and_dials_the_living_only(monkeypatc
     with Pair({"GREETING": "421 busy"}, {}) as pair:
         done = Opened(pair, {"every_address": True})
     assert done.error is None
-    assert sorted(done.lines(Phase.CONNECT)) == [
-        (Phase.CONNECT, "ok", f"{SECOND}, port {pair.port}: responds too"),
+    assert sorted(done.lines(Phase.CONNECT, SideLook.ADDRESS)) == [
+        (SideLook.ADDRESS, "ok", f"{SECOND}, port {pair.port}: responds too"),
+        (SideLook.ADDRESS, "warning", f"{THIRD}, port {pair.port}, refused the connection"),
         (Phase.CONNECT, "ok", f"{HOST} ({FIRST}), port {pair.port}"),
         (Phase.CONNECT, "ok", f"{HOST} ({SECOND}), port {pair.port}"),
-        (Phase.CONNECT, "warning", f"{THIRD}, port {pair.port}, refused the connection"),
     ]
 
 

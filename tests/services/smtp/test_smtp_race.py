@@ -10,6 +10,7 @@ import pytest
 
 from services.smtp import dial
 from services.smtp.client import Step
+from services.smtp.dialogue import SideLook
 from services.smtp.habits import Habit, Habits, habits_of
 from services.smtp.wire import Deadline, WireError
 from tests.loopback import free_port
@@ -60,7 +61,7 @@ def habits(port: int) -> Habits:
 
 
 def connects(steps: list[Step]) -> list[tuple[str, str]]:
-    return [(step.status, step.fact) for step in steps if step.name is Phase.CONNECT]
+    return [(step.status, step.fact) for step in steps if step.name in (SideLook.ADDRESS, Phase.CONNECT)]
 
 
 def addresses(*texts: str) -> list[IPAddress]:
@@ -135,7 +136,7 @@ def test_the_test_tells_of_the_address_that_lost_the_race() -> None:
         steps = opened(port, "::1", "127.0.0.1", every_address=True, connect_seconds=0.5)
     assert connects(steps) == [
         ("ok", f"{HOST} (127.0.0.1), port {port}"),
-        ("warning", f"::1, port {port}: no answer"),
+        ("warning", f"::1, port {port}, did not respond"),
     ]
 
 
@@ -143,7 +144,7 @@ def test_where_all_addresses_are_dead_each_is_named() -> None:
     with dead("127.0.0.12") as port, dead("::1", port), pytest.raises(DeliveryError) as caught:
         opened(port, "::1", "127.0.0.12", total_seconds=0.5)
     assert (caught.value.phase, caught.value.fault) == (Phase.CONNECT, Fault.TIMEOUT)
-    assert all(f"{address} no answer" in caught.value.text for address in ("::1", "127.0.0.12"))
+    assert all(f"{address} did not respond" in caught.value.text for address in ("::1", "127.0.0.12"))
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.4])
@@ -226,5 +227,6 @@ def test_a_port_that_nobody_listens_on_is_refused_at_every_address() -> None:
     with pytest.raises(WireError) as caught:
         dial.dial(addresses("127.0.0.12", "::1", "127.0.0.13"), port, 5, Deadline(PATIENCE), hear)
     assert caught.value.fault is Fault.REFUSED
-    assert caught.value.text == f"Port {port}: 127.0.0.12 refused, ::1 refused, 127.0.0.13 refused."
+    tried = ("127.0.0.12", "::1", "127.0.0.13")
+    assert caught.value.text == f"Port {port}: {', '.join(f'{each} refused the connection' for each in tried)}."
     assert missed == addresses("127.0.0.12", "::1")

@@ -64,7 +64,7 @@ def is_verified(stored: StoredConfig) -> bool:
 
 def noted(stored: StoredConfig, **names: str) -> None:
     server = route.step_of(stored)
-    noting.note(stored.settings, connection_test.run(stored.settings, server=server, **names), stored.id)
+    noting.note_test(stored.settings, connection_test.run(stored.settings, server=server, **names), stored.id)
 
 
 @pytest.mark.parametrize("script", OF_SETTINGS.values(), ids=OF_SETTINGS)
