@@ -163,7 +163,7 @@ def test_deleting_the_active_server_says_what_sends_instead(environment: dict[st
         admin.sign_in()
         stored = create("Primary", is_active=True)
         page = admin.get(f"{LIST}/{stored.row.id}/delete").text
-    assert "Mail goes through env.example.com (set in .env) as env@example.com then." in page
+    assert "Mail will go through env.example.com (set in .env) as env@example.com." in page
 
 
 def test_deleting_an_inactive_server_changes_nothing_for_mail(
@@ -176,7 +176,7 @@ def test_deleting_an_inactive_server_changes_nothing_for_mail(
 
 def test_what_has_changed_since_the_question_is_not_deleted(admin: Visitor, backup: StoredConfig) -> None:
     configs.activate(backup.row.id)
-    assert "meanwhile" in act(admin, backup, "delete", version="1")
+    assert "Someone else has just changed" in act(admin, backup, "delete", version="1")
     assert configs.get(backup.row.id)
 
 
