@@ -12,9 +12,10 @@ from typing import Final, NoReturn, ParamSpec
 
 from flask import Flask, Response, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_limiter import Limiter
+from flask_limiter import Limiter, RateLimitExceeded
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from sqlalchemy.exc import SQLAlchemyError
 
 from blueprints import addresses, clients, kept, refusals, sessions
 from blueprints.clients import client_address, client_network
@@ -189,6 +190,17 @@ def any_token(view: View[P]) -> View[P]:
         return view(*args, **kwargs)
 
     return guarded
+
+
+def is_known_administrator() -> bool:
+    """Whether an administrator asks a view that is public, by a session or a token; no answer without a database."""
+    try:
+        if uses_bearer():
+            _require_bearer_token(Scope.ADMIN)
+            return True
+        return bool(current_user.is_authenticated and current_user.is_admin)
+    except (SignInRequired, Forbidden, RateLimitExceeded, SQLAlchemyError):
+        return False
 
 
 def caller() -> Caller:

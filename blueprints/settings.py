@@ -3,17 +3,19 @@
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 
-from blueprints import forms
+from blueprints import forms, smtp_tests, undoing
 from blueprints.access import actor_name, admin_page
 from blueprints.clients import untrusted_proxy
+from blueprints.paging import cut
 from blueprints.way_back import list_url
-from services.checks import start
-from services.settings import configs
+from services.checks import connection_test, outlook, start, validation
+from services.settings import activation, configs, health, route
 from services.settings import state as smtp_state
 from services.settings.sealing import StoredConfig
 from services.smtp.settings import Security
-from utils.errors import Conflict, InvalidInput
+from utils.errors import Conflict, InvalidInput, NotFound
 from utils.log_utils import printable
 from utils.numbers import whole_number
 
@@ -43,30 +45,97 @@ def smtp() -> str:
     wanted = _filters()
     every = configs.search()
     found = _matching(wanted) if wanted.are_set else every
+    page = cut(found, lambda stored: stored.row.id, request.args.get("after", ""))
     return render_template(
         "settings/list.html",
-        state=smtp_state.describe(has_configs=bool(every)),
-        configs=[smtp_state.facts(stored) for stored in found],
+        state=outlook.look(has_configs=bool(every)).state,
+        configs=smtp_state.facts_of(page.items),
+        found=len(found),
+        page=page,
         total=len(every),
         filters=wanted,
         untrusted_proxy=untrusted_proxy(),
         doubts=start.doubts(),
+        undo=undoing.offered(),
     )
+
+
+@bp.get("/settings/smtp/<int:config_id>/activate")
+@admin_page
+def ask_activate(config_id: int) -> ResponseReturnValue:
+    """Say what speaks against this server and whose place it takes, offer to test it, and ask."""
+    stored, active = configs.get(config_id), configs.find_active()
+    if stored.row.is_active:
+        return _to_list()
+    return render_template(
+        "settings/confirm.html",
+        action="activate",
+        config=smtp_state.facts(stored),
+        level="warning",
+        consequence=activation.doubt(stored),
+        replaced=active.row.name if active else "",
+    )
+
+
+@bp.post("/settings/smtp/env/test")
+@admin_page
+@smtp_tests.limited
+def test_env() -> Response:
+    """Test the server of `.env` as it is; the list then tells what came of it. Raises Conflict where it names none."""
+    step = route.without_database()
+    if step.source != health.ENV or step.settings is None:
+        raise Conflict(step.reason)
+    prepared = connection_test.plan(step.settings, rcpt=validation.first_administrator(), server=step)
+    result = smtp_tests.run_and_note(prepared, None)
+    told = result.diagnosis
+    if result.ok or told is None:
+        flash(
+            f"{step.settings.host} (.env): {result.message}. No email was sent.", "success" if result.ok else "danger"
+        )
+    else:
+        sentences = (f"{step.settings.host} (.env): {result.message}.", told.meaning, told.cause, told.remedy)
+        flash(" ".join(filter(None, sentences)), "danger")
+    return _to_list()
+
+
+test_env.__test__ = False  # type: ignore[attr-defined]
 
 
 @bp.post("/settings/smtp/<int:config_id>/activate")
 @admin_page
 def activate(config_id: int) -> Response:
-    """Make this server the one that sends."""
-    stored = configs.get(config_id)
+    """Make this server the one that sends; who does not know that it works is asked first."""
+    stored, before = configs.get(config_id), configs.find_active()
+    if _version() not in (None, stored.row.version):
+        return _changed_meanwhile(stored)
+    if stored.is_usable and not stored.row.is_active and activation.doubt(stored) and not forms.ticked("asked"):
+        return _to("settings.ask_activate", config_id=config_id)
     try:
-        configs.activate(config_id, version=_version(), actor=actor_name())
+        activated = configs.activate(config_id, version=_version(), actor=actor_name())
     except InvalidInput as refused:
         flash(" ".join(next(iter(refused.errors.values()))), "danger")
         return _to("smtp_form.edit", config_id=config_id)
     except Conflict:
         return _changed_meanwhile(stored)
-    flash(f"Mail now goes through “{stored.row.name}”.", "success")
+    undoing.offer(before, activated)
+    return _to_list()
+
+
+@bp.post("/settings/smtp/undo-activation")
+@admin_page
+def undo_activation() -> Response:
+    """Have mail go again as before the activation of a moment ago."""
+    way = undoing.taken()
+    if way is None:
+        flash("Too late to undo. Activate or deactivate a server in the list.", "warning")
+        return _to_list()
+    try:
+        left = activation.undo(way, actor=actor_name())
+    except (Conflict, NotFound, InvalidInput):
+        flash("Not undone: the servers have been changed since. Check them in the list.", "danger")
+        return _to_list()
+    name = left.row.name
+    flash(f"Mail goes through “{name}” again." if left.row.is_active else f"Deactivated “{name}”.", "success")
     return _to_list()
 
 

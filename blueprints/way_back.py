@@ -10,13 +10,15 @@ _LONGEST: Final = 500
 # Each list: the parameters that it is asked with, and the blueprints of the pages behind it.
 _FILTERS: Final = {
     "emails.show": ("state", "before"),
-    "settings.smtp": ("q", "state", "security", "error"),
+    "settings.smtp": ("q", "state", "security", "error", "after"),
+    "people.show": ("after",),
     "oversight.show": ("q", "show", "after"),
 }
 _LISTS: Final = {
     "emails": "emails.show",
     "settings": "settings.smtp",
     "smtp_form": "settings.smtp",
+    "people": "people.show",
     "oversight": "oversight.show",
 }
 

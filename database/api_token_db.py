@@ -44,9 +44,13 @@ def find_by_hash(session: Session, token_hash: str) -> tuple[ApiToken, Account] 
     return session.execute(_WITH_OWNER.where(ApiToken.token_hash == token_hash)).one_or_none()
 
 
-def every(session: Session, account_id: int | None = None) -> list[tuple[ApiToken, Account]]:
-    """All tokens, or one account's, the newest first, each with its owner."""
-    query = _WITH_OWNER.order_by(ApiToken.id.desc())
+def every(
+    session: Session, account_id: int | None = None, *, before: int | None = None, limit: int | None = None
+) -> list[tuple[ApiToken, Account]]:
+    """All tokens, or one account's, the newest first, each with its owner; or so many of them that are older."""
+    query = _WITH_OWNER.order_by(ApiToken.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(ApiToken.id < before)
     if account_id is not None:
         query = query.where(ApiToken.account_id == account_id)
     return list(session.execute(query))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
     JSON,
@@ -151,6 +151,7 @@ _IS_SETTLED = text("settled_at IS NOT NULL")
 _IS_OF_ACCOUNT = text("account_id IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
 _HAS_PIXEL = text("pixel IS NOT NULL")
+_HAS_TAG = text("tag IS NOT NULL")
 
 
 class OutboxMail(Base):
@@ -196,6 +197,7 @@ class OutboxMail(Base):
         partial_index("ix_email_outbox_due", "priority", "account_id", "due_at", "id", "state", where=IS_WAITING),
         partial_index("ix_email_outbox_urgent", "due_at", "id", where=_IS_WAITING_URGENTLY),
         partial_index("ix_email_outbox_account", "account_id", "id", where=_IS_OF_ACCOUNT),
+        partial_index("ix_email_outbox_tag", "tag", "id", where=_HAS_TAG),
         partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
         partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),
         partial_index("ix_email_outbox_in_hand_of", "account_id", where=_IS_IN_HAND_OF_ACCOUNT),
@@ -255,7 +257,8 @@ def page(
             ((State.HELD,), IS_HELD),
             (DEAD, _IS_DEAD),
         ):
-            if set(states) <= set(group):  # found by their own index, however many others there are
+            # Found by their own index, however many others there are; of an account, by that of its mail.
+            if account_id is None and set(states) <= set(group):
                 wanted = OutboxMail.id.in_(select(OutboxMail.id).where(condition, wanted))
         query = query.where(wanted)
     if before is not None:
@@ -298,6 +301,23 @@ def keys_of_waiting(session: Session) -> dict[str, int]:
 def is_in_hand(session: Session, moment: datetime) -> bool:
     """Whether a worker that still lives has a mail."""
     return session.scalar(select(OutboxMail.id).where(IS_IN_HAND, OutboxMail.lease_until > moment).limit(1)) is not None
+
+
+class WaitingMail(NamedTuple):
+    """How many mails wait, when the oldest was queued, and when the first of them is due."""
+
+    mails: int
+    oldest: datetime | None
+    due_at: datetime | None
+
+
+def waiting(session: Session) -> WaitingMail:
+    """The mails that wait, but for those of accounts with a server of their own; by an index alone, and one row."""
+    has_own_server = exists().where(SmtpConfig.account_id == OutboxMail.account_id)
+    first = select(func.min(OutboxMail.id)).where(IS_WAITING, ~has_own_server).scalar_subquery()
+    oldest = select(OutboxMail.created_at).where(OutboxMail.id == first).scalar_subquery()
+    found = select(func.count(), oldest, func.min(OutboxMail.due_at)).where(IS_WAITING, ~has_own_server)
+    return WaitingMail(*session.execute(found).one())
 
 
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:

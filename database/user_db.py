@@ -81,8 +81,9 @@ def lock(session: Session, account_id: int) -> Account | None:
     return session.get(Account, account_id, with_for_update=True, populate_existing=True)
 
 
-def every_account(session: Session) -> list[Account]:
-    return list(session.scalars(select(Account).order_by(Account.username_key)))
+def every_account(session: Session, after: str = "", limit: int | None = None) -> list[Account]:
+    behind = select(Account).where(Account.username_key > after) if after else select(Account)
+    return list(session.scalars(behind.order_by(Account.username_key).limit(limit)))
 
 
 def has_accounts(session: Session) -> bool:

@@ -64,7 +64,7 @@ async function follow(button, controller) {
   } catch (error) {
     const reason = controller.signal.aborted ? controller.signal.reason : error;
     if (reason instanceof TestNotRun) showRefusal(reason);
-    else if (running?.controller === controller) cancelled();
+    else if (!controller.signal.aborted) throw error;
   } finally {
     clearTimeout(clock);
   }
@@ -95,9 +95,16 @@ async function start(button) {
   rememberTested();
   setBusy(button, button.dataset.busy);
   show(button);
-  await follow(button, controller);
-  if (running.controller !== controller) return; // another test took over
+  try {
+    await follow(button, controller);
+  } finally {
+    if (running.controller === controller) end(button, controller);
+  }
+}
+
+function end(button, { signal }) {
   running = null;
+  if (signal.aborted && !(signal.reason instanceof TestNotRun)) cancelled();
   show(button);
   setIdle(button);
   if (document.activeElement === cancelButton) button.focus();

@@ -134,14 +134,14 @@ function showHeadline(level, texts) {
 
 /** Shows a result. What it does not have is hidden; what may pass by itself is a warning. */
 export function finish({ ok = false, level = "failed", actions = [], transcript = [], ...result }) {
-  const { field, docs_url, docs_label, habits, delivered, verified, is_unsaved, ...texts } = result;
+  const { field, docs_url, docs_label, habits, delivered, is_ready, is_unsaved, ...texts } = result;
   stopRunning();
   panel.dataset.outcome = ok ? "ok" : "failed";
   showHeadline(level, { ...texts, transcript: transcript.join("\n") });
   showActions(actions);
   linkField(field);
   saveButton.hidden = !is_unsaved;
-  if (activateButton) activateButton.hidden = !verified;
+  if (activateButton) activateButton.hidden = !is_ready;
   docsLink.hidden = !docs_url;
   docsLink.href = docs_url || "#";
   if (docs_label) docsLink.firstChild.textContent = docs_label;

@@ -16,6 +16,7 @@ from flask_migrate import upgrade
 from app import create_app
 from services.delivery import pace
 from services.smtp import habits, pool
+from tests.recording_server import RecordingServer
 from tests.visitors import Visitor, make_alice, visit
 from utils.addresses import is_loopback
 
@@ -75,6 +76,20 @@ def environment(tmp_path: Path, migrated_database: Path) -> dict[str, str]:
         "DATABASE_URL": f"sqlite:///{tmp_path / 'test.db'}",
         "LOCAL_INBOX_PORT": "0",
     }
+
+
+@pytest.fixture(scope="module")
+def module_server() -> Iterator[RecordingServer]:
+    """A mail server that takes everything, for all tests of a module."""
+    with RecordingServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mail_server(module_server: RecordingServer) -> RecordingServer:
+    """The module's mail server, as one that has got no mail yet."""
+    module_server.mails.clear()
+    return module_server
 
 
 @pytest.fixture(autouse=True)

@@ -50,12 +50,14 @@ check_sender:
   accept
 
 check_recipient:
+{refusals}
   accept authenticated = *
   accept domains = {domain}
   deny message = relay not permitted
 
 begin routers
 
+{routers}
 all:
   driver = accept
   transport = nowhere
@@ -88,12 +90,16 @@ class EximServer:
 
     Its certificate is for localhost and 127.0.0.1, by the tests' authority; ``users`` maps names to passwords. Who
     signs in may send as ``senders`` only; who does not, only to DOMAIN. ``more`` is added to its main section; {home}
-    in it is a directory with the tests' authority in ca.pem.
+    in it is a directory with the tests' authority in ca.pem. ``refusals`` come first of what is asked at RCPT, and
+    ``routers`` of where an address leads.
     """
 
-    def __init__(self, users: Mapping[str, str], senders: str, more: str = "") -> None:
+    def __init__(
+        self, users: Mapping[str, str], senders: str, more: str = "", *, refusals: str = "", routers: str = ""
+    ) -> None:
         self._users = dict(users)
         self._more = more
+        self._refusals, self._routers = refusals, routers
         self._senders = senders
         self.host = "localhost"
         self.starttls_port = free_port()
@@ -145,6 +151,8 @@ class EximServer:
             "program": PROGRAM,
             "senders": self._senders,
             "more": self._more.format(home=self._home),
+            "refusals": self._refusals,
+            "routers": self._routers,
             "starttls_port": self.starttls_port,
             "tls_port": self.tls_port,
         }

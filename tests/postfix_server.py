@@ -99,16 +99,27 @@ def parameters(more: Mapping[str, str]) -> str:
     return "".join(f"{name} = {value}\n" for name, value in more.items()).replace("{", "{{").replace("}", "}}")
 
 
+def _service(port: int, options: Mapping[str, str]) -> str:
+    """A line of master.cf: another listener, for which main.cf says this."""
+    said = "".join(f" -o {{ {name} = {value} }}" for name, value in options.items())
+    return f"127.0.0.1:{port} inet n - n - - smtpd -o smtpd_tls_security_level=may{said}\n"
+
+
 class PostfixServer:
     """Postfix with STARTTLS on ``starttls_port`` and TLS from the start on ``tls_port``, login required.
 
     Its certificate is for localhost and 127.0.0.1, by the tests' authority; ``users`` maps names to passwords.
-    ``more`` is added to main.cf; {home} in it is a directory with the tests' authority in ca.pem.
+    ``more`` is added to main.cf; {home} in it is a directory with the tests' authority in ca.pem. Each of ``kinds`` is
+    a name and what main.cf says otherwise for it: it has a port of its own in ``ports``, with STARTTLS or without.
     """
 
-    def __init__(self, users: Mapping[str, str], more: str = "") -> None:
+    def __init__(
+        self, users: Mapping[str, str], more: str = "", kinds: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
         self._users = dict(users)
         self._more = more
+        self._kinds = kinds or {}
+        self.ports = {name: free_port() for name in self._kinds}
         self.host = "localhost"
         self.starttls_port = free_port()
         self.tls_port = free_port()
@@ -168,7 +179,8 @@ class PostfixServer:
         os.chown(self._home / "data", owner.pw_uid, owner.pw_gid)
         os.chown(self._home / "mail", nobody.pw_uid, nobody.pw_gid)
         (self._home / "main.cf").write_text((_MAIN + self._more).format(**names))
-        (self._home / "master.cf").write_text(_MASTER.format(**names))
+        services = [_service(self.ports[name], options) for name, options in self._kinds.items()]
+        (self._home / "master.cf").write_text(_MASTER.format(**names) + "".join(services))
         (self._home / "sasl/smtpd.conf").write_text(_SASL.format(**names))
         certificates.authority().cert_pem.write_to_path(self._home / "ca.pem")
         leaf = certificates.authority().issue_cert("localhost", "127.0.0.1")

@@ -49,6 +49,7 @@ TYPES = {
     "/session": JSON,
     "/healthz": "text/plain; charset=utf-8",
     "/readyz": JSON,
+    "/readyz/mail": JSON,
     "/static/sealpost.css": "text/css; charset=utf-8",
     "/static/forms.js": "text/javascript; charset=utf-8",
     "/static/shapes.svg": "image/svg+xml; charset=utf-8",
@@ -92,7 +93,7 @@ def test_a_body_over_64_kib_is_refused_on_a_page_too(admin: Visitor) -> None:
 def test_an_unknown_page_is_a_page(client: Visitor) -> None:
     answer = client.get("/nowhere")
     assert answer.status_code == 404
-    assert "Nothing here" in answer.text
+    assert "Page not found" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def _variables(app: Flask) -> dict[str, str]:
 
 def test_a_folder_that_cannot_be_made_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="cannot be made"):
+    with pytest.raises(ConfigurationError, match="cannot be created"):
         create_app({**environment, "DATABASE_URL": "sqlite:///x.db"}, instance_path=tmp_path / "file" / "instance")
 
 

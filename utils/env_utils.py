@@ -79,6 +79,7 @@ class Settings:
     local_inbox_port: int
     audit_retention_days: int
     mail_retention_days: int
+    mail_down_minutes: int  # that no email gets out before /readyz/mail says so
     mail_senders: int  # 0: this process sends no queued mail
     mail_suppress_send: bool
     dns_resolver: str
@@ -206,6 +207,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", LOCAL_INBOX_PORT, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),
+        mail_down_minutes=env.integer("MAIL_DOWN_MINUTES", 5, 0, 1440),
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
         mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),
         dns_resolver=_dns_resolver(env),

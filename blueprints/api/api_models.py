@@ -149,6 +149,15 @@ class SmtpTest(SmtpChange):
     """Values to test, merged over the saved ones and stored nowhere."""
 
     to: Annotated[str, Checked(parse_recipient, "string", "Also send a test email.", maxLength=LONGEST_ADDRESS)] = ""
+    rcpt: Annotated[
+        str,
+        Checked(
+            parse_recipient,
+            "string",
+            "Name this recipient and send nothing; at another domain than From's it shows whether email is relayed.",
+            maxLength=LONGEST_ADDRESS,
+        ),
+    ] = ""
     deliver_suppressed: Annotated[
         bool, Field(strict=True, description="Deliver it even though MAIL_SUPPRESS_SEND is on.")
     ] = False

@@ -64,7 +64,7 @@ def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPl
             smtp_tests.check_delivery("to", DELIVER, is_confirmed=change.deliver_suppressed)
         settings = configs.preview(change, stored.row.id if stored else None)
         server = route.step_of(stored) if stored else None
-        return connection_test.plan(settings, to=change.to, rcpt=own_address, server=server)
+        return connection_test.plan(settings, to=change.to, rcpt=change.rcpt, also=own_address, server=server)
     if not stored:
         raise NotFound(NOT_CONFIGURED)
     if not stored.is_usable:

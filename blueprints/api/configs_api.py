@@ -29,7 +29,7 @@ from blueprints.api.query import parsed_query
 from services.settings import config_trail, configs
 from services.settings.fields import SmtpChange, checked, parse_change
 from services.settings.sealing import StoredConfig
-from services.settings.shown import public_dict
+from services.settings.shown import public_dict, public_dicts
 
 bp = Blueprint("configs_api", __name__, url_prefix="/api/settings/smtp/configs")
 
@@ -57,7 +57,7 @@ def list_configs() -> Response:
     """The configurations that meet every condition of the query."""
     wanted = parsed_query(ConfigFilter)
     found = configs.search(wanted.q, active=wanted.active, security=wanted.security, has_error=wanted.has_error)
-    return jsonify({"status": "success", "data": [public_dict(stored) for stored in found]})
+    return jsonify({"status": "success", "data": public_dicts(found)})
 
 
 @bp.post("")

@@ -1,13 +1,13 @@
-"""``/healthz`` and ``/readyz``: for whoever watches over the process. They name no host, no address and no secret."""
+"""``/healthz``, ``/readyz`` and ``/readyz/mail``: for whoever watches. They name no host, no address and no secret."""
 
-from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from flask import Blueprint, Response, current_app, jsonify
 
-from blueprints.access import public
+from blueprints.access import is_known_administrator, public
 from services.checks import readiness
-from services.checks.readiness import Fitness
+from services.checks.outlook import MailFitness
+from services.checks.readiness import Answer, Fitness
 
 bp = Blueprint("health", __name__)
 
@@ -26,7 +26,24 @@ def live() -> Response:
 def ready() -> Response:
     """200 if requests may come here, also while mail is late; 503 if not."""
     found = readiness.look(current_app)
-    checks = {name: asdict(check) for name, check in found.checks.items()}
-    response = jsonify({"status": found.level, "checks": checks})
-    response.status_code = NOT_READY if found.level is Fitness.NOT_READY else 200
+    return _told(found.level, found.checks, is_well=found.level is not Fitness.NOT_READY)
+
+
+@bp.get("/readyz/mail")
+@public
+def mail_ready() -> Response:
+    """503 once no email has got out for MAIL_DOWN_MINUTES; whichever process is asked, the answer is the same."""
+    found, check = readiness.look_at_mail()
+    return _told(found, {"mail": check}, is_well=found is not MailFitness.DOWN)
+
+
+def _told(status: str, checks: dict[str, Answer], *, is_well: bool) -> Response:
+    """Words alone, and to administrators what is behind them."""
+    is_told = is_known_administrator()
+    response = jsonify(status=status, checks={name: _check(each, is_told) for name, each in checks.items()})
+    response.status_code = 200 if is_well else NOT_READY
     return response
+
+
+def _check(check: Answer, is_told: bool) -> dict[str, Any]:
+    return {"ok": check.ok, "detail": check.detail} if is_told else {"ok": check.ok}

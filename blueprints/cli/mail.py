@@ -12,7 +12,8 @@ from flask.cli import AppGroup
 from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, table
 from services import audit
 from services.audit import Action
-from services.checks import start
+from services.checks import outlook, start
+from services.checks.outlook import Outlook
 from services.outbox import holding, log
 from services.outbox.facts import SETTLED, AttemptData, DirectData, MailFacts, MessageData, State
 from services.outbox.log import Summary
@@ -56,12 +57,13 @@ def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool
         answer(as_json, [json_of(MessageData, each) for each in mails], *told)
 
 
-@command(mail, "status", exits={NOT_WELL: "email is more than 15 minutes late, or no worker is running"})
+@command(mail, "status", exits={NOT_WELL: "no email gets out, or it is late, or no worker is running"})
 def status(*, as_json: bool) -> None:
-    """Show how many emails are waiting and why, how late they are, and which workers are sending."""
-    summary = log.summary()
-    answer(as_json, _summary_dict(summary), *_summary_lines(summary))
-    if not summary.is_well:
+    """Show whether email gets out, how many are waiting and why, how late they are, and which workers are sending."""
+    summary, now = log.summary(), outlook.look()
+    is_well = summary.is_well and (not now.is_outage or route.is_suppressed())
+    answer(as_json, _summary_dict(summary, now, is_well), *_summary_lines(summary, now, is_well))
+    if not is_well:
         leave(NOT_WELL)
 
 
@@ -137,7 +139,7 @@ def purge(*, days: int, states: Sequence[str], as_json: bool) -> None:
     Without --state all of them, and emails sent directly. Waiting emails are never deleted.
     """
     purged = log.purge(timedelta(days=days), [State(state) for state in states])
-    audit.note(Action.MAIL_PURGED, counted(purged.mails, "mail"), [f"older than {counted(days, 'day')}", *states])
+    audit.note(Action.MAIL_PURGED, counted(purged.mails, "email"), [f"older than {counted(days, 'day')}", *states])
     told = f"Deleted {counted(purged.mails, 'email')} and {counted(purged.attempts, 'attempt')}."
     answer(as_json, {"mails": purged.mails, "attempts": purged.attempts}, told)
 
@@ -186,7 +188,8 @@ def _row(each: MailFacts) -> tuple[str, ...]:
     )
 
 
-def _summary_lines(summary: Summary) -> Iterator[str]:
+def _summary_lines(summary: Summary, now: Outlook, is_well: bool) -> Iterator[str]:
+    yield from now.lines
     for state, count in summary.counts.items():
         yield f"{state:<14}{count}"
     if not summary.counts:
@@ -199,24 +202,26 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
         yield f"Worker {name} is sending {counted(count, 'email')}"
     if summary.last_attempt:
         yield f"Last attempt at {clock.in_lists(summary.last_attempt.at)} UTC: {summary.last_attempt.look.word}"
-    if route.is_suppressed():
-        yield route.NOTHING_IS_SENT
     if summary.is_behind:
-        yield "Email is late. Check that a worker is running."
-    if summary.is_unattended:
+        yield "Email is late."
+    if summary.is_unattended and not now.is_outage:  # which says so
         yield log.NOBODY_SENDS
     if summary.keyless:
         yield f"{counted(summary.keyless, 'email')} cannot be read. {words(Reason.NO_KEY)}"
     if told := holding.told(holding.count()):
         yield told
-    elif summary.is_well:
+    elif is_well:
         yield "No email is late."
 
 
-def _summary_dict(summary: Summary) -> dict[str, object]:
+def _summary_dict(summary: Summary, now: Outlook, is_well: bool) -> dict[str, object]:
     last = summary.last_attempt
     return {
-        "ok": summary.is_well,
+        "ok": is_well,
+        "outage": now.is_outage,
+        "since": now.since.isoformat() if now.since else None,
+        "headline": now.state.headline,
+        "detail": now.state.detail,
         "unattended": summary.is_unattended,
         "keyless": summary.keyless,
         "suppressed": route.is_suppressed(),

@@ -12,14 +12,15 @@ from blueprints.cli.mail import mail
 from blueprints.cli.people import account
 from blueprints.cli.personal import personal, policy
 from blueprints.cli.smtp import smtp
+from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate
 from services import email_service
 from services.settings import named
 
 OF_THE_DATABASE: Final = (backup, restore)  # below `flask db`
 
-for check in (test, route, validate, domain, personal, policy):
-    smtp.add_command(check)
+for command in (activate, test, route, validate, domain, personal, policy):
+    smtp.add_command(command)
 
 
 def register(app: Flask) -> None:

@@ -14,7 +14,8 @@ from services.settings import config_trail, configs, route, server_habits, state
 from services.settings.fields import parse_change
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
-from services.settings.shown import public_dict
+from services.settings.shown import public_dict, public_dicts
+from services.settings.state import ConfigFacts
 from services.settings.table import SECRETS, VALUES, VARIABLES
 from services.smtp.settings import Security, SmtpSettings
 from utils.env_utils import get_settings
@@ -49,8 +50,9 @@ def list_configs(*, search: str, as_json: bool) -> None:
     The server in `.env` is not among them; see `flask smtp route`.
     """
     found = configs.search(search)
-    told = table(HEADINGS, [_row(stored) for stored in found]) if found else [NONE_FOUND if search else NONE_STORED]
-    answer(as_json, [public_dict(stored) for stored in found], *told)
+    nothing = NONE_FOUND if search else NONE_STORED
+    told = table(HEADINGS, [_row(each) for each in state.facts_of(found)]) if found else [nothing]
+    answer(as_json, public_dicts(found), *told)
 
 
 @command(smtp, "show")
@@ -68,6 +70,7 @@ def show(name: str, *, as_json: bool) -> None:
         print_json({**shown, "habits": habits})
         return
     advice = state.facts(stored).advice
+    shown["health"] = shown["health"]["state"]
     facts = shown.pop("client_certificate_facts")
     shown["client_certificate"] = f"{facts['subject']}, until {facts['not_after'][:10]}" if facts else ""
     for field, value in shown.items():
@@ -131,18 +134,6 @@ def edit(
             raise click.UsageError("Nothing to change: pass an option.")
         stored = configs.update(stored.row.id, parse_change(change))
     answer(as_json, public_dict(stored), f"Updated {_label(stored)}.")
-
-
-@command(smtp, "activate")
-@click.argument("name")
-def activate(name: str, *, as_json: bool) -> None:
-    """Make a mail server the active one.
-
-    Every process uses it from the next email; no restart is needed. NAME can also be its id.
-    """
-    with named_by_option():
-        stored = configs.activate(named(name).row.id)
-    answer(as_json, public_dict(stored), where_mail_goes())
 
 
 @command(smtp, "deactivate")
@@ -249,15 +240,14 @@ def _label(stored: StoredConfig) -> str:
     return f"{stored.row.name} ({stored.row.smtp_server}:{stored.row.smtp_port})"
 
 
-def _verified(facts: state.ConfigFacts) -> str:
+def _verified(facts: ConfigFacts) -> str:
     if facts.verified_at:
         return f"{facts.verified_at:%Y-%m-%d %H:%M}"
     return "own domain only" if facts.verified_for_own_domain else "no"
 
 
-def _row(stored: StoredConfig) -> tuple[str, ...]:
-    facts = state.facts(stored)
-    settings = stored.settings
+def _row(facts: ConfigFacts) -> tuple[str, ...]:
+    settings = facts.settings
     return (
         str(facts.id),
         facts.name,

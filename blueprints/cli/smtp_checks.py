@@ -18,12 +18,14 @@ from services.diagnosis import diagnosis
 from services.domain import check as domain_check
 from services.domain.check import DomainReport
 from services.domain.records import DnsRecord, Grade
-from services.settings import protection
+from services.settings import health, protection
 from services.settings import route as smtp_route
 from services.settings.fields import parse_address_field
+from services.settings.health import Health, HealthData
 from services.settings.personal_route import INSTEAD, UnusableAccount
 from services.settings.route import RouteStep
 from services.smtp.client import Step
+from services.smtp.settings import SmtpSettings
 from utils.errors import AppError, Conflict, Phase
 from utils.json_shapes import json_of
 from utils.log_utils import printable
@@ -44,6 +46,7 @@ _EXITS: Final = (
 )
 _TEST_EXITS: Final = {DONE: "the test passed", **{code: told for code, told, _ in _EXITS}}
 EXIT_OF_PHASE: Final = {phase: code for code, _, phases in _EXITS for phase in phases}
+ENV_NAME: Final = ".env"
 DELIVER: Final = "To deliver it anyway, add --yes."
 _AND_TEST: Final = " and test again"  # here it is another command
 _SIGNS: Final = {"ok": "✓", "warning": "!", "failed": "✗", "skipped": "-"}
@@ -55,34 +58,53 @@ _MARKS: Final = {Mark.OK: "✓", Mark.FAILED: "✗", Mark.INFO: "ℹ"}
 @command(None, "test", exits=_TEST_EXITS, needs_tables=False)
 @click.argument("name", required=False)
 @click.option("--to", default="", metavar="ADDRESS", help="Also send a test email.")
+@click.option("--rcpt", default="", metavar="ADDRESS", help="Recipient to name. Default: the first administrator.")
 @click.option("--yes", is_flag=True, help="Deliver it even though MAIL_SUPPRESS_SEND is on.")
-def test(name: str | None, *, to: str, yes: bool, as_json: bool) -> None:
+def test(name: str | None, *, to: str, rcpt: str, yes: bool, as_json: bool) -> None:
     """Test a mail server; without NAME the one in use.
 
-    NAME can also be its id. Prints each step as it happens. Without --to it goes as far as the recipient, and sends no
-    email.
+    NAME can also be its id, or .env for the server that is set there. Prints each step as it happens. Without --to it
+    goes as far as the recipient, and sends no email.
     """
     to = parse_address_field("--to", to) if to else ""
+    rcpt = parse_address_field("--rcpt", rcpt) if rcpt else ""
     if to:
         smtp_tests.check_delivery("--to", DELIVER, is_confirmed=yes)
     server = _to_test(name)
     if server.settings is None:
         _not_testable(server.reason, as_json)
         return
-    administrator = validation.first_administrator()
-    prepared = connection_test.plan(server.settings, to=to, rcpt=administrator, config_name=server.name, server=server)
-    with closing(connection_test.listen(prepared)) as items:
-        for item in items:
-            if isinstance(item, TestResult):
-                smtp_tests.note(server.settings, item, server.config_id)
-                told = smtp_tests.course(item) | smtp_tests.failure(item)
-                answer(as_json, {"ok": item.ok, "message": item.headline, **told}, *_result_lines(item, to))
-                leave(EXIT_OF_PHASE[item.error.phase] if item.error else DONE)
-            elif item and not as_json:
-                _print_step(item) if isinstance(item, Step) else _print_waiting(item)
+    result = tested(server, server.settings, to, rcpt, is_quiet=as_json)
+    told = smtp_tests.course(result) | smtp_tests.failure(result)
+    answer(as_json, {"ok": result.ok, "message": result.headline, **told}, *result_lines(result, to))
+    leave(EXIT_OF_PHASE[result.error.phase] if result.error else DONE)
 
 
 test.__test__ = False  # type: ignore[attr-defined]
+
+
+def tested(
+    server: RouteStep,
+    settings: SmtpSettings,
+    to: str = "",
+    rcpt: str = "",
+    *,
+    is_quiet: bool = False,
+    err: bool = False,
+) -> TestResult:
+    """Test a server and note the result; its steps are printed as they happen, on standard error with ``err``."""
+    administrator = validation.first_administrator()
+    prepared = connection_test.plan(
+        settings, to=to, rcpt=rcpt, also=administrator, config_name=server.name, server=server
+    )
+    with closing(connection_test.listen(prepared)) as items:
+        for item in items:
+            if isinstance(item, TestResult):
+                smtp_tests.note(settings, item, server.config_id)
+                return item
+            if item and not is_quiet:
+                click.echo(_step_line(item) if isinstance(item, Step) else _waiting_line(item), err=err)
+    raise AssertionError("a test ends with its result")
 
 
 @command(None, "route", exits={DONE: "mail can be sent", NOT_WELL: "no server can be used"}, needs_tables=False)
@@ -100,9 +122,19 @@ def route(account: str | None, *, as_json: bool) -> None:
         raise Conflict(refused.reason) from None
     used = smtp_route.first_of(steps)
     withheld = protection.standing(steps)
-    told = [_step_dict(step, used, withheld.get(step.source, "")) for step in steps]
+    known = [health.of_step(step) if step.settings and not step.is_local_inbox else None for step in steps]
+    told = [
+        _step_dict(step, used, withheld.get(step.source, ""), found) for step, found in zip(steps, known, strict=True)
+    ]
     rows = [
-        (str(place), each["name"], each["server"], each["status"], each["reason"]) for place, each in enumerate(told, 1)
+        (
+            str(place),
+            each["name"],
+            each["server"],
+            each["status"],
+            f"{each['reason']} {found.sentence if found else ''}".strip(),
+        )
+        for place, (each, found) in enumerate(zip(told, known, strict=True), 1)
     ]
     lines = table(("", "Server", "Address", "Status", "Why"), rows)
     data = {"used": used.name if used else None, "suppressed": smtp_route.is_suppressed(), "steps": told}
@@ -200,7 +232,7 @@ def _check_dict(check: Check, findings: list[Told]) -> dict[str, Any]:
 def _to_test(name: str | None) -> RouteStep:
     """The server that is asked for; without settings, and with the reason, if it cannot be tested."""
     if name is not None:
-        return smtp_route.step_of(named(name))
+        return smtp_route.without_database() if name == ENV_NAME else smtp_route.step_of(named(name))
     steps = list(smtp_route.steps())
     reason = " ".join(step.reason for step in steps)
     return smtp_route.first_of(steps) or RouteStep(source="", name="", reason=reason)
@@ -212,17 +244,16 @@ def _not_testable(reason: str, as_json: bool) -> None:
     leave(EXIT_OF_PHASE[Phase.SETTINGS])
 
 
-def _print_step(step: Step) -> None:
+def _step_line(step: Step) -> str:
     label = diagnosis.STEP_LABELS[step.name]
-    click.echo(f"{_SIGNS[step.status]} {label:<11}{step.ms:>6} ms  {printable(step.fact, 500)}")
+    return f"{_SIGNS[step.status]} {label:<11}{step.ms:>6} ms  {printable(step.fact, 500)}"
 
 
-def _print_waiting(waiting: Waiting) -> None:
-    label = diagnosis.PHASE_LABELS[waiting.name]
-    click.echo(f"… {label:<11}waiting for a reply, {waiting.seconds} s")
+def _waiting_line(waiting: Waiting) -> str:
+    return f"… {diagnosis.PHASE_LABELS[waiting.name]:<11}waiting for a reply, {waiting.seconds} s"
 
 
-def _result_lines(result: TestResult, to: str) -> Iterator[str]:
+def result_lines(result: TestResult, to: str) -> Iterator[str]:
     yield from _verdict_lines(result, to)
     if result.habits:
         yield f"  Known of the server: it {'; it '.join(result.habits)}."
@@ -260,7 +291,7 @@ def _reason(step: RouteStep, used: RouteStep | None) -> str:
     return INSTEAD[used.falls_back] if used and is_behind else step.reason
 
 
-def _step_dict(step: RouteStep, used: RouteStep | None, withheld: str) -> dict[str, Any]:
+def _step_dict(step: RouteStep, used: RouteStep | None, withheld: str, known: Health | None) -> dict[str, Any]:
     """``withheld`` is why it would not take over from those before it, or not for every mail."""
     return {
         "source": step.source,
@@ -269,4 +300,5 @@ def _step_dict(step: RouteStep, used: RouteStep | None, withheld: str) -> dict[s
         "server": f"{step.settings.host}:{step.settings.port}" if step.settings else "",
         "status": _status(step, used),
         "reason": f"{_reason(step, used)} {withheld}".strip(),
+        **({"health": json_of(HealthData, health.data(known))} if known else {}),
     }

@@ -15,6 +15,20 @@ from utils.numbers import whole_number
 bp = Blueprint("audit", __name__, url_prefix="/settings")
 
 CHUNK = 1000  # events in memory at a time
+# How a stored subject begins, and what the page says in its place: the action beside it names the kind already.
+_KINDS = {"account ": "", "token ": "", "mail ": "", "template for ": "", "configuration ": "mail server "}
+_WORDS = {
+    Action.SIGN_IN_FAILED: "Sign-in failed",
+    Action.EMAIL_CHANGE_ASKED: "Email change requested",
+    Action.EMAIL_CHANGE_WITHDRAWN: "Email change cancelled",
+    Action.ACCOUNT_PROMOTED: "Made administrator",
+    Action.ACCOUNT_DEMOTED: "Removed as administrator",
+    Action.MAIL_RETRIED: "Email sent again",
+    Action.MAIL_CANCELLED: "Email cancelled",
+    Action.MAIL_PURGED: "Emails deleted",
+    Action.MAIL_HELD: "Email held",
+    Action.MAIL_RELEASED: "Email released",
+}
 
 
 @bp.get("/audit")
@@ -28,6 +42,8 @@ def show() -> str:
         "audit/list.html",
         events=shown,
         actions=list(Action),
+        worded=_worded,
+        named=_named,
         filters={"action": action, "q": text},
         before=before,
         older=shown[-1].id if len(found) > len(shown) else None,
@@ -45,6 +61,19 @@ def export() -> Response:
         mimetype="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+def _worded(action: str) -> str:
+    """An action as people say it; its name stays as it is in the database and the file."""
+    return _WORDS.get(action, action.replace("_", " ").capitalize())
+
+
+def _named(subject: str) -> str:
+    """A subject as it reads after its action."""
+    for kind, instead in _KINDS.items():
+        if subject.startswith(kind):
+            return instead + subject.removeprefix(kind)
+    return subject
 
 
 def _asked() -> tuple[str, str, int | None]:

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 
 from blueprints.access import admin_page
+from services.checks import outlook
 from services.outbox import facts, holding, log
 from services.outbox.facts import MessageData, State
 from services.personal.mail_fields import LONGEST_TAG
@@ -13,6 +14,7 @@ from utils.numbers import whole_number
 bp = Blueprint("emails", __name__, url_prefix="/emails")
 
 DIRECT = "direct"
+SEE_REASONS = "The reasons are below"
 _SENDING = (State.LEASED, State.TRANSMITTING)  # one word for both, and one chip
 _CHIPS = [each for each in State if each is not State.TRANSMITTING]
 
@@ -38,7 +40,7 @@ def show() -> str:
         states=[(each, facts.STATES[each], sum(counts.get(one, 0) for one in _chosen(each))) for each in shown],
         before=before,
         older=older,
-        is_behind=log.is_behind(),
+        late=_late(),
         held=holding.told(holding.count()),
         days=get_settings().mail_retention_days,
     )
@@ -90,6 +92,16 @@ def cancel(mail_id: str) -> Response:
     else:
         flash("Cancelled. It will not be sent.", "success")
     return _to_message(mail_id)
+
+
+def _late() -> str:
+    """That no email gets out, or that some is late, in sentences; "" if neither."""
+    now = outlook.look()
+    if now.is_outage:
+        return f"{now.state.headline} {now.state.detail}"
+    if not log.is_behind():
+        return ""
+    return f"Some email is more than 15 minutes late. {log.NOBODY_SENDS if now.is_unattended else SEE_REASONS}."
 
 
 def _sent_again(before: MessageData, now: MessageData) -> tuple[str, str]:

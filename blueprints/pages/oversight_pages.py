@@ -1,33 +1,24 @@
 """``/settings/accounts/smtp``: administrators see the servers that accounts have brought, and decide about each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request
 
 from blueprints import forms
-from blueprints.access import admin_page, require_recent_sign_in
+from blueprints.access import admin_page
+from blueprints.pages.deeds import Deed, Deeds
 from blueprints.way_back import list_url
 from services.personal import oversight
 from services.personal.oversight import Decision, OwnServerFacts, Shown
 from services.settings import personal_policy
-from utils.errors import AppError, Conflict, InvalidInput, NotFound
+from utils.errors import AppError, Conflict, InvalidInput
 from utils.log_utils import printable
 from utils.numbers import number_or_text, whole_number
 
 bp = Blueprint("oversight", __name__, url_prefix="/settings/accounts/smtp")
 
 LIMITS: Final = ("emails_per_minute", "emails_per_day")
-
-
-@dataclass(frozen=True)
-class _Deed:
-    """Something that an administrator does with an account's server, and what is told when it is done."""
-
-    work: Callable[[int], OwnServerFacts]
-    done: str
-    fits: Callable[[OwnServerFacts], bool]
 
 
 def _deciding(decision: Decision) -> Callable[[int], OwnServerFacts]:
@@ -42,23 +33,23 @@ def _delete(account_id: int) -> OwnServerFacts:
     return oversight.delete_server(account_id, version=version, config_id=config_id)
 
 
-DEEDS: Final = {
-    "disable": _Deed(
+_DEEDS: Final = {
+    "disable": Deed(
         _deciding(Decision.DISABLED),
         "The server of {} is no longer used.",
         lambda row: bool(row.host) and row.decision is not Decision.DISABLED,
     ),
-    "global": _Deed(
+    "global": Deed(
         _deciding(Decision.GLOBAL),
         "The global server now sends for {}.",
         lambda row: row.decision is not Decision.GLOBAL,
     ),
-    "allow": _Deed(
+    "allow": Deed(
         _deciding(Decision.OWN),
         "{} may use its own server again.",
         lambda row: row.decision is not Decision.OWN,
     ),
-    "delete": _Deed(_delete, "Deleted the server of {}.", lambda row: bool(row.host)),
+    "delete": Deed(_delete, "Deleted the server of {}.", lambda row: bool(row.host)),
 }
 
 
@@ -73,26 +64,14 @@ def show() -> str:
 @admin_page
 def ask(account_id: int, deed: str) -> str:
     """Ask first, and say what follows."""
-    row = oversight.get(account_id)
-    if not _deed(deed).fits(row):
-        raise NotFound("This is already done.")
-    return _question(row, deed, {})
+    return _deeds.ask(account_id, deed)
 
 
 @bp.post("/<int:account_id>/<deed>")
 @admin_page
 def act(account_id: int, deed: str) -> Response:
     """Do it; what cannot be done is told above the list."""
-    wanted = _deed(deed)
-    try:
-        require_recent_sign_in()
-        row = wanted.work(account_id)
-    except InvalidInput as refused:
-        return make_response(_question(oversight.get(account_id), deed, refused.errors), refused.status)
-    except (Conflict, NotFound) as refused:
-        return _told_in_list(refused)
-    flash(wanted.done.format(row.username), "success")
-    return _to_list()
+    return _deeds.act(account_id, deed)
 
 
 @bp.get("/<int:account_id>/limits")
@@ -144,12 +123,6 @@ def _seen_limits() -> tuple[int | None, int | None] | None:
     return first, second
 
 
-def _deed(name: str) -> _Deed:
-    if name not in DEEDS:
-        raise NotFound("No such action.")
-    return DEEDS[name]
-
-
 def _question(row: OwnServerFacts, deed: str, errors: dict[str, list[str]]) -> str:
     return render_template("personal/confirm.html", deed=deed, row=row, policy=personal_policy.current(), errors=errors)
 
@@ -165,12 +138,17 @@ def _limits_page(row: OwnServerFacts, values: dict[str, str], errors: dict[str, 
     )
 
 
-def _told_in_list(refused: AppError) -> Response:
+def _refused_in_list(refused: AppError) -> Response:
     return make_response(_page({"form": [refused.message]}), refused.status)
 
 
 def _to_list() -> Response:
     return make_response(redirect(list_url("oversight.show"), 303))
+
+
+_deeds: Final = Deeds(
+    by_name=_DEEDS, get=oversight.get, question=_question, refused_in_list=_refused_in_list, to_list=_to_list
+)
 
 
 def _page(errors: dict[str, list[str]] | None = None) -> str:

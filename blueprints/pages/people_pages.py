@@ -1,17 +1,19 @@
 """``/settings/accounts``: who may sign in, and as what; administrators invite people and change or end accounts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, url_for
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request
 from flask_login import current_user
 
 from blueprints import access, forms
 from blueprints.access import admin_page, require_recent_sign_in
+from blueprints.pages.deeds import Deed, Deeds
+from blueprints.paging import PAGE, page_of
+from blueprints.way_back import list_url
 from services.accounts import accounts, administration
 from services.accounts.accounts import Person
-from utils.errors import AppError, Conflict, InvalidInput, NotFound
+from utils.errors import AppError, InvalidInput
 
 bp = Blueprint("people", __name__, url_prefix="/settings/accounts")
 
@@ -20,28 +22,27 @@ class _Work(Protocol):
     def __call__(self, account_id: int, /, *, by: int) -> Person: ...
 
 
-@dataclass(frozen=True)
-class _Deed:
-    """Something that an administrator does with an account, and what is told when it is done."""
-
-    work: _Work
-    done: str
-    fits: Callable[[Person], bool]
+def _by_me(work: _Work) -> Callable[[int], Person]:
+    return lambda account_id: work(account_id, by=current_user.id)
 
 
 def _delete(account_id: int, /, *, by: int) -> Person:
     return administration.delete(account_id, expected=forms.text("username"), by=by)
 
 
-DEEDS: Final = {
-    "disable": _Deed(
-        administration.disable, "{} is disabled. Sessions and API tokens have ended.", lambda one: not one.disabled_at
+_DEEDS: Final = {
+    "disable": Deed(
+        _by_me(administration.disable),
+        "{} is disabled. Sessions and API tokens have ended.",
+        lambda one: not one.disabled_at,
     ),
-    "enable": _Deed(administration.enable, "{} can sign in again.", lambda one: bool(one.disabled_at)),
-    "promote": _Deed(administration.promote, "{} is now an administrator.", lambda one: not one.is_admin),
-    "demote": _Deed(administration.demote, "{} is no longer an administrator.", lambda one: one.is_admin),
-    "delete": _Deed(_delete, "Deleted the account {}.", lambda _one: True),
-    "invite": _Deed(administration.invite_again, "Another link is on its way to {}.", lambda one: not one.has_password),
+    "enable": Deed(_by_me(administration.enable), "{} can sign in again.", lambda one: bool(one.disabled_at)),
+    "promote": Deed(_by_me(administration.promote), "{} is now an administrator.", lambda one: not one.is_admin),
+    "demote": Deed(_by_me(administration.demote), "{} is no longer an administrator.", lambda one: one.is_admin),
+    "delete": Deed(_by_me(_delete), "Deleted the account {}.", lambda _one: True),
+    "invite": Deed(
+        _by_me(administration.invite_again), "Another link is on its way to {}.", lambda one: not one.has_password
+    ),
 }
 
 
@@ -72,32 +73,14 @@ def invite() -> Response:
 @admin_page
 def ask(account_id: int, deed: str) -> str:
     """Ask first, and say what follows."""
-    person = administration.get(account_id)
-    if not _deed(deed).fits(person):
-        raise NotFound("This is already done.")
-    return _question(person, deed, {})
+    return _deeds.ask(account_id, deed)
 
 
 @bp.post("/<int:account_id>/<deed>")
 @admin_page
 def act(account_id: int, deed: str) -> Response:
     """Do it; what cannot be done is told above the list."""
-    wanted = _deed(deed)
-    try:
-        require_recent_sign_in()
-        person = wanted.work(account_id, by=current_user.id)
-    except InvalidInput as refused:
-        return make_response(_question(administration.get(account_id), deed, refused.errors), refused.status)
-    except (Conflict, NotFound) as refused:
-        return _told_in_list(refused)
-    flash(wanted.done.format(person.username), "success")
-    return _to_list()
-
-
-def _deed(name: str) -> _Deed:
-    if name not in DEEDS:
-        raise NotFound("No such action.")
-    return DEEDS[name]
+    return _deeds.act(account_id, deed)
 
 
 def _question(person: Person, deed: str, errors: dict[str, list[str]]) -> str:
@@ -111,14 +94,22 @@ def _question(person: Person, deed: str, errors: dict[str, list[str]]) -> str:
     )
 
 
-def _told_in_list(refused: AppError) -> Response:
+def _refused_in_list(refused: AppError) -> Response:
     page = _page({"username": "", "email": "", "is_admin": False}, {"form": [refused.message]})
     return make_response(page, refused.status)
 
 
 def _to_list() -> Response:
-    return make_response(redirect(url_for("people.show"), 303))
+    return make_response(redirect(list_url("people.show"), 303))
+
+
+_deeds: Final = Deeds(
+    by_name=_DEEDS, get=administration.get, question=_question, refused_in_list=_refused_in_list, to_list=_to_list
+)
 
 
 def _page(values: dict[str, object], errors: dict[str, list[str]] | None = None) -> str:
-    return render_template("people/list.html", people=accounts.everybody(), values=values, errors=errors or {})
+    after = request.args.get("after", "") if request.method == "GET" else ""
+    found = accounts.everybody(after=after, limit=PAGE + 1)
+    people = page_of(found, lambda person: person.username, after)
+    return render_template("people/list.html", people=people, values=values, errors=errors or {})

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from blueprints import forms, kept, limits, smtp_tests
+from blueprints import forms, kept, limits, smtp_tests, undoing
 from blueprints.access import actor_name, admin_page, require_recent_sign_in
 from blueprints.pages import server_forms, smtp_form_values, versions
 from blueprints.pages.versions import Versions
@@ -13,7 +13,7 @@ from blueprints.way_back import list_url
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan
 from services.providers.discovery import Discovery
-from services.settings import config_trail, configs, route, state
+from services.settings import activation, config_trail, configs, route, state
 from services.settings.fields import parse_address_field
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
@@ -41,12 +41,15 @@ def new() -> Response:
 @admin_page
 def create() -> Response:
     """Store a new server; on a refusal nothing typed is lost but the password."""
+    before, turns_on = configs.find_active(), forms.ticked("is_active")
+    is_careful = turns_on and activation.takes_over()
     try:
-        configs.create(smtp_form_values.change(), actor=actor_name(), proof=forms.text("proof"))
+        change = smtp_form_values.change(keep_active=is_careful)
+        saved = configs.create(change, actor=actor_name(), proof=forms.text("proof"))
     except InvalidInput as refused:
         return _refused(None, refused)
     flash("Saved.", "success")
-    return _to_list()
+    return _switched_on(before, saved, is_careful=is_careful) if turns_on else _to_list()
 
 
 @bp.get("/settings/smtp/<int:config_id>")
@@ -69,12 +72,14 @@ def edit(config_id: int) -> Response:
 def save(config_id: int) -> Response:
     """Save what was typed. Whoever switches the active server off is asked first, as in the list."""
     try:
-        stored = configs.get(config_id)
+        stored, before = configs.get(config_id), configs.find_active()
         asks_first = stored.row.is_active and not forms.ticked("is_active")
-        change = smtp_form_values.change(keep_active=asks_first)
+        turns_on = forms.ticked("is_active") and not stored.row.is_active
+        is_careful = turns_on and activation.takes_over()
+        change = smtp_form_values.change(keep_active=asks_first or is_careful)
         if change.touches_secrets:
             require_recent_sign_in()
-        configs.update(config_id, change, actor=actor_name(), proof=forms.text("proof"))
+        saved = configs.update(config_id, change, actor=actor_name(), proof=forms.text("proof"))
     except NotFound:
         return _gone(smtp_form_values.typed())
     except InvalidInput as refused:
@@ -84,6 +89,16 @@ def save(config_id: int) -> Response:
     flash("Saved.", "success")
     if asks_first:
         return make_response(redirect(url_for("settings.ask_deactivate", config_id=config_id), 303))
+    return _switched_on(before, saved, is_careful=is_careful) if turns_on else _to_list()
+
+
+def _switched_on(before: StoredConfig | None, saved: StoredConfig, *, is_careful: bool) -> Response:
+    """Go on from a save that switches a server on. In the place of one that sends, only if it is known to work."""
+    if is_careful:
+        if activation.doubt(saved):
+            return make_response(redirect(url_for("settings.ask_activate", config_id=saved.row.id), 303))
+        saved = configs.activate(saved.row.id, version=saved.row.version, actor=actor_name())
+    undoing.offer(before, saved)
     return _to_list()
 
 

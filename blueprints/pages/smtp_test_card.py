@@ -75,7 +75,9 @@ def told(
         "field": failure.get("field"),
         "tested": SAVED if is_saved else ON_SCREEN,
         "is_unsaved": not is_saved,
+        "is_ready": result.ok and is_saved,
         "delivered": bool(result.message_id),
+        "verified": result.ok and stored is not None and is_saved and stored.is_verified,
         "standing": _standing(stored, result) if stored and is_saved else "",
         "proof": sealing.issue_proof(prepared.settings, result.reach) if result.ok else "",
     }

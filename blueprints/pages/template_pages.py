@@ -7,6 +7,7 @@ from flask import Blueprint, Response, flash, make_response, redirect, render_te
 from blueprints import forms
 from blueprints.access import admin_page
 from blueprints.pages.versions import Difference
+from blueprints.paging import cut
 from services.personal import templates
 from services.personal.templates import Template
 from utils.errors import Conflict, InvalidInput, NotFound
@@ -114,9 +115,8 @@ def _to_list() -> Response:
 
 def _list(values: dict[str, str], errors: dict[str, list[str]]) -> str:
     is_typed = request.method == "POST" and bool(values["domain"])
-    return render_template(
-        "personal/templates.html", templates=templates.every(), values=values, errors=errors, is_typed=is_typed
-    )
+    page = cut(templates.every(), lambda template: template.domain, request.args.get("after", ""))
+    return render_template("personal/templates.html", templates=page, values=values, errors=errors, is_typed=is_typed)
 
 
 def _form(

@@ -5,11 +5,12 @@ One lasts 90 days unless "no end" is chosen.
 
 from typing import Final
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, url_for
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
 from blueprints import forms
 from blueprints.access import admin_page, require_recent_sign_in, signed_in
+from blueprints.paging import PAGE, Page, page_of
 from services.accounts import api_tokens
 from services.accounts.api_tokens import Scope, TokenInfo
 from utils.errors import InvalidInput, NotFound
@@ -27,7 +28,7 @@ _FRESH: Final[dict[str, object]] = {"name": "", "days": USUAL_DAYS, "no_end": Fa
 @admin_page
 def show() -> str:
     """Everybody's tokens."""
-    return render_template("tokens/list.html", tokens=api_tokens.every(), errors={})
+    return render_template("tokens/list.html", tokens=_tokens(), errors={})
 
 
 @bp.get("/<int:token_id>/revoke")
@@ -91,6 +92,12 @@ def _ended(token_id: int, account_id: int | None = None) -> Response:
     return make_response(redirect(_list_url(account_id), 303))
 
 
+def _tokens(account_id: int | None = None) -> Page[TokenInfo]:
+    before = request.args.get("before", type=whole_number)
+    found = api_tokens.every(account_id, before=before, limit=PAGE + 1)
+    return page_of(found, lambda token: token.id, before)
+
+
 def _list_url(account_id: int | None) -> str:
     return url_for("tokens.show" if account_id is None else "own_tokens.show_own")
 
@@ -118,7 +125,7 @@ def _own_page(
 ) -> str:
     return render_template(
         "tokens/own.html",
-        tokens=api_tokens.every(current_user.id),
+        tokens=_tokens(current_user.id),
         scopes=api_tokens.may_have(is_admin=current_user.is_admin),
         values=values,
         errors=errors or {},

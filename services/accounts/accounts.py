@@ -21,6 +21,7 @@ from services.audit import Action
 from services.outbox import notices
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
+from utils.log_utils import printable
 
 CODE_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without I, O, 0 and 1
 CODE_GROUPS, CODE_GROUP_LENGTH = 4, 5
@@ -126,10 +127,11 @@ def confirm_password(account_id: int, password: str, field: str) -> None:
     verified(account_id, password, field)
 
 
-def everybody() -> list[Person]:
-    """Every account, by user name."""
+def everybody(*, after: str = "", limit: int | None = None) -> list[Person]:
+    """Every account by user name, or so many of them from behind this name."""
     with reading() as session:
-        return [person_of(account) for account in user_db.every_account(session)]
+        found = user_db.every_account(session, comparable(printable(after, 200)), limit)
+        return [person_of(account) for account in found]
 
 
 def authenticate(login: str, password: str) -> Person | None:

@@ -116,10 +116,11 @@ def create(
     return text, _info(token, owner)
 
 
-def every(account_id: int | None = None) -> list[TokenInfo]:
-    """All tokens, or those of one account, the newest first."""
+def every(account_id: int | None = None, *, before: int | None = None, limit: int | None = None) -> list[TokenInfo]:
+    """All tokens, or those of one account, the newest first; or so many of them that are older than ``before``."""
     with reading() as session:
-        return [_info(token, owner) for token, owner in api_token_db.every(session, account_id)]
+        found = api_token_db.every(session, account_id, before=before, limit=limit)
+        return [_info(token, owner) for token, owner in found]
 
 
 def revoke(token_id: int) -> TokenInfo:

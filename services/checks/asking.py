@@ -9,7 +9,7 @@ from services.settings.reach import Reach
 from services.smtp.client import Envelope, Policy, SmtpClient
 from services.smtp.settings import SmtpSettings
 from services.smtp.wire import Deadline
-from utils.addresses import ascii_domain
+from utils.addresses import ascii_address, ascii_domain
 from utils.errors import DeliveryError
 
 _MOST_WAYS: Final = 3  # in which it is said before the last
@@ -71,7 +71,9 @@ class Asking:
             return self._proven(self.rcpt)
         if self.relay:
             self._name(client, self.relay, is_told=False)
-        receipt = client.send(Envelope(sender=sender, recipients=(self.rcpt,)), self.content)
+        replies_to = ascii_address(self.settings.reply_to) if self.settings.reply_to else ""
+        envelope = Envelope(sender=sender, recipients=(self.rcpt,), replies_to=replies_to)
+        receipt = client.send(envelope, self.content)
         proven = self._proven(self.rcpt)
         if self.relay and not self._excused:
             proven = Said(reach=Reach.EVERYWHERE)

@@ -10,9 +10,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database import schema_db
 from database.engine import reading
+from services.checks import outlook
+from services.checks.outlook import MailFitness
 from services.outbox import holding, log
 from services.settings import configs, route
 from services.worker import threads
+from utils import clock
+from utils.numbers import counted
 
 NO_DATABASE: Final = "The database cannot be used."
 CANNOT_OPEN: Final = "The active server cannot be used. Sign in and check its settings."
@@ -48,6 +52,14 @@ def look(app: Flask) -> Readiness:
     return Readiness(level, checks)
 
 
+def look_at_mail() -> tuple[MailFitness, Answer]:
+    """Whether mail gets out, in a word and as a check; without a database it does not. Never raises."""
+    try:
+        return outlook.fitness(), _queue()
+    except SQLAlchemyError:
+        return MailFitness.DOWN, _answer(_database)
+
+
 def _answer(ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
@@ -75,13 +87,17 @@ def _key() -> Answer:
 
 
 def _queue() -> Answer:
-    held = holding.told(holding.count())
+    held, now = holding.told(holding.count()), outlook.look(has_configs=True)
+    nobody = log.NOBODY_SENDS if now.is_unattended else ""
+    since = now.state.since if now.is_outage and not route.is_suppressed() else None
+    if since:
+        waiting = f"{counted(now.waiting.mails, 'email')} waiting." if now.waiting.mails else ""
+        return Answer(False, _sentences(f"No email gets out since {clock.readable(since)}.", waiting, nobody, held))
     if log.is_behind():
         minutes = int(log.BEHIND.total_seconds() // 60)
-        nobody = log.NOBODY_SENDS if log.is_unattended() else ""
         return Answer(False, _sentences(f"Email is more than {minutes} minutes late.", nobody, held))
-    if log.is_unattended():
-        return Answer(True, _sentences(log.NOBODY_SENDS, held))
+    if nobody:
+        return Answer(True, _sentences(nobody, held))
     return Answer(True, _sentences(route.NOTHING_IS_SENT if route.is_suppressed() else "", held) or "No email is late.")
 
 

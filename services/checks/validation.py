@@ -11,13 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import outbox_db, outbox_turn_db, reset_request_db, schema_db, user_db
 from database.engine import reading
 from database.outbox_db import IN_HAND, WAITING
-from services.checks import connection_test, noting, start
+from services.checks import connection_test, noting, outlook, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
 from services.diagnosis import diagnosis
 from services.diagnosis.picture import Picture
-from services.outbox import holding
-from services.settings import configs, key_rotation, route, rules
+from services.outbox import holding, log
+from services.settings import configs, health, key_rotation, route, rules
 from services.settings.fields import parse_address_field
 from services.settings.route import RouteStep
 from services.smtp import client_certificate, dial
@@ -33,7 +33,7 @@ from utils.numbers import counted
 
 DNS_SECONDS: Final = 10.0
 OVERDUE: Final = timedelta(minutes=5)  # a running application answers within seconds
-NOBODY_SENDS: Final = "No worker is running. Start the application, or run: flask mail worker"
+SEE_STATUS: Final = "See why: flask mail status"
 ADD_ONE: Final = "Create one: flask smtp add NAME --host HOST --from ADDRESS --activate; or set EMAIL_HOST in .env."
 NO_ADMINISTRATOR: Final = "There is no administrator yet. Pass the address: --test-email ADDRESS"
 MIGRATE: Final = "Check DATABASE_URL and run: flask db upgrade"
@@ -51,7 +51,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True)
 class Told:
-    """One line of a check; a failed one says in ``remedy`` what to do."""
+    """One line of a check; a failed one says in ``remedy`` what to do, a good one what it does not prove."""
 
     mark: Mark
     text: str
@@ -158,8 +158,6 @@ def _tested(prepared: TestPlan, used: RouteStep, to: str | None) -> Iterator[Tol
             if item.status == "warning":
                 yield Told(Mark.INFO, f"{diagnosis.STEP_LABELS[item.name]}: {item.fact}")
             continue
-        if item.ok and item.caveat:
-            yield Told(Mark.INFO, item.caveat)
         yield _verdict(item, to)
         noting.note_test(prepared.settings, item, used.config_id)
 
@@ -169,8 +167,8 @@ def _verdict(result: TestResult, to: str | None) -> Told:
         said = f" The server said: {result.server_line}" if result.server_line else ""
         return Told(Mark.FAILED, result.message, f"{result.remedy}{said}")
     if to is None:
-        return Told(Mark.OK, f"{result.headline}; no email was sent")
-    return Told(Mark.OK, f"Test email sent successfully to {to}")
+        return Told(Mark.OK, f"{result.headline}; no email was sent", result.caveat)
+    return Told(Mark.OK, f"Test email sent successfully to {to}", result.caveat)
 
 
 def _keys() -> Iterator[Told]:
@@ -203,10 +201,15 @@ def _route() -> Iterator[Told]:
 
 
 def _step(step: RouteStep, used: RouteStep | None) -> Told:
+    """Its place, and how it is as far as mail and tests have met it."""
     place = f"{step.name} ({step.settings.host}:{step.settings.port})" if step.settings else step.name
     if step.settings:
         is_used = used is not None and used.source == step.source
-        return Told(Mark.OK if is_used else Mark.INFO, f"{place}: {step.reason}{'' if is_used else ' Standby.'}")
+        known = None if step.is_local_inbox else health.of_step(step)
+        if is_used and known and known.is_down:
+            return Told(Mark.FAILED, f"{place}: {known.sentence}", outlook.SEE_WHY)
+        told = f"{place}: {step.reason}{'' if is_used else ' Standby.'} {known.sentence if known else ''}".strip()
+        return Told(Mark.OK if is_used and not (known and known.has_trouble) else Mark.INFO, told)
     if step.is_broken:
         return Told(Mark.FAILED, f"{place} is skipped", step.reason)
     return Told(Mark.INFO, f"{place} is skipped: {step.reason}")
@@ -257,7 +260,7 @@ def _pending() -> Iterator[Told]:
     mails = sum(states.get(state, 0) for state in (*WAITING, *IN_HAND))
     found = [
         (f"{counted(count, what)} waiting", since)
-        for count, what, since in ((requests, "password reset", asked_at), (mails, "mail", due_at))
+        for count, what, since in ((requests, "password reset", asked_at), (mails, "email", due_at))
         if count
     ]
     held = holding.count()
@@ -265,8 +268,9 @@ def _pending() -> Iterator[Told]:
         yield Told(Mark.INFO, f"{counted(held, 'email')} held", holding.WHAT_TO_DO)
     if not found and not held:
         yield Told(Mark.OK, "No email is waiting")
+    nobody = not mails or log.is_unattended()
     for text, since in found:
         if since and now - since > OVERDUE:
-            yield Told(Mark.FAILED, f"{text} since {clock.readable(since)}", NOBODY_SENDS)
+            yield Told(Mark.FAILED, f"{text} since {clock.readable(since)}", log.NOBODY_SENDS if nobody else SEE_STATUS)
         else:
             yield Told(Mark.INFO, f"{text} since {clock.readable(since)}" if since else f"{text} for a later time")

@@ -28,7 +28,7 @@ from services.smtp.patience import RFC_5321, Patience, Span
 from services.smtp.pool import pool
 from services.smtp.settings import SmtpSettings
 from utils import clock, incidents
-from utils.addresses import mask_address, parse_mailbox
+from utils.addresses import ascii_address, mask_address, parse_mailbox
 from utils.env_utils import get_settings
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
 
@@ -125,7 +125,8 @@ def parcel_for(
         content = serialise(draft, sender)
         for address in (sender.email, *recipients):
             grammar.path(address)  # one that cannot be said is found before anything is
-        envelope = Envelope(sender=sender.email, recipients=recipients)
+        replies_to = draft.reply_to or (ascii_address(sender.reply_to) if sender.reply_to else "")
+        envelope = Envelope(sender=sender.email, recipients=recipients, replies_to=replies_to)
         return Parcel(envelope=envelope, content=content, is_careful=is_careful)
 
     made = _surely(parcel, "mail_not_built", server=server.name, message_id=draft.message_id)

@@ -68,6 +68,12 @@ class Waits:
             spans = [span for name, urgent, span in self._waiting if name == owner and urgent is is_security]
         return any(is_long(span) for span in spans)
 
+    def is_stalled(self, owner: str) -> bool:
+        """Whether somebody has been waiting for it for long, and not for the receipt of a message."""
+        with self._lock:
+            spans = [span for name, _, span in self._waiting if name == owner]
+        return any(is_long(span) and not span.is_waiting_for_receipt for span in spans)
+
     def surplus(self) -> list[Span]:
         """The conversations that are to end, so that a silent server holds one sender, and all of them only a few.
 

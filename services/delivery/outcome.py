@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from services.delivery import retry_policy
 from services.delivery.retry_policy import Verdict, Whose
+from services.outbox.reasons import Reason
 from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
 from services.smtp.client import Receipt
@@ -15,6 +16,7 @@ ACCEPTED: Final = "accepted"
 NOT_CONFIGURED: Final = "not_configured"
 SUPPRESSED: Final = "suppressed"
 LONG: Final = 120.0  # seconds for which a server wants no more, from which on it counts as paused
+DELETED_SERVER: Final = "Deleted server"  # what it was is not known any more
 THROTTLED: Final = "throttled"  # not said to the server: our own limit for it, or for the account, is reached
 
 
@@ -61,6 +63,12 @@ class Outcome:
     def is_server_down(self) -> bool:
         """Whether the server, and not the mail, is at fault, and the message has not been handed over."""
         return self.verdict is not None and self.verdict.goes_on and not self.was_ended
+
+    @property
+    def is_settings_fault(self) -> bool:
+        """Whether the server will refuse all mail, or not let us in, until somebody mends the settings."""
+        is_lasting = self.verdict is not None and self.verdict.whose is Whose.SETTINGS
+        return is_lasting and not self.is_about_it and not self.was_ended
 
     @property
     def goes_further(self) -> bool:
@@ -122,12 +130,13 @@ def meeting_of(
         return Meeting(what=What.ANSWERED, is_test=is_test)
     if verdict.slows and (verdict.seconds or 0) >= LONG:
         return Meeting(what=What.PAUSED, reason=verdict.reason, seconds=verdict.seconds or 0, is_test=is_test)
-    is_unreachable = verdict.is_unreachable and not verdict.crowds
+    is_unreachable = verdict.is_unreachable and verdict.reason is not Reason.TOO_MANY_CONNECTIONS
     is_lasting = verdict.opens and (is_weighed or not verdict.is_doubtful)
     return Meeting(
         what=What.FAILED,
         reason=verdict.reason,
         is_broken=is_unreachable or is_lasting,
         is_unreachable=is_unreachable,
+        may_be_crowded=verdict.crowds,
         is_test=is_test,
     )

@@ -15,12 +15,13 @@ from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, AttemptRow, Email
 from database.engine import driver_transaction, transaction
 from database.outbox_db import OutboxMail
 from services.delivery import standing
-from services.delivery.outcome import Outcome
+from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
-from services.settings import health
-from services.settings.health import What
+from services.settings import health, sealing
+from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
 from services.smtp.habits import habits_of
+from services.smtp.settings import SmtpSettings
 from utils import clock
 from utils.addresses import mask_address
 from utils.errors import Fault, OutcomeUnknown, Phase
@@ -53,6 +54,18 @@ def note(outcomes: Sequence[Outcome]) -> None:
     over = {each.skipped[0].server: each for each in outcomes if each.receipt and each.skipped}
     for outcome in over.values():
         note_failover(outcome.skipped, outcome)
+
+
+def note_met(server: RouteStep, meeting: Meeting) -> None:
+    """Write down what was met at a server without an attempt at a mail."""
+    try:
+        with transaction(durable=False) as session:
+            health.note(session, server.owner, server.config_id, server.fingerprint, [meeting])
+            if meeting.what is What.ANSWERED and server.config_id is not None:
+                smtp_db.note_error(session, server.config_id, None)
+                smtp_db.clear_failover(session, server.config_id)
+    except SQLAlchemyError as failure:
+        log.error("attempts_not_noted", kind=type(failure).__name__)
 
 
 def told(
@@ -106,6 +119,7 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
     kind, _, config_id = (mail.pinned_to or "").partition(":")
     # Pinned by the fence to “config:<id>” or “env”; that configuration may be deleted meanwhile.
     config = smtp_db.find(session, int(config_id)) if config_id else None
+    label = f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else ""
     return EmailAttempt(
         mail_id=mail.mail_id,
         worker=mail.leased_by,
@@ -117,7 +131,7 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
         refused=[],
         message_id=mail.message_id,
         config_id=config.id if config else None,
-        server=f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else kind,
+        server=label or (DELETED_SERVER if config_id else kind),
         outcome=OutcomeUnknown.outcome,
         phase=Phase.MESSAGE,
         fault=Fault.CLOSED,
@@ -130,6 +144,15 @@ def _falls(outcomes: Iterable[Outcome]) -> Counter[int]:
     return Counter(fallen for outcome in outcomes if (fallen := outcome.fell_back_from) is not None)
 
 
+def _at_fault(outcomes: Iterable[Outcome]) -> dict[int, SmtpSettings]:
+    """The configurations that failed because of their settings, with these: they lose the mark of a passed test."""
+    return {
+        outcome.server.config_id: outcome.server.settings
+        for outcome in outcomes
+        if outcome.is_settings_fault and outcome.server and outcome.server.settings and outcome.server.config_id
+    }
+
+
 def _note_news(outcomes: Sequence[Outcome]) -> None:
     """Write down what these attempts showed of each server, where that is news, and how often mail fell back."""
     falls = _falls(outcomes)
@@ -138,12 +161,15 @@ def _note_news(outcomes: Sequence[Outcome]) -> None:
         if outcome.server is not None and outcome.meeting is not None and not outcome.server.is_local_inbox:
             met.setdefault(outcome.server.owner, []).append(outcome)
     news = [met[owner] for owner in sorted(met) if has_news(met[owner])]  # sorted: or two might wait for each other
-    if not news and not falls:
+    at_fault = _at_fault(outcomes)
+    if not news and not falls and not at_fault:
         return
     with transaction(durable=False) as session:
         # What a power cut takes back, the next attempt shows again.
         for theirs in news:
             _note_met(session, theirs)
+        for config_id, settings in at_fault.items():
+            smtp_db.take_mark(session, config_id, sealing.marks_of(settings))
         for config_id, times in falls.items():
             smtp_db.count_falls(session, config_id, times)
 

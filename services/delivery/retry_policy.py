@@ -345,7 +345,8 @@ def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> 
 
 def _reason_of(error: DeliveryError) -> Reason:
     verdict = _judged(error) if error.phase in _ALL else None
-    return verdict.reason if verdict and verdict.whose in OF_SERVERS else diagnosis.reason(error)
+    is_told = verdict is not None and (verdict.whose in OF_SERVERS or verdict.reason is Reason.SENDER_REFUSED)
+    return verdict.reason if verdict and is_told else diagnosis.reason(error)
 
 
 def _judged(error: DeliveryError) -> Verdict:

@@ -5,7 +5,6 @@ from collections.abc import Collection
 import structlog
 from flask import current_app
 
-from services.delivery import retry_policy
 from services.delivery.circuit import Admission, Circuits, Key
 from services.delivery.outcome import Outcome
 from services.outbox.reasons import words
@@ -29,7 +28,7 @@ def note(server: RouteStep, mail: int, outcome: Outcome) -> bool:
     if verdict is None or error is None:
         circuits.note_success(key)
         return False
-    cause = verdict.reason if verdict.reason in retry_policy.PAUSE_REASONS else None
+    cause = verdict.reason  # which the mails show that wait for it
     is_about_it = False
     if verdict.is_doubtful:
         # At MAIL, the server has heard nothing yet that sets this mail apart.

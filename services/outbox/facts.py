@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from database.outbox_turn_db import OutboxRest
-from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED
+from services.delivery.outcome import ACCEPTED, DELETED_SERVER, NOT_CONFIGURED, SUPPRESSED, THROTTLED
 from services.diagnosis import diagnosis
 from services.outbox.reasons import Reason, words
 from services.settings.personal_route import OWN_NAME
@@ -211,7 +211,8 @@ def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectDat
     told: dict[str, Any] = {"at": row.started_at, "reply": reply}
     if is_for_owner:
         is_own = row.server.startswith(f"{OWN_NAME} (")
-        told |= {"server": OWN_NAME if is_own else GLOBAL_SERVER if row.server else "", "worker": None}
+        others = row.server if row.server in ("", DELETED_SERVER) else GLOBAL_SERVER
+        told |= {"server": OWN_NAME if is_own else others, "worker": None}
         place = place if is_own else _SOMEWHERE
     told["diagnosis"] = _diagnosis(row, *place)
     return DirectData(**_columns(DirectData, row) | told)

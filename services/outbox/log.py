@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 
 from database import attempt_db, outbox_db, outbox_turn_db
 from database.engine import reading, transaction
-from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, WAITING, OutboxMail, State
+from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, WAITING, OutboxMail, State, WaitingMail
 from database.outbox_turn_db import OutboxRest
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import leaving, opens, promise
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
 from services.outbox.opens import OpensData
-from services.outbox.reasons import HELD_FOR_ACCOUNT, Reason, words
+from services.outbox.reasons import HELD_FOR_ACCOUNT, OF_DOWN_SERVERS, Reason, words
 from utils import clock
 from utils.encryption_utils import known_keys
 from utils.env_utils import get_settings
@@ -27,7 +27,7 @@ MOST: Final = 200
 BEHIND: Final = timedelta(minutes=15)
 UNATTENDED: Final = timedelta(seconds=30)  # a worker sweeps every few seconds, and holds what it cannot send at once
 NOBODY_SENDS: Final = "No worker is running. Start the application, or run: flask mail worker"
-HALTED: Final = (Reason.NO_SERVER, Reason.PAUSED, Reason.NO_KEY, *PAUSE_REASONS)  # why no mail at all can go
+HALTED: Final = (Reason.NO_SERVER, Reason.NO_KEY, *OF_DOWN_SERVERS, *PAUSE_REASONS)  # why no mail at all can go
 _HELD: Final = "This email is held. Ask an administrator to release it."
 _BATCH: Final = 1000  # rows in one transaction
 _ID_LENGTH: Final = 32
@@ -146,12 +146,18 @@ def counts() -> dict[State, int]:
     return {state: found[state] for state in State if state in found}
 
 
-def is_behind() -> bool:
+def waiting() -> WaitingMail:
+    """The mails that wait for the servers of the system."""
+    with reading() as session:
+        return outbox_db.waiting(session)
+
+
+def is_behind(by: timedelta = BEHIND) -> bool:
     """Whether mail waits for so long that the workers, the server or the key must be away.
 
     What is put off again and again is never long overdue: it counts by its age.
     """
-    since = clock.now() - BEHIND
+    since = clock.now() - by
     with reading() as session:
         return outbox_turn_db.oldest_due(session, since) is not None or outbox_db.is_stuck(session, HALTED, since)
 

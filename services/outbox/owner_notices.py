@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from database import smtp_db, user_db
 from database.engine import transaction
 from services.delivery.outcome import Outcome
-from services.delivery.retry_policy import PAUSE_REASONS
 from services.delivery.standing import place_of
 from services.outbox import template_mail
 from services.settings.route import RouteStep
@@ -52,13 +51,12 @@ def server_retired(session: Session, email: str) -> None:
 
 
 def _tell_of_attempt(tried: Outcome, used: RouteStep | None, *, is_about_it: bool) -> None:
-    server, verdict = tried.server, tried.verdict
+    server, met = tried.server, tried.meeting
     if server is None:
         return
     if tried.receipt and server.is_told_broken:
         _tell_works(server)
-    is_broken = verdict is not None and (verdict.is_unreachable or verdict.reason in PAUSE_REASONS)
-    if is_broken and tried.is_server_down and not is_about_it:
+    if met and met.is_broken and tried.is_server_down and not is_about_it:
         _tell_broken(server, f"{tried.message}.", used)
 
 

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     NO_SERVER = "no_server", "No mail server can be used."
     NO_OWN_SERVER = "no_own_server", "The account’s own server cannot be used, and no other may send for it."
     PAUSED = "paused", "The mail server failed several times. It will be tried again soon."
+    SILENT = "silent", "The mail server is not responding. Sealpost will try again soon."
     THROTTLED = "throttled", "The sending limit is reached."
     ACCOUNT_LIMIT = "account_limit", "The account’s sending limit is reached:"
     GLOBAL_LIMIT = "global_limit", "The account’s limit for the global server is reached:"
@@ -108,6 +109,14 @@ class Reason(StrEnum):
     TAMPERED_WITH = "tampered_with", "Connection was tampered with"
 
 
+# None of these is ever about one mail: the server cannot be used at all.
+OF_DOWN_SERVERS: Final = (
+    Reason.PAUSED, Reason.SILENT, Reason.SETTINGS, Reason.DNS, Reason.CONNECT, Reason.GREETING, Reason.EHLO,
+    Reason.ENCRYPTION, Reason.SIGN_IN, Reason.SIGN_IN_LATER, Reason.ENDED_EARLY, Reason.NO_SIGN_IN,
+    Reason.SIGN_IN_UNENCRYPTED, Reason.SIGN_IN_UNPROVEN, Reason.SIGN_IN_UNUSABLE, Reason.NOT_SMTP, Reason.BROKEN_REPLY,
+    Reason.TLS_EXPECTED, Reason.TLS_UNEXPECTED, Reason.TLS_NOT_OFFERED, Reason.CERTIFICATE, Reason.CLIENT_CERTIFICATE,
+    Reason.TAMPERED_WITH,
+)  # fmt: skip
 HELD_FOR_ACCOUNT: Final = (Reason.ACCOUNT_DISABLED, Reason.ACCOUNT_DELETED)  # which no click releases
 _KNOWN: Final = frozenset(Reason)
 _CODES: Final = {reason.text: reason for reason in Reason}  # as results were kept before there were codes

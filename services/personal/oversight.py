@@ -21,7 +21,8 @@ from services import audit
 from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import promise
-from services.settings import config_trail, personal_policy, personal_route, sealing
+from services.settings import config_trail, health, personal_policy, personal_route, sealing
+from services.settings.health import Health, HealthState
 from services.settings.own_rows import INACTIVE
 from services.settings.personal_policy import Allowed, PersonalRules
 from utils import clock
@@ -208,11 +209,16 @@ def _facts(session: Session, found: Sequence[tuple[Account, SmtpConfig | None]])
     taken = own_server_db.taken(session, ids, since=since, lately=lately) if ids else []
     of_account = {id_: [each for each in taken if each.account_id == id_] for id_ in ids}
     policy = personal_policy.current(session)
-    return [_facts_of(account, row, of_account[account.id], policy) for account, row in found]
+    servers = [sealing.unsealed(row, by_administrator=account.is_admin) for account, row in found if row is not None]
+    known = health.of_configs(servers, session)
+    return [
+        _facts_of(account, row, of_account[account.id], policy, known[row.id] if row else None)
+        for account, row in found
+    ]
 
 
 def _facts_of(
-    account: Account, row: SmtpConfig | None, taken: Sequence[Taken], policy: PersonalRules
+    account: Account, row: SmtpConfig | None, taken: Sequence[Taken], policy: PersonalRules, known: Health | None
 ) -> OwnServerFacts:
     # The route takes whatever else somebody has written there by hand for this one.
     decision = Decision(account.personal_smtp) if account.personal_smtp in list(Decision) else Decision.OWN
@@ -226,9 +232,9 @@ def _facts_of(
         emails_per_day=account.emails_per_day,
         sent_today=sum(each.lately for each in taken),
     )
-    if row is None:
+    if row is None or known is None:
         return facts
-    level, word, why = _state(decision, row, policy)
+    level, word, why = _state(decision, row, policy, known)
     return replace(
         facts,
         config_id=row.id,
@@ -246,7 +252,7 @@ def _facts_of(
     )
 
 
-def _state(decision: Decision, row: SmtpConfig, policy: PersonalRules) -> tuple[str, str, str]:
+def _state(decision: Decision, row: SmtpConfig, policy: PersonalRules, known: Health) -> tuple[str, str, str]:
     """A level and a word, as the route would judge the server now; and why it is not used, where it does not say so."""
     why = "" if row.is_active else INACTIVE.get(row.inactive_reason, "")
     if word := _passed_over(decision, policy):
@@ -255,9 +261,8 @@ def _state(decision: Decision, row: SmtpConfig, policy: PersonalRules) -> tuple[
         return "warning", "Not allowed", why
     if not policy.allows(row.smtp_server):
         return "warning", "Not allowed", NOT_NAMED
-    problem = sealing.unsealed(row).problem
-    if problem or row.broken_told_at or row.last_error:
-        return "error", "Broken", problem
+    if known.has_trouble or row.broken_told_at:
+        return "error", "Broken", known.reason if known.state is HealthState.UNUSABLE else ""
     return "ok", "In use", ""
 
 

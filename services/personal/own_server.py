@@ -16,7 +16,7 @@ from database.user_db import Account
 from services.outbox import promise
 from services.personal import templates
 from services.personal.templates import Template
-from services.settings import configs, personal_policy, personal_route, route, rules, usable_senders
+from services.settings import configs, health, personal_policy, personal_route, route, rules, usable_senders
 from services.settings.fields import SmtpChange
 from services.settings.personal_policy import Allowed
 from services.settings.personal_route import ALL_OFF, IS_OFF, SWITCHED_OFF, OwnServer, UnusableAccount
@@ -31,8 +31,7 @@ GONE: Final = "This account is disabled or deleted, so it has no mail server."
 NOT_NAMED: Final = "Accounts may only use these mail servers: {}."
 NO_ENCRYPTION: Final = "Choose STARTTLS or TLS: a password is never sent unencrypted."
 NOT_YOURS: Final = "Use your user name if it is an address, your account’s address, or one that you have confirmed."
-LAST_FAILED: Final = "Its last attempt failed: {}. Test it to see what to do."
-UNTESTED: Final = "It has not been tested yet."
+SEE_WHY: Final = "Test it to see what to do."
 TAKEN: Final = frozenset(
     "smtp_server smtp_port use_tls use_ssl smtp_username smtp_password from_email from_name reply_to version".split()
 )
@@ -163,9 +162,10 @@ def _standing(found: OwnServer) -> tuple[OwnStatus, str]:
         return OwnStatus.NONE, ""
     if not found.is_used:
         return OwnStatus.BROKEN if found.is_broken else OwnStatus.NOT_USED, found.reason
-    if own.row.last_error:
-        return OwnStatus.FAILING, LAST_FAILED.format(own.row.last_error)
-    return OwnStatus.IN_USE, "" if own.is_verified else UNTESTED
+    known = health.of_config(own)
+    if known.has_trouble:
+        return OwnStatus.FAILING, f"{known.sentence} {SEE_WHY}"
+    return OwnStatus.IN_USE, known.sentence
 
 
 def _previewed(account_id: int, change: SmtpChange, *, is_whole: bool) -> Tried:

@@ -64,7 +64,7 @@ def as_used(session: Session, row: SmtpConfig) -> StoredConfig:
 def get(config_id: int) -> StoredConfig:
     """A global configuration by its id. Raises NotFound."""
     with reading() as session:
-        return unsealed(_row(session, config_id))
+        return unsealed(row_of(session, config_id))
 
 
 def find_by_name(name: str) -> StoredConfig | None:
@@ -140,7 +140,7 @@ def update(config_id: int, change: SmtpChange, *, actor: str = "", proof: str = 
     """Merge a change over one configuration. Raises InvalidInput, NotFound, Conflict."""
 
     def work(session: Session) -> SmtpConfig:
-        row = _row(session, config_id)
+        row = row_of(session, config_id)
         is_active = change.is_active if change.given("is_active") else row.is_active
         return written(session, row, change, proof, actor, turns_active=is_active)
 
@@ -162,7 +162,7 @@ def delete(config_id: int, *, version: int | None = None) -> None:
     """Forget one for good, its sealed password included. Raises NotFound, Conflict."""
     with transaction() as session:
         smtp_db.lock_global(session)
-        forget(session, _row(session, config_id), version)
+        forget(session, row_of(session, config_id), version)
 
 
 def forget(session: Session, row: SmtpConfig, version: int | None = None) -> None:
@@ -205,7 +205,7 @@ def _mark_tested(
     with transaction() as session:
         row = smtp_db.find(session, config_id) if config_id is not None else None
         if row is None or not are_stored(settings, as_used(session, row)):
-            row, subject = None, f"values that are not saved ({settings.host}:{settings.port})"
+            row, subject = None, f"unsaved settings ({settings.host}:{settings.port})"
         else:
             subject = subject_of(row)
         audit.record(session, Action.TESTED, subject, [error_message or _IT_WORKS[reach]])
@@ -264,7 +264,13 @@ def committed(work: Callable[[Session], SmtpConfig], lock: Lock = smtp_db.lock_g
     raise Conflict(STALE)
 
 
-def _row(session: Session, config_id: int) -> SmtpConfig:
+def switched(session: Session, row: SmtpConfig, version: int | None, actor: str, *, is_active: bool) -> SmtpConfig:
+    """Make a row the active one, or switch it off. Raises InvalidInput, Conflict."""
+    return written(session, row, _switch(is_active, version), "", actor, turns_active=is_active)
+
+
+def row_of(session: Session, config_id: int) -> SmtpConfig:
+    """A global configuration's row. Raises NotFound."""
     row = smtp_db.find(session, config_id) if 0 < config_id < OUT_OF_RANGE else None
     if row is None or row.account_id is not None:
         raise NotFound(NO_SUCH)

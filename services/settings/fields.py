@@ -319,6 +319,7 @@ class SmtpChange(Strict):
     last_error: Ignored = None
     failed_over_at: Ignored = None
     failed_over_to: Ignored = None
+    health: Ignored = None
     created_at: Ignored = None
     updated_at: Ignored = None
     updated_by: Ignored = None

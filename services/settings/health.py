@@ -5,7 +5,7 @@ one brings a ``Meeting`` that was made of its verdict.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -24,6 +24,7 @@ from services.smtp.habits import Habit
 from services.smtp.settings import SmtpSettings
 from utils import clock
 from utils.encryption_utils import known_keys
+from utils.json_shapes import Moment
 
 IN_A_ROW: Final = 5  # failures of a kind that passes, after which nothing gets out
 TOO_LONG: Final = timedelta(minutes=10)  # of those without a success: likewise; and how long one is remembered
@@ -76,6 +77,7 @@ class Meeting:
     reason: str = ""
     is_broken: bool = False
     is_unreachable: bool = False
+    may_be_crowded: bool = False  # it has perhaps too many of our connections, and serves the others
     seconds: float = 0.0
     is_test: bool = False
 
@@ -93,9 +95,11 @@ class Health:
     since: datetime | None = None
     until: datetime | None = None
     last_success: datetime | None = None
+    last_failure: datetime | None = None
     failed: int = 0
     seen: int = 0
     ends: str = ""
+    is_unreachable: bool = False  # it could not be connected or signed in to
 
     @property
     def level(self) -> str:
@@ -115,7 +119,8 @@ class Health:
     @property
     def is_doubtful(self) -> bool:
         """Whether to ask, and to offer a test, before mail is made to go through it."""
-        return self.state in (HealthState.UNPROVEN, HealthState.DOWN, HealthState.UNUSABLE)
+        never_worked = self.has_trouble and self.last_success is None
+        return never_worked or self.state in (HealthState.UNPROVEN, HealthState.DOWN, HealthState.UNUSABLE)
 
     @property
     def sentence(self) -> str:
@@ -140,15 +145,34 @@ class Health:
         return told
 
 
+@dataclass(frozen=True, kw_only=True)
+class HealthData:
+    """How a server is, as the API answers it."""
+
+    state: str
+    reason: str
+    since: Moment | None
+    until: Moment | None
+    last_success: Moment | None
+    ends: str
+
+
+def data(known: Health) -> HealthData:
+    """What may be shown of it to who may see the server."""
+    return HealthData(**{field.name: getattr(known, field.name) for field in fields(HealthData)})
+
+
 def of_config(stored: StoredConfig) -> Health:
     """How a stored server is, active or not."""
     return of_configs([stored])[stored.row.id]
 
 
-def of_configs(found: Sequence[StoredConfig]) -> dict[int, Health]:
-    """The same for several, by their ids, in one question."""
-    with reading() as session:
-        rows = health_db.of(session, [owner_of(each.row.id) for each in found])
+def of_configs(found: Sequence[StoredConfig], session: Session | None = None) -> dict[int, Health]:
+    """The same for several, by their ids, in one question; in the caller's session if there is one."""
+    if session is None:
+        with reading() as own:
+            return of_configs(found, own)
+    rows = health_db.of(session, [owner_of(each.row.id) for each in found])
     return {each.row.id: _of_stored(each, rows.get(owner_of(each.row.id))) for each in found}
 
 
@@ -205,9 +229,11 @@ def judged(
         since=since,
         until=until,
         last_success=success,
+        last_failure=row.failed_at,
         failed=max(failed, 1),
         seen=seen,
         ends=ends,
+        is_unreachable=row.is_unreachable,
     )
 
 
@@ -286,11 +312,15 @@ def _noted(row: ServerHealth, meeting: Meeting, now: datetime) -> None:
         if row.is_unreachable:  # it is there again, be it that it would not have this mail
             _end_failure(row)
     elif meeting.what is What.PAUSED:
+        if row.failing_since is not None and _is_down(row):  # which says more
+            return
         row.paused_until, row.reason = now + timedelta(seconds=meeting.seconds), meeting.reason
     else:
         row.failing_since = row.failing_since or now
         row.failed_at, row.failures, row.reason = now, row.failures + 1, meeting.reason
-        row.is_broken, row.is_unreachable = row.is_broken or meeting.is_broken, meeting.is_unreachable
+        serves = meeting.may_be_crowded and row.ok_at is not None and now - row.ok_at < 2 * FRESH
+        row.is_broken = row.is_broken or (meeting.is_broken and not serves)
+        row.is_unreachable = meeting.is_unreachable
         row.tally = f"{row.tally}{_FAILED}"[-LONGEST_TALLY:]
         row.paused_until = now + timedelta(seconds=meeting.seconds) if meeting.seconds else None
 

@@ -212,8 +212,10 @@ def _record(session: Session, row: SmtpConfig, before: SealedRow) -> None:
 
 
 def _every() -> list[StoredConfig]:
+    """All but those that no key is needed for any more."""
     with reading() as session:
-        return [unsealed(row) for row in smtp_db.every(session)]
+        stored = [unsealed(row) for row in smtp_db.every(session)]
+    return [each for each in stored if each.condition is not Condition.ERASED]
 
 
 def _refusals(stored: list[StoredConfig]) -> list[Refusal]:

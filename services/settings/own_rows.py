@@ -7,11 +7,11 @@ from sqlalchemy.orm import Session
 
 from database import smtp_db
 from services.settings import sealing
+from services.settings.row import ACCOUNT_DISABLED
 from services.smtp.settings import NO_PASSWORD
 from utils import clock
 
 ADDRESS_CHANGED: Final = "address_changed"
-ACCOUNT_DISABLED: Final = "account_disabled"
 # Why it is not used, by the codes of ``smtp_config.inactive_reason``.
 INACTIVE: Final = {
     "": "It is not allowed.",

@@ -7,6 +7,8 @@ from typing import Final
 from database.smtp_db import SmtpConfig
 from utils.json_shapes import Moment
 
+ACCOUNT_DISABLED: Final = "account_disabled"  # among the codes of ``inactive_reason``: no secret was left in the row
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShownColumns:

@@ -15,7 +15,7 @@ from database.smtp_db import SmtpConfig
 from services.settings import validity
 from services.settings.fields import SmtpChange
 from services.settings.reach import Reach
-from services.settings.row import StoredRow, copied
+from services.settings.row import ACCOUNT_DISABLED, StoredRow, copied
 from services.settings.rules import check_place, merged
 from services.settings.table import BOUND, SECRETS, TESTED_FIRST, TESTED_LATER, VALUES
 from services.smtp import client_certificate
@@ -41,6 +41,10 @@ OUTDATED: Final = (
     "These settings could not be checked when the database was upgraded: they had been changed outside Sealpost, or "
     "their APP_KEY was missing. Check every field, then save again."
 )
+ERASED: Final = (
+    "The account was disabled while these settings could not be read, and the password was erased. Check every field, "
+    "enter the password again and save."
+)
 NO_TOKENS: Final[Mapping[str, str]] = {}
 _FIRST_FORM: Final = re.compile("[0-9a-f]{64}")
 
@@ -51,6 +55,7 @@ class Condition(StrEnum):
     GOOD = "good"
     KEY_MISSING = "key_missing"  # sealed under a key that is not at hand
     ALTERED = "altered"  # the binding does not match: somebody edited the row
+    ERASED = "erased"  # nothing is sealed in it any more, and it could not be checked when that was erased
     OUTDATED = "outdated"  # bound as before the last change of what is bound, and not sealed anew by the upgrade
     INVALID = "invalid"  # a value is none that a save would take
 
@@ -59,6 +64,7 @@ INVALID: Final = "A stored value is not valid. Check every field, then save agai
 UNUSABLE: Final = {
     Condition.KEY_MISSING: UNREADABLE,
     Condition.ALTERED: ALTERED,
+    Condition.ERASED: ERASED,
     Condition.OUTDATED: OUTDATED,
     Condition.INVALID: INVALID,
 }
@@ -221,10 +227,13 @@ def _unusable(row: StoredRow, condition: Condition) -> str:
 
 
 def _condition(row: StoredRow, key: bytes | None) -> Condition:
+    if key is not None and hmac.compare_digest(str(row.binding_mac).encode(), _binding(row, key).encode()):
+        return Condition.GOOD
+    # Who wrote that into the row by hand has gained nothing: it is used as little as any that is not good.
+    if row.inactive_reason == ACCOUNT_DISABLED and not (row.smtp_password or row.client_key):
+        return Condition.ERASED
     if key is None:
         return Condition.KEY_MISSING
-    if hmac.compare_digest(str(row.binding_mac).encode(), _binding(row, key).encode()):
-        return Condition.GOOD
     return Condition.OUTDATED if _FIRST_FORM.fullmatch(str(row.binding_mac)) else Condition.ALTERED
 
 

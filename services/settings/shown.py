@@ -1,9 +1,12 @@
 """What the API, the commands and the pages may show of a stored configuration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.settings import health
 from services.settings.fields import MASK
+from services.settings.health import Health, HealthData
 from services.settings.reach import Reach
 from services.settings.row import ShownColumns
 from services.settings.sealing import StoredConfig
@@ -32,11 +35,12 @@ class ConfigData(ShownColumns):
     has_client_key: bool
     client_certificate_facts: ClientCertificateData | None
     verified: bool
+    health: HealthData
     verified_for_own_domain: bool  # as far as a test without a sign-in could see; not by others then
 
 
-def config_data(stored: StoredConfig) -> ConfigData:
-    """All that may be shown of it."""
+def config_data(stored: StoredConfig, known: Health | None = None) -> ConfigData:
+    """All that may be shown of it; ``known`` is how it is, if that was asked."""
     row = stored.row
     columns = {name: getattr(row, name) for name in SHOWN}
     masked = {name: MASK if columns[name] else "" for name in SECRETS}
@@ -48,6 +52,7 @@ def config_data(stored: StoredConfig) -> ConfigData:
         needs_reentry=stored.needs_reentry,
         client_certificate_facts=_certificate_data(row.client_certificate),
         verified=stored.is_verified,
+        health=health.data(known or health.of_config(stored)),
         verified_for_own_domain=stored.verified_reach is Reach.OWN_DOMAIN,
     )
 
@@ -55,6 +60,12 @@ def config_data(stored: StoredConfig) -> ConfigData:
 def public_dict(stored: StoredConfig) -> dict[str, Any]:
     """The same as the API answers it."""
     return json_of(ConfigData, config_data(stored))
+
+
+def public_dicts(found: Sequence[StoredConfig]) -> list[dict[str, Any]]:
+    """The same of several."""
+    known = health.of_configs(found)
+    return [json_of(ConfigData, config_data(stored, known[stored.row.id])) for stored in found]
 
 
 def _certificate_data(certificate: str) -> ClientCertificateData | None:

@@ -1,16 +1,18 @@
 """The administrator's first questions: where does mail go now, is all well with it, and how does each server stand?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from services.settings import configs, protection
+from services.settings import configs, health, protection
 from services.settings import route as smtp_route
+from services.settings.health import Health, HealthState
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
 from services.settings.shown import ConfigData, config_data
 from services.smtp.settings import Security, SmtpSettings
+from utils import clock
 from utils.addresses import is_loopback
 
 ADD_ONE: Final = "Add a mail server, test it, then save."
@@ -20,7 +22,7 @@ ACTIVATE_ONE: Final = "Activate a server below."
 
 @dataclass(frozen=True, kw_only=True)
 class RouteLine:
-    """A server of the route; ``status`` is used, failed, skipped or standby."""
+    """A server of the route; ``status`` is used, failed, skipped or standby, ``reason`` its place and how it is."""
 
     name: str
     status: str
@@ -35,17 +37,29 @@ class EnvLine:
     status: str
     place: str
     settings: SmtpSettings | None
+    health: Health | None
+
+    @property
+    def can_be_tested(self) -> bool:
+        """Not the local inbox, which is Sealpost's own."""
+        return self.settings is not None and self.health is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SendingState:
-    """``level`` is ok, warning, error or empty. ``since`` is when mail began to go around a server that is down."""
+    """``level`` is ok, warning, error or empty. ``since`` is when a server went down that mail is to go through.
+
+    ``is_outage``: no email gets out, since every server that may send is down.
+    """
 
     level: str
     headline: str
     detail: str = ""
     since: datetime | None = None
     config_id: int | None = None  # of the configuration to look at, if something is wrong with it
+    is_outage: bool = False
+    has_trouble: bool = False  # with a server that mail is to go through
+    until: datetime | None = None  # when the server that is down, or paused, is tried again
     route: list[RouteLine] = field(default_factory=list)
     env: EnvLine
 
@@ -70,42 +84,58 @@ def describe(*, has_configs: bool) -> SendingState:
     active = configs.find_active()
     steps = list(smtp_route.steps())
     used = smtp_route.first_of(steps)
-    is_down = active is not None and _is_failing_over(active)
-    level, headline, detail = _warned(used, *_judged(active, used, has_configs))
+    known = {step.source: health.of_step(step) for step in steps if step.settings and not step.is_local_inbox}
+    found = known.get(used.source) if used else None
+    is_down = found is not None and found.is_down
+    beside = _takes_over(steps, used)
+    in_use = beside if is_down else used
+    is_outage = used is None or (is_down and (in_use is None or _is_down(known, in_use)))
+    level, headline, detail = _warned(used, *_judged(active, used, has_configs, found, None if is_outage else beside))
     withheld = protection.standing(steps)
-    if used and used.last_error and not is_down and (waits := next(iter(withheld.values()), "")):
+    if found and found.has_trouble and (waits := next(iter(withheld.values()), "")):
         detail = f"{detail} {waits}"
     if smtp_route.is_suppressed():
         level, headline, detail = "warning", smtp_route.NOTHING_IS_SENT, f"Without it: {headline} {detail}".strip()
-    in_use = _next_usable(steps, used) if is_down else used
     return SendingState(
         level=level,
         headline=headline,
         detail=detail,
-        since=active.row.failed_over_at if active and is_down else None,
+        since=found.since if found else None,
         config_id=active.row.id if active and level != "ok" else None,
+        is_outage=is_outage,
+        has_trouble=used is None or (found is not None and found.has_trouble),
+        until=found.until if found else None,
         route=[
             RouteLine(
-                name=_named(step), status=_status(step, in_use, used), reason=withheld.get(step.source, step.reason)
+                name=_named(step),
+                status=_status(step, in_use, used),
+                reason=_reason(withheld.get(step.source, step.reason), known.get(step.source)),
             )
             for step in steps
         ],
-        env=_env_line(steps[-1], in_use, used, withheld.get(steps[-1].source, "")),
+        env=_env_line(steps[-1], in_use, used, withheld.get(steps[-1].source, ""), known.get(health.ENV)),
     )
 
 
-def facts(stored: StoredConfig) -> ConfigFacts:
-    """One configuration for the list, or for the head of its own page."""
-    level, word = _status_word(stored)
+def facts(stored: StoredConfig, known: Health | None = None) -> ConfigFacts:
+    """One configuration for the list, or for the head of its own page; ``known`` is how it is, if that was asked."""
+    known = known or health.of_config(stored)
+    level, word = _status_word(stored, known)
     return ConfigFacts(
-        **vars(config_data(stored)),
+        **vars(config_data(stored, known)),
         level=level,
         word=word,
-        advice=_advice(stored),
+        advice="" if known.state is HealthState.UNPROVEN and not known.ends else known.sentence,
         is_usable=stored.is_usable,
         is_readable=stored.is_readable,
         settings=stored.settings,
     )
+
+
+def facts_of(found: Sequence[StoredConfig]) -> list[ConfigFacts]:
+    """The same of several."""
+    known = health.of_configs(found)
+    return [facts(stored, known[stored.row.id]) for stored in found]
 
 
 def without_it(stored: StoredConfig) -> tuple[str, str]:
@@ -120,21 +150,62 @@ def without_it(stored: StoredConfig) -> tuple[str, str]:
     return "warning", f"Mail will go through {step.settings.host} (set in .env) as {step.settings.from_email}."
 
 
-def _judged(active: StoredConfig | None, used: RouteStep | None, has_configs: bool) -> tuple[str, str, str]:
+def _judged(
+    active: StoredConfig | None,
+    used: RouteStep | None,
+    has_configs: bool,
+    found: Health | None,
+    beside: RouteStep | None,
+) -> tuple[str, str, str]:
     if active and not active.is_usable:
-        name, reason = active.row.name, active.problem
-        return "error", f"“{name}” is active, but cannot be used.", f"{reason} {_meanwhile(used)}"
-    if not used or not used.settings:
-        detail = ACTIVATE_ONE if has_configs else ADD_ONE
-        return "error", "No mail can be sent: no server is active.", detail
-    if used.is_local_inbox and has_configs:
+        told = f"“{active.row.name}” is active, but cannot be used"
+        if used and found and found.is_down and found.since:
+            headline = (
+                f"No email gets out: {told}, and {_server(used)} has been down since {clock.readable(found.since)}."
+            )
+            return "error", headline, f"{active.problem} {found.reason}."
+        return "error", f"{told}.", f"{active.problem} {_meanwhile(used)}"
+    if not used or not used.settings or not found:
+        return _without_server(used, has_configs)
+    level, headline, detail = _judged_used(used, found, beside)
+    if not active and not found.has_trouble:
+        detail = f"No server is active, so the one in .env is used. {detail}".strip()
+    elif active and active.is_verified and not detail:
+        detail = "These settings passed a test."
+    return level, headline, detail
+
+
+def _without_server(used: RouteStep | None, has_configs: bool) -> tuple[str, str, str]:
+    if used and used.is_local_inbox and has_configs:
         return "warning", "No server is active. Mail goes to the local inbox.", ACTIVATE_ONE
-    if used.is_local_inbox:
+    if used and used.is_local_inbox:
         return "empty", "No mail server yet. Mail goes to the local inbox.", ADD_ONE
-    if not active:
-        headline = f"Mail goes through {used.settings.host} (set in .env) as {used.settings.from_email}."
-        return "ok", headline, "No server is active, so the one in .env is used."
-    return _judged_active(active)
+    return "error", "No mail can be sent: no server is active.", ACTIVATE_ONE if has_configs else ADD_ONE
+
+
+def _judged_used(used: RouteStep, found: Health, beside: RouteStep | None) -> tuple[str, str, str]:
+    """How the server is that mail is to go through; ``beside`` is the one that takes over where it is down."""
+    server = _server(used)
+    if found.state is HealthState.DOWN and found.since and not beside:
+        headline = f"No email gets out: {server} has been down since {clock.readable(found.since)}."
+        return "error", headline, f"{found.reason}."
+    if found.state is HealthState.DOWN and beside:
+        headline = f"{server} is down. Mail goes through {_server(beside)} instead."
+        detail = f"{found.reason}. Mail goes back to it once it works again. Test it to see what is wrong."
+        return "warning", headline, detail
+    if found.state is HealthState.PAUSED and found.until:
+        headline = f"{server} is paused until {clock.readable(found.until)}: {found.reason}."
+        return "warning", headline, f"Email waits, or goes through {_server(beside)}." if beside else "Email waits."
+    address = used.settings.from_email if used.settings else ""
+    headline = f"Mail goes through {server} as {address}."
+    advice = " Test it to see what to do." if found.state is HealthState.STRUGGLING else ""
+    return found.level, headline, f"{found.sentence}{advice}"
+
+
+def _server(step: RouteStep) -> str:
+    if step.settings is None:
+        return step.name
+    return f"{step.settings.host} (set in .env)" if step.source == health.ENV else f"{step.name} ({step.settings.host})"
 
 
 def _warned(used: RouteStep | None, level: str, headline: str, detail: str) -> tuple[str, str, str]:
@@ -145,57 +216,34 @@ def _warned(used: RouteStep | None, level: str, headline: str, detail: str) -> t
     return "warning" if level == "ok" else level, headline, f"{IN_CLEAR} {detail}"
 
 
-def _judged_active(active: StoredConfig) -> tuple[str, str, str]:
-    row, server = active.row, f"{active.row.name} ({active.row.smtp_server})"
-    if _is_failing_over(active):
-        headline = f"{server} is down. Mail goes through {row.failed_over_to} instead."
-        detail = "Mail goes back to it once it works again. Test it to see what is wrong."
-        return "warning", headline, detail
-    headline = f"Mail goes through {server} as {row.from_email}."
-    if row.last_error:
-        detail = f"Its last attempt failed: {row.last_error}. Test it to see what to do."
-        return "warning", headline, detail
-    if active.certificate_trouble:
-        return "warning", headline, active.certificate_trouble
-    if not active.is_verified:
-        return "warning", headline, "These settings have not been tested yet."
-    return "ok", headline, "These settings passed a test."
-
-
-def _is_failing_over(stored: StoredConfig) -> bool:
-    """Whether mail last went around it, and neither a test nor a change has come since."""
-    row = stored.row
-    since = row.failed_over_at
-    is_mended = since is not None and any(later and later > since for later in (row.verified_at, row.updated_at))
-    return row.is_active and since is not None and not is_mended
-
-
 def _meanwhile(used: RouteStep | None) -> str:
     if used and used.settings:
         return f"Until then mail goes through {used.settings.host} ({used.name})."
     return "Until then no mail can be sent."
 
 
-def _status_word(stored: StoredConfig) -> tuple[str, str]:
-    row = stored.row
+def _status_word(stored: StoredConfig, known: Health) -> tuple[str, str]:
     if not stored.is_usable:
-        return "error", "Active, cannot be used" if row.is_active else "Cannot be used"
-    if not row.is_active:
-        return "empty", "Inactive"
-    if _is_failing_over(stored):
-        return "warning", "Active, but down"
-    return ("warning", "Active, failing") if row.last_error else ("ok", "Active")
+        return "error", "Active, cannot be used" if stored.row.is_active else "Cannot be used"
+    how = "" if known.state is HealthState.WORKING else f", {known.state}"
+    if not stored.row.is_active:
+        return ("warning", f"Inactive{how}") if known.is_down else ("empty", "Inactive")
+    return known.level, f"Active{how}"
 
 
-def _advice(stored: StoredConfig) -> str:
-    if not stored.is_usable:
-        return stored.problem
-    if _is_failing_over(stored):
-        return f"It is down: mail goes through {stored.row.failed_over_to} instead."
-    return stored.certificate_trouble
+def _reason(place: str, known: Health | None) -> str:
+    """The place of a server in the route, and how it is where there is something to say."""
+    return f"{place} {known.sentence}".strip() if known else place
 
 
-def _env_line(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None, withheld: str) -> EnvLine:
+def _is_down(known: Mapping[str, Health], step: RouteStep) -> bool:
+    found = known.get(step.source)
+    return found is not None and found.is_down
+
+
+def _env_line(
+    step: RouteStep, in_use: RouteStep | None, used: RouteStep | None, withheld: str, known: Health | None
+) -> EnvLine:
     status = _status(step, in_use, used)
     place = step.reason
     if status == "standby" and used:
@@ -205,11 +253,14 @@ def _env_line(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None,
             place = f"Second in the route: used while {used.name} cannot be used. {withheld}"
     elif status == "used" and step is not used and used:
         place = f"Second in the route: used while {used.name} is down."
-    return EnvLine(name=step.name, status=status, place=place, settings=step.settings)
+    return EnvLine(name=step.name, status=status, place=place, settings=step.settings, health=known)
 
 
-def _next_usable(steps: Sequence[RouteStep], used: RouteStep | None) -> RouteStep | None:
-    return next((step for step in steps if used and step.settings and protection.takes_over(step, used)), None)
+def _takes_over(steps: Sequence[RouteStep], used: RouteStep | None) -> RouteStep | None:
+    """The server that mail goes through while the first is down; None if none may."""
+    if used is None or not used.failover:
+        return None
+    return next((step for step in steps if step.settings and protection.takes_over(step, used)), None)
 
 
 def _named(step: RouteStep) -> str:

@@ -111,7 +111,9 @@ class Exchange:
             raise refusal(Phase.SENDER, sender)
         if mail.is_bare and not self.standing.is_bare:
             self.standing.lose_parameters()
-        self.standing.clean = len(replies) > len(mail.asked) and replies[-1].ok
+        # Behind a RSET that came with more, no MAIL comes before another: of that Dovecot's submission service dies.
+        has_forgotten = len(replies) > len(mail.asked) and replies[-1].ok
+        self.standing.clean = has_forgotten and not self.standing.pipelining
         if is_told:
             talk.done(f"{envelope.sender}: {sender.code} {sender.text}")
         talk.begin(Phase.RECIPIENT)

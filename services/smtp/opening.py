@@ -248,8 +248,8 @@ class Opening:
         deadline = self._talk.deadline.sooner(min(OTHERS_SECONDS, self._policy.connect_seconds))
         living = others[MOST_OTHERS:]
         for address, fault in dial.knock(others[:MOST_OTHERS], port, deadline):
-            text = dial.WORDS[fault] if fault else "responds too"
-            self._talk.done_beside(SideLook.ADDRESS, f"{address}, port {port}, {text}", "warning" if fault else "ok")
+            text = f", {dial.WORDS[fault]}" if fault else ": responds too"
+            self._talk.done_beside(SideLook.ADDRESS, f"{address}, port {port}{text}", "warning" if fault else "ok")
             living += [] if fault else [address]
             self._talk.seen.addresses[address] = fault
         if len(others) > MOST_OTHERS:

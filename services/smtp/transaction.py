@@ -20,15 +20,22 @@ _MOST_AROUND: Final = 1024  # octets of RSET and DATA, with room to spare
 # Our own answer, in the server's form, for a recipient that it could not even be told (RFC 6531 3.4).
 _TOO_MANY: Final = Reply(452, grammar.TOO_MANY, ("The server accepts fewer recipients at a time.",))
 _SIZE: Final = re.compile(rb"(?<=>) SIZE=\d+")
+_NO_REPLY_TO: Final = (
+    "The Reply-To address has non-ASCII letters before the @, which the server does not support (no SMTPUTF8)."
+)
 _UNSAYABLE: Final = Reply(553, "5.6.7", ("The server does not support non-ASCII letters before the @ (no SMTPUTF8).",))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
-    """Who sends to whom: bare addresses, which may be non-ASCII; the sender may be empty (a bounce)."""
+    """Who sends to whom: bare addresses, which may be non-ASCII; the sender may be empty (a bounce).
+
+    ``replies_to`` is the message's Reply-To, which a server that takes ASCII addresses alone cannot carry either.
+    """
 
     sender: str
     recipients: tuple[str, ...]
+    replies_to: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +113,8 @@ class Transaction:
         self.started = monotonic()
         self._commands: list[bytes] = []
         try:
+            if not parcel.envelope.replies_to.isascii() and "SMTPUTF8" not in features:
+                raise Permanent(Phase.SENDER, Fault.NO_SMTPUTF8, _NO_REPLY_TO, enhanced=_UNSAYABLE.enhanced)
             self.refused = unsayable(features, sender, paths)
             sayable = tuple(address for address in paths if address not in self.refused)
             if most is not None and most < len(sayable):
@@ -221,9 +230,14 @@ def mail_command(features: Mapping[str, str], sender: bytes, paths: list[bytes],
             text = "The message has 8-bit content, which the server does not accept (no 8BITMIME)."
             raise Permanent(Phase.SENDER, Fault.REPLY, text, enhanced="5.6.3")
         command += b" BODY=8BITMIME"
-    if "SMTPUTF8" in features and not all(map(bytes.isascii, [sender, *paths])):
+    if "SMTPUTF8" in features and not (all(map(bytes.isascii, [sender, *paths])) and _has_plain_header(content)):
         command += b" SMTPUTF8"
     return command
+
+
+def _has_plain_header(content: bytes) -> bool:
+    """Whether every address in it is ASCII: nothing else stands there in UTF-8 (RFC 6532)."""
+    return content.isascii() or content[: content.find(b"\r\n\r\n")].isascii()
 
 
 def _no_smtputf8(phase: Phase) -> DeliveryError:

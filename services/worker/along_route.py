@@ -14,12 +14,13 @@ from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
 from services.delivery.held_servers import waits
 from services.delivery.limits import Allowance, Limits, NoPlace
-from services.delivery.outcome import Outcome, Withheld
+from services.delivery.outcome import LONG, Outcome, Withheld
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
 from services.outbox import leaving, reasons
 from services.outbox.reasons import Reason
 from services.settings import protection, route
+from services.settings.health import Meeting, What
 from services.settings.personal_route import UnusableAccount
 from services.settings.route import RouteStep
 from services.smtp.client import IN_FLIGHT, Parcel
@@ -34,6 +35,8 @@ CUT_SHORT: Final = (Fault.TIMEOUT, Fault.CLOSED)  # what a conversation ends wit
 _ABOUT_ONE_MAIL: Final = (Reason.GIVEN_BACK, Reason.PINNED, Reason.NO_KEY, Reason.FAILED_BEFORE_SENDING)
 _LIMITS_OF_ACCOUNT: Final = (Reason.ACCOUNT_LIMIT, Reason.GLOBAL_LIMIT)
 _LONGEST_PAUSE: Final = 60.0  # seconds; a mended server, or a higher limit, is used soon
+
+_STALLED: Final = Meeting(what=What.FAILED, reason=Reason.SILENT, is_broken=True, is_unreachable=True)
 
 # Marks mails as on their way to a server; gives the ids of those that are still this worker's.
 Fence = Callable[[Sequence[Claim], str], set[int]]
@@ -97,6 +100,7 @@ class Job:
     spared: list[Outcome] = field(default_factory=list)
     blocked_by: RouteStep | None = None  # its account's own server
     places: Places | None = None  # of its account, if it is any's
+    met: tuple[RouteStep, Meeting] | None = None  # what keeps all mail from a server that it was not tried at
 
     @property
     def skipped(self) -> tuple[Outcome, ...]:
@@ -196,9 +200,9 @@ def _is_withheld(job: Job, server: RouteStep) -> bool:
 def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> list[Job]:
     """Those who may go to the server now; the others are told why they wait."""
     if waits().is_held(server.owner, is_security=is_security):
-        wait, mails = Wait(server, held_servers.LOOK_AGAIN, Reason.PAUSED), frozenset[int]()
+        wait, mails = Wait(server, held_servers.LOOK_AGAIN, Reason.SILENT), frozenset[int]()
     elif server.account_id is not None and waits().is_silent(server.owner):
-        wait, mails = Wait(server, held_servers.OWN_LOOK_AGAIN, Reason.PAUSED), frozenset[int]()
+        wait, mails = Wait(server, held_servers.OWN_LOOK_AGAIN, Reason.SILENT), frozenset[int]()
     else:
         found = standing.admit(server, [job.claim.id for job in jobs], is_security=is_security)
         reason, mails = found.cause or Reason.PAUSED, found.mails
@@ -206,6 +210,8 @@ def _admitted(server: RouteStep, jobs: Sequence[Job], *, is_security: bool) -> l
     for job in jobs:
         if job.claim.id not in mails:
             job.waits.append(wait)
+        if waits().is_stalled(server.owner):
+            job.met = server, _STALLED
     return [job for job in jobs if job.claim.id in mails]
 
 
@@ -330,6 +336,8 @@ def _is_throttled(server: RouteStep, job: Job, limits: Limits) -> bool:
         job.waits.append(Wait(server, refusal.seconds, Reason.THROTTLED))  # the policy lets another send at once
         return True
     job.is_for_domain = refusal.is_of_domain
+    if not of_account and not refusal.is_of_domain and refusal.seconds >= LONG:
+        job.met = server, Meeting(what=What.PAUSED, reason=Reason.THROTTLED, seconds=refusal.seconds)
     _snooze(job, refusal.seconds, of_account or Reason.THROTTLED, is_for_all=not refusal.is_of_domain)
     return True
 

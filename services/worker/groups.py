@@ -86,6 +86,8 @@ def work_off(group: Group, pace: Pace, wanted: Callable[[], Iterable[Priority]] 
         next_group = work.finish(pace, among)
     if not went_well:  # else there is nothing to tell, and the next group must not wait for it
         record.note([outcome for job in work.jobs for outcome in job.outcomes])
+        for server, meeting in {job.met[0].owner: job.met for job in work.jobs if job.met}.values():
+            record.note_met(server, meeting)
         for job in work.jobs:
             if job.outcomes:
                 notices.tell(job.outcomes[-1], job.draft.kind, is_about_it=job.is_about_it)

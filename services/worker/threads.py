@@ -21,7 +21,7 @@ from services.accounts import password_reset
 from services.delivery import held_servers
 from services.outbox import promise
 from services.smtp import pool
-from services.worker import groups, lease, turns
+from services.worker import groups, lease, probing, turns
 from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
 from utils import ending, incidents
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 EXTENSION: Final = "sealpost_worker"
 SENDERS: Final = 2
 SWEEP_SECONDS: Final = 5.0
+LOOK_AGAIN_SECONDS: Final = 30.0  # between two looks for servers that are down and may be back
 TIDY_SECONDS: Final = 3600.0
 PAUSE_SECONDS: Final = 0.1  # the answer to whoever asked for a reset is out before its work starts
 LAST_SECONDS: Final = 1.0  # of a stop, for writing down what became of the mails
@@ -146,13 +147,16 @@ class MailWorker:
 
     def _keep(self) -> None:
         """Whatever may take long, or wait for others; neither claims nor leases wait for it."""
-        next_sweep = next_tidy = 0.0
+        next_sweep = next_tidy = next_look = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
             if now >= next_sweep:
                 next_sweep = now + SWEEP_SECONDS
                 self._guarded(self._sweep)
             self._guarded(password_reset.process_requests)
+            if now >= next_look:
+                next_look = now + LOOK_AGAIN_SECONDS
+                self._guarded(probing.look_again)
             if now >= next_tidy:
                 next_tidy = now + TIDY_SECONDS
                 self._guarded(groups.tidy)

@@ -141,7 +141,7 @@ def forbidden(scene: Scene) -> Page:
 
 def not_found(scene: Scene) -> Page:
     page = scene.page(scene.servers.new, path="/nowhere")
-    expect_heading(page, "Nothing here")
+    expect_heading(page, "Page not found")
     return page
 
 

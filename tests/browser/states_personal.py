@@ -133,7 +133,7 @@ def overseen_none_matches(scene: Scene) -> Page:
     page = overseen(scene)
     fill(page, {"Search": "nowhere"})
     press(page, "Search")
-    expect(page.get_by_role("heading", name="No account matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No matching accounts")).to_be_visible()
     return page
 
 

@@ -2,6 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
+from services.settings import configs
 from tests.browser.scene import Scene, State
 from tests.browser.steps import (
     expect_heading,
@@ -12,6 +13,7 @@ from tests.browser.steps import (
     press,
     report,
     row,
+    scripted,
     server_state,
     state,
 )
@@ -37,6 +39,38 @@ def servers_none_matches(scene: Scene) -> Page:
     fill(page, {"Search": "nowhere"})
     press(page, "Search")
     expect(page.get_by_role("heading", name="No matching servers")).to_be_visible()
+    return page
+
+
+def servers_menu(scene: Scene) -> Page:
+    page = servers_three(scene)
+    scripted(page.get_by_label("More for Backup")).click()
+    expect(page.get_by_role("link", name="Delete Backup")).to_be_visible()
+    return page
+
+
+def navigation_menu(scene: Scene) -> Page:
+    page = servers_three(scene)
+    scripted(page.get_by_role("navigation", name="Main").locator("summary")).click()
+    expect(page.get_by_role("link", name="Domain check")).to_be_visible()
+    return page
+
+
+def server_activation(scene: Scene) -> Page:
+    page = servers_three(scene)
+    press(page, "Activate Backup")
+    expect_heading(page, "Activate “Backup”?")
+    expect(page.get_by_role("button", name="Test it first")).to_be_visible()
+    return page
+
+
+def server_activated(scene: Scene) -> Page:
+    """With the offer to undo it; it is undone behind the page's back."""
+    page = server_activation(scene)
+    press(page, "Activate anyway")
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    with scene.inside(scene.servers.working):
+        configs.activate(configs.named("Primary").row.id)
     return page
 
 
@@ -129,6 +163,22 @@ def form_test_running(scene: Scene) -> Page:
     return page
 
 
+def form_test_cancelled(scene: Scene) -> Page:
+    page = form_test_running(scene)
+    press(page, "Cancel")
+    expect_outcome(page, "Test cancelled")
+    return page
+
+
+def form_test_unsaved(scene: Scene) -> Page:
+    """With Save beside the report."""
+    page = form_saved(scene)
+    fill(page, {"From name": "Another"})
+    press(page, "Test Connection")
+    expect(report(page).get_by_role("button", name="Save and use")).to_be_visible()
+    return page
+
+
 def form_message_sent(scene: Scene) -> Page:
     page = form_saved(scene)
     press(page, "Send test email")
@@ -141,7 +191,7 @@ def form_test_failed(scene: Scene) -> Page:
     page.get_by_role("radio", name="TLS", exact=True).check()
     press(page, "Test Connection")
     expect_outcome(page, "The server starts unencrypted")
-    page.get_by_text("What was said").click()
+    page.get_by_text("Full conversation").click()
     return page
 
 
@@ -198,6 +248,10 @@ STATES: list[State] = [
     servers_none,
     servers_three,
     servers_none_matches,
+    servers_menu,
+    navigation_menu,
+    server_activation,
+    server_activated,
     server_deactivation,
     server_deletion,
     form_with_a_provider,
@@ -210,6 +264,8 @@ STATES: list[State] = [
     form_with_a_client_certificate,
     form_with_a_wrong_client_certificate,
     form_test_running,
+    form_test_cancelled,
+    form_test_unsaved,
     form_message_sent,
     form_test_failed,
     audit_trail,

@@ -180,7 +180,7 @@ def test_the_report_can_be_copied_with_what_was_said_and_without_the_password(pa
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")
     for said in (
-        "Sign in: Authentication failed",
+        "Sign-in: Authentication failed",
         "Check both, including spaces",
         "OK  Greeting",
         "C: AUTH PLAIN ••••",

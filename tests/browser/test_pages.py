@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 from tests.browser.conftest import NewPage, StartServer, watched_pages
 from tests.browser.scene import Scene, Servers, State
 from tests.browser.states import STATES
-from tests.browser.states_settings import form_test_running
+from tests.browser.states_settings import form_test_cancelled, form_test_running
 from tests.browser.states_typed import sign_in_in_place
 from tests.browser.steps import settle
 from tests.patience import PATIENCE
@@ -21,7 +21,7 @@ from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer, pause
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
-WITHOUT_SCRIPT = [state for state in STATES if state not in (form_test_running, sign_in_in_place)]
+WITHOUT_SCRIPT = [state for state in STATES if state not in (form_test_running, form_test_cancelled, sign_in_in_place)]
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from tests.dns_server import DnsServer, Fails
 from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.running import Sealpost
-from tests.scripted_server import Connection, ScriptedServer, challenged, pause
+from tests.scripted_server import Answer, Connection, ScriptedServer, challenged, pause
 from utils.version import VERSION
 
 FIND = "Your email address or provider"
@@ -134,7 +134,10 @@ def test_after_a_change_the_report_says_that_it_is_old(page: Page, mail_server: 
     expect(report(page).get_by_text("Changed since the test.")).to_be_hidden()
 
 
-REFUSES_ONCE = {"EHLO": "250-scripted.test\n250 AUTH PLAIN", "AUTH": [challenged("535 5.7.8 no"), challenged()]}
+REFUSES_ONCE: dict[str, Answer | list[Answer]] = {
+    "EHLO": "250-scripted.test\n250 AUTH PLAIN",
+    "AUTH": [challenged("535 5.7.8 no"), challenged()],
+}
 
 
 def test_a_password_that_ends_with_a_space_is_tried_without_it_by_one_click(page: Page) -> None:
@@ -214,7 +217,7 @@ def test_an_address_fills_in_everything_when_its_field_is_left(page: Page) -> No
 def test_an_address_does_so_without_script(plain_page: Page) -> None:
     plain_page.get_by_label(FIND).fill("me@firm.example")
     press(plain_page, "Find settings")
-    expect(plain_page.get_by_text("Mail of firm.example is with Google Workspace.")).to_be_visible()
+    expect(plain_page.get_by_text("firm.example uses Google Workspace.")).to_be_visible()
     expect_gmail(plain_page)
     expect(plain_page.get_by_label("User name", exact=True)).to_have_value("me@firm.example")
 
@@ -223,7 +226,7 @@ def test_enter_looks_up_the_domain_and_a_typed_user_name_stays(page: Page) -> No
     fill(page, {"User name": "typed"})
     page.get_by_label(FIND).fill("me@firm.example")
     page.get_by_label(FIND).press("Enter")
-    expect(page.get_by_text("Mail of firm.example is with Google Workspace.")).to_be_visible()
+    expect(page.get_by_text("firm.example uses Google Workspace.")).to_be_visible()
     expect_gmail(page)
     expect(page.get_by_label("User name", exact=True)).to_have_value("typed")
     expect(page.get_by_label(FIND)).to_be_focused()
@@ -281,9 +284,9 @@ def test_a_provider_of_the_list_fills_in_its_server_and_offers_its_others(page: 
 
 def test_a_provider_of_the_list_does_so_without_script(plain_page: Page) -> None:
     plain_page.get_by_label(LIST).select_option(label="Amazon SES")
-    press(plain_page, "Use it")
-    plain_page.get_by_label("Which server").select_option(label="Frankfurt (eu-central-1)")
     press(plain_page, "Use")
+    plain_page.get_by_label("Which server").select_option(label="Frankfurt (eu-central-1)")
+    press(plain_page, "Use this server")
     expect(plain_page.get_by_label("Server", exact=True)).to_have_value("email-smtp.eu-central-1.amazonaws.com")
 
 

@@ -48,6 +48,37 @@ def test_a_time_is_the_readers_own_with_utc_on_hover(
     expect(moment).to_have_attribute("title", "3 November 2026 at 22:00:00 UTC")
 
 
+@pytest.mark.parametrize(
+    ("attribute", "seconds", "words"),
+    [
+        ("", -20, "just now"),
+        ("", 5, "just now"),  # two clocks are never quite the same
+        ("coming", 20, "in a moment"),
+        ("coming", -5, "in a moment"),
+        ("coming", 300, "in 5 minutes"),
+        ("", -300, "5 minutes ago"),
+    ],
+)
+def test_what_is_still_to_come_is_never_just_now(
+    new_page: NewPage, sealpost: Sealpost, attribute: str, seconds: int, words: str
+) -> None:
+    page = new_page(sealpost.url)
+    page.goto("/login")
+    told = page.evaluate(
+        """async ([attribute, seconds]) => {
+            const { refreshTimes } = await import("/static/times.js");
+            const time = document.createElement("time");
+            time.dateTime = new Date(Date.now() + seconds * 1000).toISOString();
+            time.dataset.relative = attribute;
+            document.body.append(time);
+            refreshTimes();
+            return time.textContent;
+        }""",
+        [attribute, seconds],
+    )
+    assert told == words
+
+
 def test_without_script_it_is_utc_and_says_so(new_page: NewPage, sealpost: Sealpost) -> None:
     page = reader_in("Asia/Kolkata", new_page, sealpost, java_script_enabled=False)
     expect(page.locator("time").first).to_have_text("2026-11-03 22:00:00 UTC")

@@ -142,9 +142,9 @@ def test_what_was_tested_is_saved_from_beside_its_report(
     fill_in_server(page, mail_server)
     press(page, "Test Connection")
     expect(report(page).get_by_role("button", name="Save", exact=True)).to_be_visible()
-    page.get_by_role("switch", name="Use this server").check()
+    page.get_by_role("switch", name="Active").check()
     expect(report(page).get_by_role("button", name="Save and use")).to_be_visible()
-    page.get_by_role("switch", name="Use this server").uncheck()
+    page.get_by_role("switch", name="Active").uncheck()
     report(page).get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
 

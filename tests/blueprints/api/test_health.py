@@ -14,23 +14,25 @@ from sqlalchemy import text
 from app import create_app
 from database.engine import db, transaction
 from database.outbox_db import State
-from services.checks.readiness import CANNOT_OPEN
+from services.checks.readiness import CANNOT_OPEN, NO_DATABASE
 from services.outbox.log import HALTED
-from services.settings import configs
+from services.outbox.reasons import Reason
+from services.settings import configs, health, route
 from services.settings.fields import parse_change
+from services.settings.health import Meeting, What
 from services.worker import threads
-from tests.conftest import APP_KEY
+from tests.conftest import ADMIN_TOKEN, APP_KEY
 from tests.mails import in_state, queued
 from tests.statements import heard
-from tests.visitors import Visitor, visit
+from tests.visitors import Visitor, make_alice, visit
 from utils import clock
 
 SERVER = {"smtp_server": "smtp.canary.example", "smtp_username": "canary-user", "smtp_password": "c4nary-pass"}
 
 
-def readiness(client: Visitor) -> tuple[int, str, dict[str, Any]]:
-    """Status code, status, and the detail of every check that is not well."""
-    answer = client.get("/readyz")
+def readiness(client: Visitor, path: str = "/readyz") -> tuple[int, str, dict[str, Any]]:
+    """Status code, status, and the detail of every check that is not well, as whoever has the token is told."""
+    answer = client.get(path, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
     told = answer.get_json()
     return answer.status_code, told["status"], {name: c["detail"] for name, c in told["checks"].items() if not c["ok"]}
 
@@ -127,3 +129,63 @@ def test_readiness_asks_as_little_of_a_full_database_as_of_an_empty_one(app: Fla
 
 def test_no_limit_stands_before_whoever_watches(client: Visitor) -> None:
     assert {client.get("/healthz").status_code for _ in range(200)} == {200}
+
+
+def down_for(minutes: int) -> None:
+    """An active server that nothing has got out through for so long."""
+    stored = configs.save(parse_change({**SERVER, "from_email": "a@canary.example"}), actor="test")
+    step = route.step_of(stored)
+    failed = Meeting(what=What.FAILED, reason=Reason.CONNECT, is_broken=True, is_unreachable=True)
+    with transaction() as session:
+        row = health.note(session, step.owner, step.config_id, step.fingerprint, [failed])
+        row.failing_since = clock.now() - timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(("minutes", "code", "word"), [(1, 200, "degraded"), (6, 503, "down")])
+def test_mail_is_down_once_nothing_has_got_out_for_as_long_as_is_set(
+    client: Visitor, minutes: int, code: int, word: str
+) -> None:
+    down_for(minutes)
+    assert readiness(client, "/readyz/mail")[:2] == (code, word)
+    assert readiness(client)[:2] == (200, "degraded")
+
+
+def test_how_long_is_set_in_the_environment(environment: dict[str, str], tmp_path: Path) -> None:
+    patient = create_app({**environment, "MAIL_DOWN_MINUTES": "60"}, instance_path=tmp_path)
+    with patient.app_context():
+        down_for(30)
+        assert readiness(visit(patient), "/readyz/mail")[:2] == (200, "degraded")
+
+
+@pytest.mark.parametrize(("minutes", "word"), [(1, "degraded"), (6, "down")])
+def test_mail_that_no_worker_takes_is_down_after_as_long(client: Visitor, minutes: int, word: str) -> None:
+    in_state(State.DEFERRED, due_at=clock.now() - timedelta(minutes=minutes))
+    assert readiness(client, "/readyz/mail")[1] == word
+
+
+def test_where_nothing_is_to_be_sent_no_alarm_is_raised(environment: dict[str, str], tmp_path: Path) -> None:
+    quiet = create_app({**environment, "MAIL_SUPPRESS_SEND": "true"}, instance_path=tmp_path)
+    with quiet.app_context():
+        down_for(60)
+        assert readiness(visit(quiet), "/readyz/mail")[:2] == (200, "ready")
+
+
+def test_without_a_database_no_mail_gets_out(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app({**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'nowhere' / 'x.db'}"})
+    assert readiness(visit(app), "/readyz/mail") == (503, "down", {"mail": NO_DATABASE})
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}])
+@pytest.mark.parametrize("path", ["/readyz", "/readyz/mail"])
+def test_without_a_token_words_alone_are_told(client: Visitor, path: str, headers: dict[str, str]) -> None:
+    down_for(60)
+    answers = [client.get(path, headers=headers) for _ in range(25)]  # whatever limit there is for wrong tokens
+    assert {answer.status_code for answer in answers} == {503 if path == "/readyz/mail" else 200}
+    assert {key for check in answers[-1].get_json()["checks"].values() for key in check} == {"ok"}
+
+
+def test_an_account_that_is_no_administrator_is_told_words_alone(app: Flask) -> None:
+    make_alice()
+    visitor = visit(app)
+    visitor.sign_in()
+    assert "detail" not in visitor.get("/readyz").text

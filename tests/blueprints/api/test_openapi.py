@@ -1,5 +1,6 @@
 """The API document says what the API does."""
 
+import html
 import json
 import re
 import shlex
@@ -190,6 +191,19 @@ def test_the_page_shows_every_operation(client: Visitor) -> None:
     assert page.status_code == 200
     assert page.text.count("/api/settings/smtp/test") >= 1
     assert "smtp_server" in page.text
+
+
+def test_the_page_explains_every_parameter(client: Visitor) -> None:
+    subjects = re.findall(r'<h3 id="about-([\w-]+)"', client.get("/api/docs").text)
+    pages = "".join(html.unescape(client.get(f"/api/docs/{name}").text) for name in subjects)
+    described = {
+        (parameter["name"], parameter.get("description") or parameter["schema"].get("description"))
+        for path in build_document()["paths"].values()
+        for operation in path.values()
+        for parameter in operation.get("parameters", [])
+    }
+    assert {"before", "limit", "state"} <= {name for name, text in described if text}
+    assert [name for name, text in described if text and f"<dd>{text}</dd>" not in pages] == []
 
 
 def test_the_document_names_the_configured_address_and_not_the_requested_host(client: Visitor) -> None:

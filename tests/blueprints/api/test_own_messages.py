@@ -1,5 +1,6 @@
 """`/api/messages` for accounts: their own mail, all of what concerns them, and nothing of others or of the server."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,10 +8,14 @@ from flask import Flask
 
 from database.outbox_db import State
 from services.accounts import accounts, api_tokens
+from services.worker import groups
+from services.worker.lease import Pace
 from tests.conftest import ADMIN_TOKEN
 from tests.mails import REFUSAL, attempted, in_state, queued
 from tests.outbox import row_of
+from tests.own_servers import PORT, bring, forget
 from tests.visitors import Visitor, make_alice, make_bob, visit
+from utils import clock
 
 URL = "/api/messages"
 
@@ -109,6 +114,22 @@ def test_an_owner_does_not_read_what_servers_say_nor_where_the_global_one_is(cli
     assert second["server"] == "Own server"
     assert "smtp.example" not in answer.text
     assert "No such user here" not in answer.text
+
+
+def test_a_lost_attempt_at_an_own_server_that_was_deleted_is_none_at_the_global_one(
+    client: Visitor, alice: int
+) -> None:
+    config_id = bring(alice, "127.0.0.9", PORT)
+    held: dict[str, Any] = {"lease_until": clock.now() - timedelta(seconds=1), "lease_token": "t", "attempts": 1}
+    mails = [
+        in_state(State.TRANSMITTING, account_id=alice, pinned_to=f"config:{config_id}", **held),
+        in_state(State.TRANSMITTING, account_id=alice, pinned_to="env", **held),
+    ]
+    forget(alice)
+    groups.sweep(Pace())
+    headers = header(alice, "read")
+    logs = [client.get(f"{URL}/{mail_id}", headers=headers).get_json()["data"]["attempt_log"] for mail_id in mails]
+    assert [[attempt["server"] for attempt in log] for log in logs] == [["Deleted server"], ["Global server"]]
 
 
 def test_an_owner_cancels_and_retries_but_releases_nothing_that_is_held(client: Visitor, alice: int) -> None:

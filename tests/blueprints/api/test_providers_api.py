@@ -57,7 +57,7 @@ def test_an_address_is_answered_with_values_as_saving_takes_them(client: Visitor
 
 def test_an_unknown_domain_is_looked_up(admin: Visitor) -> None:
     found = data_of(admin.get(DISCOVER, query_string={"email": "me@firm.example"}))
-    assert (found["source"], found["message"]) == ("mx", "Mail of firm.example is with Google Workspace.")
+    assert (found["source"], found["message"]) == ("mx", "firm.example uses Google Workspace.")
 
 
 def test_nothing_found_is_an_answer_too(admin: Visitor) -> None:
@@ -112,7 +112,7 @@ def test_another_sites_link_looks_nothing_up(admin: Visitor, dns: DnsServer) -> 
 
 def test_the_form_is_filled_for_an_address(admin: Visitor) -> None:
     page = admin.get(f"{NEW}?find=me@firm.example").text
-    assert "Mail of firm.example is with Google Workspace." in page
+    assert "firm.example uses Google Workspace." in page
     for value in ("smtp.gmail.com", "587", "me@firm.example"):
         assert f'value="{value}"' in page
     assert page.count('value="me@firm.example"') == 3  # what was asked, user name, From

@@ -141,7 +141,7 @@ def test_a_global_server_that_stood_in_is_told_after_the_attempt(
     own_servers.bring(alice, own_servers.free_host(), own_servers.PORT)  # where nobody listens
     answer = client.post(URL, json={**MAIL, "wait": True}, headers=token)
     assert (answer.status_code, answer.get_json()["via"], len(shared.messages)) == (200, "global", 1)
-    assert "stood in" in answer.get_json()["why"]
+    assert "so the global server sent it" in answer.get_json()["why"]
 
 
 def test_waiting_for_it_goes_through_the_accounts_own_server(

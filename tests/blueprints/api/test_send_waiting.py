@@ -233,9 +233,8 @@ class TestWithAServerOfItsOwn:
         self, app: Flask, token: dict[str, str]
     ) -> None:
         may_answer, told = threading.Event(), threading.Event()
-        held_then_good: list[Answer] = [(_after(may_answer), "250 ok"), "250 ok"]
-        script: dict[str, Answer | list[Answer]] = {"MESSAGE": held_then_good}
-        with ScriptedServer(script, host=free_host(), port=PORT) as server:
+        slowly: Answer = (_after(may_answer), "250 ok")
+        with ScriptedServer({"MESSAGE": [slowly, "250 ok"]}, host=free_host(), port=PORT) as server:
             bring(1, server.host, PORT, from_email="alice@example.com")
             _, queued = send(app, token, wait=False)
             held = threading.Thread(target=send, args=(app, token))

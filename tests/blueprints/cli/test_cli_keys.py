@@ -62,9 +62,9 @@ def test_a_rotation_says_to_keep_the_key_that_queued_mails_need(app: Flask, rota
     with app.app_context():
         queued()
         queued()
-    assert "2 configurations, 2 queued mails" in run(rotated_app, "status").stdout
+    assert "2 mail servers, 2 queued emails" in run(rotated_app, "status").stdout
     result = run(rotated_app, "rotate")
-    told = "2 queued mails still need it: keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
+    told = "2 queued emails still need it: keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
     assert result.stdout.splitlines()[-1].endswith(told)
     assert result.exit_code == 0
     status = json.loads(run(rotated_app, "status", "--json").stdout)

@@ -85,7 +85,7 @@ def test_deleting_asks_first_and_says_what_goes(app: Flask) -> None:
     assert refused.exit_code == 1
     assert "Delete bob (bob@example.com) permanently, and with it 1 API token? [y/N]" in refused.stderr
     assert accounts.find(bob.id)
-    assert run(app, "delete", "bob", stdin="y\n").stdout == "The account bob is deleted.\n"
+    assert run(app, "delete", "bob", stdin="y\n").stdout == "Deleted bob.\n"
     assert accounts.find(bob.id) is None
 
 

@@ -50,7 +50,7 @@ def test_a_server_is_deleted_after_asking(app: Flask) -> None:
     own_row(bob.id)
     assert run(app, "personal", "delete", "bob", stdin="n\n").exit_code == 1
     assert oversight.get(bob.id).host
-    assert run(app, "personal", "delete", "bob", "--yes").stdout == "The server of bob is deleted.\n"
+    assert run(app, "personal", "delete", "bob", "--yes").stdout == "Deleted the server of bob.\n"
     again = run(app, "personal", "delete", "bob", "--yes")
     assert (again.exit_code, again.stderr) == (1, f"Error: {oversight.NO_SERVER}\n")
     assert run(app, "personal", "disable", "nobody").exit_code == 1

@@ -28,9 +28,26 @@ def test_an_event_says_who_did_what_when_and_from_where(admin: Visitor) -> None:
     note("configuration Primary", Action.UPDATED, details="smtp_server")
     page = admin.get(URL).text
     (event, *_) = audit.events()
-    for fact in ("carol", "192.0.2.7", "Updated", "configuration Primary", "smtp_server"):
+    for fact in ("carol", "192.0.2.7", "Updated", "mail server Primary", "smtp_server"):
         assert fact in page
     assert event.at.strftime("%Y-%m-%d %H:%M:%S") in page
+
+
+@pytest.mark.parametrize(
+    ("action", "subject", "shown"),
+    [
+        (Action.ACCOUNT_CREATED, "account bob", "<strong>Account created</strong>: bob"),
+        (Action.SIGNED_IN, "account account", "<strong>Signed in</strong>: account"),
+        (Action.TOKEN_REVOKED, "token shop (abc…) of bob", "<strong>Token revoked</strong>: shop (abc…) of bob"),
+        (Action.MAIL_CANCELLED, "mail 0193", "<strong>Email cancelled</strong>: 0193"),
+        (Action.TEMPLATE_DELETED, "template for a.example", "<strong>Template deleted</strong>: a.example"),
+        (Action.ACTIVATED, "configuration Primary (a:1)", "<strong>Activated</strong>: mail server Primary (a:1)"),
+        (Action.MAIL_PURGED, "3 emails", "<strong>Emails deleted</strong>: 3 emails"),
+    ],
+)
+def test_an_event_says_its_kind_once(admin: Visitor, action: Action, subject: str, shown: str) -> None:
+    note(subject, action)
+    assert shown in admin.get(URL).text
 
 
 def test_the_newest_event_stands_first(admin: Visitor) -> None:

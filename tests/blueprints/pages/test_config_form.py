@@ -26,7 +26,8 @@ def test_switching_the_active_server_off_in_its_form_saves_the_rest_and_asks_fir
 
 def test_switching_a_server_on_in_its_form_switches_the_other_off(admin: Visitor) -> None:
     save(admin)
-    admin.post_form(NEW, {**FORM, "name": "Backup"})
+    asked = admin.post_form(NEW, {**FORM, "name": "Backup"}).location
+    admin.post_form(asked, {"asked": "1"})
     assert stored().row.name == "Backup"
 
 

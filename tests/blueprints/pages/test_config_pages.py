@@ -108,7 +108,7 @@ def test_a_search_without_a_result_leads_back(admin: Visitor, primary: StoredCon
 
 
 def test_activating_one_deactivates_the_other(admin: Visitor, primary: StoredConfig, backup: StoredConfig) -> None:
-    page = act(admin, backup, "activate", version="1")
+    page = act(admin, backup, "activate", version="1", asked="1")
     assert "Mail now goes through “Backup server”." in page
     assert [stored.row.name for stored in configs.search(active=True)] == ["Backup server"]
     activated = configs.get(backup.row.id).row

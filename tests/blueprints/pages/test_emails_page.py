@@ -32,8 +32,20 @@ def test_every_state_has_its_list_and_its_page(admin: Visitor) -> None:
     mails = {state: in_state(state) for state in State}
     for state, mail_id in mails.items():
         page = admin.get(f"{URL}?state={state}").text
-        assert [other for other in mails.values() if other in page] == [mail_id]
+        alike = [mails[other] for other in State if facts.STATES[other] == facts.STATES[state]]
+        assert [other for other in mails.values() if other in page] == alike
         assert facts.STATES[state][1] in admin.get(f"{URL}/{mail_id}").text
+
+
+def test_what_a_worker_has_is_sending_and_has_one_filter(admin: Visitor) -> None:
+    for state in (State.LEASED, State.TRANSMITTING, State.TRANSMITTING):
+        in_state(state)
+    page = admin.get(f"{URL}?state=transmitting").text
+    assert re.findall(r'aria-current="true">.*?<span>(\w+)</span></span> <span class="count">(\d)</span>', page) == [
+        ("Sending", "3")
+    ]
+    assert page.count("state=leased") == 1
+    assert "state=transmitting" not in page
 
 
 def test_the_states_are_counted(admin: Visitor) -> None:
@@ -176,7 +188,7 @@ def test_an_unknown_mail_is_not_found(admin: Visitor) -> None:
 
 def tries_of(admin: Visitor, mail_id: str) -> tuple[int, int]:
     """As the list tells them, and as the mail's page shows them."""
-    listed = re.search(r'class="tries-label">Tries: </span>(\d+)', admin.get(URL).text)
+    listed = re.search(r'class="tries-label">Attempts: </span>(\d+)', admin.get(URL).text)
     assert listed
     page = admin.get(f"{URL}/{mail_id}").text
     shown = page.partition('<ol class="attempts">')[2].partition("</ol>")[0]
@@ -216,4 +228,4 @@ def test_the_command_tells_the_same_tries(admin: Visitor) -> None:
     change(mail_id, attempts=4)
     attempted(mail_id, **REFUSAL)
     told = admin.application.test_cli_runner().invoke(args=["mail", "list"]).output
-    assert re.search(rf"{mail_id}\s+deferred\s+other\s+jane@example.com\s+1\b", told)
+    assert re.search(rf"{mail_id}\s+deferred\s+Email\s+jane@example.com\s+1\b", told)

@@ -174,7 +174,7 @@ def test_what_was_removed_meanwhile_can_be_saved_anew(bob: Visitor, bob_id: int)
     bob.post_form(PAGE, TYPED)
     own_server.delete(bob_id)
     answer = bob.post_form(PAGE, {**TYPED, "version": "1"})
-    assert (answer.status_code, "removed meanwhile" in answer.text) == (409, True)
+    assert (answer.status_code, "deleted in the meantime" in answer.text) == (409, True)
     assert bob.post_form(PAGE, TYPED).status_code == 303
 
 

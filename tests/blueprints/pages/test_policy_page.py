@@ -87,12 +87,12 @@ def test_a_template_is_added_changed_and_deleted(admin: Visitor) -> None:
     assert admin.post_form(page, {**TEMPLATE, "host": "mx.example.com", "mark": made.mark}).status_code == 303
     stale = admin.post_form(page, {**TEMPLATE, "host": "other.example", "mark": made.mark})
     assert stale.status_code == 409
-    assert "saved meanwhile <strong>mx.example.com</strong>, typed by you other.example" in stale.text
+    assert "saved by someone else <strong>mx.example.com</strong>, typed by you other.example" in stale.text
     assert admin.post_form(f"{page}/delete", {"mark": made.mark}).status_code == 409
     assert "Delete the template" in admin.get(f"{page}/delete").text
     assert admin.post_form(f"{page}/delete", {"mark": templates.get(made.id).mark}).status_code == 303
     gone = admin.post_form(page, TEMPLATE)
-    assert (gone.status_code, "deleted meanwhile" in gone.text, 'value="smtp.example.com"' in gone.text) == (
+    assert (gone.status_code, "has deleted this template" in gone.text, 'value="smtp.example.com"' in gone.text) == (
         404,
         True,
         True,

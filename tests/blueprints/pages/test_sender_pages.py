@@ -1,7 +1,6 @@
 """``/account/senders``, and ``/confirm-sender``, where the links lead that were mailed to senders."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from flask import Flask
@@ -13,18 +12,6 @@ from tests.recording_server import RecordingServer
 from tests.visitors import Visitor, mail_through, make_alice, make_bob, text_of, visit
 
 SALES = "sales@shop.example"
-
-
-@pytest.fixture(scope="module")
-def module_server() -> Iterator[RecordingServer]:
-    with RecordingServer() as server:
-        yield server
-
-
-@pytest.fixture
-def mail_server(module_server: RecordingServer) -> RecordingServer:
-    module_server.mails.clear()
-    return module_server
 
 
 @pytest.fixture

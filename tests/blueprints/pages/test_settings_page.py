@@ -131,12 +131,28 @@ def test_a_test_shows_its_steps_and_stores_nothing(admin: Visitor) -> None:
 
 def test_values_tested_on_screen_are_verified_by_saving_them(admin: Visitor) -> None:
     with RecordingServer() as server:
-        page = run_test(admin, server)
+        page = run_test(admin, server, to="ann@elsewhere.example")
+        assert b"RCPT TO:<ann@elsewhere.example>" in server.data
         proof = re.search(r'name="proof" value="([^"]+)"', page.text)
         assert proof
         place = {"smtp_server": server.host, "smtp_port": str(server.port), "security": "none"}
         save(admin, **place, smtp_username="", smtp_password="", proof=proof[1])
     assert stored().is_verified
+    assert "Verified <time" in admin.get(url()).text
+
+
+def test_a_server_that_was_asked_about_its_own_domain_only_is_not_verified_for_others(admin: Visitor) -> None:
+    with RecordingServer() as server:
+        page = run_test(admin, server)
+        assert "Connection successful, to your own domain only" in page.text
+        assert "Enter an address at another domain for the test email" in page.text
+        proof = re.search(r'name="proof" value="([^"]+)"', page.text)
+        assert proof
+        place = {"smtp_server": server.host, "smtp_port": str(server.port), "security": "none"}
+        save(admin, **place, smtp_username="", smtp_password="", proof=proof[1])
+    assert not stored().is_verified
+    assert "Verified for your own domain only" in admin.get(url()).text
+    assert "Verified for your own domain only" in admin.get("/settings/smtp").text
 
 
 def test_the_test_message_is_sent_and_says_so(admin: Visitor) -> None:
@@ -179,7 +195,8 @@ def test_a_script_hears_the_steps_as_lines(admin: Visitor) -> None:
         )
     lines = [json.loads(line) for line in answer.text.splitlines()]
     assert lines[0].items() >= {"type": "step", "name": "settings", "label": "Settings"}.items()
-    assert lines[-1].items() >= {"type": "result", "ok": True, "title": "Connection successful"}.items()
+    assert lines[-1].items() >= {"type": "result", "ok": True, "level": "warning"}.items()
+    assert lines[-1]["title"] == "Connection successful, to your own domain only"
 
 
 def test_a_script_gets_refused_fields_as_json_under_the_forms_names(admin: Visitor) -> None:

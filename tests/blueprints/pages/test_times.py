@@ -15,6 +15,7 @@ from tests.mails import attempted, in_state
 from tests.server_form import LIST, save
 from tests.test_architecture import ROOT
 from tests.visitors import Visitor
+from utils import clock
 
 _TIME = re.compile(r"<time ([^>]*)>([^<]*)</time>")
 _CLOCK = re.compile(r"\d\d:\d\d")
@@ -43,6 +44,14 @@ def test_without_script_every_time_says_that_it_is_in_utc(shown: Visitor, path: 
         assert re.search(r"data-(relative|exact|day)", attributes), attributes
         assert re.search(r'datetime="[^"]+\+00:00"', attributes), attributes
     assert not _CLOCK.search(re.sub(r"<[^>]+>", "", _TIME.sub("", page)))
+
+
+def test_a_time_that_is_still_to_come_says_so(shown: Visitor) -> None:
+    due_at = clock.now() + timedelta(hours=3)
+    mail_id = in_state(State.DEFERRED, due_at=due_at)
+    for path in ("/emails", f"/emails/{mail_id}"):
+        times = {text: attributes for attributes, text in _TIME.findall(shown.get(path).text)}
+        assert 'data-relative="coming"' in times[f"{due_at:%Y-%m-%d %H:%M} UTC"]
 
 
 def test_headers_tell_the_hops_in_the_readers_zone_too(shown: Visitor) -> None:

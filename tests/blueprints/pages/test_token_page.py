@@ -105,7 +105,7 @@ def test_ten_minutes_after_the_sign_in_a_token_asks_for_the_password(admin: Visi
 
 def test_revoking_asks_first(admin: Visitor) -> None:
     create(admin)
-    assert "cannot be brought back" in admin.get(f"{URL}/{the_token().id}/revoke").text
+    assert "This cannot be undone." in admin.get(f"{URL}/{the_token().id}/revoke").text
     assert the_token().is_good
 
 

@@ -307,7 +307,7 @@ def test_whoever_is_invited_chooses_a_password_by_the_link(mail_server: Recordin
     drain()
     (mail,) = mail_server.mails
     assert mail.recipients == ("carol@example.com",)
-    assert "alice made" in text_of(mail)
+    assert "alice created" in text_of(mail)
     base, token = link_in(mail)
     link = password_reset.find_valid(token)
     assert link is not None
@@ -323,7 +323,7 @@ def test_no_notice_of_a_changed_password_follows_an_invitation(mail_server: Reco
     drain()
     password_reset.redeem(link_in(mail_server.mails[0])[1], NEW_PASSWORD)
     drain()
-    assert [subject_of(mail) for mail in mail_server.mails] == ["Your OpenAlgo Account"]
+    assert [subject_of(mail) for mail in mail_server.mails] == ["Your OpenAlgo account"]
 
 
 @pytest.mark.parametrize("password", ["", " ", PASSWORD, "argon2", "\x00", "•" * 8])

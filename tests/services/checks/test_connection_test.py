@@ -83,7 +83,7 @@ def test_every_address_is_tried_and_has_a_line() -> None:
     used, spare = ("127.0.0.1", "127.0.0.10") if server.commands else ("127.0.0.10", "127.0.0.1")
     assert str(result.peer[0]) == used
     assert sorted(lines(result, Phase.CONNECT, SideLook.ADDRESS)) == [
-        ("ok", f"{spare}, port {server.port}, responds too"),
+        ("ok", f"{spare}, port {server.port}: responds too"),
         ("ok", f"mail.test ({used}), port {server.port}"),
         ("warning", f"127.0.0.11, port {server.port}, refused the connection"),
         ("warning", f"127.0.0.9, port {server.port}, refused the connection"),

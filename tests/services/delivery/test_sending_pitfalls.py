@@ -12,6 +12,8 @@ from flask import Flask
 
 from app import create_app
 from database.outbox_db import State
+from services import email_service
+from services.outbox.reasons import Reason
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.worker import celery_tasks
@@ -93,6 +95,29 @@ def test_a_retry_sends_the_same_octets(servers: ExitStack) -> None:
 def server() -> Iterator[RecordingServer]:
     with RecordingServer() as running:
         yield running
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["the mail's", "the server's"])
+def test_a_reply_to_that_the_server_cannot_carry_is_refused_and_one_in_a_unicode_domain_is_none(
+    servers: ExitStack, own: bool
+) -> None:
+    server = scripted(servers, EHLO="250-scripted.test\n250 8BITMIME")
+    if own:
+        first = email_service.queue_email(ANN, "s", "b", reply_to="Jörg <jörg@example.com>")
+        second = email_service.queue_email(ANN, "s", "b", reply_to=["Jörg <joerg@bücher.example>", "b@example.com"])
+        drain()
+    else:
+        configs.save(parse_change({"reply_to": "jörg@example.com"}), actor="tester")
+        first = queued(ANN)
+        drain()
+        configs.save(parse_change({"reply_to": "joerg@bücher.example"}), actor="tester")
+        second = queued(ANN)
+        drain()
+    assert (row_of(first).state, row_of(first).reason) == (State.FAILED, Reason.NO_SMTPUTF8)
+    assert row_of(second).state == State.SENT
+    (message,) = server.messages
+    assert b"bcher-kva.example" in message
+    assert message.isascii()
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_what_counts_against_a_server_without_a_rest_for_long_is_not_told_as_one
 ) -> None:
     fail(5)
     assert told(caplog) == []
-    assert standing.admit(SERVER, [1000], is_security=False).cause is None
+    assert standing.admit(SERVER, [1000], is_security=False).cause == Reason.CONNECT  # as the mail that waits shows
 
 
 def test_a_recipient_for_whom_a_server_does_not_relay_while_it_takes_others_is_that_mails_alone(

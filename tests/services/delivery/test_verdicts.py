@@ -409,6 +409,8 @@ def test_of_a_reply_500_characters_are_read(place: int, is_read: bool) -> None:
     [
         (refusal(Phase.SENDER, reply("550 5.4.5 Daily limit")), Reason.ALLOWANCE),
         (refusal(Phase.RECIPIENT, reply("554 5.7.1 Relay access denied")), Reason.NO_RELAY),
+        (refusal(Phase.RECIPIENT, reply("550 5.1.8 Sender address rejected: Domain not found")), Reason.SENDER_REFUSED),
+        (refusal(Phase.RECIPIENT, reply("552 sender quota exceeded")), Reason.ALLOWANCE),
         (LINK_LOST, Reason.LINK_LOST),
     ],
 )

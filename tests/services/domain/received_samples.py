@@ -32,7 +32,7 @@ Received: from app.shop.example (unknown [198.51.100.7])
         for <jane@gmail.example>; Fri, 20 Nov 2026 14:03:11 +0000 (UTC)
 From: =?utf-8?q?B=C3=BCcher?= <noreply@shop.example>
 To: jane@gmail.example
-Subject: =?utf-8?q?Test_Message_from_B=C3=BCcher?=
+Subject: =?utf-8?q?Test_email_from_B=C3=BCcher?=
 Date: Fri, 20 Nov 2026 14:03:10 +0000
 Message-ID: <0f7706e37438bb5d73415ee69d5cb498@app.shop.example>
 Auto-Submitted: auto-generated

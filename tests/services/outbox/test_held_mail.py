@@ -226,7 +226,7 @@ def test_all_held_mail_is_cancelled_for_good(either: Flask) -> None:
 def test_of_mails_of_which_one_is_not_held_none_is_released(app: Flask) -> None:
     mail_id = held()
     for stranger in (queued(), in_state(State.SENT), "0" * 32, "x", ""):
-        with pytest.raises(Conflict, match="no mail that is held"):
+        with pytest.raises(Conflict, match="is not a held email"):
             holding.release([mail_id, stranger])
     assert row_of(mail_id).state == State.HELD
 
@@ -270,7 +270,7 @@ def test_the_commands_hold_list_release_and_cancel(app: Flask) -> None:
     assert "held          2" in status.stdout
     assert json.loads(run(app, "status", "--json").stdout)["held"] == 2
     assert len(json.loads(run(app, "list", "--state", "held", "--json").stdout)) == 2
-    assert run(app, "release", first).stdout == "1 mail released.\n"
+    assert run(app, "release", first).stdout == "1 email released.\n"
     assert json.loads(run(app, "cancel", "--held", "--json").stdout) == {"cancelled": 1}
     assert [row_of(each).state for each in (first, second)] == [State.QUEUED, State.CANCELLED]
     assert json.loads(run(app, "hold", "--all", "--json").stdout) == {"held": 1, "being_sent": 0}
@@ -281,7 +281,7 @@ def test_the_command_tells_what_expired_and_what_a_worker_still_has(app: Flask) 
     held(expires_at=clock.now() - HOUR)
     assert run(app, "release", "--all").stdout == "0 emails released.\n1 email expired: it was too late to send.\n"
     in_state(State.TRANSMITTING, lease_until=clock.now() + HOUR)
-    assert "1 mail just being handed over. Stop every worker" in run(app, "hold", "--all").stdout
+    assert "1 email being sent now. Stop every worker" in run(app, "hold", "--all").stdout
 
 
 @pytest.mark.parametrize("words", ["hold", "release", "release --all x", "cancel", "cancel --held x"])
@@ -299,7 +299,7 @@ def test_readiness_and_validation_tell_of_it_and_turn_nobody_away(app: Flask, cl
     answer = client.get("/readyz")
     assert answer.status_code == 200
     assert "1 email is held since a back-up was restored." in answer.get_json()["checks"]["queue"]["detail"]
-    assert "1 mail held" in app.test_cli_runner().invoke(args=["smtp", "validate"]).output
+    assert "1 email held" in app.test_cli_runner().invoke(args=["smtp", "validate"]).output
 
 
 def test_readiness_tells_of_it_beside_what_else_is_to_be_told(app: Flask, client: Visitor) -> None:
@@ -326,9 +326,9 @@ def test_the_page_tells_of_it_filters_by_it_and_releases_it(admin: Visitor) -> N
 
 def test_the_page_says_that_a_mail_whose_time_is_over_is_not_sent(admin: Visitor) -> None:
     mail_id = held(expires_at=clock.now() - HOUR)
-    assert "is given up" in admin.get(f"/emails/{mail_id}").text
+    assert "Sealpost stops trying" in admin.get(f"/emails/{mail_id}").text
     admin.post_form(f"/emails/{mail_id}/retry", {})
-    assert "its time was over" in admin.get(f"/emails/{mail_id}").text
+    assert "it had expired" in admin.get(f"/emails/{mail_id}").text
     assert row_of(mail_id).state == State.EXPIRED
 
 

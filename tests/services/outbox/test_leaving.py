@@ -21,7 +21,10 @@ from services.accounts import administration
 from services.outbox import holding, log, promise
 from services.outbox.holding import Released
 from services.outbox.reasons import Reason
-from services.settings import own_rows, route
+from services.personal import own_server
+from services.settings import key_rotation, own_rows, route, sealing
+from services.settings.fields import parse_change
+from services.settings.row import ACCOUNT_DISABLED
 from services.worker import groups, settling
 from services.worker.lease import Pace
 from tests import postgresql_server
@@ -29,6 +32,7 @@ from tests.conftest import APP_KEY
 from tests.mails import change
 from tests.outbox import drain, row_of
 from tests.own_servers import PLACES, PORT, bring, decide, free_host
+from tests.own_servers import change as change_row
 from tests.own_servers import row_of as server_of
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Connection, ScriptedServer, close
@@ -185,12 +189,37 @@ def test_disabling_erases_the_password_of_the_accounts_server_and_mail_does_not_
     administration.disable(bob)
     row = server_of(config_id)
     assert (row.smtp_password, row.client_key, row.is_active) == ("", "", False)
-    assert row.inactive_reason == own_rows.ACCOUNT_DISABLED
+    assert row.inactive_reason == ACCOUNT_DISABLED
     administration.enable(bob)
     drain()
     assert told(mail_id) == ("deferred", Reason.NO_OWN_SERVER)
-    assert next(route.steps(bob)).reason == own_rows.INACTIVE[own_rows.ACCOUNT_DISABLED]
+    assert next(route.steps(bob)).reason == own_rows.INACTIVE[ACCOUNT_DISABLED]
     assert (len(own.mails), shared.mails) == (1, [])
+
+
+@pytest.mark.parametrize("values", [{"from_name": "Mallory"}, {"key_id": "lost"}, {"smtp_password": "gAAAAA"}])
+def test_a_server_that_cannot_be_read_is_erased_as_well_and_no_key_is_asked_for_it(
+    bob: int, own: RecordingServer, values: dict[str, str]
+) -> None:
+    config_id = bring(bob, own.host, own.port, login=("bob", "b0bs"))
+    change_row(config_id, **values)
+    assert [refusal.row.id for refusal in key_rotation.status().refused] == [config_id]
+    administration.disable(bob)
+    status = key_rotation.status()
+    assert status.is_well
+    assert sum(use.rows for use in status.keys) == 0
+    administration.enable(bob)
+    stored = sealing.unsealed(server_of(config_id))
+    assert (stored.is_usable, stored.needs_reentry, stored.problem) == (False, True, sealing.ERASED)
+    whole = {
+        "smtp_server": own.host,
+        "smtp_port": PORT,
+        "use_tls": True,
+        "smtp_username": "bob",
+        "smtp_password": "new",
+    }
+    assert own_server.save(bob, parse_change({**whole, "from_name": "Bob"})).is_usable
+    assert key_rotation.status().is_well
 
 
 def test_a_deleted_accounts_mail_is_held_for_good_and_ends_when_its_time_is_over(

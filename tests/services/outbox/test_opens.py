@@ -37,18 +37,6 @@ ADDRESS = "192.0.2.7"
 HTML = "<html><body><p>Hello</p></body></html>"
 
 
-@pytest.fixture(scope="module")
-def module_server() -> Iterator[RecordingServer]:
-    with RecordingServer() as server:
-        yield server
-
-
-@pytest.fixture
-def mail_server(module_server: RecordingServer) -> RecordingServer:
-    module_server.mails.clear()
-    return module_server
-
-
 @pytest.fixture
 def environment(environment: dict[str, str], mail_server: RecordingServer) -> dict[str, str]:
     return environment | mail_through(mail_server)

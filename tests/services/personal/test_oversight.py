@@ -164,7 +164,7 @@ def test_the_limits_of_one_account() -> None:
     assert (row.emails_per_minute, row.emails_per_day) == (5, 0)
     with pytest.raises(Conflict):
         oversight.limit(bob.id, 6, 0, seen=(None, None))
-    assert [event.details for event in audit.events(action="limits_changed")] == ["a minute: 5, a day: no limit"]
+    assert [event.details for event in audit.events(action="limits_changed")] == ["per minute: 5, per day: no limit"]
     oversight.limit(bob.id, None, None, seen=(5, 0))
     with reading() as session:
         account = session.get(Account, bob.id)

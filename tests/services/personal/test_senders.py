@@ -1,7 +1,7 @@
 """From addresses of accounts: only once a link that was mailed there is followed."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -25,18 +25,6 @@ from utils.errors import Conflict, Forbidden, InvalidInput, NotFound, TooMany
 
 pytestmark = pytest.mark.usefixtures("app")
 SALES = "sales@shop.example"
-
-
-@pytest.fixture(scope="module")
-def module_server() -> Iterator[RecordingServer]:
-    with RecordingServer() as server:
-        yield server
-
-
-@pytest.fixture
-def mail_server(module_server: RecordingServer) -> RecordingServer:
-    module_server.mails.clear()
-    return module_server
 
 
 @pytest.fixture

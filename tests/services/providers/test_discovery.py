@@ -59,7 +59,7 @@ def test_an_address_at_gmail_gives_every_value_without_a_look_up(dns: DnsServer)
 @pytest.mark.parametrize(
     ("address", "host", "message"),
     [
-        ("me@workspace.example", "smtp.gmail.com", "Mail of workspace.example is with Google Workspace."),
+        ("me@workspace.example", "smtp.gmail.com", "workspace.example uses Google Workspace."),
         ("me@microsoft.example", "smtp.office365.com", "Mail of microsoft.example is with Microsoft 365."),
     ],
 )

@@ -25,6 +25,7 @@ ANSWERED = Meeting(what=What.ANSWERED)
 PASSED = Meeting(what=What.WENT, is_test=True)
 MILD = Meeting(what=What.FAILED, reason=Reason.LINK_LOST)
 UNREACHABLE = Meeting(what=What.FAILED, reason=Reason.CONNECT, is_broken=True, is_unreachable=True)
+CROWDED = Meeting(what=What.FAILED, reason=Reason.GREETING, is_broken=True, is_unreachable=True, may_be_crowded=True)
 REFUSED_US = Meeting(what=What.FAILED, reason=Reason.NO_RELAY, is_broken=True)
 USED_UP = Meeting(what=What.PAUSED, reason=Reason.ALLOWANCE, seconds=3600)
 
@@ -64,6 +65,9 @@ def met(stored: StoredConfig, meetings: Sequence[Meeting]) -> Health:
         ([UNREACHABLE, PASSED], HealthState.WORKING),
         ([WENT, UNREACHABLE, ANSWERED], HealthState.WORKING),
         ([UNREACHABLE, ANSWERED], HealthState.UNPROVEN),
+        ([WENT, CROWDED], HealthState.STRUGGLING),
+        ([WENT, *[CROWDED] * 5], HealthState.DOWN),
+        ([CROWDED], HealthState.DOWN),
         ([WENT, REFUSED_US], HealthState.DOWN),
         ([WENT, REFUSED_US, ANSWERED], HealthState.DOWN),
         ([WENT, USED_UP], HealthState.PAUSED),
@@ -157,9 +161,10 @@ def test_what_is_known_of_a_server_is_deleted_with_it(stored: StoredConfig) -> N
 
 def test_what_works_and_what_nobody_tried_is_no_trouble_but_the_latter_is_doubtful() -> None:
     trouble = {each for each in HealthState if Health(state=each).has_trouble}
-    doubtful = {each for each in HealthState if Health(state=each).is_doubtful}
+    doubtful = {each for each in HealthState if Health(state=each, last_success=clock.now()).is_doubtful}
     assert trouble == {HealthState.STRUGGLING, HealthState.PAUSED, HealthState.DOWN, HealthState.UNUSABLE}
     assert doubtful == {HealthState.UNPROVEN, HealthState.DOWN, HealthState.UNUSABLE}
+    assert Health(state=HealthState.STRUGGLING).is_doubtful  # it never worked
 
 
 @pytest.mark.parametrize(("days", "told"), [(20, ""), (13, "expires on"), (1, "expires on"), (-1, "expired on")])

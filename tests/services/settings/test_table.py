@@ -36,7 +36,7 @@ MORE = {
     "settings": {"is_personal": "told by the row's account"},
     "change": {"version": "compared, not stored", "has_password": "shown", "has_client_key": "shown"}
     | {"client_certificate_facts": "shown", "needs_reentry": "shown", "verified": "shown"}
-    | {"verified_for_own_domain": "shown"}
+    | {"verified_for_own_domain": "shown", "health": "shown"}
     | {"remove_password": "a removal", "remove_client_certificate": "a removal"},
     "shown": dict.fromkeys(
         (
@@ -46,6 +46,7 @@ MORE = {
             "needs_reentry",
             "verified",
             "verified_for_own_domain",
+            "health",
         ),
         "made of others",
     ),

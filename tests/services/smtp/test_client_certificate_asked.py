@@ -150,7 +150,7 @@ def test_the_words_beat_the_class_of_the_code(reply: str, verb: str) -> None:
     assert (error.fault, error.code) == (Fault.CLIENT_CERTIFICATE, int(reply[:3]))
     settings = SmtpSettings(host="mail.test", port=587, security=Security.STARTTLS, from_email=SENDER)
     asks_for_another = any(word in reply for word in ("not trusted", "been rejected"))
-    title = f"The server {'asks for another' if asks_for_another else 'requires a'} client certificate"
+    title = f"The server {'requires another' if asks_for_another else 'requires a'} client certificate"
     assert diagnose(error, Picture(settings=settings)).title == title
     assert message(error) == "Server requires a client certificate"
 

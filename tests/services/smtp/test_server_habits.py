@@ -11,7 +11,7 @@ from services.smtp.client import Envelope, Parcel, Receipt, Result
 from services.smtp.habits import Fact, Habit, Habits, habits_of
 from services.smtp.pool import Pool
 from tests.odd_servers import Hearing, OddServer, first_of_a_segment, last_of_a_segment, not_behind_the_dot
-from tests.patience import stretched
+from tests.patience import PATIENCE
 from tests.scripted_server import Answer, ScriptedServer, close, hang
 from tests.smtp_clients import CONTENT, SENDER, Script, parcels, policy, settings_for, word
 from utils.errors import DeliveryError, OutcomeUnknown
@@ -22,7 +22,7 @@ SMUGGLED = (
     b"Subject: x\r\n\r\nMAIL FROM:<ceo@victim.example>\r\nRCPT TO:<target@victim.example>\r\nDATA\r\n"
     b"Subject: Pay at once\r\n\r\nNow.\r\n.\r\n"
 )
-PATIENT = policy(total_seconds=stretched(5))
+PATIENT = policy(total_seconds=PATIENCE)
 
 
 @pytest.fixture

@@ -92,6 +92,29 @@ def test_a_sender_in_unicode_fails_cleanly_without_smtputf8() -> None:
     assert (error.phase, error.fault) == (Phase.SENDER, Fault.NO_SMTPUTF8)
 
 
+REPLY_TO = "jürgen@bücher.example"
+INTERNATIONAL = f"From: {SENDER}\r\nReply-To: {REPLY_TO}\r\n\r\nHello\r\n".encode()
+
+
+def test_a_reply_to_in_unicode_uses_smtputf8() -> None:
+    envelope = Envelope(sender=SENDER, recipients=(RECIPIENT,), replies_to=REPLY_TO)
+    with RecordingServer(smtputf8=True) as server, client_for(server) as client:
+        client.send(envelope, INTERNATIONAL)
+        (mail,) = server.wait_for_mail()
+    assert "SMTPUTF8" in mail.mail_options
+
+
+def test_a_reply_to_in_unicode_fails_cleanly_without_smtputf8() -> None:
+    envelope = Envelope(sender=SENDER, recipients=(RECIPIENT, "b@recipient.example"), replies_to=REPLY_TO)
+    error = refusal("8BITMIME", envelope=envelope, content=INTERNATIONAL)
+    assert (error.phase, error.fault, error.enhanced) == (Phase.SENDER, Fault.NO_SMTPUTF8, "5.6.7")
+    assert "Reply-To" in error.text
+
+
+def test_a_body_in_unicode_needs_no_smtputf8() -> None:
+    assert "SMTPUTF8" not in mail_command("SMTPUTF8", "8BITMIME", content=EIGHT_BIT)
+
+
 def test_a_recipient_in_unicode_does_not_stop_the_others() -> None:
     envelope = Envelope(sender=SENDER, recipients=("jürgen@recipient.example", RECIPIENT))
     with ScriptedServer() as server, client_for(server) as client:

@@ -161,7 +161,7 @@ def test_an_observer_that_gives_up_ends_the_connection() -> None:
 
 
 def test_checking_the_envelope_sends_nothing_and_leaves_the_connection_clean() -> None:
-    with ScriptedServer() as server, client_for(server) as client:
+    with ScriptedServer({"EHLO": "250 x"}) as server, client_for(server) as client:
         client.check_envelope(SENDER, RECIPIENT, excuses=lambda _: True)
         client.send(ENVELOPE, CONTENT)
     assert server.verbs == ["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA", "QUIT"]
@@ -210,6 +210,14 @@ def test_a_failing_reset_does_not_fail_the_check() -> None:
         client.check_envelope(SENDER, RECIPIENT)
         with pytest.raises(Temporary):
             client.send(ENVELOPE, CONTENT)
+
+
+def test_no_mail_follows_at_once_on_the_reset_that_came_with_a_check() -> None:
+    with ScriptedServer() as server, client_for(server) as client:
+        client.check_envelope(SENDER, RECIPIENT)
+        client.send(ENVELOPE, CONTENT)
+    assert server.verbs == ["EHLO", "MAIL", "RCPT", "RSET", "RSET", "MAIL", "RCPT", "DATA", "QUIT"]
+    assert server.messages == [CONTENT]
 
 
 def test_the_envelope_is_checked_as_a_mail_is_said() -> None:

@@ -128,7 +128,7 @@ def test_a_certificate_with_a_common_name_alone_has_to_be_renewed(
     ):
         client_for(server, host=host, security=security).open()
     assert caught.value.fault is Fault.TLS_CERTIFICATE
-    assert "has to be renewed" in caught.value.text
+    assert "must be renewed" in caught.value.text
     assert "another name" not in caught.value.text
     found = diagnose(caught.value, Picture(settings=mail_server()))
     assert found.rule == "cert-common-name"

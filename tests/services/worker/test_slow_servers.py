@@ -277,7 +277,7 @@ def test_mail_for_a_server_that_holds_others_waits_uncharged(
             return row_of(mail_id)
 
         wait_until(lambda: found().state == State.DEFERRED)
-        assert (found().reason, found().attempts) == (Reason.PAUSED, 0)
+        assert (found().reason, found().attempts) == (Reason.SILENT, 0)
     finally:
         servers.close()
         started.stop()

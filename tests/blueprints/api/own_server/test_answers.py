@@ -13,8 +13,7 @@ from blueprints.access import public
 from services import audit
 from services.accounts import administration
 from services.accounts.api_tokens import Scope
-from services.personal import own_server
-from services.settings import configs
+from services.settings import configs, health
 from services.settings.fields import parse_change
 from tests.blueprints.api.own_server.calls import (
     HOST,
@@ -305,7 +304,7 @@ def test_details_tell_how_it_stands(
         "help@example.com",
         1,
     )
-    assert told["reason"] == own_server.UNTESTED
+    assert told["reason"] == health.UNTESTED
     run_test()
     assert shown("?details=true")["reason"] == ""
     decide(bob, "global")

@@ -1,4 +1,4 @@
-"""an index of the mail of accounts that workers have in hand, so that each claim can ask for an account's."""
+"""indexes of the mail of accounts that workers have in hand, which each claim asks for, and of mails by their tag."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,13 +9,16 @@ branch_labels = None
 depends_on = None
 
 IN_HAND = sa.text("state IN ('leased', 'transmitting') AND account_id IS NOT NULL")
+HAS_TAG = sa.text("tag IS NOT NULL")
 
 
 def upgrade() -> None:
     create("ix_email_outbox_in_hand_of", ["account_id"], IN_HAND)
+    create("ix_email_outbox_tag", ["tag", "id"], HAS_TAG)
 
 
 def downgrade() -> None:
+    op.drop_index("ix_email_outbox_tag", table_name="email_outbox")
     op.drop_index("ix_email_outbox_in_hand_of", table_name="email_outbox")
 
 
