@@ -1,6 +1,7 @@
 """``/settings/audit``: who did what, when and from where, as a page and as CSV."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
@@ -16,8 +17,8 @@ bp = Blueprint("audit", __name__, url_prefix="/settings")
 
 CHUNK = 1000  # events in memory at a time
 # How a stored subject begins, and what the page says in its place: the action beside it names the kind already.
-_KINDS = {"account ": "", "token ": "", "mail ": "", "template for ": "", "configuration ": "mail server "}
-_WORDS: dict[str, str] = {
+_KINDS: Final = {"account ": "", "token ": "", "mail ": "", "template for ": "", "configuration ": "mail server "}
+_WORDS: Final[dict[str, str]] = {
     Action.SIGN_IN_FAILED: "Sign-in failed",
     Action.EMAIL_CHANGE_ASKED: "Email change requested",
     Action.EMAIL_CHANGE_WITHDRAWN: "Email change cancelled",
