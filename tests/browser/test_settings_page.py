@@ -352,6 +352,10 @@ def test_a_test_of_the_saved_values_verifies_them(form_of_its_own: Page, mail_se
     follow(page, "Edit Primary")
     expect(server_state(page)).to_contain_text("Not verified yet")
     press(page, "Test Connection")
+    expect_outcome(page, "Connection successful, to your own domain only")
+    expect(server_state(page)).to_contain_text("Verified for your own domain only")
+    fill(page, {"Send to": "ann@elsewhere.example"})
+    press(page, "Test Connection")
     expect(server_state(page)).to_contain_text("Verified just now")
     expect(report(page)).to_contain_text("Tested the saved settings.")
     fill(page, {"From address": "other@example.com"})
@@ -359,3 +363,18 @@ def test_a_test_of_the_saved_values_verifies_them(form_of_its_own: Page, mail_se
     expect(server_state(page).get_by_text("Verified")).to_be_hidden()
     fill(page, {"From address": "shop@example.com"})
     expect(server_state(page).get_by_text("Verified")).to_be_visible()
+
+
+def test_a_failed_test_message_takes_the_mark_away_on_the_page_too(form_of_its_own: Page) -> None:
+    page = form_of_its_own
+    denied = "554 5.7.1 Relay access denied"
+    with ScriptedServer({"RCPT": ["250 2.1.5 ok", denied]}) as server:
+        fill_in_server(page, server)
+        save(page)
+        follow(page, "Edit Primary")
+        fill(page, {"Send to": "ann@elsewhere.example"})
+        press(page, "Test Connection")
+        expect(server_state(page)).to_contain_text("Verified just now")
+        press(page, "Send test email")
+        expect(server_state(page)).to_contain_text("Not verified")
+        expect(server_state(page)).not_to_contain_text("Verified just now")
