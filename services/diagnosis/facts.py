@@ -11,8 +11,6 @@ from utils.addresses import ascii_domain
 from utils.errors import DeliveryError
 from utils.net_guard import IPAddress
 
-# Filled or left out by services/diagnosis/filling.py; who names others of these says so in its conditions.
-ALWAYS: Final = {"host", "port", "method", "username", "offered", "tried", "way", "limit", "size", "wait"}
 NAMES: Final = {
     "list", "our_address", "our_pointer", "ehlo_name", "interceptor", "interceptor_kind", "mail_server",
     "existing_name",
@@ -53,8 +51,8 @@ def _own_name(picture: Picture) -> str:
 
 
 def named_in(texts: Iterable[str]) -> set[str]:
-    """The facts that these texts name, host and port apart."""
-    return {name for text in texts for name in _PLACE.findall(text)} - ALWAYS
+    """The facts that these texts name, apart from what a picture always has to say (services/diagnosis/filling.py)."""
+    return {name for text in texts for name in _PLACE.findall(text)} & NAMES
 
 
 def our_address(reply: str) -> IPAddress | None:

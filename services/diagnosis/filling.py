@@ -30,6 +30,7 @@ def filled(text: str, picture: Picture, known: Mapping[str, str]) -> str:
     if not settings.port:  # nobody may know it, or the log is from a time when it was not kept
         for said, without in _WITHOUT_PORT:
             text = text.replace(said, without)
+    best = in_words((picture.usable_ways[0].port, picture.usable_ways[0].security)) if picture.usable_ways else ""
     values = {
         **known,
         "wait": _wait(picture),
@@ -39,7 +40,8 @@ def filled(text: str, picture: Picture, known: Mapping[str, str]) -> str:
         "username": settings.username,
         "offered": _listed(_mechanisms(picture)) or "nothing that is known here",
         "tried": _listed([str(port) for port in picture.dead_ports]),
-        "way": in_words((picture.usable_ways[0].port, picture.usable_ways[0].security)) if picture.usable_ways else "",
+        "way": best,
+        "sending": best or "port 587 or 465",
         "limit": _size(picture.size_limit),
         "size": _size(picture.message_size or 0),
     }

@@ -116,11 +116,12 @@ def test_no_action_of_the_api_asks_for_a_secret_to_be_typed_anew(client: Visitor
 
 
 def test_no_two_steps_have_one_name(client: Visitor, bearer: dict[str, str]) -> None:
-    for script, changes in (
+    tried: list[tuple[dict[str, Answer], dict[str, Any]]] = [
         ({}, {"use_tls": False, "use_ssl": True}),
         ({"GREETING": close}, {}),
         ({"EHLO": "250 scripted.test"}, {}),
-    ):
+    ]
+    for script, changes in tried:
         names = [step["name"] for step in data_of(client, bearer, script, **changes)["steps"]]
         assert len(names) == len(set(names)), names
         assert "other_ports" in names

@@ -26,7 +26,7 @@ from tests.dns_server import DnsServer, Fails
 from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.running import Sealpost
-from tests.scripted_server import Connection, ScriptedServer, challenged, pause
+from tests.scripted_server import Answer, Connection, ScriptedServer, challenged, pause
 from utils.version import VERSION
 
 FIND = "Your email address or provider"
@@ -134,7 +134,10 @@ def test_after_a_change_the_report_says_that_it_is_old(page: Page, mail_server: 
     expect(report(page).get_by_text("Changed since the test.")).to_be_hidden()
 
 
-REFUSES_ONCE = {"EHLO": "250-scripted.test\n250 AUTH PLAIN", "AUTH": [challenged("535 5.7.8 no"), challenged()]}
+REFUSES_ONCE: dict[str, Answer | list[Answer]] = {
+    "EHLO": "250-scripted.test\n250 AUTH PLAIN",
+    "AUTH": [challenged("535 5.7.8 no"), challenged()],
+}
 
 
 def test_a_password_that_ends_with_a_space_is_tried_without_it_by_one_click(page: Page) -> None:

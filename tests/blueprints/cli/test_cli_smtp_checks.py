@@ -22,6 +22,7 @@ from tests.own_servers import PLACES, PORT, bring, change
 from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer, close, late
 from tests.visitors import mail_through, make_alice, make_bob
+from utils.version import VERSION
 
 SECRET = "p4ssw0rd-of-the-server"
 NAME = "Primary Mail Server"
@@ -121,7 +122,7 @@ def test_each_step_of_a_test_is_a_line(app: Flask) -> None:
         assert labels == [
             "Settings", "DNS", "Connect", "Greeting", "EHLO", "Encryption", "Sign-in", "Sender", "Recipient",
         ]  # fmt: skip
-        assert result.stdout.endswith("\n✓ Connection successful; no email was sent\n")
+        assert result.stdout.endswith(f"\n✓ Connection successful; no email was sent\n  Sealpost {VERSION}\n")
         assert (result.exit_code, server.mails) == (0, [])
 
 
@@ -173,7 +174,7 @@ def test_a_failed_test_says_what_it_means_what_to_do_and_what_the_server_said(ap
     assert told[0] == "Authentication failed"
     assert len(told) >= 4
     assert all(line.startswith("  ") for line in told[1:])
-    assert told[-1] == "  The server said: 535 5.7.8 no"
+    assert told[-2:] == ["  The server said: 535 5.7.8 no", f"  Sealpost {VERSION}"]
 
 
 def test_a_way_that_would_work_is_told_in_words(environment: dict[str, str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from services.smtp.client import Step
+from services.smtp.dialogue import SideLook
 from services.smtp.settings import Security
 from tests.loopback import free_port, full_port
 from tests.patience import PATIENCE
@@ -118,7 +119,7 @@ def test_a_dead_first_address_does_not_hide_a_good_second(resolver: Resolver) ->
     steps: list[Step] = []
     with ScriptedServer() as server, client_for(server, steps.append, host="mail.test") as client:
         client.send(ENVELOPE, CONTENT)
-    assert [(step.status, step.fact) for step in steps if step.name is Phase.CONNECT] == [
+    assert [(step.status, step.fact) for step in steps if step.name in (SideLook.ADDRESS, Phase.CONNECT)] == [
         ("warning", f"127.0.0.9, port {server.port}, refused the connection"),
         ("ok", f"mail.test (127.0.0.1), port {server.port}"),
     ]

@@ -247,7 +247,7 @@ def test_a_test_looks_at_all_addresses_once_and_dials_the_living_only(monkeypatc
         done = Opened(pair, {"every_address": True})
     assert done.error is None
     assert sorted(done.lines(Phase.CONNECT, SideLook.ADDRESS)) == [
-        (SideLook.ADDRESS, "ok", f"{SECOND}, port {pair.port}, responds too"),
+        (SideLook.ADDRESS, "ok", f"{SECOND}, port {pair.port}: responds too"),
         (SideLook.ADDRESS, "warning", f"{THIRD}, port {pair.port}, refused the connection"),
         (Phase.CONNECT, "ok", f"{HOST} ({FIRST}), port {pair.port}"),
         (Phase.CONNECT, "ok", f"{HOST} ({SECOND}), port {pair.port}"),
