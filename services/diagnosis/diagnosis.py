@@ -129,7 +129,7 @@ def worded(rule: str, advice: Advice, error: DeliveryError, picture: Picture, kn
         cause += _greeted(settings, picture.ehlo_name)
     if odd := odd_in(settings) if _is_about_password(error, advice) else "":
         cause = f"{odd} That is rarely meant."
-        remedy = f"Try without. {remedy}"
+        remedy = f"{_plain_try(settings)} {remedy}".lstrip()
         tries = ("made_plain", *tries)
     # Only a server's own reply can ask for a wait: text of ours has numbers that are none.
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
@@ -207,8 +207,18 @@ def _is_about_password(error: DeliveryError, advice: Advice) -> bool:
 
 def odd_in(settings: SmtpSettings) -> str:
     """What looks right in user name and password and is not, in sentences; "" if nothing is."""
-    typed = {"The user name": settings.username, "The password": settings.password.reveal()}
-    return " ".join(filter(None, (odd_characters.told_of(subject, text) for subject, text in typed.items())))
+    told = (odd_characters.told_of(f"The {name}", text) for name, text in _login(settings).items())
+    return " ".join(filter(None, told))
+
+
+def _plain_try(settings: SmtpSettings) -> str:
+    """What to try first where user name or password hold something odd."""
+    odd = {name: text for name, text in _login(settings).items() if odd_characters.plain(text) not in ("", text)}
+    return " ".join(f"Try the {name} {odd_characters.way_out(text)}." for name, text in odd.items())
+
+
+def _login(settings: SmtpSettings) -> dict[str, str]:
+    return {"user name": settings.username, "password": settings.password.reveal()}
 
 
 def _link(advice: Advice, error: DeliveryError, known: Mapping[str, str]) -> str:
