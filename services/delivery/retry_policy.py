@@ -345,7 +345,9 @@ def back_off(attempts: int, *, at_least: float | None = None, spread: float) -> 
 
 def _reason_of(error: DeliveryError) -> Reason:
     verdict = _judged(error) if error.phase in _ALL else None
-    is_told = verdict is not None and (verdict.whose in OF_SERVERS or verdict.reason is Reason.SENDER_REFUSED)
+    is_told = verdict is not None and (
+        verdict.whose in OF_SERVERS or verdict.reason in (Reason.SENDER_REFUSED, Reason.GREYLISTED)
+    )
     return verdict.reason if verdict and is_told else diagnosis.reason(error)
 
 

@@ -107,8 +107,7 @@ class Diagnosis(AdviceData):
 def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
     """Explain what went wrong, by what is known of the server and of what was typed."""
     picture = picture.at(error.phase)
-    if _speaks_tls_here(error, picture):
-        error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
+    error = _as_probed(error, picture)
     known = facts.of_failure(error, picture)
     return worded(*reply_rules.recognised(error, picture, known), error, picture, known)
 
@@ -130,7 +129,7 @@ def worded(rule: str, advice: Advice, error: DeliveryError, picture: Picture, kn
         cause += _greeted(settings, picture.ehlo_name)
     if odd := odd_in(settings) if _is_about_password(error, advice) else "":
         cause = f"{odd} That is rarely meant."
-        remedy = f"Try without. {remedy}"
+        remedy = f"{_plain_try(settings)} {remedy}".lstrip()
         tries = ("made_plain", *tries)
     # Only a server's own reply can ask for a wait: text of ours has numbers that are none.
     hint = reply_hint_seconds(error.text) if error.fault is Fault.REPLY else None
@@ -208,8 +207,18 @@ def _is_about_password(error: DeliveryError, advice: Advice) -> bool:
 
 def odd_in(settings: SmtpSettings) -> str:
     """What looks right in user name and password and is not, in sentences; "" if nothing is."""
-    typed = {"The user name": settings.username, "The password": settings.password.reveal()}
-    return " ".join(filter(None, (odd_characters.told_of(subject, text) for subject, text in typed.items())))
+    told = (odd_characters.told_of(f"The {name}", text) for name, text in _login(settings).items())
+    return " ".join(filter(None, told))
+
+
+def _plain_try(settings: SmtpSettings) -> str:
+    """What to try first where user name or password hold something odd."""
+    odd = {name: text for name, text in _login(settings).items() if odd_characters.plain(text) not in ("", text)}
+    return " ".join(f"Try the {name} {odd_characters.way_out(text)}." for name, text in odd.items())
+
+
+def _login(settings: SmtpSettings) -> dict[str, str]:
+    return {"user name": settings.username, "password": settings.password.reveal()}
 
 
 def _link(advice: Advice, error: DeliveryError, known: Mapping[str, str]) -> str:
@@ -218,13 +227,16 @@ def _link(advice: Advice, error: DeliveryError, known: Mapping[str, str]) -> str
     return listed.url if listed and "list" in known else advice.docs_url
 
 
-def _speaks_tls_here(error: DeliveryError, picture: Picture) -> bool:
-    """Whether a server that gave no greeting was only waiting for TLS."""
+def _as_probed(error: DeliveryError, picture: Picture) -> DeliveryError:
+    """The error, or what TLS on the same port has shown of a server that gave no greeting without."""
     # With TLS from the start (RFC 8314 3.3) it is the client that speaks first, so both wait for each other.
-    is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED)
-    return is_silent and any(
-        (way.port, way.security) == (picture.settings.port, Security.TLS) for way in picture.open_ways
-    )
+    is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED, Fault.TLS_EXPECTED)
+    answer = picture.ways.get((picture.settings.port, Security.TLS)) if is_silent else None
+    if isinstance(answer, OpenWay):
+        return Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
+    if answer and answer.fault is Fault.NOT_SMTP:  # as that of IMAPS does
+        return Misconfigured(error.phase, Fault.NOT_SMTP, answer.text)
+    return error
 
 
 def _blocked(port: int, other: int, fault: Fault) -> str:

@@ -186,7 +186,7 @@ SENDING: Final = [
         name="more mail than the server takes in a minute",
         place=mail_server(RCPT=UntilMended("451 4.7.1 Recipient rate limit, slow down", "250 ok")),
         title="Too much mail at once",
-        says=("Wait a few minutes.",),
+        says=("Wait, then test again.",),
         mend=Operator.change_the_server,
     ),
     BrokenSetup(

@@ -102,7 +102,7 @@ def mail_server(
     @contextmanager
     def run(operator: Operator) -> Iterator[int]:
         tls = operator.certificate = context() if context else certificates.good_context(*NAMES)
-        answers: dict[str, Answer] = {"EHLO": OFFERS, "AUTH": signs_in(PASSWORD)}
+        answers: dict[str, Answer | list[Answer]] = {"EHLO": OFFERS, "AUTH": signs_in(PASSWORD)}
         for verb, answer in script.items():
             answers[verb] = answer.as_of(operator) if isinstance(answer, UntilMended) else answer
         with ScriptedServer(answers, tls=tls, implicit=implicit, host=ADDRESS, port=port) as server:

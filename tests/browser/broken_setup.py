@@ -9,13 +9,12 @@ from tests.browser.broken_servers import LOGIN, PASSWORD, Operator, Place
 SENDER: Final = "hello@firm.example"
 NO_LOGIN: Final = {"User name": "", "Password": ""}
 THE_LOGIN: Final = {"User name": LOGIN, "Password": PASSWORD}
-IMPATIENT: Final = {"Timeout in seconds": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BrokenSetup:
     """``place`` runs what is there and gives its port; ``typed`` is what differs from a good form, by label, and
-    ``stored`` what an API has saved of it.
+    ``stored`` what an API has saved of it. Whoever ``is_impatient`` has entered a timeout of a second.
 
     The page has to show ``title`` and ``says``. Where it offers an action, the first one is ``press``. Otherwise its
     words name what to do: to type ``correct``, to ``choose`` an encryption, to have the operator ``mend`` something
@@ -26,6 +25,7 @@ class BrokenSetup:
     place: Place
     typed: Mapping[str, str] = field(default_factory=dict)
     stored: Mapping[str, str] = field(default_factory=dict)
+    is_impatient: bool = False
     security: str = "STARTTLS"
     sends: bool = False
     title: str

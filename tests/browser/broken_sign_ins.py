@@ -12,7 +12,7 @@ from tests.browser.broken_servers import (
     mail_server,
     signs_in,
 )
-from tests.browser.broken_setup import IMPATIENT, NO_LOGIN, BrokenSetup
+from tests.browser.broken_setup import NO_LOGIN, BrokenSetup
 from tests.scripted_server import challenged, hang
 
 SWITCHED_OFF: Final = (
@@ -93,6 +93,7 @@ SIGN_INS: Final = [
         typed={"Server": "smtp.office365.com"},
         title="Microsoft: SMTP sign-in is turned off",
         says=("turn on “Authenticated SMTP” for this mailbox", "See the provider’s guide"),
+        mend=Operator.change_the_server,
     ),
     BrokenSetup(
         name="passwords that Microsoft has ended",
@@ -145,7 +146,7 @@ SIGN_INS: Final = [
     BrokenSetup(
         name="a server that says nothing to the password",
         place=mail_server(AUTH=[hang, signs_in(PASSWORD)]),
-        typed=IMPATIENT,
+        is_impatient=True,
         title="The server does not reply to the sign-in",
         press="Wait up to 60 seconds and test again",
     ),

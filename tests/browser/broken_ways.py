@@ -21,14 +21,14 @@ from tests.browser.broken_servers import (
     self_signed,
     stranger,
 )
-from tests.browser.broken_setup import IMPATIENT, BrokenSetup
+from tests.browser.broken_setup import BrokenSetup
 from tests.scripted_server import close, hang, start_tls
 
 WAYS: Final = [
     BrokenSetup(
         name="STARTTLS where TLS is spoken",
         place=mail_server(implicit=True),
-        typed=IMPATIENT,
+        is_impatient=True,
         title="The server needs TLS from the start",
         press="Use TLS and test again",
     ),
@@ -51,7 +51,7 @@ WAYS: Final = [
     BrokenSetup(
         name="a filtered port",
         place=besides(firewall),
-        typed=IMPATIENT,
+        is_impatient=True,
         title=f"No answer from {HOST}, port",
         says=("your hosting provider probably blocks",),
         press="Use port 2525 with STARTTLS and test again",
@@ -59,7 +59,7 @@ WAYS: Final = [
     BrokenSetup(
         name="a server that stays silent",
         place=besides(mail_server(GREETING=[hang, close])),  # it is silent once, so that the test need not wait again
-        typed=IMPATIENT,
+        is_impatient=True,
         title="The server says nothing",
         press="Use port 2525 with STARTTLS and test again",
     ),
@@ -87,7 +87,7 @@ WAYS: Final = [
         place=privileged(
             besides(mail_server(implicit=True, port=443, GREETING=answers_as_the_web), mail_server(port=587))
         ),
-        typed=IMPATIENT,
+        is_impatient=True,
         security="TLS",
         title="This is a web server",
         press="Use port 587 with STARTTLS and test again",
@@ -187,7 +187,7 @@ WAYS: Final = [
         name="an expired certificate",
         place=mail_server(expired),
         title="The certificate has expired",
-        says=("the server’s administrator has to renew the certificate", f"It is for {HOST}"),
+        says=("the server’s administrator has to renew the certificate", f"For {HOST}; issued by"),
         mend=Operator.renew_the_certificate,
     ),
     BrokenSetup(
@@ -216,7 +216,7 @@ WAYS: Final = [
         name="a virus scanner that reads along",
         place=mail_server(of_a_virus_scanner),
         title="Avast intercepts the connection",
-        says=("Have its inspection of outgoing mail turned off", "issued by Avast"),
+        says=("Have its inspection of outgoing mail turned off", "The certificate was issued by Avast"),
         mend=Operator.renew_the_certificate,
     ),
     BrokenSetup(

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 
@@ -17,6 +18,7 @@ from tests.browser.broken_ways import WAYS
 from tests.browser.conftest import StartServer, watched_pages
 from tests.browser.steps import expect_outcome, fill, follow, press, report, session_of
 from tests.dns_server import DnsServer
+from tests.patience import stretched_if_short
 from tests.running import Client, Sealpost
 
 numbers = itertools.count(1)
@@ -82,6 +84,8 @@ def open_form(page: Page, sealpost: Sealpost, port: int, setup: BrokenSetup) -> 
     page.get_by_role("radio", name=setup.security, exact=True).check()
     page.locator("summary", has_text="More options").click()
     fill(page, {**GOOD, "Port": str(port), **setup.typed})
+    if setup.is_impatient:
+        fill(page, {"Timeout in seconds": str(math.ceil(stretched_if_short(1)))})
 
 
 def run_test(page: Page, setup: BrokenSetup) -> None:

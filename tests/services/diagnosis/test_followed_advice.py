@@ -96,8 +96,15 @@ def test_nobody_is_told_to_give_the_from_domain_the_address_of_this_machine() ->
     assert "this machine’s host name" in told.remedy
 
 
-def test_a_password_with_something_odd_is_tried_without_it_first() -> None:
-    typed = replace(SIGNS_IN, password=Secret("geheim-8472 "))
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [
+        ("geheim-8472 ", "Try the password without the space. "),
+        ("geheim\u20198472", "Try the password with plain characters instead. "),
+    ],
+)
+def test_a_password_with_something_odd_is_tried_as_it_was_meant_first(password: str, words: str) -> None:
+    typed = replace(SIGNS_IN, password=Secret(password))
     told = said(Phase.SIGN_IN, "535 5.7.8 authentication failed", typed)
-    assert told.remedy.startswith("Try without. ")
+    assert told.remedy.startswith(words)
     assert told.actions[0].retype == "smtp_password"

@@ -14,6 +14,7 @@ from services.smtp.dialogue import Dialogue, SideLook, StepName
 from services.smtp.habits import Habit, habits_of
 from services.smtp.settings import Security
 from tests import certificates
+from tests.patience import stretched
 from tests.scripted_server import Answer, Connection, ScriptedServer, close, drip, hang, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, Script, policy, settings_for
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
@@ -57,9 +58,10 @@ class Opened:
         self.steps: list[Step] = []
         self.error: DeliveryError | None = None
         settings = settings_for(pair, timeout_seconds=1, **changes)
+        allowed = policy(**{"total_seconds": stretched(4), **(rules or {})})
         self.talk = Dialogue(settings, self.steps.append)
         try:
-            with SmtpClient(settings, policy(total_seconds=4, **(rules or {})), talk=self.talk) as client:
+            with SmtpClient(settings, allowed, talk=self.talk) as client:
                 client.send(ENVELOPE, CONTENT)
         except DeliveryError as error:
             self.error = error

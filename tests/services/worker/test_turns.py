@@ -1,5 +1,6 @@
 """Accounts are served in turns: whatever one of them has queued, another waits for no more than a group of it."""
 
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -429,6 +430,6 @@ def test_among_20000_waiting_mails_of_one_a_claim_is_a_seek_in_the_index(app: Fl
     assert len(plans) >= 3
     for plan in plans:
         assert "ix_email_outbox_due" in plan or "ix_email_outbox_urgent" in plan
-        assert not [
-            sign for sign in ("SCAN email_outbox", "TEMP B-TREE", "Seq Scan on email_outbox", "Sort") if sign in plan
-        ], plan
+        assert not [sign for sign in ("SCAN email_outbox", "TEMP B-TREE", "Seq Scan on email_outbox") if sign in plan]
+        # Of a priority that hardly any mail has, PostgreSQL may sort the one row that it expects.
+        assert {int(rows) for rows in re.findall(r"Sort +\(cost=\S+ rows=(\d+)", plan)} <= {1}, plan
