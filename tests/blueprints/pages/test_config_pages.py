@@ -245,12 +245,6 @@ def test_the_server_of_env_is_tested_by_its_button_and_then_says_how_it_is(
         assert "No email gets out: 127.0.0.1 (set in .env) has been down since" in page
 
 
-def test_200_servers_are_one_page(admin: Visitor) -> None:
-    for number in range(200):
-        create(f"Server {number:03}")
-    assert len(names(admin.get(LIST).text)) == 200
-
-
 def test_a_hostile_name_is_shown_as_text(admin: Visitor) -> None:
     create("Bad</a><script>alert(1)</script>", smtp_server="bad.example.com")
     assert "<script>alert(1)" not in admin.get(LIST).text
