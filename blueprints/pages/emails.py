@@ -94,14 +94,17 @@ def cancel(mail_id: str) -> Response:
     return _to_message(mail_id)
 
 
-def _late() -> str:
-    """That no email gets out, or that some is late, in sentences; "" if neither."""
+def _late() -> tuple[str, str] | None:
+    """A level, and that no email gets out, or that some is late, in sentences; None if neither."""
     now = outlook.look()
     if now.is_outage:
-        return f"{now.state.headline} {now.state.detail}"
+        return now.state.level, f"{now.state.headline} {now.state.detail}"
     if not log.is_behind():
-        return ""
-    return f"Some email is more than 15 minutes late. {log.NOBODY_SENDS if now.is_unattended else SEE_REASONS}."
+        return None
+    return (
+        "warning",
+        f"Some email is more than 15 minutes late. {log.NOBODY_SENDS if now.is_unattended else SEE_REASONS}.",
+    )
 
 
 def _sent_again(before: MessageData, now: MessageData) -> tuple[str, str]:

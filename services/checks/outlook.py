@@ -80,10 +80,8 @@ def _with_what_waits(found: SendingState, waiting: WaitingMail, is_unattended: b
         oldest = clock.readable(waiting.oldest)
         headline = f"{headline.removesuffix('.')}, and {emails}, the oldest since {oldest}."
         if not is_unattended:
-            next_step = (
-                f"{_next_attempt(found, waiting)} {'It goes' if waiting.mails == 1 else 'They go'} out by itself"
-                " once a server works."
-            )
+            goes = "It goes out by itself" if waiting.mails == 1 else "They go out by themselves"
+            next_step = f"{_next_attempt(found, waiting)} {goes} once a server works."
     if is_unattended:
         todo = log.NOBODY_SENDS + "."
     else:

@@ -93,6 +93,8 @@ def describe(*, has_configs: bool) -> SendingState:
     in_use = beside if is_down else used
     is_outage = used is None or (is_down and (in_use is None or _is_down(known, in_use)))
     level, headline, detail = _warned(used, *_judged(active, used, has_configs, found, None if is_outage else beside))
+    if is_outage and beside:
+        detail = f"{detail} {_server(beside)} is down, too."
     withheld = protection.standing(steps)
     if found and found.has_trouble and (waits := next(iter(withheld.values()), "")):
         detail = f"{detail} {waits}"
@@ -110,7 +112,7 @@ def describe(*, has_configs: bool) -> SendingState:
         route=[
             RouteLine(
                 name=_named(step),
-                status=_status(step, in_use, used),
+                status=_status(step, in_use, used, known),
                 reason=_reason(withheld.get(step.source, step.reason), known.get(step.source)),
             )
             for step in steps
@@ -248,7 +250,7 @@ def _is_down(known: Mapping[str, Health], step: RouteStep) -> bool:
 def _env_line(
     step: RouteStep, in_use: RouteStep | None, used: RouteStep | None, withheld: str, known: Health | None
 ) -> EnvLine:
-    status = _status(step, in_use, used)
+    status = _status(step, in_use, used, {})
     place = step.reason
     if status == "standby" and used:
         when = "is down or cannot be used" if used.failover else "cannot be used"
@@ -257,6 +259,7 @@ def _env_line(
             place = f"Second in the route: used while {used.name} cannot be used. {withheld}"
     elif status == "used" and step is not used and used:
         place = f"Second in the route: used while {used.name} is down."
+    status = "failed" if known and known.is_down else status
     return EnvLine(name=step.name, status=status, place=place, settings=step.settings, health=known)
 
 
@@ -271,7 +274,9 @@ def _named(step: RouteStep) -> str:
     return f"{step.name}: {step.settings.host}" if step.settings else step.name
 
 
-def _status(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None) -> str:
+def _status(step: RouteStep, in_use: RouteStep | None, used: RouteStep | None, known: Mapping[str, Health]) -> str:
+    if _is_down(known, step):
+        return "failed"
     if step is in_use:
         return "used"
     if step is used:

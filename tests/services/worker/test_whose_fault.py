@@ -115,7 +115,7 @@ def test_the_page_and_the_status_show_the_cause_of_a_pause(servers: ExitStack, n
     queued("ann@example.com")
     drain()
     state = smtp_state.describe(has_configs=True)
-    assert state.level == "warning"
+    assert (state.level, state.is_outage) == ("error", True)
     assert words(BAD_NAME) in state.detail
     assert words(BAD_NAME) in admin.get("/settings/smtp").text
     assert set(log.summary().reasons) == {words(BAD_NAME)}
