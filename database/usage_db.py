@@ -21,7 +21,7 @@ class Sent(NamedTuple):
     by_others: int
 
 
-class WaitingMail(NamedTuple):
+class WaitingBulk(NamedTuple):
     """How many mails, and what their content has in octets."""
 
     mails: int
@@ -63,14 +63,14 @@ def tried(session: Session, account_id: int, since: datetime, not_counted: Seque
     return session.scalar(query) or 0
 
 
-def waiting(session: Session, account_id: int, most: int | None) -> WaitingMail:
+def waiting(session: Session, account_id: int, most: int | None) -> WaitingBulk:
     """An account's mails that wait, counted no further than ``most``."""
     # The length is known without the content, which is not read. The priorities lead into the index.
     size = func.length(OutboxMail.content).label("size")
     theirs = select(size).where(IS_WAITING, OutboxMail.priority.in_(Priority), OutboxMail.account_id == account_id)
     found = theirs.limit(most).subquery()
     mails, octets = session.execute(select(func.count(), func.sum(found.c.size)).select_from(found)).one()
-    return WaitingMail(mails, octets or 0)
+    return WaitingBulk(mails, octets or 0)
 
 
 def _theirs(account_id: int, since: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -20,6 +20,7 @@ from database.engine import transaction
 from services.checks import start
 from services.settings import configs
 from services.settings.fields import parse_change
+from tests.conftest import ADMIN_TOKEN
 from tests.mails import queued
 from tests.patience import PATIENCE
 from tests.running import NOBODY, ROOT, Sealpost, as_nobody, run_environment
@@ -142,7 +143,7 @@ def test_a_page_on_an_old_schema_says_what_to_run(app: Flask) -> None:
 def test_readyz_on_an_old_schema_does_not_say_that_the_database_is_away(app: Flask) -> None:
     with transaction() as session:
         session.execute(text("ALTER TABLE smtp_config RENAME COLUMN name TO title"))
-    checks = visit(app).get("/readyz").get_json()["checks"]
+    checks = visit(app).get("/readyz", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}).get_json()["checks"]
     assert checks["database"]["ok"]
     assert checks["key"]["detail"] == schema_db.UPGRADE
 

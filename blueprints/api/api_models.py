@@ -114,7 +114,7 @@ class CertificateData(BaseModel):
 class ActionData(BaseModel):
     label: str
     changes: Annotated[
-        dict[str, str | int | bool], Field(description="A body for the same test, as it is. It contains no password.")
+        dict[str, str | int | bool], Field(description="A body for the same test. It contains no password.")
     ]
 
 
@@ -124,7 +124,7 @@ class FailedTestData(TestData, AdviceData):
     ``not_before`` a moment may extend a lock.
     """
 
-    actions: Annotated[list[ActionData], Field(description="What would fix it, the best first.")]
+    actions: Annotated[list[ActionData], Field(description="What would fix it, best first.")]
 
     phase: str
     phase_label: str

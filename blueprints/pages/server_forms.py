@@ -11,6 +11,7 @@ from services.checks.connection_test import TestPlan, TestResult
 from services.providers import discovery, presets
 from services.providers.discovery import Discovery
 from services.settings.sealing import StoredConfig
+from services.smtp import sasl
 from utils import odd_characters
 from utils.errors import AppError, InvalidInput
 from utils.version import VERSION
@@ -37,6 +38,7 @@ def context(
         "errors": errors or {},
         "has_password": bool(stored and stored.row.smtp_password),
         "tested_controls": smtp_form_values.TESTED_CONTROLS,
+        "auth_methods": [("", "The best that the server offers"), *((name, name) for name in sasl.KNOWN)],
         "presets": presets.presets(),
         "preset_groups": presets.GROUPS,
         "preset": found.provider if found else presets.for_server(values["smtp_server"], values["smtp_port"]),

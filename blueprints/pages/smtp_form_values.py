@@ -22,7 +22,7 @@ from utils.numbers import number_or_text
 SECURITY = "security"  # the control for the two fields of the mode
 KEPT = "keep_"  # before the name of a secret: the box beside it, by which the stored one stays
 FLAGS = tuple(dict.fromkeys(("is_active", "failover", *REMOVALS.values())))
-APPLICABLE = (*VALUES, SECURITY, "send")  # auth_method has no control: it goes along unseen, so that a copy keeps it
+APPLICABLE = (*VALUES, SECURITY, "send")
 # The controls that a test exercises, for the page to say when they have changed since.
 TESTED = tuple(dict.fromkeys(SECURITY if field.kind is Kind.MODE else field.name for field in FIELDS if field.tested))
 TESTED_CONTROLS = " ".join((*TESTED, *dict.fromkeys(REMOVALS.values())))
@@ -133,7 +133,7 @@ def are_changed_by_action() -> bool:
 
 def at_fields(error: InvalidInput) -> dict[str, list[str]]:
     """The errors under the names of the form's fields."""
-    names = {"use_tls": SECURITY, "use_ssl": SECURITY, **dict.fromkeys(("version", "is_active", "auth_method"), "form")}
+    names = {"use_tls": SECURITY, "use_ssl": SECURITY, **dict.fromkeys(("version", "is_active"), "form")}
     found: dict[str, list[str]] = {}
     for name, sentences in error.errors.items():
         found.setdefault(names.get(name, name), []).extend(sentences)

@@ -29,7 +29,7 @@ _SECRET: Final = ("password", "key", "token", "code", "proof", "secret")  # ends
 _REMOVES: Final = "remove_"  # a checkbox
 _PRIVATE_KEY: Final = "PRIVATE KEY-----"  # in whatever field somebody pasted it
 # What a page sends along with what was typed, or what a button says.
-_NOT_TYPED: Final = frozenset({"version", "auth_method", "username", "session", "saved", "send", "apply", "page"})
+_NOT_TYPED: Final = frozenset({"version", "username", "session", "saved", "send", "apply", "page"})
 
 
 @dataclass(frozen=True)

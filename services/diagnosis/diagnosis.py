@@ -107,8 +107,7 @@ class Diagnosis(AdviceData):
 def diagnose(error: DeliveryError, picture: Picture) -> Diagnosis:
     """Explain what went wrong, by what is known of the server and of what was typed."""
     picture = picture.at(error.phase)
-    if _speaks_tls_here(error, picture):
-        error = Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
+    error = _as_probed(error, picture)
     known = facts.of_failure(error, picture)
     return worded(*reply_rules.recognised(error, picture, known), error, picture, known)
 
@@ -228,13 +227,16 @@ def _link(advice: Advice, error: DeliveryError, known: Mapping[str, str]) -> str
     return listed.url if listed and "list" in known else advice.docs_url
 
 
-def _speaks_tls_here(error: DeliveryError, picture: Picture) -> bool:
-    """Whether a server that gave no greeting was only waiting for TLS."""
+def _as_probed(error: DeliveryError, picture: Picture) -> DeliveryError:
+    """The error, or what TLS on the same port has shown of a server that gave no greeting without."""
     # With TLS from the start (RFC 8314 3.3) it is the client that speaks first, so both wait for each other.
-    is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED)
-    return is_silent and any(
-        (way.port, way.security) == (picture.settings.port, Security.TLS) for way in picture.open_ways
-    )
+    is_silent = error.phase is Phase.GREETING and error.fault in (Fault.TIMEOUT, Fault.CLOSED, Fault.TLS_EXPECTED)
+    answer = picture.ways.get((picture.settings.port, Security.TLS)) if is_silent else None
+    if isinstance(answer, OpenWay):
+        return Misconfigured(error.phase, Fault.TLS_EXPECTED, error.text)
+    if answer and answer.fault is Fault.NOT_SMTP:  # as that of IMAPS does
+        return Misconfigured(error.phase, Fault.NOT_SMTP, answer.text)
+    return error
 
 
 def _blocked(port: int, other: int, fault: Fault) -> str:

@@ -23,7 +23,9 @@ _WITHOUT_PORT: Final = (
 
 
 def filled(text: str, picture: Picture, known: Mapping[str, str]) -> str:
-    """The text with what the picture knows, and the ``known`` facts of the failure, in place of its {names}."""
+    """The text with what the picture knows, and other ``known`` facts, in place of its {names}."""
+    if "{" not in text:
+        return text
     settings = picture.settings
     if not settings.port:  # nobody may know it, or the log is from a time when it was not kept
         for said, without in _WITHOUT_PORT:

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from database import usage_db
-from database.usage_db import WaitingMail
+from database.usage_db import WaitingBulk
 from services.message.draft import Draft
 from services.personal.mail_fields import WHOLE
 from utils.env_utils import get_settings
@@ -26,7 +26,7 @@ def check(session: Session, account_id: int, new: Sequence[Draft]) -> None:
     """
     settings = get_settings()
     most_mails, most_octets = settings.account_waiting_emails, settings.account_waiting_mb * MB
-    wanted = WaitingMail(len(new), sum(len(mail.rest) for mail in new))
+    wanted = WaitingBulk(len(new), sum(len(mail.rest) for mail in new))
     if not new or not (most_mails or most_octets):
         return
     if most_mails and wanted.mails > most_mails:

@@ -200,14 +200,20 @@ def judged(
     *,
     verified_at: datetime | None = None,
     problem: str = "",
+    last_error: str = "",
     ends: str = "",
     now: datetime | None = None,
 ) -> Health:
-    """How a server is of which this is known, if anything; ``verified_at`` is when its settings passed a test."""
+    """How a server is of which this is known, if anything; ``verified_at`` is when its settings passed a test.
+
+    ``last_error`` was noted before anything was known here, by an earlier version.
+    """
     now = now or clock.now()
     if problem:
         return Health(state=HealthState.UNUSABLE, reason=problem, ends=ends)
     success = max((at for at in (row and row.ok_at, verified_at) if at), default=None)
+    if row is None and last_error:
+        return Health(state=HealthState.STRUGGLING, reason=last_error, failed=1, ends=ends)
     if row is None:
         return Health(state=HealthState.WORKING if success else HealthState.UNPROVEN, last_success=success, ends=ends)
     told = reasons.words(row.reason)
@@ -274,6 +280,7 @@ def _of_stored(stored: StoredConfig, row: ServerHealth | None) -> Health:
         known,
         verified_at=stored.row.verified_at if stored.is_verified else None,
         problem=stored.problem,
+        last_error=stored.row.last_error or "",
         ends=_ends_of(stored.settings),
     )
 

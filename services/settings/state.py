@@ -8,6 +8,7 @@ from typing import Final
 from services.settings import configs, health, protection
 from services.settings import route as smtp_route
 from services.settings.health import Health, HealthState
+from services.settings.reach import Reach
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
 from services.settings.shown import ConfigData, config_data
@@ -17,6 +18,7 @@ from utils.addresses import is_loopback
 
 ADD_ONE: Final = "Add a mail server, test it, then save."
 IN_CLEAR: Final = "The connection is not encrypted: anyone on the network can read mail and password reset links."
+OWN_DOMAIN_ONLY: Final = "These settings passed a test for your own domain only."
 ACTIVATE_ONE: Final = "Activate a server below."
 
 
@@ -172,6 +174,8 @@ def _judged(
         detail = f"No server is active, so the one in .env is used. {detail}".strip()
     elif active and active.is_verified and not detail:
         detail = "These settings passed a test."
+    elif active and active.verified_reach is Reach.OWN_DOMAIN and not detail:
+        detail = OWN_DOMAIN_ONLY
     return level, headline, detail
 
 

@@ -92,7 +92,7 @@ def account(scene: Scene) -> Page:
 def account_refused(scene: Scene) -> Page:
     page = account(scene)
     press(page, "Change password")
-    expect(page.get_by_label("Current password", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#current_password")).to_have_attribute("aria-invalid", "true")
     return page
 
 

@@ -173,7 +173,7 @@ def form_test_cancelled(scene: Scene) -> Page:
 def form_test_unsaved(scene: Scene) -> Page:
     """With Save beside the report."""
     page = form_saved(scene)
-    fill(page, {"From name": "Another"})
+    fill(page, {"From address": "another@example.com"})
     press(page, "Test Connection")
     expect(report(page).get_by_role("button", name="Save and use")).to_be_visible()
     return page

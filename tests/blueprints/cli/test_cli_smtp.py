@@ -125,7 +125,7 @@ def test_two_refused_options_stand_in_one_line(app: Flask) -> None:
 def test_activating_one_deactivates_the_other(app: Flask) -> None:
     add(app, "Primary", "--activate")
     add(app, "Backup")
-    result = run(app, "activate", "backup")
+    result = run(app, "activate", "backup", "--yes")
     assert result.stdout == "Mail goes through Backup (backup.example.com:587).\n"
     assert active() == "Backup"
 
@@ -133,9 +133,9 @@ def test_activating_one_deactivates_the_other(app: Flask) -> None:
 def test_a_configuration_can_be_named_by_its_id_but_a_name_comes_first(app: Flask) -> None:
     add(app, "Primary")
     run(app, "add", "1", "--host", "one.example.com", "--from", "a@example.com")
-    run(app, "activate", "2")
+    run(app, "activate", "2", "--yes")
     assert active() == "1"
-    run(app, "activate", "1")
+    run(app, "activate", "1", "--yes")
     assert active() == "1"
     assert run(app, "show", "99999999999999999999").stderr == "Error: No such configuration.\n"
 
@@ -217,7 +217,7 @@ def test_the_list_shows_the_active_one_first(app: Flask) -> None:
     add(app, "Alpha")
     add(app, "Beta", "--activate")
     lines = run(app, "list").stdout.splitlines()
-    assert [line.split()[1:3] for line in lines[1:]] == [["Beta", "Active"], ["Alpha", "Inactive"]]
+    assert [line.split()[1:3] for line in lines[1:]] == [["Beta", "Active,"], ["Alpha", "Inactive"]]
     assert [shown["name"] for shown in json.loads(run(app, "list", "--search", "alp", "--json").stdout)] == ["Alpha"]
 
 

@@ -234,6 +234,7 @@ def test_the_route_shows_each_step_with_its_reason(environment: dict[str, str], 
     assert result.exit_code == 0
     assert result.stdout.splitlines()[1].split() == [
         "1", *NAME.split(), "smtp.example.com:587", "in", "use", "The", "active", "server.",
+        "These", "settings", "have", "not", "been", "tested", "yet.",
     ]  # fmt: skip
     assert "standby" in result.stdout
     assert f"Mail goes through {NAME} (smtp.example.com:587)." in result.stdout

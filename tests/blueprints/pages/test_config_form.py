@@ -68,9 +68,9 @@ def test_a_copy_takes_a_name_that_is_free(admin: Visitor) -> None:
 
 
 @pytest.mark.parametrize("method", sasl.KNOWN)
-def test_the_way_of_signing_in_that_a_script_has_set_survives_a_save(admin: Visitor, method: str) -> None:
+def test_the_sign_in_method_is_chosen_and_kept(admin: Visitor, method: str) -> None:
     save(admin, auth_method=method)
-    assert f'name="auth_method" value="{method}"' in admin.get(url()).text
+    assert f'<option value="{method}" selected>' in admin.get(url()).text
     assert stored().row.auth_method == method
 
 

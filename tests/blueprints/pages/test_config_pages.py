@@ -10,10 +10,13 @@ from sqlalchemy import text
 from app import create_app
 from database.engine import transaction
 from services import audit
-from services.settings import configs, sealing
+from services.outbox.reasons import Reason
+from services.settings import configs, health, route, sealing
 from services.settings.fields import parse_change
+from services.settings.health import Meeting, What
 from services.settings.named import create_config
 from services.settings.sealing import StoredConfig
+from tests.loopback import free_port
 from tests.recording_server import RecordingServer
 from tests.server_form import FORM, LIST, NEW
 from tests.visitors import Visitor, make_alice, make_bob, visit
@@ -160,7 +163,7 @@ def test_deleting_the_active_server_says_what_sends_instead(environment: dict[st
         admin.sign_in()
         stored = create("Primary", is_active=True)
         page = admin.get(f"{LIST}/{stored.row.id}/delete").text
-    assert "Mail goes through env.example.com (set in .env) as env@example.com then." in page
+    assert "Mail will go through env.example.com (set in .env) as env@example.com." in page
 
 
 def test_deleting_an_inactive_server_changes_nothing_for_mail(
@@ -173,7 +176,7 @@ def test_deleting_an_inactive_server_changes_nothing_for_mail(
 
 def test_what_has_changed_since_the_question_is_not_deleted(admin: Visitor, backup: StoredConfig) -> None:
     configs.activate(backup.row.id)
-    assert "meanwhile" in act(admin, backup, "delete", version="1")
+    assert "Someone else has just changed" in act(admin, backup, "delete", version="1")
     assert configs.get(backup.row.id)
 
 
@@ -208,11 +211,38 @@ def test_a_test_from_the_list_of_a_server_that_cannot_be_used_says_why(admin: Vi
     assert sealing.ALTERED in page.text
 
 
-def test_while_mail_goes_around_a_server_that_is_down_the_list_says_so(admin: Visitor, primary: StoredConfig) -> None:
-    sql("UPDATE smtp_config SET failed_over_at = '2099-01-01 00:00:00', failed_over_to = '.env (env.example.com:587)'")
-    page = admin.get(LIST).text
-    assert "Primary (primary.example.com) is down. Mail goes through .env (env.example.com:587) instead." in page
-    assert "Active, but down" in page
+def test_while_mail_goes_around_a_server_that_is_down_the_list_says_so(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    app = create_app({**environment, **ENV}, instance_path=tmp_path)
+    with app.app_context():
+        make_alice(is_admin=True)
+        alice = visit(app)
+        alice.sign_in()
+        step = route.step_of(create("Primary", is_active=True))
+        failed = Meeting(what=What.FAILED, reason=Reason.CONNECT, is_broken=True, is_unreachable=True)
+        with transaction() as session:
+            health.note(session, step.owner, step.config_id, step.fingerprint, [failed])
+        page = alice.get(LIST).text
+    assert "Primary (primary.example.com) is down. Mail goes through env.example.com (set in .env) instead." in page
+    assert "Could not connect to server." in page
+    assert "Active, down" in page
+
+
+def test_the_server_of_env_is_tested_by_its_button_and_then_says_how_it_is(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    place = {"EMAIL_HOST": "127.0.0.1", "EMAIL_PORT": str(free_port()), "EMAIL_USE_TLS": "false"}
+    app = create_app({**environment, **place, "DEFAULT_FROM_EMAIL": "a@example.com"}, instance_path=tmp_path)
+    with app.app_context():
+        make_alice(is_admin=True)
+        alice = visit(app)
+        alice.sign_in()
+        assert "Test the server in .env" in alice.get(LIST).text
+        assert alice.post_form(f"{LIST}/env/test").status_code == 303
+        page = alice.get(LIST).text
+        assert "127.0.0.1 (.env): Could not connect to server." in page
+        assert "No email gets out: 127.0.0.1 (set in .env) has been down since" in page
 
 
 def test_200_servers_are_one_page(admin: Visitor) -> None:

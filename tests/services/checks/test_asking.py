@@ -30,7 +30,7 @@ def run(
     plan = TestPlan(settings=settings_for(server, **more), policy=rules, rcpt=rcpt, relay=relay, content=content)
     *_, result = connection_test.stream(plan)
     assert isinstance(result, TestResult)
-    names = [step.name for step in result.steps]
+    names = [step.name for step in result.steps if step.status != "failed"]
     assert len(names) == len(set(names))
     return result
 

@@ -21,7 +21,7 @@ USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.S
 HOSTS: Final = ("smtp.shop.example", "smtp.gmail.com", "smtp.office365.com")
 TEXTS: Final = ("title", "meaning", "cause", "remedy")
 KNOWN: Final = {name: f"the {name}" for name in facts.NAMES}
-ROUNDS: Final = 60  # pictures for each piece of advice
+ROUNDS: Final = 40  # pictures for each piece of advice
 AFTER_SIGN_IN: Final = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA, Phase.MESSAGE, Phase.QUIT)
 
 
@@ -50,7 +50,6 @@ def entries() -> Iterator[Entry]:
 
 
 ENTRIES: Final = tuple(entries())
-KNOWN: Final = {name: f"some {name.replace('_', ' ')}" for name in facts.NAMES}
 
 
 def answer(way: WayIn, kind: str) -> WayAnswer:

@@ -308,6 +308,16 @@ def test_a_port_without_sign_in_is_no_answer_for_who_has_to_sign_in() -> None:
     assert "465" in found.remedy  # as one that was tried
 
 
+@pytest.mark.parametrize(("port", "kind"), [(993, "An IMAP"), (995, "A POP3"), (443, "An HTTP")])
+@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.CLOSED, Fault.TLS_EXPECTED])
+def test_what_tls_has_shown_on_a_silent_port_is_told(port: int, kind: str, fault: Fault) -> None:
+    other = broken(Phase.GREETING, Fault.NOT_SMTP, f"{kind} server answered, not a mail server.")
+    ways = {**probed((465, Security.TLS)), (port, Security.TLS): other}
+    found = diagnose(broken(Phase.GREETING, fault), Picture(settings=typed(port=port), ways=ways))
+    assert kind.split()[1].lower() in found.rule
+    assert changes(found) == [{"smtp_port": "465", "security": "tls"}]
+
+
 @pytest.mark.parametrize("phase", [Phase.ENCRYPTION, Phase.GREETING])
 def test_a_mode_that_was_seen_to_fail_on_a_port_is_not_offered_there(phase: Phase) -> None:
     error = broken(phase, Fault.TLS_UNEXPECTED)

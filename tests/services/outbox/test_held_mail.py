@@ -294,18 +294,22 @@ def test_what_is_not_held_cannot_be_released(app: Flask) -> None:
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
 
 
-def test_readiness_and_validation_tell_of_it_and_turn_nobody_away(app: Flask, client: Visitor) -> None:
+def test_readiness_and_validation_tell_of_it_and_turn_nobody_away(
+    app: Flask, client: Visitor, bearer: dict[str, str]
+) -> None:
     held()
-    answer = client.get("/readyz")
+    answer = client.get("/readyz", headers=bearer)
     assert answer.status_code == 200
     assert "1 email is held since a back-up was restored." in answer.get_json()["checks"]["queue"]["detail"]
     assert "1 email held" in app.test_cli_runner().invoke(args=["smtp", "validate"]).output
 
 
-def test_readiness_tells_of_it_beside_what_else_is_to_be_told(app: Flask, client: Visitor) -> None:
+def test_readiness_tells_of_it_beside_what_else_is_to_be_told(
+    app: Flask, client: Visitor, bearer: dict[str, str]
+) -> None:
     held()
     in_state(State.QUEUED, due_at=clock.now() - HOUR)
-    queue = client.get("/readyz").get_json()["checks"]["queue"]
+    queue = client.get("/readyz", headers=bearer).get_json()["checks"]["queue"]
     assert not queue["ok"]
     assert queue["detail"].startswith("Email is more than 15 minutes late.")
     assert "1 email is held" in queue["detail"]

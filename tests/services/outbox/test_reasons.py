@@ -37,6 +37,9 @@ def texts_of(file: Path) -> Iterator[str]:
             yield node.value
 
 
+DUE = clock.now().replace(microsecond=0)
+
+
 def settlement(reason: str) -> Settlement:
     """Of a mail that went to nobody."""
     recipients: list[Recipient] = [{"address": "a@example.com", "state": RecipientState.PENDING}]
@@ -46,7 +49,7 @@ def settlement(reason: str) -> Settlement:
         state=State.EXPIRED,
         recipients=recipients,
         keep=True,
-        due_at=clock.now().replace(microsecond=0),
+        due_at=DUE,
         settled_at=None,
         attempts=0,
         uncertain=0,

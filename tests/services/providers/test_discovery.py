@@ -60,7 +60,7 @@ def test_an_address_at_gmail_gives_every_value_without_a_look_up(dns: DnsServer)
     ("address", "host", "message"),
     [
         ("me@workspace.example", "smtp.gmail.com", "workspace.example uses Google Workspace."),
-        ("me@microsoft.example", "smtp.office365.com", "Mail of microsoft.example is with Microsoft 365."),
+        ("me@microsoft.example", "smtp.office365.com", "microsoft.example uses Microsoft 365."),
     ],
 )
 def test_the_mx_of_a_domain_tells_the_provider_behind_it(address: str, host: str, message: str) -> None:
@@ -113,7 +113,7 @@ def test_the_server_of_a_domain_of_ones_own_is_found_at_its_usual_names(monkeypa
         found = discover("me@own.example")
         said = bytes(server.data)
     assert found.source is Source.PROBE
-    assert f"in.own.example answers on port {server.port} (STARTTLS)" in found.message
+    assert f"in.own.example responds on port {server.port} (STARTTLS)" in found.message
     assert (found.values.smtp_server, found.values.smtp_port) == ("in.own.example", server.port)
     assert (found.values.smtp_username, found.values.security) == ("me@own.example", Security.STARTTLS)
     assert b"AUTH" not in said
