@@ -9,12 +9,13 @@ from tests.browser.broken_servers import (
     UntilMended,
     besides,
     mail_server,
+    offering,
+    one_at_a_time,
     only_from,
     only_greeted_by,
     only_signed_in,
     only_with,
     privileged,
-    sized,
 )
 from tests.browser.broken_setup import NO_LOGIN, SENDER, THE_LOGIN, BrokenSetup
 
@@ -209,10 +210,17 @@ SENDING: Final = [
     ),
     BrokenSetup(
         name="a server that takes only short messages",
-        place=mail_server(EHLO=UntilMended(sized(512), sized(52_428_800))),
+        place=mail_server(EHLO=UntilMended(offering("SIZE 512"), offering("SIZE 52428800"))),
         sends=True,
         title="The message is too large",
         says=("Ask the server’s administrator to raise the limit",),
         mend=Operator.change_the_server,
+    ),
+    BrokenSetup(
+        name="a server that takes one command at a time",
+        place=mail_server(EHLO=offering("PIPELINING"), MAIL=one_at_a_time),
+        is_impatient=True,
+        title="Connection successful",
+        says=("The server accepts one command at a time.",),
     ),
 ]

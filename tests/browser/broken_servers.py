@@ -199,10 +199,16 @@ def _only_after(command: bytes, text: str, answer: str, refusal: str) -> Action:
     return act
 
 
-def sized(octets: int) -> str:
-    """The offers of a server that takes no larger messages."""
+def offering(keyword: str) -> str:
+    """OFFERS, and this."""
     first, _, rest = OFFERS.partition("\n")
-    return f"{first}\n250-SIZE {octets}\n{rest}"
+    return f"{first}\n250-{keyword}\n{rest}"
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Take a command, and drop all that has come in one piece with it."""
+    connection.buffer.clear()
+    connection.send(b"250 2.1.0 ok\r\n")
 
 
 def answers_as_the_web(connection: Connection) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import pytest
 
+from services.delivery import retry_policy
 from services.diagnosis.diagnosis import Diagnosis, diagnose
 from services.diagnosis.picture import Picture
 from services.smtp.settings import Security, SmtpSettings
@@ -108,3 +109,8 @@ def test_a_password_with_something_odd_is_tried_as_it_was_meant_first(password: 
     told = said(Phase.SIGN_IN, "535 5.7.8 authentication failed", typed)
     assert told.remedy.startswith(words)
     assert told.actions[0].retype == "smtp_password"
+
+
+def test_a_recipient_that_is_put_off_is_not_called_refused() -> None:
+    error = error_of(Phase.RECIPIENT, "451 4.7.1 Greylisted, please try again in 5 minutes")
+    assert retry_policy.message_of(error) == "Server asked to try again later"
