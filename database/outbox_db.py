@@ -303,7 +303,7 @@ def is_in_hand(session: Session, moment: datetime) -> bool:
     return session.scalar(select(OutboxMail.id).where(IS_IN_HAND, OutboxMail.lease_until > moment).limit(1)) is not None
 
 
-class WaitingMail(NamedTuple):
+class MailBacklog(NamedTuple):
     """How many mails wait, when the oldest was queued, and when the first of them is due."""
 
     mails: int
@@ -311,13 +311,13 @@ class WaitingMail(NamedTuple):
     due_at: datetime | None
 
 
-def waiting(session: Session) -> WaitingMail:
+def waiting(session: Session) -> MailBacklog:
     """The mails that wait, but for those of accounts with a server of their own; by an index alone, and one row."""
     has_own_server = exists().where(SmtpConfig.account_id == OutboxMail.account_id)
     first = select(func.min(OutboxMail.id)).where(IS_WAITING, ~has_own_server).scalar_subquery()
     oldest = select(OutboxMail.created_at).where(OutboxMail.id == first).scalar_subquery()
     found = select(func.count(), oldest, func.min(OutboxMail.due_at)).where(IS_WAITING, ~has_own_server)
-    return WaitingMail(*session.execute(found).one())
+    return MailBacklog(*session.execute(found).one())
 
 
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from database.outbox_db import WaitingMail
+from database.outbox_db import MailBacklog
 from services.outbox import log
 from services.settings import configs, route, state
 from services.settings.state import SendingState
@@ -14,7 +14,7 @@ from utils.env_utils import get_settings
 from utils.numbers import counted
 
 SEE_WHY: Final = "Test it to see what to do."
-NOTHING_WAITING: Final = WaitingMail(0, None, None)
+NOTHING_WAITING: Final = MailBacklog(0, None, None)
 
 
 class MailFitness(StrEnum):
@@ -33,7 +33,7 @@ class Outlook:
     """
 
     state: SendingState
-    waiting: WaitingMail
+    waiting: MailBacklog
     is_unattended: bool
     since: datetime | None = None
 
@@ -72,7 +72,7 @@ def fitness() -> MailFitness:
     return MailFitness.DEGRADED if is_troubled else MailFitness.READY
 
 
-def _with_what_waits(found: SendingState, waiting: WaitingMail, is_unattended: bool) -> SendingState:
+def _with_what_waits(found: SendingState, waiting: MailBacklog, is_unattended: bool) -> SendingState:
     """The same, with how many emails wait and the oldest, what will happen next, and the one thing to do."""
     headline, next_step = found.headline, ""
     if waiting.mails and waiting.oldest:
@@ -89,7 +89,7 @@ def _with_what_waits(found: SendingState, waiting: WaitingMail, is_unattended: b
     return replace(found, headline=headline, detail=" ".join(filter(None, (found.detail, next_step, todo))))
 
 
-def _next_attempt(found: SendingState, waiting: WaitingMail) -> str:
+def _next_attempt(found: SendingState, waiting: MailBacklog) -> str:
     moments = [moment for moment in (found.until, waiting.due_at) if moment and moment > clock.now()]
     if not moments:
         return "Sealpost keeps trying."

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from database import attempt_db, outbox_db, outbox_turn_db
 from database.engine import reading, transaction
-from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, WAITING, OutboxMail, State, WaitingMail
+from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, WAITING, MailBacklog, OutboxMail, State
 from database.outbox_turn_db import OutboxRest
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import leaving, opens, promise
@@ -146,7 +146,7 @@ def counts() -> dict[State, int]:
     return {state: found[state] for state in State if state in found}
 
 
-def waiting() -> WaitingMail:
+def waiting() -> MailBacklog:
     """The mails that wait for the servers of the system."""
     with reading() as session:
         return outbox_db.waiting(session)
