@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from secrets import randbelow
 from typing import Final, cast
 
 import pytest
@@ -19,7 +20,9 @@ from tests.scripted_server import Action, Answer, Connection, ScriptedServer, cl
 LOGIN: Final = "shop@firm.example"
 PASSWORD: Final = "right-s3cret"
 HOST: Final = "mail.firm.example"
-ADDRESS: Final = "127.88.0.1"  # nobody else listens on it, so that its usual mail ports are free
+# Nobody else listens there, another run of these tests included, so that the usual mail ports are free.
+NETWORK: Final = f"127.{randbelow(200) + 20}.{randbelow(250)}"
+ADDRESS: Final = f"{NETWORK}.1"
 NAMES: Final = (
     HOST,
     "smtp.firm.example",
@@ -31,7 +34,7 @@ NAMES: Final = (
 ZONE: Final[Zone] = {
     **{(name, "A"): [ADDRESS] for name in NAMES if name != "shaky.firm.example"},
     ("both.firm.example", "AAAA"): ["::1"],
-    ("www.firm.example", "A"): ["127.88.0.2"],
+    ("www.firm.example", "A"): [f"{NETWORK}.2"],
     ("mails.example", "MX"): [f"10 {HOST}."],
     ("texts.firm.example", "TXT"): ["v=spf1 -all"],
     ("shaky.firm.example", "A"): Turns(Fails.SERVFAIL, [ADDRESS]),
