@@ -144,7 +144,7 @@ def test_purging_deletes_what_was_settled_long_ago_with_its_attempts(app: Flask)
     young, waiting = in_state(State.SENT, days_ago=6), in_state(State.DEFERRED, days_ago=8)
     for mail_id in (*old, young, waiting, None):
         attempted(mail_id, days_ago=8)
-    assert run(app, "purge", "--older-than", "7").stdout == "Deleted 5 mails and 6 attempts.\n"
+    assert run(app, "purge", "--older-than", "7").stdout == "Deleted 5 emails and 6 attempts.\n"
     assert {each.id for each in log.mails()[0]} == {young, waiting}
     assert len(log.story(waiting).attempts) == 1
 
@@ -189,7 +189,7 @@ def test_what_is_done_by_hand_stands_in_the_audit_trail(app: Flask) -> None:
     run(app, "purge", "--older-than", "0", "--state", "cancelled")
     found = [(event.action, event.subject, event.details) for event in audit.events()]
     assert found == [
-        ("mail_purged", "1 mail", "older than 0 days, cancelled"),
+        ("mail_purged", "1 email", "older than 0 days, cancelled"),
         ("mail_cancelled", f"mail {mail_id}", ""),
         ("mail_retried", f"mail {mail_id}", ""),
     ]

@@ -46,7 +46,7 @@ def test_a_new_configuration_is_inactive_and_the_next_steps_are_told(app: Flask)
     result = add(app, "Backup")
     assert active() is None
     assert result.stdout == (
-        "Stored Backup (backup.example.com:587).\n"
+        "Added Backup (backup.example.com:587).\n"
         "It is inactive. Test it:  flask smtp test Backup\n"
         "Then activate it: flask smtp activate Backup\n"
     )

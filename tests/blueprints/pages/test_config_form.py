@@ -85,7 +85,7 @@ def test_a_test_stands_in_the_trail_once(admin: Visitor) -> None:
     with RecordingServer() as server:
         run_test(admin, server)
     (event,) = audit.events(action="tested")
-    assert (event.actor, event.details) == ("alice", "it works")
+    assert (event.actor, event.details) == ("alice", "it works, to its own domain only")  # without a sign-in
     assert f"{server.host}:{server.port}" in event.subject
 
 

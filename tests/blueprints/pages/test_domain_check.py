@@ -97,7 +97,7 @@ def test_the_api_refuses_a_wrong_question(client: Visitor, bearer: dict[str, str
         (
             ["bare.test", "--server", "smtp.gmail.com"],
             3,
-            "Add this record: bare.test  TXT  v=spf1 include:_spf.google.com ~all",
+            "Add: bare.test  TXT  v=spf1 include:_spf.google.com ~all",
         ),
         (["no domain"], 1, "domain: Enter the part"),
         ([], 1, "Pass a domain: flask smtp domain"),

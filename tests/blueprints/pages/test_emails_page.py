@@ -7,6 +7,7 @@ import pytest
 
 from database.outbox_db import IN_HAND, Priority, State
 from services.outbox import facts, log
+from services.settings.named import create_config
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, change, in_state, queued
 from tests.outbox import row_of
 from tests.visitors import Visitor
@@ -147,10 +148,18 @@ def test_nothing_is_claimed_of_a_mail_whose_fate_nobody_knows(admin: Visitor) ->
 
 
 def test_the_log_says_when_nobody_takes_mail_up(admin: Visitor) -> None:
+    create_config("Primary", smtp_server="smtp.example.com", from_email="shop@example.com", is_active=True)
     mail_id = in_state(State.QUEUED, due_at=clock.now() - timedelta(minutes=14))
     assert "Some email is more than 15 minutes late" not in admin.get(URL).text
     change(mail_id, due_at=clock.now() - timedelta(minutes=16))
-    assert "Some email is more than 15 minutes late" in admin.get(URL).text
+    assert f"Some email is more than 15 minutes late. {log.NOBODY_SENDS}." in admin.get(URL).text
+
+
+def test_the_log_says_first_that_nothing_can_be_sent(admin: Visitor) -> None:
+    in_state(State.QUEUED, due_at=clock.now() - timedelta(minutes=16))
+    page = admin.get(URL).text
+    assert "No mail can be sent: no server is active, and 1 email is waiting, the oldest since" in page
+    assert "minutes late" not in page
 
 
 def test_a_mail_on_its_way_has_no_buttons(admin: Visitor) -> None:

@@ -94,7 +94,7 @@ def test_a_server_is_saved_and_shown_without_its_password(bob: Visitor, bob_id: 
     assert stored(bob_id) == (HOST, "bob@example.com", SECRET)
     page = bob.get(PAGE).text
     assert f"Your own server ({HOST}) sends your mail, from bob@example.com." in page
-    assert "It has not been tested yet." in page
+    assert "These settings have not been tested yet." in page
     assert SECRET not in page
     assert "Use the global server again" in page
 
@@ -212,7 +212,7 @@ def test_a_streamed_test_tells_the_same_and_notes_it(bob: Visitor, bob_id: int, 
 
 def test_a_wrong_password_is_told_in_our_words(bob: Visitor, server: RecordingServer) -> None:
     answer = bob.post_form(f"{PAGE}/test", {**TYPED, "smtp_password": "wrong-C4nary"})
-    assert "Sign in: Authentication failed" in answer.text
+    assert "Sign-in: Authentication failed" in answer.text
     assert "C4nary" not in answer.text
     assert "The server said" not in re.sub(r'(?s)<div class="test-line"[^>]* hidden>.*?</div>', "", answer.text)
 

@@ -123,7 +123,7 @@ def test_another_link_can_be_mailed_and_a_sender_be_removed(alice: Visitor, mail
     assert token_for(mail_server) != first
     assert alice.post_form(f"/account/senders/{sender_id}/remove").status_code == 303
     page = alice.get("/account/senders").text
-    assert "sales@shop.example is removed." in page
+    assert "Removed sales@shop.example." in page
     assert "Not confirmed yet" not in page
 
 
