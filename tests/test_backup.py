@@ -361,7 +361,8 @@ def test_a_damaged_database_is_replaced_and_kept(app: Flask, place: Path, tmp_pa
 def test_neither_command_needs_a_variable_beside_the_env_file(tmp_path: Path) -> None:
     place = tmp_path / "installed"
     place.mkdir()
-    shutil.copy(ROOT / "app.py", place)
+    for file in ("app.py", "pyproject.toml"):
+        shutil.copy(ROOT / file, place)
     for name in ("blueprints", "services", "database", "utils", "templates", "static"):
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     ours = run_environment(place / "x.db")

@@ -50,7 +50,8 @@ def loose(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """The application as it is installed afresh, with an `instance/` of its own to come."""
-    shutil.copy(ROOT / "app.py", tmp_path)
+    for file in ("app.py", "pyproject.toml"):
+        shutil.copy(ROOT / file, tmp_path)
     for name in ("blueprints", "services", "database", "utils", "templates", "static"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path

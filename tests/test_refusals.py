@@ -62,7 +62,7 @@ def installation(tmp_path: Path) -> Path:
     """The program in a folder of its own, for a `.env` of its own."""
     folder = tmp_path / "sealpost"
     shutil.copytree(ROOT / "utils", folder / "utils", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("app.py", "blueprints", "database", "services", "templates", "static"):
+    for name in ("app.py", "pyproject.toml", "blueprints", "database", "services", "templates", "static"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 

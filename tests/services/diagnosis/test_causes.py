@@ -311,7 +311,7 @@ def shown(*signed_by: str) -> ShownCertificate:
 
 
 @pytest.mark.parametrize(("issuer", "name"), ISSUERS)
-@pytest.mark.parametrize("wrong", ["comes from an authority that is not trusted here", "is self-signed"])
+@pytest.mark.parametrize("wrong", ["comes from an authority that this machine does not trust", "is self-signed"])
 def test_who_reads_along_is_named_by_the_certificate_s_issuer(issuer: tuple[str, ...], name: str, wrong: str) -> None:
     error = Misconfigured(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, f"The certificate of mail.shop.example {wrong}.")
     told = diagnose(error, Picture(settings=SETTINGS, certificate=shown(*issuer)))
@@ -328,7 +328,7 @@ def test_an_issuer_that_is_not_known_for_it_reads_nothing_along(issuer: tuple[st
     error = Misconfigured(
         Phase.ENCRYPTION,
         Fault.TLS_CERTIFICATE,
-        "The certificate of x comes from an authority that is not trusted here.",
+        "The certificate of x comes from an authority that this machine does not trust.",
     )
     assert diagnose(error, Picture(settings=SETTINGS, certificate=shown(*issuer))).rule == "cert-issuer"
 

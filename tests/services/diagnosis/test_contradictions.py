@@ -262,7 +262,7 @@ def test_ports_that_were_just_tried_are_not_advised(fault: Fault) -> None:
 def test_at_another_service_the_port_that_answers_is_offered(
     port: int, security: Security, kind: str, works: WayIn
 ) -> None:
-    error = Misconfigured(Phase.GREETING, Fault.NOT_SMTP, f"{kind} server answered, not a mail server.")
+    error = Misconfigured(Phase.GREETING, Fault.NOT_SMTP, f"{kind} server responded, not a mail server.")
     picture = Picture(settings=typed(port=port, security=security), ways=probed(works))
     assert may_another_way_help(error, replace(picture, ways={}))
     found = diagnose(error, picture)
@@ -311,7 +311,7 @@ def test_a_port_without_sign_in_is_no_answer_for_who_has_to_sign_in() -> None:
 @pytest.mark.parametrize(("port", "kind"), [(993, "An IMAP"), (995, "A POP3"), (443, "An HTTP")])
 @pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.CLOSED, Fault.TLS_EXPECTED])
 def test_what_tls_has_shown_on_a_silent_port_is_told(port: int, kind: str, fault: Fault) -> None:
-    other = broken(Phase.GREETING, Fault.NOT_SMTP, f"{kind} server answered, not a mail server.")
+    other = broken(Phase.GREETING, Fault.NOT_SMTP, f"{kind} server responded, not a mail server.")
     ways = {**probed((465, Security.TLS)), (port, Security.TLS): other}
     found = diagnose(broken(Phase.GREETING, fault), Picture(settings=typed(port=port), ways=ways))
     assert kind.split()[1].lower() in found.rule

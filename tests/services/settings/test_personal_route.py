@@ -218,7 +218,7 @@ def test_the_specified_functions_go_by_the_same_route(
     assert (found["server"], found["from_name"]) == (shared.host, "alice via OpenAlgo")
     for call in (email_service.get_smtp_config, email_service.test_smtp_connection):
         for nobody in (10**6, True):
-            with pytest.raises(ValueError, match=r"^account_id: There is no such account\."):
+            with pytest.raises(ValueError, match=r"^account_id: No such account\."):
                 call(nobody)
 
 
