@@ -86,6 +86,7 @@ FORMS: Final = {
     "/settings/smtp/<int:config_id>/test": {**TEST, "saved": "1"},
     "/settings/smtp/<int:config_id>/activate": {"version": "1", "asked": "1"},
     "/settings/smtp/undo-activation": {},
+    "/settings/smtp/env/test": {},
     "/settings/smtp/<int:config_id>/deactivate": {"version": "1"},
     "/settings/smtp/<int:config_id>/delete": {"version": "1"},
     "/settings/smtp/headers": {"headers": "From: a@example.com"},

@@ -56,15 +56,19 @@ def look_at_mail() -> tuple[MailFitness, Answer]:
     """Whether mail gets out, in a word and as a check; without a database it does not. Never raises."""
     try:
         return outlook.fitness(), _queue()
-    except SQLAlchemyError:
-        return MailFitness.DOWN, _answer(_database)
+    except SQLAlchemyError as error:
+        return MailFitness.DOWN, _unanswered(error)
 
 
 def _answer(ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
     except SQLAlchemyError as error:
-        return Answer(False, schema_db.UPGRADE if schema_db.lacks_something(error) else NO_DATABASE)
+        return _unanswered(error)
+
+
+def _unanswered(error: SQLAlchemyError) -> Answer:
+    return Answer(False, schema_db.UPGRADE if schema_db.lacks_something(error) else NO_DATABASE)
 
 
 def _database() -> Answer:
