@@ -224,7 +224,7 @@ class Story:
         browser = Browser(server, next(self._sources))
         body = as_bytes(json_for(mail_server, FIRST_SMTP, use_ssl=False))
         answer = browser.post_json(f"{API}/test", body, **BEARER)
-        assert (answer.status, "Authentication failed" in answer.text) == (422, True)
+        assert (answer.status, "Authentication failed" in answer.text) == (422, True), answer.text
 
     def _fail_to_recover(self, server: LiveServer, relay: RecordingServer) -> None:
         """A reset mail through a saved server that refuses and repeats the password: it goes on by failover."""

@@ -67,7 +67,7 @@ def test_the_named_commands_of_postgresql_work_and_bring_no_session_back(
         db.engine.dispose()
         subprocess.run(shlex.split(restore), env=programs, check=True)
         assert not visitor.is_signed_in()
-        assert app.test_cli_runner().invoke(args=["mail", "hold", "--all"]).stdout.startswith("1 mail held.")
+        assert app.test_cli_runner().invoke(args=["mail", "hold", "--all"]).stdout.startswith("1 email held.")
         assert row_of(mail_id).state == State.HELD
         assert later not in {mail.id for mail in log.mails()[0]}
         db.engine.dispose()
