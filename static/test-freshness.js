@@ -7,15 +7,27 @@ const names = form.dataset.tested.split(" "); // what a test exercises
 const verified = document.querySelector("[data-verified]"); // absent from the form of a new server
 const changed = document.querySelector("[data-changed]");
 
-function read(text, tick) {
-  const controls = names.flatMap((name) => [...form.querySelectorAll(`[name="${name}"]`)]);
-  return JSON.stringify(controls.map((control) => (["radio", "checkbox"].includes(control.type) ? control[tick] : control[text])));
+const isTicked = (control) => ["radio", "checkbox"].includes(control.type);
+
+function typed(control) {
+  return isTicked(control) ? control.checked : control.value;
 }
 
-const onScreen = () => read("value", "checked");
+function asLoaded(control) {
+  if (isTicked(control)) return control.defaultChecked;
+  if (!control.options) return control.defaultValue;
+  const options = [...control.options]; // of which a browser chooses the first where none is marked
+  return (options.find((option) => option.defaultSelected) ?? options[0])?.value;
+}
+
+function read(valueOf) {
+  return JSON.stringify(names.flatMap((name) => [...form.querySelectorAll(`[name="${name}"]`)]).map(valueOf));
+}
+
+const onScreen = () => read(typed);
 
 // What the page came with, whatever was typed before this ran; of a form that was refused that is not what is saved.
-let saved = document.querySelector("[data-error-summary], .field-error:not([hidden])") ? null : read("defaultValue", "defaultChecked");
+let saved = document.querySelector("[data-error-summary], .field-error:not([hidden])") ? null : read(asLoaded);
 let tested = saved;
 
 /** To be called when a test begins: its report will be about what stands in the form now. */

@@ -26,7 +26,7 @@ from tests.recording_server import RecordingServer
 from tests.running import Sealpost
 from tests.visitors import NEW_PASSWORD, PASSWORD, link_in, subject_of
 
-SMTP_PASSWORD = " Pässword with spaces "
+SMTP_PASSWORD = "Pässword with spaces"
 MAIL_USER = "mailer"
 
 
