@@ -162,6 +162,8 @@ class Story:
                 assert admin.post_form(new, {**form, **password, **wrong}).status == 422
                 assert admin.post_form(f"{new}/test", {**form, **password, **wrong}, new).status == 422
             assert admin.post_form(new, form).status == 303
+            assert admin.get(f"{page}/activate").status == 200  # who has not tested it is asked first
+            assert admin.post_form(f"{page}/activate", {"asked": "1"}).status == 303
             assert admin.post_form(new, {**form, **password}).status == 422
             assert admin.post_form(page, {**form, **password, "version": "9"}).status == 409
             assert "Connection successful" in admin.post_form(f"{page}/test", form, page).text
