@@ -103,7 +103,7 @@ def _late() -> tuple[str, str] | None:
         return None
     return (
         "warning",
-        f"Some email is more than 15 minutes late. {log.NOBODY_SENDS if now.is_unattended else SEE_REASONS}.",
+        f"Some email is more than 15 minutes late. {log.NOBODY_SENDS if now.is_unattended else f'{SEE_REASONS}.'}",
     )
 
 

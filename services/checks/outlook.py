@@ -83,7 +83,7 @@ def _with_what_waits(found: SendingState, waiting: MailBacklog, is_unattended: b
             goes = "It goes out by itself" if waiting.mails == 1 else "They go out by themselves"
             next_step = f"{_next_attempt(found, waiting)} {goes} once a server works."
     if is_unattended:
-        todo = log.NOBODY_SENDS + "."
+        todo = log.NOBODY_SENDS  # ends in a command, which nobody wants to copy with a stop
     else:
         todo = SEE_WHY if found.since else ""
     return replace(found, headline=headline, detail=" ".join(filter(None, (found.detail, next_step, todo))))
