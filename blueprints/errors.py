@@ -14,6 +14,7 @@ from blueprints import kept, sessions
 from blueprints.access import limiter
 from blueprints.addresses import WrongAddress
 from services.checks import start
+from services.outbox.reasons import Reason
 from utils import incidents
 from utils.env_utils import get_settings
 from utils.errors import AppError, InvalidInput, TooMany
@@ -43,7 +44,7 @@ EXPLANATIONS = {
     415: Explanation("Wrong content type", "Send JSON as application/json, without a content encoding."),
     422: Explanation("Check the fields", "Some values are not valid."),
     429: Explanation("Too many attempts", "Wait a little, then try again."),
-    500: Explanation("Sealpost failed", "It has been logged. Try again in a minute."),
+    500: Explanation(Reason.OUR_FAULT.text, "It has been logged. Try again in a minute."),
     503: Explanation("The database is unavailable", "Nothing was changed. Try again later."),
 }
 
