@@ -156,7 +156,7 @@ def form_with_a_wrong_client_certificate(scene: Scene) -> Page:
 
 def form_test_running(scene: Scene) -> Page:
     page = form_saved(scene)
-    page.get_by_text("Reply-To, EHLO name, timeout, limits").click()
+    page.get_by_text("Reply-To, sign-in method, EHLO name, timeout, limits").click()
     fill(page, {"Port": str(scene.servers.silent.port), "Timeout in seconds": "60"})
     press(page, "Test Connection")
     expect(report(page).get_by_role("listitem").filter(has_text="Greeting")).to_contain_text("Running")
