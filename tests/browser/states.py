@@ -120,7 +120,7 @@ def inbox_with_mail(scene: Scene) -> Page:
 
 def inbox_message(scene: Scene) -> Page:
     page = scene.page(scene.servers.working, "alice", "/inbox/1")
-    page.get_by_text("Headers").click()
+    page.locator("summary", has_text="Headers").click()
     expect(page.frame_locator("iframe").get_by_role("link", name="Reset Password")).to_be_visible()
     return page
 

@@ -90,7 +90,7 @@ def test_a_value_and_a_file_for_one_secret_are_too_many(tmp_path: Path) -> None:
         (lambda path: secret_in(path, " \n"), "empty file"),
         (lambda path: secret_in(path, f"{TOKEN}\nmore"), "several lines"),
         (lambda path: secret_in(path, "x" * 70_000), "too large"),
-        (a_pipe_at, "no file"),
+        (a_pipe_at, "not a file"),
     ],
 )
 def test_a_path_that_leads_to_no_secret_is_told(tmp_path: Path, make: Callable[[Path], Path], told: str) -> None:

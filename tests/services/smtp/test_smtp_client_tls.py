@@ -25,7 +25,7 @@ BAD_CERTIFICATES: dict[str, tuple[Callable[[], ssl.SSLContext], str]] = {
     "expired": (lambda: certificates.made_context(ends_in_days=-1), "expired"),
     "not yet valid": (lambda: certificates.made_context(starts_in_days=1), "not valid yet"),
     "wrong name": (lambda: certificates.good_context("other.example"), "another name"),
-    "name in CN only": (lambda: certificates.made_context(names=()), "has to be renewed"),
+    "name in CN only": (lambda: certificates.made_context(names=()), "must be renewed"),
     "other name with ours in CN": (
         lambda: certificates.made_context(names=("other.example",)),
         "another name",
@@ -34,7 +34,7 @@ BAD_CERTIFICATES: dict[str, tuple[Callable[[], ssl.SSLContext], str]] = {
     "address only": (lambda: certificates.good_context("127.0.0.1"), "another name"),
     "unknown authority": (
         lambda: certificates.server_context(certificates.stranger().issue_cert("localhost")),
-        "not trusted",
+        "does not trust",
     ),
     "1024-bit key": (lambda: certificates.made_context(weak_key=True), "too short"),
 }

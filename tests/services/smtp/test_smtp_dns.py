@@ -6,6 +6,7 @@ import pytest
 
 from services.smtp import dial
 from services.smtp.client import Step
+from services.smtp.dialogue import SideLook
 from services.smtp.habits import Habit, habits_of
 from services.smtp.wire import Deadline
 from tests.dns_server import DnsServer, Fails, Turns
@@ -94,7 +95,8 @@ def test_a_forbidden_address_among_good_ones_is_left_out_and_never_dialled(forbi
     with ScriptedServer() as server:
         steps = opened(server, known, every_address=every_address)
         assert len(server.connections) == 1
-    found, left_out = (step for step in steps if step.name is Phase.DNS)
+    (found,) = (step for step in steps if step.name is Phase.DNS)
+    (left_out,) = (step for step in steps if step.name is SideLook.ADDRESS)
     assert (found.status, found.fact) == ("ok", f"{HOST}: 127.0.0.1")
     assert left_out.status == "warning"
     assert left_out.fact.startswith(f"{ip_literal(forbidden)} is ")
