@@ -30,7 +30,7 @@ from utils.secret import Secret
 
 ROOT = Path(__file__).resolve().parents[3]
 FORM = ROOT / "templates" / "settings" / "_fields.html"
-CONTROL = re.compile(r'(?:ui\.(?:field|text_area|checkbox|radio_choice)\(|<input [^>]*name=)"(\w+)"')
+CONTROL = re.compile(r'(?:ui\.(?:field|text_area|checkbox|radio_choice|select)\(|<input [^>]*name=)"(\w+)"')
 # What a place has beside the fields of the table, and what it does without.
 MORE = {
     "settings": {"is_personal": "told by the row's account"},

@@ -142,7 +142,7 @@ def test_the_administrators_are_told_of_a_pause_once_an_hour_with_its_cause(serv
         now.turn(60)
     (told,) = [message for message in server.messages if b"Mail server Primary is down" in message]
     assert words(Reason.NO_RELAY).encode() in told
-    assert b"No other server took over" in told
+    assert b"No other server could be used" in told
 
 
 def test_one_recipient_whom_it_does_not_relay_to_does_not_make_the_queue_late(servers: ExitStack, now: Now) -> None:
