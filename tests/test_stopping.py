@@ -189,7 +189,7 @@ def test_a_connection_test_under_way_is_told_and_keeps_no_process(
             assert seconds_to_end(process, signal.SIGTERM) < stretched(SECONDS)
             said = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = said.partition(b"\r\n\r\n")
-    assert b"Sealpost was stopped meanwhile." in body
+    assert b"Sealpost was stopped in the meantime." in body
     if accept == "application/json":
         assert head.startswith(b"HTTP/1.1 503 ")
     assert b"Could not connect" not in body
