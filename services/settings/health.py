@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import health_db, smtp_db
@@ -165,6 +166,14 @@ def data(known: Health) -> HealthData:
 def of_config(stored: StoredConfig) -> Health:
     """How a stored server is, active or not."""
     return of_configs([stored])[stored.row.id]
+
+
+def of_changed(stored: StoredConfig) -> Health:
+    """The same of one that was just changed: that is done, so where the database fails now the row alone tells."""
+    try:
+        return of_config(stored)
+    except SQLAlchemyError:
+        return _of_stored(stored, None)
 
 
 def of_configs(found: Sequence[StoredConfig], session: Session | None = None) -> dict[int, Health]:

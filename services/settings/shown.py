@@ -52,7 +52,7 @@ def config_data(stored: StoredConfig, known: Health | None = None) -> ConfigData
         needs_reentry=stored.needs_reentry,
         client_certificate_facts=_certificate_data(row.client_certificate),
         verified=stored.is_verified,
-        health=health.data(known or health.of_config(stored)),
+        health=health.data(known or health.of_changed(stored)),
         verified_for_own_domain=stored.verified_reach is Reach.OWN_DOMAIN,
     )
 
