@@ -11,6 +11,7 @@ from sqlalchemy import select
 from database.engine import reading
 from database.outbox_claim_db import GROUP
 from database.reset_request_db import ResetRequest
+from services import email_service
 from services.worker import groups
 from tests.faults import child, figures
 from tests.faults.child import Orders, Place
@@ -55,6 +56,8 @@ def test_a_mail_is_on_the_disk_before_it_is_promised_and_before_its_work_is_done
 def promise_and_settle(place: Place, orders: Orders, may_begin: Event, is_done: Event) -> None:
     """In a process of its own, and in one thread: queue mails, then send them; note each promise and each group."""
     with child.begin(place).app_context():
+        # That a server works for the first time is noted behind the mail, and is not promised to survive a power cut.
+        email_service.send_email("first@example.com", "Subject", "Text")
         may_begin.wait()
         child.queue(place, orders)
         notes = os.open(orders.notes(place.folder), os.O_WRONLY | os.O_APPEND)
