@@ -78,3 +78,16 @@ def word(outcome: Result) -> str:
     if isinstance(outcome, DeliveryError):
         return f"{outcome.outcome} {outcome.code or outcome.fault}"
     return "accepted" if isinstance(outcome, Receipt) else "not tried"
+
+
+def shop_settings(**changes: Any) -> SmtpSettings:
+    """A usual server of nobody's in particular, with a login; ``changes`` replace fields."""
+    values: dict[str, Any] = {
+        "host": "smtp.shop.example",
+        "port": 587,
+        "security": Security.STARTTLS,
+        "username": "mailer@shop.example",
+        "password": Secret("geheim-8472"),
+        "from_email": "hello@shop.example",
+    }
+    return SmtpSettings(**{**values, **changes})

@@ -7,24 +7,13 @@ import pytest
 
 from services.diagnosis.diagnosis import Diagnosis, diagnose, explain, may_another_way_help
 from services.diagnosis.picture import Picture, WayAnswer, WayIn
-from services.smtp.settings import OpenWay, Security, SmtpSettings
+from services.smtp.settings import OpenWay, Security
+from tests.smtp_clients import shop_settings
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase
 from utils.secret import Secret
 
 USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.STARTTLS), (25, Security.STARTTLS))
 ANOTHER: Final = "another port", "Use port", "port 587", "port 465", "STARTTLS with", "TLS with"
-
-
-def typed(**changes: Any) -> SmtpSettings:
-    values: dict[str, Any] = {
-        "host": "smtp.shop.example",
-        "port": 587,
-        "security": Security.STARTTLS,
-        "username": "mailer@shop.example",
-        "password": Secret("geheim-8472"),
-        "from_email": "hello@shop.example",
-    }
-    return SmtpSettings(**{**values, **changes})
 
 
 NOBODY: Final = {"username": "", "password": Secret("")}
@@ -62,7 +51,7 @@ def changes(found: Diagnosis) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("mechanisms", ["NTLM", "SCRAM-SHA-512", "GSSAPI NTLM", "DIGEST-MD5", "EXTERNAL", "X-OWN"])
 def test_where_no_method_was_chosen_none_is_blamed(mechanisms: str) -> None:
-    found = diagnose(only(mechanisms), Picture(settings=typed(), offers={"AUTH": mechanisms}))
+    found = diagnose(only(mechanisms), Picture(settings=shop_settings(), offers={"AUTH": mechanisms}))
     assert "chosen" not in said(found)
     assert "PLAIN or LOGIN" in found.remedy
     assert "A new password will not help" in found.remedy
@@ -72,7 +61,7 @@ def test_where_no_method_was_chosen_none_is_blamed(mechanisms: str) -> None:
 @pytest.mark.parametrize("mechanisms", ["XOAUTH2", "OAUTHBEARER", "OAUTHBEARER XOAUTH2", "NTLM XOAUTH2"])
 @pytest.mark.parametrize("host", ["smtp.shop.example", "smtp.office365.com", "smtp-mail.outlook.com"])
 def test_where_only_tokens_are_taken_no_password_is_advised(mechanisms: str, host: str) -> None:
-    found = diagnose(only(mechanisms), Picture(settings=typed(host=host), offers={"AUTH": mechanisms}))
+    found = diagnose(only(mechanisms), Picture(settings=shop_settings(host=host), offers={"AUTH": mechanisms}))
     assert "app password" not in said(found).lower()
     assert "OAuth2" in found.meaning
     assert ("Microsoft 365 administrator" in found.remedy) is (host != "smtp.shop.example")
@@ -80,7 +69,7 @@ def test_where_only_tokens_are_taken_no_password_is_advised(mechanisms: str, hos
 
 @pytest.mark.parametrize("offered", ["PLAIN LOGIN", "LOGIN", "CRAM-MD5 PLAIN", "PLAIN XOAUTH2", "SCRAM-SHA-1"])
 def test_a_chosen_method_that_is_not_offered_is_one_click_from_the_choice_of_sealpost(offered: str) -> None:
-    settings = typed(auth_method="SCRAM-SHA-256")
+    settings = shop_settings(auth_method="SCRAM-SHA-256")
     found = diagnose(only(offered), Picture(settings=settings, offers={"AUTH": offered}))
     assert "SCRAM-SHA-256 was chosen" in found.cause
     assert changes(found) == [{"auth_method": ""}]
@@ -89,7 +78,7 @@ def test_a_chosen_method_that_is_not_offered_is_one_click_from_the_choice_of_sea
 @pytest.mark.parametrize("error", [refused(Phase.SIGN_IN, 504, "5.7.4"), refused(Phase.SIGN_IN, 504)])
 @pytest.mark.parametrize("method", ["", "PLAIN"])
 def test_a_refused_method_is_blamed_on_a_choice_only_if_there_was_one(error: DeliveryError, method: str) -> None:
-    picture = Picture(settings=typed(auth_method=method), offers={"AUTH": "PLAIN LOGIN"})
+    picture = Picture(settings=shop_settings(auth_method=method), offers={"AUTH": "PLAIN LOGIN"})
     found = diagnose(error, picture)
     assert ("was chosen" in said(found)) is bool(method)
     assert changes(found) == ([{"auth_method": ""}] if method else [])
@@ -108,11 +97,11 @@ def test_a_refused_method_is_blamed_on_a_choice_only_if_there_was_one(error: Del
 )
 @pytest.mark.parametrize("security", [Security.STARTTLS, Security.TLS])
 def test_encryption_that_is_up_is_not_asked_for(error: DeliveryError, security: Security) -> None:
-    found = diagnose(error, Picture(settings=typed(security=security)))
+    found = diagnose(error, Picture(settings=shop_settings(security=security)))
     assert "encryption was chosen" not in said(found)
     assert "Choose" not in found.remedy
     assert "although you chose it" in found.meaning
-    in_clear = diagnose(error, Picture(settings=typed(security=Security.NONE)))
+    in_clear = diagnose(error, Picture(settings=shop_settings(security=Security.NONE)))
     assert in_clear.cause == "No encryption was chosen."
     assert {"security": "starttls"} in changes(in_clear)
 
@@ -128,7 +117,7 @@ def test_encryption_that_is_up_is_not_asked_for(error: DeliveryError, security: 
     ],
 )
 def test_454_is_googles_only_at_google(text: str) -> None:
-    elsewhere = diagnose(refused(Phase.SIGN_IN, 454, "4.7.0", text), Picture(settings=typed()))
+    elsewhere = diagnose(refused(Phase.SIGN_IN, 454, "4.7.0", text), Picture(settings=shop_settings()))
     assert "Google" not in said(elsewhere)
     assert elsewhere.retryable
 
@@ -156,7 +145,7 @@ def test_454_is_googles_only_at_google(text: str) -> None:
     ids=lambda error: f"{error.phase} {error.code} {error.text}",
 )
 def test_who_has_signed_in_is_not_told_to(error: DeliveryError) -> None:
-    found = diagnose(error, Picture(settings=typed()))
+    found = diagnose(error, Picture(settings=shop_settings()))
     for words in ("obody signed in", "no login", "No login", "are empty", "nter user name", "without a login"):
         assert words not in said(found)
     assert found.field != "smtp_password"
@@ -175,14 +164,14 @@ def test_who_has_signed_in_is_not_told_to(error: DeliveryError) -> None:
     ids=lambda error: f"{error.phase} {error.code} {error.text}",
 )
 def test_who_has_not_signed_in_is(error: DeliveryError) -> None:
-    found = diagnose(error, Picture(settings=typed(**NOBODY)))
+    found = diagnose(error, Picture(settings=shop_settings(**NOBODY)))
     assert "Enter user name and password" in found.remedy
     assert "mailer@" not in said(found)
     assert found.field == "smtp_username"
 
 
 def test_a_sender_that_is_the_login_is_not_said_to_belong_to_another() -> None:
-    settings = typed(from_email="mailer@shop.example")
+    settings = shop_settings(from_email="mailer@shop.example")
     for error in (refused(Phase.SENDER, 550, "5.7.1"), refused(Phase.SENDER, 550), refused(Phase.SENDER, 553)):
         found = diagnose(error, Picture(settings=settings))
         assert "belong" not in said(found)
@@ -206,7 +195,7 @@ def test_silence_over_a_connection_that_works_is_not_blamed_on_the_port(
     phase: Phase, security: Security, words: str
 ) -> None:
     error = broken(phase, Fault.TIMEOUT, "The server took too long.")
-    picture = Picture(settings=typed(security=security), offers={"AUTH": "PLAIN"})
+    picture = Picture(settings=shop_settings(security=security), offers={"AUTH": "PLAIN"})
     found = diagnose(error, picture)
     assert words in said(found)
     assert not any(other in said(found) for other in ANOTHER)
@@ -216,7 +205,7 @@ def test_silence_over_a_connection_that_works_is_not_blamed_on_the_port(
 
 def test_a_time_out_that_is_the_longest_is_not_to_be_raised() -> None:
     error = broken(Phase.SIGN_IN, Fault.TIMEOUT)
-    found = diagnose(error, Picture(settings=typed(timeout_seconds=60)))
+    found = diagnose(error, Picture(settings=shop_settings(timeout_seconds=60)))
     assert "Raise" not in found.remedy
     assert changes(found) == []
 
@@ -224,7 +213,7 @@ def test_a_time_out_that_is_the_longest_is_not_to_be_raised() -> None:
 @pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.CLOSED])
 @pytest.mark.parametrize("port", [443, 8443, 993])
 def test_where_encryption_is_up_and_nobody_greets_another_encryption_is_no_answer(fault: Fault, port: int) -> None:
-    error, web = broken(Phase.GREETING, fault), typed(port=port, security=Security.TLS)
+    error, web = broken(Phase.GREETING, fault), shop_settings(port=port, security=Security.TLS)
     lonely = diagnose(error, Picture(settings=web, ways=probed()))
     assert "STARTTLS" not in said(lonely)
     assert "587, 465, 2525 and 25" in lonely.remedy
@@ -236,7 +225,7 @@ def test_where_encryption_is_up_and_nobody_greets_another_encryption_is_no_answe
 
 @pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.REFUSED, Fault.UNREACHABLE])
 def test_ports_that_were_just_tried_are_not_advised(fault: Fault) -> None:
-    found = diagnose(broken(Phase.CONNECT, fault), Picture(settings=typed(), ways=probed(beside=587)))
+    found = diagnose(broken(Phase.CONNECT, fault), Picture(settings=shop_settings(), ways=probed(beside=587)))
     assert "465, 2525 and 25" in found.remedy
     assert "587" not in found.remedy
     assert changes(found) == []
@@ -263,7 +252,7 @@ def test_at_another_service_the_port_that_answers_is_offered(
     port: int, security: Security, kind: str, works: WayIn
 ) -> None:
     error = Misconfigured(Phase.GREETING, Fault.NOT_SMTP, f"{kind} server responded, not a mail server.")
-    picture = Picture(settings=typed(port=port, security=security), ways=probed(works))
+    picture = Picture(settings=shop_settings(port=port, security=security), ways=probed(works))
     assert may_another_way_help(error, replace(picture, ways={}))
     found = diagnose(error, picture)
     first, *others = changes(found)
@@ -288,7 +277,7 @@ def test_at_another_service_the_port_that_answers_is_offered(
 def test_port_25_leads_to_the_port_for_sending_that_answers(error: DeliveryError, login: dict[str, Any]) -> None:
     if error.phase is Phase.SIGN_IN and login:
         return  # nobody signs in
-    settings = typed(port=25, **login)
+    settings = shop_settings(port=25, **login)
     picture = Picture(settings=settings, ways=probed((587, Security.STARTTLS), beside=25))
     has_signed_in = settings.has_login and error.phase is Phase.RECIPIENT
     found = diagnose(error, picture)
@@ -303,7 +292,7 @@ def test_port_25_leads_to_the_port_for_sending_that_answers(error: DeliveryError
 def test_a_port_without_sign_in_is_no_answer_for_who_has_to_sign_in() -> None:
     error = Misconfigured(Phase.SIGN_IN, Fault.AUTH_NOT_OFFERED, "The server offers no sign-in.")
     ways = {**probed(), (465, Security.TLS): OpenWay(port=465, security=Security.TLS, signs_in=False)}
-    found = diagnose(error, Picture(settings=typed(), offers={}, ways=ways))
+    found = diagnose(error, Picture(settings=shop_settings(), offers={}, ways=ways))
     assert changes(found) == []
     assert "465" in found.remedy  # as one that was tried
 
@@ -313,7 +302,7 @@ def test_a_port_without_sign_in_is_no_answer_for_who_has_to_sign_in() -> None:
 def test_what_tls_has_shown_on_a_silent_port_is_told(port: int, kind: str, fault: Fault) -> None:
     other = broken(Phase.GREETING, Fault.NOT_SMTP, f"{kind} server responded, not a mail server.")
     ways = {**probed((465, Security.TLS)), (port, Security.TLS): other}
-    found = diagnose(broken(Phase.GREETING, fault), Picture(settings=typed(port=port), ways=ways))
+    found = diagnose(broken(Phase.GREETING, fault), Picture(settings=shop_settings(port=port), ways=ways))
     assert kind.split()[1].lower() in found.rule
     assert changes(found) == [{"smtp_port": "465", "security": "tls"}]
 
@@ -322,7 +311,7 @@ def test_what_tls_has_shown_on_a_silent_port_is_told(port: int, kind: str, fault
 def test_a_mode_that_was_seen_to_fail_on_a_port_is_not_offered_there(phase: Phase) -> None:
     error = broken(phase, Fault.TLS_UNEXPECTED)
     ways: dict[WayIn, WayAnswer] = {**probed(), (587, Security.STARTTLS): broken(Phase.ENCRYPTION, Fault.TLS_HANDSHAKE)}
-    assert changes(diagnose(error, Picture(settings=typed(security=Security.TLS), ways=ways))) == []
+    assert changes(diagnose(error, Picture(settings=shop_settings(security=Security.TLS), ways=ways))) == []
 
 
 # The message.
@@ -341,16 +330,16 @@ def test_a_mode_that_was_seen_to_fail_on_a_port_is_not_offered_there(phase: Phas
     ids=lambda error: f"{error.fault} {error.code} {error.enhanced}",
 )
 def test_attachments_are_blamed_only_if_there_may_be_some(error: DeliveryError) -> None:
-    none = diagnose(error, Picture(settings=typed(), has_attachments=False))
+    none = diagnose(error, Picture(settings=shop_settings(), has_attachments=False))
     assert "attachments smaller" not in none.remedy
     assert "ttachment" not in said(none).replace("has no attachment", "")
-    some = diagnose(error, Picture(settings=typed(), has_attachments=True))
+    some = diagnose(error, Picture(settings=shop_settings(), has_attachments=True))
     assert "ttachment" in some.remedy
 
 
 def test_the_limit_and_the_size_are_named_where_both_are_known() -> None:
     error = DeliveryError(Phase.SENDER, Fault.TOO_LARGE, "", enhanced="5.3.4")
-    picture = Picture(settings=typed(), offers={"SIZE": "1000"}, message_size=2200, has_attachments=False)
+    picture = Picture(settings=shop_settings(), offers={"SIZE": "1000"}, message_size=2200, has_attachments=False)
     assert (
         diagnose(error, picture).meaning == "The server accepts at most 1.0 kB in one email, and this one has 2.2 kB."
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +15,9 @@ from services.diagnosis.mending import Mend
 from services.diagnosis.picture import Picture, WayAnswer, WayIn
 from services.diagnosis.reply_rules import FIELDS, all_rules
 from services.providers.registry import server_meant_by
-from services.smtp.settings import OpenWay, Security, SmtpSettings
+from services.smtp.settings import OpenWay, Security
 from services.smtp.tls import ShownCertificate
+from tests.smtp_clients import shop_settings
 from utils.errors import DeliveryError, Fault, OutcomeUnknown, Phase
 from utils.secret import Secret
 
@@ -31,18 +32,6 @@ STATUSES: Final = [
     for kind, (subject, last) in product((4, 5), REGISTERED.items())
     for detail in range(last + 1)
 ]
-
-
-def server(**changes: Any) -> SmtpSettings:
-    values: dict[str, Any] = {
-        "host": "smtp.shop.example",
-        "port": 587,
-        "security": Security.STARTTLS,
-        "username": "mailer@shop.example",
-        "password": Secret("geheim-8472"),
-        "from_email": "hello@shop.example",
-    }
-    return SmtpSettings(**{**values, **changes})
 
 
 def refused(phase: Phase, code: int, enhanced: str | None = None, text: str = "Nope") -> DeliveryError:
@@ -81,12 +70,12 @@ def assert_complete(found: Diagnosis) -> None:
 def test_every_failure_in_every_phase_is_explained(phase: Phase, fault: Fault) -> None:
     for code in (None, 421, 550) if fault is Fault.REPLY else (None,):
         error = DeliveryError(phase, fault, "x", code=code)
-        assert_complete(diagnose(error, Picture(settings=server())))
+        assert_complete(diagnose(error, Picture(settings=shop_settings())))
 
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_every_registered_status_is_explained(status: str) -> None:
-    found = diagnose(refused(Phase.RECIPIENT, int(f"{status[0]}99"), status), Picture(settings=server()))
+    found = diagnose(refused(Phase.RECIPIENT, int(f"{status[0]}99"), status), Picture(settings=shop_settings()))
     assert_complete(found)
     if found.rule.startswith("status:"):
         assert found.retryable == status.startswith("4")
@@ -100,20 +89,20 @@ def test_every_registered_status_with_a_meaning_has_words_of_its_own() -> None:
 
 @pytest.mark.parametrize(("code", "rule"), [(550, "code:550"), (599, "phase:recipient"), (451, "code:451")])
 def test_an_unknown_reply_gets_the_sentence_of_its_code_or_phase(code: int, rule: str) -> None:
-    found = diagnose(refused(Phase.RECIPIENT, code, text="Zork!"), Picture(settings=server()))
+    found = diagnose(refused(Phase.RECIPIENT, code, text="Zork!"), Picture(settings=shop_settings()))
     assert found.rule == rule
     assert_complete(found)
 
 
 def test_a_status_says_more_than_a_code_and_an_empty_one_less() -> None:
-    assert diagnose(refused(Phase.SENDER, 550, "5.7.23"), Picture(settings=server())).rule == "status:5.7.23"
-    assert diagnose(refused(Phase.SENDER, 550, "5.0.0"), Picture(settings=server())).rule == "code:550"
-    assert diagnose(refused(Phase.SENDER, 599, "5.7.99"), Picture(settings=server())).rule == "status:5.7.99"
+    assert diagnose(refused(Phase.SENDER, 550, "5.7.23"), Picture(settings=shop_settings())).rule == "status:5.7.23"
+    assert diagnose(refused(Phase.SENDER, 550, "5.0.0"), Picture(settings=shop_settings())).rule == "code:550"
+    assert diagnose(refused(Phase.SENDER, 599, "5.7.99"), Picture(settings=shop_settings())).rule == "status:5.7.99"
 
 
 def test_a_code_means_what_it_means_in_its_phase() -> None:
     fields = {
-        phase: diagnose(refused(phase, 550), Picture(settings=server())).field
+        phase: diagnose(refused(phase, 550), Picture(settings=shop_settings())).field
         for phase in (Phase.EHLO, Phase.SENDER, Phase.RECIPIENT)
     }
     assert fields == {Phase.EHLO: "helo_hostname", Phase.SENDER: "from_email", Phase.RECIPIENT: "to"}
@@ -121,7 +110,7 @@ def test_a_code_means_what_it_means_in_its_phase() -> None:
 
 def test_a_message_without_an_answer_may_have_gone_out() -> None:
     error = OutcomeUnknown(Phase.MESSAGE, Fault.TIMEOUT, "too long", may_have_been_sent=True)
-    found = diagnose(error, Picture(settings=server()))
+    found = diagnose(error, Picture(settings=shop_settings()))
     assert found.rule == "fault:unknown_outcome"
     assert not found.retryable
     assert "inbox" in found.remedy
@@ -143,7 +132,9 @@ def test_a_message_without_an_answer_may_have_gone_out() -> None:
     ],
 )
 def test_the_kinds_of_bad_certificates_are_told_apart(text: str, rule: str) -> None:
-    assert diagnose(broken(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), Picture(settings=server())).rule == rule
+    assert (
+        diagnose(broken(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text), Picture(settings=shop_settings())).rule == rule
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +151,7 @@ def test_the_kinds_of_bad_certificates_are_told_apart(text: str, rule: str) -> N
 )
 def test_the_kinds_of_tls_alerts_are_told_apart(reason: str, rule: str) -> None:
     text = f"The encryption handshake failed: {reason}."
-    assert diagnose(broken(Phase.ENCRYPTION, Fault.TLS_HANDSHAKE, text), Picture(settings=server())).rule == rule
+    assert diagnose(broken(Phase.ENCRYPTION, Fault.TLS_HANDSHAKE, text), Picture(settings=shop_settings())).rule == rule
 
 
 @pytest.mark.parametrize(
@@ -168,7 +159,7 @@ def test_the_kinds_of_tls_alerts_are_told_apart(reason: str, rule: str) -> None:
 )
 def test_other_protocols_are_named(name: str, rule: str) -> None:
     text = f"{name} server responded, not a mail server."
-    found = diagnose(broken(Phase.GREETING, Fault.NOT_SMTP, text), Picture(settings=server(port=143)))
+    found = diagnose(broken(Phase.GREETING, Fault.NOT_SMTP, text), Picture(settings=shop_settings(port=143)))
     assert found.rule == f"{rule}-server"
     assert changes(found) == [{"smtp_port": "587", "security": "starttls"}]
 
@@ -187,7 +178,9 @@ def test_other_protocols_are_named(name: str, rule: str) -> None:
 def test_the_wrong_mode_is_one_click_from_the_right_one(
     port: int, chosen: str, fault: Fault, offered: list[dict[str, str]]
 ) -> None:
-    found = diagnose(broken(Phase.ENCRYPTION, fault), Picture(settings=server(port=port, security=Security(chosen))))
+    found = diagnose(
+        broken(Phase.ENCRYPTION, fault), Picture(settings=shop_settings(port=port, security=Security(chosen)))
+    )
     assert changes(found) == offered
     mode = "STARTTLS" if fault is Fault.TLS_UNEXPECTED else "TLS"
     assert found.actions[0].label == f"Use {mode} and test again"
@@ -196,7 +189,7 @@ def test_the_wrong_mode_is_one_click_from_the_right_one(
 
 def test_an_open_port_is_offered_and_says_what_blocks_the_other() -> None:
     ways = [OpenWay(port=25, security=Security.NONE), OpenWay(port=2525, security=Security.STARTTLS)]
-    found = diagnose(broken(Phase.CONNECT, Fault.TIMEOUT), Picture(settings=server(), ways=working(ways)))
+    found = diagnose(broken(Phase.CONNECT, Fault.TIMEOUT), Picture(settings=shop_settings(), ways=working(ways)))
     assert found.cause == "Port 2525 on the same host responds: your hosting provider probably blocks 587."
     assert found.remedy == "Use port 2525 with STARTTLS."
     assert found.actions == (
@@ -206,8 +199,11 @@ def test_an_open_port_is_offered_and_says_what_blocks_the_other() -> None:
 
 def test_an_unencrypted_way_is_offered_only_without_a_login() -> None:
     ways = [OpenWay(port=25, security=Security.NONE)]
-    relay = server(username="", password=Secret(""))
-    assert changes(diagnose(broken(Phase.CONNECT, Fault.REFUSED), Picture(settings=server(), ways=working(ways)))) == []
+    relay = shop_settings(username="", password=Secret(""))
+    assert (
+        changes(diagnose(broken(Phase.CONNECT, Fault.REFUSED), Picture(settings=shop_settings(), ways=working(ways))))
+        == []
+    )
     assert changes(diagnose(broken(Phase.CONNECT, Fault.REFUSED), Picture(settings=relay, ways=working(ways)))) == [
         {"smtp_port": "25", "security": "none"}
     ]
@@ -215,7 +211,8 @@ def test_an_unencrypted_way_is_offered_only_without_a_login() -> None:
 
 def test_a_refused_sender_may_send_as_its_login() -> None:
     found = diagnose(
-        refused(Phase.SENDER, 553, "5.7.1", "Sender address rejected: not owned by user x"), Picture(settings=server())
+        refused(Phase.SENDER, 553, "5.7.1", "Sender address rejected: not owned by user x"),
+        Picture(settings=shop_settings()),
     )
     assert found.field == "from_email"
     assert found.actions == (
@@ -227,17 +224,17 @@ def test_a_refused_sender_may_send_as_its_login() -> None:
 
 
 def test_a_reply_address_that_was_chosen_is_kept() -> None:
-    found = diagnose(refused(Phase.SENDER, 550), Picture(settings=server(reply_to="office@shop.example")))
+    found = diagnose(refused(Phase.SENDER, 550), Picture(settings=shop_settings(reply_to="office@shop.example")))
     assert changes(found) == [{"from_email": "mailer@shop.example"}]
 
 
 @pytest.mark.parametrize("username", ["apikey", "", "hello@shop.example"])
 def test_a_login_that_is_no_other_address_is_not_offered_as_sender(username: str) -> None:
-    assert changes(diagnose(refused(Phase.SENDER, 550), Picture(settings=server(username=username)))) == []
+    assert changes(diagnose(refused(Phase.SENDER, 550), Picture(settings=shop_settings(username=username)))) == []
 
 
 def test_a_refused_greeting_is_about_the_ehlo_name() -> None:
-    found = diagnose(refused(Phase.EHLO, 501, "5.5.4", "HELO/EHLO argument invalid"), Picture(settings=server()))
+    found = diagnose(refused(Phase.EHLO, 501, "5.5.4", "HELO/EHLO argument invalid"), Picture(settings=shop_settings()))
     assert found.field == "helo_hostname"
     assert changes(found) == [{"helo_hostname": "shop.example"}]
 
@@ -256,7 +253,7 @@ def test_a_refused_greeting_is_about_the_ehlo_name() -> None:
 def test_a_refused_greeting_tells_what_was_said_and_where_it_is_set(
     own: str, said: str, told: str, phase: Phase, text: str
 ) -> None:
-    sender = server(helo_hostname=own, from_email="hello@bücher.example")
+    sender = shop_settings(helo_hostname=own, from_email="hello@bücher.example")
     found = diagnose(refused(phase, 504, "5.5.2", text), Picture(settings=sender, ehlo_name=said))
     assert found.cause.endswith(told)
     assert changes(found) == [{"helo_hostname": "xn--bcher-kva.example"}]
@@ -268,7 +265,7 @@ def test_a_stored_failure_names_no_name_that_it_does_not_know() -> None:
 
 def test_a_fixed_user_name_is_offered() -> None:
     error = refused(Phase.SIGN_IN, 535, text="The provided authorization grant is invalid, expired, or revoked")
-    found = diagnose(error, Picture(settings=server(host="smtp.sendgrid.net")))
+    found = diagnose(error, Picture(settings=shop_settings(host="smtp.sendgrid.net")))
     assert found.actions[0].label == "Use the user name apikey and test again"
     assert found.actions[0].changes == {"smtp_username": "apikey"}
 
@@ -285,7 +282,7 @@ def test_a_fixed_user_name_is_offered() -> None:
     ],
 )
 def test_a_slip_in_a_known_servers_name_is_seen(typed: str, meant: str | None) -> None:
-    found = diagnose(broken(Phase.DNS, Fault.DNS_NOT_FOUND), Picture(settings=server(host=typed)))
+    found = diagnose(broken(Phase.DNS, Fault.DNS_NOT_FOUND), Picture(settings=shop_settings(host=typed)))
     assert server_meant_by(typed) == meant
     assert changes(found) == ([{"smtp_server": meant}] if meant else [])
 
@@ -302,7 +299,7 @@ def test_the_name_in_a_certificate_is_offered_only_if_it_is_near_or_known() -> N
     text = "The certificate of smtp.shop.example is for another name."
     found = diagnose(
         broken(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text),
-        Picture(settings=server(), certificate=certificate(names)),
+        Picture(settings=shop_settings(), certificate=certificate(names)),
     )
     assert changes(found) == [{"smtp_server": "mail.shop.example"}]
 
@@ -312,7 +309,7 @@ def test_the_name_of_a_customers_machine_in_a_clouds_domain_is_not_offered() -> 
     text = "The certificate of smtp.shop.example is for another name."
     found = diagnose(
         broken(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE, text),
-        Picture(settings=server(), certificate=certificate(names)),
+        Picture(settings=shop_settings(), certificate=certificate(names)),
     )
     assert changes(found) == []
 
@@ -320,25 +317,27 @@ def test_the_name_of_a_customers_machine_in_a_clouds_domain_is_not_offered() -> 
 def test_a_silent_server_that_answers_tls_on_the_same_port_wants_tls_from_the_first_byte() -> None:
     silent = broken(Phase.GREETING, Fault.TIMEOUT, "The server took too long.")
     found = diagnose(
-        silent, Picture(settings=server(port=7465), ways=working([OpenWay(port=7465, security=Security.TLS)]))
+        silent, Picture(settings=shop_settings(port=7465), ways=working([OpenWay(port=7465, security=Security.TLS)]))
     )
     assert (found.rule, found.phase) == ("fault:tls_expected", Phase.GREETING)
     assert changes(found)[0] == {"security": "tls"}
     elsewhere = diagnose(
-        silent, Picture(settings=server(port=7465), ways=working([OpenWay(port=465, security=Security.TLS)]))
+        silent, Picture(settings=shop_settings(port=7465), ways=working([OpenWay(port=465, security=Security.TLS)]))
     )
     assert elsewhere.rule == "greeting-silent"
 
 
 def test_no_encryption_is_offered_only_on_this_machine() -> None:
     error = broken(Phase.ENCRYPTION, Fault.TLS_NOT_OFFERED, "The server does not offer STARTTLS.")
-    assert {"security": "none"} in changes(diagnose(error, Picture(settings=server(host="localhost", port=1025))))
-    assert {"security": "none"} not in changes(diagnose(error, Picture(settings=server())))
+    assert {"security": "none"} in changes(
+        diagnose(error, Picture(settings=shop_settings(host="localhost", port=1025)))
+    )
+    assert {"security": "none"} not in changes(diagnose(error, Picture(settings=shop_settings())))
 
 
 def test_no_encryption_is_never_offered_to_an_account_since_it_has_no_such_choice() -> None:
     error = broken(Phase.ENCRYPTION, Fault.TLS_NOT_OFFERED, "The server does not offer STARTTLS.")
-    own = server(host="127.0.0.1", port=2525, username="", password=Secret(""), is_personal=True)
+    own = shop_settings(host="127.0.0.1", port=2525, username="", password=Secret(""), is_personal=True)
     open_in_clear = [OpenWay(port=25, security=Security.NONE), OpenWay(port=465, security=Security.TLS)]
     offered = changes(diagnose(error, Picture(settings=own, ways=working(open_in_clear))))
     assert "none" not in {change.get("security") for change in offered}
@@ -347,7 +346,7 @@ def test_no_encryption_is_never_offered_to_an_account_since_it_has_no_such_choic
 
 def test_a_servers_own_hint_goes_before_ours() -> None:
     found = diagnose(
-        refused(Phase.RECIPIENT, 450, "4.7.1", "Greylisted, try again in 7 minutes"), Picture(settings=server())
+        refused(Phase.RECIPIENT, 450, "4.7.1", "Greylisted, try again in 7 minutes"), Picture(settings=shop_settings())
     )
     assert (found.rule, found.retryable, found.retry_after) == ("greylisted", True, 420)
 
@@ -362,7 +361,7 @@ def test_a_stored_attempt_is_explained_without_actions() -> None:
 def test_every_way_to_mend_that_the_data_names_can_be_made() -> None:
     tables = [advice for table in reply_rules.tables().values() for advice in table.values()]
     for advice in (*all_rules(), *tables):
-        for action in mending.actions(advice.tries, Picture(settings=server(port=25))):
+        for action in mending.actions(advice.tries, Picture(settings=shop_settings(port=25))):
             assert set(action.changes) <= CHANGEABLE
 
 
@@ -380,7 +379,9 @@ def test_every_way_to_mend_that_the_data_names_can_be_made() -> None:
     username=st.text(max_size=40),
 )
 def test_odd_replies_are_explained_too(error: DeliveryError, host: str, username: str) -> None:
-    found = diagnose(error, Picture(settings=server(host=host, username=username, port=465, security=Security.TLS)))
+    found = diagnose(
+        error, Picture(settings=shop_settings(host=host, username=username, port=465, security=Security.TLS))
+    )
     assert found.title and found.meaning and found.cause and found.remedy
     for action in found.actions:
         assert set(action.changes) <= CHANGEABLE
