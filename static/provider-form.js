@@ -139,7 +139,7 @@ async function choose({ target }) {
     asked ??= ask(urls.providersUrl);
     const provider = (await asked).find((known) => known.id === id);
     const region = provider?.regions.find((known) => known.id === regionId);
-    showChosen(region ? { ...provider, host: region.host } : provider);
+    showChosen(region ? { ...provider, ...region, id, name: provider.name } : provider);
   } catch (error) {
     asked = null;
     if (!(error instanceof Refused)) throw error;

@@ -140,14 +140,21 @@ def _of_server(name: str, way: OpenWay, domain: str, address: str) -> Discovery:
 
 
 def _with(provider: Provider, source: Source, message: str, address: str, domain: str) -> Discovery:
-    """What a provider suggests whose mailbox this is; "" where no address, or no domain, is known."""
+    """What a provider suggests whose mailbox this is; "" where no address, or no domain, is known.
+
+    A way without encryption is for a person to choose: it is not suggested but to this machine.
+    """
+    security = Security(provider["security"])
+    is_silent = security is Security.NONE and not provider["development_only"]
     values = Suggestion(
         smtp_server=provider["host"],
-        smtp_port=provider["port"],
-        security=Security(provider["security"]),
+        smtp_port=None if is_silent else provider["port"],
+        security=None if is_silent else security,
         smtp_username=_username(provider, address, domain),
         from_email=address,
     )
+    unsendable = provider["obstacle"] if not provider["ways"] else ""
+    message = " ".join(filter(None, (message, unsendable, provider["caution"])))
     return Discovery(source=source, message=message, provider=provider, values=values)
 
 
