@@ -63,20 +63,15 @@ def _option(field: str, told: str, **more: Any) -> Callable[[Any], Any]:  # noqa
 
 
 def change_of(fields: Mapping[str, object]) -> dict[str, object]:
-    """The options that are given, as the fields of the API."""
+    """The options that are given, as the fields of the API; of a file, its text. Raises InvalidInput."""
     said = {name: value for name, value in fields.items() if value is not None}
     security = said.pop("security", None)
-    said |= _identity(said.pop("client_certificate", None), said.pop("client_key", None))
+    files: list[str] = [name for name in ("client_certificate", "client_key") if name in said]
+    said |= route.identity_in({name: str(said.pop(name)) for name in files})
     unlimited = {name: None for name in LIMITS if said.get(name) == 0}
     if said.get("auth_method") == AUTOMATIC:
         said["auth_method"] = ""
     return {**said, **unlimited, **(_MODES[str(security)] if security else {})}
-
-
-def _identity(certificate: object, key: object) -> dict[str, object]:
-    """The texts of the files that are given. Raises InvalidInput."""
-    files = {"client_certificate": certificate, "client_key": key}
-    return route.identity_in({field: str(file) for field, file in files.items() if file})
 
 
 @contextmanager
