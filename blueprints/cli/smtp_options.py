@@ -1,7 +1,7 @@
 """The options of `flask smtp add` and `edit`, and how they become a change in the fields of the API."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +12,14 @@ from services.settings import fields as smtp_fields
 from services.settings import route
 from services.settings.table import LIMITS, OPTIONS
 from services.smtp.settings import LONGEST_TIMEOUT
-from utils.errors import InvalidInput
+from utils.errors import refused_under
 
 _MODES: Final = {
     "starttls": {"use_tls": True},
     "tls": {"use_ssl": True},
     "none": {"use_tls": False, "use_ssl": False},
 }
+named_by_option: Final = partial(refused_under, OPTIONS)
 AUTOMATIC: Final = "automatic"
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -72,15 +73,3 @@ def change_of(fields: Mapping[str, object]) -> dict[str, object]:
     if said.get("auth_method") == AUTOMATIC:
         said["auth_method"] = ""
     return {**said, **unlimited, **(_MODES[str(security)] if security else {})}
-
-
-@contextmanager
-def named_by_option(names: Mapping[str, str] = OPTIONS) -> Iterator[None]:
-    """Let a refusal name the option, or the variable, where the service names a field."""
-    try:
-        yield
-    except InvalidInput as refused:
-        errors: dict[str, list[str]] = {}
-        for field, texts in refused.errors.items():
-            errors.setdefault(names.get(field, field), []).extend(texts)
-        raise InvalidInput(errors) from None
