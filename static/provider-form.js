@@ -57,6 +57,7 @@ function fillIn({ smtp_server = "", smtp_username = "", from_email, smtp_port, s
 function showProvider(provider) {
   showHints(provider);
   list.value = provider?.id ?? "";
+  if (list.selectedIndex < 0) list.value = ""; // known again by its address alone
   const known = (provider?.host && provider.regions) || []; // without a host, everybody has another
   regions.replaceChildren(...known.map(({ id, name, host }) => new Option(name, `${provider.id}:${id}`, false, host === provider.host)));
   regions.form.hidden = !known.length;
