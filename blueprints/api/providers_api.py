@@ -83,8 +83,8 @@ def list_providers() -> Response:
 @Operation(
     summary="Find the server for an email address",
     description="By its domain, else by the domain’s MX or SRV records in DNS; for administrators also by the "
-    "autoconfig file on the domain’s web server (HTTPS, unless DISCOVER_BY_HTTP is false), or by trying the usual names "
-    "of a mail server. The address is sent to no one, and nothing is stored. Takes at most three seconds.",
+    "autoconfig file on the domain’s web server (HTTPS, unless DISCOVER_BY_HTTP is false), or by trying the usual "
+    "names of a mail server. The address is sent to no one, and nothing is stored. Takes at most three seconds.",
     tag=TAG,
     query=Wanted,
     example_query="email=me@example.com",

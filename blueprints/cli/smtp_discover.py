@@ -23,13 +23,13 @@ def discover(address: str, *, as_json: bool) -> None:
     most, sends the address to no one, and stores nothing.
     """
     found = discovery.discover(address)
-    answer(as_json, discovery.told(found), *(printable(line, _LONGEST) for line in _lines(found)))
+    answer(as_json, discovery.told(found), *_lines(found))
     leave(NOT_WELL if found.source is Source.NONE else DONE)
 
 
 def _lines(found: Discovery) -> Iterator[str]:
     values, provider = found.values, found.provider
-    yield found.message
+    yield printable(found.message, _LONGEST)
     rows = {
         "Server": values.smtp_server,
         "Port": str(values.smtp_port or ""),
@@ -38,7 +38,7 @@ def _lines(found: Discovery) -> Iterator[str]:
         "From address": values.from_email,
     }
     if found.source is not Source.NONE:
-        yield from (f"  {label:<14}{value}" for label, value in rows.items() if value)
+        yield from (f"  {label:<14}{printable(value, _LONGEST)}" for label, value in rows.items() if value)
         yield found.origin
     if provider and provider["obstacle"]:
         yield provider["obstacle"]

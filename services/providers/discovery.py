@@ -37,7 +37,7 @@ from utils.errors import Fault, InvalidInput
 
 SECONDS: Final = 3.0  # for all of it
 _TO_TELL: Final = 0.25  # of these, for what was found out by then
-_HEAD_START: Final = 1.0  # seconds for SRV before the domain's own servers are asked as well
+SRV_SECONDS: Final = 1.25  # of these; some name servers never answer for types that they do not know
 WAYS: Final = ((587, Security.STARTTLS), (465, Security.TLS))  # RFC 6409, RFC 8314
 _MODES: Final = dict(WAYS)
 _NOT_OFFERED: Final = "."  # RFC 2782
@@ -168,6 +168,7 @@ class _Search:
         self._by_http = may_probe and settings.discover_by_http
         self._end = Deadline(SECONDS)
         self._soon = Deadline(SECONDS - _TO_TELL)
+        self._srv_end = Deadline(SRV_SECONDS)
         self._resolver = settings.dns_resolver
         self._allowed = settings.smtp_allowed if may_probe else settings.smtp_allowed_accounts
         self._web = WebPolicy(
@@ -187,18 +188,17 @@ class _Search:
         if hosts is None:
             message = f"DNS is not responding, so Sealpost cannot look up {self._domain}. Enter its server yourself."
             return _result(by_srv, self._end) or self._nothing(message)
-        return _result(by_srv, self._end.sooner(_HEAD_START)) or self._asked_of_domain(hosts, by_srv)
+        return _result(by_srv, self._end) or self._asked_of_domain(hosts)
 
-    def _asked_of_domain(self, hosts: list[str], by_srv: Future[Discovery | None]) -> Discovery:
-        """What the domain's own servers say, unless its SRV records come after all."""
+    def _asked_of_domain(self, hosts: list[str]) -> Discovery:
+        """What the domain's own servers say: all are asked at once."""
         if not self._may_probe:
-            message = f"Found no provider for {self._domain}. Ask its administrator for the server’s name."
-            return _result(by_srv, self._end) or self._nothing(message)
+            return self._nothing(f"Found no provider for {self._domain}. Ask its administrator for the server’s name.")
         places = autoconfig.places(self._domain) if self._by_http else []
         by_files = [_begun(partial(self._by_autoconfig, place)) for place in places]
         answers = {name: _begun(partial(self._ways, name)) for name in _usual_names(self._domain, hosts)}
-        for asked in (by_srv, *by_files):
-            if found := _result(asked, self._end):
+        for by_file in by_files:
+            if found := _result(by_file, self._end):
                 return found
         return self._by_probing((name, _result(answer, self._end) or {}) for name, answer in answers.items())
 
@@ -209,13 +209,13 @@ class _Search:
 
     def _mx(self) -> list[str] | None:
         """The hosts that take the domain's mail; None if the DNS does not say."""
-        return self._asked_dns(dns.mx, self._domain)
+        return self._asked_dns(dns.mx, self._domain, self._soon)
 
     def _by_srv(self) -> Discovery | None:
         """What the domain says in the DNS of where mail is handed in (RFC 6186 3.1, RFC 8314 5.1)."""
         names = (f"_submissions._tcp.{self._domain}", f"_submission._tcp.{self._domain}")
-        asked = [_begun(partial(self._asked_dns, dns.srv, name)) for name in names]
-        offers = [_result(each, self._soon) or [] for each in asked]
+        asked = [_begun(partial(self._asked_dns, dns.srv, name, self._srv_end)) for name in names]
+        offers = [_result(each, self._srv_end) or [] for each in asked]
         for services, usual in zip(offers, (Security.TLS, Security.STARTTLS), strict=True):
             for service in [each for each in services if each.host != _NOT_OFFERED][:_MOST_TARGETS]:
                 if service.port and self._can_be_used(service.host, service.port):
@@ -224,9 +224,9 @@ class _Search:
             return self._nothing(f"{self._domain} says in its DNS that it has no server to send email through.")
         return None
 
-    def _asked_dns(self, ask: Callable[[str, float, str], list[T]], name: str) -> list[T] | None:
+    def _asked_dns(self, ask: Callable[[str, float, str], list[T]], name: str, end: Deadline) -> list[T] | None:
         try:
-            return ask(name, max(0.0, self._soon.remaining()), self._resolver)
+            return ask(name, max(0.0, end.remaining()), self._resolver)
         except LookupFailed:
             return None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from services.smtp import dial
 from services.smtp import tls as smtp_tls
@@ -55,7 +55,7 @@ def fetch(place: WebPlace, domain: str, policy: WebPolicy, deadline: Deadline) -
             answer = _asked(place, allowed, policy, deadline)
             if isinstance(answer, bytes):
                 return answer
-            place, allowed = _within(domain, answer), policy.allowed_further
+            place, allowed = _within(domain, place, answer), policy.allowed_further
     except (WireError, HTTPException, OSError, ValueError) as error:
         raise NoFile(f"{type(error).__name__} at {place.host}") from None
     raise NoFile("It redirects again and again.")
@@ -94,9 +94,9 @@ def _request(place: WebPlace) -> bytes:
     ).encode("ascii")
 
 
-def _within(domain: str, url: str) -> WebPlace:
-    """The place that a redirect names, if it is the domain's or below it. Raises NoFile or ValueError."""
-    parts = urlsplit(url)
+def _within(domain: str, place: WebPlace, url: str) -> WebPlace:
+    """The place that a redirect from this one names, if it is the domain's or below it. Raises NoFile or ValueError."""
+    parts = urlsplit(urljoin(f"https://{place.host}{place.path}", url))
     host, path = parts.hostname or "", parts.path or "/"
     path += f"?{parts.query}" if parts.query else ""
     is_ours = host == domain or host.endswith(f".{domain}")
