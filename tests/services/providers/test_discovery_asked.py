@@ -218,7 +218,7 @@ def test_dns_that_keeps_silent_about_srv_records_leaves_time_for_the_file(web: W
 def test_a_server_without_encryption_is_told_as_such(web: WebServer) -> None:
     web.hosts["autoconfig.file.example"] = file(document(server("smtp.shop.example", "25", "plain")))
     found = discover("me@file.example")
-    assert place_of(found) == (Source.AUTOCONFIG, "smtp.shop.example", 25, Security.NONE)
+    assert place_of(found) == (Source.AUTOCONFIG, "smtp.shop.example", 25, None)
     assert UNENCRYPTED in found.message
 
 
