@@ -40,8 +40,8 @@ class ListKind(StrEnum):
 MEANINGS: Final = {
     ListKind.ADDRESS: "It lists addresses that sent spam.",
     ListKind.NETWORK: "It lists whole networks, so the spam may have come from a neighbour of this machine.",
-    ListKind.DYNAMIC: "It lists addresses of homes and clouds, which should not send mail themselves. No spam is needed.",
-    ListKind.COMPROMISED: "It lists machines that malware or strangers send through: this one, or another that shares its address.",
+    ListKind.DYNAMIC: "It lists addresses of homes and clouds, which should not send mail themselves, spam or not.",
+    ListKind.COMPROMISED: "Malware or strangers send through machines that it lists: this one, or one at its address.",
     ListKind.DOMAIN: "It lists domains that spam was sent for, or that are new.",
     ListKind.LINK: "It lists domains that links in spam lead to.",
     ListKind.REPUTATION: "It is a score of what recipients and filters thought of mail from this machine lately.",
