@@ -38,13 +38,12 @@ NAME: Final = (
     r"\b(?:helo|ehlo)\b(?!.*\bfirst\b).*(?:reject|invalid|bad|denied|refus|required|not|does|mismatch|see rfc)"
     r"|(?:reject|invalid|bad|forged|bogus|unacceptable|wrong)\w* .*\b(?:helo|ehlo)\b|^\W*need fully-qualified hostname"
 )
-HOST: Final = (
-    r"client host|blocked using|\b(?:block|black|deny) ?list|spamhaus|spamcop|barracuda|\w*dnsbl|\brbl\b|blackhole"
-    r"|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your"
+HOST: Final = (  # apart from block lists, whose words are in services/diagnosis/data/block_lists.json
+    r"client host|blackhole|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your"
     r"|ip name (?:possibly forged|lookup failed)|\bip=\S+ - a problem occurred"
     r"|\b(?:your|sending) (?:ip|host|server|network)\b|\bthis ip\b|traffic not accepted"
     r"|\bhost (?:is )?(?:rejected|not allowed|listed|blocked)|host not found for reverse"
-    r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:listed|blocked|black|found in|refused|rejected|not allowed)"
+    r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:refused|rejected|not allowed)"
 )
 OWNER: Final = (
     r"not owned by|sender .*not logged in|send ?as ?denied|permissions? to send as|not one of your addresses"

@@ -11,7 +11,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from services.delivery import reply_words
-from services.diagnosis import diagnosis, reply_rules
+from services.diagnosis import diagnosis, known_names, reply_rules
+from services.diagnosis.known_names import Listing
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox import reasons
 from services.outbox.reasons import Reason
@@ -149,6 +150,14 @@ _NO_RELAY: Final = _settings(Reason.NO_RELAY)
 _NOT_OWNER: Final = _settings(Reason.NOT_OWNER)
 _BAD_NAME: Final = _settings(Reason.NAME_REFUSED)
 _BAD_HOST: Final = _settings(Reason.HOST_REFUSED)
+_HOST_LATER: Final = _server(Reason.HOST_REFUSED, ALLOWANCE_WAIT)
+# By what a block list or a reputation holds against us; a listed link is the mail's own.
+_LISTED: Final = {
+    Listing.QUERY: _HOST_LATER,
+    Listing.DOMAIN: _BARRED,
+    Listing.ADDRESS: _BAD_HOST,
+    Listing.REPUTATION: _BAD_HOST,
+}
 _OUR_FAULT: Final = Verdict(action=MailAction.SNOOZE, reason=Reason.OUR_FAULT, seconds=RECIPIENT_WAIT, whose=Whose.OURS)
 _NOT_UNDERSTOOD: Final = replace(_later(Reason.NOT_UNDERSTOOD), most_attempts=2, whose=Whose.OURS)
 _GREYLISTED: Final = _later(Reason.GREYLISTED, RECIPIENT_WAIT)
@@ -342,7 +351,9 @@ def _judged(error: DeliveryError) -> Verdict:
 def _of_opening(error: DeliveryError) -> Verdict:
     """The server cannot be used at all; where only a person can mend that, it is left alone for long."""
     words, is_reply = words_of(error.text), error.fault is Fault.REPLY
-    is_about_us = any(re.search(told, words) for told in (reply_words.NAME, reply_words.HOST))
+    listing = known_names.listing_in(error.text[:LONGEST_TEXT]) if is_reply else None
+    told = (reply_words.NAME, reply_words.HOST)
+    is_about_us = any(re.search(each, words) for each in told) or listing in _LISTED
     verdict = replace(_DOWN, reason=diagnosis.reason(error))
     if is_reply and re.search(reply_words.OUR_ALLOWANCE, words):
         verdict = _USED_UP
@@ -352,6 +363,8 @@ def _of_opening(error: DeliveryError) -> Verdict:
         verdict = replace(verdict, crowds=True)
     elif is_reply and re.search(reply_words.TOO_FAST, words):
         verdict = _TOO_FAST
+    elif listing is Listing.QUERY:
+        verdict = replace(_HOST_LATER, reason=verdict.reason)
     elif isinstance(error, Misconfigured) and (not is_reply or error.phase is Phase.SIGN_IN or is_about_us):
         verdict = replace(verdict, trips=False, opens=True, whose=Whose.SETTINGS)
     return _hinted(verdict, words)
@@ -359,6 +372,9 @@ def _of_opening(error: DeliveryError) -> Verdict:
 
 def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdict:
     status, words = f"{code} {enhanced or '-'}", words_of(text)
+    if listed := _listed(status, text):
+        # Said of the message, it may be about this one alone, and so may what is held against the sender's domain.
+        return _hinted(replace(listed, is_doubtful=phase is _M or listed is _BARRED), words)
     verdict = _in(_TABLE, phase, status, words) or _of_rule(phase, code, enhanced, text)
     verdict = verdict or _in(_REST, phase, status, words)
     if verdict is None:
@@ -400,6 +416,14 @@ def _of_rule(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdic
     if is_temporary:
         return replace(verdict, final_after=None)
     return verdict
+
+
+def _listed(status: str, text: str) -> Verdict | None:
+    """The verdict if a block list or a reputation is why; a reputation that only delays mail comes back by itself."""
+    listing = known_names.listing_in(text[:LONGEST_TEXT])
+    if listing is Listing.REPUTATION and status.startswith("4"):
+        return _HOST_LATER
+    return _LISTED.get(listing) if listing else None
 
 
 def words_of(text: str) -> str:

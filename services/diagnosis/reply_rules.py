@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
-from services.diagnosis import facts
+from services.diagnosis import facts, known_names
 from services.diagnosis.conditions import may_hold, surely_hold
 from services.diagnosis.picture import Picture
 from services.outbox.reasons import Reason
@@ -96,7 +96,8 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(Advice):
-    """Advice for replies like ``pattern``, matched anywhere in "code enhanced text", whatever the case.
+    """Advice for replies like ``pattern``, matched anywhere in "code enhanced text", whatever the case; or for those
+    that hold a ``listing`` against us (known_names.Listing).
 
     ``providers`` say it, or ANY. ``faults`` are those in which the words mean this. ``codes`` and ``enhanced`` are
     those it was seen with, and are not matched: servers change them more often than their words.
@@ -108,6 +109,7 @@ class Rule(Advice):
     enhanced: str
     faults: tuple[str, ...] = (Fault.REPLY,)
     pattern: str = ""
+    listing: str = ""
 
     @cached_property
     def _compiled(self) -> re.Pattern[str]:
@@ -116,6 +118,8 @@ class Rule(Advice):
     def fits(self, error: DeliveryError, reply: str) -> bool:
         """Whether this is what happened; ``reply`` is the error's ``wording`` without addresses."""
         in_place = error.fault in self.faults and self.is_meant_by(error)
+        if self.listing:
+            return in_place and known_names.listing_in(reply) == self.listing
         return in_place and self._compiled.search(reply) is not None
 
 
@@ -206,4 +210,4 @@ def _named_by(reply: str) -> set[str]:
 def _frozen(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry of a data file with its lists, the only ones that JSON knows, as tuples, and its reason as one."""
     frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    return frozen | ({"reason": Reason(frozen["reason"])} if frozen.get("reason") else {})
+    return {**frozen, "reason": Reason(entry["reason"])} if "reason" in entry else frozen
