@@ -41,7 +41,7 @@ MEANINGS: Final = {
     Kind.ADDRESS: "It lists addresses that sent spam.",
     Kind.NETWORK: "It lists whole networks, so the spam may have come from a neighbour of this machine.",
     Kind.DYNAMIC: "It lists addresses of homes and clouds, which should not send mail themselves. No spam is needed.",
-    Kind.COMPROMISED: "It lists machines that malware or strangers send through: this one, or one behind its address.",
+    Kind.COMPROMISED: "It lists machines that malware or strangers send through: this one, or another with the same address.",
     Kind.DOMAIN: "It lists domains that spam was sent for, or that are new.",
     Kind.LINK: "It lists domains that links in spam lead to.",
     Kind.REPUTATION: "It is a score of what recipients and filters thought of mail from this machine lately.",
