@@ -97,16 +97,17 @@ def _is_absent(domain: str, questions: Questions) -> bool:
 def _owner(domain: str, questions: Questions) -> Provider | None:
     """Whose mailboxes have this domain, so that nobody else can change its records.
 
-    A name that merely looks like theirs may be anybody's: then its MX has to be theirs as well.
+    A name that merely looks like theirs may be anybody's: then its MX has to be theirs as well. A domain that no list
+    names is theirs if its MX takes mail for their own domains alone.
     """
     owner = registry.for_domain(domain)
-    if not owner or registry.is_listed(domain):
+    if owner and registry.is_listed(domain):
         return owner
     try:
         taker = registry.for_mx(questions.mx(domain))
     except LookupFailed:
         return None
-    return owner if taker and taker["id"] == owner["id"] else None
+    return taker if taker and (taker["own_mx"] or (owner and taker["id"] == owner["id"])) else None
 
 
 def _without_a_crash(subject: str, domain: str, look: Callable[[], Finding]) -> Finding:
@@ -121,9 +122,10 @@ def _of_somebody_else(domain: str, owner: Provider, provider: Provider | None) -
     if provider and registry.is_same_house(provider, owner):
         text = f"{domain} belongs to {owner['house']}, which sends your mail. You cannot change its records."
         return Finding(subject="Domain", outcome=Grade.GOOD, text=text, host=domain, seen=(), add=())
+    or_there = "" if owner["obstacle"] else f", or through {owner['house']}"
     text = (
         f"{domain} belongs to {owner['house']}, so no other server may send for it, and you cannot add records there. "
-        f"Send from an address at your own domain, or through {owner['house']}."
+        f"Send from an address at your own domain{or_there}."
     )
     return Finding(subject="Domain", outcome=Grade.CHANGE, text=text, host=domain, seen=(), add=())
 

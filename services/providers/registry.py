@@ -1,12 +1,13 @@
 """The one registry of mail providers: whose server, mailboxes or MX a name is, and what is known of them.
 
-The facts are data, in ``data/providers.json``. Whoever must know a provider asks here: the form's hints,
-discovery, the meaning of replies, and what a domain's DNS needs.
+The facts are data: ``data/providers.json`` has those that the form offers, ``data/mailboxes.json`` those that are
+merely known again (``mailboxes.py`` reads them). Whoever must know a provider asks here: the form's hints, discovery,
+the meaning of replies, and what a domain's DNS needs.
 """
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -15,8 +16,21 @@ from typing import Any, Final, NamedTuple, cast
 # The API document is made from these types as well, and pydantic wants this TypedDict before Python 3.12.
 from typing_extensions import TypedDict
 
+from services.providers import mailboxes
+
 DATA: Final = Path(__file__).parent / "data" / "providers.json"
 _ALIKE: Final = 0.86  # a slip or two in a server's name, but not another server
+_NOT_TOLD: Final = {"sources", "host_form", "mx_caution"}  # keys of entries that are not facts of a Provider
+_SHARED: Final = (
+    "house",
+    "spf",
+    "selectors",
+    "username_form",
+    "username_literal",
+    "username_hint",
+    "password_hint",
+)  # what a region may have of its own
+_SITE: Final = 2  # labels at the end of a name that no pattern leaves open
 
 
 class Way(TypedDict):
@@ -29,8 +43,7 @@ class Way(TypedDict):
 class Region(TypedDict):
     """One of several servers of a provider, with the servers, address domains and MX names that belong to it alone.
 
-    ``host`` is empty where everybody has another. ``house``, ``spf`` and ``selectors`` are the provider's where
-    the file gives none.
+    ``host`` is empty where everybody has another. The keys of ``_SHARED`` are the provider's where the file gives none.
     """
 
     id: str
@@ -42,6 +55,10 @@ class Region(TypedDict):
     house: str
     spf: list[str]
     selectors: dict[str, str]
+    username_form: str
+    username_literal: str
+    username_hint: str
+    password_hint: str
 
 
 class Change(TypedDict):
@@ -56,10 +73,13 @@ class Provider(Region):
 
     ``host``, ``port`` and ``security`` are what is recommended; ``host`` is empty where everybody has another.
     ``hosts`` are further names of its servers; in them and in ``mx`` a ``*.`` in front stands for any labels, and
-    another ``*`` for any characters of one label. ``domain_pattern`` is a regular expression. ``username_form`` is
-    address, own_address (at the provider itself), local_part, literal, none or other. ``account_password_works`` is
-    None where nobody knows. ``oauth2`` is none, offered or required; ``auth_methods`` is empty where it is unknown.
-    ``obstacle`` says why ordinary mail cannot be sent through it from here.
+    another ``*`` for any characters of one label. ``domain_pattern`` is a regular expression for domains below one of
+    its own. ``own_mx``: its MX hosts take mail for its own domains alone. ``username_form`` is address, own_address (at
+    the provider itself), local_part, literal, none or other. ``account_password_works`` is None where nobody knows.
+    ``oauth2`` is none, offered or required; ``auth_methods`` is empty where it is unknown. ``obstacle`` says why
+    ordinary mail cannot be sent through it from here, and ``caution`` what is not certain about these facts, in
+    sentences for whoever relies on them. ``security`` is "none" where no way with encryption is known, and ``ways`` is
+    empty where none is known at all (``port`` is then 0): neither is to be filled in for anybody.
 
     ``house`` is whose name stands for it where a domain's DNS is spoken of. ``spf`` are the domains of which the
     From domain's SPF record includes one, the usual first; none if it is not known. ``own_envelope``: the provider's
@@ -76,24 +96,30 @@ class Provider(Region):
     ways: list[Way]
     region: str
     regions: list[Region]
-    username_form: str
-    username_literal: str
-    username_hint: str
-    password_hint: str
     password_url: str
     account_password_works: bool | None
     oauth2: str
     auth_methods: list[str]
     relays_any_mail: bool
     obstacle: str
+    caution: str
     from_rule: str
     limits: list[str]
     notes: list[str]
     changes: list[Change]
     docs_url: str
     domain_pattern: str
+    own_mx: bool
     own_envelope: bool
     development_only: bool
+
+
+class _Place(NamedTuple):
+    """A provider, a region of one ("" for none), or some names of it that other sources know."""
+
+    provider: str
+    region: str = ""
+    caution: str = ""
 
 
 class _Known(NamedTuple):
@@ -102,9 +128,8 @@ class _Known(NamedTuple):
     """
 
     strength: tuple[bool, int]
-    fits: re.Pattern[str]
     pattern: str
-    provider: Provider
+    place: _Place
 
 
 def for_server(host: str) -> Provider | None:
@@ -112,14 +137,14 @@ def for_server(host: str) -> Provider | None:
 
     What only development has is left out: any server on this machine could have its name.
     """
-    known = _best(_servers(), host)
-    return known.provider if known else None
+    known = _best(_index().servers, host)
+    return _at(known.place) if known else None
 
 
 def is_to_send_through(host: str) -> bool:
     """Whether this names a server that takes mail, and not merely anything within a provider's domain."""
-    known = _best(_servers(), host)
-    return known is not None and (not known.provider["host"] or not _is_whole_domain(known.pattern))
+    known = _best(_index().servers, host)
+    return known is not None and (not _at(known.place)["host"] or not _is_whole_domain(known.pattern))
 
 
 def server_meant_by(host: str) -> str | None:
@@ -131,97 +156,193 @@ def server_meant_by(host: str) -> str | None:
 
 def for_domain(domain: str) -> Provider | None:
     """The provider of the mailboxes at a domain (lower case, A-labels), by its name alone."""
-    for place in _places():
-        if domain in place.domains:
-            return place.provider
-    for provider in everyone():
-        if provider["domain_pattern"] and re.fullmatch(provider["domain_pattern"], domain):
-            return provider
+    if place := _index().domains.get(domain):
+        return _with_host(_at(place), place, domain=domain)
+    for pattern, place in _index().patterns:
+        if re.fullmatch(pattern, domain):
+            return _at(place)
     return None
 
 
 def is_listed(domain: str) -> bool:
     """Whether it is said of this very domain whose mailboxes it has, and not of all names of its form."""
-    return any(domain in place.domains for place in _places())
+    return domain in _index().domains
 
 
 def for_mx(hosts: Sequence[str]) -> Provider | None:
     """The provider behind a domain's MX hosts (preferred first), by the most telling pattern."""
-    return next((known.provider for host in hosts if (known := _best(_takers(), host))), None)
+    for host in hosts:
+        if known := _best(_index().takers, host):
+            return _with_host(_at(known.place), known.place, mx=_plain(host))
+    return None
 
 
 def is_same_house(provider: Provider, other: Provider) -> bool:
     """Whether the same machines may send for the domains of both, as for Outlook.com and Microsoft 365."""
-    return provider["id"] == other["id"] or not set(provider["spf"]).isdisjoint(other["spf"])
+    same_server = bool(provider["host"]) and provider["host"] == other["host"]
+    return provider["id"] == other["id"] or same_server or not set(provider["spf"]).isdisjoint(other["spf"])
 
 
 @cache
-def everyone() -> tuple[Provider, ...]:
-    """Every provider in the order of the form, those of development too."""
-    return tuple(_complete(entry) for entry in json.loads(DATA.read_text(encoding="utf-8")))
+def offered() -> tuple[Provider, ...]:
+    """Every provider that the form offers, in its order, those of development too."""
+    return tuple(_provider(provider_id) for provider_id in _curated())
+
+
+def everyone() -> Iterator[Provider]:
+    """Every provider: those that are offered, then those that are merely known again."""
+    return map(_provider, _entries())
+
+
+def named(name: str) -> Provider | None:
+    """The provider that is merely known again and called so (see ``plain_name``); None if several are."""
+    ids = _index().names.get(name, [])
+    return _provider(ids[0]) if len(ids) == 1 else None
+
+
+def by_id(provider_id: str) -> Provider | None:
+    """The provider with this id."""
+    return _provider(provider_id) if provider_id in _entries() else None
+
+
+def plain_name(text: str) -> str:
+    """A name as names are compared, whatever the case, the spaces and the signs."""
+    return "".join(character for character in text.casefold() if character.isalnum())
 
 
 def at_region(provider: Provider, region: Region) -> Provider:
     """The provider as it is in one of its regions."""
-    here: dict[str, Any] = {key: region[key] for key in ("host", "house", "spf", "selectors")}
+    here: dict[str, Any] = {key: cast(Any, region)[key] for key in ("host", *_SHARED)}
     if region["house"] != provider["house"]:
         here["name_by_mx"] = region["house"]
     return cast(Provider, {**provider, "region": region["id"], **here})
 
 
-class _Place(NamedTuple):
-    """A provider, or a region of one, with the names of its own."""
-
-    provider: Provider
-    hosts: list[str]
-    domains: list[str]
-    mx: list[str]
+@cache
+def _curated() -> dict[str, dict[str, Any]]:
+    """The entries of the file that people read and write, in its order, by id."""
+    return {entry["id"]: entry for entry in json.loads(DATA.read_text(encoding="utf-8"))}
 
 
 @cache
-def _places() -> tuple[_Place, ...]:
-    """Regions before their provider, which has the same server as one of them."""
-    places = []
-    for provider in everyone():
-        if not provider["development_only"]:
-            for whose in (*provider["regions"], provider):
-                here = provider if whose is provider else at_region(provider, whose)
-                hosts = [host for host in (whose["host"], *whose["hosts"]) if host]
-                places.append(_Place(here, hosts, whose["domains"], whose["mx"]))
-    return tuple(places)
+def _entries() -> dict[str, dict[str, Any]]:
+    """All entries by id; to those of the form is added what the other file knows of them."""
+    entries = {**_curated(), **mailboxes.entries()}
+    for further in mailboxes.more():
+        entries[further.provider] = _with_more(entries[further.provider], further)
+    return entries
+
+
+def _with_more(entry: dict[str, Any], further: mailboxes.More) -> dict[str, Any]:
+    regions = [
+        {**region, **_lists(region, further)} if region["id"] == further.region else region
+        for region in entry.get("regions", [])
+    ]
+    whole = {**entry, "ways": [*entry["ways"], *further.ways], "regions": regions}
+    return whole if further.region else {**whole, **_lists(entry, further)}
+
+
+def _lists(known: dict[str, Any], further: mailboxes.More) -> dict[str, list[str]]:
+    return {
+        "domains": [*known.get("domains", []), *further.domains],
+        "mx": [*known.get("mx", []), *further.mx],
+    }
 
 
 @cache
-def _servers() -> tuple[_Known, ...]:
-    return tuple(_known(host, place.provider) for place in _places() for host in place.hosts)
+def _provider(provider_id: str) -> Provider:
+    return _complete(_entries()[provider_id])
 
 
 @cache
-def _takers() -> tuple[_Known, ...]:
-    return tuple(_known(host, place.provider) for place in _places() for host in place.mx)
+def _at(place: _Place) -> Provider:
+    """The provider as it is there."""
+    here = provider = _provider(place.provider)
+    for region in provider["regions"]:
+        if region["id"] == place.region:
+            here = at_region(provider, region)
+    return {**here, "caution": place.caution} if place.caution else here
+
+
+def _with_host(provider: Provider, place: _Place, **names: str) -> Provider:
+    """With its server, where that follows from the address's domain or from the MX host."""
+    form = _entries()[place.provider].get("host_form", "")
+    if not any(f"{{{name}}}" in form for name in names):
+        return provider
+    return {**provider, "host": form.format(**names)}
+
+
+class _Index(NamedTuple):
+    """Whose each name is: servers and MX hosts by the end that no pattern leaves open, domains and names whole."""
+
+    servers: dict[str, list[_Known]]
+    takers: dict[str, list[_Known]]
+    domains: dict[str, _Place]
+    patterns: list[tuple[str, _Place]]
+    names: dict[str, list[str]]
+
+
+@cache
+def _index() -> _Index:
+    index = _Index({}, {}, {}, [], {})
+    for further in mailboxes.more():  # first, since they may have a caution of their own
+        _enter(index, _Place(further.provider, further.region, further.caution), [], further.domains, further.mx)
+    for entry in _entries().values():
+        if entry.get("development_only"):
+            continue
+        for whose in (*entry.get("regions", []), entry):  # a region first: its provider has the server of one of them
+            place = _Place(entry["id"], "" if whose is entry else whose["id"])
+            hosts = [host for host in (whose.get("host", ""), *whose.get("hosts", [])) if host]
+            taker = _Place(*place[:2], entry["mx_caution"]) if entry.get("mx_caution") else place
+            _enter(index, place, hosts, whose.get("domains", []), [])
+            _enter(index, taker, [], [], whose.get("mx", []))
+        if entry.get("domain_pattern"):
+            index.patterns.append((entry["domain_pattern"], _Place(entry["id"])))
+        if entry["id"] not in _curated():
+            for name in {plain_name(entry["id"]), plain_name(entry["name"])}:
+                index.names.setdefault(name, []).append(entry["id"])
+    return index
+
+
+def _enter(index: _Index, place: _Place, hosts: list[str], domains: list[str], mx: list[str]) -> None:
+    for of, patterns in ((index.servers, hosts), (index.takers, mx)):
+        for pattern in patterns:
+            strength = ("*" not in pattern, len(pattern.replace("*", "")))
+            of.setdefault(_site(pattern), []).append(_Known(strength, pattern, place))
+    for domain in domains:
+        index.domains.setdefault(domain, place)
 
 
 @cache
 def _names() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(host for place in _places() for host in place.hosts if "*" not in host))
+    known = (known for those in _index().servers.values() for known in those)
+    return tuple(dict.fromkeys(each.pattern for each in known if "*" not in each.pattern))
 
 
-def _known(pattern: str, provider: Provider) -> _Known:
+@cache
+def _form(pattern: str) -> re.Pattern[str]:
     """``*`` stays within a label but in front: nobody else's domain may end up behind it."""
     within = re.escape(pattern.removeprefix("*.")).replace(r"\*", "[^.]*")
     labels = r"(?:[^.]+\.)+" if pattern.startswith("*.") else ""
-    strength = ("*" not in pattern, len(pattern.replace("*", "")))
-    return _Known(strength, re.compile(labels + within), pattern, provider)
+    return re.compile(labels + within)
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return bool(_form(pattern).fullmatch(name)) if "*" in pattern else pattern == name
 
 
 def _is_whole_domain(pattern: str) -> bool:
     return pattern.startswith("*.") and pattern.count("*") == 1
 
 
-def _best(among: Iterable[_Known], host: str) -> _Known | None:
+def _best(among: dict[str, list[_Known]], host: str) -> _Known | None:
     name = _plain(host)
-    fitting = (known for known in among if known.fits.fullmatch(name))
+    fitting = (known for known in among.get(_site(name), ()) if _fits(known.pattern, name))
     return max(fitting, key=lambda known: known.strength, default=None)
+
+
+def _site(name: str) -> str:
+    return ".".join(name.split(".")[-_SITE:])
 
 
 def _plain(host: str) -> str:
@@ -245,19 +366,22 @@ def _complete(entry: dict[str, Any]) -> Provider:
         "auth_methods": [],
         "relays_any_mail": True,
         "obstacle": "",
+        "caution": "",
         "limits": [],
         "notes": [],
         "changes": [],
         "docs_url": "",
         "domains": [],
         "domain_pattern": "",
+        "own_mx": False,
         "mx": [],
         "spf": [],
         "own_envelope": False,
         "selectors": {},
         "development_only": False,
     }
-    whole = {**usual, **entry["ways"][0], **entry}
-    shared = {key: whole[key] for key in ("house", "spf", "selectors")}
+    way = entry["ways"][0] if entry["ways"] else {"port": 0, "security": "none"}
+    whole = {**usual, **way, **{key: value for key, value in entry.items() if key not in _NOT_TOLD}}
+    shared = {key: whole[key] for key in _SHARED}
     regions = [{"hosts": [], "domains": [], "mx": [], **shared, **region} for region in entry.get("regions", [])]
     return cast(Provider, {**whole, "regions": regions})

@@ -9,10 +9,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from services.diagnosis import facts, known_names, reply_rules
 from services.diagnosis.filling import filled
-from services.diagnosis.known_names import BlockList, Interceptor, Kind, Listing
+from services.diagnosis.known_names import BlockList, Interceptor, Listing, ListKind
 from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import ANY, Advice, Rule
-from services.providers import registry
+from services.providers import mailboxes, registry
 from services.providers.registry import Provider
 from services.smtp.settings import Security, SmtpSettings
 from utils.errors import Fault, Phase
@@ -39,7 +39,8 @@ def read(path: Path) -> Any:
 
 def test_every_file_of_facts_has_its_test_here() -> None:
     read_here = {
-        registry.DATA, reply_rules.RULES, reply_rules.TABLES, known_names.BLOCK_LISTS, known_names.INTERCEPTORS,
+        registry.DATA, mailboxes.DATA, reply_rules.RULES, reply_rules.TABLES, known_names.BLOCK_LISTS,
+        known_names.INTERCEPTORS,
     }  # fmt: skip
     assert set(SERVICES.glob("*/data/*.json")) == read_here
 
@@ -68,7 +69,7 @@ def test_the_names_that_may_be_said_are_as_their_types_say() -> None:
         assert re.compile(known.pattern), known.name
         assert 2 <= len(known.name) <= 30
     for known in known_names.block_lists():
-        assert known.kind in {*Kind}
+        assert known.kind in {*ListKind}
         # One that ended has no page; of every other it is said where and how an entry is removed.
         has_page = known.url.startswith("https://") and known.removal.endswith(".")
         assert has_page != bool(known.ended), known.name
@@ -89,7 +90,8 @@ def test_advice_names_only_facts_that_there_are() -> None:
 def test_a_slip_in_a_fact_is_named_with_its_entry() -> None:
     gmail = next(provider for provider in registry.everyone() if provider["id"] == "gmail")
     region = {"id": "x", "name": "x", "host": "", "hosts": [], "domains": [], "mx": [], "house": "x", "spf": [],
-              "selectors": {}, "host_name": "x"}  # fmt: skip
+              "selectors": {}, "username_form": "x", "username_literal": "", "username_hint": "x", "password_hint": "x",
+              "host_name": "x"}  # fmt: skip
     assert slips(Provider, {"gmail": {**gmail, "spff": []}}) == ["gmail: spff: Extra inputs are not permitted"]
     assert slips(Provider, {"gmail": {**gmail, "port": "587"}}) == ["gmail: port: Input should be a valid integer"]
     assert slips(Provider, {"gmail": {**gmail, "regions": [region]}})[0].startswith("gmail: regions.0.host_name:")

@@ -116,7 +116,7 @@ def test_of_a_list_that_has_ended_it_is_said_so_and_whom_to_ask() -> None:
 def test_each_kind_of_list_says_what_it_means_and_how_an_entry_ends() -> None:
     said = {
         "blocked using pbl.spamhaus.org": ("homes and clouds", "fixed address"),
-        "blocked using xbl.spamhaus.org": ("malware", "First remove"),
+        "blocked using xbl.spamhaus.org": ("Malware", "First remove"),
         "blocked using dnsbl-2.uceprotect.net": ("whole networks", "Nothing has to be paid"),
         "blocked using bl.spamcop.net": ("sent spam", "24 hours"),
         "blocked using multi.surbl.org": ("", "without that link"),

@@ -54,6 +54,11 @@ ZONE: Zone = {
     ("shop.onmicrosoft.com", "MX"): ["0 shop.mail.protection.outlook.com."],
     ("live.io", "MX"): ["10 mx.good.test."],
     ("live.vg", "*"): Fails.SERVFAIL,
+    ("hotmail.xx", "MX"): ["2 hotmail-xx.olc.protection.outlook.com."],
+    ("yahoo.xx", "MX"): ["1 mta7.am0.yahoodns.net."],
+    ("vanity.test", "MX"): ["10 mx00.emig.gmx.net."],
+    ("tenant.test", "MX"): ["0 tenant-test.mail.protection.outlook.com."],
+    ("exmail.test", "MX"): ["5 mxbiz1.qq.com."],
 }
 
 
@@ -206,9 +211,37 @@ def test_mailboxes_may_be_sent_from_through_every_server_of_their_house(
     assert [(finding.subject, str(finding.outcome)) for finding in report.findings] == [("Domain", outcome)]
 
 
+def test_no_domain_of_a_mailbox_provider_is_told_to_add_records(server: DnsServer) -> None:
+    asked = len(server.questions)
+    for provider in registry.everyone():
+        for domain in [*provider["domains"], *(each for region in provider["regions"] for each in region["domains"])]:
+            for through in ("mail.elsewhere.test", GOOGLE, ""):
+                (finding,) = check.check(domain, through).findings
+                assert (finding.subject, finding.add) == ("Domain", ()), domain
+                assert finding.text.startswith(f"{domain} belongs to "), domain
+    assert len(server.questions) == asked
+
+
+@pytest.mark.parametrize(("domain", "also"), [("gmx.de", ", or through GMX."), ("hey.com", "."), ("hotmail.it", ".")])
+def test_where_nobody_can_send_through_the_owner_it_is_not_advised(domain: str, also: str) -> None:
+    (finding,) = check.check(domain, "mail.elsewhere.test").findings
+    assert finding.text.endswith(f"Send from an address at your own domain{also}")
+
+
 @pytest.mark.parametrize(
     ("domain", "is_theirs"),
-    [("hotmail.it", True), ("shop.onmicrosoft.com", True), ("live.io", False), ("live.vg", False), ("live.st", False)],
+    [
+        ("hotmail.it", True),
+        ("shop.onmicrosoft.com", True),
+        ("hotmail.xx", True),
+        ("yahoo.xx", True),
+        ("vanity.test", True),
+        ("live.io", False),
+        ("live.vg", False),
+        ("live.st", False),
+        ("tenant.test", False),  # a customer's own domain there
+        ("exmail.test", False),
+    ],
 )
 def test_a_domain_that_looks_like_a_mailbox_providers_is_theirs_if_its_mx_is(domain: str, is_theirs: bool) -> None:
     texts = [finding.text for finding in check.check(domain, GOOGLE).findings]

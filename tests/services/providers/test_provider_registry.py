@@ -25,6 +25,11 @@ def a_name_for(pattern: str) -> str:
     return pattern.replace("*", "x7")
 
 
+def are_one_house(one: Provider, other: Provider) -> bool:
+    """Whether mailboxes and domains of one's own are two entries of the same server."""
+    return one["id"] == other["id"] or (bool(one["host"]) and one["host"] == other["host"])
+
+
 def place_of(provider: Provider | None) -> str | None:
     """The id, with the region's if it is one."""
     return provider and ":".join(filter(None, (provider["id"], provider["region"])))
@@ -44,9 +49,10 @@ def test_every_server_is_its_providers_for_the_form_discovery_and_the_domain_che
     for provider, pattern in SERVERS:
         host = a_name_for(pattern)
         known = registry.for_server(host)
-        assert known and known["id"] == provider["id"], host
+        assert known and are_one_house(known, provider), host
         assert presets.for_server(host, "587") == known, host
-        assert discovery.discover(host).provider == known, host
+        found = discovery.discover(host).provider
+        assert found and are_one_house(found, known), host
         assert check.check("gmail.com", host).provider == known["house"], host
 
 
@@ -64,7 +70,7 @@ def test_no_name_fits_two_providers_equally_well(names: list[tuple[Provider, str
         return "*" not in pattern, len(pattern.replace("*", ""))
 
     for (provider, one), (other, another) in combinations(names, 2):
-        if provider["id"] != other["id"] and strength(one) == strength(another):
+        if not are_one_house(provider, other) and strength(one) == strength(another):
             assert not meet(one, another), f"{one} of {provider['id']}, {another} of {other['id']}"
 
 
@@ -118,7 +124,7 @@ def test_a_server_belongs_to_a_provider_and_its_region(host: str, place: str) ->
         "smtppro.zoho.evil.example",
         "smtp.zeptomail.evil.example",
         "smtpout.secureserver.net.evil.example",
-        "smtp.mail.yahoo.co.jp",
+        "smtp.mail.yahoo.co.kr",
         "localhost",
         "127.0.0.1",
     ],
@@ -135,8 +141,8 @@ def test_a_name_that_only_looks_like_a_providers_is_nobodys(host: str) -> None:
         "mail-1a2b.elb.eu-west-1.amazonaws.com",
         "f00d.pub.instances.scw.cloud",
         "my-bucket.oss-cn-hangzhou.aliyuncs.com",
-        "smtp.aliyun.com",
         "host-1.secureserver.net",
+        "static.1.2.3.4.clients.your-server.de",
     ],
 )
 def test_a_customers_machine_in_a_clouds_domain_is_not_the_clouds_mail_server(host: str) -> None:
@@ -216,7 +222,7 @@ def test_each_region_has_its_own_spf_or_says_that_none_is_known(host: str, house
         ("hotmail.it", "outlook"),
         ("yahoo.com.sg", "yahoo"),
         ("att.net", "yahoo:att"),
-        ("yahoo.co.jp", None),
+        ("yahoo.co.jp", "yahoo-co-jp"),
         ("shop.onmicrosoft.com", "office365"),
         ("hotmail.example.com", None),
         ("example.com", None),
