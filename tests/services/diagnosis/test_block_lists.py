@@ -12,6 +12,7 @@ from services.diagnosis import known_names
 from services.diagnosis.diagnosis import Diagnosis, diagnose
 from services.diagnosis.known_names import Listing
 from services.diagnosis.picture import Picture
+from services.outbox.reasons import Reason, words
 from services.smtp.settings import Security, SmtpSettings
 from utils.errors import DeliveryError, Fault, Misconfigured, Permanent, Phase, Temporary
 
@@ -86,6 +87,14 @@ def test_none_is_the_mail_s_or_the_recipient_s_and_none_suppresses_a_recipient()
             continue
         assert (verdict.whose in retry_policy.OF_SERVERS, verdict.action) == (True, MailAction.SNOOZE), entry
         assert verdict.goes_on or entry["phase"] == "message", entry  # that was handed over
+
+
+def test_the_connection_test_says_the_same_as_the_verdict() -> None:
+    for entry in LISTED:
+        if entry["kind"] != "link":
+            error, verdict = error_of(entry), verdict_on(entry)
+            assert retry_policy.message_of(error) == words(verdict.reason), entry
+            assert verdict.reason in (Reason.HOST_REFUSED, Reason.BARRED) or error.phase in OPENING, entry
 
 
 def test_what_only_mentions_blocking_lists_or_reputation_is_something_else() -> None:
