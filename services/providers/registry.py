@@ -195,9 +195,9 @@ def everyone() -> Iterator[Provider]:
 
 
 def named(name: str) -> Provider | None:
-    """The provider that is merely known again and called so (see ``plain_name``); None if several are."""
-    ids = _index().names.get(name, [])
-    return _provider(ids[0]) if len(ids) == 1 else None
+    """The provider that is merely known again and called so (see ``plain_name``); None if several servers are."""
+    known = [_provider(provider_id) for provider_id in _index().names.get(name, [])]
+    return known[0] if len({provider["host"] for provider in known}) == 1 else None
 
 
 def by_id(provider_id: str) -> Provider | None:
