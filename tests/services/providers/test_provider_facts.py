@@ -214,8 +214,8 @@ def test_a_server_named_by_domain_or_mx_is_filled_in_where_it_differs_from_custo
 
 @pytest.mark.parametrize(
     ("text", "provider_id"),
-    [("Posteo", "posteo-de"), ("t-online.de", "t-online-de"), ("Telekom", None), ("strato", "strato-de"), ("HEY", "hey"),
-     ("seznam", "seznam-cz"), ("Movistar", None), ("postm", "postmark")],
+    [("Posteo", "posteo-de"), ("t-online.de", "t-online-de"), ("Telekom", None), ("strato", "strato-de"),
+     ("HEY", "hey"), ("seznam", "seznam-cz"), ("Movistar", None), ("postm", "postmark")],
 )  # fmt: skip
 def test_one_that_is_merely_known_again_is_found_by_its_whole_name_if_it_is_the_only_one(
     app: Flask, text: str, provider_id: str | None
