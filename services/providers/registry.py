@@ -147,6 +147,11 @@ def is_to_send_through(host: str) -> bool:
     return known is not None and (not _at(known.place)["host"] or not _is_whole_domain(known.pattern))
 
 
+def is_checked(provider: Provider) -> bool:
+    """Whether its facts were read up one by one, and are not merely what public sets say of it."""
+    return provider["id"] in _curated() and not provider["caution"]
+
+
 def server_meant_by(host: str) -> str | None:
     """The provider's server that was meant, if ``host`` looks like a slip in its name."""
     name = _plain(host)
@@ -315,7 +320,8 @@ def _enter(index: _Index, place: _Place, hosts: list[str], domains: list[str], m
 
 @cache
 def _names() -> tuple[str, ...]:
-    known = (known for those in _index().servers.values() for known in those)
+    """Of those that are offered: among all, somebody's own server would soon look like a slip."""
+    known = (known for those in _index().servers.values() for known in those if known.place.provider in _curated())
     return tuple(dict.fromkeys(each.pattern for each in known if "*" not in each.pattern))
 
 

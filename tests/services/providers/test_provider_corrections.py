@@ -145,6 +145,22 @@ def test_a_server_that_another_source_names_is_known_again() -> None:
     assert of_server("smtp.mail.yahoo.com")["id"] == "yahoo"
 
 
+@pytest.mark.parametrize(
+    "typed", ["smtp.maik.de", "mail.maildk.net", "smtp.freo.fr", "posteo.dk.example", "smtp.ok.dk"]
+)
+def test_a_server_of_ones_own_is_not_taken_for_a_slip_in_one_that_is_merely_known_again(typed: str) -> None:
+    assert registry.server_meant_by(typed) is None
+
+
+@pytest.mark.parametrize(
+    ("server", "is_sure"),
+    [("smtp.gmail.com", True), ("smtp.office365.com", True), ("smtp.useplunk.com", False), ("posteo.de", False),
+     ("wega.uberspace.de", False), ("w0123abc.kasserver.com", False)],
+)  # fmt: skip
+def test_what_advice_takes_for_sure_is_only_what_was_read_up(server: str, is_sure: bool) -> None:
+    assert registry.is_checked(of_server(server)) is is_sure
+
+
 def test_a_warm_mail_is_sent_without_asking_the_registry(app: Flask) -> None:
     with RecordingServer() as server:
         walks.save_server(server)
