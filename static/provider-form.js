@@ -12,6 +12,7 @@ const findButton = findForm.querySelector("button");
 const list = document.getElementById("preset");
 const regions = document.getElementById("region");
 const status = document.querySelector("[data-said]");
+const origin = document.querySelector("[data-origin]");
 
 // --- Filling in. What somebody typed into the user name or the sender stays; what came from here may change again.
 
@@ -56,13 +57,16 @@ function fillIn({ smtp_server = "", smtp_username = "", from_email, smtp_port, s
 function showProvider(provider) {
   showHints(provider);
   list.value = provider?.id ?? "";
+  if (list.selectedIndex < 0) list.value = ""; // known again by its address alone
   const known = (provider?.host && provider.regions) || []; // without a host, everybody has another
   regions.replaceChildren(...known.map(({ id, name, host }) => new Option(name, `${provider.id}:${id}`, false, host === provider.host)));
   regions.form.hidden = !known.length;
 }
 
-function say(message, filled) {
+/** What was found, what of it is filled in, and where it was found; without a message nothing. */
+function say(message = "", filled = [], where = "") {
   status.textContent = filled.length ? `${message} Filled in: ${filled.join(", ")}.` : message;
+  origin.textContent = where;
 }
 
 // --- Asking the server.
@@ -91,8 +95,8 @@ function modeOf({ use_tls, use_ssl }) {
   return use_ssl ? "tls" : use_tls ? "starttls" : "none";
 }
 
-function showFound({ source, message, provider, values }) {
-  say(message, fillIn({ ...values, security: modeOf(values) }));
+function showFound({ source, origin: where, message, provider, values }) {
+  say(message, fillIn({ ...values, security: modeOf(values) }), where);
   // Where nothing was found, the hints stay with a server that stays.
   if (source !== "none" || !form.elements.smtp_server.value) showProvider(provider);
 }
@@ -104,7 +108,7 @@ async function look() {
   search = null;
   setIdle(findButton);
   setFieldError("find", "");
-  status.textContent = "";
+  say();
   if (!text) return;
   const own = (search = { text, controller: new AbortController() });
   setBusy(findButton, findButton.dataset.busy);
@@ -134,7 +138,7 @@ let asked = null;
 async function choose({ target }) {
   const [id, regionId] = target.value.split(":");
   setFieldError("find", "");
-  status.textContent = "";
+  say();
   try {
     asked ??= ask(urls.providersUrl);
     const provider = (await asked).find((known) => known.id === id);
@@ -143,7 +147,7 @@ async function choose({ target }) {
   } catch (error) {
     asked = null;
     if (!(error instanceof Refused)) throw error;
-    status.textContent = error.message;
+    say(error.message);
   }
 }
 

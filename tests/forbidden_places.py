@@ -46,12 +46,15 @@ ZONE: Final[Zone] = {
     ("zero.test", "A"): ["0.0.0.0"],
     ("empty.test", "TXT"): ["nothing else"],
     ("xn--mnchen-3ya.test", "A"): ["127.0.0.1"],
+    **{(f"_submission{s}._tcp.inner.test", "SRV"): ["0 0 587 inner.test."] for s in ("", "s")},
+    ("_submissions._tcp.mixed.test", "SRV"): ["0 0 465 mixed.test."],
+    ("autoconfig.loopback.test", "A"): ["127.0.0.1"],
 }
 NAMES: Final = (
     *"localhost LOCALHOST localhost. localhost.localdomain sub.localhost ip6-localhost localhost6".split(),
     *"intranet db redis host.docker.internal metadata.google.internal kubernetes.default.svc.cluster.local".split(),
     *"absent.test münchen.test LoopBack.Test.".split(),
-    *dict.fromkeys(name for name, _ in ZONE),
+    *dict.fromkeys(name for name, kind in ZONE if kind != "SRV"),
 )
 EVERY: Final = (*ADDRESSES, *NAMES)
 

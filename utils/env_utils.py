@@ -83,6 +83,7 @@ class Settings:
     mail_senders: int  # 0: this process sends no queued mail
     mail_suppress_send: bool
     dns_resolver: str
+    discover_by_http: bool  # a domain's web server is asked for its mail settings
     hsts_seconds: int  # 0: browsers are told nothing
     doubts: tuple[str, ...]  # what is probably a mistake and stops nothing, in sentences
 
@@ -211,6 +212,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
         mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),
         dns_resolver=_dns_resolver(env),
+        discover_by_http=env.boolean("DISCOVER_BY_HTTP", default=True),
         hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),
         doubts=tuple(doubts),
     )

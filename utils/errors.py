@@ -1,6 +1,7 @@
 """The two families of errors: what a caller did wrong, and what became of a mail."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -31,6 +32,22 @@ class InvalidInput(AppError):
     def __str__(self) -> str:
         """For whoever calls from Python and sees nothing else."""
         return " ".join([self.message, *(f"{name}: {' '.join(texts)}" for name, texts in self.errors.items())])
+
+    def under(self, names: Mapping[str, str]) -> "InvalidInput":
+        """The same by other names of its fields, where there are any; two that share one stand there together."""
+        errors: dict[str, list[str]] = {}
+        for field, texts in self.errors.items():
+            errors.setdefault(names.get(field, field), []).extend(texts)
+        return InvalidInput(errors, self.message)
+
+
+@contextmanager
+def refused_under(names: Mapping[str, str]) -> Iterator[None]:
+    """Let what refuses a field within the block name it as the caller does."""
+    try:
+        yield
+    except InvalidInput as refused:
+        raise refused.under(names) from None
 
 
 class Stopping(AppError):

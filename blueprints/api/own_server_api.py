@@ -1,7 +1,5 @@
 """``/api/smtp``: the mail server that an account brings, by the specification's own names and sentences."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify
@@ -40,7 +38,7 @@ from services.settings import route
 from services.settings.fields import checked
 from services.smtp.settings import Security, SmtpSettings
 from utils.allowed_places import NOT_FOR_ACCOUNTS
-from utils.errors import Fault, InvalidInput
+from utils.errors import Fault, InvalidInput, refused_under
 
 SAVED: Final = "SMTP settings saved successfully"
 REMOVED: Final = "SMTP settings removed. System will use global SMTP settings."
@@ -101,7 +99,7 @@ def save_settings() -> Response:
     change = checked(OwnServerFields, json_object()).change()
     if change.touches_secrets and own_server.find(account_id):
         require_recent_sign_in()
-    with _own_names():
+    with refused_under(NAMES):
         row = own_server.save(account_id, change, actor=actor_name()).row
     saved = SavedData(
         host=row.smtp_server,
@@ -151,7 +149,7 @@ def test_settings() -> Response:
     body = json_object_or_none()
     change = None if body is None else checked(OwnServerFields, body).change()
     try:
-        with _own_names():
+        with refused_under(NAMES):
             tried = own_server.preview(account_id, change)
     except InvalidInput as refused:
         if refused.errors != {"host": [NOT_FOR_ACCOUNTS]}:
@@ -165,15 +163,6 @@ def test_settings() -> Response:
 
 
 test_settings.__test__ = False  # type: ignore[attr-defined]
-
-
-@contextmanager
-def _own_names() -> Iterator[None]:
-    """Refused fields by the names that they have here."""
-    try:
-        yield
-    except InvalidInput as refused:
-        raise InvalidInput({NAMES.get(name, name): told for name, told in refused.errors.items()}) from None
 
 
 def _answer(data: BaseModel, *, whole: bool = False) -> Response:

@@ -1,7 +1,6 @@
 """``/api/settings/smtp/providers`` and ``…/discover``: the known mail providers, and which one a mailbox is with."""
 
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from flask import Blueprint, Response, jsonify
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
@@ -13,10 +12,9 @@ from blueprints.api.openapi import AnyAnswer, Operation
 from blueprints.api.query import parsed_query
 from services.accounts.api_tokens import Scope
 from services.providers import discovery, presets
-from services.providers.discovery import Discovery, Source
+from services.providers.discovery import Source
 from services.providers.registry import Provider
 from services.settings.fields import Strict
-from services.smtp.settings import Security
 from utils.addresses import LONGEST_ADDRESS
 from utils.errors import Forbidden
 
@@ -57,6 +55,7 @@ class DiscoveryData(BaseModel):
     model_config = ConfigDict(title="Discovery")
 
     source: Source
+    origin: Annotated[str, WithJsonSchema({"type": "string", "description": "Where it was found, for people."})]
     message: str
     values: SuggestedValues
     provider: Provider | None
@@ -84,8 +83,9 @@ def list_providers() -> Response:
 @bp.get("/discover")
 @Operation(
     summary="Find the server for an email address",
-    description="By its domain, else by the domain’s MX records, else by trying the usual names of a mail server "
-    "(administrators only). Nothing is sent or stored. Takes at most ten seconds.",
+    description="By its domain, else by the domain’s MX or SRV records in DNS; for administrators also by the "
+    "autoconfig file on the domain’s web server (HTTPS, unless DISCOVER_BY_HTTP is false), or by trying the usual "
+    "names of a mail server. The address is sent to no one, and nothing is stored. Takes at most three seconds.",
     tag=TAG,
     query=Wanted,
     example_query="email=me@example.com",
@@ -97,16 +97,5 @@ def discover() -> Response:
     """What is known about the server of an address, a domain or a provider's name."""
     if limits.led_here_by_another_site():
         raise Forbidden("Call this from a page of this site, or with a token.")
-    return jsonify(
-        {
-            "status": "success",
-            "data": _told(discovery.discover(parsed_query(Wanted).email, may_probe=caller().is_admin)),
-        }
-    )
-
-
-def _told(found: Discovery) -> dict[str, Any]:
-    values = {name: value for name, value in asdict(found.values).items() if value}
-    if security := values.pop("security", None):
-        values |= {"use_tls": security == Security.STARTTLS, "use_ssl": security == Security.TLS}
-    return {"source": found.source, "message": found.message, "values": values, "provider": found.provider}
+    found = discovery.discover(parsed_query(Wanted).email, may_probe=caller().is_admin)
+    return jsonify({"status": "success", "data": discovery.told(found)})

@@ -74,10 +74,7 @@ def unlock(username: str, *, as_json: bool) -> None:
     USERNAME can also be the address.
     """
     person = signing_in.unlock(username)
-    if as_json:
-        print_json(public(person))
-    else:
-        click.echo(f"{person.username} can sign in from any browser again.")
+    answer(as_json, public(person), f"{person.username} can sign in from any browser again.")
 
 
 @command(account, "sessions")
@@ -100,10 +97,8 @@ def end_sessions(username: str, *, tokens: bool, as_json: bool) -> None:
     """Sign an account out everywhere."""
     person = named(username)
     ended = sessions.end_all(person.id, with_tokens=tokens)
-    if as_json:
-        print_json({"username": person.username, "sessions_ended": ended})
-    else:
-        click.echo(f"Ended {ended} sessions of {person.username}{' and revoked the API tokens' if tokens else ''}.")
+    told = f"Ended {ended} sessions of {person.username}{' and revoked the API tokens' if tokens else ''}."
+    answer(as_json, {"username": person.username, "sessions_ended": ended}, told)
 
 
 @command(token, "create")
@@ -184,14 +179,12 @@ def _new_password(from_stdin: bool, file: Path | None) -> str:
 def public(person: Person) -> dict[str, object]:
     shown = asdict(person)
     del shown["session_epoch"]
-    return _with_iso_times(shown)
+    return shown
 
 
 def _session_dict(info: SessionInfo) -> dict[str, object]:
-    times = {"created_at": info.created_at, "last_seen_at": info.last_seen_at}
-    return _with_iso_times(
-        {"browser": info.browser, "address": info.address, **times, "is_remembered": info.is_remembered}
-    )
+    told = ("browser", "address", "created_at", "last_seen_at", "is_remembered")
+    return {name: getattr(info, name) for name in told}
 
 
 def _kept(info: SessionInfo) -> str:
@@ -199,11 +192,7 @@ def _kept(info: SessionInfo) -> str:
 
 
 def _token_dict(info: TokenInfo) -> dict[str, object]:
-    return _with_iso_times({**asdict(info), "is_good": info.is_good})
-
-
-def _with_iso_times(data: dict[str, object]) -> dict[str, object]:
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in data.items()}
+    return {**asdict(info), "is_good": info.is_good}
 
 
 def _row(person: Person) -> tuple[str, str, str, str]:

@@ -31,7 +31,7 @@ def audit(*, action: str | None, text: str, limit: int, as_csv: bool, as_json: b
     if as_csv and as_json:
         raise click.UsageError("Pass either --json or --csv, not both.")
     events = trail.events(action=action or "", text=text, limit=limit)
-    told = [{"at": event.at.isoformat(), **{name: getattr(event, name) for name in FIELDS}} for event in events]
+    told = [{name: getattr(event, name) for name in ("at", *FIELDS)} for event in events]
     found = [(clock.in_lists(event.at), *(str(getattr(event, name)) for name in FIELDS)) for event in events]
     if as_csv:
         click.echo("".join(csv_line(cells) for cells in [COLUMNS, *found]), nl=False)

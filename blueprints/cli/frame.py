@@ -5,6 +5,7 @@ import os
 import pwd
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import wraps
 from io import TextIOWrapper
 from pathlib import Path
@@ -101,7 +102,7 @@ def leave(code: int) -> NoReturn:
 
 
 def print_json(data: object) -> None:
-    click.echo(json.dumps(data, indent=2))
+    click.echo(json.dumps(data, indent=2, default=datetime.isoformat))
 
 
 def answer(as_json: bool, data: object, *lines: str) -> None:

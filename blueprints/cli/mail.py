@@ -219,7 +219,7 @@ def _summary_dict(summary: Summary, now: Outlook, is_well: bool) -> dict[str, ob
     return {
         "ok": is_well,
         "outage": now.is_outage,
-        "since": now.since.isoformat() if now.since else None,
+        "since": now.since,
         "headline": now.state.headline,
         "detail": now.state.detail,
         "unattended": summary.is_unattended,
@@ -228,7 +228,7 @@ def _summary_dict(summary: Summary, now: Outlook, is_well: bool) -> dict[str, ob
         "held": summary.held,
         "counts": summary.counts,
         "reasons": summary.reasons,
-        "oldest_due": summary.oldest_due.isoformat() if summary.oldest_due else None,
+        "oldest_due": summary.oldest_due,
         "workers": summary.workers,
         "last_attempt": json_of(AttemptData, last) if last else None,
     }

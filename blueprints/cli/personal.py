@@ -1,7 +1,6 @@
 """`flask smtp personal …` and `flask smtp policy`: accounts' own servers, and what is allowed of them."""
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import Final
 
 import click
@@ -43,7 +42,7 @@ def list_own(*, search: str, every: bool, as_json: bool) -> None:
     """List the accounts with their own server, or with a decision about it."""
     found = oversight.search(search, shown=Shown.ALL if every else Shown.SERVERS, limit=_MOST).rows
     told = table(HEADINGS, [_row(facts) for facts in found]) if found else [NONE_FOUND]
-    answer(as_json, [_public(facts) for facts in found], *told)
+    answer(as_json, [asdict(facts) for facts in found], *told)
 
 
 def _deciding(name: str) -> None:
@@ -52,7 +51,7 @@ def _deciding(name: str) -> None:
 
     def run(account: str, *, as_json: bool) -> None:
         facts = oversight.decide(named(account).id, decision)
-        answer(as_json, _public(facts), done.format(facts.username))
+        answer(as_json, asdict(facts), done.format(facts.username))
 
     run.__doc__ = f"{text}\n\nACCOUNT is a user name or an address."
     command(personal, name)(click.argument("account")(run))
@@ -74,7 +73,7 @@ def delete(account: str, *, yes: bool, as_json: bool) -> None:
     if facts.host and not yes:
         click.confirm(f"Permanently delete {facts.host}, the server of {facts.username}?", abort=True, err=True)
     facts = oversight.delete_server(facts.account_id, version=facts.version, config_id=facts.config_id)
-    answer(as_json, _public(facts), f"Deleted the server of {facts.username}.")
+    answer(as_json, asdict(facts), f"Deleted the server of {facts.username}.")
 
 
 @click.option(
@@ -126,7 +125,3 @@ def _row(facts: OwnServerFacts) -> list[str]:
         str(facts.fell_back),
         facts.last_error or facts.unused_words,
     ]
-
-
-def _public(facts: OwnServerFacts) -> dict[str, object]:
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(facts).items()}

@@ -14,12 +14,13 @@ from blueprints.cli.personal import personal, policy
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate
+from blueprints.cli.smtp_discover import discover
 from services import email_service
 from services.settings import named
 
 OF_THE_DATABASE: Final = (backup, restore)  # below `flask db`
 
-for command in (activate, test, route, validate, domain, personal, policy):
+for command in (activate, test, route, validate, domain, discover, personal, policy):
     smtp.add_command(command)
 
 

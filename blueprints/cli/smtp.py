@@ -19,7 +19,7 @@ from services.settings.state import ConfigFacts
 from services.settings.table import SECRETS, VALUES, VARIABLES
 from services.smtp.settings import Security, SmtpSettings
 from utils.env_utils import get_settings
-from utils.errors import NotFound
+from utils.errors import NotFound, refused_under
 from utils.numbers import whole_number
 
 smtp = AppGroup("smtp", help="Set up, test and switch mail servers.")
@@ -208,7 +208,7 @@ def _where_it_would_go(steps: Sequence[RouteStep]) -> str:
 
 
 def _env_settings() -> SmtpSettings:
-    with named_by_option(VARIABLES):
+    with refused_under(VARIABLES):
         settings = route.from_env()
     if settings is None:
         raise NotFound("EMAIL_HOST is not set: there is nothing to import.")

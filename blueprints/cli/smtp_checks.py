@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -73,7 +73,6 @@ def test(name: str | None, *, to: str, rcpt: str, yes: bool, as_json: bool) -> N
     server = _to_test(name)
     if server.settings is None:
         _not_testable(server.reason, as_json)
-        return
     result = tested(server, server.settings, to, rcpt, is_quiet=as_json)
     told = smtp_tests.course(result) | smtp_tests.failure(result)
     answer(as_json, {"ok": result.ok, "message": result.headline, **told}, *result_lines(result, to))
@@ -238,7 +237,7 @@ def _to_test(name: str | None) -> RouteStep:
     return smtp_route.first_of(steps) or RouteStep(source="", name="", reason=reason)
 
 
-def _not_testable(reason: str, as_json: bool) -> None:
+def _not_testable(reason: str, as_json: bool) -> NoReturn:
     told = {"ok": False, "message": diagnosis.NOT_CONFIGURED, "remedy": reason, "steps": []}
     answer(as_json, told, f"✗ {diagnosis.NOT_CONFIGURED}\n  {reason}")
     leave(EXIT_OF_PHASE[Phase.SETTINGS])

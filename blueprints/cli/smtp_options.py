@@ -1,7 +1,7 @@
 """The options of `flask smtp add` and `edit`, and how they become a change in the fields of the API."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +12,14 @@ from services.settings import fields as smtp_fields
 from services.settings import route
 from services.settings.table import LIMITS, OPTIONS
 from services.smtp.settings import LONGEST_TIMEOUT
-from utils.errors import InvalidInput
+from utils.errors import refused_under
 
 _MODES: Final = {
     "starttls": {"use_tls": True},
     "tls": {"use_ssl": True},
     "none": {"use_tls": False, "use_ssl": False},
 }
+named_by_option: Final = partial(refused_under, OPTIONS)
 AUTOMATIC: Final = "automatic"
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -63,29 +64,12 @@ def _option(field: str, told: str, **more: Any) -> Callable[[Any], Any]:  # noqa
 
 
 def change_of(fields: Mapping[str, object]) -> dict[str, object]:
-    """The options that are given, as the fields of the API."""
+    """The options that are given, as the fields of the API; of a file, its text. Raises InvalidInput."""
     said = {name: value for name, value in fields.items() if value is not None}
     security = said.pop("security", None)
-    said |= _identity(said.pop("client_certificate", None), said.pop("client_key", None))
+    files: list[str] = [name for name in ("client_certificate", "client_key") if name in said]
+    said |= route.identity_in({name: str(said.pop(name)) for name in files})
     unlimited = {name: None for name in LIMITS if said.get(name) == 0}
     if said.get("auth_method") == AUTOMATIC:
         said["auth_method"] = ""
     return {**said, **unlimited, **(_MODES[str(security)] if security else {})}
-
-
-def _identity(certificate: object, key: object) -> dict[str, object]:
-    """The texts of the files that are given. Raises InvalidInput."""
-    files = {"client_certificate": certificate, "client_key": key}
-    return route.identity_in({field: str(file) for field, file in files.items() if file})
-
-
-@contextmanager
-def named_by_option(names: Mapping[str, str] = OPTIONS) -> Iterator[None]:
-    """Let a refusal name the option, or the variable, where the service names a field."""
-    try:
-        yield
-    except InvalidInput as refused:
-        errors: dict[str, list[str]] = {}
-        for field, texts in refused.errors.items():
-            errors.setdefault(names.get(field, field), []).extend(texts)
-        raise InvalidInput(errors) from None

@@ -133,11 +133,7 @@ def are_changed_by_action() -> bool:
 
 def at_fields(error: InvalidInput) -> dict[str, list[str]]:
     """The errors under the names of the form's fields."""
-    names = {"use_tls": SECURITY, "use_ssl": SECURITY, **dict.fromkeys(("version", "is_active"), "form")}
-    found: dict[str, list[str]] = {}
-    for name, sentences in error.errors.items():
-        found.setdefault(names.get(name, name), []).extend(sentences)
-    return found
+    return error.under({"use_tls": SECURITY, "use_ssl": SECURITY, "version": "form", "is_active": "form"}).errors
 
 
 def _text(name: str) -> str:

@@ -22,6 +22,7 @@ from services.outbox import notices
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
 from utils.log_utils import printable
+from utils.same_names import shared
 
 CODE_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # without I, O, 0 and 1
 CODE_GROUPS, CODE_GROUP_LENGTH = 4, 5
@@ -296,14 +297,4 @@ def _code_hash(code: str) -> str:
 
 def person_of(account: Account) -> Person:
     """The account without its secrets."""
-    return Person(
-        id=account.id,
-        username=account.username,
-        email=account.email,
-        is_admin=account.is_admin,
-        session_epoch=account.session_epoch,
-        created_at=account.created_at,
-        last_sign_in_at=account.last_sign_in_at,
-        disabled_at=account.disabled_at,
-        has_password=bool(account.password_hash),
-    )
+    return Person(**shared(Person, account), has_password=bool(account.password_hash))

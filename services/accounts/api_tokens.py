@@ -20,6 +20,7 @@ from services.audit import Action
 from services.outbox import notices
 from utils import clock
 from utils.errors import InvalidInput, NotFound
+from utils.same_names import shared
 
 PREFIX: Final = "sealpost_"  # fixed, so that secret scanners can know one
 SHOWN: Final = 15  # characters of a token that lists show
@@ -220,16 +221,6 @@ def _subject(token: ApiToken, owner: Account) -> str:
 
 
 def _info(token: ApiToken, owner: Account) -> TokenInfo:
-    return TokenInfo(
-        id=token.id,
-        name=token.name,
-        owner=owner.username,
-        owner_id=owner.id,
-        owner_is_admin=owner.is_admin,
-        scopes=tuple(Scope(scope) for scope in token.scopes.split()),
-        prefix=token.prefix,
-        created_at=token.created_at,
-        expires_at=token.expires_at,
-        last_used_at=token.last_used_at,
-        revoked_at=token.revoked_at,
-    )
+    whose = {"owner": owner.username, "owner_id": owner.id, "owner_is_admin": owner.is_admin}
+    scopes = tuple(Scope(scope) for scope in token.scopes.split())
+    return TokenInfo(**shared(TokenInfo, token) | whose | {"scopes": scopes})

@@ -19,6 +19,7 @@ from utils.encryption_utils import mac
 from utils.env_utils import get_settings
 from utils.errors import Conflict, NotFound
 from utils.log_utils import printable
+from utils.same_names import shared
 
 ID_BYTES: Final = 32
 SHOWN: Final = 16  # characters of a hash that name a session among those of its account
@@ -221,16 +222,5 @@ def _locked(session: Session, account_id: int) -> Account:
 
 
 def _info(row: BrowserSession, account: Account) -> SessionInfo:
-    return SessionInfo(
-        key=row.id_hash,
-        account_id=account.id,
-        username=account.username,
-        email=account.email,
-        is_admin=account.is_admin,
-        created_at=row.created_at,
-        password_seen_at=row.password_seen_at,
-        last_seen_at=row.last_seen_at,
-        address=row.address,
-        browser=row.browser,
-        is_remembered=row.is_remembered,
-    )
+    whose = {"username": account.username, "email": account.email, "is_admin": account.is_admin}
+    return SessionInfo(**shared(SessionInfo, row) | whose, key=row.id_hash)

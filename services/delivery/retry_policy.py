@@ -10,7 +10,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from services.diagnosis import diagnosis
+from services.diagnosis import diagnosis, known_names
+from services.diagnosis.known_names import Listing
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox import reasons
 from services.outbox.reasons import Reason
@@ -147,6 +148,14 @@ _NO_RELAY: Final = _settings(Reason.NO_RELAY)
 _NOT_OWNER: Final = _settings(Reason.NOT_OWNER)
 _BAD_NAME: Final = _settings(Reason.NAME_REFUSED)
 _BAD_HOST: Final = _settings(Reason.HOST_REFUSED)
+_HOST_LATER: Final = _server(Reason.HOST_REFUSED, ALLOWANCE_WAIT)
+# By what a block list or a reputation holds against us; a listed link is the mail's own.
+_LISTED: Final = {
+    Listing.QUERY: _HOST_LATER,
+    Listing.DOMAIN: _BARRED,
+    Listing.ADDRESS: _BAD_HOST,
+    Listing.REPUTATION: _BAD_HOST,
+}
 _OUR_FAULT: Final = Verdict(action=MailAction.SNOOZE, reason=Reason.OUR_FAULT, seconds=RECIPIENT_WAIT, whose=Whose.OURS)
 _NOT_UNDERSTOOD: Final = replace(_later(Reason.NOT_UNDERSTOOD), most_attempts=2, whose=Whose.OURS)
 _GREYLISTED: Final = _later(Reason.GREYLISTED, RECIPIENT_WAIT)
@@ -202,13 +211,12 @@ _NAME_WORDS: Final = (
     r"\b(?:helo|ehlo)\b(?!.*\bfirst\b).*(?:reject|invalid|bad|denied|refus|required|not|does|mismatch|see rfc)"
     r"|(?:reject|invalid|bad|forged|bogus|unacceptable|wrong)\w* .*\b(?:helo|ehlo)\b|^\W*need fully-qualified hostname"
 )
-_HOST_WORDS: Final = (
-    r"client host|blocked using|\b(?:block|black|deny) ?list|spamhaus|spamcop|barracuda|\w*dnsbl|\brbl\b|blackhole"
-    r"|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your"
+_HOST_WORDS: Final = (  # apart from block lists, whose words are in services/diagnosis/data/block_lists.json
+    r"client host|blackhole|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your"
     r"|ip name (?:possibly forged|lookup failed)|\bip=\S+ - a problem occurred"
     r"|\b(?:your|sending) (?:ip|host|server|network)\b|\bthis ip\b|traffic not accepted"
     r"|\bhost (?:is )?(?:rejected|not allowed|listed|blocked)|host not found for reverse"
-    r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:listed|blocked|black|found in|refused|rejected|not allowed)"
+    r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:refused|rejected|not allowed)"
 )
 _OWNER_WORDS: Final = (
     r"not owned by|sender .*not logged in|send ?as ?denied|permissions? to send as|not one of your addresses"
@@ -373,7 +381,8 @@ def _judged(error: DeliveryError) -> Verdict:
 def _of_opening(error: DeliveryError) -> Verdict:
     """The server cannot be used at all; where only a person can mend that, it is left alone for long."""
     words, is_reply = words_of(error.text), error.fault is Fault.REPLY
-    is_about_us = any(re.search(told, words) for told in (_NAME_WORDS, _HOST_WORDS))
+    listing = known_names.listing_in(error.text[:LONGEST_TEXT]) if is_reply else None
+    is_about_us = any(re.search(told, words) for told in (_NAME_WORDS, _HOST_WORDS)) or listing in _LISTED
     verdict = replace(_DOWN, reason=diagnosis.reason(error))
     if is_reply and re.search(_OUR_ALLOWANCE_WORDS, words):
         verdict = _USED_UP
@@ -383,6 +392,8 @@ def _of_opening(error: DeliveryError) -> Verdict:
         verdict = replace(verdict, crowds=True)
     elif is_reply and re.search(_TOO_FAST_WORDS, words):
         verdict = _TOO_FAST
+    elif listing is Listing.QUERY:
+        verdict = replace(_HOST_LATER, reason=verdict.reason)
     elif isinstance(error, Misconfigured) and (not is_reply or error.phase is Phase.SIGN_IN or is_about_us):
         verdict = replace(verdict, trips=False, opens=True, whose=Whose.SETTINGS)
     return _hinted(verdict, words)
@@ -390,12 +401,23 @@ def _of_opening(error: DeliveryError) -> Verdict:
 
 def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdict:
     status, words = f"{code} {enhanced or '-'}", words_of(text)
+    if listed := _listed(status, text):
+        # Said of the message, it may be about this one alone, and so may what is held against the sender's domain.
+        return _hinted(replace(listed, is_doubtful=phase is _M or listed is _BARRED), words)
     for row in _TABLE:
         if phase in row.phases and row.status.match(status) and (row.words is None or row.words.search(words)):
             # Whether it passes mail on, or wants a login, a server may decide by the recipient's domain.
             by_domain = phase is Phase.RECIPIENT and row.verdict in (_NO_RELAY, _LOGIN, _BARRED)
             return _hinted(replace(row.verdict, is_doubtful=True) if by_domain else row.verdict, words)
     raise AssertionError("the last rows match everything")
+
+
+def _listed(status: str, text: str) -> Verdict | None:
+    """The verdict if a block list or a reputation is why; a reputation that only delays mail comes back by itself."""
+    listing = known_names.listing_in(text[:LONGEST_TEXT])
+    if listing is Listing.REPUTATION and status.startswith("4"):
+        return _HOST_LATER
+    return _LISTED.get(listing) if listing else None
 
 
 def words_of(text: str) -> str:

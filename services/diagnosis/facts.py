@@ -12,8 +12,8 @@ from utils.errors import DeliveryError
 from utils.net_guard import IPAddress
 
 NAMES: Final = {
-    "list", "our_address", "our_pointer", "ehlo_name", "interceptor", "interceptor_kind", "mail_server",
-    "existing_name",
+    "list", "list_meaning", "list_removal", "ended_list", "ended_in", "our_address", "our_pointer", "ehlo_name",
+    "interceptor", "interceptor_kind", "mail_server", "existing_name",
 }  # fmt: skip
 _LONGEST: Final = 500  # characters of a reply that are looked at
 _PLACE: Final = re.compile(r"\{(\w+)\}")
@@ -31,7 +31,7 @@ def of_failure(error: DeliveryError, picture: Picture) -> dict[str, str]:
     """
     found = {"ehlo_name": _own_name(picture)}
     if listed := known_names.block_list_in(error.text[:_LONGEST]):
-        found["list"] = listed.name
+        found |= _of_list(listed)
     if not picture.settings.is_personal and (address := our_address(error.text)):
         found |= {"our_address": str(address), "our_pointer": address.reverse_pointer}
     if picture.certificate and (known := known_names.interceptor_in(" ".join(picture.certificate.signed_by))):
@@ -41,6 +41,13 @@ def of_failure(error: DeliveryError, picture: Picture) -> dict[str, str]:
     if picture.mail_servers:
         found["mail_server"] = picture.mail_servers[0]
     return {name: fact for name, fact in found.items() if fact}
+
+
+def _of_list(listed: known_names.BlockList) -> dict[str, str]:
+    """What is to be said of a list; one that ended has no removal, and names whom its name servers' new owner likes."""
+    if listed.ended:
+        return {"ended_list": listed.name, "ended_in": str(listed.ended)}
+    return {"list": listed.name, "list_meaning": listed.meaning, "list_removal": listed.removal}
 
 
 def _own_name(picture: Picture) -> str:

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
-from services.diagnosis import facts
+from services.diagnosis import facts, known_names
 from services.diagnosis.conditions import may_hold, surely_hold
 from services.diagnosis.picture import Picture
 from utils.errors import DeliveryError, Fault
@@ -74,7 +74,8 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(Advice):
-    """Advice for replies like ``pattern``, matched anywhere in "code enhanced text", whatever the case.
+    """Advice for replies like ``pattern``, matched anywhere in "code enhanced text", whatever the case; or for those
+    that hold a ``listing`` against us (known_names.Listing).
 
     ``providers`` say it, or ANY. ``phases`` and
     ``faults`` are those in which the words mean this; no phase means all. ``codes`` and ``enhanced`` are
@@ -88,6 +89,7 @@ class Rule(Advice):
     phases: tuple[str, ...] = ()
     faults: tuple[str, ...] = (Fault.REPLY,)
     pattern: str = ""
+    listing: str = ""
 
     @cached_property
     def _compiled(self) -> re.Pattern[str]:
@@ -96,6 +98,8 @@ class Rule(Advice):
     def fits(self, error: DeliveryError, reply: str) -> bool:
         """Whether this is what happened; ``reply`` is the error's ``wording``."""
         in_place = error.fault in self.faults and (not self.phases or error.phase in self.phases)
+        if self.listing:
+            return in_place and known_names.listing_in(reply) == self.listing
         return in_place and self._compiled.search(reply) is not None
 
 

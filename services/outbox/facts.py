@@ -1,7 +1,7 @@
 """How a mail of the log, and each attempt at it, reads: its facts, and for people a look, which says how it stands."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
@@ -17,6 +17,7 @@ from utils.errors import Fault, Misconfigured, OutcomeUnknown, Permanent, Phase,
 from utils.json_shapes import Moment
 from utils.log_utils import printable
 from utils.numbers import whole_number
+from utils.same_names import shared
 
 __all__ = ["SETTLED", "State"]  # for the blueprints, which never import the database
 
@@ -201,7 +202,7 @@ def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> M
     }
     if rest and row.state in WAITING and row.due_at < rest.until and row.priority != Priority.SECURITY:
         told["reason"], told["due_at"] = words(rest.reason), rest.until
-    return MailFacts(tries=tries, **_columns(MessageData, row) | told)
+    return MailFacts(tries=tries, **shared(MessageData, row) | told)
 
 
 def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectData:
@@ -215,12 +216,7 @@ def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectDat
         told |= {"server": OWN_NAME if is_own else others, "worker": None}
         place = place if is_own else _SOMEWHERE
     told["diagnosis"] = _diagnosis(row, *place)
-    return DirectData(**_columns(DirectData, row) | told)
-
-
-def _columns(shape: type[MessageData | DirectData], row: OutboxMail | EmailAttempt) -> dict[str, Any]:
-    """What is told as it stands in the row, under the same name."""
-    return {each.name: getattr(row, each.name) for each in fields(shape) if hasattr(row, each.name)}
+    return DirectData(**shared(DirectData, row) | told)
 
 
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:

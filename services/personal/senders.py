@@ -25,6 +25,7 @@ from services.settings.usable_senders import key_of
 from utils import clock
 from utils.addresses import InvalidAddress, parse_address
 from utils.errors import Conflict, Forbidden, InvalidInput, NotFound
+from utils.same_names import shared
 
 LIFE: Final = timedelta(hours=24)
 MOST: Final = 50  # that one account may have
@@ -200,11 +201,4 @@ def _asked(row: AccountSender, account: Account) -> Asked:
 
 
 def _info(row: AccountSender) -> SenderInfo:
-    return SenderInfo(
-        id=row.id,
-        email=row.email,
-        created_at=row.created_at,
-        confirmed_at=row.confirmed_at,
-        expires_at=row.expires_at,
-        has_link=row.token_hash is not None,
-    )
+    return SenderInfo(**shared(SenderInfo, row), has_link=row.token_hash is not None)

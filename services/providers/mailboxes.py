@@ -14,7 +14,6 @@ DATA: Final = Path(__file__).parent / "data" / "mailboxes.json"
 ONE_SOURCE: Final = "Only one public source names this server."
 ONE_SOURCE_SAYS_SO: Final = "Only one public source says so."
 UNVERIFIED: Final = "That this MX host belongs to it is not verified."
-UNENCRYPTED: Final = "Only a way without encryption is known, so choose port and encryption yourself."
 NO_SERVER: Final = "Its server for sending is not known: it may have none."
 TEST_IT: Final = "Run the connection test before you rely on it."
 NO_SMTP: Final = "{name} has no server for other programs to send through. Send through another provider."
@@ -133,8 +132,6 @@ def _doubts(fact: dict[str, Any]) -> list[str]:
         doubts.append("Some sources give only the part before the @ as user name.")
     elif fact.get("username_differs"):
         doubts.append("Some sources give another user name.")
-    if all(way.endswith(" none") for way in fact["ways"]):
-        doubts.append(UNENCRYPTED)
     return doubts
 
 

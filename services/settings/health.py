@@ -5,7 +5,7 @@ one brings a ``Meeting`` that was made of its verdict.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -26,6 +26,7 @@ from services.smtp.settings import SmtpSettings
 from utils import clock
 from utils.encryption_utils import known_keys
 from utils.json_shapes import Moment
+from utils.same_names import shared
 
 IN_A_ROW: Final = 5  # failures of a kind that passes, after which nothing gets out
 TOO_LONG: Final = timedelta(minutes=10)  # of those without a success: likewise; and how long one is remembered
@@ -160,7 +161,7 @@ class HealthData:
 
 def data(known: Health) -> HealthData:
     """What may be shown of it to who may see the server."""
-    return HealthData(**{field.name: getattr(known, field.name) for field in fields(HealthData)})
+    return HealthData(**shared(HealthData, known))
 
 
 def of_config(stored: StoredConfig) -> Health:

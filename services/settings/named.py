@@ -5,7 +5,7 @@ from typing import Any, Final
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig
-from utils.errors import InvalidInput
+from utils.errors import InvalidInput, refused_under
 
 SHORT_NAMES: Final = {
     "host": "smtp_server",
@@ -32,10 +32,8 @@ def create_config(name: str, **fields: Any) -> StoredConfig:  # noqa: ANN401 - t
     if twice := [short for short, field in SHORT_NAMES.items() if short in fields and field in fields]:
         raise InvalidInput({short: ["Enter it only once."] for short in twice})
     given = {SHORT_NAMES.get(key, key): key for key in fields}
-    try:
+    with refused_under(given):
         return configs.create(parse_change({"name": name, **{field: fields[key] for field, key in given.items()}}))
-    except InvalidInput as refused:
-        raise InvalidInput({given.get(field, field): texts for field, texts in refused.errors.items()}) from None
 
 
 def activate_config(name_or_id: str | int) -> StoredConfig:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
 from time import monotonic
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import dns.exception
 import dns.name
@@ -15,6 +15,7 @@ import dns.rdatatype
 import dns.resolver
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.TXT import TXT
+from dns.rdtypes.IN.SRV import SRV
 
 from utils.addresses import ip_literal, parse_name_server
 from utils.log_utils import printable
@@ -26,6 +27,13 @@ _PAYLOAD: Final = 1232  # octets of UDP that cross every network unfragmented (D
 _ONE_TRY: Final = 1.0  # seconds; a lost datagram is asked for again
 
 _Found = TypeVar("_Found")
+
+
+class Service(NamedTuple):
+    """Where a domain says that one of its services is; "." as the host: it does not offer it (RFC 2782)."""
+
+    host: str
+    port: int
 
 
 class LookupFailed(Exception):
@@ -45,6 +53,16 @@ def mx(domain: str, seconds: float = SECONDS, resolver: str = "") -> list[str]:
     """
     records = (cast(MX, record) for record in _ask(domain, "MX", seconds, resolver))
     return [host for _, host in sorted((record.preference, _text(record.exchange)) for record in records)]
+
+
+def srv(name: str, seconds: float = SECONDS, resolver: str = "") -> list[Service]:
+    """The servers of a service (RFC 2782), the preferred first: by priority, then by weight.
+
+    Whoever asks keeps one server for good, so that there is nothing to share out between those of a priority.
+    """
+    records = (cast(SRV, record) for record in _ask(name, "SRV", seconds, resolver))
+    ranked = sorted((record.priority, -record.weight, _text(record.target), record.port) for record in records)
+    return [Service(host, port) for _, _, host, port in ranked]
 
 
 def txt(name: str, seconds: float = SECONDS, resolver: str = "") -> list[str]:

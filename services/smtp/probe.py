@@ -22,6 +22,9 @@ USUAL: Final = ((587, Security.STARTTLS), (465, Security.TLS), (2525, Security.S
 NULL_MX: Final = "."  # RFC 7505: the domain takes no mail
 _NOBODY: Final = "nobody@localhost"  # settings need a sender; a probe never gets as far as naming one
 
+# What answers on each way: a mail server as it should be, or why not.
+Looks = dict[tuple[int, Security], OpenWay | DeliveryError]
+
 
 def ways_beside(settings: SmtpSettings, error: DeliveryError, *, encrypted: bool) -> list[tuple[int, Security]]:
     """Where else to look on the same host after ``error``: the usual pairs, and the other mode of a port that is there,
@@ -38,10 +41,8 @@ def open_ways(host: str, ways: Sequence[tuple[int, Security]], policy: Policy, s
     return [answer for answer in looked_at(host, ways, policy, seconds).values() if isinstance(answer, OpenWay)]
 
 
-def looked_at(
-    host: str, ways: Sequence[tuple[int, Security]], policy: Policy, seconds: float
-) -> dict[tuple[int, Security], OpenWay | DeliveryError]:
-    """What answers on each of ``ways``: a mail server as it should be, or why not; in their order, within ``seconds``.
+def looked_at(host: str, ways: Sequence[tuple[int, Security]], policy: Policy, seconds: float) -> Looks:
+    """What answers on each of ``ways``, in their order, within ``seconds``.
 
     All are tried at once: connect, greeting, EHLO, and encryption with a certificate that holds. Nobody signs in.
     """

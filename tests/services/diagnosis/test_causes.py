@@ -54,9 +54,9 @@ LISTED: Final = [
      f"http://www.barracudanetworks.com/reputation/?pr=1&ip={ADDRESS}", "Barracuda", ADDRESS),
     ("550 5.7.1 Recipient not authorized, your IP has been found on a block list", "", ""),
     (f"550 5.7.1 Unfortunately, messages from [{ADDRESS}] weren't sent. Please contact your Internet service provider "
-     "since part of their network is on our block list (S3140).", "Microsoft", ADDRESS),
+     "since part of their network is on our block list (S3140).", "Microsoft Outlook.com", ADDRESS),
     (f"550 5.7.606 Access denied, banned sending IP [{ADDRESS}]. To request removal from this list please visit "
-     "https://sender.office.com/ and follow the directions.", "Microsoft", ADDRESS),
+     "https://sender.office.com/ and follow the directions.", "Microsoft 365", ADDRESS),
     ("553 5.3.0 flph101 DNSBL:RBL 521< 203.0.113.5 >_is_blocked.For assistance forward this error to "
      "abuse_rbl@abuse-att.net", "AT&T", ADDRESS),
     (f"554 IP={ADDRESS} - A problem occurred. (Ask your postmaster for help or to contact tosa@rx.t-online.de to "
@@ -98,8 +98,8 @@ def test_a_list_that_refuses_the_server_s_own_queries_is_no_word_on_this_machine
 def test_a_listed_from_domain_is_told_from_a_listed_machine() -> None:
     told = found(Phase.RECIPIENT, "554 5.7.1 Service unavailable; Sender address [x@shop.example] blocked using "
                  "dbl.spamhaus.org; https://www.spamhaus.org/query/domain/shop.example")  # fmt: skip
-    assert (told.rule, told.field) == ("domain-block-listed", "from_email")
-    assert "Spamhaus lists this domain" in told.meaning
+    assert (told.rule, told.field) == ("domain-block-listed", None)
+    assert "Spamhaus DBL lists this domain" in told.meaning
 
 
 NAMELESS: Final = [
