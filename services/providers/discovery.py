@@ -353,10 +353,11 @@ def _usual_names(domain: str, hosts: list[str]) -> list[str]:
 def _with(provider: Provider, source: Source, message: str, address: str, domain: str) -> Discovery:
     """What a provider suggests whose mailbox this is; "" where no address, or no domain, is known."""
     security = Security(provider["security"])
+    to_fill_in = _to_fill_in(provider["host"], security)
     values = Suggestion(
         smtp_server=provider["host"],
-        smtp_port=provider["port"],
-        security=_to_fill_in(provider["host"], security),
+        smtp_port=provider["port"] if to_fill_in else None,  # which goes with the encryption
+        security=to_fill_in,
         smtp_username=_username(provider, address, domain),
         from_email=address,
     )
