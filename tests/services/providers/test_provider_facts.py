@@ -223,6 +223,22 @@ def test_one_that_is_merely_known_again_is_found_by_its_whole_name_if_it_is_the_
     assert (found and found["id"]) == provider_id
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Vodafone", "Settings for Vodafone. These are for addresses at vodafonemail.de, arcor.de, nexgo.de."),
+        ("o2", "Settings for o2. These are for addresses at o2.pl, go2.pl, tlen.pl."),
+        ("Posteo", "Settings for Posteo. These are for addresses at posteo.de, posteo.af, posteo.at."),
+        ("strato", "Settings for Strato."),  # for domains of one's own, too
+        ("SendGrid", "Settings for SendGrid."),
+    ],
+)
+def test_a_name_that_many_have_says_whose_addresses_it_means(app: Flask, name: str, said: str) -> None:
+    message = discovery.discover(name).message
+    assert message.startswith(said)
+    assert ("These are for" in message) is ("These are for" in said)
+
+
 def test_the_list_of_the_form_does_not_grow_by_those_that_are_merely_known_again(app: Flask) -> None:
     offered = {provider["id"] for provider in presets.presets()}
     assert "posteo-de" not in offered
