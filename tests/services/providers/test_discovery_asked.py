@@ -215,10 +215,10 @@ def test_dns_that_keeps_silent_about_srv_records_leaves_time_for_the_file(web: W
     assert discover("me@mute.example").source is Source.AUTOCONFIG
 
 
-def test_a_server_without_encryption_is_told_as_such(web: WebServer) -> None:
+def test_a_server_without_encryption_is_told_as_such_and_not_filled_in_as_such(web: WebServer) -> None:
     web.hosts["autoconfig.file.example"] = file(document(server("smtp.shop.example", "25", "plain")))
     found = discover("me@file.example")
-    assert place_of(found) == (Source.AUTOCONFIG, "smtp.shop.example", 25, Security.NONE)
+    assert place_of(found) == (Source.AUTOCONFIG, "smtp.shop.example", 25, None)
     assert UNENCRYPTED in found.message
 
 
