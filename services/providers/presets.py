@@ -39,7 +39,7 @@ def find_preset(provider_id: str) -> Provider | None:
 
 
 def for_name(text: str) -> Provider | None:
-    """The provider called so, or else the only offered one whose name starts so; case and spaces are ignored."""
+    """The provider that is called so, or else the only offered one whose name starts so, whatever case and spaces."""
     wanted = plain_name(text)
     starts = []
     for provider in presets():
