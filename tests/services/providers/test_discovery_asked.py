@@ -300,6 +300,18 @@ class TestSwitchedOff:
         assert web.connections == before
 
 
+class TestWhereThisMachineIsNamed:
+    @pytest.fixture
+    def environment(self, environment: dict[str, str]) -> dict[str, str]:
+        return {**environment, "SMTP_ALLOWED_CIDRS": "127.0.0.0/8,198.41.0.0/24"}
+
+    def test_a_redirect_may_lead_there(self, app: Flask, web: WebServer) -> None:
+        web.hosts["autoconfig.file.example"] = redirect(f"https://file.example:{web.port}/other.xml")
+        web.hosts["file.example"] = file(document(server("smtp.shop.example")))
+        assert discover("me@file.example").source is Source.AUTOCONFIG
+        assert "GET /other.xml HTTP/1.1" in [request.splitlines()[0] for request in web.requests]
+
+
 class TestWhereNetworksAreNamed:
     @pytest.fixture
     def environment(self, environment: dict[str, str]) -> dict[str, str]:
