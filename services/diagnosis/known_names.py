@@ -24,7 +24,7 @@ class Listing(StrEnum):
     REPUTATION = "reputation"
 
 
-class Kind(StrEnum):
+class ListKind(StrEnum):
     """What a list has in it."""
 
     ADDRESS = "address"
@@ -38,18 +38,18 @@ class Kind(StrEnum):
 
 # Said of a list of this kind, where a reply names it.
 MEANINGS: Final = {
-    Kind.ADDRESS: "It lists addresses that sent spam.",
-    Kind.NETWORK: "It lists whole networks, so the spam may have come from a neighbour of this machine.",
-    Kind.DYNAMIC: "It lists addresses of homes and clouds, which should not send mail themselves. No spam is needed.",
-    Kind.COMPROMISED: "It lists machines that malware or strangers send through: this one, or one behind its address.",
-    Kind.DOMAIN: "It lists domains that spam was sent for, or that are new.",
-    Kind.LINK: "It lists domains that links in spam lead to.",
-    Kind.REPUTATION: "It is a score of what recipients and filters thought of mail from this machine lately.",
+    ListKind.ADDRESS: "It lists addresses that sent spam.",
+    ListKind.NETWORK: "It lists whole networks, so the spam may have come from a neighbour of this machine.",
+    ListKind.DYNAMIC: "It lists addresses of homes and clouds, which should not send mail themselves, spam or not.",
+    ListKind.COMPROMISED: "Malware or strangers send through machines that it lists: this one, or one at its address.",
+    ListKind.DOMAIN: "It lists domains that spam was sent for, or that are new.",
+    ListKind.LINK: "It lists domains that links in spam lead to.",
+    ListKind.REPUTATION: "It is a score of what recipients and filters thought of mail from this machine lately.",
 }
 _LISTINGS: Final = {
-    Kind.DOMAIN: Listing.DOMAIN,
-    Kind.LINK: Listing.LINK,
-    Kind.REPUTATION: Listing.REPUTATION,
+    ListKind.DOMAIN: Listing.DOMAIN,
+    ListKind.LINK: Listing.LINK,
+    ListKind.REPUTATION: Listing.REPUTATION,
 }
 
 
@@ -70,7 +70,7 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockList(Known):
-    """A list of machines or domains that are not to send, or a score of them; ``kind`` is one of Kind.
+    """A list of machines or domains that are not to send, or a score of them; ``kind`` is one of ListKind.
 
     ``url`` is where its entries are looked up and removed, ``removal`` how. One that ``ended`` in a year has neither.
     """
@@ -82,7 +82,7 @@ class BlockList(Known):
 
     @property
     def meaning(self) -> str:
-        return MEANINGS[Kind(self.kind)]
+        return MEANINGS[ListKind(self.kind)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def listing_in(reply: str) -> Listing | None:
     ):
         return found
     if listed := next((known for known in block_lists() if known.is_in(said)), None):
-        return _LISTINGS.get(Kind(listed.kind), Listing.ADDRESS)
+        return _LISTINGS.get(ListKind(listed.kind), Listing.ADDRESS)
     if words["own"].search(said):
         return None
     return next((kind for kind in (Listing.ADDRESS, Listing.REPUTATION) if words[kind].search(said)), None)
