@@ -68,13 +68,14 @@ class DiscoveryAnswer(AnyAnswer):
 @bp.get("/providers")
 @Operation(
     summary="List the known mail providers",
-    description="With their servers, the user name and password they need, their rules, limits and changes.",
+    description="Those that the form offers, with their servers, the user name and password they need, their rules, "
+    "limits and changes. Discovery knows many more by an address.",
     tag=TAG,
     answers={200: ProvidersAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @account_api(Scope.SETTINGS)
 def list_providers() -> Response:
-    """Every provider, in the order of the form."""
+    """Every provider that the form offers, in its order."""
     parsed_query(NoParameters)
     return jsonify({"status": "success", "data": presets.presets()})
 

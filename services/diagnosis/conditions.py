@@ -54,7 +54,7 @@ def _over_limit(picture: Picture) -> bool | None:
 def _known_to_encrypt(picture: Picture) -> bool:
     """Whether the server is a provider's that offers STARTTLS to everybody on this port."""
     provider = registry.for_server(picture.settings.host)
-    if not provider or provider["development_only"]:
+    if not provider or not registry.is_checked(provider):
         return False
     ways = [(provider["port"], provider["security"]), *((way["port"], way["security"]) for way in provider["ways"])]
     return (picture.settings.port, Security.STARTTLS) in ways

@@ -214,10 +214,14 @@ def _trustworthy(names: Sequence[str], host: str) -> list[str]:
     return [
         name
         for name in dict.fromkeys(map(str.lower, names))
-        if name != host.lower()
-        and _is_host(name)
-        and (name.split(".")[-_SAME_SITE:] == site or registry.for_server(name))
+        if name != host.lower() and _is_host(name) and (name.split(".")[-_SAME_SITE:] == site or _is_known_server(name))
     ]
+
+
+def _is_known_server(name: str) -> bool:
+    """Whether it is surely a provider's: that of one merely known again may be a customer's machine."""
+    provider = registry.for_server(name)
+    return provider is not None and registry.is_checked(provider)
 
 
 def _is_host(name: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.domain import dkim, dmarc, spf_advice
+from services.domain.owner import listed, what_else
 from services.domain.records import Finding, Grade
 from services.providers import registry
 from services.providers.registry import Provider
@@ -100,9 +101,9 @@ def _owner(domain: str, questions: Questions) -> Provider | None:
     A name that merely looks like theirs may be anybody's: then its MX has to be theirs as well. A domain that no list
     names is theirs if its MX takes mail for their own domains alone.
     """
-    owner = registry.for_domain(domain)
-    if owner and registry.is_listed(domain):
+    if owner := listed(domain):
         return owner
+    owner = registry.for_domain(domain)
     try:
         taker = registry.for_mx(questions.mx(domain))
     except LookupFailed:
@@ -122,10 +123,9 @@ def _of_somebody_else(domain: str, owner: Provider, provider: Provider | None) -
     if provider and registry.is_same_house(provider, owner):
         text = f"{domain} belongs to {owner['house']}, which sends your mail. You cannot change its records."
         return Finding(subject="Domain", outcome=Grade.GOOD, text=text, host=domain, seen=(), add=())
-    or_there = "" if owner["obstacle"] else f", or through {owner['house']}"
     text = (
         f"{domain} belongs to {owner['house']}, so no other server may send for it, and you cannot add records there. "
-        f"Send from an address at your own domain{or_there}."
+        f"{what_else(owner)}"
     )
     return Finding(subject="Domain", outcome=Grade.CHANGE, text=text, host=domain, seen=(), add=())
 

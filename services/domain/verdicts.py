@@ -7,6 +7,7 @@ from typing import Final
 
 from services.domain.auth_results import AuthResult
 from services.domain.header_fields import are_aligned
+from services.domain.owner import remedy as remedy_of
 
 
 class Level(StrEnum):
@@ -45,7 +46,7 @@ def verdicts(results: list[AuthResult], from_domain: str, *, is_signed: bool) ->
     """SPF, DKIM and DMARC, whether the receiver mentions them or not; ARC if it does."""
     of_method = {name: [result for result in results if result.method == name] for name in _MEANINGS}
     told = [
-        meaning(of_method[name], from_domain) if of_method[name] else _unmentioned(name, is_signed)
+        meaning(of_method[name], from_domain) if of_method[name] else _unmentioned(name, from_domain, is_signed)
         for name, meaning in _MEANINGS.items()
         if of_method[name] or name != "arc"
     ]
@@ -54,10 +55,15 @@ def verdicts(results: list[AuthResult], from_domain: str, *, is_signed: bool) ->
     return told
 
 
-def _unmentioned(method: str, is_signed: bool) -> Ruling:
+def _unmentioned(method: str, from_domain: str, is_signed: bool) -> Ruling:
     if method == "dkim" and not is_signed:
-        return Ruling("DKIM", Level.ERROR, "not signed", "It is not signed.", "Turn on DKIM at your provider.")
+        return _not_signed(from_domain)
     return Ruling(method.upper(), Level.WARNING, "not reported", "The receiving server reported nothing about it.")
+
+
+def _not_signed(from_domain: str) -> Ruling:
+    remedy = remedy_of(from_domain, "Turn on DKIM at your provider.")
+    return Ruling("DKIM", Level.ERROR, "not signed", "It is not signed.", remedy)
 
 
 def _as_if_forwarded(verdict: Ruling) -> Ruling:
@@ -77,8 +83,10 @@ def _spf(results: list[AuthResult], from_domain: str) -> Ruling:
         text = f"Passed for {domain}, the envelope domain. That does not count for {from_domain}."
         return Ruling("SPF", Level.INFO, "pass for another domain", text, "So DKIM must pass for your domain.")
     if best.result == "none":
-        return Ruling("SPF", Level.WARNING, "no record", f"{domain} has no SPF record.", _ADD_ONE)
+        return Ruling("SPF", Level.WARNING, "no record", f"{domain} has no SPF record.", remedy_of(domain, _ADD_ONE))
     text, remedy = _SPF_TEXTS.get(best.result, ("The receiving server reported an unknown result.", ""))
+    if remedy == _ADD_IT:
+        remedy = remedy_of(domain, remedy)
     level = Level.ERROR if best.result in ("fail", "softfail", "permerror") else Level.WARNING
     return Ruling("SPF", level, best.result, text.format(domain=domain), remedy)
 
@@ -90,11 +98,11 @@ def _dkim(results: list[AuthResult], from_domain: str) -> Ruling:
         return Ruling("DKIM", Level.OK, "pass", f"Signed for {aligned[0].domain}, and not changed since.")
     if passed:
         text = f"Signed for {passed[0].domain or 'another domain'}. That does not count for {from_domain}."
-        remedy = f"Set up DKIM for {from_domain} at your provider (“domain authentication”)."
+        remedy = remedy_of(from_domain, f"Set up DKIM for {from_domain} at your provider (“domain authentication”).")
         return Ruling("DKIM", Level.WARNING, "pass for another domain", text, remedy)
     worst = min(results, key=_rank)
     if worst.result == "none":
-        return Ruling("DKIM", Level.ERROR, "not signed", "It is not signed.", "Turn on DKIM at your provider.")
+        return _not_signed(from_domain)
     if worst.result == "temperror":
         return Ruling(
             "DKIM", Level.WARNING, worst.result, "The key could not be looked up.", "Send another test email."
@@ -111,9 +119,12 @@ def _dmarc(results: list[AuthResult], from_domain: str) -> Ruling:
         return Ruling("DMARC", Level.OK, "pass", f"SPF or DKIM passed for {domain}: the email is really from there.")
     if result == "fail":
         text = f"Neither SPF nor DKIM passed for {domain}, so its policy decides what happens to the email."
-        return Ruling("DMARC", Level.ERROR, "fail", text, "Make SPF or, better, DKIM pass for that domain.")
+        remedy = remedy_of(domain, "Make SPF or, better, DKIM pass for that domain.")
+        return Ruling("DMARC", Level.ERROR, "fail", text, remedy)
     if result in ("none", "bestguesspass"):
-        return Ruling("DMARC", Level.WARNING, "no policy", f"{domain} has no DMARC record.", _ADD_ONE)
+        return Ruling(
+            "DMARC", Level.WARNING, "no policy", f"{domain} has no DMARC record.", remedy_of(domain, _ADD_ONE)
+        )
     return Ruling(
         "DMARC", Level.WARNING, result, f"The policy of {domain} could not be read.", "Check the domain to see why."
     )

@@ -32,6 +32,7 @@ from utils.addresses import (
     parse_address,
     parse_host,
 )
+from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_utils import get_settings
 from utils.errors import Fault, InvalidInput
 
@@ -175,7 +176,7 @@ class _Search:
             ca_file=settings.smtp_ca_file,
             dns_resolver=settings.dns_resolver,
             allowed=self._allowed,
-            allowed_further=settings.smtp_allowed_accounts,
+            allowed_further=_named_or_public(settings.smtp_allowed, settings.smtp_allowed_accounts),
         )
         self._policy = _policy_to_probe(domain)
 
@@ -316,6 +317,11 @@ class _Search:
         return host == self._domain or host.endswith(f".{self._domain}")
 
 
+def _named_or_public(allowed: AllowedPlaces, for_accounts: PlacesForAccounts) -> PlacesForAccounts:
+    """Where a web server may send us on to: into a network of ours only where somebody has named it."""
+    return replace(for_accounts, own_networks=(*allowed.networks, *for_accounts.own_networks))
+
+
 def _policy_to_probe(domain: str) -> Policy:
     server = SmtpSettings(host=domain, port=WAYS[0][0], security=WAYS[0][1], from_email=f"postmaster@{domain}")
     return policy_for(server, SECONDS)
@@ -353,10 +359,11 @@ def _usual_names(domain: str, hosts: list[str]) -> list[str]:
 def _with(provider: Provider, source: Source, message: str, address: str, domain: str) -> Discovery:
     """What a provider suggests whose mailbox this is; "" where no address, or no domain, is known."""
     security = Security(provider["security"])
+    to_fill_in = _to_fill_in(provider["host"], security)
     values = Suggestion(
         smtp_server=provider["host"],
-        smtp_port=provider["port"],
-        security=_to_fill_in(provider["host"], security),
+        smtp_port=provider["port"] if to_fill_in else None,  # which goes with the encryption
+        security=to_fill_in,
         smtp_username=_username(provider, address, domain),
         from_email=address,
     )

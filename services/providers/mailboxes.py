@@ -89,6 +89,7 @@ def _written_out(fact: dict[str, Any]) -> dict[str, Any]:
         "obstacle": NO_SMTP.format(name=name) if fact.get("no_smtp") else "",
         "caution": _cautious(*_doubts(fact)),
     }
+    entry["hosts"] += [host for host in _other_hosts(fact) if host not in _servers() and _is_own(host, domains)]
     if form:
         entry |= {"host_form": form, "host_hint": _host_hint(form)}
         entry["hosts"] += [form.format(domain=domain) for domain in domains]
@@ -102,6 +103,20 @@ def _ways(ways: dict[str, str]) -> list[dict[str, Any]]:
     return [{"port": int(port), "security": mode} for port, _, mode in (way.partition(" ") for way in ways)]
 
 
+@cache
+def _servers() -> frozenset[str]:
+    return frozenset(fact.get("host", "") for fact in _facts()["providers"])
+
+
+def _other_hosts(fact: dict[str, Any]) -> list[str]:
+    """The servers that sources name which do not agree with the others."""
+    return list(dict.fromkeys(way.split()[0] for way in fact.get("differs", {})))
+
+
+def _is_own(host: str, domains: list[str]) -> bool:
+    return "{" not in host and any(host.endswith(f".{domain}") for domain in domains)
+
+
 def _doubts(fact: dict[str, Any]) -> list[str]:
     """What is not certain, a sentence each. What has no server is certain."""
     if fact.get("no_smtp"):
@@ -109,7 +124,7 @@ def _doubts(fact: dict[str, Any]) -> list[str]:
     if not fact["ways"]:
         return [NO_SERVER]
     doubts = []
-    if others := dict.fromkeys(way.split()[0] for way in fact.get("differs", {})):
+    if others := _other_hosts(fact):
         doubts.append(f"Other sources name {' or '.join(others)} instead.".replace("{domain}", "your domain"))
     elif not fact.get("agreed"):
         doubts.append(ONE_SOURCE)

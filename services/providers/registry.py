@@ -7,7 +7,7 @@ the meaning of replies, and what a domain's DNS needs.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from services.providers import mailboxes
 
 DATA: Final = Path(__file__).parent / "data" / "providers.json"
 _ALIKE: Final = 0.86  # a slip or two in a server's name, but not another server
+_MOST_NAMED: Final = 3  # domains
 _NOT_TOLD: Final = {"sources", "host_form", "mx_caution"}  # keys of entries that are not facts of a Provider
 _SHARED: Final = (
     "house",
@@ -147,6 +148,11 @@ def is_to_send_through(host: str) -> bool:
     return known is not None and (not _at(known.place)["host"] or not _is_whole_domain(known.pattern))
 
 
+def is_checked(provider: Provider) -> bool:
+    """Whether its facts were read up one by one, and are not merely what public sets say of it."""
+    return provider["id"] in _curated() and not provider["caution"]
+
+
 def server_meant_by(host: str) -> str | None:
     """The provider's server that was meant, if ``host`` looks like a slip in its name."""
     name = _plain(host)
@@ -189,15 +195,24 @@ def offered() -> tuple[Provider, ...]:
     return tuple(_provider(provider_id) for provider_id in _curated())
 
 
-def everyone() -> Iterator[Provider]:
+@cache
+def everyone() -> tuple[Provider, ...]:
     """Every provider: those that are offered, then those that are merely known again."""
-    return map(_provider, _entries())
+    return tuple(_provider(provider_id) for provider_id in _entries())
 
 
 def named(name: str) -> Provider | None:
-    """The provider that is merely known again and called so (see ``plain_name``); None if several are."""
-    ids = _index().names.get(name, [])
-    return _provider(ids[0]) if len(ids) == 1 else None
+    """The provider that is merely known again and called so (see ``plain_name``); None if several servers are.
+
+    Many in the world have the name of one country's provider, so it says whose addresses it means.
+    """
+    known = [_provider(provider_id) for provider_id in _index().names.get(name, [])]
+    if len({provider["host"] for provider in known}) != 1:
+        return None
+    if any(provider["group"] == "host" for provider in known) or not known[0]["ways"]:
+        return known[0]
+    meant = f"These are for addresses at {', '.join(known[0]['domains'][:_MOST_NAMED])}."
+    return {**known[0], "caution": f"{meant} {known[0]['caution']}".rstrip()}
 
 
 def by_id(provider_id: str) -> Provider | None:
@@ -315,7 +330,8 @@ def _enter(index: _Index, place: _Place, hosts: list[str], domains: list[str], m
 
 @cache
 def _names() -> tuple[str, ...]:
-    known = (known for those in _index().servers.values() for known in those)
+    """Of those that are offered: among all, somebody's own server would soon look like a slip."""
+    known = (known for those in _index().servers.values() for known in those if known.place.provider in _curated())
     return tuple(dict.fromkeys(each.pattern for each in known if "*" not in each.pattern))
 
 

@@ -63,6 +63,24 @@ def test_the_last_receivers_verdicts_are_read(sample: str, judge: str, expected:
     assert all(verdict.remedy for verdict in report.verdicts if verdict.level == "error")
 
 
+@pytest.mark.parametrize(
+    ("domain", "house"),
+    [("gmail.com", "Google"), ("hotmail.it", "Outlook.com"), ("gmx.de", "GMX"), ("posteo.de", "Posteo")],
+)
+@pytest.mark.parametrize("result", ["fail", "softfail", "neutral", "none"])
+def test_nobody_is_told_to_change_the_records_of_a_mailbox_provider(domain: str, house: str, result: str) -> None:
+    pasted = (
+        "Received: from mail.shop.example (mail.shop.example [203.0.113.9]) by mx.receiver.example; "
+        "Sat, 28 Nov 2026 10:00:00 +0000\n"
+        f"Authentication-Results: mx.receiver.example; spf={result} smtp.mailfrom={domain}; dkim=none; "
+        f"dmarc={'none' if result == 'none' else 'fail'} header.from={domain}\n"
+        f"From: Shop <shop@{domain}>\nSubject: x\n"
+    )
+    remedies = {verdict.remedy for verdict in read(pasted).verdicts}
+    assert len(remedies) == 1
+    assert remedies.pop().startswith(f"{domain} belongs to {house}, so you cannot add records there. Send from an")
+
+
 def test_the_path_is_told_in_the_order_of_the_journey() -> None:
     path = read(GMAIL).path
     assert [hop.by for hop in path.hops] == ["smtp.provider.example", "mx.google.com", "2002:a05:6402:1a4d:b0:5cf:1:2"]
