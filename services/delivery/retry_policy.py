@@ -183,6 +183,8 @@ _OF_REASON: Final = {  # what to do about what the rules of diagnosis recognise,
         _refused(Reason.CONTENT_REFUSED), _refused(Reason.TOO_LARGE), _later(Reason.SERVER_FAULT),
     )
 }  # fmt: skip
+# Where a server limits the rate because of one of these, it is no rate that is at fault.
+_CAUSES: Final = (Reason.FROM_DOMAIN, Reason.NO_HOST_NAME, Reason.BLOCK_LISTED, Reason.ENCRYPTION_WANTED)
 # Said of a message that was handed over, it is about this one: the server may well take the next.
 _OF_ONE_MESSAGE: Final = (
     Reason.NAME_REFUSED, Reason.HOST_REFUSED, Reason.BLOCK_LISTED, Reason.NO_HOST_NAME, Reason.BARRED,
@@ -375,7 +377,10 @@ def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verd
     if listed := _listed(status, text):
         # Said of the message, it may be about this one alone, and so may what is held against the sender's domain.
         return _hinted(replace(listed, is_doubtful=phase is _M or listed is _BARRED), words)
-    verdict = _in(_TABLE, phase, status, words) or _of_rule(phase, code, enhanced, text)
+    verdict = _in(_TABLE, phase, status, words)
+    if verdict is None or verdict.slows:
+        told = _of_rule(phase, code, enhanced, text)
+        verdict = told if verdict is None or (told and told.reason in _CAUSES) else verdict
     verdict = verdict or _in(_REST, phase, status, words)
     if verdict is None:
         raise AssertionError("the last rows match everything")

@@ -9,6 +9,8 @@ TARGETS: Final[dict[str, tuple[str, ...]]] = {
         "tests/services/delivery/test_retry_policy.py",
         "tests/services/delivery/test_every_verdict.py",
         "tests/services/delivery/test_verdicts.py",
+        "tests/services/delivery/test_verdicts_by_words.py",
+        "tests/services/diagnosis/test_reply_classes.py",
         "tests/services/diagnosis/test_retry_hints.py",
     ),
     "services/worker/settling.py": (

@@ -112,3 +112,51 @@ def test_the_advice_and_the_verdict_agree_on_whether_it_is_tried_again() -> None
             if not agree(found.retryable, retry_policy.of_error(error)):
                 against.append((phase, error.code, reply["text"], found.rule))
     assert against == []
+
+
+SIGN_IN_ONLY: Final = ("7.8", "7.9", "7.11", "7.12", "7.13", "5.6", "7.2")
+
+
+@pytest.mark.parametrize("kind", [4, 5])
+@pytest.mark.parametrize("detail", SIGN_IN_ONLY)
+@pytest.mark.parametrize("phase", [phase for phase in ENVELOPE_AND_MESSAGE if phase is not Phase.SIGN_IN])
+def test_a_status_of_the_sign_in_says_nothing_of_it_elsewhere(phase: Phase, detail: str, kind: int) -> None:
+    found = explain(phase=phase, fault="reply", code=kind * 100 + 54, enhanced=f"{kind}.{detail}", text="Nope")
+    assert found.field not in ("smtp_password", "security")
+    assert "password must" not in found.meaning + found.title
+    assert "stronger sign-in" not in found.title
+
+
+@pytest.mark.parametrize(
+    ("phase", "line", "told", "field"),
+    [
+        ("message", "421 4.7.26 This mail has been rate limited because it is unauthenticated.", "policy", None),
+        ("message", "421 4.7.27 rate limited because SPF authentication didn't pass", "policy", None),
+        ("message", "421 4.7.30 rate limited because DKIM authentication didn't pass", "policy", None),
+        ("message", "421 4.7.32 the From: header isn't aligned with SPF or DKIM", "policy", None),
+        ("message", "421 4.7.23 the sending IP doesn't have a PTR record", "policy", "smtp_server"),
+        ("message", "550 5.7.27 blocked because SPF does not pass", "policy", None),
+        ("message", "550 5.7.30 blocked because DKIM does not pass", "policy", None),
+        ("message", "550 5.7.9 This mail has been blocked because the sender is unauthenticated.", "policy", None),
+        ("message", "554 5.7.9 Message not accepted for policy reasons.", "policy", None),
+        ("recipient", "550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", "mailbox", "to"),
+        ("recipient", "550 5.7.12 sender was not authenticated by organization", "policy", None),
+        ("recipient", "550 5.7.13 sender was not authenticated for public folder", "policy", None),
+        ("message", "550 5.2.2 Submission quota exceeded", "quota", None),
+        ("message", "550 5.7.515 Access denied, sending domain doesn't meet the required level", "unknown", None),
+        ("message", "550 5.7.515 doesn't meet the required authentication level", "policy", None),
+        ("sender", "550 5.5.3 Mail from not owned by user. LPN105_421", "sender", "from_email"),
+        ("recipient", "450 4.2.1 The user is receiving mail too quickly", "rate", None),
+        ("recipient", "550 5.2.1 Your IP address is blacklisted using SPAMHAUS-XBL", "block list", "smtp_server"),
+        ("sender", "502 5.7.0 Please authenticate first", "auth", "smtp_username"),
+        ("sender", "451 4.7.650 temporarily rate limited due to IP reputation", "block list", None),
+    ],
+)
+def test_who_speaks_and_where_comes_before_the_status(phase: str, line: str, told: str, field: str | None) -> None:
+    code, status, text = line.split(" ", 2)
+    reply = {"code": int(code), "enhanced": status, "phase": phase, "text": text}
+    assert class_of(reply) == told
+    error = error_of(reply)
+    found = explain(phase=phase, fault="reply", code=error.code, enhanced=status, text=error.text)
+    if told != "unknown":
+        assert found.field == field
