@@ -259,3 +259,13 @@ def test_an_answer_costs_no_walk_through_all_that_is_known() -> None:
     written, patterns, most = map(int, subprocess.check_output([sys.executable, "-c", code], text=True).split())
     assert (written, patterns) == (3, 1)
     assert most <= 12
+
+
+def test_all_that_is_known_takes_little_memory() -> None:
+    code = (
+        "import tracemalloc; tracemalloc.start()\n"
+        "from services.providers import registry as r\n"
+        "r.for_domain('posteo.de'); r.everyone(); r.server_meant_by('smtp.gmial.com')\n"
+        "print(tracemalloc.get_traced_memory()[1])"
+    )
+    assert int(subprocess.check_output([sys.executable, "-c", code], text=True)) < 5 * 2**20
