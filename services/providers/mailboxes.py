@@ -16,7 +16,7 @@ ONE_SOURCE_SAYS_SO: Final = "Only one public source says so."
 UNVERIFIED: Final = "That this MX host belongs to it is not verified."
 NO_SERVER: Final = "Its server for sending is not known: it may have none."
 TEST_IT: Final = "Run the connection test before you rely on it."
-NO_SMTP: Final = "{name} has no server for other programs to send through. Send through another provider."
+NO_SMTP: Final = "No program can send through {name}. Send through another provider."
 
 _USERNAME_HINTS: Final = {
     "address": "The full email address.",
