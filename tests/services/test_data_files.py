@@ -90,7 +90,8 @@ def test_advice_names_only_facts_that_there_are() -> None:
 def test_a_slip_in_a_fact_is_named_with_its_entry() -> None:
     gmail = next(provider for provider in registry.everyone() if provider["id"] == "gmail")
     region = {"id": "x", "name": "x", "host": "", "hosts": [], "domains": [], "mx": [], "house": "x", "spf": [],
-              "selectors": {}, "username_form": "x", "username_literal": "", "username_hint": "x", "password_hint": "x",
+              "selectors": {}, "old_selectors": [], "username_form": "x",
+              "username_literal": "", "username_hint": "x", "password_hint": "x",
               "host_name": "x"}  # fmt: skip
     assert slips(Provider, {"gmail": {**gmail, "spff": []}}) == ["gmail: spff: Extra inputs are not permitted"]
     assert slips(Provider, {"gmail": {**gmail, "port": "587"}}) == ["gmail: port: Input should be a valid integer"]
