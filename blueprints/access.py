@@ -24,7 +24,7 @@ from services import audit
 from services.accounts import accounts, api_tokens
 from services.accounts.api_tokens import Scope, TokenInfo
 from services.audit import Actor
-from utils.encryption_utils import subkey
+from utils.encryption_utils import digest, subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
 from utils.errors import AppError, Forbidden, InvalidInput, MalformedInput
 
@@ -240,7 +240,7 @@ def require_recent_sign_in() -> None:
     password = request.form.get(CONFIRM, "")
     if not password:
         raise InvalidInput({CONFIRM: ["Enter your password to confirm that it is you."]})
-    accounts.confirm_password(current_user.id, password, CONFIRM)
+    accounts.verified(current_user.id, password, CONFIRM)
     sessions.renew()
 
 
@@ -349,7 +349,7 @@ def _require_bearer_token(scope: Scope | None) -> None:
     else:
         token = api_tokens.find_good(presented)
         if token is None:
-            refusals.tell(reason="bearer token", fingerprint=api_tokens.digest(presented)[:8])
+            refusals.tell(reason="bearer token", fingerprint=digest(presented)[:8])
             _refuse_bearer_token()
         g.token, g.bearer, actor = token, token.owner, f"{token.owner} (token {token.name})"
     audit.acting_as(Actor(actor, client_address()))  # what _begin_acting began is ended with it
@@ -365,4 +365,4 @@ def _refuse_bearer_token() -> NoReturn:
 def _is_admin_token(presented: str) -> bool:
     """Compared by digests, which have one length: neither content nor length shows in the time."""
     expected = get_settings().admin_token
-    return expected is not None and compare_digest(api_tokens.digest(presented), api_tokens.digest(expected.reveal()))
+    return expected is not None and compare_digest(digest(presented), digest(expected.reveal()))

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
 from database.types import UtcDateTime
-from database.user_db import IS_ENABLED, Account
+from database.user_db import IS_ENABLED, Account, with_owner
 
 
 class AddressChange(Base):
@@ -24,11 +24,6 @@ class AddressChange(Base):
     mail_id: Mapped[str | None] = mapped_column(String(32))
 
 
-def add(session: Session, change: AddressChange) -> None:
-    session.add(change)
-    session.flush()
-
-
 def find(session: Session, account_id: int, moment: datetime) -> AddressChange | None:
     """The change that waits for this account, if its link is still good."""
     query = select(AddressChange).where(AddressChange.account_id == account_id, AddressChange.expires_at > moment)
@@ -37,13 +32,8 @@ def find(session: Session, account_id: int, moment: datetime) -> AddressChange |
 
 def find_good(session: Session, token_hash: str, moment: datetime) -> tuple[AddressChange, Account] | None:
     """The change that this token confirms, and whose it is, if it is good for any."""
-    query = (
-        select(AddressChange, Account)
-        .join(Account, Account.id == AddressChange.account_id)
-        .where(AddressChange.token_hash == token_hash, AddressChange.expires_at > moment, IS_ENABLED)
-    )
-    row = session.execute(query).one_or_none()
-    return (row[0], row[1]) if row else None
+    is_good = AddressChange.token_hash == token_hash, AddressChange.expires_at > moment, IS_ENABLED
+    return session.execute(with_owner(AddressChange).where(*is_good)).one_or_none()
 
 
 def delete_of(session: Session, account_id: int) -> list[str]:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base, compared_and_set
 from database.types import UtcDateTime
-from database.user_db import IS_ENABLED, Account
+from database.user_db import IS_ENABLED, Account, with_owner
 
 
 class ApiToken(Base):
@@ -31,7 +31,7 @@ class ApiToken(Base):
     scopes: Mapped[str] = mapped_column(String(64), default="admin", server_default="admin")
 
 
-_WITH_OWNER = select(ApiToken, Account).join(Account, Account.id == ApiToken.account_id)
+_WITH_OWNER = with_owner(ApiToken)
 
 
 def add(session: Session, token: ApiToken) -> None:
@@ -77,21 +77,18 @@ def revoke(session: Session, token_id: int, moment: datetime) -> bool:
 def expiring(session: Session, moment: datetime, until: datetime) -> list[tuple[ApiToken, Account]]:
     """Tokens that end between these moments, the first to end first, each with its owner, who is not disabled."""
     query = (
-        select(ApiToken, Account)
-        .join(Account, Account.id == ApiToken.account_id)
-        .where(ApiToken.revoked_at.is_(None), ApiToken.expires_at > moment, ApiToken.expires_at <= until)
+        _WITH_OWNER.where(ApiToken.revoked_at.is_(None), ApiToken.expires_at > moment, ApiToken.expires_at <= until)
         .where(IS_ENABLED)
         .order_by(ApiToken.expires_at, ApiToken.id)
     )
-    return [(row[0], row[1]) for row in session.execute(query)]
+    return list(session.execute(query))
 
 
 def claim_notice(session: Session, token_id: int, days: int) -> bool:
     """Compare-and-set: True for the one caller who tells the owner that the token ends in so many days."""
     is_news = ApiToken.told_days.is_(None) | (ApiToken.told_days > days)
     claimed = update(ApiToken).where(ApiToken.id == token_id, ApiToken.revoked_at.is_(None), is_news)
-    result = session.execute(claimed.values(told_days=days).execution_options(synchronize_session=False))
-    return result.rowcount == 1  # type: ignore[attr-defined, no-any-return]
+    return compared_and_set(session, claimed.values(told_days=days))
 
 
 def note_used(session: Session, token_id: int, moment: datetime) -> None:

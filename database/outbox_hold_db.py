@@ -18,6 +18,13 @@ _AS_BEFORE: Final = case(
     (_C.attempts > 0, State.DEFERRED),
     else_=State.QUEUED,
 )
+_HELD: Final = {
+    "attempts": case((_C.state == State.LEASED, _C.attempts - 1), else_=_C.attempts),
+    "lease_token": case((_C.state == State.LEASED, null()), else_=_C.lease_token),
+    "lease_until": null(),
+    "leased_by": null(),
+    "state": State.HELD,
+}
 
 
 def hold_all(session: Session, reason: str, dead_before: datetime | None, again: Sequence[str] = ()) -> int:
@@ -28,16 +35,9 @@ def hold_all(session: Session, reason: str, dead_before: datetime | None, again:
     fate is unknown then. Its token stays, so that what is still told of it counts.
     """
     is_lost = _IS_TRANSMITTING if dead_before is None else _IS_TRANSMITTING & (_C.lease_until < dead_before)
-    values = {
-        "attempts": case((_C.state == State.LEASED, _C.attempts - 1), else_=_C.attempts),
-        "uncertain": case((_IS_TRANSMITTING, _C.uncertain + 1), else_=_C.uncertain),
-        "lease_token": case((_C.state == State.LEASED, null()), else_=_C.lease_token),
-        "lease_until": null(),
-        "leased_by": null(),
-        "state": State.HELD,
-        "reason": reason,
-    }
+    uncertain = case((_IS_TRANSMITTING, _C.uncertain + 1), else_=_C.uncertain)
     held = and_(IS_HELD, _C.reason.in_(again))
+    values = {**_HELD, "uncertain": uncertain, "reason": reason}
     return _changed(session, or_(IS_WAITING, _C.state == State.LEASED, is_lost, held), values)
 
 
@@ -48,15 +48,7 @@ def hold_of(session: Session, account_id: int, reason: str, *, again: bool = Fal
     unknown fate counts.
     """
     waiting = or_(IS_WAITING, _C.state == State.LEASED, *([IS_HELD] if again else []))
-    values = {
-        "attempts": case((_C.state == State.LEASED, _C.attempts - 1), else_=_C.attempts),
-        "lease_token": case((_C.state == State.LEASED, null()), else_=_C.lease_token),
-        "lease_until": null(),
-        "leased_by": null(),
-        "state": State.HELD,
-        "reason": reason,
-    }
-    return _changed(session, and_(_C.account_id == account_id, waiting), values)
+    return _changed(session, and_(_C.account_id == account_id, waiting), {**_HELD, "reason": reason})
 
 
 def held_for(session: Session, account_id: int, reason: str) -> list[str]:

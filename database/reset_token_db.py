@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, ForeignKey, String, delete, select, update
+from sqlalchemy import ColumnElement, ForeignKey, String, delete, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base, compared_and_set
 from database.types import UtcDateTime
-from database.user_db import IS_ENABLED, Account
+from database.user_db import IS_ENABLED, Account, with_owner
 
 
 class ResetToken(Base):
@@ -30,13 +30,7 @@ def _is_good(token_hash: str, moment: datetime) -> tuple[ColumnElement[bool], ..
 
 def find_good(session: Session, token_hash: str, moment: datetime) -> tuple[ResetToken, Account] | None:
     """The row of this token, and whose it is, if it is good for anybody."""
-    query = (
-        select(ResetToken, Account)
-        .join(Account, Account.id == ResetToken.account_id)
-        .where(*_is_good(token_hash, moment), IS_ENABLED)
-    )
-    row = session.execute(query).one_or_none()
-    return (row[0], row[1]) if row else None
+    return session.execute(with_owner(ResetToken).where(*_is_good(token_hash, moment), IS_ENABLED)).one_or_none()
 
 
 def use(session: Session, token_hash: str, account_id: int, moment: datetime) -> bool:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base, changed
 from database.types import UtcDateTime
-from database.user_db import IS_ENABLED, LONGEST_EMAIL_KEY, Account
+from database.user_db import IS_ENABLED, LONGEST_EMAIL_KEY, Account, with_owner
 
 
 class AccountSender(Base):
@@ -61,13 +61,8 @@ def is_confirmed(session: Session, account_id: int, email_key: str) -> bool:
 
 def find_good(session: Session, token_hash: str, moment: datetime) -> tuple[AccountSender, Account] | None:
     """The sender that this token confirms, and whose it is, if it is good for any."""
-    query = (
-        select(AccountSender, Account)
-        .join(Account, Account.id == AccountSender.account_id)
-        .where(AccountSender.token_hash == token_hash, AccountSender.expires_at > moment, IS_ENABLED)
-    )
-    row = session.execute(query).one_or_none()
-    return (row[0], row[1]) if row else None
+    is_good = AccountSender.token_hash == token_hash, AccountSender.expires_at > moment, IS_ENABLED
+    return session.execute(with_owner(AccountSender).where(*is_good)).one_or_none()
 
 
 def add(session: Session, sender: AccountSender) -> None:

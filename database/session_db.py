@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
 from database.types import UtcDateTime
-from database.user_db import Account
+from database.user_db import Account, with_owner
 
 LONGEST_ADDRESS = 64
 LONGEST_BROWSER = 64
@@ -45,24 +45,13 @@ def add(session: Session, row: BrowserSession) -> None:
 
 def find(session: Session, id_hash: str) -> tuple[BrowserSession, Account] | None:
     """The session of this hash, with whose it is."""
-    query = (
-        select(BrowserSession, Account)
-        .join(Account, Account.id == BrowserSession.account_id)
-        .where(BrowserSession.id_hash == id_hash)
-    )
-    row = session.execute(query).one_or_none()
-    return (row[0], row[1]) if row else None
+    return session.execute(with_owner(BrowserSession).where(BrowserSession.id_hash == id_hash)).one_or_none()
 
 
 def of_account(session: Session, account_id: int) -> list[tuple[BrowserSession, Account]]:
     """An account's sessions, the one that was seen last first."""
-    query = (
-        select(BrowserSession, Account)
-        .join(Account, Account.id == BrowserSession.account_id)
-        .where(BrowserSession.account_id == account_id)
-        .order_by(BrowserSession.last_seen_at.desc(), BrowserSession.id_hash)
-    )
-    return [(row[0], row[1]) for row in session.execute(query)]
+    query = with_owner(BrowserSession).where(BrowserSession.account_id == account_id)
+    return list(session.execute(query.order_by(BrowserSession.last_seen_at.desc(), BrowserSession.id_hash)))
 
 
 def note_seen(session: Session, id_hash: str, moment: datetime, address: str) -> None:

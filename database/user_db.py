@@ -2,12 +2,14 @@
 
 import unicodedata
 from datetime import datetime
+from typing import Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, String, and_, delete, or_, select, text
+from sqlalchemy import ColumnElement, Select, String, and_, delete, or_, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
 from database.types import UtcDateTime
+from utils.numbers import LARGEST
 
 SETUP_CODES_KEPT = 20
 LONGEST_USERNAME_KEY = 128  # some letters are two once they are folded
@@ -45,6 +47,18 @@ IS_ENABLED: ColumnElement[bool] = Account.disabled_at.is_(None)
 _ADMINISTRATES: ColumnElement[bool] = and_(Account.is_admin, IS_ENABLED, Account.password_hash != "")
 
 
+class _OfAccount(Protocol):
+    account_id: int
+
+
+_Model = TypeVar("_Model", bound=_OfAccount)
+
+
+def with_owner(model: type[_Model]) -> Select[_Model, Account]:
+    """Rows that are an account's, each with that account."""
+    return select(model, Account).join(Account, Account.id == model.account_id)
+
+
 class SetupCode(Base):
     """A code that one start of the server printed; every one is good until there is an administrator."""
 
@@ -62,7 +76,8 @@ def comparable(name: str) -> str:
 
 
 def find(session: Session, account_id: int) -> Account | None:
-    return session.get(Account, account_id)
+    # PostgreSQL refuses to look for a larger one.
+    return session.get(Account, account_id) if 0 < account_id <= LARGEST else None
 
 
 def find_by_login(session: Session, key: str) -> Account | None:
@@ -78,6 +93,8 @@ def find_by_email(session: Session, key: str) -> Account | None:
 def lock(session: Session, account_id: int) -> Account | None:
     """The account as it is now, held until the transaction ends (SQLite's writer holds everything)."""
     # Whoever held it before may have changed what this session has read of it.
+    if not 0 < account_id <= LARGEST:
+        return None
     return session.get(Account, account_id, with_for_update=True, populate_existing=True)
 
 

@@ -69,6 +69,11 @@ def mac(purpose: str, parts: Sequence[str], fernet_key: bytes | None = None) -> 
     return hmac.new(subkey(purpose, fernet_key), message, hashlib.sha256).hexdigest()
 
 
+def digest(text: str) -> str:
+    """SHA-256 in hex, for what is not to be stored itself; half a surrogate pair, which is no UTF-8, counts as “?”."""
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+
 @lru_cache(maxsize=64)
 def _derived(purpose: str, fernet_key: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(fernet_key)

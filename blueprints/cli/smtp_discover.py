@@ -40,7 +40,7 @@ def _lines(found: Discovery) -> Iterator[str]:
     if found.source is not Source.NONE:
         yield from (f"  {label:<14}{printable(value, _LONGEST)}" for label, value in rows.items() if value)
         yield found.origin
-    if provider and provider["obstacle"]:
+    if provider and provider["obstacle"] not in found.message:
         yield provider["obstacle"]
     if provider and provider["docs_url"]:
         yield f"The provider’s own guide: {provider['docs_url']}"

@@ -104,7 +104,7 @@ def _to_list() -> Response:
 
 
 _deeds: Final = Deeds(
-    by_name=_DEEDS, get=administration.get, question=_question, refused_in_list=_refused_in_list, to_list=_to_list
+    by_name=_DEEDS, get=accounts.get, question=_question, refused_in_list=_refused_in_list, to_list=_to_list
 )
 
 

@@ -1,6 +1,5 @@
 """Accounts: creating them, signing in, changing one's own password."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,7 @@ from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import notices
 from utils import clock
+from utils.encryption_utils import digest
 from utils.errors import Conflict, InvalidInput, NotFound
 from utils.log_utils import printable
 from utils.same_names import shared
@@ -121,11 +121,6 @@ def get(account_id: int) -> Person:
     if person is None:
         raise NotFound(_GONE)
     return person
-
-
-def confirm_password(account_id: int, password: str, field: str) -> None:
-    """Check the password of who is signed in. Raises InvalidInput with this field, or TooMany."""
-    verified(account_id, password, field)
 
 
 def everybody(*, after: str = "", limit: int | None = None) -> list[Person]:
@@ -241,7 +236,7 @@ def flush_names(session: Session, field: str, what: str) -> None:
 
 
 def verified(account_id: int, password: str, field: str) -> Account:
-    """The account, if this is its password. Raises InvalidInput with ``field``."""
+    """The account, if this is its password. Raises InvalidInput with ``field``, NotFound or TooMany."""
     with reading() as session:
         account = user_db.find(session, account_id)
     if account is None or account.disabled_at:
@@ -292,7 +287,7 @@ def _is_setup_code(code: str) -> bool:
 def _code_hash(code: str) -> str:
     """Of the code as it is meant: dashes, spaces and case do not count."""
     plain = "".join(character for character in code if character.isalnum()).upper()
-    return hashlib.sha256(plain.encode(errors="replace")).hexdigest()
+    return digest(plain)
 
 
 def person_of(account: Account) -> Person:

@@ -11,11 +11,11 @@ from database import address_change_db, user_db
 from database.engine import reading, transaction
 from services import audit
 from services.accounts import accounts, fields, reset_links
-from services.accounts.reset_links import hash_of
 from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import leaving, notices, owner_notices
 from utils import clock
+from utils.encryption_utils import digest
 from utils.errors import InvalidInput
 
 KEPT: Final = timedelta(days=1)
@@ -69,7 +69,7 @@ def withdraw(account_id: int) -> None:
 def find_valid(token: str) -> Pending | None:
     """What this token confirms, or None. Uses nothing up."""
     with reading() as session:
-        found = address_change_db.find_good(session, hash_of(token), clock.now())
+        found = address_change_db.find_good(session, digest(token), clock.now())
     return Pending(found[1].username, found[0].email, found[0].expires_at) if found else None
 
 
@@ -80,12 +80,12 @@ def confirm(token: str) -> bool:
     another account has the address meanwhile.
     """
     with reading() as session:
-        seen = address_change_db.find_good(session, hash_of(token), clock.now())
+        seen = address_change_db.find_good(session, digest(token), clock.now())
     if seen is None:
         return False
     with transaction() as session:
         account = user_db.lock(session, seen[1].id)
-        found = address_change_db.find_good(session, hash_of(token), clock.now())
+        found = address_change_db.find_good(session, digest(token), clock.now())
         if account is None or found is None:
             return False
         old, (new, key) = account.email, fields.email_and_key(found[0].email)

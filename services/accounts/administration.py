@@ -4,6 +4,8 @@ Each of them takes ``by``, the account of who acts, or None on the command line.
 no more, and the last one who can act as administrator stays, however many act at once.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,14 +22,12 @@ from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import leaving
 from utils import clock
-from utils.errors import Conflict, Forbidden, NotFound
+from utils.errors import Conflict, Forbidden
 
-_GONE: Final = "No such account."
 _NO_LONGER: Final = "You are no longer an administrator."
 _LAST: Final = "{} is the only administrator who can sign in. Make someone else an administrator first."
 _IS_IN: Final = "{} has already chosen a password. “Forgot your password?” sends a new link."
 _IS_DISABLED: Final = "{} is disabled. Enable the account first."
-_LARGEST_ID: Final = 2**31 - 1  # PostgreSQL refuses to look for a larger one
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,6 @@ class Belongings:
     tokens: int
     servers: int
     waiting_mails: int
-
-
-def get(account_id: int) -> Person:
-    """Raises NotFound."""
-    with reading() as session:
-        account = user_db.find(session, account_id) if 1 <= account_id <= _LARGEST_ID else None
-    if account is None:
-        raise NotFound(_GONE)
-    return accounts.person_of(account)
 
 
 def belongings(account_id: int) -> Belongings:
@@ -80,9 +71,7 @@ def invite(username: str, email: str, *, is_admin: bool = False, by: int | None 
 
 def invite_again(account_id: int, *, by: int | None = None) -> Person:
     """Mail another link to somebody who has not chosen a password yet; the one before is void."""
-    with transaction() as session:
-        _lock_administrators(session, by)
-        account = _lock(session, account_id)
+    with _acting_on(account_id, by) as (session, account, _):
         if account.password_hash:
             raise Conflict(_IS_IN.format(account.username))
         if account.disabled_at:
@@ -97,9 +86,7 @@ def disable(account_id: int, *, by: int | None = None) -> Person:
 
     What belongs to it is kept, but for the password of its own server.
     """
-    with transaction() as session:
-        administrators = _lock_administrators(session, by)
-        account = _lock(session, account_id)
+    with _acting_on(account_id, by) as (session, account, administrators):
         if not account.disabled_at:
             _refuse_last(administrators, account)
             account.disabled_at = clock.now()
@@ -114,9 +101,7 @@ def enable(account_id: int, *, by: int | None = None) -> Person:
 
     Mail that was held meanwhile goes on.
     """
-    with transaction() as session:
-        _lock_administrators(session, by)
-        account = _lock(session, account_id)
+    with _acting_on(account_id, by) as (session, account, _):
         if account.disabled_at:
             account.disabled_at = None
             leaving.enabled(session, account.id)
@@ -126,9 +111,7 @@ def enable(account_id: int, *, by: int | None = None) -> Person:
 
 def promote(account_id: int, *, by: int | None = None) -> Person:
     """Make an account an administrator."""
-    with transaction() as session:
-        _lock_administrators(session, by)
-        account = _lock(session, account_id)
+    with _acting_on(account_id, by) as (session, account, _):
         if not account.is_admin:
             account.is_admin = True
             audit.record(session, Action.ACCOUNT_PROMOTED, subject_of(account))
@@ -137,9 +120,7 @@ def promote(account_id: int, *, by: int | None = None) -> Person:
 
 def demote(account_id: int, *, by: int | None = None) -> Person:
     """Make an administrator an account like others. It keeps what is its own, but for the API tokens of its office."""
-    with transaction() as session:
-        administrators = _lock_administrators(session, by)
-        account = _lock(session, account_id)
+    with _acting_on(account_id, by) as (session, account, administrators):
         if account.is_admin:
             _refuse_last(administrators, account)
             account.is_admin = False
@@ -153,9 +134,7 @@ def delete(account_id: int, *, expected: str | None = None, by: int | None = Non
 
     ``expected`` is the user name that was read before; raises Conflict if the account is another one by now.
     """
-    with transaction() as session:
-        administrators = _lock_administrators(session, by)
-        account = _lock(session, account_id)
+    with _acting_on(account_id, by) as (session, account, administrators):
         if expected is not None and account.username != expected:
             raise Conflict("This account has been replaced by another. Reload the list.")
         _refuse_last(administrators, account)
@@ -169,19 +148,20 @@ def delete(account_id: int, *, expected: str | None = None, by: int | None = Non
         return person
 
 
+@contextmanager
+def _acting_on(account_id: int, by: int | None) -> Iterator[tuple[Session, Account, list[Account]]]:
+    """A transaction that holds the account, and who can act as administrator."""
+    with transaction() as session:
+        administrators = _lock_administrators(session, by)
+        yield session, sessions.held(session, account_id), administrators
+
+
 def _lock_administrators(session: Session, by: int | None) -> list[Account]:
     """Who can act as administrator, held; locked first by everybody here, so that nobody waits in a circle."""
     held = user_db.lock_administrators(session)
     if by is not None and by not in {account.id for account in held}:
         raise Forbidden(_NO_LONGER)
     return held
-
-
-def _lock(session: Session, account_id: int) -> Account:
-    account = user_db.lock(session, account_id) if 1 <= account_id <= _LARGEST_ID else None
-    if account is None:
-        raise NotFound(_GONE)
-    return account
 
 
 def _refuse_last(administrators: list[Account], account: Account) -> None:

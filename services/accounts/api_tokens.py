@@ -1,6 +1,5 @@
 """API tokens of accounts: made once, shown once, checked by digest, revoked for good."""
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from services.accounts import noting
 from services.audit import Action
 from services.outbox import notices
 from utils import clock
+from utils.encryption_utils import digest
 from utils.errors import InvalidInput, NotFound
 from utils.same_names import shared
 
@@ -107,7 +107,7 @@ def create(
             account_id=account_id,
             name=name.strip(),
             prefix=text[:SHOWN],
-            token_hash=digest(text),
+            token_hash=digest(text),  # it is random enough to need no salt
             scopes=" ".join(scope for scope in Scope if scope in scopes),
             created_at=now,
             expires_at=now + timedelta(days=days) if days else None,
@@ -186,11 +186,6 @@ def _is_good(token: ApiToken, owner: Account) -> bool:
     info = _info(token, owner)
     is_office = Scope.ADMIN in info.scopes
     return info.is_good and not owner.disabled_at and (owner.is_admin or not is_office)
-
-
-def digest(text: str) -> str:
-    """What is stored and compared in place of a token; it is random enough to need no salt."""
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 def _revoke(session: Session, token: ApiToken, owner: Account) -> bool:

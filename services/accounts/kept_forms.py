@@ -4,7 +4,6 @@ Nothing secret is kept. Whoever gets it back signs in again as the same person, 
 """
 
 import base64
-import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from database import kept_form_db
 from database.engine import reading, transaction
 from database.kept_form_db import KeptForm
 from utils import clock
-from utils.encryption_utils import CannotDecrypt, known_keys, opened, subkey
+from utils.encryption_utils import CannotDecrypt, digest, known_keys, opened, subkey
 from utils.env_utils import get_fernet_key
 
 LIFE: Final = timedelta(minutes=30)
@@ -110,7 +109,7 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 def _hash(handle: str, page: str) -> str:
-    return hashlib.sha256(f"{handle}\n{page}".encode(errors="replace")).hexdigest()
+    return digest(f"{handle}\n{page}")
 
 
 def _key(fernet_key: bytes) -> bytes:

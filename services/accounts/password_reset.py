@@ -14,9 +14,9 @@ from database import reset_request_db, reset_token_db, user_db
 from database.engine import reading, transaction
 from database.reset_request_db import DONE, ResetRequest
 from services.accounts import accounts, fields, reset_links
-from services.accounts.reset_links import hash_of
 from services.audit import Action
 from utils import clock
+from utils.encryption_utils import digest
 from utils.listeners import Listeners
 
 REQUEST_LIFE: Final = timedelta(hours=1)
@@ -66,7 +66,7 @@ def tidy() -> None:
 def find_valid(token: str) -> OpenLink | None:
     """What this token is good for, or None. Uses nothing up."""
     with reading() as session:
-        found = reset_token_db.find_good(session, hash_of(token), clock.now())
+        found = reset_token_db.find_good(session, digest(token), clock.now())
     if found is None:
         return None
     link, account = found
@@ -81,7 +81,7 @@ def redeem(token: str, new_password: str) -> bool:
     """
     now = clock.now()
     with reading() as session:
-        found = reset_token_db.find_good(session, hash_of(token), now)
+        found = reset_token_db.find_good(session, digest(token), now)
     if found is None:
         return False
     seen = found[1]
@@ -89,7 +89,7 @@ def redeem(token: str, new_password: str) -> bool:
     with transaction() as session:
         # Held first, so that of two links of one account the second finds itself void, and a disabled one none.
         account = user_db.lock(session, seen.id)
-        if account is None or account.disabled_at or not reset_token_db.use(session, hash_of(token), seen.id, now):
+        if account is None or account.disabled_at or not reset_token_db.use(session, digest(token), seen.id, now):
             return False
         action = Action.PASSWORD_RESET if account.password_hash else Action.INVITATION_ACCEPTED
         accounts.put_password(session, account, password_hash, now, action)

@@ -3,7 +3,6 @@
 A mail whose link is void does not go out any more.
 """
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,6 +16,7 @@ from database.user_db import Account
 from services.outbox import template_mail
 from services.outbox.reasons import Reason
 from utils import clock
+from utils.encryption_utils import digest
 
 TOKEN_BYTES: Final = 32
 TOKEN_LIFE: Final = timedelta(hours=1)
@@ -44,7 +44,7 @@ def mail_confirmation(session: Session, account: Account, email: str, now: datet
     change = AddressChange(
         account_id=account.id,
         email=email,
-        token_hash=hash_of(token),
+        token_hash=digest(token),
         created_at=now,
         expires_at=expires_at,
         mail_id=mail_id,
@@ -63,18 +63,13 @@ def void_address_change(session: Session, account_id: int) -> None:
     _withdraw(session, address_change_db.delete_of(session, account_id))
 
 
-def hash_of(token: str) -> str:
-    """What is stored of a token."""
-    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
-
-
 def _mail(
     session: Session, account: Account, template: str, now: datetime, expires_at: datetime, **values: object
 ) -> None:
     token = secrets.token_urlsafe(TOKEN_BYTES)
     values["reset_url"] = template_mail.reset_url(token)
     mail_id = template_mail.queue(session, account.email, template, expires_at, **values)
-    link = {"account_id": account.id, "token_hash": hash_of(token), "mail_id": mail_id}
+    link = {"account_id": account.id, "token_hash": digest(token), "mail_id": mail_id}
     session.add(ResetToken(created_at=now, expires_at=expires_at, **link))
 
 

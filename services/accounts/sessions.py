@@ -136,7 +136,7 @@ def replace(session_id: str) -> None:
 def end_one(account_id: int, handle: str, *, with_tokens: bool = False) -> SessionInfo:
     """End one session of an account, and its API tokens if asked to. Raises NotFound."""
     with transaction() as session:
-        account = _locked(session, account_id)
+        account = held(session, account_id)
         rows = [row for row, _ in session_db.of_account(session, account_id) if row.id_hash[:SHOWN] == handle]
         if not session_db.end(session, [row.id_hash for row in rows], clock.now()):
             raise NotFound(_NO_SESSION)
@@ -152,7 +152,7 @@ def end_all(account_id: int, *, but: str | None = None, with_tokens: bool = Fals
     ``but`` is the key of one that goes on. ``with_tokens``: its API tokens end as well.
     """
     with transaction() as session:
-        account = _locked(session, account_id)
+        account = held(session, account_id)
         ended = end_every(session, account, but=but)
         audit.record(session, Action.SESSIONS_ENDED, subject_of(account), ["all but one"] if but else ["all"])
         if with_tokens:
@@ -214,7 +214,8 @@ def _is_over(row: BrowserSession, account: Account, now: datetime) -> bool:
     return is_left_alone or now >= row.created_at + ours.session_life
 
 
-def _locked(session: Session, account_id: int) -> Account:
+def held(session: Session, account_id: int) -> Account:
+    """The account as it is now, held until the transaction ends. Raises NotFound."""
     account = user_db.lock(session, account_id)
     if account is None:
         raise NotFound("No such account.")

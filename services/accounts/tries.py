@@ -4,7 +4,6 @@ So however many try at once, no more than the limit are at work. The counts are 
 share.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from database.try_db import TryCount
 from services import audit
 from services.audit import Action
 from utils import clock
+from utils.encryption_utils import digest
 from utils.errors import AppError, TooMany
 
 WINDOW: Final = timedelta(minutes=15)
@@ -58,7 +58,7 @@ class Count:
 
     @property
     def key(self) -> str:
-        return _hash(self.name)
+        return digest(self.name)
 
 
 @dataclass
@@ -118,7 +118,7 @@ def in_a_row(count: Count) -> int:
 
 def forget(session: Session, subject: str) -> None:
     """Forget what was counted about a subject, within the caller's transaction."""
-    try_db.forget(session, _hash(subject))
+    try_db.forget(session, digest(subject))
 
 
 def tidy() -> None:
@@ -156,7 +156,7 @@ def _tell(session: Session, row: TryCount, count: Count, concerning: str) -> Non
 
 
 def _held(session: Session, count: Count, now: datetime) -> TryCount:
-    row = try_db.hold(session, count.key, _hash(count.subject), now)
+    row = try_db.hold(session, count.key, digest(count.subject), now)
     # Another may have begun the window while we waited, after our ``now``; a clock that was put back is another matter.
     if abs(now - row.began_at) >= WINDOW:
         row.began_at, row.taken, row.is_told = now, 0, False
@@ -189,7 +189,3 @@ def _give_back(taken: Sequence[tuple[str, datetime]], *, ends_row: bool) -> None
     with transaction(durable=False) as session:
         for key, began_at in taken:
             try_db.give_back(session, key, began_at, ends_row=ends_row)
-
-
-def _hash(name: str) -> str:
-    return hashlib.sha256(name.encode(errors="replace")).hexdigest()

@@ -6,7 +6,7 @@ The table of verdicts gives a mail the benefit of a doubt, since it is tried aga
 import re
 from typing import Final
 
-from services.delivery import retry_policy
+from services.delivery import reply_words, retry_policy
 from services.outbox.reasons import Reason
 from utils.errors import DeliveryError, Fault, Phase
 
@@ -17,7 +17,7 @@ _REASONS: Final = (
 _STATUS: Final = r"[45]\.(?:1\.(?:1|6|10)|2\.\d{1,3})"  # RFC 3463: the mailbox, and what state it is in
 _STATUSES: Final = re.compile(rf"{_STATUS}$")
 _WORDS: Final = re.compile(
-    rf"{retry_policy.NOBODY_WORDS}|\(#{_STATUS}\)"  # as qmail says it
+    rf"{reply_words.NOBODY}|\(#{_STATUS}\)"  # as qmail says it
     r"|\b(?:mailbox|recipient|user)\b.*(?:\bfull\b|over ?quota|quota exceeded|disabled|inactive)"
     # In RFC 5321 4.2.3 it stands for everything; with another word behind it, it is a policy.
     r"|^(?:\d\.\d{1,3}\.\d{1,3} )?(?:requested (?:mail )?action (?:was )?(?:not taken|aborted)\W+)?"
@@ -56,4 +56,4 @@ def is_about_mailbox(error: DeliveryError, *, is_local: bool) -> bool:
 def is_greylisting(error: DeliveryError) -> bool:
     """Whether the server says in as many words that it only puts off whom it does not know yet."""
     is_put_off = error.phase is Phase.RECIPIENT and retry_policy.of_error(error).reason is Reason.GREYLISTED
-    return is_put_off and re.search(retry_policy.GREY_WORDS, retry_policy.words_of(error.text)) is not None
+    return is_put_off and re.search(reply_words.GREY, retry_policy.words_of(error.text)) is not None

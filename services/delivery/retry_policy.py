@@ -10,7 +10,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from services.diagnosis import diagnosis, known_names
+from services.delivery import reply_words
+from services.diagnosis import diagnosis, known_names, reply_rules
 from services.diagnosis.known_names import Listing
 from services.diagnosis.retry_hints import reply_hint_seconds
 from services.outbox import reasons
@@ -28,6 +29,7 @@ NO_ROOM_WAIT: Final = 5 * 60.0
 ALLOWANCE_WAIT: Final = 60 * 60.0  # a daily allowance comes back bit by bit
 MAILBOX_FULL_FOR: Final = timedelta(hours=48)
 DOUBTED_FOR: Final = timedelta(hours=24)
+_TEMPORARY: Final = 4  # RFC 5321 4.2.1: what a reply begins with that may fare better later
 LONGEST_TEXT: Final = 500  # characters of a reply that are looked at
 
 
@@ -169,103 +171,71 @@ _NO_RECIPIENT: Final = replace(_refused(Reason.NO_RECIPIENT, Whose.RECIPIENT), i
 _RECIPIENT_REFUSED: Final = _refused(Reason.RECIPIENT_REFUSED, Whose.RECIPIENT)
 _SENDER_REFUSED: Final = _refused(Reason.SENDER_REFUSED)
 _MESSAGE_LATER: Final = _later(Reason.MESSAGE_LATER)
+_HELD: Final = _settings(Reason.ACCOUNT_HELD)
+_OF_REASON: Final = {  # what to do about what the rules of diagnosis recognise, whatever the server's status says
+    verdict.reason: verdict
+    for verdict in (
+        _USED_UP, _TOO_FAST, _CROWDED, _FLOODED, _GREYLISTED, _MAILBOX_STAYS_FULL, _TOO_MANY,
+        _LOGIN, _NO_RELAY, _NOT_OWNER, _BAD_NAME, _BAD_HOST, _BARRED,
+        replace(_BAD_HOST, reason=Reason.BLOCK_LISTED), replace(_BAD_HOST, reason=Reason.NO_HOST_NAME),
+        _HELD, _settings(Reason.ENCRYPTION_WANTED), _settings(Reason.OWN_MAILBOX_FULL),
+        _FROM_DOMAIN, _DOUBTFUL_RECIPIENT, _NO_RECIPIENT, _RECIPIENT_REFUSED, _SENDER_REFUSED,
+        _refused(Reason.CONTENT_REFUSED), _refused(Reason.TOO_LARGE), _later(Reason.SERVER_FAULT),
+    )
+}  # fmt: skip
+# Said of a message that was handed over, it is about this one: the server may well take the next.
+_OF_ONE_MESSAGE: Final = (
+    Reason.NAME_REFUSED, Reason.HOST_REFUSED, Reason.BLOCK_LISTED, Reason.NO_HOST_NAME, Reason.BARRED,
+    Reason.FROM_DOMAIN, Reason.RECIPIENT_FORBIDDEN, Reason.NO_RECIPIENT,
+)  # fmt: skip
 
 # Why a configuration is left alone until a person mends it, where its server lets us sign in and refuses the mails.
 PAUSE_REASONS: Final = tuple(each.reason for each in (_LOGIN, _NO_RELAY, _NOT_OWNER, _BAD_NAME, _BAD_HOST))
 
-# What only words tell, in lower case.
-_TOO_FAST_WORDS: Final = (
-    r"too (?:many|much) (?:e?mails?|messages|concurrent)|throttl|(?:sending|message|e?mail) rate|rate ?(?:over)?limit"
-    r"|too fast|(?:send|peak smtp relay) limit exceeded|excessive volume|too many errors|frequency limited"
-    r"|unusual (?:sending|rate)|exceeded permitted limits|server busy"
-)
-_CROWDED_WORDS: Final = (
-    r"too many .*(?:connection|session)|(?:connection|session)s? .*(?:exceed|limit)|trop de connexions"
-    r"|(?:connection|session)s? from your (?:host|ip)"
-)
 _CROWDED_STATUSES: Final = ("4.3.2", "4.7.652")  # RFC 3463; Microsoft's "too many connections"
-_ALLOWANCE_WORDS: Final = r"\b(?:daily|hourly|monthly|sending|quota)\b.*\b(?:exceeded|reached)|exceeded .*\bquota"
-# At RCPT a quota may be the recipient's own.
-_OUR_ALLOWANCE_WORDS: Final = (
-    r"\b(?:daily|hourly|monthly|sending|submission|24-?hour)\b.*\b(?:limit|quota)|submissionquota|credits exceeded"
-    r"|(?:e?mails?|messages?) per (?:minute|hour|day)|sending (?:is |has been )?paused"
-    r"|too many messages this (?:hour|day)|\bsender(?:'s)?\b.{0,20}\bquota"
-)
-_FULL_WORDS: Final = r"mailbox (?:is )?full|over ?quota|quota exceeded|out of storage|storage allocation"
-_FLOODED_WORDS: Final = r"receiving mail (?:at a rate|too quickly)|messages they can receive"
-GREY_WORDS: Final = r"gr[ae]y ?list|\bgr[ae]y\."
-# Nobody is there: more than any other word, this is about the recipient. Not of a sender's domain.
-NOBODY_WORDS: Final = (
-    r"^(?!.*\b(?:sender|from|helo)\b).*"
-    r"(?:(?:user|recipient|mailbox|account|address) (?:is )?(?:unknown|not (?:found|known))"
-    r"|(?:unknown|no such|invalid|unrouteable) (?:local )?(?:user|recipient|mailbox|account|address|person)"
-    r"|(?:does not|doesn't) exist)"
-)
-# The recipient has us on a list, or takes mail from inside only: another recipient may fare better.
-_OWN_RULE_WORDS: Final = (
-    r"(?<!owned )(?:by|of) (?:the |this )?(?:recipient|user|mailbox)\b|recipient(?:'s)?\b.{0,40}\b(?:block|black|deny)"
-    r"|inactive|suppress|sender was not authenticated by organization"
-    r"|not authenticated for group|administrative prohibition"
-)
-_NAME_WORDS: Final = (
-    r"\b(?:helo|ehlo)\b(?!.*\bfirst\b).*(?:reject|invalid|bad|denied|refus|required|not|does|mismatch|see rfc)"
-    r"|(?:reject|invalid|bad|forged|bogus|unacceptable|wrong)\w* .*\b(?:helo|ehlo)\b|^\W*need fully-qualified hostname"
-)
-_HOST_WORDS: Final = (  # apart from block lists, whose words are in services/diagnosis/data/block_lists.json
-    r"client host|blackhole|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your"
-    r"|ip name (?:possibly forged|lookup failed)|\bip=\S+ - a problem occurred"
-    r"|\b(?:your|sending) (?:ip|host|server|network)\b|\bthis ip\b|traffic not accepted"
-    r"|\bhost (?:is )?(?:rejected|not allowed|listed|blocked)|host not found for reverse"
-    r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:refused|rejected|not allowed)"
-)
-_OWNER_WORDS: Final = (
-    r"not owned by|sender .*not logged in|send ?as ?denied|permissions? to send as|not one of your addresses"
-    r"|not (?:allowed|authori[sz]ed) to send as"
-)
-_MISMATCH_WORDS: Final = (  # of a message, they may be about its header
-    r"(?:sender|from) .*(?:mismatch|(?:does not|doesn.t) match|same as auth|with (?:your |the )?login)"
-    r"|username and sender"
-)
-_LOGIN_WORDS: Final = (
-    r"authenticat|\blog ?in\b|smtp auth|\bnot logged in|authorization required"
-    r"|\bpop3?[- ]before|\bbefore[- ]smtp|\b(?:check|fetch|receive|retrieve) .{0,20}mail (?:first|before)"
-)
 # A status that names the recipient, its mailbox, or the size of the message says more than words.
 _NOT_THE_RECIPIENTS: Final = r"[45].. (?!.\.1\.(?:[1236]|10)$|.\.2\.[0-4]$|.\.3\.4$)"
 
 # The first row that matches decides.
 _TABLE: Final = (
-    _row((_R,), r"4", _GREYLISTED, GREY_WORDS),  # whatever else it says, and even with 421
+    _row((_R,), r"4", _GREYLISTED, reply_words.GREY),  # whatever else it says, and even with 421
     # The server, or its account.
     _row(_ALL, r"... 4\.(3\.1|4\.5)$", _FULL),
-    _row(_ALL, r"... 5\.(4\.5|1\.90|7\.236|7\.705)$", _USED_UP),
-    _row((_R, _M), r"", _FLOODED, _FLOODED_WORDS),
+    _row(_ALL, r"... 5\.(4\.5|1\.90|7\.236)$", _USED_UP),
+    _row(_ALL, r"... 5\.7\.705$", _HELD),  # Microsoft: the whole organisation
+    _row(_ALL, r"", _HELD, r"sending (?:is |has been )?paused"),
+    _row((_R, _M), r"", _FLOODED, reply_words.FLOODED),
     _row((_R,), r"... 5\.2\.122$", _FLOODED),
-    _row((_S, _D), r"", _USED_UP, _ALLOWANCE_WORDS),
-    _row((_M,), r"... (?!.\.2\.2$)", _USED_UP, _ALLOWANCE_WORDS),
-    _row(_ALL, r"... (?!.\.2\.2$)", _USED_UP, _OUR_ALLOWANCE_WORDS),
-    _row(ENVELOPE, r"", _CROWDED, _CROWDED_WORDS),
+    _row((_S, _D), r"", _USED_UP, reply_words.ALLOWANCE),
+    _row((_M,), r"... (?!.\.2\.2$)", _USED_UP, reply_words.ALLOWANCE),
+    _row(_ALL, r"... (?!.\.2\.2$)", _USED_UP, reply_words.OUR_ALLOWANCE),
+    _row(ENVELOPE, r"", _CROWDED, reply_words.CROWDED),
     _row(_ALL, r"", _TOO_FAST_A_SECOND, r"sending rate exceeded|per second"),
-    _row(_ALL, r"", _TOO_FAST, _TOO_FAST_WORDS),
+    _row(_ALL, r"", _TOO_FAST, reply_words.TOO_FAST),
     # Us: Postfix and others say at RCPT what they hold against the client, its name, its login and its From address.
     _row((_R,), r"... 5\.7\.(12|124|13\d)$", _DOUBTFUL_RECIPIENT),  # takes mail from inside only
-    _row((_R,), r"5.. (5\.7\.\d+|-)$", _DOUBTFUL_RECIPIENT, _OWN_RULE_WORDS),
-    _row((_R,), r"55. (5\.1\.\d+|5\.[047]\.[01]|-)$", _NO_RECIPIENT, NOBODY_WORDS),
+    _row((_R,), r"5.. (5\.7\.\d+|-)$", _DOUBTFUL_RECIPIENT, reply_words.OWN_RULE),
+    _row((_R,), r"55. (5\.1\.\d+|5\.[047]\.[01]|-)$", _NO_RECIPIENT, reply_words.NOBODY),
     _row((_R,), r"50[0-4] ", _RECIPIENT_REFUSED, r"recipient address rejected"),
     _row((_S, _R), r"50[0-4] ", _SENDER_REFUSED, r"sender address rejected: (?:need fully|bad|syntax)"),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, r"\b(?:spf|dkim|dmarc)\b"),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, r"\bsender\b.{0,60}\b(?:block|black|deny)|badmailfrom"),
-    _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_NAME, _NAME_WORDS),
-    _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, _HOST_WORDS),
+    _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_NAME, reply_words.NAME),
+    _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, reply_words.HOST),
     _row(_ALL, r"... 5\.7\.(25|60[6-9]|6[1-4]\d|708)$", _BAD_HOST),  # RFC 7372; Microsoft's banned machines
     _row(_ALL, r"... (5\.2\.25\d|5\.7\.60)$", _NOT_OWNER),  # Microsoft: may not send as this sender
-    _row(_ALL, _NOT_THE_RECIPIENTS, _NOT_OWNER, _OWNER_WORDS),
-    _row(ENVELOPE, _NOT_THE_RECIPIENTS, _NOT_OWNER, _MISMATCH_WORDS),
+    _row(_ALL, _NOT_THE_RECIPIENTS, _NOT_OWNER, reply_words.OWNER),
+    _row(ENVELOPE, _NOT_THE_RECIPIENTS, _NOT_OWNER, reply_words.MISMATCH),
     _row(_ALL, r"53[0458] ", _LOGIN),
     _row((_S, _R), r"503 ", _LOGIN, r"\bauth"),
     _row(ENVELOPE, r"[45].. (.\.[04]\.0|.\.5\.\d|.\.7\.\d+|-)$", _NO_RELAY, r"\brelay|rcpthosts"),
-    _row(ENVELOPE, r"5.. (5\.[05]\.\d|5\.7\.(?!2\d$)\d+|-)$", _LOGIN, _LOGIN_WORDS),
+    _row(ENVELOPE, r"5.. (5\.[05]\.\d|5\.7\.(?!2\d$)\d+|-)$", _LOGIN, reply_words.LOGIN),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, r"sender (?:address )?rejected"),
+    _row((_S,), r"5.. 5\.1\.[78]$", _SENDER_REFUSED),
+    _row((_R,), r"5.. 5\.2\.1$", _NO_RECIPIENT),
+)
+# Where no row above knows the words, the rules of diagnosis may. Where they do not either, the status decides.
+_REST: Final = (
     # It ends the connection without a word that tells more.
     _row(ENVELOPE, r"421 ", _GOES_AWAY),
     _row((_M,), r"421 ", replace(_GOES_AWAY, action=MailAction.RETRY)),
@@ -274,7 +244,7 @@ _TABLE: Final = (
     _row((_R,), r"[45]", _TOO_MANY, grammar.TOO_MANY_WORDS),
     _row((_R, _M), r"... 4\.2\.2$", _MAILBOX_FULL),
     _row((_R, _M), r"... 5\.2\.2$", _MAILBOX_STAYS_FULL),
-    _row((_R,), r"5.. -$", _MAILBOX_STAYS_FULL, _FULL_WORDS),
+    _row((_R,), r"5.. -$", _MAILBOX_STAYS_FULL, reply_words.FULL),
     _row((_R,), r"552 -$", _MAILBOX_STAYS_FULL),  # RFC 5321 4.5.3.1.10 asks not to take it for final
     _row((_R,), r"... 5\.7\.\d+$", _DOUBTFUL_RECIPIENT),  # often about us, though no word says so
     _row((_R,), r"5.. (?:5\.1\.[78]|5\.0\.0|-)$", _SENDER_REFUSED, r"\bsender\b|envelope from"),
@@ -286,7 +256,7 @@ _TABLE: Final = (
     _row((_D, _M), r"5.. -$", replace(_MESSAGE_LATER, final_after=DOUBTED_FOR), r"try again later"),
     _row((_M,), r"... 5\.7\.\d+$", _refused(Reason.CONTENT_REFUSED)),
     # What is left.
-    _row(_ALL, r"4", _GREYLISTED, GREY_WORDS),
+    _row(_ALL, r"4", _GREYLISTED, reply_words.GREY),
     _row((_R,), r"45[01] 4\.7\.1$", _GREYLISTED),
     _row((_S,), r"5", _SENDER_REFUSED),
     _row((_R,), r"5", _RECIPIENT_REFUSED),
@@ -382,15 +352,16 @@ def _of_opening(error: DeliveryError) -> Verdict:
     """The server cannot be used at all; where only a person can mend that, it is left alone for long."""
     words, is_reply = words_of(error.text), error.fault is Fault.REPLY
     listing = known_names.listing_in(error.text[:LONGEST_TEXT]) if is_reply else None
-    is_about_us = any(re.search(told, words) for told in (_NAME_WORDS, _HOST_WORDS)) or listing in _LISTED
+    told = (reply_words.NAME, reply_words.HOST)
+    is_about_us = any(re.search(each, words) for each in told) or listing in _LISTED
     verdict = replace(_DOWN, reason=diagnosis.reason(error))
-    if is_reply and re.search(_OUR_ALLOWANCE_WORDS, words):
+    if is_reply and re.search(reply_words.OUR_ALLOWANCE, words):
         verdict = _USED_UP
-    elif is_reply and re.search(_CROWDED_WORDS, words):
+    elif is_reply and re.search(reply_words.CROWDED, words):
         verdict = replace(_CROWDED, trips=False)  # those of ours that are there serve
     elif is_reply and error.enhanced in _CROWDED_STATUSES:
         verdict = replace(verdict, crowds=True)
-    elif is_reply and re.search(_TOO_FAST_WORDS, words):
+    elif is_reply and re.search(reply_words.TOO_FAST, words):
         verdict = _TOO_FAST
     elif listing is Listing.QUERY:
         verdict = replace(_HOST_LATER, reason=verdict.reason)
@@ -404,12 +375,47 @@ def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verd
     if listed := _listed(status, text):
         # Said of the message, it may be about this one alone, and so may what is held against the sender's domain.
         return _hinted(replace(listed, is_doubtful=phase is _M or listed is _BARRED), words)
-    for row in _TABLE:
-        if phase in row.phases and row.status.match(status) and (row.words is None or row.words.search(words)):
-            # Whether it passes mail on, or wants a login, a server may decide by the recipient's domain.
-            by_domain = phase is Phase.RECIPIENT and row.verdict in (_NO_RELAY, _LOGIN, _BARRED)
-            return _hinted(replace(row.verdict, is_doubtful=True) if by_domain else row.verdict, words)
-    raise AssertionError("the last rows match everything")
+    verdict = _in(_TABLE, phase, status, words) or _of_rule(phase, code, enhanced, text)
+    verdict = verdict or _in(_REST, phase, status, words)
+    if verdict is None:
+        raise AssertionError("the last rows match everything")
+    # Whether it passes mail on, or wants a login, a server may decide by the recipient's domain.
+    by_domain = phase is Phase.RECIPIENT and verdict in (_NO_RELAY, _LOGIN, _BARRED)
+    return _hinted(replace(verdict, is_doubtful=True) if by_domain else verdict, words)
+
+
+def _in(table: tuple[_Row, ...], phase: Phase, status: str, words: str) -> Verdict | None:
+    """The verdict of the first row that matches."""
+    return next(
+        (
+            row.verdict
+            for row in table
+            if phase in row.phases and row.status.match(status) and (row.words is None or row.words.search(words))
+        ),
+        None,
+    )
+
+
+def _of_rule(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdict | None:
+    """The verdict for what a rule of diagnosis recognises in the words; None if it says no more than the status."""
+    rule = reply_rules.read(DeliveryError(phase, Fault.REPLY, text[:LONGEST_TEXT], code=code, enhanced=enhanced))
+    verdict = _OF_REASON.get(rule.reason) if rule and rule.reason else None
+    if rule is None or verdict is None:
+        return None
+    is_temporary = code // 100 == _TEMPORARY
+    is_final = rule.retryable is False or not (rule.retryable or is_temporary)
+    if phase in (_D, _M) and verdict.reason in _OF_ONE_MESSAGE:
+        verdict = _refused(verdict.reason, Whose.RECIPIENT if verdict.whose is Whose.RECIPIENT else Whose.MAIL)
+    if is_final and verdict.whose is Whose.SERVER:
+        # What it says of itself is only a person's to change, or the end of this mail.
+        held = replace(_settings(verdict.reason), seconds=verdict.seconds)
+        return held if rule.retryable is False else _refused(verdict.reason)
+    if verdict.action is MailAction.REFUSE and (is_temporary or not is_final):
+        later = replace(_later(verdict.reason, RECIPIENT_WAIT if phase is _R else None), whose=verdict.whose)
+        return replace(later, most_attempts=2) if is_final else later
+    if is_temporary:
+        return replace(verdict, final_after=None)
+    return verdict
 
 
 def _listed(status: str, text: str) -> Verdict | None:

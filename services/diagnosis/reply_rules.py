@@ -13,6 +13,8 @@ from typing import Any, Final, Self
 from services.diagnosis import facts, known_names
 from services.diagnosis.conditions import may_hold, surely_hold
 from services.diagnosis.picture import Picture
+from services.outbox.reasons import Reason
+from services.smtp.settings import Security, SmtpSettings
 from utils.errors import DeliveryError, Fault
 
 RULES: Final = Path(__file__).parent / "data" / "smtp_replies.json"
@@ -23,6 +25,14 @@ FIELDS: Final = {
 }  # fmt: skip
 ANY: Final = "any"
 _LONGEST: Final = 4096  # characters of a reply that are looked at
+_ADDRESS: Final = re.compile(  # but where to complain, by which some are known
+    r"""<[^<>\s]*@[^<>\s]*>|(?<![\w.+-])(?!(?:tosa|abuse\w*|delist|postmaster)@)"""
+    r"""[^\s<>()\[\]:;,"']{1,64}@[^\s<>()\[\]:;,"']{1,255}""",
+    re.IGNORECASE,
+)
+_UNSEEN: Final = Picture(
+    settings=SmtpSettings(host="", port=0, security=Security.STARTTLS, from_email=""), is_typed=False
+)
 
 Try = str | dict[str, str]  # a named way to mend it (services/diagnosis/mending.py), or form fields and their values
 
@@ -31,6 +41,10 @@ Try = str | dict[str, str]  # a named way to mend it (services/diagnosis/mending
 class Advice:
     """One failure in plain words. ``{host}`` and ``{port}`` in them stand for the server that was used, other names in
     braces for facts (services/diagnosis/facts.py): who names one says nothing where it is not known.
+
+    ``reason`` is what it is about, in the words of the verdict (services/delivery/retry_policy.py); None where it says
+    no more than that the server refused. ``phases`` are those in which it means this (none: all), ``kinds`` what the
+    reply's code begins with.
 
     ``field`` is the form field concerned, one of FIELDS. ``retryable`` None: as the server's code says.
     ``retry_after`` is in seconds.
@@ -45,6 +59,9 @@ class Advice:
     cause: str
     remedy: str
     field: str | None
+    reason: Reason | None = None
+    phases: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     retryable: bool | None = None
     retry_after: int | None = None
     tries: tuple[Try, ...] = ()
@@ -60,6 +77,11 @@ class Advice:
     def allows(self, picture: Picture, known: Collection[str] = ()) -> bool:
         """Whether the picture excludes nothing of what this assumes, and every fact that it names is ``known``."""
         return self._named <= {*known} and may_hold(picture, self.needs, self.unless)
+
+    def is_meant_by(self, error: DeliveryError) -> bool:
+        """Whether it means this where that was said, and by such a code."""
+        is_in_place = not self.phases or error.phase in self.phases
+        return is_in_place and (not self.kinds or str(error.code).startswith(self.kinds))
 
     def to(self, picture: Picture, known: Collection[str] = ()) -> Self:
         """The same as it is said to this picture."""
@@ -77,8 +99,7 @@ class Rule(Advice):
     """Advice for replies like ``pattern``, matched anywhere in "code enhanced text", whatever the case; or for those
     that hold a ``listing`` against us (known_names.Listing).
 
-    ``providers`` say it, or ANY. ``phases`` and
-    ``faults`` are those in which the words mean this; no phase means all. ``codes`` and ``enhanced`` are
+    ``providers`` say it, or ANY. ``faults`` are those in which the words mean this. ``codes`` and ``enhanced`` are
     those it was seen with, and are not matched: servers change them more often than their words.
     """
 
@@ -86,7 +107,6 @@ class Rule(Advice):
     providers: tuple[str, ...]
     codes: tuple[int, ...]
     enhanced: str
-    phases: tuple[str, ...] = ()
     faults: tuple[str, ...] = (Fault.REPLY,)
     pattern: str = ""
     listing: str = ""
@@ -96,8 +116,8 @@ class Rule(Advice):
         return re.compile(self.pattern, re.IGNORECASE)
 
     def fits(self, error: DeliveryError, reply: str) -> bool:
-        """Whether this is what happened; ``reply`` is the error's ``wording``."""
-        in_place = error.fault in self.faults and (not self.phases or error.phase in self.phases)
+        """Whether this is what happened; ``reply`` is the error's ``wording`` without addresses."""
+        in_place = error.fault in self.faults and self.is_meant_by(error)
         if self.listing:
             return in_place and known_names.listing_in(reply) == self.listing
         return in_place and self._compiled.search(reply) is not None
@@ -130,7 +150,13 @@ def _found(error: DeliveryError, picture: Picture, known: Collection[str]) -> tu
             (f"status:{status}", statuses.get(subject)),
         ]
     by_phase = f"phase:{error.phase}", tables()["phases"][error.phase]
-    return next(((name, advice) for name, advice in found if advice and advice.allows(picture, known)), by_phase)
+    fitting = ((name, advice) for name, advice in found if advice and advice.is_meant_by(error))
+    return next(((name, advice) for name, advice in fitting if advice.allows(picture, known)), by_phase)
+
+
+def read(error: DeliveryError) -> Rule | None:
+    """The rule that recognises the words, whoever asked the server for what; None if none does."""
+    return _rule(error, _UNSEEN, facts.of_failure(error, _UNSEEN))
 
 
 def wording(error: DeliveryError) -> str:
@@ -167,7 +193,8 @@ def _rule(error: DeliveryError, picture: Picture, known: Collection[str]) -> Rul
     """The rule for what the server has said, or for the fault alone; None if nothing fits."""
     reply = wording(error)
     speaking = {picture.provider} if picture.provider else _named_by(reply)
-    fitting = [rule for rule in all_rules() if rule.fits(error, reply) and rule.allows(picture, known)]
+    words = _ADDRESS.sub("", reply)  # who is written to may not choose the words that decide
+    fitting = [rule for rule in all_rules() if rule.fits(error, words) and rule.allows(picture, known)]
     own = (rule for rule in fitting if not speaking.isdisjoint(rule.providers))
     anybody = (rule for rule in fitting if ANY in rule.providers)
     return next(own, None) or next(anybody, None)
@@ -181,5 +208,6 @@ def _named_by(reply: str) -> set[str]:
 
 
 def _frozen(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry of a data file with its lists, the only ones that JSON knows, as tuples."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    """An entry of a data file with its lists, the only ones that JSON knows, as tuples, and its reason as one."""
+    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return {**frozen, "reason": Reason(entry["reason"])} if "reason" in entry else frozen

@@ -1,6 +1,5 @@
 """The outbox, as callers see it: a mail that was queued is promised, and can be looked up, cancelled and sent again."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from services.outbox import content as outbox_content
 from services.outbox.reasons import Reason
 from services.settings.protection import SECURITY_KINDS
 from utils import clock
+from utils.encryption_utils import digest
 from utils.errors import Conflict, NotFound
 from utils.listeners import Listeners
 
@@ -239,9 +239,8 @@ def _key(terms: Terms) -> str | None:
         return None
     if not isinstance(terms.idempotency_key, str) or not 0 < len(terms.idempotency_key) <= _LONGEST_KEY:
         raise ValueError(f"idempotency_key: Pass 1 to {_LONGEST_KEY} characters.")
-    # A digest, so that every key fits; “replace”, since half a surrogate pair is no UTF-8.
-    text = f"{terms.account_id}|{terms.idempotency_key}"
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    # A digest, so that every key fits.
+    return digest(f"{terms.account_id}|{terms.idempotency_key}")
 
 
 def _aware(argument: str, moment: datetime | None) -> datetime | None:

@@ -4,7 +4,6 @@ Counted in the database, which all processes share, and never given back: to rem
 bombs nobody either.
 """
 
-import hashlib
 import math
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 from database import try_db
 from database.try_db import TryCount
 from utils import clock
+from utils.encryption_utils import digest
 from utils.errors import TooMany
 
 HOUR: Final = timedelta(hours=1)
@@ -55,7 +55,7 @@ def spend(session: Session, *budgets: Budget) -> None:
 
 def _held(session: Session, budget: Budget) -> TryCount:
     now = clock.now()
-    row = try_db.hold(session, _hash_of(budget), _hash(_SUBJECT), now)
+    row = try_db.hold(session, _hash_of(budget), digest(_SUBJECT), now)
     # Another may have begun the window while we waited, after our ``now``; a clock that was put back is another matter.
     if abs(now - row.began_at) >= budget.window:
         row.began_at, row.taken = now, 0
@@ -63,8 +63,4 @@ def _held(session: Session, budget: Budget) -> TryCount:
 
 
 def _hash_of(budget: Budget) -> str:
-    return _hash(f"{_SUBJECT}: {budget.name} in {budget.window.total_seconds():.0f} s")
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest(f"{_SUBJECT}: {budget.name} in {budget.window.total_seconds():.0f} s")

@@ -12,12 +12,13 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import own_server_db, user_db
+from database import own_server_db
 from database.engine import reading, transaction
 from database.own_server_db import Taken
 from database.smtp_db import SmtpConfig
 from database.user_db import Account, comparable
 from services import audit
+from services.accounts import sessions
 from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import promise
@@ -128,7 +129,7 @@ def decide(account_id: int, decision: Decision, *, seen: str | None = None) -> O
     ``seen`` is the decision that stood there before. Raises NotFound, Conflict.
     """
     with transaction() as session:
-        account = _held(session, account_id)
+        account = sessions.held(session, account_id)
         if account.personal_smtp != decision:
             if seen is not None and account.personal_smtp != seen:
                 raise Conflict(STALE)
@@ -148,7 +149,7 @@ def limit(
     """Set what one account may send; None is as for everybody, 0 no limit. Raises InvalidInput, NotFound, Conflict."""
     _check_limits({"emails_per_minute": per_minute, "emails_per_day": per_day})
     with transaction() as session:
-        account = _held(session, account_id)
+        account = sessions.held(session, account_id)
         before = account.emails_per_minute, account.emails_per_day
         if before != (per_minute, per_day):
             if seen is not None and before != seen:
@@ -165,7 +166,7 @@ def delete_server(account_id: int, *, version: int | None = None, config_id: int
     Raises NotFound, or Conflict if it is another one, or another version of it, than ``config_id`` and ``version``.
     """
     with transaction() as session:
-        account = _held(session, account_id)
+        account = sessions.held(session, account_id)
         row = own_server_db.lock(session, account.id)
         if row is None:
             raise NotFound(NO_SERVER)
@@ -176,13 +177,6 @@ def delete_server(account_id: int, *, version: int | None = None, config_id: int
         session.delete(row)
         promise.end_rest(session, account_id)
     return get(account_id)
-
-
-def _held(session: Session, account_id: int) -> Account:
-    account = user_db.lock(session, account_id) if 0 < account_id <= LARGEST else None
-    if account is None:
-        raise NotFound(NO_SUCH)
-    return account
 
 
 def _check_limits(limits: Mapping[str, int | None]) -> None:

@@ -12,7 +12,7 @@ from database.engine import reading, transaction
 from database.sender_db import AccountSender
 from database.user_db import Account
 from services import audit
-from services.accounts.reset_links import TOKEN_BYTES, hash_of
+from services.accounts.reset_links import TOKEN_BYTES
 from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import template_mail
@@ -24,14 +24,15 @@ from services.settings.personal_route import ALL_OFF
 from services.settings.usable_senders import key_of
 from utils import clock
 from utils.addresses import InvalidAddress, parse_address
+from utils.encryption_utils import digest
 from utils.errors import Conflict, Forbidden, InvalidInput, NotFound
+from utils.numbers import LARGEST
 from utils.same_names import shared
 
 LIFE: Final = timedelta(hours=24)
 MOST: Final = 50  # that one account may have
 NO_SUCH: Final = "No such sender."
 _KEPT: Final = timedelta(days=7)
-_LARGEST_ID: Final = 2**31 - 1  # PostgreSQL refuses to look for a larger one
 _IN_USE: Final = "Your server sends from this address. Choose another From address there, then remove this one."
 
 may_use = usable_senders.may_use
@@ -133,20 +134,20 @@ def remove(account_id: int, sender_id: int) -> SenderInfo:
 def find_valid(token: str) -> Asked | None:
     """What this token confirms, or None. Uses nothing up."""
     with reading() as session:
-        found = sender_db.find_good(session, hash_of(token), clock.now())
+        found = sender_db.find_good(session, digest(token), clock.now())
     return _asked(*found) if found else None
 
 
 def confirm(token: str) -> Asked | None:
     """Let the account send from the address that this token was mailed to; None if it is not good (any more)."""
     with reading() as session:
-        seen = sender_db.find_good(session, hash_of(token), clock.now())
+        seen = sender_db.find_good(session, digest(token), clock.now())
     if seen is None:
         return None
     with transaction() as session:
         # Held first, so that of two who follow the link at once the second finds it used.
         user_db.lock(session, seen[1].id)
-        found = sender_db.find_good(session, hash_of(token), clock.now())
+        found = sender_db.find_good(session, digest(token), clock.now())
         if found is None:
             return None
         row, account = found
@@ -167,7 +168,7 @@ def _held(session: Session, account_id: int) -> Account:
 
 
 def _found(session: Session, account_id: int, sender_id: int) -> AccountSender:
-    row = sender_db.find(session, account_id, sender_id) if 1 <= sender_id <= _LARGEST_ID else None
+    row = sender_db.find(session, account_id, sender_id) if 1 <= sender_id <= LARGEST else None
     if row is None:
         raise NotFound(NO_SUCH)
     return row
@@ -180,7 +181,7 @@ def _mail(session: Session, account: Account, row: AccountSender) -> None:
     token, expires_at = secrets.token_urlsafe(TOKEN_BYTES), clock.now() + LIFE
     values = {"username": account.username, "email": row.email, "confirm_url": template_mail.sender_url(token)}
     row.mail_id = template_mail.queue(session, row.email, "sender_confirmation", expires_at, **values)
-    row.token_hash, row.expires_at = hash_of(token), expires_at
+    row.token_hash, row.expires_at = digest(token), expires_at
     audit.record(session, Action.SENDER_ADDED, subject_of(account), [row.email])
 
 

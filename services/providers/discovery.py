@@ -32,6 +32,7 @@ from utils.addresses import (
     parse_address,
     parse_host,
 )
+from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_utils import get_settings
 from utils.errors import Fault, InvalidInput
 
@@ -176,7 +177,7 @@ class _Search:
             ca_file=settings.smtp_ca_file,
             dns_resolver=settings.dns_resolver,
             allowed=self._allowed,
-            allowed_further=settings.smtp_allowed_accounts,
+            allowed_further=_named_or_public(settings.smtp_allowed, settings.smtp_allowed_accounts),
         )
         self._policy = _policy_to_probe(domain)
 
@@ -315,6 +316,11 @@ class _Search:
 
     def _is_own(self, host: str) -> bool:
         return host == self._domain or host.endswith(f".{self._domain}")
+
+
+def _named_or_public(allowed: AllowedPlaces, for_accounts: PlacesForAccounts) -> PlacesForAccounts:
+    """Where a web server may send us on to: into a network of ours only where somebody has named it."""
+    return replace(for_accounts, own_networks=(*allowed.networks, *for_accounts.own_networks))
 
 
 def _policy_to_probe(domain: str) -> Policy:

@@ -17,7 +17,6 @@ from database.engine import transaction
 from database.mail_open_db import Opens
 from database.outbox_db import State as MailState
 from database.sender_db import AccountSender
-from services.accounts.reset_links import hash_of
 from tests.browser.conftest import NewPage, StartServer
 from tests.browser.steps import session_of
 from tests.certificates import client_pair
@@ -27,6 +26,7 @@ from tests.running import Client, Sealpost
 from tests.scripted_server import ScriptedServer
 from tests.visitors import PASSWORD
 from utils import clock
+from utils.encryption_utils import digest
 
 
 class Servers:
@@ -125,7 +125,7 @@ class Servers:
         with create_app(self.working.environment).app_context(), transaction() as session:
             sender = AccountSender(account_id=1, email="sales@shop.example", email_key="sales@shop.example")
             sender.created_at, sender.expires_at = now, now + timedelta(hours=24)
-            sender.token_hash = hash_of(token)
+            sender.token_hash = digest(token)
             session.add(sender)
         return f"/confirm-sender?token={token}"
 

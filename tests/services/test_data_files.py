@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from services.diagnosis import facts, known_names, reply_rules
 from services.diagnosis.filling import filled
-from services.diagnosis.known_names import BlockList, Interceptor, Kind, Listing
+from services.diagnosis.known_names import BlockList, Interceptor, Listing, ListKind
 from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import ANY, Advice, Rule
 from services.providers import mailboxes, registry
@@ -69,7 +69,7 @@ def test_the_names_that_may_be_said_are_as_their_types_say() -> None:
         assert re.compile(known.pattern), known.name
         assert 2 <= len(known.name) <= 30
     for known in known_names.block_lists():
-        assert known.kind in {*Kind}
+        assert known.kind in {*ListKind}
         # One that ended has no page; of every other it is said where and how an entry is removed.
         has_page = known.url.startswith("https://") and known.removal.endswith(".")
         assert has_page != bool(known.ended), known.name

@@ -132,7 +132,7 @@ def test_an_account_that_is_not_there_is_told_so(account_id: int) -> None:
         administration.demote,
         administration.delete,
         administration.invite_again,
-        administration.get,
+        accounts.get,
     ]
     for deed in deeds:
         with pytest.raises(NotFound):

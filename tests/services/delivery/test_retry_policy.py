@@ -135,7 +135,7 @@ RECIPIENTS = [
     ("553 Mailbox name invalid", "refuse is_hard_bounce"),
     ("554 Transaction failed", "refuse"),
     ("550 5.1.8 Bad sender", "refuse"),
-    ("550 5.4.1 Recipient address rejected: Access denied", "refuse"),
+    ("550 5.4.1 Recipient address rejected: Access denied", "refuse is_hard_bounce"),
     ("553 5.6.7 No SMTPUTF8", "refuse"),
     ("550 5.7.1 Unable to relay", "snooze opens"),
     ("554 5.7.1 Client host rejected", "snooze opens"),

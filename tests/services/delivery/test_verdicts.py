@@ -264,8 +264,8 @@ REASONS: list[tuple[tuple[Phase, ...], str, Reason]] = [
     (TRANSACTION, "550 5.4.5 No", Reason.ALLOWANCE),
     (TRANSACTION, "550 5.1.90 No", Reason.ALLOWANCE),
     (TRANSACTION, "550 5.7.236 No", Reason.ALLOWANCE),
-    (TRANSACTION, "550 5.7.705 No", Reason.ALLOWANCE),
-    (TRANSACTION, "450 Sending is paused", Reason.ALLOWANCE),
+    (TRANSACTION, "550 5.7.705 No", Reason.ACCOUNT_HELD),
+    (TRANSACTION, "450 Sending is paused", Reason.ACCOUNT_HELD),
     (TRANSACTION, "550 5.7.1 Your daily limit is used up", Reason.ALLOWANCE),
     (OF_CONTENT, "452 The daily mails are exceeded", Reason.ALLOWANCE),
     ((RECIPIENT,), "452 The daily mails are exceeded", Reason.RECIPIENT_LATER),
@@ -354,7 +354,7 @@ def test_a_mail_waits_as_long_as_the_server_asks_where_the_table_names_no_wait(
     [
         (Phase.SENDER, Whose.MAIL, Reason.SENDER_REFUSED),
         (Phase.RECIPIENT, Whose.RECIPIENT, Reason.NO_RECIPIENT),
-        (Phase.MESSAGE, Whose.MAIL, Reason.MESSAGE_REFUSED),
+        (Phase.MESSAGE, Whose.RECIPIENT, Reason.NO_RECIPIENT),
     ],
 )
 def test_a_refusal_that_is_not_final_is_tried_again_for_its_own_reason(

@@ -12,6 +12,7 @@ from services.diagnosis import known_names
 from services.diagnosis.diagnosis import Diagnosis, diagnose
 from services.diagnosis.known_names import Listing
 from services.diagnosis.picture import Picture
+from services.outbox.reasons import Reason, words
 from services.smtp.settings import Security, SmtpSettings
 from utils.errors import DeliveryError, Fault, Misconfigured, Permanent, Phase, Temporary
 
@@ -26,7 +27,7 @@ RULES: Final = {
     "link": {"link-block-listed"},
     "address": {"block-listed"},
     "dynamic": {"block-listed"},
-    "reputation": {"low-reputation", "yahoo-tss04"},
+    "reputation": {"low-reputation", "yahoo-tss04", "yahoo-never"},
 }
 EVERY_RULE: Final = {rule for rules in RULES.values() for rule in rules}
 OPENING: Final = (Phase.CONNECT, Phase.GREETING, Phase.EHLO)
@@ -88,6 +89,14 @@ def test_none_is_the_mail_s_or_the_recipient_s_and_none_suppresses_a_recipient()
         assert verdict.goes_on or entry["phase"] == "message", entry  # that was handed over
 
 
+def test_the_connection_test_says_the_same_as_the_verdict() -> None:
+    for entry in LISTED:
+        if entry["kind"] != "link":
+            error, verdict = error_of(entry), verdict_on(entry)
+            assert retry_policy.message_of(error) == words(verdict.reason), entry
+            assert verdict.reason in (Reason.HOST_REFUSED, Reason.BARRED) or error.phase in OPENING, entry
+
+
 def test_what_only_mentions_blocking_lists_or_reputation_is_something_else() -> None:
     for entry in OTHERS:
         assert told_of(entry).rule not in EVERY_RULE, entry
@@ -116,7 +125,7 @@ def test_of_a_list_that_has_ended_it_is_said_so_and_whom_to_ask() -> None:
 def test_each_kind_of_list_says_what_it_means_and_how_an_entry_ends() -> None:
     said = {
         "blocked using pbl.spamhaus.org": ("homes and clouds", "fixed address"),
-        "blocked using xbl.spamhaus.org": ("malware", "First remove"),
+        "blocked using xbl.spamhaus.org": ("Malware", "First remove"),
         "blocked using dnsbl-2.uceprotect.net": ("whole networks", "Nothing has to be paid"),
         "blocked using bl.spamcop.net": ("sent spam", "24 hours"),
         "blocked using multi.surbl.org": ("", "without that link"),

@@ -165,7 +165,7 @@ def test_our_address_is_read_where_it_is_one(reply: str, address: str | None) ->
         ("535 5.7.8 Your account has been temporarily locked, try again in 30 minutes", "account-locked", 1800),
         ("454 4.7.0 Account is locked out", "account-locked", 900),
         ("535 5.7.139 Authentication unsuccessful, user is locked", "account-locked", 900),
-        ("421 4.7.0 mail.shop.example Error: too many errors", "too-many-sign-ins", 900),
+        ("421 4.7.0 mail.shop.example Error: too many errors", "too-many-errors", 900),
         ("421 4.7.0 Too many failed login attempts, please wait 10 minutes", "too-many-sign-ins", 600),
         ("535 Too many authentication failures, try again in 1 hour", "too-many-sign-ins", 3600),
         ("454 4.7.0 Maximum number of login attempts reached. Try again later.", "too-many-sign-ins", 900),

@@ -85,7 +85,8 @@ def test_every_verdict_gives_a_reason_that_has_words() -> None:
         assert retry_policy.of_error(error).reason in Reason
         assert retry_policy.message_of(error) in [reason.text for reason in Reason]
         assert diagnosis.reason(error) in Reason
-    assert {row.verdict.reason for row in retry_policy._TABLE} <= set(Reason)
+    rows = (*retry_policy._TABLE, *retry_policy._REST)
+    assert {row.verdict.reason for row in rows} <= set(Reason)
 
 
 @pytest.mark.parametrize("reason", log.HALTED)

@@ -215,7 +215,7 @@ def test_dns_that_keeps_silent_about_srv_records_leaves_time_for_the_file(web: W
     assert discover("me@mute.example").source is Source.AUTOCONFIG
 
 
-def test_a_server_without_encryption_is_told_as_such(web: WebServer) -> None:
+def test_a_server_without_encryption_is_told_as_such_and_not_filled_in_as_such(web: WebServer) -> None:
     web.hosts["autoconfig.file.example"] = file(document(server("smtp.shop.example", "25", "plain")))
     found = discover("me@file.example")
     assert place_of(found) == (Source.AUTOCONFIG, "smtp.shop.example", 25, None)
@@ -298,6 +298,18 @@ class TestSwitchedOff:
         before = web.connections
         assert discover("me@file.example").source is Source.NONE
         assert web.connections == before
+
+
+class TestWhereThisMachineIsNamed:
+    @pytest.fixture
+    def environment(self, environment: dict[str, str]) -> dict[str, str]:
+        return {**environment, "SMTP_ALLOWED_CIDRS": "127.0.0.0/8,198.41.0.0/24"}
+
+    def test_a_redirect_may_lead_there(self, app: Flask, web: WebServer) -> None:
+        web.hosts["autoconfig.file.example"] = redirect(f"https://file.example:{web.port}/other.xml")
+        web.hosts["file.example"] = file(document(server("smtp.shop.example")))
+        assert discover("me@file.example").source is Source.AUTOCONFIG
+        assert "GET /other.xml HTTP/1.1" in [request.splitlines()[0] for request in web.requests]
 
 
 class TestWhereNetworksAreNamed:

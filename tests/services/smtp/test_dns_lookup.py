@@ -15,6 +15,12 @@ ZONE: Zone = {
     ("shop.example", "MX"): ["20 backup.shop.example.", "10 MX.Shop.example."],
     ("shop.example", "TXT"): ["v=spf1 -all", "x" * 600, "bell\x07 \x1b[2J"],
     ("none.example", "MX"): ["0 ."],
+    ("_submissions._tcp.shop.example", "SRV"): [
+        "20 0 465 last.shop.example.",
+        "10 1 465 second.shop.example.",
+        "10 7 4650 First.Shop.example.",
+    ],
+    ("_submission._tcp.shop.example", "SRV"): ["0 0 0 ."],
     ("mx.shop.example", "A"): ["192.0.2.1"],
     ("mx.shop.example", "AAAA"): ["2001:db8::1"],
     ("www.shop.example", "CNAME"): ["mx.shop.example."],
@@ -43,6 +49,16 @@ def test_mail_servers_come_in_the_order_of_their_preference(server: DnsServer) -
 def test_a_domain_that_takes_no_mail_is_told_from_one_without_records(server: DnsServer) -> None:
     assert dns.mx("none.example", resolver=server.address) == ["."]
     assert dns.mx("mx.shop.example", resolver=server.address) == []
+
+
+def test_the_servers_of_a_service_come_by_priority_and_then_by_weight(server: DnsServer) -> None:
+    assert dns.srv("_submissions._tcp.shop.example", resolver=server.address) == [
+        ("first.shop.example", 4650),
+        ("second.shop.example", 465),
+        ("last.shop.example", 465),
+    ]
+    assert dns.srv("_submission._tcp.shop.example", resolver=server.address) == [(".", 0)]
+    assert dns.srv("_imaps._tcp.shop.example", resolver=server.address) == []
 
 
 def test_the_strings_of_a_text_are_joined_and_hold_no_control_characters(server: DnsServer) -> None:

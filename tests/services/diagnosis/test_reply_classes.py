@@ -1,0 +1,114 @@
+"""What real replies are about is recognised, and never taken for something else."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from services.delivery import retry_policy
+from services.delivery.retry_policy import MailAction, Verdict, Whose
+from services.diagnosis import facts, reply_rules
+from services.diagnosis.diagnosis import explain
+from services.diagnosis.picture import Picture
+from services.outbox.reasons import Reason
+from services.smtp.settings import Security, SmtpSettings
+from utils.errors import DeliveryError, Fault, Permanent, Phase, Temporary
+
+DATA: Final = Path(__file__).parents[2] / "data"
+SETS: Final[dict[str, Any]] = json.loads((DATA / "reply_classes.json").read_text(encoding="utf-8"))
+EXAMPLES: Final[list[dict[str, Any]]] = json.loads((DATA / "reply_examples.json").read_text(encoding="utf-8"))
+ENVELOPE_AND_MESSAGE: Final = (Phase.SENDER, Phase.RECIPIENT, Phase.DATA, Phase.MESSAGE)
+# As the sources name what the reasons of the one verdict are about.
+CLASSES: Final = {
+    "auth": (Reason.SIGN_IN, Reason.SIGN_IN_LATER, Reason.LOGIN_WANTED, Reason.NO_SIGN_IN),
+    "tls": (Reason.ENCRYPTION_WANTED, Reason.ENCRYPTION, Reason.TLS_NOT_OFFERED),
+    "policy": (
+        Reason.FROM_DOMAIN, Reason.NO_HOST_NAME, Reason.NAME_REFUSED, Reason.RECIPIENT_FORBIDDEN, Reason.BARRED,
+    ),
+    "block list": (Reason.BLOCK_LISTED,),
+    "sender": (Reason.NOT_OWNER, Reason.SENDER_REFUSED),
+    "mailbox": (Reason.NO_RECIPIENT, Reason.MAILBOX_FULL, Reason.RECIPIENT_REFUSED),
+    "quota": (Reason.ALLOWANCE, Reason.OWN_MAILBOX_FULL),
+    "rate": (Reason.TOO_MANY_MAILS, Reason.TOO_MANY_CONNECTIONS, Reason.FLOODED, Reason.TOO_MANY_RECIPIENTS),
+    "content": (Reason.CONTENT_REFUSED, Reason.TOO_LARGE, Reason.NO_SMTPUTF8),
+    "relay": (Reason.NO_RELAY,),
+    "greylisting": (Reason.GREYLISTED,),
+    "temporary": (Reason.DOWN, Reason.NO_ROOM, Reason.SERVER_FAULT),
+    "settings": (Reason.HOST_REFUSED, Reason.ACCOUNT_HELD, Reason.SETTINGS),
+}  # fmt: skip
+CLASS_OF: Final = {reason: name for name, reasons in CLASSES.items() for reason in reasons}
+SOMEWHERE: Final = Picture(
+    settings=SmtpSettings(host="mail.example.com", port=587, security=Security.STARTTLS, from_email=""), is_typed=False
+)
+
+
+def error_of(reply: dict[str, Any], phase: str = "") -> DeliveryError:
+    kind = Temporary if reply["code"] // 100 == 4 else Permanent
+    status = reply["enhanced"] or None
+    text = reply["text"] if not status or reply["text"].startswith(status) else f"{status} {reply['text']}"
+    return kind(Phase(phase or reply["phase"]), Fault.REPLY, text, code=reply["code"], enhanced=status)
+
+
+def class_of(reply: dict[str, Any]) -> str:
+    """What the advice is about that the reply gets at a server that nobody knows."""
+    error = error_of(reply)
+    picture = SOMEWHERE.at(error.phase)
+    _, advice = reply_rules.recognised(error, picture, facts.of_failure(error, picture))
+    return CLASS_OF[advice.reason] if advice.reason else "unknown"
+
+
+def counted(replies: list[dict[str, Any]]) -> tuple[float, list[str]]:
+    """How many of a hundred are recognised, and those that are taken for something else."""
+    told = [(reply, class_of(reply)) for reply in replies]
+    right = sum(found in reply["class"].split("/") for reply, found in told)
+    wrong = [
+        f"{reply['text']}: {found}" for reply, found in told if found not in (*reply["class"].split("/"), "unknown")
+    ]
+    return 100 * right / len(replies), wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "size"), [("published", 95, 85), ("developed", 98, 250), ("measured", 95, 160)]
+)
+def test_real_replies_are_recognised_and_none_is_taken_for_something_else(name: str, least: int, size: int) -> None:
+    rate, wrong = counted(SETS[name])
+    assert len(SETS[name]) >= size
+    assert wrong == []
+    assert rate >= least
+
+
+def agree(retryable: bool, verdict: Verdict) -> bool:
+    """Whether what people read and what is done fit: a mail that waits for a person, or is tried a last time or two,
+    is not said to go through by itself.
+    """
+    if retryable:
+        return verdict.action is not MailAction.REFUSE
+    is_limited = verdict.final_after is not None or verdict.most_attempts is not None or verdict.is_doubtful
+    return verdict.action is MailAction.REFUSE or verdict.whose is Whose.SETTINGS or is_limited
+
+
+def test_the_advice_and_the_verdict_agree_on_whether_it_is_tried_again() -> None:
+    real = [
+        (reply, "mail.example.com", reply["phase"])
+        for replies in SETS.values()
+        for reply in replies
+        if replies != SETS["about"]
+    ]
+    told = [(reply, reply["hosts"][0], phase) for reply in EXAMPLES if reply["code"] for phase in reply["phases"]]
+    against = []
+    for reply, host, phase in real + told:
+        if phase in ENVELOPE_AND_MESSAGE:
+            error = error_of(reply, phase)
+            found = explain(
+                phase=phase,
+                fault="reply",
+                code=error.code,
+                enhanced=error.enhanced,
+                text=error.text,
+                host=host,
+                port=587,
+            )
+            if not agree(found.retryable, retry_policy.of_error(error)):
+                against.append((phase, error.code, reply["text"], found.rule))
+    assert against == []
