@@ -31,7 +31,7 @@ _FROM_RULE: Final = "Usually From must be the mailbox’s own address."
 _SWITCHED_OFF: Final = "Access for mail programs must first be turned on in the webmail’s settings."
 
 
-class Fact(TypedDict):
+class MailboxFact(TypedDict):
     """What the file has of a provider; CONTRIBUTING.md says what each key is."""
 
     id: str
@@ -108,7 +108,7 @@ def _more(fact: FurtherFact) -> More:
     return More(provider, region, fact.get("domains", "").split(), fact.get("mx", "").split(), ways, _cautious(doubt))
 
 
-def _written_out(fact: Fact) -> dict[str, Any]:
+def _written_out(fact: MailboxFact) -> dict[str, Any]:
     name, domains, form = fact["name"], fact.get("domains", "").split(), fact.get("host_form", "")
     username = fact.get("username", "other")
     entry: dict[str, Any] = {
@@ -149,7 +149,7 @@ def _servers() -> frozenset[str]:
     return frozenset(fact.get("host", "") for fact in _facts()["providers"])
 
 
-def _other_hosts(fact: Fact) -> list[str]:
+def _other_hosts(fact: MailboxFact) -> list[str]:
     """The servers that sources name which do not agree with the others."""
     return list(dict.fromkeys(way.split()[0] for way in fact.get("differs", {})))
 
@@ -158,7 +158,7 @@ def _is_own(host: str, domains: list[str]) -> bool:
     return "{" not in host and any(host.endswith(f".{domain}") for domain in domains)
 
 
-def _doubts(fact: Fact) -> list[str]:
+def _doubts(fact: MailboxFact) -> list[str]:
     """What is not certain, a sentence each. What has no server is certain."""
     if fact.get("no_smtp"):
         return []

@@ -52,7 +52,7 @@ def test_the_providers_are_as_their_type_says() -> None:
 def test_the_facts_on_providers_that_are_merely_known_again_are_as_their_types_say() -> None:
     data = read(mailboxes.DATA)
     assert data.keys() == {"about", "sources", "more", "providers"}
-    assert slips(mailboxes.Fact, {fact["id"]: fact for fact in data["providers"]}) == []
+    assert slips(mailboxes.MailboxFact, {fact["id"]: fact for fact in data["providers"]}) == []
     assert slips(mailboxes.FurtherFact, {str(fact): fact for fact in data["more"]}) == []
     for fact in data["providers"]:
         assert ("host" in fact) + ("host_form" in fact) == bool(fact["ways"]), fact["id"]
