@@ -1,10 +1,10 @@
 """``/api/settings/smtp/providers`` and ``…/discover``: the known mail providers, and which one a mailbox is with."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 from flask import Blueprint, Response, jsonify
-from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
 from blueprints import limits
 from blueprints.access import account_api, caller
@@ -30,16 +30,11 @@ class ProvidersAnswer(AnyAnswer):
 class Wanted(Strict):
     """What to find the server for."""
 
-    email: Annotated[
-        str,
-        WithJsonSchema(
-            {
-                "type": "string",
-                "maxLength": LONGEST_ADDRESS,
-                "description": "An email address, a domain, or the name or id of a provider.",
-            }
-        ),
-    ] = ""
+    email: str = Field(
+        "",
+        description="An email address, a domain, or the name or id of a provider.",
+        json_schema_extra={"maxLength": LONGEST_ADDRESS},  # what is longer is refused in words of its own
+    )
 
 
 class SuggestedValues(BaseModel):
@@ -96,12 +91,8 @@ def discover() -> Response:
     """What is known about the server of an address, a domain or a provider's name."""
     if limits.led_here_by_another_site():
         raise Forbidden("Call this from a page of this site, or with a token.")
-    return jsonify(
-        {
-            "status": "success",
-            "data": _told(discovery.discover(parsed_query(Wanted).email, may_probe=caller().is_admin)),
-        }
-    )
+    found = discovery.discover(parsed_query(Wanted).email, may_probe=caller().is_admin)
+    return jsonify({"status": "success", "data": _told(found)})
 
 
 def _told(found: Discovery) -> dict[str, Any]:
