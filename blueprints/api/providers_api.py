@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from flask import Blueprint, Response, jsonify
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from blueprints import limits
 from blueprints.access import account_api, caller
