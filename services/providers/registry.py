@@ -26,6 +26,7 @@ _SHARED: Final = (
     "house",
     "spf",
     "selectors",
+    "old_selectors",
     "username_form",
     "username_literal",
     "username_hint",
@@ -56,6 +57,7 @@ class Region(TypedDict):
     house: str
     spf: list[str]
     selectors: dict[str, str]
+    old_selectors: list[str]
     username_form: str
     username_literal: str
     username_hint: str
@@ -85,7 +87,7 @@ class Provider(Region):
     ``house`` is whose name stands for it where a domain's DNS is spoken of. ``spf`` are the domains of which the
     From domain's SPF record includes one, the usual first; none if it is not known. ``own_envelope``: the provider's
     own domain stands in the envelope, so that SPF is looked up there. ``selectors`` are its usual DKIM selectors,
-    each with what a CNAME there points to, or "" if only the provider can say.
+    each with what a CNAME there points to, or "" if only the provider can say; at ``old_selectors`` it had keys once.
     """
 
     also: list[str]
@@ -394,6 +396,7 @@ def _complete(entry: dict[str, Any]) -> Provider:
         "spf": [],
         "own_envelope": False,
         "selectors": {},
+        "old_selectors": [],
         "development_only": False,
     }
     way = entry["ways"][0] if entry["ways"] else {"port": 0, "security": "none"}

@@ -158,10 +158,10 @@ def test_no_way_without_encryption_stands_beside_one_with_it() -> None:
 )
 def test_what_has_no_smtp_is_told_so_and_nothing_is_filled_in(app: Flask, text: str) -> None:
     found = discovery.discover(text)
-    assert "has no server for other programs to send through. Send through another provider." in found.message
+    assert found.message.endswith("It has no server for other programs to send through.")
     assert "Ask" not in found.message
     assert (found.values.smtp_server, found.values.smtp_port, found.values.security) == ("", None, None)
-    assert found.provider and found.provider["obstacle"]
+    assert found.provider and "Send through another provider." in found.provider["obstacle"]
 
 
 @pytest.mark.parametrize(
@@ -259,3 +259,13 @@ def test_an_answer_costs_no_walk_through_all_that_is_known() -> None:
     written, patterns, most = map(int, subprocess.check_output([sys.executable, "-c", code], text=True).split())
     assert (written, patterns) == (3, 1)
     assert most <= 12
+
+
+def test_all_that_is_known_takes_little_memory() -> None:
+    code = (
+        "import tracemalloc; tracemalloc.start()\n"
+        "from services.providers import registry as r\n"
+        "r.for_domain('posteo.de'); r.everyone(); r.server_meant_by('smtp.gmial.com')\n"
+        "print(tracemalloc.get_traced_memory()[1])"
+    )
+    assert int(subprocess.check_output([sys.executable, "-c", code], text=True)) < 5 * 2**20
