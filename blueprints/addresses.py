@@ -8,7 +8,7 @@ import structlog
 from flask import request
 
 from utils import own_addresses
-from utils.env_urls import http_url, is_wildcard
+from utils.env_urls import http_url, is_wildcard, parsed
 from utils.env_utils import get_settings
 from utils.errors import AppError
 
@@ -77,10 +77,4 @@ def _opened_by(host: str) -> str | None:
 
 
 def _parsed(origin: str) -> SplitResult | None:
-    if not _ORIGIN.fullmatch(origin):
-        return None
-    try:
-        parts = urlsplit(origin)
-        return parts if parts.hostname and parts.port != 0 else None
-    except ValueError:
-        return None
+    return parsed(origin) if _ORIGIN.fullmatch(origin) else None

@@ -18,7 +18,6 @@ from werkzeug.routing import RequestRedirect
 from blueprints import sessions
 from services.accounts import kept_forms
 from services.accounts.kept_forms import LIFE, Typed
-from utils.env_utils import get_settings
 
 log = structlog.get_logger(__name__)
 
@@ -27,8 +26,6 @@ IS_KEPT: Final = (
     "You were signed out, so this is not saved yet. It is kept for 30 minutes. Sign in to the same account to continue."
 )
 _TYPED: Final = "kept_typed"  # in ``g``: what stands in the page again, once it was looked up
-_HANDLE: Final = "kept_handle"  # in ``g``: what becomes of the cookie
-_LONGEST_HANDLE: Final = 64
 IN_PLACE: Final = "Sealpost-In-Place"  # a header of the request, and one of the answer
 GOES_ON: Final = "Sealpost-Goes-On"
 _NO_CONTENT: Final = 204
@@ -44,7 +41,6 @@ _FORM_IS_BACK: Final = (404, 409, 422)  # its page holds again what was typed
 def init_app(app: Flask) -> None:
     app.context_processor(_for_pages)
     app.after_request(_forget_what_was_sent_again)
-    app.after_request(_write_cookie)
     app.after_request(_tell_the_page_itself)
 
 
@@ -59,12 +55,12 @@ def keep() -> str:
         account_id = sessions.ended_account()
         if account_id is None:
             return ""
-        handle = kept_forms.keep(account_id, page, _sent(), _handle())
+        handle = kept_forms.keep(account_id, page, _sent(), sessions.cookie(COOKIE))
     except DBAPIError as error:  # it cannot be written now; the way to the sign-in is open all the same
         log.warning("form_not_kept", kind=type(error.orig).__name__)
         return page
     if handle:
-        setattr(g, _HANDLE, handle)
+        sessions.set_cookie(COOKIE, handle, LIFE)
         flash(IS_KEPT, "info")
     return page
 
@@ -119,12 +115,12 @@ def typed() -> Typed | None:
 
 def forget(page: str) -> None:
     """Forget what is kept of this page for this browser."""
-    if handle := _handle():
+    if handle := sessions.cookie(COOKIE):
         kept_forms.forget(handle, page, current_user.id)
 
 
 def _found() -> Typed | None:
-    handle = _handle()
+    handle = sessions.cookie(COOKIE)
     if request.method != "GET" or not handle or not current_user.is_authenticated:
         return None
     return kept_forms.find(handle, request.path, current_user.id)
@@ -147,11 +143,6 @@ def _view_of(path: str, guards: Collection[str]) -> Callable[[], ResponseReturnV
     return partial(current_app.ensure_sync(view), **values)
 
 
-def _handle() -> str:
-    value = request.cookies.get(sessions.cookie_name(COOKIE, get_settings()), "")
-    return value if len(value) <= _LONGEST_HANDLE else ""
-
-
 def _for_pages() -> dict[str, Callable[..., object]]:
     return {"kept_form": typed, "typed": _typed_value, "ticked": _was_ticked}
 
@@ -170,7 +161,7 @@ def _was_ticked(name: str, checked: object = False) -> object:
 
 def _forget_what_was_sent_again(response: Response) -> Response:
     """Once its page was sent again what was kept of it is of no use: it is saved, or stands in the answer."""
-    if request.method != "POST" or not _handle() or g.get(_HANDLE) is not None:
+    if request.method != "POST" or not sessions.cookie(COOKIE):
         return response
     is_over = response.status_code < _REFUSED or response.status_code in _FORM_IS_BACK
     if is_over and current_user.is_authenticated:
@@ -184,20 +175,4 @@ def _tell_the_page_itself(response: Response) -> Response:
         response.headers[GOES_ON] = response.headers.pop("Location")
         response.status_code = _NO_CONTENT
         response.set_data(b"")
-    return response
-
-
-def _write_cookie(response: Response) -> Response:
-    handle = g.pop(_HANDLE, None)
-    if handle is not None:
-        settings = get_settings()
-        response.set_cookie(
-            sessions.cookie_name(COOKIE, settings),
-            handle,
-            max_age=int(LIFE.total_seconds()) if handle else 0,
-            path=sessions.cookie_path(settings),
-            secure=settings.is_https,
-            httponly=True,
-            samesite="Lax",
-        )
     return response

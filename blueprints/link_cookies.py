@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from flask import Response, make_response, redirect, request, url_for
+from flask import Response, make_response, redirect, render_template, request, url_for
 
 from blueprints import sessions
 from utils import clock
@@ -20,13 +20,31 @@ _BROKEN: Final = "-"  # stands for whatever cannot be a token; nobody's link is 
 _REFUSED_SECONDS: Final = 600  # for which a link that is not good is told so
 
 
+class _Good(Protocol):
+    @property
+    def expires_at(self) -> datetime: ...
+
+
 @dataclass(frozen=True)
 class LinkCookie:
-    """The cookie of one kind of link; ``expires_at`` tells of a good token how long the page lives."""
+    """The cookie of one kind of link, and its page; ``find`` tells what a good token is for, and how long it is."""
 
     name: str
     endpoint: str
-    expires_at: Callable[[str], datetime | None]
+    template: str
+    find: Callable[[str], _Good | None]
+
+    def shown(self) -> Response:
+        """The answer to a link: its token is swapped for a cookie, and the page is shown. Uses nothing up."""
+        return self.swapped() or self.page(came=self.token() is not None)
+
+    def page(self, errors: dict[str, list[str]] | None = None, *, came: bool = True) -> Response:
+        """What the link is for, as ``found``; or that it is no longer good (410), or that none ``came`` (400)."""
+        found = self.find(self.token() or "")
+        page = render_template(self.template, found=found, errors=errors or {}, came=came)
+        if found is None:
+            return private(self.forget(make_response(page, 410 if came else 400)))
+        return private(make_response(page, 422 if errors else 200))
 
     def swapped(self) -> Response | None:
         """The answer to a link with a token: the cookie, and the way to the bare path. None without a token."""
@@ -47,8 +65,8 @@ class LinkCookie:
         return response
 
     def _seconds(self, token: str) -> int:
-        until = self.expires_at(token)
-        return max(1, int((until - clock.now()).total_seconds())) if until else _REFUSED_SECONDS
+        found = self.find(token)
+        return max(1, int((found.expires_at - clock.now()).total_seconds())) if found else _REFUSED_SECONDS
 
     def _full_name(self) -> str:
         return sessions.cookie_name(self.name, get_settings())

@@ -111,8 +111,8 @@ def sign_in(person: Person, *, remember: bool = False) -> None:
     if former:
         sessions.replace(former)
     _go_on_as(begun)
-    _set_cookie(SESSION, begun, get_settings().session_remembered_life if remember else None)
-    _set_cookie(DEVICE, devices.after_sign_in(device(), person.id), timedelta(days=devices.LIFE_DAYS))
+    set_cookie(SESSION, begun, get_settings().session_remembered_life if remember else None)
+    set_cookie(DEVICE, devices.after_sign_in(device(), person.id), timedelta(days=devices.LIFE_DAYS))
     _delete_cookie(ENDED)
 
 
@@ -121,7 +121,7 @@ def sign_out() -> None:
     former = _present_id()
     if former:
         sessions.sign_out(former)
-        _set_cookie(ENDED, former, ENDED_KEPT)
+        set_cookie(ENDED, former, ENDED_KEPT)
     _go_on_as("")
     _delete_cookie(SESSION)
 
@@ -136,19 +136,19 @@ def renew() -> None:
     setattr(g, _PRESENT, begun)
     session.modified = True  # its signature covers the id
     ends_at = user.session.created_at + get_settings().session_remembered_life
-    _set_cookie(SESSION, begun, ends_at - clock.now() if user.session.is_remembered else None)
+    set_cookie(SESSION, begun, ends_at - clock.now() if user.session.is_remembered else None)
 
 
 def ended_account() -> int | None:
     """Whose session this browser had until lately, if it has none now."""
-    ids = (_cookie(name) for name in (SESSION, ENDED))
+    ids = (cookie(name) for name in (SESSION, ENDED))
     accounts = (sessions.account_of_ended(session_id) for session_id in ids if session_id)
     return next((account_id for account_id in accounts if account_id is not None), None)
 
 
 def device() -> str:
     """The cookie of a browser in which somebody has signed in before, or ""."""
-    return _cookie(DEVICE, 512)
+    return cookie(DEVICE, 512)
 
 
 def assume_signed_out() -> None:
@@ -179,7 +179,7 @@ def _user_for_pages() -> dict[str, object]:
 def _present_id() -> str:
     """The id of the session that counts now: the one that this request began, or its cookie's."""
     begun = g.get(_PRESENT)
-    return _cookie(SESSION) if begun is None else str(begun)
+    return cookie(SESSION) if begun is None else str(begun)
 
 
 def _go_on_as(session_id: str) -> None:
@@ -188,12 +188,13 @@ def _go_on_as(session_id: str) -> None:
     g.pop("csrf_token", None)
 
 
-def _cookie(name: str, longest: int = LONGEST_ID) -> str:
+def cookie(name: str, longest: int = LONGEST_ID) -> str:
+    """What the browser has sent as this cookie of ours; "" if it is absent, or longer than any of them."""
     value = request.cookies.get(cookie_name(name, get_settings()), "")
     return value if len(value) <= longest else ""
 
 
-def _set_cookie(name: str, value: str, life: timedelta | None) -> None:
+def set_cookie(name: str, value: str, life: timedelta | None) -> None:
     """Let this answer set a cookie, for as long as the browser is open if it has no life of its own."""
     g.setdefault(_COOKIES, {})[name] = (value, None if life is None else int(life.total_seconds()))
 
@@ -201,7 +202,7 @@ def _set_cookie(name: str, value: str, life: timedelta | None) -> None:
 def _delete_cookie(name: str) -> None:
     """Let this answer delete a cookie that the browser has."""
     if cookie_name(name, get_settings()) in request.cookies:
-        _set_cookie(name, "", timedelta(0))
+        set_cookie(name, "", timedelta(0))
 
 
 def _write_cookies(response: Response) -> Response:

@@ -9,7 +9,7 @@ from blueprints import forms, smtp_tests, undoing
 from blueprints.access import actor_name, admin_page
 from blueprints.clients import untrusted_proxy
 from blueprints.paging import cut
-from blueprints.way_back import list_url
+from blueprints.way_back import to_list
 from services.checks import connection_test, outlook, start, validation
 from services.settings import activation, configs, health, route
 from services.settings import state as smtp_state
@@ -67,14 +67,7 @@ def ask_activate(config_id: int) -> ResponseReturnValue:
     stored, active = configs.get(config_id), configs.find_active()
     if stored.row.is_active:
         return _to_list()
-    return render_template(
-        "settings/confirm.html",
-        action="activate",
-        config=smtp_state.facts(stored),
-        level="warning",
-        consequence=activation.doubt(stored),
-        replaced=active.row.name if active else "",
-    )
+    return _asked("activate", stored, "warning", activation.doubt(stored), replaced=active.row.name if active else "")
 
 
 @bp.post("/settings/smtp/env/test")
@@ -143,7 +136,8 @@ def undo_activation() -> Response:
 @admin_page
 def ask_deactivate(config_id: int) -> str:
     """Say what will send instead, and ask."""
-    return _asked("deactivate", configs.get(config_id))
+    stored = configs.get(config_id)
+    return _asked("deactivate", stored, *smtp_state.without_it(stored))
 
 
 @bp.post("/settings/smtp/<int:config_id>/deactivate")
@@ -163,7 +157,8 @@ def deactivate(config_id: int) -> Response:
 @admin_page
 def ask_delete(config_id: int) -> str:
     """Say what is lost and what will send instead, and ask."""
-    return _asked("delete", configs.get(config_id))
+    stored = configs.get(config_id)
+    return _asked("delete", stored, *smtp_state.without_it(stored))
 
 
 @bp.post("/settings/smtp/<int:config_id>/delete")
@@ -194,14 +189,14 @@ def _matching(wanted: Filters) -> list[StoredConfig]:
     return configs.search(wanted.text, active=active, security=wanted.security, has_error=wanted.has_error)
 
 
-def _asked(action: str, stored: StoredConfig) -> str:
-    level, consequence = smtp_state.without_it(stored)
+def _asked(action: str, stored: StoredConfig, level: str, consequence: str, replaced: str = "") -> str:
     return render_template(
         "settings/confirm.html",
         action=action,
         config=smtp_state.facts(stored),
         level=level,
         consequence=consequence,
+        replaced=replaced,
     )
 
 
@@ -216,7 +211,7 @@ def _changed_meanwhile(stored: StoredConfig) -> Response:
 
 
 def _to_list() -> Response:
-    return make_response(redirect(list_url("settings.smtp"), 303))
+    return to_list("settings.smtp")
 
 
 def _to(endpoint: str, **values: int) -> Response:

@@ -22,7 +22,7 @@ from services.settings import route
 from services.settings.reach import Reach
 from services.settings.table import NUMBERS
 from services.smtp.client import Step
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.settings import Security
 from services.smtp.tls import ShownCertificate
 from utils import incidents
 from utils.errors import Fault, InvalidInput, Phase, Stopping, Temporary, TooMany
@@ -79,10 +79,6 @@ def step_dict(step: Step, *, is_discreet: bool = False) -> dict[str, Any]:
     return {"name": step.key, "label": label, "status": step.status, "ms": step.ms, "fact": fact}
 
 
-def waiting_dict(waiting: Waiting) -> dict[str, Any]:
-    return {**asdict(waiting), "label": smtp_diagnosis.PHASE_LABELS[waiting.name]}
-
-
 def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
     """Run a test to its end and note the result where it was the saved values that were tested.
 
@@ -91,7 +87,7 @@ def run_and_note(prepared: TestPlan, config_id: int | None) -> TestResult:
     with _place(actor_name()), closing(connection_test.listen(prepared)) as items:
         for item in items:
             if isinstance(item, TestResult):
-                note(prepared.settings, item, config_id)
+                noting.note_test(prepared.settings, item, config_id)
                 return item
             if not isinstance(item, Step) and _reader_has_left():
                 break
@@ -115,7 +111,7 @@ def streamed(
 
     def finished(result: TestResult) -> dict[str, Any]:
         with audit.acting(actor):  # the request is over for Flask, so nobody acts any more
-            note(prepared.settings, result, config_id)
+            noting.note_test(prepared.settings, result, config_id)
             return {"type": "result", **told(result)}
 
     def lines() -> Iterator[str]:
@@ -125,13 +121,16 @@ def streamed(
                     if isinstance(item, TestResult):
                         yield _line(finished(item))
                     elif isinstance(item, Waiting):
-                        yield _line({"type": "waiting", **waiting_dict(item)})
+                        label = smtp_diagnosis.PHASE_LABELS[item.name]
+                        yield _line({"type": "waiting", **asdict(item), "label": label})
                     else:
                         yield _line({"type": "step", **step_dict(item, is_discreet=is_discreet)}) if item else "\n"
         except Stopping as stopping:
-            yield _line({"type": "result", **_cut_short(stopping.message)})
+            yield _line(_ended("The test was not finished", stopping.message))
         except Exception as error:  # the answer has begun: what breaks now can only be told in it
-            yield _line({"type": "result", **_untold(incidents.report("test_not_told", error))})
+            reference = incidents.report("test_not_told", error)
+            untold = smtp_diagnosis.of_incident(Temporary(Phase.SETTINGS, Fault.OURS), reference)
+            yield _line(_ended(untold.title, untold.meaning, untold.remedy))
 
     with ExitStack() as held:
         held.enter_context(_place(actor_name()))
@@ -143,28 +142,10 @@ def streamed(
     return response
 
 
-def _cut_short(message: str) -> dict[str, Any]:
-    """The end of a stream whose test this process could not wait for."""
-    title = "The test was not finished"
-    return {"ok": False, "status": "error", "level": "failed", "title": title, "message": message, "remedy": ""}
-
-
-def _untold(reference: str) -> dict[str, Any]:
-    """The end of a stream whose result cannot be told, as page and API read it."""
-    told = smtp_diagnosis.of_incident(Temporary(Phase.SETTINGS, Fault.OURS), reference)
-    return {
-        "ok": False,
-        "status": "error",
-        "level": "failed",
-        "title": told.title,
-        "message": told.meaning,
-        "remedy": told.remedy,
-    }
-
-
-def note(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:
-    """Note the result on the stored configuration, if it is exactly its values that were tested."""
-    noting.note_test(settings, result, config_id)
+def _ended(title: str, message: str, remedy: str = "") -> dict[str, Any]:
+    """The end of a stream whose test was not finished, or cannot be told, as page and API read it."""
+    told = {"title": title, "message": message, "remedy": remedy}
+    return {"type": "result", "ok": False, "status": "error", "level": "failed", **told}
 
 
 def failure(result: TestResult) -> dict[str, Any]:

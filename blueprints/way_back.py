@@ -3,7 +3,7 @@
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
-from flask import Flask, has_request_context, request, url_for
+from flask import Flask, Response, has_request_context, make_response, redirect, request, url_for
 
 BACK: Final = "back"
 _LONGEST: Final = 500
@@ -31,6 +31,11 @@ def init_app(app: Flask) -> None:
 def list_url(endpoint: str) -> str:
     """The address of a list as it was when this request's page was opened from it."""
     return url_for(endpoint, **dict(_known(endpoint, _back(endpoint))))  # type: ignore[arg-type]
+
+
+def to_list(endpoint: str) -> Response:
+    """The answer that leads there."""
+    return make_response(redirect(list_url(endpoint), 303))
 
 
 def _take_along(endpoint: str, values: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, cast
@@ -133,6 +133,11 @@ def reading() -> Iterator[Session]:
     """A short session that only reads; each of its statements sees what was committed by then."""
     with Session(db.engine.execution_options(sealpost_reads=True), expire_on_commit=False) as session:
         yield session
+
+
+def reading_in(session: Session | None) -> AbstractContextManager[Session]:
+    """The caller's session; where there is none, one that only reads."""
+    return nullcontext(session) if session is not None else reading()
 
 
 def driver_reading() -> AbstractContextManager[Driver]:

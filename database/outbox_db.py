@@ -343,12 +343,6 @@ def unsent_of(session: Session, account_id: int) -> int:
     return session.scalar(query) or 0
 
 
-def withdraw_of(session: Session, account_id: int, **values: object) -> None:
-    """As ``withdraw``, for every mail of an account."""
-    theirs = update(OutboxMail).where(OutboxMail.account_id == account_id, OutboxMail.state.in_(UNSENT))
-    session.execute(theirs.values(**values).execution_options(synchronize_session=False))
-
-
 def withdraw(session: Session, mail_id: str, reason: str, moment: datetime) -> bool:
     """Cancel a mail that waits, or is held, and that no worker has; True if it was so."""
     unsent = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(UNSENT))

@@ -154,8 +154,8 @@ async function choose({ target }) {
 function showChosen(provider) {
   showProvider(provider);
   if (!provider) return;
-  const { name, host, port, security, username_literal } = provider;
-  say(`Settings for ${name}.`, fillIn({ smtp_server: host, smtp_port: port, security, smtp_username: username_literal }));
+  const { name, caution, host, port, security, username_literal } = provider;
+  say(`Settings for ${name}. ${caution}`.trim(), fillIn({ smtp_server: host, smtp_port: port, security, smtp_username: username_literal }));
 }
 
 for (const select of [list, regions]) {

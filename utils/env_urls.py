@@ -27,7 +27,7 @@ def base_url(env: Reader, *, is_production: bool, listens_on: tuple[str, int]) -
             raise ConfigurationError("BASE_URL is not set. Set it to the public address, like https://app.example.com")
         host, port = listens_on
         return http_url(own_addresses.reachable(host)[0] if is_wildcard(host) else host, port)
-    parts = _parsed(text)
+    parts = parsed(text)
     if parts is None or not _is_base(parts):
         raise ConfigurationError(
             "BASE_URL must be an address like https://app.example.com or https://example.com/mail, without user name, "
@@ -46,7 +46,8 @@ def http_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _parsed(text: str) -> SplitResult | None:
+def parsed(text: str) -> SplitResult | None:
+    """The parts of an address that names a host; None for what is none."""
     try:
         parts = urlsplit(text)
         return parts if parts.hostname and parts.port != 0 else None
@@ -93,7 +94,7 @@ def broker_url(text: str) -> str:
 
 
 def _is_broker(url: str) -> bool:
-    parts = _parsed(url)
+    parts = parsed(url)
     return parts is not None and parts.scheme in ("amqp", "amqps", "redis", "rediss") and _is_clear(url)
 
 
@@ -147,7 +148,7 @@ def _is_here(host: str) -> bool:
 
 
 def _is_open(url: str) -> bool:
-    parts = _parsed(url)
+    parts = parsed(url)
     if parts is None or _is_here(parts.hostname or ""):
         return False
     if parts.scheme in ("redis", "amqp", "pyamqp"):

@@ -7,8 +7,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -76,6 +76,15 @@ def _forms_of(raw: bytes) -> set[str]:
 def printable(text: str, limit: int = 200) -> str:
     """One line of at most ``limit`` characters; control and direction characters are spaces, lone surrogates ``?``."""
     return _CONTROLS.sub(" ", text).strip()[:limit].encode("utf-8", "replace").decode()
+
+
+@contextmanager
+def logged(log: Callable[..., object], event: str, *errors: type[Exception], **facts: object) -> Iterator[None]:
+    """Go on after these errors: ``log`` is told of one by its class, as its words can repeat anything."""
+    try:
+        yield
+    except errors as failure:
+        log(event, kind=type(failure).__name__, **facts)
 
 
 def configure_logging(secrets: Iterable[str], *, as_json: bool) -> None:

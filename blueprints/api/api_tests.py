@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any, Final
 
-from flask import Response, jsonify
+from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from blueprints import smtp_tests
@@ -31,12 +31,12 @@ testing = partial(
 )
 
 
-def answer(stored: StoredConfig | None) -> Response:
+def answer(stored: StoredConfig | None) -> ResponseReturnValue:
     """Test the stored configuration, or with a body that merged over it; without either there is nothing to test."""
     return _answer(stored, json_object_or_none())
 
 
-def answer_active() -> Response:
+def answer_active() -> ResponseReturnValue:
     """Test the active configuration, or with a body what saving it there would give."""
     body = json_object_or_none()
     stored = configs.find_active()
@@ -45,15 +45,13 @@ def answer_active() -> Response:
     return _answer(stored, body)
 
 
-def _answer(stored: StoredConfig | None, body: dict[str, object] | None) -> Response:
+def _answer(stored: StoredConfig | None, body: dict[str, object] | None) -> ResponseReturnValue:
     config_id = stored.row.id if stored else None
     prepared = _plan(stored, body)
     if smtp_tests.wants_stream():
         return smtp_tests.streamed(prepared, config_id, _told)
     result = smtp_tests.run_and_note(prepared, config_id)
-    response = jsonify(_told(result))
-    response.status_code = 200 if result.ok else 422
-    return response
+    return _told(result), 200 if result.ok else 422
 
 
 def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPlan:

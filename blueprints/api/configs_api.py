@@ -3,6 +3,7 @@
 from functools import partial
 
 from flask import Blueprint, Response, jsonify
+from flask.typing import ResponseReturnValue
 
 from blueprints import smtp_tests
 from blueprints.access import actor_name, admin_api, require_recent_sign_in
@@ -70,12 +71,10 @@ def list_configs() -> Response:
     answers={201: ConfigAnswer, 409: ErrorAnswer, **BODY_ERRORS},
 )
 @admin_api
-def create_config() -> Response:
+def create_config() -> ResponseReturnValue:
     """Store a new configuration."""
     parsed_query(NoParameters)
-    response = _shown(configs.create(parse_change(json_object()), actor=actor_name()))
-    response.status_code = 201
-    return response
+    return _shown(configs.create(parse_change(json_object()), actor=actor_name())), 201
 
 
 @bp.get("/<int:config_id>")
@@ -151,7 +150,7 @@ def deactivate_config(config_id: int) -> Response:
 )
 @admin_api
 @smtp_tests.limited
-def test_config(config_id: int) -> Response:
+def test_config(config_id: int) -> ResponseReturnValue:
     """Test, and answer when it is over or step by step."""
     return api_tests.answer(configs.get(config_id))
 

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, current_app
+from flask.typing import ResponseReturnValue
 
 from blueprints.access import is_known_administrator, public
 from services.checks import readiness
@@ -23,7 +24,7 @@ def live() -> Response:
 
 @bp.get("/readyz")
 @public
-def ready() -> Response:
+def ready() -> ResponseReturnValue:
     """200 if requests may come here, also while mail is late; 503 if not."""
     found = readiness.look(current_app)
     return _told(found.level, found.checks, is_well=found.level is not Fitness.NOT_READY)
@@ -31,18 +32,17 @@ def ready() -> Response:
 
 @bp.get("/readyz/mail")
 @public
-def mail_ready() -> Response:
+def mail_ready() -> ResponseReturnValue:
     """503 once no email has got out for MAIL_DOWN_MINUTES; whichever process is asked, the answer is the same."""
     found, check = readiness.look_at_mail()
     return _told(found, {"mail": check}, is_well=found is not MailFitness.DOWN)
 
 
-def _told(status: str, checks: dict[str, Answer], *, is_well: bool) -> Response:
+def _told(status: str, checks: dict[str, Answer], *, is_well: bool) -> ResponseReturnValue:
     """Words alone, and to administrators what is behind them."""
     is_told = is_known_administrator()
-    response = jsonify(status=status, checks={name: _check(each, is_told) for name, each in checks.items()})
-    response.status_code = 200 if is_well else NOT_READY
-    return response
+    told = {name: _check(each, is_told) for name, each in checks.items()}
+    return {"status": status, "checks": told}, 200 if is_well else NOT_READY
 
 
 def _check(check: Answer, is_told: bool) -> dict[str, Any]:

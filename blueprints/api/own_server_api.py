@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify
+from flask.typing import ResponseReturnValue
 from pydantic import BaseModel
 
 from blueprints import smtp_tests
@@ -143,7 +144,7 @@ def delete_settings() -> Response:
 )
 @account_api(Scope.SETTINGS)
 @smtp_tests.own_limited
-def test_settings() -> Response:
+def test_settings() -> ResponseReturnValue:
     """Test, and answer when it is over."""
     wanted, account_id = parsed_query(WithSteps), calling_account()
     body = json_object_or_none()
@@ -202,7 +203,7 @@ def _tested(tried: Tried) -> TestResult:
     return smtp_tests.run_and_note(prepared, tried.stored.row.id if tried.stored else None)
 
 
-def _told(result: TestResult, *, with_steps: bool) -> Response:
+def _told(result: TestResult, *, with_steps: bool) -> ResponseReturnValue:
     """The result in our own words."""
     steps = {"steps": [StepFacts(**smtp_tests.step_dict(step)) for step in result.steps]} if with_steps else {}
     if result.ok:
@@ -210,7 +211,5 @@ def _told(result: TestResult, *, with_steps: bool) -> Response:
     return _failed(result.message, **steps)
 
 
-def _failed(reason: str, **steps: Any) -> Response:  # noqa: ANN401
-    response = _answer(RefusedTest(success=False, error=TEST_FAILED.format(reason), **steps))
-    response.status_code = 422
-    return response
+def _failed(reason: str, **steps: Any) -> ResponseReturnValue:  # noqa: ANN401
+    return _answer(RefusedTest(success=False, error=TEST_FAILED.format(reason), **steps)), 422

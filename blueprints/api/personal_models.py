@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from blueprints.api.api_models import one_of
+from blueprints.api.api_models import StepData, one_of
 from services.personal.own_server import OwnStatus
 from services.settings.fields import (
     LONGEST_LINE,
@@ -81,30 +81,25 @@ def _password(secret: Secret) -> Secret:
     return secret
 
 
-def _text(longest: int, description: str, **more: object) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "maxLength": longest, "description": description, **more})
+def _shape(kind: str, description: str, **more: object) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, "description": description, **more})
 
 
 _Secure = Annotated[
-    UseSsl,
-    WithJsonSchema(
-        {
-            "type": "boolean",
-            "description": "True: TLS from the start. False: STARTTLS, required. Left out: true for port 465.",
-        }
-    ),
+    UseSsl, _shape("boolean", "True: TLS from the start. False: STARTTLS, required. Left out: true for port 465.")
 ]
 _User = Annotated[
     Username,
     AfterValidator(_user),
-    _text(LONGEST_LINE, "What you sign in with at the server; often your address.", minLength=1),
+    _shape("string", "What you sign in with at the server; often your address.", maxLength=LONGEST_LINE, minLength=1),
 ]
 _Pass = Annotated[
     Password,
     AfterValidator(_password),
-    _text(
-        LONGEST_PASSWORD,
+    _shape(
+        "string",
         "Write-only. It may be left out only while one is stored for the same host, port, user and mode.",
+        maxLength=LONGEST_PASSWORD,
         minLength=1,
         writeOnly=True,
     ),
@@ -194,14 +189,8 @@ class SettingsRemovedAnswer(PersonalAnswer):
     message: str
 
 
-class StepFacts(PersonalAnswer):
+class StepFacts(StepData, PersonalAnswer):
     """A step of a test. ``fact`` has what the server said in it for administrators only."""
-
-    name: str
-    label: str
-    status: str
-    ms: int
-    fact: str
 
 
 class TestedAnswer(PersonalAnswer):

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from flask import Blueprint, Response, jsonify
-from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from blueprints import limits
 from blueprints.access import account_api, caller
@@ -28,16 +28,11 @@ class ProvidersAnswer(AnyAnswer):
 class Wanted(Strict):
     """What to find the server for."""
 
-    email: Annotated[
-        str,
-        WithJsonSchema(
-            {
-                "type": "string",
-                "maxLength": LONGEST_ADDRESS,
-                "description": "An email address, a domain, or the name or id of a provider.",
-            }
-        ),
-    ] = ""
+    email: str = Field(
+        "",
+        description="An email address, a domain, or the name or id of a provider.",
+        json_schema_extra={"maxLength": LONGEST_ADDRESS},  # what is longer is refused in words of its own
+    )
 
 
 class SuggestedValues(BaseModel):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 from pydantic import Field, RootModel
 
@@ -108,15 +108,9 @@ def send_email() -> ResponseReturnValue:
         raw.clear()
         taken = sending.take(asked, SendingFor(account_id=caller.account_id, token_id=caller.token_id))
     if asked.is_batch:
-        return _answer({"success": True, "messages": [_told(each) for each in taken]}, 202)
+        return {"success": True, "messages": [_told(each) for each in taken]}, 202
     (one,) = taken
-    return _answer({**_success(one), **_told(one)}, 200 if one.is_settled else 202)
-
-
-def _answer(body: dict[str, object], status: int) -> Response:
-    response = jsonify(body)
-    response.status_code = status
-    return response
+    return {**_success(one), **_told(one)}, 200 if one.is_settled else 202
 
 
 def _success(taken: TakenMail) -> dict[str, object]:

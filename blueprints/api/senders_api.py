@@ -3,6 +3,7 @@
 from typing import Final
 
 from flask import Blueprint, Response, jsonify
+from flask.typing import ResponseReturnValue
 from pydantic import Field
 
 from blueprints.access import account_api, calling_account
@@ -85,14 +86,13 @@ def list_senders() -> Response:
     answers={200: SenderAnswer, 201: SenderAnswer, 409: PersonalError, **PERSONAL_BODY_ERRORS},
 )
 @account_api(Scope.SETTINGS)
-def add_sender() -> Response:
+def add_sender() -> ResponseReturnValue:
     """Ask at the address whether it is one's own."""
     parsed_query(NoParameters)
     account_id = calling_account()
     sender = senders.add(account_id, checked(NewSender, json_object()).email)
-    answer = jsonify({"message": _CONFIRMED if sender.is_confirmed else _MAILED, "sender": _shown(sender)})
-    answer.status_code = 200 if sender.is_confirmed else 201
-    return answer
+    message, status = (_CONFIRMED, 200) if sender.is_confirmed else (_MAILED, 201)
+    return {"message": message, "sender": _shown(sender)}, status
 
 
 @bp.delete("/<int:sender_id>")

@@ -1,6 +1,7 @@
 """``/api/settings/smtp``: the administration API of the specification, which works on the active configuration."""
 
 from flask import Blueprint, Response, jsonify
+from flask.typing import ResponseReturnValue
 
 from blueprints import smtp_tests
 from blueprints.access import actor_name, admin_api, require_recent_sign_in
@@ -71,7 +72,7 @@ def save_smtp() -> Response:
 )
 @admin_api
 @smtp_tests.limited
-def test_smtp() -> Response:
+def test_smtp() -> ResponseReturnValue:
     """Test, and answer when it is over or step by step."""
     return api_tests.answer_active()
 

@@ -11,7 +11,7 @@ from blueprints import smtp_tests
 from blueprints.cli.accounts import named as account_named
 from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, print_json, table
 from blueprints.cli.smtp import named, where_mail_goes
-from services.checks import connection_test, validation
+from services.checks import connection_test, noting, validation
 from services.checks.connection_test import TestResult, Waiting
 from services.checks.validation import Check, Mark, Told
 from services.diagnosis import diagnosis
@@ -99,7 +99,7 @@ def tested(
     with closing(connection_test.listen(prepared)) as items:
         for item in items:
             if isinstance(item, TestResult):
-                smtp_tests.note(settings, item, server.config_id)
+                noting.note_test(settings, item, server.config_id)
                 return item
             if item and not is_quiet:
                 click.echo(_step_line(item) if isinstance(item, Step) else _waiting_line(item), err=err)

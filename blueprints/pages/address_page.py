@@ -1,9 +1,8 @@
 """``/confirm-address``: where the link leads that was mailed to an account's new address."""
 
-from datetime import datetime
 from typing import Final
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, url_for
+from flask import Blueprint, Response, flash, make_response, redirect, url_for
 
 from blueprints import access
 from blueprints.link_cookies import LinkCookie, private
@@ -12,12 +11,14 @@ from utils.errors import InvalidInput
 
 bp = Blueprint("address", __name__)
 
+_link: Final = LinkCookie("address", "address.show", "auth/confirm_address.html", address_change.find_valid)
+
 
 @bp.get("/confirm-address")
 @access.public
 def show() -> Response:
     """Swap the token in the link for a cookie, then ask. Uses nothing up, since scanners of mail follow links."""
-    return _link.swapped() or _page({}, came=_link.token() is not None)
+    return _link.shown()
 
 
 @bp.post("/confirm-address")
@@ -28,25 +29,8 @@ def confirm() -> Response:
     try:
         confirmed = address_change.confirm(_link.token() or "")
     except InvalidInput as refused:
-        return _page(refused.errors)
+        return _link.page(refused.errors)
     if not confirmed:
-        return _page({})
+        return _link.page()
     flash("Address confirmed. Email for this account now goes there.", "success")
     return private(_link.forget(make_response(redirect(url_for("pages.home"), 303))))
-
-
-def _page(errors: dict[str, list[str]], *, came: bool = True) -> Response:
-    """The question; or the page that says that the link is no longer good (410), or that none ``came`` (400)."""
-    pending = address_change.find_valid(_link.token() or "")
-    page = render_template("auth/confirm_address.html", pending=pending, errors=errors, came=came)
-    if pending is None:
-        return private(_link.forget(make_response(page, 410 if came else 400)))
-    return private(make_response(page, 422 if errors else 200))
-
-
-def _expires_at(token: str) -> datetime | None:
-    pending = address_change.find_valid(token)
-    return pending.expires_at if pending else None
-
-
-_link: Final = LinkCookie("address", "address.show", _expires_at)

@@ -1,9 +1,8 @@
 """The way in: first set-up, signing in and out, a forgotten password."""
 
-from datetime import datetime
 from typing import Any, Final
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
@@ -17,6 +16,7 @@ from utils.errors import InvalidInput, NotFound
 pages = Blueprint("pages", __name__)
 bp = Blueprint("auth", __name__)
 
+_link: Final = LinkCookie("reset", "auth.reset_password", "auth/reset_password.html", password_reset.find_valid)
 _WRONG_SIGN_IN: Final = "Wrong user name or password. Check both and try again."
 
 
@@ -94,7 +94,7 @@ def forgot_password() -> ResponseReturnValue:
 @access.public
 def reset_password() -> ResponseReturnValue:
     """Swap the token in the link for a cookie that lives as long, then show the form. Uses nothing up."""
-    return _link.swapped() or _reset_page({}, came=_link.token() is not None)
+    return _link.shown()
 
 
 @bp.post("/reset-password")
@@ -106,9 +106,9 @@ def redeem() -> ResponseReturnValue:
     try:
         changed = password_reset.redeem(_link.token() or "", forms.text("password"))
     except InvalidInput as refused:
-        return _reset_page(refused.errors)
+        return _link.page(refused.errors)
     if not changed:
-        return _reset_page({})
+        return _link.page()
     sessions.sign_out()
     flash("Password set. Sign in with it.", "success")
     response = make_response(redirect(url_for("auth.login"), 303))
@@ -134,20 +134,3 @@ def _sign_in_page(values: dict[str, Any], errors: dict[str, list[str]]) -> str:
 
 def _forgot_page(email: str, errors: dict[str, list[str]], *, sent: bool = False) -> str:
     return render_template("auth/forgot_password.html", values={"email": email}, errors=errors, sent=sent)
-
-
-def _reset_page(errors: dict[str, list[str]], *, came: bool = True) -> Response:
-    """The form; or the page that says that the link is no longer good (410), or that none ``came`` (400)."""
-    link = password_reset.find_valid(_link.token() or "")
-    page = render_template("auth/reset_password.html", errors=errors, link=link, came=came)
-    if link is None:
-        return private(_link.forget(make_response(page, 410 if came else 400)))
-    return private(make_response(page, 422 if errors else 200))
-
-
-def _expires_at(token: str) -> datetime | None:
-    link = password_reset.find_valid(token)
-    return link.expires_at if link else None
-
-
-_link: Final = LinkCookie("reset", "auth.reset_password", _expires_at)

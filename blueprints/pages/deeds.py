@@ -7,7 +7,8 @@ from typing import Generic, Protocol, TypeVar
 from flask import Response, flash, make_response
 
 from blueprints.access import require_recent_sign_in
-from utils.errors import AppError, Conflict, InvalidInput, NotFound
+from blueprints.way_back import to_list
+from utils.errors import Conflict, InvalidInput, NotFound
 
 
 class _Named(Protocol):
@@ -29,13 +30,13 @@ class Deed(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Deeds(Generic[T]):
-    """The deeds of one list by their names, with the page of the question, and the list, with a refusal or without."""
+    """The deeds of one list by their names, with the pages of the question and of the list; that is at ``endpoint``."""
 
     by_name: Mapping[str, Deed[T]]
     get: Callable[[int], T]
     question: Callable[[T, str, dict[str, list[str]]], str]
-    refused_in_list: Callable[[AppError], Response]
-    to_list: Callable[[], Response]
+    page: Callable[[dict[str, list[str]]], str]
+    endpoint: str
 
     def ask(self, account_id: int, deed: str) -> str:
         """Ask first, and say what follows."""
@@ -53,9 +54,9 @@ class Deeds(Generic[T]):
         except InvalidInput as refused:
             return make_response(self.question(self.get(account_id), deed, refused.errors), refused.status)
         except (Conflict, NotFound) as refused:
-            return self.refused_in_list(refused)
+            return make_response(self.page({"form": [refused.message]}), refused.status)
         flash(wanted.done.format(row.username), "success")
-        return self.to_list()
+        return to_list(self.endpoint)
 
     def _named(self, deed: str) -> Deed[T]:
         if deed not in self.by_name:

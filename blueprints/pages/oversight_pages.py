@@ -3,21 +3,22 @@
 from collections.abc import Callable
 from typing import Final
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request
+from flask import Blueprint, Response, flash, make_response, render_template, request
 
 from blueprints import forms
 from blueprints.access import admin_page
 from blueprints.pages.deeds import Deed, Deeds
-from blueprints.way_back import list_url
+from blueprints.way_back import to_list
 from services.personal import oversight
 from services.personal.oversight import Decision, OwnServerFacts, Shown
 from services.settings import personal_policy
-from utils.errors import AppError, Conflict, InvalidInput
+from utils.errors import Conflict, InvalidInput
 from utils.log_utils import printable
 from utils.numbers import number_or_text, whole_number
 
 bp = Blueprint("oversight", __name__, url_prefix="/settings/accounts/smtp")
 
+LIST: Final = "oversight.show"
 LIMITS: Final = ("emails_per_minute", "emails_per_day")
 
 
@@ -95,7 +96,7 @@ def set_limits(account_id: int) -> Response:
     except Conflict as stale:
         return _limits_conflict(oversight.get(account_id), typed, stale)
     flash(f"Saved the limits of {row.username}.", "success")
-    return _to_list()
+    return to_list(LIST)
 
 
 def _limits_conflict(row: OwnServerFacts, typed: dict[str, str], stale: Conflict) -> Response:
@@ -138,19 +139,6 @@ def _limits_page(row: OwnServerFacts, values: dict[str, str], errors: dict[str, 
     )
 
 
-def _refused_in_list(refused: AppError) -> Response:
-    return make_response(_page({"form": [refused.message]}), refused.status)
-
-
-def _to_list() -> Response:
-    return make_response(redirect(list_url("oversight.show"), 303))
-
-
-_deeds: Final = Deeds(
-    by_name=_DEEDS, get=oversight.get, question=_question, refused_in_list=_refused_in_list, to_list=_to_list
-)
-
-
 def _page(errors: dict[str, list[str]] | None = None) -> str:
     asked = request.args if request.method == "GET" else {}
     text, shown = printable(asked.get("q", ""), oversight.LONGEST_TEXT), asked.get("show", "")
@@ -167,3 +155,6 @@ def _page(errors: dict[str, list[str]] | None = None) -> str:
         success_days=oversight.SUCCESS_DAYS,
         errors=errors or {},
     )
+
+
+_deeds: Final = Deeds(by_name=_DEEDS, get=oversight.get, question=_question, page=_page, endpoint=LIST)

@@ -1,21 +1,24 @@
 """``/settings/accounts``: who may sign in, and as what; administrators invite people and change or end accounts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request
+from flask import Blueprint, Response, flash, make_response, render_template, request
 from flask_login import current_user
 
 from blueprints import access, forms
 from blueprints.access import admin_page, require_recent_sign_in
 from blueprints.pages.deeds import Deed, Deeds
 from blueprints.paging import PAGE, page_of
-from blueprints.way_back import list_url
+from blueprints.way_back import to_list
 from services.accounts import accounts, administration
 from services.accounts.accounts import Person
-from utils.errors import AppError, InvalidInput
+from utils.errors import InvalidInput
 
 bp = Blueprint("people", __name__, url_prefix="/settings/accounts")
+
+LIST: Final = "people.show"
+_FRESH: Final[Mapping[str, object]] = {"username": "", "email": "", "is_admin": False}
 
 
 class _Work(Protocol):
@@ -50,7 +53,7 @@ _DEEDS: Final = {
 @admin_page
 def show() -> str:
     """Every account, and the form for one more."""
-    return _page({"username": "", "email": "", "is_admin": False})
+    return _page()
 
 
 @bp.post("")
@@ -64,9 +67,9 @@ def invite() -> Response:
         person = administration.invite(username, email, is_admin=is_admin, by=current_user.id)
     except InvalidInput as refused:
         values = {"username": username, "email": email, "is_admin": is_admin}
-        return make_response(_page(values, refused.errors), refused.status)
+        return make_response(_page(refused.errors, values), refused.status)
     flash(f"A link for {person.username} is on its way to {person.email}. It works for 3 days.", "success")
-    return _to_list()
+    return to_list(LIST)
 
 
 @bp.get("/<int:account_id>/<deed>")
@@ -94,22 +97,11 @@ def _question(person: Person, deed: str, errors: dict[str, list[str]]) -> str:
     )
 
 
-def _refused_in_list(refused: AppError) -> Response:
-    page = _page({"username": "", "email": "", "is_admin": False}, {"form": [refused.message]})
-    return make_response(page, refused.status)
-
-
-def _to_list() -> Response:
-    return make_response(redirect(list_url("people.show"), 303))
-
-
-_deeds: Final = Deeds(
-    by_name=_DEEDS, get=accounts.get, question=_question, refused_in_list=_refused_in_list, to_list=_to_list
-)
-
-
-def _page(values: dict[str, object], errors: dict[str, list[str]] | None = None) -> str:
+def _page(errors: dict[str, list[str]] | None = None, values: Mapping[str, object] = _FRESH) -> str:
     after = request.args.get("after", "") if request.method == "GET" else ""
     found = accounts.everybody(after=after, limit=PAGE + 1)
     people = page_of(found, lambda person: person.username, after)
     return render_template("people/list.html", people=people, values=values, errors=errors or {})
+
+
+_deeds: Final = Deeds(by_name=_DEEDS, get=accounts.get, question=_question, page=_page, endpoint=LIST)

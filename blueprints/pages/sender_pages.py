@@ -1,6 +1,5 @@
 """``/account/senders``: the addresses that an account sends from; and where the links lead that confirm them."""
 
-from datetime import datetime
 from typing import Final
 
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, url_for
@@ -14,6 +13,7 @@ from utils.errors import Conflict, InvalidInput
 bp = Blueprint("senders", __name__)
 link_bp = Blueprint("sender_link", __name__)
 
+_link: Final = LinkCookie("sender", "sender_link.ask", "auth/confirm_sender.html", senders.find_valid)
 BESIDE_SERVER: Final = "beside_server"  # a hidden field
 
 
@@ -72,7 +72,7 @@ def remove(sender_id: int) -> Response:
 @access.public
 def ask() -> Response:
     """Swap the token in the link for a cookie, then ask. Uses nothing up, since scanners of mail follow links."""
-    return _link.swapped() or _question(came=_link.token() is not None)
+    return _link.shown()
 
 
 @link_bp.post("/confirm-sender")
@@ -82,7 +82,7 @@ def confirm() -> Response:
     """Let the account send from the address. Whoever reads mail there need not be signed in here."""
     asked = senders.confirm(_link.token() or "")
     if asked is None:
-        return _question()
+        return _link.page()
     flash(f"{asked.username} may now send from {asked.email}.", "success")
     return private(_link.forget(make_response(redirect(url_for("pages.home"), 303))))
 
@@ -102,20 +102,3 @@ def _page(email: str, errors: dict[str, list[str]]) -> Response:
         errors=errors,
     )
     return make_response(page, 422 if errors else 200)
-
-
-def _question(*, came: bool = True) -> Response:
-    """The question; or the page that says that the link is no longer good (410), or that none ``came`` (400)."""
-    asked = senders.find_valid(_link.token() or "")
-    page = render_template("auth/confirm_sender.html", asked=asked, came=came)
-    if asked is None:
-        return private(_link.forget(make_response(page, 410 if came else 400)))
-    return private(make_response(page))
-
-
-def _expires_at(token: str) -> datetime | None:
-    asked = senders.find_valid(token)
-    return asked.expires_at if asked else None
-
-
-_link: Final = LinkCookie("sender", "sender_link.ask", _expires_at)

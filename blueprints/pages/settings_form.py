@@ -9,7 +9,7 @@ from blueprints import forms, kept, limits, smtp_tests, undoing
 from blueprints.access import actor_name, admin_page, require_recent_sign_in
 from blueprints.pages import server_forms, smtp_form_values, versions
 from blueprints.pages.versions import Versions
-from blueprints.way_back import list_url
+from blueprints.way_back import to_list
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan
 from services.providers.discovery import Discovery
@@ -49,7 +49,7 @@ def create() -> Response:
     except InvalidInput as refused:
         return _refused(None, refused)
     flash("Saved.", "success")
-    return _switched_on(before, saved, is_careful=is_careful) if turns_on else _to_list()
+    return _switched_on(before, saved, is_careful=is_careful) if turns_on else to_list("settings.smtp")
 
 
 @bp.get("/settings/smtp/<int:config_id>")
@@ -89,7 +89,7 @@ def save(config_id: int) -> Response:
     flash("Saved.", "success")
     if asks_first:
         return make_response(redirect(url_for("settings.ask_deactivate", config_id=config_id), 303))
-    return _switched_on(before, saved, is_careful=is_careful) if turns_on else _to_list()
+    return _switched_on(before, saved, is_careful=is_careful) if turns_on else to_list("settings.smtp")
 
 
 def _switched_on(before: StoredConfig | None, saved: StoredConfig, *, is_careful: bool) -> Response:
@@ -99,7 +99,7 @@ def _switched_on(before: StoredConfig | None, saved: StoredConfig, *, is_careful
             return make_response(redirect(url_for("settings.ask_activate", config_id=saved.row.id), 303))
         saved = configs.activate(saved.row.id, version=saved.row.version, actor=actor_name())
     undoing.offer(before, saved)
-    return _to_list()
+    return to_list("settings.smtp")
 
 
 @bp.post("/settings/smtp/new/test")
@@ -202,10 +202,6 @@ def _conflicting(stored: StoredConfig, stale: Conflict) -> Response:
 def _gone(values: dict[str, Any]) -> Response:
     """The form of a server that is deleted, to be saved as a new one."""
     return _page(None, values | {"version": ""}, errors={"form": [GONE]}, is_gone=True, status=NotFound.status)
-
-
-def _to_list() -> Response:
-    return make_response(redirect(list_url("settings.smtp"), 303))
 
 
 def _page(

@@ -17,11 +17,11 @@ def note_test(settings: SmtpSettings, result: TestResult, config_id: int | None)
     A failed test takes the mark of an earlier one away, unless it says nothing of the settings: a mistyped recipient,
     or a mistake of ours. Never raises: a result that cannot be written down is told all the same.
     """
-    _mark(settings, result, config_id)
-    try:
-        _note_health(settings, result, config_id)
-    except Exception as error:
-        incidents.report("test_not_written_down", error)
+    for write_down in (_mark, _note_health):
+        try:
+            write_down(settings, result, config_id)
+        except Exception as error:
+            incidents.report("test_not_written_down", error)
 
 
 def _mark(settings: SmtpSettings, result: TestResult, config_id: int | None) -> None:

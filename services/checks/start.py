@@ -2,6 +2,7 @@
 `flask smtp validate`.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -46,11 +47,8 @@ def check_tables() -> None:
     """Raises ConfigurationError if the tables are older than this code. A database that cannot be asked is told by
     what comes next.
     """
-    try:
-        with reading() as session:
-            _refuse_old_tables(session)
-    except SQLAlchemyError:
-        return
+    with suppress(SQLAlchemyError), reading() as session:
+        _refuse_old_tables(session)
 
 
 def check_writing() -> None:
@@ -71,13 +69,9 @@ def check_new_key() -> None:
 
     It asks the database only about a doubtful key; one that cannot be asked is told by what comes next.
     """
-    if not get_settings().app_key_doubt:
-        return
-    try:
-        with reading() as session:
+    if get_settings().app_key_doubt:
+        with suppress(SQLAlchemyError), reading() as session:
             check_key(session)
-    except SQLAlchemyError:
-        return
 
 
 def words_for(error: SQLAlchemyError) -> str:

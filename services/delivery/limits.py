@@ -87,17 +87,11 @@ def limits_of(emails_per_minute: int | None, emails_per_day: int | None) -> Limi
     )
 
 
-def seconds_until_allowed(owner: str, limits: Limits, domains: Iterable[str], *, is_security: bool) -> float:
-    """0 if one mail may go now, which is then counted, or the seconds after which to ask again.
-
-    ``owner`` names the configuration, ``domains`` are the recipients'. A fifth of every allowance is kept for
-    security mail. Never raises: without the shared storage, each process keeps to its share.
-    """
-    return _allowances().seconds_until_allowed(owner, limits, domains, is_security=is_security)
-
-
 def take(allowances: Sequence[Allowance], *, is_security: bool) -> NoPlace | None:
-    """Take a place in every one of these, or in none and say which has none left. Never raises."""
+    """Take a place in every one of these, or in none and say which has none left.
+
+    Never raises: without the shared storage, each process keeps to its share.
+    """
     return _allowances().take(allowances, is_security=is_security)
 
 
@@ -228,11 +222,6 @@ class Allowances:
         self._local: _Counts | None = None
         self._shared: _Counts | None = None
         self._away_until: float | None = None
-
-    def seconds_until_allowed(self, owner: str, limits: Limits, domains: Iterable[str], *, is_security: bool) -> float:
-        """See the function of this name."""
-        refusal = self.take([Allowance(owner, limits, tuple(domains))], is_security=is_security)
-        return refusal.seconds if refusal else 0.0
 
     def take(self, allowances: Sequence[Allowance], *, is_security: bool) -> NoPlace | None:
         """See the function of this name."""

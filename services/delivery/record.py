@@ -25,7 +25,7 @@ from services.smtp.settings import SmtpSettings
 from utils import clock
 from utils.addresses import mask_address
 from utils.errors import Fault, OutcomeUnknown, Phase
-from utils.log_utils import printable
+from utils.log_utils import logged, printable
 
 log = structlog.get_logger(__name__)
 
@@ -58,14 +58,11 @@ def note(outcomes: Sequence[Outcome]) -> None:
 
 def note_met(server: RouteStep, meeting: Meeting) -> None:
     """Write down what was met at a server without an attempt at a mail."""
-    try:
-        with transaction(durable=False) as session:
-            health.note(session, server.owner, server.config_id, server.fingerprint, [meeting])
-            if meeting.what is What.ANSWERED and server.config_id is not None:
-                smtp_db.note_error(session, server.config_id, None)
-                smtp_db.clear_failover(session, server.config_id)
-    except SQLAlchemyError as failure:
-        log.error("attempts_not_noted", kind=type(failure).__name__)
+    with logged(log.error, "attempts_not_noted", SQLAlchemyError), transaction(durable=False) as session:
+        health.note(session, server.owner, server.config_id, server.fingerprint, [meeting])
+        if meeting.what is What.ANSWERED and server.config_id is not None:
+            smtp_db.note_error(session, server.config_id, None)
+            smtp_db.clear_failover(session, server.config_id)
 
 
 def told(
@@ -233,10 +230,7 @@ def _server_label(server: RouteStep | None) -> str:
 
 def note_failover(skipped: Sequence[Outcome], outcome: Outcome) -> None:
     """Write on each configuration that was down where its mail went instead."""
-    try:
-        with transaction(durable=False) as session:
-            for down in skipped:
-                if not down.is_throttled and down.server and down.server.config_id is not None:
-                    smtp_db.note_failover(session, down.server.config_id, _server_label(outcome.server), clock.now())
-    except SQLAlchemyError as failure:
-        log.error("failover_not_recorded", kind=type(failure).__name__)
+    with logged(log.error, "failover_not_recorded", SQLAlchemyError), transaction(durable=False) as session:
+        for down in skipped:
+            if not down.is_throttled and down.server and down.server.config_id is not None:
+                smtp_db.note_failover(session, down.server.config_id, _server_label(outcome.server), clock.now())

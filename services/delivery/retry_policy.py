@@ -150,14 +150,9 @@ _NO_RELAY: Final = _settings(Reason.NO_RELAY)
 _NOT_OWNER: Final = _settings(Reason.NOT_OWNER)
 _BAD_NAME: Final = _settings(Reason.NAME_REFUSED)
 _BAD_HOST: Final = _settings(Reason.HOST_REFUSED)
-_HOST_LATER: Final = _server(Reason.HOST_REFUSED, ALLOWANCE_WAIT)
-# By what a block list or a reputation holds against us; a listed link is the mail's own.
-_LISTED: Final = {
-    Listing.QUERY: _HOST_LATER,
-    Listing.DOMAIN: _BARRED,
-    Listing.ADDRESS: _BAD_HOST,
-    Listing.REPUTATION: _BAD_HOST,
-}
+_BLOCKED: Final = _settings(Reason.BLOCK_LISTED)
+_BLOCKED_FOR_NOW: Final = _server(Reason.BLOCK_LISTED, ALLOWANCE_WAIT)
+_NO_LIST: Final = _server(Reason.SERVER_FAULT, ALLOWANCE_WAIT)  # it may not ask its list about anyone
 _OUR_FAULT: Final = Verdict(action=MailAction.SNOOZE, reason=Reason.OUR_FAULT, seconds=RECIPIENT_WAIT, whose=Whose.OURS)
 _NOT_UNDERSTOOD: Final = replace(_later(Reason.NOT_UNDERSTOOD), most_attempts=2, whose=Whose.OURS)
 _GREYLISTED: Final = _later(Reason.GREYLISTED, RECIPIENT_WAIT)
@@ -177,7 +172,7 @@ _OF_REASON: Final = {  # what to do about what the rules of diagnosis recognise,
     for verdict in (
         _USED_UP, _TOO_FAST, _CROWDED, _FLOODED, _GREYLISTED, _MAILBOX_STAYS_FULL, _TOO_MANY,
         _LOGIN, _NO_RELAY, _NOT_OWNER, _BAD_NAME, _BAD_HOST, _BARRED,
-        replace(_BAD_HOST, reason=Reason.BLOCK_LISTED), replace(_BAD_HOST, reason=Reason.NO_HOST_NAME),
+        _BLOCKED, replace(_BAD_HOST, reason=Reason.NO_HOST_NAME),
         _HELD, _settings(Reason.ENCRYPTION_WANTED), _settings(Reason.OWN_MAILBOX_FULL),
         _FROM_DOMAIN, _DOUBTFUL_RECIPIENT, _NO_RECIPIENT, _RECIPIENT_REFUSED, _SENDER_REFUSED,
         _refused(Reason.CONTENT_REFUSED), _refused(Reason.TOO_LARGE), _later(Reason.SERVER_FAULT),
@@ -192,7 +187,7 @@ _OF_ONE_MESSAGE: Final = (
 )  # fmt: skip
 
 # Why a configuration is left alone until a person mends it, where its server lets us sign in and refuses the mails.
-PAUSE_REASONS: Final = tuple(each.reason for each in (_LOGIN, _NO_RELAY, _NOT_OWNER, _BAD_NAME, _BAD_HOST))
+PAUSE_REASONS: Final = tuple(each.reason for each in (_LOGIN, _NO_RELAY, _NOT_OWNER, _BAD_NAME, _BAD_HOST, _BLOCKED))
 
 _CROWDED_STATUSES: Final = ("4.3.2", "4.7.652")  # RFC 3463; Microsoft's "too many connections"
 # A status that names the recipient, its mailbox, or the size of the message says more than words.
@@ -355,18 +350,19 @@ def _of_opening(error: DeliveryError) -> Verdict:
     words, is_reply = words_of(error.text), error.fault is Fault.REPLY
     listing = known_names.listing_in(error.text[:LONGEST_TEXT]) if is_reply else None
     told = (reply_words.NAME, reply_words.HOST)
-    is_about_us = any(re.search(each, words) for each in told) or listing in _LISTED
+    is_about_us = any(re.search(each, words) for each in told) or listing is not None
+    is_heard = is_reply and listing is None  # a list is why, whatever else is said
     verdict = replace(_DOWN, reason=diagnosis.reason(error))
-    if is_reply and re.search(reply_words.OUR_ALLOWANCE, words):
+    if is_heard and re.search(reply_words.OUR_ALLOWANCE, words):
         verdict = _USED_UP
-    elif is_reply and re.search(reply_words.CROWDED, words):
+    elif is_heard and re.search(reply_words.CROWDED, words):
         verdict = replace(_CROWDED, trips=False)  # those of ours that are there serve
-    elif is_reply and error.enhanced in _CROWDED_STATUSES:
+    elif is_heard and error.enhanced in _CROWDED_STATUSES:
         verdict = replace(verdict, crowds=True)
-    elif is_reply and re.search(reply_words.TOO_FAST, words):
+    elif is_heard and re.search(reply_words.TOO_FAST, words):
         verdict = _TOO_FAST
     elif listing is Listing.QUERY:
-        verdict = replace(_HOST_LATER, reason=verdict.reason)
+        verdict = replace(_NO_LIST, reason=verdict.reason)
     elif isinstance(error, Misconfigured) and (not is_reply or error.phase is Phase.SIGN_IN or is_about_us):
         verdict = replace(verdict, trips=False, opens=True, whose=Whose.SETTINGS)
     return _hinted(verdict, words)
@@ -374,9 +370,8 @@ def _of_opening(error: DeliveryError) -> Verdict:
 
 def _of_answer(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdict:
     status, words = f"{code} {enhanced or '-'}", words_of(text)
-    if listed := _listed(status, text):
-        # Said of the message, it may be about this one alone, and so may what is held against the sender's domain.
-        return _hinted(replace(listed, is_doubtful=phase is _M or listed is _BARRED), words)
+    if listed := _listed(phase, status, text):
+        return _hinted(listed, words)
     verdict = _in(_TABLE, phase, status, words)
     if verdict is None or verdict.slows:
         told = _of_rule(phase, code, enhanced, text)
@@ -423,12 +418,18 @@ def _of_rule(phase: Phase, code: int, enhanced: str | None, text: str) -> Verdic
     return verdict
 
 
-def _listed(status: str, text: str) -> Verdict | None:
-    """The verdict if a block list or a reputation is why; a reputation that only delays mail comes back by itself."""
+def _listed(phase: Phase, status: str, text: str) -> Verdict | None:
+    """The verdict if a block list or a reputation is why; a listed link is the mail's own, and no reason here."""
     listing = known_names.listing_in(text[:LONGEST_TEXT])
-    if listing is Listing.REPUTATION and status.startswith("4"):
-        return _HOST_LATER
-    return _LISTED.get(listing) if listing else None
+    if listing in (None, Listing.LINK):
+        return None
+    if listing is Listing.QUERY:
+        return _NO_LIST
+    # A reputation that only delays mail comes back by itself.
+    is_for_now = listing is Listing.REPUTATION and status.startswith("4")
+    # Said of the message, it may be about this one alone, and so may what is held against the sender's domain.
+    is_doubtful = phase is _M or listing is Listing.DOMAIN
+    return replace(_BLOCKED_FOR_NOW if is_for_now else _BLOCKED, is_doubtful=is_doubtful)
 
 
 def words_of(text: str) -> str:

@@ -61,6 +61,7 @@ _FAULT_REASONS: Final = {
 }
 
 _TEMPORARY, _PERMANENT = 4, 5
+_GREETED: Final = (Phase.CONNECT, Phase.GREETING, Phase.EHLO)
 _LOGIN_FIELDS: Final = ("smtp_username", "smtp_password")
 _NOT_REACHED: Final = (Fault.TIMEOUT, Fault.REFUSED, Fault.UNREACHABLE)
 
@@ -262,6 +263,8 @@ def reason(error: DeliveryError) -> Reason:
         return Reason.NOT_FOR_ACCOUNTS
     if error.fault in _FAULT_REASONS:
         return _FAULT_REASONS[error.fault]
+    if error.phase in _GREETED and error.fault is Fault.REPLY and known_names.listing_in(error.text):
+        return Reason.BLOCK_LISTED
     # RFC 4954 6: 454 says that the password could not be checked, which is no word on whether it is right.
     if error.phase is Phase.SIGN_IN and not isinstance(error, Misconfigured):
         return Reason.SIGN_IN_LATER

@@ -14,9 +14,10 @@ def check(domain: str, provider: Provider | None, questions: Questions) -> Findi
         )
         return Finding(subject="DKIM", outcome=Grade.OPEN, text=text, host=f"_domainkey.{domain}", seen=(), add=())
     hosts = {f"{selector}._domainkey.{domain}": target for selector, target in provider["selectors"].items()}
+    older = [f"{selector}._domainkey.{domain}" for selector in provider["old_selectors"]]
     keys: dict[str, str] = {}
     problem: LookupFailed | None = None
-    for host in hosts:
+    for host in (*hosts, *older):
         try:
             keys.update((host, text) for text in questions.txt(host) if "p" in tags_of(text))
         except LookupFailed as error:

@@ -17,6 +17,7 @@ from services.settings.route import RouteStep
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_base_url
+from utils.log_utils import logged
 
 log = structlog.get_logger(__name__)
 
@@ -83,15 +84,12 @@ def _tell_administrators(down: Outcome, used: RouteStep | None, *, is_waiting: b
     values |= {"used_name": used.name, "used_host": place_of(used)[0]} if used else {"used_name": "", "used_host": ""}
     values |= {"settings_url": f"{get_base_url()}/settings/smtp"}
     expires_at = now + TELL_AGAIN if is_waiting else None
-    try:
-        # Claimed along with the mails: if these cannot be queued, another may tell.
-        with transaction() as session:
-            if smtp_db.claim_failover_notice(session, server.config_id, now, now - TELL_AGAIN):
-                for address in user_db.administrator_emails(session):
-                    template_mail.queue(session, address, FAILOVER, expires_at, **values)
-    except Exception as failure:
-        # The mail that led here may have been sent: whoever sent it must not be told otherwise, whatever this is.
-        log.error("failover_not_told", kind=type(failure).__name__)
+    # The mail that led here may have been sent: whoever sent it must not be told otherwise, whatever goes wrong.
+    # Claimed along with the mails: if these cannot be queued, another may tell.
+    with logged(log.error, "failover_not_told", Exception), transaction() as session:
+        if smtp_db.claim_failover_notice(session, server.config_id, now, now - TELL_AGAIN):
+            for address in user_db.administrator_emails(session):
+                template_mail.queue(session, address, FAILOVER, expires_at, **values)
 
 
 def _forgot_url() -> str:

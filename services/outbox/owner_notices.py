@@ -17,6 +17,7 @@ from services.outbox import template_mail
 from services.settings.route import RouteStep
 from utils import clock
 from utils.env_utils import get_base_url
+from utils.log_utils import logged
 
 log = structlog.get_logger(__name__)
 
@@ -65,26 +66,20 @@ def _tell_broken(own: RouteStep, problem: str, used: RouteStep | None) -> None:
     if own.is_told_broken or config_id is None:
         return
     sender = used.settings.from_email if used and used.settings else ""
-    try:
-        with transaction() as session:
-            is_news, is_due = smtp_db.claim_broken_notice(session, config_id, now, now - QUIET)
-            if is_news:
-                log.warning("own_server_broken", config_id=config_id, account_id=own.account_id, reason=problem)
-            if is_due:
-                _queue(session, own, BROKEN, problem=problem, used_from=sender)
-    except Exception as failure:  # as in notices: what became of the mail is told whatever this is
-        log.error("owner_not_told", kind=type(failure).__name__)
+    # As in notices: what became of the mail is told whatever goes wrong.
+    with logged(log.error, "owner_not_told", Exception), transaction() as session:
+        is_news, is_due = smtp_db.claim_broken_notice(session, config_id, now, now - QUIET)
+        if is_news:
+            log.warning("own_server_broken", config_id=config_id, account_id=own.account_id, reason=problem)
+        if is_due:
+            _queue(session, own, BROKEN, problem=problem, used_from=sender)
 
 
 def _tell_works(own: RouteStep) -> None:
-    if own.config_id is None:
-        return
-    try:
-        with transaction() as session:
+    if own.config_id is not None:
+        with logged(log.error, "owner_not_told", Exception), transaction() as session:
             if smtp_db.claim_works_notice(session, own.config_id):
                 _queue(session, own, WORKS)
-    except Exception as failure:
-        log.error("owner_not_told", kind=type(failure).__name__)
 
 
 def _queue(session: Session, own: RouteStep, template: str, **values: object) -> None:

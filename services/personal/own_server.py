@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from database import smtp_db, user_db
-from database.engine import reading, transaction
+from database.engine import reading, reading_in, transaction
 from database.smtp_db import SmtpConfig
 from database.user_db import Account
 from services.outbox import promise
@@ -97,11 +97,9 @@ def serving(account_id: int) -> Serving:
 
 def find(account_id: int, session: Session | None = None) -> StoredConfig | None:
     """The account's own server, in use or not; read in the caller's session if there is one."""
-    if session is None:
-        with reading() as own:
-            return find(account_id, own)
-    row = smtp_db.find_own(session, account_id)
-    return configs.as_used(session, row) if row else None
+    with reading_in(session) as own:
+        row = smtp_db.find_own(own, account_id)
+        return configs.as_used(own, row) if row else None
 
 
 def save(account_id: int, change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from database import policy_db
-from database.engine import reading, transaction
+from database.engine import reading, reading_in, transaction
 from database.policy_db import ServerTemplate
 from services import audit
 from services.audit import Action
@@ -67,11 +67,9 @@ def get(template_id: int) -> Template:
 
 def for_addresses(*texts: str, session: Session | None = None) -> Template | None:
     """The template of the first of these that is an address at a domain with one; others may be anything."""
-    if session is None:
-        with reading() as own:
-            return for_addresses(*texts, session=own)
-    rows = (policy_db.template_for(session, domain) for text in texts if (domain := _domain_of(text)))
-    return next((_value(row) for row in rows if row), None)
+    with reading_in(session) as own:
+        rows = (policy_db.template_for(own, domain) for text in texts if (domain := _domain_of(text)))
+        return next((_value(row) for row in rows if row), None)
 
 
 def save(raw: Mapping[str, str], *, template_id: int | None = None, mark: str | None = None) -> Template:

@@ -45,6 +45,7 @@ _NOT_OFFERED: Final = "."  # RFC 2782
 _MOST_TARGETS: Final = 3  # of a service; further ones would stand in for these
 WHAT_TO_ENTER: Final = "Enter an email address, like name@example.com, or the name of a provider."
 UNKNOWN_NAME: Final = "No provider with this name. Enter your email address instead."
+NO_SERVER: Final = "It has no server for other programs to send through."
 UNENCRYPTED: Final = (
     "It offers no encryption, so anyone on the network could read your password and your email. "
     "Choose the encryption yourself."
@@ -367,8 +368,8 @@ def _with(provider: Provider, source: Source, message: str, address: str, domain
         smtp_username=_username(provider, address, domain),
         from_email=address,
     )
-    unsendable = provider["obstacle"] if not provider["ways"] else ""
-    message = " ".join(filter(None, (message, unsendable, provider["caution"])))
+    without_server = NO_SERVER if provider["obstacle"] and not provider["ways"] else ""
+    message = " ".join(filter(None, (message, without_server, provider["caution"])))
     if not provider["development_only"]:
         message += _told_unencrypted(provider["host"], security)
     return Discovery(source=source, message=message, provider=provider, values=values)

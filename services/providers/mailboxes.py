@@ -7,7 +7,9 @@ Their facts stand in ``data/mailboxes.json``, each with its source, and are writ
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NotRequired
+
+from typing_extensions import TypedDict  # as in registry.py
 
 DATA: Final = Path(__file__).parent / "data" / "mailboxes.json"
 
@@ -16,7 +18,7 @@ ONE_SOURCE_SAYS_SO: Final = "Only one public source says so."
 UNVERIFIED: Final = "That this MX host belongs to it is not verified."
 NO_SERVER: Final = "Its server for sending is not known: it may have none."
 TEST_IT: Final = "Run the connection test before you rely on it."
-NO_SMTP: Final = "{name} has no server for other programs to send through. Send through another provider."
+NO_SMTP: Final = "No program can send through {name}. Send through another provider."
 
 _USERNAME_HINTS: Final = {
     "address": "The full email address.",
@@ -27,6 +29,45 @@ _APP_HINT: Final = "An app password, created in the account’s settings."
 _MAILBOX_HINT: Final = "The mailbox’s password, or an app password if the provider asks for one."
 _FROM_RULE: Final = "Usually From must be the mailbox’s own address."
 _SWITCHED_OFF: Final = "Access for mail programs must first be turned on in the webmail’s settings."
+
+
+class MailboxFact(TypedDict):
+    """What the file has of a provider; CONTRIBUTING.md says what each key is."""
+
+    id: str
+    name: str
+    group: NotRequired[str]
+    domains: NotRequired[str]
+    host: NotRequired[str]
+    host_form: NotRequired[str]
+    hosts: NotRequired[str]
+    ways: dict[str, str]
+    agreed: NotRequired[bool]
+    date: NotRequired[str]
+    dc: NotRequired[str]
+    mx: NotRequired[str]
+    mx_src: NotRequired[str]
+    differs: NotRequired[dict[str, str]]
+    username: NotRequired[str]
+    username_differs: NotRequired[dict[str, str]]
+    password: NotRequired[str]
+    oauth2: NotRequired[str]
+    switch_on: NotRequired[bool]
+    docs_url: NotRequired[str]
+    src: NotRequired[str]
+    no_smtp: NotRequired[bool]
+
+
+class FurtherFact(TypedDict):
+    """What the file has besides of a provider of the other file, or of ``provider:region``."""
+
+    provider: str
+    src: str
+    domains: NotRequired[str]
+    mx: NotRequired[str]
+    ways: NotRequired[dict[str, str]]
+    agreed: NotRequired[bool]
+    doubtful: NotRequired[bool]
 
 
 class More(NamedTuple):
@@ -58,7 +99,7 @@ def more() -> tuple[More, ...]:
     return tuple(_more(fact) for fact in _facts()["more"])
 
 
-def _more(fact: dict[str, Any]) -> More:
+def _more(fact: FurtherFact) -> More:
     provider, _, region = fact["provider"].partition(":")
     ways = [] if fact.get("doubtful") else _ways(fact.get("ways", {}))
     doubt = UNVERIFIED if "unverified" in fact["src"].split() else ""
@@ -67,10 +108,10 @@ def _more(fact: dict[str, Any]) -> More:
     return More(provider, region, fact.get("domains", "").split(), fact.get("mx", "").split(), ways, _cautious(doubt))
 
 
-def _written_out(fact: dict[str, Any]) -> dict[str, Any]:
+def _written_out(fact: MailboxFact) -> dict[str, Any]:
     name, domains, form = fact["name"], fact.get("domains", "").split(), fact.get("host_form", "")
     username = fact.get("username", "other")
-    entry = {
+    entry: dict[str, Any] = {
         "id": fact["id"],
         "name": name,
         "group": fact.get("group", "mailbox"),
@@ -87,14 +128,15 @@ def _written_out(fact: dict[str, Any]) -> dict[str, Any]:
         "notes": [_SWITCHED_OFF] if fact.get("switch_on") else [],
         "docs_url": fact.get("docs_url", ""),
         "obstacle": NO_SMTP.format(name=name) if fact.get("no_smtp") else "",
-        "caution": _cautious(*_doubts(fact)),
+        "caution": _cautious(*_doubts(fact, _other_hosts(fact))),
+        "cautions": _cautions(fact, domains),
     }
     entry["hosts"] += [host for host in _other_hosts(fact) if host not in _servers() and _is_own(host, domains)]
     if form:
         entry |= {"host_form": form, "host_hint": _host_hint(form)}
         entry["hosts"] += [form.format(domain=domain) for domain in domains]
     if "unverified" in fact.get("mx_src", "").split():
-        entry["mx_caution"] = _cautious(*_doubts(fact), UNVERIFIED)
+        entry["mx_caution"] = _cautious(*_doubts(fact, _other_hosts(fact)), UNVERIFIED)
     return entry
 
 
@@ -108,7 +150,7 @@ def _servers() -> frozenset[str]:
     return frozenset(fact.get("host", "") for fact in _facts()["providers"])
 
 
-def _other_hosts(fact: dict[str, Any]) -> list[str]:
+def _other_hosts(fact: MailboxFact) -> list[str]:
     """The servers that sources name which do not agree with the others."""
     return list(dict.fromkeys(way.split()[0] for way in fact.get("differs", {})))
 
@@ -117,14 +159,28 @@ def _is_own(host: str, domains: list[str]) -> bool:
     return "{" not in host and any(host.endswith(f".{domain}") for domain in domains)
 
 
-def _doubts(fact: dict[str, Any]) -> list[str]:
-    """What is not certain, a sentence each. What has no server is certain."""
+def _cautions(fact: MailboxFact, domains: list[str]) -> dict[str, str]:
+    """What is not certain of each domain: a server within another one there is none for it."""
+    others = _other_hosts(fact)
+    for_all = [host for host in others if not _is_own(host, domains)]
+    return {
+        domain: _cautious(*_doubts(fact, [host for host in others if host in for_all or host.endswith(f".{domain}")]))
+        for domain in domains
+        if others
+    }
+
+
+def _doubts(fact: MailboxFact, others: list[str]) -> list[str]:
+    """What is not certain, a sentence each; ``others`` are the servers that other sources name.
+
+    What has no server is certain.
+    """
     if fact.get("no_smtp"):
         return []
     if not fact["ways"]:
         return [NO_SERVER]
     doubts = []
-    if others := _other_hosts(fact):
+    if others:
         doubts.append(f"Other sources name {' or '.join(others)} instead.".replace("{domain}", "your domain"))
     elif not fact.get("agreed"):
         doubts.append(ONE_SOURCE)

@@ -21,11 +21,17 @@ from services.providers import mailboxes
 DATA: Final = Path(__file__).parent / "data" / "providers.json"
 _ALIKE: Final = 0.86  # a slip or two in a server's name, but not another server
 _MOST_NAMED: Final = 3  # domains
-_NOT_TOLD: Final = {"sources", "host_form", "mx_caution"}  # keys of entries that are not facts of a Provider
+_NOT_TOLD: Final = {
+    "sources",
+    "host_form",
+    "mx_caution",
+    "cautions",
+}  # keys of entries that are not facts of a Provider
 _SHARED: Final = (
     "house",
     "spf",
     "selectors",
+    "old_selectors",
     "username_form",
     "username_literal",
     "username_hint",
@@ -56,6 +62,7 @@ class Region(TypedDict):
     house: str
     spf: list[str]
     selectors: dict[str, str]
+    old_selectors: list[str]
     username_form: str
     username_literal: str
     username_hint: str
@@ -85,7 +92,7 @@ class Provider(Region):
     ``house`` is whose name stands for it where a domain's DNS is spoken of. ``spf`` are the domains of which the
     From domain's SPF record includes one, the usual first; none if it is not known. ``own_envelope``: the provider's
     own domain stands in the envelope, so that SPF is looked up there. ``selectors`` are its usual DKIM selectors,
-    each with what a CNAME there points to, or "" if only the provider can say.
+    each with what a CNAME there points to, or "" if only the provider can say; at ``old_selectors`` it had keys once.
     """
 
     also: list[str]
@@ -120,7 +127,7 @@ class _Place(NamedTuple):
 
     provider: str
     region: str = ""
-    caution: str = ""
+    caution: str | None = None  # in place of the provider's own
 
 
 class _Known(NamedTuple):
@@ -276,7 +283,7 @@ def _at(place: _Place) -> Provider:
     for region in provider["regions"]:
         if region["id"] == place.region:
             here = at_region(provider, region)
-    return {**here, "caution": place.caution} if place.caution else here
+    return here if place.caution is None else {**here, "caution": place.caution}
 
 
 def _with_host(provider: Provider, place: _Place, **names: str) -> Provider:
@@ -301,7 +308,9 @@ class _Index(NamedTuple):
 def _index() -> _Index:
     index = _Index({}, {}, {}, [], {})
     for further in mailboxes.more():  # first, since they may have a caution of their own
-        _enter(index, _Place(further.provider, further.region, further.caution), [], further.domains, further.mx)
+        _enter(
+            index, _Place(further.provider, further.region, further.caution or None), [], further.domains, further.mx
+        )
     for entry in _entries().values():
         if entry.get("development_only"):
             continue
@@ -309,7 +318,10 @@ def _index() -> _Index:
             place = _Place(entry["id"], "" if whose is entry else whose["id"])
             hosts = [host for host in (whose.get("host", ""), *whose.get("hosts", [])) if host]
             taker = _Place(*place[:2], entry["mx_caution"]) if entry.get("mx_caution") else place
-            _enter(index, place, hosts, whose.get("domains", []), [])
+            _enter(index, place, hosts, [], [])
+            for domain in whose.get("domains", []):
+                caution = entry.get("cautions", {}).get(domain)
+                _enter(index, place if caution is None else _Place(*place[:2], caution), [], [domain], [])
             _enter(index, taker, [], [], whose.get("mx", []))
         if entry.get("domain_pattern"):
             index.patterns.append((entry["domain_pattern"], _Place(entry["id"])))
@@ -394,6 +406,7 @@ def _complete(entry: dict[str, Any]) -> Provider:
         "spf": [],
         "own_envelope": False,
         "selectors": {},
+        "old_selectors": [],
         "development_only": False,
     }
     way = entry["ways"][0] if entry["ways"] else {"port": 0, "security": "none"}

@@ -11,6 +11,7 @@ from services import audit
 from services.audit import Action
 from services.settings.row import StoredRow
 from services.settings.table import AUDITED
+from utils.log_utils import logged
 
 log = structlog.get_logger(__name__)
 
@@ -22,10 +23,8 @@ def subject_of(row: SmtpConfig | StoredRow) -> str:
 
 def note_viewed(row: StoredRow) -> None:
     """Record that somebody looked at it. A database that takes no changes does not keep them from looking."""
-    try:
+    with logged(log.error, "view_not_recorded", SQLAlchemyError, config_id=row.id):
         audit.note(Action.VIEWED, subject_of(row))
-    except SQLAlchemyError as failure:
-        log.error("view_not_recorded", kind=type(failure).__name__, config_id=row.id)
 
 
 def facts(row: SmtpConfig) -> dict[str, object]:

@@ -25,7 +25,7 @@ from services.settings.reach import Reach
 from services.settings.sealing import StoredConfig, are_stored, fingerprint, merged_with, unsealed
 from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
 from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
-from utils import clock, incidents
+from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
 
 FIRST_NAME: Final = "Primary"
@@ -190,18 +190,8 @@ def mark_tested(
 ) -> None:
     """Write down a test: in the trail, and on the stored row if it is exactly its values that were tested.
 
-    A success marks the row for what it has ``reach``ed; a failure takes a mark away unless it ``keeps_mark``. Never
-    raises: a result that cannot be written down is told all the same.
+    A success marks the row for what it has ``reach``ed; a failure takes a mark away unless it ``keeps_mark``.
     """
-    try:
-        _mark_tested(settings, error_message, config_id, reach, keeps_mark=keeps_mark)
-    except Exception as error:
-        incidents.report("test_not_written_down", error)
-
-
-def _mark_tested(
-    settings: SmtpSettings, error_message: str | None, config_id: int | None, reach: Reach, *, keeps_mark: bool
-) -> None:
     with transaction() as session:
         row = smtp_db.find(session, config_id) if config_id is not None else None
         if row is None or not are_stored(settings, as_used(session, row)):

@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database import health_db, smtp_db
-from database.engine import driver_reading, reading
+from database.engine import driver_reading, reading, reading_in
 from database.health_db import LONGEST_TALLY, ServerHealth
 from services.outbox import reasons
-from services.settings import configs, route, sealing, server_habits
+from services.settings import configs, sealing, server_habits
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
@@ -179,10 +179,8 @@ def of_changed(stored: StoredConfig) -> Health:
 
 def of_configs(found: Sequence[StoredConfig], session: Session | None = None) -> dict[int, Health]:
     """The same for several, by their ids, in one question; in the caller's session if there is one."""
-    if session is None:
-        with reading() as own:
-            return of_configs(found, own)
-    rows = health_db.of(session, [owner_of(each.row.id) for each in found])
+    with reading_in(session) as own:
+        rows = health_db.of(own, [owner_of(each.row.id) for each in found])
     return {each.row.id: _of_stored(each, rows.get(owner_of(each.row.id))) for each in found}
 
 
@@ -197,12 +195,6 @@ def of_step(step: RouteStep) -> Health:
     if stored is not None:
         return _of_stored(stored, row)
     return judged(row if _is_of(row, step.settings) else None, ends=_ends_of(step.settings))
-
-
-def of_env() -> Health | None:
-    """How the server of `.env` is; None where that names none."""
-    step = route.without_database()
-    return of_step(step) if step.source == ENV and (step.settings or step.is_broken) else None
 
 
 def judged(

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from database import policy_db
-from database.engine import reading
+from database.engine import reading_in
 from utils.env_utils import get_settings
 
 
@@ -70,10 +70,8 @@ class PersonalRules:
 
 def current(session: Session | None = None) -> PersonalRules:
     """The policy as it is now; asked in the caller's session if there is one."""
-    if session is None:
-        with reading() as own:
-            return current(own)
-    row = policy_db.find(session)
+    with reading_in(session) as own:
+        row = policy_db.find(own)
     saved: dict[str, object] = {}
     if row is not None:
         saved = {name: getattr(row, name) for name in VARIABLES if getattr(row, name) is not None}

@@ -80,9 +80,7 @@ def find(account_id: int, session: Session | None = None) -> OwnServer:
     Raises UnusableAccount.
     """
     try:
-        owner = _read(account_id, session)
-        if owner is None or owner.disabled_at is not None:
-            raise UnusableAccount(is_gone=owner is None)
+        owner = require(account_id, session)
         stored = sealing.unsealed(owner.server, by_administrator=owner.is_admin) if owner.server else None
         stored = replace(stored, quiet=owner.quiet) if stored else None
         behalf = _behalf(owner, stored)
@@ -99,20 +97,18 @@ def find(account_id: int, session: Session | None = None) -> OwnServer:
     return _judged(owner, stored, policy, behalf)
 
 
-def require(account_id: int, session: Session | None = None) -> None:
-    """Raises UnusableAccount where nothing is sent for this account."""
+def require(account_id: int, session: Session | None = None) -> MailOwner:
+    """The account, with its own server if it has one. Raises UnusableAccount where nothing is sent for it."""
     owner = _read(account_id, session)
     if owner is None or owner.disabled_at is not None:
         raise UnusableAccount(is_gone=owner is None)
+    return owner
 
 
 def _read(account_id: int, session: Session | None) -> MailOwner | None:
     if type(account_id) is not int or not 0 < account_id < 2**31:  # no database could look it up; True is no id
         return None
-    if session is not None:
-        with driver_path.borrowed(session.connection()) as driver:
-            return smtp_db.read_owner(driver, account_id)
-    with driver_reading() as driver:
+    with driver_path.borrowed(session.connection()) if session is not None else driver_reading() as driver:
         return smtp_db.read_owner(driver, account_id)
 
 

@@ -11,6 +11,7 @@ from database.engine import reading, transaction
 from database.server_habit_db import ServerHabit
 from services.smtp.habits import LIFE, LIVES, Fact, Habit, Habits, habits_of
 from utils import clock
+from utils.log_utils import logged
 
 log = structlog.get_logger(__name__)
 
@@ -25,12 +26,10 @@ def recall(host: str, port: int) -> Habits:
     if now < habits.looked_up_until:
         return habits
     habits.looked_up_until = now + _AGAIN
-    try:
+    with logged(log.warning, "habits_not_read", SQLAlchemyError, ValueError, host=host, port=port):
         with reading() as session:
             rows = server_habit_db.of_server(session, host, port)
         habits.recall([(Habit(row.habit), Fact(row.value, row.learnt_at, row.face)) for row in rows])
-    except (SQLAlchemyError, ValueError) as failure:
-        log.warning("habits_not_read", host=host, port=port, kind=type(failure).__name__)
     return habits
 
 
@@ -42,10 +41,8 @@ def keep(host: str, port: int) -> None:
     known = {habit: fact for habit, fact in habits.known().items() if habit not in _OWN}
     rows = [ServerHabit(host=host, port=port, habit=habit, **fact._asdict()) for habit, fact in known.items()]
     log.info("server_habits", host=host, port=port, habits=habits.lines())
-    try:
-        with transaction(durable=False) as session:
-            server_habit_db.forget(session, host, port)
-            server_habit_db.put(session, rows)
-            server_habit_db.forget_before(session, clock.now() - _LONGEST_LIFE)
-    except SQLAlchemyError as failure:
-        log.warning("habits_not_kept", host=host, port=port, kind=type(failure).__name__)
+    is_told = logged(log.warning, "habits_not_kept", SQLAlchemyError, host=host, port=port)
+    with is_told, transaction(durable=False) as session:
+        server_habit_db.forget(session, host, port)
+        server_habit_db.put(session, rows)
+        server_habit_db.forget_before(session, clock.now() - _LONGEST_LIFE)

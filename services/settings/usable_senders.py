@@ -3,7 +3,7 @@
 from sqlalchemy.orm import Session
 
 from database import sender_db, smtp_db, user_db
-from database.engine import reading
+from database.engine import reading_in
 from utils.addresses import InvalidAddress, ascii_address
 
 
@@ -26,13 +26,11 @@ def may_use(account_id: int, email: str, session: Session | None = None, *, logi
 
     ``login`` is what it is about to sign in with, instead of what is stored.
     """
-    if session is None:
-        with reading() as own:
-            return may_use(account_id, email, own, login=login)
     key = key_of(email)
-    return key is not None and (
-        has_without_confirming(session, account_id, key, login) or sender_db.is_confirmed(session, account_id, key)
-    )
+    if key is None:
+        return False
+    with reading_in(session) as own:
+        return has_without_confirming(own, account_id, key, login) or sender_db.is_confirmed(own, account_id, key)
 
 
 def has_without_confirming(session: Session, account_id: int, key: str, login: str | None = None) -> bool:

@@ -98,12 +98,6 @@ class Span:
         with self._lock:
             return any(talk.is_waiting_for_receipt for talk in self._talks)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no conversation is under way."""
-        with self._lock:
-            return not self._talks
-
     def end_silent(self) -> None:
         """End the conversations whose server says nothing, but for those where a message is out."""
         with self._lock:

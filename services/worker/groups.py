@@ -39,6 +39,7 @@ from services.worker.settling import MOST_UNCERTAIN
 from services.worker.unwritten import News
 from utils import clock, incidents
 from utils.env_utils import get_settings
+from utils.log_utils import logged
 
 log = structlog.get_logger(__name__)
 
@@ -171,10 +172,9 @@ def finish(news: News, claim: _Claiming | None = None) -> Group | None:
 
 def sweep(pace: Pace) -> None:
     """Write down what only files know yet, and take up what dead workers and late mails left."""
-    try:
+    # A later time will do: what is reaped meanwhile keeps its token.
+    with logged(log.error, "receipts_not_replayed", SQLAlchemyError, OSError):
         unwritten.replay(Path(current_app.instance_path), _write)
-    except (SQLAlchemyError, OSError) as failure:  # a later time will do: what is reaped meanwhile keeps its token
-        log.error("receipts_not_replayed", kind=type(failure).__name__)
     now = clock.now()
     with transaction() as session:
         outbox_claim_db.shorten(session, now + pace.lease + _CLOCKS_APART, now + pace.lease)

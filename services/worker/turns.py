@@ -23,6 +23,7 @@ from database.engine import transaction
 from database.outbox_claim_db import GROUP, Claim, LeaseTerms
 from database.outbox_db import IN_TURNS, Priority
 from utils import clock
+from utils.log_utils import logged
 
 log = structlog.get_logger(__name__)
 
@@ -130,12 +131,10 @@ class Turns:
 
 def rest(account_id: int, until: datetime, reason: str) -> None:
     """Let the account's mail wait where it is: none of it can go before. Never raises."""
-    try:
-        # What a power cut takes back of it, the next group shows again.
-        with transaction(durable=False) as session:
-            outbox_turn_db.rest(session, account_id, until, reason)
-    except SQLAlchemyError as failure:
-        log.warning("account_does_not_rest", account_id=account_id, kind=type(failure).__name__)
+    is_told = logged(log.warning, "account_does_not_rest", SQLAlchemyError, account_id=account_id)
+    # What a power cut takes back of it, the next group shows again.
+    with is_told, transaction(durable=False) as session:
+        outbox_turn_db.rest(session, account_id, until, reason)
 
 
 def forget_rests() -> None:

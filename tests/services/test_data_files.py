@@ -49,6 +49,19 @@ def test_the_providers_are_as_their_type_says() -> None:
     assert slips(Provider, {provider["id"]: provider for provider in registry.everyone()}) == []
 
 
+def test_the_facts_on_providers_that_are_merely_known_again_are_as_their_types_say() -> None:
+    data = read(mailboxes.DATA)
+    assert data.keys() == {"about", "sources", "more", "providers"}
+    assert slips(mailboxes.MailboxFact, {fact["id"]: fact for fact in data["providers"]}) == []
+    assert slips(mailboxes.FurtherFact, {str(fact): fact for fact in data["more"]}) == []
+    for fact in data["providers"]:
+        assert ("host" in fact) + ("host_form" in fact) == bool(fact["ways"]), fact["id"]
+        assert fact.get("group", "mailbox") in ("mailbox", "host"), fact["id"]
+        assert fact.get("username", "other") in ("address", "local_part", "other"), fact["id"]
+        assert fact.get("docs_url", "https://").startswith("https://"), fact["id"]
+        assert all(re.fullmatch(r"\d+ (?:tls|starttls|none)", way) for way in fact["ways"]), fact["id"]
+
+
 def test_the_rules_for_replies_are_as_their_type_says() -> None:
     data = read(reply_rules.RULES)
     assert data.keys() == {"marks", "rules"}
@@ -90,7 +103,8 @@ def test_advice_names_only_facts_that_there_are() -> None:
 def test_a_slip_in_a_fact_is_named_with_its_entry() -> None:
     gmail = next(provider for provider in registry.everyone() if provider["id"] == "gmail")
     region = {"id": "x", "name": "x", "host": "", "hosts": [], "domains": [], "mx": [], "house": "x", "spf": [],
-              "selectors": {}, "username_form": "x", "username_literal": "", "username_hint": "x", "password_hint": "x",
+              "selectors": {}, "old_selectors": [], "username_form": "x",
+              "username_literal": "", "username_hint": "x", "password_hint": "x",
               "host_name": "x"}  # fmt: skip
     assert slips(Provider, {"gmail": {**gmail, "spff": []}}) == ["gmail: spff: Extra inputs are not permitted"]
     assert slips(Provider, {"gmail": {**gmail, "port": "587"}}) == ["gmail: port: Input should be a valid integer"]

@@ -9,7 +9,7 @@ from flask import Flask
 from app import create_app
 from services import email_service
 from services.checks import connection_test, noting
-from services.settings import configs, health
+from services.settings import configs, health, route
 from services.settings.fields import parse_change
 from services.settings.health import Health, HealthState
 from services.settings.sealing import StoredConfig
@@ -36,9 +36,7 @@ def save(port: int) -> StoredConfig:
 
 
 def env() -> Health:
-    found = health.of_env()
-    assert found
-    return found
+    return health.of_step(route.without_database())
 
 
 def after_test(stored: StoredConfig, to: str = "") -> Health:
@@ -86,8 +84,3 @@ def test_env_is_judged_by_its_mail(environment: dict[str, str], tmp_path: Path) 
         with RecordingServer(port=port):
             assert email_service.send_email("a@example.com", "s", "b")
         assert env().state is HealthState.WORKING
-
-
-def test_where_env_names_no_server_there_is_none_to_judge(environment: dict[str, str], tmp_path: Path) -> None:
-    with create_app({**environment, "EMAIL_HOST": ""}, instance_path=tmp_path).app_context():
-        assert health.of_env() is None

@@ -59,7 +59,7 @@ POSTFIX: dict[str, Refusal] = {
     ),
     "client": Refusal({"smtpd_client_restrictions": "check_client_access static:REJECT"}, Reason.HOST_REFUSED),
     "no-ptr": Refusal({"smtpd_client_restrictions": "reject_unknown_client_hostname"}, Reason.HOST_REFUSED),
-    "dnsbl": Refusal(said("client", LISTED), Reason.HOST_REFUSED),
+    "dnsbl": Refusal(said("client", LISTED), Reason.BLOCK_LISTED),
     "sender-domain": Refusal(
         {"smtpd_sender_restrictions": "reject_unknown_sender_domain", "unknown_address_reject_code": "550"},
         Reason.SENDER_REFUSED,

@@ -243,9 +243,10 @@ def test_an_address_that_the_server_repeats_decides_nothing(address: str) -> Non
     assert facts(of_recipient(reply(f"550 {address} No such user"))) == "refuse is_hard_bounce"
 
 
-NAME, HOST, RELAY, LOGIN, OWNER = (
+NAME, HOST, LISTED, RELAY, LOGIN, OWNER = (
     Reason.NAME_REFUSED,
     Reason.HOST_REFUSED,
+    Reason.BLOCK_LISTED,
     Reason.NO_RELAY,
     Reason.LOGIN_WANTED,
     Reason.NOT_OWNER,
@@ -260,8 +261,8 @@ ABOUT_US = [
     ("450 4.7.1 Client host rejected: cannot find your hostname, [192.0.2.1]", HOST),
     ("450 4.7.25 Client host rejected: cannot find your reverse hostname, [192.0.2.1]", HOST),
     ("554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied", HOST),
-    ("554 5.7.1 Service unavailable; Client host [1.2.3.4] blocked using zen.spamhaus.org; see a page", HOST),
-    ("450 4.7.1 Service unavailable; Client host [1.2.3.4] blocked using bl.example.org", HOST),
+    ("554 5.7.1 Service unavailable; Client host [1.2.3.4] blocked using zen.spamhaus.org; see a page", LISTED),
+    ("450 4.7.1 Service unavailable; Client host [1.2.3.4] blocked using bl.example.org", LISTED),
     ("554 5.7.1 <jane@example.net>: Relay access denied", RELAY),
     ("454 4.7.1 <jane@example.net>: Relay access denied", RELAY),
     ("553 5.7.1 <s@example.com>: Sender address rejected: not owned by user s@example.org", OWNER),
@@ -272,23 +273,23 @@ ABOUT_US = [
     ("550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)", NAME),
     ("550 relay not permitted", RELAY),
     ("550 Please turn on SMTP Authentication in your mail client.", LOGIN),
-    ("550 rejected because 192.0.2.1 is in a black list at zen.spamhaus.org", HOST),
+    ("550 rejected because 192.0.2.1 is in a black list at zen.spamhaus.org", LISTED),
     ("550 Reverse DNS lookup failed for host 192.0.2.1", HOST),
     # Exchange.
     ("550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", RELAY),
     ("550 5.7.64 TenantAttribution; Relay Access Denied", RELAY),
     ("530 5.7.57 Client not authenticated to send mail", LOGIN),
     ("550 5.7.60 SMTP; Client does not have permissions to send as this sender", OWNER),
-    ("550 5.7.606 Access denied, banned sending IP [192.0.2.1]", HOST),
+    ("550 5.7.606 Access denied, banned sending IP [192.0.2.1]", LISTED),
     ("550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP", HOST),
     # Sendmail.
     ("550 5.7.1 <jane@example.net>... Relaying denied. Proper authentication required.", LOGIN + RELAY),
     ("550 5.7.1 <jane@example.net>... Relaying denied. IP name lookup failed [192.0.2.1]", HOST),
-    ("550 5.7.1 Rejected: 192.0.2.1 listed at dnsbl.example.org", HOST),
+    ("550 5.7.1 Rejected: 192.0.2.1 listed at dnsbl.example.org", LISTED),
     ("550 5.7.1 Fix reverse DNS for 192.0.2.1", HOST),
     # qmail.
     ("553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", RELAY),
-    ("451 http://www.spamhaus.org/query/bl?ip=192.0.2.1", HOST),
+    ("451 http://www.spamhaus.org/query/bl?ip=192.0.2.1", LISTED),
 ]
 
 

@@ -9,7 +9,7 @@ from flask import Flask
 from structlog.testing import capture_logs
 
 from services import audit
-from services.delivery.limits import AWAY_SECONDS, Allowances, Limits, limits_of, seconds_until_allowed
+from services.delivery.limits import AWAY_SECONDS, Allowance, Allowances, Limits, limits_of, take
 from services.settings import configs, route
 from services.settings.fields import parse_change
 from services.settings.shown import public_dict
@@ -56,8 +56,8 @@ def going(
     is_security: bool = False,
 ) -> int:
     """How many of so many mails may go now."""
-    waits = [allowances.seconds_until_allowed(owner, limits, domains, is_security=is_security) for _ in range(times)]
-    return waits.count(0)
+    wanted = [Allowance(owner, limits, domains)]
+    return [allowances.take(wanted, is_security=is_security) for _ in range(times)].count(None)
 
 
 def test_without_limits_everything_goes(allowances: Allowances) -> None:
@@ -79,8 +79,9 @@ def test_the_wait_is_until_the_first_place_is_free_again(
     allowances: Allowances, limits: Limits, least: float, most: float
 ) -> None:
     going(allowances, limits, 8)
-    wait = allowances.seconds_until_allowed("config:1", limits, (), is_security=False)
-    assert least <= wait <= most
+    refusal = allowances.take([Allowance("config:1", limits)], is_security=False)
+    assert refusal
+    assert least <= refusal.seconds <= most
 
 
 def test_another_configuration_has_its_own_allowance(allowances: Allowances) -> None:
@@ -150,9 +151,8 @@ def test_a_configuration_names_its_own_limits_or_has_the_environments(app: Flask
 
 
 def test_the_applications_allowance_is_one_for_all_its_callers(app: Flask) -> None:
-    limits = limits_of(5, None)
-    waits = [seconds_until_allowed("config:1", limits, ["example.com"], is_security=True) for _ in range(6)]
-    assert [wait == 0 for wait in waits] == [True] * 5 + [False]
+    wanted = [Allowance("config:1", limits_of(5, None), ("example.com",))]
+    assert [take(wanted, is_security=True) is None for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_limits_are_saved_shown_merged_and_handed_to_the_sender(app: Flask) -> None:

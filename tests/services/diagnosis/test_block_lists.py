@@ -94,7 +94,7 @@ def test_the_connection_test_says_the_same_as_the_verdict() -> None:
         if entry["kind"] != "link":
             error, verdict = error_of(entry), verdict_on(entry)
             assert retry_policy.message_of(error) == words(verdict.reason), entry
-            assert verdict.reason in (Reason.HOST_REFUSED, Reason.BARRED) or error.phase in OPENING, entry
+            assert verdict.reason is (Reason.SERVER_FAULT if entry["kind"] == "query" else Reason.BLOCK_LISTED), entry
 
 
 def test_what_only_mentions_blocking_lists_or_reputation_is_something_else() -> None:

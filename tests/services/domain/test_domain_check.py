@@ -56,6 +56,7 @@ ZONE: Zone = {
     ("live.vg", "*"): Fails.SERVFAIL,
     ("hotmail.xx", "MX"): ["2 hotmail-xx.olc.protection.outlook.com."],
     ("yahoo.xx", "MX"): ["1 mta7.am0.yahoodns.net."],
+    ("mx._domainkey.aged.test", "TXT"): ["k=rsa; p=MIGfMA0GCSq"],
     ("vanity.test", "MX"): ["10 mx00.emig.gmx.net."],
     ("tenant.test", "MX"): ["0 tenant-test.mail.protection.outlook.com."],
     ("exmail.test", "MX"): ["5 mxbiz1.qq.com."],
@@ -182,6 +183,12 @@ def test_keys_that_nobody_can_know_are_not_asked_for(server: DnsServer) -> None:
     assert not any("_domainkey.inside.test" in name for name, *_ in server.questions)
 
 
+def test_a_key_at_a_selector_that_was_usual_once_is_found_and_none_is_advised_there() -> None:
+    assert found("aged.test", "DKIM", "smtp.eu.mailgun.org").outcome == "good"
+    advised = [record.host for record in found("bare.test", "DKIM", "smtp.eu.mailgun.org").add]
+    assert advised == ["pdk1._domainkey.bare.test", "pdk2._domainkey.bare.test"]
+
+
 def test_a_record_that_points_to_the_providers_key_is_told_ready_to_copy() -> None:
     (first, *_) = found("bare.test", "DKIM", "smtp.fastmail.com").add
     assert (first.host, first.kind) == ("fm1._domainkey.bare.test", "CNAME")
@@ -257,6 +264,8 @@ def test_a_domain_that_looks_like_a_mailbox_providers_is_theirs_if_its_mx_is(dom
         ("smtp.partner.outlook.cn", "v=spf1 include:spf.protection.partner.outlook.cn ~all"),
         ("smtppro.zohocloud.ca", "v=spf1 include:zohocloud.ca ~all"),
         ("smtp.1und1.de", "v=spf1 include:_spf-eu.ionos.com ~all"),
+        ("smtp.mailgun.org", "v=spf1 include:mailgun.org ~all"),
+        ("smtp.eu.mailgun.org", "v=spf1 include:eu.mailgun.org ~all"),
         ("smtp.titan.email", "v=spf1 include:spf.titan.email ~all"),
         ("gz-smtp.qcloudmail.com", "v=spf1 include:qcloudmail.com ~all"),
     ],

@@ -31,7 +31,7 @@ BAD_NAME = Reason.NAME_REFUSED
 PAUSED_FOR = {
     HELO: BAD_NAME,
     "450 4.7.1 Client host rejected: cannot find your hostname": Reason.HOST_REFUSED,
-    "554 5.7.1 Service unavailable; Client host [1.2.3.4] blocked using zen.spamhaus.org": (Reason.HOST_REFUSED),
+    "554 5.7.1 Service unavailable; Client host [1.2.3.4] blocked using zen.spamhaus.org": Reason.BLOCK_LISTED,
     "554 5.7.1 <ann@example.com>: Relay access denied": Reason.NO_RELAY,
     "553 5.7.1 <s@example.com>: Sender address rejected: not owned by user": (Reason.NOT_OWNER),
     "530 5.7.0 Authentication required": Reason.LOGIN_WANTED,
