@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,7 +15,7 @@ from services.diagnosis.conditions import may_hold, surely_hold
 from services.diagnosis.picture import Picture
 from services.outbox.reasons import Reason
 from services.smtp.settings import Security, SmtpSettings
-from utils.errors import DeliveryError, Fault
+from utils.errors import DeliveryError, Fault, Phase
 
 RULES: Final = Path(__file__).parent / "data" / "smtp_replies.json"
 TABLES: Final = Path(__file__).parent / "data" / "smtp_statuses.json"
@@ -156,6 +156,13 @@ def _found(error: DeliveryError, picture: Picture, known: Collection[str]) -> tu
 
 def read(error: DeliveryError) -> Rule | None:
     """The rule that recognises the words, whoever asked the server for what; None if none does."""
+    return _read(error.phase, error.code, error.enhanced, _ADDRESS.sub("", error.text[:_LONGEST]))
+
+
+@lru_cache(maxsize=256)
+def _read(phase: Phase, code: int | None, enhanced: str | None, text: str) -> Rule | None:
+    # Of many recipients, most are refused in the same words.
+    error = DeliveryError(phase, Fault.REPLY, text, code=code, enhanced=enhanced)
     return _rule(error, _UNSEEN, facts.of_failure(error, _UNSEEN))
 
 

@@ -114,6 +114,15 @@ def test_the_advice_and_the_verdict_agree_on_whether_it_is_tried_again() -> None
     assert against == []
 
 
+WITHOUT_A_REASON: Final = {"mail-loop", "host-intercepts"}  # which no verdict needs
+
+
+def test_every_rule_for_a_reply_says_what_it_is_about() -> None:
+    rules = [rule for rule in reply_rules.all_rules() if Fault.REPLY in rule.faults]
+    assert {rule.id for rule in rules if rule.reason is None} == WITHOUT_A_REASON
+    assert {rule.reason for rule in rules if rule.reason} <= CLASS_OF.keys()
+
+
 SIGN_IN_ONLY: Final = ("7.8", "7.9", "7.11", "7.12", "7.13", "5.6", "7.2")
 
 
