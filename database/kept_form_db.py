@@ -20,11 +20,6 @@ class KeptForm(Base):
     kept_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
-def add(session: Session, row: KeptForm) -> None:
-    session.add(row)
-    session.flush()
-
-
 def find(session: Session, handle_hash: str, account_id: int, since: datetime) -> KeptForm | None:
     query = select(KeptForm).where(
         KeptForm.handle_hash == handle_hash, KeptForm.account_id == account_id, KeptForm.kept_at > since

@@ -39,10 +39,6 @@ class EndedSession(Base):
     ended_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
-def add(session: Session, row: BrowserSession) -> None:
-    session.add(row)
-
-
 def find(session: Session, id_hash: str) -> tuple[BrowserSession, Account] | None:
     """The session of this hash, with whose it is."""
     return session.execute(with_owner(BrowserSession).where(BrowserSession.id_hash == id_hash)).one_or_none()

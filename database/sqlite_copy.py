@@ -169,10 +169,5 @@ def _told(folder: Path) -> Iterator[None]:
 
 
 def _sync(folder: Path) -> None:
-    """A name lasts only once its folder is on the disk."""
     with suppress(OSError):  # some file systems have no such thing
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        private_files.sync(folder)

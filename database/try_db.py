@@ -30,8 +30,8 @@ def find(session: Session, name_hash: str) -> TryCount | None:
 
 def hold(session: Session, name_hash: str, subject_hash: str, moment: datetime) -> TryCount:
     """The count, made if there is none, and held until the transaction ends (SQLite's writer holds everything)."""
-    found = _held(session, name_hash)
-    if found is not None:
+    held = select(TryCount).where(TryCount.name_hash == name_hash).with_for_update()
+    if found := session.scalars(held).one_or_none():
         return found
     row = TryCount(
         name_hash=name_hash,
@@ -46,7 +46,7 @@ def hold(session: Session, name_hash: str, subject_hash: str, moment: datetime) 
         with session.begin_nested():
             session.add(row)
     except IntegrityError:  # another process was quicker (PostgreSQL)
-        return _held_after_all(session, name_hash)
+        return session.scalars(held).one()
     return row
 
 
@@ -71,11 +71,3 @@ def give_back(session: Session, name_hash: str, began_at: datetime, *, ends_row:
 def delete_unused(session: Session, before: datetime, *, most_in_a_row: int) -> None:
     """Delete counts that were last used before, of which fewer than so many failed in a row."""
     session.execute(delete(TryCount).where(TryCount.last_at < before, TryCount.in_a_row < most_in_a_row))
-
-
-def _held(session: Session, name_hash: str) -> TryCount | None:
-    return session.scalars(select(TryCount).where(TryCount.name_hash == name_hash).with_for_update()).one_or_none()
-
-
-def _held_after_all(session: Session, name_hash: str) -> TryCount:
-    return session.scalars(select(TryCount).where(TryCount.name_hash == name_hash).with_for_update()).one()

@@ -32,6 +32,15 @@ def make_file(path: Path) -> None:
         return
 
 
+def sync(folder: Path) -> None:
+    """What was renamed in a folder lasts only once the folder is on the disk. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def mend(paths: Iterable[Path]) -> None:
     """Take from others what they may do with these files and folders, each with a warning. One that is gone is none.
 

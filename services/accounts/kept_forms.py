@@ -65,7 +65,7 @@ def keep(account_id: int, page: str, sent: Mapping[str, str], handle: str = "") 
     with transaction() as session:
         kept_form_db.delete_before(session, now - LIFE)
         kept_form_db.delete_one(session, row.handle_hash)
-        kept_form_db.add(session, row)
+        session.add(row)
         kept_form_db.delete_all_but_newest(session, account_id, MOST)
     return handle
 

@@ -79,7 +79,7 @@ def begin(account_id: int, epoch: int, *, address: str, browser: str, is_remembe
             browser=printable(browser, session_db.LONGEST_BROWSER),
             is_remembered=is_remembered,
         )
-        session_db.add(session, row)
+        session.add(row)
     return session_id
 
 

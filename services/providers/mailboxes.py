@@ -128,14 +128,15 @@ def _written_out(fact: MailboxFact) -> dict[str, Any]:
         "notes": [_SWITCHED_OFF] if fact.get("switch_on") else [],
         "docs_url": fact.get("docs_url", ""),
         "obstacle": NO_SMTP.format(name=name) if fact.get("no_smtp") else "",
-        "caution": _cautious(*_doubts(fact)),
+        "caution": _cautious(*_doubts(fact, _other_hosts(fact))),
+        "cautions": _cautions(fact, domains),
     }
     entry["hosts"] += [host for host in _other_hosts(fact) if host not in _servers() and _is_own(host, domains)]
     if form:
         entry |= {"host_form": form, "host_hint": _host_hint(form)}
         entry["hosts"] += [form.format(domain=domain) for domain in domains]
     if "unverified" in fact.get("mx_src", "").split():
-        entry["mx_caution"] = _cautious(*_doubts(fact), UNVERIFIED)
+        entry["mx_caution"] = _cautious(*_doubts(fact, _other_hosts(fact)), UNVERIFIED)
     return entry
 
 
@@ -158,14 +159,28 @@ def _is_own(host: str, domains: list[str]) -> bool:
     return "{" not in host and any(host.endswith(f".{domain}") for domain in domains)
 
 
-def _doubts(fact: MailboxFact) -> list[str]:
-    """What is not certain, a sentence each. What has no server is certain."""
+def _cautions(fact: MailboxFact, domains: list[str]) -> dict[str, str]:
+    """What is not certain of each domain: a server within another one there is none for it."""
+    others = _other_hosts(fact)
+    for_all = [host for host in others if not _is_own(host, domains)]
+    return {
+        domain: _cautious(*_doubts(fact, [host for host in others if host in for_all or host.endswith(f".{domain}")]))
+        for domain in domains
+        if others
+    }
+
+
+def _doubts(fact: MailboxFact, others: list[str]) -> list[str]:
+    """What is not certain, a sentence each; ``others`` are the servers that other sources name.
+
+    What has no server is certain.
+    """
     if fact.get("no_smtp"):
         return []
     if not fact["ways"]:
         return [NO_SERVER]
     doubts = []
-    if others := _other_hosts(fact):
+    if others:
         doubts.append(f"Other sources name {' or '.join(others)} instead.".replace("{domain}", "your domain"))
     elif not fact.get("agreed"):
         doubts.append(ONE_SOURCE)

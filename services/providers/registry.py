@@ -21,7 +21,12 @@ from services.providers import mailboxes
 DATA: Final = Path(__file__).parent / "data" / "providers.json"
 _ALIKE: Final = 0.86  # a slip or two in a server's name, but not another server
 _MOST_NAMED: Final = 3  # domains
-_NOT_TOLD: Final = {"sources", "host_form", "mx_caution"}  # keys of entries that are not facts of a Provider
+_NOT_TOLD: Final = {
+    "sources",
+    "host_form",
+    "mx_caution",
+    "cautions",
+}  # keys of entries that are not facts of a Provider
 _SHARED: Final = (
     "house",
     "spf",
@@ -122,7 +127,7 @@ class _Place(NamedTuple):
 
     provider: str
     region: str = ""
-    caution: str = ""
+    caution: str | None = None  # in place of the provider's own
 
 
 class _Known(NamedTuple):
@@ -278,7 +283,7 @@ def _at(place: _Place) -> Provider:
     for region in provider["regions"]:
         if region["id"] == place.region:
             here = at_region(provider, region)
-    return {**here, "caution": place.caution} if place.caution else here
+    return here if place.caution is None else {**here, "caution": place.caution}
 
 
 def _with_host(provider: Provider, place: _Place, **names: str) -> Provider:
@@ -303,7 +308,9 @@ class _Index(NamedTuple):
 def _index() -> _Index:
     index = _Index({}, {}, {}, [], {})
     for further in mailboxes.more():  # first, since they may have a caution of their own
-        _enter(index, _Place(further.provider, further.region, further.caution), [], further.domains, further.mx)
+        _enter(
+            index, _Place(further.provider, further.region, further.caution or None), [], further.domains, further.mx
+        )
     for entry in _entries().values():
         if entry.get("development_only"):
             continue
@@ -311,7 +318,10 @@ def _index() -> _Index:
             place = _Place(entry["id"], "" if whose is entry else whose["id"])
             hosts = [host for host in (whose.get("host", ""), *whose.get("hosts", [])) if host]
             taker = _Place(*place[:2], entry["mx_caution"]) if entry.get("mx_caution") else place
-            _enter(index, place, hosts, whose.get("domains", []), [])
+            _enter(index, place, hosts, [], [])
+            for domain in whose.get("domains", []):
+                caution = entry.get("cautions", {}).get(domain)
+                _enter(index, place if caution is None else _Place(*place[:2], caution), [], [domain], [])
             _enter(index, taker, [], [], whose.get("mx", []))
         if entry.get("domain_pattern"):
             index.patterns.append((entry["domain_pattern"], _Place(entry["id"])))

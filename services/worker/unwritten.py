@@ -44,7 +44,7 @@ def keep(instance: Path, news: News) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.rename(finished)
-    _sync(folder)
+    private_files.sync(folder)
 
 
 def replay(instance: Path, settle: Callable[[News], object]) -> int:
@@ -82,12 +82,3 @@ def _plain(value: object) -> dict[str, str]:
 
 def _moment(found: dict[str, Any]) -> object:
     return datetime.fromisoformat(found[_MOMENT]) if _MOMENT in found else found
-
-
-def _sync(folder: Path) -> None:
-    """A rename lasts only once its folder is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

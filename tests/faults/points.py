@@ -91,7 +91,7 @@ POINTS: Final = (
     _after("database.attempt_db:add_all", "attempts are written, uncommitted"),
     _after("services.worker.groups:_write", "results are committed"),
     _before("services.worker.unwritten:keep", "a receipt is kept", away=True),
-    _before("services.worker.unwritten:_sync", "a receipt's folder is on the disk", away=True),
+    _before("utils.private_files:sync", "a receipt's folder is on the disk", away=True),
     _after("services.worker.unwritten:keep", "a receipt is kept", away=True),
     _after("services.worker.unwritten:replay", "receipts are replayed"),
     _after("database.outbox_claim_db:reap_leased", "leases are reaped, uncommitted"),

@@ -27,7 +27,7 @@ RULES: Final = {
     "link": {"link-block-listed"},
     "address": {"block-listed"},
     "dynamic": {"block-listed"},
-    "reputation": {"low-reputation", "yahoo-tss04"},
+    "reputation": {"low-reputation", "yahoo-tss04", "yahoo-never"},
 }
 EVERY_RULE: Final = {rule for rules in RULES.values() for rule in rules}
 OPENING: Final = (Phase.CONNECT, Phase.GREETING, Phase.EHLO)

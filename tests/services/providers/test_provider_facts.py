@@ -167,7 +167,9 @@ def test_what_has_no_smtp_is_told_so_and_nothing_is_filled_in(app: Flask, text: 
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("me@kabelmail.de", "Other sources name mail.arcor.de or smtp.kabelmail.de instead."),
+        ("me@kabelmail.de", "Other sources name smtp.kabelmail.de instead."),
+        ("me@blueyonder.co.uk", "Other sources name smtp.blueyonder.co.uk instead."),
+        ("me@xtra.co.nz", "Other sources name smtp.mail.yahoo.com instead."),
         ("me@bol.com.br", "Other sources name smtp.bol.com.br instead."),
         ("me@t-online.de", "Some sources give only the part before the @ as user name."),
         ("me@miomio.jp", "Some sources give another user name."),
@@ -183,7 +185,8 @@ def test_what_is_not_certain_is_said_and_to_be_tested(app: Flask, address: str, 
 
 
 @pytest.mark.parametrize(
-    "address", ["me@posteo.de", "me@bluewin.ch", "me@fastmail.nl", "me@hotmail.it", "me@gmail.com"]
+    "address",
+    ["me@posteo.de", "me@bluewin.ch", "me@fastmail.nl", "me@hotmail.it", "me@gmail.com", "me@virginmedia.com"],
 )
 def test_what_two_sources_agree_on_is_said_without_a_caution(app: Flask, address: str) -> None:
     assert "connection test" not in discovery.discover(address).message
@@ -263,8 +266,9 @@ def test_an_answer_costs_no_walk_through_all_that_is_known() -> None:
 
 def test_all_that_is_known_takes_little_memory() -> None:
     code = (
-        "import tracemalloc; tracemalloc.start()\n"
+        "import tracemalloc\n"
         "from services.providers import registry as r\n"
+        "tracemalloc.start()\n"
         "r.for_domain('posteo.de'); r.everyone(); r.server_meant_by('smtp.gmial.com')\n"
         "print(tracemalloc.get_traced_memory()[1])"
     )
