@@ -164,7 +164,7 @@ SENDING: Final = [
         name="a block list at the only server",
         place=mail_server(RCPT=UntilMended(ON_A_BLOCK_LIST, "250 ok")),
         title="This machine is on a block list",
-        says=("look 203.0.113.5 up at Spamhaus and ask for its removal",),
+        says=("look 203.0.113.5 up at Spamhaus: the link leads there.",),
         mend=Operator.change_the_server,
     ),
     BrokenSetup(
