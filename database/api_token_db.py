@@ -34,11 +34,6 @@ class ApiToken(Base):
 _WITH_OWNER = with_owner(ApiToken)
 
 
-def add(session: Session, token: ApiToken) -> None:
-    session.add(token)
-    session.flush()
-
-
 def find_by_hash(session: Session, token_hash: str) -> tuple[ApiToken, Account] | None:
     """The token of this digest with whom it belongs to."""
     return session.execute(_WITH_OWNER.where(ApiToken.token_hash == token_hash)).one_or_none()

@@ -93,25 +93,17 @@ def _turn_to_write(seconds: float = _BUSY_SECONDS) -> Iterator[None]:
 
 
 @contextmanager
-def transaction(*, durable: bool = True) -> Iterator[Session]:
+def transaction(*, durable: bool = True, is_spare: bool = False) -> Iterator[Session]:
     """A short session that writes: commits at the end, rolls back on any exception.
 
     Never held open while a server is waited for. Without ``durable`` a power cut may take the last of these
     commits (never a killed process): for records of what has happened, whose wait for the disk nobody should pay.
+    One that ``is_spare``, for what may be left out, hardly waits for whoever writes now, and raises OperationalError
+    where that takes longer.
     """
-    with _turn_to_write(), Session(db.engine, expire_on_commit=False) as session, session.begin():
-        session.connection(execution_options={"sealpost_writes": True, "sealpost_durable": durable})
-        yield session
-
-
-@contextmanager
-def spare_transaction() -> Iterator[Session]:
-    """As ``transaction`` without ``durable``, for what may be left out: it hardly waits for whoever writes now.
-
-    Raises OperationalError where that takes longer.
-    """
-    with _turn_to_write(_SPARE_SECONDS), Session(db.engine, expire_on_commit=False) as session, session.begin():
-        options = {"sealpost_writes": True, "sealpost_durable": False, "sealpost_spare": True}
+    seconds = _SPARE_SECONDS if is_spare else _BUSY_SECONDS
+    options = {"sealpost_writes": True, "sealpost_durable": durable, "sealpost_spare": is_spare}
+    with _turn_to_write(seconds), Session(db.engine, expire_on_commit=False) as session, session.begin():
         session.connection(execution_options=options)
         yield session
 

@@ -65,11 +65,6 @@ def find_good(session: Session, token_hash: str, moment: datetime) -> tuple[Acco
     return session.execute(with_owner(AccountSender).where(*is_good)).one_or_none()
 
 
-def add(session: Session, sender: AccountSender) -> None:
-    session.add(sender)
-    session.flush()
-
-
 def remove(session: Session, sender_id: int) -> bool:
     """Forget a sender; whether it was there."""
     return changed(session, delete(AccountSender).where(AccountSender.id == sender_id)) == 1

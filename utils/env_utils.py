@@ -40,7 +40,6 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 EXTENSION: Final = "sealpost"
 A_YEAR: Final = 31_536_000  # seconds
 LOCAL_INBOX_PORT: Final = 1025
-MOST_EMAILS: Final = 10_000_000  # that a limit may name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -200,11 +199,11 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         session_remembered_life=timedelta(days=env.integer("SESSION_REMEMBERED_DAYS", 30, 1, 400)),
         session_admin_idle=timedelta(minutes=env.integer("SESSION_ADMIN_IDLE_MINUTES", 60, 0, 525_600)),
         celery_broker_url=celery_broker_url,
-        emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, MOST_EMAILS),
-        emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, MOST_EMAILS),
-        emails_per_minute_per_domain=env.integer("EMAILS_PER_MINUTE_PER_DOMAIN", 0, 0, MOST_EMAILS),
-        account_waiting_emails=env.integer("ACCOUNT_WAITING_EMAILS", 2000, 0, MOST_EMAILS),
-        account_waiting_mb=env.integer("ACCOUNT_WAITING_MB", 200, 0, MOST_EMAILS),
+        emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, personal_env.MOST_EMAILS),
+        emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, personal_env.MOST_EMAILS),
+        emails_per_minute_per_domain=env.integer("EMAILS_PER_MINUTE_PER_DOMAIN", 0, 0, personal_env.MOST_EMAILS),
+        account_waiting_emails=env.integer("ACCOUNT_WAITING_EMAILS", 2000, 0, personal_env.MOST_EMAILS),
+        account_waiting_mb=env.integer("ACCOUNT_WAITING_MB", 200, 0, personal_env.MOST_EMAILS),
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", LOCAL_INBOX_PORT, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),

@@ -8,11 +8,17 @@ from utils.env_reader import ConfigurationError, Reader
 MOST_EMAILS: Final = 10_000_000  # that a limit may name
 _ALLOWED: Final = ("off", "named", "any")
 _FALLBACK: Final = ("always", "connection", "never")
-_LIMITS: Final = {
+LIMITS: Final = {
     "emails_per_minute": "ACCOUNT_EMAILS_PER_MINUTE",
     "emails_per_day": "ACCOUNT_EMAILS_PER_DAY",
     "fallback_per_minute": "FALLBACK_EMAILS_PER_MINUTE",
     "fallback_per_day": "FALLBACK_EMAILS_PER_DAY",
+}
+VARIABLES: Final = {
+    "allowed": "PERSONAL_SMTP",
+    "hosts": "PERSONAL_SMTP_HOSTS",
+    "fallback": "PERSONAL_SMTP_FALLBACK",
+    **LIMITS,
 }
 
 
@@ -25,7 +31,7 @@ def named_by(env: Reader) -> dict[str, object]:
         found["fallback"] = env.choice("PERSONAL_SMTP_FALLBACK", _FALLBACK, "connection")
     if env.text("PERSONAL_SMTP_HOSTS"):
         found["hosts"] = tuple(_host(text.strip()) for text in env.listed("PERSONAL_SMTP_HOSTS"))
-    for field, name in _LIMITS.items():
+    for field, name in LIMITS.items():
         if env.text(name):
             found[field] = env.integer(name, 0, 0, MOST_EMAILS)
     return found

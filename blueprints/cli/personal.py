@@ -11,9 +11,9 @@ from blueprints.cli.frame import answer, command, table
 from services.personal import oversight, policy_changes
 from services.personal.oversight import Decision, OwnServerFacts, Shown
 from services.settings import personal_policy
-from services.settings.personal_policy import VARIABLES, Allowed, Fallback, PersonalRules
+from services.settings.personal_policy import Allowed, Fallback, PersonalRules
 from utils import clock
-from utils.personal_env import MOST_EMAILS
+from utils.personal_env import MOST_EMAILS, VARIABLES
 
 personal = AppGroup("personal", help="Show accounts' own servers, and decide about them.")
 

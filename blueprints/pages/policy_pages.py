@@ -9,10 +9,11 @@ from blueprints.access import actor_name, admin_page
 from blueprints.pages.versions import NOTHING, Difference, Versions
 from services.personal import policy_changes
 from services.settings import personal_policy
-from services.settings.personal_policy import VARIABLES, PersonalRules
+from services.settings.personal_policy import PersonalRules
 from utils import clock
 from utils.errors import Conflict, InvalidInput
 from utils.numbers import number_or_text, whole_number
+from utils.personal_env import LIMITS, VARIABLES
 
 bp = Blueprint("policy", __name__, url_prefix="/settings/accounts/smtp/policy")
 
@@ -67,7 +68,7 @@ def save() -> Response:
 def _changes(policy: PersonalRules) -> dict[str, object]:
     """What was sent. Of what is fixed the page sends nothing; where it comes all the same, the service refuses it."""
     typed = {name: forms.text(name) for name in VARIABLES if name not in policy.fixed or name in request.form}
-    return {name: _limit(text) if name in policy_changes.LIMITS else text for name, text in typed.items()}
+    return {name: _limit(text) if name in LIMITS else text for name, text in typed.items()}
 
 
 def _limit(text: str) -> int | str | None:

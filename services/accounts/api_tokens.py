@@ -112,7 +112,8 @@ def create(
             created_at=now,
             expires_at=now + timedelta(days=days) if days else None,
         )
-        api_token_db.add(session, token)
+        session.add(token)
+        session.flush()
         audit.record(session, Action.TOKEN_CREATED, _subject(token, owner))
     return text, _info(token, owner)
 

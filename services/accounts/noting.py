@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from database.engine import spare_transaction
+from database.engine import transaction
 from utils import clock
 from utils.env_utils import get_settings
 
@@ -28,7 +28,7 @@ def note(event: str, write: Callable[[Session], object], **facts: object) -> Non
     if failed_at and timedelta(0) <= now - failed_at < _REST:
         return
     try:
-        with spare_transaction() as session:
+        with transaction(durable=False, is_spare=True) as session:
             write(session)
     except DBAPIError as error:
         _failed_at[database] = now

@@ -39,7 +39,7 @@ def mail_confirmation(session: Session, account: Account, email: str, now: datet
     """Ask at a new address whether it is the account's; what was asked elsewhere before is void."""
     token, expires_at = secrets.token_urlsafe(TOKEN_BYTES), now + ADDRESS_LIFE
     void_address_change(session, account.id)
-    values = {"username": account.username, "confirm_url": template_mail.confirm_url(token)}
+    values = {"username": account.username, "confirm_url": template_mail.link("/confirm-address", token)}
     mail_id = template_mail.queue(session, email, "address_confirmation", expires_at, **values)
     change = AddressChange(
         account_id=account.id,

@@ -70,12 +70,6 @@ class _Term:
         return f"{self.qualifier}{self.name}{f':{self.target}' if self.target else ''}{self.cidr}"
 
 
-@dataclass(frozen=True)
-class _Record:
-    terms: list[_Term]
-    redirect: str
-
-
 class _Broken(Exception):
     """The record is in error; a receiver calls that permerror."""
 
@@ -120,15 +114,15 @@ class _Walk:
             return SpfResult.NONE
         if len(found) > 1:
             raise _Broken(f"{domain} has {len(found)} SPF records. Only one is allowed.")
-        record = _parsed(found[0], domain)
-        for term in record.terms:
+        terms, redirect = _parsed(found[0], domain)
+        for term in terms:
             if self._matches(term, domain):
                 return _QUALIFIED[term.qualifier]
-        if "%" in record.redirect:
+        if "%" in redirect:
             self.depends = True
-        elif record.redirect:
-            self._count(f"redirect={record.redirect}")
-            return self._of_other(record.redirect, f"The record of {domain} redirects to")
+        elif redirect:
+            self._count(f"redirect={redirect}")
+            return self._of_other(redirect, f"The record of {domain} redirects to")
         return SpfResult.NEUTRAL
 
     def _of_other(self, target: str, leads_to: str) -> SpfResult:
@@ -187,8 +181,8 @@ class _Walk:
         return found
 
 
-def _parsed(record: str, domain: str) -> _Record:
-    """Read a whole record; an error anywhere in it makes all of it void (RFC 7208 4.6)."""
+def _parsed(record: str, domain: str) -> tuple[list[_Term], str]:
+    """The terms of a record, and where it redirects to; an error anywhere makes all of it void (RFC 7208 4.6)."""
     terms: list[_Term] = []
     modifiers: dict[str, str] = {}
     for word in record.split(" ")[1:]:
@@ -203,7 +197,7 @@ def _parsed(record: str, domain: str) -> _Record:
         else:
             terms.append(_term(word, domain))
     has_all = any(term.name == "all" for term in terms)
-    return _Record(terms, "" if has_all else modifiers.get("redirect", ""))
+    return terms, "" if has_all else modifiers.get("redirect", "")
 
 
 def _term(word: str, domain: str) -> _Term:

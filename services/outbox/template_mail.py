@@ -50,20 +50,11 @@ def queue(session: Session, to_email: str, template: str, expires_at: datetime |
 
 def reset_url(reset_token: str) -> str:
     """The link of a reset mail: always below BASE_URL, whatever host the request named."""
-    return _link("/reset-password", reset_token)
+    return link("/reset-password", reset_token)
 
 
-def confirm_url(token: str) -> str:
-    """The link of a mail that asks whether a new address is really somebody's."""
-    return _link("/confirm-address", token)
-
-
-def sender_url(token: str) -> str:
-    """The link of a mail that asks whether an account may send from an address."""
-    return _link("/confirm-sender", token)
-
-
-def _link(path: str, token: str) -> str:
+def link(path: str, token: str) -> str:
+    """The link of a mail to the page that its token is for."""
     return f"{get_base_url()}{path}?token={quote(str(token), safe='')}"
 
 

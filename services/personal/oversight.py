@@ -180,10 +180,9 @@ def delete_server(account_id: int, *, version: int | None = None, config_id: int
 
 
 def _check_limits(limits: Mapping[str, int | None]) -> None:
+    text = f"Enter a whole number from 0 to {MOST_EMAILS}; 0 is no limit. Leave empty to use the limit of the policy."
     refused = {
-        name: [
-            f"Enter a whole number from 0 to {MOST_EMAILS}; 0 is no limit. Leave empty to use the limit of the policy."
-        ]
+        name: [text]
         for name, number in limits.items()
         if number is not None and (isinstance(number, bool) or not 0 <= number <= MOST_EMAILS)
     }

@@ -16,13 +16,12 @@ from services import audit
 from services.audit import Action
 from services.outbox import promise
 from services.settings import personal_policy
-from services.settings.personal_policy import VARIABLES, Allowed, Fallback, PersonalRules
+from services.settings.personal_policy import Allowed, Fallback, PersonalRules
 from utils import clock
 from utils.addresses import InvalidAddress, parse_host
 from utils.errors import Conflict, InvalidInput
-from utils.personal_env import MOST_EMAILS
+from utils.personal_env import LIMITS, MOST_EMAILS, VARIABLES
 
-LIMITS: Final = ("emails_per_minute", "emails_per_day", "fallback_per_minute", "fallback_per_day")
 MOST_HOSTS: Final = 200
 LONGEST_HOSTS: Final = 20_000  # characters
 STALE: Final = "Someone else has saved the policy. Reload the page."

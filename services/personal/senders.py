@@ -97,7 +97,8 @@ def add(account_id: int, email: str) -> SenderInfo:
             if sender_db.count_of(session, account_id) >= MOST:
                 raise Conflict(f"An account has at most {MOST} senders. Remove one that you no longer use.")
             row = AccountSender(account_id=account_id, email=address, email_key=key, created_at=clock.now())
-            sender_db.add(session, row)
+            session.add(row)
+            session.flush()
         if row.confirmed_at is None:
             _mail(session, account, row)
         return _info(row)
@@ -179,7 +180,8 @@ def _mail(session: Session, account: Account, row: AccountSender) -> None:
     mail_budget.spend(session, *mail_budget.of_account(account.id), *mail_budget.of_address(row.email_key))
     _withdraw(session, row)
     token, expires_at = secrets.token_urlsafe(TOKEN_BYTES), clock.now() + LIFE
-    values = {"username": account.username, "email": row.email, "confirm_url": template_mail.sender_url(token)}
+    link = template_mail.link("/confirm-sender", token)
+    values = {"username": account.username, "email": row.email, "confirm_url": link}
     row.mail_id = template_mail.queue(session, row.email, "sender_confirmation", expires_at, **values)
     row.token_hash, row.expires_at = digest(token), expires_at
     audit.record(session, Action.SENDER_ADDED, subject_of(account), [row.email])

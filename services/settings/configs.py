@@ -27,13 +27,13 @@ from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
 from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
+from utils.numbers import LARGEST
 
 FIRST_NAME: Final = "Primary"
 STALE: Final = "Someone else has saved these settings. Reload the page."
 NO_SUCH: Final = "No such configuration."
 NAME_TAKEN: Final = "That name is already in use. Choose another."
 NAME_OF_OWN: Final = f"“{OWN_NAME}” is the name of accounts’ servers. Choose another."
-OUT_OF_RANGE: Final = 2**31  # of an id: no database could look it up
 TRIES: Final = 3  # of a change that meets another process's new row
 
 _IT_WORKS: Final = {
@@ -176,8 +176,7 @@ def forget(session: Session, row: SmtpConfig, version: int | None = None) -> Non
 def holds(config_id: int, settings: SmtpSettings) -> bool:
     """Whether these are the values of this configuration, of any scope, as far as a test exercises them."""
     with reading() as session:
-        row = smtp_db.find(session, config_id)
-        return row is not None and are_stored(settings, as_used(session, row))
+        return _row_with(session, config_id, settings) is not None
 
 
 def mark_tested(
@@ -193,15 +192,18 @@ def mark_tested(
     A success marks the row for what it has ``reach``ed; a failure takes a mark away unless it ``keeps_mark``.
     """
     with transaction() as session:
-        row = smtp_db.find(session, config_id) if config_id is not None else None
-        if row is None or not are_stored(settings, as_used(session, row)):
-            row, subject = None, f"unsaved settings ({settings.host}:{settings.port})"
-        else:
-            subject = subject_of(row)
+        row = _row_with(session, config_id, settings)
+        subject = subject_of(row) if row else f"unsaved settings ({settings.host}:{settings.port})"
         audit.record(session, Action.TESTED, subject, [error_message or _IT_WORKS[reach]])
         if row is not None:
             _write_mark(session, row, settings, error_message, reach, keeps_mark=keeps_mark)
     server_habits.keep(settings.host, settings.port)
+
+
+def _row_with(session: Session, config_id: int | None, settings: SmtpSettings) -> SmtpConfig | None:
+    """The row of this configuration, of any scope, if it stores these values, as far as a test exercises them."""
+    row = smtp_db.find(session, config_id) if config_id is not None else None
+    return row if row and are_stored(settings, as_used(session, row)) else None
 
 
 def _write_mark(
@@ -261,7 +263,7 @@ def switched(session: Session, row: SmtpConfig, version: int | None, actor: str,
 
 def row_of(session: Session, config_id: int) -> SmtpConfig:
     """A global configuration's row. Raises NotFound."""
-    row = smtp_db.find(session, config_id) if 0 < config_id < OUT_OF_RANGE else None
+    row = smtp_db.find(session, config_id) if 0 < config_id <= LARGEST else None
     if row is None or row.account_id is not None:
         raise NotFound(NO_SUCH)
     return row

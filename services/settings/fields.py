@@ -14,9 +14,9 @@ from services.smtp.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, U
 from services.smtp.settings import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
 from utils.addresses import LONGEST_ADDRESS, LONGEST_HOST, InvalidAddress, ip_literal, parse_address, parse_host
 from utils.addresses import parse_recipient as checked_recipient
-from utils.env_utils import MOST_EMAILS
 from utils.errors import InvalidInput
 from utils.numbers import LARGEST
+from utils.personal_env import MOST_EMAILS
 from utils.secret import Secret
 
 MASK: Final = "•" * 8

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from database import policy_db
 from database.engine import reading_in
 from utils.env_utils import get_settings
+from utils.personal_env import VARIABLES
 
 
 class Allowed(StrEnum):
@@ -32,15 +33,6 @@ class Fallback(StrEnum):
 
 _CHOICES_ALLOWED: Final = {str(each): each for each in Allowed}
 _CHOICES_FALLBACK: Final = {str(each): each for each in Fallback}
-VARIABLES: Final = {
-    "allowed": "PERSONAL_SMTP",
-    "hosts": "PERSONAL_SMTP_HOSTS",
-    "fallback": "PERSONAL_SMTP_FALLBACK",
-    "emails_per_minute": "ACCOUNT_EMAILS_PER_MINUTE",
-    "emails_per_day": "ACCOUNT_EMAILS_PER_DAY",
-    "fallback_per_minute": "FALLBACK_EMAILS_PER_MINUTE",
-    "fallback_per_day": "FALLBACK_EMAILS_PER_DAY",
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,12 @@ from services.personal import policy_changes, templates
 from services.settings import personal_policy
 from services.settings.personal_policy import Allowed, Fallback
 from tests.visitors import PASSWORD, Visitor, visit
+from utils.personal_env import LIMITS
 
 PAGE = "/settings/accounts/smtp/policy"
 TEMPLATES = "/settings/accounts/smtp/templates"
-LIMITS = dict.fromkeys(policy_changes.LIMITS, "")
-TYPED = {"allowed": "named", "hosts": "smtp.gmail.com\r\nexample.com", "fallback": "always", **LIMITS, "version": "0"}
+EMPTY = dict.fromkeys(LIMITS, "")
+TYPED = {"allowed": "named", "hosts": "smtp.gmail.com\r\nexample.com", "fallback": "always", **EMPTY, "version": "0"}
 TEMPLATE = {"domain": "example.com", "host": "smtp.example.com", "port": "465", "security": "tls"}
 
 

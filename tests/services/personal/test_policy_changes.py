@@ -18,6 +18,7 @@ from tests.patience import PATIENCE
 from tests.services.personal.own_rows import own_row
 from tests.visitors import make_bob
 from utils.errors import Conflict, InvalidInput
+from utils.personal_env import LIMITS
 
 pytestmark = pytest.mark.usefixtures("app")
 
@@ -80,7 +81,7 @@ def test_there_is_an_end_to_the_names() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, True, 1.5, "30", 10_000_001, 2**63, [], float("nan")])
-@pytest.mark.parametrize("name", policy_changes.LIMITS)
+@pytest.mark.parametrize("name", LIMITS)
 def test_what_is_no_limit_is_refused_at_its_field(name: str, value: object) -> None:
     with pytest.raises(InvalidInput) as refused:
         policy_changes.save({name: value})
