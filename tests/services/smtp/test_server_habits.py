@@ -9,9 +9,10 @@ import pytest
 
 from services.smtp.client import Envelope, Parcel, Receipt, Result
 from services.smtp.habits import Fact, Habit, Habits, habits_of
+from services.smtp.opening import Policy
 from services.smtp.pool import Pool
 from tests.odd_servers import Hearing, OddServer, first_of_a_segment, last_of_a_segment, not_behind_the_dot
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, stretched
 from tests.scripted_server import Answer, ScriptedServer, close, hang
 from tests.smtp_clients import CONTENT, SENDER, Script, parcels, policy, settings_for, word
 from utils.errors import DeliveryError, OutcomeUnknown
@@ -36,10 +37,12 @@ Sender = Callable[[list[Parcel]], list[tuple[Parcel, Result]]]
 
 
 @contextmanager
-def sending_to(server: ScriptedServer | OddServer, pool: Pool, **changes: object) -> Iterator[Sender]:
+def sending_to(
+    server: ScriptedServer | OddServer, pool: Pool, rules: Policy = PATIENT, **changes: object
+) -> Iterator[Sender]:
     """Send mails to the server as a worker does."""
     settings = settings_for(server, timeout_seconds=2, **changes)
-    yield lambda mails: list(pool.send_all(settings, PATIENT, mails, owner="test"))
+    yield lambda mails: list(pool.send_all(settings, rules, mails, owner="test"))
 
 
 def habits(server: ScriptedServer | OddServer) -> Habits:
@@ -178,7 +181,8 @@ def test_a_server_that_refuses_what_comes_behind_the_dot_takes_all_mails_over_fe
 
 
 def test_a_server_that_waits_for_a_lone_dot_doubts_one_mail_and_takes_the_others(pool: Pool) -> None:
-    with OddServer(lone_dot=True) as server, sending_to(server, pool) as send:
+    rules = policy(total_seconds=stretched(5.0))  # all of which the answer to the message is waited for
+    with OddServer(lone_dot=True) as server, sending_to(server, pool, rules) as send:
         found = words(send(parcels(6)))
     assert sorted(each.split()[0] for each in found.values()) == ["accepted"] * 5 + ["unknown"]
     assert habits(server).lacks(Habit.BEHIND_DOT)
