@@ -82,6 +82,7 @@ class Running:
             text=True,
         )
         self._held.enter_context(process)
+        self._held.callback(lambda: print(process.stdout.read() if process.stdout else ""))
         self._held.callback(process.kill)
         if kind.startswith("celery"):
             _hint(self._environment | place)
