@@ -16,6 +16,7 @@ from flask_migrate import upgrade
 from app import create_app
 from services.delivery import pace
 from services.smtp import habits, pool
+from tests import made_once
 from tests.recording_server import RecordingServer
 from tests.visitors import Visitor, make_alice, visit
 from utils.addresses import is_loopback
@@ -38,6 +39,9 @@ def _stay_on_this_machine(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_stay_on_this_machine)
+made_once.share_templates()
+made_once.share_addresses()
+made_once.hash_cheaply()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 import pytest
 
 from services.accounts import passwords
+from tests.made_once import HASH_OF_NOBODY, HASHER
 
 GOOD = "river otter seventeen lamp"
 NAMES = ("alice", "alice.miller@example.com", "OpenAlgo")
@@ -99,6 +100,15 @@ def test_case_counts_to_the_last_of_128_characters(other: str) -> None:
     stored = passwords.hash_password(password)
     assert passwords.verify(stored, password)
     assert not passwords.verify(stored, password[:-1] + other)
+
+
+def test_outside_of_tests_a_hash_takes_what_owasp_asks_for() -> None:
+    stored = HASHER.hash(GOOD)
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+def test_outside_of_tests_a_name_that_nobody_has_takes_as_long_as_a_wrong_password() -> None:
+    assert not HASHER.check_needs_rehash(HASH_OF_NOBODY)
 
 
 def test_the_hash_is_argon2id_and_salted() -> None:
