@@ -49,7 +49,7 @@ def environment_for(folder: Path, **variables: str) -> dict[str, str]:
     temporary = folder / "temporary"
     temporary.mkdir(exist_ok=True)
     ours = run_environment(folder / DATABASE, LOCAL_INBOX_PORT="0", **variables)
-    return ours | {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return ours | {"TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
 
 
 class LiveServer:

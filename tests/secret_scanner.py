@@ -39,16 +39,15 @@ class Piece:
 
 def found_in(data: bytes, secrets: Mapping[str, Iterable[str]]) -> set[str]:
     """The names of the secrets that stand in ``data``; each name may have several values."""
-    needles = {name: [form for value in values for form in forms(value)] for name, values in secrets.items()}
-    return _found(data, needles)
+    return _Needles(secrets).found_in(data)
 
 
 def search(pieces: Iterable[Piece], secrets: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], list[str]]:
     """Where each secret was found: (name, place) with the details of the pieces."""
-    needles = {name: [form for value in values for form in forms(value)] for name, values in secrets.items()}
+    needles = _Needles(secrets)
     result: dict[tuple[str, str], list[str]] = {}
     for piece in pieces:
-        for name in _found(piece.content, needles):
+        for name in needles.found_in(piece.content):
             result.setdefault((name, piece.place), []).append(piece.detail)
     return result
 
@@ -75,11 +74,26 @@ def cram_md5_answer(username: str, password: str, challenge: bytes) -> str:
     return f"{username} {hmac.new(password.encode(), challenge, 'md5').hexdigest()}"
 
 
-def _found(data: bytes, needles: Mapping[str, list[bytes]]) -> set[str]:
-    found: set[str] = set()
-    for view in _views(data):
-        found |= {name for name, known in needles.items() if name not in found and any(map(view.__contains__, known))}
-    return found
+class _Needles:
+    """What to search for. A line that holds none is not searched again: pages and databases are alike in most lines."""
+
+    def __init__(self, secrets: Mapping[str, Iterable[str]]) -> None:
+        self._forms = {name: [form for value in values for form in forms(value)] for name, values in secrets.items()}
+        if any(b"\n" in form for known in self._forms.values() for form in known):
+            raise ValueError("A secret of several lines cannot be searched for.")
+        self._clean: set[bytes] = set()
+
+    def found_in(self, data: bytes) -> set[str]:
+        found: set[str] = set()
+        for view in _views(data):
+            lines = set(view.split(b"\n")) - self._clean
+            here = self._names_in(b"\n".join(lines), self._forms)
+            self._clean |= {line for line in lines if not self._names_in(line, here)} if here else lines
+            found |= here
+        return found
+
+    def _names_in(self, text: bytes, names: Iterable[str]) -> set[str]:
+        return {name for name in names if any(map(text.__contains__, self._forms[name]))}
 
 
 def _views(data: bytes) -> Iterator[bytes]:
