@@ -28,6 +28,13 @@ NOBODY: Final = (
     r"|(?:unknown|no such|invalid|unrouteable) (?:local )?(?:user|recipient|mailbox|account|address|person)"
     r"|(?:does not|doesn't) exist)"
 )
+# What is left for RFC 5321 4.2.3's own words, and for those who say no more than that.
+NO_MAILBOX: Final = (
+    r"^(?!.*(?:\bsender\b|\bspam|polic(?:y|ies)|not allowed to send|content|rule)).*"
+    r"(?:mailbox (?:name )?(?:is )?(?:unavailable|not (?:available|allowed)|invalid)|user not local"
+    r"|^\W*(?:5\.1\.0 )?address rejected\W*$)"
+)
+TOO_MUCH: Final = r"\b(?:size|large|big|long|exceed\w*|storage|allocation|limit|quota|maximum)\b"
 # The recipient has us on a list, or takes mail from inside only: another recipient may fare better.
 OWN_RULE: Final = (
     r"(?<!owned )(?:by|of) (?:the |this )?(?:recipient|user|mailbox)\b|recipient(?:'s)?\b.{0,40}\b(?:block|black|deny)"
@@ -39,18 +46,20 @@ NAME: Final = (
     r"|(?:reject|invalid|bad|forged|bogus|unacceptable|wrong)\w* .*\b(?:helo|ehlo)\b|^\W*need fully-qualified hostname"
 )
 HOST: Final = (  # apart from block lists, whose words are in services/diagnosis/data/block_lists.json
-    r"client host|blackhole|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your"
+    # But where its own lookup has failed for now, nothing is held against us.
+    r"^(?!.*\btemporar\w* (?:error|failure|fault|problem)|.*\blookup (?:timeout|timed out|error)).*"
+    r"(?:client host|blackhole|reverse[- ](?:dns|lookup|hostname|mapping|ip)|\brdns\b|\bptr\b|cannot find your"
     r"|ip name (?:possibly forged|lookup failed)|\bip=\S+ - a problem occurred"
     r"|\b(?:your|sending) (?:ip|host|server|network)\b|\bthis ip\b|traffic not accepted"
     r"|\bhost (?:is )?(?:rejected|not allowed|listed|blocked)|host not found for reverse"
-    r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:refused|rejected|not allowed)"
+    r"|\d+\.\d+\.\d+\.\d+\]?\W+(?:is )?(?:refused|rejected|not allowed))"
 )
 OWNER: Final = (
     r"not owned by|sender .*not logged in|send ?as ?denied|permissions? to send as|not one of your addresses"
     r"|not (?:allowed|authori[sz]ed) to send as"
 )
 MISMATCH: Final = (  # of a message, they may be about its header
-    r"(?:sender|from) .*(?:mismatch|(?:does not|doesn.t) match|same as auth|with (?:your |the )?login)"
+    r"(?:sender|from) .*(?:mismatch|(?:does not|doesn.t) match|same as auth|be the same|with (?:your |the )?login)"
     r"|username and sender"
 )
 LOGIN: Final = (

@@ -197,7 +197,7 @@ _NOT_THE_RECIPIENTS: Final = r"[45].. (?!.\.1\.(?:[1236]|10)$|.\.2\.[0-4]$|.\.3\
 _TABLE: Final = (
     _row((_R,), r"4", _GREYLISTED, reply_words.GREY),  # whatever else it says, and even with 421
     # The server, or its account.
-    _row(_ALL, r"... 4\.(3\.1|4\.5)$", _FULL),
+    _row(_ALL, r"... 4\.3\.1$", _FULL),
     _row(_ALL, r"... 5\.(4\.5|1\.90|7\.236)$", _USED_UP),
     _row(_ALL, r"... 5\.7\.705$", _HELD),  # Microsoft: the whole organisation
     _row(_ALL, r"", _HELD, r"sending (?:is |has been )?paused"),
@@ -209,13 +209,14 @@ _TABLE: Final = (
     _row(ENVELOPE, r"", _CROWDED, reply_words.CROWDED),
     _row(_ALL, r"", _TOO_FAST_A_SECOND, r"sending rate exceeded|per second"),
     _row(_ALL, r"", _TOO_FAST, reply_words.TOO_FAST),
+    _row(_ALL, r"... 4\.4\.5$", _FULL),
     # Us: Postfix and others say at RCPT what they hold against the client, its name, its login and its From address.
     _row((_R,), r"... 5\.7\.(12|124|13\d)$", _DOUBTFUL_RECIPIENT),  # takes mail from inside only
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _DOUBTFUL_RECIPIENT, reply_words.OWN_RULE),
     _row((_R,), r"55. (5\.1\.\d+|5\.[047]\.[01]|-)$", _NO_RECIPIENT, reply_words.NOBODY),
     _row((_R,), r"50[0-4] ", _RECIPIENT_REFUSED, r"recipient address rejected"),
     _row((_S, _R), r"50[0-4] ", _SENDER_REFUSED, r"sender address rejected: (?:need fully|bad|syntax)"),
-    _row((_R,), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, r"\b(?:spf|dkim|dmarc)\b"),
+    _row((_S, _R), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, r"\b(?:spf|dkim|dmarc)\b"),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, r"\bsender\b.{0,60}\b(?:block|black|deny)|badmailfrom"),
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_NAME, reply_words.NAME),
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, reply_words.HOST),
@@ -225,11 +226,11 @@ _TABLE: Final = (
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _NOT_OWNER, reply_words.MISMATCH),
     _row(_ALL, r"53[0458] ", _LOGIN),
     _row((_S, _R), r"503 ", _LOGIN, r"\bauth"),
-    _row(ENVELOPE, r"[45].. (.\.[04]\.0|.\.5\.\d|.\.7\.\d+|-)$", _NO_RELAY, r"\brelay|rcpthosts"),
+    _row(ENVELOPE, r"[45].. (.\.[04]\.0|.\.5\.\d|.\.7\.\d+|-)$", _NO_RELAY, r"\brelay(?!=)|rcpthosts"),
     _row(ENVELOPE, r"5.. (5\.[05]\.\d|5\.7\.(?!2\d$)\d+|-)$", _LOGIN, reply_words.LOGIN),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, r"sender (?:address )?rejected"),
     _row((_S,), r"5.. 5\.1\.[78]$", _SENDER_REFUSED),
-    _row((_R,), r"5.. 5\.2\.1$", _NO_RECIPIENT),
+    _row((_R,), r"5.. 5\.2\.1$", _NO_RECIPIENT, r"^(?!.*(?:content|spam|black|filter|polic(?:y|ies)))"),
 )
 # Where no row above knows the words, the rules of diagnosis may. Where they do not either, the status decides.
 _REST: Final = (
@@ -245,13 +246,15 @@ _REST: Final = (
     _row((_R,), r"552 -$", _MAILBOX_STAYS_FULL),  # RFC 5321 4.5.3.1.10 asks not to take it for final
     _row((_R,), r"... 5\.7\.\d+$", _DOUBTFUL_RECIPIENT),  # often about us, though no word says so
     _row((_R,), r"5.. (?:5\.1\.[78]|5\.0\.0|-)$", _SENDER_REFUSED, r"\bsender\b|envelope from"),
-    _row((_R,), r"... 5\.(1\.(0|1|2|3|6|10)|2\.1)$|55[013] -$", _NO_RECIPIENT),
+    _row((_R,), r"... 5\.1\.(?:1|2|3|6|10)$", _NO_RECIPIENT),
+    # These codes stand for every rule that a server may have: only words can tell that the address is bad.
+    _row((_R,), r"... 5\.1\.0$|55[013] -$", _NO_RECIPIENT, reply_words.NO_MAILBOX),
     # The conversation, and the message.
     _row(_ALL, r"50[0-4] (-|5\.5\.\d+)$", _NOT_UNDERSTOOD),
     _row((_S, _R), r"... 5\.6\.7$", _refused(Reason.NO_SMTPUTF8, Whose.RECIPIENT)),
-    _row((_S, _D, _M), r"... 5\.3\.4$|552 -$", _refused(Reason.TOO_LARGE)),
+    _row((_S, _D, _M), r"... 5\.3\.4$", _refused(Reason.TOO_LARGE)),
+    _row((_S, _D, _M), r"552 -$", _refused(Reason.TOO_LARGE), reply_words.TOO_MUCH),
     _row((_D, _M), r"5.. -$", replace(_MESSAGE_LATER, final_after=DOUBTED_FOR), r"try again later"),
-    _row((_M,), r"... 5\.7\.\d+$", _refused(Reason.CONTENT_REFUSED)),
     # What is left.
     _row(_ALL, r"4", _GREYLISTED, reply_words.GREY),
     _row((_R,), r"45[01] 4\.7\.1$", _GREYLISTED),

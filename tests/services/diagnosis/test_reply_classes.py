@@ -69,7 +69,8 @@ def counted(replies: list[dict[str, Any]]) -> tuple[float, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "size"), [("published", 95, 85), ("developed", 98, 480), ("measured", 97, 220)]
+    ("name", "least", "size"),
+    [("published", 95, 85), ("developed", 98, 480), ("measured", 97, 220), ("servers", 96, 181)],
 )
 def test_real_replies_are_recognised_and_none_is_taken_for_something_else(name: str, least: int, size: int) -> None:
     rate, wrong = counted(SETS[name])
@@ -112,6 +113,37 @@ def test_the_advice_and_the_verdict_agree_on_whether_it_is_tried_again() -> None
             if not agree(found.retryable, retry_policy.of_error(error)):
                 against.append((phase, error.code, reply["text"], found.rule))
     assert against == []
+
+
+REAL: Final = [reply for name, replies in SETS.items() if name != "about" for reply in replies]
+OF_EVERY_RULE: Final = ((550, ""), (551, ""), (553, ""), (550, "5.1.0"), (550, "5.7.1"), (450, "4.7.1"))
+NOT_OURS: Final = {"mailbox", "content", "greylisting", "temporary"}
+
+
+def verdicts(reply: dict[str, Any], phase: str) -> list[Verdict]:
+    """On the words, with the codes that servers use for every rule that they may have."""
+    codes = [(reply["code"], reply["enhanced"]), *OF_EVERY_RULE] if phase == "recipient" else [(reply["code"], "")]
+    errors = [error_of({**reply, "code": code, "enhanced": status}, phase) for code, status in codes]
+    return [retry_policy.of_error(error) for error in errors]
+
+
+def test_no_address_is_called_bad_for_a_refusal_that_is_about_something_else() -> None:
+    assert [
+        reply["text"]
+        for reply in REAL
+        if reply["phase"] not in ("sender", "ehlo") and not {"mailbox", "unknown"} & {*reply["class"].split("/")}
+        if any(verdict.is_hard_bounce for verdict in verdicts(reply, "recipient"))
+    ] == []
+
+
+def test_nothing_that_is_about_one_recipient_or_one_message_stops_the_others() -> None:
+    assert [
+        (phase, reply["text"])
+        for reply in REAL
+        if {*reply["class"].split("/")} <= NOT_OURS
+        for phase in ENVELOPE_AND_MESSAGE
+        if any(verdict.opens and not verdict.is_doubtful for verdict in verdicts(reply, phase))
+    ] == []
 
 
 WITHOUT_A_REASON: Final = {"mail-loop", "host-intercepts"}  # which no verdict needs
