@@ -53,6 +53,8 @@ SRV: Final = {
     "bare.example": ([], []),
     "first.example": (["0 0 465 mail.first.example."], []),
     "broken.example": ([], []),
+    "gmial.com": (["0 0 465 mail.gmial.com."], []),
+    "xn--mller-kva.example": (["0 0 465 mail.xn--mller-kva.example."], []),
 }
 ZONE: Final[Zone] = {
     **{(f"{TLS}.{domain}", "SRV"): services[0] for domain, services in SRV.items()},
@@ -165,6 +167,35 @@ def test_a_domain_that_says_it_has_no_server_is_asked_no_further(web: WebServer,
     assert found.source is Source.NONE
     assert found.message == "none.example says in its DNS that it has no server to send email through."
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("text", "meant", "source"),
+    [
+        ("me@gmial.com", "gmail.com", Source.SRV),
+        ("gmail.con", "gmail.com", Source.NONE),
+        ("me@hotmial.com", "hotmail.com", Source.NONE),
+        ("me@yaho.com", "yahoo.com", Source.NONE),
+        ("me@outlok.com", "outlook.com", Source.NONE),
+        ("me@iclould.com", "icloud.com", Source.NONE),
+    ],
+)
+def test_a_slip_in_a_providers_domain_is_asked_about_first_whoever_answers_there(
+    text: str, meant: str, source: Source
+) -> None:
+    found = discover(text)
+    assert found.source is source
+    assert found.message.startswith(f"Did you mean {meant}? ")
+
+
+@pytest.mark.parametrize("text", ["me@own.example", "me@gmail.com", "me@gmx.ch", "me@mx.example", "me@bare.example"])
+def test_a_name_that_is_no_slip_is_not_asked_about(text: str) -> None:
+    assert "Did you mean" not in discover(text).message
+
+
+@pytest.mark.parametrize("text", ["me@müller.example", "müller.example", "me@xn--mller-kva.example"])
+def test_a_domain_is_told_in_the_letters_of_its_language(text: str) -> None:
+    assert discover(text).message.startswith("müller.example names mail.xn--mller-kva.example, port 465 (TLS)")
 
 
 @pytest.mark.parametrize("domain", ["cloud.example", "gone.example", "odd.example"])

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from services.providers import discovery, mailboxes, presets, registry
-from services.providers.discovery import Source
+from services.providers.discovery import Source, Suggestion
 from services.smtp.settings import Security
 from utils.addresses import parse_host
 
@@ -147,6 +147,11 @@ def test_what_is_only_known_without_encryption_is_left_to_a_person_and_said(
     assert (found.values.smtp_server, found.values.smtp_username) == (server, username)
 
 
+def test_that_nothing_is_encrypted_is_said_before_what_is_not_certain(app: Flask) -> None:
+    message = discovery.discover("me@clio.ne.jp").message
+    assert message.index(discovery.UNENCRYPTED) < message.index("Only one public source")
+
+
 def test_no_way_without_encryption_stands_beside_one_with_it() -> None:
     for provider in registry.everyone():
         modes = {way["security"] for way in provider["ways"]}
@@ -160,7 +165,7 @@ def test_what_has_no_smtp_is_told_so_and_nothing_is_filled_in(app: Flask, text: 
     found = discovery.discover(text)
     assert found.message.endswith("It has no server for other programs to send through.")
     assert "Ask" not in found.message
-    assert (found.values.smtp_server, found.values.smtp_port, found.values.security) == ("", None, None)
+    assert found.values == Suggestion()
     assert found.provider and "Send through another provider." in found.provider["obstacle"]
 
 
