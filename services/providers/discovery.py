@@ -48,8 +48,7 @@ WHAT_TO_ENTER: Final = "Enter an email address, like name@example.com, or the na
 UNKNOWN_NAME: Final = "No provider with this name. Enter your email address instead."
 NO_SERVER: Final = "It has no server for other programs to send through."
 UNENCRYPTED: Final = (
-    "It offers no encryption: anyone on the network could read your password and email. "
-    "Choose the encryption yourself."
+    "It offers no encryption: anyone on the network could read your password and email. Choose the encryption yourself."
 )
 
 T = TypeVar("T")
@@ -192,7 +191,8 @@ class _Search:
         meant = registry.domain_meant_by(self._domain)
         if found.source is Source.MX or not meant:
             return found
-        return replace(found, message=f"Did you mean {meant}? {found.message}")
+        values = Suggestion() if found.source is Source.NONE else found.values  # no sender with a slip in it
+        return replace(found, message=f"Did you mean {meant}? {found.message}", values=values)
 
     def _asked(self) -> Discovery:
         by_mx, by_srv = _begun(self._mx), _begun(self._by_srv)

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from services.providers import discovery, web_file
-from services.providers.discovery import UNENCRYPTED, Discovery, Source, discover
+from services.providers.discovery import UNENCRYPTED, Discovery, Source, Suggestion, discover
 from services.smtp.settings import Security
 from tests import certificates
 from tests.dns_server import DnsServer, Fails, Zone
@@ -186,6 +186,7 @@ def test_a_slip_in_a_providers_domain_is_asked_about_first_whoever_answers_there
     found = discover(text)
     assert found.source is source
     assert found.message.startswith(f"Did you mean {meant}? ")
+    assert (found.values == Suggestion()) is (source is Source.NONE)
 
 
 @pytest.mark.parametrize("text", ["me@own.example", "me@gmail.com", "me@gmx.ch", "me@mx.example", "me@bare.example"])

@@ -13,7 +13,7 @@ from flask import Flask
 from services.providers import discovery, mailboxes, presets, registry
 from services.providers.discovery import Source, Suggestion
 from services.smtp.settings import Security
-from utils.addresses import parse_host
+from utils.addresses import parse_host, shown_domain
 
 FACTS: Final = Path(__file__).parents[2] / "data" / "provider_facts.json"
 # MX patterns of the facts that would leave customers' machines, or anybody's domain, open: names that they stand for.
@@ -59,7 +59,7 @@ def test_discovery_fills_in_what_the_facts_say_for_an_address_at_every_domain(ap
         assert values.smtp_port == (port if is_filled_in else None), domain
         assert values.security == (Security(mode) if is_filled_in else None), domain
         if username in usernames:
-            assert values.smtp_username == usernames[username].format(domain), domain
+            assert values.smtp_username == usernames[username].format(shown_domain(domain)), domain
 
 
 def test_every_mx_of_the_facts_leads_to_its_server() -> None:
