@@ -380,7 +380,8 @@ def _with(provider: Provider, source: Source, message: str, address: str, domain
         smtp_port=provider["port"] if to_fill_in else None,  # which goes with the encryption
         security=to_fill_in,
         smtp_username=_username(provider, address, domain),
-        from_email="" if has_none else address,  # no other server sends for it
+        # Another provider sends for a domain of one's own, but not for one of this provider.
+        from_email="" if has_none and source is not Source.MX else address,
     )
     if not provider["development_only"]:
         message += _told_unencrypted(provider["host"], security)

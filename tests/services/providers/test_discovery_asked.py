@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from services.providers import discovery, web_file
-from services.providers.discovery import UNENCRYPTED, Discovery, Source, Suggestion, discover
+from services.providers.discovery import NO_SERVER, UNENCRYPTED, Discovery, Source, Suggestion, discover
 from services.smtp.settings import Security
 from tests import certificates
 from tests.dns_server import DnsServer, Fails, Zone
@@ -61,6 +61,8 @@ ZONE: Final[Zone] = {
     **{(f"{STARTTLS}.{domain}", "SRV"): services[1] for domain, services in SRV.items()},
     **{(domain, "MX"): [f"10 in.{domain}."] for domain in SRV},
     ("mx.example", "MX"): ["1 aspmx.l.google.com."],
+    ("tuta.example", "MX"): ["10 mail.tutanota.de."],
+    ("hey.example", "MX"): ["0 work-mx.app.hey.com."],
     ("mute.example", "MX"): ["10 in.mute.example."],
     (f"{TLS}.mute.example", "SRV"): Fails.SILENCE,
     (f"{STARTTLS}.mute.example", "SRV"): Fails.SERVFAIL,
@@ -206,6 +208,14 @@ def test_a_record_that_leads_nowhere_counts_for_nothing(domain: str) -> None:
 
 def test_mx_records_of_a_known_provider_come_before_srv_records() -> None:
     assert discover("me@mx.example").source is Source.MX
+
+
+@pytest.mark.parametrize("domain", ["tuta.example", "hey.example"])
+def test_a_domain_of_ones_own_at_a_provider_without_smtp_is_told_so_and_keeps_its_sender(domain: str) -> None:
+    found = discover(f"me@{domain}")
+    assert found.source is Source.MX
+    assert found.message.endswith(NO_SERVER)
+    assert found.values == Suggestion(from_email=f"me@{domain}")
 
 
 def test_the_file_of_a_domain_tells_server_and_user_name(web: WebServer) -> None:
