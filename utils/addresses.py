@@ -76,6 +76,11 @@ def ascii_domain(address: str) -> str:
     return ascii_address(address).rpartition("@")[2]
 
 
+def shown_domain(domain: str) -> str:
+    """A domain in A-labels as people write it, each label in Unicode that leads back to it."""
+    return ".".join(map(_shown_label, domain.split(".")))
+
+
 def ascii_address(address: str) -> str:
     """Return the address with its domain as A-labels (RFC 5891). Raises InvalidAddress."""
     return _validated(_bounded(address))[1]
@@ -230,7 +235,7 @@ def _loose_domain(domain: str) -> tuple[str, str]:
         raise InvalidAddress(f"This is not an email address. {_PLAIN_ADDRESS}")
     if _ends_in_number(encoded):
         raise InvalidAddress("Write a domain name after the @, not an IP address.")
-    return ".".join(map(_shown_label, labels)), encoded
+    return shown_domain(encoded), encoded
 
 
 def _shown_label(label: str) -> str:

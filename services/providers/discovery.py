@@ -31,6 +31,7 @@ from utils.addresses import (
     is_loopback,
     parse_address,
     parse_host,
+    shown_domain,
 )
 from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_utils import get_settings
@@ -47,8 +48,7 @@ WHAT_TO_ENTER: Final = "Enter an email address, like name@example.com, or the na
 UNKNOWN_NAME: Final = "No provider with this name. Enter your email address instead."
 NO_SERVER: Final = "It has no server for other programs to send through."
 UNENCRYPTED: Final = (
-    "It offers no encryption, so anyone on the network could read your password and your email. "
-    "Choose the encryption yourself."
+    "It offers no encryption: anyone on the network could read your password and email. Choose the encryption yourself."
 )
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ def _of_known_server(name: str) -> Discovery | None:
 
 def _for_domain(domain: str, address: str, may_probe: bool) -> Discovery:
     if provider := registry.for_domain(domain):
-        return _with(provider, Source.DOMAIN, f"{domain} uses {provider['name']}.", address, domain)
+        return _with(provider, Source.DOMAIN, f"{shown_domain(domain)} uses {provider['name']}.", address, domain)
     return _Search(domain, address, may_probe).found()
 
 
@@ -165,6 +165,7 @@ class _Search:
     def __init__(self, domain: str, address: str, may_probe: bool) -> None:
         settings = get_settings()
         self._domain = domain
+        self._shown = shown_domain(domain)
         self._address = address
         self._may_probe = may_probe
         self._by_http = may_probe and settings.discover_by_http
@@ -182,20 +183,32 @@ class _Search:
         self._policy = _policy_to_probe(domain)
 
     def found(self) -> Discovery:
+        """What is found out; of a name that looks like a slip it is asked first, whatever stands behind it.
+
+        Whoever has registered the slip could answer, and would be sent the password.
+        """
+        found = self._asked()
+        meant = registry.domain_meant_by(self._domain)
+        if found.source is Source.MX or not meant:
+            return found
+        values = Suggestion() if found.source is Source.NONE else found.values  # no sender with a slip in it
+        return replace(found, message=f"Did you mean {meant}? {found.message}", values=values)
+
+    def _asked(self) -> Discovery:
         by_mx, by_srv = _begun(self._mx), _begun(self._by_srv)
         hosts = _result(by_mx, self._end)
         if provider := registry.for_mx(hosts or ()):
-            message = f"{self._domain} uses {provider['name_by_mx']}."
+            message = f"{self._shown} uses {provider['name_by_mx']}."
             return _with(provider, Source.MX, message, self._address, self._domain)
         if hosts is None:
-            message = f"DNS is not responding, so Sealpost cannot look up {self._domain}. Enter its server yourself."
+            message = f"DNS is not responding, so Sealpost cannot look up {self._shown}. Enter its server yourself."
             return _result(by_srv, self._end) or self._nothing(message)
         return _result(by_srv, self._end) or self._asked_of_domain(hosts)
 
     def _asked_of_domain(self, hosts: list[str]) -> Discovery:
         """What the domain's own servers say: all are asked at once."""
         if not self._may_probe:
-            return self._nothing(f"Found no provider for {self._domain}. Ask its administrator for the server’s name.")
+            return self._nothing(f"Found no provider for {self._shown}. Ask its administrator for the server’s name.")
         places = autoconfig.places(self._domain) if self._by_http else []
         by_files = [_begun(partial(self._by_autoconfig, place)) for place in places]
         answers = {name: _begun(partial(self._ways, name)) for name in _usual_names(self._domain, hosts)}
@@ -223,7 +236,7 @@ class _Search:
                 if service.port and self._can_be_used(service.host, service.port):
                     return self._of_service(service, _MODES.get(service.port, usual))
         if all(offers) and all(each.host == _NOT_OFFERED for services in offers for each in services):
-            return self._nothing(f"{self._domain} says in its DNS that it has no server to send email through.")
+            return self._nothing(f"{self._shown} says in its DNS that it has no server to send email through.")
         return None
 
     def _asked_dns(self, ask: Callable[[str, float, str], list[T]], name: str, end: Deadline) -> list[T] | None:
@@ -235,7 +248,7 @@ class _Search:
     def _of_service(self, service: Service, security: Security) -> Discovery:
         provider = registry.for_server(service.host)
         way = f"port {service.port} ({MODE_NAMES[security]})"
-        message = f"{self._domain} names {service.host}, {way}, as its server."
+        message = f"{self._shown} names {service.host}, {way}, as its server."
         if not provider and not self._is_own(service.host):
             # Without DNSSEC anybody on the way may have written this (RFC 6186 6).
             message += (
@@ -266,7 +279,7 @@ class _Search:
 
     def _of_file(self, server: OutgoingServer) -> Discovery:
         message = (
-            f"{self._domain} publishes the settings of its server: {server.host}, port {server.port} "
+            f"{self._shown} publishes the settings of its server: {server.host}, port {server.port} "
             f"({MODE_NAMES[server.security]}).{_told_unencrypted(server.host, server.security)}"
         )
         if not server.signs_in:
@@ -294,13 +307,13 @@ class _Search:
         if unencrypted:
             return self._of_probed(*unencrypted, None)
         return self._nothing(
-            f"Found no provider and no mail server for {self._domain}. Ask its administrator for the server’s name."
+            f"Found no provider and no mail server for {self._shown}. Ask its administrator for the server’s name."
         )
 
     def _of_probed(self, name: str, port: int, security: Security | None) -> Discovery:
         """``security`` is None where encryption was not offered: it may have been taken away on the way to us."""
         way = f"port {port}" if security is None else f"port {port} ({MODE_NAMES[security]})"
-        message = f"Found no provider for {self._domain}, but {name} responds on {way}."
+        message = f"Found no provider for {self._shown}, but {name} responds on {way}."
         message += "" if security else f" {UNENCRYPTED}"
         values = self._suggested(name, port, security, self._address)
         return Discovery(source=Source.PROBE, message=message, values=values)
@@ -361,17 +374,19 @@ def _with(provider: Provider, source: Source, message: str, address: str, domain
     """What a provider suggests whose mailbox this is; "" where no address, or no domain, is known."""
     security = Security(provider["security"])
     to_fill_in = _to_fill_in(provider["host"], security)
+    has_none = bool(provider["obstacle"]) and not provider["ways"]
     values = Suggestion(
         smtp_server=provider["host"],
         smtp_port=provider["port"] if to_fill_in else None,  # which goes with the encryption
         security=to_fill_in,
         smtp_username=_username(provider, address, domain),
-        from_email=address,
+        # Another provider sends for a domain of one's own, but not for one of this provider.
+        from_email="" if has_none and source is not Source.MX else address,
     )
-    without_server = NO_SERVER if provider["obstacle"] and not provider["ways"] else ""
-    message = " ".join(filter(None, (message, without_server, provider["caution"])))
     if not provider["development_only"]:
         message += _told_unencrypted(provider["host"], security)
+    without_server = NO_SERVER if has_none else ""
+    message = " ".join(filter(None, (message, without_server, provider["caution"])))
     return Discovery(source=source, message=message, provider=provider, values=values)
 
 

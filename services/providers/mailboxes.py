@@ -18,7 +18,7 @@ ONE_SOURCE_SAYS_SO: Final = "Only one public source says so."
 UNVERIFIED: Final = "That this MX host belongs to it is not verified."
 NO_SERVER: Final = "Its server for sending is not known: it may have none."
 TEST_IT: Final = "Run the connection test before you rely on it."
-NO_SMTP: Final = "No program can send through {name}. Send through another provider."
+NO_SMTP: Final = "{name} sends email from its own apps only. Send through another provider."
 
 _USERNAME_HINTS: Final = {
     "address": "The full email address.",
@@ -36,6 +36,7 @@ class MailboxFact(TypedDict):
 
     id: str
     name: str
+    also: NotRequired[list[str]]
     group: NotRequired[str]
     domains: NotRequired[str]
     host: NotRequired[str]
@@ -114,6 +115,7 @@ def _written_out(fact: MailboxFact) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": fact["id"],
         "name": name,
+        "also": fact.get("also", []),
         "group": fact.get("group", "mailbox"),
         "domains": domains,
         "host": fact.get("host", ""),

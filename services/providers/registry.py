@@ -162,9 +162,12 @@ def is_checked(provider: Provider) -> bool:
 
 def server_meant_by(host: str) -> str | None:
     """The provider's server that was meant, if ``host`` looks like a slip in its name."""
-    name = _plain(host)
-    alike = get_close_matches(name, _names(), n=1, cutoff=_ALIKE)
-    return alike[0] if alike and alike[0] != name else None
+    return _alike(_plain(host), _names())
+
+
+def domain_meant_by(domain: str) -> str | None:
+    """The offered mailboxes' domain that was meant, if ``domain`` looks like a slip in its name."""
+    return None if is_listed(domain) else _alike(domain, _mailbox_domains())
 
 
 def for_domain(domain: str) -> Provider | None:
@@ -326,7 +329,7 @@ def _index() -> _Index:
         if entry.get("domain_pattern"):
             index.patterns.append((entry["domain_pattern"], _Place(entry["id"])))
         if entry["id"] not in _curated():
-            for name in {plain_name(entry["id"]), plain_name(entry["name"])}:
+            for name in {plain_name(name) for name in (entry["id"], entry["name"], *entry["also"])}:
                 index.names.setdefault(name, []).append(entry["id"])
     return index
 
@@ -345,6 +348,19 @@ def _names() -> tuple[str, ...]:
     """Of those that are offered: among all, somebody's own server would soon look like a slip."""
     known = (known for those in _index().servers.values() for known in those if known.place.provider in _curated())
     return tuple(dict.fromkeys(each.pattern for each in known if "*" not in each.pattern))
+
+
+@cache
+def _mailbox_domains() -> tuple[str, ...]:
+    """Of those that are offered, as in ``_names``."""
+    mailboxes_offered = (entry for entry in _curated().values() if entry["group"] == "mailbox")
+    return tuple(domain for entry in mailboxes_offered for domain in entry.get("domains", []))
+
+
+def _alike(name: str, known: Sequence[str]) -> str | None:
+    """The known name that this one is a slip or two away from."""
+    alike = get_close_matches(name, known, n=1, cutoff=_ALIKE)
+    return alike[0] if alike and alike[0] != name else None
 
 
 @cache

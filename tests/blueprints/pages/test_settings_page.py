@@ -105,7 +105,7 @@ def test_a_region_of_amazon_ses_fills_its_own_host(admin: Visitor) -> None:
 
 @pytest.mark.parametrize(
     ("server", "region"),
-    [("smtp.office365.us", "office365:us"), ("smtppro.zoho.eu", "zoho:eu"), ("smtp.1und1.de", "ionos:de")],
+    [("smtp.office365.us", "office365:us"), ("smtppro.zoho.eu", "zoho:eu"), ("smtp.1und1.de", "ionos:1und1")],
 )
 def test_a_server_that_was_named_is_kept_and_its_region_chosen(admin: Visitor, server: str, region: str) -> None:
     page = admin.get(f"{NEW}?find={server}").text

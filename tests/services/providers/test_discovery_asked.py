@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from services.providers import discovery, web_file
-from services.providers.discovery import UNENCRYPTED, Discovery, Source, discover
+from services.providers.discovery import NO_SERVER, UNENCRYPTED, Discovery, Source, Suggestion, discover
 from services.smtp.settings import Security
 from tests import certificates
 from tests.dns_server import DnsServer, Fails, Zone
@@ -53,12 +53,16 @@ SRV: Final = {
     "bare.example": ([], []),
     "first.example": (["0 0 465 mail.first.example."], []),
     "broken.example": ([], []),
+    "gmial.com": (["0 0 465 mail.gmial.com."], []),
+    "xn--mller-kva.example": (["0 0 465 mail.xn--mller-kva.example."], []),
 }
 ZONE: Final[Zone] = {
     **{(f"{TLS}.{domain}", "SRV"): services[0] for domain, services in SRV.items()},
     **{(f"{STARTTLS}.{domain}", "SRV"): services[1] for domain, services in SRV.items()},
     **{(domain, "MX"): [f"10 in.{domain}."] for domain in SRV},
     ("mx.example", "MX"): ["1 aspmx.l.google.com."],
+    ("tuta.example", "MX"): ["10 mail.tutanota.de."],
+    ("hey.example", "MX"): ["0 work-mx.app.hey.com."],
     ("mute.example", "MX"): ["10 in.mute.example."],
     (f"{TLS}.mute.example", "SRV"): Fails.SILENCE,
     (f"{STARTTLS}.mute.example", "SRV"): Fails.SERVFAIL,
@@ -167,6 +171,36 @@ def test_a_domain_that_says_it_has_no_server_is_asked_no_further(web: WebServer,
     assert seen == []
 
 
+@pytest.mark.parametrize(
+    ("text", "meant", "source"),
+    [
+        ("me@gmial.com", "gmail.com", Source.SRV),
+        ("gmail.con", "gmail.com", Source.NONE),
+        ("me@hotmial.com", "hotmail.com", Source.NONE),
+        ("me@yaho.com", "yahoo.com", Source.NONE),
+        ("me@outlok.com", "outlook.com", Source.NONE),
+        ("me@iclould.com", "icloud.com", Source.NONE),
+    ],
+)
+def test_a_slip_in_a_providers_domain_is_asked_about_first_whoever_answers_there(
+    text: str, meant: str, source: Source
+) -> None:
+    found = discover(text)
+    assert found.source is source
+    assert found.message.startswith(f"Did you mean {meant}? ")
+    assert (found.values == Suggestion()) is (source is Source.NONE)
+
+
+@pytest.mark.parametrize("text", ["me@own.example", "me@gmail.com", "me@gmx.ch", "me@mx.example", "me@bare.example"])
+def test_a_name_that_is_no_slip_is_not_asked_about(text: str) -> None:
+    assert "Did you mean" not in discover(text).message
+
+
+@pytest.mark.parametrize("text", ["me@müller.example", "müller.example", "me@xn--mller-kva.example"])
+def test_a_domain_is_told_in_the_letters_of_its_language(text: str) -> None:
+    assert discover(text).message.startswith("müller.example names mail.xn--mller-kva.example, port 465 (TLS)")
+
+
 @pytest.mark.parametrize("domain", ["cloud.example", "gone.example", "odd.example"])
 def test_a_record_that_leads_nowhere_counts_for_nothing(domain: str) -> None:
     assert discover(f"me@{domain}").source is Source.NONE
@@ -174,6 +208,14 @@ def test_a_record_that_leads_nowhere_counts_for_nothing(domain: str) -> None:
 
 def test_mx_records_of_a_known_provider_come_before_srv_records() -> None:
     assert discover("me@mx.example").source is Source.MX
+
+
+@pytest.mark.parametrize("domain", ["tuta.example", "hey.example"])
+def test_a_domain_of_ones_own_at_a_provider_without_smtp_is_told_so_and_keeps_its_sender(domain: str) -> None:
+    found = discover(f"me@{domain}")
+    assert found.source is Source.MX
+    assert found.message.endswith(NO_SERVER)
+    assert found.values == Suggestion(from_email=f"me@{domain}")
 
 
 def test_the_file_of_a_domain_tells_server_and_user_name(web: WebServer) -> None:

@@ -166,3 +166,42 @@ def test_a_warm_mail_is_sent_without_asking_the_registry(app: Flask) -> None:
         walks.save_server(server)
         for walk in (walks.of_sending(), walks.of_queueing()):
             assert not walk.rooms & {"registry", "providers"}
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        ("Aliyun", "smtp.aliyun.com"),
+        ("Aruba", "smtps.aruba.it"),
+        ("Aruba PEC", "smtps.pec.aruba.it"),
+        ("Bluewin", "smtpauths.bluewin.ch"),
+        ("BOL", "smtps.bol.com.br"),
+        ("Disroot", "disroot.org"),
+        ("Hotmail.com", "smtp-mail.outlook.com"),
+        ("Kolab", "smtp.kolabnow.com"),
+        ("outlook365", "smtp.office365.com"),
+        ("Seznam Email", "smtp.seznam.cz"),
+    ],
+)
+def test_the_name_that_people_type_leads_to_the_mailbox_and_not_to_a_service_beside_it(
+    app: Flask, name: str, host: str
+) -> None:
+    assert discovery.discover(name).values.smtp_server == host
+
+
+@pytest.mark.parametrize(
+    ("domain", "host", "way"),
+    [
+        ("goo.jp", "smtp.mail.goo.jp", (465, "tls")),
+        ("peoplepc.com", "smtpauth.earthlink.net", (587, "starttls")),
+        ("pec.aruba.it", "smtps.pec.aruba.it", (465, "tls")),
+        ("online.de", "smtp.1und1.de", (465, "tls")),
+        ("tpg.com.au", "smtp.themessagingco.com.au", (465, "tls")),
+        ("iinet.net.au", "smtp.themessagingco.com.au", (465, "tls")),
+        ("cloudeu.xion.oxcs.net", "smtp.eu.appsuite.cloud", (587, "starttls")),
+    ],
+)
+def test_a_server_that_was_replaced_is_not_named_any_more(domain: str, host: str, way: tuple[int, str]) -> None:
+    known = registry.for_domain(domain)
+    assert known and (known["host"], (known["port"], known["security"])) == (host, way)
+    assert known["username_form"] == "address"

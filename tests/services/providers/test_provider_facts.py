@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 
 from services.providers import discovery, mailboxes, presets, registry
-from services.providers.discovery import Source
+from services.providers.discovery import Source, Suggestion
 from services.smtp.settings import Security
-from utils.addresses import parse_host
+from utils.addresses import parse_host, shown_domain
 
 FACTS: Final = Path(__file__).parents[2] / "data" / "provider_facts.json"
 # MX patterns of the facts that would leave customers' machines, or anybody's domain, open: names that they stand for.
@@ -59,7 +59,7 @@ def test_discovery_fills_in_what_the_facts_say_for_an_address_at_every_domain(ap
         assert values.smtp_port == (port if is_filled_in else None), domain
         assert values.security == (Security(mode) if is_filled_in else None), domain
         if username in usernames:
-            assert values.smtp_username == usernames[username].format(domain), domain
+            assert values.smtp_username == usernames[username].format(shown_domain(domain)), domain
 
 
 def test_every_mx_of_the_facts_leads_to_its_server() -> None:
@@ -147,6 +147,11 @@ def test_what_is_only_known_without_encryption_is_left_to_a_person_and_said(
     assert (found.values.smtp_server, found.values.smtp_username) == (server, username)
 
 
+def test_that_nothing_is_encrypted_is_said_before_what_is_not_certain(app: Flask) -> None:
+    message = discovery.discover("me@clio.ne.jp").message
+    assert message.index(discovery.UNENCRYPTED) < message.index("Only one public source")
+
+
 def test_no_way_without_encryption_stands_beside_one_with_it() -> None:
     for provider in registry.everyone():
         modes = {way["security"] for way in provider["ways"]}
@@ -160,7 +165,7 @@ def test_what_has_no_smtp_is_told_so_and_nothing_is_filled_in(app: Flask, text: 
     found = discovery.discover(text)
     assert found.message.endswith("It has no server for other programs to send through.")
     assert "Ask" not in found.message
-    assert (found.values.smtp_server, found.values.smtp_port, found.values.security) == ("", None, None)
+    assert found.values == Suggestion()
     assert found.provider and "Send through another provider." in found.provider["obstacle"]
 
 

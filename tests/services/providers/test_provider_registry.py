@@ -96,7 +96,7 @@ def test_a_pattern_leaves_nobody_elses_domain_open() -> None:
         ("shop-example.mail.protection.partner.outlook.cn", "microsoft365-relay:cn"),
         ("smtppro.zoho.eu", "zoho:eu"),
         ("smtppro.zohocloud.ca", "zoho:ca"),
-        ("smtp.1und1.de", "ionos:de"),
+        ("smtp.1und1.de", "ionos:1und1"),
         ("smtp.1and1.com", "ionos:com"),
         ("smtp.titan.email", "hostinger:titan"),
         ("smtpout.secureserver.net", "godaddy:us"),
