@@ -20,6 +20,7 @@ from services.providers import mailboxes
 
 DATA: Final = Path(__file__).parent / "data" / "providers.json"
 _ALIKE: Final = 0.86  # a slip or two in a server's name, but not another server
+_TELLING: Final = 5  # characters of a name that is one provider's; many a domain is called mail or live
 _MOST_NAMED: Final = 3  # domains
 _NOT_TOLD: Final = {
     "sources",
@@ -166,8 +167,15 @@ def server_meant_by(host: str) -> str | None:
 
 
 def domain_meant_by(domain: str) -> str | None:
-    """The offered mailboxes' domain that was meant, if ``domain`` looks like a slip in its name."""
-    return None if is_listed(domain) else _alike(domain, _mailbox_domains())
+    """The offered mailboxes' domain that was meant, if ``domain`` looks like a slip in it, above it or in its end."""
+    if is_listed(domain):
+        return None
+    name = domain.partition(".")[0]
+    for known in _mailbox_domains():
+        is_same_name = len(name) >= _TELLING and known.partition(".")[0] == name
+        if is_same_name or domain.endswith(f".{known}"):
+            return known
+    return _alike(domain, _mailbox_domains())
 
 
 def for_domain(domain: str) -> Provider | None:
