@@ -216,7 +216,7 @@ _TABLE: Final = (
     _row((_R,), r"55. (5\.1\.\d+|5\.[047]\.[01]|-)$", _NO_RECIPIENT, reply_words.NOBODY),
     _row((_R,), r"50[0-4] ", _RECIPIENT_REFUSED, r"recipient address rejected"),
     _row((_S, _R), r"50[0-4] ", _SENDER_REFUSED, r"sender address rejected: (?:need fully|bad|syntax)"),
-    _row((_S, _R), r"5.. (5\.7\.\d+|-)$", _FROM_DOMAIN, r"\b(?:spf|dkim|dmarc)\b"),
+    _row((_S, _R), r"5.. (5\.7\.\d+|5\.[01]\.0|-)$", _FROM_DOMAIN, r"\b(?:spf|dkim|dmarc)\b"),
     _row((_R,), r"5.. (5\.7\.\d+|-)$", _BARRED, r"\bsender\b.{0,60}\b(?:block|black|deny)|badmailfrom"),
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_NAME, reply_words.NAME),
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, reply_words.HOST),

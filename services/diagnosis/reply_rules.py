@@ -200,7 +200,7 @@ def _rule(error: DeliveryError, picture: Picture, known: Collection[str]) -> Rul
     """The rule for what the server has said, or for the fault alone; None if nothing fits."""
     reply = wording(error)
     speaking = {picture.provider} if picture.provider else _named_by(reply)
-    words = _ADDRESS.sub("", reply)  # who is written to may not choose the words that decide
+    words = " ".join(_ADDRESS.sub("", reply).split())  # who is written to may not choose the words that decide
     fitting = [rule for rule in all_rules() if rule.fits(error, words) and rule.allows(picture, known)]
     own = (rule for rule in fitting if not speaking.isdisjoint(rule.providers))
     anybody = (rule for rule in fitting if ANY in rule.providers)

@@ -20,6 +20,27 @@ def verdict_on(phase: Phase, line: str) -> Verdict:
     return of_error(kind(phase, Fault.REPLY, text, code=int(code), enhanced=enhanced))
 
 
+@pytest.mark.parametrize("code", ["550", "551", "553", "550 5.1.0"])
+@pytest.mark.parametrize("text", ["Dictionary attack detected", "policy violation", "spam not accepted", "No", ""])
+def test_no_address_is_bad_for_a_code_alone(code: str, text: str) -> None:
+    assert not verdict_on(Phase.RECIPIENT, f"{code} {text}").is_hard_bounce
+
+
+@pytest.mark.parametrize("line", ["553 Mailbox name not allowed", "551 User not local", "550 5.1.0 Address rejected."])
+def test_an_address_is_bad_where_the_words_of_the_standard_say_so(line: str) -> None:
+    assert verdict_on(Phase.RECIPIENT, line).is_hard_bounce
+
+
+@pytest.mark.parametrize("phase", [Phase.SENDER, Phase.RECIPIENT])
+@pytest.mark.parametrize(
+    "line",
+    ["451 4.7.25 Temporary error validating reverse DNS.", "450 client [192.0.2.1] rDNS lookup timeout",
+     "451 4.7.1 Temporary failure in reverse DNS lookup"],
+)  # fmt: skip
+def test_a_lookup_that_failed_at_the_server_stops_nothing(phase: Phase, line: str) -> None:
+    assert not verdict_on(phase, line).opens
+
+
 @pytest.mark.parametrize("phase", IN_A_MAIL)
 @pytest.mark.parametrize(
     ("line", "reason"),
