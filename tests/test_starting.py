@@ -10,15 +10,29 @@ import pytest
 from flask_migrate import upgrade
 
 from app import create_app
+from tests.conftest import APP_KEY
 from tests.patience import PATIENCE
 
 HEAVY = {"celery", "kombu", "amqp", "billiard", "redis", "alembic", "flask_migrate", "mako", "rabbitmq"}
 TELL = "import atexit, json, sys\natexit.register(lambda: print('\\n' + json.dumps(sorted(sys.modules))))\n"
-COMMAND = TELL + "from flask.cli import main\nsys.argv = ['flask', *sys.argv[1:]]\nmain()"
+# Runs each of its arguments as a command, one after the other; each must end well. Tells what is loaded after each.
+COMMAND = (
+    TELL
+    + f"""
+from flask.cli import main
+for words in sys.argv[1:]:
+    sys.argv = ["flask", *words.split()]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, words
+    print("did", words, *sorted({HEAVY} & {{name.partition(".")[0] for name in sys.modules}}))
+"""
+)
 
 
-def loaded(program: str, *arguments: str, **variables: str) -> set[str]:
-    """The top-level modules that are loaded when this program ends, which it must do well."""
+def output(program: str, *arguments: str, **variables: str) -> list[str]:
+    """The lines that this program prints until it ends, which it must do well."""
     run = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=Path(__file__).parent.parent,
@@ -29,38 +43,49 @@ def loaded(program: str, *arguments: str, **variables: str) -> set[str]:
         timeout=PATIENCE,
     )
     assert run.returncode == 0, run.stderr
-    return {name.partition(".")[0] for name in json.loads(run.stdout.splitlines()[-1])}
+    return run.stdout.splitlines()
+
+
+def loaded(program: str, *arguments: str, **variables: str) -> set[str]:
+    """The top-level modules that are loaded when this program ends."""
+    return {name.partition(".")[0] for name in json.loads(output(program, *arguments, **variables)[-1])}
 
 
 COMMANDS = ["smtp list", "smtp --help", "account list", "token list", "audit", "mail list", "routes", "--help"]
 
 
-@pytest.mark.parametrize("words", COMMANDS)
-def test_a_plain_command_loads_neither_celery_nor_redis_nor_alembic(environment: dict[str, str], words: str) -> None:
-    assert not loaded(COMMAND, *words.split(), **environment, FLASK_APP="app") & HEAVY
+def test_no_plain_command_loads_celery_redis_or_alembic(environment: dict[str, str]) -> None:
+    said = output(COMMAND, *COMMANDS, **environment, FLASK_APP="app")
+    assert [line for line in said if line.startswith("did ")] == [f"did {words}" for words in COMMANDS]
 
 
-@pytest.mark.parametrize("what", ["import app", "import app\napp.create_app()", "import app\napp.serve()"])
-def test_the_application_loads_neither_celery_nor_redis_nor_alembic(environment: dict[str, str], what: str) -> None:
-    assert not loaded(TELL + what, **environment) & HEAVY
+def test_the_application_loads_neither_celery_nor_redis_nor_alembic(environment: dict[str, str]) -> None:
+    assert not loaded(TELL + "import app\napp.create_app()\napp.serve()", **environment) & HEAVY
 
 
 def test_a_broker_named_in_the_environment_is_no_reason_to_load_celery_for_a_command(
     environment: dict[str, str],
 ) -> None:
     broker = {"CELERY_BROKER_URL": "amqp://nobody@127.0.0.1:1//", "FLASK_APP": "app"}
-    assert not loaded(COMMAND, "smtp", "list", **environment, **broker) & HEAVY
+    assert not loaded(COMMAND, "smtp list", **environment, **broker) & HEAVY
+
+
+@pytest.fixture(scope="module", params=["", "0009"])
+def old_tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a database whose tables are of this revision, or are not there."""
+    folder = tmp_path_factory.mktemp("old")
+    url = f"sqlite:///{folder / 'old.db'}"
+    if request.param:
+        with create_app(
+            {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": url}, instance_path=folder
+        ).app_context():
+            upgrade(revision=request.param)
+    return url
 
 
 @pytest.mark.parametrize("words", ["worker --concurrency 1", "beat", "inspect ping"])
-@pytest.mark.parametrize("revision", ["", "0009"])
-def test_celery_refuses_old_tables_in_one_line(
-    environment: dict[str, str], tmp_path: Path, revision: str, words: str
-) -> None:
-    variables = {**environment, "DATABASE_URL": f"sqlite:///{tmp_path / 'old.db'}"}
-    if revision:
-        with create_app(variables, instance_path=tmp_path).app_context():
-            upgrade(revision=revision)
+def test_celery_refuses_old_tables_in_one_line(environment: dict[str, str], old_tables: str, words: str) -> None:
+    variables = {**environment, "DATABASE_URL": old_tables}
     run = subprocess.run(
         [sys.executable, "-m", "celery", "-A", "app:celery", *words.split()],
         cwd=Path(__file__).parent.parent,
@@ -85,6 +110,6 @@ def test_whoever_asks_for_celery_gets_it(environment: dict[str, str]) -> None:
     assert "celery" in names
 
 
-@pytest.mark.parametrize("words", ["db --help", "db current", "db upgrade", "db check", "db -x some=thing current"])
-def test_migrations_are_commands_as_before(environment: dict[str, str], words: str) -> None:
-    assert "alembic" in loaded(COMMAND, *words.split(), **environment, FLASK_APP="app")
+def test_migrations_are_commands_as_before(environment: dict[str, str]) -> None:
+    words = ["db --help", "db current", "db upgrade", "db check", "db -x some=thing current"]
+    assert "alembic" in loaded(COMMAND, *words, **environment, FLASK_APP="app")

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -177,21 +178,29 @@ def test_where_no_answer_comes_to_a_connection_at_all_the_mail_is_given_back(run
 
 
 @pytest.mark.parametrize("kind", ["make run", "gunicorn", "gunicorn, preloaded"])
-@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
 @pytest.mark.parametrize("verb", ["GREETING", "RCPT"])
-def test_a_connection_test_under_way_is_told_and_keeps_no_process(
-    running: Running, bearer: dict[str, str], kind: str, accept: str, verb: str
+def test_connection_tests_under_way_are_told_and_keep_no_process(
+    running: Running, bearer: dict[str, str], kind: str, verb: str
 ) -> None:
-    with ScriptedServer({verb: hang}) as silent:
+    with ExitStack() as held:
         process = running.start(kind, EMAIL_HOST="", ADMIN_TOKEN=bearer["Authorization"].removeprefix("Bearer "))
         wait_until(lambda: is_served(running.port))
-        with asking_for_a_test(running.port, silent.port, bearer, accept) as connection:
-            wait_until(lambda: verb in silent.verbs or (verb == "GREETING" and silent.connections))
-            assert seconds_to_end(process, signal.SIGTERM) < stretched(SECONDS)
-            said = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = said.partition(b"\r\n\r\n")
-    assert b"Sealpost was stopped in the meantime." in body
-    if accept == "application/json":
-        assert head.startswith(b"HTTP/1.1 503 ")
-    assert b"Could not connect" not in body
+        asking = []
+        for accept in ("application/json", "application/x-ndjson"):
+            silent = held.enter_context(ScriptedServer({verb: hang}))
+            connection = held.enter_context(asking_for_a_test(running.port, silent.port, bearer, accept))
+            wait_until(partial(is_reached, silent, verb))
+            asking.append((accept, connection))
+        assert seconds_to_end(process, signal.SIGTERM) < stretched(SECONDS)
+        for accept, connection in asking:
+            head, _, body = b"".join(iter(partial(connection.recv, 65536), b"")).partition(b"\r\n\r\n")
+            assert b"Sealpost was stopped in the meantime." in body
+            if accept == "application/json":
+                assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"Could not connect" not in body
     assert "Traceback" not in (process.stdout.read() if process.stdout else "")
+
+
+def is_reached(silent: ScriptedServer, verb: str) -> bool:
+    """Whether somebody waits for the answer to that, which does not come."""
+    return verb in silent.verbs or (verb == "GREETING" and bool(silent.connections))
