@@ -141,7 +141,9 @@ def test_the_piece_that_our_own_limit_cuts_off_is_hidden() -> None:
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_any_piece_of_any_form_is_taken_out_and_what_stands_around_it_stays(data: st.DataObject) -> None:
-    form = SPEAKABLE[data.draw(st.sampled_from(sorted(SPEAKABLE)))](LONG).decode().strip("\"'")
+    names = sorted({*SPEAKABLE} - {"AUTH PLAIN"})  # which begins with the user name
+    # The first and last characters of base64 belong to what stands beside the token, too.
+    form = SPEAKABLE[data.draw(st.sampled_from(names))](LONG).decode().strip("\"'")[4:-4]
     start = data.draw(st.integers(0, len(form) - SURE_PIECE))
     end = data.draw(st.integers(start + SURE_PIECE, len(form)))
     text = Redactor([], [LONG])(f"<<< {form[start:end]} >>>")
@@ -170,7 +172,7 @@ def test_no_key_of_the_pool_holds_a_token_and_a_renewed_one_keeps_the_connection
             bearer = Bearer(grant, Secret(token))
             each = settings_for(server, security=Security.TLS, username=MAILBOX, bearer=bearer)
             pool.send(each, policy(), ENVELOPE, CONTENT, owner="config:1")
-            keys = [key for key in pool._lanes]
+            keys = list(pool._lanes)
             assert [key[0].bearer.token for key in keys if key[0].bearer] == [Secret("")]
         pool.close()
     assert side.tokens == ["first", "third"]  # the grant is another one: what was open by the former is closed
