@@ -10,7 +10,7 @@ from typing import Final
 
 from tests import certificates
 from tests.sasl_answers import say
-from tests.scripted_server import Connection, ScriptedServer
+from tests.scripted_server import Answer, Connection, ScriptedServer
 
 WELCOME: Final = "235 2.7.0 Accepted"
 SYNTAX: Final = "501 5.5.2 Cannot decode"
@@ -89,6 +89,6 @@ def _asked(connection: Connection, challenge: str) -> str:
 @contextmanager
 def bearer_server(side: BearerSide, mechanisms: str = "LOGIN PLAIN XOAUTH2 OAUTHBEARER") -> Iterator[ScriptedServer]:
     """The server, with TLS from the start."""
-    script = {"EHLO": f"250-scripted.test\n250 AUTH {mechanisms}", "AUTH": side}
+    script: dict[str, Answer | list[Answer]] = {"EHLO": f"250-scripted.test\n250 AUTH {mechanisms}", "AUTH": side}
     with ScriptedServer(script, tls=certificates.good_context(), implicit=True) as server:
         yield server

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from services.smtp import grammar, sasl, sasl_bearer
-from services.smtp.dialogue import Dialogue, error_of, refusal
+from services.smtp.dialogue import Dialogue, refusal
 from services.smtp.habits import Habit, habits_of
 from services.smtp.sasl import Mechanism
 from services.smtp.settings import NO_PASSWORD, SmtpSettings
@@ -133,9 +133,8 @@ class SignIn:
             error = WireError(Fault.BROKEN_REPLY, "The server does not wait for answers as it refuses the token.")
         if self._token_refusal is None or self._talk.is_cancelled or not isinstance(error, WireError | Temporary):
             return error
-        if error.fault in _LEFT:
-            said = Reply(_CHALLENGE, None, (_REFUSED_THEN_LEFT,))
-            told = error_of(Misconfigured, Phase.SIGN_IN, Fault.REPLY, said)
+        if error.fault in _LEFT:  # without a code: the words are ours
+            told = Misconfigured(Phase.SIGN_IN, Fault.REPLY, _REFUSED_THEN_LEFT)
         else:
             told = Misconfigured(Phase.SIGN_IN, error.fault, error.text)
         told.token_refusal = self._token_refusal

@@ -90,14 +90,15 @@ def test_a_server_that_repeats_a_token_cannot_bring_it_into_a_text(where: str, e
     echo = SPEAKABLE[encoding](said.replace("\1", " ") if encoding == "raw" else said)
     hello = b"250-scripted.test\r\n250-" + echo + b"\r\n250 AUTH XOAUTH2\r\n"
     challenge = base64.b64encode(json.dumps({"status": "400", "scope": echo.decode()}).encode())
+    answers: dict[str, Answer] = {
+        "334": (b"334 " + challenge + b"\r\n", _hear, "535 5.7.8 no"),
+        "535": b"535 5.7.8 wrong: " + echo + b" indeed\r\n",
+    }
     script: dict[str, Answer | list[Answer]] = {
         "GREETING": b"220 scripted.test ESMTP " + echo + b"\r\n" if where == "GREETING" else "220 scripted.test ESMTP",
         "EHLO": hello if where == "EHLO" else "250-scripted.test\n250 AUTH XOAUTH2",
-        "AUTH": {
-            "334": (b"334 " + challenge + b"\r\n", _hear, "535 5.7.8 no"),
-            "535": b"535 5.7.8 wrong: " + echo + b" indeed\r\n",
-        }.get(where, b"235 2.7.0 welcome " + echo + b"\r\n"),
-    }  # type: ignore[dict-item]
+        "AUTH": answers.get(where, b"235 2.7.0 welcome " + echo + b"\r\n"),
+    }
     with ScriptedServer(script, tls=certificates.good_context(), implicit=True) as server:
         shown, _ = all_shown(server)
     assert found_in(shown.encode(), {"token": [ACCESS_TOKEN]}) == set()
