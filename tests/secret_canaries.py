@@ -27,3 +27,4 @@ TYPED: Final = {
     "secret in malformed JSON": "canary-in-malformed-json-8 ü",
     "wrong bearer token": "canary-wrong-bearer-token-9",
 } | {"refused password": "alice alice alice"}
+ACCESS_TOKEN: Final = "ya29.C4nary_oauth-Vb7Kx2Qm9Zt4Wd8Rf1Hs6Ln3Pj5/Yc+Gu0~TeSa=="

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -126,7 +127,8 @@ class Fault(StrEnum):
     TLS_INJECTION = "tls_injection"  # bytes behind the STARTTLS reply (CVE-2021-38371 and kin)
     CLIENT_CERTIFICATE = "client_certificate"  # the server asks for one, or for another
     AUTH_NOT_OFFERED = "auth_not_offered"
-    AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password in clear
+    OAUTH_NOT_OFFERED = "oauth_not_offered"  # sign-in is offered, but none by a token
+    AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password or token in clear
     AUTH_UNPROVEN = "auth_unproven"  # SCRAM: the server did not show that it knows the password
     AUTH_ROUNDS = "auth_rounds"  # SCRAM: too much computing is asked for, or too little
     TOO_LARGE = "too_large"
@@ -138,6 +140,14 @@ class Fault(StrEnum):
 LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY)
 
 
+@dataclass(frozen=True)
+class TokenRefusal:
+    """What a server says of a token that it does not take (RFC 7628 3.2.2); "" is what it leaves out, or says oddly."""
+
+    status: str = ""  # of OAuth's registry, like invalid_token; Google says 400 or 401
+    scope: str = ""  # that a token needs
+
+
 class DeliveryError(Exception):
     """A mail or a test that did not go through.
 
@@ -146,7 +156,7 @@ class DeliveryError(Exception):
     ``may_have_been_sent`` is True once the final dot is out without an answer. ``not_taken``: it is not about the mail,
     of which the server has taken nothing; another connection may carry it at once. ``ended_by_us``: nor about the
     server, which was waited for no longer. ``refused`` holds the server's reply to each recipient where it refused
-    them all.
+    them all. ``token_refusal`` is what it said of our token before it refused the sign-in.
     """
 
     outcome = "temporary"
@@ -171,6 +181,7 @@ class DeliveryError(Exception):
         self.not_taken = False
         self.ended_by_us = False
         self.refused: Mapping[str, Any] = {}
+        self.token_refusal: TokenRefusal | None = None
 
 
 class Temporary(DeliveryError):

@@ -17,20 +17,31 @@ import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
 SHORTEST_SECRET = 6
+_CUT = 8  # by chance, 8 characters of base64 or hex stand in a text once in millions
+SURE_PIECE = 2 * _CUT - 1
+_MOST_PLACES = 16  # of one cut: more than there are forms, but for a token that repeats itself
+_REDACTED = "[redacted]"
 _CHARSETS = ("utf-8", "latin-1", "cp1252", "utf-16-le", "utf-16-be")
 _TOKEN_IN_URL = re.compile(r"(token=)[^&\s\"']+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class Redactor:
-    """Takes known secrets, in every encoding that a log line could carry, out of a text."""
+    """Takes known secrets, in every encoding that a log line could carry, out of a text.
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    ``tokens`` are as long as whoever issues them likes, and are cut where a line is: any piece of one is taken out that
+    is long enough to be told from chance.
+    """
+
+    def __init__(self, secrets: Iterable[str], tokens: Iterable[str] = ()) -> None:
         self._known = _pattern(tuple(secrets))
+        self._pieces = [_pieces(token) for token in tokens]
 
     def __call__(self, text: str) -> str:
         text = _TOKEN_IN_URL.sub(r"\1…", text)
-        return self._known.sub("[redacted]", text) if self._known else text
+        for pieces in self._pieces:
+            text = pieces.sub(text)
+        return self._known.sub(_REDACTED, text) if self._known else text
 
 
 @lru_cache(maxsize=64)  # for each new connection the same one is asked for
@@ -44,7 +55,52 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
     return re.compile("|".join(groups)) if groups else None
 
 
-def encodings(secret: str) -> set[str]:
+class _Pieces:
+    """Finds what is in a text of any form of one token. A pattern of all forms takes half a second to compile for 2 kB,
+    so the forms are cut up: a piece of ``SURE_PIECE`` characters holds at least one whole cut.
+    """
+
+    def __init__(self, token: str) -> None:
+        # Of ASCII, as tokens are, other charsets make the same forms, but for UTF-16.
+        forms = encodings(token, ("utf-8",)) | {token.encode("utf-16-le", "replace").decode("utf-8", "replace")}
+        self._cuts: dict[str, list[tuple[str, int]]] = {}  # and the places at which they stand
+        for form in forms:
+            for at in range(0, len(form) - _CUT + 1, _CUT):
+                places = self._cuts.setdefault(form[at : at + _CUT], [])
+                if len(places) < _MOST_PLACES:
+                    places.append((form, at))
+
+    def sub(self, text: str) -> str:
+        parts: list[str] = []
+        done = at = 0
+        while at <= len(text) - _CUT:
+            found = self._cuts.get(text[at : at + _CUT])
+            if found is None:
+                at += 1
+                continue
+            grown = [_grown(text, at, done, form, place) for form, place in found]
+            start, end = min(start for start, _ in grown), max(end for _, end in grown)
+            parts += [text[done:start], _REDACTED]
+            done = at = end
+        return "".join([*parts, text[done:]])
+
+
+def _grown(text: str, at: int, least: int, form: str, place: int) -> tuple[int, int]:
+    """From where to where the text goes on as the form does, around the cut at these places."""
+    start, end, ahead = at, at + _CUT, place + _CUT
+    while start > least and place > 0 and text[start - 1] == form[place - 1]:
+        start, place = start - 1, place - 1
+    while end < len(text) and ahead < len(form) and text[end] == form[ahead]:
+        end, ahead = end + 1, ahead + 1
+    return start, end
+
+
+@lru_cache(maxsize=16)  # as many tokens live at a time in one process, or few more; one of 2 kB takes half a megabyte
+def _pieces(token: str) -> _Pieces:
+    return _Pieces(token)
+
+
+def encodings(secret: str, charsets: Iterable[str] = _CHARSETS) -> set[str]:
     """The secret raw, in base64 at each of its three alignments, in hex, quoted and escaped as URLs, HTML, JSON do.
 
     Not only of its UTF-8: servers repeat passwords in Latin-1 and in UTF-16, and what they say is read as UTF-8.
@@ -52,7 +108,7 @@ def encodings(secret: str) -> set[str]:
     found = {secret, html.escape(secret)}
     literals = (repr(secret), ascii(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False))
     found |= {literal[1:-1] for literal in literals}
-    for charset in _CHARSETS:
+    for charset in charsets:
         # What a charset cannot hold is said in none of it; question marks would hide those of others.
         with suppress(UnicodeEncodeError):
             found |= _forms_of(secret.encode(charset, "strict" if charset != "utf-8" else "replace"))

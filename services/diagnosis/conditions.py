@@ -11,7 +11,6 @@ from services.smtp import sasl
 from services.smtp.settings import Security, SmtpSettings
 from utils.errors import OPENING
 
-_BY_TOKEN: Final = {"XOAUTH2", "OAUTHBEARER"}
 _FOR_SENDING: Final = {587, 465, 2525, 2587, 2465}  # 25 is for mail between servers (RFC 6409 3.1)
 
 
@@ -27,13 +26,14 @@ def _usable_mechanism(picture: Picture) -> bool | None:
     """Whether one is offered by which Sealpost could sign in, whichever was chosen."""
     if picture.mechanisms is None:
         return None
-    return any(sasl.is_usable(name, encrypted=picture.encrypted is not False) for name in picture.mechanisms)
+    encrypted, by_token = picture.encrypted is not False, picture.settings.bearer is not None
+    return any(sasl.is_usable(name, encrypted=encrypted, by_token=by_token) for name in picture.mechanisms)
 
 
 def _only_tokens(picture: Picture) -> bool | None:
     """Whether signing in takes a token (OAuth2) here, and no password."""
     names = picture.mechanisms
-    return None if names is None else bool(_BY_TOKEN & {*names}) and not _usable_mechanism(picture)
+    return None if names is None else bool({*sasl.BY_TOKEN} & {*names}) and not _usable_mechanism(picture)
 
 
 def _method_missing(picture: Picture) -> bool | None:
@@ -69,6 +69,7 @@ CONDITIONS: Final[dict[str, Callable[[Picture], bool | None]]] = {
     "login_typed": lambda picture: _of_typed(picture, picture.settings.has_login),
     "encryption_chosen": lambda picture: _of_typed(picture, picture.settings.security is not Security.NONE),
     "method_chosen": lambda picture: _of_typed(picture, bool(picture.settings.auth_method)),
+    "by_token": lambda picture: _of_typed(picture, picture.settings.bearer is not None),
     "personal": lambda picture: _of_typed(picture, picture.settings.is_personal),
     "from_is_login": lambda picture: _of_typed(picture, _is_login(picture.settings)),
     "certificate_typed": lambda picture: _of_typed(picture, bool(picture.settings.client_certificate)),

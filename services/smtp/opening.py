@@ -10,7 +10,7 @@ from services.smtp import tls as smtp_tls
 from services.smtp.dialogue import Dialogue, SideLook, error_of, refusal
 from services.smtp.habits import Habit, habits_of
 from services.smtp.patience import Patience, Span
-from services.smtp.settings import OwnInbox, Security, SmtpSettings
+from services.smtp.settings import NO_PASSWORD, OwnInbox, Security, SmtpSettings
 from services.smtp.sign_in import SignIn
 from services.smtp.tls import ShownCertificate
 from services.smtp.wire import Reply, Wire, WireError, no_mail_server
@@ -75,12 +75,14 @@ class Opening:
         # From the greeting on: a server may have learnt the password on an earlier connection. One that is too short
         # to be redacted is at least not shown as what PLAIN says.
         password = settings.password.reveal()
+        self._token = NO_PASSWORD
         self._secrets = [password, f"\0{settings.username}\0{password}" if password else ""]
         self._redact = Redactor(self._secrets)
 
     def run(self) -> dict[str, str]:
         """Go through the phases; give the extensions that hold for the finished session."""
         talk = self._talk
+        self._get_token()
         self._arrive(self._be_welcomed)
         if self._settings.security is not Security.TLS:
             talk.begin(Phase.ENCRYPTION)
@@ -93,6 +95,18 @@ class Opening:
         talk.done(*self._sign_in())
         talk.seen.signed_in = self._settings.has_login
         return self._features
+
+    def _get_token(self) -> None:
+        """Get the token, before anybody waits for us, and for the same reason as the password: to be kept out of texts.
+
+        Where nothing will be encrypted, none is needed.
+        """
+        bearer, talk = self._settings.bearer, self._talk
+        if bearer is None or self._settings.security is Security.NONE:
+            return
+        talk.begin(Phase.SIGN_IN)
+        self._token = bearer.current()
+        self._redact = Redactor(self._secrets, [self._token.reveal()])
 
     def shown_certificate(self) -> ShownCertificate:
         """Come to where encryption begins, see what certificate is shown there, and go no further."""
@@ -367,10 +381,13 @@ class Opening:
         if not self._settings.has_login:
             return "No user name, so no sign-in", "skipped"
         wire, settings = self._talk.live(), self._settings
+        if settings.bearer and not wire.encrypted:  # RFC 6750 5.2, RFC 7628 4: whatever the deployment allows passwords
+            text = "The connection is not encrypted, so the token was not sent."
+            raise Misconfigured(Phase.SIGN_IN, Fault.AUTH_UNENCRYPTED, text)
         if not (wire.encrypted or self._stays_here or self._policy.allow_plaintext_login):
             text = "The connection is not encrypted, so the password was not sent."
             raise Misconfigured(Phase.SIGN_IN, Fault.AUTH_UNENCRYPTED, text)
-        return SignIn(self._talk, settings, self._features, self._secrets).run(), "ok"
+        return SignIn(self._talk, settings, self._features, self._secrets, self._token).run(), "ok"
 
 
 def _silence(error: WireError | DeliveryError, phase: Phase) -> tuple[bool, bool, bool]:

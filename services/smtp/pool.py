@@ -37,7 +37,7 @@ _SHRUNK_SECONDS: Final = 600.0
 _GROWTH_SECONDS: Final = 60.0
 _PARTING_SECONDS: Final = 5.0  # in which a server may still count a connection that we have ended
 
-# All that makes two connections the same: the password, too, but not how patient we are.
+# All that makes two connections the same: the password, too, but no token, and not how patient we are.
 _Key = tuple[SmtpSettings, Policy]
 
 
@@ -262,7 +262,7 @@ class Pool:
         self, settings: SmtpSettings, policy: Policy, owner: str, deadline: Deadline, *, fresh: bool = False
     ) -> Kept:
         """A connection that is open, if need be a new one; with ``fresh``, surely a new one."""
-        key, again = (settings, policy), _AGAIN
+        key, again = _key(settings, policy), _AGAIN
         while True:
             with self._lock:
                 lane, unfit = self._lane(owner, key)
@@ -379,6 +379,10 @@ class Pool:
             kept.lane.left_at = self._clock()
         with self._lock:
             self._open.difference_update(unfit)
+
+
+def _key(settings: SmtpSettings, policy: Policy) -> _Key:
+    return (replace(settings, bearer=settings.bearer.named_only()) if settings.bearer else settings), policy
 
 
 def _goes_again(result: Result, kept: Kept) -> bool:

@@ -18,20 +18,22 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
 from services.smtp.wire import Reply, WireError
-from utils.errors import Fault
+from utils.errors import Fault, TokenRefusal
 from utils.secret import Secret
 
 KNOWN: Final = ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5")
 CLEAR: Final = ("PLAIN", "LOGIN")  # these say the password itself
 PLUS: Final = "-PLUS"  # bound to the encryption (RFC 5802 6)
+BY_TOKEN: Final = ("XOAUTH2", "OAUTHBEARER")  # both mean the same; Google and Microsoft describe the first alone
 _HASHED: Final = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "CRAM-MD5")
 _UNKNOWN, _TOO_WEAK, _REFUSED = 504, 534, 535  # RFC 4954 4 and 6; Google says 534 where an app password is missing
 _LONGEST_TEXT: Final = 500
 
 # A refusal that is about the way of signing in, not about who signs in. Servers use 535 for both.
+_NAMES: Final = r"plain|login|cram-md5|scram-\S+|xoauth2|oauthbearer"
 _WAY: Final = (
     r"(?:mechanisms?|(?:auth\w*|sasl|log[ -]?in|sign[ -]?in) (?:mechanism|method|type|scheme)s?"
-    r"|auth(?:entication)? (?:plain|login|cram-md5|scram-\S+)|(?:plain|login|cram-md5|scram-\S+|plain ?text) auth\w*)"
+    rf"|auth(?:entication)? (?:{_NAMES})|(?:{_NAMES}|plain ?text) auth\w*)"
 )
 _NOT_TAKEN: Final = (
     r"(?:not (?:\w+ )?(?:supported|allowed|enabled|available|accepted|permitted|recogni[sz]ed|implemented|offered)"
@@ -70,18 +72,32 @@ class Mechanism(Protocol):
     initial: bytes | None = None
     secrets: Sequence[str] = ()
     is_settled: bool = True
+    is_said: bool = False  # what is ``initial`` has gone with the command
+    token_refusal: TokenRefusal | None = None
 
     def answer(self, challenge: str) -> bytes:
         """What to say to a challenge as it came. Raises WireError if there is nothing to say."""
 
 
-def order(offered: Collection[str], forced: str, remembered: str, *, certificate: bytes, encrypted: bool) -> list[str]:
+def order(
+    offered: Collection[str],
+    forced: str,
+    remembered: str,
+    *,
+    certificate: bytes,
+    encrypted: bool,
+    by_token: bool = False,
+) -> list[str]:
     """The mechanisms to try one after the other: those that the server offers and that we know, the best first.
 
-    Where nothing is encrypted, those that hide the password come first. One that is forced is the only one; the
-    ``remembered`` one, which worked before, is the first unless it would say the password in clear.
+    Where nothing is encrypted, those that hide the password come first, and there is none for a token. One that is
+    forced is the only one; the ``remembered`` one, which worked before, is the first unless it would say the password
+    in clear.
     """
-    names = [*CLEAR, *_HASHED] if encrypted else [*_HASHED, *CLEAR]
+    if by_token:
+        names = list(BY_TOKEN) if encrypted else []
+    else:
+        names = [*CLEAR, *_HASHED] if encrypted else [*_HASHED, *CLEAR]
     if not binding_to(certificate):
         names = [name for name in names if not name.endswith(PLUS)]
     if remembered in names and (encrypted or remembered not in CLEAR):
@@ -89,8 +105,10 @@ def order(offered: Collection[str], forced: str, remembered: str, *, certificate
     return [name for name in names if name in offered and forced in ("", name.removesuffix(PLUS))]
 
 
-def is_usable(name: str, *, encrypted: bool) -> bool:
+def is_usable(name: str, *, encrypted: bool, by_token: bool = False) -> bool:
     """Whether we know how to sign in by a mechanism of this name; some are bound to the encryption."""
+    if by_token:
+        return encrypted and name in BY_TOKEN
     return name.removesuffix(PLUS) in KNOWN and (encrypted or not name.endswith(PLUS))
 
 

@@ -1,5 +1,6 @@
 """Everything that is needed to send through one server, as a value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -44,12 +45,34 @@ class Identity:
     key: Secret
 
 
+@dataclass(frozen=True)
+class Bearer:
+    """A sign-in by token (OAuth 2). ``token`` is one, or gives the one that is good now: it is called once for each
+    connection, before that is made, and may raise a DeliveryError.
+
+    ``grant`` names what the tokens come from, like "config:3/7", and is another once somebody else consents, or to
+    something else. It alone makes two of them different: a connection that is open outlives a token that is renewed.
+    """
+
+    grant: str
+    token: Secret | Callable[[], Secret] = field(repr=False, compare=False)
+
+    def current(self) -> Secret:
+        """The token that is good now."""
+        return self.token if isinstance(self.token, Secret) else self.token()
+
+    def named_only(self) -> "Bearer":
+        """The same without a token, for whoever only compares."""
+        return Bearer(self.grant, NO_PASSWORD)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SmtpSettings:
     """Everything needed to send through one server. Host and addresses are validated and normalised.
 
-    ``is_personal``: entered by somebody who is no administrator, so it may not be everywhere, and nothing that it says
-    is shown.
+    With a ``bearer`` the sign-in is by token, for the mailbox that is the user name, and the password is not used, not
+    even where the token is refused. ``is_personal``: entered by somebody who is no administrator, so it may not be
+    everywhere, and nothing that it says is shown.
     """
 
     host: str
@@ -57,6 +80,7 @@ class SmtpSettings:
     security: Security
     username: str = ""
     password: Secret = NO_PASSWORD
+    bearer: Bearer | None = field(default=None, repr=False)
     from_email: str
     from_name: str = ""
     reply_to: str = ""
@@ -79,7 +103,7 @@ class SmtpSettings:
 
     @property
     def has_login(self) -> bool:
-        return bool(self.username or self.password)
+        return bool(self.username or self.password or self.bearer)
 
     @property
     def mode_name(self) -> str:

@@ -18,10 +18,12 @@ _AUTH_WORDS: Final = 2  # AUTH and the mechanism
 class Transcript:
     """Collects lines: ``C:`` what we said, ``S:`` what the server said, ``*`` what happened beside it.
 
-    What answers a login's challenge is hidden whatever it is, and the message is only named.
+    What answers a login's challenge is hidden whatever it is, and the message is only named. With ``hides_challenges``
+    so are those: where a token is refused, they say why, and may repeat it.
     """
 
     def __init__(self) -> None:
+        self.hides_challenges = False
         self._lines: list[str] = []
         self._last_code = b""
         self._chunk_left = 0  # octets of a message that follow a BDAT (RFC 3030)
@@ -64,7 +66,8 @@ class Transcript:
     def heard(self, line: bytes, redact: Callable[[str], str]) -> None:
         """Take in one line of the server's, whatever it holds."""
         self._last_code = line[:3]
-        self._add("S:", redact(line.decode("utf-8", "replace")))
+        is_hidden = self.hides_challenges and self._last_code == _CHALLENGE
+        self._add("S:", f"334 {HIDDEN}" if is_hidden else redact(line.decode("utf-8", "replace")))
 
     def withhold(self) -> None:
         """Leave out what was heard on this connection: it was no mail server that said it."""

@@ -55,6 +55,8 @@ OPENING = [
     ("a wrong certificate", Misconfigured(Phase.ENCRYPTION, Fault.TLS_CERTIFICATE), "snooze opens"),
     ("no STARTTLS", Misconfigured(Phase.ENCRYPTION, Fault.TLS_NOT_OFFERED), "snooze opens"),
     ("a password that would go in clear", Misconfigured(Phase.SIGN_IN, Fault.AUTH_UNENCRYPTED), "snooze opens"),
+    ("a token that is not accepted there", Misconfigured(Phase.SIGN_IN, Fault.OAUTH_NOT_OFFERED), "snooze opens"),
+    ("a token that was refused by leaving", Misconfigured(Phase.SIGN_IN, Fault.REPLY, "refused"), "snooze opens"),
     ("a connection lost at the login", Temporary(Phase.SIGN_IN, Fault.CLOSED), "snooze trips"),
 ]
 OPENING_REPLIES = [
