@@ -20,6 +20,7 @@ class TokenFault(StrEnum):
     STATE = "state"  # the browser came back with another sign-in's answer, or too late
     CLOCK = "clock"  # this machine's clock and the provider's differ by more than five minutes
     KEY = "key"  # what is stored to sign with cannot be used
+    OURS = "ours"  # an exception that nobody foresaw; the log tells which
 
 
 class About(StrEnum):
@@ -85,6 +86,7 @@ _ABOUT_FAULTS: Final = {
     TokenFault.STATE: About.SIGN_IN,
     TokenFault.CLOCK: About.CLIENT,
     TokenFault.KEY: About.CLIENT,
+    TokenFault.OURS: About.PROVIDER,
 }
 # invalid_grant as Microsoft says it where signing in again would change nothing: the application is not in the tenant,
 # its secret or certificate is at fault, the tenant is not there. A consent (65001) is given by signing in.

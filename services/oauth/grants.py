@@ -4,16 +4,18 @@ Nothing is stored here and nothing is tried twice: whoever keeps a token decides
 may be open while one of these is under way.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
 from services.oauth import answers
 from services.oauth.answers import DeviceCode, StillWaiting, TokenSet
 from services.oauth.client import OAuthClient, ServiceAccount, TokenPolicy
-from services.oauth.failures import TokenFailure
+from services.oauth.failures import TokenFailure, TokenFault
 from services.oauth.providers import Grant, TokenProvider
 from services.oauth.redirect import PendingSignIn
-from utils import clock, late
+from utils import clock, incidents, late
 from utils.secret import Secret
 
 _DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -27,20 +29,20 @@ def authorization_url(
 ) -> str:
     """Where the browser is sent to sign in. ``login_hint`` is the mailbox that is meant."""
     scopes = provider.scopes[Grant.CODE]
-    session = _session(provider, client, None)
     beside = dict(provider.extra)
     if "openid" in scopes:
         beside["nonce"] = pending.nonce
     if login_hint:
         beside["login_hint"] = login_hint
-    url, _ = session.create_authorization_url(
-        provider.authorize_url,
-        state=pending.state.reveal(),
-        code_verifier=pending.verifier.reveal(),
-        redirect_uri=pending.redirect_uri,
-        scope=" ".join(scopes),
-        **beside,
-    )
+    with _session(provider, client, None) as session:
+        url, _ = session.create_authorization_url(
+            provider.authorize_url,
+            state=pending.state.reveal(),
+            code_verifier=pending.verifier.reveal(),
+            redirect_uri=pending.redirect_uri,
+            scope=" ".join(scopes),
+            **beside,
+        )
     return str(url)
 
 
@@ -66,7 +68,9 @@ def begin_device(provider: TokenProvider, client: OAuthClient, policy: TokenPoli
     asked_at = clock.now()
     form = {"scope": " ".join(provider.scopes[Grant.DEVICE])}
     public = OAuthClient(client_id=client.client_id)  # RFC 8628 3.1: its id is all that is read of it
-    return answers.device_code(_session(provider, public, policy).posted(provider.device_url, form), asked_at)
+    with _session(provider, public, policy) as session:
+        answer = session.posted(provider.device_url, form)
+    return answers.device_code(answer, asked_at)
 
 
 def poll_device(
@@ -106,9 +110,8 @@ def by_client_credentials(provider: TokenProvider, client: OAuthClient, policy: 
 def by_service_account(provider: TokenProvider, account: ServiceAccount, mailbox: str, policy: TokenPolicy) -> TokenSet:
     """A token for one mailbox of a Workspace that has delegated its mail to a service account."""
     scopes = provider.scopes[Grant.SERVICE_ACCOUNT]
-    assertion = late.load("services.oauth.session").service_account_assertion(
-        account, mailbox, " ".join(scopes), provider.token_url, clock.now()
-    )
+    with _session(provider, None, None) as session:
+        assertion = session.assertion(account, mailbox, " ".join(scopes), provider.token_url)
     answer, asked_at = _asked(provider, None, policy, grant_type=_ASSERTION_GRANT, assertion=assertion)
     return answers.token_set(answer, asked_at, scopes)
 
@@ -133,7 +136,8 @@ def revoke(provider: TokenProvider, client: OAuthClient, token: Secret, policy: 
     """Have a refresh token made useless, and all that came of it; False where the provider has no way to be told."""
     if not provider.revoke_url:
         return False  # Microsoft: people take back what they granted, at myapps.microsoft.com
-    _session(provider, client, policy).revoked(provider.revoke_url, token, "refresh_token")
+    with _session(provider, client, policy) as session:
+        session.revoked(provider.revoke_url, token, "refresh_token")
     return True
 
 
@@ -153,7 +157,8 @@ def _asked(
 ) -> tuple[dict[str, Any], datetime]:
     """The answer of the token URL, and the moment before it was asked."""
     asked_at = clock.now()
-    found: dict[str, Any] = _session(provider, client, policy).fetch_token(provider.token_url, **_with_id(client, form))
+    with _session(provider, client, policy) as session:
+        found: dict[str, Any] = session.fetch_token(provider.token_url, **_with_id(client, form))
     return found, asked_at
 
 
@@ -162,5 +167,13 @@ def _with_id(client: OAuthClient | None, form: dict[str, str]) -> dict[str, str]
     return form | {"client_id": client.client_id} if client and client.certificate else form
 
 
-def _session(provider: TokenProvider, client: OAuthClient | None, policy: TokenPolicy | None) -> Any:  # noqa: ANN401 - Authlib
-    return late.load("services.oauth.session").TokenSession(client, provider.token_url, policy, clock.now())
+@contextmanager
+def _session(provider: TokenProvider, client: OAuthClient | None, policy: TokenPolicy | None) -> Iterator[Any]:
+    """A session for one request. What nobody foresaw is logged without its words, which may repeat a secret."""
+    try:
+        yield late.load("services.oauth.session").TokenSession(client, provider.token_url, policy, clock.now())
+    except TokenFailure:
+        raise
+    except Exception as error:
+        incidents.report("oauth_broken", error, provider=provider.kind)
+        raise TokenFailure(TokenFault.OURS) from None

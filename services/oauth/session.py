@@ -59,6 +59,7 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]  # it has no types
         if client and client.certificate:
             self.register_client_auth_method(_ByCertificate(token_url, client.certificate, now))
         self.register_client_auth_method(("nobody", _as_it_stands))
+        self._now = now
         self.adapters.clear()
         if policy:  # else a link is made, and nothing is sent
             own = _OwnConnections(policy)
@@ -79,6 +80,22 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]  # it has no types
         response = self.revoke_token(url, token.reveal(), kind, headers={"Accept": _JSON})
         if response.status_code >= _ERRORS:
             answer_of(response)  # which says why; of success it says whatever it likes
+
+    def assertion(self, account: ServiceAccount, mailbox: str, scope: str, token_url: str) -> str:
+        """What a service account shows to get a token for a mailbox (RFC 7523 2.1). Raises TokenFailure."""
+        signed = self._now - SKEW
+        found: str = sign_jwt_bearer_assertion(
+            _key(account.key),
+            account.email,
+            token_url,
+            mailbox,
+            issued_at=int(signed.timestamp()),
+            expires_at=int((signed + _GOOGLE_LIFE).timestamp()),
+            claims={"scope": scope},
+            header={"typ": "JWT"} | ({"kid": account.key_id} if account.key_id else {}),
+            alg="RS256",
+        )
+        return found
 
 
 class _OwnConnections(BaseAdapter):
@@ -170,24 +187,6 @@ def answer_of(response: Response) -> dict[str, Any]:
     if status >= _ERRORS:
         raise TokenFailure(TokenFault.BAD_ANSWER, status=status)
     return answer
-
-
-def service_account_assertion(account: ServiceAccount, mailbox: str, scope: str, token_url: str, now: datetime) -> str:
-    """What a service account shows to get a token for a mailbox (RFC 7523 2.1). Raises TokenFailure."""
-    header = {"typ": "JWT"} | ({"kid": account.key_id} if account.key_id else {})
-    signed = now - SKEW
-    assertion: str = sign_jwt_bearer_assertion(
-        _key(account.key),
-        account.email,
-        token_url,
-        mailbox,
-        issued_at=int(signed.timestamp()),
-        expires_at=int((signed + _GOOGLE_LIFE).timestamp()),
-        claims={"scope": scope},
-        header=header,
-        alg="RS256",
-    )
-    return assertion
 
 
 def _key(key: Secret) -> RSAKey:
