@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -80,7 +79,6 @@ class TokenPolicy:
     may_be_plain: bool = False  # HTTP on this machine: for development and tests
 
 
-@lru_cache(maxsize=16)
 def check_rsa(key: Secret) -> None:
     """Refuse what is no RSA key, the only kind that Google and Microsoft take. Raises UnusableKey."""
     try:

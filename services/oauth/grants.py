@@ -171,7 +171,7 @@ def _with_id(client: OAuthClient | None, form: dict[str, str]) -> dict[str, str]
 def _session(provider: TokenProvider, client: OAuthClient | None, policy: TokenPolicy | None) -> Iterator[Any]:
     """A session for one request. What nobody foresaw is logged without its words, which may repeat a secret."""
     try:
-        yield late.load("services.oauth.session").TokenSession(client, provider.token_url, policy, clock.now())
+        yield late.load("services.oauth.session").opened(client, provider.token_url, policy, clock.now())
     except TokenFailure:
         raise
     except Exception as error:

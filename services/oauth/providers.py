@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from services.web_request import host_of
-from utils.addresses import InvalidAddress, parse_host
+from utils.addresses import InvalidAddress, ip_literal, parse_host
 
 
 class OAuthProvider(StrEnum):
@@ -219,7 +219,7 @@ def _tenant(text: str) -> str:
         domain = parse_host(tenant)
     except InvalidAddress:
         domain = ""
-    if "." not in domain or ":" in domain:
+    if "." not in domain or ip_literal(domain):
         raise UnusableProvider("Enter the tenant’s id (like 01234567-89ab-…) or one of its domains.")
     return domain
 

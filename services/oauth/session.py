@@ -8,7 +8,7 @@ import base64
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
@@ -39,26 +39,43 @@ _JSON: Final = "application/json"
 _HEADERS: Final = ("Content-Type", "Accept", "Authorization")
 
 
+def opened(client: OAuthClient | None, token_url: str, policy: TokenPolicy | None, now: datetime) -> "TokenSession":
+    """A session for one request of a client, or of none; without a policy nothing can be sent. Raises TokenFailure."""
+    return TokenSession(client.client_id if client else None, _shown(client, token_url, now), policy, now)
+
+
+class _Shown(NamedTuple):
+    """How a client shows itself: the name of the way, and what it takes."""
+
+    method: str
+    secret: Any = None
+    certificate: "_ByCertificate | None" = None
+
+
+def _shown(client: OAuthClient | None, token_url: str, now: datetime) -> _Shown:
+    if client is None:
+        return _Shown("nobody")
+    if client.certificate:
+        by_certificate = _ByCertificate(token_url, client.certificate, now)
+        return _Shown("private_key_jwt", _key(client.certificate.key), by_certificate)
+    return _Shown("client_secret_post", client.secret.reveal()) if client.secret else _Shown("none")
+
+
 class TokenSession(OAuth2Session):  # type: ignore[misc]  # it has no types
     """Authlib's session with our connections and our reading. Used for one request."""
 
-    def __init__(self, client: OAuthClient | None, token_url: str, policy: TokenPolicy | None, now: datetime) -> None:
-        secret: Any = None
-        method = "nobody"
-        if client:
-            method = "private_key_jwt" if client.certificate else "client_secret_post" if client.secret else "none"
-            secret = client.secret.reveal() if client.secret else None
+    def __init__(self, client_id: str | None, shown: "_Shown", policy: TokenPolicy | None, now: datetime) -> None:
         super().__init__(
-            client.client_id if client else None,
-            _key(client.certificate.key) if client and client.certificate else secret,
-            token_endpoint_auth_method=method,
-            revocation_endpoint_auth_method=method,
+            client_id,
+            shown.secret,
+            token_endpoint_auth_method=shown.method,
+            revocation_endpoint_auth_method=shown.method,
             code_challenge_method="S256",
             trust_env=False,  # neither a proxy nor .netrc: a secret goes where the provider's entry says
         )
-        if client and client.certificate:
-            self.register_client_auth_method(_ByCertificate(token_url, client.certificate, now))
         self.register_client_auth_method(("nobody", _as_it_stands))
+        if shown.certificate:
+            self.register_client_auth_method(shown.certificate)
         self._now = now
         self.adapters.clear()
         if policy:  # else a link is made, and nothing is sent

@@ -1,6 +1,7 @@
 """What is stored to show who an application is: read once, and refused with what to do."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_key_that_providers_do_not_take_is_refused_before_it_is_used(
     kind: str, server: OAuthProviderServer, microsoft: TokenProvider, policy: TokenPolicy, pair: ClientPair
 ) -> None:
     made = rsa.generate_private_key(65537, 2048)
-    keys = {
+    keys: dict[str, Callable[[], str]] = {
         "short": lambda: certificates.key_pem(rsa.generate_private_key(65537, 1024)),
         "elliptic": lambda: certificates.key_pem(ec.generate_private_key(ec.SECP256R1())),
         "locked": lambda: certificates.key_pem(made, lock=BestAvailableEncryption(b"locked")),

@@ -1,4 +1,4 @@
-"""The browser that comes back: with the answer of this sign-in, once begun, from this provider, in time; or not at all."""
+"""The browser that comes back: with the answer of this sign-in, from this provider, in time; or for nothing."""
 
 from datetime import timedelta
 from typing import Final

@@ -3,7 +3,7 @@
 import pytest
 
 from services.oauth import providers
-from services.oauth.providers import CHINA, US_GOVERNMENT, Grant, TokenProvider, UnusableProvider
+from services.oauth.providers import CHINA, CLOUDS, US_GOVERNMENT, Grant, TokenProvider, UnusableProvider
 from services.providers import registry
 from tests.services.oauth.conftest import TENANT
 
@@ -128,10 +128,20 @@ def test_a_token_goes_nowhere_else(host: str) -> None:
         assert not provider.takes_token(host) or (host, provider.kind) == ("smtp.gmail.com", "google")
 
 
-def test_the_servers_of_the_registry_that_offer_it_take_its_tokens() -> None:
-    by_id = {"gmail": providers.google(), "fastmail": providers.fastmail()}
-    for name, provider in by_id.items():
-        assert provider.takes_token(registry.provider(name).host)
+@pytest.mark.parametrize(
+    ("name", "region", "provider"),
+    [
+        ("gmail", "", providers.google()),
+        ("google-workspace-relay", "", providers.google()),
+        ("fastmail", "", providers.fastmail()),
+        *(("office365", region, providers.microsoft(TENANT, cloud=cloud)) for region, cloud in CLOUDS.items()),
+    ],
+)
+def test_the_servers_of_the_registry_take_its_tokens(name: str, region: str, provider: TokenProvider) -> None:
+    entry = registry.by_id(name)
+    assert entry is not None
+    hosts = [place["host"] for place in entry["regions"] if place["id"] == region] or [entry["host"]]
+    assert provider.takes_token(hosts[0])
 
 
 @pytest.mark.parametrize(
