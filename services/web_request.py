@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
@@ -128,10 +128,10 @@ def ask(
         raise WebFailure(error.fault, error.text) from None
     except TimeoutError:
         raise WebFailure(Fault.TIMEOUT, "The server took too long.") from None
+    except (OSError, IncompleteRead) as error:  # RemoteDisconnected, of no answer at all, is an OSError, too
+        raise WebFailure(Fault.CLOSED, type(error).__name__) from None
     except (HTTPException, ValueError) as error:
         raise WebFailure(Fault.BROKEN_REPLY, type(error).__name__) from None
-    except OSError as error:
-        raise WebFailure(Fault.CLOSED, type(error).__name__) from None
     if len(found) > longest:
         raise WebFailure(Fault.TOO_LARGE, "The answer is too long.")
     return WebAnswer(

@@ -77,8 +77,8 @@ class OAuthProviderServer:
     """``with OAuthProviderServer(context) as provider:`` serves at ``provider.url``, over TLS if there is a context.
 
     ``rotates``: a refresh token is good once, and one that comes twice ends the grant, with all of its tokens (RFC 9700
-    4.14.2); otherwise it may be used again, as with Google. ``gives_refresh``: whether there is one at all. ``counts``
-    has how many tokens were given in each way.
+    4.14.2), unless it is not ``is_strict``, as with Microsoft; otherwise it may be used again, as with Google.
+    ``gives_refresh``: whether there is one at all. ``counts`` has how many tokens were given in each way.
     """
 
     def __init__(self, context: ssl.SSLContext | None = None, *, rotates: bool = True) -> None:
@@ -86,7 +86,9 @@ class OAuthProviderServer:
         self.mailbox = "shop@example.com"  # of who is signed in at its pages
         self.life = 3600
         self.rotates = rotates
+        self.is_strict = True
         self.gives_refresh = True
+        self.token_octets = 32  # of an access token, before they are written in Base64
         self.identity: dict[str, Any] = {}  # claims of id tokens, beside the usual ones
         self.clock_ahead = 0.0  # seconds
         self.script: dict[str, deque[oauth_faults.Fault]] = defaultdict(deque)  # by the last part of a path
@@ -258,7 +260,7 @@ class OAuthProviderServer:
         grant = next((each for each in self._grants if token and token in (each.refresh, *each.spent)), None)
         if grant is None or grant.is_revoked or grant.client_id != client_id:
             raise Refused("invalid_grant", "Token has been expired or revoked.")
-        if token in grant.spent:
+        if token in grant.spent and self.is_strict:
             grant.is_revoked = True  # it was copied: whose it is cannot be known
             raise Refused("invalid_grant", "Token has been expired or revoked.")
         answer = self._access_for(grant.mailbox, grant.scope, grant)
@@ -298,7 +300,7 @@ class OAuthProviderServer:
         return answer
 
     def _access_for(self, mailbox: str, scope: str, grant: _Grant | None) -> dict[str, Any]:
-        token = _new("access")
+        token = _new("access", self.token_octets)
         self._access[token] = _Access(mailbox, scope, self.now() + self.life, grant)
         return {"access_token": token, "token_type": "Bearer", "expires_in": self.life, "scope": scope}
 
@@ -334,8 +336,8 @@ class OAuthProviderServer:
         return claims
 
 
-def _new(kind: str) -> str:
-    return f"{kind}-{secrets.token_urlsafe(32)}"
+def _new(kind: str, octets: int = 32) -> str:
+    return f"{kind}-{secrets.token_urlsafe(octets)}"
 
 
 def _page(body: str, status: int = 200) -> Answer:
@@ -352,6 +354,7 @@ def _back(form: dict[str, str], answer: dict[str, str]) -> Answer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], provider: OAuthProviderServer) -> None:
         self.provider = provider

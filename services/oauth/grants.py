@@ -55,7 +55,7 @@ def exchange_code(
         client,
         policy,
         Grant.CODE,
-        pending.nonce,
+        pending.nonce if "openid" in provider.scopes[Grant.CODE] else "",
         grant_type="authorization_code",
         code=code.reveal(),
         redirect_uri=pending.redirect_uri,

@@ -147,7 +147,7 @@ def microsoft(
         authorize_url=f"{endpoints}/authorize",
         token_url=f"{endpoints}/token",
         device_url=f"{endpoints}/devicecode",
-        issuer=f"{base}/{tenant}/v2.0" if _TENANT_ID.fullmatch(tenant) else "",
+        issuer=f"{base}/{tenant}/v2.0" if _TENANT_ID.fullmatch(tenant) and not authority else "",
         scopes=MappingProxyType(scopes),
         smtp_hosts=cloud.smtp_hosts,
     )

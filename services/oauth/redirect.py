@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+from services.oauth.answers import SKEW
 from services.oauth.failures import TokenFailure, TokenFault, refused
 from utils.secret import Secret
 
@@ -47,12 +48,12 @@ def code_of(answer: Mapping[str, Sequence[str]], pending: PendingSignIn, issuer:
     ``answer`` has all values of each parameter. It is refused whole where it is of another sign-in, too late, of
     another provider (RFC 9207: mix-up), or says something twice; then what it says of an error counts for nothing.
     """
-    is_early = pending.began_at <= now < pending.began_at + SIGN_IN_LIFE
+    is_in_time = pending.began_at - SKEW <= now < pending.began_at + SIGN_IN_LIFE
     said = {name: values[0] for name, values in answer.items() if len(values) == 1}
     is_plain = all(len(values) == 1 for name, values in answer.items() if name in ("state", "code", "error", "iss"))
     is_ours = hmac.compare_digest(said.get("state", "").encode(), pending.state.reveal().encode())
     is_theirs = not issuer or said.get("iss", issuer) == issuer
-    if not (is_plain and is_ours and is_early and is_theirs):
+    if not (is_plain and is_ours and is_in_time and is_theirs):
         raise TokenFailure(TokenFault.STATE)
     if "error" in said:
         raise refused(0, said)

@@ -38,8 +38,8 @@ def test_no_two_sign_ins_are_alike() -> None:
     assert 43 <= len(first.verifier.reveal()) <= 128
 
 
-@pytest.mark.parametrize("minutes", [10, 11, 60, -1])
-def test_an_answer_that_is_too_late_counts_for_nothing(minutes: float) -> None:
+@pytest.mark.parametrize("minutes", [10, 11, 60, -6])
+def test_an_answer_out_of_time_counts_for_nothing(minutes: float) -> None:
     pending = begun()
     with pytest.raises(TokenFailure) as caught:
         read(answer_to(pending), pending, minutes)

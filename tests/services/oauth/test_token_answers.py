@@ -146,8 +146,21 @@ def test_a_wait_that_is_asked_for_is_told(failed: Failed, text: str, seconds: in
 
 
 def test_a_dropped_connection_is_no_answer(failed: Failed) -> None:
-    assert failed(Dropped()).fault in (TokenFault.UNREACHABLE, TokenFault.BAD_ANSWER)
-    assert failed(Dropped()).about is About.PROVIDER
+    failure = failed(Dropped())
+    assert (failure.fault, failure.link, failure.about) == (TokenFault.UNREACHABLE, Fault.CLOSED, About.PROVIDER)
+
+
+def test_an_answer_that_is_lost_behind_a_rotation_is_no_answer_either(
+    server: OAuthProviderServer, google: TokenProvider, client: OAuthClient, policy: TokenPolicy
+) -> None:
+    server.is_strict = False
+    given = signed_in(google, client, policy)
+    assert given.refresh_token
+    server.next("token", Dropped(after=True))
+    with pytest.raises(TokenFailure) as caught:
+        grants.refresh(google, client, Grant.CODE, given.refresh_token, policy)
+    assert (caught.value.fault, caught.value.link) == (TokenFault.UNREACHABLE, Fault.CLOSED)
+    assert grants.refresh(google, client, Grant.CODE, given.refresh_token, policy).refresh_token
 
 
 def test_a_provider_that_is_silent_is_left_in_time(
