@@ -22,6 +22,14 @@ from tests.visitors import Visitor, make_alice, visit
 from utils.addresses import is_loopback
 
 APP_KEY = "k3y-f0r-t3sts-QmxyZ1vJ8sWd0aBnL7uRt5eHc"
+LONGEST = (
+    "test_stopping.py",
+    "test_server_habits.py",
+    "test_pages.py",
+    "test_no_secrets.py",
+    "test_run.py",
+    "test_starting.py",
+)
 ADMIN_TOKEN = "t0k3n-f0r-t3sts-Xw9vPq2LrM6yKd4Zs8Fh1Jc"
 
 
@@ -44,6 +52,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 made_once.share_templates()
 made_once.share_addresses()
 made_once.hash_cheaply()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first: where several processes share them, none is left alone with one at the end."""
+    first = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.name, len(first)))
 
 
 @pytest.hookimpl(wrapper=True)
