@@ -19,6 +19,8 @@ LONGEST_FILE = 450
 # Each room, and those that it may import from. Where a circle or an arrow back is needed, a file is in the wrong room.
 ROOMS = {
     "smtp": "",
+    "web_request": "smtp",
+    "oauth": "web_request smtp",
     "message": "",
     "audit": "",
     "local_inbox": "",
@@ -27,7 +29,7 @@ ROOMS = {
     "settings": "smtp audit reasons",
     "diagnosis": "smtp registry reasons",
     "delivery": "smtp message settings diagnosis reasons",
-    "providers": "registry smtp settings delivery",
+    "providers": "registry web_request smtp settings delivery",
     "outbox": "reasons delivery settings message diagnosis audit",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",

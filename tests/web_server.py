@@ -99,7 +99,7 @@ class WebServer:
                     request += part
                 text = request.decode()
                 self.requests.append(text)
-                host = text.partition("Host: ")[2].partition("\r\n")[0]
+                host = text.partition("Host: ")[2].partition("\r\n")[0].partition(":")[0]
                 self.hosts.get(host, file(b"Not found", "404 Not Found"))(tls)
         except OSError:
             self.hung_up.set()
