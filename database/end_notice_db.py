@@ -25,12 +25,11 @@ class EndNotice(Base):
     config_id: Mapped[int | None] = mapped_column(ForeignKey("smtp_config.id", ondelete="CASCADE"), index=True)
 
 
-def claim(session: Session, server: str, config_id: int | None, what: str, ends_on: date, days: int) -> bool:
+def claim(session: Session, notice: EndNotice) -> bool:
     """True for the one caller, in whichever process, that is to tell so; another waits for the first one's commit."""
-    row = EndNotice(server=server, config_id=config_id, what=what, ends_on=ends_on, days=days)
     try:
         with session.begin_nested():
-            session.add(row)
+            session.add(notice)
     except IntegrityError:  # it was told before, or the server is gone
         return False
     return True

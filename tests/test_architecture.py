@@ -26,7 +26,8 @@ ROOMS = {
     "local_inbox": "",
     "registry": "",
     "reasons": "",
-    "settings": "smtp audit reasons",
+    "calendar": "smtp oauth registry",
+    "settings": "smtp audit reasons calendar oauth",
     "diagnosis": "smtp registry reasons",
     "delivery": "smtp message settings diagnosis reasons",
     "providers": "registry web_request smtp settings delivery",
@@ -35,6 +36,7 @@ ROOMS = {
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit",
     "checks": "reasons worker outbox delivery diagnosis settings message smtp",
+    "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
@@ -101,6 +103,7 @@ def room_of(name: str) -> str:
     if name in (
         "services.providers.registry",
         "services.outbox.reasons",
+        "services.connecting.calendar",
     ):
         # They know nothing of ours, so that rooms below theirs may ask them.
         return name.rpartition(".")[2]
