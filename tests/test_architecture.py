@@ -26,7 +26,7 @@ ROOMS = {
     "local_inbox": "",
     "registry": "",
     "reasons": "",
-    "calendar": "smtp oauth registry",
+    "calendar": "smtp oauth",
     "settings": "smtp audit reasons calendar oauth",
     "diagnosis": "smtp registry reasons",
     "delivery": "smtp message settings diagnosis reasons",

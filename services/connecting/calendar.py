@@ -11,12 +11,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from typing_extensions import TypedDict
 
 from services.oauth.providers import Grant, OAuthProvider
-from services.providers import registry
 from services.smtp import client_certificate
 from services.smtp.client_certificate import SOON
 
@@ -184,8 +183,7 @@ def _of_certificates(server: ServerFacts, now: datetime) -> Iterator[Ending]:
 
 
 def _of_password(server: ServerFacts, now: datetime) -> Iterator[Ending]:
-    provider = registry.for_server(server.host) if server.has_password else None
-    known = _password_ends().get(provider["id"]) if provider else None
+    known = _password_ends().get(server.host.rstrip(".").lower()) if server.has_password else None
     if known:
         ends_on = date.fromisoformat(known["ends_on"])
         told = known["after"] if ends_on < _today(now) else known["before"]
@@ -331,6 +329,7 @@ class _Told(TypedDict):
 class PasswordEnd(TypedDict):
     """When a provider stops accepting passwords over SMTP, and what is said before and after."""
 
+    hosts: list[str]
     ends_on: str
     before: _Told
     after: _Told
@@ -339,5 +338,6 @@ class PasswordEnd(TypedDict):
 
 @cache
 def _password_ends() -> dict[str, PasswordEnd]:
-    data: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8"))
-    return cast(dict[str, PasswordEnd], data["providers"])
+    """By the names of the servers."""
+    data: dict[str, dict[str, PasswordEnd]] = json.loads(DATA.read_text(encoding="utf-8"))
+    return {host: known for known in data["providers"].values() for host in known["hosts"]}

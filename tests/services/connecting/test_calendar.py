@@ -108,7 +108,7 @@ def test_every_server_of_microsoft_has_a_day_on_which_passwords_end(host: str) -
     assert endings(ServerFacts(host=host), NOW) == ()
 
 
-@pytest.mark.parametrize("host", ["smtp-legacy.office365.com", "SMTP.Office365.com"])
+@pytest.mark.parametrize("host", ["smtp-legacy.office365.com", "SMTP.Office365.com", "smtp.office365.com."])
 def test_other_names_of_microsofts_servers_count_as_well(host: str) -> None:
     assert only(endings(ServerFacts(host=host, has_password=True), NOW)).what is EndOf.PASSWORD
 
@@ -128,6 +128,7 @@ def test_the_days_of_passwords_are_those_of_the_registry_and_have_their_sources(
         provider = registry.by_id(provider_id)
         assert provider
         assert known["ends_on"] in [change["date"] for change in provider["changes"]]
+        assert {(registry.for_server(host) or {"id": ""})["id"] for host in known["hosts"]} == {provider_id}
         assert known["sources"]
 
 
