@@ -36,7 +36,7 @@ ROOMS = {
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit",
-    "checks": "reasons worker outbox delivery diagnosis settings message smtp",
+    "checks": "reasons worker outbox delivery diagnosis settings message smtp calendar",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from services.oauth.providers import Grant, OAuthProvider
 from services.smtp import client_certificate
 from services.smtp.client_certificate import SOON
+from utils.numbers import counted
 
 DATA: Final = Path(__file__).parent / "data" / "password_ends.json"
 NOTICE_DAYS: Final = (30, 7, 1)  # before the end, on which people are told
@@ -85,6 +86,13 @@ class Ending:
     @property
     def sentence(self) -> str:
         return f"{self.words} {self.remedy}"
+
+    @property
+    def when(self) -> str:
+        """How far away it is, as a label."""
+        if self.is_over:
+            return "Ended"
+        return f"In {counted(self.days_left, 'day')}" if self.days_left else "Today"
 
     @property
     def is_soon(self) -> bool:
