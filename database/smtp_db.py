@@ -92,6 +92,8 @@ class SmtpConfig(Base):
     inactive_reason: Mapped[str] = mapped_column(String(32), default="", server_default=text("''"))
     fell_back: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     broken_told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # How often somebody agreed that we sign in by token; 0: not yet.
+    oauth_consent: Mapped[int] = mapped_column(default=0, server_default=text("0"))
 
     __table_args__ = (
         CheckConstraint("NOT (use_tls AND use_ssl)", name="one_mode"),

@@ -302,6 +302,8 @@ def written(
     is_personal = owner is not None and not owner.is_admin
     settings = _settings_after(stored, change, turns_active=turns_active, is_personal=is_personal)
     if turns_active:
+        if settings is not None and settings.is_by_token and settings.bearer is None:
+            raise InvalidInput({"is_active": [sealing.UNCONNECTED]})
         _switch_off_others(session, row, actor, owner)
     if row is None:
         account_id = owner.id if owner else None

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from services.settings.table import REMOVALS, SECRETS
 from services.smtp import sasl
 from services.smtp.client_certificate import LONGEST_CERTIFICATE, LONGEST_KEY, UnusablePem, parse_certificate, parse_key
-from services.smtp.settings import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
+from services.smtp.settings import DEFAULT_TIMEOUT, LONGEST_TIMEOUT, TOKEN_METHOD
 from utils.addresses import LONGEST_ADDRESS, LONGEST_HOST, InvalidAddress, ip_literal, parse_address, parse_host
 from utils.addresses import parse_recipient as checked_recipient
 from utils.errors import InvalidInput
@@ -24,7 +24,7 @@ LONGEST_PASSWORD: Final = 1024  # characters
 LONGEST_FIELD_NAME: Final = 40
 LONGEST_LINE: Final = 255
 LONGEST_NAME: Final = 100
-AUTH_METHODS: Final = ("", *sasl.KNOWN)
+AUTH_METHODS: Final = ("", *sasl.KNOWN, TOKEN_METHOD)
 
 
 def refused(sentence: str) -> PydanticCustomError:
@@ -123,7 +123,7 @@ def flag(value: object) -> bool:
 
 def _auth_method(value: object) -> str:
     if value not in AUTH_METHODS:
-        raise refused(f"Leave it empty, or enter {', '.join(sasl.KNOWN[:-1])} or {sasl.KNOWN[-1]}.")
+        raise refused(f"Leave it empty, or enter {', '.join(AUTH_METHODS[1:-1])} or {AUTH_METHODS[-1]}.")
     return str(value)
 
 
@@ -223,7 +223,13 @@ Helo = Annotated[
 ]
 Timeout = Annotated[int, _numbers(1, LONGEST_TIMEOUT, "Seconds to wait for each reply. Queued email waits longer.")]
 AuthMethod = Annotated[
-    str, Checked(_auth_method, "string", "Empty: the best the server offers.", enum=list(AUTH_METHODS))
+    str,
+    Checked(
+        _auth_method,
+        "string",
+        f"Empty: the best the server offers. {TOKEN_METHOD}: by token (OAuth 2), once the server is connected.",
+        enum=list(AUTH_METHODS),
+    ),
 ]
 Version = Annotated[int, _numbers(1, LARGEST, "The version that you read. 409 if it is no longer the stored one.")]
 UseTls = Annotated[bool, _flags("STARTTLS: starts unencrypted, then switches. Always required.")]

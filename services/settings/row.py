@@ -57,6 +57,7 @@ class StoredRow(ShownColumns):
     inactive_reason: str
     fell_back: int
     broken_told_at: datetime | None
+    oauth_consent: int
     active_until: datetime | None
 
 

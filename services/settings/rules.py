@@ -19,6 +19,8 @@ CLEARED_USER_NAME: Final = (
     "You cleared the user name, and a password is stored. Remove the password as well, or enter the user name again."
 )
 CHANGED_SERVER_FOR_KEY: Final = "You changed the server. Enter the client key again."
+CONNECTED: Final = "This server is connected by OAuth. Disconnect it first, or add another server."
+WITHOUT_PASSWORD: Final = "Signing in by token needs no password. Leave it empty, or choose another sign-in method."
 NEEDS_ENCRYPTION: Final = (
     "A client certificate works only with STARTTLS or TLS. Choose one of them, or remove the certificate."
 )
@@ -128,15 +130,40 @@ def _with_login(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpC
         return replace(result, username="", password=NO_PASSWORD)
     if change.smtp_password:
         result = replace(result, password=change.smtp_password)
-    elif stored and stored.password and not result.username:
-        raise InvalidInput({"smtp_username": [CLEARED_USER_NAME]})
-    elif stored and stored.password and result.destination != stored.destination:
-        raise InvalidInput({"smtp_password": [CHANGED_SERVER]})
+        if not change.given("auth_method") and result.is_by_token:
+            result = replace(result, auth_method="")
+    if result.is_by_token:
+        return _by_token(stored, result, change)
+    if not change.smtp_password and stored and stored.password:
+        _check_kept(stored, result)
     if result.username and not result.password:
         raise InvalidInput({"smtp_password": ["Enter the password for this user name."]})
     if result.password and not result.username:
         raise InvalidInput({"smtp_username": ["Enter the user name for this password."]})
     return result
+
+
+def _check_kept(stored: SmtpSettings, result: SmtpSettings) -> None:
+    """A stored password is for the user name and the place that it was entered for. Raises InvalidInput."""
+    if not result.username:
+        raise InvalidInput({"smtp_username": [CLEARED_USER_NAME]})
+    if result.destination != stored.destination:
+        raise InvalidInput({"smtp_password": [CHANGED_SERVER]})
+
+
+def _by_token(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpChange) -> SmtpSettings:
+    """Settings without a password. What was granted stays with the host and the mailbox that it was granted for."""
+    if change.smtp_password:
+        raise InvalidInput({"smtp_password": [WITHOUT_PASSWORD]})
+    if not result.username:
+        raise InvalidInput({"smtp_username": ["Enter the mailbox to sign in to as the user name."]})
+    if result.security is Security.NONE:
+        raise InvalidInput({"use_tls": ["A token is never sent unencrypted. Choose STARTTLS or TLS."]})
+    if stored and stored.bearer:
+        moved = {"smtp_server": result.host != stored.host, "smtp_username": result.username != stored.username}
+        if told := {field: [CONNECTED] for field, is_other in moved.items() if is_other}:
+            raise InvalidInput(told)
+    return replace(result, password=NO_PASSWORD)
 
 
 def _with_identity(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpChange) -> SmtpSettings:

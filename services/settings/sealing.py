@@ -12,6 +12,7 @@ from typing import Final
 
 from database.health_db import Quiet
 from database.smtp_db import SmtpConfig
+from services.oauth import keeping
 from services.settings import validity
 from services.settings.fields import SmtpChange
 from services.settings.reach import Reach
@@ -19,7 +20,7 @@ from services.settings.row import ACCOUNT_DISABLED, StoredRow, copied
 from services.settings.rules import check_place, merged
 from services.settings.table import BOUND, SECRETS, TESTED_FIRST, TESTED_LATER, VALUES
 from services.smtp import client_certificate
-from services.smtp.settings import DEFAULT_TIMEOUT, Security, SmtpSettings
+from services.smtp.settings import DEFAULT_TIMEOUT, TOKEN_METHOD, Bearer, Security, SmtpSettings
 from utils.encryption_utils import CannotDecrypt, current_key_id, encrypt_smtp_password, known_keys, mac, opened
 from utils.env_utils import get_fernet_key
 from utils.errors import InvalidInput
@@ -58,10 +59,13 @@ class Condition(StrEnum):
     ERASED = "erased"  # nothing is sealed in it any more, and it could not be checked when that was erased
     OUTDATED = "outdated"  # bound as before the last change of what is bound, and not sealed anew by the upgrade
     INVALID = "invalid"  # a value is none that a save would take
+    UNCONNECTED = "unconnected"  # it is to be signed in to by token, and nobody has agreed yet
 
 
 INVALID: Final = "A stored value is not valid. Check every field, then save again."
+UNCONNECTED: Final = "This server is not connected yet. Connect it first."
 UNUSABLE: Final = {
+    Condition.UNCONNECTED: UNCONNECTED,
     Condition.KEY_MISSING: UNREADABLE,
     Condition.ALTERED: ALTERED,
     Condition.ERASED: ERASED,
@@ -142,7 +146,7 @@ class StoredConfig:
     @property
     def is_readable(self) -> bool:
         """Whether the row is as we wrote it, and its password open; a value of it may be invalid all the same."""
-        return self.condition in (Condition.GOOD, Condition.INVALID)
+        return self.condition in (Condition.GOOD, Condition.INVALID, Condition.UNCONNECTED)
 
     @property
     def needs_reentry(self) -> bool:
@@ -160,7 +164,7 @@ class StoredConfig:
     @property
     def errors(self) -> validity.Errors:
         """The same at the fields concerned."""
-        field = "smtp_password"
+        field = "auth_method" if self.condition is Condition.UNCONNECTED else "smtp_password"
         if self.condition is Condition.KEY_MISSING and not self.row.smtp_password:
             field = "client_key" if self.row.client_key else "smtp_server"
         return self.invalid or {field: [self.problem]}
@@ -211,7 +215,10 @@ def unsealed(
             found = [opened(token, keys.values()) if token else "" for token in tokens.values()]
             secrets = dict(zip(tokens, found, strict=True))
             invalid = validity.errors_of(row)
-            condition = Condition.INVALID if invalid else condition
+            if invalid:
+                condition = Condition.INVALID
+            elif row.auth_method == TOKEN_METHOD and not row.oauth_consent:
+                condition = Condition.UNCONNECTED
             settings = _settings_of(row, secrets, by_administrator=by_administrator)
             return StoredConfig(row, settings, condition, invalid)
         except CannotDecrypt:
@@ -246,7 +253,7 @@ def merged_with(stored: StoredConfig | None, change: SmtpChange, *, is_personal:
         settings = _merged_over(stored, change)
     else:
         settings = _merged_over_doubtful(stored, change)
-    settings = replace(settings, is_personal=settings.is_personal or is_personal)
+    settings = replace(settings, is_personal=settings.is_personal or is_personal, bearer=_bearer(stored, settings))
     check_place(settings)
     # One that has expired meanwhile is no reason to refuse another change; nobody enters an expired one on purpose.
     if stored is None or settings.client_certificate != stored.settings.client_certificate:
@@ -279,6 +286,13 @@ def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSetti
     return merged(stored.settings, change)
 
 
+def _bearer(stored: StoredConfig | None, settings: SmtpSettings) -> Bearer | None:
+    """How the settings sign in by token, if that is how, and somebody has agreed to it."""
+    if stored is None or not settings.is_by_token or not stored.row.oauth_consent:
+        return None
+    return keeping.bearer_of(stored.row.id, stored.row.oauth_consent)
+
+
 def _says_something(row: StoredRow, column: str) -> bool:
     """Whether leaving this field alone would bless a value that somebody may have put there."""
     return bool(getattr(row, column) != (DEFAULT_TIMEOUT if column == "timeout_seconds" else ""))
@@ -288,6 +302,8 @@ def _settings_of(row: StoredRow, secrets: Mapping[str, str] = NO_TOKENS, *, by_a
     is_personal = row.account_id is not None and not by_administrator
     values = {setting: getattr(row, column) for column, setting in VALUES.items()} | {"security": _mode(row)}
     values |= {setting: Secret(text) for setting, text in secrets.items()}
+    if row.auth_method == TOKEN_METHOD and row.oauth_consent:
+        values["bearer"] = keeping.bearer_of(row.id, row.oauth_consent)
     return SmtpSettings(**values, client_certificate=row.client_certificate, is_personal=is_personal)
 
 

@@ -109,6 +109,7 @@ FIELDS: Final = (
     Field("inactive_reason", Kind.HIDDEN, since="0012"),
     Field("fell_back", Kind.HIDDEN, int, since="0012"),
     Field("broken_told_at", Kind.HIDDEN, datetime, since="0012"),
+    Field("oauth_consent", Kind.HIDDEN, int, since="0017"),
     Field("created_at", Kind.NOTED, datetime),
     Field("updated_at", Kind.NOTED, datetime),
     Field("updated_by", Kind.NOTED),

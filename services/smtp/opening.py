@@ -19,6 +19,7 @@ from utils.allowed_places import EVERYWHERE, NOT_FOR_ACCOUNTS, AllowedPlaces
 from utils.errors import LINK_FAULTS, DeliveryError, Fault, Misconfigured, Phase, Temporary
 from utils.log_utils import Redactor
 from utils.net_guard import IPAddress
+from utils.secret import Secret
 
 OTHERS_SECONDS: Final = 3.0  # for the addresses that the conversation does not need
 MOST_OTHERS: Final = 16
@@ -76,13 +77,27 @@ class Opening:
         # to be redacted is at least not shown as what PLAIN says.
         password = settings.password.reveal()
         self._token = NO_PASSWORD
+        self._tokens: list[str] = []
         self._secrets = [password, f"\0{settings.username}\0{password}" if password else ""]
         self._redact = Redactor(self._secrets)
 
     def run(self) -> dict[str, str]:
-        """Go through the phases; give the extensions that hold for the finished session."""
-        talk = self._talk
+        """Go through the phases; give the extensions that hold for the finished session.
+
+        Where the token is refused, and another can be had, all of it is done once more with that: the server may not
+        listen any longer, and will have counted a failure.
+        """
         self._get_token()
+        try:
+            return self._opened()
+        except DeliveryError as refused:
+            if not self._got_another(refused):
+                raise
+            self._talk.pass_over(refused)
+        return self._opened()
+
+    def _opened(self) -> dict[str, str]:
+        talk = self._talk
         self._arrive(self._be_welcomed)
         if self._settings.security is not Security.TLS:
             talk.begin(Phase.ENCRYPTION)
@@ -105,8 +120,23 @@ class Opening:
         if bearer is None or self._settings.security is Security.NONE:
             return
         talk.begin(Phase.SIGN_IN)
-        self._token = bearer.current()
-        self._redact = Redactor(self._secrets, [self._token.reveal()])
+        self._take(bearer.current())
+
+    def _got_another(self, refused: DeliveryError) -> bool:
+        """Whether there is another token than the one that was refused."""
+        bearer, is_refused = self._settings.bearer, isinstance(refused, Misconfigured) and refused.fault is Fault.REPLY
+        if bearer is None or bearer.renew is None or not is_refused or refused.phase is not Phase.SIGN_IN:
+            return False
+        another = bearer.renew(self._token)
+        if another is None:
+            return False
+        self._take(another)
+        return True
+
+    def _take(self, token: Secret) -> None:
+        self._token = token
+        self._tokens.append(token.reveal())  # a server may repeat an earlier one, too
+        self._redact = Redactor(self._secrets, self._tokens)
 
     def shown_certificate(self) -> ShownCertificate:
         """Come to where encryption begins, see what certificate is shown there, and go no further."""

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
+from services.smtp.settings import TOKEN_METHOD
 from services.smtp.wire import Reply, WireError
 from utils.errors import Fault, TokenRefusal
 from utils.secret import Secret
@@ -96,6 +97,7 @@ def order(
     """
     if by_token:
         names = list(BY_TOKEN) if encrypted else []
+        forced = "" if forced == TOKEN_METHOD else forced  # a stored choice: by token, however the server calls it
     else:
         names = [*CLEAR, *_HASHED] if encrypted else [*_HASHED, *CLEAR]
     if not binding_to(certificate):

@@ -9,6 +9,7 @@ from utils.secret import Secret
 
 NO_PASSWORD: Final = Secret("")
 NOT_CONFIGURED: Final = "SMTP not configured"  # the specification's words
+TOKEN_METHOD: Final = "XOAUTH2"  # noqa: S105 - a sign-in method: by token, also where a server says OAUTHBEARER  # noqa: S105
 DEFAULT_TIMEOUT: Final = 10  # seconds
 LONGEST_TIMEOUT: Final = 60
 
@@ -48,7 +49,8 @@ class Identity:
 @dataclass(frozen=True)
 class Bearer:
     """A sign-in by token (OAuth 2). ``token`` is one, or gives the one that is good now: it is called once for each
-    connection, before that is made, and may raise a DeliveryError.
+    connection, before that is made, and may raise a DeliveryError. ``renew`` gives another in the place of one that the
+    server has refused, or None; then the refusal stands.
 
     ``grant`` names what the tokens come from, like "config:3/7", and is another once somebody else consents, or to
     something else. It alone makes two of them different: a connection that is open outlives a token that is renewed.
@@ -56,6 +58,7 @@ class Bearer:
 
     grant: str
     token: Secret | Callable[[], Secret] = field(repr=False, compare=False)
+    renew: Callable[[Secret], Secret | None] | None = field(default=None, repr=False, compare=False)
 
     def current(self) -> Secret:
         """The token that is good now."""
@@ -104,6 +107,11 @@ class SmtpSettings:
     @property
     def has_login(self) -> bool:
         return bool(self.username or self.password or self.bearer)
+
+    @property
+    def is_by_token(self) -> bool:
+        """Whether the sign-in is by token, be it that none can be had yet."""
+        return self.auth_method == TOKEN_METHOD
 
     @property
     def mode_name(self) -> str:

@@ -156,7 +156,7 @@ def test_every_column_is_bound_or_left_out_for_a_reason() -> None:
     switches = {"is_active", "failover", "emails_per_minute", "emails_per_day", "name", "name_key"}  # need no key
     observed = {"verified_at", "verified_fingerprint", "last_error", "failed_over_at", "failed_over_to"}
     observed |= {"active_until", "failover_told_at", "created_at", "updated_at", "updated_by", "version", "id"}
-    observed |= {"inactive_reason", "fell_back", "broken_told_at"}
+    observed |= {"inactive_reason", "fell_back", "broken_told_at", "oauth_consent"}
     as_scope_and_mode, the_seal = {"account_id", "use_tls", "use_ssl"}, {"key_id", "binding_mac"}
     decided = {*BOUND, *switches, *observed, *as_scope_and_mode, *the_seal}
     assert {column.name for column in SmtpConfig.__table__.columns} == decided

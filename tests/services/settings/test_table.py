@@ -33,7 +33,7 @@ FORM = ROOT / "templates" / "settings" / "_fields.html"
 CONTROL = re.compile(r'(?:ui\.(?:field|text_area|checkbox|radio_choice|select)\(|<input [^>]*name=)"(\w+)"')
 # What a place has beside the fields of the table, and what it does without.
 MORE = {
-    "settings": {"is_personal": "told by the row's account"},
+    "settings": {"is_personal": "told by the row's account", "bearer": "of the sign-in by token, where that is chosen"},
     "change": {"version": "compared, not stored", "has_password": "shown", "has_client_key": "shown"}
     | {"client_certificate_facts": "shown", "needs_reentry": "shown", "verified": "shown"}
     | {"verified_for_own_domain": "shown", "health": "shown"}
