@@ -131,6 +131,8 @@ class Fault(StrEnum):
     AUTH_UNENCRYPTED = "auth_unencrypted"  # we refuse to send a password or token in clear
     AUTH_UNPROVEN = "auth_unproven"  # SCRAM: the server did not show that it knows the password
     AUTH_ROUNDS = "auth_rounds"  # SCRAM: too much computing is asked for, or too little
+    TOKEN_DEAD = "token_dead"  # noqa: S105 - until someone signs in again, or mends what was registered
+    TOKEN_UNAVAILABLE = "token_unavailable"  # noqa: S105 - whoever gives tokens is not well, or not reached
     TOO_LARGE = "too_large"
     NO_SMTPUTF8 = "no_smtputf8"
     OURS = "ours"  # an exception that nobody foresaw
@@ -148,6 +150,19 @@ class TokenRefusal:
     scope: str = ""  # that a token needs
 
 
+@dataclass(frozen=True)
+class TokenTrouble:
+    """Why there was no token to sign in with, each by a closed list (services/oauth/failures.py); "" is what does not
+    apply. Nothing of it is a provider's word.
+    """
+
+    fault: str  # TokenFault
+    error: str = ""  # of RFC 6749 5.2 and its kin, like invalid_grant
+    code: str = ""  # Microsoft's, like AADSTS700082
+    kind: str = ""  # what Google's words mean
+    link: str = ""  # Fault: where a connection to the provider ended
+
+
 class DeliveryError(Exception):
     """A mail or a test that did not go through.
 
@@ -156,7 +171,8 @@ class DeliveryError(Exception):
     ``may_have_been_sent`` is True once the final dot is out without an answer. ``not_taken``: it is not about the mail,
     of which the server has taken nothing; another connection may carry it at once. ``ended_by_us``: nor about the
     server, which was waited for no longer. ``refused`` holds the server's reply to each recipient where it refused
-    them all. ``token_refusal`` is what it said of our token before it refused the sign-in.
+    them all. ``token_refusal`` is what it said of our token before it refused the sign-in. ``token_trouble`` is why
+    there was no token to show it.
     """
 
     outcome = "temporary"
@@ -182,6 +198,7 @@ class DeliveryError(Exception):
         self.ended_by_us = False
         self.refused: Mapping[str, Any] = {}
         self.token_refusal: TokenRefusal | None = None
+        self.token_trouble: TokenTrouble | None = None
 
 
 class Temporary(DeliveryError):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from utils.errors import Fault
+from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary, TokenTrouble
 from utils.secret import Secret
 
 
@@ -136,6 +136,28 @@ class TokenFailure(Exception):
         if self.error in _OF_PROVIDER:
             return About.PROVIDER
         return About.SIGN_IN if self.error in _OF_SIGN_IN else About.CLIENT
+
+    @property
+    def trouble(self) -> TokenTrouble:
+        """The same as a delivery carries it, and a row keeps it: text alone."""
+        return TokenTrouble(self.fault.value, self.error, self.code, self.kind, self.link.value if self.link else "")
+
+
+def as_delivery_error(failure: TokenFailure) -> DeliveryError:
+    """What it means for a mail that there is no token: it waits for the provider, or for whoever signs in again."""
+    error: DeliveryError
+    if failure.about is About.PROVIDER:
+        error = Temporary(Phase.SIGN_IN, Fault.TOKEN_UNAVAILABLE, _told(failure))
+    else:
+        error = Misconfigured(Phase.SIGN_IN, Fault.TOKEN_DEAD, _told(failure))
+    error.token_trouble = failure.trouble
+    return error
+
+
+def _told(failure: TokenFailure) -> str:
+    trouble = failure.trouble
+    parts = (trouble.error, trouble.code, trouble.kind, trouble.link)
+    return f"No token: {' '.join(filter(None, parts)) or trouble.fault}."
 
 
 def refused(status: int, answer: Mapping[str, Any], retry_after: int | None = None) -> TokenFailure:

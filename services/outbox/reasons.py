@@ -103,6 +103,8 @@ class Reason(StrEnum):
     ENDED_EARLY = "ended_early", "Connection ended early"
     NO_SIGN_IN = "no_sign_in", "Server does not offer sign-in"
     OAUTH_NOT_OFFERED = "oauth_not_offered", "Server does not offer sign-in by token"
+    TOKEN_DEAD = "token_dead", "Server needs sign-in again"
+    TOKEN_UNAVAILABLE = "token_unavailable", "No token for now from the provider"
     SIGN_IN_UNENCRYPTED = "sign_in_unencrypted", "Sign-in needs encryption"
     SIGN_IN_UNPROVEN = "sign_in_unproven", "Server did not prove its identity"
     SIGN_IN_UNUSABLE = "sign_in_unusable", "Server’s sign-in cannot be used"
@@ -120,9 +122,9 @@ class Reason(StrEnum):
 OF_DOWN_SERVERS: Final = (
     Reason.PAUSED, Reason.SILENT, Reason.SETTINGS, Reason.DNS, Reason.CONNECT, Reason.GREETING, Reason.EHLO,
     Reason.ENCRYPTION, Reason.SIGN_IN, Reason.SIGN_IN_LATER, Reason.ENDED_EARLY, Reason.NO_SIGN_IN,
-    Reason.OAUTH_NOT_OFFERED, Reason.SIGN_IN_UNENCRYPTED, Reason.SIGN_IN_UNPROVEN, Reason.SIGN_IN_UNUSABLE,
-    Reason.NOT_SMTP, Reason.BROKEN_REPLY, Reason.TLS_EXPECTED, Reason.TLS_UNEXPECTED, Reason.TLS_NOT_OFFERED,
-    Reason.CERTIFICATE, Reason.CLIENT_CERTIFICATE, Reason.TAMPERED_WITH,
+    Reason.OAUTH_NOT_OFFERED, Reason.TOKEN_DEAD, Reason.TOKEN_UNAVAILABLE, Reason.SIGN_IN_UNENCRYPTED,
+    Reason.SIGN_IN_UNPROVEN, Reason.SIGN_IN_UNUSABLE, Reason.NOT_SMTP, Reason.BROKEN_REPLY, Reason.TLS_EXPECTED,
+    Reason.TLS_UNEXPECTED, Reason.TLS_NOT_OFFERED, Reason.CERTIFICATE, Reason.CLIENT_CERTIFICATE, Reason.TAMPERED_WITH,
 )  # fmt: skip
 HELD_FOR_ACCOUNT: Final = (Reason.ACCOUNT_DISABLED, Reason.ACCOUNT_DELETED)  # which no click releases
 _KNOWN: Final = frozenset(Reason)

@@ -2,12 +2,15 @@
 
 import pytest
 
+from services.delivery.retry_policy import MailAction, of_error
 from services.oauth import grants
 from services.oauth.client import OAuthClient, TokenPolicy
-from services.oauth.failures import About, TokenFailure, TokenFault, refused
+from services.oauth.failures import About, TokenFailure, TokenFault, as_delivery_error, refused
 from services.oauth.providers import Grant, TokenProvider
+from services.outbox.reasons import OF_DOWN_SERVERS
 from tests import oauth_faults
 from tests.oauth_provider import OAuthProviderServer
+from utils.errors import Fault, Misconfigured, Phase, Temporary, TokenTrouble
 from utils.secret import Secret
 
 
@@ -101,3 +104,19 @@ def test_an_error_that_is_in_no_list_is_another(error: object) -> None:
 @pytest.mark.parametrize("fault", list(TokenFault))
 def test_every_failure_is_someones(fault: TokenFault) -> None:
     assert TokenFailure(fault).about in About
+
+
+def test_a_provider_that_is_not_well_is_waited_for_and_anything_else_needs_a_person() -> None:
+    unwell = as_delivery_error(TokenFailure(TokenFault.UNREACHABLE, link=Fault.TIMEOUT))
+    assert (type(unwell), unwell.phase, unwell.fault) == (Temporary, Phase.SIGN_IN, Fault.TOKEN_UNAVAILABLE)
+    assert unwell.token_trouble == TokenTrouble("unreachable", link="timeout")
+    dead = as_delivery_error(TokenFailure(TokenFault.REFUSED, error="invalid_grant", code="AADSTS700082"))
+    assert (type(dead), dead.phase, dead.fault) == (Misconfigured, Phase.SIGN_IN, Fault.TOKEN_DEAD)
+    assert dead.token_trouble == TokenTrouble("refused", "invalid_grant", "AADSTS700082")
+
+
+def test_mail_waits_and_goes_to_a_standby_while_there_is_no_token() -> None:
+    for fault in TokenFault:
+        verdict = of_error(as_delivery_error(TokenFailure(fault)))
+        assert (verdict.action, verdict.goes_on, verdict.is_unreachable) == (MailAction.SNOOZE, True, True)
+        assert verdict.reason in OF_DOWN_SERVERS
