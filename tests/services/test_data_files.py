@@ -41,8 +41,8 @@ def read(path: Path) -> Any:
 
 def test_every_file_of_facts_has_its_test_here() -> None:
     read_here = {
-        registry.DATA, mailboxes.DATA, reply_rules.RULES, reply_rules.TABLES, known_names.BLOCK_LISTS,
-        known_names.INTERCEPTORS, calendar.DATA,
+        registry.DATA, mailboxes.DATA, reply_rules.RULES, reply_rules.TABLES, reply_rules.TROUBLES,
+        known_names.BLOCK_LISTS, known_names.INTERCEPTORS, calendar.DATA,
     }  # fmt: skip
     assert set(SERVICES.glob("*/data/*.json")) == read_here
 
@@ -74,6 +74,12 @@ def test_the_advice_by_status_is_as_its_type_says() -> None:
     tables = read(reply_rules.TABLES)
     assert tables.keys() == {"statuses", "codes", "faults", "phases"}
     assert slips(Advice, {f"{table} {key}": entry for table, of in tables.items() for key, entry in of.items()}) == []
+
+
+def test_the_advice_on_tokens_is_as_its_type_says() -> None:
+    data = read(reply_rules.TROUBLES)
+    assert data.keys() == {"troubles"}
+    assert slips(Advice, {entry.pop("of")[0]: entry for entry in data["troubles"]}) == []
 
 
 def test_the_ends_of_passwords_are_as_their_type_says() -> None:
