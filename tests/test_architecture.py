@@ -31,7 +31,7 @@ ROOMS = {
     "diagnosis": "smtp registry reasons",
     "delivery": "smtp message settings diagnosis reasons",
     "providers": "registry web_request smtp settings delivery",
-    "outbox": "reasons delivery settings message diagnosis audit",
+    "outbox": "reasons delivery settings message diagnosis audit calendar",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit",

@@ -186,7 +186,7 @@ def _of_certificates(server: ServerFacts, now: datetime) -> Iterator[Ending]:
     if last_day:
         is_over = last_day < _today(now)
         words = f"The server’s certificate {'expired' if is_over else 'expires'} on {last_day} UTC."
-        remedy = f"Its administrator must renew it{'' if is_over else ' before'}."
+        remedy = f"Its administrator must renew it{'' if is_over else ' before then'}."
         yield _on(last_day, now, EndOf.SERVER_CERTIFICATE, words, remedy, certainty=Certainty.SEEN)
 
 

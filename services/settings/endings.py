@@ -1,10 +1,13 @@
 """What will end of a server as it is stored, or as `.env` has it: its facts, as the calendar asks for them."""
 
+from dataclasses import replace
+from typing import Final
+
 from database import oauth_db
 from database.engine import reading
 from database.oauth_db import OAuthSignIn
 from services.connecting import calendar
-from services.connecting.calendar import Ending, ServerFacts, SignInFacts
+from services.connecting.calendar import EndAction, Ending, ServerFacts, SignInFacts
 from services.oauth.providers import Grant, OAuthProvider
 from services.settings import server_habits
 from services.settings.route import RouteStep
@@ -13,16 +16,26 @@ from services.smtp.habits import Habit
 from services.smtp.settings import SmtpSettings
 from utils import clock
 
+NOT_IN_ENV: Final = "A server in .env has nothing but a password: add it under Mail servers first."
+
 
 def of_step(step: RouteStep) -> tuple[Ending, ...]:
     """The first to end first, of a stored server of a route, or that of `.env`; nothing of one that is skipped."""
     if step.settings is None:
         return ()
-    sign_in = None
-    if step.config_id is not None:
-        with reading() as session:
-            sign_in = oauth_db.find(session, step.config_id)
-    return _of(step.settings, has_password=bool(step.settings.password), sign_in=_facts_of(sign_in))
+    has_password = bool(step.settings.password)
+    if step.config_id is None:
+        return tuple(_of_env(each) for each in _of(step.settings, has_password=has_password))
+    with reading() as session:
+        sign_in = oauth_db.find(session, step.config_id)
+    return _of(step.settings, has_password=has_password, sign_in=_facts_of(sign_in))
+
+
+def _of_env(ending: Ending) -> Ending:
+    """With what to do where the settings are not Sealpost's to change."""
+    if ending.action is EndAction.CONNECT:
+        return replace(ending, remedy=f"{NOT_IN_ENV} {ending.remedy}")
+    return ending
 
 
 def of_stored(stored: StoredConfig, sign_in: OAuthSignIn | None) -> tuple[Ending, ...]:
