@@ -3,7 +3,8 @@
 All of it follows from what was entered and from BASE_URL. Nothing here asks anyone or stores anything.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +19,7 @@ PROVIDER_NAMES: Final = {
     OAuthProvider.MICROSOFT: "Microsoft",
     OAuthProvider.GOOGLE: "Google",
     OAuthProvider.FASTMAIL: "Fastmail",
-    OAuthProvider.CUSTOM: "another provider",
+    OAuthProvider.CUSTOM: "Another provider",
 }
 CONNECT_LABELS: Final = {
     OAuthProvider.MICROSOFT: "Connect with Microsoft",
@@ -32,6 +33,7 @@ _WAYS: Final = {
     OAuthProvider.FASTMAIL: (Grant.CODE,),
     OAuthProvider.CUSTOM: (Grant.CODE, Grant.DEVICE, Grant.CLIENT_CREDENTIALS),
 }
+FILL_IN: Final = ("client_id", "tenant", "object_id", "cloud", "scope")  # fields that stand in lines; none is secret
 _BY_ITSELF: Final = (Grant.CLIENT_CREDENTIALS, Grant.SERVICE_ACCOUNT)
 _WAY_TITLES: Final = {
     Grant.CODE: "Someone signs in, in this browser",
@@ -121,7 +123,8 @@ class ShownCode:
 class ConnectView:
     """All that the page shows of a connection.
 
-    ``code`` is there while one waits to be typed. ``state`` is None before anything was registered.
+    ``code`` is there while one waits to be typed. ``state`` is None before anything was registered. ``is_ready``: what
+    is registered is stored, and is enough to sign in with. ``providers`` are those that suit the server.
     """
 
     provider: OAuthProvider
@@ -133,6 +136,8 @@ class ConnectView:
     checks: tuple[CheckRow, ...]
     state: ConnectedState | None = None
     code: ShownCode | None = None
+    providers: tuple[OAuthProvider, ...] = ()
+    is_ready: bool = False
 
     @property
     def connect_label(self) -> str:
@@ -142,8 +147,13 @@ class ConnectView:
 
     @property
     def provider_name(self) -> str:
-        """Whose pages are opened."""
-        return PROVIDER_NAMES[self.provider] if self.provider is not OAuthProvider.CUSTOM else "the provider"
+        """Whose pages are opened, within a sentence."""
+        return "the provider" if self.provider is OAuthProvider.CUSTOM else PROVIDER_NAMES[self.provider]
+
+    @property
+    def provider_choices(self) -> list[tuple[str, str]]:
+        """Values and names to choose the provider by."""
+        return [(each.value, PROVIDER_NAMES[each]) for each in self.providers]
 
     @property
     def is_by_browser(self) -> bool:
@@ -176,6 +186,11 @@ def entered_of(
         is_personal=is_personal,
         is_testing=registration.is_testing,
     )
+
+
+def typed_over(entered: Entered, typed: Mapping[str, str]) -> Entered:
+    """The same with what was just typed in place of what is stored, so that lines can be filled in with it."""
+    return replace(entered, **{name: typed[name].strip() for name in FILL_IN if name in typed})
 
 
 def ways_of(provider: OAuthProvider, verdict: RedirectVerdict, entered: Entered) -> tuple[WayChoice, ...]:
@@ -226,6 +241,8 @@ def view(
     found: tuple[CheckRow, ...] = (),
     state: ConnectedState | None = None,
     code: ShownCode | None = None,
+    providers: tuple[OAuthProvider, ...] = (),
+    is_ready: bool = False,
 ) -> ConnectView:
     """The whole page. ``found`` are the checks that were made; those that were not are shown as not reached."""
     ways = ways_of(provider, verdict, entered)
@@ -241,6 +258,8 @@ def view(
         checks=tuple(made.get(check, CheckRow(check=check)) for check in checks_of(chosen)),
         state=state,
         code=code,
+        providers=providers or (provider,),
+        is_ready=is_ready,
     )
 
 

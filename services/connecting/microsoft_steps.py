@@ -74,6 +74,8 @@ def _register(way: Grant, facts: GuideFacts) -> GuideStep:
         ),
         lines=(copying.entry("Redirect URI", facts.verdict.registered_uri),) if by_redirect else (),
         fields=("client_id", "tenant"),
+        further="Another cloud or scope",
+        further_fields=("cloud", "authority", "scope"),
         why="The registration tells Microsoft which application asks for tokens. It is your own, so you decide what it "
         "may do, and you can end it at any time.",
         caution=_registering_caution(is_personal, by_redirect),
@@ -258,7 +260,7 @@ def _smtp(facts: GuideFacts) -> GuideStep:
             _run("For the organisation", "Set-TransportConfig -SmtpClientAuthenticationDisabled $false", facts),
         ),
         why="Newer organisations have SMTP turned off, and then a token is refused like a password (535 5.7.139). The "
-        " mailbox’s own setting counts before that of the organisation.",
+        "mailbox’s own setting counts before that of the organisation.",
         caution="With security defaults in Entra, SMTP stays off. They have to be turned off, or replaced by "
         "Conditional Access.",
         checks=(ConnectCheck.SIGN_IN,),

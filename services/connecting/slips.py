@@ -11,7 +11,7 @@ _GOOGLE_CLIENT: Final = ".apps.googleusercontent.com"
 _GOOGLE_SECRET: Final = "GOCSPX-"  # noqa: S105 - how each of them begins
 _MICROSOFT_SECRET: Final = re.compile(r"[A-Za-z0-9_.~-]{3}8Q~[A-Za-z0-9_.~-]+")
 
-SECRET_ID: Final = (  # noqa: S105 - what is said of one
+ID_PASTED: Final = (
     "This is the secret’s ID, not the secret. Copy the text in the column Value. If Microsoft no longer shows it, "
     "create a new client secret."
 )
@@ -54,7 +54,7 @@ def _microsoft_client(client_id: str, tenant: str) -> str:
 
 
 def _microsoft_secret(secret: str) -> str:
-    return SECRET_ID if _GUID.fullmatch(secret) else ""
+    return ID_PASTED if _GUID.fullmatch(secret) else ""
 
 
 def _object_id(object_id: str, client_id: str, tenant: str) -> str:

@@ -72,6 +72,11 @@ class GuideStep:
     caution: str = ""
     checks: tuple[ConnectCheck, ...] = ()
 
+    @property
+    def fills_in(self) -> bool:
+        """Whether its lines need what is entered in it, which therefore comes before them."""
+        return "object_id" in self.fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entered:

@@ -72,6 +72,7 @@ def test_every_step_says_where_what_and_why_and_ends_its_sentences(
         for text in [*step.words, step.why, *filter(None, [step.caution])]:
             assert text.endswith((".", "…"))
             assert text[0].isupper()
+            assert text == " ".join(text.split())
         assert step.url.startswith("https://") or not step.url
 
 
