@@ -162,6 +162,25 @@ class TokenTrouble:
     kind: str = ""  # what Google's words mean
     link: str = ""  # Fault: where a connection to the provider ended
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called, the name that says most first: by these there is advice for it."""
+        place = f"{self.fault} {self.link}" if self.link else ""
+        return tuple(filter(None, (self.code, self.kind, place, self.error, self.fault)))
+
+    def __str__(self) -> str:
+        """As a line of a log has it, and the row of an attempt."""
+        place = f"{self.fault} {self.link}".rstrip()
+        return f"No token: {', '.join(filter(None, (place, self.error, self.kind, self.code)))}"
+
+    @classmethod
+    def names_in(cls, text: str) -> tuple[str, ...]:
+        """The names of one that a text is of; none if it is of something else."""
+        if not text.startswith("No token: "):
+            return ()
+        place, *others = text.removeprefix("No token: ").split(", ")
+        return tuple(dict.fromkeys((*reversed(others), place, place.split(" ")[0])))
+
 
 class DeliveryError(Exception):
     """A mail or a test that did not go through.
@@ -199,6 +218,11 @@ class DeliveryError(Exception):
         self.refused: Mapping[str, Any] = {}
         self.token_refusal: TokenRefusal | None = None
         self.token_trouble: TokenTrouble | None = None
+
+    @property
+    def trouble_names(self) -> tuple[str, ...]:
+        """What it is called that there is no token; of an attempt that was stored, by its text."""
+        return self.token_trouble.names if self.token_trouble else TokenTrouble.names_in(self.text)
 
 
 class Temporary(DeliveryError):

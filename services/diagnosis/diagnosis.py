@@ -61,6 +61,7 @@ _FAULT_REASONS: Final = {
 }
 
 _TEMPORARY, _PERMANENT = 4, 5
+_NUMBERS: Final = "https://login.microsoftonline.com/error?code="
 _GREETED: Final = (Phase.CONNECT, Phase.GREETING, Phase.EHLO)
 _LOGIN_FIELDS: Final = ("smtp_username", "smtp_password")
 _NOT_REACHED: Final = (Fault.TIMEOUT, Fault.REFUSED, Fault.UNREACHABLE)
@@ -223,7 +224,11 @@ def _login(settings: SmtpSettings) -> dict[str, str]:
 
 
 def _link(advice: Advice, error: DeliveryError, known: Mapping[str, str]) -> str:
-    """Where to read on; of a block list that a reply names, where its entries are removed."""
+    """Where to read on; of a block list that a reply names, where its entries are removed, of a number of Microsoft's,
+    what it says of it.
+    """
+    if not advice.docs_url and (code := known.get("token_code")):
+        return f"{_NUMBERS}{code.removeprefix('AADSTS')}"
     listed = known_names.block_list_in(error.text) if "{list}" in advice.remedy else None
     return listed.url if listed and "list" in known else advice.docs_url
 

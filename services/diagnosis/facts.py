@@ -8,14 +8,15 @@ from typing import Final
 from services.diagnosis import known_names
 from services.diagnosis.picture import Picture
 from utils.addresses import ascii_domain
-from utils.errors import DeliveryError
+from utils.errors import DeliveryError, Fault
 from utils.net_guard import IPAddress
 
 NAMES: Final = {
     "list", "list_meaning", "list_removal", "ended_list", "ended_in", "our_address", "our_pointer", "ehlo_name",
-    "interceptor", "interceptor_kind", "mail_server", "existing_name",
+    "interceptor", "interceptor_kind", "mail_server", "existing_name", "token_code",
 }  # fmt: skip
 _LONGEST: Final = 500  # characters of a reply that are looked at
+_NUMBER: Final = re.compile(r"AADSTS\d{4,9}")
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 # In brackets, or free: not as part of a name like 5.113.0.203.zen.spamhaus.org, which has it the other way round.
 _BRACKETED: Final = re.compile(r"[\[(<](?:IPv6:)?([0-9A-Fa-f.:]{3,45})[\])>]")
@@ -36,6 +37,8 @@ def of_failure(error: DeliveryError, picture: Picture) -> dict[str, str]:
         found |= {"our_address": str(address), "our_pointer": address.reverse_pointer}
     if picture.certificate and (known := known_names.interceptor_in(" ".join(picture.certificate.signed_by))):
         found |= {"interceptor": known.name, "interceptor_kind": known.kind}
+    if error.fault in (Fault.TOKEN_DEAD, Fault.TOKEN_UNAVAILABLE):
+        found["token_code"] = next((name for name in error.trouble_names if _NUMBER.fullmatch(name)), "")
     if picture.name_exists:
         found["existing_name"] = picture.settings.host
     if picture.mail_servers:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from typing import Final
 
@@ -25,12 +26,21 @@ class Mend:
     """One click: ``changes`` maps form fields to the values to test again with.
 
     ``retype`` is a secret field that the page's own script makes plain where it was typed; whoever has no such field
-    cannot take this.
+    cannot take this. ``leads_to`` is a page in place of changes, for a server that is stored.
     """
 
     label: str
     changes: dict[str, str]
     retype: str = ""
+    leads_to: "MendPage | None" = None
+
+
+class MendPage(StrEnum):
+    """Where a failure can be mended that no field of the form is about, on the page that connects a server."""
+
+    CONNECT = "connect"  # sign in at the provider
+    CLIENT_SECRET = "client_secret"  # noqa: S105 - the field there
+    REGISTRATION = "registration"  # the fields there
 
 
 def actions(tries: Sequence[Try], picture: Picture) -> tuple[Mend, ...]:
@@ -42,14 +52,18 @@ def actions(tries: Sequence[Try], picture: Picture) -> tuple[Mend, ...]:
     for attempt in tries:
         for action in [_use(attempt)] if isinstance(attempt, dict) else _WAYS[attempt](picture):
             after = {**present, **action.changes}
-            if action.retype or (
-                after != present and not _is_dead(after, picture, works) and _can_be_made(action, picture)
+            if (
+                action.retype
+                or action.leads_to
+                or (after != present and not _is_dead(after, picture, works) and _can_be_made(action, picture))
             ):
-                found.setdefault((*after.values(), action.retype), action)
+                found.setdefault((*after.values(), action.retype, action.leads_to or ""), action)
     # What was seen to work comes first.
     best = sorted(
         found.values(),
-        key=lambda action: not action.retype and _way_after({**present, **action.changes}) not in works,
+        key=lambda action: (
+            not (action.retype or action.leads_to) and _way_after({**present, **action.changes}) not in works
+        ),
     )
     return tuple(best[:_MOST])
 
@@ -183,6 +197,25 @@ def _made_plain(picture: Picture) -> Iterator[Mend]:
         yield Mend(label=f"Try the password {odd_characters.way_out(password)}", changes={}, retype="smtp_password")
 
 
+def _connect(picture: Picture) -> Iterator[Mend]:
+    if picture.settings.bearer:
+        yield from _connect_again(picture)
+    elif house := picture.token_house:
+        yield Mend(label=f"Connect with {house}", changes={}, leads_to=MendPage.CONNECT)
+
+
+def _connect_again(_picture: Picture) -> Iterator[Mend]:
+    yield Mend(label="Connect again", changes={}, leads_to=MendPage.CONNECT)
+
+
+def _new_secret(_picture: Picture) -> Iterator[Mend]:
+    yield Mend(label="Enter a new client secret", changes={}, leads_to=MendPage.CLIENT_SECRET)
+
+
+def _registration(_picture: Picture) -> Iterator[Mend]:
+    yield Mend(label="Check what is registered", changes={}, leads_to=MendPage.REGISTRATION)
+
+
 def _certificate_name(picture: Picture) -> Iterable[Mend]:
     names = picture.certificate.names if picture.certificate else ()
     return (_use({"smtp_server": name}) for name in _trustworthy(names, picture.settings.host))
@@ -203,6 +236,10 @@ _WAYS: Final[dict[str, Callable[[Picture], Iterable[Mend]]]] = {
     "certificate_name": _certificate_name,
     "mail_server": _mail_server,
     "made_plain": _made_plain,
+    "connect": _connect,
+    "connect_again": _connect_again,
+    "new_secret": _new_secret,
+    "registration": _registration,
 }
 
 _OTHER_WAYS: Final = {"starttls", "tls", "submission", "open_ways"}

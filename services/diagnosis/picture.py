@@ -18,6 +18,9 @@ WayIn = tuple[int, Security]  # a port, and how the connection is protected ther
 WayAnswer = OpenWay | DeliveryError  # of a probe: a mail server as it should be, or what was in the way
 
 _ORDER: Final = tuple(Phase)
+_TOKEN_HOUSES: Final = {  # by the id of a provider
+    "gmail": "Google", "office365": "Microsoft", "outlook": "Microsoft", "fastmail": "Fastmail",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,11 @@ class Picture:
         """The id of whose server it is; "" if nobody's that is known."""
         found = registry.for_server(self.settings.host)
         return found["id"] if found else ""
+
+    @property
+    def token_house(self) -> str:
+        """Who gives tokens for signing in to this server, as people call it; "" where Sealpost connects with nobody."""
+        return _TOKEN_HOUSES.get(self.provider, "")
 
     @property
     def offered(self) -> Mapping[str, str] | None:

@@ -19,6 +19,7 @@ from utils.errors import DeliveryError, Fault, Phase
 
 RULES: Final = Path(__file__).parent / "data" / "smtp_replies.json"
 TABLES: Final = Path(__file__).parent / "data" / "smtp_statuses.json"
+TROUBLES: Final = Path(__file__).parent / "data" / "token_errors.json"
 FIELDS: Final = {
     "smtp_server", "smtp_port", "security", "smtp_username", "smtp_password", "from_email", "helo_hostname",
     "timeout_seconds", "to", "client_certificate",
@@ -137,6 +138,8 @@ def _found(error: DeliveryError, picture: Picture, known: Collection[str]) -> tu
         return "fault:unknown_outcome", tables()["faults"]["unknown_outcome"]
     if rule := _rule(error, picture, known):
         return rule.id, rule
+    if told := _of_token(error, picture, known):
+        return told
     statuses, codes, status = tables()["statuses"], tables()["codes"], error.enhanced or ""
     detail, subject = status.partition(".")[2], "".join(status.split(".")[1:2])
     if error.fault is not Fault.REPLY:
@@ -152,6 +155,15 @@ def _found(error: DeliveryError, picture: Picture, known: Collection[str]) -> tu
     by_phase = f"phase:{error.phase}", tables()["phases"][error.phase]
     fitting = ((name, advice) for name, advice in found if advice and advice.is_meant_by(error))
     return next(((name, advice) for name, advice in fitting if advice.allows(picture, known)), by_phase)
+
+
+def _of_token(error: DeliveryError, picture: Picture, known: Collection[str]) -> tuple[str, Advice] | None:
+    """The advice for why there is no token, by the name that says most."""
+    if error.fault not in (Fault.TOKEN_DEAD, Fault.TOKEN_UNAVAILABLE):
+        return None
+    troubles = tables()["tokens"]
+    fitting = ((name, troubles[name]) for name in error.trouble_names if name in troubles)
+    return next(((f"token:{name}", advice) for name, advice in fitting if advice.allows(picture, known)), None)
 
 
 def read(error: DeliveryError) -> Rule | None:
@@ -190,10 +202,21 @@ def _marks() -> dict[str, re.Pattern[str]]:
 @cache
 def tables() -> dict[str, dict[str, Advice]]:
     """The advice by ``statuses`` (RFC 3463 and its registry, without the class) and ``codes`` (RFC 5321 4.2),
-    by ``faults``, each also for one phase as in "550 sender", and by ``phases``.
+    by ``faults``, each also for one phase as in "550 sender", by ``phases``, and why there is no token (``tokens``) by
+    TokenTrouble.names.
     """
     data: dict[str, dict[str, Any]] = json.loads(TABLES.read_text(encoding="utf-8"))
-    return {name: {key: Advice(**_frozen(entry)) for key, entry in table.items()} for name, table in data.items()}
+    found = {name: {key: Advice(**_frozen(entry)) for key, entry in table.items()} for name, table in data.items()}
+    return {**found, "tokens": _troubles()}
+
+
+def _troubles() -> dict[str, Advice]:
+    """Each with all of its names, of which one cause may have several."""
+    found: dict[str, Advice] = {}
+    for entry in json.loads(TROUBLES.read_text(encoding="utf-8"))["troubles"]:
+        names = entry.pop("of")
+        found |= dict.fromkeys(names, Advice(**_frozen(entry)))
+    return found
 
 
 def _rule(error: DeliveryError, picture: Picture, known: Collection[str]) -> Rule | None:

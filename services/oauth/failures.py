@@ -147,23 +147,18 @@ def as_delivery_error(failure: TokenFailure) -> DeliveryError:
     """What it means for a mail that there is no token: it waits for the provider, or for whoever signs in again."""
     error: DeliveryError
     if failure.about is About.PROVIDER:
-        error = Temporary(Phase.SIGN_IN, Fault.TOKEN_UNAVAILABLE, _told(failure))
+        error = Temporary(Phase.SIGN_IN, Fault.TOKEN_UNAVAILABLE, str(failure.trouble))
     else:
-        error = Misconfigured(Phase.SIGN_IN, Fault.TOKEN_DEAD, _told(failure))
+        error = Misconfigured(Phase.SIGN_IN, Fault.TOKEN_DEAD, str(failure.trouble))
     error.token_trouble = failure.trouble
     return error
-
-
-def _told(failure: TokenFailure) -> str:
-    trouble = failure.trouble
-    parts = (trouble.error, trouble.code, trouble.kind, trouble.link)
-    return f"No token: {' '.join(filter(None, parts)) or trouble.fault}."
 
 
 def refused(status: int, answer: Mapping[str, Any], retry_after: int | None = None) -> TokenFailure:
     """What an answer with an ``error`` in it means; nothing of its words is kept."""
     said = answer.get("error")
-    error = said if isinstance(said, str) and said in _OF_PROVIDER | _OF_SIGN_IN | _OF_CLIENT else OTHER
+    is_known = isinstance(said, str) and said in _OF_PROVIDER | _OF_SIGN_IN | _OF_CLIENT
+    error = str(said) if is_known else OTHER if "error" in answer else ""
     words = answer.get("error_description")
     words = words[:_LONGEST_READ] if isinstance(words, str) else ""
     waits = {"slow_down", "authorization_pending"}  # which only whoever asks for a device code hears
