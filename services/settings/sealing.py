@@ -217,7 +217,7 @@ def unsealed(
             invalid = validity.errors_of(row)
             if invalid:
                 condition = Condition.INVALID
-            elif row.auth_method == TOKEN_METHOD and not row.oauth_consent:
+            elif row.auth_method == TOKEN_METHOD and not row.is_connected:
                 condition = Condition.UNCONNECTED
             settings = _settings_of(row, secrets, by_administrator=by_administrator)
             return StoredConfig(row, settings, condition, invalid)
@@ -288,7 +288,7 @@ def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSetti
 
 def _bearer(stored: StoredConfig | None, settings: SmtpSettings) -> Bearer | None:
     """How the settings sign in by token, if that is how, and somebody has agreed to it."""
-    if stored is None or not settings.is_by_token or not stored.row.oauth_consent:
+    if stored is None or not settings.is_by_token or not stored.row.is_connected:
         return None
     return keeping.bearer_of(stored.row.id, stored.row.oauth_consent)
 
@@ -302,7 +302,7 @@ def _settings_of(row: StoredRow, secrets: Mapping[str, str] = NO_TOKENS, *, by_a
     is_personal = row.account_id is not None and not by_administrator
     values = {setting: getattr(row, column) for column, setting in VALUES.items()} | {"security": _mode(row)}
     values |= {setting: Secret(text) for setting, text in secrets.items()}
-    if row.auth_method == TOKEN_METHOD and row.oauth_consent:
+    if row.auth_method == TOKEN_METHOD and row.is_connected:
         values["bearer"] = keeping.bearer_of(row.id, row.oauth_consent)
     return SmtpSettings(**values, client_certificate=row.client_certificate, is_personal=is_personal)
 
@@ -374,6 +374,8 @@ def fingerprint(settings: SmtpSettings, key: bytes | None = None, *, reach: Reac
     # Where nothing is given for a newer field, the digest is as it was before there was one.
     values += [value for name in TESTED_LATER if (value := getattr(settings, name))]
     values += ["personal"] if settings.is_personal else []
+    # Whoever agrees anew may be another, and for what is new nothing is known of the server yet.
+    values += ["token", settings.bearer.grant] if settings.bearer else []
     texts = [value.reveal() if isinstance(value, Secret) else str(value) for value in values]
     return mac(FINGERPRINTS[reach], texts, key)
 
