@@ -43,7 +43,9 @@ def register(session: Session, config: SmtpConfig, registration: Registration) -
     """
     row = oauth_db.held(session, config.id)
     if row is None:
-        row = OAuthSignIn(config_id=config.id, binding_mac="", consent=max(config.oauth_consent, 0), needs_sign_in=False)
+        row = OAuthSignIn(
+            config_id=config.id, binding_mac="", consent=max(config.oauth_consent, 0), needs_sign_in=False
+        )
         session.add(row)
     before = unsealed(row, config) if row.binding_mac else None
     sealed.write_registration(row, config, registration)
