@@ -43,7 +43,9 @@ def register(session: Session, config: SmtpConfig, registration: Registration) -
     """
     row = oauth_db.held(session, config.id)
     if row is None:
-        row = OAuthSignIn(config_id=config.id, binding_mac="", consent=config.oauth_consent, needs_sign_in=False)
+        row = OAuthSignIn(
+            config_id=config.id, binding_mac="", consent=max(config.oauth_consent, 0), needs_sign_in=False
+        )
         session.add(row)
     before = unsealed(row, config) if row.binding_mac else None
     sealed.write_registration(row, config, registration)
@@ -78,17 +80,21 @@ def keep(config_id: int, consent: Consent, registration_mac: str) -> StoredSignI
         row.granted_by, row.granted_at = consent.by[:64], now
         row.needs_sign_in, row.trouble, row.trouble_at = False, "", None
         row.failures, row.retry_at, row.refused_at = 0, None, None
-        row.consent = config.oauth_consent = max(row.consent, config.oauth_consent) + 1
+        row.consent = config.oauth_consent = max(row.consent, abs(config.oauth_consent)) + 1
         session.flush()
         return unsealed(row, config, is_personal=keeping.is_personal(session, config))
 
 
 def forget(session: Session, config: SmtpConfig) -> StoredSignIn | None:
-    """Take the sign-in of a server out, in the caller's transaction; what it was, to be revoked after that."""
+    """Take the sign-in of a server out, in the caller's transaction; what it was, to be revoked after that.
+
+    The consents go on being counted, below zero, so that no later one is taken for one of these.
+    """
     row = oauth_db.held(session, config.id)
     if row is None:
         return None
     known = unsealed(row, config, is_personal=keeping.is_personal(session, config))
+    config.oauth_consent = -abs(config.oauth_consent)
     session.delete(row)
     session.flush()
     return known
