@@ -33,14 +33,15 @@ _HERE: Final = {"localhost", "127.0.0.1", "::1"}  # what Google calls localhost;
 class RedirectVerdict:
     """Whether browsers come back to Sealpost by themselves; ``headline`` and ``words`` say it to a person.
 
-    ``uri`` is what BASE_URL gives. ``offers_code``: whether the provider shows a code to type instead, which needs no
-    redirect at all.
+    ``uri`` is what BASE_URL gives, ``reason`` why it cannot be one. ``offers_code``: whether the provider shows a code to
+    type instead, which needs no redirect at all.
     """
 
     can_redirect: bool
     uri: str
     headline: str
     words: str
+    reason: str = ""
     offers_code: bool
 
     @property
@@ -69,6 +70,7 @@ def judged(base_url: str, provider: OAuthProvider) -> RedirectVerdict:
         uri=uri,
         headline=f"{name} cannot send you back to this address",
         words=f"{reason} {_INSTEAD_BY_CODE if offers_code else _INSTEAD}",
+        reason=reason,
         offers_code=offers_code,
     )
 
