@@ -1,10 +1,10 @@
 """What is registered at a provider after a change: every rule between its fields, whoever asks for the change."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from services.connecting import slips
 from services.connecting.fields import RegistrationChange
 from services.oauth import keeping, providers
 from services.oauth.client import UnusableKey, check_rsa
@@ -14,13 +14,7 @@ from services.smtp import client_certificate
 from utils.errors import InvalidInput
 
 ENTER_AGAIN: Final = "You changed where it is sent, or the application. Enter it again."
-SECRET_ID: Final = (
-    "This is the ID of the client secret, not its value. Copy the column Value. It is shown only once: create a new "  # noqa: S105
-    "client secret if it is gone."
-)
 NOT_OFFERED: Final = "This provider does not offer this way. Choose another."
-_GUID: Final = re.compile(r"\{?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?")
-_OF_GOOGLE: Final = ".apps.googleusercontent.com"
 # What each provider knows a use for; what else was entered is not kept.
 _USED: Final[Mapping[OAuthProvider, frozenset[str]]] = {
     OAuthProvider.GOOGLE: frozenset({"is_testing"}),
@@ -45,11 +39,13 @@ def registration_after(stored: Registration | None, change: RegistrationChange, 
     """
     if stored is None and not change.given("provider"):
         raise InvalidInput({"provider": ["Choose who gives the tokens."]})
+    if stored and change.client_certificate == stored.client_certificate:
+        change = change.model_copy(update={"client_certificate": ""})  # as the page had it
     base = stored or Registration(provider=change.provider, way=Grant.CODE)
     taken = {name: getattr(change, name) for name in _PLAIN if change.given(name)}
     result = _fitted(replace(base, **taken), smtp_host)
     errors = _url_errors(result) or _place_errors(result, smtp_host)
-    for check in (_client_id_errors, _secret_errors):
+    for check in (_client_id_errors, _secret_errors, _slips):
         errors |= check(result, change)
     if errors:
         raise InvalidInput(errors)
@@ -110,19 +106,13 @@ def _client_id_errors(found: Registration, _change: RegistrationChange) -> dict[
         return {}
     if not found.client_id:
         return {"client_id": ["Enter the client ID."]}
-    if found.provider is OAuthProvider.MICROSOFT and not found.authority and not _GUID.fullmatch(found.client_id):
-        return {"client_id": ["Copy “Application (client) ID”: it is like 01234567-89ab-cdef-0123-456789abcdef."]}
-    if found.provider is OAuthProvider.GOOGLE and not found.client_id.endswith(_OF_GOOGLE):
-        return {"client_id": [f"Copy the client ID from Google: it ends in {_OF_GOOGLE}."]}
     return {}
 
 
 def _secret_errors(found: Registration, change: RegistrationChange) -> dict[str, list[str]]:
     """What is wrong with the secrets of the change by themselves."""
     secret, errors = change.client_secret.reveal(), dict[str, list[str]]()
-    if found.provider is OAuthProvider.MICROSOFT and _GUID.fullmatch(secret):
-        errors["client_secret"] = [SECRET_ID]
-    elif secret and secret == found.client_id:
+    if secret and secret == found.client_id:
         errors["client_secret"] = ["This is the client ID. Enter the client secret."]
     elif secret and (change.client_certificate or change.client_key):
         errors["client_secret"] = ["Enter either a client secret or a certificate with its key, not both."]
@@ -131,6 +121,16 @@ def _secret_errors(found: Registration, change: RegistrationChange) -> dict[str,
     if change.remove_client_certificate and (change.client_certificate or change.client_key):
         errors["client_certificate"] = ["Remove the certificate or enter a new one, not both."]
     return errors
+
+
+def _slips(found: Registration, change: RegistrationChange) -> dict[str, list[str]]:
+    """What was pasted into the wrong field. At another address than the provider's own, ids have any form."""
+    if found.way is Grant.SERVICE_ACCOUNT:
+        return {}
+    told = slips.slips(
+        found.provider, client_id=found.client_id, tenant=found.tenant, secret=change.client_secret or None
+    )
+    return {field: texts for field, texts in told.items() if field != "client_id" or not found.authority}
 
 
 def _with_secrets(stored: Registration | None, result: Registration, change: RegistrationChange) -> Registration:

@@ -98,7 +98,9 @@ def kept(known: StoredSignIn, provider: TokenProvider, given: TokenSet, by: str)
     mailbox = given.identity.mailbox() if given.identity else ""
     if way is Grant.SERVICE_ACCOUNT:
         mailbox = known.username
-    caution = _caution(known, mailbox)
+    caution = caution_of(known, mailbox)
+    if mailbox and caution and known.registration.provider is OAuthProvider.GOOGLE:
+        raise ConnectRefused(ConnectFault.OTHER_MAILBOX)
 
     def note(session: Session, config: SmtpConfig) -> None:
         told = [known.registration.provider.value, way.value, *([f"as {mailbox}"] if mailbox else [])]
@@ -132,17 +134,14 @@ def _lacks(provider: TokenProvider, way: Grant, given: TokenSet) -> bool:
     return any(scope not in said and scope.rpartition("/")[2] not in said for scope in wanted)
 
 
-def _caution(known: StoredSignIn, mailbox: str) -> str:
-    """What to know where who signed in is not who mail is sent as. Raises ConnectRefused where that cannot work."""
+def caution_of(known: StoredSignIn, mailbox: str | None = None) -> str:
+    """What to know where who signed in, or another ``mailbox``, is not who mail is sent as; "" where it is."""
+    mailbox = known.mailbox if mailbox is None else mailbox
     if known.registration.is_app_only:
         return ""
     if not mailbox:
         return UNTOLD.format(username=known.username)
-    if same_mailbox(mailbox, known.username):
-        return ""
-    if known.registration.provider is OAuthProvider.GOOGLE:
-        raise ConnectRefused(ConnectFault.OTHER_MAILBOX)
-    return SHARED.format(mailbox=mailbox, username=known.username)
+    return "" if same_mailbox(mailbox, known.username) else SHARED.format(mailbox=mailbox, username=known.username)
 
 
 def _held(session: Session, config_id: int) -> SmtpConfig:

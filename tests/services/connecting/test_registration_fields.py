@@ -66,9 +66,9 @@ def test_what_is_entered_is_registered_without_what_the_provider_has_no_use_for(
 
 
 WRONG: Final = [
-    ({**MICROSOFT, "client_secret": TENANT}, "client_secret", "ID of the client secret"),
-    ({**MICROSOFT, "client_secret": f" {TENANT.upper()}\n"}, "client_secret", "ID of the client secret"),
-    ({**MICROSOFT, "client_secret": f"{{{TENANT}}}"}, "client_secret", "ID of the client secret"),
+    ({**MICROSOFT, "client_secret": TENANT}, "client_secret", "secret’s ID"),
+    ({**MICROSOFT, "client_secret": f" {TENANT.upper()}\n"}, "client_secret", "secret’s ID"),
+    ({**MICROSOFT, "client_secret": f"{{{TENANT}}}"}, "client_secret", "secret’s ID"),
     ({**MICROSOFT, "client_secret": "a\nb"}, "client_secret", "line breaks"),
     ({**MICROSOFT, "client_id": "my application"}, "client_id", "no spaces"),
     ({**MICROSOFT, "client_id": "application"}, "client_id", "Application (client) ID"),
