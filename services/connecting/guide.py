@@ -82,11 +82,11 @@ class CheckRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EndLine:
-    """Something that will end, in words; ``level`` is that of a status: ok, warning or error."""
+    """Something that will end, in words; ``level`` is that of a status: info, warning or error."""
 
     words: str
     remedy: str = ""
-    level: str = "ok"
+    level: str = "info"
 
 
 @dataclass(frozen=True, kw_only=True)

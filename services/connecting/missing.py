@@ -9,18 +9,33 @@ from services.connecting.steps import ConnectCheck, GuideStep, StepKey
 _BY_CODE: Final = {
     "AADSTS50011": (StepKey.REGISTER,),  # the redirect URI is another
     "AADSTS500113": (StepKey.REGISTER,),  # there is none
+    "AADSTS900971": (StepKey.REGISTER,),
+    "AADSTS9002326": (StepKey.REGISTER,),  # it is that of a single-page application
+    "AADSTS9002327": (StepKey.REGISTER,),
+    "AADSTS700084": (StepKey.REGISTER,),
     "AADSTS500117": (StepKey.REGISTER,),  # it is not encrypted
     "AADSTS50194": (StepKey.REGISTER,),  # a single tenant's application, asked for through common
+    "AADSTS50059": (StepKey.REGISTER,),
     "AADSTS90002": (StepKey.REGISTER,),  # no such tenant
+    "AADSTS900023": (StepKey.REGISTER,),
+    "AADSTS50128": (StepKey.REGISTER,),
     "AADSTS700016": (StepKey.REGISTER,),  # no such application in it
     "AADSTS7000215": (StepKey.SECRET, StepKey.REGISTER),  # wrong, or the id of the secret
     "AADSTS7000222": (StepKey.SECRET, StepKey.REGISTER),  # ended
+    "AADSTS70002": (StepKey.SECRET, StepKey.REGISTER),
     "AADSTS700027": (StepKey.SECRET, StepKey.REGISTER),  # the certificate is another
+    "AADSTS50012": (StepKey.SECRET, StepKey.REGISTER),
+    "AADSTS700030": (StepKey.SECRET, StepKey.REGISTER),
     "AADSTS7000218": (StepKey.CODE, StepKey.SECRET, StepKey.REGISTER),  # no public client, and no secret
+    "AADSTS7000216": (StepKey.CODE, StepKey.SECRET, StepKey.REGISTER),
+    "AADSTS700025": (StepKey.CODE, StepKey.SECRET, StepKey.REGISTER),  # a public client, and a secret
     "AADSTS65001": (StepKey.CONSENT, StepKey.PERMISSION),
+    "AADSTS7000229": (StepKey.CONSENT, StepKey.PERMISSION),  # the tenant has no enterprise application of it
     "AADSTS65004": (StepKey.CONNECT,),  # whoever signed in did not agree
     "AADSTS650053": (StepKey.PERMISSION,),  # no such scope
+    "AADSTS650056": (StepKey.PERMISSION,),
     "AADSTS650057": (StepKey.PERMISSION,),  # not among the application's permissions
+    "AADSTS1002012": (StepKey.PERMISSION,),
     "AADSTS70011": (StepKey.PERMISSION, StepKey.SCOPE),
     "AADSTS90094": (StepKey.CONSENT, StepKey.PERMISSION),  # only an administrator may agree
     "AADSTS53003": (StepKey.CODE, StepKey.CONNECT),  # Conditional Access

@@ -6,23 +6,15 @@ from typing import Final
 
 from database import oauth_db
 from database.engine import reading
-from services.connecting import advice
+from services.connecting import advice, connected
 from services.connecting.calendar import Ending
-from services.connecting.guide import PROVIDER_NAMES, ConnectedState, EndLine
-from services.oauth.providers import OAuthProvider
+from services.connecting.guide import ConnectedState
 from services.oauth.registration import Registration
 from services.oauth.sealed import StoredSignIn
 from services.settings import endings
 from services.settings.fields import MASK
 from services.settings.sealing import StoredConfig
 from utils.json_shapes import Moment
-
-WAITS: Final = "Email through this server waits until then."
-SERVES: Final = "The stored password is still used."
-UNREADABLE: Final = (
-    "What is stored of the connection cannot be read: it is sealed with a missing APP_KEY, or was changed outside "
-    "Sealpost. Enter the registration again, then connect."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,51 +130,18 @@ def state_of(stored: StoredConfig, known: StoredSignIn | None) -> ConnectedState
     """The state on the page; None before anything was registered."""
     if known is None:
         return None
-    status, name = status_of(known), _name(known.registration.provider)
     told = trouble_of(stored, known)
-    level, headline, detail = "ok", f"Connected with {name}", ""
-    if status == "unreadable":
-        level, headline, detail = "error", "The connection cannot be used", UNREADABLE
-    elif status == "registered":
-        level, headline, detail = "empty", "Registered, not connected yet", ""
-    elif status == "needs_sign_in":
-        waits = WAITS if stored.settings.is_by_token else SERVES
-        level, headline = "error", "Needs sign-in again"
-        detail = f"{told.sentences if told else ''} {waits}".strip()
-    elif told:
-        level, detail = "warning", told.sentences
-    elif not stored.settings.is_by_token:
-        level, headline = "warning", f"Connected with {name}, not in use yet"
-    is_granted = status in ("connected", "needs_sign_in")
-    lines = tuple(_line(each) for each in _endings(stored)) if is_granted else ()
-    if level == "ok" and any(line.level != "ok" for line in lines):
-        level = "warning"
-    return ConnectedState(
-        level=level,
-        headline=headline,
-        detail=detail,
-        mailbox=known.mailbox,
-        granted_by=known.granted_by,
-        granted_at=known.granted_at if is_granted else None,
-        renewed_at=known.obtained_at if is_granted and known.obtained_at != known.granted_at else None,
-        endings=lines,
-        needs_sign_in=status == "needs_sign_in",
+    return connected.state_of(
+        known,
+        trouble=told.sentences if told else "",
+        endings=_endings(stored) if known.consent else (),
         has_password=bool(stored.row.smtp_password) and not stored.settings.is_by_token,
     )
-
-
-def _name(provider: OAuthProvider) -> str:
-    return "the provider" if provider is OAuthProvider.CUSTOM else PROVIDER_NAMES[provider]
 
 
 def _endings(stored: StoredConfig) -> tuple[Ending, ...]:
     with reading() as session:
         return endings.of_stored(stored, oauth_db.find(session, stored.row.id))
-
-
-def _line(ending: Ending) -> EndLine:
-    level = "error" if ending.is_over else "warning" if ending.is_near else "ok"
-    return EndLine(words=ending.words, remedy=ending.remedy, level=level)
 
 
 def _ending(ending: Ending) -> EndingData:

@@ -61,6 +61,15 @@ def as_used(session: Session, row: SmtpConfig) -> StoredConfig:
     return unsealed(row, by_administrator=owner is not None and owner.is_admin)
 
 
+def of_any_scope(config_id: int) -> StoredConfig:
+    """A configuration by its id, also one that is an account's own, for whoever knows whose it is. Raises NotFound."""
+    with reading() as session:
+        row = smtp_db.find(session, config_id) if 0 < config_id <= LARGEST else None
+        if row is None:
+            raise NotFound(NO_SUCH)
+        return as_used(session, row)
+
+
 def get(config_id: int) -> StoredConfig:
     """A global configuration by its id. Raises NotFound."""
     with reading() as session:

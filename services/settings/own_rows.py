@@ -12,11 +12,13 @@ from services.smtp.settings import NO_PASSWORD
 from utils import clock
 
 ADDRESS_CHANGED: Final = "address_changed"
+NOT_CONNECTED: Final = "not_connected"  # as if there were none: nobody has agreed yet, or somebody ended it
 # Why it is not used, by the codes of ``smtp_config.inactive_reason``.
 INACTIVE: Final = {
     "": "It is not allowed.",
     ADDRESS_CHANGED: "The account's address has changed. Check the server's settings and save them again.",
-    ACCOUNT_DISABLED: "The account was disabled and the password deleted. Enter it again and save, or connect the server again.",
+    ACCOUNT_DISABLED: "The account was disabled and the password deleted. Enter it again and save.",
+    NOT_CONNECTED: "It is not connected. Connect it, or enter a password and save.",
 }
 
 
@@ -32,7 +34,7 @@ def retire(session: Session, account_id: int, reason: str) -> bool:
 
 
 def erase_secrets(session: Session, account_id: int) -> None:
-    """Keep neither password nor key nor token of an account's own server, which is used no more until it has them again.
+    """Keep no password, key or token of an account's own server, which is used no more until it has them again.
 
     One that needs none stays as it is.
     """
@@ -43,7 +45,8 @@ def erase_secrets(session: Session, account_id: int) -> None:
     if not (row.smtp_password or row.client_key or known):
         return
     stored = sealing.unsealed(row)
-    retire(session, account_id, ACCOUNT_DISABLED)
+    is_by_token = known is not None and stored.settings.is_by_token
+    retire(session, account_id, NOT_CONNECTED if is_by_token else ACCOUNT_DISABLED)
     row.verified_at = row.verified_fingerprint = None
     if stored.is_readable:
         sealing.seal(row, replace(stored.settings, password=NO_PASSWORD, client_key=NO_PASSWORD), kept=())

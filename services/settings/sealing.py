@@ -401,14 +401,24 @@ def issue_proof(settings: SmtpSettings, reach: Reach = Reach.EVERYWHERE) -> str:
 
 def note_proof(row: SmtpConfig, settings: SmtpSettings, proof: str) -> None:
     """Mark what was tested on screen and is now saved; any other change of tested values takes the mark away."""
+    if digest := _proven(proof, settings):
+        row.verified_at = datetime.fromtimestamp(int(proof.partition(".")[0]), UTC)
+        row.verified_fingerprint, row.last_error = digest, None
+    elif not marked_reach(row, settings):
+        row.verified_at = row.verified_fingerprint = row.last_error = None
+
+
+def is_proof(proof: str, settings: SmtpSettings) -> bool:
+    """Whether it says that these values passed a test within the hour."""
+    return bool(_proven(proof, settings))
+
+
+def _proven(proof: str, settings: SmtpSettings) -> str:
+    """The mark of the test that a proof tells of, if that was of these values, within the hour; or ""."""
     moment, _, signature = proof.partition(".")
     digests = [fingerprint(settings, reach=reach) for reach in FINGERPRINTS]
     signed = [each for each in digests if _signs(signature, moment, each)]
-    if signed and time.time() - int(moment) <= PROOF_SECONDS:
-        row.verified_at = datetime.fromtimestamp(int(moment), UTC)
-        row.verified_fingerprint, row.last_error = signed[0], None
-    elif not marked_reach(row, settings):
-        row.verified_at = row.verified_fingerprint = row.last_error = None
+    return signed[0] if signed and time.time() - int(moment) <= PROOF_SECONDS else ""
 
 
 def _signs(signature: str, moment: str, digest: str) -> bool:

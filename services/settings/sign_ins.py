@@ -5,6 +5,7 @@ that is down keeps nobody from leaving. The audit trail says what came of it.
 """
 
 import threading
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -19,7 +20,7 @@ from services import audit
 from services.audit import Action, Actor
 from services.oauth import consents, keeping
 from services.oauth.providers import OAuthProvider, UnusableProvider
-from services.oauth.sealed import StoredSignIn, unsealed
+from services.oauth.sealed import SignInCondition, StoredSignIn, unsealed
 from services.settings.config_trail import subject_of
 from services.smtp.settings import SmtpSettings
 from utils import incidents
@@ -34,6 +35,10 @@ TAKEN_BACK_AT: Final = {
     OAuthProvider.GOOGLE: "myaccount.google.com/connections",
     OAuthProvider.FASTMAIL: "app.fastmail.com, Settings, Connected apps",
     OAuthProvider.CUSTOM: "the provider",
+}
+_PROBLEMS: Final = {
+    SignInCondition.KEY_MISSING: "The stored connection cannot be read. Restore APP_KEY or connect the server again.",
+    SignInCondition.ALTERED: "The stored connection was changed outside Sealpost. Connect the server again.",
 }
 _TO_REVOKE: Final = "sealpost_to_revoke"
 
@@ -73,6 +78,17 @@ def follow(session: Session, row: SmtpConfig, known: StoredSignIn, before: SmtpS
     forget(session, row, known)
     if not is_left and known.is_usable and _may_go_to(known, after.host):
         consents.register(session, row, known.registration)
+
+
+def of(session: Session, rows: Sequence[SmtpConfig]) -> dict[int, StoredSignIn]:
+    """The sign-ins of these servers, by the ids of the servers that have one."""
+    found = oauth_db.of(session, [row.id for row in rows])
+    return {row.id: unsealed(found[row.id], row) for row in rows if row.id in found}
+
+
+def problem_of(known: StoredSignIn) -> str:
+    """Why a stored sign-in cannot be used at all, and what to do; "" for a good one."""
+    return _PROBLEMS.get(known.condition, "")
 
 
 def taken_back_at(known: StoredSignIn) -> str:

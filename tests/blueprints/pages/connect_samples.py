@@ -36,7 +36,7 @@ CONNECTED: Final = ConnectedState(
     granted_at=THEN,
     renewed_at=THEN + timedelta(days=20),
     endings=(
-        EndLine(words="The sign-in ends on 20 February 2027 unless it is renewed.", level="ok"),
+        EndLine(words="The sign-in ends on 20 February 2027 unless it is renewed."),
         EndLine(
             words="The client secret ends in 6 days.", remedy="Create a new one and enter it here.", level="warning"
         ),
