@@ -131,6 +131,11 @@ class OAuthProviderServer:
             is_good = found and found.ends > self.now() and not (found.grant and found.grant.is_revoked)
             return found.mailbox if found and is_good else ""
 
+    def granted(self, client_id: str, mailbox: str = "", scope: str = "mail") -> dict[str, Any]:
+        """The answer that follows once someone has signed in, as if that had just happened."""
+        with self._lock:
+            return self._granted(client_id, mailbox or self.mailbox, scope, "")
+
     def end_tokens(self) -> None:
         """Let every access token end now."""
         with self._lock:

@@ -28,3 +28,10 @@ TYPED: Final = {
     "wrong bearer token": "canary-wrong-bearer-token-9",
 } | {"refused password": "alice alice alice"}
 ACCESS_TOKEN: Final = "ya29.C4nary_oauth-Vb7Kx2Qm9Zt4Wd8Rf1Hs6Ln3Pj5/Yc+Gu0~TeSa=="
+CLIENT_SECRET: Final = 'C4n~8Q.client_+&=%/<o>"-Rw7Kz2Vt9Xm5'
+ANOTHER_CLIENT_SECRET: Final = "C4n~unsaved-Ly6Bd1Wq8Ns3Hv5Kx0Tj"
+REFRESH_TOKEN: Final = "1//C4nary_refresh-Zt5Wb8Kq2Xm7Vd4Hn9Rs1/Lj+Fp3~Yc6"
+AUTHORIZATION_CODE: Final = "4/0C4nary_code-Xk7Vt2Zm9Qd4Wb8Rs1Hn6/Lp3+Jf5"
+DEVICE_CODE: Final = "C4nary-device-Nw8Xt3Kz6Vm1Qd9Rb4Hs7Lj2Fp5"
+STATE: Final = "C4nary-state_Wd9Kt4Xz7Vm2Qb8Ns5Hr1Lj6Fp3Yc"
+VERIFIER: Final = "C4nary-verifier_Tz6Kx1Wm8Vd3Qb9Ns4Hr7Lj2Fp5Yc0Gu~Xe.Ba"

@@ -21,13 +21,13 @@ ROOMS = {
     "smtp": "",
     "web_request": "smtp",
     "oauth": "web_request smtp",
-    "connecting": "oauth settings smtp checks diagnosis delivery outbox audit providers registry",
     "message": "",
     "audit": "",
     "local_inbox": "",
     "registry": "",
     "reasons": "",
-    "settings": "smtp oauth audit reasons",
+    "calendar": "smtp oauth",
+    "settings": "smtp oauth audit reasons calendar",
     "diagnosis": "smtp registry reasons",
     "delivery": "smtp message settings diagnosis reasons",
     "providers": "registry web_request smtp settings delivery",
@@ -36,6 +36,7 @@ ROOMS = {
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit",
     "checks": "reasons worker outbox delivery diagnosis settings message smtp",
+    "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
@@ -102,6 +103,7 @@ def room_of(name: str) -> str:
     if name in (
         "services.providers.registry",
         "services.outbox.reasons",
+        "services.connecting.calendar",
     ):
         # They know nothing of ours, so that rooms below theirs may ask them.
         return name.rpartition(".")[2]

@@ -17,6 +17,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 import structlog
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from database import oauth_db, smtp_db, user_db
@@ -48,6 +49,7 @@ ASK_SECONDS: Final = 15.0
 _LEASE: Final = timedelta(seconds=ASK_SECONDS + 15)
 _WAIT_SECONDS: Final = 25.0  # for another who renews
 _LOOK: Final = 0.1, 0.3  # seconds between two looks at whether they have
+_PAUSES: Final = 0.2, 1.0, 3.0  # seconds between tries to write down what was given
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=5)
 
 NOT_CONNECTED: Final = "This server is not connected yet."
@@ -107,12 +109,10 @@ def renewed(config_id: int, refused: Secret) -> Secret | None:
     """
     with _line_of(config_id):
         known = _usable(config_id)
-        if known.access_token and known.access_token != refused:
-            return known.access_token  # another has renewed it meanwhile
-        if known.refused_at and timedelta(0) <= clock.now() - known.refused_at < ONCE:
-            return None
-        if not _dropped(config_id, refused):
-            return None
+        if known.access_token == refused:  # else another has dropped it meanwhile, and may have renewed it
+            if known.refused_at and timedelta(0) <= clock.now() - known.refused_at < ONCE:
+                return None
+            _drop(config_id, refused)
     return current_token(config_id)
 
 
@@ -203,14 +203,26 @@ def _renewed_under(config_id: int, lease_id: str, forced_from: datetime | None) 
 
 
 def _stored(known: StoredSignIn, given: TokenSet) -> Secret:
+    """Keep new tokens: the refresh token before may be dead by now, so a database that is busy is asked again."""
+    for pause in _PAUSES:
+        try:
+            _write(known, given)
+            break
+        except OperationalError:
+            time.sleep(pause)
+    else:
+        _write(known, given)
+    log.info("oauth_renewed", config_id=known.config_id)
+    return given.access_token
+
+
+def _write(known: StoredSignIn, given: TokenSet) -> None:
     with _held(known) as (row, config):
         refresh = given.refresh_token or known.refresh_token
         sealed.write_tokens(row, config, access=given.access_token, refresh=refresh)
         row.obtained_at, row.access_ends_at = clock.now(), given.expires_at
         row.needs_sign_in, row.trouble, row.trouble_at = False, "", None
         row.failures, row.retry_at = 0, None
-    log.info("oauth_renewed", config_id=known.config_id)
-    return given.access_token
 
 
 def _failed(known: StoredSignIn, failure: TokenFailure) -> Secret:
@@ -247,22 +259,29 @@ def _held(known: StoredSignIn) -> Iterator[tuple[OAuthSignIn, SmtpConfig]]:
         if found is None:
             raise _Superseded
         now_there = unsealed(*found)
-        same = now_there.consent == known.consent and now_there.refresh_token == known.refresh_token
-        if not now_there.is_usable or not same:
+        if not now_there.is_usable or not _is_same(known, now_there):
             raise _Superseded
         yield found
 
 
-def _dropped(config_id: int, refused: Secret) -> bool:
-    """Forget a token that was refused; whether it was the present one until now."""
+def _is_same(known: StoredSignIn, now_there: StoredSignIn) -> bool:
+    """Whether what came of the one may be written over the other. Where nobody signed in, the application has to be the
+    same; otherwise a new client secret of it must not lose a refresh token that was given for the old one.
+    """
+    if now_there.consent != known.consent or now_there.refresh_token != known.refresh_token:
+        return False
+    return bool(known.refresh_token) or now_there.registration_mac == known.registration_mac
+
+
+def _drop(config_id: int, refused: Secret) -> None:
+    """Forget a token that was refused, if it is the present one still."""
     with transaction() as session:
         found = _rows(session, config_id, is_held=True)
         if found is None or unsealed(*found).access_token != refused:
-            return False
+            return
         row, config = found
         sealed.write_tokens(row, config, access=NONE, refresh=unsealed(row, config).refresh_token)
         row.access_ends_at, row.refused_at = None, clock.now()
-        return True
 
 
 def _took_lease(config_id: int, lease_id: str) -> bool:

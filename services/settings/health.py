@@ -5,7 +5,7 @@ one brings a ``Meeting`` that was made of its verdict.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 from database import health_db, smtp_db
 from database.engine import driver_reading, reading, reading_in
 from database.health_db import LONGEST_TALLY, ServerHealth
+from services.connecting.calendar import Ending
 from services.outbox import reasons
-from services.settings import configs, sealing, server_habits
+from services.settings import configs, endings, sealing
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
-from services.smtp.habits import Habit
 from services.smtp.settings import SmtpSettings
 from utils import clock
 from utils.encryption_utils import known_keys
@@ -101,6 +101,7 @@ class Health:
     failed: int = 0
     seen: int = 0
     ends: str = ""
+    endings: tuple[Ending, ...] = ()
     is_unreachable: bool = False  # it could not be connected or signed in to
 
     @property
@@ -194,7 +195,8 @@ def of_step(step: RouteStep) -> Health:
         stored = configs.as_used(session, config) if config else None
     if stored is not None:
         return _of_stored(stored, row)
-    return judged(row if _is_of(row, step.settings) else None, ends=_ends_of(step.settings))
+    known = row if _is_of(row, step.settings) else None
+    return _with_endings(judged(known), endings.of_settings(step.settings), step.settings)
 
 
 def judged(
@@ -203,7 +205,6 @@ def judged(
     verified_at: datetime | None = None,
     problem: str = "",
     last_error: str = "",
-    ends: str = "",
     now: datetime | None = None,
 ) -> Health:
     """How a server is of which this is known, if anything; ``verified_at`` is when its settings passed a test.
@@ -212,12 +213,12 @@ def judged(
     """
     now = now or clock.now()
     if problem:
-        return Health(state=HealthState.UNUSABLE, reason=problem, ends=ends)
+        return Health(state=HealthState.UNUSABLE, reason=problem)
     success = max((at for at in (row and row.ok_at, verified_at) if at), default=None)
     if row is None and last_error:
-        return Health(state=HealthState.STRUGGLING, reason=last_error, failed=1, ends=ends)
+        return Health(state=HealthState.STRUGGLING, reason=last_error, failed=1)
     if row is None:
-        return Health(state=HealthState.WORKING if success else HealthState.UNPROVEN, last_success=success, ends=ends)
+        return Health(state=HealthState.WORKING if success else HealthState.UNPROVEN, last_success=success)
     told = reasons.words(row.reason)
     until = row.paused_until if row.paused_until and row.paused_until > now else None
     failed, seen = row.tally.count(_FAILED), len(row.tally)
@@ -240,7 +241,6 @@ def judged(
         last_failure=row.failed_at,
         failed=max(failed, 1),
         seen=seen,
-        ends=ends,
         is_unreachable=row.is_unreachable,
     )
 
@@ -278,13 +278,20 @@ def owner_of(config_id: int) -> str:
 
 def _of_stored(stored: StoredConfig, row: ServerHealth | None) -> Health:
     known = row if stored.is_usable and _is_of(row, stored.settings) else None
-    return judged(
+    found = judged(
         known,
         verified_at=stored.row.verified_at if stored.is_verified else None,
         problem=stored.problem,
         last_error=stored.row.last_error or "",
-        ends=_ends_of(stored.settings),
     )
+    return _with_endings(found, endings.of_stored(stored), stored.settings)
+
+
+def _with_endings(found: Health, ending: tuple[Ending, ...], settings: SmtpSettings) -> Health:
+    """With what will end; where nothing does soon, with what else is to be said of our client certificate."""
+    own = client_certificate.facts_of(settings.client_certificate)
+    soon = next((each.sentence for each in ending if each.is_soon), "")
+    return replace(found, ends=soon or (own.trouble if own else ""), endings=ending)
 
 
 def _is_of(row: ServerHealth | None, settings: SmtpSettings) -> bool:
@@ -292,20 +299,6 @@ def _is_of(row: ServerHealth | None, settings: SmtpSettings) -> bool:
     if row is None:
         return False
     return any(row.fingerprint == sealing.fingerprint(settings, key) for key in known_keys().values())
-
-
-def _ends_of(settings: SmtpSettings) -> str:
-    """What ends soon of our client certificate, or else of the one that the server showed last."""
-    own = client_certificate.facts_of(settings.client_certificate)
-    if own and own.trouble:
-        return own.trouble
-    last_day = server_habits.recall(settings.host, settings.port).name(Habit.CERTIFICATE)
-    today, soon = clock.now(), clock.now() + client_certificate.SOON
-    if not last_day or last_day >= f"{soon:%Y-%m-%d}":
-        return ""
-    if last_day < f"{today:%Y-%m-%d}":
-        return f"The server’s certificate expired on {last_day} UTC. Its administrator must renew it."
-    return f"The server’s certificate expires on {last_day} UTC. Its administrator must renew it before."
 
 
 def _is_down(row: ServerHealth) -> bool:

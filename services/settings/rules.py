@@ -20,7 +20,7 @@ CLEARED_USER_NAME: Final = (
 )
 CHANGED_SERVER_FOR_KEY: Final = "You changed the server. Enter the client key again."
 CONNECTED: Final = "This server is connected by OAuth. Disconnect it first, or add another server."
-WITHOUT_PASSWORD: Final = "Signing in by token needs no password. Leave it empty, or choose another sign-in method."
+NEEDS_NOTHING_ELSE: Final = "Signing in by token needs no password. Leave it empty, or choose another sign-in method."
 NEEDS_ENCRYPTION: Final = (
     "A client certificate works only with STARTTLS or TLS. Choose one of them, or remove the certificate."
 )
@@ -154,7 +154,7 @@ def _check_kept(stored: SmtpSettings, result: SmtpSettings) -> None:
 def _by_token(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpChange) -> SmtpSettings:
     """Settings without a password. What was granted stays with the host and the mailbox that it was granted for."""
     if change.smtp_password:
-        raise InvalidInput({"smtp_password": [WITHOUT_PASSWORD]})
+        raise InvalidInput({"smtp_password": [NEEDS_NOTHING_ELSE]})
     if not result.username:
         raise InvalidInput({"smtp_username": ["Enter the mailbox to sign in to as the user name."]})
     if result.security is Security.NONE:

@@ -72,15 +72,21 @@ class CertificateFacts:
     @property
     def trouble(self) -> str:
         """What the administrator should know before the server complains, or ""."""
-        if self.has_expired:
-            return f"The client certificate expired on {self.ends:%Y-%m-%d} UTC. Enter a new one."
-        if self.starts > clock.now():
+        now = clock.now()
+        if self.starts > now:
             return f"The client certificate is not valid before {self.starts:%Y-%m-%d} UTC."
-        if self.ends - clock.now() < SOON:
-            return f"The client certificate expires on {self.ends:%Y-%m-%d} UTC. Enter a new one before that day."
+        if self.ends - now < SOON:
+            return " ".join(told_of_end(self.ends, now))
         if not self.is_for_clients:
             return "The client certificate is not made for clients: most servers will refuse it."
         return ""
+
+
+def told_of_end(ends: datetime, now: datetime) -> tuple[str, str]:
+    """That a client certificate ends at a moment, or has, and what to do: a sentence each."""
+    if ends <= now:
+        return f"The client certificate expired on {ends:%Y-%m-%d} UTC.", "Enter a new one."
+    return f"The client certificate expires on {ends:%Y-%m-%d} UTC.", "Enter a new one before that day."
 
 
 def parse_certificate(text: str) -> str:

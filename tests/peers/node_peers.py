@@ -1,19 +1,14 @@
 """Peers from npm: Haraka, and the server of nodemailer's author. They run wherever Node 20 or newer is."""
 
-import fcntl
-import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Final
 
+from tests.peers import npm_packages
 from tests.peers.peer import Peer, Unavailable, as_sent
 
 _SOURCE: Final = Path(__file__).parent / "node"
-_INSTALL: Final = ("ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
 _OLDEST: Final = 20
 _SERVER: Final = """\
 const fs = require('node:fs')
@@ -33,34 +28,14 @@ new SMTPServer({
 
 def missing() -> str | None:
     """Why these peers cannot be started here, or None if they can."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if not node or not npm:
-        return "node and npm are not installed"
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-    major = said.removeprefix("v").partition(".")[0]
-    return None if major.isdigit() and int(major) >= _OLDEST else f"node is {said.strip()}, and older than {_OLDEST}"
+    return npm_packages.missing(_OLDEST)
 
 
-@cache
 def _modules() -> Path:
-    """The pinned packages, installed once for all who run tests here. Raises Unavailable."""
+    """The pinned packages. Raises Unavailable."""
     if reason := missing():
         raise Unavailable(reason)
-    wanted = (_SOURCE / "package-lock.json").read_bytes()
-    folder = Path(tempfile.gettempdir()) / f"sealpost-test-peers-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise Unavailable(f"{folder} belongs to somebody else")
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = folder / "done"
-        if not done.exists() or done.read_bytes() != wanted:
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(_SOURCE / name, folder / name)
-            if subprocess.run([shutil.which("npm") or "npm", *_INSTALL], cwd=folder, check=False).returncode:
-                raise Unavailable("npm could not install them")
-            done.write_bytes(wanted)
-    return folder / "node_modules"
+    return npm_packages.installed(_SOURCE)
 
 
 class _NodePeer(Peer):

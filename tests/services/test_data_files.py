@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from services.connecting import calendar
+from services.connecting.calendar import PasswordEnd
 from services.diagnosis import facts, known_names, reply_rules
 from services.diagnosis.filling import filled
 from services.diagnosis.known_names import BlockList, Interceptor, Listing, ListKind
@@ -40,7 +42,7 @@ def read(path: Path) -> Any:
 def test_every_file_of_facts_has_its_test_here() -> None:
     read_here = {
         registry.DATA, mailboxes.DATA, reply_rules.RULES, reply_rules.TABLES, reply_rules.TROUBLES,
-        known_names.BLOCK_LISTS, known_names.INTERCEPTORS,
+        known_names.BLOCK_LISTS, known_names.INTERCEPTORS, calendar.DATA,
     }  # fmt: skip
     assert set(SERVICES.glob("*/data/*.json")) == read_here
 
@@ -78,6 +80,12 @@ def test_the_advice_on_tokens_is_as_its_type_says() -> None:
     data = read(reply_rules.TROUBLES)
     assert data.keys() == {"troubles"}
     assert slips(Advice, {entry.pop("of")[0]: entry for entry in data["troubles"]}) == []
+
+
+def test_the_ends_of_passwords_are_as_their_type_says() -> None:
+    data = read(calendar.DATA)
+    assert data.keys() == {"about", "providers"}
+    assert slips(PasswordEnd, data["providers"]) == []
 
 
 def test_the_names_that_may_be_said_are_as_their_types_say() -> None:

@@ -95,9 +95,26 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_oauth_pending_config_id"), "oauth_pending", ["config_id"])
     op.create_index(op.f("ix_oauth_pending_state_digest"), "oauth_pending", ["state_digest"])
+    op.create_table(
+        "end_notice",
+        sa.Column("server", sa.String(length=32), nullable=False),
+        sa.Column("what", sa.String(length=32), nullable=False),
+        sa.Column("ends_on", sa.Date(), nullable=False),
+        sa.Column("days", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("config_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["config_id"],
+            ["smtp_config.id"],
+            name=op.f("fk_end_notice_config_id_smtp_config"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("server", "what", "ends_on", "days", name=op.f("pk_end_notice")),
+    )
+    op.create_index(op.f("ix_end_notice_config_id"), "end_notice", ["config_id"])
 
 
 def downgrade() -> None:
+    op.drop_table("end_notice")
     op.drop_table("oauth_pending")
     op.drop_table("oauth_sign_in")
     op.drop_column("smtp_config", "oauth_consent")

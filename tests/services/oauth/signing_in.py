@@ -33,6 +33,12 @@ def pressed(url: str, decision: str = "grant", **typed: str) -> dict[str, list[s
     return parse_qs(urlsplit(place).query, keep_blank_values=True)
 
 
+def followed(url: str) -> dict[str, list[str]]:
+    """Open a page of a provider that asks nobody, and give what the browser is sent back with."""
+    place = _opened(urllib.request.Request(url))[1]
+    return parse_qs(urlsplit(place).query, keep_blank_values=True)
+
+
 def begun() -> PendingSignIn:
     return redirect.begin(REDIRECT, clock.now())
 
