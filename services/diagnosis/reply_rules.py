@@ -50,7 +50,7 @@ class Advice:
     ``field`` is the form field concerned, one of FIELDS. ``retryable`` None: as the server's code says.
     ``retry_after`` is in seconds.
 
-    It says nothing to a picture that excludes what it ``needs``, or shows what forbids it (``unless``), or does not show
+    It says nothing to a picture that excludes what it ``needs``, shows what forbids it (``unless``), or does not show
     what is ``given``; all three name conditions.CONDITIONS. The first of the ``variants`` (objects with conditions of
     their own and the fields that they replace) whose conditions the picture surely fulfils is said in its place.
     """
