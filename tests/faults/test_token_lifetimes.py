@@ -17,13 +17,14 @@ from sqlalchemy import func, select
 from database import oauth_db
 from database.engine import reading
 from database.outbox_db import OutboxMail, State
-from tests import certificates, connected
+from tests import certificates
 from tests.faults import figures, token_senders
 from tests.faults.child import Orders, Place
 from tests.faults.storm import ALL, CONTEXT, Role, open_mails
 from tests.faults.token_sink import TokenSink
 from tests.oauth_provider import OAuthProviderServer
 from tests.patience import PATIENCE, wait_until
+from tests.signed_in_by_token import connected
 from utils import clock
 
 PROCESSES, SENDERS, EACH = 4, 50, 2
@@ -49,7 +50,7 @@ class Connected:
         self.sink = sink
         self.place.set_clock()
         provider.clock = lambda: time.time() + ahead.value
-        self.config_id = connected.connect(provider, sink.port)
+        self.config_id = connected(provider, sink.port).row.id
 
     def turn(self, seconds: float) -> None:
         """Let time pass, for everybody at once."""

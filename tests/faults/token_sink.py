@@ -32,7 +32,7 @@ class TokenSink:
         self.port = 0
         self._context = context
         self._loop = asyncio.new_event_loop()
-        self._open: set[asyncio.BaseTransport] = set()
+        self._open: set[asyncio.WriteTransport] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="token-sink", daemon=True)
 
@@ -56,10 +56,10 @@ class TokenSink:
         assert event is Event.TAKEN, event
         self.arrived.append(what["id"])
 
-    def connected(self, transport: asyncio.BaseTransport) -> None:
+    def connected(self, transport: asyncio.WriteTransport) -> None:
         self._open.add(transport)
 
-    def left(self, transport: asyncio.BaseTransport) -> None:
+    def left(self, transport: asyncio.WriteTransport) -> None:
         self._open.discard(transport)
 
     def hang_up(self) -> None:
@@ -70,7 +70,13 @@ class TokenSink:
 
     def _abort(self) -> None:
         for transport in list(self._open):
-            transport.close()
+            transport.abort()
+
+    async def _end(self, server: asyncio.Server) -> None:
+        server.close()
+        while self._open or len(asyncio.all_tasks()) > 1:
+            self._abort()
+            await asyncio.sleep(0.01)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -79,9 +85,7 @@ class TokenSink:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
-        server.close()
-        self._abort()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._end(server))
 
 
 class _Conversation(SinkProtocol):
@@ -92,8 +96,8 @@ class _Conversation(SinkProtocol):
         self._sink = sink
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._sink.connected(transport)
         super().connection_made(transport)
+        self._sink.connected(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sink.left(self._transport)
