@@ -374,6 +374,7 @@ def fingerprint(settings: SmtpSettings, key: bytes | None = None, *, reach: Reac
     # Where nothing is given for a newer field, the digest is as it was before there was one.
     values += [value for name in TESTED_LATER if (value := getattr(settings, name))]
     values += ["personal"] if settings.is_personal else []
+    values += [settings.bearer.grant] if settings.bearer else []
     texts = [value.reveal() if isinstance(value, Secret) else str(value) for value in values]
     return mac(FINGERPRINTS[reach], texts, key)
 
