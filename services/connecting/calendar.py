@@ -91,8 +91,15 @@ class Ending:
     def when(self) -> str:
         """How far away it is, as a label."""
         if self.is_over:
-            return "Ended"
+            return f"Since {self.ends_on}" if self.certainty is Certainty.ANNOUNCED else "Ended"
         return f"In {counted(self.days_left, 'day')}" if self.days_left else "Today"
+
+    @property
+    def level(self) -> str:
+        """The look of it on a page: error, warning, info or empty."""
+        if self.is_over:
+            return "error" if self.is_soon else "info"
+        return "warning" if self.is_near else "empty"
 
     @property
     def is_soon(self) -> bool:

@@ -20,13 +20,14 @@ from utils.log_utils import logged
 log = structlog.get_logger(__name__)
 
 TEMPLATE: Final = "server_ends"
-_LABELS: Final = {
-    EndOf.REFRESH_TOKEN: "sign-in",
-    EndOf.CLIENT_SECRET: "client secret",
-    EndOf.OAUTH_CERTIFICATE: "certificate at the provider",
-    EndOf.CLIENT_CERTIFICATE: "client certificate",
-    EndOf.SERVER_CERTIFICATE: "certificate",
-    EndOf.PASSWORD: "password sign-in",
+# Before the end, and after it.
+_HEADLINES: Final = {
+    EndOf.REFRESH_TOKEN: ("sign-in ends on {}", "sign-in has ended"),
+    EndOf.CLIENT_SECRET: ("client secret expires on {}", "client secret has expired"),
+    EndOf.OAUTH_CERTIFICATE: ("certificate at the provider expires on {}", "certificate at the provider has expired"),
+    EndOf.CLIENT_CERTIFICATE: ("client certificate expires on {}", "client certificate has expired"),
+    EndOf.SERVER_CERTIFICATE: ("the server’s certificate expires on {}", "the server’s certificate has expired"),
+    EndOf.PASSWORD: ("passwords are off by default after {}", "passwords are off by default"),
 }
 
 
@@ -107,9 +108,8 @@ def _values(server: _Server, ending: Ending) -> dict[str, object]:
     is_own = server.account_id is not None
     page = "/account/smtp" if is_own else "/settings/smtp" + (f"/{server.config_id}" if server.config_id else "")
     return {
-        "label": _LABELS[ending.what],
+        "headline": _HEADLINES[ending.what][ending.is_over].format(ending.ends_on),
         "ends_on": "" if ending.is_over else ending.ends_on,
-        "ended_on": ending.ends_on if ending.is_over else "",
         "words": ending.words,
         "remedy": ending.remedy,
         "server_name": "" if is_own else server.name,
