@@ -15,7 +15,7 @@ _CONNECT_LABELS: Final = {EndOf.REFRESH_TOKEN: "Connect again", EndOf.PASSWORD: 
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndLine:
+class ShownEnd:
     """One end. ``name`` is of the server, where a page has several; ``link`` is where to mend it, "" for here."""
 
     ending: Ending
@@ -28,15 +28,15 @@ class EndLine:
 class Ends:
     """``near`` is what people are told of by now, or what has ended; ``later`` the rest; each in order."""
 
-    near: Sequence[EndLine]
-    later: Sequence[EndLine]
+    near: Sequence[ShownEnd]
+    later: Sequence[ShownEnd]
 
 
 def of_servers(configs: Iterable[ConfigFacts], env: EnvLine) -> Ends:
     """Of all servers of a list."""
     lines = [_of_listed(config, ending) for config in configs for ending in config.calendar]
     if env.health:
-        lines += [EndLine(ending=ending, name=env.name) for ending in env.health.endings]
+        lines += [ShownEnd(ending=ending, name=env.name) for ending in env.health.endings]
     return _sorted(lines)
 
 
@@ -50,17 +50,17 @@ def of_own(known: Health | None) -> Ends:
     return _sorted(_of_shown(ending, "/account/smtp/connect") for ending in (known.endings if known else ()))
 
 
-def _of_listed(config: ConfigFacts, ending: Ending) -> EndLine:
+def _of_listed(config: ConfigFacts, ending: Ending) -> ShownEnd:
     if ending.action is EndAction.NONE:
-        return EndLine(ending=ending, name=config.name)
+        return ShownEnd(ending=ending, name=config.name)
     line = _of_shown(ending, f"/settings/smtp/{config.id}/connect")
     link = line.link or url_for("smtp_form.edit", config_id=config.id)
-    return EndLine(ending=ending, name=config.name, link=link, label=line.label or "Open server settings")
+    return ShownEnd(ending=ending, name=config.name, link=link, label=line.label or "Open server settings")
 
 
-def _of_shown(ending: Ending, connect_path: str) -> EndLine:
+def _of_shown(ending: Ending, connect_path: str) -> ShownEnd:
     link = _served(connect_path) if ending.action is EndAction.CONNECT else ""
-    return EndLine(ending=ending, link=link, label=_CONNECT_LABELS.get(ending.what, "Change it") if link else "")
+    return ShownEnd(ending=ending, link=link, label=_CONNECT_LABELS.get(ending.what, "Change it") if link else "")
 
 
 def _served(path: str) -> str:
@@ -72,7 +72,7 @@ def _served(path: str) -> str:
     return f"{request.script_root}{path}"
 
 
-def _sorted(lines: Iterable[EndLine]) -> Ends:
+def _sorted(lines: Iterable[ShownEnd]) -> Ends:
     in_order = sorted(lines, key=lambda line: (line.ending.ends_on, line.name))
     near = [line for line in in_order if line.ending.is_near or line.ending.is_over]
     return Ends(near, [line for line in in_order if line not in near])

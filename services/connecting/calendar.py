@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from typing_extensions import TypedDict
 
@@ -126,9 +126,10 @@ class Ending:
     @property
     def notice_until(self) -> datetime | None:
         """When the notice that fits today is of no use any more: another fits then, or none. None: it stays true."""
-        if self.notice in (None, ENDED):
+        notice = self.notice
+        if notice is None or notice == ENDED:
             return None
-        later = max((days for days in NOTICE_DAYS if days < cast(int, self.notice)), default=0)
+        later = max((days for days in NOTICE_DAYS if days < notice), default=0)
         return midnight(self.ends_on - timedelta(days=later))
 
 

@@ -79,17 +79,18 @@ def _tell(server: _Server, ending: Ending) -> None:
     days = ending.notice
     if days is None:
         return
-    ids = {"server": server.owner, "what": ending.what.value, "ends_on": ending.ends_on, "days": days}
+    what, day = ending.what.value, ending.ends_on
     with reading() as session:
-        if end_notice_db.was_told(session, **ids):
+        if end_notice_db.was_told(session, server.owner, what, day, days):
             return
     with transaction() as session:
         addresses = _concerned(session, server)
+        notice = EndNotice(server=server.owner, what=what, ends_on=day, days=days, config_id=server.config_id)
         # Claimed along with the mails: if these cannot be queued, another may tell.
-        if addresses and end_notice_db.claim(session, EndNotice(**ids, config_id=server.config_id)):
+        if addresses and end_notice_db.claim(session, notice):
             for address in addresses:
                 template_mail.queue(session, address, TEMPLATE, ending.notice_until, **_values(server, ending))
-            log.info("end_told", **ids | {"ends_on": f"{ending.ends_on}"})
+            log.info("end_told", server=server.owner, what=what, ends_on=f"{day}", days=days)
 
 
 def _concerned(session: Session, server: _Server) -> list[str]:
