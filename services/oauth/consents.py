@@ -1,5 +1,6 @@
 """Registering an application for a server, and keeping what somebody has agreed to; and ending that again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +21,8 @@ from utils import clock
 
 # What makes it another application, or another way: tokens that came of the one are of no use to the other.
 _ORIGIN: Final = (
-    "provider", "way", "tenant", "cloud", "authority", "token_url", "scope", "client_id", "service_account",
+    "provider", "way", "tenant", "cloud", "authority", "token_url", "revoke_url", "scope", "client_id",
+    "service_account",
 )  # fmt: skip
 
 
@@ -60,10 +62,17 @@ def register(session: Session, config: SmtpConfig, registration: Registration) -
     return row
 
 
-def keep(config_id: int, consent: Consent, registration_mac: str) -> StoredSignIn:
+def keep(
+    config_id: int,
+    consent: Consent,
+    registration_mac: str,
+    *,
+    beside: Callable[[Session, SmtpConfig], object] | None = None,
+) -> StoredSignIn:
     """Keep tokens in the place of whatever was there; connections that are open go on, and the next ones use these.
 
-    Raises RegistrationChanged if they came of another registration, or the server is gone.
+    ``beside`` is done in the same transaction. Raises RegistrationChanged if they came of another registration, or the
+    server is gone.
     """
     with transaction() as session:
         config = smtp_db.find(session, config_id)
@@ -82,6 +91,8 @@ def keep(config_id: int, consent: Consent, registration_mac: str) -> StoredSignI
         row.failures, row.retry_at, row.refused_at = 0, None, None
         config.last_error = None  # which was of the tokens before
         row.consent = config.oauth_consent = max(row.consent, abs(config.oauth_consent)) + 1
+        if beside:
+            beside(session, config)
         session.flush()
         return unsealed(row, config, is_personal=keeping.is_personal(session, config))
 

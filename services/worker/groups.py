@@ -19,7 +19,7 @@ import structlog
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import attempt_db, outbox_claim_db
+from database import attempt_db, oauth_db, outbox_claim_db
 from database.driver import Driver
 from database.engine import driver_transaction, transaction
 from database.outbox_claim_db import Claim, LeaseTerms, Settlement
@@ -198,6 +198,8 @@ def tidy() -> None:
     ending_notices.tell_due()
     audit.purge()
     mail_log.tidy()
+    with transaction() as session:
+        oauth_db.forget_pending(session, clock.now())
 
 
 def _by_account(jobs: Sequence[Job]) -> list[tuple[int | None, list[Job]]]:
