@@ -35,7 +35,7 @@ ROOMS = {
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit",
-    "checks": "reasons worker outbox delivery diagnosis settings message smtp calendar",
+    "checks": "oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
     "backup": "outbox audit",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Final
 
-from flask import Flask, render_template
+from flask import Flask, render_template, request
 
 from blueprints.access import admin_page
 from services.connecting import guide
@@ -73,7 +73,7 @@ def shown(
 
 
 CODE: Final = ShownCode(
-    user_code="B7KD-QX2P", url="https://microsoft.com/devicelogin", ends_at=THEN + timedelta(minutes=15)
+    user_code="B7KD-QX2P", url="https://microsoft.com/devicelogin", ends_at=THEN + timedelta(minutes=15), interval=1
 )
 VIEWS: Final = {
     "microsoft": shown(MICROSOFT, Grant.CODE),
@@ -96,12 +96,14 @@ VIEWS: Final = {
     "custom-code": shown(OAuthProvider.CUSTOM, Grant.DEVICE),
     "custom-app": shown(OAuthProvider.CUSTOM, Grant.CLIENT_CREDENTIALS),
 }
+CODE_ANSWERS: Final[list[bool]] = []  # whether it still waits, the last first
 STORED: Final = {"client_secret", "client_key", "service_account"}
 
 
 def add_samples(app: Flask) -> None:
     """Routes that show each of them, to administrators."""
     app.add_url_rule("/sample/connect/<name>", "sample_connect", admin_page(_connect))
+    app.add_url_rule("/sample/code_state", "sample_code", admin_page(_code_state), methods=["POST"])
     app.add_url_rule("/sample/refused/<name>", "sample_refused", admin_page(_refused))
     app.add_url_rule("/sample/start/<name>", "sample_start", admin_page(_start))
     app.add_url_rule("/sample/end/<name>", "sample_end", admin_page(_end))
@@ -109,6 +111,8 @@ def add_samples(app: Flask) -> None:
 
 def _connect(name: str, errors: dict[str, list[str]] | None = None) -> str:
     view = VIEWS[name]
+    entered = guide.typed_over(view.entered, request.args)
+    view = replace(view, entered=entered, steps=guide.steps_of(view.provider, view.way, entered, view.verdict))
     values: dict[str, Any] = defaultdict(str)
     values |= {"client_id": view.entered.client_id, "tenant": view.entered.tenant, "object_id": view.entered.object_id}
     return render_template(
@@ -127,6 +131,11 @@ def _connect(name: str, errors: dict[str, list[str]] | None = None) -> str:
 def _refused(name: str) -> str:
     errors = {"client_id": ["Enter the client ID."], "client_secret": ["This is the secret’s ID, not the secret."]}
     return _connect(name, errors | {"client_certificate": ["Paste the whole certificate."]})
+
+
+def _code_state() -> dict[str, Any]:
+    """As a provider says it: wait, and then what came of it, which the page shows by itself."""
+    return {"status": "success", "data": {"state": "waiting" if CODE_ANSWERS and CODE_ANSWERS.pop() else "done"}}
 
 
 def _start(name: str) -> str:

@@ -95,7 +95,7 @@ def test_a_failed_check_leads_to_the_step_that_is_missing(visitor: Visitor) -> N
 def test_the_state_says_who_connected_when_and_what_ends(visitor: Visitor) -> None:
     said = texts(visitor.get("/sample/connect/connected").text)
     assert "Connected as shop@example.com" in said
-    assert "2026-11-02 09:30 UTC by alice" in said
+    assert "Since 2026-11-02 09:30 UTC by alice" in said
     assert "The client secret ends in 6 days. Create a new one" in said
     assert "The stored password is still used." in said
     dead = visitor.get("/sample/connect/dead").text
