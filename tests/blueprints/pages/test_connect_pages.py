@@ -205,7 +205,7 @@ def test_after_eleven_minutes_the_page_says_that_it_is_too_late(
 
 
 @pytest.mark.parametrize(
-    ("fault", "check", "words"),
+    "failure",
     [
         (oauth_faults.aadsts(7000222, "invalid_client"), "token", "The client secret has expired"),
         (oauth_faults.error("invalid_client", "The provided client secret is invalid."), "token", "client secret"),
@@ -215,8 +215,9 @@ def test_after_eleven_minutes_the_page_says_that_it_is_too_late(
     ],
 )
 def test_each_failure_has_its_own_advice_at_its_check(
-    admin: Visitor, provider: OAuthProviderServer, config_id: int, fault: oauth_faults.Fault, check: str, words: str
+    admin: Visitor, provider: OAuthProviderServer, config_id: int, failure: tuple[oauth_faults.Fault, str, str]
 ) -> None:
+    fault, check, words = failure
     place = answer_of(admin, provider, config_id)
     provider.next("token", fault)
     admin.get(place)
