@@ -164,3 +164,9 @@ def pending_of(session: Session, config_id: int, session_digest: str, way: str) 
 def forget_pending(session: Session, now: datetime) -> int:
     """Delete the sign-ins whose time is over; how many."""
     return changed(session, delete(PendingOAuth).where(PendingOAuth.ends_at <= now))
+
+
+def forget_pending_of(session: Session, config_id: int, session_digest: str) -> int:
+    """Delete the sign-ins under way that a session has begun for a configuration; how many."""
+    mine = PendingOAuth.config_id == config_id, PendingOAuth.session_digest == session_digest
+    return changed(session, delete(PendingOAuth).where(*mine))

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 from services.oauth.providers import Grant, OAuthProvider
 from services.smtp import client_certificate
 from services.smtp.client_certificate import SOON
+from utils.numbers import counted
 
 DATA: Final = Path(__file__).parent / "data" / "password_ends.json"
 NOTICE_DAYS: Final = (30, 7, 1)  # before the end, on which people are told
@@ -85,6 +86,13 @@ class Ending:
     @property
     def sentence(self) -> str:
         return f"{self.words} {self.remedy}"
+
+    @property
+    def when(self) -> str:
+        """How far away it is, as a label."""
+        if self.is_over:
+            return "Ended"
+        return f"In {counted(self.days_left, 'day')}" if self.days_left else "Today"
 
     @property
     def is_soon(self) -> bool:
@@ -178,7 +186,7 @@ def _of_certificates(server: ServerFacts, now: datetime) -> Iterator[Ending]:
     if last_day:
         is_over = last_day < _today(now)
         words = f"The server’s certificate {'expired' if is_over else 'expires'} on {last_day} UTC."
-        remedy = f"Its administrator must renew it{'' if is_over else ' before'}."
+        remedy = f"Its administrator must renew it{'' if is_over else ' before then'}."
         yield _on(last_day, now, EndOf.SERVER_CERTIFICATE, words, remedy, certainty=Certainty.SEEN)
 
 

@@ -42,6 +42,7 @@ _PHASES: Final = {  # as people call them, and what is wrong where nothing else 
 PHASE_LABELS: Final = {phase: label for phase, (label, _) in _PHASES.items()}
 STEP_LABELS: Final[dict[StepName, str]] = {
     **dict[StepName, str](PHASE_LABELS.items()),
+    SideLook.TOKEN: "Token",
     SideLook.ADDRESS: "Address",
     SideLook.OTHER_PORTS: "Other ports",
     SideLook.CERTIFICATE: "Certificate",

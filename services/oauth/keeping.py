@@ -74,6 +74,13 @@ def bearer_of(config_id: int, consent: int) -> Bearer:
     return Bearer(f"config:{config_id}/{consent}", partial(current_token, config_id), partial(renewed, config_id))
 
 
+def config_of(bearer: Bearer) -> int | None:
+    """The configuration of a value of ``bearer_of``; None of any other."""
+    kind, _, place = bearer.grant.partition(":")
+    config_id = place.partition("/")[0]
+    return int(config_id) if kind == "config" and config_id.isdecimal() else None
+
+
 def policy(*, for_account: bool = False) -> TokenPolicy:
     """What bounds a request for a token here. HTTP without encryption is for this machine, in development."""
     ours = get_settings()
@@ -301,7 +308,7 @@ def _usable(config_id: int) -> StoredSignIn:
     if known is None or known.consent == 0:
         raise Misconfigured(Phase.SIGN_IN, Fault.TOKEN_DEAD, NOT_CONNECTED)
     if known.condition is not SignInCondition.GOOD:
-        raise as_delivery_error(TokenFailure(TokenFault.KEY))
+        raise as_delivery_error(TokenFailure(TokenFault.KEY, kind=known.condition.value))
     if known.needs_sign_in and not _lives(known) and not (known.retry_at and _may_ask(known)):
         raise _told(known)
     return known
@@ -311,7 +318,7 @@ def _told(known: StoredSignIn) -> DeliveryError:
     """What was written down of the last time that a token was asked for."""
     kind = Misconfigured if known.needs_sign_in else Temporary
     fault = Fault.TOKEN_DEAD if known.needs_sign_in else Fault.TOKEN_UNAVAILABLE
-    error = kind(Phase.SIGN_IN, fault, "No token.")
+    error = kind(Phase.SIGN_IN, fault, str(known.trouble or "No token."))
     error.token_trouble = known.trouble
     return error
 

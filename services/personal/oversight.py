@@ -22,7 +22,7 @@ from services.accounts import sessions
 from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import promise
-from services.settings import config_trail, health, personal_policy, personal_route, sealing
+from services.settings import config_trail, health, personal_policy, personal_route, sealing, sign_ins
 from services.settings.health import Health, HealthState
 from services.settings.own_rows import INACTIVE
 from services.settings.personal_policy import Allowed, PersonalRules
@@ -174,6 +174,7 @@ def delete_server(account_id: int, *, version: int | None = None, config_id: int
             raise Conflict(STALE)
         server = config_trail.subject_of(row)
         audit.record(session, Action.OWN_SERVER_DELETED, subject_of(account), [server])
+        sign_ins.forget(session, row)
         session.delete(row)
         promise.end_rest(session, account_id)
     return get(account_id)

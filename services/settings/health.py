@@ -13,9 +13,10 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from database import health_db, smtp_db
+from database import health_db, oauth_db, smtp_db
 from database.engine import driver_reading, reading, reading_in
 from database.health_db import LONGEST_TALLY, ServerHealth
+from database.oauth_db import OAuthSignIn
 from services.connecting.calendar import Ending
 from services.outbox import reasons
 from services.settings import configs, endings, sealing
@@ -175,14 +176,15 @@ def of_changed(stored: StoredConfig) -> Health:
     try:
         return of_config(stored)
     except SQLAlchemyError:
-        return _of_stored(stored, None)
+        return _of_stored(stored, None, None)
 
 
 def of_configs(found: Sequence[StoredConfig], session: Session | None = None) -> dict[int, Health]:
     """The same for several, by their ids, in one question; in the caller's session if there is one."""
     with reading_in(session) as own:
         rows = health_db.of(own, [owner_of(each.row.id) for each in found])
-    return {each.row.id: _of_stored(each, rows.get(owner_of(each.row.id))) for each in found}
+        sign_ins = oauth_db.of(own, [each.row.id for each in found])
+    return {each.row.id: _of_stored(each, rows.get(owner_of(each.row.id)), sign_ins.get(each.row.id)) for each in found}
 
 
 def of_step(step: RouteStep) -> Health:
@@ -193,10 +195,11 @@ def of_step(step: RouteStep) -> Health:
         row = health_db.find(session, step.owner)
         config = smtp_db.find(session, step.config_id) if step.config_id is not None else None
         stored = configs.as_used(session, config) if config else None
+        sign_in = oauth_db.find(session, config.id) if config else None
     if stored is not None:
-        return _of_stored(stored, row)
+        return _of_stored(stored, row, sign_in)
     known = row if _is_of(row, step.settings) else None
-    return _with_endings(judged(known), endings.of_settings(step.settings), step.settings)
+    return _with_endings(judged(known), endings.of_step(step), step.settings)
 
 
 def judged(
@@ -276,7 +279,7 @@ def owner_of(config_id: int) -> str:
     return f"config:{config_id}"
 
 
-def _of_stored(stored: StoredConfig, row: ServerHealth | None) -> Health:
+def _of_stored(stored: StoredConfig, row: ServerHealth | None, sign_in: OAuthSignIn | None) -> Health:
     known = row if stored.is_usable and _is_of(row, stored.settings) else None
     found = judged(
         known,
@@ -284,7 +287,7 @@ def _of_stored(stored: StoredConfig, row: ServerHealth | None) -> Health:
         problem=stored.problem,
         last_error=stored.row.last_error or "",
     )
-    return _with_endings(found, endings.of_stored(stored), stored.settings)
+    return _with_endings(found, endings.of_stored(stored, sign_in), stored.settings)
 
 
 def _with_endings(found: Health, ending: tuple[Ending, ...], settings: SmtpSettings) -> Health:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from services.connecting.calendar import Ending
 from services.settings import configs, health, protection
 from services.settings import route as smtp_route
 from services.settings.health import Health, HealthState
@@ -70,7 +71,7 @@ class SendingState:
 class ConfigFacts(ConfigData):
     """What the pages show of a stored configuration.
 
-    ``level`` and ``word`` are its status, ``advice`` what is wrong and what to do, or "".
+    ``level`` and ``word`` are its status, ``advice`` what is wrong and what to do, or ""; ``calendar``: what will end.
     """
 
     level: str
@@ -79,6 +80,7 @@ class ConfigFacts(ConfigData):
     is_usable: bool
     is_readable: bool
     settings: SmtpSettings
+    calendar: tuple[Ending, ...]
 
 
 def describe(*, has_configs: bool) -> SendingState:
@@ -133,6 +135,7 @@ def facts(stored: StoredConfig, known: Health | None = None) -> ConfigFacts:
         is_usable=stored.is_usable,
         is_readable=stored.is_readable,
         settings=stored.settings,
+        calendar=known.endings,
     )
 
 

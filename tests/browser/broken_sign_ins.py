@@ -84,7 +84,7 @@ SIGN_INS: Final = [
         ),
         typed={"Server": "smtp.gmail.com", "Password": "my Google password"},
         title="Google needs an app password",
-        says=("Create an app password in the Google account",),
+        says=("Connect with Google. Or create an app password in the Google account",),
         correct={"Password": PASSWORD},
     ),
     BrokenSetup(
@@ -100,7 +100,7 @@ SIGN_INS: Final = [
         place=mail_server(AUTH=UntilMended(challenged(ENDED_BY_MICROSOFT), signs_in(PASSWORD))),
         typed={"Server": "smtp.office365.com"},
         title="Microsoft has ended passwords for sending",
-        says=("Ask the Microsoft 365 administrator whether passwords for SMTP can be turned on again",),
+        says=("Connect with Microsoft.", "only a sign-in by token"),
         mend=Operator.change_the_server,
     ),
     BrokenSetup(
@@ -108,7 +108,7 @@ SIGN_INS: Final = [
         place=mail_server(EHLO=UntilMended("250-mail.test\n250-STARTTLS\n250 AUTH XOAUTH2", OFFERS)),
         typed={"Server": "smtp.office365.com"},
         title="Microsoft offers no sign-in with a password here",
-        says=("Ask the Microsoft 365 administrator to allow Authenticated SMTP", "It offers only XOAUTH2"),
+        says=("Connect with Microsoft", "It offers only XOAUTH2"),
         mend=Operator.change_the_server,
     ),
     BrokenSetup(

@@ -15,6 +15,7 @@ from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import TROUBLES, tables
 from services.oauth import failures
 from services.oauth.failures import About, TokenFailure, TokenFault, as_delivery_error, refused
+from services.oauth.sealed import SignInCondition
 from services.outbox.reasons import Reason
 from services.smtp.settings import Bearer
 from tests.smtp_clients import shop_settings
@@ -159,6 +160,7 @@ def test_the_text_that_a_row_keeps_has_the_names_and_no_word_of_the_provider() -
 def test_every_name_is_one_of_a_failure() -> None:
     """No advice waits for what never comes."""
     kinds = {kind for _, kind in failures._KINDS} | {*failures._SUBTYPES.values()}
+    kinds |= {each.value for each in SignInCondition}
     links = {f"{fault} {link}" for fault in TokenFault for link in Fault}
     assert {name for name in tables()["tokens"] if not name.startswith("AADSTS")} <= {
         *TokenFault, *every_error(), *kinds, *links,

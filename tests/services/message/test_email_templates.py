@@ -70,6 +70,16 @@ VALUES: dict[str, dict[str, Any]] = {
         "used_from": "noreply@example.com",
         "smtp_url": "http://localhost:5000/account/smtp",
     },
+    "server_ends": {
+        "label": "client secret",
+        "ends_on": "2027-03-01",
+        "ended_on": "",
+        "words": "The client secret expires on 2027-03-01 UTC.",
+        "remedy": "Create a new one at Microsoft and enter it before that day.",
+        "server_name": "Primary",
+        "host": "smtp.office365.com",
+        "page_url": "http://localhost:5000/settings/smtp/7",
+    },
     "own_server_works": {"host": "smtp.accounts.example", "smtp_url": "http://localhost:5000/account/smtp"},
     "own_server_retired": {"smtp_url": "http://localhost:5000/account/smtp"},
     "test_message": {

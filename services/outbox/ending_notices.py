@@ -1,0 +1,118 @@
+"""What people are told of something about a server that ends: 30, 7 and 1 days before, and once it has; each once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy.orm import Session
+
+from database import end_notice_db, oauth_db, smtp_db, user_db
+from database.end_notice_db import EndNotice
+from database.engine import reading, transaction
+from services.connecting.calendar import Ending, EndOf
+from services.outbox import template_mail
+from services.settings import configs, endings, health, personal_route, route
+from services.settings.personal_route import UnusableAccount
+from utils.env_utils import get_base_url
+from utils.log_utils import logged
+
+log = structlog.get_logger(__name__)
+
+TEMPLATE: Final = "server_ends"
+_LABELS: Final = {
+    EndOf.REFRESH_TOKEN: "sign-in",
+    EndOf.CLIENT_SECRET: "client secret",
+    EndOf.OAUTH_CERTIFICATE: "certificate at the provider",
+    EndOf.CLIENT_CERTIFICATE: "client certificate",
+    EndOf.SERVER_CERTIFICATE: "certificate",
+    EndOf.PASSWORD: "password sign-in",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Server:
+    """A server that mail goes through, and what will end of it. ``account_id`` is whose own it is."""
+
+    owner: str  # as in ``RouteStep``
+    config_id: int | None = None
+    account_id: int | None = None
+    name: str
+    host: str
+    endings: tuple[Ending, ...]
+
+
+def tell_due() -> None:
+    """Tell of each end that a notice is due of, and not told yet, whichever process looks at the same time.
+
+    Where none looked on the day of a notice, the next that fits is told, and no other. What goes wrong with one holds
+    up no other.
+    """
+    for server in _in_use():
+        for ending in server.endings:
+            ids = {"server": server.owner, "what": ending.what.value}
+            with logged(log.error, "end_not_told", Exception, **ids):
+                _tell(server, ending)
+
+
+def _in_use() -> Iterator[_Server]:
+    """Those that mail may go through, and that of `.env`."""
+    with reading() as session:
+        found = [configs.as_used(session, row) for row in smtp_db.every(session) if row.is_active]
+        sign_ins = oauth_db.of(session, [each.id for each in found])
+    for stored in found:
+        yield _Server(
+            owner=health.owner_of(stored.id),
+            config_id=stored.id,
+            account_id=stored.row.account_id,
+            name=stored.name,
+            host=stored.host,
+            endings=endings.of_stored(stored, sign_ins.get(stored.id)),
+        )
+    env = route.without_database()
+    if env.settings and not env.is_local_inbox:
+        yield _Server(owner=env.owner, name=env.name, host=env.settings.host, endings=endings.of_step(env))
+
+
+def _tell(server: _Server, ending: Ending) -> None:
+    days = ending.notice
+    if days is None:
+        return
+    ids = {"server": server.owner, "what": ending.what.value, "ends_on": ending.ends_on, "days": days}
+    with reading() as session:
+        if end_notice_db.was_told(session, **ids):
+            return
+    with transaction() as session:
+        addresses = _concerned(session, server)
+        # Claimed along with the mails: if these cannot be queued, another may tell.
+        if addresses and end_notice_db.claim(session, EndNotice(**ids, config_id=server.config_id)):
+            for address in addresses:
+                template_mail.queue(session, address, TEMPLATE, ending.notice_until, **_values(server, ending))
+            log.info("end_told", **ids | {"ends_on": f"{ending.ends_on}"})
+
+
+def _concerned(session: Session, server: _Server) -> list[str]:
+    """The administrators; of an account's own server that is in use, the account."""
+    if server.account_id is None:
+        return user_db.administrator_emails(session)
+    try:
+        is_used = personal_route.find(server.account_id, session).is_used
+    except UnusableAccount:
+        return []
+    account = user_db.find(session, server.account_id)
+    return [account.email] if account and is_used else []
+
+
+def _values(server: _Server, ending: Ending) -> dict[str, object]:
+    is_own = server.account_id is not None
+    page = "/account/smtp" if is_own else "/settings/smtp" + (f"/{server.config_id}" if server.config_id else "")
+    return {
+        "label": _LABELS[ending.what],
+        "ends_on": "" if ending.is_over else ending.ends_on,
+        "ended_on": ending.ends_on if ending.is_over else "",
+        "words": ending.words,
+        "remedy": ending.remedy,
+        "server_name": "" if is_own else server.name,
+        "host": server.host,
+        "page_url": f"{get_base_url()}{page}",
+    }
