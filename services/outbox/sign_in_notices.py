@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 TEMPLATE: Final = "needs_sign_in"
 OWN_PROBLEM: Final = "It needs sign-in again. Connect it again on its page."
+_REMEDY: Final = "Connect it again."
+_REMEDY_AT_PROVIDER: Final = "Check what is registered at the provider, then connect it again."
 _WHAT: Final = "sign_in"
 _GOOD_FOR: Final = timedelta(hours=24)  # by then somebody has connected it again, or seen it elsewhere
 _NEVER: Final = date(1970, 1, 1)
@@ -80,6 +82,6 @@ def _values(stored: StoredConfig, connection: Connection, used: RouteStep | None
         "mailbox": connection.mailbox or stored.username,
         "since": clock.readable(connection.since) if connection.since else "",
         "used_name": used.name if used else "",
-        "is_app_only": connection.is_app_only,
+        "remedy": _REMEDY_AT_PROVIDER if connection.is_app_only else _REMEDY,
         "connect_url": f"{get_base_url()}/settings/smtp/{stored.id}/connect",
     }

@@ -62,7 +62,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "mailbox": "shop@example.com",
         "since": "20 November 2026 at 14:03 UTC",
         "used_name": "",
-        "is_app_only": False,
+        "remedy": "Connect it again.",
         "connect_url": "http://localhost:5000/settings/smtp/1/connect",
     },
     "failover": {

@@ -12,7 +12,7 @@ from database.engine import reading
 from database.outbox_db import OutboxMail
 from services.delivery import attempt, record
 from services.delivery.outcome import Outcome
-from services.outbox import content, notices
+from services.outbox import notices
 from services.personal import own_server
 from services.settings import configs, health, route
 from services.settings.fields import parse_change
@@ -52,13 +52,6 @@ def told() -> list[tuple[str, str]]:
     with reading() as session:
         rows = session.scalars(select(OutboxMail).order_by(OutboxMail.id))
         return [(row.kind, row.recipients[0]["address"]) for row in rows]
-
-
-def text_of_last() -> str:
-    with reading() as session:
-        row = session.scalars(select(OutboxMail).order_by(OutboxMail.id.desc())).first()
-        assert row
-        return content.unseal(row).text  # type: ignore[arg-type]
 
 
 def met() -> Outcome:
