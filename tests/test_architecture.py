@@ -58,7 +58,7 @@ TWICE: set[str] = set()
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
-    "sender_link.ask", "sender_link.confirm", "open_pixel.show",
+    "sender_link.ask", "sender_link.confirm", "open_pixel.show", "oauth.callback",
     "health.live", "health.ready", "health.mail_ready",
 }  # fmt: skip
 

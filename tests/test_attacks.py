@@ -98,6 +98,18 @@ MATRIX: Final = {
     "GET /settings/smtp/1": administrators(200),
     "POST /settings/smtp/1": administrators(422),
     "POST /settings/smtp/1/test": administrators(422),
+    "GET /settings/smtp/connect": administrators(200),
+    "POST /settings/smtp/connect": administrators(422),
+    "GET /settings/smtp/1/connect": administrators(200),
+    "POST /settings/smtp/1/connect": administrators(422),
+    "POST /settings/smtp/1/connect/start": administrators(303),  # nothing is registered: the page says so
+    "POST /settings/smtp/1/connect/code": administrators(303),
+    "POST /settings/smtp/1/connect/code/state": administrators(303),
+    "POST /settings/smtp/1/connect/paste": administrators(422),
+    "POST /settings/smtp/1/connect/check": administrators(422),
+    "GET /settings/smtp/1/connect/end": administrators(303),  # there is nothing to end
+    "POST /settings/smtp/1/connect/end": administrators(303),
+    "GET /oauth/callback": (SIGN_IN, 303, 303, SIGN_IN, SIGN_IN, SIGN_IN),
     "GET /settings/smtp/1/activate": administrators(303),  # it is active
     "POST /settings/smtp/1/activate": administrators(303),
     "POST /settings/smtp/undo-activation": administrators(303),

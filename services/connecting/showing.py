@@ -14,19 +14,8 @@ from services.oauth.sealed import StoredSignIn
 from services.settings import endings
 from services.settings.fields import MASK
 from services.settings.sealing import StoredConfig
+from services.settings.shown import EndingData, ending_data
 from utils.json_shapes import Moment
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndingData:
-    """Something that will end."""
-
-    what: str
-    ends_on: date
-    days_left: int
-    is_over: bool
-    words: str
-    remedy: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +101,7 @@ def connection_data(stored: StoredConfig, known: StoredSignIn | None) -> Connect
         trouble=told.title if told else "",
         trouble_at=known.trouble_at if told else None,
         remedy=told.remedy if told else "",
-        endings=tuple(_ending(each) for each in _endings(stored)),
+        endings=tuple(ending_data(each) for each in _endings(stored)),
     )
 
 
@@ -142,14 +131,3 @@ def state_of(stored: StoredConfig, known: StoredSignIn | None) -> ConnectedState
 def _endings(stored: StoredConfig) -> tuple[Ending, ...]:
     with reading() as session:
         return endings.of_stored(stored, oauth_db.find(session, stored.row.id))
-
-
-def _ending(ending: Ending) -> EndingData:
-    return EndingData(
-        what=ending.what.value,
-        ends_on=ending.ends_on,
-        days_left=ending.days_left,
-        is_over=ending.is_over,
-        words=ending.words,
-        remedy=ending.remedy,
-    )

@@ -7,7 +7,8 @@ from typing import Final
 from services.personal import oversight, own_server
 from services.personal.oversight import Decision, OwnServerFacts
 from services.personal.own_server import OwnStatus, Serving
-from services.settings import personal_policy, protection, route
+from services.settings import health, personal_policy, protection, route
+from services.settings.health import Health
 from services.settings.personal_policy import Allowed, PersonalRules
 from utils.env_utils import get_settings
 
@@ -33,6 +34,7 @@ class AccountStanding:
     needs_sign_in: bool = False
     verified_at: datetime | None = None
     updated_at: datetime | None = None
+    health: Health | None = None  # of its own server
 
 
 def describe(account_id: int) -> AccountStanding:
@@ -52,6 +54,7 @@ def describe(account_id: int) -> AccountStanding:
         needs_sign_in=found.needs_sign_in,
         verified_at=stored.row.verified_at if stored and stored.is_verified else None,
         updated_at=stored.row.updated_at if stored else None,
+        health=health.of_config(stored) if stored else None,
     )
 
 

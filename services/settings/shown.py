@@ -114,7 +114,7 @@ def config_data(stored: StoredConfig, known: Health | None = None) -> ConfigData
         client_certificate_facts=_certificate_data(row.client_certificate),
         verified=stored.is_verified,
         health=health.data(known),
-        endings=[_ending_data(each) for each in known.endings],
+        endings=[ending_data(each) for each in known.endings],
         oauth=_oauth_data(known.connection),
         verified_for_own_domain=stored.verified_reach is Reach.OWN_DOMAIN,
     )
@@ -131,7 +131,8 @@ def public_dicts(found: Sequence[StoredConfig]) -> list[dict[str, Any]]:
     return [json_of(ConfigData, config_data(stored, known[stored.row.id])) for stored in found]
 
 
-def _ending_data(ending: Ending) -> EndingData:
+def ending_data(ending: Ending) -> EndingData:
+    """Something that will end, as the API answers it."""
     return EndingData(**shared(EndingData, ending))
 
 

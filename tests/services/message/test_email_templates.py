@@ -80,9 +80,8 @@ VALUES: dict[str, dict[str, Any]] = {
         "smtp_url": "http://localhost:5000/account/smtp",
     },
     "server_ends": {
-        "label": "client secret",
+        "headline": "client secret expires on 2027-03-01",
         "ends_on": "2027-03-01",
-        "ended_on": "",
         "words": "The client secret expires on 2027-03-01 UTC.",
         "remedy": "Create a new one at Microsoft and enter it before that day.",
         "server_name": "Primary",
