@@ -20,13 +20,14 @@ from utils.log_utils import logged
 log = structlog.get_logger(__name__)
 
 TEMPLATE: Final = "server_ends"
-_LABELS: Final = {
-    EndOf.REFRESH_TOKEN: "sign-in",
-    EndOf.CLIENT_SECRET: "client secret",
-    EndOf.OAUTH_CERTIFICATE: "certificate at the provider",
-    EndOf.CLIENT_CERTIFICATE: "client certificate",
-    EndOf.SERVER_CERTIFICATE: "certificate",
-    EndOf.PASSWORD: "password sign-in",
+# Before the end, and after it.
+_HEADLINES: Final = {
+    EndOf.REFRESH_TOKEN: ("sign-in ends on {}", "sign-in has ended"),
+    EndOf.CLIENT_SECRET: ("client secret expires on {}", "client secret has expired"),
+    EndOf.OAUTH_CERTIFICATE: ("certificate at the provider expires on {}", "certificate at the provider has expired"),
+    EndOf.CLIENT_CERTIFICATE: ("client certificate expires on {}", "client certificate has expired"),
+    EndOf.SERVER_CERTIFICATE: ("the server’s certificate expires on {}", "the server’s certificate has expired"),
+    EndOf.PASSWORD: ("passwords are off by default after {}", "passwords are off by default"),
 }
 
 
@@ -78,17 +79,18 @@ def _tell(server: _Server, ending: Ending) -> None:
     days = ending.notice
     if days is None:
         return
-    ids = {"server": server.owner, "what": ending.what.value, "ends_on": ending.ends_on, "days": days}
+    what, day = ending.what.value, ending.ends_on
     with reading() as session:
-        if end_notice_db.was_told(session, **ids):
+        if end_notice_db.was_told(session, server.owner, what, day, days):
             return
     with transaction() as session:
         addresses = _concerned(session, server)
+        notice = EndNotice(server=server.owner, what=what, ends_on=day, days=days, config_id=server.config_id)
         # Claimed along with the mails: if these cannot be queued, another may tell.
-        if addresses and end_notice_db.claim(session, EndNotice(**ids, config_id=server.config_id)):
+        if addresses and end_notice_db.claim(session, notice):
             for address in addresses:
                 template_mail.queue(session, address, TEMPLATE, ending.notice_until, **_values(server, ending))
-            log.info("end_told", **ids | {"ends_on": f"{ending.ends_on}"})
+            log.info("end_told", server=server.owner, what=what, ends_on=f"{day}", days=days)
 
 
 def _concerned(session: Session, server: _Server) -> list[str]:
@@ -107,9 +109,8 @@ def _values(server: _Server, ending: Ending) -> dict[str, object]:
     is_own = server.account_id is not None
     page = "/account/smtp" if is_own else "/settings/smtp" + (f"/{server.config_id}" if server.config_id else "")
     return {
-        "label": _LABELS[ending.what],
+        "headline": _HEADLINES[ending.what][ending.is_over].format(ending.ends_on),
         "ends_on": "" if ending.is_over else ending.ends_on,
-        "ended_on": ending.ends_on if ending.is_over else "",
         "words": ending.words,
         "remedy": ending.remedy,
         "server_name": "" if is_own else server.name,

@@ -126,8 +126,8 @@ def test_the_notice_says_what_ends_and_what_to_do_and_nothing_secret(
 ) -> None:
     told_at(now, server, 30, -1)
     before, after = server.mails
-    assert subject_of(before) == "OpenAlgo: client secret of mail server Shop ends on 2027-03-01"
-    assert subject_of(after) == "OpenAlgo: client secret of mail server Shop has ended"
+    assert subject_of(before) == "OpenAlgo: mail server Shop: client secret expires on 2027-03-01"
+    assert subject_of(after) == "OpenAlgo: mail server Shop: client secret has expired"
     for fact in (
         "The client secret expires on 2027-03-01 UTC.",
         "Create a new one at the provider and enter it before that day.",
@@ -190,7 +190,7 @@ def test_the_server_of_env_is_told_of_as_well(app: Flask, now: Now, server: Reco
     ending_notices.tell_due()
     drain()
     (mail,) = server.mails
-    assert subject_of(mail) == "OpenAlgo: certificate of mail server .env ends on 2027-03-01"
+    assert subject_of(mail) == "OpenAlgo: mail server .env: the server’s certificate expires on 2027-03-01"
     assert "http://localhost:5000/settings/smtp\r\n" in text_of(mail)
 
 
@@ -209,7 +209,7 @@ def test_of_an_own_server_its_account_is_told_while_it_is_used(
     assert told_at(now, server, 30) == ([30] if is_told else [])
     for mail in server.mails:
         assert mail.recipients == ("bob@example.com",)
-        assert subject_of(mail) == "OpenAlgo: client secret of your mail server ends on 2027-03-01"
+        assert subject_of(mail) == "OpenAlgo: your mail server: client secret expires on 2027-03-01"
         assert "http://localhost:5000/account/smtp\r\n" in text_of(mail)
 
 
@@ -237,7 +237,7 @@ def test_one_that_cannot_be_told_of_holds_up_no_other_and_is_told_later(
     queue = template_mail.queue
 
     def broken(*arguments: object, **values: object) -> str | None:
-        if values["label"] == "client secret":
+        if "client secret" in str(values["headline"]):
             raise OSError("the disk is full")
         return queue(*arguments, **values)  # type: ignore[arg-type]
 
@@ -245,11 +245,11 @@ def test_one_that_cannot_be_told_of_holds_up_no_other_and_is_told_later(
         patched.setattr(template_mail, "queue", broken)
         ending_notices.tell_due()
         drain()
-    assert {subject_of(mail).split(" of ")[0] for mail in server.mails} == {"OpenAlgo: certificate"}
+    assert {subject_of(mail).split(": ")[2][:10] for mail in server.mails} == {"the server"}
     server.mails.clear()
     ending_notices.tell_due()
     drain()
-    assert [subject_of(mail).split(" of ")[0] for mail in server.mails] == ["OpenAlgo: client secret"]
+    assert [subject_of(mail).split(": ")[2][:10] for mail in server.mails] == ["client sec"]
 
 
 def test_a_worker_looks_when_it_tidies(config: StoredConfig, now: Now, server: RecordingServer) -> None:
