@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from blueprints import ends, forms, smtp_tests, undoing
+from blueprints import connect_labels, ends, forms, smtp_tests, undoing
 from blueprints.access import actor_name, admin_page
 from blueprints.clients import untrusted_proxy
 from blueprints.paging import cut
@@ -59,6 +59,7 @@ def smtp() -> str:
         untrusted_proxy=untrusted_proxy(),
         doubts=start.doubts(),
         undo=undoing.offered(),
+        connect_label=connect_labels.of_facts,
     )
 
 

@@ -34,7 +34,7 @@ ROOMS = {
     "outbox": "reasons delivery settings message diagnosis audit calendar",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
-    "worker": "reasons outbox delivery accounts settings message smtp audit",
+    "worker": "reasons outbox delivery accounts settings message smtp audit oauth",
     "checks": "oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
@@ -58,7 +58,7 @@ TWICE: set[str] = set()
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
-    "sender_link.ask", "sender_link.confirm", "open_pixel.show",
+    "sender_link.ask", "sender_link.confirm", "open_pixel.show", "oauth.callback",
     "health.live", "health.ready", "health.mail_ready",
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from flask.cli import AppGroup
@@ -73,6 +73,7 @@ def show(name: str, *, as_json: bool) -> None:
     known = state.facts(stored)
     shown["health"] = shown["health"]["state"]
     del shown["endings"]  # which stand below in sentences
+    shown["oauth"] = _connection(shown["oauth"])
     facts = shown.pop("client_certificate_facts")
     shown["client_certificate"] = f"{facts['subject']}, until {facts['not_after'][:10]}" if facts else ""
     for field, value in shown.items():
@@ -242,6 +243,15 @@ def _next_steps(stored: StoredConfig) -> tuple[str, ...]:
 
 def _label(stored: StoredConfig) -> str:
     return f"{stored.row.name} ({stored.row.smtp_server}:{stored.row.smtp_port})"
+
+
+def _connection(facts: dict[str, Any] | None) -> str:
+    """Its connection by OAuth in a line; "" where it has none."""
+    if facts is None:
+        return ""
+    how = "connected" if facts["connected"] else "needs sign-in again" if facts["needs_sign_in"] else "not connected"
+    who = f" as {facts['mailbox']}" if facts["mailbox"] else ""
+    return f"{facts['provider']}, {how}{who}{'' if facts['serves'] else ', not in use yet'}"
 
 
 def _verified(facts: ConfigFacts) -> str:

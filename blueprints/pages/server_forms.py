@@ -12,6 +12,7 @@ from services.providers import discovery, presets
 from services.providers.discovery import Discovery
 from services.settings.sealing import StoredConfig
 from services.smtp import sasl
+from services.smtp.settings import TOKEN_METHOD
 from utils import odd_characters
 from utils.errors import AppError, InvalidInput
 from utils.version import VERSION
@@ -38,7 +39,7 @@ def context(
         "errors": errors or {},
         "has_password": bool(stored and stored.row.smtp_password),
         "tested_controls": smtp_form_values.TESTED_CONTROLS,
-        "auth_methods": [("", "The best that the server offers"), *((name, name) for name in sasl.KNOWN)],
+        "auth_methods": _auth_methods(values["auth_method"]),
         "presets": presets.presets(),
         "preset_groups": presets.GROUPS,
         "preset": found.provider if found else presets.for_server(values["smtp_server"], values["smtp_port"]),
@@ -50,6 +51,12 @@ def context(
         "is_filled_in": bool(errors and "smtp_password" in errors and smtp_form_values.are_changed_by_action()),
         "is_typed": request.method == "POST" and not forms.ticked("saved"),
     }
+
+
+def _auth_methods(chosen: str) -> list[tuple[str, str]]:
+    """What can be chosen. A server gets to a sign-in by token by being connected, and away from it here."""
+    by_token = [(TOKEN_METHOD, "By token (OAuth 2)")] if chosen == TOKEN_METHOD else []
+    return [("", "The best that the server offers"), *by_token, *((name, name) for name in sasl.KNOWN)]
 
 
 def found(*, may_probe: bool = True) -> Discovery | None:

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from blueprints import ends, forms, kept, limits, smtp_tests, undoing
+from blueprints import connect_labels, ends, forms, kept, limits, smtp_tests, undoing
 from blueprints.access import actor_name, admin_page, require_recent_sign_in
 from blueprints.pages import server_forms, smtp_form_values, versions
 from blueprints.pages.versions import Versions
@@ -222,6 +222,8 @@ def _page(
         **server_forms.context(stored, values, found=found, errors=errors, test=test),
         config=config,
         ends=ends.of_server(config) if config else None,
+        connect_label=connect_labels.of_facts,
+        connect_change=connect_labels.WHAT_CHANGES,
         copied=copied,
         password_note=_password_note(copied),
         client_certificate=client_certificate.facts_of(stored.row.client_certificate) if stored else None,

@@ -119,7 +119,7 @@ def _ends_on(value: object) -> date | None:
     try:
         found = date.fromisoformat(value.strip())
     except ValueError:
-        raise refused("There is no such day. Enter a date like 2027-05-31.") from None
+        raise refused("Enter a date that exists, like 2027-05-31.") from None
     if found.year > _LAST_YEAR:
         raise refused("Enter a date like 2027-05-31.")
     if found < clock.now().date():
@@ -229,6 +229,15 @@ class RegistrationChange(Strict):
     has_client_key: Ignored = None
     has_service_account: Ignored = None
     status: Ignored = None
+    in_use: Ignored = None
+    mailbox: Ignored = None
+    granted_by: Ignored = None
+    granted_at: Ignored = None
+    renewed_at: Ignored = None
+    token_ends_at: Ignored = None
+    trouble: Ignored = None
+    trouble_at: Ignored = None
+    remedy: Ignored = None
 
     def given(self, field: str) -> bool:
         """Whether the caller named this field; the defaults above only stand in for absent ones."""

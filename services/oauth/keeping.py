@@ -180,23 +180,29 @@ def _asked_by_one(config_id: int, *, is_forced: bool = False) -> Secret:
             return known.access_token
         if not _may_ask(known):
             return _as_it_is(known)
-        lease_id = secrets.token_hex(16)
-        if _took_lease(config_id, lease_id):
-            return _renewed_under(config_id, lease_id, seen if is_forced else None)
-        if _lives(known):
+        lease_id, until = secrets.token_hex(16), clock.now() + _LEASE
+        if _took_lease(config_id, lease_id, until):
+            given = _renewed_under(config_id, lease_id, until, seen if is_forced else None)
+            if given:
+                return given
+        elif _lives(known):
             return known.access_token
         if time.monotonic() >= deadline:
             raise as_delivery_error(TokenFailure(TokenFault.UNAVAILABLE))
         time.sleep(random.uniform(*_LOOK))  # noqa: S311 - no secret
 
 
-def _renewed_under(config_id: int, lease_id: str, forced_from: datetime | None) -> Secret:
-    """A token, asked for by the holder of the lease, who looks once more whether there is one."""
+def _renewed_under(config_id: int, lease_id: str, until: datetime, forced_from: datetime | None) -> Secret | None:
+    """A token, asked for by the holder of the lease, who looks once more whether there is one. None if the lease was
+    over before that: this machine slept, say, and another may ask by now.
+    """
     try:
         known = _usable(config_id)
         is_forced = forced_from is not None and known.obtained_at == forced_from
         if not is_forced and not _ends_soon(known):
             return known.access_token
+        if clock.now() >= until:
+            return None
         try:
             given = ask(known)
         except TokenFailure as failure:
@@ -291,10 +297,9 @@ def _drop(config_id: int, refused: Secret) -> None:
         row.access_ends_at, row.refused_at = None, clock.now()
 
 
-def _took_lease(config_id: int, lease_id: str) -> bool:
-    now = clock.now()
+def _took_lease(config_id: int, lease_id: str, until: datetime) -> bool:
     with transaction() as session:
-        return oauth_db.take_lease(session, config_id, lease_id, now, now + _LEASE)
+        return oauth_db.take_lease(session, config_id, lease_id, until - _LEASE, until)
 
 
 def _usable(config_id: int) -> StoredSignIn:

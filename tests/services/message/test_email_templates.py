@@ -56,6 +56,15 @@ VALUES: dict[str, dict[str, Any]] = {
         "ends_at": "2026-11-20 14:03 UTC",
         "tokens_url": "http://localhost:5000/account/tokens",
     },
+    "needs_sign_in": {
+        "server_name": "Primary",
+        "host": "smtp.office365.com",
+        "mailbox": "shop@example.com",
+        "since": "20 November 2026 at 14:03 UTC",
+        "used_name": "",
+        "remedy": "Connect it again.",
+        "connect_url": "http://localhost:5000/settings/smtp/1/connect",
+    },
     "failover": {
         "down_name": "Primary",
         "down_host": "email-smtp.ap-southeast-2.amazonaws.com",
