@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from database import end_notice_db, oauth_db, smtp_db, user_db
 from database.end_notice_db import EndNotice
 from database.engine import reading, transaction
-from services.connecting.calendar import Ending, EndOf
+from services.connecting.calendar import EndAction, Ending, EndOf
 from services.outbox import template_mail
 from services.settings import configs, endings, health, personal_route, route
 from services.settings.personal_route import UnusableAccount
@@ -113,6 +113,8 @@ def _concerned(session: Session, server: _Server) -> list[str]:
 def _values(server: _Server, ending: Ending) -> dict[str, object]:
     is_own = server.account_id is not None
     page = "/account/smtp" if is_own else "/settings/smtp" + (f"/{server.config_id}" if server.config_id else "")
+    if ending.action is EndAction.CONNECT and server.config_id:
+        page += "/connect"
     return {
         "headline": _HEADLINES[ending.what][ending.is_over].format(ending.ends_on),
         "ends_on": "" if ending.is_over else ending.ends_on,

@@ -132,7 +132,7 @@ def test_the_notice_says_what_ends_and_what_to_do_and_nothing_secret(
         "The client secret expires on 2027-03-01 UTC.",
         "Create a new one at the provider and enter it before that day.",
         "Shop (127.0.0.1)",
-        f"http://localhost:5000/settings/smtp/{config.id}\r\n",
+        f"http://localhost:5000/settings/smtp/{config.id}/connect\r\n",
         "30 days, 7 days and 1 day before",
     ):
         assert fact in text_of(before)
@@ -226,7 +226,7 @@ def test_of_an_own_server_its_account_is_told_while_it_is_used(
     for mail in server.mails:
         assert mail.recipients == ("bob@example.com",)
         assert subject_of(mail) == "OpenAlgo: your mail server: client secret expires on 2027-03-01"
-        assert "http://localhost:5000/account/smtp\r\n" in text_of(mail)
+        assert "http://localhost:5000/account/smtp/connect\r\n" in text_of(mail)
 
 
 def test_a_disabled_account_is_told_nothing(app: Flask, now: Now, server: RecordingServer) -> None:
