@@ -58,7 +58,7 @@ class Story:
         own = certificates.client_pair()
         self._identity = {"client_certificate": own.certificate, "client_key": own.key}
         self.secrets: dict[str, set[str]] = {name: {value} for name, value in (KEYS | TYPED).items()}
-        self.secrets |= {
+        self.secrets |= secret_story_oauth.SECRETS | {
             "other APP_KEY": {NEXT_KEY, ANOTHER_KEY},
             "account password": {OLD_PASSWORD, NEW_PASSWORD, LAST_PASSWORD},
             "SMTP password": {FIRST_SMTP, SECOND_SMTP},

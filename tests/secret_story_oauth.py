@@ -12,13 +12,28 @@ from tests import certificates, oauth_faults
 from tests.faults.token_sink import TokenSink
 from tests.live_server import Answer, Browser
 from tests.oauth_provider import USER_CODE, OAuthProviderServer, RegisteredClient
-from tests.secret_canaries import ANOTHER_CLIENT_SECRET, CLIENT_SECRET
+from tests.secret_canaries import (
+    ACCESS_TOKEN,
+    ANOTHER_CLIENT_SECRET,
+    AUTHORIZATION_CODE,
+    CLIENT_SECRET,
+    DEVICE_CODE,
+    REFRESH_TOKEN,
+)
 from tests.secret_story_ways import BEARER, CONFIGS, STREAM, as_bytes
 from tests.services.oauth.signing_in import pressed
 
 MAILBOX: Final = "shop@example.com"
 CALLBACK: Final = "/oauth/callback"
 NAME: Final = "By token"
+MARKS: Final = {"access": ACCESS_TOKEN, "refresh": REFRESH_TOKEN, "code": AUTHORIZATION_CODE, "device": DEVICE_CODE}
+SECRETS: Final = {
+    "access token": {ACCESS_TOKEN},
+    "refresh token": {REFRESH_TOKEN},
+    "authorization code": {AUTHORIZATION_CODE},
+    "device code": {DEVICE_CODE},
+    "client secret": {CLIENT_SECRET, ANOTHER_CLIENT_SECRET},
+}
 _JSON: Final = BEARER | {"Content-Type": "application/json"}
 
 Leaked = Callable[[str, str], None]  # takes a secret by its name
@@ -63,7 +78,7 @@ def connect(admin: Browser, script: Browser, stranger: Browser, *, sources: Iter
         provider.mailbox = MAILBOX
         told = Connecting(admin, script, stranger, provider, sink)
         _store(told)
-        leaked("client secret", ANOTHER_CLIENT_SECRET)
+        provider.marks = MARKS  # so that one canary finds all of a kind
         for step in (_register, _come_back_wrongly, _come_back, _send, _type_a_code, _use_the_api, _lose_it):
             admin.come_from(next(sources))  # an administrator who tries so much at once would be asked to wait
             step(told)
@@ -71,9 +86,10 @@ def connect(admin: Browser, script: Browser, stranger: Browser, *, sources: Iter
         assert (
             script.send("POST", f"{CONFIGS}/1/activate", headers=BEARER).status == 200
         )  # with which the story goes on
-        for name, values in provider.secrets().items():
-            for value in values:
-                leaked(name, value)
+        for name, field in (("OAuth state", "state"), ("PKCE verifier", "code_verifier")):
+            first, *_, last = provider.sent(field)  # of the page, and of the API; to search for all takes its time
+            leaked(name, first)
+            leaked(name, last)
         return told.page
 
 
@@ -200,7 +216,7 @@ def _use_the_api(told: Connecting) -> None:
 def _lose_it(told: Connecting) -> None:
     """The provider takes everything back, and says in every way what it knows of it."""
     provider, one = told.provider, f"{CONFIGS}/{told.config_id}"
-    everything = " ".join(value for values in provider.secrets().values() for value in sorted(values))
+    everything = " ".join((*MARKS.values(), *provider.sent("code_verifier"), CLIENT_SECRET))
     provider.end_tokens()
     told.sink.hang_up()
     provider.next("token", oauth_faults.error("invalid_grant", everything, error_uri=everything))
