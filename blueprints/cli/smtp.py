@@ -10,6 +10,9 @@ from flask.cli import AppGroup
 
 from blueprints.cli.frame import answer, command, given_password, print_json, prompted_password, table
 from blueprints.cli.smtp_options import change_of, named_by_option, settings_options
+from services.connecting import showing
+from services.connecting.showing import ConnectionData, ConnectionStatus
+from services.oauth import keeping
 from services.settings import config_trail, configs, route, server_habits, state
 from services.settings.fields import parse_change
 from services.settings.route import RouteStep
@@ -17,9 +20,10 @@ from services.settings.sealing import StoredConfig
 from services.settings.shown import public_dict, public_dicts
 from services.settings.state import ConfigFacts
 from services.settings.table import SECRETS, VALUES, VARIABLES
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.settings import TOKEN_METHOD, Security, SmtpSettings
 from utils.env_utils import get_settings
 from utils.errors import NotFound, refused_under
+from utils.json_shapes import json_of
 from utils.numbers import whole_number
 
 smtp = AppGroup("smtp", help="Set up, test and switch mail servers.")
@@ -30,6 +34,7 @@ HEADINGS: Final = (
     "Status",
     "Server",
     "Encryption",
+    "Sign-in",
     "From",
     "Verified (UTC)",
     "Last error",
@@ -67,8 +72,9 @@ def show(name: str, *, as_json: bool) -> None:
     config_trail.note_viewed(stored.row)
     shown = public_dict(stored)
     habits = server_habits.recall(stored.row.smtp_server, stored.row.smtp_port).lines()
+    connection = showing.connection_of(stored)
     if as_json:
-        print_json({**shown, "habits": habits})
+        print_json({**shown, "habits": habits, "connection": json_of(ConnectionData, connection)})
         return
     known = state.facts(stored)
     shown["health"] = shown["health"]["state"]
@@ -78,6 +84,8 @@ def show(name: str, *, as_json: bool) -> None:
     for field, value in shown.items():
         text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else str(value)
         click.echo(f"{field + ':':18} {text}".rstrip())
+    for line in _connection_lines(connection):
+        click.echo(f"{'connection:':18} {line}")
     for ending in known.calendar:
         click.echo(f"{'ends:':18} {ending.when}. {ending.sentence}")
     for line in habits:
@@ -97,7 +105,7 @@ def add(*, password_stdin: bool, password_file: Path | None, as_json: bool, **fi
     for its password. Never pass a password as an argument.
     """
     password = given_password(password_stdin, password_file)
-    if password is None and fields["smtp_username"]:
+    if password is None and fields["smtp_username"] and fields["auth_method"] != TOKEN_METHOD:
         password = prompted_password()
     with named_by_option():
         stored = configs.create(parse_change(change_of({**fields, "smtp_password": password})))
@@ -244,6 +252,26 @@ def _label(stored: StoredConfig) -> str:
     return f"{stored.row.name} ({stored.row.smtp_server}:{stored.row.smtp_port})"
 
 
+def _connection_lines(found: ConnectionData) -> list[str]:
+    """How it is signed in to by token, where anything is registered for that."""
+    if found.status is ConnectionStatus.NONE:
+        return []
+    mailbox = f" as {found.mailbox}" if found.mailbox else ""
+    use = "" if found.in_use else ", not in use yet"
+    lines = [f"{found.status.replace('_', ' ')}{mailbox} ({found.provider}, {found.way}{use})"]
+    return [*lines, f"{found.trouble}. {found.remedy}"] if found.trouble else lines
+
+
+def _signs_in(facts: ConfigFacts) -> str:
+    """With what it is signed in to; by token, how that is where it is not well."""
+    if not facts.settings.has_login and not facts.settings.is_by_token:
+        return ""
+    if not facts.settings.is_by_token:
+        return "password"
+    status = showing.status_of(keeping.find(facts.id))
+    return "token" if status is ConnectionStatus.CONNECTED else f"token: {status.replace('_', ' ')}"
+
+
 def _verified(facts: ConfigFacts) -> str:
     if facts.verified_at:
         return f"{facts.verified_at:%Y-%m-%d %H:%M}"
@@ -264,6 +292,7 @@ def _row(facts: ConfigFacts) -> tuple[str, ...]:
         facts.word,
         f"{settings.host}:{settings.port}",
         settings.mode_name,
+        _signs_in(facts),
         settings.from_email,
         _verified(facts),
         facts.last_error or "",
