@@ -34,7 +34,7 @@ ROOMS = {
     "outbox": "reasons delivery settings message diagnosis audit calendar",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
-    "worker": "reasons outbox delivery accounts settings message smtp audit",
+    "worker": "reasons outbox delivery accounts settings message smtp audit oauth",
     "checks": "oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",

@@ -3,16 +3,13 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from flask.cli import AppGroup
 
 from blueprints.cli.frame import answer, command, given_password, print_json, prompted_password, table
 from blueprints.cli.smtp_options import change_of, named_by_option, settings_options
-from services.connecting import showing
-from services.connecting.showing import ConnectionData, ConnectionStatus
-from services.oauth import keeping
 from services.settings import config_trail, configs, route, server_habits, state
 from services.settings.fields import parse_change
 from services.settings.route import RouteStep
@@ -23,7 +20,6 @@ from services.settings.table import SECRETS, VALUES, VARIABLES
 from services.smtp.settings import TOKEN_METHOD, Security, SmtpSettings
 from utils.env_utils import get_settings
 from utils.errors import NotFound, refused_under
-from utils.json_shapes import json_of
 from utils.numbers import whole_number
 
 smtp = AppGroup("smtp", help="Set up, test and switch mail servers.")
@@ -72,20 +68,18 @@ def show(name: str, *, as_json: bool) -> None:
     config_trail.note_viewed(stored.row)
     shown = public_dict(stored)
     habits = server_habits.recall(stored.row.smtp_server, stored.row.smtp_port).lines()
-    connection = showing.connection_of(stored)
     if as_json:
-        print_json({**shown, "habits": habits, "connection": json_of(ConnectionData, connection)})
+        print_json({**shown, "habits": habits})
         return
     known = state.facts(stored)
     shown["health"] = shown["health"]["state"]
     del shown["endings"]  # which stand below in sentences
+    shown["oauth"] = _connection(shown["oauth"])
     facts = shown.pop("client_certificate_facts")
     shown["client_certificate"] = f"{facts['subject']}, until {facts['not_after'][:10]}" if facts else ""
     for field, value in shown.items():
         text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else str(value)
         click.echo(f"{field + ':':18} {text}".rstrip())
-    for line in _connection_lines(connection):
-        click.echo(f"{'connection:':18} {line}")
     for ending in known.calendar:
         click.echo(f"{'ends:':18} {ending.when}. {ending.sentence}")
     for line in habits:
@@ -252,24 +246,23 @@ def _label(stored: StoredConfig) -> str:
     return f"{stored.row.name} ({stored.row.smtp_server}:{stored.row.smtp_port})"
 
 
-def _connection_lines(found: ConnectionData) -> list[str]:
-    """How it is signed in to by token, where anything is registered for that."""
-    if found.status is ConnectionStatus.NONE:
-        return []
-    mailbox = f" as {found.mailbox}" if found.mailbox else ""
-    use = "" if found.in_use else ", not in use yet"
-    lines = [f"{found.status.replace('_', ' ')}{mailbox} ({found.provider}, {found.way}{use})"]
-    return [*lines, f"{found.trouble}. {found.remedy}"] if found.trouble else lines
+def _connection(facts: dict[str, Any] | None) -> str:
+    """Its connection by OAuth in a line; "" where it has none."""
+    if facts is None:
+        return ""
+    how = "connected" if facts["connected"] else "needs sign-in again" if facts["needs_sign_in"] else "not connected"
+    who = f" as {facts['mailbox']}" if facts["mailbox"] else ""
+    return f"{facts['provider']}, {how}{who}{'' if facts['serves'] else ', not in use yet'}"
 
 
 def _signs_in(facts: ConfigFacts) -> str:
     """With what it is signed in to; by token, how that is where it is not well."""
-    if not facts.settings.has_login and not facts.settings.is_by_token:
-        return ""
     if not facts.settings.is_by_token:
-        return "password"
-    status = showing.status_of(keeping.find(facts.id))
-    return "token" if status is ConnectionStatus.CONNECTED else f"token: {status.replace('_', ' ')}"
+        return "password" if facts.settings.has_login else ""
+    if facts.health.connection is None or not facts.health.connection.is_connected:
+        is_dead = facts.health.connection is not None and facts.health.connection.needs_sign_in
+        return "token: needs sign-in again" if is_dead else "token: not connected"
+    return "token"
 
 
 def _verified(facts: ConfigFacts) -> str:

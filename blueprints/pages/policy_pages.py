@@ -77,6 +77,8 @@ def save() -> Response:
 def _changes(policy: PersonalRules) -> dict[str, object]:
     """What was sent. Of what is fixed the page sends nothing; where it comes all the same, the service refuses it."""
     typed = {name: forms.text(name) for name in VARIABLES if name not in policy.fixed or name in request.form}
+    if "sign_in" not in request.form:  # a page that was loaded before there was the choice
+        typed.pop("sign_in", None)
     return {name: _limit(text) if name in LIMITS else text for name, text in typed.items()}
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from typing_extensions import TypedDict
 
@@ -91,8 +91,15 @@ class Ending:
     def when(self) -> str:
         """How far away it is, as a label."""
         if self.is_over:
-            return "Ended"
+            return f"Since {self.ends_on}" if self.certainty is Certainty.ANNOUNCED else "Ended"
         return f"In {counted(self.days_left, 'day')}" if self.days_left else "Today"
+
+    @property
+    def level(self) -> str:
+        """The look of it on a page: error, warning, info or empty."""
+        if self.is_over:
+            return "error" if self.is_soon else "info"
+        return "warning" if self.is_near else "empty"
 
     @property
     def is_soon(self) -> bool:
@@ -119,9 +126,10 @@ class Ending:
     @property
     def notice_until(self) -> datetime | None:
         """When the notice that fits today is of no use any more: another fits then, or none. None: it stays true."""
-        if self.notice in (None, ENDED):
+        notice = self.notice
+        if notice is None or notice == ENDED:
             return None
-        later = max((days for days in NOTICE_DAYS if days < cast(int, self.notice)), default=0)
+        later = max((days for days in NOTICE_DAYS if days < notice), default=0)
         return midnight(self.ends_on - timedelta(days=later))
 
 

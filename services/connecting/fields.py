@@ -119,7 +119,7 @@ def _ends_on(value: object) -> date | None:
     try:
         found = date.fromisoformat(value.strip())
     except ValueError:
-        raise refused("There is no such day. Enter a date like 2027-05-31.") from None
+        raise refused("Enter a date that exists, like 2027-05-31.") from None
     if found.year > _LAST_YEAR:
         raise refused("Enter a date like 2027-05-31.")
     if found < clock.now().date():

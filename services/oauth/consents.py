@@ -89,6 +89,7 @@ def keep(
         row.granted_by, row.granted_at = consent.by[:64], now
         row.needs_sign_in, row.trouble, row.trouble_at = False, "", None
         row.failures, row.retry_at, row.refused_at = 0, None, None
+        config.last_error = None  # which was of the tokens before
         row.consent = config.oauth_consent = max(row.consent, abs(config.oauth_consent)) + 1
         if beside:
             beside(session, config)

@@ -74,6 +74,7 @@ class Serving:
     own: StoredConfig | None
     status: OwnStatus
     reason: str
+    needs_sign_in: bool = False
 
     @property
     def has_password(self) -> bool:
@@ -89,11 +90,11 @@ def serving(account_id: int) -> Serving:
         found = personal_route.find(account_id)
     except UnusableAccount:
         raise Forbidden(GONE) from None
-    own, (status, reason) = found.stored, _standing(found)
+    own, (status, reason, needs_sign_in) = found.stored, _standing(found)
     if own is not None and (found.is_used or found.blocks):
-        return Serving(own.settings, False, own, status, reason)
+        return Serving(own.settings, False, own, status, reason, needs_sign_in)
     step = route.first_of(route.steps(account_id))
-    return Serving(step.settings if step else None, True, own, status, reason)
+    return Serving(step.settings if step else None, True, own, status, reason, needs_sign_in)
 
 
 def find(account_id: int, session: Session | None = None) -> StoredConfig | None:
@@ -163,16 +164,17 @@ def delete(account_id: int, *, version: int | None = None) -> bool:
         return True
 
 
-def _standing(found: OwnServer) -> tuple[OwnStatus, str]:
+def _standing(found: OwnServer) -> tuple[OwnStatus, str, bool]:
     own = found.stored
     if own is None:
-        return OwnStatus.NONE, ""
+        return OwnStatus.NONE, "", False
     if not found.is_used:
-        return OwnStatus.BROKEN if found.is_broken else OwnStatus.NOT_USED, found.reason
+        return OwnStatus.BROKEN if found.is_broken else OwnStatus.NOT_USED, found.reason, False
     known = health.of_config(own)
     if known.has_trouble:
-        return OwnStatus.FAILING, f"{known.sentence} {SEE_WHY}"
-    return OwnStatus.IN_USE, known.sentence
+        advice = "" if known.needs_sign_in else f" {SEE_WHY}"
+        return OwnStatus.FAILING, f"{known.sentence}{advice}", known.needs_sign_in
+    return OwnStatus.IN_USE, known.sentence, known.needs_sign_in
 
 
 def _previewed(account_id: int, change: SmtpChange, *, is_whole: bool, by_token: bool = False) -> Tried:

@@ -33,6 +33,7 @@ FIRST_NAME: Final = "Primary"
 STALE: Final = "Someone else has saved these settings. Reload the page."
 NO_SUCH: Final = "No such configuration."
 NAME_TAKEN: Final = "That name is already in use. Choose another."
+SERVES_UNTIL_TESTED: Final = "The password serves until a sign-in by token has passed a test. Connect the server."
 NAME_OF_OWN: Final = f"“{OWN_NAME}” is the name of accounts’ servers. Choose another."
 TRIES: Final = 3  # of a change that meets another process's new row
 
@@ -312,6 +313,9 @@ def written(
     name = OWN_NAME if owner else _free_name(session, row, change)
     is_personal = owner is not None and not owner.is_admin
     settings = _settings_after(stored, change, turns_active=turns_active, is_personal=is_personal)
+    gives_up_password = stored is not None and bool(stored.row.smtp_password)
+    if settings is not None and settings.is_by_token and gives_up_password and not sealing.is_proof(proof, settings):
+        raise InvalidInput({"auth_method": [SERVES_UNTIL_TESTED]})
     if turns_active:
         if settings is not None and settings.is_by_token and settings.bearer is None:
             raise InvalidInput({"is_active": [sealing.UNCONNECTED]})

@@ -19,7 +19,9 @@ from database.health_db import LONGEST_TALLY, ServerHealth
 from database.oauth_db import OAuthSignIn
 from services.connecting.calendar import Ending
 from services.outbox import reasons
-from services.settings import configs, endings, sealing
+from services.outbox.reasons import Reason
+from services.settings import configs, connections, endings, sealing
+from services.settings.connections import Connection
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
@@ -104,12 +106,18 @@ class Health:
     ends: str = ""
     endings: tuple[Ending, ...] = ()
     is_unreachable: bool = False  # it could not be connected or signed in to
+    connection: Connection | None = None  # its sign-in by token, in use or prepared
+
+    @property
+    def needs_sign_in(self) -> bool:
+        """Whether somebody has to sign in again, or mend what is registered at the provider."""
+        return self.connection is not None and self.connection.serves and self.connection.needs_sign_in
 
     @property
     def level(self) -> str:
         """The look of it on a page: ok, warning or error."""
         level = LEVELS[self.state]
-        return "warning" if level == "ok" and self.ends else level
+        return "warning" if level == "ok" and (self.ends or self.needs_sign_in) else level
 
     @property
     def is_down(self) -> bool:
@@ -134,6 +142,8 @@ class Health:
     @property
     def _told(self) -> str:
         told = self.reason
+        if self.connection and self.needs_sign_in and self.state is not HealthState.UNUSABLE:
+            return self.connection.told
         match self.state:
             case HealthState.UNPROVEN:
                 return UNTESTED
@@ -281,13 +291,32 @@ def owner_of(config_id: int) -> str:
 
 def _of_stored(stored: StoredConfig, row: ServerHealth | None, sign_in: OAuthSignIn | None) -> Health:
     known = row if stored.is_usable and _is_of(row, stored.settings) else None
+    connection = connections.of(stored, sign_in)
     found = judged(
         known,
         verified_at=stored.row.verified_at if stored.is_verified else None,
-        problem=stored.problem,
+        problem=stored.problem or connections.missing(stored, connection),
         last_error=stored.row.last_error or "",
     )
+    if connection:
+        found = _with_connection(found, connection, known)
     return _with_endings(found, endings.of_stored(stored, sign_in), stored.settings)
+
+
+def _with_connection(found: Health, connection: Connection, row: ServerHealth | None) -> Health:
+    """With how it is connected: without a token nothing gets out, whether a mail has met that yet or not."""
+    if not connection.serves or found.state is HealthState.UNUSABLE:
+        return replace(found, connection=connection)
+    met = reasons.code_of(row.reason) if row and found.is_down else ""
+    if met == Reason.TOKEN_DEAD or (met == Reason.SIGN_IN and not connection.is_app_only):
+        connection = connections.refused(connection, found.since)
+    if not connection.needs_sign_in:
+        return replace(found, connection=connection)
+    told = reasons.words(Reason.TOKEN_DEAD)
+    if connection.good_until:
+        return replace(found, reason=told, connection=connection)
+    since = found.since or connection.since
+    return replace(found, state=HealthState.DOWN, reason=told, since=since, until=None, connection=connection)
 
 
 def _with_endings(found: Health, ending: tuple[Ending, ...], settings: SmtpSettings) -> Health:

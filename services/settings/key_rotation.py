@@ -24,7 +24,7 @@ from database.smtp_db import SmtpConfig
 from services import audit
 from services.audit import Action
 from services.oauth import sealed
-from services.oauth.sealed import SignInCondition, StoredSignIn
+from services.oauth.sealed import StoredSignIn
 from services.settings import config_trail, sealing, sign_ins
 from services.settings.sealing import Condition, StoredConfig, unsealed
 from utils.encryption_utils import current_key_id, key_id_of
@@ -81,14 +81,14 @@ class Refusal:
     """A row that no key at hand opens, or that does not match its binding."""
 
     row: SealedRow
-    condition: Condition | SignInCondition
+    condition: Condition
     problem: str
     key_id: str
 
     @property
     def reason(self) -> str:
         """What is wrong and what to do."""
-        if self.condition in (Condition.KEY_MISSING, SignInCondition.KEY_MISSING):
+        if self.condition is Condition.KEY_MISSING:
             return f"Key {self.key_id} is missing. {self.problem}"
         return self.problem
 
@@ -178,7 +178,7 @@ class _Server:
             key_id = self.stored.row.key_id
             found.append(Refusal(self.named, self.stored.condition, self.stored.problem, key_id))
         if self.sign_in and (problem := sign_ins.problem_of(self.sign_in)):
-            found.append(Refusal(self.named, self.sign_in.condition, problem, self.sign_in.key_id))
+            found.append(Refusal(self.named, Condition(self.sign_in.condition), problem, self.sign_in.key_id))
         return found
 
     def rotated(self) -> SealedRow:

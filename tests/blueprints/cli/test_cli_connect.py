@@ -120,8 +120,8 @@ def test_the_address_is_printed_and_the_one_at_the_end_is_asked_for(
     assert (after.settings.is_by_token, bool(after.settings.password)) == (True, False)
     assert SECRET not in result.output
     assert under_way() == 0
-    assert "connection:        connected (custom, code)" in run(app, "show", "Shop").stdout
-    assert json.loads(run(app, "show", "Shop", "--json").stdout)["connection"]["status"] == "connected"
+    assert "custom, connected" in run(app, "show", "Shop").stdout
+    assert json.loads(run(app, "show", "Shop", "--json").stdout)["oauth"]["connected"]
     assert re.search(r"localhost:\d+ +TLS +token ", run(app, "list").stdout)
 
 

@@ -56,6 +56,15 @@ VALUES: dict[str, dict[str, Any]] = {
         "ends_at": "2026-11-20 14:03 UTC",
         "tokens_url": "http://localhost:5000/account/tokens",
     },
+    "needs_sign_in": {
+        "server_name": "Primary",
+        "host": "smtp.office365.com",
+        "mailbox": "shop@example.com",
+        "since": "20 November 2026 at 14:03 UTC",
+        "used_name": "",
+        "remedy": "Connect it again.",
+        "connect_url": "http://localhost:5000/settings/smtp/1/connect",
+    },
     "failover": {
         "down_name": "Primary",
         "down_host": "email-smtp.ap-southeast-2.amazonaws.com",
@@ -71,9 +80,8 @@ VALUES: dict[str, dict[str, Any]] = {
         "smtp_url": "http://localhost:5000/account/smtp",
     },
     "server_ends": {
-        "label": "client secret",
+        "headline": "client secret expires on 2027-03-01",
         "ends_on": "2027-03-01",
-        "ended_on": "",
         "words": "The client secret expires on 2027-03-01 UTC.",
         "remedy": "Create a new one at Microsoft and enter it before that day.",
         "server_name": "Primary",

@@ -126,13 +126,13 @@ def test_the_notice_says_what_ends_and_what_to_do_and_nothing_secret(
 ) -> None:
     told_at(now, server, 30, -1)
     before, after = server.mails
-    assert subject_of(before) == "OpenAlgo: client secret of mail server Shop ends on 2027-03-01"
-    assert subject_of(after) == "OpenAlgo: client secret of mail server Shop has ended"
+    assert subject_of(before) == "OpenAlgo: mail server Shop: client secret expires on 2027-03-01"
+    assert subject_of(after) == "OpenAlgo: mail server Shop: client secret has expired"
     for fact in (
         "The client secret expires on 2027-03-01 UTC.",
         "Create a new one at the provider and enter it before that day.",
         "Shop (127.0.0.1)",
-        f"http://localhost:5000/settings/smtp/{config.id}\r\n",
+        f"http://localhost:5000/settings/smtp/{config.id}/connect\r\n",
         "30 days, 7 days and 1 day before",
     ):
         assert fact in text_of(before)
@@ -190,8 +190,24 @@ def test_the_server_of_env_is_told_of_as_well(app: Flask, now: Now, server: Reco
     ending_notices.tell_due()
     drain()
     (mail,) = server.mails
-    assert subject_of(mail) == "OpenAlgo: certificate of mail server .env ends on 2027-03-01"
+    assert subject_of(mail) == "OpenAlgo: mail server .env: the server’s certificate expires on 2027-03-01"
     assert "http://localhost:5000/settings/smtp\r\n" in text_of(mail)
+
+
+def test_what_ends_of_the_active_server_is_not_told_again_of_the_same_one_in_env(
+    app: Flask, now: Now, server: RecordingServer
+) -> None:
+    make_alice(is_admin=True)
+    stored("Shop", server, ends_on=ENDS_ON)
+    now.moment = datetime(2027, 2, 25, tzinfo=UTC)
+    habits_of("127.0.0.1", server.port).learn(Habit.CERTIFICATE, f"{ENDS_ON}")
+    ending_notices.tell_due()
+    drain()
+    told = sorted(subject_of(mail) for mail in server.mails)
+    assert told == [
+        "OpenAlgo: mail server Shop: client secret expires on 2027-03-01",
+        "OpenAlgo: mail server Shop: the server’s certificate expires on 2027-03-01",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -209,8 +225,8 @@ def test_of_an_own_server_its_account_is_told_while_it_is_used(
     assert told_at(now, server, 30) == ([30] if is_told else [])
     for mail in server.mails:
         assert mail.recipients == ("bob@example.com",)
-        assert subject_of(mail) == "OpenAlgo: client secret of your mail server ends on 2027-03-01"
-        assert "http://localhost:5000/account/smtp\r\n" in text_of(mail)
+        assert subject_of(mail) == "OpenAlgo: your mail server: client secret expires on 2027-03-01"
+        assert "http://localhost:5000/account/smtp/connect\r\n" in text_of(mail)
 
 
 def test_a_disabled_account_is_told_nothing(app: Flask, now: Now, server: RecordingServer) -> None:
@@ -237,7 +253,7 @@ def test_one_that_cannot_be_told_of_holds_up_no_other_and_is_told_later(
     queue = template_mail.queue
 
     def broken(*arguments: object, **values: object) -> str | None:
-        if values["label"] == "client secret":
+        if "client secret" in str(values["headline"]):
             raise OSError("the disk is full")
         return queue(*arguments, **values)  # type: ignore[arg-type]
 
@@ -245,11 +261,11 @@ def test_one_that_cannot_be_told_of_holds_up_no_other_and_is_told_later(
         patched.setattr(template_mail, "queue", broken)
         ending_notices.tell_due()
         drain()
-    assert {subject_of(mail).split(" of ")[0] for mail in server.mails} == {"OpenAlgo: certificate"}
+    assert {subject_of(mail).split(": ")[2][:10] for mail in server.mails} == {"the server"}
     server.mails.clear()
     ending_notices.tell_due()
     drain()
-    assert [subject_of(mail).split(" of ")[0] for mail in server.mails] == ["OpenAlgo: client secret"]
+    assert [subject_of(mail).split(": ")[2][:10] for mail in server.mails] == ["client sec"]
 
 
 def test_a_worker_looks_when_it_tidies(config: StoredConfig, now: Now, server: RecordingServer) -> None:

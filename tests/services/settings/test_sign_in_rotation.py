@@ -15,6 +15,7 @@ from services.oauth.sealed import SignInCondition, StoredSignIn
 from services.settings import configs, key_rotation
 from services.settings.fields import parse_change
 from services.settings.key_rotation import Point, Role, SealedRow
+from services.settings.sealing import Condition
 from tests.conftest import APP_KEY
 from tests.rotations import NEW_KEY, Environment, sql, under
 from tests.signed_in_by_token import register, reread
@@ -117,7 +118,7 @@ def test_one_that_cannot_be_opened_is_told_and_left_as_it_is(
         sql("UPDATE oauth_sign_in SET key_id = 'feedbeef'")
     with under(environment, tmp_path, NEW_KEY, APP_KEY):
         done = key_rotation.rotate()
-        assert [refusal.condition for refusal in done.after.refused] == [condition]
+        assert [refusal.condition for refusal in done.after.refused] == [Condition(condition)]
         assert "onnect the server again" in done.after.refused[0].reason
         assert not done.after.is_well
         assert reread(config_id).condition is condition and secrets_of(reread(config_id)) == ("", "", "")
