@@ -13,6 +13,7 @@ from flask_login import current_user
 
 from blueprints import connecting, forms, smtp_tests
 from blueprints.access import actor_name, require_recent_sign_in
+from blueprints.pages.server_forms import FieldErrors
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
 from services.connecting import advice, checks, guide, moving, pending, redirect_rules, registering, showing, tokens
@@ -46,9 +47,7 @@ STALE: Final = "Someone else has changed what is registered. Check it, then save
 ENTER_AGAIN: Final = "Enter it again. Sealpost never shows it."
 _OUTCOME: Final = "connect"  # in the signed cookie of pages: of which server, what failed, and whether to check now
 _TEXTS: Final = tuple(
-    name
-    for name, facts in RegistrationChange.model_fields.items()
-    if facts.annotation is not bool and not name.startswith("has_") and name != "status"
+    name for name, facts in RegistrationChange.model_fields.items() if facts.annotation not in (bool, Any)
 )
 _SECRETS: Final = ("client_secret", "client_key", "service_account")
 _SHOWN: Final = tuple(name for name in _TEXTS if name not in (*_SECRETS, "provider", "way"))
@@ -59,8 +58,6 @@ _POLICY: Final = (
     "connect-src 'self'; frame-src 'self'; form-action 'self' https:{more}; base-uri 'none'; frame-ancestors 'none'; "
     "object-src 'none'"
 )
-
-FieldErrors = dict[str, list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)

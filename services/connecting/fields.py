@@ -229,6 +229,15 @@ class RegistrationChange(Strict):
     has_client_key: Ignored = None
     has_service_account: Ignored = None
     status: Ignored = None
+    in_use: Ignored = None
+    mailbox: Ignored = None
+    granted_by: Ignored = None
+    granted_at: Ignored = None
+    renewed_at: Ignored = None
+    token_ends_at: Ignored = None
+    trouble: Ignored = None
+    trouble_at: Ignored = None
+    remedy: Ignored = None
 
     def given(self, field: str) -> bool:
         """Whether the caller named this field; the defaults above only stand in for absent ones."""

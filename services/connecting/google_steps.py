@@ -172,6 +172,7 @@ def _delegation(facts: GuideFacts) -> GuideStep:
 
 
 def _connect(way: Grant, facts: GuideFacts) -> GuideStep:
+    words: tuple[str, ...]
     if way is Grant.SERVICE_ACCOUNT:
         words = (
             f"Sealpost asks Google for a token for {facts.who}, and tests it at the mail server. No one signs in.",

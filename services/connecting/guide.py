@@ -6,7 +6,7 @@ All of it follows from what was entered and from BASE_URL. Nothing here asks any
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from services.connecting import google_steps, microsoft_steps, other_steps
 from services.connecting.redirect_rules import RedirectVerdict
@@ -190,7 +190,8 @@ def entered_of(
 
 def typed_over(entered: Entered, typed: Mapping[str, str]) -> Entered:
     """The same with what was just typed in place of what is stored, so that lines can be filled in with it."""
-    return replace(entered, **{name: typed[name].strip() for name in FILL_IN if name in typed})
+    changes: dict[str, Any] = {name: typed[name].strip() for name in FILL_IN if name in typed}
+    return replace(entered, **changes)
 
 
 def ways_of(provider: OAuthProvider, verdict: RedirectVerdict, entered: Entered) -> tuple[WayChoice, ...]:

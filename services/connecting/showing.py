@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from database import oauth_db
 from database.engine import reading
 from services.connecting import advice, connected
 from services.connecting.calendar import Ending
 from services.connecting.guide import ConnectedState
+from services.oauth import keeping
 from services.oauth.registration import Registration
 from services.oauth.sealed import StoredSignIn
 from services.settings import endings
@@ -18,46 +22,62 @@ from services.settings.shown import EndingData, ending_data
 from utils.json_shapes import Moment
 
 
+class ConnectionStatus(StrEnum):
+    """How a connection is, in a word."""
+
+    NONE = "none"
+    REGISTERED = "registered"
+    CONNECTED = "connected"
+    NEEDS_SIGN_IN = "needs_sign_in"
+    UNREADABLE = "unreadable"
+
+
+def _of(description: str) -> Any:  # noqa: ANN401 - pydantic's
+    return Field(description=description)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConnectionData:
-    """What is registered for a server, and how its connection is. Secrets are eight bullets or nothing.
+    """What is registered at a provider for a server, and how its connection is. No secret is in it."""
 
-    ``status``: none, registered, connected, needs_sign_in or unreadable. ``in_use``: the server is signed in to by
-    token; until then its password serves. ``mailbox`` is who signed in, as far as the provider says it.
-    """
-
-    status: str
-    in_use: bool
-    provider: str = ""
-    way: str = ""
-    tenant: str = ""
-    cloud: str = ""
-    authority: str = ""
-    authorize_url: str = ""
-    token_url: str = ""
-    device_url: str = ""
-    revoke_url: str = ""
-    issuer: str = ""
-    scope: str = ""
-    client_id: str = ""
-    client_certificate: str = ""
-    client_secret: str = ""
-    client_key: str = ""
-    service_account: str = ""
-    has_client_secret: bool = False
-    has_client_key: bool = False
-    has_service_account: bool = False
-    secret_ends_on: date | None = None
-    is_testing: bool = False
-    mailbox: str = ""
-    granted_by: str = ""
-    granted_at: Moment | None = None
-    renewed_at: Moment | None = None
-    token_ends_at: Moment | None = None
-    trouble: str = ""
-    trouble_at: Moment | None = None
-    remedy: str = ""
-    endings: tuple[EndingData, ...] = ()
+    status: Annotated[
+        ConnectionStatus,
+        _of(
+            "none: nothing is registered. registered: not connected yet. connected: Sealpost gets tokens. "
+            "needs_sign_in: someone must connect again; see trouble. unreadable: sealed with a missing APP_KEY, or "
+            "changed outside Sealpost."
+        ),
+    ]
+    in_use: Annotated[bool, _of("Whether the server is signed in to by token. Until then its password serves.")]
+    provider: Annotated[str, _of("Who gives the tokens.")] = ""
+    way: Annotated[str, _of("The way to a token.")] = ""
+    tenant: Annotated[str, _of("Microsoft’s tenant.")] = ""
+    cloud: Annotated[str, _of("Microsoft’s cloud.")] = ""
+    authority: Annotated[str, _of("Where people sign in, if not at the cloud’s own address.")] = ""
+    authorize_url: Annotated[str, _of("Custom: where people sign in.")] = ""
+    token_url: Annotated[str, _of("Custom: where tokens are given.")] = ""
+    device_url: Annotated[str, _of("Custom: where codes are given.")] = ""
+    revoke_url: Annotated[str, _of("Custom: where the provider is told of the end.")] = ""
+    issuer: Annotated[str, _of("Custom: what the provider calls itself.")] = ""
+    scope: Annotated[str, _of("The scope, if not the provider’s own.")] = ""
+    client_id: Annotated[str, _of("The application’s ID.")] = ""
+    client_certificate: Annotated[str, _of("The application’s certificate, PEM.")] = ""
+    client_secret: Annotated[str, _of("Eight bullets if one is stored.")] = ""
+    client_key: Annotated[str, _of("Eight bullets if one is stored.")] = ""
+    service_account: Annotated[str, _of("Eight bullets if one is stored.")] = ""
+    has_client_secret: Annotated[bool, _of("Whether one is stored.")] = False
+    has_client_key: Annotated[bool, _of("Whether one is stored.")] = False
+    has_service_account: Annotated[bool, _of("Whether one is stored.")] = False
+    secret_ends_on: Annotated[date | None, _of("The client secret’s last day, as it was entered.")] = None
+    is_testing: Annotated[bool, _of("Google: whether each sign-in ends after seven days.")] = False
+    mailbox: Annotated[str, _of("Who signed in, as far as the provider says it.")] = ""
+    granted_by: Annotated[str, _of("Who connected it.")] = ""
+    granted_at: Annotated[Moment | None, _of("When.")] = None
+    renewed_at: Annotated[Moment | None, _of("When the token was last renewed.")] = None
+    token_ends_at: Annotated[Moment | None, _of("Until when the token is good. It is renewed before.")] = None
+    trouble: Annotated[str, _of("Why the last renewal failed; empty if it did not.")] = ""
+    trouble_at: Annotated[Moment | None, _of("When that was.")] = None
+    remedy: Annotated[str, _of("What to do about it.")] = ""
 
 
 _PLAIN: Final = (
@@ -67,19 +87,20 @@ _PLAIN: Final = (
 _SECRETS: Final = ("client_secret", "client_key", "service_account")
 
 
-def status_of(known: StoredSignIn | None) -> str:
-    """In one word: none, unreadable, registered, needs_sign_in or connected."""
+def status_of(known: StoredSignIn | None) -> ConnectionStatus:
+    """How a connection is, in a word."""
     if known is None:
-        return "none"
+        return ConnectionStatus.NONE
     if not known.is_usable:
-        return "unreadable"
+        return ConnectionStatus.UNREADABLE
     if not known.consent:
-        return "registered"
-    return "needs_sign_in" if known.needs_sign_in else "connected"
+        return ConnectionStatus.REGISTERED
+    return ConnectionStatus.NEEDS_SIGN_IN if known.needs_sign_in else ConnectionStatus.CONNECTED
 
 
-def connection_data(stored: StoredConfig, known: StoredSignIn | None) -> ConnectionData:
-    """All that may be told of it."""
+def connection_of(stored: StoredConfig) -> ConnectionData:
+    """All that may be told of a server's connection."""
+    known = keeping.find(stored.row.id)
     in_use = stored.settings.is_by_token
     if known is None:
         return ConnectionData(status=status_of(known), in_use=in_use)
@@ -101,7 +122,6 @@ def connection_data(stored: StoredConfig, known: StoredSignIn | None) -> Connect
         trouble=told.title if told else "",
         trouble_at=known.trouble_at if told else None,
         remedy=told.remedy if told else "",
-        endings=tuple(ending_data(each) for each in _endings(stored)),
     )
 
 

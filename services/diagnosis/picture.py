@@ -44,6 +44,7 @@ class Picture:
     plain_offers: Mapping[str, str] | None = None
     offers: Mapping[str, str] | None = None
     mechanism: str = ""
+    by_token: bool | None = None
     app_only: bool | None = None
     signed_in: bool | None = None
     message_size: int | None = None

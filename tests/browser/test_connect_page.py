@@ -1,4 +1,4 @@
-"""The page that leads through a connection, with JavaScript: lines are filled in while one types, a code is waited for."""
+"""The page that leads through a connection, with JavaScript: lines are filled in, a code is waited for."""
 
 import shutil
 import threading

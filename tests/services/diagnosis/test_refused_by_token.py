@@ -8,7 +8,7 @@ import pytest
 
 from services.delivery import retry_policy
 from services.delivery.retry_policy import MailAction
-from services.diagnosis.diagnosis import Diagnosis, diagnose
+from services.diagnosis.diagnosis import Diagnosis, diagnose, explain
 from services.diagnosis.mending import MendPage
 from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import all_rules, tables
@@ -167,6 +167,20 @@ def test_each_answer_by_token_has_advice_of_its_own() -> None:
     found += [said(GOOGLE, refused(BAD, told=TokenRefusal(status)), by_token=True) for status in ("400", "401", "")]
     remedies = {each.remedy for each in found}
     assert len(remedies) == 3 + 2 + 2 + 3  # only 5.7.3 tells whose token it is
+
+
+@pytest.mark.parametrize("line", [MAILBOX, CRITERIA, UNSUCCESSFUL, BAD, "535 5.7.8 Error: authentication failed"])
+@pytest.mark.parametrize("status", ["", "400", "401"])
+def test_an_attempt_by_token_that_was_stored_is_told_like_one_by_token(line: str, status: str) -> None:
+    host = GOOGLE if line == BAD else OTHER if "Error" in line else MICROSOFT
+    error = refused(line, told=TokenRefusal(status) if status else None)
+    error.by_token = True
+    facts = {"phase": error.phase, "fault": error.fault, "code": error.code, "enhanced": error.enhanced, "host": host}
+    stored = explain(**facts, text=f"{error.text}{error.token_mark}")
+    live = said(host, error, by_token=True)
+    assert (stored.rule, stored.title, stored.remedy) == (live.rule, live.title, live.remedy)
+    by_password = explain(**facts, text=error.text)
+    assert by_password.remedy != stored.remedy
 
 
 @pytest.mark.parametrize("line", [SENDER, DENIED, DENIED_ALSO])
