@@ -18,7 +18,6 @@ from services.oauth.sealed import StoredSignIn
 from services.settings import endings
 from services.settings.fields import MASK
 from services.settings.sealing import StoredConfig
-from services.settings.shown import EndingData, ending_data
 from utils.json_shapes import Moment
 
 
