@@ -22,7 +22,7 @@ from services.connecting.fields import RegistrationChange
 from services.connecting.guide import ConnectView, ShownCode
 from services.connecting.redirect_rules import RedirectVerdict
 from services.connecting.refusals import ConnectRefused
-from services.connecting.steps import Entered
+from services.connecting.steps import Entered, GuideStep
 from services.connecting.suggesting import suggested_for_server, takes_token
 from services.connecting.tokens import NewConnection
 from services.oauth import keeping
@@ -359,7 +359,7 @@ def _shown_registration(known: StoredSignIn | None, provider: OAuthProvider) -> 
     return known.registration if known and known.registration.provider is provider else None
 
 
-def _steps(place: ConnectPlace) -> tuple[guide.GuideStep, ...]:
+def _steps(place: ConnectPlace) -> tuple[GuideStep, ...]:
     known = keeping.find(place.config_id)
     provider = _provider(place, {}, known)
     return _view(place, known, _shown_registration(known, provider), provider, {}).steps
