@@ -1,11 +1,10 @@
 """What will end, as the pages show it: of which server, and where it is mended."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from flask import current_app, request, url_for
-from werkzeug.exceptions import HTTPException
+from flask import url_for
 
 from services.connecting.calendar import EndAction, Ending, EndOf
 from services.settings.health import Health
@@ -42,34 +41,30 @@ def of_servers(configs: Iterable[ConfigFacts], env: EnvLine) -> Ends:
 
 def of_server(config: ConfigFacts) -> Ends:
     """Of one, on its own page."""
-    return _sorted(_of_shown(ending, f"/settings/smtp/{config.id}/connect") for ending in config.calendar)
+    return _sorted(_of_shown(ending, _connect_url(config)) for ending in config.calendar)
 
 
 def of_own(known: Health | None) -> Ends:
     """Of an account's own server, if it has one, on its page."""
-    return _sorted(_of_shown(ending, "/account/smtp/connect") for ending in (known.endings if known else ()))
+    url = f"{url_for('own_server.show')}/connect"
+    return _sorted(_of_shown(ending, url) for ending in (known.endings if known else ()))
 
 
 def _of_listed(config: ConfigFacts, ending: Ending) -> ShownEnd:
-    if ending.action is EndAction.NONE:
-        return ShownEnd(ending=ending, name=config.name)
-    line = _of_shown(ending, f"/settings/smtp/{config.id}/connect")
-    link = line.link or url_for("smtp_form.edit", config_id=config.id)
-    return ShownEnd(ending=ending, name=config.name, link=link, label=line.label or "Open server settings")
+    if ending.action is EndAction.EDIT:
+        link = url_for("smtp_form.edit", config_id=config.id)
+        return ShownEnd(ending=ending, name=config.name, link=link, label="Open server settings")
+    return replace(_of_shown(ending, _connect_url(config)), name=config.name)
 
 
-def _of_shown(ending: Ending, connect_path: str) -> ShownEnd:
-    link = _served(connect_path) if ending.action is EndAction.CONNECT else ""
-    return ShownEnd(ending=ending, link=link, label=_CONNECT_LABELS.get(ending.what, "Change it") if link else "")
+def _of_shown(ending: Ending, connect_url: str) -> ShownEnd:
+    if ending.action is not EndAction.CONNECT:
+        return ShownEnd(ending=ending)
+    return ShownEnd(ending=ending, link=connect_url, label=_CONNECT_LABELS.get(ending.what, "Open the connection"))
 
 
-def _served(path: str) -> str:
-    """The address of a page, if there is one for this path."""
-    try:
-        current_app.url_map.bind("").match(path, method="GET")
-    except HTTPException:
-        return ""
-    return f"{request.script_root}{path}"
+def _connect_url(config: ConfigFacts) -> str:
+    return url_for("connect.show", config_id=config.id)
 
 
 def _sorted(lines: Iterable[ShownEnd]) -> Ends:

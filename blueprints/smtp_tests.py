@@ -157,7 +157,7 @@ def connect_url(stored: StoredConfig | None) -> str:
         return ""
     if stored.row.account_id is not None:
         return f"{url_for('own_server.show')}/connect"
-    return f"{url_for('smtp_form.edit', config_id=stored.row.id)}/connect"
+    return url_for("connect.show", config_id=stored.row.id)
 
 
 def page_of(action: Mend, connect: str) -> str:

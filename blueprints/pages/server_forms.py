@@ -101,11 +101,13 @@ def tested(
     refuse: Callable[[InvalidInput, dict[str, Any] | None], Response],
     show: Callable[[StoredConfig | None, dict[str, Any]], Response],
     is_discreet: bool = False,
+    connect_new: str = "",
 ) -> Response:
     """Test step by step for a script, as a page without one. ``find`` gives the stored server as it is by then.
 
     ``refuse`` and ``show`` get what the report says; nothing where an action only filled the form in.
-    ``is_discreet``: for somebody who is no administrator, and hears nothing that the server said.
+    ``is_discreet``: for somebody who is no administrator, and hears nothing that the server said. ``connect_new`` is
+    where a server is connected that is not stored.
     """
     try:
         prepared = plan()
@@ -115,7 +117,7 @@ def tested(
         return refuse(refused, None if smtp_form_values.are_changed_by_action() else smtp_test_card.not_run(refused))
 
     def told(result: TestResult) -> dict[str, Any]:
-        return smtp_test_card.told(find(), prepared, result, is_discreet=is_discreet)
+        return smtp_test_card.told(find(), prepared, result, is_discreet=is_discreet, connect_new=connect_new)
 
     if smtp_tests.wants_stream():
         return smtp_tests.streamed(prepared, config_id, told, is_discreet=is_discreet)

@@ -137,6 +137,7 @@ def _tested(stored: StoredConfig | None) -> Response:
         stored.row.id if stored else None,
         lambda: _plan(stored),
         find=find,
+        connect_new=url_for("connect.find", email=forms.text("smtp_username") or forms.text("from_email")),
         refuse=lambda refused, told: _refused(
             stored, refused if stored else server_forms.asking_again(refused), test=told
         ),

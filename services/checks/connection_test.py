@@ -364,7 +364,12 @@ class _Test:
     def _failed(self, error: DeliveryError) -> TestResult:
         settings = self._plan.settings
         picture = Picture.of(settings, self._talk.seen, self._plan.policy.ehlo_name)
-        picture = replace(picture, message_size=len(self._plan.content or b""), app_only=self._token.app_only)
+        picture = replace(
+            picture,
+            message_size=len(self._plan.content or b""),
+            app_only=self._token.app_only,
+            app_in_testing=self._token.app_in_testing,
+        )
         self._is_looking = True
         try:
             picture = picture if error.ended_by_us else self._looked_around(error, picture)

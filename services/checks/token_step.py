@@ -27,7 +27,7 @@ class TokenStep:
     """Listens while a conversation gets its token, and again if the server has refused that.
 
     ``settings`` are those to hold the conversation with. ``app_only``: the token is of an application that signs in
-    itself; None while that is not known.
+    itself; ``app_in_testing``: of one that Google counts as not published. Both are None while that is not known.
     """
 
     def __init__(self, settings: SmtpSettings, hear: Callable[[Step], None]) -> None:
@@ -37,6 +37,7 @@ class TokenStep:
         self._since: float | None = None
         self.has_failed = False
         self.app_only: bool | None = None
+        self.app_in_testing: bool | None = None
         self.settings = replace(settings, bearer=self._watched(settings.bearer)) if settings.bearer else settings
 
     @property
@@ -54,7 +55,11 @@ class TokenStep:
     def _watched(self, bearer: Bearer) -> Bearer:
         def current() -> Secret:
             began, moment = monotonic(), clock.now()
-            token = self._got(bearer.current)
+            try:
+                token = self._got(bearer.current)
+            except DeliveryError:
+                self._known(bearer)
+                raise
             known = self._known(bearer)
             is_new = known is not None and known.obtained_at is not None and known.obtained_at >= moment
             self._tell_of(known, began, "New token" if is_new else "Token", is_doubtful=bool(known and known.trouble))
@@ -89,7 +94,8 @@ class TokenStep:
             return None
         with self._in_app():
             known = keeping.find(config_id)
-        self.app_only = known.registration.is_app_only if known else self.app_only
+        if known:
+            self.app_only, self.app_in_testing = known.registration.is_app_only, known.registration.is_testing
         return known
 
     def _in_app(self) -> AbstractContextManager[object]:

@@ -180,12 +180,19 @@ def _consent(facts: GuideFacts) -> GuideStep:
         words=(
             "On the same page, an administrator chooses Grant admin consent. The status of the permission must then be "
             "Granted.",
+            *_after_link(facts),
         ),
         lines=_consent_link(facts),
         why="An application that signs in by itself can ask no one for consent, so an administrator gives it for the "
         "organisation.",
         checks=(ConnectCheck.TOKEN, ConnectCheck.SCOPE),
     )
+
+
+def _after_link(facts: GuideFacts) -> tuple[str, ...]:
+    if not facts.verdict.can_redirect:
+        return ()
+    return ("An administrator who follows the link instead is led to Sealpost at the end, and can close that page.",)
 
 
 def _consent_link(facts: GuideFacts) -> tuple[CopyLine, ...]:

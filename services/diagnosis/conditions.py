@@ -76,6 +76,7 @@ CONDITIONS: Final[dict[str, Callable[[Picture], bool | None]]] = {
     "method_chosen": lambda picture: _of_typed(picture, bool(picture.settings.auth_method)),
     "by_token": _by_token,
     "app_only": lambda picture: picture.app_only,
+    "app_in_testing": lambda picture: picture.app_in_testing,
     "can_connect": lambda picture: bool(picture.token_house) if picture.settings.host else None,
     "personal": lambda picture: _of_typed(picture, picture.settings.is_personal),
     "from_is_login": lambda picture: _of_typed(picture, _is_login(picture.settings)),

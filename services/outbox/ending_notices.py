@@ -1,6 +1,5 @@
 """What people are told of something about a server that ends: 30, 7 and 1 days before, and once it has; each once."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +9,7 @@ from sqlalchemy.orm import Session
 from database import end_notice_db, oauth_db, smtp_db, user_db
 from database.end_notice_db import EndNotice
 from database.engine import reading, transaction
-from services.connecting.calendar import Ending, EndOf
+from services.connecting.calendar import EndAction, Ending, EndOf
 from services.outbox import template_mail
 from services.settings import configs, endings, health, personal_route, route
 from services.settings.personal_route import UnusableAccount
@@ -56,13 +55,13 @@ def tell_due() -> None:
                 _tell(server, ending)
 
 
-def _in_use() -> Iterator[_Server]:
-    """Those that mail may go through, and that of `.env`."""
+def _in_use() -> list[_Server]:
+    """Those that mail may go through, and that of `.env` with what is not told of the same server already."""
     with reading() as session:
         found = [configs.as_used(session, row) for row in smtp_db.every(session) if row.is_active]
         sign_ins = oauth_db.of(session, [each.id for each in found])
-    for stored in found:
-        yield _Server(
+    servers = [
+        _Server(
             owner=health.owner_of(stored.id),
             config_id=stored.id,
             account_id=stored.row.account_id,
@@ -70,9 +69,15 @@ def _in_use() -> Iterator[_Server]:
             host=stored.host,
             endings=endings.of_stored(stored, sign_ins.get(stored.id)),
         )
+        for stored in found
+    ]
     env = route.without_database()
     if env.settings and not env.is_local_inbox:
-        yield _Server(owner=env.owner, name=env.name, host=env.settings.host, endings=endings.of_step(env))
+        is_same = [each for each in servers if each.account_id is None and each.host == env.settings.host]
+        told = {(ending.what, ending.ends_on) for each in is_same for ending in each.endings}
+        rest = tuple(each for each in endings.of_step(env) if (each.what, each.ends_on) not in told)
+        servers.append(_Server(owner=env.owner, name=env.name, host=env.settings.host, endings=rest))
+    return servers
 
 
 def _tell(server: _Server, ending: Ending) -> None:
@@ -108,6 +113,8 @@ def _concerned(session: Session, server: _Server) -> list[str]:
 def _values(server: _Server, ending: Ending) -> dict[str, object]:
     is_own = server.account_id is not None
     page = "/account/smtp" if is_own else "/settings/smtp" + (f"/{server.config_id}" if server.config_id else "")
+    if ending.action is EndAction.CONNECT and server.config_id:
+        page += "/connect"
     return {
         "headline": _HEADLINES[ending.what][ending.is_over].format(ending.ends_on),
         "ends_on": "" if ending.is_over else ending.ends_on,

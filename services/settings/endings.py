@@ -16,7 +16,7 @@ from services.smtp.habits import Habit
 from services.smtp.settings import SmtpSettings
 from utils import clock
 
-NOT_IN_ENV: Final = "A server in .env has nothing but a password: add it under Mail servers first."
+NOT_IN_ENV: Final = "A server in .env can only use a password: add it under Mail servers, or remove it from .env."
 
 
 def of_step(step: RouteStep) -> tuple[Ending, ...]:

@@ -9,11 +9,14 @@ from flask import Flask
 from pydantic import TypeAdapter
 
 from blueprints.api.api_models import FailedTestData
+from blueprints.cli.smtp_checks import result_lines
 from database import oauth_db
 from database.engine import transaction
+from services.checks import connection_test
 from services.settings.sealing import StoredConfig
 from tests import certificates, oauth_faults
 from tests.oauth_provider import OAuthProviderServer
+from tests.scripted_server import ScriptedServer
 from tests.signed_in_by_token import MAILBOX, connected, mail_server
 from tests.visitors import Visitor
 from utils import clock
@@ -81,3 +84,27 @@ def test_what_is_not_stored_offers_no_page(client: Visitor, bearer: dict[str, st
     data = json.loads(answer.text)["data"]
     assert data["title"] == "The server is not connected yet"
     assert data["actions"] == []
+
+
+@pytest.mark.parametrize("headers", [{}, NDJSON], ids=["page", "stream"])
+def test_a_new_server_that_takes_only_tokens_leads_to_where_servers_are_connected(
+    admin: Visitor, headers: dict[str, str]
+) -> None:
+    offers = "250-scripted.test\n250-STARTTLS\n250 AUTH XOAUTH2"
+    with ScriptedServer({"EHLO": offers}, tls=certificates.good_context()) as server:
+        typed = {"smtp_server": server.host, "smtp_port": str(server.port), "security": "starttls", "name": "Shop"}
+        typed |= {
+            "smtp_username": MAILBOX,
+            "smtp_password": "geheim-8472",
+            "from_email": MAILBOX,
+            "timeout_seconds": "10",
+        }
+        answer = admin.post_form("/settings/smtp/new/test", typed, headers=headers)
+    assert "/settings/smtp/connect?email=shop@example.com" in answer.text
+    assert "Connect by OAuth" in answer.text
+    assert "geheim-8472" not in answer.text
+
+
+def test_the_command_line_names_the_command(dead: StoredConfig) -> None:
+    result = connection_test.run(dead.settings, rcpt="ada@elsewhere.example")
+    assert "  Or: Enter a new client secret, with: flask smtp connect" in result_lines(result, "")

@@ -91,7 +91,7 @@ SIGN_INS: Final = [
         name="SMTP sign-in switched off at Microsoft",
         place=mail_server(AUTH=UntilMended(challenged(SWITCHED_OFF), signs_in(PASSWORD))),
         typed={"Server": "smtp.office365.com"},
-        title="Microsoft: SMTP sign-in is turned off",
+        title="Microsoft: SMTP sign-in is off for this mailbox",
         says=("turn on “Authenticated SMTP” for this mailbox", "See the provider’s guide"),
         mend=Operator.change_the_server,
     ),

@@ -75,6 +75,22 @@ def test_a_code_is_waited_for_and_its_answer_shown(samples: str, new_page: NewPa
     assert CODE_ANSWERS == []
 
 
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_checks_are_made_within_the_page_and_lead_to_the_missing_step(
+    samples: str, new_page: NewPage, by_itself: bool
+) -> None:
+    page = opened(samples, new_page, "connected?check=1" if by_itself else "connected")
+    if not by_itself:
+        page.get_by_role("button", name="Check again").click()
+    row = page.locator('.connect-checks [data-name="sign_in"]')
+    expect(row).to_have_attribute("data-status", "failed")
+    expect(row).to_contain_text("SMTP is off. Turn it on. Go to step 4: Turn on SMTP for the mailbox")
+    expect(page.get_by_text("The server refused the token.")).to_be_visible()
+    expect(page.locator('.connect-checks [data-name="from"]')).to_have_attribute("data-status", "skipped")
+    row.get_by_role("link").click()
+    assert page.url.endswith("#step-smtp")
+
+
 @pytest.mark.parametrize("name", TELLING)
 def test_axe_finds_nothing_in_either_theme_and_nothing_stands_out_on_a_phone(
     samples: str, new_page: NewPage, name: str

@@ -1,12 +1,13 @@
 """Pages of connecting with plain values: every provider and way, before, while and after someone connects."""
 
+import json
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Final
 
-from flask import Flask, render_template, request
+from flask import Flask, Response, render_template, request
 
 from blueprints.access import admin_page
 from services.connecting import guide
@@ -103,6 +104,7 @@ STORED: Final = {"client_secret", "client_key", "service_account"}
 def add_samples(app: Flask) -> None:
     """Routes that show each of them, to administrators."""
     app.add_url_rule("/sample/connect/<name>", "sample_connect", admin_page(_connect))
+    app.add_url_rule("/sample/check", "sample_check", admin_page(_check), methods=["POST"])
     app.add_url_rule("/sample/code_state", "sample_code", admin_page(_code_state), methods=["POST"])
     app.add_url_rule("/sample/refused/<name>", "sample_refused", admin_page(_refused))
     app.add_url_rule("/sample/start/<name>", "sample_start", admin_page(_start))
@@ -125,6 +127,7 @@ def _connect(name: str, errors: dict[str, list[str]] | None = None) -> str:
         server=SimpleNamespace(name="Shop", host="smtp.example.com", port=587),
         back_url="/settings/smtp",
         back_label="Mail servers",
+        check_now="check" in request.args,
     )
 
 
@@ -136,6 +139,26 @@ def _refused(name: str) -> str:
 def _code_state() -> dict[str, Any]:
     """As a provider says it: wait, and then what came of it, which the page shows by itself."""
     return {"status": "success", "data": {"state": "waiting" if CODE_ANSWERS and CODE_ANSWERS.pop() else "done"}}
+
+
+def _check() -> Response:
+    """As the connection test says it: a line for each thing that it waits for, and the result."""
+    rows = [
+        {"name": "token", "status": "ok", "fact": "", "remedy": "", "step": None},
+        {
+            "name": "sign_in",
+            "status": "failed",
+            "fact": "SMTP is off.",
+            "remedy": "Turn it on.",
+            "step": 4,
+        },
+        {"name": "from", "status": "skipped", "fact": "", "remedy": "", "step": None},
+    ]
+    lines = [
+        {"type": "waiting", "label": "Sign-in"},
+        {"type": "result", "ok": False, "message": "The server refused the token.", "rows": rows},
+    ]
+    return Response("".join(f"{json.dumps(line)}\n" for line in lines), mimetype="application/x-ndjson")
 
 
 def _start(name: str) -> str:

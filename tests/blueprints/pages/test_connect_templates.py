@@ -88,7 +88,7 @@ def test_a_line_can_be_copied_once_it_is_whole_and_says_before_what_it_lacks(vis
 
 def test_a_failed_check_leads_to_the_step_that_is_missing(visitor: Visitor) -> None:
     page = visitor.get("/sample/connect/microsoft-app").text
-    assert '<a href="#step-mailbox">Go to step 5: Let the application use the mailbox</a>' in page
+    assert 'href="#step-mailbox">Go to step 5: Let the application use the mailbox</a>' in page
     assert 'data-name="sign_in" data-status="failed"' in page
 
 

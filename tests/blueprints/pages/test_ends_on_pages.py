@@ -13,6 +13,7 @@ from services.settings import configs
 from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig
 from tests import own_servers
+from tests.certificates import client_pair
 from tests.server_form import LIST
 from tests.signed_in_by_token import register
 from tests.visitors import Visitor, make_bob, visit
@@ -73,7 +74,13 @@ def test_the_list_has_what_ends_of_all_servers_in_order(app: Flask, admin: Visit
 
 def test_each_line_leads_to_where_it_is_mended(app: Flask, admin: Visitor) -> None:
     stored = server("Primary", 6, is_active=True)
-    assert f'href="{LIST}/{stored.id}' in admin.get(LIST).text.partition("What will end")[2].partition("</section>")[0]
+    own = client_pair(days=9)
+    change = {"client_certificate": own.certificate, "client_key": own.key, "use_tls": True}
+    configs.update(stored.id, parse_change(change))
+    panel = admin.get(LIST).text.partition("What will end")[2].partition("</section>")[0]
+    links = [link.partition("?")[0] for link in re.findall(r'class="touch-link" href="([^"]+)"', panel)]
+    assert links == [f"{LIST}/{stored.id}/connect", f"{LIST}/{stored.id}"]
+    assert {admin.get(link).status_code for link in links} == {200}
 
 
 @pytest.mark.parametrize(("days", "when"), [(45, "In 45 days"), (1, "In 1 day"), (0, "Today"), (-1, "Ended")])

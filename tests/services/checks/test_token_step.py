@@ -170,3 +170,23 @@ def test_an_application_that_signs_in_itself_is_told_so(
     config = connected(provider, mail[0], way=Grant.CLIENT_CREDENTIALS)
     steps, _ = outcome_of(config)
     assert "for the application itself" in steps[1].fact
+
+
+@pytest.mark.parametrize(
+    ("is_testing", "title"), [(True, "Google’s seven days are over"), (False, "Access was withdrawn or has expired")]
+)
+def test_the_end_of_googles_seven_days_is_told_as_that_where_the_app_is_in_testing(
+    app: Flask,
+    now: Now,
+    provider: OAuthProviderServer,
+    mail: tuple[int, BearerSide],
+    *,
+    is_testing: bool,
+    title: str,
+) -> None:
+    config = connected(provider, mail[0], is_testing=is_testing)
+    now.turn(7 * 86_400)
+    provider.next("token", oauth_faults.error("invalid_grant", "Token has been expired or revoked."))
+    result = outcome_of(config)[1]
+    assert result.diagnosis
+    assert (result.diagnosis.rule, result.diagnosis.title) == ("token:expired_or_revoked", title)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import pytest
@@ -175,11 +176,13 @@ def test_an_attempt_by_token_that_was_stored_is_told_like_one_by_token(line: str
     host = GOOGLE if line == BAD else OTHER if "Error" in line else MICROSOFT
     error = refused(line, told=TokenRefusal(status) if status else None)
     error.by_token = True
-    facts = {"phase": error.phase, "fault": error.fault, "code": error.code, "enhanced": error.enhanced, "host": host}
-    stored = explain(**facts, text=f"{error.text}{error.token_mark}")
+    told_again = partial(
+        explain, phase=error.phase, fault=error.fault, code=error.code, enhanced=error.enhanced, host=host
+    )
+    stored = told_again(text=f"{error.text}{error.token_mark}")
     live = said(host, error, by_token=True)
     assert (stored.rule, stored.title, stored.remedy) == (live.rule, live.title, live.remedy)
-    by_password = explain(**facts, text=error.text)
+    by_password = told_again(text=error.text)
     assert by_password.remedy != stored.remedy
 
 

@@ -132,7 +132,7 @@ def test_the_notice_says_what_ends_and_what_to_do_and_nothing_secret(
         "The client secret expires on 2027-03-01 UTC.",
         "Create a new one at the provider and enter it before that day.",
         "Shop (127.0.0.1)",
-        f"http://localhost:5000/settings/smtp/{config.id}\r\n",
+        f"http://localhost:5000/settings/smtp/{config.id}/connect\r\n",
         "30 days, 7 days and 1 day before",
     ):
         assert fact in text_of(before)
@@ -194,6 +194,22 @@ def test_the_server_of_env_is_told_of_as_well(app: Flask, now: Now, server: Reco
     assert "http://localhost:5000/settings/smtp\r\n" in text_of(mail)
 
 
+def test_what_ends_of_the_active_server_is_not_told_again_of_the_same_one_in_env(
+    app: Flask, now: Now, server: RecordingServer
+) -> None:
+    make_alice(is_admin=True)
+    stored("Shop", server, ends_on=ENDS_ON)
+    now.moment = datetime(2027, 2, 25, tzinfo=UTC)
+    habits_of("127.0.0.1", server.port).learn(Habit.CERTIFICATE, f"{ENDS_ON}")
+    ending_notices.tell_due()
+    drain()
+    told = sorted(subject_of(mail) for mail in server.mails)
+    assert told == [
+        "OpenAlgo: mail server Shop: client secret expires on 2027-03-01",
+        "OpenAlgo: mail server Shop: the server’s certificate expires on 2027-03-01",
+    ]
+
+
 @pytest.mark.parametrize(
     ("decision", "is_told"), [({}, True), ({"personal_smtp": "disabled"}, False), ({"personal_smtp": "global"}, False)]
 )
@@ -210,7 +226,7 @@ def test_of_an_own_server_its_account_is_told_while_it_is_used(
     for mail in server.mails:
         assert mail.recipients == ("bob@example.com",)
         assert subject_of(mail) == "OpenAlgo: your mail server: client secret expires on 2027-03-01"
-        assert "http://localhost:5000/account/smtp\r\n" in text_of(mail)
+        assert "http://localhost:5000/account/smtp/connect\r\n" in text_of(mail)
 
 
 def test_a_disabled_account_is_told_nothing(app: Flask, now: Now, server: RecordingServer) -> None:
