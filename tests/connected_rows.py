@@ -1,5 +1,6 @@
 """Servers of Microsoft's and Google's as they are once connected, where nobody is asked for a token."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +11,10 @@ from services.oauth.answers import TokenSet
 from services.oauth.consents import Consent
 from services.oauth.providers import Grant, OAuthProvider
 from services.oauth.registration import Registration
-from services.settings import configs
+from services.settings import configs, sign_ins
 from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig
+from tests.patience import PATIENCE
 from tests.signed_in_by_token import register
 from utils import clock
 from utils.secret import Secret
@@ -58,3 +60,10 @@ def end_sign_in(config_id: int) -> None:
         assert row
         row.needs_sign_in, row.trouble = True, "refused/invalid_grant"
         row.trouble_at = row.access_ends_at = clock.now() - timedelta(minutes=5)
+
+
+def await_revocations() -> None:
+    """Wait until providers were told of all that was ended."""
+    for thread in threading.enumerate():
+        if thread.name == sign_ins.THREAD:
+            thread.join(PATIENCE)
