@@ -17,7 +17,7 @@ from services.settings.sealing import StoredConfig
 from services.settings.shown import public_dict, public_dicts
 from services.settings.state import ConfigFacts
 from services.settings.table import SECRETS, VALUES, VARIABLES
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.settings import TOKEN_METHOD, Security, SmtpSettings
 from utils.env_utils import get_settings
 from utils.errors import NotFound, refused_under
 from utils.numbers import whole_number
@@ -30,6 +30,7 @@ HEADINGS: Final = (
     "Status",
     "Server",
     "Encryption",
+    "Sign-in",
     "From",
     "Verified (UTC)",
     "Last error",
@@ -98,7 +99,7 @@ def add(*, password_stdin: bool, password_file: Path | None, as_json: bool, **fi
     for its password. Never pass a password as an argument.
     """
     password = given_password(password_stdin, password_file)
-    if password is None and fields["smtp_username"]:
+    if password is None and fields["smtp_username"] and fields["auth_method"] != TOKEN_METHOD:
         password = prompted_password()
     with named_by_option():
         stored = configs.create(parse_change(change_of({**fields, "smtp_password": password})))
@@ -254,6 +255,16 @@ def _connection(facts: dict[str, Any] | None) -> str:
     return f"{facts['provider']}, {how}{who}{'' if facts['serves'] else ', not in use yet'}"
 
 
+def _signs_in(facts: ConfigFacts) -> str:
+    """With what it is signed in to; by token, how that is where it is not well."""
+    if not facts.settings.is_by_token:
+        return "password" if facts.settings.has_login else ""
+    if facts.health.connection is None or not facts.health.connection.is_connected:
+        is_dead = facts.health.connection is not None and facts.health.connection.needs_sign_in
+        return "token: needs sign-in again" if is_dead else "token: not connected"
+    return "token"
+
+
 def _verified(facts: ConfigFacts) -> str:
     if facts.verified_at:
         return f"{facts.verified_at:%Y-%m-%d %H:%M}"
@@ -274,6 +285,7 @@ def _row(facts: ConfigFacts) -> tuple[str, ...]:
         facts.word,
         f"{settings.host}:{settings.port}",
         settings.mode_name,
+        _signs_in(facts),
         settings.from_email,
         _verified(facts),
         facts.last_error or "",
