@@ -53,8 +53,9 @@ def list_configs(*, search: str, as_json: bool) -> None:
     """
     found = configs.search(search)
     nothing = NONE_FOUND if search else NONE_STORED
-    told = table(HEADINGS, [_row(each) for each in state.facts_of(found)]) if found else [nothing]
-    answer(as_json, public_dicts(found), *told)
+    shown = public_dicts(found)
+    rows = [_row(facts, each["oauth"]) for facts, each in zip(state.facts_of(found), shown, strict=True)]
+    answer(as_json, shown, *(table(HEADINGS, rows) if rows else [nothing]))
 
 
 @command(smtp, "show")
@@ -255,13 +256,12 @@ def _connection(facts: dict[str, Any] | None) -> str:
     return f"{facts['provider']}, {how}{who}{'' if facts['serves'] else ', not in use yet'}"
 
 
-def _signs_in(facts: ConfigFacts) -> str:
+def _signs_in(facts: ConfigFacts, connection: dict[str, Any] | None) -> str:
     """With what it is signed in to; by token, how that is where it is not well."""
     if not facts.settings.is_by_token:
         return "password" if facts.settings.has_login else ""
-    if facts.health.connection is None or not facts.health.connection.is_connected:
-        is_dead = facts.health.connection is not None and facts.health.connection.needs_sign_in
-        return "token: needs sign-in again" if is_dead else "token: not connected"
+    if connection is None or not connection["connected"]:
+        return "token: needs sign-in again" if connection and connection["needs_sign_in"] else "token: not connected"
     return "token"
 
 
@@ -277,7 +277,7 @@ def _ends_next(facts: ConfigFacts) -> str:
     return f"{first.ends_on}: {first.what.replace('_', ' ')}" if first else ""
 
 
-def _row(facts: ConfigFacts) -> tuple[str, ...]:
+def _row(facts: ConfigFacts, connection: dict[str, Any] | None) -> tuple[str, ...]:
     settings = facts.settings
     return (
         str(facts.id),
@@ -285,7 +285,7 @@ def _row(facts: ConfigFacts) -> tuple[str, ...]:
         facts.word,
         f"{settings.host}:{settings.port}",
         settings.mode_name,
-        _signs_in(facts),
+        _signs_in(facts, connection),
         settings.from_email,
         _verified(facts),
         facts.last_error or "",

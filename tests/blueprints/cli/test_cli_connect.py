@@ -73,8 +73,8 @@ class Typing(io.BufferedIOBase):
         return self.read1() if size else b""
 
 
-def run(app: Flask, *words: str, typed: object = None, env: dict[str, str] | None = None) -> Result:
-    return app.test_cli_runner().invoke(args=["smtp", *words], input=typed, env=env)  # type: ignore[arg-type]
+def run(app: Flask, *words: str, typed: Any = None, env: dict[str, str] | None = None) -> Result:
+    return app.test_cli_runner().invoke(args=["smtp", *words], input=typed, env=env)
 
 
 def options(provider: OAuthProviderServer, *more: str) -> list[str]:
