@@ -31,7 +31,7 @@ from tests.loopback import free_port
 from tests.oauth_provider import OAuthProviderServer, RegisteredClient
 from tests.patience import PATIENCE
 from tests.sasl_answers import say
-from tests.scripted_server import Connection, ScriptedServer
+from tests.scripted_server import Answer, Connection, ScriptedServer
 from tests.signed_in_by_token import GoodTokens
 
 HOST: Final = "smtp.office365.com"
@@ -68,7 +68,10 @@ def world(start_server: StartServer) -> Iterator[World]:
     with OAuthProviderServer(certificates.good_context("localhost")) as provider, DnsServer(ZONE) as dns:
         provider.mailbox = MAILBOX
         side = MicrosoftSide(GoodTokens(provider), "microsoft")
-        script = {"EHLO": "250-AM0.outlook.example\n250-8BITMIME\n250 AUTH LOGIN XOAUTH2", "AUTH": side}
+        script: dict[str, Answer | list[Answer]] = {
+            "EHLO": "250-AM0.outlook.example\n250-8BITMIME\n250 AUTH LOGIN XOAUTH2",
+            "AUTH": side,
+        }
         with ScriptedServer(script, tls=certificates.good_context(HOST), implicit=True) as mail:
             port = free_port()
             url = f"http://localhost:{port}"  # the only one without https that Microsoft sends browsers back to
