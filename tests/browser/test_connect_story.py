@@ -68,7 +68,8 @@ def world(start_server: StartServer) -> Iterator[World]:
     with OAuthProviderServer(certificates.good_context("localhost")) as provider, DnsServer(ZONE) as dns:
         provider.mailbox = MAILBOX
         side = MicrosoftSide(GoodTokens(provider), "microsoft")
-        script: dict[str, Answer | list[Answer]] = {
+        offers = "250-AM0.outlook.example\n250-8BITMIME\n250 AUTH LOGIN XOAUTH2"
+        script: dict[str, Answer | list[Answer]] = {"EHLO": offers, "AUTH": side}
             "EHLO": "250-AM0.outlook.example\n250-8BITMIME\n250 AUTH LOGIN XOAUTH2",
             "AUTH": side,
         }
