@@ -196,8 +196,7 @@ def _use_the_api(told: Connecting) -> None:
     wrong += [{field: f"{ANOTHER_CLIENT_SECRET} \x00"} for field in fields]
     wrong += [{"service_account": f'{{"type": "{ANOTHER_CLIENT_SECRET}"}}'}, {"client_key": ANOTHER_CLIENT_SECRET}]
     for body in wrong:
-        answer = script.send("PUT", oauth, as_bytes(body), _JSON)
-        assert answer.status == 422, body
+        assert script.send("PUT", oauth, as_bytes(body), _JSON).status == 422, body
     assert script.send("PUT", oauth, as_bytes({"client_secret": CLIENT_SECRET}), _JSON).status == 200
     assert script.get(oauth, **BEARER).status == 200
     url = ask("authorize")[1]["data"]["url"]
