@@ -274,9 +274,10 @@ class Story:
 
     def _connect_by_token(self, server: LiveServer, admin: Browser) -> None:
         script, stranger = (Browser(server, next(self._sources)) for _ in range(2))
-        self._connect_page = secret_story_oauth.connect(
-            admin, script, stranger, sources=self._sources, leaked=self.leaked
-        )
+        with self._command_line() as line:
+            self._connect_page = secret_story_oauth.connect(
+                admin, script, stranger, line, sources=self._sources, leaked=self.leaked
+            )
         self._keep_cookies(admin)
 
     def _rotate(self) -> None:

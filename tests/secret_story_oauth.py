@@ -20,7 +20,7 @@ from tests.secret_canaries import (
     DEVICE_CODE,
     REFRESH_TOKEN,
 )
-from tests.secret_story_ways import BEARER, CONFIGS, STREAM, as_bytes
+from tests.secret_story_ways import BEARER, CONFIGS, STREAM, CommandLine, as_bytes
 from tests.services.oauth.signing_in import pressed
 
 MAILBOX: Final = "shop@example.com"
@@ -46,6 +46,7 @@ class Connecting:
     admin: Browser
     script: Browser
     stranger: Browser
+    line: CommandLine
     provider: OAuthProviderServer
     sink: TokenSink
     config_id: int = 0
@@ -69,17 +70,26 @@ class Connecting:
         return fields | other
 
 
-def connect(admin: Browser, script: Browser, stranger: Browser, *, sources: Iterator[str], leaked: Leaked) -> str:
+def connect(
+    admin: Browser,
+    script: Browser,
+    stranger: Browser,
+    line: CommandLine,
+    *,
+    sources: Iterator[str],
+    leaked: Leaked,
+) -> str:
     """The whole chapter, and the page that it is about; all that the provider knows is among the secrets afterwards."""
     with (
         OAuthProviderServer(certificates.good_context("localhost")) as provider,
         TokenSink(certificates.good_context(), provider.mailbox_of) as sink,
     ):
         provider.mailbox = MAILBOX
-        told = Connecting(admin, script, stranger, provider, sink)
+        told = Connecting(admin, script, stranger, line, provider, sink)
         _store(told)
         provider.marks = MARKS  # so that one canary finds all of a kind
-        for step in (_register, _come_back_wrongly, _come_back, _send, _type_a_code, _use_the_api, _lose_it):
+        steps = (_register, _come_back_wrongly, _come_back, _send, _type_a_code, _use_the_api, _use_a_command, _lose_it)
+        for step in steps:
             admin.come_from(next(sources))  # an administrator who tries so much at once would be asked to wait
             step(told)
         _register_keys(told, leaked)
@@ -87,9 +97,9 @@ def connect(admin: Browser, script: Browser, stranger: Browser, *, sources: Iter
             script.send("POST", f"{CONFIGS}/1/activate", headers=BEARER).status == 200
         )  # with which the story goes on
         for name, field in (("OAuth state", "state"), ("PKCE verifier", "code_verifier")):
-            first, *_, last = provider.sent(field)  # of the page, and of the API; to search for all takes its time
-            leaked(name, first)
-            leaked(name, last)
+            values = provider.sent(field)  # to search for all takes its time
+            for value in (values[0], *values[-2:]):  # of the page, the API and the command
+                leaked(name, value)
         return told.page
 
 
@@ -210,6 +220,17 @@ def _use_the_api(told: Connecting) -> None:
     status, done = ask("finish", {"address": f"{uri}?{urlencode(_answered(url))}"})
     assert (status, done["data"]["state"]) == (200, "connected")
     assert ask("check")[0] == 200
+
+
+def _use_a_command(told: Connecting) -> None:
+    """The same from a terminal."""
+
+    def signed_in(said: str) -> str:
+        url = next(line for line in said.splitlines() if line.startswith(told.provider.url))
+        uri = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+        return f"{uri}?{urlencode(_answered(url))}"
+
+    told.line.answer("That address: ", signed_in, "smtp", "connect", NAME, "--json")
 
 
 def _lose_it(told: Connecting) -> None:
