@@ -17,6 +17,7 @@ from blueprints.api.api_models import (
     BODY_ERRORS,
     CHANGE_ERRORS,
     ERRORS,
+    Answers,
     DoneAnswer,
     NoParameters,
     RefusedAnswer,
@@ -133,7 +134,7 @@ class NotConnectedAnswer(AnyAnswer):
     data: AdviceOfConnection | None = None
 
 
-_OWN: Final = {404: ErrorAnswer, 422: NotConnectedAnswer, 503: ErrorAnswer}
+_OWN: Final[Answers] = {404: ErrorAnswer, 422: NotConnectedAnswer, 503: ErrorAnswer}
 
 
 @bp.get("")

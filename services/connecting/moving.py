@@ -97,6 +97,13 @@ def settings_by_token(stored: StoredConfig) -> SmtpSettings:
     return replace(stored.settings, auth_method=TOKEN_METHOD, password=NO_PASSWORD, bearer=bearer)
 
 
+def has_to_switch(stored: StoredConfig) -> bool:
+    """Whether a passed test of its sign-in by token changes anything: what it signs in with, or that it is used."""
+    if not stored.settings.is_by_token:
+        return True
+    return not stored.is_active and (stored.row.account_id is not None or not activation.takes_over())
+
+
 def switch_over(config_id: int, proof: str, *, actor: str = "") -> StoredConfig:
     """Sign in by token from the next mail on, and delete the password, in one transaction.
 

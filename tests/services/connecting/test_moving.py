@@ -22,11 +22,12 @@ from services.connecting import moving
 from services.oauth import keeping
 from services.oauth.providers import OAuthProvider
 from services.personal import oversight, own_server, policy_changes
-from services.settings import configs, own_rows, route, sealing, sign_ins
+from services.settings import configs, own_rows, route, sealing
 from services.settings.fields import parse_change
 from services.settings.sealing import Condition, StoredConfig
 from tests import certificates, oauth_faults, signed_in_by_token
 from tests.bearer_server import BearerSide
+from tests.connected_rows import await_revocations
 from tests.oauth_provider import OAuthProviderServer
 from tests.patience import PATIENCE
 from tests.signed_in_by_token import MAILBOX, connected, grant, register, registration, reread, stored
@@ -89,12 +90,6 @@ def own_of(account_id: int) -> StoredConfig:
 def own_connected(provider: OAuthProviderServer, account_id: int) -> StoredConfig:
     config = connected_beside(provider, own_of(account_id))
     return moving.switch_over(config.row.id, proof_of(config))
-
-
-def await_revocations() -> None:
-    for thread in threading.enumerate():
-        if thread.name == sign_ins.THREAD:
-            thread.join(PATIENCE)
 
 
 def trail() -> list[tuple[str, str]]:
