@@ -75,7 +75,7 @@ def _audience(facts: GuideFacts) -> GuideStep:
         "warning when you sign in, and at most 100 people can sign in to it. For a mailbox of your own that is enough: "
         "choose Advanced on that page, then the link that goes on to your application.",
         caution=f"Not Testing: while the status is Testing, Google ends every sign-in {_TESTING_DAYS} days after it "
-        "was given, and no more email is sent. One that was given before you publish still ends: connect again afterwards.",
+        "was given, and no more email is sent. One from before you publish still ends: connect again afterwards.",
         checks=(ConnectCheck.TOKEN,),
     )
 
