@@ -68,10 +68,8 @@ def world(start_server: StartServer) -> Iterator[World]:
     with OAuthProviderServer(certificates.good_context("localhost")) as provider, DnsServer(ZONE) as dns:
         provider.mailbox = MAILBOX
         side = MicrosoftSide(GoodTokens(provider), "microsoft")
-        script: dict[str, Answer | list[Answer]] = {
-            "EHLO": "250-AM0.outlook.example\n250-8BITMIME\n250 AUTH LOGIN XOAUTH2",
-            "AUTH": side,
-        }
+        offers = "250-AM0.outlook.example\n250-8BITMIME\n250 AUTH LOGIN XOAUTH2"
+        script: dict[str, Answer | list[Answer]] = {"EHLO": offers, "AUTH": side}
         with ScriptedServer(script, tls=certificates.good_context(HOST), implicit=True) as mail:
             port = free_port()
             url = f"http://localhost:{port}"  # the only one without https that Microsoft sends browsers back to
