@@ -192,6 +192,20 @@ def test_whoever_is_signed_out_is_led_to_the_sign_in_without_the_answer(
     assert led_to(admin.get(place)) == f"{place_of(config_id)}#checks"  # nobody else has used it up
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("admin_consent=True&tenant=01234567-89ab-cdef-0123-456789abcdef", "The organisation has agreed"),
+        ("admin_consent=True&error=access_denied&error_description=AADSTS65004", "The organisation has not agreed"),
+        ("admin_consent=False", "The organisation has not agreed"),
+    ],
+)
+def test_an_administrator_of_the_organisation_who_has_no_account_is_told_what_came_of_the_consent(
+    client: Visitor, query: str, words: str
+) -> None:
+    assert words in said(client.get(f"/oauth/callback?{query}"))
+
+
 def test_after_eleven_minutes_the_page_says_that_it_is_too_late(
     admin: Visitor, now: Now, provider: OAuthProviderServer, config_id: int
 ) -> None:
