@@ -138,6 +138,18 @@ class OAuthProviderServer:
         with self._lock:
             return self._granted(client_id, mailbox or self.mailbox, scope, "")
 
+    def secrets(self) -> dict[str, set[str]]:
+        """Everything secret that it has given or was sent, by what it is."""
+        with self._lock:
+            sent = [form for _, form in self.requests]
+            given = [token for grant in self._grants for token in (grant.refresh, *grant.spent) if token]
+            kinds = {"state": "OAuth state", "code": "authorization code", "code_verifier": "PKCE verifier"}
+            kinds |= {"client_secret": "client secret", "device_code": "device code"}
+            found = {kind: {form[name] for form in sent if form.get(name)} for name, kind in kinds.items()}
+            found["device code"] |= set(self._devices)
+            found["authorization code"] |= set(self._codes)
+            return found | {"access token": set(self._access), "refresh token": set(given)}
+
     def end_tokens(self) -> None:
         """Let every access token end now."""
         with self._lock:

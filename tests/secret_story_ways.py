@@ -16,6 +16,7 @@ from tests.secret_encodings import CHALLENGE, SPEAKABLE, USERNAME
 from tests.secret_scanner import Piece
 
 API: Final = "/api/settings/smtp"
+STREAM: Final = "application/x-ndjson"
 CONFIGS: Final = f"{API}/configs"
 _TOKEN: Final = re.compile(r'id="token"[^>]*>(sealpost_[\w-]+)<')
 

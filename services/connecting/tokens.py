@@ -18,7 +18,9 @@ from services.oauth.consents import Consent, RegistrationChanged
 from services.oauth.providers import Grant, OAuthProvider, TokenProvider
 from services.oauth.registration import Registration
 from services.oauth.sealed import StoredSignIn
+from services.settings import configs
 from services.settings.config_trail import subject_of
+from services.smtp.settings import Security
 from utils.errors import NotFound
 
 NO_SUCH: Final = "No such configuration."
@@ -53,6 +55,8 @@ def registered(config_id: int, way: Grant | None = None) -> StoredSignIn:
         raise ConnectRefused(ConnectFault.OTHER_WAY)
     if not known.username:
         raise ConnectRefused(ConnectFault.NO_USER_NAME)
+    if configs.of_any_scope(config_id).settings.security is Security.NONE:
+        raise ConnectRefused(ConnectFault.NO_ENCRYPTION)
     return known
 
 
