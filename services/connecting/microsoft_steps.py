@@ -309,13 +309,13 @@ def _connect(way: Grant, facts: GuideFacts) -> GuideStep:
         ),
         Grant.CLIENT_CREDENTIALS: (
             "Sealpost asks Microsoft for a token, and tests it at the mail server. No one signs in.",
-            "Changes in Exchange can take an hour to count. If the mail server refuses the token, test again later.",
+            "Changes in Exchange can take an hour to take effect. If the token is refused, test again later.",
         ),
     }[way]
     checks = (ConnectCheck.TOKEN,) if way is Grant.CLIENT_CREDENTIALS else (ConnectCheck.TOKEN, ConnectCheck.MAILBOX)
     return GuideStep(
         key=StepKey.CONNECT,
-        place="Here",
+        place="On this page",
         title="Connect",
         words=words,
         why="Sealpost keeps what Microsoft gives it sealed, renews it by itself, and sends it to no one but Microsoft.",
