@@ -53,7 +53,8 @@ def test_one_that_is_to_be_connected_says_so_and_can_be_chosen_to_have_a_passwor
     place = f"{LIST}/{config_id}"
     page = admin.get(place).text
     assert links(page) == {f"{place}/connect": "Connect with Google"}
-    assert "This server is not connected yet. Connect it first." in page
+    assert "Inactive, not connected" in page and "This server is not connected yet. Connect it first." in page
+    assert "Leave this empty; a password ends the connection, if you choose another sign-in method" in page
     assert '<option value="XOAUTH2" selected>By token (OAuth 2)</option>' in page
 
 
