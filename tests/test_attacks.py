@@ -90,6 +90,16 @@ MATRIX: Final = {
     "POST /account/smtp/test": members(422),
     "GET /account/smtp/delete": members(303),  # there is none
     "POST /account/smtp/delete": members(303),
+    "GET /account/smtp/connect": members(200),
+    "POST /account/smtp/connect": members(303),  # there is no server
+    "POST /account/smtp/connect/add": members(422),
+    "POST /account/smtp/connect/start": members(303),
+    "POST /account/smtp/connect/code": members(303),
+    "POST /account/smtp/connect/code/state": members(303),
+    "POST /account/smtp/connect/paste": members(303),
+    "POST /account/smtp/connect/check": members(303),
+    "GET /account/smtp/connect/end": members(303),
+    "POST /account/smtp/connect/end": members(303),
     "GET /settings/smtp": administrators(200),
     "GET /settings/smtp/new": administrators(200),
     "POST /settings/smtp/new": administrators(422),

@@ -5,7 +5,7 @@ from typing import Final
 from flask import Blueprint, Response, current_app, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from blueprints import connecting, forms, limits, smtp_tests
+from blueprints import connecting, forms, limits, refusals, smtp_tests
 from blueprints.access import actor_name, admin_page, public
 from blueprints.link_cookies import private
 from blueprints.pages import connect_forms
@@ -142,6 +142,7 @@ def callback() -> Response:
     begun, mine = pending.taken_out(answer), connecting.beginner()
     place = _place_of(begun) if begun and begun.is_of(mine) else None
     if place is None:
+        refusals.tell(reason="OAuth: no sign-in of this session")
         flash(NOT_YOURS, "danger")
         return private(make_response(redirect(url_for("pages.home"), 303)))
     return private(connect_forms.came_back(place, lambda: pending.finish(begun, answer, mine)))

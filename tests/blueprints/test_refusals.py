@@ -97,6 +97,16 @@ def test_a_forged_form_makes_one_line(
     ]
 
 
+def test_an_answer_of_a_provider_to_another_session_makes_one_line_without_it(
+    bob: Visitor, lines: list[dict[str, Any]]
+) -> None:
+    bob.get("/oauth/callback?state=s-canary&code=c-canary")
+    assert [(*told(line)[1:5], line["reason"]) for line in lines] == [
+        (303, "bob", "127.0.0.1", "oauth.callback", "OAuth: no sign-in of this session")
+    ]
+    assert "canary" not in str(lines)
+
+
 @pytest.mark.parametrize("path", ["/login", "/account", "/nowhere", "/", "/static/x"])
 def test_what_is_no_refusal_makes_none(app: Flask, lines: list[dict[str, Any]], path: str) -> None:
     make_alice()

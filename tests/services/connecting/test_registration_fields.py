@@ -1,6 +1,7 @@
 """What is entered of a registration: each field by itself, the rules between them, and which stored secret is kept."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from typing import Any, Final
@@ -9,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 
+from app import create_app
 from services.connecting.fields import RegistrationChange
 from services.connecting.registering import ENTER_AGAIN, registration_after
 from services.oauth.providers import Grant, OAuthProvider
@@ -16,6 +18,7 @@ from services.oauth.registration import Registration
 from services.settings.fields import MASK, checked
 from tests import certificates
 from tests.certificates import ClientPair
+from tests.conftest import APP_KEY
 from utils.errors import InvalidInput
 from utils.secret import Secret
 
@@ -32,6 +35,16 @@ CUSTOM: Final = {
     "authorize_url": "https://id.example.com/authorize", "token_url": "https://id.example.com/token",
 }  # fmt: skip
 HOSTS: Final = {"microsoft": OFFICE, "google": GMAIL, "fastmail": FASTMAIL, "custom": OWN}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """One application for all: nothing here asks the database."""
+    folder = tmp_path_factory.mktemp("app")
+    environment = {"APP_KEY": APP_KEY, "APP_ENV": "development", "DATABASE_URL": f"sqlite:///{folder / 'none.db'}"}
+    app = create_app(environment, instance_path=folder)
+    with app.app_context():
+        yield app
 
 
 @pytest.fixture(scope="module")
