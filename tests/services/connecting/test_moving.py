@@ -22,7 +22,8 @@ from services.accounts import administration
 from services.checks import connection_test
 from services.connecting import moving, tokens
 from services.oauth import answers, keeping
-from services.oauth.providers import OAuthProvider
+from services.oauth.providers import Grant, OAuthProvider
+from services.oauth.registration import Registration
 from services.personal import oversight, own_server, policy_changes
 from services.settings import configs, own_rows, route, sealing
 from services.settings.fields import parse_change
@@ -38,6 +39,7 @@ from tests.signed_in_by_token import CLIENT, MAILBOX, SCOPE, connected, grant, r
 from tests.visitors import make_alice, make_bob
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
+from utils.secret import Secret
 
 PASSWORD: Final = "the old password, 1"
 PORT: Final = 2465
@@ -373,3 +375,21 @@ def test_mail_that_waited_goes_as_soon_as_the_server_has_moved_over(
         wait_until(lambda: row_of(mail_id).state == State.SENT)
     finally:
         worker.stop()
+
+
+def test_where_the_application_signed_in_by_itself_it_is_ended_at_its_own_place(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    config = stored(587, smtp_server="smtp.office365.com", use_ssl=False, use_tls=True)
+    wanted = Registration(
+        provider=OAuthProvider.MICROSOFT,
+        way=Grant.CLIENT_CREDENTIALS,
+        tenant="contoso.com",
+        authority=provider.url,
+        client_id=CLIENT,
+        client_secret=Secret("secret"),
+    )
+    register(config.row.id, wanted)
+    assert moving.disconnect(config.row.id).taken_back_at == "entra.microsoft.com, Enterprise applications"
+    await_revocations()
+    assert trail()[-1] == ("disconnected", "no one had signed in yet")
