@@ -58,7 +58,7 @@ class Story:
         own = certificates.client_pair()
         self._identity = {"client_certificate": own.certificate, "client_key": own.key}
         self.secrets: dict[str, set[str]] = {name: {value} for name, value in (KEYS | TYPED).items()}
-        self.secrets |= {
+        self.secrets |= secret_story_oauth.SECRETS | {
             "other APP_KEY": {NEXT_KEY, ANOTHER_KEY},
             "account password": {OLD_PASSWORD, NEW_PASSWORD, LAST_PASSWORD},
             "SMTP password": {FIRST_SMTP, SECOND_SMTP},
@@ -274,9 +274,10 @@ class Story:
 
     def _connect_by_token(self, server: LiveServer, admin: Browser) -> None:
         script, stranger = (Browser(server, next(self._sources)) for _ in range(2))
-        self._connect_page = secret_story_oauth.connect(
-            admin, script, stranger, sources=self._sources, leaked=self.leaked
-        )
+        with self._command_line() as line:
+            self._connect_page = secret_story_oauth.connect(
+                admin, script, stranger, line, sources=self._sources, leaked=self.leaked
+            )
         self._keep_cookies(admin)
 
     def _rotate(self) -> None:

@@ -12,13 +12,28 @@ from tests import certificates, oauth_faults
 from tests.faults.token_sink import TokenSink
 from tests.live_server import Answer, Browser
 from tests.oauth_provider import USER_CODE, OAuthProviderServer, RegisteredClient
-from tests.secret_canaries import ANOTHER_CLIENT_SECRET, CLIENT_SECRET
-from tests.secret_story_ways import BEARER, CONFIGS, STREAM, as_bytes
+from tests.secret_canaries import (
+    ACCESS_TOKEN,
+    ANOTHER_CLIENT_SECRET,
+    AUTHORIZATION_CODE,
+    CLIENT_SECRET,
+    DEVICE_CODE,
+    REFRESH_TOKEN,
+)
+from tests.secret_story_ways import BEARER, CONFIGS, STREAM, CommandLine, as_bytes
 from tests.services.oauth.signing_in import pressed
 
 MAILBOX: Final = "shop@example.com"
 CALLBACK: Final = "/oauth/callback"
 NAME: Final = "By token"
+MARKS: Final = {"access": ACCESS_TOKEN, "refresh": REFRESH_TOKEN, "code": AUTHORIZATION_CODE, "device": DEVICE_CODE}
+SECRETS: Final = {
+    "access token": {ACCESS_TOKEN},
+    "refresh token": {REFRESH_TOKEN},
+    "authorization code": {AUTHORIZATION_CODE},
+    "device code": {DEVICE_CODE},
+    "client secret": {CLIENT_SECRET, ANOTHER_CLIENT_SECRET},
+}
 _JSON: Final = BEARER | {"Content-Type": "application/json"}
 
 Leaked = Callable[[str, str], None]  # takes a secret by its name
@@ -31,6 +46,7 @@ class Connecting:
     admin: Browser
     script: Browser
     stranger: Browser
+    line: CommandLine
     provider: OAuthProviderServer
     sink: TokenSink
     config_id: int = 0
@@ -54,25 +70,35 @@ class Connecting:
         return fields | other
 
 
-def connect(admin: Browser, script: Browser, stranger: Browser, *, sources: Iterator[str], leaked: Leaked) -> str:
+def connect(
+    admin: Browser,
+    script: Browser,
+    stranger: Browser,
+    line: CommandLine,
+    *,
+    sources: Iterator[str],
+    leaked: Leaked,
+) -> str:
     """The whole chapter, and the page that it is about; all that the provider knows is among the secrets afterwards."""
     with (
         OAuthProviderServer(certificates.good_context("localhost")) as provider,
         TokenSink(certificates.good_context(), provider.mailbox_of) as sink,
     ):
         provider.mailbox = MAILBOX
-        told = Connecting(admin, script, stranger, provider, sink)
+        told = Connecting(admin, script, stranger, line, provider, sink)
         _store(told)
-        leaked("client secret", ANOTHER_CLIENT_SECRET)
-        for step in (_register, _come_back_wrongly, _come_back, _send, _type_a_code, _use_the_api, _lose_it):
+        provider.marks = MARKS  # so that one canary finds all of a kind
+        steps = (_register, _come_back_wrongly, _come_back, _send, _type_a_code, _use_the_api, _use_a_command, _lose_it)
+        for step in steps:
             admin.come_from(next(sources))  # an administrator who tries so much at once would be asked to wait
             step(told)
         _register_keys(told, leaked)
         assert (
             script.send("POST", f"{CONFIGS}/1/activate", headers=BEARER).status == 200
         )  # with which the story goes on
-        for name, values in provider.secrets().items():
-            for value in values:
+        for name, field in (("OAuth state", "state"), ("PKCE verifier", "code_verifier")):
+            values = provider.sent(field)  # to search for all takes its time
+            for value in (values[0], *values[-2:]):  # of the page, the API and the command
                 leaked(name, value)
         return told.page
 
@@ -196,10 +222,21 @@ def _use_the_api(told: Connecting) -> None:
     assert ask("check")[0] == 200
 
 
+def _use_a_command(told: Connecting) -> None:
+    """The same from a terminal."""
+
+    def signed_in(said: str) -> str:
+        url = next(line for line in said.splitlines() if line.startswith(told.provider.url))
+        uri = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+        return f"{uri}?{urlencode(_answered(url))}"
+
+    told.line.answer("That address: ", signed_in, "smtp", "connect", NAME, "--json")
+
+
 def _lose_it(told: Connecting) -> None:
     """The provider takes everything back, and says in every way what it knows of it."""
     provider, one = told.provider, f"{CONFIGS}/{told.config_id}"
-    everything = " ".join(value for values in provider.secrets().values() for value in sorted(values))
+    everything = " ".join((*MARKS.values(), *provider.sent("code_verifier"), CLIENT_SECRET))
     provider.end_tokens()
     told.sink.hang_up()
     provider.next("token", oauth_faults.error("invalid_grant", everything, error_uri=everything))

@@ -30,6 +30,7 @@ WHERE_IT_BELONGS = {
     ("OAuth state", "headers"),  # where the browser is sent to
     ("OAuth state", "page"),
     ("OAuth state", "body"),
+    ("OAuth state", "command"),
 }
 
 
