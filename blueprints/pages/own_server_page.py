@@ -13,7 +13,7 @@ from services.checks import connection_test
 from services.checks.connection_test import TestPlan
 from services.personal import own_server, senders, standing, templates, usage
 from services.providers.discovery import Discovery
-from services.settings import route, usable_senders
+from services.settings import personal_policy, route, usable_senders
 from services.settings.fields import parse_address_field
 from services.settings.personal_route import OWN_NAME
 from services.settings.sealing import StoredConfig
@@ -202,6 +202,7 @@ def _page(
         ends=ends.of_own(now.health),
         own_connect_label=connect_labels.of_own(stored),
         connect_change=connect_labels.WHAT_CHANGES,
+        oauth_only=not personal_policy.current().allows_sign_in(by_token=False),
         template=template,
         has_template=bool(_templated_address()),
         sender_choices=[(address, address) for address in _senders(stored)],

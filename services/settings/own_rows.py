@@ -25,7 +25,7 @@ INACTIVE: Final = {
 def retire(session: Session, account_id: int, reason: str) -> bool:
     """Use an account's own server no more until it is saved again; False if there is none that was used."""
     row = smtp_db.find_own(session, account_id)
-    if row is None or row.inactive_reason == ACCOUNT_DISABLED:
+    if row is None or row.inactive_reason in (ACCOUNT_DISABLED, NOT_CONNECTED):
         return False
     row.is_active, row.inactive_reason = False, reason
     row.version += 1  # whoever has its form open is told

@@ -36,6 +36,11 @@ TAKEN_BACK_AT: Final = {
     OAuthProvider.FASTMAIL: "app.fastmail.com, Settings, Connected apps",
     OAuthProvider.CUSTOM: "the provider",
 }
+# The same where the application signs in by itself.
+_APPLICATION_AT: Final = {
+    OAuthProvider.MICROSOFT: "entra.microsoft.com, Enterprise applications",
+    OAuthProvider.GOOGLE: "admin.google.com, Domain-wide delegation",
+}
 _PROBLEMS: Final = {
     SignInCondition.KEY_MISSING: "The stored connection cannot be read. Restore APP_KEY or connect the server again.",
     SignInCondition.ALTERED: "The stored connection was changed outside Sealpost. Connect the server again.",
@@ -58,9 +63,7 @@ def forget(session: Session, row: SmtpConfig, known: StoredSignIn | None = None)
     if known is None:
         return None
     consents.forget(session, row)
-    if known.consent:  # else something was registered, and nobody had agreed to it
-        details = [f"signed in as {known.mailbox}"] if known.mailbox else []
-        audit.record(session, Action.DISCONNECTED, subject_of(row), details)
+    audit.record(session, Action.DISCONNECTED, subject_of(row), _told(known))
     if known.consent and not known.registration.is_app_only:
         _revoke_after_commit(session, known, subject_of(row))
     return known
@@ -93,7 +96,16 @@ def problem_of(known: StoredSignIn) -> str:
 
 def taken_back_at(known: StoredSignIn) -> str:
     """Where whoever has signed in takes back the grant themselves; "" where revoking it here is enough."""
-    return "" if _can_be_revoked(known) else TAKEN_BACK_AT[known.registration.provider]
+    if _can_be_revoked(known):
+        return ""
+    places = _APPLICATION_AT if known.registration.is_app_only else TAKEN_BACK_AT
+    return places.get(known.registration.provider, TAKEN_BACK_AT[OAuthProvider.CUSTOM])
+
+
+def _told(known: StoredSignIn) -> list[str]:
+    if not known.consent:
+        return ["no one had signed in yet"]
+    return [f"signed in as {known.mailbox}"] if known.mailbox else []
 
 
 def _may_go_to(known: StoredSignIn, host: str) -> bool:

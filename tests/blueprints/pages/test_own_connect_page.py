@@ -110,6 +110,15 @@ def test_what_the_policy_forbids_is_not_connected(bob: Visitor, changes: dict[st
     assert keeping.find(config.row.id) is None
 
 
+def test_who_may_sign_in_by_oauth_only_is_told_so_and_led_there(bob: Visitor) -> None:
+    policy_changes.save({"sign_in": "token"})
+    page = bob.get(OWN)
+    assert "by OAuth only" in page.text and f'href="{PAGE}"' in page.text
+    typed = {"smtp_server": "smtp.office365.com", "smtp_port": "587", "security": "starttls"}
+    refused = bob.post_form(OWN, typed | {"smtp_username": MAILBOX, "smtp_password": PASSWORD})
+    assert refused.status_code == 422 and "Connect the server instead." in refused.text
+
+
 def test_without_a_server_nothing_can_be_registered(bob: Visitor) -> None:
     assert led_to(bob.post_form(PAGE, MICROSOFT)) == PAGE
     assert led_to(bob.get(f"{PAGE}/end")) == PAGE

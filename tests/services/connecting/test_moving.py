@@ -22,7 +22,9 @@ from services.accounts import administration
 from services.checks import connection_test
 from services.connecting import moving, tokens
 from services.oauth import answers, keeping
-from services.oauth.providers import OAuthProvider
+from services.oauth.providers import Grant, OAuthProvider
+from services.oauth.registration import Registration
+from services.outbox import leaving
 from services.personal import oversight, own_server, policy_changes
 from services.settings import configs, own_rows, route, sealing
 from services.settings.fields import parse_change
@@ -38,6 +40,7 @@ from tests.signed_in_by_token import CLIENT, MAILBOX, SCOPE, connected, grant, r
 from tests.visitors import make_alice, make_bob
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
+from utils.secret import Secret
 
 PASSWORD: Final = "the old password, 1"
 PORT: Final = 2465
@@ -373,3 +376,62 @@ def test_mail_that_waited_goes_as_soon_as_the_server_has_moved_over(
         wait_until(lambda: row_of(mail_id).state == State.SENT)
     finally:
         worker.stop()
+
+
+def test_where_the_application_signed_in_by_itself_it_is_ended_at_its_own_place(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    config = stored(587, smtp_server="smtp.office365.com", use_ssl=False, use_tls=True)
+    wanted = Registration(
+        provider=OAuthProvider.MICROSOFT,
+        way=Grant.CLIENT_CREDENTIALS,
+        tenant="contoso.com",
+        authority=provider.url,
+        client_id=CLIENT,
+        client_secret=Secret("secret"),
+    )
+    register(config.row.id, wanted)
+    assert moving.disconnect(config.row.id).taken_back_at == "entra.microsoft.com, Enterprise applications"
+    await_revocations()
+    assert trail()[-1] == ("disconnected", "no one had signed in yet")
+
+
+def test_one_that_is_not_connected_keeps_no_mail_back_after_a_new_address_either(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    make_alice(is_admin=True)
+    bob = make_bob().id
+    moving.create_own(bob, MAILBOX, moving.place_for(OAuthProvider.GOOGLE))
+    with transaction() as session:
+        assert not leaving.address_changed(session, bob)
+    assert not next(route.steps(bob)).blocks
+
+
+def test_a_connected_own_server_is_used_again_once_it_is_saved_after_a_new_address(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    make_alice(is_admin=True)
+    bob = make_bob().id
+    config = own_connected(provider, bob)
+    with transaction() as session:
+        assert leaving.address_changed(session, bob)
+    assert next(route.steps(bob)).settings is None
+    names = ("smtp_server", "smtp_port", "smtp_username", "use_tls", "use_ssl")
+    own_server.save(bob, parse_change({name: getattr(config.row, name) for name in names}))
+    assert next(route.steps(bob)).settings and grants_left() == 1
+
+
+def test_a_disabled_account_that_comes_back_sends_through_the_global_server_until_it_connects_again(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    make_alice(is_admin=True)
+    bob = make_bob().id
+    config = own_connected(provider, bob)
+    administration.disable(bob)
+    administration.enable(bob)
+    await_revocations()
+    first = next(route.steps(bob))
+    assert first.settings is None and not first.blocks and "not connected" in first.reason
+    again = connected_beside(provider, configs.of_any_scope(config.row.id))
+    moving.switch_over(config.row.id, proof_of(again))
+    assert next(route.steps(bob)).settings
