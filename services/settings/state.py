@@ -20,7 +20,8 @@ from utils.addresses import is_loopback
 ADD_ONE: Final = "Add a mail server, test it, then save."
 IN_CLEAR: Final = "The connection is not encrypted: anyone on the network can read mail and password reset links."
 OWN_DOMAIN_ONLY: Final = "These settings passed a test for your own domain only."
-CONNECT_AGAIN: Final = "Connect it again. Nothing is lost until then."
+GOES_BACK: Final = "Connect it again. Mail goes back to it then."
+WAITS: Final = "Connect it again. Email waits until then, at most until it expires."
 ACTIVATE_ONE: Final = "Activate a server below."
 
 
@@ -202,7 +203,8 @@ def _judged_used(used: RouteStep, found: Health, beside: RouteStep | None) -> tu
     server = _server(used)
     if found.needs_sign_in and found.state is HealthState.DOWN:
         instead = f"Mail goes through {_server(beside)} instead." if beside else "No email gets out."
-        return "warning" if beside else "error", f"{server} needs sign-in again. {instead}", CONNECT_AGAIN
+        level, detail = ("warning", GOES_BACK) if beside else ("error", WAITS)
+        return level, f"{server} needs sign-in again. {instead}", detail
     if found.state is HealthState.DOWN and found.since and not beside:
         headline = f"No email gets out: {server} has been down since {clock.readable(found.since)}."
         return "error", headline, f"{found.reason}."
