@@ -13,8 +13,9 @@ from blueprints.pages.connect_forms import ConnectPlace
 from blueprints.way_back import list_url
 from services.connecting import guide, moving, pending, redirect_rules, suggesting
 from services.connecting.pending import Begun, CameBack
+from services.personal import own_server
 from services.settings import configs, state
-from utils.errors import InvalidInput, NotFound
+from utils.errors import AppError, InvalidInput, NotFound
 
 bp = Blueprint("connect", __name__, url_prefix="/settings/smtp")
 callback_bp = Blueprint("oauth", __name__)
@@ -145,6 +146,13 @@ def callback() -> Response:
         refusals.tell(reason="OAuth: no sign-in of this session")
         flash(NOT_YOURS, "danger")
         return private(make_response(redirect(url_for("pages.home"), 303)))
+    if place.is_own:
+        try:
+            own_server.check_connecting(current_user.id, place.stored)  # which may have been forbidden meanwhile
+        except AppError as refused:
+            errors = refused.errors if isinstance(refused, InvalidInput) else {}
+            flash(" ".join(text for texts in errors.values() for text in texts) or refused.message, "danger")
+            return private(make_response(redirect(place.back_url, 303)))
     return private(connect_forms.came_back(place, lambda: pending.finish(begun, answer, mine)))
 
 

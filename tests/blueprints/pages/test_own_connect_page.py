@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from flask import Flask
@@ -108,6 +108,17 @@ def test_what_the_policy_forbids_is_not_connected(bob: Visitor, changes: dict[st
     for rest in ("", "/start", "/code", "/check"):
         assert led_to(bob.post_form(f"{PAGE}{rest}", MICROSOFT)) == OWN
     assert keeping.find(config.row.id) is None
+
+
+def test_what_the_policy_forbids_during_the_redirect_is_not_connected(bob: Visitor) -> None:
+    config = bring(2, "smtp.office365.com")
+    away = led_to(bob.post_form(f"{PAGE}/start", MICROSOFT | {"way": "code"}))
+    assert away.startswith("https://login.microsoftonline.com/")
+    policy_changes.save({"allowed": "off"})
+    state = parse_qs(urlsplit(away).query)["state"][0]
+    assert led_to(bob.get(f"/oauth/callback?state={state}&code=x")) == OWN
+    known = keeping.find(config.row.id)
+    assert known and not known.consent
 
 
 def test_who_may_sign_in_by_oauth_only_is_told_so_and_led_there(bob: Visitor) -> None:
