@@ -46,21 +46,26 @@ class State(StrEnum):
 
 
 class RecipientState(StrEnum):
-    """What the mail came to for one recipient; ACCEPTED and REFUSED are final."""
+    """What the mail came to for one recipient; ACCEPTED, REFUSED and SUPPRESSED are final."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"
     DEFERRED = "deferred"
     REFUSED = "refused"
+    SUPPRESSED = "suppressed"  # on the suppression list: no server was told of them
 
 
 class Recipient(TypedDict):
-    """One recipient as the row holds it, with the code and the enhanced code of the server's last answer."""
+    """One recipient as the row holds it, with the code and the enhanced code of the server's last answer.
+
+    ``why`` is the reason of one that is suppressed, as a code.
+    """
 
     address: str
     state: RecipientState
     code: NotRequired[int | None]
     enhanced: NotRequired[str | None]
+    why: NotRequired[str]
 
 
 class _Recipients(TypeDecorator[list[Recipient]]):
