@@ -24,6 +24,7 @@ from blueprints.api import (
     send_api,
     senders_api,
     settings_api,
+    suppressions_api,
     usage_api,
 )
 from blueprints.base_path import BelowPath
@@ -44,6 +45,7 @@ from blueprints.pages import (
     policy_pages,
     sender_pages,
     settings_form,
+    suppression_pages,
     template_pages,
     token_pages,
     typed_pages,
@@ -126,6 +128,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         settings_api.bp,
         configs_api.bp,
         emails.bp,
+        suppression_pages.bp,
+        suppressions_api.bp,
         messages_api.bp,
         send_api.bp,
         own_server_api.bp,

@@ -67,7 +67,7 @@ class Suppression(Base):
     )
 
 
-class Standing(NamedTuple):
+class AddressStanding(NamedTuple):
     """What a send needs to know of an address."""
 
     digest: bytes
@@ -78,7 +78,7 @@ class Standing(NamedTuple):
 
 
 _C: Final = cast(Table, Suppression.__table__).c
-_STANDING: Final = tuple(_C[name] for name in Standing._fields)
+_STANDING: Final = tuple(_C[name] for name in AddressStanding._fields)
 
 
 def _of_digests(most: int) -> tuple[Prepared, list[str]]:
@@ -91,14 +91,14 @@ def _of_digests(most: int) -> tuple[Prepared, list[str]]:
 _FEW, _MANY = _of_digests(8), _of_digests(100)
 
 
-def standings(driver: Driver, digests: Sequence[bytes]) -> list[Standing]:
+def standings(driver: Driver, digests: Sequence[bytes]) -> list[AddressStanding]:
     """What is known of these addresses, whether they are on the list or only counted."""
     statement, names = _FEW if len(digests) <= len(_FEW[1]) else _MANY
-    found: list[Standing] = []
+    found: list[AddressStanding] = []
     for start in range(0, len(digests), len(names)):
         some = digests[start : start + len(names)]
         values = {name: some[place] if place < len(some) else some[0] for place, name in enumerate(names)}
-        found += [Standing(*row) for row in statement.rows(driver, values)]
+        found += [AddressStanding(*row) for row in statement.rows(driver, values)]
     return found
 
 
@@ -128,10 +128,10 @@ def add(session: Session, row: Suppression) -> bool:
     return True
 
 
-def known_digests(session: Session, digests: Collection[bytes]) -> set[bytes]:
-    """Those of these addresses that have a row for all mail."""
-    query = select(Suppression.digest).where(Suppression.digest.in_(digests), Suppression.scope == EVERYONE)
-    return set(session.scalars(query))
+def listed_digests(session: Session, digests: Collection[bytes]) -> set[bytes]:
+    """Those of these addresses that are on the list for all mail."""
+    query = select(Suppression.digest).where(Suppression.digest.in_(digests), Suppression.scope == EVERYONE, _IS_LISTED)
+    return {bytes(digest) for digest in session.scalars(query)}
 
 
 def page(

@@ -71,6 +71,11 @@ class Action(StrEnum):
     TEMPLATE_SAVED = "template_saved"
     TEMPLATE_DELETED = "template_deleted"
     DATABASE_RESTORED = "database_restored"
+    ADDRESS_SUPPRESSED = "address_suppressed"
+    SUPPRESSION_REMOVED = "suppression_removed"
+    SUPPRESSION_IMPORTED = "suppression_imported"
+    PERSON_EXPORTED = "person_exported"
+    PERSON_FORGOTTEN = "person_forgotten"
 
 
 @dataclass(frozen=True)

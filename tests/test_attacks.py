@@ -111,6 +111,13 @@ MATRIX: Final = {
     "POST /emails/<mail_id>/retry": administrators(404),
     "GET /emails/<mail_id>/cancel": administrators(404),
     "POST /emails/<mail_id>/cancel": administrators(404),
+    "GET /emails/suppressed": administrators(200),
+    "POST /emails/suppressed": administrators(422),
+    "GET /emails/suppressed/1": administrators(404),
+    "POST /emails/suppressed/1/remove": administrators(303),
+    "POST /emails/suppressed/remove": administrators(303),
+    "POST /emails/suppressed/import": administrators(422),
+    "GET /emails/suppressed/export.csv": administrators(200),
     "GET /settings/smtp/domain": administrators(200),
     "GET /settings/smtp/headers": administrators(200),
     "POST /settings/smtp/headers": administrators(422),
@@ -158,6 +165,10 @@ MATRIX: Final = {
     "POST /api/messages/send-email": (401, 422, 422, 422, 422, 401),
     "GET /api/messages": (401, 200, 200, 200, 200, 401),
     "GET /api/messages/direct": api(200),
+    "GET /api/suppressions": api(200),
+    "POST /api/suppressions": api(422),
+    "GET /api/suppressions/1": api(404),
+    "DELETE /api/suppressions/1": api(404),
     "GET /api/messages/<mail_id>": (401, 404, 404, 404, 404, 401),
     "POST /api/messages/<mail_id>/retry": (401, 404, 404, 404, 404, 401),
     "POST /api/messages/<mail_id>/cancel": (401, 404, 404, 404, 404, 401),
@@ -195,6 +206,7 @@ FORGED: Final = {
 FIELDS: Final = {
     "email": "mallory@evil.example",
     "sender_email": "mallory@evil.example",
+    "address": "mallory@evil.example",
     "email_password": PASSWORD,
     "current_password": PASSWORD,
     "password": NEW_PASSWORD,
@@ -218,6 +230,7 @@ FIELDS: Final = {
 }
 CHANGE: Final = b'{"name": "Mallory", "smtp_server": "smtp.evil.example", "from_email": "mallory@evil.example"}'
 WRITES: Final = (
+    "/emails/suppressed",
     "/settings/smtp/new",
     "/settings/smtp/1",
     "/settings/smtp/1/activate",

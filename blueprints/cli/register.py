@@ -15,6 +15,7 @@ from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate
 from blueprints.cli.smtp_discover import discover
+from blueprints.cli.suppression import suppression
 from services import email_service
 from services.settings import named
 
@@ -25,7 +26,7 @@ for command in (activate, test, route, validate, domain, discover, personal, pol
 
 
 def register(app: Flask) -> None:
-    for commands in (account, audit, keys, mail, smtp, token):
+    for commands in (account, audit, keys, mail, smtp, suppression, token):
         app.cli.add_command(commands)
     app.shell_context_processor(_names_of_the_shell)
 

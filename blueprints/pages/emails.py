@@ -7,6 +7,7 @@ from services.checks import outlook
 from services.outbox import facts, holding, log
 from services.outbox.facts import MessageData, State
 from services.personal.mail_fields import LONGEST_TAG
+from services.suppression import entries as suppressed
 from utils.env_utils import get_settings
 from utils.errors import Conflict
 from utils.numbers import whole_number
@@ -50,7 +51,9 @@ def show() -> str:
 @admin_page
 def message(mail_id: str) -> str:
     """One queued mail: its recipients' results, and every attempt."""
-    return render_template("emails/message.html", story=log.story(mail_id))
+    story = log.story(mail_id)
+    listed = suppressed.of_addresses([each.address for each in story.mail.recipients], story.mail.account_id)
+    return render_template("emails/message.html", story=story, listed=listed)
 
 
 @bp.get("/<mail_id>/retry")

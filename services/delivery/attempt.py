@@ -11,7 +11,7 @@ import structlog
 from services.delivery import account_limits, bounces, pace, record, retry_policy
 from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
-from services.delivery.bounces import Tried
+from services.delivery.bounces import TriedMail
 from services.delivery.limits import Limits
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED, Outcome, Withheld
 from services.delivery.pace import Place
@@ -29,7 +29,6 @@ from services.smtp.patience import RFC_5321, Patience, Span
 from services.smtp.pool import pool
 from services.smtp.settings import SmtpSettings
 from services.suppression import listing
-from services.suppression.listing import Listing
 from utils import clock, incidents
 from utils.addresses import ascii_address, mask_address, parse_mailbox
 from utils.env_utils import get_settings
@@ -66,7 +65,7 @@ def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None =
     if not recipients:
         return _for_nobody(draft, held_back, account_id)
     outcome = _along(servers, draft, _Envelope(recipients, held_back), account_id)
-    bounces.note([Tried(draft.mail_id, recipients, (*outcome.skipped, outcome))], known)
+    bounces.note([TriedMail(draft.mail_id, recipients, (*outcome.skipped, outcome))], known)
     return outcome
 
 

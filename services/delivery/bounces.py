@@ -10,13 +10,13 @@ from services.outbox.reasons import Reason
 from services.smtp.wire import Reply
 from services.suppression import counting
 from services.suppression.counting import DeadAddress, LiveAddress, scope_of
-from services.suppression.listing import Listing
+from services.suppression.listing import KnownAddresses
 from utils.errors import DeliveryError, Fault, Phase
 
 _FOR_GOOD: Final = 5  # RFC 5321 4.2.1: with what such a reply begins
 
 
-class Tried(NamedTuple):
+class TriedMail(NamedTuple):
     """A mail, whom it was to go to, and what became of it at each server."""
 
     mail_id: str
@@ -24,7 +24,7 @@ class Tried(NamedTuple):
     outcomes: Sequence[Outcome]
 
 
-def note(mails: Iterable[Tried], listing: Listing) -> None:
+def note(mails: Iterable[TriedMail], listing: KnownAddresses) -> None:
     """Count what attempts showed of addresses; ``listing`` is what was known of them before."""
     dead, live = list[DeadAddress](), list[LiveAddress]()
     for mail in mails:
@@ -34,7 +34,7 @@ def note(mails: Iterable[Tried], listing: Listing) -> None:
     counting.note(dead, live)
 
 
-def _shown(mail: Tried, listing: Listing) -> tuple[list[DeadAddress], list[LiveAddress]]:
+def _shown(mail: TriedMail, listing: KnownAddresses) -> tuple[list[DeadAddress], list[LiveAddress]]:
     dead, live = list[DeadAddress](), list[LiveAddress]()
     for outcome in mail.outcomes:
         if outcome.server is None or outcome.server.is_local_inbox:

@@ -1,6 +1,7 @@
 """Sealing the stored configurations anew with the present ``APP_KEY``, row by row; and which keys are still needed.
 
-Queued mails are not sealed anew: the key of each is needed until its content is gone.
+Queued mails are not sealed anew: the key of each is needed until its content is gone. The key of addresses is, and so
+whatever is kept of them.
 
 A rotation can be killed at any moment and started again: each row is either under its old key or under the new one,
 and what is done is left alone.
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from database import audit_db, outbox_db, smtp_db
 from database.engine import reading, transaction
 from database.smtp_db import SmtpConfig
-from services import audit
+from services import address_key, audit
 from services.audit import Action
 from services.settings import config_trail, sealing
 from services.settings.row import StoredRow
@@ -42,6 +43,7 @@ class Role(StrEnum):
 class KeyUse:
     """A key by its id, with how many configurations (``rows``) and queued mails it seals.
 
+    ``addresses``: and the key of addresses, by which the suppression list is read.
     ``position`` counts within ``APP_KEY_PREVIOUS`` from 1. Dead letters that can be sent again count as queued mails.
     """
 
@@ -50,10 +52,11 @@ class KeyUse:
     position: int | None
     rows: int
     mails: int
+    addresses: bool = False
 
     @property
     def is_needed(self) -> bool:
-        return bool(self.rows or self.mails)
+        return bool(self.rows or self.mails or self.addresses)
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,12 @@ class Status:
 
     @property
     def is_well(self) -> bool:
-        """Whether every configuration can be read, and the key of every queued mail is at hand."""
-        return not self.refused and not self.missing_for_mails
+        """Whether every configuration can be read, and the key of every queued mail, and of addresses, is at hand."""
+        return not self.refused and not self.missing_for_mails and not self.is_missing_for_addresses
+
+    @property
+    def is_missing_for_addresses(self) -> bool:
+        return any(use.role is Role.UNKNOWN and use.addresses for use in self.keys)
 
     @property
     def missing_for_mails(self) -> list[KeyUse]:
@@ -105,8 +112,8 @@ class Status:
 
     @property
     def to_rotate(self) -> int:
-        """How many rows are sealed with a previous key."""
-        return sum(use.rows for use in self.keys if use.role is Role.PREVIOUS)
+        """How many rows are sealed with a previous key, and the key of addresses among them."""
+        return sum(use.rows + use.addresses for use in self.keys if use.role is Role.PREVIOUS)
 
     @property
     def unreferenced(self) -> list[KeyUse]:
@@ -116,11 +123,15 @@ class Status:
 
 @dataclass(frozen=True)
 class Rotation:
-    """What a rotation did, or would do; ``after`` is how things stand then."""
+    """What a rotation did, or would do; ``after`` is how things stand then.
+
+    ``has_addresses``: the key of addresses was sealed anew, or would be.
+    """
 
     rotated: list[SealedRow]
     refused: list[Refusal]
     after: Status
+    has_addresses: bool = False
 
 
 class Point(StrEnum):
@@ -163,14 +174,14 @@ def rotate(*, dry_run: bool = False, hear: RotationObserver = _unheard) -> Rotat
     due = [each.row.id for each in stored if each.is_readable and each.row.key_id != current_key_id()]
     if dry_run:
         rows = [_named(each.row) for each in stored]
-        return Rotation(
-            rotated=[row for row in rows if row.id in due],
-            refused=refused,
-            after=_status([replace(row, key_id=current_key_id()) if row.id in due else row for row in rows], refused),
-        )
+        after = _status([replace(row, key_id=current_key_id()) if row.id in due else row for row in rows], refused)
+        has_addresses = any(use.role is Role.PREVIOUS and use.addresses for use in after.keys)
+        due_rows = [row for row in rows if row.id in due]
+        return Rotation(rotated=due_rows, refused=refused, after=after, has_addresses=has_addresses)
     rotated = [row for row in (_rotate(config_id, hear) for config_id in due) if row]
+    has_addresses = address_key.seal_anew()
     after = status()
-    return Rotation(rotated=rotated, refused=after.refused, after=after)
+    return Rotation(rotated=rotated, refused=after.refused, after=after, has_addresses=has_addresses)
 
 
 def _rotate(config_id: int, hear: RotationObserver) -> SealedRow | None:
@@ -224,16 +235,20 @@ def _refusals(stored: list[StoredConfig]) -> list[Refusal]:
 
 def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
     used = Counter(row.key_id for row in rows)
+    of_addresses = address_key.sealed_with()
     with reading() as session:
         mails = outbox_db.keys_in_use(session)
 
     def use(key_id: str, role: Role, position: int | None = None) -> KeyUse:
-        return KeyUse(key_id, role, position, used.pop(key_id, 0), mails.pop(key_id, 0))
+        rows, queued = used.pop(key_id, 0), mails.pop(key_id, 0)
+        return KeyUse(key_id, role, position, rows, queued, addresses=key_id == of_addresses)
 
     keys = [use(current_key_id(), Role.CURRENT)]
     for position, key in enumerate(get_settings().app_key_previous, 1):
         keys.append(use(key_id_of(fernet_key_from(key)), Role.PREVIOUS, position))
-    return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted({*used, *mails}))], refused)
+    at_hand = {each.key_id for each in keys}
+    others = {*used, *mails, *([of_addresses] if of_addresses else [])} - at_hand
+    return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted(others))], refused)
 
 
 def _named(row: SmtpConfig | StoredRow) -> SealedRow:

@@ -25,7 +25,7 @@ ENOUGH: Final = 2  # emails at which an address is refused for good
 KEPT: Final = timedelta(days=180)  # that an address stays on the list, or one refusal counts
 
 
-class Source(StrEnum):
+class ListSource(StrEnum):
     """How an address came to be on the list."""
 
     REFUSALS = "refusals"
@@ -89,7 +89,7 @@ def _count(session: Session, key: AddressKey, dead: DeadAddress, now: datetime) 
             scope=dead.scope,
             sealed=key.seal(dead.address),
             reason=Cause.REFUSED,
-            source=Source.REFUSALS,
+            source=ListSource.REFUSALS,
             created_at=now,
         )
         _say(row, dead, now, refusals=1)
@@ -102,7 +102,7 @@ def _count(session: Session, key: AddressKey, dead: DeadAddress, now: datetime) 
     if (row.listed_at and not is_over) or row.mail_id == dead.mail_id:
         return False
     if is_over:
-        row.listed_at, row.reason, row.source = None, Cause.REFUSED, Source.REFUSALS
+        row.listed_at, row.reason, row.source = None, Cause.REFUSED, ListSource.REFUSALS
         row.created_at, row.note, row.added_by, row.accepted_at = now, "", "", None
     _say(row, dead, now, refusals=1 if is_over else row.refusals + 1)
     if row.refusals < ENOUGH:

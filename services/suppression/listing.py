@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from database import suppression_db
 from database.engine import driver_reading
-from database.suppression_db import EVERYONE, Standing
+from database.suppression_db import EVERYONE, AddressStanding
 from services import address_key
 from services.address_key import KeyAway
 from services.outbox.reasons import Reason
@@ -41,10 +41,10 @@ def reason_of(cause: str) -> Reason:
 
 
 @dataclass(frozen=True)
-class Listing:
+class KnownAddresses:
     """What was known of some addresses when it was asked for: on the list, or refused once."""
 
-    standings: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
+    standings: Mapping[str, tuple[AddressStanding, ...]] = field(default_factory=dict)
     at: datetime | None = None
 
     def __bool__(self) -> bool:
@@ -67,14 +67,14 @@ class Listing:
         """Whether there is anything that a delivery ends."""
         return any(each.scope == scope for each in self.standings.get(address, ()))
 
-    def _is_over(self, standing: Standing) -> bool:
+    def _is_over(self, standing: AddressStanding) -> bool:
         return standing.ends_at is not None and self.at is not None and standing.ends_at <= self.at
 
 
-NOTHING: Final = Listing()
+NOTHING: Final = KnownAddresses()
 
 
-def look_up(addresses: Collection[str]) -> Listing:
+def look_up(addresses: Collection[str]) -> KnownAddresses:
     """What the list says of these addresses, by one question to the database.
 
     While that cannot be asked, or the key of addresses cannot be opened, nobody is held back: a list that cannot be
@@ -99,8 +99,8 @@ def look_up(addresses: Collection[str]) -> Listing:
         return NOTHING
     if not found:
         return NOTHING
-    standings: dict[str, tuple[Standing, ...]] = {}
+    standings: dict[str, tuple[AddressStanding, ...]] = {}
     for standing in dict.fromkeys(found):  # one that fills the place of another is found twice
         for address in by_digest[bytes(standing.digest)]:
             standings[address] = (*standings.get(address, ()), standing)
-    return Listing(standings, clock.now())
+    return KnownAddresses(standings, clock.now())

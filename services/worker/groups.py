@@ -27,7 +27,7 @@ from database.outbox_db import Priority
 from services import audit
 from services.accounts import upkeep
 from services.delivery import bounces, record
-from services.delivery.bounces import Tried
+from services.delivery.bounces import TriedMail
 from services.outbox import content, notices, owner_notices
 from services.outbox import log as mail_log
 from services.outbox.content import CannotOpen
@@ -36,7 +36,7 @@ from services.settings.protection import SECURITY_KINDS
 from services.smtp import our_faults
 from services.suppression import listing
 from services.suppression import upkeep as suppression_upkeep
-from services.suppression.listing import Listing
+from services.suppression.listing import KnownAddresses
 from services.worker import along_route, settling, turns, unwritten
 from services.worker.along_route import Job, Shift
 from services.worker.lease import Group, Pace
@@ -160,7 +160,7 @@ class _Work:
 
         What they have shown of addresses is written first: whoever sees that a mail is settled finds it counted.
         """
-        bounces.note([Tried(job.claim.mail_id, job.pending, job.outcomes) for job in jobs], self._listing)
+        bounces.note([TriedMail(job.claim.mail_id, job.pending, job.outcomes) for job in jobs], self._listing)
         settlements = [*self._settled, *(job.settlement for job in jobs if job.settlement)]
         return News(settlements, [row for job in jobs for row in job.rows])
 
@@ -216,12 +216,12 @@ def _by_account(jobs: Sequence[Job]) -> list[tuple[int | None, list[Job]]]:
     return [(each, [job for job in jobs if job.claim.account_id == each]) for each in accounts]
 
 
-def _listing_of(claims: Sequence[Claim]) -> Listing:
+def _listing_of(claims: Sequence[Claim]) -> KnownAddresses:
     """What is known of all recipients of these mails."""
     return listing.look_up([address for claim in claims for address in settling.pending(claim)])
 
 
-def _opened_surely(claim: Claim, known: Listing, now: datetime) -> Job | Settlement:
+def _opened_surely(claim: Claim, known: KnownAddresses, now: datetime) -> Job | Settlement:
     """The same, whatever goes wrong: one mail that cannot be opened holds no other."""
     try:
         return _opened(claim, known, now)
@@ -232,7 +232,7 @@ def _opened_surely(claim: Claim, known: Listing, now: datetime) -> Job | Settlem
         return settling.met_our_fault(claim, ours, now)
 
 
-def _opened(claim: Claim, known: Listing, now: datetime) -> Job | Settlement:
+def _opened(claim: Claim, known: KnownAddresses, now: datetime) -> Job | Settlement:
     """The mail ready to go, or what becomes of it since it cannot."""
     if get_settings().mail_suppress_send:
         return settling.suppressed(claim, now)
@@ -251,7 +251,7 @@ def _opened(claim: Claim, known: Listing, now: datetime) -> Job | Settlement:
     return Job(claim=claim, draft=draft, pending=settling.pending(claim), is_careful=claim.uncertain > 0)
 
 
-def _held_back(claim: Claim, known: Listing) -> dict[str, Reason]:
+def _held_back(claim: Claim, known: KnownAddresses) -> dict[str, Reason]:
     """The recipients who are on the suppression list, and why; of security mail none is left out for that."""
     if claim.priority == Priority.SECURITY or claim.kind in SECURITY_KINDS:
         return {}

@@ -41,7 +41,7 @@ def upgrade() -> None:
         sa.Column("ends_at", _MOMENT, nullable=True),
         sa.Column("accepted_at", _MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_suppression")),
-        sa.UniqueConstraint("digest", "scope", name=op.f("uq_suppression_digest")),
+        sa.UniqueConstraint("digest", "scope", name=op.f("uq_suppression_digest_scope")),
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_suppression_ends_at"), "suppression", ["ends_at"])
