@@ -40,6 +40,7 @@ ROOMS = {
     "checks": "reasons worker outbox delivery diagnosis settings message smtp",
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
+    "privacy": "address_key suppression outbox accounts audit reasons",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",

@@ -121,6 +121,9 @@ MATRIX: Final = {
     "GET /settings/smtp/domain": administrators(200),
     "GET /settings/smtp/headers": administrators(200),
     "POST /settings/smtp/headers": administrators(422),
+    "GET /settings/privacy": administrators(200),
+    "POST /settings/privacy/export": administrators(422),
+    "POST /settings/privacy/forget": administrators(422),
     "GET /settings/audit": administrators(200),
     "GET /settings/audit.csv": administrators(200),
     "GET /settings/accounts": administrators(200),
@@ -207,6 +210,7 @@ FIELDS: Final = {
     "email": "mallory@evil.example",
     "sender_email": "mallory@evil.example",
     "address": "mallory@evil.example",
+    "confirmed": "1",
     "email_password": PASSWORD,
     "current_password": PASSWORD,
     "password": NEW_PASSWORD,
@@ -231,6 +235,7 @@ FIELDS: Final = {
 CHANGE: Final = b'{"name": "Mallory", "smtp_server": "smtp.evil.example", "from_email": "mallory@evil.example"}'
 WRITES: Final = (
     "/emails/suppressed",
+    "/settings/privacy/forget",
     "/settings/smtp/new",
     "/settings/smtp/1",
     "/settings/smtp/1/activate",

@@ -121,6 +121,8 @@ FORMS: Final = {
     "/emails/suppressed/<int:entry_id>/remove": {},
     "/emails/suppressed/remove": {"entry": "1", "domain": "example.com"},
     "/emails/suppressed/import": {"file": "dead@example.com"},
+    "/settings/privacy/export": {"address": "jane@example.com"},
+    "/settings/privacy/forget": {"address": "jane@example.com", "confirmed": "1"},
     "/inbox/clear": {},
     "/logout": {},
 }

@@ -11,6 +11,7 @@ from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.people import account
 from blueprints.cli.personal import personal, policy
+from blueprints.cli.privacy import privacy
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate
@@ -26,7 +27,7 @@ for command in (activate, test, route, validate, domain, discover, personal, pol
 
 
 def register(app: Flask) -> None:
-    for commands in (account, audit, keys, mail, smtp, suppression, token):
+    for commands in (account, audit, keys, mail, privacy, smtp, suppression, token):
         app.cli.add_command(commands)
     app.shell_context_processor(_names_of_the_shell)
 

@@ -104,6 +104,7 @@ def _count(session: Session, key: AddressKey, dead: DeadAddress, now: datetime) 
     if is_over:
         row.listed_at, row.reason, row.source = None, Cause.REFUSED, ListSource.REFUSALS
         row.created_at, row.note, row.added_by, row.accepted_at = now, "", "", None
+        row.sealed = key.seal(dead.address)  # which may have been forgotten
     _say(row, dead, now, refusals=1 if is_over else row.refusals + 1)
     if row.refusals < ENOUGH:
         return False
