@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    literal_column,
     select,
     text,
     update,
@@ -88,6 +89,7 @@ def _of_digests(most: int) -> tuple[Prepared, list[str]]:
 
 
 # Two shapes, since a statement is prepared once: for a group of mails to one person each, and for long lists.
+_ANY: Final = Prepared(select(_C.id).limit(literal_column("1")), [_C.id])
 _FEW, _MANY = _of_digests(8), _of_digests(100)
 
 
@@ -100,6 +102,11 @@ def standings(driver: Driver, digests: Sequence[bytes]) -> list[AddressStanding]
         values = {name: some[place] if place < len(some) else some[0] for place, name in enumerate(names)}
         found += [AddressStanding(*row) for row in statement.rows(driver, values)]
     return found
+
+
+def is_empty(driver: Driver) -> bool:
+    """Whether nothing is known of any address."""
+    return not _ANY.rows(driver, {})
 
 
 def find(session: Session, number: int) -> Suppression | None:

@@ -22,7 +22,7 @@ from blueprints.api.openapi import AnyAnswer, ErrorAnswer, Operation
 from blueprints.api.query import number_parameter, parsed_query
 from services.settings.fields import Checked, Strict, checked, parse_recipient
 from services.suppression import entries
-from services.suppression.entries import LONGEST_NOTE, MOST_DAYS, EntryData
+from services.suppression.entries import MOST_DAYS, MOST_NOTE, EntryData
 from services.suppression.listing import Cause
 from utils.addresses import LONGEST_ADDRESS
 from utils.json_shapes import json_of
@@ -67,7 +67,7 @@ class NewSuppression(Strict):
     ] = Field(default="")
     reason: Annotated[str, one_of(_BY_HAND, "string", "Why.", enum=[*_BY_HAND])] = Cause.MANUAL.value
     days: Annotated[int | None, Checked(_days, "integer", "For how long. Absent: until it is removed.")] = None
-    note: Annotated[str, _bounded(LONGEST_NOTE, "A note for administrators.")] = ""
+    note: Annotated[str, _bounded(MOST_NOTE, "A note for administrators.")] = ""
 
 
 class SuppressionsAnswer(AnyAnswer):

@@ -17,7 +17,7 @@ privacy = AppGroup("privacy", help="Export what is stored about an address, or d
 @command(privacy, "export")
 @click.argument("address")
 def export(address: str, *, as_json: bool) -> None:
-    """Print everything stored about an address as JSON.
+    """Print what is stored about an address.
 
     Of an email, other recipients are left out. With --json the same.
     """
@@ -28,7 +28,7 @@ def export(address: str, *, as_json: bool) -> None:
 @click.argument("address")
 @click.option("--yes", is_flag=True, help="Skip the question.")
 def forget(address: str, *, yes: bool, as_json: bool) -> None:
-    """Replace an address with a pseudonym in the mail log, the audit trail and the suppression list.
+    """Replace an address with a pseudonym.
 
     Email that waits for this address alone is cancelled. A suppressed address stays suppressed. This cannot be undone.
     """

@@ -26,7 +26,7 @@ _BY_HAND: Final = [cause.value for cause in Cause if cause is not Cause.REFUSED]
 @click.argument("asked", required=False, default="", metavar="[ADDRESS|DOMAIN]")
 @limit_option(entries.MOST)
 def show(asked: str, *, limit: int, as_json: bool) -> None:
-    """List the addresses that get no mail, newest first."""
+    """List suppressed addresses, newest first."""
     found, _ = entries.page(asked, limit=limit)
     rows = [
         (
@@ -49,7 +49,10 @@ def show(asked: str, *, limit: int, as_json: bool) -> None:
 @click.option("--days", type=click.IntRange(1, MOST_DAYS), metavar="N", help="For how long. Default: until removed.")
 @click.option("--note", default="", metavar="TEXT", help="A note for administrators.")
 def add(address: str, *, reason: str, days: int | None, note: str, as_json: bool) -> None:
-    """Add an address: only security email is sent to it from now on."""
+    """Suppress an address.
+
+    Only security email is sent to it from now on. One that is listed is changed.
+    """
     entry = entries.add(address, Cause(reason), days=days, note=note)
     answer(as_json, json_of(EntryData, entry), f"Added {entry.address}.")
 
@@ -60,7 +63,10 @@ def add(address: str, *, reason: str, days: int | None, note: str, as_json: bool
 @click.option("--all", "every", is_flag=True, help="All addresses.")
 @click.option("--yes", is_flag=True, help="Skip the question.")
 def remove(addresses: Sequence[str], *, domain: str, every: bool, yes: bool, as_json: bool) -> None:
-    """Remove addresses from the list, so that email is sent to them again."""
+    """Remove addresses from the list.
+
+    Email is sent to them again.
+    """
     if sum((bool(addresses), bool(domain), every)) != 1:
         raise click.UsageError("Pass addresses, --domain or --all.")
     if every and not yes:
@@ -75,10 +81,10 @@ def remove(addresses: Sequence[str], *, domain: str, every: bool, yes: bool, as_
 @command(suppression, "import")
 @click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
 def import_table(file: TextIO, *, as_json: bool) -> None:
-    """Add the addresses of a CSV file; - reads standard input.
+    """Add the addresses of a CSV file.
 
-    A heading names the columns: address or email, and perhaps reason, ends at and note. Exports of mail providers work
-    as they are.
+    - reads standard input. A heading names the columns: address or email, and perhaps reason, ends at and note. Exports
+    of mail providers work as they are.
     """
     told = exchange.read(file)
     data = {"added": told.added, "known": told.known, "refused": told.refused}
@@ -88,7 +94,7 @@ def import_table(file: TextIO, *, as_json: bool) -> None:
 
 @command(suppression, "export")
 def export(*, as_json: bool) -> None:
-    """Print the list as CSV, for a spreadsheet or another installation."""
+    """Print the list as CSV."""
     audit.note(Action.VIEWED, exchange.SUBJECT)
     if as_json:
         answer(True, [json_of(EntryData, each) for each in entries.every()])

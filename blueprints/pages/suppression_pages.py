@@ -23,6 +23,7 @@ from blueprints.csv_lines import csv_line
 from services import audit
 from services.audit import Action
 from services.suppression import entries, exchange
+from services.suppression.entries import Entry
 from services.suppression.exchange import Imported
 from services.suppression.listing import Cause
 from utils import clock
@@ -144,7 +145,8 @@ def _days(text: str) -> int | None:
 def _page(values: dict[str, str], errors: _Errors, status: int = 422, *, told: Imported | None = None) -> Response:
     asked = request.args.get("q", "").strip()[:LONGEST_ADDRESS]
     before = request.args.get("before", type=whole_number)
-    found, older, problem = [], None, ""
+    found: list[Entry] = []
+    older, problem = None, ""
     try:
         found, older = entries.page(asked, before)
     except Conflict as away:

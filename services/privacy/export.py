@@ -60,7 +60,7 @@ def export(address: str) -> dict[str, Any]:
     """All that is held about an address; that somebody asked is in the audit trail. Raises InvalidInput."""
     person, key = AddressHolder(address), _key()
     with reading() as session:
-        found = {
+        found: dict[str, Any] = {
             "address": person.address,
             "made_at": clock.now().isoformat(),
             "emails": [_mail(session, person, row) for row in person.mails(session)],

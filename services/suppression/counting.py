@@ -14,6 +14,7 @@ from database.engine import transaction
 from database.suppression_db import EVERYONE, Suppression
 from services import address_key
 from services.address_key import AddressKey
+from services.suppression import listing
 from services.suppression.listing import Cause
 from utils import clock
 from utils.addresses import mask_address
@@ -69,6 +70,7 @@ def note(dead: Sequence[DeadAddress], live: Sequence[LiveAddress] = ()) -> None:
     except (SQLAlchemyError, Conflict) as failure:
         log.error("refusals_not_counted", kind=type(failure).__name__)
         return
+    listing.note_change()
     for each in listed:
         log.info("address_suppressed", recipient=mask_address(each.address), code=each.code, enhanced=each.enhanced)
 

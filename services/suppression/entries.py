@@ -14,6 +14,7 @@ from services import address_key, audit
 from services.address_key import MISSING, AddressKey, KeyAway
 from services.audit import Action
 from services.outbox import reasons
+from services.suppression import listing
 from services.suppression.counting import ListSource
 from services.suppression.listing import Cause, reason_of
 from utils import clock
@@ -25,6 +26,7 @@ from utils.log_utils import printable
 PAGE: Final = 50
 MOST: Final = 200
 MOST_DAYS: Final = 3650
+MOST_NOTE: Final = LONGEST_NOTE
 NO_SUCH: Final = "No such entry. It may have been removed already."
 _UNREADABLE: Final = "unreadable"  # somebody has changed the row, so that its address does not open
 
@@ -131,7 +133,9 @@ def add(address: str, cause: Cause = Cause.MANUAL, *, days: int | None = None, n
         row = put(session, key, address, cause, ListSource.MANUAL, ends_at=ends_at, note=note)
         session.flush()
         audit.record(session, Action.ADDRESS_SUPPRESSED, _subject(row, key), [cause])
-        return _entry(row, key)
+        entry = _entry(row, key)
+    listing.note_change()
+    return entry
 
 
 def put(

@@ -13,7 +13,7 @@ from database.suppression_db import LONGEST_NOTE
 from services import address_key, audit
 from services.address_key import FORGOTTEN_DOMAIN
 from services.audit import Action
-from services.suppression import entries
+from services.suppression import entries, listing
 from services.suppression.counting import KEPT, ListSource
 from services.suppression.entries import Entry
 from services.suppression.listing import Cause
@@ -209,5 +209,6 @@ def _add(batch: Sequence[_Line], told: Imported) -> None:
                 entries.put(
                     session, key, line.address, line.cause, ListSource.IMPORT, ends_at=line.ends_at, note=line.note
                 )
+    listing.note_change()
     told.added += len(lines) - len(known)
     told.known += len(batch) - len(lines) + len(known)

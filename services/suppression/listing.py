@@ -4,13 +4,17 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import count
+from time import monotonic
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import structlog
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from database import suppression_db
-from database.engine import driver_reading
+from database.engine import db, driver_reading
 from database.suppression_db import EVERYONE, AddressStanding
 from services import address_key
 from services.address_key import KeyAway
@@ -74,23 +78,50 @@ class KnownAddresses:
 NOTHING: Final = KnownAddresses()
 
 
+_EMPTY_SECONDS: Final = 1.0  # for which a list that was empty is taken for that: others may have added to it
+
+# Whether it was, and until when that holds; per engine, so that two applications in one process do not share it.
+_looked: Final[WeakKeyDictionary[Engine, tuple[bool, float]]] = WeakKeyDictionary()
+_changes: Final = count()
+_last_change: Final = [next(_changes)]
+
+
+def note_change() -> None:
+    """Something was written down of an address, and is committed: the list is looked at again."""
+    _last_change[0] = next(_changes)
+    _looked.pop(db.engine, None)
+
+
+def _was_empty() -> bool | None:
+    """Whether the list was empty a moment ago; None if nobody has looked."""
+    is_empty, until = _looked.get(db.engine, (False, 0.0))
+    return is_empty if monotonic() < until else None
+
+
+def _note_emptiness(is_empty: bool, last_change: int) -> None:
+    """Remember what was seen, unless somebody here has written something down meanwhile."""
+    if last_change == _last_change[0]:
+        _looked[db.engine] = (is_empty, monotonic() + _EMPTY_SECONDS)
+
+
 def look_up(addresses: Collection[str]) -> KnownAddresses:
-    """What the list says of these addresses, by one question to the database.
+    """What the list says of these addresses, by one question to the database; none while nothing is on the list.
 
     While that cannot be asked, or the key of addresses cannot be opened, nobody is held back: a list that cannot be
     read is no reason to keep mail from people.
     """
-    if not addresses:
+    was_empty, last_change = _was_empty(), _last_change[0]
+    if not addresses or was_empty:
         return NOTHING
     try:
         key = address_key.find()
-        if key is None:  # no address was ever kept
-            return NOTHING
         by_digest: dict[bytes, list[str]] = {}
-        for address in dict.fromkeys(addresses):
+        for address in dict.fromkeys(addresses) if key else ():
             by_digest.setdefault(key.digest(address), []).append(address)
         with driver_reading() as driver:
-            found = suppression_db.standings(driver, list(by_digest))
+            found = suppression_db.standings(driver, list(by_digest)) if by_digest else []
+            if was_empty is None:
+                _note_emptiness(key is None or (not found and suppression_db.is_empty(driver)), last_change)
     except SQLAlchemyError as failure:
         log.error("suppression_not_read", kind=type(failure).__name__)
         return NOTHING

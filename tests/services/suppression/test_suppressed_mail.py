@@ -10,12 +10,21 @@ from sqlalchemy import text
 from app import create_app
 from database.engine import db, transaction
 from database.outbox_db import Priority
-from services.email_service import queue_email, send_email, send_password_reset_email
+from services.email_service import (
+    queue_email,
+    send_email,
+    send_order_notification,
+    send_password_reset_email,
+    send_template,
+)
 from services.outbox import log
 from services.outbox.reasons import Reason, words
+from services.suppression import entries
+from services.suppression.listing import Cause
 from tests.mails import queued
 from tests.outbox import drain, row_of
 from tests.recording_server import RecordingServer
+from tests.statements import heard
 from tests.visitors import mail_through
 
 GOOD, DEAD = "good@example.com", "dead@example.com"
@@ -187,3 +196,32 @@ def test_a_mail_that_is_not_refused_costs_no_row() -> None:
     with transaction() as session:
         assert session.execute(text("SELECT count(*) FROM suppression")).scalar() == 0
         assert session.execute(text("SELECT count(*) FROM address_key")).scalar() == 0
+
+
+def test_while_nothing_is_listed_a_mail_costs_no_question_and_then_one() -> None:
+    assert send_email(GOOD, "s", "b")
+    statements: list[str] = []
+    with heard(db.engine, lambda statement, _: statements.append(statement)):
+        assert send_email(GOOD, "s", "b")
+        assert not [each for each in statements if "suppression" in each or "address_key" in each]
+        entries.add(DEAD)
+        assert not send_email(DEAD, "s", "b")
+        statements.clear()
+        assert send_email(GOOD, "s", "b")
+    assert len([each for each in statements if "suppression" in each]) == 1
+
+
+def test_templates_and_mail_over_http_are_suppressed_with_the_reason(app: Flask, bearer: dict[str, str]) -> None:
+    entries.add(DEAD, Cause.COMPLAINT)
+    assert not send_template(DEAD, "order_notification", symbol="A")
+    assert not send_order_notification(DEAD, {})
+    client = app.test_client()
+    body = {"to": DEAD, "subject": "s", "text": "t", "wait": True}
+    answer = client.post("/api/messages/send-email", json=body, headers=bearer)
+    told = answer.get_json()
+    assert (answer.status_code, told["success"], told["state"]) == (200, False, "suppressed")
+    assert told["error"] == words(Reason.LISTED_COMPLAINT)
+    told = client.post("/api/messages/send-email", json=body | {"to": [GOOD, DEAD]}, headers=bearer).get_json()
+    assert (told["success"], told["state"]) == (False, "sent")
+    assert [each["state"] for each in told["recipients"]] == ["accepted", "suppressed"]
+    assert told["recipients"][1]["meaning"] == words(Reason.LISTED_COMPLAINT)
