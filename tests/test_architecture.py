@@ -33,12 +33,12 @@ ROOMS = {
     "diagnosis": "smtp registry reasons",
     "delivery": "smtp message settings diagnosis reasons suppression",
     "providers": "registry web_request smtp settings delivery",
-    "outbox": "reasons delivery settings message diagnosis audit",
+    "outbox": "reasons delivery settings message diagnosis audit calendar",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
-    "worker": "reasons outbox delivery accounts settings message smtp audit suppression",
-    "checks": "reasons worker outbox delivery diagnosis settings message smtp",
-    "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar",
+    "worker": "reasons outbox delivery accounts settings message smtp audit oauth suppression",
+    "checks": "oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
+    "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
     "privacy": "address_key suppression outbox accounts audit reasons",
     "backup": "outbox audit",
@@ -61,7 +61,7 @@ TWICE: set[str] = set()
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
-    "sender_link.ask", "sender_link.confirm", "open_pixel.show",
+    "sender_link.ask", "sender_link.confirm", "open_pixel.show", "oauth.callback",
     "health.live", "health.ready", "health.mail_ready",
 }  # fmt: skip
 

@@ -23,7 +23,7 @@ UNREADABLE = {
 
 @command(keys, "status", exits=UNREADABLE)
 def status(*, as_json: bool) -> None:
-    """Show how many mail servers and queued emails each key seals.
+    """Show how many mail servers, their connections by OAuth, and queued emails each key seals.
 
     A key is named by eight hex digits of its hash, which do not reveal it. Mail servers that cannot be read, because
     their key is missing or because they were changed outside Sealpost, are listed with what to do. Failed emails that
@@ -69,7 +69,7 @@ def _rotation_lines(done: Rotation, dry_run: bool) -> Iterator[str]:
     current = done.after.keys[0].key_id
     if dry_run:
         for row in done.rotated:
-            yield f"ℹ {row} would be sealed with key {current} instead of {row.key_id}."
+            yield f"ℹ {row} would be sealed with key {current} instead of {_before(row, current)}."
     if not done.rotated and not done.has_addresses:
         yield f"Nothing to do: no mail server is sealed with a previous key. The current key is {current}."
     else:
@@ -93,7 +93,7 @@ def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
         if use.role is not Role.PREVIOUS:
             continue
         key = f"Key {use.key_id} ({_role(use)})"
-        if use.rows or use.addresses:
+        if use.rows or use.sign_ins or use.addresses:
             yield f"{key} is still needed: it seals {_seals(use)}."
         elif use.mails:
             until = "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
@@ -103,6 +103,11 @@ def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
             yield f"{key} {'would then seal' if conditional else 'seals'} nothing: {then}"
 
 
+def _before(row: SealedRow, current: str) -> str:
+    """The previous key of it, be it that of its connection alone."""
+    return row.sign_in_key_id if row.key_id == current else row.key_id
+
+
 def _role(use: KeyUse) -> str:
     if use.role is Role.PREVIOUS:
         return f"previous, number {use.position} of APP_KEY_PREVIOUS"
@@ -110,8 +115,10 @@ def _role(use: KeyUse) -> str:
 
 
 def _seals(use: KeyUse) -> str:
+    tokens = f", {counted(use.sign_ins, 'connection')}" if use.sign_ins else ""
     mails = f", {counted(use.mails, 'queued email')}" if use.mails else ""
-    return f"{counted(use.rows, 'mail server')}{mails}{', the suppression list' if use.addresses else ''}"
+    addresses = ", the suppression list" if use.addresses else ""
+    return f"{counted(use.rows, 'mail server')}{tokens}{addresses}{mails}"
 
 
 def _mails_need_it(use: KeyUse) -> str:

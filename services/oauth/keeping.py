@@ -17,6 +17,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 import structlog
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from database import oauth_db, smtp_db, user_db
@@ -48,6 +49,7 @@ ASK_SECONDS: Final = 15.0
 _LEASE: Final = timedelta(seconds=ASK_SECONDS + 15)
 _WAIT_SECONDS: Final = 25.0  # for another who renews
 _LOOK: Final = 0.1, 0.3  # seconds between two looks at whether they have
+_PAUSES: Final = 0.2, 1.0, 3.0  # seconds between tries to write down what was given
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=5)
 
 NOT_CONNECTED: Final = "This server is not connected yet."
@@ -70,6 +72,13 @@ class _Superseded(Exception):
 def bearer_of(config_id: int, consent: int) -> Bearer:
     """How a configuration signs in by token, as a value; each consent makes it another."""
     return Bearer(f"config:{config_id}/{consent}", partial(current_token, config_id), partial(renewed, config_id))
+
+
+def config_of(bearer: Bearer) -> int | None:
+    """The configuration of a value of ``bearer_of``; None of any other."""
+    kind, _, place = bearer.grant.partition(":")
+    config_id = place.partition("/")[0]
+    return int(config_id) if kind == "config" and config_id.isdecimal() else None
 
 
 def policy(*, for_account: bool = False) -> TokenPolicy:
@@ -107,12 +116,10 @@ def renewed(config_id: int, refused: Secret) -> Secret | None:
     """
     with _line_of(config_id):
         known = _usable(config_id)
-        if known.access_token and known.access_token != refused:
-            return known.access_token  # another has renewed it meanwhile
-        if known.refused_at and timedelta(0) <= clock.now() - known.refused_at < ONCE:
-            return None
-        if not _dropped(config_id, refused):
-            return None
+        if known.access_token == refused:  # else another has dropped it meanwhile, and may have renewed it
+            if known.refused_at and timedelta(0) <= clock.now() - known.refused_at < ONCE:
+                return None
+            _drop(config_id, refused)
     return current_token(config_id)
 
 
@@ -173,23 +180,29 @@ def _asked_by_one(config_id: int, *, is_forced: bool = False) -> Secret:
             return known.access_token
         if not _may_ask(known):
             return _as_it_is(known)
-        lease_id = secrets.token_hex(16)
-        if _took_lease(config_id, lease_id):
-            return _renewed_under(config_id, lease_id, seen if is_forced else None)
-        if _lives(known):
+        lease_id, until = secrets.token_hex(16), clock.now() + _LEASE
+        if _took_lease(config_id, lease_id, until):
+            given = _renewed_under(config_id, lease_id, until, seen if is_forced else None)
+            if given:
+                return given
+        elif _lives(known):
             return known.access_token
         if time.monotonic() >= deadline:
             raise as_delivery_error(TokenFailure(TokenFault.UNAVAILABLE))
         time.sleep(random.uniform(*_LOOK))  # noqa: S311 - no secret
 
 
-def _renewed_under(config_id: int, lease_id: str, forced_from: datetime | None) -> Secret:
-    """A token, asked for by the holder of the lease, who looks once more whether there is one."""
+def _renewed_under(config_id: int, lease_id: str, until: datetime, forced_from: datetime | None) -> Secret | None:
+    """A token, asked for by the holder of the lease, who looks once more whether there is one. None if the lease was
+    over before that: this machine slept, say, and another may ask by now.
+    """
     try:
         known = _usable(config_id)
         is_forced = forced_from is not None and known.obtained_at == forced_from
         if not is_forced and not _ends_soon(known):
             return known.access_token
+        if clock.now() >= until:
+            return None
         try:
             given = ask(known)
         except TokenFailure as failure:
@@ -203,14 +216,26 @@ def _renewed_under(config_id: int, lease_id: str, forced_from: datetime | None) 
 
 
 def _stored(known: StoredSignIn, given: TokenSet) -> Secret:
+    """Keep new tokens: the refresh token before may be dead by now, so a database that is busy is asked again."""
+    for pause in _PAUSES:
+        try:
+            _write(known, given)
+            break
+        except OperationalError:
+            time.sleep(pause)
+    else:
+        _write(known, given)
+    log.info("oauth_renewed", config_id=known.config_id)
+    return given.access_token
+
+
+def _write(known: StoredSignIn, given: TokenSet) -> None:
     with _held(known) as (row, config):
         refresh = given.refresh_token or known.refresh_token
         sealed.write_tokens(row, config, access=given.access_token, refresh=refresh)
         row.obtained_at, row.access_ends_at = clock.now(), given.expires_at
         row.needs_sign_in, row.trouble, row.trouble_at = False, "", None
         row.failures, row.retry_at = 0, None
-    log.info("oauth_renewed", config_id=known.config_id)
-    return given.access_token
 
 
 def _failed(known: StoredSignIn, failure: TokenFailure) -> Secret:
@@ -247,28 +272,34 @@ def _held(known: StoredSignIn) -> Iterator[tuple[OAuthSignIn, SmtpConfig]]:
         if found is None:
             raise _Superseded
         now_there = unsealed(*found)
-        same = now_there.consent == known.consent and now_there.refresh_token == known.refresh_token
-        if not now_there.is_usable or not same:
+        if not now_there.is_usable or not _is_same(known, now_there):
             raise _Superseded
         yield found
 
 
-def _dropped(config_id: int, refused: Secret) -> bool:
-    """Forget a token that was refused; whether it was the present one until now."""
+def _is_same(known: StoredSignIn, now_there: StoredSignIn) -> bool:
+    """Whether what came of the one may be written over the other. Where nobody signed in, the application has to be the
+    same; otherwise a new client secret of it must not lose a refresh token that was given for the old one.
+    """
+    if now_there.consent != known.consent or now_there.refresh_token != known.refresh_token:
+        return False
+    return bool(known.refresh_token) or now_there.registration_mac == known.registration_mac
+
+
+def _drop(config_id: int, refused: Secret) -> None:
+    """Forget a token that was refused, if it is the present one still."""
     with transaction() as session:
         found = _rows(session, config_id, is_held=True)
         if found is None or unsealed(*found).access_token != refused:
-            return False
+            return
         row, config = found
         sealed.write_tokens(row, config, access=NONE, refresh=unsealed(row, config).refresh_token)
         row.access_ends_at, row.refused_at = None, clock.now()
-        return True
 
 
-def _took_lease(config_id: int, lease_id: str) -> bool:
-    now = clock.now()
+def _took_lease(config_id: int, lease_id: str, until: datetime) -> bool:
     with transaction() as session:
-        return oauth_db.take_lease(session, config_id, lease_id, now, now + _LEASE)
+        return oauth_db.take_lease(session, config_id, lease_id, until - _LEASE, until)
 
 
 def _usable(config_id: int) -> StoredSignIn:
@@ -277,7 +308,7 @@ def _usable(config_id: int) -> StoredSignIn:
     if known is None or known.consent == 0:
         raise Misconfigured(Phase.SIGN_IN, Fault.TOKEN_DEAD, NOT_CONNECTED)
     if known.condition is not SignInCondition.GOOD:
-        raise as_delivery_error(TokenFailure(TokenFault.KEY))
+        raise as_delivery_error(TokenFailure(TokenFault.KEY, kind=known.condition.value))
     if known.needs_sign_in and not _lives(known) and not (known.retry_at and _may_ask(known)):
         raise _told(known)
     return known
@@ -287,7 +318,7 @@ def _told(known: StoredSignIn) -> DeliveryError:
     """What was written down of the last time that a token was asked for."""
     kind = Misconfigured if known.needs_sign_in else Temporary
     fault = Fault.TOKEN_DEAD if known.needs_sign_in else Fault.TOKEN_UNAVAILABLE
-    error = kind(Phase.SIGN_IN, fault, "No token.")
+    error = kind(Phase.SIGN_IN, fault, str(known.trouble or "No token."))
     error.token_trouble = known.trouble
     return error
 

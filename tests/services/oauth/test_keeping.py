@@ -181,6 +181,53 @@ def test_a_server_that_refuses_a_new_token_too_is_not_given_a_third(
     assert renewals(provider) == 1
 
 
+def test_who_comes_with_a_token_that_another_has_just_dropped_gets_the_new_one(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    config = connected(provider, PORT)
+    refused = keeping.current_token(config.row.id)
+    asked, late = threading.Event(), threading.Event()
+
+    def until(seconds: float) -> bool:
+        asked.set()
+        return late.wait(seconds)
+
+    provider.next("token", oauth_faults.held(until))
+    found: list[Secret | None] = []
+
+    def renew() -> None:
+        with app.app_context():
+            found.append(keeping.renewed(config.row.id, refused))
+
+    threads = [threading.Thread(target=renew) for _ in range(2)]
+    threads[0].start()
+    assert asked.wait(PATIENCE)
+    threads[1].start()
+    late.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert found[0] and found[0] == found[1] != refused
+    assert renewals(provider) == 1
+
+
+def test_a_new_client_secret_during_a_renewal_loses_no_refresh_token(
+    app: Flask, now: Now, provider: OAuthProviderServer
+) -> None:
+    config = connected(provider, PORT)
+    now.turn(3600)
+
+    def until(_seconds: float) -> bool:
+        with app.app_context():
+            register(config.row.id, registration(provider, client_secret=Secret("another~one")))
+        return True
+
+    provider.next("token", oauth_faults.held(until))
+    assert keeping.current_token(config.row.id)
+    provider.clients["sealpost"].secret = "another~one"
+    now.turn(3600)
+    assert keeping.current_token(config.row.id)
+
+
 def test_one_that_rested_for_a_week_is_renewed_though_no_mail_went(
     app: Flask, now: Now, provider: OAuthProviderServer
 ) -> None:
