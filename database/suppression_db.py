@@ -135,10 +135,11 @@ def add(session: Session, row: Suppression) -> bool:
     return True
 
 
-def listed_digests(session: Session, digests: Collection[bytes]) -> set[bytes]:
-    """Those of these addresses that are on the list for all mail."""
-    query = select(Suppression.digest).where(Suppression.digest.in_(digests), Suppression.scope == EVERYONE, _IS_LISTED)
-    return {bytes(digest) for digest in session.scalars(query)}
+def held_of_all(session: Session, digests: Collection[bytes]) -> dict[bytes, Suppression]:
+    """The rows of these addresses for all mail, which nobody else changes until the transaction ends."""
+    query = select(Suppression).where(Suppression.digest.in_(digests), Suppression.scope == EVERYONE)
+    rows = session.scalars(query.order_by(Suppression.digest).with_for_update())
+    return {bytes(row.digest): row for row in rows}
 
 
 def page(

@@ -130,7 +130,8 @@ def add(address: str, cause: Cause = Cause.MANUAL, *, days: int | None = None, n
         key = address_key.find_or_make(session)
         now = clock.now()
         ends_at = now + timedelta(days=days) if days else None
-        row = put(session, key, address, cause, ListSource.MANUAL, ends_at=ends_at, note=note)
+        row = suppression_db.held(session, key.digest(address), EVERYONE) or fresh(session, key, address)
+        write(row, key, address, cause, ListSource.MANUAL, ends_at=ends_at, note=note)
         session.flush()
         audit.record(session, Action.ADDRESS_SUPPRESSED, _subject(row, key), [cause])
         entry = _entry(row, key)
@@ -138,8 +139,17 @@ def add(address: str, cause: Cause = Cause.MANUAL, *, days: int | None = None, n
     return entry
 
 
-def put(
-    session: Session,
+def fresh(session: Session, key: AddressKey, address: str) -> Suppression:
+    """A row for an address that has none."""
+    row = Suppression(
+        digest=key.digest(address), domain_digest=key.domain_digest(address), scope=EVERYONE, created_at=clock.now()
+    )
+    session.add(row)
+    return row
+
+
+def write(
+    row: Suppression,
     key: AddressKey,
     address: str,
     cause: Cause,
@@ -147,18 +157,12 @@ def put(
     *,
     ends_at: datetime | None,
     note: str = "",
-) -> Suppression:
-    """Write an entry for all mail, in the place of what was known of the address."""
-    digest = key.digest(address)
-    row = suppression_db.held(session, digest, EVERYONE)
-    if row is None:
-        row = Suppression(digest=digest, domain_digest=key.domain_digest(address), created_at=clock.now())
-        session.add(row)
-    row.scope, row.sealed, row.reason, row.source = EVERYONE, key.seal(address), cause, source
+) -> None:
+    """Make a row an entry for all mail, in the place of what was known of the address."""
+    row.sealed, row.reason, row.source = key.seal(address), cause, source
     row.ends_at, row.note, row.added_by, row.accepted_at = ends_at, note, audit.actor().name, None
     row.mail_id, row.code, row.enhanced, row.refusals = "", None, None, 0
     row.listed_at = clock.now()
-    return row
 
 
 def remove(number: int) -> Entry:

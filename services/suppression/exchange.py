@@ -202,13 +202,12 @@ def _add(batch: Sequence[_Line], told: Imported) -> None:
     with transaction() as session:
         key = address_key.find_or_make(session)
         lines = {key.digest(line.address): line for line in reversed(batch)}  # of two, the first one counts
-        known = suppression_db.listed_digests(session, lines)
-        for digest in sorted(lines):
-            line = lines[digest]
-            if digest not in known:
-                entries.put(
-                    session, key, line.address, line.cause, ListSource.IMPORT, ends_at=line.ends_at, note=line.note
-                )
+        held = suppression_db.held_of_all(session, lines)
+        known = {digest for digest, row in held.items() if row.listed_at}
+        for digest in sorted(lines.keys() - known):
+            line, row = lines[digest], held.get(digest)
+            row = row or entries.fresh(session, key, line.address)
+            entries.write(row, key, line.address, line.cause, ListSource.IMPORT, ends_at=line.ends_at, note=line.note)
     listing.note_change()
     told.added += len(lines) - len(known)
     told.known += len(batch) - len(lines) + len(known)
