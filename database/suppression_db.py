@@ -27,6 +27,7 @@ from database.driver import Driver
 from database.engine import Base, changed
 from database.prepared import Prepared
 from database.types import UtcDateTime, partial_index
+from utils.numbers import LARGEST
 
 EVERYONE: Final = 0  # the scope of what holds for all mail; any other is an account's id
 LONGEST_NOTE: Final = 200
@@ -111,6 +112,8 @@ def is_empty(driver: Driver) -> bool:
 
 def find(session: Session, number: int) -> Suppression | None:
     """An entry of the list by its number."""
+    if not 0 < number <= LARGEST:
+        return None
     return session.scalars(select(Suppression).where(Suppression.id == number, _IS_LISTED)).one_or_none()
 
 
