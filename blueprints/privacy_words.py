@@ -11,7 +11,7 @@ def held_in_words(found: HeldAbout) -> list[str]:
         *_some(found.emails, "email"),
         *_some(found.replies, "server reply" if found.replies == 1 else "server replie"),
         *_some(found.events, "event", "in the audit trail"),
-        *(["the suppression list"] * bool(found.suppressions)),
+        *(["1 entry on the suppression list"] * bool(found.suppressions)),
         *_some(found.accounts, "account"),
         *_some(found.senders, "sender"),
         *_some(found.servers, "mail server"),

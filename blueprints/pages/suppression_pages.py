@@ -22,6 +22,7 @@ from blueprints.access import admin_page
 from blueprints.csv_lines import csv_line
 from services import audit
 from services.audit import Action
+from services.outbox import log
 from services.suppression import entries, exchange
 from services.suppression.entries import Entry
 from services.suppression.exchange import Imported
@@ -65,7 +66,9 @@ def add() -> Response:
 @admin_page
 def entry(entry_id: int) -> str:
     """One entry, with the whole address."""
-    return render_template("suppression/entry.html", entry=entries.get(entry_id))
+    found = entries.get(entry_id)
+    has_mail = bool(found.mail_id) and log.is_there(found.mail_id)  # one that was sent directly has no page
+    return render_template("suppression/entry.html", entry=found, has_mail=has_mail)
 
 
 @bp.post("/<int:entry_id>/remove")

@@ -121,6 +121,12 @@ def story(mail_id: str, account_id: int | None = None) -> Story:
         return _story(row, attempts, tracked, _rests(session, [row]).get(row.account_id))
 
 
+def is_there(mail_id: str) -> bool:
+    """Whether a queued mail of this id is in the log."""
+    with reading() as session:
+        return outbox_db.message_id(session, mail_id) is not None
+
+
 def retry(mail_id: str, account_id: int | None = None) -> Story:
     """Send a mail now, or once more: `promise.retry`, and what is known of the mail then.
 

@@ -37,7 +37,9 @@ def suppression_refused(scene: Scene) -> Page:
 def suppression_imported_in_part(scene: Scene) -> Page:
     page = suppression_list(scene)
     lines = b"email\ncomplained@shop.example\nnobody\n"
-    page.get_by_label("CSV file", exact=True).set_input_files({"name": "list.csv", "mimeType": "text/csv", "buffer": lines})
+    page.get_by_label("CSV file", exact=True).set_input_files(
+        {"name": "list.csv", "mimeType": "text/csv", "buffer": lines}
+    )
     press(page, "Import")
     expect(page.get_by_text("Line 3: ")).to_be_visible()
     return page

@@ -89,7 +89,7 @@ def test_the_page_of_an_email_says_that_a_recipient_is_on_the_list(admin: Visito
     assert "Suppression list</a></span>" not in admin.get(f"/emails/{security}").text
     entries.add(JANE)
     assert "Security email is sent all the same" in admin.get(f"/emails/{security}").text
-    assert "Gets no email" in admin.get(f"/emails/{normal}").text
+    assert "Gets no more email" in admin.get(f"/emails/{normal}").text
 
 
 def data_of(answer: TestResponse) -> Any:
