@@ -1,12 +1,11 @@
 """`flask privacy export | forget`: what is held about an address, and forgetting it."""
 
-import json
 from dataclasses import asdict
 
 import click
 from flask.cli import AppGroup
 
-from blueprints.cli.frame import NOT_WELL, answer, command, leave
+from blueprints.cli.frame import NOT_WELL, answer, command, leave, print_json
 from blueprints.privacy_words import held_in_words, left_in_words, told_in_words
 from services.privacy import export as person_export
 from services.privacy import forgetting
@@ -19,9 +18,9 @@ privacy = AppGroup("privacy", help="Export what is stored about an address, or d
 def export(address: str, *, as_json: bool) -> None:
     """Print what is stored about an address.
 
-    Of an email, other recipients are left out. With --json the same.
+    It is JSON, with or without --json. Of an email, other recipients are left out.
     """
-    click.echo(json.dumps(person_export.export(address), indent=2, ensure_ascii=not as_json))
+    print_json(person_export.export(address))
 
 
 @command(privacy, "forget", exits={NOT_WELL: "done, but some of it still uses the address"})
