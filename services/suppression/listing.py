@@ -116,8 +116,9 @@ def look_up(addresses: Collection[str]) -> KnownAddresses:
     try:
         key = address_key.find()
         by_digest: dict[bytes, list[str]] = {}
-        for address in dict.fromkeys(addresses) if key else ():
-            by_digest.setdefault(key.digest(address), []).append(address)
+        if key:
+            for address in dict.fromkeys(addresses):
+                by_digest.setdefault(key.digest(address), []).append(address)
         with driver_reading() as driver:
             found = suppression_db.standings(driver, list(by_digest)) if by_digest else []
             if was_empty is None:
