@@ -133,8 +133,7 @@ class NewMail(TypedDict):
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
 IN_HAND = (State.LEASED, State.TRANSMITTING)
 UNSENT = (*WAITING, State.HELD)  # and with no worker: what can still be withdrawn
-GIVEN_UP = (State.FAILED, State.EXPIRED, State.CANCELLED)
-DEAD = (*GIVEN_UP, State.SUPPRESSED)
+DEAD = (State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
 SETTLED = (State.SENT, *DEAD)
 STILL_TO_GO = (RecipientState.PENDING, RecipientState.DEFERRED)
 
@@ -359,7 +358,7 @@ def revive(
     session: Session, mail_id: str, recipients: list[Recipient], *, due_at: datetime, expires_at: datetime
 ) -> bool:
     """Queue a dead letter anew, as one that was never tried, if its content is still there; True if it was so."""
-    dead = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(GIVEN_UP))
+    dead = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(DEAD))
     terms = {"recipients": recipients, "due_at": due_at, "expires_at": expires_at}
     return compared_and_set(session, dead.where(OutboxMail.content.is_not(None)).values(**_UNTRIED, **terms))
 

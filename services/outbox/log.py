@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from database import attempt_db, outbox_db, outbox_turn_db
 from database.engine import reading, transaction
-from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, WAITING, MailBacklog, OutboxMail, State
+from database.outbox_db import DEAD, SETTLED, UNSENT, WAITING, MailBacklog, OutboxMail, State
 from database.outbox_turn_db import OutboxRest
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import leaving, opens, promise
@@ -240,7 +240,7 @@ def _story(
         attempts=attempts,
         opens=tracked,
         can_retry=(mail.state in UNSENT and row.reason not in HELD_FOR_ACCOUNT)
-        or (mail.state in GIVEN_UP and row.content is not None),
+        or (mail.state in DEAD and row.content is not None),
         can_cancel=mail.state in UNSENT,
         may_double=row.uncertain > 0,
     )

@@ -91,14 +91,18 @@ def without(claim: Claim, held_back: Mapping[str, Reason]) -> Claim:
 
 
 def for_nobody(claim: Claim, now: datetime) -> Settlement:
-    """The mail whose recipients still to go are all on the suppression list: the others have it, or nobody gets it."""
+    """The mail whose recipients still to go are all on the suppression list: the others have it, or nobody gets it.
+
+    Its content stays in that case, so that it can be sent once they are off the list.
+    """
     states = {recipient["state"] for recipient in claim.recipients}
     if RecipientState.ACCEPTED in states:
         state, reason = State.SENT, _reason_of_part(states)
     else:
         reasons = [each["why"] for each in claim.recipients if "why" in each]
         state, reason = State.SUPPRESSED, reasons[0]
-    return _unchanged(claim, state, reason)._replace(settled_at=now, keep=False, pinned_to=None)
+    is_kept = state is State.SUPPRESSED
+    return _unchanged(claim, state, reason)._replace(settled_at=now, keep=is_kept, pinned_to=None)
 
 
 def _reason_of_part(states: Collection[RecipientState]) -> str:

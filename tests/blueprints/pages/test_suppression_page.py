@@ -92,6 +92,13 @@ def test_the_page_of_an_email_says_that_a_recipient_is_on_the_list(admin: Visito
     assert "Gets no more email" in admin.get(f"/emails/{normal}").text
 
 
+def test_who_sends_an_email_again_is_told_that_its_recipient_is_on_the_list(admin: Visitor) -> None:
+    mail_id = in_state(State.FAILED, JANE)
+    assert "On the suppression list" not in admin.get(f"/emails/{mail_id}/retry").text
+    entries.add(JANE)
+    assert f"On the suppression list, and gets no email: {JANE}." in admin.get(f"/emails/{mail_id}/retry").text
+
+
 def data_of(answer: TestResponse) -> Any:
     return json.loads(answer.text)["data"]
 

@@ -88,11 +88,27 @@ def test_after_two_emails_that_were_refused_for_good_a_third_is_suppressed_with_
     drain()
     assert state_of(mail_id) == ("suppressed", Reason.LISTED_REFUSED)
     row = row_of(mail_id)
-    assert (row.content, row.settled_at is not None) == (None, True)
+    assert row.settled_at
     assert row.recipients == [{"address": DEAD, "state": "suppressed", "why": "listed_refused"}]
     (recipient,) = log.story(mail_id).mail.recipients
     assert recipient.meaning == words(Reason.LISTED_REFUSED)
     assert len(sent.data) == before  # the server was not told of it
+
+
+def test_once_its_recipient_is_off_the_list_it_can_be_sent_again(server: RecordingServer) -> None:
+    moved_in = "new@example.com"
+    entries.add(moved_in)
+    mail_id = queued(moved_in)
+    drain()
+    log.retry(mail_id)
+    drain()
+    assert state_of(mail_id) == ("suppressed", Reason.LISTED_MANUAL)
+    assert log.story(mail_id).can_retry
+    entries.remove_address(moved_in)
+    log.retry(mail_id)
+    drain()
+    assert state_of(mail_id) == ("sent", "")
+    assert row_of(mail_id).recipients[0]["state"] == "accepted"
 
 
 def test_one_email_that_is_tried_again_counts_once() -> None:
