@@ -23,7 +23,7 @@ UNREADABLE = {
 
 @command(keys, "status", exits=UNREADABLE)
 def status(*, as_json: bool) -> None:
-    """Show how many mail servers, their connections by OAuth, and queued emails each key seals.
+    """Show what each key seals: servers, connections, queued emails.
 
     A key is named by eight hex digits of its hash, which do not reveal it. Mail servers that cannot be read, because
     their key is missing or because they were changed outside Sealpost, are listed with what to do. Failed emails that
