@@ -26,6 +26,7 @@ from blueprints.api import (
     send_api,
     senders_api,
     settings_api,
+    suppressions_api,
     usage_api,
 )
 from blueprints.base_path import BelowPath
@@ -46,8 +47,10 @@ from blueprints.pages import (
     own_server_page,
     people_pages,
     policy_pages,
+    privacy_pages,
     sender_pages,
     settings_form,
+    suppression_pages,
     template_pages,
     token_pages,
     typed_pages,
@@ -134,6 +137,9 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         configs_api.bp,
         oauth_api.bp,
         emails.bp,
+        suppression_pages.bp,
+        suppressions_api.bp,
+        privacy_pages.bp,
         messages_api.bp,
         send_api.bp,
         own_server_api.bp,

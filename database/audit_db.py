@@ -1,4 +1,7 @@
-"""The audit trail: who did what, when and from where. Rows are added and, after their time, deleted; never changed."""
+"""The audit trail: who did what, when and from where. Rows are added and, after their time, deleted.
+
+They are never changed, but that a pseudonym takes the place of an address that is to be forgotten.
+"""
 
 from datetime import datetime
 from typing import Final

@@ -46,21 +46,26 @@ class State(StrEnum):
 
 
 class RecipientState(StrEnum):
-    """What the mail came to for one recipient; ACCEPTED and REFUSED are final."""
+    """What the mail came to for one recipient; ACCEPTED, REFUSED and SUPPRESSED are final."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"
     DEFERRED = "deferred"
     REFUSED = "refused"
+    SUPPRESSED = "suppressed"  # on the suppression list: no server was told of them
 
 
 class Recipient(TypedDict):
-    """One recipient as the row holds it, with the code and the enhanced code of the server's last answer."""
+    """One recipient as the row holds it, with the code and the enhanced code of the server's last answer.
+
+    ``why`` is the reason of one that is suppressed, as a code.
+    """
 
     address: str
     state: RecipientState
     code: NotRequired[int | None]
     enhanced: NotRequired[str | None]
+    why: NotRequired[str]
 
 
 class _Recipients(TypeDecorator[list[Recipient]]):
@@ -128,8 +133,7 @@ class NewMail(TypedDict):
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
 IN_HAND = (State.LEASED, State.TRANSMITTING)
 UNSENT = (*WAITING, State.HELD)  # and with no worker: what can still be withdrawn
-GIVEN_UP = (State.FAILED, State.EXPIRED, State.CANCELLED)
-DEAD = (*GIVEN_UP, State.SUPPRESSED)
+DEAD = (State.FAILED, State.EXPIRED, State.CANCELLED, State.SUPPRESSED)
 SETTLED = (State.SENT, *DEAD)
 STILL_TO_GO = (RecipientState.PENDING, RecipientState.DEFERRED)
 
@@ -366,7 +370,7 @@ def revive(
     session: Session, mail_id: str, recipients: list[Recipient], *, due_at: datetime, expires_at: datetime
 ) -> bool:
     """Queue a dead letter anew, as one that was never tried, if its content is still there; True if it was so."""
-    dead = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(GIVEN_UP))
+    dead = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(DEAD))
     terms = {"recipients": recipients, "due_at": due_at, "expires_at": expires_at}
     return compared_and_set(session, dead.where(OutboxMail.content.is_not(None)).values(**_UNTRIED, **terms))
 

@@ -76,6 +76,11 @@ class Action(StrEnum):
     GRANT_REVOKED = "grant_revoked"
     GRANT_LEFT = "grant_left"  # the provider was not told, or did not hear
     DATABASE_RESTORED = "database_restored"
+    ADDRESS_SUPPRESSED = "address_suppressed"
+    SUPPRESSION_REMOVED = "suppression_removed"
+    SUPPRESSION_IMPORTED = "suppression_imported"
+    PERSON_EXPORTED = "person_exported"
+    PERSON_FORGOTTEN = "person_forgotten"
 
 
 @dataclass(frozen=True)

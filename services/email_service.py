@@ -83,9 +83,10 @@ def send_email(
     address that the account has confirmed.
 
     A mail problem (not configured, refused, timed out, undecryptable password, sending limit reached) gives False,
-    one log line and one attempt row. Raises ValueError for a caller's mistake: no recipient, two addresses in one
-    string, a line break in a header, an account that does not exist or is disabled; RuntimeError outside an
-    application context. Who wants to refer to the mail later gives its Message-ID:
+    one log line and one attempt row; so does a recipient on the suppression list, whom the mail does not go to.
+    Raises ValueError for a caller's mistake: no recipient, two addresses in one string, a line break in a header, an
+    account that does not exist or is disabled; RuntimeError outside an application context. Who wants to refer to the
+    mail later gives its Message-ID:
     ``headers={"Message-ID": email.utils.make_msgid(domain="example.com")}``.
     """
     _need_application("send_email")

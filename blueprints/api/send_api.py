@@ -115,11 +115,15 @@ def send_email() -> ResponseReturnValue:
 
 def _success(taken: TakenMail) -> dict[str, object]:
     """A settled mail is a success if every recipient was accepted, or nothing is to be sent here: as in send_email."""
-    if taken.mail is None or not taken.is_settled or taken.mail.state is State.SUPPRESSED:
+    mail = taken.mail
+    if mail is None or not taken.is_settled:
         return {"success": True}
-    if all(each.state == "accepted" for each in taken.mail.recipients):
+    is_for_nobody = mail.state is State.SUPPRESSED and any(each.state == "suppressed" for each in mail.recipients)
+    if mail.state is State.SUPPRESSED and not is_for_nobody:  # by MAIL_SUPPRESS_SEND
         return {"success": True}
-    return {"success": False, "error": taken.mail.reason or "It was not sent."}
+    if all(each.state == "accepted" for each in mail.recipients):
+        return {"success": True}
+    return {"success": False, "error": mail.reason or "It was not sent."}
 
 
 def _told(taken: TakenMail) -> dict[str, object]:

@@ -8,6 +8,7 @@ import click
 from flask.cli import AppGroup
 
 from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, table
+from services import address_key
 from services.settings import key_rotation
 from services.settings.key_rotation import KeyUse, Point, Role, Rotation, SealedRow, Status
 from utils.numbers import counted
@@ -64,11 +65,12 @@ def _status_lines(state: Status) -> Iterator[str]:
 
 def _rotation_lines(done: Rotation, dry_run: bool) -> Iterator[str]:
     count = counted(len(done.rotated), "configuration")
+    count += " and the suppression list" if done.has_addresses else ""
     current = done.after.keys[0].key_id
     if dry_run:
         for row in done.rotated:
             yield f"ℹ {row} would be sealed with key {current} instead of {_before(row, current)}."
-    if not done.rotated:
+    if not done.rotated and not done.has_addresses:
         yield f"Nothing to do: no mail server is sealed with a previous key. The current key is {current}."
     else:
         yield f"{count} {'would be' if dry_run else ''} sealed with key {current}.".replace("  ", " ")
@@ -81,6 +83,8 @@ def _unreadable(state: Status) -> Iterator[str]:
         yield f"✗ {refusal.row}: {refusal.reason}"
     for use in state.missing_for_mails:
         yield f"✗ Key {use.key_id} is missing. {_mails_need_it(use)}: add it to APP_KEY_PREVIOUS."
+    if state.is_missing_for_addresses:
+        yield f"✗ {address_key.MISSING} If it is lost: flask suppression remove --all"
 
 
 def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
@@ -89,7 +93,7 @@ def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
         if use.role is not Role.PREVIOUS:
             continue
         key = f"Key {use.key_id} ({_role(use)})"
-        if use.rows or use.sign_ins:
+        if use.rows or use.sign_ins or use.addresses:
             yield f"{key} is still needed: it seals {_seals(use)}."
         elif use.mails:
             until = "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
@@ -113,7 +117,8 @@ def _role(use: KeyUse) -> str:
 def _seals(use: KeyUse) -> str:
     tokens = f", {counted(use.sign_ins, 'connection')}" if use.sign_ins else ""
     mails = f", {counted(use.mails, 'queued email')}" if use.mails else ""
-    return f"{counted(use.rows, 'mail server')}{tokens}{mails}"
+    addresses = ", the suppression list" if use.addresses else ""
+    return f"{counted(use.rows, 'mail server')}{tokens}{addresses}{mails}"
 
 
 def _mails_need_it(use: KeyUse) -> str:

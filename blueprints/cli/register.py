@@ -11,11 +11,13 @@ from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.people import account
 from blueprints.cli.personal import personal, policy
+from blueprints.cli.privacy import privacy
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate
 from blueprints.cli.smtp_connect import connect, disconnect
 from blueprints.cli.smtp_discover import discover
+from blueprints.cli.suppression import suppression
 from services import email_service
 from services.settings import named
 
@@ -26,7 +28,7 @@ for command in (activate, connect, disconnect, test, route, validate, domain, di
 
 
 def register(app: Flask) -> None:
-    for commands in (account, audit, keys, mail, smtp, token):
+    for commands in (account, audit, keys, mail, privacy, smtp, suppression, token):
         app.cli.add_command(commands)
     app.shell_context_processor(_names_of_the_shell)
 

@@ -34,6 +34,10 @@ _WORDS: Final[dict[str, str]] = {
     Action.MAIL_PURGED: "Emails deleted",
     Action.MAIL_HELD: "Email held",
     Action.MAIL_RELEASED: "Email released",
+    Action.SUPPRESSION_REMOVED: "Removed from the suppression list",
+    Action.SUPPRESSION_IMPORTED: "Suppression list imported",
+    Action.PERSON_EXPORTED: "Personal data downloaded",
+    Action.PERSON_FORGOTTEN: "Address replaced with a pseudonym",
 }
 
 

@@ -6,7 +6,10 @@ from blueprints.access import admin_page
 from services.checks import outlook
 from services.outbox import facts, holding, log
 from services.outbox.facts import MessageData, State
+from services.outbox.log import Story
 from services.personal.mail_fields import LONGEST_TAG
+from services.suppression import entries as suppressed
+from services.suppression.entries import Entry
 from utils.env_utils import get_settings
 from utils.errors import Conflict
 from utils.numbers import whole_number
@@ -50,14 +53,16 @@ def show() -> str:
 @admin_page
 def message(mail_id: str) -> str:
     """One queued mail: its recipients' results, and every attempt."""
-    return render_template("emails/message.html", story=log.story(mail_id))
+    story = log.story(mail_id)
+    return render_template("emails/message.html", story=story, listed=_listed(story))
 
 
 @bp.get("/<mail_id>/retry")
 @admin_page
 def ask_retry(mail_id: str) -> str:
     """Say who will get it, and ask."""
-    return render_template("emails/confirm.html", action="retry", story=log.story(mail_id))
+    story = log.story(mail_id)
+    return render_template("emails/confirm.html", action="retry", story=story, listed=_listed(story))
 
 
 @bp.post("/<mail_id>/retry")
@@ -92,6 +97,11 @@ def cancel(mail_id: str) -> Response:
     else:
         flash("Cancelled. It will not be sent.", "success")
     return _to_message(mail_id)
+
+
+def _listed(story: Story) -> dict[str, Entry]:
+    """The recipients who are on the suppression list."""
+    return suppressed.of_addresses([each.address for each in story.mail.recipients], story.mail.account_id)
 
 
 def _late() -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import api_token_db, outbox_db, smtp_db, user_db
+from database import api_token_db, outbox_db, smtp_db, suppression_db, user_db
 from database.engine import reading, transaction
 from database.user_db import Account
 from services import audit
@@ -140,6 +140,7 @@ def delete(account_id: int, *, expected: str | None = None, by: int | None = Non
         _refuse_last(administrators, account)
         _end_access(session, account)
         leaving.deleted(session, account.id)
+        suppression_db.forget_account(session, account.id)
         tries.forget(session, tries.of_account(account.id))
         audit.record(session, Action.ACCOUNT_DELETED, subject_of(account))
         session.flush()

@@ -1,16 +1,17 @@
 """One attempt to deliver a mail: through which server, and with what outcome."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import structlog
 
-from services.delivery import account_limits, pace, record, retry_policy
+from services.delivery import account_limits, bounces, pace, record, retry_policy
 from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
+from services.delivery.bounces import TriedMail
 from services.delivery.limits import Limits
 from services.delivery.outcome import ACCEPTED, NOT_CONFIGURED, SUPPRESSED, THROTTLED, Outcome, Withheld
 from services.delivery.pace import Place
@@ -27,6 +28,7 @@ from services.smtp.client import Envelope, Parcel, Policy, Receipt
 from services.smtp.patience import RFC_5321, Patience, Span
 from services.smtp.pool import pool
 from services.smtp.settings import SmtpSettings
+from services.suppression import listing
 from utils import clock, incidents
 from utils.addresses import ascii_address, mask_address, parse_mailbox
 from utils.env_utils import get_settings
@@ -48,6 +50,7 @@ def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None =
 
     Never raises, whatever happens to the mail: the outcome says it. The next server is tried only before the
     message was handed over, never for a refused recipient or message, and never where it would protect the mail less.
+    Recipients on the suppression list are left out, but not of security mail.
     """
     if recording.take(draft):
         return Outcome(kind=ACCEPTED, message="Recorded", ms=0)
@@ -55,10 +58,47 @@ def deliver(draft: Draft, servers: Iterable[RouteStep], account_id: int | None =
         outcome = Outcome(kind=SUPPRESSED, message=reasons.words(Reason.NOTHING_IS_SENT), ms=0)
         record.record(draft, outcome, clock.now(), account_id)
         return outcome
-    return _along(servers, draft, account_id)
+    known = listing.look_up(draft.recipients)
+    is_security = draft.kind in protection.SECURITY_KINDS
+    held_back = {} if is_security else known.held_back(draft.recipients, account_id)
+    recipients = tuple(address for address in draft.recipients if address not in held_back)
+    if not recipients:
+        return _for_nobody(draft, held_back, account_id)
+    outcome = _along(servers, draft, _Envelope(recipients, held_back), account_id)
+    bounces.note([TriedMail(draft.mail_id, recipients, (*outcome.skipped, outcome))], known)
+    return outcome
 
 
-def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -> Outcome:
+class _Envelope(NamedTuple):
+    """Who is to get a mail, and who of its recipients is on the suppression list."""
+
+    recipients: tuple[str, ...]
+    held_back: Mapping[str, Reason]
+
+    def told(self, outcome: Outcome) -> Outcome:
+        """The outcome, with those who were left out among those who have not got the mail."""
+        left_out = suppressed_in_words(self.held_back)
+        return replace(outcome, refused=[*outcome.refused, *left_out]) if left_out else outcome
+
+
+def suppressed_in_words(held_back: Mapping[str, Reason]) -> list[dict[str, Any]]:
+    """Recipients on the suppression list, as an attempt tells of them."""
+    return [
+        {"recipient": mask_address(address), "code": None, "enhanced": None, "suppressed": why.value}
+        for address, why in held_back.items()
+    ]
+
+
+def _for_nobody(draft: Draft, held_back: Mapping[str, Reason], account_id: int | None) -> Outcome:
+    """What becomes of a mail whose recipients are all on the suppression list."""
+    why = next(iter(held_back.values()))
+    left_out = suppressed_in_words(held_back)
+    outcome = Outcome(kind=SUPPRESSED, message=reasons.words(why), ms=0, refused=left_out)
+    record.record(draft, outcome, clock.now(), account_id)
+    return outcome
+
+
+def _along(servers: Iterable[RouteStep], draft: Draft, envelope: _Envelope, account_id: int | None) -> Outcome:
     skipped: list[Outcome] = []
     outcome: Outcome | None = None
     withheld: Withheld | None = None
@@ -69,8 +109,9 @@ def _along(servers: Iterable[RouteStep], draft: Draft, account_id: int | None) -
             withheld = withheld or told_withheld(server, down, reason)
             continue
         started_at, started = clock.now(), time.monotonic()
-        tried = _over_limit(server, draft, started, places) or _attempt(server, draft, started, skipped)
-        outcome = replace(tried, skipped=tuple(skipped))
+        tried = _over_limit(server, draft, started, places)
+        tried = tried or _attempt(server, draft, envelope.recipients, started, skipped)
+        outcome = envelope.told(replace(tried, skipped=tuple(skipped)))
         record.record(draft, outcome, started_at, account_id)
         if not outcome.goes_further:
             break
@@ -239,9 +280,11 @@ def _over_limit(server: RouteStep, draft: Draft, started: float, places: Places 
     return Outcome(kind=THROTTLED, message=message, ms=ms, server=server, of_account=bool(of_account))
 
 
-def _attempt(server: RouteStep, draft: Draft, started: float, skipped: Sequence[Outcome]) -> Outcome:
+def _attempt(
+    server: RouteStep, draft: Draft, recipients: tuple[str, ...], started: float, skipped: Sequence[Outcome]
+) -> Outcome:
     settings = _settings_of(server)
-    parcel = parcel_for(server, draft, draft.recipients, skipped)
+    parcel = parcel_for(server, draft, recipients, skipped)
     if isinstance(parcel, Outcome):
         return parcel
     server_habits.recall(settings.host, settings.port)

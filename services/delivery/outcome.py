@@ -103,7 +103,12 @@ class Outcome:
     @property
     def own_reason(self) -> str:
         """Why the server was not asked, in our words, since there are none of its; "" if it was."""
-        return self.message if self.is_throttled or self.blocked_by else ""
+        return self.message if self.is_throttled or self.blocked_by or self.is_for_nobody else ""
+
+    @property
+    def is_for_nobody(self) -> bool:
+        """Whether no server was asked since every recipient is on the suppression list."""
+        return self.kind == SUPPRESSED and bool(self.refused)
 
     @property
     def is_ours(self) -> bool:

@@ -48,6 +48,7 @@ _RECIPIENTS: Final = {
     RecipientState.ACCEPTED: Look("ok", "Accepted"),
     RecipientState.DEFERRED: Look("warning", "Waiting"),
     RecipientState.REFUSED: Look("error", "Refused"),
+    RecipientState.SUPPRESSED: Look("skipped", "Suppressed"),
 }
 _NOT_SENT: Final = Look("skipped", "Not sent")
 _NOBODY_KNOWS: Final = Look("warning", "Uncertain")
@@ -72,14 +73,15 @@ _SEND_LATER_FOR_ACCOUNT: Final = (
 _LEAST_REFUSAL: Final = 400  # of a server's codes (RFC 5321 4.2.1)
 _SOMEWHERE: Final = ("the server", 0)  # of which its host is not told
 GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
+_OFF_THE_LIST: Final = "If the address is right after all, remove it from the suppression list."
 _NO_SERVER: Final = "Add a mail server, test it, then activate it."
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientData:
-    """One recipient's own result; ``state`` is pending, accepted, deferred or refused.
+    """One recipient's own result; ``state`` is pending, accepted, deferred, refused or suppressed.
 
-    ``meaning`` is what a refusal means by its codes, "" for all else.
+    ``meaning`` is what a refusal means by its codes, or why the address gets no mail; "" for all else.
     """
 
     address: str
@@ -207,7 +209,8 @@ def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> M
 
 def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectData:
     """An attempt for administrators; for the mail's owner without what servers say, and where the global one is."""
-    reply = "" if row.outcome == THROTTLED or is_for_owner else printable(row.reply, LONGEST_REPLY)
+    is_ours = row.outcome in (THROTTLED, SUPPRESSED)
+    reply = "" if is_ours or is_for_owner else printable(row.reply, LONGEST_REPLY)
     place = _place(row)
     told: dict[str, Any] = {"at": row.started_at, "reply": reply}
     if is_for_owner:
@@ -231,7 +234,7 @@ def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:
         state=state,
         code=code,
         enhanced=enhanced,
-        meaning=_meaning(code, enhanced),
+        meaning=words(_why(stored)) if state is RecipientState.SUPPRESSED else _meaning(code, enhanced),
         look=look,
     )
 
@@ -240,6 +243,11 @@ def _codes(stored: Recipient) -> tuple[int | None, str | None]:
     """The codes of a recipient, whose row somebody may have edited by hand."""
     code, enhanced = stored.get("code"), stored.get("enhanced")
     return code if isinstance(code, int) else None, enhanced if isinstance(enhanced, str) else None
+
+
+def _why(stored: Recipient) -> str:
+    why = stored.get("why", "")
+    return why if isinstance(why, str) else ""
 
 
 def _meaning(code: int | None, enhanced: str | None) -> str:
@@ -264,6 +272,8 @@ def _diagnosis(row: EmailAttempt, host: str, port: int) -> DiagnosisData | None:
         is_of_account = row.reply.startswith((Reason.ACCOUNT_LIMIT.text, Reason.GLOBAL_LIMIT.text))
         remedy = _SEND_LATER_FOR_ACCOUNT if is_of_account else _SEND_LATER
         return DiagnosisData(title=row.reply.removesuffix("."), remedy=remedy)
+    if row.outcome == SUPPRESSED and row.reply:
+        return DiagnosisData(title=row.reply.removesuffix("."), remedy=_OFF_THE_LIST)
     # The row may be of an older or a newer version than this.
     if row.phase not in list(Phase) or row.fault not in list(Fault):
         return None

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from database import attempt_db, outbox_db, outbox_turn_db
 from database.engine import reading, transaction
-from database.outbox_db import GIVEN_UP, SETTLED, UNSENT, WAITING, MailBacklog, OutboxMail, State
+from database.outbox_db import DEAD, SETTLED, UNSENT, WAITING, MailBacklog, OutboxMail, State
 from database.outbox_turn_db import OutboxRest
 from services.delivery.retry_policy import PAUSE_REASONS
 from services.outbox import leaving, opens, promise
@@ -120,6 +120,12 @@ def story(mail_id: str, account_id: int | None = None) -> Story:
         tracked = opens.of_mail(session, mail_id) if row.pixel else None
         attempts = [attempt_facts(attempt, is_for_owner=is_for_owner) for attempt in found]
         return _story(row, attempts, tracked, _rests(session, [row]).get(row.account_id))
+
+
+def is_there(mail_id: str) -> bool:
+    """Whether a queued mail of this id is in the log."""
+    with reading() as session:
+        return outbox_db.message_id(session, mail_id) is not None
 
 
 def retry(mail_id: str, account_id: int | None = None) -> Story:
@@ -241,7 +247,7 @@ def _story(
         attempts=attempts,
         opens=tracked,
         can_retry=(mail.state in UNSENT and row.reason not in HELD_FOR_ACCOUNT)
-        or (mail.state in GIVEN_UP and row.content is not None),
+        or (mail.state in DEAD and row.content is not None),
         can_cancel=mail.state in UNSENT,
         may_double=row.uncertain > 0,
     )

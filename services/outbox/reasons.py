@@ -51,6 +51,10 @@ class Reason(StrEnum):
     ACCOUNT_DELETED = "account_deleted", "Its account was deleted."
     LINK_VOID = "link_void", "Its link stopped working before it could be sent."
     NOTHING_IS_SENT = "nothing_is_sent", "MAIL_SUPPRESS_SEND is on, so nothing is sent."
+    LISTED_REFUSED = "listed_refused", "On the suppression list: refused for good twice."
+    LISTED_COMPLAINT = "listed_complaint", "On the suppression list: the recipient complained."
+    LISTED_MANUAL = "listed_manual", "On the suppression list: added manually."
+    SOME_SUPPRESSED = "some_suppressed", "Some recipients are on the suppression list."
     # What a server's answer tells.
     NOT_CONFIRMED = "not_confirmed", "Server did not confirm the message"
     LINK_LOST = "link_lost", "Connection was lost"

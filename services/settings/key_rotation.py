@@ -2,7 +2,8 @@
 
 With each row goes its sign-in by token, in the same transaction.
 
-Queued mails are not sealed anew: the key of each is needed until its content is gone.
+Queued mails are not sealed anew: the key of each is needed until its content is gone. The key of addresses is, and so
+whatever is kept of them.
 
 A rotation can be killed at any moment and started again: each row is either under its old key or under the new one,
 and what is done is left alone.
@@ -21,7 +22,7 @@ from database import audit_db, oauth_db, outbox_db, smtp_db
 from database.engine import reading, transaction
 from database.oauth_db import OAuthSignIn
 from database.smtp_db import SmtpConfig
-from services import audit
+from services import address_key, audit
 from services.audit import Action
 from services.oauth import sealed
 from services.oauth.sealed import StoredSignIn
@@ -46,6 +47,7 @@ class Role(StrEnum):
 class KeyUse:
     """A key by its id, with how many configurations (``rows``), sign-ins by token and queued mails it seals.
 
+    ``addresses``: and the key of addresses, by which the suppression list is read.
     ``position`` counts within ``APP_KEY_PREVIOUS`` from 1. Dead letters that can be sent again count as queued mails.
     """
 
@@ -55,10 +57,11 @@ class KeyUse:
     rows: int
     mails: int
     sign_ins: int = 0
+    addresses: bool = False
 
     @property
     def is_needed(self) -> bool:
-        return bool(self.rows or self.sign_ins or self.mails)
+        return bool(self.rows or self.sign_ins or self.mails or self.addresses)
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,12 @@ class Status:
 
     @property
     def is_well(self) -> bool:
-        """Whether every configuration can be read, and the key of every queued mail is at hand."""
-        return not self.refused and not self.missing_for_mails
+        """Whether every configuration can be read, and the key of every queued mail, and of addresses, is at hand."""
+        return not self.refused and not self.missing_for_mails and not self.is_missing_for_addresses
+
+    @property
+    def is_missing_for_addresses(self) -> bool:
+        return any(use.role is Role.UNKNOWN and use.addresses for use in self.keys)
 
     @property
     def missing_for_mails(self) -> list[KeyUse]:
@@ -112,8 +119,8 @@ class Status:
 
     @property
     def to_rotate(self) -> int:
-        """How many rows are sealed with a previous key."""
-        return sum(use.rows + use.sign_ins for use in self.keys if use.role is Role.PREVIOUS)
+        """How many rows are sealed with a previous key, and the key of addresses among them."""
+        return sum(use.rows + use.sign_ins + use.addresses for use in self.keys if use.role is Role.PREVIOUS)
 
     @property
     def unreferenced(self) -> list[KeyUse]:
@@ -123,11 +130,15 @@ class Status:
 
 @dataclass(frozen=True)
 class Rotation:
-    """What a rotation did, or would do; ``after`` is how things stand then."""
+    """What a rotation did, or would do; ``after`` is how things stand then.
+
+    ``has_addresses``: the key of addresses was sealed anew, or would be.
+    """
 
     rotated: list[SealedRow]
     refused: list[Refusal]
     after: Status
+    has_addresses: bool = False
 
 
 class Point(StrEnum):
@@ -212,10 +223,13 @@ def rotate(*, dry_run: bool = False, hear: RotationObserver = _unheard) -> Rotat
     if dry_run:
         refused = _refusals(found)
         after = _status([each.rotated() for each in found], refused)
-        return Rotation(rotated=[each.named for each in due], refused=refused, after=after)
+        has_addresses = any(use.role is Role.PREVIOUS and use.addresses for use in after.keys)
+        named = [each.named for each in due]
+        return Rotation(rotated=named, refused=refused, after=after, has_addresses=has_addresses)
     rotated = [row for row in (_rotate(each.stored.row.id, hear) for each in due) if row]
+    has_addresses = address_key.seal_anew()
     after = status()
-    return Rotation(rotated=rotated, refused=after.refused, after=after)
+    return Rotation(rotated=rotated, refused=after.refused, after=after, has_addresses=has_addresses)
 
 
 def _rotate(config_id: int, hear: RotationObserver) -> SealedRow | None:
@@ -285,13 +299,17 @@ def _refusals(found: list[_Server]) -> list[Refusal]:
 def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
     used = Counter(row.key_id for row in rows)
     tokens = Counter(row.sign_in_key_id for row in rows if row.sign_in_key_id)
+    of_addresses = address_key.sealed_with()
     with reading() as session:
         mails = outbox_db.keys_in_use(session)
 
     def use(key_id: str, role: Role, position: int | None = None) -> KeyUse:
-        return KeyUse(key_id, role, position, used.pop(key_id, 0), mails.pop(key_id, 0), tokens.pop(key_id, 0))
+        counts = (used.pop(key_id, 0), mails.pop(key_id, 0), tokens.pop(key_id, 0))
+        return KeyUse(key_id, role, position, *counts, addresses=key_id == of_addresses)
 
     keys = [use(current_key_id(), Role.CURRENT)]
     for position, key in enumerate(get_settings().app_key_previous, 1):
         keys.append(use(key_id_of(fernet_key_from(key)), Role.PREVIOUS, position))
-    return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted({*used, *tokens, *mails}))], refused)
+    at_hand = {each.key_id for each in keys}
+    others = {*used, *tokens, *mails, *([of_addresses] if of_addresses else [])} - at_hand
+    return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted(others))], refused)

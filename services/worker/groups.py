@@ -26,12 +26,17 @@ from database.outbox_claim_db import Claim, LeaseTerms, Settlement
 from database.outbox_db import Priority
 from services import audit
 from services.accounts import upkeep
-from services.delivery import record
+from services.delivery import bounces, record
+from services.delivery.bounces import TriedMail
 from services.outbox import content, ending_notices, notices, owner_notices
 from services.outbox import log as mail_log
 from services.outbox.content import CannotOpen
 from services.outbox.reasons import Reason, words
+from services.settings.protection import SECURITY_KINDS
 from services.smtp import our_faults
+from services.suppression import listing
+from services.suppression import upkeep as suppression_upkeep
+from services.suppression.listing import KnownAddresses
 from services.worker import along_route, settling, turns, unwritten
 from services.worker.along_route import Job, Shift
 from services.worker.lease import Group, Pace
@@ -105,7 +110,8 @@ class _Work:
         self._group = group
         self.began_at = clock.now()
         self._written_at = time.monotonic()
-        opened = [_opened_surely(claim, self.began_at) for claim in group.claims]
+        self._listing = _listing_of(group.claims)
+        opened = [_opened_surely(claim, self._listing, self.began_at) for claim in group.claims]
         self.jobs = [each for each in opened if isinstance(each, Job)]
         self._unwritten = list(self.jobs)
         self._settled = [each for each in opened if not isinstance(each, Job)]
@@ -150,7 +156,11 @@ class _Work:
         return finish(self._news(self._unwritten), claim)
 
     def _news(self, jobs: Sequence[Job]) -> News:
-        """What is to be written of these jobs, and of the mails that could not be jobs."""
+        """What is to be written of these jobs, and of the mails that could not be jobs.
+
+        What they have shown of addresses is written first: whoever sees that a mail is settled finds it counted.
+        """
+        bounces.note([TriedMail(job.claim.mail_id, job.pending, job.outcomes) for job in jobs], self._listing)
         settlements = [*self._settled, *(job.settlement for job in jobs if job.settlement)]
         return News(settlements, [row for job in jobs for row in job.rows])
 
@@ -197,6 +207,7 @@ def tidy() -> None:
     upkeep.tidy()
     ending_notices.tell_due()
     audit.purge()
+    suppression_upkeep.tidy()
     mail_log.tidy()
     with transaction() as session:
         oauth_db.forget_pending(session, clock.now())
@@ -208,10 +219,15 @@ def _by_account(jobs: Sequence[Job]) -> list[tuple[int | None, list[Job]]]:
     return [(each, [job for job in jobs if job.claim.account_id == each]) for each in accounts]
 
 
-def _opened_surely(claim: Claim, now: datetime) -> Job | Settlement:
+def _listing_of(claims: Sequence[Claim]) -> KnownAddresses:
+    """What is known of all recipients of these mails."""
+    return listing.look_up([address for claim in claims for address in settling.pending(claim)])
+
+
+def _opened_surely(claim: Claim, known: KnownAddresses, now: datetime) -> Job | Settlement:
     """The same, whatever goes wrong: one mail that cannot be opened holds no other."""
     try:
-        return _opened(claim, now)
+        return _opened(claim, known, now)
     except incidents.STOPS:
         raise
     except BaseException as error:
@@ -219,12 +235,16 @@ def _opened_surely(claim: Claim, now: datetime) -> Job | Settlement:
         return settling.met_our_fault(claim, ours, now)
 
 
-def _opened(claim: Claim, now: datetime) -> Job | Settlement:
+def _opened(claim: Claim, known: KnownAddresses, now: datetime) -> Job | Settlement:
     """The mail ready to go, or what becomes of it since it cannot."""
     if get_settings().mail_suppress_send:
         return settling.suppressed(claim, now)
     if claim.expires_at <= now:
         return settling.expired(claim, now, Reason.TOO_LATE)
+    if held_back := _held_back(claim, known):
+        claim = settling.without(claim, held_back)
+        if not settling.pending(claim):
+            return settling.for_nobody(claim, now)
     try:
         draft = content.unseal(claim)
     except CannotOpen as sealed:
@@ -232,6 +252,13 @@ def _opened(claim: Claim, now: datetime) -> Job | Settlement:
             return settling.snoozed(claim, now + KEY_PAUSE, sealed.why)
         return settling.dead(claim, now, sealed.why)
     return Job(claim=claim, draft=draft, pending=settling.pending(claim), is_careful=claim.uncertain > 0)
+
+
+def _held_back(claim: Claim, known: KnownAddresses) -> dict[str, Reason]:
+    """The recipients who are on the suppression list, and why; of security mail none is left out for that."""
+    if claim.priority == Priority.SECURITY or claim.kind in SECURITY_KINDS:
+        return {}
+    return known.held_back(settling.pending(claim), claim.account_id)
 
 
 def _fenced(claims: Sequence[Claim], owner: str) -> set[int]:

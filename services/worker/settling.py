@@ -1,7 +1,7 @@
 """What a queued mail is after an attempt: sent, waiting again, of unknown fate, or a dead letter. Reads nothing."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -79,6 +79,39 @@ def suppressed(claim: Claim, now: datetime) -> Settlement:
     return _unchanged(claim, State.SUPPRESSED, Reason.NOTHING_IS_SENT)._replace(settled_at=now, keep=False)
 
 
+def without(claim: Claim, held_back: Mapping[str, Reason]) -> Claim:
+    """The mail without these recipients, who are on the suppression list."""
+    recipients: list[Recipient] = [
+        {"address": each["address"], "state": RecipientState.SUPPRESSED, "why": held_back[each["address"]]}
+        if each["address"] in held_back and each["state"] in STILL_TO_GO
+        else each
+        for each in claim.recipients
+    ]
+    return replace(claim, recipients=recipients)
+
+
+def for_nobody(claim: Claim, now: datetime) -> Settlement:
+    """The mail whose recipients still to go are all on the suppression list: the others have it, or nobody gets it.
+
+    Its content stays in that case, so that it can be sent once they are off the list.
+    """
+    states = {recipient["state"] for recipient in claim.recipients}
+    if RecipientState.ACCEPTED in states:
+        state, reason = State.SENT, _reason_of_part(states)
+    else:
+        reasons = [each["why"] for each in claim.recipients if "why" in each]
+        state, reason = State.SUPPRESSED, reasons[0]
+    is_kept = state is State.SUPPRESSED
+    return _unchanged(claim, state, reason)._replace(settled_at=now, keep=is_kept, pinned_to=None)
+
+
+def _reason_of_part(states: Collection[RecipientState]) -> str:
+    """Why a mail that was sent has not reached all."""
+    if RecipientState.REFUSED in states:
+        return Reason.SOME_REFUSED
+    return Reason.SOME_SUPPRESSED if RecipientState.SUPPRESSED in states else ""
+
+
 def after(
     claim: Claim, outcome: Outcome, owner: str, now: datetime, cool_down: timedelta, *, is_about_it: bool = False
 ) -> Settlement:
@@ -129,8 +162,7 @@ def _told(claim: Claim, told: Mapping[str, _Answer], now: datetime) -> Settlemen
         waiting = [verdict for verdict in verdicts if verdict.action_at(age, claim.attempts) is not MailAction.REFUSE]
         return _waits(claim, recipients, waiting, now)
     if RecipientState.ACCEPTED in states:
-        reason = Reason.SOME_REFUSED if RecipientState.REFUSED in states else ""
-        sent = _unchanged(claim, State.SENT, reason)
+        sent = _unchanged(claim, State.SENT, _reason_of_part(states))
         return sent._replace(recipients=recipients, settled_at=now, keep=False, pinned_to=None)
     return dead(claim, now, verdicts[0].reason)._replace(recipients=recipients)
 

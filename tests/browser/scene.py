@@ -17,6 +17,9 @@ from database.engine import transaction
 from database.mail_open_db import Opens
 from database.outbox_db import State as MailState
 from database.sender_db import AccountSender
+from services.suppression import counting, entries
+from services.suppression.counting import DeadAddress
+from services.suppression.listing import Cause
 from tests.browser.conftest import NewPage, StartServer
 from tests.browser.steps import session_of
 from tests.certificates import client_pair
@@ -114,6 +117,11 @@ class Servers:
             attempted(failed, **REFUSAL | {"outcome": "temporary", "code": 450, "reply": "4.2.1 Try again later " * 9})
             attempted(failed, **REFUSAL)
             attempted(None, **REFUSAL)
+            entries.add("complained@shop.example", Cause.COMPLAINT, note="Asked by phone, twice")
+            refusals = [DeadAddress("joe@example.com", 0, mail_id, 550, "5.1.1") for mail_id in ("1" * 32, failed)]
+            counting.note(
+                [*refusals, *(each._replace(address="x" * 60 + "@example.com", scope=2) for each in refusals)]
+            )
             read = in_state(MailState.SENT, "reader@example.com", pixel="ab" * 16)
             with transaction() as session:
                 hour, opens = clock.now().replace(minute=0, second=0, microsecond=0), Opens(clock.now(), later, 3, 1)

@@ -1,0 +1,93 @@
+"""Where the rows of many tables name one address: found by its text, since most hold it as it is."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Text, cast, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer
+
+from database.address_change_db import AddressChange
+from database.attempt_db import EmailAttempt
+from database.audit_db import AuditEvent
+from database.engine import compared_and_set
+from database.outbox_db import IN_HAND, OutboxMail, Recipient
+from database.sender_db import AccountSender
+from database.smtp_db import SmtpConfig
+from database.user_db import Account
+
+_CHUNK: Final = 200  # rows at a time
+
+
+def pattern(address: str) -> re.Pattern[str]:
+    """The address in a text, but no longer one that it is a part of."""
+    return re.compile(rf"(?<![\w.+%'*/=?^`{{|}}~!#$&-]){re.escape(address)}(?![\w-]|\.\w)", re.IGNORECASE)
+
+
+def mails(session: Session, address: str) -> Iterator[OutboxMail]:
+    """The queued mails whose recipients name the address, without content, the oldest first.
+
+    By a look at every row: there is no index of texts.
+    """
+    local, _, domain = address.rpartition("@")
+    # As JSON holds it: what is not ASCII is escaped there, and has no case that a database knows.
+    part = f"{local}@{domain}" if local.isascii() else f"@{domain}"
+    holds = cast(OutboxMail.recipients, Text).icontains(json.dumps(part)[1:-1], autoescape=True)
+    after = 0
+    while True:
+        query = select(OutboxMail).options(defer(OutboxMail.content)).where(OutboxMail.id > after, holds)
+        rows = list(session.scalars(query.order_by(OutboxMail.id).limit(_CHUNK)))
+        yield from rows
+        if len(rows) < _CHUNK:
+            return
+        after = rows[-1].id
+
+
+def mails_of_ids(session: Session, ids: Sequence[int]) -> list[OutboxMail]:
+    query = select(OutboxMail).options(defer(OutboxMail.content)).where(OutboxMail.id.in_(ids))
+    return list(session.scalars(query.order_by(OutboxMail.id)))
+
+
+def rewrite_mail(session: Session, row: OutboxMail, *, recipients: list[Recipient], **values: object) -> bool:
+    """Write other recipients into a mail that is as it was read, and that no worker has, and delete its content."""
+    same = update(OutboxMail).where(OutboxMail.id == row.id, OutboxMail.state == row.state)
+    same = same.where(OutboxMail.state.not_in(IN_HAND))
+    return compared_and_set(session, same.values(recipients=recipients, content=None, **values))
+
+
+def attempts_in_words(session: Session, address: str) -> list[EmailAttempt]:
+    """The attempts at which a server's reply repeats the address."""
+    return _naming(session, EmailAttempt, [EmailAttempt.reply], address)
+
+
+def events(session: Session, address: str) -> list[AuditEvent]:
+    """The events of the audit trail that name the address."""
+    return _naming(session, AuditEvent, [AuditEvent.actor, AuditEvent.subject, AuditEvent.details], address)
+
+
+def accounts(session: Session, key: str) -> list[Account]:
+    return list(session.scalars(select(Account).where(Account.email_key == key)))
+
+
+def address_changes(session: Session, address: str) -> list[AddressChange]:
+    """Addresses that are asked for in an account's place, and are not confirmed yet."""
+    return _naming(session, AddressChange, [AddressChange.email], address)
+
+
+def senders(session: Session, key: str) -> list[AccountSender]:
+    return list(session.scalars(select(AccountSender).where(AccountSender.email_key == key)))
+
+
+def servers(session: Session, address: str) -> list[SmtpConfig]:
+    """The mail servers with the address as From, Reply-To or user name."""
+    columns = [SmtpConfig.from_email, SmtpConfig.reply_to, SmtpConfig.smtp_username]
+    return _naming(session, SmtpConfig, columns, address)
+
+
+def _naming(session: Session, shape: Any, columns: Sequence[InstrumentedAttribute[Any]], address: str) -> list[Any]:  # noqa: ANN401
+    """The rows of a table in which one of the columns names the address."""
+    likely: list[ColumnElement[bool]] = [column.icontains(address, autoescape=True) for column in columns]
+    found = session.scalars(select(shape).where(or_(*likely)))
+    names = pattern(address)
+    return [row for row in found if any(names.search(getattr(row, column.key) or "") for column in columns)]

@@ -1,0 +1,130 @@
+"""What is held about one address: how much of each kind, and all of it as JSON has it."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from database import attempt_db, person_db, suppression_db
+from database.engine import reading
+from database.outbox_db import OutboxMail
+from services import address_key, audit
+from services.address_key import MISSING, AddressKey, KeyAway
+from services.audit import Action
+from services.outbox import opens
+from services.outbox.facts import MessageData, attempt_facts, mail_facts
+from services.outbox.opens import OpensData
+from services.privacy.person import AddressHolder
+from utils import clock
+from utils.errors import Conflict
+from utils.json_shapes import json_of
+
+_DIRECT_MAIL: Final = (
+    "Of email sent directly, the log keeps only masked addresses, which several people can share. It is not listed."
+)
+_DELETED_BEFORE: Final = "This address was deleted here before. Emails from then name it by a pseudonym."
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldAbout:
+    """How much of each kind is held about an address; ``replies`` are of servers that repeat it."""
+
+    emails: int = 0
+    replies: int = 0
+    events: int = 0
+    suppressions: int = 0
+    accounts: int = 0
+    senders: int = 0
+    servers: int = 0
+
+    @property
+    def is_nothing(self) -> bool:
+        return not any(asdict(self).values())
+
+
+def held(address: str) -> HeldAbout:
+    """How much is held about an address. Raises InvalidInput."""
+    person = AddressHolder(address)
+    with reading() as session:
+        return HeldAbout(
+            emails=sum(1 for _ in person.mails(session)),
+            replies=len(person.each(person_db.attempts_in_words, session)),
+            events=len(person.each(person_db.events, session)),
+            suppressions=len(_suppressions(session, person, _key())),
+            **person.elsewhere(session),
+        )
+
+
+def export(address: str) -> dict[str, Any]:
+    """All that is held about an address; that somebody asked is in the audit trail. Raises InvalidInput."""
+    person, key = AddressHolder(address), _key()
+    with reading() as session:
+        found: dict[str, Any] = {
+            "address": person.address,
+            "made_at": clock.now().isoformat(),
+            "emails": [_mail(session, person, row) for row in person.mails(session)],
+            "replies": [
+                {"at": _iso(row.started_at), "mail_id": row.mail_id, "server": row.server, "reply": row.reply}
+                for row in person.each(person_db.attempts_in_words, session)
+            ],
+            "events": [
+                {name: getattr(row, name) for name in ("actor", "source", "action", "subject", "details")}
+                | {"at": _iso(row.at)}
+                for row in person.each(person_db.events, session)
+            ],
+            "suppressions": _suppressions(session, person, key),
+            "accounts": [
+                {"id": row.id, "username": row.username, "email": row.email, "created_at": _iso(row.created_at)}
+                for row in person_db.accounts(session, person.key)
+            ],
+            "address_changes": [
+                {"account_id": row.account_id, "email": row.email, "created_at": _iso(row.created_at)}
+                for row in person.each(person_db.address_changes, session)
+            ],
+            "senders": [
+                {"account_id": row.account_id, "email": row.email, "created_at": _iso(row.created_at)}
+                for row in person_db.senders(session, person.key)
+            ],
+            "servers": [{"id": row.id, "name": row.name} for row in person.each(person_db.servers, session)],
+            "notes": [_DIRECT_MAIL],
+        }
+        if key and next(person_db.mails(session, key.pseudonym(person.on_the_wire)), None):
+            found["notes"].append(_DELETED_BEFORE)
+    audit.note(Action.PERSON_EXPORTED, f"address {person.masked}")
+    return found
+
+
+def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str, Any]:
+    """A mail, without its other recipients: they are other people."""
+    attempts = [attempt_facts(each) for each in attempt_db.of_mail(session, row.mail_id)]
+    told = json_of(MessageData, mail_facts(row, len(attempts)))
+    told["recipients"] = [each for each in told["recipients"] if person.is_it(each["address"])]
+    told["attempts"] = [
+        {"at": _iso(each.at), "server": each.server, "outcome": each.outcome, "code": each.code} for each in attempts
+    ]
+    if row.pixel:
+        told["opens"] = json_of(OpensData, opens.of_mail(session, row.mail_id))
+    return told
+
+
+def _suppressions(session: Session, person: AddressHolder, key: AddressKey | None) -> list[dict[str, Any]]:
+    """The entries of the suppression list, and refusals that are only counted."""
+    rows = suppression_db.of_digest(session, key.digest(person.on_the_wire)) if key else []
+    names = ("reason", "source", "code", "enhanced", "mail_id", "refusals", "note", "added_by")
+    moments = ("created_at", "listed_at", "ends_at", "accepted_at")
+    return [
+        {name: getattr(row, name) for name in names} | {name: _iso(getattr(row, name)) for name in moments}
+        for row in rows
+    ]
+
+
+def _key() -> AddressKey | None:
+    try:
+        return address_key.find()
+    except KeyAway:
+        raise Conflict(MISSING) from None
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

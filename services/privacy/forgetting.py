@@ -1,0 +1,149 @@
+"""Forgetting an address: a pseudonym takes its place in the log, the audit trail and the suppression list alike."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from database import attempt_db, person_db, suppression_db
+from database.attempt_db import LONGEST_REPLY, EmailAttempt
+from database.audit_db import LONGEST_ACTOR, LONGEST_DETAILS, LONGEST_SUBJECT, AuditEvent
+from database.engine import reading, transaction
+from database.outbox_db import IN_HAND, UNSENT, OutboxMail, Recipient, State
+from services import address_key, audit
+from services.audit import Action
+from services.outbox.reasons import Reason
+from services.privacy.person import AddressHolder
+from utils import clock
+from utils.addresses import mask_address
+
+_LONGEST_TAG: Final = 64
+_TOGETHER: Final = 100  # mails in one transaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """What names the address by its ``pseudonym`` now; of ``emails``, these many were ``cancelled`` for it.
+
+    ``left`` are emails that are being sent, or wait to be sent to others as well. ``accounts``, ``senders`` and
+    ``servers`` use the address, and go where they are kept.
+    """
+
+    pseudonym: str
+    emails: int = 0
+    cancelled: int = 0
+    replies: int = 0
+    events: int = 0
+    suppressions: int = 0
+    left: int = 0
+    accounts: int = 0
+    senders: int = 0
+    servers: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return not (self.left or self.accounts or self.senders or self.servers)
+
+
+def forget(address: str) -> Forgotten:
+    """Put a pseudonym in the place of an address, the same everywhere; an entry of the suppression list goes on.
+
+    What waits to be sent to that address alone is cancelled, and the content of what could be sent again is deleted.
+    Can be done again at any time. Raises InvalidInput, and Conflict while the key of addresses is away.
+    """
+    person = AddressHolder(address)
+    with transaction() as session:
+        key = address_key.find_or_make(session)
+    pseudonym = key.pseudonym(person.on_the_wire)
+    mails, cancelled, left = _forget_mails(person, pseudonym)
+    with transaction() as session:
+        replies = person.each(person_db.attempts_in_words, session)
+        for attempt in replies:
+            attempt.reply = person.replaced(attempt.reply, pseudonym)[:LONGEST_REPLY]
+        events = person.each(person_db.events, session)
+        for event in events:
+            _forget_event(event, person, pseudonym)
+        told = Forgotten(
+            pseudonym=pseudonym,
+            emails=mails,
+            cancelled=cancelled,
+            replies=len(replies),
+            events=len(events),
+            suppressions=_forget_suppressions(session, key.digest(person.on_the_wire), pseudonym),
+            left=left,
+            **person.elsewhere(session),
+        )
+        counts = [f"{name}: {count}" for name, count in asdict(told).items() if count and name != "pseudonym"]
+        audit.record(session, Action.PERSON_FORGOTTEN, pseudonym, counts)
+    return told
+
+
+def _forget_mails(person: AddressHolder, pseudonym: str) -> tuple[int, int, int]:
+    """How many mails name the pseudonym now, how many of them were cancelled for it, and how many are left."""
+    done = cancelled = left = 0
+    with reading() as session:
+        ids = [row.id for row in person.mails(session)]
+    for start in range(0, len(ids), _TOGETHER):
+        with transaction() as session:  # a short one each: every other writer of SQLite waits meanwhile
+            for row in person_db.mails_of_ids(session, ids[start : start + _TOGETHER]):
+                values = _values_for(row, person)
+                if values is None or not _rewritten(session, row, person, pseudonym, values):
+                    left += 1
+                else:
+                    done, cancelled = done + 1, cancelled + bool(values)
+    return done, cancelled, left
+
+
+def _values_for(row: OutboxMail, person: AddressHolder) -> dict[str, Any] | None:
+    """What else becomes of a mail that names the person; None if it must go on as it is, for others' sake."""
+    if row.state in IN_HAND:
+        return None
+    if row.state not in UNSENT:
+        return {}
+    is_alone = all(person.is_it(each["address"]) for each in row.recipients)
+    return {"state": State.CANCELLED, "reason": Reason.CANCELLED, "settled_at": clock.now()} if is_alone else None
+
+
+def _rewritten(
+    session: Session, row: OutboxMail, person: AddressHolder, pseudonym: str, values: dict[str, Any]
+) -> bool:
+    recipients: list[Recipient] = [
+        {**each, "address": pseudonym} if person.is_it(each["address"]) else each for each in row.recipients
+    ]
+    tag = person.replaced(row.tag, pseudonym)[:_LONGEST_TAG] if row.tag else None
+    if not person_db.rewrite_mail(session, row, recipients=recipients, tag=tag, **values):
+        return False
+    _forget_attempts(attempt_db.of_mail(session, row.mail_id), recipients, person, pseudonym)
+    return True
+
+
+def _forget_attempts(
+    attempts: Iterable[EmailAttempt], recipients: Iterable[Recipient], person: AddressHolder, pseudonym: str
+) -> None:
+    """An attempt names recipients masked, and perhaps in what the server has said."""
+    masked = ", ".join(mask_address(each["address"]) for each in recipients)
+    for attempt in attempts:
+        attempt.recipients = masked
+        attempt.reply = person.replaced(attempt.reply, pseudonym)[:LONGEST_REPLY]
+        attempt.refused = [
+            {**each, "recipient": mask_address(pseudonym)} if each.get("recipient") == person.masked else each
+            for each in attempt.refused
+        ]
+
+
+def _forget_event(event: AuditEvent, person: AddressHolder, pseudonym: str) -> None:
+    event.actor = person.replaced(event.actor, pseudonym)[:LONGEST_ACTOR]
+    event.subject = person.replaced(event.subject, pseudonym)[:LONGEST_SUBJECT]
+    event.details = person.replaced(event.details, pseudonym)[:LONGEST_DETAILS]
+
+
+def _forget_suppressions(session: Session, digest: bytes, pseudonym: str) -> int:
+    """An entry keeps its digest, and so goes on; what was only counted is deleted."""
+    found = 0
+    for row in suppression_db.of_digest(session, digest):
+        if row.listed_at is None:
+            suppression_db.remove(session, [row.id])
+        else:
+            row.sealed, row.note, found = None, pseudonym, found + 1
+    return found
