@@ -71,6 +71,9 @@ class Action(StrEnum):
     TEMPLATE_SAVED = "template_saved"
     TEMPLATE_DELETED = "template_deleted"
     DATABASE_RESTORED = "database_restored"
+    ALERT_CHANNEL_SAVED = "alert_channel_saved"
+    ALERT_CHANNEL_DELETED = "alert_channel_deleted"
+    ALERT_RULES_SAVED = "alert_rules_saved"
 
 
 @dataclass(frozen=True)

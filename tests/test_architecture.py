@@ -38,6 +38,7 @@ ROOMS = {
     "checks": "reasons worker outbox delivery diagnosis settings message smtp",
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
+    "alerts": "settings smtp web_request oauth audit outbox delivery message calendar checks worker",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",
