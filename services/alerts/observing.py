@@ -64,17 +64,13 @@ def disk_fault(folder: Path) -> Sighting | None:
 
 
 def _no_mail(rule: RuleInForce) -> Iterator[tuple[str, Sighting]]:
-    if route.is_suppressed():
-        return
-    now = outlook.look(has_configs=True)
     with reading() as session:
-        waiting = now.waiting if now.is_outage else outbox_db.waiting(session)
-        if not waiting.mails:
-            return
-        is_halted = now.is_outage or (
-            outbox_db.is_stuck(session, log.HALTED, clock.now())
-            and not alert_facts_db.has_accepted(session, clock.now() - timedelta(minutes=rule.amount))
-        )
+        waiting = outbox_db.waiting(session)
+        is_stuck = outbox_db.is_stuck(session, log.HALTED, clock.now())
+        has_accepted = alert_facts_db.has_accepted(session, clock.now() - timedelta(minutes=rule.amount))
+    if not waiting.mails or route.is_suppressed():
+        return
+    is_halted = (is_stuck and not has_accepted) or outlook.look(has_configs=True).is_outage
     if is_halted:
         emails = f"{counted(waiting.mails, 'email')} {'is' if waiting.mails == 1 else 'are'} waiting"
         oldest = f", the oldest since {clock.readable(waiting.oldest)}" if waiting.oldest else ""

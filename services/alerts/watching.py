@@ -126,7 +126,8 @@ class Watcher:
         unknown = frozenset(name for name, rule in rules.items() if self._clock.is_doubted(rule.believes_after))
         seconds = tick - self._looked_at if self._is_one and self._looked_at is not None else None
         storage_news = self._memory.judge(observing.disk_fault(self._folder), now)
-        with transaction() as session:
+        # Should a power cut take it, the next look finds the same again.
+        with transaction(durable=False) as session:
             news = judging.judge(session, rules, found, unknown=unknown, seconds=seconds, now=now)
             self._write_storage(session, now_is_on=RuleName.STORAGE in rules)
             for each in self._memory.take_untold():

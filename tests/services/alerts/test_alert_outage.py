@@ -23,7 +23,7 @@ from tests.web_hook import WebHook
 from utils import clock
 
 MAILS = 300
-LOOK = 15.0
+LOOK = watching.LOOK_SECONDS
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def rules_told(hook: WebHook) -> list[tuple[str, str]]:
     return [(call.json["data"]["rule"], call.json["data"]["state"]) for call in hook.calls]
 
 
-def looked(watcher: Watcher, now: Now, seconds: float) -> None:
-    """Look as the thread does, for so long; queued mail is tried meanwhile."""
-    for _ in range(int(seconds / LOOK)):
-        now.turn(LOOK)
+def looked(watcher: Watcher, now: Now, seconds: float, pause: float = 60.0) -> None:
+    """Look every so many seconds, for so long; queued mail is tried meanwhile."""
+    for _ in range(int(seconds / pause)):
+        now.turn(pause)
         drain()
         watcher.look()
 
@@ -63,7 +63,7 @@ def test_webhook_and_ntfy_are_told_of_an_outage_within_six_minutes_and_once_that
         watcher.look()
         for number in range(MAILS):
             queued(f"a{number}@example.com")
-        looked(watcher, now, 360)
+        looked(watcher, now, 360, LOOK)
         assert ("no_mail", "firing") in rules_told(hook)
         assert rules_told(hook).count(("no_mail", "firing")) == 1
         first = next(call for call in ntfy.calls if "300 emails are waiting" in call.json["message"])
