@@ -31,6 +31,7 @@ from blueprints.cli import register
 from blueprints.pages import (
     account,
     address_page,
+    alert_pages,
     audit_pages,
     auth,
     domain_pages,
@@ -134,6 +135,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         domain_pages.bp,
         headers_page.bp,
         audit_pages.bp,
+        alert_pages.bp,
         token_pages.bp,
         token_pages.own_bp,
         typed_pages.bp,

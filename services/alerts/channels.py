@@ -93,6 +93,15 @@ def get(channel_id: int) -> ChannelInfo:
         return _info(_existing(alert_db.find_channel(session, channel_id) if _may_be_id(channel_id) else None))
 
 
+def shown_fields(channel_id: int) -> dict[str, str]:
+    """What was entered for it and is no secret, to be changed. Raises NotFound."""
+    with reading() as session:
+        row = _existing(alert_db.find_channel(session, channel_id) if _may_be_id(channel_id) else None)
+    values, _ = _values_in(row)
+    hidden = KINDS[ChannelKind(row.kind)].secrets
+    return {name: value.replace(" ", ", ") for name, value in values.items() if name not in hidden}
+
+
 def opened_all(session: Session) -> list[OpenChannel]:
     """Those that are on, ready to be used."""
     return [_opened(session, row) for row in alert_db.channels(session) if row.is_on]
