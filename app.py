@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
+    alerts_api,
     api_docs,
     configs_api,
     domain_api,
@@ -136,6 +137,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         headers_page.bp,
         audit_pages.bp,
         alert_pages.bp,
+        alerts_api.bp,
         token_pages.bp,
         token_pages.own_bp,
         typed_pages.bp,

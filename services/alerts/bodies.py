@@ -22,7 +22,7 @@ from utils.secret import Secret
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what stands before one
 TELEGRAM: Final = "https://api.telegram.org"
 _HIGH, _NORMAL = 4, 3  # ntfy's priorities, of 1 to 5
-_LONGEST: Final = 1900  # characters; Discord takes 2000, the others more
+_LONGEST: Final = 1600  # characters; Discord takes 2000, with title and link, the others more
 NONE: Final = Secret("")
 
 

@@ -143,10 +143,12 @@ def save(
         return _info(row), made
 
 
-def switch(channel_id: int, *, is_on: bool) -> ChannelInfo:
-    """Turn it on or off. Raises NotFound."""
+def switch(channel_id: int, *, is_on: bool, version: int | None = None) -> ChannelInfo:
+    """Turn it on or off. Raises NotFound, Conflict."""
     with transaction() as session:
         row = _held(session, channel_id)
+        if version is not None and row.version != version:
+            raise Conflict(STALE)
         if row.is_on is not is_on:
             row.is_on, row.version = is_on, row.version + 1
             told = "turned on" if is_on else "turned off"

@@ -167,7 +167,7 @@ _OF_KINDS: Final = {
     (ChannelKind.DISCORD, 401): ("Discord does not accept this webhook (401).", NEW_URL),
     (ChannelKind.DISCORD, 404): ("Discord does not know this webhook (404).", NEW_URL),
     (ChannelKind.TEAMS, 401): ("The workflow does not accept this URL (401).", NEW_URL),
-    (ChannelKind.TEAMS, 404): ("There is no such workflow (404).", NEW_URL),
+    (ChannelKind.TEAMS, 404): ("Teams does not know this workflow (404).", NEW_URL),
     (ChannelKind.TELEGRAM, 400): (
         "Telegram does not know this chat (400).",
         "Write to the bot once, or add it to the group, and check the chat’s number.",
