@@ -8,6 +8,7 @@ import click
 from flask.cli import AppGroup
 
 from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, table
+from services.alerts import channels
 from services.settings import key_rotation
 from services.settings.key_rotation import KeyUse, Point, Role, Rotation, SealedRow, Status
 from utils.numbers import counted
@@ -22,7 +23,7 @@ UNREADABLE = {
 
 @command(keys, "status", exits=UNREADABLE)
 def status(*, as_json: bool) -> None:
-    """Show how many mail servers and queued emails each key seals.
+    """Show how many mail servers, queued emails and alert channels each key seals.
 
     A key is named by eight hex digits of its hash, which do not reveal it. Mail servers that cannot be read, because
     their key is missing or because they were changed outside Sealpost, are listed with what to do. Failed emails that
@@ -48,6 +49,8 @@ def rotate(*, dry_run: bool, as_json: bool) -> None:
         if point is Point.COMMITTED and not as_json:
             click.echo(f"✓ {row}")
 
+    if not dry_run:
+        channels.seal_anew()
     done = key_rotation.rotate(dry_run=dry_run, hear=hear)
     answer(as_json, _rotation_dict(done, dry_run), *_rotation_lines(done, dry_run))
     leave(DONE if done.after.is_well else NOT_WELL)
@@ -89,7 +92,7 @@ def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
         if use.role is not Role.PREVIOUS:
             continue
         key = f"Key {use.key_id} ({_role(use)})"
-        if use.rows:
+        if use.rows or use.channels:
             yield f"{key} is still needed: it seals {_seals(use)}."
         elif use.mails:
             until = "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
@@ -107,7 +110,8 @@ def _role(use: KeyUse) -> str:
 
 def _seals(use: KeyUse) -> str:
     mails = f", {counted(use.mails, 'queued email')}" if use.mails else ""
-    return f"{counted(use.rows, 'mail server')}{mails}"
+    alerts = f", {counted(use.channels, 'alert channel')}" if use.channels else ""
+    return f"{counted(use.rows, 'mail server')}{mails}{alerts}"
 
 
 def _mails_need_it(use: KeyUse) -> str:

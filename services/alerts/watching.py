@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
@@ -20,12 +20,14 @@ from services.alerts import judging, notifying, observing, sending
 from services.alerts import rules as stored_rules
 from services.alerts.channels import OpenChannel
 from services.alerts.memory import PING_SECONDS, Memory
-from services.alerts.observing import ALL
-from services.alerts.rules import RuleName
+from services.alerts.observing import ALL, Sightings
+from services.alerts.rules import RuleInForce, RuleName
 from services.alerts.states import Sighting
 from utils import clock, incidents
 
 log = structlog.get_logger(__name__)
+
+Find = Callable[[Mapping[RuleName, RuleInForce]], Sightings]
 
 NAME: Final = "alerts"  # of the pulse, and of the lease in it
 LOOK_SECONDS: Final = 15.0
@@ -67,8 +69,14 @@ class Watcher:
     """
 
     def __init__(
-        self, instance_path: Path, seconds: Callable[[], float] = time.monotonic, *, remembers: bool = True
+        self,
+        instance_path: Path,
+        seconds: Callable[[], float] = time.monotonic,
+        find: Find = observing.look,
+        *,
+        remembers: bool = True,
     ) -> None:
+        self._find = find
         self._lease_id = secrets.token_hex(16)
         self._folder = instance_path
         self._seconds = seconds
@@ -121,7 +129,7 @@ class Watcher:
         if not self._is_one:
             self._recall()
         self._memory.learn(open_channels, rules.get(RuleName.STORAGE))
-        found = observing.look(rules)
+        found = self._find(rules)
         tick, now = self._seconds(), clock.now()
         unknown = frozenset(name for name, rule in rules.items() if self._clock.is_doubted(rule.believes_after))
         seconds = tick - self._looked_at if self._is_one and self._looked_at is not None else None
@@ -250,6 +258,8 @@ def look_once(watcher: Watcher) -> None:
     watcher.give_back()
 
 
-def here(seconds: Callable[[], float] = time.monotonic, *, remembers: bool = True) -> Watcher:
+def here(
+    seconds: Callable[[], float] = time.monotonic, find: Find = observing.look, *, remembers: bool = True
+) -> Watcher:
     """One for the application of this context."""
-    return Watcher(Path(current_app.instance_path), seconds, remembers=remembers)
+    return Watcher(Path(current_app.instance_path), seconds, find, remembers=remembers)

@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import audit_db, outbox_db, smtp_db
+from database import alert_db, audit_db, outbox_db, smtp_db
 from database.engine import reading, transaction
 from database.smtp_db import SmtpConfig
 from services import audit
@@ -40,7 +40,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class KeyUse:
-    """A key by its id, with how many configurations (``rows``) and queued mails it seals.
+    """A key by its id, with how many configurations (``rows``), queued mails and channels of alerts it seals.
 
     ``position`` counts within ``APP_KEY_PREVIOUS`` from 1. Dead letters that can be sent again count as queued mails.
     """
@@ -50,10 +50,11 @@ class KeyUse:
     position: int | None
     rows: int
     mails: int
+    channels: int = 0
 
     @property
     def is_needed(self) -> bool:
-        return bool(self.rows or self.mails)
+        return bool(self.rows or self.mails or self.channels)
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ class Status:
 
     @property
     def to_rotate(self) -> int:
-        """How many rows are sealed with a previous key."""
-        return sum(use.rows for use in self.keys if use.role is Role.PREVIOUS)
+        """How many rows and channels are sealed with a previous key."""
+        return sum(use.rows + use.channels for use in self.keys if use.role is Role.PREVIOUS)
 
     @property
     def unreferenced(self) -> list[KeyUse]:
@@ -226,14 +227,15 @@ def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
     used = Counter(row.key_id for row in rows)
     with reading() as session:
         mails = outbox_db.keys_in_use(session)
+        channels = Counter(channel.key_id for channel in alert_db.channels(session))
 
     def use(key_id: str, role: Role, position: int | None = None) -> KeyUse:
-        return KeyUse(key_id, role, position, used.pop(key_id, 0), mails.pop(key_id, 0))
+        return KeyUse(key_id, role, position, used.pop(key_id, 0), mails.pop(key_id, 0), channels.pop(key_id, 0))
 
     keys = [use(current_key_id(), Role.CURRENT)]
     for position, key in enumerate(get_settings().app_key_previous, 1):
         keys.append(use(key_id_of(fernet_key_from(key)), Role.PREVIOUS, position))
-    return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted({*used, *mails}))], refused)
+    return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted({*used, *mails, *channels}))], refused)
 
 
 def _named(row: SmtpConfig | StoredRow) -> SealedRow:
