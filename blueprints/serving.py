@@ -150,7 +150,7 @@ def _bring_up_to_date() -> None:
 
 
 def _begin(app: Flask) -> Work:
-    return Together(OpenWriter(app).start(), AlertWatch(app).start(), _begin_mailing(app))
+    return Together(OpenWriter(app).start(), _begin_mailing(app), AlertWatch(app).start())
 
 
 def _begin_mailing(app: Flask) -> Work | None:

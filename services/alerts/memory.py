@@ -1,5 +1,6 @@
 """What a process that watches knows by heart, so that it can tell of the database while that is away."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ class Memory:
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
+        self._lock = threading.RLock()  # a look that hung may come back while another goes on from here
         self.channels: tuple[OpenChannel, ...] = ()
         self.rule: RuleInForce | None = _STORAGE
         self.storage: AlertStanding | None = None
@@ -42,12 +44,17 @@ class Memory:
 
     def learn(self, channels: Sequence[OpenChannel], rule: RuleInForce | None) -> None:
         """Keep what the database says now; a channel that is gone is told nothing more."""
-        self.channels, self.rule = tuple(channels), rule
-        known = {channel.id for channel in channels}
-        self.untold = tuple(each for each in self.untold if each.channel.id in known)
+        with self._lock:
+            self.channels, self.rule = tuple(channels), rule
+            known = {channel.id for channel in channels}
+            self.untold = tuple(each for each in self.untold if each.channel.id in known)
 
     def judge(self, found: Sighting | None, now: datetime) -> AlertNews | None:
         """How the storage stands after this look, and the news of it, if there is any."""
+        with self._lock:
+            return self._judged(found, now)
+
+    def _judged(self, found: Sighting | None, now: datetime) -> AlertNews | None:
         tick = self._seconds()
         seconds, self._looked_at = tick - (tick if self._looked_at is None else self._looked_at), tick
         if self.rule is None:
@@ -66,17 +73,23 @@ class Memory:
 
     def promise(self, news: AlertNews) -> None:
         """Remember to tell it; what was not told yet of the same alert is old news then."""
-        others = tuple(each for each in self.untold if each.news.rule != news.rule)
-        new = (Untold(channel=each, news=news, due=self._seconds()) for each in self.channels if not each.is_ping)
-        self.untold = (*others, *new)
+        with self._lock:
+            others = tuple(each for each in self.untold if each.news.rule != news.rule)
+            new = (Untold(channel=each, news=news, due=self._seconds()) for each in self.channels if not each.is_ping)
+            self.untold = (*others, *new)
 
     def take_untold(self) -> list[Untold]:
         """What was promised here and not told, for whoever can write it down now."""
-        untold, self.untold = list(self.untold), ()
-        return untold
+        with self._lock:
+            untold, self.untold = list(self.untold), ()
+            return untold
 
     def send_due(self) -> None:
         """Try what is due, each channel once."""
+        with self._lock:
+            self._send_due()
+
+    def _send_due(self) -> None:
         left = list[Untold]()
         for each in self.untold:
             if each.due > self._seconds():

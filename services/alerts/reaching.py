@@ -125,8 +125,9 @@ def _wait_in(body: bytes) -> int | None:
         return None
     parameters = told.get("parameters")
     wait = parameters.get("retry_after") if isinstance(parameters, dict) else told.get("retry_after")
-    is_number = isinstance(wait, int | float) and not isinstance(wait, bool)
-    return int(wait) + 1 if is_number and 0 <= wait < LONGEST_WAIT else None
+    if not isinstance(wait, int | float) or isinstance(wait, bool):
+        return None
+    return int(wait) + 1 if 0 <= wait < LONGEST_WAIT else None
 
 
 _NO_REDIRECT: Final = "Sealpost never follows redirects. Enter the URL that it leads to."

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -23,7 +24,7 @@ from services.alerts.memory import PING_SECONDS, Memory
 from services.alerts.observing import ALL, Sightings
 from services.alerts.rules import RuleInForce, RuleName
 from services.alerts.states import Sighting
-from utils import clock, incidents
+from utils import clock, ending, incidents
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,9 @@ FIRST_SECONDS: Final = 5.0  # until the first look: a process that has just star
 LEASE: Final = timedelta(seconds=60)
 TIDY_SECONDS: Final = 3600.0
 JUMP: Final = 20.0  # seconds between what the two clocks say has passed, from which on the one was set
-STOP_SECONDS: Final = 3.0
+STOP_SECONDS: Final = 1.0
+HUNG: Final = 5  # times as long as between two looks, after which one counts as hanging; sending takes less
+_STOP_LOOK_SECONDS: Final = 0.5  # between two looks at whether to stop
 _PING_EARLY: Final = 2.0  # seconds; looks are no exact minutes apart
 
 
@@ -129,13 +132,15 @@ class Watcher:
         if not self._is_one:
             self._recall()
         self._memory.learn(open_channels, rules.get(RuleName.STORAGE))
-        found = self._find(rules)
+        found, unknown = self._found(rules)
         tick, now = self._seconds(), clock.now()
-        unknown = frozenset(name for name, rule in rules.items() if self._clock.is_doubted(rule.believes_after))
         seconds = tick - self._looked_at if self._is_one and self._looked_at is not None else None
         storage_news = self._memory.judge(observing.disk_fault(self._folder), now)
         # Should a power cut take it, the next look finds the same again.
         with transaction(durable=False) as session:
+            # This holds the row until the end, so that two who both believe to have the lease write one after another.
+            if not alert_db.take_lease(session, NAME, self._lease_id, clock.now(), clock.now() + LEASE):
+                return
             news = judging.judge(session, rules, found, unknown=unknown, seconds=seconds, now=now)
             self._write_storage(session, now_is_on=RuleName.STORAGE in rules)
             for each in self._memory.take_untold():
@@ -147,6 +152,20 @@ class Watcher:
         self._ping(open_channels)
         notifying.send_due({channel.id: channel for channel in open_channels}, self._renew)
         self._tidy()
+
+    def _found(self, rules: Mapping[RuleName, RuleInForce]) -> tuple[Sightings, frozenset[RuleName]]:
+        """What these rules find, and those whose answer means nothing just now. Raises SQLAlchemyError."""
+        found: Sightings = {}
+        unknown = {name for name, rule in rules.items() if self._clock.is_doubted(rule.believes_after)}
+        for name, rule in rules.items():
+            try:
+                found |= self._find({name: rule})
+            except SQLAlchemyError:
+                raise
+            except Exception as error:  # of which the other rules must not suffer
+                incidents.report("alert_rule_failed", error, rule=name.value)
+                unknown.add(name)
+        return found, frozenset(unknown)
 
     def _recall(self) -> None:
         """How the storage stood when another process watched."""
@@ -177,6 +196,10 @@ class Watcher:
         if schema_db.lacks_something(failure):  # before its upgrade, which is no fault of the database
             return
         log.error("alerts_without_database", kind=type(failure).__name__)
+        self.look_from_memory()
+
+    def look_from_memory(self) -> None:
+        """Look at the storage alone, which fails or does not answer, and tell of it."""
         if not self._remembers or not (self._is_one or self._memory.is_firing):
             return
         found: Sighting = observing.disk_fault(self._folder) or observing.NO_DATABASE
@@ -218,11 +241,18 @@ class Watcher:
 
 
 class AlertWatch:
-    """The thread of a server process that looks every few seconds."""
+    """The thread of a server process that has another look every few seconds, and is not held up by one that hangs.
 
-    def __init__(self, app: Flask) -> None:
+    Where a database's machine is gone without a word, nothing comes back from it, and no error either.
+    """
+
+    def __init__(self, app: Flask, watcher: Watcher | None = None, pause: float = LOOK_SECONDS) -> None:
         self._app = app
-        self._watcher = Watcher(Path(app.instance_path))
+        self._watcher = watcher or Watcher(Path(app.instance_path))
+        self._pause = pause
+        self._hangs = False
+        self._first = min(pause, FIRST_SECONDS)
+        self._longest = pause * HUNG
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=incidents.watched(self._work), name="alert-watch", daemon=True)
 
@@ -233,14 +263,26 @@ class AlertWatch:
     def stop(self) -> None:
         """End it, and let another process watch; no channel that is silent is waited for."""
         self._stopping.set()
-        self._thread.join(STOP_SECONDS)
+        self._thread.join(min(STOP_SECONDS, ending.seconds_left()))
 
     def _work(self) -> None:
-        self._stopping.wait(FIRST_SECONDS)
+        self._stopping.wait(self._first)
         while not self._stopping.is_set():
-            self._guarded(self._watcher.look)
-            self._stopping.wait(LOOK_SECONDS)
-        self._guarded(self._watcher.give_back)
+            look = threading.Thread(target=partial(self._guarded, self._watcher.look), name="alert-look", daemon=True)
+            look.start()
+            self._wait_for(look)
+            self._stopping.wait(self._pause)
+        if not self._hangs:
+            self._guarded(self._watcher.give_back)
+
+    def _wait_for(self, look: threading.Thread) -> None:
+        until = time.monotonic() + self._longest
+        while look.is_alive() and not self._stopping.is_set():
+            look.join(min(self._pause, _STOP_LOOK_SECONDS))
+            if look.is_alive() and time.monotonic() >= until:
+                self._guarded(self._watcher.look_from_memory)
+                until = time.monotonic() + self._pause
+        self._hangs = look.is_alive()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:

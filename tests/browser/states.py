@@ -4,7 +4,15 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser import states_domain, states_emails, states_people, states_personal, states_settings, states_typed
+from tests.browser import (
+    states_alerts,
+    states_domain,
+    states_emails,
+    states_people,
+    states_personal,
+    states_settings,
+    states_typed,
+)
 from tests.browser.scene import Scene, State
 from tests.browser.steps import expect_heading, fill, press
 from tests.running import Client
@@ -160,6 +168,7 @@ STATES: list[State] = [
     *states_settings.STATES,
     *states_emails.STATES,
     *states_domain.STATES,
+    *states_alerts.STATES,
     *states_people.STATES,
     *states_personal.STATES,
     *states_typed.STATES,

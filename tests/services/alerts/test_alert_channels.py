@@ -26,7 +26,7 @@ from tests.loopback import free_port
 from tests.web_hook import WebHook
 from tests.web_server import WebServer
 from utils.encryption_utils import current_key_id
-from utils.errors import InvalidInput
+from utils.errors import Conflict, InvalidInput
 from utils.secret import Secret
 
 MOMENT = datetime(2026, 11, 28, 3, 5, tzinfo=UTC)
@@ -233,7 +233,7 @@ def test_a_url_is_judged_when_it_is_entered(kind: str, url: str, is_good: bool) 
 def test_a_channel_that_was_changed_meanwhile_is_not_overwritten(app: Flask) -> None:
     channels.save({"kind": "ping", "url": "https://hc-ping.com/a"})
     channels.save({"name": "Watch"}, channel_id=1, version=1)
-    with pytest.raises(channels.Conflict):
+    with pytest.raises(Conflict):
         channels.save({"name": "Other"}, channel_id=1, version=1)
     with pytest.raises(InvalidInput):
         channels.save({"kind": "nonsense"})

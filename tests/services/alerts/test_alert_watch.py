@@ -1,7 +1,8 @@
 """Who watches, what it tells, and what it does while a channel, the clock or the database is not well."""
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from database.alert_db import NoticeState
 from database.engine import db, reading, transaction
 from services.alerts import channels, notifying, observing, rules, showing, watching
 from services.alerts.observing import Sightings
-from services.alerts.rules import RuleName
+from services.alerts.rules import RuleInForce, RuleName
 from services.alerts.states import Sighting
 from services.alerts.watching import Watcher
 from services.settings import configs, health
@@ -25,6 +26,7 @@ from services.settings.fields import parse_change
 from services.settings.health import Meeting, What
 from services.worker import pulse
 from tests.mails import REFUSAL, attempted, queued
+from tests.patience import PATIENCE, wait_until
 from tests.turned_clock import Now
 from tests.web_hook import WebHook
 from utils import clock
@@ -363,3 +365,33 @@ def test_old_messages_are_deleted_and_those_that_wait_stay(
     with reading() as session:
         left = [row.state for row in alert_db.latest_notices(session, 10)]
     assert left == [NoticeState.WAITING]
+
+
+def test_a_database_that_says_nothing_at_all_is_told_of_too(app: Flask, hook: WebHook) -> None:
+    rules.save({"storage": {"amount": 1}})
+    passed = iter(range(0, 10**9, 30))  # each look at it is half a minute later
+    watcher, silent = Watcher(Path(app.instance_path), lambda: float(next(passed))), threading.Event()
+    watcher.look()
+
+    def hang(_connection: object) -> None:
+        silent.wait(PATIENCE)
+
+    event.listen(db.engine, "begin", hang)
+    watch = watching.AlertWatch(app, watcher, 0.05).start()
+    try:
+        wait_until(lambda: told(hook) == ["firing"])
+    finally:
+        event.remove(db.engine, "begin", hang)
+        silent.set()
+    wait_until(lambda: told(hook) == ["firing", "resolved"])
+    watch.stop()
+
+
+def test_a_rule_that_breaks_spoils_no_other(app: Flask, hook: WebHook, seconds: Seconds) -> None:
+    def find(asked: Mapping[RuleName, RuleInForce]) -> Sightings:
+        if RuleName.REFUSALS in asked:
+            raise ZeroDivisionError
+        return {(RuleName.SERVER, "env"): TROUBLE} if RuleName.SERVER in asked else {}
+
+    look(watching.here(seconds, find), seconds, 10)
+    assert told(hook) == ["firing"]
