@@ -12,6 +12,8 @@ timeout = 30  # seconds without a sign of life of a worker, whatever its threads
 graceful_timeout = 7  # from SIGTERM to the end of all; Docker kills after 10
 keepalive = 5
 control_socket_disable = True
+# Where an access log is asked for: without queries and referrers, which hold links' tokens and providers' answers.
+access_log_format = '%(h)s %(l)s %(u)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s "-" "%(a)s"'
 
 
 def on_starting(arbiter: Any) -> None:  # noqa: ANN401 - untyped

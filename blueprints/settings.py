@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from blueprints import forms, smtp_tests, undoing
+from blueprints import connect_labels, ends, forms, smtp_tests, undoing
 from blueprints.access import actor_name, admin_page
 from blueprints.clients import untrusted_proxy
 from blueprints.paging import cut
@@ -46,10 +46,12 @@ def smtp() -> str:
     every = configs.search()
     found = _matching(wanted) if wanted.are_set else every
     page = cut(found, lambda stored: stored.row.id, request.args.get("after", ""))
+    state, shown = outlook.look(has_configs=bool(every)).state, smtp_state.facts_of(page.items)
     return render_template(
         "settings/list.html",
-        state=outlook.look(has_configs=bool(every)).state,
-        configs=smtp_state.facts_of(page.items),
+        state=state,
+        configs=shown,
+        ends=None if wanted.are_set else ends.of_servers(shown, state.env),
         found=len(found),
         page=page,
         total=len(every),
@@ -57,6 +59,7 @@ def smtp() -> str:
         untrusted_proxy=untrusted_proxy(),
         doubts=start.doubts(),
         undo=undoing.offered(),
+        connect_label=connect_labels.of_facts,
     )
 
 

@@ -4,12 +4,12 @@ import json
 import select
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from typing import Any, Final
 
-from flask import Response, request, stream_with_context
+from flask import Response, request, stream_with_context, url_for
 from werkzeug.exceptions import ClientDisconnected
 
 from blueprints.access import actor_name, caller, caller_key, limiter
@@ -18,8 +18,10 @@ from services.checks import connection_test, noting
 from services.checks.connection_test import TestPlan, TestResult, Waiting
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import AdviceData
+from services.diagnosis.mending import Mend, MendPage
 from services.settings import route
 from services.settings.reach import Reach
+from services.settings.sealing import StoredConfig
 from services.settings.table import NUMBERS
 from services.smtp.client import Step
 from services.smtp.settings import Security
@@ -30,6 +32,7 @@ from utils.json_shapes import json_of
 from utils.version import VERSION
 
 NDJSON = "application/x-ndjson"
+_PARTS: Final = {MendPage.CONNECT: "", MendPage.CLIENT_SECRET: "#client_secret", MendPage.REGISTRATION: "#connect-form"}
 AT_ONCE: Final = 2  # tests of one person, in this process
 OF_ADMINISTRATORS: Final = "20 per minute"
 OF_ACCOUNTS: Final = "5 per minute;20 per hour"
@@ -121,7 +124,7 @@ def streamed(
                     if isinstance(item, TestResult):
                         yield _line(finished(item))
                     elif isinstance(item, Waiting):
-                        label = smtp_diagnosis.PHASE_LABELS[item.name]
+                        label = smtp_diagnosis.STEP_LABELS[item.name]
                         yield _line({"type": "waiting", **asdict(item), "label": label})
                     else:
                         yield _line({"type": "step", **step_dict(item, is_discreet=is_discreet)}) if item else "\n"
@@ -148,7 +151,26 @@ def _ended(title: str, message: str, remedy: str = "") -> dict[str, Any]:
     return {"type": "result", "ok": False, "status": "error", "level": "failed", **told}
 
 
-def failure(result: TestResult) -> dict[str, Any]:
+def connect_url(stored: StoredConfig | None) -> str:
+    """The page that connects a server, or ""; one that is not stored has none."""
+    if stored is None:
+        return ""
+    if stored.row.account_id is not None:
+        return f"{url_for('own_server.show')}/connect"
+    return url_for("connect.show", config_id=stored.row.id)
+
+
+def page_of(action: Mend, connect: str) -> str:
+    """Where an action leads to on the page that connects the server; "" if it leads nowhere."""
+    return f"{connect}{_PARTS[action.leads_to]}" if action.leads_to else ""
+
+
+def offered(actions: Iterable[Mend], connect: str) -> list[Mend]:
+    """The actions that can be taken here: a server that has no page to be connected on cannot be connected."""
+    return [action for action in actions if connect or not action.leads_to]
+
+
+def failure(result: TestResult, connect: str = "") -> dict[str, Any]:
     """What went wrong and how to mend it; empty for a success. It is for administrators only."""
     error, diagnosis = result.error, result.diagnosis
     if not error or not diagnosis:
@@ -157,7 +179,8 @@ def failure(result: TestResult) -> dict[str, Any]:
         **json_of(AdviceData, diagnosis),
         "actions": [
             {"label": action.label, "changes": as_posted(action.changes)}
-            for action in diagnosis.actions
+            | ({"page": page} if (page := page_of(action, connect)) else {})
+            for action in offered(diagnosis.actions, connect)
             if not action.retype  # only who has typed the secret can
         ],
         "phase": str(error.phase),

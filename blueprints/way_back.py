@@ -18,6 +18,7 @@ _LISTS: Final = {
     "emails": "emails.show",
     "settings": "settings.smtp",
     "smtp_form": "settings.smtp",
+    "connect": "settings.smtp",
     "people": "people.show",
     "oversight": "oversight.show",
 }

@@ -25,6 +25,11 @@ class EndNotice(Base):
     config_id: Mapped[int | None] = mapped_column(ForeignKey("smtp_config.id", ondelete="CASCADE"), index=True)
 
 
+def was_told(session: Session, server: str, what: str, ends_on: date, days: int) -> bool:
+    """Whether somebody has claimed that notice."""
+    return session.get(EndNotice, (server, what, ends_on, days)) is not None
+
+
 def claim(session: Session, notice: EndNotice) -> bool:
     """True for the one caller, in whichever process, that is to tell so; another waits for the first one's commit."""
     try:

@@ -132,8 +132,11 @@ def to_renew(session: Session, before: datetime, now: datetime) -> list[int]:
 
 
 def take_lease(session: Session, config_id: int, lease_id: str, now: datetime, until: datetime) -> bool:
-    """Whether the right to renew is this one's until then. One that a clock set back has left far ahead is void."""
-    free = or_(OAuthSignIn.lease_until.is_(None), OAuthSignIn.lease_until <= now, OAuthSignIn.lease_until > until)
+    """Whether the right to renew is this one's until then. One that a clock set back has left far ahead is void; one
+    that ends a little later is of who took it while this one waited for the database.
+    """
+    far = until + (until - now)
+    free = or_(OAuthSignIn.lease_until.is_(None), OAuthSignIn.lease_until <= now, OAuthSignIn.lease_until > far)
     taken = update(OAuthSignIn).where(OAuthSignIn.config_id == config_id, free)
     return compared_and_set(session, taken.values(lease_id=lease_id, lease_until=until))
 
@@ -161,3 +164,9 @@ def pending_of(session: Session, config_id: int, session_digest: str, way: str) 
 def forget_pending(session: Session, now: datetime) -> int:
     """Delete the sign-ins whose time is over; how many."""
     return changed(session, delete(PendingOAuth).where(PendingOAuth.ends_at <= now))
+
+
+def forget_pending_of(session: Session, config_id: int, session_digest: str) -> int:
+    """Delete the sign-ins under way that a session has begun for a configuration; how many."""
+    mine = PendingOAuth.config_id == config_id, PendingOAuth.session_digest == session_digest
+    return changed(session, delete(PendingOAuth).where(*mine))

@@ -22,6 +22,7 @@ class PersonalPolicy(Base):
     allowed: Mapped[str | None] = mapped_column(String(8))
     hosts: Mapped[str] = mapped_column(Text, default="")
     fallback: Mapped[str | None] = mapped_column(String(16))
+    sign_in: Mapped[str | None] = mapped_column(String(8))
     emails_per_minute: Mapped[int | None]
     emails_per_day: Mapped[int | None]
     fallback_per_minute: Mapped[int | None]

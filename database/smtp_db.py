@@ -177,6 +177,12 @@ def find_own(session: Session, account_id: int) -> SmtpConfig | None:
     return session.scalars(own).one_or_none()
 
 
+def connected_own(session: Session) -> list[SmtpConfig]:
+    """The servers of accounts that somebody has connected, by id."""
+    query = select(SmtpConfig).where(SmtpConfig.account_id.is_not(None), SmtpConfig.oauth_consent > 0)
+    return list(session.scalars(query.order_by(SmtpConfig.id)))
+
+
 def find_by_name(session: Session, name_key: str) -> SmtpConfig | None:
     """The global configuration whose name compares as ``name_key``."""
     named = select(SmtpConfig).where(SmtpConfig.account_id.is_(None), SmtpConfig.name_key == name_key)

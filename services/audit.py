@@ -70,6 +70,11 @@ class Action(StrEnum):
     POLICY_CHANGED = "policy_changed"
     TEMPLATE_SAVED = "template_saved"
     TEMPLATE_DELETED = "template_deleted"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    SIGN_IN_NEEDED = "sign_in_needed"
+    GRANT_REVOKED = "grant_revoked"
+    GRANT_LEFT = "grant_left"  # the provider was not told, or did not hear
     DATABASE_RESTORED = "database_restored"
     ALERT_CHANNEL_SAVED = "alert_channel_saved"
     ALERT_CHANNEL_DELETED = "alert_channel_deleted"

@@ -101,9 +101,10 @@ export function showWaiting({ label, seconds }) {
 }
 
 function showActions(actions) {
-  const buttons = actions.map(({ label, apply }) => {
-    const button = part("[data-action-template]").content.firstElementChild.cloneNode(true);
-    button.value = apply;
+  const buttons = actions.map(({ label, apply, page }) => {
+    const button = part(page ? "[data-page-template]" : "[data-action-template]").content.firstElementChild.cloneNode(true);
+    if (page) button.href = page;
+    else button.value = apply;
     button.textContent = label;
     return button;
   });

@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self
@@ -91,6 +92,7 @@ class OAuthProviderServer:
         self.token_octets = 32  # of an access token, before they are written in Base64
         self.identity: dict[str, Any] = {}  # claims of id tokens, beside the usual ones
         self.clock_ahead = 0.0  # seconds
+        self.clock: Callable[[], float] = time.time
         self.script: dict[str, deque[oauth_faults.Fault]] = defaultdict(deque)  # by the last part of a path
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.counts: Counter[str] = Counter()
@@ -150,7 +152,7 @@ class OAuthProviderServer:
 
     def now(self) -> float:
         """Its clock."""
-        return time.time() + self.clock_ahead
+        return self.clock() + self.clock_ahead
 
     # What its pages and endpoints do; ``form`` has each parameter once.
 

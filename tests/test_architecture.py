@@ -31,12 +31,12 @@ ROOMS = {
     "diagnosis": "smtp registry reasons",
     "delivery": "smtp message settings diagnosis reasons",
     "providers": "registry web_request smtp settings delivery",
-    "outbox": "reasons delivery settings message diagnosis audit",
+    "outbox": "reasons delivery settings message diagnosis audit calendar",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
-    "worker": "reasons outbox delivery accounts settings message smtp audit",
-    "checks": "reasons worker outbox delivery diagnosis settings message smtp",
-    "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar",
+    "worker": "reasons outbox delivery accounts settings message smtp audit oauth",
+    "checks": "oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
+    "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
     "alerts": "settings smtp web_request oauth audit outbox delivery message calendar checks worker",
     "backup": "outbox audit",
@@ -59,7 +59,7 @@ TWICE: set[str] = set()
 PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
-    "sender_link.ask", "sender_link.confirm", "open_pixel.show",
+    "sender_link.ask", "sender_link.confirm", "open_pixel.show", "oauth.callback",
     "health.live", "health.ready", "health.mail_ready",
 }  # fmt: skip
 

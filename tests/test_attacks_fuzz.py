@@ -63,6 +63,19 @@ TEST: Final = {
     "to": "alice@example.com",
 }
 CHANNEL: Final = {"kind": "ntfy", "url": "http://127.0.0.1:9/topic"}
+REGISTRATION: Final = {
+    "provider": "custom",
+    "way": "code",
+    "client_id": "sealpost",
+    "client_secret": "x",
+    "scope": "mail",
+    "authorize_url": "https://id.example.com/authorize",
+    "token_url": "https://id.example.com/token",
+    "device_url": "https://id.example.com/device",
+    "secret_ends_on": "2099-01-01",
+    "confirm_password": PASSWORD,
+    "next": "step-1",
+}
 TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
 # Each form with its fields and a good value for each, so that examples get past the first check.
 FORMS: Final = {
@@ -86,6 +99,14 @@ FORMS: Final = {
     "/settings/smtp/<int:config_id>": SERVER,
     "/settings/smtp/new/test": TEST,
     "/settings/smtp/<int:config_id>/test": {**TEST, "saved": "1"},
+    "/settings/smtp/connect": {"email": "me@gmail.com"},
+    "/settings/smtp/<int:config_id>/connect": REGISTRATION,
+    "/settings/smtp/<int:config_id>/connect/start": REGISTRATION,
+    "/settings/smtp/<int:config_id>/connect/code": REGISTRATION | {"way": "device"},
+    "/settings/smtp/<int:config_id>/connect/code/state": {},
+    "/settings/smtp/<int:config_id>/connect/paste": {"pasted_code": "http://localhost/?code=a&state=b"},
+    "/settings/smtp/<int:config_id>/connect/check": {},
+    "/settings/smtp/<int:config_id>/connect/end": {"version": "1"},
     "/settings/smtp/<int:config_id>/activate": {"version": "1", "asked": "1"},
     "/settings/smtp/undo-activation": {},
     "/settings/smtp/env/test": {},
@@ -149,6 +170,10 @@ QUERIES: Final = {
     "/settings/smtp": {"q": "Primary", "state": "active", "security": "none", "error": "1", "after": "1"},
     "/settings/smtp/new": {"copy": "1", "preset": "gmail", "find": "me@gmail.com"},
     "/settings/smtp/<int:config_id>": {"preset": "gmail", "find": "me@gmail.com"},
+    "/oauth/callback": {"code": "a", "state": "b", "iss": "https://id.example.com", "error": "access_denied"},
+    "/settings/smtp/connect": {"email": "me@gmail.com"},
+    "/settings/smtp/<int:config_id>/connect": {"provider": "google", "way": "code", "client_id": "a", "object_id": "b"},
+    "/settings/smtp/<int:config_id>/connect/end": {},
     "/settings/smtp/<int:config_id>/activate": {},
     "/settings/smtp/<int:config_id>/deactivate": {},
     "/settings/smtp/<int:config_id>/delete": {},

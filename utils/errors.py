@@ -1,10 +1,11 @@
 """The two families of errors: what a caller did wrong, and what became of a mail."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 
 class AppError(Exception):
@@ -142,6 +143,9 @@ class Fault(StrEnum):
 LINK_FAULTS = (Fault.TIMEOUT, Fault.CLOSED, Fault.NOT_SMTP, Fault.BROKEN_REPLY)
 
 
+_TOKEN_MARK: Final = re.compile(r" \[by token(?:, status ([A-Za-z0-9_.-]{1,40}))?\]$")
+
+
 @dataclass(frozen=True)
 class TokenRefusal:
     """What a server says of a token that it does not take (RFC 7628 3.2.2); "" is what it leaves out, or says oddly."""
@@ -191,7 +195,7 @@ class DeliveryError(Exception):
     of which the server has taken nothing; another connection may carry it at once. ``ended_by_us``: nor about the
     server, which was waited for no longer. ``refused`` holds the server's reply to each recipient where it refused
     them all. ``token_refusal`` is what it said of our token before it refused the sign-in. ``token_trouble`` is why
-    there was no token to show it.
+    there was no token to show it. ``by_token``: it refused a sign-in by token.
     """
 
     outcome = "temporary"
@@ -218,6 +222,21 @@ class DeliveryError(Exception):
         self.refused: Mapping[str, Any] = {}
         self.token_refusal: TokenRefusal | None = None
         self.token_trouble: TokenTrouble | None = None
+        self.by_token = False
+
+    @property
+    def token_mark(self) -> str:
+        """What a row keeps behind the server's words, which mean another thing of a password; "" of all else."""
+        if not self.by_token:
+            return ""
+        status = self.token_refusal.status if self.token_refusal else ""
+        return f" [by token, status {status}]" if status else " [by token]"
+
+    def read_mark(self) -> None:
+        """Take from the text what ``token_mark`` says, where a row has kept it."""
+        if found := _TOKEN_MARK.search(self.text):
+            self.text, self.by_token = self.text[: found.start()], True
+            self.token_refusal = TokenRefusal(found[1]) if found[1] else None
 
     @property
     def trouble_names(self) -> tuple[str, ...]:

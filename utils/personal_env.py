@@ -7,6 +7,7 @@ from utils.env_reader import ConfigurationError, Reader
 
 MOST_EMAILS: Final = 10_000_000  # that a limit may name
 _ALLOWED: Final = ("off", "named", "any")
+_SIGN_IN: Final = ("any", "token")
 _FALLBACK: Final = ("always", "connection", "never")
 LIMITS: Final = {
     "emails_per_minute": "ACCOUNT_EMAILS_PER_MINUTE",
@@ -18,6 +19,7 @@ VARIABLES: Final = {
     "allowed": "PERSONAL_SMTP",
     "hosts": "PERSONAL_SMTP_HOSTS",
     "fallback": "PERSONAL_SMTP_FALLBACK",
+    "sign_in": "PERSONAL_SMTP_SIGN_IN",
     **LIMITS,
 }
 
@@ -31,6 +33,8 @@ def named_by(env: Reader) -> dict[str, object]:
         found["fallback"] = env.choice("PERSONAL_SMTP_FALLBACK", _FALLBACK, "connection")
     if env.text("PERSONAL_SMTP_HOSTS"):
         found["hosts"] = tuple(_host(text.strip()) for text in env.listed("PERSONAL_SMTP_HOSTS"))
+    if env.text("PERSONAL_SMTP_SIGN_IN"):
+        found["sign_in"] = env.choice("PERSONAL_SMTP_SIGN_IN", _SIGN_IN, "any")
     for field, name in LIMITS.items():
         if env.text(name):
             found[field] = env.integer(name, 0, 0, MOST_EMAILS)

@@ -116,6 +116,7 @@ class ActionData(BaseModel):
     changes: Annotated[
         dict[str, str | int | bool], Field(description="A body for the same test. It contains no password.")
     ]
+    page: Annotated[str, Field(description="In place of changes: the page where a person does it.")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)

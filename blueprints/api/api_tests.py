@@ -48,10 +48,11 @@ def answer_active() -> ResponseReturnValue:
 def _answer(stored: StoredConfig | None, body: dict[str, object] | None) -> ResponseReturnValue:
     config_id = stored.row.id if stored else None
     prepared = _plan(stored, body)
+    told = partial(_told, connect=smtp_tests.connect_url(stored))
     if smtp_tests.wants_stream():
-        return smtp_tests.streamed(prepared, config_id, _told)
+        return smtp_tests.streamed(prepared, config_id, told)
     result = smtp_tests.run_and_note(prepared, config_id)
-    return _told(result), 200 if result.ok else 422
+    return told(result), 200 if result.ok else 422
 
 
 def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPlan:
@@ -70,8 +71,8 @@ def _plan(stored: StoredConfig | None, body: dict[str, object] | None) -> TestPl
     return connection_test.plan(stored.settings, rcpt=own_address, server=route.step_of(stored))
 
 
-def _told(result: TestResult) -> dict[str, Any]:
-    data = smtp_tests.course(result) | smtp_tests.failure(result)
+def _told(result: TestResult, connect: str) -> dict[str, Any]:
+    data = smtp_tests.course(result) | smtp_tests.failure(result, connect)
     if result.message_id:
         data |= {"queue_id": result.queue_id, "message_id": result.message_id}
     return {"status": "success" if result.ok else "error", "message": result.headline, "data": data}

@@ -25,7 +25,7 @@ def live() -> Response:
 @bp.get("/readyz")
 @public
 def ready() -> ResponseReturnValue:
-    """200 if requests may come here, also while mail is late; 503 if not."""
+    """200 if requests may come here, also while mail is late; 503 if not. What will end soon is a warning alone."""
     found = readiness.look(current_app)
     return _told(found.level, found.checks, is_well=found.level is not Fitness.NOT_READY)
 
@@ -46,4 +46,5 @@ def _told(status: str, checks: dict[str, Answer], *, is_well: bool) -> ResponseR
 
 
 def _check(check: Answer, is_told: bool) -> dict[str, Any]:
-    return {"ok": check.ok, "detail": check.detail} if is_told else {"ok": check.ok}
+    warning = {"warning": True} if check.warns else {}
+    return {"ok": check.ok, **warning, **({"detail": check.detail} if is_told else {})}

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 MAIL_ID: Final = "8f14e45fceea167a5a36dedd4bea2543"
 MOMENT: Final = "2026-11-28T09:15:00+00:00"
+DAY: Final = MOMENT[:10]
 _DEEPEST: Final = 6
 # What a value of this name usually is, where nothing says so in the schema.
 _USUAL: Final[Mapping[str, Any]] = {
@@ -76,6 +77,8 @@ def _plain(kind: str | None, schema: Mapping[str, Any], name: str) -> Any:  # no
     wanted = {"string": str, "integer": int, "number": float, "boolean": bool}.get(kind or "", object)
     if isinstance(_USUAL.get(name), wanted) and name in _USUAL:
         return _USUAL[name]
+    if kind == "string" and schema.get("format") == "date":
+        return DAY
     if kind == "string":
         return MOMENT if schema.get("format") == "date-time" or name.endswith(("_at", "At")) or name == "at" else "…"
     return {"integer": schema.get("minimum", 1), "number": 1.5, "boolean": True}.get(kind or "")

@@ -23,9 +23,9 @@ UNREADABLE = {
 
 @command(keys, "status", exits=UNREADABLE)
 def status(*, as_json: bool) -> None:
-    """Show how many mail servers, queued emails and alert channels each key seals.
+    """Show what each key seals.
 
-    A key is named by eight hex digits of its hash, which do not reveal it. Mail servers that cannot be read, because
+    That is mail servers, their connections by OAuth, queued emails and alert channels. A key is named by eight hex digits of its hash, which do not reveal it. Mail servers that cannot be read, because
     their key is missing or because they were changed outside Sealpost, are listed with what to do. Failed emails that
     can be sent again count as queued.
     """
@@ -49,10 +49,10 @@ def rotate(*, dry_run: bool, as_json: bool) -> None:
         if point is Point.COMMITTED and not as_json:
             click.echo(f"✓ {row}")
 
-    if not dry_run:
-        channels.seal_anew()
+    resealed = 0 if dry_run else channels.seal_anew()
     done = key_rotation.rotate(dry_run=dry_run, hear=hear)
-    answer(as_json, _rotation_dict(done, dry_run), *_rotation_lines(done, dry_run))
+    alerts = [f"{counted(resealed, 'alert channel')} resealed."] if resealed else []
+    answer(as_json, _rotation_dict(done, dry_run), *alerts, *_rotation_lines(done, dry_run))
     leave(DONE if done.after.is_well else NOT_WELL)
 
 
@@ -70,7 +70,7 @@ def _rotation_lines(done: Rotation, dry_run: bool) -> Iterator[str]:
     current = done.after.keys[0].key_id
     if dry_run:
         for row in done.rotated:
-            yield f"ℹ {row} would be sealed with key {current} instead of {row.key_id}."
+            yield f"ℹ {row} would be sealed with key {current} instead of {_before(row, current)}."
     if not done.rotated:
         yield f"Nothing to do: no mail server is sealed with a previous key. The current key is {current}."
     else:
@@ -92,7 +92,7 @@ def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
         if use.role is not Role.PREVIOUS:
             continue
         key = f"Key {use.key_id} ({_role(use)})"
-        if use.rows or use.channels:
+        if use.rows or use.sign_ins or use.channels:
             yield f"{key} is still needed: it seals {_seals(use)}."
         elif use.mails:
             until = "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
@@ -102,6 +102,11 @@ def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
             yield f"{key} {'would then seal' if conditional else 'seals'} nothing: {then}"
 
 
+def _before(row: SealedRow, current: str) -> str:
+    """The previous key of it, be it that of its connection alone."""
+    return row.sign_in_key_id if row.key_id == current else row.key_id
+
+
 def _role(use: KeyUse) -> str:
     if use.role is Role.PREVIOUS:
         return f"previous, number {use.position} of APP_KEY_PREVIOUS"
@@ -109,9 +114,10 @@ def _role(use: KeyUse) -> str:
 
 
 def _seals(use: KeyUse) -> str:
+    tokens = f", {counted(use.sign_ins, 'connection')}" if use.sign_ins else ""
     mails = f", {counted(use.mails, 'queued email')}" if use.mails else ""
     alerts = f", {counted(use.channels, 'alert channel')}" if use.channels else ""
-    return f"{counted(use.rows, 'mail server')}{mails}{alerts}"
+    return f"{counted(use.rows, 'mail server')}{tokens}{mails}{alerts}"
 
 
 def _mails_need_it(use: KeyUse) -> str:

@@ -11,7 +11,7 @@ from blueprints.cli.frame import answer, command, table
 from services.personal import oversight, policy_changes
 from services.personal.oversight import Decision, OwnServerFacts, Shown
 from services.settings import personal_policy
-from services.settings.personal_policy import Allowed, Fallback, PersonalRules
+from services.settings.personal_policy import Allowed, AllowedSignIn, Fallback, PersonalRules
 from utils import clock
 from utils.personal_env import MOST_EMAILS, VARIABLES
 
@@ -80,6 +80,11 @@ def delete(account: str, *, yes: bool, as_json: bool) -> None:
     "--allowed", type=click.Choice([str(choice) for choice in Allowed]), help="Which servers accounts may use."
 )
 @click.option("--hosts", metavar="HOSTS", help="Hosts and domains, separated by commas. Used if --allowed is named.")
+@click.option(
+    "--sign-in",
+    type=click.Choice([str(choice) for choice in AllowedSignIn]),
+    help="How accounts sign in to their servers. token: by OAuth only.",
+)
 @click.option(
     "--fallback", type=click.Choice([str(choice) for choice in Fallback]), help="When to use the global server instead."
 )

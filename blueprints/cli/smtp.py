@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from flask.cli import AppGroup
@@ -33,6 +33,7 @@ HEADINGS: Final = (
     "From",
     "Verified (UTC)",
     "Last error",
+    "Ends next (UTC)",
     "Updated (UTC)",
     "By",
 )
@@ -69,17 +70,21 @@ def show(name: str, *, as_json: bool) -> None:
     if as_json:
         print_json({**shown, "habits": habits})
         return
-    advice = state.facts(stored).advice
+    known = state.facts(stored)
     shown["health"] = shown["health"]["state"]
+    del shown["endings"]  # which stand below in sentences
+    shown["oauth"] = _connection(shown["oauth"])
     facts = shown.pop("client_certificate_facts")
     shown["client_certificate"] = f"{facts['subject']}, until {facts['not_after'][:10]}" if facts else ""
     for field, value in shown.items():
         text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else str(value)
         click.echo(f"{field + ':':18} {text}".rstrip())
+    for ending in known.calendar:
+        click.echo(f"{'ends:':18} {ending.when}. {ending.sentence}")
     for line in habits:
         click.echo(f"{'habit:':19}It {line}.")
-    if advice:
-        click.echo(f"✗ {advice}")
+    if known.advice:
+        click.echo(f"✗ {known.advice}")
 
 
 @command(smtp, "add")
@@ -240,10 +245,25 @@ def _label(stored: StoredConfig) -> str:
     return f"{stored.row.name} ({stored.row.smtp_server}:{stored.row.smtp_port})"
 
 
+def _connection(facts: dict[str, Any] | None) -> str:
+    """Its connection by OAuth in a line; "" where it has none."""
+    if facts is None:
+        return ""
+    how = "connected" if facts["connected"] else "needs sign-in again" if facts["needs_sign_in"] else "not connected"
+    who = f" as {facts['mailbox']}" if facts["mailbox"] else ""
+    return f"{facts['provider']}, {how}{who}{'' if facts['serves'] else ', not in use yet'}"
+
+
 def _verified(facts: ConfigFacts) -> str:
     if facts.verified_at:
         return f"{facts.verified_at:%Y-%m-%d %H:%M}"
     return "own domain only" if facts.verified_for_own_domain else "no"
+
+
+def _ends_next(facts: ConfigFacts) -> str:
+    """What will end first, or has, and when."""
+    first = next(iter(facts.calendar), None)
+    return f"{first.ends_on}: {first.what.replace('_', ' ')}" if first else ""
 
 
 def _row(facts: ConfigFacts) -> tuple[str, ...]:
@@ -257,6 +277,7 @@ def _row(facts: ConfigFacts) -> tuple[str, ...]:
         settings.from_email,
         _verified(facts),
         facts.last_error or "",
+        _ends_next(facts),
         f"{facts.updated_at:%Y-%m-%d %H:%M}",
         facts.updated_by,
     )

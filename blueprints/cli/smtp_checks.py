@@ -15,6 +15,7 @@ from services.checks import connection_test, noting, validation
 from services.checks.connection_test import TestResult, Waiting
 from services.checks.validation import Check, Mark, Told
 from services.diagnosis import diagnosis
+from services.diagnosis.mending import Mend
 from services.domain import check as domain_check
 from services.domain.check import DomainReport
 from services.domain.records import DnsRecord, Grade
@@ -249,7 +250,7 @@ def _step_line(step: Step) -> str:
 
 
 def _waiting_line(waiting: Waiting) -> str:
-    return f"… {diagnosis.PHASE_LABELS[waiting.name]:<11}waiting for a reply, {waiting.seconds} s"
+    return f"… {diagnosis.STEP_LABELS[waiting.name]:<11}waiting for a reply, {waiting.seconds} s"
 
 
 def result_lines(result: TestResult, to: str) -> Iterator[str]:
@@ -267,11 +268,16 @@ def _verdict_lines(result: TestResult, to: str) -> Iterator[str]:
         return
     yield f"\n✗ {result.message}"
     if told := result.diagnosis:
-        ways = [f"Or: {action.label.removesuffix(_AND_TEST)}" for action in told.actions if not action.retype]
+        ways = [_way(action) for action in told.actions if not action.retype]
         texts = (f"{told.title}. {told.meaning}", told.cause, told.remedy, told.pause, *ways, told.docs_url)
         yield from (f"  {text}" for text in texts if text)
     if result.server_line:
         yield f"  The server said: {result.server_line}"
+
+
+def _way(action: Mend) -> str:
+    command = ", with: flask smtp connect" if action.leads_to else ""
+    return f"Or: {action.label.removesuffix(_AND_TEST)}{command}"
 
 
 def _status(step: RouteStep, used: RouteStep | None) -> str:

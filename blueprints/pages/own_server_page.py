@@ -5,7 +5,7 @@ from typing import Any, Final
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from blueprints import forms, limits, smtp_tests
+from blueprints import connect_labels, ends, forms, limits, smtp_tests
 from blueprints.access import actor_name, require_recent_sign_in, signed_in
 from blueprints.pages import server_forms, smtp_form_values, versions
 from blueprints.pages.versions import Versions
@@ -192,12 +192,16 @@ def _page(
     template = templates.for_addresses(values["smtp_username"])
     if template:
         values = values | {name: str(getattr(template, its)) for name, its in FIXED.items()}
+    now = _standing()
     page = render_template(
         "account/smtp.html",
         **server_forms.context(stored, values, found=found, errors=errors, test=test),
         is_own=True,
         config=stored,
-        standing=_standing(),
+        standing=now,
+        ends=ends.of_own(now.health),
+        own_connect_label=connect_labels.of_own(stored),
+        connect_change=connect_labels.WHAT_CHANGES,
         template=template,
         has_template=bool(_templated_address()),
         sender_choices=[(address, address) for address in _senders(stored)],

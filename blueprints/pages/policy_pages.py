@@ -20,7 +20,11 @@ bp = Blueprint("policy", __name__, url_prefix="/settings/accounts/smtp/policy")
 ALLOWED: Final = (
     ("any", "Any public host", "Any server with a public address and encryption."),
     ("named", "Only these hosts and domains", "A domain includes every host below it."),
-    ("off", "None", "The global server sends for everyone. Stored servers are kept, but not used."),
+    (
+        "off",
+        "None",
+        "The global server sends for everyone. Stored servers are kept, but not used. Connections by OAuth end.",
+    ),
 )
 FALLBACK: Final = (
     ("connection", "When it cannot connect or sign in", "But not if the server itself refused the email."),
@@ -31,9 +35,14 @@ FALLBACK: Final = (
     ),
     ("never", "Never", "Email waits for the account’s own server until it expires."),
 )
+SIGN_IN: Final = (
+    ("any", "With a password, or by OAuth", ""),
+    ("token", "By OAuth only", "Stored passwords are kept, but not used."),
+)
 LABELS: Final = {
     "allowed": "Servers that accounts may use",
     "hosts": "Hosts and domains",
+    "sign_in": "How accounts sign in to their servers",
     "fallback": "Use the global server instead",
     "emails_per_minute": "Emails per minute",
     "emails_per_day": "Emails per day",
@@ -68,6 +77,8 @@ def save() -> Response:
 def _changes(policy: PersonalRules) -> dict[str, object]:
     """What was sent. Of what is fixed the page sends nothing; where it comes all the same, the service refuses it."""
     typed = {name: forms.text(name) for name in VARIABLES if name not in policy.fixed or name in request.form}
+    if "sign_in" not in request.form:  # a page that was loaded before there was the choice
+        typed.pop("sign_in", None)
     return {name: _limit(text) if name in LIMITS else text for name, text in typed.items()}
 
 
@@ -103,7 +114,10 @@ def _conflicting(stale: Conflict) -> Response:
 
 
 def _words(name: str, value: str) -> str:
-    titles = {choice: title for choice, title, _ in {"allowed": ALLOWED, "fallback": FALLBACK}.get(name, ())}
+    titles = {
+        choice: title
+        for choice, title, _ in {"allowed": ALLOWED, "sign_in": SIGN_IN, "fallback": FALLBACK}.get(name, ())
+    }
     return titles.get(value, value) or NOTHING
 
 
@@ -119,6 +133,7 @@ def _page(
         labels=LABELS,
         allowed=ALLOWED,
         fallback=FALLBACK,
+        sign_in=SIGN_IN,
         fixed=fixed,
         usual=PersonalRules(),
         words={name: _words(name, text) for name, text in _values(policy).items()},

@@ -12,6 +12,7 @@ from services.providers import discovery, presets
 from services.providers.discovery import Discovery
 from services.settings.sealing import StoredConfig
 from services.smtp import sasl
+from services.smtp.settings import TOKEN_METHOD
 from utils import odd_characters
 from utils.errors import AppError, InvalidInput
 from utils.version import VERSION
@@ -38,7 +39,7 @@ def context(
         "errors": errors or {},
         "has_password": bool(stored and stored.row.smtp_password),
         "tested_controls": smtp_form_values.TESTED_CONTROLS,
-        "auth_methods": [("", "The best that the server offers"), *((name, name) for name in sasl.KNOWN)],
+        "auth_methods": _auth_methods(values["auth_method"]),
         "presets": presets.presets(),
         "preset_groups": presets.GROUPS,
         "preset": found.provider if found else presets.for_server(values["smtp_server"], values["smtp_port"]),
@@ -50,6 +51,12 @@ def context(
         "is_filled_in": bool(errors and "smtp_password" in errors and smtp_form_values.are_changed_by_action()),
         "is_typed": request.method == "POST" and not forms.ticked("saved"),
     }
+
+
+def _auth_methods(chosen: str) -> list[tuple[str, str]]:
+    """What can be chosen. A server gets to a sign-in by token by being connected, and away from it here."""
+    by_token = [(TOKEN_METHOD, "By token (OAuth 2)")] if chosen == TOKEN_METHOD else []
+    return [("", "The best that the server offers"), *by_token, *((name, name) for name in sasl.KNOWN)]
 
 
 def found(*, may_probe: bool = True) -> Discovery | None:
@@ -94,11 +101,13 @@ def tested(
     refuse: Callable[[InvalidInput, dict[str, Any] | None], Response],
     show: Callable[[StoredConfig | None, dict[str, Any]], Response],
     is_discreet: bool = False,
+    connect_new: str = "",
 ) -> Response:
     """Test step by step for a script, as a page without one. ``find`` gives the stored server as it is by then.
 
     ``refuse`` and ``show`` get what the report says; nothing where an action only filled the form in.
-    ``is_discreet``: for somebody who is no administrator, and hears nothing that the server said.
+    ``is_discreet``: for somebody who is no administrator, and hears nothing that the server said. ``connect_new`` is
+    where a server is connected that is not stored.
     """
     try:
         prepared = plan()
@@ -108,7 +117,7 @@ def tested(
         return refuse(refused, None if smtp_form_values.are_changed_by_action() else smtp_test_card.not_run(refused))
 
     def told(result: TestResult) -> dict[str, Any]:
-        return smtp_test_card.told(find(), prepared, result, is_discreet=is_discreet)
+        return smtp_test_card.told(find(), prepared, result, is_discreet=is_discreet, connect_new=connect_new)
 
     if smtp_tests.wants_stream():
         return smtp_tests.streamed(prepared, config_id, told, is_discreet=is_discreet)

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from blueprints import forms, kept, limits, smtp_tests, undoing
+from blueprints import connect_labels, ends, forms, kept, limits, smtp_tests, undoing
 from blueprints.access import actor_name, admin_page, require_recent_sign_in
 from blueprints.pages import server_forms, smtp_form_values, versions
 from blueprints.pages.versions import Versions
@@ -137,6 +137,7 @@ def _tested(stored: StoredConfig | None) -> Response:
         stored.row.id if stored else None,
         lambda: _plan(stored),
         find=find,
+        connect_new=url_for("connect.find", email=forms.text("smtp_username") or forms.text("from_email")),
         refuse=lambda refused, told: _refused(
             stored, refused if stored else server_forms.asking_again(refused), test=told
         ),
@@ -216,10 +217,14 @@ def _page(
     is_gone: bool = False,
     status: int = 200,
 ) -> Response:
+    config = state.facts(stored) if stored else None
     page = render_template(
         "settings/form.html",
         **server_forms.context(stored, values, found=found, errors=errors, test=test),
-        config=state.facts(stored) if stored else None,
+        config=config,
+        ends=ends.of_server(config) if config else None,
+        connect_label=connect_labels.of_facts,
+        connect_change=connect_labels.WHAT_CHANGES,
         copied=copied,
         password_note=_password_note(copied),
         client_certificate=client_certificate.facts_of(stored.row.client_certificate) if stored else None,

@@ -22,11 +22,17 @@ _UNITS: Final = (("hour", 3600), ("minute", 60), ("second", 1))
 
 
 def told(
-    stored: StoredConfig | None, prepared: TestPlan, result: TestResult, *, is_discreet: bool = False
+    stored: StoredConfig | None,
+    prepared: TestPlan,
+    result: TestResult,
+    *,
+    is_discreet: bool = False,
+    connect_new: str = "",
 ) -> dict[str, Any]:
     """The result, as ``stored`` is now. ``proof`` lets a save of the same values count as tested.
 
-    An action with ``retype`` is for a script alone: it makes that field plain where it was typed.
+    An action with ``retype`` is for a script alone: it makes that field plain where it was typed. One with a ``page``
+    is a link to it, ``connect_new`` that for a server that is not stored.
 
     Discreetly, for who is no administrator, nothing of it is the server's words, and a server that is refused for where
     it is looks like any other such. ``apply`` of an action is what its button sends beside the form: the changes, and
@@ -44,10 +50,11 @@ def told(
                 "actions": [],
             }
     is_saved = stored is not None and sealing.are_stored(prepared.settings, stored)
-    failure = smtp_tests.failure(result)
+    connect = smtp_tests.connect_url(stored) or connect_new
+    failure = smtp_tests.failure(result, connect)
     is_said = failure.get("fault") == Fault.REPLY
     diagnosis = result.diagnosis
-    actions = diagnosis.actions if diagnosis else ()
+    actions = smtp_tests.offered(diagnosis.actions, connect) if diagnosis else []
     is_passing = failure.get("retryable", False) and not actions
     again = {"send": "1"} if prepared.content is not None else {}
     return {
@@ -63,6 +70,7 @@ def told(
                 "label": action.label,
                 "apply": urlencode({**action.changes, **again, **({"retype": action.retype} if action.retype else {})}),
                 "retype": action.retype,
+                "page": smtp_tests.page_of(action, connect),
             }
             for action in actions
         ],

@@ -10,6 +10,7 @@ from typing import Final
 
 from services.checks import asking, looks, own_words, settings_step
 from services.checks.asking import Asking
+from services.checks.token_step import TokenStep
 from services.delivery import attempt, limits, retry_policy
 from services.diagnosis import diagnosis as smtp_diagnosis
 from services.diagnosis.diagnosis import Diagnosis
@@ -25,7 +26,7 @@ from services.settings.rules import message_id_domain
 from services.smtp import probe
 from services.smtp.client import Policy, SmtpClient, Step
 from services.smtp.dial import Peer
-from services.smtp.dialogue import Dialogue, SideLook
+from services.smtp.dialogue import Dialogue, SideLook, StepName
 from services.smtp.habits import habits_of
 from services.smtp.settings import OpenWay, SmtpSettings
 from services.smtp.tls import ShownCertificate
@@ -66,7 +67,7 @@ class TestPlan:
 class Waiting:
     """A step is under way, and has been for so many whole seconds."""
 
-    name: Phase
+    name: StepName
     seconds: int
 
 
@@ -263,12 +264,15 @@ class _Test:
         self._started = monotonic()
         self._deadline = Deadline(TOTAL_SECONDS - _SLACK)
         self._talk = Dialogue(prepared.settings, self._note_heard)
+        self._token = TokenStep(prepared.settings, self._note)
 
     def cancel(self) -> None:
         self._talk.cancel()
 
     def waiting(self) -> Waiting:
         """What is under way, for how long; from any thread."""
+        if (seconds := self._token.seconds) is not None:
+            return Waiting(SideLook.TOKEN, seconds)
         return Waiting(self._talk.phase, 0 if self._is_looking else int(self._talk.seconds_in_phase))
 
     def run(self) -> TestResult:
@@ -301,11 +305,12 @@ class _Test:
             raise self._plan.flaw
         test = self._plan
         self._note(settings_step.of(test.settings))
-        client = SmtpClient(test.settings, test.policy, talk=self._talk)
+        client = SmtpClient(self._token.settings, test.policy, talk=self._talk)
         mail = Asking(
             settings=test.settings, policy=test.policy, rcpt=test.rcpt, relay=test.relay, content=test.content
         )
         try:
+            self._token.check()
             client.open()
             self._habits = self._known_habits()
             said = mail.say(client)
@@ -332,8 +337,10 @@ class _Test:
         """
         step = own_words.of_step(step) if self._plan.settings.is_personal else step
         if step.status == "failed":
-            self._held = step
+            self._held = None if self._token.has_failed else step  # which was told already
             return
+        if step.name is Phase.SIGN_IN and step.status == "ok" and self._plan.settings.bearer:
+            step = replace(step, fact=f"{step.fact.rstrip('.')}, by token")
         if self._habits is None:
             self._note(step)
         elif step.name not in (*OPENING, *SideLook) and all(step.name is not noted.name for noted in self._steps):
@@ -357,7 +364,12 @@ class _Test:
     def _failed(self, error: DeliveryError) -> TestResult:
         settings = self._plan.settings
         picture = Picture.of(settings, self._talk.seen, self._plan.policy.ehlo_name)
-        picture = replace(picture, message_size=len(self._plan.content or b""))
+        picture = replace(
+            picture,
+            message_size=len(self._plan.content or b""),
+            app_only=self._token.app_only,
+            app_in_testing=self._token.app_in_testing,
+        )
         self._is_looking = True
         try:
             picture = picture if error.ended_by_us else self._looked_around(error, picture)

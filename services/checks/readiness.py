@@ -12,8 +12,9 @@ from database import schema_db
 from database.engine import reading
 from services.checks import outlook
 from services.checks.outlook import MailFitness
+from services.connecting import calendar
 from services.outbox import holding, log
-from services.settings import configs, route
+from services.settings import configs, endings, route
 from services.worker import threads
 from utils import clock
 from utils.numbers import counted
@@ -32,8 +33,11 @@ class Fitness(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
+    """``warns``: it is well now, and will not stay so unless somebody does something."""
+
     ok: bool
     detail: str
+    warns: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,19 @@ def _queue() -> Answer:
     return Answer(True, _sentences(route.NOTHING_IS_SENT if route.is_suppressed() else "", held) or "No email is late.")
 
 
+def _endings() -> Answer:
+    """Of the servers that mail goes through, whoever runs Sealpost sees to them; accounts see to their own."""
+    try:
+        steps = [step for step in route.steps() if not step.is_local_inbox]
+        near = [each for step in steps for each in endings.of_step(step) if each.is_near]
+    except SQLAlchemyError:  # which the other checks tell
+        return Answer(True, "Not known at the moment.")
+    told = dict.fromkeys(each.sentence for each in calendar.in_order(near))
+    if not told:
+        return Answer(True, f"Nothing ends within {max(calendar.NOTICE_DAYS)} days.")
+    return Answer(True, _sentences(*told), warns=True)
+
+
 def _sentences(*texts: str) -> str:
     return " ".join(filter(None, texts))
 
@@ -121,4 +138,5 @@ _DATABASE_CHECKS: Final[dict[str, Callable[[], Answer]]] = {
     "migrations": _migrations,
     "key": _key,
     "queue": _queue,
+    "endings": _endings,
 }

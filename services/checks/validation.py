@@ -14,10 +14,11 @@ from database.outbox_db import IN_HAND, WAITING
 from services.checks import connection_test, noting, outlook, start
 from services.checks.connection_test import TestPlan, TestResult
 from services.checks.readiness import NO_DATABASE
+from services.connecting.calendar import EndOf
 from services.diagnosis import diagnosis
 from services.diagnosis.picture import Picture
 from services.outbox import holding, log
-from services.settings import configs, health, key_rotation, route, rules
+from services.settings import configs, endings, health, key_rotation, route, rules
 from services.settings.fields import parse_address_field
 from services.settings.route import RouteStep
 from services.smtp import client_certificate, dial
@@ -118,6 +119,7 @@ def _configuration(to: str | None) -> Iterator[Told]:
     yield Told(Mark.INFO, _source(used))
     yield Told(Mark.OK, "SMTP configuration looks valid")
     yield from _client_certificates(used.settings)
+    yield from _endings(used)
     yield Told(Mark.BEGUN, "Testing SMTP connection...")
     address = to or first_administrator()
     if to == "" and not address:
@@ -144,6 +146,13 @@ def _client_certificates(used: SmtpSettings) -> Iterator[Told]:
     for stored in configs.search():
         if stored.certificate_trouble and stored.settings.client_certificate != used.client_certificate:
             yield Told(Mark.INFO, f"{stored.row.name}: {stored.certificate_trouble}")
+
+
+def _endings(used: RouteStep) -> Iterator[Told]:
+    """What else of it will end."""
+    for ending in endings.of_step(used):
+        if ending.is_near and ending.what is not EndOf.CLIENT_CERTIFICATE:
+            yield Told(Mark.INFO, ending.words, ending.remedy)
 
 
 def _source(used: RouteStep) -> str:

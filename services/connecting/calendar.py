@@ -11,13 +11,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from typing_extensions import TypedDict
 
 from services.oauth.providers import Grant, OAuthProvider
 from services.smtp import client_certificate
 from services.smtp.client_certificate import SOON
+from utils.numbers import counted
 
 DATA: Final = Path(__file__).parent / "data" / "password_ends.json"
 NOTICE_DAYS: Final = (30, 7, 1)  # before the end, on which people are told
@@ -87,6 +88,20 @@ class Ending:
         return f"{self.words} {self.remedy}"
 
     @property
+    def when(self) -> str:
+        """How far away it is, as a label."""
+        if self.is_over:
+            return f"Since {self.ends_on}" if self.certainty is Certainty.ANNOUNCED else "Ended"
+        return f"In {counted(self.days_left, 'day')}" if self.days_left else "Today"
+
+    @property
+    def level(self) -> str:
+        """The look of it on a page: error, warning, info or empty."""
+        if self.is_over:
+            return "error" if self.is_soon else "info"
+        return "warning" if self.is_near else "empty"
+
+    @property
     def is_soon(self) -> bool:
         """Whether it is to be said of the server wherever that is named.
 
@@ -111,9 +126,10 @@ class Ending:
     @property
     def notice_until(self) -> datetime | None:
         """When the notice that fits today is of no use any more: another fits then, or none. None: it stays true."""
-        if self.notice in (None, ENDED):
+        notice = self.notice
+        if notice is None or notice == ENDED:
             return None
-        later = max((days for days in NOTICE_DAYS if days < cast(int, self.notice)), default=0)
+        later = max((days for days in NOTICE_DAYS if days < notice), default=0)
         return midnight(self.ends_on - timedelta(days=later))
 
 
@@ -178,7 +194,7 @@ def _of_certificates(server: ServerFacts, now: datetime) -> Iterator[Ending]:
     if last_day:
         is_over = last_day < _today(now)
         words = f"The server’s certificate {'expired' if is_over else 'expires'} on {last_day} UTC."
-        remedy = f"Its administrator must renew it{'' if is_over else ' before'}."
+        remedy = f"Its administrator must renew it{'' if is_over else ' before then'}."
         yield _on(last_day, now, EndOf.SERVER_CERTIFICATE, words, remedy, certainty=Certainty.SEEN)
 
 

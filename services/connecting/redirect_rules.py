@@ -33,14 +33,15 @@ _HERE: Final = {"localhost", "127.0.0.1", "::1"}  # what Google calls localhost;
 class RedirectVerdict:
     """Whether browsers come back to Sealpost by themselves; ``headline`` and ``words`` say it to a person.
 
-    ``uri`` is what BASE_URL gives. ``offers_code``: whether the provider shows a code to type instead, which needs no
-    redirect at all.
+    ``uri`` is what BASE_URL gives, ``reason`` why it cannot be one. ``offers_code``: whether the provider shows a code
+    to type instead, which needs no redirect at all.
     """
 
     can_redirect: bool
     uri: str
     headline: str
     words: str
+    reason: str = ""
     offers_code: bool
 
     @property
@@ -69,6 +70,7 @@ def judged(base_url: str, provider: OAuthProvider) -> RedirectVerdict:
         uri=uri,
         headline=f"{name} cannot send you back to this address",
         words=f"{reason} {_INSTEAD_BY_CODE if offers_code else _INSTEAD}",
+        reason=reason,
         offers_code=offers_code,
     )
 
@@ -110,49 +112,46 @@ def _refusal(parts: SplitResult, uri: str, provider: OAuthProvider) -> str:
     if len(uri) > LONGEST_URI:
         return f"BASE_URL is too long: a redirect URI has at most {LONGEST_URI} characters."
     host, is_encrypted = _plain_host(parts), parts.scheme == "https"
+    shown = uri.removesuffix(CALLBACK_PATH)
     match provider:
         case OAuthProvider.GOOGLE:
-            return _refused_by_google(host, is_encrypted=is_encrypted)
+            return _refused_by_google(host, shown, is_encrypted=is_encrypted)
         case OAuthProvider.MICROSOFT:
-            return _refused_by_microsoft(host, is_encrypted=is_encrypted)
+            return _refused_by_microsoft(host, shown, is_encrypted=is_encrypted)
     if is_encrypted or is_loopback(host):
         return ""
-    return f"Redirect URIs must be https, unless they are on localhost. BASE_URL is http://{_shown(host)}."
+    return f"Redirect URIs must be https, unless they are on localhost. BASE_URL is {shown}."
 
 
-def _refused_by_google(host: str, *, is_encrypted: bool) -> str:
+def _refused_by_google(host: str, shown: str, *, is_encrypted: bool) -> str:
     """By its rules for redirect URIs of web servers: https and a public name, or this machine."""
     if host in _HERE:
         return ""
     if ip_literal(host):
-        return f"Google accepts no IP address. BASE_URL has {host}: it must be a public domain name with https."
+        return f"Google accepts no IP address. BASE_URL is {shown}, and must be https with a public domain name."
     if not _is_public(host):
         return (
-            f"Google accepts only public domain names, such as mail.example.com. BASE_URL has {host}, which only your "
-            "own network knows."
+            f"Google accepts only public domain names, such as mail.example.com. BASE_URL is {shown}: only your own "
+            "network knows that name."
         )
     if host == _NEVER or host.endswith(f".{_NEVER}"):
         return f"Google accepts no address in {_NEVER}."
     if not is_encrypted:
-        return f"Google accepts http only for localhost. BASE_URL is http://{host}: it must be https."
+        return f"Google accepts http only for localhost. BASE_URL is {shown}, and must be https."
     return ""
 
 
-def _refused_by_microsoft(host: str, *, is_encrypted: bool) -> str:
+def _refused_by_microsoft(host: str, shown: str, *, is_encrypted: bool) -> str:
     """Any https; http for the name localhost alone: its form refuses 127.0.0.1, and nothing accepts [::1]."""
     if is_encrypted or host == "localhost":
         return ""
     if is_loopback(host):
         return (
-            f"Microsoft accepts http only for the name localhost. BASE_URL is http://{_shown(host)}: "
-            "it must have localhost in its place."
+            f"Microsoft accepts http only for the name localhost. BASE_URL is {shown}, and must have localhost in "
+            "place of the IP address."
         )
-    return f"Microsoft accepts http only for localhost. BASE_URL is http://{_shown(host)}: it must be https."
+    return f"Microsoft accepts http only for localhost. BASE_URL is {shown}, and must be https."
 
 
 def _is_public(host: str) -> bool:
     return public_name(host) is not None and host.rpartition(".")[2] not in _UNREGISTERED
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -80,6 +80,7 @@ def told(
     """
     error, server = outcome.error, outcome.server
     answered = error or (outcome.receipt.reply if outcome.receipt else None)
+    mark = error.token_mark if error else ""
     row: AttemptRow = {
         "mail_id": mail_id,
         "account_id": account_id,
@@ -96,7 +97,7 @@ def told(
         "fault": error.fault if error else None,
         "code": answered.code if answered else None,
         "enhanced": answered.enhanced if answered else None,
-        "reply": printable(answered.text, LONGEST_REPLY) if answered else outcome.own_reason,
+        "reply": printable(answered.text, LONGEST_REPLY - len(mark)) + mark if answered else outcome.own_reason,
         "worker": worker,
     }
     log.info(

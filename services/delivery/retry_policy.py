@@ -222,6 +222,7 @@ _TABLE: Final = (
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _BAD_HOST, reply_words.HOST),
     _row(_ALL, r"... 5\.7\.(25|60[6-9]|6[1-4]\d|708)$", _BAD_HOST),  # RFC 7372; Microsoft's banned machines
     _row(_ALL, r"... (5\.2\.25\d|5\.7\.60)$", _NOT_OWNER),  # Microsoft: may not send as this sender
+    _row(_ALL, r"5", _NOT_OWNER, r"sendasdenied"),  # the same, under statuses that mean other things as well
     _row(_ALL, _NOT_THE_RECIPIENTS, _NOT_OWNER, reply_words.OWNER),
     _row(ENVELOPE, _NOT_THE_RECIPIENTS, _NOT_OWNER, reply_words.MISMATCH),
     _row(_ALL, r"53[0458] ", _LOGIN),

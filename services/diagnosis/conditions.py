@@ -22,6 +22,11 @@ def _is_login(settings: SmtpSettings) -> bool:
     return settings.username.casefold() == settings.from_email.casefold()
 
 
+def _by_token(picture: Picture) -> bool | None:
+    settings = picture.settings
+    return settings.is_by_token or settings.bearer is not None if picture.is_typed else picture.by_token
+
+
 def _usable_mechanism(picture: Picture) -> bool | None:
     """Whether one is offered by which Sealpost could sign in, whichever was chosen."""
     if picture.mechanisms is None:
@@ -69,7 +74,10 @@ CONDITIONS: Final[dict[str, Callable[[Picture], bool | None]]] = {
     "login_typed": lambda picture: _of_typed(picture, picture.settings.has_login),
     "encryption_chosen": lambda picture: _of_typed(picture, picture.settings.security is not Security.NONE),
     "method_chosen": lambda picture: _of_typed(picture, bool(picture.settings.auth_method)),
-    "by_token": lambda picture: _of_typed(picture, picture.settings.bearer is not None),
+    "by_token": _by_token,
+    "app_only": lambda picture: picture.app_only,
+    "app_in_testing": lambda picture: picture.app_in_testing,
+    "can_connect": lambda picture: bool(picture.token_house) if picture.settings.host else None,
     "personal": lambda picture: _of_typed(picture, picture.settings.is_personal),
     "from_is_login": lambda picture: _of_typed(picture, _is_login(picture.settings)),
     "certificate_typed": lambda picture: _of_typed(picture, bool(picture.settings.client_certificate)),

@@ -42,6 +42,7 @@ _PHASES: Final = {  # as people call them, and what is wrong where nothing else 
 PHASE_LABELS: Final = {phase: label for phase, (label, _) in _PHASES.items()}
 STEP_LABELS: Final[dict[StepName, str]] = {
     **dict[StepName, str](PHASE_LABELS.items()),
+    SideLook.TOKEN: "Token",
     SideLook.ADDRESS: "Address",
     SideLook.OTHER_PORTS: "Other ports",
     SideLook.CERTIFICATE: "Certificate",
@@ -176,9 +177,11 @@ def explain(
     error = DeliveryError(
         Phase(phase), Fault(fault), text, code=code, enhanced=enhanced, may_have_been_sent=may_have_been_sent
     )
+    error.read_mark()
     settings = SmtpSettings(host=host, port=port, security=Security.STARTTLS, from_email="")
+    picture = Picture(settings=settings, is_typed=False, by_token=error.by_token or None)
     # When it was is not known here, so neither is until when to wait.
-    return replace(diagnose(error, Picture(settings=settings, is_typed=False)), actions=(), not_before=None)
+    return replace(diagnose(error, picture), actions=(), not_before=None)
 
 
 def of_incident(error: DeliveryError, reference: str) -> Diagnosis:

@@ -37,6 +37,7 @@ def filled(text: str, picture: Picture, known: Mapping[str, str]) -> str:
         "host": settings.host or "the server",
         "port": str(settings.port),
         "method": settings.auth_method,
+        "house": picture.token_house,
         "username": settings.username,
         "offered": _listed(_mechanisms(picture)) or "nothing that is known here",
         "tried": _listed([str(port) for port in picture.dead_ports]),

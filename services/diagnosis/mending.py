@@ -10,6 +10,7 @@ from typing import Final
 from services.diagnosis.picture import Picture, WayIn
 from services.diagnosis.reply_rules import Try
 from services.providers import registry
+from services.smtp import sasl
 from services.smtp.settings import LONGEST_TIMEOUT, MODE_NAMES, Security, SmtpSettings
 from utils import odd_characters
 from utils.addresses import InvalidAddress, ascii_domain, is_loopback, parse_address, parse_host
@@ -202,6 +203,8 @@ def _connect(picture: Picture) -> Iterator[Mend]:
         yield from _connect_again(picture)
     elif house := picture.token_house:
         yield Mend(label=f"Connect with {house}", changes={}, leads_to=MendPage.CONNECT)
+    elif any(name in sasl.BY_TOKEN for name in picture.mechanisms or ()):
+        yield Mend(label="Connect by OAuth", changes={}, leads_to=MendPage.CONNECT)
 
 
 def _connect_again(_picture: Picture) -> Iterator[Mend]:

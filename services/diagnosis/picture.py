@@ -29,8 +29,10 @@ class Picture:
 
     ``ways`` are those that were probed beside the one that failed, ``certificate`` what was shown there.
     ``plain_offers`` and ``offers`` are what EHLO listed before and after encryption. ``ehlo_name`` was said where the
-    settings have none of their own. ``name_exists`` tells whether the DNS knows a host without addresses at all, and
-    ``mail_servers`` where mail to it goes, preferred first.
+    settings have none of their own. ``by_token`` is how it was signed in where that was not typed. ``app_only``: the
+    token is of an application that signs in itself, not of somebody who has; ``app_in_testing``: of one that Google
+    lets nobody in with for more than seven days. ``name_exists`` tells whether the DNS knows a host without addresses
+    at all, and ``mail_servers`` where mail to it goes, preferred first.
     """
 
     settings: SmtpSettings
@@ -43,6 +45,9 @@ class Picture:
     plain_offers: Mapping[str, str] | None = None
     offers: Mapping[str, str] | None = None
     mechanism: str = ""
+    by_token: bool | None = None
+    app_only: bool | None = None
+    app_in_testing: bool | None = None
     signed_in: bool | None = None
     message_size: int | None = None
     has_attachments: bool | None = None

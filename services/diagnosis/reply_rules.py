@@ -50,9 +50,9 @@ class Advice:
     ``field`` is the form field concerned, one of FIELDS. ``retryable`` None: as the server's code says.
     ``retry_after`` is in seconds.
 
-    It says nothing to a picture that excludes what it ``needs``, or shows what forbids it (``unless``); both name
-    conditions.CONDITIONS. The first of the ``variants`` (objects with conditions of their own and the fields that they
-    replace) whose conditions the picture surely fulfils is said in its place.
+    It says nothing to a picture that excludes what it ``needs``, shows what forbids it (``unless``), or does not show
+    what is ``given``; all three name conditions.CONDITIONS. The first of the ``variants`` (objects with conditions of
+    their own and the fields that they replace) whose conditions the picture surely fulfils is said in its place.
     """
 
     title: str
@@ -69,6 +69,7 @@ class Advice:
     docs_url: str = ""
     needs: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
     variants: tuple[dict[str, Any], ...] = ()
 
     @cached_property
@@ -77,7 +78,8 @@ class Advice:
 
     def allows(self, picture: Picture, known: Collection[str] = ()) -> bool:
         """Whether the picture excludes nothing of what this assumes, and every fact that it names is ``known``."""
-        return self._named <= {*known} and may_hold(picture, self.needs, self.unless)
+        is_shown = surely_hold(picture, self.given, ())
+        return is_shown and self._named <= {*known} and may_hold(picture, self.needs, self.unless)
 
     def is_meant_by(self, error: DeliveryError) -> bool:
         """Whether it means this where that was said, and by such a code."""
@@ -179,8 +181,12 @@ def _read(phase: Phase, code: int | None, enhanced: str | None, text: str) -> Ru
 
 
 def wording(error: DeliveryError) -> str:
-    """The code, the enhanced code once, and the text on one line: each line of a reply may repeat the latter."""
+    """The code, the enhanced code once, and the text on one line: each line of a reply may repeat the latter. Behind it
+    stands what the server said of a token before it refused.
+    """
     text = error.text[:_LONGEST]
+    if said := error.token_refusal:
+        text = f"{text} token refused (status {said.status or '-'}, scope {said.scope or '-'})"
     if error.enhanced:
         text = re.sub(rf"(?<![\d.]){re.escape(error.enhanced)}(?!\.?\d)", " ", text)
     return " ".join(f"{error.code or ''} {error.enhanced or ''} {text}".split())

@@ -1,5 +1,6 @@
 """Registering an application for a server, and keeping what somebody has agreed to; and ending that again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +21,8 @@ from utils import clock
 
 # What makes it another application, or another way: tokens that came of the one are of no use to the other.
 _ORIGIN: Final = (
-    "provider", "way", "tenant", "cloud", "authority", "token_url", "scope", "client_id", "service_account",
+    "provider", "way", "tenant", "cloud", "authority", "token_url", "revoke_url", "scope", "client_id",
+    "service_account",
 )  # fmt: skip
 
 
@@ -43,7 +45,9 @@ def register(session: Session, config: SmtpConfig, registration: Registration) -
     """
     row = oauth_db.held(session, config.id)
     if row is None:
-        row = OAuthSignIn(config_id=config.id, binding_mac="", consent=config.oauth_consent, needs_sign_in=False)
+        row = OAuthSignIn(
+            config_id=config.id, binding_mac="", consent=max(config.oauth_consent, 0), needs_sign_in=False
+        )
         session.add(row)
     before = unsealed(row, config) if row.binding_mac else None
     sealed.write_registration(row, config, registration)
@@ -58,10 +62,17 @@ def register(session: Session, config: SmtpConfig, registration: Registration) -
     return row
 
 
-def keep(config_id: int, consent: Consent, registration_mac: str) -> StoredSignIn:
+def keep(
+    config_id: int,
+    consent: Consent,
+    registration_mac: str,
+    *,
+    beside: Callable[[Session, SmtpConfig], object] | None = None,
+) -> StoredSignIn:
     """Keep tokens in the place of whatever was there; connections that are open go on, and the next ones use these.
 
-    Raises RegistrationChanged if they came of another registration, or the server is gone.
+    ``beside`` is done in the same transaction. Raises RegistrationChanged if they came of another registration, or the
+    server is gone.
     """
     with transaction() as session:
         config = smtp_db.find(session, config_id)
@@ -78,17 +89,24 @@ def keep(config_id: int, consent: Consent, registration_mac: str) -> StoredSignI
         row.granted_by, row.granted_at = consent.by[:64], now
         row.needs_sign_in, row.trouble, row.trouble_at = False, "", None
         row.failures, row.retry_at, row.refused_at = 0, None, None
-        row.consent = config.oauth_consent = max(row.consent, config.oauth_consent) + 1
+        config.last_error = None  # which was of the tokens before
+        row.consent = config.oauth_consent = max(row.consent, abs(config.oauth_consent)) + 1
+        if beside:
+            beside(session, config)
         session.flush()
         return unsealed(row, config, is_personal=keeping.is_personal(session, config))
 
 
 def forget(session: Session, config: SmtpConfig) -> StoredSignIn | None:
-    """Take the sign-in of a server out, in the caller's transaction; what it was, to be revoked after that."""
+    """Take the sign-in of a server out, in the caller's transaction; what it was, to be revoked after that.
+
+    The consents go on being counted, below zero, so that no later one is taken for one of these.
+    """
     row = oauth_db.held(session, config.id)
     if row is None:
         return None
     known = unsealed(row, config, is_personal=keeping.is_personal(session, config))
+    config.oauth_consent = -abs(config.oauth_consent)
     session.delete(row)
     session.flush()
     return known

@@ -92,6 +92,9 @@ _ABOUT_FAULTS: Final = {
 # its secret or certificate is at fault, the tenant is not there. A consent (65001) is given by signing in.
 _OF_THE_REGISTRATION: Final = frozenset({"700016", "7000215", "7000222", "700027", "90002", "50011", "500011"})
 
+# Said with whatever error; Microsoft itself is not well, or is asked too often.
+_OF_MICROSOFT: Final = frozenset({"50196", "70012", "90006", "90012", "90033"})
+
 
 class TokenFailure(Exception):
     """There is no token. What it holds is from closed lists, or a number, and is fit for a log and a page.
@@ -129,8 +132,9 @@ class TokenFailure(Exception):
         """Whose it is."""
         if self.fault is not TokenFault.REFUSED:
             return _ABOUT_FAULTS[self.fault]
-        if self.code.removeprefix("AADSTS") in _OF_THE_REGISTRATION:
-            return About.CLIENT
+        number = self.code.removeprefix("AADSTS")
+        if number in _OF_THE_REGISTRATION | _OF_MICROSOFT:
+            return About.PROVIDER if number in _OF_MICROSOFT else About.CLIENT
         if self.kind in _ABOUT_KINDS:
             return _ABOUT_KINDS[self.kind]
         if self.error in _OF_PROVIDER:

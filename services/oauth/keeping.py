@@ -74,6 +74,13 @@ def bearer_of(config_id: int, consent: int) -> Bearer:
     return Bearer(f"config:{config_id}/{consent}", partial(current_token, config_id), partial(renewed, config_id))
 
 
+def config_of(bearer: Bearer) -> int | None:
+    """The configuration of a value of ``bearer_of``; None of any other."""
+    kind, _, place = bearer.grant.partition(":")
+    config_id = place.partition("/")[0]
+    return int(config_id) if kind == "config" and config_id.isdecimal() else None
+
+
 def policy(*, for_account: bool = False) -> TokenPolicy:
     """What bounds a request for a token here. HTTP without encryption is for this machine, in development."""
     ours = get_settings()
@@ -173,23 +180,29 @@ def _asked_by_one(config_id: int, *, is_forced: bool = False) -> Secret:
             return known.access_token
         if not _may_ask(known):
             return _as_it_is(known)
-        lease_id = secrets.token_hex(16)
-        if _took_lease(config_id, lease_id):
-            return _renewed_under(config_id, lease_id, seen if is_forced else None)
-        if _lives(known):
+        lease_id, until = secrets.token_hex(16), clock.now() + _LEASE
+        if _took_lease(config_id, lease_id, until):
+            given = _renewed_under(config_id, lease_id, until, seen if is_forced else None)
+            if given:
+                return given
+        elif _lives(known):
             return known.access_token
         if time.monotonic() >= deadline:
             raise as_delivery_error(TokenFailure(TokenFault.UNAVAILABLE))
         time.sleep(random.uniform(*_LOOK))  # noqa: S311 - no secret
 
 
-def _renewed_under(config_id: int, lease_id: str, forced_from: datetime | None) -> Secret:
-    """A token, asked for by the holder of the lease, who looks once more whether there is one."""
+def _renewed_under(config_id: int, lease_id: str, until: datetime, forced_from: datetime | None) -> Secret | None:
+    """A token, asked for by the holder of the lease, who looks once more whether there is one. None if the lease was
+    over before that: this machine slept, say, and another may ask by now.
+    """
     try:
         known = _usable(config_id)
         is_forced = forced_from is not None and known.obtained_at == forced_from
         if not is_forced and not _ends_soon(known):
             return known.access_token
+        if clock.now() >= until:
+            return None
         try:
             given = ask(known)
         except TokenFailure as failure:
@@ -284,10 +297,9 @@ def _drop(config_id: int, refused: Secret) -> None:
         row.access_ends_at, row.refused_at = None, clock.now()
 
 
-def _took_lease(config_id: int, lease_id: str) -> bool:
-    now = clock.now()
+def _took_lease(config_id: int, lease_id: str, until: datetime) -> bool:
     with transaction() as session:
-        return oauth_db.take_lease(session, config_id, lease_id, now, now + _LEASE)
+        return oauth_db.take_lease(session, config_id, lease_id, until - _LEASE, until)
 
 
 def _usable(config_id: int) -> StoredSignIn:
@@ -296,7 +308,7 @@ def _usable(config_id: int) -> StoredSignIn:
     if known is None or known.consent == 0:
         raise Misconfigured(Phase.SIGN_IN, Fault.TOKEN_DEAD, NOT_CONNECTED)
     if known.condition is not SignInCondition.GOOD:
-        raise as_delivery_error(TokenFailure(TokenFault.KEY))
+        raise as_delivery_error(TokenFailure(TokenFault.KEY, kind=known.condition.value))
     if known.needs_sign_in and not _lives(known) and not (known.retry_at and _may_ask(known)):
         raise _told(known)
     return known
@@ -306,7 +318,7 @@ def _told(known: StoredSignIn) -> DeliveryError:
     """What was written down of the last time that a token was asked for."""
     kind = Misconfigured if known.needs_sign_in else Temporary
     fault = Fault.TOKEN_DEAD if known.needs_sign_in else Fault.TOKEN_UNAVAILABLE
-    error = kind(Phase.SIGN_IN, fault, "No token.")
+    error = kind(Phase.SIGN_IN, fault, str(known.trouble or "No token."))
     error.token_trouble = known.trouble
     return error
 

@@ -75,9 +75,15 @@ class StoredSignIn:
         return self.is_usable and self.consent > 0 and not self.needs_sign_in
 
 
-def unsealed(row: OAuthSignIn, config: SmtpConfig, *, is_personal: bool = False) -> StoredSignIn:
-    """Check the binding and open what is sealed. Never raises: the condition says what is wrong."""
-    key = known_keys().get(row.key_id)
+def unsealed(
+    row: OAuthSignIn, config: SmtpConfig, *, is_personal: bool = False, keys: Mapping[str, bytes] | None = None
+) -> StoredSignIn:
+    """Check the binding and open what is sealed. Never raises: the condition says what is wrong.
+
+    ``keys`` by their ids are the only ones used; without them those of the environment.
+    """
+    keys = known_keys() if keys is None else keys
+    key = keys.get(row.key_id)
     condition, secrets = SignInCondition.GOOD, dict[str, Secret]()
     if key is None:
         condition = SignInCondition.KEY_MISSING
@@ -85,7 +91,7 @@ def unsealed(row: OAuthSignIn, config: SmtpConfig, *, is_personal: bool = False)
         condition = SignInCondition.ALTERED
     else:
         try:
-            secrets = {name: _opened(getattr(row, name)) for name in SEALED}
+            secrets = {name: _opened(getattr(row, name), keys) for name in SEALED}
         except CannotDecrypt:
             condition = SignInCondition.ALTERED
     registration = _registration_of(row, secrets)
@@ -198,8 +204,8 @@ def _seal(row: OAuthSignIn, config: SmtpConfig, secrets: Mapping[str, Secret]) -
     row.binding_mac = _binding(row, config, known_keys()[row.key_id])
 
 
-def _opened(token: str) -> Secret:
-    return Secret(opened(token, known_keys().values())) if token else NONE
+def _opened(token: str, keys: Mapping[str, bytes] | None = None) -> Secret:
+    return Secret(opened(token, (known_keys() if keys is None else keys).values())) if token else NONE
 
 
 def _server(config: SmtpConfig) -> list[str]:

@@ -40,8 +40,9 @@ def enabled(session: Session, account_id: int) -> None:
 
 
 def deleted(session: Session, account_id: int) -> None:
-    """With the caller's change, which deletes it: its server goes with its row."""
+    """With the caller's change, which deletes it: its server goes with its row, and what was granted for it ends."""
     outbox_hold_db.hold_of(session, account_id, Reason.ACCOUNT_DELETED, again=True)
+    own_rows.disconnect(session, account_id)
 
 
 def address_changed(session: Session, account_id: int) -> bool:

@@ -12,7 +12,7 @@ from database.engine import transaction
 from services.delivery import retry_policy
 from services.delivery.outcome import ACCEPTED, Outcome
 from services.delivery.standing import place_of
-from services.outbox import owner_notices, template_mail
+from services.outbox import owner_notices, sign_in_notices, template_mail
 from services.settings.route import RouteStep
 from utils import clock
 from utils.addresses import mask_address
@@ -22,6 +22,7 @@ from utils.log_utils import logged
 log = structlog.get_logger(__name__)
 
 FAILOVER: Final = "failover"
+_OF_SERVERS: Final = (FAILOVER, sign_in_notices.TEMPLATE)
 TELL_AGAIN: Final = timedelta(hours=1)
 
 
@@ -55,7 +56,7 @@ def tell(outcome: Outcome, kind: str = "", *, is_about_it: bool = False) -> None
 
     ``is_about_it``: it was the mail that the server would not have.
     """
-    if kind == FAILOVER:
+    if kind in _OF_SERVERS:
         return
     owner_notices.tell(outcome, is_about_it=is_about_it)
     first = next((each for each in (*outcome.skipped, outcome) if each.server), outcome)
@@ -65,8 +66,14 @@ def tell(outcome: Outcome, kind: str = "", *, is_about_it: bool = False) -> None
     elif outcome.withheld:
         held = outcome.withheld
         _tell_administrators(replace(outcome, server=first.server), held.server, is_waiting=True, reason=held.reason)
-    elif not is_about_it and outcome.verdict and outcome.verdict.reason in retry_policy.PAUSE_REASONS:
+    elif not is_about_it and _must_be_told(outcome):
         _tell_administrators(outcome, None, is_waiting=True)
+
+
+def _must_be_told(outcome: Outcome) -> bool:
+    """Whether a person has to mend what keeps mail from going through the only server."""
+    is_refused = outcome.verdict is not None and outcome.verdict.reason in retry_policy.PAUSE_REASONS
+    return is_refused or (outcome.server is not None and sign_in_notices.is_needed(outcome.server))
 
 
 def _tell_administrators(down: Outcome, used: RouteStep | None, *, is_waiting: bool = False, **values: object) -> None:
@@ -79,6 +86,9 @@ def _tell_administrators(down: Outcome, used: RouteStep | None, *, is_waiting: b
     if not server or not server.settings or server.config_id is None:
         return
     if server.is_personal:  # which is a matter of its owner alone
+        return
+    if sign_in_notices.is_needed(server):
+        sign_in_notices.tell(server, None if is_waiting else used)
         return
     values |= {"down_name": server.name, "down_host": server.settings.host, "problem": down.message}
     values |= {"used_name": used.name, "used_host": place_of(used)[0]} if used else {"used_name": "", "used_host": ""}

@@ -13,7 +13,7 @@ from database import smtp_db, user_db
 from database.engine import transaction
 from services.delivery.outcome import Outcome
 from services.delivery.standing import place_of
-from services.outbox import template_mail
+from services.outbox import sign_in_notices, template_mail
 from services.settings.route import RouteStep
 from utils import clock
 from utils.env_utils import get_base_url
@@ -46,6 +46,11 @@ def tell_passed_over(own: RouteStep, used: RouteStep | None) -> None:
         _tell_broken(own, own.reason, used)
 
 
+def tell_needs_sign_in(own: RouteStep) -> None:
+    """Tell the owner of a server that nobody can sign in to by its token any more, as was found while no mail went."""
+    _tell_broken(own, sign_in_notices.OWN_PROBLEM, None)
+
+
 def server_retired(session: Session, email: str) -> None:
     """Tell an account, at its new address, that its own server is not used until somebody has looked at it."""
     template_mail.queue(session, email, RETIRED, None, smtp_url=f"{get_base_url()}/account/smtp")
@@ -58,7 +63,8 @@ def _tell_of_attempt(tried: Outcome, used: RouteStep | None, *, is_about_it: boo
     if tried.receipt and server.is_told_broken:
         _tell_works(server)
     if met and met.is_broken and tried.is_server_down and not is_about_it:
-        _tell_broken(server, f"{tried.message}.", used)
+        is_for_owner = sign_in_notices.is_needed(server)
+        _tell_broken(server, sign_in_notices.OWN_PROBLEM if is_for_owner else f"{tried.message}.", used)
 
 
 def _tell_broken(own: RouteStep, problem: str, used: RouteStep | None) -> None:

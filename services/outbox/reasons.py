@@ -99,7 +99,7 @@ class Reason(StrEnum):
     EHLO = "ehlo", "Server refused EHLO"
     ENCRYPTION = "encryption", "Could not encrypt the connection"
     SIGN_IN = "sign_in", "Authentication failed"
-    SIGN_IN_LATER = "sign_in_later", "Server could not check the password"
+    SIGN_IN_LATER = "sign_in_later", "Server could not check the sign-in"
     ENDED_EARLY = "ended_early", "Connection ended early"
     NO_SIGN_IN = "no_sign_in", "Server does not offer sign-in"
     OAUTH_NOT_OFFERED = "oauth_not_offered", "Server does not offer sign-in by token"

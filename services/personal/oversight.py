@@ -22,9 +22,9 @@ from services.accounts import sessions
 from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import promise
-from services.settings import config_trail, health, personal_policy, personal_route, sealing
+from services.settings import config_trail, health, personal_policy, personal_route, sealing, sign_ins
 from services.settings.health import Health, HealthState
-from services.settings.own_rows import INACTIVE
+from services.settings.own_rows import INACTIVE, NOT_CONNECTED
 from services.settings.personal_policy import Allowed, PersonalRules
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
@@ -174,6 +174,7 @@ def delete_server(account_id: int, *, version: int | None = None, config_id: int
             raise Conflict(STALE)
         server = config_trail.subject_of(row)
         audit.record(session, Action.OWN_SERVER_DELETED, subject_of(account), [server])
+        sign_ins.forget(session, row)
         session.delete(row)
         promise.end_rest(session, account_id)
     return get(account_id)
@@ -251,9 +252,16 @@ def _state(decision: Decision, row: SmtpConfig, policy: PersonalRules, known: He
     if word := _passed_over(decision, policy):
         return "skipped", word, why
     if not row.is_active:
-        return "warning", "Not allowed", why
+        is_apart = row.inactive_reason == NOT_CONNECTED
+        return ("empty", "Not connected", why) if is_apart else ("warning", "Not allowed", why)
     if not policy.allows(row.smtp_server):
         return "warning", "Not allowed", NOT_NAMED
+    return _state_in_use(row, known)
+
+
+def _state_in_use(row: SmtpConfig, known: Health) -> tuple[str, str, str]:
+    if known.needs_sign_in:
+        return "error" if known.is_down else "warning", "Needs sign-in again", ""
     if known.has_trouble or row.broken_told_at:
         return "error", "Broken", known.reason if known.state is HealthState.UNUSABLE else ""
     return "ok", "In use", ""

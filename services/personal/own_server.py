@@ -16,19 +16,20 @@ from database.user_db import Account
 from services.outbox import promise
 from services.personal import templates
 from services.personal.templates import Template
-from services.settings import configs, health, personal_policy, personal_route, route, rules, usable_senders
+from services.settings import configs, health, own_rows, personal_policy, personal_route, route, rules, usable_senders
 from services.settings.fields import SmtpChange
 from services.settings.personal_policy import Allowed
 from services.settings.personal_route import ALL_OFF, IS_OFF, SWITCHED_OFF, OwnServer, UnusableAccount
 from services.settings.rules import SMTPS_PORT
-from services.settings.sealing import StoredConfig, merged_with
+from services.settings.sealing import Condition, StoredConfig, merged_with
 from services.settings.table import VALUES
-from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
+from services.smtp.settings import NOT_CONFIGURED, TOKEN_METHOD, Security, SmtpSettings
 from utils.addresses import InvalidAddress, parse_address
 from utils.errors import Conflict, Forbidden, InvalidInput, NotFound
 
 GONE: Final = "This account is disabled or deleted, so it has no mail server."
 NOT_NAMED: Final = "Accounts may only use these mail servers: {}."
+OAUTH_ONLY: Final = "Accounts may sign in to their servers by OAuth only. Connect the server instead."
 NO_ENCRYPTION: Final = "Choose STARTTLS or TLS: a password is never sent unencrypted."
 NOT_YOURS: Final = "Use your user name if it is an address, your account’s address, or one that you have confirmed."
 SEE_WHY: Final = "Test it to see what to do."
@@ -73,6 +74,7 @@ class Serving:
     own: StoredConfig | None
     status: OwnStatus
     reason: str
+    needs_sign_in: bool = False
 
     @property
     def has_password(self) -> bool:
@@ -88,11 +90,11 @@ def serving(account_id: int) -> Serving:
         found = personal_route.find(account_id)
     except UnusableAccount:
         raise Forbidden(GONE) from None
-    own, (status, reason) = found.stored, _standing(found)
+    own, (status, reason, needs_sign_in) = found.stored, _standing(found)
     if own is not None and (found.is_used or found.blocks):
-        return Serving(own.settings, False, own, status, reason)
+        return Serving(own.settings, False, own, status, reason, needs_sign_in)
     step = route.first_of(route.steps(account_id))
-    return Serving(step.settings if step else None, True, own, status, reason)
+    return Serving(step.settings if step else None, True, own, status, reason, needs_sign_in)
 
 
 def find(account_id: int, session: Session | None = None) -> StoredConfig | None:
@@ -102,9 +104,12 @@ def find(account_id: int, session: Session | None = None) -> StoredConfig | None
         return configs.as_used(own, row) if row else None
 
 
-def save(account_id: int, change: SmtpChange, *, actor: str = "", proof: str = "") -> StoredConfig:
+def save(
+    account_id: int, change: SmtpChange, *, actor: str = "", proof: str = "", by_token: bool = False
+) -> StoredConfig:
     """Store the account's own server, or change it; it is in use then. Server, port and user name must be given.
 
+    ``by_token``: it is signed in to by token from now on, and not in use before somebody has agreed to that.
     Raises InvalidInput, Forbidden, or Conflict if ``change.version`` is no longer the stored one.
     """
 
@@ -114,11 +119,16 @@ def save(account_id: int, change: SmtpChange, *, actor: str = "", proof: str = "
         if row is None and change.given("version"):
             raise Conflict(configs.STALE)
         stored = configs.as_used(session, row) if row else None
-        completed = _completed(session, owner, stored, change, is_whole=True)
+        completed = _completed(session, owner, stored, change, is_whole=True, by_token=by_token)
         promise.end_rest(session, account_id)
-        return configs.written(session, row, completed, proof, actor, turns_active=True, owner=owner)
+        is_connected = stored is not None and stored.row.is_connected
+        is_used = is_connected or not _is_by_token(stored, completed)
+        row = configs.written(session, row, completed, proof, actor, turns_active=is_used, owner=owner)
+        if not is_used:
+            row.inactive_reason = own_rows.NOT_CONNECTED
+        return row
 
-    settings = _previewed(account_id, change, is_whole=True).settings
+    settings = _previewed(account_id, change, is_whole=True, by_token=by_token).settings
     rules.look_at_place(settings.host, is_personal=settings.is_personal)  # before there is a transaction
     return configs.committed(work, lock=_lock_nothing)
 
@@ -137,7 +147,7 @@ def preview(account_id: int, change: SmtpChange | None = None) -> Tried:
             raise NotFound(NOT_CONFIGURED)
         if not stored.is_usable:
             raise InvalidInput(stored.errors)
-        _check_policy(session, stored.settings.host)
+        _check_policy(session, stored.settings.host, by_token=stored.settings.is_by_token)
     rules.check_place(stored.settings)
     return Tried(stored.settings, stored, owner.email)
 
@@ -154,23 +164,24 @@ def delete(account_id: int, *, version: int | None = None) -> bool:
         return True
 
 
-def _standing(found: OwnServer) -> tuple[OwnStatus, str]:
+def _standing(found: OwnServer) -> tuple[OwnStatus, str, bool]:
     own = found.stored
     if own is None:
-        return OwnStatus.NONE, ""
+        return OwnStatus.NONE, "", False
     if not found.is_used:
-        return OwnStatus.BROKEN if found.is_broken else OwnStatus.NOT_USED, found.reason
+        return OwnStatus.BROKEN if found.is_broken else OwnStatus.NOT_USED, found.reason, False
     known = health.of_config(own)
     if known.has_trouble:
-        return OwnStatus.FAILING, f"{known.sentence} {SEE_WHY}"
-    return OwnStatus.IN_USE, known.sentence
+        advice = "" if known.needs_sign_in else f" {SEE_WHY}"
+        return OwnStatus.FAILING, f"{known.sentence}{advice}", known.needs_sign_in
+    return OwnStatus.IN_USE, known.sentence, known.needs_sign_in
 
 
-def _previewed(account_id: int, change: SmtpChange, *, is_whole: bool) -> Tried:
+def _previewed(account_id: int, change: SmtpChange, *, is_whole: bool, by_token: bool = False) -> Tried:
     with reading() as session:
         owner = _owner(session, account_id)
         stored = find(account_id, session)
-        completed = _completed(session, owner, stored, change, is_whole=is_whole)
+        completed = _completed(session, owner, stored, change, is_whole=is_whole, by_token=by_token)
         settings = merged_with(stored, completed, is_personal=not owner.is_admin)
         return Tried(settings, stored, owner.email)
 
@@ -194,14 +205,29 @@ def _lock_nothing(_session: Session) -> None:
     """What ``_owner`` holds is enough: servers of other accounts are of no matter."""
 
 
-def _check_policy(session: Session, host: str) -> None:
+def _is_by_token(stored: StoredConfig | None, change: SmtpChange) -> bool:
+    """Whether it is signed in to by token after this change: until a password is entered."""
+    if change.given("auth_method"):
+        return change.auth_method == TOKEN_METHOD
+    return stored is not None and stored.settings.is_by_token and not change.smtp_password
+
+
+def _check_policy(session: Session, host: str, *, by_token: bool) -> None:
     policy = personal_policy.current(session)
     if not policy.allows(host):
         raise InvalidInput({"smtp_server": [NOT_NAMED.format(", ".join(policy.hosts) or "none")]})
+    if not policy.allows_sign_in(by_token=by_token):
+        raise InvalidInput({"smtp_password": [OAUTH_ONLY]})
 
 
 def _completed(
-    session: Session, owner: Account, stored: StoredConfig | None, change: SmtpChange, *, is_whole: bool
+    session: Session,
+    owner: Account,
+    stored: StoredConfig | None,
+    change: SmtpChange,
+    *,
+    is_whole: bool,
+    by_token: bool = False,
 ) -> SmtpChange:
     """The change with all that it leaves to a template, to the port or to the user name.
 
@@ -209,6 +235,8 @@ def _completed(
     """
     if unknown := change.model_fields_set - TAKEN:
         raise InvalidInput({name: ["Unknown field."] for name in sorted(unknown)})
+    if by_token:
+        change = change.model_copy(update={"auth_method": TOKEN_METHOD})
     before = stored if not is_whole else None
     username = change.smtp_username
     if not change.given("smtp_username"):
@@ -221,8 +249,9 @@ def _completed(
     missing = [name for name in _REQUIRED if not getattr(change, name) and not (before and not change.given(name))]
     if missing:
         raise InvalidInput({name: [_REQUIRED[name]] for name in missing})
-    _check_policy(session, change.smtp_server or (stored.settings.host if stored else ""))
-    if stored and not stored.is_usable:
+    host = change.smtp_server or (stored.settings.host if stored else "")
+    _check_policy(session, host, by_token=_is_by_token(stored, change))
+    if stored and not stored.is_usable and stored.condition is not Condition.UNCONNECTED:
         change = _without_doubt(stored, change)
     return _with_sender(session, owner, stored, change, username)
 

@@ -8,15 +8,15 @@ from typing import Any, Final
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import policy_db
+from database import policy_db, smtp_db
 from database.engine import reading, transaction
 from database.policy_db import PersonalPolicy
 from database.smtp_db import LONGEST_UPDATED_BY
 from services import audit
 from services.audit import Action
 from services.outbox import promise
-from services.settings import personal_policy
-from services.settings.personal_policy import Allowed, Fallback, PersonalRules
+from services.settings import own_rows, personal_policy
+from services.settings.personal_policy import Allowed, AllowedSignIn, Fallback, PersonalRules
 from utils import clock
 from utils.addresses import InvalidAddress, parse_host
 from utils.errors import Conflict, InvalidInput
@@ -47,6 +47,7 @@ def save(changes: Mapping[str, object], *, version: int | None = None, actor: st
             if version is not None and version != before.version:
                 raise Conflict(STALE)
             _write(session, row, _checked(changes, before), actor)
+            _end_what_is_forbidden(session)
     except IntegrityError:
         raise Conflict(STALE) from None
     return personal_policy.current()
@@ -73,6 +74,14 @@ def _write(session: Session, row: PersonalPolicy | None, values: Mapping[str, ob
     session.flush()
     promise.end_rest(session, None)
     audit.record(session, Action.POLICY_CHANGED, _SUBJECT, changed)
+
+
+def _end_what_is_forbidden(session: Session) -> None:
+    """What was granted for a server that its account may not use any more is not kept; a server itself is."""
+    policy = personal_policy.current(session)
+    for row in smtp_db.connected_own(session):
+        if row.account_id is not None and not policy.allows(row.smtp_server):
+            own_rows.disconnect(session, row.account_id)
 
 
 def _checked(changes: Mapping[str, object], before: PersonalRules) -> dict[str, object]:
@@ -156,5 +165,6 @@ _CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
     "allowed": _choice(Allowed),
     "hosts": _hosts,
     "fallback": _choice(Fallback),
+    "sign_in": _choice(AllowedSignIn),
     **dict.fromkeys(LIMITS, _limit),
 }

@@ -7,7 +7,8 @@ from typing import Final
 from services.personal import oversight, own_server
 from services.personal.oversight import Decision, OwnServerFacts
 from services.personal.own_server import OwnStatus, Serving
-from services.settings import personal_policy, protection, route
+from services.settings import health, personal_policy, protection, route
+from services.settings.health import Health
 from services.settings.personal_policy import Allowed, PersonalRules
 from utils.env_utils import get_settings
 
@@ -30,8 +31,10 @@ class AccountStanding:
     may_save: bool
     own: OwnServerFacts
     since: datetime | None = None
+    needs_sign_in: bool = False
     verified_at: datetime | None = None
     updated_at: datetime | None = None
+    health: Health | None = None  # of its own server
 
 
 def describe(account_id: int) -> AccountStanding:
@@ -48,8 +51,10 @@ def describe(account_id: int) -> AccountStanding:
         may_save=policy.allowed is not Allowed.OFF and own.decision is not Decision.DISABLED,
         own=own,
         since=own.broken_since if found.status in (OwnStatus.FAILING, OwnStatus.BROKEN) else None,
+        needs_sign_in=found.needs_sign_in,
         verified_at=stored.row.verified_at if stored and stored.is_verified else None,
         updated_at=stored.row.updated_at if stored else None,
+        health=health.of_config(stored) if stored else None,
     )
 
 
@@ -64,7 +69,8 @@ def _words(found: Serving, own: OwnServerFacts, policy: PersonalRules) -> tuple[
             ("warning", headline, found.reason) if found.reason else ("ok", headline, "These settings passed a test.")
         )
     if found.status is OwnStatus.FAILING:
-        headline = f"Your own server ({host}) is failing."
+        how = "needs sign-in again" if found.needs_sign_in else "is failing"
+        headline = f"Your own server ({host}) {how}."
         return "error", headline, f"{found.reason} {_then(own.account_id, ours)}"
     return "error", f"Your mail is not being sent: your own server ({host}) is not used.", f"{found.reason} {WAITS}"
 

@@ -17,7 +17,7 @@ from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
 from database.user_db import Account, comparable
 from services import audit
 from services.audit import Action
-from services.settings import config_trail, rules, sealing, server_habits
+from services.settings import config_trail, rules, sealing, server_habits, sign_ins
 from services.settings.config_trail import subject_of
 from services.settings.fields import SmtpChange, parse_change
 from services.settings.personal_route import OWN_NAME
@@ -33,6 +33,7 @@ FIRST_NAME: Final = "Primary"
 STALE: Final = "Someone else has saved these settings. Reload the page."
 NO_SUCH: Final = "No such configuration."
 NAME_TAKEN: Final = "That name is already in use. Choose another."
+SERVES_UNTIL_TESTED: Final = "The password serves until a sign-in by token has passed a test. Connect the server."
 NAME_OF_OWN: Final = f"“{OWN_NAME}” is the name of accounts’ servers. Choose another."
 TRIES: Final = 3  # of a change that meets another process's new row
 
@@ -59,6 +60,15 @@ def as_used(session: Session, row: SmtpConfig) -> StoredConfig:
     """A row as a mail would use it: an account's own server by whether that is an administrator now."""
     owner = user_db.find(session, row.account_id) if row.account_id is not None else None
     return unsealed(row, by_administrator=owner is not None and owner.is_admin)
+
+
+def of_any_scope(config_id: int) -> StoredConfig:
+    """A configuration by its id, also one that is an account's own, for whoever knows whose it is. Raises NotFound."""
+    with reading() as session:
+        row = smtp_db.find(session, config_id) if 0 < config_id <= LARGEST else None
+        if row is None:
+            raise NotFound(NO_SUCH)
+        return as_used(session, row)
 
 
 def get(config_id: int) -> StoredConfig:
@@ -170,6 +180,7 @@ def forget(session: Session, row: SmtpConfig, version: int | None = None) -> Non
     if version is not None and row.version != version:
         raise Conflict(STALE)
     audit.record(session, Action.DELETED, subject_of(row))
+    sign_ins.forget(session, row)
     session.delete(row)
 
 
@@ -298,9 +309,13 @@ def written(
         raise Conflict(STALE)
     stored = as_used(session, row) if row else None
     before = config_trail.facts(row) if row else {}
+    known = sign_ins.find(session, row) if row else None
     name = OWN_NAME if owner else _free_name(session, row, change)
     is_personal = owner is not None and not owner.is_admin
     settings = _settings_after(stored, change, turns_active=turns_active, is_personal=is_personal)
+    gives_up_password = stored is not None and bool(stored.row.smtp_password)
+    if settings is not None and settings.is_by_token and gives_up_password and not sealing.is_proof(proof, settings):
+        raise InvalidInput({"auth_method": [SERVES_UNTIL_TESTED]})
     if turns_active:
         if settings is not None and settings.is_by_token and settings.bearer is None:
             raise InvalidInput({"is_active": [sealing.UNCONNECTED]})
@@ -312,17 +327,21 @@ def written(
         row.version += 1
     row.name, row.name_key = name, comparable(name)
     _switch_to(row, turns_active)
+    secrets = {column for column in SECRETS if row.id and getattr(row, column)}
     if settings is not None:
         _write(row, settings)
         sealing.seal(row, settings, kept=[column for column in SECRETS if stored and not getattr(change, column)])
         sealing.note_proof(row, settings, proof)
+        if known and stored:
+            sign_ins.follow(session, row, known, stored.settings, settings)
     for switch in filter(change.given, SWITCHES):
         setattr(row, switch, getattr(change, switch))
     _note_update(row, actor)
     session.add(row)
     session.flush()
-    secrets = [column for column in SECRETS if getattr(change, column) or getattr(change, REMOVALS[column])]
-    config_trail.record_change(session, row, before, secrets)
+    told = [column for column in SECRETS if getattr(change, column) or getattr(change, REMOVALS[column])]
+    told += [column for column in SECRETS if column in secrets and not getattr(row, column) and column not in told]
+    config_trail.record_change(session, row, before, told)
     return row
 
 

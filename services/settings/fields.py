@@ -326,6 +326,8 @@ class SmtpChange(Strict):
     failed_over_at: Ignored = None
     failed_over_to: Ignored = None
     health: Ignored = None
+    endings: Ignored = None
+    oauth: Ignored = None
     created_at: Ignored = None
     updated_at: Ignored = None
     updated_by: Ignored = None

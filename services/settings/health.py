@@ -13,12 +13,15 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from database import health_db, smtp_db
+from database import health_db, oauth_db, smtp_db
 from database.engine import driver_reading, reading, reading_in
 from database.health_db import LONGEST_TALLY, ServerHealth
+from database.oauth_db import OAuthSignIn
 from services.connecting.calendar import Ending
 from services.outbox import reasons
-from services.settings import configs, endings, sealing
+from services.outbox.reasons import Reason
+from services.settings import configs, connections, endings, sealing
+from services.settings.connections import Connection
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
@@ -103,12 +106,18 @@ class Health:
     ends: str = ""
     endings: tuple[Ending, ...] = ()
     is_unreachable: bool = False  # it could not be connected or signed in to
+    connection: Connection | None = None  # its sign-in by token, in use or prepared
+
+    @property
+    def needs_sign_in(self) -> bool:
+        """Whether somebody has to sign in again, or mend what is registered at the provider."""
+        return self.connection is not None and self.connection.serves and self.connection.needs_sign_in
 
     @property
     def level(self) -> str:
         """The look of it on a page: ok, warning or error."""
         level = LEVELS[self.state]
-        return "warning" if level == "ok" and self.ends else level
+        return "warning" if level == "ok" and (self.ends or self.needs_sign_in) else level
 
     @property
     def is_down(self) -> bool:
@@ -133,6 +142,8 @@ class Health:
     @property
     def _told(self) -> str:
         told = self.reason
+        if self.connection and self.needs_sign_in and self.state is not HealthState.UNUSABLE:
+            return self.connection.told
         match self.state:
             case HealthState.UNPROVEN:
                 return UNTESTED
@@ -175,14 +186,15 @@ def of_changed(stored: StoredConfig) -> Health:
     try:
         return of_config(stored)
     except SQLAlchemyError:
-        return _of_stored(stored, None)
+        return _of_stored(stored, None, None)
 
 
 def of_configs(found: Sequence[StoredConfig], session: Session | None = None) -> dict[int, Health]:
     """The same for several, by their ids, in one question; in the caller's session if there is one."""
     with reading_in(session) as own:
         rows = health_db.of(own, [owner_of(each.row.id) for each in found])
-    return {each.row.id: _of_stored(each, rows.get(owner_of(each.row.id))) for each in found}
+        sign_ins = oauth_db.of(own, [each.row.id for each in found])
+    return {each.row.id: _of_stored(each, rows.get(owner_of(each.row.id)), sign_ins.get(each.row.id)) for each in found}
 
 
 def of_step(step: RouteStep) -> Health:
@@ -193,10 +205,11 @@ def of_step(step: RouteStep) -> Health:
         row = health_db.find(session, step.owner)
         config = smtp_db.find(session, step.config_id) if step.config_id is not None else None
         stored = configs.as_used(session, config) if config else None
+        sign_in = oauth_db.find(session, config.id) if config else None
     if stored is not None:
-        return _of_stored(stored, row)
+        return _of_stored(stored, row, sign_in)
     known = row if _is_of(row, step.settings) else None
-    return _with_endings(judged(known), endings.of_settings(step.settings), step.settings)
+    return _with_endings(judged(known), endings.of_step(step), step.settings)
 
 
 def judged(
@@ -276,15 +289,34 @@ def owner_of(config_id: int) -> str:
     return f"config:{config_id}"
 
 
-def _of_stored(stored: StoredConfig, row: ServerHealth | None) -> Health:
+def _of_stored(stored: StoredConfig, row: ServerHealth | None, sign_in: OAuthSignIn | None) -> Health:
     known = row if stored.is_usable and _is_of(row, stored.settings) else None
+    connection = connections.of(stored, sign_in)
     found = judged(
         known,
         verified_at=stored.row.verified_at if stored.is_verified else None,
-        problem=stored.problem,
+        problem=stored.problem or connections.missing(stored, connection),
         last_error=stored.row.last_error or "",
     )
-    return _with_endings(found, endings.of_stored(stored), stored.settings)
+    if connection:
+        found = _with_connection(found, connection, known)
+    return _with_endings(found, endings.of_stored(stored, sign_in), stored.settings)
+
+
+def _with_connection(found: Health, connection: Connection, row: ServerHealth | None) -> Health:
+    """With how it is connected: without a token nothing gets out, whether a mail has met that yet or not."""
+    if not connection.serves or found.state is HealthState.UNUSABLE:
+        return replace(found, connection=connection)
+    met = reasons.code_of(row.reason) if row and found.is_down else ""
+    if met == Reason.TOKEN_DEAD or (met == Reason.SIGN_IN and not connection.is_app_only):
+        connection = connections.refused(connection, found.since)
+    if not connection.needs_sign_in:
+        return replace(found, connection=connection)
+    told = reasons.words(Reason.TOKEN_DEAD)
+    if connection.good_until:
+        return replace(found, reason=told, connection=connection)
+    since = found.since or connection.since
+    return replace(found, state=HealthState.DOWN, reason=told, since=since, until=None, connection=connection)
 
 
 def _with_endings(found: Health, ending: tuple[Ending, ...], settings: SmtpSettings) -> Health:

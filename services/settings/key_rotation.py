@@ -1,5 +1,7 @@
 """Sealing the stored configurations anew with the present ``APP_KEY``, row by row; and which keys are still needed.
 
+With each row goes its sign-in by token, in the same transaction.
+
 Queued mails are not sealed anew: the key of each is needed until its content is gone.
 
 A rotation can be killed at any moment and started again: each row is either under its old key or under the new one,
@@ -15,13 +17,15 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import alert_db, audit_db, outbox_db, smtp_db
+from database import alert_db, audit_db, oauth_db, outbox_db, smtp_db
 from database.engine import reading, transaction
+from database.oauth_db import OAuthSignIn
 from database.smtp_db import SmtpConfig
 from services import audit
 from services.audit import Action
-from services.settings import config_trail, sealing
-from services.settings.row import StoredRow
+from services.oauth import sealed
+from services.oauth.sealed import StoredSignIn
+from services.settings import config_trail, sealing, sign_ins
 from services.settings.sealing import Condition, StoredConfig, unsealed
 from utils.encryption_utils import current_key_id, key_id_of
 from utils.env_utils import fernet_key_from, get_fernet_key, get_settings
@@ -40,7 +44,8 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class KeyUse:
-    """A key by its id, with how many configurations (``rows``), queued mails and channels of alerts it seals.
+    """A key by its id, with how many configurations (``rows``), sign-ins by token, queued mails and channels of alerts
+    it seals.
 
     ``position`` counts within ``APP_KEY_PREVIOUS`` from 1. Dead letters that can be sent again count as queued mails.
     """
@@ -50,21 +55,23 @@ class KeyUse:
     position: int | None
     rows: int
     mails: int
+    sign_ins: int = 0
     channels: int = 0
 
     @property
     def is_needed(self) -> bool:
-        return bool(self.rows or self.mails or self.channels)
+        return bool(self.rows or self.sign_ins or self.mails or self.channels)
 
 
 @dataclass(frozen=True)
 class SealedRow:
-    """A stored configuration as a report names it."""
+    """A stored configuration as a report names it; ``sign_in_key_id`` is "" where it has no sign-in by token."""
 
     id: int
     name: str
     account_id: int | None
     key_id: str
+    sign_in_key_id: str = ""
 
     def __str__(self) -> str:
         owner = f", account {self.account_id}" if self.account_id is not None else ""
@@ -78,12 +85,13 @@ class Refusal:
     row: SealedRow
     condition: Condition
     problem: str
+    key_id: str
 
     @property
     def reason(self) -> str:
         """What is wrong and what to do."""
         if self.condition is Condition.KEY_MISSING:
-            return f"Key {self.row.key_id} is missing. {self.problem}"
+            return f"Key {self.key_id} is missing. {self.problem}"
         return self.problem
 
 
@@ -107,7 +115,7 @@ class Status:
     @property
     def to_rotate(self) -> int:
         """How many rows and channels are sealed with a previous key."""
-        return sum(use.rows + use.channels for use in self.keys if use.role is Role.PREVIOUS)
+        return sum(use.rows + use.sign_ins + use.channels for use in self.keys if use.role is Role.PREVIOUS)
 
     @property
     def unreferenced(self) -> list[KeyUse]:
@@ -141,10 +149,52 @@ def _unheard(_point: Point, _row: SealedRow) -> None:
     """Nobody listens."""
 
 
+@dataclass(frozen=True)
+class _Server:
+    """A stored configuration with its sign-in by token, if it has one."""
+
+    stored: StoredConfig
+    sign_in: StoredSignIn | None
+
+    @property
+    def named(self) -> SealedRow:
+        row = self.stored.row
+        return SealedRow(row.id, row.name, row.account_id, row.key_id, self.sign_in.key_id if self.sign_in else "")
+
+    @property
+    def is_row_due(self) -> bool:
+        return self.stored.is_readable and self.stored.row.key_id != current_key_id()
+
+    @property
+    def is_sign_in_due(self) -> bool:
+        return self.sign_in is not None and self.sign_in.is_usable and self.sign_in.key_id != current_key_id()
+
+    @property
+    def is_due(self) -> bool:
+        return self.is_row_due or self.is_sign_in_due
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        found = []
+        if not self.stored.is_readable:
+            key_id = self.stored.row.key_id
+            found.append(Refusal(self.named, self.stored.condition, self.stored.problem, key_id))
+        if self.sign_in and (problem := sign_ins.problem_of(self.sign_in)):
+            found.append(Refusal(self.named, Condition(self.sign_in.condition), problem, self.sign_in.key_id))
+        return found
+
+    def rotated(self) -> SealedRow:
+        """As it is named once all of it that is due is under the current key."""
+        named = self.named
+        if self.is_row_due:
+            named = replace(named, key_id=current_key_id())
+        return replace(named, sign_in_key_id=current_key_id()) if self.is_sign_in_due else named
+
+
 def status() -> Status:
     """Which keys seal what, and which rows cannot be read."""
-    stored = _every()
-    return _status([_named(each.row) for each in stored], _refusals(stored))
+    found = _every()
+    return _status([each.named for each in found], _refusals(found))
 
 
 def last_at() -> datetime | None:
@@ -159,17 +209,13 @@ def rotate(*, dry_run: bool = False, hear: RotationObserver = _unheard) -> Rotat
 
     ``hear`` is told of each point that is reached. Without writing, ``dry_run`` tells what would be done.
     """
-    stored = _every()
-    refused = _refusals(stored)
-    due = [each.row.id for each in stored if each.is_readable and each.row.key_id != current_key_id()]
+    found = _every()
+    due = [each for each in found if each.is_due]
     if dry_run:
-        rows = [_named(each.row) for each in stored]
-        return Rotation(
-            rotated=[row for row in rows if row.id in due],
-            refused=refused,
-            after=_status([replace(row, key_id=current_key_id()) if row.id in due else row for row in rows], refused),
-        )
-    rotated = [row for row in (_rotate(config_id, hear) for config_id in due) if row]
+        refused = _refusals(found)
+        after = _status([each.rotated() for each in found], refused)
+        return Rotation(rotated=[each.named for each in due], refused=refused, after=after)
+    rotated = [row for row in (_rotate(each.stored.row.id, hear) for each in due) if row]
     after = status()
     return Rotation(rotated=rotated, refused=after.refused, after=after)
 
@@ -178,65 +224,79 @@ def _rotate(config_id: int, hear: RotationObserver) -> SealedRow | None:
     """Seal one row anew; None if there is nothing to do with it any more. Raises Conflict, having changed nothing."""
     for _ in range(TRIES):
         with transaction() as session:
+            token_row = oauth_db.held(session, config_id)  # first, as whoever keeps a consent takes it
             row = smtp_db.find(session, config_id)
-            if row is None or row.key_id == current_key_id():
+            if row is None:
                 return None
-            stored = unsealed(row)
-            if not stored.is_readable:
+            before = _Server(unsealed(row), sealed.unsealed(token_row, row) if token_row else None)
+            if not before.is_due:
                 return None
-            name = _named(row)
+            name = before.named
             hear(Point.OPENED, name)
-            if not smtp_db.reseal(session, row, **asdict(sealing.current_seal(stored))):
+            if before.is_row_due and not smtp_db.reseal(session, row, **asdict(sealing.current_seal(before.stored))):
                 continue
+            if token_row:
+                sealed.seal_anew(token_row, row)
+                session.flush()
             hear(Point.WRITTEN, name)
-            session.refresh(row)
-            _verify(row, stored)
+            _verify(session, before, row, token_row)
             hear(Point.VERIFIED, name)
-            _record(session, row, name)
+            _record(session, row, before)
             hear(Point.RECORDED, name)
         hear(Point.COMMITTED, name)
         return name
     raise Conflict("Someone else keeps changing a mail server. Run the rotation again: what is resealed stays so.")
 
 
-def _verify(row: SmtpConfig, before: StoredConfig) -> None:
+def _verify(session: Session, before: _Server, row: SmtpConfig, token_row: OAuthSignIn | None) -> None:
     """Read back what was written with the new key alone, before it is committed."""
-    after = unsealed(row, {current_key_id(): get_fernet_key()})
-    if not after.is_readable or after.settings != before.settings:
+    keys = {current_key_id(): get_fernet_key()}
+    session.refresh(row)
+    after = unsealed(row, keys)
+    is_good = not before.stored.is_readable or (after.is_readable and after.settings == before.stored.settings)
+    if before.sign_in and before.sign_in.is_usable and token_row:
+        session.refresh(token_row)
+        is_good = is_good and sealed.unsealed(token_row, row, keys=keys) == replace(
+            before.sign_in, key_id=current_key_id()
+        )
+    if not is_good:
         raise AppError(f"{row.name} was resealed but could not be read back. It was left unchanged.")
 
 
-def _record(session: Session, row: SmtpConfig, before: SealedRow) -> None:
-    change = f"from key {before.key_id} to {row.key_id}"
-    audit.record(session, Action.KEY_ROTATED, config_trail.subject_of(row), [change])
+def _record(session: Session, row: SmtpConfig, before: _Server) -> None:
+    keys = [before.stored.row.key_id] if before.is_row_due else []
+    keys += [before.sign_in.key_id] if before.sign_in and before.is_sign_in_due else []
+    changes = [f"from key {key} to {current_key_id()}" for key in dict.fromkeys(keys)]
+    audit.record(session, Action.KEY_ROTATED, config_trail.subject_of(row), changes)
     session.flush()
 
 
-def _every() -> list[StoredConfig]:
+def _every() -> list[_Server]:
     """All but those that no key is needed for any more."""
     with reading() as session:
-        stored = [unsealed(row) for row in smtp_db.every(session)]
-    return [each for each in stored if each.condition is not Condition.ERASED]
+        rows = smtp_db.every(session)
+        known = sign_ins.of(session, rows)
+        found = [_Server(unsealed(row), known.get(row.id)) for row in rows]
+    return [each for each in found if each.stored.condition is not Condition.ERASED]
 
 
-def _refusals(stored: list[StoredConfig]) -> list[Refusal]:
-    return [Refusal(_named(each.row), each.condition, each.problem) for each in stored if not each.is_readable]
+def _refusals(found: list[_Server]) -> list[Refusal]:
+    return [refusal for each in found for refusal in each.refusals]
 
 
 def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
     used = Counter(row.key_id for row in rows)
+    tokens = Counter(row.sign_in_key_id for row in rows if row.sign_in_key_id)
     with reading() as session:
         mails = outbox_db.keys_in_use(session)
         channels = Counter(channel.key_id for channel in alert_db.channels(session))
 
     def use(key_id: str, role: Role, position: int | None = None) -> KeyUse:
-        return KeyUse(key_id, role, position, used.pop(key_id, 0), mails.pop(key_id, 0), channels.pop(key_id, 0))
+        counts = (each.pop(key_id, 0) for each in (used, mails, tokens, channels))
+        return KeyUse(key_id, role, position, *counts)
 
     keys = [use(current_key_id(), Role.CURRENT)]
     for position, key in enumerate(get_settings().app_key_previous, 1):
         keys.append(use(key_id_of(fernet_key_from(key)), Role.PREVIOUS, position))
-    return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted({*used, *mails, *channels}))], refused)
-
-
-def _named(row: SmtpConfig | StoredRow) -> SealedRow:
-    return SealedRow(row.id, row.name, row.account_id, row.key_id)
+    unknown = sorted({*used, *tokens, *mails, *channels})
+    return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in unknown)], refused)

@@ -31,8 +31,16 @@ class Fallback(StrEnum):
     NEVER = "never"
 
 
+class AllowedSignIn(StrEnum):
+    """How accounts may sign in to their servers."""
+
+    ANY = "any"
+    TOKEN = "token"  # noqa: S105 - by OAuth only: no password of theirs is used
+
+
 _CHOICES_ALLOWED: Final = {str(each): each for each in Allowed}
 _CHOICES_FALLBACK: Final = {str(each): each for each in Fallback}
+_CHOICES_SIGN_IN: Final = {str(each): each for each in AllowedSignIn}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,7 @@ class PersonalRules:
     allowed: Allowed = Allowed.ANY
     hosts: tuple[str, ...] = ()
     fallback: Fallback = Fallback.CONNECTION
+    sign_in: AllowedSignIn = AllowedSignIn.ANY
     emails_per_minute: int = 30
     emails_per_day: int = 1000
     fallback_per_minute: int = 10
@@ -58,6 +67,10 @@ class PersonalRules:
         if self.allowed is not Allowed.NAMED:
             return self.allowed is Allowed.ANY
         return any(host == name or host.endswith(f".{name}") for name in self.hosts)
+
+    def allows_sign_in(self, *, by_token: bool) -> bool:
+        """Whether accounts may sign in to their servers so."""
+        return by_token or self.sign_in is AllowedSignIn.ANY
 
 
 def current(session: Session | None = None) -> PersonalRules:
@@ -76,4 +89,6 @@ def current(session: Session | None = None) -> PersonalRules:
         merged["allowed"] = _CHOICES_ALLOWED.get(str(merged["allowed"]), Allowed.OFF)
     if "fallback" in merged:
         merged["fallback"] = _CHOICES_FALLBACK.get(str(merged["fallback"]), Fallback.NEVER)
+    if "sign_in" in merged:
+        merged["sign_in"] = _CHOICES_SIGN_IN.get(str(merged["sign_in"]), AllowedSignIn.TOKEN)
     return PersonalRules(**merged, fixed=frozenset(named))  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from database import schema_db, smtp_db
 from database.engine import driver_reading
 from database.smtp_db import MailOwner
 from services.settings import personal_policy, sealing
-from services.settings.own_rows import INACTIVE
+from services.settings.own_rows import INACTIVE, NOT_CONNECTED
 from services.settings.personal_policy import Allowed, Fallback
 from services.settings.sealing import StoredConfig
 from utils.addresses import LONGEST_NAME
@@ -29,6 +29,7 @@ GLOBAL_SERVES: Final = "An administrator chose the global server for this accoun
 ALL_OFF: Final = "Accounts cannot use their own servers."
 IS_OFF: Final = "An administrator has disabled this server."
 NOT_ALLOWED: Final = "The policy no longer allows this server. Ask an administrator."
+OAUTH_ONLY: Final = "Accounts must connect their server by OAuth; a password is no longer used. Connect it."
 # When another server sends instead of one that is used.
 INSTEAD: Final = {
     Fallback.ALWAYS: "Used for this account while its own server fails.",
@@ -94,6 +95,8 @@ def find(account_id: int, session: Session | None = None) -> OwnServer:
         return OwnServer(reason=reason, is_broken=True, blocks=True)
     if policy.allowed is Allowed.OFF:  # as if there were none
         return OwnServer(reason=ALL_OFF, behalf=behalf, stored=stored)
+    if stored.row.inactive_reason == NOT_CONNECTED:
+        return OwnServer(reason=INACTIVE[NOT_CONNECTED], behalf=behalf, stored=stored)
     return _judged(owner, stored, policy, behalf)
 
 
@@ -121,6 +124,8 @@ def _judged(owner: MailOwner, stored: StoredConfig, policy: personal_policy.Pers
         decided = INACTIVE.get(row.inactive_reason, INACTIVE[""])
     elif not policy.allows(row.smtp_server):
         decided = NOT_ALLOWED
+    elif not policy.allows_sign_in(by_token=stored.settings.is_by_token):
+        decided = OAUTH_ONLY
     is_broken = not decided and not stored.is_usable
     others_from = Fallback.ALWAYS if decided else Fallback.CONNECTION
     return OwnServer(

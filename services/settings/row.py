@@ -60,6 +60,11 @@ class StoredRow(ShownColumns):
     oauth_consent: int
     active_until: datetime | None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether somebody has agreed to a sign-in by token, and it was not forgotten since."""
+        return self.oauth_consent > 0
+
 
 _COLUMNS: Final = tuple(column.name for column in fields(StoredRow))
 

@@ -217,7 +217,7 @@ def unsealed(
             invalid = validity.errors_of(row)
             if invalid:
                 condition = Condition.INVALID
-            elif row.auth_method == TOKEN_METHOD and not row.oauth_consent:
+            elif row.auth_method == TOKEN_METHOD and not row.is_connected:
                 condition = Condition.UNCONNECTED
             settings = _settings_of(row, secrets, by_administrator=by_administrator)
             return StoredConfig(row, settings, condition, invalid)
@@ -288,7 +288,7 @@ def _merged_over_doubtful(stored: StoredConfig, change: SmtpChange) -> SmtpSetti
 
 def _bearer(stored: StoredConfig | None, settings: SmtpSettings) -> Bearer | None:
     """How the settings sign in by token, if that is how, and somebody has agreed to it."""
-    if stored is None or not settings.is_by_token or not stored.row.oauth_consent:
+    if stored is None or not settings.is_by_token or not stored.row.is_connected:
         return None
     return keeping.bearer_of(stored.row.id, stored.row.oauth_consent)
 
@@ -302,7 +302,7 @@ def _settings_of(row: StoredRow, secrets: Mapping[str, str] = NO_TOKENS, *, by_a
     is_personal = row.account_id is not None and not by_administrator
     values = {setting: getattr(row, column) for column, setting in VALUES.items()} | {"security": _mode(row)}
     values |= {setting: Secret(text) for setting, text in secrets.items()}
-    if row.auth_method == TOKEN_METHOD and row.oauth_consent:
+    if row.auth_method == TOKEN_METHOD and row.is_connected:
         values["bearer"] = keeping.bearer_of(row.id, row.oauth_consent)
     return SmtpSettings(**values, client_certificate=row.client_certificate, is_personal=is_personal)
 
@@ -374,6 +374,8 @@ def fingerprint(settings: SmtpSettings, key: bytes | None = None, *, reach: Reac
     # Where nothing is given for a newer field, the digest is as it was before there was one.
     values += [value for name in TESTED_LATER if (value := getattr(settings, name))]
     values += ["personal"] if settings.is_personal else []
+    # Whoever agrees anew may be another, and for what is new nothing is known of the server yet.
+    values += ["token", settings.bearer.grant] if settings.bearer else []
     texts = [value.reveal() if isinstance(value, Secret) else str(value) for value in values]
     return mac(FINGERPRINTS[reach], texts, key)
 
@@ -399,14 +401,24 @@ def issue_proof(settings: SmtpSettings, reach: Reach = Reach.EVERYWHERE) -> str:
 
 def note_proof(row: SmtpConfig, settings: SmtpSettings, proof: str) -> None:
     """Mark what was tested on screen and is now saved; any other change of tested values takes the mark away."""
+    if digest := _proven(proof, settings):
+        row.verified_at = datetime.fromtimestamp(int(proof.partition(".")[0]), UTC)
+        row.verified_fingerprint, row.last_error = digest, None
+    elif not marked_reach(row, settings):
+        row.verified_at = row.verified_fingerprint = row.last_error = None
+
+
+def is_proof(proof: str, settings: SmtpSettings) -> bool:
+    """Whether it says that these values passed a test within the hour."""
+    return bool(_proven(proof, settings))
+
+
+def _proven(proof: str, settings: SmtpSettings) -> str:
+    """The mark of the test that a proof tells of, if that was of these values, within the hour; or ""."""
     moment, _, signature = proof.partition(".")
     digests = [fingerprint(settings, reach=reach) for reach in FINGERPRINTS]
     signed = [each for each in digests if _signs(signature, moment, each)]
-    if signed and time.time() - int(moment) <= PROOF_SECONDS:
-        row.verified_at = datetime.fromtimestamp(int(moment), UTC)
-        row.verified_fingerprint, row.last_error = signed[0], None
-    elif not marked_reach(row, settings):
-        row.verified_at = row.verified_fingerprint = row.last_error = None
+    return signed[0] if signed and time.time() - int(moment) <= PROOF_SECONDS else ""
 
 
 def _signs(signature: str, moment: str, digest: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from services.connecting.calendar import Ending
 from services.settings import configs, health, protection
 from services.settings import route as smtp_route
 from services.settings.health import Health, HealthState
@@ -19,6 +20,7 @@ from utils.addresses import is_loopback
 ADD_ONE: Final = "Add a mail server, test it, then save."
 IN_CLEAR: Final = "The connection is not encrypted: anyone on the network can read mail and password reset links."
 OWN_DOMAIN_ONLY: Final = "These settings passed a test for your own domain only."
+CONNECT_AGAIN: Final = "Connect it again. Nothing is lost until then."
 ACTIVATE_ONE: Final = "Activate a server below."
 
 
@@ -62,6 +64,7 @@ class SendingState:
     is_outage: bool = False
     has_trouble: bool = False  # with a server that mail is to go through
     until: datetime | None = None  # when the server that is down, or paused, is tried again
+    needs_sign_in: int | None = None  # the configuration of the first server, if it is to be connected again
     route: list[RouteLine] = field(default_factory=list)
     env: EnvLine
 
@@ -70,7 +73,7 @@ class SendingState:
 class ConfigFacts(ConfigData):
     """What the pages show of a stored configuration.
 
-    ``level`` and ``word`` are its status, ``advice`` what is wrong and what to do, or "".
+    ``level`` and ``word`` are its status, ``advice`` what is wrong and what to do, or ""; ``calendar``: what will end.
     """
 
     level: str
@@ -79,6 +82,8 @@ class ConfigFacts(ConfigData):
     is_usable: bool
     is_readable: bool
     settings: SmtpSettings
+    calendar: tuple[Ending, ...]
+    needs_sign_in: bool
 
 
 def describe(*, has_configs: bool) -> SendingState:
@@ -107,7 +112,8 @@ def describe(*, has_configs: bool) -> SendingState:
         since=found.since if found else None,
         config_id=active.row.id if active and level != "ok" else None,
         is_outage=is_outage,
-        has_trouble=used is None or (found is not None and found.has_trouble),
+        has_trouble=used is None or (found is not None and (found.has_trouble or found.needs_sign_in)),
+        needs_sign_in=used.config_id if used and found and found.needs_sign_in else None,
         until=found.until if found else None,
         route=[
             RouteLine(
@@ -133,6 +139,8 @@ def facts(stored: StoredConfig, known: Health | None = None) -> ConfigFacts:
         is_usable=stored.is_usable,
         is_readable=stored.is_readable,
         settings=stored.settings,
+        calendar=known.endings,
+        needs_sign_in=known.needs_sign_in,
     )
 
 
@@ -192,6 +200,9 @@ def _without_server(used: RouteStep | None, has_configs: bool) -> tuple[str, str
 def _judged_used(used: RouteStep, found: Health, beside: RouteStep | None) -> tuple[str, str, str]:
     """How the server is that mail is to go through; ``beside`` is the one that takes over where it is down."""
     server = _server(used)
+    if found.needs_sign_in and found.state is HealthState.DOWN:
+        instead = f"Mail goes through {_server(beside)} instead." if beside else "No email gets out."
+        return "warning" if beside else "error", f"{server} needs sign-in again. {instead}", CONNECT_AGAIN
     if found.state is HealthState.DOWN and found.since and not beside:
         headline = f"No email gets out: {server} has been down since {clock.readable(found.since)}."
         return "error", headline, f"{found.reason}."
@@ -229,11 +240,13 @@ def _meanwhile(used: RouteStep | None) -> str:
 
 
 def _status_word(stored: StoredConfig, known: Health) -> tuple[str, str]:
-    if not stored.is_usable:
+    if not stored.is_usable or known.state is HealthState.UNUSABLE:
         return "error", "Active, cannot be used" if stored.row.is_active else "Cannot be used"
     how = "" if known.state is HealthState.WORKING else f", {known.state}"
+    how = ", needs sign-in again" if known.needs_sign_in else how
     if not stored.row.is_active:
-        return ("warning", f"Inactive{how}") if known.is_down else ("empty", "Inactive")
+        is_told = known.is_down or known.needs_sign_in
+        return ("warning", f"Inactive{how}") if is_told else ("empty", "Inactive")
     return known.level, f"Active{how}"
 
 

@@ -47,6 +47,7 @@ security_log = structlog.get_logger("security")
 class SideLook(StrEnum):
     """What is looked at beside the conversation, each in a step of its own."""
 
+    TOKEN = "token"  # noqa: S105 - to sign in with, got before anybody waits for it
     ADDRESS = "address"  # another one of the host's
     OTHER_PORTS = "other_ports"
     CERTIFICATE = "certificate"  # that was refused

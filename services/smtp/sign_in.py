@@ -71,7 +71,7 @@ class SignIn:
             if self._token_refusal:  # whatever its last words: in another way it would be the same token
                 names = []
         error = refusal(Phase.SIGN_IN, reply)
-        error.token_refusal = self._token_refusal
+        error.token_refusal, error.by_token = self._token_refusal, self._settings.bearer is not None
         raise error
 
     def _attempt(self, name: str, refused: Mapping[str, Reply]) -> Reply:
@@ -137,7 +137,7 @@ class SignIn:
             told = Misconfigured(Phase.SIGN_IN, Fault.REPLY, _REFUSED_THEN_LEFT)
         else:
             told = Misconfigured(Phase.SIGN_IN, error.fault, error.text)
-        told.token_refusal = self._token_refusal
+        told.token_refusal, told.by_token = self._token_refusal, True
         return told
 
     def _begin(self, name: str, mechanism: Mechanism) -> Reply:

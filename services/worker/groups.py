@@ -19,7 +19,7 @@ import structlog
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import attempt_db, outbox_claim_db
+from database import attempt_db, oauth_db, outbox_claim_db
 from database.driver import Driver
 from database.engine import driver_transaction, transaction
 from database.outbox_claim_db import Claim, LeaseTerms, Settlement
@@ -27,7 +27,7 @@ from database.outbox_db import Priority
 from services import audit
 from services.accounts import upkeep
 from services.delivery import record
-from services.outbox import content, notices, owner_notices
+from services.outbox import content, ending_notices, notices, owner_notices
 from services.outbox import log as mail_log
 from services.outbox.content import CannotOpen
 from services.outbox.reasons import Reason, words
@@ -192,11 +192,14 @@ def sweep(pace: Pace) -> None:
 
 
 def tidy() -> None:
-    """Delete what is older than it is kept."""
+    """Delete what is older than it is kept, and tell of what will end."""
     turns.forget_rests()
     upkeep.tidy()
+    ending_notices.tell_due()
     audit.purge()
     mail_log.tidy()
+    with transaction() as session:
+        oauth_db.forget_pending(session, clock.now())
 
 
 def _by_account(jobs: Sequence[Job]) -> list[tuple[int | None, list[Job]]]:

@@ -33,5 +33,5 @@ def _is_worth_it(step: RouteStep) -> bool:
     found = health.of_step(step)
     if not found.is_down or not found.is_unreachable or found.last_failure is None:
         return False
-    again = AGAIN_SIGNING_IN if found.reason == reasons.words(Reason.SIGN_IN) else AGAIN
+    again = AGAIN_SIGNING_IN if found.needs_sign_in or found.reason == reasons.words(Reason.SIGN_IN) else AGAIN
     return clock.now() - found.last_failure >= again

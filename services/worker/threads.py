@@ -24,6 +24,7 @@ from services.smtp import pool
 from services.worker import groups, lease, probing, pulse, turns
 from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
+from services.worker.renewing import Renewing
 from utils import ending, incidents
 
 log = structlog.get_logger(__name__)
@@ -60,6 +61,7 @@ class MailWorker:
         self._asked = threading.Event()  # somebody asked for a password reset
         self._stopping = threading.Event()
         self._last_turn = time.monotonic()
+        self._renewing = Renewing(app)
         self._claimer = threading.Thread(target=incidents.watched(self._claim), name="mail-claimer", daemon=True)
         self._keeper = threading.Thread(target=incidents.watched(self._keep), name="mail-keeper", daemon=True)
         self._sending = [self._sender() for _ in range(senders + 1)]
@@ -108,6 +110,7 @@ class MailWorker:
         self._end_silent(until - min(LAST_SECONDS, seconds / 2))
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+        self._renewing.join(max(0.0, until - time.monotonic()))  # or a token that was just given might be lost
         for group in self._groups():  # a name server that is silent still holds it; nothing of it was said
             self._guarded(partial(lease.give_back, group))
 
@@ -161,6 +164,7 @@ class MailWorker:
             if now >= next_tidy:
                 next_tidy = now + TIDY_SECONDS
                 self._guarded(groups.tidy)
+                self._guarded(self._renewing.begin)
             if self._asked.wait(max(0.0, next_sweep - time.monotonic())):
                 self._asked.clear()
                 self._stopping.wait(PAUSE_SECONDS)

@@ -14,6 +14,7 @@ _MOMENT = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     op.add_column("smtp_config", sa.Column("oauth_consent", sa.Integer(), server_default=sa.text("0"), nullable=False))
+    op.add_column("personal_policy", sa.Column("sign_in", sa.String(length=8), nullable=True))
     op.create_table(
         "oauth_sign_in",
         sa.Column("config_id", sa.Integer(), nullable=False),
@@ -117,4 +118,5 @@ def downgrade() -> None:
     op.drop_table("end_notice")
     op.drop_table("oauth_pending")
     op.drop_table("oauth_sign_in")
+    op.drop_column("personal_policy", "sign_in")
     op.drop_column("smtp_config", "oauth_consent")

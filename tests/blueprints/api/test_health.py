@@ -2,7 +2,7 @@
 
 import sqlite3
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from services.outbox.reasons import Reason
 from services.settings import configs, health, route
 from services.settings.fields import parse_change
 from services.settings.health import Meeting, What
+from services.smtp.habits import Habit, habits_of
 from services.worker import threads
 from tests.conftest import ADMIN_TOKEN, APP_KEY
 from tests.mails import in_state, queued
 from tests.statements import heard
+from tests.turned_clock import Now
 from tests.visitors import Visitor, make_alice, visit
 from utils import clock
 
@@ -46,7 +48,7 @@ def test_a_process_that_answers_is_alive_even_without_a_database(environment: di
 def test_a_fresh_installation_is_ready(client: Visitor) -> None:
     answer = client.get("/readyz")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
-    assert set(answer.get_json()["checks"]) == {"database", "migrations", "key", "queue", "worker"}
+    assert set(answer.get_json()["checks"]) == {"database", "migrations", "key", "queue", "endings", "worker"}
     assert readiness(client) == (200, "ready", {})
 
 
@@ -84,6 +86,38 @@ def test_mail_that_is_late_degrades_and_turns_nobody_away(client: Visitor) -> No
     in_state(State.DEFERRED, due_at=clock.now() - timedelta(minutes=16))
     status, word, wrong = readiness(client)
     assert (status, word, list(wrong)) == (200, "degraded", ["queue"])
+
+
+def test_what_ends_soon_is_a_warning_and_no_failure(client: Visitor) -> None:
+    stored = configs.save(parse_change({**SERVER, "from_email": "a@canary.example"}), actor="test")
+    for days, is_warning in ((31, False), (30, True), (1, True), (0, True), (-1, True)):
+        last_day = clock.now().date() + timedelta(days=days)
+        habits_of(stored.host, stored.port).learn(Habit.CERTIFICATE, f"{last_day}")
+        assert readiness(client) == (200, "ready", {})
+        told = client.get("/readyz").get_json()["checks"]["endings"]
+        assert told == ({"ok": True, "warning": True} if is_warning else {"ok": True})
+        known = client.get("/readyz", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}).get_json()["checks"]
+        assert (f"{last_day} UTC" in known["endings"]["detail"]) is is_warning
+        assert "canary" not in known["endings"]["detail"]
+
+
+def test_an_active_server_that_still_uses_a_password_at_microsoft_is_warned_of_and_one_in_the_drawer_is_not(
+    client: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = {**SERVER, "smtp_server": "smtp.office365.com", "from_email": "a@canary.example", "name": "Office"}
+    stored = configs.create(parse_change(change), actor="test")
+    now = Now()
+    monkeypatch.setattr(clock, "now", now)
+    for moment, is_active, is_warning in (
+        (datetime(2026, 11, 30, tzinfo=UTC), True, False),
+        (datetime(2026, 12, 1, tzinfo=UTC), True, True),
+        (datetime(2026, 12, 31, 23, tzinfo=UTC), True, True),
+        (datetime(2026, 12, 31, 23, tzinfo=UTC), False, False),
+        (datetime(2027, 1, 1, tzinfo=UTC), True, False),  # whether it is refused is seen from the server itself
+    ):
+        now.moment = moment
+        (configs.activate if is_active else configs.deactivate)(stored.id)
+        assert ("warning" in client.get("/readyz").get_json()["checks"]["endings"]) is is_warning, moment
 
 
 @pytest.mark.parametrize("minutes", [14, -60])

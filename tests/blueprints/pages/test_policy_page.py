@@ -8,14 +8,20 @@ from app import create_app
 from services.accounts import sessions
 from services.personal import policy_changes, templates
 from services.settings import personal_policy
-from services.settings.personal_policy import Allowed, Fallback
+from services.settings.personal_policy import Allowed, AllowedSignIn, Fallback
 from tests.visitors import PASSWORD, Visitor, visit
 from utils.personal_env import LIMITS
 
 PAGE = "/settings/accounts/smtp/policy"
 TEMPLATES = "/settings/accounts/smtp/templates"
 EMPTY = dict.fromkeys(LIMITS, "")
-TYPED = {"allowed": "named", "hosts": "smtp.gmail.com\r\nexample.com", "fallback": "always", **EMPTY, "version": "0"}
+TYPED = {
+    "allowed": "named",
+    "hosts": "smtp.gmail.com\r\nexample.com",
+    "fallback": "always",
+    **EMPTY,
+    "version": "0",
+} | {"sign_in": "token"}
 TEMPLATE = {"domain": "example.com", "host": "smtp.example.com", "port": "465", "security": "tls"}
 
 
@@ -26,6 +32,7 @@ def test_the_policy_is_saved_and_shown(admin: Visitor) -> None:
         Allowed.NAMED, ("smtp.gmail.com", "example.com"), Fallback.ALWAYS,
     )  # fmt: skip
     assert (policy.emails_per_minute, policy.emails_per_day) == (30, 0)
+    assert policy.sign_in is AllowedSignIn.TOKEN
     page = admin.get(PAGE).text
     assert "smtp.gmail.com\nexample.com</textarea>" in page
     assert 'name="version" value="1"' in page

@@ -17,6 +17,7 @@ from services.checks.validation import Mark, Told
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.settings.reach import Reach
+from services.smtp.habits import Habit, habits_of
 from tests.own_servers import bring, change
 from tests.recording_server import RecordingServer
 from tests.visitors import PASSWORD, make_alice, make_bob
@@ -66,6 +67,16 @@ def test_without_a_test_mail_the_server_is_tested_and_no_mail_is_sent(app: Flask
         assert findings("Email/SMTP Configuration")[-1].mark is Mark.OK
         assert b"RCPT TO" in server.data
         assert server.mails == []
+
+
+def test_a_validation_says_what_of_the_server_will_end_soon_and_fails_for_none_of_it(app: Flask) -> None:
+    with RecordingServer() as server:
+        store(smtp_server=server.host, smtp_port=server.port, use_tls=False)
+        last_day = clock.now().date() + timedelta(days=3)
+        habits_of(server.host, server.port).learn(Habit.CERTIFICATE, f"{last_day}")
+        told = [finding for finding in findings("Email/SMTP Configuration") if f"{last_day}" in finding.text]
+    assert [finding.mark for finding in told] == [Mark.INFO]
+    assert "renew" in told[0].remedy
 
 
 def test_a_validation_notes_its_test_on_the_configuration(app: Flask) -> None:

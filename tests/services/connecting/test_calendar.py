@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,7 @@ def test_where_nothing_is_known_to_end_nothing_is_said(sign_in: SignInFacts) -> 
 @pytest.mark.parametrize("way", [Grant.CODE, Grant.CLIENT_CREDENTIALS])
 def test_a_secret_and_a_certificate_of_the_registration_end_whatever_the_way(way: Grant) -> None:
     pair = client_pair(days=20)
-    facts = {"has_secret": True, "secret_ends_on": date(2027, 1, 5), "certificate": pair.certificate}
+    facts: dict[str, Any] = {"has_secret": True, "secret_ends_on": date(2027, 1, 5), "certificate": pair.certificate}
     found = of_sign_in(signed_in(way=way, has_refresh_token=False, **facts), clock.now())
     assert {each.what for each in found} == {EndOf.CLIENT_SECRET, EndOf.OAUTH_CERTIFICATE}
     assert all("Microsoft" in each.remedy and each.action is EndAction.CONNECT for each in found)

@@ -90,11 +90,11 @@ def test_the_words_name_what_base_url_has_and_what_it_must_be() -> None:
     def said(base_url: str, provider: OAuthProvider) -> str:
         return judged(base_url, provider).words
 
-    assert "no IP address. BASE_URL has 192.168.1.20" in said("https://192.168.1.20", GOOGLE)
-    assert "BASE_URL has sealpost.local, which only your own network knows" in said("https://sealpost.local", GOOGLE)
-    assert "BASE_URL is http://app.example.com: it must be https" in said("http://app.example.com", GOOGLE)
-    assert "must have localhost in its place" in said("http://127.0.0.1:5000", MICROSOFT)
-    assert "BASE_URL is http://[fd00::20]: it must be https" in said("http://[fd00::20]:5000", MICROSOFT)
+    assert "no IP address. BASE_URL is https://192.168.1.20, and must" in said("https://192.168.1.20", GOOGLE)
+    assert "BASE_URL is https://sealpost.local: only your own network knows" in said("https://sealpost.local", GOOGLE)
+    assert "BASE_URL is http://app.example.com, and must be https" in said("http://app.example.com", GOOGLE)
+    assert "must have localhost in place of the IP address" in said("http://127.0.0.1:5000", MICROSOFT)
+    assert "BASE_URL is http://[fd00::20]:5000, and must be https" in said("http://[fd00::20]:5000", MICROSOFT)
     assert "must be https, unless they are on localhost" in said("http://app.example.com", CUSTOM)
     assert "at most 256 characters" in said(f"https://app.example.com/{'a' * 240}", MICROSOFT)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -13,7 +13,7 @@ from services.diagnosis.conditions import CONDITIONS
 from services.diagnosis.diagnosis import Diagnosis, worded
 from services.diagnosis.picture import Picture, WayAnswer, WayIn
 from services.diagnosis.reply_rules import ANY, Advice, Rule
-from services.smtp.settings import OpenWay, Security, SmtpSettings
+from services.smtp.settings import TOKEN_METHOD, Bearer, OpenWay, Security, SmtpSettings
 from utils.errors import DeliveryError, Fault, Phase
 from utils.secret import Secret
 
@@ -62,7 +62,7 @@ def answer(way: WayIn, kind: str) -> WayAnswer:
     return DeliveryError(Phase.CONNECT, Fault(kind))
 
 
-def pictured(pick: Random, phases: Sequence[Phase] = tuple(Phase)) -> Picture:
+def pictured(pick: Random, phases: Sequence[Phase] = tuple(Phase), *, by_token: bool = False) -> Picture:
     """What a conversation that came to some phase may have shown, or nobody noted."""
     phase = pick.choice(phases)
     way = pick.choice((25, 465, 587, 993, 2525, 0)), pick.choice(tuple(Security))
@@ -78,11 +78,15 @@ def pictured(pick: Random, phases: Sequence[Phase] = tuple(Phase)) -> Picture:
         timeout_seconds=pick.choice((10, 60)),
         is_personal=pick.random() < 0.2,
     )
+    by_token = by_token or (has_login and pick.random() < 0.3)
+    if by_token:
+        bearer = Bearer("config:1/1", Secret("t"))
+        typed = replace(typed, bearer=bearer, password=Secret(""), auth_method=TOKEN_METHOD)
     if pick.random() < 0.2:  # an attempt that was stored
         return Picture(settings=typed, is_typed=False).at(phase)
     names = pick.choice(("PLAIN LOGIN", "XOAUTH2", "NTLM GSSAPI", "", "SCRAM-SHA-256-PLUS"))
     if has_login and phase in AFTER_SIGN_IN:
-        names = "PLAIN LOGIN"  # by which it has signed in
+        names = "LOGIN XOAUTH2" if by_token else "PLAIN LOGIN"  # by which it has signed in
     offers = {"AUTH": names, "SIZE": "1000"} if names else {"SIZE": "1000"}
     kinds = pick.choice((("works",), ("timeout",), ("works", "no sign-in", "timeout", "refused")))
     ways = {other: answer(other, pick.choice(kinds)) for other in USUAL if other != way}
@@ -91,6 +95,7 @@ def pictured(pick: Random, phases: Sequence[Phase] = tuple(Phase)) -> Picture:
         ways=pick.choice(({}, ways)),
         offers=pick.choice((None, offers)) if phase in (Phase.SIGN_IN, *AFTER_SIGN_IN) else None,
         message_size=pick.choice((None, 500, 2000)),
+        app_only=pick.choice((None, False, True)) if by_token else None,
         has_attachments=pick.choice((None, False, True)),
     ).at(phase)
 
@@ -121,6 +126,9 @@ CLAIMS: Final[tuple[tuple[str, Check], ...]] = (
      r"|was not encrypted|connection is not encrypted", unless("encrypted")),
     (r"no encryption was chosen|encryption was not used", unless("encryption_chosen")),
     (r"app(?:lication-specific)? password", unless("only_tokens_offered")),
+    (r"app password|(?:enter|check|create|set|try|copy) [^.]{0,40}\bpassword|password is wrong|wrong password"
+     r"|this user name and password|password was (?:not )?(?:checked|sent|entered)", unless("by_token")),
+    (r"(?<!no need to )connect again|\b(?:the token (?:is|was|has|lacks)|this token)\b", needs("by_token")),
     (r"(?<!no )attachments?\b(?!, if)", needs("attachments")),
     (r"has no attachment", unless("attachments")),
     (r"method .{0,40}was chosen|you chose the (?:sign-in )?method|(?:sign-in )?method was chosen|auth_method to \"\""
@@ -180,7 +188,7 @@ def dead_or_idle(found: Diagnosis, picture: Picture) -> list[str]:
 def test_no_advice_says_or_offers_what_the_picture_excludes(entry: Entry) -> None:
     pick = Random(entry.name)
     for _ in range(ROUNDS):
-        picture = pictured(pick, entry.phases)
+        picture = pictured(pick, entry.phases, by_token=Fault.TOKEN_DEAD in entry.faults)
         if entry.advice.allows(picture, KNOWN):
             error = DeliveryError(picture.phase or Phase.DNS, pick.choice(entry.faults))
             found = worded(entry.name, entry.advice.to(picture, KNOWN), error, picture, KNOWN)

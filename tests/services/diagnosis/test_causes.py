@@ -271,7 +271,7 @@ def test_microsoft_s_three_refusals_say_what_holds_and_from_when() -> None:
         "smtp.office365.com",
     )
     assert [told.rule for told in (off, ended, other)] == [
-        "ms-smtp-auth-disabled", "ms-client-submission-basic-retired", "ms-send-as-denied",
+        "ms-smtp-auth-disabled-tenant", "ms-client-submission-basic-retired", "ms-send-as-denied",
     ]  # fmt: skip
     assert "December 2026" in off.cause
     assert "Authenticated SMTP" in off.remedy

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from services.connecting import missing
 from services.delivery import retry_policy
 from services.delivery.retry_policy import MailAction
 from services.diagnosis.diagnosis import Diagnosis, diagnose, explain
@@ -15,6 +16,7 @@ from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import TROUBLES, tables
 from services.oauth import failures
 from services.oauth.failures import About, TokenFailure, TokenFault, as_delivery_error, refused
+from services.oauth.sealed import SignInCondition
 from services.outbox.reasons import Reason
 from services.smtp.settings import Bearer
 from tests.smtp_clients import shop_settings
@@ -65,8 +67,8 @@ def test_every_error_and_every_kind_of_the_closed_lists_has_its_own_advice() -> 
 @pytest.mark.parametrize(("name", "entry"), list(entries()), ids=lambda value: value if isinstance(value, str) else "")
 def test_each_cause_leads_to_its_own_advice(name: str, entry: dict[str, Any]) -> None:
     if name.startswith("AADSTS"):
-        said_by = "temporarily_unavailable" if entry["retryable"] and "retry_after" in entry else "invalid_grant"
-        failure = refused(400, {"error": said_by, "error_codes": [int(name.removeprefix("AADSTS"))]})
+        failure = refused(400, {"error": "invalid_grant", "error_codes": [int(name.removeprefix("AADSTS"))]})
+        assert (failure.about is About.PROVIDER) is entry["retryable"] or name == "AADSTS70016"  # the code is awaited
     elif name in [*TokenFault]:
         failure = TokenFailure(TokenFault(name))
     elif " " in name:
@@ -156,9 +158,14 @@ def test_the_text_that_a_row_keeps_has_the_names_and_no_word_of_the_provider() -
     assert DeliveryError(Phase.SIGN_IN, Fault.TOKEN_DEAD, "something else").trouble_names == ()
 
 
+def test_every_number_that_the_guide_knows_has_its_own_advice() -> None:
+    assert missing._BY_CODE.keys() <= tables()["tokens"].keys()
+
+
 def test_every_name_is_one_of_a_failure() -> None:
     """No advice waits for what never comes."""
     kinds = {kind for _, kind in failures._KINDS} | {*failures._SUBTYPES.values()}
+    kinds |= {each.value for each in SignInCondition}
     links = {f"{fault} {link}" for fault in TokenFault for link in Fault}
     assert {name for name in tables()["tokens"] if not name.startswith("AADSTS")} <= {
         *TokenFault, *every_error(), *kinds, *links,

@@ -36,7 +36,7 @@ MORE = {
     "settings": {"is_personal": "told by the row's account", "bearer": "of the sign-in by token, where that is chosen"},
     "change": {"version": "compared, not stored", "has_password": "shown", "has_client_key": "shown"}
     | {"client_certificate_facts": "shown", "needs_reentry": "shown", "verified": "shown"}
-    | {"verified_for_own_domain": "shown", "health": "shown"}
+    | {"verified_for_own_domain": "shown", "health": "shown", "endings": "shown", "oauth": "shown"}
     | {"remove_password": "a removal", "remove_client_certificate": "a removal"},
     "shown": dict.fromkeys(
         (
@@ -47,6 +47,8 @@ MORE = {
             "verified",
             "verified_for_own_domain",
             "health",
+            "endings",
+            "oauth",
         ),
         "made of others",
     ),
