@@ -25,9 +25,10 @@ UNREADABLE = {
 def status(*, as_json: bool) -> None:
     """Show what each key seals.
 
-    That is mail servers, their connections by OAuth, queued emails and alert channels. A key is named by eight hex digits of its hash, which do not reveal it. Mail servers that cannot be read, because
-    their key is missing or because they were changed outside Sealpost, are listed with what to do. Failed emails that
-    can be sent again count as queued.
+    That is mail servers, their connections by OAuth, queued emails and alert channels. A key is named by eight hex
+    digits of its hash, which do not reveal it. Mail servers that cannot be read, because their key is missing or
+    because they were changed outside Sealpost, are listed with what to do. Failed emails that can be sent again count
+    as queued.
     """
     found = key_rotation.status()
     answer(as_json, _status_dict(found), *_status_lines(found))
