@@ -38,7 +38,7 @@ ROOMS = {
     "checks": "oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
-    "alerts": "settings smtp web_request oauth audit outbox delivery message calendar checks worker",
+    "alerts": "settings smtp web_request audit outbox delivery message calendar checks worker",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",

@@ -15,9 +15,8 @@ from services.alerts.rules import RuleInForce, RuleName
 from services.alerts.states import Sighting
 from services.checks import outlook
 from services.connecting.calendar import Ending
-from services.oauth import keeping
 from services.outbox import log
-from services.settings import health, route
+from services.settings import endings, health, route
 from services.settings.route import RouteStep
 from services.worker import pulse, threads
 from utils import clock
@@ -96,10 +95,9 @@ def _trouble_of(step: RouteStep) -> str:
     if step.settings is None:
         return f"{step.name} cannot be used: {step.reason}" if step.is_broken else ""
     named = f"{step.name} ({step.settings.host})"
-    sign_in = keeping.find(step.config_id) if step.config_id is not None and step.settings.is_by_token else None
-    if sign_in is not None and sign_in.needs_sign_in:
-        return f"{named} needs a new sign-in."
     known = health.of_step(step)
+    if known.needs_sign_in:
+        return f"{named} needs a new sign-in."
     return f"{named} is down: {known.reason}." if known.is_down else ""
 
 
@@ -122,10 +120,7 @@ def _refusals(rule: RuleInForce) -> Iterator[tuple[str, Sighting]]:
 
 def _endings(rule: RuleInForce) -> Iterator[tuple[str, Sighting]]:
     for step in _steps():
-        if step.settings is None:
-            continue
-        endings = health.of_step(step).endings
-        first = next((each for each in endings if _is_near(each, rule.amount)), None)
+        first = next((each for each in endings.of_step(step) if _is_near(each, rule.amount)), None)
         if first is not None:
             yield step.owner, Sighting(headline=f"{step.name}: {first.words}", remedy=first.remedy)
 

@@ -13,7 +13,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from app import create_app
-from database import alert_db
+from database import alert_db, oauth_db
 from database.alert_db import NoticeState
 from database.engine import db, reading, transaction
 from services.alerts import channels, notifying, observing, rules, showing, watching
@@ -25,7 +25,10 @@ from services.settings import configs, health
 from services.settings.fields import parse_change
 from services.settings.health import Meeting, What
 from services.worker import pulse
+from tests import certificates, signed_in_by_token
+from tests.loopback import free_port
 from tests.mails import REFUSAL, attempted, queued
+from tests.oauth_provider import OAuthProviderServer
 from tests.patience import PATIENCE, wait_until
 from tests.turned_clock import Now
 from tests.web_hook import WebHook
@@ -395,3 +398,28 @@ def test_a_rule_that_breaks_spoils_no_other(app: Flask, hook: WebHook, seconds: 
 
     look(watching.here(seconds, find), seconds, 10)
     assert told(hook) == ["firing"]
+
+
+def test_what_ends_soon_and_a_server_that_needs_a_new_sign_in_are_found(app: Flask) -> None:
+    in_force = {rule.name: rule for rule in rules.every()}
+    own = certificates.client_pair("shop.example.com", days=9)
+    identity = {"client_certificate": own.certificate, "client_key": own.key}
+    settings = {"smtp_server": "127.0.0.1", "from_email": "a@example.com", "name": "Partner", **identity}
+    configs.save(parse_change(settings))
+    found = observing.look(in_force)
+    assert list(found) == [(RuleName.ENDINGS, "config:1")]
+    assert found[RuleName.ENDINGS, "config:1"].headline.startswith("Partner: ")
+    rules.save({"endings": {"amount": 5}})
+    assert observing.look({rule.name: rule for rule in rules.every()}) == {}
+    configs.deactivate(1)
+    assert observing.look(in_force) == {}
+    with OAuthProviderServer(certificates.good_context("localhost")) as provider:
+        config = signed_in_by_token.connected(provider, free_port())
+        with transaction() as session:
+            row = oauth_db.find(session, config.row.id)
+            assert row
+            row.needs_sign_in = True
+    found = observing.look(in_force)
+    assert [(name, each.headline.endswith("needs a new sign-in.")) for (name, _), each in found.items()] == [
+        (RuleName.SERVER, True)
+    ]
