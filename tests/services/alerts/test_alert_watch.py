@@ -24,7 +24,7 @@ from services.alerts.watching import Watcher
 from services.settings import configs, health
 from services.settings.fields import parse_change
 from services.settings.health import Meeting, What
-from services.worker import pulse
+from services.worker import celery_tasks, pulse
 from tests import certificates, signed_in_by_token
 from tests.loopback import free_port
 from tests.mails import REFUSAL, attempted, queued
@@ -32,7 +32,7 @@ from tests.oauth_provider import OAuthProviderServer
 from tests.patience import PATIENCE, wait_until
 from tests.turned_clock import Now
 from tests.web_hook import WebHook
-from utils import clock
+from utils import clock, late
 
 Troubles = Sightings
 TROUBLE = Sighting(headline="It is broken.", remedy="Mend it.")
@@ -423,3 +423,24 @@ def test_what_ends_soon_and_a_server_that_needs_a_new_sign_in_are_found(app: Fla
     assert [(name, each.headline.endswith("needs a new sign-in.")) for (name, _), each in found.items()] == [
         (RuleName.SERVER, True)
     ]
+
+
+def test_celerys_beat_has_a_look_where_no_web_process_does(environment: dict[str, str], tmp_path: Path) -> None:
+    app = create_app(environment | {"CELERY_BROKER_URL": "amqp://guest@127.0.0.1:1//"}, instance_path=tmp_path)
+    celery = celery_tasks.make_celery(app)
+    late.load("services.alerts.tasks")
+    name = celery.conf.beat_schedule["alerts"]["task"]
+    celery.tasks[name]()
+    celery.tasks[name]()
+    with app.app_context():
+        with reading() as session:
+            pulse_of_it = alert_db.pulse(session, watching.NAME)
+        assert pulse_of_it
+        assert pulse_of_it.lease_until is None  # whichever process gets the next task may take it up
+        watcher = watching.here()
+        watcher.look()
+        celery.tasks[name]()  # which leaves it to the process that watches
+        with reading() as session:
+            held = alert_db.pulse(session, watching.NAME)
+        assert held
+        assert held.lease_until
