@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -78,11 +78,10 @@ class Memory:
             new = (Untold(channel=each, news=news, due=self._seconds()) for each in self.channels if not each.is_ping)
             self.untold = (*others, *new)
 
-    def take_untold(self) -> list[Untold]:
-        """What was promised here and not told, for whoever can write it down now."""
+    def forget(self, written: Collection[Untold]) -> None:
+        """What was promised here stands elsewhere now."""
         with self._lock:
-            untold, self.untold = list(self.untold), ()
-            return untold
+            self.untold = tuple(each for each in self.untold if each not in written)
 
     def send_due(self) -> None:
         """Try what is due, each channel once."""

@@ -12,18 +12,18 @@ from typing import Final, Self
 import structlog
 from flask import Flask, current_app
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from database import alert_db, schema_db
 from database.engine import reading, transaction
 from services.alerts import channels as stored_channels
 from services.alerts import judging, notifying, observing, sending
 from services.alerts import rules as stored_rules
+from services.alerts.bodies import AlertNews
 from services.alerts.channels import OpenChannel
 from services.alerts.memory import PING_SECONDS, Memory
 from services.alerts.observing import ALL, Sightings
 from services.alerts.rules import RuleInForce, RuleName
-from services.alerts.states import Sighting
+from services.alerts.states import AlertStanding, Sighting
 from utils import clock, ending, incidents
 
 log = structlog.get_logger(__name__)
@@ -89,6 +89,7 @@ class Watcher:
         self._is_one = False  # that had the lease at the last look
         self._looked_at: float | None = None
         self._tidied_at: float | None = None
+        self._written: AlertStanding | None = None  # how the storage stands by its row
 
     def look(self) -> None:
         """Take the lease or leave it to whoever has it; find, judge, tell. In an application context."""
@@ -135,20 +136,18 @@ class Watcher:
         found, unknown = self._found(rules)
         tick, now = self._seconds(), clock.now()
         seconds = tick - self._looked_at if self._is_one and self._looked_at is not None else None
-        storage_news = self._memory.judge(observing.disk_fault(self._folder), now)
         # Should a power cut take it, the next look finds the same again.
         with transaction(durable=False) as session:
             # This holds the row until the end, so that two who both believe to have the lease write one after another.
             if not alert_db.take_lease(session, NAME, self._lease_id, clock.now(), clock.now() + LEASE):
                 return
             news = judging.judge(session, rules, found, unknown=unknown, seconds=seconds, now=now)
-            self._write_storage(session, now_is_on=RuleName.STORAGE in rules)
-            for each in self._memory.take_untold():
-                notifying.promise(session, each.news, [each.channel])
-            for one in [*news, *([storage_news] if storage_news else [])]:
-                log.warning(f"alert_{one.change}", rule=one.rule, subject=one.subject, headline=one.headline)
+            for one in news:
+                _log(one)
                 notifying.promise(session, one, open_channels)
         self._is_one, self._looked_at = True, tick
+        self._judge_storage(observing.disk_fault(self._folder))
+        self._write_down()
         self._ping(open_channels)
         notifying.send_due({channel.id: channel for channel in open_channels}, self._renew)
         self._tidy()
@@ -174,20 +173,33 @@ class Watcher:
         with reading() as session:
             rows = (row for row in alert_db.states(session) if row.rule == RuleName.STORAGE)
             row = next(rows, None)
-            self._memory.storage = judging.standing_of(row) if row else None
+            self._memory.storage = self._written = judging.standing_of(row) if row else None
 
-    def _write_storage(self, session: Session, *, now_is_on: bool) -> None:
-        row = next((row for row in alert_db.states(session) if row.rule == RuleName.STORAGE), None)
-        after = self._memory.storage if now_is_on else None
-        judging.write(session, (RuleName.STORAGE.value, ALL), after, row)
+    def _judge_storage(self, found: Sighting | None) -> None:
+        """What there is to tell of it is remembered until it is written down or told, whichever can be done."""
+        news = self._memory.judge(found, clock.now())
+        if news:
+            _log(news)
+            self._memory.promise(news)
+
+    def _write_down(self) -> None:
+        """Put how the storage stands, and what is still to tell of it, where it outlives this process."""
+        stands, untold = self._memory.storage, self._memory.untold
+        if not untold and stands == self._written:
+            return
+        with transaction(durable=False) as session:
+            row = next((row for row in alert_db.states(session) if row.rule == RuleName.STORAGE), None)
+            judging.write(session, (RuleName.STORAGE.value, ALL), stands, row)
+            for each in untold:
+                notifying.promise(session, each.news, [each.channel])
+        self._written = stands
+        self._memory.forget(untold)
 
     def _step_back(self) -> None:
         """Another process watches. What this one has told of the database from memory, it takes back itself."""
         self._is_one, self._looked_at = False, None
         if self._memory.is_firing or self._memory.untold:
-            news = self._memory.judge(None, clock.now())
-            if news:
-                self._memory.promise(news)
+            self._judge_storage(None)
             self._memory.send_due()
 
     def _without_database(self, failure: SQLAlchemyError) -> None:
@@ -202,11 +214,7 @@ class Watcher:
         """Look at the storage alone, which fails or does not answer, and tell of it."""
         if not self._remembers or not (self._is_one or self._memory.is_firing):
             return
-        found: Sighting = observing.disk_fault(self._folder) or observing.NO_DATABASE
-        news = self._memory.judge(found, clock.now())
-        if news:
-            log.warning(f"alert_{news.change}", rule=news.rule, subject=news.subject, headline=news.headline)
-            self._memory.promise(news)
+        self._judge_storage(observing.disk_fault(self._folder) or observing.NO_DATABASE)
         self._memory.ping()
         self._memory.send_due()
 
@@ -292,6 +300,10 @@ class AlertWatch:
             log.error("alerts_not_looked_at", kind=type(failure).__name__)
         except Exception as error:
             incidents.report("alerts_not_looked_at", error)
+
+
+def _log(news: AlertNews) -> None:
+    log.warning(f"alert_{news.change}", rule=news.rule, subject=news.subject, headline=news.headline)
 
 
 def look_once(watcher: Watcher) -> None:

@@ -68,11 +68,11 @@ def test_webhook_and_ntfy_are_told_of_an_outage_within_six_minutes_and_once_that
         assert rules_told(hook).count(("no_mail", "firing")) == 1
         first = next(call for call in ntfy.calls if "300 emails are waiting" in call.json["message"])
         assert (first.path, first.json["topic"], first.headers["authorization"]) == ("/", "night", "Bearer tk_abc")
-        looked(watcher, now, 1800)
+        looked(watcher, now, 600)
         assert [state for _, state in rules_told(hook)].count("resolved") == 0
         assert sorted(rules_told(hook)) == [("no_mail", "firing"), ("server", "firing")]
         with RecordingServer(port=port):
-            looked(watcher, now, 1200)
+            looked(watcher, now, 900)
         assert log.counts() == {}
         assert sorted(rules_told(hook)) == sorted(
             (rule, state) for rule in ("no_mail", "server") for state in ("firing", "resolved")

@@ -383,11 +383,12 @@ def test_a_database_that_says_nothing_at_all_is_told_of_too(app: Flask, hook: We
     watch = watching.AlertWatch(app, watcher, 0.05).start()
     try:
         wait_until(lambda: told(hook) == ["firing"])
-    finally:
-        event.remove(db.engine, "begin", hang)
         silent.set()
-    wait_until(lambda: told(hook) == ["firing", "resolved"])
-    watch.stop()
+        wait_until(lambda: told(hook) == ["firing", "resolved"])
+    finally:
+        silent.set()
+        watch.stop()
+        event.remove(db.engine, "begin", hang)
 
 
 def test_a_rule_that_breaks_spoils_no_other(app: Flask, hook: WebHook, seconds: Seconds) -> None:
@@ -444,3 +445,24 @@ def test_celerys_beat_has_a_look_where_no_web_process_does(environment: dict[str
             held = alert_db.pulse(session, watching.NAME)
         assert held
         assert held.lease_until
+
+
+def test_a_disk_that_is_full_is_told_of_though_nothing_can_be_written_down(
+    app: Flask, hook: WebHook, seconds: Seconds, tmp_path: Path
+) -> None:
+    folder = tmp_path / "instance"
+    folder.mkdir()
+    watcher = Watcher(folder, seconds, lambda _: {})
+    look(watcher, seconds)
+    folder.rename(tmp_path / "gone")
+    look(watcher, seconds, 2)
+    with database_away():  # from just before it would be told
+        look(watcher, seconds, 2)
+    look(watcher, seconds)
+    assert told(hook) == ["firing"]
+    assert "The disk cannot be written to" in hook.calls[0].json["data"]["headline"]
+    assert [alert.rule for alert in showing.now().firing] == ["storage"]
+    (tmp_path / "gone").rename(folder)
+    look(watcher, seconds, 4)
+    assert told(hook) == ["firing", "resolved"]
+    assert showing.now().alerts == []
