@@ -27,7 +27,7 @@ def beginner() -> Beginner:
 
 def switched_over(stored: StoredConfig, settings: SmtpSettings, result: TestResult, actor: str) -> bool:
     """Let the sign-in by token serve once it has passed its test; whether it does from now on."""
-    if not result.ok or configs.of_any_scope(stored.row.id).settings.is_by_token:
+    if not result.ok or not moving.has_to_switch(configs.of_any_scope(stored.row.id)):
         return False
     proof = sealing.issue_proof(settings, result.reach)
     if not proof:

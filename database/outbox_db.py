@@ -337,6 +337,18 @@ def change_waiting(session: Session, mail_id: str, **values: object) -> bool:
     return compared_and_set(session, waiting.values(**values))
 
 
+def make_due(session: Session, reasons: Sequence[str], account_id: int | None, now: datetime, most: int) -> None:
+    """Let up to ``most`` mails go now that wait for one of these reasons, the most urgent and oldest; of one account,
+    or of all.
+    """
+    late = (IS_WAITING, OutboxMail.reason.in_(reasons), OutboxMail.due_at > now)
+    chosen = select(OutboxMail.id).where(*late).order_by(OutboxMail.priority, OutboxMail.id).limit(most)
+    if account_id is not None:
+        chosen = chosen.where(OutboxMail.account_id == account_id)
+    ids = chosen.with_for_update(skip_locked=True)
+    session.execute(update(OutboxMail).where(OutboxMail.id.in_(ids)).values(due_at=now))
+
+
 def unsent_of(session: Session, account_id: int) -> int:
     """How many mails wait to go out for this account, or are held."""
     query = select(func.count()).where(OutboxMail.account_id == account_id, OutboxMail.state.in_(UNSENT))

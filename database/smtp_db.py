@@ -171,6 +171,12 @@ def find(session: Session, config_id: int) -> SmtpConfig | None:
     return session.get(SmtpConfig, config_id)
 
 
+def hold(session: Session, config_id: int) -> bool:
+    """Keep a configuration there until the transaction's end; whether it still is."""
+    held = select(SmtpConfig.id).where(SmtpConfig.id == config_id).with_for_update()
+    return session.scalar(held) is not None
+
+
 def find_own(session: Session, account_id: int) -> SmtpConfig | None:
     """The server that an account has brought, active or not."""
     own = select(SmtpConfig).where(SmtpConfig.account_id == account_id).order_by(SmtpConfig.id).limit(1)

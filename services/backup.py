@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from database import schema_db, sqlite_copy, sqlite_file
 from database.engine import db
+from database.oauth_db import PendingOAuth
 from database.outbox_db import OutboxMail
 from database.session_db import BrowserSession
 from database.sqlite_copy import CopyRefused
@@ -92,7 +93,7 @@ def restore(file: Path) -> Restored:
 
 
 def _made_harmless(copy: Path, name: str) -> tuple[int, int]:
-    """Hold the mail of a back-up, and end its sessions; how many of each.
+    """Hold the mail of a back-up, and end its sessions and sign-ins under way; how many of the first two.
 
     Tables that its version did not have yet count as empty.
     """
@@ -104,6 +105,8 @@ def _made_harmless(copy: Path, name: str) -> tuple[int, int]:
         sessions = 0
         if BrowserSession.__tablename__ in tables:
             sessions = len(session.scalars(delete(BrowserSession).returning(BrowserSession.id_hash)).all())
+        if PendingOAuth.__tablename__ in tables:  # whoever began them is not signed in any more
+            session.execute(delete(PendingOAuth))
         if "audit_event" in tables:
             details = [f"{counted(held, 'email')} held", f"{counted(sessions, 'session')} ended"]
             audit.record(session, Action.DATABASE_RESTORED, name, details)
@@ -135,8 +138,9 @@ def _check_target(target: Path, source: Path, *, overwrite: bool) -> None:
 
 
 def _pg_dump(file: Path) -> str:
-    """Without sessions, so that nobody is signed in again by what is restored; for nobody else to read."""
-    options = ["--format=custom", "--exclude-table-data=session", f"--file={file}"]
+    """Without sessions and sign-ins under way, which what is restored must not bring back; for nobody else to read."""
+    left_out = [f"--exclude-table-data={table}" for table in ("session", PendingOAuth.__tablename__)]
+    options = ["--format=custom", *left_out, f"--file={file}"]
     return f"(umask 077; {shlex.join(['pg_dump', *options, f'--dbname={_address()}'])})"
 
 

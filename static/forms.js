@@ -115,7 +115,8 @@ function wakeUp(event) {
   if (event.persisted) [...document.forms].forEach(release);
 }
 
-const isChanged = (control) => {
+/** Whether a control stands otherwise than its page had it. */
+export const isChanged = (control) => {
   if (control.matches('[type="checkbox"], [type="radio"]')) return control.checked !== control.defaultChecked;
   if (control.matches("select")) return [...control.options].some((option) => option.selected !== option.defaultSelected);
   return control.matches('textarea, input:not([type="hidden"])') && control.value !== control.defaultValue;

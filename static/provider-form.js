@@ -1,6 +1,6 @@
 // The provider: an address or a name is looked up, or one is chosen from the list; either fills in the form.
 import { setFieldError } from "./field-errors.js";
-import { setBusy, setIdle } from "./forms.js";
+import { isChanged, setBusy, setIdle } from "./forms.js";
 import { showHints } from "./provider-hints.js";
 import { setPort } from "./smtp-form.js";
 
@@ -53,6 +53,20 @@ function fillIn({ smtp_server = "", smtp_username = "", from_email, smtp_port, s
   form.dispatchEvent(new Event("input", { bubbles: true }));
   return filled;
 }
+
+// To where a mailbox is connected without a password, with the address that was typed here.
+const connectLink = document.querySelector("[data-connect-link]");
+
+function passOn(text) {
+  if (connectLink) connectLink.search = text.includes("@") ? new URLSearchParams({ email: text }) : "";
+}
+
+// Whoever goes there loses nothing that was only filled in, and is not asked about it.
+connectLink?.addEventListener("click", () => {
+  const isTyped = (control) =>
+    isChanged(control) && (control.type !== "radio" || control.checked) && control.value !== String(ours[control.name]);
+  if (![...form.elements].some(isTyped)) form.reset();
+});
 
 function showProvider(provider) {
   showHints(provider);
@@ -109,6 +123,7 @@ async function look() {
   setIdle(findButton);
   setFieldError("find", "");
   say();
+  passOn(text);
   if (!text) return;
   const own = (search = { text, controller: new AbortController() });
   setBusy(findButton, findButton.dataset.busy);

@@ -174,6 +174,10 @@ class Browser:
         self._server = server
         self._address = address
 
+    def come_from(self, address: str) -> None:
+        """From now on this browser is at another address, where no limit has counted it."""
+        self._address = address
+
     def send(self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
         """One request on a connection of its own. Nothing is checked, so that anything can be sent."""
         fields = {

@@ -90,6 +90,7 @@ class OAuthProviderServer:
         self.is_strict = True
         self.gives_refresh = True
         self.token_octets = 32  # of an access token, before they are written in Base64
+        self.marks: dict[str, str] = {}  # what an access, refresh, code or device begins with, instead of that word
         self.identity: dict[str, Any] = {}  # claims of id tokens, beside the usual ones
         self.clock_ahead = 0.0  # seconds
         self.clock: Callable[[], float] = time.time
@@ -138,6 +139,10 @@ class OAuthProviderServer:
         with self._lock:
             return self._granted(client_id, mailbox or self.mailbox, scope, "")
 
+    def sent(self, name: str) -> list[str]:
+        """The values that came in a field of this name, the first one first."""
+        return list(dict.fromkeys(form[name] for _, form in self.requests if form.get(name)))
+
     def end_tokens(self) -> None:
         """Let every access token end now."""
         with self._lock:
@@ -177,14 +182,14 @@ class OAuthProviderServer:
         """Someone has pressed one of the two buttons."""
         if form.get("decision") != "grant":
             return _back(form, {"error": "access_denied", "error_description": "The user said no."})
-        code = f"code-{secrets.token_urlsafe(24)}"
+        code = self._new("code", 24)
         with self._lock:
             self._codes[code] = _Code(form["client_id"], form, self.mailbox)
         return _back(form, {"code": code})
 
     def device_begun(self, form: dict[str, str]) -> Answer:
         """RFC 8628 3.2."""
-        code = f"device-{secrets.token_urlsafe(24)}"
+        code = self._new("device", 24)
         with self._lock:
             self._devices[code] = {"state": "pending", "form": form}
         answer = {
@@ -273,7 +278,7 @@ class OAuthProviderServer:
         answer = self._access_for(grant.mailbox, grant.scope, grant)
         if self.rotates:
             grant.spent.add(grant.refresh)
-            grant.refresh = answer["refresh_token"] = _new("refresh")
+            grant.refresh = answer["refresh_token"] = self._new("refresh")
         return answer
 
     def _by_client(self, form: dict[str, str]) -> dict[str, Any]:
@@ -298,7 +303,7 @@ class OAuthProviderServer:
         self._grants.append(grant)
         answer = self._access_for(mailbox, scope, grant)
         if self.gives_refresh:
-            grant.refresh = answer["refresh_token"] = _new("refresh")
+            grant.refresh = answer["refresh_token"] = self._new("refresh")
         if "openid" in scope.split():
             now = int(self.now())
             usual = {"iss": self.url, "aud": client_id, "sub": "1", "iat": now, "exp": now + 3600}
@@ -307,9 +312,12 @@ class OAuthProviderServer:
         return answer
 
     def _access_for(self, mailbox: str, scope: str, grant: _Grant | None) -> dict[str, Any]:
-        token = _new("access", self.token_octets)
+        token = self._new("access", self.token_octets)
         self._access[token] = _Access(mailbox, scope, self.now() + self.life, grant)
         return {"access_token": token, "token_type": "Bearer", "expires_in": self.life, "scope": scope}
+
+    def _new(self, kind: str, octets: int = 32) -> str:
+        return f"{self.marks.get(kind, kind)}-{secrets.token_urlsafe(octets)}"
 
     def _authenticated(self, form: dict[str, str]) -> str:
         """The id of the client that has shown itself."""
@@ -341,10 +349,6 @@ class OAuthProviderServer:
             said = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
             raise Refused(error, said)
         return claims
-
-
-def _new(kind: str, octets: int = 32) -> str:
-    return f"{kind}-{secrets.token_urlsafe(octets)}"
 
 
 def _page(body: str, status: int = 200) -> Answer:

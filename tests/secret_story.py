@@ -11,7 +11,7 @@ from typing import Final
 
 from itsdangerous import base64_decode
 
-from tests import certificates
+from tests import certificates, secret_story_oauth
 from tests.live_server import DATABASE, Browser, LiveServer, start
 from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer
@@ -31,6 +31,7 @@ from tests.secret_scanner import Piece, cram_md5_answer
 from tests.secret_story_ways import (
     API,
     BEARER,
+    STREAM,
     CommandLine,
     as_bytes,
     echo_cram_md5,
@@ -46,7 +47,6 @@ from tests.secret_story_ways import (
 )
 from tests.visitors import link_in
 
-STREAM: Final = "application/x-ndjson"
 ALICE: Final = "alice@example.com"
 
 
@@ -59,7 +59,7 @@ class Story:
         own = certificates.client_pair()
         self._identity = {"client_certificate": own.certificate, "client_key": own.key}
         self.secrets: dict[str, set[str]] = {name: {value} for name, value in (KEYS | TYPED).items()}
-        self.secrets |= {
+        self.secrets |= secret_story_oauth.SECRETS | {
             "other APP_KEY": {NEXT_KEY, ANOTHER_KEY},
             "account password": {OLD_PASSWORD, NEW_PASSWORD, LAST_PASSWORD},
             "SMTP password": {FIRST_SMTP, SECOND_SMTP},
@@ -84,6 +84,7 @@ class Story:
                 self._change_account(admin)
                 misuse_the_api(Browser(server, next(self._sources)))
                 self._break_the_database(server, admin)
+                self._connect_by_token(server, admin)
             self._rotate()
             self._variables |= {"APP_KEY": ANOTHER_KEY, "APP_KEY_PREVIOUS": ""}
             with self._running() as server:
@@ -273,13 +274,22 @@ class Story:
         with self._sql() as database:
             database.execute("ALTER TABLE account RENAME COLUMN gone TO last_sign_in_at")
 
+    def _connect_by_token(self, server: LiveServer, admin: Browser) -> None:
+        script, stranger = (Browser(server, next(self._sources)) for _ in range(2))
+        with self._command_line() as line:
+            self._connect_page = secret_story_oauth.connect(
+                admin, script, stranger, line, sources=self._sources, leaked=self.leaked
+            )
+        self._keep_cookies(admin)
+
     def _rotate(self) -> None:
         """Seal everything with another key, then look at it by every command."""
         self._variables |= {"APP_KEY": NEXT_KEY, "APP_KEY_PREVIOUS": KEYS["APP_KEY"]}
         with self._command_line() as line:
-            assert len(json.loads(line.run("keys", "rotate", "--json"))["rotated"]) == 2
-            assert len(json.loads(line.run("smtp", "list", "--json"))) == 2
+            assert len(json.loads(line.run("keys", "rotate", "--json"))["rotated"]) == 3
+            assert len(json.loads(line.run("smtp", "list", "--json"))) == 3
             assert json.loads(line.run("smtp", "show", "Primary", "--json"))["needs_reentry"] is False
+            line.run("smtp", "show", secret_story_oauth.NAME, "--json")
             line.run("smtp", "validate", "--json", code=3)  # the server is gone
             actions = {event["action"] for event in json.loads(line.run("audit", "--limit", "1000", "--json"))}
             assert {"key_rotated", "token_created", "token_revoked", "sign_in_failed", "tested"} <= actions
@@ -296,6 +306,7 @@ class Story:
         assert json.loads(script.get(API, **BEARER).body)["data"]["needs_reentry"] is True
         assert script.send("POST", f"{API}/test", headers=BEARER).status == 422
         assert script.post_json(API, as_bytes({"from_name": "Shop"}), **BEARER).status == 422
+        assert admin.get(self._connect_page).status == 200
         look_around(admin)
 
     @contextmanager

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from tests.secret_encodings import CHALLENGE, SPEAKABLE, USERNAME
 from tests.secret_scanner import Piece
 
 API: Final = "/api/settings/smtp"
+STREAM: Final = "application/x-ndjson"
 CONFIGS: Final = f"{API}/configs"
 _TOKEN: Final = re.compile(r'id="token"[^>]*>(sealpost_[\w-]+)<')
 
@@ -152,6 +153,26 @@ class CommandLine:
         self.pieces.append(Piece("command", f"flask {' '.join(words)}", done.stdout + done.stderr))
         assert done.returncode == code, (words, done.stderr.decode())
         return done.stdout.decode()
+
+    def answer(self, asked_for: str, reply: Callable[[str], str], *words: str) -> None:
+        """Run a command that asks for something on standard error, and reply to what it has said until then."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "flask", "--app", "app", *words],
+            cwd=self._folder,
+            env=environment_for(self._folder, **self._variables),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running:
+            assert running.stderr
+            said = ""
+            while asked_for not in said and (more := running.stderr.read(1)):
+                said += more
+            assert asked_for in said, said
+            out, err = running.communicate(reply(said) + "\n")
+        self.pieces.append(Piece("command", f"flask {' '.join(words)}", f"{out}{said}{err}".encode()))
+        assert running.returncode == 0, (words, err)
 
 
 def echo_cram_md5(connection: Any) -> None:

@@ -27,6 +27,10 @@ WHERE_IT_BELONGS = {
     ("CSRF secret", "page"),
     ("password typed as a name", "page"),
     ("API token", "page"),
+    ("OAuth state", "headers"),  # where the browser is sent to
+    ("OAuth state", "page"),
+    ("OAuth state", "body"),
+    ("OAuth state", "command"),
 }
 
 
@@ -54,6 +58,8 @@ def test_no_secret_is_anywhere_but_where_it_belongs(story: Story) -> None:
     assert strays == {}
     assert set(found) == WHERE_IT_BELONGS
     assert found["API token", "page"] == ["POST /account/tokens 201"]  # shown once
+    sent_away = {detail.rpartition("/")[2] for place in ("page", "body") for detail in found["OAuth state", place]}
+    assert sent_away == {"start 303", "authorize 200"}
 
 
 # What a process says of itself once it serves: whether it may be dumped, and how large a core file it may write.

@@ -17,6 +17,7 @@ from blueprints.api.api_models import (
     BODY_ERRORS,
     CHANGE_ERRORS,
     ERRORS,
+    Answers,
     DoneAnswer,
     NoParameters,
     RefusedAnswer,
@@ -28,6 +29,7 @@ from blueprints.api.query import parsed_query
 from services.checks import connection_test, validation
 from services.checks.connection_test import TestResult
 from services.connecting import advice, moving, pending, registering, showing, tokens
+from services.connecting.advice import ConnectAdvice
 from services.connecting.fields import RegistrationChange
 from services.connecting.redirect_rules import LOCALHOST_URI
 from services.connecting.refusals import ConnectRefused
@@ -133,7 +135,7 @@ class NotConnectedAnswer(AnyAnswer):
     data: AdviceOfConnection | None = None
 
 
-_OWN: Final = {404: ErrorAnswer, 422: NotConnectedAnswer, 503: ErrorAnswer}
+_OWN: Final[Answers] = {404: ErrorAnswer, 422: NotConnectedAnswer, 503: ErrorAnswer}
 
 
 @bp.get("")
@@ -202,7 +204,7 @@ def disconnect(config_id: int) -> Response:
 def authorize(config_id: int) -> ResponseReturnValue:
     """Begin a sign-in."""
     stored = _wanted(config_id)
-    return _answered(stored, lambda: _link(config_id))
+    return _answered(stored, lambda: link(config_id))
 
 
 @bp.post("/finish")
@@ -219,7 +221,7 @@ def finish(config_id: int) -> ResponseReturnValue:
     """End a sign-in."""
     stored = configs.get(config_id)
     address = checked(PastedAddress, json_object()).address
-    return _answered(stored, lambda: _made(stored, pending.paste(config_id, address, connecting.beginner())))
+    return _answered(stored, lambda: made(stored, pending.paste(config_id, address, connecting.beginner())))
 
 
 @bp.post("/device")
@@ -234,7 +236,7 @@ def finish(config_id: int) -> ResponseReturnValue:
 def device(config_id: int) -> ResponseReturnValue:
     """Begin a sign-in with a code."""
     stored = _wanted(config_id)
-    return _answered(stored, lambda: _code(config_id))
+    return _answered(stored, lambda: code(config_id))
 
 
 @bp.post("/poll")
@@ -248,7 +250,7 @@ def device(config_id: int) -> ResponseReturnValue:
 def poll(config_id: int) -> ResponseReturnValue:
     """Look once."""
     stored = configs.get(config_id)
-    return _answered(stored, lambda: _made(stored, pending.poll_device(config_id, connecting.beginner())))
+    return _answered(stored, lambda: made(stored, pending.poll_device(config_id, connecting.beginner())))
 
 
 @bp.post("/obtain")
@@ -263,7 +265,7 @@ def poll(config_id: int) -> ResponseReturnValue:
 def obtain(config_id: int) -> ResponseReturnValue:
     """Get the first token."""
     stored = _wanted(config_id)
-    return _answered(stored, lambda: _made(stored, tokens.obtain(config_id, actor_name())))
+    return _answered(stored, lambda: made(stored, tokens.obtain(config_id, actor_name())))
 
 
 @bp.post("/check")
@@ -306,12 +308,14 @@ def _shown(stored: StoredConfig) -> Response:
     return jsonify({"status": "success", "data": json_of(ConnectionData, showing.connection_of(stored))})
 
 
-def _link(config_id: int) -> dict[str, Any]:
+def link(config_id: int) -> dict[str, Any]:
+    """Where to sign in."""
     url = pending.begin_redirect(config_id, connecting.beginner(), LOCALHOST_URI)
     return {"url": url, "redirect_uri": LOCALHOST_URI}
 
 
-def _code(config_id: int) -> dict[str, Any]:
+def code(config_id: int) -> dict[str, Any]:
+    """What to type at the provider."""
     shown = pending.begin_device(config_id, connecting.beginner())
     return {
         "user_code": shown.user_code,
@@ -321,8 +325,9 @@ def _code(config_id: int) -> dict[str, Any]:
     }
 
 
-def _made(stored: StoredConfig, found: NewConnection | StillWaiting) -> dict[str, Any]:
-    connection = json_of(ConnectionData, showing.connection_of(configs.get(stored.row.id)))
+def made(stored: StoredConfig, found: NewConnection | StillWaiting) -> dict[str, Any]:
+    """What has come of a sign-in."""
+    connection = json_of(ConnectionData, showing.connection_of(stored))
     if isinstance(found, StillWaiting):
         return {"state": "waiting", "interval": found.interval, "caution": "", "connection": connection}
     return {"state": "connected", "interval": 0, "caution": found.caution, "connection": connection}
@@ -333,8 +338,11 @@ def _answered(stored: StoredConfig, work: Callable[[], dict[str, Any]]) -> Respo
         answer = make_response({"status": "success", "data": work()})
     except (TokenFailure, ConnectRefused) as failure:
         told = advice.of_failure(failure, stored.settings)
-        names = AdviceOfConnection.model_fields
-        data = {name: getattr(told, name) for name in names}
-        return {"status": "error", "message": told.sentences, "data": data}, 422
+        return {"status": "error", "message": told.sentences, "data": advice_data(told)}, 422
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+def advice_data(told: ConnectAdvice) -> dict[str, Any]:
+    """Why it is not connected, as both APIs tell it."""
+    return {name: getattr(told, name) for name in AdviceOfConnection.model_fields}

@@ -188,6 +188,8 @@ def _details(found: Serving) -> dict[str, Any]:
         return told
     row = found.own.row
     return told | {
+        "by_token": found.own.settings.is_by_token,
+        "needs_sign_in": found.needs_sign_in,
         "last_error": row.last_error,
         "verified_at": moment(row.verified_at) if row.verified_at and found.own.is_verified else None,
         "from_email": row.from_email,

@@ -150,6 +150,10 @@ class Details(PersonalAnswer):
         OwnStatus | None, Field(description="The state of your own server: none, in_use, failing, broken, not_used.")
     ] = None
     reason: Annotated[str | None, Field(description="Why, and what to do. Empty if nothing is wrong.")] = None
+    by_token: Annotated[
+        bool | None, Field(description="Whether it is signed in to by token, after it was connected by OAuth.")
+    ] = None
+    needs_sign_in: Annotated[bool | None, Field(description="Whether it must be connected again.")] = None
     last_error: Annotated[str | None, Field(description="Why its last email or test failed.")] = None
     verified_at: Annotated[str | None, Field(description="When exactly these settings passed a test.")] = None
     from_email: str | None = None

@@ -15,13 +15,14 @@ from blueprints.cli.personal import personal, policy
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate
+from blueprints.cli.smtp_connect import connect, disconnect
 from blueprints.cli.smtp_discover import discover
 from services import email_service
 from services.settings import named
 
 OF_THE_DATABASE: Final = (backup, restore)  # below `flask db`
 
-for command in (activate, test, route, validate, domain, discover, personal, policy):
+for command in (activate, connect, disconnect, test, route, validate, domain, discover, personal, policy):
     smtp.add_command(command)
 
 

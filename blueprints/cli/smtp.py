@@ -17,7 +17,7 @@ from services.settings.sealing import StoredConfig
 from services.settings.shown import public_dict, public_dicts
 from services.settings.state import ConfigFacts
 from services.settings.table import SECRETS, VALUES, VARIABLES
-from services.smtp.settings import Security, SmtpSettings
+from services.smtp.settings import TOKEN_METHOD, Security, SmtpSettings
 from utils.env_utils import get_settings
 from utils.errors import NotFound, refused_under
 from utils.numbers import whole_number
@@ -30,6 +30,7 @@ HEADINGS: Final = (
     "Status",
     "Server",
     "Encryption",
+    "Sign-in",
     "From",
     "Verified (UTC)",
     "Last error",
@@ -52,8 +53,9 @@ def list_configs(*, search: str, as_json: bool) -> None:
     """
     found = configs.search(search)
     nothing = NONE_FOUND if search else NONE_STORED
-    told = table(HEADINGS, [_row(each) for each in state.facts_of(found)]) if found else [nothing]
-    answer(as_json, public_dicts(found), *told)
+    shown = public_dicts(found)
+    rows = [_row(facts, each["oauth"]) for facts, each in zip(state.facts_of(found), shown, strict=True)]
+    answer(as_json, shown, *(table(HEADINGS, rows) if rows else [nothing]))
 
 
 @command(smtp, "show")
@@ -98,7 +100,7 @@ def add(*, password_stdin: bool, password_file: Path | None, as_json: bool, **fi
     for its password. Never pass a password as an argument.
     """
     password = given_password(password_stdin, password_file)
-    if password is None and fields["smtp_username"]:
+    if password is None and fields["smtp_username"] and fields["auth_method"] != TOKEN_METHOD:
         password = prompted_password()
     with named_by_option():
         stored = configs.create(parse_change(change_of({**fields, "smtp_password": password})))
@@ -254,6 +256,15 @@ def _connection(facts: dict[str, Any] | None) -> str:
     return f"{facts['provider']}, {how}{who}{'' if facts['serves'] else ', not in use yet'}"
 
 
+def _signs_in(facts: ConfigFacts, connection: dict[str, Any] | None) -> str:
+    """With what it is signed in to; by token, how that is where it is not well."""
+    if not facts.settings.is_by_token:
+        return "password" if facts.settings.has_login else ""
+    if connection is None or not connection["connected"]:
+        return "token: needs sign-in again" if connection and connection["needs_sign_in"] else "token: not connected"
+    return "token"
+
+
 def _verified(facts: ConfigFacts) -> str:
     if facts.verified_at:
         return f"{facts.verified_at:%Y-%m-%d %H:%M}"
@@ -266,7 +277,7 @@ def _ends_next(facts: ConfigFacts) -> str:
     return f"{first.ends_on}: {first.what.replace('_', ' ')}" if first else ""
 
 
-def _row(facts: ConfigFacts) -> tuple[str, ...]:
+def _row(facts: ConfigFacts, connection: dict[str, Any] | None) -> tuple[str, ...]:
     settings = facts.settings
     return (
         str(facts.id),
@@ -274,6 +285,7 @@ def _row(facts: ConfigFacts) -> tuple[str, ...]:
         facts.word,
         f"{settings.host}:{settings.port}",
         settings.mode_name,
+        _signs_in(facts, connection),
         settings.from_email,
         _verified(facts),
         facts.last_error or "",

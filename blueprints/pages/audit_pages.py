@@ -35,6 +35,8 @@ _WORDS: Final[dict[str, str]] = {
     Action.CONNECTED: "Connected by OAuth",
     Action.DISCONNECTED: "Disconnected from OAuth",
     Action.SIGN_IN_NEEDED: "Needs sign-in again",
+    Action.GRANT_REVOKED: "Grant revoked at the provider",
+    Action.GRANT_LEFT: "Grant not revoked at the provider",
     Action.MAIL_RETRIED: "Email sent again",
     Action.MAIL_CANCELLED: "Email cancelled",
     Action.MAIL_PURGED: "Emails deleted",

@@ -104,7 +104,7 @@ def page(
     rendered = render_template(
         "settings/connect.html",
         view=view,
-        values=_values(registration, known, asked),
+        values=_values(registration or view.entered, known, asked),
         errors=errors or {},
         stored=showing.stored_secrets(registration) if registration else set(),
         urls=place.urls(),
@@ -421,13 +421,13 @@ def _code(place: ConnectPlace, way: Grant) -> ShownCode | None:
     )
 
 
-def _values(registration: Registration | None, known: StoredSignIn | None, asked: Mapping[str, str]) -> dict[str, Any]:
-    """What stands in the fields: what was typed, or else what is stored."""
-    values: dict[str, Any] = {name: getattr(registration, name, "") or "" for name in _SHOWN}
-    if registration and registration.cloud == "worldwide":
+def _values(stands: Registration | Entered, known: StoredSignIn | None, asked: Mapping[str, str]) -> dict[str, Any]:
+    """What stands in the fields: what was typed, or else what is stored, or at first what the mailbox says."""
+    values: dict[str, Any] = {name: getattr(stands, name, "") or "" for name in _SHOWN}
+    if stands.cloud == "worldwide":
         values["cloud"] = ""
     values |= {name: asked[name] for name in (*_SHOWN, "object_id") if name in asked}
-    is_testing = forms.ticked("is_testing") if request.method == "POST" else registration and registration.is_testing
+    is_testing = forms.ticked("is_testing") if request.method == "POST" else stands.is_testing
     return {"object_id": "", **values, "is_testing": bool(is_testing), "version": _mark(known)}
 
 

@@ -25,6 +25,7 @@ NOT_YOURS: Final = (
     "server’s own page, and finish within ten minutes."
 )
 SIGN_IN_FIRST: Final = "You were signed out, so the server was not connected. Sign in, then start again."
+_CONSENT: Final = "admin_consent"
 _MOST: Final = 8192  # characters of an answer
 
 
@@ -128,8 +129,12 @@ def callback() -> Response:
     """Where a provider sends the browser back to. Only the session that began a sign-in ends it.
 
     The answer always leads on, so that code and state stay neither in the address bar nor in the history. Whoever is
-    signed out is led to the sign-in page without them.
+    signed out is led to the sign-in page without them. Microsoft sends an administrator of an organisation here, too,
+    who has agreed for all of it: that is no sign-in, and whoever it is may have no account.
     """
+    if _CONSENT in request.args and "code" not in request.args:
+        has_agreed = request.args[_CONSENT].lower() == "true" and "error" not in request.args
+        return private(make_response(render_template("settings/consented.html", has_agreed=has_agreed)))
     if not current_user.is_authenticated:
         flash(SIGN_IN_FIRST, "warning")
         return private(make_response(redirect(url_for("auth.login", next=url_for("pages.home")), 303)))

@@ -1,9 +1,13 @@
 """What a connection test came to, written down: in the trail, on the server that was tested, and for how that is."""
 
+from sqlalchemy.orm import Session
+
+from database import smtp_db
 from database.engine import transaction
 from services.checks.connection_test import TestResult
 from services.delivery import refused_recipient, retry_policy
 from services.delivery.outcome import meeting_of
+from services.outbox import log
 from services.settings import configs, health, route, sealing
 from services.settings.health import Meeting, What
 from services.smtp.settings import SmtpSettings
@@ -48,6 +52,13 @@ def _note_health(settings: SmtpSettings, result: TestResult, config_id: int | No
             return
     with transaction() as session:
         health.note(session, owner, config_id, sealing.fingerprint(settings), [meeting])
+        if meeting.what is What.WENT:
+            log.let_go(session, _account_of(session, config_id))
+
+
+def _account_of(session: Session, config_id: int | None) -> int | None:
+    config = smtp_db.find(session, config_id) if config_id is not None else None
+    return config.account_id if config else None
 
 
 def _meeting(result: TestResult) -> Meeting | None:

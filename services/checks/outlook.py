@@ -85,7 +85,7 @@ def _with_what_waits(found: SendingState, waiting: MailBacklog, is_unattended: b
     if is_unattended:
         todo = log.NOBODY_SENDS  # ends in a command, which nobody wants to copy with a stop
     else:
-        todo = SEE_WHY if found.since else ""
+        todo = SEE_WHY if found.since and found.needs_sign_in is None else ""
     return replace(found, headline=headline, detail=" ".join(filter(None, (found.detail, next_step, todo))))
 
 

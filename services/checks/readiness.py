@@ -14,7 +14,7 @@ from services.checks import outlook
 from services.checks.outlook import MailFitness
 from services.connecting import calendar
 from services.outbox import holding, log
-from services.settings import configs, endings, route
+from services.settings import configs, connections, endings, route
 from services.worker import threads
 from utils import clock
 from utils.numbers import counted
@@ -91,7 +91,10 @@ def _key() -> Answer:
     active = configs.find_active()
     if active is None:
         return Answer(True, "No server is active, so there is nothing to open.")
-    return Answer(active.is_usable, "It opens the active server’s password." if active.is_usable else CANNOT_OPEN)
+    if not active.is_usable or connections.problem(active):
+        return Answer(False, CANNOT_OPEN)
+    what = "connection" if active.settings.is_by_token else "password"
+    return Answer(True, f"It opens the active server’s {what}.")
 
 
 def _queue() -> Answer:

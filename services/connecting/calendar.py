@@ -34,6 +34,7 @@ _PROVIDERS: Final = {
     OAuthProvider.CUSTOM: "the provider",
 }
 _SIGNED_IN: Final = (Grant.CODE, Grant.DEVICE)  # by someone, so that there is a refresh token
+HORIZON_DAYS: Final = 913  # a client secret of Microsoft lives for two years; what is later nobody plans for
 
 
 class EndOf(StrEnum):
@@ -168,11 +169,11 @@ class ServerFacts:
 
 
 def endings(server: ServerFacts, now: datetime) -> tuple[Ending, ...]:
-    """All that is known to end about a server, the first to end first."""
+    """All that is known to end about a server within two years and a half, the first to end first."""
     found = [*_of_certificates(server, now), *_of_password(server, now)]
     if server.sign_in:
         found += [*_of_refresh_token(server.sign_in, now), *_of_registration(server.sign_in, now)]
-    return in_order(found)
+    return in_order(each for each in found if each.days_left <= HORIZON_DAYS)
 
 
 def in_order(found: Iterable[Ending]) -> tuple[Ending, ...]:

@@ -58,7 +58,7 @@ def _up_to(failed: ConnectAdvice, known: StoredSignIn | None, steps: tuple[Guide
 
 
 def _stored(known: StoredSignIn) -> list[CheckRow]:
-    checks = (ConnectCheck.TOKEN, ConnectCheck.SCOPE)
+    checks: tuple[ConnectCheck, ...] = (ConnectCheck.TOKEN, ConnectCheck.SCOPE)
     if known.registration.way is Grant.CODE:
         checks = (ConnectCheck.REDIRECT, *checks)
     found = [CheckRow(check=check, status="ok", fact=_GOOD[check]) for check in checks]

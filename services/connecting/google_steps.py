@@ -6,10 +6,15 @@ The names of menus are those of Google's own pages; where they change, the words
 from typing import Final
 
 from services.connecting import copying
+from services.connecting.calendar import GOOGLE_TESTING
 from services.connecting.steps import ConnectCheck, GuideFacts, GuideStep, StepKey
 from services.oauth.providers import GOOGLE_SCOPE, Grant
 
-TESTING_DAYS: Final = 7  # after which Google ends a sign-in that was given while the status is Testing
+_TESTING_DAYS: Final = GOOGLE_TESTING.days
+_TESTING: Final = (
+    f"You said that the publishing status is Testing: Google ends this sign-in {_TESTING_DAYS} days after you connect. "
+    "Only test users that are listed under Audience can sign in."
+)
 _CLOUD: Final = "Google Cloud console"
 _PROJECTS: Final = "https://console.cloud.google.com"
 _AUTH: Final = "https://console.cloud.google.com/auth/{page}"
@@ -53,7 +58,7 @@ def _audience(facts: GuideFacts) -> GuideStep:
     else:
         words = (
             "As audience, choose Internal if the mailbox is in your own Workspace. There is nothing to publish then.",
-            f"If only External is offered: {publish[0].lower()}{publish[1:]}",
+            f"If only External is offered, choose it. {publish}",
         )
     return GuideStep(
         key=StepKey.AUDIENCE,
@@ -69,8 +74,8 @@ def _audience(facts: GuideFacts) -> GuideStep:
         why="An Internal application needs no review by Google. An External one that Google has not verified shows a "
         "warning when you sign in, and at most 100 people can sign in to it. For a mailbox of your own that is enough: "
         "choose Advanced on that page, then the link that goes on to your application.",
-        caution=f"Not Testing: while the status is Testing, Google ends every sign-in {TESTING_DAYS} days after it was "
-        "given, and no more email is sent. One that was given before you publish still ends: connect again afterwards.",
+        caution=f"Not Testing: while the status is Testing, Google ends every sign-in {_TESTING_DAYS} days after it "
+        "was given, and no more email is sent. One from before you publish still ends: connect again afterwards.",
         checks=(ConnectCheck.TOKEN,),
     )
 
@@ -107,7 +112,7 @@ def _client(facts: GuideFacts) -> GuideStep:
         why="The client tells Google which application asks for tokens. It is your own, so you decide what it may do, "
         "and you can end it at any time.",
         caution="Under Authorized redirect URIs, not under Authorized JavaScript origins. A change can take a few "
-        "minutes to count.",
+        "minutes to take effect.",
         checks=(ConnectCheck.REDIRECT,),
     )
 
@@ -166,7 +171,7 @@ def _delegation(facts: GuideFacts) -> GuideStep:
         ),
         why="Without the delegation a service account has no mailbox to send from. It applies to every mailbox of "
         "the Workspace, so use the key for nothing else.",
-        caution="Google can take up to a day until it counts. Until then it refuses with unauthorized_client.",
+        caution="It can take up to a day to take effect. Until then Google refuses with unauthorized_client.",
         checks=(ConnectCheck.TOKEN, ConnectCheck.SCOPE),
     )
 
@@ -184,9 +189,10 @@ def _connect(way: Grant, facts: GuideFacts) -> GuideStep:
         )
     return GuideStep(
         key=StepKey.CONNECT,
-        place="Here",
+        place="On this page",
         title="Connect",
         words=words,
+        caution=_TESTING if way is Grant.CODE and facts.entered.is_testing else "",
         why="Sealpost keeps what Google gives it sealed, renews it by itself, and sends it to no one but Google.",
         checks=(ConnectCheck.TOKEN,) if way is Grant.SERVICE_ACCOUNT else (ConnectCheck.TOKEN, ConnectCheck.MAILBOX),
     )

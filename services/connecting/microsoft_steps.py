@@ -61,6 +61,11 @@ def _register(way: Grant, facts: GuideFacts) -> GuideStep:
         if by_redirect
         else "Leave the redirect URI empty. Then choose Register."
     )
+    ids = (
+        "Copy the Application (client) ID from its Overview page into this field. The tenant is consumers."
+        if is_personal
+        else "Copy the Application (client) ID and the Directory (tenant) ID from its Overview page into these fields."
+    )
     return GuideStep(
         key=StepKey.REGISTER,
         place=_ENTRA,
@@ -70,7 +75,7 @@ def _register(way: Grant, facts: GuideFacts) -> GuideStep:
             "Open App registrations and choose New registration. Name it, for example Sealpost.",
             audience,
             redirect,
-            "Copy the Application (client) ID and the Directory (tenant) ID from its Overview page into these fields.",
+            ids,
         ),
         lines=(copying.entry("Redirect URI", facts.verdict.registered_uri),) if by_redirect else (),
         fields=("client_id", "tenant"),
@@ -87,7 +92,7 @@ def _registering_caution(is_personal: bool, by_redirect: bool) -> str:
     if is_personal:
         return (
             "Microsoft registers applications only in an Entra tenant. An Outlook.com or Hotmail account alone has "
-            "none: someone with a tenant has to register the application. Enter consumers as the tenant."
+            "none: someone with a tenant has to register the application."
         )
     if by_redirect:
         return "Choose Web, not Single-page application: Microsoft ends the sign-ins of those after 24 hours."
@@ -294,7 +299,8 @@ def _from(way: Grant, facts: GuideFacts) -> GuideStep:
 
 
 def _connect(way: Grant, facts: GuideFacts) -> GuideStep:
-    signing_in = f"Sign in as {facts.who}. For a shared mailbox, sign in as someone who has full access to it."
+    shared = "" if facts.entered.is_personal else " For a shared mailbox, sign in as someone who has full access to it."
+    signing_in = f"Sign in as {facts.who}.{shared}"
     words = {
         Grant.CODE: (signing_in, "Agree that the application may send email."),
         Grant.DEVICE: (
@@ -303,13 +309,13 @@ def _connect(way: Grant, facts: GuideFacts) -> GuideStep:
         ),
         Grant.CLIENT_CREDENTIALS: (
             "Sealpost asks Microsoft for a token, and tests it at the mail server. No one signs in.",
-            "Changes in Exchange can take an hour to count. If the mail server refuses the token, test again later.",
+            "Changes in Exchange can take an hour to take effect. If the token is refused, test again later.",
         ),
     }[way]
     checks = (ConnectCheck.TOKEN,) if way is Grant.CLIENT_CREDENTIALS else (ConnectCheck.TOKEN, ConnectCheck.MAILBOX)
     return GuideStep(
         key=StepKey.CONNECT,
-        place="Here",
+        place="On this page",
         title="Connect",
         words=words,
         why="Sealpost keeps what Microsoft gives it sealed, renews it by itself, and sends it to no one but Microsoft.",

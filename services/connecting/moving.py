@@ -15,7 +15,7 @@ from database.engine import transaction
 from database.smtp_db import SmtpConfig
 from services.oauth import keeping
 from services.oauth.providers import OAuthProvider
-from services.outbox import promise
+from services.outbox import log, promise
 from services.personal import own_server
 from services.providers import registry
 from services.settings import activation, configs, own_rows, sealing, sign_ins
@@ -97,6 +97,13 @@ def settings_by_token(stored: StoredConfig) -> SmtpSettings:
     return replace(stored.settings, auth_method=TOKEN_METHOD, password=NO_PASSWORD, bearer=bearer)
 
 
+def has_to_switch(stored: StoredConfig) -> bool:
+    """Whether a passed test of its sign-in by token changes anything: what it signs in with, or that it is used."""
+    if not stored.settings.is_by_token:
+        return True
+    return not stored.is_active and (stored.row.account_id is not None or not activation.takes_over())
+
+
 def switch_over(config_id: int, proof: str, *, actor: str = "") -> StoredConfig:
     """Sign in by token from the next mail on, and delete the password, in one transaction.
 
@@ -116,7 +123,7 @@ def switch_over(config_id: int, proof: str, *, actor: str = "") -> StoredConfig:
         turns_active = row.is_active or (is_free and smtp_db.find_active(session) is None)
         change = parse_change({"auth_method": TOKEN_METHOD, "version": stored.row.version})
         row = configs.written(session, row, change, proof, actor, turns_active=turns_active)
-        promise.end_rest(session, None)  # what waits for it may go
+        log.let_go(session, None)  # what waits for it
         return row
 
     return configs.committed(work)
@@ -150,7 +157,10 @@ def _switch_own(stored: StoredConfig, account_id: int, proof: str, actor: str) -
     row = stored.row
     names = ("smtp_server", "smtp_port", "smtp_username", "use_tls", "use_ssl", "from_email", "version")
     change = parse_change({name: getattr(row, name) for name in names})
-    return own_server.save(account_id, change, actor=actor, proof=proof, by_token=True)
+    saved = own_server.save(account_id, change, actor=actor, proof=proof, by_token=True)
+    with transaction() as session:
+        log.let_go(session, account_id)
+    return saved
 
 
 def _change(email: str, place: MailPlace, **more: object) -> SmtpChange:

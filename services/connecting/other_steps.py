@@ -86,7 +86,7 @@ def _connect(name: str, way: Grant, facts: GuideFacts) -> GuideStep:
     signs_in = way in (Grant.CODE, Grant.DEVICE)
     return GuideStep(
         key=StepKey.CONNECT,
-        place="Here",
+        place="On this page",
         title="Connect",
         words=(words,),
         why=f"Sealpost keeps what it is given sealed, renews it by itself, and sends it to no one but {name}.",

@@ -104,6 +104,9 @@ def connection_of(stored: StoredConfig) -> ConnectionData:
     if known is None:
         return ConnectionData(status=status_of(known), in_use=in_use)
     registration = known.registration
+    there = stored_secrets(registration)
+    secrets: dict[str, Any] = {name: MASK if name in there else "" for name in _SECRETS}
+    secrets |= {f"has_{name}": name in there for name in _SECRETS}
     told = trouble_of(stored, known)
     return ConnectionData(
         status=status_of(known),
@@ -111,8 +114,7 @@ def connection_of(stored: StoredConfig) -> ConnectionData:
         provider=registration.provider.value,
         way=registration.way.value,
         **{name: getattr(registration, name) for name in _PLAIN},
-        **{name: MASK if name in stored_secrets(registration) else "" for name in _SECRETS},
-        **{f"has_{name}": name in stored_secrets(registration) for name in _SECRETS},
+        **secrets,
         mailbox=known.mailbox,
         granted_by=known.granted_by,
         granted_at=known.granted_at,

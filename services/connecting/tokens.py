@@ -18,7 +18,10 @@ from services.oauth.consents import Consent, RegistrationChanged
 from services.oauth.providers import Grant, OAuthProvider, TokenProvider
 from services.oauth.registration import Registration
 from services.oauth.sealed import StoredSignIn
+from services.outbox import log
+from services.settings import configs
 from services.settings.config_trail import subject_of
+from services.smtp.settings import TOKEN_METHOD, Security
 from utils.errors import NotFound
 
 NO_SUCH: Final = "No such configuration."
@@ -53,6 +56,8 @@ def registered(config_id: int, way: Grant | None = None) -> StoredSignIn:
         raise ConnectRefused(ConnectFault.OTHER_WAY)
     if not known.username:
         raise ConnectRefused(ConnectFault.NO_USER_NAME)
+    if configs.of_any_scope(config_id).settings.security is Security.NONE:
+        raise ConnectRefused(ConnectFault.NO_ENCRYPTION)
     return known
 
 
@@ -105,6 +110,8 @@ def kept(known: StoredSignIn, provider: TokenProvider, given: TokenSet, by: str)
     def note(session: Session, config: SmtpConfig) -> None:
         told = [known.registration.provider.value, way.value, *([f"as {mailbox}"] if mailbox else [])]
         audit.record(session, Action.CONNECTED, subject_of(config), told)
+        if config.auth_method == TOKEN_METHOD:  # what waits for it goes at once
+            log.let_go(session, config.account_id)
 
     consent = Consent(given=given, mailbox=mailbox, by=by)
     try:

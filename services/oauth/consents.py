@@ -18,12 +18,16 @@ from services.oauth.providers import UnusableProvider
 from services.oauth.registration import NONE, Registration
 from services.oauth.sealed import StoredSignIn, unsealed
 from utils import clock
+from utils.errors import NotFound
 
 # What makes it another application, or another way: tokens that came of the one are of no use to the other.
 _ORIGIN: Final = (
     "provider", "way", "tenant", "cloud", "authority", "token_url", "revoke_url", "scope", "client_id",
     "service_account",
 )  # fmt: skip
+
+
+NO_SUCH: Final = "No such configuration."
 
 
 class RegistrationChanged(Exception):
@@ -41,10 +45,13 @@ class Consent:
 
 def register(session: Session, config: SmtpConfig, registration: Registration) -> OAuthSignIn:
     """Write a registration, in the caller's transaction. Tokens that came of another are forgotten; a new client secret
-    or key of the same application is used for the next renewal, and what was wrong before is forgiven.
+    or key of the same application is used for the next renewal, and what was wrong before is forgiven. Raises NotFound
+    if the server was deleted meanwhile.
     """
     row = oauth_db.held(session, config.id)
     if row is None:
+        if not smtp_db.hold(session, config.id):
+            raise NotFound(NO_SUCH)
         row = OAuthSignIn(
             config_id=config.id, binding_mac="", consent=max(config.oauth_consent, 0), needs_sign_in=False
         )

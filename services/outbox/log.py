@@ -29,6 +29,7 @@ UNATTENDED: Final = timedelta(seconds=30)  # a worker sweeps every few seconds, 
 NOBODY_SENDS: Final = "No worker is running. Start the application, or run: flask mail worker"
 HALTED: Final = (Reason.NO_SERVER, Reason.NO_KEY, *OF_DOWN_SERVERS, *PAUSE_REASONS)  # why no mail at all can go
 _HELD: Final = "This email is held. Ask an administrator to release it."
+_LET_GO: Final = 500  # mails at once; whatever waits for a server looks again within minutes anyway
 _BATCH: Final = 1000  # rows in one transaction
 _ID_LENGTH: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
@@ -131,6 +132,12 @@ def retry(mail_id: str, account_id: int | None = None) -> Story:
         raise Conflict(_HELD)
     # All was read before: once the change is committed, nothing is left that can fail.
     return _story(promise.retry(mail_id), before.attempts, before.opens)
+
+
+def let_go(session: Session, account_id: int | None) -> None:
+    """Let mail go at once that waits for a server which works again; of an account, or of all."""
+    outbox_db.make_due(session, HALTED, account_id, clock.now(), _LET_GO)
+    promise.end_rest(session, account_id)
 
 
 def cancel(mail_id: str, account_id: int | None = None) -> Story:

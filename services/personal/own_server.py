@@ -152,6 +152,14 @@ def preview(account_id: int, change: SmtpChange | None = None) -> Tried:
     return Tried(stored.settings, stored, owner.email)
 
 
+def check_connecting(account_id: int, stored: StoredConfig) -> None:
+    """Whether the account may have this server, and sign in to it by token. Raises InvalidInput, Forbidden."""
+    with reading() as session:
+        _owner(session, account_id)
+        _check_policy(session, stored.settings.host, by_token=True)
+    rules.check_place(stored.settings)
+
+
 def delete(account_id: int, *, version: int | None = None) -> bool:
     """Forget the account's own server, its sealed password included; whether there was one. Raises Conflict."""
     with transaction() as session:

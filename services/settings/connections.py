@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
+from database import oauth_db
+from database.engine import reading
 from database.oauth_db import OAuthSignIn
 from services.oauth.providers import Grant, OAuthProvider
 from services.oauth.sealed import StoredSignIn, unsealed
@@ -58,6 +60,14 @@ def missing(stored: StoredConfig, connection: Connection | None) -> str:
     if not stored.settings.is_by_token or not stored.is_usable:
         return ""
     return connection.problem if connection else UNCONNECTED
+
+
+def problem(stored: StoredConfig) -> str:
+    """The same, looked up."""
+    if not stored.settings.is_by_token:
+        return ""
+    with reading() as session:
+        return missing(stored, of(stored, oauth_db.find(session, stored.id)))
 
 
 def refused(connection: Connection, since: datetime | None) -> Connection:

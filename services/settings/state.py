@@ -11,7 +11,7 @@ from services.settings import route as smtp_route
 from services.settings.health import Health, HealthState
 from services.settings.reach import Reach
 from services.settings.route import RouteStep
-from services.settings.sealing import StoredConfig
+from services.settings.sealing import Condition, StoredConfig
 from services.settings.shown import ConfigData, config_data
 from services.smtp.settings import Security, SmtpSettings
 from utils import clock
@@ -240,6 +240,8 @@ def _meanwhile(used: RouteStep | None) -> str:
 
 
 def _status_word(stored: StoredConfig, known: Health) -> tuple[str, str]:
+    if stored.condition is Condition.UNCONNECTED:
+        return ("error", "Active, not connected") if stored.row.is_active else ("empty", "Inactive, not connected")
     if not stored.is_usable or known.state is HealthState.UNUSABLE:
         return "error", "Active, cannot be used" if stored.row.is_active else "Cannot be used"
     how = "" if known.state is HealthState.WORKING else f", {known.state}"

@@ -49,7 +49,12 @@ class Renewing:
 
 
 def keep() -> None:
-    """Renew what has rested for long; note and tell which servers need sign-in again."""
+    """Renew what has rested for long; note and tell which servers need sign-in again.
+
+    Where nothing is sent this is a copy of production, whose tokens it would use up.
+    """
+    if route.is_suppressed():
+        return
     for config_id in keeping.keep_all():
         stored = configs.of_any_scope(config_id)
         if stored.settings.is_by_token:  # else its password serves, and mail goes

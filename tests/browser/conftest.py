@@ -68,16 +68,17 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
 def watched_pages(browser: Browser) -> Iterator[NewPage]:
     """What makes pages, each in a profile of its own. At the end none of them may have complained of anything.
 
-    It is called with the address of the server and with what Playwright's ``new_context`` takes.
+    It is called with the address of the server and with what Playwright's ``new_context`` takes; ``leads_to`` is
+    another, to which a page may lead, as to a provider that people sign in at.
     """
     opened: list[tuple[BrowserContext, Watch]] = []
 
-    def make(base_url: str, **options: Any) -> Page:
+    def make(base_url: str, *, leads_to: str = "", **options: Any) -> Page:
         # Without motion, so that nothing is judged half-way through a transition.
         context = browser.new_context(base_url=base_url, **{"reduced_motion": "reduce", **options})
         context.set_default_timeout(PATIENCE * 1000)
         context.add_init_script(REPORT_VIOLATIONS)
-        opened.append((context, Watch(base_url, context)))
+        opened.append((context, Watch(base_url, context, leads_to)))
         return context.new_page()
 
     try:
@@ -103,9 +104,9 @@ def leave(page: Page) -> None:
 class Watch:
     """What a page must never do: break a policy, log an error, miss a file, or ask another host for anything."""
 
-    def __init__(self, base_url: str, context: BrowserContext) -> None:
+    def __init__(self, base_url: str, context: BrowserContext, leads_to: str = "") -> None:
         self.complaints: list[str] = []
-        self._host = urlsplit(base_url).netloc
+        self._host, self._other = urlsplit(base_url).netloc, urlsplit(leads_to).netloc
         context.on("request", self._note_request)
         context.on("response", self._note_response)
         context.on("console", self._note_console)
@@ -113,11 +114,15 @@ class Watch:
 
     def _note_request(self, request: Request) -> None:
         parts = urlsplit(request.url)
+        if parts.netloc == self._other and request.is_navigation_request():
+            return
         if parts.scheme not in ("data", "blob") and parts.netloc != self._host:
             self.complaints.append(f"request to another host: {request.url}")
 
     def _note_response(self, response: Response) -> None:
         is_file = response.request.resource_type not in ("document", "fetch")
+        if urlsplit(response.url).netloc == self._other:
+            return
         if response.status >= (400 if is_file else 500):
             self.complaints.append(f"status {response.status}: {response.url}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 from werkzeug.serving import make_server
 
 from app import create_app
@@ -73,6 +73,29 @@ def test_a_code_is_waited_for_and_its_answer_shown(samples: str, new_page: NewPa
     with page.expect_navigation(url="**/sample/connect/microsoft-code-waits"):
         pass
     assert CODE_ANSWERS == []
+
+
+def test_an_address_that_was_typed_for_a_new_server_goes_along_to_connecting_it(
+    samples: str, new_page: NewPage
+) -> None:
+    page = opened(samples, new_page, "connected")
+    page.goto("/settings/smtp/new")
+    page.get_by_label("Your email address or provider").fill("shop@gmail.com")
+    page.get_by_role("button", name="Find settings").click()
+    expect(page.get_by_text("gmail.com uses Gmail.")).to_be_visible()
+    page.get_by_label("From name").fill("The shop")
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.once("dialog", stay)
+    page.get_by_role("link", name="without a password").click()
+    assert asked == ["beforeunload"]  # for what was typed would be lost
+    page.get_by_label("From name").fill("")
+    page.get_by_role("link", name="without a password").click()
+    expect(page.get_by_role("button", name="Connect with Google")).to_be_visible()
 
 
 @pytest.mark.parametrize("by_itself", [True, False])

@@ -65,7 +65,12 @@ class TokenSink:
     def hang_up(self) -> None:
         """End every connection, so that the next mail needs a new one."""
         done = threading.Event()
-        self._loop.call_soon_threadsafe(lambda: (self._abort(), done.set()))
+
+        def end() -> None:
+            self._abort()
+            done.set()
+
+        self._loop.call_soon_threadsafe(end)
         assert done.wait(PATIENCE)
 
     def _abort(self) -> None:

@@ -63,9 +63,9 @@ class OAuthPeer:
         return found
 
     def _started(self, modules: Path, home: Path) -> subprocess.Popen[str]:
-        command = [shutil.which("node") or "node", _SOURCE / "server.mjs", modules]
+        files: list[Path] = [_SOURCE / "server.mjs", modules, home / "key.pem", home / "certificate.pem"]
         return subprocess.Popen(
-            [*command, home / "key.pem", home / "certificate.pem"],
+            [shutil.which("node") or "node", *files],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -71,6 +71,8 @@ OF_ACCOUNTS = [
     ("/api/smtp/settings", "POST"),
     ("/api/smtp/settings", "DELETE"),
     ("/api/smtp/test", "POST"),
+    *(("/api/smtp/oauth", method) for method in ("GET", "PUT", "DELETE")),
+    *((f"/api/smtp/oauth/{what}", "POST") for what in ("authorize", "finish", "device", "poll", "obtain", "check")),
     ("/api/smtp/usage", "GET"),
     ("/api/smtp/senders", "GET"),
     ("/api/smtp/senders", "POST"),

@@ -192,6 +192,20 @@ def test_whoever_is_signed_out_is_led_to_the_sign_in_without_the_answer(
     assert led_to(admin.get(place)) == f"{place_of(config_id)}#checks"  # nobody else has used it up
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("admin_consent=True&tenant=01234567-89ab-cdef-0123-456789abcdef", "The organisation has agreed"),
+        ("admin_consent=True&error=access_denied&error_description=AADSTS65004", "The organisation has not agreed"),
+        ("admin_consent=False", "The organisation has not agreed"),
+    ],
+)
+def test_an_administrator_of_the_organisation_who_has_no_account_is_told_what_came_of_the_consent(
+    client: Visitor, query: str, words: str
+) -> None:
+    assert words in said(client.get(f"/oauth/callback?{query}"))
+
+
 def test_after_eleven_minutes_the_page_says_that_it_is_too_late(
     admin: Visitor, now: Now, provider: OAuthProviderServer, config_id: int
 ) -> None:
@@ -210,6 +224,12 @@ def test_after_eleven_minutes_the_page_says_that_it_is_too_late(
         (oauth_faults.aadsts(7000222, "invalid_client"), "token", "The client secret has expired"),
         (oauth_faults.error("invalid_client", "The provided client secret is invalid."), "token", "client secret"),
         (oauth_faults.page(503), "token", "The provider gives no tokens for now"),
+        (oauth_faults.page(200), "token", "The provider’s answer contains no usable token"),
+        (oauth_faults.megabyte(), "token", "The provider’s answer is too long"),
+        (oauth_faults.redirect("https://evil.example/token"), "token", "The token service sends Sealpost elsewhere"),
+        (oauth_faults.Dropped(), "token", "The provider ended the connection"),
+        (oauth_faults.aadsts(65001), "token", "Consent is missing"),
+        (oauth_faults.error("unauthorized_client"), "token", "The application may not connect in this way"),
         (oauth_faults.with_fields(scope="openid"), "scope", "The permission to send is missing"),
         (oauth_faults.without("refresh_token"), "token", "nothing to renew with"),
     ],

@@ -133,3 +133,13 @@ def test_disconnecting_says_what_the_provider_is_asked(visitor: Visitor) -> None
     assert "Microsoft has no way for Sealpost to end the sign-in there" in texts(
         visitor.get("/sample/end/microsoft").text
     )
+
+
+def test_a_new_server_leads_to_connecting_a_mailbox_whose_page_has_what_the_address_says(visitor: Visitor) -> None:
+    assert '<a class="touch-link" href="/settings/smtp/connect"' in visitor.get("/settings/smtp/new").text
+    added = visitor.post_form("/settings/smtp/connect", {"email": "shop@contoso.onmicrosoft.com"})
+    page = visitor.get(added.headers["Location"]).text
+    tenant = re.search(r'<input[^>]*name="tenant"[^>]*>', page)
+    assert tenant
+    assert 'value="contoso.onmicrosoft.com"' in tenant[0]
+    assert "data-connect-link" not in visitor.get(added.headers["Location"].removesuffix("/connect")).text

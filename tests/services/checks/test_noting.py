@@ -1,22 +1,29 @@
 """What a connection test met is known of the server that was tested, a stored one or that of `.env`."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from app import create_app
+from database import outbox_db
+from database.engine import reading
+from database.outbox_db import State
 from services import email_service
 from services.checks import connection_test, noting
+from services.outbox.reasons import Reason
 from services.settings import configs, health, route
 from services.settings.fields import parse_change
 from services.settings.health import Health, HealthState
 from services.settings.sealing import StoredConfig
 from tests.loopback import free_port
+from tests.mails import in_state
 from tests.recording_server import RecordingServer
 from tests.scripted_server import ScriptedServer
 from tests.visitors import mail_through
+from utils import clock
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +91,24 @@ def test_env_is_judged_by_its_mail(environment: dict[str, str], tmp_path: Path) 
         with RecordingServer(port=port):
             assert email_service.send_email("a@example.com", "s", "b")
         assert env().state is HealthState.WORKING
+
+
+def test_mail_that_waits_for_a_server_goes_at_once_when_its_test_passes(app: Flask, server: RecordingServer) -> None:
+    stored = save(server.port)
+    later = clock.now() + timedelta(minutes=3)
+    waiting = in_state(State.DEFERRED, due_at=later, reason=Reason.SIGN_IN.value)
+    of_its_own = in_state(State.DEFERRED, due_at=later, reason=Reason.NO_RECIPIENT.value)
+    after_test(stored)
+    with reading() as session:
+        due = {mail.mail_id: mail.due_at for mail in outbox_db.of_ids(session, [waiting, of_its_own])}
+    assert due[waiting] <= clock.now()
+    assert due[of_its_own] == later
+
+
+def test_a_test_that_fails_hurries_nothing(app: Flask) -> None:
+    stored = save(free_port())
+    later = clock.now() + timedelta(minutes=3)
+    waiting = in_state(State.DEFERRED, due_at=later, reason=Reason.SIGN_IN.value)
+    after_test(stored)
+    with reading() as session:
+        assert [mail.due_at for mail in outbox_db.of_ids(session, [waiting])] == [later]

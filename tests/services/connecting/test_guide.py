@@ -205,6 +205,12 @@ def test_that_testing_ends_after_seven_days_is_said_before_anyone_signs_in() -> 
         assert "is_testing" in audience.fields
 
 
+def test_whoever_says_testing_is_told_again_right_before_the_sign_in() -> None:
+    for is_testing in (True, False):
+        connect = steps(GOOGLE, Grant.CODE, Entered(mailbox="a@example.com", is_testing=is_testing))[StepKey.CONNECT]
+        assert ("7 days after you connect" in connect.caution) is is_testing
+
+
 def test_a_workspace_is_told_of_internal_and_a_gmail_address_that_it_has_none() -> None:
     assert "choose Internal" in said(steps(GOOGLE, Grant.CODE)[StepKey.AUDIENCE])
     gmail = steps(GOOGLE, Grant.CODE, Entered(mailbox="a@gmail.com", is_personal=True))

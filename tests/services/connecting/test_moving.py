@@ -15,22 +15,28 @@ from sqlalchemy import select
 from database.audit_db import AuditEvent
 from database.engine import reading, transaction
 from database.oauth_db import OAuthSignIn
+from database.outbox_db import State
 from database.smtp_db import SmtpConfig
+from services import email_service
 from services.accounts import administration
 from services.checks import connection_test
-from services.connecting import moving
-from services.oauth import keeping
+from services.connecting import moving, tokens
+from services.oauth import answers, keeping
 from services.oauth.providers import OAuthProvider
 from services.personal import oversight, own_server, policy_changes
-from services.settings import configs, own_rows, route, sealing, sign_ins
+from services.settings import configs, own_rows, route, sealing
 from services.settings.fields import parse_change
 from services.settings.sealing import Condition, StoredConfig
+from services.worker import threads
 from tests import certificates, oauth_faults, signed_in_by_token
 from tests.bearer_server import BearerSide
+from tests.connected_rows import await_revocations
 from tests.oauth_provider import OAuthProviderServer
-from tests.patience import PATIENCE
-from tests.signed_in_by_token import MAILBOX, connected, grant, register, registration, reread, stored
+from tests.outbox import row_of
+from tests.patience import PATIENCE, wait_until
+from tests.signed_in_by_token import CLIENT, MAILBOX, SCOPE, connected, grant, register, registration, reread, stored
 from tests.visitors import make_alice, make_bob
+from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
 
 PASSWORD: Final = "the old password, 1"
@@ -89,12 +95,6 @@ def own_of(account_id: int) -> StoredConfig:
 def own_connected(provider: OAuthProviderServer, account_id: int) -> StoredConfig:
     config = connected_beside(provider, own_of(account_id))
     return moving.switch_over(config.row.id, proof_of(config))
-
-
-def await_revocations() -> None:
-    for thread in threading.enumerate():
-        if thread.name == sign_ins.THREAD:
-            thread.join(PATIENCE)
 
 
 def trail() -> list[tuple[str, str]]:
@@ -340,3 +340,36 @@ def test_where_only_oauth_is_allowed_no_password_is_saved_tested_or_used(
     config = connected_beside(provider, configs.of_any_scope(own_server.find(bob).row.id))  # type: ignore[union-attr]
     moving.switch_over(config.row.id, proof_of(config))
     assert next(route.steps(bob)).settings
+
+
+def test_mail_that_waited_goes_as_soon_as_the_server_is_connected_again(
+    app: Flask, provider: OAuthProviderServer, mail: tuple[int, BearerSide]
+) -> None:
+    config = connected(provider, mail[0])
+    provider.end_grants()
+    provider.end_tokens()
+    mail_id = email_service.queue_email("ann@example.com", "Order", "Text")
+    worker = threads.start(app, senders=1)
+    try:
+        wait_until(lambda: row_of(mail_id).state == State.DEFERRED)
+        assert row_of(mail_id).reason == "token_dead"
+        known = reread(config.row.id)
+        given = answers.token_set(provider.granted(CLIENT, MAILBOX), clock.now(), SCOPE)
+        tokens.kept(known, known.registration.token_provider("localhost", may_be_plain=True), given, "ada")
+        wait_until(lambda: row_of(mail_id).state == State.SENT)
+    finally:
+        worker.stop()
+
+
+def test_mail_that_waited_goes_as_soon_as_the_server_has_moved_over(
+    app: Flask, provider: OAuthProviderServer, mail: tuple[int, BearerSide]
+) -> None:
+    config = connected_beside(provider, with_password(mail[0], is_active=True))
+    mail_id = email_service.queue_email("ann@example.com", "Order", "Text")
+    worker = threads.start(app, senders=1)
+    try:
+        wait_until(lambda: row_of(mail_id).state == State.DEFERRED)  # the server takes tokens alone
+        moving.switch_over(config.row.id, proof_of(config))
+        wait_until(lambda: row_of(mail_id).state == State.SENT)
+    finally:
+        worker.stop()

@@ -361,6 +361,25 @@ def test_an_application_gets_its_token_by_itself(app: Flask, provider: OAuthProv
         pending.begin_redirect(config_id, ALICE, REDIRECT)
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"remove_password": True}, ConnectFault.NO_USER_NAME),
+        ({"use_tls": False, "smtp_password": ""}, ConnectFault.NO_ENCRYPTION),
+    ],
+)
+def test_a_server_that_no_token_may_go_to_is_not_connected(
+    app: Flask, provider: OAuthProviderServer, change: dict[str, Any], fault: ConnectFault
+) -> None:
+    values = {"name": "Shop", "smtp_server": "localhost", "smtp_username": MAILBOX, "smtp_password": "app_password"}
+    config_id = configs.create(parse_change({**values, "from_email": MAILBOX})).row.id
+    configs.update(config_id, parse_change(change | {"smtp_password": "app_password" if "use_tls" in change else ""}))
+    register(config_id, registration(provider))
+    with pytest.raises(ConnectRefused) as caught:
+        pending.begin_redirect(config_id, ALICE, REDIRECT)
+    assert caught.value.fault is fault
+
+
 def test_what_is_over_is_deleted_by_the_upkeep(app: Flask, now: Now, provider: OAuthProviderServer) -> None:
     config_id = office(provider)
     pending.begin_redirect(config_id, ALICE, REDIRECT)

@@ -1,5 +1,7 @@
 """To which addresses each provider sends browsers back, and what there is where it does not."""
 
+import re
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -112,3 +114,13 @@ def test_what_is_no_address_is_a_verdict_too(base_url: str) -> None:
     verdict = judged(base_url, CUSTOM)
     assert not verdict.can_redirect
     assert verdict.registered_uri == LOCALHOST_URI
+
+
+def test_the_documentation_says_of_each_address_what_the_rules_say() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "connecting.md").read_text()
+    rows = re.findall(r"^\| `(https?://[^`]+)` \| (\w+) \| (\w+) \| (\w+) \|$", text, re.M)
+    said = {url: [word == "yes" for word in words] for url, *words in rows}
+    providers = (GOOGLE, MICROSOFT, CUSTOM)
+    assert said == {url: [judged(url, provider).can_redirect for provider in providers] for url in said}
+    assert len(said) > 5
+    assert LOCALHOST_URI in text

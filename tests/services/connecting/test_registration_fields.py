@@ -88,7 +88,7 @@ WRONG: Final = [
     ({**MICROSOFT, "provider": "yahoo"}, "provider", "Choose one of these"),
     ({**MICROSOFT, "secret_ends_on": "2020-01-01"}, "secret_ends_on", "already ended"),
     ({**MICROSOFT, "secret_ends_on": "31.05.2027"}, "secret_ends_on", "2027-05-31"),
-    ({**MICROSOFT, "secret_ends_on": "2027-02-30"}, "secret_ends_on", "no such day"),
+    ({**MICROSOFT, "secret_ends_on": "2027-02-30"}, "secret_ends_on", "a date that exists"),
     ({**MICROSOFT, "secret_ends_on": "9999-12-31"}, "secret_ends_on", "2027-05-31"),
     ({**MICROSOFT, "secret_ends_on": 20270531}, "secret_ends_on", "2027-05-31"),
     ({**MICROSOFT, "is_testing": "yes"}, "is_testing", "true or false"),

@@ -17,10 +17,10 @@ from services.personal import own_server
 from services.settings import configs, health, route
 from services.settings.fields import parse_change
 from services.smtp.patience import Span
-from services.worker import renewing
+from services.worker import renewing, threads
 from tests import certificates
 from tests.oauth_provider import OAuthProviderServer
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, wait_until
 from tests.signed_in_by_token import MAILBOX, connected, grant, register, registration, reread
 from tests.turned_clock import Now
 from tests.visitors import make_alice, make_bob
@@ -121,3 +121,16 @@ def test_the_owner_of_an_own_server_is_told_and_nobody_else(
     for _ in range(2):
         renewing.keep()
     assert told() == [("own_server_broken", "bob@example.com")]
+
+
+def test_a_worker_renews_what_has_rested_beside_its_other_work(
+    app: Flask, now: Now, provider: OAuthProviderServer
+) -> None:
+    connected(provider, PORT)
+    now.turn(WEEK)
+    worker = threads.start(app, senders=1)
+    try:
+        wait_until(lambda: provider.counts["refresh_token"] == 1)
+    finally:
+        worker.stop()
+    assert told() == []

@@ -8,7 +8,7 @@ from flask import Flask
 
 from database import oauth_db
 from database.engine import transaction
-from services.checks import outlook
+from services.checks import outlook, readiness
 from services.checks.outlook import MailFitness
 from services.delivery import attempt, record
 from services.oauth import keeping
@@ -70,6 +70,7 @@ def test_one_that_is_connected_tells_by_whom_and_nothing_secret(app: Flask, prov
     config = connected(provider, PORT)
     told = oauth_of(config.row.id)
     assert (told["provider"], told["way"], told["mailbox"]) == ("custom", "code", "shop@example.com")
+    assert readiness.look(app).checks["key"].detail == "It opens the active server’s connection."
     assert told["connected"] and told["serves"] and not told["needs_sign_in"] and told["granted_by"] == "ada"
     known, whole = reread(config.row.id), str(shown.public_dict(configs.get(config.row.id)))
     secrets = known.access_token, known.refresh_token, known.registration.client_secret
@@ -150,6 +151,7 @@ def test_one_whose_tokens_cannot_be_opened_is_not_used_and_asks_for_them_again(
     facts = state.facts(configs.get(config.row.id))
     assert facts.level == "error" and facts.word == "Active, cannot be used" and word in facts.advice
     assert facts.needs_reentry is ("DELETE" not in statement)
+    assert not readiness.look(app).checks["key"].ok
 
 
 def test_the_api_takes_what_it_gave(app: Flask, provider: OAuthProviderServer) -> None:

@@ -19,6 +19,7 @@ from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig
 from services.smtp.habits import Habit, habits_of
 from tests.signed_in_by_token import register
+from utils import clock
 from utils.secret import Secret
 
 MICROSOFT = {"smtp_server": "smtp.office365.com", "smtp_username": "shop@example.com", "from_email": "shop@example.com"}
@@ -108,13 +109,19 @@ def test_the_server_of_env_tells_what_can_be_done_there(environment: dict[str, s
 
 
 def test_the_api_shows_days_as_days_and_words_to_read(with_password: StoredConfig) -> None:
-    habits_of(with_password.host, with_password.port).learn(Habit.CERTIFICATE, "2199-01-01")
+    last_day = f"{clock.now() + timedelta(days=500):%Y-%m-%d}"
+    habits_of(with_password.host, with_password.port).learn(Habit.CERTIFICATE, last_day)
     password, certificate = shown.public_dict(with_password)["endings"]
     assert password.keys() == certificate.keys()
     assert (password["what"], password["ends_on"], password["ends_at"]) == ("password", "2026-12-31", None)
-    assert (certificate["what"], certificate["ends_on"]) == ("server_certificate", "2199-01-01")
+    assert (certificate["what"], certificate["ends_on"]) == ("server_certificate", last_day)
     assert (certificate["certainty"], certificate["action"], certificate["is_over"]) == ("seen", "", False)
-    assert certificate["words"] == "The server’s certificate expires on 2199-01-01 UTC."
+    assert certificate["words"] == f"The server’s certificate expires on {last_day} UTC."
+
+
+def test_what_ends_in_the_far_future_is_not_listed(with_password: StoredConfig) -> None:
+    habits_of(with_password.host, with_password.port).learn(Habit.CERTIFICATE, "3000-01-01")
+    assert what_ends(with_password) == [PASSWORD]
 
 
 def test_a_row_that_was_altered_behind_our_back_is_told_of_without_a_fault(with_password: StoredConfig) -> None:

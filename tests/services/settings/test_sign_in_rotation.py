@@ -1,14 +1,18 @@
 """A sign-in by token is sealed anew with its server, and what cannot be opened any more is told."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from flask import Flask
 
-from services.oauth import consents
+from services.connecting import pending
+from services.connecting.pending import Beginner
+from services.oauth import consents, keeping
 from services.oauth.answers import TokenSet
 from services.oauth.consents import Consent
+from services.oauth.failures import TokenFailure, TokenFault
 from services.oauth.providers import Grant, OAuthProvider
 from services.oauth.registration import Registration
 from services.oauth.sealed import SignInCondition, StoredSignIn
@@ -16,15 +20,27 @@ from services.settings import configs, key_rotation
 from services.settings.fields import parse_change
 from services.settings.key_rotation import Point, Role, SealedRow
 from services.settings.sealing import Condition
+from tests import certificates
 from tests.conftest import APP_KEY
+from tests.oauth_provider import OAuthProviderServer, RegisteredClient
 from tests.rotations import NEW_KEY, Environment, sql, under
-from tests.signed_in_by_token import register, reread
+from tests.services.oauth.signing_in import pressed
+from tests.signed_in_by_token import CLIENT, SECRET, connected, register, reread
 from utils import clock
 from utils.encryption_utils import current_key_id
 from utils.secret import Secret
 
 SECRETS: Final = ("client-secret ü", "refresh-token 1", "access-token 1")
 PASSWORD: Final = "the old password"
+REDIRECT: Final = "https://example.com/oauth/callback"
+BEGINNER: Final = Beginner("token 5", "ada")
+
+
+@pytest.fixture
+def provider() -> Iterator[OAuthProviderServer]:
+    with OAuthProviderServer(certificates.good_context("localhost")) as running:
+        running.clients[CLIENT] = RegisteredClient((REDIRECT,), secret=SECRET)
+        yield running
 
 
 @pytest.fixture
@@ -123,3 +139,18 @@ def test_one_that_cannot_be_opened_is_told_and_left_as_it_is(
         assert not done.after.is_well
         assert reread(config_id).condition is condition and secrets_of(reread(config_id)) == ("", "", "")
         assert configs.get(config_id).settings.password.reveal() == PASSWORD
+
+
+def test_a_sign_in_that_is_under_way_when_the_key_changes_has_to_be_begun_anew(
+    environment: Environment, tmp_path: Path, app: Flask, provider: OAuthProviderServer
+) -> None:
+    config = connected(provider, 2465, scope="mail")
+    answer = pressed(pending.begin_redirect(config.row.id, BEGINNER, REDIRECT))
+    asked = len(provider.requests)
+    with under(environment | {"SMTP_CA_FILE": str(certificates.ca_file())}, tmp_path, NEW_KEY, APP_KEY):
+        key_rotation.rotate()
+        with pytest.raises(TokenFailure) as caught:  # as the session that began it has ended with the key
+            pending.finish(pending.taken_out(answer), answer, BEGINNER)
+        assert caught.value.fault is TokenFault.STATE
+        assert len(provider.requests) == asked and reread(config.row.id).consent == 1
+        assert keeping.current_token(config.row.id)
