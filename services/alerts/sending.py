@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from services.alerts import bodies, reaching
 from services.alerts.bodies import AlertChange, AlertNews
 from services.alerts.channels import OpenChannel
@@ -11,7 +13,7 @@ from services.delivery import attempt
 from services.delivery.outcome import ACCEPTED
 from services.message.draft import draft
 from services.settings import rules
-from utils import clock
+from utils import clock, incidents
 from utils.env_utils import get_base_url, get_settings
 from utils.errors import InvalidInput
 
@@ -20,7 +22,17 @@ _ENTER_AGAIN = "Change the channel."
 
 
 def send(channel: OpenChannel, news: AlertNews) -> Trouble | None:
-    """Tell it; None if it was accepted."""
+    """Tell it; None if it was accepted. Never raises, so that the other channels are told whatever becomes of it."""
+    try:
+        return _sent(channel, news)
+    except SQLAlchemyError:
+        return Trouble(text="The database does not respond.", remedy="Sealpost keeps trying.")
+    except Exception as error:
+        reference = incidents.report("alert_not_sent", error, channel=channel.id)
+        return Trouble(text=f"Sealpost failed. The log has more: {reference}.", remedy="Sealpost keeps trying.")
+
+
+def _sent(channel: OpenChannel, news: AlertNews) -> Trouble | None:
     if channel.problem:
         return Trouble(text=channel.problem, remedy=_ENTER_AGAIN)
     if channel.kind is ChannelKind.MAIL:

@@ -30,7 +30,9 @@ from tests.loopback import free_port
 from tests.mails import REFUSAL, attempted, queued
 from tests.oauth_provider import OAuthProviderServer
 from tests.patience import PATIENCE, wait_until
+from tests.recording_server import RecordingServer
 from tests.turned_clock import Now
+from tests.visitors import subject_of
 from tests.web_hook import WebHook
 from utils import clock, late
 
@@ -466,3 +468,18 @@ def test_a_disk_that_is_full_is_told_of_though_nothing_can_be_written_down(
     look(watcher, seconds, 4)
     assert told(hook) == ["firing", "resolved"]
     assert showing.now().alerts == []
+
+
+def test_while_the_database_is_away_email_through_another_server_arrives_too(
+    app: Flask, watcher: Watcher, seconds: Seconds, server: RecordingServer
+) -> None:
+    other = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False, "from_email": "a@example.com"}
+    stored = configs.create(parse_change({**other, "name": "Other", "is_active": False}))
+    channels.save({"kind": "mail", "config_id": str(stored.row.id), "recipients": "ops@example.com"})
+    with WebHook() as hook:
+        channels.save({"kind": "webhook", "url": hook.url})
+        look(watcher, seconds)
+        with database_away():
+            look(watcher, seconds, 5)
+        assert told(hook) == ["firing"]
+    assert "The database does not respond" in subject_of(server.wait_for_mail()[0])
