@@ -14,6 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
+    alerts_api,
     api_docs,
     configs_api,
     domain_api,
@@ -34,6 +35,7 @@ from blueprints.cli import register
 from blueprints.pages import (
     account,
     address_page,
+    alert_pages,
     audit_pages,
     auth,
     connect_pages,
@@ -149,6 +151,8 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         domain_pages.bp,
         headers_page.bp,
         audit_pages.bp,
+        alert_pages.bp,
+        alerts_api.bp,
         token_pages.bp,
         token_pages.own_bp,
         typed_pages.bp,

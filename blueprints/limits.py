@@ -20,5 +20,7 @@ def _asks_nothing() -> bool:
 discovery: Final = limiter.shared_limit("20 per minute", scope="discovery", exempt_when=_asks_nothing)
 # Calls of one account about its own mail; each may bring 500.
 own_mail: Final = limiter.limit("120 per minute", key_func=caller_key)
+# A test makes this machine ask where the channel says.
+ALERT_TEST: Final = ("20 per minute", "alert-test")
 # A check asks the name server up to a hundred things.
 DOMAIN_CHECK: Final = ("20 per minute", "domain-check")

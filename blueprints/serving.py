@@ -19,6 +19,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from blueprints import announcing
 from services import local_inbox
+from services.alerts.watching import AlertWatch
 from services.checks import start
 from services.smtp import pool
 from services.worker import background, lease, threads
@@ -65,6 +66,7 @@ def for_celery(create_app: Callable[[], Flask]) -> Flask:
     """The application for Celery's processes, which outlive a database that is away for a while."""
     forbid_core_dumps()
     app = create_app()
+    late.load("services.alerts.tasks")
     with app.app_context():
         start.check(is_database_needed=False)
     return app
@@ -148,7 +150,7 @@ def _bring_up_to_date() -> None:
 
 
 def _begin(app: Flask) -> Work:
-    return Together(OpenWriter(app).start(), _begin_mailing(app))
+    return Together(OpenWriter(app).start(), _begin_mailing(app), AlertWatch(app).start())
 
 
 def _begin_mailing(app: Flask) -> Work | None:

@@ -81,6 +81,9 @@ class Action(StrEnum):
     SUPPRESSION_IMPORTED = "suppression_imported"
     PERSON_EXPORTED = "person_exported"
     PERSON_FORGOTTEN = "person_forgotten"
+    ALERT_CHANNEL_SAVED = "alert_channel_saved"
+    ALERT_CHANNEL_DELETED = "alert_channel_deleted"
+    ALERT_RULES_SAVED = "alert_rules_saved"
 
 
 @dataclass(frozen=True)

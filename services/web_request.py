@@ -5,7 +5,7 @@ certificate has to hold. A redirect is an answer like any other: whether it is f
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse, IncompleteRead
@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 from services.smtp import dial
 from services.smtp import tls as smtp_tls
 from services.smtp.wire import Deadline, WireError
+from utils import net_guard
 from utils.addresses import HIGHEST_PORT, InvalidAddress, is_loopback, parse_host
 from utils.allowed_places import AllowedPlaces, words
 from utils.errors import Fault
+from utils.net_guard import IPAddress
 
 HTTPS: Final = 443
 _HTTP: Final = 80
@@ -57,6 +59,7 @@ class WebReach:
     ca_file: Path | None
     dns_resolver: str
     allowed: AllowedPlaces
+    plain_in_private: bool = False  # without encryption not this machine alone, but none with a public address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +81,11 @@ class _Talk(Protocol):
     def recv_into(self, room: memoryview, /) -> int: ...
 
 
-def host_of(url: str, *, may_be_plain: bool) -> WebHost:
-    """The server of a URL: of HTTPS, or of HTTP on this machine where that is allowed. Raises ValueError for others."""
+def host_of(url: str, *, may_be_plain: bool, may_be_private: bool = False) -> WebHost:
+    """The server of a URL: of HTTPS, or of HTTP on this machine where that is allowed. Raises ValueError for others.
+
+    Where HTTP ``may_be_private``, its address is judged when it is connected to (``WebReach.plain_in_private``).
+    """
     parts = urlsplit(url)
     is_encrypted = parts.scheme == "https"
     is_well_formed = len(url) <= _LONGEST_URL and all("!" <= letter <= "~" for letter in url) and not parts.fragment
@@ -89,7 +95,7 @@ def host_of(url: str, *, may_be_plain: bool) -> WebHost:
         host = parse_host(parts.hostname or "")
     except InvalidAddress:
         raise ValueError("not the URL of a web server") from None
-    if not is_encrypted and not (may_be_plain and is_loopback(host)):
+    if not is_encrypted and not (may_be_private or (may_be_plain and is_loopback(host))):
         raise ValueError("not an https URL")
     port = (HTTPS if is_encrypted else _HTTP) if parts.port is None else parts.port
     if not 1 <= port <= HIGHEST_PORT:
@@ -155,8 +161,8 @@ def _request(web_host: WebHost, method: str, target: str, headers: Mapping[str, 
 def _connected(web_host: WebHost, reach: WebReach, deadline: Deadline) -> Iterator[_Talk]:
     """A connection to a judged address, encrypted unless it is to this machine and in HTTP. Raises WireError."""
     addresses, _ = dial.look_up(web_host.host, deadline, reach.dns_resolver, reach.allowed)
-    if not web_host.is_encrypted and (outside := [each for each in addresses if not each.is_loopback]):
-        raise WireError(Fault.ADDRESS_REFUSED, words(outside[0], "not this machine"))
+    if not web_host.is_encrypted:
+        _refuse_in_clear(addresses, in_private=reach.plain_in_private)
     context = smtp_tls.tls_context(reach.ca_file) if web_host.is_encrypted else None
     sock, _ = dial.dial(addresses, web_host.port, deadline.seconds(), deadline, lambda *_: None)
     if context is None:
@@ -166,6 +172,13 @@ def _connected(web_host: WebHost, reach: WebReach, deadline: Deadline) -> Iterat
     with smtp_tls.wrapped(sock, context, web_host.host) as tls:
         smtp_tls.shake_hands(tls, web_host.host, deadline, spoke_plain=False)
         yield tls
+
+
+def _refuse_in_clear(addresses: Iterable[IPAddress], *, in_private: bool) -> None:
+    """Nothing goes unencrypted beyond this machine, or beyond a private network."""
+    for address in addresses:
+        if not (address.is_loopback or (in_private and not net_guard.is_public(address))):
+            raise WireError(Fault.ADDRESS_REFUSED, words(address, "not this machine"))
 
 
 class _Incoming(io.RawIOBase):

@@ -26,6 +26,8 @@ TYPED: Final = {
     "secret in a query": "canary-in-a-query-7",
     "secret in malformed JSON": "canary-in-malformed-json-8 ü",
     "wrong bearer token": "canary-wrong-bearer-token-9",
+    "URL of an alert channel": "canary-in-the-url-of-a-channel-10",
+    "signing secret of an alert channel": "canary-that-signs-for-a-channel-11",
 } | {"refused password": "alice alice alice"}
 ACCESS_TOKEN: Final = "ya29.C4nary_oauth-Vb7Kx2Qm9Zt4Wd8Rf1Hs6Ln3Pj5/Yc+Gu0~TeSa=="
 CLIENT_SECRET: Final = 'C4n~8Q.client_+&=%/<o>"-Rw7Kz2Vt9Xm5'

@@ -42,6 +42,7 @@ from tests.secret_story_ways import (
     make_token,
     misuse_the_api,
     revoke_token,
+    use_alerts,
     use_configs_api,
 )
 from tests.visitors import link_in
@@ -187,6 +188,7 @@ class Story:
         with RecordingServer(tls=certificates.good_context(), implicit=True, users={USERNAME: SECOND_SMTP}) as backup:
             change = json_for(backup, SECOND_SMTP, use_ssl=True) | self._identity
             use_configs_api(script, token, change, TYPED["SMTP password of a refused save"])
+        use_alerts(admin)
         look_around(admin)
         revoke_token(admin, script, token)
         look_around(admin)

@@ -66,6 +66,18 @@ def use_configs_api(script: Browser, token: str, server: Mapping[str, Any], refu
     assert script.send("POST", f"{CONFIGS}/1/activate", headers=bearer(token)).status == 200
 
 
+def use_alerts(admin: Browser) -> None:
+    """Add a channel, change it, refused and then as it stays, test it, and look at it."""
+    alerts, url = "/settings/alerts", f"http://127.0.0.1:9/{TYPED['URL of an alert channel']}"
+    secrets = {"url_secret": url, "secret": TYPED["signing secret of an alert channel"]}
+    assert admin.post_form(f"{alerts}/new/webhook", {**secrets, "name": "x" * 99}).status == 422
+    assert admin.post_form(f"{alerts}/new/webhook", secrets).status == 303
+    assert admin.post_form(f"{alerts}/1", {**secrets, "version": "7"}).status == 409
+    assert admin.post_form(f"{alerts}/1/test", {}).status == 303
+    for page in (alerts, f"{alerts}/1", "/settings/audit"):
+        assert admin.get(page).status == 200
+
+
 def revoke_token(admin: Browser, script: Browser, token: str) -> None:
     page = "/settings/tokens/1/revoke"
     assert admin.get(page).status == 200

@@ -41,6 +41,7 @@ ROOMS = {
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
     "privacy": "address_key suppression outbox accounts audit reasons",
+    "alerts": "settings smtp web_request audit outbox delivery message calendar checks worker",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from blueprints.access import limiter
 from database.engine import transaction
 from services.accounts import accounts, api_tokens
+from services.alerts import channels
 from services.personal import templates
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -148,6 +149,23 @@ MATRIX: Final = {
     "POST /settings/privacy/forget": administrators(422),
     "GET /settings/audit": administrators(200),
     "GET /settings/audit.csv": administrators(200),
+    "GET /settings/alerts": administrators(200),
+    "GET /settings/alerts/new": administrators(200),
+    "GET /settings/alerts/new/<kind>": administrators(404),
+    "POST /settings/alerts/new/<kind>": administrators(404),
+    "GET /settings/alerts/1": administrators(200),
+    "POST /settings/alerts/1": administrators(303),  # what is stored stays
+    "POST /settings/alerts/1/test": administrators(303),
+    "POST /settings/alerts/1/switch": administrators(303),
+    "GET /settings/alerts/1/delete": administrators(200),
+    "POST /settings/alerts/1/delete": administrators(303),
+    "POST /settings/alerts/rules": administrators(422),
+    "GET /api/settings/alerts": api(200),
+    "POST /api/settings/alerts/channels": api(422),
+    "PATCH /api/settings/alerts/channels/1": api(200),
+    "DELETE /api/settings/alerts/channels/1": api(200),
+    "POST /api/settings/alerts/channels/1/test": api(200),
+    "PATCH /api/settings/alerts/rules": api(200),
     "GET /settings/accounts": administrators(200),
     "POST /settings/accounts": administrators(422),
     "GET /settings/accounts/1/<deed>": administrators(404),
@@ -267,6 +285,7 @@ FIELDS: Final = {
     "is_active": "1",
     "emails_per_minute": "7",
     "domain": "evil.example",
+    "url_secret": "https://evil.example/x",
     "host": "smtp.evil.example",
     "port": "587",
     "allowed": "any",
@@ -289,6 +308,9 @@ WRITES: Final = (
     "/settings/accounts/smtp/templates",
     "/settings/accounts/smtp/templates/1",
     "/settings/accounts/smtp/templates/1/delete",
+    "/settings/alerts/new/slack",
+    "/settings/alerts/1",
+    "/settings/alerts/1/delete",
     "/settings/tokens/1/revoke",
     "/forgot-password",
     "/account/sessions/end",
@@ -306,6 +328,7 @@ SERVER: Final = {
     "is_active": True,
 }
 TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
+CHANNEL: Final = {"kind": "ntfy", "url": "http://127.0.0.1:9/topic"}
 _NOTE_OF_A_LOOK: Final = re.compile(r"audit_event.*'viewed'|sqlite_sequence.*'audit_event'")
 METHODS: Final = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "CONNECT", "PROPFIND")
 
@@ -343,12 +366,13 @@ def bearers(people: dict[str, Visitor]) -> dict[str, str]:
 def as_they_were() -> None:
     """One server and one template, each number 1; the server is active, and no token revoked."""
     with transaction() as session:
-        for table in ("smtp_config", "server_template"):
+        for table in ("smtp_config", "server_template", "alert_channel"):
             session.execute(text(f"DELETE FROM {table}"))
             session.execute(text(f"DELETE FROM sqlite_sequence WHERE name = '{table}'"))
         session.execute(text("UPDATE api_token SET revoked_at = NULL"))
     assert configs.create(parse_change(SERVER)).row.id == 1
     assert templates.save(TEMPLATE).id == 1
+    assert channels.save(CHANNEL)[0].id == 1
 
 
 def routes(app: Flask) -> list[tuple[str, str]]:

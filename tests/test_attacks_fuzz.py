@@ -20,6 +20,7 @@ from blueprints.access import limiter
 from database.engine import transaction
 from database.try_db import TryCount
 from services.accounts import api_tokens
+from services.alerts import channels
 from services.personal import templates
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -61,6 +62,7 @@ TEST: Final = {
     "send": "1",
     "to": "alice@example.com",
 }
+CHANNEL: Final = {"kind": "ntfy", "url": "http://127.0.0.1:9/topic"}
 REGISTRATION: Final = {
     "provider": "custom",
     "way": "code",
@@ -140,6 +142,12 @@ FORMS: Final = {
         "fallback_per_day": "100",
         "version": "0",
     },
+    "/settings/alerts/new/<kind>": {"name": "Phone", "url_secret": "http://127.0.0.1:9/topic", "token": "tk_1"},
+    "/settings/alerts/<int:channel_id>": {"name": "Phone", "url_secret": "", "token": "", "version": "1"},
+    "/settings/alerts/<int:channel_id>/test": {},
+    "/settings/alerts/<int:channel_id>/switch": {"is_on": "1"},
+    "/settings/alerts/<int:channel_id>/delete": {},
+    "/settings/alerts/rules": {"no_mail_on": "1", "no_mail_amount": "5", "refusals_least": "50", "mark": "x"},
     "/settings/accounts/smtp/templates": TEMPLATE,
     "/settings/accounts/smtp/templates/<int:template_id>": {**TEMPLATE, "mark": "x"},
     "/settings/accounts/smtp/templates/<int:template_id>/delete": {"mark": "x"},
@@ -202,6 +210,9 @@ QUERIES: Final = {
     "/settings/audit": {"q": "alice", "action": "created", "before": "2"},
     "/settings/audit.csv": {"q": "alice", "action": "created", "before": "2"},
     "/settings/tokens/<int:token_id>/revoke": {},
+    "/settings/alerts/<int:channel_id>": {},
+    "/settings/alerts/<int:channel_id>/delete": {},
+    "/settings/alerts/new/<kind>": {},
     "/account/tokens/<int:token_id>/revoke": {},
     "/inbox/<int:message_id>": {},
     "/api/settings/smtp/domain-check": {"domain": "example.com", "server": "smtp.example.com"},
@@ -320,13 +331,15 @@ def form_routes(app: Flask) -> set[str]:
 
 
 def with_ids(route: str, text: str) -> str:
-    return re.sub("<(?:int:)?[a-z_]+>", quote(text), route.replace("<deed>", "disable"))
+    return re.sub("<(?:int:)?[a-z_]+>", quote(text), route.replace("<deed>", "disable").replace("<kind>", "ntfy"))
 
 
 def store_one() -> None:
     """A server, a template and a token for the ids to find, unless they are still there."""
     if not templates.every():
         templates.save(TEMPLATE)
+    if not channels.every():
+        channels.save(CHANNEL)
     if not configs.search():
         configs.create(parse_change({**STORED, "is_active": True}))
     if not any(token.is_good for token in api_tokens.every()):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 LATE: Final = {
     "services.worker.celery_tasks": "slower to load than all of ours, and only users of a broker need it",
+    "services.alerts.tasks": "imports Celery, likewise",
     "services.oauth.session": "Authlib and requests, 27 MiB that only whoever asks for a token needs",
     "flask_migrate": "Alembic and Mako; only whoever migrates needs them",
     "flask_migrate.cli": "likewise",

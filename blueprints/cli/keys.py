@@ -9,6 +9,7 @@ from flask.cli import AppGroup
 
 from blueprints.cli.frame import DONE, NOT_WELL, answer, command, leave, table
 from services import address_key
+from services.alerts import channels
 from services.settings import key_rotation
 from services.settings.key_rotation import KeyUse, Point, Role, Rotation, SealedRow, Status
 from utils.numbers import counted
@@ -23,11 +24,12 @@ UNREADABLE = {
 
 @command(keys, "status", exits=UNREADABLE)
 def status(*, as_json: bool) -> None:
-    """Show what each key seals: servers, connections, queued emails.
+    """Show what each key seals.
 
-    A key is named by eight hex digits of its hash, which do not reveal it. Mail servers that cannot be read, because
-    their key is missing or because they were changed outside Sealpost, are listed with what to do. Failed emails that
-    can be sent again count as queued.
+    That is mail servers, their connections by OAuth, queued emails and alert channels. A key is named by eight hex
+    digits of its hash, which do not reveal it. Mail servers that cannot be read, because their key is missing or
+    because they were changed outside Sealpost, are listed with what to do. Failed emails that can be sent again count
+    as queued.
     """
     found = key_rotation.status()
     answer(as_json, _status_dict(found), *_status_lines(found))
@@ -49,8 +51,10 @@ def rotate(*, dry_run: bool, as_json: bool) -> None:
         if point is Point.COMMITTED and not as_json:
             click.echo(f"✓ {row}")
 
+    resealed = 0 if dry_run else channels.seal_anew()
     done = key_rotation.rotate(dry_run=dry_run, hear=hear)
-    answer(as_json, _rotation_dict(done, dry_run), *_rotation_lines(done, dry_run))
+    alerts = [f"{counted(resealed, 'alert channel')} resealed."] if resealed else []
+    answer(as_json, _rotation_dict(done, dry_run), *alerts, *_rotation_lines(done, dry_run))
     leave(DONE if done.after.is_well else NOT_WELL)
 
 
@@ -93,7 +97,7 @@ def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
         if use.role is not Role.PREVIOUS:
             continue
         key = f"Key {use.key_id} ({_role(use)})"
-        if use.rows or use.sign_ins or use.addresses:
+        if use.rows or use.sign_ins or use.addresses or use.channels:
             yield f"{key} is still needed: it seals {_seals(use)}."
         elif use.mails:
             until = "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
@@ -118,7 +122,8 @@ def _seals(use: KeyUse) -> str:
     tokens = f", {counted(use.sign_ins, 'connection')}" if use.sign_ins else ""
     mails = f", {counted(use.mails, 'queued email')}" if use.mails else ""
     addresses = ", the suppression list" if use.addresses else ""
-    return f"{counted(use.rows, 'mail server')}{tokens}{addresses}{mails}"
+    alerts = f", {counted(use.channels, 'alert channel')}" if use.channels else ""
+    return f"{counted(use.rows, 'mail server')}{tokens}{addresses}{mails}{alerts}"
 
 
 def _mails_need_it(use: KeyUse) -> str:

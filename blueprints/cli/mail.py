@@ -11,6 +11,7 @@ from flask.cli import AppGroup
 
 from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, table
 from services import audit
+from services.alerts.watching import AlertWatch
 from services.audit import Action
 from services.checks import outlook, start
 from services.checks.outlook import Outlook
@@ -163,7 +164,9 @@ def run_worker(*, senders: int | None, as_json: bool) -> None:
     told = f"Sending queued email with {counted(senders, 'sender')}. Stop with Ctrl-C."
     answer(as_json, {"senders": senders}, told)
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    watch = AlertWatch(app).start()
     threads.run_alone(app, senders)
+    watch.stop()
 
 
 def _direct_row(each: DirectData) -> tuple[str, ...]:

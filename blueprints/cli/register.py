@@ -5,6 +5,7 @@ from typing import Any, Final
 from flask import Flask
 
 from blueprints.cli.accounts import token
+from blueprints.cli.alerts import alerts
 from blueprints.cli.audit import audit
 from blueprints.cli.database import backup, restore
 from blueprints.cli.keys import keys
@@ -28,7 +29,7 @@ for command in (activate, connect, disconnect, test, route, validate, domain, di
 
 
 def register(app: Flask) -> None:
-    for commands in (account, audit, keys, mail, privacy, smtp, suppression, token):
+    for commands in (account, alerts, audit, keys, mail, privacy, smtp, suppression, token):
         app.cli.add_command(commands)
     app.shell_context_processor(_names_of_the_shell)
 

@@ -17,7 +17,15 @@ bp = Blueprint("audit", __name__, url_prefix="/settings")
 
 CHUNK = 1000  # events in memory at a time
 # How a stored subject begins, and what the page says in its place: the action beside it names the kind already.
-_KINDS: Final = {"account ": "", "token ": "", "mail ": "", "template for ": "", "configuration ": "mail server "}
+_KINDS: Final = {
+    "account ": "",
+    "token ": "",
+    "mail ": "",
+    "template for ": "",
+    "alert channel ": "",
+    "alert rules": "",
+    "configuration ": "mail server ",
+}
 _WORDS: Final[dict[str, str]] = {
     Action.SIGN_IN_FAILED: "Sign-in failed",
     Action.EMAIL_CHANGE_ASKED: "Email change requested",

@@ -18,7 +18,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import audit_db, oauth_db, outbox_db, smtp_db
+from database import alert_db, audit_db, oauth_db, outbox_db, smtp_db
 from database.engine import reading, transaction
 from database.oauth_db import OAuthSignIn
 from database.smtp_db import SmtpConfig
@@ -45,7 +45,8 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class KeyUse:
-    """A key by its id, with how many configurations (``rows``), sign-ins by token and queued mails it seals.
+    """A key by its id, with how many configurations (``rows``), sign-ins by token, queued mails and channels of alerts
+    it seals.
 
     ``addresses``: and the key of addresses, by which the suppression list is read.
     ``position`` counts within ``APP_KEY_PREVIOUS`` from 1. Dead letters that can be sent again count as queued mails.
@@ -58,10 +59,11 @@ class KeyUse:
     mails: int
     sign_ins: int = 0
     addresses: bool = False
+    channels: int = 0
 
     @property
     def is_needed(self) -> bool:
-        return bool(self.rows or self.sign_ins or self.mails or self.addresses)
+        return bool(self.rows or self.sign_ins or self.mails or self.addresses or self.channels)
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ class Status:
 
     @property
     def to_rotate(self) -> int:
-        """How many rows are sealed with a previous key, and the key of addresses among them."""
-        return sum(use.rows + use.sign_ins + use.addresses for use in self.keys if use.role is Role.PREVIOUS)
+        """How many rows and channels are sealed with a previous key, and the key of addresses among them."""
+        previous = [use for use in self.keys if use.role is Role.PREVIOUS]
+        return sum(use.rows + use.sign_ins + use.addresses + use.channels for use in previous)
 
     @property
     def unreferenced(self) -> list[KeyUse]:
@@ -302,14 +305,17 @@ def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
     of_addresses = address_key.sealed_with()
     with reading() as session:
         mails = outbox_db.keys_in_use(session)
+        channels = Counter(channel.key_id for channel in alert_db.channels(session))
 
     def use(key_id: str, role: Role, position: int | None = None) -> KeyUse:
-        counts = (used.pop(key_id, 0), mails.pop(key_id, 0), tokens.pop(key_id, 0))
-        return KeyUse(key_id, role, position, *counts, addresses=key_id == of_addresses)
+        counts = (each.pop(key_id, 0) for each in (used, mails, tokens))
+        return KeyUse(
+            key_id, role, position, *counts, addresses=key_id == of_addresses, channels=channels.pop(key_id, 0)
+        )
 
     keys = [use(current_key_id(), Role.CURRENT)]
     for position, key in enumerate(get_settings().app_key_previous, 1):
         keys.append(use(key_id_of(fernet_key_from(key)), Role.PREVIOUS, position))
     at_hand = {each.key_id for each in keys}
-    others = {*used, *tokens, *mails, *([of_addresses] if of_addresses else [])} - at_hand
+    others = {*used, *tokens, *mails, *channels, *([of_addresses] if of_addresses else [])} - at_hand
     return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted(others))], refused)

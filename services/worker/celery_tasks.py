@@ -20,7 +20,7 @@ from database.engine import db
 from database.outbox_db import Priority
 from services.accounts import password_reset
 from services.outbox import promise
-from services.worker import groups, lease, turns
+from services.worker import groups, lease, pulse, turns
 from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
 from services.worker.stand_in import StandIn
@@ -78,6 +78,7 @@ def make_celery(app: Flask) -> Celery:
         beat_schedule={
             "sweep": {"task": "mail.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
             "tidy": {"task": "mail.tidy", "schedule": TIDY_SECONDS, "options": {"expires": TIDY_SECONDS}},
+            "alerts": {"task": "alerts.look", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
         },
         beat_scheduler="celery.beat:Scheduler",  # keeps nothing on disk: both are due at every start
     )
@@ -156,6 +157,7 @@ def _worked_off(group: Group, pace: Pace, until: float) -> Turn:
 def sweep() -> None:
     """Take up what a lost hint or a dead worker left, and answer requests for password resets."""
     groups.sweep(Pace())
+    pulse.beat()
     password_reset.process_requests()
     _hint(drain, SWEEP_SECONDS)
 

@@ -21,7 +21,7 @@ from services.accounts import password_reset
 from services.delivery import held_servers
 from services.outbox import promise
 from services.smtp import pool
-from services.worker import groups, lease, probing, turns
+from services.worker import groups, lease, probing, pulse, turns
 from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
 from services.worker.renewing import Renewing
@@ -159,6 +159,7 @@ class MailWorker:
             self._guarded(password_reset.process_requests)
             if now >= next_look:
                 next_look = now + LOOK_AGAIN_SECONDS
+                self._guarded(pulse.beat)
                 self._guarded(probing.look_again)
             if now >= next_tidy:
                 next_tidy = now + TIDY_SECONDS

@@ -5,6 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.browser import (
+    states_alerts,
     states_domain,
     states_emails,
     states_people,
@@ -169,6 +170,7 @@ STATES: list[State] = [
     *states_emails.STATES,
     *states_suppression.STATES,
     *states_domain.STATES,
+    *states_alerts.STATES,
     *states_people.STATES,
     *states_personal.STATES,
     *states_typed.STATES,

@@ -15,6 +15,7 @@ PLACES = {
     "Accounts": "Accounts",
     "API tokens": "API tokens",
     "Audit trail": "Audit trail",
+    "Alerts": "Alerts",
     "Domain check": "From domain",
     "Received headers": "Received headers",
     "Your server": "Your mail server",

@@ -91,7 +91,7 @@ def test_an_env_that_cannot_be_imported_is_one_line_that_names_the_variable(
 
 def commands(app: Flask) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = [("audit",)]
-    for group in ("account", "keys", "privacy", "smtp", "suppression", "token"):
+    for group in ("account", "alerts", "keys", "privacy", "smtp", "suppression", "token"):
         for name, command in vars(app.cli.commands[group])["commands"].items():
             inner = vars(command).get("commands")
             found += [(group, name, each) for each in inner] if inner else [(group, name)]
@@ -99,11 +99,11 @@ def commands(app: Flask) -> list[tuple[str, ...]]:
 
 
 def test_every_command_has_json_exit_codes_and_a_first_line_that_fits_the_overview(app: Flask) -> None:
-    assert len(commands(app)) == 46
+    assert len(commands(app)) == 49
     for words in commands(app):
         text = app.test_cli_runner().invoke(args=[*words, "--help"]).stdout
         assert "--json" in text, words
         assert "Exit codes:\n     0  " in text, words
-    for group in ("account", "keys", "privacy", "smtp", "suppression", "token"):
+    for group in ("account", "alerts", "keys", "privacy", "smtp", "suppression", "token"):
         overview = app.test_cli_runner().invoke(args=[group, "--help"]).stdout
         assert "..." not in overview.partition("Commands:")[2]
