@@ -27,7 +27,7 @@ from database.outbox_db import Priority
 from services import audit
 from services.accounts import upkeep
 from services.delivery import record
-from services.outbox import content, notices, owner_notices
+from services.outbox import content, figures, notices, owner_notices
 from services.outbox import log as mail_log
 from services.outbox.content import CannotOpen
 from services.outbox.reasons import Reason, words
@@ -197,6 +197,7 @@ def tidy() -> None:
     upkeep.tidy()
     audit.purge()
     mail_log.tidy()
+    figures.tidy()
 
 
 def _by_account(jobs: Sequence[Job]) -> list[tuple[int | None, list[Job]]]:
