@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from operator import add
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Float, String, Text, case, cast, delete, func, insert, select, text
+from sqlalchemy import BigInteger, ColumnElement, Float, String, Text, case, cast, delete, func, insert, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.attempt_db import LONGEST_SERVER, EmailAttempt
@@ -22,6 +22,7 @@ MOST_DOMAINS: Final = 20  # of an hour, each counted by itself; the others toget
 HOUR: Final = timedelta(hours=1)
 # Of accepted attempts: until when after the mail was promised. What took longer is in none of them.
 BINS: Final = {"within_second": 1, "within_ten": 10, "within_minute": 60, "within_five": 300, "within_hour": 3600}
+_KEYS: Final = 5  # of a count, before its numbers
 ROLLING: Final = 7_365_619  # an advisory lock's number, beside the others of ours
 
 
@@ -29,7 +30,8 @@ class MailHour(Base):
     """The attempts of an hour at one server that came to the same for the same cause, with recipients in one domain.
 
     ``server`` is as the log has it, ``cause`` the code of a reason or "", and the domain is the first recipient’s.
-    ``counted_at`` is when.
+    ``phase`` is where an attempt ended, "" where it was accepted, or never begun; ``ms`` is how long all of them took
+    together. ``counted_at`` is when.
     """
 
     __tablename__ = "mail_hour"
@@ -38,8 +40,10 @@ class MailHour(Base):
     server: Mapped[str] = mapped_column(String(LONGEST_SERVER), primary_key=True)
     outcome: Mapped[str] = mapped_column(String(16), primary_key=True)
     cause: Mapped[str] = mapped_column(String(64), primary_key=True)
+    phase: Mapped[str] = mapped_column(String(16), primary_key=True)
     domain: Mapped[str] = mapped_column(String(LONGEST_DOMAIN), primary_key=True)
     mails: Mapped[int]
+    ms: Mapped[int] = mapped_column(BigInteger)
     within_second: Mapped[int] = mapped_column(default=0)
     within_ten: Mapped[int] = mapped_column(default=0)
     within_minute: Mapped[int] = mapped_column(default=0)
@@ -48,7 +52,7 @@ class MailHour(Base):
     counted_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class Span(NamedTuple):
+class HourSpan(NamedTuple):
     """From a moment on, until before another."""
 
     since: datetime
@@ -61,8 +65,10 @@ class HourCount(NamedTuple):
     server: str
     outcome: str
     cause: str
+    phase: str
     domain: str
     mails: int
+    ms: int
     within_second: int
     within_ten: int
     within_minute: int
@@ -78,11 +84,11 @@ def hour_of(moment: datetime) -> datetime:
 def count(session: Session, hour: datetime, accepted: str) -> list[HourCount]:
     """Count the attempts of an hour, the rarer domains together; nothing if the log has none any more."""
     took, domain = _seconds(session), _domain(session).label("domain")
-    is_accepted = EmailAttempt.outcome == accepted
+    is_accepted, phase = EmailAttempt.outcome == accepted, func.coalesce(EmailAttempt.phase, "").label("phase")
     bins = [func.sum(case((is_accepted & (took <= seconds), 1), else_=0)) for seconds in BINS.values()]
-    keys = EmailAttempt.server, EmailAttempt.outcome, EmailAttempt.reason, domain
+    keys = EmailAttempt.server, EmailAttempt.outcome, EmailAttempt.reason, phase, domain
     counted = (
-        select(*keys, func.count(), *bins)
+        select(*keys, func.count(), func.sum(EmailAttempt.ms), *bins)
         .outerjoin(OutboxMail, OutboxMail.mail_id == EmailAttempt.mail_id)
         .where(EmailAttempt.started_at >= hour, EmailAttempt.started_at < hour + HOUR)
         .group_by(*keys)
@@ -107,9 +113,9 @@ def _bucketed(found: list[HourCount]) -> list[HourCount]:
     together: dict[tuple[str, ...], HourCount] = {}
     for each in found:
         domain = each.domain[:LONGEST_DOMAIN] if each.domain in most else ""
-        key = each.server, each.outcome, each.cause, domain
+        key = each.server, each.outcome, each.cause, each.phase, domain
         before = together.get(key)
-        numbers = each[4:] if before is None else tuple(map(add, before[4:], each[4:]))
+        numbers = each[_KEYS:] if before is None else tuple(map(add, before[_KEYS:], each[_KEYS:]))
         together[key] = HourCount(*key, *numbers)
     return list(together.values())
 
@@ -119,18 +125,25 @@ def last_counted(session: Session) -> datetime | None:
     return session.scalar(select(func.max(MailHour.counted_at)))
 
 
-def hours_in_log(session: Session) -> Span | None:
+def hours_in_log(session: Session) -> HourSpan | None:
     """The first and the last hour of which the log has an attempt."""
     first, last = session.execute(select(func.min(EmailAttempt.started_at), func.max(EmailAttempt.started_at))).one()
-    return Span(hour_of(first), hour_of(last) + HOUR) if first and last else None
+    return HourSpan(hour_of(first), hour_of(last) + HOUR) if first and last else None
 
 
-def of(session: Session, span: Span, server: str = "") -> list[MailHour]:
+def of(session: Session, span: HourSpan, server: str = "") -> list[MailHour]:
     """The figures of these hours, the first one first; of one server if it is named."""
     query = select(MailHour).where(MailHour.hour >= span.since, MailHour.hour < span.until)
     if server:
         query = query.where(MailHour.server == server)
     return list(session.scalars(query.order_by(*MailHour.__table__.primary_key)))
+
+
+def totals(session: Session) -> list[Any]:
+    """All that was ever counted, added up: server, outcome, cause, phase, mails, ms, the numbers of BINS."""
+    keys = MailHour.server, MailHour.outcome, MailHour.cause, MailHour.phase
+    numbers = [func.sum(getattr(MailHour, name)) for name in ("mails", "ms", *BINS)]
+    return list(session.execute(select(*keys, *numbers).group_by(*keys).order_by(*keys)))
 
 
 def delete_before(session: Session, moment: datetime) -> None:

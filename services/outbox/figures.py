@@ -7,7 +7,7 @@ from typing import Final
 
 from database import mail_hour_db
 from database.engine import reading, transaction
-from database.mail_hour_db import BINS, HOUR, MailHour, Span, hour_of
+from database.mail_hour_db import BINS, HOUR, HourSpan, MailHour, hour_of
 from services.delivery.outcome import ACCEPTED
 from utils import clock
 from utils.json_shapes import Moment
@@ -23,16 +23,18 @@ _ANEW: Final = timedelta(seconds=50)  # another process has counted as lately as
 class HourFigures:
     """What the attempts of an hour at one server came to, those alike together.
 
-    ``cause`` is the code of a reason; ``domain`` is "" for all but the most frequent ones. ``within`` counts those that
-    were accepted within so many seconds.
+    ``cause`` is the code of a reason, ``phase`` where they ended, and ``ms`` what they took together; ``domain`` is ""
+    for all but the most frequent ones. ``within`` counts those that were accepted within so many seconds.
     """
 
     hour: Moment
     server: str
     outcome: str
     cause: str
+    phase: str
     domain: str
     mails: int
+    ms: int
     within: dict[int, int]
 
 
@@ -49,7 +51,7 @@ def count_up() -> None:
     if logged is None or (last is not None and timedelta(0) <= now - last < _ANEW):
         return
     since = hour_of(last) if last is not None and last <= now else logged.since
-    _count(Span(max(since, logged.since), min(hour_of(now) + HOUR, logged.until)), now)
+    _count(HourSpan(max(since, logged.since), min(hour_of(now) + HOUR, logged.until)), now)
 
 
 def rebuild() -> int:
@@ -69,16 +71,16 @@ def latest(count: int, server: str = "") -> list[HourFigures]:
     """The figures of so many hours, the present one included; counted to this moment."""
     count_up()
     until = hour_of(clock.now()) + HOUR
-    return hours(Span(until - count * HOUR, until), server)
+    return hours(HourSpan(until - count * HOUR, until), server)
 
 
-def hours(span: Span, server: str = "") -> list[HourFigures]:
+def hours(span: HourSpan, server: str = "") -> list[HourFigures]:
     """The figures of these hours, the first one first; of one server if it is named."""
     with reading() as session:
         return [_figures(row) for row in mail_hour_db.of(session, span, server)]
 
 
-def _count(span: Span, now: datetime) -> int:
+def _count(span: HourSpan, now: datetime) -> int:
     """Count each hour of the span; how many had anything. Only what is found is written in a transaction."""
     counted = 0
     for hour in _hours(span):
@@ -90,7 +92,7 @@ def _count(span: Span, now: datetime) -> int:
     return counted
 
 
-def _hours(span: Span) -> Iterator[datetime]:
+def _hours(span: HourSpan) -> Iterator[datetime]:
     hour = span.since
     while hour < span.until:
         yield hour
@@ -103,7 +105,9 @@ def _figures(row: MailHour) -> HourFigures:
         server=row.server,
         outcome=row.outcome,
         cause=row.cause,
+        phase=row.phase,
         domain=row.domain,
         mails=row.mails,
+        ms=row.ms,
         within={seconds: getattr(row, name) for name, seconds in BINS.items()},
     )

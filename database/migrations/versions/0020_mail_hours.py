@@ -19,15 +19,17 @@ def upgrade() -> None:
         sa.Column("server", sa.String(length=320), nullable=False),
         sa.Column("outcome", sa.String(length=16), nullable=False),
         sa.Column("cause", sa.String(length=64), nullable=False),
+        sa.Column("phase", sa.String(length=16), nullable=False),
         sa.Column("domain", sa.String(length=255), nullable=False),
         sa.Column("mails", sa.Integer(), nullable=False),
+        sa.Column("ms", sa.BigInteger(), nullable=False),
         sa.Column("within_second", sa.Integer(), nullable=False),
         sa.Column("within_ten", sa.Integer(), nullable=False),
         sa.Column("within_minute", sa.Integer(), nullable=False),
         sa.Column("within_five", sa.Integer(), nullable=False),
         sa.Column("within_hour", sa.Integer(), nullable=False),
         sa.Column("counted_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("hour", "server", "outcome", "cause", "domain", name=op.f("pk_mail_hour")),
+        sa.PrimaryKeyConstraint("hour", "server", "outcome", "cause", "phase", "domain", name=op.f("pk_mail_hour")),
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from app import create_app
 from database.attempt_db import EmailAttempt
 from database.engine import db, reading, transaction
-from database.mail_hour_db import HOUR, MailHour, Span, hour_of
+from database.mail_hour_db import HOUR, HourSpan, MailHour, hour_of
 from database.outbox_db import OutboxMail
 from services import email_service
 from services.outbox import figures
@@ -38,7 +38,7 @@ def app(on_either: dict[str, str], tmp_path: object) -> Iterator[Flask]:
 
 
 def all_hours() -> list[HourFigures]:
-    return figures.hours(Span(clock.now() - timedelta(days=900), clock.now() + HOUR))
+    return figures.hours(HourSpan(clock.now() - timedelta(days=900), clock.now() + HOUR))
 
 
 def by_outcome() -> Counter[str]:
