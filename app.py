@@ -20,6 +20,7 @@ from blueprints.api import (
     domain_api,
     health,
     messages_api,
+    metrics_api,
     oauth_api,
     own_oauth_api,
     own_server_api,
@@ -159,6 +160,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         inbox.bp,
         api_docs.bp,
         health.bp,
+        metrics_api.bp,
         open_pixel.bp,
     ):
         app.register_blueprint(blueprint)

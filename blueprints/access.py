@@ -1,6 +1,7 @@
 """Who may call: the guards, the CSRF rule, the rate limiter.
 
-Every view carries exactly one guard: ``public``, ``signed_in``, ``admin_page``, ``admin_api`` or ``account_api``.
+Every view carries exactly one guard: ``public``, ``signed_in``, ``admin_page``, ``admin_api``, ``account_api`` or
+``metrics_api``.
 """
 
 import re
@@ -179,6 +180,26 @@ def account_api(scope: Scope) -> Callable[[View[P]], View[P]]:
         return _marked(guarded, "account_api")
 
     return guard
+
+
+def metrics_api(view: View[P]) -> View[P]:
+    """An API token with the scope metrics, an administrator's session, or whoever calls from METRICS_ADDRESSES.
+
+    Raises SignInRequired or Forbidden.
+    """
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if uses_bearer():
+            _require_bearer_token(Scope.METRICS)
+        elif current_user.is_authenticated:
+            _require_administrator()
+        elif not get_settings().is_scraper(client_address()):
+            raise SignInRequired(_NO_TOKEN)
+        return view(*args, **kwargs)
+
+    guarded.scope = Scope.METRICS  # type: ignore[attr-defined]
+    return _marked(guarded, "metrics_api")
 
 
 def any_token(view: View[P]) -> View[P]:

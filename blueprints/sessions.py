@@ -159,7 +159,7 @@ def assume_signed_out() -> None:
 def uses_bearer() -> bool:
     """Whether this is a call of the API, or of a monitor, with a bearer token; its cookies count for nothing then."""
     scheme = request.headers.get("Authorization", "").partition(" ")[0]
-    return scheme.lower() == "bearer" and request.path.startswith(("/api/", "/readyz"))
+    return scheme.lower() == "bearer" and request.path.startswith(("/api/", "/readyz", "/metrics"))
 
 
 @login_manager.request_loader  # type: ignore[untyped-decorator]

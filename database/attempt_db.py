@@ -44,6 +44,8 @@ class EmailAttempt(Base):
     enhanced: Mapped[str | None] = mapped_column(String(16))
     reply: Mapped[str] = mapped_column(String(LONGEST_REPLY), default="", server_default=text("''"))
     worker: Mapped[str | None] = mapped_column(String(64))
+    # The code of why it was not accepted, "" where it was; the default is for rows from before it.
+    reason: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
 
     __table_args__ = (
         Index("ix_email_attempt_started_at", "started_at"),
@@ -71,6 +73,7 @@ class AttemptRow(TypedDict):
     enhanced: str | None
     reply: str
     worker: str | None
+    reason: str
 
 
 _ADD = added_to(cast(Table, EmailAttempt.__table__))

@@ -17,6 +17,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    or_,
     select,
     text,
     update,
@@ -280,6 +281,21 @@ def counts(session: Session) -> dict[State, int]:
     for condition in (IS_WAITING, IS_IN_HAND, IS_HELD, _IS_DEAD):  # each by its own index, without what was sent
         found |= {State(state): count for state, count in _counts(session, OutboxMail.state, condition).items()}
     return found
+
+
+def depths(session: Session) -> list[tuple[State, int, int]]:
+    """How many mails that are not settled are in each state, of each priority."""
+    query = select(OutboxMail.state, OutboxMail.priority, func.count()).where(or_(IS_WAITING, IS_IN_HAND, IS_HELD))
+    return [
+        (State(row[0]), row[1], row[2])
+        for row in session.execute(query.group_by(OutboxMail.state, OutboxMail.priority))
+    ]
+
+
+def oldest_due(session: Session, now: datetime) -> list[tuple[int, datetime]]:
+    """Of each priority with mail that is due, since when the oldest of it is."""
+    query = select(OutboxMail.priority, func.min(OutboxMail.due_at)).where(IS_WAITING, OutboxMail.due_at <= now)
+    return [(row[0], row[1]) for row in session.execute(query.group_by(OutboxMail.priority))]
 
 
 def reasons(session: Session) -> dict[str, int]:

@@ -75,6 +75,7 @@ def attempted(mail_id: str | None = None, *, days_ago: float = 0, **columns: Any
         "enhanced": "2.0.0",
         "reply": "Ok: queued as 4Xyz",
         "worker": None,
+        "reason": "",
     }
     with driver_transaction() as driver:
         attempt_db.add_all(driver, [cast(AttemptRow, row | columns)])

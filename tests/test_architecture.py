@@ -235,6 +235,7 @@ def test_every_route_has_a_guard_and_the_public_ones_are_these(app: Flask) -> No
         "admin_page",
         "admin_api",
         "account_api",
+        "metrics_api",
         "inbox_reader",
         "document_reader",
     }

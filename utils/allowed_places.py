@@ -108,6 +108,11 @@ def for_accounts(env: Reader) -> PlacesForAccounts:
     return PlacesForAccounts(for_all.networks, for_all.ports, _networks(env, CIDRS_OF_ACCOUNTS))
 
 
+def networks_named(env: Reader, name: str) -> tuple[IPNetwork, ...]:
+    """The networks of a variable that is a list of them, or of addresses. Raises ConfigurationError."""
+    return _networks(env, name)
+
+
 def _networks(env: Reader, name: str) -> tuple[IPNetwork, ...]:
     return tuple(_network(text, name) for text in _listed(env, name, _bad_cidrs(name)))
 

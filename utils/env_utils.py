@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, cached_property, lru_cache
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from utils.env_file import EnvFile
 from utils.env_reader import ConfigurationError, Reader
 from utils.first_env import write_first_env
 from utils.key_strength import NEW_KEY_COMMAND, human_hand, weakness, weakness_of_key
+from utils.net_guard import IPNetwork
 from utils.secret import Secret
 
 __all__ = [
@@ -65,6 +67,7 @@ class Settings:
     host: str
     port: int
     trusted_proxies: int
+    metrics_addresses: tuple[IPNetwork, ...]  # who may read /metrics without a token
     ratelimit_storage_uri: str = field(repr=False)
     session_life: timedelta
     session_remembered_life: timedelta
@@ -94,6 +97,15 @@ class Settings:
     def has_local_inbox(self) -> bool:
         """Whether there is a local inbox at all: never in production, and port 0 switches it off."""
         return bool(self.local_inbox_port) and not self.is_production
+
+    def is_scraper(self, address: str) -> bool:
+        """Whether somebody at this address may read the figures without showing who they are."""
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+        return any((mapped or found) in network for network in self.metrics_addresses)
 
     @property
     def base_host(self) -> str:
@@ -194,6 +206,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         host=host,
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),
+        metrics_addresses=allowed_places.networks_named(env, "METRICS_ADDRESSES"),
         ratelimit_storage_uri=ratelimit_storage_uri,
         session_life=timedelta(hours=env.integer("SESSION_HOURS", 12, 1, 8760)),
         session_remembered_life=timedelta(days=env.integer("SESSION_REMEMBERED_DAYS", 30, 1, 400)),

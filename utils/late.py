@@ -11,6 +11,8 @@ LATE: Final = {
     "services.worker.celery_tasks": "slower to load than all of ours, and only users of a broker need it",
     "services.alerts.tasks": "imports Celery, likewise",
     "services.oauth.session": "Authlib and requests, 27 MiB that only whoever asks for a token needs",
+    "prometheus_client.core": "only whoever is scraped needs it",
+    "prometheus_client.exposition": "likewise",
     "flask_migrate": "Alembic and Mako; only whoever migrates needs them",
     "flask_migrate.cli": "likewise",
     "blueprints.under_gunicorn": "imports gunicorn, which only whoever is served by it needs",

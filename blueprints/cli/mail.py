@@ -15,8 +15,9 @@ from services.alerts.watching import AlertWatch
 from services.audit import Action
 from services.checks import outlook, start
 from services.checks.outlook import Outlook
-from services.outbox import holding, log
+from services.outbox import figures, holding, log
 from services.outbox.facts import SETTLED, AttemptData, DirectData, MailFacts, MessageData, State
+from services.outbox.figures import HourFigures
 from services.outbox.log import Summary
 from services.outbox.reasons import Reason, words
 from services.settings import route
@@ -31,6 +32,7 @@ mail = AppGroup("mail", help="List, resend and cancel email, and run the worker.
 
 MOST_SENDERS: Final = 64
 LONGEST_DAYS: Final = 36500
+_HOURS: Final = click.IntRange(1, figures.MOST_HOURS)
 _STATES: Final = click.Choice([state.value for state in State])
 _FINAL: Final = click.Choice([state.value for state in SETTLED])
 
@@ -215,6 +217,24 @@ def _summary_lines(summary: Summary, now: Outlook, is_well: bool) -> Iterator[st
         yield told
     elif is_well:
         yield "No email is late."
+
+
+@command(mail, "figures")
+@click.option("--hours", default=24, show_default=True, type=_HOURS, help="How many hours back.")
+@click.option("--server", default="", help="Only this server, as the log calls it: “name (host:port)”.")
+@click.option("--rebuild", is_flag=True, help="Count every hour anew of which the log still has anything.")
+def show_figures(*, hours: int, server: str, rebuild: bool, as_json: bool) -> None:
+    """Show how many attempts came to what, by the hour, and why those failed that did."""
+    if rebuild:
+        figures.rebuild()
+    found = figures.latest(hours, server)
+    headings = ("Hour (UTC)", "Server", "Result", "Why", "Domain", "Attempts")
+    answer(as_json, [json_of(HourFigures, each) for each in found], *table(headings, list(map(_figure_row, found))))
+
+
+def _figure_row(each: HourFigures) -> tuple[str, ...]:
+    why = words(each.cause) if each.cause else ""
+    return clock.in_lists(each.hour), each.server, each.outcome, why, each.domain or "others", str(each.mails)
 
 
 def _summary_dict(summary: Summary, now: Outlook, is_well: bool) -> dict[str, object]:

@@ -17,7 +17,6 @@ from database.user_db import Account
 from services import audit
 from services.accounts import accounts, api_tokens, fields, reset_links, sessions, tries
 from services.accounts.accounts import Person
-from services.accounts.api_tokens import Scope
 from services.accounts.sessions import subject_of
 from services.audit import Action
 from services.outbox import leaving
@@ -124,7 +123,8 @@ def demote(account_id: int, *, by: int | None = None) -> Person:
         if account.is_admin:
             _refuse_last(administrators, account)
             account.is_admin = False
-            api_tokens.revoke_all(session, account, Scope.ADMIN)
+            for scope in api_tokens.OF_ADMINISTRATORS:
+                api_tokens.revoke_all(session, account, scope)
             audit.record(session, Action.ACCOUNT_DEMOTED, subject_of(account))
         return accounts.person_of(account)
 

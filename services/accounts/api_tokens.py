@@ -31,11 +31,12 @@ USE_NOTED: Final = timedelta(minutes=1)
 
 
 class Scope(StrEnum):
-    """What a token is good for. ``ADMIN`` is for everything that its owner may do, and for administrators only."""
+    """What a token is good for. ``ADMIN``, for all that its owner may do, and ``METRICS`` are administrators' only."""
 
     SEND = "send"
     SETTINGS = "settings"
     READ = "read"
+    METRICS = "metrics"
     ADMIN = "admin"
 
 
@@ -43,8 +44,10 @@ MEANINGS: Final = {
     Scope.SEND: "send email in your name",
     Scope.SETTINGS: "change your own mail server and senders",
     Scope.READ: "see your emails and what happened to them",
+    Scope.METRICS: "read the figures at /metrics",
     Scope.ADMIN: "everything that an administrator can do",
 }
+OF_ADMINISTRATORS: Final = (Scope.ADMIN, Scope.METRICS)
 MOST_TOKENS: Final = 100  # of one account that are good
 
 
@@ -74,7 +77,7 @@ class TokenInfo:
 
 def may_have(*, is_admin: bool) -> dict[Scope, str]:
     """The scopes that may be chosen, each with what it means."""
-    return {scope: meaning for scope, meaning in MEANINGS.items() if is_admin or scope is not Scope.ADMIN}
+    return {scope: meaning for scope, meaning in MEANINGS.items() if is_admin or scope not in OF_ADMINISTRATORS}
 
 
 def create(
@@ -99,8 +102,8 @@ def create(
         owner = user_db.lock(session, account_id)
         if owner is None or owner.disabled_at:
             raise NotFound("No such account.")
-        if Scope.ADMIN in scopes and not owner.is_admin:
-            raise InvalidInput({"scopes": ["Only administrators can have tokens with the scope admin."]})
+        if not owner.is_admin and (theirs := [scope for scope in OF_ADMINISTRATORS if scope in scopes]):
+            raise InvalidInput({"scopes": [f"Only administrators can have tokens with the scope {theirs[0]}."]})
         if sum(_info(each, owner).is_good for each in api_token_db.unrevoked(session, account_id)) >= MOST_TOKENS:
             raise InvalidInput({"name": [f"There are already {MOST_TOKENS} tokens. Revoke one that is not used."]})
         token = ApiToken(
@@ -185,7 +188,7 @@ def is_still_good(session: Session, token_id: int | None) -> bool:
 def _is_good(token: ApiToken, owner: Account) -> bool:
     """Whether it has not ended, and its owner may use what it is good for."""
     info = _info(token, owner)
-    is_office = Scope.ADMIN in info.scopes
+    is_office = any(scope in info.scopes for scope in OF_ADMINISTRATORS)
     return info.is_good and not owner.disabled_at and (owner.is_admin or not is_office)
 
 

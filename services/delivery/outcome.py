@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from services.delivery import retry_policy
 from services.delivery.retry_policy import Verdict, Whose
+from services.outbox import reasons
 from services.outbox.reasons import Reason
 from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
@@ -109,6 +110,15 @@ class Outcome:
     def is_for_nobody(self) -> bool:
         """Whether no server was asked since every recipient is on the suppression list."""
         return self.kind == SUPPRESSED and bool(self.refused)
+
+    @property
+    def cause(self) -> str:
+        """Why it was not accepted, as the code of a reason; "" if it was."""
+        if self.verdict is not None:
+            return reasons.code_of(self.verdict.reason)
+        if self.is_throttled:
+            return Reason.ACCOUNT_LIMIT if self.of_account else Reason.THROTTLED
+        return {NOT_CONFIGURED: Reason.NO_SERVER, SUPPRESSED: Reason.NOTHING_IS_SENT}.get(self.kind, "")
 
     @property
     def is_ours(self) -> bool:

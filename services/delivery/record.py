@@ -17,6 +17,7 @@ from database.outbox_db import OutboxMail
 from services.delivery import standing
 from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
+from services.outbox.reasons import Reason
 from services.settings import health, sealing
 from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
@@ -99,6 +100,7 @@ def told(
         "enhanced": answered.enhanced if answered else None,
         "reply": printable(answered.text, LONGEST_REPLY - len(mark)) + mark if answered else outcome.own_reason,
         "worker": worker,
+        "reason": outcome.cause,
     }
     log.info(
         "email_attempt",
@@ -134,6 +136,7 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
         phase=Phase.MESSAGE,
         fault=Fault.CLOSED,
         reply=reason,
+        reason=Reason.LOST_WORKER,
     )
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from database.outbox_db import Priority
 from services.accounts import password_reset
 from services.delivery import held_servers
-from services.outbox import promise
+from services.outbox import figures, promise
 from services.smtp import pool
 from services.worker import groups, lease, probing, pulse, turns
 from services.worker.groups import Turn
@@ -150,7 +150,7 @@ class MailWorker:
 
     def _keep(self) -> None:
         """Whatever may take long, or wait for others; neither claims nor leases wait for it."""
-        next_sweep = next_tidy = next_look = 0.0
+        next_sweep = next_tidy = next_look = next_count = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
             if now >= next_sweep:
@@ -161,6 +161,9 @@ class MailWorker:
                 next_look = now + LOOK_AGAIN_SECONDS
                 self._guarded(pulse.beat)
                 self._guarded(probing.look_again)
+            if now >= next_count:
+                self._guarded(figures.count_up)
+                next_count = time.monotonic() + figures.pause_after(time.monotonic() - now)
             if now >= next_tidy:
                 next_tidy = now + TIDY_SECONDS
                 self._guarded(groups.tidy)
