@@ -308,9 +308,15 @@ def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
         channels = Counter(channel.key_id for channel in alert_db.channels(session))
 
     def use(key_id: str, role: Role, position: int | None = None) -> KeyUse:
-        counts = (each.pop(key_id, 0) for each in (used, mails, tokens))
         return KeyUse(
-            key_id, role, position, *counts, addresses=key_id == of_addresses, channels=channels.pop(key_id, 0)
+            key_id,
+            role,
+            position,
+            rows=used.pop(key_id, 0),
+            mails=mails.pop(key_id, 0),
+            sign_ins=tokens.pop(key_id, 0),
+            addresses=key_id == of_addresses,
+            channels=channels.pop(key_id, 0),
         )
 
     keys = [use(current_key_id(), Role.CURRENT)]
