@@ -33,6 +33,7 @@ from tests.services.oauth.signing_in import pressed
 from tests.signed_in_by_token import CLIENT, MAILBOX, SECRET, register, registration
 from tests.turned_clock import Now
 from utils import clock
+from utils.errors import NotFound
 from utils.secret import Secret
 
 REDIRECT: Final = "https://example.com/mail/oauth/callback"  # below a path
@@ -210,6 +211,17 @@ def test_a_permission_that_was_left_out_is_told_and_nothing_is_kept(app: Flask, 
     assert finished(came_back(config_id))
 
 
+@pytest.mark.parametrize("odd", ["a\x00b", "\ud800", "é", "x" * 5000])
+def test_what_is_no_scope_in_an_answer_is_not_kept_and_harms_nothing(
+    app: Flask, provider: OAuthProviderServer, odd: str
+) -> None:
+    config_id = office(provider)
+    scope = "https://outlook.office.com/SMTP.Send"
+    provider.next("token", oauth_faults.with_fields(scope=f"{scope} {odd}"))
+    granted = finished(came_back(config_id)).sign_in.granted_scopes
+    assert scope in granted and odd not in granted
+
+
 def test_without_anything_to_renew_with_nothing_is_kept(app: Flask, provider: OAuthProviderServer) -> None:
     config_id = office(provider)
     provider.gives_refresh = False
@@ -318,6 +330,21 @@ def test_a_code_is_typed_elsewhere_and_the_provider_is_asked_no_oftener_than_it_
     found = pending.poll_device(config_id, ALICE)
     assert isinstance(found, NewConnection)
     assert found.sign_in.mailbox == MAILBOX
+    assert under_way() == 0
+
+
+def test_a_server_that_is_deleted_while_a_code_is_fetched_is_told_to_be_gone(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    config_id = device(provider)
+
+    def delete(_answer: dict[str, Any]) -> None:
+        with app.app_context():
+            configs.delete(config_id)
+
+    provider.next("devicecode", oauth_faults.Edited(delete))
+    with pytest.raises(NotFound):
+        pending.begin_device(config_id, ALICE)
     assert under_way() == 0
 
 
