@@ -27,7 +27,7 @@ from services.oauth.registration import Registration
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.worker import groups
-from tests import oauth_faults, signed_in_by_token
+from tests import connected_rows, oauth_faults, signed_in_by_token
 from tests.oauth_provider import USER_CODE, OAuthProviderServer, RegisteredClient
 from tests.services.oauth.signing_in import pressed
 from tests.signed_in_by_token import CLIENT, MAILBOX, SECRET, register, registration
@@ -426,3 +426,20 @@ def test_no_trail_holds_a_secret(app: Flask, provider: OAuthProviderServer) -> N
         assert oauth_db.find(session, connected.config_id)
     for secret in (SECRET, answer["code"][0], answer["state"][0], connected.sign_in.access_token.reveal()):
         assert secret not in said
+
+
+def test_what_was_granted_to_another_application_is_revoked(app: Flask, provider: OAuthProviderServer) -> None:
+    config = signed_in_by_token.connected(provider, 465)
+    known = keeping.find(config.row.id)
+    assert known
+    for change in ({"issuer": provider.url}, {"client_secret": Secret("another")}, {"is_testing": True}):
+        tokens.register(config.row.id, replace(known.registration, **change))  # type: ignore[arg-type]
+    connected_rows.await_revocations()
+    assert provider.sent("token") == []
+    tokens.register(config.row.id, replace(known.registration, client_id="other"))
+    connected_rows.await_revocations()
+    assert provider.sent("token") == [known.refresh_token.reveal()]
+    assert audit.events(action=Action.GRANT_REVOKED)
+    tokens.register(config.row.id, replace(known.registration, client_id="third"))  # which has nothing to revoke
+    connected_rows.await_revocations()
+    assert len(audit.events(action=Action.GRANT_REVOKED)) == 1
