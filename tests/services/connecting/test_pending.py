@@ -433,7 +433,7 @@ def test_what_was_granted_to_another_application_is_revoked(app: Flask, provider
     known = keeping.find(config.row.id)
     assert known
     for change in ({"issuer": provider.url}, {"client_secret": Secret("another")}, {"is_testing": True}):
-        tokens.register(config.row.id, replace(known.registration, **change))  # type: ignore[arg-type]
+        tokens.register(config.row.id, replace(known.registration, **change))
     connected_rows.await_revocations()
     assert provider.sent("token") == []
     tokens.register(config.row.id, replace(known.registration, client_id="other"))
