@@ -1,4 +1,4 @@
-"""A server that somebody changes while its sign-in by token is tested: the password serves on, and the page says why."""
+"""A server that somebody changes while its sign-in by token is tested: the password serves on, and it is said why."""
 
 import json
 from collections.abc import Callable, Iterator
