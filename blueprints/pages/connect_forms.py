@@ -35,7 +35,7 @@ from services.settings import route, sign_ins
 from services.settings.fields import checked
 from services.settings.sealing import StoredConfig
 from utils.env_utils import get_settings
-from utils.errors import AppError, InvalidInput
+from utils.errors import AppError, Conflict, InvalidInput
 
 SWITCHED: Final = "The sign-in by token works. Sealpost uses it from now on; the password is deleted."
 PASSED: Final = "The sign-in by token works."
@@ -211,8 +211,7 @@ def check(place: ConnectPlace) -> Response:
 
     def told(result: TestResult) -> dict[str, Any]:
         said = settled(result)
-        known, steps = keeping.find(place.config_id), _steps(place)
-        found = checks.rows(place.stored, known, steps, result=result)
+        found = checks.rows(place.stored, keeping.find(place.config_id), _steps(place), result=result)
         return {
             "ok": result.ok,
             "message": said or result.headline,
@@ -222,7 +221,11 @@ def check(place: ConnectPlace) -> Response:
     if smtp_tests.wants_stream():
         return smtp_tests.streamed(prepared, place.config_id, told, is_discreet=place.is_own)
     result = smtp_tests.run_and_note(prepared, place.config_id)
-    if said := settled(result):
+    try:
+        said = settled(result)
+    except Conflict as refused:
+        return page(place, errors={"form": [refused.message]}, result=result, status=refused.status)
+    if said:
         flash(said, "warning" if said == NOT_PROVEN else "success")
         return _back(place, anchor="checks") if said != NOT_PROVEN else page(place, result=result)
     return page(place, result=result)
