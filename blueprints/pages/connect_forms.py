@@ -37,7 +37,7 @@ from services.settings.sealing import StoredConfig
 from utils.env_utils import get_settings
 from utils.errors import AppError, InvalidInput
 
-SWITCHED: Final = "The sign-in by token works. Sealpost uses it from now on; the password is deleted."
+SWITCHED: Final = "The sign-in by token works. Sealpost uses it from now on, and the password is deleted."
 PASSED: Final = "The sign-in by token works."
 NOT_PROVEN: Final = (
     "The sign-in works, but the test could not see that email is accepted. The password serves on. Test again with "
@@ -206,7 +206,7 @@ def check(place: ConnectPlace) -> Response:
         if not result.ok:
             return ""
         if connecting.switched_over(place.stored, prepared.settings, result, actor):
-            return SWITCHED if place.stored.row.smtp_password else PASSED
+            return (SWITCHED if place.stored.row.smtp_password else PASSED) + connecting.what_it_sends(place.stored)
         return PASSED if place.stored.settings.is_by_token else NOT_PROVEN
 
     def told(result: TestResult) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _told(stored: StoredSignIn, trouble: str) -> tuple[str, str, str]:
     if not stored.is_usable:
         return "error", "What is registered cannot be read", _UNREADABLE[stored.condition]
     if stored.consent == 0:
-        return "warning", "Not connected yet", trouble or "What you registered is stored. Now connect, below."
+        return "warning", "Not connected yet", trouble or "What you registered is stored. Now connect."
     if stored.needs_sign_in:
         return "error", NEEDS_SIGN_IN, f"{trouble} {_WAITS}".strip()
     provider = stored.registration.provider

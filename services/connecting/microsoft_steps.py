@@ -131,8 +131,8 @@ def _code(facts: GuideFacts) -> GuideStep:
         ),
         why="A code is typed on another device, so there is no address for Microsoft to send you back to, and no "
         "secret to keep. Microsoft asks for this setting before it gives out codes.",
-        caution="Some organisations block codes by Conditional Access. Microsoft then says so when you sign in: sign "
-        "in by redirect instead.",
+        caution="Some organisations block codes by Conditional Access. Microsoft then says so when you sign in: "
+        "choose to sign in in this browser instead.",
         checks=(ConnectCheck.TOKEN,),
     )
 
@@ -257,9 +257,10 @@ def _smtp(facts: GuideFacts) -> GuideStep:
         title="Turn on SMTP for the mailbox",
         words=(
             f"Open Users, Active users, and choose {facts.who}. Under Mail, choose Manage email apps.",
-            "Select Authenticated SMTP, and save. Or run the second line below in Exchange Online PowerShell.",
-            "If it is still refused an hour later, run the last line. It turns on SMTP for every mailbox that has no "
-            "setting of its own.",
+            "Select Authenticated SMTP, and save. Or run the lines below, up to “For this mailbox”, in Exchange Online "
+            "PowerShell.",
+            "If it is still refused an hour later, run “For the organisation”. It turns on SMTP for every mailbox that "
+            "has no setting of its own.",
         ),
         lines=(
             _connection(facts),

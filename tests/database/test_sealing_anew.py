@@ -106,7 +106,13 @@ def raw(columns: str = "*") -> dict[str, dict[str, Any]]:
 def added_since() -> dict[str, Any]:
     """What columns that came later hold in a row from before them."""
     texts = ("client_certificate", "client_key", "inactive_reason")
-    return {**dict.fromkeys(texts, ""), "active_until": None, "broken_told_at": None, "fell_back": 0, "oauth_consent": 0}
+    return {
+        **dict.fromkeys(texts, ""),
+        "active_until": None,
+        "broken_told_at": None,
+        "fell_back": 0,
+        "oauth_consent": 0,
+    }
 
 
 def conditions() -> dict[str, Condition]:

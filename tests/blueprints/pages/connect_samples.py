@@ -171,11 +171,11 @@ def _start(name: str) -> str:
         "settings/connect_start.html",
         found=None if name == "new" else found,
         suggestion=name == "found",
-        values={"email": "" if name == "new" else "shop@example.com", "name": "Microsoft 365"},
+        values={"email": "" if name == "new" else "shop@example.com"},
         errors={},
         urls=URLS,
         connect_label="Connect with Microsoft",
-        with_name=True,
+        with_token_method=True,
         back_url="/settings/smtp",
         back_label="Mail servers",
     )

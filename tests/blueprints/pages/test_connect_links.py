@@ -48,13 +48,34 @@ def test_a_server_with_a_password_shows_how_to_connect_it_and_what_changes(
     assert "By token (OAuth 2)" not in page
 
 
+@pytest.mark.parametrize(
+    ("host", "is_offered"),
+    [("smtp.example.com", True), ("smtp-hve.office365.com", False), ("smtp.sendgrid.net", False)],
+)
+def test_a_server_of_a_provider_that_is_in_no_list_can_be_connected_from_its_page(
+    admin: Visitor, host: str, is_offered: bool
+) -> None:
+    place = f"{LIST}/{connected_rows.stored(host).row.id}"
+    assert (f'href="{place}/connect">Connect by OAuth</a>' in admin.get(place).text) is is_offered
+
+
+def test_a_new_server_may_be_chosen_to_sign_in_by_token_and_then_leads_to_connecting_it(admin: Visitor) -> None:
+    assert '<option value="XOAUTH2">By token (OAuth 2)</option>' in admin.get(f"{LIST}/new").text
+    unconnected = {"smtp_password": "", "auth_method": "XOAUTH2", "is_active": ""}
+    saved = admin.post_form(f"{LIST}/new", FORM | unconnected)
+    assert saved.status_code == 303
+    page = admin.get(LIST).text
+    assert "Inactive, not connected" in page
+    assert list(links(page).values()) == ["Connect by OAuth"]
+
+
 def test_one_that_is_to_be_connected_says_so_and_can_be_chosen_to_have_a_password(admin: Visitor) -> None:
     config_id = connected_rows.stored(HOSTS[OAuthProvider.GOOGLE], auth_method="XOAUTH2").row.id
     place = f"{LIST}/{config_id}"
     page = admin.get(place).text
     assert links(page) == {f"{place}/connect": "Connect with Google"}
     assert "Inactive, not connected" in page and "This server is not connected yet. Connect it first." in page
-    assert "Leave this empty; a password ends the connection, if you choose another sign-in method" in page
+    assert "To go back to a password, enter it here, and choose another sign-in method under More options" in page
     assert '<option value="XOAUTH2" selected>By token (OAuth 2)</option>' in page
 
 
