@@ -237,10 +237,12 @@ def ask_end(place: ConnectPlace, consequence: str, level: str) -> Response:
     known = keeping.find(place.config_id)
     if known is None:
         return _back(place)
+    taken_back_at = sign_ins.taken_back_at(known)
     rendered = render_template(
         "settings/disconnect.html",
         name="" if place.is_own else place.stored.row.name,
-        can_revoke=not sign_ins.taken_back_at(known),
+        can_revoke=not taken_back_at,
+        taken_back_at=taken_back_at,
         provider_name=guide.PROVIDER_NAMES[known.registration.provider],
         consequence=consequence if place.stored.settings.is_by_token else "",
         level=level,

@@ -9,7 +9,7 @@ from services.oauth.providers import OAuthProvider
 from services.oauth.sealed import SignInCondition, StoredSignIn
 
 NEEDS_SIGN_IN: Final = "Needs sign-in again"
-_WAITS: Final = "Mail through this server waits until you connect again. None of it is lost."
+_WAITS: Final = "Email for this server waits until then, at most until it expires."
 _UNREADABLE: Final = {
     SignInCondition.KEY_MISSING: "It is sealed with a missing key. Restore that APP_KEY, or enter everything again and "
     "connect.",

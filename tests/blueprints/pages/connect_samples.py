@@ -186,6 +186,7 @@ def _end(name: str) -> str:
         "settings/disconnect.html",
         name="Shop",
         can_revoke=name == "google",
+        taken_back_at="" if name == "google" else "myapps.microsoft.com",
         provider_name=name.title(),
         consequence="It is the active server: no email goes through it after that.",
         level="warning",

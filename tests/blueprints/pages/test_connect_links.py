@@ -44,7 +44,7 @@ def test_a_server_with_a_password_shows_how_to_connect_it_and_what_changes(
     wanted = {f"{place}/connect": label} if label else {}
     page = admin.get(place).text
     assert links(admin.get(LIST).text) == links(page) == wanted
-    assert ("The password serves until the new sign-in has passed its test" in page) is bool(label)
+    assert ("The stored password is used until the new sign-in has passed its test" in page) is bool(label)
     assert "By token (OAuth 2)" not in page
 
 
@@ -122,7 +122,7 @@ def test_an_own_server_shows_the_same_to_its_owner(app: Flask, admin: Visitor) -
     values = {"smtp_server": HOSTS[OAuthProvider.MICROSOFT], "smtp_port": 587, "smtp_username": MAILBOX}
     own_server.save(bob.id, parse_change(values | {"smtp_password": "the old password"}))
     page = owner.get(OWN).text
-    assert links(page) == {f"{OWN}/connect": "Connect with Microsoft"} and "serves until" in page
+    assert links(page) == {f"{OWN}/connect": "Connect with Microsoft"} and "is used until" in page
     config = connected_rows.connect(own_server.find(bob.id) or connected_rows.stored())
     proof = sealing.issue_proof(moving.settings_by_token(config))
     moving.switch_over(config.row.id, proof)
@@ -142,6 +142,7 @@ def test_the_command_line_tells_how_it_is_connected(app: Flask, admin: Visitor) 
     assert f"microsoft, needs sign-in again as {MAILBOX}" in run.invoke(args=["smtp", "show", "Shop"]).stdout
     assert "needs sign-in again" in run.invoke(args=["smtp", "list"]).stdout
     assert "Needs sign-in again since" in run.invoke(args=["smtp", "route"]).stdout
+    assert "flask smtp connect Shop" in run.invoke(args=["smtp", "validate"]).stdout
 
 
 def test_nothing_secret_of_a_connection_is_on_a_page_or_in_an_answer(admin: Visitor) -> None:
