@@ -435,3 +435,9 @@ def test_a_disabled_account_that_comes_back_sends_through_the_global_server_unti
     again = connected_beside(provider, configs.of_any_scope(config.row.id))
     moving.switch_over(config.row.id, proof_of(again))
     assert next(route.steps(bob)).settings
+
+
+def test_what_nobody_has_signed_in_with_has_nothing_to_be_taken_back(app: Flask, provider: OAuthProviderServer) -> None:
+    config = stored(587, smtp_server="smtp.gmail.com", use_ssl=False, use_tls=True)
+    register(config.row.id, Registration(provider=OAuthProvider.GOOGLE, way=Grant.CODE, client_id=CLIENT))
+    assert moving.disconnect(config.row.id).taken_back_at == ""
