@@ -37,7 +37,7 @@ from services.settings.sealing import StoredConfig
 from utils.env_utils import get_settings
 from utils.errors import AppError, Conflict, InvalidInput
 
-SWITCHED: Final = "The sign-in by token works. Sealpost uses it from now on; the password is deleted."
+SWITCHED: Final = "The sign-in by token works. Sealpost uses it from now on, and the password is deleted."
 PASSED: Final = "The sign-in by token works."
 NOT_PROVEN: Final = (
     "The sign-in works, but the test could not see that email is accepted. The password serves on. Test again with "
@@ -206,7 +206,7 @@ def check(place: ConnectPlace) -> Response:
         if not result.ok:
             return ""
         if connecting.switched_over(place.stored, prepared.settings, result, actor):
-            return SWITCHED if place.stored.row.smtp_password else PASSED
+            return (SWITCHED if place.stored.row.smtp_password else PASSED) + connecting.what_it_sends(place.stored)
         return PASSED if place.stored.settings.is_by_token else NOT_PROVEN
 
     def told(result: TestResult) -> dict[str, Any]:
@@ -240,10 +240,12 @@ def ask_end(place: ConnectPlace, consequence: str, level: str) -> Response:
     known = keeping.find(place.config_id)
     if known is None:
         return _back(place)
+    taken_back_at = sign_ins.taken_back_at(known)
     rendered = render_template(
         "settings/disconnect.html",
         name="" if place.is_own else place.stored.row.name,
-        can_revoke=not sign_ins.taken_back_at(known),
+        can_revoke=not taken_back_at,
+        taken_back_at=taken_back_at,
         provider_name=guide.PROVIDER_NAMES[known.registration.provider],
         consequence=consequence if place.stored.settings.is_by_token else "",
         level=level,

@@ -153,7 +153,8 @@ def disconnect(config_id: int, *, actor: str = "") -> Ended:
         elif was_serving and row.is_active:
             configs.switched(session, row, None, actor, is_active=False)
         promise.end_rest(session, row.account_id)  # another may send by now
-    return Ended(taken_back_at=sign_ins.taken_back_at(known), was_serving=was_serving)
+    has_more = known.consent or known.registration.is_app_only  # than what was entered here
+    return Ended(taken_back_at=sign_ins.taken_back_at(known) if has_more else "", was_serving=was_serving)
 
 
 def _switch_own(stored: StoredConfig, account_id: int, proof: str, actor: str) -> StoredConfig:

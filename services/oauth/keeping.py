@@ -257,7 +257,7 @@ def _failed(known: StoredSignIn, failure: TokenFailure) -> Secret:
 def _next_try(known: StoredSignIn, failure: TokenFailure, now: datetime) -> datetime | None:
     """When to ask again; None where that is of no use until somebody has signed in."""
     if failure.about is About.PROVIDER:
-        pause = min(_FIRST_PAUSE * int(2 ** min(known.failures, 10)), _LONGEST_PAUSE)
+        pause = min(_FIRST_PAUSE * 2.0 ** min(known.failures, 10), _LONGEST_PAUSE)
         return now + max(pause, timedelta(seconds=failure.retry_after or 0))
     if failure.about is About.SIGN_IN and not known.registration.is_app_only:
         return None

@@ -463,3 +463,9 @@ def test_a_password_serves_on_where_the_last_token_lives_but_nobody_can_renew_it
     with pytest.raises(Conflict, match=r"Connect it again"):
         moving.switch_over(config.row.id, proof_of(config))
     assert configs.get(config.row.id).settings.password.reveal() == PASSWORD
+
+
+def test_what_nobody_has_signed_in_with_has_nothing_to_be_taken_back(app: Flask, provider: OAuthProviderServer) -> None:
+    config = stored(587, smtp_server="smtp.gmail.com", use_ssl=False, use_tls=True)
+    register(config.row.id, Registration(provider=OAuthProvider.GOOGLE, way=Grant.CODE, client_id=CLIENT))
+    assert moving.disconnect(config.row.id).taken_back_at == ""
