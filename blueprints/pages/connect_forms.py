@@ -13,6 +13,7 @@ from flask_login import current_user
 
 from blueprints import connecting, forms, smtp_tests
 from blueprints.access import actor_name, require_recent_sign_in
+from blueprints.pages import connect_policy
 from blueprints.pages.server_forms import FieldErrors
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
@@ -51,13 +52,6 @@ _TEXTS: Final = tuple(
 )
 _SECRETS: Final = ("client_secret", "client_key", "service_account")
 _SHOWN: Final = tuple(name for name in _TEXTS if name not in (*_SECRETS, "provider", "way"))
-# A sign-in leads on to the provider, and from there to whoever its organisation signs in with: Chromium applies
-# form-action to all of that.
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; frame-src 'self'; form-action 'self' https:{more}; base-uri 'none'; frame-ancestors 'none'; "
-    "object-src 'none'"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +109,7 @@ def page(
         check_now=is_fresh,
     )
     response = make_response(rendered, status)
-    response.headers["Content-Security-Policy"] = _POLICY.format(more=_plain_origin(registration))
+    response.headers["Content-Security-Policy"] = connect_policy.for_page(registration)
     return response
 
 
@@ -443,10 +437,3 @@ def _mark(known: StoredSignIn | None) -> str:
 
 def _verdict(provider: OAuthProvider) -> RedirectVerdict:
     return redirect_rules.judged(get_settings().base_url, provider)
-
-
-def _plain_origin(registration: Registration | None) -> str:
-    """Of a provider on this machine, in development."""
-    url = (registration.authority or registration.authorize_url) if registration else ""
-    parts = url.split("/")
-    return f" {parts[0]}//{parts[2]}" if url.startswith("http://") and len(parts) > 2 and "@" not in parts[2] else ""  # noqa: PLR2004

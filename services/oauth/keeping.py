@@ -36,6 +36,7 @@ from services.web_request import WebReach
 from utils import clock
 from utils.env_utils import get_settings
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
+from utils.numbers import whole_number
 from utils.secret import Secret
 
 log = structlog.get_logger(__name__)
@@ -77,8 +78,7 @@ def bearer_of(config_id: int, consent: int) -> Bearer:
 def config_of(bearer: Bearer) -> int | None:
     """The configuration of a value of ``bearer_of``; None of any other."""
     kind, _, place = bearer.grant.partition(":")
-    config_id = place.partition("/")[0]
-    return int(config_id) if kind == "config" and config_id.isdecimal() else None
+    return whole_number(place.partition("/")[0], 1) if kind == "config" else None
 
 
 def policy(*, for_account: bool = False) -> TokenPolicy:
