@@ -1,6 +1,7 @@
 """What a start prints: where the application is and, while there is no administrator, how to become the first."""
 
 import os
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,13 +27,13 @@ _START_TIME: Final = 19  # of a process, in /proc/PID/stat behind its name (proc
 def announce(app: Flask, *, listens: bool = False) -> None:
     """Print it, and log what is probably a mistake. ``listens``: this process serves at HOST and PORT itself."""
     config: Settings = app.extensions[EXTENSION]
-    print(f"\n  Sealpost is at   {config.base_url}", flush=True)  # noqa: T201
+    _say(f"\n  Sealpost is at   {config.base_url}")
     for url in _other_addresses(config) if listens else []:
-        print(f"  Also at          {url}", flush=True)  # noqa: T201
+        _say(f"  Also at          {url}")
     code = accounts.issue_setup_code(unless_since=_start_of_siblings())
     if code:
-        print(f"  Set it up at     {config.base_url}/setup", flush=True)  # noqa: T201
-        print(f"  Set-up code      {code}", flush=True)  # noqa: T201
+        _say(f"  Set it up at     {config.base_url}/setup")
+        _say(f"  Set-up code      {code}")
     if config.has_local_inbox and listens:
         _announce_inbox(config)
     if config.mail_suppress_send:
@@ -40,7 +41,15 @@ def announce(app: Flask, *, listens: bool = False) -> None:
     if not config.mail_senders and not config.celery_broker_url:
         log.warning("sends_no_queued_mail", reason="MAIL_SENDERS is 0", remedy="Run: flask mail worker")
     start.warn()
-    print(flush=True)  # noqa: T201
+    _say("")
+
+
+def _say(line: str) -> None:
+    """Print a line in one piece: another thread that logs at this moment must not come in between its text and its end,
+    or a code would be copied with what does not belong to it.
+    """
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _announce_inbox(config: Settings) -> None:
@@ -49,7 +58,7 @@ def _announce_inbox(config: Settings) -> None:
     if reason:
         log.warning("local_inbox_not_here", reason=reason)
     else:
-        print(f"  Local inbox at   {config.base_url}/inbox", flush=True)  # noqa: T201
+        _say(f"  Local inbox at   {config.base_url}/inbox")
 
 
 def _other_addresses(config: Settings) -> list[str]:

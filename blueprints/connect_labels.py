@@ -10,8 +10,8 @@ from services.smtp.settings import SmtpSettings
 
 AGAIN: Final = "Connect again"
 WHAT_CHANGES: Final = (
-    "You can sign in here by token instead of with a password or an app password. The password serves until the new "
-    "sign-in has passed its test; then it is deleted."
+    "Sealpost can sign in here by token, without a password. The stored password is used until the new sign-in has "
+    "passed its test. Then it is deleted."
 )
 
 

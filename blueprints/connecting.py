@@ -34,3 +34,13 @@ def switched_over(stored: StoredConfig, settings: SmtpSettings, result: TestResu
         return False
     moving.switch_over(stored.row.id, proof, actor=actor)
     return True
+
+
+def what_it_sends(before: StoredConfig) -> str:
+    """Whether email goes through a global server that was just switched over, where the person may not expect it."""
+    if before.row.account_id is not None:
+        return ""
+    row = configs.get(before.row.id).row
+    if not row.is_active:
+        return " No email goes through it before you activate it in the list of mail servers."
+    return "" if before.row.is_active else f" Mail now goes through “{row.name}”."

@@ -27,7 +27,7 @@ from services.smtp.client import Step
 from services.smtp.settings import Security
 from services.smtp.tls import ShownCertificate
 from utils import incidents
-from utils.errors import Fault, InvalidInput, Phase, Stopping, Temporary, TooMany
+from utils.errors import AppError, Fault, InvalidInput, Phase, Stopping, Temporary, TooMany
 from utils.json_shapes import json_of
 from utils.version import VERSION
 
@@ -130,6 +130,8 @@ def streamed(
                         yield _line({"type": "step", **step_dict(item, is_discreet=is_discreet)}) if item else "\n"
         except Stopping as stopping:
             yield _line(_ended("The test was not finished", stopping.message))
+        except AppError as refused:  # of what was to follow: the server was changed or deleted meanwhile
+            yield _line(_ended("Nothing came of the test", _words(refused)))
         except Exception as error:  # the answer has begun: what breaks now can only be told in it
             reference = incidents.report("test_not_told", error)
             untold = smtp_diagnosis.of_incident(Temporary(Phase.SETTINGS, Fault.OURS), reference)
@@ -143,6 +145,11 @@ def streamed(
         # Servers close an answer that was sent, and one whose reader has gone even before its first line.
         response.call_on_close(held.pop_all().close)
     return response
+
+
+def _words(refused: AppError) -> str:
+    errors = refused.errors if isinstance(refused, InvalidInput) else {}
+    return " ".join(text for texts in errors.values() for text in texts) or refused.message
 
 
 def _ended(title: str, message: str, remedy: str = "") -> dict[str, Any]:

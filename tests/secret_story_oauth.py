@@ -230,7 +230,7 @@ def _use_a_command(told: Connecting) -> None:
         uri = parse_qs(urlsplit(url).query)["redirect_uri"][0]
         return f"{uri}?{urlencode(_answered(url))}"
 
-    told.line.answer("That address: ", signed_in, "smtp", "connect", NAME, "--json")
+    told.line.answer("Address: ", signed_in, "smtp", "connect", NAME, "--json")
 
 
 def _lose_it(told: Connecting) -> None:

@@ -240,6 +240,8 @@ def _next_steps(stored: StoredConfig) -> tuple[str, ...]:
     if stored.row.is_active:
         return (where_mail_goes(),)
     name = shlex.quote(stored.row.name)
+    if stored.settings.is_by_token and not stored.row.is_connected:
+        return ("It is inactive, and not connected.", f"Connect it: flask smtp connect {name}")
     return f"It is inactive. Test it:  flask smtp test {name}", f"Then activate it: flask smtp activate {name}"
 
 

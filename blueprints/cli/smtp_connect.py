@@ -219,10 +219,10 @@ def _by_code(config_id: int, beginner: Beginner) -> NewConnection:
 
 def _by_address(config_id: int, beginner: Beginner) -> NewConnection:
     url = pending.begin_redirect(config_id, beginner, LOCALHOST_URI)
-    click.echo(f"Register this redirect URI at the provider, if it is not: {LOCALHOST_URI}", err=True)
+    click.echo(f"Register this redirect URI at the provider first: {LOCALHOST_URI}", err=True)
     click.echo(f"Then open this address in a browser, within ten minutes:\n\n{url}\n", err=True)
-    click.echo("Sign in. The browser then cannot open the next page: copy the address of that.", err=True)
-    return pending.paste(config_id, click.prompt("That address", err=True), beginner)
+    click.echo("Sign in. Your browser then cannot open the next page. Copy its address, and paste it here.", err=True)
+    return pending.paste(config_id, click.prompt("Address", err=True), beginner)
 
 
 def _leave(stored: StoredConfig, refused: NotConnected) -> NoReturn:

@@ -13,6 +13,7 @@ from flask_login import current_user
 
 from blueprints import connecting, forms, smtp_tests
 from blueprints.access import actor_name, require_recent_sign_in
+from blueprints.pages import connect_policy
 from blueprints.pages.server_forms import FieldErrors
 from services.checks import connection_test
 from services.checks.connection_test import TestPlan, TestResult
@@ -35,9 +36,9 @@ from services.settings import route, sign_ins
 from services.settings.fields import checked
 from services.settings.sealing import StoredConfig
 from utils.env_utils import get_settings
-from utils.errors import AppError, InvalidInput
+from utils.errors import AppError, Conflict, InvalidInput
 
-SWITCHED: Final = "The sign-in by token works. Sealpost uses it from now on; the password is deleted."
+SWITCHED: Final = "The sign-in by token works. Sealpost uses it from now on, and the password is deleted."
 PASSED: Final = "The sign-in by token works."
 NOT_PROVEN: Final = (
     "The sign-in works, but the test could not see that email is accepted. The password serves on. Test again with "
@@ -51,13 +52,6 @@ _TEXTS: Final = tuple(
 )
 _SECRETS: Final = ("client_secret", "client_key", "service_account")
 _SHOWN: Final = tuple(name for name in _TEXTS if name not in (*_SECRETS, "provider", "way"))
-# A sign-in leads on to the provider, and from there to whoever its organisation signs in with: Chromium applies
-# form-action to all of that.
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; frame-src 'self'; form-action 'self' https:{more}; base-uri 'none'; frame-ancestors 'none'; "
-    "object-src 'none'"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +109,7 @@ def page(
         check_now=is_fresh,
     )
     response = make_response(rendered, status)
-    response.headers["Content-Security-Policy"] = _POLICY.format(more=_plain_origin(registration))
+    response.headers["Content-Security-Policy"] = connect_policy.for_page(registration)
     return response
 
 
@@ -206,13 +200,12 @@ def check(place: ConnectPlace) -> Response:
         if not result.ok:
             return ""
         if connecting.switched_over(place.stored, prepared.settings, result, actor):
-            return SWITCHED if place.stored.row.smtp_password else PASSED
+            return (SWITCHED if place.stored.row.smtp_password else PASSED) + connecting.what_it_sends(place.stored)
         return PASSED if place.stored.settings.is_by_token else NOT_PROVEN
 
     def told(result: TestResult) -> dict[str, Any]:
         said = settled(result)
-        known, steps = keeping.find(place.config_id), _steps(place)
-        found = checks.rows(place.stored, known, steps, result=result)
+        found = checks.rows(place.stored, keeping.find(place.config_id), _steps(place), result=result)
         return {
             "ok": result.ok,
             "message": said or result.headline,
@@ -222,7 +215,11 @@ def check(place: ConnectPlace) -> Response:
     if smtp_tests.wants_stream():
         return smtp_tests.streamed(prepared, place.config_id, told, is_discreet=place.is_own)
     result = smtp_tests.run_and_note(prepared, place.config_id)
-    if said := settled(result):
+    try:
+        said = settled(result)
+    except Conflict as refused:
+        return page(place, errors={"form": [refused.message]}, result=result, status=refused.status)
+    if said:
         flash(said, "warning" if said == NOT_PROVEN else "success")
         return _back(place, anchor="checks") if said != NOT_PROVEN else page(place, result=result)
     return page(place, result=result)
@@ -237,10 +234,12 @@ def ask_end(place: ConnectPlace, consequence: str, level: str) -> Response:
     known = keeping.find(place.config_id)
     if known is None:
         return _back(place)
+    taken_back_at = sign_ins.taken_back_at(known)
     rendered = render_template(
         "settings/disconnect.html",
         name="" if place.is_own else place.stored.row.name,
-        can_revoke=not sign_ins.taken_back_at(known),
+        can_revoke=not taken_back_at,
+        taken_back_at=taken_back_at,
         provider_name=guide.PROVIDER_NAMES[known.registration.provider],
         consequence=consequence if place.stored.settings.is_by_token else "",
         level=level,
@@ -438,10 +437,3 @@ def _mark(known: StoredSignIn | None) -> str:
 
 def _verdict(provider: OAuthProvider) -> RedirectVerdict:
     return redirect_rules.judged(get_settings().base_url, provider)
-
-
-def _plain_origin(registration: Registration | None) -> str:
-    """Of a provider on this machine, in development."""
-    url = (registration.authority or registration.authorize_url) if registration else ""
-    parts = url.split("/")
-    return f" {parts[0]}//{parts[2]}" if url.startswith("http://") and len(parts) > 2 and "@" not in parts[2] else ""  # noqa: PLR2004

@@ -196,12 +196,12 @@ def _start(email: str, errors: dict[str, list[str]] | None = None, status: int =
         "settings/connect_start.html",
         found=found,
         suggestion=suggestion,
-        values={"email": email, "name": ""},
+        values={"email": email},
         errors=errors or {},
         urls={"find": url_for("connect.find"), "add": url_for("connect.add")}
         | {"by_password": url_for("smtp_form.new", find=email)},
         connect_label=guide.CONNECT_LABELS[suggestion.provider] if suggestion else "",
-        with_name=False,
+        with_token_method=True,
         back_url=list_url("settings.smtp"),
         back_label="Mail servers",
     )

@@ -167,12 +167,12 @@ def _start(email: str, refused: list[str] | None = None, status: int = 200) -> R
         "settings/connect_start.html",
         found=found,
         suggestion=suggestion,
-        values={"email": email, "name": ""},
+        values={"email": email},
         errors=errors,
         urls={"find": url_for("own_connect.show"), "add": url_for("own_connect.add")}
         | {"by_password": url_for("own_server.show", find=email)},
         connect_label=guide.CONNECT_LABELS[suggestion.provider] if suggestion else "",
-        with_name=False,
+        with_token_method=False,
         back_url=url_for("own_server.show"),
         back_label="Your mail server",
     )

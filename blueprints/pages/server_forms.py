@@ -39,7 +39,7 @@ def context(
         "errors": errors or {},
         "has_password": bool(stored and stored.row.smtp_password),
         "tested_controls": smtp_form_values.TESTED_CONTROLS,
-        "auth_methods": _auth_methods(values["auth_method"]),
+        "auth_methods": _auth_methods(values["auth_method"], is_new=stored is None),
         "presets": presets.presets(),
         "preset_groups": presets.GROUPS,
         "preset": found.provider if found else presets.for_server(values["smtp_server"], values["smtp_port"]),
@@ -53,9 +53,12 @@ def context(
     }
 
 
-def _auth_methods(chosen: str) -> list[tuple[str, str]]:
-    """What can be chosen. A server gets to a sign-in by token by being connected, and away from it here."""
-    by_token = [(TOKEN_METHOD, "By token (OAuth 2)")] if chosen == TOKEN_METHOD else []
+def _auth_methods(chosen: str, *, is_new: bool) -> list[tuple[str, str]]:
+    """What can be chosen. A server with a password gets to one by token by being connected, and away from it here.
+
+    A new one may begin without a password: nothing else leads there where its provider is in no list.
+    """
+    by_token = [(TOKEN_METHOD, "By token (OAuth 2)")] if is_new or chosen == TOKEN_METHOD else []
     return [("", "The best that the server offers"), *by_token, *((name, name) for name in sasl.KNOWN)]
 
 

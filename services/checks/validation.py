@@ -1,5 +1,6 @@
 """What `flask smtp validate` checks before a deploy is called done: each finding as it is made, with its remedy."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -216,7 +217,8 @@ def _step(step: RouteStep, used: RouteStep | None) -> Told:
         is_used = used is not None and used.source == step.source
         known = None if step.is_local_inbox else health.of_step(step)
         if is_used and known and known.is_down:
-            return Told(Mark.FAILED, f"{place}: {known.sentence}", outlook.SEE_WHY)
+            to_do = f"flask smtp connect {shlex.quote(step.name)}" if known.needs_sign_in else outlook.SEE_WHY
+            return Told(Mark.FAILED, f"{place}: {known.sentence}", to_do)
         told = f"{place}: {step.reason}{'' if is_used else ' Standby.'} {known.sentence if known else ''}".strip()
         return Told(Mark.OK if is_used and not (known and known.has_trouble) else Mark.INFO, told)
     if step.is_broken:

@@ -9,7 +9,7 @@ from services.oauth.providers import OAuthProvider
 from services.oauth.sealed import SignInCondition, StoredSignIn
 
 NEEDS_SIGN_IN: Final = "Needs sign-in again"
-_WAITS: Final = "Mail through this server waits until you connect again. None of it is lost."
+_WAITS: Final = "Email for this server waits until then, at most until it expires."
 _UNREADABLE: Final = {
     SignInCondition.KEY_MISSING: "It is sealed with a missing key. Restore that APP_KEY, or enter everything again and "
     "connect.",
@@ -51,7 +51,7 @@ def _told(stored: StoredSignIn, trouble: str) -> tuple[str, str, str]:
     if not stored.is_usable:
         return "error", "What is registered cannot be read", _UNREADABLE[stored.condition]
     if stored.consent == 0:
-        return "warning", "Not connected yet", trouble or "What you registered is stored. Now connect, below."
+        return "warning", "Not connected yet", trouble or "What you registered is stored. Now connect."
     if stored.needs_sign_in:
         return "error", NEEDS_SIGN_IN, f"{trouble} {_WAITS}".strip()
     provider = stored.registration.provider

@@ -39,9 +39,9 @@ def steps(way: Grant, facts: GuideFacts) -> list[GuideStep]:
     if way is Grant.CLIENT_CREDENTIALS:
         middle = [_secret(), _app_permission(), _consent(facts), _mailbox(facts), _smtp(facts)]
     elif way is Grant.DEVICE:
-        middle = [_code(facts), _permission(facts), _smtp(facts)]
+        middle = [_code(facts), _permission(facts), _smtp(facts, _install(facts))]
     else:
-        middle = [_secret(), _permission(facts), _smtp(facts)]
+        middle = [_secret(), _permission(facts), _smtp(facts, _install(facts))]
     if facts.entered.is_personal:  # nobody administers its Exchange
         middle = [step for step in middle if step.key is not StepKey.SMTP]
     elif facts.entered.sends_as_another:
@@ -131,8 +131,8 @@ def _code(facts: GuideFacts) -> GuideStep:
         ),
         why="A code is typed on another device, so there is no address for Microsoft to send you back to, and no "
         "secret to keep. Microsoft asks for this setting before it gives out codes.",
-        caution="Some organisations block codes by Conditional Access. Microsoft then says so when you sign in: sign "
-        "in by redirect instead.",
+        caution="Some organisations block codes by Conditional Access. Microsoft then says so when you sign in: "
+        "choose to sign in in this browser instead.",
         checks=(ConnectCheck.TOKEN,),
     )
 
@@ -224,11 +224,10 @@ def _mailbox(facts: GuideFacts) -> GuideStep:
         words=(
             f"In the {_ENTRA}, open Enterprise applications, choose your application there, and copy its Object ID "
             "into this field.",
-            "Open PowerShell on any computer, and run these lines as an administrator of Exchange. The first is needed "
-            "once for each computer.",
+            "Open PowerShell on any computer, and run these lines as an administrator of Exchange.",
         ),
         lines=(
-            _run("Install", "Install-Module -Name ExchangeOnlineManagement", facts),
+            _install(facts),
             _connection(facts),
             _run(
                 "Make the application known to Exchange",
@@ -249,7 +248,8 @@ def _mailbox(facts: GuideFacts) -> GuideStep:
     )
 
 
-def _smtp(facts: GuideFacts) -> GuideStep:
+def _smtp(facts: GuideFacts, *before: CopyLine) -> GuideStep:
+    """``before`` are lines to run first, where no earlier step has them."""
     return GuideStep(
         key=StepKey.SMTP,
         place=_ADMIN,
@@ -257,11 +257,13 @@ def _smtp(facts: GuideFacts) -> GuideStep:
         title="Turn on SMTP for the mailbox",
         words=(
             f"Open Users, Active users, and choose {facts.who}. Under Mail, choose Manage email apps.",
-            "Select Authenticated SMTP, and save. Or run the second line below in Exchange Online PowerShell.",
-            "If it is still refused an hour later, run the last line. It turns on SMTP for every mailbox that has no "
-            "setting of its own.",
+            "Select Authenticated SMTP, and save. Or run the lines below, up to “For this mailbox”, in Exchange Online "
+            "PowerShell.",
+            "If it is still refused an hour later, run “For the organisation”. It turns on SMTP for every mailbox that "
+            "has no setting of its own.",
         ),
         lines=(
+            *before,
             _connection(facts),
             _run(
                 "For this mailbox",
@@ -325,6 +327,10 @@ def _connect(way: Grant, facts: GuideFacts) -> GuideStep:
 
 def _entra_url(facts: GuideFacts) -> str:
     return _ENTRA_URLS[facts.entered.cloud_name]
+
+
+def _install(facts: GuideFacts) -> CopyLine:
+    return _run("Install, once for each computer", "Install-Module -Name ExchangeOnlineManagement", facts)
 
 
 def _connection(facts: GuideFacts) -> CopyLine:

@@ -25,6 +25,7 @@ from services.smtp.settings import NO_PASSWORD, TOKEN_METHOD, Security, SmtpSett
 from utils.errors import Conflict, InvalidInput, NotFound
 
 NOT_TESTED: Final = "The sign-in by token has not passed a test with these settings. Test it, then try again."
+OVER: Final = "Someone has to sign in again for this server. Connect it again, then test it."
 NOTHING_TO_END: Final = "This server is not connected."
 # Where tokens of a provider are good, as the registry has it.
 _SERVERS: Final = {
@@ -114,6 +115,9 @@ def switch_over(config_id: int, proof: str, *, actor: str = "") -> StoredConfig:
     stored = configs.of_any_scope(config_id)
     if not sealing.is_proof(proof, settings_by_token(stored)):
         raise Conflict(NOT_TESTED)
+    known = keeping.find(config_id)
+    if known is None or not known.is_connected:  # a last token may live on for minutes, and pass a test
+        raise Conflict(OVER)
     if stored.row.account_id is not None:
         return _switch_own(stored, stored.row.account_id, proof, actor)
     is_free = not activation.takes_over()
@@ -149,7 +153,8 @@ def disconnect(config_id: int, *, actor: str = "") -> Ended:
         elif was_serving and row.is_active:
             configs.switched(session, row, None, actor, is_active=False)
         promise.end_rest(session, row.account_id)  # another may send by now
-    return Ended(taken_back_at=sign_ins.taken_back_at(known), was_serving=was_serving)
+    has_more = known.consent or known.registration.is_app_only  # than what was entered here
+    return Ended(taken_back_at=sign_ins.taken_back_at(known) if has_more else "", was_serving=was_serving)
 
 
 def _switch_own(stored: StoredConfig, account_id: int, proof: str, actor: str) -> StoredConfig:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from database import oauth_db
+from database import oauth_db, smtp_db
 from database.engine import reading, transaction
 from database.oauth_db import PendingOAuth
 from services.connecting import tokens
@@ -25,6 +25,7 @@ from services.oauth.registration import Registration
 from services.oauth.sealed import StoredSignIn
 from utils import clock
 from utils.encryption_utils import CannotDecrypt, digest, encrypt_smtp_password, known_keys, mac, opened
+from utils.errors import NotFound
 from utils.secret import Secret
 
 _BEGINNER: Final = "oauth-beginner-v1"
@@ -79,7 +80,7 @@ class ShownDevice:
 def begin_redirect(config_id: int, beginner: Beginner, redirect_uri: str) -> str:
     """The provider's page to send the browser to; it comes back to ``redirect_uri``, within ten minutes.
 
-    One that this beginner had begun before is given up. Raises ConnectRefused, TokenFailure.
+    One that this beginner had begun before is given up. Raises ConnectRefused, TokenFailure, NotFound.
     """
     known = tokens.registered(config_id, Grant.CODE)
     provider = _provider(known)
@@ -158,7 +159,7 @@ def paste(config_id: int, address: str, beginner: Beginner) -> NewConnection:
 
 
 def begin_device(config_id: int, beginner: Beginner) -> ShownDevice:
-    """Get a code for someone to type at the provider's page. Raises ConnectRefused, TokenFailure."""
+    """Get a code for someone to type at the provider's page. Raises ConnectRefused, TokenFailure, NotFound."""
     known = tokens.registered(config_id, Grant.DEVICE)
     provider = _provider(known)
     code = grants.begin_device(provider, known.registration.client, tokens.policy_of(known))
@@ -261,8 +262,10 @@ def _row(known: StoredSignIn, beginner: Beginner, now: datetime, ends_at: dateti
 
 
 def _put(row: PendingOAuth) -> None:
-    """In the place of what the same beginner has begun before."""
+    """In the place of what the same beginner has begun before. Raises NotFound if the server was deleted meanwhile."""
     with transaction() as session:
+        if not smtp_db.hold(session, row.config_id):
+            raise NotFound(tokens.NO_SUCH)
         oauth_db.forget_pending_of(session, row.config_id, row.session_digest)
         session.add(row)
         session.flush()

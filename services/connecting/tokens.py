@@ -19,7 +19,7 @@ from services.oauth.providers import Grant, OAuthProvider, TokenProvider
 from services.oauth.registration import Registration
 from services.oauth.sealed import StoredSignIn
 from services.outbox import log
-from services.settings import configs
+from services.settings import configs, sign_ins
 from services.settings.config_trail import subject_of
 from services.smtp.settings import TOKEN_METHOD, Security
 from utils.errors import NotFound
@@ -70,7 +70,7 @@ def register(config_id: int, registration: Registration) -> StoredSignIn:
     """Write down what is registered for a server of any scope. Raises NotFound."""
     with transaction() as session:
         config = _held(session, config_id)
-        consents.register(session, config, registration)
+        sign_ins.register(session, config, registration)
         audit.record(session, Action.UPDATED, subject_of(config), ["OAuth registration"])
     return as_stored(config_id)
 

@@ -198,10 +198,12 @@ def _interval(value: object) -> int:
 
 
 def _scopes(value: object, requested: tuple[str, ...]) -> tuple[str, ...]:
-    """What was granted: what was asked for, if the answer names nothing (RFC 6749 5.1)."""
+    """What was granted: what was asked for, if the answer names nothing (RFC 6749 5.1). What is no scope is left out:
+    it is stored and shown, and no database takes all of Unicode.
+    """
     if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_SCOPE:
         return requested
-    return tuple(dict.fromkeys(value.split()))
+    return tuple(dict.fromkeys(filter(_TOKEN.fullmatch, value.split())))
 
 
 def _claims(text: object) -> dict[str, Any]:

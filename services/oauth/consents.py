@@ -63,6 +63,8 @@ def register(session: Session, config: SmtpConfig, registration: Registration) -
         sealed.write_tokens(row, config, access=NONE, refresh=NONE)
         row.mailbox = row.granted_scopes = row.granted_by = ""
         row.granted_at = row.obtained_at = row.access_ends_at = None
+        if row.consent:  # what was tested with the tokens before says nothing of the next ones
+            row.consent = config.oauth_consent = row.consent + 1
     row.needs_sign_in = row.consent > 0 and not registration.is_app_only and not is_same
     row.trouble, row.trouble_at, row.failures, row.retry_at, row.refused_at = "", None, 0, None, None
     session.flush()

@@ -36,6 +36,7 @@ from services.web_request import WebReach
 from utils import clock
 from utils.env_utils import get_settings
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
+from utils.numbers import whole_number
 from utils.secret import Secret
 
 log = structlog.get_logger(__name__)
@@ -77,8 +78,7 @@ def bearer_of(config_id: int, consent: int) -> Bearer:
 def config_of(bearer: Bearer) -> int | None:
     """The configuration of a value of ``bearer_of``; None of any other."""
     kind, _, place = bearer.grant.partition(":")
-    config_id = place.partition("/")[0]
-    return int(config_id) if kind == "config" and config_id.isdecimal() else None
+    return whole_number(place.partition("/")[0], 1) if kind == "config" else None
 
 
 def policy(*, for_account: bool = False) -> TokenPolicy:
@@ -257,7 +257,7 @@ def _failed(known: StoredSignIn, failure: TokenFailure) -> Secret:
 def _next_try(known: StoredSignIn, failure: TokenFailure, now: datetime) -> datetime | None:
     """When to ask again; None where that is of no use until somebody has signed in."""
     if failure.about is About.PROVIDER:
-        pause = min(_FIRST_PAUSE * int(2 ** min(known.failures, 10)), _LONGEST_PAUSE)
+        pause = min(_FIRST_PAUSE * 2.0 ** min(known.failures, 10), _LONGEST_PAUSE)
         return now + max(pause, timedelta(seconds=failure.retry_after or 0))
     if failure.about is About.SIGN_IN and not known.registration.is_app_only:
         return None

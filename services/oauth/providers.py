@@ -235,9 +235,18 @@ def _https(url: str, *, may_be_plain: bool) -> str:
 
 def _scopes(text: str) -> tuple[str, ...]:
     scopes = tuple(dict.fromkeys(text.split()))
-    if len(text) > _LONGEST_SCOPE or not all(_SCOPE.fullmatch(scope) for scope in scopes):
+    if len(text) > _LONGEST_SCOPE or not all(_SCOPE.fullmatch(scope) and _can_be_split(scope) for scope in scopes):
         raise UnusableProvider("Enter the scope as the provider names it, several with spaces between.")
     return scopes
+
+
+def _can_be_split(scope: str) -> bool:
+    """Not an address whose host has a bracket without the other."""
+    try:
+        urlsplit(scope)
+    except ValueError:
+        return False
+    return True
 
 
 def _resource(scope: str) -> str:

@@ -21,6 +21,7 @@ CLEARED_USER_NAME: Final = (
 CHANGED_SERVER_FOR_KEY: Final = "You changed the server. Enter the client key again."
 CONNECTED: Final = "This server is connected by OAuth. Disconnect it first, or add another server."
 NEEDS_NOTHING_ELSE: Final = "Signing in by token needs no password. Leave it empty, or choose another sign-in method."
+NOTHING_TO_REMOVE: Final = "Signing in by token needs no password. Choose another sign-in method to remove the sign-in."
 NEEDS_ENCRYPTION: Final = (
     "A client certificate works only with STARTTLS or TLS. Choose one of them, or remove the certificate."
 )
@@ -124,6 +125,8 @@ def _with_login(stored: SmtpSettings | None, result: SmtpSettings, change: SmtpC
     if change.remove_password:
         if change.smtp_password:
             raise InvalidInput({"smtp_password": ["Remove the password or enter a new one, not both."]})
+        if result.is_by_token:  # which needs the user name that would go with the password
+            raise InvalidInput({"smtp_password": [NOTHING_TO_REMOVE]})
         renamed = change.smtp_username and (not stored or change.smtp_username != stored.username)
         if renamed:
             raise InvalidInput({"smtp_username": ["Leave the user name empty when the password is removed."]})

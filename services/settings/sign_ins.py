@@ -20,6 +20,7 @@ from services import audit
 from services.audit import Action, Actor
 from services.oauth import consents, keeping
 from services.oauth.providers import OAuthProvider, UnusableProvider
+from services.oauth.registration import Registration
 from services.oauth.sealed import SignInCondition, StoredSignIn, unsealed
 from services.settings.config_trail import subject_of
 from services.smtp.settings import SmtpSettings
@@ -67,6 +68,17 @@ def forget(session: Session, row: SmtpConfig, known: StoredSignIn | None = None)
     if known.consent and not known.registration.is_app_only:
         _revoke_after_commit(session, known, subject_of(row))
     return known
+
+
+def register(session: Session, row: SmtpConfig, registration: Registration) -> None:
+    """Write a registration, in the caller's transaction; a grant that was another application's is revoked after it.
+
+    Raises NotFound if the server was deleted meanwhile.
+    """
+    known = find(session, row)
+    after = consents.register(session, row, registration)
+    if known and known.refresh_token and not after.refresh_token:
+        _revoke_after_commit(session, known, subject_of(row))
 
 
 def follow(session: Session, row: SmtpConfig, known: StoredSignIn, before: SmtpSettings, after: SmtpSettings) -> None:

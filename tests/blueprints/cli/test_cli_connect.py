@@ -112,7 +112,7 @@ def test_the_address_is_printed_and_the_one_at_the_end_is_asked_for(
     words = options(provider, "--secret-env", "THE_SECRET")
     result = run(app, "connect", "Shop", *words, typed=Typing(lambda: ended_at(links)), env={"THE_SECRET": SECRET})
     assert result.exit_code == 0, result.output
-    assert f"Register this redirect URI at the provider, if it is not: {PASTED}" in result.stderr
+    assert f"Register this redirect URI at the provider first: {PASTED}" in result.stderr
     assert links[0] in result.stderr
     assert "✓ Connected." in result.stdout
     assert "It signs in by token from now on. The password is deleted." in result.stdout

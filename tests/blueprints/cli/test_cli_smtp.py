@@ -52,6 +52,16 @@ def test_a_new_configuration_is_inactive_and_the_next_steps_are_told(app: Flask)
     )
 
 
+def test_one_that_signs_in_by_token_is_to_be_connected_next(app: Flask) -> None:
+    result = add(
+        app, "My shop", "--host", "mail.example.com", "--username", "a@example.com", "--auth-method", "XOAUTH2"
+    )
+    assert result.stdout.splitlines()[1:] == [
+        "It is inactive, and not connected.",
+        "Connect it: flask smtp connect 'My shop'",
+    ]
+
+
 def test_every_option_is_stored(app: Flask) -> None:
     words = ["--port", "2465", "--security", "tls", "--from-name", "Shop", "--reply-to", "b@example.com"]
     words += ["--ehlo-name", "app.example.com", "--timeout", "30", "--auth-method", "LOGIN", "--no-failover"]

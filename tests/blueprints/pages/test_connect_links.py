@@ -44,8 +44,29 @@ def test_a_server_with_a_password_shows_how_to_connect_it_and_what_changes(
     wanted = {f"{place}/connect": label} if label else {}
     page = admin.get(place).text
     assert links(admin.get(LIST).text) == links(page) == wanted
-    assert ("The password serves until the new sign-in has passed its test" in page) is bool(label)
+    assert ("The stored password is used until the new sign-in has passed its test" in page) is bool(label)
     assert "By token (OAuth 2)" not in page
+
+
+@pytest.mark.parametrize(
+    ("host", "is_offered"),
+    [("smtp.example.com", True), ("smtp-hve.office365.com", False), ("smtp.sendgrid.net", False)],
+)
+def test_a_server_of_a_provider_that_is_in_no_list_can_be_connected_from_its_page(
+    admin: Visitor, host: str, is_offered: bool
+) -> None:
+    place = f"{LIST}/{connected_rows.stored(host).row.id}"
+    assert (f'href="{place}/connect">Connect by OAuth</a>' in admin.get(place).text) is is_offered
+
+
+def test_a_new_server_may_be_chosen_to_sign_in_by_token_and_then_leads_to_connecting_it(admin: Visitor) -> None:
+    assert '<option value="XOAUTH2">By token (OAuth 2)</option>' in admin.get(f"{LIST}/new").text
+    unconnected = {"smtp_password": "", "auth_method": "XOAUTH2", "is_active": ""}
+    saved = admin.post_form(f"{LIST}/new", FORM | unconnected)
+    assert saved.status_code == 303
+    page = admin.get(LIST).text
+    assert "Inactive, not connected" in page
+    assert list(links(page).values()) == ["Connect by OAuth"]
 
 
 def test_one_that_is_to_be_connected_says_so_and_can_be_chosen_to_have_a_password(admin: Visitor) -> None:
@@ -54,7 +75,7 @@ def test_one_that_is_to_be_connected_says_so_and_can_be_chosen_to_have_a_passwor
     page = admin.get(place).text
     assert links(page) == {f"{place}/connect": "Connect with Google"}
     assert "Inactive, not connected" in page and "This server is not connected yet. Connect it first." in page
-    assert "Leave this empty; a password ends the connection, if you choose another sign-in method" in page
+    assert "To go back to a password, enter it here, and choose another sign-in method under More options" in page
     assert '<option value="XOAUTH2" selected>By token (OAuth 2)</option>' in page
 
 
@@ -101,7 +122,7 @@ def test_an_own_server_shows_the_same_to_its_owner(app: Flask, admin: Visitor) -
     values = {"smtp_server": HOSTS[OAuthProvider.MICROSOFT], "smtp_port": 587, "smtp_username": MAILBOX}
     own_server.save(bob.id, parse_change(values | {"smtp_password": "the old password"}))
     page = owner.get(OWN).text
-    assert links(page) == {f"{OWN}/connect": "Connect with Microsoft"} and "serves until" in page
+    assert links(page) == {f"{OWN}/connect": "Connect with Microsoft"} and "is used until" in page
     config = connected_rows.connect(own_server.find(bob.id) or connected_rows.stored())
     proof = sealing.issue_proof(moving.settings_by_token(config))
     moving.switch_over(config.row.id, proof)
@@ -121,6 +142,7 @@ def test_the_command_line_tells_how_it_is_connected(app: Flask, admin: Visitor) 
     assert f"microsoft, needs sign-in again as {MAILBOX}" in run.invoke(args=["smtp", "show", "Shop"]).stdout
     assert "needs sign-in again" in run.invoke(args=["smtp", "list"]).stdout
     assert "Needs sign-in again since" in run.invoke(args=["smtp", "route"]).stdout
+    assert "flask smtp connect Shop" in run.invoke(args=["smtp", "validate"]).stdout
 
 
 def test_nothing_secret_of_a_connection_is_on_a_page_or_in_an_answer(admin: Visitor) -> None:

@@ -125,12 +125,35 @@ def test_from_the_form_to_a_server_that_signs_in_by_token(
     assert configs.get(config_id).settings.password
     assert led_to(admin.post_form(place_of(config_id, "/check"))) == f"{place_of(config_id)}#checks"
     page = admin.get(place_of(config_id))
-    assert "Sealpost uses it from now on; the password is deleted." in said(page)
+    assert "Sealpost uses it from now on, and the password is deleted." in said(page)
     assert [check_of(page, name) for name in ("sign_in", "from")] == ["ok", "ok"]
     after = configs.get(config_id)
     assert (after.settings.is_by_token, bool(after.settings.password), after.is_verified) == (True, False, True)
     events = [event.action for event in audit.events() if event.action in (Action.CONNECTED, Action.TESTED)]
     assert events == [Action.TESTED, Action.CONNECTED]
+
+
+def test_nothing_can_be_checked_before_something_is_connected(
+    admin: Visitor, provider: OAuthProviderServer, config_id: int
+) -> None:
+    admin.post_form(place_of(config_id), form(provider))
+    assert "Check again" not in admin.get(place_of(config_id)).text
+    admin.get(answer_of(admin, provider, config_id))
+    assert "Check again" in admin.get(place_of(config_id)).text
+
+
+@pytest.mark.parametrize("has_another", [False, True])
+def test_a_server_that_was_not_active_says_what_goes_through_it_now(
+    admin: Visitor, provider: OAuthProviderServer, config_id: int, has_another: bool
+) -> None:
+    configs.deactivate(config_id)
+    if has_another:
+        other = {"name": "Other", "smtp_server": "smtp.example.com", "from_email": MAILBOX, "is_active": True}
+        configs.create(parse_change(other))
+    admin.get(answer_of(admin, provider, config_id))
+    admin.post_form(place_of(config_id, "/check"))
+    told = said(admin.get(place_of(config_id)))
+    assert ("No email goes through it before" if has_another else "Mail now goes through “Shop”.") in told
 
 
 def test_no_page_of_it_holds_a_secret_a_code_a_state_or_a_token(

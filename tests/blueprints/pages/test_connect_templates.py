@@ -124,7 +124,8 @@ def test_an_address_leads_to_its_provider_or_says_that_none_is_known(visitor: Vi
     assert "Find the provider" in new
     assert "example.com uses Microsoft 365." in found
     assert "Connect with Microsoft" in found
-    assert "Set it up with a password" in unknown
+    assert "Set its server up with a password" in unknown
+    assert "choose “By token (OAuth 2)” as the sign-in method" in unknown
     assert "Connect with" not in texts(unknown)
 
 

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from database import oauth_db
 from database.audit_db import AuditEvent
 from database.engine import reading, transaction
 from database.oauth_db import OAuthSignIn
@@ -435,3 +436,36 @@ def test_a_disabled_account_that_comes_back_sends_through_the_global_server_unti
     again = connected_beside(provider, configs.of_any_scope(config.row.id))
     moving.switch_over(config.row.id, proof_of(again))
     assert next(route.steps(bob)).settings
+
+
+def test_a_password_serves_on_where_another_application_was_registered_during_the_test(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    config = connected_beside(provider, with_password())
+    known, proof = keeping.find(config.row.id), proof_of(config)
+    assert known
+    tokens.register(config.row.id, replace(known.registration, way=Grant.CLIENT_CREDENTIALS))
+    with pytest.raises(Conflict, match=r"has not passed a test"):
+        moving.switch_over(config.row.id, proof)
+    assert configs.get(config.row.id).settings.password.reveal() == PASSWORD
+    await_revocations()
+
+
+def test_a_password_serves_on_where_the_last_token_lives_but_nobody_can_renew_it(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    config = connected_beside(provider, with_password())
+    with transaction() as session:
+        row = oauth_db.find(session, config.row.id)
+        assert row
+        row.needs_sign_in = True
+    assert keeping.current_token(config.row.id)
+    with pytest.raises(Conflict, match=r"Connect it again"):
+        moving.switch_over(config.row.id, proof_of(config))
+    assert configs.get(config.row.id).settings.password.reveal() == PASSWORD
+
+
+def test_what_nobody_has_signed_in_with_has_nothing_to_be_taken_back(app: Flask, provider: OAuthProviderServer) -> None:
+    config = stored(587, smtp_server="smtp.gmail.com", use_ssl=False, use_tls=True)
+    register(config.row.id, Registration(provider=OAuthProvider.GOOGLE, way=Grant.CODE, client_id=CLIENT))
+    assert moving.disconnect(config.row.id).taken_back_at == ""

@@ -11,7 +11,8 @@ from flask_migrate import upgrade
 
 from app import create_app
 from database.engine import db
-from services.connecting import moving
+from services.connecting import moving, pending
+from services.connecting.pending import Beginner
 from services.oauth import consents, keeping
 from services.oauth.consents import RegistrationChanged
 from services.settings import configs, key_rotation, sealing
@@ -121,3 +122,15 @@ def test_two_who_connect_at_once_count_two_consents(either: Flask) -> None:
     assert after and after.consent == 3 == configs.get(config.row.id).row.oauth_consent
     with either.app_context():
         assert consents.revoke(after) is False  # Microsoft cannot be told
+
+
+def test_a_server_that_is_deleted_while_its_sign_in_begins_is_no_fault_of_ours(either: Flask) -> None:
+    for number in range(ROUNDS):
+        config_id = connected_rows.connect(connected_rows.stored(name=f"Shop {number}")).row.id
+        beginner = Beginner(f"session {number}", "ada")
+        odd = at_once(
+            either,
+            *[lambda: pending.begin_redirect(config_id, beginner, "https://example.com/oauth/callback")] * 3,  # noqa: B023
+            lambda: configs.delete(config_id),  # noqa: B023
+        )
+        assert odd == []

@@ -27,12 +27,13 @@ from services.oauth.registration import Registration
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.worker import groups
-from tests import oauth_faults, signed_in_by_token
+from tests import connected_rows, oauth_faults, signed_in_by_token
 from tests.oauth_provider import USER_CODE, OAuthProviderServer, RegisteredClient
 from tests.services.oauth.signing_in import pressed
 from tests.signed_in_by_token import CLIENT, MAILBOX, SECRET, register, registration
 from tests.turned_clock import Now
 from utils import clock
+from utils.errors import NotFound
 from utils.secret import Secret
 
 REDIRECT: Final = "https://example.com/mail/oauth/callback"  # below a path
@@ -210,6 +211,17 @@ def test_a_permission_that_was_left_out_is_told_and_nothing_is_kept(app: Flask, 
     assert finished(came_back(config_id))
 
 
+@pytest.mark.parametrize("odd", ["a\x00b", "\ud800", "é", "x" * 5000])
+def test_what_is_no_scope_in_an_answer_is_not_kept_and_harms_nothing(
+    app: Flask, provider: OAuthProviderServer, odd: str
+) -> None:
+    config_id = office(provider)
+    scope = "https://outlook.office.com/SMTP.Send"
+    provider.next("token", oauth_faults.with_fields(scope=f"{scope} {odd}"))
+    granted = finished(came_back(config_id)).sign_in.granted_scopes
+    assert scope in granted and odd not in granted
+
+
 def test_without_anything_to_renew_with_nothing_is_kept(app: Flask, provider: OAuthProviderServer) -> None:
     config_id = office(provider)
     provider.gives_refresh = False
@@ -321,6 +333,21 @@ def test_a_code_is_typed_elsewhere_and_the_provider_is_asked_no_oftener_than_it_
     assert under_way() == 0
 
 
+def test_a_server_that_is_deleted_while_a_code_is_fetched_is_told_to_be_gone(
+    app: Flask, provider: OAuthProviderServer
+) -> None:
+    config_id = device(provider)
+
+    def delete(_answer: dict[str, Any]) -> None:
+        with app.app_context():
+            configs.delete(config_id)
+
+    provider.next("devicecode", oauth_faults.Edited(delete))
+    with pytest.raises(NotFound):
+        pending.begin_device(config_id, ALICE)
+    assert under_way() == 0
+
+
 def test_a_provider_that_is_not_well_does_not_end_the_wait(app: Flask, now: Now, provider: OAuthProviderServer) -> None:
     config_id = device(provider)
     pending.begin_device(config_id, ALICE)
@@ -399,3 +426,20 @@ def test_no_trail_holds_a_secret(app: Flask, provider: OAuthProviderServer) -> N
         assert oauth_db.find(session, connected.config_id)
     for secret in (SECRET, answer["code"][0], answer["state"][0], connected.sign_in.access_token.reveal()):
         assert secret not in said
+
+
+def test_what_was_granted_to_another_application_is_revoked(app: Flask, provider: OAuthProviderServer) -> None:
+    config = signed_in_by_token.connected(provider, 465)
+    known = keeping.find(config.row.id)
+    assert known
+    for change in ({"issuer": provider.url}, {"client_secret": Secret("another")}, {"is_testing": True}):
+        tokens.register(config.row.id, replace(known.registration, **change))
+    connected_rows.await_revocations()
+    assert provider.sent("token") == []
+    tokens.register(config.row.id, replace(known.registration, client_id="other"))
+    connected_rows.await_revocations()
+    assert provider.sent("token") == [known.refresh_token.reveal()]
+    assert audit.events(action=Action.GRANT_REVOKED)
+    tokens.register(config.row.id, replace(known.registration, client_id="third"))  # which has nothing to revoke
+    connected_rows.await_revocations()
+    assert len(audit.events(action=Action.GRANT_REVOKED)) == 1

@@ -98,6 +98,8 @@ WRONG: Final = [
     ({**MICROSOFT, "authority": "http://login.example.com"}, "authority", "https://"),
     ({**MICROSOFT, "authority": "https://user:pass@login.example.com"}, "authority", "https://"),
     ({**MICROSOFT, "scope": 'a"b'}, "scope", "as the provider names it"),
+    ({**MICROSOFT, "scope": "https://["}, "scope", "as the provider names it"),
+    ({**MICROSOFT, "scope": "https://outlook.office.com/SMTP.Send https://[::1"}, "scope", "as the provider names it"),
     ({**MICROSOFT, "provider": "yahoo"}, "provider", "Choose one of these"),
     ({**MICROSOFT, "secret_ends_on": "2020-01-01"}, "secret_ends_on", "already ended"),
     ({**MICROSOFT, "secret_ends_on": "31.05.2027"}, "secret_ends_on", "2027-05-31"),

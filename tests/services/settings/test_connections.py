@@ -16,7 +16,7 @@ from services.settings import configs, health, route, shown, state
 from services.settings.fields import parse_change
 from services.settings.health import HealthState
 from services.smtp.patience import Span
-from tests import certificates, signed_in_by_token
+from tests import certificates, connected_rows, signed_in_by_token
 from tests.bearer_server import BearerSide
 from tests.oauth_provider import OAuthProviderServer
 from tests.patience import PATIENCE
@@ -174,3 +174,26 @@ def test_a_copy_has_no_grant(app: Flask, provider: OAuthProviderServer) -> None:
     with transaction() as session:
         assert oauth_db.find(session, copy.row.id) is None
     assert not copy.row.is_connected
+
+
+@pytest.mark.parametrize("more", [{}, {"smtp_username": ""}, {"auth_method": "XOAUTH2"}, {"smtp_port": 2525}])
+def test_removing_a_password_that_is_not_there_does_not_end_a_sign_in_by_token(
+    app: Flask, more: dict[str, object]
+) -> None:
+    config = connected_rows.connected()
+    with pytest.raises(InvalidInput) as refused:
+        configs.update(config.row.id, parse_change({"remove_password": True} | more))
+    assert list(refused.value.errors) == ["smtp_password"]
+    after = configs.get(config.row.id)
+    assert after.is_usable and after.row.is_connected and after.settings.username == connected_rows.MAILBOX
+    configs.update(config.row.id, parse_change({"remove_password": True, "auth_method": ""}))
+    after = configs.get(config.row.id)
+    assert after.is_usable and (after.settings.username, after.settings.is_by_token) == ("", False)
+    connected_rows.await_revocations()
+
+
+def test_a_sign_in_by_token_without_a_user_name_is_not_stored(app: Flask) -> None:
+    config = connected_rows.stored(smtp_username="", auth_method="")
+    for change in ({"auth_method": "XOAUTH2"}, {"auth_method": "XOAUTH2", "remove_password": True}):
+        with pytest.raises(InvalidInput):
+            configs.update(config.row.id, parse_change(change))
