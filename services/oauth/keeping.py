@@ -117,11 +117,13 @@ def renewed(config_id: int, refused: Secret) -> Secret | None:
     """
     with _line_of(config_id):
         known = _usable(config_id)
-        if known.access_token == refused:  # else another has dropped it meanwhile, and may have renewed it
+        # Else another has dropped it meanwhile, and may have renewed it; and one that ended on its way is no riddle.
+        if known.access_token == refused and not _ends_soon(known):
             if known.refused_at and timedelta(0) <= clock.now() - known.refused_at < ONCE:
                 return None
             _written(partial(_drop, config_id, refused))
-    return current_token(config_id)
+    another = current_token(config_id)
+    return another if another != refused else None
 
 
 def keep_all() -> list[int]:

@@ -231,6 +231,18 @@ def test_a_new_client_secret_during_a_renewal_loses_no_refresh_token(
     assert keeping.current_token(config.row.id)
 
 
+def test_a_token_that_ended_on_its_way_is_renewed_however_often_that_happens(
+    app: Flask, now: Now, provider: OAuthProviderServer
+) -> None:
+    config = connected(provider, PORT)
+    for times in (1, 2, 3):
+        token = keeping.current_token(config.row.id)
+        now.turn(3590)
+        another = keeping.renewed(config.row.id, token)
+        assert another and another != token
+        assert renewals(provider) == times
+
+
 class Writer:
     """Another process that writes into the database for longer than anybody waits for it."""
 
