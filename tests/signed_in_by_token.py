@@ -15,6 +15,7 @@ from services.oauth.sealed import StoredSignIn, unsealed
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.settings.sealing import StoredConfig
+from tests import certificates
 from tests.bearer_server import BearerSide, bearer_server
 from tests.oauth_provider import OAuthProviderServer, RegisteredClient
 from tests.scripted_server import ScriptedServer
@@ -52,6 +53,16 @@ def mail_server(provider: OAuthProviderServer, dialect: str = "google") -> Itera
     side = BearerSide(GoodTokens(provider), dialect)
     with bearer_server(side) as server:
         yield server, side
+
+
+@contextmanager
+def provider_and_mail_server() -> Iterator[tuple[OAuthProviderServer, int]]:
+    """A provider, and the port of a mail server that takes its tokens."""
+    with (
+        OAuthProviderServer(certificates.good_context("localhost")) as provider,
+        mail_server(provider) as (server, _),
+    ):
+        yield provider, server.port
 
 
 def registration(provider: OAuthProviderServer, **more: Any) -> Registration:

@@ -104,7 +104,7 @@ def test_the_examples_in_python_can_be_pasted_into_a_shell(document: Path) -> No
 def test_the_start_prints_what_the_readme_shows() -> None:
     labels = re.findall(r"^(  [A-Z][a-z -]+?at|  Set-up code) +\S+$", README.read_text(), re.MULTILINE)
     source = (ROOT / "blueprints" / "announcing.py").read_text()
-    assert len(labels) == len(re.findall(r'print\(f?"(?:\\n)?  \w', source)) - 1  # "Also at" is for several addresses
+    assert len(labels) == len(re.findall(r'_say\(f?"(?:\\n)?  \w', source)) - 1  # "Also at" is for several addresses
     assert [label for label in labels if f"{label} " not in source] == []
 
 

@@ -9,7 +9,7 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -36,6 +36,7 @@ from services.web_request import WebReach
 from utils import clock
 from utils.env_utils import get_settings
 from utils.errors import DeliveryError, Fault, Misconfigured, Phase, Temporary
+from utils.log_utils import logged
 from utils.numbers import whole_number
 from utils.secret import Secret
 
@@ -116,11 +117,13 @@ def renewed(config_id: int, refused: Secret) -> Secret | None:
     """
     with _line_of(config_id):
         known = _usable(config_id)
-        if known.access_token == refused:  # else another has dropped it meanwhile, and may have renewed it
+        # Else another has dropped it meanwhile, and may have renewed it; and one that ended on its way is no riddle.
+        if known.access_token == refused and not _ends_soon(known):
             if known.refused_at and timedelta(0) <= clock.now() - known.refused_at < ONCE:
                 return None
-            _drop(config_id, refused)
-    return current_token(config_id)
+            _written(partial(_drop, config_id, refused))
+    another = current_token(config_id)
+    return another if another != refused else None
 
 
 def keep_all() -> list[int]:
@@ -210,21 +213,14 @@ def _renewed_under(config_id: int, lease_id: str, until: datetime, forced_from: 
         return _stored(known, given)
     except _Superseded:
         return _usable(config_id).access_token or _as_it_is(_usable(config_id))
-    finally:
-        with transaction() as session:
+    finally:  # else it ends by itself
+        with logged(log.warning, "oauth_lease_kept", OperationalError, config_id=config_id), transaction() as session:
             oauth_db.give_lease_back(session, config_id, lease_id)
 
 
 def _stored(known: StoredSignIn, given: TokenSet) -> Secret:
-    """Keep new tokens: the refresh token before may be dead by now, so a database that is busy is asked again."""
-    for pause in _PAUSES:
-        try:
-            _write(known, given)
-            break
-        except OperationalError:
-            time.sleep(pause)
-    else:
-        _write(known, given)
+    """Keep new tokens: the refresh token before may be dead by now."""
+    _written(lambda: _write(known, given))
     log.info("oauth_renewed", config_id=known.config_id)
     return given.access_token
 
@@ -242,12 +238,16 @@ def _failed(known: StoredSignIn, failure: TokenFailure) -> Secret:
     """Write down why there is no new token. The one that still lives, if there is one; otherwise raises."""
     now = clock.now()
     is_dead = failure.about is not About.PROVIDER
-    with _held(known) as (row, config):
-        if failure.refresh_token:  # the one before it may be dead
-            sealed.write_tokens(row, config, access=known.access_token, refresh=failure.refresh_token)
-        row.trouble, row.trouble_at, row.failures = sealed.code_of(failure.trouble), now, row.failures + 1
-        row.needs_sign_in = is_dead
-        row.retry_at = _next_try(known, failure, now)
+
+    def write() -> None:
+        with _held(known) as (row, config):
+            if failure.refresh_token:  # the one before it may be dead
+                sealed.write_tokens(row, config, access=known.access_token, refresh=failure.refresh_token)
+            row.trouble, row.trouble_at, row.failures = sealed.code_of(failure.trouble), now, row.failures + 1
+            row.needs_sign_in = is_dead
+            row.retry_at = _next_try(known, failure, now)
+
+    _written(write)
     log.warning("oauth_not_renewed", config_id=known.config_id, failure=str(failure), needs_sign_in=is_dead)
     if _lives(known):
         return known.access_token
@@ -298,8 +298,25 @@ def _drop(config_id: int, refused: Secret) -> None:
 
 
 def _took_lease(config_id: int, lease_id: str, until: datetime) -> bool:
-    with transaction() as session:
-        return oauth_db.take_lease(session, config_id, lease_id, until - _LEASE, until)
+    """Whether it is ours to ask. A database in which another writes for long is asked again, like a taken lease."""
+    try:
+        with transaction() as session:
+            return oauth_db.take_lease(session, config_id, lease_id, until - _LEASE, until)
+    except OperationalError:
+        return False
+
+
+def _written(work: Callable[[], None]) -> None:
+    """Do what writes down what a provider has said, which it may not say again: a busy database is asked more than
+    once.
+    """
+    for pause in _PAUSES:
+        try:
+            work()
+            return
+        except OperationalError:
+            time.sleep(pause)
+    work()
 
 
 def _usable(config_id: int) -> StoredSignIn:

@@ -11,12 +11,13 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database import smtp_db, user_db
+from database import smtp_db
 from database.engine import driver_reading, reading, transaction
 from database.smtp_db import LONGEST_NAME_KEY, LONGEST_UPDATED_BY, SmtpConfig
 from database.user_db import Account, comparable
 from services import audit
 from services.audit import Action
+from services.oauth import keeping
 from services.settings import config_trail, rules, sealing, server_habits, sign_ins
 from services.settings.config_trail import subject_of
 from services.settings.fields import SmtpChange, parse_change
@@ -58,8 +59,7 @@ def find_active(*, session: Session | None = None) -> StoredConfig | None:
 
 def as_used(session: Session, row: SmtpConfig) -> StoredConfig:
     """A row as a mail would use it: an account's own server by whether that is an administrator now."""
-    owner = user_db.find(session, row.account_id) if row.account_id is not None else None
-    return unsealed(row, by_administrator=owner is not None and owner.is_admin)
+    return unsealed(row, by_administrator=not keeping.is_personal(session, row))
 
 
 def of_any_scope(config_id: int) -> StoredConfig:

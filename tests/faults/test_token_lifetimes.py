@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import func, select
 
 from database import oauth_db
-from database.engine import reading
+from database.engine import reading, transaction
 from database.outbox_db import OutboxMail, State
 from tests import certificates
 from tests.faults import figures, token_senders
@@ -32,6 +32,7 @@ MAILS, LIVES, A_CONNECTION = (10_000, 40, 10) if ALL else (500, 10, 5)
 LIFE: Final = 3600
 # One ends before anyone needs another, the next one while there are still some minutes left of it.
 TURNS: Final = (LIFE + 60, LIFE - 150)
+TURNING: Final = "the clock is turned"
 NEVER: Final = timedelta(hours=200)  # a lease that no turn of the clock ends
 
 
@@ -53,8 +54,16 @@ class Connected:
         self.config_id = connected(provider, sink.port).row.id
 
     def turn(self, seconds: float) -> None:
-        """Let time pass, for everybody at once."""
+        """Let time pass, for everybody at once, while nobody asks for a token: no request lasts for an hour."""
+        wait_until(self._has_lease, "the right to ask")
         self._ahead.value += seconds
+        with transaction() as session:
+            oauth_db.give_lease_back(session, self.config_id, TURNING)
+
+    def _has_lease(self) -> bool:
+        now = clock.now()
+        with transaction() as session:
+            return oauth_db.take_lease(session, self.config_id, TURNING, now, now + timedelta(seconds=30))
 
     @property
     def renewals(self) -> int:

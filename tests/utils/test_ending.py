@@ -16,7 +16,10 @@ from utils import ending
 for number in ending.STOP_SIGNALS:
     signal.signal(number, ending.HANDLER)
 """
-STUBBORN = "try:\n    READY\n    while True: time.sleep(60)\nexcept KeyboardInterrupt:\n    threading.Event().wait()\n"
+# Asleep for moments only: a signal that comes between the last look for one and a long wait is seen at the wait's end.
+STUBBORN = (
+    "try:\n    READY\n    while True: time.sleep(60)\nexcept KeyboardInterrupt:\n    while True: time.sleep(0.05)\n"
+)
 
 
 def started(program: str, handler: str = "interrupted") -> "subprocess.Popen[str]":

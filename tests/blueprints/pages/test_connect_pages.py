@@ -38,12 +38,8 @@ def environment(environment: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[OAuthProviderServer, int]]:
-    """A provider, and the port of a mail server that takes its tokens."""
-    with (
-        OAuthProviderServer(certificates.good_context("localhost")) as provider,
-        signed_in_by_token.mail_server(provider) as (server, _),
-    ):
-        yield provider, server.port
+    with signed_in_by_token.provider_and_mail_server() as both:
+        yield both
 
 
 @pytest.fixture

@@ -1,15 +1,18 @@
 """A sign-in by token is kept alive: renewed before its end, by one at a time, and never twice for one refusal."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import Final
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
 from database import oauth_db, smtp_db
-from database.engine import transaction
+from database.engine import db, transaction
 from services.delivery import attempt
 from services.oauth import consents, keeping
 from services.oauth.consents import RegistrationChanged
@@ -226,6 +229,70 @@ def test_a_new_client_secret_during_a_renewal_loses_no_refresh_token(
     provider.clients["sealpost"].secret = "another~one"
     now.turn(3600)
     assert keeping.current_token(config.row.id)
+
+
+def test_a_token_that_ended_on_its_way_is_renewed_however_often_that_happens(
+    app: Flask, now: Now, provider: OAuthProviderServer
+) -> None:
+    config = connected(provider, PORT)
+    for times in (1, 2, 3):
+        token = keeping.current_token(config.row.id)
+        now.turn(3590)
+        another = keeping.renewed(config.row.id, token)
+        assert another and another != token
+        assert renewals(provider) == times
+
+
+class Writer:
+    """Another process that writes into the database for longer than anybody waits for it."""
+
+    def __init__(self, app: Flask, environment: dict[str, str]) -> None:
+        self._path = environment["DATABASE_URL"].removeprefix("sqlite:///")
+        with app.app_context():
+            event.listen(db.engine, "connect", self._impatient)
+            db.engine.dispose()
+        self._writes = threading.Event()
+
+    def _impatient(self, connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA busy_timeout = 50")
+
+    def write_for(self, seconds: float) -> bool:
+        """Begin now, and go on for so long; whether it has begun."""
+        self._writes.clear()
+        threading.Thread(target=self._write, args=(seconds,)).start()
+        return self._writes.wait(PATIENCE)
+
+    def _write(self, seconds: float) -> None:
+        with closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            self._writes.set()
+            threading.Event().wait(seconds)
+            connection.execute("ROLLBACK")
+
+
+def test_a_database_that_is_busy_is_waited_for_before_the_provider_is_asked(
+    app: Flask, environment: dict[str, str], now: Now, provider: OAuthProviderServer
+) -> None:
+    config = connected(provider, PORT)
+    now.turn(3600)
+    assert Writer(app, environment).write_for(0.5)
+    assert provider.mailbox_of(keeping.current_token(config.row.id).reveal())
+    assert renewals(provider) == 1
+
+
+def test_a_database_that_is_busy_while_the_provider_answers_loses_neither_token(
+    app: Flask, environment: dict[str, str], now: Now, provider: OAuthProviderServer
+) -> None:
+    config = connected(provider, PORT)
+    now.turn(3600)
+    writer = Writer(app, environment)
+    provider.next("token", oauth_faults.held(lambda _seconds: writer.write_for(0.8)))
+    token = keeping.current_token(config.row.id)
+    assert provider.mailbox_of(token.reveal())
+    assert keeping.current_token(config.row.id) == token
+    now.turn(3600)
+    assert keeping.current_token(config.row.id) != token
+    assert renewals(provider) == 2
 
 
 def test_one_that_rested_for_a_week_is_renewed_though_no_mail_went(

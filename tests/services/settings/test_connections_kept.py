@@ -40,6 +40,7 @@ def test_after_a_restore_the_connection_is_there_and_a_sign_in_under_way_is_not(
     backup.write(tmp_path / "kept.db")
     configs.delete(config_id)
     assert keeping.find(config_id) is None
+    connected_rows.await_revocations()  # which write down what came of them
     backup.restore(tmp_path / "kept.db")
     known = keeping.find(config_id)
     assert known and known.is_connected and known.refresh_token.reveal() == connected_rows.REFRESH
