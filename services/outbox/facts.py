@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from database.attempt_db import LONGEST_REPLY, EmailAttempt
+from database.attempt_db import LONGEST_REPLY, EmailAttempt, Tried
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from database.outbox_turn_db import OutboxRest
 from services.delivery.outcome import ACCEPTED, DELETED_SERVER, NOT_CONFIGURED, SUPPRESSED, THROTTLED
@@ -146,9 +146,14 @@ class MessageData:
 
 @dataclass(frozen=True, kw_only=True)
 class MailFacts(MessageData):
-    """A queued mail for people; ``tries`` are all that were made of it at servers, charged or not."""
+    """A queued mail for people; ``tries`` are all that were made of it at servers, charged or not.
+
+    ``server`` is the one of the last of them, as the log names it, or ""; ``subject`` is kept if LOG_SUBJECTS says so.
+    """
 
     tries: int
+    server: str
+    subject: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,12 +184,17 @@ class AttemptData:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectData(AttemptData):
-    """A mail that was sent directly, in one attempt; ``recipients`` are masked."""
+    """A mail that was sent directly, in one attempt; ``recipients`` are masked.
+
+    ``subject`` is null unless LOG_SUBJECTS is on.
+    """
 
     message_id: str
     kind: str
     recipients: str
     account_id: int | None
+    tag: str | None
+    subject: str | None
 
     @property
     def look(self) -> Look:
@@ -193,8 +203,10 @@ class DirectData(AttemptData):
         return _OUTCOMES.get(self.outcome) or Look("info", self.outcome.replace("_", " ").capitalize())
 
 
-def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> MailFacts:
-    """The facts of a mail; where its account rests, it waits as long as that does, and for its reason."""
+def mail_facts(row: OutboxMail, tried: Tried, rest: OutboxRest | None = None) -> MailFacts:
+    """The facts of a mail, and of what was tried with it; where its account rests, it waits as long as that does,
+    and for its reason.
+    """
     told: dict[str, Any] = {
         "id": row.mail_id,
         "priority": Priority(row.priority).name.lower(),
@@ -204,7 +216,8 @@ def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> M
     }
     if rest and row.state in WAITING and row.due_at < rest.until and row.priority != Priority.SECURITY:
         told["reason"], told["due_at"] = words(rest.reason), rest.until
-    return MailFacts(tries=tries, **shared(MessageData, row) | told)
+    told |= {"tries": tried.tries, "server": tried.server, "subject": row.subject}
+    return MailFacts(**shared(MessageData, row) | told)
 
 
 def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectData:

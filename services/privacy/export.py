@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from database import attempt_db, person_db, suppression_db
+from database.attempt_db import Tried
 from database.engine import reading
 from database.outbox_db import OutboxMail
 from services import address_key, audit
@@ -98,7 +99,7 @@ def export(address: str) -> dict[str, Any]:
 def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str, Any]:
     """A mail, without its other recipients: they are other people."""
     attempts = [attempt_facts(each) for each in attempt_db.of_mail(session, row.mail_id)]
-    told = json_of(MessageData, mail_facts(row, len(attempts)))
+    told = json_of(MessageData, mail_facts(row, Tried(len(attempts))))
     told["recipients"] = [each for each in told["recipients"] if person.is_it(each["address"])]
     told["attempts"] = [
         {"at": _iso(each.at), "server": each.server, "outcome": each.outcome, "code": each.code} for each in attempts

@@ -161,7 +161,7 @@ class _Work:
         What they have shown of addresses is written first: whoever sees that a mail is settled finds it counted.
         """
         bounces.note([TriedMail(job.claim.mail_id, job.pending, job.outcomes) for job in jobs], self._listing)
-        settlements = [*self._settled, *(job.settlement for job in jobs if job.settlement)]
+        settlements = [*self._settled, *(each for job in jobs if (each := job.settled))]
         return News(settlements, [row for job in jobs for row in job.rows])
 
 
