@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from database import attempt_db, person_db, suppression_db
-from database.attempt_db import Tried
+from database.attempt_db import EmailAttempt, Tried
 from database.engine import reading
 from database.outbox_db import OutboxMail
 from services import address_key, audit
@@ -22,7 +22,8 @@ from utils.errors import Conflict
 from utils.json_shapes import json_of
 
 _DIRECT_MAIL: Final = (
-    "Of email sent directly, the log keeps only masked addresses, which several people can share. It is not listed."
+    "Email that an earlier version sent directly is not listed: only masked addresses were kept of it, which several "
+    "people can share."
 )
 _DELETED_BEFORE: Final = "This address was deleted here before. Emails from then name it by a pseudonym."
 
@@ -32,6 +33,7 @@ class HeldAbout:
     """How much of each kind is held about an address; ``replies`` are of servers that repeat it."""
 
     emails: int = 0
+    direct_emails: int = 0
     replies: int = 0
     events: int = 0
     suppressions: int = 0
@@ -50,6 +52,7 @@ def held(address: str) -> HeldAbout:
     with reading() as session:
         return HeldAbout(
             emails=sum(1 for _ in person.mails(session)),
+            direct_emails=len(person.direct(session)),
             replies=len(person.each(person_db.attempts_in_words, session)),
             events=len(person.each(person_db.events, session)),
             suppressions=len(_suppressions(session, person, _key())),
@@ -65,6 +68,7 @@ def export(address: str) -> dict[str, Any]:
             "address": person.address,
             "made_at": clock.now().isoformat(),
             "emails": [_mail(session, person, row) for row in person.mails(session)],
+            "direct_emails": [_direct(row) for row in person.direct(session)],
             "replies": [
                 {"at": _iso(row.started_at), "mail_id": row.mail_id, "server": row.server, "reply": row.reply}
                 for row in person.each(person_db.attempts_in_words, session)
@@ -90,10 +94,22 @@ def export(address: str) -> dict[str, Any]:
             "servers": [{"id": row.id, "name": row.name} for row in person.each(person_db.servers, session)],
             "notes": [_DIRECT_MAIL],
         }
-        if key and next(person_db.mails(session, key.pseudonym(person.on_the_wire)), None):
+        if key and _was_forgotten(session, person, key):
             found["notes"].append(_DELETED_BEFORE)
     audit.note(Action.PERSON_EXPORTED, f"address {person.masked}")
     return found
+
+
+def _was_forgotten(session: Session, person: AddressHolder, key: AddressKey) -> bool:
+    """Whether mail names the pseudonym of the address."""
+    pseudonym = key.pseudonym(person.on_the_wire)
+    return next(person_db.mails(session, pseudonym, address_key.number(key, pseudonym)), None) is not None
+
+
+def _direct(row: EmailAttempt) -> dict[str, Any]:
+    """A mail that was sent directly, as one attempt; its other recipients are other people."""
+    names = ("message_id", "kind", "server", "outcome", "code", "enhanced", "tag", "subject")
+    return {"at": _iso(row.started_at)} | {name: getattr(row, name) for name in names}
 
 
 def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str, Any]:
@@ -101,6 +117,7 @@ def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str,
     attempts = [attempt_facts(each) for each in attempt_db.of_mail(session, row.mail_id)]
     told = json_of(MessageData, mail_facts(row, Tried(len(attempts))))
     told["recipients"] = [each for each in told["recipients"] if person.is_it(each["address"])]
+    told["subject"] = row.subject
     told["attempts"] = [
         {"at": _iso(each.at), "server": each.server, "outcome": each.outcome, "code": each.code} for each in attempts
     ]
