@@ -76,11 +76,12 @@ def send_email(
     calendar: str | bytes | None = None,
     account_id: int | None = None,
     from_email: str | None = None,
+    tag: str | None = None,
 ) -> bool:
     """Make one attempt now. True only if every recipient was accepted.
 
     ``account_id``: for this account, through its own server if it has one; that alone says ``from_email``, which is an
-    address that the account has confirmed.
+    address that the account has confirmed. ``tag``: a word of the caller's own, by which the mail log finds the mail.
 
     A mail problem (not configured, refused, timed out, undecryptable password, sending limit reached) gives False,
     one log line and one attempt row; so does a recipient on the suppression list, whom the mail does not go to.
@@ -106,6 +107,7 @@ def send_email(
         kind="other",
         message_id_domain=message_id_domain(first),
         sender=sender,
+        tag=tag,
     )
     return _settled(attempt.deliver(mail, servers, account_id))
 
@@ -124,6 +126,7 @@ def queue_email(
     calendar: str | bytes | None = None,
     account_id: int | None = None,
     from_email: str | None = None,
+    tag: str | None = None,
     idempotency_key: str | None = None,
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
@@ -141,7 +144,8 @@ def queue_email(
 
     A key that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the times have a
     time zone; without ``expires_at`` a mail is given up after 72 hours. With ``track_opens`` the mail log shows when
-    the mail was opened, by a pixel at the end of its HTML; ask its recipients first. Raises ValueError for a caller's
+    the mail was opened, by a pixel at the end of its HTML; ask its recipients first. By its ``tag``, a word of the
+    caller's own, the log finds it. Raises ValueError for a caller's
     mistake, the same key with other content and security mail that would be tracked among them.
     """
     _need_application("queue_email")
@@ -163,11 +167,13 @@ def queue_email(
         track_opens=track_opens,
         message_id_domain=route.message_id_domain(account_id, given),
         sender=sender,
+        tag=tag,
     )
     asked: list[object] = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
     asked += [calendar] if calendar else []  # keys that were used before there were invitations stay the same
     asked += [{"from_email": sender}] if sender else []
     asked += ["track_opens"] if track_opens else []
+    asked += [{"tag": tag}] if tag else []
     terms = Terms(
         priority=_priority(priority),
         send_at=send_at,
@@ -205,16 +211,18 @@ def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
 test_smtp_connection.__test__ = False  # type: ignore[attr-defined]
 
 
-def send_password_reset_email(user_email: str, reset_token: str) -> bool:
+def send_password_reset_email(user_email: str, reset_token: str, *, tag: str | None = None) -> bool:
     """Mail the link that holds this token. Never raises: a bad address gives False."""
-    return send_template(user_email, "password_reset", reset_url=reset_url(reset_token))
+    outcome = template_mail.send(user_email, "password_reset", tag, reset_url=reset_url(reset_token))
+    return outcome is not None and _settled(outcome)
 
 
-def send_order_notification(user_email: str, order_details: Mapping[str, object]) -> bool:
+def send_order_notification(user_email: str, order_details: Mapping[str, object], *, tag: str | None = None) -> bool:
     """Mail an executed order. Never raises: a missing key prints as ``-``, control characters as spaces."""
     details = order_details if isinstance(order_details, Mapping) else {}
     values = {name: _order_value(details.get(name)) for name in _ORDER_FIELDS}
-    return send_template(user_email, "order_notification", **values)
+    outcome = template_mail.send(user_email, "order_notification", tag, **values)
+    return outcome is not None and _settled(outcome)
 
 
 def send_template(to_email: str, template: str, **values: object) -> bool:

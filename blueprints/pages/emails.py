@@ -7,7 +7,7 @@ from services.checks import outlook
 from services.outbox import facts, holding, log
 from services.outbox.facts import MessageData, State
 from services.outbox.log import Story
-from services.personal.mail_fields import LONGEST_TAG
+from services.outbox.mail_filter import LONGEST_TAG
 from services.suppression import entries as suppressed
 from services.suppression.entries import Entry
 from utils.env_utils import get_settings

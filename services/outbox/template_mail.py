@@ -22,7 +22,7 @@ from utils.env_utils import get_base_url
 log = structlog.get_logger(__name__)
 
 
-def send(to_email: str, template: str, **values: object) -> Outcome | None:
+def send(to_email: str, template: str, tag: str | None = None, /, **values: object) -> Outcome | None:
     """Render ``templates/email/<template>`` and try to send it; None if it could not even be composed.
 
     Never raises; what went wrong is logged.
@@ -30,7 +30,7 @@ def send(to_email: str, template: str, **values: object) -> Outcome | None:
     mail: Draft | None = None
     try:
         first, servers = route.looked_up()
-        mail = _written(to_email, template, values, message_id_domain(first))
+        mail = _written(to_email, template, values, message_id_domain(first), tag)
         return attempt.deliver(mail, servers) if mail else None
     except Exception as error:
         ids = {"mail": mail.mail_id, "message_id": mail.message_id} if mail else {}
@@ -58,13 +58,15 @@ def link(path: str, token: str) -> str:
     return f"{get_base_url()}{path}?token={quote(str(token), safe='')}"
 
 
-def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str) -> Draft | None:
+def _written(
+    to_email: str, template: str, values: Mapping[str, object], id_domain: str, tag: str | None = None
+) -> Draft | None:
     """The mail; None, and a line in the log, where its address or a value is refused."""
     headers = {"Auto-Submitted": "auto-generated"}  # RFC 3834 2: no absence is announced to it
     try:
         mail = templates.render(template, **values)
         content = (mail.subject, mail.text, mail.html)
-        return draft(to_email, *content, headers=headers, kind=template, message_id_domain=id_domain)
+        return draft(to_email, *content, headers=headers, kind=template, message_id_domain=id_domain, tag=tag)
     except ValueError:
         log.warning("mail_not_composed", kind=template, reason="refused address or value")
         return None
