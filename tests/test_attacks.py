@@ -57,6 +57,7 @@ def personal(outcome: Outcome) -> tuple[Outcome, ...]:
 # shows that the request was let in.
 MATRIX: Final = {
     "GET /": (SIGN_IN, 302, 302, SIGN_IN, SIGN_IN, SIGN_IN),
+    "GET /metrics": api(200),
     "GET /setup": everybody(404),
     "POST /setup": everybody(404),
     "GET /login": (200, 302, 302, 200, 200, 200),

@@ -45,11 +45,11 @@ class _Collected:
     def _of_attempts(self) -> Iterator[Any]:
         labels = ("server", "outcome", "reason", "phase")
         totals: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0])
-        attempts = self._core.CounterMetricFamily("sealpost_attempts", "Attempts at mails.", labels=labels)
+        attempts = self._core.CounterMetricFamily("sealpost_attempts", "Attempts at sending an email.", labels=labels)
         took = self._core.SummaryMetricFamily("sealpost_attempt_seconds", "How long attempts took.", labels=labels)
         until = self._core.HistogramMetricFamily(
             "sealpost_acceptance_seconds",
-            "From the promise of a mail to its acceptance by a server.",
+            "From the promise of an email to its acceptance by a server.",
             labels=("server",),
         )
         bins: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(BINS) + 1))
@@ -79,7 +79,7 @@ class _Collected:
             (state.value, name): 0 for state in State if state not in SETTLED for name in _PRIORITIES.values()
         }
         waiting |= {(State(state).value, _PRIORITIES[priority]): mails for state, priority, mails in depth}
-        yield self._gauge("sealpost_mails", "Mails that are not settled.", waiting, ("state", "priority"))
+        yield self._gauge("sealpost_mails", "Emails that are not settled.", waiting, ("state", "priority"))
         ages = {(name,): 0.0 for name in _PRIORITIES.values()}
         ages |= {(_PRIORITIES[priority],): max(0.0, (now - since).total_seconds()) for priority, since in due}
         yield self._gauge("sealpost_oldest_due_seconds", "Since when the oldest mail is due.", ages, ("priority",))
