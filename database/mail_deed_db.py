@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import JSON, ForeignKey, String, delete, exists, func, insert, literal, or_, select, text, update
+from sqlalchemy import JSON, ForeignKey, String, delete, exists, func, insert, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base, changed, compared_and_set
@@ -171,6 +171,11 @@ def taken(session: Session, deed_id: int, stage: Stage) -> MailDeed | None:
     return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
 
 
+def locked(session: Session, deed_id: int) -> MailDeed | None:
+    """The same in any stage; waits for whoever has it."""
+    return session.scalars(select(MailDeed).where(MailDeed.id == deed_id).with_for_update()).one_or_none()
+
+
 def under_way(session: Session) -> list[int]:
     """The deeds that somebody has to go on with, the first one first."""
     return list(session.scalars(select(MailDeed.id).where(MailDeed.stage.in_(UNDER_WAY)).order_by(MailDeed.id)))
@@ -270,10 +275,3 @@ def forgotten(session: Session, before: datetime, limit: int) -> int:
 def idle(session: Session, stages: Sequence[Stage], before: datetime) -> list[int]:
     """Deeds in these stages that were asked for before this moment."""
     return list(session.scalars(select(MailDeed.id).where(MailDeed.stage.in_(stages), MailDeed.created_at < before)))
-
-
-def naming(session: Session, address: str) -> list[MailDeed]:
-    """The deeds that name an address: as what they are a correction of or to, or in their filter."""
-    likely = [column.icontains(address, autoescape=True) for column in (MailDeed.old_address, MailDeed.new_address)]
-    in_filter = func.lower(MailDeed.wanted["recipient"].as_string()).contains(literal(address.lower()), autoescape=True)
-    return list(session.scalars(select(MailDeed).where(or_(*likely, in_filter))))

@@ -226,6 +226,11 @@ def of_ids(session: Session, mail_ids: Sequence[str]) -> list[OutboxMail]:
     )
 
 
+def of_rows(session: Session, ids: Sequence[int]) -> list[OutboxMail]:
+    """These mails by their rows' ids, with content."""
+    return list(session.scalars(select(OutboxMail).where(OutboxMail.id.in_(ids))))
+
+
 def message_id(session: Session, mail_id: str) -> str | None:
     return session.scalar(select(OutboxMail.message_id).where(OutboxMail.mail_id == mail_id))
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
@@ -51,6 +51,8 @@ _ACTIONS: Final = {
     ManyAction.CANCEL: Action.MAIL_CANCELLED,
     ManyAction.CORRECT: Action.MAIL_CORRECTED,
 }
+
+T = TypeVar("T")
 
 new_deed: Final = Listeners()  # told whenever there is a deed to go on with
 
@@ -196,11 +198,11 @@ def stop(deed_id: int) -> ManyMails:
     """Do no more of it; what was done stays. Raises NotFound."""
     show(deed_id)
     with transaction() as session:
-        if mail_deed_db.taken(session, deed_id, Stage.RUNNING):
-            _end(session, deed_id, Stage.STOPPED)
-        else:
-            before = [Stage.LOOKING, Stage.READY]
-            mail_deed_db.move(session, deed_id, before, Stage.STOPPED, ended_at=clock.now())
+        deed = mail_deed_db.locked(session, deed_id)
+        if deed and deed.stage == Stage.RUNNING:
+            _end(session, deed, Stage.STOPPED)
+        elif deed and deed.stage in (Stage.LOOKING, Stage.READY):
+            _close(deed, Stage.STOPPED)
     _drop_rest(deed_id)
     return show(deed_id)
 
@@ -235,8 +237,7 @@ def of_mail(session: Session, mail: int, mail_id: str) -> list[DoneItem]:
 
 def words(wanted: Mapping[str, str]) -> list[str]:
     """A filter as the audit trail has it, in which no address stands whole."""
-    shown = {name: mask_address(text) if name == "recipient" and "@" in text else text for name, text in wanted.items()}
-    return [f"{name} {text}" for name, text in shown.items()]
+    return [f"{name} {text}" for name, text in _masked(wanted).items()]
 
 
 def tidy() -> None:
@@ -310,7 +311,7 @@ def _act(deed_id: int) -> bool:
             return False
         items = mail_deed_db.to_do(session, deed_id, _TOGETHER)
         if not items:
-            _end(session, deed_id, Stage.DONE)
+            _end(session, deed, Stage.DONE)
             return False
         action, correction = ManyAction(deed.action), _correction(deed)
         mails = mail_deed_db.locked_standings(session, [item.mail for item in items])
@@ -322,25 +323,34 @@ def _act(deed_id: int) -> bool:
     return True
 
 
-def _end(session: Session, deed_id: int, stage: Stage) -> None:
+def _end(session: Session, deed: MailDeed, stage: Stage) -> None:
     """Write down in the trail what it came to, with the deed's end, so that it stands there once."""
-    deed = mail_deed_db.find(session, deed_id)
-    if deed is None:
-        return
-    deed.stage, deed.ended_at = stage, clock.now()
     one = deed.chosen[0] if deed.chosen and len(deed.chosen) == 1 and deed.done == 1 else ""
     details = [
         *words(deed.wanted),
         *([f"{len(deed.chosen)} selected"] if deed.chosen and not one else []),
-        *([correction.masked()] if (correction := _correction(deed)) else []),
+        *([correction.in_words] if (correction := _correction(deed)) else []),
         *([f"{deed.found} found, {deed.found - deed.able} unable"] if not one else []),
         *([f"{sum(deed.left_alone.values())} left alone"] if deed.left_alone else []),
         *(["stopped"] if stage is Stage.STOPPED else []),
         f"action {deed.id}",
     ]
+    _close(deed, stage)
     with audit.acting(Actor(deed.actor, deed.source)):
         audit.record(session, _ACTIONS[ManyAction(deed.action)], f"mail {one or counted(deed.done, 'email')}", details)
-    log.info("many_mails_ended", deed=deed_id, action=deed.action, done=deed.done, left=deed.left_alone, stage=stage)
+    log.info("many_mails_ended", deed=deed.id, action=deed.action, done=deed.done, left=deed.left_alone, stage=stage)
+
+
+def _close(deed: MailDeed, stage: Stage) -> None:
+    """Put a final stage; no address stands whole in it any more, so that there is none to forget."""
+    deed.stage, deed.ended_at = stage, clock.now()
+    deed.wanted = _masked(deed.wanted)
+    deed.old_address, deed.new_address = Correction(deed.old_address, deed.new_address).masked_pair
+
+
+def _masked(wanted: Mapping[str, str]) -> dict[str, str]:
+    """A filter in which no address stands whole."""
+    return {name: mask_address(text) if name == "recipient" and "@" in text else text for name, text in wanted.items()}
 
 
 def _drop_rest(deed_id: int) -> None:
@@ -389,7 +399,7 @@ def _told(deed: MailDeed) -> ManyMails:
     )
 
 
-def _summed[T](counts: Sequence[Count], key: Callable[[Count], T]) -> dict[T, int]:
+def _summed(counts: Sequence[Count], key: Callable[[Count], T]) -> dict[T, int]:
     found: Counter[T] = Counter()
     for each in counts:
         if name := key(each):

@@ -76,10 +76,17 @@ class Correction:
         """The right address in the place of this one. Raises InvalidAddress if there is none."""
         return ascii_recipient(f"{address.rpartition('@')[0]}@{self.right}") if self.is_of_domain else self.right
 
-    def masked(self) -> str:
-        """Both, as the trail names them."""
-        wrong, right = (each if "@" not in each else mask_address(each) for each in (self.wrong, self.right))
-        return f"{wrong or 'refused'} to {right}"
+    @property
+    def masked_pair(self) -> tuple[str, str]:
+        """Both, as they are shown."""
+        wrong, right = (mask_address(each) if "@" in each else each for each in (self.wrong, self.right))
+        return wrong, right
+
+    @property
+    def in_words(self) -> str:
+        """As the audit trail has it."""
+        wrong, right = self.masked_pair
+        return f"{wrong or 'refused address'} to {right}"
 
 
 @dataclass(frozen=True, kw_only=True)
