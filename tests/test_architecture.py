@@ -33,7 +33,7 @@ ROOMS = {
     "diagnosis": "smtp registry reasons",
     "delivery": "smtp message settings diagnosis reasons suppression",
     "providers": "registry web_request smtp settings delivery",
-    "outbox": "reasons delivery settings message diagnosis audit calendar",
+    "outbox": "reasons delivery settings message diagnosis audit calendar address_key suppression",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit oauth suppression",
