@@ -43,6 +43,7 @@ ROOMS = {
     "privacy": "address_key suppression outbox accounts audit reasons",
     "alerts": "settings smtp web_request audit outbox delivery message calendar checks worker",
     "metrics": "settings reasons outbox delivery calendar checks worker alerts",
+    "overview": "alerts checks delivery outbox reasons settings",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",
