@@ -139,6 +139,12 @@ def of(session: Session, span: HourSpan, server: str = "") -> list[MailHour]:
     return list(session.scalars(query.order_by(*MailHour.__table__.primary_key)))
 
 
+def servers(session: Session, since: datetime) -> list[str]:
+    """The names of servers of which there are hours since then, in their order."""
+    query = select(MailHour.server).where(MailHour.hour >= since, MailHour.server != "").distinct()
+    return sorted(session.scalars(query))
+
+
 def totals(session: Session) -> list[Any]:
     """All that was ever counted, added up: server, outcome, cause, phase, mails, ms, the numbers of BINS."""
     keys = MailHour.server, MailHour.outcome, MailHour.cause, MailHour.phase
