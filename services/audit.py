@@ -63,6 +63,7 @@ class Action(StrEnum):
     MAIL_PURGED = "mail_purged"
     MAIL_HELD = "mail_held"
     MAIL_RELEASED = "mail_released"
+    MAIL_EXPORTED = "mail_exported"
     OWN_SERVER_DISABLED = "own_server_disabled"
     OWN_SERVER_ALLOWED = "own_server_allowed"
     OWN_SERVER_BYPASSED = "own_server_bypassed"

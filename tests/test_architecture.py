@@ -291,14 +291,14 @@ def test_no_script_writes_markup() -> None:
         )
 
 
-def test_browsers_are_given_nothing_to_store_but_the_colours() -> None:
+def test_browsers_are_given_nothing_to_store_but_the_colours_and_a_key() -> None:
     stored = re.compile(r"(?:localStorage|sessionStorage)\.\w+\(\"(\w+)\"|(indexedDB|caches\.|document\.cookie)")
     found = {
         (script.name, *match)
         for script in (ROOT / "static").glob("*.js")
         for match in stored.findall(script.read_text())
     }
-    assert {key for _, *key_or_kind in found for key in key_or_kind if key} == {"theme"}
+    assert {key for _, *key_or_kind in found for key in key_or_kind if key} == {"theme", "slash"}
 
 
 def called_in(file: Path) -> set[str]:
