@@ -129,6 +129,7 @@ class NewMail(TypedDict):
     expires_at: datetime
     tag: str | None
     pixel: NotRequired[str | None]
+    queued_by: NotRequired[str | None]
 
 
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
@@ -195,6 +196,7 @@ class OutboxMail(Base):
     leased_by: Mapped[str | None] = mapped_column(String(64))
     tag: Mapped[str | None] = mapped_column(String(64))
     pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
+    queued_by: Mapped[str | None] = mapped_column(String(32))  # who beside the application, as services/audit.py has it
 
     __table_args__ = (
         partial_index("uq_email_outbox_idempotency_key", "idempotency_key", where=_HAS_KEY, unique=True),

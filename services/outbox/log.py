@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import attempt_db, outbox_db, outbox_turn_db
+from database import attempt_db, conversation_db, outbox_db, outbox_turn_db
 from database.engine import reading, transaction
 from database.outbox_db import DEAD, SETTLED, UNSENT, WAITING, MailBacklog, OutboxMail, State
 from database.outbox_turn_db import OutboxRest
@@ -210,6 +210,7 @@ def purge(older_than: timedelta, states: Sequence[State] = ()) -> Purged:
     before = clock.now() - older_than
     mails = _in_batches(lambda session: outbox_db.purge(session, states or SETTLED, before, _BATCH))
     attempts = _in_batches(lambda session: attempt_db.delete_old(session, before, _BATCH, queued_only=bool(states)))
+    _in_batches(lambda session: conversation_db.delete_unnamed(session, before, _BATCH))
     return Purged(mails=mails, attempts=attempts)
 
 
