@@ -16,6 +16,7 @@ from database.types import UtcDateTime, partial_index
 LONGEST_REPLY = 500
 LONGEST_SERVER = 320
 LONGEST_TLS = 16
+_NEAR = 1000  # rows
 LONGEST_QUEUE_ID = 200
 
 
@@ -116,6 +117,17 @@ def direct(session: Session, before: int | None, limit: int) -> list[EmailAttemp
     if before is not None:
         query = query.where(EmailAttempt.id < before)
     return list(session.scalars(query))
+
+
+def direct_with(session: Session, attempt_id: int) -> list[EmailAttempt]:
+    """An attempt at a mail that never was in the outbox, and the others at the same mail, the first one first."""
+    one = session.get(EmailAttempt, attempt_id)
+    if one is None or one.mail_id is not None:
+        return []
+    # One mail is tried at all servers within a minute or two; there is no index of Message-IDs.
+    near = EmailAttempt.id.between(attempt_id - _NEAR, attempt_id + _NEAR)
+    query = select(EmailAttempt).where(near, EmailAttempt.message_id == one.message_id, EmailAttempt.mail_id.is_(None))
+    return list(session.scalars(query.order_by(EmailAttempt.id)))
 
 
 def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: bool = False) -> int:
