@@ -100,7 +100,7 @@ def mails(
         # One more than is shown tells whether there are older ones.
         rows = outbox_db.page(session, states, before, limit + 1, tag=tag, account_id=account_id)
         tries = attempt_db.counts(session, [row.mail_id for row in rows[:limit]])
-        rests = _rests(session, rows)
+        rests = resting(session, rows)
     found = [mail_facts(row, tries.get(row.mail_id, 0), rests.get(row.account_id)) for row in rows[:limit]]
     return found, rows[limit - 1].id if len(rows) > limit else None
 
@@ -133,7 +133,7 @@ def story(mail_id: str, account_id: int | None = None) -> Story:
         ]
         events = timeline.history(session, row, found, tracked, is_for_owner=is_for_owner)
         worker = None if is_for_owner else row.leased_by
-        rest = _rests(session, [row]).get(row.account_id)
+        rest = resting(session, [row]).get(row.account_id)
         return _story(row, attempts, tracked, events, worker=worker, rest=rest)
 
 
@@ -264,7 +264,7 @@ def tidy() -> None:
         purge(timedelta(days=days))
 
 
-def _rests(session: Session, rows: Sequence[OutboxMail]) -> dict[int | None, OutboxRest]:
+def resting(session: Session, rows: Sequence[OutboxMail]) -> dict[int | None, OutboxRest]:
     """Of the accounts of these mails those whose mail waits where it is."""
     accounts = {row.account_id for row in rows if row.account_id is not None and row.state in WAITING}
     return {rest.account_id: rest for rest in outbox_turn_db.resting(session, accounts, clock.now())}
