@@ -129,6 +129,7 @@ class NewMail(TypedDict):
     expires_at: datetime
     tag: str | None
     pixel: NotRequired[str | None]
+    queued_by: NotRequired[str | None]
     traceparent: NotRequired[str | None]
 
 
@@ -196,6 +197,7 @@ class OutboxMail(Base):
     leased_by: Mapped[str | None] = mapped_column(String(64))
     tag: Mapped[str | None] = mapped_column(String(64))
     pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
+    queued_by: Mapped[str | None] = mapped_column(String(32))  # who beside the application, as services/audit.py has it
     traceparent: Mapped[str | None] = mapped_column(String(55))  # of W3C Trace Context: in whose trace it was queued
 
     __table_args__ = (

@@ -90,12 +90,17 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts, as the trail names them, and from where: an address, or the command line."""
+    """Who acts, as the trail names them, and from where: an address, or the command line.
+
+    ``origin`` is how, where that is known, and names nobody: ``command``, ``admin_token``, or ``token:`` and its id.
+    """
 
     name: str
     source: str
+    origin: str = ""
 
 
+COMMAND, ADMIN_TOKEN, OF_TOKEN = "command", "admin_token", "token:"
 NOBODY: Final = Actor("system", "application")
 
 _actor: ContextVar[Actor] = ContextVar("actor", default=NOBODY)
