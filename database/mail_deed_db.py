@@ -250,7 +250,9 @@ def corrected_places(session: Session, ids: Sequence[int]) -> dict[int, set[int]
 def of_mail(session: Session, mail: int, mail_id: str) -> list[DoneItem]:
     """What was done to this mail with others, or made it; the first one first. ``mail_id`` of each is the older mail."""
     query = (
-        select(MailDeed.id, MailDeed.action, MailDeed.actor, OutboxMail.mail_id, MailDeedItem.copy, MailDeedItem.done_at)
+        select(
+            MailDeed.id, MailDeed.action, MailDeed.actor, OutboxMail.mail_id, MailDeedItem.copy, MailDeedItem.done_at
+        )
         .join(MailDeedItem, MailDeedItem.deed_id == MailDeed.id)
         .join(OutboxMail, OutboxMail.id == MailDeedItem.mail)
         .where(_IS_DONE)

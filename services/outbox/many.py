@@ -151,6 +151,7 @@ def propose(
         session.add(deed)
         session.flush()
         deed_id = deed.id
+    new_deed.tell()
     return deed_id
 
 
@@ -360,9 +361,7 @@ def _drop_rest(deed_id: int) -> None:
             dropped = mail_deed_db.drop_to_do(session, deed_id, _LOOK)
 
 
-def _known(
-    session: Session, mails: Sequence[MailStanding], action: ManyAction, correction: Correction | None
-) -> Known:
+def _known(session: Session, mails: Sequence[MailStanding], action: ManyAction, correction: Correction | None) -> Known:
     addresses = {each for mail in mails for each in addresses_of(mail, action, correction)}
     is_correction = action is ManyAction.CORRECT
     return Known(
