@@ -86,7 +86,7 @@ def show(deed_id: int) -> Response:
             deed=deed,
             action=deed.action.value,
             stage=deed.stage.value,
-            asked=_in_words(deed.wanted),
+            asked=_in_words(deed.filter),
             able=[(facts.STATES[State(state)], words(cause), mails) for (state, cause), mails in deed.by_state.items()],
             unable=_hindrances(deed.unable),
             left=_hindrances(deed.left),
