@@ -54,6 +54,7 @@ from blueprints.pages import (
     privacy_pages,
     sender_pages,
     settings_form,
+    start_page,
     suppression_pages,
     template_pages,
     token_pages,
@@ -121,6 +122,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     for blueprint in (
         auth.pages,
         auth.bp,
+        start_page.bp,
         account.bp,
         address_page.bp,
         sender_pages.bp,

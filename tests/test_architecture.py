@@ -42,6 +42,8 @@ ROOMS = {
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
     "privacy": "address_key suppression outbox accounts audit reasons",
     "alerts": "settings smtp web_request audit outbox delivery message calendar checks worker",
+    "metrics": "settings reasons outbox delivery calendar checks worker alerts",
+    "overview": "alerts checks delivery outbox reasons settings",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",

@@ -241,6 +241,7 @@ MATRIX: Final = {
     "GET /api/docs": everybody(200),
     "GET /api/docs/<name>": everybody(404),
     "GET /inbox": administrators(200),
+    "GET /inbox/live": administrators(200),
     "GET /inbox/1": administrators(404),
     "GET /inbox/1/html": administrators(404),
     "POST /inbox/clear": administrators(303),
