@@ -92,6 +92,8 @@ FORMS: Final = {
     "/account/senders/<int:sender_id>/again": {},
     "/account/senders/<int:sender_id>/remove": {},
     "/kept/discard": {"page": "/account"},
+    "/checklist": {"is_hidden": "1"},
+    "/checklist/<step>": {"is_done": "1"},
     "/account/smtp": SERVER,
     "/account/smtp/test": TEST,
     "/account/smtp/delete": {"version": "1"},
@@ -166,6 +168,7 @@ FORMS: Final = {
 STORED: Final = {"name": "Primary", "smtp_server": "127.0.0.1", "smtp_port": 9, "from_email": "a@example.com"}
 # Each page that reads its query, with what it knows there.
 QUERIES: Final = {
+    "/": {"chart": "14d"},
     "/account/smtp": {"preset": "gmail", "find": "me@gmail.com", "other": "1"},
     "/login": {"next": "/account"},
     "/reset-password": {"token": "x"},

@@ -24,7 +24,7 @@ WAITING: Final = (State.QUEUED, State.DEFERRED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class PageLink:
     """What to do, as a link."""
 
     url: str
@@ -91,16 +91,16 @@ def _links(now: Board) -> dict[str, str]:
     }
 
 
-def _deed(verdict: MailVerdict) -> Deed | None:
+def _deed(verdict: MailVerdict) -> PageLink | None:
     """The next step as a link to where it is done."""
     config_id = verdict.config_id
     deeds = {
-        NextStep.ADD_SERVER: lambda: Deed(url=url_for("smtp_form.new"), label="Add a mail server"),
-        NextStep.ACTIVATE: lambda: Deed(url=url_for("settings.smtp"), label="Choose a server"),
-        NextStep.CONNECT: lambda: Deed(url=url_for("connect.show", config_id=config_id), label="Connect again"),
-        NextStep.TEST_SERVER: lambda: Deed(url=_test_url(config_id), label="Test this server"),
-        NextStep.SEE_SERVERS: lambda: Deed(url=url_for("settings.smtp"), label="Open mail servers"),
-        NextStep.SEE_WAITING: lambda: Deed(url=log_url(*WAITING), label="See what is waiting"),
+        NextStep.ADD_SERVER: lambda: PageLink(url=url_for("smtp_form.new"), label="Add a mail server"),
+        NextStep.ACTIVATE: lambda: PageLink(url=url_for("settings.smtp"), label="Choose a server"),
+        NextStep.CONNECT: lambda: PageLink(url=url_for("connect.show", config_id=config_id), label="Connect again"),
+        NextStep.TEST_SERVER: lambda: PageLink(url=_test_url(config_id), label="Test this server"),
+        NextStep.SEE_SERVERS: lambda: PageLink(url=url_for("settings.smtp"), label="Open mail servers"),
+        NextStep.SEE_WAITING: lambda: PageLink(url=log_url(*WAITING), label="See what is waiting"),
     }
     return deeds[verdict.step]() if verdict.step in deeds else None
 
@@ -109,16 +109,16 @@ def _test_url(config_id: int | None) -> str:
     return url_for("smtp_form.edit", config_id=config_id, _anchor="test")
 
 
-def _steps(now: Board) -> dict[ChecklistStep, Deed]:
+def _steps(now: Board) -> dict[ChecklistStep, PageLink]:
     """Where each step of the checklist is done; a key is kept nowhere at Sealpost."""
     active = _active(now)
     test = _test_url(active.id) if active else url_for("settings.smtp")
     return {
-        ChecklistStep.SERVER: Deed(url=url_for("smtp_form.new"), label="Add a server"),
-        ChecklistStep.TEST: Deed(url=test, label="Test it"),
-        ChecklistStep.OWN_MAIL: Deed(url=test, label="Send a test email"),
-        ChecklistStep.DOMAIN: Deed(url=url_for("domain_pages.show"), label="Check the domain"),
-        ChecklistStep.ALERTS: Deed(url=url_for("alerts.new"), label="Add a channel"),
+        ChecklistStep.SERVER: PageLink(url=url_for("smtp_form.new"), label="Add a server"),
+        ChecklistStep.TEST: PageLink(url=test, label="Test it"),
+        ChecklistStep.OWN_MAIL: PageLink(url=test, label="Send a test email"),
+        ChecklistStep.DOMAIN: PageLink(url=url_for("domain_pages.show"), label="Check the domain"),
+        ChecklistStep.ALERTS: PageLink(url=url_for("alerts.new"), label="Add a channel"),
     }
 
 
