@@ -1,6 +1,6 @@
 """The ``email_outbox`` table: mails that were promised, each with what has become of it. The row is the truth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
@@ -17,7 +17,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    or_,
+    null,
     select,
     text,
     update,
@@ -129,6 +129,7 @@ class NewMail(TypedDict):
     expires_at: datetime
     tag: str | None
     pixel: NotRequired[str | None]
+    traceparent: NotRequired[str | None]
 
 
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
@@ -152,7 +153,7 @@ IS_HELD = among(State.HELD)
 _IS_WAITING_URGENTLY = text(f"{IS_WAITING} AND {IS_URGENT}")
 _IS_IN_HAND_OF_ACCOUNT = text(f"{IS_IN_HAND} AND account_id IS NOT NULL")
 _IS_DEAD = among(*DEAD)
-_IS_SETTLED = text("settled_at IS NOT NULL")
+IS_SETTLED = text("settled_at IS NOT NULL")
 _IS_OF_ACCOUNT = text("account_id IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
 _HAS_PIXEL = text("pixel IS NOT NULL")
@@ -195,6 +196,7 @@ class OutboxMail(Base):
     leased_by: Mapped[str | None] = mapped_column(String(64))
     tag: Mapped[str | None] = mapped_column(String(64))
     pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of W3C Trace Context: in whose trace it was queued
 
     __table_args__ = (
         partial_index("uq_email_outbox_idempotency_key", "idempotency_key", where=_HAS_KEY, unique=True),
@@ -208,7 +210,7 @@ class OutboxMail(Base):
         partial_index("ix_email_outbox_in_hand_of", "account_id", where=_IS_IN_HAND_OF_ACCOUNT),
         partial_index("ix_email_outbox_held", "id", where=IS_HELD),
         partial_index("ix_email_outbox_dead", "state", "id", where=_IS_DEAD),
-        partial_index("ix_email_outbox_settled", "settled_at", where=_IS_SETTLED),
+        partial_index("ix_email_outbox_settled", "settled_at", where=IS_SETTLED),
     )
 
 
@@ -224,6 +226,11 @@ def of_ids(session: Session, mail_ids: Sequence[str]) -> list[OutboxMail]:
     return list(
         session.scalars(select(OutboxMail).options(defer(OutboxMail.content)).where(OutboxMail.mail_id.in_(mail_ids)))
     )
+
+
+def of_rows(session: Session, ids: Sequence[int]) -> list[OutboxMail]:
+    """These mails by their rows' ids, with content."""
+    return list(session.scalars(select(OutboxMail).where(OutboxMail.id.in_(ids))))
 
 
 def message_id(session: Session, mail_id: str) -> str | None:
@@ -283,19 +290,24 @@ def counts(session: Session) -> dict[State, int]:
     return found
 
 
-def depths(session: Session) -> list[tuple[State, int, int]]:
-    """How many mails that are not settled are in each state, of each priority."""
-    query = select(OutboxMail.state, OutboxMail.priority, func.count()).where(or_(IS_WAITING, IS_IN_HAND, IS_HELD))
-    return [
-        (State(row[0]), row[1], row[2])
-        for row in session.execute(query.group_by(OutboxMail.state, OutboxMail.priority))
-    ]
+class QueueDepth(NamedTuple):
+    """How many mails of a priority are in a state, and when the first of those that wait is due."""
+
+    state: State
+    priority: int
+    mails: int
+    due_at: datetime | None
 
 
-def oldest_due(session: Session, now: datetime) -> list[tuple[int, datetime]]:
-    """Of each priority with mail that is due, since when the oldest of it is."""
-    query = select(OutboxMail.priority, func.min(OutboxMail.due_at)).where(IS_WAITING, OutboxMail.due_at <= now)
-    return [(row[0], row[1]) for row in session.execute(query.group_by(OutboxMail.priority))]
+def depths(session: Session) -> list[QueueDepth]:
+    """Of all mails that are not settled; each kind by its own index, without what was sent."""
+    found: list[QueueDepth] = []
+    keys = OutboxMail.state, OutboxMail.priority
+    for condition in (IS_WAITING, IS_IN_HAND, IS_HELD):
+        due = func.min(OutboxMail.due_at) if condition is IS_WAITING else null()
+        query = select(*keys, func.count(), due).where(condition).group_by(*keys)
+        found += [QueueDepth(State(row[0]), *row[1:]) for row in session.execute(query)]
+    return found
 
 
 def reasons(session: Session) -> dict[str, int]:
@@ -389,6 +401,21 @@ def revive(
     dead = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(DEAD))
     terms = {"recipients": recipients, "due_at": due_at, "expires_at": expires_at}
     return compared_and_set(session, dead.where(OutboxMail.content.is_not(None)).values(**_UNTRIED, **terms))
+
+
+def revive_locked(
+    session: Session, mails: Mapping[int, list[Recipient]], *, due_at: datetime, expires_at: datetime
+) -> None:
+    """The same of many, by their rows' ids, which this transaction has locked and seen to be as they should."""
+    terms = {**_UNTRIED, "due_at": due_at, "expires_at": expires_at}
+    if mails:
+        session.execute(update(OutboxMail), [{"id": row, "recipients": who, **terms} for row, who in mails.items()])
+
+
+def change_locked(session: Session, ids: Sequence[int], **values: object) -> None:
+    """Write these values on such mails."""
+    change = update(OutboxMail).where(OutboxMail.id.in_(ids)).values(**values)
+    session.execute(change.execution_options(synchronize_session=False))
 
 
 def purge(session: Session, states: Sequence[State], settled_before: datetime, limit: int) -> int:

@@ -59,6 +59,7 @@ class Action(StrEnum):
     SENDER_REMOVED = "sender_removed"
     MAIL_RETRIED = "mail_retried"
     MAIL_CANCELLED = "mail_cancelled"
+    MAIL_CORRECTED = "mail_corrected"
     MAIL_PURGED = "mail_purged"
     MAIL_HELD = "mail_held"
     MAIL_RELEASED = "mail_released"

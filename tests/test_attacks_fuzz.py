@@ -217,6 +217,7 @@ QUERIES: Final = {
     "/settings/alerts/<int:channel_id>/delete": {},
     "/settings/alerts/new/<kind>": {},
     "/account/tokens/<int:token_id>/revoke": {},
+    "/inbox/live": {"seen": "0123456789ab"},
     "/inbox/<int:message_id>": {},
     "/api/settings/smtp/domain-check": {"domain": "example.com", "server": "smtp.example.com"},
     "/api/settings/smtp/configs": {"q": "Primary", "active": "true", "security": "none", "has_error": "true"},

@@ -222,7 +222,7 @@ def _summary_lines(summary: Summary, now: Outlook, is_well: bool) -> Iterator[st
 @command(mail, "figures")
 @click.option("--hours", default=24, show_default=True, type=_HOURS, help="How many hours back.")
 @click.option("--server", default="", help="Only this server, as the log calls it: “name (host:port)”.")
-@click.option("--rebuild", is_flag=True, help="Count every hour anew of which the log still has anything.")
+@click.option("--rebuild", is_flag=True, help="Count again every hour of which the log still has anything.")
 def show_figures(*, hours: int, server: str, rebuild: bool, as_json: bool) -> None:
     """Show how many attempts came to what, by the hour, and why those failed that did."""
     if rebuild:

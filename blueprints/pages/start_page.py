@@ -10,6 +10,7 @@ from blueprints import ends, forms
 from blueprints.access import actor_name, admin_page
 from blueprints.pages import start_chart
 from services.outbox.facts import State
+from services.outbox.mail_filter import MailFilter, to_args
 from services.overview import attention, board, checklist
 from services.overview.board import Board
 from services.overview.checklist import ChecklistStep
@@ -50,6 +51,7 @@ def show() -> str:
         steps=_steps(now),
         ends=ends.of_servers(servers.looked_at, servers.env) if servers else None,
         log_url=log_url,
+        held_url=log_url(State.HELD),
         is_new=_is_new(now),
     )
 
@@ -72,12 +74,7 @@ def confirm(step: str) -> Response:
 
 def log_url(*states: State, since: datetime | None = None, cause: str = "") -> str:
     """The mail log with these emails alone."""
-    wanted = {
-        "state": ",".join(states),
-        "since": since.isoformat() if since else "",
-        "cause": cause,
-    }
-    return url_for("emails.show", **{name: value for name, value in wanted.items() if value})  # type: ignore[arg-type]
+    return url_for("emails.show", **to_args(MailFilter(states=states, since=since, cause=cause)))  # type: ignore[arg-type]
 
 
 def _links(now: Board) -> dict[str, str]:

@@ -118,6 +118,8 @@ class Outcome:
             return reasons.code_of(self.verdict.reason)
         if self.is_throttled:
             return Reason.ACCOUNT_LIMIT if self.of_account else Reason.THROTTLED
+        if self.is_for_nobody:
+            return str(self.refused[0]["suppressed"])
         return {NOT_CONFIGURED: Reason.NO_SERVER, SUPPRESSED: Reason.NOTHING_IS_SENT}.get(self.kind, "")
 
     @property

@@ -91,7 +91,7 @@ def mails(
         # One more than is shown tells whether there are older ones.
         rows = outbox_db.page(session, states, before, limit + 1, tag=tag, account_id=account_id)
         tries = attempt_db.counts(session, [row.mail_id for row in rows[:limit]])
-        rests = _rests(session, rows)
+        rests = resting(session, rows)
     found = [mail_facts(row, tries.get(row.mail_id, 0), rests.get(row.account_id)) for row in rows[:limit]]
     return found, rows[limit - 1].id if len(rows) > limit else None
 
@@ -119,7 +119,7 @@ def story(mail_id: str, account_id: int | None = None) -> Story:
         found = attempt_db.of_mail(session, mail_id)
         tracked = opens.of_mail(session, mail_id) if row.pixel else None
         attempts = [attempt_facts(attempt, is_for_owner=is_for_owner) for attempt in found]
-        return _story(row, attempts, tracked, _rests(session, [row]).get(row.account_id))
+        return _story(row, attempts, tracked, resting(session, [row]).get(row.account_id))
 
 
 def is_there(mail_id: str) -> bool:
@@ -232,7 +232,7 @@ def tidy() -> None:
         purge(timedelta(days=days))
 
 
-def _rests(session: Session, rows: Sequence[OutboxMail]) -> dict[int | None, OutboxRest]:
+def resting(session: Session, rows: Sequence[OutboxMail]) -> dict[int | None, OutboxRest]:
     """Of the accounts of these mails those whose mail waits where it is."""
     accounts = {row.account_id for row in rows if row.account_id is not None and row.state in WAITING}
     return {rest.account_id: rest for rest in outbox_turn_db.resting(session, accounts, clock.now())}

@@ -28,7 +28,7 @@ from services import audit
 from services.accounts import upkeep
 from services.delivery import bounces, record
 from services.delivery.bounces import TriedMail
-from services.outbox import content, ending_notices, figures, notices, owner_notices
+from services.outbox import content, ending_notices, figures, many, notices, owner_notices
 from services.outbox import log as mail_log
 from services.outbox.content import CannotOpen
 from services.outbox.reasons import Reason, words
@@ -209,6 +209,7 @@ def tidy() -> None:
     audit.purge()
     suppression_upkeep.tidy()
     mail_log.tidy()
+    many.tidy()
     with transaction() as session:
         oauth_db.forget_pending(session, clock.now())
     figures.tidy()
