@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from database.outbox_db import Priority
 from services.delivery import attempt
 from services.delivery.outcome import Outcome
-from services.message import templates
+from services.message import brand, templates
+from services.message.brand import Brand
 from services.message.draft import Draft, draft
 from services.outbox import promise
 from services.outbox.promise import Terms
@@ -30,7 +31,7 @@ def send(to_email: str, template: str, **values: object) -> Outcome | None:
     mail: Draft | None = None
     try:
         first, servers = route.looked_up()
-        mail = _written(to_email, template, values, message_id_domain(first))
+        mail = _written(to_email, template, values, message_id_domain(first), brand.current())
         return attempt.deliver(mail, servers) if mail else None
     except Exception as error:
         ids = {"mail": mail.mail_id, "message_id": mail.message_id} if mail else {}
@@ -43,7 +44,7 @@ def queue(session: Session, to_email: str, template: str, expires_at: datetime |
 
     None, and a line in the log, if it could not be composed: what the mail would tell of goes on without it.
     """
-    mail = _written(to_email, template, values, route.message_id_domain(session=session))
+    mail = _written(to_email, template, values, route.message_id_domain(session=session), brand.current(session))
     terms = Terms(priority=Priority.SECURITY, expires_at=expires_at)
     return promise.enqueue(mail, terms, session) if mail else None
 
@@ -58,13 +59,16 @@ def link(path: str, token: str) -> str:
     return f"{get_base_url()}{path}?token={quote(str(token), safe='')}"
 
 
-def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str) -> Draft | None:
+def _written(
+    to_email: str, template: str, values: Mapping[str, object], id_domain: str, look: Brand
+) -> Draft | None:
     """The mail; None, and a line in the log, where its address or a value is refused."""
     headers = {"Auto-Submitted": "auto-generated"}  # RFC 3834 2: no absence is announced to it
     try:
-        mail = templates.render(template, **values)
-        content = (mail.subject, mail.text, mail.html)
-        return draft(to_email, *content, headers=headers, kind=template, message_id_domain=id_domain)
+        mail = templates.render_for(template, values, look)
+        content = (mail.subject, mail.text, mail.html or None)
+        more = {"attachments": mail.attachments, "message_id_domain": id_domain}
+        return draft(to_email, *content, headers=headers, kind=template, **more)
     except ValueError:
         log.warning("mail_not_composed", kind=template, reason="refused address or value")
         return None
