@@ -36,7 +36,7 @@ TOO_MANY_PIXELS: Final = (
 )
 
 
-class Picture(NamedTuple):
+class CleanPng(NamedTuple):
     """A file that holds one picture and nothing else."""
 
     octets: bytes
@@ -63,7 +63,7 @@ class _Header(NamedTuple):
                 yield from (1 + (columns * bits + 7) // 8 for _ in range(max(rows, 0)))
 
 
-def clean(file: bytes) -> Picture:
+def clean(file: bytes) -> CleanPng:
     """The picture of a file, written anew. Raises ValueError, with what is wrong and what to do."""
     if not file:
         raise ValueError(EMPTY)
@@ -80,7 +80,7 @@ def clean(file: bytes) -> Picture:
     )
     if len(octets) > LARGEST:  # it was packed by something better than zlib
         raise ValueError(TOO_LARGE)
-    return Picture(octets, header.width, header.height)
+    return CleanPng(octets, header.width, header.height)
 
 
 def _chunks(file: bytes) -> Iterator[tuple[bytes, bytes]]:
