@@ -24,6 +24,7 @@ OURS: Final = frozenset(SECRETS) | frozenset(FILES) | frozenset((
     "ACCOUNT_EMAILS_PER_DAY", "FALLBACK_EMAILS_PER_MINUTE", "FALLBACK_EMAILS_PER_DAY",
     "ACCOUNT_WAITING_EMAILS", "ACCOUNT_WAITING_MB",
     "EMAIL_HOST", "EMAIL_PORT", "EMAIL_USE_TLS", "EMAIL_USE_SSL", "EMAIL_HOST_USER", "EMAIL_TIMEOUT",
+    "ORDER_CURRENCY", "MAIL_TEMPLATES",
     "EMAIL_SSL_CERTFILE", "EMAIL_SSL_KEYFILE", "DEFAULT_FROM_EMAIL",
 ))  # fmt: skip
 # Django's settings for mail that say nothing to us: a `.env` that is shared with it, or was its own, has them.
