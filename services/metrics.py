@@ -195,7 +195,7 @@ class _Collected:
         yield self._ready(outlook.fitness())
 
     def _ready(self, fitness: MailFitness) -> Any:  # noqa: ANN401
-        words = "Whether email gets out: 1, 0.5 while not all is well with a server, 0 in an outage."
+        words = "Whether email gets out: 1, 0.5 while a server has trouble, 0 in an outage."
         return self._gauge("ready", words, {(): _FITNESS[fitness]})
 
     def _gauge(self, name: str, words: str, samples: Samples, labels: Iterable[str] = ()) -> Any:  # noqa: ANN401
