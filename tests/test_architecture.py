@@ -55,7 +55,7 @@ ROOMS = {
 TOP_LEVEL = {
     "app.py", "blueprints", "database", "services", "utils", "templates", "tests", "requirements.txt",
     ".env.example", "README.md", "static", "benchmarks", "requirements-dev.txt", "Makefile", "pyproject.toml",
-    "CHANGELOG.md", "LICENSE", "docs", "CONTRIBUTING.md", "gunicorn.conf.py",
+    "CHANGELOG.md", "LICENSE", "deploy", "docs", "CONTRIBUTING.md", "gunicorn.conf.py",
 }  # fmt: skip
 PRIVATE_PARTS = {
     "database.driver": {"_flushing", "_invalidate"},
