@@ -28,7 +28,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.attempt_db import LONGEST_SERVER, EmailAttempt
 from database.engine import Base
-from database.outbox_db import IS_SETTLED, OutboxMail, State
+from database.outbox_db import WAS_SETTLED, OutboxMail, State
 from database.types import UtcDateTime
 
 LONGEST_DOMAIN = 255
@@ -148,7 +148,7 @@ def _suppressed(session: Session, hour: datetime) -> list[HourCount]:
     """The queued mails that were suppressed within an hour, by the code of their reason."""
     found = (
         select(OutboxMail.reason, OutboxMail.priority, func.count())
-        .where(IS_SETTLED, OutboxMail.settled_at >= hour, OutboxMail.settled_at < hour + HOUR)
+        .where(WAS_SETTLED, OutboxMail.settled_at >= hour, OutboxMail.settled_at < hour + HOUR)
         .where(OutboxMail.state == State.SUPPRESSED)
         .group_by(OutboxMail.reason, OutboxMail.priority)
     )
@@ -196,7 +196,7 @@ def hours_in_log(session: Session) -> HourSpan | None:
 
 def hours_with_mail(session: Session) -> HourSpan | None:
     """The same, and the hour in which a queued mail was settled last, perhaps without any attempt."""
-    logged, last = hours_in_log(session), session.scalar(select(func.max(OutboxMail.settled_at)).where(IS_SETTLED))
+    logged, last = hours_in_log(session), session.scalar(select(func.max(OutboxMail.settled_at)).where(WAS_SETTLED))
     if last is None:
         return logged
     settled = HourSpan(hour_of(last), hour_of(last) + HOUR)

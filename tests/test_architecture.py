@@ -32,7 +32,7 @@ ROOMS = {
     "settings": "smtp oauth audit reasons calendar address_key conversations",
     "suppression": "address_key reasons audit",
     "diagnosis": "smtp registry reasons",
-    "delivery": "smtp message settings diagnosis reasons suppression conversations",
+    "delivery": "smtp message settings diagnosis reasons suppression conversations address_key",
     "providers": "registry web_request smtp settings delivery",
     "outbox": "reasons delivery settings message diagnosis audit calendar address_key suppression conversations",
     "accounts": "reasons outbox audit",

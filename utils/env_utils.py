@@ -88,6 +88,7 @@ class Settings:
     mail_down_minutes: int  # that no email gets out before /readyz/mail says so
     mail_senders: int  # 0: this process sends no queued mail
     mail_suppress_send: bool
+    log_subjects: bool
     dns_resolver: str
     discover_by_http: bool  # a domain's web server is asked for its mail settings
     hsts_seconds: int  # 0: browsers are told nothing
@@ -230,6 +231,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         mail_down_minutes=env.integer("MAIL_DOWN_MINUTES", 5, 0, 1440),
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
         mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),
+        log_subjects=env.boolean("LOG_SUBJECTS", default=False),
         dns_resolver=_dns_resolver(env),
         discover_by_http=env.boolean("DISCOVER_BY_HTTP", default=True),
         hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),

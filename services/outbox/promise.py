@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from database import outbox_add_db, outbox_db, outbox_hold_db, outbox_turn_db, user_db
 from database.engine import driver_transaction, reading, transaction
+from database.mail_facets import key_of
 from database.outbox_db import SETTLED, UNSENT, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
-from services import audit
+from services import address_key, audit
 from services.audit import Action
 from services.message import recording
 from services.message.draft import Draft
@@ -150,6 +151,8 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
     if expires_at <= max(due_at, now):
         raise ValueError("expires_at: Pass a time after now and after send_at.")
     content, key_id = outbox_content.seal(mail)
+    found = address_key.numbers_now(mail.recipients)
+    is_ours = mail.message_id.startswith(f"<{mail.mail_id}@")
     return {
         "mail_id": mail.mail_id,
         "message_id": mail.message_id,
@@ -164,9 +167,14 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
         "created_at": now,
         "due_at": due_at,
         "expires_at": expires_at,
-        "tag": terms.tag,
+        "tag": terms.tag or mail.tag or None,
         "pixel": mail.pixel or None,
         "queued_by": audit.actor().origin or None,
+        "subject": mail.kept_subject,
+        "recipient_key": found.recipient_key,
+        "domain_key": found.domain_key,
+        "message_key": None if is_ours else key_of(mail.message_id),
+        "names": found.names,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from database import attempt_db, person_db, suppression_db
-from database.attempt_db import EmailAttempt
+from database.attempt_db import EmailAttempt, Tried
 from database.engine import reading
 from database.outbox_db import OutboxMail
 from services import address_key, audit, conversations
@@ -107,7 +107,7 @@ def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str,
     attempts = [attempt_facts(each) for each in rows]
     others = [each["address"] for each in row.recipients if not person.is_it(each["address"])]
     said = _conversations(session, rows)
-    told = json_of(MessageData, mail_facts(row, len(attempts)))
+    told = json_of(MessageData, mail_facts(row, Tried(len(attempts))))
     told["recipients"] = [each for each in told["recipients"] if person.is_it(each["address"])]
     told["attempts"] = [
         {"at": _iso(each.at), "server": each.server, "outcome": each.outcome, "code": each.code}

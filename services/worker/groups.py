@@ -161,7 +161,7 @@ class _Work:
         What they have shown of addresses is written first: whoever sees that a mail is settled finds it counted.
         """
         bounces.note([TriedMail(job.claim.mail_id, job.pending, job.outcomes) for job in jobs], self._listing)
-        settlements = [*self._settled, *(job.settlement for job in jobs if job.settlement)]
+        settlements = [*self._settled, *(each for job in jobs if (each := job.settled))]
         made = [each for job in jobs for each in job.records]
         return News(settlements, [each.row for each in made], [said for each in made for said in each.conversations])
 
