@@ -29,6 +29,11 @@ def unindexed_attempts(session: Session, limit: int) -> list[EmailAttempt]:
     return list(session.scalars(query.limit(limit).with_for_update(skip_locked=True)))
 
 
+def number_mail(session: Session, outbox_id: int, recipient_key: int | None, domain_key: int | None) -> None:
+    values = {"recipient_key": recipient_key, "domain_key": domain_key}
+    session.execute(update(OutboxMail).where(OutboxMail.id == outbox_id).values(values))
+
+
 def name_mail(session: Session, outbox_id: int, names: Iterable[int]) -> None:
     """Let a mail to several be found by these numbers, and no others."""
     session.execute(delete(OutboxName).where(OutboxName.outbox_id == outbox_id))

@@ -10,7 +10,6 @@ from database import attempt_db, mail_index_db
 from database.attempt_db import EmailAttempt
 from database.engine import reading, transaction
 from database.mail_facets import SEVERAL, key_of
-from database.outbox_db import OutboxMail
 from services import address_key
 from services.address_key import AddressKey, AddressNumbers
 from utils.errors import Conflict
@@ -42,11 +41,27 @@ def index_some(seconds: float = _SECONDS) -> int:
     return total
 
 
-def write_numbers(session: Session, row: OutboxMail, found: AddressNumbers) -> None:
+def renumber(session: Session, outbox_id: int, found: AddressNumbers) -> None:
     """Let a mail be found by these numbers, and no others."""
-    if found.names or row.recipient_key == SEVERAL:
-        mail_index_db.name_mail(session, row.id, found.names)
-    row.recipient_key, row.domain_key = found.recipient_key, found.domain_key
+    mail_index_db.name_mail(session, outbox_id, found.names)
+    mail_index_db.number_mail(session, outbox_id, found.recipient_key, found.domain_key)
+
+
+def renumber_attempt(session: Session, row: EmailAttempt, key: AddressKey, address: str, pseudonym: str) -> None:
+    """Let a mail that was sent directly be found by a pseudonym instead of an address.
+
+    Its masked recipients name the pseudonym already; the domains are theirs.
+    """
+    if row.recipient_key != SEVERAL:
+        found = address_key.numbers_of(key, [pseudonym])
+        row.recipient_key, row.domain_key = found.recipient_key, found.domain_key
+        return
+    names = mail_index_db.names_of_attempt(session, row.id)
+    domains = {address_key.domain_number(key, domain) for domain in _domains(row)}
+    old_domains = domains | {address_key.domain_number(key, address)}
+    names = names - old_domains - {address_key.number(key, address)} | {address_key.number(key, pseudonym)}
+    row.domain_key = domains.pop() if len(domains) == 1 else SEVERAL
+    mail_index_db.name_attempt(session, row.id, sorted(names | domains))
 
 
 def _index_mails(session: Session, key: AddressKey) -> int:
@@ -55,7 +70,10 @@ def _index_mails(session: Session, key: AddressKey) -> int:
     tried = attempt_db.tried(session, unknown) if unknown else {}
     for row in rows:
         addresses = [each["address"] for each in row.recipients]
-        write_numbers(session, row, address_key.numbers_of(key, addresses) if addresses else _NOWHERE)
+        found = address_key.numbers_of(key, addresses) if addresses else _NOWHERE
+        row.recipient_key, row.domain_key = found.recipient_key, found.domain_key
+        if found.names:
+            mail_index_db.name_mail(session, row.id, found.names)
         if row.mail_id in tried and (server := tried[row.mail_id].server):
             row.server_key = key_of(server)
         if row.message_key is None and not row.message_id.startswith(f"<{row.mail_id}@"):
