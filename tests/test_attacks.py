@@ -56,7 +56,9 @@ def personal(outcome: Outcome) -> tuple[Outcome, ...]:
 # What an empty request comes to, by role, where the active server 1 and the token 1 exist. A refused field (422)
 # shows that the request was let in.
 MATRIX: Final = {
-    "GET /": (SIGN_IN, 302, 302, SIGN_IN, SIGN_IN, SIGN_IN),
+    "GET /": (SIGN_IN, 302, 200, SIGN_IN, SIGN_IN, SIGN_IN),
+    "POST /checklist": administrators(303),
+    "POST /checklist/<step>": administrators(404),
     "GET /metrics": api(200),
     "GET /setup": everybody(404),
     "POST /setup": everybody(404),

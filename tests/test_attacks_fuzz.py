@@ -92,6 +92,8 @@ FORMS: Final = {
     "/account/senders/<int:sender_id>/again": {},
     "/account/senders/<int:sender_id>/remove": {},
     "/kept/discard": {"page": "/account"},
+    "/checklist": {"is_hidden": "1"},
+    "/checklist/<step>": {"is_done": "1"},
     "/account/smtp": SERVER,
     "/account/smtp/test": TEST,
     "/account/smtp/delete": {"version": "1"},
@@ -177,6 +179,7 @@ MAIL_FILTER: Final = {
     "cause": "no_recipient",
 }
 QUERIES: Final = {
+    "/": {"chart": "14d"},
     "/account/smtp": {"preset": "gmail", "find": "me@gmail.com", "other": "1"},
     "/login": {"next": "/account"},
     "/reset-password": {"token": "x"},

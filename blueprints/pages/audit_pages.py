@@ -39,6 +39,7 @@ _WORDS: Final[dict[str, str]] = {
     Action.GRANT_LEFT: "Grant not revoked at the provider",
     Action.MAIL_RETRIED: "Email sent again",
     Action.MAIL_CANCELLED: "Email cancelled",
+    Action.MAIL_CORRECTED: "Email sent to a corrected address",
     Action.MAIL_PURGED: "Emails deleted",
     Action.MAIL_HELD: "Email held",
     Action.MAIL_RELEASED: "Email released",

@@ -57,6 +57,12 @@ def ids(wanted: MailFilter) -> Iterator[list[str]]:
         before = rows[-1][0]
 
 
+def older(wanted: MailFilter, before: int, limit: int) -> list[tuple[int, str]]:
+    """The numbers, below ``before``, and ids of such mails, the newest first: what ``ids`` gives, to go on later."""
+    with reading() as session:
+        return mail_search_db.ids(session, _stored(wanted), before, limit)
+
+
 def _stored(wanted: MailFilter) -> SearchTerms:
     return SearchTerms(
         recipient=wanted.recipient,
