@@ -100,7 +100,7 @@ MOST_FOR_ROW = 250  # octets that are held of each; an email's facts alone are 1
 def test_an_export_holds_one_batch_in_memory_and_no_transaction(
     app: Flask, monkeypatch: pytest.MonkeyPatch, form: ExportForm
 ) -> None:
-    few, more = 20, 60
+    few, more = 10, 30
     for number in range(few + more):
         queued(f"a{number}@example.com", tag="few" if number < few else None)
     monkeypatch.setattr(searching, "_BATCH", 5)
