@@ -230,6 +230,7 @@ MATRIX: Final = {
     "DELETE /api/smtp/senders/1": personal(404),
     "POST /api/messages/send-email": (401, 422, 422, 422, 422, 401),
     "GET /api/messages": (401, 200, 200, 200, 200, 401),
+    "GET /api/messages/export": (401, 200, 200, 200, 200, 401),
     "GET /api/messages/direct": api(200),
     "GET /api/suppressions": api(200),
     "POST /api/suppressions": api(422),

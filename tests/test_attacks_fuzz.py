@@ -220,6 +220,7 @@ QUERIES: Final = {
     "/emails/suppressed/<int:entry_id>": {},
     "/api/suppressions": {"q": "example.com", "before": "2", "limit": "5"},
     "/api/messages": {"state": "failed", "tag": "order", "before": "2", "limit": "5"},
+    "/api/messages/export": {"format": "csv", "direct": "true", "whole_addresses": "true", **MAIL_FILTER},
     "/api/messages/direct": {"before": "2", "limit": "5"},
     "/api/messages/<mail_id>": {},
     "/settings/smtp/domain": {"domain": "example.com", "server": "smtp.example.com"},
