@@ -144,7 +144,7 @@ def _without(others: Iterable[str], said: Iterable[SpokenLine] | None) -> dict[s
 
 
 def _direct(session: Session, person: AddressHolder) -> list[dict[str, Any]]:
-    """The mails that were sent directly, each attempt by itself, without its other recipients: they are other people."""
+    """The mails that were sent directly, each attempt by itself, without the other recipients."""
     rows = person.direct(session)
     said = _conversations(session, rows)
     names = ("message_id", "kind", "server", "outcome", "code", "enhanced", "tag", "subject")
