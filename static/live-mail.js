@@ -17,14 +17,14 @@ function plain(part) {
   }
   for (const each of copy.querySelectorAll("details")) each.removeAttribute("open");
   for (const each of copy.querySelectorAll("[data-live-refresh], [data-live-note]")) each.remove();
-  return copy.outerHTML;
+  return copy;
 }
 
 function takeOver(page) {
   let hasChanged = false;
   for (const part of parts()) {
     const now = page.querySelector(`[data-live-part="${part.dataset.livePart}"]`);
-    if (!now || plain(part) === plain(now)) continue;
+    if (!now || plain(part).isEqualNode(plain(now))) continue;
     hasChanged = true;
     const next = document.importNode(now, true);
     for (const open of part.querySelectorAll("details[open]")) next.querySelector(`#${open.id}`)?.setAttribute("open", "");
