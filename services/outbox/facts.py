@@ -1,6 +1,6 @@
 """How a mail of the log, and each attempt at it, reads: its facts, and for people a look, which says how it stands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -42,7 +42,7 @@ STATES: Final = {
     State.CANCELLED: Look("skipped", "Cancelled"),
     State.SUPPRESSED: Look("skipped", "Suppressed"),
 }
-_SENT_IN_PART: Final = Look("warning", "Partly sent")
+SENT_IN_PART: Final = Look("warning", "Partly sent")
 _RECIPIENTS: Final = {
     RecipientState.PENDING: Look("pending", "Waiting"),
     RecipientState.ACCEPTED: Look("ok", "Accepted"),
@@ -77,6 +77,11 @@ _SOMEWHERE: Final = ("the server", 0)  # of which its host is not told
 GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
 _OFF_THE_LIST: Final = "If the address is right after all, remove it from the suppression list."
 _NO_SERVER: Final = "Add a mail server, test it, then activate it."
+
+
+def is_in_part(state: str, recipients: Iterable[str]) -> bool:
+    """Whether a mail was sent, but not for all its recipients, of which these are the states."""
+    return state == State.SENT and any(each != RecipientState.ACCEPTED for each in recipients)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +127,8 @@ class MessageData:
 
     @property
     def look(self) -> Look:
-        in_part = self.state is State.SENT and any(
-            each.state is not RecipientState.ACCEPTED for each in self.recipients
-        )
-        return _SENT_IN_PART if in_part else STATES[self.state]
+        in_part = is_in_part(self.state, [each.state for each in self.recipients])
+        return SENT_IN_PART if in_part else STATES[self.state]
 
     @property
     def waits(self) -> bool:

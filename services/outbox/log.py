@@ -25,6 +25,7 @@ from utils import clock
 from utils.encryption_utils import known_keys
 from utils.env_utils import get_settings
 from utils.errors import Conflict, NotFound
+from utils.numbers import LARGEST
 
 PAGE: Final = 50
 MOST: Final = 200
@@ -142,10 +143,11 @@ def story(mail_id: str, account_id: int | None = None) -> Story:
 def direct_attempts(attempt_id: int) -> list[AttemptFacts]:
     """An attempt at a mail that was sent directly, and the others at the same mail, in order. Raises NotFound."""
     with reading() as session:
-        found = attempt_db.direct_with(session, attempt_id)
-        said = _said(session, found)
+        # A number that no row can have is an error to a database.
+        found = attempt_db.direct_with(session, attempt_id) if attempt_id <= LARGEST else []
         if not found:
             raise NotFound(promise.NO_SUCH)
+        said = _said(session, found)
         return [attempt_facts(each, said=said.get(each.conversation or "")) for each in found]
 
 
