@@ -12,6 +12,7 @@ from database.engine import Base, changed, compared_and_set
 from database.outbox_db import OutboxMail, Recipient, State
 from database.types import UtcDateTime, partial_index
 from database.user_db import Account
+from utils.numbers import LARGEST
 
 LONGEST_ADDRESS: Final = 254
 _IS_TO_DO: Final = text("done_at IS NULL")
@@ -158,7 +159,7 @@ def _standing(row: Any) -> MailStanding:  # noqa: ANN401
 
 
 def find(session: Session, deed_id: int) -> MailDeed | None:
-    return session.get(MailDeed, deed_id)
+    return session.get(MailDeed, deed_id) if deed_id <= LARGEST else None
 
 
 def latest(session: Session, limit: int) -> list[MailDeed]:

@@ -85,7 +85,8 @@ def _act(deed_id: int, *, yes: bool, as_json: bool) -> None:
     except click.UsageError:
         many.stop(deed_id)
         raise
-    answer(as_json, json_of(ManyData, deed), *([_result(deed)] if deed.able else []))
+    if as_json or deed.able:
+        answer(as_json, json_of(ManyData, deed), _result(deed))
 
 
 def _through(deed_id: int, *, as_json: bool) -> ManyMails:

@@ -197,7 +197,6 @@ def start(deed_id: int) -> ManyMails:
         values = {"actor": who.name, "source": who.source, "started_at": clock.now()}
         is_ours = mail_deed_db.move(session, deed_id, [Stage.READY], Stage.RUNNING, **values)
     if is_ours:
-        log.info("many_mails_started", deed=deed_id, action=deed.action, mails=deed.able)
         new_deed.tell()
     return go_on(deed_id)
 
