@@ -32,8 +32,8 @@ const last = new Map();
 function takeOver(page) {
   for (const region of document.querySelectorAll("[data-live]")) {
     const newer = page.getElementById(region.id);
-    if (!newer || newer.innerHTML === last.get(region.id) || isInUse(region)) continue;
-    last.set(region.id, newer.innerHTML);
+    if (!newer || newer.isEqualNode(last.get(region.id) ?? null) || isInUse(region)) continue;
+    last.set(region.id, newer);
     const open = [...region.querySelectorAll("details[open][id]")].map((element) => element.id);
     region.replaceChildren(...[...newer.childNodes].map((node) => document.importNode(node, true)));
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");

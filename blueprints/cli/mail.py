@@ -11,6 +11,7 @@ from flask.cli import AppGroup
 
 from blueprints.cli import mail_many
 from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, table
+from blueprints.cli.mail_story import story_dict, story_in_words
 from services import audit
 from services.alerts.watching import AlertWatch
 from services.audit import Action
@@ -61,6 +62,14 @@ def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool
         mails, _ = log.mails([State(state) for state in states], limit=limit)
         told = table(("Queued (UTC)", "Id", "State", "Kind", "To", "Attempts", "Why"), [_row(each) for each in mails])
         answer(as_json, [json_of(MessageData, each) for each in mails], *told)
+
+
+@command(mail, "show")
+@click.argument("mail_id", metavar="ID")
+def show(mail_id: str, *, as_json: bool) -> None:
+    """Show what happened to a queued email: who queued it, each attempt, and what comes next."""
+    story = log.story(mail_id)
+    answer(as_json, story_dict(story), *story_in_words(story))
 
 
 @command(mail, "status", exits={NOT_WELL: "no email gets out, or it is late, or no worker is running"})

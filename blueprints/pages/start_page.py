@@ -10,6 +10,7 @@ from blueprints import ends, forms
 from blueprints.access import actor_name, admin_page
 from blueprints.pages import start_chart
 from services.outbox.facts import State
+from services.outbox.mail_filter import MailFilter, to_args
 from services.overview import attention, board, checklist
 from services.overview.board import Board
 from services.overview.checklist import ChecklistStep
@@ -24,7 +25,7 @@ WAITING: Final = (State.QUEUED, State.DEFERRED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class PageLink:
     """What to do, as a link."""
 
     url: str
@@ -50,6 +51,7 @@ def show() -> str:
         steps=_steps(now),
         ends=ends.of_servers(servers.looked_at, servers.env) if servers else None,
         log_url=log_url,
+        held_url=log_url(State.HELD),
         is_new=_is_new(now),
     )
 
@@ -72,12 +74,7 @@ def confirm(step: str) -> Response:
 
 def log_url(*states: State, since: datetime | None = None, cause: str = "") -> str:
     """The mail log with these emails alone."""
-    wanted = {
-        "state": ",".join(states),
-        "since": since.isoformat() if since else "",
-        "cause": cause,
-    }
-    return url_for("emails.show", **{name: value for name, value in wanted.items() if value})  # type: ignore[arg-type]
+    return url_for("emails.show", **to_args(MailFilter(states=states, since=since, cause=cause)))  # type: ignore[arg-type]
 
 
 def _links(now: Board) -> dict[str, str]:
@@ -91,16 +88,16 @@ def _links(now: Board) -> dict[str, str]:
     }
 
 
-def _deed(verdict: MailVerdict) -> Deed | None:
+def _deed(verdict: MailVerdict) -> PageLink | None:
     """The next step as a link to where it is done."""
     config_id = verdict.config_id
     deeds = {
-        NextStep.ADD_SERVER: lambda: Deed(url=url_for("smtp_form.new"), label="Add a mail server"),
-        NextStep.ACTIVATE: lambda: Deed(url=url_for("settings.smtp"), label="Choose a server"),
-        NextStep.CONNECT: lambda: Deed(url=url_for("connect.show", config_id=config_id), label="Connect again"),
-        NextStep.TEST_SERVER: lambda: Deed(url=_test_url(config_id), label="Test this server"),
-        NextStep.SEE_SERVERS: lambda: Deed(url=url_for("settings.smtp"), label="Open mail servers"),
-        NextStep.SEE_WAITING: lambda: Deed(url=log_url(*WAITING), label="See what is waiting"),
+        NextStep.ADD_SERVER: lambda: PageLink(url=url_for("smtp_form.new"), label="Add a mail server"),
+        NextStep.ACTIVATE: lambda: PageLink(url=url_for("settings.smtp"), label="Choose a server"),
+        NextStep.CONNECT: lambda: PageLink(url=url_for("connect.show", config_id=config_id), label="Connect again"),
+        NextStep.TEST_SERVER: lambda: PageLink(url=_test_url(config_id), label="Test this server"),
+        NextStep.SEE_SERVERS: lambda: PageLink(url=url_for("settings.smtp"), label="Open mail servers"),
+        NextStep.SEE_WAITING: lambda: PageLink(url=log_url(*WAITING), label="See what is waiting"),
     }
     return deeds[verdict.step]() if verdict.step in deeds else None
 
@@ -109,16 +106,16 @@ def _test_url(config_id: int | None) -> str:
     return url_for("smtp_form.edit", config_id=config_id, _anchor="test")
 
 
-def _steps(now: Board) -> dict[ChecklistStep, Deed]:
+def _steps(now: Board) -> dict[ChecklistStep, PageLink]:
     """Where each step of the checklist is done; a key is kept nowhere at Sealpost."""
     active = _active(now)
     test = _test_url(active.id) if active else url_for("settings.smtp")
     return {
-        ChecklistStep.SERVER: Deed(url=url_for("smtp_form.new"), label="Add a server"),
-        ChecklistStep.TEST: Deed(url=test, label="Test it"),
-        ChecklistStep.OWN_MAIL: Deed(url=test, label="Send a test email"),
-        ChecklistStep.DOMAIN: Deed(url=url_for("domain_pages.show"), label="Check the domain"),
-        ChecklistStep.ALERTS: Deed(url=url_for("alerts.new"), label="Add a channel"),
+        ChecklistStep.SERVER: PageLink(url=url_for("smtp_form.new"), label="Add a server"),
+        ChecklistStep.TEST: PageLink(url=test, label="Test it"),
+        ChecklistStep.OWN_MAIL: PageLink(url=test, label="Send a test email"),
+        ChecklistStep.DOMAIN: PageLink(url=url_for("domain_pages.show"), label="Check the domain"),
+        ChecklistStep.ALERTS: PageLink(url=url_for("alerts.new"), label="Add a channel"),
     }
 
 

@@ -13,6 +13,7 @@ from database.engine import reading
 from database.overview_db import HourSum
 from services.outbox import reasons
 from services.outbox.facts import attempt_facts
+from services.outbox.reasons import Reason
 from services.overview.hourly import Tally, kind_of, tally_of
 
 MOST: Final = 8  # causes; the rest are counted together
@@ -27,6 +28,11 @@ class FailureCause(Tally):
     cause: str
     title: str
     remedy: str
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be searched for: not what an earlier version has written down."""
+        return self.cause in {*Reason}
 
 
 @dataclass(frozen=True, kw_only=True)
