@@ -34,6 +34,8 @@ from utils.json_shapes import Moment
 from utils.listeners import Listeners
 from utils.numbers import counted
 
+__all__ = ["Stage"]  # for the blueprints, which never import the database
+
 log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 1.0  # seconds that whoever asks waits for; the rest is a worker's

@@ -29,7 +29,7 @@ class Hindrance(StrEnum):
 
     text: str
 
-    def __new__(cls, code: str, text: str) -> "Hindrance":
+    def __new__(cls, code: str, text: str = "") -> "Hindrance":
         found = str.__new__(cls, code)
         found._value_, found.text = code, text
         return found

@@ -6,7 +6,8 @@ import pytest
 from flask import Flask
 
 from database.outbox_db import Recipient, RecipientState, State
-from services.outbox import many
+from services.outbox import many, searching
+from services.outbox.many_rules import ManyAction
 from tests.mails import in_state
 from tests.outbox import row_of
 from tests.visitors import Visitor
@@ -65,7 +66,7 @@ def test_a_corrected_address_is_asked_for_and_checked(app: Flask, admin: Visitor
 
 def test_while_it_goes_on_the_page_asks_again_and_it_can_be_stopped(app: Flask, admin: Visitor) -> None:
     in_state(State.FAILED)
-    deed_id = many.propose(many.ManyAction.RETRY, many.searching.parse({}))
+    deed_id = many.propose(ManyAction.RETRY, searching.parse({}))
     page = admin.get(f"/emails/many/{deed_id}")
     assert page.headers["Refresh"]
     assert "Looking at the emails" in page.text
