@@ -261,7 +261,8 @@ def of_mail(session: Session, mail: int, mail_id: str) -> list[DoneItem]:
     )
     to_it = query.where(MailDeedItem.mail == mail)
     made_it = query.where(MailDeedItem.copy == mail_id)
-    return [DoneItem(*row) for each in (made_it, to_it) for row in session.execute(each)]
+    rows: list[Any] = [row for each in (made_it, to_it) for row in session.execute(each)]
+    return [DoneItem(*row) for row in rows]
 
 
 def forgotten(session: Session, before: datetime, limit: int) -> int:
