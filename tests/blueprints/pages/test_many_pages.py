@@ -29,7 +29,7 @@ def test_by_a_filter_one_asks_previews_and_does_it(app: Flask, admin: Visitor) -
     assert "u11@example.com" not in shown
     assert {row_of(each).state for each in ids} == {State.FAILED}
     assert admin.post_form(f"{preview}/go", {}).status_code == 303
-    assert "12 emails sent again" in admin.get(preview).text
+    assert "12 emails are being sent again" in admin.get(preview).text
     assert {row_of(each).state for each in ids} == {State.QUEUED}
 
 
@@ -59,7 +59,7 @@ def test_a_corrected_address_is_asked_for_and_checked(app: Flask, admin: Visitor
     assert "Send 1 email to a corrected address?" in admin.get(preview).text
     admin.post_form(f"{preview}/go")
     page = admin.get(preview).text
-    assert "1 email sent to a corrected address" in page
+    assert "1 email is being sent to a corrected address" in page
     assert "ann@gmail.com" not in page  # masked, once it is done
     assert row_of(old).state == State.FAILED
 

@@ -27,7 +27,7 @@ from services import audit
 from services.audit import Actor
 from services.message.draft import draft
 from services.outbox import many, promise, searching
-from services.outbox.many import ManyMails
+from services.outbox.many import ManyDeed
 from services.outbox.many_rules import Correction, ManyAction, correction
 from services.outbox.promise import Terms
 from services.settings.protection import SECURITY_KINDS
@@ -73,13 +73,13 @@ def either(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path
         db.engine.dispose()
 
 
-def previewed(action: ManyAction = RETRY, *chosen: str, of: Correction | None = None, **wanted: str) -> ManyMails:
+def previewed(action: ManyAction = RETRY, *chosen: str, of: Correction | None = None, **wanted: str) -> ManyDeed:
     """The preview of a deed on the mails that are named, or that a filter finds."""
     sought = None if chosen else searching.parse(wanted)
     return many.go_on(many.propose(action, sought, chosen, of), 60)
 
 
-def done(action: ManyAction = RETRY, *chosen: str, of: Correction | None = None, **wanted: str) -> ManyMails:
+def done(action: ManyAction = RETRY, *chosen: str, of: Correction | None = None, **wanted: str) -> ManyDeed:
     preview = previewed(action, *chosen, of=of, **wanted)
     many.start(preview.id)
     return many.go_on(preview.id, 60)

@@ -9,10 +9,10 @@ from database.mail_deed_db import MailStanding
 from database.outbox_db import SETTLED, Priority, RecipientState, State
 from services.outbox.many_rules import (
     Correction,
+    DeedVerdict,
     Hindrance,
-    Known,
     ManyAction,
-    Verdict,
+    RuleFacts,
     addresses_of,
     correction,
     judge,
@@ -23,7 +23,7 @@ from utils.errors import InvalidInput
 
 RETRY, CANCEL, CORRECT = ManyAction
 NOW = clock.now()
-KNOWN = Known(now=NOW, keys={"key"})
+KNOWN = RuleFacts(now=NOW, keys={"key"})
 ANN, BOB = "ann@gmial.com", "bob@example.com"
 
 
@@ -102,8 +102,8 @@ def test_what_may_have_arrived_may_come_twice() -> None:
     assert not judge(mail(State.SENT, uncertain=1), RETRY, KNOWN).may_double
 
 
-def corrected(found: MailStanding, wrong: str = "gmial.com", right: str = "gmail.com", **known: Any) -> Verdict:
-    return judge(found, CORRECT, Known(now=NOW, keys={"key"}, **known), correction(wrong, right))
+def corrected(found: MailStanding, wrong: str = "gmial.com", right: str = "gmail.com", **known: Any) -> DeedVerdict:
+    return judge(found, CORRECT, RuleFacts(now=NOW, keys={"key"}, **known), correction(wrong, right))
 
 
 def test_only_recipients_who_were_refused_are_corrected() -> None:
