@@ -12,6 +12,7 @@ from database.engine import Base, changed, compared_and_set
 from database.outbox_db import OutboxMail, Recipient, State
 from database.types import UtcDateTime, partial_index
 from database.user_db import Account
+from utils.numbers import LARGEST
 
 LONGEST_ADDRESS: Final = 254
 _IS_TO_DO: Final = text("done_at IS NULL")
@@ -159,7 +160,7 @@ def _standing(row: Any) -> MailStanding:  # noqa: ANN401
 
 
 def find(session: Session, deed_id: int) -> MailDeed | None:
-    return session.get(MailDeed, deed_id)
+    return session.get(MailDeed, deed_id) if deed_id <= LARGEST else None
 
 
 def latest(session: Session, limit: int) -> list[MailDeed]:
@@ -261,7 +262,8 @@ def of_mail(session: Session, mail: int, mail_id: str) -> list[DoneItem]:
     )
     to_it = query.where(MailDeedItem.mail == mail)
     made_it = query.where(MailDeedItem.copy == mail_id)
-    return [DoneItem(*row) for each in (made_it, to_it) for row in session.execute(each)]
+    rows: list[Any] = [row for each in (made_it, to_it) for row in session.execute(each)]
+    return [DoneItem(*row) for row in rows]
 
 
 def forgotten(session: Session, before: datetime, limit: int) -> int:
