@@ -39,7 +39,7 @@ class MailVerdict:
     """``level`` is ok, warning, error or empty, and ``word`` its name; ``sentence`` how mail is, ``detail`` why.
 
     ``config_id`` is the server that ``step`` is about, if it is about one; ``state`` how all servers are.
-    ``is_only_about_ends``: mail gets out, and the warning is of what will end soon.
+    ``is_only_about_ends``: mail gets out, and the warning is of what will end soon, or was never tested.
     """
 
     level: str
