@@ -33,7 +33,7 @@ _View = TypeVar("_View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ShownRows:
     """What a list shows: each row's id with what tells this state of it from any other.
 
     ``newest`` are the ids of the rows of the first page, where another one is shown.
@@ -97,8 +97,8 @@ class Watched:
     by name, and ``may_go_on`` whether who asked may still see it.
     """
 
-    look: Callable[[], Shown]
-    drawn: Callable[[Shown, Sequence[str]], Mapping[str, str]]
+    look: Callable[[], ShownRows]
+    drawn: Callable[[ShownRows, Sequence[str]], Mapping[str, str]]
     around: Callable[[], Mapping[str, str]]
     may_go_on: Callable[[], bool]
 
@@ -124,7 +124,7 @@ def streamed(watched: Watched) -> Response:
     return response
 
 
-def _events(watched: Watched, shown: Shown, seen: str) -> Iterator[str]:
+def _events(watched: Watched, shown: ShownRows, seen: str) -> Iterator[str]:
     """The events of one stream. One comes with each look, so that a reader who has gone is noticed."""
     yield f"retry: {REST}\n\n"
     until, around_at = time.monotonic() + LIFE, 0.0

@@ -35,9 +35,9 @@ UNDER_WAY: Final = (Stage.LOOKING, Stage.RUNNING)
 class MailDeed(Base):
     """One deed. Its mails are those that ``wanted`` finds, as the query of an address, or those in ``chosen``.
 
-    ``old_address`` and ``new_address`` are the addresses, or domains, of a correction. ``cursor``: how far the looking has come,
-    which no newer mail joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number; ``left_alone``
-    what was left alone after all, by hindrance. ``actor`` and ``source`` are as the audit trail names them.
+    ``old_address`` and ``new_address`` are the addresses, or domains, of a correction. ``cursor``: how far the looking
+    has come, which no newer mail joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number;
+    ``left_alone`` what was left alone after all, by hindrance. ``actor`` and ``source`` are as in the audit trail.
     """
 
     __tablename__ = "mail_deed"
@@ -166,7 +166,7 @@ def latest(session: Session, limit: int) -> list[MailDeed]:
 
 
 def taken(session: Session, deed_id: int, stage: Stage) -> MailDeed | None:
-    """The deed, for nobody else to go on with until the transaction ends; None if another has it, or it is elsewhere."""
+    """The deed, for nobody else to go on with until the transaction ends; None if another has it, or not in this stage."""
     query = select(MailDeed).where(MailDeed.id == deed_id, MailDeed.stage == stage)
     return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
 
@@ -248,9 +248,11 @@ def corrected_places(session: Session, ids: Sequence[int]) -> dict[int, set[int]
 
 
 def of_mail(session: Session, mail: int, mail_id: str) -> list[DoneItem]:
-    """What was done to this mail with others, or made it; the first one first. ``mail_id`` of each is the older mail."""
+    """What made this mail, then what was done to it, the first one first; ``mail_id`` of each is the older mail's."""
     query = (
-        select(MailDeed.id, MailDeed.action, MailDeed.actor, OutboxMail.mail_id, MailDeedItem.copy, MailDeedItem.done_at)
+        select(
+            MailDeed.id, MailDeed.action, MailDeed.actor, OutboxMail.mail_id, MailDeedItem.copy, MailDeedItem.done_at
+        )
         .join(MailDeedItem, MailDeedItem.deed_id == MailDeed.id)
         .join(OutboxMail, OutboxMail.id == MailDeedItem.mail)
         .where(_IS_DONE)
@@ -262,7 +264,7 @@ def of_mail(session: Session, mail: int, mail_id: str) -> list[DoneItem]:
 
 
 def forgotten(session: Session, before: datetime, limit: int) -> int:
-    """Delete up to ``limit`` items of mails that are no longer in the log, then deeds that have none; how many items."""
+    """Delete up to ``limit`` items of mails that are gone from the log, then deeds without any; how many items."""
     is_gone = ~exists().where(OutboxMail.id == MailDeedItem.mail)
     old = select(MailDeedItem.id).where(is_gone).limit(limit)
     found = changed(session, _of(old, delete(MailDeedItem)))

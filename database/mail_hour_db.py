@@ -189,7 +189,8 @@ def last_counted(session: Session) -> datetime | None:
 
 def hours_in_log(session: Session) -> HourSpan | None:
     """The first and the last hour of which the log has an attempt."""
-    first, last = session.execute(select(func.min(EmailAttempt.started_at), func.max(EmailAttempt.started_at))).one()
+    ends = (func.min(EmailAttempt.started_at), func.max(EmailAttempt.started_at))
+    first, last = (session.scalar(select(end)) for end in ends)  # each by itself: SQLite finds only one by an index
     return HourSpan(hour_of(first), hour_of(last) + HOUR) if first and last else None
 
 
@@ -223,6 +224,12 @@ def has_many(session: Session, since: datetime, most: int) -> bool:
     """Whether the log has more attempts than ``most`` since a moment; by an index alone, and no further than those."""
     query = select(EmailAttempt.started_at).where(EmailAttempt.started_at >= since)
     return session.execute(query.order_by(EmailAttempt.started_at).offset(most).limit(1)).first() is not None
+
+
+def servers(session: Session, since: datetime) -> list[str]:
+    """The names of servers of which there are hours since then, in their order."""
+    query = select(MailHour.server).where(MailHour.hour >= since, MailHour.server != "").distinct()
+    return sorted(session.scalars(query))
 
 
 def delete_before(session: Session, moment: datetime) -> None:

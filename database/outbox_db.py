@@ -14,10 +14,10 @@ from sqlalchemy import (
     Text,
     TextClause,
     TypeDecorator,
+    case,
     delete,
     exists,
     func,
-    null,
     select,
     text,
     update,
@@ -129,6 +129,7 @@ class NewMail(TypedDict):
     expires_at: datetime
     tag: str | None
     pixel: NotRequired[str | None]
+    queued_by: NotRequired[str | None]
     traceparent: NotRequired[str | None]
 
 
@@ -196,6 +197,7 @@ class OutboxMail(Base):
     leased_by: Mapped[str | None] = mapped_column(String(64))
     tag: Mapped[str | None] = mapped_column(String(64))
     pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
+    queued_by: Mapped[str | None] = mapped_column(String(32))  # who beside the application, as services/audit.py has it
     traceparent: Mapped[str | None] = mapped_column(String(55))  # of W3C Trace Context: in whose trace it was queued
 
     __table_args__ = (
@@ -290,23 +292,20 @@ def counts(session: Session) -> dict[State, int]:
     return found
 
 
-class QueueDepth(NamedTuple):
-    """How many mails of a priority are in a state, and when the first of those that wait is due."""
-
-    state: State
-    priority: int
-    mails: int
-    due_at: datetime | None
-
-
-def depths(session: Session) -> list[QueueDepth]:
-    """Of all mails that are not settled; each kind by its own index, without what was sent."""
-    found: list[QueueDepth] = []
+def depths(session: Session) -> list[tuple[State, int, int]]:
+    """How many mails that are not settled are in each state, of each priority; without a look at what was sent."""
+    # Of those that wait there may be very many: counted in the order of their index, and not sorted by state.
+    known = (State.DEFERRED, State.UNCERTAIN)
+    columns = [func.count(case((OutboxMail.state == state, 1))) for state in known]
+    waiting = select(OutboxMail.priority, func.count(), *columns).where(IS_WAITING).group_by(OutboxMail.priority)
+    found: list[tuple[State, int, int]] = []
+    for priority, mails, *counts in session.execute(waiting):
+        found += [(state, priority, many) for state, many in zip(known, counts, strict=True)]
+        found.append((State.QUEUED, priority, mails - sum(counts)))
     keys = OutboxMail.state, OutboxMail.priority
-    for condition in (IS_WAITING, IS_IN_HAND, IS_HELD):
-        due = func.min(OutboxMail.due_at) if condition is IS_WAITING else null()
-        query = select(*keys, func.count(), due).where(condition).group_by(*keys)
-        found += [QueueDepth(State(row[0]), *row[1:]) for row in session.execute(query)]
+    for condition in (IS_IN_HAND, IS_HELD):
+        others = session.execute(select(*keys, func.count()).where(condition).group_by(*keys))
+        found += [(State(state), priority, mails) for state, priority, mails in others]
     return found
 
 
@@ -346,10 +345,10 @@ class MailBacklog(NamedTuple):
 def waiting(session: Session) -> MailBacklog:
     """The mails that wait, but for those of accounts with a server of their own; by an index alone, and one row."""
     has_own_server = exists().where(SmtpConfig.account_id == OutboxMail.account_id)
-    first = select(func.min(OutboxMail.id)).where(IS_WAITING, ~has_own_server).scalar_subquery()
-    oldest = select(OutboxMail.created_at).where(OutboxMail.id == first).scalar_subquery()
-    found = select(func.count(), oldest, func.min(OutboxMail.due_at)).where(IS_WAITING, ~has_own_server)
-    return MailBacklog(*session.execute(found).one())
+    counted = select(func.count(), func.min(OutboxMail.id), func.min(OutboxMail.due_at)).where(IS_WAITING)
+    mails, first, due_at = session.execute(counted.where(~has_own_server)).one()
+    oldest = session.scalar(select(OutboxMail.created_at).where(OutboxMail.id == first)) if mails else None
+    return MailBacklog(mails, oldest, due_at)
 
 
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:

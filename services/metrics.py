@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import alert_db, mail_hour_db, outbox_db
+from database import alert_db, mail_hour_db, outbox_db, outbox_turn_db
 from database.engine import reading
 from database.mail_hour_db import BINS, NOT_QUEUED, TOOK_BINS, HourTotal
 from database.outbox_db import SETTLED, Priority, State
@@ -154,14 +154,11 @@ class _Collected:
     def _of_queue(self) -> Iterator[Any]:
         now = clock.now()
         with reading() as session:
-            found = outbox_db.depths(session)
+            found, due = outbox_db.depths(session), outbox_turn_db.oldest_dues(session, now)
         depth = {(state.value, name): 0.0 for state in State if state not in SETTLED for name in _PRIORITIES.values()}
+        depth |= {(state.value, _PRIORITIES[priority]): mails for state, priority, mails in found}
         ages = {(name,): 0.0 for name in _PRIORITIES.values()}
-        for each in found:
-            name = _PRIORITIES[each.priority]
-            depth[(each.state.value, name)] = each.mails
-            if each.due_at is not None:
-                ages[(name,)] = max(ages[(name,)], (now - each.due_at).total_seconds())
+        ages |= {(_PRIORITIES[priority],): (now - since).total_seconds() for priority, since in due.items()}
         yield self._gauge("queue_depth", "Emails that are not settled.", depth, ("state", "priority"))
         yield self._gauge("oldest_due_seconds", "For how long the oldest email has been due.", ages, ("priority",))
 

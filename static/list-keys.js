@@ -1,6 +1,5 @@
 // Going through a list by keyboard. Arrows work while a row has the focus, so they leave a screen reader's own keys
 // alone; "/" goes to the search while no field has it, unless that was turned off in this browser.
-const OFF = "sealpost-no-slash";
 const links = () => [...document.querySelectorAll("[data-live-rows] [data-row-link]")];
 const STEPS = {
   ArrowDown: (index) => index + 1,
@@ -16,7 +15,7 @@ function isTypedInto(element) {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.isComposing) return;
   const search = document.querySelector("[data-slash-search]");
-  if (event.key === "/" && search && !isTypedInto(document.activeElement) && !localStorage.getItem(OFF)) {
+  if (event.key === "/" && search && !isTypedInto(document.activeElement) && isSlashUsed()) {
     event.preventDefault();
     search.focus();
     search.select();
@@ -36,6 +35,24 @@ const help = document.querySelector("[data-live-keys]");
 if (help) help.hidden = false;
 const choice = document.querySelector("[data-slash-key]");
 if (choice) {
-  choice.checked = !localStorage.getItem(OFF);
-  choice.addEventListener("change", () => (choice.checked ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, "1")));
+  choice.checked = isSlashUsed();
+  choice.addEventListener("change", () => useSlash(choice.checked));
+}
+
+// A browser may refuse to store anything, even to say what it has.
+function isSlashUsed() {
+  try {
+    return localStorage.getItem("slash") !== "off";
+  } catch {
+    return true;
+  }
+}
+
+function useSlash(isUsed) {
+  try {
+    if (isUsed) localStorage.removeItem("slash");
+    else localStorage.setItem("slash", "off");
+  } catch {
+    choice.checked = true;
+  }
 }

@@ -17,7 +17,6 @@ const pause = bar.querySelector("[data-live-pause]");
 const button = Object.assign(document.createElement("button"), { type: "button", className: "btn btn-secondary" });
 
 const waiting = new Map(); // rows that are not shown yet, by their ids
-const around = new Map(); // what stands beside the list, as the server said it last
 let order = []; // of the rows, as it should be
 let mark = new URL(source, location.href).searchParams.get("seen");
 let stream, timer, saidAt = 0;
@@ -29,10 +28,11 @@ const shown = () => [...(container()?.children ?? [])];
 const idOf = (row) => row.dataset.row;
 const counted = (number, phrase) => `${number} ${phrase} ${what}${number === 1 ? "" : "s"}`;
 
-function elementOf(html) {
-  const template = document.createElement("template");
-  template.innerHTML = html.trim();
-  return template.content.firstElementChild;
+/** The row that this HTML is of, or what else it holds: as a document of its own, in which nothing runs. */
+function parsed(html, isRow) {
+  // A row of a table would be dropped outside one; what is none is put before it.
+  const page = new DOMParser().parseFromString(isRow ? `<table><tbody>${html}</tbody></table>` : html, "text/html");
+  return isRow ? document.importNode(page.querySelector("[data-row]"), true) : document.importNode(page.body, true);
 }
 
 /** Whether rows may come and go now without anybody losing what they look at. */
@@ -55,18 +55,19 @@ function renew(row, now) {
   unsaid.changed += 1;
 }
 
-function isSame(old, now) {
-  return plain(old) === plain(now);
+/** Whether two elements hold the same, but for what scripts make of it: times are in the reader's own words. */
+function isSame(one, other) {
+  return plain(one.childNodes).isEqualNode(plain(other.childNodes));
 }
 
-/** A cell without what scripts have made of it: times are in the reader's own words. */
-function plain(cell) {
-  const copy = cell.cloneNode(true);
-  for (const each of copy.querySelectorAll("time")) {
+function plain(nodes) {
+  const box = document.createElement("div");
+  for (const node of nodes) box.append(node.cloneNode(true));
+  for (const each of box.querySelectorAll("time")) {
     each.textContent = "";
     each.removeAttribute("title");
   }
-  return copy.outerHTML;
+  return box;
 }
 
 function keepFocus(old, cell) {
@@ -128,10 +129,10 @@ button.addEventListener("click", async () => {
   (container()?.querySelector("[data-row-link]") ?? document.querySelector("h1"))?.focus();
 });
 
-/** What has changed: ``rows`` are elements, of those that changed at least. */
-function take({ at, rows, order: now, newest, around: beside }) {
+/** What has changed: `rows` are elements, of those that changed at least, and `beside` what stands around the list. */
+function take({ at, rows, order: now, newest, beside }) {
   sayCurrent(at);
-  for (const [name, html] of Object.entries(beside ?? {})) putBeside(name, html);
+  for (const [name, now] of beside) putBeside(name, now);
   if (!now) return;
   order = now;
   const here = new Map(shown().map((row) => [idOf(row), row]));
@@ -146,12 +147,10 @@ function take({ at, rows, order: now, newest, around: beside }) {
   speak();
 }
 
-function putBeside(name, html) {
+function putBeside(name, now) {
   const place = document.querySelector(`[data-live-around="${name}"]`);
-  if (!place || around.get(name) === html || place.contains(document.activeElement)) return;
-  around.set(name, html);
-  place.innerHTML = html;
-  refreshTimes();
+  if (!place || isSame(place, now) || place.contains(document.activeElement)) return;
+  place.replaceChildren(...now.childNodes);
 }
 
 function sayCurrent(at) {
@@ -183,7 +182,8 @@ function listen() {
   stream.addEventListener("message", (event) => {
     const told = JSON.parse(event.data);
     mark = event.lastEventId || mark;
-    take({ ...told, rows: Object.entries(told.rows ?? {}).map(([id, html]) => [id, elementOf(html)]) });
+    const rows = Object.entries(told.rows ?? {}).map(([id, html]) => [id, parsed(html, true)]);
+    take({ ...told, rows, beside: Object.entries(told.around ?? {}).map(([name, html]) => [name, parsed(html)]) });
   });
   stream.addEventListener("error", () => {
     if (stream?.readyState !== EventSource.CLOSED) return; // it asks again by itself
@@ -226,9 +226,9 @@ async function poll(isWhole) {
     return true;
   }
   const found = [...rows.children].map((row) => [idOf(row), document.importNode(row, true)]);
-  const beside = [...page.querySelectorAll("[data-live-around]")].map((each) => [each.dataset.liveAround, each.innerHTML]);
+  const beside = [...page.querySelectorAll("[data-live-around]")].map((each) => [each.dataset.liveAround, document.importNode(each, true)]);
   const newest = newestOf(page.querySelector("[data-live]"));
-  take({ at, rows: found, order: found.map(([id]) => id), newest, around: Object.fromEntries(beside) });
+  take({ at, rows: found, order: found.map(([id]) => id), newest, beside });
   return true;
 }
 

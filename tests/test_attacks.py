@@ -132,6 +132,8 @@ MATRIX: Final = {
     "GET /settings/smtp/1/delete": administrators(200),
     "POST /settings/smtp/1/delete": administrators(303),
     "GET /emails": administrators(200),
+    "GET /emails/live": administrators(200),
+    "GET /emails/export": administrators(422),
     "GET /emails/<mail_id>": administrators(404),
     "GET /emails/<mail_id>/retry": administrators(404),
     "POST /emails/<mail_id>/retry": administrators(404),
@@ -333,7 +335,7 @@ SERVER: Final = {
 }
 TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
 CHANNEL: Final = {"kind": "ntfy", "url": "http://127.0.0.1:9/topic"}
-_NOTE_OF_A_LOOK: Final = re.compile(r"audit_event.*'viewed'|sqlite_sequence.*'audit_event'")
+_NOTE_OF_A_LOOK: Final = re.compile(r"audit_event.*'(?:viewed|mail_exported)'|sqlite_sequence.*'audit_event'")
 METHODS: Final = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "CONNECT", "PROPFIND")
 
 

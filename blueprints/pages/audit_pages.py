@@ -43,6 +43,7 @@ _WORDS: Final[dict[str, str]] = {
     Action.MAIL_PURGED: "Emails deleted",
     Action.MAIL_HELD: "Email held",
     Action.MAIL_RELEASED: "Email released",
+    Action.MAIL_EXPORTED: "Mail log exported",
     Action.SUPPRESSION_REMOVED: "Removed from the suppression list",
     Action.SUPPRESSION_IMPORTED: "Suppression list imported",
     Action.PERSON_EXPORTED: "Personal data downloaded",

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from blueprints import live
 from blueprints.access import admin_page
 from blueprints.clients import client_address, is_through_proxy
-from blueprints.live import Shown, Watched
+from blueprints.live import ShownRows, Watched
 from blueprints.sessions import still_signed_in
 from services import local_inbox
 from services.local_inbox import CAPACITY, inbox
@@ -97,12 +97,12 @@ def clear() -> Response:
     return make_response(redirect(url_for("inbox.show"), 303))
 
 
-def _shown() -> Shown:
+def _shown() -> ShownRows:
     messages = inbox.all()  # which never change
-    return Shown(rows={str(each.id): "" for each in messages}, data=messages)
+    return ShownRows(rows={str(each.id): "" for each in messages}, data=messages)
 
 
-def _drawn(shown: Shown, ids: Sequence[str]) -> dict[str, str]:
+def _drawn(shown: ShownRows, ids: Sequence[str]) -> dict[str, str]:
     found = [each for each in shown.data if str(each.id) in ids]
     return {str(each.id): render_template("inbox/row.html", message=each) for each in found}
 

@@ -77,7 +77,7 @@ def _address(mailbox: str) -> str:
 
 
 def _with_pixel(body: bytes, old: str, new: str) -> tuple[bytes, bool]:
-    """The body with the new pixel's id, and whether it has one; in base64 it is not found, and opens count as before."""
+    """The body with the new pixel's id, and whether it has it: within base64 it is not found."""
     if not old:
         return body, False
     soft_break = rb"(?:=\r\n)?"  # RFC 2045 6.7: quoted-printable may break a line anywhere

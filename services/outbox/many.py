@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, TypeVar
 
 import structlog
@@ -22,6 +22,7 @@ from services.audit import Action, Actor
 from services.outbox import log as mail_log
 from services.outbox import many_acts, searching
 from services.outbox.facts import MailFacts
+from services.outbox.many_acts import Order
 from services.outbox.many_rules import Correction, Hindrance, Known, ManyAction, addresses_of, judge
 from services.outbox.reasons import code_of
 from services.outbox.searching import MailFilter
@@ -29,6 +30,7 @@ from services.suppression import listing
 from utils import clock
 from utils.addresses import mask_address
 from utils.errors import Conflict, InvalidInput, NotFound
+from utils.json_shapes import Moment
 from utils.listeners import Listeners
 from utils.numbers import counted
 
@@ -44,6 +46,7 @@ _LOOK: Final = 500  # mails in one look
 _TOGETHER: Final = 200  # in one transaction
 _SHARE: Final = 1.0  # of the time of a batch, for which every other writer has the database then
 _LEAST_PAUSE: Final = 0.005
+_LOOK_AGAIN: Final = 0.05  # seconds, while another process goes on with it
 _HEX: Final = frozenset("0123456789abcdef")
 _ID_LENGTH: Final = 32
 _ACTIONS: Final = {
@@ -68,28 +71,39 @@ class Count:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ManyMails:
-    """A deed on many mails as it stands. ``able`` of those ``found`` can have it, and ``doubles`` of them may be got
-    twice; ``done`` have it, and ``left`` were left alone after all, by what hindered it.
+class ManyData:
+    """An action on many emails as it stands. ``filter`` is as in the address of a list, and empty for named ones.
+
+    Of those ``found``, ``able`` can have it done, and ``doubles`` of them may arrive twice; ``unable`` counts the
+    others by what hinders it. ``done`` have it, ``left`` counts those that were left alone after all, and ``to_do`` is
+    what is still to come.
     """
 
     id: int
     action: ManyAction
     stage: Stage
-    wanted: dict[str, str]
-    is_of_chosen: bool
+    filter: dict[str, str]
     old_address: str
     new_address: str
     found: int
     able: int
     doubles: int
+    unable: dict[str, int]
     done: int
     left: dict[str, int]
-    counts: list[Count]
+    to_do: int
     actor: str
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
+    created_at: Moment
+    started_at: Moment | None
+    ended_at: Moment | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManyMails(ManyData):
+    """The same for people."""
+
+    counts: list[Count]
+    is_of_chosen: bool
 
     @property
     def is_under_way(self) -> bool:
@@ -99,15 +113,6 @@ class ManyMails:
     def is_over(self) -> bool:
         """Whether a preview is too old to act on."""
         return self.stage is Stage.READY and clock.now() - self.created_at > GOOD_FOR
-
-    @property
-    def to_do(self) -> int:
-        return max(0, self.able - self.done - sum(self.left.values()))
-
-    @property
-    def unable(self) -> dict[str, int]:
-        """How many cannot have it, by what hinders it, the most first."""
-        return _summed(self.counts, lambda each: each.hindrance)
 
     @property
     def by_state(self) -> dict[tuple[str, str], int]:
@@ -151,6 +156,7 @@ def propose(
         session.add(deed)
         session.flush()
         deed_id = deed.id
+    new_deed.tell()
     return deed_id
 
 
@@ -162,16 +168,18 @@ def go_on(deed_id: int, seconds: float = AT_ONCE) -> ManyMails:
         stage = show(deed_id).stage
         went_on = _look(deed_id) if stage is Stage.LOOKING else _act(deed_id) if stage is Stage.RUNNING else False
         now = time.monotonic()
-        if not went_on or now >= until:
+        if stage not in UNDER_WAY or now >= until:
             return show(deed_id)
-        time.sleep(min(max(_LEAST_PAUSE, (now - began) * _SHARE), until - now))
+        pause = max(_LEAST_PAUSE, (now - began) * _SHARE) if went_on else _LOOK_AGAIN
+        time.sleep(min(pause, until - now))
 
 
 def go_on_with_all(seconds: float) -> bool:
     """Go on with every deed that is under way; whether there is more to do."""
     with reading() as session:
         found = mail_deed_db.under_way(session)
-    return any([go_on(deed_id, seconds / len(found)).is_under_way for deed_id in found])
+    stands = [go_on(deed_id, seconds / len(found)) for deed_id in found]  # none waits for the end of those before
+    return any(deed.is_under_way for deed in stands)
 
 
 def start(deed_id: int) -> ManyMails:
@@ -231,7 +239,7 @@ def first_mails(deed_id: int) -> list[MailFacts]:
 
 
 def of_mail(session: Session, mail: int, mail_id: str) -> list[DoneItem]:
-    """What was done to this mail together with others, and which mail it is a corrected copy of, the first one first."""
+    """Which mail this one is a corrected copy of, then what was done to it with others, the first one first."""
     return mail_deed_db.of_mail(session, mail, mail_id)
 
 
@@ -317,7 +325,7 @@ def _act(deed_id: int) -> bool:
         mails = mail_deed_db.locked_standings(session, [item.mail for item in items])
         known = _known(session, list(mails.values()), action, correction)
         with audit.acting(Actor(deed.actor, deed.source)):
-            batch = many_acts.act(session, items, mails, action, known, correction)
+            batch = many_acts.act(session, items, mails, Order(action, known, correction))
         deed.done += len(batch.done)
         deed.left_alone = dict(Counter(deed.left_alone) + Counter(map(str, batch.left.values())))
     return True
@@ -360,9 +368,7 @@ def _drop_rest(deed_id: int) -> None:
             dropped = mail_deed_db.drop_to_do(session, deed_id, _LOOK)
 
 
-def _known(
-    session: Session, mails: Sequence[MailStanding], action: ManyAction, correction: Correction | None
-) -> Known:
+def _known(session: Session, mails: Sequence[MailStanding], action: ManyAction, correction: Correction | None) -> Known:
     addresses = {each for mail in mails for each in addresses_of(mail, action, correction)}
     is_correction = action is ManyAction.CORRECT
     return Known(
@@ -378,24 +384,27 @@ def _correction(deed: MailDeed) -> Correction | None:
 
 
 def _told(deed: MailDeed) -> ManyMails:
+    counts = [Count(state=state, cause=cause, hindrance=why, mails=mails) for state, cause, why, mails in deed.tally]
     return ManyMails(
         id=deed.id,
         action=ManyAction(deed.action),
         stage=Stage(deed.stage),
-        wanted=deed.wanted,
-        is_of_chosen=deed.chosen is not None,
+        filter=deed.wanted,
         old_address=deed.old_address,
         new_address=deed.new_address,
         found=deed.found,
         able=deed.able,
         doubles=deed.doubles,
+        unable=_summed(counts, lambda each: each.hindrance),
         done=deed.done,
         left=deed.left_alone,
-        counts=[Count(state=state, cause=cause, hindrance=why, mails=mails) for state, cause, why, mails in deed.tally],
+        to_do=max(0, deed.able - deed.done - sum(deed.left_alone.values())),
         actor=deed.actor,
         created_at=deed.created_at,
         started_at=deed.started_at,
         ended_at=deed.ended_at,
+        counts=counts,
+        is_of_chosen=deed.chosen is not None,
     )
 
 

@@ -1,8 +1,8 @@
 """Doing a deed to a batch of mails: in the caller's transaction, which has locked them and seen them as previewed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -16,6 +16,14 @@ from services.outbox.many_rules import Correction, Hindrance, Known, ManyAction,
 from services.outbox.promise import GIVE_UP, Terms
 from services.outbox.reasons import Reason
 from utils.encryption_utils import known_keys
+
+
+class Order(NamedTuple):
+    """What is to be done to each, and what rules need to know for it."""
+
+    action: ManyAction
+    known: Known
+    wanted: Correction | None
 
 
 @dataclass
@@ -38,41 +46,32 @@ class _Work:
         return [mail for _, mail in self.pairs]
 
 
-def act(
-    session: Session,
-    items: Sequence[MailDeedItem],
-    mails: dict[int, MailStanding],
-    action: ManyAction,
-    known: Known,
-    wanted: Correction | None,
-) -> Batch:
+def act(session: Session, items: Sequence[MailDeedItem], mails: Mapping[int, MailStanding], order: Order) -> Batch:
     """Do it to those that are as they were previewed; the others are left alone."""
     batch = Batch()
     pairs = []
     for item in items:
         mail = mails.get(item.mail)
-        hindrance = _hindrance(item, mail, action, known, wanted)
+        hindrance = _hindrance(item, mail, order)
         if mail is None or hindrance:
             batch.left[item.id] = hindrance or Hindrance.NO_SUCH
         else:
             pairs.append((item, mail))
-    _WORKS[action](_Work(session=session, known=known, pairs=pairs, batch=batch), wanted)
+    _WORKS[order.action](_Work(session=session, known=order.known, pairs=pairs, batch=batch), order.wanted)
     batch.done = [item.id for item, _ in pairs if item.id not in batch.left]
-    mail_deed_db.note_done(session, batch.done, known.now)
+    mail_deed_db.note_done(session, batch.done, order.known.now)
     mail_deed_db.drop(session, list(batch.left))
     return batch
 
 
-def _hindrance(
-    item: MailDeedItem, mail: MailStanding | None, action: ManyAction, known: Known, wanted: Correction | None
-) -> Hindrance | None:
+def _hindrance(item: MailDeedItem, mail: MailStanding | None, order: Order) -> Hindrance | None:
     if mail is None:
         return Hindrance.NO_SUCH
-    verdict = judge(mail, action, known, wanted)
+    verdict = judge(mail, order.action, order.known, order.wanted)
     # Whoever was faster has done the same with it, or a worker has: what was previewed is not there any more.
     if mail.state != item.state or mail.settled_at != item.settled_at:
         return Hindrance.CHANGED
-    if action is ManyAction.CORRECT and not verdict.hindrance and verdict.stored_places != item.places:
+    if order.action is ManyAction.CORRECT and not verdict.hindrance and verdict.stored_places != item.places:
         return Hindrance.CHANGED
     return verdict.hindrance
 

@@ -91,7 +91,7 @@ class Correction:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What rules need to know beside the mail: the moment, our keys, the suppression list, what was corrected before."""
+    """What rules need to know beside the mail: the moment, our keys, who is on the list, what was corrected before."""
 
     now: datetime
     keys: Collection[str]

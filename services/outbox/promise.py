@@ -166,6 +166,7 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
         "expires_at": expires_at,
         "tag": terms.tag,
         "pixel": mail.pixel or None,
+        "queued_by": audit.actor().origin or None,
     }
 
 

@@ -58,7 +58,7 @@ def ids(wanted: MailFilter) -> Iterator[list[str]]:
 
 
 def older(wanted: MailFilter, before: int, limit: int) -> list[tuple[int, str]]:
-    """The numbers, below ``before``, and the ids of such mails, the newest first: what ``ids`` gives, to go on later."""
+    """The numbers, below ``before``, and ids of such mails, the newest first: what ``ids`` gives, to go on later."""
     with reading() as session:
         return mail_search_db.ids(session, _stored(wanted), before, limit)
 

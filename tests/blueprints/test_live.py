@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from blueprints import live
-from blueprints.live import Shown, Watched
+from blueprints.live import ShownRows, Watched
 from tests.patience import PATIENCE
 
 LOOKS = 4
@@ -22,8 +22,8 @@ class Board:
         self.looks = 0
         self.then: dict[int, dict[str, str]] = {}
 
-    def look(self) -> Shown:
-        return Shown(rows=dict(self.rows))
+    def look(self) -> ShownRows:
+        return ShownRows(rows=dict(self.rows))
 
     def may_go_on(self) -> bool:
         self.looks += 1
@@ -100,5 +100,5 @@ def test_streams_hold_half_of_the_threads_at_most(threads: int, served: int) -> 
 
 def test_a_mark_is_of_these_rows_in_this_order_alone() -> None:
     shown = [{"a": "1", "b": "1"}, {"b": "1", "a": "1"}, {"a": "2", "b": "1"}, {"a": "1"}, {}]
-    marks = {Shown(rows=rows).mark for rows in shown} | {Shown(rows={}, newest=("a",)).mark}
+    marks = {ShownRows(rows=rows).mark for rows in shown} | {ShownRows(rows={}, newest=("a",)).mark}
     assert len(marks) == len(shown) + 1
