@@ -201,7 +201,7 @@ def test_the_page_says_todays_figures_and_leads_into_the_log(app: Flask) -> None
     visitor = administrator(app)
     page = visitor.get("/").text
     text = said(page)
-    assert re.search(r"2 Sent 2 Waiting oldest from 20\d\d-.* UTC 1 Refused 1 Uncertain may have arrived", text)
+    assert re.search(r"2 Sent 2 Waiting oldest queued 20\d\d-.* UTC 1 Refused 1 Uncertain may have arrived", text)
     for link in ("state=queued,deferred", "state=uncertain", "state=failed&amp;since=", "state=sent&amp;since="):
         assert f"/emails?{link}" in page.replace("%2C", ",")
     for link in set(re.findall(r'href="(/[^"#]*)', page)):
