@@ -25,7 +25,8 @@ _OF_HOUR: Final = 2_000
 class FailureCause(Tally):
     """Attempts that failed for the same ``cause``, the code of a reason.
 
-    ``meaning`` and ``remedy`` are what the mail log says of the last of them, "" where that is not known.
+    ``meaning`` and ``remedy`` are what the mail log says of the last of them, "" where that is not known, or says no
+    more than the title.
     """
 
     cause: str
@@ -67,10 +68,12 @@ def of(sums: Iterable[HourSum], since: datetime) -> FailureCauses:
 
 
 def _line(cause: str, tally: Tally, told: DiagnosisData | None) -> FailureCause:
+    title, meaning = reasons.words(cause).removesuffix("."), told.title.removesuffix(".") if told else ""
+    is_same = meaning.casefold().removeprefix("the ") == title.casefold().removeprefix("the ")
     return FailureCause(
         cause=cause,
-        title=reasons.words(cause).removesuffix("."),
-        meaning=told.title.removesuffix(".") if told else "",
+        title=title,
+        meaning="" if is_same else meaning,
         remedy=told.remedy if told else "",
         **vars(tally),
     )
