@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypedDict, cast
 
-from sqlalchemy import JSON, Index, String, Table, Text, delete, exists, func, select, text
+from sqlalchemy import JSON, Index, String, Table, Text, and_, delete, exists, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
@@ -119,3 +119,18 @@ def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: b
     # A DELETE of PostgreSQL has no LIMIT, so the rows are chosen first; in this order, by an index.
     chosen = old.order_by(EmailAttempt.started_at).limit(limit)
     return changed(session, delete(EmailAttempt).where(EmailAttempt.id.in_(chosen)))
+
+
+def last_accepted(
+    session: Session, config_id: int | None, name: str, since: datetime, until: datetime
+) -> datetime | None:
+    """When a server took a mail last, between these moments; one without a row goes by its ``name`` in the log."""
+    is_theirs = EmailAttempt.config_id == config_id
+    if config_id is None:
+        is_theirs = and_(EmailAttempt.config_id.is_(None), EmailAttempt.server.startswith(f"{name} (", autoescape=True))
+    query = (
+        select(EmailAttempt.started_at)
+        .where(EmailAttempt.started_at.between(since, until), EmailAttempt.outcome == "accepted", is_theirs)
+        .order_by(EmailAttempt.started_at.desc())
+    )
+    return session.scalar(query.limit(1))

@@ -397,7 +397,7 @@ class Opening:
         smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
         fact, days = smtp_tls.describe(tls, host)
         self._habits.learn(Habit.CERTIFICATE, smtp_tls.last_day(tls))
-        talk.seen.encrypted = True
+        talk.seen.encrypted, talk.seen.tls_version = True, tls.version() or ""
         talk.note(fact)
         status = "warning" if days < smtp_tls.SOON else "ok"
         own = client_certificate.facts_of(self._settings.client_certificate)

@@ -19,6 +19,7 @@ class Seen:
     plain_offers: Mapping[str, str] | None = None
     offers: Mapping[str, str] | None = None
     encrypted: bool = False
+    tls_version: str = ""
     mechanism: str = ""
     signed_in: bool = False
 
@@ -31,4 +32,4 @@ class Seen:
         """A new connection: what the one before has shown holds no more."""
         self.plain_offers = self.offers = None
         self.encrypted = self.signed_in = False
-        self.mechanism = ""
+        self.mechanism = self.tls_version = ""
