@@ -192,7 +192,8 @@ def _row_of(step: RouteStep, found: Health, period: timedelta) -> ServerProbe | 
         return known
     # Each takes a place of its own in the period, so that not all are looked at in the same moment.
     is_known = found.last_success or found.last_failure
-    begun_at = None if is_known else clock.now() - period * random.random()  # noqa: S311 - no secret
+    place = (1 - _JITTER) * random.random()  # noqa: S311 - no secret
+    begun_at = None if is_known else clock.now() - period * place
     return _added(step.owner, step.config_id, step.fingerprint, begun_at)
 
 

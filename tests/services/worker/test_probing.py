@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,19 @@ from services import email_service
 from services.alerts import observing
 from services.alerts import rules as stored_rules
 from services.delivery import looking
-from services.settings import configs, health, route, state
+from services.settings import configs, health, route, server_habits, state
 from services.settings.fields import parse_change
 from services.settings.health import HealthState, Meeting, What
 from services.settings.sealing import StoredConfig
+from services.smtp import habits
+from services.smtp.habits import Habit
 from services.smtp.patience import Span
 from services.smtp.pool import pool
-from services.worker import probing
+from services.worker import celery_tasks, probing, threads
 from services.worker.probing import MOST_REFUSALS, Prober
+from tests import certificates
 from tests.loopback import free_port
+from tests.patience import wait_until
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, ScriptedServer, close, hang
 from tests.turned_clock import Now
@@ -402,3 +407,77 @@ def test_whatever_somebody_writes_into_the_row_is_passed_over(app: Flask, now: N
             row.changes = odd  # type: ignore[assignment]
         assert how(stored).changes == ()
         assert looked(Prober(now.seconds), now)
+
+
+def encrypted(ehlo: str, port: int = 0) -> ScriptedServer:
+    return ScriptedServer({"EHLO": ehlo}, tls=certificates.good_context("localhost"), port=port)
+
+
+@pytest.fixture
+def trusting(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
+    app = create_app(environment | {"SMTP_CA_FILE": str(certificates.ca_file())}, instance_path=tmp_path)
+    with app.app_context():
+        yield app
+    pool.close()
+
+
+def test_starttls_that_is_offered_no_more_is_told_loudly_and_the_server_is_down(
+    trusting: Flask, now: Now
+) -> None:
+    prober, port = Prober(now.seconds), free_port()
+    stored = stored_at(port, smtp_server="localhost", use_tls=True)
+    with encrypted("250-scripted.test\n250 STARTTLS", port):
+        assert looked(prober, now)
+        assert not how(stored).has_trouble
+    with encrypted("250-scripted.test\n250 8BITMIME", port):
+        assert looked(prober, now)
+    assert how(stored).is_down
+    assert [change.is_loud for change in how(stored).changes] == [True]
+    assert "no longer offers STARTTLS" in how(stored).sentence
+    with encrypted("250-scripted.test\n250 STARTTLS", port):
+        assert looked(prober, now)
+    assert (how(stored).is_down, how(stored).changes) == (False, ())
+
+
+def test_the_end_of_a_certificate_is_known_to_every_process_for_as_long_as_looks_show_it(
+    trusting: Flask, now: Now
+) -> None:
+    prober = Prober(now.seconds)
+    with encrypted("250-scripted.test\n250 STARTTLS") as server:
+        stored = stored_at(server.port, smtp_server="localhost", use_tls=True)
+        for _ in range(3):
+            assert looked(prober, now, 3 * 86400)
+        habits.forget_all()  # as another process begins
+    assert server_habits.recall(stored.host, stored.port).name(Habit.CERTIFICATE)
+
+
+def test_both_kinds_of_workers_look(app: Flask) -> None:
+    def make_due(stored: StoredConfig) -> None:
+        with transaction() as session:
+            row = session.get(ServerProbe, health.owner_of(stored.id))
+            assert row
+            row.begun_at = clock.now() - timedelta(hours=1)
+
+    with scripted() as server:
+        stored = stored_at(server.port)
+        make_due(stored)
+        celery_tasks.look.run()
+        assert server.verbs.count("NOOP") == 1
+        make_due(stored)
+        worker = threads.start(app)
+        wait_until(lambda: server.verbs.count("NOOP") == 2)
+        worker.stop()
+
+
+def test_a_worker_that_stops_waits_for_no_look(app: Flask) -> None:
+    with ScriptedServer({"EHLO": hang}) as server:
+        stored = stored_at(server.port)
+        with transaction() as session:
+            row = session.get(ServerProbe, health.owner_of(stored.id))
+            assert row
+            row.begun_at = clock.now() - timedelta(hours=1)
+        worker = threads.start(app)
+        server.wait_for("EHLO")
+        worker.stop()
+        server.wait_until_left()
+    assert not how(stored).has_trouble
