@@ -37,8 +37,8 @@ def of(seen: Seen, security: Security, last_day: str) -> tuple[Offers, frozenset
     found |= {f"{AUTH}{name}": "" for name in offered.get("AUTH", "").split() if name in _MECHANISMS}
     if SIZE in offered:
         found[SIZE] = str(grammar.size_limit(offered) or "")
-    if seen.tls_version:
-        found[TLS] = seen.tls_version
+    if seen.tls:
+        found[TLS] = seen.tls
     if seen.encrypted and last_day:
         found[CERTIFICATE] = last_day
     return found, None

@@ -421,9 +421,7 @@ def trusting(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
     pool.close()
 
 
-def test_starttls_that_is_offered_no_more_is_told_loudly_and_the_server_is_down(
-    trusting: Flask, now: Now
-) -> None:
+def test_starttls_that_is_offered_no_more_is_told_loudly_and_the_server_is_down(trusting: Flask, now: Now) -> None:
     prober, port = Prober(now.seconds), free_port()
     stored = stored_at(port, smtp_server="localhost", use_tls=True)
     with encrypted("250-scripted.test\n250 STARTTLS", port):
