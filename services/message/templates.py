@@ -62,9 +62,7 @@ class MissingValues(ValueError):
 
     def __init__(self, names: Iterable[str], fault: TemplateFault | None = None) -> None:
         self.names = tuple(names)
-        told = (
-            f"These are missing: {', '.join(self.names)}." if self.names else f"One of them is not as needed. {fault}"
-        )
+        told = f"These are missing: {', '.join(self.names)}." if self.names else f"One of them is not as needed. {fault}"
         super().__init__(f"values: {told}")
 
 
@@ -220,9 +218,7 @@ def _tell_once(fault: TemplateFault, name: str) -> None:
     if key not in _told:
         _told.add(key)
         serves = "built-in" if is_built_in(name) else "none"
-        log.error(
-            "mail_template_broken", template=name, file=fault.file, line=fault.line, why=fault.problem, used=serves
-        )
+        log.error("mail_template_broken", template=name, file=fault.file, line=fault.line, why=fault.problem, used=serves)
 
 
 def _optional(tree: nodes.Template) -> set[str]:
