@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     bindparam,
     delete,
     exists,
@@ -201,3 +202,18 @@ def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: b
     ids = list(session.scalars(chosen))
     session.execute(delete(AttemptName).where(AttemptName.attempt_id.in_(ids)))
     return changed(session, delete(EmailAttempt).where(EmailAttempt.id.in_(ids)))
+
+
+def last_accepted(
+    session: Session, config_id: int | None, name: str, since: datetime, until: datetime
+) -> datetime | None:
+    """When a server took a mail last, between these moments; one without a row goes by its ``name`` in the log."""
+    is_theirs = EmailAttempt.config_id == config_id
+    if config_id is None:
+        is_theirs = and_(EmailAttempt.config_id.is_(None), EmailAttempt.server.startswith(f"{name} (", autoescape=True))
+    query = (
+        select(EmailAttempt.started_at)
+        .where(EmailAttempt.started_at.between(since, until), EmailAttempt.outcome == "accepted", is_theirs)
+        .order_by(EmailAttempt.started_at.desc())
+    )
+    return session.scalar(query.limit(1))

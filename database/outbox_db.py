@@ -340,6 +340,11 @@ def waiting(session: Session) -> MailBacklog:
     return MailBacklog(mails, oldest, due_at)
 
 
+def largest_waiting(session: Session) -> int:
+    """How many octets the largest email has that waits, as it is sealed; 0 if none does."""
+    return session.scalar(select(func.max(func.length(OutboxMail.content))).where(IS_WAITING)) or 0
+
+
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:
     """Whether a mail queued before this moment waits, and for one of these reasons.
 

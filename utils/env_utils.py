@@ -86,6 +86,7 @@ class Settings:
     mail_retention_days: int
     log_conversations: str  # of which attempts it is kept what was said
     mail_down_minutes: int  # that no email gets out before /readyz/mail says so
+    probe_minutes: int  # between two looks at a server without an email; 0: none
     mail_senders: int  # 0: this process sends no queued mail
     mail_suppress_send: bool
     log_subjects: bool
@@ -229,6 +230,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),
         log_conversations=env.choice("LOG_CONVERSATIONS", _CONVERSATIONS, NO_CONVERSATIONS),
         mail_down_minutes=env.integer("MAIL_DOWN_MINUTES", 5, 0, 1440),
+        probe_minutes=env.integer("PROBE_MINUTES", 15, 0, 1440),
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
         mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),
         log_subjects=env.boolean("LOG_SUBJECTS", default=False),
