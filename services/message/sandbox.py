@@ -50,7 +50,19 @@ _OF_TEXT: Final = frozenset((
     "capitalize", "count", "endswith", "find", "isalpha", "isdigit", "islower", "isupper", "lower", "lstrip",
     "removeprefix", "removesuffix", "rstrip", "split", "splitlines", "startswith", "strip", "title", "upper",
 ))  # fmt: skip
-_OPEN: Final = (dict, list, tuple, Mapping, LoopContext, BlockReference, Macro, TemplateReference, Cycler, Joiner, Namespace)
+_OPEN: Final = (
+    dict,
+    list,
+    tuple,
+    Mapping,
+    LoopContext,
+    BlockReference,
+    Macro,
+    TemplateReference,
+    Cycler,
+    Joiner,
+    Namespace,
+)
 TOO_MUCH: Final = "It takes too long, or becomes too large."
 NO_AUTOESCAPE: Final = "Escaping cannot be turned off."
 

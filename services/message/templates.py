@@ -33,7 +33,7 @@ _DEEPEST: Final = 6  # lists and objects within each other
 _LARGEST_NUMBER: Final = 2**63
 _OPTIONAL: Final = ("defined", "undefined")
 
-_told: set[tuple[str, str]] = set()  # what the log has heard
+_told: set[str] = set()  # what the log has heard
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ class MissingValues(ValueError):
 
     def __init__(self, names: Iterable[str], fault: TemplateFault | None = None) -> None:
         self.names = tuple(names)
-        told = f"These are missing: {', '.join(self.names)}." if self.names else f"One of them is not as needed. {fault}"
+        told = (
+            f"These are missing: {', '.join(self.names)}." if self.names else f"One of them is not as needed. {fault}"
+        )
         super().__init__(f"values: {told}")
 
 
@@ -214,11 +216,12 @@ def _for_caller(error: Exception, name: str, values: Mapping[str, object]) -> Ex
 
 
 def _tell_once(fault: TemplateFault, name: str) -> None:
-    key = (name, str(fault))
-    if key not in _told:
-        _told.add(key)
+    if str(fault) not in _told:
+        _told.add(str(fault))
         serves = "built-in" if is_built_in(name) else "none"
-        log.error("mail_template_broken", template=name, file=fault.file, line=fault.line, why=fault.problem, used=serves)
+        log.error(
+            "mail_template_broken", template=name, file=fault.file, line=fault.line, why=fault.problem, used=serves
+        )
 
 
 def _optional(tree: nodes.Template) -> set[str]:
