@@ -42,6 +42,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 EXTENSION: Final = "sealpost"
 A_YEAR: Final = 31_536_000  # seconds
 LOCAL_INBOX_PORT: Final = 1025
+NO_CONVERSATIONS, FAILED_CONVERSATIONS, ALL_CONVERSATIONS = _CONVERSATIONS = ("off", "failures", "all")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,6 +84,7 @@ class Settings:
     local_inbox_port: int
     audit_retention_days: int
     mail_retention_days: int
+    log_conversations: str  # of which attempts it is kept what was said
     mail_down_minutes: int  # that no email gets out before /readyz/mail says so
     mail_senders: int  # 0: this process sends no queued mail
     mail_suppress_send: bool
@@ -224,6 +226,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", LOCAL_INBOX_PORT, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),
+        log_conversations=env.choice("LOG_CONVERSATIONS", _CONVERSATIONS, NO_CONVERSATIONS),
         mail_down_minutes=env.integer("MAIL_DOWN_MINUTES", 5, 0, 1440),
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
         mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),

@@ -1,4 +1,4 @@
-"""``/settings/branding``: the name, colour, logo and footer of all emails, with a look at them before they are saved."""
+"""``/settings/branding``: the name, colour, logo and footer of all emails, with a look before they are saved."""
 
 from typing import Final
 

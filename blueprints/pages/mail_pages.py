@@ -1,4 +1,4 @@
-"""``/settings/mails``: the templates of emails, as they look with sample values, and one of them sent to whoever looks."""
+"""``/settings/mails``: email templates, as they look with sample values, and one sent to whoever looks."""
 
 from typing import Final
 

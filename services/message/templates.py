@@ -12,8 +12,16 @@ from typing import Final, cast
 
 import css_inline
 import structlog
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound, UndefinedError, meta, nodes
-from jinja2 import select_autoescape as escaped_in
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    UndefinedError,
+    meta,
+    nodes,
+    select_autoescape,
+)
 
 from services.message import brand, own_templates
 from services.message.brand import SOURCE, Brand
@@ -79,7 +87,7 @@ def render(name: str, /, **values: object) -> Rendered:
 
 
 def render_for(name: str, values: Mapping[str, object], look: Brand) -> Rendered:
-    """The same in this branding. An own template that is broken raises BrokenTemplate, unless a built-in one serves."""
+    """The same in this branding. A broken template of one's own raises BrokenTemplate, unless a built-in one serves."""
     if not NAME.fullmatch(name):
         raise TemplateNotFound(name)
     shown = given(values) | _known(look)
@@ -250,7 +258,7 @@ def _environment() -> Environment:
     """Templates ship with the code and are compiled once a process."""
     return Environment(
         loader=FileSystemLoader(cast(Path, FOLDER)),
-        autoescape=escaped_in(("html",)),
+        autoescape=select_autoescape(("html",)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

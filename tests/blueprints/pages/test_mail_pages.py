@@ -96,7 +96,7 @@ def test_every_template_is_shown_in_both_themes_as_html_and_text(admin: Visitor,
             assert "iframe" not in page
             assert admin.get(f"/settings/mails/{name}/html").status_code == 404
             continue
-        assert page.count(f'sandbox="" title="The email on a') == 2
+        assert page.count('sandbox="" title="The email on a') == 2
         for theme, asked in (("light", "(max-width: 0)"), ("dark", "(min-width: 0)")):
             html = admin.get(f"/settings/mails/{name}/html?theme={theme}").text
             assert f"@media {asked}" in html

@@ -119,8 +119,15 @@ BROKEN = {
     "the way through a filter": ("{{ ''|attr('__class__') }}", "line 1"),
     "a global": ("{{ self.__init__.__globals__ }}", "line 1"),
 }
+KEPT = "{% set n = namespace(x=FIRST) %}{% for a in range(99) %}{% set n.x = NEXT %}{% endfor %}{{ n.x == n.x }}"
+
+
+def growing(first: str, following: str) -> str:
+    return KEPT.replace("FIRST", first).replace("NEXT", following)
+
+
 ENDLESS = {
-    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
+    "loops": "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3,
     "filtered loops": "{% for a in range(99999) %}{% for b in range(99999) if false %}{% endfor %}{% endfor %}",
     "a long loop": "{% for a in range(10 ** 12) %}x{% endfor %}",
     "output": "{% for a in range(99999) %}{{ 'x' * 1000 }}{% endfor %}",
@@ -128,14 +135,18 @@ ENDLESS = {
     "a list": "{{ ([1] * 10 ** 9)|length }}",
     "lists in lists": "{{ [['x' * 99999] * 99999] * 99999 }}",
     "numbers": "{{ 9 ** 9 ** 9 }}",
-    "squares": "{% set n = namespace(x=99) %}{% for a in range(99) %}{% set n.x = n.x * n.x %}{% endfor %}{{ n.x }}",
-    "doubling by ~": "{% set n = namespace(x='ab') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
-    "doubling by +": "{% set n = namespace(x=[1]) %}{% for a in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
-    "doubling by lists": "{% set n = namespace(x=1) %}{% for a in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x == n.x }}",
-    "doubling by blocks": "{% set n = namespace(x='ab') %}{% for a in range(99) %}{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}",
-    "kept lists": "{% set n = namespace(x=[]) %}{% for a in range(9999) %}{% set n.x = n.x + [('a ' * 9999).split()] %}{% endfor %}",
+    "squares": growing("99", "n.x * n.x"),
+    "doubling by ~": growing("'ab'", "n.x ~ n.x"),
+    "doubling by +": growing("[1]", "n.x + n.x"),
+    "doubling by lists": growing("1", "[n.x, n.x]"),
+    "doubling by objects": growing("1", "{1: n.x, 2: n.x}"),
+    "doubling by pairs": growing("1", "(n.x, n.x)"),
+    "doubling by blocks": growing("'ab'", "n.x").replace("{% set n.x", "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}{% set b"),
+    "kept lists": growing("[]", "n.x + [('a ' * 9999).split()]"),
     "macros": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
-    "includes": "{% set d = (d|default(60)) - 1 %}{% if d %}{% include 'password_reset/body.txt' %}{% include 'password_reset/body.txt' %}{% endif %}",
+    "includes": "{% set d = (d|default(60)) - 1 %}{% if d %}"
+    + "{% include 'password_reset/body.txt' %}" * 2
+    + "{% endif %}",
     "rounding": "{{ 5|round(-(10 ** 9)) }}",
     "joining": "{{ range(99999)|join('x' * 999999) }}",
     "summing": "{{ ([[1] * 300] * 300)|sum(start=[]) }}",
