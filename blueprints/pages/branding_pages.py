@@ -72,7 +72,7 @@ def preview() -> Response:
         look = branding.preview(_changes())
     except InvalidInput as refused:
         told = [(LABELS.get(name, ""), text) for name, texts in refused.errors.items() for text in texts]
-        return shut_off(render_template("mails/refused.html", refused=told), refused.status)
+        return shut_off(render_template("gallery/refused.html", refused=told), refused.status)
     return _framed(look, _theme(forms.text("theme")))
 
 
@@ -137,7 +137,7 @@ def _conflicting(stale: Conflict) -> Response:
 
 def _page(saved: SavedBranding, values: dict[str, str], errors: _Errors, both: Versions | None = None) -> str:
     return render_template(
-        "mails/branding.html",
+        "gallery/branding.html",
         saved=saved,
         values=values,
         errors=errors,

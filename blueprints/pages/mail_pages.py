@@ -30,7 +30,7 @@ NO_HTML: Final = "This email has no HTML part."
 def show() -> str:
     """All of them."""
     return render_template(
-        "mails/list.html", templates=showing.every(), origins=ORIGINS, folder=get_settings().mail_templates
+        "gallery/list.html", templates=showing.every(), origins=ORIGINS, folder=get_settings().mail_templates
     )
 
 
@@ -38,7 +38,7 @@ def show() -> str:
 @admin_page
 def one(name: str) -> str:
     """One of them: its subject, its HTML at two widths, its text. Raises NotFound."""
-    return render_template("mails/template.html", shown=showing.get(name), theme=_theme(), origins=ORIGINS)
+    return render_template("gallery/template.html", shown=showing.get(name), theme=_theme(), origins=ORIGINS)
 
 
 @bp.get("/<name>/html")

@@ -37,7 +37,7 @@ ABOUT: Final = {
     "own_server_retired": "To an account whose own server is not used until someone has checked it.",
     "own_server_works": "To an account, when its own server works again.",
     "password_changed": "To an account, when its password was changed.",
-    "password_reset": "To whoever forgot a password.",
+    "password_reset": "To someone who forgot their password.",
     "sender_confirmation": "To an address that an account wants to send from.",
     "server_ends": "Before a sign-in, a client secret or a certificate ends.",
     "test_message": "What “Send test email” sends.",

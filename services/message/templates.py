@@ -7,8 +7,7 @@ the log says so once.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import css_inline
 import structlog
@@ -117,7 +116,7 @@ def render_checked(name: str, values: Mapping[str, object], look: Brand) -> Rend
 
 
 def look_at(name: str, values: Mapping[str, object], look: Brand) -> tuple[Rendered | None, TemplateFault | None]:
-    """What would be sent, and what is wrong with an own template, whether or not a built-in one serves. Never raises."""
+    """What would be sent, and what is wrong with one's own template, whether or not a built-in serves. Never raises."""
     shown = given(values) | _known(look)
     folder, fault = get_settings().mail_templates, None
     try:
@@ -257,7 +256,7 @@ def _one_line(value: object) -> str:
 def _environment() -> Environment:
     """Templates ship with the code and are compiled once a process."""
     return Environment(
-        loader=FileSystemLoader(cast(Path, FOLDER)),
+        loader=FileSystemLoader(FOLDER),
         autoescape=select_autoescape(("html",)),
         undefined=StrictUndefined,
         trim_blocks=True,

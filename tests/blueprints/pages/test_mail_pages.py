@@ -236,7 +236,7 @@ def test_odd_names_colours_and_footers_are_refused_at_their_fields(admin: Visito
     }
     for name, texts in odd.items():
         for text in texts:
-            assert list(errors_of(post(admin, **{name: text}))) == [name], text
+            assert list(errors_of(post(admin, BRANDING, None, **{name: text}))) == [name], text
     assert branding.saved().version == 0
 
 

@@ -141,7 +141,9 @@ ENDLESS = {
     "doubling by lists": growing("1", "[n.x, n.x]"),
     "doubling by objects": growing("1", "{1: n.x, 2: n.x}"),
     "doubling by pairs": growing("1", "(n.x, n.x)"),
-    "doubling by blocks": growing("'ab'", "n.x").replace("{% set n.x", "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}{% set b"),
+    "doubling by blocks": growing("'ab'", "n.x").replace(
+        "{% set n.x", "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}{% set b"
+    ),
     "kept lists": growing("[]", "n.x + [('a ' * 9999).split()]"),
     "macros": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
     "includes": "{% set d = (d|default(60)) - 1 %}{% if d %}"
@@ -203,7 +205,8 @@ def test_a_broken_template_without_a_built_in_one_is_told_to_the_caller(write: W
 def test_all_values_that_are_missing_are_named_and_optional_ones_are_not(write: Write) -> None:
     welcome(
         write,
-        "{{ a }}{% if b is defined %}{{ b }}{% endif %}{{ c|default('x') }}{{ brand.name }}{{ d.e }}{{ range(1)|list }}",
+        "{{ a }}{% if b is defined %}{{ b }}{% endif %}{{ c|default('x') }}"
+        "{{ brand.name }}{{ d.e }}{{ range(1)|list }}",
     )
     with pytest.raises(MissingValues, match=r"^values: These are missing: a, d, name\.$"):
         render_checked("welcome", {"f": 1}, brand.usual())
