@@ -171,6 +171,17 @@ MATRIX: Final = {
     "GET /settings/alerts/1/delete": administrators(200),
     "POST /settings/alerts/1/delete": administrators(303),
     "POST /settings/alerts/rules": administrators(422),
+    "GET /settings/mails": administrators(200),
+    "GET /settings/mails/<name>": administrators(404),
+    "GET /settings/mails/<name>/html": administrators(404),
+    "POST /settings/mails/<name>/send": administrators(404),
+    "GET /settings/branding": administrators(200),
+    "POST /settings/branding": administrators(303),  # as usual, in so many words
+    "GET /settings/branding/preview": administrators(200),
+    "POST /settings/branding/preview": administrators(200),
+    "GET /settings/branding/logo": administrators(404),
+    "GET /api/settings/branding": api(200),
+    "PATCH /api/settings/branding": api(200),
     "GET /api/settings/alerts": api(200),
     "POST /api/settings/alerts/channels": api(422),
     "PATCH /api/settings/alerts/channels/1": api(200),
@@ -308,6 +319,7 @@ FIELDS: Final = {
     "port": "587",
     "allowed": "any",
     "fallback": "always",
+    "colour": "#123456",
 }
 CHANGE: Final = b'{"name": "Mallory", "smtp_server": "smtp.evil.example", "from_email": "mallory@evil.example"}'
 WRITES: Final = (
@@ -326,6 +338,7 @@ WRITES: Final = (
     "/settings/accounts/smtp/templates",
     "/settings/accounts/smtp/templates/1",
     "/settings/accounts/smtp/templates/1/delete",
+    "/settings/branding",
     "/settings/alerts/new/slack",
     "/settings/alerts/1",
     "/settings/alerts/1/delete",
