@@ -228,6 +228,13 @@ def of_ids(session: Session, mail_ids: Sequence[str]) -> list[OutboxMail]:
     )
 
 
+def traceparents(session: Session, mail_ids: Sequence[str]) -> dict[str, str]:
+    """In whose traces these mails were queued, of those that were queued in one."""
+    query = select(OutboxMail.mail_id, OutboxMail.traceparent)
+    found = session.execute(query.where(OutboxMail.mail_id.in_(mail_ids), OutboxMail.traceparent.is_not(None)))
+    return {mail_id: traceparent for mail_id, traceparent in found if traceparent}
+
+
 def message_id(session: Session, mail_id: str) -> str | None:
     return session.scalar(select(OutboxMail.message_id).where(OutboxMail.mail_id == mail_id))
 

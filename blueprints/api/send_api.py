@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from flask import Blueprint
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field, RootModel
 
@@ -14,6 +14,7 @@ from blueprints.api.openapi import Operation
 from blueprints.api.personal_models import PERSONAL_BODY_ERRORS, PersonalAnswer, PersonalError
 from blueprints.api.query import parsed_query
 from blueprints.large_body import reads_its_body
+from services import tracing
 from services.accounts.api_tokens import Scope
 from services.outbox.facts import MailFacts, RecipientData, State
 from services.personal import mail_fields, sending
@@ -106,7 +107,8 @@ def send_email() -> ResponseReturnValue:
     with large_json_object(access.caller_key()) as raw:
         asked = mail_fields.parse(raw)
         raw.clear()
-        taken = sending.take(asked, SendingFor(account_id=caller.account_id, token_id=caller.token_id))
+        with tracing.within(request.headers.get(tracing.HEADER)):
+            taken = sending.take(asked, SendingFor(account_id=caller.account_id, token_id=caller.token_id))
     if asked.is_batch:
         return {"success": True, "messages": [_told(each) for each in taken]}, 202
     (one,) = taken

@@ -14,6 +14,7 @@ from database import attempt_db, smtp_db
 from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, AttemptRow, EmailAttempt
 from database.engine import driver_transaction, transaction
 from database.outbox_db import OutboxMail
+from services import tracing
 from services.delivery import standing
 from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
@@ -41,6 +42,7 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
         with driver_transaction(durable=False) as driver:
             attempt_db.add_all(driver, [row])
         _note_news([outcome])
+        tracing.sent([row])
     except Exception as failure:
         # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from database import outbox_add_db, outbox_db, outbox_hold_db, outbox_turn_db, user_db
 from database.engine import driver_transaction, reading, transaction
 from database.outbox_db import SETTLED, UNSENT, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
-from services import audit
+from services import audit, tracing
 from services.audit import Action
 from services.message import recording
 from services.message.draft import Draft
@@ -42,7 +42,8 @@ class KeyTaken(ValueError):
 class Terms:
     """When a mail goes, and which others it goes before. ``digest`` tells two mails with one key apart.
 
-    ``tag`` is a word of the caller's own, by which the log finds the mail.
+    ``tag`` is a word of the caller's own, by which the log finds the mail. ``traceparent`` names a trace;
+    without, it is the one that the caller is in, if any.
     """
 
     priority: Priority = Priority.NORMAL
@@ -52,6 +53,7 @@ class Terms:
     digest: str = ""
     account_id: int | None = None
     tag: str | None = None
+    traceparent: str | None = None
 
 
 def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
@@ -66,6 +68,12 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     row = _row(mail, terms)
     if recording.take(mail):
         return row["mail_id"]
+    with tracing.queueing(mail.mail_id, terms.priority.name.lower(), terms.traceparent) as traceparent:
+        row["traceparent"] = traceparent
+        return _promised(row, terms, session)
+
+
+def _promised(row: NewMail, terms: Terms, session: Session | None) -> str:
     if session is not None:
         return _added(session, row)
     if terms.idempotency_key is not None:
