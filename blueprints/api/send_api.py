@@ -90,7 +90,8 @@ class SendAnswer(RootModel[OneSent | ManySent]):
     "in messages, all are accepted or none. The attachments of a call may have 25 MB together, its body "
     "40 MB. The same idempotencyKey with the same content gives the first email's id and duplicate; with "
     "other content it is 409. If too much of the account’s email waits, it is 429 and nothing is accepted. "
-    "ADMIN_TOKEN sends as the system, through the global server.",
+    "ADMIN_TOKEN sends as the system, through the global server. A traceparent header (W3C Trace Context) is kept with "
+    "the email.",
     tag=TAG,
     body=SendRequest,
     example=EXAMPLE,

@@ -75,7 +75,7 @@ def test_a_call_over_http_is_of_the_trace_of_its_header(app: Flask, header: str 
     mails = {"messages": [{"to": to, "subject": "s", "text": "t"} for to in ("a@example.com", "b@example.com")]}
     answer = app.test_client().post("/api/messages/send-email", json=mails, headers=headers)
     assert answer.status_code == 202, answer.text
-    assert [stored(each["id"]) for each in answer.json["messages"]] == [kept, kept]
+    assert [stored(each["id"]) for each in answer.get_json()["messages"]] == [kept, kept]
 
 
 def test_a_python_caller_names_its_trace_and_a_bad_one_is_no_error(app: Flask) -> None:
