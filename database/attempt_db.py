@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from sqlalchemy import JSON, Index, String, Table, Text, delete, exists, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -15,13 +15,17 @@ from database.types import UtcDateTime, partial_index
 
 LONGEST_REPLY = 500
 LONGEST_SERVER = 320
+LONGEST_TLS = 16
+_NEAR = 1000  # rows
+LONGEST_QUEUE_ID = 200
 
 
 class EmailAttempt(Base):
     """One server tried for one mail. Addresses are masked; the reply is the server's, redacted, for administrators.
 
     ``outcome`` is accepted, temporary, permanent, misconfigured, unknown, not_configured, suppressed or
-    throttled; of a throttled one, which no server was asked about, the reply is the reason in our words.
+    throttled; of a throttled one, which no server was asked about, the reply is the reason in our words. ``tls`` is
+    the version, or "none" where the mail was said without encryption. ``conversation`` is the id of what was said.
     """
 
     __tablename__ = "email_attempt"
@@ -46,15 +50,20 @@ class EmailAttempt(Base):
     worker: Mapped[str | None] = mapped_column(String(64))
     # The code of why it was not accepted, "" where it was; the default is for rows from before it.
     reason: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+    # None in rows from before there were these: nothing is known of it.
+    tls: Mapped[str | None] = mapped_column(String(LONGEST_TLS))
+    queue_id: Mapped[str | None] = mapped_column(String(LONGEST_QUEUE_ID))
+    conversation: Mapped[str | None] = mapped_column(String(32))
 
     __table_args__ = (
+        partial_index("ix_email_attempt_conversation", "conversation", where=text("conversation IS NOT NULL")),
         Index("ix_email_attempt_started_at", "started_at"),
         partial_index("ix_email_attempt_account", "account_id", "started_at", where=text("account_id IS NOT NULL")),
     )
 
 
 class AttemptRow(TypedDict):
-    """What is written of an attempt: a value for every column but the number."""
+    """What is written of an attempt: a value for every column but the number; the last ones came later."""
 
     mail_id: str | None
     account_id: int | None
@@ -74,6 +83,9 @@ class AttemptRow(TypedDict):
     reply: str
     worker: str | None
     reason: str
+    tls: NotRequired[str | None]
+    queue_id: NotRequired[str | None]
+    conversation: NotRequired[str | None]
 
 
 _ADD = added_to(cast(Table, EmailAttempt.__table__))
@@ -105,6 +117,17 @@ def direct(session: Session, before: int | None, limit: int) -> list[EmailAttemp
     if before is not None:
         query = query.where(EmailAttempt.id < before)
     return list(session.scalars(query))
+
+
+def direct_with(session: Session, attempt_id: int) -> list[EmailAttempt]:
+    """An attempt at a mail that never was in the outbox, and the others at the same mail, the first one first."""
+    one = session.get(EmailAttempt, attempt_id)
+    if one is None or one.mail_id is not None:
+        return []
+    # One mail is tried at all servers within a minute or two; there is no index of Message-IDs.
+    near = EmailAttempt.id.between(attempt_id - _NEAR, attempt_id + _NEAR)
+    query = select(EmailAttempt).where(near, EmailAttempt.message_id == one.message_id, EmailAttempt.mail_id.is_(None))
+    return list(session.scalars(query.order_by(EmailAttempt.id)))
 
 
 def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: bool = False) -> int:

@@ -227,6 +227,12 @@ def has_many(session: Session, since: datetime, most: int) -> bool:
     return session.execute(query.order_by(EmailAttempt.started_at).offset(most).limit(1)).first() is not None
 
 
+def servers(session: Session, since: datetime) -> list[str]:
+    """The names of servers of which there are hours since then, in their order."""
+    query = select(MailHour.server).where(MailHour.hour >= since, MailHour.server != "").distinct()
+    return sorted(session.scalars(query))
+
+
 def delete_before(session: Session, moment: datetime) -> None:
     session.execute(delete(MailHour).where(MailHour.hour < moment))
 

@@ -1,6 +1,6 @@
 """The ``email_outbox`` table: mails that were promised, each with what has become of it. The row is the truth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
@@ -129,6 +129,7 @@ class NewMail(TypedDict):
     expires_at: datetime
     tag: str | None
     pixel: NotRequired[str | None]
+    queued_by: NotRequired[str | None]
     traceparent: NotRequired[str | None]
 
 
@@ -196,6 +197,7 @@ class OutboxMail(Base):
     leased_by: Mapped[str | None] = mapped_column(String(64))
     tag: Mapped[str | None] = mapped_column(String(64))
     pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
+    queued_by: Mapped[str | None] = mapped_column(String(32))  # who beside the application, as services/audit.py has it
     traceparent: Mapped[str | None] = mapped_column(String(55))  # of W3C Trace Context: in whose trace it was queued
 
     __table_args__ = (
@@ -233,6 +235,11 @@ def traceparents(session: Session, mail_ids: Sequence[str]) -> dict[str, str]:
     query = select(OutboxMail.mail_id, OutboxMail.traceparent)
     found = session.execute(query.where(OutboxMail.mail_id.in_(mail_ids), OutboxMail.traceparent.is_not(None)))
     return {mail_id: traceparent for mail_id, traceparent in found if traceparent}
+
+
+def of_rows(session: Session, ids: Sequence[int]) -> list[OutboxMail]:
+    """These mails by their rows' ids, with content."""
+    return list(session.scalars(select(OutboxMail).where(OutboxMail.id.in_(ids))))
 
 
 def message_id(session: Session, mail_id: str) -> str | None:
@@ -400,6 +407,21 @@ def revive(
     dead = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(DEAD))
     terms = {"recipients": recipients, "due_at": due_at, "expires_at": expires_at}
     return compared_and_set(session, dead.where(OutboxMail.content.is_not(None)).values(**_UNTRIED, **terms))
+
+
+def revive_locked(
+    session: Session, mails: Mapping[int, list[Recipient]], *, due_at: datetime, expires_at: datetime
+) -> None:
+    """The same of many, by their rows' ids, which this transaction has locked and seen to be as they should."""
+    terms = {**_UNTRIED, "due_at": due_at, "expires_at": expires_at}
+    if mails:
+        session.execute(update(OutboxMail), [{"id": row, "recipients": who, **terms} for row, who in mails.items()])
+
+
+def change_locked(session: Session, ids: Sequence[int], **values: object) -> None:
+    """Write these values on such mails."""
+    change = update(OutboxMail).where(OutboxMail.id.in_(ids)).values(**values)
+    session.execute(change.execution_options(synchronize_session=False))
 
 
 def purge(session: Session, states: Sequence[State], settled_before: datetime, limit: int) -> int:

@@ -29,21 +29,24 @@ ROOMS = {
     "calendar": "smtp oauth",
     "address_key": "",
     "tracing": "",
-    "settings": "smtp oauth audit reasons calendar address_key",
+    "conversations": "smtp",
+    "settings": "smtp oauth audit reasons calendar address_key conversations",
     "suppression": "address_key reasons audit",
     "diagnosis": "smtp registry reasons",
-    "delivery": "smtp message settings diagnosis reasons suppression tracing",
+    "delivery": "smtp message settings diagnosis reasons suppression conversations tracing",
     "providers": "registry web_request smtp settings delivery",
-    "outbox": "reasons delivery settings message diagnosis audit calendar tracing",
+    "outbox": "reasons delivery settings message diagnosis audit calendar address_key suppression conversations"
+    " tracing",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit oauth suppression tracing",
     "checks": "oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
-    "privacy": "address_key suppression outbox accounts audit reasons",
+    "privacy": "address_key suppression outbox accounts audit reasons conversations smtp",
     "alerts": "settings smtp web_request audit outbox delivery message calendar checks worker",
     "metrics": "settings reasons outbox delivery calendar checks worker alerts",
+    "overview": "alerts checks delivery outbox reasons settings",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",
@@ -291,14 +294,14 @@ def test_no_script_writes_markup() -> None:
         )
 
 
-def test_browsers_are_given_nothing_to_store_but_the_colours() -> None:
+def test_browsers_are_given_nothing_to_store_but_the_colours_and_a_key() -> None:
     stored = re.compile(r"(?:localStorage|sessionStorage)\.\w+\(\"(\w+)\"|(indexedDB|caches\.|document\.cookie)")
     found = {
         (script.name, *match)
         for script in (ROOT / "static").glob("*.js")
         for match in stored.findall(script.read_text())
     }
-    assert {key for _, *key_or_kind in found for key in key_or_kind if key} == {"theme"}
+    assert {key for _, *key_or_kind in found for key in key_or_kind if key} == {"theme", "slash"}
 
 
 def called_in(file: Path) -> set[str]:

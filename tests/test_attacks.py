@@ -56,7 +56,10 @@ def personal(outcome: Outcome) -> tuple[Outcome, ...]:
 # What an empty request comes to, by role, where the active server 1 and the token 1 exist. A refused field (422)
 # shows that the request was let in.
 MATRIX: Final = {
-    "GET /": (SIGN_IN, 302, 302, SIGN_IN, SIGN_IN, SIGN_IN),
+    "GET /": (SIGN_IN, 302, 200, SIGN_IN, SIGN_IN, SIGN_IN),
+    "POST /checklist": administrators(303),
+    "POST /checklist/<step>": administrators(404),
+    "GET /metrics": api(200),
     "GET /setup": everybody(404),
     "POST /setup": everybody(404),
     "GET /login": (200, 302, 302, 200, 200, 200),
@@ -129,6 +132,8 @@ MATRIX: Final = {
     "GET /settings/smtp/1/delete": administrators(200),
     "POST /settings/smtp/1/delete": administrators(303),
     "GET /emails": administrators(200),
+    "GET /emails/live": administrators(200),
+    "GET /emails/export": administrators(422),
     "GET /emails/<mail_id>": administrators(404),
     "GET /emails/<mail_id>/retry": administrators(404),
     "POST /emails/<mail_id>/retry": administrators(404),
@@ -240,6 +245,7 @@ MATRIX: Final = {
     "GET /api/docs": everybody(200),
     "GET /api/docs/<name>": everybody(404),
     "GET /inbox": administrators(200),
+    "GET /inbox/live": administrators(200),
     "GET /inbox/1": administrators(404),
     "GET /inbox/1/html": administrators(404),
     "POST /inbox/clear": administrators(303),
@@ -329,7 +335,7 @@ SERVER: Final = {
 }
 TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
 CHANNEL: Final = {"kind": "ntfy", "url": "http://127.0.0.1:9/topic"}
-_NOTE_OF_A_LOOK: Final = re.compile(r"audit_event.*'viewed'|sqlite_sequence.*'audit_event'")
+_NOTE_OF_A_LOOK: Final = re.compile(r"audit_event.*'(?:viewed|mail_exported)'|sqlite_sequence.*'audit_event'")
 METHODS: Final = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "CONNECT", "PROPFIND")
 
 

@@ -92,6 +92,8 @@ FORMS: Final = {
     "/account/senders/<int:sender_id>/again": {},
     "/account/senders/<int:sender_id>/remove": {},
     "/kept/discard": {"page": "/account"},
+    "/checklist": {"is_hidden": "1"},
+    "/checklist/<step>": {"is_done": "1"},
     "/account/smtp": SERVER,
     "/account/smtp/test": TEST,
     "/account/smtp/delete": {"version": "1"},
@@ -165,7 +167,19 @@ FORMS: Final = {
 }
 STORED: Final = {"name": "Primary", "smtp_server": "127.0.0.1", "smtp_port": 9, "from_email": "a@example.com"}
 # Each page that reads its query, with what it knows there.
+MAIL_FILTER: Final = {
+    "recipient": "jane@example.com",
+    "message_id": "<a@example.com>",
+    "tag": "order",
+    "state": "failed,expired",
+    "server": "Primary (smtp.example.com:587)",
+    "account_id": "1",
+    "since": "2026-12-24T08:00",
+    "until": "2026-12-25",
+    "cause": "no_recipient",
+}
 QUERIES: Final = {
+    "/": {"chart": "14d"},
     "/account/smtp": {"preset": "gmail", "find": "me@gmail.com", "other": "1"},
     "/login": {"next": "/account"},
     "/reset-password": {"token": "x"},
@@ -198,7 +212,9 @@ QUERIES: Final = {
     "/settings/smtp/<int:config_id>/activate": {},
     "/settings/smtp/<int:config_id>/deactivate": {},
     "/settings/smtp/<int:config_id>/delete": {},
-    "/emails": {"from": "direct", "state": "failed", "tag": "order", "before": "2"},
+    "/emails": {"from": "direct", "before": "2", "rows": "200", **MAIL_FILTER},
+    "/emails/live": {"from": "direct", "before": "2", "rows": "200", "seen": "0123456789ab", **MAIL_FILTER},
+    "/emails/export": {"from": "direct", "format": "csv", "whole_addresses": "true", **MAIL_FILTER},
     "/emails/<mail_id>": {},
     "/emails/suppressed": {"q": "example.com", "before": "2"},
     "/emails/suppressed/<int:entry_id>": {},
@@ -214,6 +230,7 @@ QUERIES: Final = {
     "/settings/alerts/<int:channel_id>/delete": {},
     "/settings/alerts/new/<kind>": {},
     "/account/tokens/<int:token_id>/revoke": {},
+    "/inbox/live": {"seen": "0123456789ab"},
     "/inbox/<int:message_id>": {},
     "/api/settings/smtp/domain-check": {"domain": "example.com", "server": "smtp.example.com"},
     "/api/settings/smtp/configs": {"q": "Primary", "active": "true", "security": "none", "has_error": "true"},

@@ -42,6 +42,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 EXTENSION: Final = "sealpost"
 A_YEAR: Final = 31_536_000  # seconds
 LOCAL_INBOX_PORT: Final = 1025
+NO_CONVERSATIONS, FAILED_CONVERSATIONS, ALL_CONVERSATIONS = _CONVERSATIONS = ("off", "failures", "all")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +54,8 @@ class Settings:
     app_key_previous: tuple[Secret, ...]
     app_env: str
     app_name: str
+    order_currency: str  # before the price in the mail about an order
+    mail_templates: Path | None  # a folder of templates beside the built-in ones
     base_url: str
     database_url: str = field(repr=False)
     database_driver_path: bool
@@ -82,6 +85,7 @@ class Settings:
     local_inbox_port: int
     audit_retention_days: int
     mail_retention_days: int
+    log_conversations: str  # of which attempts it is kept what was said
     mail_down_minutes: int  # that no email gets out before /readyz/mail says so
     mail_senders: int  # 0: this process sends no queued mail
     mail_suppress_send: bool
@@ -193,6 +197,8 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         app_key_previous=app_key_previous,
         app_env=app_env,
         app_name=_app_name(env),
+        order_currency=_order_currency(env),
+        mail_templates=_mail_templates(env),
         base_url=env_urls.base_url(env, is_production=is_production, listens_on=(host, port)),
         database_url=database_url,
         database_driver_path=env.boolean("DATABASE_DRIVER_PATH", default=True),
@@ -222,6 +228,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", LOCAL_INBOX_PORT, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),
+        log_conversations=env.choice("LOG_CONVERSATIONS", _CONVERSATIONS, NO_CONVERSATIONS),
         mail_down_minutes=env.integer("MAIL_DOWN_MINUTES", 5, 0, 1440),
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
         mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),
@@ -320,6 +327,33 @@ def _web_address(text: str) -> str:
     except ValueError:
         return ""
     return text if place.scheme in ("http", "https") and place.hostname else ""
+
+
+def _order_currency(env: Reader) -> str:
+    """The sign, or the letters with a space behind them."""
+    text = env.text("ORDER_CURRENCY", "₹")
+    if len(text) > 8 or not text.isprintable():  # noqa: PLR2004
+        raise ConfigurationError("ORDER_CURRENCY must be at most 8 printable characters.")
+    return currency_before(text)
+
+
+def currency_before(text: str) -> str:
+    """A currency as it stands before a price: €5, and EUR 5."""
+    return f"{text} " if text[-1:].isalpha() else text
+
+
+def _mail_templates(env: Reader) -> Path | None:
+    text = env.text("MAIL_TEMPLATES")
+    if not text:
+        return None
+    path = Path(text)
+    if not path.is_absolute():
+        path = ROOT / path
+    if not path.is_dir():
+        raise ConfigurationError("MAIL_TEMPLATES is not a folder.")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ConfigurationError("MAIL_TEMPLATES cannot be read. Let your user read this folder.")
+    return path
 
 
 def _ca_file(env: Reader) -> Path | None:

@@ -21,6 +21,7 @@ from services.diagnosis.picture import Picture
 from services.outbox import holding, log
 from services.settings import configs, endings, health, key_rotation, route, rules
 from services.settings.fields import parse_address_field
+from services.settings.key_rotation import Role, Status
 from services.settings.route import RouteStep
 from services.smtp import client_certificate, dial
 from services.smtp.client import Step
@@ -195,9 +196,12 @@ def _keys() -> Iterator[Told]:
     elif not rows:
         yield Told(Mark.OK, "No mail server is stored")
     if state.to_rotate:
-        yield Told(
-            Mark.INFO, f"{counted(state.to_rotate, 'mail server')} sealed with a previous key: flask keys rotate"
-        )
+        yield Told(Mark.INFO, f"{_due(state)} sealed with a previous key: flask keys rotate")
+
+
+def _due(state: Status) -> str:
+    rows = sum(use.rows for use in state.keys if use.role is Role.PREVIOUS)
+    return counted(rows, "mail server") if rows else f"{counted(state.to_rotate, 'other item')}"
 
 
 def _route() -> Iterator[Told]:

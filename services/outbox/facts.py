@@ -70,6 +70,8 @@ _SEND_LATER_FOR_ACCOUNT: Final = (
     "Send it later, or queue it: queued email waits until there is room. An administrator "
     "can change the account’s limit."
 )
+_A_SECOND: Final = 1000
+UNENCRYPTED: Final = "none"
 _LEAST_REFUSAL: Final = 400  # of a server's codes (RFC 5321 4.2.1)
 _SOMEWHERE: Final = ("the server", 0)  # of which its host is not told
 GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
@@ -161,7 +163,11 @@ class DiagnosisData:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptData:
-    """One server tried; ``refused`` are the recipients, masked, that it refused although it took the mail."""
+    """One server tried; ``refused`` are the recipients, masked, that it refused although it took the mail.
+
+    ``tls`` is the version of TLS, whose certificate was verified, like TLSv1.3; "none" if the email was said without
+    encryption, null if it did not come to that or is not known. ``queue_id`` is the server's own name for the email.
+    """
 
     at: Moment
     ms: int
@@ -175,12 +181,15 @@ class AttemptData:
     worker: str | None
     refused: list[dict[str, str | int | None]]
     diagnosis: DiagnosisData | None
+    tls: str | None
+    queue_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirectData(AttemptData):
     """A mail that was sent directly, in one attempt; ``recipients`` are masked."""
 
+    id: int
     message_id: str
     kind: str
     recipients: str
@@ -191,6 +200,35 @@ class DirectData(AttemptData):
         if self.outcome == ACCEPTED and self.refused:
             return _ACCEPTED_IN_PART
         return _OUTCOMES.get(self.outcome) or Look("info", self.outcome.replace("_", " ").capitalize())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationLine:
+    """A line of a conversation, ``ms`` after its first: C: we said, S: the server said, * happened beside it."""
+
+    ms: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptFacts(DirectData):
+    """An attempt for people. ``conversation`` is what was said, None if that is not kept; empty: it cannot be read."""
+
+    conversation: Sequence[ConversationLine] | None = None
+
+    @property
+    def is_unencrypted(self) -> bool:
+        return self.tls == UNENCRYPTED
+
+    @property
+    def tls_version(self) -> str:
+        """As people write it; "" where there is none."""
+        return "" if self.tls is None or self.is_unencrypted else self.tls.replace("TLSv", "TLS ")
+
+    @property
+    def took(self) -> str:
+        """How long it took, in the unit that fits."""
+        return f"{self.ms} ms" if self.ms < _A_SECOND else f"{self.ms / _A_SECOND:.1f} s"
 
 
 def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> MailFacts:
@@ -207,7 +245,9 @@ def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> M
     return MailFacts(tries=tries, **shared(MessageData, row) | told)
 
 
-def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectData:
+def attempt_facts(
+    row: EmailAttempt, *, is_for_owner: bool = False, said: Sequence[ConversationLine] | None = None
+) -> AttemptFacts:
     """An attempt for administrators; for the mail's owner without what servers say, and where the global one is."""
     is_ours = row.outcome in (THROTTLED, SUPPRESSED)
     reply = "" if is_ours or is_for_owner else printable(row.reply, LONGEST_REPLY)
@@ -217,9 +257,10 @@ def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectDat
         is_own = row.server.startswith(f"{OWN_NAME} (")
         others = row.server if row.server in ("", DELETED_SERVER) else GLOBAL_SERVER
         told |= {"server": OWN_NAME if is_own else others, "worker": None}
+        told |= {} if is_own else {"queue_id": None}
         place = place if is_own else _SOMEWHERE
     told["diagnosis"] = _diagnosis(row, *place)
-    return DirectData(**shared(DirectData, row) | told)
+    return AttemptFacts(**shared(DirectData, row) | told, conversation=said)
 
 
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:

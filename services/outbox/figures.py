@@ -16,6 +16,7 @@ EVERY_SECONDS: Final = 60.0
 MOST_SHARE: Final = 30  # counting may take a thirtieth of the time: where an hour has very many, it is done less often
 KEPT_FOR: Final = timedelta(days=2 * 365)
 MOST_HOURS: Final = int(KEPT_FOR / HOUR)
+_LATELY: Final = timedelta(days=30)
 _ANEW: Final = timedelta(seconds=50)  # another process has counted as lately as that
 _LEFT_TO_WORKERS: Final = timedelta(minutes=15)  # what is much to count, as long as one has counted within them
 _MUCH: Final = 20_000  # attempts, which take a tenth of a second
@@ -90,6 +91,12 @@ def hours(span: HourSpan, server: str = "") -> list[HourFigures]:
     """The figures of these hours, the first one first; of one server if it is named."""
     with reading() as session:
         return [_figures(row) for row in mail_hour_db.of(session, span, server)]
+
+
+def servers() -> list[str]:
+    """The servers of the last 30 days, as the log names them."""
+    with reading() as session:
+        return mail_hour_db.servers(session, clock.now() - _LATELY)
 
 
 def _count(span: HourSpan, now: datetime) -> int:

@@ -107,7 +107,7 @@ def retry(mail_id: str) -> OutboxMail:
         was_held = is_over or bool(outbox_hold_db.release(session, [mail_id]))
         if not was_held and not outbox_db.change_waiting(session, mail_id, due_at=now):
             row = outbox_db.find(session, mail_id)
-            recipients = [_again(recipient) for recipient in row.recipients] if row else []
+            recipients = [once_more(recipient) for recipient in row.recipients] if row else []
             if not outbox_db.revive(session, mail_id, recipients, due_at=now, expires_at=now + GIVE_UP):
                 raise _too_late(row, "sent again")
         audit.record(session, Action.MAIL_RELEASED if was_held else Action.MAIL_RETRIED, f"mail {mail_id}")
@@ -174,6 +174,7 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
         "expires_at": expires_at,
         "tag": terms.tag,
         "pixel": mail.pixel or None,
+        "queued_by": audit.actor().origin or None,
     }
 
 
@@ -259,7 +260,8 @@ def _aware(argument: str, moment: datetime | None) -> datetime | None:
     return moment
 
 
-def _again(recipient: Recipient) -> Recipient:
+def once_more(recipient: Recipient) -> Recipient:
+    """A recipient of a mail that is to be sent again: whoever has it does not get it twice."""
     accepted = recipient["state"] == RecipientState.ACCEPTED
     return recipient if accepted else {"address": recipient["address"], "state": RecipientState.PENDING}
 

@@ -1,5 +1,6 @@
 """What is held about one address: how much of each kind, and all of it as JSON has it."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -7,21 +8,25 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from database import attempt_db, person_db, suppression_db
+from database.attempt_db import EmailAttempt
 from database.engine import reading
 from database.outbox_db import OutboxMail
-from services import address_key, audit
+from services import address_key, audit, conversations
 from services.address_key import MISSING, AddressKey, KeyAway
 from services.audit import Action
 from services.outbox import opens
 from services.outbox.facts import MessageData, attempt_facts, mail_facts
 from services.outbox.opens import OpensData
 from services.privacy.person import AddressHolder
+from services.smtp.transcript import SpokenLine
 from utils import clock
+from utils.addresses import mask_address
 from utils.errors import Conflict
 from utils.json_shapes import json_of
 
 _DIRECT_MAIL: Final = (
-    "Of email sent directly, the log keeps only masked addresses, which several people can share. It is not listed."
+    "Of email sent directly, the log keeps only masked addresses, which several people can share. It is listed only "
+    "where a kept SMTP conversation names the address."
 )
 _DELETED_BEFORE: Final = "This address was deleted here before. Emails from then name it by a pseudonym."
 
@@ -68,6 +73,7 @@ def export(address: str) -> dict[str, Any]:
                 {"at": _iso(row.started_at), "mail_id": row.mail_id, "server": row.server, "reply": row.reply}
                 for row in person.each(person_db.attempts_in_words, session)
             ],
+            "direct": _direct(session, person),
             "events": [
                 {name: getattr(row, name) for name in ("actor", "source", "action", "subject", "details")}
                 | {"at": _iso(row.at)}
@@ -97,15 +103,56 @@ def export(address: str) -> dict[str, Any]:
 
 def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str, Any]:
     """A mail, without its other recipients: they are other people."""
-    attempts = [attempt_facts(each) for each in attempt_db.of_mail(session, row.mail_id)]
+    rows = attempt_db.of_mail(session, row.mail_id)
+    attempts = [attempt_facts(each) for each in rows]
+    others = [each["address"] for each in row.recipients if not person.is_it(each["address"])]
+    said = _conversations(session, rows)
     told = json_of(MessageData, mail_facts(row, len(attempts)))
     told["recipients"] = [each for each in told["recipients"] if person.is_it(each["address"])]
     told["attempts"] = [
-        {"at": _iso(each.at), "server": each.server, "outcome": each.outcome, "code": each.code} for each in attempts
+        {"at": _iso(each.at), "server": each.server, "outcome": each.outcome, "code": each.code}
+        | _without(others, said.get(stored.conversation or ""))
+        for each, stored in zip(attempts, rows, strict=True)
     ]
     if row.pixel:
         told["opens"] = json_of(OpensData, opens.of_mail(session, row.mail_id))
     return told
+
+
+def _conversations(session: Session, rows: Iterable[EmailAttempt]) -> dict[str, list[SpokenLine] | None]:
+    return conversations.of_ids(session, [row.conversation for row in rows if row.conversation])
+
+
+def _without(others: Iterable[str], said: Iterable[SpokenLine] | None) -> dict[str, list[str]]:
+    """What was said in an attempt, the other people's addresses masked; nothing where it is not kept."""
+    if said is None:
+        return {}
+    lines = [line.text for line in said]
+    for address in others:
+        hidden = person_db.pattern(address)
+        lines = [hidden.sub(mask_address(address), line) for line in lines]
+    return {"conversation": lines}
+
+
+def _direct(session: Session, person: AddressHolder) -> list[dict[str, Any]]:
+    """The mails sent directly of which it is kept what was said, where that names the address."""
+    rows = person_db.attempts_with_conversation(session, person.masked)
+    said = _conversations(session, rows)
+    found = [(row, said.get(row.conversation or "") or []) for row in rows]
+    return [
+        {
+            "at": _iso(row.started_at),
+            "server": row.server,
+            "conversation": [line.text for line in lines if _is_of(line.text, person)],
+        }
+        for row, lines in found
+        if any(person.names(line.text) for line in lines)
+    ]
+
+
+def _is_of(line: str, person: AddressHolder) -> bool:
+    """Whether a line names nobody else as a recipient."""
+    return not line.startswith("C: RCPT ") or person.names(line)
 
 
 def _suppressions(session: Session, person: AddressHolder, key: AddressKey | None) -> list[dict[str, Any]]:

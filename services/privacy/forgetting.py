@@ -1,12 +1,12 @@
 """Forgetting an address: a pseudonym takes its place in the log, the audit trail and the suppression list alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from database import attempt_db, person_db, suppression_db
+from database import attempt_db, conversation_db, person_db, suppression_db
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.audit_db import LONGEST_ACTOR, LONGEST_DETAILS, LONGEST_SUBJECT, AuditEvent
 from database.engine import reading, transaction
@@ -58,7 +58,10 @@ def forget(address: str) -> Forgotten:
     pseudonym = key.pseudonym(person.on_the_wire)
     mails, cancelled, left = _forget_mails(person, pseudonym)
     with transaction() as session:
+        # Of direct mails only masked addresses tell. Who shares one loses no more than a record of what was said.
+        _forget_conversations(session, person_db.attempts_with_conversation(session, person.masked))
         replies = person.each(person_db.attempts_in_words, session)
+        _forget_conversations(session, replies)
         for attempt in replies:
             attempt.reply = person.replaced(attempt.reply, pseudonym)[:LONGEST_REPLY]
         events = person.each(person_db.events, session)
@@ -114,7 +117,9 @@ def _rewritten(
     tag = person.replaced(row.tag, pseudonym)[:_LONGEST_TAG] if row.tag else None
     if not person_db.rewrite_mail(session, row, recipients=recipients, tag=tag, **values):
         return False
-    _forget_attempts(attempt_db.of_mail(session, row.mail_id), recipients, person, pseudonym)
+    attempts = attempt_db.of_mail(session, row.mail_id)
+    _forget_conversations(session, attempts)
+    _forget_attempts(attempts, recipients, person, pseudonym)
     return True
 
 
@@ -130,6 +135,15 @@ def _forget_attempts(
             {**each, "recipient": mask_address(pseudonym)} if each.get("recipient") == person.masked else each
             for each in attempt.refused
         ]
+
+
+def _forget_conversations(session: Session, attempts: Sequence[EmailAttempt]) -> int:
+    """What was said names the address in places that only its key opens: all of it goes; how many there were."""
+    ids = [attempt.conversation for attempt in attempts if attempt.conversation]
+    conversation_db.delete_of(session, ids)
+    for attempt in attempts:
+        attempt.conversation = None
+    return len(ids)
 
 
 def _forget_event(event: AuditEvent, person: AddressHolder, pseudonym: str) -> None:

@@ -21,6 +21,7 @@ from services.smtp.grammar import GOING_AWAY
 from services.smtp.habits import Habit, habits_of
 from services.smtp.patience import Queueing
 from services.smtp.settings import SmtpSettings
+from services.smtp.trace import Trace
 from services.smtp.wire import Deadline
 from utils import incidents
 from utils.errors import ENVELOPE, DeliveryError, Fault, Phase, Temporary
@@ -163,14 +164,21 @@ class Pool:
                 lane.limits = self._limits
 
     def send(
-        self, settings: SmtpSettings, policy: Policy, envelope: Envelope, content: bytes, *, owner: str
+        self,
+        settings: SmtpSettings,
+        policy: Policy,
+        envelope: Envelope,
+        content: bytes,
+        *,
+        owner: str,
+        trace: Trace | None = None,
     ) -> Receipt:
         """Hand over one message, as SmtpClient.send does: with the wait for a connection, in the policy's time.
 
         A kept connection that turns out to be gone, before the message was said, costs a new one and no error.
         """
         deadline = Deadline(policy.total_seconds)
-        parcel = Parcel(envelope=envelope, content=content)
+        parcel = Parcel(envelope=envelope, content=content, trace=trace)
         receipt = self._sent(settings, policy, parcel, owner, deadline)
         while left := receipt.left_over if receipt.accepted else ():
             rest = replace(parcel, envelope=replace(envelope, recipients=left))

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 from database.engine import db
 from database.outbox_db import Priority
 from services.accounts import password_reset
-from services.outbox import promise
+from services.outbox import many, promise
 from services.worker import groups, lease, pulse, turns
 from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
@@ -77,6 +77,7 @@ def make_celery(app: Flask) -> Celery:
         broker_transport_options={"max_retries": 0, **(redis if is_redis else {"confirm_publish": True})},
         beat_schedule={
             "sweep": {"task": "mail.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+            "deeds": {"task": "mail.act", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
             "tidy": {"task": "mail.tidy", "schedule": TIDY_SECONDS, "options": {"expires": TIDY_SECONDS}},
             "alerts": {"task": "alerts.look", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
         },
@@ -160,6 +161,12 @@ def sweep() -> None:
     pulse.beat()
     password_reset.process_requests()
     _hint(drain, SWEEP_SECONDS)
+
+
+@shared_task(name="mail.act")  # type: ignore[untyped-decorator]
+def act() -> None:
+    """Go on with deeds on many mails, for some seconds."""
+    many.go_on_with_all(DRAIN_SECONDS)
 
 
 @shared_task(name="mail.answer_requests")  # type: ignore[untyped-decorator]

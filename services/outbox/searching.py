@@ -1,0 +1,77 @@
+"""The mail log, searched: queued and direct mail by one filter, a page at a time, counted, or all of it in batches."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from database import attempt_db, mail_search_db
+from database.engine import reading
+from database.mail_search_db import SearchTerms
+from services.outbox import log
+from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
+from services.outbox.log import PAGE
+from services.outbox.mail_filter import MailFilter, parse, to_args
+
+__all__ = ["PAGE", "MailFilter", "count", "direct", "find", "ids", "parse", "to_args"]
+
+_BATCH: Final = 1000
+
+
+def find(wanted: MailFilter, before: int | None = None, limit: int = PAGE) -> tuple[list[MailFacts], int | None]:
+    """The newest queued mails first, and what ``before`` to ask for to get older ones; None if there are none."""
+    with reading() as session:
+        # One more than is shown tells whether there are older ones.
+        rows = mail_search_db.page(session, _stored(wanted), before, limit + 1)
+        tries = attempt_db.counts(session, [row.mail_id for row in rows[:limit]])
+        rests = log.resting(session, rows)
+    found = [mail_facts(row, tries.get(row.mail_id, 0), rests.get(row.account_id)) for row in rows[:limit]]
+    return found, rows[limit - 1].id if len(rows) > limit else None
+
+
+def direct(wanted: MailFilter, before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
+    """The same of mails that were sent directly: of each attempt, by when it was made."""
+    with reading() as session:
+        rows = mail_search_db.direct(session, _stored(wanted), before, limit + 1)
+    return [attempt_facts(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
+
+
+def count(wanted: MailFilter) -> int:
+    """How many queued mails there are."""
+    with reading() as session:
+        return mail_search_db.count(session, _stored(wanted))
+
+
+def ids(wanted: MailFilter) -> Iterator[list[str]]:
+    """The ids of queued mails, the newest first, in batches; of none that is queued after this has begun.
+
+    No transaction is open between two batches, so whoever takes them may change the mails meanwhile.
+    """
+    with reading() as session:
+        before = mail_search_db.newest(session) + 1
+    while True:
+        with reading() as session:
+            rows = mail_search_db.ids(session, _stored(wanted), before, _BATCH)
+        if rows:
+            yield [mail_id for _, mail_id in rows]
+        if len(rows) < _BATCH:
+            return
+        before = rows[-1][0]
+
+
+def older(wanted: MailFilter, before: int, limit: int) -> list[tuple[int, str]]:
+    """The numbers, below ``before``, and ids of such mails, the newest first: what ``ids`` gives, to go on later."""
+    with reading() as session:
+        return mail_search_db.ids(session, _stored(wanted), before, limit)
+
+
+def _stored(wanted: MailFilter) -> SearchTerms:
+    return SearchTerms(
+        recipient=wanted.recipient,
+        message_id=wanted.message_id,
+        tag=wanted.tag,
+        states=wanted.states,
+        server=wanted.server,
+        account_id=wanted.account_id,
+        since=wanted.since,
+        until=wanted.until,
+        cause=wanted.cause,
+    )

@@ -1,0 +1,150 @@
+"""The mail log is searched by one filter, which an address can hold."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import delete
+
+from app import create_app
+from database.attempt_db import EmailAttempt
+from database.engine import db, transaction
+from database.outbox_db import OutboxMail, State
+from services.outbox import searching
+from services.outbox.reasons import Reason
+from services.outbox.searching import MailFilter
+from tests.mails import attempted, change, in_state
+from utils import clock
+from utils.errors import InvalidInput
+
+MOMENT = datetime(2026, 12, 24, 8, 0, tzinfo=UTC)
+SERVER = "Primary (smtp.example.com:587)"
+
+
+@pytest.fixture
+def app(on_either: dict[str, str], tmp_path: object) -> Iterator[Flask]:
+    app = create_app(on_either, instance_path=tmp_path)  # type: ignore[arg-type]
+    with app.app_context():
+        with transaction() as session:
+            for table in (EmailAttempt, OutboxMail):
+                session.execute(delete(table))
+        yield app
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        ({}, MailFilter()),
+        ({"recipient": " ", "tag": "", "other": "x"}, MailFilter()),
+        ({"recipient": "Jane@Example.COM"}, MailFilter(recipient="Jane@example.com")),
+        ({"recipient": "@Example.com"}, MailFilter(recipient="example.com")),
+        ({"recipient": "bücher.example"}, MailFilter(recipient="xn--bcher-kva.example")),
+        ({"message_id": "3f2a@example.com"}, MailFilter(message_id="<3f2a@example.com>")),
+        ({"message_id": "<3f2a@example.com>"}, MailFilter(message_id="<3f2a@example.com>")),
+        ({"state": "failed, Expired,failed"}, MailFilter(states=(State.FAILED, State.EXPIRED))),
+        ({"tag": "order 7", "server": SERVER}, MailFilter(tag="order 7", server=SERVER)),
+        ({"account_id": "7", "cause": "no_recipient"}, MailFilter(account_id=7, cause="no_recipient")),
+        ({"since": "2026-12-24T08:00"}, MailFilter(since=MOMENT)),
+        ({"since": "2026-12-24T09:00:00+01:00"}, MailFilter(since=MOMENT)),
+        ({"since": "2026-12-24T08:00Z"}, MailFilter(since=MOMENT)),
+        ({"until": "2026-12-23"}, MailFilter(until=MOMENT.replace(hour=0))),
+    ],
+)
+def test_a_filter_is_read_from_arguments_and_written_as_such(args: dict[str, str], wanted: MailFilter) -> None:
+    assert searching.parse(args) == wanted
+    assert searching.parse(searching.to_args(wanted)) == wanted
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"recipient": "a@b@c"},
+        {"recipient": "not a domain"},
+        {"recipient": "@"},
+        {"message_id": "<>"},
+        {"message_id": "a\x00b"},
+        {"message_id": "x" * 300},
+        {"tag": "x" * 65},
+        {"tag": "a\x00"},
+        {"state": "gone"},
+        {"state": "sent,,"},
+        {"server": "a\nb"},
+        {"account_id": "-1"},
+        {"account_id": "0"},
+        {"account_id": "٣"},
+        {"account_id": "99999999999"},
+        {"since": "yesterday"},
+        {"since": "0001-01-01T00:00+05:00"},
+        {"until": "9999-12-31"},
+        {"until": "9999-12-31T23:59-05:00"},
+        {"since": "2026-12-24", "until": "2026-12-23"},
+        {"cause": "no such cause"},
+    ],
+)
+def test_an_argument_that_cannot_be_read_is_named(args: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        searching.parse(args)
+    assert set(refused.value.errors) == {list(args)[-1]}
+
+
+def found(**wanted: Any) -> list[str]:
+    """The ids that a filter finds, and that all ways to ask agree on."""
+    wants = MailFilter(**wanted)
+    mails = [each.id for each in searching.find(wants)[0]]
+    assert [mail_id for batch in searching.ids(wants) for mail_id in batch] == mails
+    assert searching.count(wants) == len(mails)
+    return mails
+
+
+def test_queued_mail_is_found_by_each_filter_and_by_two(app: Flask) -> None:
+    old = in_state(State.SENT, "Jane@Example.com", days_ago=9, tag="order", account_id=7)
+    refused = in_state(
+        State.FAILED, "bob@example.com", "eve@other.example", reason=Reason.NO_RECIPIENT.value, tag="order"
+    )
+    detailed = in_state(State.EXPIRED, "eve@sub.example.com", reason=f"{Reason.ACCOUNT_LIMIT}:5 a day")
+    attempted(old)
+    for wanted, expected in (
+        ({}, [detailed, refused, old]),
+        ({"recipient": "jane@example.com"}, [old]),
+        ({"recipient": "eve@other.example"}, [refused]),
+        ({"recipient": "ne@example.com"}, []),
+        ({"recipient": "example.com"}, [refused, old]),
+        ({"recipient": "other.example"}, [refused]),
+        ({"tag": "order"}, [refused, old]),
+        ({"tag": "order", "states": (State.FAILED,)}, [refused]),
+        ({"states": (State.FAILED, State.EXPIRED)}, [detailed, refused]),
+        ({"states": (State.QUEUED,)}, []),
+        ({"account_id": 7}, [old]),
+        ({"server": SERVER}, [old]),
+        ({"cause": "no_recipient"}, [refused]),
+        ({"cause": "account_limit"}, [detailed]),
+        ({"since": clock.now() - timedelta(days=1)}, [detailed, refused]),
+        ({"until": clock.now() - timedelta(days=1)}, [old]),
+        ({"until": clock.now() - timedelta(days=1), "states": (State.FAILED,)}, []),
+    ):
+        assert found(**wanted) == expected, wanted  # type: ignore[arg-type]
+    for mail_id in (old, refused):
+        change(mail_id, message_id=f"<{mail_id}@shop.example>")
+    assert found(message_id=f"<{old}@shop.example>") == [old]
+
+
+def test_pages_follow_each_other_and_direct_mail_is_found_likewise(app: Flask) -> None:
+    mails = [in_state(State.SENT) for _ in range(5)]
+    first, before = searching.find(MailFilter(states=(State.SENT,)), limit=3)
+    second, none = searching.find(MailFilter(states=(State.SENT,)), before, limit=3)
+    assert [each.id for each in first + second] == mails[::-1]
+    assert none is None
+    attempted()
+    attempted(outcome="permanent", reason=Reason.NO_RECIPIENT.value, server="Other (smtp.example.net:25)")
+    attempted(mails[0])
+    assert len(searching.direct(MailFilter())[0]) == 2
+    for wanted in (
+        MailFilter(states=(State.FAILED,)),
+        MailFilter(cause="no_recipient"),
+        MailFilter(server="Other (smtp.example.net:25)"),
+    ):
+        assert [each.outcome for each in searching.direct(wanted)[0]] == ["permanent"]
+    assert searching.direct(MailFilter(states=(State.HELD,)))[0] == []
