@@ -172,7 +172,7 @@ def _bucketed(found: list[HourCount]) -> list[HourCount]:
     for each in found:
         mails[each.domain] += each.mails
     most = {name for name, _ in sorted(mails.items(), key=lambda item: (-item[1], item[0]))[:MOST_DOMAINS]}
-    together: dict[tuple[str, ...], HourCount] = {}
+    together: dict[tuple[Any, ...], HourCount] = {}
     for each in found:
         domain = each.domain[:LONGEST_DOMAIN] if each.domain in most else ""
         key = each.server, each.outcome, each.cause, each.phase, domain, each.priority
@@ -217,7 +217,8 @@ def totals(session: Session, since: datetime) -> list[HourTotal]:
     numbers = [func.sum(getattr(MailHour, name)) for name in ("mails", "ms", *BINS, *TOOK_BINS)]
     query = select(*keys, *numbers).where(MailHour.hour >= since).group_by(*keys).order_by(*keys)
     at, after = len(keys) + 2, len(keys) + 2 + len(BINS)
-    return [HourTotal(*row[:at], tuple(row[at:after]), tuple(row[after:])) for row in session.execute(query)]
+    rows: list[Any] = list(session.execute(query))
+    return [HourTotal(*row[:at], within=tuple(row[at:after]), took=tuple(row[after:])) for row in rows]
 
 
 def has_many(session: Session, since: datetime, most: int) -> bool:

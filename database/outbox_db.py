@@ -254,6 +254,13 @@ def of_ids(session: Session, mail_ids: Sequence[str]) -> list[OutboxMail]:
     )
 
 
+def traceparents(session: Session, mail_ids: Sequence[str]) -> dict[str, str]:
+    """In whose traces these mails were queued, of those that were queued in one."""
+    query = select(OutboxMail.mail_id, OutboxMail.traceparent)
+    found = session.execute(query.where(OutboxMail.mail_id.in_(mail_ids), OutboxMail.traceparent.is_not(None)))
+    return {mail_id: traceparent for mail_id, traceparent in found if traceparent}
+
+
 def of_rows(session: Session, ids: Sequence[int]) -> list[OutboxMail]:
     """These mails by their rows' ids, with content."""
     return list(session.scalars(select(OutboxMail).where(OutboxMail.id.in_(ids))))

@@ -16,7 +16,7 @@ from database.conversation_db import ConversationRow
 from database.engine import driver_transaction, transaction
 from database.mail_facets import key_of
 from database.outbox_db import OutboxMail
-from services import address_key, conversations
+from services import address_key, conversations, tracing
 from services.delivery import standing
 from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
@@ -56,6 +56,7 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
             attempt_db.add_direct(driver, row, found.names)
             conversation_db.add_all(driver, attempt.conversations)
         _note_news([outcome])
+        tracing.sent([attempt.row])
     except Exception as failure:
         # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)

@@ -13,7 +13,7 @@ from database import outbox_add_db, outbox_db, outbox_hold_db, outbox_turn_db, u
 from database.engine import driver_transaction, reading, transaction
 from database.mail_facets import key_of
 from database.outbox_db import SETTLED, UNSENT, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
-from services import address_key, audit
+from services import address_key, audit, tracing
 from services.audit import Action
 from services.message import recording
 from services.message.draft import Draft
@@ -43,7 +43,8 @@ class KeyTaken(ValueError):
 class Terms:
     """When a mail goes, and which others it goes before. ``digest`` tells two mails with one key apart.
 
-    ``tag`` is a word of the caller's own, by which the log finds the mail.
+    ``tag`` is a word of the caller's own, by which the log finds the mail. ``traceparent`` names a trace;
+    without, it is the one that the caller is in, if any.
     """
 
     priority: Priority = Priority.NORMAL
@@ -53,6 +54,7 @@ class Terms:
     digest: str = ""
     account_id: int | None = None
     tag: str | None = None
+    traceparent: str | None = None
 
 
 def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
@@ -67,6 +69,12 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     row = _row(mail, terms)
     if recording.take(mail):
         return row["mail_id"]
+    with tracing.queueing(mail.mail_id, terms.priority.name.lower(), terms.traceparent) as traceparent:
+        row["traceparent"] = traceparent
+        return _promised(row, terms, session)
+
+
+def _promised(row: NewMail, terms: Terms, session: Session | None) -> str:
     if session is not None:
         return _added(session, row)
     if terms.idempotency_key is not None:
