@@ -39,7 +39,7 @@ def set_filters(page: str) -> dict[str, str]:
 
 
 def live_url(page: str) -> str:
-    found = re.search(r'data-live="([^"]+)"', page)
+    found = re.search(r'data-live-source="([^"]+)"', page)
     assert found
     return unescape(found[1])
 
