@@ -153,6 +153,7 @@ class MessageData:
 class MailFacts(MessageData):
     """A queued mail for people; ``tries`` are all that were made of it at servers, charged or not."""
 
+    recipients: Sequence[RecipientFacts]
     tries: int
 
 

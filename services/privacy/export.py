@@ -33,10 +33,13 @@ _DELETED_BEFORE: Final = "This address was deleted here before. Emails from then
 
 @dataclass(frozen=True, kw_only=True)
 class HeldAbout:
-    """How much of each kind is held about an address; ``replies`` are of servers that repeat it."""
+    """How much of each kind is held about an address; ``replies`` are of servers that repeat it, ``conversations`` of
+    attempts at mail to it.
+    """
 
     emails: int = 0
     replies: int = 0
+    conversations: int = 0
     events: int = 0
     suppressions: int = 0
     accounts: int = 0
@@ -53,7 +56,8 @@ def held(address: str) -> HeldAbout:
     person = AddressHolder(address)
     with reading() as session:
         return HeldAbout(
-            emails=sum(1 for _ in person.mails(session)),
+            emails=len(mails := list(person.mails(session))),
+            conversations=_kept(session, mails) + len(_direct(session, person)),
             replies=len(person.each(person_db.attempts_in_words, session)),
             events=len(person.each(person_db.events, session)),
             suppressions=len(_suppressions(session, person, _key())),
@@ -117,6 +121,11 @@ def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str,
     if row.pixel:
         told["opens"] = json_of(OpensData, opens.of_mail(session, row.mail_id))
     return told
+
+
+def _kept(session: Session, mails: Iterable[OutboxMail]) -> int:
+    """Of how many attempts at these mails it is kept what was said."""
+    return sum(bool(each.conversation) for mail in mails for each in attempt_db.of_mail(session, mail.mail_id))
 
 
 def _conversations(session: Session, rows: Iterable[EmailAttempt]) -> dict[str, list[SpokenLine] | None]:

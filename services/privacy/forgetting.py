@@ -26,14 +26,15 @@ _TOGETHER: Final = 100  # mails in one transaction
 class Forgotten:
     """What names the address by its ``pseudonym`` now; of ``emails``, these many were ``cancelled`` for it.
 
-    ``left`` are emails that are being sent, or wait to be sent to others as well. ``accounts``, ``senders`` and
-    ``servers`` use the address, and go where they are kept.
+    So many ``conversations`` of attempts were deleted. ``left`` are emails that are being sent, or wait to be sent to
+    others as well. ``accounts``, ``senders`` and ``servers`` use the address, and go where they are kept.
     """
 
     pseudonym: str
     emails: int = 0
     cancelled: int = 0
     replies: int = 0
+    conversations: int = 0
     events: int = 0
     suppressions: int = 0
     left: int = 0
@@ -56,12 +57,12 @@ def forget(address: str) -> Forgotten:
     with transaction() as session:
         key = address_key.find_or_make(session)
     pseudonym = key.pseudonym(person.on_the_wire)
-    mails, cancelled, left = _forget_mails(person, pseudonym)
+    mails, cancelled, left, said = _forget_mails(person, pseudonym)
     with transaction() as session:
         # Of direct mails only masked addresses tell. Who shares one loses no more than a record of what was said.
-        _forget_conversations(session, person_db.attempts_with_conversation(session, person.masked))
+        said += _forget_conversations(session, person_db.attempts_with_conversation(session, person.masked))
         replies = person.each(person_db.attempts_in_words, session)
-        _forget_conversations(session, replies)
+        said += _forget_conversations(session, replies)
         for attempt in replies:
             attempt.reply = person.replaced(attempt.reply, pseudonym)[:LONGEST_REPLY]
         events = person.each(person_db.events, session)
@@ -72,6 +73,7 @@ def forget(address: str) -> Forgotten:
             emails=mails,
             cancelled=cancelled,
             replies=len(replies),
+            conversations=said,
             events=len(events),
             suppressions=_forget_suppressions(session, key.digest(person.on_the_wire), pseudonym),
             left=left,
@@ -82,9 +84,12 @@ def forget(address: str) -> Forgotten:
     return told
 
 
-def _forget_mails(person: AddressHolder, pseudonym: str) -> tuple[int, int, int]:
-    """How many mails name the pseudonym now, how many of them were cancelled for it, and how many are left."""
-    done = cancelled = left = 0
+def _forget_mails(person: AddressHolder, pseudonym: str) -> tuple[int, int, int, int]:
+    """How many mails name the pseudonym now, how many of them were cancelled for it, and how many are left.
+
+    The last is how many conversations were deleted with that.
+    """
+    done = cancelled = left = said = 0
     with reading() as session:
         ids = [row.id for row in person.mails(session)]
     for start in range(0, len(ids), _TOGETHER):
@@ -95,7 +100,8 @@ def _forget_mails(person: AddressHolder, pseudonym: str) -> tuple[int, int, int]
                     left += 1
                 else:
                     done, cancelled = done + 1, cancelled + bool(values)
-    return done, cancelled, left
+                    said += _forget_conversations(session, attempt_db.of_mail(session, row.mail_id))
+    return done, cancelled, left, said
 
 
 def _values_for(row: OutboxMail, person: AddressHolder) -> dict[str, Any] | None:
@@ -118,7 +124,6 @@ def _rewritten(
     if not person_db.rewrite_mail(session, row, recipients=recipients, tag=tag, **values):
         return False
     attempts = attempt_db.of_mail(session, row.mail_id)
-    _forget_conversations(session, attempts)
     _forget_attempts(attempts, recipients, person, pseudonym)
     return True
 
