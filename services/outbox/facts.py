@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from database.attempt_db import LONGEST_REPLY, EmailAttempt
+from database.attempt_db import LONGEST_REPLY, EmailAttempt, Tried
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from database.outbox_turn_db import OutboxRest
 from services.delivery.outcome import ACCEPTED, DELETED_SERVER, NOT_CONFIGURED, SUPPRESSED, THROTTLED
@@ -151,10 +151,15 @@ class MessageData:
 
 @dataclass(frozen=True, kw_only=True)
 class MailFacts(MessageData):
-    """A queued mail for people; ``tries`` are all that were made of it at servers, charged or not."""
+    """A queued mail for people; ``tries`` are all that were made of it at servers, charged or not.
+
+    ``server`` is the one of the last of them, as the log names it, or ""; ``subject`` is kept if LOG_SUBJECTS says so.
+    """
 
     recipients: Sequence[RecipientFacts]
     tries: int
+    server: str
+    subject: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +196,18 @@ class AttemptData:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectData(AttemptData):
-    """A mail that was sent directly, in one attempt; ``recipients`` are masked."""
+    """A mail that was sent directly, in one attempt; ``recipients`` are masked.
+
+    ``subject`` is null unless LOG_SUBJECTS is on.
+    """
 
     id: int
     message_id: str
     kind: str
     recipients: str
     account_id: int | None
+    tag: str | None
+    subject: str | None
 
     @property
     def look(self) -> Look:
@@ -235,8 +245,10 @@ class AttemptFacts(DirectData):
         return f"{self.ms} ms" if self.ms < _A_SECOND else f"{self.ms / _A_SECOND:.1f} s"
 
 
-def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> MailFacts:
-    """The facts of a mail; where its account rests, it waits as long as that does, and for its reason."""
+def mail_facts(row: OutboxMail, tried: Tried, rest: OutboxRest | None = None) -> MailFacts:
+    """The facts of a mail, and of what was tried with it; where its account rests, it waits as long as that does,
+    and for its reason.
+    """
     told: dict[str, Any] = {
         "id": row.mail_id,
         "priority": Priority(row.priority).name.lower(),
@@ -246,7 +258,8 @@ def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> M
     }
     if rest and row.state in WAITING and row.due_at < rest.until and row.priority != Priority.SECURITY:
         told["reason"], told["due_at"] = words(rest.reason), rest.until
-    return MailFacts(tries=tries, **shared(MessageData, row) | told)
+    told |= {"tries": tried.tries, "server": tried.server, "subject": row.subject}
+    return MailFacts(**shared(MessageData, row) | told)
 
 
 def attempt_facts(
