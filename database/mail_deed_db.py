@@ -37,7 +37,7 @@ class MailDeed(Base):
     """One deed. Its mails are those that ``wanted`` finds, as the query of an address, or those in ``chosen``.
 
     ``old_address`` and ``new_address`` are the addresses, or domains, of a correction. ``cursor``: how far the looking
-    has come, which no newer mail joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number;
+    has come, and ``newest`` the mail after which none joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number;
     ``left_alone`` what was left alone after all, by hindrance. ``actor`` and ``source`` are as in the audit trail.
     """
 
@@ -51,6 +51,7 @@ class MailDeed(Base):
     old_address: Mapped[str] = mapped_column(String(LONGEST_ADDRESS), default="")
     new_address: Mapped[str] = mapped_column(String(LONGEST_ADDRESS), default="")
     cursor: Mapped[int]
+    newest: Mapped[int]
     tally: Mapped[list[tuple[str, str, str, int]]] = mapped_column(JSON)
     found: Mapped[int] = mapped_column(default=0)
     able: Mapped[int] = mapped_column(default=0)

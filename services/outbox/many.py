@@ -148,7 +148,8 @@ def propose(
             chosen=named if wanted is None else None,
             old_address=correction.wrong if correction else "",
             new_address=correction.right if correction else "",
-            cursor=0 if wanted is None else mail_deed_db.newest_mail(session) + 1,
+            cursor=0,
+            newest=mail_deed_db.newest_mail(session),
             tally=[],
             left_alone={},
             actor=who.name,
@@ -309,7 +310,7 @@ def _next_ids(deed: MailDeed) -> tuple[list[str], int]:
     if deed.chosen is not None:
         ids = deed.chosen[deed.cursor : deed.cursor + _LOOK]
         return ids, deed.cursor + len(ids)
-    found = searching.older(searching.parse(deed.wanted), deed.cursor, _LOOK)
+    found = searching.older(searching.parse(deed.wanted), deed.cursor or None, _LOOK, deed.newest)
     return [mail_id for _, mail_id in found], found[-1][0] if found else deed.cursor
 
 
