@@ -86,6 +86,7 @@ class Action(StrEnum):
     ALERT_CHANNEL_SAVED = "alert_channel_saved"
     ALERT_CHANNEL_DELETED = "alert_channel_deleted"
     ALERT_RULES_SAVED = "alert_rules_saved"
+    BRANDING_SAVED = "branding_saved"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from blueprints import live
 from blueprints.access import admin_page
 from blueprints.clients import client_address, is_through_proxy
 from blueprints.live import ShownRows, Watched
+from blueprints.pages.mail_frames import shut_off
 from blueprints.sessions import still_signed_in
 from services import local_inbox
 from services.local_inbox import CAPACITY, inbox
@@ -21,9 +22,6 @@ from utils.env_utils import get_settings
 from utils.errors import NotFound
 
 bp = Blueprint("inbox", __name__)
-
-# The mail's own styles, and nothing that loads or runs.
-HTML_PART_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
 
 
 P = ParamSpec("P")
@@ -83,10 +81,7 @@ def html_part(message_id: int) -> Response:
     found = inbox.get(message_id).html
     if found is None:
         raise NotFound("This email has no HTML part.")
-    response = make_response(found)
-    response.headers["Content-Security-Policy"] = HTML_PART_POLICY
-    response.headers["X-Frame-Options"] = "SAMEORIGIN"
-    return response
+    return shut_off(found)
 
 
 @bp.post("/inbox/clear")

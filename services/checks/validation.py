@@ -18,6 +18,7 @@ from services.checks.readiness import NO_DATABASE
 from services.connecting.calendar import EndOf
 from services.diagnosis import diagnosis
 from services.diagnosis.picture import Picture
+from services.gallery import showing
 from services.outbox import holding, log
 from services.settings import configs, endings, health, key_rotation, route, rules
 from services.settings.fields import parse_address_field
@@ -83,6 +84,7 @@ def checks(test_email: str | None = None) -> list[Check]:
         ("BASE_URL", _base_url),
         ("DNS", _dns),
         ("Pending Mail", _pending),
+        ("Email Templates", _templates),
     ]
     return [Check(title, _without_a_crash(findings)) for title, findings in questions]
 
@@ -263,6 +265,16 @@ def _dns() -> Iterator[Told]:
         yield Told(Mark.OK, f"{host} has {', '.join(map(str, addresses))}")
     for address, reason in left_out.items():
         yield Told(Mark.INFO, f"{host} also has {address}, {reason}, which is not used")
+
+
+def _templates() -> Iterator[Told]:
+    """Whether each email can be rendered as this installation has it."""
+    found = showing.every()
+    for each in found:
+        if each.fault:
+            yield Told(Mark.FAILED, str(each.fault), each.state)
+    if not any(each.fault for each in found):
+        yield Told(Mark.OK, f"{counted(len(found), 'email template')} can be rendered")
 
 
 def _pending() -> Iterator[Told]:

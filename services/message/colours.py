@@ -83,9 +83,7 @@ def _mixed(one: str, other: str, share: float) -> str:
 
 def _luminance(colour: str) -> float:
     low, ramp = 0.04045, 2.4
-    red, green, blue = (
-        part / 12.92 if part <= low else ((part + 0.055) / 1.055) ** ramp for part in _rgb(colour)
-    )
+    red, green, blue = (part / 12.92 if part <= low else ((part + 0.055) / 1.055) ** ramp for part in _rgb(colour))
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 

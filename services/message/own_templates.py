@@ -38,6 +38,12 @@ TOO_DEEP: Final = "It includes itself."
 NO_PART: Final = "It uses a part of a value that is not there."
 NOT_ALLOWED: Final = "It uses something that templates may not use."
 
+_PROBLEMS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
+    ((RecursionError,), TOO_DEEP),
+    ((TooMuch, MemoryError, OverflowError), TOO_MUCH),
+    ((SecurityError,), NOT_ALLOWED),
+)
+
 
 @dataclass(frozen=True)
 class TemplateFault:
@@ -155,21 +161,22 @@ def fault_of(name: str, error: Exception) -> TemplateFault:
     if isinstance(error, RefusedFile):
         return TemplateFault(error.name, None, str(error))
     if isinstance(error, TemplateSyntaxError):
-        return TemplateFault(error.name or name, error.lineno, _sentence(error.message or "It cannot be read"))
+        return TemplateFault(error.name or name, error.lineno, _sentence(error.message or NO_TEXT))
     file, line = _place(error) or (name, None)
+    return TemplateFault(file, line, _problem(error))
+
+
+def _problem(error: Exception) -> str:
+    """In words that hold nothing of a value."""
     if isinstance(error, TemplateNotFound):
-        return TemplateFault(file, line, f"There is no {error.name}.")
+        return f"There is no {error.name}."
     if isinstance(error, UndefinedError):
         told = error.message or ""
-        # Else what it names may have come from a value.
-        return TemplateFault(file, line, _sentence(told) if told.endswith(" is undefined") else NO_PART)
-    if isinstance(error, RecursionError):
-        return TemplateFault(file, line, TOO_DEEP)
-    if isinstance(error, TooMuch | MemoryError | OverflowError):
-        return TemplateFault(file, line, TOO_MUCH)
-    if isinstance(error, SecurityError):
-        return TemplateFault(file, line, NOT_ALLOWED)
-    return TemplateFault(file, line, f"It fails with {type(error).__name__}.")  # whose words may hold a value
+        return _sentence(told) if told.endswith(" is undefined") else NO_PART
+    for kinds, told in _PROBLEMS:
+        if isinstance(error, kinds):
+            return told
+    return f"It fails with {type(error).__name__}."
 
 
 def _place(error: Exception) -> tuple[str, int] | None:

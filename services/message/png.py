@@ -119,7 +119,7 @@ def _header(chunks: list[tuple[bytes, bytes]]) -> _Header:
 
 
 def _pixels(chunks: list[tuple[bytes, bytes]], header: _Header) -> bytes:
-    """What the picture unpacks to, which is exactly as much as its header says; no more is unpacked, whatever is packed."""
+    """What the picture unpacks to, exactly as much as its header says; no more is unpacked, whatever is packed."""
     places = [place for place, (kind, _) in enumerate(chunks) if kind == b"IDAT"]
     if not places or places != list(range(places[0], places[-1] + 1)):
         raise ValueError(DAMAGED)
@@ -142,7 +142,7 @@ def _pixels(chunks: list[tuple[bytes, bytes]], header: _Header) -> bytes:
 
 
 def _beside(chunks: list[tuple[bytes, bytes]], header: _Header) -> Iterator[tuple[bytes, bytes]]:
-    """What else the picture needs: its palette, what of it is transparent, how bright it is. Anything else is left out."""
+    """What else the picture needs: its palette, what is transparent, how bright it is. The rest is left out."""
     seen: set[bytes] = set()
     for kind, data in chunks[1:]:
         if kind in (b"IDAT", b"IEND"):

@@ -1,4 +1,4 @@
-"""Templates that an installation brings are rendered here: no way to Python, no unescaped value, and no end without one.
+"""Where templates of an installation are rendered: no way to Python, no unescaped value, and none without an end.
 
 Jinja's sandbox keeps templates from what is not theirs. It does not bound how long they take or how much they write,
 so that each loop, call, filter and operator is counted here.
@@ -50,7 +50,19 @@ _OF_TEXT: Final = frozenset((
     "capitalize", "count", "endswith", "find", "isalpha", "isdigit", "islower", "isupper", "lower", "lstrip",
     "removeprefix", "removesuffix", "rstrip", "split", "splitlines", "startswith", "strip", "title", "upper",
 ))  # fmt: skip
-_OPEN: Final = (dict, list, tuple, Mapping, LoopContext, BlockReference, Macro, TemplateReference, Cycler, Joiner, Namespace)
+_OPEN: Final = (
+    dict,
+    list,
+    tuple,
+    Mapping,
+    LoopContext,
+    BlockReference,
+    Macro,
+    TemplateReference,
+    Cycler,
+    Joiner,
+    Namespace,
+)
 TOO_MUCH: Final = "It takes too long, or becomes too large."
 NO_AUTOESCAPE: Final = "Escaping cannot be turned off."
 
@@ -98,7 +110,7 @@ def _charge(result: Any = None) -> Any:  # noqa: ANN401 - whatever a template ma
 
 
 def _weight(value: object) -> int:
-    """The characters and items of all that is in a value, counted each time that they are in it; no further than need be.
+    """The characters and items of all that is in a value, each as often as it is there; no further than need be.
 
     Since nothing can be changed once it is made, whatever is done with a value later is bounded by this too.
     """
@@ -251,7 +263,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         guarded.set_environment(self)
         return guarded
 
-    def get_template(self, name: str | Template, parent: str | None = None, globals: Any = None) -> Template:  # noqa: A002, ANN401
+    def get_template(self, name: str | Template, parent: str | None = None, globals: Any = None) -> Template:  # noqa: ANN401
         _charge()
         return super().get_template(name, parent, globals)
 
@@ -259,7 +271,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         is_open = attr in _OF_TEXT if isinstance(obj, str) else isinstance(obj, _OPEN)
         return is_open and super().is_safe_attribute(obj, attr, value)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, N805
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         _charge()
         return _charge(super().call(__context, __obj, *args, **kwargs))
 

@@ -7,13 +7,20 @@ the log says so once.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import css_inline
 import structlog
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound, UndefinedError, meta, nodes
-from jinja2 import select_autoescape as escaped_in
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    UndefinedError,
+    meta,
+    nodes,
+    select_autoescape,
+)
 
 from services.message import brand, own_templates
 from services.message.brand import SOURCE, Brand
@@ -33,7 +40,7 @@ _DEEPEST: Final = 6  # lists and objects within each other
 _LARGEST_NUMBER: Final = 2**63
 _OPTIONAL: Final = ("defined", "undefined")
 
-_told: set[tuple[str, str]] = set()  # what the log has heard
+_told: set[str] = set()  # what the log has heard
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,9 @@ class MissingValues(ValueError):
 
     def __init__(self, names: Iterable[str], fault: TemplateFault | None = None) -> None:
         self.names = tuple(names)
-        told = f"These are missing: {', '.join(self.names)}." if self.names else f"One of them is not as needed. {fault}"
+        told = (
+            f"These are missing: {', '.join(self.names)}." if self.names else f"One of them is not as needed. {fault}"
+        )
         super().__init__(f"values: {told}")
 
 
@@ -77,7 +86,7 @@ def render(name: str, /, **values: object) -> Rendered:
 
 
 def render_for(name: str, values: Mapping[str, object], look: Brand) -> Rendered:
-    """The same in this branding. An own template that is broken raises BrokenTemplate, unless a built-in one serves."""
+    """The same in this branding. A broken template of one's own raises BrokenTemplate, unless a built-in one serves."""
     if not NAME.fullmatch(name):
         raise TemplateNotFound(name)
     shown = given(values) | _known(look)
@@ -107,7 +116,7 @@ def render_checked(name: str, values: Mapping[str, object], look: Brand) -> Rend
 
 
 def look_at(name: str, values: Mapping[str, object], look: Brand) -> tuple[Rendered | None, TemplateFault | None]:
-    """What would be sent, and what is wrong with an own template, whether or not a built-in one serves. Never raises."""
+    """What would be sent, and what is wrong with one's own template, whether or not a built-in serves. Never raises."""
     shown = given(values) | _known(look)
     folder, fault = get_settings().mail_templates, None
     try:
@@ -214,11 +223,12 @@ def _for_caller(error: Exception, name: str, values: Mapping[str, object]) -> Ex
 
 
 def _tell_once(fault: TemplateFault, name: str) -> None:
-    key = (name, str(fault))
-    if key not in _told:
-        _told.add(key)
+    if str(fault) not in _told:
+        _told.add(str(fault))
         serves = "built-in" if is_built_in(name) else "none"
-        log.error("mail_template_broken", template=name, file=fault.file, line=fault.line, why=fault.problem, used=serves)
+        log.error(
+            "mail_template_broken", template=name, file=fault.file, line=fault.line, why=fault.problem, used=serves
+        )
 
 
 def _optional(tree: nodes.Template) -> set[str]:
@@ -246,8 +256,8 @@ def _one_line(value: object) -> str:
 def _environment() -> Environment:
     """Templates ship with the code and are compiled once a process."""
     return Environment(
-        loader=FileSystemLoader(cast(Path, FOLDER)),
-        autoescape=escaped_in(("html",)),
+        loader=FileSystemLoader(FOLDER),
+        autoescape=select_autoescape(("html",)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -81,9 +81,7 @@ def link(path: str, token: str) -> str:
     return f"{get_base_url()}{path}?token={quote(str(token), safe='')}"
 
 
-def _written(
-    to_email: str, template: str, values: Mapping[str, object], id_domain: str, look: Brand
-) -> Draft | None:
+def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str, look: Brand) -> Draft | None:
     """The mail; None, and a line in the log, where its address or a value is refused."""
     try:
         return composed(to_email, template, templates.render_for(template, values, look), id_domain)

@@ -142,7 +142,11 @@ _CONTENT_ID: Final = _by_composer(lambda text: Attachment("file", b"", content_i
 
 
 def _template_values(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict) or len(value) > MOST_VALUES or not all(_VALUE_NAME.fullmatch(name) for name in value):
+    if (
+        not isinstance(value, dict)
+        or len(value) > MOST_VALUES
+        or not all(_VALUE_NAME.fullmatch(name) for name in value)
+    ):
         raise refused(f"Enter an object with at most {MOST_VALUES} names of letters, digits and _.")
     return value
 

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 from database.engine import db
 from database.outbox_db import Priority
 from services.accounts import password_reset
-from services.outbox import many, promise
+from services.outbox import indexing, many, promise
 from services.worker import groups, lease, pulse, turns
 from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
@@ -162,6 +162,7 @@ def _worked_off(group: Group, pace: Pace, until: float) -> Turn:
 def sweep() -> None:
     """Take up what a lost hint or a dead worker left, and answer requests for password resets."""
     groups.sweep(Pace())
+    indexing.index_some()
     pulse.beat()
     password_reset.process_requests()
     _hint(drain, SWEEP_SECONDS)

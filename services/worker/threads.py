@@ -19,7 +19,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from database.outbox_db import Priority
 from services.accounts import password_reset
 from services.delivery import held_servers
-from services.outbox import figures, many, promise
+from services.outbox import figures, indexing, many, promise
 from services.smtp import pool
 from services.worker import groups, lease, pulse, turns
 from services.worker.groups import Turn
@@ -166,6 +166,7 @@ class MailWorker:
             if now >= next_sweep:
                 next_sweep = now + SWEEP_SECONDS
                 self._guarded(self._sweep)
+                self._guarded(indexing.index_some)
             self._guarded(password_reset.process_requests)
             if now >= next_look:
                 next_look = now + LOOK_AGAIN_SECONDS

@@ -88,7 +88,10 @@ def test_a_new_template_may_loop_over_what_it_is_given_and_needs_one_body_only(w
 
 def test_values_are_escaped_in_html_at_any_depth_and_no_line_break_gets_into_a_subject(write: Write) -> None:
     welcome(write, subject="Hi\n{{ name }}\n\n{{ rows[0] }}")
-    write("welcome/body.html", '<p>{{ name }}{{ rows[0] }}{{ rows|join("<") }}{{ "<" ~ name }}</p><a href="{{ url }}">x</a>')
+    write(
+        "welcome/body.html",
+        '<p>{{ name }}{{ rows[0] }}{{ rows|join("<") }}{{ "<" ~ name }}</p><a href="{{ url }}">x</a>',
+    )
     url = 'https://x.example/?a=1&b="2"'
     mail = render("welcome", name=HOSTILE, rows=[HOSTILE], url=url)
     assert mail.subject == "Hi <b>x</b> Bcc: e@e.example <b>x</b> Bcc: e@e.example"
@@ -116,8 +119,15 @@ BROKEN = {
     "the way through a filter": ("{{ ''|attr('__class__') }}", "line 1"),
     "a global": ("{{ self.__init__.__globals__ }}", "line 1"),
 }
+KEPT = "{% set n = namespace(x=FIRST) %}{% for a in range(99) %}{% set n.x = NEXT %}{% endfor %}{{ n.x == n.x }}"
+
+
+def growing(first: str, following: str) -> str:
+    return KEPT.replace("FIRST", first).replace("NEXT", following)
+
+
 ENDLESS = {
-    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
+    "loops": "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3,
     "filtered loops": "{% for a in range(99999) %}{% for b in range(99999) if false %}{% endfor %}{% endfor %}",
     "a long loop": "{% for a in range(10 ** 12) %}x{% endfor %}",
     "output": "{% for a in range(99999) %}{{ 'x' * 1000 }}{% endfor %}",
@@ -125,14 +135,20 @@ ENDLESS = {
     "a list": "{{ ([1] * 10 ** 9)|length }}",
     "lists in lists": "{{ [['x' * 99999] * 99999] * 99999 }}",
     "numbers": "{{ 9 ** 9 ** 9 }}",
-    "squares": "{% set n = namespace(x=99) %}{% for a in range(99) %}{% set n.x = n.x * n.x %}{% endfor %}{{ n.x }}",
-    "doubling by ~": "{% set n = namespace(x='ab') %}{% for a in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
-    "doubling by +": "{% set n = namespace(x=[1]) %}{% for a in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
-    "doubling by lists": "{% set n = namespace(x=1) %}{% for a in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x == n.x }}",
-    "doubling by blocks": "{% set n = namespace(x='ab') %}{% for a in range(99) %}{% set y %}{{ n.x }}{{ n.x }}{% endset %}{% set n.x = y %}{% endfor %}",
-    "kept lists": "{% set n = namespace(x=[]) %}{% for a in range(9999) %}{% set n.x = n.x + [('a ' * 9999).split()] %}{% endfor %}",
+    "squares": growing("99", "n.x * n.x"),
+    "doubling by ~": growing("'ab'", "n.x ~ n.x"),
+    "doubling by +": growing("[1]", "n.x + n.x"),
+    "doubling by lists": growing("1", "[n.x, n.x]"),
+    "doubling by objects": growing("1", "{1: n.x, 2: n.x}"),
+    "doubling by pairs": growing("1", "(n.x, n.x)"),
+    "doubling by blocks": growing("'ab'", "n.x").replace(
+        "{% set n.x", "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}{% set b"
+    ),
+    "kept lists": growing("[]", "n.x + [('a ' * 9999).split()]"),
     "macros": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
-    "includes": "{% set d = (d|default(60)) - 1 %}{% if d %}{% include 'password_reset/body.txt' %}{% include 'password_reset/body.txt' %}{% endif %}",
+    "includes": "{% set d = (d|default(60)) - 1 %}{% if d %}"
+    + "{% include 'password_reset/body.txt' %}" * 2
+    + "{% endif %}",
     "rounding": "{{ 5|round(-(10 ** 9)) }}",
     "joining": "{{ range(99999)|join('x' * 999999) }}",
     "summing": "{{ ([[1] * 300] * 300)|sum(start=[]) }}",
@@ -156,9 +172,7 @@ def test_a_broken_template_is_named_with_its_line_once_and_the_built_in_one_serv
     assert all(each.startswith("password_reset/body.txt") for each in found.values())
 
 
-def test_a_template_without_an_end_is_stopped(
-    write: Write, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_template_without_an_end_is_stopped(write: Write, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_MOST_SECONDS", 0.1)
     found = {}
     for kind, source in ENDLESS.items():
@@ -170,7 +184,12 @@ def test_a_template_without_an_end_is_stopped(
 
 
 def test_what_a_value_says_stands_in_no_line_of_the_log(write: Write, caplog: pytest.LogCaptureFixture) -> None:
-    for source in ("{{ reset_url|int + reset_url }}", "{{ reset_url() }}", "{{ [][reset_url] }}", "{{ {}[reset_url] }}"):
+    for source in (
+        "{{ reset_url|int + reset_url }}",
+        "{{ reset_url() }}",
+        "{{ [][reset_url] }}",
+        "{{ {}[reset_url] }}",
+    ):
         write("password_reset/body.txt", source)
         render("password_reset", reset_url="s3cret")
     assert caplog.records
@@ -184,7 +203,11 @@ def test_a_broken_template_without_a_built_in_one_is_told_to_the_caller(write: W
 
 
 def test_all_values_that_are_missing_are_named_and_optional_ones_are_not(write: Write) -> None:
-    welcome(write, "{{ a }}{% if b is defined %}{{ b }}{% endif %}{{ c|default('x') }}{{ brand.name }}{{ d.e }}{{ range(1)|list }}")
+    welcome(
+        write,
+        "{{ a }}{% if b is defined %}{{ b }}{% endif %}{{ c|default('x') }}"
+        "{{ brand.name }}{{ d.e }}{{ range(1)|list }}",
+    )
     with pytest.raises(MissingValues, match=r"^values: These are missing: a, d, name\.$"):
         render_checked("welcome", {"f": 1}, brand.usual())
     assert render_checked("welcome", {"a": 1, "d": {"e": 2}, "name": "J"}, brand.usual()).text == "1xOpenAlgo2[0]"
@@ -194,7 +217,9 @@ def test_all_values_that_are_missing_are_named_and_optional_ones_are_not(write: 
         render_checked("welcome", {"a": 1, "d": {}, "name": "J"}, brand.usual())
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../welcome", "welcome/", "/etc", "a b", "a\0b", "wel\ncome", "x" * 33, "-x", "ä"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../welcome", "welcome/", "/etc", "a b", "a\0b", "wel\ncome", "x" * 33, "-x", "ä"]
+)
 def test_an_odd_name_is_no_template(name: str, write: Write) -> None:
     welcome(write)
     with pytest.raises(ValueError, match=r"^template: There is no template of this name\.$"):

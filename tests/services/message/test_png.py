@@ -93,7 +93,9 @@ def test_nothing_but_the_picture_stays() -> None:
 
 
 def test_every_kind_of_picture_is_taken_as_it_was() -> None:
-    kinds = [(depth, colour, interlace) for colour, all_of in png._DEPTHS.items() for depth in all_of for interlace in (0, 1)]
+    kinds = [
+        (depth, colour, interlace) for colour, all_of in png._DEPTHS.items() for depth in all_of for interlace in (0, 1)
+    ]
     for depth, colour, interlace in kinds:
         for width, height in ((1, 1), (3, 5), (9, 8)):
             known = png._Header(width, height, depth, colour, bool(interlace))
