@@ -6,7 +6,7 @@ import "./list-keys.js";
 const POLL = 10_000;
 const EVENTS_AGAIN = 120_000; // until events are tried again where they failed
 const QUIET = 20_000; // between two things that are said to a screen reader
-const bar = document.querySelector("[data-live]");
+const bar = document.querySelector("[data-live-newest]"); // not the badge of the navigation, which is live as well
 const { live: source, liveWhat: what } = bar.dataset;
 const isFirst = "liveFirst" in bar.dataset;
 const newestOf = (element) => element.dataset.liveNewest.split(" ").filter(Boolean);
@@ -227,7 +227,7 @@ async function poll(isWhole) {
   }
   const found = [...rows.children].map((row) => [idOf(row), document.importNode(row, true)]);
   const beside = [...page.querySelectorAll("[data-live-around]")].map((each) => [each.dataset.liveAround, document.importNode(each, true)]);
-  const newest = newestOf(page.querySelector("[data-live]"));
+  const newest = newestOf(page.querySelector("[data-live-newest]"));
   take({ at, rows: found, order: found.map(([id]) => id), newest, beside });
   return true;
 }
