@@ -61,9 +61,8 @@ def test_what_cannot_be_sent_is_told_to_the_caller(app: Flask) -> None:
 
 def test_a_queued_one_is_part_of_the_transaction_and_its_key_is_for_the_call_and_not_the_look(app: Flask) -> None:
     values = {"name": "Jane", "plan": "free"}
-    with record_messages() as recorded:
-        with transaction() as session:
-            queue_template("jane@example.com", "welcome", values, session=session)
+    with record_messages() as recorded, transaction() as session:
+        queue_template("jane@example.com", "welcome", values, session=session)
     assert [mail.subject for mail in recorded] == ["Welcome, Jane"]
     first = queue_template("jane@example.com", "welcome", values, idempotency_key="a")
     branding.save({"footer": "Acme"})
