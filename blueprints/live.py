@@ -7,14 +7,18 @@ it has), and a process serves few at a time: who gets no place asks for the page
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
 from flask import Response, make_response, request, stream_with_context
+from flask_login import current_user
 from sqlalchemy.exc import SQLAlchemyError
 
+from blueprints.clients import client_address
 from utils import clock, ending
 from utils.encryption_utils import digest
 
@@ -26,6 +30,7 @@ AROUND_EVERY: Final = 10.0
 REST: Final = 1000  # milliseconds until the browser asks again
 MOST: Final = 8  # streams of a process
 FEW: Final = 2  # of one whose threads nobody has counted
+EACH: Final = 2  # of one person: a browser has six connections for a server, and needs some for all else
 SEEN: Final = "seen"  # the parameter with the mark of what the page shows
 _VERSION_LENGTH: Final = 12
 
@@ -59,23 +64,23 @@ class _Places:
 
     def __init__(self) -> None:
         self._most = FEW
-        self._taken = 0
+        self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def fit(self, threads: int) -> None:
         """Let streams hold half of so many threads at most: the others answer everybody else."""
         self._most = min(MOST, threads // 2)
 
-    def take(self) -> bool:
+    def take(self, whose: str) -> bool:
         with self._lock:
-            if self._taken >= self._most:
+            if self._taken.total() >= self._most or self._taken[whose] >= EACH:
                 return False
-            self._taken += 1
+            self._taken[whose] += 1
             return True
 
-    def give_back(self) -> None:
+    def give_back(self, whose: str) -> None:
         with self._lock:
-            self._taken -= 1
+            self._taken -= Counter([whose])
 
 
 places: Final = _Places()
@@ -109,7 +114,8 @@ def streamed(watched: Watched) -> Response:
     It ends with the process, too.
     """
     shown = watched.look()
-    if ending.is_near() or not places.take():
+    whose = str(current_user.id) if current_user.is_authenticated else client_address()
+    if ending.is_near() or not places.take(whose):
         return make_response("", 204)
     try:
         seen = request.headers.get("Last-Event-ID") or request.args.get(SEEN, "")
@@ -118,9 +124,9 @@ def streamed(watched: Watched) -> Response:
         stream = stream_with_context(_events(watched, shown, seen))
         response = Response(stream, mimetype="text/event-stream", headers=headers)
     except BaseException:
-        places.give_back()
+        places.give_back(whose)
         raise
-    response.call_on_close(places.give_back)
+    response.call_on_close(partial(places.give_back, whose))
     return response
 
 

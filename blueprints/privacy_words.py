@@ -9,6 +9,7 @@ def held_in_words(found: HeldAbout) -> list[str]:
     """What there is, each with its number."""
     return [
         *_some(found.emails, "email"),
+        *_some(found.direct_emails, "email", "sent directly"),
         *_some(found.replies, "server reply" if found.replies == 1 else "server replie"),
         *_some(found.events, "event", "in the audit trail"),
         *(["1 entry on the suppression list"] * bool(found.suppressions)),
@@ -19,7 +20,8 @@ def held_in_words(found: HeldAbout) -> list[str]:
 
 
 def told_in_words(told: Forgotten) -> str:
-    return f"{counted(told.emails, 'email')} and {counted(told.events, 'event')} now name {told.pseudonym}."
+    emails = counted(told.emails + told.direct_emails, "email")
+    return f"{emails} and {counted(told.events, 'event')} now name {told.pseudonym}."
 
 
 def left_in_words(told: Forgotten) -> list[str]:

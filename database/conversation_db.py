@@ -41,8 +41,7 @@ _ADD = added_to(cast(Table, EmailConversation.__table__), with_key=True)
 
 
 def add_all(driver: Driver, conversations: Sequence[ConversationRow]) -> None:
-    if conversations:
-        _ADD.run(driver, conversations)
+    _ADD.run(driver, conversations)
 
 
 def of_ids(session: Session, ids: Collection[str]) -> dict[str, EmailConversation]:

@@ -12,6 +12,7 @@ from database.engine import Base, changed, compared_and_set
 from database.outbox_db import OutboxMail, Recipient, State
 from database.types import UtcDateTime, partial_index
 from database.user_db import Account
+from utils.numbers import LARGEST
 
 LONGEST_ADDRESS: Final = 254
 _IS_TO_DO: Final = text("done_at IS NULL")
@@ -36,7 +37,7 @@ class MailDeed(Base):
     """One deed. Its mails are those that ``wanted`` finds, as the query of an address, or those in ``chosen``.
 
     ``old_address`` and ``new_address`` are the addresses, or domains, of a correction. ``cursor``: how far the looking
-    has come, which no newer mail joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number;
+    has come, and ``newest`` the mail after which none joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number;
     ``left_alone`` what was left alone after all, by hindrance. ``actor`` and ``source`` are as in the audit trail.
     """
 
@@ -50,6 +51,7 @@ class MailDeed(Base):
     old_address: Mapped[str] = mapped_column(String(LONGEST_ADDRESS), default="")
     new_address: Mapped[str] = mapped_column(String(LONGEST_ADDRESS), default="")
     cursor: Mapped[int]
+    newest: Mapped[int]
     tally: Mapped[list[tuple[str, str, str, int]]] = mapped_column(JSON)
     found: Mapped[int] = mapped_column(default=0)
     able: Mapped[int] = mapped_column(default=0)
@@ -158,7 +160,7 @@ def _standing(row: Any) -> MailStanding:  # noqa: ANN401
 
 
 def find(session: Session, deed_id: int) -> MailDeed | None:
-    return session.get(MailDeed, deed_id)
+    return session.get(MailDeed, deed_id) if deed_id <= LARGEST else None
 
 
 def latest(session: Session, limit: int) -> list[MailDeed]:
@@ -260,7 +262,8 @@ def of_mail(session: Session, mail: int, mail_id: str) -> list[DoneItem]:
     )
     to_it = query.where(MailDeedItem.mail == mail)
     made_it = query.where(MailDeedItem.copy == mail_id)
-    return [DoneItem(*row) for each in (made_it, to_it) for row in session.execute(each)]
+    rows: list[Any] = [row for each in (made_it, to_it) for row in session.execute(each)]
+    return [DoneItem(*row) for row in rows]
 
 
 def forgotten(session: Session, before: datetime, limit: int) -> int:

@@ -28,7 +28,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.attempt_db import LONGEST_SERVER, EmailAttempt
 from database.engine import Base
-from database.outbox_db import IS_SETTLED, OutboxMail, State
+from database.outbox_db import WAS_SETTLED, OutboxMail, State
 from database.types import UtcDateTime
 
 LONGEST_DOMAIN = 255
@@ -148,7 +148,7 @@ def _suppressed(session: Session, hour: datetime) -> list[HourCount]:
     """The queued mails that were suppressed within an hour, by the code of their reason."""
     found = (
         select(OutboxMail.reason, OutboxMail.priority, func.count())
-        .where(IS_SETTLED, OutboxMail.settled_at >= hour, OutboxMail.settled_at < hour + HOUR)
+        .where(WAS_SETTLED, OutboxMail.settled_at >= hour, OutboxMail.settled_at < hour + HOUR)
         .where(OutboxMail.state == State.SUPPRESSED)
         .group_by(OutboxMail.reason, OutboxMail.priority)
     )
@@ -172,7 +172,7 @@ def _bucketed(found: list[HourCount]) -> list[HourCount]:
     for each in found:
         mails[each.domain] += each.mails
     most = {name for name, _ in sorted(mails.items(), key=lambda item: (-item[1], item[0]))[:MOST_DOMAINS]}
-    together: dict[tuple[str, ...], HourCount] = {}
+    together: dict[tuple[Any, ...], HourCount] = {}
     for each in found:
         domain = each.domain[:LONGEST_DOMAIN] if each.domain in most else ""
         key = each.server, each.outcome, each.cause, each.phase, domain, each.priority
@@ -196,7 +196,7 @@ def hours_in_log(session: Session) -> HourSpan | None:
 
 def hours_with_mail(session: Session) -> HourSpan | None:
     """The same, and the hour in which a queued mail was settled last, perhaps without any attempt."""
-    logged, last = hours_in_log(session), session.scalar(select(func.max(OutboxMail.settled_at)).where(IS_SETTLED))
+    logged, last = hours_in_log(session), session.scalar(select(func.max(OutboxMail.settled_at)).where(WAS_SETTLED))
     if last is None:
         return logged
     settled = HourSpan(hour_of(last), hour_of(last) + HOUR)
@@ -217,7 +217,8 @@ def totals(session: Session, since: datetime) -> list[HourTotal]:
     numbers = [func.sum(getattr(MailHour, name)) for name in ("mails", "ms", *BINS, *TOOK_BINS)]
     query = select(*keys, *numbers).where(MailHour.hour >= since).group_by(*keys).order_by(*keys)
     at, after = len(keys) + 2, len(keys) + 2 + len(BINS)
-    return [HourTotal(*row[:at], tuple(row[at:after]), tuple(row[after:])) for row in session.execute(query)]
+    rows: list[Any] = list(session.execute(query))
+    return [HourTotal(*row[:at], within=tuple(row[at:after]), took=tuple(row[after:])) for row in rows]
 
 
 def has_many(session: Session, since: datetime, most: int) -> bool:

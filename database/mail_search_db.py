@@ -1,16 +1,47 @@
-"""The mail log, searched by what its rows hold."""
+"""The mail log, searched: queued mail and direct mail by the same filters, each state by an index of its own.
+
+A list is put together from one ordered list of each state, and so never reads more than it shows of each. Where a
+number of an address is asked for, rows that have none yet are looked at one by one; there are none but after an
+upgrade, or while the key of addresses is away.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Text, cast, exists, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, defer
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    TextClause,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.orm import Session, defer
 
-from database.attempt_db import EmailAttempt
-from database.outbox_db import OutboxMail, State
+from database.attempt_db import IS_DIRECT, AttemptName, EmailAttempt
+from database.mail_facets import PAIRS, SEVERAL, is_unindexed, key_of
+from database.outbox_db import (
+    IN_HAND,
+    IS_IN_HAND,
+    IS_SETTLED,
+    IS_UNSENT,
+    SETTLED,
+    OutboxMail,
+    OutboxName,
+    State,
+)
 
 _OUTCOMES: Final[dict[State, tuple[str, ...]]] = {
     State.SENT: ("accepted",),
@@ -18,37 +49,106 @@ _OUTCOMES: Final[dict[State, tuple[str, ...]]] = {
     State.UNCERTAIN: ("unknown",),
     State.SUPPRESSED: ("suppressed",),
 }
+_HAS_CAUSE: Final = text("reason <> ''")
+_WITH_DETAIL: Final = ("account_limit", "global_limit", "failed_before_sending")  # the codes behind which one may stand
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PROBED: Final = 20_000  # rows: fewer are read within a few milliseconds, whatever else is asked of them
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchTerms:
-    """What is true of the rows that are wanted; what is empty is true of all."""
+    """What is true of the rows that are wanted; what is empty is true of all.
 
-    recipient: str
-    message_id: str
-    tag: str
-    states: Sequence[State]
-    server: str
-    account_id: int | None
-    since: datetime | None
-    until: datetime | None
-    cause: str
+    ``recipient`` is in its canonical form, ``number`` stands for it in the columns; None: there is no key yet.
+    """
+
+    recipient: str = ""
+    number: int | None = None
+    message_id: str = ""
+    tag: str = ""
+    states: Sequence[State] = ()
+    server: str = ""
+    account_id: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    cause: str = ""
+
+    @property
+    def is_domain(self) -> bool:
+        return bool(self.recipient) and "@" not in self.recipient
+
+
+class _Place(NamedTuple):
+    """Of a row in the order of the log, which is by time."""
+
+    at: datetime
+    id: int
+
+
+class _Part(NamedTuple):
+    """Rows of a table that are in one state, and the condition of the partial indexes that they are in."""
+
+    condition: TextClause
+    state: str
+
+
+class _Shape(NamedTuple):
+    """A table of the log."""
+
+    rows: Any  # OutboxMail or EmailAttempt
+    state: Any  # columns of it
+    moment: Any
+    names: Any  # the table of several recipients, and its column for a row of the first one
+    named: Any
+    parts: Sequence[_Part]
+
+
+def _condition_of(state: State) -> TextClause:
+    if state in SETTLED:
+        return IS_SETTLED
+    return IS_IN_HAND if state in IN_HAND else IS_UNSENT
+
+
+_QUEUED: Final = _Shape(
+    OutboxMail,
+    OutboxMail.state,
+    OutboxMail.created_at,
+    OutboxName,
+    OutboxName.outbox_id,
+    [_Part(_condition_of(state), state) for state in State],
+)
+_DIRECT: Final = _Shape(
+    EmailAttempt,
+    EmailAttempt.outcome,
+    EmailAttempt.started_at,
+    AttemptName,
+    AttemptName.attempt_id,
+    [_Part(IS_DIRECT, outcome) for outcomes in _OUTCOMES.values() for outcome in outcomes],
+)
 
 
 def page(session: Session, wanted: SearchTerms, before: int | None, limit: int) -> list[OutboxMail]:
-    """The newest mails first, without content."""
-    query = select(OutboxMail).options(defer(OutboxMail.content)).where(*_of_mails(wanted), *_older(before))
-    return list(session.scalars(query.order_by(OutboxMail.id.desc()).limit(limit)))
+    """The newest mails first, without content; with ``before`` only those that are older than that one."""
+    ids = [place.id for place in _places(session, _QUEUED, wanted, _before(session, _QUEUED, before), limit)]
+    query = select(OutboxMail).options(defer(OutboxMail.content)).where(OutboxMail.id.in_(ids))
+    rows = {row.id: row for row in session.scalars(query)}
+    return [rows[each] for each in ids if each in rows]
 
 
-def ids(session: Session, wanted: SearchTerms, before: int, limit: int) -> list[tuple[int, str]]:
-    """The numbers and the ids of the newest mails."""
-    query = select(OutboxMail.id, OutboxMail.mail_id).where(*_of_mails(wanted), *_older(before))
-    return [(row[0], row[1]) for row in session.execute(query.order_by(OutboxMail.id.desc()).limit(limit))]
+def direct(session: Session, wanted: SearchTerms, before: int | None, limit: int) -> list[EmailAttempt]:
+    """The newest attempts at mails that were sent directly, likewise."""
+    ids = [place.id for place in _places(session, _DIRECT, wanted, _before(session, _DIRECT, before), limit)]
+    rows = {row.id: row for row in session.scalars(select(EmailAttempt).where(EmailAttempt.id.in_(ids)))}
+    return [rows[each] for each in ids if each in rows]
 
 
-def count(session: Session, wanted: SearchTerms) -> int:
-    return session.scalar(select(func.count()).select_from(OutboxMail).where(*_of_mails(wanted))) or 0
+def ids(session: Session, wanted: SearchTerms, before: int | None, limit: int, newest: int) -> list[tuple[int, str]]:
+    """The numbers and the ids of the newest mails, of none that was added after number ``newest``."""
+    start = _before(session, _QUEUED, before)
+    numbers = [place.id for place in _places(session, _QUEUED, wanted, start, limit, OutboxMail.id <= newest)]
+    found = select(OutboxMail.id, OutboxMail.mail_id).where(OutboxMail.id.in_(numbers))
+    by_number = {row[0]: row[1] for row in session.execute(found)}
+    return [(each, by_number.get(each, "")) for each in numbers]
 
 
 def newest(session: Session) -> int:
@@ -56,69 +156,211 @@ def newest(session: Session) -> int:
     return session.scalar(select(func.max(OutboxMail.id))) or 0
 
 
-def direct(session: Session, wanted: SearchTerms, before: int | None, limit: int) -> list[EmailAttempt]:
-    """The newest attempts at mails that were sent directly."""
-    query = select(EmailAttempt).where(EmailAttempt.mail_id.is_(None), *_of_attempts(wanted))
-    if before is not None:
-        query = query.where(EmailAttempt.id < before)
-    return list(session.scalars(query.order_by(EmailAttempt.id.desc()).limit(limit)))
+def count(session: Session, wanted: SearchTerms) -> int:
+    """How many queued mails there are."""
+    counted = [query.with_only_columns(func.count().label("mails")) for query in _queries(session, _QUEUED, wanted)]
+    if not counted:
+        return 0
+    parts = union_all(*counted).subquery()
+    return session.scalar(select(func.sum(parts.c.mails))) or 0
 
 
-def _older(before: int | None) -> list[ColumnElement[bool]]:
-    return [] if before is None else [OutboxMail.id < before]
+def _before(session: Session, shape: _Shape, before: int | None) -> _Place | None:
+    """Where in the order a row is; of one that was deleted, where the one before it is."""
+    if before is None:
+        return None
+    at = session.scalar(select(shape.moment).where(shape.rows.id <= before).order_by(shape.rows.id.desc()).limit(1))
+    return _Place(at or _LONG_AGO, before)
 
 
-def _of_mails(wanted: SearchTerms) -> list[ColumnElement[bool]]:
-    found = _of_both(wanted, OutboxMail)
-    if wanted.recipient:
-        found.append(_names(wanted.recipient))
-    if wanted.tag:
-        found.append(OutboxMail.tag == wanted.tag)
-    if wanted.states:
-        found.append(OutboxMail.state.in_(wanted.states))
-    if wanted.server:
-        tried = EmailAttempt.mail_id == OutboxMail.mail_id, EmailAttempt.server == wanted.server
-        found.append(exists().where(*tried))
-    return found + _within(wanted, OutboxMail.created_at)
+def _places(
+    session: Session,
+    shape: _Shape,
+    wanted: SearchTerms,
+    start: _Place | None,
+    limit: int,
+    *conditions: ColumnElement[bool],
+) -> list[_Place]:
+    """The newest rows first."""
+    row = tuple_(shape.moment, shape.rows.id)
+    older = [row < tuple_(literal(start.at, shape.moment.type), literal(start.id))] if start else []
+    each = [
+        query.where(*older, *conditions)
+        .with_only_columns(shape.moment.label("at"), shape.rows.id.label("id"))
+        .order_by(shape.moment.desc(), shape.rows.id.desc())
+        .limit(limit)
+        .subquery()
+        for query in _queries(session, shape, wanted)
+    ]
+    if not each:
+        return []
+    found = union_all(*[select(part) for part in each]).subquery()
+    newest_first = select(found.c.at, found.c.id).order_by(found.c.at.desc(), found.c.id.desc()).limit(limit)
+    return [_Place(row[0], row[1]) for row in session.execute(newest_first)]
 
 
-def _of_attempts(wanted: SearchTerms) -> list[ColumnElement[bool]]:
-    found = _of_both(wanted, EmailAttempt)
-    if wanted.recipient:
-        domain = wanted.recipient.rpartition("@")[2]
-        found.append(EmailAttempt.recipients.icontains(f"@{domain}", autoescape=True))
-    if wanted.states:
-        outcomes = [outcome for state in wanted.states for outcome in _OUTCOMES.get(state, ())]
-        found.append(EmailAttempt.outcome.in_(outcomes))
-    if wanted.server:
-        found.append(EmailAttempt.server == wanted.server)
-    return found + _within(wanted, EmailAttempt.started_at)
-
-
-def _of_both(wanted: SearchTerms, shape: Any) -> list[ColumnElement[bool]]:  # noqa: ANN401 - a table
-    found: list[ColumnElement[bool]] = []
-    if wanted.message_id:
-        found.append(shape.message_id == wanted.message_id)
-    if wanted.account_id is not None:
-        found.append(shape.account_id == wanted.account_id)
-    if wanted.cause:
-        # A detail may stand behind the code.
-        found.append(or_(shape.reason == wanted.cause, shape.reason.startswith(f"{wanted.cause}:", autoescape=True)))
+def _queries(session: Session, shape: _Shape, wanted: SearchTerms) -> list[Select[Any]]:
+    """Queries for the rows that are wanted, each of which is found by one of them alone."""
+    found = []
+    for source in _sources(session, shape, wanted):
+        for part in _parts(shape, wanted.states):
+            conditions = [*source, *_within(shape, wanted)]
+            found.append(select(shape.rows.id).where(part.condition, shape.state == part.state, *conditions))
     return found
 
 
-def _within(wanted: SearchTerms, moment: InstrumentedAttribute[datetime]) -> list[ColumnElement[bool]]:
+def _parts(shape: _Shape, states: Sequence[State]) -> list[_Part]:
+    if shape is _QUEUED:
+        return [part for part in shape.parts if not states or part.state in states]
+    outcomes = {outcome for state in states or _OUTCOMES for outcome in _OUTCOMES.get(state, ())}
+    return [part for part in shape.parts if part.state in outcomes]
+
+
+def _within(shape: _Shape, wanted: SearchTerms) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.since:
-        found.append(moment >= wanted.since)
+        found.append(shape.moment >= wanted.since)
     if wanted.until:
-        found.append(moment < wanted.until)
+        found.append(shape.moment < wanted.until)
     return found
 
 
-def _names(recipient: str) -> ColumnElement[bool]:
+def _sources(session: Session, shape: _Shape, wanted: SearchTerms) -> list[list[ColumnElement[bool] | TextClause]]:
+    """Conditions besides state and time: together they are true of all that is wanted, no two of the same row."""
+    facets = _facets(wanted)
+    has_unindexed = _needs_numbers(wanted) and _has_unindexed(session, shape)
+    found: list[list[ColumnElement[bool] | TextClause]] = []
+    for by_message in _by_message(shape, wanted):
+        for key in ("domain_key" if wanted.is_domain else "recipient_key",) if wanted.recipient else (None,):
+            if key is None:
+                found.append([*by_message, *_by_facets(session, shape, facets, bool(by_message))])
+            elif wanted.number is not None:
+                alone = facets | {key: wanted.number}
+                found.append([*by_message, *_by_facets(session, shape, alone, bool(by_message))])
+                if _is_named(session, shape, wanted.number):
+                    named = select(shape.named).where(shape.names.key == wanted.number)
+                    others = _by_facets(session, shape, facets, is_found=True)
+                    found.append([*by_message, shape.rows.id.in_(named), getattr(shape.rows, key) == SEVERAL, *others])
+    if has_unindexed:
+        found = [[*source, shape.rows.recipient_key.is_not(None)] for source in found]
+        found.append(_one_by_one(shape, wanted))
+    return found
+
+
+def _facets(wanted: SearchTerms) -> dict[str, Any]:
+    """What columns of these names hold, but for addresses."""
+    told = {
+        "tag": wanted.tag or None,
+        "account_id": wanted.account_id,
+        "reason": wanted.cause or None,
+        "server_key": key_of(wanted.server) if wanted.server else None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _by_facets(
+    session: Session, shape: _Shape, facets: Mapping[str, Any], is_found: bool
+) -> list[ColumnElement[bool] | TextClause]:
+    """The condition that columns hold these values; ``is_found``: by another index than theirs.
+
+    PostgreSQL knows how much there is of each. SQLite does not, and is told which to begin with: it finds nothing by
+    a column with a plus before it.
+    """
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    leading = _leading(session, shape, facets) if is_sqlite and len(facets) > 1 and not is_found else facets
+    found: list[ColumnElement[bool] | TextClause] = []
+    for name, value in facets.items():
+        own = getattr(shape.rows, name)
+        column = own if name in leading and not (is_sqlite and is_found) else _plain(shape, name)
+        if name != "reason":
+            found.append(column == value)
+            continue
+        found.append(_HAS_CAUSE)
+        detailed = own.startswith(f"{value}:", autoescape=True)
+        found.append(or_(own == value, detailed) if value in _WITH_DETAIL else column == value)
+    return found
+
+
+def _plain(shape: _Shape, name: str) -> Any:  # noqa: ANN401 - a column
+    """A column by which SQLite looks nothing up."""
+    own = getattr(shape.rows, name)
+    return literal_column(f"+{shape.rows.__tablename__}.{name}", own.type)
+
+
+def _leading(session: Session, shape: _Shape, facets: Mapping[str, Any]) -> Sequence[str]:
+    """By which columns to begin: two that have an index together, else the one with the fewest rows."""
+    if pair := next((pair for pair in PAIRS if set(pair) <= set(facets)), None):
+        return pair
+    return [min(facets, key=lambda name: _probed(session, shape, name, facets[name]))]
+
+
+def _probed(session: Session, shape: _Shape, name: str, value: Any) -> int:  # noqa: ANN401 - of a column
+    """How many rows have this value, if they are not very many."""
+    among = IS_SETTLED if shape is _QUEUED else IS_DIRECT
+    present = [_HAS_CAUSE] if name == "reason" else []
+    rows = select(literal_column("1")).select_from(shape.rows)
+    some = rows.where(among, *present, getattr(shape.rows, name) == value).limit(_PROBED).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
+
+
+def _by_message(shape: _Shape, wanted: SearchTerms) -> list[list[ColumnElement[bool]]]:
+    """The conditions of a Message-ID: ours names the mail, and a caller's own has a number."""
+    if not wanted.message_id:
+        return [[]]
+    is_it = shape.rows.message_id == wanted.message_id
+    if shape is _DIRECT:
+        return [[is_it]]
+    mail_id = wanted.message_id[1:].partition("@")[0]
+    is_own = OutboxMail.message_key == key_of(wanted.message_id)
+    return [[OutboxMail.mail_id == mail_id, is_it], [is_own, OutboxMail.mail_id != mail_id, is_it]]
+
+
+def _is_named(session: Session, shape: _Shape, number: int) -> bool:
+    """Whether a mail to several goes there, too."""
+    return session.scalar(select(shape.named).where(shape.names.key == number).limit(1)) is not None
+
+
+def _needs_numbers(wanted: SearchTerms) -> bool:
+    return bool(wanted.recipient or wanted.server or wanted.message_id)
+
+
+def _has_unindexed(session: Session, shape: _Shape) -> bool:
+    return session.scalar(select(shape.rows.id).where(_is_unindexed(shape)).limit(1)) is not None
+
+
+def _is_unindexed(shape: _Shape) -> TextClause:
+    return is_unindexed() if shape is _QUEUED else is_unindexed(str(IS_DIRECT))
+
+
+def _one_by_one(shape: _Shape, wanted: SearchTerms) -> list[ColumnElement[bool] | TextClause]:
+    """The same of rows without numbers, from what else they hold."""
+    facets = {name: value for name, value in _facets(wanted).items() if name not in ("server_key", "reason")}
+    found: list[ColumnElement[bool] | TextClause] = [_is_unindexed(shape)]
+    found += [getattr(shape.rows, name) == value for name, value in facets.items()]
+    rows = shape.rows
+    if wanted.cause:
+        found.append(or_(rows.reason == wanted.cause, rows.reason.startswith(f"{wanted.cause}:", autoescape=True)))
+    if wanted.message_id:
+        found.append(rows.message_id == wanted.message_id)
+    if wanted.server:
+        tried = (EmailAttempt.mail_id == OutboxMail.mail_id, EmailAttempt.server == wanted.server)
+        found.append(exists().where(*tried) if shape is _QUEUED else EmailAttempt.server == wanted.server)
+    if wanted.recipient:
+        found.append(_names(wanted) if shape is _QUEUED else _masks(wanted))
+    return found
+
+
+def _names(wanted: SearchTerms) -> ColumnElement[bool]:
     """Whether the recipients name this address, or one at this domain; as JSON holds them."""
-    local, _, domain = recipient.rpartition("@")
-    part = json.dumps(f"{local}@{domain}")[1:-1]
-    before = '"address": "' if local else ""
-    return cast(OutboxMail.recipients, Text).icontains(f'{before}{part}"', autoescape=True)
+    before = "@" if wanted.is_domain else '"address": "'
+    written = json.dumps(wanted.recipient)[1:-1]
+    return cast(OutboxMail.recipients, Text).icontains(f'{before}{written}"', autoescape=True)
+
+
+def _masks(wanted: SearchTerms) -> ColumnElement[bool]:
+    """Whether one of the masked recipients is at this domain; which address it was, nobody knows any more."""
+    if not wanted.is_domain:
+        return false()
+    masked = EmailAttempt.recipients
+    end = f"@{wanted.recipient}"
+    return or_(masked.iendswith(end, autoescape=True), masked.icontains(f"{end},", autoescape=True))

@@ -7,18 +7,24 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import Final, cast
 
-from sqlalchemy import Connection, Table, event, literal, select
+from sqlalchemy import BigInteger, Connection, Table, bindparam, event, insert, literal, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
 from database.driver import Driver, borrowed, can_wait
 from database.engine import Base
-from database.outbox_db import NewMail, OutboxMail
-from database.prepared import added_to
+from database.outbox_db import NewMail, OutboxMail, OutboxName
+from database.prepared import Prepared, added_to
 
 MOST_TOGETHER: Final = 1000
 _BATCH: Final = "sealpost_batch"
 _ADD: Final = added_to(cast(Table, OutboxMail.__table__))
+_NAME: Final = Prepared(
+    insert(OutboxName).from_select(
+        ["key", "outbox_id"],
+        select(bindparam("name", type_=BigInteger), OutboxMail.id).where(OutboxMail.mail_id == bindparam("wanted")),
+    )
+)
 
 
 class _Batch(Base):
@@ -60,7 +66,10 @@ def begin(session: Session) -> None:
 
 
 def add_all(driver: Driver, rows: Sequence[NewMail]) -> None:
+    names = [{"name": name, "wanted": row["mail_id"]} for row in rows for name in row.pop("names", ())]
     _ADD.run(driver, rows)
+    if names:  # only of mail to several
+        _NAME.run(driver, names)
 
 
 def write_pending(session: Session) -> None:

@@ -99,6 +99,7 @@ class Settlement(NamedTuple):
     uncertain: int
     pinned_to: str | None
     reason: str
+    server_key: int | None = None
 
 
 def _claim(most: int, whose: ColumnElement[bool] | TextClause, *order: Column[Any]) -> Prepared:
@@ -166,6 +167,7 @@ _SETTLE: Final = Prepared(
     .where(_C.id == _TO["mail"], _C.lease_token == _TO["token"], _CAN_SETTLE)
     .values(
         {name: value for name, value in _TO.items() if name not in ("mail", "token", "keep")}
+        | {"server_key": func.coalesce(_TO["server_key"], _C.server_key)}
         | {"content": case((bindparam("to_keep", type_=Boolean), _C.content), else_=null()), **_FREE}
     )
 )

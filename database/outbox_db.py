@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     ColumnExpressionArgument,
     LargeBinary,
     SmallInteger,
@@ -26,6 +27,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, defer, mapped_column
 
 from database.engine import Base, changed, compared_and_set
+from database.mail_facets import MailFacets, facet_indexes, is_unindexed, unindexed
 from database.smtp_db import SmtpConfig
 from database.types import UtcDateTime, partial_index
 
@@ -131,6 +133,11 @@ class NewMail(TypedDict):
     pixel: NotRequired[str | None]
     queued_by: NotRequired[str | None]
     traceparent: NotRequired[str | None]
+    subject: NotRequired[str | None]
+    recipient_key: NotRequired[int | None]
+    domain_key: NotRequired[int | None]
+    message_key: NotRequired[int | None]
+    names: NotRequired[Sequence[int]]
 
 
 WAITING = (State.QUEUED, State.DEFERRED, State.UNCERTAIN)
@@ -151,23 +158,28 @@ IS_WAITING = among(*WAITING)
 IS_IN_HAND = among(*IN_HAND)
 IS_URGENT = text("priority = 0")  # security mail; literal likewise
 IS_HELD = among(State.HELD)
+IS_UNSENT = among(*UNSENT)
+IS_SETTLED = among(*SETTLED)
+IS_UNINDEXED = is_unindexed()
 _IS_WAITING_URGENTLY = text(f"{IS_WAITING} AND {IS_URGENT}")
 _IS_IN_HAND_OF_ACCOUNT = text(f"{IS_IN_HAND} AND account_id IS NOT NULL")
-_IS_DEAD = among(*DEAD)
-IS_SETTLED = text("settled_at IS NOT NULL")
-_IS_OF_ACCOUNT = text("account_id IS NOT NULL")
+IS_DEAD = text(f"{IS_SETTLED} AND {among(*DEAD)}")
+WAS_SETTLED = text("settled_at IS NOT NULL")
+_IS_UNSENT_OF_ACCOUNT = text(f"{IS_UNSENT} AND account_id IS NOT NULL")
+_IS_UNSENT_WITH_TAG = text(f"{IS_UNSENT} AND tag IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
 _HAS_PIXEL = text("pixel IS NOT NULL")
-_HAS_TAG = text("tag IS NOT NULL")
+_HAS_OWN_MESSAGE_ID = text("message_key IS NOT NULL")
+_FACETS = ("server_key", "domain_key", "recipient_key", "account_id", "tag", "reason")
 
 
-class OutboxMail(Base):
+class OutboxMail(MailFacets, Base):
     """One mail to all its recipients.
 
     ``content`` is sealed under the key that ``key_id`` names, and gone once the mail is settled.
     ``pinned_to`` names the only server that a mail of unknown fate may go to. ``attempts`` counts what was charged,
     ``uncertain`` how often its fate was unknown. ``reason`` holds a code, or "". ``tag`` is its caller's own
-    word for it.
+    word for it. ``message_key`` is the number of a Message-ID that the ``mail_id`` is no part of.
     """
 
     __tablename__ = "email_outbox"
@@ -195,7 +207,7 @@ class OutboxMail(Base):
     lease_token: Mapped[str | None] = mapped_column(String(32))
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     leased_by: Mapped[str | None] = mapped_column(String(64))
-    tag: Mapped[str | None] = mapped_column(String(64))
+    message_key: Mapped[int | None] = mapped_column(BigInteger)
     pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
     queued_by: Mapped[str | None] = mapped_column(String(32))  # who beside the application, as services/audit.py has it
     traceparent: Mapped[str | None] = mapped_column(String(55))  # of W3C Trace Context: in whose trace it was queued
@@ -205,15 +217,27 @@ class OutboxMail(Base):
         partial_index("uq_email_outbox_pixel", "pixel", where=_HAS_PIXEL, unique=True),
         partial_index("ix_email_outbox_due", "priority", "account_id", "due_at", "id", "state", where=IS_WAITING),
         partial_index("ix_email_outbox_urgent", "due_at", "id", where=_IS_WAITING_URGENTLY),
-        partial_index("ix_email_outbox_account", "account_id", "id", where=_IS_OF_ACCOUNT),
-        partial_index("ix_email_outbox_tag", "tag", "id", where=_HAS_TAG),
+        partial_index("ix_email_outbox_unsent", "state", "created_at", "id", *_FACETS, where=IS_UNSENT),
+        partial_index("ix_email_outbox_account", "account_id", "state", "created_at", where=_IS_UNSENT_OF_ACCOUNT),
+        partial_index("ix_email_outbox_tag", "tag", "state", "created_at", where=_IS_UNSENT_WITH_TAG),
+        partial_index("ix_email_outbox_message", "message_key", where=_HAS_OWN_MESSAGE_ID),
+        *facet_indexes("email_outbox", "state", "created_at", str(IS_SETTLED)),
+        unindexed("email_outbox"),
         partial_index("ix_email_outbox_expires", "expires_at", where=IS_WAITING),
         partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),
         partial_index("ix_email_outbox_in_hand_of", "account_id", where=_IS_IN_HAND_OF_ACCOUNT),
         partial_index("ix_email_outbox_held", "id", where=IS_HELD),
-        partial_index("ix_email_outbox_dead", "state", "id", where=_IS_DEAD),
-        partial_index("ix_email_outbox_settled", "settled_at", where=IS_SETTLED),
+        partial_index("ix_email_outbox_settled", "settled_at", where=WAS_SETTLED),
     )
+
+
+class OutboxName(Base):
+    """A recipient of a mail to several, or a domain where they have several, as a number."""
+
+    __tablename__ = "outbox_name"
+
+    key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    outbox_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, index=True)
 
 
 _UNTRIED = {"state": State.QUEUED, "settled_at": None, "attempts": 0, "uncertain": 0, "pinned_to": None, "reason": ""}
@@ -228,6 +252,13 @@ def of_ids(session: Session, mail_ids: Sequence[str]) -> list[OutboxMail]:
     return list(
         session.scalars(select(OutboxMail).options(defer(OutboxMail.content)).where(OutboxMail.mail_id.in_(mail_ids)))
     )
+
+
+def traceparents(session: Session, mail_ids: Sequence[str]) -> dict[str, str]:
+    """In whose traces these mails were queued, of those that were queued in one."""
+    query = select(OutboxMail.mail_id, OutboxMail.traceparent)
+    found = session.execute(query.where(OutboxMail.mail_id.in_(mail_ids), OutboxMail.traceparent.is_not(None)))
+    return {mail_id: traceparent for mail_id, traceparent in found if traceparent}
 
 
 def of_rows(session: Session, ids: Sequence[int]) -> list[OutboxMail]:
@@ -249,45 +280,10 @@ def used_keys(session: Session, idempotency_keys: Sequence[str]) -> set[str | No
     return set(session.scalars(query)) if idempotency_keys else set()
 
 
-def page(
-    session: Session,
-    states: Sequence[State],
-    before: int | None,
-    limit: int,
-    *,
-    tag: str | None = None,
-    account_id: int | None = None,
-) -> list[OutboxMail]:
-    """The newest mails first, without content; only those in ``states`` if there are any, and older than ``before``.
-
-    With a ``tag`` or an account only those with that tag, and of that account.
-    """
-    query = select(OutboxMail).options(defer(OutboxMail.content)).order_by(OutboxMail.id.desc()).limit(limit)
-    if states:
-        wanted = OutboxMail.state.in_(states)
-        for group, condition in (
-            (WAITING, IS_WAITING),
-            (IN_HAND, IS_IN_HAND),
-            ((State.HELD,), IS_HELD),
-            (DEAD, _IS_DEAD),
-        ):
-            # Found by their own index, however many others there are; of an account, by that of its mail.
-            if account_id is None and set(states) <= set(group):
-                wanted = OutboxMail.id.in_(select(OutboxMail.id).where(condition, wanted))
-        query = query.where(wanted)
-    if before is not None:
-        query = query.where(OutboxMail.id < before)
-    if tag is not None:
-        query = query.where(OutboxMail.tag == tag)
-    if account_id is not None:
-        query = query.where(OutboxMail.account_id == account_id)
-    return list(session.scalars(query))
-
-
 def counts(session: Session) -> dict[State, int]:
     """How many mails are in each state but SENT, which can be very many."""
     found: dict[State, int] = {}
-    for condition in (IS_WAITING, IS_IN_HAND, IS_HELD, _IS_DEAD):  # each by its own index, without what was sent
+    for condition in (IS_WAITING, IS_IN_HAND, IS_HELD, IS_DEAD):  # each by its own index, without what was sent
         found |= {State(state): count for state, count in _counts(session, OutboxMail.state, condition).items()}
     return found
 
@@ -351,6 +347,11 @@ def waiting(session: Session) -> MailBacklog:
     return MailBacklog(mails, oldest, due_at)
 
 
+def largest_waiting(session: Session) -> int:
+    """How many octets the largest email has that waits, as it is sealed; 0 if none does."""
+    return session.scalar(select(func.max(func.length(OutboxMail.content))).where(IS_WAITING)) or 0
+
+
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:
     """Whether a mail queued before this moment waits, and for one of these reasons.
 
@@ -382,7 +383,7 @@ def make_due(session: Session, reasons: Sequence[str], account_id: int | None, n
 
 def unsent_of(session: Session, account_id: int) -> int:
     """How many mails wait to go out for this account, or are held."""
-    query = select(func.count()).where(OutboxMail.account_id == account_id, OutboxMail.state.in_(UNSENT))
+    query = select(func.count()).where(OutboxMail.account_id == account_id, IS_UNSENT)
     return session.scalar(query) or 0
 
 
@@ -425,7 +426,9 @@ def purge(session: Session, states: Sequence[State], settled_before: datetime, l
         .order_by(OutboxMail.settled_at)
         .limit(limit)
     )
-    return changed(session, delete(OutboxMail).where(OutboxMail.id.in_(old)))
+    ids = list(session.scalars(old))
+    session.execute(delete(OutboxName).where(OutboxName.outbox_id.in_(ids)))
+    return changed(session, delete(OutboxMail).where(OutboxMail.id.in_(ids)))
 
 
 def _counts(

@@ -60,7 +60,7 @@ def failures_among_newest(session: Session, most: int) -> dict[str, int]:
     """Of the causes among so many of the newest attempts, the number of the last attempt that failed for each."""
     newest = select(EmailAttempt.id, EmailAttempt.reason).order_by(EmailAttempt.id.desc()).limit(most).subquery()
     found = select(newest.c.reason, func.max(newest.c.id)).where(newest.c.reason != "").group_by(newest.c.reason)
-    return dict(session.execute(found).tuples().all())
+    return {row[0]: row[1] for row in session.execute(found)}
 
 
 def failure_within(session: Session, hour: datetime, cause: str, most: int) -> int | None:

@@ -1,17 +1,18 @@
-"""Where the rows of many tables name one address: found by its text, since most hold it as it is."""
+"""Where the rows of many tables name one address: mail by its number, the others by its text, which they hold."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Text, cast, or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
+from database import mail_search_db
 from database.address_change_db import AddressChange
 from database.attempt_db import EmailAttempt
 from database.audit_db import AuditEvent
 from database.engine import compared_and_set
+from database.mail_search_db import SearchTerms
 from database.outbox_db import IN_HAND, OutboxMail, Recipient
 from database.sender_db import AccountSender
 from database.smtp_db import SmtpConfig
@@ -25,23 +26,23 @@ def pattern(address: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w.+%'*/=?^`{{|}}~!#$&-]){re.escape(address)}(?![\w-]|\.\w)", re.IGNORECASE)
 
 
-def mails(session: Session, address: str) -> Iterator[OutboxMail]:
-    """The queued mails whose recipients name the address, without content, the oldest first.
+def mails(session: Session, recipient: str, number: int | None) -> Iterator[OutboxMail]:
+    """The queued mails to an address in its canonical form, without content, the oldest first.
 
-    By a look at every row: there is no index of texts.
+    By the number that stands for it; those that have none yet, by a look at each.
     """
-    local, _, domain = address.rpartition("@")
-    # As JSON holds it: what is not ASCII is escaped there, and has no case that a database knows.
-    part = f"{local}@{domain}" if local.isascii() else f"@{domain}"
-    holds = cast(OutboxMail.recipients, Text).icontains(json.dumps(part)[1:-1], autoescape=True)
-    after = 0
+    wanted, newest = SearchTerms(recipient=recipient, number=number), mail_search_db.newest(session)
+    found: list[int] = []
+    before: int | None = None
     while True:
-        query = select(OutboxMail).options(defer(OutboxMail.content)).where(OutboxMail.id > after, holds)
-        rows = list(session.scalars(query.order_by(OutboxMail.id).limit(_CHUNK)))
-        yield from rows
-        if len(rows) < _CHUNK:
-            return
-        after = rows[-1].id
+        ids = [row[0] for row in mail_search_db.ids(session, wanted, before, _CHUNK, newest)]
+        found += ids
+        if len(ids) < _CHUNK:
+            break
+        before = ids[-1]
+    found.sort()
+    for start in range(0, len(found), _CHUNK):
+        yield from mails_of_ids(session, found[start : start + _CHUNK])
 
 
 def mails_of_ids(session: Session, ids: Sequence[int]) -> list[OutboxMail]:

@@ -53,10 +53,11 @@ class Prepared:
         self._compiled: Final[dict[str, _Compiled]] = {}
 
     def run(self, driver: Driver, values: Sequence[Values]) -> None:
-        """Execute it for each of many sets of values."""
+        """Execute it for each of many sets of values; for none the database is not asked."""
+        if not values:
+            return
         if isinstance(driver, PlainDriver):
-            if values:
-                driver.connection.execute(cast(Executable, self._statement), list(values))
+            driver.connection.execute(cast(Executable, self._statement), list(values))
             return
         compiled = self._in(driver.dialect)
         with _told_as_sqlalchemy_does():

@@ -7,10 +7,12 @@ and every digest stays good.
 import hashlib
 import hmac
 import os
+import time
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Final
+from functools import cached_property, lru_cache
+from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from cryptography.exceptions import InvalidTag
@@ -18,11 +20,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from database import address_key_db
+from database import address_key_db, mail_index_db
 from database.address_key_db import StoredAddressKey
 from database.engine import db, reading, transaction
+from database.mail_facets import SEVERAL, number_of
 from utils.addresses import InvalidAddress, ascii_domain
 from utils.encryption_utils import current_key_id, known_keys, subkey
 from utils.env_utils import get_fernet_key
@@ -36,8 +40,11 @@ _PSEUDONYM: Final = 6  # octets
 FORGOTTEN_DOMAIN: Final = "forgotten.invalid"
 MISSING: Final = "The key of addresses is sealed with a missing APP_KEY. Add that key to APP_KEY_PREVIOUS."
 
+_LOOK_SECONDS: Final = 5.0  # between two looks for a key that is not there
+
 # What was read once stays as it is. Per engine, so that two applications in one process do not share it.
 _read: Final[WeakKeyDictionary[Engine, "AddressKey"]] = WeakKeyDictionary()
+_not_before: Final[WeakKeyDictionary[Engine, float]] = WeakKeyDictionary()
 
 
 class KeyAway(Exception):
@@ -86,6 +93,62 @@ class AddressKey:
 
     def _part(self, purpose: str) -> bytes:
         return HKDFExpand(algorithm=SHA256(), length=_LENGTH, info=purpose.encode()).derive(self.secret)
+
+
+@lru_cache(maxsize=4096)
+def _domain_number(key: AddressKey, domain: str) -> int:
+    return number_of(key.domain_digest(domain))
+
+
+class AddressNumbers(NamedTuple):
+    """What a mail is found by in the columns of its row, and beside it where it goes to several."""
+
+    recipient_key: int | None = None
+    domain_key: int | None = None
+    names: Sequence[int] = ()
+
+
+_NO_NUMBERS: Final = AddressNumbers()
+
+
+def numbers_of(key: AddressKey, addresses: Sequence[str]) -> AddressNumbers:
+    """The numbers of a mail's recipients."""
+    if len(addresses) == 1:
+        return AddressNumbers(number(key, addresses[0]), domain_number(key, addresses[0]))
+    names = {number(key, address) for address in addresses}
+    domains = {domain_number(key, address) for address in addresses}
+    if len(domains) == 1:
+        return AddressNumbers(SEVERAL, domains.pop(), sorted(names))
+    return AddressNumbers(SEVERAL, SEVERAL, sorted(names | domains))
+
+
+def number(key: AddressKey, address: str) -> int:
+    """What stands for an address in a column."""
+    return number_of(key.digest(address))
+
+
+def domain_number(key: AddressKey, address_or_domain: str) -> int:
+    return _domain_number(key, address_or_domain.rpartition("@")[2])
+
+
+def numbers_now(addresses: Sequence[str]) -> AddressNumbers:
+    """The same under the key as it is at hand. Without one there are none, and the mail is indexed later.
+
+    Never raises: mail goes on without.
+    """
+    engine = db.engine
+    key = _read.get(engine)
+    if key is None:
+        if time.monotonic() < _not_before.get(engine, 0.0):
+            return _NO_NUMBERS
+        try:
+            key = find()
+        except (KeyAway, SQLAlchemyError):
+            key = None
+        if key is None:
+            _not_before[engine] = time.monotonic() + _LOOK_SECONDS
+            return _NO_NUMBERS
+    return numbers_of(key, addresses)
 
 
 def canonical(address: str) -> str:
@@ -167,6 +230,7 @@ def forget(session: Session) -> None:
     row = address_key_db.find(session)
     if row:
         session.delete(row)
+    mail_index_db.forget_all(session)
     _read.pop(db.engine, None)
 
 

@@ -133,6 +133,7 @@ def queue_email(
     expires_at: datetime | None = None,
     priority: str = "normal",
     track_opens: bool = False,
+    traceparent: str | None = None,
     session: Session | scoped_session[Any] | None = None,
 ) -> str:
     """Promise a mail and give its id: it is tried until it is sent, refused for good, or ``expires_at`` is past.
@@ -145,8 +146,11 @@ def queue_email(
 
     A key that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the times have a
     time zone; without ``expires_at`` a mail is given up after 72 hours. With ``track_opens`` the mail log shows when
-    the mail was opened, by a pixel at the end of its HTML; ask its recipients first. Raises ValueError for a caller's
-    mistake, the same key with other content and security mail that would be tracked among them.
+    the mail was opened, by a pixel at the end of its HTML; ask its recipients first. ``traceparent`` (W3C Trace
+    Context) says in whose trace the mail is queued, or else the caller's OpenTelemetry does; a bad one is ignored.
+
+    Raises ValueError for a caller's mistake, the same key with other content and security mail that would be tracked
+    among them.
     """
     _need_application("queue_email")
     given, sender = _plain_session(session), _chosen(from_email, account_id)
@@ -179,6 +183,7 @@ def queue_email(
         idempotency_key=idempotency_key,
         digest=_digest(asked) if idempotency_key is not None else "",
         account_id=account_id,
+        traceparent=traceparent,
     )
     return promise.enqueue(mail, terms, given)
 

@@ -64,7 +64,7 @@ _LISTED: Final = (Reason.LISTED_REFUSED, Reason.LISTED_COMPLAINT, Reason.LISTED_
 # An address, a host, a domain or an IP address, however its dots are written.
 _MAY_BE_A_PLACE: Final = re.compile(r"@|＠|\w[.．。｡]\w|:\w*:|\blocalhost\b", re.IGNORECASE)
 
-Samples = Mapping[tuple[str, ...], float]
+Samples = Mapping[Any, float]  # by the values of the labels, in their order
 
 
 def text() -> bytes:

@@ -13,6 +13,10 @@ for (const field of moments) {
   const moment = new Date(`${field.value}Z`);
   if (field.value && !Number.isNaN(moment.valueOf())) field.value = local(moment);
 }
+// On a narrow screen the states are a strip, of which the chosen one should be in view.
+const chosen = document.querySelector('.states [aria-current="true"]');
+if (chosen) chosen.closest("ul").scrollLeft = chosen.offsetLeft - chosen.closest("ul").offsetLeft - 16;
+
 form.addEventListener("formdata", ({ formData }) => {
   for (const field of moments) {
     const moment = new Date(field.value);

@@ -8,6 +8,7 @@ from sqlalchemy import update
 from database import attempt_db
 from database.attempt_db import AttemptRow
 from database.engine import driver_transaction, transaction
+from database.mail_facets import key_of
 from database.outbox_db import SETTLED, OutboxMail, State
 from services.message.draft import draft
 from services.outbox import promise
@@ -76,6 +77,11 @@ def attempted(mail_id: str | None = None, *, days_ago: float = 0, **columns: Any
         "reply": "Ok: queued as 4Xyz",
         "worker": None,
         "reason": "",
+        "server_key": None,
     }
+    row = cast(AttemptRow, row | columns)
+    row["server_key"] = key_of(row["server"]) if row["server"] else None
     with driver_transaction() as driver:
-        attempt_db.add_all(driver, [cast(AttemptRow, row | columns)])
+        attempt_db.add_all(driver, [row])
+    if mail_id:
+        change(mail_id, server_key=row["server_key"])

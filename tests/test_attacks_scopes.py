@@ -53,6 +53,7 @@ SCOPES: Final = {
     "GET /api/settings/smtp/discover": Scope.SETTINGS,
     "POST /api/messages/send-email": Scope.SEND,
     "GET /api/messages": Scope.READ,
+    "GET /api/messages/export": Scope.READ,
     "GET /api/messages/<mail_id>": Scope.READ,
     "POST /api/messages/<mail_id>/retry": Scope.SEND,
     "POST /api/messages/<mail_id>/cancel": Scope.SEND,

@@ -71,6 +71,7 @@ class Settings:
     port: int
     trusted_proxies: int
     metrics_addresses: tuple[IPNetwork, ...]  # who may read /metrics without a token
+    otlp_endpoint: str = field(repr=False)  # where spans go; "": none are made
     ratelimit_storage_uri: str = field(repr=False)
     session_life: timedelta
     session_remembered_life: timedelta
@@ -86,8 +87,10 @@ class Settings:
     mail_retention_days: int
     log_conversations: str  # of which attempts it is kept what was said
     mail_down_minutes: int  # that no email gets out before /readyz/mail says so
+    probe_minutes: int  # between two looks at a server without an email; 0: none
     mail_senders: int  # 0: this process sends no queued mail
     mail_suppress_send: bool
+    log_subjects: bool
     dns_resolver: str
     discover_by_http: bool  # a domain's web server is asked for its mail settings
     hsts_seconds: int  # 0: browsers are told nothing
@@ -213,6 +216,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),
         metrics_addresses=allowed_places.networks_named(env, "METRICS_ADDRESSES"),
+        otlp_endpoint=_web_address(env.text("OTEL_EXPORTER_OTLP_ENDPOINT")),
         ratelimit_storage_uri=ratelimit_storage_uri,
         session_life=timedelta(hours=env.integer("SESSION_HOURS", 12, 1, 8760)),
         session_remembered_life=timedelta(days=env.integer("SESSION_REMEMBERED_DAYS", 30, 1, 400)),
@@ -228,8 +232,10 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),
         log_conversations=env.choice("LOG_CONVERSATIONS", _CONVERSATIONS, NO_CONVERSATIONS),
         mail_down_minutes=env.integer("MAIL_DOWN_MINUTES", 5, 0, 1440),
+        probe_minutes=env.integer("PROBE_MINUTES", 15, 0, 1440),
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
         mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),
+        log_subjects=env.boolean("LOG_SUBJECTS", default=False),
         dns_resolver=_dns_resolver(env),
         discover_by_http=env.boolean("DISCOVER_BY_HTTP", default=True),
         hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),
@@ -316,6 +322,15 @@ def _app_name(env: Reader) -> str:
     if len(name) > 64 or not name.isprintable():  # noqa: PLR2004 - a mail subject's worth
         raise ConfigurationError("APP_NAME must be at most 64 printable characters.")
     return name
+
+
+def _web_address(text: str) -> str:
+    """The address, or "" where it is none: the variable is not ours alone, and others need no scheme."""
+    try:
+        place = urlsplit(text)
+    except ValueError:
+        return ""
+    return text if place.scheme in ("http", "https") and place.hostname else ""
 
 
 def _order_currency(env: Reader) -> str:

@@ -228,6 +228,11 @@ class DeliveryError(Exception):
         self.spoken: Sequence[tuple[int, str]] = ()
 
     @property
+    def is_refused_sign_in(self) -> bool:
+        """Whether the server has answered our name and password, or token, with a no: many of these lock accounts."""
+        return self.phase is Phase.SIGN_IN and self.code is not None
+
+    @property
     def token_mark(self) -> str:
         """What a row keeps behind the server's words, which mean another thing of a password; "" of all else."""
         if not self.by_token:

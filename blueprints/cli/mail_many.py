@@ -9,7 +9,7 @@ import click
 from blueprints.cli.frame import answer
 from services.outbox import many, searching
 from services.outbox.facts import STATES, State
-from services.outbox.many import ManyData, ManyMails
+from services.outbox.many import ManyData, ManyDeed
 from services.outbox.many_rules import Correction, Hindrance, ManyAction
 from services.outbox.reasons import words
 from utils.errors import InvalidInput
@@ -85,10 +85,11 @@ def _act(deed_id: int, *, yes: bool, as_json: bool) -> None:
     except click.UsageError:
         many.stop(deed_id)
         raise
-    answer(as_json, json_of(ManyData, deed), *([_result(deed)] if deed.able else []))
+    if as_json or deed.able:
+        answer(as_json, json_of(ManyData, deed), _result(deed))
 
 
-def _through(deed_id: int, *, as_json: bool) -> ManyMails:
+def _through(deed_id: int, *, as_json: bool) -> ManyDeed:
     """Look, or act, to the end, and tell how far it has come."""
     deed = many.go_on(deed_id, _SECONDS)
     while deed.is_under_way:
@@ -99,7 +100,7 @@ def _through(deed_id: int, *, as_json: bool) -> ManyMails:
     return deed
 
 
-def _ask(deed: ManyMails) -> None:
+def _ask(deed: ManyDeed) -> None:
     try:
         is_wanted = click.confirm(_QUESTIONS[deed.action].format(counted(deed.able, "email")), err=True)
     except click.Abort:
@@ -110,7 +111,7 @@ def _ask(deed: ManyMails) -> None:
         raise click.Abort
 
 
-def _preview(deed: ManyMails) -> Iterator[str]:
+def _preview(deed: ManyDeed) -> Iterator[str]:
     yield f"{counted(deed.found, 'email')} found, {deed.able} of them can be {_DONE[deed.action]}."
     for (state, cause), mails in deed.by_state.items():
         yield f"{mails:>9}  {STATES[State(state)].word}{f': {words(cause)}' if cause else ''}"
@@ -120,6 +121,7 @@ def _preview(deed: ManyMails) -> Iterator[str]:
         yield f"{mails:>9}  not: {Hindrance(hindrance).text}"
 
 
-def _result(deed: ManyMails) -> str:
+def _result(deed: ManyDeed) -> str:
     left = [f"{mails} left alone: {Hindrance(code).text}" for code, mails in deed.left.items()]
-    return ". ".join([f"{counted(deed.done, 'email')} {_DONE[deed.action]}", *left]) + "."
+    goes_on = "" if deed.action is ManyAction.CANCEL else " is being" if deed.done == 1 else " are being"
+    return ". ".join([f"{counted(deed.done, 'email')}{goes_on} {_DONE[deed.action]}", *left]) + "."

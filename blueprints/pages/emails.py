@@ -37,6 +37,13 @@ def export() -> Response:
     return email_list.download()
 
 
+@bp.get("/direct/<int:attempt_id>")
+@admin_page
+def direct_message(attempt_id: int) -> str:
+    """One mail that was sent directly: each server that was tried for it."""
+    return render_template("emails/direct_message.html", attempts=log.direct_attempts(attempt_id))
+
+
 @bp.get("/<mail_id>")
 @admin_page
 def message(mail_id: str) -> str:

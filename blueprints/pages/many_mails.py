@@ -10,7 +10,7 @@ from blueprints import forms
 from blueprints.access import admin_page
 from services.outbox import facts, log, many, searching
 from services.outbox.facts import MailFacts, State
-from services.outbox.many import ManyMails, Stage
+from services.outbox.many import ManyDeed, Stage
 from services.outbox.many_rules import Correction, Hindrance, ManyAction, correction
 from services.outbox.reasons import words
 from services.outbox.searching import MailFilter
@@ -117,7 +117,7 @@ def go(deed_id: int) -> Response:
 @admin_page
 def stop(deed_id: int) -> Response:
     """Do no more of it."""
-    deed: ManyMails = many.stop(deed_id)
+    deed: ManyDeed = many.stop(deed_id)
     if deed.started_at is None:
         flash("Nothing was done.", "info")
         return _to("emails.show")
@@ -151,7 +151,7 @@ def _ask(asked: _Asked, action: str, errors: _Errors) -> Response:
     return make_response(page, InvalidInput.status if errors else 200)
 
 
-def _state_of(deed: ManyMails) -> str:
+def _state_of(deed: ManyDeed) -> str:
     """How far it has come, in a word or two."""
     counts = f"{deed.done:,} of {deed.able:,}"
     return {

@@ -96,6 +96,9 @@ def _deed(verdict: MailVerdict) -> PageLink | None:
         NextStep.ACTIVATE: lambda: PageLink(url=url_for("settings.smtp"), label="Choose a server"),
         NextStep.CONNECT: lambda: PageLink(url=url_for("connect.show", config_id=config_id), label="Connect again"),
         NextStep.TEST_SERVER: lambda: PageLink(url=_test_url(config_id), label="Test this server"),
+        NextStep.EDIT_SERVER: lambda: PageLink(
+            url=url_for("smtp_form.edit", config_id=config_id), label="Open server settings"
+        ),
         NextStep.SEE_SERVERS: lambda: PageLink(url=url_for("settings.smtp"), label="Open mail servers"),
         NextStep.SEE_WAITING: lambda: PageLink(url=log_url(*WAITING), label="See what is waiting"),
     }

@@ -1,7 +1,7 @@
 """What became of one mail at one server."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -62,7 +62,8 @@ class Outcome:
             return None
         if self.verdict is None or self.error is None:
             return Meeting(what=What.WENT) if self.receipt else None
-        return meeting_of(self.verdict, is_about_it=self.is_about_it, is_weighed=self.is_weighed)
+        met = meeting_of(self.verdict, is_about_it=self.is_about_it, is_weighed=self.is_weighed)
+        return replace(met, is_refused_sign_in=self.error.is_refused_sign_in) if met else None
 
     @property
     def is_server_down(self) -> bool:

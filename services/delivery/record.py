@@ -14,8 +14,9 @@ from database import attempt_db, conversation_db, smtp_db
 from database.attempt_db import LONGEST_QUEUE_ID, LONGEST_REPLY, LONGEST_SERVER, AttemptRow, EmailAttempt
 from database.conversation_db import ConversationRow
 from database.engine import driver_transaction, transaction
+from database.mail_facets import key_of
 from database.outbox_db import OutboxMail
-from services import conversations
+from services import address_key, conversations, tracing
 from services.delivery import standing
 from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
@@ -47,10 +48,15 @@ def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int
     """Write the attempt's row and its one log line, and on the configuration what is news of it."""
     try:
         attempt = told(draft, outcome, started_at, account_id)
+        found = address_key.numbers_now(draft.recipients)
+        row = attempt.row
+        row |= {"recipient_key": found.recipient_key, "domain_key": found.domain_key}
+        row |= {"tag": draft.tag or None, "subject": draft.kept_subject}
         with driver_transaction(durable=False) as driver:
-            attempt_db.add_all(driver, [attempt.row])
+            attempt_db.add_direct(driver, row, found.names)
             conversation_db.add_all(driver, attempt.conversations)
         _note_news([outcome])
+        tracing.sent([attempt.row])
     except Exception as failure:
         # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
@@ -93,6 +99,7 @@ def told(
     answered = error or (outcome.receipt.reply if outcome.receipt else None)
     mark = error.token_mark if error else ""
     conversation = _conversation(outcome, started_at)
+    label = _server_label(server)
     row: AttemptRow = {
         "mail_id": mail_id,
         "account_id": account_id,
@@ -103,7 +110,8 @@ def told(
         "refused": outcome.refused,
         "message_id": draft.message_id,
         "config_id": server.config_id if server else None,
-        "server": _server_label(server),
+        "server": label,
+        "server_key": key_of(label) if label else None,
         "outcome": outcome.kind,
         "phase": error.phase if error else None,
         "fault": error.fault if error else None,
@@ -141,6 +149,7 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
     # Pinned by the fence to “config:<id>” or “env”; that configuration may be deleted meanwhile.
     config = smtp_db.find(session, int(config_id)) if config_id else None
     label = f"{config.name} ({config.smtp_server}:{config.smtp_port})"[:LONGEST_SERVER] if config else ""
+    server = label or (DELETED_SERVER if config_id else kind)
     return EmailAttempt(
         mail_id=mail.mail_id,
         worker=mail.leased_by,
@@ -152,7 +161,8 @@ def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> E
         refused=[],
         message_id=mail.message_id,
         config_id=config.id if config else None,
-        server=label or (DELETED_SERVER if config_id else kind),
+        server=server,
+        server_key=key_of(server) if server else None,
         outcome=OutcomeUnknown.outcome,
         phase=Phase.MESSAGE,
         fault=Fault.CLOSED,

@@ -14,6 +14,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from database.mail_facets import LONGEST_SUBJECT, LONGEST_TAG
 from services.message import headers as mail_headers
 from services.message import mime, pixel, provider_headers
 from services.message.mime import Attachment
@@ -28,6 +29,7 @@ from utils.addresses import (
     parse_mailbox,
     parse_recipient_mailbox,
 )
+from utils.env_utils import get_settings
 
 __all__ = ["Attachment", "Draft", "Sender", "draft", "serialise"]
 
@@ -72,7 +74,7 @@ class Draft:
     From and Reply-To: those are known only when it is known which server sends. ``reply_to`` is that field's value
     on one line. ``sender`` is the From that the caller chose, which only a server of an account's own says.
     ``mail_id`` names the mail among ours, and is a part of its Message-ID unless the caller gave one.
-    ``pixel`` is the id of the pixel that tells when it is opened, or "".
+    ``pixel`` is the id of the pixel that tells when it is opened, or "". ``subject`` and ``tag`` are for the log.
     """
 
     mail_id: str = ""
@@ -83,6 +85,13 @@ class Draft:
     sender: str = field(default="", repr=False)
     rest: bytes = field(repr=False)
     pixel: str = ""
+    subject: str = field(default="", repr=False)
+    tag: str = ""
+
+    @property
+    def kept_subject(self) -> str | None:
+        """What the log keeps of the subject, if it does."""
+        return self.subject[:LONGEST_SUBJECT] if get_settings().log_subjects else None
 
 
 class _Mailbox(NamedTuple):
@@ -109,6 +118,7 @@ def draft(
     message_id_domain: str,
     message_id: str | None = None,
     sender: str = "",
+    tag: str | None = None,
 ) -> Draft:
     """Check what the caller gave, encode it, and freeze it with a Message-ID and the Date.
 
@@ -153,7 +163,15 @@ def draft(
         reply_to=", ".join([mailbox.shown for mailbox in _mailboxes("reply_to", reply_to)]) if reply_to else "",
         rest=_written(fields, content.body),
         pixel=pixel_id,
+        subject=subject,
+        tag=_checked_tag(tag) if tag else "",
     )
+
+
+def _checked_tag(tag: str) -> str:
+    if not isinstance(tag, str) or len(tag) > LONGEST_TAG or not tag.isprintable():
+        raise ValueError(f"tag: Pass at most {LONGEST_TAG} printable characters.")
+    return tag
 
 
 def _chosen_sender(text: str) -> str:

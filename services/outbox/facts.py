@@ -1,10 +1,10 @@
 """How a mail of the log, and each attempt at it, reads: its facts, and for people a look, which says how it stands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from database.attempt_db import LONGEST_REPLY, EmailAttempt
+from database.attempt_db import LONGEST_REPLY, EmailAttempt, Tried
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from database.outbox_turn_db import OutboxRest
 from services.delivery.outcome import ACCEPTED, DELETED_SERVER, NOT_CONFIGURED, SUPPRESSED, THROTTLED
@@ -42,7 +42,7 @@ STATES: Final = {
     State.CANCELLED: Look("skipped", "Cancelled"),
     State.SUPPRESSED: Look("skipped", "Suppressed"),
 }
-_SENT_IN_PART: Final = Look("warning", "Partly sent")
+SENT_IN_PART: Final = Look("warning", "Partly sent")
 _RECIPIENTS: Final = {
     RecipientState.PENDING: Look("pending", "Waiting"),
     RecipientState.ACCEPTED: Look("ok", "Accepted"),
@@ -77,6 +77,11 @@ _SOMEWHERE: Final = ("the server", 0)  # of which its host is not told
 GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
 _OFF_THE_LIST: Final = "If the address is right after all, remove it from the suppression list."
 _NO_SERVER: Final = "Add a mail server, test it, then activate it."
+
+
+def is_in_part(state: str, recipients: Iterable[str]) -> bool:
+    """Whether a mail was sent, but not for all its recipients, of which these are the states."""
+    return state == State.SENT and any(each != RecipientState.ACCEPTED for each in recipients)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +127,8 @@ class MessageData:
 
     @property
     def look(self) -> Look:
-        in_part = self.state is State.SENT and any(
-            each.state is not RecipientState.ACCEPTED for each in self.recipients
-        )
-        return _SENT_IN_PART if in_part else STATES[self.state]
+        in_part = is_in_part(self.state, [each.state for each in self.recipients])
+        return SENT_IN_PART if in_part else STATES[self.state]
 
     @property
     def waits(self) -> bool:
@@ -148,9 +151,14 @@ class MessageData:
 
 @dataclass(frozen=True, kw_only=True)
 class MailFacts(MessageData):
-    """A queued mail for people; ``tries`` are all that were made of it at servers, charged or not."""
+    """A queued mail for people; ``tries`` are all that were made of it at servers, charged or not.
+
+    ``server`` is the one of the last of them, as the log names it, or ""; ``subject`` is kept if LOG_SUBJECTS says so.
+    """
 
     tries: int
+    server: str
+    subject: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,13 +195,18 @@ class AttemptData:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectData(AttemptData):
-    """A mail that was sent directly, in one attempt; ``recipients`` are masked."""
+    """A mail that was sent directly, in one attempt; ``recipients`` are masked.
+
+    ``subject`` is null unless LOG_SUBJECTS is on.
+    """
 
     id: int
     message_id: str
     kind: str
     recipients: str
     account_id: int | None
+    tag: str | None
+    subject: str | None
 
     @property
     def look(self) -> Look:
@@ -231,8 +244,10 @@ class AttemptFacts(DirectData):
         return f"{self.ms} ms" if self.ms < _A_SECOND else f"{self.ms / _A_SECOND:.1f} s"
 
 
-def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> MailFacts:
-    """The facts of a mail; where its account rests, it waits as long as that does, and for its reason."""
+def mail_facts(row: OutboxMail, tried: Tried, rest: OutboxRest | None = None) -> MailFacts:
+    """The facts of a mail, and of what was tried with it; where its account rests, it waits as long as that does,
+    and for its reason.
+    """
     told: dict[str, Any] = {
         "id": row.mail_id,
         "priority": Priority(row.priority).name.lower(),
@@ -242,7 +257,8 @@ def mail_facts(row: OutboxMail, tries: int, rest: OutboxRest | None = None) -> M
     }
     if rest and row.state in WAITING and row.due_at < rest.until and row.priority != Priority.SECURITY:
         told["reason"], told["due_at"] = words(rest.reason), rest.until
-    return MailFacts(tries=tries, **shared(MessageData, row) | told)
+    told |= {"tries": tried.tries, "server": tried.server, "subject": row.subject}
+    return MailFacts(**shared(MessageData, row) | told)
 
 
 def attempt_facts(

@@ -8,9 +8,10 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import attempt_db, conversation_db, outbox_db, outbox_turn_db
-from database.attempt_db import EmailAttempt
+from database import attempt_db, conversation_db, mail_search_db, outbox_db, outbox_turn_db
+from database.attempt_db import EmailAttempt, Tried
 from database.engine import reading, transaction
+from database.mail_search_db import SearchTerms
 from database.outbox_db import DEAD, SETTLED, UNSENT, WAITING, MailBacklog, OutboxMail, State
 from database.outbox_turn_db import OutboxRest
 from services import audit, conversations
@@ -24,6 +25,7 @@ from utils import clock
 from utils.encryption_utils import known_keys
 from utils.env_utils import get_settings
 from utils.errors import Conflict, NotFound
+from utils.numbers import LARGEST
 
 PAGE: Final = 50
 MOST: Final = 200
@@ -98,22 +100,23 @@ def mails(
     """
     with reading() as session:
         # One more than is shown tells whether there are older ones.
-        rows = outbox_db.page(session, states, before, limit + 1, tag=tag, account_id=account_id)
-        tries = attempt_db.counts(session, [row.mail_id for row in rows[:limit]])
+        wanted = SearchTerms(states=states, tag=tag or "", account_id=account_id)
+        rows = mail_search_db.page(session, wanted, before, limit + 1)
+        tried = attempt_db.tried(session, [row.mail_id for row in rows[:limit]])
         rests = resting(session, rows)
-    found = [mail_facts(row, tries.get(row.mail_id, 0), rests.get(row.account_id)) for row in rows[:limit]]
+    found = [mail_facts(row, tried.get(row.mail_id, Tried()), rests.get(row.account_id)) for row in rows[:limit]]
     return found, rows[limit - 1].id if len(rows) > limit else None
 
 
 def as_they_stand(session: Session, mail_ids: Sequence[str]) -> dict[str, MailFacts]:
     """Queued mails by their ids, without their attempts."""
-    return {row.mail_id: mail_facts(row, 0) for row in outbox_db.of_ids(session, mail_ids)}
+    return {row.mail_id: mail_facts(row, Tried()) for row in outbox_db.of_ids(session, mail_ids)}
 
 
 def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
     """The same for mails that were sent directly: no more is known of them than each attempt."""
     with reading() as session:
-        rows = attempt_db.direct(session, before, limit + 1)
+        rows = mail_search_db.direct(session, SearchTerms(), before, limit + 1)
     return [attempt_facts(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
 
@@ -140,10 +143,11 @@ def story(mail_id: str, account_id: int | None = None) -> Story:
 def direct_attempts(attempt_id: int) -> list[AttemptFacts]:
     """An attempt at a mail that was sent directly, and the others at the same mail, in order. Raises NotFound."""
     with reading() as session:
-        found = attempt_db.direct_with(session, attempt_id)
-        said = _said(session, found)
+        # A number that no row can have is an error to a database.
+        found = attempt_db.direct_with(session, attempt_id) if attempt_id <= LARGEST else []
         if not found:
             raise NotFound(promise.NO_SUCH)
+        said = _said(session, found)
         return [attempt_facts(each, said=said.get(each.conversation or "")) for each in found]
 
 
@@ -286,7 +290,7 @@ def _story(
     worker: str | None = None,
     rest: OutboxRest | None = None,
 ) -> Story:
-    mail = mail_facts(row, len(attempts), rest)
+    mail = mail_facts(row, Tried(len(attempts), attempts[-1].server if attempts else ""), rest)
     return Story(
         mail=mail,
         attempts=attempts,

@@ -23,7 +23,7 @@ from services.outbox import log as mail_log
 from services.outbox import many_acts, searching
 from services.outbox.facts import MailFacts
 from services.outbox.many_acts import Order
-from services.outbox.many_rules import Correction, Hindrance, Known, ManyAction, addresses_of, judge
+from services.outbox.many_rules import Correction, Hindrance, ManyAction, RuleFacts, addresses_of, judge
 from services.outbox.reasons import code_of
 from services.outbox.searching import MailFilter
 from services.suppression import listing
@@ -33,6 +33,8 @@ from utils.errors import Conflict, InvalidInput, NotFound
 from utils.json_shapes import Moment
 from utils.listeners import Listeners
 from utils.numbers import counted
+
+__all__ = ["Stage"]  # for the blueprints, which never import the database
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +63,7 @@ new_deed: Final = Listeners()  # told whenever there is a deed to go on with
 
 
 @dataclass(frozen=True, kw_only=True)
-class Count:
+class DeedCount:
     """How many mails of one state, and of one cause, there are; ``hindrance`` is "" where the deed can be done."""
 
     state: str
@@ -99,10 +101,10 @@ class ManyData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ManyMails(ManyData):
+class ManyDeed(ManyData):
     """The same for people."""
 
-    counts: list[Count]
+    counts: list[DeedCount]
     is_of_chosen: bool
 
     @property
@@ -146,7 +148,8 @@ def propose(
             chosen=named if wanted is None else None,
             old_address=correction.wrong if correction else "",
             new_address=correction.right if correction else "",
-            cursor=0 if wanted is None else mail_deed_db.newest_mail(session) + 1,
+            cursor=0,
+            newest=mail_deed_db.newest_mail(session),
             tally=[],
             left_alone={},
             actor=who.name,
@@ -160,7 +163,7 @@ def propose(
     return deed_id
 
 
-def go_on(deed_id: int, seconds: float = AT_ONCE) -> ManyMails:
+def go_on(deed_id: int, seconds: float = AT_ONCE) -> ManyDeed:
     """Look, or act, for up to so many seconds, and how it stands then. Raises NotFound."""
     until = time.monotonic() + seconds
     while True:
@@ -182,7 +185,7 @@ def go_on_with_all(seconds: float) -> bool:
     return any(deed.is_under_way for deed in stands)
 
 
-def start(deed_id: int) -> ManyMails:
+def start(deed_id: int) -> ManyDeed:
     """Do what was previewed, and go on with it for a moment. Raises NotFound, and Conflict if it is not ready.
 
     Who is second starts nothing, and sees how it stands.
@@ -197,12 +200,11 @@ def start(deed_id: int) -> ManyMails:
         values = {"actor": who.name, "source": who.source, "started_at": clock.now()}
         is_ours = mail_deed_db.move(session, deed_id, [Stage.READY], Stage.RUNNING, **values)
     if is_ours:
-        log.info("many_mails_started", deed=deed_id, action=deed.action, mails=deed.able)
         new_deed.tell()
     return go_on(deed_id)
 
 
-def stop(deed_id: int) -> ManyMails:
+def stop(deed_id: int) -> ManyDeed:
     """Do no more of it; what was done stays. Raises NotFound."""
     show(deed_id)
     with transaction() as session:
@@ -215,7 +217,7 @@ def stop(deed_id: int) -> ManyMails:
     return show(deed_id)
 
 
-def show(deed_id: int) -> ManyMails:
+def show(deed_id: int) -> ManyDeed:
     """How it stands. Raises NotFound."""
     with reading() as session:
         deed = mail_deed_db.find(session, deed_id)
@@ -224,7 +226,7 @@ def show(deed_id: int) -> ManyMails:
     return _told(deed)
 
 
-def latest(limit: int = SHOWN) -> list[ManyMails]:
+def latest(limit: int = SHOWN) -> list[ManyDeed]:
     """What was asked for last."""
     with reading() as session:
         return [_told(each) for each in mail_deed_db.latest(session, limit)]
@@ -307,7 +309,7 @@ def _next_ids(deed: MailDeed) -> tuple[list[str], int]:
     if deed.chosen is not None:
         ids = deed.chosen[deed.cursor : deed.cursor + _LOOK]
         return ids, deed.cursor + len(ids)
-    found = searching.older(searching.parse(deed.wanted), deed.cursor, _LOOK)
+    found = searching.older(searching.parse(deed.wanted), deed.cursor or None, _LOOK, deed.newest)
     return [mail_id for _, mail_id in found], found[-1][0] if found else deed.cursor
 
 
@@ -368,10 +370,12 @@ def _drop_rest(deed_id: int) -> None:
             dropped = mail_deed_db.drop_to_do(session, deed_id, _LOOK)
 
 
-def _known(session: Session, mails: Sequence[MailStanding], action: ManyAction, correction: Correction | None) -> Known:
+def _known(
+    session: Session, mails: Sequence[MailStanding], action: ManyAction, correction: Correction | None
+) -> RuleFacts:
     addresses = {each for mail in mails for each in addresses_of(mail, action, correction)}
     is_correction = action is ManyAction.CORRECT
-    return Known(
+    return RuleFacts(
         now=clock.now(),
         keys=many_acts.keys(),
         listed=listing.look_up(addresses),
@@ -383,9 +387,11 @@ def _correction(deed: MailDeed) -> Correction | None:
     return Correction(deed.old_address, deed.new_address) if deed.action == ManyAction.CORRECT else None
 
 
-def _told(deed: MailDeed) -> ManyMails:
-    counts = [Count(state=state, cause=cause, hindrance=why, mails=mails) for state, cause, why, mails in deed.tally]
-    return ManyMails(
+def _told(deed: MailDeed) -> ManyDeed:
+    counts = [
+        DeedCount(state=state, cause=cause, hindrance=why, mails=mails) for state, cause, why, mails in deed.tally
+    ]
+    return ManyDeed(
         id=deed.id,
         action=ManyAction(deed.action),
         stage=Stage(deed.stage),
@@ -408,7 +414,7 @@ def _told(deed: MailDeed) -> ManyMails:
     )
 
 
-def _summed(counts: Sequence[Count], key: Callable[[Count], T]) -> dict[T, int]:
+def _summed(counts: Sequence[DeedCount], key: Callable[[DeedCount], T]) -> dict[T, int]:
     found: Counter[T] = Counter()
     for each in counts:
         if name := key(each):

@@ -29,7 +29,7 @@ class Hindrance(StrEnum):
 
     text: str
 
-    def __new__(cls, code: str, text: str) -> "Hindrance":
+    def __new__(cls, code: str, text: str = "") -> "Hindrance":
         found = str.__new__(cls, code)
         found._value_, found.text = code, text
         return found
@@ -90,7 +90,7 @@ class Correction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class RuleFacts:
     """What rules need to know beside the mail: the moment, our keys, who is on the list, what was corrected before."""
 
     now: datetime
@@ -99,7 +99,7 @@ class Known:
     corrected: Mapping[int, Collection[int]] = field(default_factory=dict)
 
 
-class Verdict(NamedTuple):
+class DeedVerdict(NamedTuple):
     """What hinders the deed, None if nothing does. ``may_double``: somebody may get the mail twice.
 
     ``places`` are those of the recipients whose address is corrected.
@@ -136,17 +136,17 @@ def correction(wrong: str, right: str) -> Correction:
     return made
 
 
-def judge(mail: MailStanding, action: ManyAction, known: Known, wanted: Correction | None = None) -> Verdict:
+def judge(mail: MailStanding, action: ManyAction, known: RuleFacts, wanted: Correction | None = None) -> DeedVerdict:
     """What hinders this deed at this mail as it is now."""
     if mail.state in IN_HAND:
-        return Verdict(Hindrance.IN_HAND)
+        return DeedVerdict(Hindrance.IN_HAND)
     if action is ManyAction.CANCEL:
-        return Verdict(None if mail.state in UNSENT else Hindrance.ENDED)
+        return DeedVerdict(None if mail.state in UNSENT else Hindrance.ENDED)
     if action is ManyAction.CORRECT and wanted:
         return _judge_correction(mail, known, wanted)
     hindrance = _hinders_sending(mail, known) or (_hinders_retry(mail, known))
     may_double = mail.uncertain > 0 or mail.state == State.HELD
-    return Verdict(hindrance, may_double=may_double and hindrance is None)
+    return DeedVerdict(hindrance, may_double=may_double and hindrance is None)
 
 
 def addresses_of(mail: MailStanding, action: ManyAction, wanted: Correction | None) -> list[str]:
@@ -158,7 +158,7 @@ def addresses_of(mail: MailStanding, action: ManyAction, wanted: Correction | No
     return [new for each in _refused(mail, wanted) if (new := _corrected(mail, each, wanted))]
 
 
-def _hinders_sending(mail: MailStanding, known: Known) -> Hindrance | None:
+def _hinders_sending(mail: MailStanding, known: RuleFacts) -> Hindrance | None:
     """What hinders any sending of this mail."""
     if mail.state == State.SENT and not mail.has_content:
         return Hindrance.SENT
@@ -171,7 +171,7 @@ def _hinders_sending(mail: MailStanding, known: Known) -> Hindrance | None:
     return Hindrance.NO_KEY if mail.key_id not in known.keys else None
 
 
-def _hinders_retry(mail: MailStanding, known: Known) -> Hindrance | None:
+def _hinders_retry(mail: MailStanding, known: RuleFacts) -> Hindrance | None:
     if mail.state in UNSENT and mail.expires_at <= known.now:
         return Hindrance.EXPIRED
     if mail.state not in (*UNSENT, *DEAD):
@@ -182,24 +182,24 @@ def _hinders_retry(mail: MailStanding, known: Known) -> Hindrance | None:
     return None
 
 
-def _judge_correction(mail: MailStanding, known: Known, wanted: Correction) -> Verdict:
+def _judge_correction(mail: MailStanding, known: RuleFacts, wanted: Correction) -> DeedVerdict:
     places = _refused(mail, wanted)
     if not places:
-        return Verdict(Hindrance.NOT_REFUSED)
+        return DeedVerdict(Hindrance.NOT_REFUSED)
     if _is_security(mail):
-        return Verdict(Hindrance.SECURITY)  # its link is for that person alone
+        return DeedVerdict(Hindrance.SECURITY)  # its link is for that person alone
     if not mail.has_content:
-        return Verdict(Hindrance.CONTENT_GONE)
+        return DeedVerdict(Hindrance.CONTENT_GONE)
     if hindrance := _hinders_sending(mail, known):
-        return Verdict(hindrance)
+        return DeedVerdict(hindrance)
     if not wanted.wrong and len(places) > 1:
-        return Verdict(Hindrance.SEVERAL)
+        return DeedVerdict(Hindrance.SEVERAL)
     found = [_hinders_place(mail, place, known, wanted) for place in places]
     free = tuple(place for place, hindrance in zip(places, found, strict=True) if hindrance is None)
-    return Verdict(None, places=free) if free else Verdict(found[0])
+    return DeedVerdict(None, places=free) if free else DeedVerdict(found[0])
 
 
-def _hinders_place(mail: MailStanding, place: int, known: Known, wanted: Correction) -> Hindrance | None:
+def _hinders_place(mail: MailStanding, place: int, known: RuleFacts, wanted: Correction) -> Hindrance | None:
     if place in known.corrected.get(mail.id, ()):
         return Hindrance.CORRECTED
     new = _corrected(mail, place, wanted)

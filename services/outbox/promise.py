@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from database import outbox_add_db, outbox_db, outbox_hold_db, outbox_turn_db, user_db
 from database.engine import driver_transaction, reading, transaction
+from database.mail_facets import key_of
 from database.outbox_db import SETTLED, UNSENT, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
-from services import audit
+from services import address_key, audit, tracing
 from services.audit import Action
 from services.message import recording
 from services.message.draft import Draft
@@ -42,7 +43,8 @@ class KeyTaken(ValueError):
 class Terms:
     """When a mail goes, and which others it goes before. ``digest`` tells two mails with one key apart.
 
-    ``tag`` is a word of the caller's own, by which the log finds the mail.
+    ``tag`` is a word of the caller's own, by which the log finds the mail. ``traceparent`` names a trace;
+    without, it is the one that the caller is in, if any.
     """
 
     priority: Priority = Priority.NORMAL
@@ -52,6 +54,7 @@ class Terms:
     digest: str = ""
     account_id: int | None = None
     tag: str | None = None
+    traceparent: str | None = None
 
 
 def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
@@ -66,6 +69,12 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     row = _row(mail, terms)
     if recording.take(mail):
         return row["mail_id"]
+    with tracing.queueing(mail.mail_id, terms.priority.name.lower(), terms.traceparent) as traceparent:
+        row["traceparent"] = traceparent
+        return _promised(row, terms, session)
+
+
+def _promised(row: NewMail, terms: Terms, session: Session | None) -> str:
     if session is not None:
         return _added(session, row)
     if terms.idempotency_key is not None:
@@ -150,6 +159,8 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
     if expires_at <= max(due_at, now):
         raise ValueError("expires_at: Pass a time after now and after send_at.")
     content, key_id = outbox_content.seal(mail)
+    found = address_key.numbers_now(mail.recipients)
+    is_ours = mail.message_id.startswith(f"<{mail.mail_id}@")
     return {
         "mail_id": mail.mail_id,
         "message_id": mail.message_id,
@@ -164,9 +175,14 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
         "created_at": now,
         "due_at": due_at,
         "expires_at": expires_at,
-        "tag": terms.tag,
+        "tag": terms.tag or mail.tag or None,
         "pixel": mail.pixel or None,
         "queued_by": audit.actor().origin or None,
+        "subject": mail.kept_subject,
+        "recipient_key": found.recipient_key,
+        "domain_key": found.domain_key,
+        "message_key": None if is_ours else key_of(mail.message_id),
+        "names": found.names,
     }
 
 

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from database import attempt_db, mail_search_db
+from database.attempt_db import Tried
 from database.engine import reading
 from database.mail_search_db import SearchTerms
+from services import address_key
+from services.address_key import KeyAway
 from services.outbox import log
 from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
 from services.outbox.log import PAGE
 from services.outbox.mail_filter import MailFilter, parse, to_args
+from utils.errors import Conflict
 
 __all__ = ["PAGE", "MailFilter", "count", "direct", "find", "ids", "parse", "to_args"]
 
@@ -20,24 +24,24 @@ def find(wanted: MailFilter, before: int | None = None, limit: int = PAGE) -> tu
     """The newest queued mails first, and what ``before`` to ask for to get older ones; None if there are none."""
     with reading() as session:
         # One more than is shown tells whether there are older ones.
-        rows = mail_search_db.page(session, _stored(wanted), before, limit + 1)
-        tries = attempt_db.counts(session, [row.mail_id for row in rows[:limit]])
+        rows = mail_search_db.page(session, _terms(wanted), before, limit + 1)
+        tried = attempt_db.tried(session, [row.mail_id for row in rows[:limit]])
         rests = log.resting(session, rows)
-    found = [mail_facts(row, tries.get(row.mail_id, 0), rests.get(row.account_id)) for row in rows[:limit]]
+    found = [mail_facts(row, tried.get(row.mail_id, Tried()), rests.get(row.account_id)) for row in rows[:limit]]
     return found, rows[limit - 1].id if len(rows) > limit else None
 
 
 def direct(wanted: MailFilter, before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
     """The same of mails that were sent directly: of each attempt, by when it was made."""
     with reading() as session:
-        rows = mail_search_db.direct(session, _stored(wanted), before, limit + 1)
+        rows = mail_search_db.direct(session, _terms(wanted), before, limit + 1)
     return [attempt_facts(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
 
 def count(wanted: MailFilter) -> int:
     """How many queued mails there are."""
     with reading() as session:
-        return mail_search_db.count(session, _stored(wanted))
+        return mail_search_db.count(session, _terms(wanted))
 
 
 def ids(wanted: MailFilter) -> Iterator[list[str]]:
@@ -46,10 +50,11 @@ def ids(wanted: MailFilter) -> Iterator[list[str]]:
     No transaction is open between two batches, so whoever takes them may change the mails meanwhile.
     """
     with reading() as session:
-        before = mail_search_db.newest(session) + 1
+        newest = mail_search_db.newest(session)
+    before: int | None = None
     while True:
         with reading() as session:
-            rows = mail_search_db.ids(session, _stored(wanted), before, _BATCH)
+            rows = mail_search_db.ids(session, _terms(wanted), before, _BATCH, newest)
         if rows:
             yield [mail_id for _, mail_id in rows]
         if len(rows) < _BATCH:
@@ -57,15 +62,20 @@ def ids(wanted: MailFilter) -> Iterator[list[str]]:
         before = rows[-1][0]
 
 
-def older(wanted: MailFilter, before: int, limit: int) -> list[tuple[int, str]]:
-    """The numbers, below ``before``, and ids of such mails, the newest first: what ``ids`` gives, to go on later."""
+def older(wanted: MailFilter, before: int | None, limit: int, newest: int) -> list[tuple[int, str]]:
+    """The numbers and ids of such mails, the newest first: what ``ids`` gives, to go on later behind number ``before``.
+
+    Of none with a number above ``newest``.
+    """
     with reading() as session:
-        return mail_search_db.ids(session, _stored(wanted), before, limit)
+        return mail_search_db.ids(session, _terms(wanted), before, limit, newest)
 
 
-def _stored(wanted: MailFilter) -> SearchTerms:
+def _terms(wanted: MailFilter) -> SearchTerms:
+    """The filter as the columns hold it. Raises Conflict if an address is asked for whose key is away."""
     return SearchTerms(
-        recipient=wanted.recipient,
+        recipient=_canonical(wanted.recipient),
+        number=_number(wanted.recipient),
         message_id=wanted.message_id,
         tag=wanted.tag,
         states=wanted.states,
@@ -75,3 +85,24 @@ def _stored(wanted: MailFilter) -> SearchTerms:
         until=wanted.until,
         cause=wanted.cause,
     )
+
+
+def _canonical(recipient: str) -> str:
+    if not recipient:
+        return ""
+    is_address = recipient.rpartition("@")[0] != ""
+    return address_key.canonical(recipient) if is_address else address_key.canonical_domain(recipient.lstrip("@"))
+
+
+def _number(recipient: str) -> int | None:
+    """What stands for an address or a domain; None while there is no key yet, and so no number."""
+    if not recipient:
+        return None
+    try:
+        key = address_key.find()
+    except KeyAway:
+        raise Conflict(f"Recipients cannot be searched. {address_key.MISSING}") from None
+    if key is None:
+        return None
+    is_address = recipient.rpartition("@")[0] != ""
+    return address_key.number(key, recipient) if is_address else address_key.domain_number(key, recipient)

@@ -7,44 +7,62 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import api_token_db, audit_db, user_db
+from database import api_token_db, audit_db, mail_deed_db, user_db
 from database.attempt_db import EmailAttempt
 from database.outbox_db import OutboxMail, State
 from services import audit
 from services.audit import Action
-from services.outbox.facts import STATES, AttemptFacts, Look
+from services.outbox.facts import SENT_IN_PART, STATES, AttemptFacts, Look, is_in_part
 from services.outbox.opens import OpensData
 from services.outbox.reasons import Reason, code_of
 from utils.json_shapes import Moment
 
 QUEUED, CLAIMED, ASKED, RELEASED, HELD, OPENED = "queued", "claimed", "asked", "released", "held", "opened"
+CORRECTED, COPIED = "corrected", "copied"
 _DEEDS: Final = {
     Action.MAIL_RETRIED: ASKED,
     Action.MAIL_RELEASED: RELEASED,
     Action.MAIL_CANCELLED: State.CANCELLED.value,
 }
+_ON_MANY: Final = {"retry": ASKED, "cancel": State.CANCELLED.value, "correct": CORRECTED}  # the codes of rows
 _LOOKS: Final = {
     QUEUED: Look("info", "Queued"),
     CLAIMED: Look("info", "Claimed by a worker"),
     ASKED: Look("info", "Asked to send at once"),
     RELEASED: Look("info", "Released"),
     HELD: STATES[State.HELD],
+    CORRECTED: Look("info", "Sent to a corrected address"),
+    COPIED: Look("info", "Made to go to a corrected address"),
     OPENED: Look("ok", "Opened"),
 }
 _MAYBE_OPENED: Final = Look("info", "May have been opened")
 # At one moment a mail is queued first, then claimed, then tried; how it ended stands behind all of that.
-_ORDER: Final = (QUEUED, HELD, RELEASED, ASKED, CLAIMED, "", *(state.value for state in STATES), OPENED)
+_ORDER: Final = (
+    QUEUED,
+    COPIED,
+    HELD,
+    RELEASED,
+    ASKED,
+    CLAIMED,
+    "",
+    *(state.value for state in STATES),
+    CORRECTED,
+    OPENED,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MailEventData:
-    """What happened beside the attempts: queued, claimed, asked (to send at once), released, held, opened, or the state
-    that it ended in. ``by`` is who did it, a worker's name if it was claimed; null if that is not known.
+    """What happened beside the attempts: queued, claimed, asked (to send at once), released, held, corrected (it was
+    sent to a corrected address, as another email), copied (it is that email), opened, or the state that it ended in.
+
+    ``by`` is who did it, a worker's name if it was claimed; null if that is not known. ``other`` is the other email.
     """
 
     at: Moment
     what: str
     by: str | None
+    other: str | None = None
 
     @property
     def look(self) -> Look:
@@ -58,6 +76,15 @@ class UnsureOpen(MailEventData):
     @property
     def look(self) -> Look:
         return _MAYBE_OPENED
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentInPart(MailEventData):
+    """The end of a mail that some of its recipients have not got."""
+
+    @property
+    def look(self) -> Look:
+        return SENT_IN_PART
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +108,17 @@ def history(
         MailEventData(at=row.created_at, what=QUEUED, by=_promised_by(session, row)),
         *_claims(attempts),
         *_deeds(session, row),
+        *_deeds_on_many(session, row),
         *_held(session, row),
     ]
     if is_for_owner:
         events = [each if each.what == QUEUED else replace(each, by=None) for each in events]
     if row.settled_at and not (row.state == State.CANCELLED and any(each.what == row.state for each in events)):
-        events.append(MailEventData(at=row.settled_at, what=row.state, by=None))
+        shape = SentInPart if is_in_part(row.state, [each["state"] for each in row.recipients]) else MailEventData
+        events.append(shape(at=row.settled_at, what=row.state, by=None))
     if opened and opened.first:
-        shape = MailEventData if opened.reliable else UnsureOpen
-        events.append(shape(at=opened.first, what=OPENED, by=None))
+        seen = MailEventData if opened.reliable else UnsureOpen
+        events.append(seen(at=opened.first, what=OPENED, by=None))
     return sorted(events, key=lambda each: (each.at, _ORDER.index(each.what)))
 
 
@@ -125,6 +154,18 @@ def _deeds(session: Session, row: OutboxMail) -> list[MailEventData]:
     found = audit_db.of_subject(session, f"mail {row.mail_id}")
     told = [(each, _DEEDS.get(Action(each.action)) if each.action in set(Action) else None) for each in found]
     return [MailEventData(at=each.at, what=what, by=each.actor) for each, what in told if what]
+
+
+def _deeds_on_many(session: Session, row: OutboxMail) -> list[MailEventData]:
+    """What people did with this mail and others at once."""
+    found = []
+    for each in mail_deed_db.of_mail(session, row.id, row.mail_id):
+        is_copy = each.copy == row.mail_id
+        what = COPIED if is_copy else _ON_MANY.get(each.action)
+        if what:
+            other = each.mail_id if is_copy else each.copy
+            found.append(MailEventData(at=each.done_at, what=what, by=each.actor, other=other))
+    return found
 
 
 def _held(session: Session, row: OutboxMail) -> list[MailEventData]:

@@ -12,7 +12,7 @@ from database import overview_db
 from database.engine import reading
 from database.overview_db import HourSum
 from services.outbox import reasons
-from services.outbox.facts import attempt_facts
+from services.outbox.facts import DiagnosisData, attempt_facts
 from services.outbox.reasons import Reason
 from services.overview.hourly import Tally, kind_of, tally_of
 
@@ -23,10 +23,15 @@ _OF_HOUR: Final = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class FailureCause(Tally):
-    """Attempts that failed for the same ``cause``, the code of a reason; ``remedy`` is "" where none is known."""
+    """Attempts that failed for the same ``cause``, the code of a reason.
+
+    ``meaning`` and ``remedy`` are what the mail log says of the last of them, "" where that is not known, or says no
+    more than the title.
+    """
 
     cause: str
     title: str
+    meaning: str
     remedy: str
 
     @property
@@ -54,19 +59,27 @@ def of(sums: Iterable[HourSum], since: datetime) -> FailureCauses:
     order = sorted(tallies, key=lambda cause: (-tallies[cause].all, cause))
     shown = order[:MOST]
     with reading() as session:
-        remedies = _remedies(session, {cause: max(each.hour for each in grouped[cause]) for cause in shown})
+        told = _diagnoses(session, {cause: max(each.hour for each in grouped[cause]) for cause in shown})
     return FailureCauses(
         since=since,
-        shown=tuple(_line(cause, tallies[cause], remedies.get(cause, "")) for cause in shown),
+        shown=tuple(_line(cause, tallies[cause], told.get(cause)) for cause in shown),
         others=sum(tallies[cause].all for cause in order[MOST:]),
     )
 
 
-def _line(cause: str, tally: Tally, remedy: str) -> FailureCause:
-    return FailureCause(cause=cause, title=reasons.words(cause).removesuffix("."), remedy=remedy, **vars(tally))
+def _line(cause: str, tally: Tally, told: DiagnosisData | None) -> FailureCause:
+    title, meaning = reasons.words(cause).removesuffix("."), told.title.removesuffix(".") if told else ""
+    is_same = meaning.casefold().removeprefix("the ") == title.casefold().removeprefix("the ")
+    return FailureCause(
+        cause=cause,
+        title=title,
+        meaning="" if is_same else meaning,
+        remedy=told.remedy if told else "",
+        **vars(tally),
+    )
 
 
-def _remedies(session: Session, hours: dict[str, datetime]) -> dict[str, str]:
+def _diagnoses(session: Session, hours: dict[str, datetime]) -> dict[str, DiagnosisData | None]:
     """What the log says of the last attempt that failed for each of these causes, met in these hours last."""
     if not hours:
         return {}
@@ -76,8 +89,5 @@ def _remedies(session: Session, hours: dict[str, datetime]) -> dict[str, str]:
         number = newest.get(cause) or overview_db.failure_within(session, hour, cause, _OF_HOUR)
         if number is not None:
             examples[number] = cause
-    remedies = {}
-    for attempt in overview_db.attempts_of(session, list(examples)):
-        diagnosis = attempt_facts(attempt).diagnosis
-        remedies[examples[attempt.id]] = diagnosis.remedy if diagnosis else ""
-    return remedies
+    found = overview_db.attempts_of(session, list(examples))
+    return {examples[attempt.id]: attempt_facts(attempt).diagnosis for attempt in found}

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy.exc import IntegrityError
+import structlog
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from database import checklist_db
 from database.engine import reading, transaction
@@ -29,6 +30,7 @@ class ChecklistStep(StrEnum):
 BY_HAND: Final = (ChecklistStep.OWN_MAIL, ChecklistStep.DOMAIN, ChecklistStep.KEY)
 _HIDDEN: Final = "hidden"
 NO_SUCH: Final = "No such step."
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,14 @@ def confirm(name: str, *, is_done: bool, by: str) -> None:
     if name not in list(BY_HAND):
         raise NotFound(NO_SUCH)
     _note(name, is_done=is_done, by=by)
+
+
+def note_domain_checked(by: str) -> None:
+    """The From domain that mail is sent from was found to be in order. Never raises: it is a note beside a page."""
+    try:
+        _note(ChecklistStep.DOMAIN, is_done=True, by=by)
+    except SQLAlchemyError as failure:
+        log.warning("step_not_noted", kind=type(failure).__name__)
 
 
 def hide(*, is_hidden: bool, by: str) -> None:

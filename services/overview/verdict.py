@@ -1,6 +1,7 @@
 """How mail is, in one word and one sentence, and the one thing to do next."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -9,9 +10,12 @@ from services.checks.outlook import MailFitness, Outlook
 from services.outbox import log
 from services.settings import configs, route
 from services.settings.state import SendingState
+from utils.env_utils import get_settings
+from utils.numbers import counted
 
-LATE: Final = "Some email is more than 15 minutes late."
+LATE: Final = "Some email is late."
 NOBODY: Final = "Email is due, and no worker is sending it."
+MINUTE: Final = timedelta(minutes=1)
 
 
 class NextStep(StrEnum):
@@ -22,6 +26,7 @@ class NextStep(StrEnum):
     ACTIVATE = "activate"
     CONNECT = "connect"
     TEST_SERVER = "test_server"
+    EDIT_SERVER = "edit_server"
     SEE_SERVERS = "see_servers"
     SEE_WAITING = "see_waiting"
 
@@ -34,7 +39,7 @@ class MailVerdict:
     """``level`` is ok, warning, error or empty, and ``word`` its name; ``sentence`` how mail is, ``detail`` why.
 
     ``config_id`` is the server that ``step`` is about, if it is about one; ``state`` how all servers are.
-    ``is_only_about_ends``: mail gets out, and the warning is of what will end soon.
+    ``is_only_about_ends``: mail gets out, and the warning is of what will end soon, or was never tested.
     """
 
     level: str
@@ -55,25 +60,26 @@ def look(*, has_configs: bool | None = None) -> MailVerdict:
     """How mail is now; ``has_configs`` whether any server is stored, if the caller knows."""
     has_configs = bool(configs.search()) if has_configs is None else has_configs
     found = outlook.look(has_configs=has_configs)
-    if route.is_suppressed():
-        is_down, is_late = False, False
-    else:
-        is_down, is_late = outlook.fitness(found) is MailFitness.DOWN, log.is_behind()
-    return judged(found, is_down=is_down, is_late=is_late, has_configs=has_configs)
+    is_down, late_minutes = False, None
+    if not route.is_suppressed():
+        is_down = outlook.fitness(found) is MailFitness.DOWN
+        late_minutes = _late_minutes(is_down=is_down)
+    return judged(found, is_down=is_down, late_minutes=late_minutes, has_configs=has_configs)
 
 
-def judged(found: Outlook, *, is_down: bool, is_late: bool, has_configs: bool) -> MailVerdict:
-    """The verdict that follows from how the servers are, and from whether email is late."""
+def judged(found: Outlook, *, is_down: bool, late_minutes: int | None, has_configs: bool) -> MailVerdict:
+    """The verdict that follows from how the servers are, and from by how much email is late at least, if any is."""
+    is_late = late_minutes is not None
     state = found.state
     sentence, detail = state.headline, state.detail
     step, config_id = _step(state, has_configs=has_configs)
     is_new = step is NextStep.ADD_SERVER and not (found.is_outage or is_down)
     level = "empty" if is_new else _level(found, is_down=is_down, is_late=is_late)
-    is_told = state.level in ("warning", "error", "empty")
-    if not is_told and found.is_unattended:
+    if found.is_unattended and not (state.is_outage or route.is_suppressed()):
         sentence, detail, step, config_id = NOBODY, log.NOBODY_SENDS, NextStep.SEE_WAITING, None
-    elif not is_told and (is_late or is_down):
-        sentence, detail, step, config_id = LATE, state.headline, NextStep.SEE_WAITING, None
+    elif is_late and not state.has_trouble:
+        sentence = f"Some email is more than {counted(late_minutes, 'minute')} late." if late_minutes else LATE
+        detail, step, config_id = state.headline, NextStep.SEE_WAITING, None
     return MailVerdict(
         level=level,
         word=_WORDS[level],
@@ -84,6 +90,16 @@ def judged(found: Outlook, *, is_down: bool, is_late: bool, has_configs: bool) -
         state=state,
         is_only_about_ends=level == "warning" and not (state.has_trouble or found.is_unattended or is_late),
     )
+
+
+def _late_minutes(*, is_down: bool) -> int | None:
+    """By how many minutes some email is late at least; None if none is."""
+    limit = get_settings().mail_down_minutes
+    behind = int(log.BEHIND / MINUTE)
+    # What is not late by the smaller of the two is not by the other, and each is a handful of queries.
+    if (is_down or limit > behind) and log.is_behind():
+        return behind
+    return limit if is_down else None
 
 
 def _level(found: Outlook, *, is_down: bool, is_late: bool) -> str:
@@ -101,7 +117,8 @@ def _step(state: SendingState, *, has_configs: bool) -> tuple[NextStep, int | No
     if state.level == "ok" or route.is_suppressed():
         return NextStep.NONE, None
     if state.config_id is not None:
-        return NextStep.TEST_SERVER, state.config_id
-    if not has_configs:
-        return NextStep.ADD_SERVER, None
-    return (NextStep.SEE_SERVERS if state.since or state.has_trouble else NextStep.ACTIVATE), None
+        is_skipped = bool(state.route) and state.route[0].status == "skipped"
+        return NextStep.EDIT_SERVER if is_skipped else NextStep.TEST_SERVER, state.config_id
+    if state.env.can_be_tested:
+        return NextStep.SEE_SERVERS, None
+    return NextStep.ACTIVATE if has_configs else NextStep.ADD_SERVER, None

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from database import attempt_db, person_db, suppression_db
-from database.attempt_db import EmailAttempt
+from database.attempt_db import EmailAttempt, Tried
 from database.engine import reading
 from database.outbox_db import OutboxMail
 from services import address_key, audit, conversations
@@ -25,8 +25,8 @@ from utils.errors import Conflict
 from utils.json_shapes import json_of
 
 _DIRECT_MAIL: Final = (
-    "Of email sent directly, the log keeps only masked addresses, which several people can share. It is listed only "
-    "where a kept SMTP conversation names the address."
+    "Email that an earlier version sent directly is not listed: only masked addresses were kept of it, which several "
+    "people can share."
 )
 _DELETED_BEFORE: Final = "This address was deleted here before. Emails from then name it by a pseudonym."
 
@@ -36,6 +36,7 @@ class HeldAbout:
     """How much of each kind is held about an address; ``replies`` are of servers that repeat it."""
 
     emails: int = 0
+    direct_emails: int = 0
     replies: int = 0
     events: int = 0
     suppressions: int = 0
@@ -54,6 +55,7 @@ def held(address: str) -> HeldAbout:
     with reading() as session:
         return HeldAbout(
             emails=sum(1 for _ in person.mails(session)),
+            direct_emails=len(person.direct(session)),
             replies=len(person.each(person_db.attempts_in_words, session)),
             events=len(person.each(person_db.events, session)),
             suppressions=len(_suppressions(session, person, _key())),
@@ -69,11 +71,11 @@ def export(address: str) -> dict[str, Any]:
             "address": person.address,
             "made_at": clock.now().isoformat(),
             "emails": [_mail(session, person, row) for row in person.mails(session)],
+            "direct_emails": _direct(session, person),
             "replies": [
                 {"at": _iso(row.started_at), "mail_id": row.mail_id, "server": row.server, "reply": row.reply}
                 for row in person.each(person_db.attempts_in_words, session)
             ],
-            "direct": _direct(session, person),
             "events": [
                 {name: getattr(row, name) for name in ("actor", "source", "action", "subject", "details")}
                 | {"at": _iso(row.at)}
@@ -95,10 +97,16 @@ def export(address: str) -> dict[str, Any]:
             "servers": [{"id": row.id, "name": row.name} for row in person.each(person_db.servers, session)],
             "notes": [_DIRECT_MAIL],
         }
-        if key and next(person_db.mails(session, key.pseudonym(person.on_the_wire)), None):
+        if key and _was_forgotten(session, person, key):
             found["notes"].append(_DELETED_BEFORE)
     audit.note(Action.PERSON_EXPORTED, f"address {person.masked}")
     return found
+
+
+def _was_forgotten(session: Session, person: AddressHolder, key: AddressKey) -> bool:
+    """Whether mail names the pseudonym of the address."""
+    pseudonym = key.pseudonym(person.on_the_wire)
+    return next(person_db.mails(session, pseudonym, address_key.number(key, pseudonym)), None) is not None
 
 
 def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str, Any]:
@@ -107,8 +115,9 @@ def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str,
     attempts = [attempt_facts(each) for each in rows]
     others = [each["address"] for each in row.recipients if not person.is_it(each["address"])]
     said = _conversations(session, rows)
-    told = json_of(MessageData, mail_facts(row, len(attempts)))
+    told = json_of(MessageData, mail_facts(row, Tried(len(attempts))))
     told["recipients"] = [each for each in told["recipients"] if person.is_it(each["address"])]
+    told["subject"] = row.subject
     told["attempts"] = [
         {"at": _iso(each.at), "server": each.server, "outcome": each.outcome, "code": each.code}
         | _without(others, said.get(stored.conversation or ""))
@@ -135,19 +144,20 @@ def _without(others: Iterable[str], said: Iterable[SpokenLine] | None) -> dict[s
 
 
 def _direct(session: Session, person: AddressHolder) -> list[dict[str, Any]]:
-    """The mails sent directly of which it is kept what was said, where that names the address."""
-    rows = person_db.attempts_with_conversation(session, person.masked)
+    """The mails that were sent directly, each attempt by itself, without the other recipients."""
+    rows = person.direct(session)
     said = _conversations(session, rows)
-    found = [(row, said.get(row.conversation or "") or []) for row in rows]
+    names = ("message_id", "kind", "server", "outcome", "code", "enhanced", "tag", "subject")
     return [
-        {
-            "at": _iso(row.started_at),
-            "server": row.server,
-            "conversation": [line.text for line in lines if _is_of(line.text, person)],
-        }
-        for row, lines in found
-        if any(person.names(line.text) for line in lines)
+        {"at": _iso(row.started_at)}
+        | {name: getattr(row, name) for name in names}
+        | _own_lines(person, said.get(row.conversation or ""))
+        for row in rows
     ]
+
+
+def _own_lines(person: AddressHolder, said: Iterable[SpokenLine] | None) -> dict[str, list[str]]:
+    return {} if said is None else {"conversation": [line.text for line in said if _is_of(line.text, person)]}
 
 
 def _is_of(line: str, person: AddressHolder) -> bool:

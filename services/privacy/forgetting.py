@@ -10,15 +10,17 @@ from database import attempt_db, conversation_db, person_db, suppression_db
 from database.attempt_db import LONGEST_REPLY, EmailAttempt
 from database.audit_db import LONGEST_ACTOR, LONGEST_DETAILS, LONGEST_SUBJECT, AuditEvent
 from database.engine import reading, transaction
+from database.mail_facets import LONGEST_TAG
 from database.outbox_db import IN_HAND, UNSENT, OutboxMail, Recipient, State
 from services import address_key, audit
+from services.address_key import AddressKey
 from services.audit import Action
+from services.outbox import indexing
 from services.outbox.reasons import Reason
 from services.privacy.person import AddressHolder
 from utils import clock
 from utils.addresses import mask_address
 
-_LONGEST_TAG: Final = 64
 _TOGETHER: Final = 100  # mails in one transaction
 
 
@@ -26,12 +28,13 @@ _TOGETHER: Final = 100  # mails in one transaction
 class Forgotten:
     """What names the address by its ``pseudonym`` now; of ``emails``, these many were ``cancelled`` for it.
 
-    ``left`` are emails that are being sent, or wait to be sent to others as well. ``accounts``, ``senders`` and
-    ``servers`` use the address, and go where they are kept.
+    ``direct_emails`` were sent directly. ``left`` are emails that are being sent, or wait to be sent to others as well.
+    ``accounts``, ``senders`` and ``servers`` use the address, and go where they are kept.
     """
 
     pseudonym: str
     emails: int = 0
+    direct_emails: int = 0
     cancelled: int = 0
     replies: int = 0
     events: int = 0
@@ -56,7 +59,7 @@ def forget(address: str) -> Forgotten:
     with transaction() as session:
         key = address_key.find_or_make(session)
     pseudonym = key.pseudonym(person.on_the_wire)
-    mails, cancelled, left = _forget_mails(person, pseudonym)
+    mails, cancelled, left = _forget_mails(person, key, pseudonym)
     with transaction() as session:
         # Of direct mails only masked addresses tell. Who shares one loses no more than a record of what was said.
         _forget_conversations(session, person_db.attempts_with_conversation(session, person.masked))
@@ -70,6 +73,7 @@ def forget(address: str) -> Forgotten:
         told = Forgotten(
             pseudonym=pseudonym,
             emails=mails,
+            direct_emails=_forget_direct(session, person, key, pseudonym),
             cancelled=cancelled,
             replies=len(replies),
             events=len(events),
@@ -82,7 +86,7 @@ def forget(address: str) -> Forgotten:
     return told
 
 
-def _forget_mails(person: AddressHolder, pseudonym: str) -> tuple[int, int, int]:
+def _forget_mails(person: AddressHolder, key: AddressKey, pseudonym: str) -> tuple[int, int, int]:
     """How many mails name the pseudonym now, how many of them were cancelled for it, and how many are left."""
     done = cancelled = left = 0
     with reading() as session:
@@ -94,8 +98,38 @@ def _forget_mails(person: AddressHolder, pseudonym: str) -> tuple[int, int, int]
                 if values is None or not _rewritten(session, row, person, pseudonym, values):
                     left += 1
                 else:
+                    indexing.renumber(session, row.id, address_key.numbers_of(key, _after(row, person, pseudonym)))
                     done, cancelled = done + 1, cancelled + bool(values)
     return done, cancelled, left
+
+
+def _after(row: OutboxMail, person: AddressHolder, pseudonym: str) -> list[str]:
+    """The recipients of a mail without the person."""
+    return [pseudonym if person.is_it(each["address"]) else each["address"] for each in row.recipients]
+
+
+def _forget_direct(session: Session, person: AddressHolder, key: AddressKey, pseudonym: str) -> int:
+    """Of mail that was sent directly, to the person alone or to others as well; how many."""
+    found = person.direct(session)
+    for attempt in found:
+        masked = attempt.recipients.split(", ")
+        if person.masked in masked:  # one, as another may look the same
+            masked[masked.index(person.masked)] = mask_address(pseudonym)
+        attempt.recipients = ", ".join(masked)
+        attempt.subject = None
+        _forget_words(attempt, person, pseudonym)
+        indexing.renumber_attempt(session, attempt, key, person.on_the_wire, pseudonym)
+    return len(found)
+
+
+def _forget_words(attempt: EmailAttempt, person: AddressHolder, pseudonym: str) -> None:
+    """What a server said, of whom it refused, and the caller's own word for the mail."""
+    attempt.reply = person.replaced(attempt.reply, pseudonym)[:LONGEST_REPLY]
+    attempt.tag = person.replaced(attempt.tag, pseudonym)[:LONGEST_TAG] if attempt.tag else None
+    attempt.refused = [
+        {**each, "recipient": mask_address(pseudonym)} if each.get("recipient") == person.masked else each
+        for each in attempt.refused
+    ]
 
 
 def _values_for(row: OutboxMail, person: AddressHolder) -> dict[str, Any] | None:
@@ -114,8 +148,8 @@ def _rewritten(
     recipients: list[Recipient] = [
         {**each, "address": pseudonym} if person.is_it(each["address"]) else each for each in row.recipients
     ]
-    tag = person.replaced(row.tag, pseudonym)[:_LONGEST_TAG] if row.tag else None
-    if not person_db.rewrite_mail(session, row, recipients=recipients, tag=tag, **values):
+    tag = person.replaced(row.tag, pseudonym)[:LONGEST_TAG] if row.tag else None
+    if not person_db.rewrite_mail(session, row, recipients=recipients, tag=tag, subject=None, **values):
         return False
     attempts = attempt_db.of_mail(session, row.mail_id)
     _forget_conversations(session, attempts)
@@ -130,11 +164,7 @@ def _forget_attempts(
     masked = ", ".join(mask_address(each["address"]) for each in recipients)
     for attempt in attempts:
         attempt.recipients = masked
-        attempt.reply = person.replaced(attempt.reply, pseudonym)[:LONGEST_REPLY]
-        attempt.refused = [
-            {**each, "recipient": mask_address(pseudonym)} if each.get("recipient") == person.masked else each
-            for each in attempt.refused
-        ]
+        _forget_words(attempt, person, pseudonym)
 
 
 def _forget_conversations(session: Session, attempts: Sequence[EmailAttempt]) -> int:

@@ -5,12 +5,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from database import person_db
+from database import mail_index_db, person_db
+from database.attempt_db import EmailAttempt
 from database.outbox_db import OutboxMail
 from services import address_key
 from services.accounts.fields import email_and_key
+from services.address_key import MISSING, KeyAway
 from utils.addresses import ascii_recipient, mask_address
-from utils.errors import InvalidInput
+from utils.errors import Conflict, InvalidInput
 
 T = TypeVar("T")
 
@@ -51,8 +53,21 @@ class AddressHolder:
 
     def mails(self, session: Session) -> Iterator[OutboxMail]:
         """The queued mails that go to the person."""
-        rows = person_db.mails(session, self.on_the_wire)
+        rows = person_db.mails(session, self._canonical, self.number())
         return (row for row in rows if any(self.is_it(each["address"]) for each in row.recipients))
+
+    def direct(self, session: Session) -> list[EmailAttempt]:
+        """The attempts at mail that was sent to the person directly, the oldest first."""
+        number = self.number()
+        return mail_index_db.attempts_at(session, number) if number is not None else []
+
+    def number(self) -> int | None:
+        """What stands for the address where mail is found; None while there is no key. Raises Conflict."""
+        try:
+            key = address_key.find()
+        except KeyAway:
+            raise Conflict(MISSING) from None
+        return address_key.number(key, self.on_the_wire) if key else None
 
     def elsewhere(self, session: Session) -> dict[str, int]:
         """In how many places the address is used on purpose, and stays."""

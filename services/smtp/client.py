@@ -150,6 +150,15 @@ class SmtpClient:
         with self._talk.covered():
             self._exchange.find_out(self._exchange.inquiry(sender, sender))
 
+    def ask_for_nothing(self) -> None:
+        """See that the server goes on listening once it has let us in (NOOP, RFC 5321 4.1.1.9). Raises DeliveryError.
+
+        What it says is the same to us, unless it leaves.
+        """
+        with self._talk.covered(), self._talk.within(self._exchange.seconds_left):
+            self._talk.begin(Phase.SENDER)
+            self._talk.answered(self._talk.ask(b"NOOP"))
+
     def check_envelope(
         self, sender: str, recipient: str, *, excuses: Callable[[DeliveryError], bool] = _nothing, is_told: bool = True
     ) -> Reply:

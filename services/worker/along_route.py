@@ -103,6 +103,13 @@ class Job:
     met: tuple[RouteStep, Meeting] | None = None  # what keeps all mail from a server that it was not tried at
 
     @property
+    def settled(self) -> Settlement | None:
+        """What it is from now on, with the server that it was tried at last."""
+        if self.settlement is None or not self.records:
+            return self.settlement
+        return self.settlement._replace(server_key=self.records[-1].row["server_key"])
+
+    @property
     def skipped(self) -> tuple[Outcome, ...]:
         """The outcomes at servers that were down, or had just had enough."""
         return (*self.spared, *self.outcomes)

@@ -24,7 +24,7 @@ from database.driver import Driver
 from database.engine import driver_transaction, transaction
 from database.outbox_claim_db import Claim, LeaseTerms, Settlement
 from database.outbox_db import Priority
-from services import audit
+from services import audit, tracing
 from services.accounts import upkeep
 from services.delivery import bounces, record
 from services.delivery.bounces import TriedMail
@@ -161,7 +161,7 @@ class _Work:
         What they have shown of addresses is written first: whoever sees that a mail is settled finds it counted.
         """
         bounces.note([TriedMail(job.claim.mail_id, job.pending, job.outcomes) for job in jobs], self._listing)
-        settlements = [*self._settled, *(job.settlement for job in jobs if job.settlement)]
+        settlements = [*self._settled, *(each for job in jobs if (each := job.settled))]
         made = [each for job in jobs for each in job.records]
         return News(settlements, [each.row for each in made], [said for each in made for said in each.conversations])
 
@@ -172,13 +172,15 @@ def finish(news: News, claim: _Claiming | None = None) -> Group | None:
     What ``claim`` takes in the same transaction spares one of its own.
     """
     try:
-        return _write(news, claim)
+        claimed = _write(news, claim)
     except SQLAlchemyError as failure:
         if claim:  # it may be what failed, and is no matter of these mails
             return finish(news)
         log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(news.settlements))
         unwritten.keep(Path(current_app.instance_path), news)
-        return None
+        claimed = None
+    tracing.sent(news.attempts)
+    return claimed
 
 
 def sweep(pace: Pace) -> None:

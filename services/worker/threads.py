@@ -19,11 +19,12 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from database.outbox_db import Priority
 from services.accounts import password_reset
 from services.delivery import held_servers
-from services.outbox import figures, many, promise
+from services.outbox import figures, indexing, many, promise
 from services.smtp import pool
-from services.worker import groups, lease, probing, pulse, turns
+from services.worker import groups, lease, pulse, turns
 from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
+from services.worker.probing import Probing
 from services.worker.renewing import Renewing
 from utils import ending, incidents
 
@@ -32,7 +33,7 @@ log = structlog.get_logger(__name__)
 EXTENSION: Final = "sealpost_worker"
 SENDERS: Final = 2
 SWEEP_SECONDS: Final = 5.0
-LOOK_AGAIN_SECONDS: Final = 30.0  # between two looks for servers that are down and may be back
+LOOK_AGAIN_SECONDS: Final = 30.0  # between two looks for a server whose turn it is to be looked at
 TIDY_SECONDS: Final = 3600.0
 DEED_SECONDS: Final = 1.0  # of a deed on many mails, until a stop is heard of
 PAUSE_SECONDS: Final = 0.1  # the answer to whoever asked for a reset is out before its work starts
@@ -65,6 +66,7 @@ class MailWorker:
         self._stopping = threading.Event()
         self._last_turn = time.monotonic()
         self._renewing = Renewing(app)
+        self._probing = Probing(app)
         self._claimer = threading.Thread(target=incidents.watched(self._claim), name="mail-claimer", daemon=True)
         self._keeper = threading.Thread(target=incidents.watched(self._keep), name="mail-keeper", daemon=True)
         self._actor = threading.Thread(target=incidents.watched(self._act), name="mail-actor", daemon=True)
@@ -117,6 +119,7 @@ class MailWorker:
         self._end_silent(until - min(LAST_SECONDS, seconds / 2))
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+        self._probing.end(max(0.0, until - time.monotonic()))
         self._renewing.join(max(0.0, until - time.monotonic()))  # or a token that was just given might be lost
         for group in self._groups():  # a name server that is silent still holds it; nothing of it was said
             self._guarded(partial(lease.give_back, group))
@@ -163,11 +166,12 @@ class MailWorker:
             if now >= next_sweep:
                 next_sweep = now + SWEEP_SECONDS
                 self._guarded(self._sweep)
+                self._guarded(indexing.index_some)
             self._guarded(password_reset.process_requests)
             if now >= next_look:
                 next_look = now + LOOK_AGAIN_SECONDS
                 self._guarded(pulse.beat)
-                self._guarded(probing.look_again)
+                self._guarded(self._probing.begin)
             if now >= next_count:
                 self._guarded(figures.count_up)
                 next_count = time.monotonic() + figures.pause_after(time.monotonic() - now)

@@ -46,8 +46,7 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
     monkeypatch.setattr(live, "LIFE", PATIENCE)
     monkeypatch.setattr(live, "LOOK_EVERY", 0.0)
     yield Board()
-    assert live.places.take()  # what was taken was given back
-    live.places.give_back()
+    assert live.places._taken.total() == 0  # what was taken was given back
 
 
 def test_whoever_has_seen_nothing_gets_all_and_then_what_changes(app: Flask, board: Board) -> None:
@@ -77,12 +76,12 @@ def test_a_stream_ends_with_its_time(app: Flask, board: Board, monkeypatch: pyte
     assert len(board.events(app)) == 1
 
 
-def test_a_process_serves_few_at_a_time(app: Flask, board: Board) -> None:
+def test_whoever_gets_no_place_is_told_at_once(app: Flask, board: Board) -> None:
     def ask() -> Any:
         return live.streamed(Watched(board.look, lambda *_: {}, dict, lambda: False))
 
     with app.test_request_context("/"):
-        open_ones = [ask() for _ in range(live.FEW)]
+        open_ones = [ask() for _ in range(live.EACH)]
         assert ask().status_code == 204
         open_ones[0].close()
         again = ask()
@@ -95,7 +94,16 @@ def test_a_process_serves_few_at_a_time(app: Flask, board: Board) -> None:
 def test_streams_hold_half_of_the_threads_at_most(threads: int, served: int) -> None:
     places = live._Places()
     places.fit(threads)
-    assert [places.take() for _ in range(served + 1)] == [True] * served + [False]
+    assert [places.take(str(person)) for person in range(served + 1)] == [True] * served + [False]
+
+
+def test_nobody_takes_the_places_of_all_others() -> None:
+    places = live._Places()
+    places.fit(100)
+    assert [places.take("alice") for _ in range(live.EACH + 1)] == [True] * live.EACH + [False]
+    assert places.take("bob")
+    places.give_back("alice")
+    assert places.take("alice")
 
 
 def test_a_mark_is_of_these_rows_in_this_order_alone() -> None:

@@ -12,6 +12,7 @@ from tests.browser import (
     states_people,
     states_personal,
     states_settings,
+    states_start,
     states_suppression,
     states_typed,
 )
@@ -167,6 +168,7 @@ STATES: list[State] = [
     reset_refused,
     reset_link_unknown,
     reset_link_missing,
+    *states_start.STATES,
     *states_settings.STATES,
     *states_emails.STATES,
     *states_suppression.STATES,

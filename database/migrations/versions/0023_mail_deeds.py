@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("old_address", sa.String(length=254), nullable=False),
         sa.Column("new_address", sa.String(length=254), nullable=False),
         sa.Column("cursor", sa.Integer(), nullable=False),
+        sa.Column("newest", sa.Integer(), nullable=False),
         sa.Column("tally", sa.JSON(), nullable=False),
         sa.Column("found", sa.Integer(), nullable=False),
         sa.Column("able", sa.Integer(), nullable=False),

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -68,7 +69,7 @@ def of(found: Samples, name: str, *labels: str) -> dict[tuple[str, ...], float]:
 
 def test_it_tells_what_attempts_came_to(admin: Visitor, sending: RecordingServer) -> None:
     assert email_service.send_email("jane@example.com", "s", "b")
-    refused = {"outcome": "permanent", "reason": "no_recipient", "phase": "recipient"}
+    refused: dict[str, Any] = {"outcome": "permanent", "reason": "no_recipient", "phase": "recipient"}
     attempted(queued(), **refused, ms=2500, server="Main (127.0.0.1:25)")
     attempted(outcome="temporary", reason="connect", phase="connect", server="Main (127.0.0.1:25)", ms=50)
     found = scraped(admin)

@@ -24,7 +24,7 @@ def test_failed_mails_are_sent_again_by_a_filter_after_a_question(app: Flask) ->
     silent = run(app, *words)
     assert (silent.exit_code, "Pass --yes" in silent.stderr) == (2, True)
     assert {row_of(each).state for each in ids} == {State.FAILED}
-    assert run(app, *words, answer="y\n").stdout.endswith("3 emails sent again.\n")
+    assert run(app, *words, answer="y\n").stdout.endswith("3 emails are being sent again.\n")
     assert {row_of(each).state for each in ids} == {State.QUEUED}
     again = run(app, *words, "--yes")
     assert (again.exit_code, again.stdout) == (0, "0 emails found, 0 of them can be sent again.\n")
@@ -55,7 +55,7 @@ def test_a_mail_is_sent_to_a_corrected_address(app: Flask) -> None:
     old = in_state(State.FAILED, "ann@gmial.com", recipients=refused("ann@gmial.com"))
     assert run(app, "resend", old, "--to", "ann@gmail", "--from", "ann@", "--yes").exit_code == 1
     done = run(app, "resend", old, "--to", "ann@gmail.com", "--yes")
-    assert (done.exit_code, done.stdout.endswith("1 email sent to a corrected address.\n")) == (0, True)
+    assert (done.exit_code, done.stdout.endswith("1 email is being sent to a corrected address.\n")) == (0, True)
     again = run(app, "resend", old, "--to", "ann@gmail.com", "--yes")
     assert "not: Already sent to a corrected address" in again.stdout
     assert run(app, "resend", "0" * 32, "--to", "ann@gmail.com", "--yes").exit_code == 1

@@ -6,7 +6,8 @@ import pytest
 from flask import Flask
 
 from database.outbox_db import Recipient, RecipientState, State
-from services.outbox import many
+from services.outbox import many, searching
+from services.outbox.many_rules import ManyAction
 from tests.mails import in_state
 from tests.outbox import row_of
 from tests.visitors import Visitor
@@ -28,7 +29,7 @@ def test_by_a_filter_one_asks_previews_and_does_it(app: Flask, admin: Visitor) -
     assert "u11@example.com" not in shown
     assert {row_of(each).state for each in ids} == {State.FAILED}
     assert admin.post_form(f"{preview}/go", {}).status_code == 303
-    assert "12 emails sent again" in admin.get(preview).text
+    assert "12 emails are being sent again" in admin.get(preview).text
     assert {row_of(each).state for each in ids} == {State.QUEUED}
 
 
@@ -58,14 +59,14 @@ def test_a_corrected_address_is_asked_for_and_checked(app: Flask, admin: Visitor
     assert "Send 1 email to a corrected address?" in admin.get(preview).text
     admin.post_form(f"{preview}/go")
     page = admin.get(preview).text
-    assert "1 email sent to a corrected address" in page
+    assert "1 email is being sent to a corrected address" in page
     assert "ann@gmail.com" not in page  # masked, once it is done
     assert row_of(old).state == State.FAILED
 
 
 def test_while_it_goes_on_the_page_asks_again_and_it_can_be_stopped(app: Flask, admin: Visitor) -> None:
     in_state(State.FAILED)
-    deed_id = many.propose(many.ManyAction.RETRY, many.searching.parse({}))
+    deed_id = many.propose(ManyAction.RETRY, searching.parse({}))
     page = admin.get(f"/emails/many/{deed_id}")
     assert page.headers["Refresh"]
     assert "Looking at the emails" in page.text

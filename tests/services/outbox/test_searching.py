@@ -9,13 +9,17 @@ from flask import Flask
 from sqlalchemy import delete
 
 from app import create_app
+from database.address_key_db import StoredAddressKey
 from database.attempt_db import EmailAttempt
 from database.engine import db, transaction
-from database.outbox_db import OutboxMail, State
-from services.outbox import searching
+from database.mail_facets import key_of
+from database.outbox_db import OutboxMail, OutboxName, State
+from services import address_key
+from services.outbox import indexing, searching
 from services.outbox.reasons import Reason
 from services.outbox.searching import MailFilter
 from tests.mails import attempted, change, in_state
+from tests.outbox import row_of
 from utils import clock
 from utils.errors import InvalidInput
 
@@ -28,7 +32,7 @@ def app(on_either: dict[str, str], tmp_path: object) -> Iterator[Flask]:
     app = create_app(on_either, instance_path=tmp_path)  # type: ignore[arg-type]
     with app.app_context():
         with transaction() as session:
-            for table in (EmailAttempt, OutboxMail):
+            for table in (EmailAttempt, OutboxMail, OutboxName, StoredAddressKey):
                 session.execute(delete(table))
         yield app
         db.engine.dispose()
@@ -90,6 +94,12 @@ def test_an_argument_that_cannot_be_read_is_named(args: dict[str, str]) -> None:
     assert set(refused.value.errors) == {list(args)[-1]}
 
 
+def make_key() -> None:
+    with transaction() as session:
+        address_key.find_or_make(session)
+    assert address_key.find()
+
+
 def found(**wanted: Any) -> list[str]:
     """The ids that a filter finds, and that all ways to ask agree on."""
     wants = MailFilter(**wanted)
@@ -99,19 +109,45 @@ def found(**wanted: Any) -> list[str]:
     return mails
 
 
-def test_queued_mail_is_found_by_each_filter_and_by_two(app: Flask) -> None:
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_queued_mail_is_found_by_each_filter_and_by_two(app: Flask, is_indexed: bool) -> None:
+    if is_indexed:
+        make_key()
     old = in_state(State.SENT, "Jane@Example.com", days_ago=9, tag="order", account_id=7)
     refused = in_state(
         State.FAILED, "bob@example.com", "eve@other.example", reason=Reason.NO_RECIPIENT.value, tag="order"
     )
     detailed = in_state(State.EXPIRED, "eve@sub.example.com", reason=f"{Reason.ACCOUNT_LIMIT}:5 a day")
     attempted(old)
-    for wanted, expected in (
-        ({}, [detailed, refused, old]),
+    own = in_state(
+        State.SENT,
+        "own@example.com",
+        days_ago=20,
+        message_id="<own@shop.example>",
+        message_key=key_of("<own@shop.example>"),
+    )
+    if not is_indexed:
+        change(own, message_key=None)
+    assert is_indexed == (row_of(old).recipient_key is not None)
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({}, [detailed, refused, old, own]),
         ({"recipient": "jane@example.com"}, [old]),
         ({"recipient": "eve@other.example"}, [refused]),
         ({"recipient": "ne@example.com"}, []),
-        ({"recipient": "example.com"}, [refused, old]),
+        ({"recipient": "example.com"}, [refused, old, own]),
+        ({"recipient": "bob@example.com"}, [refused]),
+        ({"recipient": "bob@example.com", "cause": "no_recipient"}, [refused]),
+        ({"recipient": "example.com", "tag": "order"}, [refused, old]),
+        ({"recipient": "example.com", "states": (State.SENT,)}, [old, own]),
+        ({"recipient": "sub.example.com"}, [detailed]),
+        ({"message_id": "<own@shop.example>"}, [own]),
+        ({"message_id": "<own@shop.example>", "tag": "order"}, []),
+        ({"message_id": f"<{old}@example.com>"}, [old]),
+        ({"message_id": f"<{old}@example.org>"}, []),
+        ({"tag": "order", "account_id": 7}, [old]),
+        ({"tag": "order", "server": SERVER}, [old]),
+        ({"account_id": 7, "server": SERVER}, [old]),
+        ({"account_id": 7, "server": "Other"}, []),
         ({"recipient": "other.example"}, [refused]),
         ({"tag": "order"}, [refused, old]),
         ({"tag": "order", "states": (State.FAILED,)}, [refused]),
@@ -122,13 +158,15 @@ def test_queued_mail_is_found_by_each_filter_and_by_two(app: Flask) -> None:
         ({"cause": "no_recipient"}, [refused]),
         ({"cause": "account_limit"}, [detailed]),
         ({"since": clock.now() - timedelta(days=1)}, [detailed, refused]),
-        ({"until": clock.now() - timedelta(days=1)}, [old]),
+        ({"until": clock.now() - timedelta(days=1)}, [old, own]),
         ({"until": clock.now() - timedelta(days=1), "states": (State.FAILED,)}, []),
-    ):
-        assert found(**wanted) == expected, wanted  # type: ignore[arg-type]
-    for mail_id in (old, refused):
-        change(mail_id, message_id=f"<{mail_id}@shop.example>")
-    assert found(message_id=f"<{old}@shop.example>") == [old]
+    ]
+    for wanted, expected in cases:
+        assert found(**wanted) == expected, wanted
+    indexing.index_some()
+    assert row_of(own).recipient_key is not None
+    for wanted, expected in cases:
+        assert found(**wanted) == expected, wanted
 
 
 def test_pages_follow_each_other_and_direct_mail_is_found_likewise(app: Flask) -> None:

@@ -7,15 +7,21 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from app import create_app
+from database.attempt_db import EmailAttempt
 from database.engine import db, reading, transaction
 from database.outbox_db import State
-from services import audit
+from services import address_key, audit
 from services.accounts import accounts
 from services.audit import Action, Actor
+from services.delivery import record
+from services.delivery.outcome import Outcome
+from services.message.draft import draft
+from services.outbox import searching
 from services.outbox.reasons import Reason
+from services.outbox.searching import MailFilter
 from services.privacy import forgetting
 from services.privacy.export import export, held
 from services.settings import configs
@@ -25,6 +31,7 @@ from services.suppression.counting import DeadAddress
 from tests.mails import REFUSAL, attempted, in_state, queued
 from tests.outbox import row_of
 from tests.visitors import PASSWORD
+from utils import clock
 from utils.errors import InvalidInput
 
 JANE, JOE, LONGER = "jane@example.com", "joe@example.com", "mary-jane@example.com"
@@ -32,12 +39,13 @@ JANE, JOE, LONGER = "jane@example.com", "joe@example.com", "mary-jane@example.co
 
 @pytest.fixture(autouse=True)
 def app(on_either: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
-    app = create_app(on_either, instance_path=tmp_path)
+    app = create_app(on_either | {"LOG_SUBJECTS": "true"}, instance_path=tmp_path)
     with app.app_context():
         yield app
         with transaction() as session:
             for table in (
-                "email_outbox", "email_attempt", "suppression", "address_key", "audit_event", "smtp_config", "account",
+                "email_outbox", "outbox_name", "email_attempt", "attempt_name",
+                "suppression", "address_key", "audit_event", "smtp_config", "account",
             ):  # fmt: skip
                 session.execute(text(f"DELETE FROM {table}"))
         db.engine.dispose()
@@ -116,6 +124,53 @@ def test_a_forgotten_address_is_the_same_pseudonym_everywhere_and_nobody_else_is
     for person in (LONGER, "jane@example.com.au"):
         left = left.replace(person, "")
     assert JANE not in left
+
+
+def sent_directly(*to: str) -> int:
+    """Send a mail directly, by no server; the number of its attempt."""
+    mail = draft(list(to), "Hello Jane", "Hello", message_id_domain="example.com", tag=f"for {JANE}")
+    record.record(mail, Outcome(kind="not_configured", message="", ms=0), clock.now())
+    (attempt, *_), _ = searching.direct(MailFilter(message_id=mail.message_id))
+    with reading() as session:
+        return session.scalars(select(EmailAttempt.id).where(EmailAttempt.message_id == attempt.message_id)).one()
+
+
+def found_directly(recipient: str) -> int:
+    return len(searching.direct(MailFilter(recipient=recipient))[0])
+
+
+def test_mail_that_was_sent_directly_is_exported_and_forgotten_as_well() -> None:
+    entries.add(JOE)  # and with it, the key is made
+    assert address_key.find()
+    alone, with_joe = sent_directly(JANE), sent_directly(JANE, JOE, "j2@example.com")
+    (first, second) = export(JANE)["direct_emails"]
+    assert (first["subject"], first["tag"], second["outcome"]) == ("Hello Jane", f"for {JANE}", "not_configured")
+    assert (held(JANE).direct_emails, found_directly(JANE), found_directly("example.com")) == (2, 2, 2)
+    told = forgetting.forget(JANE)
+    assert (told.direct_emails, held(JANE).direct_emails, found_directly(JANE)) == (2, 0, 0)
+    assert (found_directly(told.pseudonym), found_directly(JOE), found_directly("j2@example.com")) == (2, 1, 1)
+    assert (found_directly("example.com"), found_directly("forgotten.invalid")) == (1, 2)
+    with reading() as session:
+        rows = [session.get_one(EmailAttempt, each) for each in (alone, with_joe)]
+        assert [each.recipients for each in rows] == [
+            "f***@forgotten.invalid",
+            "f***@forgotten.invalid, j***@example.com, j***@example.com",
+        ]
+        assert all(each.subject is None and JANE not in (each.tag or "") for each in rows)
+
+
+def test_a_forgotten_address_is_found_by_its_pseudonym_alone(app: Flask) -> None:
+    entries.add("other@example.com")
+    assert address_key.find()
+    mails = story()
+    pseudonym = forgetting.forget(JANE).pseudonym
+    found = {
+        name: {each.id for each in searching.find(MailFilter(recipient=who))[0]}
+        for name, who in (("jane", JANE), ("pseudonym", pseudonym), ("joe", JOE))
+    }
+    assert found["jane"] == {mails["shared"]}  # it still goes to Joe as well
+    assert found["pseudonym"] == {mails["sent"], mails["failed"], mails["waiting"]}
+    assert found["joe"] == {mails["sent"], mails["shared"]}
 
 
 def test_a_suppression_goes_on_after_the_address_was_forgotten() -> None:
