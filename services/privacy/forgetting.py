@@ -28,9 +28,9 @@ _TOGETHER: Final = 100  # mails in one transaction
 class Forgotten:
     """What names the address by its ``pseudonym`` now; of ``emails``, these many were ``cancelled`` for it.
 
-    ``direct_emails`` were sent directly. So many ``conversations`` of attempts were deleted. ``left`` are emails that are
-    being sent, or wait to be sent to others as well. ``accounts``, ``senders`` and ``servers`` use the address, and go
-    where they are kept.
+    ``direct_emails`` were sent directly. So many ``conversations`` of attempts were deleted. ``left`` are emails that
+    are being sent, or wait to be sent to others as well. ``accounts``, ``senders`` and ``servers`` use the address, and
+    go where they are kept.
     """
 
     pseudonym: str
