@@ -16,9 +16,12 @@ from blueprints import access, errors, large_body, serving, settings, way_back
 from blueprints.api import (
     alerts_api,
     api_docs,
+    branding_api,
     configs_api,
     domain_api,
     health,
+    message_actions_api,
+    message_export_api,
     messages_api,
     metrics_api,
     oauth_api,
@@ -39,11 +42,14 @@ from blueprints.pages import (
     alert_pages,
     audit_pages,
     auth,
+    branding_pages,
     connect_pages,
     domain_pages,
     emails,
     headers_page,
     inbox,
+    mail_pages,
+    many_mails,
     open_pixel,
     oversight_pages,
     own_connect_page,
@@ -53,6 +59,7 @@ from blueprints.pages import (
     privacy_pages,
     sender_pages,
     settings_form,
+    start_page,
     suppression_pages,
     template_pages,
     token_pages,
@@ -120,6 +127,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     for blueprint in (
         auth.pages,
         auth.bp,
+        start_page.bp,
         account.bp,
         address_page.bp,
         sender_pages.bp,
@@ -141,9 +149,12 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         oauth_api.bp,
         emails.bp,
         suppression_pages.bp,
+        many_mails.bp,
         suppressions_api.bp,
         privacy_pages.bp,
+        message_actions_api.bp,
         messages_api.bp,
+        message_export_api.bp,
         send_api.bp,
         own_server_api.bp,
         own_oauth_api.bp,
@@ -154,6 +165,9 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         audit_pages.bp,
         alert_pages.bp,
         alerts_api.bp,
+        mail_pages.bp,
+        branding_pages.bp,
+        branding_api.bp,
         token_pages.bp,
         token_pages.own_bp,
         typed_pages.bp,
@@ -226,6 +240,7 @@ def _read_body() -> None:
         raise UnsupportedMediaType
     if large_body.is_read_by_view():
         return
+    large_body.bound_for_view()
     try:
         request.get_data(parse_form_data=True)
     except OSError:

@@ -367,13 +367,15 @@ def _require_bearer_token(scope: Scope | None) -> None:
     presented = request.headers["Authorization"].partition(" ")[2].strip()
     if _is_admin_token(presented):
         g.bearer = actor = ADMIN_TOKEN
+        origin = audit.ADMIN_TOKEN
     else:
         token = api_tokens.find_good(presented)
         if token is None:
             refusals.tell(reason="bearer token", fingerprint=digest(presented)[:8])
             _refuse_bearer_token()
         g.token, g.bearer, actor = token, token.owner, f"{token.owner} (token {token.name})"
-    audit.acting_as(Actor(actor, client_address()))  # what _begin_acting began is ended with it
+        origin = f"{audit.OF_TOKEN}{token.id}"
+    audit.acting_as(Actor(actor, client_address(), origin))  # what _begin_acting began is ended with it
     if g.token is not None and scope is not None and not g.token.allows(scope):
         raise Forbidden(f"This token does not have the scope {scope}. Create one that has it.")
 

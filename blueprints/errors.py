@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from sqlalchemy.exc import DBAPIError
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, TooManyRequests
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, TooManyRequests
 
-from blueprints import kept, sessions
+from blueprints import kept, large_body, sessions
 from blueprints.access import limiter
 from blueprints.addresses import WrongAddress
 from services.checks import start
@@ -108,6 +108,8 @@ def _wrong_address(error: WrongAddress) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
+    if isinstance(error, RequestEntityTooLarge) and (refused := large_body.too_large_for_view()):
+        return _app_error(refused)
     if error.response is not None or status < 400:  # noqa: PLR2004 - a redirect is no error
         return make_response(error.get_response())
     known = EXPLANATIONS.get(status, EXPLANATIONS[400])
@@ -145,7 +147,7 @@ def _page(status: int, message: str, retry_after: int | None) -> Response:
     if status >= 500:  # noqa: PLR2004
         sessions.assume_signed_out()
     known = EXPLANATIONS.get(status, EXPLANATIONS[400])
-    text = message.removeprefix(f"{known.title}. ") if status in (400, 409, 429, 503) else known.text
+    text = message.removeprefix(f"{known.title}. ") if status in (400, 409, 413, 429, 503) else known.text
     again = kept.unsent() if status in _TRY_AGAIN else None
     page = render_template(
         "errors/error.html", code=status, title=known.title, text=text, retry_after=retry_after, again=again

@@ -30,6 +30,7 @@ READING_SECONDS: Final = 120.0
 MOST_VALUES: Final = 250_000  # in a body; 500 mails with all their fields and 100 recipients each are fewer
 _PIECE: Final = 64 * 1024
 _MARK: Final = "reads_its_body"
+_FILE_MARK: Final = "takes_a_file"
 # Each string as a whole, and what begins a value beside it. A quote that nothing closes takes the rest.
 _TOKENS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{,]', re.DOTALL)
 
@@ -44,6 +45,12 @@ class TooLarge(InvalidInput):
     def __init__(self) -> None:
         sentence = f"The request is larger than {LARGEST // 2**20} MB. Attachments may have 25 MB together."
         super().__init__({"attachments": [sentence]}, "It is too large.")
+
+
+class FileTooLarge(InvalidInput):
+    """A file that its field does not take, and that is not read."""
+
+    status = 413
 
 
 class _Places:
@@ -90,6 +97,35 @@ def reads_its_body(view: _View) -> _View:
     """Mark a view that reads the request's body itself, behind its guard."""
     setattr(view, _MARK, True)
     return view
+
+
+def takes_a_file(field: str, sentence: str) -> Callable[[_View], _View]:
+    """Mark a view that takes a small file: of a larger body the ``sentence`` is said, about this field."""
+
+    def mark(view: _View) -> _View:
+        setattr(view, _FILE_MARK, (field, sentence))
+        return view
+
+    return mark
+
+
+def bound_for_view() -> None:
+    """Let the view of this request take what it is marked for."""
+    if _refusal_of_view():
+        request.max_content_length = SMALL
+
+
+def too_large_for_view() -> InvalidInput | None:
+    """What is said of a body that was larger than its view takes, if that knows it better than anyone."""
+    if refusal := _refusal_of_view():
+        field, sentence = refusal
+        return FileTooLarge({field: [sentence]}, sentence)
+    return None
+
+
+def _refusal_of_view() -> tuple[str, str] | None:
+    found: tuple[str, str] | None = getattr(current_app.view_functions.get(request.endpoint or ""), _FILE_MARK, None)
+    return found
 
 
 def is_for_line(line: bytes) -> bool:

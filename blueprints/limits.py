@@ -24,3 +24,5 @@ own_mail: Final = limiter.limit("120 per minute", key_func=caller_key)
 ALERT_TEST: Final = ("20 per minute", "alert-test")
 # A check asks the name server up to a hundred things.
 DOMAIN_CHECK: Final = ("20 per minute", "domain-check")
+# A sample is an email like any other.
+SAMPLE_MAIL: Final = ("10 per minute", "sample-mail")

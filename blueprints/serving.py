@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wsgi import ClosingIterator
 
-from blueprints import announcing
+from blueprints import announcing, live
 from services import local_inbox
 from services.alerts.watching import AlertWatch
 from services.checks import start
@@ -92,6 +92,7 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
         server = make_server(
             config.host, config.port, app, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
         )
+    live.places.fit(2 * live.MOST)  # it has a thread for each request
     in_flight = _InFlight(app.wsgi_app)
     app.wsgi_app = in_flight  # type: ignore[method-assign]
     with app.app_context():

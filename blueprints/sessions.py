@@ -9,7 +9,7 @@ import hashlib
 from datetime import timedelta
 from typing import Final
 
-from flask import Flask, Request, Response, g, request, session
+from flask import Flask, Request, Response, current_app, g, request, session
 from flask.sessions import SecureCookieSessionInterface
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user
 from itsdangerous import Signer, URLSafeTimedSerializer
@@ -24,6 +24,7 @@ from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
 
 SESSION, PAGES, DEVICE, ENDED = "session", "pages", "device", "ended"  # the cookies
 LONGEST_ID: Final = 64
+BACKGROUND: Final = "Sealpost-Background"  # the header of what no person has asked for
 _PRESENT: Final = "sealpost_session_id"  # in ``g``: the id that counts from here on
 _COOKIES: Final = "sealpost_cookies"  # in ``g``: what this answer sets, by name
 _SIGNED_OUT: Final = "sealpost.signed_out"  # in the request's environment
@@ -168,8 +169,19 @@ def _load_user(_request: Request) -> SignedIn | None:
     session_id = _present_id()
     if not session_id or uses_bearer() or _SIGNED_OUT in request.environ:
         return None
-    info = sessions.resume(session_id, client_address())
+    info = sessions.resume(session_id, client_address(), is_seen=not _is_in_background())
     return SignedIn(info) if info else None
+
+
+def still_signed_in() -> SignedIn | None:
+    """Who is signed in at this request's session by now: an answer may take longer than the session lasts."""
+    return _load_user(request)  # type: ignore[no-any-return]
+
+
+def _is_in_background() -> bool:
+    """Whether a page's script asks by itself: that must not keep a session going that nobody is at."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(view, "is_in_background", False) or BACKGROUND in request.headers
 
 
 def _user_for_pages() -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What gunicorn has no setting for, put in place where it serves us: its errors, whole requests, and its end."""
+"""What gunicorn has no setting for, put in place where it serves us: errors, whole requests, streams, and its end."""
 
 import signal
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gunicorn.workers.base import Worker
 
-from blueprints import gunicorn_errors, gunicorn_requests
+from blueprints import gunicorn_errors, gunicorn_requests, live
 from services.outbox import promise
 from utils import ending
 
@@ -26,15 +26,18 @@ def prepare(hsts_seconds: int) -> bool:
     if not hasattr(Worker, "sealpost_hears"):
         Worker.sealpost_hears = True
         Worker.init_signals = _then_ours(Worker.init_signals)
-    is_worker = isinstance(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), Worker)  # it has set it already
-    if is_worker:
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)  # it has set its handler already
+    if isinstance(worker, Worker):
+        live.places.fit(worker.cfg.threads)
         _hear_signals()
-    return is_worker
+        return True
+    return False
 
 
 def _then_ours(init_signals: Callable[[Any], None]) -> Callable[[Any], None]:
     def init(worker: Any) -> None:  # noqa: ANN401 - untyped
         init_signals(worker)
+        live.places.fit(worker.cfg.threads)
         _hear_signals()
         promise.new_mail.tell()  # nobody has to ask for a page first
 

@@ -5,11 +5,13 @@ from urllib.parse import parse_qsl, urlencode
 
 from flask import Flask, Response, has_request_context, make_response, redirect, request, url_for
 
+from blueprints import mail_filters
+
 BACK: Final = "back"
 _LONGEST: Final = 500
 # Each list: the parameters that it is asked with, and the blueprints of the pages behind it.
 _FILTERS: Final = {
-    "emails.show": ("state", "before"),
+    "emails.show": (*mail_filters.LABELS, "from", "rows", "before"),
     "settings.smtp": ("q", "state", "security", "error", "after"),
     "people.show": ("after",),
     "oversight.show": ("q", "show", "after"),

@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     bindparam,
     delete,
     exists,
@@ -30,6 +31,9 @@ from database.types import UtcDateTime, partial_index
 
 LONGEST_REPLY = 500
 LONGEST_SERVER = 320
+LONGEST_TLS = 16
+_NEAR = 1000  # rows
+LONGEST_QUEUE_ID = 200
 
 
 IS_DIRECT = text("mail_id IS NULL")
@@ -41,7 +45,8 @@ class EmailAttempt(MailFacets, Base):
     Only attempts at mail that was sent directly have a tag, a subject and keys of addresses: other mail has its own.
 
     ``outcome`` is accepted, temporary, permanent, misconfigured, unknown, not_configured, suppressed or
-    throttled; of a throttled one, which no server was asked about, the reply is the reason in our words.
+    throttled; of a throttled one, which no server was asked about, the reply is the reason in our words. ``tls`` is
+    the version, or "none" where the mail was said without encryption. ``conversation`` is the id of what was said.
     """
 
     __tablename__ = "email_attempt"
@@ -66,8 +71,13 @@ class EmailAttempt(MailFacets, Base):
     worker: Mapped[str | None] = mapped_column(String(64))
     # The code of why it was not accepted, "" where it was; the default is for rows from before it.
     reason: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+    # None in rows from before there were these: nothing is known of it.
+    tls: Mapped[str | None] = mapped_column(String(LONGEST_TLS))
+    queue_id: Mapped[str | None] = mapped_column(String(LONGEST_QUEUE_ID))
+    conversation: Mapped[str | None] = mapped_column(String(32))
 
     __table_args__ = (
+        partial_index("ix_email_attempt_conversation", "conversation", where=text("conversation IS NOT NULL")),
         Index("ix_email_attempt_started_at", "started_at"),
         partial_index("ix_email_attempt_account", "account_id", "started_at", where=text("account_id IS NOT NULL")),
         partial_index("ix_email_attempt_message", "message_id", where=IS_DIRECT),
@@ -77,7 +87,7 @@ class EmailAttempt(MailFacets, Base):
 
 
 class AttemptRow(TypedDict):
-    """What is written of an attempt: a value for every column but the number."""
+    """What is written of an attempt: a value for every column but the number; the last ones came later."""
 
     mail_id: str | None
     account_id: int | None
@@ -97,6 +107,9 @@ class AttemptRow(TypedDict):
     reply: str
     worker: str | None
     reason: str
+    tls: NotRequired[str | None]
+    queue_id: NotRequired[str | None]
+    conversation: NotRequired[str | None]
     server_key: int | None
     tag: NotRequired[str | None]
     subject: NotRequired[str | None]
@@ -147,21 +160,32 @@ def of_mail(session: Session, mail_id: str) -> list[EmailAttempt]:
     return list(session.scalars(select(EmailAttempt).where(EmailAttempt.mail_id == mail_id).order_by(EmailAttempt.id)))
 
 
-class Tried(NamedTuple):
+class MailTries(NamedTuple):
     """How many attempts there were at a mail, and the server of the last one, as the log names it."""
 
     tries: int = 0
     server: str = ""
 
 
-def tried(session: Session, mail_ids: Sequence[str]) -> dict[str, Tried]:
+def tried(session: Session, mail_ids: Sequence[str]) -> dict[str, MailTries]:
     """What was tried with each of these mails; those without any attempt are left out."""
     query = select(EmailAttempt.mail_id, EmailAttempt.server).where(EmailAttempt.mail_id.in_(mail_ids))
-    found: dict[str, Tried] = {}
+    found: dict[str, MailTries] = {}
     for mail_id, server in session.execute(query.order_by(EmailAttempt.id)):
-        before = found.get(mail_id or "", Tried())
-        found[mail_id or ""] = Tried(before.tries + 1, server or before.server)
+        before = found.get(mail_id or "", MailTries())
+        found[mail_id or ""] = MailTries(before.tries + 1, server or before.server)
     return found
+
+
+def direct_with(session: Session, attempt_id: int) -> list[EmailAttempt]:
+    """An attempt at a mail that never was in the outbox, and the others at the same mail, the first one first."""
+    one = session.get(EmailAttempt, attempt_id)
+    if one is None or one.mail_id is not None:
+        return []
+    # One mail is tried at all servers within a minute or two; there is no index of Message-IDs.
+    near = EmailAttempt.id.between(attempt_id - _NEAR, attempt_id + _NEAR)
+    query = select(EmailAttempt).where(near, EmailAttempt.message_id == one.message_id, EmailAttempt.mail_id.is_(None))
+    return list(session.scalars(query.order_by(EmailAttempt.id)))
 
 
 def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: bool = False) -> int:
@@ -178,3 +202,18 @@ def delete_old(session: Session, moment: datetime, limit: int, *, queued_only: b
     ids = list(session.scalars(chosen))
     session.execute(delete(AttemptName).where(AttemptName.attempt_id.in_(ids)))
     return changed(session, delete(EmailAttempt).where(EmailAttempt.id.in_(ids)))
+
+
+def last_accepted(
+    session: Session, config_id: int | None, name: str, since: datetime, until: datetime
+) -> datetime | None:
+    """When a server took a mail last, between these moments; one without a row goes by its ``name`` in the log."""
+    is_theirs = EmailAttempt.config_id == config_id
+    if config_id is None:
+        is_theirs = and_(EmailAttempt.config_id.is_(None), EmailAttempt.server.startswith(f"{name} (", autoescape=True))
+    query = (
+        select(EmailAttempt.started_at)
+        .where(EmailAttempt.started_at.between(since, until), EmailAttempt.outcome == "accepted", is_theirs)
+        .order_by(EmailAttempt.started_at.desc())
+    )
+    return session.scalar(query.limit(1))

@@ -31,7 +31,11 @@ class AuditEvent(Base):
     subject: Mapped[str] = mapped_column(String(LONGEST_SUBJECT))
     details: Mapped[str] = mapped_column(String(LONGEST_DETAILS), default="")
 
-    __table_args__ = (Index("ix_audit_event_at", "at"), Index("ix_audit_event_action", "action", "id"))
+    __table_args__ = (
+        Index("ix_audit_event_at", "at"),
+        Index("ix_audit_event_action", "action", "id"),
+        Index("ix_audit_event_subject", "subject", "id"),
+    )
 
 
 def find(session: Session, *, action: str = "", text: str = "", before_id: int | None, limit: int) -> list[AuditEvent]:
@@ -46,6 +50,11 @@ def find(session: Session, *, action: str = "", text: str = "", before_id: int |
         # By number and not by page: what comes in meanwhile shifts nothing.
         query = query.where(AuditEvent.id < before_id)
     return list(session.scalars(query))
+
+
+def of_subject(session: Session, subject: str) -> list[AuditEvent]:
+    """What happened to exactly this, the first event first."""
+    return list(session.scalars(select(AuditEvent).where(AuditEvent.subject == subject).order_by(AuditEvent.id)))
 
 
 def delete_before(session: Session, moment: datetime) -> None:

@@ -37,6 +37,7 @@ class ServerHealth(Base):
     is_unreachable: Mapped[bool] = mapped_column(default=False)
     tally: Mapped[str] = mapped_column(String(LONGEST_TALLY), default="", server_default=text("''"))
     reason: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+    refusals: Mapped[int] = mapped_column(default=0, server_default=text("0"))  # of our sign-in, in a row
     paused_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 

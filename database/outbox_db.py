@@ -1,6 +1,6 @@
 """The ``email_outbox`` table: mails that were promised, each with what has become of it. The row is the truth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
@@ -15,10 +15,10 @@ from sqlalchemy import (
     Text,
     TextClause,
     TypeDecorator,
+    case,
     delete,
     exists,
     func,
-    or_,
     select,
     text,
     update,
@@ -131,6 +131,8 @@ class NewMail(TypedDict):
     expires_at: datetime
     tag: str | None
     pixel: NotRequired[str | None]
+    queued_by: NotRequired[str | None]
+    traceparent: NotRequired[str | None]
     subject: NotRequired[str | None]
     recipient_key: NotRequired[int | None]
     domain_key: NotRequired[int | None]
@@ -164,7 +166,7 @@ IS_UNINDEXED = is_unindexed()
 _IS_WAITING_URGENTLY = text(f"{IS_WAITING} AND {IS_URGENT}")
 _IS_IN_HAND_OF_ACCOUNT = text(f"{IS_IN_HAND} AND account_id IS NOT NULL")
 IS_DEAD = text(f"{IS_SETTLED} AND {among(*DEAD)}")
-_WAS_SETTLED = text("settled_at IS NOT NULL")
+WAS_SETTLED = text("settled_at IS NOT NULL")
 _IS_UNSENT_OF_ACCOUNT = text(f"{IS_UNSENT} AND account_id IS NOT NULL")
 _IS_UNSENT_WITH_TAG = text(f"{IS_UNSENT} AND tag IS NOT NULL")
 _HAS_KEY = text("idempotency_key IS NOT NULL")
@@ -209,6 +211,8 @@ class OutboxMail(MailFacets, Base):
     leased_by: Mapped[str | None] = mapped_column(String(64))
     message_key: Mapped[int | None] = mapped_column(BigInteger)
     pixel: Mapped[str | None] = mapped_column(String(32))  # its id, if it is known when the mail is opened
+    queued_by: Mapped[str | None] = mapped_column(String(32))  # who beside the application, as services/audit.py has it
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of W3C Trace Context: in whose trace it was queued
 
     __table_args__ = (
         partial_index("uq_email_outbox_idempotency_key", "idempotency_key", where=_HAS_KEY, unique=True),
@@ -225,7 +229,7 @@ class OutboxMail(MailFacets, Base):
         partial_index("ix_email_outbox_in_hand", "lease_until", where=IS_IN_HAND),
         partial_index("ix_email_outbox_in_hand_of", "account_id", where=_IS_IN_HAND_OF_ACCOUNT),
         partial_index("ix_email_outbox_held", "id", where=IS_HELD),
-        partial_index("ix_email_outbox_settled", "settled_at", where=_WAS_SETTLED),
+        partial_index("ix_email_outbox_settled", "settled_at", where=WAS_SETTLED),
     )
 
 
@@ -252,6 +256,18 @@ def of_ids(session: Session, mail_ids: Sequence[str]) -> list[OutboxMail]:
     )
 
 
+def traceparents(session: Session, mail_ids: Sequence[str]) -> dict[str, str]:
+    """In whose traces these mails were queued, of those that were queued in one."""
+    query = select(OutboxMail.mail_id, OutboxMail.traceparent)
+    found = session.execute(query.where(OutboxMail.mail_id.in_(mail_ids), OutboxMail.traceparent.is_not(None)))
+    return {mail_id: traceparent for mail_id, traceparent in found if traceparent}
+
+
+def of_rows(session: Session, ids: Sequence[int]) -> list[OutboxMail]:
+    """These mails by their rows' ids, with content."""
+    return list(session.scalars(select(OutboxMail).where(OutboxMail.id.in_(ids))))
+
+
 def message_id(session: Session, mail_id: str) -> str | None:
     return session.scalar(select(OutboxMail.message_id).where(OutboxMail.mail_id == mail_id))
 
@@ -275,18 +291,20 @@ def counts(session: Session) -> dict[State, int]:
 
 
 def depths(session: Session) -> list[tuple[State, int, int]]:
-    """How many mails that are not settled are in each state, of each priority."""
-    query = select(OutboxMail.state, OutboxMail.priority, func.count()).where(or_(IS_WAITING, IS_IN_HAND, IS_HELD))
-    return [
-        (State(row[0]), row[1], row[2])
-        for row in session.execute(query.group_by(OutboxMail.state, OutboxMail.priority))
-    ]
-
-
-def oldest_due(session: Session, now: datetime) -> list[tuple[int, datetime]]:
-    """Of each priority with mail that is due, since when the oldest of it is."""
-    query = select(OutboxMail.priority, func.min(OutboxMail.due_at)).where(IS_WAITING, OutboxMail.due_at <= now)
-    return [(row[0], row[1]) for row in session.execute(query.group_by(OutboxMail.priority))]
+    """How many mails that are not settled are in each state, of each priority; without a look at what was sent."""
+    # Of those that wait there may be very many: counted in the order of their index, and not sorted by state.
+    known = (State.DEFERRED, State.UNCERTAIN)
+    columns = [func.count(case((OutboxMail.state == state, 1))) for state in known]
+    waiting = select(OutboxMail.priority, func.count(), *columns).where(IS_WAITING).group_by(OutboxMail.priority)
+    found: list[tuple[State, int, int]] = []
+    for priority, mails, *counts in session.execute(waiting):
+        found += [(state, priority, many) for state, many in zip(known, counts, strict=True)]
+        found.append((State.QUEUED, priority, mails - sum(counts)))
+    keys = OutboxMail.state, OutboxMail.priority
+    for condition in (IS_IN_HAND, IS_HELD):
+        others = session.execute(select(*keys, func.count()).where(condition).group_by(*keys))
+        found += [(State(state), priority, mails) for state, priority, mails in others]
+    return found
 
 
 def reasons(session: Session) -> dict[str, int]:
@@ -325,10 +343,17 @@ class MailBacklog(NamedTuple):
 def waiting(session: Session) -> MailBacklog:
     """The mails that wait, but for those of accounts with a server of their own; by an index alone, and one row."""
     has_own_server = exists().where(SmtpConfig.account_id == OutboxMail.account_id)
-    first = select(func.min(OutboxMail.id)).where(IS_WAITING, ~has_own_server).scalar_subquery()
-    oldest = select(OutboxMail.created_at).where(OutboxMail.id == first).scalar_subquery()
-    found = select(func.count(), oldest, func.min(OutboxMail.due_at)).where(IS_WAITING, ~has_own_server)
-    return MailBacklog(*session.execute(found).one())
+    counted = select(
+        func.count().label("mails"), func.min(OutboxMail.id).label("first"), func.min(OutboxMail.due_at).label("due_at")
+    )
+    found = counted.where(IS_WAITING, ~has_own_server).subquery()
+    oldest = select(OutboxMail.created_at).where(OutboxMail.id == found.c.first).scalar_subquery()
+    return MailBacklog(*session.execute(select(found.c.mails, oldest, found.c.due_at)).one())
+
+
+def largest_waiting(session: Session) -> int:
+    """How many octets the largest email has that waits, as it is sealed; 0 if none does."""
+    return session.scalar(select(func.max(func.length(OutboxMail.content))).where(IS_WAITING)) or 0
 
 
 def is_stuck(session: Session, reasons: Sequence[str], queued_before: datetime) -> bool:
@@ -380,6 +405,21 @@ def revive(
     dead = update(OutboxMail).where(OutboxMail.mail_id == mail_id, OutboxMail.state.in_(DEAD))
     terms = {"recipients": recipients, "due_at": due_at, "expires_at": expires_at}
     return compared_and_set(session, dead.where(OutboxMail.content.is_not(None)).values(**_UNTRIED, **terms))
+
+
+def revive_locked(
+    session: Session, mails: Mapping[int, list[Recipient]], *, due_at: datetime, expires_at: datetime
+) -> None:
+    """The same of many, by their rows' ids, which this transaction has locked and seen to be as they should."""
+    terms = {**_UNTRIED, "due_at": due_at, "expires_at": expires_at}
+    if mails:
+        session.execute(update(OutboxMail), [{"id": row, "recipients": who, **terms} for row, who in mails.items()])
+
+
+def change_locked(session: Session, ids: Sequence[int], **values: object) -> None:
+    """Write these values on such mails."""
+    change = update(OutboxMail).where(OutboxMail.id.in_(ids)).values(**values)
+    session.execute(change.execution_options(synchronize_session=False))
 
 
 def purge(session: Session, states: Sequence[State], settled_before: datetime, limit: int) -> int:

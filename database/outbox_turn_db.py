@@ -123,9 +123,15 @@ def oldest_due(session: Session, moment: datetime) -> datetime | None:
 
     While an account rests, or a worker has a group of its mail for its own server, the others are not due.
     """
-    urgent = session.scalar(_first_due(is_urgent=True))
-    others = [due for priority in IN_TURNS for due in _first_dues(session, priority, moment)]
-    return min((due for due in (urgent, *others) if due and due <= moment), default=None)
+    return min(oldest_dues(session, moment).values(), default=None)
+
+
+def oldest_dues(session: Session, moment: datetime) -> dict[Priority, datetime]:
+    """The same of each priority that has any."""
+    found = {Priority.SECURITY: [session.scalar(_first_due(is_urgent=True))]}
+    found |= {priority: _first_dues(session, priority, moment) for priority in IN_TURNS}
+    dues = {priority: [due for due in each if due and due <= moment] for priority, each in found.items()}
+    return {priority: min(each) for priority, each in dues.items() if each}
 
 
 def _first_dues(session: Session, priority: Priority, moment: datetime) -> list[datetime | None]:

@@ -62,6 +62,12 @@ def attempts_in_words(session: Session, address: str) -> list[EmailAttempt]:
     return _naming(session, EmailAttempt, [EmailAttempt.reply], address)
 
 
+def attempts_with_conversation(session: Session, masked: str) -> list[EmailAttempt]:
+    """The attempts of which it is kept what was said, at mails sent directly to an address that is masked like this."""
+    direct = select(EmailAttempt).where(EmailAttempt.mail_id.is_(None), EmailAttempt.conversation.is_not(None))
+    return list(session.scalars(direct.where(EmailAttempt.recipients.icontains(masked, autoescape=True))))
+
+
 def events(session: Session, address: str) -> list[AuditEvent]:
     """The events of the audit trail that name the address."""
     return _naming(session, AuditEvent, [AuditEvent.actor, AuditEvent.subject, AuditEvent.details], address)

@@ -53,10 +53,11 @@ class Prepared:
         self._compiled: Final[dict[str, _Compiled]] = {}
 
     def run(self, driver: Driver, values: Sequence[Values]) -> None:
-        """Execute it for each of many sets of values."""
+        """Execute it for each of many sets of values; for none the database is not asked."""
+        if not values:
+            return
         if isinstance(driver, PlainDriver):
-            if values:
-                driver.connection.execute(cast(Executable, self._statement), list(values))
+            driver.connection.execute(cast(Executable, self._statement), list(values))
             return
         compiled = self._in(driver.dialect)
         with _told_as_sqlalchemy_does():
@@ -96,13 +97,15 @@ class Prepared:
         return _Compiled(compiled.string, bound, compiled.positional, processors)
 
 
-def added_to(table: Table) -> Prepared:
-    """The statement that adds rows, which the database numbers: each with a value for every column that needs one.
+def added_to(table: Table, *, with_key: bool = False) -> Prepared:
+    """The statement that adds rows, which the database numbers unless they come ``with_key``.
+
+    Each has a value for every column that needs one.
 
     That is each that may not be null and has no default.
     """
     values: dict[str, Any] = {}
-    for column in [each for each in table.c if not each.primary_key]:
+    for column in [each for each in table.c if with_key or not each.primary_key]:
         default = column.default.arg if isinstance(column.default, ColumnDefault) else None
         is_required = default is None and not column.nullable
         values[column.name] = bindparam(column.name, required=True) if is_required else bindparam(column.name, default)

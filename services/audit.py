@@ -59,9 +59,11 @@ class Action(StrEnum):
     SENDER_REMOVED = "sender_removed"
     MAIL_RETRIED = "mail_retried"
     MAIL_CANCELLED = "mail_cancelled"
+    MAIL_CORRECTED = "mail_corrected"
     MAIL_PURGED = "mail_purged"
     MAIL_HELD = "mail_held"
     MAIL_RELEASED = "mail_released"
+    MAIL_EXPORTED = "mail_exported"
     OWN_SERVER_DISABLED = "own_server_disabled"
     OWN_SERVER_ALLOWED = "own_server_allowed"
     OWN_SERVER_BYPASSED = "own_server_bypassed"
@@ -84,16 +86,22 @@ class Action(StrEnum):
     ALERT_CHANNEL_SAVED = "alert_channel_saved"
     ALERT_CHANNEL_DELETED = "alert_channel_deleted"
     ALERT_RULES_SAVED = "alert_rules_saved"
+    BRANDING_SAVED = "branding_saved"
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts, as the trail names them, and from where: an address, or the command line."""
+    """Who acts, as the trail names them, and from where: an address, or the command line.
+
+    ``origin`` is how, where that is known, and names nobody: ``command``, ``admin_token``, or ``token:`` and its id.
+    """
 
     name: str
     source: str
+    origin: str = ""
 
 
+COMMAND, ADMIN_TOKEN, OF_TOKEN = "command", "admin_token", "token:"
 NOBODY: Final = Actor("system", "application")
 
 _actor: ContextVar[Actor] = ContextVar("actor", default=NOBODY)

@@ -21,6 +21,7 @@ from services.checks import connection_test, noting
 from services.delivery import attempt
 from services.delivery.outcome import Outcome
 from services.diagnosis import diagnosis
+from services.message import brand, templates
 from services.message.draft import Attachment, draft
 from services.message.recording import RecordedMail, record_messages
 from services.outbox import notices, promise, template_mail
@@ -29,6 +30,7 @@ from services.outbox.template_mail import reset_url
 from services.settings import personal_route, route
 from services.settings.rules import message_id_domain
 from services.smtp.settings import Security, SmtpSettings
+from utils.env_utils import currency_before
 from utils.log_utils import printable
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "get_smtp_config",
     "message_id",
     "queue_email",
+    "queue_template",
     "record_messages",
     "reset_url",
     "send_email",
@@ -48,6 +51,7 @@ __all__ = [
 
 _ORDER_FIELDS: Final = ("symbol", "action", "quantity", "price", "order_id", "time")
 _LONGEST_ORDER_VALUE: Final = 200
+_LONGEST_CURRENCY: Final = 16
 
 
 def get_smtp_config(account_id: int | None = None) -> dict[str, Any] | None:
@@ -132,6 +136,7 @@ def queue_email(
     expires_at: datetime | None = None,
     priority: str = "normal",
     track_opens: bool = False,
+    traceparent: str | None = None,
     session: Session | scoped_session[Any] | None = None,
 ) -> str:
     """Promise a mail and give its id: it is tried until it is sent, refused for good, or ``expires_at`` is past.
@@ -145,8 +150,11 @@ def queue_email(
     A key that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the times have a
     time zone; without ``expires_at`` a mail is given up after 72 hours. With ``track_opens`` the mail log shows when
     the mail was opened, by a pixel at the end of its HTML; ask its recipients first. By its ``tag``, a word of the
-    caller's own, the log finds it. Raises ValueError for a caller's
-    mistake, the same key with other content and security mail that would be tracked among them.
+    caller's own, the log finds it. ``traceparent`` (W3C Trace Context) says in whose trace the mail is queued, or else
+    the caller's OpenTelemetry does; a bad one is ignored.
+
+    Raises ValueError for a caller's mistake, the same key with other content and security mail that would be tracked
+    among them.
     """
     _need_application("queue_email")
     given, sender = _plain_session(session), _chosen(from_email, account_id)
@@ -181,6 +189,7 @@ def queue_email(
         idempotency_key=idempotency_key,
         digest=_digest(asked) if idempotency_key is not None else "",
         account_id=account_id,
+        traceparent=traceparent,
     )
     return promise.enqueue(mail, terms, given)
 
@@ -218,17 +227,92 @@ def send_password_reset_email(user_email: str, reset_token: str, *, tag: str | N
 
 
 def send_order_notification(user_email: str, order_details: Mapping[str, object], *, tag: str | None = None) -> bool:
-    """Mail an executed order. Never raises: a missing key prints as ``-``, control characters as spaces."""
+    """Mail an executed order. Never raises: a missing key prints as ``-``, control characters as spaces.
+
+    ``currency`` among the details stands before the price; without it, what ORDER_CURRENCY says.
+    """
     details = order_details if isinstance(order_details, Mapping) else {}
     values = {name: _order_value(details.get(name)) for name in _ORDER_FIELDS}
-    outcome = template_mail.send(user_email, "order_notification", tag, **values)
+    if details.get("currency") is not None:
+        values["currency"] = currency_before(printable(str(details["currency"]), _LONGEST_CURRENCY))
+    outcome = template_mail.send(user_email, templates.ORDER, tag, **values)
     return outcome is not None and _settled(outcome)
 
 
-def send_template(to_email: str, template: str, **values: object) -> bool:
-    """Render ``templates/email/<template>`` and send it once. Never raises; what went wrong is logged."""
-    outcome = template_mail.send(to_email, template, **values)
-    return outcome is not None and _settled(outcome)
+def send_template(
+    to_email: str,
+    template: str,
+    values: Mapping[str, object] | None = None,
+    /,
+    *,
+    tag: str | None = None,
+    **named: object,
+) -> bool:
+    """Render a template with these values, of either way of giving them, and make one attempt now.
+
+    A template is one of ``templates/email``, or of your own in MAIL_TEMPLATES. Of the former none ever raises, and what
+    went wrong is logged. A template of your own that is not there or broken, or that lacks a value, is a ValueError.
+    """
+    given = {**(values or {}), **named}
+    if templates.is_built_in(template):
+        outcome = template_mail.send(to_email, template, tag, **given)
+        return outcome is not None and _settled(outcome)
+    _need_application("send_template")
+    return _settled(template_mail.send_checked(to_email, template, given, tag))
+
+
+def queue_template(
+    to_email: str | Sequence[str] | None,
+    template: str,
+    values: Mapping[str, object] | None = None,
+    *,
+    cc: str | Sequence[str] | None = None,
+    bcc: str | Sequence[str] | None = None,
+    reply_to: str | Sequence[str] | None = None,
+    attachments: Sequence[Attachment] = (),
+    account_id: int | None = None,
+    from_email: str | None = None,
+    idempotency_key: str | None = None,
+    send_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    priority: str = "normal",
+    tag: str | None = None,
+    session: Session | scoped_session[Any] | None = None,
+) -> str:
+    """Promise a mail from a template, as ``queue_email`` does; gives its id.
+
+    Raises ValueError, naming the argument, for a template that is not there or broken, and for values that are missing.
+    """
+    _need_application("queue_template")
+    given, sender = _plain_session(session), _chosen(from_email, account_id)
+    if account_id is not None:
+        personal_route.require(account_id, given)
+    shown = templates.render_checked(template, values or {}, brand.current(given))
+    mail = draft(
+        to_email,
+        shown.subject,
+        shown.text,
+        shown.html or None,
+        cc=cc,
+        bcc=bcc,
+        reply_to=reply_to,
+        attachments=[*attachments, *shown.attachments],
+        kind=template,
+        message_id_domain=route.message_id_domain(account_id, given),
+        sender=sender,
+        tag=tag,
+    )
+    # Not what it says: the same call again is the same mail, though how mails look was changed in between.
+    asked = [to_email, template, templates.given(values or {}), cc, bcc, reply_to, attachments, sender]
+    terms = Terms(
+        priority=_priority(priority),
+        send_at=send_at,
+        expires_at=expires_at,
+        idempotency_key=idempotency_key,
+        digest=_digest(asked) if idempotency_key is not None else "",
+        account_id=account_id,
+    )
+    return promise.enqueue(mail, terms, given)
 
 
 def _need_application(name: str) -> None:

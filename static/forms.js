@@ -48,6 +48,7 @@ function sendOnce(event) {
   }
   if (form.method !== "post") return;
   const button = event.submitter;
+  if (button?.formTarget) return; // what is answered in a frame of the page leaves the form as it is
   form.dataset.sending = "1";
   if (button?.dataset.busy) setBusy(button, button.dataset.busy);
   if (form.dataset.mayGo || !isTypedInto(form)) {

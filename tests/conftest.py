@@ -14,6 +14,7 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from app import create_app
+from blueprints import live
 from services.delivery import pace
 from services.smtp import habits, pool
 from tests import made_once
@@ -110,6 +111,14 @@ def mail_server(module_server: RecordingServer) -> RecordingServer:
     """The module's mail server, as one that has got no mail yet."""
     module_server.mails.clear()
     return module_server
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _streams_end_at_once() -> Iterator[None]:
+    """A list that stays current tells what it shows, and ends: a test's visitor reads every answer to its end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "LIFE", 0.0)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -28,20 +28,26 @@ ROOMS = {
     "reasons": "",
     "calendar": "smtp oauth",
     "address_key": "",
-    "settings": "smtp oauth audit reasons calendar address_key",
+    "tracing": "",
+    "conversations": "smtp",
+    "settings": "smtp oauth audit reasons calendar address_key conversations",
     "suppression": "address_key reasons audit",
     "diagnosis": "smtp registry reasons",
-    "delivery": "smtp message settings diagnosis reasons suppression address_key",
+    "delivery": "smtp message settings diagnosis reasons suppression conversations address_key tracing",
     "providers": "registry web_request smtp settings delivery",
-    "outbox": "reasons delivery settings message diagnosis audit calendar address_key",
+    "outbox": "reasons delivery settings message diagnosis audit calendar address_key suppression conversations"
+    " tracing",
     "accounts": "reasons outbox audit",
     "domain": "smtp registry settings",
-    "worker": "reasons outbox delivery accounts settings message smtp audit oauth suppression",
-    "checks": "oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
+    "worker": "reasons outbox delivery accounts settings message smtp audit oauth suppression tracing",
+    "checks": "gallery oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
-    "privacy": "address_key suppression outbox accounts audit reasons",
+    "privacy": "address_key suppression outbox accounts audit reasons conversations smtp",
     "alerts": "settings smtp web_request audit outbox delivery message calendar checks worker",
+    "gallery": "message outbox delivery settings audit",
+    "metrics": "settings reasons outbox delivery calendar checks worker alerts",
+    "overview": "alerts checks delivery outbox reasons settings",
     "backup": "outbox audit",
     "email_service": "checks outbox delivery diagnosis settings message smtp",
     "blueprints": "",
@@ -52,7 +58,7 @@ ROOMS = {
 TOP_LEVEL = {
     "app.py", "blueprints", "database", "services", "utils", "templates", "tests", "requirements.txt",
     ".env.example", "README.md", "static", "benchmarks", "requirements-dev.txt", "Makefile", "pyproject.toml",
-    "CHANGELOG.md", "LICENSE", "docs", "CONTRIBUTING.md", "gunicorn.conf.py",
+    "CHANGELOG.md", "LICENSE", "deploy", "docs", "CONTRIBUTING.md", "gunicorn.conf.py",
 }  # fmt: skip
 PRIVATE_PARTS = {
     "database.driver": {"_flushing", "_invalidate"},
@@ -289,14 +295,14 @@ def test_no_script_writes_markup() -> None:
         )
 
 
-def test_browsers_are_given_nothing_to_store_but_the_colours() -> None:
+def test_browsers_are_given_nothing_to_store_but_the_colours_and_a_key() -> None:
     stored = re.compile(r"(?:localStorage|sessionStorage)\.\w+\(\"(\w+)\"|(indexedDB|caches\.|document\.cookie)")
     found = {
         (script.name, *match)
         for script in (ROOT / "static").glob("*.js")
         for match in stored.findall(script.read_text())
     }
-    assert {key for _, *key_or_kind in found for key in key_or_kind if key} == {"theme"}
+    assert {key for _, *key_or_kind in found for key in key_or_kind if key} == {"theme", "slash"}
 
 
 def called_in(file: Path) -> set[str]:

@@ -56,7 +56,10 @@ def personal(outcome: Outcome) -> tuple[Outcome, ...]:
 # What an empty request comes to, by role, where the active server 1 and the token 1 exist. A refused field (422)
 # shows that the request was let in.
 MATRIX: Final = {
-    "GET /": (SIGN_IN, 302, 302, SIGN_IN, SIGN_IN, SIGN_IN),
+    "GET /": (SIGN_IN, 302, 200, SIGN_IN, SIGN_IN, SIGN_IN),
+    "POST /checklist": administrators(303),
+    "POST /checklist/<step>": administrators(404),
+    "GET /metrics": api(200),
     "GET /setup": everybody(404),
     "POST /setup": everybody(404),
     "GET /login": (200, 302, 302, 200, 200, 200),
@@ -129,11 +132,19 @@ MATRIX: Final = {
     "GET /settings/smtp/1/delete": administrators(200),
     "POST /settings/smtp/1/delete": administrators(303),
     "GET /emails": administrators(200),
+    "GET /emails/live": administrators(200),
+    "GET /emails/export": administrators(422),
     "GET /emails/<mail_id>": administrators(404),
+    "GET /emails/direct/1": administrators(404),
     "GET /emails/<mail_id>/retry": administrators(404),
     "POST /emails/<mail_id>/retry": administrators(404),
     "GET /emails/<mail_id>/cancel": administrators(404),
     "POST /emails/<mail_id>/cancel": administrators(404),
+    "GET /emails/many": administrators(200),
+    "POST /emails/many": administrators(303),  # nothing is selected
+    "GET /emails/many/1": administrators(404),
+    "POST /emails/many/1/go": administrators(404),
+    "POST /emails/many/1/stop": administrators(404),
     "GET /emails/suppressed": administrators(200),
     "POST /emails/suppressed": administrators(422),
     "GET /emails/suppressed/1": administrators(404),
@@ -160,6 +171,17 @@ MATRIX: Final = {
     "GET /settings/alerts/1/delete": administrators(200),
     "POST /settings/alerts/1/delete": administrators(303),
     "POST /settings/alerts/rules": administrators(422),
+    "GET /settings/mails": administrators(200),
+    "GET /settings/mails/<name>": administrators(404),
+    "GET /settings/mails/<name>/html": administrators(404),
+    "POST /settings/mails/<name>/send": administrators(404),
+    "GET /settings/branding": administrators(200),
+    "POST /settings/branding": administrators(303),  # as usual, in so many words
+    "GET /settings/branding/preview": administrators(200),
+    "POST /settings/branding/preview": administrators(200),
+    "GET /settings/branding/logo": administrators(404),
+    "GET /api/settings/branding": api(200),
+    "PATCH /api/settings/branding": api(200),
     "GET /api/settings/alerts": api(200),
     "POST /api/settings/alerts/channels": api(422),
     "PATCH /api/settings/alerts/channels/1": api(200),
@@ -225,7 +247,13 @@ MATRIX: Final = {
     "DELETE /api/smtp/senders/1": personal(404),
     "POST /api/messages/send-email": (401, 422, 422, 422, 422, 401),
     "GET /api/messages": (401, 200, 200, 200, 200, 401),
+    "GET /api/messages/export": (401, 200, 200, 200, 200, 401),
     "GET /api/messages/direct": api(200),
+    "GET /api/messages/direct/1": api(404),
+    "POST /api/messages/actions": api(422),
+    "GET /api/messages/actions/1": api(404),
+    "POST /api/messages/actions/1/start": api(404),
+    "POST /api/messages/actions/1/stop": api(404),
     "GET /api/suppressions": api(200),
     "POST /api/suppressions": api(422),
     "GET /api/suppressions/1": api(404),
@@ -240,6 +268,7 @@ MATRIX: Final = {
     "GET /api/docs": everybody(200),
     "GET /api/docs/<name>": everybody(404),
     "GET /inbox": administrators(200),
+    "GET /inbox/live": administrators(200),
     "GET /inbox/1": administrators(404),
     "GET /inbox/1/html": administrators(404),
     "POST /inbox/clear": administrators(303),
@@ -290,6 +319,7 @@ FIELDS: Final = {
     "port": "587",
     "allowed": "any",
     "fallback": "always",
+    "colour": "#123456",
 }
 CHANGE: Final = b'{"name": "Mallory", "smtp_server": "smtp.evil.example", "from_email": "mallory@evil.example"}'
 WRITES: Final = (
@@ -308,6 +338,7 @@ WRITES: Final = (
     "/settings/accounts/smtp/templates",
     "/settings/accounts/smtp/templates/1",
     "/settings/accounts/smtp/templates/1/delete",
+    "/settings/branding",
     "/settings/alerts/new/slack",
     "/settings/alerts/1",
     "/settings/alerts/1/delete",
@@ -329,7 +360,7 @@ SERVER: Final = {
 }
 TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
 CHANNEL: Final = {"kind": "ntfy", "url": "http://127.0.0.1:9/topic"}
-_NOTE_OF_A_LOOK: Final = re.compile(r"audit_event.*'viewed'|sqlite_sequence.*'audit_event'")
+_NOTE_OF_A_LOOK: Final = re.compile(r"audit_event.*'(?:viewed|mail_exported)'|sqlite_sequence.*'audit_event'")
 METHODS: Final = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH", "DELETE", "CONNECT", "PROPFIND")
 
 

@@ -52,7 +52,7 @@ def signed_in(app: Flask, base_url: str, prefix: str, path: str) -> Visitor:
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)[1]  # type: ignore[index]
     fields = {"login": "alice", "password": "river otter seventeen lamp", "remember": "1", "csrf_token": token}
     answer = visitor.post(f"{prefix}/login", data=fields, **options)
-    assert (answer.status_code, answer.location) == (303, f"{path}/settings/smtp")
+    assert (answer.status_code, answer.location) == (303, f"{path}/")
     for line in answer.headers.getlist("Set-Cookie"):
         name = line.partition("=")[0]
         assert name.startswith("__Secure-sealpost_" if base_url.startswith("https") else "sealpost_")

@@ -42,6 +42,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 EXTENSION: Final = "sealpost"
 A_YEAR: Final = 31_536_000  # seconds
 LOCAL_INBOX_PORT: Final = 1025
+NO_CONVERSATIONS, FAILED_CONVERSATIONS, ALL_CONVERSATIONS = _CONVERSATIONS = ("off", "failures", "all")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +54,8 @@ class Settings:
     app_key_previous: tuple[Secret, ...]
     app_env: str
     app_name: str
+    order_currency: str  # before the price in the mail about an order
+    mail_templates: Path | None  # a folder of templates beside the built-in ones
     base_url: str
     database_url: str = field(repr=False)
     database_driver_path: bool
@@ -68,6 +71,7 @@ class Settings:
     port: int
     trusted_proxies: int
     metrics_addresses: tuple[IPNetwork, ...]  # who may read /metrics without a token
+    otlp_endpoint: str = field(repr=False)  # where spans go; "": none are made
     ratelimit_storage_uri: str = field(repr=False)
     session_life: timedelta
     session_remembered_life: timedelta
@@ -81,7 +85,9 @@ class Settings:
     local_inbox_port: int
     audit_retention_days: int
     mail_retention_days: int
+    log_conversations: str  # of which attempts it is kept what was said
     mail_down_minutes: int  # that no email gets out before /readyz/mail says so
+    probe_minutes: int  # between two looks at a server without an email; 0: none
     mail_senders: int  # 0: this process sends no queued mail
     mail_suppress_send: bool
     log_subjects: bool
@@ -193,6 +199,8 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         app_key_previous=app_key_previous,
         app_env=app_env,
         app_name=_app_name(env),
+        order_currency=_order_currency(env),
+        mail_templates=_mail_templates(env),
         base_url=env_urls.base_url(env, is_production=is_production, listens_on=(host, port)),
         database_url=database_url,
         database_driver_path=env.boolean("DATABASE_DRIVER_PATH", default=True),
@@ -208,6 +216,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         port=port,
         trusted_proxies=env.integer("TRUSTED_PROXIES", 0, 0, 10),
         metrics_addresses=allowed_places.networks_named(env, "METRICS_ADDRESSES"),
+        otlp_endpoint=_web_address(env.text("OTEL_EXPORTER_OTLP_ENDPOINT")),
         ratelimit_storage_uri=ratelimit_storage_uri,
         session_life=timedelta(hours=env.integer("SESSION_HOURS", 12, 1, 8760)),
         session_remembered_life=timedelta(days=env.integer("SESSION_REMEMBERED_DAYS", 30, 1, 400)),
@@ -221,7 +230,9 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         local_inbox_port=env.integer("LOCAL_INBOX_PORT", LOCAL_INBOX_PORT, 0, 65535),
         audit_retention_days=env.integer("AUDIT_RETENTION_DAYS", 365, 0, 36500),
         mail_retention_days=env.integer("MAIL_RETENTION_DAYS", 30, 0, 36500),
+        log_conversations=env.choice("LOG_CONVERSATIONS", _CONVERSATIONS, NO_CONVERSATIONS),
         mail_down_minutes=env.integer("MAIL_DOWN_MINUTES", 5, 0, 1440),
+        probe_minutes=env.integer("PROBE_MINUTES", 15, 0, 1440),
         mail_senders=env.integer("MAIL_SENDERS", 2, 0, 64),
         mail_suppress_send=env.boolean("MAIL_SUPPRESS_SEND", default=False),
         log_subjects=env.boolean("LOG_SUBJECTS", default=False),
@@ -311,6 +322,42 @@ def _app_name(env: Reader) -> str:
     if len(name) > 64 or not name.isprintable():  # noqa: PLR2004 - a mail subject's worth
         raise ConfigurationError("APP_NAME must be at most 64 printable characters.")
     return name
+
+
+def _web_address(text: str) -> str:
+    """The address, or "" where it is none: the variable is not ours alone, and others need no scheme."""
+    try:
+        place = urlsplit(text)
+    except ValueError:
+        return ""
+    return text if place.scheme in ("http", "https") and place.hostname else ""
+
+
+def _order_currency(env: Reader) -> str:
+    """The sign, or the letters with a space behind them."""
+    text = env.text("ORDER_CURRENCY", "₹")
+    if len(text) > 8 or not text.isprintable():  # noqa: PLR2004
+        raise ConfigurationError("ORDER_CURRENCY must be at most 8 printable characters.")
+    return currency_before(text)
+
+
+def currency_before(text: str) -> str:
+    """A currency as it stands before a price: €5, and EUR 5."""
+    return f"{text} " if text[-1:].isalpha() else text
+
+
+def _mail_templates(env: Reader) -> Path | None:
+    text = env.text("MAIL_TEMPLATES")
+    if not text:
+        return None
+    path = Path(text)
+    if not path.is_absolute():
+        path = ROOT / path
+    if not path.is_dir():
+        raise ConfigurationError("MAIL_TEMPLATES is not a folder.")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ConfigurationError("MAIL_TEMPLATES cannot be read. Let your user read this folder.")
+    return path
 
 
 def _ca_file(env: Reader) -> Path | None:

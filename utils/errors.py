@@ -1,7 +1,7 @@
 """The two families of errors: what a caller did wrong, and what became of a mail."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -195,7 +195,8 @@ class DeliveryError(Exception):
     of which the server has taken nothing; another connection may carry it at once. ``ended_by_us``: nor about the
     server, which was waited for no longer. ``refused`` holds the server's reply to each recipient where it refused
     them all. ``token_refusal`` is what it said of our token before it refused the sign-in. ``token_trouble`` is why
-    there was no token to show it. ``by_token``: it refused a sign-in by token.
+    there was no token to show it. ``by_token``: it refused a sign-in by token. Where no connection came about,
+    ``tls`` is the version that was agreed on, and ``spoken`` are lines with their milliseconds, if they are recorded.
     """
 
     outcome = "temporary"
@@ -223,6 +224,13 @@ class DeliveryError(Exception):
         self.token_refusal: TokenRefusal | None = None
         self.token_trouble: TokenTrouble | None = None
         self.by_token = False
+        self.tls: str | None = None
+        self.spoken: Sequence[tuple[int, str]] = ()
+
+    @property
+    def is_refused_sign_in(self) -> bool:
+        """Whether the server has answered our name and password, or token, with a no: many of these lock accounts."""
+        return self.phase is Phase.SIGN_IN and self.code is not None
 
     @property
     def token_mark(self) -> str:

@@ -3,6 +3,8 @@
 from typing import Final
 
 LARGEST: Final = 2**31 - 1  # of an id or a version: more fits in no column
+_MEGABYTE: Final = 1_000_000
+_KILOBYTE: Final = 1_000
 
 
 def whole_number(text: str, low: int = 0, high: int = LARGEST) -> int | None:
@@ -19,6 +21,13 @@ def whole_number(text: str, low: int = 0, high: int = LARGEST) -> int | None:
 def counted(number: int, noun: str) -> str:
     """The number with its noun, as in "1 mail" and "2 mails"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def readable_size(octets: int) -> str:
+    """So many octets, as people read it."""
+    if octets >= _MEGABYTE:
+        return f"{octets / _MEGABYTE:.1f} MB"
+    return f"{octets / _KILOBYTE:.1f} kB" if octets >= _KILOBYTE else f"{octets} bytes"
 
 
 def number_or_text(text: str) -> int | str:

@@ -19,12 +19,13 @@ from blueprints.api.query import number_parameter, parsed_query
 from services.accounts.api_tokens import Scope
 from services.outbox import log as mail_log
 from services.outbox import mail_filter, searching
-from services.outbox.facts import AttemptData, DirectData, MessageData, State
+from services.outbox.facts import AttemptData, AttemptFacts, ConversationLine, DirectData, MessageData, State
 from services.outbox.log import Story
 from services.outbox.mail_filter import LONGEST_TAG
 from services.outbox.opens import OpensData
 from services.outbox.reasons import Reason
 from services.outbox.searching import MailFilter
+from services.outbox.timeline import MailEventData
 from services.settings.fields import Checked, Strict, refused
 from utils.errors import NotFound
 from utils.json_shapes import json_of
@@ -98,11 +99,26 @@ class MessageFilter(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoryData(MessageData):
-    """``opens`` is null unless the mail was queued with track_opens."""
+class TriedData(AttemptData):
+    """``conversation`` is what was said, null unless LOG_CONVERSATIONS had it kept; for administrators only."""
 
-    attempt_log: list[AttemptData]
+    conversation: list[ConversationLine] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoryData(MessageData):
+    """``opens`` is null unless the mail was queued with track_opens. ``history`` is what happened beside attempts."""
+
+    attempt_log: list[TriedData]
+    history: list[MailEventData]
     opens: OpensData | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectStoryData(DirectData):
+    """The same of a mail that was sent directly."""
+
+    conversation: list[ConversationLine] | None
 
 
 class MessagesAnswer(AnyAnswer):
@@ -121,6 +137,12 @@ class DirectAnswer(AnyAnswer):
 
 class StoryAnswer(AnyAnswer):
     data: StoryData
+
+
+class DirectStoryAnswer(AnyAnswer):
+    """``data`` has each server that was tried for the email, in order."""
+
+    data: list[DirectStoryData]
 
 
 @bp.get("")
@@ -159,10 +181,25 @@ def list_direct() -> Response:
     return jsonify({"status": "success", "data": [json_of(DirectData, each) for each in attempts], "next": older})
 
 
+@bp.get("/direct/<int:attempt_id>")
+@Operation(
+    summary="Get an email sent directly and its attempts",
+    description="With each server that was tried for it, and what was said there, if LOG_CONVERSATIONS had that kept.",
+    tag=TAG,
+    answers={200: DirectStoryAnswer, 404: ErrorAnswer, **ERRORS},
+)
+@admin_api
+def get_direct(attempt_id: int) -> Response:
+    """All that is known of one mail that was sent directly."""
+    found = mail_log.direct_attempts(attempt_id)
+    return jsonify({"status": "success", "data": [_with_conversation(DirectData, each) for each in found]})
+
+
 @bp.get("/<mail_id>")
 @Operation(
     summary="Get a queued email and its attempts",
-    description="Only administrators see servers’ replies and where the global server is.",
+    description="Only administrators see servers’ replies, what was said, who did what, and where the global server "
+    "is.",
     tag=TAG,
     answers={200: StoryAnswer, 404: ErrorAnswer, **ERRORS},
 )
@@ -210,7 +247,14 @@ def _only_account() -> int | None:
 
 
 def _told(story: Story) -> Response:
-    log = [json_of(AttemptData, attempt) for attempt in story.attempts]
+    log = [_with_conversation(AttemptData, attempt) for attempt in story.attempts]
     opened = json_of(OpensData, story.opens) if story.opens else None
-    data = {**json_of(MessageData, story.mail), "attempt_log": log, "opens": opened}
+    events = [json_of(MailEventData, each) for each in story.history]
+    data = {**json_of(MessageData, story.mail), "attempt_log": log, "history": events, "opens": opened}
     return jsonify({"status": "success", "data": data})
+
+
+def _with_conversation(shape: type[AttemptData], attempt: AttemptFacts) -> dict[str, Any]:
+    said = attempt.conversation
+    lines = None if said is None else [json_of(ConversationLine, line) for line in said]
+    return {**json_of(shape, attempt), "conversation": lines}

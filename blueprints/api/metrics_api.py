@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from blueprints.access import metrics_api
-from services.checks import metrics
+from services import metrics
 
 bp = Blueprint("metrics", __name__)
 

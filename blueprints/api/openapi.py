@@ -1,7 +1,7 @@
 """The API document, generated from the routes and from the very models that validate them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -49,6 +49,7 @@ class Operation:
     body_required: bool = True
     example: Mapping[str, object] | None = None
     streams: bool = False
+    media: tuple[str, ...] = ()  # what else than JSON can be asked for
     description: str = ""
     answer: Mapping[str, object] | None = None
     example_query: str = ""
@@ -111,7 +112,7 @@ def _described(operation: Operation, path: str, method: str) -> dict[str, Any]:
         "description": operation.description,
         "tags": [operation.tag],
         "responses": {
-            str(status): _answer(status, model, operation.streams)
+            str(status): _answer(status, model, (*operation.media, *([_LINES] if operation.streams else [])))
             for status, model in sorted(operation.answers.items())
         },
     }
@@ -157,6 +158,7 @@ def _in_query(model: type[BaseModel]) -> list[dict[str, Any]]:
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in fields.items()]
 
 
+_LINES: Final = "application/x-ndjson"
 _MEANT: Final = "; ".join(f"{scope} ({meaning})" for scope, meaning in MEANINGS.items())
 _OF_TOKENS: Final = (
     "An API token, created at /account/tokens or by flask token create, sent as Authorization: Bearer sealpost_…. "
@@ -180,11 +182,11 @@ DESCRIPTIONS: Final = {
 }
 
 
-def _answer(status: int, model: type[BaseModel], streams: bool) -> dict[str, Any]:
+def _answer(status: int, model: type[BaseModel], media: Sequence[str]) -> dict[str, Any]:
     schema = {"$ref": REF.format(model=model.__name__)}
     content: dict[str, Any] = {"application/json": {"schema": schema}}
-    if streams and status == 200:  # noqa: PLR2004
-        content["application/x-ndjson"] = {"schema": {"type": "string"}}
+    if status == 200:  # noqa: PLR2004
+        content |= {each: {"schema": {"type": "string"}} for each in media}
     return {"description": DESCRIPTIONS[status], "content": content}
 
 

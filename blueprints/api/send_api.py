@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from flask import Blueprint
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from pydantic import Field, RootModel
 
@@ -14,6 +14,7 @@ from blueprints.api.openapi import Operation
 from blueprints.api.personal_models import PERSONAL_BODY_ERRORS, PersonalAnswer, PersonalError
 from blueprints.api.query import parsed_query
 from blueprints.large_body import reads_its_body
+from services import tracing
 from services.accounts.api_tokens import Scope
 from services.outbox.facts import MailFacts, RecipientData, State
 from services.personal import mail_fields, sending
@@ -89,7 +90,8 @@ class SendAnswer(RootModel[OneSent | ManySent]):
     "in messages, all are accepted or none. The attachments of a call may have 25 MB together, its body "
     "40 MB. The same idempotencyKey with the same content gives the first email's id and duplicate; with "
     "other content it is 409. If too much of the account’s email waits, it is 429 and nothing is accepted. "
-    "ADMIN_TOKEN sends as the system, through the global server.",
+    "ADMIN_TOKEN sends as the system, through the global server. A traceparent header (W3C Trace Context) is kept with "
+    "the email.",
     tag=TAG,
     body=SendRequest,
     example=EXAMPLE,
@@ -106,7 +108,8 @@ def send_email() -> ResponseReturnValue:
     with large_json_object(access.caller_key()) as raw:
         asked = mail_fields.parse(raw)
         raw.clear()
-        taken = sending.take(asked, SendingFor(account_id=caller.account_id, token_id=caller.token_id))
+        with tracing.within(request.headers.get(tracing.HEADER)):
+            taken = sending.take(asked, SendingFor(account_id=caller.account_id, token_id=caller.token_id))
     if asked.is_batch:
         return {"success": True, "messages": [_told(each) for each in taken]}, 202
     (one,) = taken

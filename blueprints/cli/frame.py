@@ -63,7 +63,7 @@ def _framed(work: _Work, needs_tables: bool) -> _Work:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal without ✓ shows ? and goes on
         try:
-            with audit.acting(Actor(os_user(), SOURCE)):
+            with audit.acting(Actor(os_user(), SOURCE, audit.COMMAND)):
                 start.check_new_key()
                 if needs_tables:
                     start.check_tables()

@@ -26,10 +26,10 @@ UNREADABLE = {
 def status(*, as_json: bool) -> None:
     """Show what each key seals.
 
-    That is mail servers, their connections by OAuth, queued emails and alert channels. A key is named by eight hex
-    digits of its hash, which do not reveal it. Mail servers that cannot be read, because their key is missing or
-    because they were changed outside Sealpost, are listed with what to do. Failed emails that can be sent again count
-    as queued.
+    That is mail servers, their connections by OAuth, queued emails, alert channels and SMTP conversations in the mail
+    log. A key is named by eight hex digits of its hash, which do not reveal it. Mail servers that cannot be read,
+    because their key is missing or because they were changed outside Sealpost, are listed with what to do. Failed
+    emails that can be sent again count as queued.
     """
     found = key_rotation.status()
     answer(as_json, _status_dict(found), *_status_lines(found))
@@ -70,6 +70,8 @@ def _status_lines(state: Status) -> Iterator[str]:
 def _rotation_lines(done: Rotation, dry_run: bool) -> Iterator[str]:
     count = counted(len(done.rotated), "configuration")
     count += " and the suppression list" if done.has_addresses else ""
+    if done.conversations:
+        yield f"{counted(done.conversations, 'conversation')} {'would be ' if dry_run else ''}resealed."
     current = done.after.keys[0].key_id
     if dry_run:
         for row in done.rotated:
@@ -97,7 +99,7 @@ def _unreferenced(state: Status, *, conditional: bool = False) -> Iterator[str]:
         if use.role is not Role.PREVIOUS:
             continue
         key = f"Key {use.key_id} ({_role(use)})"
-        if use.rows or use.sign_ins or use.addresses or use.channels:
+        if use.to_rotate:
             yield f"{key} is still needed: it seals {_seals(use)}."
         elif use.mails:
             until = "keep it in APP_KEY_PREVIOUS until `flask keys status` shows none."
@@ -123,7 +125,8 @@ def _seals(use: KeyUse) -> str:
     mails = f", {counted(use.mails, 'queued email')}" if use.mails else ""
     addresses = ", the suppression list" if use.addresses else ""
     alerts = f", {counted(use.channels, 'alert channel')}" if use.channels else ""
-    return f"{counted(use.rows, 'mail server')}{tokens}{addresses}{mails}{alerts}"
+    said = f", {counted(use.conversations, 'conversation')}" if use.conversations else ""
+    return f"{counted(use.rows, 'mail server')}{tokens}{addresses}{mails}{alerts}{said}"
 
 
 def _mails_need_it(use: KeyUse) -> str:

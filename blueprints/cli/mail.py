@@ -1,6 +1,6 @@
 """`flask mail`: the queued mails, sending them again or not at all, and the worker that sends them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Final
@@ -9,7 +9,9 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
+from blueprints.cli import mail_many
 from blueprints.cli.frame import NOT_WELL, answer, command, leave, limit_option, table
+from blueprints.cli.mail_story import story_dict, story_in_words
 from services import audit
 from services.alerts.watching import AlertWatch
 from services.audit import Action
@@ -19,11 +21,13 @@ from services.outbox import figures, holding, log, searching
 from services.outbox.facts import SETTLED, AttemptData, DirectData, MailFacts, MessageData, State
 from services.outbox.figures import HourFigures
 from services.outbox.log import Summary
+from services.outbox.many_rules import ManyAction, correction
 from services.outbox.reasons import Reason, words
 from services.settings import route
 from services.worker import threads
 from utils import clock
 from utils.env_utils import get_settings
+from utils.errors import refused_under
 from utils.json_shapes import json_of
 from utils.numbers import counted
 from utils.process_guard import forbid_core_dumps
@@ -78,6 +82,14 @@ def list_mails(
         answer(as_json, [json_of(MessageData, each) for each in mails], *told)
 
 
+@command(mail, "show")
+@click.argument("mail_id", metavar="ID")
+def show(mail_id: str, *, as_json: bool) -> None:
+    """Show what happened to a queued email: who queued it, each attempt, and what comes next."""
+    story = log.story(mail_id)
+    answer(as_json, story_dict(story), *story_in_words(story))
+
+
 @command(mail, "status", exits={NOT_WELL: "no email gets out, or it is late, or no worker is running"})
 def status(*, as_json: bool) -> None:
     """Show whether email gets out, how many are waiting and why, how late they are, and which workers are sending."""
@@ -89,16 +101,36 @@ def status(*, as_json: bool) -> None:
 
 
 @command(mail, "retry")
-@click.argument("mail_id", metavar="ID")
-def retry(mail_id: str, *, as_json: bool) -> None:
+@click.argument("mail_id", required=False, metavar="[ID]")
+@mail_many.filter_options
+def retry(mail_id: str | None, *, yes: bool, as_json: bool, **given: object) -> None:
     """Send a waiting email now, or a failed one again. Recipients who have it do not get it twice.
 
-    A held email is released, as by flask mail release.
+    With options: all emails that they find, after a preview and a question. A held email is released, as by flask mail
+    release.
     """
-    was_held = log.story(mail_id).mail.is_held
-    found = log.retry(mail_id).mail
+    if asked := _asked(mail_id, given):
+        mail_many.act(ManyAction.RETRY, asked, yes=yes, as_json=as_json)
+        return
+    was_held = log.story(mail_id or "").mail.is_held
+    found = log.retry(mail_id or "").mail
     told = "Released" if was_held else "Queued to be sent now"
     answer(as_json, json_of(MessageData, found), f"{'Expired' if found.state is State.EXPIRED else told}: {found.id}")
+
+
+@command(mail, "resend")
+@click.argument("mail_id", metavar="ID")
+@click.option("--to", "new_address", required=True, metavar="ADDRESS", help="The corrected address.")
+@click.option("--from", "old_address", default="", metavar="ADDRESS", help="The wrong one, if several were refused.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def resend(mail_id: str, *, new_address: str, old_address: str, yes: bool, as_json: bool) -> None:
+    """Send an email to a corrected address, in the place of a recipient who was refused.
+
+    It is a new email to that address alone. The old one stays as it is.
+    """
+    with refused_under({"new_address": "to", "old_address": "from"}):
+        wanted = correction(old_address, new_address)
+    mail_many.correct(log.story(mail_id).mail.id, wanted, yes=yes, as_json=as_json)
 
 
 @command(mail, "hold")
@@ -132,16 +164,31 @@ def release(mail_ids: Sequence[str], *, every: bool, as_json: bool) -> None:
 @command(mail, "cancel")
 @click.argument("mail_id", required=False, metavar="[ID]")
 @click.option("--held", is_flag=True, help="All held email.")
-def cancel(mail_id: str | None, *, held: bool, as_json: bool) -> None:
-    """Cancel a waiting or held email, and delete its content."""
-    if held == (mail_id is not None):
-        raise click.UsageError("Pass the id of an email, or --held.")
-    if mail_id is None:
+@mail_many.filter_options
+def cancel(mail_id: str | None, *, held: bool, yes: bool, as_json: bool, **given: object) -> None:
+    """Cancel a waiting or held email, and delete its content.
+
+    With options: all emails that they find, after a preview and a question.
+    """
+    if held:
+        if mail_id is not None or mail_many.asked(given):
+            raise click.UsageError("Pass --held alone.")
         cancelled = holding.cancel_all()
         answer(as_json, {"cancelled": cancelled}, f"{counted(cancelled, 'email')} cancelled.")
         return
-    found = log.cancel(mail_id).mail
+    if asked := _asked(mail_id, given):
+        mail_many.act(ManyAction.CANCEL, asked, yes=yes, as_json=as_json)
+        return
+    found = log.cancel(mail_id or "").mail
     answer(as_json, json_of(MessageData, found), f"Cancelled: {found.id}")
+
+
+def _asked(mail_id: str | None, given: Mapping[str, object]) -> dict[str, str]:
+    """The filter, empty where it is about one email. Raises UsageError unless it is one of the two."""
+    asked = mail_many.asked(given)
+    if bool(asked) == (mail_id is not None):
+        raise click.UsageError("Pass the id of an email, or options like --state and --since.")
+    return asked
 
 
 @command(mail, "purge")
@@ -240,7 +287,7 @@ def _summary_lines(summary: Summary, now: Outlook, is_well: bool) -> Iterator[st
 @command(mail, "figures")
 @click.option("--hours", default=24, show_default=True, type=_HOURS, help="How many hours back.")
 @click.option("--server", default="", help="Only this server, as the log calls it: “name (host:port)”.")
-@click.option("--rebuild", is_flag=True, help="Count every hour anew of which the log still has anything.")
+@click.option("--rebuild", is_flag=True, help="Count again every hour of which the log still has anything.")
 def show_figures(*, hours: int, server: str, rebuild: bool, as_json: bool) -> None:
     """Show how many attempts came to what, by the hour, and why those failed that did."""
     if rebuild:

@@ -73,7 +73,9 @@ def show(name: str, *, as_json: bool) -> None:
         print_json({**shown, "habits": habits})
         return
     known = state.facts(stored)
+    looked_at, changes = shown["health"]["looked_at"], shown["health"]["offer_changes"]
     shown["health"] = shown["health"]["state"]
+    shown["looked_at"] = looked_at
     del shown["endings"]  # which stand below in sentences
     shown["oauth"] = _connection(shown["oauth"])
     facts = shown.pop("client_certificate_facts")
@@ -83,6 +85,8 @@ def show(name: str, *, as_json: bool) -> None:
         click.echo(f"{field + ':':18} {text}".rstrip())
     for ending in known.calendar:
         click.echo(f"{'ends:':18} {ending.when}. {ending.sentence}")
+    for line in changes:
+        click.echo(f"{'changed:':18} {line}")
     for line in habits:
         click.echo(f"{'habit:':19}It {line}.")
     if known.advice:

@@ -9,6 +9,7 @@ from flask_login import current_user
 from blueprints import access, forms, sessions
 from blueprints.clients import client_network
 from blueprints.link_cookies import LinkCookie, private
+from blueprints.pages import start_page
 from services.accounts import accounts, password_reset, signing_in
 from services.accounts.tries import Locked
 from utils.errors import InvalidInput, NotFound
@@ -23,9 +24,9 @@ _WRONG_SIGN_IN: Final = "Wrong user name or password. Check both and try again."
 @pages.get("/")
 @access.public
 def home() -> ResponseReturnValue:
-    """The page that the visitor needs first."""
+    """The page that the visitor needs first: of administrators, how mail is."""
     if current_user.is_authenticated:
-        return redirect(_home_of(current_user.is_admin))
+        return start_page.show() if current_user.is_admin else redirect(url_for("account.show"))
     return redirect(url_for("auth.login" if accounts.has_administrator() else "auth.setup"))
 
 
@@ -45,7 +46,7 @@ def setup() -> ResponseReturnValue:
         return render_template("auth/setup.html", values=values, errors=refused.errors), refused.status
     sessions.sign_in(person)
     flash("You are the administrator. Next, set up a mail server.", "success")
-    return redirect(url_for("settings.smtp"), 303)
+    return redirect(url_for("pages.home"), 303)
 
 
 @bp.route("/login", methods=["GET", "POST"])
@@ -116,7 +117,7 @@ def redeem() -> ResponseReturnValue:
 
 
 def _home_of(is_admin: bool) -> str:
-    return url_for("settings.smtp") if is_admin else url_for("account.show")
+    return url_for("pages.home") if is_admin else url_for("account.show")
 
 
 def _sign_in_form() -> ResponseReturnValue:

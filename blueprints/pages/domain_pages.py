@@ -5,9 +5,10 @@ from typing import Final
 from flask import Blueprint, Response, make_response, render_template, request
 
 from blueprints import limits
-from blueprints.access import admin_page, limiter
+from blueprints.access import actor_name, admin_page, limiter
 from services.domain import check
 from services.domain.records import Grade
+from services.overview import checklist
 from utils.errors import InvalidInput
 
 bp = Blueprint("domain_pages", __name__)
@@ -31,6 +32,8 @@ def show() -> Response:
         report, errors = check.check(**values) if asked else None, {}
     except InvalidInput as refused:
         report, errors = None, refused.errors
+    if report and report.domain == domain and report.outcome is not Grade.CHANGE:
+        checklist.note_domain_checked(actor_name())
     page = render_template(
         "settings/domain_check.html", values=values, errors=errors, report=report, words=WORDS, levels=LEVELS
     )

@@ -1,52 +1,47 @@
 """``/emails``, the mail log: what became of every mail, and trying again or withdrawing one. Never content."""
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, url_for
 
+from blueprints import live
 from blueprints.access import admin_page
-from services.checks import outlook
-from services.outbox import facts, holding, log
+from blueprints.pages import email_list
+from services.outbox import log
 from services.outbox.facts import MessageData, State
 from services.outbox.log import Story
-from services.outbox.mail_filter import LONGEST_TAG
 from services.suppression import entries as suppressed
 from services.suppression.entries import Entry
-from utils.env_utils import get_settings
 from utils.errors import Conflict
-from utils.numbers import whole_number
 
 bp = Blueprint("emails", __name__, url_prefix="/emails")
-
-DIRECT = "direct"
-SEE_REASONS = "The reasons are below"
-_SENDING = (State.LEASED, State.TRANSMITTING)  # one word for both, and one chip
-_CHIPS = [each for each in State if each is not State.TRANSMITTING]
 
 
 @bp.get("")
 @admin_page
-def show() -> str:
+def show() -> Response:
     """The newest mails first, a page at a time: the queued ones, or those that were sent directly."""
-    before = request.args.get("before", type=whole_number)
-    if request.args.get("from") == DIRECT:
-        attempts, older = log.direct(before)
-        return render_template("emails/direct.html", attempts=attempts, before=before, older=older)
-    state = _state()
-    tag = _tag()
-    mails, older = log.mails(_chosen(state), before, tag=tag)
-    counts = log.counts()
-    shown = [each for each in _CHIPS if each in (state, State.SENT) or any(one in counts for one in _chosen(each))]
-    return render_template(
-        "emails/list.html",
-        mails=mails,
-        state=state,
-        tag=tag,
-        states=[(each, facts.STATES[each], sum(counts.get(one, 0) for one in _chosen(each))) for each in shown],
-        before=before,
-        older=older,
-        late=_late(),
-        held=holding.told(holding.count()),
-        days=get_settings().mail_retention_days,
-    )
+    return email_list.page()
+
+
+@bp.get("/live")
+@live.in_background
+@admin_page
+def live_rows() -> Response:
+    """What changes in that list."""
+    return email_list.stream()
+
+
+@bp.get("/export")
+@admin_page
+def export() -> Response:
+    """The same list as a file."""
+    return email_list.download()
+
+
+@bp.get("/direct/<int:attempt_id>")
+@admin_page
+def direct_message(attempt_id: int) -> str:
+    """One mail that was sent directly: each server that was tried for it."""
+    return render_template("emails/direct_message.html", attempts=log.direct_attempts(attempt_id))
 
 
 @bp.get("/<mail_id>")
@@ -104,46 +99,12 @@ def _listed(story: Story) -> dict[str, Entry]:
     return suppressed.of_addresses([each.address for each in story.mail.recipients], story.mail.account_id)
 
 
-def _late() -> tuple[str, str] | None:
-    """A level, and that no email gets out, or that some is late, in sentences; None if neither."""
-    now = outlook.look()
-    if now.is_outage:
-        return now.state.level, f"{now.state.headline} {now.state.detail}"
-    if not log.is_behind():
-        return None
-    return (
-        "warning",
-        f"Some email is more than 15 minutes late. {log.NOBODY_SENDS if now.is_unattended else f'{SEE_REASONS}.'}",
-    )
-
-
 def _sent_again(before: MessageData, now: MessageData) -> tuple[str, str]:
     if now.state is State.EXPIRED:
         return "Not sent: it had expired.", "danger"
     if before.is_held:
         return "Released.", "success"
     return "Sending now." if before.waits else "Sending again.", "success"
-
-
-def _state() -> State | None:
-    """The state that is asked for; what is none counts as not asked for. Of those of one chip it is the first."""
-    text = request.args.get("state", "")
-    if text == State.TRANSMITTING:
-        return State.LEASED
-    return State(text) if text in list(State) else None
-
-
-def _chosen(state: State | None) -> tuple[State, ...]:
-    """The states that the chip of this one shows; none: all."""
-    if state is None:
-        return ()
-    return _SENDING if state in _SENDING else (state,)
-
-
-def _tag() -> str | None:
-    """The tag that is asked for; what can be none counts as not asked for."""
-    text = request.args.get("tag", "")
-    return text if 0 < len(text) <= LONGEST_TAG and text.isprintable() else None
 
 
 def _to_message(mail_id: str) -> Response:

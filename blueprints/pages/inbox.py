@@ -1,6 +1,6 @@
 """The local inbox in the browser, for development."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import ParamSpec
 from urllib.parse import urlsplit
@@ -8,18 +8,20 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from blueprints import live
 from blueprints.access import admin_page
 from blueprints.clients import client_address, is_through_proxy
+from blueprints.live import ShownRows, Watched
+from blueprints.pages.mail_frames import shut_off
+from blueprints.sessions import still_signed_in
 from services import local_inbox
 from services.local_inbox import CAPACITY, inbox
+from utils import clock
 from utils.addresses import is_loopback
 from utils.env_utils import get_settings
 from utils.errors import NotFound
 
 bp = Blueprint("inbox", __name__)
-
-# The mail's own styles, and nothing that loads or runs.
-HTML_PART_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'self'"
 
 
 P = ParamSpec("P")
@@ -43,13 +45,25 @@ def inbox_reader(view: Callable[P, ResponseReturnValue]) -> Callable[P, Response
 @inbox_reader
 def show() -> str:
     """The kept mails, newest first."""
+    shown = _shown()
     return render_template(
         "inbox/list.html",
-        messages=inbox.all(),
+        messages=shown.data,
+        live_url=url_for("inbox.live_rows", seen=shown.mark),
+        now=clock.now(),
         capacity=CAPACITY,
         address=local_inbox.address(),
         elsewhere=local_inbox.why_not_here(),
     )
+
+
+@bp.get("/inbox/live")
+@live.in_background
+@inbox_reader
+def live_rows() -> Response:
+    """The same list, as it changes."""
+
+    return live.streamed(Watched(_shown, _drawn, dict, _may_read))
 
 
 @bp.get("/inbox/<int:message_id>")
@@ -67,10 +81,7 @@ def html_part(message_id: int) -> Response:
     found = inbox.get(message_id).html
     if found is None:
         raise NotFound("This email has no HTML part.")
-    response = make_response(found)
-    response.headers["Content-Security-Policy"] = HTML_PART_POLICY
-    response.headers["X-Frame-Options"] = "SAMEORIGIN"
-    return response
+    return shut_off(found)
 
 
 @bp.post("/inbox/clear")
@@ -79,6 +90,21 @@ def clear() -> Response:
     """Throw all kept mails away."""
     inbox.clear()
     return make_response(redirect(url_for("inbox.show"), 303))
+
+
+def _shown() -> ShownRows:
+    messages = inbox.all()  # which never change
+    return ShownRows(rows={str(each.id): "" for each in messages}, data=messages)
+
+
+def _drawn(shown: ShownRows, ids: Sequence[str]) -> dict[str, str]:
+    found = [each for each in shown.data if str(each.id) in ids]
+    return {str(each.id): render_template("inbox/row.html", message=each) for each in found}
+
+
+def _may_read() -> bool:
+    person = still_signed_in()
+    return _is_own_machine() or (person is not None and person.is_admin)
 
 
 def _is_own_machine() -> bool:

@@ -83,15 +83,18 @@ def begin(account_id: int, epoch: int, *, address: str, browser: str, is_remembe
     return session_id
 
 
-def resume(session_id: str, address: str) -> SessionInfo | None:
-    """The session of this id, or None if there is none or its time is over. That it was seen is noted by the minute."""
+def resume(session_id: str, address: str, *, is_seen: bool = True) -> SessionInfo | None:
+    """The session of this id, or None if there is none or its time is over.
+
+    That somebody was seen at it is noted by the minute; not without ``is_seen``, where a page asks by itself.
+    """
     now = clock.now()
     with reading() as session:
         found = session_db.find(session, hash_of(session_id))
     if found is None or _is_over(*found, now):
         return None
     info = _info(*found)
-    if not timedelta(0) <= now - info.last_seen_at < SEEN_NOTED:
+    if is_seen and not timedelta(0) <= now - info.last_seen_at < SEEN_NOTED:
         place = printable(address, session_db.LONGEST_ADDRESS)
         noting.note("session_not_noted", lambda session: session_db.note_seen(session, info.key, now, place))
     return info

@@ -87,6 +87,12 @@ def now() -> AlertsNow:
     )
 
 
+def firing() -> list[AlertData]:
+    """The alerts that fire."""
+    with reading() as session:
+        return [_alert(row) for row in alert_db.states(session) if row.state == AlertStage.FIRING]
+
+
 def test(channel_id: int) -> tuple[ChannelInfo, Trouble | None]:
     """Send a test to a channel, be it off: how it is then, and what is wrong. Raises NotFound."""
     channel = channels.opened_one(channel_id)

@@ -25,6 +25,7 @@ from services.alerts.observing import ALL, Sightings
 from services.alerts.rules import RuleInForce, RuleName
 from services.alerts.states import AlertStanding, Sighting
 from utils import clock, ending, incidents
+from utils.clock_watch import JUMP, ClockWatch
 
 log = structlog.get_logger(__name__)
 
@@ -35,34 +36,10 @@ LOOK_SECONDS: Final = 15.0
 FIRST_SECONDS: Final = 5.0  # until the first look: a process that has just started has other things to do
 LEASE: Final = timedelta(seconds=60)
 TIDY_SECONDS: Final = 3600.0
-JUMP: Final = 20.0  # seconds between what the two clocks say has passed, from which on the one was set
 STOP_SECONDS: Final = 1.0
 HUNG: Final = 5  # times as long as between two looks, after which one counts as hanging; sending takes less
 _STOP_LOOK_SECONDS: Final = 0.5  # between two looks at whether to stop
 _PING_EARLY: Final = 2.0  # seconds; looks are no exact minutes apart
-
-
-class ClockWatch:
-    """Whether the time of day was set, and how long ago that was by the clock that nobody sets."""
-
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._offset: float | None = None
-        self._jumped_at: float | None = None
-
-    def look(self) -> None:
-        """Compare the two clocks."""
-        offset = clock.now().timestamp() - self._seconds()
-        if self._offset is not None and abs(offset - self._offset) > JUMP:
-            self.note_jump()
-        self._offset = offset
-
-    def note_jump(self) -> None:
-        self._jumped_at = self._seconds()
-
-    def is_doubted(self, seconds: float) -> bool:
-        """Whether the clock was set within so many seconds."""
-        return self._jumped_at is not None and self._seconds() - self._jumped_at < seconds
 
 
 class Watcher:

@@ -1,5 +1,7 @@
 """What a connection test came to, written down: in the trail, on the server that was tested, and for how that is."""
 
+from dataclasses import replace
+
 from sqlalchemy.orm import Session
 
 from database import smtp_db
@@ -66,4 +68,5 @@ def _meeting(result: TestResult) -> Meeting | None:
         return Meeting(what=What.WENT, is_test=not result.message_id) if result.ok else None
     if result.error.ended_by_us:
         return None
-    return meeting_of(retry_policy.of_error(result.error), is_weighed=True, is_test=True)
+    met = meeting_of(retry_policy.of_error(result.error), is_weighed=True, is_test=True)
+    return replace(met, is_refused_sign_in=result.error.is_refused_sign_in) if met else None

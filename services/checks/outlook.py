@@ -58,12 +58,15 @@ def look(*, has_configs: bool | None = None) -> Outlook:
     return Outlook(state=found, waiting=waiting, is_unattended=is_unattended, since=found.since or waiting.oldest)
 
 
-def fitness() -> MailFitness:
-    """Whether mail gets out, for whoever watches: in a word, and by a handful of small queries."""
+def fitness(found: Outlook | None = None) -> MailFitness:
+    """Whether mail gets out, for whoever watches: in a word, and by a handful of small queries.
+
+    ``found`` is how it stands, if the caller has just looked.
+    """
     if route.is_suppressed():
         return MailFitness.READY
     limit = timedelta(minutes=get_settings().mail_down_minutes)
-    found = look(has_configs=True)
+    found = found or look(has_configs=True)
     down_since = found.state.since if found.is_outage else None
     # Where no server is set up at all, what waits for one tells for how long.
     if (down_since and clock.now() - down_since >= limit) or log.is_behind(limit):

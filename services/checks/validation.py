@@ -18,9 +18,11 @@ from services.checks.readiness import NO_DATABASE
 from services.connecting.calendar import EndOf
 from services.diagnosis import diagnosis
 from services.diagnosis.picture import Picture
+from services.gallery import showing
 from services.outbox import holding, log
 from services.settings import configs, endings, health, key_rotation, route, rules
 from services.settings.fields import parse_address_field
+from services.settings.key_rotation import Role, Status
 from services.settings.route import RouteStep
 from services.smtp import client_certificate, dial
 from services.smtp.client import Step
@@ -108,6 +110,8 @@ def _without_a_crash(findings: Callable[[], Iterator[Told]]) -> Callable[[], Ite
 def _configuration(to: str | None) -> Iterator[Told]:
     for doubt in start.doubts():
         yield Told(Mark.INFO, doubt)
+    for broken in showing.broken():
+        yield Told(Mark.FAILED, str(broken.fault), broken.state)
     first, used = next(route.steps()), route.first_of(route.steps())
     if first.reason == schema_db.UPGRADE:  # what is stored cannot be seen yet
         yield Told(Mark.FAILED, start.NOT_READY, first.reason)
@@ -195,9 +199,12 @@ def _keys() -> Iterator[Told]:
     elif not rows:
         yield Told(Mark.OK, "No mail server is stored")
     if state.to_rotate:
-        yield Told(
-            Mark.INFO, f"{counted(state.to_rotate, 'mail server')} sealed with a previous key: flask keys rotate"
-        )
+        yield Told(Mark.INFO, f"{_due(state)} sealed with a previous key: flask keys rotate")
+
+
+def _due(state: Status) -> str:
+    rows = sum(use.rows for use in state.keys if use.role is Role.PREVIOUS)
+    return counted(rows, "mail server") if rows else f"{counted(state.to_rotate, 'other item')}"
 
 
 def _route() -> Iterator[Told]:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import structlog
 
+from services import conversations
 from services.delivery import account_limits, bounces, pace, record, retry_policy
 from services.delivery import limits as sending_limits
 from services.delivery.account_limits import Places
@@ -28,6 +29,8 @@ from services.smtp.client import Envelope, Parcel, Policy, Receipt
 from services.smtp.patience import RFC_5321, Patience, Span
 from services.smtp.pool import pool
 from services.smtp.settings import SmtpSettings
+from services.smtp.trace import Trace
+from services.smtp.transcript import TracePage
 from services.suppression import listing
 from utils import clock, incidents
 from utils.addresses import ascii_address, mask_address, parse_mailbox
@@ -183,7 +186,7 @@ def attempt_all(
     """
     settings = _settings_of(server)
     started = time.monotonic()
-    left = [replace(parcel, tag=place) for place, parcel in enumerate(parcels)]
+    left = [replace(parcel, tag=place, trace=_trace()) for place, parcel in enumerate(parcels)]
     untold = set(range(len(left)))
     try:
         sending = pool.send_all(
@@ -193,7 +196,7 @@ def attempt_all(
             for parcel, result in results:
                 place = cast(int, parcel.tag)
                 untold.discard(place)
-                yield place, _outcome(server, result, started)
+                yield place, _outcome(server, result, started, parcel.trace)
     except incidents.STOPS:
         raise
     except BaseException as error:  # of those in a conversation the client has told
@@ -222,6 +225,7 @@ def policy_for(settings: SmtpSettings, total_seconds: float | None = None) -> Po
         dns_resolver=ours.dns_resolver,
         allowed=allowed,
         is_crowded=retry_policy.is_crowded,
+        records=conversations.are_recorded(),
     )
 
 
@@ -288,13 +292,17 @@ def _attempt(
     if isinstance(parcel, Outcome):
         return parcel
     server_habits.recall(settings.host, settings.port)
+    trace = _trace()
+    traced = replace(parcel, trace=trace)
 
     def send() -> Receipt:
-        return pool.send(settings, policy_for(settings), parcel.envelope, parcel.content, owner=server.owner)
+        policy = policy_for(settings)
+        return pool.send(settings, policy, traced, owner=server.owner)
 
     place = pace.place_of(server)
     pace.count(place)
-    outcome = _outcome(server, _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id), started)
+    result = _surely(send, "mail_not_said", server=server.name, message_id=draft.message_id)
+    outcome = _outcome(server, result, started, trace)
     _keep_pace(place, outcome)
     server_habits.keep(settings.host, settings.port)
     return outcome
@@ -327,7 +335,13 @@ def _settings_of(server: RouteStep) -> SmtpSettings:
     return server.settings
 
 
-def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started: float) -> Outcome:
+def _trace() -> Trace:
+    return Trace(page=TracePage() if conversations.are_recorded() else None)
+
+
+def _outcome(
+    server: RouteStep, result: Receipt | DeliveryError | None, started: float, trace: Trace | None = None
+) -> Outcome:
     ms = round((time.monotonic() - started) * 1000)
     if result is None:  # never said by the pool
         result = Temporary(Phase.CONNECT, Fault.CLOSED, "The connection ended before the email was sent.")
@@ -335,9 +349,9 @@ def _outcome(server: RouteStep, result: Receipt | DeliveryError | None, started:
         is_settings = retry_policy.of_error(result).whose is Whose.SETTINGS
         kind = Misconfigured.outcome if is_settings else result.outcome
         message = retry_policy.message_of(result)
-        return Outcome(kind=kind, message=message, ms=ms, server=server, error=result)
+        return Outcome(kind=kind, message=message, ms=ms, server=server, error=result, trace=trace)
     refused = [
         {"recipient": mask_address(address), "code": reply.code, "enhanced": reply.enhanced}
         for address, reply in result.refused.items()
     ]
-    return Outcome(kind=ACCEPTED, message="Sent", ms=ms, server=server, receipt=result, refused=refused)
+    return Outcome(kind=ACCEPTED, message="Sent", ms=ms, server=server, receipt=result, refused=refused, trace=trace)

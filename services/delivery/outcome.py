@@ -1,6 +1,7 @@
 """What became of one mail at one server."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +12,8 @@ from services.outbox.reasons import Reason
 from services.settings.health import Meeting, What
 from services.settings.route import RouteStep
 from services.smtp.client import Receipt
+from services.smtp.trace import Trace
+from services.smtp.transcript import SpokenLine
 from utils.errors import DeliveryError, Fault
 
 ACCEPTED: Final = "accepted"
@@ -43,6 +46,7 @@ class Outcome:
     blocked_by: RouteStep | None = None  # the account's own server, which cannot be used and nobody may stand in for
     withheld: Withheld | None = None  # the next server, which would protect the mail less
     of_account: bool = False  # the limit that is reached is the account's, whichever server is asked
+    trace: Trace | None = None  # what is noted of the mail on its way to the server
     is_about_it: bool = False  # the server serves others meanwhile, so that what leaves a doubt is about this mail
     is_weighed: bool = False  # it was: what leaves a doubt, and is not about this mail, is the server's
 
@@ -58,7 +62,8 @@ class Outcome:
             return None
         if self.verdict is None or self.error is None:
             return Meeting(what=What.WENT) if self.receipt else None
-        return meeting_of(self.verdict, is_about_it=self.is_about_it, is_weighed=self.is_weighed)
+        met = meeting_of(self.verdict, is_about_it=self.is_about_it, is_weighed=self.is_weighed)
+        return replace(met, is_refused_sign_in=self.error.is_refused_sign_in) if met else None
 
     @property
     def is_server_down(self) -> bool:
@@ -118,12 +123,31 @@ class Outcome:
             return reasons.code_of(self.verdict.reason)
         if self.is_throttled:
             return Reason.ACCOUNT_LIMIT if self.of_account else Reason.THROTTLED
+        if self.is_for_nobody:
+            return str(self.refused[0]["suppressed"])
         return {NOT_CONFIGURED: Reason.NO_SERVER, SUPPRESSED: Reason.NOTHING_IS_SENT}.get(self.kind, "")
 
     @property
     def is_ours(self) -> bool:
         """Whether we failed, and nothing of the mail was said to the server."""
         return self.error is not None and self.error.fault is Fault.OURS and not self.error.may_have_been_sent
+
+    @property
+    def tls(self) -> str | None:
+        """The version of TLS; None where it did not come to that, or to no connection."""
+        return self.trace.tls if self.trace and self.trace.tls else self.error.tls if self.error else None
+
+    @property
+    def queue_id(self) -> str | None:
+        """The server's own name for the mail, where it said one in a form that is known."""
+        return self.receipt.queue_id if self.receipt else None
+
+    @property
+    def spoken(self) -> Sequence[SpokenLine]:
+        """What was said, where that is written down: of the mail, or of the connection that did not come about."""
+        of_mail = self.trace.spoken if self.trace else []
+        opening = [SpokenLine(*line) for line in self.error.spoken] if self.error else []
+        return [*of_mail, *opening]
 
     @property
     def is_complete(self) -> bool:

@@ -4,18 +4,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from database import attempt_db, smtp_db
-from database.attempt_db import LONGEST_REPLY, LONGEST_SERVER, AttemptRow, EmailAttempt
+from database import attempt_db, conversation_db, smtp_db
+from database.attempt_db import LONGEST_QUEUE_ID, LONGEST_REPLY, LONGEST_SERVER, AttemptRow, EmailAttempt
+from database.conversation_db import ConversationRow
 from database.engine import driver_transaction, transaction
 from database.mail_facets import key_of
 from database.outbox_db import OutboxMail
-from services import address_key
+from services import address_key, conversations, tracing
 from services.delivery import standing
 from services.delivery.outcome import DELETED_SERVER, Outcome
 from services.message.draft import Draft
@@ -36,16 +37,26 @@ log = structlog.get_logger(__name__)
 _LOGGED: Final = frozenset("kind server config_id outcome phase fault code enhanced ms message_id".split())
 
 
+class RecordedAttempt(NamedTuple):
+    """What is written of an attempt: its row, and the conversation that the row names, if it is kept."""
+
+    row: AttemptRow
+    conversations: Sequence[ConversationRow]
+
+
 def record(draft: Draft, outcome: Outcome, started_at: datetime, account_id: int | None = None) -> None:
     """Write the attempt's row and its one log line, and on the configuration what is news of it."""
     try:
-        row = told(draft, outcome, started_at, account_id)
+        attempt = told(draft, outcome, started_at, account_id)
         found = address_key.numbers_now(draft.recipients)
+        row = attempt.row
         row |= {"recipient_key": found.recipient_key, "domain_key": found.domain_key}
         row |= {"tag": draft.tag or None, "subject": draft.kept_subject}
         with driver_transaction(durable=False) as driver:
             attempt_db.add_direct(driver, row, found.names)
+            conversation_db.add_all(driver, attempt.conversations)
         _note_news([outcome])
+        tracing.sent([attempt.row])
     except Exception as failure:
         # The mail's fate is decided already, whatever this is: only its record is lost, and the log line above has it.
         log.error("attempt_not_recorded", kind=type(failure).__name__, message_id=draft.message_id)
@@ -79,14 +90,15 @@ def told(
     *,
     mail_id: str | None = None,
     worker: str | None = None,
-) -> AttemptRow:
+) -> RecordedAttempt:
     """Write the one line that the log gets for an attempt.
 
-    Gives what is kept of it: never a subject, a body or an unmasked address.
+    Gives what is kept of it: never a subject, a body or an unmasked address, but in a conversation, which is sealed.
     """
     error, server = outcome.error, outcome.server
     answered = error or (outcome.receipt.reply if outcome.receipt else None)
     mark = error.token_mark if error else ""
+    conversation = _conversation(outcome, started_at)
     label = _server_label(server)
     row: AttemptRow = {
         "mail_id": mail_id,
@@ -108,6 +120,9 @@ def told(
         "reply": printable(answered.text, LONGEST_REPLY - len(mark)) + mark if answered else outcome.own_reason,
         "worker": worker,
         "reason": outcome.cause,
+        "tls": outcome.tls,
+        "queue_id": printable(outcome.queue_id, LONGEST_QUEUE_ID) if outcome.queue_id else None,
+        "conversation": conversation["id"] if conversation else None,
     }
     log.info(
         "email_attempt",
@@ -118,7 +133,14 @@ def told(
         **{name: value for name, value in row.items() if name in _LOGGED},
         **_habits(server),
     )
-    return row
+    return RecordedAttempt(row, [conversation] if conversation else [])
+
+
+def _conversation(outcome: Outcome, started_at: datetime) -> ConversationRow | None:
+    if not conversations.are_recorded() or not conversations.is_kept(has_failed=not outcome.is_complete):
+        return None
+    spoken = outcome.spoken
+    return conversations.sealed(spoken, started_at) if spoken else None
 
 
 def of_lost(session: Session, mail: OutboxMail, now: datetime, reason: str) -> EmailAttempt:

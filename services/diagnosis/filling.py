@@ -6,14 +6,13 @@ from typing import Final
 
 from services.diagnosis.picture import Picture, WayIn
 from services.smtp.settings import LONGEST_TIMEOUT, MODE_NAMES
+from utils.numbers import readable_size
 
 # Those of the IANA's list that are met: what else a server offers are words of its own, which are not repeated.
 _MECHANISMS: Final = re.compile(
     r"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|SCRAM-SHA(?:-1|-256|-512|3-512)(?:-PLUS)?|XOAUTH2?|OAUTHBEARER|NTLM|GSSAPI"
     r"|GSS-SPNEGO|EXTERNAL|ANONYMOUS|KERBEROS_V4|MSN|OTP|SECURID)"
 )
-_MEGABYTE: Final = 1_000_000
-_KILOBYTE: Final = 1_000
 _WITHOUT_PORT: Final = (
     (", port {port}", ""),
     ("on port {port}", "there"),
@@ -43,8 +42,8 @@ def filled(text: str, picture: Picture, known: Mapping[str, str]) -> str:
         "tried": _listed([str(port) for port in picture.dead_ports]),
         "way": best,
         "sending": best or "port 587 or 465",
-        "limit": _size(picture.size_limit),
-        "size": _size(picture.message_size or 0),
+        "limit": readable_size(picture.size_limit),
+        "size": readable_size(picture.message_size or 0),
     }
     text = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], text)
     return text[:1].upper() + text[1:] if text.startswith("the server") else text
@@ -74,9 +73,3 @@ def _mechanisms(picture: Picture) -> list[str]:
 def _listed(words: Sequence[str]) -> str:
     *first, last = words or [""]
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _size(octets: int) -> str:
-    if octets >= _MEGABYTE:
-        return f"{octets / _MEGABYTE:.1f} MB"
-    return f"{octets / _KILOBYTE:.1f} kB" if octets >= _KILOBYTE else f"{octets} bytes"

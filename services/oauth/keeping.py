@@ -126,6 +126,12 @@ def renewed(config_id: int, refused: Secret) -> Secret | None:
     return another if another != refused else None
 
 
+def living_token(config_id: int) -> Secret | None:
+    """The access token, if it is good for a while still; the provider is not asked for another."""
+    known = find(config_id)
+    return known.access_token if known and known.condition is SignInCondition.GOOD and _lives(known) else None
+
+
 def keep_all() -> list[int]:
     """Renew every sign-in that has rested for a week, so that none ends by resting. The configurations that from now
     on need somebody to sign in again.

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from database.outbox_claim_db import Claim
+from database.outbox_db import Recipient
 from services.message.draft import Draft
 from services.outbox.reasons import Reason
 from utils.encryption_utils import key_id_of, known_keys, subkey
@@ -20,6 +20,23 @@ security_log = structlog.get_logger("security")
 _PURPOSE: Final = "outbox-v2"
 _BEFORE_SENDER: Final = b"\0"  # behind the Reply-To, where there is a sender; no header holds one
 _NONCE: Final = 12  # octets; random ones are safe for 2**32 mails a key (NIST SP 800-38D 8.3)
+
+
+class SealedMail(Protocol):
+    """What is read of a row, or of a claim of it, to open its content."""
+
+    @property
+    def mail_id(self) -> str: ...
+    @property
+    def message_id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def recipients(self) -> Sequence[Recipient]: ...
+    @property
+    def content(self) -> bytes | None: ...
+    @property
+    def key_id(self) -> str: ...
 
 
 class CannotOpen(Exception):
@@ -38,14 +55,14 @@ def seal(mail: Draft) -> tuple[bytes, str]:
     return nonce + _cipher(key).encrypt(nonce, content, _row(mail.mail_id, mail.recipients)), key_id_of(key)
 
 
-def unseal(claim: Claim) -> Draft:
+def unseal(claim: SealedMail) -> Draft:
     """The mail as it was queued. Raises CannotOpen without its key, or if it is not this row's content."""
     key, recipients = known_keys().get(claim.key_id), tuple(each["address"] for each in claim.recipients)
     if key is None:
         raise CannotOpen(Reason.NO_KEY)
+    content = claim.content or b""
     try:
-        sealed = claim.content[_NONCE:]
-        opened = _cipher(key).decrypt(claim.content[:_NONCE], sealed, _row(claim.mail_id, recipients))
+        opened = _cipher(key).decrypt(content[:_NONCE], content[_NONCE:], _row(claim.mail_id, recipients))
     # A row that was edited by hand may hold too few octets, or a text.
     except (InvalidTag, ValueError, TypeError):
         security_log.warning("outbox_row_altered", mail_id=claim.mail_id)

@@ -1,10 +1,10 @@
 """How a mail of the log, and each attempt at it, reads: its facts, and for people a look, which says how it stands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from database.attempt_db import LONGEST_REPLY, EmailAttempt, Tried
+from database.attempt_db import LONGEST_REPLY, EmailAttempt, MailTries
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from database.outbox_turn_db import OutboxRest
 from services.delivery.outcome import ACCEPTED, DELETED_SERVER, NOT_CONFIGURED, SUPPRESSED, THROTTLED
@@ -42,7 +42,7 @@ STATES: Final = {
     State.CANCELLED: Look("skipped", "Cancelled"),
     State.SUPPRESSED: Look("skipped", "Suppressed"),
 }
-_SENT_IN_PART: Final = Look("warning", "Partly sent")
+SENT_IN_PART: Final = Look("warning", "Partly sent")
 _RECIPIENTS: Final = {
     RecipientState.PENDING: Look("pending", "Waiting"),
     RecipientState.ACCEPTED: Look("ok", "Accepted"),
@@ -70,11 +70,18 @@ _SEND_LATER_FOR_ACCOUNT: Final = (
     "Send it later, or queue it: queued email waits until there is room. An administrator "
     "can change the account’s limit."
 )
+_A_SECOND: Final = 1000
+UNENCRYPTED: Final = "none"
 _LEAST_REFUSAL: Final = 400  # of a server's codes (RFC 5321 4.2.1)
 _SOMEWHERE: Final = ("the server", 0)  # of which its host is not told
 GLOBAL_SERVER: Final = "Global server"  # what whoever is no administrator knows it by
 _OFF_THE_LIST: Final = "If the address is right after all, remove it from the suppression list."
 _NO_SERVER: Final = "Add a mail server, test it, then activate it."
+
+
+def is_in_part(state: str, recipients: Iterable[str]) -> bool:
+    """Whether a mail was sent, but not for all its recipients, of which these are the states."""
+    return state == State.SENT and any(each != RecipientState.ACCEPTED for each in recipients)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +127,8 @@ class MessageData:
 
     @property
     def look(self) -> Look:
-        in_part = self.state is State.SENT and any(
-            each.state is not RecipientState.ACCEPTED for each in self.recipients
-        )
-        return _SENT_IN_PART if in_part else STATES[self.state]
+        in_part = is_in_part(self.state, [each.state for each in self.recipients])
+        return SENT_IN_PART if in_part else STATES[self.state]
 
     @property
     def waits(self) -> bool:
@@ -151,6 +156,7 @@ class MailFacts(MessageData):
     ``server`` is the one of the last of them, as the log names it, or ""; ``subject`` is kept if LOG_SUBJECTS says so.
     """
 
+    recipients: Sequence[RecipientFacts]
     tries: int
     server: str
     subject: str | None
@@ -166,7 +172,11 @@ class DiagnosisData:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptData:
-    """One server tried; ``refused`` are the recipients, masked, that it refused although it took the mail."""
+    """One server tried; ``refused`` are the recipients, masked, that it refused although it took the mail.
+
+    ``tls`` is the version of TLS, whose certificate was verified, like TLSv1.3; "none" if the email was said without
+    encryption, null if it did not come to that or is not known. ``queue_id`` is the server's own name for the email.
+    """
 
     at: Moment
     ms: int
@@ -180,6 +190,8 @@ class AttemptData:
     worker: str | None
     refused: list[dict[str, str | int | None]]
     diagnosis: DiagnosisData | None
+    tls: str | None
+    queue_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +201,7 @@ class DirectData(AttemptData):
     ``subject`` is null unless LOG_SUBJECTS is on.
     """
 
+    id: int
     message_id: str
     kind: str
     recipients: str
@@ -203,7 +216,36 @@ class DirectData(AttemptData):
         return _OUTCOMES.get(self.outcome) or Look("info", self.outcome.replace("_", " ").capitalize())
 
 
-def mail_facts(row: OutboxMail, tried: Tried, rest: OutboxRest | None = None) -> MailFacts:
+@dataclass(frozen=True, kw_only=True)
+class ConversationLine:
+    """A line of a conversation, ``ms`` after its first: C: we said, S: the server said, * happened beside it."""
+
+    ms: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptFacts(DirectData):
+    """An attempt for people. ``conversation`` is what was said, None if that is not kept; empty: it cannot be read."""
+
+    conversation: Sequence[ConversationLine] | None = None
+
+    @property
+    def is_unencrypted(self) -> bool:
+        return self.tls == UNENCRYPTED
+
+    @property
+    def tls_version(self) -> str:
+        """As people write it; "" where there is none."""
+        return "" if self.tls is None or self.is_unencrypted else self.tls.replace("TLSv", "TLS ")
+
+    @property
+    def took(self) -> str:
+        """How long it took, in the unit that fits."""
+        return f"{self.ms} ms" if self.ms < _A_SECOND else f"{self.ms / _A_SECOND:.1f} s"
+
+
+def mail_facts(row: OutboxMail, tried: MailTries, rest: OutboxRest | None = None) -> MailFacts:
     """The facts of a mail, and of what was tried with it; where its account rests, it waits as long as that does,
     and for its reason.
     """
@@ -220,7 +262,9 @@ def mail_facts(row: OutboxMail, tried: Tried, rest: OutboxRest | None = None) ->
     return MailFacts(**shared(MessageData, row) | told)
 
 
-def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectData:
+def attempt_facts(
+    row: EmailAttempt, *, is_for_owner: bool = False, said: Sequence[ConversationLine] | None = None
+) -> AttemptFacts:
     """An attempt for administrators; for the mail's owner without what servers say, and where the global one is."""
     is_ours = row.outcome in (THROTTLED, SUPPRESSED)
     reply = "" if is_ours or is_for_owner else printable(row.reply, LONGEST_REPLY)
@@ -230,9 +274,10 @@ def attempt_facts(row: EmailAttempt, *, is_for_owner: bool = False) -> DirectDat
         is_own = row.server.startswith(f"{OWN_NAME} (")
         others = row.server if row.server in ("", DELETED_SERVER) else GLOBAL_SERVER
         told |= {"server": OWN_NAME if is_own else others, "worker": None}
+        told |= {} if is_own else {"queue_id": None}
         place = place if is_own else _SOMEWHERE
     told["diagnosis"] = _diagnosis(row, *place)
-    return DirectData(**shared(DirectData, row) | told)
+    return AttemptFacts(**shared(DirectData, row) | told, conversation=said)
 
 
 def _recipient(stored: Recipient, row: OutboxMail) -> RecipientFacts:

@@ -16,7 +16,10 @@ EVERY_SECONDS: Final = 60.0
 MOST_SHARE: Final = 30  # counting may take a thirtieth of the time: where an hour has very many, it is done less often
 KEPT_FOR: Final = timedelta(days=2 * 365)
 MOST_HOURS: Final = int(KEPT_FOR / HOUR)
+_LATELY: Final = timedelta(days=30)
 _ANEW: Final = timedelta(seconds=50)  # another process has counted as lately as that
+_LEFT_TO_WORKERS: Final = timedelta(minutes=15)  # what is much to count, as long as one has counted within them
+_MUCH: Final = 20_000  # attempts, which take a tenth of a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +46,25 @@ def pause_after(seconds: float) -> float:
     return max(EVERY_SECONDS, MOST_SHARE * seconds)
 
 
-def count_up() -> None:
-    """Count this hour, and those that were not counted to their end, unless another process has just done so."""
+def count_up(*, briefly: bool = False) -> None:
+    """Count this hour, and those that were not counted to their end, unless another process has just done so.
+
+    ``briefly``: somebody waits for it, so where there is much to count, a worker does it within minutes.
+    """
     now = clock.now()
     with reading() as session:
-        last, logged = mail_hour_db.last_counted(session), mail_hour_db.hours_in_log(session)
-    if logged is None or (last is not None and timedelta(0) <= now - last < _ANEW):
-        return
-    since = hour_of(last) if last is not None and last <= now else logged.since
-    _count(HourSpan(max(since, logged.since), min(hour_of(now) + HOUR, logged.until)), now)
+        last, known = mail_hour_db.last_counted(session), mail_hour_db.hours_with_mail(session)
+        if known is None or _is_within(last, now, _ANEW):
+            return
+        since = hour_of(last) if last is not None and last <= now else known.since
+        is_left = briefly and _is_within(last, now, _LEFT_TO_WORKERS)
+        if is_left and mail_hour_db.has_many(session, since, _MUCH):
+            return
+    _count(HourSpan(max(since, known.since), min(hour_of(now) + HOUR, known.until)), now)
+
+
+def _is_within(moment: datetime | None, now: datetime, span: timedelta) -> bool:
+    return moment is not None and timedelta(0) <= now - moment < span
 
 
 def rebuild() -> int:
@@ -78,6 +91,12 @@ def hours(span: HourSpan, server: str = "") -> list[HourFigures]:
     """The figures of these hours, the first one first; of one server if it is named."""
     with reading() as session:
         return [_figures(row) for row in mail_hour_db.of(session, span, server)]
+
+
+def servers() -> list[str]:
+    """The servers of the last 30 days, as the log names them."""
+    with reading() as session:
+        return mail_hour_db.servers(session, clock.now() - _LATELY)
 
 
 def _count(span: HourSpan, now: datetime) -> int:

@@ -8,21 +8,24 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import attempt_db, mail_search_db, outbox_db, outbox_turn_db
-from database.attempt_db import Tried
+from database import attempt_db, conversation_db, mail_search_db, outbox_db, outbox_turn_db
+from database.attempt_db import EmailAttempt, MailTries
 from database.engine import reading, transaction
 from database.mail_search_db import SearchTerms
 from database.outbox_db import DEAD, SETTLED, UNSENT, WAITING, MailBacklog, OutboxMail, State
 from database.outbox_turn_db import OutboxRest
+from services import audit, conversations
 from services.delivery.retry_policy import PAUSE_REASONS
-from services.outbox import leaving, opens, promise
-from services.outbox.facts import DirectData, MailFacts, attempt_facts, mail_facts
+from services.outbox import leaving, opens, promise, timeline
+from services.outbox.facts import AttemptFacts, ConversationLine, DirectData, MailFacts, attempt_facts, mail_facts
 from services.outbox.opens import OpensData
 from services.outbox.reasons import HELD_FOR_ACCOUNT, OF_DOWN_SERVERS, Reason, words
+from services.outbox.timeline import MailEventData, TimelineEntry
 from utils import clock
 from utils.encryption_utils import known_keys
 from utils.env_utils import get_settings
 from utils.errors import Conflict, NotFound
+from utils.numbers import LARGEST
 
 PAGE: Final = 50
 MOST: Final = 200
@@ -42,11 +45,17 @@ class Story:
     """A queued mail with its attempts, the first one first, and what can still be done with it."""
 
     mail: MailFacts
-    attempts: list[DirectData]
+    attempts: list[AttemptFacts]
     opens: OpensData | None  # None: it is not tracked
+    history: list[MailEventData]
+    worker: str | None  # that has it now
     can_retry: bool
     can_cancel: bool
     may_double: bool  # its fate is unknown: whoever has it already could get it again
+
+    @property
+    def timeline(self) -> list[TimelineEntry]:
+        return timeline.entries(self.history, self.attempts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +104,13 @@ def mails(
         rows = mail_search_db.page(session, wanted, before, limit + 1)
         tried = attempt_db.tried(session, [row.mail_id for row in rows[:limit]])
         rests = resting(session, rows)
-    found = [mail_facts(row, tried.get(row.mail_id, Tried()), rests.get(row.account_id)) for row in rows[:limit]]
+    found = [mail_facts(row, tried.get(row.mail_id, MailTries()), rests.get(row.account_id)) for row in rows[:limit]]
     return found, rows[limit - 1].id if len(rows) > limit else None
 
 
 def as_they_stand(session: Session, mail_ids: Sequence[str]) -> dict[str, MailFacts]:
     """Queued mails by their ids, without their attempts."""
-    return {row.mail_id: mail_facts(row, Tried()) for row in outbox_db.of_ids(session, mail_ids)}
+    return {row.mail_id: mail_facts(row, MailTries()) for row in outbox_db.of_ids(session, mail_ids)}
 
 
 def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
@@ -121,8 +130,31 @@ def story(mail_id: str, account_id: int | None = None) -> Story:
         is_for_owner = account_id is not None
         found = attempt_db.of_mail(session, mail_id)
         tracked = opens.of_mail(session, mail_id) if row.pixel else None
-        attempts = [attempt_facts(attempt, is_for_owner=is_for_owner) for attempt in found]
-        return _story(row, attempts, tracked, resting(session, [row]).get(row.account_id))
+        said = {} if is_for_owner else _said(session, found)
+        attempts = [
+            attempt_facts(each, is_for_owner=is_for_owner, said=said.get(each.conversation or "")) for each in found
+        ]
+        events = timeline.history(session, row, found, tracked, is_for_owner=is_for_owner)
+        worker = None if is_for_owner else row.leased_by
+        rest = resting(session, [row]).get(row.account_id)
+        return _story(row, attempts, tracked, events, worker=worker, rest=rest)
+
+
+def direct_attempts(attempt_id: int) -> list[AttemptFacts]:
+    """An attempt at a mail that was sent directly, and the others at the same mail, in order. Raises NotFound."""
+    with reading() as session:
+        # A number that no row can have is an error to a database.
+        found = attempt_db.direct_with(session, attempt_id) if attempt_id <= LARGEST else []
+        if not found:
+            raise NotFound(promise.NO_SUCH)
+        said = _said(session, found)
+        return [attempt_facts(each, said=said.get(each.conversation or "")) for each in found]
+
+
+def _said(session: Session, attempts: Sequence[EmailAttempt]) -> dict[str, list[ConversationLine]]:
+    """What was said in these attempts, by the ids of conversations; no lines where its key is missing."""
+    found = conversations.of_ids(session, [each.conversation for each in attempts if each.conversation])
+    return {own_id: [ConversationLine(ms=ms, text=text) for ms, text in lines or []] for own_id, lines in found.items()}
 
 
 def is_there(mail_id: str) -> bool:
@@ -140,7 +172,7 @@ def retry(mail_id: str, account_id: int | None = None) -> Story:
     if before.mail.is_held and account_id is not None:
         raise Conflict(_HELD)
     # All was read before: once the change is committed, nothing is left that can fail.
-    return _story(promise.retry(mail_id), before.attempts, before.opens)
+    return _changed(before, promise.retry(mail_id), timeline.ASKED)
 
 
 def let_go(session: Session, account_id: int | None) -> None:
@@ -152,7 +184,7 @@ def let_go(session: Session, account_id: int | None) -> None:
 def cancel(mail_id: str, account_id: int | None = None) -> Story:
     """Withdraw a mail, with an account only one of its own: `promise.cancel`, and what is known of it then."""
     before = story(mail_id, account_id)
-    return _story(promise.cancel(mail_id), before.attempts, before.opens)
+    return _changed(before, promise.cancel(mail_id), State.CANCELLED.value)
 
 
 def counts() -> dict[State, int]:
@@ -213,6 +245,7 @@ def purge(older_than: timedelta, states: Sequence[State] = ()) -> Purged:
     before = clock.now() - older_than
     mails = _in_batches(lambda session: outbox_db.purge(session, states or SETTLED, before, _BATCH))
     attempts = _in_batches(lambda session: attempt_db.delete_old(session, before, _BATCH, queued_only=bool(states)))
+    _in_batches(lambda session: conversation_db.delete_unnamed(session, before, _BATCH))
     return Purged(mails=mails, attempts=attempts)
 
 
@@ -241,14 +274,29 @@ def resting(session: Session, rows: Sequence[OutboxMail]) -> dict[int | None, Ou
     return {rest.account_id: rest for rest in outbox_turn_db.resting(session, accounts, clock.now())}
 
 
+def _changed(before: Story, row: OutboxMail, what: str) -> Story:
+    """The story after somebody did this, which is in no need of the database any more."""
+    what = timeline.RELEASED if before.mail.is_held and what == timeline.ASKED else what
+    done = MailEventData(at=clock.now(), what=what, by=audit.actor().name)
+    return _story(row, before.attempts, before.opens, [*before.history, done])
+
+
 def _story(
-    row: OutboxMail, attempts: list[DirectData], tracked: OpensData | None, rest: OutboxRest | None = None
+    row: OutboxMail,
+    attempts: list[AttemptFacts],
+    tracked: OpensData | None,
+    events: list[MailEventData],
+    *,
+    worker: str | None = None,
+    rest: OutboxRest | None = None,
 ) -> Story:
-    mail = mail_facts(row, Tried(len(attempts), attempts[-1].server if attempts else ""), rest)
+    mail = mail_facts(row, MailTries(len(attempts), attempts[-1].server if attempts else ""), rest)
     return Story(
         mail=mail,
         attempts=attempts,
         opens=tracked,
+        history=events,
+        worker=worker,
         can_retry=(mail.state in UNSENT and row.reason not in HELD_FOR_ACCOUNT)
         or (mail.state in DEAD and row.content is not None),
         can_cancel=mail.state in UNSENT,

@@ -13,7 +13,7 @@ from database import outbox_add_db, outbox_db, outbox_hold_db, outbox_turn_db, u
 from database.engine import driver_transaction, reading, transaction
 from database.mail_facets import key_of
 from database.outbox_db import SETTLED, UNSENT, NewMail, OutboxMail, Priority, Recipient, RecipientState, State
-from services import address_key, audit
+from services import address_key, audit, tracing
 from services.audit import Action
 from services.message import recording
 from services.message.draft import Draft
@@ -43,7 +43,8 @@ class KeyTaken(ValueError):
 class Terms:
     """When a mail goes, and which others it goes before. ``digest`` tells two mails with one key apart.
 
-    ``tag`` is a word of the caller's own, by which the log finds the mail.
+    ``tag`` is a word of the caller's own, by which the log finds the mail. ``traceparent`` names a trace;
+    without, it is the one that the caller is in, if any.
     """
 
     priority: Priority = Priority.NORMAL
@@ -53,6 +54,7 @@ class Terms:
     digest: str = ""
     account_id: int | None = None
     tag: str | None = None
+    traceparent: str | None = None
 
 
 def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
@@ -67,6 +69,12 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     row = _row(mail, terms)
     if recording.take(mail):
         return row["mail_id"]
+    with tracing.queueing(mail.mail_id, terms.priority.name.lower(), terms.traceparent) as traceparent:
+        row["traceparent"] = traceparent
+        return _promised(row, terms, session)
+
+
+def _promised(row: NewMail, terms: Terms, session: Session | None) -> str:
     if session is not None:
         return _added(session, row)
     if terms.idempotency_key is not None:
@@ -100,7 +108,7 @@ def retry(mail_id: str) -> OutboxMail:
         was_held = is_over or bool(outbox_hold_db.release(session, [mail_id]))
         if not was_held and not outbox_db.change_waiting(session, mail_id, due_at=now):
             row = outbox_db.find(session, mail_id)
-            recipients = [_again(recipient) for recipient in row.recipients] if row else []
+            recipients = [once_more(recipient) for recipient in row.recipients] if row else []
             if not outbox_db.revive(session, mail_id, recipients, due_at=now, expires_at=now + GIVE_UP):
                 raise _too_late(row, "sent again")
         audit.record(session, Action.MAIL_RELEASED if was_held else Action.MAIL_RETRIED, f"mail {mail_id}")
@@ -169,6 +177,7 @@ def _row(mail: Draft, terms: Terms) -> NewMail:
         "expires_at": expires_at,
         "tag": terms.tag or mail.tag or None,
         "pixel": mail.pixel or None,
+        "queued_by": audit.actor().origin or None,
         "subject": mail.kept_subject,
         "recipient_key": found.recipient_key,
         "domain_key": found.domain_key,
@@ -259,7 +268,8 @@ def _aware(argument: str, moment: datetime | None) -> datetime | None:
     return moment
 
 
-def _again(recipient: Recipient) -> Recipient:
+def once_more(recipient: Recipient) -> Recipient:
+    """A recipient of a mail that is to be sent again: whoever has it does not get it twice."""
     accepted = recipient["state"] == RecipientState.ACCEPTED
     return recipient if accepted else {"address": recipient["address"], "state": RecipientState.PENDING}
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from database import attempt_db, mail_search_db
-from database.attempt_db import Tried
+from database.attempt_db import MailTries
 from database.engine import reading
 from database.mail_search_db import SearchTerms
 from services import address_key
@@ -27,7 +27,7 @@ def find(wanted: MailFilter, before: int | None = None, limit: int = PAGE) -> tu
         rows = mail_search_db.page(session, _terms(wanted), before, limit + 1)
         tried = attempt_db.tried(session, [row.mail_id for row in rows[:limit]])
         rests = log.resting(session, rows)
-    found = [mail_facts(row, tried.get(row.mail_id, Tried()), rests.get(row.account_id)) for row in rows[:limit]]
+    found = [mail_facts(row, tried.get(row.mail_id, MailTries()), rests.get(row.account_id)) for row in rows[:limit]]
     return found, rows[limit - 1].id if len(rows) > limit else None
 
 
@@ -60,6 +60,15 @@ def ids(wanted: MailFilter) -> Iterator[list[str]]:
         if len(rows) < _BATCH:
             return
         before = rows[-1][0]
+
+
+def older(wanted: MailFilter, before: int | None, limit: int, newest: int) -> list[tuple[int, str]]:
+    """The numbers and ids of such mails, the newest first: what ``ids`` gives, to go on later behind number ``before``.
+
+    Of none with a number above ``newest``.
+    """
+    with reading() as session:
+        return mail_search_db.ids(session, _terms(wanted), before, limit, newest)
 
 
 def _terms(wanted: MailFilter) -> SearchTerms:

@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from database.outbox_db import Priority
 from services.delivery import attempt
 from services.delivery.outcome import Outcome
-from services.message import templates
+from services.message import brand, templates
+from services.message.brand import Brand
 from services.message.draft import Draft, draft
+from services.message.templates import Rendered
 from services.outbox import promise
 from services.outbox.promise import Terms
 from services.settings import route
@@ -23,14 +25,14 @@ log = structlog.get_logger(__name__)
 
 
 def send(to_email: str, template: str, tag: str | None = None, /, **values: object) -> Outcome | None:
-    """Render ``templates/email/<template>`` and try to send it; None if it could not even be composed.
+    """Render a template and try to send it; None if it could not even be composed.
 
     Never raises; what went wrong is logged.
     """
     mail: Draft | None = None
     try:
         first, servers = route.looked_up()
-        mail = _written(to_email, template, values, message_id_domain(first), tag)
+        mail = _written(to_email, template, values, message_id_domain(first), brand.current(), tag=tag)
         return attempt.deliver(mail, servers) if mail else None
     except Exception as error:
         ids = {"mail": mail.mail_id, "message_id": mail.message_id} if mail else {}
@@ -38,12 +40,34 @@ def send(to_email: str, template: str, tag: str | None = None, /, **values: obje
     return None
 
 
+def send_checked(to_email: str, template: str, values: Mapping[str, object], tag: str | None = None) -> Outcome:
+    """The same for whoever is to hear what is wrong: ValueError names the argument."""
+    first, servers = route.looked_up()
+    mail = templates.render_checked(template, values, brand.current())
+    return attempt.deliver(composed(to_email, template, mail, message_id_domain(first), tag), servers)
+
+
+def composed(to_email: str, kind: str, mail: Rendered, id_domain: str, tag: str | None = None) -> Draft:
+    """A rendered mail, written out. Raises ValueError for what is no address."""
+    return draft(
+        to_email,
+        mail.subject,
+        mail.text,
+        mail.html or None,
+        headers={"Auto-Submitted": "auto-generated"},  # RFC 3834 2: no absence is announced to it
+        attachments=mail.attachments,
+        kind=kind,
+        message_id_domain=id_domain,
+        tag=tag,
+    )
+
+
 def queue(session: Session, to_email: str, template: str, expires_at: datetime | None, **values: object) -> str | None:
     """Render ``templates/email/<template>``, security mail, and promise it within the caller's transaction; its id.
 
     None, and a line in the log, if it could not be composed: what the mail would tell of goes on without it.
     """
-    mail = _written(to_email, template, values, route.message_id_domain(session=session))
+    mail = _written(to_email, template, values, route.message_id_domain(session=session), brand.current(session))
     terms = Terms(priority=Priority.SECURITY, expires_at=expires_at)
     return promise.enqueue(mail, terms, session) if mail else None
 
@@ -59,14 +83,17 @@ def link(path: str, token: str) -> str:
 
 
 def _written(
-    to_email: str, template: str, values: Mapping[str, object], id_domain: str, tag: str | None = None
+    to_email: str,
+    template: str,
+    values: Mapping[str, object],
+    id_domain: str,
+    look: Brand,
+    *,
+    tag: str | None = None,
 ) -> Draft | None:
     """The mail; None, and a line in the log, where its address or a value is refused."""
-    headers = {"Auto-Submitted": "auto-generated"}  # RFC 3834 2: no absence is announced to it
     try:
-        mail = templates.render(template, **values)
-        content = (mail.subject, mail.text, mail.html)
-        return draft(to_email, *content, headers=headers, kind=template, message_id_domain=id_domain, tag=tag)
+        return composed(to_email, template, templates.render_for(template, values, look), id_domain, tag)
     except ValueError:
         log.warning("mail_not_composed", kind=template, reason="refused address or value")
         return None

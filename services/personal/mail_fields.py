@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Final, TypeVar, cast
+from typing import Annotated, Any, Final, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -22,6 +22,7 @@ MOST_RECIPIENTS: Final = 100  # of one mail
 MOST_ATTACHMENTS: Final = 100  # of one mail
 LARGEST_ATTACHMENTS: Final = 25 * 1024 * 1024  # octets of all attachments of one call, decoded
 LONGEST_TEXT: Final = 2 * 1024 * 1024  # characters
+MOST_VALUES: Final = 200  # that a template gets
 MOST_TAGS: Final = 1_000_000  # of HTML in one call that texts are made from, which takes some seconds
 LONGEST_SUBJECT: Final = 998
 LONGEST_MAILBOX: Final = 1000  # characters of an address with its name
@@ -45,6 +46,7 @@ MOST_TOLD: Final = 50  # refusals of one mail
 WHOLE: Final = "form"  # where a refusal is about no single field
 
 _ARGUMENT: Final = re.compile(r"([a-z_]+): (?:[a-z_]+: )?(.+)", re.DOTALL)
+_VALUE_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _SPACES: Final = str.maketrans("", "", " \t\r\n")
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -139,6 +141,16 @@ _CONTENT_TYPE: Final = _by_composer(lambda text: Attachment("file", b"", text))
 _CONTENT_ID: Final = _by_composer(lambda text: Attachment("file", b"", content_id=text))
 
 
+def _template_values(value: object) -> dict[str, Any]:
+    if (
+        not isinstance(value, dict)
+        or len(value) > MOST_VALUES
+        or not all(_VALUE_NAME.fullmatch(name) for name in value)
+    ):
+        raise refused(f"Enter an object with at most {MOST_VALUES} names of letters, digits and _.")
+    return value
+
+
 class _Fields(Strict):
     """Fields with the names that JavaScript gives them."""
 
@@ -157,14 +169,22 @@ class AttachmentFields(_Fields):
 
 
 class MailFields(_Fields):
-    """One email. At least one recipient, a subject, and text or html (or both) are needed."""
+    """One email. At least one recipient is needed; and a subject with text or html (or both), or else a template."""
 
     to: Annotated[str | list[str], *_mailboxes_field("One address or a list, with names or without.")] = ""
     cc: Annotated[str | list[str], *_mailboxes_field("Like to.")] = ""
     bcc: Annotated[str | list[str], *_mailboxes_field("Like to. No one else sees them.")] = ""
-    subject: Annotated[str, _texts(LONGEST_SUBJECT, "One line.", _subject, minLength=1)]
+    subject: Annotated[str, _texts(LONGEST_SUBJECT, "One line. Left out with a template.", _subject, minLength=1)] = ""
     text: Annotated[str, _texts(LONGEST_TEXT, "The text. If left out, it is made from html.")] = ""
     html: Annotated[str, _texts(LONGEST_TEXT, "The content as HTML.")] = ""
+    template: Annotated[
+        str | None,
+        _texts(64, "A template of this installation’s own, or order_notification, in place of subject, text and html."),
+    ] = None
+    values: Annotated[
+        dict[str, Any] | None,
+        Checked(_template_values, "object", "What the template needs, by name: texts, numbers, lists, objects."),
+    ] = None
     reply_to: Annotated[str | list[str], *_mailboxes_field("Where replies go.")] = ""
     sender: Annotated[
         str,
@@ -292,8 +312,17 @@ def _listed(raw: Mapping[str, object]) -> list[object]:
 
 
 def _between_fields(mail: MailFields) -> Iterator[tuple[str, str]]:
-    if not (mail.text.strip() or mail.html.strip()):
-        yield "text", "Enter text, html or both."
+    if mail.template is not None:
+        for name in ("subject", "text", "html"):
+            if name in mail.model_fields_set:
+                yield name, "Leave this out: the template has it."
+    else:
+        if "subject" not in mail.model_fields_set:
+            yield "subject", _SENTENCES["missing"]
+        if not (mail.text.strip() or mail.html.strip()):
+            yield "text", "Enter text, html or both."
+        if mail.values is not None:
+            yield "values", "Leave this out: it is for a template."
     if isinstance(mail, OneMail) and mail.wait and mail.send_at and mail.send_at > clock.now():
         yield "wait", "You cannot wait for an email that is sent later."
 

@@ -14,7 +14,10 @@ from sqlalchemy.orm import Session
 from database import user_db
 from database.engine import transaction
 from services.accounts import api_tokens
+from services.message import brand, templates
+from services.message.brand import Brand
 from services.message.draft import Draft, draft
+from services.message.templates import MissingValues, Rendered
 from services.outbox import log as mail_log
 from services.outbox import promise
 from services.outbox.facts import SETTLED, MailFacts
@@ -33,6 +36,7 @@ _SYSTEM_MAIL: Final = "With ADMIN_TOKEN, email comes from the global address. Le
 _NOT_CONFIRMED: Final = (
     "This address is not confirmed as yours. Add it to your senders, and follow the link sent there."
 )
+_OURS_ALONE: Final = "template: Only Sealpost sends this one. Use a template of your installation’s own."
 _GONE: Final = "The account is disabled or deleted, or the token was revoked."
 _REFUSED: Final = "Nothing was queued. Check the fields."
 
@@ -126,12 +130,18 @@ def _composed(asked: MailCall, caller: SendingFor) -> list[Draft]:
     """Each mail written out. Raises InvalidInput with all that is wrong with any of them."""
     domain = route.message_id_domain(caller.account_id)
     refusals = {sender: _sender_refused(sender, caller) for sender in {mail.sender for mail in asked.mails.values()}}
-    found = []
+    found: list[Draft] = []
+    look = brand.current() if any(mail.template is not None for mail in asked.mails.values()) else brand.usual()
     for place, mail in asked.mails.items():
         if refusal := refusals[mail.sender]:
             asked.refuse(place, "from", refusal)
         try:
-            found.append(_draft(mail, domain, sender="" if refusal else mail.sender))
+            found.append(_draft(mail, _shown(mail, look), domain, sender="" if refusal else mail.sender))
+        except MissingValues as error:
+            for name in error.names:
+                asked.refuse(place, f"values.{name}", "This is missing.")
+            if not error.names:
+                asked.refuse(place, *refused_argument(error))
         except ValueError as error:
             asked.refuse(place, *refused_argument(error))
     if asked.errors:
@@ -139,16 +149,26 @@ def _composed(asked: MailCall, caller: SendingFor) -> list[Draft]:
     return found
 
 
-def _draft(mail: MailFields, domain: str, sender: str) -> Draft:
+def _shown(mail: MailFields, look: Brand) -> Rendered:
+    """What a mail says. Raises ValueError for a template that cannot be sent so."""
+    if mail.template is None:
+        return Rendered(mail.subject, mail.text, mail.html)
+    if not templates.is_for_applications(mail.template):
+        raise ValueError(_OURS_ALONE)
+    return templates.render_checked(mail.template, mail.values or {}, look)
+
+
+def _draft(mail: MailFields, shown: Rendered, domain: str, sender: str) -> Draft:
     return draft(
         mail.to or None,
-        mail.subject,
-        mail.text,
-        mail.html or None,
+        shown.subject,
+        shown.text,
+        shown.html or None,
         cc=mail.cc or None,
         bcc=mail.bcc or None,
         reply_to=mail.reply_to or None,
-        attachments=mail.files,
+        attachments=[*mail.files, *shown.attachments],
+        kind=mail.template or "other",
         track_opens=mail.track,
         message_id_domain=domain,
         sender=sender,
@@ -211,6 +231,7 @@ def _digest(mail: MailFields) -> str:
     told = [
         *(mail.to, mail.cc, mail.bcc, mail.subject, mail.text, mail.html, mail.reply_to, mail.sender, mail.tag),
         *(["track"] if mail.track else ()),
+        *([["template", mail.template, mail.values or {}]] if mail.template is not None else ()),
         *((*names, hashlib.sha256(content).hexdigest()) for *names, content in files),
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -8,20 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
+from pydantic import Field
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from database import health_db, oauth_db, smtp_db
+from database import health_db, oauth_db, probe_db, smtp_db
 from database.engine import driver_reading, reading, reading_in
 from database.health_db import LONGEST_TALLY, ServerHealth
 from database.oauth_db import OAuthSignIn
+from database.probe_db import ServerProbe
 from services.connecting.calendar import Ending
 from services.outbox import reasons
 from services.outbox.reasons import Reason
-from services.settings import configs, connections, endings, sealing
+from services.settings import configs, connections, endings, offer_changes, sealing
 from services.settings.connections import Connection
+from services.settings.offer_changes import OfferChange
 from services.settings.route import RouteStep
 from services.settings.sealing import StoredConfig
 from services.smtp import client_certificate
@@ -75,7 +78,7 @@ class Meeting:
     """What one mail, or a test, met at a server, and the ``reason`` as a code.
 
     ``is_broken``: we could not connect or sign in (``is_unreachable``), or it lasts until a person mends something.
-    ``seconds`` is for how long the server is left alone after it.
+    ``seconds`` is for how long the server is left alone after it. ``is_refused_sign_in``: it has refused our sign-in.
     """
 
     what: What
@@ -85,6 +88,7 @@ class Meeting:
     may_be_crowded: bool = False  # it has perhaps too many of our connections, and serves the others
     seconds: float = 0.0
     is_test: bool = False
+    is_refused_sign_in: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,10 @@ class Health:
     ends: str = ""
     endings: tuple[Ending, ...] = ()
     is_unreachable: bool = False  # it could not be connected or signed in to
+    in_a_row: int = 0  # failures since a mail got out, a test passed, or it was seen to be back
+    refusals: int = 0  # sign-ins that it refused in a row, whoever tried
+    looked_at: datetime | None = None  # when it last answered a look without an email
+    changes: tuple[OfferChange, ...] = ()  # of what it offers
     connection: Connection | None = None  # its sign-in by token, in use or prepared
 
     @property
@@ -117,7 +125,12 @@ class Health:
     def level(self) -> str:
         """The look of it on a page: ok, warning or error."""
         level = LEVELS[self.state]
-        return "warning" if level == "ok" and (self.ends or self.needs_sign_in) else level
+        return "warning" if level == "ok" and (self.ends or self.needs_sign_in or self.loud_changes) else level
+
+    @property
+    def loud_changes(self) -> str:
+        """What is new of its offers and may keep mail from going, in sentences; "" if nothing is."""
+        return offer_changes.in_sentences(self.changes)
 
     @property
     def is_down(self) -> bool:
@@ -137,7 +150,7 @@ class Health:
     @property
     def sentence(self) -> str:
         """What there is to say of it; "" for a server that works, and that nothing of ends soon."""
-        return f"{self._told} {self.ends}".strip()
+        return " ".join(filter(None, (self._told, self.ends, self.loud_changes)))
 
     @property
     def _told(self) -> str:
@@ -169,11 +182,13 @@ class HealthData:
     until: Moment | None
     last_success: Moment | None
     ends: str
+    looked_at: Annotated[Moment | None, Field(description="When it last answered a look without an email.")]
+    offer_changes: Annotated[list[str], Field(description="What it offers otherwise than before, of the last week.")]
 
 
 def data(known: Health) -> HealthData:
     """What may be shown of it to who may see the server."""
-    return HealthData(**shared(HealthData, known))
+    return HealthData(offer_changes=[each.sentence for each in known.changes], **shared(HealthData, known))
 
 
 def of_config(stored: StoredConfig) -> Health:
@@ -194,7 +209,15 @@ def of_configs(found: Sequence[StoredConfig], session: Session | None = None) ->
     with reading_in(session) as own:
         rows = health_db.of(own, [owner_of(each.row.id) for each in found])
         sign_ins = oauth_db.of(own, [each.row.id for each in found])
-    return {each.row.id: _of_stored(each, rows.get(owner_of(each.row.id)), sign_ins.get(each.row.id)) for each in found}
+        probes = probe_db.of(own, [owner_of(each.row.id) for each in found])
+    return {
+        each.row.id: _looked_at(
+            _of_stored(each, rows.get(owner_of(each.row.id)), sign_ins.get(each.row.id)),
+            probes.get(owner_of(each.row.id)),
+            each.settings if each.is_usable else None,
+        )
+        for each in found
+    }
 
 
 def of_step(step: RouteStep) -> Health:
@@ -206,10 +229,12 @@ def of_step(step: RouteStep) -> Health:
         config = smtp_db.find(session, step.config_id) if step.config_id is not None else None
         stored = configs.as_used(session, config) if config else None
         sign_in = oauth_db.find(session, config.id) if config else None
+        probe = probe_db.find(session, step.owner)
     if stored is not None:
-        return _of_stored(stored, row, sign_in)
+        return _looked_at(_of_stored(stored, row, sign_in), probe, stored.settings if stored.is_usable else None)
     known = row if _is_of(row, step.settings) else None
-    return _with_endings(judged(known), endings.of_step(step), step.settings)
+    found = _with_endings(judged(known), endings.of_step(step), step.settings)
+    return _looked_at(found, probe, step.settings)
 
 
 def judged(
@@ -255,6 +280,8 @@ def judged(
         failed=max(failed, 1),
         seen=seen,
         is_unreachable=row.is_unreachable,
+        in_a_row=row.failures,
+        refusals=row.refusals,
     )
 
 
@@ -277,7 +304,7 @@ def note(
         session.add(row)
     if row.fingerprint != fingerprint:
         row.fingerprint, row.tally, row.reason = fingerprint, "", ""
-        row.ok_at = row.failed_at = None
+        row.ok_at, row.failed_at, row.refusals = None, None, 0
         _end_failure(row)
     for meeting in meetings:
         _noted(row, meeting, clock.now())
@@ -326,7 +353,14 @@ def _with_endings(found: Health, ending: tuple[Ending, ...], settings: SmtpSetti
     return replace(found, ends=soon or (own.trouble if own else ""), endings=ending)
 
 
-def _is_of(row: ServerHealth | None, settings: SmtpSettings) -> bool:
+def _looked_at(found: Health, probe: ServerProbe | None, settings: SmtpSettings | None) -> Health:
+    """With what looks at it have shown, if they were at exactly these settings."""
+    if probe is None or settings is None or not _is_of(probe, settings):
+        return found
+    return replace(found, looked_at=probe.looked_at, changes=offer_changes.of_row(probe))
+
+
+def _is_of(row: ServerHealth | ServerProbe | None, settings: SmtpSettings) -> bool:
     """Whether what is known is of exactly these settings."""
     if row is None:
         return False
@@ -340,6 +374,10 @@ def _is_down(row: ServerHealth) -> bool:
 
 
 def _noted(row: ServerHealth, meeting: Meeting, now: datetime) -> None:
+    if meeting.is_refused_sign_in:
+        row.refusals += 1
+    elif meeting.what in (What.WENT, What.ANSWERED):
+        row.refusals = 0
     if meeting.what is What.WENT:
         _note_success(row, meeting, now)
     elif meeting.what is What.ANSWERED:

@@ -3,7 +3,7 @@
 With each row goes its sign-in by token, in the same transaction.
 
 Queued mails are not sealed anew: the key of each is needed until its content is gone. The key of addresses is, and so
-whatever is kept of them.
+whatever is kept of them, and what was said in attempts.
 
 A rotation can be killed at any moment and started again: each row is either under its old key or under the new one,
 and what is done is left alone.
@@ -22,7 +22,7 @@ from database import alert_db, audit_db, oauth_db, outbox_db, smtp_db
 from database.engine import reading, transaction
 from database.oauth_db import OAuthSignIn
 from database.smtp_db import SmtpConfig
-from services import address_key, audit
+from services import address_key, audit, conversations
 from services.audit import Action
 from services.oauth import sealed
 from services.oauth.sealed import StoredSignIn
@@ -45,8 +45,8 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class KeyUse:
-    """A key by its id, with how many configurations (``rows``), sign-ins by token, queued mails and channels of alerts
-    it seals.
+    """A key by its id, with how many configurations (``rows``), sign-ins by token, queued mails, channels of alerts and
+    conversations it seals.
 
     ``addresses``: and the key of addresses, by which the suppression list is read.
     ``position`` counts within ``APP_KEY_PREVIOUS`` from 1. Dead letters that can be sent again count as queued mails.
@@ -60,10 +60,16 @@ class KeyUse:
     sign_ins: int = 0
     addresses: bool = False
     channels: int = 0
+    conversations: int = 0
 
     @property
     def is_needed(self) -> bool:
-        return bool(self.rows or self.sign_ins or self.mails or self.addresses or self.channels)
+        return bool(self.to_rotate or self.mails)
+
+    @property
+    def to_rotate(self) -> int:
+        """How much of it a rotation seals anew."""
+        return self.rows + self.sign_ins + self.addresses + self.channels + self.conversations
 
 
 @dataclass(frozen=True)
@@ -121,9 +127,8 @@ class Status:
 
     @property
     def to_rotate(self) -> int:
-        """How many rows and channels are sealed with a previous key, and the key of addresses among them."""
-        previous = [use for use in self.keys if use.role is Role.PREVIOUS]
-        return sum(use.rows + use.sign_ins + use.addresses + use.channels for use in previous)
+        """How many rows, channels and conversations a previous key seals, and the key of addresses among them."""
+        return sum(use.to_rotate for use in self.keys if use.role is Role.PREVIOUS)
 
     @property
     def unreferenced(self) -> list[KeyUse]:
@@ -135,13 +140,14 @@ class Status:
 class Rotation:
     """What a rotation did, or would do; ``after`` is how things stand then.
 
-    ``has_addresses``: the key of addresses was sealed anew, or would be.
+    ``has_addresses``: the key of addresses was sealed anew, or would be, and so were so many ``conversations``.
     """
 
     rotated: list[SealedRow]
     refused: list[Refusal]
     after: Status
     has_addresses: bool = False
+    conversations: int = 0
 
 
 class Point(StrEnum):
@@ -228,11 +234,13 @@ def rotate(*, dry_run: bool = False, hear: RotationObserver = _unheard) -> Rotat
         after = _status([each.rotated() for each in found], refused)
         has_addresses = any(use.role is Role.PREVIOUS and use.addresses for use in after.keys)
         named = [each.named for each in due]
-        return Rotation(rotated=named, refused=refused, after=after, has_addresses=has_addresses)
+        said = sum(use.conversations for use in after.keys if use.role is Role.PREVIOUS)
+        return Rotation(named, refused, after, has_addresses=has_addresses, conversations=said)
     rotated = [row for row in (_rotate(each.stored.row.id, hear) for each in due) if row]
     has_addresses = address_key.seal_anew()
+    said = conversations.seal_anew()
     after = status()
-    return Rotation(rotated=rotated, refused=after.refused, after=after, has_addresses=has_addresses)
+    return Rotation(rotated, after.refused, after, has_addresses=has_addresses, conversations=said)
 
 
 def _rotate(config_id: int, hear: RotationObserver) -> SealedRow | None:
@@ -303,6 +311,7 @@ def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
     used = Counter(row.key_id for row in rows)
     tokens = Counter(row.sign_in_key_id for row in rows if row.sign_in_key_id)
     of_addresses = address_key.sealed_with()
+    said = conversations.keys_in_use()
     with reading() as session:
         mails = outbox_db.keys_in_use(session)
         channels = Counter(channel.key_id for channel in alert_db.channels(session))
@@ -317,11 +326,12 @@ def _status(rows: list[SealedRow], refused: list[Refusal]) -> Status:
             sign_ins=tokens.pop(key_id, 0),
             addresses=key_id == of_addresses,
             channels=channels.pop(key_id, 0),
+            conversations=said.pop(key_id, 0),
         )
 
     keys = [use(current_key_id(), Role.CURRENT)]
     for position, key in enumerate(get_settings().app_key_previous, 1):
         keys.append(use(key_id_of(fernet_key_from(key)), Role.PREVIOUS, position))
     at_hand = {each.key_id for each in keys}
-    others = {*used, *tokens, *mails, *channels, *([of_addresses] if of_addresses else [])} - at_hand
+    others = {*used, *tokens, *mails, *channels, *said, *([of_addresses] if of_addresses else [])} - at_hand
     return Status([*keys, *(use(key_id, Role.UNKNOWN) for key_id in sorted(others))], refused)

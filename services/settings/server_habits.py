@@ -33,6 +33,15 @@ def recall(host: str, port: int) -> Habits:
     return habits
 
 
+def refresh(host: str, port: int, habit: Habit) -> None:
+    """Write down that a fact was seen again, so that it does not get old for others. Never raises."""
+    fact = habits_of(host, port).fact(habit)
+    is_told = logged(log.warning, "habits_not_kept", SQLAlchemyError, host=host, port=port)
+    if fact is not None:
+        with is_told, transaction(durable=False) as session:
+            server_habit_db.put(session, [ServerHabit(host=host, port=port, habit=habit, **fact._asdict())])
+
+
 def keep(host: str, port: int) -> None:
     """Write down what was learnt of a server since this was called last. Never raises for a database that is away."""
     habits = habits_of(host, port)

@@ -136,7 +136,7 @@ def facts(stored: StoredConfig, known: Health | None = None) -> ConfigFacts:
         **vars(config_data(stored, known)),
         level=level,
         word=word,
-        advice="" if known.state is HealthState.UNPROVEN and not known.ends else known.sentence,
+        advice=known.sentence if known.state is not HealthState.UNPROVEN or known.ends or known.loud_changes else "",
         is_usable=stored.is_usable,
         is_readable=stored.is_readable,
         settings=stored.settings,

@@ -13,6 +13,7 @@ from services.smtp.opening import Opening, Policy
 from services.smtp.settings import SmtpSettings
 from services.smtp.standing import Standing
 from services.smtp.transaction import Envelope, Parcel, Receipt, Transaction
+from services.smtp.transcript import Transcript
 from services.smtp.wire import Deadline, Reply, WireError
 from utils import incidents
 from utils.errors import DeliveryError, Fault, Phase, Temporary
@@ -41,6 +42,8 @@ class SmtpClient:
         self._settings = settings
         self._policy = policy
         self._talk = talk or Dialogue(settings, observer)
+        if policy.records and not self._talk.transcript:
+            self._talk.transcript = Transcript()
         self._talk.allow(policy.patience, policy.span)
         self._habits = habits_of(settings.host, settings.port)
         standing = Standing({}, self._habits)
@@ -91,11 +94,21 @@ class SmtpClient:
         self.close()
         before = self._exchange  # only its time goes on: what was learnt of a session holds for that one
         opening = Opening(self._talk, self._settings, self._policy)
-        with self._talk.covered(), self._talk.within(before.seconds_left):
-            features = opening.run()
-            self._talk.is_open = True
+        try:
+            with self._talk.covered(), self._talk.within(before.seconds_left):
+                features = opening.run()
+                self._talk.is_open = True
+        except DeliveryError as error:
+            self._note_failed_opening(error)
+            raise
         standing = Standing(features, self._habits, opening.face)
         self._exchange = Exchange(self._talk, standing, self._talk.deadline.remaining(), before.total_seconds)
+
+    def _note_failed_opening(self, error: DeliveryError) -> None:
+        talk = self._talk
+        error.tls = talk.seen.tls or None
+        if talk.transcript and not talk.observer:
+            error.spoken = talk.transcript.spoken()
 
     def send(self, envelope: Envelope, content: bytes) -> Receipt:
         """Hand over one finished message (CRLF line ends). The receipt may name refused recipients."""
@@ -136,6 +149,15 @@ class SmtpClient:
         """Find out what is found out before many mails. The connection may end over it. Never raises."""
         with self._talk.covered():
             self._exchange.find_out(self._exchange.inquiry(sender, sender))
+
+    def ask_for_nothing(self) -> None:
+        """See that the server goes on listening once it has let us in (NOOP, RFC 5321 4.1.1.9). Raises DeliveryError.
+
+        What it says is the same to us, unless it leaves.
+        """
+        with self._talk.covered(), self._talk.within(self._exchange.seconds_left):
+            self._talk.begin(Phase.SENDER)
+            self._talk.answered(self._talk.ask(b"NOOP"))
 
     def check_envelope(
         self, sender: str, recipient: str, *, excuses: Callable[[DeliveryError], bool] = _nothing, is_told: bool = True

@@ -1,7 +1,7 @@
 """Commands and answers on one connection: each failure learns its phase and class, each phase ends in a step."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +16,8 @@ from services.smtp.grammar import GOING_AWAY
 from services.smtp.patience import Patience, Span, unwatched
 from services.smtp.seen import Seen
 from services.smtp.settings import Security, SmtpSettings
-from services.smtp.transcript import Transcript
+from services.smtp.trace import UNENCRYPTED, Trace
+from services.smtp.transcript import Portion, Transcript
 from services.smtp.wire import Deadline, Reply, Wire, WireError, no_mail_server
 from utils.errors import OPENING, DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 from utils.log_utils import printable
@@ -151,6 +152,22 @@ class Dialogue:
     @deadline.setter
     def deadline(self, given: Deadline) -> None:
         self._deadline = given.sooner(self._span.deadline.remaining()) if self._span else given
+
+    @property
+    def tls(self) -> str:
+        """The version of TLS on this connection, of which the certificate was verified; or UNENCRYPTED."""
+        return self.seen.tls or UNENCRYPTED
+
+    def turn_to(self, trace: Trace | None) -> None:
+        """What is said and heard from here on is of this mail; of none, of the connection itself."""
+        if self.transcript:
+            self.transcript.turn_to(trace.page if trace else None)
+
+    def expect(self, portions: Sequence[tuple[Trace | None, int, bool]]) -> None:
+        """What is written next is of these mails, so many octets of each, which are a message or are commands."""
+        if self.transcript:
+            told = [Portion(trace.page if trace else None, octets, is_it) for trace, octets, is_it in portions]
+            self.transcript.expect(told)
 
     def allow(self, patience: Patience | None, span: Span | None) -> None:
         """From here on the server is waited for like this, and the conversation is part of this span."""

@@ -16,6 +16,7 @@ from services.smtp.dialogue import Dialogue, refusal, unknown
 from services.smtp.habits import Habit
 from services.smtp.prologue import PHASES, AnotherWay, Prologue, answers_to, lacks_parameters, lost_step
 from services.smtp.standing import Standing
+from services.smtp.trace import Trace
 from services.smtp.transaction import RSET, Envelope, Parcel, Receipt, Transaction
 from services.smtp.wire import CHUNK, Deadline, Reply, WireError
 from utils.errors import DeliveryError, Fault, Phase
@@ -46,6 +47,8 @@ class Exchange:
 
     def transaction(self, parcel: Parcel) -> Transaction:
         """The parcel as this server is to get it."""
+        if parcel.trace:
+            parcel.trace.tls = self._talk.tls
         return Transaction(parcel, self.standing.features, self.standing.habits.most(Habit.MOST_RECIPIENTS))
 
     def carry(self, mails: Sequence[Transaction], most: int) -> Iterator[tuple[Transaction, Result]]:
@@ -70,6 +73,8 @@ class Exchange:
             if self._in_hand:  # whoever listened has gone
                 self._talk.drop()
             raise
+        finally:
+            self._talk.turn_to(None)
 
     def find_out(self, mail: Transaction) -> None:
         """Before many mails: whether they may be said whole, if that is to be asked now. It may end the connection."""
@@ -142,12 +147,13 @@ class Exchange:
 
     def _answered(self, waiting: deque[Transaction], most: int) -> Receipt | None:
         """The receipt of the first mail in flight, with more behind it; None if it is to be tried step by step."""
-        wire, standing = self._talk.live(), self.standing
+        talk, wire, standing = self._talk, self._talk.live(), self.standing
         if not self._in_hand:
             self._prologue.see_it_is_in_step()
         if not standing.is_shaken and len(self._in_hand) <= most // 4 and not wire.has_more:
             self._launch(waiting, most)
         mail = self._in_hand[0]
+        talk.turn_to(mail.parcel.trace)
         standing.carried += 1
         replies: list[Reply] = []
         try:
@@ -204,6 +210,7 @@ class Exchange:
         commands = sum(len(mail.script) for mail in self._in_hand)
         octets = sum(len(mail.content) for mail in self._in_hand)
         flight: list[bytes] = []
+        parts: list[tuple[Trace | None, int, bool]] = []
         end = wire.sent
         while waiting and len(self._in_hand) < most:
             mail = waiting[0]
@@ -219,8 +226,10 @@ class Exchange:
             end += len(text)
             mail.end = end
             flight.append(text)
+            parts.append((mail.parcel.trace, len(text), False))
             self._in_hand.append(waiting.popleft())
         talk.content_is_out = True
+        talk.expect(parts)
         with suppress(WireError):  # the answers that have come are still worth hearing
             wire.send(b"".join(flight), talk.for_block())
 
@@ -268,6 +277,7 @@ class Exchange:
     def _introduce(self, mail: Transaction, *, said: bool) -> None:
         """Bring a mail up to its go-ahead; ``said`` if its commands went out behind the message before it."""
         self._talk.deadline = self._next_deadline()
+        self._talk.turn_to(mail.parcel.trace)
         self._talk.begin(Phase.SENDER)
         self.standing.carried += 1
         if mail.trouble:
@@ -303,6 +313,7 @@ class Exchange:
     def _hand_over(self, mail: Transaction, following: Transaction | None) -> Receipt:
         """Send the message to its last octet, and the commands of the next behind it; wait for the answer."""
         talk, habits = self._talk, self.standing.habits
+        talk.turn_to(mail.parcel.trace)
         talk.begin(Phase.MESSAGE)
         wire, body = talk.live(), mail.body
         behind = grammar.together(self._prologue.first_group(following)) if following else b""
@@ -313,6 +324,9 @@ class Exchange:
                 talk.refuse_unasked()
                 wire.send(memoryview(body)[start : min(start + _STRETCH, tail)], talk.for_block())
             talk.refuse_unasked()
+            if following:
+                trace = following.parcel.trace
+                talk.expect([(mail.parcel.trace, len(body) - tail, True), (trace, len(behind), False)])
             wire.send(body[tail:] + behind, talk.for_block())
         except WireError:
             if wire.sent < mail.end:

@@ -19,17 +19,18 @@ _LARGEST_SIZE: Final = 10**20 - 1  # RFC 1870 4: up to 20 digits; more say nothi
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _ONE_ADDRESS: Final = re.compile(r'[^ <>@"\\]+@[^ <>@"\\]*')
 # The id alone: no bracket, quote or full stop around it, and no count of octets or seconds.
-_ID: Final = r"""["'<(\[]?([^\s;,"'<>()\[\]]*[^\s;,"'<>()\[\].:])"""
+_ID: Final = r"""["'<(\[]?([^\s;"'<>()\[\]]*[^\s;,"'<>()\[\].:])"""
 _QUEUE_IDS: Final = tuple(
     re.compile(form.replace("ID", _ID), re.I)
     for form in (
-        r"queued as (?:id[=:] ?)?ID",  # Postfix and many others
+        r"queued (?:on \S+ )?as (?:id[=:] ?)?ID",  # Postfix and many others; with its host: Yandex
         r"\bqp (\d+)",  # qmail
         r"\binternalid=(\d+)",  # Exchange
-        r"\b(?:queue )?id(?:[=:] ?| (?=\S*\d))ID",  # Exim
-        r"(?=\S*\d)ID Message accepted for delivery",  # sendmail
+        r"(?<!message-)\b(?:queue )?id(?:[=:] ?| (?=\S*\d))ID",  # Exim; a Message-ID is no name of the server's
+        r"(?=\S*\d)ID (?:message|mail) accepted for delivery",  # sendmail
+        r"\bmessage (\d+) accepted",  # Cisco's gateways
         r"\bmessage queued \(ID\)",  # Haraka
-        r"\bOK:? +(?:\d{9,} +)?(?=\S*\d)ID(?!\S)(?! +(?:bytes|octets|seconds))",  # Gmail, Amazon SES, Exchange Online
+        r"\bOK:? +(?:\d{9,} +)?(?=\S*\d)ID>?(?!\S)(?! +(?:bytes|octets|seconds))",  # Gmail, Amazon SES, Exchange Online
     )
 )
 _LONGEST_RECEIPT: Final = 500  # characters that are looked at

@@ -40,7 +40,8 @@ class Policy:
     of these makes two policies different. ``connect_seconds`` is for each address. ``dns_resolver`` is the name server
     to ask, "" the system's. With ``every_address`` those behind the one that answered are looked at too: a test wants
     to know of all of them, a mail only of one. ``is_crowded`` tells whether a server that refuses a connection has too
-    many of ours. No address or port is connected to that is not ``allowed``.
+    many of ours. No address or port is connected to that is not ``allowed``. With ``records``, what is said is
+    written down for each mail.
     """
 
     ehlo_name: str
@@ -53,6 +54,7 @@ class Policy:
     dns_resolver: str = ""
     allowed: AllowedPlaces = EVERYWHERE
     every_address: bool = False
+    records: bool = False
     is_crowded: Callable[[DeliveryError], bool] = field(default=lambda _error: False, compare=False)
 
 
@@ -397,7 +399,7 @@ class Opening:
         smtp_tls.shake_hands(tls, host, talk.soon(), spoke_plain=spoke_plain)
         fact, days = smtp_tls.describe(tls, host)
         self._habits.learn(Habit.CERTIFICATE, smtp_tls.last_day(tls))
-        talk.seen.encrypted = True
+        talk.seen.tls = tls.version() or "TLS"
         talk.note(fact)
         status = "warning" if days < smtp_tls.SOON else "ok"
         own = client_certificate.facts_of(self._settings.client_certificate)

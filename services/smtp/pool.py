@@ -16,7 +16,8 @@ from weakref import WeakSet
 
 import structlog
 
-from services.smtp.client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient, closed, receipt_of
+from services.smtp.client import IN_FLIGHT, Parcel, Policy, Receipt, Result, SmtpClient, closed, receipt_of
+from services.smtp.dialogue import Dialogue
 from services.smtp.grammar import GOING_AWAY
 from services.smtp.habits import Habit, habits_of
 from services.smtp.patience import Queueing
@@ -57,6 +58,7 @@ class Lane:
     def __init__(self, limits: PoolLimits, clock: Callable[[], float], lock: threading.Lock) -> None:
         self.idle: list[Kept] = []
         self.busy = 0  # in use or being opened
+        self.looks = 0  # of these, those that carry no mail, and take the place of none
         self.is_current = True  # these are still somebody's settings
         self.freed = threading.Condition(lock)
         self.limits = limits
@@ -68,7 +70,7 @@ class Lane:
     def cap(self) -> int:
         """How many connections there may be: half as many for ten minutes after the server had too many."""
         if not self._shrunk:
-            return self.limits.size
+            return self.limits.size + self.looks
         cap, since = self._shrunk
         quiet = self.clock() - since - _SHRUNK_SECONDS
         return min(self.limits.size, cap + max(0, 1 + int(quiet // _GROWTH_SECONDS)))
@@ -76,7 +78,7 @@ class Lane:
     @property
     def is_spent(self) -> bool:
         """Whether nothing is left that would have to be remembered."""
-        return not self.idle and not self.busy and self.cap == self.limits.size
+        return not self.idle and not self.busy and self.cap >= self.limits.size
 
     @property
     def was_just_left(self) -> bool:
@@ -162,18 +164,15 @@ class Pool:
             for lane in self._lanes.values():
                 lane.limits = self._limits
 
-    def send(
-        self, settings: SmtpSettings, policy: Policy, envelope: Envelope, content: bytes, *, owner: str
-    ) -> Receipt:
+    def send(self, settings: SmtpSettings, policy: Policy, parcel: Parcel, *, owner: str) -> Receipt:
         """Hand over one message, as SmtpClient.send does: with the wait for a connection, in the policy's time.
 
         A kept connection that turns out to be gone, before the message was said, costs a new one and no error.
         """
         deadline = Deadline(policy.total_seconds)
-        parcel = Parcel(envelope=envelope, content=content)
         receipt = self._sent(settings, policy, parcel, owner, deadline)
         while left := receipt.left_over if receipt.accepted else ():
-            rest = replace(parcel, envelope=replace(envelope, recipients=left))
+            rest = replace(parcel, envelope=replace(parcel.envelope, recipients=left))
             try:
                 more = self._sent(settings, policy, rest, owner, deadline)
             except DeliveryError as error:
@@ -230,6 +229,27 @@ class Pool:
     def warm(self, settings: SmtpSettings, policy: Policy, *, owner: str) -> None:
         """See to it that a connection is open and waits for a mail. Raises DeliveryError, as SmtpClient.open does."""
         self._give_back(self._take(settings, policy, owner, Deadline(policy.total_seconds)))
+
+    def look(self, settings: SmtpSettings, policy: Policy, talk: Dialogue, *, owner: str, of: SmtpSettings) -> bool:
+        """Open a connection that carries no mail, ask for nothing on it, and go. Raises DeliveryError.
+
+        False, and nothing is done, where mail has one open with the settings ``of`` its lane. While this one lasts it
+        counts, so that mail waits for its end where the server takes no other, instead of being turned away.
+        """
+        with self._lock:
+            lane, unfit = self._lane(owner, _key(of, policy))
+            is_free = not lane.busy and not any(kept.client.is_quiet for kept in lane.idle)
+            lane.busy, lane.looks = lane.busy + is_free, lane.looks + is_free
+        self._hang_up(unfit)
+        if is_free:
+            try:
+                with SmtpClient(settings, policy, talk=talk) as client:
+                    client.ask_for_nothing()
+            finally:
+                with self._lock:
+                    lane.busy, lane.looks, lane.left_at = lane.busy - 1, lane.looks - 1, self._clock()
+                    lane.freed.notify()
+        return is_free
 
     def close(self) -> None:
         """Close what nobody uses; what is in use is closed when it comes back. The pool can go on afterwards."""

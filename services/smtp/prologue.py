@@ -47,6 +47,7 @@ class Prologue:
         """
         talk, standing = self._talk, self._standing
         talk.begin(Phase.SENDER)
+        talk.note("Is a chunk refused that belongs to no email?")
         commands = [mail.sender, _REFUSED_CHUNK, RSET] if standing.clean else [RSET, mail.sender, _REFUSED_CHUNK, RSET]
         try:
             asked_at = monotonic()

@@ -12,15 +12,19 @@ class Seen:
     """``addresses`` map to why each did not answer, None if it did; everything else is of the connection made last.
 
     ``plain_offers`` and ``offers`` are what EHLO listed without and with encryption, None if it was not heard there.
-    ``mechanism`` was begun last.
+    ``mechanism`` was begun last. ``tls`` is the version that was agreed on, "" while nothing is encrypted.
     """
 
     addresses: dict[IPAddress, Fault | None] = field(default_factory=dict)
     plain_offers: Mapping[str, str] | None = None
     offers: Mapping[str, str] | None = None
-    encrypted: bool = False
+    tls: str = ""
     mechanism: str = ""
     signed_in: bool = False
+
+    @property
+    def encrypted(self) -> bool:
+        return bool(self.tls)
 
     @property
     def offered(self) -> Mapping[str, str] | None:
@@ -30,5 +34,5 @@ class Seen:
     def connected(self) -> None:
         """A new connection: what the one before has shown holds no more."""
         self.plain_offers = self.offers = None
-        self.encrypted = self.signed_in = False
-        self.mechanism = ""
+        self.signed_in = False
+        self.tls = self.mechanism = ""

@@ -3,13 +3,14 @@
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
 from typing import Final
 
 from services.smtp import grammar
 from services.smtp.dialogue import refusal
+from services.smtp.trace import Trace
 from services.smtp.wire import Reply
 from utils.errors import DeliveryError, Fault, Misconfigured, Permanent, Phase, Temporary
 
@@ -42,6 +43,8 @@ class Envelope:
 class Parcel:
     """One mail to send: a finished message (CRLF line ends) for its envelope; ``tag`` is the caller's own.
 
+    What becomes known on its way is noted in the ``trace``.
+
     ``is_careful``: its fate was unknown before, so that nothing of it goes out before its recipients are accepted, nor
     while another mail is under way whose end could take it along.
     """
@@ -50,6 +53,7 @@ class Parcel:
     content: bytes
     tag: object = None
     is_careful: bool = False
+    trace: Trace | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

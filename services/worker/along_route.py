@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from database.attempt_db import AttemptRow
 from database.outbox_claim_db import Claim, Settlement
 from database.outbox_db import Priority
 from services.delivery import account_limits, attempt, held_servers, pace, record, standing
@@ -15,6 +14,7 @@ from services.delivery.account_limits import Places
 from services.delivery.held_servers import waits
 from services.delivery.limits import Allowance, Limits, NoPlace
 from services.delivery.outcome import LONG, Outcome, Withheld
+from services.delivery.record import RecordedAttempt
 from services.delivery.retry_policy import Verdict
 from services.message.draft import Draft
 from services.outbox import leaving, reasons
@@ -78,7 +78,7 @@ class Wait(NamedTuple):
 class Job:
     """A claimed mail on its way. ``settlement`` is set once its fate for now is known; a lost one is another worker's.
 
-    ``rows`` are what is kept of its ``outcomes``. ``is_careful``: its fate was unknown before.
+    ``records`` are what is kept of its ``outcomes``. ``is_careful``: its fate was unknown before.
     ``is_stuck``: it was not tried, for reasons that hold for every other mail as well. ``is_about_it``: what the last
     server said is about this mail, since it serves others; ``is_for_domain``: what holds it up is about its recipients'
     domains. ``spared`` are the outcomes of other mails at servers that would have said the same to this one.
@@ -88,7 +88,7 @@ class Job:
     draft: Draft
     pending: tuple[str, ...]
     outcomes: list[Outcome] = field(default_factory=list)
-    rows: list[AttemptRow] = field(default_factory=list)
+    records: list[RecordedAttempt] = field(default_factory=list)
     settlement: Settlement | None = None
     withheld: Withheld | None = None
     is_careful: bool = False
@@ -105,9 +105,9 @@ class Job:
     @property
     def settled(self) -> Settlement | None:
         """What it is from now on, with the server that it was tried at last."""
-        if self.settlement is None or not self.rows:
+        if self.settlement is None or not self.records:
             return self.settlement
-        return self.settlement._replace(server_key=self.rows[-1]["server_key"])
+        return self.settlement._replace(server_key=self.records[-1].row["server_key"])
 
     @property
     def skipped(self) -> tuple[Outcome, ...]:
@@ -290,7 +290,7 @@ def _settle(job: Job, server: RouteStep, outcome: Outcome, shift: Shift) -> None
     job.outcomes.append(replace(outcome, skipped=job.skipped) if job.skipped else outcome)
     claim = job.claim
     known = {"mail_id": claim.mail_id, "worker": shift.group.worker}
-    job.rows.append(record.told(job.draft, outcome, shift.began_at, claim.account_id, **known))
+    job.records.append(record.told(job.draft, outcome, shift.began_at, claim.account_id, **known))
     if outcome.error and outcome.is_ours:
         job.settlement = settling.met_our_fault(claim, outcome.error, clock.now())
     elif not (outcome.is_server_down and outcome.goes_further):

@@ -19,10 +19,11 @@ from kombu.exceptions import OperationalError
 from database.engine import db
 from database.outbox_db import Priority
 from services.accounts import password_reset
-from services.outbox import indexing, promise
+from services.outbox import indexing, many, promise
 from services.worker import groups, lease, pulse, turns
 from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
+from services.worker.probing import Prober
 from services.worker.stand_in import StandIn
 from utils import ending, incidents
 from utils.env_reader import ConfigurationError
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS: Final = 10.0  # of one task, and of a stop, of which tasks do not hear; the rest is hinted at again
 SWEEP_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 30.0
 TIDY_SECONDS: Final = 3600.0
 HARD_LIMIT: Final = 25 * 60  # seconds; over DRAIN_SECONDS, a group's after it, and the wait for its last receipt
 VISIBILITY: Final = 2 * HARD_LIMIT
@@ -39,6 +41,7 @@ HINT_PAUSE: Final = 0.05  # seconds; many commits at once are one hint
 
 _stopping = multiprocessing.Event()  # made before any fork, so that it is every process's
 _stand_in: Final = StandIn(_stopping.is_set)
+_prober: Final = Prober()
 
 
 class TaskFailed(Exception):
@@ -77,6 +80,8 @@ def make_celery(app: Flask) -> Celery:
         broker_transport_options={"max_retries": 0, **(redis if is_redis else {"confirm_publish": True})},
         beat_schedule={
             "sweep": {"task": "mail.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+            "look": {"task": "servers.look", "schedule": LOOK_SECONDS, "options": {"expires": LOOK_SECONDS}},
+            "deeds": {"task": "mail.act", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
             "tidy": {"task": "mail.tidy", "schedule": TIDY_SECONDS, "options": {"expires": TIDY_SECONDS}},
             "alerts": {"task": "alerts.look", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
         },
@@ -163,11 +168,23 @@ def sweep() -> None:
     _hint(drain, SWEEP_SECONDS)
 
 
+@shared_task(name="mail.act")  # type: ignore[untyped-decorator]
+def act() -> None:
+    """Go on with deeds on many mails, for some seconds."""
+    many.go_on_with_all(DRAIN_SECONDS)
+
+
 @shared_task(name="mail.answer_requests")  # type: ignore[untyped-decorator]
 def answer_requests() -> None:
     """Answer requests for password resets."""
     password_reset.process_requests()
     _hint(drain)
+
+
+@shared_task(name="servers.look")  # type: ignore[untyped-decorator]
+def look() -> None:
+    """Look at a server that no mail has gone through lately, if it is one's turn."""
+    _prober.look()
 
 
 @shared_task(name="mail.tidy")  # type: ignore[untyped-decorator]

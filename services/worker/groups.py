@@ -19,16 +19,16 @@ import structlog
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import attempt_db, oauth_db, outbox_claim_db
+from database import attempt_db, conversation_db, oauth_db, outbox_claim_db
 from database.driver import Driver
 from database.engine import driver_transaction, transaction
 from database.outbox_claim_db import Claim, LeaseTerms, Settlement
 from database.outbox_db import Priority
-from services import audit
+from services import audit, tracing
 from services.accounts import upkeep
 from services.delivery import bounces, record
 from services.delivery.bounces import TriedMail
-from services.outbox import content, ending_notices, figures, notices, owner_notices
+from services.outbox import content, ending_notices, figures, many, notices, owner_notices
 from services.outbox import log as mail_log
 from services.outbox.content import CannotOpen
 from services.outbox.reasons import Reason, words
@@ -162,7 +162,8 @@ class _Work:
         """
         bounces.note([TriedMail(job.claim.mail_id, job.pending, job.outcomes) for job in jobs], self._listing)
         settlements = [*self._settled, *(each for job in jobs if (each := job.settled))]
-        return News(settlements, [row for job in jobs for row in job.rows])
+        made = [each for job in jobs for each in job.records]
+        return News(settlements, [each.row for each in made], [said for each in made for said in each.conversations])
 
 
 def finish(news: News, claim: _Claiming | None = None) -> Group | None:
@@ -171,13 +172,15 @@ def finish(news: News, claim: _Claiming | None = None) -> Group | None:
     What ``claim`` takes in the same transaction spares one of its own.
     """
     try:
-        return _write(news, claim)
+        claimed = _write(news, claim)
     except SQLAlchemyError as failure:
         if claim:  # it may be what failed, and is no matter of these mails
             return finish(news)
         log.error("outbox_not_settled", kind=type(failure).__name__, mails=len(news.settlements))
         unwritten.keep(Path(current_app.instance_path), news)
-        return None
+        claimed = None
+    tracing.sent(news.attempts)
+    return claimed
 
 
 def sweep(pace: Pace) -> None:
@@ -209,6 +212,7 @@ def tidy() -> None:
     audit.purge()
     suppression_upkeep.tidy()
     mail_log.tidy()
+    many.tidy()
     with transaction() as session:
         oauth_db.forget_pending(session, clock.now())
     figures.tidy()
@@ -274,6 +278,7 @@ def _write(news: News, claim: _Claiming | None = None) -> Group | None:
             outbox_claim_db.settle(driver, news.settlements)
         if news.attempts:
             attempt_db.add_all(driver, news.attempts)
+        conversation_db.add_all(driver, news.conversations)
         return claim(driver) if claim else None
 
 

@@ -19,11 +19,12 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from database.outbox_db import Priority
 from services.accounts import password_reset
 from services.delivery import held_servers
-from services.outbox import figures, indexing, promise
+from services.outbox import figures, indexing, many, promise
 from services.smtp import pool
-from services.worker import groups, lease, probing, pulse, turns
+from services.worker import groups, lease, pulse, turns
 from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
+from services.worker.probing import Probing
 from services.worker.renewing import Renewing
 from utils import ending, incidents
 
@@ -32,8 +33,9 @@ log = structlog.get_logger(__name__)
 EXTENSION: Final = "sealpost_worker"
 SENDERS: Final = 2
 SWEEP_SECONDS: Final = 5.0
-LOOK_AGAIN_SECONDS: Final = 30.0  # between two looks for servers that are down and may be back
+LOOK_AGAIN_SECONDS: Final = 30.0  # between two looks for a server whose turn it is to be looked at
 TIDY_SECONDS: Final = 3600.0
+DEED_SECONDS: Final = 1.0  # of a deed on many mails, until a stop is heard of
 PAUSE_SECONDS: Final = 0.1  # the answer to whoever asked for a reset is out before its work starts
 LAST_SECONDS: Final = 1.0  # of a stop, for writing down what became of the mails
 LOOK_SECONDS: Final = 0.1  # between two looks of a stop at what is under way
@@ -43,7 +45,8 @@ T = TypeVar("T")
 
 
 class MailWorker:
-    """A claimer, ``senders`` threads that send, one more for security mail alone, and one for all other upkeep.
+    """A claimer, ``senders`` threads that send, one more for security mail alone, one for deeds on many mails, and one
+    for all other upkeep.
 
     Whoever waits for a server that has been silent for long is stood in for by one more, so that no server holds all.
     """
@@ -59,23 +62,27 @@ class MailWorker:
         self._lock = threading.Lock()
         self._woken = threading.Event()
         self._asked = threading.Event()  # somebody asked for a password reset
+        self._ordered = threading.Event()  # somebody wants something done to many mails
         self._stopping = threading.Event()
         self._last_turn = time.monotonic()
         self._renewing = Renewing(app)
+        self._probing = Probing(app)
         self._claimer = threading.Thread(target=incidents.watched(self._claim), name="mail-claimer", daemon=True)
         self._keeper = threading.Thread(target=incidents.watched(self._keep), name="mail-keeper", daemon=True)
+        self._actor = threading.Thread(target=incidents.watched(self._act), name="mail-actor", daemon=True)
         self._sending = [self._sender() for _ in range(senders + 1)]
 
     def start(self) -> None:
         promise.new_mail.add(self.wake)
         password_reset.new_request.add(self._asked.set)
+        many.new_deed.add(self._ordered.set)
         for thread in self._threads:
             thread.start()
 
     @property
     def _threads(self) -> list[threading.Thread]:
         with self._lock:
-            return [self._claimer, self._keeper, *self._sending]
+            return [self._claimer, self._keeper, self._actor, *self._sending]
 
     def _sender(self) -> threading.Thread:
         return threading.Thread(target=incidents.watched(self._send), name="mail-sender", daemon=True)
@@ -97,9 +104,11 @@ class MailWorker:
         """
         promise.new_mail.remove(self.wake)
         password_reset.new_request.remove(self._asked.set)
+        many.new_deed.remove(self._ordered.set)
         self._stopping.set()
         self._woken.set()
         self._asked.set()
+        self._ordered.set()
         seconds = ending.seconds_left(lease.STOP_SECONDS) if seconds is None else seconds
         until = time.monotonic() + seconds
         self._guarded(self._renew)
@@ -110,6 +119,7 @@ class MailWorker:
         self._end_silent(until - min(LAST_SECONDS, seconds / 2))
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+        self._probing.end(max(0.0, until - time.monotonic()))
         self._renewing.join(max(0.0, until - time.monotonic()))  # or a token that was just given might be lost
         for group in self._groups():  # a name server that is silent still holds it; nothing of it was said
             self._guarded(partial(lease.give_back, group))
@@ -161,7 +171,7 @@ class MailWorker:
             if now >= next_look:
                 next_look = now + LOOK_AGAIN_SECONDS
                 self._guarded(pulse.beat)
-                self._guarded(probing.look_again)
+                self._guarded(self._probing.begin)
             if now >= next_count:
                 self._guarded(figures.count_up)
                 next_count = time.monotonic() + figures.pause_after(time.monotonic() - now)
@@ -172,6 +182,15 @@ class MailWorker:
             if self._asked.wait(max(0.0, next_sweep - time.monotonic())):
                 self._asked.clear()
                 self._stopping.wait(PAUSE_SECONDS)
+
+    def _act(self) -> None:
+        """Deeds on many mails, each of which takes as long as it takes."""
+        while True:
+            self._ordered.clear()
+            if self._stopping.is_set():
+                return
+            if not self._guarded(partial(many.go_on_with_all, DEED_SECONDS)):
+                self._ordered.wait(SWEEP_SECONDS)
 
     def _renew(self) -> None:
         for group in self._groups():

@@ -4,6 +4,7 @@ A server has said 250 and the database is away: without these files the mail wou
 what was to be written together, appears whole or not at all (rename), and is on the disk before anything goes on.
 """
 
+import base64
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from database.attempt_db import AttemptRow
+from database.conversation_db import ConversationRow
 from database.outbox_claim_db import Settlement
 from services.outbox import reasons
 from utils import private_files
@@ -22,13 +24,15 @@ from utils import private_files
 log = structlog.get_logger(__name__)
 
 _MOMENT: Final = "$moment"
+_OCTETS: Final = "$octets"
 
 
 class News(NamedTuple):
-    """What is to be written of a group together: what became of its mails, and a row for each attempt."""
+    """What is to be written of a group together: what became of its mails, each attempt's row, and what was said."""
 
     settlements: Sequence[Settlement]
     attempts: Sequence[AttemptRow]
+    conversations: Sequence[ConversationRow] = ()
 
 
 def keep(instance: Path, news: News) -> None:
@@ -40,7 +44,8 @@ def keep(instance: Path, news: News) -> None:
     unfinished, finished = folder / f"{name}.part", folder / f"{name}.json"
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, private_files.FILE), "w") as file:
         results = [settlement._asdict() for settlement in news.settlements]
-        json.dump({"results": results, "attempts": news.attempts}, file, default=_plain)
+        kept = {"results": results, "attempts": news.attempts, "conversations": news.conversations}
+        json.dump(kept, file, default=_plain)
         file.flush()
         os.fsync(file.fileno())
     unfinished.rename(finished)
@@ -71,14 +76,18 @@ def replay(instance: Path, settle: Callable[[News], object]) -> int:
 def _read(kept: dict[str, Any]) -> News:
     """What this version, or one before, has kept; earlier ones kept the reason in words."""
     settlements = [Settlement(**{**each, "reason": reasons.recoded(each["reason"])}) for each in kept["results"]]
-    return News(settlements, kept["attempts"])
+    return News(settlements, kept["attempts"], kept.get("conversations", ()))
 
 
 def _plain(value: object) -> dict[str, str]:
+    if isinstance(value, bytes):
+        return {_OCTETS: base64.b64encode(value).decode()}
     if not isinstance(value, datetime):
         raise TypeError(f"a {type(value).__name__} in a receipt")
     return {_MOMENT: value.isoformat()}
 
 
 def _moment(found: dict[str, Any]) -> object:
+    if _OCTETS in found:
+        return base64.b64decode(found[_OCTETS])
     return datetime.fromisoformat(found[_MOMENT]) if _MOMENT in found else found

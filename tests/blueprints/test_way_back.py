@@ -5,6 +5,7 @@ from html import unescape
 
 import pytest
 
+from blueprints.pages import email_list
 from database.outbox_db import State
 from services.outbox import log
 from services.settings import configs
@@ -69,11 +70,11 @@ def test_an_action_that_comes_too_late_keeps_the_way_back(admin: Visitor) -> Non
 def test_further_pages_keep_the_filter_and_a_mail_of_them_leads_back_there(
     admin: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.outbox.log.mails.__defaults__", ((), None, 2))
+    monkeypatch.setattr(email_list, "SIZES", (2,))
     oldest, *_ = [in_state(State.FAILED) for _ in range(3)]
-    before = log.mails([State.FAILED])[1]
+    before = log.mails([State.FAILED], limit=2)[1]
     address, page = follow(admin, admin.get(f"{MAILS}?state=failed").text, "before=")
-    assert address == f"{MAILS}?before={before}&state=failed"
+    assert address == f"{MAILS}?state=failed&before={before}"
     _, mail = follow(admin, page, oldest)
     back = next(each for each in links(mail) if each.startswith(f"{MAILS}?"))
     assert sorted(back.partition("?")[2].split("&")) == [f"before={before}", "state=failed"]

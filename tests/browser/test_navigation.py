@@ -9,6 +9,7 @@ from tests.running import Sealpost
 
 ONE_LINE = 64  # pixels
 PLACES = {
+    "Home": "Home",
     "Mail servers": "Mail servers",
     "Mail log": "Mail log",
     "Local inbox": "Inbox",

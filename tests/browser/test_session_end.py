@@ -22,7 +22,7 @@ def sealpost(start_server: StartServer) -> Sealpost:
 def page(new_page: NewPage, sealpost: Sealpost) -> Page:
     page = new_page(sealpost.url)
     sign_in(page)
-    expect_heading(page, "Mail servers")
+    expect_heading(page, "Home")
     return page
 
 

@@ -17,7 +17,7 @@ def sealpost(start_server: StartServer) -> Sealpost:
 def signed_in(new_page: NewPage, sealpost: Sealpost, **options: object) -> Page:
     page = new_page(sealpost.url, **options)
     sign_in(page)
-    expect_heading(page, "Mail servers")
+    expect_heading(page, "Home")
     return page
 
 
@@ -36,7 +36,7 @@ def sign_in_here(page: Page) -> None:
     page.get_by_label("User name or email").fill("alice")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     press(page, "Sign in")
-    expect_heading(page, "Mail servers")
+    expect_heading(page, "Home")
 
 
 @pytest.mark.parametrize("with_script", [True, False])

@@ -46,19 +46,21 @@ def test_home_leads_to_the_sign_in_page_afterwards(app: Flask) -> None:
     assert visit(app).get("/").location == "/login"
 
 
-@pytest.mark.parametrize(("is_admin", "home"), [(True, "/settings/smtp"), (False, "/account")])
-def test_home_leads_to_what_one_may_do(app: Flask, is_admin: bool, home: str) -> None:
-    make_alice(is_admin=is_admin)
-    visitor = visit(app)
-    visitor.sign_in()
-    assert visitor.get("/").location == home
+def test_home_leads_accounts_to_what_they_may_do_and_is_a_page_of_administrators(app: Flask) -> None:
+    make_alice(is_admin=True)
+    make_bob()
+    for login, outcome in (("alice", (200, None)), ("bob", (302, "/account"))):
+        visitor = visit(app)
+        visitor.sign_in(login)
+        answer = visitor.get("/")
+        assert (answer.status_code, answer.location) == outcome
 
 
 def test_the_setup_makes_an_administrator_who_is_signed_in(app: Flask) -> None:
     visitor = visit(app)
     answer = visitor.post_form("/setup", set_up_form(accounts.issue_setup_code() or ""))
-    assert (answer.status_code, answer.location) == (303, "/settings/smtp")
-    assert visitor.get("/settings/smtp").status_code == 200
+    assert (answer.status_code, answer.location) == (303, "/")
+    assert "Set up Sealpost" in visitor.get("/").text
 
 
 def test_a_wrong_setup_code_is_said_at_its_field(app: Flask) -> None:
@@ -87,7 +89,7 @@ def test_tries_at_the_setup_are_limited(app: Flask) -> None:
 def test_signing_in_leads_home(app: Flask) -> None:
     make_alice(is_admin=True)
     answer = visit(app).sign_in()
-    assert (answer.status_code, answer.location) == (303, "/settings/smtp")
+    assert (answer.status_code, answer.location) == (303, "/")
 
 
 def test_signing_in_leads_to_where_one_wanted_to_go(app: Flask) -> None:

@@ -52,6 +52,15 @@ def test_the_page_is_filled_with_what_sends_now_and_asks_nobody_yet(admin: Visit
     assert len(server.questions) == before
 
 
+def test_the_step_of_the_checklist_is_done_once_the_domain_that_sends_is_in_order(admin: Visitor) -> None:
+    store("me@good.test")
+    done = "Undo</button>"  # beside what someone has confirmed
+    admin.get(f"{PAGE}?domain=bare.test&server=smtp.gmail.com")
+    assert done not in admin.get("/").text
+    admin.get(f"{PAGE}?domain=good.test&server=smtp.gmail.com")
+    assert admin.get("/").text.count(done) == 1
+
+
 def test_the_page_shows_what_was_seen_and_what_to_add(admin: Visitor) -> None:
     page = admin.get(f"{PAGE}?domain=me@bare.test&server=smtp.gmail.com").text
     assert "v=spf1 include:_spf.google.com ~all" in page

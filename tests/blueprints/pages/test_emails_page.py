@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from blueprints.pages import email_list
 from database.outbox_db import IN_HAND, Priority, State
 from services.outbox import facts, log
 from services.settings.named import create_config
@@ -25,7 +26,12 @@ def test_an_empty_log_teaches(admin: Visitor) -> None:
 def test_a_mail_is_listed_with_whom_it_goes_to_and_how_it_stands(admin: Visitor) -> None:
     mail_id = in_state(State.DEFERRED, "a@example.com", "b@example.com", "c@example.com", reason="The server was busy.")
     page = admin.get(URL).text
-    for fact in (f"/emails/{mail_id}", "a@example.com, b@example.com and 1 more", "Waiting", "The server was busy."):
+    for fact in (
+        f"/emails/{mail_id}",
+        "a***@example.com, b***@example.com and 1 more",
+        "Waiting",
+        "The server was busy.",
+    ):
         assert fact in page
 
 
@@ -41,12 +47,11 @@ def test_every_state_has_its_list_and_its_page(admin: Visitor) -> None:
 def test_what_a_worker_has_is_sending_and_has_one_filter(admin: Visitor) -> None:
     for state in (State.LEASED, State.TRANSMITTING, State.TRANSMITTING):
         in_state(state)
-    page = admin.get(f"{URL}?state=transmitting").text
+    page = admin.get(f"{URL}?state=transmitting").text.partition('<nav aria-label="States"')[2].partition("</nav>")[0]
     assert re.findall(r'aria-current="true">.*?<span>(\w+)</span></span> <span class="count">(\d)</span>', page) == [
         ("Sending", "3")
     ]
-    assert page.count("state=leased") == 1
-    assert "state=transmitting" not in page
+    assert re.findall('state=([^"]+)', page) == ["leased,transmitting", "sent"]
 
 
 def test_the_states_are_counted(admin: Visitor) -> None:
@@ -66,18 +71,18 @@ def test_a_mail_that_was_sent_to_some_is_not_called_sent(admin: Visitor) -> None
 
 
 def test_older_mails_are_on_further_pages(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.outbox.log.mails.__defaults__", ((), None, 2))
+    monkeypatch.setattr(email_list, "SIZES", (2,))
     oldest, *_ = [in_state(State.FAILED) for _ in range(3)]
     first = admin.get(f"{URL}?state=failed").text
     assert oldest not in first
-    before = log.mails([State.FAILED])[1]
-    assert f"/emails?before={before}&amp;state=failed" in first
+    before = log.mails([State.FAILED], limit=2)[1]
+    assert f"/emails?state=failed&amp;before={before}" in first
     assert oldest in admin.get(f"{URL}?state=failed&before={before}").text
 
 
 def test_an_odd_place_to_go_on_from_is_no_error(admin: Visitor) -> None:
     for before in ("-1", "x", "9" * 30, "１２", "0"):
-        assert admin.get(URL, query_string={"before": before, "state": "\0"}).status_code == 200
+        assert admin.get(URL, query_string={"before": before, "rows": before}).status_code == 200
 
 
 def test_the_page_of_a_mail_tells_of_each_try_and_of_the_next(admin: Visitor) -> None:

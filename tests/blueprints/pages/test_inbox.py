@@ -1,5 +1,6 @@
 """The local inbox: kept mail, shown safely, and only to whom it may be shown."""
 
+import re
 import smtplib
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -46,6 +47,15 @@ def test_a_mail_is_listed_and_read(client: Visitor, mail: EmailMessage) -> None:
     page = client.get(f"/inbox/{newest()}").text
     assert 'href="http://localhost:5000/reset-password?token=abc"' in page
     assert "<script>alert(1)" not in page
+
+
+def test_the_list_stays_current(client: Visitor, mail: EmailMessage) -> None:
+    told = client.get("/inbox/live").text
+    assert f'"order": ["{newest()}"]' in told
+    assert "Gr\\u00fc\\u00dfe &lt;b&gt;" in told
+    found = re.search(r'data-live-source="([^"]+)"', client.get("/inbox").text)
+    assert found
+    assert '"order"' not in client.get(found[1]).text
 
 
 def test_the_html_part_runs_and_loads_nothing(client: Visitor, mail: EmailMessage) -> None:

@@ -217,7 +217,12 @@ def test_the_transcript_holds_the_conversation_and_no_password(mechanism: str) -
     assert said[1:3] == ["S: 220 scripted.test ESMTP", "C: EHLO app.example"]
     assert any(line.startswith("* TLS 1.3") for line in said)
     assert f"C: AUTH {mechanism}{' ••••' if mechanism == 'PLAIN' else ''}" in said
-    assert said[-6:-2] == ["C: DATA", "S: 354 go ahead", "C: (the message)", "S: 250 2.0.0 Ok: queued as S0001"]
+    assert said[-6:-2] == [
+        "C: DATA",
+        "S: 354 go ahead",
+        "C: (the message, 68 bytes)",
+        "S: 250 2.0.0 Ok: queued as S0001",
+    ]
     assert said[-2:] == ["C: QUIT", "S: 221 2.0.0 bye"]
     text = "\n".join(said)
     assert PASSWORD not in text
