@@ -168,7 +168,7 @@ def latest(session: Session, limit: int) -> list[MailDeed]:
 
 
 def taken(session: Session, deed_id: int, stage: Stage) -> MailDeed | None:
-    """The deed, if it is in this stage, for nobody else to go on with until the transaction ends; None if one does."""
+    """The deed, for nobody else to go on with until the transaction ends; None if another has it, or it went on."""
     query = select(MailDeed).where(MailDeed.id == deed_id, MailDeed.stage == stage)
     return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
 

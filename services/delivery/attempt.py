@@ -292,12 +292,12 @@ def _attempt(
     if isinstance(parcel, Outcome):
         return parcel
     server_habits.recall(settings.host, settings.port)
-
     trace = _trace()
+    traced = replace(parcel, trace=trace)
 
     def send() -> Receipt:
         policy = policy_for(settings)
-        return pool.send(settings, policy, parcel.envelope, parcel.content, owner=server.owner, trace=trace)
+        return pool.send(settings, policy, traced, owner=server.owner)
 
     place = pace.place_of(server)
     pace.count(place)
@@ -354,5 +354,4 @@ def _outcome(
         {"recipient": mask_address(address), "code": reply.code, "enhanced": reply.enhanced}
         for address, reply in result.refused.items()
     ]
-    told = {"ms": ms, "server": server, "receipt": result, "refused": refused, "trace": trace}
-    return Outcome(kind=ACCEPTED, message="Sent", **told)
+    return Outcome(kind=ACCEPTED, message="Sent", ms=ms, server=server, receipt=result, refused=refused, trace=trace)
