@@ -251,6 +251,15 @@ def words(wanted: Mapping[str, str]) -> list[str]:
     return [f"{name} {text}" for name, text in _masked(wanted).items()]
 
 
+def stop_naming(is_named: Callable[[str], bool]) -> None:
+    """Stop what names somebody who is to be forgotten; of what is over, no address is kept."""
+    with reading() as session:
+        found = mail_deed_db.open_ones(session)
+    for deed in found:
+        if any(map(is_named, [deed.old_address, deed.new_address, *deed.wanted.values()])):
+            stop(deed.id)
+
+
 def tidy() -> None:
     """Stop what nobody began or went on with, and forget deeds whose mails are gone."""
     now = clock.now()

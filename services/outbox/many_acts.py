@@ -1,7 +1,7 @@
 """Doing a deed to a batch of mails: in the caller's transaction, which has locked them and seen them as previewed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from sqlalchemy.orm import Session
@@ -115,7 +115,8 @@ def _correct(work: _Work, wanted: Correction | None) -> None:
 def _copied(session: Session, row: OutboxMail, places: str, wanted: Correction) -> str:
     """The id of the new mail. It waits in nobody's stead: it has its own time, and no idempotency key."""
     wrong = [row.recipients[int(place)]["address"] for place in places.split(",")]
-    mail = readdressed(content.unseal(row), {each: wanted.of(each) for each in wrong}, pixel_id=row.pixel or "")
+    old = replace(content.unseal(row), subject=row.subject or "")
+    mail = readdressed(old, {each: wanted.of(each) for each in wrong}, pixel_id=row.pixel or "")
     terms = Terms(priority=Priority(row.priority), account_id=row.account_id, tag=row.tag)
     return promise.enqueue(mail, terms, session)
 

@@ -15,7 +15,7 @@ from database.outbox_db import IN_HAND, UNSENT, OutboxMail, Recipient, State
 from services import address_key, audit
 from services.address_key import AddressKey
 from services.audit import Action
-from services.outbox import indexing
+from services.outbox import indexing, many
 from services.outbox.reasons import Reason
 from services.privacy.person import AddressHolder
 from utils import clock
@@ -61,6 +61,7 @@ def forget(address: str) -> Forgotten:
     with transaction() as session:
         key = address_key.find_or_make(session)
     pseudonym = key.pseudonym(person.on_the_wire)
+    many.stop_naming(person.names)
     mails, cancelled, left, said = _forget_mails(person, key, pseudonym)
     with transaction() as session:
         # Of older direct mails only masked addresses tell. Who shares one loses no more than a record of what was said.
