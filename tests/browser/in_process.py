@@ -12,7 +12,6 @@ from werkzeug.serving import make_server
 def served(app: Flask, port: int) -> Iterator[str]:
     """Its address on this machine, while it is served there."""
     server = make_server("127.0.0.1", port, app, threaded=True)
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

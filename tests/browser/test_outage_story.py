@@ -60,7 +60,7 @@ def photograph(page: Page, name: str) -> None:
     for width, height in ((1280, 800), (360, 800)):
         page.set_viewport_size({"width": width, "height": height})
         for theme in ("light", "dark"):
-            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=theme)
             settle(page)
             page.screenshot(path=Path(folder) / f"{name}_{width}_{theme}.png", full_page=True)
     page.emulate_media(color_scheme="light")
