@@ -11,6 +11,7 @@ def held_in_words(found: HeldAbout) -> list[str]:
         *_some(found.emails, "email"),
         *_some(found.direct_emails, "email", "sent directly"),
         *_some(found.replies, "server reply" if found.replies == 1 else "server replie"),
+        *_some(found.conversations, "SMTP conversation"),
         *_some(found.events, "event", "in the audit trail"),
         *(["1 entry on the suppression list"] * bool(found.suppressions)),
         *_some(found.accounts, "account"),

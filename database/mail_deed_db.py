@@ -36,9 +36,10 @@ UNDER_WAY: Final = (Stage.LOOKING, Stage.RUNNING)
 class MailDeed(Base):
     """One deed. Its mails are those that ``wanted`` finds, as the query of an address, or those in ``chosen``.
 
-    ``old_address`` and ``new_address`` are the addresses, or domains, of a correction. ``cursor``: how far the looking
-    has come, and ``newest`` the mail after which none joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number;
-    ``left_alone`` what was left alone after all, by hindrance. ``actor`` and ``source`` are as in the audit trail.
+    ``old_address`` and ``new_address`` are the addresses, or domains, of a correction. ``cursor``: how far the
+    looking has come, and ``newest`` the mail after which none joins. ``tally`` counts what was found, as rows of state,
+    cause, hindrance and number; ``left_alone`` what was left alone after all, by hindrance. ``actor`` and ``source``
+    are as in the audit trail.
     """
 
     __tablename__ = "mail_deed"
@@ -168,7 +169,7 @@ def latest(session: Session, limit: int) -> list[MailDeed]:
 
 
 def taken(session: Session, deed_id: int, stage: Stage) -> MailDeed | None:
-    """The deed, for nobody else to go on with until the transaction ends; None if another has it, or not in this stage."""
+    """The deed, for nobody else to go on with until the transaction ends; None if another has it, or it went on."""
     query = select(MailDeed).where(MailDeed.id == deed_id, MailDeed.stage == stage)
     return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
 

@@ -298,7 +298,7 @@ def _probed(session: Session, shape: _Shape, name: str, value: Any) -> int:  # n
     """How many rows have this value, if they are not very many."""
     among = IS_SETTLED if shape is _QUEUED else IS_DIRECT
     present = [_HAS_CAUSE] if name == "reason" else []
-    rows = select(literal_column("1")).select_from(shape.rows)
+    rows: Select[Any] = select(literal_column("1")).select_from(shape.rows)
     some = rows.where(among, *present, getattr(shape.rows, name) == value).limit(_PROBED).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
 

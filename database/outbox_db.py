@@ -341,10 +341,12 @@ class MailBacklog(NamedTuple):
 def waiting(session: Session) -> MailBacklog:
     """The mails that wait, but for those of accounts with a server of their own; by an index alone, and one row."""
     has_own_server = exists().where(SmtpConfig.account_id == OutboxMail.account_id)
-    counted = select(func.count(), func.min(OutboxMail.id), func.min(OutboxMail.due_at)).where(IS_WAITING)
-    mails, first, due_at = session.execute(counted.where(~has_own_server)).one()
-    oldest = session.scalar(select(OutboxMail.created_at).where(OutboxMail.id == first)) if mails else None
-    return MailBacklog(mails, oldest, due_at)
+    counted = select(
+        func.count().label("mails"), func.min(OutboxMail.id).label("first"), func.min(OutboxMail.due_at).label("due_at")
+    )
+    found = counted.where(IS_WAITING, ~has_own_server).subquery()
+    oldest = select(OutboxMail.created_at).where(OutboxMail.id == found.c.first).scalar_subquery()
+    return MailBacklog(*session.execute(select(found.c.mails, oldest, found.c.due_at)).one())
 
 
 def largest_waiting(session: Session) -> int:

@@ -354,5 +354,4 @@ def _outcome(
         {"recipient": mask_address(address), "code": reply.code, "enhanced": reply.enhanced}
         for address, reply in result.refused.items()
     ]
-    told = {"ms": ms, "server": server, "receipt": result, "refused": refused, "trace": trace}
-    return Outcome(kind=ACCEPTED, message="Sent", **told)
+    return Outcome(kind=ACCEPTED, message="Sent", ms=ms, server=server, receipt=result, refused=refused, trace=trace)

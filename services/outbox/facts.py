@@ -156,6 +156,7 @@ class MailFacts(MessageData):
     ``server`` is the one of the last of them, as the log names it, or ""; ``subject`` is kept if LOG_SUBJECTS says so.
     """
 
+    recipients: Sequence[RecipientFacts]
     tries: int
     server: str
     subject: str | None

@@ -23,7 +23,7 @@ from services.outbox import log as mail_log
 from services.outbox import many_acts, searching
 from services.outbox.facts import MailFacts
 from services.outbox.many_acts import Order
-from services.outbox.many_rules import Correction, Hindrance, ManyAction, RuleFacts, addresses_of, judge
+from services.outbox.many_rules import Correction, DeedFacts, Hindrance, ManyAction, addresses_of, judge
 from services.outbox.reasons import code_of
 from services.outbox.searching import MailFilter
 from services.suppression import listing
@@ -173,7 +173,8 @@ def go_on(deed_id: int, seconds: float = AT_ONCE) -> ManyDeed:
         now = time.monotonic()
         if stage not in UNDER_WAY or now >= until:
             return show(deed_id)
-        pause = max(_LEAST_PAUSE, (now - began) * _SHARE) if went_on else _LOOK_AGAIN
+        is_acting = stage is Stage.RUNNING  # a look hardly writes
+        pause = max(_LEAST_PAUSE, (now - began) * _SHARE * is_acting) if went_on else _LOOK_AGAIN
         time.sleep(min(pause, until - now))
 
 
@@ -372,10 +373,10 @@ def _drop_rest(deed_id: int) -> None:
 
 def _known(
     session: Session, mails: Sequence[MailStanding], action: ManyAction, correction: Correction | None
-) -> RuleFacts:
+) -> DeedFacts:
     addresses = {each for mail in mails for each in addresses_of(mail, action, correction)}
     is_correction = action is ManyAction.CORRECT
-    return RuleFacts(
+    return DeedFacts(
         now=clock.now(),
         keys=many_acts.keys(),
         listed=listing.look_up(addresses),

@@ -12,7 +12,7 @@ from database.outbox_db import DEAD, WAITING, OutboxMail, Priority, State
 from services.message.readdressing import readdressed
 from services.outbox import content, promise
 from services.outbox.content import CannotOpen
-from services.outbox.many_rules import Correction, Hindrance, ManyAction, RuleFacts, judge
+from services.outbox.many_rules import Correction, DeedFacts, Hindrance, ManyAction, judge
 from services.outbox.promise import GIVE_UP, Terms
 from services.outbox.reasons import Reason
 from utils.encryption_utils import known_keys
@@ -22,7 +22,7 @@ class Order(NamedTuple):
     """What is to be done to each, and what rules need to know for it."""
 
     action: ManyAction
-    known: RuleFacts
+    known: DeedFacts
     wanted: Correction | None
 
 
@@ -37,7 +37,7 @@ class Batch:
 @dataclass(frozen=True, kw_only=True)
 class _Work:
     session: Session
-    known: RuleFacts
+    known: DeedFacts
     pairs: Sequence[tuple[MailDeedItem, MailStanding]]
     batch: Batch
 

@@ -1,5 +1,6 @@
 """What is held about one address: how much of each kind, and all of it as JSON has it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -28,16 +29,20 @@ _DIRECT_MAIL: Final = (
     "Email that an earlier version sent directly is not listed: only masked addresses were kept of it, which several "
     "people can share."
 )
+_NAMED: Final = re.compile(r"C: RCPT TO:<([^<>]+)>", re.IGNORECASE)
 _DELETED_BEFORE: Final = "This address was deleted here before. Emails from then name it by a pseudonym."
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldAbout:
-    """How much of each kind is held about an address; ``replies`` are of servers that repeat it."""
+    """How much of each kind is held about an address; ``replies`` are of servers that repeat it, ``conversations`` of
+    attempts at mail to it.
+    """
 
     emails: int = 0
     direct_emails: int = 0
     replies: int = 0
+    conversations: int = 0
     events: int = 0
     suppressions: int = 0
     accounts: int = 0
@@ -54,8 +59,9 @@ def held(address: str) -> HeldAbout:
     person = AddressHolder(address)
     with reading() as session:
         return HeldAbout(
-            emails=sum(1 for _ in person.mails(session)),
-            direct_emails=len(person.direct(session)),
+            emails=len(mails := list(person.mails(session))),
+            direct_emails=len(direct := person.direct(session)),
+            conversations=_kept(session, mails) + sum(bool(each.conversation) for each in direct),
             replies=len(person.each(person_db.attempts_in_words, session)),
             events=len(person.each(person_db.events, session)),
             suppressions=len(_suppressions(session, person, _key())),
@@ -128,6 +134,11 @@ def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str,
     return told
 
 
+def _kept(session: Session, mails: Iterable[OutboxMail]) -> int:
+    """Of how many attempts at these mails it is kept what was said."""
+    return sum(bool(each.conversation) for mail in mails for each in attempt_db.of_mail(session, mail.mail_id))
+
+
 def _conversations(session: Session, rows: Iterable[EmailAttempt]) -> dict[str, list[SpokenLine] | None]:
     return conversations.of_ids(session, [row.conversation for row in rows if row.conversation])
 
@@ -157,12 +168,10 @@ def _direct(session: Session, person: AddressHolder) -> list[dict[str, Any]]:
 
 
 def _own_lines(person: AddressHolder, said: Iterable[SpokenLine] | None) -> dict[str, list[str]]:
-    return {} if said is None else {"conversation": [line.text for line in said if _is_of(line.text, person)]}
-
-
-def _is_of(line: str, person: AddressHolder) -> bool:
-    """Whether a line names nobody else as a recipient."""
-    return not line.startswith("C: RCPT ") or person.names(line)
+    """The same of a mail of which only the conversation names the others."""
+    lines = list(said or ())
+    named = [found[1] for line in lines if (found := _NAMED.match(line.text))]
+    return _without([each for each in named if not person.is_it(each)], None if said is None else lines)
 
 
 def _suppressions(session: Session, person: AddressHolder, key: AddressKey | None) -> list[dict[str, Any]]:

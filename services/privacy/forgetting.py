@@ -28,8 +28,9 @@ _TOGETHER: Final = 100  # mails in one transaction
 class Forgotten:
     """What names the address by its ``pseudonym`` now; of ``emails``, these many were ``cancelled`` for it.
 
-    ``direct_emails`` were sent directly. ``left`` are emails that are being sent, or wait to be sent to others as well.
-    ``accounts``, ``senders`` and ``servers`` use the address, and go where they are kept.
+    ``direct_emails`` were sent directly. So many ``conversations`` of attempts were deleted. ``left`` are emails that
+    are being sent, or wait to be sent to others as well. ``accounts``, ``senders`` and ``servers`` use the address, and
+    go where they are kept.
     """
 
     pseudonym: str
@@ -37,6 +38,7 @@ class Forgotten:
     direct_emails: int = 0
     cancelled: int = 0
     replies: int = 0
+    conversations: int = 0
     events: int = 0
     suppressions: int = 0
     left: int = 0
@@ -59,12 +61,13 @@ def forget(address: str) -> Forgotten:
     with transaction() as session:
         key = address_key.find_or_make(session)
     pseudonym = key.pseudonym(person.on_the_wire)
-    mails, cancelled, left = _forget_mails(person, key, pseudonym)
+    mails, cancelled, left, said = _forget_mails(person, key, pseudonym)
     with transaction() as session:
-        # Of direct mails only masked addresses tell. Who shares one loses no more than a record of what was said.
-        _forget_conversations(session, person_db.attempts_with_conversation(session, person.masked))
+        # Of older direct mails only masked addresses tell. Who shares one loses no more than a record of what was said.
+        said += _forget_conversations(session, person.direct(session))
+        said += _forget_conversations(session, person_db.attempts_with_conversation(session, person.masked))
         replies = person.each(person_db.attempts_in_words, session)
-        _forget_conversations(session, replies)
+        said += _forget_conversations(session, replies)
         for attempt in replies:
             attempt.reply = person.replaced(attempt.reply, pseudonym)[:LONGEST_REPLY]
         events = person.each(person_db.events, session)
@@ -76,6 +79,7 @@ def forget(address: str) -> Forgotten:
             direct_emails=_forget_direct(session, person, key, pseudonym),
             cancelled=cancelled,
             replies=len(replies),
+            conversations=said,
             events=len(events),
             suppressions=_forget_suppressions(session, key.digest(person.on_the_wire), pseudonym),
             left=left,
@@ -86,9 +90,12 @@ def forget(address: str) -> Forgotten:
     return told
 
 
-def _forget_mails(person: AddressHolder, key: AddressKey, pseudonym: str) -> tuple[int, int, int]:
-    """How many mails name the pseudonym now, how many of them were cancelled for it, and how many are left."""
-    done = cancelled = left = 0
+def _forget_mails(person: AddressHolder, key: AddressKey, pseudonym: str) -> tuple[int, int, int, int]:
+    """How many mails name the pseudonym now, how many of them were cancelled for it, and how many are left.
+
+    The last is how many conversations were deleted with that.
+    """
+    done = cancelled = left = said = 0
     with reading() as session:
         ids = [row.id for row in person.mails(session)]
     for start in range(0, len(ids), _TOGETHER):
@@ -100,7 +107,8 @@ def _forget_mails(person: AddressHolder, key: AddressKey, pseudonym: str) -> tup
                 else:
                     indexing.renumber(session, row.id, address_key.numbers_of(key, _after(row, person, pseudonym)))
                     done, cancelled = done + 1, cancelled + bool(values)
-    return done, cancelled, left
+                    said += _forget_conversations(session, attempt_db.of_mail(session, row.mail_id))
+    return done, cancelled, left, said
 
 
 def _after(row: OutboxMail, person: AddressHolder, pseudonym: str) -> list[str]:
@@ -152,7 +160,6 @@ def _rewritten(
     if not person_db.rewrite_mail(session, row, recipients=recipients, tag=tag, subject=None, **values):
         return False
     attempts = attempt_db.of_mail(session, row.mail_id)
-    _forget_conversations(session, attempts)
     _forget_attempts(attempts, recipients, person, pseudonym)
     return True
 

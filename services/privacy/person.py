@@ -40,10 +40,6 @@ class AddressHolder:
             text = pattern.sub(pseudonym, text)
         return text
 
-    def names(self, text: str) -> bool:
-        """Whether the address is in the text, however it is written."""
-        return any(pattern.search(text) for pattern in self._patterns)
-
     def each(self, find: Callable[[Session, str], Sequence[T]], session: Session) -> list[T]:
         """What is found by one spelling or another, each once."""
         found: dict[Any, T] = {}

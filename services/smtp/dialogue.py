@@ -166,7 +166,8 @@ class Dialogue:
     def expect(self, portions: Sequence[tuple[Trace | None, int, bool]]) -> None:
         """What is written next is of these mails, so many octets of each, which are a message or are commands."""
         if self.transcript:
-            self.transcript.expect([Portion(trace.page if trace else None, *each) for trace, *each in portions])
+            told = [Portion(trace.page if trace else None, octets, is_it) for trace, octets, is_it in portions]
+            self.transcript.expect(told)
 
     def allow(self, patience: Patience | None, span: Span | None) -> None:
         """From here on the server is waited for like this, and the conversation is part of this span."""
