@@ -13,7 +13,7 @@ from tests.test_architecture import ROOT
 from utils import clock
 
 # Changes, rooms. Each attempt is news of how its server is, which has the settings' name and fingerprint. The list of
-# suppressed addresses is asked, the log finds the mail by keys of its addresses, what was said may be kept, and a trace.
+# suppressed addresses is asked, the log finds the mail by keys of its addresses, and what was said may be kept.
 MOST_FOR_SENDING = (94, 12)
 # Of which one asks where a server may be, for SMTP_ALLOWED_CIDRS and SMTP_ALLOWED_PORTS, and one whose turn it is.
 MOST_FOR_QUEUEING = (189, 14)
