@@ -27,7 +27,14 @@ _PRESENT: Final = {
     "reason": "reason <> ''",
 }
 # Of two that may both be of half of all mail without ever meeting.
-PAIRS: Final = (("tag", "server_key"), ("tag", "account_id"), ("account_id", "server_key"))
+PAIRS: Final = (
+    ("tag", "server_key"),
+    ("tag", "account_id"),
+    ("tag", "domain_key"),
+    ("account_id", "server_key"),
+    ("account_id", "domain_key"),
+    ("domain_key", "server_key"),
+)
 
 
 class MailFacets:

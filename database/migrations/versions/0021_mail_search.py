@@ -35,7 +35,14 @@ PRESENT = {
     "tag": "tag IS NOT NULL",
     "reason": "reason <> ''",
 }
-PAIRS = (("tag", "server_key"), ("tag", "account_id"), ("account_id", "server_key"))
+PAIRS = (
+    ("tag", "server_key"),
+    ("tag", "account_id"),
+    ("tag", "domain_key"),
+    ("account_id", "server_key"),
+    ("account_id", "domain_key"),
+    ("domain_key", "server_key"),
+)
 FACETS = ("server_key", "domain_key", "recipient_key", "account_id", "tag", "reason")
 TABLES = (("email_outbox", "state", "created_at", SETTLED), ("email_attempt", "outcome", "started_at", DIRECT))
 

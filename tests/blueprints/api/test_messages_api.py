@@ -67,6 +67,29 @@ def test_mails_are_found_by_one_state_or_several(client: Visitor, bearer: dict[s
     assert ids(client, "", bearer) == [waiting, sent, failed]
 
 
+def test_mails_are_found_by_every_filter_of_the_page(client: Visitor, bearer: dict[str, str]) -> None:
+    old = in_state(State.FAILED, "bob@shop.example", days_ago=3, reason="no_recipient", tag="order")
+    new = in_state(State.SENT, "jane@example.com", account_id=7)
+    attempted(old)
+    server = "Primary%20(smtp.example.com:587)"
+    for query, found in (
+        ("recipient=bob@shop.example", [old]),
+        ("recipient=@example.com", [new]),
+        (f"message_id=%3C{new}@example.com%3E", [new]),
+        ("tag=order&cause=no_recipient", [old]),
+        (f"server={server}", [old]),
+        ("account_id=7", [new]),
+        ("since=2020-01-01&until=2999-01-01T00:00Z", [new, old]),
+        ("state=failed,expired", [old]),
+        ("until=2020-01-01", []),
+    ):
+        assert ids(client, f"?{query}", bearer) == found, query
+    for name, value in (("recipient", "a@b@c"), ("since", "soon"), ("cause", "bad luck"), ("account_id", "0")):
+        for path in ("", "/direct"):
+            answer = client.get(f"{URL}{path}?{name}={value}", headers=bearer)
+            assert (answer.status_code, list(answer.get_json()["errors"])) == (422, [name])
+
+
 def test_an_odd_query_is_refused_by_name(client: Visitor, bearer: dict[str, str]) -> None:
     odd = {
         "?state=flying": "state",
