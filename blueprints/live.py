@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from blueprints.clients import client_address
 from utils import clock, ending
 from utils.encryption_utils import digest
+from utils.errors import AppError
 
 log = structlog.get_logger(__name__)
 
@@ -151,5 +152,5 @@ def _events(watched: Watched, shown: ShownRows, seen: str) -> Iterator[str]:
             if time.monotonic() >= until or _ends.wait(LOOK_EVERY) or not watched.may_go_on():
                 return
             shown = watched.look()
-    except SQLAlchemyError as error:  # the browser asks again, and is told by the answer to that
+    except (SQLAlchemyError, AppError) as error:  # the browser asks again, and is told by the answer to that
         log.warning("live_list_ended", reason=type(error).__name__)

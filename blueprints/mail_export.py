@@ -22,9 +22,10 @@ _OF_MAILS: Final = (
     "queued at (UTC)", "id", "state", "reason", "recipients", "kind", "priority", "tag", "attempts", "due at (UTC)",
     "expires at (UTC)", "finished at (UTC)", "account", "message id",
 )  # fmt: skip
+_OF_MAILS_FOR_ADMINISTRATORS: Final = ("tries", "server", "subject")
 _OF_DIRECT: Final = (
     "sent at (UTC)", "result", "recipients", "refused", "kind", "server", "ms", "code", "enhanced code", "reply",
-    "diagnosis", "account", "message id",
+    "diagnosis", "tag", "subject", "account", "message id",
 )  # fmt: skip
 
 
@@ -38,12 +39,13 @@ _MEDIA: Final = {ExportForm.CSV: "text/csv", ExportForm.JSON: "application/json"
 
 @dataclass(frozen=True, kw_only=True)
 class ExportPlan:
-    """What to export, and how."""
+    """What to export, and how: for administrators, or for the owner of the mail, who is not told of servers."""
 
     wanted: MailFilter
     form: ExportForm
     is_direct: bool = False
     has_whole_addresses: bool = False
+    is_for_owner: bool = False
 
 
 def form_of(text: str) -> ExportForm:
@@ -76,14 +78,18 @@ def _found(plan: ExportPlan) -> Iterator[MailFacts | DirectData]:
 
 
 def _csv(plan: ExportPlan) -> Iterator[str]:
-    yield csv_line(_OF_DIRECT if plan.is_direct else _OF_MAILS)
+    more = () if plan.is_for_owner else _OF_MAILS_FOR_ADMINISTRATORS
+    yield csv_line(_OF_DIRECT if plan.is_direct else _OF_MAILS + more)
     for each in _found(plan):
-        yield csv_line(_mail_cells(each) if isinstance(each, MailFacts) else _direct_cells(each))
+        if isinstance(each, DirectData):
+            yield csv_line(_direct_cells(each))
+        else:
+            yield csv_line(_mail_cells(each) + ((str(each.tries), each.server, each.subject or "") if more else ()))
 
 
 def _json(plan: ExportPlan) -> Iterator[str]:
     """An array, one email a line; where it breaks off, it is no JSON, so nobody takes a part for all."""
-    shape: type[object] = DirectData if plan.is_direct else MessageData
+    shape: type[object] = DirectData if plan.is_direct else MessageData if plan.is_for_owner else MailFacts
     before = "[\n"
     for each in _found(plan):
         yield before + json.dumps(json_of(shape, each), ensure_ascii=False)
@@ -136,6 +142,8 @@ def _direct_cells(attempt: DirectData) -> tuple[str, ...]:
         attempt.enhanced or "",
         attempt.reply,
         attempt.diagnosis.title if attempt.diagnosis else "",
+        attempt.tag or "",
+        attempt.subject or "",
         _number(attempt.account_id),
         attempt.message_id,
     )

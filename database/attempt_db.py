@@ -160,20 +160,20 @@ def of_mail(session: Session, mail_id: str) -> list[EmailAttempt]:
     return list(session.scalars(select(EmailAttempt).where(EmailAttempt.mail_id == mail_id).order_by(EmailAttempt.id)))
 
 
-class Tried(NamedTuple):
+class MailTries(NamedTuple):
     """How many attempts there were at a mail, and the server of the last one, as the log names it."""
 
     tries: int = 0
     server: str = ""
 
 
-def tried(session: Session, mail_ids: Sequence[str]) -> dict[str, Tried]:
+def tried(session: Session, mail_ids: Sequence[str]) -> dict[str, MailTries]:
     """What was tried with each of these mails; those without any attempt are left out."""
     query = select(EmailAttempt.mail_id, EmailAttempt.server).where(EmailAttempt.mail_id.in_(mail_ids))
-    found: dict[str, Tried] = {}
+    found: dict[str, MailTries] = {}
     for mail_id, server in session.execute(query.order_by(EmailAttempt.id)):
-        before = found.get(mail_id or "", Tried())
-        found[mail_id or ""] = Tried(before.tries + 1, server or before.server)
+        before = found.get(mail_id or "", MailTries())
+        found[mail_id or ""] = MailTries(before.tries + 1, server or before.server)
     return found
 
 

@@ -37,7 +37,7 @@ class MailDeed(Base):
     """One deed. Its mails are those that ``wanted`` finds, as the query of an address, or those in ``chosen``.
 
     ``old_address`` and ``new_address`` are the addresses, or domains, of a correction. ``cursor``: how far the looking
-    has come, and ``newest`` the mail after which none joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number;
+    has come, which no newer mail joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number;
     ``left_alone`` what was left alone after all, by hindrance. ``actor`` and ``source`` are as in the audit trail.
     """
 
@@ -168,7 +168,7 @@ def latest(session: Session, limit: int) -> list[MailDeed]:
 
 
 def taken(session: Session, deed_id: int, stage: Stage) -> MailDeed | None:
-    """The deed, for nobody else to go on with until the transaction ends; None if another has it, or not in this stage."""
+    """The deed, for nobody else to go on with until the transaction ends; None if another has it, or it went on."""
     query = select(MailDeed).where(MailDeed.id == deed_id, MailDeed.stage == stage)
     return session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
 
@@ -187,6 +187,18 @@ def move(session: Session, deed_id: int, before: Sequence[Stage], after: Stage, 
     """Put a deed into another stage, if it is in one of those; True if it was."""
     change = update(MailDeed).where(MailDeed.id == deed_id, MailDeed.stage.in_(before))
     return compared_and_set(session, change.values(stage=after, **values))
+
+
+def stop_all(session: Session, now: datetime) -> None:
+    """Stop every deed that is not over."""
+    is_open = MailDeed.stage.in_((*UNDER_WAY, Stage.READY))
+    change = update(MailDeed).where(is_open).values(stage=Stage.STOPPED, ended_at=now)
+    session.execute(change.execution_options(synchronize_session=False))
+
+
+def open_ones(session: Session) -> list[MailDeed]:
+    """The deeds that are not over."""
+    return list(session.scalars(select(MailDeed).where(MailDeed.stage.in_((*UNDER_WAY, Stage.READY)))))
 
 
 def add_items(session: Session, deed_id: int, items: Iterable[NewItem]) -> None:

@@ -40,7 +40,7 @@ _PSEUDONYM: Final = 6  # octets
 FORGOTTEN_DOMAIN: Final = "forgotten.invalid"
 MISSING: Final = "The key of addresses is sealed with a missing APP_KEY. Add that key to APP_KEY_PREVIOUS."
 
-_LOOK_SECONDS: Final = 5.0  # between two looks for a key that is not there
+_LOOK_SECONDS: Final = 60.0  # between two looks for a key that is not there
 
 # What was read once stays as it is. Per engine, so that two applications in one process do not share it.
 _read: Final[WeakKeyDictionary[Engine, "AddressKey"]] = WeakKeyDictionary()

@@ -80,11 +80,12 @@ def send_email(
     calendar: str | bytes | None = None,
     account_id: int | None = None,
     from_email: str | None = None,
+    tag: str | None = None,
 ) -> bool:
     """Make one attempt now. True only if every recipient was accepted.
 
     ``account_id``: for this account, through its own server if it has one; that alone says ``from_email``, which is an
-    address that the account has confirmed.
+    address that the account has confirmed. ``tag``: a word of the caller's own, by which the mail log finds the mail.
 
     A mail problem (not configured, refused, timed out, undecryptable password, sending limit reached) gives False,
     one log line and one attempt row; so does a recipient on the suppression list, whom the mail does not go to.
@@ -110,6 +111,7 @@ def send_email(
         kind="other",
         message_id_domain=message_id_domain(first),
         sender=sender,
+        tag=tag,
     )
     return _settled(attempt.deliver(mail, servers, account_id))
 
@@ -128,6 +130,7 @@ def queue_email(
     calendar: str | bytes | None = None,
     account_id: int | None = None,
     from_email: str | None = None,
+    tag: str | None = None,
     idempotency_key: str | None = None,
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
@@ -146,8 +149,9 @@ def queue_email(
 
     A key that was used before gives the first mail's id. ``priority`` is security, normal or bulk; the times have a
     time zone; without ``expires_at`` a mail is given up after 72 hours. With ``track_opens`` the mail log shows when
-    the mail was opened, by a pixel at the end of its HTML; ask its recipients first. ``traceparent`` (W3C Trace
-    Context) says in whose trace the mail is queued, or else the caller's OpenTelemetry does; a bad one is ignored.
+    the mail was opened, by a pixel at the end of its HTML; ask its recipients first. By its ``tag``, a word of the
+    caller's own, the log finds it. ``traceparent`` (W3C Trace Context) says in whose trace the mail is queued, or else
+    the caller's OpenTelemetry does; a bad one is ignored.
 
     Raises ValueError for a caller's mistake, the same key with other content and security mail that would be tracked
     among them.
@@ -171,11 +175,13 @@ def queue_email(
         track_opens=track_opens,
         message_id_domain=route.message_id_domain(account_id, given),
         sender=sender,
+        tag=tag,
     )
     asked: list[object] = [to_email, subject, body, html_body, cc, bcc, reply_to, headers, attachments]
     asked += [calendar] if calendar else []  # keys that were used before there were invitations stay the same
     asked += [{"from_email": sender}] if sender else []
     asked += ["track_opens"] if track_opens else []
+    asked += [{"tag": tag}] if tag else []
     terms = Terms(
         priority=_priority(priority),
         send_at=send_at,
@@ -214,12 +220,13 @@ def test_smtp_connection(account_id: int | None = None) -> tuple[bool, str]:
 test_smtp_connection.__test__ = False  # type: ignore[attr-defined]
 
 
-def send_password_reset_email(user_email: str, reset_token: str) -> bool:
+def send_password_reset_email(user_email: str, reset_token: str, *, tag: str | None = None) -> bool:
     """Mail the link that holds this token. Never raises: a bad address gives False."""
-    return send_template(user_email, "password_reset", reset_url=reset_url(reset_token))
+    outcome = template_mail.send(user_email, "password_reset", tag, reset_url=reset_url(reset_token))
+    return outcome is not None and _settled(outcome)
 
 
-def send_order_notification(user_email: str, order_details: Mapping[str, object]) -> bool:
+def send_order_notification(user_email: str, order_details: Mapping[str, object], *, tag: str | None = None) -> bool:
     """Mail an executed order. Never raises: a missing key prints as ``-``, control characters as spaces.
 
     ``currency`` among the details stands before the price; without it, what ORDER_CURRENCY says.
@@ -228,10 +235,19 @@ def send_order_notification(user_email: str, order_details: Mapping[str, object]
     values = {name: _order_value(details.get(name)) for name in _ORDER_FIELDS}
     if details.get("currency") is not None:
         values["currency"] = currency_before(printable(str(details["currency"]), _LONGEST_CURRENCY))
-    return send_template(user_email, templates.ORDER, values)
+    outcome = template_mail.send(user_email, templates.ORDER, tag, **values)
+    return outcome is not None and _settled(outcome)
 
 
-def send_template(to_email: str, template: str, values: Mapping[str, object] | None = None, /, **named: object) -> bool:
+def send_template(
+    to_email: str,
+    template: str,
+    values: Mapping[str, object] | None = None,
+    /,
+    *,
+    tag: str | None = None,
+    **named: object,
+) -> bool:
     """Render a template with these values, of either way of giving them, and make one attempt now.
 
     A template is one of ``templates/email``, or of your own in MAIL_TEMPLATES. Of the former none ever raises, and what
@@ -239,10 +255,10 @@ def send_template(to_email: str, template: str, values: Mapping[str, object] | N
     """
     given = {**(values or {}), **named}
     if templates.is_built_in(template):
-        outcome = template_mail.send(to_email, template, **given)
+        outcome = template_mail.send(to_email, template, tag, **given)
         return outcome is not None and _settled(outcome)
     _need_application("send_template")
-    return _settled(template_mail.send_checked(to_email, template, given))
+    return _settled(template_mail.send_checked(to_email, template, given, tag))
 
 
 def queue_template(
@@ -260,6 +276,7 @@ def queue_template(
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
     priority: str = "normal",
+    tag: str | None = None,
     session: Session | scoped_session[Any] | None = None,
 ) -> str:
     """Promise a mail from a template, as ``queue_email`` does; gives its id.
@@ -283,6 +300,7 @@ def queue_template(
         kind=template,
         message_id_domain=route.message_id_domain(account_id, given),
         sender=sender,
+        tag=tag,
     )
     # Not what it says: the same call again is the same mail, though how mails look was changed in between.
     asked = [to_email, template, templates.given(values or {}), cc, bcc, reply_to, attachments, sender]

@@ -97,7 +97,8 @@ def sent(rows: Sequence[AttemptRow]) -> None:
     with logged(log.error, "spans_not_made", SQLAlchemyError):
         queued = sorted({row["mail_id"] for row in rows if row["mail_id"]})
         with reading() as session:
-            parents, numbers = outbox_db.traceparents(session, queued), Counter(attempt_db.counts(session, queued))
+            parents, tried = outbox_db.traceparents(session, queued), attempt_db.tried(session, queued)
+        numbers = Counter({mail_id: each.tries for mail_id, each in tried.items()})
         numbers.subtract(row["mail_id"] or "" for row in rows)
         for row in rows:
             mail_id = row["mail_id"] or ""

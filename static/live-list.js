@@ -5,9 +5,10 @@ import "./list-keys.js";
 
 const POLL = 10_000;
 const EVENTS_AGAIN = 120_000; // until events are tried again where they failed
+const SILENT = 10_000; // from here on a stream, which says something every two seconds, is not there
 const QUIET = 20_000; // between two things that are said to a screen reader
-const bar = document.querySelector("[data-live]");
-const { live: source, liveWhat: what } = bar.dataset;
+const bar = document.querySelector("[data-live-source]");
+const { liveSource: source, liveWhat: what } = bar.dataset;
 const isFirst = "liveFirst" in bar.dataset;
 const newestOf = (element) => element.dataset.liveNewest.split(" ").filter(Boolean);
 const knownNewest = new Set(newestOf(bar)); // the rows of the first page, where another is shown
@@ -19,10 +20,10 @@ const button = Object.assign(document.createElement("button"), { type: "button",
 const waiting = new Map(); // rows that are not shown yet, by their ids
 let order = []; // of the rows, as it should be
 let mark = new URL(source, location.href).searchParams.get("seen");
-let stream, timer, saidAt = 0;
+let stream, timer, isPaused = false, heardAt = 0, saidAt = 0;
+let turn = 0; // which stream or row of polls it is; what an earlier one still brings starts nothing anew
 const unsaid = { added: 0, changed: 0 };
 
-const isPaused = () => pause.getAttribute("aria-pressed") === "true";
 const container = () => document.querySelector("[data-live-rows]");
 const shown = () => [...(container()?.children ?? [])];
 const idOf = (row) => row.dataset.row;
@@ -102,15 +103,20 @@ function move() {
   refreshTimes();
 }
 
+/** How many rows there are by now before those that the first page had, where another one is shown. */
+function countNewer(newest) {
+  const known = newest.findIndex((id) => knownNewest.has(id));
+  return isFirst ? 0 : known < 0 ? newest.length : known;
+}
+
 /** What has come, and is not shown, is counted on a button. */
 function offer(newest) {
   const here = new Set(shown().map(idOf));
+  const newer = countNewer(newest);
   const added = order.filter((id) => !here.has(id)).length;
   const isGone = shown().some((row) => !order.includes(idOf(row)));
-  const known = newest.findIndex((id) => knownNewest.has(id));
-  const before = isFirst ? 0 : known < 0 ? newest.length : known;
-  const count = before || added;
-  const text = count ? counted(count, "new") : isGone ? "Update the list" : "";
+  const text = newer || added ? counted(newer || added, "new") : isGone ? "Update the list" : "";
+  button.dataset.leads = newer ? "away" : "";
   if (!text) button.remove();
   else if (button.textContent !== text || !button.isConnected) {
     button.textContent = text;
@@ -119,7 +125,7 @@ function offer(newest) {
 }
 
 button.addEventListener("click", async () => {
-  if (!isFirst && bar.dataset.liveNewestUrl) {
+  if (button.dataset.leads) {
     location.assign(bar.dataset.liveNewestUrl);
     return;
   }
@@ -132,7 +138,7 @@ button.addEventListener("click", async () => {
 /** What has changed: `rows` are elements, of those that changed at least, and `beside` what stands around the list. */
 function take({ at, rows, order: now, newest, beside }) {
   sayCurrent(at);
-  for (const [name, now] of beside) putBeside(name, now);
+  for (const [name, body] of beside) putBeside(name, body);
   if (!now) return;
   order = now;
   const here = new Map(shown().map((row) => [idOf(row), row]));
@@ -154,7 +160,7 @@ function putBeside(name, now) {
 }
 
 function sayCurrent(at) {
-  if (at) time.dateTime = at;
+  time.dateTime = at;
   word.textContent = stream ? "Live, as of" : "As of";
   bar.toggleAttribute("data-is-live", Boolean(stream));
   refreshTimes();
@@ -178,10 +184,12 @@ function speak() {
 function listen() {
   const url = new URL(source, location.href);
   url.searchParams.set("seen", mark);
+  heardAt = Date.now();
   stream = new EventSource(url);
   stream.addEventListener("message", (event) => {
     const told = JSON.parse(event.data);
     mark = event.lastEventId || mark;
+    heardAt = Date.now();
     const rows = Object.entries(told.rows ?? {}).map(([id, html]) => [id, parsed(html, true)]);
     take({ ...told, rows, beside: Object.entries(told.around ?? {}).map(([name, html]) => [name, parsed(html)]) });
   });
@@ -189,15 +197,25 @@ function listen() {
     if (stream?.readyState !== EventSource.CLOSED) return; // it asks again by itself
     stop();
     word.textContent = "As of";
-    timer = setTimeout(pollOn, POLL, Date.now() + EVENTS_AGAIN);
+    planPoll(Date.now() + EVENTS_AGAIN);
   });
 }
 
-async function pollOn(eventsAt) {
+function planPoll(eventsAt) {
+  timer = setTimeout(pollOn, POLL, eventsAt, turn);
+}
+
+async function pollOn(eventsAt, ours) {
   const goesOn = await poll(false);
-  if (!goesOn || isPaused() || document.hidden) return;
+  if (!goesOn || ours !== turn) return;
   if (Date.now() > eventsAt && "EventSource" in window) listen();
-  else timer = setTimeout(pollOn, POLL, eventsAt);
+  else planPoll(eventsAt);
+}
+
+function noticeSilence() {
+  if (!stream || Date.now() - heardAt < SILENT) return;
+  word.textContent = "Sealpost cannot be reached. As of";
+  bar.removeAttribute("data-is-live");
 }
 
 /** Ask for the page, and take from it what has changed, or all of the list; whether to ask again. */
@@ -219,20 +237,23 @@ async function poll(isWhole) {
   }
   const rows = page.querySelector("[data-live-rows]");
   const list = document.querySelector("[data-live-list]");
+  const beside = [...page.querySelectorAll("[data-live-around]")].map((each) => [each.dataset.liveAround, document.importNode(each, true)]);
   if (isWhole || !rows || !container()) {
-    if (isWhole || mayMove()) list.replaceChildren(...document.importNode(page.querySelector("[data-live-list]"), true).childNodes);
+    const now = document.importNode(page.querySelector("[data-live-list]"), true);
+    if (isWhole || mayMove()) list.replaceChildren(...now.childNodes);
     order = shown().map(idOf);
-    sayCurrent(at);
+    waiting.clear();
+    take({ at, beside });
     return true;
   }
   const found = [...rows.children].map((row) => [idOf(row), document.importNode(row, true)]);
-  const beside = [...page.querySelectorAll("[data-live-around]")].map((each) => [each.dataset.liveAround, document.importNode(each, true)]);
-  const newest = newestOf(page.querySelector("[data-live]"));
+  const newest = newestOf(page.querySelector("[data-live-source]"));
   take({ at, rows: found, order: found.map(([id]) => id), newest, beside });
   return true;
 }
 
 function stop() {
+  turn += 1;
   stream?.close();
   stream = undefined;
   clearTimeout(timer);
@@ -241,20 +262,21 @@ function stop() {
 
 function start() {
   stop();
-  if (isPaused() || document.hidden) return;
+  if (isPaused || document.hidden) return;
   if ("EventSource" in window) listen();
-  else timer = setTimeout(pollOn, POLL, Infinity);
+  else planPoll(Infinity);
 }
 
 pause.hidden = false;
 pause.addEventListener("click", () => {
-  pause.setAttribute("aria-pressed", String(!isPaused()));
-  pause.textContent = isPaused() ? "Go on" : "Pause";
+  isPaused = !isPaused;
+  pause.textContent = isPaused ? "Go on" : "Pause";
   start();
-  if (isPaused()) word.textContent = "Paused, as of";
+  if (isPaused) word.textContent = "Paused, as of";
 });
 // A tab that nobody sees holds no connection: browsers have few for each server.
 document.addEventListener("visibilitychange", start);
 addEventListener("pagehide", stop);
 addEventListener("pageshow", (event) => event.persisted && start());
+setInterval(noticeSilence, SILENT / 2);
 start();

@@ -16,6 +16,7 @@ RECIPIENT: Final = "anna@recipient.example"
 CONTENT: Final = b"Subject: Hello\r\nMessage-ID: <1@sender.example>\r\n\r\nGood morning.\r\n"
 Script = dict[str, Answer | list[Answer]]
 ENVELOPE: Final = Envelope(sender=SENDER, recipients=(RECIPIENT,))
+PARCEL: Final = Parcel(envelope=ENVELOPE, content=CONTENT)
 
 
 class Listening(Protocol):

@@ -23,7 +23,7 @@ PYTHON: Final = [README, ROOT / "docs" / "sending.md"]
 _BLOCK: Final = re.compile(r"^ *```sh\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _IN_TEXT: Final = re.compile(r"`(flask [a-z][^`]*)`")
 _TARGET: Final = re.compile(r"^([\w./-]+):", re.MULTILINE)
-_COMMAND: Final = re.compile(r"^(?:.*&& )?(?: *)((?:flask|make) .*?)(?= &&|$)", re.MULTILINE)
+_COMMAND: Final = re.compile(r"^(?:.*&& )?(?: *)((?:flask|make) .*?)(?= &&| > |$)", re.MULTILINE)
 
 
 def shown_in_blocks(document: Path) -> Iterator[list[str]]:

@@ -14,7 +14,7 @@ from blueprints.api.query import parsed_query
 from blueprints.mail_export import ExportForm, ExportPlan
 from services.accounts.api_tokens import Scope
 from services.outbox import searching
-from services.outbox.facts import DirectData, MessageData, State
+from services.outbox.facts import DirectData, MailFacts, MessageData, State
 from services.settings.fields import Checked, Strict, texts
 from utils.errors import Forbidden
 
@@ -54,8 +54,8 @@ class ExportQuery(Strict):
     cause: Annotated[str, _part("Filter by the code of a reason, like no_recipient.")] = ""
 
 
-class ExportAnswer(RootModel[list[MessageData | DirectData]]):
-    """An array, newest first, with the same fields as in the lists."""
+class ExportAnswer(RootModel[list[MailFacts | MessageData | DirectData]]):
+    """An array, newest first; only administrators see the last server, and a subject that was kept."""
 
 
 @bp.get("/export")
@@ -83,6 +83,10 @@ def export() -> Response:
             raise Forbidden("Only administrators can do this.")
         wanted = replace(wanted, account_id=caller.account_id)
     plan = ExportPlan(
-        wanted=wanted, form=asked.format, is_direct=asked.direct, has_whole_addresses=asked.whole_addresses
+        wanted=wanted,
+        form=asked.format,
+        is_direct=asked.direct,
+        has_whole_addresses=asked.whole_addresses,
+        is_for_owner=not caller.is_admin,
     )
     return mail_export.streamed(plan)

@@ -3,12 +3,13 @@
 Accounts see and do this with their own mail, administrators with all.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from flask import Blueprint, Response, jsonify
 from pydantic import Field
-from pydantic_core import PydanticCustomError
 
 from blueprints import access, limits
 from blueprints.access import account_api, admin_api
@@ -17,12 +18,16 @@ from blueprints.api.openapi import AnyAnswer, ErrorAnswer, Operation
 from blueprints.api.query import number_parameter, parsed_query
 from services.accounts.api_tokens import Scope
 from services.outbox import log as mail_log
+from services.outbox import mail_filter, searching
 from services.outbox.facts import AttemptData, AttemptFacts, ConversationLine, DirectData, MessageData, State
 from services.outbox.log import Story
+from services.outbox.mail_filter import LONGEST_TAG
 from services.outbox.opens import OpensData
+from services.outbox.reasons import Reason
+from services.outbox.searching import MailFilter
 from services.outbox.timeline import MailEventData
-from services.personal.mail_fields import LONGEST_TAG
-from services.settings.fields import Checked, Strict
+from services.settings.fields import Checked, Strict, refused
+from utils.errors import NotFound
 from utils.json_shapes import json_of
 from utils.numbers import LARGEST
 
@@ -32,33 +37,65 @@ TAG: Final = "Mail log"
 _STATE: Final = {"type": "string", "enum": [*State]}
 
 
+def _text(read: Callable[[str], Any], told: str, **schema: Any) -> Checked:  # noqa: ANN401 - what the document says
+    """A parameter that is a text, as the filter reads it."""
+
+    def parsed(text: str) -> Any:  # noqa: ANN401 - whatever the filter holds
+        try:
+            return read(text)
+        except ValueError as error:
+            raise refused(str(error)) from None
+
+    return Checked(parsed, "string", told, **schema)
+
+
 def _states(texts: list[str]) -> list[State]:
-    if not set(texts) <= set(State):
-        raise PydanticCustomError("refused", f"Enter one or more of: {', '.join(State)}.")
-    return [State(text) for text in texts]
+    try:
+        return list(mail_filter.states(name for text in texts for name in text.split(",")))
+    except ValueError as error:
+        raise refused(str(error)) from None
 
 
-def _tag(text: str) -> str:
-    if not 0 < len(text) <= LONGEST_TAG or not text.isprintable():
-        raise PydanticCustomError("refused", f"Enter at most {LONGEST_TAG} printable characters.")
-    return text
+_MOMENT: Final = "{} An ISO 8601 date, or date and time, in UTC unless it names its zone."
 
 
-class DirectFilter(Strict):
+class MessageFilter(Strict):
     """Which part of the log to list."""
 
     before: Annotated[int | None, number_parameter(1, LARGEST, "The next value of the previous response.")] = None
     limit: Annotated[int, number_parameter(1, mail_log.MOST, "How many to return at most.")] = mail_log.PAGE
-
-
-class MessageFilter(DirectFilter):
-    """Which mails to list."""
-
+    recipient: Annotated[
+        str,
+        _text(mail_filter.recipient, "Filter by recipient (to, cc or bcc): a whole address, or a domain.", minLength=1),
+    ] = ""
+    message_id: Annotated[str, _text(mail_filter.message_id, "Filter by Message-ID.", minLength=1)] = ""
+    tag: Annotated[str, _text(mail_filter.tag, "Filter by tag.", minLength=1, maxLength=LONGEST_TAG)] = ""
     state: Annotated[
         list[State],
         Checked(_states, "array", "Filter by state. Repeatable.", items=_STATE),
     ] = Field(default_factory=list)
-    tag: Annotated[str | None, Checked(_tag, "string", "Filter by tag.", minLength=1, maxLength=LONGEST_TAG)] = None
+    server: Annotated[
+        str, _text(mail_filter.server, "Filter by the server tried last, as attempts name it.", minLength=1)
+    ] = ""
+    since: Annotated[datetime | None, _text(mail_filter.since, _MOMENT.format("Queued at this time or later."))] = None
+    until: Annotated[datetime | None, _text(mail_filter.until, _MOMENT.format("Queued before this time."))] = None
+    cause: Annotated[str, _text(mail_filter.cause, "Filter by the code of the reason.", enum=[*Reason])] = ""
+
+    account_id: Annotated[int | None, number_parameter(1, LARGEST, "Filter by account.")] = None
+
+    def wanted(self, account_id: int | None) -> MailFilter:
+        """The same for the log, of one account or of all."""
+        return MailFilter(
+            recipient=self.recipient,
+            message_id=self.message_id,
+            tag=self.tag,
+            states=tuple(self.state),
+            server=self.server,
+            account_id=account_id,
+            since=self.since,
+            until=self.until,
+            cause=self.cause,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,24 +157,27 @@ class DirectStoryAnswer(AnyAnswer):
 @account_api(Scope.READ)
 def list_messages() -> Response:
     """A page of the mails in the outbox."""
-    wanted = parsed_query(MessageFilter)
-    mails, older = mail_log.mails(wanted.state, wanted.before, wanted.limit, tag=wanted.tag, account_id=_only_account())
+    wanted, only = parsed_query(MessageFilter), _only_account()
+    if only is not None and wanted.account_id not in (None, only):
+        raise NotFound("No such account.")
+    mails, older = searching.find(wanted.wanted(only or wanted.account_id), wanted.before, wanted.limit)
     return jsonify({"status": "success", "data": [json_of(MessageData, mail) for mail in mails], "next": older})
 
 
 @bp.get("/direct")
 @Operation(
     summary="List email sent directly",
-    description="What send_email sent: one entry per server that was tried, newest first.",
+    description="What send_email sent: one entry per server that was tried, newest first. Of the states, sent means "
+    "accepted, uncertain not confirmed; failed is any other failure. Times are those of the attempt.",
     tag=TAG,
-    query=DirectFilter,
+    query=MessageFilter,
     answers={200: DirectAnswer, 422: RefusedAnswer, **ERRORS},
 )
 @admin_api
 def list_direct() -> Response:
     """A page of the attempts that belong to no queued mail."""
-    wanted = parsed_query(DirectFilter)
-    attempts, older = mail_log.direct(wanted.before, wanted.limit)
+    wanted = parsed_query(MessageFilter)
+    attempts, older = searching.direct(wanted.wanted(wanted.account_id), wanted.before, wanted.limit)
     return jsonify({"status": "success", "data": [json_of(DirectData, each) for each in attempts], "next": older})
 
 

@@ -17,7 +17,7 @@ from services.alerts.watching import AlertWatch
 from services.audit import Action
 from services.checks import outlook, start
 from services.checks.outlook import Outlook
-from services.outbox import figures, holding, log
+from services.outbox import figures, holding, log, searching
 from services.outbox.facts import SETTLED, AttemptData, DirectData, MailFacts, MessageData, State
 from services.outbox.figures import HourFigures
 from services.outbox.log import Summary
@@ -42,24 +42,42 @@ _FINAL: Final = click.Choice([state.value for state in SETTLED])
 
 
 @command(mail, "list")
+@click.option(
+    "--recipient", metavar="ADDRESS", help="Filter by recipient (to, cc or bcc): a whole address or a domain."
+)
+@click.option("--message-id", metavar="ID", help="Filter by Message-ID.")
+@click.option("--tag", metavar="TAG", help="Filter by tag.")
 @click.option("--state", "states", type=_STATES, multiple=True, metavar="STATE", help="Filter by state. Repeatable.")
+@click.option("--server", metavar="NAME", help="Filter by the server tried last, as the mail log names it.")
+@click.option("--account-id", metavar="NUMBER", help="Filter by account.")
+@click.option("--since", metavar="TIME", help="Queued at this time (UTC) or later, like 2026-12-24T08:00.")
+@click.option("--until", metavar="TIME", help="Queued before this time (UTC); a day is included.")
+@click.option("--cause", metavar="CODE", help="Filter by the code of the reason, like no_recipient.")
 @click.option("--direct", is_flag=True, help="Show emails sent directly, without the queue.")
+@click.option("--count", "only_count", is_flag=True, help="Print only how many there are.")
 @limit_option(log.MOST)
-def list_mails(*, states: Sequence[str], direct: bool, limit: int, as_json: bool) -> None:
+def list_mails(
+    *, states: Sequence[str], direct: bool, only_count: bool, limit: int, as_json: bool, **filters: str | None
+) -> None:
     """List emails and what happened to them, newest first.
 
     States: queued, leased, transmitting, deferred, uncertain, held, sent, failed, expired, cancelled, suppressed.
     """
-    if direct and states:
-        raise click.UsageError("Pass either --direct or --state, not both: an email sent directly has no state.")
-    if direct:
-        attempts, _ = log.direct(limit=limit)
+    if direct and only_count:
+        raise click.UsageError("Pass either --direct or --count, not both.")
+    given = {name: value for name, value in filters.items() if value is not None}
+    wanted = searching.parse({**given, "state": ",".join(states)})
+    if only_count:
+        number = searching.count(wanted)
+        answer(as_json, {"count": number}, counted(number, "email"))
+    elif direct:
+        attempts, _ = searching.direct(wanted, limit=limit)
         told = table(
             ("When (UTC)", "Result", "Kind", "To", "Server", "Reply"), [_direct_row(each) for each in attempts]
         )
         answer(as_json, [json_of(DirectData, each) for each in attempts], *told)
     else:
-        mails, _ = log.mails([State(state) for state in states], limit=limit)
+        mails, _ = searching.find(wanted, limit=limit)
         told = table(("Queued (UTC)", "Id", "State", "Kind", "To", "Attempts", "Why"), [_row(each) for each in mails])
         answer(as_json, [json_of(MessageData, each) for each in mails], *told)
 

@@ -1,7 +1,7 @@
 """The list of the mail log: filtered, a page at a time, current while somebody looks at it, and as a file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from flask import Response, make_response, render_template, request, url_for
@@ -17,7 +17,7 @@ from services.outbox.facts import DirectData, MailFacts
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_settings
-from utils.errors import InvalidInput
+from utils.errors import Conflict, InvalidInput
 from utils.numbers import whole_number
 
 DIRECT: Final = "direct"
@@ -43,6 +43,11 @@ class AskedPage:
             args = {"from": DIRECT} | {name: text for name, text in args.items() if name != "state"}
         return args if self.size == SIZES[0] else args | {"rows": str(self.size)}
 
+    def without_recipient(self, why: str) -> "AskedPage":
+        """The same page where nothing can be found by recipient, and why."""
+        wanted = replace(self.filter.wanted, recipient="")
+        return replace(self, filter=replace(self.filter, wanted=wanted, errors={"recipient": [why]}))
+
     def look(self, before: int | None, size: int) -> tuple[Sequence[MailFacts | DirectData], int | None]:
         """The newest first, and where older ones go on."""
         if self.filter.errors:
@@ -60,7 +65,11 @@ class AskedPage:
 def page() -> Response:
     """The page, with what was typed where that is wrong."""
     asked = _asked()
-    shown = asked.shown()
+    try:
+        shown = asked.shown()
+    except Conflict as away:  # the key under which addresses are found
+        asked = asked.without_recipient(away.message)
+        shown = asked.shown()
     rows, older = shown.data
     drawn = render_template(
         f"emails/{'direct' if asked.is_direct else 'list'}.html",

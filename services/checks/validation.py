@@ -84,7 +84,6 @@ def checks(test_email: str | None = None) -> list[Check]:
         ("BASE_URL", _base_url),
         ("DNS", _dns),
         ("Pending Mail", _pending),
-        ("Email Templates", _templates),
     ]
     return [Check(title, _without_a_crash(findings)) for title, findings in questions]
 
@@ -111,6 +110,8 @@ def _without_a_crash(findings: Callable[[], Iterator[Told]]) -> Callable[[], Ite
 def _configuration(to: str | None) -> Iterator[Told]:
     for doubt in start.doubts():
         yield Told(Mark.INFO, doubt)
+    for broken in showing.broken():
+        yield Told(Mark.FAILED, str(broken.fault), broken.state)
     first, used = next(route.steps()), route.first_of(route.steps())
     if first.reason == schema_db.UPGRADE:  # what is stored cannot be seen yet
         yield Told(Mark.FAILED, start.NOT_READY, first.reason)
@@ -265,16 +266,6 @@ def _dns() -> Iterator[Told]:
         yield Told(Mark.OK, f"{host} has {', '.join(map(str, addresses))}")
     for address, reason in left_out.items():
         yield Told(Mark.INFO, f"{host} also has {address}, {reason}, which is not used")
-
-
-def _templates() -> Iterator[Told]:
-    """Whether each email can be rendered as this installation has it."""
-    found = showing.every()
-    for each in found:
-        if each.fault:
-            yield Told(Mark.FAILED, str(each.fault), each.state)
-    if not any(each.fault for each in found):
-        yield Told(Mark.OK, f"{counted(len(found), 'email template')} can be rendered")
 
 
 def _pending() -> Iterator[Told]:

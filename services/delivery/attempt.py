@@ -292,12 +292,12 @@ def _attempt(
     if isinstance(parcel, Outcome):
         return parcel
     server_habits.recall(settings.host, settings.port)
-
     trace = _trace()
+    traced = replace(parcel, trace=trace)
 
     def send() -> Receipt:
         policy = policy_for(settings)
-        return pool.send(settings, policy, parcel.envelope, parcel.content, owner=server.owner, trace=trace)
+        return pool.send(settings, policy, traced, owner=server.owner)
 
     place = pace.place_of(server)
     pace.count(place)

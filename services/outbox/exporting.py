@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from database import attempt_db
 from database.engine import reading
 from services import audit
 from services.audit import Action
@@ -27,7 +28,7 @@ def note(wanted: MailFilter, form: str, *, is_direct: bool, has_whole_addresses:
 
 
 def mails(wanted: MailFilter, *, has_whole_addresses: bool = False) -> Iterator[MailFacts]:
-    """The queued mails, the newest first, without how often each was tried; none that is queued meanwhile.
+    """The queued mails, the newest first; none that is queued meanwhile.
 
     Addresses are masked. No transaction is open between two batches. Raises Stopping once the process is to end.
     """
@@ -35,9 +36,11 @@ def mails(wanted: MailFilter, *, has_whole_addresses: bool = False) -> Iterator[
         _go_on()
         with reading() as session:
             found = log.as_they_stand(session, mail_ids)
+            tried = attempt_db.tried(session, mail_ids)
         for mail_id in mail_ids:
             if mail := found.get(mail_id):  # it may have been deleted meanwhile
-                yield mail if has_whole_addresses else _masked(mail)
+                shown = mail if has_whole_addresses else _masked(mail)
+                yield replace(shown, **tried[mail_id]._asdict()) if mail_id in tried else shown
 
 
 def direct(wanted: MailFilter) -> Iterator[DirectData]:

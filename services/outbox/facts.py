@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from database.attempt_db import LONGEST_REPLY, EmailAttempt, Tried
+from database.attempt_db import LONGEST_REPLY, EmailAttempt, MailTries
 from database.outbox_db import SETTLED, STILL_TO_GO, WAITING, OutboxMail, Priority, Recipient, RecipientState, State
 from database.outbox_turn_db import OutboxRest
 from services.delivery.outcome import ACCEPTED, DELETED_SERVER, NOT_CONFIGURED, SUPPRESSED, THROTTLED
@@ -245,7 +245,7 @@ class AttemptFacts(DirectData):
         return f"{self.ms} ms" if self.ms < _A_SECOND else f"{self.ms / _A_SECOND:.1f} s"
 
 
-def mail_facts(row: OutboxMail, tried: Tried, rest: OutboxRest | None = None) -> MailFacts:
+def mail_facts(row: OutboxMail, tried: MailTries, rest: OutboxRest | None = None) -> MailFacts:
     """The facts of a mail, and of what was tried with it; where its account rests, it waits as long as that does,
     and for its reason.
     """

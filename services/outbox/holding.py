@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import outbox_hold_db
+from database import mail_deed_db, outbox_hold_db
 from database.engine import reading, transaction
 from services import audit
 from services.audit import Action
@@ -45,6 +45,7 @@ class Released:
 def hold_all() -> Held:
     """Hold all mail that is not settled, but for what a worker is handing over."""
     with transaction() as session:
+        mail_deed_db.stop_all(session, clock.now())
         held = outbox_hold_db.hold_all(session, Reason.HELD, clock.now(), _MAY_GO_ON)
         being_sent = outbox_hold_db.being_sent(session)
         audit.record(session, Action.MAIL_HELD, counted(held, "mail"))
@@ -53,6 +54,7 @@ def hold_all() -> Held:
 
 def hold_restored(session: Session) -> int:
     """The same in a database that no worker knows: what was being handed over there is of unknown fate."""
+    mail_deed_db.stop_all(session, clock.now())  # what it would send again may have been so since
     return outbox_hold_db.hold_all(session, Reason.HELD, None, _MAY_GO_ON)
 
 

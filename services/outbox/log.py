@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from database import attempt_db, conversation_db, mail_search_db, outbox_db, outbox_turn_db
-from database.attempt_db import EmailAttempt, Tried
+from database.attempt_db import EmailAttempt, MailTries
 from database.engine import reading, transaction
 from database.mail_search_db import SearchTerms
 from database.outbox_db import DEAD, SETTLED, UNSENT, WAITING, MailBacklog, OutboxMail, State
@@ -104,13 +104,13 @@ def mails(
         rows = mail_search_db.page(session, wanted, before, limit + 1)
         tried = attempt_db.tried(session, [row.mail_id for row in rows[:limit]])
         rests = resting(session, rows)
-    found = [mail_facts(row, tried.get(row.mail_id, Tried()), rests.get(row.account_id)) for row in rows[:limit]]
+    found = [mail_facts(row, tried.get(row.mail_id, MailTries()), rests.get(row.account_id)) for row in rows[:limit]]
     return found, rows[limit - 1].id if len(rows) > limit else None
 
 
 def as_they_stand(session: Session, mail_ids: Sequence[str]) -> dict[str, MailFacts]:
     """Queued mails by their ids, without their attempts."""
-    return {row.mail_id: mail_facts(row, Tried()) for row in outbox_db.of_ids(session, mail_ids)}
+    return {row.mail_id: mail_facts(row, MailTries()) for row in outbox_db.of_ids(session, mail_ids)}
 
 
 def direct(before: int | None = None, limit: int = PAGE) -> tuple[list[DirectData], int | None]:
@@ -290,7 +290,7 @@ def _story(
     worker: str | None = None,
     rest: OutboxRest | None = None,
 ) -> Story:
-    mail = mail_facts(row, Tried(len(attempts), attempts[-1].server if attempts else ""), rest)
+    mail = mail_facts(row, MailTries(len(attempts), attempts[-1].server if attempts else ""), rest)
     return Story(
         mail=mail,
         attempts=attempts,

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from database.attempt_db import LONGEST_SERVER
+from database.mail_facets import LONGEST_TAG
 from database.outbox_db import State
 from services.outbox.reasons import Reason
 from utils.addresses import InvalidAddress, ascii_recipient
 from utils.errors import InvalidInput
 from utils.numbers import LARGEST, whole_number
 
-LONGEST_TAG: Final = 64
+__all__ = ["LONGEST_TAG"]
 LONGEST_MESSAGE_ID: Final = 255
 _WHOLE_DAY: Final = len("2026-12-24")
 _ANY_LOCAL_PART: Final = "a"

@@ -23,7 +23,7 @@ from services.outbox import log as mail_log
 from services.outbox import many_acts, searching
 from services.outbox.facts import MailFacts
 from services.outbox.many_acts import Order
-from services.outbox.many_rules import Correction, Hindrance, ManyAction, RuleFacts, addresses_of, judge
+from services.outbox.many_rules import Correction, DeedFacts, Hindrance, ManyAction, addresses_of, judge
 from services.outbox.reasons import code_of
 from services.outbox.searching import MailFilter
 from services.suppression import listing
@@ -173,7 +173,8 @@ def go_on(deed_id: int, seconds: float = AT_ONCE) -> ManyDeed:
         now = time.monotonic()
         if stage not in UNDER_WAY or now >= until:
             return show(deed_id)
-        pause = max(_LEAST_PAUSE, (now - began) * _SHARE) if went_on else _LOOK_AGAIN
+        is_acting = stage is Stage.RUNNING  # a look hardly writes
+        pause = max(_LEAST_PAUSE, (now - began) * _SHARE * is_acting) if went_on else _LOOK_AGAIN
         time.sleep(min(pause, until - now))
 
 
@@ -248,6 +249,15 @@ def of_mail(session: Session, mail: int, mail_id: str) -> list[DoneItem]:
 def words(wanted: Mapping[str, str]) -> list[str]:
     """A filter as the audit trail has it, in which no address stands whole."""
     return [f"{name} {text}" for name, text in _masked(wanted).items()]
+
+
+def stop_naming(is_named: Callable[[str], bool]) -> None:
+    """Stop what names somebody who is to be forgotten; of what is over, no address is kept."""
+    with reading() as session:
+        found = mail_deed_db.open_ones(session)
+    for deed in found:
+        if any(map(is_named, [deed.old_address, deed.new_address, *deed.wanted.values()])):
+            stop(deed.id)
 
 
 def tidy() -> None:
@@ -372,10 +382,10 @@ def _drop_rest(deed_id: int) -> None:
 
 def _known(
     session: Session, mails: Sequence[MailStanding], action: ManyAction, correction: Correction | None
-) -> RuleFacts:
+) -> DeedFacts:
     addresses = {each for mail in mails for each in addresses_of(mail, action, correction)}
     is_correction = action is ManyAction.CORRECT
-    return RuleFacts(
+    return DeedFacts(
         now=clock.now(),
         keys=many_acts.keys(),
         listed=listing.look_up(addresses),

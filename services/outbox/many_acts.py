@@ -1,7 +1,7 @@
 """Doing a deed to a batch of mails: in the caller's transaction, which has locked them and seen them as previewed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from sqlalchemy.orm import Session
@@ -12,7 +12,7 @@ from database.outbox_db import DEAD, WAITING, OutboxMail, Priority, State
 from services.message.readdressing import readdressed
 from services.outbox import content, promise
 from services.outbox.content import CannotOpen
-from services.outbox.many_rules import Correction, Hindrance, ManyAction, RuleFacts, judge
+from services.outbox.many_rules import Correction, DeedFacts, Hindrance, ManyAction, judge
 from services.outbox.promise import GIVE_UP, Terms
 from services.outbox.reasons import Reason
 from utils.encryption_utils import known_keys
@@ -22,7 +22,7 @@ class Order(NamedTuple):
     """What is to be done to each, and what rules need to know for it."""
 
     action: ManyAction
-    known: RuleFacts
+    known: DeedFacts
     wanted: Correction | None
 
 
@@ -37,7 +37,7 @@ class Batch:
 @dataclass(frozen=True, kw_only=True)
 class _Work:
     session: Session
-    known: RuleFacts
+    known: DeedFacts
     pairs: Sequence[tuple[MailDeedItem, MailStanding]]
     batch: Batch
 
@@ -115,7 +115,8 @@ def _correct(work: _Work, wanted: Correction | None) -> None:
 def _copied(session: Session, row: OutboxMail, places: str, wanted: Correction) -> str:
     """The id of the new mail. It waits in nobody's stead: it has its own time, and no idempotency key."""
     wrong = [row.recipients[int(place)]["address"] for place in places.split(",")]
-    mail = readdressed(content.unseal(row), {each: wanted.of(each) for each in wrong}, pixel_id=row.pixel or "")
+    old = replace(content.unseal(row), subject=row.subject or "")
+    mail = readdressed(old, {each: wanted.of(each) for each in wrong}, pixel_id=row.pixel or "")
     terms = Terms(priority=Priority(row.priority), account_id=row.account_id, tag=row.tag)
     return promise.enqueue(mail, terms, session)
 

@@ -90,7 +90,7 @@ class Correction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuleFacts:
+class DeedFacts:
     """What rules need to know beside the mail: the moment, our keys, who is on the list, what was corrected before."""
 
     now: datetime
@@ -136,7 +136,7 @@ def correction(wrong: str, right: str) -> Correction:
     return made
 
 
-def judge(mail: MailStanding, action: ManyAction, known: RuleFacts, wanted: Correction | None = None) -> DeedVerdict:
+def judge(mail: MailStanding, action: ManyAction, known: DeedFacts, wanted: Correction | None = None) -> DeedVerdict:
     """What hinders this deed at this mail as it is now."""
     if mail.state in IN_HAND:
         return DeedVerdict(Hindrance.IN_HAND)
@@ -158,7 +158,7 @@ def addresses_of(mail: MailStanding, action: ManyAction, wanted: Correction | No
     return [new for each in _refused(mail, wanted) if (new := _corrected(mail, each, wanted))]
 
 
-def _hinders_sending(mail: MailStanding, known: RuleFacts) -> Hindrance | None:
+def _hinders_sending(mail: MailStanding, known: DeedFacts) -> Hindrance | None:
     """What hinders any sending of this mail."""
     if mail.state == State.SENT and not mail.has_content:
         return Hindrance.SENT
@@ -171,7 +171,7 @@ def _hinders_sending(mail: MailStanding, known: RuleFacts) -> Hindrance | None:
     return Hindrance.NO_KEY if mail.key_id not in known.keys else None
 
 
-def _hinders_retry(mail: MailStanding, known: RuleFacts) -> Hindrance | None:
+def _hinders_retry(mail: MailStanding, known: DeedFacts) -> Hindrance | None:
     if mail.state in UNSENT and mail.expires_at <= known.now:
         return Hindrance.EXPIRED
     if mail.state not in (*UNSENT, *DEAD):
@@ -182,7 +182,7 @@ def _hinders_retry(mail: MailStanding, known: RuleFacts) -> Hindrance | None:
     return None
 
 
-def _judge_correction(mail: MailStanding, known: RuleFacts, wanted: Correction) -> DeedVerdict:
+def _judge_correction(mail: MailStanding, known: DeedFacts, wanted: Correction) -> DeedVerdict:
     places = _refused(mail, wanted)
     if not places:
         return DeedVerdict(Hindrance.NOT_REFUSED)
@@ -199,7 +199,7 @@ def _judge_correction(mail: MailStanding, known: RuleFacts, wanted: Correction) 
     return DeedVerdict(None, places=free) if free else DeedVerdict(found[0])
 
 
-def _hinders_place(mail: MailStanding, place: int, known: RuleFacts, wanted: Correction) -> Hindrance | None:
+def _hinders_place(mail: MailStanding, place: int, known: DeedFacts, wanted: Correction) -> Hindrance | None:
     if place in known.corrected.get(mail.id, ()):
         return Hindrance.CORRECTED
     new = _corrected(mail, place, wanted)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from database import attempt_db, mail_search_db
-from database.attempt_db import Tried
+from database.attempt_db import MailTries
 from database.engine import reading
 from database.mail_search_db import SearchTerms
 from services import address_key
@@ -27,7 +27,7 @@ def find(wanted: MailFilter, before: int | None = None, limit: int = PAGE) -> tu
         rows = mail_search_db.page(session, _terms(wanted), before, limit + 1)
         tried = attempt_db.tried(session, [row.mail_id for row in rows[:limit]])
         rests = log.resting(session, rows)
-    found = [mail_facts(row, tried.get(row.mail_id, Tried()), rests.get(row.account_id)) for row in rows[:limit]]
+    found = [mail_facts(row, tried.get(row.mail_id, MailTries()), rests.get(row.account_id)) for row in rows[:limit]]
     return found, rows[limit - 1].id if len(rows) > limit else None
 
 

@@ -24,7 +24,7 @@ from utils.env_utils import get_base_url
 log = structlog.get_logger(__name__)
 
 
-def send(to_email: str, template: str, **values: object) -> Outcome | None:
+def send(to_email: str, template: str, tag: str | None = None, /, **values: object) -> Outcome | None:
     """Render a template and try to send it; None if it could not even be composed.
 
     Never raises; what went wrong is logged.
@@ -32,7 +32,7 @@ def send(to_email: str, template: str, **values: object) -> Outcome | None:
     mail: Draft | None = None
     try:
         first, servers = route.looked_up()
-        mail = _written(to_email, template, values, message_id_domain(first), brand.current())
+        mail = _written(to_email, template, values, message_id_domain(first), brand.current(), tag=tag)
         return attempt.deliver(mail, servers) if mail else None
     except Exception as error:
         ids = {"mail": mail.mail_id, "message_id": mail.message_id} if mail else {}
@@ -40,14 +40,14 @@ def send(to_email: str, template: str, **values: object) -> Outcome | None:
     return None
 
 
-def send_checked(to_email: str, template: str, values: Mapping[str, object]) -> Outcome:
+def send_checked(to_email: str, template: str, values: Mapping[str, object], tag: str | None = None) -> Outcome:
     """The same for whoever is to hear what is wrong: ValueError names the argument."""
     first, servers = route.looked_up()
     mail = templates.render_checked(template, values, brand.current())
-    return attempt.deliver(composed(to_email, template, mail, message_id_domain(first)), servers)
+    return attempt.deliver(composed(to_email, template, mail, message_id_domain(first), tag), servers)
 
 
-def composed(to_email: str, kind: str, mail: Rendered, id_domain: str) -> Draft:
+def composed(to_email: str, kind: str, mail: Rendered, id_domain: str, tag: str | None = None) -> Draft:
     """A rendered mail, written out. Raises ValueError for what is no address."""
     return draft(
         to_email,
@@ -58,6 +58,7 @@ def composed(to_email: str, kind: str, mail: Rendered, id_domain: str) -> Draft:
         attachments=mail.attachments,
         kind=kind,
         message_id_domain=id_domain,
+        tag=tag,
     )
 
 
@@ -81,10 +82,18 @@ def link(path: str, token: str) -> str:
     return f"{get_base_url()}{path}?token={quote(str(token), safe='')}"
 
 
-def _written(to_email: str, template: str, values: Mapping[str, object], id_domain: str, look: Brand) -> Draft | None:
+def _written(
+    to_email: str,
+    template: str,
+    values: Mapping[str, object],
+    id_domain: str,
+    look: Brand,
+    *,
+    tag: str | None = None,
+) -> Draft | None:
     """The mail; None, and a line in the log, where its address or a value is refused."""
     try:
-        return composed(to_email, template, templates.render_for(template, values, look), id_domain)
+        return composed(to_email, template, templates.render_for(template, values, look), id_domain, tag)
     except ValueError:
         log.warning("mail_not_composed", kind=template, reason="refused address or value")
         return None

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from services.message import mime
 from services.message.mime import Attachment
+from services.outbox.mail_filter import LONGEST_TAG
 from services.settings.fields import Checked, Strict, bounded_text, flag, refused, texts, told_name
 from utils import clock
 from utils.errors import InvalidInput
@@ -25,7 +26,6 @@ MOST_VALUES: Final = 200  # that a template gets
 MOST_TAGS: Final = 1_000_000  # of HTML in one call that texts are made from, which takes some seconds
 LONGEST_SUBJECT: Final = 998
 LONGEST_MAILBOX: Final = 1000  # characters of an address with its name
-LONGEST_TAG: Final = 64
 LONGEST_KEY: Final = 255
 LATEST: Final = timedelta(days=366)  # that a mail may wait for its time
 # What `services.message.draft` and `services.outbox.promise` call their arguments, and what the API calls them.

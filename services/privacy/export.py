@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from database import attempt_db, person_db, suppression_db
-from database.attempt_db import EmailAttempt, Tried
+from database.attempt_db import EmailAttempt, MailTries
 from database.engine import reading
 from database.outbox_db import OutboxMail
 from services import address_key, audit, conversations
@@ -121,7 +121,7 @@ def _mail(session: Session, person: AddressHolder, row: OutboxMail) -> dict[str,
     attempts = [attempt_facts(each) for each in rows]
     others = [each["address"] for each in row.recipients if not person.is_it(each["address"])]
     said = _conversations(session, rows)
-    told = json_of(MessageData, mail_facts(row, Tried(len(attempts))))
+    told = json_of(MessageData, mail_facts(row, MailTries(len(attempts))))
     told["recipients"] = [each for each in told["recipients"] if person.is_it(each["address"])]
     told["subject"] = row.subject
     told["attempts"] = [

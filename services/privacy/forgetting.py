@@ -15,7 +15,7 @@ from database.outbox_db import IN_HAND, UNSENT, OutboxMail, Recipient, State
 from services import address_key, audit
 from services.address_key import AddressKey
 from services.audit import Action
-from services.outbox import indexing
+from services.outbox import indexing, many
 from services.outbox.reasons import Reason
 from services.privacy.person import AddressHolder
 from utils import clock
@@ -28,9 +28,9 @@ _TOGETHER: Final = 100  # mails in one transaction
 class Forgotten:
     """What names the address by its ``pseudonym`` now; of ``emails``, these many were ``cancelled`` for it.
 
-    ``direct_emails`` were sent directly. So many ``conversations`` of attempts were deleted. ``left`` are emails that are
-    being sent, or wait to be sent to others as well. ``accounts``, ``senders`` and ``servers`` use the address, and go
-    where they are kept.
+    ``direct_emails`` were sent directly. So many ``conversations`` of attempts were deleted. ``left`` are emails that
+    are being sent, or wait to be sent to others as well. ``accounts``, ``senders`` and ``servers`` use the address, and
+    go where they are kept.
     """
 
     pseudonym: str
@@ -61,6 +61,7 @@ def forget(address: str) -> Forgotten:
     with transaction() as session:
         key = address_key.find_or_make(session)
     pseudonym = key.pseudonym(person.on_the_wire)
+    many.stop_naming(person.names)
     mails, cancelled, left, said = _forget_mails(person, key, pseudonym)
     with transaction() as session:
         # Of older direct mails only masked addresses tell. Who shares one loses no more than a record of what was said.

@@ -16,13 +16,12 @@ from weakref import WeakSet
 
 import structlog
 
-from services.smtp.client import IN_FLIGHT, Envelope, Parcel, Policy, Receipt, Result, SmtpClient, closed, receipt_of
+from services.smtp.client import IN_FLIGHT, Parcel, Policy, Receipt, Result, SmtpClient, closed, receipt_of
 from services.smtp.dialogue import Dialogue
 from services.smtp.grammar import GOING_AWAY
 from services.smtp.habits import Habit, habits_of
 from services.smtp.patience import Queueing
 from services.smtp.settings import SmtpSettings
-from services.smtp.trace import Trace
 from services.smtp.wire import Deadline
 from utils import incidents
 from utils.errors import ENVELOPE, DeliveryError, Fault, Phase, Temporary
@@ -165,25 +164,15 @@ class Pool:
             for lane in self._lanes.values():
                 lane.limits = self._limits
 
-    def send(
-        self,
-        settings: SmtpSettings,
-        policy: Policy,
-        envelope: Envelope,
-        content: bytes,
-        *,
-        owner: str,
-        trace: Trace | None = None,
-    ) -> Receipt:
+    def send(self, settings: SmtpSettings, policy: Policy, parcel: Parcel, *, owner: str) -> Receipt:
         """Hand over one message, as SmtpClient.send does: with the wait for a connection, in the policy's time.
 
         A kept connection that turns out to be gone, before the message was said, costs a new one and no error.
         """
         deadline = Deadline(policy.total_seconds)
-        parcel = Parcel(envelope=envelope, content=content, trace=trace)
         receipt = self._sent(settings, policy, parcel, owner, deadline)
         while left := receipt.left_over if receipt.accepted else ():
-            rest = replace(parcel, envelope=replace(envelope, recipients=left))
+            rest = replace(parcel, envelope=replace(parcel.envelope, recipients=left))
             try:
                 more = self._sent(settings, policy, rest, owner, deadline)
             except DeliveryError as error:

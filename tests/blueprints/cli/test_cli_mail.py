@@ -164,7 +164,7 @@ def test_wrong_usage_is_exit_code_2(app: Flask) -> None:
         "purge --older-than -1",
         "purge --older-than 1 --state queued",
         "list --state flying",
-        "list --direct --state sent",
+        "list --direct --count",
         "worker --senders 0",
     ):
         assert run(app, *words.split()).exit_code == 2

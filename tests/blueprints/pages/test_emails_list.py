@@ -6,11 +6,13 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from sqlalchemy import delete
 
+from app import create_app
 from blueprints import live
 from blueprints.pages import email_list
 from database.engine import transaction
@@ -18,9 +20,10 @@ from database.outbox_db import State
 from database.session_db import BrowserSession
 from services import audit
 from services.audit import Action
+from services.suppression import entries
 from tests.mails import REFUSAL, attempted, change, in_state, queued
 from tests.patience import PATIENCE
-from tests.visitors import Visitor, make_bob
+from tests.visitors import Visitor, make_bob, visit
 from utils import clock
 
 URL = "/emails"
@@ -39,7 +42,7 @@ def set_filters(page: str) -> dict[str, str]:
 
 
 def live_url(page: str) -> str:
-    found = re.search(r'data-live="([^"]+)"', page)
+    found = re.search(r'data-live-source="([^"]+)"', page)
     assert found
     return unescape(found[1])
 
@@ -278,3 +281,28 @@ def test_nothing_is_an_empty_file(admin: Visitor) -> None:
 def test_a_wrong_export_is_refused_and_not_noted(admin: Visitor, query: str) -> None:
     assert admin.get(f"{URL}/export?{query}").status_code == 422
     assert audit.events(action=Action.MAIL_EXPORTED) == []
+
+
+def test_a_subject_that_was_kept_is_shown_and_given_to_administrators(admin: Visitor) -> None:
+    mail_id = in_state(State.FAILED, subject="Your <invoice>", account_id=1)
+    attempted(mail_id, **REFUSAL)
+    assert "Your &lt;invoice&gt;" in admin.get(URL).text
+    (row,) = csv.DictReader(io.StringIO(admin.get(f"{URL}/export?format=csv").text))
+    assert (row["tries"], row["server"], row["subject"]) == ("1", "Primary (smtp.example.com:587)", "Your <invoice>")
+
+
+def test_without_the_key_of_addresses_the_page_says_so_at_the_field(
+    app: Flask, admin: Visitor, environment: dict[str, str], tmp_path: Path
+) -> None:
+    mail_id = queued()
+    entries.add("joe@example.com")  # from here on there is a key
+    other = create_app({**environment, "APP_KEY": "an0th3r-k3y-" + "x" * 32}, instance_path=tmp_path)
+    alice = visit(other)
+    alice.sign_in()
+    answer = alice.get(f"{URL}?recipient=example.com&tag=order")
+    assert answer.status_code == 422
+    assert "Recipients cannot be searched." in answer.text
+    assert 'value="example.com"' in answer.text
+    assert ids_on(answer.text) == []
+    assert ids_on(alice.get(URL).text) == [mail_id]
+    assert alice.get(f"{URL}/live?recipient=example.com").status_code == 409

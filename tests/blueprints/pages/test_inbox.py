@@ -53,7 +53,7 @@ def test_the_list_stays_current(client: Visitor, mail: EmailMessage) -> None:
     told = client.get("/inbox/live").text
     assert f'"order": ["{newest()}"]' in told
     assert "Gr\\u00fc\\u00dfe &lt;b&gt;" in told
-    found = re.search(r'data-live="([^"]+)"', client.get("/inbox").text)
+    found = re.search(r'data-live-source="([^"]+)"', client.get("/inbox").text)
     assert found
     assert '"order"' not in client.get(found[1]).text
 

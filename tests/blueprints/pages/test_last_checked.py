@@ -50,7 +50,7 @@ def test_the_list_and_the_servers_page_say_it(admin: Visitor, config_id: int) ->
 def test_the_api_and_the_command_say_it(app: Flask, bearer: dict[str, str], config_id: int) -> None:
     answer = app.test_client().get(f"/api/settings/smtp/configs/{config_id}", headers=bearer).json
     assert answer
-    known = answer["health"]
+    known = answer["data"]["health"]
     assert known["looked_at"]
     assert len(known["offer_changes"]) == 2
     shown = app.test_cli_runner().invoke(args=["smtp", "show", str(config_id)]).output

@@ -26,10 +26,11 @@ from database.outbox_db import DEAD, UNSENT, OutboxMail, Recipient, RecipientSta
 from services import audit
 from services.audit import Actor
 from services.message.draft import draft
-from services.outbox import many, promise, searching
+from services.outbox import holding, many, promise, searching
 from services.outbox.many import ManyDeed
 from services.outbox.many_rules import Correction, ManyAction, correction
 from services.outbox.promise import Terms
+from services.privacy import forgetting
 from services.settings.protection import SECURITY_KINDS
 from services.suppression import entries
 from services.worker import groups, threads
@@ -222,6 +223,21 @@ def test_an_old_preview_is_no_order(app: Flask) -> None:
     many.tidy()
     many.tidy()
     assert many.latest() == []
+
+
+def test_nothing_goes_on_in_a_restored_database_or_for_somebody_who_is_forgotten(app: Flask) -> None:
+    old = in_state(State.FAILED, "ann@gmial.com", recipients=refused("ann@gmial.com"))
+    named = previewed(CORRECT, old, of=correction("", "ann@gmail.com"))
+    sought = previewed(RETRY, recipient="ann@gmial.com")
+    other = previewed(RETRY, recipient="example.com")
+    forgetting.forget("ann@gmail.com")
+    forgetting.forget("Ann@GMIAL.com")
+    assert [many.show(each.id).stage for each in (named, sought, other)] == ["stopped", "stopped", "ready"]
+    with reading() as session:
+        kept = str([(each.wanted, each.old_address, each.new_address) for each in session.scalars(select(MailDeed))])
+    assert "ann@" not in kept
+    holding.hold_all()
+    assert many.start(other.id).stage is Stage.STOPPED
 
 
 def test_what_a_worker_has_claimed_meanwhile_is_left_to_it(either: Flask, server: RecordingServer) -> None:

@@ -9,10 +9,10 @@ from database.mail_deed_db import MailStanding
 from database.outbox_db import SETTLED, Priority, RecipientState, State
 from services.outbox.many_rules import (
     Correction,
+    DeedFacts,
     DeedVerdict,
     Hindrance,
     ManyAction,
-    RuleFacts,
     addresses_of,
     correction,
     judge,
@@ -23,7 +23,7 @@ from utils.errors import InvalidInput
 
 RETRY, CANCEL, CORRECT = ManyAction
 NOW = clock.now()
-KNOWN = RuleFacts(now=NOW, keys={"key"})
+KNOWN = DeedFacts(now=NOW, keys={"key"})
 ANN, BOB = "ann@gmial.com", "bob@example.com"
 
 
@@ -103,7 +103,7 @@ def test_what_may_have_arrived_may_come_twice() -> None:
 
 
 def corrected(found: MailStanding, wrong: str = "gmial.com", right: str = "gmail.com", **known: Any) -> DeedVerdict:
-    return judge(found, CORRECT, RuleFacts(now=NOW, keys={"key"}, **known), correction(wrong, right))
+    return judge(found, CORRECT, DeedFacts(now=NOW, keys={"key"}, **known), correction(wrong, right))
 
 
 def test_only_recipients_who_were_refused_are_corrected() -> None:

@@ -6,22 +6,24 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
 from app import create_app
+from database import address_key_db
 from database.address_key_db import StoredAddressKey
 from database.attempt_db import EmailAttempt
 from database.engine import db, transaction
 from database.mail_facets import key_of
 from database.outbox_db import OutboxMail, OutboxName, State
-from services import address_key
-from services.outbox import indexing, searching
+from services import address_key, email_service
+from services.outbox import indexing, log, searching
 from services.outbox.reasons import Reason
 from services.outbox.searching import MailFilter
 from tests.mails import attempted, change, in_state
 from tests.outbox import row_of
 from utils import clock
-from utils.errors import InvalidInput
+from utils.errors import Conflict, InvalidInput
 
 MOMENT = datetime(2026, 12, 24, 8, 0, tzinfo=UTC)
 SERVER = "Primary (smtp.example.com:587)"
@@ -186,3 +188,73 @@ def test_pages_follow_each_other_and_direct_mail_is_found_likewise(app: Flask) -
     ):
         assert [each.outcome for each in searching.direct(wanted)[0]] == ["permanent"]
     assert searching.direct(MailFilter(states=(State.HELD,)))[0] == []
+
+
+def test_what_is_committed_is_found_and_what_is_rolled_back_leaves_nothing(app: Flask) -> None:
+    make_key()
+    everyone = ["to@example.com", "cc@example.com", "bcc@other.example"]
+
+    def queue(session: Session) -> str:
+        to, cc, bcc = everyone
+        return email_service.queue_email(to, "Hello", "Hello", cc=cc, bcc=bcc, tag="many", session=session)
+
+    with pytest.raises(RuntimeError), transaction() as session:
+        queue(session)
+        queue(session)
+        session.flush()
+        raise RuntimeError
+    assert [found(recipient=each) for each in everyone] == [[], [], []]
+    with transaction() as session:
+        mails = [queue(session), queue(session)]
+        assert session.scalar(select(func.count()).select_from(OutboxName)) is not None
+    for each in (*everyone, "example.com", "other.example"):
+        assert found(recipient=each, tag="many") == mails[::-1]
+    for mail_id in mails:
+        change(mail_id, state=State.SENT, settled_at=clock.now() - timedelta(days=40))
+    assert log.purge(timedelta(days=30)).mails == 2
+    with transaction() as session:
+        assert session.scalar(select(func.count()).select_from(OutboxName)) == 0
+
+
+def test_mail_goes_on_while_the_key_is_away_and_the_search_says_so(app: Flask) -> None:
+    make_key()
+    before = in_state(State.SENT, "jane@example.com")
+    with transaction() as session:
+        kept = address_key_db.find(session)
+        assert kept
+        sealed, kept.key_id = kept.key_id, "00000000"
+    address_key._read.clear()  # as in a process that has just started
+    meanwhile = in_state(State.SENT, "jane@example.com", tag="meanwhile")
+    email_service.send_email("jane@example.com", "Hello", "Hello", tag="meanwhile")
+    assert indexing.index_some() == 0
+    with pytest.raises(Conflict, match="APP_KEY"):
+        searching.find(MailFilter(recipient="jane@example.com"))
+    assert found(tag="meanwhile") == [meanwhile]
+    assert [each.tag for each in searching.direct(MailFilter(tag="meanwhile"))[0]] == ["meanwhile"]
+    with transaction() as session:
+        kept = address_key_db.find(session)
+        assert kept
+        kept.key_id = sealed
+    assert found(recipient="jane@example.com") == [meanwhile, before]
+    assert indexing.index_some() == 2
+    assert found(recipient="jane@example.com") == [meanwhile, before]
+    assert len(searching.direct(MailFilter(recipient="example.com"))[0]) == 1  # its address is not kept
+
+
+def test_a_key_that_is_given_up_takes_its_numbers_along(app: Flask) -> None:
+    make_key()
+    mail_id = in_state(State.SENT, "jane@example.com", "joe@example.com")
+    number = row_of(mail_id).domain_key
+    with transaction() as session:
+        address_key.forget(session)
+    assert row_of(mail_id).domain_key is None
+    indexing.index_some()
+    assert row_of(mail_id).domain_key not in (None, number)
+    assert found(recipient="joe@example.com") == [mail_id]
+
+
+def test_subjects_are_kept_only_where_that_is_asked_for(app: Flask) -> None:
+    email_service.queue_email("jane@example.com", "A subject", "Hello")
+    email_service.send_order_notification("jane@example.com", {}, tag="order")
+    assert [each.subject for each in searching.find(MailFilter())[0]] == [None]
+    assert [(each.subject, each.tag) for each in searching.direct(MailFilter())[0]] == [(None, "order")]

@@ -35,7 +35,9 @@ from utils.errors import NotFound
 Script = dict[str, Answer | list[Answer]]
 TAKEN = "250 2.0.0 Ok: queued as 4XyZ"
 ANN, BOB = "ann@example.com", "bob@example.com"
-TABLES = "suppression address_key email_outbox email_attempt email_conversation audit_event smtp_config api_token account".split()
+TABLES = (
+    "suppression address_key email_outbox email_attempt email_conversation audit_event smtp_config api_token account"
+).split()
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 

@@ -26,7 +26,7 @@ from tests.mails import queued
 from tests.outbox import drain, row_of
 from tests.postfix_server import PostfixServer, parameters
 from tests.scripted_server import ScriptedServer
-from tests.smtp_clients import CONTENT, ENVELOPE, RECIPIENT, SENDER, policy, settings_for
+from tests.smtp_clients import CONTENT, ENVELOPE, PARCEL, RECIPIENT, SENDER, policy, settings_for
 from utils.errors import DeliveryError
 from utils.secret import Secret
 
@@ -167,9 +167,11 @@ def test_a_test_warns_of_one_that_ends_soon(relay: PostfixServer) -> None:
 def test_kept_connections_are_not_shared_between_settings_with_and_without_it(relay: PostfixServer) -> None:
     pool = Pool()
     try:
-        assert pool.send(settings(relay, pair()), policy(), ENVELOPE, CONTENT, owner="a").queue_id
+        assert pool.send(
+            settings(relay, pair()), policy(), PARCEL, owner="a"
+        ).queue_id
         with pytest.raises(DeliveryError):
-            pool.send(settings(relay, None), policy(), ENVELOPE, CONTENT, owner="b")
+            pool.send(settings(relay, None), policy(), PARCEL, owner="b")
     finally:
         pool.close()
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from services.smtp.client import Envelope, Policy
+from services.smtp.client import Envelope, Parcel, Policy
 from services.smtp.dialogue import Dialogue
 from services.smtp.pool import Pool
 from services.smtp.settings import Security, SmtpSettings
@@ -42,7 +42,9 @@ def test_mail_that_comes_during_a_look_at_a_server_of_one_connection_waits_for_i
         receipts: list[object] = []
         mail = Envelope(sender="a@example.com", recipients=("b@example.com",))
         sending = threading.Thread(
-            target=lambda: receipts.append(pool.send(settings, policy, mail, b"x\r\n", owner="config:1"))
+            target=lambda: receipts.append(
+                pool.send(settings, policy, Parcel(envelope=mail, content=b"x\r\n"), owner="config:1")
+            )
         )
         sending.start()
         assert server.turned_away.wait(PATIENCE)

@@ -80,7 +80,7 @@ def test_one_mail_after_the_other_is_not_smuggled_either(pool: Pool) -> None:
         for number in range(6):
             mail = to("bad@r.example", SMUGGLED) if number == 4 else to("good@r.example", number=number)
             with suppress(DeliveryError):
-                pool.send(settings, PATIENT, mail.envelope, mail.content, owner="test")
+                pool.send(settings, PATIENT, mail, owner="test")
     assert server.numbers == [0, 1, 2, 3, 5]
     assert not any("victim" in line for line in server.commands)
     assert server.verbs.count("BDAT") == 0  # a single mail is no occasion to find out
@@ -226,7 +226,7 @@ def test_one_mail_gets_through_where_commands_are_only_taken_singly(pool: Pool, 
     with ScriptedServer({"EHLO": PIPELINED, "RCPT": [end, "250 ok"], "DATA": data}) as server:
         mail = to("anna@r.example")
         settings = settings_for(server, timeout_seconds=2)
-        assert pool.send(settings, PATIENT, mail.envelope, mail.content, owner="test").accepted
+        assert pool.send(settings, PATIENT, mail, owner="test").accepted
     assert habits(server).lacks(Habit.PIPELINING)
 
 
@@ -319,7 +319,7 @@ def test_a_mail_for_more_recipients_than_the_server_takes_is_split(pool: Pool, h
     with OddServer(pipelining=hello is PIPELINED, most_recipients=3, beyond=refusal) as server:
         (mail,) = parcels(1, recipients=8)
         settings = settings_for(server, timeout_seconds=2)
-        receipt = pool.send(settings, PATIENT, mail.envelope, mail.content, owner="test")
+        receipt = pool.send(settings, PATIENT, mail, owner="test")
     assert isinstance(receipt, Receipt)
     assert sorted(receipt.accepted) == sorted(mail.envelope.recipients)
     assert receipt.refused == {}
@@ -330,7 +330,7 @@ def test_a_command_that_is_not_known_any_more_is_one_recipient_too_many_whatever
     script: Script = {"RCPT": ["250 ok", "502 no", "450 4.2.0 later", "502 no", "250 ok"]}
     with ScriptedServer(script) as server:
         (mail,) = parcels(1, recipients=4)
-        receipt = pool.send(settings_for(server), PATIENT, mail.envelope, mail.content, owner="test")
+        receipt = pool.send(settings_for(server), PATIENT, mail, owner="test")
     first, second, third, fourth = mail.envelope.recipients
     assert set(receipt.accepted) == {first, second, fourth}
     assert {address: reply.code for address, reply in receipt.refused.items()} == {third: 450}
@@ -341,7 +341,7 @@ def test_recipients_that_are_refused_do_not_keep_the_others_from_being_asked(poo
     with ScriptedServer({"EHLO": hello, "RCPT": ["450 4.2.0 later", "550 5.1.1 no", "250 ok"]}) as server:
         habits(server).learn(Habit.MOST_RECIPIENTS, 1)
         (mail,) = parcels(1, recipients=4)
-        receipt = pool.send(settings_for(server), PATIENT, mail.envelope, mail.content, owner="test")
+        receipt = pool.send(settings_for(server), PATIENT, mail, owner="test")
     assert len(receipt.accepted) == 2
     assert sorted(reply.code for reply in receipt.refused.values()) == [450, 550]
     assert {*receipt.accepted, *receipt.refused} == set(mail.envelope.recipients)
@@ -352,7 +352,7 @@ def test_a_mail_of_which_a_part_may_have_arrived_is_of_unknown_fate(pool: Pool) 
     script: Script = {"RCPT": ["250 ok", "452 4.5.3 too many", "250 ok"], "MESSAGE": ends}
     with ScriptedServer(script) as server, pytest.raises(OutcomeUnknown):
         (mail,) = parcels(1, recipients=2)
-        pool.send(settings_for(server), PATIENT, mail.envelope, mail.content, owner="test")
+        pool.send(settings_for(server), PATIENT, mail, owner="test")
 
 
 def test_a_mail_of_unknown_fate_is_not_taken_along_by_another_again(pool: Pool) -> None:

@@ -21,7 +21,7 @@ from tests.secret_canaries import ACCESS_TOKEN
 from tests.secret_encodings import SPEAKABLE
 from tests.secret_scanner import found_in
 from tests.sign_in import offering
-from tests.smtp_clients import CONTENT, ENVELOPE, policy, settings_for
+from tests.smtp_clients import PARCEL, policy, settings_for
 from utils.errors import DeliveryError, TokenRefusal
 from utils.log_utils import SURE_PIECE, Redactor
 from utils.secret import Secret
@@ -172,7 +172,7 @@ def test_no_key_of_the_pool_holds_a_token_and_a_renewed_one_keeps_the_connection
         for grant, token in (("config:1/1", "first"), ("config:1/1", "second"), ("config:1/2", "third")):
             bearer = Bearer(grant, Secret(token))
             each = settings_for(server, security=Security.TLS, username=MAILBOX, bearer=bearer)
-            pool.send(each, policy(), ENVELOPE, CONTENT, owner="config:1")
+            pool.send(each, policy(), PARCEL, owner="config:1")
             keys = list(pool._lanes)
             assert [key[0].bearer.token for key in keys if key[0].bearer] == [Secret("")]
         pool.close()
@@ -190,6 +190,6 @@ def test_a_living_connection_asks_for_no_token() -> None:
     with bearer_server(BearerSide({ACCESS_TOKEN: {MAILBOX}})) as server:
         each = settings_for(server, security=Security.TLS, username=MAILBOX, bearer=Bearer("config:1/1", current))
         for _ in range(3):
-            pool.send(each, policy(), ENVELOPE, CONTENT, owner="config:1")
+            pool.send(each, policy(), PARCEL, owner="config:1")
         pool.close()
     assert asked == ["token"]

@@ -19,7 +19,7 @@ from tests import certificates
 from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, Connection, ScriptedServer, close, hang, pause, reset
-from tests.smtp_clients import CONTENT, ENVELOPE, Script, parcels, policy, settings_for, word
+from tests.smtp_clients import CONTENT, ENVELOPE, PARCEL, Script, parcels, policy, settings_for, word
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 
 GONE: Answer = close
@@ -56,7 +56,7 @@ def pool(clock: Clock) -> Iterator[Pool]:
 
 def send(pool: Pool, server: ScriptedServer | RecordingServer, owner: str = "env", **changes: object) -> Receipt:
     settings = settings_for(server, **changes)
-    return pool.send(settings, policy(total_seconds=5), ENVELOPE, CONTENT, owner=owner)
+    return pool.send(settings, policy(total_seconds=5), PARCEL, owner=owner)
 
 
 def test_a_connection_is_used_again(pool: Pool) -> None:
@@ -110,7 +110,9 @@ def test_other_settings_have_other_connections(pool: Pool, other: dict[str, obje
 def test_a_different_patience_is_no_other_connection(pool: Pool) -> None:
     with ScriptedServer() as server:
         send(pool, server)
-        pool.send(settings_for(server), policy(total_seconds=9), ENVELOPE, CONTENT, owner="env")
+        pool.send(
+            settings_for(server), policy(total_seconds=9), PARCEL, owner="env"
+        )
     assert len(server.connections) == 1
 
 
@@ -251,7 +253,9 @@ def test_a_timeout_ends_a_connection(pool: Pool) -> None:
     with ScriptedServer(script) as server:
         send(pool, server)
         with pytest.raises(Temporary) as caught:
-            pool.send(settings_for(server), policy(total_seconds=0.2), ENVELOPE, CONTENT, owner="env")
+            pool.send(
+                settings_for(server), policy(total_seconds=0.2), PARCEL, owner="env"
+            )
         assert caught.value.fault is Fault.TIMEOUT
         send(pool, server)
         assert len(server.connections) == 2
@@ -259,7 +263,9 @@ def test_a_timeout_ends_a_connection(pool: Pool) -> None:
 
 def test_all_of_a_mail_stays_within_its_time(pool: Pool) -> None:
     with ScriptedServer({"GREETING": hang}) as server, pytest.raises(DeliveryError) as caught:
-        pool.send(settings_for(server), policy(total_seconds=0.2), ENVELOPE, CONTENT, owner="env")
+        pool.send(
+            settings_for(server), policy(total_seconds=0.2), PARCEL, owner="env"
+        )
     assert (caught.value.phase, caught.value.fault) == (Phase.GREETING, Fault.TIMEOUT)
 
 
@@ -324,7 +330,12 @@ def test_a_mail_that_finds_no_free_connection_in_its_time_is_temporary(clock: Cl
         found = pool.send_all(settings_for(server), policy(), parcels(2), owner="env")
         next(found)
         with pytest.raises(Temporary) as caught:
-            pool.send(settings_for(server), policy(total_seconds=0.05), ENVELOPE, CONTENT, owner="env")
+            pool.send(
+                settings_for(server),
+                policy(total_seconds=0.05),
+                PARCEL,
+                owner="env",
+            )
         assert caught.value.text == "All connections to the server are in use."
         list(found)
         send(pool, server)
@@ -390,7 +401,7 @@ def test_a_process_that_ends_says_goodbye() -> None:
 def send_once(port: int) -> None:
     """What the process does that ends."""
     place = settings_for(SimpleNamespace(host="127.0.0.1", port=port))
-    smtp_pool.pool.send(place, policy(), ENVELOPE, CONTENT, owner="env")
+    smtp_pool.pool.send(place, policy(), PARCEL, owner="env")
 
 
 def test_a_forked_child_leaves_its_parents_connections_alone(pool: Pool) -> None:
