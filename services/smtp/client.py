@@ -43,7 +43,7 @@ class SmtpClient:
         self._policy = policy
         self._talk = talk or Dialogue(settings, observer)
         if policy.records and not self._talk.transcript:
-            self._talk.transcript = Transcript()
+            self._talk.transcript = Transcript(hides_challenges=True)  # it is kept, and nobody needs them
         self._talk.allow(policy.patience, policy.span)
         self._habits = habits_of(settings.host, settings.port)
         standing = Standing({}, self._habits)

@@ -86,7 +86,7 @@ class SignIn:
     def _exchange(self, name: str) -> Reply:
         mechanism = self._mechanism(name)
         if self._talk.transcript:
-            self._talk.transcript.hides_challenges = self._settings.bearer is not None
+            self._talk.transcript.hides_challenges |= self._settings.bearer is not None
         try:
             return self._answered(name, mechanism)
         except (WireError, DeliveryError) as error:

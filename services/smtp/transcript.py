@@ -130,8 +130,8 @@ class Transcript:
     ``hides_challenges`` so are those: where a token is refused, they say why, and may repeat it.
     """
 
-    def __init__(self) -> None:
-        self.hides_challenges = False
+    def __init__(self, *, hides_challenges: bool = False) -> None:
+        self.hides_challenges = hides_challenges
         self._own = TracePage()
         self._page = self._own
         self._pages = 0  # that were begun here
