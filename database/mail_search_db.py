@@ -201,12 +201,13 @@ def _places(
 
 def _queries(session: Session, shape: _Shape, wanted: SearchTerms) -> list[Select[Any]]:
     """Queries for the rows that are wanted, each of which is found by one of them alone."""
-    found = []
-    for source in _sources(session, shape, wanted):
-        for part in _parts(shape, wanted.states):
-            conditions = [*source, *_within(shape, wanted)]
-            found.append(select(shape.rows.id).where(part.condition, shape.state == part.state, *conditions))
-    return found
+    parts, rows = _parts(shape, wanted.states), select(shape.rows.id)
+    sources = [[*source, *_within(shape, wanted)] for source in _sources(session, shape, wanted)]
+    if wanted.message_id:
+        found = shape.rows.id.in_(_with_message_id(session, shape, wanted.message_id))
+        states = shape.state.in_([part.state for part in parts])
+        return [rows.where(found, states, *source) for source in sources]
+    return [rows.where(part.condition, shape.state == part.state, *source) for source in sources for part in parts]
 
 
 def _parts(shape: _Shape, states: Sequence[State]) -> list[_Part]:
@@ -227,20 +228,18 @@ def _within(shape: _Shape, wanted: SearchTerms) -> list[ColumnElement[bool]]:
 
 def _sources(session: Session, shape: _Shape, wanted: SearchTerms) -> list[list[ColumnElement[bool] | TextClause]]:
     """Conditions besides state and time: together they are true of all that is wanted, no two of the same row."""
-    facets = _facets(wanted)
+    facets, is_found = _facets(wanted), bool(wanted.message_id)
     has_unindexed = _needs_numbers(wanted) and _has_unindexed(session, shape)
     found: list[list[ColumnElement[bool] | TextClause]] = []
-    for by_message in _by_message(shape, wanted):
-        for key in ("domain_key" if wanted.is_domain else "recipient_key",) if wanted.recipient else (None,):
-            if key is None:
-                found.append([*by_message, *_by_facets(session, shape, facets, bool(by_message))])
-            elif wanted.number is not None:
-                alone = facets | {key: wanted.number}
-                found.append([*by_message, *_by_facets(session, shape, alone, bool(by_message))])
-                if _is_named(session, shape, wanted.number):
-                    named = select(shape.named).where(shape.names.key == wanted.number)
-                    others = _by_facets(session, shape, facets, is_found=True)
-                    found.append([*by_message, shape.rows.id.in_(named), getattr(shape.rows, key) == SEVERAL, *others])
+    key = "domain_key" if wanted.is_domain else "recipient_key"
+    if not wanted.recipient:
+        found.append(_by_facets(session, shape, facets, is_found))
+    elif wanted.number is not None:
+        found.append(_by_facets(session, shape, facets | {key: wanted.number}, is_found))
+        if _is_named(session, shape, wanted.number):
+            named = select(shape.named).where(shape.names.key == wanted.number)
+            others = _by_facets(session, shape, facets, is_found=True)
+            found.append([shape.rows.id.in_(named), getattr(shape.rows, key) == SEVERAL, *others])
     if has_unindexed:
         found = [[*source, shape.rows.recipient_key.is_not(None)] for source in found]
         found.append(_one_by_one(shape, wanted))
@@ -303,16 +302,14 @@ def _probed(session: Session, shape: _Shape, name: str, value: Any) -> int:  # n
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 
-def _by_message(shape: _Shape, wanted: SearchTerms) -> list[list[ColumnElement[bool]]]:
-    """The conditions of a Message-ID: ours names the mail, and a caller's own has a number."""
-    if not wanted.message_id:
-        return [[]]
-    is_it = shape.rows.message_id == wanted.message_id
-    if shape is _DIRECT:
-        return [[is_it]]
-    mail_id = wanted.message_id[1:].partition("@")[0]
-    is_own = OutboxMail.message_key == key_of(wanted.message_id)
-    return [[OutboxMail.mail_id == mail_id, is_it], [is_own, OutboxMail.mail_id != mail_id, is_it]]
+def _with_message_id(session: Session, shape: _Shape, message_id: str) -> list[int]:
+    """The numbers of the rows with a Message-ID: ours names the mail, and a caller's own has a number."""
+    ways: list[Any] = [IS_DIRECT]
+    if shape is _QUEUED:
+        mail_id = message_id[1:].partition("@")[0]
+        ways = [OutboxMail.mail_id == mail_id, OutboxMail.message_key == key_of(message_id), is_unindexed()]
+    found = [select(shape.rows.id).where(way, shape.rows.message_id == message_id) for way in ways]
+    return sorted({number for query in found for number in session.scalars(query)})
 
 
 def _is_named(session: Session, shape: _Shape, number: int) -> bool:
@@ -321,7 +318,7 @@ def _is_named(session: Session, shape: _Shape, number: int) -> bool:
 
 
 def _needs_numbers(wanted: SearchTerms) -> bool:
-    return bool(wanted.recipient or wanted.server or wanted.message_id)
+    return bool(wanted.recipient or wanted.server)
 
 
 def _has_unindexed(session: Session, shape: _Shape) -> bool:

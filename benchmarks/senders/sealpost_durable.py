@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from flask_migrate import upgrade
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from benchmarks.application import configuration, environment, opened
 from benchmarks.child import Child
 from benchmarks.message import HTML, SUBJECT, TEXT, TO, Target
 from database.engine import reading, transaction
-from database.outbox_db import OutboxMail, State
+from database.outbox_db import IS_IN_HAND, IS_WAITING, OutboxMail, State
 from services import email_service
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -22,8 +22,8 @@ from services.worker import threads
 
 A_COMMIT: Final = 100  # mails that the caller's transaction promises
 # Literal, so that SQLite finds the partial indexes.
-_WAITS: Final = select(OutboxMail.state, OutboxMail.reason).where(text("state IN ('queued', 'deferred', 'uncertain')"))
-_IS_HELD: Final = select(OutboxMail.id).where(text("state IN ('leased', 'transmitting')"))
+_WAITS: Final = select(OutboxMail.state, OutboxMail.reason).where(IS_WAITING)
+_IS_HELD: Final = select(OutboxMail.id).where(IS_IN_HAND)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Jinja's sandbox keeps templates from what is not theirs. It does not bound how l
 so that each loop, call, filter and operator is counted here.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,20 +32,22 @@ from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Cycler, Joiner, Namespace
 from jinja2.visitor import NodeTransformer
+from markupsafe import soft_str
 
 LONGEST: Final = 1024 * 1024  # characters of a text, and of whatever is made on the way to it
 _MOST_STEPS: Final = 500_000
 _MOST_SECONDS: Final = 1.0  # of computing, however busy the machine is; a usual mail takes some milliseconds
 _MOST_ITEMS: Final = 100_000  # of a list
 _PER_STEP: Final = 32  # characters or items of a result that count as one step
+_FORMAT: Final = re.compile(r"[^%]*(?:%(?:%|[-+ 0]?\d{0,2}(?:\.\d{1,2})?[sdf])[^%]*)*")
 _LARGEST_NUMBER: Final = 2**128
 _HIGHEST_POWER: Final = 64
 _FINEST: Final = 15  # digits behind the point
 _FILTERS: Final = (
     "abs", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "filesizeformat", "first", "float",
-    "groupby", "int", "items", "join", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr",
-    "reverse", "round", "select", "selectattr", "sort", "string", "striptags", "sum", "title", "trim", "truncate",
-    "unique", "upper", "urlencode", "wordcount",
+    "format", "groupby", "int", "items", "join", "last", "length", "list", "lower", "map", "max", "min", "reject",
+    "rejectattr", "replace", "reverse", "round", "select", "selectattr", "sort", "string", "striptags", "sum", "title",
+    "trim", "truncate", "unique", "upper", "urlencode", "wordcount",
 )  # fmt: skip
 _OF_TEXT: Final = frozenset((
     "capitalize", "count", "endswith", "find", "isalpha", "isdigit", "islower", "isupper", "lower", "lstrip",
@@ -176,6 +179,23 @@ def _round(value: float, precision: int = 0) -> float:
     return round(value, precision)
 
 
+def _format(value: str, *args: object) -> str:
+    """As Jinja's, with the signs for texts and numbers alone, and no wide ones."""
+    if not _FORMAT.fullmatch(value):
+        raise SecurityError("A format is like %s, %d or %.2f.")
+    return soft_str(value) % args
+
+
+@pass_eval_context
+def _replace(context: EvalContext, value: str, old: str, new: str, count: int | None = None) -> str:
+    """As Jinja's, once it is known how long it becomes."""
+    times = str(value).count(str(old))
+    if len(str(value)) + times * len(str(new)) > LONGEST:
+        raise TooMuch
+    found: str = FILTERS["replace"](context, value, old, new, count)
+    return found
+
+
 def _few(values: Iterable[Any]) -> list[Any]:
     found = list(islice(values, _MOST_ITEMS + 1))
     if len(found) > _MOST_ITEMS:
@@ -251,7 +271,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
             extensions=[_Steps],
         )
-        known = FILTERS | {"join": _join, "sum": _sum, "round": _round}
+        known = FILTERS | {"join": _join, "sum": _sum, "round": _round, "format": _format, "replace": _replace}
         self.filters = {name: _counted(known[name]) for name in _FILTERS}
         self.globals = {"range": _range, "namespace": Namespace, "cycler": Cycler, "joiner": Joiner}
 

@@ -249,7 +249,7 @@ def _made_by(tree: nodes.Template) -> set[str]:
 
 
 def _one_line(value: object) -> str:
-    return CONTROLS.sub(" ", str(value))
+    return CONTROLS.sub(" ", str(value).encode("utf-8", "replace").decode())  # half of an emoji is no text
 
 
 @cache

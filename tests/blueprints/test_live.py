@@ -1,7 +1,7 @@
 """Lists that stay current: what has changed in one as server-sent events, for a while and to a few."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +12,10 @@ from blueprints.live import ShownRows, Watched
 from tests.patience import PATIENCE
 
 LOOKS = 4
+
+
+def drawn(_: ShownRows, ids: Sequence[str]) -> dict[str, str]:
+    return {each: f"<li>{each}" for each in ids}
 
 
 class Board:
@@ -33,8 +37,7 @@ class Board:
     def events(self, app: Flask, seen: str = "", header: str = "") -> list[dict[str, Any]]:
         headers = {"Last-Event-ID": header} if header else {}
         with app.test_request_context(f"/?seen={seen}", headers=headers):
-            drawn = {"drawn": lambda _, ids: {each: f"<li>{each}" for each in ids}, "around": lambda: {"count": "2"}}
-            answer = live.streamed(Watched(look=self.look, may_go_on=self.may_go_on, **drawn))
+            answer = live.streamed(Watched(self.look, drawn, lambda: {"count": "2"}, self.may_go_on))
             told = "".join(text if isinstance(text, str) else text.decode() for text in answer.response)
             answer.close()
         found = [event for event in told.split("\n\n") if "data: " in event]

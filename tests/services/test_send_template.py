@@ -96,7 +96,15 @@ def test_programs_send_by_template(client: Visitor) -> None:
         status, told = ask(client, template="welcome", values={"name": "Jané", "plan": ["a", 1, {"b": True}]})
         assert (status, told["success"]) == (202, True)
         assert ask(client, template="order_notification", values=ORDER)[0] == 202
-    assert [mail.subject for mail in recorded] == ["Welcome, Jané", "Order Executed: BUY TCS"]
+        half = {"name": "a\ud83d\0b\r\nBcc: x@example.com", "plan": "\udc00"}  # what JSON can say and mail cannot
+        assert ask(client, template="welcome", values=half)[0] == 202
+        assert ask(client, template="order_notification", values=ORDER | {"symbol": "\ud83d"})[0] == 202
+    assert [mail.subject for mail in recorded] == [
+        "Welcome, Jané",
+        "Order Executed: BUY TCS",
+        "Welcome, a? b Bcc: x@example.com",
+        "Order Executed: BUY ?",
+    ]
 
 
 def test_a_call_by_template_is_refused_by_the_names_of_its_fields(client: Visitor) -> None:

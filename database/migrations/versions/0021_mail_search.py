@@ -11,9 +11,21 @@ down_revision = "0020"
 branch_labels = None
 depends_on = None
 
-UNSENT = "state IN ('queued', 'deferred', 'uncertain', 'held')"
-SETTLED = "state IN ('sent', 'failed', 'expired', 'cancelled', 'suppressed')"
+UNSENT = "(state = 'queued' OR state = 'deferred' OR state = 'uncertain' OR state = 'held')"
+SETTLED = "(state = 'sent' OR state = 'failed' OR state = 'expired' OR state = 'cancelled' OR state = 'suppressed')"
 DIRECT = "mail_id IS NULL"
+WAITING = "(state = 'queued' OR state = 'deferred' OR state = 'uncertain')"
+IN_HAND = "(state = 'leased' OR state = 'transmitting')"
+# Indexes that were there, and their conditions: for each and each row that changes, SQLite builds a table of what
+# stands in IN.
+ANEW = (
+    ("ix_email_outbox_due", ["priority", "account_id", "due_at", "id", "state"], WAITING),
+    ("ix_email_outbox_urgent", ["due_at", "id"], f"{WAITING} AND priority = 0"),
+    ("ix_email_outbox_expires", ["expires_at"], WAITING),
+    ("ix_email_outbox_in_hand", ["lease_until"], IN_HAND),
+    ("ix_email_outbox_in_hand_of", ["account_id"], f"{IN_HAND} AND account_id IS NOT NULL"),
+    ("ix_email_outbox_held", ["id"], "(state = 'held')"),
+)
 AT_THE_END = ("server_key", "domain_key", "account_id", "tag", "reason")
 PRESENT = {
     "server_key": "server_key IS NOT NULL",
@@ -31,6 +43,9 @@ TABLES = (("email_outbox", "state", "created_at", SETTLED), ("email_attempt", "o
 def upgrade() -> None:
     for name in ("ix_email_outbox_account", "ix_email_outbox_tag", "ix_email_outbox_dead"):
         op.drop_index(name, table_name="email_outbox")
+    for index, columns, condition in ANEW:
+        op.drop_index(index, table_name="email_outbox")
+        create(index, "email_outbox", columns, condition)
     for table in ("email_outbox", "email_attempt"):
         for column in ("server_key", "recipient_key", "domain_key"):
             op.add_column(table, sa.Column(column, sa.BigInteger(), nullable=True))
@@ -73,6 +88,9 @@ def downgrade() -> None:
     for table in ("email_outbox", "email_attempt"):
         for column in ("subject", "domain_key", "recipient_key", "server_key"):
             op.drop_column(table, column)
+    for index, columns, condition in ANEW:
+        op.drop_index(index, table_name="email_outbox")
+        create(index, "email_outbox", columns, with_in(condition))
     create("ix_email_outbox_account", "email_outbox", ["account_id", "id"], "account_id IS NOT NULL")
     create("ix_email_outbox_tag", "email_outbox", ["tag", "id"], "tag IS NOT NULL")
     dead = "state IN ('failed', 'expired', 'cancelled', 'suppressed')"
@@ -89,6 +107,12 @@ def facets(table: str, state: str, moment: str, among: str) -> list[tuple[str, l
         condition = f"{among} AND {PRESENT[first]} AND {PRESENT[second]}"
         found.append((f"ix_{table}_by_{first}_{second}", [first, second, state, moment, "id"], condition))
     return found
+
+
+def with_in(condition: str) -> str:
+    """The condition as it was before."""
+    states, _, rest = condition.partition(")")
+    return f"state IN ({', '.join(states.replace('state = ', '').strip('(').split(' OR '))}){rest}"
 
 
 def create(name: str, table: str, columns: list[str], condition: str) -> None:

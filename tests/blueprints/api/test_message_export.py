@@ -6,10 +6,12 @@ import io
 import json
 import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import event
+from werkzeug.test import TestResponse
 
 from blueprints import mail_export
 from blueprints.mail_export import ExportForm, ExportPlan
@@ -39,27 +41,33 @@ def mails(app: Flask) -> list[str]:
     return [queued("jane@example.com", account_id=bob.id), in_state(State.FAILED, "joe@example.org")]
 
 
+def told(answer: TestResponse) -> list[dict[str, Any]]:
+    """The emails of an export as JSON."""
+    found: list[dict[str, Any]] = json.loads(answer.text)
+    return found
+
+
 def of_bob(*scopes: Scope) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_tokens.create(1, 'script', scopes=scopes)[0]}"}
 
 
 def test_an_administrator_gets_all_and_an_account_its_own(client: Visitor, mails: list[str]) -> None:
-    every = client.get(URL, headers=ADMIN).json
+    every = told(client.get(URL, headers=ADMIN))
     assert [each["id"] for each in every] == mails[::-1]
     assert [each["recipients"][0]["address"] for each in every] == ["j***@example.org", "j***@example.com"]
-    own = client.get(f"{URL}?account_id=9&whole_addresses=true", headers=of_bob(Scope.READ)).json
+    own = told(client.get(f"{URL}?account_id=9&whole_addresses=true", headers=of_bob(Scope.READ)))
     assert [(each["id"], each["recipients"][0]["address"]) for each in own] == [(mails[0], "jane@example.com")]
 
 
 def test_a_filter_narrows_it(client: Visitor, mails: list[str]) -> None:
     for query in ("state=failed&state=expired", "recipient=example.org", "until=2999-01-01&state=failed"):
-        assert [each["id"] for each in client.get(f"{URL}?{query}", headers=ADMIN).json] == mails[1:]
+        assert [each["id"] for each in told(client.get(f"{URL}?{query}", headers=ADMIN))] == mails[1:]
     answer = client.get(f"{URL}?format=csv&recipient=nobody@example.com", headers=ADMIN)
     assert (answer.mimetype, answer.text.count("\n")) == ("text/csv", 1)
 
 
 def test_direct_mail_is_for_administrators(client: Visitor, mails: list[str]) -> None:
-    assert client.get(f"{URL}?direct=true", headers=ADMIN).json[0]["code"] == 550
+    assert told(client.get(f"{URL}?direct=true", headers=ADMIN))[0]["code"] == 550
     assert client.get(f"{URL}?direct=true", headers=of_bob(Scope.READ)).status_code == 403
     assert client.get(URL, headers=of_bob(Scope.SEND)).status_code == 403
 
@@ -68,7 +76,7 @@ def test_what_is_wrong_is_told_by_its_field(client: Visitor, mails: list[str]) -
     for query in ("format=xml", "since=soon", "state=lost", "cause=luck", "tag=%00", "direct=yes", "account_id=bob"):
         answer = client.get(f"{URL}?{query}", headers=ADMIN)
         assert answer.status_code == 422
-        assert list(answer.json["errors"]) == [query.partition("=")[0]]
+        assert list(json.loads(answer.text)["errors"]) == [query.partition("=")[0]]
     assert audit.events(action=Action.MAIL_EXPORTED) == []
 
 
@@ -84,12 +92,12 @@ def test_it_stands_in_the_audit_trail_whoever_takes_it(app: Flask, client: Visit
 
 def test_the_command_prints_both_forms(app: Flask, mails: list[str]) -> None:
     runner = app.test_cli_runner()
-    told = runner.invoke(args=["mail", "export", "--recipient", "example.com"]).stdout
-    (row,) = csv.DictReader(io.StringIO(told))
+    printed = runner.invoke(args=["mail", "export", "--recipient", "example.com"]).stdout
+    (row,) = csv.DictReader(io.StringIO(printed))
     assert (row["id"], row["recipients"], row["account"]) == (mails[0], "j***@example.com", "1")
     for form in (["--format", "json"], ["--json"]):
-        told = runner.invoke(args=["mail", "export", *form, "--state", "failed", "--whole-addresses"]).stdout
-        assert [each["recipients"][0]["address"] for each in json.loads(told)] == ["joe@example.org"]
+        printed = runner.invoke(args=["mail", "export", *form, "--state", "failed", "--whole-addresses"]).stdout
+        assert [each["recipients"][0]["address"] for each in json.loads(printed)] == ["joe@example.org"]
     refused = runner.invoke(args=["mail", "export", "--reason", "luck"])
     assert (refused.exit_code, refused.stderr.startswith("Error: reason: ")) == (1, True)
 
@@ -159,4 +167,4 @@ def test_a_visitor_may_export_by_session(app: Flask) -> None:
     alice = visit(app)
     alice.sign_in()
     queued()
-    assert len(alice.get(URL).json) == 1
+    assert len(told(alice.get(URL))) == 1

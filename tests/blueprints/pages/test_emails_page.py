@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from blueprints.pages import email_list
-from database.outbox_db import IN_HAND, Priority, State
+from database.outbox_db import IN_HAND, SETTLED, Priority, State
 from services.outbox import facts, log
 from services.settings.named import create_config
 from tests.mails import BODY, REFUSAL, SUBJECT, attempted, change, in_state, queued
@@ -90,9 +90,50 @@ def test_the_page_of_a_mail_tells_of_each_try_and_of_the_next(admin: Visitor) ->
     mail_id = in_state(State.DEFERRED, reason="The mailbox was busy.", due_at=due_at)
     attempted(mail_id, **{**REFUSAL, "outcome": "temporary", "code": 450, "reply": "Try again later"}, ms=1234)
     page = admin.get(f"{URL}/{mail_id}").text
-    for fact in ("smtp.example.com:587", "450 Try again later", "1234 ms", "Not now", "The mailbox was busy."):
+    for fact in ("smtp.example.com:587", "450 Try again later", "1.2 s", "Not now", "The mailbox was busy."):
         assert fact in page
     assert f'Next attempt <time datetime="{due_at.isoformat()}"' in page
+
+
+def test_the_page_tells_how_an_attempt_was_encrypted_and_what_the_server_calls_the_mail(admin: Visitor) -> None:
+    told = {
+        "TLSv1.3": "TLS 1.3, certificate verified",
+        "TLSv1.2": "TLS 1.2, certificate verified",
+        "none": "Unencrypted",
+    }
+    for tls, words in told.items():
+        mail_id = in_state(State.SENT)
+        attempted(mail_id, tls=tls, queue_id="4XyZ<b>1")
+        page = admin.get(f"{URL}/{mail_id}").text
+        assert f"<li>{words}</li>" in page
+        assert "<code>4XyZ&lt;b&gt;1</code>" in page
+    mail_id = in_state(State.SENT)
+    attempted(mail_id)  # from before any of it was noted
+    page = admin.get(f"{URL}/{mail_id}").text
+    for word in ("certificate verified", "Unencrypted", "Queue ID", "Conversation"):
+        assert word not in page
+
+
+def test_a_page_stays_current_while_its_mail_is_not_settled(admin: Visitor) -> None:
+    for state in State:
+        page = admin.get(f"{URL}/{in_state(state)}").text
+        is_settled = state in SETTLED
+        assert ("live-mail.js" in page, "data-live-refresh" in page) == (not is_settled, not is_settled)
+    due, later = queued(), queued()
+    change(later, due_at=clock.now() + timedelta(hours=1))
+    assert 'data-live-mail="soon"' in admin.get(f"{URL}/{due}").text
+    assert 'data-live-mail="later"' in admin.get(f"{URL}/{later}").text
+
+
+def test_a_mail_that_was_sent_directly_has_a_page_that_the_list_leads_to(admin: Visitor) -> None:
+    attempted(None, **REFUSAL, message_id="<1@example.com>", server="First (a.example.com:587)")
+    attempted(None, message_id="<1@example.com>", server="Second (b.example.com:587)", tls="TLSv1.3")
+    link = re.search(r'href="(/emails/direct/\d+)[?"]', admin.get(f"{URL}?from=direct").text)
+    assert link
+    page = admin.get(link[1]).text
+    for fact in ("First (a.example.com:587)", "Second (b.example.com:587)", "TLS 1.3, certificate verified", "j***@ex"):
+        assert fact in page
+    assert admin.get(f"{URL}/direct/{10**30}").status_code == 404
 
 
 def test_what_was_sent_directly_stands_on_its_own_page(admin: Visitor) -> None:
@@ -205,8 +246,7 @@ def tries_of(admin: Visitor, mail_id: str) -> tuple[int, int]:
     listed = re.search(r'class="tries-label">Attempts: </span>(\d+)', admin.get(URL).text)
     assert listed
     page = admin.get(f"{URL}/{mail_id}").text
-    shown = page.partition('<ol class="attempts">')[2].partition("</ol>")[0]
-    return int(listed[1]), shown.count("<li>")
+    return int(listed[1]), page.count('<li class="is-attempt">')
 
 
 @pytest.mark.parametrize("charged", [0, 1, 2, 5])

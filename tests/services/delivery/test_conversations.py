@@ -11,8 +11,10 @@ from sqlalchemy import text
 
 from app import create_app
 from database import attempt_db
-from database.engine import reading
-from services import conversations
+from database.attempt_db import EmailAttempt
+from database.engine import reading, transaction
+from services import address_key, conversations
+from services.email_service import send_email
 from services.outbox import log
 from services.privacy import forgetting
 from services.privacy.export import export, held
@@ -64,6 +66,11 @@ def opened_now(mail_id: str) -> list[SpokenLine] | None:
         (attempt,) = attempt_db.of_mail(session, mail_id)
         (found,) = conversations.of_ids(session, [attempt.conversation or ""]).values()
     return found
+
+
+def log_of_direct() -> list[EmailAttempt]:
+    with reading() as session:
+        return attempt_db.latest(session, 10)
 
 
 def everything() -> str:
@@ -173,6 +180,20 @@ def test_a_rotation_seals_it_anew_and_without_its_key_nothing_is_shown(
         assert said(mail_id) == before
     assert opened_now(mail_id) is None
     assert key_rotation.status().keys[-1].conversations == 1
+
+
+def test_a_direct_mail_is_exported_and_forgotten_with_it_too(servers: ExitStack) -> None:
+    with transaction() as session:
+        address_key.find_or_make(session)  # which a worker has done by then
+    scripted(servers, {"RCPT": ["250 ok", f"550 5.1.1 <{BOB}>: no such user", "250 ok"]})
+    send_email([ANN, BOB], "S", "T")
+    send_email(BOB, "S", "T")
+    (told,) = export(ANN)["direct_emails"]
+    assert f"C: RCPT TO:<{ANN}>" in told["conversation"]
+    assert "S: 550 5.1.1 <b***@example.com>: no such user" in told["conversation"]
+    assert BOB not in str(told)
+    assert (held(ANN).conversations, forgetting.forget(ANN).conversations) == (1, 1)
+    assert [each.conversation is None for each in log_of_direct()] == [False, True]
 
 
 def test_it_goes_with_the_log_and_when_its_address_is_forgotten(servers: ExitStack) -> None:

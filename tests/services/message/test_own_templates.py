@@ -86,6 +86,14 @@ def test_a_new_template_may_loop_over_what_it_is_given_and_needs_one_body_only(w
     assert (mail.subject, mail.text, mail.html) == ("Welcome, Jane", "1 Tea: 3\n2 Pot: 10.5\n", "")
 
 
+def test_prices_and_words_can_be_written_as_they_should_look(write: Write) -> None:
+    written = "{{ '%.2f'|format(price) }} {{ '%5s%%|%03d'|format('a', 7) }} {{ name|replace('Ja', 'Su')|upper }}"
+    more = " {{ price|round(1) }} {{ rows|map(attribute='n')|sum }} {{ rows|map(attribute='n')|join(', ') }}"
+    welcome(write, written + more)
+    text = render("welcome", name="Jane", price=9.5, rows=[{"n": 1}, {"n": 2}]).text
+    assert text == "9.50     a%|007 SUNE 9.5 3 1, 2"
+
+
 def test_values_are_escaped_in_html_at_any_depth_and_no_line_break_gets_into_a_subject(write: Write) -> None:
     welcome(write, subject="Hi\n{{ name }}\n\n{{ rows[0] }}")
     write(
@@ -149,6 +157,9 @@ ENDLESS = {
     "includes": "{% set d = (d|default(60)) - 1 %}{% if d %}"
     + "{% include 'password_reset/body.txt' %}" * 2
     + "{% endif %}",
+    "a wide format": "{{ '%999999999d'|format(1) }}",
+    "replacing": "{{ ('a' * 999999)|replace('a', 'b' * 99999) }}",
+    "replacing nothing": "{{ ('a' * 99999)|replace('', 'b' * 99999) }}",
     "rounding": "{{ 5|round(-(10 ** 9)) }}",
     "joining": "{{ range(99999)|join('x' * 999999) }}",
     "summing": "{{ ([[1] * 300] * 300)|sum(start=[]) }}",
@@ -179,7 +190,8 @@ def test_a_template_without_an_end_is_stopped(write: Write, folder: Path, monkey
         write("password_reset/body.txt", source)
         own_templates.environment(folder).cache.clear()  # type: ignore[union-attr]
         found[kind] = fault("password_reset", **RESET)
-    assert {kind for kind, told in found.items() if TOO_MUCH not in told} <= {"summing", "includes"}, found
+    others = {kind for kind, told in found.items() if TOO_MUCH not in told}
+    assert others <= {"summing", "includes", "a wide format"}, found
     assert all(found.values())
 
 
