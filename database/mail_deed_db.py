@@ -36,9 +36,10 @@ UNDER_WAY: Final = (Stage.LOOKING, Stage.RUNNING)
 class MailDeed(Base):
     """One deed. Its mails are those that ``wanted`` finds, as the query of an address, or those in ``chosen``.
 
-    ``old_address`` and ``new_address`` are the addresses, or domains, of a correction. ``cursor``: how far the looking
-    has come, which no newer mail joins. ``tally`` counts what was found, as rows of state, cause, hindrance and number;
-    ``left_alone`` what was left alone after all, by hindrance. ``actor`` and ``source`` are as in the audit trail.
+    ``old_address`` and ``new_address`` are the addresses, or domains, of a correction. ``cursor``: how far the
+    looking has come, and ``newest`` the mail after which none joins. ``tally`` counts what was found, as rows of state,
+    cause, hindrance and number; ``left_alone`` what was left alone after all, by hindrance. ``actor`` and ``source``
+    are as in the audit trail.
     """
 
     __tablename__ = "mail_deed"

@@ -61,7 +61,7 @@ def forget(address: str) -> Forgotten:
     with transaction() as session:
         key = address_key.find_or_make(session)
     pseudonym = key.pseudonym(person.on_the_wire)
-    many.stop_naming(person.names)
+    many.stop_naming(lambda text: person.replaced(text, pseudonym) != text)
     mails, cancelled, left, said = _forget_mails(person, key, pseudonym)
     with transaction() as session:
         # Of older direct mails only masked addresses tell. Who shares one loses no more than a record of what was said.

@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from tests.browser.scene import Scene, State
-from tests.browser.steps import expect_heading, follow
+from tests.browser.steps import expect_heading, follow, press
 
 
 def emails_none(scene: Scene) -> Page:
@@ -91,6 +91,22 @@ def email_opened(scene: Scene) -> Page:
     return page
 
 
+def emails_to_correct(scene: Scene) -> Page:
+    page = emails_in_every_state(scene)
+    page.get_by_role("checkbox", name="Select").first.check()
+    press(page, "Correct address…")
+    press(page, "Preview")
+    expect(page.get_by_text("Enter the corrected address.").first).to_be_visible()
+    return page
+
+
+def emails_previewed(scene: Scene) -> Page:
+    page = scene.page(scene.servers.working, "alice", "/emails/many")
+    press(page, "Preview")
+    expect(page.get_by_text("Cannot be sent again")).to_be_visible()
+    return page
+
+
 STATES: list[State] = [
     emails_none,
     emails_in_every_state,
@@ -99,6 +115,8 @@ STATES: list[State] = [
     emails_none_match,
     emails_to_export,
     emails_sent_directly,
+    emails_to_correct,
+    emails_previewed,
     email_failed,
     email_to_send_again,
     email_held,
