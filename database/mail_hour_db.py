@@ -218,7 +218,7 @@ def totals(session: Session, since: datetime) -> list[HourTotal]:
     query = select(*keys, *numbers).where(MailHour.hour >= since).group_by(*keys).order_by(*keys)
     at, after = len(keys) + 2, len(keys) + 2 + len(BINS)
     rows: list[Any] = list(session.execute(query))
-    return [HourTotal(*row[:at], within=tuple(row[at:after]), took=tuple(row[after:])) for row in rows]
+    return [HourTotal._make((*row[:at], tuple(row[at:after]), tuple(row[after:]))) for row in rows]
 
 
 def has_many(session: Session, since: datetime, most: int) -> bool:

@@ -57,7 +57,7 @@ def one_by_one(
     """As `send_email` does."""
     for parcel in parcels:
         try:
-            yield parcel, pool.send(settings, policy, parcel.envelope, parcel.content, owner="model")
+            yield parcel, pool.send(settings, policy, parcel, owner="model")
         except DeliveryError as error:
             yield parcel, error
 

@@ -167,9 +167,7 @@ def test_a_test_warns_of_one_that_ends_soon(relay: PostfixServer) -> None:
 def test_kept_connections_are_not_shared_between_settings_with_and_without_it(relay: PostfixServer) -> None:
     pool = Pool()
     try:
-        assert pool.send(
-            settings(relay, pair()), policy(), PARCEL, owner="a"
-        ).queue_id
+        assert pool.send(settings(relay, pair()), policy(), PARCEL, owner="a").queue_id
         with pytest.raises(DeliveryError):
             pool.send(settings(relay, None), policy(), PARCEL, owner="b")
     finally:

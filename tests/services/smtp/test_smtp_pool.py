@@ -110,9 +110,7 @@ def test_other_settings_have_other_connections(pool: Pool, other: dict[str, obje
 def test_a_different_patience_is_no_other_connection(pool: Pool) -> None:
     with ScriptedServer() as server:
         send(pool, server)
-        pool.send(
-            settings_for(server), policy(total_seconds=9), PARCEL, owner="env"
-        )
+        pool.send(settings_for(server), policy(total_seconds=9), PARCEL, owner="env")
     assert len(server.connections) == 1
 
 
@@ -253,9 +251,7 @@ def test_a_timeout_ends_a_connection(pool: Pool) -> None:
     with ScriptedServer(script) as server:
         send(pool, server)
         with pytest.raises(Temporary) as caught:
-            pool.send(
-                settings_for(server), policy(total_seconds=0.2), PARCEL, owner="env"
-            )
+            pool.send(settings_for(server), policy(total_seconds=0.2), PARCEL, owner="env")
         assert caught.value.fault is Fault.TIMEOUT
         send(pool, server)
         assert len(server.connections) == 2
@@ -263,9 +259,7 @@ def test_a_timeout_ends_a_connection(pool: Pool) -> None:
 
 def test_all_of_a_mail_stays_within_its_time(pool: Pool) -> None:
     with ScriptedServer({"GREETING": hang}) as server, pytest.raises(DeliveryError) as caught:
-        pool.send(
-            settings_for(server), policy(total_seconds=0.2), PARCEL, owner="env"
-        )
+        pool.send(settings_for(server), policy(total_seconds=0.2), PARCEL, owner="env")
     assert (caught.value.phase, caught.value.fault) == (Phase.GREETING, Fault.TIMEOUT)
 
 
