@@ -30,7 +30,7 @@ function isInUse(region) {
 const last = new Map();
 
 function takeOver(page) {
-  for (const region of document.querySelectorAll("[data-live]")) {
+  for (const region of document.querySelectorAll("[data-keeps-fresh]")) {
     const newer = page.getElementById(region.id);
     if (!newer || newer.isEqualNode(last.get(region.id) ?? null) || isInUse(region)) continue;
     last.set(region.id, newer);
