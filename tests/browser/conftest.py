@@ -1,7 +1,6 @@
 """A real browser in front of a real server process, and a watch on everything that the browser complains about."""
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -130,71 +129,6 @@ class Watch:
     def _note_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not message.text.startswith((BAD_STATUS, OFFLINE)):
             self.complaints.append(f"console {message.type}: {message.text}")
-
-
-class Profiles:
-    """Browser profiles that serve one page after the other, as long as nothing in them has changed: half the price.
-
-    A profile is used again for the same address, person and options only. What stays behind of a page, a cookie or
-    something stored, ends it, so that no page sees what another has left.
-    """
-
-    def __init__(self, browser: Browser) -> None:
-        self._browser = browser
-        self._kept: dict[str, Profile] = {}
-
-    @contextmanager
-    def watched_pages(self) -> Iterator[NewPage]:
-        """As ``watched_pages`` above. Two pages that are open together never share a profile."""
-        used: dict[str, Profile] = {}
-
-        def make(base_url: str, *, leads_to: str = "", **options: Any) -> Page:
-            key = json.dumps([base_url, leads_to, options], sort_keys=True)
-            while key in used:
-                key += "'"
-            used[key] = self._kept.pop(key, None) or self._fresh(base_url, leads_to, options)
-            return used[key].context.new_page()
-
-        try:
-            yield make
-        finally:
-            complaints = [complaint for profile in used.values() for complaint in profile.watch.complaints]
-            for key, profile in used.items():
-                is_as_before = profile.is_as_before()
-                for page in profile.context.pages:
-                    leave(page)
-                    page.close()
-                if is_as_before:
-                    self._kept[key] = profile
-                else:
-                    profile.context.close()
-        assert complaints == []
-
-    def close(self) -> None:
-        for profile in self._kept.values():
-            profile.context.close()
-
-    def _fresh(self, base_url: str, leads_to: str, options: dict[str, Any]) -> "Profile":
-        context = self._browser.new_context(base_url=base_url, **{"reduced_motion": "reduce", **options})
-        context.set_default_timeout(PATIENCE * 1000)
-        context.add_init_script(REPORT_VIOLATIONS)
-        return Profile(context, Watch(base_url, context, leads_to))
-
-
-class Profile:
-    """A browser profile, its watch, and what was in it at first."""
-
-    def __init__(self, context: BrowserContext, watch: Watch) -> None:
-        self.context, self.watch = context, watch
-        self._before = _kept_in(context)
-
-    def is_as_before(self) -> bool:
-        stored = [page.evaluate("localStorage.length") for page in self.context.pages]
-        return _kept_in(self.context) == self._before and not any(stored) and not self.watch.complaints
-
-
-def _kept_in(context: BrowserContext) -> list[tuple[str, str]]:
-    return sorted((cookie["name"], cookie["value"]) for cookie in context.cookies())
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.browser.conftest import Profiles, StartServer
+from tests.browser.conftest import NewPage, StartServer, watched_pages
 from tests.browser.scene import Scene, Servers, State
 from tests.browser.states import STATES
 from tests.browser.states_settings import form_test_cancelled, form_test_running
@@ -30,17 +30,10 @@ def servers(browser: Browser, start_server: StartServer) -> Iterator[Servers]:
         yield Servers(browser, start_server, mail_server, silent)
 
 
-@pytest.fixture(scope="module")
-def profiles(browser: Browser) -> Iterator[Profiles]:
-    profiles = Profiles(browser)
-    yield profiles
-    profiles.close()
-
-
 @pytest.fixture(scope="module", params=STATES, ids=lambda show: show.__name__)
-def page(request: pytest.FixtureRequest, profiles: Profiles, servers: Servers) -> Iterator[Page]:
+def page(request: pytest.FixtureRequest, browser: Browser, servers: Servers) -> Iterator[Page]:
     """A page in one of its states, for all tests about it."""
-    with profiles.watched_pages() as new_page:
+    with watched_pages(browser) as new_page:
         yield request.param(Scene(servers, new_page))
 
 
@@ -60,9 +53,8 @@ def test_a_page_fits_a_phone(page: Page) -> None:
 
 
 @pytest.mark.parametrize("show", WITHOUT_SCRIPT, ids=lambda show: show.__name__)
-def test_without_script_a_page_has_no_dead_control(servers: Servers, profiles: Profiles, show: State) -> None:
-    with profiles.watched_pages() as new_page:
-        assert dead_controls(show(Scene(servers, new_page, {"java_script_enabled": False}))) == []
+def test_without_script_a_page_has_no_dead_control(servers: Servers, new_page: NewPage, show: State) -> None:
+    assert dead_controls(show(Scene(servers, new_page, {"java_script_enabled": False}))) == []
 
 
 def show_in(page: Page, scheme: Literal["light", "dark"]) -> None:
