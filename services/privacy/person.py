@@ -34,6 +34,10 @@ class AddressHolder:
     def is_it(self, address: str) -> bool:
         return address_key.canonical(address) == self._canonical
 
+    def names(self, text: str) -> bool:
+        """Whether a text names the address, however it is written."""
+        return any(pattern.search(text) for pattern in self._patterns)
+
     def replaced(self, text: str, pseudonym: str) -> str:
         """The text with the pseudonym in the place of the address, however it is written."""
         for pattern in self._patterns:
