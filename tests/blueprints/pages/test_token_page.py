@@ -173,7 +173,7 @@ def test_the_scope_of_administrators_is_refused_to_others(bob: Visitor) -> None:
 def test_a_token_for_nothing_is_refused(admin: Visitor) -> None:
     answer = create(admin, name="kept name", scope_admin="")
     assert answer.status_code == 422
-    assert "Choose one or more of: send, settings, read, admin." in answer.text
+    assert "Choose one or more of: send, settings, read, metrics, admin." in answer.text
     assert 'value="kept name"' in answer.text
     assert api_tokens.every() == []
 
