@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from database import schema_db, sqlite_copy, sqlite_file
 from database.engine import db
+from database.mail_deed_db import MailDeed
 from database.oauth_db import PendingOAuth
 from database.outbox_db import OutboxMail
 from database.session_db import BrowserSession
@@ -102,6 +103,8 @@ def _made_harmless(copy: Path, name: str) -> tuple[int, int]:
     with Session(engine) as session, session.begin():
         tables = set(inspect(session.connection()).get_table_names())
         held = holding.hold_restored(session) if OutboxMail.__tablename__ in tables else 0
+        if MailDeed.__tablename__ in tables:
+            holding.stop_restored_deeds(session)
         sessions = 0
         if BrowserSession.__tablename__ in tables:
             sessions = len(session.scalars(delete(BrowserSession).returning(BrowserSession.id_hash)).all())

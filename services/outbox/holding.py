@@ -54,8 +54,12 @@ def hold_all() -> Held:
 
 def hold_restored(session: Session) -> int:
     """The same in a database that no worker knows: what was being handed over there is of unknown fate."""
-    mail_deed_db.stop_all(session, clock.now())  # what it would send again may have been so since
     return outbox_hold_db.hold_all(session, Reason.HELD, None, _MAY_GO_ON)
+
+
+def stop_restored_deeds(session: Session) -> None:
+    """Stop what acts on many mails in such a database: what it would send again may have been so since."""
+    mail_deed_db.stop_all(session, clock.now())
 
 
 def release_all() -> Released:
