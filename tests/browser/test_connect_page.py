@@ -43,6 +43,8 @@ def samples(migrated_database: Path, tmp_path_factory: pytest.TempPathFactory) -
 def opened(samples: str, new_page: NewPage, name: str, **options: object) -> Page:
     page = new_page(samples, **options)
     sign_in(page, "alice")
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    page.wait_for_load_state()  # the server is in this process, and would tell of a file that it was stopped at
     page.goto(f"/sample/connect/{name}")
     return page
 

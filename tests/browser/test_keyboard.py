@@ -10,7 +10,7 @@ from tests.browser.steps import expect_outcome, session_of, settle
 from tests.recording_server import RecordingServer
 from tests.running import Sealpost
 
-MOST_STOPS = 90
+MOST_STOPS = 150
 
 
 @pytest.fixture(scope="module")
