@@ -4,12 +4,13 @@ import contextlib
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, StorageState
 
 from app import create_app
 from database import mail_open_db
@@ -17,6 +18,7 @@ from database.engine import transaction
 from database.mail_open_db import Opens
 from database.outbox_db import State as MailState
 from database.sender_db import AccountSender
+from services.accounts.sessions import RECENT
 from services.suppression import counting, entries
 from services.suppression.counting import DeadAddress
 from services.suppression.listing import Cause
@@ -49,16 +51,19 @@ class Servers:
         self._make_a_token()
         self._fill_the_mail_log()
         self.sender_link = self._ask_for_a_sender()
-        self.sessions = {
-            (server.url, login): session_of(browser, server.url, login)
-            for server, login in (
-                (self.new, "alice"),
-                (self.new, "bob"),
-                (self.peopled, "alice"),
-                (self.peopled, "bob"),
-                (self.working, "alice"),
-            )
-        }
+        self._browser = browser
+        self._sessions: dict[tuple[str, str], tuple[StorageState, float]] = {}
+
+    def session(self, server: Sealpost, login: str) -> StorageState | None:
+        """That of somebody who signed in lately, None of a guest: later than that, some pages ask for the password."""
+        if not login:
+            return None
+        key = server.url, login
+        session, since = self._sessions.get(key, (None, 0.0))
+        if session is None or time.monotonic() - since > RECENT.total_seconds() / 2:
+            session = session_of(self._browser, server.url, login)
+            self._sessions[key] = session, time.monotonic()
+        return session
 
     def _use_the_local_inbox(self) -> str:
         """Have a reset mail in the local inbox; the path of its link."""
@@ -152,8 +157,7 @@ class Scene:
 
     def page(self, server: Sealpost, login: str = "", path: str = "/") -> Page:
         """A page of this server, as somebody who is signed in or as a guest."""
-        session = self.servers.sessions.get((server.url, login))
-        page = self.new_page(server.url, storage_state=session, **self.options)
+        page = self.new_page(server.url, storage_state=self.servers.session(server, login), **self.options)
         page.goto(path)
         return page
 

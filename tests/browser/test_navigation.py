@@ -86,7 +86,7 @@ def test_a_menu_closes_by_escape_by_a_click_beside_it_and_when_the_focus_leaves(
     expect(inside).to_be_hidden()
     expect(opener).to_be_focused()
     opener.click()
-    page.get_by_role("heading", level=1).click()
+    page.get_by_role("heading", level=1).click(position={"x": 5, "y": 5})  # the menu may hang over the rest of it
     expect(inside).to_be_hidden()
     opener.click()
     page.get_by_role("link", name="Account", exact=True).focus()
