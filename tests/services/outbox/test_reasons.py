@@ -120,7 +120,7 @@ def test_a_result_that_an_earlier_version_kept_in_a_file_is_written_as_a_code(tm
     settled: list[News] = []
     unwritten.keep(tmp_path, News([settlement(Reason.TOO_LATE.text)], []))
     unwritten.replay(tmp_path, settled.append)
-    assert settled == [News([settlement(Reason.TOO_LATE)], [])]
+    assert settled == [News([settlement(Reason.TOO_LATE)], [], [])]
 
 
 def test_a_row_holds_the_code_and_readers_see_the_words(app: Flask, admin: Visitor) -> None:
