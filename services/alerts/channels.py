@@ -342,7 +342,7 @@ _MISSING: Final = {
     "config_id": "Choose a mail server.",
     "recipients": f"Enter 1 to {_MOST_RECIPIENTS} addresses.",
 }
-# What the Bot API takes: a number of at most 52 bits, or a public name. All else, such as a bot's token, would be shown.
+# What the Bot API takes: a number of 52 bits, or a public name. All else, such as the bot's token, would be shown.
 _CHAT: Final = re.compile(r"-?[1-9][0-9]{0,15}|@[A-Za-z][A-Za-z0-9_]{3,31}", re.ASCII)
 _NO_CHAT: Final = "Enter the number of the chat, like -1001234567890, or @name of a public one."
 _NO_BOT: Final = "Enter the whole token from @BotFather, like 123456:ABC-DEF."
