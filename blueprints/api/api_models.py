@@ -39,8 +39,8 @@ def _search_text(value: str) -> str:
 def one_of(known: Mapping[str, bool | str], kind: str, told: str, **more: object) -> Checked:
     """A parameter that is one of these words, and what each stands for; the rest is for the document."""
 
-    def meant(value: str) -> bool | str:
-        if value not in known:
+    def meant(value: object) -> bool | str:
+        if not isinstance(value, str) or value not in known:  # in a body it may be a list, which cannot be looked up
             raise PydanticCustomError("refused", "Enter one of: {known}.", {"known": ", ".join(known)})
         return known[value]
 

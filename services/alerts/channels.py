@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -297,8 +298,11 @@ def _text_fault(kind: ChannelKind, name: str, value: str) -> str:
         return f"Use at most {_LONGEST[name]} letters, digits and signs, without spaces."
     if name == "secret" and len(signing_key(value)) < _LEAST_KEY:
         return f"Use at least {_LEAST_KEY} characters, or leave it empty to have one made."
-    is_bot = kind is ChannelKind.TELEGRAM and name == "token"
-    return _NO_BOT if is_bot and not _is_bot_token(value) else ""
+    if kind is not ChannelKind.TELEGRAM:
+        return ""
+    if name == "chat":
+        return "" if _CHAT.fullmatch(value) else _NO_CHAT
+    return "" if _is_bot_token(value) else _NO_BOT
 
 
 def _is_bot_token(text: str) -> bool:
@@ -338,4 +342,7 @@ _MISSING: Final = {
     "config_id": "Choose a mail server.",
     "recipients": f"Enter 1 to {_MOST_RECIPIENTS} addresses.",
 }
+# What the Bot API takes: a number of 52 bits, or a public name. All else, such as the bot's token, would be shown.
+_CHAT: Final = re.compile(r"-?[1-9][0-9]{0,15}|@[A-Za-z][A-Za-z0-9_]{3,31}", re.ASCII)
+_NO_CHAT: Final = "Enter the number of the chat, like -1001234567890, or @name of a public one."
 _NO_BOT: Final = "Enter the whole token from @BotFather, like 123456:ABC-DEF."

@@ -291,6 +291,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         is_open = attr in _OF_TEXT if isinstance(obj, str) else isinstance(obj, _OPEN)
         return is_open and super().is_safe_attribute(obj, attr, value)
 
+    def wrap_str_format(self, value: object) -> None:
+        """Let ``"{:>9}".format`` be no way round ``_OF_TEXT``: a width writes gigabytes before they can be counted."""
+
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         _charge()
         return _charge(super().call(__context, __obj, *args, **kwargs))

@@ -163,10 +163,10 @@ def asked_for(name: str) -> set[str]:
         seen.add(file)
         try:
             tree = environment.parse(environment.loader.get_source(environment, file)[0])
+            found |= meta.find_undeclared_variables(tree) - _optional(tree) - _made_by(tree)
+            to_read += [each for each in meta.find_referenced_templates(tree) if each]
         except Exception:  # noqa: S112 - what is wrong with it is told elsewhere
             continue
-        found |= meta.find_undeclared_variables(tree) - _optional(tree) - _made_by(tree)
-        to_read += [each for each in meta.find_referenced_templates(tree) if each]
     return found - environment.globals.keys() - {"brand", "app_name", "base_url", "order_currency"}
 
 

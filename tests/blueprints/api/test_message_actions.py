@@ -50,6 +50,7 @@ def test_named_ones_get_a_corrected_address(app: Flask) -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({}, "action"),
     ({"action": "delete", "filter": {}}, "action"),
+    *(({"action": odd, "filter": {}}, "action") for odd in ([], ["retry"], {}, {"retry": 1}, 7, True, None)),
     ({"action": "retry"}, "ids"),
     ({"action": "retry", "ids": ["0" * 32], "filter": {}}, "filter"),
     ({"action": "retry", "ids": []}, "ids"),

@@ -20,7 +20,7 @@ from blueprints.access import limiter
 from database.audit_db import AuditEvent
 from database.engine import reading
 from services.gallery import branding, showing
-from services.message import png, templates
+from services.message import own_templates, png, templates
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.conftest import ADMIN_TOKEN
@@ -122,6 +122,18 @@ def test_a_template_without_sample_values_is_shown_with_their_names(admin: Visit
     for broken in ("[1]", "{", "\ud83d".encode("utf-8", "surrogatepass").decode("latin-1"), "[" * 100_000):
         (folder / "welcome" / "sample.json").write_text(broken)
         assert "Welcome, name" in admin.get("/settings/mails/welcome").text
+
+
+def test_what_jinja_does_not_understand_is_told_of_where_there_are_no_sample_values_too(
+    admin: Visitor, folder: Path
+) -> None:
+    for source in ("{{ name|capitalise }}", "{% if name is fine %}x{% endif %}", "{{ 1" + " + 1" * 20_000 + " }}"):
+        (folder / "welcome" / "body.txt").write_text(source)
+        own_templates.environment(folder).cache.clear()  # type: ignore[union-attr]
+        for path in ("/settings/mails", "/settings/mails/welcome"):
+            answer = admin.get(path)
+            assert (answer.status_code, "welcome" in answer.text) == (200, True), source[:30]
+            assert "welcome/body.txt, line 1" in answer.text or "It includes itself." in answer.text, source[:30]
 
 
 def test_a_sample_is_sent_to_whoever_asks_and_what_came_of_it_is_told(

@@ -124,6 +124,8 @@ BROKEN = {
     "the way to Python": ("{{ ''.__class__.__mro__ }}", "line 1"),
     "the way through a function": ("{{ range.__globals__ }}", "line 1"),
     "the way through a format": ("{{ '{0.__class__}'.format(1) }}", "line 1"),
+    "a width that is not counted": ("{{ '{:>99}'.format(1) }}", f"line 1: {own_templates.NOT_ALLOWED}"),
+    "widths of a list": ("{{ '{:>99}'.format_map(1) }}", f"line 1: {own_templates.NOT_ALLOWED}"),
     "the way through a filter": ("{{ ''|attr('__class__') }}", "line 1"),
     "a global": ("{{ self.__init__.__globals__ }}", "line 1"),
 }
