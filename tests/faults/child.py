@@ -87,7 +87,7 @@ def queue(place: Place, orders: Orders) -> None:
     for number in range(first, orders.count + 1):
         os.write(file, b"asked %d\n" % number)
         try:
-            mail_id = _queued(orders, number)
+            mail_id = queue_one(orders, number)
         except SQLAlchemyError:
             continue  # the caller is told, so nothing is promised
         os.write(file, f"promised {number} {mail_id}\n".encode())
@@ -103,7 +103,8 @@ def begin(place: Place) -> Flask:
     return create_app(place.environment, instance_path=place.folder)
 
 
-def _queued(orders: Orders, number: int) -> str:
+def queue_one(orders: Orders, number: int) -> str:
+    """Queue a mail of ``orders``; its id. Raises SQLAlchemyError, and then nothing is promised."""
     to, subject = orders.recipients(number), f"Order {number}"
     if number % 3:
         return email_service.queue_email(to, subject, "Thank you.", priority="normal" if number % 2 else "bulk")

@@ -1,18 +1,20 @@
 """Processes that send through a server which is signed in to by token, all of them with the same few tokens."""
 
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
 
 from services import email_service
 from services.oauth import keeping
 from services.smtp.pool import pool
 from services.worker import threads
-from tests.faults.child import Orders, Place, begin, queue, wait_for_ever
+from tests.faults.child import Orders, Place, begin, queue_one, wait_for_ever
 from tests.faults.points import Point
 from tests.patience import PATIENCE
 
@@ -46,8 +48,17 @@ def serve(place: Place, orders: Orders, mails_a_connection: int) -> None:
     _carry(mails_a_connection)
     threads.start(app, pace=place.pace)
     with app.app_context():
-        queue(place, orders)
+        _queue_all(orders)
     wait_for_ever()
+
+
+def _queue_all(orders: Orders) -> None:
+    """Queue each mail, however often a busy database says no."""
+    for number in range(1, orders.count + 1):
+        while True:
+            with suppress(SQLAlchemyError):
+                queue_one(orders, number)
+                break
 
 
 def die_at(place: Place, config_id: int, point: Point) -> None:
