@@ -13,7 +13,7 @@ run: .venv/runtime .env ## Start the application with its local inbox at http://
 
 test: .venv/development ## Run the whole suite, after the linters
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 faults: .venv/development ## Run the races, kills, flips and misbehaving servers in full number (a twentieth of it in test)
 	@rm -f .faults

@@ -189,8 +189,8 @@ def _asked_by_one(config_id: int, *, is_forced: bool = False) -> Secret:
             return known.access_token
         if not _may_ask(known):
             return _as_it_is(known)
-        lease_id, until = secrets.token_hex(16), clock.now() + _LEASE
-        if _took_lease(config_id, lease_id, until):
+        lease_id = secrets.token_hex(16)
+        if until := _took_lease(config_id, lease_id):
             given = _renewed_under(config_id, lease_id, until, seen if is_forced else None)
             if given:
                 return given
@@ -303,13 +303,19 @@ def _drop(config_id: int, refused: Secret) -> None:
         row.access_ends_at, row.refused_at = None, clock.now()
 
 
-def _took_lease(config_id: int, lease_id: str, until: datetime) -> bool:
-    """Whether it is ours to ask. A database in which another writes for long is asked again, like a taken lease."""
+def _took_lease(config_id: int, lease_id: str) -> datetime | None:
+    """Until when it is ours to ask, None if it is not. A database in which another writes for long is asked again, like
+    a taken lease.
+    """
     try:
         with transaction() as session:
-            return oauth_db.take_lease(session, config_id, lease_id, until - _LEASE, until)
+            # What the clock says while nobody else can write: it may have leapt while this one waited for its turn.
+            if oauth_db.held(session, config_id) is None:
+                return None
+            until = clock.now() + _LEASE
+            return until if oauth_db.take_lease(session, config_id, lease_id, until - _LEASE, until) else None
     except OperationalError:
-        return False
+        return None
 
 
 def _written(work: Callable[[], None]) -> None:

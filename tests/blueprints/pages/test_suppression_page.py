@@ -115,7 +115,7 @@ def test_the_api_lists_adds_and_removes(client: Visitor, bearer: dict[str, str])
     assert data_of(client.get("/api/suppressions/1", headers=bearer))["reason"] == "complaint"
     assert client.delete("/api/suppressions/1", headers=bearer).status_code == 200
     assert client.delete("/api/suppressions/1", headers=bearer).status_code == 404
-    odd = ("refused", [], ["manual"], {}, 7, None)
+    odd: tuple[object, ...] = ("refused", [], ["manual"], {}, 7, None)
     reasons = ({"address": JANE, "reason": each} for each in odd)
     for body in ({}, {"address": "jane"}, {"address": JANE, "days": 0}, *reasons):
         assert client.post("/api/suppressions", json=body, headers=bearer).status_code == 422, body

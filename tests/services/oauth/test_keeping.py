@@ -25,6 +25,7 @@ from tests.bearer_server import BearerSide
 from tests.oauth_provider import OAuthProviderServer
 from tests.patience import PATIENCE
 from tests.signed_in_by_token import connected, grant, register, registration, reread, stored
+from tests.statements import heard
 from tests.turned_clock import Now
 from utils.errors import DeliveryError, Fault, InvalidInput, Misconfigured, Temporary
 from utils.secret import Secret
@@ -437,3 +438,32 @@ def test_a_consent_makes_other_connections_of_it(app: Flask, provider: OAuthProv
     known = reread(config.row.id)
     grant(provider, known)
     assert configs.get(config.row.id).settings.bearer != config.settings.bearer
+
+
+def test_whoever_waited_for_the_database_while_the_clock_leapt_takes_the_lease_from_nobody(
+    app: Flask, now: Now, provider: OAuthProviderServer
+) -> None:
+    config_id = connected(provider, PORT).row.id
+    waits = threading.Event()
+    took: list[object] = []
+
+    def ask() -> None:
+        with app.app_context():
+            took.append(keeping._took_lease(config_id, "late"))
+
+    asking = threading.Thread(target=ask)
+    with closing(sqlite3.connect(str(db.engine.url.database), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with heard(db.engine, lambda statement, _: waits.set() if "IMMEDIATE" in statement else None):
+            asking.start()
+            assert waits.wait(PATIENCE)
+            now.turn(3600)
+            until = (now() + timedelta(seconds=30)).replace(tzinfo=None)
+            other.execute("UPDATE oauth_sign_in SET lease_id = 'first', lease_until = ?", (str(until),))
+            other.execute("COMMIT")
+            asking.join(PATIENCE)
+    assert took == [None]
+    with transaction() as session:
+        row = oauth_db.find(session, config_id)
+        assert row
+        assert row.lease_id == "first"
