@@ -160,7 +160,8 @@ IS_WAITING = among(*WAITING)
 IS_IN_HAND = among(*IN_HAND)
 IS_URGENT = text("priority = 0")  # security mail; literal likewise
 IS_HELD = among(State.HELD)
-IS_UNSENT = among(*UNSENT)
+# HELD first: SQLite would take the indexes of these for the ones that wait, too, if they stood at the beginning.
+IS_UNSENT = among(State.HELD, *WAITING)
 IS_SETTLED = among(*SETTLED)
 IS_UNINDEXED = is_unindexed()
 _IS_WAITING_URGENTLY = text(f"{IS_WAITING} AND {IS_URGENT}")

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, String, case, distinct, false, func, selec
 from sqlalchemy.orm import Session
 
 from database.attempt_db import EmailAttempt
-from database.outbox_db import IS_WAITING, OutboxMail, Priority, State
+from database.outbox_db import IS_SETTLED, IS_WAITING, OutboxMail, Priority, State
 
 _GIVEN_UP = (State.FAILED, State.EXPIRED)
 
@@ -41,7 +41,9 @@ def sent(session: Session, account_id: int, since: datetime, own_name: str, own_
 def failed(session: Session, account_id: int, since: datetime) -> dict[str, int]:
     """How many mails were given up, by the day on which that was: queued ones, and direct ones that nobody took."""
     day = _day(session, OutboxMail.settled_at)
-    given_up = (OutboxMail.account_id == account_id, OutboxMail.settled_at >= since, OutboxMail.state.in_(_GIVEN_UP))
+    # As such a moment it leads into no index, with the mail of everybody: the account does.
+    settled_at = func.coalesce(OutboxMail.settled_at, OutboxMail.created_at)
+    given_up = OutboxMail.account_id == account_id, IS_SETTLED, OutboxMail.state.in_(_GIVEN_UP), settled_at >= since
     found = dict[str, int](session.execute(select(day, func.count()).where(*given_up).group_by(day)).all())
     is_taken = func.max(case((EmailAttempt.outcome.in_(("accepted", "suppressed")), 1), else_=0))
     tried = select(func.min(EmailAttempt.started_at).label("at")).where(

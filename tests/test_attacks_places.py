@@ -21,7 +21,7 @@ from database.engine import transaction
 from database.smtp_db import SmtpConfig
 from services import email_service
 from services.accounts import accounts, administration, api_tokens
-from services.accounts.api_tokens import Scope
+from services.accounts.api_tokens import OF_ADMINISTRATORS, Scope
 from services.outbox.reasons import words
 from services.personal import own_server
 from services.settings import rules
@@ -83,7 +83,7 @@ def bob(app: Flask) -> int:
 
 @pytest.fixture
 def headers(bob: int) -> dict[str, str]:
-    scopes = [scope for scope in Scope if scope is not Scope.ADMIN]
+    scopes = [scope for scope in Scope if scope not in OF_ADMINISTRATORS]
     return {"Authorization": f"Bearer {api_tokens.create(bob, 'script', scopes=scopes)[0]}"}
 
 

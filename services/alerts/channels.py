@@ -36,6 +36,7 @@ KEY_MISSING: Final = "What was entered is sealed with a missing APP_KEY. Enter i
 ALTERED: Final = "This channel was changed outside Sealpost. Enter its fields again."
 NO_SERVER: Final = "The mail server of this channel was deleted. Choose another."
 _LONGEST: Final = {"secret": 200, "token": 200, "chat": 64}
+_LARGEST_BOT: Final = 10**15  # the number of a bot; Telegram promises 52 bits for users
 _LEAST_KEY: Final = 16  # bytes of a signing key
 _MOST_RECIPIENTS: Final = 10
 NOTHING: Final = Target()
@@ -308,7 +309,8 @@ def _text_fault(kind: ChannelKind, name: str, value: str) -> str:
 def _is_bot_token(text: str) -> bool:
     """Of a bot of Telegram: its number, a colon, and letters. It becomes a part of a URL."""
     number, _, key = text.partition(":")
-    return number.isdigit() and bool(key) and all(letter.isalnum() or letter in "-_" for letter in key)
+    is_key = bool(key) and all(letter.isalnum() or letter in "-_" for letter in key)
+    return is_key and whole_number(number, 1, _LARGEST_BOT) is not None
 
 
 def _listed(text: str) -> list[str]:

@@ -273,8 +273,7 @@ def attempt_facts(
     if is_for_owner:
         is_own = row.server.startswith(f"{OWN_NAME} (")
         others = row.server if row.server in ("", DELETED_SERVER) else GLOBAL_SERVER
-        told |= {"server": OWN_NAME if is_own else others, "worker": None}
-        told |= {} if is_own else {"queue_id": None}
+        told |= {"server": OWN_NAME if is_own else others, "worker": None, "queue_id": None}
         place = place if is_own else _SOMEWHERE
     told["diagnosis"] = _diagnosis(row, *place)
     return AttemptFacts(**shared(DirectData, row) | told, conversation=said)

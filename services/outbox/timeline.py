@@ -16,6 +16,7 @@ from services.outbox.facts import SENT_IN_PART, STATES, AttemptFacts, Look, is_i
 from services.outbox.opens import OpensData
 from services.outbox.reasons import Reason, code_of
 from utils.json_shapes import Moment
+from utils.numbers import whole_number
 
 QUEUED, CLAIMED, ASKED, RELEASED, HELD, OPENED = "queued", "claimed", "asked", "released", "held", "opened"
 CORRECTED, COPIED = "corrected", "copied"
@@ -135,8 +136,8 @@ def _promised_by(session: Session, row: OutboxMail) -> str | None:
     name = f"account {account.username}" if account else "an account that was deleted" if row.account_id else ""
     origin = row.queued_by or ""
     if origin.startswith(audit.OF_TOKEN):
-        number = origin.removeprefix(audit.OF_TOKEN)
-        found = api_token_db.find(session, int(number)) if number.isdecimal() else None
+        number = whole_number(origin.removeprefix(audit.OF_TOKEN))
+        found = api_token_db.find(session, number) if number is not None else None
         token = f"API token “{found[0].name}”" if found else "an API token"
         return f"{name or 'an account'}, with {token}"
     how = {audit.ADMIN_TOKEN: "ADMIN_TOKEN", audit.COMMAND: "a command"}.get(origin, "")

@@ -11,7 +11,7 @@ down_revision = "0020"
 branch_labels = None
 depends_on = None
 
-UNSENT = "(state = 'queued' OR state = 'deferred' OR state = 'uncertain' OR state = 'held')"
+UNSENT = "(state = 'held' OR state = 'queued' OR state = 'deferred' OR state = 'uncertain')"
 SETTLED = "(state = 'sent' OR state = 'failed' OR state = 'expired' OR state = 'cancelled' OR state = 'suppressed')"
 DIRECT = "mail_id IS NULL"
 WAITING = "(state = 'queued' OR state = 'deferred' OR state = 'uncertain')"

@@ -140,4 +140,4 @@ def test_what_waits_is_counted_by_its_index_without_what_was_sent(app: Flask) ->
         usage_db.waiting(session, 1, 2000)
         statement, parameters = next(each for each in said if "count" in each[0])
         plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-    assert "ix_email_outbox_account (account_id=? AND state=?)" in str(plan)
+    assert "ix_email_outbox_due (priority=? AND account_id=?)" in str(plan)
