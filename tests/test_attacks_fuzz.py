@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 MARK: Final = "C4nary"  # stands in everything that is typed into a password field
-EXAMPLES: Final = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES: Final = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SERVER: Final = {
     "name": "Primary",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.storm import ALL
 from tests.live_server import DATABASE, DEVELOPMENT, environment_for, gunicorn, start
 from tests.loopback import free_port
 from tests.secret_scanner import search
@@ -43,7 +44,7 @@ def production(port: int) -> tuple[tuple[str, ...], dict[str, str]]:
     return gunicorn(port, "--threads", "4"), variables
 
 
-@pytest.fixture(scope="module", params=[development, production])
+@pytest.fixture(scope="module", params=[production, *([development] if ALL else [])])  # both: make faults
 def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Story:
     port = free_port()
     command, variables = request.param(port)
