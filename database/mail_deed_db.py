@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import JSON, ForeignKey, String, delete, exists, func, insert, select, text, update
+from sqlalchemy import JSON, ForeignKey, String, delete, exists, insert, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base, changed, compared_and_set
@@ -128,11 +128,6 @@ class DoneItem(NamedTuple):
     mail_id: str
     copy: str | None
     done_at: datetime
-
-
-def newest_mail(session: Session) -> int:
-    """The id of the newest row of the outbox; 0 if there is none."""
-    return session.scalar(select(func.max(OutboxMail.id))) or 0
 
 
 def standings(session: Session, mail_ids: Sequence[str]) -> list[MailStanding]:

@@ -27,7 +27,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, defer, mapped_column
 
 from database.engine import Base, changed, compared_and_set
-from database.mail_facets import MailFacets, facet_indexes, is_unindexed, unindexed
+from database.mail_facets import MailFacets, facet_indexes, unindexed
 from database.smtp_db import SmtpConfig
 from database.types import UtcDateTime, partial_index
 
@@ -163,7 +163,6 @@ IS_HELD = among(State.HELD)
 # HELD first: SQLite would take the indexes of these for the ones that wait, too, if they stood at the beginning.
 IS_UNSENT = among(State.HELD, *WAITING)
 IS_SETTLED = among(*SETTLED)
-IS_UNINDEXED = is_unindexed()
 _IS_WAITING_URGENTLY = text(f"{IS_WAITING} AND {IS_URGENT}")
 _IS_IN_HAND_OF_ACCOUNT = text(f"{IS_IN_HAND} AND account_id IS NOT NULL")
 IS_DEAD = text(f"{IS_SETTLED} AND {among(*DEAD)}")

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import structlog
 from sqlalchemy.orm import Session
 
-from database import mail_deed_db
+from database import mail_deed_db, mail_search_db
 from database.engine import reading, transaction
 from database.mail_deed_db import UNDER_WAY, DoneItem, MailDeed, MailStanding, NewItem, Stage
 from services import audit
@@ -149,7 +149,7 @@ def propose(
             old_address=correction.wrong if correction else "",
             new_address=correction.right if correction else "",
             cursor=0,
-            newest=mail_deed_db.newest_mail(session),
+            newest=mail_search_db.newest(session),
             tally=[],
             left_alone={},
             actor=who.name,

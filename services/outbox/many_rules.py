@@ -14,6 +14,7 @@ from services.settings.protection import SECURITY_KINDS
 from services.suppression.listing import NOTHING, KnownAddresses
 from utils.addresses import InvalidAddress, ascii_recipient, mask_address
 from utils.errors import InvalidInput
+from utils.worded_code import WordedCode
 
 
 class ManyAction(StrEnum):
@@ -24,15 +25,8 @@ class ManyAction(StrEnum):
     CORRECT = "correct"  # what was refused is sent to a corrected address
 
 
-class Hindrance(StrEnum):
+class Hindrance(WordedCode):
     """Why it is not done to a mail: a code, and the words for it."""
-
-    text: str
-
-    def __new__(cls, code: str, text: str = "") -> "Hindrance":
-        found = str.__new__(cls, code)
-        found._value_, found.text = code, text
-        return found
 
     SENT = "sent", "Already sent"
     ENDED = "ended", "Not waiting any more"

@@ -4,21 +4,14 @@ Knows nothing of ours, so that whoever decides may name a reason. Other words ma
 rows hold stays, or a migration brings them along.
 """
 
-from enum import StrEnum
 from typing import Final
 
 from utils.allowed_places import NOT_FOR_ACCOUNTS
+from utils.worded_code import WordedCode
 
 
-class Reason(StrEnum):
+class Reason(WordedCode):
     """A code of ``email_outbox.reason``, behind which a detail may stand (see ``coded``), and the words for it."""
-
-    text: str
-
-    def __new__(cls, code: str, text: str = "") -> "Reason":
-        reason = str.__new__(cls, code)
-        reason._value_, reason.text = code, text
-        return reason
 
     # What becomes of a queued mail.
     NO_SERVER = "no_server", "No mail server can be used."

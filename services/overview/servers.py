@@ -48,7 +48,3 @@ def look(found: Sequence[StoredConfig], env: EnvLine) -> ServersFacts:
     facts = tuple(state.facts_of(found[:MOST]))
     order = sorted(facts, key=lambda each: (not each.is_active, _RANKS.index(each.level)))
     return ServersFacts(shown=tuple(order[:SHOWN]), looked_at=facts, total=len(found), env=env)
-
-
-def _has_worked(facts: ConfigFacts) -> bool:
-    return bool(facts.verified_at or facts.verified_for_own_domain or facts.health.last_success)

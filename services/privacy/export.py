@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -48,10 +48,6 @@ class HeldAbout:
     accounts: int = 0
     senders: int = 0
     servers: int = 0
-
-    @property
-    def is_nothing(self) -> bool:
-        return not any(asdict(self).values())
 
 
 def held(address: str) -> HeldAbout:

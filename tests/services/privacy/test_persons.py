@@ -23,7 +23,7 @@ from services.outbox import searching
 from services.outbox.reasons import Reason
 from services.outbox.searching import MailFilter
 from services.privacy import forgetting
-from services.privacy.export import export, held
+from services.privacy.export import HeldAbout, export, held
 from services.settings import configs
 from services.settings.fields import parse_change
 from services.suppression import counting, entries, listing
@@ -95,7 +95,7 @@ def test_the_export_has_all_that_is_held_and_nothing_of_others() -> None:
     counts = held(JANE)
     assert (counts.emails, counts.replies, counts.events, counts.suppressions) == (4, 2, 1, 1)
     assert (counts.accounts, counts.servers) == (1, 1)
-    assert held("nobody@example.com").is_nothing
+    assert held("nobody@example.com") == HeldAbout()
 
 
 def test_a_forgotten_address_is_the_same_pseudonym_everywhere_and_nobody_else_is_touched() -> None:
