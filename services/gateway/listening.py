@@ -113,7 +113,9 @@ class Gateway:
             return made
         if self._certificate is None:
             raise ConfigurationError(f"{place} needs a certificate.")  # which the settings have seen to
-        return sslproto.SSLProtocol(self._loop, made, self._certificate.context, None, server_side=True)
+        handshake: asyncio.Future[None] = self._loop.create_future()
+        handshake.add_done_callback(_heard)
+        return sslproto.SSLProtocol(self._loop, made, self._certificate.context, handshake, server_side=True)
 
     # What a conversation asks.
 
@@ -193,6 +195,12 @@ def _give(answers: Sequence[tuple[object, Reply | None]]) -> None:
     for future, reply in answers:
         if isinstance(future, asyncio.Future) and not future.done():  # its client may be gone
             future.set_result(reply or Refusal.FAULT.reply)
+
+
+def _heard(handshake: asyncio.Future[None]) -> None:
+    """A handshake that fails ends its connection; there is nobody to tell."""
+    if not handshake.cancelled() and (error := handshake.exception()):
+        log.info("gateway_handshake_failed", kind=type(error).__name__)
 
 
 def _socket(place: ListenAt) -> socket.socket:
