@@ -10,7 +10,7 @@ from blueprints.cli.frame import NOT_WELL, answer, command, leave, print_json, t
 from blueprints.cli.gateway import gateway
 from services.gateway import addresses, connecting, connections
 from services.gateway.addresses import GatewayState, GatewayStatus
-from services.gateway.connecting import ConnectionRequest, ConnectedApp
+from services.gateway.connecting import ConnectedApp, ConnectionRequest
 from services.gateway.connections import AppConnection, Progress
 from utils import clock
 from utils.errors import InvalidInput

@@ -15,7 +15,7 @@ from blueprints.paging import PAGE, page_of
 from blueprints.sessions import still_signed_in
 from services.accounts import accounts, api_tokens
 from services.gateway import addresses, connecting, connections, recipes, uses
-from services.gateway.connecting import ConnectionRequest, ConnectedApp
+from services.gateway.connecting import ConnectedApp, ConnectionRequest
 from services.gateway.connections import AppConnection
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound

@@ -151,6 +151,6 @@ def _caution(wanted: Application, place: ReachableAt | None) -> str:
     if place is None or place.security is not Security.TLS or wanted.tls_port in (None, place.port):
         return ""
     return (
-        f"{wanted.name} uses TLS from the start at port {wanted.tls_port} only, and this is port {place.port}. Have the "
-        f"gateway listen at smtps://0.0.0.0:{wanted.tls_port}, or at an address for STARTTLS."
+        f"{wanted.name} uses TLS from the start at port {wanted.tls_port} only, and this is port {place.port}. Have "
+        f"the gateway listen at smtps://0.0.0.0:{wanted.tls_port}, or at an address for STARTTLS."
     )

@@ -1,4 +1,4 @@
-"""An administrator connects Grafana: its lines, an email by exactly these values, and the page that says what came of it."""
+"""An administrator connects Grafana: its lines, an email by these very values, and what the page says of it."""
 
 import smtplib
 from collections.abc import Iterator

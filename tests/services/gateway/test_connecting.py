@@ -11,7 +11,7 @@ from services.accounts.api_tokens import Scope
 from services.audit import Action
 from services.gateway import addresses, connecting, presence
 from services.gateway.addresses import GatewayState
-from services.gateway.connecting import ConnectionRequest, ConnectedApp
+from services.gateway.connecting import ConnectedApp, ConnectionRequest
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.turned_clock import Now
