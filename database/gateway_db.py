@@ -46,6 +46,17 @@ class GatewayUse(Base):
     refusal: Mapped[str] = mapped_column(String(LONGEST_WORDS), default="", server_default=_EMPTY)
 
 
+class GatewayChoice(Base):
+    """What an account chose for mail whose From it may not use; without a row it is refused."""
+
+    __tablename__ = "gateway_choice"
+
+    account_id: Mapped[int] = mapped_column(
+        ForeignKey("account.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    foreign_from: Mapped[str] = mapped_column(String(8))
+
+
 class GatewayProcess(Base):
     """A gateway that runs, or ran until ``at``: where it listens, and what about that somebody has to mend."""
 
@@ -107,6 +118,15 @@ def note_mails(session: Session, who: str, at: datetime, mail_ids: Collection[st
 def note_refusal(session: Session, who: str, at: datetime, code: int, words: str) -> None:
     """Keep the reply that has refused a sender; the one before it goes."""
     _note(session, who, refused_at=at, refusal_code=code, refusal=words[:LONGEST_WORDS])
+
+
+def choice(session: Session, account_id: int) -> str | None:
+    """What the account chose, if it did."""
+    return session.scalar(select(GatewayChoice.foreign_from).where(GatewayChoice.account_id == account_id))
+
+
+def choose(session: Session, account_id: int, foreign_from: str) -> None:
+    session.merge(GatewayChoice(account_id=account_id, foreign_from=foreign_from))
 
 
 def beat(session: Session, process: GatewayProcess) -> None:

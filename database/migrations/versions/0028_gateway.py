@@ -37,6 +37,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("account_id", name=op.f("uq_gateway_use_account_id")),
     )
     op.create_table(
+        "gateway_choice",
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("foreign_from", sa.String(length=8), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_gateway_choice_account_id_account"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_gateway_choice")),
+    )
+    op.create_table(
         "gateway_process",
         sa.Column("process_id", sa.String(length=32), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
@@ -49,4 +58,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("gateway_process")
+    op.drop_table("gateway_choice")
     op.drop_table("gateway_use")
