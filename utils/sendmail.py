@@ -68,7 +68,7 @@ class SendmailError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SendmailCall:
     """What the command line says. ``sender`` is None where it says none, and "" for the empty one."""
 
     recipients: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class GatewayPlace:
     """Where the gateway is, how to sign in, and whose address stands in for names without a domain."""
 
     host: str = "127.0.0.1"
@@ -116,7 +116,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], given: BinaryI
     except SendmailError as error:
         return _said(error.status, str(error))
     except Exception as error:  # a traceback would show what stands in variables
-        return _said(EX_SOFTWARE, f"The email was not sent: {type(error).__name__}. This is a mistake in this program.")
+        text = f"The email was not sent ({type(error).__name__}). This is a mistake in sealpost-sendmail. Report it."
+        return _said(EX_SOFTWARE, text)
     return EX_OK
 
 
@@ -129,7 +130,7 @@ def _said(status: int, text: str) -> int:
 # The command line
 
 
-def _asked(arguments: Sequence[str]) -> Asked:
+def _asked(arguments: Sequence[str]) -> SendmailCall:
     sender: str | None = None
     full_name, reads_recipients, dot_is_text = "", False, False
     rest = list(arguments)
@@ -151,7 +152,7 @@ def _asked(arguments: Sequence[str]) -> Asked:
     recipients = tuple(address for word in rest for address in _listed(word))
     if not recipients and not reads_recipients:
         raise SendmailError(EX_USAGE, "There is no recipient. Name one, or use -t to have them read from the email.")
-    return Asked(
+    return SendmailCall(
         recipients=recipients,
         reads_recipients=reads_recipients,
         sender=sender,
@@ -194,13 +195,13 @@ def _listed(word: str) -> list[str]:
 # The settings
 
 
-def _place(environment: Mapping[str, str]) -> Place:
+def _place(environment: Mapping[str, str]) -> GatewayPlace:
     named = environment.get(f"{_PREFIX}CONF", "")
     values = _from_file(Path(named or CONFIGURATION), is_needed=bool(named))
     values |= {name: given for name in _NAMES if (given := environment.get(_PREFIX + name.upper(), "").strip())}
     if not values.get("token") and values.get("token_file"):
         values["token"] = _private(Path(values["token_file"])).strip()
-    host, port = values.get("host", Place.host), _port(values.get("port", str(Place.port)))
+    host, port = values.get("host", GatewayPlace.host), _port(values.get("port", str(GatewayPlace.port)))
     usual = "tls" if port == _TLS_PORT else "none" if _is_loopback(host) else "starttls"
     encryption = values.get("encryption", usual).lower()
     if encryption not in _ENCRYPTIONS:
@@ -212,7 +213,7 @@ def _place(environment: Mapping[str, str]) -> Place:
         raise SendmailError(
             EX_CONFIG, "The token would cross the network unencrypted. Set encryption to starttls or tls."
         )
-    return Place(
+    return GatewayPlace(
         host=host,
         port=port,
         encryption=encryption,
@@ -246,7 +247,9 @@ def _private(path: Path) -> str:
     """What a file holds that nobody but its owner and group may read. Raises SendmailError."""
     text, mode = _text_of(path)
     if mode & 0o007:
-        raise SendmailError(EX_CONFIG, f"Everybody can read the token in {path}. Take that away: chmod o= {path}")
+        raise SendmailError(
+            EX_CONFIG, f"Anyone on this machine can read the token in {path}. Correct that: chmod o= {path}"
+        )
     return text
 
 
@@ -291,7 +294,7 @@ def _ended(text: bytes) -> bytes:
     return text if text.endswith(b"\n") else text + b"\n"
 
 
-def _letter(text: bytes, asked: Asked, place: Place) -> Letter:
+def _letter(text: bytes, asked: SendmailCall, place: GatewayPlace) -> Letter:
     fields, body = _parted(text)
     recipients = asked.recipients
     if asked.reads_recipients:
@@ -349,7 +352,7 @@ def _addresses(header_field: bytes) -> list[tuple[str, str]]:
     return getaddresses([_value(header_field)])
 
 
-def _sender(fields: Sequence[bytes], asked: Asked, place: Place) -> str:
+def _sender(fields: Sequence[bytes], asked: SendmailCall, place: GatewayPlace) -> str:
     """The envelope's sender: as asked, as From says, or the one of the settings where neither has a domain."""
     if asked.sender == "":
         return ""
@@ -361,7 +364,7 @@ def _sender(fields: Sequence[bytes], asked: Asked, place: Place) -> str:
     return usable[0]
 
 
-def _whole(address: str, place: Place) -> str:
+def _whole(address: str, place: GatewayPlace) -> str:
     """A recipient's address; a name of this machine, like root, stands for the one that the settings name."""
     if "@" in _checked(address):
         return address
@@ -379,7 +382,7 @@ def _checked(address: str) -> str:
     return address
 
 
-def _mended(header_field: bytes, sender: str, place: Place) -> bytes:
+def _mended(header_field: bytes, sender: str, place: GatewayPlace) -> bytes:
     """A field as it may be sent: addresses have a domain, and what is not ASCII is encoded (RFC 2047)."""
     name = _name(header_field)
     if name in _ADDRESSES:
@@ -421,7 +424,7 @@ def _broken(line: re.Match[bytes]) -> bytes:
 # The conversation
 
 
-def _hand_over(place: Place, letter: Letter) -> None:
+def _hand_over(place: GatewayPlace, letter: Letter) -> None:
     """Returns once the gateway has stored the email for every recipient. Raises SendmailError."""
     server = _connected(place)
     done: list[str] = []
@@ -437,7 +440,7 @@ def _hand_over(place: Place, letter: Letter) -> None:
         server.close()
 
 
-def _connected(place: Place) -> smtplib.SMTP:
+def _connected(place: GatewayPlace) -> smtplib.SMTP:
     try:
         name = socket.gethostname()
         name = name if re.fullmatch(r"[A-Za-z0-9.-]{1,255}", name) else "localhost"
@@ -454,7 +457,7 @@ def _connected(place: Place) -> smtplib.SMTP:
         raise _away(place, _reason(error)) from None
 
 
-def _converse(server: smtplib.SMTP, place: Place, letter: Letter, done: list[str]) -> None:
+def _converse(server: smtplib.SMTP, place: GatewayPlace, letter: Letter, done: list[str]) -> None:
     """Adds to ``done`` who gets the email. Raises SendmailError, and what smtplib raises."""
     _greet(server, place)
     if place.encryption == "starttls":
@@ -476,7 +479,7 @@ def _converse(server: smtplib.SMTP, place: Place, letter: Letter, done: list[str
 
 
 def _begun(
-    server: smtplib.SMTP, place: Place, letter: Letter, recipients: Sequence[str], refused: list[_Refused]
+    server: smtplib.SMTP, place: GatewayPlace, letter: Letter, recipients: Sequence[str], refused: list[_Refused]
 ) -> tuple[list[str], list[str]]:
     """Name sender and recipients; gives those accepted, and those too many for one email. Adds to ``refused``."""
     _expect(server.mail(letter.sender, _options(server, letter)), "refused the sender", place, usual=EX_NOPERM)
@@ -507,11 +510,11 @@ def _options(server: smtplib.SMTP, letter: Letter) -> list[str]:
     return options
 
 
-def _greet(server: smtplib.SMTP, place: Place) -> None:
+def _greet(server: smtplib.SMTP, place: GatewayPlace) -> None:
     _expect(server.ehlo(), "accepts no email", place)
 
 
-def _encrypt(server: smtplib.SMTP, place: Place) -> None:
+def _encrypt(server: smtplib.SMTP, place: GatewayPlace) -> None:
     if not server.has_extn("starttls"):
         raise SendmailError(EX_CONFIG, f"The gateway at {_shown(place)} offers no encryption. Nothing was sent.")
     try:
@@ -521,7 +524,7 @@ def _encrypt(server: smtplib.SMTP, place: Place) -> None:
     _greet(server, place)
 
 
-def _sign_in(server: smtplib.SMTP, place: Place) -> None:
+def _sign_in(server: smtplib.SMTP, place: GatewayPlace) -> None:
     if "PLAIN" not in server.esmtp_features.get("auth", "").upper().split():
         raise SendmailError(EX_CONFIG, f"The gateway at {_shown(place)} offers no sign-in there. Nothing was sent.")
     said = base64.b64encode(f"\0{place.username}\0{place.token}".encode()).decode()
@@ -529,7 +532,7 @@ def _sign_in(server: smtplib.SMTP, place: Place) -> None:
     _expect(reply, "refused user name and token", place, usual=EX_NOPERM)
 
 
-def _give_content(server: smtplib.SMTP, place: Place, content: bytes) -> None:
+def _give_content(server: smtplib.SMTP, place: GatewayPlace, content: bytes) -> None:
     code, words = server.docmd("DATA")
     if code != 354:  # noqa: PLR2004  RFC 5321 4.2.3
         raise _refusal("refused the email", code, words, place)
@@ -539,7 +542,7 @@ def _give_content(server: smtplib.SMTP, place: Place, content: bytes) -> None:
         server.send(b".\r\n")
         reply = server.getreply()
     except (OSError, smtplib.SMTPServerDisconnected):
-        text = "did not confirm that it has the email, and may have it. Look at /emails in Sealpost before another try."
+        text = "did not confirm that it has the email, and may have it. Look at /emails in Sealpost before you send it again."
         raise SendmailError(EX_TEMPFAIL, f"The gateway at {_shown(place)} {text}") from None
     _expect(reply, "refused the email", place)
 
@@ -549,7 +552,7 @@ def _quit(server: smtplib.SMTP) -> None:
         server.quit()
 
 
-def _context(place: Place) -> ssl.SSLContext:
+def _context(place: GatewayPlace) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=place.ca_file or None)
     except OSError as error:  # also ssl.SSLError
@@ -559,7 +562,7 @@ def _context(place: Place) -> ssl.SSLContext:
 # What is said about it
 
 
-def _expect(reply: tuple[int, bytes], what: str, place: Place, usual: int = EX_UNAVAILABLE) -> None:
+def _expect(reply: tuple[int, bytes], what: str, place: GatewayPlace, usual: int = EX_UNAVAILABLE) -> None:
     if not _is_success(reply[0]):
         raise _refusal(what, *reply, place, usual=usual)
 
@@ -568,7 +571,7 @@ def _is_success(code: int) -> bool:
     return 200 <= code < 300  # noqa: PLR2004  RFC 5321 4.2.1
 
 
-def _refusal(what: str, code: int, words: object, place: Place, usual: int = EX_UNAVAILABLE) -> SendmailError:
+def _refusal(what: str, code: int, words: object, place: GatewayPlace, usual: int = EX_UNAVAILABLE) -> SendmailError:
     """What a reply of the gateway means to whoever called; ``usual`` is the status of a plain refusal there."""
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
     if code < 0:
@@ -593,13 +596,13 @@ def _status(code: int, text: str, usual: int) -> int:
     return usual
 
 
-def _away(place: Place, reason: str, done: Sequence[str] = ()) -> SendmailError:
+def _away(place: GatewayPlace, reason: str, done: Sequence[str] = ()) -> SendmailError:
     what = f"Sealpost's gateway at {_shown(place)} cannot be reached ({reason})."
     rest = f"Accepted for {len(done)} recipients only." if done else "Nothing was sent. Try again later."
     return SendmailError(EX_TEMPFAIL, f"{what} {rest}")
 
 
-def _untrusted(place: Place, error: ssl.SSLCertVerificationError) -> SendmailError:
+def _untrusted(place: GatewayPlace, error: ssl.SSLCertVerificationError) -> SendmailError:
     text = f"The certificate of the gateway at {_shown(place)} is not trusted ({error.verify_message})."
     return SendmailError(EX_CONFIG, f"{text} Nothing was sent.")
 
@@ -608,11 +611,11 @@ def _reason(error: OSError) -> str:
     return _printable(error.strerror or ("it did not answer in time" if isinstance(error, TimeoutError) else "TLS"))
 
 
-def _shown(place: Place) -> str:
+def _shown(place: GatewayPlace) -> str:
     return f"{place.host}:{place.port}"
 
 
-def _quoted(code: int, text: str, place: Place) -> str:
+def _quoted(code: int, text: str, place: GatewayPlace) -> str:
     """What the gateway said, on one line; not at all if any form of the token is in it."""
     said = _printable(f"{code} {text}")[:_LONGEST_QUOTE]
     packed = "".join(text.split())
