@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from flask import current_app, has_app_context
 
-from utils import allowed_places, env_file, env_names, env_urls, personal_env, secret_files
+from utils import allowed_places, env_file, env_names, env_urls, personal_env, secret_files, submission_env
 from utils.addresses import InvalidAddress, parse_name_server, public_name
 from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_file import EnvFile
@@ -23,6 +23,7 @@ from utils.first_env import write_first_env
 from utils.key_strength import NEW_KEY_COMMAND, human_hand, weakness, weakness_of_key
 from utils.net_guard import IPNetwork
 from utils.secret import Secret
+from utils.submission_env import Submission
 
 __all__ = [
     "EXTENSION",
@@ -94,6 +95,7 @@ class Settings:
     dns_resolver: str
     discover_by_http: bool  # a domain's web server is asked for its mail settings
     hsts_seconds: int  # 0: browsers are told nothing
+    submission: Submission  # what other programs hand over by SMTP
     doubts: tuple[str, ...]  # what is probably a mistake and stops nothing, in sentences
 
     @property
@@ -239,6 +241,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         dns_resolver=_dns_resolver(env),
         discover_by_http=env.boolean("DISCOVER_BY_HTTP", default=True),
         hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),
+        submission=submission_env.named_by(env),
         doubts=tuple(doubts),
     )
 

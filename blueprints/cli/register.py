@@ -8,6 +8,7 @@ from blueprints.cli.accounts import token
 from blueprints.cli.alerts import alerts
 from blueprints.cli.audit import audit
 from blueprints.cli.database import backup, restore
+from blueprints.cli.gateway import gateway
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.mail_export import export
@@ -31,7 +32,7 @@ mail.add_command(export)
 
 
 def register(app: Flask) -> None:
-    for commands in (account, alerts, audit, keys, mail, privacy, smtp, suppression, token):
+    for commands in (account, alerts, audit, gateway, keys, mail, privacy, smtp, suppression, token):
         app.cli.add_command(commands)
     app.shell_context_processor(_names_of_the_shell)
 

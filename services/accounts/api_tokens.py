@@ -179,6 +179,13 @@ def find_good(text: str) -> TokenInfo | None:
     return info
 
 
+def find_ended(text: str) -> TokenInfo | None:
+    """The token that this is and that is no good any more, for whoever still shows it; else None."""
+    with reading() as session:
+        found = api_token_db.find_by_hash(session, digest(text)) if text.startswith(PREFIX) else None
+    return _info(*found) if found and not _is_good(*found) else None
+
+
 def is_still_good(session: Session, token_id: int | None) -> bool:
     """Whether a token that was good a moment ago still is; asked where something is done by it. None is no token."""
     found = api_token_db.find(session, token_id) if token_id is not None else None
