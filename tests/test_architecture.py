@@ -44,7 +44,7 @@ ROOMS = {
     "checks": "gallery oauth reasons worker outbox delivery diagnosis settings message smtp calendar",
     "connecting": "settings oauth checks delivery outbox audit providers registry diagnosis smtp calendar personal",
     "personal": "settings smtp delivery reasons outbox worker accounts audit checks diagnosis message providers",
-    "gateway": "accounts audit delivery message outbox personal settings tracing",
+    "gateway": "accounts audit delivery message outbox personal settings smtp tracing",
     "privacy": "address_key suppression outbox accounts audit reasons conversations smtp",
     "alerts": "settings smtp web_request audit outbox delivery message calendar checks worker",
     "gallery": "message outbox delivery settings audit",
