@@ -59,6 +59,7 @@ TOP_LEVEL = {
     "app.py", "blueprints", "database", "services", "utils", "templates", "tests", "requirements.txt",
     ".env.example", "README.md", "static", "benchmarks", "requirements-dev.txt", "Makefile", "pyproject.toml",
     "CHANGELOG.md", "LICENSE", "deploy", "docs", "CONTRIBUTING.md", "gunicorn.conf.py",
+    "Containerfile", "compose.yaml",
 }  # fmt: skip
 PRIVATE_PARTS = {
     "database.driver": {"_flushing", "_invalidate"},
@@ -216,7 +217,7 @@ def test_only_the_smtp_client_opens_sockets_and_nobody_uses_smtplib() -> None:
         name_of(file) for file in sources() if re.search(r"^(?:import|from) (?:socket|ssl)\b", file.read_text(), re.M)
     }
     client = {f"services.smtp.{part}" for part in ("wire", "dial", "tls", "trust", "alerts")}
-    listening = {"blueprints.serving", "blueprints.gunicorn_requests"}
+    listening = {"blueprints.serving", "blueprints.gunicorn_requests", "utils.service_manager"}
     assert opens == {*listening, "utils.own_addresses", *client}  # which asks where it can be reached
     assert not any("smtplib" in file.read_text() for file in sources())
 
