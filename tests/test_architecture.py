@@ -58,7 +58,7 @@ ROOMS = {
 TOP_LEVEL = {
     "app.py", "blueprints", "database", "services", "utils", "templates", "tests", "requirements.txt",
     ".env.example", "README.md", "static", "benchmarks", "requirements-dev.txt", "Makefile", "pyproject.toml",
-    "CHANGELOG.md", "LICENSE", "deploy", "docs", "CONTRIBUTING.md", "gunicorn.conf.py",
+    "CHANGELOG.md", "LICENSE", "deploy", "docs", "CONTRIBUTING.md", "gunicorn.conf.py", "examples",
 }  # fmt: skip
 PRIVATE_PARTS = {
     "database.driver": {"_flushing", "_invalidate"},

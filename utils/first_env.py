@@ -5,27 +5,26 @@ import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from utils import own_addresses
 from utils.env_reader import ConfigurationError
 from utils.env_urls import http_url, is_wildcard
+from utils.home import home
 from utils.numbers import whole_number
 
-_PATH: Final = Path(__file__).resolve().parent.parent / ".env"
 
-
-def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.environ) -> bool:
-    """Write a ``.env`` with fresh secrets unless there is one. True if it was written.
+def write_first_env(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> bool:
+    """Write a ``.env`` with fresh secrets, where it is looked for, unless there is one. True if it was written.
 
     A ``PORT`` of the environment stays in it, so that commands in another terminal write the same links.
     Where ``HOST`` opens every address of the machine, the first that others can open is its ``BASE_URL``.
     Raises ConfigurationError where the folder cannot be written to.
     """
+    path = path or home() / ".env"
     if path.exists():
         return False
     text = (
-        "# Written by the first `make run`. Every variable is explained in .env.example.\n"
+        "# Written by the first start. Every variable is explained in .env.example.\n"
         f"APP_KEY={secrets.token_urlsafe(48)}\n"
         f"ADMIN_TOKEN={secrets.token_urlsafe(48)}\n"
         "APP_ENV=development\n"
