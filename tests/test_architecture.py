@@ -60,7 +60,7 @@ ROOMS = {
 TOP_LEVEL = {
     "app.py", "blueprints", "database", "services", "utils", "templates", "tests", "requirements.txt",
     ".env.example", "README.md", "static", "benchmarks", "requirements-dev.txt", "Makefile", "pyproject.toml",
-    "CHANGELOG.md", "LICENSE", "deploy", "docs", "CONTRIBUTING.md", "gunicorn.conf.py",
+    "CHANGELOG.md", "LICENSE", "deploy", "docs", "CONTRIBUTING.md", "gunicorn.conf.py", "examples",
     "Containerfile", "compose.yaml",
 }  # fmt: skip
 PRIVATE_PARTS = {

@@ -20,6 +20,7 @@ from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_file import EnvFile
 from utils.env_reader import ConfigurationError, Reader
 from utils.first_env import write_first_env
+from utils.home import CODE, VARIABLE, home
 from utils.key_strength import NEW_KEY_COMMAND, human_hand, weakness, weakness_of_key
 from utils.net_guard import IPNetwork
 from utils.secret import Secret
@@ -39,7 +40,7 @@ __all__ = [
     "write_first_env",
 ]
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = CODE
 EXTENSION: Final = "sealpost"
 A_YEAR: Final = 31_536_000  # seconds
 LOCAL_INBOX_PORT: Final = 1025
@@ -157,7 +158,7 @@ def read_environment(path: Path | None = None) -> dict[str, str]:
     that holds ``${``; where the environment's value is just that, the file's own text is taken instead.
     Raises ConfigurationError for a file or a line that cannot be read.
     """
-    return _merged(path or ROOT / ".env")[0]
+    return _merged(path or home() / ".env")[0]
 
 
 def _merged(path: Path) -> tuple[dict[str, str], EnvFile]:
@@ -172,13 +173,16 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
     Raises ConfigurationError, a ValueError, with one line that names the variable and the remedy.
     """
+    is_lost = False
     if environment is None:
-        environment, file = _merged(ROOT / ".env")
+        environment, file = _merged(home() / ".env")
+        is_lost = VARIABLE in file.values and VARIABLE not in os.environ
     else:
         file = EnvFile(dict(environment), [])
     doubts = [
         *_slips(environment, file.values),
         *(f"{name} is in .env more than once; the last one counts." for name in file.repeated),
+        *([f"{VARIABLE} in .env has no effect. Set it in the environment."] if is_lost else []),
     ]
     email, email_fault = _email(environment)
     env = Reader(secret_files.filled_in(environment, left_out="EMAIL_HOST_PASSWORD"))
@@ -360,7 +364,7 @@ def _mail_templates(env: Reader) -> Path | None:
         return None
     path = Path(text)
     if not path.is_absolute():
-        path = ROOT / path
+        path = home() / path
     if not path.is_dir():
         raise ConfigurationError("MAIL_TEMPLATES is not a folder.")
     if not os.access(path, os.R_OK | os.X_OK):
