@@ -39,6 +39,7 @@ ROOMS = {
     "outbox": "reasons delivery settings message diagnosis audit calendar address_key suppression conversations"
     " tracing",
     "accounts": "reasons outbox audit",
+    "single_sign_on": "oauth web_request smtp accounts audit",
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit oauth suppression tracing",
     "checks": "gallery oauth reasons worker outbox delivery diagnosis settings message smtp calendar",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from flask import current_app, has_app_context
 
-from utils import allowed_places, env_file, env_names, env_urls, personal_env, secret_files, submission_env
+from utils import allowed_places, env_file, env_names, env_urls, oidc_env, personal_env, secret_files, submission_env
 from utils.addresses import InvalidAddress, parse_name_server, public_name
 from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_file import EnvFile
@@ -23,6 +23,7 @@ from utils.first_env import write_first_env
 from utils.home import CODE, VARIABLE, home
 from utils.key_strength import NEW_KEY_COMMAND, human_hand, weakness, weakness_of_key
 from utils.net_guard import IPNetwork
+from utils.oidc_env import OidcSettings
 from utils.secret import Secret
 from utils.submission_env import Submission
 
@@ -97,6 +98,7 @@ class Settings:
     discover_by_http: bool  # a domain's web server is asked for its mail settings
     hsts_seconds: int  # 0: browsers are told nothing
     submission: Submission  # what other programs hand over by SMTP
+    oidc: OidcSettings | None  # whom people may sign in with
     doubts: tuple[str, ...]  # what is probably a mistake and stops nothing, in sentences
 
     @property
@@ -146,7 +148,7 @@ class Settings:
 
     def secrets(self) -> list[str]:
         """Every secret of the environment, for the log filter."""
-        held = [self.app_key, *self.app_key_previous, self.admin_token]
+        held = [self.app_key, *self.app_key_previous, self.admin_token, self.oidc and self.oidc.client_secret]
         password = self.email.get("EMAIL_HOST_PASSWORD", "")
         return [secret.reveal() for secret in held if secret] + ([password] if password else [])
 
@@ -251,6 +253,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         discover_by_http=env.boolean("DISCOVER_BY_HTTP", default=True),
         hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),
         submission=submission_env.named_by(env),
+        oidc=oidc_env.named_by(env, is_production=is_production),
         doubts=tuple(doubts),
     )
 
