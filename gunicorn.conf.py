@@ -40,3 +40,10 @@ def on_starting(arbiter: Any) -> None:  # noqa: ANN401 - untyped
 def post_worker_init(_worker: Any) -> None:  # noqa: ANN401 - untyped
     """The first worker has the application, and so it is ready; gunicorn would say so before it has tried."""
     service_manager.ready()
+
+
+def when_ready(arbiter: Any) -> None:  # noqa: ANN401 - untyped
+    """Have the submission gateway run beside it, where SUBMISSION_LISTEN is set."""
+    from blueprints import sibling  # noqa: PLC0415 - gunicorn reads this file before it looks for modules here
+
+    sibling.under_gunicorn(arbiter)

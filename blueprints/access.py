@@ -24,6 +24,7 @@ from blueprints.sessions import uses_bearer
 from services import audit
 from services.accounts import accounts, api_tokens
 from services.accounts.api_tokens import Scope, TokenInfo
+from services.accounts.proofs import Proof
 from services.audit import Actor
 from utils.encryption_utils import digest, subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
@@ -68,7 +69,7 @@ class FormExpired(AppError):
 
 
 class RecentSignInRequired(Forbidden):
-    """The password was not seen at this session within ten minutes."""
+    """Nobody has proven at this session within ten minutes who they are."""
 
 
 limiter = Limiter(client_network, strategy="moving-window", in_memory_fallback_enabled=True)
@@ -262,7 +263,7 @@ def require_recent_sign_in() -> None:
     if not password:
         raise InvalidInput({CONFIRM: ["Enter your password to confirm that it is you."]})
     accounts.verified(current_user.id, password, CONFIRM)
-    sessions.renew()
+    sessions.renew([Proof.PASSWORD])
 
 
 def _begin_acting() -> None:

@@ -6,6 +6,7 @@ in which somebody has signed in before, and for half an hour the id of the sessi
 """
 
 import hashlib
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -17,6 +18,7 @@ from itsdangerous import Signer, URLSafeTimedSerializer
 from blueprints.clients import browser_in_short, client_address
 from services.accounts import devices, sessions
 from services.accounts.accounts import Person
+from services.accounts.proofs import Proof
 from services.accounts.sessions import ENDED_KEPT, SessionInfo
 from utils import clock
 from utils.encryption_utils import subkey
@@ -96,18 +98,21 @@ def cookie_path(settings: Settings) -> str:
     return settings.base_path or "/"
 
 
-def sign_in(person: Person, *, remember: bool = False) -> None:
+def sign_in(person: Person, proven_by: Collection[Proof], *, remember: bool = False, is_new: bool = True) -> None:
     """Begin a session with nothing of the one before: another id, other content, another CSRF secret.
 
-    Raises Conflict if all sessions of the account were ended since its password was seen.
+    ``proven_by`` is how the person was just proven; without ``is_new`` it is no sign-in, and a session goes on. Raises
+    Conflict if all sessions of the account were ended since its password was seen.
     """
     former = _present_id()
     begun = sessions.begin(
         person.id,
         person.session_epoch,
+        proven_by=proven_by,
         address=client_address(),
         browser=browser_in_short(request.headers.get("User-Agent", "")),
         is_remembered=remember,
+        is_new=is_new,
     )
     if former:
         sessions.replace(former)
@@ -127,13 +132,13 @@ def sign_out() -> None:
     _delete_cookie(SESSION)
 
 
-def renew() -> None:
-    """The person at this session has just shown the password again: the cookie gets another id, and lives no longer.
+def renew(by: Collection[Proof]) -> None:
+    """The person at this session has just proven so who they are: the cookie gets another id, and lives no longer.
 
     Tokens of forms that are open in other tabs stay good.
     """
     user = current_user
-    begun, user.session = sessions.renew(user.session.key)
+    begun, user.session = sessions.renew(user.session.key, by)
     setattr(g, _PRESENT, begun)
     session.modified = True  # its signature covers the id
     ends_at = user.session.created_at + get_settings().session_remembered_life

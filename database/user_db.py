@@ -4,7 +4,7 @@ import unicodedata
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Select, String, and_, delete, or_, select, text
+from sqlalchemy import ColumnElement, Select, String, and_, column, delete, or_, select, table, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
@@ -19,7 +19,8 @@ LONGEST_EMAIL_KEY = 508
 class Account(Base):
     """Somebody who signs in. The two keys are what names are compared by.
 
-    ``password_hash`` is "" until somebody who was invited has chosen a password.
+    ``password_hash`` is "" until somebody who was invited has chosen a password; whoever signs in at a provider needs
+    none.
     """
 
     __tablename__ = "account"
@@ -43,8 +44,9 @@ class Account(Base):
 
 
 IS_ENABLED: ColumnElement[bool] = Account.disabled_at.is_(None)
-# Who was invited and has no password yet, or is disabled, administrates nothing.
-_ADMINISTRATES: ColumnElement[bool] = and_(Account.is_admin, IS_ENABLED, Account.password_hash != "")
+_IS_LINKED: ColumnElement[bool] = Account.id.in_(select(column("account_id")).select_from(table("account_identity")))
+# Who was invited and has not come in yet, or is disabled, administrates nothing.
+_ADMINISTRATES: ColumnElement[bool] = and_(Account.is_admin, IS_ENABLED, or_(Account.password_hash != "", _IS_LINKED))
 
 
 class _OfAccount(Protocol):

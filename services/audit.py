@@ -54,6 +54,8 @@ class Action(StrEnum):
     ACCOUNT_PROMOTED = "account_promoted"
     ACCOUNT_DEMOTED = "account_demoted"
     ACCOUNT_DELETED = "account_deleted"
+    IDENTITY_LINKED = "identity_linked"
+    IDENTITY_UNLINKED = "identity_unlinked"
     SENDER_ADDED = "sender_added"
     SENDER_CONFIRMED = "sender_confirmed"
     SENDER_REMOVED = "sender_removed"

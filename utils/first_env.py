@@ -11,24 +11,24 @@ from utils import own_addresses, private_files
 from utils.env_reader import ConfigurationError
 from utils.env_urls import http_url, is_wildcard
 from utils.folder_lock import alone_in
+from utils.home import home
 from utils.numbers import whole_number
 
-_PATH: Final = Path(__file__).resolve().parent.parent / ".env"
 _WHERE: Final = (
     "# The address at which people open Sealpost, like https://mail.example.com. Links in emails begin with it.\n"
 )
 
 
-def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.environ) -> bool:
-    """Write a ``.env`` with fresh secrets unless there is one. True if it was written.
+def write_first_env(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> bool:
+    """Write a ``.env`` with fresh secrets, where it is looked for, unless there is one. True if it was written.
 
     A ``PORT`` of the environment stays in it, so that commands in another terminal write the same links.
     Where ``HOST`` opens every address of the machine, the first that others can open is its ``BASE_URL``.
     Raises ConfigurationError where the folder cannot be written to.
     """
     return _written_once(
-        path,
-        "# Written by the first `make run`. Every variable is explained in .env.example.\n"
+        path or home() / ".env",
+        "# Written by the first start. Every variable is explained in .env.example.\n"
         f"{_keys()}"
         "APP_ENV=development\n"
         f"{_place(environment)}"
@@ -37,7 +37,9 @@ def write_first_env(path: Path = _PATH, environment: Mapping[str, str] = os.envi
     )
 
 
-def write_first_production_env(base_url: str, path: Path = _PATH, environment: Mapping[str, str] = os.environ) -> bool:
+def write_first_production_env(
+    base_url: str, path: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> bool:
     """Write a ``.env`` with fresh secrets for production, unless there is one or the environment brings a key.
 
     ``base_url`` stands in it where the environment names none. True if it was written. Of several processes that
@@ -46,7 +48,9 @@ def write_first_production_env(base_url: str, path: Path = _PATH, environment: M
     if any(environment.get(name, "").strip() for name in ("APP_KEY", "APP_KEY_FILE")):
         return False
     place = "" if environment.get("BASE_URL", "").strip() else f"{_WHERE}BASE_URL={base_url}\n"
-    return _written_once(path, f"# Written by the first start. Keep it with every back-up.\n{_keys()}{place}")
+    return _written_once(
+        path or home() / ".env", f"# Written by the first start. Keep it with every back-up.\n{_keys()}{place}"
+    )
 
 
 def _keys() -> str:

@@ -9,6 +9,7 @@ from services.accounts import accounts, address_change, api_tokens
 from services.accounts import sessions as kept
 from services.accounts.accounts import Person
 from services.accounts.api_tokens import TokenInfo
+from services.accounts.proofs import Proof
 from services.accounts.sessions import SessionInfo
 from utils.errors import InvalidInput, NotFound
 
@@ -93,7 +94,8 @@ def end_sessions() -> ResponseReturnValue:
 
 def _go_on(person: Person, message: str) -> ResponseReturnValue:
     """Begin this session anew, as every other has ended."""
-    sessions.sign_in(person, remember=current_user.session.is_remembered)
+    now = current_user.session
+    sessions.sign_in(person, {*now.proven_by, Proof.PASSWORD}, remember=now.is_remembered, is_new=False)
     flash(message, "success")
     return redirect(url_for("account.show"), 303)
 

@@ -11,6 +11,7 @@ from blueprints.clients import client_network
 from blueprints.link_cookies import LinkCookie, private
 from blueprints.pages import start_page
 from services.accounts import accounts, password_reset, signing_in
+from services.accounts.proofs import Proof
 from services.accounts.tries import Locked
 from utils.errors import InvalidInput, NotFound
 
@@ -44,7 +45,7 @@ def setup() -> ResponseReturnValue:
         person = accounts.create_first_administrator(**values, password=forms.text("password"))
     except InvalidInput as refused:
         return render_template("auth/setup.html", values=values, errors=refused.errors), refused.status
-    sessions.sign_in(person)
+    sessions.sign_in(person, [Proof.PASSWORD])
     flash("You are the administrator. Next, set up a mail server.", "success")
     return redirect(url_for("pages.home"), 303)
 
@@ -63,7 +64,7 @@ def login() -> ResponseReturnValue:
         return _sign_in_page(values, {"form": [refused.message]}), refused.status
     if person is None:
         return _sign_in_page(values, {"form": [_WRONG_SIGN_IN]}), 401
-    sessions.sign_in(person, remember=remember)
+    sessions.sign_in(person, [Proof.PASSWORD], remember=remember)
     return redirect(access.local_path(wanted, request.script_root) or _home_of(person.is_admin), 303)
 
 

@@ -4,7 +4,6 @@ A message on the broker only hints that there is mail: a task drains what is due
 sweep finds what a lost hint left. So a message that is lost, doubled or delivered late changes nothing but the time.
 """
 
-import multiprocessing
 import threading
 import time
 from functools import partial
@@ -28,6 +27,7 @@ from services.worker.stand_in import StandIn
 from utils import ending, incidents, service_manager
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
+from utils.shared_flag import SharedFlag
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ HARD_LIMIT: Final = 25 * 60  # seconds; over DRAIN_SECONDS, a group's after it, 
 VISIBILITY: Final = 2 * HARD_LIMIT
 HINT_PAUSE: Final = 0.05  # seconds; many commits at once are one hint
 
-_stopping = multiprocessing.Event()  # made before any fork, so that it is every process's
+_stopping: Final = SharedFlag()  # made before any fork, so that it is every process's
 _stand_in: Final = StandIn(_stopping.is_set)
 _prober: Final = Prober()
 
@@ -168,11 +168,13 @@ def _worked_off(group: Group, pace: Pace, until: float) -> Turn:
 @shared_task(name="mail.sweep")  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Take up what a lost hint or a dead worker left, and answer requests for password resets."""
-    groups.sweep(Pace())
-    indexing.index_some()
-    pulse.beat()
-    password_reset.process_requests()
-    _hint(drain, SWEEP_SECONDS)
+    incidents.each_of(
+        partial(groups.sweep, Pace()),
+        indexing.index_some,
+        pulse.beat,
+        password_reset.process_requests,
+        partial(_hint, drain, SWEEP_SECONDS),
+    )
 
 
 @shared_task(name="mail.act")  # type: ignore[untyped-decorator]
