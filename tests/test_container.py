@@ -37,7 +37,7 @@ def contained(tree: Path, *words: str, **environment: str) -> Iterator[subproces
     command = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", _CONTAINED, "sh"]
     with subprocess.Popen(
         [*command, str(tree / "data"), str(FOREIGN), str(tree / "deploy" / "entrypoint"), *words],
-        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **environment},
+        env={"PATH": os.environ["PATH"], "SEALPOST_HOME": str(tree / "data"), **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -65,8 +65,6 @@ def tree(tmp_path: Path) -> Path:
         else:
             shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "data").mkdir()
-    (tmp_path / ".env").symlink_to("data/.env")
-    (tmp_path / "instance").symlink_to("data")
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     return tmp_path
 
@@ -90,8 +88,8 @@ def test_the_first_start_needs_no_variable_writes_to_the_volume_alone_and_is_wel
         assert health_check.is_well(port)
         os.kill(first_of(process), signal.SIGTERM)
         assert process.wait(PATIENCE) == 0, said
-    kept = {each.name: each.stat().st_mode & 0o777 for each in (tree / "data").iterdir()}
-    assert (kept[".env"], kept["sealpost.db"]) == (0o600, 0o600)
+    kept = [tree / "data" / ".env", tree / "data" / "instance" / "sealpost.db"]
+    assert [each.stat().st_mode & 0o777 for each in kept] == [0o600, 0o600]
 
 
 def test_what_cannot_start_says_so_in_one_line_and_leaves_nothing(tree: Path) -> None:

@@ -169,5 +169,5 @@ def test_a_unit_is_ready_once_it_says_so_and_has_its_key_from_systemd(unit: Path
         "LoadCredential=app_key:/etc/sealpost/app_key",
     ):
         assert line in lines
-    assert any(line.startswith("Environment=APP_KEY_FILE=%d/app_key") for line in lines)
+    assert any("APP_KEY_FILE=%d/app_key" in line and "SEALPOST_HOME=%S/sealpost" in line for line in lines)
     assert any(line.startswith("WatchdogSec=") for line in lines)
