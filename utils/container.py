@@ -34,13 +34,19 @@ def program_for(words: Sequence[str], environment: Mapping[str, str]) -> list[st
     if name == "worker" and has_broker:
         return [*celery, "worker", "--concurrency", "1", "--hostname", f"{os.getpid()}@%h", *more]
     programs: dict[str, list[str]] = {
-        "web": ["gunicorn", "--bind", f"0.0.0.0:{PORT}", *_heartbeats(), "app:serve()"],
+        "web": ["gunicorn", *_binding(more), *_heartbeats(), "app:serve()"],
         "worker": [*_FLASK, "mail", "worker"],
         "beat": [*celery, "beat"],
         "gateway": [*_FLASK, "gateway", "run"],
         "migrate": [*_MIGRATE],
     }
     return [*programs.get(name, [*_FLASK, name]), *more]
+
+
+def _binding(arguments: Sequence[str]) -> list[str]:
+    """Every address of the container, unless its arguments name others: gunicorn would listen there as well."""
+    is_named = any(word.startswith(("-b", "--bind")) for word in arguments)
+    return [] if is_named else ["--bind", f"0.0.0.0:{PORT}"]
 
 
 def _heartbeats() -> list[str]:

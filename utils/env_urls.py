@@ -41,16 +41,6 @@ def base_url(env: Reader, *, is_production: bool, listens_on: tuple[str, int]) -
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
 
 
-def leads_nowhere(url: str, *, is_production: bool) -> list[str]:
-    """What is said of a ``BASE_URL`` that works on this machine alone."""
-    if not is_production or not is_loopback(urlsplit(url).hostname or ""):
-        return []
-    return [
-        f"BASE_URL is {url}, which opens on this machine alone, and links in emails begin with it. "
-        "Set it to the public address, like https://mail.example.com"
-    ]
-
-
 def http_url(host: str, port: int) -> str:
     """What listens there, as browsers write it."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -200,12 +200,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
     celery_broker_url = env_urls.broker_url(env.text("CELERY_BROKER_URL"))
     ratelimit_storage_uri = env.text("RATELIMIT_STORAGE_URI", "memory://")
     others = {"CELERY_BROKER_URL": celery_broker_url, "RATELIMIT_STORAGE_URI": ratelimit_storage_uri}
-    base_url = env_urls.base_url(env, is_production=is_production, listens_on=(host, port))
-    doubts = [
-        *doubts,
-        *env_urls.leads_nowhere(base_url, is_production=is_production),
-        *env_urls.unprotected(database_url, others, env.starting_with("PG")),
-    ]
+    doubts = [*doubts, *env_urls.unprotected(database_url, others, env.starting_with("PG"))]
     return Settings(
         app_key=app_key,
         app_key_doubt=human_hand(app_key.reveal()) or "",
@@ -214,7 +209,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         app_name=_app_name(env),
         order_currency=_order_currency(env),
         mail_templates=_mail_templates(env),
-        base_url=base_url,
+        base_url=env_urls.base_url(env, is_production=is_production, listens_on=(host, port)),
         database_url=database_url,
         database_driver_path=env.boolean("DATABASE_DRIVER_PATH", default=True),
         admin_token=_admin_token(env, (app_key, *app_key_previous) if is_production else ()),

@@ -14,23 +14,24 @@ from utils.container import PORT
 
 _SECONDS: Final = 4.0  # for an answer; Docker waits for 5
 _WELL: Final = 200
+_PROC: Final = Path("/proc")
 
 
-def is_well(port: int = PORT) -> bool:
+def is_well(port: int = PORT, processes: Path = _PROC, seconds: float = _SECONDS) -> bool:
     """Whether the pages answer, or there are none here."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_SECONDS)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)) as connection:
         try:
             connection.request("GET", "/healthz")
             return connection.getresponse().status == _WELL
         except ConnectionRefusedError:
-            return not _is_served_here()
+            return not _has_gunicorn(processes)
         except (OSError, http.client.HTTPException):
             return False
 
 
-def _is_served_here() -> bool:
-    """Whether a gunicorn runs in this container, which would then have to answer."""
-    for process in Path("/proc").glob("[0-9]*"):
+def _has_gunicorn(processes: Path) -> bool:
+    """Whether one runs in this container, which would then have to answer."""
+    for process in processes.glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended
