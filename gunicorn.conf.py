@@ -27,3 +27,10 @@ def on_starting(arbiter: Any) -> None:  # noqa: ANN401 - untyped
         stop(graceful)
 
     arbiter.stop = stop_once
+
+
+def when_ready(arbiter: Any) -> None:  # noqa: ANN401 - untyped
+    """Have the submission gateway run beside it, where SUBMISSION_LISTEN is set."""
+    from blueprints import sibling  # noqa: PLC0415 - gunicorn reads this file before it looks for modules here
+
+    sibling.under_gunicorn(arbiter)

@@ -33,7 +33,7 @@ def run(*, parent: int | None, as_json: bool) -> None:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     start.check_writing()
     made = Gateway(app)
-    told = f"Listening at {', '.join(made.addresses)}."
+    told = f"The gateway listens at {', '.join(made.addresses)}."
 
     def listens() -> None:
         for number in ending.STOP_SIGNALS:

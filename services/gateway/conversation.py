@@ -307,7 +307,11 @@ class Conversation(SMTP):
             self._refuse(Refusal.NO_MAIL)
             return
         mail.asked = True
-        named = commands.rcpt_to(argument, is_extended=self._is_extended, is_utf8=mail.begun.is_utf8)
+        try:
+            named = commands.rcpt_to(argument, is_extended=self._is_extended, is_utf8=mail.begun.is_utf8)
+        except BadCommand as bad:
+            self._say(bad.refusal.reply)  # which is no error of the program's: a list may have many such
+            return
         if len(mail.recipients) >= MOST_RECIPIENTS and named.address not in mail.recipients:
             self._say(Refusal.TOO_MANY_RECIPIENTS.reply)
             return
@@ -345,7 +349,7 @@ class Conversation(SMTP):
         finally:
             self.is_storing = False
             self._desk.budget.give_back(size)
-        self._commands = 0
+        self._commands = self._errors = 0
         self._say(reply)
 
     def _protocol(self, mail: Mail) -> str:

@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
-from email.utils import getaddresses
 from typing import Final, NamedTuple
 
 from services.message.headers import LONGEST_LINE
-from utils.addresses import InvalidAddress, parse_address
+from utils.addresses import InvalidAddress, parse_mailbox
 
 LONGEST_HEADER: Final = 256 * 1024  # octets
 MOST_FIELDS: Final = 1000
@@ -21,7 +20,7 @@ MOST_HOPS: Final = 50  # RFC 5321 6.3 asks for at least 100 where loops are not 
 _BETWEEN: Final = re.compile(rb"\r\n(?![ \t])")
 _FOLD: Final = re.compile(rb"\r\n(?=[ \t])")
 _NAME: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
-_TOO_LONG: Final = re.compile(rb"[^\r\n]{%d}" % (LONGEST_LINE + 1))
+_COMMENT: Final = re.compile(r"[ \t]*\([^()\\]*\)[ \t]*\Z")  # as cron writes it: root@host (Cron Daemon)
 _ID: Final = re.compile(r"<[!-;=?-~]{3,250}>")
 _HIDDEN: Final = (b"bcc", b"resent-bcc")
 
@@ -61,9 +60,9 @@ class RawMessage(NamedTuple):
     def from_address(self) -> str:
         """The one plain address of its one From; "" where there is none, or more, or what is no plain address."""
         fields = self.values(b"from")
-        found = getaddresses([fields[0].decode("utf-8", "replace")]) if len(fields) == 1 else []
+        text = _COMMENT.sub("", fields[0].decode("utf-8", "replace")) if len(fields) == 1 else ""
         try:
-            return parse_address(found[0][1]) if len(found) == 1 else ""
+            return parse_mailbox(text)[1]
         except InvalidAddress:
             return ""
 
@@ -88,8 +87,19 @@ def check(content: bytes) -> None:
         raise UnfitMessage("The message has a CR or LF that is not part of a CRLF. End each line with CRLF.")
     if b"\0" in content:
         raise UnfitMessage("The message contains a NUL octet.")
-    if _TOO_LONG.search(content):
+    if _has_long_line(content):
         raise UnfitMessage(f"The message has a line over {LONGEST_LINE} octets. Encode it, or fold the header.")
+
+
+def _has_long_line(content: bytes) -> bool:
+    """From one line's end to the last within reach of it, which is a look at each thousandth octet."""
+    begin = 0
+    while len(content) - begin > LONGEST_LINE:
+        end = content.rfind(b"\n", begin, begin + LONGEST_LINE + 2)
+        if end < 0:
+            return True
+        begin = end + 1
+    return False
 
 
 def parsed(content: bytes) -> RawMessage:
