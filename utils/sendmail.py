@@ -542,8 +542,8 @@ def _give_content(server: smtplib.SMTP, place: GatewayPlace, content: bytes) -> 
         server.send(b".\r\n")
         reply = server.getreply()
     except (OSError, smtplib.SMTPServerDisconnected):
-        text = "did not confirm that it has the email, and may have it. Look at /emails in Sealpost before you send it again."
-        raise SendmailError(EX_TEMPFAIL, f"The gateway at {_shown(place)} {text}") from None
+        what = f"The gateway at {_shown(place)} did not confirm that it has the email, and may have it."
+        raise SendmailError(EX_TEMPFAIL, f"{what} Look at /emails in Sealpost before you send it again.") from None
     _expect(reply, "refused the email", place)
 
 

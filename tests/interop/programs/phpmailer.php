@@ -25,6 +25,6 @@ try {
     $mail->addAttachment($attachment);
     $mail->send();
 } catch (Exception $refused) {
-    echo $refused->getMessage(), "\n";
+    echo $mail->ErrorInfo, "\n";
     exit(1);
 }
