@@ -11,9 +11,9 @@ from blueprints.cli.database import backup, restore
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.mail_export import export
-from blueprints.cli.people import account
 from blueprints.cli.personal import personal, policy
 from blueprints.cli.privacy import privacy
+from blueprints.cli.sign_ins import account
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate
