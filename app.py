@@ -60,6 +60,7 @@ from blueprints.pages import (
     privacy_pages,
     sender_pages,
     settings_form,
+    single_sign_on,
     start_page,
     suppression_pages,
     template_pages,
@@ -129,6 +130,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     for blueprint in (
         auth.pages,
         auth.bp,
+        single_sign_on.bp,
         start_page.bp,
         account.bp,
         address_page.bp,
@@ -229,6 +231,7 @@ def _names_for_pages(config: Settings) -> dict[str, object]:
         "app_name": config.app_name,
         "is_development": not config.is_production,
         "inbox_enabled": config.has_local_inbox,
+        "single_sign_on": config.oidc,
         "nothing_is_sent": route.NOTHING_IS_SENT if config.mail_suppress_send else "",
     }
 

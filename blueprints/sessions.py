@@ -15,8 +15,9 @@ from flask.sessions import SecureCookieSessionInterface
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user
 from itsdangerous import Signer, URLSafeTimedSerializer
 
+from blueprints import proxy_sign_in
 from blueprints.clients import browser_in_short, client_address
-from services.accounts import devices, sessions
+from services.accounts import devices, fields, sessions
 from services.accounts.accounts import Person
 from services.accounts.proofs import Proof
 from services.accounts.sessions import ENDED_KEPT, SessionInfo
@@ -119,7 +120,7 @@ def sign_in(person: Person, proven_by: Collection[Proof], *, remember: bool = Fa
     _go_on_as(begun)
     set_cookie(SESSION, begun, get_settings().session_remembered_life if remember else None)
     set_cookie(DEVICE, devices.after_sign_in(device(), person.id), timedelta(days=devices.LIFE_DAYS))
-    _delete_cookie(ENDED)
+    delete_cookie(ENDED)
 
 
 def sign_out() -> None:
@@ -129,7 +130,7 @@ def sign_out() -> None:
         sessions.sign_out(former)
         set_cookie(ENDED, former, ENDED_KEPT)
     _go_on_as("")
-    _delete_cookie(SESSION)
+    delete_cookie(SESSION)
 
 
 def renew(by: Collection[Proof]) -> None:
@@ -175,7 +176,12 @@ def _load_user(_request: Request) -> SignedIn | None:
     if not session_id or uses_bearer() or _SIGNED_OUT in request.environ:
         return None
     info = sessions.resume(session_id, client_address(), is_seen=not _is_in_background())
-    return SignedIn(info) if info else None
+    return SignedIn(info) if info and _is_still_vouched_for(info) else None
+
+
+def _is_still_vouched_for(info: SessionInfo) -> bool:
+    """Who came by the proxy is here as long as the proxy says so, with each request."""
+    return Proof.PROXY not in info.proven_by or fields.is_named(proxy_sign_in.vouched_name(), info.username, info.email)
 
 
 def still_signed_in() -> SignedIn | None:
@@ -216,7 +222,7 @@ def set_cookie(name: str, value: str, life: timedelta | None) -> None:
     g.setdefault(_COOKIES, {})[name] = (value, None if life is None else int(life.total_seconds()))
 
 
-def _delete_cookie(name: str) -> None:
+def delete_cookie(name: str) -> None:
     """Let this answer delete a cookie that the browser has."""
     if cookie_name(name, get_settings()) in request.cookies:
         set_cookie(name, "", timedelta(0))

@@ -54,6 +54,7 @@ class Action(StrEnum):
     ACCOUNT_PROMOTED = "account_promoted"
     ACCOUNT_DEMOTED = "account_demoted"
     ACCOUNT_DELETED = "account_deleted"
+    SIGN_IN_LINK_ISSUED = "sign_in_link_issued"
     IDENTITY_LINKED = "identity_linked"
     IDENTITY_UNLINKED = "identity_unlinked"
     SENDER_ADDED = "sender_added"

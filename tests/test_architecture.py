@@ -76,6 +76,8 @@ PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
     "sender_link.ask", "sender_link.confirm", "open_pixel.show", "oauth.callback",
+    "single_sign_on.begin", "single_sign_on.callback", "single_sign_on.begin_invited", "single_sign_on.signed_out",
+    "single_sign_on.link", "single_sign_on.redeem_link",
     "health.live", "health.ready", "health.mail_ready",
 }  # fmt: skip
 

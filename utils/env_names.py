@@ -8,7 +8,7 @@ from typing import Final
 # Those that hold a secret. Each may stand in a file instead, named by the variable with _FILE behind it.
 SECRETS: Final = (
     "APP_KEY", "APP_KEY_PREVIOUS", "ADMIN_TOKEN", "DATABASE_URL", "EMAIL_HOST_PASSWORD", "CELERY_BROKER_URL",
-    "RATELIMIT_STORAGE_URI", "OIDC_CLIENT_SECRET",
+    "RATELIMIT_STORAGE_URI", "OIDC_CLIENT_SECRET", "PROXY_USER_SECRET",
 )  # fmt: skip
 FILES: Final = tuple(f"{name}_FILE" for name in SECRETS)
 OURS: Final = frozenset(SECRETS) | frozenset(FILES) | frozenset((
@@ -29,7 +29,7 @@ OURS: Final = frozenset(SECRETS) | frozenset(FILES) | frozenset((
     "ORDER_CURRENCY", "MAIL_TEMPLATES",
     "EMAIL_SSL_CERTFILE", "EMAIL_SSL_KEYFILE", "DEFAULT_FROM_EMAIL",
     "OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_SCOPES", "OIDC_NAME", "OIDC_ADMIN_CLAIM", "OIDC_ADMIN_VALUE",
-    "OIDC_CREATE_ACCOUNTS", "OIDC_ONLY",
+    "OIDC_CREATE_ACCOUNTS", "OIDC_ONLY", "PROXY_USER_HEADER", "PROXY_USER_BY_SOCKET", "PROXY_SIGN_OUT_URL",
 ))  # fmt: skip
 # Django's settings for mail that say nothing to us: a `.env` that is shared with it, or was its own, has them.
 DJANGO: Final = frozenset((

@@ -14,7 +14,17 @@ from urllib.parse import urlsplit
 
 from flask import current_app, has_app_context
 
-from utils import allowed_places, env_file, env_names, env_urls, oidc_env, personal_env, secret_files, submission_env
+from utils import (
+    allowed_places,
+    env_file,
+    env_names,
+    env_urls,
+    oidc_env,
+    personal_env,
+    proxy_env,
+    secret_files,
+    submission_env,
+)
 from utils.addresses import InvalidAddress, parse_name_server, public_name
 from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_file import EnvFile
@@ -24,6 +34,7 @@ from utils.home import CODE, VARIABLE, home
 from utils.key_strength import NEW_KEY_COMMAND, human_hand, weakness, weakness_of_key
 from utils.net_guard import IPNetwork
 from utils.oidc_env import OidcSettings
+from utils.proxy_env import ProxySettings
 from utils.secret import Secret
 from utils.submission_env import Submission
 
@@ -99,6 +110,7 @@ class Settings:
     hsts_seconds: int  # 0: browsers are told nothing
     submission: Submission  # what other programs hand over by SMTP
     oidc: OidcSettings | None  # whom people may sign in with
+    proxy_user: ProxySettings | None  # how the proxy in front says who came
     doubts: tuple[str, ...]  # what is probably a mistake and stops nothing, in sentences
 
     @property
@@ -148,7 +160,8 @@ class Settings:
 
     def secrets(self) -> list[str]:
         """Every secret of the environment, for the log filter."""
-        held = [self.app_key, *self.app_key_previous, self.admin_token, self.oidc and self.oidc.client_secret]
+        held = [self.app_key, *self.app_key_previous, self.admin_token]
+        held += [self.oidc and self.oidc.client_secret, self.proxy_user and self.proxy_user.secret]
         password = self.email.get("EMAIL_HOST_PASSWORD", "")
         return [secret.reveal() for secret in held if secret] + ([password] if password else [])
 
@@ -249,6 +262,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),
         submission=submission_env.named_by(env),
         oidc=oidc_env.named_by(env, is_production=is_production),
+        proxy_user=proxy_env.named_by(env),
         doubts=tuple(doubts),
     )
 

@@ -14,7 +14,7 @@ _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 3.3
 _LONGEST: Final = 255
 _DEFAULT_SCOPES: Final = "openid profile email"
 _DEPENDENT: Final = (
-    "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_SCOPES", "OIDC_NAME", "OIDC_ADMIN_CLAIM", "OIDC_ADMIN_VALUE",
+    "OIDC_CLIENT_ID", "OIDC_SCOPES", "OIDC_NAME", "OIDC_ADMIN_CLAIM", "OIDC_ADMIN_VALUE",
     "OIDC_CREATE_ACCOUNTS", "OIDC_ONLY",
 )  # fmt: skip
 

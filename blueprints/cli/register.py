@@ -12,10 +12,10 @@ from blueprints.cli.gateway import gateway
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.mail_export import export
-from blueprints.cli.people import account
 from blueprints.cli.personal import personal, policy
 from blueprints.cli.privacy import privacy
 from blueprints.cli.release import version
+from blueprints.cli.sign_ins import account
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate

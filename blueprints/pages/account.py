@@ -11,6 +11,7 @@ from services.accounts.accounts import Person
 from services.accounts.api_tokens import TokenInfo
 from services.accounts.proofs import Proof
 from services.accounts.sessions import SessionInfo
+from services.single_sign_on import people
 from utils.errors import InvalidInput, NotFound
 
 bp = Blueprint("account", __name__, url_prefix="/account")
@@ -127,6 +128,8 @@ def _page(email: str, errors: dict[str, list[str]]) -> str:
     return render_template(
         "account.html",
         user=current_user,
+        identities=people.of_account(current_user.id),
+        has_password=accounts.get(current_user.id).has_password,
         values={"email": email},
         errors=errors,
         pending=address_change.pending(current_user.id),

@@ -14,6 +14,7 @@ class Proof(StrEnum):
     PASSKEY = "passkey"
     OIDC = "oidc"
     PROXY = "proxy"
+    LINK = "link"
 
 
 WORDS: Final = {
@@ -23,9 +24,10 @@ WORDS: Final = {
     Proof.PASSKEY: "passkey",
     Proof.OIDC: "single sign-on",
     Proof.PROXY: "reverse proxy",
+    Proof.LINK: "link from the command line",
 }
 # What does not ask for a second factor of ours any more.
-WHOLE: Final = frozenset({Proof.TOTP, Proof.RECOVERY_CODE, Proof.PASSKEY, Proof.OIDC, Proof.PROXY})
+WHOLE: Final = frozenset({Proof.TOTP, Proof.RECOVERY_CODE, Proof.PASSKEY, Proof.OIDC, Proof.PROXY, Proof.LINK})
 
 
 def stored(proofs: Collection[Proof]) -> str:

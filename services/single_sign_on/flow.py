@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from cryptography.fernet import Fernet
 
@@ -31,6 +32,7 @@ from utils.oidc_env import OidcSettings
 from utils.secret import Secret
 
 CALLBACK_PATH: Final = "/login/oidc/callback"
+SIGNED_OUT_PATH: Final = "/signed-out"
 LIFE: Final = redirect.SIGN_IN_LIFE
 _PURPOSE: Final = "oidc-pending-v1"
 _RECENT: Final = MappingProxyType({"prompt": "login", "max_age": "0"})
@@ -55,7 +57,6 @@ class Errand:
     place: str = ""
     next: str = ""
     token: str = ""  # of an invitation
-    remember: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,11 @@ class SentAway:
 def redirect_uri() -> str:
     """What is registered at the provider."""
     return get_base_url() + CALLBACK_PATH
+
+
+def signed_out_uri() -> str:
+    """Where it sends people back to once they have signed out there."""
+    return get_base_url() + SIGNED_OUT_PATH
 
 
 def begin(errand: Errand) -> SentAway:
@@ -104,6 +110,19 @@ def finish(answer: CameBack, cookie: str) -> tuple[ProvenIdentity, Errand]:
     if errand.aim is Aim.CONFIRM and (who.signed_in_at is None or who.signed_in_at < pending.began_at - claims.SKEW):
         raise SignOnFailure(SignOnFault.NOT_AGAIN)
     return who, errand
+
+
+def end_session_url() -> str:
+    """Where somebody ends the session at the provider (OpenID Connect RP-Initiated Logout 2); "" where it has no such
+    page, or does not say so now.
+    """
+    ours = provider.configured()
+    try:
+        page = provider.discovered(ours).end_session_url
+    except SignOnFailure:
+        return ""
+    values = {"client_id": ours.client_id, "post_logout_redirect_uri": signed_out_uri()}
+    return f"{page}{'&' if '?' in page else '?'}{urlencode(values)}" if page else ""
 
 
 def _verified(text: object, facts: ProviderFacts) -> dict[str, Any]:

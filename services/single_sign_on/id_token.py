@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, RSAKey
 from services.oauth import answers
 from services.oauth.failures import TokenFailure
 from services.single_sign_on.failures import SignOnFailure, SignOnFault
-from services.single_sign_on.provider import Key
+from services.single_sign_on.provider import SigningKey
 
 LONGEST: Final = 16_384  # characters
 _MOST_KEYS: Final = 8  # that are tried on one token
@@ -29,7 +29,7 @@ class NoKeyFits(Exception):
     """None of the keys that are known has signed it; the provider may have another by now."""
 
 
-def claims_of(text: object, keys: Iterable[Key], algorithms: frozenset[str]) -> dict[str, Any]:
+def claims_of(text: object, keys: Iterable[SigningKey], algorithms: frozenset[str]) -> dict[str, Any]:
     """What an id token says, if one of these keys has signed it. Raises SignOnFailure, or NoKeyFits."""
     head, body = _parts(text)
     algorithm, key_id = head.get("alg"), head.get("kid")
@@ -60,7 +60,7 @@ def _object(part: str) -> dict[str, Any]:
     return answers.json_object(base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True), 0)
 
 
-def _candidates(keys: Iterable[Key], algorithm: str, key_id: object) -> list[RSAKey | ECKey]:
+def _candidates(keys: Iterable[SigningKey], algorithm: str, key_id: object) -> list[RSAKey | ECKey]:
     """The keys that may have signed it: of its name if it says one, of the algorithm's kind, and meant for signing."""
     kind = _KINDS[algorithm[:2]]
     found: list[RSAKey | ECKey] = []
@@ -75,7 +75,7 @@ def _candidates(keys: Iterable[Key], algorithm: str, key_id: object) -> list[RSA
     return found[:_MOST_KEYS]
 
 
-def _imported(key: Key, kind: str) -> RSAKey | ECKey | None:
+def _imported(key: SigningKey, kind: str) -> RSAKey | ECKey | None:
     """A key that can verify; None for one that cannot be read, or is too short to be trusted."""
     # What else stands there is not for us: a certificate's URL, say, or what the key is to be used for.
     public: Any = {name: key[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in key}

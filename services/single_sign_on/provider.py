@@ -36,7 +36,7 @@ KEYS_AGAIN: Final = timedelta(minutes=1)  # at the soonest, whatever keys are na
 _OK: Final = 200
 _DEFAULT: Final = "RS256"  # OpenID Connect Core 15.1
 
-Key = Mapping[str, Any]
+SigningKey = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +96,12 @@ def discovered(ours: OidcSettings) -> ProviderFacts:
     return _facts(_document(ours.issuer.rstrip("/") + WELL_KNOWN), ours)
 
 
-def keys(facts: ProviderFacts) -> list[Key]:
+def keys(facts: ProviderFacts) -> list[SigningKey]:
     """The keys that it signs with now, as far as this process knows. Raises SignOnFailure."""
     return _keys_in(_document(facts.keys_url))
 
 
-def newer_keys(facts: ProviderFacts) -> list[Key] | None:
+def newer_keys(facts: ProviderFacts) -> list[SigningKey] | None:
     """The keys, asked for anew because none of them fits; None where that was done within a minute. Raises
     SignOnFailure.
     """
@@ -201,7 +201,7 @@ def _url(document: Mapping[str, Any], name: str, *, is_needed: bool = True) -> s
     return text
 
 
-def _keys_in(document: Mapping[str, Any]) -> list[Key]:
+def _keys_in(document: Mapping[str, Any]) -> list[SigningKey]:
     found = document.get("keys")
     if not isinstance(found, list) or not all(isinstance(key, dict) for key in found):
         raise SignOnFailure(SignOnFault.UNUSABLE, "keys")

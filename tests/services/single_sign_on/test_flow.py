@@ -6,6 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.single_sign_on import flow
+from services.single_sign_on import provider as known
 from services.single_sign_on.claims import ProvenIdentity
 from services.single_sign_on.failures import SignOnFailure, SignOnFault
 from services.single_sign_on.flow import Aim, CameBack, Errand, SentAway
@@ -56,7 +57,7 @@ def test_the_browser_is_sent_with_pkce_a_state_and_a_nonce(provider: OidcProvide
 
 
 def test_the_errand_comes_back_with_them(provider: OidcProviderServer) -> None:
-    errand = Errand(aim=Aim.LINK, place="session 1", next="/emails", remember=True)
+    errand = Errand(aim=Aim.LINK, place="session 1", next="/emails")
     away = flow.begin(errand)
     assert flow.finish(came_back(provider, away), away.cookie)[1] == errand
 
@@ -191,7 +192,7 @@ def test_a_slash_at_the_end_of_the_issuer_is_no_matter_of_ours(
     provider: OidcProviderServer, written: str, called: str
 ) -> None:
     provider.issuer = called.format(provider.url)
-    object.__setattr__(flow.provider.configured(), "issuer", written.format(provider.url))
+    object.__setattr__(known.configured(), "issuer", written.format(provider.url))
     assert signed_in(provider).issuer == provider.issuer
 
 
