@@ -119,7 +119,7 @@ def sign_in(person: Person, proven_by: Collection[Proof], *, remember: bool = Fa
     _go_on_as(begun)
     set_cookie(SESSION, begun, get_settings().session_remembered_life if remember else None)
     set_cookie(DEVICE, devices.after_sign_in(device(), person.id), timedelta(days=devices.LIFE_DAYS))
-    _delete_cookie(ENDED)
+    delete_cookie(ENDED)
 
 
 def sign_out() -> None:
@@ -129,7 +129,7 @@ def sign_out() -> None:
         sessions.sign_out(former)
         set_cookie(ENDED, former, ENDED_KEPT)
     _go_on_as("")
-    _delete_cookie(SESSION)
+    delete_cookie(SESSION)
 
 
 def renew(by: Collection[Proof]) -> None:
@@ -216,7 +216,7 @@ def set_cookie(name: str, value: str, life: timedelta | None) -> None:
     g.setdefault(_COOKIES, {})[name] = (value, None if life is None else int(life.total_seconds()))
 
 
-def _delete_cookie(name: str) -> None:
+def delete_cookie(name: str) -> None:
     """Let this answer delete a cookie that the browser has."""
     if cookie_name(name, get_settings()) in request.cookies:
         set_cookie(name, "", timedelta(0))

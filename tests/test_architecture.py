@@ -38,6 +38,7 @@ ROOMS = {
     "outbox": "reasons delivery settings message diagnosis audit calendar address_key suppression conversations"
     " tracing",
     "accounts": "reasons outbox audit",
+    "factors": "accounts outbox audit",
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit oauth suppression tracing",
     "checks": "gallery oauth reasons worker outbox delivery diagnosis settings message smtp calendar",

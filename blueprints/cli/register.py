@@ -11,6 +11,7 @@ from blueprints.cli.database import backup, restore
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.mail_export import export
+from blueprints.cli.mfa import mfa
 from blueprints.cli.people import account
 from blueprints.cli.personal import personal, policy
 from blueprints.cli.privacy import privacy
@@ -28,6 +29,7 @@ OF_THE_DATABASE: Final = (backup, restore)  # below `flask db`
 for command in (activate, connect, disconnect, test, route, validate, domain, discover, personal, policy):
     smtp.add_command(command)
 mail.add_command(export)
+account.add_command(mfa)
 
 
 def register(app: Flask) -> None:
