@@ -102,9 +102,10 @@ def finish() -> ResponseReturnValue:
     except Locked as refused:
         return _second_page(wanted, {"form": [refused.message]}), refused.status
     sessions.delete_cookie(STEP)
+    answer = signed_in(half.person, half.proven_by, remember=half.is_remembered, onward=wanted)
     if Proof.RECOVERY_CODE in half.proven_by:
         flash(_codes_left(ways.of_account(half.person.id).codes_left), "info")
-    return signed_in(half.person, half.proven_by, remember=half.is_remembered, onward=wanted)
+    return answer
 
 
 @bp.post("/logout")
