@@ -12,6 +12,7 @@ from blueprints.cli.gateway import gateway
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.mail_export import export
+from blueprints.cli.mfa import mfa
 from blueprints.cli.personal import personal, policy
 from blueprints.cli.privacy import privacy
 from blueprints.cli.release import version
@@ -30,6 +31,7 @@ OF_THE_DATABASE: Final = (backup, restore)  # below `flask db`
 for command in (activate, connect, disconnect, test, route, validate, domain, discover, personal, policy):
     smtp.add_command(command)
 mail.add_command(export)
+account.add_command(mfa)
 
 
 def register(app: Flask) -> None:
