@@ -65,6 +65,16 @@ MATRIX: Final = {
     "GET /login": (200, 302, 302, 200, 200, 200),
     "POST /login": everybody(401),
     "POST /logout": everybody(SIGN_IN),
+    "GET /signed-out": (200, 303, 303, 200, 200, 200),
+    "GET /login/link": everybody(400),  # no link came
+    "POST /login/link": everybody(410),
+    "GET /login/oidc": everybody(404),  # there is no provider
+    "GET /login/oidc/callback": everybody(404),
+    "POST /reset-password/oidc": everybody(404),
+    "GET /account/sign-ins/link": members(404),
+    "POST /account/sign-ins/link": members(404),
+    "GET /account/sign-ins/1/unlink": members(404),
+    "POST /account/sign-ins/1/unlink": members(404),
     "GET /forgot-password": everybody(200),
     "POST /forgot-password": everybody(422),
     "GET /reset-password": everybody(400),  # no link came

@@ -80,6 +80,10 @@ TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": 
 # Each form with its fields and a good value for each, so that examples get past the first check.
 FORMS: Final = {
     "/login": {"login": "alice", "password": PASSWORD, "remember": "1", "next": "/account"},
+    "/login/link": {},
+    "/reset-password/oidc": {},
+    "/account/sign-ins/link": {},
+    "/account/sign-ins/<int:identity_id>/unlink": {},
     "/forgot-password": {"email": "alice@example.com"},
     "/reset-password": {"password": NEW_PASSWORD},
     "/account/password": {"current_password": PASSWORD, "password": NEW_PASSWORD, "username": "alice"},
@@ -222,6 +226,12 @@ QUERIES: Final = {
     "/settings/smtp": {"q": "Primary", "state": "active", "security": "none", "error": "1", "after": "1"},
     "/settings/smtp/new": {"copy": "1", "preset": "gmail", "find": "me@gmail.com"},
     "/settings/smtp/<int:config_id>": {"preset": "gmail", "find": "me@gmail.com"},
+    "/signed-out": {},
+    "/login/link": {"token": "abc"},
+    "/login/oidc": {"next": "/account"},
+    "/login/oidc/callback": {"code": "a", "state": "b", "iss": "https://id.example.com", "error": "x"},
+    "/account/sign-ins/link": {},
+    "/account/sign-ins/<int:identity_id>/unlink": {},
     "/oauth/callback": {
         "code": "a",
         "state": "b",

@@ -112,8 +112,7 @@ def promote(account_id: int, *, by: int | None = None) -> Person:
     """Make an account an administrator."""
     with _acting_on(account_id, by) as (session, account, _):
         if not account.is_admin:
-            account.is_admin = True
-            audit.record(session, Action.ACCOUNT_PROMOTED, subject_of(account))
+            give_office(session, account)
         return accounts.person_of(account)
 
 
@@ -122,11 +121,22 @@ def demote(account_id: int, *, by: int | None = None) -> Person:
     with _acting_on(account_id, by) as (session, account, administrators):
         if account.is_admin:
             _refuse_last(administrators, account)
-            account.is_admin = False
-            for scope in api_tokens.OF_ADMINISTRATORS:
-                api_tokens.revoke_all(session, account, scope)
-            audit.record(session, Action.ACCOUNT_DEMOTED, subject_of(account))
+            take_office(session, account)
         return accounts.person_of(account)
+
+
+def give_office(session: Session, account: Account, why: str = "") -> None:
+    """Make an account an administrator, within the caller's transaction, who holds the administrators."""
+    account.is_admin = True
+    audit.record(session, Action.ACCOUNT_PROMOTED, subject_of(account), [why] if why else [])
+
+
+def take_office(session: Session, account: Account, why: str = "") -> None:
+    """Make an administrator an account like others, likewise."""
+    account.is_admin = False
+    for scope in api_tokens.OF_ADMINISTRATORS:
+        api_tokens.revoke_all(session, account, scope)
+    audit.record(session, Action.ACCOUNT_DEMOTED, subject_of(account), [why] if why else [])
 
 
 def delete(account_id: int, *, expected: str | None = None, by: int | None = None) -> Person:

@@ -42,7 +42,7 @@ def let_time_pass(minutes: int = 11) -> None:
     """Since everybody's sign-in."""
     seen = clock.now() - timedelta(minutes=minutes)
     with transaction() as session:
-        session.execute(update(BrowserSession).values(password_seen_at=seen))
+        session.execute(update(BrowserSession).values(proven_at=seen))
 
 
 def test_the_page_shows_every_account_and_what_it_is(admin: Visitor) -> None:
