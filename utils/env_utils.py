@@ -23,17 +23,20 @@ from utils import (
     personal_env,
     proxy_env,
     secret_files,
+    submission_env,
 )
 from utils.addresses import InvalidAddress, parse_name_server, public_name
 from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_file import EnvFile
 from utils.env_reader import ConfigurationError, Reader
 from utils.first_env import write_first_env
+from utils.home import CODE, VARIABLE, home
 from utils.key_strength import NEW_KEY_COMMAND, human_hand, weakness, weakness_of_key
 from utils.net_guard import IPNetwork
 from utils.oidc_env import OidcSettings
 from utils.proxy_env import ProxySettings
 from utils.secret import Secret
+from utils.submission_env import Submission
 
 __all__ = [
     "EXTENSION",
@@ -49,7 +52,7 @@ __all__ = [
     "write_first_env",
 ]
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = CODE
 EXTENSION: Final = "sealpost"
 A_YEAR: Final = 31_536_000  # seconds
 LOCAL_INBOX_PORT: Final = 1025
@@ -106,6 +109,7 @@ class Settings:
     discover_by_http: bool  # a domain's web server is asked for its mail settings
     hsts_seconds: int  # 0: browsers are told nothing
     hsts_subdomains: bool
+    submission: Submission  # what other programs hand over by SMTP
     oidc: OidcSettings | None  # whom people may sign in with
     proxy_user: ProxySettings | None  # how the proxy in front says who came
     doubts: tuple[str, ...]  # what is probably a mistake and stops nothing, in sentences
@@ -173,7 +177,7 @@ def read_environment(path: Path | None = None) -> dict[str, str]:
     that holds ``${``; where the environment's value is just that, the file's own text is taken instead.
     Raises ConfigurationError for a file or a line that cannot be read.
     """
-    return _merged(path or ROOT / ".env")[0]
+    return _merged(path or home() / ".env")[0]
 
 
 def _merged(path: Path) -> tuple[dict[str, str], EnvFile]:
@@ -188,13 +192,16 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
     Raises ConfigurationError, a ValueError, with one line that names the variable and the remedy.
     """
+    is_lost = False
     if environment is None:
-        environment, file = _merged(ROOT / ".env")
+        environment, file = _merged(home() / ".env")
+        is_lost = VARIABLE in file.values and VARIABLE not in os.environ
     else:
         file = EnvFile(dict(environment), [])
     doubts = [
         *_slips(environment, file.values),
         *(f"{name} is in .env more than once; the last one counts." for name in file.repeated),
+        *([f"{VARIABLE} in .env has no effect. Set it in the environment."] if is_lost else []),
     ]
     email, email_fault = _email(environment)
     env = Reader(secret_files.filled_in(environment, left_out="EMAIL_HOST_PASSWORD"))
@@ -258,6 +265,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         discover_by_http=env.boolean("DISCOVER_BY_HTTP", default=True),
         hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),
         hsts_subdomains=env.boolean("HSTS_SUBDOMAINS", default=False),
+        submission=submission_env.named_by(env),
         oidc=oidc_env.named_by(env, is_production=is_production),
         proxy_user=proxy_env.named_by(env),
         doubts=tuple(doubts),
@@ -373,7 +381,7 @@ def _mail_templates(env: Reader) -> Path | None:
         return None
     path = Path(text)
     if not path.is_absolute():
-        path = ROOT / path
+        path = home() / path
     if not path.is_dir():
         raise ConfigurationError("MAIL_TEMPLATES is not a folder.")
     if not os.access(path, os.R_OK | os.X_OK):

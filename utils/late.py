@@ -5,6 +5,7 @@ the architecture test reads it as one.
 """
 
 import importlib
+import sys
 from typing import Any, Final
 
 LATE: Final = {
@@ -33,3 +34,16 @@ def load(module: str) -> Any:  # noqa: ANN401 - what a type checker sees of a mo
     if module not in LATE:
         raise LookupError(f"{module} is not in utils.late.LATE")
     return importlib.import_module(module)
+
+
+def loaded(module: str) -> Any:  # noqa: ANN401
+    """The module with this name if something else in this process has imported it, whole; None if nothing has.
+
+    Another thread may be in the midst of importing it: that is waited for.
+    """
+    if module not in sys.modules:
+        return None
+    try:
+        return importlib.import_module(module)
+    except ImportError:  # the other import failed
+        return None

@@ -8,12 +8,14 @@ from blueprints.cli.accounts import token
 from blueprints.cli.alerts import alerts
 from blueprints.cli.audit import audit
 from blueprints.cli.database import backup, restore
+from blueprints.cli.gateway import gateway
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.mail_export import export
 from blueprints.cli.personal import personal, policy
 from blueprints.cli.privacy import privacy
 from blueprints.cli.sign_ins import account
+from blueprints.cli.release import version
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate
@@ -31,7 +33,7 @@ mail.add_command(export)
 
 
 def register(app: Flask) -> None:
-    for commands in (account, alerts, audit, keys, mail, privacy, smtp, suppression, token):
+    for commands in (account, alerts, audit, gateway, keys, mail, privacy, smtp, suppression, token, version):
         app.cli.add_command(commands)
     app.shell_context_processor(_names_of_the_shell)
 
