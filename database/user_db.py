@@ -37,6 +37,8 @@ class Account(Base):
     password_changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    second_factor_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # null while there is none that counts
+    second_factor_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # first, where the policy asks for one
     # What an administrator decided: "own", "disabled" (its server is not used), "global" (that one serves for it).
     personal_smtp: Mapped[str] = mapped_column(String(16), default="own", server_default="own")
     emails_per_minute: Mapped[int | None]  # null: as for everybody

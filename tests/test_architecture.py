@@ -40,6 +40,7 @@ ROOMS = {
     " tracing",
     "accounts": "reasons outbox audit",
     "single_sign_on": "oauth web_request smtp accounts audit",
+    "factors": "accounts outbox audit",
     "domain": "smtp registry settings",
     "worker": "reasons outbox delivery accounts settings message smtp audit oauth suppression tracing",
     "checks": "gallery oauth reasons worker outbox delivery diagnosis settings message smtp calendar",

@@ -56,6 +56,7 @@ ROOT: Final = CODE
 EXTENSION: Final = "sealpost"
 A_YEAR: Final = 31_536_000  # seconds
 LOCAL_INBOX_PORT: Final = 1025
+MOST_FACTOR_DAYS: Final = 365
 NO_CONVERSATIONS, FAILED_CONVERSATIONS, ALL_CONVERSATIONS = _CONVERSATIONS = ("off", "failures", "all")
 
 
@@ -90,6 +91,7 @@ class Settings:
     session_life: timedelta
     session_remembered_life: timedelta
     session_admin_idle: timedelta  # after which an administrator's session ends; 0: never
+    second_factor_days: int | None  # that an administrator has for one; None: the page decides
     celery_broker_url: str = field(repr=False)  # "": the web processes send themselves
     emails_per_minute: int  # 0: no limit
     emails_per_day: int
@@ -246,6 +248,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         session_life=timedelta(hours=env.integer("SESSION_HOURS", 12, 1, 8760)),
         session_remembered_life=timedelta(days=env.integer("SESSION_REMEMBERED_DAYS", 30, 1, 400)),
         session_admin_idle=timedelta(minutes=env.integer("SESSION_ADMIN_IDLE_MINUTES", 60, 0, 525_600)),
+        second_factor_days=_second_factor_days(env),
         celery_broker_url=celery_broker_url,
         emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, personal_env.MOST_EMAILS),
         emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, personal_env.MOST_EMAILS),
@@ -351,6 +354,11 @@ def _app_name(env: Reader) -> str:
     if len(name) > 64 or not name.isprintable():  # noqa: PLR2004 - a mail subject's worth
         raise ConfigurationError("APP_NAME must be at most 64 printable characters.")
     return name
+
+
+def _second_factor_days(env: Reader) -> int | None:
+    name = "SECOND_FACTOR_DAYS"
+    return env.integer(name, 0, 0, MOST_FACTOR_DAYS) if env.text(name) else None
 
 
 def _web_address(text: str) -> str:

@@ -12,10 +12,11 @@ from blueprints.cli.gateway import gateway
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.mail_export import export
+from blueprints.cli.mfa import mfa
 from blueprints.cli.personal import personal, policy
 from blueprints.cli.privacy import privacy
-from blueprints.cli.sign_ins import account
 from blueprints.cli.release import version
+from blueprints.cli.sign_ins import account
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
 from blueprints.cli.smtp_checks import domain, route, test, validate
@@ -30,6 +31,7 @@ OF_THE_DATABASE: Final = (backup, restore)  # below `flask db`
 for command in (activate, connect, disconnect, test, route, validate, domain, discover, personal, policy):
     smtp.add_command(command)
 mail.add_command(export)
+account.add_command(mfa)
 
 
 def register(app: Flask) -> None:

@@ -28,6 +28,11 @@ _KINDS: Final = {
 }
 _WORDS: Final[dict[str, str]] = {
     Action.SIGN_IN_FAILED: "Sign-in failed",
+    Action.FACTOR_ENROLLED: "Second factor added",
+    Action.FACTOR_REMOVED: "Second factor removed",
+    Action.RECOVERY_CODES_MADE: "Recovery codes made anew",
+    Action.STEPPED_UP: "Confirmed who it is",
+    Action.FACTOR_POLICY_CHANGED: "Second factor policy changed",
     Action.EMAIL_CHANGE_ASKED: "Email change requested",
     Action.EMAIL_CHANGE_WITHDRAWN: "Email change cancelled",
     Action.ACCOUNT_PROMOTED: "Made administrator",

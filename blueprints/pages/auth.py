@@ -1,5 +1,6 @@
 """The way in: first set-up, signing in and out, a forgotten password."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
@@ -12,15 +13,20 @@ from blueprints.link_cookies import LinkCookie, private
 from blueprints.pages import start_page
 from services import audit
 from services.accounts import accounts, password_reset, sign_in_links, signing_in
+from services.accounts.accounts import Person
 from services.accounts.proofs import Proof
 from services.accounts.tries import Locked
 from services.audit import Action
+from services.factors import policy, steps, ways
 from utils.env_utils import get_settings
-from utils.errors import Forbidden, InvalidInput, NotFound
+from utils.errors import Conflict, Forbidden, InvalidInput, NotFound
+from utils.numbers import counted
 from utils.oidc_env import OidcSettings
 
 pages = Blueprint("pages", __name__)
 bp = Blueprint("auth", __name__)
+
+STEP: Final = "step"  # the cookie of a sign-in that lacks its second factor
 
 reset_link: Final = LinkCookie("reset", "auth.reset_password", "auth/reset_password.html", password_reset.find_valid)
 sign_in_link: Final = LinkCookie("link", "single_sign_on.link", "auth/sign_in_link.html", sign_in_links.find_valid)
@@ -76,12 +82,47 @@ def login() -> ResponseReturnValue:
         return sign_in_page(values, {"form": [refused.message]}), refused.status
     if person is None:
         return sign_in_page(values, {"form": [_WRONG_SIGN_IN]}), 401
-    sessions.sign_in(person, [Proof.PASSWORD], remember=remember)
-    return redirect(access.local_path(wanted, request.script_root) or home_of(person.is_admin), 303)
+    onward = access.local_path(wanted, request.script_root) or ""
+    if steps.is_needed(person.id, [Proof.PASSWORD]):
+        sessions.set_cookie(STEP, steps.begin(person, [Proof.PASSWORD], remember=remember), steps.LIFE)
+        return redirect(url_for("auth.second_step", next=onward or None), 303)
+    return signed_in(person, [Proof.PASSWORD], remember=remember, onward=onward)
+
+
+@bp.get("/login/second")
+@access.public
+def second_step() -> ResponseReturnValue:
+    """Ask for the second factor. Nothing of the account is told before."""
+    if steps.find(sessions.cookie(STEP)) is None:
+        return _begin_again()
+    return _second_page(access.local_path(request.args.get("next", ""), request.script_root) or "", {})
+
+
+@bp.post("/login/second")
+@access.public
+def finish() -> ResponseReturnValue:
+    """Sign in with a code of the app, or a recovery code."""
+    wanted = access.local_path(forms.text("next"), request.script_root) or ""
+    try:
+        half = steps.finish(
+            sessions.cookie(STEP), forms.text("code"), client=client_network(), device=sessions.device()
+        )
+    except (Conflict, NotFound):
+        return _begin_again()
+    except InvalidInput as refused:
+        return _second_page(wanted, refused.errors), 401
+    except Locked as refused:
+        return _second_page(wanted, {"form": [refused.message]}), refused.status
+    sessions.delete_cookie(STEP)
+    answer = signed_in(half.person, half.proven_by, remember=half.is_remembered, onward=wanted)
+    if Proof.RECOVERY_CODE in half.proven_by:
+        flash(_codes_left(ways.of_account(half.person.id).codes_left), "info")
+    return answer
 
 
 @bp.post("/logout")
 @access.signed_in
+@access.before_second_factor
 def logout() -> ResponseReturnValue:
     """End this session; whoever came by a provider may still be signed in there."""
     came_by = set(current_user.session.proven_by)
@@ -136,6 +177,32 @@ def redeem() -> ResponseReturnValue:
     return private(reset_link.forget(response))
 
 
+def signed_in(
+    person: Person, proven_by: Collection[Proof], *, remember: bool = False, onward: str = ""
+) -> ResponseReturnValue:
+    """Begin the session of somebody who was proven so, and go ``onward``, by the page that asks for a second factor."""
+    sessions.sign_in(person, proven_by, remember=remember)
+    onward = onward or home_of(person.is_admin)
+    now = sessions.still_signed_in()
+    if now is not None and policy.demand_on(now.session):
+        return redirect(url_for("security.ask", next=onward), 303)
+    return redirect(onward, 303)
+
+
+def _begin_again() -> ResponseReturnValue:
+    sessions.delete_cookie(STEP)
+    flash(steps.OVER, "info")
+    return redirect(url_for("auth.login"), 303)
+
+
+def _codes_left(count: int) -> str:
+    return f"{counted(count, 'recovery code')} left. Make new ones on the page of your account when you need them."
+
+
+def _second_page(wanted: str, errors: dict[str, list[str]]) -> str:
+    return render_template("auth/second_step.html", values={"next": wanted}, errors=errors)
+
+
 def home_of(is_admin: bool) -> str:
     """The page to begin at."""
     return url_for("pages.home") if is_admin else url_for("account.show")
@@ -165,8 +232,7 @@ def _by_proxy(name: str, wanted: str | None) -> ResponseReturnValue:
         refusals.tell(reason="the proxy’s user has no account")
         audit.note(Action.SIGN_IN_FAILED, accounts.UNKNOWN, ["reverse proxy"])
         return sign_in_page({"login": "", "remember": False, "next": wanted or ""}, {"form": [_UNKNOWN_TO_US]}), 401
-    sessions.sign_in(person, [Proof.PROXY])
-    return redirect(wanted or home_of(person.is_admin), 303)
+    return signed_in(person, [Proof.PROXY], onward=wanted or "")
 
 
 def _makes_accounts() -> bool:

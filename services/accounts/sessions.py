@@ -50,6 +50,8 @@ class SessionInfo:
     address: str
     browser: str
     is_remembered: bool
+    second_factor_since: datetime | None = None  # of the account
+    second_factor_asked_at: datetime | None = None
 
     @property
     def handle(self) -> str:
@@ -256,6 +258,5 @@ def held(session: Session, account_id: int) -> Account:
 
 
 def _info(row: BrowserSession, account: Account) -> SessionInfo:
-    whose = {"username": account.username, "email": account.email, "is_admin": account.is_admin}
-    whose["proven_by"] = proofs.read(row.proven_by)
-    return SessionInfo(**shared(SessionInfo, row) | whose, key=row.id_hash)
+    known = shared(SessionInfo, account) | shared(SessionInfo, row)
+    return SessionInfo(**known | {"proven_by": proofs.read(row.proven_by)}, key=row.id_hash)
