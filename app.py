@@ -265,8 +265,8 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
-    if seconds := current_app.extensions[EXTENSION].hsts:
-        headers["Strict-Transport-Security"] = f"max-age={seconds}"
+    if hsts := current_app.extensions[EXTENSION].hsts:
+        headers["Strict-Transport-Security"] = hsts
     if not (request.endpoint or "").endswith("static"):
         headers.setdefault("Cache-Control", "no-store")
     return response

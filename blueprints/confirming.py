@@ -13,6 +13,7 @@ from blueprints import sessions
 from blueprints.clients import client_network
 from services.factors import confirming, ways
 from services.factors.ways import Ways
+from utils.env_utils import get_settings
 from utils.errors import Forbidden, InvalidInput
 
 PASSWORD: Final = "confirm_password"  # noqa: S105 - the name of a field
@@ -50,8 +51,16 @@ def by_form() -> None:
         fields=(PASSWORD, CODE),
     )
     if not proofs:
-        raise InvalidInput({"form": ["This account has no password. Sign in again, then retry."]})
+        raise InvalidInput({"form": [_elsewhere()]})
     sessions.renew(proofs)
+
+
+def _elsewhere() -> str:
+    """What to do without a password here."""
+    ours = get_settings().oidc
+    if ours is None:
+        return "This account has no password. Sign in again, then retry."
+    return f"Sign in once more at {ours.name}, then send this form again."
 
 
 def _for_pages() -> dict[str, Callable[[], Ways]]:

@@ -71,6 +71,7 @@ MATRIX: Final = {
     "GET /login/oidc": everybody(404),  # there is no provider
     "GET /login/oidc/callback": everybody(404),
     "POST /reset-password/oidc": everybody(404),
+    "GET /account/sign-ins/confirm": members(404),
     "GET /account/sign-ins/link": members(404),
     "POST /account/sign-ins/link": members(404),
     "GET /account/sign-ins/1/unlink": members(404),

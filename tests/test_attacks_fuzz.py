@@ -230,6 +230,7 @@ QUERIES: Final = {
     "/login/link": {"token": "abc"},
     "/login/oidc": {"next": "/account"},
     "/login/oidc/callback": {"code": "a", "state": "b", "iss": "https://id.example.com", "error": "x"},
+    "/account/sign-ins/confirm": {},
     "/account/sign-ins/link": {},
     "/account/sign-ins/<int:identity_id>/unlink": {},
     "/oauth/callback": {

@@ -110,6 +110,7 @@ class Settings:
     dns_resolver: str
     discover_by_http: bool  # a domain's web server is asked for its mail settings
     hsts_seconds: int  # 0: browsers are told nothing
+    hsts_subdomains: bool
     submission: Submission  # what other programs hand over by SMTP
     oidc: OidcSettings | None  # whom people may sign in with
     proxy_user: ProxySettings | None  # how the proxy in front says who came
@@ -153,12 +154,15 @@ class Settings:
         return self.base_url.startswith("https://")
 
     @property
-    def hsts(self) -> int:
-        """How long browsers are told to come by HTTPS only; 0: nothing is said.
+    def hsts(self) -> str:
+        """How long browsers are told to come by HTTPS only, as a header has it; "": nothing is said.
 
-        They would hold every port of the host to it (RFC 6797 8.3), and what is on the others is not ours.
+        They would hold every port of the host to it (RFC 6797 8.3), and what is on the others is not ours. What is on
+        its subdomains is not either, unless that was said.
         """
-        return self.hsts_seconds if self.is_https and urlsplit(self.base_url).port in (None, 443) else 0
+        if not self.hsts_seconds or not self.is_https or urlsplit(self.base_url).port not in (None, 443):
+            return ""
+        return f"max-age={self.hsts_seconds}" + ("; includeSubDomains" if self.hsts_subdomains else "")
 
     def secrets(self) -> list[str]:
         """Every secret of the environment, for the log filter."""
@@ -263,6 +267,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         dns_resolver=_dns_resolver(env),
         discover_by_http=env.boolean("DISCOVER_BY_HTTP", default=True),
         hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),
+        hsts_subdomains=env.boolean("HSTS_SUBDOMAINS", default=False),
         submission=submission_env.named_by(env),
         oidc=oidc_env.named_by(env, is_production=is_production),
         proxy_user=proxy_env.named_by(env),

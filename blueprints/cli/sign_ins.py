@@ -22,7 +22,7 @@ _MINUTES: Final = int(sign_in_links.LIFE.total_seconds() // 60)
 def sign_in_link(username: str, *, as_json: bool) -> None:
     """Print a link that signs someone in once.
 
-    For someone who is locked out: without the provider, a password or a second factor. USERNAME can also be the address.
+    For someone who is locked out: it needs no provider, password or second factor. USERNAME can also be the address.
     """
     url = sign_in_links.issue(username)
     if not as_json:

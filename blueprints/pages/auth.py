@@ -177,7 +177,9 @@ def redeem() -> ResponseReturnValue:
     return private(reset_link.forget(response))
 
 
-def signed_in(person: Person, proven_by: Collection[Proof], *, remember: bool, onward: str) -> ResponseReturnValue:
+def signed_in(
+    person: Person, proven_by: Collection[Proof], *, remember: bool = False, onward: str = ""
+) -> ResponseReturnValue:
     """Begin the session of somebody who was proven so, and go ``onward``, by the page that asks for a second factor."""
     sessions.sign_in(person, proven_by, remember=remember)
     onward = onward or home_of(person.is_admin)
@@ -230,8 +232,7 @@ def _by_proxy(name: str, wanted: str | None) -> ResponseReturnValue:
         refusals.tell(reason="the proxy’s user has no account")
         audit.note(Action.SIGN_IN_FAILED, accounts.UNKNOWN, ["reverse proxy"])
         return sign_in_page({"login": "", "remember": False, "next": wanted or ""}, {"form": [_UNKNOWN_TO_US]}), 401
-    sessions.sign_in(person, [Proof.PROXY])
-    return redirect(wanted or home_of(person.is_admin), 303)
+    return signed_in(person, [Proof.PROXY], onward=wanted or "")
 
 
 def _makes_accounts() -> bool:

@@ -95,6 +95,19 @@ def ask_link() -> Response:
     return _link_page({}, 200)
 
 
+@bp.get("/account/sign-ins/confirm")
+@access.signed_in
+def begin_confirmation() -> Response:
+    """Send whoever is signed in to the provider to show once more who they are."""
+    _configured()
+    try:
+        away = flow.begin(Errand(aim=Aim.CONFIRM, place=beginner().place))
+    except SignOnFailure as failure:
+        return _failed(failure)
+    sessions.set_cookie(COOKIE, away.cookie, flow.LIFE)
+    return private(make_response(redirect(away.url, 303)))
+
+
 @bp.post("/account/sign-ins/<int:identity_id>/unlink")
 @access.signed_in
 def unlink(identity_id: int) -> Response:
@@ -152,9 +165,7 @@ def redeem_link() -> Response:
 
 
 def _signed_in(who: ProvenIdentity, errand: Errand) -> Response:
-    person = people.sign_in(who)
-    sessions.sign_in(person, [Proof.OIDC])
-    return make_response(redirect(_next(errand) or auth.home_of(person.is_admin), 303))
+    return make_response(auth.signed_in(people.sign_in(who), [Proof.OIDC], onward=_next(errand) or ""))
 
 
 def _invited(who: ProvenIdentity, errand: Errand) -> Response:
@@ -179,7 +190,8 @@ def _confirmed(who: ProvenIdentity, errand: Errand) -> Response:
     if not people.is_of(current_user.id, who):
         raise SignOnFailure(SignOnFault.NOT_AGAIN)
     sessions.renew([Proof.OIDC])
-    return make_response(redirect(_next(errand) or url_for("account.show"), 303))
+    flash("Confirmed. Go back to the form and send it again.", "success")
+    return make_response(redirect(url_for("account.show"), 303))
 
 
 _AIMS: Final[dict[Aim, Callable[[ProvenIdentity, Errand], Response]]] = {

@@ -46,7 +46,12 @@ class Person:
     created_at: datetime
     last_sign_in_at: datetime | None
     disabled_at: datetime | None
-    has_password: bool  # not yet where somebody was invited
+    has_password: bool
+
+    @property
+    def is_invited(self) -> bool:
+        """Whether somebody is still to come in for the first time, by a link."""
+        return not self.has_password and self.last_sign_in_at is None
 
 
 def create(username: str, email: str, password: str, *, is_admin: bool = False) -> Person:

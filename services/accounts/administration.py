@@ -71,7 +71,7 @@ def invite(username: str, email: str, *, is_admin: bool = False, by: int | None 
 def invite_again(account_id: int, *, by: int | None = None) -> Person:
     """Mail another link to somebody who has not chosen a password yet; the one before is void."""
     with _acting_on(account_id, by) as (session, account, _):
-        if account.password_hash:
+        if account.password_hash or account.last_sign_in_at:
             raise Conflict(_IS_IN.format(account.username))
         if account.disabled_at:
             raise Conflict(_IS_DISABLED.format(account.username))
@@ -105,6 +105,14 @@ def enable(account_id: int, *, by: int | None = None) -> Person:
             account.disabled_at = None
             leaving.enabled(session, account.id)
             audit.record(session, Action.ACCOUNT_ENABLED, subject_of(account))
+        return accounts.person_of(account)
+
+
+def end_sessions(account_id: int, *, by: int | None = None) -> Person:
+    """Sign an account out everywhere. Its password, its links and its API tokens stay as they are."""
+    with _acting_on(account_id, by) as (session, account, _):
+        sessions.end_every(session, account)
+        audit.record(session, Action.SESSIONS_ENDED, subject_of(account), ["all"])
         return accounts.person_of(account)
 
 

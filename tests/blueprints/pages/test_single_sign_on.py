@@ -208,6 +208,28 @@ class TestWithoutNewAccounts:
         assert come_by(client, provider, begun).status_code == 401
 
 
+def test_who_has_no_password_confirms_at_the_provider(
+    ada: Visitor, provider: OidcProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = Now()
+    monkeypatch.setattr(clock, "now", now)
+    provider.clock = now.seconds
+    now.turn(660)
+    (session,) = sessions.of_account(person("ada").id)
+    assert "Sign in at Example ID" in ada.get("/account/sessions/end").text
+    assert ada.post_form("/account/sessions/end").status_code == 422
+    provider.identity |= {"auth_time": now.seconds()}
+    assert come_by(ada, provider, ada.get("/account/sign-ins/confirm")).status_code == 303
+    assert ada.post_form("/account/sessions/end").status_code == 303
+    assert [each.key for each in sessions.of_account(person("ada").id)] != [session.key]
+
+
+def test_nobody_else_confirms_for_them(ada: Visitor, provider: OidcProviderServer) -> None:
+    provider.subject, provider.identity = "somebody-else", {"auth_time": provider.now()}
+    come_by(ada, provider, ada.get("/account/sign-ins/confirm"))
+    assert "You did not sign in again at Example ID" in ada.get("/account").text
+
+
 def test_the_only_way_in_stays(ada: Visitor) -> None:
     (identity,) = people.of_account(person("ada").id)
     assert ada.post_form(f"/account/sign-ins/{identity.id}/unlink").status_code == 409
