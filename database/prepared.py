@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Column, Executable, Table, bindparam, insert
@@ -17,31 +18,25 @@ _Processor = Callable[[Any], Any] | None
 Values = Mapping[str, Any]
 
 
-class _Bound(NamedTuple):
-    """A parameter: its name, what the driver is given for a value, and the value where none has to be given."""
-
-    name: str
-    processor: _Processor
-    is_required: bool
-    constant: Any
-
-    def of(self, values: Values) -> Any:  # noqa: ANN401 - whatever the column holds
-        value = values[self.name] if self.is_required else values.get(self.name, self.constant)
-        return self.processor(value) if self.processor else value
-
-
 class _Compiled(NamedTuple):
-    """A statement in the words of one dialect; ``processors`` make Python's values of the columns of its rows."""
+    """A statement in the words of one dialect; ``results`` make Python's values of the columns of its rows.
+
+    ``constants`` are the values of its parameters that need not be given, ``works`` make of the few that the driver
+    cannot take as they are what it can; the some sixty values of a mail cost no call each. ``in_order`` gives a
+    driver that takes a tuple the values as the statement has them; another is given them by their names.
+    """
 
     sql: str
-    bound: Sequence[_Bound]
-    is_positional: bool
-    processors: Sequence[_Processor]
+    constants: Values
+    works: Sequence[tuple[str, Callable[[Any], Any]]]
+    in_order: Callable[[Values], tuple[Any, ...]] | None
+    results: Sequence[_Processor]
 
     def parameters(self, values: Values) -> Any:  # noqa: ANN401 - a driver takes a tuple or a dictionary
-        if self.is_positional:
-            return tuple([each.of(values) for each in self.bound])
-        return {each.name: each.of(values) for each in self.bound}
+        given = {**self.constants, **values}
+        for name, work in self.works:
+            given[name] = work(given[name])
+        return self.in_order(given) if self.in_order else given
 
 
 class Prepared:
@@ -74,7 +69,7 @@ class Prepared:
         found = driver.rows(compiled.sql, parameters)
         with _told_as_sqlalchemy_does():
             return [
-                tuple([work(value) if work else value for work, value in zip(compiled.processors, row, strict=True)])
+                tuple([work(value) if work else value for work, value in zip(compiled.results, row, strict=True)])
                 for row in found
             ]
 
@@ -86,15 +81,19 @@ class Prepared:
 
     def _compile(self, dialect: Dialect) -> _Compiled:
         compiled = cast(SQLCompiler, self._statement.compile(dialect=dialect))
-        # psycopg takes a dictionary; SQLite's driver a tuple, in which a name may stand several times.
-        names = compiled.positiontup if compiled.positional else list(compiled.binds)
-        bound = []
-        for name in names or ():
-            parameter = compiled.binds[name]
-            processor = parameter.type.dialect_impl(dialect).bind_processor(dialect)
-            bound.append(_Bound(name, processor, parameter.required, parameter.value))
-        processors = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in self._columns]
-        return _Compiled(compiled.string, bound, compiled.positional, processors)
+        constants = {name: each.value for name, each in compiled.binds.items() if not each.required}
+        works = {name: each.type.dialect_impl(dialect).bind_processor(dialect) for name, each in compiled.binds.items()}
+        in_order = _getter(compiled.positiontup or ()) if compiled.positional else None  # psycopg takes a dictionary
+        results = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in self._columns]
+        needed = [(name, work) for name, work in works.items() if work]
+        return _Compiled(compiled.string, constants, needed, in_order, results)
+
+
+def _getter(names: Sequence[str]) -> Callable[[Values], tuple[Any, ...]]:
+    """What gives the values of these names, of which one may stand several times, as a tuple."""
+    if len(names) > 1:
+        return cast(Callable[[Values], tuple[Any, ...]], itemgetter(*names))
+    return lambda values: tuple([values[name] for name in names])
 
 
 def added_to(table: Table, *, with_key: bool = False) -> Prepared:

@@ -27,13 +27,19 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment without a time zone")
-        # SQLite keeps no zone and compares texts, so all are in one.
-        return value.astimezone(UTC)
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any]:
+        # SQLite keeps no zone and compares texts, so all are in one; SQLAlchemy's form, in a third of its time.
+        is_text = dialect.name == "sqlite"
+
+        def write(value: datetime | None) -> Any:  # noqa: ANN401 - whatever the driver takes
+            if value is None:
+                return None
+            if value.tzinfo is None:
+                raise ValueError("a moment without a time zone")
+            moment = value.astimezone(UTC)
+            return moment.isoformat(" ", "microseconds").removesuffix("+00:00") if is_text else moment
+
+        return write
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
         decode = self.impl_instance.result_processor(dialect, coltype)

@@ -6,7 +6,6 @@ ever imported. None holds an address, a subject or a server's words.
 
 import atexit
 import re
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -63,7 +62,7 @@ def within(header: object) -> Iterator[None]:
 
 def current() -> str | None:
     """The trace that the caller is in: by its own OpenTelemetry if it has any, or else by what it has sent."""
-    api = sys.modules.get("opentelemetry.trace")
+    api = late.loaded("opentelemetry.trace")
     span = api.get_current_span().get_span_context() if api else None
     return _written(span) if span and span.is_valid else _given.get()
 

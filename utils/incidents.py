@@ -61,6 +61,18 @@ def watched(work: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
+def each_of(*works: Callable[[], object]) -> None:
+    """Do each of these, whatever becomes of the others; raise then what the first that failed has raised."""
+    errors = []
+    for work in works:
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
 def _way(error: BaseException) -> list[str]:
     """Each exception that led to ``error`` and itself, the first one first: its class, then its frames."""
     chain = list(islice(_causes(error), _CHAIN))

@@ -5,12 +5,14 @@ the architecture test reads it as one.
 """
 
 import importlib
+import sys
 from typing import Any, Final
 
 LATE: Final = {
     "services.worker.celery_tasks": "slower to load than all of ours, and only users of a broker need it",
     "services.alerts.tasks": "imports Celery, likewise",
     "services.oauth.session": "Authlib and requests, 27 MiB that only whoever asks for a token needs",
+    "services.single_sign_on.id_token": "imports joserfc, which only whoever is signed in by a provider needs",
     "prometheus_client.core": "only whoever is scraped needs it",
     "prometheus_client.exposition": "likewise",
     "opentelemetry.trace": "only where spans are made",
@@ -32,3 +34,16 @@ def load(module: str) -> Any:  # noqa: ANN401 - what a type checker sees of a mo
     if module not in LATE:
         raise LookupError(f"{module} is not in utils.late.LATE")
     return importlib.import_module(module)
+
+
+def loaded(module: str) -> Any:  # noqa: ANN401
+    """The module with this name if something else in this process has imported it, whole; None if nothing has.
+
+    Another thread may be in the midst of importing it: that is waited for.
+    """
+    if module not in sys.modules:
+        return None
+    try:
+        return importlib.import_module(module)
+    except ImportError:  # the other import failed
+        return None

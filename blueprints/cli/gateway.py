@@ -16,7 +16,7 @@ from flask.cli import AppGroup
 from blueprints.cli.frame import answer, command
 from services.checks import start
 from services.gateway.listening import Gateway
-from utils import ending
+from utils import ending, service_manager
 from utils.process_guard import forbid_core_dumps
 
 gateway = AppGroup("gateway", help="Take email from other programs by SMTP.")
@@ -47,6 +47,7 @@ def run(*, parent: int | None, as_json: bool) -> None:
         if parent is not None:
             threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
         answer(as_json, {"listens": list(made.addresses)}, told)
+        service_manager.ready()
 
     asyncio.run(made.run(listens))
 

@@ -27,7 +27,7 @@ from services.gateway.replies import Refusal, Reply
 from services.gateway.sign_in import SignedIn, SignInRefused
 from services.gateway.uses import Visit, Who
 from services.gateway.wire import Budget
-from utils import clock
+from utils import clock, service_manager
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
 from utils.submission_env import LISTEN, ListenAt
@@ -38,6 +38,7 @@ MOST_IN_ALL: Final = 500
 MOST_OF_PEER: Final = 250
 HELD_OCTETS: Final = 96 * 1024 * 1024  # of messages that are being received or stored, over all connections
 STOP_SECONDS: Final = 5.0
+_LIFE_SECONDS: Final = 5.0  # between two signs of life
 _BACKLOG: Final = 128
 _SIGN_IN_THREADS: Final = 2
 
@@ -81,7 +82,7 @@ class Gateway:
             await self._loop.create_server(partial(self._conversation, place), sock=each, backlog=_BACKLOG)
             for place, each in self._sockets
         ]
-        sides = [asyncio.create_task(self._beat()), asyncio.create_task(self._look_at_certificate())]
+        sides = [asyncio.create_task(each) for each in (self._beat(), self._look_at_certificate(), self._show_life())]
         listens()
         await self._stopping.wait()
         for server in servers:
@@ -184,6 +185,12 @@ class Gateway:
                 presence.beat(self._process_id, self._started_at, self.addresses, trouble)
             except SQLAlchemyError as error:
                 log.warning("gateway_beat_not_noted", kind=type(error).__name__)
+
+    async def _show_life(self) -> None:
+        """This loop, which answers every client, turns."""
+        while True:
+            service_manager.sign_of_life()
+            await asyncio.sleep(_LIFE_SECONDS)
 
     async def _look_at_certificate(self) -> None:
         while self._certificate:

@@ -4,7 +4,6 @@ A message on the broker only hints that there is mail: a task drains what is due
 sweep finds what a lost hint left. So a message that is lost, doubled or delivered late changes nothing but the time.
 """
 
-import multiprocessing
 import threading
 import time
 from functools import partial
@@ -25,9 +24,10 @@ from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
 from services.worker.probing import Prober
 from services.worker.stand_in import StandIn
-from utils import ending, incidents
+from utils import ending, incidents, service_manager
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
+from utils.shared_flag import SharedFlag
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ HARD_LIMIT: Final = 25 * 60  # seconds; over DRAIN_SECONDS, a group's after it, 
 VISIBILITY: Final = 2 * HARD_LIMIT
 HINT_PAUSE: Final = 0.05  # seconds; many commits at once are one hint
 
-_stopping = multiprocessing.Event()  # made before any fork, so that it is every process's
+_stopping: Final = SharedFlag()  # made before any fork, so that it is every process's
 _stand_in: Final = StandIn(_stopping.is_set)
 _prober: Final = Prober()
 
@@ -97,9 +97,16 @@ def make_celery(app: Flask) -> Celery:
     signals.worker_process_init.connect(begin_process, weak=False)
     # The processes that run tasks hear of a stop only by this: what waits for a silent server is to end.
     signals.worker_init.connect(lambda **_: _stopping.clear(), weak=False)
+    signals.worker_ready.connect(_begin_to_serve, weak=False)
     signals.worker_shutting_down.connect(_begin_to_end, weak=False)
     celery.set_default()
     return celery
+
+
+def _begin_to_serve(**_: object) -> None:
+    """It waits for a broker that is away, for as long as that takes: this tells no more than that threads still run."""
+    service_manager.watch(lambda: True)
+    service_manager.ready()
 
 
 def _begin_to_end(**_: object) -> None:
@@ -161,11 +168,13 @@ def _worked_off(group: Group, pace: Pace, until: float) -> Turn:
 @shared_task(name="mail.sweep")  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Take up what a lost hint or a dead worker left, and answer requests for password resets."""
-    groups.sweep(Pace())
-    indexing.index_some()
-    pulse.beat()
-    password_reset.process_requests()
-    _hint(drain, SWEEP_SECONDS)
+    incidents.each_of(
+        partial(groups.sweep, Pace()),
+        indexing.index_some,
+        pulse.beat,
+        password_reset.process_requests,
+        partial(_hint, drain, SWEEP_SECONDS),
+    )
 
 
 @shared_task(name="mail.act")  # type: ignore[untyped-decorator]

@@ -206,16 +206,22 @@ def sweep(pace: Pace) -> None:
 
 def tidy() -> None:
     """Delete what is older than it is kept, and tell of what will end."""
-    turns.forget_rests()
-    upkeep.tidy()
-    ending_notices.tell_due()
-    audit.purge()
-    suppression_upkeep.tidy()
-    mail_log.tidy()
-    many.tidy()
+    incidents.each_of(
+        turns.forget_rests,
+        upkeep.tidy,
+        ending_notices.tell_due,
+        audit.purge,
+        suppression_upkeep.tidy,
+        mail_log.tidy,
+        many.tidy,
+        _forget_sign_ins,
+        figures.tidy,
+    )
+
+
+def _forget_sign_ins() -> None:
     with transaction() as session:
         oauth_db.forget_pending(session, clock.now())
-    figures.tidy()
 
 
 def _by_account(jobs: Sequence[Job]) -> list[tuple[int | None, list[Job]]]:

@@ -1,13 +1,16 @@
 """The driver's own connection: errors, undone work and dead connections are as they are elsewhere."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 from flask import Flask
-from sqlalchemy import Column, Integer, MetaData, Table, Text, text
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Column, DateTime, Integer, MetaData, Table, Text, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 
 from app import create_app
@@ -98,6 +101,16 @@ def test_a_value_that_no_column_takes_is_told_without_it(app: Flask) -> None:
     with pytest.raises(StatementError) as raised, driver_transaction() as driver:
         added_to(moments).run(driver, [{"moment": late}])
     assert "9999" not in str(raised.value)
+
+
+@given(st.datetimes(timezones=st.timezones(), min_value=datetime(1000, 1, 1), max_value=datetime(9998, 1, 1)))
+def test_sqlite_is_given_a_moment_in_the_very_text_that_sqlalchemy_reads(moment: datetime) -> None:
+    dialect = sqlite.dialect()
+    write = UtcDateTime().dialect_impl(dialect).bind_processor(dialect)
+    theirs = DateTime().dialect_impl(dialect).bind_processor(dialect)
+    assert write is not None
+    assert theirs is not None
+    assert write(moment) == theirs(moment.astimezone(UTC))
 
 
 def test_a_value_that_has_to_be_given_is_missed(app: Flask) -> None:

@@ -39,6 +39,7 @@ IN_FLIGHT: Final = SENDERS * GROUP + 1  # in one process, with a security mail
 DRAIN_SECONDS: Final = 60.0
 MAILS_BEFORE_CRASH: Final = 12
 _LOOK: Final = 0.005  # seconds between two looks
+_TOLD: Final = 8000  # characters of what the processes have printed, once it is to explain a failure
 _CHORES: Final = 0.25  # seconds from one sweep to the next
 
 CONTEXT: Final = multiprocessing.get_context("forkserver")
@@ -69,6 +70,11 @@ class Role:
     def pid(self) -> int:
         """Of the process that does it now; 0 if there is none."""
         return (self.process.pid or 0) if self.process else 0
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process has ended; None while it runs, or if there is none."""
+        return self.process.exitcode if self.process else None
 
     def wait(self, seconds: float) -> int | None:
         """How the process has ended; None if it still runs after so many seconds."""
@@ -243,13 +249,24 @@ class Storm:
         while (now := reached()) < least:
             if now != last:
                 last, end = now, time.monotonic() + PATIENCE
-            assert time.monotonic() < end, f"nothing goes on: {now} of {least:.0f}"
+            assert time.monotonic() < end, f"nothing goes on: {now} of {least:.0f}\n{self._told()}"
             self._chores()
             time.sleep(_LOOK)
+
+    def _told(self) -> str:
+        """Which processes have ended, and what all of them printed last."""
+        ended = [
+            f"{role.work.__name__} ended with {role.exit_code}" for role in self.roles if role.exit_code is not None
+        ]
+        file = self.place.folder / child.LOG
+        printed = file.read_text(errors="replace") if file.exists() else ""
+        return "\n".join([*ended, printed[-_TOLD:]])
 
     def _chores(self) -> None:
         if time.monotonic() < self._next_chores:
             return
+        # Nobody but the storm kills them, and it starts another at once.
+        assert all(role.exit_code is None for role in self.roles), f"one of them has ended by itself\n{self._told()}"
         with suppress(SQLAlchemyError):
             chores(self.place.pace)
         self._next_chores = time.monotonic() + _CHORES

@@ -10,9 +10,10 @@ from sqlalchemy import text
 
 from app import create_app
 from blueprints.access import public
-from database.engine import transaction
+from database import alert_db
+from database.engine import reading, transaction
 from services.outbox import template_mail
-from services.worker import celery_tasks, threads
+from services.worker import celery_tasks, pulse, threads
 from tests.mails import queued
 from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
@@ -93,6 +94,15 @@ def test_every_task_tells_what_broke_it(celery: Celery, logged: Reported, name: 
     assert line["event"] == "mail_task_failed"
     assert (line["task"], result.state) == (name, "FAILURE")
     assert "no such table" not in f"{line}{result.traceback}"
+
+
+def test_a_sweep_goes_on_behind_the_part_that_broke(celery: Celery, logged: Reported) -> None:
+    with transaction() as session:
+        session.execute(text("ALTER TABLE email_outbox RENAME TO email_outbox_hidden"))
+    assert celery.tasks["mail.sweep"].apply().state == "FAILURE"
+    assert "outbox_claim_db" in logged.get_nowait()["where"]
+    with reading() as session:
+        assert alert_db.pulse(session, pulse.WORKER)
 
 
 class Odd:
