@@ -9,6 +9,7 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, text
 
+from database import migrating
 from database.engine import db
 from database.types import UtcDateTime
 
@@ -44,7 +45,7 @@ def run_migrations() -> None:
     with db.engine.connect() as connection:
         context.configure(
             connection=connection,
-            target_metadata=db.metadata,
+            target_metadata=migrating.tables(),
             render_as_batch=True,
             render_item=render_item,
         )
