@@ -71,7 +71,8 @@ PUBLIC = {
     "static", "bootstrap.static", "pages.home", "auth.setup", "auth.login", "auth.forgot_password",
     "auth.redeem", "auth.reset_password", "address.show", "address.confirm", "typed.session",
     "sender_link.ask", "sender_link.confirm", "open_pixel.show", "oauth.callback",
-    "health.live", "health.ready", "health.mail_ready",
+    "auth.second_step", "auth.finish",
+    "passkeys.options_to_sign_in", "passkeys.sign_in", "health.live", "health.ready", "health.mail_ready",
 }  # fmt: skip
 
 
