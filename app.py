@@ -35,7 +35,7 @@ from blueprints.api import (
     usage_api,
 )
 from blueprints.base_path import BelowPath
-from blueprints.cli import register, script
+from blueprints.cli import register
 from blueprints.pages import (
     account,
     address_page,
@@ -46,7 +46,6 @@ from blueprints.pages import (
     connect_pages,
     domain_pages,
     emails,
-    gateway_page,
     headers_page,
     inbox,
     mail_pages,
@@ -58,10 +57,8 @@ from blueprints.pages import (
     people_pages,
     policy_pages,
     privacy_pages,
-    security_pages,
     sender_pages,
     settings_form,
-    single_sign_on,
     start_page,
     suppression_pages,
     template_pages,
@@ -74,7 +71,6 @@ from utils import late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings, load_settings
 from utils.errors import MalformedInput
-from utils.home import home
 from utils.log_utils import configure_logging
 
 CONTENT_SECURITY_POLICY = (
@@ -95,7 +91,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     """
     config = load_settings(environment)
     configure_logging(config.secrets(), as_json=config.is_production)
-    app = Flask(__name__, instance_path=str(instance_path or home() / "instance"))
+    app = Flask(__name__, instance_path=str(instance_path) if instance_path else None)
     if app.debug and (config.is_production or config.is_https):
         raise ConfigurationError("FLASK_DEBUG must be off in production: its debugger runs code for anyone who asks.")
     app.extensions[EXTENSION] = config
@@ -131,7 +127,6 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     for blueprint in (
         auth.pages,
         auth.bp,
-        single_sign_on.bp,
         start_page.bp,
         account.bp,
         address_page.bp,
@@ -175,9 +170,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         branding_api.bp,
         token_pages.bp,
         token_pages.own_bp,
-        gateway_page.bp,
         typed_pages.bp,
-        security_pages.bp,
         inbox.bp,
         api_docs.bp,
         health.bp,
@@ -233,7 +226,6 @@ def _names_for_pages(config: Settings) -> dict[str, object]:
         "app_name": config.app_name,
         "is_development": not config.is_production,
         "inbox_enabled": config.has_local_inbox,
-        "single_sign_on": config.oidc,
         "nothing_is_sent": route.NOTHING_IS_SENT if config.mail_suppress_send else "",
     }
 
@@ -265,18 +257,11 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
-    if hsts := current_app.extensions[EXTENSION].hsts:
-        headers["Strict-Transport-Security"] = hsts
+    if seconds := current_app.extensions[EXTENSION].hsts:
+        headers["Strict-Transport-Security"] = f"max-age={seconds}"
     if not (request.endpoint or "").endswith("static"):
         headers.setdefault("Cache-Control", "no-store")
     return response
-
-
-def main() -> None:
-    """`sealpost …`, which pip installs (pyproject.toml)."""
-    make = partial(_or_exit, lambda: serving.for_commands(create_app))
-    run = partial(_or_exit, lambda: serving.run(create_app))
-    _or_exit(script.group(make, run))
 
 
 if __name__ == "__main__":

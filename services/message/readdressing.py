@@ -33,8 +33,7 @@ def readdressed(mail: Draft, corrected: Mapping[str, str], *, pixel_id: str = ""
     mail_id = secrets.token_hex(16)
     message_id = f"<{mail_id}@{mail.message_id.rpartition('@')[2]}"
     head, _, body = mail.rest.partition(b"\r\n\r\n")
-    # A whole message that another program wrote may have octets there that are no UTF-8, and go through as they are.
-    fields = [_field(text, corrected, message_id) for text in _FIELD.split(head.decode(errors="surrogateescape"))]
+    fields = [_field(text, corrected, message_id) for text in _FIELD.split(head.decode())]
     new_pixel = pixel.new_id() if pixel_id else ""
     body, is_tracked = _with_pixel(body, pixel_id, new_pixel)
     return replace(
@@ -42,19 +41,18 @@ def readdressed(mail: Draft, corrected: Mapping[str, str], *, pixel_id: str = ""
         mail_id=mail_id,
         message_id=message_id,
         recipients=tuple(dict.fromkeys(corrected.values())),
-        rest=b"%b\r\n\r\n%b" % ("\r\n".join(fields).encode(errors="surrogateescape"), body),
+        rest=b"%b\r\n\r\n%b" % ("\r\n".join(fields).encode(), body),
         pixel=new_pixel if is_tracked else "",
     )
 
 
 def _field(text: str, corrected: Mapping[str, str], message_id: str) -> str:
     name = text.partition(":")[0]
-    known = name.strip().title()
-    if known == "Message-Id":
+    if name == "Message-ID":
         return f"{name}: {message_id}"
-    if known == "Date":
+    if name == "Date":
         return f"{name}: {format_datetime(clock.now().replace(microsecond=0))}"
-    if known in ("To", "Cc"):
+    if name in ("To", "Cc"):
         return _destination(name, text, corrected)
     return text
 
