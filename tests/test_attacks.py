@@ -337,6 +337,8 @@ FIELDS: Final = {
     "port": "587",
     "allowed": "any",
     "fallback": "always",
+    "application": "http",
+    "account": "alice",
     "colour": "#123456",
 }
 CHANGE: Final = b'{"name": "Mallory", "smtp_server": "smtp.evil.example", "from_email": "mallory@evil.example"}'

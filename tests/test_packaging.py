@@ -26,7 +26,7 @@ _COPY: Final = re.compile(r"^COPY (?!--from)(.+) \S+$", re.MULTILINE)
 
 def instruction(name: str) -> str:
     """What the last stage says under this name."""
-    return re.findall(rf"^{name} (.+)$", CONTAINERFILE.read_text(), re.MULTILINE)[-1]
+    return str(re.findall(rf"^{name} (.+)$", CONTAINERFILE.read_text(), re.MULTILINE)[-1])
 
 
 def copied() -> set[str]:

@@ -167,7 +167,7 @@ class Settings:
     def secrets(self) -> list[str]:
         """Every secret of the environment, for the log filter."""
         held = [self.app_key, *self.app_key_previous, self.admin_token]
-        held += [self.oidc and self.oidc.client_secret, self.proxy_user and self.proxy_user.secret]
+        held += [self.oidc.client_secret if self.oidc else None, self.proxy_user.secret if self.proxy_user else None]
         password = self.email.get("EMAIL_HOST_PASSWORD", "")
         return [secret.reveal() for secret in held if secret] + ([password] if password else [])
 

@@ -116,8 +116,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], given: BinaryI
     except SendmailError as error:
         return _said(error.status, str(error))
     except Exception as error:  # a traceback would show what stands in variables
-        text = f"The email was not sent ({type(error).__name__}). This is a mistake in sealpost-sendmail. Report it."
-        return _said(EX_SOFTWARE, text)
+        fault = f"The email was not sent ({type(error).__name__}). This is a mistake in sealpost-sendmail. Report it."
+        return _said(EX_SOFTWARE, fault)
     return EX_OK
 
 

@@ -10,7 +10,7 @@ from blueprints.cli.frame import NOT_WELL, answer, command, leave, print_json, t
 from blueprints.cli.gateway import gateway
 from services.gateway import addresses, connecting, connections
 from services.gateway.addresses import GatewayState, GatewayStatus
-from services.gateway.connecting import ConnectionRequest, NewConnection
+from services.gateway.connecting import ConnectedApp, ConnectionRequest
 from services.gateway.connections import AppConnection, Progress
 from utils import clock
 from utils.errors import InvalidInput
@@ -81,7 +81,7 @@ def status(*, as_json: bool) -> None:
         leave(NOT_WELL)
 
 
-def _as_data(made: NewConnection) -> dict[str, object]:
+def _as_data(made: ConnectedApp) -> dict[str, object]:
     parts = [{"title": part.title, "text": part.text, "lines": part.lines} for part in made.parts]
     return {
         "application": made.application.id,

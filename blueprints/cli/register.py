@@ -8,7 +8,7 @@ from blueprints.cli.accounts import token
 from blueprints.cli.alerts import alerts
 from blueprints.cli.audit import audit
 from blueprints.cli.database import backup, restore
-from blueprints.cli.gateway import gateway
+from blueprints.cli.gateway_apps import gateway
 from blueprints.cli.keys import keys
 from blueprints.cli.mail import mail
 from blueprints.cli.mail_export import export

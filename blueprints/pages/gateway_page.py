@@ -15,7 +15,7 @@ from blueprints.paging import PAGE, page_of
 from blueprints.sessions import still_signed_in
 from services.accounts import accounts, api_tokens
 from services.gateway import addresses, connecting, connections, recipes, uses
-from services.gateway.connecting import ConnectionRequest, NewConnection
+from services.gateway.connecting import ConnectedApp, ConnectionRequest
 from services.gateway.connections import AppConnection
 from utils import clock
 from utils.errors import Conflict, InvalidInput, NotFound
@@ -150,7 +150,7 @@ def _watched(found: AppConnection) -> dict[str, Any]:
     return {"app": found, "page_url": page_url, "live_url": live_url, "now": clock.now(), **_for_rows()}
 
 
-def _connected(made: NewConnection) -> str:
+def _connected(made: ConnectedApp) -> str:
     return render_template("gateway/connected.html", made=made, **_watched(connections.get(made.token.id)))
 
 

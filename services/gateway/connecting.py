@@ -46,7 +46,7 @@ class ConnectionRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewConnection:
+class ConnectedApp:
     """An application that was connected; the token stands in ``parts`` and ``over_http``, and nowhere else any more."""
 
     token: TokenInfo
@@ -58,7 +58,7 @@ class NewConnection:
     caution: str
 
 
-def connect(asked: ConnectionRequest) -> NewConnection:
+def connect(asked: ConnectionRequest) -> ConnectedApp:
     """Make a token for an application, which has no end, and write out the lines for it.
 
     The same form again within a minute gives the same token and lines. Raises InvalidInput with the fields application,
@@ -90,7 +90,7 @@ def connect(asked: ConnectionRequest) -> NewConnection:
         send_url=get_settings().base_url + SEND_PATH,
     )
     over_http = None if wanted.is_http else recipes.recipe(recipes.application(HTTP), values)[0]
-    return NewConnection(
+    return ConnectedApp(
         token=token,
         application=wanted,
         parts=recipes.recipe(wanted, values),
@@ -151,6 +151,6 @@ def _caution(wanted: Application, place: ReachableAt | None) -> str:
     if place is None or place.security is not Security.TLS or wanted.tls_port in (None, place.port):
         return ""
     return (
-        f"{wanted.name} uses TLS from the start at port {wanted.tls_port} only, and this is port {place.port}. Have the "
-        f"gateway listen at smtps://0.0.0.0:{wanted.tls_port}, or at an address for STARTTLS."
+        f"{wanted.name} uses TLS from the start at port {wanted.tls_port} only, and this is port {place.port}. Have "
+        f"the gateway listen at smtps://0.0.0.0:{wanted.tls_port}, or at an address for STARTTLS."
     )

@@ -155,7 +155,7 @@ def _sendmail(errand: Errand) -> Ended:
 
 def _php_mail(errand: Errand) -> Ended:
     path = f"{sys.executable} -I {ROOT / 'utils/sendmail.py'} -t -i"
-    command = ["php", "-d", f"sendmail_path={path}", PROGRAMS / "php_mail.php", *errand.parts]
+    command: list[str | Path] = ["php", "-d", f"sendmail_path={path}", PROGRAMS / "php_mail.php", *errand.parts]
     return _run(command, environment=_conf(errand))
 
 
@@ -168,18 +168,18 @@ def _conf(errand: Errand) -> dict[str, str]:
 
 
 def _phpmailer(errand: Errand) -> Ended:
-    program = ["php", "-d", f"openssl.cafile={errand.ca_file}", PROGRAMS / "phpmailer.php"]
+    program: list[str | Path] = ["php", "-d", f"openssl.cafile={errand.ca_file}", PROGRAMS / "phpmailer.php"]
     return _run([*program, *errand.place, *errand.parts])
 
 
 def _django(errand: Errand) -> Ended:
-    command = [sys.executable, PROGRAMS / "django_client.py", *errand.place, *errand.parts]
+    command: list[str | Path] = [sys.executable, PROGRAMS / "django_client.py", *errand.place, *errand.parts]
     return _run(command, environment={"SSL_CERT_FILE": str(errand.ca_file)})
 
 
 def _nodemailer(errand: Errand) -> Ended:
     modules = npm_packages.installed(ROOT / "benchmarks/senders/nodemailer")
-    command = ["node", PROGRAMS / "client.js", *errand.place, *errand.parts]
+    command: list[str | Path] = ["node", PROGRAMS / "client.js", *errand.place, *errand.parts]
     return _run(command, environment={"NODE_PATH": str(modules)})
 
 
@@ -204,7 +204,7 @@ def _java(errand: Errand) -> Ended:
 def _java_class(folder: Path) -> Path:
     """Where the compiled class is."""
     made = folder / "java"
-    command = ["javac", "-encoding", "UTF-8", "-d", made, "-cp", ":".join(_JARS), PROGRAMS / "Client.java"]
+    command = ["javac", "-encoding", "UTF-8", "-d", str(made), "-cp", ":".join(_JARS), str(PROGRAMS / "Client.java")]
     subprocess.run(command, check=True, timeout=PATIENCE)
     return made
 

@@ -91,5 +91,6 @@ def gateway_side(folder: Path, migrated_database: Path, **more: str) -> Iterator
         connected(provider, server.port)
         token = token_of(make_alice(is_admin=True).id, "send")
         with RunningGateway(app) as gateway:
-            yield GatewaySide(*gateway.ports, token, server)
+            port, plain_port = gateway.ports
+            yield GatewaySide(port, plain_port, token, server)
         pool.pool.close()

@@ -21,12 +21,14 @@ with alone_in(Path(sys.argv[1])):
 
 def holder(folder: Path) -> subprocess.Popen[bytes]:
     """A process that says when it is alone in the folder, and stays until it is told to end."""
-    command = [sys.executable, "-c", _HOLDS_IT, folder]
+    command = [sys.executable, "-c", _HOLDS_IT, str(folder)]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def test_a_second_process_waits_and_the_lock_of_one_that_was_killed_is_gone(tmp_path: Path) -> None:
     with holder(tmp_path) as first, holder(tmp_path) as second:
+        assert first.stdout
+        assert second.stdout
         both = {first.stdout: first, second.stdout: second}
         said, _, _ = select.select(list(both), [], [], PATIENCE)
         (alone,) = said
@@ -34,7 +36,6 @@ def test_a_second_process_waits_and_the_lock_of_one_that_was_killed_is_gone(tmp_
         (other,) = (stream for stream in both if stream is not alone)
         assert select.select([other], [], [], 0.1) == ([], [], [])
         both[alone].kill()
-        assert other
         assert other.readline() == b"alone\n"
 
 

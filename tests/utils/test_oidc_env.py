@@ -47,7 +47,7 @@ def test_the_secret_is_not_printed() -> None:
 )
 def test_what_is_not_understood_stops_the_start(variables: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        read(**variables)
+        named_by(Reader(USUAL | variables), is_production=True)
 
 
 def test_in_development_a_provider_of_this_machine_may_go_without_tls() -> None:

@@ -56,8 +56,8 @@ HELD: dict[str, tuple[str, Callable[[Settings], object]]] = {
     "EMAIL_HOST_PASSWORD": (" with spaces ", lambda held: held.email["EMAIL_HOST_PASSWORD"]),
     "CELERY_BROKER_URL": ("redis://localhost/0", lambda held: held.celery_broker_url),
     "RATELIMIT_STORAGE_URI": ("redis://localhost/1", lambda held: held.ratelimit_storage_uri),
-    "OIDC_CLIENT_SECRET": (TOKEN, lambda held: _revealed(held.oidc and held.oidc.client_secret)),
-    "PROXY_USER_SECRET": (TOKEN, lambda held: _revealed(held.proxy_user and held.proxy_user.secret)),
+    "OIDC_CLIENT_SECRET": (TOKEN, lambda held: _revealed(held.oidc.client_secret if held.oidc else None)),
+    "PROXY_USER_SECRET": (TOKEN, lambda held: _revealed(held.proxy_user.secret if held.proxy_user else None)),
 }
 # Without which a secret is not looked at.
 BESIDE = {
@@ -75,7 +75,8 @@ def test_every_secret_is_tried_here() -> None:
 def test_every_secret_can_stand_in_a_file(tmp_path: Path, name: str, end: str) -> None:
     content, found_in = HELD[name]
     file = secret_in(tmp_path / "secret", content + end)
-    settings = load(**{name: "", f"{name}_FILE": file, **BESIDE.get(name, {})})
+    variables: dict[str, str | Path] = {name: "", f"{name}_FILE": file, **BESIDE.get(name, {})}
+    settings = load(**variables)
     assert found_in(settings) == content
 
 

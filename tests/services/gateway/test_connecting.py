@@ -11,7 +11,7 @@ from services.accounts.api_tokens import Scope
 from services.audit import Action
 from services.gateway import addresses, connecting, presence
 from services.gateway.addresses import GatewayState
-from services.gateway.connecting import ConnectionRequest, NewConnection
+from services.gateway.connecting import ConnectedApp, ConnectionRequest
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.turned_clock import Now
@@ -38,11 +38,11 @@ def runs(*listens: str) -> None:
     presence.beat("p", clock.now(), listens)
 
 
-def connect(application: str = "grafana", login: str = "alice", **more: str) -> NewConnection:
+def connect(application: str = "grafana", login: str = "alice", **more: str) -> ConnectedApp:
     return connecting.connect(ConnectionRequest(application=application, login=login, **more))
 
 
-def token_in(made: NewConnection) -> str:
+def token_in(made: ConnectedApp) -> str:
     (line,) = [line for line in made.parts[0].lines.splitlines() if "PASSWORD=" in line]
     return line.partition("=")[2]
 
