@@ -82,11 +82,14 @@ class Prepared:
     def _compile(self, dialect: Dialect) -> _Compiled:
         compiled = cast(SQLCompiler, self._statement.compile(dialect=dialect))
         constants = {name: each.value for name, each in compiled.binds.items() if not each.required}
-        works = {name: each.type.dialect_impl(dialect).bind_processor(dialect) for name, each in compiled.binds.items()}
+        works = [
+            (name, work)
+            for name, each in compiled.binds.items()
+            if (work := each.type.dialect_impl(dialect).bind_processor(dialect))
+        ]
         in_order = _getter(compiled.positiontup or ()) if compiled.positional else None  # psycopg takes a dictionary
         results = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in self._columns]
-        needed = [(name, work) for name, work in works.items() if work]
-        return _Compiled(compiled.string, constants, needed, in_order, results)
+        return _Compiled(compiled.string, constants, works, in_order, results)
 
 
 def _getter(names: Sequence[str]) -> Callable[[Values], tuple[Any, ...]]:

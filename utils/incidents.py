@@ -62,7 +62,10 @@ def watched(work: Callable[[], object]) -> Callable[[], None]:
 
 
 def each_of(*works: Callable[[], object]) -> None:
-    """Do each of these, whatever becomes of the others; raise then what the first that failed has raised."""
+    """Do each of these, whatever becomes of the others; raise then what the first that failed has raised.
+
+    Whoever does them again and again hears of the others' errors once that is mended.
+    """
     errors = []
     for work in works:
         try:
