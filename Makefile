@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults mutants lint format lock audit migrate services benchmark peers clean
+.PHONY: help run test faults mutants lint format lock audit migrate services benchmark peers package clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,7 +43,7 @@ lock: .venv/development ## Resolve the dependencies of pyproject.toml anew
 audit: .venv/development ## Ask whether a pinned requirement has a known vulnerability
 	@$(BIN)/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes -r requirements.txt
 
-services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL, Redis, RabbitMQ, nginx, Prometheus, strace, Node with npm, PHP
+services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL, Redis, RabbitMQ, nginx, Prometheus, strace, systemd, Node with npm, PHP
 	@.ci/services
 
 benchmark: .venv/benchmark ## Measure sending against its peers (20 minutes; ARGUMENTS=--quick for a look)
@@ -51,6 +51,9 @@ benchmark: .venv/benchmark ## Measure sending against its peers (20 minutes; ARG
 
 peers: .venv/development ## Send through seven real servers and print the table of docs/servers.md (Debian 12, as root)
 	@$(BIN)/python -m tests.peers $(ARGUMENTS)
+
+package: .venv/development ## Build the image, boot the units and follow README on a bare Debian (ten minutes; Debian, as root)
+	@$(BIN)/python -m tests.package $(ARGUMENTS)
 
 clean: ## Remove the virtual environment and caches; .env and the database stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants

@@ -35,7 +35,7 @@ from blueprints.api import (
     usage_api,
 )
 from blueprints.base_path import BelowPath
-from blueprints.cli import register
+from blueprints.cli import register, script
 from blueprints.pages import (
     account,
     address_page,
@@ -46,6 +46,7 @@ from blueprints.pages import (
     connect_pages,
     domain_pages,
     emails,
+    gateway_page,
     headers_page,
     inbox,
     mail_pages,
@@ -57,8 +58,10 @@ from blueprints.pages import (
     people_pages,
     policy_pages,
     privacy_pages,
+    security_pages,
     sender_pages,
     settings_form,
+    single_sign_on,
     start_page,
     suppression_pages,
     template_pages,
@@ -71,6 +74,7 @@ from utils import late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings, load_settings
 from utils.errors import MalformedInput
+from utils.home import home
 from utils.log_utils import configure_logging
 
 CONTENT_SECURITY_POLICY = (
@@ -91,7 +95,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     """
     config = load_settings(environment)
     configure_logging(config.secrets(), as_json=config.is_production)
-    app = Flask(__name__, instance_path=str(instance_path) if instance_path else None)
+    app = Flask(__name__, instance_path=str(instance_path or home() / "instance"))
     if app.debug and (config.is_production or config.is_https):
         raise ConfigurationError("FLASK_DEBUG must be off in production: its debugger runs code for anyone who asks.")
     app.extensions[EXTENSION] = config
@@ -127,6 +131,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     for blueprint in (
         auth.pages,
         auth.bp,
+        single_sign_on.bp,
         start_page.bp,
         account.bp,
         address_page.bp,
@@ -170,7 +175,9 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         branding_api.bp,
         token_pages.bp,
         token_pages.own_bp,
+        gateway_page.bp,
         typed_pages.bp,
+        security_pages.bp,
         inbox.bp,
         api_docs.bp,
         health.bp,
@@ -226,6 +233,7 @@ def _names_for_pages(config: Settings) -> dict[str, object]:
         "app_name": config.app_name,
         "is_development": not config.is_production,
         "inbox_enabled": config.has_local_inbox,
+        "single_sign_on": config.oidc,
         "nothing_is_sent": route.NOTHING_IS_SENT if config.mail_suppress_send else "",
     }
 
@@ -257,11 +265,18 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
-    if seconds := current_app.extensions[EXTENSION].hsts:
-        headers["Strict-Transport-Security"] = f"max-age={seconds}"
+    if hsts := current_app.extensions[EXTENSION].hsts:
+        headers["Strict-Transport-Security"] = hsts
     if not (request.endpoint or "").endswith("static"):
         headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+def main() -> None:
+    """`sealpost …`, which pip installs (pyproject.toml)."""
+    make = partial(_or_exit, lambda: serving.for_commands(create_app))
+    run = partial(_or_exit, lambda: serving.run(create_app))
+    _or_exit(script.group(make, run))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
@@ -50,8 +50,14 @@ def run_environment(database: Path, **variables: str) -> dict[str, str]:
 class Sealpost:
     """A running server process. Entering waits until it serves, leaving stops it as Ctrl-C does."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        command: Sequence[str] = (sys.executable, "app.py"),
+        folder: Path = ROOT,
+    ) -> None:
         self.environment = dict(environment)
+        self._command, self._folder = command, folder
         self.url = f"http://127.0.0.1:{environment['PORT']}"
         self.inbox_port = int(environment["LOCAL_INBOX_PORT"])
         self._lines: list[str] = []
@@ -60,8 +66,8 @@ class Sealpost:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "app.py"],
-            cwd=ROOT,
+            self._command,
+            cwd=self._folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ LATE: Final = {
     "services.worker.celery_tasks": "slower to load than all of ours, and only users of a broker need it",
     "services.alerts.tasks": "imports Celery, likewise",
     "services.oauth.session": "Authlib and requests, 27 MiB that only whoever asks for a token needs",
+    "services.single_sign_on.id_token": "imports joserfc, which only whoever is signed in by a provider needs",
     "prometheus_client.core": "only whoever is scraped needs it",
     "prometheus_client.exposition": "likewise",
     "opentelemetry.trace": "only where spans are made",

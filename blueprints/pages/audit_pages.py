@@ -28,10 +28,18 @@ _KINDS: Final = {
 }
 _WORDS: Final[dict[str, str]] = {
     Action.SIGN_IN_FAILED: "Sign-in failed",
+    Action.FACTOR_ENROLLED: "Second factor added",
+    Action.FACTOR_REMOVED: "Second factor removed",
+    Action.RECOVERY_CODES_MADE: "Recovery codes made anew",
+    Action.STEPPED_UP: "Confirmed who it is",
+    Action.FACTOR_POLICY_CHANGED: "Second factor policy changed",
     Action.EMAIL_CHANGE_ASKED: "Email change requested",
     Action.EMAIL_CHANGE_WITHDRAWN: "Email change cancelled",
     Action.ACCOUNT_PROMOTED: "Made administrator",
     Action.ACCOUNT_DEMOTED: "Removed as administrator",
+    Action.IDENTITY_LINKED: "Single sign-on linked",
+    Action.IDENTITY_UNLINKED: "Single sign-on unlinked",
+    Action.SIGN_IN_LINK_ISSUED: "Sign-in link printed",
     Action.CONNECTED: "Connected by OAuth",
     Action.DISCONNECTED: "Disconnected from OAuth",
     Action.SIGN_IN_NEEDED: "Needs sign-in again",

@@ -24,6 +24,7 @@ from services.settings import configs
 from services.settings.fields import parse_change
 from tests import postgresql_server
 from tests.conftest import APP_KEY
+from tests.database.test_migrating_at_once import AT_ONCE, answers_of
 from tests.mails import change
 from tests.outbox import answer_requests, drain, row_of
 from tests.patience import PATIENCE
@@ -105,6 +106,13 @@ def test_the_migrated_schema_is_that_of_the_models_also_after_undoing_and_doing_
         with db.engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_server_default": True})
             assert compare_metadata(context, db.metadata) == []
+
+
+def test_of_processes_that_migrate_an_empty_database_at_once_one_does_it(
+    app: Flask, environment: dict[str, str], tmp_path: Path
+) -> None:
+    downgrade(revision="base")
+    assert answers_of(environment, tmp_path) == [1] * AT_ONCE
 
 
 def test_the_partial_indexes_are_there(app: Flask) -> None:

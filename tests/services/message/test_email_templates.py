@@ -31,6 +31,17 @@ VALUES: dict[str, dict[str, Any]] = {
         "changed_at": "20 November 2026 at 14:03 UTC",
         "forgot_url": "http://localhost:5000/forgot-password",
     },
+    "second_factor": {
+        "what": "A second factor was added: authenticator app",
+        "changed_at": "20 November 2026 at 14:03 UTC",
+        "forgot_url": "http://localhost:5000/forgot-password",
+    },
+    "new_sign_in": {
+        "browser": "Firefox on Linux",
+        "address": "192.0.2.14",
+        "signed_in_at": "20 November 2026 at 14:03 UTC",
+        "forgot_url": "http://localhost:5000/forgot-password",
+    },
     "address_changed": {
         "new_address": "jane.new@example.com",
         "changed_at": "20 November 2026 at 14:03 UTC",
