@@ -1,5 +1,8 @@
 """Puts the application together. Here servers and Celery find it, and `python app.py` serves it."""
 
+from utils import garbage
+
+# isort: split
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -86,6 +89,8 @@ LARGEST_BODY = 64 * 1024
 GUNICORN_GIVES_UP = 4  # gunicorn.arbiter.Arbiter.APP_LOAD_ERROR
 
 Made = TypeVar("Made")
+
+garbage.look_again()
 
 
 def create_app(environment: Mapping[str, str] | None = None, instance_path: Path | None = None) -> Flask:

@@ -22,15 +22,11 @@ from playwright.sync_api import (
 )
 
 from app import create_app
+from tests.chromium import CHROMIUM, FLAGS
 from tests.patience import PATIENCE
 from tests.running import Sealpost, run_environment
 from tests.visitors import make_alice, make_bob
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 # Tells of blocked content by the event as well, since not every block reaches the console.
 REPORT_VIOLATIONS = """
     addEventListener("securitypolicyviolation", (event) =>
