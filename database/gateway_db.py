@@ -1,6 +1,6 @@
 """The ``gateway_…`` tables: who has used the submission gateway and how that went, and which gateways run."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -87,7 +87,7 @@ def of_networks(session: Session) -> list[GatewayUse]:
 
 def add_missing(session: Session, row: GatewayUse) -> None:
     """Add a row for a sender that has none; not for a token or an account that is gone."""
-    if session.get(GatewayUse, row.who) is not None or not _is_there(session, row):
+    if not _is_there(session, row):
         return
     try:
         with session.begin_nested():
@@ -96,23 +96,23 @@ def add_missing(session: Session, row: GatewayUse) -> None:
         return
 
 
-def note_use(session: Session, who: str, at: datetime, address: str, ehlo: str) -> None:
-    """Write down that a sender was there."""
-    _note(session, who, used_at=at, address=address, ehlo=ehlo)
+def note_use(session: Session, who: str, at: datetime, place: Mapping[str, str], mail_ids: Sequence[str]) -> bool:
+    """Write down that a sender was there, from which address and as whom, with mails that this transaction takes.
+
+    False for one without a row.
+    """
+    mails = _mails_noted(at, mail_ids) if mail_ids else {}
+    return _note(session, who, used_at=at, **place, **mails)
 
 
-def note_mails(session: Session, who: str, at: datetime, mail_ids: Collection[str]) -> None:
-    """Count mails that a sender's transaction takes, in the order in which they came."""
-    first, *_, last = [*mail_ids, *mail_ids]
-    _note(
-        session,
-        who,
-        mails=GatewayUse.mails + len(mail_ids),
-        first_mail_id=func.coalesce(GatewayUse.first_mail_id, first),
-        first_mail_at=func.coalesce(GatewayUse.first_mail_at, at),
-        last_mail_id=last,
-        last_mail_at=at,
-    )
+def _mails_noted(at: datetime, mail_ids: Sequence[str]) -> dict[str, object]:
+    return {
+        "mails": GatewayUse.mails + len(mail_ids),
+        "first_mail_id": func.coalesce(GatewayUse.first_mail_id, mail_ids[0]),
+        "first_mail_at": func.coalesce(GatewayUse.first_mail_at, at),
+        "last_mail_id": mail_ids[-1],
+        "last_mail_at": at,
+    }
 
 
 def note_refusal(session: Session, who: str, at: datetime, code: int, words: str) -> None:
@@ -148,8 +148,8 @@ def processes(session: Session) -> list[GatewayProcess]:
     return list(session.scalars(select(GatewayProcess).order_by(GatewayProcess.started_at)))
 
 
-def _note(session: Session, who: str, **values: object) -> None:
-    compared_and_set(session, update(GatewayUse).where(GatewayUse.who == who).values(**values))
+def _note(session: Session, who: str, **values: object) -> bool:
+    return compared_and_set(session, update(GatewayUse).where(GatewayUse.who == who).values(**values))
 
 
 def _is_there(session: Session, row: GatewayUse) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from database.engine import reading, transaction
+from database.outbox_db import NewMail
 from services import audit
 from services.audit import Actor
 from services.gateway import drafting, from_rules, uses
@@ -58,7 +59,7 @@ class Client:
 class Handed:
     """A message as it came, until it is answered; ``tag`` is for whoever waits.
 
-    Its content goes as soon as a draft is made of it.
+    Its content goes as soon as there is a ``row`` of it, sealed: then ``size`` is what it had in octets.
     """
 
     client: Client
@@ -66,7 +67,13 @@ class Handed:
     content: bytes = field(repr=False)
     tag: object = None
     reply: Reply | None = None
-    draft: Draft | None = None
+    row: NewMail | None = None
+    size: int = 0
+
+    @property
+    def mail_id(self) -> str:
+        """The mail's, once there is a row."""
+        return self.row["mail_id"] if self.row else ""
 
     @property
     def account_id(self) -> int | None:
@@ -117,14 +124,18 @@ class Accepting:
 
     def _run(self) -> None:
         with self._app.app_context():
-            while True:
-                group, visits = self._next()
-                if group:
-                    self._answer_all(group, visits)
-                elif visits:
-                    self._write_visits(visits)
-                elif self._is_stopping:
-                    return
+            while self._work_off(*self._next()):  # which holds no message while it waits
+                pass
+
+    def _work_off(self, group: Sequence[Handed], visits: Sequence[Visit]) -> bool:
+        """False at the end."""
+        if group:
+            self._answer_all(group, visits)
+        elif visits:
+            self._write_visits(visits)
+        else:
+            return not self._is_stopping
+        return True
 
     def _next(self) -> tuple[list[Handed], list[Visit]]:
         """What to write next; nothing at the end."""
@@ -162,12 +173,12 @@ class Accepting:
             _refuse_rest(group, Refusal.NO_DATABASE if is_database else Refusal.FAULT)
         self._answer(group)
         for each in group:
-            if each.draft is None and each.reply:
+            if each.row is None and each.reply:
                 self._visits.append(_refusal(each, each.reply))
 
     def _answer_one_by_one(self, group: Sequence[Handed]) -> None:
         for each in group:
-            if each.draft:
+            if each.row:
                 each.reply = None
             self._answer_all([each], ())
 
@@ -175,7 +186,7 @@ class Accepting:
         try:
             with transaction(durable=False, is_spare=True) as session:
                 uses.note(session, visits)
-        except SQLAlchemyError as error:
+        except Exception as error:  # whatever it is, this thread goes on to answer
             log.warning("gateway_use_not_noted", kind=type(error).__name__)
 
 
@@ -184,26 +195,26 @@ def write(group: Sequence[Handed], visits: Sequence[Visit] = ()) -> None:
 
     Raises SQLAlchemyError, and then none of them is taken.
     """
-    _draft_all(group)
-    drafted = [each for each in group if each.reply is None]
-    if not drafted and not visits:
+    _seal_all(group)
+    ready = [each for each in group if each.row]
+    if not ready and not visits:
         return
     with transaction() as session:
-        for account_id in sorted({each.account_id for each in drafted}, key=lambda each: each or 0):
-            _promise(session, [each for each in drafted if each.account_id == account_id])
-        uses.note(session, [*visits, *_came(drafted)])
-    for each in drafted:
-        if each.draft and each.reply is None:
-            each.reply = queued(each.draft.mail_id)
+        for account_id in sorted({each.account_id for each in ready}, key=lambda each: each or 0):
+            _promise(session, [each for each in ready if each.account_id == account_id])
+        uses.note(session, [*visits, *_came(ready)])
+    for each in ready:
+        if each.row:
+            each.reply = queued(each.mail_id)
 
 
-def _draft_all(group: Sequence[Handed]) -> None:
+def _seal_all(group: Sequence[Handed]) -> None:
     """Read each message, and ask what of it may be kept: before the transaction, which holds up everybody."""
     known: dict[tuple[int | None, str], str | Refusal] = {}
     domains: dict[int | None, str] = {}
     with reading() as session:
         for each in group:
-            if each.draft or each.reply:  # by an attempt before
+            if each.row or each.reply:  # by an attempt before
                 continue
             try:
                 message = drafting.read(each.content)
@@ -225,11 +236,20 @@ def _draft_all(group: Sequence[Handed]) -> None:
             if isinstance(sender, Refusal):
                 each.reply = sender.reply
                 continue
-            each.draft = _draft(each, message, sender, domains[each.account_id])
+            draft = _draft(each, message, sender, domains[each.account_id])
+            each.content = b""
+            del message  # so that one copy of a large message is not held while another is made
+            _seal(each, draft)
+            del draft
+
+
+def _seal(handed: Handed, draft: Draft) -> None:
+    handed.size = len(draft.rest)
+    with audit.acting(_actor(handed.client)):
+        handed.row = promise.sealed(draft, Terms(account_id=handed.account_id))
 
 
 def _draft(handed: Handed, message: RawMessage, sender: str, domain: str) -> Draft:
-    handed.content = b""
     client = handed.client
     mail_id = secrets.token_hex(16)
     line = drafting.received(client.ehlo, client.address, client.protocol, mail_id)
@@ -238,28 +258,31 @@ def _draft(handed: Handed, message: RawMessage, sender: str, domain: str) -> Dra
 
 def _promise(session: Session, theirs: Sequence[Handed]) -> None:
     """Queue the mails of one account, as many as may wait, within the caller's transaction."""
-    account_id = theirs[0].account_id
-    held: dict[int | None, bool] = {}
-    taken: list[Draft] = []
-    limit: Reply | None = None
+    may_send: dict[int | None, bool] = {}
     for each in theirs:
         signed_in = each.client.signed_in
-        if signed_in.token_id not in held:
-            held[signed_in.token_id] = _may_send(session, signed_in)
-        if not held[signed_in.token_id]:
-            each.reply, each.draft = Refusal.GONE.reply, None
-    left = [each for each in theirs if each.draft]
-    if account_id is not None and left and (limit := _over_limit(session, account_id, [*map(_drafted, left)])):
-        for each in left:
-            limit = _over_limit(session, account_id, [*taken, _drafted(each)])
-            if limit:
-                each.reply, each.draft = limit, None
-            else:
-                taken.append(_drafted(each))
-    for each in left:
-        if each.draft:
-            with audit.acting(_actor(each.client)):
-                promise.enqueue(each.draft, Terms(account_id=account_id), session)
+        if signed_in.token_id not in may_send:
+            may_send[signed_in.token_id] = _may_send(session, signed_in)
+        if not may_send[signed_in.token_id]:
+            each.reply, each.row = Refusal.GONE.reply, None
+    _refuse_over_limit(session, [each for each in theirs if each.row])
+    for each in theirs:
+        if each.row:
+            promise.add(each.row, Terms(account_id=each.account_id), session)
+
+
+def _refuse_over_limit(session: Session, theirs: Sequence[Handed]) -> None:
+    """Most often all may wait, which one look tells; else each is added to those before it."""
+    if not theirs or (account_id := theirs[0].account_id) is None:
+        return
+    if _over_limit(session, account_id, [each.size for each in theirs]) is None:
+        return
+    taken: list[int] = []
+    for each in theirs:
+        if limit := _over_limit(session, account_id, [*taken, each.size]):
+            each.reply, each.row = limit, None
+        else:
+            taken.append(each.size)
 
 
 def _may_send(session: Session, signed_in: SignedIn) -> bool:
@@ -270,10 +293,10 @@ def _may_send(session: Session, signed_in: SignedIn) -> bool:
     return True
 
 
-def _over_limit(session: Session, account_id: int, drafts: Sequence[Draft]) -> Reply | None:
+def _over_limit(session: Session, account_id: int, sizes: Sequence[int]) -> Reply | None:
     """Why so many may not be added to what waits; None if they may."""
     try:
-        waiting.check(session, account_id, drafts)
+        waiting.check(session, account_id, sizes)
     except TooMany as error:
         return Refusal.OVER_LIMIT.reply._replace(words=f"{error.message} {enough_of(error.retry_after)}")
     except InvalidInput as never:
@@ -282,25 +305,19 @@ def _over_limit(session: Session, account_id: int, drafts: Sequence[Draft]) -> R
     return None
 
 
-def _drafted(handed: Handed) -> Draft:
-    if handed.draft is None:
-        raise ValueError("a message without a draft")
-    return handed.draft
-
-
 def _actor(client: Client) -> Actor:
     signed_in = client.signed_in
     origin = f"{audit.OF_TOKEN}{signed_in.token_id}" if signed_in.token_id is not None else ""
     return Actor(signed_in.name, client.address, origin)
 
 
-def _came(drafted: Sequence[Handed]) -> list[Visit]:
+def _came(ready: Sequence[Handed]) -> list[Visit]:
     """One visit for each sender, with all of its mails."""
     found: dict[str, list[Handed]] = {}
-    for each in drafted:
-        if each.draft:
+    for each in ready:
+        if each.row:
             found.setdefault(each.client.signed_in.who.key, []).append(each)
-    return [_visit(theirs[-1].client, [_drafted(each).mail_id for each in theirs]) for theirs in found.values()]
+    return [_visit(theirs[-1].client, [each.mail_id for each in theirs]) for theirs in found.values()]
 
 
 def _visit(client: Client, mail_ids: Sequence[str] = (), refused: Refused | None = None) -> Visit:
@@ -314,5 +331,5 @@ def _refusal(handed: Handed, reply: Reply) -> Visit:
 def _refuse_rest(group: Sequence[Handed], refusal: Refusal) -> None:
     """Nothing of the transaction is there: also not what had been promised within it."""
     for each in group:
-        if each.reply is None or each.draft is not None:
-            each.reply, each.draft = refusal.reply, None
+        if each.reply is None or each.row is not None:
+            each.reply, each.row = refusal.reply, None

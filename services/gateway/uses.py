@@ -4,7 +4,7 @@ What is noted here is an observation: it is written along with the mails of a gr
 and losing it loses no mail.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -93,7 +93,7 @@ class Visit:
     who: Who
     address: str
     ehlo: str
-    mail_ids: Collection[str] = ()
+    mail_ids: Sequence[str] = ()
     refused: Refused | None = None
 
 
@@ -122,14 +122,13 @@ def note(session: Session, visits: Iterable[Visit]) -> None:
     now = clock.now()
     # Always in the same order, so that of two gateways neither waits for the other while that waits for it.
     for visit in sorted(visits, key=lambda each: each.who.key):
-        who = visit.who
-        gateway_db.add_missing(session, GatewayUse(who=who.key, token_id=who.token_id, account_id=_own(who)))
-        ehlo = printable(visit.ehlo, LONGEST_EHLO)
-        gateway_db.note_use(session, who.key, now, visit.address[:LONGEST_PEER], ehlo)
-        if visit.mail_ids:
-            gateway_db.note_mails(session, who.key, now, visit.mail_ids)
+        who, key = visit.who, visit.who.key
+        place = {"address": visit.address[:LONGEST_PEER], "ehlo": printable(visit.ehlo, LONGEST_EHLO)}
+        if not gateway_db.note_use(session, key, now, place, visit.mail_ids):
+            gateway_db.add_missing(session, GatewayUse(who=key, token_id=who.token_id, account_id=_own(who)))
+            gateway_db.note_use(session, key, now, place, visit.mail_ids)
         if visit.refused:
-            gateway_db.note_refusal(session, who.key, now, visit.refused.code, visit.refused.words)
+            gateway_db.note_refusal(session, key, now, visit.refused.code, visit.refused.words)
 
 
 def _own(who: Who) -> int | None:

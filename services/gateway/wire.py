@@ -13,10 +13,10 @@ LINE_SECONDS: Final = 30.0  # for the rest of a command of which something is th
 REPLY_SECONDS: Final = 60.0  # for a client to read what it is told
 BLOCK_SECONDS: Final = 180.0  # until the next octets of a message (RFC 5321 4.5.3.2.5)
 LEAST_RATE: Final = 1024  # octets of a message in a second, after the first minute
-_GRACE: Final = 60.0
+GRACE: Final = 60.0
 _BLOCK: Final = 256 * 1024  # octets that are read at once
 _END: Final = b"\r\n.\r\n"
-_MOST_DROPPED: Final = 4 * LARGEST  # octets of a message that is too large, until the connection is closed
+MOST_DROPPED: Final = 4 * LARGEST  # octets of a message that is too large, until the connection is closed
 
 
 class Ended(Exception):
@@ -85,6 +85,8 @@ class Wire:
             return
         octets, self._said = b"".join(self._said), []
         self._writer.write(octets)
+        if not self._writer.transport.get_write_buffer_size():
+            return
         try:
             async with asyncio.timeout(REPLY_SECONDS):
                 await self._writer.drain()
@@ -138,7 +140,7 @@ class Wire:
                 else:
                     held = len(content)
                 searched = max(0, len(content) - len(_END) + 1)
-                if received > _MOST_DROPPED:
+                if received > MOST_DROPPED:
                     raise Ended(refusal)
                 taken = await self._block(started, received)
                 received += len(taken)
@@ -162,7 +164,7 @@ class Wire:
 
     async def _block(self, started: float, received: int) -> bytes:
         """The next octets of a message. Raises Ended for a client that dribbles."""
-        until = started + _GRACE + received / LEAST_RATE
+        until = started + GRACE + received / LEAST_RATE
         return await self._read(_BLOCK, min(BLOCK_SECONDS, until - time.monotonic()))
 
     async def _more(self, most: int, seconds: float) -> None:

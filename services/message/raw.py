@@ -42,10 +42,14 @@ class HeaderField(NamedTuple):
 
 
 class RawMessage(NamedTuple):
-    """The header's fields in order, and all that follows them, with the empty line, if there is one, before it."""
+    """The header's fields in order, and where in the octets that follows which is behind them.
+
+    That is an empty line first, if there is one.
+    """
 
     fields: tuple[HeaderField, ...]
-    rest: bytes
+    content: bytes
+    end: int
 
     def values(self, name: bytes) -> list[bytes]:
         return [each.value for each in self.fields if each.name == name]
@@ -105,7 +109,7 @@ def _has_long_line(content: bytes) -> bool:
 def parsed(content: bytes) -> RawMessage:
     """A message that ``check`` has let through. Raises UnfitMessage for a header that is none."""
     if content.startswith(b"\r\n"):
-        return RawMessage((), content)
+        return RawMessage((), content, 0)
     end = content.find(b"\r\n\r\n", 0, LONGEST_HEADER + 4)
     if end < 0:
         end = len(content) - 2
@@ -114,13 +118,13 @@ def parsed(content: bytes) -> RawMessage:
     texts = _BETWEEN.split(content[:end])
     if len(texts) > MOST_FIELDS:
         raise UnfitMessage(f"The message's header has more than {MOST_FIELDS} fields.")
-    return RawMessage(tuple(map(_field, texts)), content[end + 2 :])
+    return RawMessage(tuple(map(_field, texts)), content, end + 2)
 
 
 def submitted(message: RawMessage, added: Iterable[bytes]) -> bytes:
     """The message without those fields that name blind copies, behind the fields that are added to it."""
     kept = [each.text for each in message.fields if each.name not in _HIDDEN]
-    return _joined([*added, *kept], message.rest)
+    return _joined([*added, *kept], message)
 
 
 def with_origin(content: bytes, origin: bytes, reply_to: bytes) -> bytes:
@@ -137,12 +141,13 @@ def with_origin(content: bytes, origin: bytes, reply_to: bytes) -> bytes:
         new.insert(0, origin)
     if reply_to and not message.values(b"reply-to"):
         new.append(reply_to)
-    return _joined(new, message.rest)
+    return _joined(new, message)
 
 
-def _joined(fields: Iterable[bytes], rest: bytes) -> bytes:
-    """Without a copy of what follows the header, but the one that is the result."""
-    return b"".join([each + b"\r\n" for each in fields] + [rest or b"\r\n"])
+def _joined(fields: Iterable[bytes], message: RawMessage) -> bytes:
+    """These fields, and what follows the message's own, which is copied once: it can be large."""
+    with memoryview(message.content) as view, view[message.end :] as rest:
+        return b"".join([*(each + b"\r\n" for each in fields), rest or b"\r\n"])
 
 
 def _field(text: bytes) -> HeaderField:

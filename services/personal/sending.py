@@ -91,7 +91,7 @@ def take(asked: MailCall, caller: SendingFor) -> list[TakenMail]:
             check_caller(session, caller)
             if caller.account_id is not None:
                 is_new = promise.are_new(session, terms)
-                waiting.check(session, caller.account_id, list(compress(drafts, is_new)))
+                waiting.check(session, caller.account_id, [len(mail.rest) for mail in compress(drafts, is_new)])
             ids = _promised(session, asked, drafts, terms)
             earlier = [mail_id for mail_id, mail in zip(ids, drafts, strict=True) if mail_id != mail.mail_id]
             stand = mail_log.as_they_stand(session, earlier)
