@@ -2,14 +2,30 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
-from sqlalchemy import BigInteger, ColumnElement, ForeignKey, String, Text, delete, func, or_, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ForeignKey,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.api_token_db import ApiToken
+from database.driver import borrowed
 from database.engine import Base, compared_and_set
+from database.prepared import Prepared
 from database.types import UtcDateTime
 from database.user_db import Account
 
@@ -69,6 +85,29 @@ class GatewayProcess(Base):
     trouble: Mapped[str] = mapped_column(String(LONGEST_WORDS), default="", server_default=_EMPTY)
 
 
+_USE: Final = cast(Table, GatewayUse.__table__)
+_THERE: Final = {
+    "used_at": bindparam("at", type_=UtcDateTime()),
+    "address": bindparam("address", type_=String()),
+    "ehlo": bindparam("ehlo", type_=String()),
+}
+_THIS: Final = update(_USE).where(_USE.c.who == bindparam("key", type_=String())).returning(_USE.c.who)
+_BEEN: Final = Prepared(_THIS.values(_THERE), [_USE.c.who])
+_CAME: Final = Prepared(
+    _THIS.values(
+        _THERE
+        | {
+            "mails": _USE.c.mails + bindparam("added", type_=BigInteger()),
+            "first_mail_id": func.coalesce(_USE.c.first_mail_id, bindparam("first", type_=String())),
+            "first_mail_at": func.coalesce(_USE.c.first_mail_at, bindparam("at", type_=UtcDateTime())),
+            "last_mail_id": bindparam("last", type_=String()),
+            "last_mail_at": bindparam("at", type_=UtcDateTime()),
+        }
+    ),
+    [_USE.c.who],
+)
+
+
 def of_tokens(session: Session, token_ids: Collection[int]) -> list[GatewayUse]:
     """What is known of these tokens; those that were never shown to a gateway are missing."""
     return list(session.scalars(select(GatewayUse).where(GatewayUse.token_id.in_(token_ids)))) if token_ids else []
@@ -101,18 +140,12 @@ def note_use(session: Session, who: str, at: datetime, place: Mapping[str, str],
 
     False for one without a row.
     """
-    mails = _mails_noted(at, mail_ids) if mail_ids else {}
-    return _note(session, who, used_at=at, **place, **mails)
-
-
-def _mails_noted(at: datetime, mail_ids: Sequence[str]) -> dict[str, object]:
-    return {
-        "mails": GatewayUse.mails + len(mail_ids),
-        "first_mail_id": func.coalesce(GatewayUse.first_mail_id, mail_ids[0]),
-        "first_mail_at": func.coalesce(GatewayUse.first_mail_at, at),
-        "last_mail_id": mail_ids[-1],
-        "last_mail_at": at,
-    }
+    values = {"key": who, "at": at, **place}
+    with borrowed(session.connection()) as driver:
+        if not mail_ids:
+            return bool(_BEEN.rows(driver, values))
+        mails = {"first": mail_ids[0], "last": mail_ids[-1], "added": len(mail_ids)}
+        return bool(_CAME.rows(driver, values | mails))
 
 
 def note_refusal(session: Session, who: str, at: datetime, code: int, words: str) -> None:

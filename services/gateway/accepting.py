@@ -39,10 +39,9 @@ log = structlog.get_logger(__name__)
 
 MOST_TOGETHER: Final = 100  # mails of a transaction
 MOST_OCTETS: Final = 8 * 1024 * 1024  # of a transaction, or one mail of any size
+GATHER_SECONDS: Final = 0.004
 VISITS_SECONDS: Final = 1.0  # between two writings of what is not written along with a mail
 MOST_VISITS: Final = 1000
-
-Answer = Callable[[Reply], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +88,11 @@ class Answering(Protocol):
 class Accepting:
     """The thread that writes. ``answer`` is called in it."""
 
-    def __init__(self, app: Flask, answer: Answering) -> None:
+    def __init__(self, app: Flask, answer: Answering, begun: Callable[[], int]) -> None:
+        """``begun`` tells how many more are on their way."""
         self._app = app
         self._answer = answer
+        self._begun = begun
         self._waiting: deque[Handed] = deque()
         self._visits: deque[Visit] = deque(maxlen=MOST_VISITS)
         self._changed = threading.Condition()
@@ -145,6 +146,7 @@ class Accepting:
                 if left is not None and left <= 0:
                     break
                 self._changed.wait(left)
+            self._gather()
             group: list[Handed] = []
             octets = 0
             while self._waiting and len(group) < MOST_TOGETHER:
@@ -157,6 +159,15 @@ class Accepting:
             if visits:
                 self._wrote_visits = time.monotonic()
         return group, visits
+
+    def _gather(self) -> None:
+        """Wait a moment for those that are on their way: what a transaction costs, they then share."""
+        until = time.monotonic() + GATHER_SECONDS
+        while self._waiting and len(self._waiting) < MOST_TOGETHER and self._begun() and not self._is_stopping:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._changed.wait(left)
 
     def _answer_all(self, group: Sequence[Handed], visits: Sequence[Visit]) -> None:
         try:

@@ -37,6 +37,7 @@ class Desk(Protocol):
 
     host: str
     budget: Budget
+    begun: int  # mails that are being handed over, over all connections
 
     def tls(self) -> ssl.SSLContext | None:
         """With what certificate; None without one."""
@@ -89,6 +90,7 @@ class Conversation(SMTP):
         self._errors = 0
         self._commands = 0
         self._is_over = False
+        self._ends_as: Refusal | None = None
         self.is_storing = False
 
     @property
@@ -109,7 +111,17 @@ class Conversation(SMTP):
     def end(self) -> None:
         """The gateway stops: say so, unless a message is being stored, which is answered first."""
         self._is_over = True
-        if not self.is_storing and self._handler_coroutine is not None:
+        if not self.is_storing:
+            self._cancel(Refusal.STOPPING)
+
+    def watch(self, now: float) -> None:
+        """End it if it has waited too long for its client."""
+        if now > self._wire.deadline:
+            self._cancel(Refusal.TOO_SLOW)
+
+    def _cancel(self, why: Refusal) -> None:
+        self._ends_as = why
+        if self._handler_coroutine is not None:
             self._handler_coroutine.cancel()
 
     async def wait_ended(self) -> None:
@@ -127,11 +139,12 @@ class Conversation(SMTP):
         except Ended as ended:
             last = ended.refusal
         except asyncio.CancelledError:
-            last = Refusal.STOPPING if self._is_over else None
+            last = self._ends_as
         except Exception as error:
             log.exception("gateway_conversation_failed", kind=type(error).__name__)
             last = Refusal.FAULT
         finally:
+            self._forget_mail()
             self._desk.leave(self)
             await self._say_last(wire, last)
 
@@ -215,7 +228,13 @@ class Conversation(SMTP):
         self._wire.say(f"250 {self._desk.host}")
 
     def _greeted(self, name: str, *, is_extended: bool) -> None:
-        self._hello, self._is_extended, self._mail = name, is_extended, None
+        self._hello, self._is_extended = name, is_extended
+        self._forget_mail()
+
+    def _forget_mail(self) -> None:
+        if self._mail is not None:
+            self._mail = None
+            self._desk.begun -= 1
 
     async def _starttls(self, argument: str) -> None:
         context = self._desk.tls()
@@ -232,7 +251,8 @@ class Conversation(SMTP):
         except (TLSSetupException, TimeoutError):
             raise Ended from None
         self._is_tls = True
-        self._hello, self._signed_in, self._mail = "", None, None
+        self._hello, self._signed_in = "", None
+        self._forget_mail()
 
     async def _auth(self, argument: str) -> None:
         if not self._hello or not self._is_extended:
@@ -299,6 +319,7 @@ class Conversation(SMTP):
         else:
             begun = commands.mail_from(argument, is_extended=self._is_extended)
             self._mail = Mail(begun)
+            self._desk.begun += 1
             self._say(replies.SENDER_NO_NOTICES if begun.asks_for_notices else replies.SENDER_OK)
 
     async def _rcpt_to(self, argument: str) -> None:
@@ -332,10 +353,10 @@ class Conversation(SMTP):
             await self._message(mail, who)
 
     async def _message(self, mail: Mail, who: SignedIn) -> None:
-        self._mail = None
         try:
             content = await self._wire.message()
         except NotTaken as not_taken:
+            self._forget_mail()
             self._note(who.who, not_taken.refusal.reply)
             self._say(not_taken.refusal.reply)
             return
@@ -344,6 +365,7 @@ class Conversation(SMTP):
         self.is_storing = True
         try:
             stored = self._desk.take(client, tuple(mail.recipients), content)
+            self._forget_mail()
             del content  # whoever stores it lets go of it when there is a draft
             reply = await stored
         finally:
@@ -360,7 +382,7 @@ class Conversation(SMTP):
         return f"{base}{'S' if self._is_tls else ''}{'A' if self._signed_in else ''}"
 
     async def _rset(self, argument: str) -> None:
-        self._mail = None
+        self._forget_mail()
         self._say(Refusal.SYNTAX.reply if argument else replies.OK)
 
     async def _noop(self, _argument: str) -> None:

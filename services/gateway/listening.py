@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import ssl
+import time
 from asyncio import sslproto
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ MOST_IN_ALL: Final = 500
 MOST_OF_PEER: Final = 250
 HELD_OCTETS: Final = 96 * 1024 * 1024  # of messages that are being received or stored, over all connections
 STOP_SECONDS: Final = 5.0
+WATCH_SECONDS: Final = 0.5  # between two looks for clients that take too long
 _LIFE_SECONDS: Final = 5.0  # between two signs of life
 _BACKLOG: Final = 128
 _SIGN_IN_THREADS: Final = 2
@@ -58,6 +60,7 @@ class Gateway:
         with app.app_context():
             self.host = drafting.host()
         self.budget = Budget(HELD_OCTETS)
+        self.begun = 0
         self._open: set[Conversation] = set()
         self._of_peer: Counter[str] = Counter()
         self._process_id = os.urandom(16).hex()
@@ -77,12 +80,13 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         logging.getLogger("mail.log").disabled = True  # aiosmtpd's, where what clients say would stand
         self._threads = ThreadPoolExecutor(_SIGN_IN_THREADS, thread_name_prefix="gateway-sign-in")
-        self._accepting = Accepting(self._app, self._answered).start()
+        self._accepting = Accepting(self._app, self._answered, lambda: self.begun).start()
         servers = [
             await self._loop.create_server(partial(self._conversation, place), sock=each, backlog=_BACKLOG)
             for place, each in self._sockets
         ]
-        sides = [asyncio.create_task(each) for each in (self._beat(), self._look_at_certificate(), self._show_life())]
+        works = (self._beat(), self._look_at_certificate(), self._show_life(), self._watch())
+        sides = [asyncio.create_task(each) for each in works]
         listens()
         await self._stopping.wait()
         for server in servers:
@@ -185,6 +189,14 @@ class Gateway:
                 presence.beat(self._process_id, self._started_at, self.addresses, trouble)
             except SQLAlchemyError as error:
                 log.warning("gateway_beat_not_noted", kind=type(error).__name__)
+
+    async def _watch(self) -> None:
+        """End those that take too long."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = time.monotonic()
+            for conversation in list(self._open):
+                conversation.watch(now)
 
     async def _show_life(self) -> None:
         """This loop, which answers every client, turns."""

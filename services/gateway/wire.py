@@ -1,6 +1,11 @@
-"""The octets of one connection: lines and messages, each within bounds of length and time."""
+"""The octets of one connection: lines and messages, each within bounds of length and time.
+
+How long is waited stands in ``deadline``, for one watcher of all connections: a timer for each wait takes as long as
+the reading itself.
+"""
 
 import asyncio
+import math
 import time
 from typing import Final
 
@@ -67,6 +72,7 @@ class Wire:
         self._reader = reader
         self._writer = writer
         self._budget = budget
+        self.deadline = math.inf  # of what is being waited for, by the monotonic clock: whoever has all wires looks
         self._buffer = bytearray()
         self._said: list[bytes] = []
 
@@ -171,13 +177,12 @@ class Wire:
         self._buffer += await self._read(most, seconds)
 
     async def _read(self, most: int, seconds: float) -> bytes:
+        self.deadline = time.monotonic() + seconds
         try:
-            async with asyncio.timeout(max(seconds, 0)):
-                octets = await self._reader.read(most)
-        except TimeoutError:
-            raise Ended(Refusal.TOO_SLOW) from None
+            octets = await self._reader.read(most)
         except OSError:
             raise Ended from None
+        self.deadline = math.inf
         if not octets:
             raise Ended
         return octets
