@@ -11,10 +11,11 @@ from typing import Final
 import pytest
 
 from app import create_app
+from database.outbox_db import SETTLED
 from services.gateway import sign_in
 from services.smtp import pool
 from tests import certificates, outbox
-from tests.gateway import RunningGateway, token_of
+from tests.gateway import RunningGateway, queued, token_of
 from tests.interop.clients import Errand
 from tests.oauth_provider import OAuthProviderServer
 from tests.scripted_server import ScriptedServer
@@ -51,6 +52,8 @@ class GatewaySide:
     def arrived(self) -> list[bytes]:
         """What has come to the mail server since this was last asked, once all that is queued was sent."""
         outbox.drain()
+        waiting = [row.reason for row in queued() if row.state not in SETTLED]
+        assert waiting == []
         messages = [each.replace(b"\r\n..", b"\r\n.") for each in self.server.messages]
         self.server.messages.clear()
         return messages

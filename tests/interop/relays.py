@@ -70,7 +70,7 @@ class PostfixRelay(PostfixServer):
 
     def __init__(self, errand: Errand) -> None:
         values = {"host": errand.host, "port": errand.port, "user": errand.username, "token": errand.token}
-        taking = {"smtpd_relay_restrictions": "permit", "smtpd_sasl_auth_enable": "no"}
+        taking = {"smtpd_relay_restrictions": "permit_mynetworks, reject", "mynetworks": "127.0.0.0/8"}
         super().__init__({"nobody": "nothing"}, _POSTFIX.format(**values), {"in": taking})
 
     @property
@@ -132,5 +132,8 @@ class EximRelay:
             env={"PATH": "/usr/bin:/bin"},
             timeout=PATIENCE,
             check=False,
+            user=USER,
+            group=USER,
+            extra_groups=[],
         )
         return done.stdout

@@ -44,7 +44,7 @@ def exim(gateway: GatewaySide, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def send_to(relay: PostfixRelay, message: bytes, sender: str = MAILBOX) -> str:
     """The id under which Postfix queued it."""
-    with smtplib.SMTP("127.0.0.1", relay.port) as client:
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=PATIENCE) as client:
         client.ehlo()
         client.mail(sender, ["BODY=8BITMIME"])
         client.rcpt(TO)
@@ -80,7 +80,7 @@ def test_postfix_keeps_its_mail_while_its_password_is_wrong(gateway: GatewaySide
     with PostfixRelay(told) as relay:
         queue_id = send_to(relay, told.message)
         log = relay.wait_for("status=deferred")
-    assert re.search(rf"{queue_id}: SASL authentication failed; server localhost.* said: 535 5\.7\.8", log)
+    assert re.search(rf"{queue_id}: .*SASL authentication failed; .* said: 535 5\.7\.8", log)
     assert gateway.arrived() == []
 
 
