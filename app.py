@@ -5,13 +5,15 @@ from utils import garbage
 # isort: split
 import os
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, request
 from flask_bootstrap import Bootstrap5
+from sqlalchemy.orm import Session, scoped_session
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -71,6 +73,7 @@ from blueprints.pages import (
     token_pages,
     typed_pages,
 )
+from blueprints.parts import Part
 from database import engine, migrating
 from services.settings import route
 from utils import late
@@ -78,7 +81,7 @@ from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings, load_settings
 from utils.errors import MalformedInput
 from utils.home import home
-from utils.log_utils import configure_logging
+from utils.log_utils import configure_logging, join_logging
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -93,13 +96,24 @@ Made = TypeVar("Made")
 garbage.look_again()
 
 
-def create_app(environment: Mapping[str, str] | None = None, instance_path: Path | None = None) -> Flask:
+def create_app(
+    environment: Mapping[str, str] | None = None,
+    instance_path: Path | None = None,
+    *,
+    parts: Sequence[Part] = (),
+    is_guest: bool = False,
+) -> Flask:
     """An application for these settings, or the environment's. Starts no thread and prints nothing.
 
+    ``parts`` are what another application adds to it: pages, calls and tables of its own (docs/embedding.md). One that
+    ``is_guest`` in another application's process leaves that one's logging as it is.
     Raises ConfigurationError, a ValueError of one line that names the variable.
     """
     config = load_settings(environment)
-    configure_logging(config.secrets(), as_json=config.is_production)
+    if is_guest:
+        join_logging(config.secrets())
+    else:
+        configure_logging(config.secrets(), as_json=config.is_production)
     app = Flask(__name__, instance_path=str(instance_path or home() / "instance"))
     if app.debug and (config.is_production or config.is_https):
         raise ConfigurationError("FLASK_DEBUG must be off in production: its debugger runs code for anyone who asks.")
@@ -126,7 +140,12 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
             f"{app.instance_path} cannot be created: {error.strerror}. Make your user the owner of this folder, or "
             "set DATABASE_URL to a place where it can write."
         ) from None
-    migrating.init_app(app, register.OF_THE_DATABASE)
+    migrating.init_app(
+        app,
+        register.OF_THE_DATABASE,
+        [part.migrations for part in parts if part.migrations],
+        [part.tables for part in parts if part.tables is not None],
+    )
     Bootstrap5(app)
     app.before_request(_read_body)
     with app.app_context():
@@ -190,10 +209,33 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         open_pixel.bp,
     ):
         app.register_blueprint(blueprint)
+    for part in parts:
+        part.add_to(app)
     register.register(app)
     app.context_processor(partial(_names_for_pages, config))
     app.after_request(_protect)
     return app
+
+
+@contextmanager
+def sealpost_context(session: Session | scoped_session[Any] | None = None) -> Iterator[Session | None]:
+    """For code of another application in this process: within it, the functions of ``services/email_service.py`` work.
+
+    Gives the session to pass on to them, which is one on Sealpost's database. A scoped one, as Flask-SQLAlchemy's, is
+    looked up before the context begins: within, it would be another. What it holds is committed by its owner.
+
+    The settings are those of SEALPOST_HOME and the environment; no thread is started, so that the processes of Sealpost
+    send what is queued. Raises ConfigurationError.
+    """
+    own = session() if isinstance(session, scoped_session) else session
+    with guest().app_context():
+        yield own
+
+
+@cache
+def guest() -> Flask:
+    """The application for ``sealpost_context``, one in a process."""
+    return create_app(is_guest=True)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - Celery is untyped
@@ -210,13 +252,14 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - Celery is untyped
     raise AttributeError(f"module 'app' has no attribute {name!r}")
 
 
-def serve() -> Flask:
+def serve(make: Callable[[], Flask] | None = None) -> Flask:
     """The application with its background work, for a WSGI server: `gunicorn 'app:serve()'`.
 
+    ``make`` gives another than ``create_app`` without arguments, as one with parts.
     What cannot start says so in one line and exits with the status at which gunicorn gives up; at any other it
     would start the worker again, and again.
     """
-    app = _or_exit(lambda: serving.announced(create_app), GUNICORN_GIVES_UP)
+    app = _or_exit(lambda: serving.announced(make or create_app), GUNICORN_GIVES_UP)
     is_worker = True
     if "gunicorn" in sys.modules:
         is_worker = late.load("blueprints.under_gunicorn").prepare(app.extensions[EXTENSION].hsts)

@@ -70,6 +70,7 @@ class FormExpired(AppError):
 
 limiter = Limiter(client_network, strategy="moving-window", in_memory_fallback_enabled=True)
 csrf = CSRFProtect()
+_EXEMPT: Final = "sealpost_without_csrf"
 
 
 def init_app(app: Flask) -> None:
@@ -92,6 +93,14 @@ def init_app(app: Flask) -> None:
     app.before_request(_check_origin_and_token)
     limiter.init_app(app)
     refusals.init_app(app)
+
+
+def exempt_from_csrf(app: Flask, blueprint: str) -> None:
+    """Let requests to a blueprint of another application do without our origin and token, and to those within it.
+
+    Its views with a guard of ours go by sessions, and need both all the same.
+    """
+    app.extensions.setdefault(_EXEMPT, set()).add(blueprint)
 
 
 def actor_name() -> str:
@@ -287,6 +296,8 @@ def _check_origin_and_token() -> Response | None:
         return None
     if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
         return None  # the guard turns them away, and says why
+    if _guard_of_view() is None and not current_app.extensions.get(_EXEMPT, set()).isdisjoint(request.blueprints):
+        return None
     if not _is_same_origin():
         raise _refusal("origin")
     if None in request.form:  # a multipart part without a name, which Flask-WTF stumbles over

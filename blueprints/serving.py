@@ -148,7 +148,7 @@ class _InFlight:
 def _bring_up_to_date() -> None:
     """Migrate, and see that this database can be worked with and written to. Raises ConfigurationError."""
     try:
-        late.load("flask_migrate").upgrade()
+        start.bring_up_to_date()
         start.check()
         start.check_writing()
     except SQLAlchemyError as error:

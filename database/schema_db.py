@@ -1,27 +1,71 @@
-"""Which migration the database has come to, and which one this code knows as the last; without Alembic."""
+"""Which migrations the database has come to, and which this code knows; without Alembic.
+
+There is one branch of ours, and one for each part that another application brings (``blueprints/parts.py``).
+"""
 
 import sqlite3
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from flask import Flask, current_app
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from database import revisions
+from database.revisions import Migration
+
 MIGRATIONS: Final = Path(__file__).resolve().parent / "migrations"
 UPGRADE: Final = "The tables are older than this version of Sealpost. Run: flask db upgrade"
 VERSION: Final = "alembic_version"
+_BRANCHES: Final = "sealpost_branches"  # where an application keeps the folders of the other branches
 _NO_TABLE, _NO_COLUMN = "42P01", "42703"  # SQLSTATE of PostgreSQL
 _READ_ONLY = "25006"
 
 
 def is_behind(session: Session) -> bool:
     """Whether migrations are missing. A database that newer code has migrated already is not behind."""
+    found = reached(session)
+    known = [name for name in found if is_known(name)]
+    is_newer = not known and bool(unknown(found))
+    return (all(map(is_older, known)) and not is_newer) or any(
+        revisions.missing(folder, found) for folder in branches()
+    )
+
+
+def missing(session: Session) -> list[Migration]:
+    """The migrations that the database has not come to, ours first; none of ours where newer code has migrated it."""
+    found = reached(session)
+    is_newer = bool(unknown(found)) and not any(map(is_known, found))
+    ours = [] if is_newer else revisions.missing(MIGRATIONS / "versions", found)
+    return [*ours, *(each for folder in branches() for each in revisions.missing(folder, found))]
+
+
+def reached(session: Session) -> list[str]:
+    """The newest migration of each branch that the database has come to; none in an empty one."""
     if not inspect(session.connection()).has_table(VERSION):
-        return True
-    current = session.scalar(text(f"SELECT version_num FROM {VERSION}"))  # noqa: S608 - a constant
-    return current is None or is_older(current)
+        return []
+    return list(session.scalars(text(f"SELECT version_num FROM {VERSION} ORDER BY 1")))  # noqa: S608 - a constant
+
+
+def unknown(found: Collection[str]) -> list[str]:
+    """Those that this code does not know: newer code has migrated, or a part is not there any more."""
+    return [
+        name for name in found if not is_known(name) and not any(revisions.is_in(folder, name) for folder in branches())
+    ]
+
+
+def keep_branches(app: Flask, folders: Sequence[Path]) -> None:
+    """Let an application have branches beside ours, whose migrations are in these folders."""
+    app.extensions[_BRANCHES] = tuple(folders)
+
+
+def branches() -> Sequence[Path]:
+    """The folders of the current application's branches beside ours."""
+    found: Sequence[Path] = current_app.extensions.get(_BRANCHES, ())
+    return found
 
 
 def is_known(revision: str) -> bool:

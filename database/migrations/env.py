@@ -11,7 +11,7 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from database import sqlite_file
+from database import migrating, sqlite_file
 from database.engine import db
 from database.types import UtcDateTime
 from utils.folder_lock import alone_in
@@ -66,7 +66,7 @@ def run_migrations() -> None:
     with _turn_on_sqlite(), _connected() as connection:
         context.configure(
             connection=connection,
-            target_metadata=db.metadata,
+            target_metadata=migrating.tables(),
             render_as_batch=True,
             render_item=render_item,
         )

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from database import outbox_db, schema_db, smtp_db
+from database import migrating, outbox_db, schema_db, smtp_db
 from database.engine import reading, transaction
 from services.outbox import log as mail_log
 from services.settings import key_rotation, personal_policy
@@ -51,6 +51,11 @@ def check_tables() -> None:
     """
     with suppress(SQLAlchemyError), reading() as session:
         _refuse_old_tables(session)
+
+
+def bring_up_to_date() -> None:
+    """Migrate, with every part's tables. Raises SQLAlchemyError."""
+    migrating.upgrade()
 
 
 def check_writing() -> None:
