@@ -51,6 +51,7 @@ class Action(StrEnum):
     RECOVERY_CODES_MADE = "recovery_codes_made"
     SECOND_FACTOR_FAILED = "second_factor_failed"
     SECOND_FACTOR_RESET = "second_factor_reset"
+    PASSKEY_COUNT_FELL = "passkey_count_fell"
     STEPPED_UP = "stepped_up"
     FACTOR_POLICY_CHANGED = "factor_policy_changed"
     ACCOUNT_CREATED = "account_created"

@@ -79,7 +79,8 @@ PUBLIC = {
     "sender_link.ask", "sender_link.confirm", "open_pixel.show", "oauth.callback",
     "single_sign_on.begin", "single_sign_on.callback", "single_sign_on.begin_invited", "single_sign_on.signed_out",
     "single_sign_on.link", "single_sign_on.redeem_link",
-    "health.live", "health.ready", "health.mail_ready",
+    "auth.second_step", "auth.finish",
+    "passkeys.options_to_sign_in", "passkeys.sign_in", "health.live", "health.ready", "health.mail_ready",
 }  # fmt: skip
 
 

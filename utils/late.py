@@ -21,6 +21,8 @@ LATE: Final = {
     "opentelemetry.sdk.trace.export": "likewise",
     "opentelemetry.sdk.resources": "likewise",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter": "likewise",
+    "webauthn": "pyOpenSSL and CBOR, which only whoever uses a passkey needs",
+    "webauthn.helpers.structs": "likewise",
     "flask_migrate": "Alembic and Mako; only whoever migrates needs them",
     "flask_migrate.cli": "likewise",
     "blueprints.under_gunicorn": "imports gunicorn, which only whoever is served by it needs",

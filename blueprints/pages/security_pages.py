@@ -11,7 +11,7 @@ from blueprints import forms, sessions
 from blueprints.access import before_second_factor, local_path, require_recent_sign_in, signed_in
 from blueprints.link_cookies import private
 from services.accounts.proofs import Proof
-from services.factors import enrolment, policy, ways
+from services.factors import enrolment, passkeys, policy, ways
 from utils.errors import Conflict, InvalidInput, NotFound
 
 bp = Blueprint("security", __name__, url_prefix="/account/security")
@@ -24,7 +24,7 @@ _ENROLLED: Final = "Your second factor is on. You are signed out everywhere else
 @before_second_factor
 def show() -> str:
     """What one's own account is protected by."""
-    return _page({})
+    return page({})
 
 
 @bp.get("/required")
@@ -48,9 +48,9 @@ def begin_app() -> Response:
         require_recent_sign_in()
         enrolment.begin_app(current_user.id)
     except InvalidInput as refused:
-        return make_response(_page(refused.errors), refused.status)
+        return make_response(page(refused.errors), refused.status)
     except Conflict as refused:
-        return make_response(_page({"form": [refused.message]}), refused.status)
+        return make_response(page({"form": [refused.message]}), refused.status)
     return make_response(redirect(url_for("security.show_app"), 303))
 
 
@@ -109,9 +109,9 @@ def renew_codes() -> Response:
         require_recent_sign_in()
         codes = enrolment.renew_codes(current_user.id)
     except InvalidInput as refused:
-        return make_response(_page(refused.errors), refused.status)
+        return make_response(page(refused.errors), refused.status)
     except Conflict as refused:
-        return make_response(_page({"form": [refused.message]}), refused.status)
+        return make_response(page({"form": [refused.message]}), refused.status)
     return _codes_page(codes, "New recovery codes. Those from before no longer work.")
 
 
@@ -139,9 +139,16 @@ def _remove_page(errors: dict[str, list[str]]) -> str:
     return render_template("security/remove_app.html", since=since, errors=errors)
 
 
-def _page(errors: dict[str, list[str]]) -> str:
+def page(errors: dict[str, list[str]]) -> str:
+    """The page with one's factors."""
     demand = policy.demand_on(current_user.session)
     due_at: datetime | None = demand.due_at if demand else None
     return render_template(
-        "security/show.html", ways=ways.of_account(current_user.id), errors=errors, demand=demand, due_at=due_at
+        "security/show.html",
+        ways=ways.of_account(current_user.id),
+        passkeys=passkeys.of_account(current_user.id),
+        no_passkeys=passkeys.why_not(),
+        errors=errors,
+        demand=demand,
+        due_at=due_at,
     )

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from database import factor_db, user_db
+from database import factor_db, passkey_db, user_db
 from database.engine import reading, transaction
 from database.factor_db import TotpFactor
 from database.user_db import Account
@@ -119,6 +119,7 @@ def reset(account_id: int, *, by: str = "") -> Ways:
         before = ways.within(session, account_id)
         factor_db.delete_totp(session, account_id)
         factor_db.delete_codes(session, account_id)
+        passkey_db.delete_of_account(session, account_id)
         account.second_factor_since = account.second_factor_asked_at = None
         sessions.end_every(session, account)
         tries.forget(session, tries.of_account(account_id))

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from database import factor_db, user_db
+from database import factor_db, passkey_db, user_db
 from database.engine import reading
 
 
@@ -42,4 +42,5 @@ def within(session: Session, account_id: int) -> Ways:
         app_since=app.confirmed_at if app and is_on else None,
         app_used_at=app.last_used_at if app and is_on else None,
         codes_left=factor_db.unused_codes(session, account_id),
+        passkeys=passkey_db.count(session, account_id),
     )
