@@ -220,7 +220,7 @@ def _next(errand: Errand) -> str | None:
     return access.local_path(errand.next, request.script_root)
 
 
-def _answer() -> flow.CameBack:
+def _answer() -> flow.ProviderAnswer:
     """All values of each parameter; an answer that is longer than any provider's is none."""
     return dict(request.args.lists()) if len(request.query_string) <= _LONGEST_ANSWER else {}
 

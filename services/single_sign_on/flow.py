@@ -37,7 +37,7 @@ LIFE: Final = redirect.SIGN_IN_LIFE
 _PURPOSE: Final = "oidc-pending-v1"
 _RECENT: Final = MappingProxyType({"prompt": "login", "max_age": "0"})
 
-CameBack = Mapping[str, Sequence[str]]
+ProviderAnswer = Mapping[str, Sequence[str]]
 
 
 class Aim(StrEnum):
@@ -90,7 +90,7 @@ def begin(errand: Errand) -> SentAway:
     return SentAway(url=url, cookie=_sealed(pending, errand, facts.issuer))
 
 
-def finish(answer: CameBack, cookie: str) -> tuple[ProvenIdentity, Errand]:
+def finish(answer: ProviderAnswer, cookie: str) -> tuple[ProvenIdentity, Errand]:
     """Who came back, and what for. Raises SignOnFailure."""
     ours, now = provider.configured(), clock.now()
     pending, errand, issuer = _unsealed(cookie)
