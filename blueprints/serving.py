@@ -18,7 +18,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wsgi import ClosingIterator
 
 from blueprints import announcing, live
-from blueprints.sibling import Sibling, Watched
+from blueprints.sibling import Sibling, WatchedSibling
 from services import local_inbox
 from services.alerts.watching import AlertWatch
 from services.checks import start
@@ -99,11 +99,11 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
     with app.app_context():
         inbox_server = local_inbox.start(config)
     mailing: Background | None = None
-    gateway: Watched | None = None
+    gateway: WatchedSibling | None = None
     try:
         with ending.uninterrupted():
             mailing = background.start(app, partial(_begin, app))
-            gateway = Watched(Sibling()) if config.submission.listen else None
+            gateway = WatchedSibling(Sibling()) if config.submission.listen else None
         with app.app_context():
             announcing.announce(app, listens=True)
         server.serve_forever()  # until KeyboardInterrupt

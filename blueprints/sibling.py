@@ -77,7 +77,7 @@ class Sibling:
             self._process.wait()
 
 
-class Watched:
+class WatchedSibling:
     """The same where there is a thread to spare for it."""
 
     def __init__(self, sibling: Sibling) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor

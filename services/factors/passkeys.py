@@ -114,8 +114,8 @@ def options_to_use(bound_to: str, purpose: Purpose) -> str:
 def add(account_id: int, name: str, answer: str, *, bound_to: str, but: str) -> list[str]:
     """Take a passkey into use: recovery codes, if it is the account's first factor.
 
-    ``answer`` is the browser's, as JSON; ``but`` the key of the session that goes on. Raises InvalidInput with the field
-    passkey, Conflict.
+    ``answer`` is the browser's, as JSON; ``but`` the key of the session that goes on. Raises InvalidInput with the
+    field passkey, Conflict.
     """
     here = _here()
     challenge = _answered(answer, bound_to, Purpose.CREATE)
@@ -239,7 +239,7 @@ def _answered(answer: str, bound_to: str, purpose: Purpose) -> bytes:
 
 
 def _verified(check: str, answer: str, here: RelyingParty, challenge: bytes, **of_it: object) -> Any:  # noqa: ANN401
-    """What the library makes of an answer. Raises InvalidInput for whatever it stumbles over: all of it is a stranger's."""
+    """What the library makes of an answer. Raises InvalidInput for whatever it stumbles over: it is a stranger's."""
     try:
         return getattr(late.load("webauthn"), check)(
             credential=answer,

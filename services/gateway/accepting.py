@@ -22,8 +22,8 @@ from database.outbox_db import NewMail
 from services import audit
 from services.audit import Actor
 from services.gateway import drafting, from_rules, uses
-from services.gateway.replies import Refusal, Reply, enough_of, queued
-from services.gateway.sign_in import SignedIn
+from services.gateway.replies import GatewayReply, Rejection, enough_of, queued
+from services.gateway.sign_in import ClientSignedIn
 from services.gateway.uses import Refused, Visit
 from services.message.draft import Draft
 from services.message.raw import RawMessage, UnfitMessage
@@ -48,7 +48,7 @@ MOST_VISITS: Final = 1000
 class Client:
     """Who hands over: from where, as whom, by which protocol (RFC 3848)."""
 
-    signed_in: SignedIn
+    signed_in: ClientSignedIn
     address: str
     ehlo: str
     protocol: str
@@ -65,7 +65,7 @@ class Handed:
     recipients: tuple[str, ...]
     content: bytes = field(repr=False)
     tag: object = None
-    reply: Reply | None = None
+    reply: GatewayReply | None = None
     row: NewMail | None = None
     size: int = 0
 
@@ -174,14 +174,14 @@ class Accepting:
             write(group, visits)
         except (OperationalError, InterfaceError) as error:  # for all of them alike
             log.error("gateway_cannot_store", kind=type(error).__name__, mails=len(group))
-            _refuse_rest(group, Refusal.NO_DATABASE)
+            _refuse_rest(group, Rejection.NO_DATABASE)
         except Exception as error:
             if len(group) > 1:  # whichever it was, the others are none the worse for it
                 self._answer_one_by_one(group)
                 return
             log.exception("gateway_mail_not_stored", kind=type(error).__name__)
             is_database = isinstance(error, SQLAlchemyError)
-            _refuse_rest(group, Refusal.NO_DATABASE if is_database else Refusal.FAULT)
+            _refuse_rest(group, Rejection.NO_DATABASE if is_database else Rejection.FAULT)
         self._answer(group)
         for each in group:
             if each.row is None and each.reply:
@@ -221,7 +221,7 @@ def write(group: Sequence[Handed], visits: Sequence[Visit] = ()) -> None:
 
 def _seal_all(group: Sequence[Handed]) -> None:
     """Read each message, and ask what of it may be kept: before the transaction, which holds up everybody."""
-    known: dict[tuple[int | None, str], str | Refusal] = {}
+    known: dict[tuple[int | None, str], str | Rejection] = {}
     domains: dict[int | None, str] = {}
     with reading() as session:
         for each in group:
@@ -236,15 +236,15 @@ def _seal_all(group: Sequence[Handed]) -> None:
                 if each.account_id not in domains:
                     domains[each.account_id] = route.message_id_domain(each.account_id, session)
             except UnfitMessage as unfit:
-                each.reply = Refusal.UNFIT.reply._replace(words=str(unfit))
+                each.reply = Rejection.UNFIT.reply._replace(words=str(unfit))
                 continue
             except drafting.Looping:
-                each.reply = Refusal.LOOP.reply
+                each.reply = Rejection.LOOP.reply
                 continue
             except UnusableAccount:
-                each.reply = Refusal.GONE.reply
+                each.reply = Rejection.GONE.reply
                 continue
-            if isinstance(sender, Refusal):
+            if isinstance(sender, Rejection):
                 each.reply = sender.reply
                 continue
             draft = _draft(each, message, sender, domains[each.account_id])
@@ -275,7 +275,7 @@ def _promise(session: Session, theirs: Sequence[Handed]) -> None:
         if signed_in.token_id not in may_send:
             may_send[signed_in.token_id] = _may_send(session, signed_in)
         if not may_send[signed_in.token_id]:
-            each.reply, each.row = Refusal.GONE.reply, None
+            each.reply, each.row = Rejection.GONE.reply, None
     _refuse_over_limit(session, [each for each in theirs if each.row])
     for each in theirs:
         if each.row:
@@ -296,7 +296,7 @@ def _refuse_over_limit(session: Session, theirs: Sequence[Handed]) -> None:
             taken.append(each.size)
 
 
-def _may_send(session: Session, signed_in: SignedIn) -> bool:
+def _may_send(session: Session, signed_in: ClientSignedIn) -> bool:
     try:
         sending.check_caller(session, SendingFor(account_id=signed_in.account_id, token_id=signed_in.token_id))
     except Forbidden:
@@ -304,15 +304,15 @@ def _may_send(session: Session, signed_in: SignedIn) -> bool:
     return True
 
 
-def _over_limit(session: Session, account_id: int, sizes: Sequence[int]) -> Reply | None:
+def _over_limit(session: Session, account_id: int, sizes: Sequence[int]) -> GatewayReply | None:
     """Why so many may not be added to what waits; None if they may."""
     try:
         waiting.check(session, account_id, sizes)
     except TooMany as error:
-        return Refusal.OVER_LIMIT.reply._replace(words=f"{error.message} {enough_of(error.retry_after)}")
+        return Rejection.OVER_LIMIT.reply._replace(words=f"{error.message} {enough_of(error.retry_after)}")
     except InvalidInput as never:
         told = " ".join(text for texts in never.errors.values() for text in texts)
-        return Refusal.NEVER_FITS.reply._replace(words=told)
+        return Rejection.NEVER_FITS.reply._replace(words=told)
     return None
 
 
@@ -335,11 +335,11 @@ def _visit(client: Client, mail_ids: Sequence[str] = (), refused: Refused | None
     return Visit(who=client.signed_in.who, address=client.address, ehlo=client.ehlo, mail_ids=mail_ids, refused=refused)
 
 
-def _refusal(handed: Handed, reply: Reply) -> Visit:
+def _refusal(handed: Handed, reply: GatewayReply) -> Visit:
     return _visit(handed.client, refused=Refused(code=reply.code, words=reply.words))
 
 
-def _refuse_rest(group: Sequence[Handed], refusal: Refusal) -> None:
+def _refuse_rest(group: Sequence[Handed], refusal: Rejection) -> None:
     """Nothing of the transaction is there: also not what had been promised within it."""
     for each in group:
         if each.reply is None or each.row is not None:

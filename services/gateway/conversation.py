@@ -18,10 +18,18 @@ from aiosmtpd.smtp import SMTP, TLSSetupException
 from services.gateway import commands, replies
 from services.gateway.accepting import Client
 from services.gateway.commands import BadCommand, MailFrom
-from services.gateway.replies import LARGEST, MOST_RECIPIENTS, Refusal, Reply
-from services.gateway.sign_in import SignedIn, SignInRefused
+from services.gateway.replies import LARGEST, MOST_RECIPIENTS, GatewayReply, Rejection
+from services.gateway.sign_in import ClientSignedIn, SignInRefused
 from services.gateway.uses import Refused, Visit, Who
-from services.gateway.wire import IDLE_SECONDS, UNKNOWN_SECONDS, BadLine, Budget, Ended, NotTaken, Wire
+from services.gateway.wire import (
+    IDLE_SECONDS,
+    UNKNOWN_SECONDS,
+    BadLine,
+    ClientWire,
+    ConversationEnded,
+    MemoryBudget,
+    NotTaken,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -36,25 +44,25 @@ class Desk(Protocol):
     """What a conversation asks of the gateway around it."""
 
     host: str
-    budget: Budget
+    budget: MemoryBudget
     begun: int  # mails that are being handed over, over all connections
 
     def tls(self) -> ssl.SSLContext | None:
         """With what certificate; None without one."""
 
-    def greet(self, conversation: "Conversation") -> Refusal | None:
+    def greet(self, conversation: "Conversation") -> Rejection | None:
         """Count a connection; why it is refused, if it is."""
 
     def leave(self, conversation: "Conversation") -> None:
         """It has ended."""
 
-    def trusted(self, address: str) -> SignedIn | None:
+    def trusted(self, address: str) -> ClientSignedIn | None:
         """Who comes from there without signing in."""
 
-    async def sign_in(self, login: str, token: str, address: str) -> SignedIn | SignInRefused:
+    async def sign_in(self, login: str, token: str, address: str) -> ClientSignedIn | SignInRefused:
         """Who signs in. Raises whatever the database does."""
 
-    def take(self, client: Client, recipients: tuple[str, ...], content: bytes) -> Awaitable[Reply]:
+    def take(self, client: Client, recipients: tuple[str, ...], content: bytes) -> Awaitable[GatewayReply]:
         """Have a message stored; the answer, once it is."""
 
     def note(self, visit: Visit) -> None:
@@ -85,12 +93,12 @@ class Conversation(SMTP):
         self._address = ""
         self._hello = ""
         self._is_extended = False
-        self._signed_in: SignedIn | None = None
+        self._signed_in: ClientSignedIn | None = None
         self._mail: Mail | None = None
         self._errors = 0
         self._commands = 0
         self._is_over = False
-        self._ends_as: Refusal | None = None
+        self._ends_as: Rejection | None = None
         self.is_storing = False
 
     @property
@@ -112,14 +120,14 @@ class Conversation(SMTP):
         """The gateway stops: say so, unless a message is being stored, which is answered first."""
         self._is_over = True
         if not self.is_storing:
-            self._cancel(Refusal.STOPPING)
+            self._cancel(Rejection.STOPPING)
 
     def watch(self, now: float) -> None:
         """End it if it has waited too long for its client."""
         if now > self._wire.deadline:
-            self._cancel(Refusal.TOO_SLOW)
+            self._cancel(Rejection.TOO_SLOW)
 
-    def _cancel(self, why: Refusal) -> None:
+    def _cancel(self, why: Rejection) -> None:
         self._ends_as = why
         if self._handler_coroutine is not None:
             self._handler_coroutine.cancel()
@@ -130,25 +138,25 @@ class Conversation(SMTP):
             await asyncio.wait([self._handler_coroutine])
 
     async def _handle_client(self) -> None:
-        wire = self._wire = Wire(self._reader, self._writer, self._desk.budget)
-        last: Refusal | None = self._desk.greet(self)
+        wire = self._wire = ClientWire(self._reader, self._writer, self._desk.budget)
+        last: Rejection | None = self._desk.greet(self)
         try:
             if last is None:
                 wire.say(replies.greeting(self._desk.host))
                 await self._converse(wire)
-        except Ended as ended:
+        except ConversationEnded as ended:
             last = ended.refusal
         except asyncio.CancelledError:
             last = self._ends_as
         except Exception as error:
             log.exception("gateway_conversation_failed", kind=type(error).__name__)
-            last = Refusal.FAULT
+            last = Rejection.FAULT
         finally:
             self._forget_mail()
             self._desk.leave(self)
             await self._say_last(wire, last)
 
-    async def _say_last(self, wire: Wire, last: Refusal | None) -> None:
+    async def _say_last(self, wire: ClientWire, last: Rejection | None) -> None:
         if self.transport is None:
             return
         if last:
@@ -156,12 +164,12 @@ class Conversation(SMTP):
         try:
             async with asyncio.timeout(1):
                 await wire.flush()
-        except (Ended, TimeoutError, asyncio.CancelledError):
+        except (ConversationEnded, TimeoutError, asyncio.CancelledError):
             pass
         if self.transport is not None:
             self.transport.close()
 
-    async def _converse(self, wire: Wire) -> None:
+    async def _converse(self, wire: ClientWire) -> None:
         while not self._is_over:
             try:
                 line = await wire.line(IDLE_SECONDS if self._who else UNKNOWN_SECONDS)
@@ -169,42 +177,42 @@ class Conversation(SMTP):
                 self._refuse(bad.refusal)
                 continue
             if line.startswith(_OTHER_PROTOCOLS):  # a browser that was led here
-                raise Ended(Refusal.NOT_SMTP)
+                raise ConversationEnded(Rejection.NOT_SMTP)
             self._commands += 1
             if self._commands > MOST_COMMANDS:
-                raise Ended(Refusal.TOO_MANY_COMMANDS)
+                raise ConversationEnded(Rejection.TOO_MANY_COMMANDS)
             await self._obey(line)
-        raise Ended(Refusal.STOPPING)
+        raise ConversationEnded(Rejection.STOPPING)
 
     async def _obey(self, line: bytes) -> None:
         try:
             text = line.decode()
         except UnicodeDecodeError:
-            self._refuse(Refusal.BAD_LINE)
+            self._refuse(Rejection.BAD_LINE)
             return
         name, _, argument = text.partition(" ")
         work = _COMMANDS.get(name.upper())
         if work is None:
-            self._refuse(Refusal.UNKNOWN)
+            self._refuse(Rejection.UNKNOWN)
             return
         try:
             await work(self, argument.strip(" "))
         except BadCommand as bad:
             self._refuse(bad.refusal)
 
-    def _say(self, reply: Reply) -> None:
+    def _say(self, reply: GatewayReply) -> None:
         self._wire.say(reply.line)
 
-    def _refuse(self, refusal: Refusal | Reply) -> None:
+    def _refuse(self, refusal: Rejection | GatewayReply) -> None:
         """Say it, and count it; whoever only makes errors is sent away."""
-        reply = refusal if isinstance(refusal, Reply) else refusal.reply
+        reply = refusal if isinstance(refusal, GatewayReply) else refusal.reply
         self._say(reply)
         self._errors += 1
         if self._errors >= MOST_ERRORS:
-            raise Ended(Refusal.TOO_MANY_ERRORS)
+            raise ConversationEnded(Rejection.TOO_MANY_ERRORS)
 
     @property
-    def _who(self) -> SignedIn | None:
+    def _who(self) -> ClientSignedIn | None:
         return self._signed_in or self._desk.trusted(self._address)
 
     @property
@@ -239,28 +247,28 @@ class Conversation(SMTP):
     async def _starttls(self, argument: str) -> None:
         context = self._desk.tls()
         if context is None or self._is_tls or argument:
-            self._refuse(Refusal.SYNTAX if argument else Refusal.TLS_TWICE if self._is_tls else Refusal.NO_TLS)
+            self._refuse(Rejection.SYNTAX if argument else Rejection.TLS_TWICE if self._is_tls else Rejection.NO_TLS)
             return
         if self._wire.has_more:  # what is said in clear must not be heard as if it had been said under TLS
-            raise Ended(Refusal.TOO_MUCH_AHEAD)
+            raise ConversationEnded(Rejection.TOO_MUCH_AHEAD)
         await self._wire.flush()
         self.tls_context = context
         try:
             async with asyncio.timeout(_HANDSHAKE_SECONDS):
                 await self.smtp_STARTTLS("")  # which drops what came in clear meanwhile
         except (TLSSetupException, TimeoutError):
-            raise Ended from None
+            raise ConversationEnded from None
         self._is_tls = True
         self._hello, self._signed_in = "", None
         self._forget_mail()
 
     async def _auth(self, argument: str) -> None:
         if not self._hello or not self._is_extended:
-            self._refuse(Refusal.NO_HELLO)
+            self._refuse(Rejection.NO_HELLO)
         elif not self._may_sign_in:
-            self._refuse(Refusal.TLS_BEFORE_SIGN_IN)
+            self._refuse(Rejection.TLS_BEFORE_SIGN_IN)
         elif self._signed_in or self._mail:
-            self._refuse(Refusal.SIGNED_IN_TWICE if self._signed_in else Refusal.NESTED_MAIL)
+            self._refuse(Rejection.SIGNED_IN_TWICE if self._signed_in else Rejection.NESTED_MAIL)
         else:
             mechanism, _, initial = argument.partition(" ")
             await self._sign_in(mechanism.upper(), initial.strip(" "))
@@ -272,15 +280,15 @@ class Conversation(SMTP):
             login = commands.decoded(_initial(initial) if initial else await self._asked(_LOGIN))
             token = commands.decoded(await self._asked(_PASSWORD))
         else:
-            self._refuse(Refusal.UNKNOWN_MECHANISM)
+            self._refuse(Rejection.UNKNOWN_MECHANISM)
             return
         try:
             found = await self._desk.sign_in(login, token, self._address)
         except Exception as error:
             log.error("gateway_sign_in_failed", kind=type(error).__name__)
-            self._refuse(Refusal.CANNOT_SIGN_IN)
+            self._refuse(Rejection.CANNOT_SIGN_IN)
             return
-        if isinstance(found, SignedIn):
+        if isinstance(found, ClientSignedIn):
             self._signed_in = found
             self._note(found.who)
             self._say(replies.SIGNED_IN)
@@ -289,7 +297,7 @@ class Conversation(SMTP):
             self._note(found.who, found.reply)
         if found.ends:
             self._say(found.reply)
-            raise Ended
+            raise ConversationEnded
         self._refuse(found.reply)
 
     async def _asked(self, prompt: str) -> str:
@@ -300,22 +308,22 @@ class Conversation(SMTP):
         except BadLine as bad:
             raise BadCommand(bad.refusal) from None
         if answer == b"*":
-            raise BadCommand(Refusal.SIGN_IN_CANCELLED)
+            raise BadCommand(Rejection.SIGN_IN_CANCELLED)
         return answer.decode("ascii", "replace")
 
-    def _note(self, who: Who, refused: Reply | None = None) -> None:
+    def _note(self, who: Who, refused: GatewayReply | None = None) -> None:
         told = Refused(code=refused.code, words=refused.words) if refused else None
         self._desk.note(Visit(who=who, address=self._address, ehlo=self._hello, refused=told))
 
     async def _mail_from(self, argument: str) -> None:
         if not self._hello:
-            self._refuse(Refusal.NO_HELLO)
+            self._refuse(Rejection.NO_HELLO)
         elif not self._may_sign_in:
-            self._refuse(Refusal.TLS_FIRST)
+            self._refuse(Rejection.TLS_FIRST)
         elif not self._who:
-            self._refuse(Refusal.SIGN_IN_FIRST)
+            self._refuse(Rejection.SIGN_IN_FIRST)
         elif self._mail:
-            self._refuse(Refusal.NESTED_MAIL)
+            self._refuse(Rejection.NESTED_MAIL)
         else:
             begun = commands.mail_from(argument, is_extended=self._is_extended)
             self._mail = Mail(begun)
@@ -325,7 +333,7 @@ class Conversation(SMTP):
     async def _rcpt_to(self, argument: str) -> None:
         mail = self._mail
         if mail is None:
-            self._refuse(Refusal.NO_MAIL)
+            self._refuse(Rejection.NO_MAIL)
             return
         mail.asked = True
         try:
@@ -334,7 +342,7 @@ class Conversation(SMTP):
             self._say(bad.refusal.reply)  # which is no error of the program's: a list may have many such
             return
         if len(mail.recipients) >= MOST_RECIPIENTS and named.address not in mail.recipients:
-            self._say(Refusal.TOO_MANY_RECIPIENTS.reply)
+            self._say(Rejection.TOO_MANY_RECIPIENTS.reply)
             return
         mail.recipients[named.address] = None
         self._say(replies.NO_NOTICES if named.asks_for_notices else replies.RECIPIENT_OK)
@@ -342,17 +350,17 @@ class Conversation(SMTP):
     async def _data(self, argument: str) -> None:
         mail, who = self._mail, self._who
         if argument:
-            self._refuse(Refusal.SYNTAX)
+            self._refuse(Rejection.SYNTAX)
         elif mail is None or not mail.recipients or who is None:
-            self._refuse(Refusal.NO_MAIL if mail is None or who is None else _no_recipient(mail))
+            self._refuse(Rejection.NO_MAIL if mail is None or who is None else _no_recipient(mail))
             if self._wire.has_more:  # a message that nobody waited with must not be read as commands
-                raise Ended(Refusal.TOO_MUCH_AHEAD)
+                raise ConversationEnded(Rejection.TOO_MUCH_AHEAD)
         else:
             self._say(replies.GO_AHEAD)
             await self._wire.flush()
             await self._message(mail, who)
 
-    async def _message(self, mail: Mail, who: SignedIn) -> None:
+    async def _message(self, mail: Mail, who: ClientSignedIn) -> None:
         try:
             content = await self._wire.message()
         except NotTaken as not_taken:
@@ -383,26 +391,26 @@ class Conversation(SMTP):
 
     async def _rset(self, argument: str) -> None:
         self._forget_mail()
-        self._say(Refusal.SYNTAX.reply if argument else replies.OK)
+        self._say(Rejection.SYNTAX.reply if argument else replies.OK)
 
     async def _noop(self, _argument: str) -> None:
         self._say(replies.OK)
 
     async def _vrfy(self, argument: str) -> None:
-        self._say(replies.NOT_SAID if argument else Refusal.SYNTAX.reply)
+        self._say(replies.NOT_SAID if argument else Rejection.SYNTAX.reply)
 
     async def _help(self, _argument: str) -> None:
         self._say(replies.HELP)
 
     async def _quit(self, argument: str) -> None:
         if argument:
-            self._refuse(Refusal.SYNTAX)
+            self._refuse(Rejection.SYNTAX)
             return
         self._say(replies.BYE)
-        raise Ended
+        raise ConversationEnded
 
     async def _not_offered(self, _argument: str) -> None:
-        self._refuse(Refusal.NOT_OFFERED)
+        self._refuse(Rejection.NOT_OFFERED)
 
 
 def _initial(text: str) -> str:
@@ -410,8 +418,8 @@ def _initial(text: str) -> str:
     return "" if text == "=" else text
 
 
-def _no_recipient(mail: Mail) -> Refusal:
-    return Refusal.NO_VALID_RECIPIENT if mail.asked else Refusal.NO_RECIPIENT
+def _no_recipient(mail: Mail) -> Rejection:
+    return Rejection.NO_VALID_RECIPIENT if mail.asked else Rejection.NO_RECIPIENT
 
 
 def _plain_address(peer: object) -> str:

@@ -9,7 +9,7 @@ from database import gateway_db, user_db
 from database.engine import reading_in, transaction
 from services import audit
 from services.audit import Action
-from services.gateway.replies import Refusal
+from services.gateway.replies import Rejection
 from services.settings import route, usable_senders
 from utils.errors import NotFound
 
@@ -44,7 +44,7 @@ def choose(account_id: int, foreign_from: ForeignFrom) -> None:
         audit.record(session, Action.UPDATED, f"gateway of {account.username}", [foreign_from.value])
 
 
-def usable(session: Session, account_id: int | None, address: str) -> str | Refusal:
+def usable(session: Session, account_id: int | None, address: str) -> str | Rejection:
     """The From that a message may keep, "" where another has to stand there, or why it is refused.
 
     ``address`` is what it says, "" for nothing that could be kept. Mail of no account is the system's, from a network
@@ -56,7 +56,7 @@ def usable(session: Session, account_id: int | None, address: str) -> str | Refu
         return address
     if chosen(account_id, session) is ForeignFrom.REWRITE:
         return ""
-    return Refusal.NOT_YOUR_FROM if address else Refusal.NO_FROM
+    return Rejection.NOT_YOUR_FROM if address else Rejection.NO_FROM
 
 
 def may_use(session: Session, account_id: int, address: str) -> bool:

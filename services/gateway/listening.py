@@ -24,10 +24,10 @@ from services.gateway.accepting import Accepting, Client, Handed
 from services.gateway.certificate import LOOK_SECONDS
 from services.gateway.conversation import Conversation
 from services.gateway.presence import BEAT_SECONDS
-from services.gateway.replies import Refusal, Reply
-from services.gateway.sign_in import SignedIn, SignInRefused
+from services.gateway.replies import GatewayReply, Rejection
+from services.gateway.sign_in import ClientSignedIn, SignInRefused
 from services.gateway.uses import Visit, Who
-from services.gateway.wire import Budget
+from services.gateway.wire import MemoryBudget
 from utils import clock, service_manager
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
@@ -59,7 +59,7 @@ class Gateway:
         self._sockets = [(place, _socket(place)) for place in self._submission.listen]
         with app.app_context():
             self.host = drafting.host()
-        self.budget = Budget(HELD_OCTETS)
+        self.budget = MemoryBudget(HELD_OCTETS)
         self.begun = 0
         self._open: set[Conversation] = set()
         self._of_peer: Counter[str] = Counter()
@@ -127,15 +127,15 @@ class Gateway:
     def tls(self) -> ssl.SSLContext | None:
         return self._certificate.context if self._certificate else None
 
-    def greet(self, conversation: Conversation) -> Refusal | None:
+    def greet(self, conversation: Conversation) -> Rejection | None:
         peer = sign_in.network_of(conversation.address)
         self._open.add(conversation)
         self._of_peer[peer] += 1
         if self._stopping.is_set():
-            return Refusal.STOPPING
+            return Rejection.STOPPING
         if len(self._open) > MOST_IN_ALL:
-            return Refusal.TOO_MANY_IN_ALL
-        return Refusal.TOO_MANY_OF_PEER if self._of_peer[peer] > MOST_OF_PEER else None
+            return Rejection.TOO_MANY_IN_ALL
+        return Rejection.TOO_MANY_OF_PEER if self._of_peer[peer] > MOST_OF_PEER else None
 
     def leave(self, conversation: Conversation) -> None:
         if conversation not in self._open:
@@ -146,21 +146,21 @@ class Gateway:
         if not self._of_peer[peer]:
             del self._of_peer[peer]
 
-    def trusted(self, address: str) -> SignedIn | None:
+    def trusted(self, address: str) -> ClientSignedIn | None:
         return self._trusted_at(address) if self._submission.trusted else None
 
-    async def sign_in(self, login: str, token: str, address: str) -> SignedIn | SignInRefused:
+    async def sign_in(self, login: str, token: str, address: str) -> ClientSignedIn | SignInRefused:
         return await self._loop.run_in_executor(self._threads, partial(self._signed_in, login, token, address))
 
-    def take(self, client: Client, recipients: tuple[str, ...], content: bytes) -> asyncio.Future[Reply]:
-        answer: asyncio.Future[Reply] = self._loop.create_future()
+    def take(self, client: Client, recipients: tuple[str, ...], content: bytes) -> asyncio.Future[GatewayReply]:
+        answer: asyncio.Future[GatewayReply] = self._loop.create_future()
         self._accepting.take(Handed(client=client, recipients=recipients, content=content, tag=answer))
         return answer
 
     def note(self, visit: Visit) -> None:
         self._accepting.note(visit)
 
-    def _signed_in(self, login: str, token: str, address: str) -> SignedIn | SignInRefused:
+    def _signed_in(self, login: str, token: str, address: str) -> ClientSignedIn | SignInRefused:
         with self._app.app_context():
             return sign_in.sign_in(login, token, address)
 
@@ -169,13 +169,13 @@ class Gateway:
         self._loop.call_soon_threadsafe(_give, [(each.tag, each.reply) for each in answered])
 
     @lru_cache(maxsize=1024)  # noqa: B019 - there is one gateway in a process
-    def _trusted_at(self, address: str) -> SignedIn | None:
+    def _trusted_at(self, address: str) -> ClientSignedIn | None:
         try:
             found = ip_address(address)
         except ValueError:
             return None
         network = next((each for each in self._submission.trusted if found in each), None)
-        return SignedIn(who=Who(network=str(network)), name=f"network {network}") if network else None
+        return ClientSignedIn(who=Who(network=str(network)), name=f"network {network}") if network else None
 
     async def _beat(self) -> None:
         while True:
@@ -210,10 +210,10 @@ class Gateway:
             await self._loop.run_in_executor(self._threads, self._certificate.look_again)
 
 
-def _give(answers: Sequence[tuple[object, Reply | None]]) -> None:
+def _give(answers: Sequence[tuple[object, GatewayReply | None]]) -> None:
     for future, reply in answers:
         if isinstance(future, asyncio.Future) and not future.done():  # its client may be gone
-            future.set_result(reply or Refusal.FAULT.reply)
+            future.set_result(reply or Rejection.FAULT.reply)
 
 
 def _heard(handshake: asyncio.Future[None]) -> None:

@@ -9,7 +9,7 @@ import structlog
 from services.accounts import accounts, api_tokens, tries
 from services.accounts.api_tokens import Scope, TokenInfo
 from services.accounts.tries import Count
-from services.gateway.replies import Refusal, Reply, enough_of
+from services.gateway.replies import GatewayReply, Rejection, enough_of
 from services.gateway.uses import Who
 from utils.encryption_utils import digest
 from utils.errors import TooMany
@@ -20,7 +20,7 @@ MOST_WRONG: Final = 20  # of one network in 15 minutes, as of bearer tokens over
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignedIn:
+class ClientSignedIn:
     """Who has signed in, by which token; without ``token_id`` nobody has, but a network is trusted."""
 
     who: Who
@@ -33,27 +33,27 @@ class SignedIn:
 class SignInRefused:
     """Why nobody has. ``who`` is whose try it was, as far as that is known; ``ends``: the connection is closed."""
 
-    reply: Reply
+    reply: GatewayReply
     who: Who | None = None
     ends: bool = False
 
 
-def sign_in(login: str, token: str, address: str) -> SignedIn | SignInRefused:
+def sign_in(login: str, token: str, address: str) -> ClientSignedIn | SignInRefused:
     """Who signs in from this address. A good token is never refused for what others have tried from there."""
     found = api_tokens.find_good(token)
     if found is None:
         ended = api_tokens.find_ended(token)
         if ended:
-            return _refused(Refusal.ENDED_TOKEN, address, token, Who(token_id=ended.id))
+            return _refused(Rejection.ENDED_TOKEN, address, token, Who(token_id=ended.id))
         person = accounts.find_by_login(login) if login else None
         who = Who(account_id=person.id) if person else None
-        return _refused(Refusal.WRONG_SIGN_IN, address, token, who)
+        return _refused(Rejection.WRONG_SIGN_IN, address, token, who)
     if not _is_of(found, login):
-        return _refused(Refusal.WRONG_ACCOUNT, address, token, Who(token_id=found.id))
+        return _refused(Rejection.WRONG_ACCOUNT, address, token, Who(token_id=found.id))
     if not found.allows(Scope.SEND):
-        return _refused(Refusal.NO_SCOPE, address, token, Who(token_id=found.id))
+        return _refused(Rejection.NO_SCOPE, address, token, Who(token_id=found.id))
     name = f"{found.owner} (token {found.name})"
-    return SignedIn(who=Who(token_id=found.id), account_id=found.owner_id, token_id=found.id, name=name)
+    return ClientSignedIn(who=Who(token_id=found.id), account_id=found.owner_id, token_id=found.id, name=name)
 
 
 def network_of(address: str) -> str:
@@ -69,7 +69,7 @@ def _is_of(token: TokenInfo, login: str) -> bool:
     return person is not None and person.id == token.owner_id
 
 
-def _refused(refusal: Refusal, address: str, token: str, who: Who | None) -> SignInRefused:
+def _refused(refusal: Rejection, address: str, token: str, who: Who | None) -> SignInRefused:
     """Count a refused sign-in; over the limit the connection ends."""
     security_log.warning("gateway_sign_in_refused", reason=refusal.name.lower(), fingerprint=digest(token)[:8])
     network = network_of(address)
@@ -77,5 +77,5 @@ def _refused(refusal: Refusal, address: str, token: str, who: Who | None) -> Sig
         with tries.counted([Count(f"gateway {network}", most=MOST_WRONG, of="this network")], "gateway"):
             return SignInRefused(reply=refusal.reply, who=who)
     except TooMany as error:
-        reply = Refusal.TOO_MANY_SIGN_INS.reply.because(enough_of(error.retry_after))
+        reply = Rejection.TOO_MANY_SIGN_INS.reply.because(enough_of(error.retry_after))
         return SignInRefused(reply=reply, who=who, ends=True)

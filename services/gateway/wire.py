@@ -9,7 +9,7 @@ import math
 import time
 from typing import Final
 
-from services.gateway.replies import LARGEST, Refusal
+from services.gateway.replies import LARGEST, Rejection
 
 LONGEST_LINE: Final = 4096  # octets of a command; RFC 5321 asks for 512 and more where extensions need it
 IDLE_SECONDS: Final = 300.0  # until the next command (RFC 5321 4.5.3.2.7)
@@ -24,15 +24,15 @@ _END: Final = b"\r\n.\r\n"
 MOST_DROPPED: Final = 4 * LARGEST  # octets of a message that is too large, until the connection is closed
 
 
-class Ended(Exception):
+class ConversationEnded(Exception):
     """The connection is over: with this as the last thing that is said, or nothing."""
 
-    def __init__(self, refusal: Refusal | None = None) -> None:
+    def __init__(self, refusal: Rejection | None = None) -> None:
         super().__init__(refusal.name if refusal else "")
         self.refusal = refusal
 
 
-class Budget:
+class MemoryBudget:
     """How many octets of messages may be held at once, over all connections."""
 
     def __init__(self, octets: int) -> None:
@@ -52,7 +52,7 @@ class Budget:
 class BadLine(Exception):
     """A command that cannot be read, and why."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Rejection) -> None:
         super().__init__(refusal.name)
         self.refusal = refusal
 
@@ -60,15 +60,15 @@ class BadLine(Exception):
 class NotTaken(Exception):
     """A message was read to its end, and there was no room for it."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Rejection) -> None:
         super().__init__(refusal.name)
         self.refusal = refusal
 
 
-class Wire:
+class ClientWire:
     """Reads from a connection, and collects what is said until there is nothing to read."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: Budget) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budget: MemoryBudget) -> None:
         self._reader = reader
         self._writer = writer
         self._budget = budget
@@ -86,7 +86,7 @@ class Wire:
         self._said.append(line.encode("utf-8", "replace") + b"\r\n")
 
     async def flush(self) -> None:
-        """Let the client hear what was said. Raises Ended for one that does not read."""
+        """Let the client hear what was said. Raises ConversationEnded for one that does not read."""
         if not self._said:
             return
         octets, self._said = b"".join(self._said), []
@@ -97,10 +97,10 @@ class Wire:
             async with asyncio.timeout(REPLY_SECONDS):
                 await self._writer.drain()
         except (TimeoutError, OSError):
-            raise Ended from None
+            raise ConversationEnded from None
 
     async def line(self, idle: float) -> bytes:
-        """The next line, without CRLF. Raises Ended; BadLine for one that is not as it should be.
+        """The next line, without CRLF. Raises ConversationEnded; BadLine for one that is not as it should be.
 
         A line that has no end is not waited for.
         """
@@ -109,7 +109,7 @@ class Wire:
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
             if searched > LONGEST_LINE:
-                raise Ended(Refusal.LINE_TOO_LONG)
+                raise ConversationEnded(Rejection.LINE_TOO_LONG)
             await self.flush()
             begins = not searched
             await self._more(LONGEST_LINE, until - time.monotonic())
@@ -118,27 +118,27 @@ class Wire:
         line = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
         if len(line) > LONGEST_LINE:
-            raise BadLine(Refusal.LINE_TOO_LONG)
+            raise BadLine(Rejection.LINE_TOO_LONG)
         if not line.endswith(b"\r\n") or b"\r" in line[:-2] or b"\0" in line:
-            raise BadLine(Refusal.BAD_LINE)
+            raise BadLine(Rejection.BAD_LINE)
         return line[:-2]
 
     async def message(self) -> bytes:
         """The message up to its dot, without the dots that were doubled (RFC 5321 4.5.2).
 
-        Only CRLF.CRLF ends it: what a server before this one took for text must not be commands here. Raises Ended,
-        NotTaken. As many octets as it has are taken from the budget; the caller gives them back.
+        Only CRLF.CRLF ends it: what a server before this one took for text must not be commands here. Raises
+        ConversationEnded, NotTaken. As many octets as it has are taken from the budget; the caller gives them back.
         """
         content, self._buffer = bytearray(b"\r\n") + self._buffer, bytearray()
         started, received, held = time.monotonic(), len(content), 0
-        refusal: Refusal | None = None
+        refusal: Rejection | None = None
         searched = 0
         try:
             while (end := content.find(_END, searched)) < 0:
                 if refusal is None and received > LARGEST + len(_END):
-                    refusal = Refusal.TOO_LARGE
+                    refusal = Rejection.TOO_LARGE
                 if refusal is None and not self._budget.take(len(content) - held):
-                    refusal = Refusal.TOO_MUCH_AT_ONCE
+                    refusal = Rejection.TOO_MUCH_AT_ONCE
                 if refusal:
                     self._budget.give_back(held)
                     held = 0
@@ -147,7 +147,7 @@ class Wire:
                     held = len(content)
                 searched = max(0, len(content) - len(_END) + 1)
                 if received > MOST_DROPPED:
-                    raise Ended(refusal)
+                    raise ConversationEnded(refusal)
                 taken = await self._block(started, received)
                 received += len(taken)
                 content += taken
@@ -157,7 +157,7 @@ class Wire:
         self._buffer += content[end + len(_END) :]
         self._budget.give_back(held)
         if refusal is None and end > LARGEST:
-            refusal = Refusal.TOO_LARGE
+            refusal = Rejection.TOO_LARGE
         if refusal:
             raise NotTaken(refusal)
         with memoryview(content) as view:
@@ -165,11 +165,11 @@ class Wire:
         del content
         message = message.replace(b"\r\n.", b"\r\n").removeprefix(b".")
         if not self._budget.take(len(message)):
-            raise NotTaken(Refusal.TOO_MUCH_AT_ONCE)
+            raise NotTaken(Rejection.TOO_MUCH_AT_ONCE)
         return message
 
     async def _block(self, started: float, received: int) -> bytes:
-        """The next octets of a message. Raises Ended for a client that dribbles."""
+        """The next octets of a message. Raises ConversationEnded for a client that dribbles."""
         until = started + GRACE + received / LEAST_RATE
         return await self._read(_BLOCK, min(BLOCK_SECONDS, until - time.monotonic()))
 
@@ -181,8 +181,8 @@ class Wire:
         try:
             octets = await self._reader.read(most)
         except OSError:
-            raise Ended from None
+            raise ConversationEnded from None
         self.deadline = math.inf
         if not octets:
-            raise Ended
+            raise ConversationEnded
         return octets

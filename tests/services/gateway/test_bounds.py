@@ -149,7 +149,7 @@ def _peak(*, reset: bool = False) -> int:
 def test_over_the_memory_for_all_messages_one_is_put_off(
     gateway: RunningGateway, alice: Alice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway.gateway.budget = wire.Budget(20_000)
+    gateway.gateway.budget = wire.MemoryBudget(20_000)
     with gateway.talk() as talk:
         talk.hello()
         talk.sign_in("alice", alice.token)

@@ -9,7 +9,7 @@ from services.single_sign_on import flow
 from services.single_sign_on import provider as known
 from services.single_sign_on.claims import ProvenIdentity
 from services.single_sign_on.failures import SignOnFailure, SignOnFault
-from services.single_sign_on.flow import Aim, ProviderAnswer, Errand, SentAway
+from services.single_sign_on.flow import Aim, Errand, ProviderAnswer, SentAway
 from tests import oauth_faults
 from tests.oidc_provider import CLIENT, OidcProviderServer, jwt, rsa_key, signature
 from tests.turned_clock import Now
