@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 MOST_ERRORS: Final = 10  # of one connection
 MOST_COMMANDS: Final = 300  # without a message, or since the last one
 MOST_NAMED: Final = 10_000  # recipients of a mail, accepted or not, from which on each counts as a command
-HANDSHAKE_SECONDS: Final = 30.0
+HANDSHAKE_SECONDS: Final = 30
 _OTHER_PROTOCOLS: Final = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"CONNECT ")
 _LOGIN, _PASSWORD = "VXNlcm5hbWU6", "UGFzc3dvcmQ6"  # "Username:" and "Password:", which all clients know
 
