@@ -30,7 +30,7 @@ _WORDS: Final[dict[str, str]] = {
     Action.SIGN_IN_FAILED: "Sign-in failed",
     Action.FACTOR_ENROLLED: "Second factor added",
     Action.FACTOR_REMOVED: "Second factor removed",
-    Action.RECOVERY_CODES_MADE: "Recovery codes made anew",
+    Action.RECOVERY_CODES_MADE: "New recovery codes made",
     Action.PASSKEY_COUNT_FELL: "Passkey may have been copied",
     Action.STEPPED_UP: "Confirmed who it is",
     Action.FACTOR_POLICY_CHANGED: "Second factor policy changed",
