@@ -359,7 +359,10 @@ def _turned_away() -> Response | None:
     if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
         raise SignInRequired("You are signed out. Sign in again.")
     page = request.path if request.method in SAFE_METHODS else kept.keep() if _is_same_origin() else ""
-    response: Response = redirect(url_for("auth.login", next=local_path(_as_asked_for(page))), 303)  # type: ignore[assignment]
+    # Somebody whom the provider still knows comes back at once. A form of ours leads to no page of another site.
+    is_by_provider = request.method in SAFE_METHODS and sessions.waits_for_provider()
+    sign_in = "single_sign_on.begin" if is_by_provider else "auth.login"
+    response: Response = redirect(url_for(sign_in, next=local_path(_as_asked_for(page))), 303)  # type: ignore[assignment]
     return response
 
 
