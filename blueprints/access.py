@@ -98,7 +98,7 @@ def init_app(app: Flask) -> None:
 def exempt_from_csrf(app: Flask, blueprint: str) -> None:
     """Let requests to a blueprint of another application do without our origin and token, and to those within it.
 
-    Its views with a guard of ours go by sessions, and need both all the same.
+    Its views behind another guard than ``public`` go by sessions, and need both all the same.
     """
     app.extensions.setdefault(_EXEMPT, set()).add(blueprint)
 
@@ -296,7 +296,9 @@ def _check_origin_and_token() -> Response | None:
         return None
     if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
         return None  # the guard turns them away, and says why
-    if _guard_of_view() is None and not current_app.extensions.get(_EXEMPT, set()).isdisjoint(request.blueprints):
+    if _guard_of_view() in (None, "public") and not current_app.extensions.get(_EXEMPT, set()).isdisjoint(
+        request.blueprints
+    ):
         return None
     if not _is_same_origin():
         raise _refusal("origin")

@@ -114,6 +114,7 @@ def sign_in(person: Person, proven_by: Collection[Proof], *, remember: bool = Fa
         browser=browser_in_short(request.headers.get("User-Agent", "")),
         is_remembered=remember,
         is_new=is_new,
+        is_known_browser=devices.knows(device(), person.id) is not None,
     )
     if former:
         sessions.replace(former)

@@ -136,6 +136,9 @@ def processes(folder: Path, *commands: str) -> Path:
         ("/srv/sealpost/.venv/bin/python -m gunicorn --bind 0.0.0.0:8000 app:serve()", False),
         ("/srv/sealpost/.venv/bin/python /srv/sealpost/.venv/bin/gunicorn app:serve()", False),
         ("/srv/sealpost/.venv/bin/python -m celery --app app:celery beat", True),
+        (".venv/bin/python -m utils.container ", False),  # which migrates still, and then serves
+        (".venv/bin/python -m utils.container web --workers 4 ", False),
+        (".venv/bin/python -m utils.container worker ", True),
     ],
 )
 def test_where_nothing_listens_only_a_container_without_pages_is_well(

@@ -30,7 +30,7 @@ STEP: Final = "step"  # the cookie of a sign-in that lacks its second factor
 
 reset_link: Final = LinkCookie("reset", "auth.reset_password", "auth/reset_password.html", password_reset.find_valid)
 sign_in_link: Final = LinkCookie("link", "single_sign_on.link", "auth/sign_in_link.html", sign_in_links.find_valid)
-_BY_PROVIDER: Final = "Passwords and passkeys are turned off here. Sign in with {}."
+BY_PROVIDER: Final = "Passwords and passkeys are turned off here. Sign in with {}."
 _UNKNOWN_TO_US: Final = (
     "The proxy in front of this page has signed you in, but your name there is no account’s here, or the account is "
     "disabled. Ask an administrator."
@@ -164,7 +164,7 @@ def reset_password() -> ResponseReturnValue:
 def redeem() -> ResponseReturnValue:
     """Use the token up and change the password; whoever did so signs in with it next."""
     if (only := only_provider()) is not None:
-        raise Forbidden(_BY_PROVIDER.format(only.name))
+        raise Forbidden(BY_PROVIDER.format(only.name))
     # Whoever has this form came with a link; if its cookie is gone, then so is the link.
     try:
         changed = password_reset.redeem(reset_link.token() or "", forms.text("password"))
@@ -218,7 +218,7 @@ def only_provider() -> OidcSettings | None:
 def only_by_provider(values: dict[str, Any]) -> ResponseReturnValue | None:
     """The page that refuses every other way in, where the provider is the only one."""
     only = only_provider()
-    return (sign_in_page(values, {"form": [_BY_PROVIDER.format(only.name)]}), 403) if only else None
+    return (sign_in_page(values, {"form": [BY_PROVIDER.format(only.name)]}), 403) if only else None
 
 
 def _sign_in_form() -> ResponseReturnValue:

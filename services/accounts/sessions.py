@@ -16,6 +16,7 @@ from services import audit
 from services.accounts import api_tokens, noting, proofs
 from services.accounts.proofs import Proof
 from services.audit import Action
+from services.outbox import notices
 from utils import clock
 from utils.encryption_utils import mac
 from utils.env_utils import get_settings
@@ -82,11 +83,13 @@ def begin(
     browser: str,
     is_remembered: bool = False,
     is_new: bool = True,
+    is_known_browser: bool = True,
 ) -> str:
     """Begin a session for somebody who has just proven so who they are; its id, which is nowhere else.
 
     ``epoch`` is the account's when that was seen. ``is_new``: it is a sign-in, which the audit trail tells; otherwise
-    a session goes on. Raises Conflict if all of its sessions were ended since.
+    a session goes on. A sign-in that is not in a known browser is told to the owner by mail, but for the first ever.
+    Raises Conflict if all of its sessions were ended since.
     """
     session_id, now = secrets.token_urlsafe(ID_BYTES), clock.now()
     with transaction() as session:
@@ -107,6 +110,8 @@ def begin(
         )
         session.add(row)
         if is_new:
+            if account.last_sign_in_at and not is_known_browser:
+                notices.new_sign_in(session, account.email, row.browser, row.address, now)
             account.last_sign_in_at = now
             audit.record(
                 session, Action.SIGNED_IN, subject_of(account), [proofs.in_words(proven_by)], by=account.username

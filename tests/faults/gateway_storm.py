@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from database.engine import reading
 from database.outbox_db import OutboxMail
+from services.gateway import memory
 from services.gateway.listening import Gateway
 from services.message.draft import Draft
 from services.outbox import content
@@ -34,6 +35,7 @@ _TEXT: Final = ("Thank you for your order.\r\n..\r\n" * 40).encode()
 def gateway(place: Place, point: Point | None = None, nth: int = 1) -> None:
     """In a process of its own: take mail until killed, or until it gets to this point for the n-th time."""
     app = child.begin(place)
+    memory.hold_little()
     if point:
         point.arm(nth)
     asyncio.run(Gateway(app).run(lambda: None))
@@ -56,7 +58,7 @@ class Told:
 class GatewayStorm:
     """Programs that send, each mail once, while a ``with`` block runs, and a gateway that is killed now and then.
 
-    The place's environment has to say that the gateway listens at this port.
+    The place's environment says that the gateway listens at this port.
     """
 
     place: Place
@@ -108,9 +110,7 @@ class GatewayStorm:
         wait_until(lambda: self.told.mails >= enough, "an answer")
 
     def _begin(self, *work: object) -> None:
-        self._role = Role(work=gateway, arguments=(self.place, *work))
-        self._role.start()
-        wait_until(lambda: self._role.exit_code is not None or _listens(self.port), "the gateway")
+        self._role = started(self.place, self.port, *work)
         self._up.set()
 
     def _send(self, number: int) -> None:
@@ -147,6 +147,14 @@ class GatewayStorm:
         else:
             with self._lock:
                 self.told.answered.add(mail)
+
+
+def started(place: Place, port: int, *work: object) -> Role:
+    """A gateway that listens, or has ended at once."""
+    role = Role(work=gateway, arguments=(place, *work))
+    role.start()
+    wait_until(lambda: role.exit_code is not None or _listens(port), "the gateway")
+    return role
 
 
 def message(mail: str, sender: str) -> bytes:
