@@ -43,7 +43,7 @@ lock: .venv/development ## Resolve the dependencies of pyproject.toml anew
 audit: .venv/development ## Ask whether a pinned requirement has a known vulnerability
 	@$(BIN)/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes -r requirements.txt
 
-services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL, Redis, RabbitMQ, nginx, Prometheus, strace, systemd, Node with npm, PHP
+services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL, Redis, RabbitMQ, nginx, Prometheus, strace, systemd, Node with npm, PHP, and the clients of tests/interop
 	@.ci/services
 
 benchmark: .venv/benchmark ## Measure sending against its peers (20 minutes; ARGUMENTS=--quick for a look)

@@ -5,11 +5,12 @@ from utils import garbage
 # isort: split
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from flask import Flask, Response, current_app, request
 from flask_bootstrap import Bootstrap5
@@ -51,6 +52,7 @@ from blueprints.pages import (
     connect_pages,
     domain_pages,
     emails,
+    factor_policy_page,
     gateway_page,
     headers_page,
     inbox,
@@ -75,7 +77,8 @@ from blueprints.pages import (
     typed_pages,
 )
 from blueprints.parts import Part
-from database import engine, migrating
+from database import engine, joined_session, migrating
+from services.checks import start
 from services.settings import route
 from utils import late
 from utils.env_reader import ConfigurationError
@@ -93,6 +96,7 @@ LARGEST_BODY = 64 * 1024
 GUNICORN_GIVES_UP = 4  # gunicorn.arbiter.Arbiter.APP_LOAD_ERROR
 
 Made = TypeVar("Made")
+_making_guest: Final = threading.Lock()
 
 garbage.look_again()
 
@@ -165,6 +169,7 @@ def create_app(
         senders_api.bp,
         usage_api.bp,
         people_pages.bp,
+        factor_policy_page.bp,
         own_server_page.bp,
         own_connect_page.bp,
         oversight_pages.bp,
@@ -223,21 +228,34 @@ def create_app(
 def sealpost_context(session: Session | scoped_session[Any] | None = None) -> Iterator[Session | None]:
     """For code of another application in this process: within it, the functions of ``services/email_service.py`` work.
 
-    Gives the session to pass on to them, which is one on Sealpost's database. A scoped one, as Flask-SQLAlchemy's, is
-    looked up before the context begins: within, it would be another. What it holds is committed by its owner.
+    Gives what to pass on to them as ``session``: one in the transaction of yours, which has to be on Sealpost's
+    database. What is queued is committed, or rolled back, with that; if the block raises, it is undone. Without yours
+    there is none, and each email is queued at once.
 
     The settings are those of SEALPOST_HOME and the environment; no thread is started, so that the processes of Sealpost
-    send what is queued. Raises ConfigurationError.
+    send what is queued. Raises ConfigurationError, TypeError for what is no session.
     """
-    own = session() if isinstance(session, scoped_session) else session
+    connection = None if session is None else joined_session.connection_of(session)
     with guest().app_context():
-        yield own
+        if connection is None:
+            yield None
+            return
+        with joined_session.joined(connection) as own:
+            yield own
+
+
+def guest() -> Flask:
+    """The application for ``sealpost_context``, one in a process. Raises ConfigurationError."""
+    with _making_guest:
+        return _guest()
 
 
 @cache
-def guest() -> Flask:
-    """The application for ``sealpost_context``, one in a process."""
-    return create_app(is_guest=True)
+def _guest() -> Flask:
+    made = create_app(is_guest=True)
+    with made.app_context():
+        start.check(is_database_needed=False)
+    return made
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - Celery is untyped

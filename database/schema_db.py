@@ -16,9 +16,14 @@ from sqlalchemy.orm import Session
 
 from database import revisions
 from database.revisions import Migration
+from utils.env_reader import ConfigurationError
 
 MIGRATIONS: Final = Path(__file__).resolve().parent / "migrations"
 UPGRADE: Final = "The tables are older than this version of Sealpost. Run: flask db upgrade"
+STRANGE: Final = (
+    "A newer version of Sealpost made them, or a part that is not given to create_app() here, or another application "
+    "that keeps its own in the same table. Run that version, give that part, or see docs/embedding.md."
+)
 VERSION: Final = "alembic_version"
 _BRANCHES: Final = "sealpost_branches"  # where an application keeps the folders of the other branches
 _NO_TABLE, _NO_COLUMN = "42P01", "42703"  # SQLSTATE of PostgreSQL
@@ -44,10 +49,12 @@ def missing(session: Session) -> list[Migration]:
 
 
 def reached(session: Session) -> list[str]:
-    """The newest migration of each branch that the database has come to; none in an empty one."""
+    """The newest migration of each branch that the database has come to, and what they need; none in an empty one."""
     if not inspect(session.connection()).has_table(VERSION):
         return []
-    return list(session.scalars(text(f"SELECT version_num FROM {VERSION} ORDER BY 1")))  # noqa: S608 - a constant
+    found = set(session.scalars(text(f"SELECT version_num FROM {VERSION}")))  # noqa: S608 - a constant
+    needed = set().union(*(revisions.needed(folder, found) for folder in branches()))
+    return sorted(found | (needed - set(unknown(needed))))
 
 
 def unknown(found: Collection[str]) -> list[str]:
@@ -57,8 +64,22 @@ def unknown(found: Collection[str]) -> list[str]:
     ]
 
 
+def strange(found: Collection[str]) -> str:
+    """What it means that a database has migrations which are unknown here, with the remedy; "" if it has none."""
+    names = unknown(found)
+    return f"The database has migrations that are unknown here: {', '.join(names)}. {STRANGE}" if names else ""
+
+
 def keep_branches(app: Flask, folders: Sequence[Path]) -> None:
-    """Let an application have branches beside ours, whose migrations are in these folders."""
+    """Let an application have branches beside ours, whose migrations are in these folders.
+
+    Raises ConfigurationError for what can be no branch.
+    """
+    taken = set(_known())
+    for folder in folders:
+        if fault := revisions.fault(folder, taken):
+            raise ConfigurationError(fault)
+        taken |= revisions.names(folder)
     app.extensions[_BRANCHES] = tuple(folders)
 
 

@@ -16,7 +16,7 @@ from utils import clock
 # suppressed addresses is asked, the log finds the mail by keys of its addresses, and what was said may be kept.
 MOST_FOR_SENDING = (94, 12)
 # Of which one asks where a server may be, for SMTP_ALLOWED_CIDRS and SMTP_ALLOWED_PORTS, and one whose turn it is.
-MOST_FOR_QUEUEING = (189, 14)
+MOST_FOR_QUEUEING = (190, 14)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from utils import incidents
+from utils import incidents, numbers
 
 _SIGNS_A_LIMIT: Final = 3  # of life, so that one may be late
 _MICROSECONDS: Final = 1_000_000
@@ -56,7 +56,7 @@ def watch(is_alive: Callable[[], bool]) -> None:
 def _limit() -> float:
     """Within how many seconds a sign of life is wanted (sd_watchdog_enabled(3)); 0: none is."""
     text = os.environ.get("WATCHDOG_USEC", "")
-    return int(text) / _MICROSECONDS if text.isascii() and text.isdigit() else 0.0
+    return (numbers.whole_number(text) or 0) / _MICROSECONDS
 
 
 def _tell(state: str) -> None:

@@ -30,7 +30,8 @@ def show(username: str, *, as_json: bool) -> None:
 def reset(username: str, *, as_json: bool) -> None:
     """Take every second factor from an account, and end its sessions.
 
-    For whoever has lost phone and recovery codes: the password alone signs in again. USERNAME can also be the address.
+    For someone who has lost phone and recovery codes: the password alone signs in again. USERNAME can also be the
+    address.
     """
     person = named(username)
     before = enrolment.reset(person.id)

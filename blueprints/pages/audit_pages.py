@@ -5,7 +5,7 @@ from typing import Final
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
-from blueprints.access import admin_page
+from blueprints.access import admin_page, require_recent_sign_in
 from blueprints.csv_lines import COLUMNS, csv_line
 from services import audit
 from services.audit import Action
@@ -30,7 +30,7 @@ _WORDS: Final[dict[str, str]] = {
     Action.SIGN_IN_FAILED: "Sign-in failed",
     Action.FACTOR_ENROLLED: "Second factor added",
     Action.FACTOR_REMOVED: "Second factor removed",
-    Action.RECOVERY_CODES_MADE: "Recovery codes made anew",
+    Action.RECOVERY_CODES_MADE: "New recovery codes made",
     Action.PASSKEY_COUNT_FELL: "Passkey may have been copied",
     Action.STEPPED_UP: "Confirmed who it is",
     Action.FACTOR_POLICY_CHANGED: "Second factor policy changed",
@@ -83,6 +83,7 @@ def show() -> str:
 @admin_page
 def export() -> Response:
     """The same events as a file for a spreadsheet, newest first."""
+    require_recent_sign_in()
     action, text, _before = _asked()
     name = f"audit-{clock.now():%Y-%m-%d}.csv"
     return Response(

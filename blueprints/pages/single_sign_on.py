@@ -187,8 +187,9 @@ def _linked(who: ProvenIdentity, errand: Errand) -> Response:
 
 def _confirmed(who: ProvenIdentity, errand: Errand) -> Response:
     _require_beginner(errand)
-    if not people.is_of(current_user.id, who):
-        raise SignOnFailure(SignOnFault.NOT_AGAIN)
+    people.confirm(current_user.id, who)
+    if sessions.still_signed_in() is None:  # the group is lost, and every session with it
+        return make_response(redirect(url_for("auth.login"), 303))
     sessions.renew([Proof.OIDC])
     flash("Confirmed. Go back to the form and send it again.", "success")
     return make_response(redirect(url_for("account.show"), 303))

@@ -14,6 +14,6 @@ def guest(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monke
     """Sealpost as ``sealpost_context`` makes it, with its `.env` in a folder of its own."""
     (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in environment.items()))
     monkeypatch.setenv("SEALPOST_HOME", str(tmp_path))
-    sealpost.guest.cache_clear()
+    sealpost._guest.cache_clear()
     yield sealpost.guest()
-    sealpost.guest.cache_clear()
+    sealpost._guest.cache_clear()

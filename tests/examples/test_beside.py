@@ -1,23 +1,26 @@
 """Beside another application: emails in its transactions, and the whole of Sealpost below a path of it."""
 
+import contextvars
 import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, current_app, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import select, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.orm import Session
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from app import create_app, sealpost_context
 from database.engine import reading
 from database.outbox_db import OutboxMail
 from services.email_service import queue_email
 from tests.visitors import PASSWORD, make_alice
+from utils.env_reader import ConfigurationError
 
 ANN = "ann@example.com"
 
@@ -77,9 +80,45 @@ def test_without_a_session_it_is_queued_at_once(guest: Flask) -> None:
         assert len(own.scalars(select(OutboxMail)).all()) == 1
 
 
-def test_a_plain_session_is_handed_on(host: Flask, db: SQLAlchemy) -> None:
-    with Session(db.engine) as session, sealpost_context(session) as given:
-        assert given is session
+def test_a_plain_session_takes_an_email_along_and_what_fails_is_undone_without_it(host: Flask, guest: Flask) -> None:
+    engine = create_engine(guest.config["SQLALCHEMY_DATABASE_URI"])
+    with Session(engine) as session:
+        session.execute(text("INSERT INTO host_order VALUES ('a')"))
+        with sealpost_context(session) as joined:
+            queue_email(ANN, "Hello", "Text", session=joined, idempotency_key="hello")
+        with pytest.raises(LookupError), sealpost_context(session) as joined:
+            queue_email(ANN, "Another", "Text", session=joined)
+            raise LookupError
+        assert stored(guest) == (0, 0)
+        session.commit()
+    engine.dispose()
+    assert stored(guest) == (1, 1)
+
+
+def test_a_session_that_has_not_begun_is_begun_and_not_committed(host: Flask, guest: Flask) -> None:
+    engine = create_engine(guest.config["SQLALCHEMY_DATABASE_URI"])
+    with Session(engine) as session:
+        with sealpost_context(session) as joined:
+            queue_email(ANN, "Hello", "Text", session=joined)
+        session.rollback()
+    engine.dispose()
+    assert stored(guest) == (0, 0)
+
+
+def test_a_session_on_another_database_is_refused_with_what_to_pass(guest: Flask) -> None:
+    engine = create_engine("sqlite://")
+    with (
+        Session(engine) as session,
+        pytest.raises(ConfigurationError, match=r"^session: Its database has no tables of Sealpost"),
+        sealpost_context(session) as joined,
+    ):
+        queue_email(ANN, "Hello", "Text", session=joined)
+    engine.dispose()
+
+
+def test_what_is_no_session_is_refused(guest: Flask) -> None:
+    with pytest.raises(TypeError, match=r"^session: Pass a Session"), sealpost_context("session"):  # type: ignore[arg-type]
+        pass
 
 
 def test_the_applications_logging_stays_as_it_is(guest: Flask, environment: dict[str, str], tmp_path: Path) -> None:
@@ -89,18 +128,25 @@ def test_the_applications_logging_stays_as_it_is(guest: Flask, environment: dict
     assert (list(root.handlers), root.level, logging.getLogger("werkzeug").level) == before
 
 
+class Browser(Client):
+    """A client whose requests share no ``g`` with the test."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        return contextvars.Context().run(super().open, *args, buffered=True, **kwargs)
+
+
 @pytest.fixture
-def mounted(environment: dict[str, str], tmp_path: Path) -> Iterator[Client]:
+def mounted(environment: dict[str, str], tmp_path: Path) -> Iterator[Browser]:
     """A browser at an application that has Sealpost below /mail."""
     app = create_app({**environment, "BASE_URL": "http://localhost/mail"}, instance_path=tmp_path)
     host = Flask("host")
     host.add_url_rule("/", view_func=lambda: "the host's page", endpoint="home")
     with app.app_context():
         make_alice(is_admin=True)
-        yield Client(DispatcherMiddleware(host, {"/mail": app}))
+        yield Browser(DispatcherMiddleware(host, {"/mail": app}))
 
 
-def sign_in(browser: Client) -> None:
+def sign_in(browser: Browser) -> None:
     token = re.search(r'name="csrf_token" value="([^"]+)"', browser.get("/mail/login").text)
     assert token
     fields = {"login": "alice", "password": PASSWORD, "csrf_token": token[1]}
@@ -109,7 +155,7 @@ def sign_in(browser: Client) -> None:
     assert {re.search("Path=([^;]*)", line)[1] for line in answer.headers.getlist("Set-Cookie")} == {"/mail"}  # type: ignore[index]
 
 
-def test_below_a_path_people_sign_in_with_cookies_of_that_path_and_every_link_stays_below(mounted: Client) -> None:
+def test_below_a_path_people_sign_in_with_cookies_of_that_path_and_every_link_stays_below(mounted: Browser) -> None:
     sign_in(mounted)
     page = mounted.get("/mail/settings/smtp")
     assert page.status_code == 200
@@ -119,16 +165,16 @@ def test_below_a_path_people_sign_in_with_cookies_of_that_path_and_every_link_st
     assert {mounted.get(link).status_code for link in links if "/static/" in link} == {200}
 
 
-def test_below_a_path_lists_stay_current_and_the_api_answers(mounted: Client) -> None:
+def test_below_a_path_lists_stay_current_and_the_api_answers(mounted: Browser) -> None:
     sign_in(mounted)
     live = mounted.get("/mail/emails/live")
     assert live.mimetype == "text/event-stream"
     assert "data:" in live.text
-    assert mounted.get("/mail/api/settings/smtp").status_code == 200
+    assert mounted.get("/mail/api/settings/smtp/providers").status_code == 200
     assert mounted.get("/mail/healthz").text == "ok"
 
 
-def test_the_application_around_it_is_as_it_was(mounted: Client) -> None:
+def test_the_application_around_it_is_as_it_was(mounted: Browser) -> None:
     assert mounted.get("/").text == "the host's page"
     assert "Content-Security-Policy" not in mounted.get("/").headers
     assert mounted.get("/settings/smtp").status_code == 404
@@ -137,7 +183,9 @@ def test_the_application_around_it_is_as_it_was(mounted: Client) -> None:
 def test_a_base_url_without_the_path_leads_out_of_it(environment: dict[str, str], tmp_path: Path) -> None:
     """Which is why docs/embedding.md asks for it."""
     app = create_app({**environment, "BASE_URL": "http://localhost"}, instance_path=tmp_path)
-    browser = Client(DispatcherMiddleware(Flask("host"), {"/mail": app}))
+    with app.app_context():
+        make_alice(is_admin=True)
+    browser = Browser(DispatcherMiddleware(Flask("host"), {"/mail": app}))
     assert browser.get("/mail/login").status_code == 200
     cookies = browser.get("/mail/login").headers.getlist("Set-Cookie")
     assert all("Path=/;" in f"{line};" for line in cookies)

@@ -35,7 +35,8 @@ def host(guest: Flask) -> Iterator[Flask]:
     FsModels.set_db_info(db)  # type: ignore[no-untyped-call]
     roles = type("Role", (db.Model, fsqla_v3.FsRoleMixin), {})
     users = type("User", (db.Model, fsqla_v3.FsUserMixin), {})
-    datastore = SQLAlchemyUserDatastore(db, users, roles)
+    passkeys = type("WebAuthn", (db.Model, fsqla_v3.FsWebAuthnMixin), {})
+    datastore = SQLAlchemyUserDatastore(db, users, roles, passkeys)
     Security(app, datastore, mail_util_cls=SealpostMailUtil)
     with app.app_context():
         db.create_all()

@@ -57,6 +57,9 @@ gateway:
   tls_verify_certificates = {home}/ca.pem
   tls_verify_hosts = *
 
+begin retry
+* * F,2h,15m
+
 begin authenticators
 plain:
   driver = plaintext

@@ -217,8 +217,8 @@ def test_more_recipients_than_one_email_may_have_get_it_in_several(tmp_path: Pat
     with ScriptedServer(script) as server:
         everyone = [f"r{number}@recipient.example" for number in range(5)]
         assert Written(tmp_path / "conf", server.port, host="127.0.0.1").run(*everyone) == 67
-        assert [line for line in server.commands if line.startswith("RCPT")] == [
-            f"RCPT TO:<r{number}@recipient.example>" for number in (0, 1, 2, 2, 3, 4)
+        assert [line.partition(":")[2] for line in server.commands if line.upper().startswith("RCPT")] == [
+            f"<r{number}@recipient.example>" for number in (0, 1, 2, 2, 3, 4)
         ]
         assert len(server.messages) == 2
 

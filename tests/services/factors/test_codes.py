@@ -1,7 +1,7 @@
 """Codes of authenticator apps and recovery codes: each good once, and not tried without end."""
 
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -16,6 +16,7 @@ from services.accounts import accounts, sessions, signing_in
 from services.accounts.proofs import Proof
 from services.audit import Action
 from services.factors import codes, enrolment, recovery, steps, totp, ways
+from tests.patience import PATIENCE
 from tests.second_factors import App, enrol
 from tests.turned_clock import Now
 from tests.visitors import make_alice
@@ -112,16 +113,22 @@ def test_recovery_codes_that_are_made_anew_replace_the_others() -> None:
     assert prove(anew[0]) is Proof.RECOVERY_CODE
 
 
-def use_in_process(environment: dict[str, str], code: str) -> bool:
+def use_in_process(environment: dict[str, str], code: str, go: Any, answers: Any) -> None:
     with create_app(environment).app_context():
-        return recovery.use(1, code)
+        go.wait(PATIENCE)
+        answers.put(recovery.use(1, code))
 
 
 def test_of_two_processes_with_one_recovery_code_one_gets_in(app: Flask, environment: dict[str, str]) -> None:
     _, shown = enrol(make_alice().id)
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        tried = [pool.submit(use_in_process, environment, shown[0]) for _ in range(2)]
-        assert sorted(each.result() for each in tried) == [False, True]
+    context = multiprocessing.get_context("fork")
+    go, answers = context.Barrier(2), context.Queue()
+    children = [context.Process(target=use_in_process, args=(environment, shown[0], go, answers)) for _ in range(2)]
+    for child in children:
+        child.start()
+    assert sorted(answers.get(timeout=PATIENCE) for _ in children) == [False, True]
+    for child in children:
+        child.join(PATIENCE)
 
 
 def test_neither_secret_nor_codes_can_be_read_in_the_database(phone: App) -> None:
