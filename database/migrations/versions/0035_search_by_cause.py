@@ -6,8 +6,8 @@ Only mail that has a cause is in them, so they cost mail that was sent nothing.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0036"
-down_revision = "0035"
+revision = "0035"
+down_revision = "0034"
 branch_labels = None
 depends_on = None
 
