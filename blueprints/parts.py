@@ -82,8 +82,8 @@ def _refuse_taken_addresses(app: Flask, before: Sequence[Rule], added: Sequence[
 
 def _taken(rule: Rule, endpoint: str) -> str:
     return (
-        f"The address {rule.rule} of {rule.endpoint} is one of {endpoint}, which is there already. Give the part’s "
-        "blueprint a url_prefix that nothing else has, like /orders."
+        f"The address {rule.rule} of {rule.endpoint} is one of {endpoint}, which is there already. Choose a url_prefix "
+        "for the part’s blueprint that nothing else has, like /orders."
     )
 
 

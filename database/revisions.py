@@ -68,9 +68,9 @@ def fault(folder: Path, ours: Collection[str]) -> str:
 def _fault(migration: Migration, folder: Path, ours: Collection[str]) -> str:
     name = f"The migration {migration.revision} in {folder}"
     if migration.revision in ours or _NUMBER.fullmatch(migration.revision):
-        return f"{name} has a number as Sealpost’s own have. Give it a name, like {folder.parent.name}_1."
+        return f"{name} has a number as Sealpost’s own have. Name it like {folder.parent.name}_1."
     if len(migration.revision) > _LONGEST:
-        return f"{name} has too long a name. Give it one of {_LONGEST} characters at most."
+        return f"{name} has too long a name. Shorten it to {_LONGEST} characters."
     if continued := [before for before in migration.after if before in ours]:
         return (
             f"{name} continues {continued[0]} of Sealpost, so that neither can be upgraded without the other. Set "

@@ -25,6 +25,7 @@ STRANGE: Final = (
     "that keeps its own in the same table. Run that version, give that part, or see docs/embedding.md."
 )
 VERSION: Final = "alembic_version"
+_OURS: Final = "email_outbox"
 _BRANCHES: Final = "sealpost_branches"  # where an application keeps the folders of the other branches
 _NO_TABLE, _NO_COLUMN = "42P01", "42703"  # SQLSTATE of PostgreSQL
 _READ_ONLY = "25006"
@@ -34,8 +35,7 @@ def is_behind(session: Session) -> bool:
     """Whether migrations are missing. A database that newer code has migrated already is not behind."""
     found = reached(session)
     known = [name for name in found if is_known(name)]
-    is_newer = not known and bool(unknown(found))
-    return (all(map(is_older, known)) and not is_newer) or any(
+    return (all(map(is_older, known)) and not _is_newer(session, found)) or any(
         revisions.missing(folder, found) for folder in branches()
     )
 
@@ -43,9 +43,15 @@ def is_behind(session: Session) -> bool:
 def missing(session: Session) -> list[Migration]:
     """The migrations that the database has not come to, ours first; none of ours where newer code has migrated it."""
     found = reached(session)
-    is_newer = bool(unknown(found)) and not any(map(is_known, found))
-    ours = [] if is_newer else revisions.missing(MIGRATIONS / "versions", found)
+    ours = [] if _is_newer(session, found) else revisions.missing(MIGRATIONS / "versions", found)
     return [*ours, *(each for folder in branches() for each in revisions.missing(folder, found))]
+
+
+def _is_newer(session: Session, found: Collection[str]) -> bool:
+    """Whether newer code has migrated: not where another application only keeps its own numbers in the same table."""
+    if any(map(is_known, found)) or not unknown(found):
+        return False
+    return inspect(session.connection()).has_table(_OURS)
 
 
 def reached(session: Session) -> list[str]:

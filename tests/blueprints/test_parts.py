@@ -131,9 +131,9 @@ def write(folder: Path, revision: str, **more: object) -> Path:
             {"down_revision": "0034"},
             r"continues 0034 of Sealpost.*down_revision = None, and depends_on = .0034",
         ),
-        ("0034", {}, "has a number as Sealpost’s own have. Give it a name, like shop_1"),
+        ("0034", {}, "has a number as Sealpost’s own have. Name it like shop_1"),
         ("9999", {}, "has a number as Sealpost’s own have"),
-        ("shop_" + "1" * 28, {}, "32 characters at most"),
+        ("shop_" + "1" * 28, {}, "Shorten it to 32 characters"),
     ],
 )
 def test_a_branch_that_cannot_be_one_is_refused(

@@ -121,6 +121,13 @@ def test_what_is_no_session_is_refused(guest: Flask) -> None:
         pass
 
 
+def test_what_was_forgotten_is_said_where_it_is_missing(host: Flask, db: SQLAlchemy) -> None:
+    with pytest.raises(RuntimeError, match=r"the current one is host: call it inside `with sealpost_context\(\):`"):
+        queue_email(ANN, "Hello", "Text")
+    with sealpost_context(db.session), pytest.raises(ValueError, match=r"^session: Pass what `with sealpost_context"):
+        queue_email(ANN, "Hello", "Text", session=db.session)
+
+
 def test_the_applications_logging_stays_as_it_is(guest: Flask, environment: dict[str, str], tmp_path: Path) -> None:
     root = logging.getLogger()
     before = (list(root.handlers), root.level, logging.getLogger("werkzeug").level)

@@ -2,11 +2,12 @@
 
 import asyncio
 import random
+import signal
 import smtplib
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -88,26 +89,32 @@ class GatewayStorm:
 
     def kill(self) -> None:
         """Kill it after some more mails, in whatever it does at that moment; another takes its place."""
-        self.wait_for(self._chance.randint(3, 12))
-        self._up.clear()
-        self._role.end()
-        self.kills += 1
+        self._kill()
         self._begin()
 
-    def crash(self, point: Point) -> None:
-        """Put one in its place that dies when it gets to this point, wait until it has, and put another there."""
-        self._up.clear()
-        self._role.end()
-        self._begin(point, self._chance.randint(1, point.most))
-        assert self._role.wait(PATIENCE) == -9, f"it did not get to {point.name}"
-        self._up.clear()
-        self.kills += 1
+    def crash(self, points: Iterable[Point]) -> None:
+        """Kill it, and put one after the other in its place that dies at one of these points; then another."""
+        self._kill()
+        for point in points:
+            self._begin(point, self._chance.randint(1, point.most))
+            assert self._role.wait(PATIENCE) == -signal.SIGKILL, f"it did not get to {point.name}"
+            self.kills += 1
+            self._end()
         self._begin()
 
     def wait_for(self, mails: int) -> None:
         """Until so many more have been answered, one way or the other."""
         enough = self.told.mails + mails
         wait_until(lambda: self.told.mails >= enough, "an answer")
+
+    def _kill(self) -> None:
+        self.wait_for(self._chance.randint(3, 12))
+        self._end()
+        self.kills += 1
+
+    def _end(self) -> None:
+        self._up.clear()
+        self._role.end()
 
     def _begin(self, *work: object) -> None:
         self._role = started(self.place, self.port, *work)
