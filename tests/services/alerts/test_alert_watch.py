@@ -461,6 +461,7 @@ def test_a_disk_that_is_full_is_told_of_though_nothing_can_be_written_down(
     watcher = Watcher(folder, seconds, lambda _: {})
     look(watcher, seconds)
     folder.rename(tmp_path / "gone")
+    folder.symlink_to("/proc/self")  # a folder in which nobody can make a file
     look(watcher, seconds, 2)
     with database_away():  # from just before it would be told
         look(watcher, seconds, 2)
@@ -468,6 +469,7 @@ def test_a_disk_that_is_full_is_told_of_though_nothing_can_be_written_down(
     assert told(hook) == ["firing"]
     assert "The disk cannot be written to" in hook.calls[0].json["data"]["headline"]
     assert [alert.rule for alert in showing.now().firing] == ["storage"]
+    folder.unlink()
     (tmp_path / "gone").rename(folder)
     look(watcher, seconds, 4)
     assert told(hook) == ["firing", "resolved"]
