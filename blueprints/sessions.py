@@ -154,6 +154,12 @@ def ended_account() -> int | None:
     return next((account_id for account_id in accounts if account_id is not None), None)
 
 
+def waits_for_provider() -> bool:
+    """Whether this browser's session goes on once the provider of single sign-on has said again who it is."""
+    session_id = cookie(SESSION)
+    return bool(session_id) and sessions.waits_for_provider(session_id)
+
+
 def device() -> str:
     """The cookie of a browser in which somebody has signed in before, or ""."""
     return cookie(DEVICE, 512)

@@ -1,12 +1,10 @@
 """`flask gateway run`: other programs hand over their email by SMTP."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import threading
 import time
-from contextlib import suppress
 from typing import Final
 
 import click
@@ -15,6 +13,7 @@ from flask.cli import AppGroup
 
 from blueprints.cli.frame import answer, command
 from services.checks import start
+from services.gateway import memory
 from services.gateway.listening import Gateway
 from utils import ending, service_manager
 from utils.process_guard import forbid_core_dumps
@@ -22,8 +21,6 @@ from utils.process_guard import forbid_core_dumps
 gateway = AppGroup("gateway", help="Take email from other programs by SMTP.")
 
 _LOOK_SECONDS: Final = 0.5
-_MMAP_THRESHOLD: Final = -3  # mallopt(3)
-_LARGE: Final = 1 << 20  # octets
 
 
 @command(gateway, "run")
@@ -34,7 +31,7 @@ def run(*, parent: int | None, as_json: bool) -> None:
     Gunicorn and `make run` start it themselves where that is set.
     """
     forbid_core_dumps()
-    _give_large_memory_back()
+    memory.hold_little()
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     start.check_writing()
     made = Gateway(app)
@@ -50,12 +47,6 @@ def run(*, parent: int | None, as_json: bool) -> None:
         service_manager.ready()
 
     asyncio.run(made.run(listens))
-
-
-def _give_large_memory_back() -> None:
-    """Have glibc hand what a large message took back to the system, instead of raising the bound for that each time."""
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def _end_with(parent: int) -> None:

@@ -39,8 +39,9 @@ def options_to_sign_in() -> Response:
 @limiter.limit("60 per 15 minutes")
 def sign_in() -> ResponseReturnValue:
     """Sign in with a passkey, which is both factors in one."""
-    _refuse_where_the_provider_alone_signs_in()
     wanted, remember = local_path(forms.text("next"), request.script_root) or "", forms.ticked("remember")
+    if (refused_here := auth.only_by_provider({"login": "", "next": wanted, "remember": remember})) is not None:
+        return refused_here
     try:
         person = passkeys.sign_in(forms.text("passkey"), bound_to=sessions.cookie(CHALLENGED))
     except InvalidInput as refused:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from services.gateway.replies import LARGEST, Rejection
@@ -32,6 +32,15 @@ class MailFrom:
 
     is_utf8: bool
     asks_for_notices: bool
+
+
+@dataclass
+class Mail:
+    """A mail that is begun. ``named``: how many recipients, accepted or not."""
+
+    begun: MailFrom
+    recipients: dict[str, None] = field(default_factory=dict)
+    named: int = 0
 
 
 @dataclass(frozen=True)

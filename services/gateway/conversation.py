@@ -9,7 +9,6 @@ slowly a message may come, and tells an exception's text to the client. So its c
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -17,7 +16,7 @@ from aiosmtpd.smtp import SMTP, TLSSetupException
 
 from services.gateway import commands, replies
 from services.gateway.accepting import Client
-from services.gateway.commands import BadCommand, MailFrom
+from services.gateway.commands import BadCommand, Mail
 from services.gateway.replies import LARGEST, MOST_RECIPIENTS, GatewayReply, Rejection
 from services.gateway.sign_in import ClientSignedIn, SignInRefused
 from services.gateway.uses import Refused, Visit, Who
@@ -35,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 MOST_ERRORS: Final = 10  # of one connection
 MOST_COMMANDS: Final = 300  # without a message, or since the last one
+MOST_NAMED: Final = 10_000  # recipients of a mail, accepted or not, from which on each counts as a command
 _HANDSHAKE_SECONDS: Final = 30.0
 _OTHER_PROTOCOLS: Final = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"CONNECT ")
 _LOGIN, _PASSWORD = "VXNlcm5hbWU6", "UGFzc3dvcmQ6"  # "Username:" and "Password:", which all clients know
@@ -67,15 +67,6 @@ class Desk(Protocol):
 
     def note(self, visit: Visit) -> None:
         """Have a visit written down."""
-
-
-@dataclass
-class Mail:
-    """A mail that is begun. ``asked``: a recipient was named, whether it was accepted or not."""
-
-    begun: MailFrom
-    recipients: dict[str, None] = field(default_factory=dict)
-    asked: bool = False
 
 
 class _NoHandler:
@@ -335,7 +326,9 @@ class Conversation(SMTP):
         if mail is None:
             self._refuse(Rejection.NO_MAIL)
             return
-        mail.asked = True
+        mail.named += 1
+        if mail.named <= MOST_NAMED:  # whoever has a thousand is told 452 of most, and may send to the others
+            self._commands -= 1
         try:
             named = commands.rcpt_to(argument, is_extended=self._is_extended, is_utf8=mail.begun.is_utf8)
         except BadCommand as bad:
@@ -412,6 +405,11 @@ class Conversation(SMTP):
     async def _not_offered(self, _argument: str) -> None:
         self._refuse(Rejection.NOT_OFFERED)
 
+    async def _bdat(self, _argument: str) -> None:
+        """What follows is a message (RFC 3030 2), which must not be read as commands."""
+        self._say(Rejection.NOT_OFFERED.reply)
+        raise ConversationEnded
+
 
 def _initial(text: str) -> str:
     """An initial response, where "=" stands for an empty one (RFC 4954 4)."""
@@ -419,7 +417,7 @@ def _initial(text: str) -> str:
 
 
 def _no_recipient(mail: Mail) -> Rejection:
-    return Rejection.NO_VALID_RECIPIENT if mail.asked else Rejection.NO_RECIPIENT
+    return Rejection.NO_VALID_RECIPIENT if mail.named else Rejection.NO_RECIPIENT
 
 
 def _plain_address(peer: object) -> str:
@@ -445,6 +443,6 @@ _COMMANDS: Final[dict[str, _Command]] = {
     "QUIT": Conversation._quit,
     "EXPN": Conversation._not_offered,
     "ETRN": Conversation._not_offered,
-    "BDAT": Conversation._not_offered,
+    "BDAT": Conversation._bdat,
     "TURN": Conversation._not_offered,
 }

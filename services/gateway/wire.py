@@ -135,7 +135,7 @@ class ClientWire:
         searched = 0
         try:
             while (end := content.find(_END, searched)) < 0:
-                if refusal is None and received > LARGEST + len(_END):
+                if refusal is None and received > LARGEST + LARGEST // 3:  # with each dot of lines of a dot doubled
                     refusal = Rejection.TOO_LARGE
                 if refusal is None and not self._budget.take(len(content) - held):
                     refusal = Rejection.TOO_MUCH_AT_ONCE
@@ -156,14 +156,14 @@ class ClientWire:
             raise
         self._buffer += content[end + len(_END) :]
         self._budget.give_back(held)
-        if refusal is None and end > LARGEST:
-            refusal = Rejection.TOO_LARGE
         if refusal:
             raise NotTaken(refusal)
         with memoryview(content) as view:
             message = bytes(view[2 : end + 2])
         del content
         message = message.replace(b"\r\n.", b"\r\n").removeprefix(b".")
+        if len(message) > LARGEST:  # without the doubled dots (RFC 1870 5)
+            raise NotTaken(Rejection.TOO_LARGE)
         if not self._budget.take(len(message)):
             raise NotTaken(Rejection.TOO_MUCH_AT_ONCE)
         return message

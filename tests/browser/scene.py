@@ -20,6 +20,8 @@ from database.mail_open_db import Opens
 from database.outbox_db import State as MailState
 from database.sender_db import AccountSender
 from services.accounts.sessions import RECENT
+from services.single_sign_on import people
+from services.single_sign_on.claims import ProvenIdentity
 from services.suppression import counting, entries
 from services.suppression.counting import DeadAddress
 from services.suppression.listing import Cause
@@ -35,6 +37,9 @@ from tests.visitors import PASSWORD
 from utils import clock
 from utils.encryption_utils import digest
 
+PROVIDER = "Example ID"
+BY_PROVIDER = {"OIDC_ISSUER": "http://localhost:1", "OIDC_CLIENT_ID": "sealpost", "OIDC_NAME": PROVIDER}  # it is away
+
 
 class Servers:
     """Sealpost without an administrator, with accounts alone, where people are invited, and with mail; mail servers."""
@@ -46,7 +51,8 @@ class Servers:
         self.silent = silent
         self.untouched = start_server()
         self.new = start_server(with_accounts=True, PERSONAL_SMTP_FALLBACK="always")
-        self.peopled = start_server(with_accounts=True, SMTP_ALLOWED_CIDRS_ACCOUNTS="127.0.0.0/8")
+        self.peopled = start_server(with_accounts=True, SMTP_ALLOWED_CIDRS_ACCOUNTS="127.0.0.0/8", **BY_PROVIDER)
+        self._link_a_sign_in()
         self.working = start_server(with_accounts=True)
         self._start_server = start_server
         self.reset_link = self._use_the_local_inbox()
@@ -146,6 +152,11 @@ class Servers:
             with transaction() as session:
                 hour, opens = clock.now().replace(minute=0, second=0, microsecond=0), Opens(clock.now(), later, 3, 1)
                 mail_open_db.note(session, read, hour, opens)
+
+    def _link_a_sign_in(self) -> None:
+        """Have a sign-in at the provider that is Alice's."""
+        with create_app(self.peopled.environment).app_context():
+            people.link(1, ProvenIdentity(issuer=BY_PROVIDER["OIDC_ISSUER"], subject="1", username="ada"))
 
     def _ask_for_a_sender(self) -> str:
         """Have a sender that waits to be confirmed; the path of its link."""

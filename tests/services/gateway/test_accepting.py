@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
@@ -260,3 +261,35 @@ def test_on_postgresql_too_what_was_answered_is_there(
         (use,) = uses.by_token([1]).values()
         assert use.mails == 3
         db.engine.dispose()
+
+
+def test_while_postgresql_is_away_a_mail_is_451_and_a_sign_in_454_and_afterwards_both_work(
+    environment: dict[str, str], postgresql: str, tmp_path: Path
+) -> None:
+    app = create_app(environment | {"DATABASE_URL": postgresql}, instance_path=tmp_path)
+    with app.app_context():
+        token = token_of(make_bob().id)
+        message = from_line(b"From: bob@example.com\r\n")
+        with RunningGateway(app) as gateway, signed_in(gateway, "bob", token) as talk, gateway.talk() as other:
+            other.hello()
+            before = len(queued())
+            with away(postgresql):
+                assert talk.hand_over(message).startswith("451 4.3.0")
+                assert other.sign_in("bob", token).startswith("454 4.7.0")
+            assert talk.hand_over(message).startswith("250")
+            assert other.sign_in("bob", token).startswith("235")
+        assert len(queued()) == before + 1
+        db.engine.dispose()
+
+
+@contextmanager
+def away(url: str) -> Iterator[None]:
+    """The database takes no connections, and has ended those that it had."""
+    server, _, name = url.rpartition("/")
+    with psycopg.connect(f"{server}/template1", autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        try:
+            yield
+        finally:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")

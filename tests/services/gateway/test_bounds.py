@@ -11,7 +11,6 @@ from flask import Flask
 
 from services.gateway import conversation, listening, sign_in, wire
 from services.gateway.listening import Gateway
-from services.gateway.replies import LARGEST
 from tests.certificates import authority, stranger
 from tests.gateway import MAIL, RunningGateway, Talk, queued
 from tests.patience import stretched, wait_until
@@ -121,29 +120,6 @@ def test_a_message_that_is_too_large_is_read_to_its_end_and_refused_and_an_endle
     except ConnectionError:
         return
     assert talk.heard().startswith("552")
-
-
-def test_a_mail_of_the_largest_size_takes_at_most_four_times_its_memory(talk: Talk) -> None:
-    assert talk.hand_over().startswith("250")
-    line = b"x" * 74 + b"\r\n"
-    message = MAIL + line * ((LARGEST - len(MAIL) - 300) // len(line))
-    before = _peak(reset=True)
-    assert talk.say("MAIL FROM:<a@example.com>").startswith("250")
-    talk.say("RCPT TO:<jane@example.org>")
-    talk.say("DATA")
-    for place in range(0, len(message), 1 << 20):
-        talk.send(message[place : place + (1 << 20)])
-    talk.send(b".\r\n")
-    assert talk.heard().startswith("250")
-    assert _peak() - before <= 4 * LARGEST
-
-
-def _peak(*, reset: bool = False) -> int:
-    """The most that this process has held since the last reset, in octets."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def test_over_the_memory_for_all_messages_one_is_put_off(

@@ -154,6 +154,15 @@ def test_recipients_are_told_of_notices_counted_and_written_once(talk: Talk) -> 
     assert len(row.recipients) == 100
 
 
+def test_of_a_thousand_recipients_a_hundred_are_taken_and_the_others_put_off(talk: Talk) -> None:
+    talk.send(b"MAIL FROM:<a@example.com>\r\n" + b"".join(b"RCPT TO:<u%d@example.org>\r\n" % n for n in range(1000)))
+    assert talk.codes(1001) == [250] * 101 + [452] * 900
+    assert talk.say("DATA").startswith("354")
+    talk.send(MAIL + b".\r\n")
+    assert talk.heard().startswith("250")
+    assert len(queued()[0].recipients) == 100
+
+
 def test_a_new_hello_or_rset_forgets_the_mail_and_nested_mail_is_refused(talk: Talk) -> None:
     for line in ("EHLO again.example", "RSET"):
         talk.say("MAIL FROM:<a@example.com>")

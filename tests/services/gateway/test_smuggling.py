@@ -61,6 +61,16 @@ def test_a_message_that_nobody_waited_with_is_not_read_as_commands(talk: Talk) -
     assert queued() == []
 
 
+def test_a_chunk_that_was_not_asked_for_is_not_read_as_commands(talk: Talk) -> None:
+    talk.send(b"MAIL FROM:<a@example.com>\r\nRCPT TO:<jane@example.org>\r\nBDAT %d LAST\r\n" % len(SMUGGLED))
+    assert talk.codes(3) == [250, 250, 502]
+    assert talk.is_ended()
+    with pytest.raises(ConnectionError):
+        for _ in range(100):
+            talk.send(SMUGGLED)
+    assert queued() == []
+
+
 def test_a_message_may_not_be_odd_in_its_octets_or_its_header(talk: Talk) -> None:
     for message, words in (
         (MAIL + b"a\0b\r\n", "The message contains a NUL octet."),
