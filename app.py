@@ -247,11 +247,12 @@ def sealpost_context(session: Session | scoped_session[Any] | None = None) -> It
 def guest() -> Flask:
     """The application for ``sealpost_context``, one in a process. Raises ConfigurationError."""
     with _making_guest:
-        return _guest()
+        return _guest(os.getpid())
 
 
 @cache
-def _guest() -> Flask:
+def _guest(_process: int) -> Flask:
+    """One that was made before a fork has connections that are its parent's."""
     made = create_app(is_guest=True)
     with made.app_context():
         start.check(is_database_needed=False)

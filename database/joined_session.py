@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from flask import current_app
 from flask_sqlalchemy.session import Session as AppSession
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,8 +24,14 @@ NOT_OURS: Final = (
 
 
 def is_anothers(session: Session | None) -> bool:
-    """Whether it is Flask-SQLAlchemy's, and of another application than the current one."""
-    return isinstance(session, AppSession) and session._db is not current_app.extensions.get("sqlalchemy")
+    """Whether it is Flask-SQLAlchemy's, and of another application than the current one: it finds no database here."""
+    if not isinstance(session, AppSession):
+        return False
+    try:
+        session.get_bind()
+    except RuntimeError:
+        return True
+    return False
 
 
 def connection_of(session: Session | scoped_session[Any]) -> Connection:

@@ -98,6 +98,15 @@ def test_what_cannot_start_says_so_in_one_line_and_leaves_nothing(tree: Path) ->
     assert (said, process.returncode) == ("MIGRATE_AT_START must be true or false.\n", 1)
 
 
+def test_with_migrations_switched_off_tables_that_are_missing_are_refused_and_not_made(tree: Path) -> None:
+    with contained(tree, "worker", MIGRATE_AT_START="false") as process:
+        said, _ = process.communicate(timeout=PATIENCE)
+    assert (
+        "The database is not ready. The tables are older than this version of Sealpost. Run: flask db upgrade" in said
+    )
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("words", "environment", "program"),
     [

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask
-from sqlalchemy import Column, Integer, MetaData, Table
+from sqlalchemy import Column, Integer, MetaData, Table, inspect
 
 from app import create_app
 from blueprints.access import admin_page, public, signed_in
 from blueprints.parts import Part
 from database import revisions, schema_db
-from database.engine import reading
+from database.engine import db, reading
 from services.checks import start
 from tests.visitors import visit
 from utils.env_reader import ConfigurationError
@@ -97,6 +97,12 @@ def test_its_own_static_files_need_no_guard(with_parts: Made, tmp_path: Path) ->
     (tmp_path / "shop.css").write_text("a {}")
     part = Part(blueprint=blueprint(url_prefix="/shop", static_folder=str(tmp_path), static_url_path="static"))
     assert visit(with_parts(part)).get("/shop/static/shop.css").text == "a {}"
+
+
+def test_its_pages_are_served_as_ours_are(with_parts: Made) -> None:
+    made = with_parts(Part(blueprint=blueprint("/stock"), csrf=False))
+    assert "script-src 'self'" in visit(made).get("/stock").headers["Content-Security-Policy"]
+    assert visit(made).post("/stock", data={"note": "a" * 70_000}).status_code == 413
 
 
 def test_two_applications_of_one_process_have_each_their_own_parts(with_parts: Made) -> None:
@@ -205,3 +211,35 @@ def test_a_migration_of_a_part_that_fails_leaves_nothing_half_done_and_runs_agai
     with made.app_context():
         assert upgrade(made)[0] == 0
         start.check()
+
+
+def test_its_migrations_are_written_into_its_own_branch_by_the_commands_that_the_page_shows(
+    with_parts: Made, tmp_path: Path
+) -> None:
+    (tmp_path / "stock").mkdir()
+    tables = MetaData()
+    stock = Table("stock", tables, Column("id", Integer, primary_key=True))
+    part = Part(blueprint=blueprint("/stock"), migrations=tmp_path / "stock", tables=tables)
+
+    def run(*words: str) -> None:
+        revisions._every.cache_clear()
+        made = with_parts(part)
+        with made.app_context():
+            told = made.test_cli_runner().invoke(args=["db", *words])
+        assert told.exit_code == 0, (told.output, told.exception)
+
+    first = ["--head", "base", "--branch-label", "stock", "--version-path", str(tmp_path / "stock")]
+    run("migrate", *first, "--rev-id", "stock_1", "-m", "the stock")
+    run("upgrade")
+    stock.append_column(Column("pieces", Integer))
+    run("migrate", "--head", "stock@head", "--rev-id", "stock_2", "-m", "its pieces")
+    run("upgrade")
+    run("check")
+    assert [(each.revision, each.after) for each in revisions.missing(tmp_path / "stock", [])] == [
+        ("stock_1", ()),
+        ("stock_2", ("stock_1",)),
+    ]
+    run("downgrade", "stock@base")
+    with with_parts().app_context():  # which may go now
+        start.check()
+        assert not inspect(db.engine).has_table("stock")

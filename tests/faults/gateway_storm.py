@@ -1,6 +1,7 @@
 """The gateway in a process of its own that is killed, and programs that go on sending to it all the while."""
 
 import asyncio
+import os
 import random
 import signal
 import smtplib
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from typing import Final, Self
 
 from sqlalchemy import select
@@ -23,7 +25,7 @@ from services.outbox import content
 from tests.faults import child
 from tests.faults.child import Place
 from tests.faults.points import Point
-from tests.faults.storm import Role
+from tests.faults.storm import CONTEXT, Role
 from tests.patience import PATIENCE, wait_until
 
 ACCOUNT: Final = "alice"
@@ -33,13 +35,57 @@ _DATE: Final = "Mon, 01 Jan 2024 10:00:00 +0000"
 _TEXT: Final = ("Thank you for your order.\r\n..\r\n" * 40).encode()
 
 
-def gateway(place: Place, point: Point | None = None, nth: int = 1) -> None:
-    """In a process of its own: take mail until killed, or until it gets to this point for the n-th time."""
+class GatewayProcess:
+    """Gateways of a place, one after the other at one port, each forked where the application is ready already."""
+
+    def __init__(self, place: Place, port: int) -> None:
+        self._port = port
+        self._line, there = CONTEXT.Pipe()
+        self._nest = Role(work=hatch, arguments=(place, there))
+        self._nest.start()
+        there.close()
+        self.pid = 0
+
+    def start(self, point: Point | None = None, nth: int = 1) -> None:
+        """Begin one, and wait until it listens, or has ended since it got to this point for the n-th time."""
+        self._line.send((point, nth))
+        self.pid = self._line.recv()
+        wait_until(lambda: self._line.poll() or _listens(self._port), "the gateway")
+
+    def wait(self) -> int:
+        """How it has ended: minus the signal."""
+        assert self._line.poll(PATIENCE), "it did not end"
+        self.pid = 0
+        return os.waitstatus_to_exitcode(self._line.recv())
+
+    def kill(self) -> None:
+        """Kill it -9."""
+        os.kill(self.pid, signal.SIGKILL)
+        assert self.wait() == -signal.SIGKILL
+
+    def close(self) -> None:
+        """End everything."""
+        if self.pid:
+            self.kill()
+        self._nest.end()
+        self._line.close()
+
+
+def hatch(place: Place, line: Connection) -> None:
+    """In a process of its own: fork a gateway whenever told to, tell its pid, and then how it has ended."""
     app = child.begin(place)
     memory.hold_little()
-    if point:
-        point.arm(nth)
-    asyncio.run(Gateway(app).run(lambda: None))
+    while True:
+        point, nth = line.recv()
+        pid = os.fork()
+        if not pid:
+            line.close()
+            if point:
+                point.arm(nth)
+            asyncio.run(Gateway(app).run(lambda: None))
+            os._exit(0)
+        line.send(pid)
+        line.send(os.waitpid(pid, 0)[1])
 
 
 @dataclass
@@ -74,6 +120,7 @@ class GatewayStorm:
         self._chance = random.Random(self.seed)
         self._up, self._is_over = threading.Event(), threading.Event()
         self._lock = threading.Lock()
+        self._gateway = GatewayProcess(self.place, self.port)
         self._begin()
         self._clients = [threading.Thread(target=self._send, args=(number,)) for number in range(CLIENTS)]
         for client in self._clients:
@@ -85,7 +132,7 @@ class GatewayStorm:
         self._up.set()
         for each in self._clients:
             each.join(PATIENCE)
-        self._role.end()
+        self._gateway.close()
 
     def kill(self) -> None:
         """Kill it after some more mails, in whatever it does at that moment; another takes its place."""
@@ -97,9 +144,9 @@ class GatewayStorm:
         self._kill()
         for point in points:
             self._begin(point, self._chance.randint(1, point.most))
-            assert self._role.wait(PATIENCE) == -signal.SIGKILL, f"it did not get to {point.name}"
+            assert self._gateway.wait() == -signal.SIGKILL, f"it did not get to {point.name}"
+            self._up.clear()
             self.kills += 1
-            self._end()
         self._begin()
 
     def wait_for(self, mails: int) -> None:
@@ -109,15 +156,12 @@ class GatewayStorm:
 
     def _kill(self) -> None:
         self.wait_for(self._chance.randint(3, 12))
-        self._end()
+        self._up.clear()
+        self._gateway.kill()
         self.kills += 1
 
-    def _end(self) -> None:
-        self._up.clear()
-        self._role.end()
-
-    def _begin(self, *work: object) -> None:
-        self._role = started(self.place, self.port, *work)
+    def _begin(self, point: Point | None = None, nth: int = 1) -> None:
+        self._gateway.start(point, nth)
         self._up.set()
 
     def _send(self, number: int) -> None:
@@ -154,14 +198,6 @@ class GatewayStorm:
         else:
             with self._lock:
                 self.told.answered.add(mail)
-
-
-def started(place: Place, port: int, *work: object) -> Role:
-    """A gateway that listens, or has ended at once."""
-    role = Role(work=gateway, arguments=(place, *work))
-    role.start()
-    wait_until(lambda: role.exit_code is not None or _listens(port), "the gateway")
-    return role
 
 
 def message(mail: str, sender: str) -> bytes:
