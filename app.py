@@ -52,6 +52,7 @@ from blueprints.pages import (
     connect_pages,
     domain_pages,
     emails,
+    factor_policy_page,
     gateway_page,
     headers_page,
     inbox,
@@ -75,7 +76,7 @@ from blueprints.pages import (
     token_pages,
     typed_pages,
 )
-from blueprints.parts import Part
+from blueprints.parts import Part, refuse_what_is_none
 from database import engine, joined_session, migrating
 from services.checks import start
 from services.settings import route
@@ -113,6 +114,7 @@ def create_app(
     ``is_guest`` in another application's process leaves that one's logging as it is.
     Raises ConfigurationError, a ValueError of one line that names the variable.
     """
+    refuse_what_is_none(parts)
     config = load_settings(environment)
     if is_guest:
         join_logging(config.secrets())
@@ -168,6 +170,7 @@ def create_app(
         senders_api.bp,
         usage_api.bp,
         people_pages.bp,
+        factor_policy_page.bp,
         own_server_page.bp,
         own_connect_page.bp,
         oversight_pages.bp,
@@ -245,11 +248,12 @@ def sealpost_context(session: Session | scoped_session[Any] | None = None) -> It
 def guest() -> Flask:
     """The application for ``sealpost_context``, one in a process. Raises ConfigurationError."""
     with _making_guest:
-        return _guest()
+        return _guest(os.getpid())
 
 
 @cache
-def _guest() -> Flask:
+def _guest(_process: int) -> Flask:
+    """One that was made before a fork has connections that are its parent's."""
     made = create_app(is_guest=True)
     with made.app_context():
         start.check(is_database_needed=False)

@@ -98,7 +98,7 @@ def init_app(app: Flask) -> None:
 def exempt_from_csrf(app: Flask, blueprint: str) -> None:
     """Let requests to a blueprint of another application do without our origin and token, and to those within it.
 
-    Its views with a guard of ours go by sessions, and need both all the same.
+    Its views behind another guard than ``public`` go by sessions, and need both all the same.
     """
     app.extensions.setdefault(_EXEMPT, set()).add(blueprint)
 
@@ -296,7 +296,9 @@ def _check_origin_and_token() -> Response | None:
         return None
     if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
         return None  # the guard turns them away, and says why
-    if _guard_of_view() is None and not current_app.extensions.get(_EXEMPT, set()).isdisjoint(request.blueprints):
+    if _guard_of_view() in (None, "public") and not current_app.extensions.get(_EXEMPT, set()).isdisjoint(
+        request.blueprints
+    ):
         return None
     if not _is_same_origin():
         raise _refusal("origin")
@@ -357,7 +359,10 @@ def _turned_away() -> Response | None:
     if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
         raise SignInRequired("You are signed out. Sign in again.")
     page = request.path if request.method in SAFE_METHODS else kept.keep() if _is_same_origin() else ""
-    response: Response = redirect(url_for("auth.login", next=local_path(_as_asked_for(page))), 303)  # type: ignore[assignment]
+    # Somebody whom the provider still knows comes back at once. A form of ours leads to no page of another site.
+    is_by_provider = request.method in SAFE_METHODS and sessions.waits_for_provider()
+    sign_in = "single_sign_on.begin" if is_by_provider else "auth.login"
+    response: Response = redirect(url_for(sign_in, next=local_path(_as_asked_for(page))), 303)  # type: ignore[assignment]
     return response
 
 

@@ -1,6 +1,7 @@
 """Confirming who one is: some deeds want a proof that is not older than ten minutes, by every factor that there is.
 
-It binds sessions. A form asks for it within itself (``ui.confirm_password``), so that nothing typed is lost.
+It binds sessions. A form asks for it within itself (``ui.confirm_password``), so that nothing typed is lost. A link to
+a file leads by a page of its own (``security.ask_who``).
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from flask_login import current_user
 
 from blueprints import sessions
 from blueprints.clients import client_network
-from services.factors import confirming, ways
+from services.factors import confirming, passkeys, ways
 from services.factors.ways import Ways
 from utils.env_utils import get_settings
 from utils.errors import Forbidden, InvalidInput
@@ -63,5 +64,5 @@ def _elsewhere() -> str:
     return f"Sign in once more at {ours.name}, then send this form again."
 
 
-def _for_pages() -> dict[str, Callable[[], Ways]]:
-    return {"ways_to_confirm": lambda: ways.of_account(current_user.id)}
+def _for_pages() -> dict[str, Callable[[], Ways | str]]:
+    return {"ways_to_confirm": lambda: ways.of_account(current_user.id), "why_no_passkeys": passkeys.why_not}

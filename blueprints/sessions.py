@@ -114,6 +114,7 @@ def sign_in(person: Person, proven_by: Collection[Proof], *, remember: bool = Fa
         browser=browser_in_short(request.headers.get("User-Agent", "")),
         is_remembered=remember,
         is_new=is_new,
+        is_known_browser=devices.knows(device(), person.id) is not None,
     )
     if former:
         sessions.replace(former)
@@ -151,6 +152,12 @@ def ended_account() -> int | None:
     ids = (cookie(name) for name in (SESSION, ENDED))
     accounts = (sessions.account_of_ended(session_id) for session_id in ids if session_id)
     return next((account_id for account_id in accounts if account_id is not None), None)
+
+
+def waits_for_provider() -> bool:
+    """Whether this browser's session goes on once the provider of single sign-on has said again who it is."""
+    session_id = cookie(SESSION)
+    return bool(session_id) and sessions.waits_for_provider(session_id)
 
 
 def device() -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from flask_sqlalchemy.session import Session as AppSession
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session
@@ -20,6 +21,17 @@ NOT_OURS: Final = (
     "session: Its database has no tables of Sealpost. Pass a session on the database of Sealpost's DATABASE_URL, or "
     "none: then the email is queued at once, in a transaction of its own."
 )
+
+
+def is_anothers(session: Session | None) -> bool:
+    """Whether it is Flask-SQLAlchemy's, and of another application than the current one: it finds no database here."""
+    if not isinstance(session, AppSession):
+        return False
+    try:
+        session.get_bind()
+    except RuntimeError:
+        return True
+    return False
 
 
 def connection_of(session: Session | scoped_session[Any]) -> Connection:

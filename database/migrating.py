@@ -13,8 +13,9 @@ from werkzeug.local import LocalProxy
 
 from database import schema_db
 from database.engine import db
-from database.schema_db import MIGRATIONS
+from database.schema_db import MIGRATIONS, VERSION
 from utils import late
+from utils.env_reader import ConfigurationError
 
 _EXTENSION: Final = "migrate"  # where Flask-Migrate keeps what it was set up with
 _TABLES: Final = "sealpost_tables"  # where an application keeps the tables of its other branches
@@ -49,8 +50,10 @@ def init_app(
 ) -> None:
     """Let ``flask db …``, ``commands`` among it, and Flask-Migrate's functions work on this application.
 
-    ``branches`` are folders with migrations of ``tables`` that are not ours.
+    ``branches`` are folders with migrations of ``tables`` that are not ours. Raises ConfigurationError for those that
+    have a name of ours.
     """
+    _refuse_taken_names(tables)
     schema_db.keep_branches(app, branches)
     app.extensions[_TABLES] = tuple(tables)
     app.extensions[_EXTENSION] = LocalProxy(partial(_set_up, app, commands))  # whoever asks it anything sets it up
@@ -65,6 +68,17 @@ def upgrade() -> None:
 def tables() -> list[MetaData]:
     """All tables that migrations of the current application are about."""
     return [db.metadata, *current_app.extensions[_TABLES]]
+
+
+def _refuse_taken_names(tables: Sequence[MetaData]) -> None:
+    taken = {VERSION, *db.metadata.tables}
+    for each in tables:
+        if both := sorted(taken & set(each.tables)):
+            raise ConfigurationError(
+                f"The table {both[0]} of a part has the name of one that is there already. Call it otherwise, like "
+                f"shop_{both[0]}."
+            )
+        taken |= set(each.tables)
 
 
 def _set_up(app: Flask, commands: Sequence[click.Command]) -> Any:  # noqa: ANN401 - Flask-Migrate is untyped

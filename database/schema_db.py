@@ -16,10 +16,16 @@ from sqlalchemy.orm import Session
 
 from database import revisions
 from database.revisions import Migration
+from utils.env_reader import ConfigurationError
 
 MIGRATIONS: Final = Path(__file__).resolve().parent / "migrations"
 UPGRADE: Final = "The tables are older than this version of Sealpost. Run: flask db upgrade"
+STRANGE: Final = (
+    "A newer version of Sealpost made them, or a part that is not given to create_app() here, or another application "
+    "that keeps its own in the same table. Run that version, give that part, or see docs/embedding.md."
+)
 VERSION: Final = "alembic_version"
+_OURS: Final = "email_outbox"
 _BRANCHES: Final = "sealpost_branches"  # where an application keeps the folders of the other branches
 _NO_TABLE, _NO_COLUMN = "42P01", "42703"  # SQLSTATE of PostgreSQL
 _READ_ONLY = "25006"
@@ -29,8 +35,7 @@ def is_behind(session: Session) -> bool:
     """Whether migrations are missing. A database that newer code has migrated already is not behind."""
     found = reached(session)
     known = [name for name in found if is_known(name)]
-    is_newer = not known and bool(unknown(found))
-    return (all(map(is_older, known)) and not is_newer) or any(
+    return (all(map(is_older, known)) and not _is_newer(session, found)) or any(
         revisions.missing(folder, found) for folder in branches()
     )
 
@@ -38,16 +43,24 @@ def is_behind(session: Session) -> bool:
 def missing(session: Session) -> list[Migration]:
     """The migrations that the database has not come to, ours first; none of ours where newer code has migrated it."""
     found = reached(session)
-    is_newer = bool(unknown(found)) and not any(map(is_known, found))
-    ours = [] if is_newer else revisions.missing(MIGRATIONS / "versions", found)
+    ours = [] if _is_newer(session, found) else revisions.missing(MIGRATIONS / "versions", found)
     return [*ours, *(each for folder in branches() for each in revisions.missing(folder, found))]
 
 
+def _is_newer(session: Session, found: Collection[str]) -> bool:
+    """Whether newer code has migrated: not where another application only keeps its own numbers in the same table."""
+    if any(map(is_known, found)) or not unknown(found):
+        return False
+    return inspect(session.connection()).has_table(_OURS)
+
+
 def reached(session: Session) -> list[str]:
-    """The newest migration of each branch that the database has come to; none in an empty one."""
+    """The newest migration of each branch that the database has come to, and what they need; none in an empty one."""
     if not inspect(session.connection()).has_table(VERSION):
         return []
-    return list(session.scalars(text(f"SELECT version_num FROM {VERSION} ORDER BY 1")))  # noqa: S608 - a constant
+    found = set(session.scalars(text(f"SELECT version_num FROM {VERSION}")))  # noqa: S608 - a constant
+    needed = set().union(*(revisions.needed(folder, found) for folder in branches()))
+    return sorted(found | (needed - set(unknown(needed))))
 
 
 def unknown(found: Collection[str]) -> list[str]:
@@ -57,8 +70,22 @@ def unknown(found: Collection[str]) -> list[str]:
     ]
 
 
+def strange(found: Collection[str]) -> str:
+    """What it means that a database has migrations which are unknown here, with the remedy; "" if it has none."""
+    names = unknown(found)
+    return f"The database has migrations that are unknown here: {', '.join(names)}. {STRANGE}" if names else ""
+
+
 def keep_branches(app: Flask, folders: Sequence[Path]) -> None:
-    """Let an application have branches beside ours, whose migrations are in these folders."""
+    """Let an application have branches beside ours, whose migrations are in these folders.
+
+    Raises ConfigurationError for what can be no branch.
+    """
+    taken = set(_known())
+    for folder in folders:
+        if fault := revisions.fault(folder, taken):
+            raise ConfigurationError(fault)
+        taken |= revisions.names(folder)
     app.extensions[_BRANCHES] = tuple(folders)
 
 

@@ -120,6 +120,12 @@ def administrator_ids(session: Session) -> list[int]:
     return list(session.scalars(select(Account.id).where(_ADMINISTRATES).order_by(Account.id)))
 
 
+def administrators_without_factor(session: Session) -> list[str]:
+    """The names of those who can act as administrator and have no second factor, the first account first."""
+    lacking = select(Account.username).where(_ADMINISTRATES, Account.second_factor_since.is_(None))
+    return list(session.scalars(lacking.order_by(Account.id)))
+
+
 def lock_administrators(session: Session) -> list[Account]:
     """Who can act as administrator, held until the transaction ends: of two who remove each other one waits here.
 

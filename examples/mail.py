@@ -7,13 +7,14 @@
 
 The application shares Sealpost's environment and database. ``session`` is Flask-SQLAlchemy's, of that database: then an
 email goes with the transaction that it is sent in. Sealpost decides the From address, so that ``sender`` becomes
-Reply-To where there is none; the options of SMTP and the alternatives but HTML are not there.
+Reply-To where there is none; what it does not take is a ValueError, and so is what cannot be an email.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formataddr
+from mimetypes import guess_type
 from typing import Any, Self
 
 from flask import Flask
@@ -23,35 +24,62 @@ from app import sealpost_context
 from services import email_service
 
 Address = str | tuple[str, str]
+NOT_TAKEN = ("date", "mail_options", "rcpt_options")  # which Sealpost sets itself
 
 
 @dataclass
 class Attachment:
-    filename: str
-    content_type: str
-    data: bytes
+    """A file to send along. ``disposition`` says nothing; with a Content-ID among ``headers`` it is of the HTML."""
+
+    filename: str | None = None
+    content_type: str | None = None
+    data: bytes | str | None = None
+    disposition: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def taken(self) -> email_service.Attachment:
+        if self.data is None:
+            raise ValueError("attachments: Pass the data of the file.")
+        kind = self.content_type or guess_type(self.filename or "")[0]
+        content_id = {name.lower(): value for name, value in self.headers.items()}.get("content-id", "")
+        return email_service.Attachment(
+            self.filename or "attachment",
+            self.data.encode() if isinstance(self.data, str) else self.data,
+            kind or ("text/plain" if isinstance(self.data, str) else "application/octet-stream"),
+            content_id.strip("<>"),
+        )
 
 
 @dataclass
 class Message:
-    """An email, as Flask-Mail's ``Message`` is made."""
+    """An email, as Flask-Mail's ``Message`` is made. ``charset`` says nothing: all is UTF-8."""
 
     subject: str = ""
-    recipients: list[Address] = field(default_factory=list)
-    body: str = ""
+    recipients: list[Address] | None = None
+    body: str | None = None
     html: str | None = None
+    alts: Mapping[str, str] | Iterable[tuple[str, str]] | None = None
     sender: Address | None = None
-    cc: list[Address] = field(default_factory=list)
-    bcc: list[Address] = field(default_factory=list)
-    attachments: list[Attachment] = field(default_factory=list)
+    cc: list[Address] | None = None
+    bcc: list[Address] | None = None
+    attachments: list[Attachment] | None = None
     reply_to: Address | None = None
-    extra_headers: dict[str, str] = field(default_factory=dict)
+    date: float | None = None
+    charset: str | None = None
+    extra_headers: dict[str, str] | None = None
+    mail_options: list[str] | None = None
+    rcpt_options: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        self.recipients, self.attachments = list(self.recipients or ()), list(self.attachments or ())
+        self.alts = dict(self.alts or {})
+        self.html = self.html or self.alts.pop("html", None)
 
     def add_recipient(self, recipient: Address) -> None:
-        self.recipients.append(recipient)
+        self.recipients = [*(self.recipients or ()), recipient]
 
-    def attach(self, filename: str, content_type: str, data: bytes | str) -> None:
-        self.attachments.append(Attachment(filename, content_type, data.encode() if isinstance(data, str) else data))
+    def attach(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as Attachment takes them
+        self.attachments = [*(self.attachments or ()), Attachment(*args, **kwargs)]
 
 
 class Mail:
@@ -77,20 +105,21 @@ class Mail:
 
     def send(self, message: Message) -> str:
         """Promise an email; its id."""
+        if foreign := [name for name in NOT_TAKEN if getattr(message, name)] + list(dict(message.alts or {})):
+            raise ValueError(
+                f"{foreign[0]}: Leave it out. Sealpost sets dates and options, and takes HTML beside text."
+            )
         with sealpost_context(self._session) as session:
             return email_service.queue_email(
                 _addresses(message.recipients),
                 message.subject,
-                message.body,
+                message.body or "",
                 message.html,
                 cc=_addresses(message.cc),
                 bcc=_addresses(message.bcc),
                 reply_to=_addresses([each for each in (message.reply_to or message.sender,) if each]),
                 headers=message.extra_headers,
-                attachments=[
-                    email_service.Attachment(each.filename, each.data, each.content_type)
-                    for each in message.attachments
-                ],
+                attachments=[each.taken() for each in message.attachments or ()],
                 session=session,
             )
 
@@ -105,5 +134,5 @@ class Mail:
             yield outbox
 
 
-def _addresses(given: Sequence[Address]) -> list[str]:
-    return [each if isinstance(each, str) else formataddr(each) for each in given]
+def _addresses(given: Sequence[Address] | None) -> list[str]:
+    return [each if isinstance(each, str) else formataddr(each) for each in given or ()]

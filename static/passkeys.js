@@ -59,7 +59,7 @@ for (const form of document.querySelectorAll("[data-passkey-create]")) {
 
 // What was typed stays: the fields that ask for a proof go, and the form can be sent as it stands.
 async function confirm(box) {
-  const form = box.closest("form") ?? document.getElementById(box.parentElement.querySelector("input[form]")?.getAttribute("form"));
+  const form = box.querySelector("button").form;
   const token = form.elements.csrf_token.value;
   say(box, "");
   let passkey;
@@ -76,11 +76,16 @@ async function confirm(box) {
     return;
   }
   for (const field of document.querySelectorAll('[data-field="confirm_password"], [data-field="confirm_code"]')) field.remove();
-  box.querySelector("button").remove();
+  for (const other of document.querySelectorAll("[data-confirm-passkey]")) other.querySelector("button")?.remove();
   say(box, "Confirmed.");
 }
 
-for (const box of document.querySelectorAll("[data-confirm-passkey]")) {
-  box.hidden = !isAble;
-  box.querySelector("button").addEventListener("click", () => confirm(box));
+/** Lets who is there confirm by a passkey where the page, or a part that came to it, asks for a proof. */
+export function offerToConfirm(root) {
+  for (const box of root.querySelectorAll("[data-confirm-passkey]")) {
+    box.hidden = !isAble;
+    box.querySelector("button").addEventListener("click", () => confirm(box));
+  }
 }
+
+offerToConfirm(document);

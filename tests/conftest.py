@@ -55,6 +55,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 gc.disable()  # until what all tests share is there
 made_once.share_templates()
 made_once.share_addresses()
+made_once.share_statements()
 made_once.hash_cheaply()
 
 

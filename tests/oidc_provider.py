@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests import oauth_faults
@@ -23,7 +23,7 @@ from tests.oauth_provider import OAuthProviderServer, RegisteredClient
 
 CLIENT: Final = "sealpost"
 SECRET: Final = "cl1ent-s3cret-f0r-tests"
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 @cache
@@ -113,6 +113,8 @@ def jwt(head: dict[str, Any], claims: dict[str, Any], sign: Callable[[bytes], by
 
 def signature(key: PrivateKey, algorithm: str, octets: bytes) -> bytes:
     """RFC 7518 3."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(octets)
     if isinstance(key, ec.EllipticCurvePrivateKey):
         pair = decode_dss_signature(key.sign(octets, ec.ECDSA(hashes.SHA256())))
         return b"".join(number.to_bytes(32, "big") for number in pair)
@@ -127,6 +129,8 @@ def jwk(kid: str, algorithm: str, key: PrivateKey) -> dict[str, Any]:
     if isinstance(public, rsa.RSAPublicKey):
         numbers = public.public_numbers()
         return found | {"kty": "RSA", "n": _number(numbers.n, public.key_size // 8), "e": _number(numbers.e, 3)}
+    if isinstance(public, ed25519.Ed25519PublicKey):
+        return found | {"kty": "OKP", "crv": "Ed25519", "x": _base64(public.public_bytes_raw())}
     at = public.public_numbers()
     return found | {"kty": "EC", "crv": "P-256", "x": _number(at.x, 32), "y": _number(at.y, 32)}
 

@@ -77,9 +77,27 @@ REGISTRATION: Final = {
     "next": "step-1",
 }
 TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
+PASSKEY: Final = (
+    '{"id": "AAAA", "rawId": "AAAA", "type": "public-key", '
+    '"response": {"clientDataJSON": "eyJjaGFsbGVuZ2UiOiAiQUFBQSJ9", "authenticatorData": "AAAA", "signature": "AAAA"}}'
+)
 # Each form with its fields and a good value for each, so that examples get past the first check.
 FORMS: Final = {
     "/login": {"login": "alice", "password": PASSWORD, "remember": "1", "next": "/account"},
+    "/login/second": {"code": "123456", "next": "/account"},
+    "/login/passkey/options": {},
+    "/login/passkey": {"passkey": PASSKEY, "next": "/account", "remember": "1"},
+    "/account/security/prove": {"next": "/account", "confirm_password": PASSWORD, "confirm_code": "123456"},
+    "/account/security/app": {"confirm_password": PASSWORD},
+    "/account/security/app/confirm": {"code": "123456"},
+    "/account/security/app/remove": {},
+    "/account/security/codes": {},
+    "/account/security/passkeys": {},
+    "/account/security/passkeys/new": {"name": "phone", "passkey": PASSKEY},
+    "/account/security/passkeys/<int:passkey_id>/remove": {},
+    "/account/security/confirm/options": {},
+    "/account/security/confirm": {"passkey": PASSKEY},
+    "/settings/second-factor": {"required": "1", "days": "7"},
     "/login/link": {},
     "/reset-password/oidc": {},
     "/account/sign-ins/link": {},
@@ -210,6 +228,10 @@ QUERIES: Final = {
     "/": {"chart": "14d"},
     "/account/smtp": {"preset": "gmail", "find": "me@gmail.com", "other": "1"},
     "/login": {"next": "/account"},
+    "/login/second": {"next": "/account"},
+    "/account/security/required": {"next": "/account"},
+    "/account/security/prove": {"next": "/account"},
+    "/account/security/passkeys/<int:passkey_id>/remove": {},
     "/reset-password": {"token": "x"},
     "/confirm-address": {"token": "x"},
     "/confirm-sender": {"token": "x"},

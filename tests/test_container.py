@@ -98,6 +98,15 @@ def test_what_cannot_start_says_so_in_one_line_and_leaves_nothing(tree: Path) ->
     assert (said, process.returncode) == ("MIGRATE_AT_START must be true or false.\n", 1)
 
 
+def test_with_migrations_switched_off_tables_that_are_missing_are_refused_and_not_made(tree: Path) -> None:
+    with contained(tree, "worker", MIGRATE_AT_START="false") as process:
+        said, _ = process.communicate(timeout=PATIENCE)
+    assert (
+        "The database is not ready. The tables are older than this version of Sealpost. Run: flask db upgrade" in said
+    )
+    assert process.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("words", "environment", "program"),
     [
@@ -136,6 +145,9 @@ def processes(folder: Path, *commands: str) -> Path:
         ("/srv/sealpost/.venv/bin/python -m gunicorn --bind 0.0.0.0:8000 app:serve()", False),
         ("/srv/sealpost/.venv/bin/python /srv/sealpost/.venv/bin/gunicorn app:serve()", False),
         ("/srv/sealpost/.venv/bin/python -m celery --app app:celery beat", True),
+        (".venv/bin/python -m utils.container ", False),  # which migrates still, and then serves
+        (".venv/bin/python -m utils.container web --workers 4 ", False),
+        (".venv/bin/python -m utils.container worker ", True),
     ],
 )
 def test_where_nothing_listens_only_a_container_without_pages_is_well(

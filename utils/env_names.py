@@ -30,8 +30,11 @@ OURS: Final = frozenset(SECRETS) | frozenset(FILES) | frozenset((
     "ORDER_CURRENCY", "MAIL_TEMPLATES",
     "EMAIL_SSL_CERTFILE", "EMAIL_SSL_KEYFILE", "DEFAULT_FROM_EMAIL",
     "OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_SCOPES", "OIDC_NAME", "OIDC_ADMIN_CLAIM", "OIDC_ADMIN_VALUE",
-    "OIDC_CREATE_ACCOUNTS", "OIDC_ONLY", "PROXY_USER_HEADER", "PROXY_USER_BY_SOCKET", "PROXY_SIGN_OUT_URL",
+    "OIDC_CREATE_ACCOUNTS", "OIDC_ONLY", "OIDC_RECHECK_MINUTES", "PROXY_USER_HEADER", "PROXY_USER_BY_SOCKET",
+    "PROXY_SIGN_OUT_URL",
 ))  # fmt: skip
+# Those that an earlier version knew, each with what to do instead, as a sentence.
+GONE: Final[Mapping[str, str]] = {}
 # Django's settings for mail that say nothing to us: a `.env` that is shared with it, or was its own, has them.
 DJANGO: Final = frozenset((
     "ADMINS", "MANAGERS", "SERVER_EMAIL", "DEFAULT_CHARSET", "EMAIL_BACKEND", "EMAIL_FILE_PATH", "EMAIL_SUBJECT_PREFIX",

@@ -15,6 +15,7 @@ from utils.container import PORT
 _SECONDS: Final = 4.0  # for an answer; Docker waits for 5
 _WELL: Final = 200
 _PROC: Final = Path("/proc")
+_STARTS: Final = b"utils.container"  # the module that migrates, and then becomes the program
 
 
 def is_well(port: int = PORT, processes: Path = _PROC, seconds: float = _SECONDS) -> bool:
@@ -24,19 +25,21 @@ def is_well(port: int = PORT, processes: Path = _PROC, seconds: float = _SECONDS
             connection.request("GET", "/healthz")
             return connection.getresponse().status == _WELL
         except ConnectionRefusedError:
-            return not _has_gunicorn(processes)
+            return not _is_for_pages(processes)
         except (OSError, http.client.HTTPException):
             return False
 
 
-def _has_gunicorn(processes: Path) -> bool:
-    """Whether one runs in this container, which would then have to answer."""
+def _is_for_pages(processes: Path) -> bool:
+    """Whether gunicorn runs in this container, which would then have to answer, or will once the tables are ready."""
     for process in processes.glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended
             continue
         if b"gunicorn" in words or any(word.endswith(b"/gunicorn") for word in words[:2]):
+            return True
+        if _STARTS in words and words[words.index(_STARTS) + 1] in (b"", b"web"):
             return True
     return False
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ _LONGEST: Final = 255
 _DEFAULT_SCOPES: Final = "openid profile email"
 _DEPENDENT: Final = (
     "OIDC_CLIENT_ID", "OIDC_SCOPES", "OIDC_NAME", "OIDC_ADMIN_CLAIM", "OIDC_ADMIN_VALUE",
-    "OIDC_CREATE_ACCOUNTS", "OIDC_ONLY",
+    "OIDC_CREATE_ACCOUNTS", "OIDC_ONLY", "OIDC_RECHECK_MINUTES",
 )  # fmt: skip
 
 
@@ -31,7 +32,8 @@ class OidcSettings:
     admin_claim: str = field(default="", repr=False)  # "": administrators are named here
     admin_value: str = field(default="", repr=False)
     creates_accounts: bool = False
-    is_only: bool = False  # nobody signs in with a password
+    is_only: bool = False  # nobody signs in otherwise, but for the link of the command line
+    recheck: timedelta | None = timedelta(hours=1)  # how long its word counts at a session; None: until that ends
 
 
 def named_by(env: Reader, *, is_production: bool) -> OidcSettings | None:
@@ -65,6 +67,7 @@ def named_by(env: Reader, *, is_production: bool) -> OidcSettings | None:
         admin_value=value,
         creates_accounts=env.boolean("OIDC_CREATE_ACCOUNTS", default=False),
         is_only=env.boolean("OIDC_ONLY", default=False),
+        recheck=timedelta(minutes=env.integer("OIDC_RECHECK_MINUTES", 60, 0, 525_600)) or None,
     )
 
 

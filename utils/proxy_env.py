@@ -44,6 +44,11 @@ def named_by(env: Reader) -> ProxySettings | None:
         )
     if not env.integer("TRUSTED_PROXIES", 0, 0, 10):
         raise ConfigurationError("PROXY_USER_HEADER needs TRUSTED_PROXIES: the number of your own proxies in front.")
+    if env.boolean("OIDC_ONLY", default=False):
+        raise ConfigurationError(
+            "PROXY_USER_HEADER and OIDC_ONLY are both set: with OIDC_ONLY=true everyone signs in at the provider. "
+            "Remove one of the two."
+        )
     text, by_socket = env.text("PROXY_USER_SECRET"), env.boolean("PROXY_USER_BY_SOCKET", default=False)
     if not text and not by_socket:
         raise ConfigurationError(

@@ -9,6 +9,7 @@ has no queue: what the gateway has not taken when it ends was not taken, and its
 import base64
 import os
 import re
+import signal
 import smtplib
 import socket
 import ssl
@@ -19,12 +20,13 @@ from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import Header
 from email.utils import formataddr, formatdate, getaddresses
+from io import BytesIO
 from ipaddress import ip_address
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
 EX_OK, EX_USAGE, EX_DATAERR, EX_NOUSER, EX_UNAVAILABLE, EX_SOFTWARE = 0, 64, 65, 67, 69, 70
-EX_TEMPFAIL, EX_PROTOCOL, EX_NOPERM, EX_CONFIG = 75, 76, 77, 78
+EX_IOERR, EX_TEMPFAIL, EX_PROTOCOL, EX_NOPERM, EX_CONFIG = 74, 75, 76, 77, 78
 
 CONFIGURATION: Final = "/etc/sealpost/sendmail.conf"
 _PREFIX: Final = "SEALPOST_SENDMAIL_"
@@ -53,7 +55,7 @@ _DROPPED: Final = ("bcc", "resent-bcc", "return-path")
 _WITHIN_LETTER: Final = range(0x80, 0xC0)  # of UTF-8
 _FIELD_NAME: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _STATUS: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?= |$)")
-_NOT_IN_ADDRESSES: Final = re.compile(r"[\x00-\x20\x7f<>]")
+_NOT_IN_ADDRESSES: Final = re.compile(r"[\x00-\x20\x7f<>\ud800-\udfff]")  # the last are octets that are not UTF-8
 
 
 _Refused = tuple[str, tuple[int, bytes]]  # a recipient, and the reply
@@ -103,7 +105,9 @@ class Letter:
 
 def main() -> NoReturn:
     """Read the command line and standard input, hand the email over, and end with the status of sysexits."""
-    sys.exit(run(sys.argv[1:], os.environ, sys.stdin.buffer))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
+    given = sys.stdin.buffer if sys.stdin else BytesIO()  # a daemon may have closed it
+    sys.exit(run(sys.argv[1:], os.environ, given))
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str], given: BinaryIO) -> int:
@@ -123,7 +127,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], given: BinaryI
 
 def _said(status: int, text: str) -> int:
     with suppress(OSError):
-        sys.stderr.write(f"sealpost-sendmail: {text}\n")
+        if sys.stderr:
+            sys.stderr.write(f"sealpost-sendmail: {text}\n")
     return status
 
 
@@ -279,7 +284,10 @@ def _is_loopback(host: str) -> bool:
 
 def _read(given: BinaryIO, dot_is_text: bool) -> bytes:
     """Standard input with LF at the ends of its lines, up to a dot alone unless that is text."""
-    text = given.read(_MOST_OCTETS + 1)
+    try:
+        text = given.read(_MOST_OCTETS + 1)
+    except OSError as error:
+        raise SendmailError(EX_IOERR, f"The email cannot be read from standard input ({_reason(error)}).") from None
     if len(text) > _MOST_OCTETS:
         raise SendmailError(EX_DATAERR, f"The email is larger than {_MOST_OCTETS >> 20} MiB. It was not sent.")
     # PHP ends the lines of a header by CRLF and those of a body by LF. What cron gets has CR between the steps of a

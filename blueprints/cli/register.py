@@ -15,7 +15,7 @@ from blueprints.cli.mail_export import export
 from blueprints.cli.mfa import mfa
 from blueprints.cli.personal import personal, policy
 from blueprints.cli.privacy import privacy
-from blueprints.cli.release import version
+from blueprints.cli.release import upgrade_check, version
 from blueprints.cli.sign_ins import account
 from blueprints.cli.smtp import smtp
 from blueprints.cli.smtp_activate import activate
@@ -35,7 +35,20 @@ account.add_command(mfa)
 
 
 def register(app: Flask) -> None:
-    for commands in (account, alerts, audit, gateway, keys, mail, privacy, smtp, suppression, token, version):
+    for commands in (
+        account,
+        alerts,
+        audit,
+        gateway,
+        keys,
+        mail,
+        privacy,
+        smtp,
+        suppression,
+        token,
+        upgrade_check,
+        version,
+    ):
         app.cli.add_command(commands)
     app.shell_context_processor(_names_of_the_shell)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
-from blueprints.access import admin_page
+from blueprints.access import admin_page, require_recent_sign_in
 from blueprints.csv_lines import COLUMNS, csv_line
 from services import audit
 from services.audit import Action
@@ -83,6 +83,7 @@ def show() -> str:
 @admin_page
 def export() -> Response:
     """The same events as a file for a spreadsheet, newest first."""
+    require_recent_sign_in()
     action, text, _before = _asked()
     name = f"audit-{clock.now():%Y-%m-%d}.csv"
     return Response(

@@ -30,7 +30,7 @@ STEP: Final = "step"  # the cookie of a sign-in that lacks its second factor
 
 reset_link: Final = LinkCookie("reset", "auth.reset_password", "auth/reset_password.html", password_reset.find_valid)
 sign_in_link: Final = LinkCookie("link", "single_sign_on.link", "auth/sign_in_link.html", sign_in_links.find_valid)
-_BY_PROVIDER: Final = "Passwords are turned off here. Sign in with {}."
+BY_PROVIDER: Final = "Passwords and passkeys are turned off here. Sign in with {}."
 _UNKNOWN_TO_US: Final = (
     "The proxy in front of this page has signed you in, but your name there is no account’s here, or the account is "
     "disabled. Ask an administrator."
@@ -44,6 +44,8 @@ def home() -> ResponseReturnValue:
     """The page that the visitor needs first: of administrators, how mail is."""
     if current_user.is_authenticated:
         return start_page.show() if current_user.is_admin else redirect(url_for("account.show"))
+    if sessions.waits_for_provider():
+        return redirect(url_for("single_sign_on.begin"), 303)
     return redirect(url_for("auth.login" if accounts.has_administrator() or _makes_accounts() else "auth.setup"))
 
 
@@ -61,7 +63,8 @@ def setup() -> ResponseReturnValue:
         person = accounts.create_first_administrator(**values, password=forms.text("password"))
     except InvalidInput as refused:
         return render_template("auth/setup.html", values=values, errors=refused.errors), refused.status
-    sessions.sign_in(person, [Proof.PASSWORD])
+    # The code is the terminal's, as the link is that the command line gives; no password counts after it then.
+    sessions.sign_in(person, [Proof.LINK if only_provider() else Proof.PASSWORD])
     flash("You are the administrator. Next, set up a mail server.", "success")
     return redirect(url_for("pages.home"), 303)
 
@@ -74,8 +77,8 @@ def login() -> ResponseReturnValue:
         return _sign_in_form()
     login, wanted, remember = forms.text("login"), forms.text("next"), forms.ticked("remember")
     values = {"login": login, "next": wanted, "remember": remember}
-    if (only := only_provider()) is not None:
-        return sign_in_page(values, {"form": [_BY_PROVIDER.format(only.name)]}), 403
+    if (refused_here := only_by_provider(values)) is not None:
+        return refused_here
     try:
         person = signing_in.sign_in(login, forms.text("password"), client=client_network(), device=sessions.device())
     except Locked as refused:
@@ -163,7 +166,7 @@ def reset_password() -> ResponseReturnValue:
 def redeem() -> ResponseReturnValue:
     """Use the token up and change the password; whoever did so signs in with it next."""
     if (only := only_provider()) is not None:
-        raise Forbidden(_BY_PROVIDER.format(only.name))
+        raise Forbidden(BY_PROVIDER.format(only.name))
     # Whoever has this form came with a link; if its cookie is gone, then so is the link.
     try:
         changed = password_reset.redeem(reset_link.token() or "", forms.text("password"))
@@ -212,6 +215,12 @@ def only_provider() -> OidcSettings | None:
     """The provider, where nobody signs in otherwise."""
     ours = get_settings().oidc
     return ours if ours and ours.is_only else None
+
+
+def only_by_provider(values: dict[str, Any]) -> ResponseReturnValue | None:
+    """The page that refuses every other way in, where the provider is the only one."""
+    only = only_provider()
+    return (sign_in_page(values, {"form": [BY_PROVIDER.format(only.name)]}), 403) if only else None
 
 
 def _sign_in_form() -> ResponseReturnValue:

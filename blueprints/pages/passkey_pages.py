@@ -14,7 +14,7 @@ from blueprints.pages import auth, security_pages
 from services.accounts.proofs import Proof
 from services.factors import confirming, passkeys
 from services.factors.passkeys import Purpose
-from utils.errors import InvalidInput, NotFound
+from utils.errors import Forbidden, InvalidInput, NotFound
 
 bp = Blueprint("passkeys", __name__)
 
@@ -27,6 +27,7 @@ _JSON: Final = {"Content-Type": "application/json"}
 @limiter.limit("60 per 15 minutes")
 def options_to_sign_in() -> Response:
     """What the browser of a guest needs for signing in with a passkey."""
+    _refuse_where_the_provider_alone_signs_in()
     handle = sessions.cookie(CHALLENGED) or secrets.token_urlsafe(32)
     answer = make_response(passkeys.options_to_use(handle, Purpose.SIGN_IN), 200, _JSON)
     sessions.set_cookie(CHALLENGED, handle, passkeys.CHALLENGE_LIFE)
@@ -39,12 +40,14 @@ def options_to_sign_in() -> Response:
 def sign_in() -> ResponseReturnValue:
     """Sign in with a passkey, which is both factors in one."""
     wanted, remember = local_path(forms.text("next"), request.script_root) or "", forms.ticked("remember")
+    if (refused_here := auth.only_by_provider({"login": "", "next": wanted, "remember": remember})) is not None:
+        return refused_here
     try:
         person = passkeys.sign_in(forms.text("passkey"), bound_to=sessions.cookie(CHALLENGED))
     except InvalidInput as refused:
         values = {"login": "", "next": wanted, "remember": remember}
         errors = {"form": refused.errors[passkeys.FIELD]}
-        return render_template("auth/login.html", values=values, errors=errors), 401
+        return auth.sign_in_page(values, errors), 401
     return auth.signed_in(person, [Proof.PASSKEY], remember=remember, onward=wanted)
 
 
@@ -126,6 +129,11 @@ def confirm() -> Response:
     confirming.note(current_user.id, [Proof.PASSKEY])
     sessions.renew([Proof.PASSKEY])
     return make_response("", 204)
+
+
+def _refuse_where_the_provider_alone_signs_in() -> None:
+    if (only := auth.only_provider()) is not None:
+        raise Forbidden(auth.BY_PROVIDER.format(only.name))
 
 
 def _new_page(name: str, errors: dict[str, list[str]]) -> str:

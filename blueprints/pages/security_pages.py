@@ -33,10 +33,31 @@ def show() -> str:
 def ask() -> ResponseReturnValue:
     """The page that asks an administrator for a second factor, at once or until a day."""
     demand = policy.demand_on(current_user.session)
-    onward = local_path(request.args.get("next", ""), request.script_root) or url_for("pages.home")
+    onward = _onward() or url_for("pages.home")
     if demand is None:
         return redirect(onward, 303)
     return render_template("security/required.html", demand=demand, onward=onward)
+
+
+@bp.get("/prove")
+@signed_in
+def ask_who() -> str:
+    """Ask who is there, for a link that wants to know; then offer the link."""
+    return _who_page({})
+
+
+@bp.post("/prove")
+@signed_in
+def prove() -> ResponseReturnValue:
+    """Prove it, there or ``here``, on the page with one's factors."""
+    is_here = forms.ticked("here")
+    try:
+        require_recent_sign_in()
+    except InvalidInput as refused:
+        return page(refused.errors) if is_here else _who_page(refused.errors), refused.status
+    if is_here:
+        return redirect(url_for("security.show"), 303)
+    return redirect(url_for("security.ask_who", next=_onward() or None), 303)
 
 
 @bp.post("/app")
@@ -113,6 +134,14 @@ def renew_codes() -> Response:
     except Conflict as refused:
         return make_response(page({"form": [refused.message]}), refused.status)
     return _codes_page(codes, "New recovery codes. Those from before no longer work.")
+
+
+def _who_page(errors: dict[str, list[str]]) -> str:
+    return render_template("security/prove.html", onward=_onward(), errors=errors)
+
+
+def _onward() -> str:
+    return local_path(request.values.get("next", ""), request.script_root) or ""
 
 
 def _app_page(errors: dict[str, list[str]]) -> ResponseReturnValue:

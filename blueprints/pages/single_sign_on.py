@@ -27,8 +27,7 @@ from utils.oidc_env import OidcSettings
 bp = Blueprint("single_sign_on", __name__)
 
 COOKIE: Final = "provider"
-_LONGEST_COOKIE: Final = 4000
-_LONGEST_NEXT: Final = 500
+_LONGEST_NEXT: Final = 300  # it goes through the provider's address, too
 _LONGEST_ANSWER: Final = 8192
 _DOWN: Final = (SignOnFault.UNREACHABLE, SignOnFault.UNUSABLE)
 _LOSES_RIGHTS: Final = (
@@ -44,10 +43,9 @@ def begin() -> Response:
     _configured()
     wanted = access.local_path(request.args.get("next", "")[:_LONGEST_NEXT], request.script_root)
     try:
-        away = flow.begin(Errand(next=wanted or ""))
+        away = _begun(Errand(next=wanted or ""))
     except SignOnFailure as failure:
         return _failed(failure)
-    sessions.set_cookie(COOKIE, away.cookie, flow.LIFE)
     return private(make_response(redirect(away.url, 303)))
 
 
@@ -57,10 +55,8 @@ def begin() -> Response:
 def callback() -> Response:
     """Where the provider sends the browser back to. It always leads on, so that no code stays in the history."""
     _configured()
-    cookie = sessions.cookie(COOKIE, _LONGEST_COOKIE)
-    sessions.delete_cookie(COOKIE)
     try:
-        who, errand = flow.finish(_answer(), cookie)
+        who, errand = flow.finish(_answer(), sessions.cookie(COOKIE))
         return private(_AIMS[errand.aim](who, errand))
     except SignOnFailure as failure:
         return _failed(failure)
@@ -101,10 +97,9 @@ def begin_confirmation() -> Response:
     """Send whoever is signed in to the provider to show once more who they are."""
     _configured()
     try:
-        away = flow.begin(Errand(aim=Aim.CONFIRM, place=beginner().place))
+        away = _begun(Errand(aim=Aim.CONFIRM, place=beginner().place))
     except SignOnFailure as failure:
         return _failed(failure)
-    sessions.set_cookie(COOKIE, away.cookie, flow.LIFE)
     return private(make_response(redirect(away.url, 303)))
 
 
@@ -165,7 +160,13 @@ def redeem_link() -> Response:
 
 
 def _signed_in(who: ProvenIdentity, errand: Errand) -> Response:
-    return make_response(auth.signed_in(people.sign_in(who), [Proof.OIDC], onward=_next(errand) or ""))
+    """Begin a session; where another tab has done so meanwhile for the same person, that one goes on."""
+    person = people.sign_in(who)
+    here = sessions.still_signed_in()
+    if here is not None and here.id == person.id and Proof.OIDC in here.session.proven_by:
+        sessions.renew([Proof.OIDC])
+        return make_response(redirect(_next(errand) or auth.home_of(person.is_admin), 303))
+    return make_response(auth.signed_in(person, [Proof.OIDC], onward=_next(errand) or ""))
 
 
 def _invited(who: ProvenIdentity, errand: Errand) -> Response:
@@ -187,8 +188,9 @@ def _linked(who: ProvenIdentity, errand: Errand) -> Response:
 
 def _confirmed(who: ProvenIdentity, errand: Errand) -> Response:
     _require_beginner(errand)
-    if not people.is_of(current_user.id, who):
-        raise SignOnFailure(SignOnFault.NOT_AGAIN)
+    people.confirm(current_user.id, who)
+    if sessions.still_signed_in() is None:  # the group is lost, and every session with it
+        return make_response(redirect(url_for("auth.login"), 303))
     sessions.renew([Proof.OIDC])
     flash("Confirmed. Go back to the form and send it again.", "success")
     return make_response(redirect(url_for("account.show"), 303))
@@ -225,13 +227,19 @@ def _answer() -> flow.ProviderAnswer:
     return dict(request.args.lists()) if len(request.query_string) <= _LONGEST_ANSWER else {}
 
 
+def _begun(errand: Errand) -> flow.SentAway:
+    """A sign-in that this browser may end, whatever its other tabs have begun. Raises SignOnFailure."""
+    away = flow.begin(errand, sessions.cookie(COOKIE))
+    sessions.set_cookie(COOKIE, away.cookie, flow.LIFE)
+    return away
+
+
 def _sent_away(errand: Errand) -> Response:
     """A page that leads to the provider by itself, where script and forms may not."""
     try:
-        away = flow.begin(errand)
+        away = _begun(errand)
     except SignOnFailure as failure:
         return _failed(failure)
-    sessions.set_cookie(COOKIE, away.cookie, flow.LIFE)
     response = private(make_response(render_template("auth/go_on.html", url=away.url)))
     response.headers["Refresh"] = f"0; url={away.url}"
     return response

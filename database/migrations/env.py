@@ -1,7 +1,7 @@
 """Runs the migrations on the application's own engine. One process at a time does, and finds the others' work done."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -11,9 +11,10 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from database import migrating, sqlite_file
+from database import migrating, schema_db, sqlite_file
 from database.engine import db
 from database.types import UtcDateTime
+from utils.env_reader import ConfigurationError
 from utils.folder_lock import alone_in
 
 AWAY = "The database cannot be reached. Check DATABASE_URL, and that the database runs."
@@ -62,6 +63,15 @@ def _connected() -> Connection:
         raise click.ClickException(AWAY) from None
 
 
+def _refuse_strange(found: Collection[str]) -> None:
+    """Where Alembic would only say that it cannot locate a revision."""
+    words = schema_db.strange(found)
+    if words and click.get_current_context(silent=True) is not None:
+        raise click.ClickException(words)
+    if words:
+        raise ConfigurationError(words)
+
+
 def run_migrations() -> None:
     with _turn_on_sqlite(), _connected() as connection:
         context.configure(
@@ -73,6 +83,7 @@ def run_migrations() -> None:
         with foreign_keys_waiting(connection), context.begin_transaction():
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+            _refuse_strange(context.get_context().get_current_heads())
             context.run_migrations()
 
 

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import app as sealpost
+from blueprints.access import public
 from blueprints.parts import Part
 from database.engine import transaction
 from services.email_service import queue_email
@@ -27,6 +28,7 @@ class Order(Base):
 
 
 @bp.route("/", methods=["GET", "POST"])
+@public
 def order() -> ResponseReturnValue:
     if request.method == "GET":
         return render_template("order.html")

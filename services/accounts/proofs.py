@@ -29,6 +29,9 @@ WORDS: Final = {
 # What does not ask for a second factor of ours any more.
 WHOLE: Final = frozenset({Proof.TOTP, Proof.RECOVERY_CODE, Proof.PASSKEY, Proof.OIDC, Proof.PROXY, Proof.LINK})
 
+# What counts where passwords are turned off: what others answer for, and who has a shell of the machine.
+GIVEN: Final = frozenset({Proof.OIDC, Proof.LINK})
+
 
 def stored(proofs: Collection[Proof]) -> str:
     """The proofs as a session's row has them."""

@@ -16,6 +16,7 @@ from services import audit
 from services.accounts import api_tokens, noting, proofs
 from services.accounts.proofs import Proof
 from services.audit import Action
+from services.outbox import notices
 from utils import clock
 from utils.encryption_utils import mac
 from utils.env_utils import get_settings
@@ -82,11 +83,13 @@ def begin(
     browser: str,
     is_remembered: bool = False,
     is_new: bool = True,
+    is_known_browser: bool = True,
 ) -> str:
     """Begin a session for somebody who has just proven so who they are; its id, which is nowhere else.
 
     ``epoch`` is the account's when that was seen. ``is_new``: it is a sign-in, which the audit trail tells; otherwise
-    a session goes on. Raises Conflict if all of its sessions were ended since.
+    a session goes on. A sign-in that is not in a known browser is told to the owner by mail, but for the first ever.
+    Raises Conflict if all of its sessions were ended since.
     """
     session_id, now = secrets.token_urlsafe(ID_BYTES), clock.now()
     with transaction() as session:
@@ -99,6 +102,7 @@ def begin(
             created_at=now,
             proven_at=now,
             proven_by=proofs.stored(proven_by),
+            vouched_at=now if Proof.OIDC in proven_by else None,
             last_seen_at=now,
             address=printable(address, session_db.LONGEST_ADDRESS),
             browser=printable(browser, session_db.LONGEST_BROWSER),
@@ -106,6 +110,8 @@ def begin(
         )
         session.add(row)
         if is_new:
+            if account.last_sign_in_at and not is_known_browser:
+                notices.new_sign_in(session, account.email, row.browser, row.address, now)
             account.last_sign_in_at = now
             audit.record(
                 session, Action.SIGNED_IN, subject_of(account), [proofs.in_words(proven_by)], by=account.username
@@ -137,6 +143,14 @@ def of_account(account_id: int) -> list[SessionInfo]:
         return [_info(*found) for found in session_db.of_account(session, account_id) if not _is_over(*found, now)]
 
 
+def waits_for_provider(session_id: str) -> bool:
+    """Whether nothing ended the session of this id but that the provider has to say again who it is."""
+    now = clock.now()
+    with reading() as session:
+        found = session_db.find(session, hash_of(session_id))
+    return found is not None and _is_unvouched(found[0], now) and not _has_ended(*found, now)
+
+
 def renew(key: str, by: Collection[Proof]) -> tuple[str, SessionInfo]:
     """The person at this session has just proven so again who they are: it goes on under another id, which is given.
 
@@ -147,7 +161,9 @@ def renew(key: str, by: Collection[Proof]) -> tuple[str, SessionInfo]:
     with transaction() as session:
         former = session_db.find(session, key)
         proven_by = {*proofs.read(former[0].proven_by), *by} if former else by
-        if not session_db.rename(session, key, hash_of(session_id), now, proofs.stored(proven_by)):
+        vouched_at = now if Proof.OIDC in by else former[0].vouched_at if former else None
+        proof = session_db.ProofNoted(proven_at=now, proven_by=proofs.stored(proven_by), vouched_at=vouched_at)
+        if not session_db.rename(session, key, hash_of(session_id), proof):
             raise Conflict(_CHANGED_MEANWHILE)
         found = session_db.find(session, hash_of(session_id))
         assert found is not None  # noqa: S101 - it was just written
@@ -238,10 +254,26 @@ def subject_of(account: Account) -> str:
 
 
 def _is_over(row: BrowserSession, account: Account, now: datetime) -> bool:
-    """By its age, or if the account is disabled; an administrator's also when it was left alone and not remembered."""
-    if account.disabled_at:
-        return True
+    return _is_unvouched(row, now) or _has_ended(row, account, now)
+
+
+def _is_unvouched(row: BrowserSession, now: datetime) -> bool:
+    """Whether the provider of single sign-on said too long ago who that is: it may know better by now."""
+    ours = get_settings().oidc
+    if ours is None or ours.recheck is None or row.vouched_at is None:
+        return False
+    return now >= row.vouched_at + ours.recheck
+
+
+def _has_ended(row: BrowserSession, account: Account, now: datetime) -> bool:
+    """By its age, or if the account is disabled; an administrator's also when it was left alone and not remembered.
+
+    Where nobody signs in but by single sign-on, one that began with a password before that was so is over as well.
+    """
     ours = get_settings()
+    is_closed_way = ours.oidc is not None and ours.oidc.is_only and proofs.GIVEN.isdisjoint(proofs.read(row.proven_by))
+    if account.disabled_at or is_closed_way:
+        return True
     if row.is_remembered:
         return now >= row.created_at + ours.session_remembered_life
     idle = ours.session_admin_idle

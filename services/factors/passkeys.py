@@ -166,7 +166,7 @@ def _used(answer: str, bound_to: str, purpose: Purpose, account_id: int | None) 
     with reading() as session:
         found = passkey_db.find(session, _credential_in(answer))
     if found is None or found[1].disabled_at or account_id not in (None, found[1].id):
-        _fail(found[1].username if found else "")
+        _fail(sessions.subject_of(found[1]) if found else accounts.UNKNOWN)
         raise InvalidInput({FIELD: [REFUSED]})
     row, account = found
     try:
@@ -180,27 +180,26 @@ def _used(answer: str, bound_to: str, purpose: Purpose, account_id: int | None) 
             credential_current_sign_count=0,
         )
     except InvalidInput:
-        _fail(account.username)
+        _fail(sessions.subject_of(account))
         raise
     with transaction() as session:
-        _note_use(session, row.id, used.new_sign_count)
+        _note_use(session, row.id, used.new_sign_count, sessions.subject_of(account))
     return accounts.person_of(account)
 
 
-def _note_use(session: Session, passkey_id: int, sign_count: int) -> None:
+def _note_use(session: Session, passkey_id: int, sign_count: int, subject: str) -> None:
     row, now = passkey_db.lock(session, passkey_id), clock.now()
     if row is None:
         raise InvalidInput({FIELD: [REFUSED]})
     if sign_count <= row.sign_count and (sign_count or row.sign_count):
         row.count_fell_at = now
         log.warning("passkey_count_fell", account_id=row.account_id, passkey_id=row.id)
-        subject = f"account {accounts.get(row.account_id).username}"
         audit.record(session, Action.PASSKEY_COUNT_FELL, subject, [f"passkey “{row.name}”"])
     row.sign_count, row.last_used_at = sign_count, now
 
 
-def _fail(username: str) -> None:
-    audit.note(Action.SECOND_FACTOR_FAILED, f"account {username}" if username else accounts.UNKNOWN, ["passkey"])
+def _fail(subject: str) -> None:
+    audit.note(Action.SECOND_FACTOR_FAILED, subject, ["passkey"])
 
 
 def _here() -> RelyingParty:

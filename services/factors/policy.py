@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from database import factor_db
+from database import factor_db, user_db
 from database.engine import reading, transaction
 from database.factor_db import FactorPolicy
 from services import audit
@@ -33,6 +33,14 @@ class FactorRule:
     def __str__(self) -> str:
         return "not required" if self.days is None else f"required after {counted(self.days, 'day')}"
 
+    @property
+    def in_words(self) -> str:
+        """As the page has it."""
+        if self.days is None:
+            return "Administrators need no second factor."
+        since = f"{counted(self.days, 'day')} after they are first asked" if self.days else "from their next sign-in on"
+        return f"Administrators must have a second factor {since}."
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -54,13 +62,19 @@ def current() -> FactorRule:
         return FactorRule(saved.required_after_days if saved else None, is_fixed=False)
 
 
-def save(days: str) -> FactorRule:
-    """Change it; "" asks nobody. Raises InvalidInput with the field days, Conflict for what the environment fixes."""
+def without() -> list[str]:
+    """The names of administrators who have no second factor."""
+    with reading() as session:
+        return user_db.administrators_without_factor(session)
+
+
+def save(*, is_required: bool, days: str) -> FactorRule:
+    """Change it. Raises InvalidInput with the field days, Conflict for what the environment fixes."""
     if get_settings().second_factor_days is not None:
         raise Conflict(FIXED)
-    number = whole_number(days.strip(), 0, MOST_FACTOR_DAYS) if days.strip() else None
-    if days.strip() and number is None:
-        raise InvalidInput({"days": [f"Enter a whole number of days, {MOST_FACTOR_DAYS} at most, or nothing."]})
+    number = whole_number(days.strip(), 0, MOST_FACTOR_DAYS) if is_required else None
+    if is_required and number is None:
+        raise InvalidInput({"days": [f"Enter a whole number of days, {MOST_FACTOR_DAYS} at most."]})
     with transaction() as session:
         row = factor_db.policy(session, lock=True)
         if row is None:

@@ -1,13 +1,17 @@
 """The way through someone's browser and back: to the provider's page, and from the code to who it was.
 
-What waits for the way back is sealed in a cookie of that browser, for ten minutes: strangers who begin sign-ins leave
-nothing behind, and nobody else's browser can end one. No database session is open while the provider is asked.
+What waits for the way back is sealed in the state that comes back, for ten minutes, and bound to a cookie of that
+browser: strangers who begin sign-ins leave nothing behind, nobody else's browser can end one, and each of several tabs
+can end its own. No database session is open while the provider is asked.
 """
 
 import base64
+import hmac
 import json
+import re
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -26,7 +30,7 @@ from services.single_sign_on.claims import ProvenIdentity
 from services.single_sign_on.failures import SignOnFailure, SignOnFault
 from services.single_sign_on.provider import ProviderFacts
 from utils import clock, late
-from utils.encryption_utils import CannotDecrypt, known_keys, opened, subkey
+from utils.encryption_utils import CannotDecrypt, digest, known_keys, opened, subkey
 from utils.env_utils import get_base_url
 from utils.oidc_env import OidcSettings
 from utils.secret import Secret
@@ -34,7 +38,10 @@ from utils.secret import Secret
 CALLBACK_PATH: Final = "/login/oidc/callback"
 SIGNED_OUT_PATH: Final = "/signed-out"
 LIFE: Final = redirect.SIGN_IN_LIFE
-_PURPOSE: Final = "oidc-pending-v1"
+_PURPOSE: Final = "oidc-pending-v2"
+_COOKIE_OCTETS: Final = 32
+_COOKIE: Final = re.compile(r"[\w-]{43}", re.ASCII)
+_LONGEST_STATE: Final = 4096
 _RECENT: Final = MappingProxyType({"prompt": "login", "max_age": "0"})
 
 ProviderAnswer = Mapping[str, Sequence[str]]
@@ -61,7 +68,7 @@ class Errand:
 
 @dataclass(frozen=True, kw_only=True)
 class SentAway:
-    """Where the browser goes, and the cookie that it has to come back with."""
+    """Where the browser goes, and the cookie that it has to come back with, for all of its tabs."""
 
     url: str
     cookie: str
@@ -77,23 +84,24 @@ def signed_out_uri() -> str:
     return get_base_url() + SIGNED_OUT_PATH
 
 
-def begin(errand: Errand) -> SentAway:
-    """Send somebody to the provider. Raises SignOnFailure."""
+def begin(errand: Errand, cookie: str = "") -> SentAway:
+    """Send somebody to the provider; ``cookie`` is what the browser has already. Raises SignOnFailure."""
     ours = provider.configured()
     facts = provider.discovered(ours)
-    pending = redirect.begin(redirect_uri(), clock.now())
+    cookie = cookie if _COOKIE.fullmatch(cookie) else secrets.token_urlsafe(_COOKIE_OCTETS)
+    pending = _sealed(redirect.begin(redirect_uri(), clock.now()), errand, facts.issuer, cookie)
     again = dict(_RECENT) if errand.aim is Aim.CONFIRM else {}
     try:
         url = grants.authorization_url(_token_provider(ours, facts, again), _client(ours, facts), pending)
     except TokenFailure as failure:
         raise _failure(failure) from None
-    return SentAway(url=url, cookie=_sealed(pending, errand, facts.issuer))
+    return SentAway(url=url, cookie=cookie)
 
 
 def finish(answer: ProviderAnswer, cookie: str) -> tuple[ProvenIdentity, Errand]:
     """Who came back, and what for. Raises SignOnFailure."""
     ours, now = provider.configured(), clock.now()
-    pending, errand, issuer = _unsealed(cookie)
+    pending, errand, issuer = _unsealed(answer.get("state", ()), cookie)
     facts = provider.discovered(ours)
     if facts.issuer != issuer or (facts.names_itself and answer.get("iss") != [issuer]):
         raise SignOnFailure(SignOnFault.NOT_OURS, "issuer")
@@ -192,29 +200,34 @@ def _failure(failure: TokenFailure) -> SignOnFailure:
     return SignOnFailure(faults[failure.about], failure.error or str(failure.link or failure.fault))
 
 
-def _sealed(pending: PendingSignIn, errand: Errand, issuer: str) -> str:
+def _sealed(pending: PendingSignIn, errand: Errand, issuer: str, cookie: str) -> PendingSignIn:
+    """The same with a state that holds all of it, for the browser with this cookie alone."""
     held = {
-        "state": pending.state.reveal(),
+        "browser": digest(cookie),
         "verifier": pending.verifier.reveal(),
         "nonce": pending.nonce,
-        "uri": pending.redirect_uri,
         "at": pending.began_at.timestamp(),
         "issuer": issuer,
-        "errand": asdict(errand),
+        "errand": {name: value for name, value in asdict(errand).items() if value},
     }
-    return Fernet(_key()).encrypt(json.dumps(held).encode()).decode()
+    state = Fernet(_key()).encrypt(json.dumps(held).encode()).decode().rstrip("=")
+    return replace(pending, state=Secret(state))
 
 
-def _unsealed(cookie: str) -> tuple[PendingSignIn, Errand, str]:
+def _unsealed(states: Sequence[str], cookie: str) -> tuple[PendingSignIn, Errand, str]:
+    """What a state says that came back once, to the browser that was sent away with it. Raises SignOnFailure."""
+    state = states[0] if len(states) == 1 and len(states[0]) <= _LONGEST_STATE else ""
     try:
-        held = json.loads(opened(cookie, [_key(each) for each in known_keys().values()]))
+        held = json.loads(opened(state + "=" * (-len(state) % 4), [_key(each) for each in known_keys().values()]))
     except (CannotDecrypt, ValueError):
         raise SignOnFailure(SignOnFault.NOT_OURS) from None
+    if not hmac.compare_digest(held["browser"], digest(cookie)):
+        raise SignOnFailure(SignOnFault.NOT_OURS, "browser")
     pending = PendingSignIn(
-        state=Secret(held["state"]),
+        state=Secret(state),
         verifier=Secret(held["verifier"]),
         nonce=held["nonce"],
-        redirect_uri=held["uri"],
+        redirect_uri=redirect_uri(),
         began_at=datetime.fromtimestamp(held["at"], UTC),
     )
     return pending, Errand(**held["errand"] | {"aim": Aim(held["errand"]["aim"])}), held["issuer"]

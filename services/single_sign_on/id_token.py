@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from services.oauth import answers
 from services.oauth.failures import TokenFailure
@@ -21,8 +21,10 @@ from services.single_sign_on.provider import SigningKey
 LONGEST: Final = 16_384  # characters
 _MOST_KEYS: Final = 8  # that are tried on one token
 _SHORTEST_RSA: Final = 2048  # bits
-_KINDS: Final[Mapping[str, str]] = {"RS": "RSA", "PS": "RSA", "ES": "EC"}  # of algorithms by their names
+_KINDS: Final[Mapping[str, str]] = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}  # of algorithms by their names
 _PARTS: Final = 3
+_ED25519: Final = "Ed25519"  # of the curves of its kind the one that is accepted
+_PublicKey = RSAKey | ECKey | OKPKey
 
 
 class NoKeyFits(Exception):
@@ -60,10 +62,10 @@ def _object(part: str) -> dict[str, Any]:
     return answers.json_object(base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True), 0)
 
 
-def _candidates(keys: Iterable[SigningKey], algorithm: str, key_id: object) -> list[RSAKey | ECKey]:
+def _candidates(keys: Iterable[SigningKey], algorithm: str, key_id: object) -> list[_PublicKey]:
     """The keys that may have signed it: of its name if it says one, of the algorithm's kind, and meant for signing."""
     kind = _KINDS[algorithm[:2]]
-    found: list[RSAKey | ECKey] = []
+    found: list[_PublicKey] = []
     for key in keys:
         is_named = key_id is None or key.get("kid") in (None, key_id)
         is_fit = key.get("kty") == kind and key.get("use", "sig") == "sig"
@@ -75,13 +77,15 @@ def _candidates(keys: Iterable[SigningKey], algorithm: str, key_id: object) -> l
     return found[:_MOST_KEYS]
 
 
-def _imported(key: SigningKey, kind: str) -> RSAKey | ECKey | None:
+def _imported(key: SigningKey, kind: str) -> _PublicKey | None:
     """A key that can verify; None for one that cannot be read, or is too short to be trusted."""
     # What else stands there is not for us: a certificate's URL, say, or what the key is to be used for.
     public: Any = {name: key[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in key}
     try:
         if kind == "EC":
             return ECKey.import_key(public)
+        if kind == "OKP":
+            return OKPKey.import_key(public) if public.get("crv") == _ED25519 else None
         found = RSAKey.import_key(public)
     except (JoseError, ValueError, TypeError, KeyError):
         return None

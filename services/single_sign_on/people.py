@@ -109,11 +109,19 @@ def of_account(account_id: int) -> list[LinkedIdentity]:
         return [_shown(row) for row in identity_db.of_account(session, account_id)]
 
 
-def is_of(account_id: int, who: ProvenIdentity) -> bool:
-    """Whether this is who the account belongs to."""
-    with reading() as session:
+def confirm(account_id: int, who: ProvenIdentity) -> None:
+    """The provider has said again who somebody is at a session; its claim decides of the rights here, too.
+
+    Raises SignOnFailure where that is another account's, or nobody's.
+    """
+    with transaction() as session:
+        user_db.lock_administrators(session)
+        account = sessions.held(session, account_id)
         found = identity_db.find(session, who.issuer, who.subject)
-    return found is not None and found[1].id == account_id and found[1].disabled_at is None
+        if found is None or found[1].id != account_id or account.disabled_at:
+            raise SignOnFailure(SignOnFault.NOT_AGAIN)
+        found[0].last_used_at, found[0].label = clock.now(), _label(who)
+        _settle_rights(session, account, who)
 
 
 def note_failure(failure: SignOnFailure) -> None:

@@ -26,8 +26,8 @@ from utils.oidc_env import OidcSettings
 
 WELL_KNOWN: Final = "/.well-known/openid-configuration"
 # By a private key that the provider alone has. A shared secret (HS256) is no proof of who signed, and `none` is none;
-# what EdDSA is depends on the key (deprecated by RFC 9864).
-ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+# what EdDSA is depends on the key, so that RFC 9864 has put names like Ed25519 in its place.
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 ASK_SECONDS: Final = 8.0
 LONGEST: Final = 256 * 1024  # octets of a document; Microsoft's keys have 15,000
 KEPT: Final = timedelta(hours=1)

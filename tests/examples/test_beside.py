@@ -2,8 +2,10 @@
 
 import contextvars
 import logging
+import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from sqlalchemy.orm import Session
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client, TestResponse
 
+import app as sealpost
 from app import create_app, sealpost_context
 from database.engine import reading
 from database.outbox_db import OutboxMail
@@ -119,6 +122,33 @@ def test_a_session_on_another_database_is_refused_with_what_to_pass(guest: Flask
 def test_what_is_no_session_is_refused(guest: Flask) -> None:
     with pytest.raises(TypeError, match=r"^session: Pass a Session"), sealpost_context("session"):  # type: ignore[arg-type]
         pass
+
+
+def test_a_process_that_was_forked_uses_no_connection_of_its_parents(guest: Flask) -> None:
+    with sealpost_context():
+        queue_email(ANN, "Before", "Text")
+    child = os.fork()
+    if not child:
+        with sealpost_context():
+            queue_email(ANN, "After", "Text")
+            os._exit(0 if current_app._get_current_object() is not guest else 1)  # type: ignore[attr-defined]
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with guest.app_context(), reading() as session:
+        assert len(session.scalars(select(OutboxMail)).all()) == 2
+
+
+def test_threads_that_come_at_once_share_one(environment: dict[str, str], guest: Flask) -> None:
+    sealpost._guest.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        made = {id(each) for each in threads.map(lambda _: sealpost.guest(), range(4))}
+    assert len(made) == 1
+
+
+def test_what_was_forgotten_is_said_where_it_is_missing(host: Flask, db: SQLAlchemy) -> None:
+    with pytest.raises(RuntimeError, match=r"the current one is host: call it inside `with sealpost_context\(\):`"):
+        queue_email(ANN, "Hello", "Text")
+    with sealpost_context(db.session), pytest.raises(ValueError, match=r"^session: Pass what `with sealpost_context"):
+        queue_email(ANN, "Hello", "Text", session=db.session)
 
 
 def test_the_applications_logging_stays_as_it_is(guest: Flask, environment: dict[str, str], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import flask_mail
 import pytest
 from flask import Flask, current_app
+from flask_sqlalchemy import SQLAlchemy
 
 from examples import mail as ours
 from examples.mail import Mail, Message
@@ -62,6 +63,56 @@ def test_what_is_sent_is_queued_and_the_application_is_current_again(host: Flask
         assert message_id(mail_id)
 
 
-def test_a_message_without_anybody_is_a_mistake_of_the_caller(host: Flask) -> None:
-    with host.app_context(), pytest.raises(ValueError, match="to_email"):
-        Mail(host).send(Message("Hello", body="Text"))
+@pytest.mark.parametrize("fails", [False, True])
+def test_with_a_session_an_email_goes_with_its_transaction(host: Flask, guest: Flask, *, fails: bool) -> None:
+    host.config["SQLALCHEMY_DATABASE_URI"] = guest.config["SQLALCHEMY_DATABASE_URI"]
+    db = SQLAlchemy(host)
+    mail = Mail(host, db.session)
+    with host.app_context():
+        mail_id = mail.send(Message("Hello", [ANN], "Text"))
+        (db.session.rollback if fails else db.session.commit)()
+        db.session.remove()
+        db.engine.dispose()
+    with guest.app_context():
+        assert (message_id(mail_id) is None) == fails
+
+
+def test_letters_of_any_language_blind_copies_headers_and_images_arrive_as_given(host: Flask) -> None:
+    message = Message(
+        "Grüße an Łukasz 漢字",
+        [("Łukasz 漢字", "ann@example.com")],
+        html="<img src='cid:logo'>Zażółć",
+        bcc=["carol@example.com"],
+        extra_headers={"List-Id": "<shop.example.com>"},
+    )
+    message.attach("Übersicht.txt", data="größer")
+    message.attach("logo.png", data=b"\x89PNG", headers={"Content-ID": "<logo>"})
+    with host.app_context(), Mail(host).record_messages() as outbox:
+        Mail(host).send(message)
+    (sent,) = outbox
+    assert sent.subject == "Grüße an Łukasz 漢字"
+    assert sent.recipients == (ANN, "carol@example.com")
+    assert "carol" not in "".join(f"{name}: {value}" for name, value in sent.headers.items())
+    assert sent.headers["List-Id"] == "<shop.example.com>"
+    assert {(each.filename, each.content_type, each.content_id) for each in sent.attachments} == {
+        ("Übersicht.txt", "text/plain", ""),
+        ("logo.png", "image/png", "logo"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"date": 1.0}, "^date: Leave it out"),
+        ({"mail_options": ["SIZE=1"]}, "^mail_options: Leave it out"),
+        ({"alts": {"calendar": "BEGIN"}}, "^calendar: Leave it out"),
+        ({"recipients": []}, "to_email"),
+        ({"extra_headers": {"X-A": "a\r\nBcc: eve@example.com"}}, "headers"),
+        ({"attachments": [ours.Attachment("a.txt")]}, "^attachments: Pass the data"),
+    ],
+)
+def test_what_cannot_be_sent_is_a_mistake_of_the_caller(host: Flask, more: dict[str, Any], words: str) -> None:
+    with host.app_context(), Mail(host).record_messages() as outbox:
+        with pytest.raises(ValueError, match=words):
+            Mail(host).send(Message(**{"subject": "Hello", "recipients": [ANN], "body": "Text", **more}))
+        assert outbox == []

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select, text
 
 from app import create_app
-from blueprints.access import admin_api
+from blueprints.access import admin_api, public
 from blueprints.parts import Part
 from database import migrating, schema_db
 from database.engine import db, reading
@@ -36,7 +36,7 @@ def clear() -> ResponseReturnValue:
 
 @pytest.fixture
 def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
-    parts = [shop.PART, Part(blueprint=api, csrf=False)]
+    parts = [shop.PART, Part(blueprint=api, csrf=False, guard=public)]
     app = create_app(environment, instance_path=tmp_path, parts=parts)
     with app.app_context():
         migrating.upgrade()

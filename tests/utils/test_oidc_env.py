@@ -42,6 +42,7 @@ def test_the_secret_is_not_printed() -> None:
         ({"OIDC_ADMIN_CLAIM": "groups"}, "OIDC_ADMIN_VALUE is not set"),
         ({"OIDC_ADMIN_VALUE": "admins"}, "OIDC_ADMIN_CLAIM is not set"),
         ({"OIDC_ONLY": "perhaps"}, "OIDC_ONLY must be true or false"),
+        ({"OIDC_RECHECK_MINUTES": "-1"}, "OIDC_RECHECK_MINUTES"),
         ({"OIDC_NAME": "n" * 41}, "OIDC_NAME must be"),
     ],
 )

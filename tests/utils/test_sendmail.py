@@ -1,5 +1,6 @@
 """sealpost-sendmail, as cron, PHP and scripts call it, against a server that stands in for the gateway."""
 
+import errno
 import io
 import os
 import re
@@ -185,6 +186,8 @@ def test_the_empty_sender_stays_empty(call: Written, server: RecordingServer) ->
         (["-t"], b"Subject: x\n\nx\n", 64, "no recipient"),
         (["--", "-oQ/tmp@recipient.example"], MAIL, 64, "not an address"),
         (["a b@recipient.example>\nRCPT TO:<x@y.example"], MAIL, 64, "not an address"),
+        (["-f", "a@b.example\nBcc: x@y.example", "-t"], MAIL, 64, "not an address"),
+        (["j\udcf6rg@recipient.example"], MAIL, 64, "not an address"),  # octets that are not UTF-8, as Python has them
         (["-f", "stranger@elsewhere.example", "-t"], MAIL, 77, "refused the sender"),
         (["nobody@recipient.example"], MAIL, 67, "nobody@recipient.example"),
         (["full@recipient.example"], MAIL, 75, "452"),
@@ -353,6 +356,49 @@ def test_what_the_environment_says_comes_before_the_file(call: Written, server: 
     environment = call.environment | {"SEALPOST_SENDMAIL_FROM": "other@sealpost.example"}
     assert sendmail.run(["-t"], environment, io.BytesIO(MAIL)) == 0
     assert only(server).sender == "other@sealpost.example"
+
+
+def test_a_name_cannot_write_a_line_of_the_header(call: Written, server: RecordingServer) -> None:
+    assert call.run("-t", "-F", "Shop\r\nBcc: x@y.example\udcf6") == 0
+    mail = only(server)
+    assert mail.recipients == ("anna@recipient.example",)
+    assert BytesParser(policy=policy.SMTP).parsebytes(mail.content)["Bcc"] is None
+
+
+def test_as_cronie_calls_it_the_sender_without_a_domain_is_that_of_the_settings(
+    call: Written, server: RecordingServer
+) -> None:
+    text = b'From: "(Cron Daemon)" <root>\nTo: root\nSubject: Cron <root@host> job\n\nDone.\n'
+    assert call.run("-FCronDaemon", "-i", "-odi", "-oem", "-oi", "-t", "-f", "root", text=text) == 0
+    mail = only(server)
+    assert (mail.sender, mail.recipients) == ("noreply@sealpost.example", ("admin@sealpost.example",))
+
+
+def test_an_email_that_cannot_be_read_is_no_mistake_of_its_own(
+    call: Written, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Torn(io.BytesIO):
+        def read(self, _size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    assert sendmail.run(["-t"], call.environment, Torn()) == 74
+    assert "standard input (Input/output error)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [0, 2])
+def test_what_a_daemon_has_closed_is_no_reason_for_a_traceback(tmp_path: Path, closed: int) -> None:
+    settings = Written(tmp_path / "conf", free_port(), host="127.0.0.1")
+    command = f'"$0" -I "$1" anna@recipient.example {closed}>&-'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, SCRIPT],
+        env={**os.environ, **settings.environment},
+        input=MAIL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 75
+    assert b"Traceback" not in done.stderr
 
 
 def test_a_mistake_of_its_own_shows_no_traceback(call: Written, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,6 +138,7 @@ class TestBySocket:
         ({"TRUSTED_PROXIES": "0"}, "needs TRUSTED_PROXIES"),
         ({"PROXY_USER_SECRET": ""}, "anyone could send Remote-User"),
         ({"PROXY_USER_SECRET": "short"}, "PROXY_USER_SECRET"),
+        ({"OIDC_ONLY": "true"}, "PROXY_USER_HEADER and OIDC_ONLY are both set"),
         (
             {"PROXY_USER_HEADER": "", "PROXY_USER_BY_SOCKET": "true"},
             "PROXY_USER_BY_SOCKET is set and PROXY_USER_HEADER is not",

@@ -1,9 +1,10 @@
 """To a provider and back: who it was, and everything that is no proof of it."""
 
+import base64
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from services.single_sign_on import flow
 from services.single_sign_on import provider as known
@@ -11,7 +12,7 @@ from services.single_sign_on.claims import ProvenIdentity
 from services.single_sign_on.failures import SignOnFailure, SignOnFault
 from services.single_sign_on.flow import Aim, Errand, ProviderAnswer, SentAway
 from tests import oauth_faults
-from tests.oidc_provider import CLIENT, OidcProviderServer, jwt, rsa_key, signature
+from tests.oidc_provider import CLIENT, OidcProviderServer, PrivateKey, jwt, rsa_key, signature
 from tests.turned_clock import Now
 from utils import clock
 from utils.encryption_utils import encrypt_smtp_password
@@ -62,19 +63,48 @@ def test_the_errand_comes_back_with_them(provider: OidcProviderServer) -> None:
     assert flow.finish(came_back(provider, away), away.cookie)[1] == errand
 
 
-def test_what_waits_in_the_cookie_cannot_be_read_or_made_elsewhere(provider: OidcProviderServer) -> None:
+def test_a_state_that_was_made_elsewhere_is_none(provider: OidcProviderServer) -> None:
     away = flow.begin(Errand())
-    state = parse_qs(urlsplit(away.url).query)["state"][0]
-    assert state not in away.cookie
     with pytest.raises(SignOnFailure, match="no sign-in of this browser"):
-        flow.finish({"state": [state], "code": ["a"]}, encrypt_smtp_password("{}"))
+        flow.finish({"state": [encrypt_smtp_password("{}")], "code": ["a"]}, away.cookie)
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256"])
+def test_what_a_state_holds_cannot_be_read(provider: OidcProviderServer) -> None:
+    asked_for = dict(parse_qsl(urlsplit(flow.begin(Errand(aim=Aim.INVITATION, token="t0ken-of-grace")).url).query))
+    held = base64.urlsafe_b64decode(asked_for["state"] + "==")
+    assert asked_for["nonce"].encode() not in held and b"t0ken-of-grace" not in held
+
+
+def test_the_state_of_a_long_way_fits_into_an_address(provider: OidcProviderServer) -> None:
+    away = flow.begin(Errand(next="/emails?q=" + "x" * 290))
+    assert len(parse_qs(urlsplit(away.url).query)["state"][0]) < 1200
+
+
+def test_two_tabs_of_a_browser_each_end_their_own(provider: OidcProviderServer) -> None:
+    first = flow.begin(Errand(next="/emails"))
+    second = flow.begin(Errand(next="/account"), first.cookie)
+    assert second.cookie == first.cookie
+    ended = [flow.finish(came_back(provider, each), first.cookie)[1].next for each in (second, first)]
+    assert ended == ["/account", "/emails"]
+
+
+def test_a_cookie_that_is_none_of_ours_is_not_gone_on_with(provider: OidcProviderServer) -> None:
+    assert flow.begin(Errand(), "short").cookie != "short"
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "Ed25519"])
 def test_each_algorithm_with_a_private_key_is_taken(provider: OidcProviderServer, algorithm: str) -> None:
-    key = ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else rsa_key(0)
-    provider.keys = {"first": (algorithm, key)}
+    others: dict[str, PrivateKey] = {
+        "ES256": ec.generate_private_key(ec.SECP256R1()),
+        "Ed25519": ed25519.Ed25519PrivateKey.generate(),
+    }
+    provider.keys = {"first": (algorithm, others.get(algorithm, rsa_key(0)))}
     assert signed_in(provider).subject == "subject-1"
+
+
+def test_the_name_that_says_nothing_of_the_curve_is_not_taken(provider: OidcProviderServer) -> None:
+    provider.keys = {"first": ("EdDSA", ed25519.Ed25519PrivateKey.generate())}
+    assert refusal(provider).fault is SignOnFault.UNUSABLE
 
 
 def test_a_token_without_a_signature_is_refused(provider: OidcProviderServer) -> None:
