@@ -10,8 +10,8 @@ from tests.faults import figures, gateway_storm
 from tests.faults.child import Place
 from tests.faults.gateway_storm import ACCOUNT, GatewayStorm
 from tests.faults.points import Point
-from tests.faults.storm import ALL
 from tests.gateway import token_of
+from tests.long_run import ALL
 from tests.loopback import free_port
 from tests.visitors import make_alice
 

@@ -12,7 +12,7 @@ _AS_A_PERSON: Final = """
 export PIP_CERT=$1 SSL_CERT_FILE=$1 PORT=$2 LOCAL_INBOX_PORT=0
 git clone -q /source sealpost && cd sealpost
 make run > /said 2>&1 &
-for _ in $(seq 600); do
+for _ in $(seq 1200); do
   grep -q 'Set-up code' /said && break
   kill -0 $! 2>/dev/null || break
   sleep 0.5

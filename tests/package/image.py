@@ -87,8 +87,18 @@ def ended(name: str) -> None:
     print(f"  {name} ended by SIGTERM after {took:.1f} s", flush=True)
 
 
+def hears(name: str) -> bool:
+    """Whether a worker of Celery there answers over the broker."""
+    try:
+        podman("exec", name, "celery", "--app", "app:celery", "inspect", "ping", "--timeout", "20")
+    except Failed:
+        return False
+    return True
+
+
 def first_start() -> None:
     """Without a variable: keys, tables and a set-up code; well although no mail server is; the same after a restart."""
+    podman("volume", "rm", "--force", "first")
     with measured("a first start without a variable, until it is well"), container("first") as name:
         wait_until(lambda: is_well(name) or not runs(name), "a healthy container")
         said(name, "Set-up code +[A-Z0-9]{5}-")
@@ -106,6 +116,7 @@ def first_start() -> None:
 
 def roles() -> None:
     """Two web containers that start at once on PostgreSQL, and a worker, a beat and a sender of our own beside them."""
+    podman("volume", "rm", "--force", "roles")
     redis = RedisServer()
     redis.start()
     try:
@@ -121,7 +132,7 @@ def roles() -> None:
             ):
                 said(one, "Sealpost is at")
                 said(two, "Sealpost is at")
-                said(worker, "Sweep|ready|mail_worker|celery@|Connected")
+                wait_until(lambda: hears(worker), "a worker of Celery that hears the broker")
                 said(beat, "beat: Starting|Scheduler|beat v")
                 said(sender, "Sending queued email")
                 logs = "".join(map(podman_logs, (one, two, worker, beat, sender)))

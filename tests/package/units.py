@@ -47,7 +47,7 @@ done
 systemctl --no-pager status {_UNITS}
 /srv/sealpost/deploy/healthcheck && echo pages: well
 sleep 65  # longer than the watchdog waits
-for unit in {_UNITS}; do echo $unit: $(systemctl show --value -p ActiveState -p NRestarts $unit); done
+for unit in {_UNITS}; do echo $unit: $(systemctl is-active $unit) $(systemctl show --value -p NRestarts $unit); done
 systemctl stop {_UNITS}
 for unit in {_UNITS}; do echo $unit: $(systemctl show --value -p Result $unit); done
 journalctl -b --no-pager -u 'sealpost*' | tail -60
