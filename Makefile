@@ -17,7 +17,7 @@ test: .venv/development ## Run the whole suite, after the linters
 
 faults: .venv/development ## Run the races, kills, flips and misbehaving servers in full number (a twentieth of it in test)
 	@rm -f .faults
-	FAULTS=full FAULTS_FIGURES=.faults $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults/test_celery_kills.py tests/faults tests/services/settings/test_config_races.py tests/services/settings/test_key_rotation_faults.py tests/services/smtp/test_smtp_matrix.py tests/services/delivery/test_personal_apart.py tests/test_no_secrets.py
+	FAULTS=full FAULTS_FIGURES=.faults $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults/test_celery_kills.py tests/faults tests/services/settings/test_config_races.py tests/services/settings/test_key_rotation_faults.py tests/services/smtp/test_smtp_matrix.py tests/services/delivery/test_personal_apart.py tests/test_no_secrets.py tests/test_attacks_fuzz.py tests/blueprints/api/test_openapi.py tests/test_half_requests.py
 	@$(BIN)/python -m tests.faults.figures .faults
 
 mutants: .venv/development ## Plant mistakes in the code and see whether tests find them (hours; ARGUMENTS="--most 50" for a sample)

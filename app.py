@@ -76,7 +76,7 @@ from blueprints.pages import (
     token_pages,
     typed_pages,
 )
-from blueprints.parts import Part
+from blueprints.parts import Part, refuse_what_is_none
 from database import engine, joined_session, migrating
 from services.checks import start
 from services.settings import route
@@ -114,6 +114,7 @@ def create_app(
     ``is_guest`` in another application's process leaves that one's logging as it is.
     Raises ConfigurationError, a ValueError of one line that names the variable.
     """
+    refuse_what_is_none(parts)
     config = load_settings(environment)
     if is_guest:
         join_logging(config.secrets())

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.application import environment, opened
+from benchmarks.application import configuration, environment, opened
 from benchmarks.child import ROOT
 from benchmarks.message import Target
 from benchmarks.servers import Server, Unavailable
 from database.migrating import upgrade
 from services.accounts import accounts, api_tokens
+from services.settings import configs
+from services.settings.fields import parse_change
 from tests import certificates
 from tests.loopback import free_port
 from tests.postfix_server import PostfixServer, missing
@@ -54,13 +56,15 @@ def gateway() -> Iterator[MeasuredGateway]:
         folder, port, tls_port = Path(name), free_port(), free_port()
         own = certificates.authority().issue_cert("localhost", "127.0.0.1")
         own.private_key_and_cert_chain_pem.write_to_path(folder / "gateway.pem")
-        variables = environment(Target(host="127.0.0.1", port=1), folder) | {  # where nothing is sent
+        nowhere = Target(host="127.0.0.1", port=1)  # nothing is sent
+        variables = environment(nowhere, folder) | {
             "SUBMISSION_LISTEN": f"127.0.0.1:{port}, smtps://127.0.0.1:{tls_port}",
             "SUBMISSION_TLS_CERT": str(folder / "gateway.pem"),
             "SUBMISSION_TRUSTED": _NETWORK,
         }
         with opened(variables, folder):
             upgrade()
+            configs.save(parse_change(configuration(nowhere)), actor="benchmark")
             person = accounts.create(ACCOUNT, "noreply@example.com", "a pass phrase that nobody uses")
             token, _ = api_tokens.create(person.id, "Benchmark", scopes=("send",))
         command = [sys.executable, "-m", "flask", "--app", "app", "gateway", "run"]

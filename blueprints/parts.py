@@ -29,7 +29,8 @@ class Part:
     callers by something that browsers do not send by themselves has ``csrf=False``; a view of it that goes by a session
     of Sealpost's, behind another guard than ``public``, is protected all the same.
 
-    ``migrations`` is a folder with a branch of its own in Alembic, and ``tables`` are what it is about.
+    ``migrations`` is a folder with a branch of its own in Alembic, and ``tables`` are what it is about. Raises
+    ConfigurationError for one without the other.
     """
 
     blueprint: Blueprint
@@ -38,6 +39,17 @@ class Part:
     migrations: Path | None = None
     tables: MetaData | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.blueprint, Blueprint):
+            raise ConfigurationError(f"A Part needs a blueprint of Flask, and not {self.blueprint!r}.")
+        name = self.blueprint.name
+        if self.migrations is not None and not isinstance(self.migrations, Path):
+            raise ConfigurationError(f"The migrations of {name} have to be a Path: Path(__file__).parent / …")
+        if self.tables is not None and self.migrations is None:
+            raise ConfigurationError(
+                f"The tables of {name} need migrations, which create them: a folder, empty at first."
+            )
+
     def add_to(self, app: Flask) -> None:
         """Raises ConfigurationError for a name or an address that is taken, and for a view that has no guard."""
         name = self.blueprint.name
@@ -45,6 +57,7 @@ class Part:
             raise ConfigurationError(
                 f"The blueprint {name} of a part has the name of one that is there already. Call it otherwise."
             )
+        _refuse_taken_templates(app, self.blueprint)
         before = list(app.url_map.iter_rules())
         app.register_blueprint(self.blueprint)
         known = {id(rule) for rule in before}
@@ -65,6 +78,25 @@ class Part:
                 "it, like @public or @signed_in, or give the Part one for all views that have none, like guard=public."
             )
         app.view_functions[endpoint] = self.guard(_apart(view))
+
+
+def refuse_what_is_none(parts: Sequence[object]) -> None:
+    """Raises ConfigurationError for what is no Part, as a blueprint by itself."""
+    for each in parts:
+        if not isinstance(each, Part):
+            raise ConfigurationError(f"parts needs a list of Part(blueprint=…), and {each!r} is none.")
+
+
+def _refuse_taken_templates(app: Flask, blueprint: Blueprint) -> None:
+    """The application's are looked for first, then those of the blueprints in their order."""
+    loaders = [app.jinja_loader, *(each.jinja_loader for each in app.blueprints.values())]
+    taken = {name for loader in loaders if loader for name in loader.list_templates()}
+    own = blueprint.jinja_loader.list_templates() if blueprint.jinja_loader else []
+    if both := sorted(taken.intersection(own)):
+        raise ConfigurationError(
+            f"The template {both[0]} of {blueprint.name} has the name of one that is there already, and that would be "
+            f"shown. Move it to a folder within its own: {blueprint.name}/{both[0]}."
+        )
 
 
 def _refuse_taken_addresses(app: Flask, before: Sequence[Rule], added: Sequence[Rule]) -> None:

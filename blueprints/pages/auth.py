@@ -44,6 +44,8 @@ def home() -> ResponseReturnValue:
     """The page that the visitor needs first: of administrators, how mail is."""
     if current_user.is_authenticated:
         return start_page.show() if current_user.is_admin else redirect(url_for("account.show"))
+    if sessions.waits_for_provider():
+        return redirect(url_for("single_sign_on.begin"), 303)
     return redirect(url_for("auth.login" if accounts.has_administrator() or _makes_accounts() else "auth.setup"))
 
 

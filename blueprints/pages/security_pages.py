@@ -49,11 +49,14 @@ def ask_who() -> str:
 @bp.post("/prove")
 @signed_in
 def prove() -> ResponseReturnValue:
-    """Prove it."""
+    """Prove it, there or ``here``, on the page with one's factors."""
+    is_here = forms.ticked("here")
     try:
         require_recent_sign_in()
     except InvalidInput as refused:
-        return _who_page(refused.errors), refused.status
+        return page(refused.errors) if is_here else _who_page(refused.errors), refused.status
+    if is_here:
+        return redirect(url_for("security.show"), 303)
     return redirect(url_for("security.ask_who", next=_onward() or None), 303)
 
 

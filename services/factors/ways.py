@@ -7,11 +7,15 @@ from sqlalchemy.orm import Session
 
 from database import factor_db, passkey_db, user_db
 from database.engine import reading
+from utils.env_utils import get_settings
 
 
 @dataclass(frozen=True)
 class Ways:
-    """What there is for an account. ``app_since`` and ``app_used_at`` are of its authenticator app."""
+    """What there is for an account. ``app_since`` and ``app_used_at`` are of its authenticator app.
+
+    A password that nobody signs in with here, since the provider is the only way, is none.
+    """
 
     has_password: bool = False
     app_since: datetime | None = None
@@ -35,10 +39,10 @@ def within(session: Session, account_id: int) -> Ways:
     account = user_db.find(session, account_id)
     if account is None:
         return Ways()
-    app = factor_db.totp_of(session, account_id)
+    app, ours = factor_db.totp_of(session, account_id), get_settings().oidc
     is_on = app is not None and app.confirmed_at is not None
     return Ways(
-        has_password=bool(account.password_hash),
+        has_password=bool(account.password_hash) and not (ours and ours.is_only),
         app_since=app.confirmed_at if app and is_on else None,
         app_used_at=app.last_used_at if app and is_on else None,
         codes_left=factor_db.unused_codes(session, account_id),

@@ -112,12 +112,29 @@ def test_two_applications_of_one_process_have_each_their_own_parts(with_parts: M
     assert visit(both).post("/b").status_code == 400
 
 
-def test_a_table_of_a_name_that_is_taken_is_refused(with_parts: Made) -> None:
+def test_a_template_of_a_name_that_is_taken_is_refused(with_parts: Made, tmp_path: Path) -> None:
+    (tmp_path / "_base.html").write_text("ours")
+    with pytest.raises(ConfigurationError, match=r"^The template _base.html of shop .* own: shop/_base.html"):
+        with_parts(Part(blueprint=blueprint("/stock", template_folder=str(tmp_path))))
+
+
+def test_what_is_no_part_is_refused(with_parts: Made) -> None:
+    with pytest.raises(ConfigurationError, match=r"^parts needs a list of Part\(blueprint=…\), and <Blueprint 'shop'>"):
+        with_parts(blueprint("/stock"))
+    with pytest.raises(ConfigurationError, match=r"^A Part needs a blueprint"):
+        Part(blueprint="shop")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"^The migrations of shop have to be a Path"):
+        Part(blueprint=blueprint(), migrations="migrations")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"^The tables of shop need migrations"):
+        Part(blueprint=blueprint(), tables=MetaData())
+
+
+def test_a_table_of_a_name_that_is_taken_is_refused(with_parts: Made, tmp_path: Path) -> None:
     for name in ("account", "email_outbox", "alembic_version"):
         tables = MetaData()
         Table(name, tables, Column("id", Integer))
         with pytest.raises(ConfigurationError, match=rf"^The table {name} of a part.*like shop_{name}"):
-            with_parts(Part(blueprint=blueprint("/stock"), tables=tables))
+            with_parts(Part(blueprint=blueprint("/stock"), tables=tables, migrations=tmp_path))
 
 
 def write(folder: Path, revision: str, **more: object) -> Path:

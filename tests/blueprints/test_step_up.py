@@ -164,7 +164,7 @@ def test_a_link_to_a_file_leads_by_the_page_that_asks_and_back(alice: Visitor, p
         assert led.status_code == 303, path
         page = alice.get(led.headers["Location"])
         assert "Confirm that it is you" in page.text
-        assert "Download the file" not in page.text
+        assert ">Continue<" not in page.text
         refused = alice.post_form("/account/security/prove", {"next": path})
         assert refused.status_code == 422
         proof = {"confirm_password": PASSWORD, "confirm_code": phone.code()}

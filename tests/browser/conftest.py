@@ -23,6 +23,7 @@ from playwright.sync_api import (
 
 from app import create_app
 from tests.chromium import CHROMIUM, FLAGS
+from tests.forked_server import ForkedSealpost
 from tests.patience import PATIENCE
 from tests.running import Sealpost, run_environment
 from tests.visitors import make_alice, make_bob
@@ -143,7 +144,7 @@ def start_server(migrated_database: Path, tmp_path_factory: pytest.TempPathFacto
             with create_app(environment, instance_path=folder).app_context():
                 make_alice(is_admin=True)
                 make_bob()
-        server = Sealpost(environment).__enter__()
+        server = ForkedSealpost(environment).__enter__()
         running.append(server)
         return server
 

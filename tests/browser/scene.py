@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from playwright.sync_api import Browser, Page, StorageState
@@ -27,6 +28,7 @@ from services.suppression.listing import Cause
 from tests.browser.conftest import NewPage, StartServer
 from tests.browser.steps import session_of
 from tests.certificates import client_pair
+from tests.loopback import free_port
 from tests.mails import REFUSAL, attempted, in_state
 from tests.recording_server import RecordingServer
 from tests.running import Client, Sealpost
@@ -52,6 +54,7 @@ class Servers:
         self.peopled = start_server(with_accounts=True, SMTP_ALLOWED_CIDRS_ACCOUNTS="127.0.0.0/8", **BY_PROVIDER)
         self._link_a_sign_in()
         self.working = start_server(with_accounts=True)
+        self._start_server = start_server
         self.reset_link = self._use_the_local_inbox()
         self._set_up_mail()
         self._make_a_token()
@@ -59,6 +62,14 @@ class Servers:
         self.sender_link = self._ask_for_a_sender()
         self._browser = browser
         self._sessions: dict[tuple[str, str], tuple[StorageState, float]] = {}
+
+    @cached_property
+    def named(self) -> Sealpost:
+        """One with accounts at a host name, which passkeys need."""
+        port = str(free_port())
+        server = self._start_server(with_accounts=True, PORT=port, BASE_URL=f"http://localhost:{port}")
+        server.url = server.environment["BASE_URL"]
+        return server
 
     def session(self, server: Sealpost, login: str) -> StorageState | None:
         """That of somebody who signed in lately, None of a guest: later than that, some pages ask for the password."""
@@ -70,6 +81,10 @@ class Servers:
             session = session_of(self._browser, server.url, login)
             self._sessions[key] = session, time.monotonic()
         return session
+
+    def forget_session(self, server: Sealpost, login: str) -> None:
+        """It has ended, as all of an account do with its first second factor."""
+        self._sessions.pop((server.url, login), None)
 
     def _use_the_local_inbox(self) -> str:
         """Have a reset mail in the local inbox; the path of its link."""

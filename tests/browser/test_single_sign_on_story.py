@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from app import create_app
 from tests import certificates
 from tests.browser.conftest import NewPage, StartServer
-from tests.browser.steps import expect_heading, follow, press
+from tests.browser.steps import expect_heading, fill, follow, press
 from tests.browser.test_keyboard import tab_to
 from tests.browser.test_pages import PHONE, show_in, sideways, violations
 from tests.loopback import free_port
@@ -54,6 +54,24 @@ def sign_in_there(page: Page, decision: str = "Allow") -> None:
     page.get_by_role("button", name=decision).click()
 
 
+def invite_after_the_session_has_ended(page: Page) -> None:
+    """What was typed stays while somebody signs in at the provider in another tab."""
+    fill(page, {"User name": "carol", "Email": "carol@example.com"})
+    page.context.clear_cookies()
+    press(page, "Invite")
+    dialog = page.get_by_role("dialog", name="Sign in again")
+    press(page, "Continue")
+    expect(dialog.get_by_text("You are not signed in yet.")).to_be_visible()
+    expect_no_barrier(page)
+    with page.expect_popup() as opened:
+        dialog.get_by_role("link", name="Sign in with Example ID").click()
+    opened.value.get_by_role("button", name="Allow").click()
+    expect(opened.value.get_by_role("button", name="Sign out")).to_be_visible()
+    opened.value.close()
+    press(page, "Continue")
+    expect(page.get_by_role("button", name="Send another link: carol")).to_be_visible()
+
+
 def test_from_the_first_sign_in_to_the_way_back_by_command(world: World, new_page: NewPage) -> None:
     page = new_page(world.url, leads_to=world.provider.url, ignore_https_errors=True)
     page.goto("/settings/accounts")
@@ -62,6 +80,7 @@ def test_from_the_first_sign_in_to_the_way_back_by_command(world: World, new_pag
     world.provider.identity = ADA | {"groups": ["mail-admins"]}
     sign_in_there(page)
     expect_heading(page, "Accounts")
+    invite_after_the_session_has_ended(page)
 
     world.provider.identity = ADA | {"groups": []}
     press(page, "Sign out")

@@ -1,6 +1,5 @@
 """The same code on PostgreSQL: schema, saving, and the races that its own locks decide."""
 
-import multiprocessing
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,6 +27,7 @@ from tests.database.test_migrating_at_once import AT_ONCE, answers_of
 from tests.mails import change
 from tests.outbox import answer_requests, drain, row_of
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from tests.recording_server import RecordingServer
 from tests.visitors import NEW_PASSWORD, link_in, mail_through, make_alice, text_of
 from utils import clock
@@ -71,9 +71,8 @@ def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
 
 def in_parallel(work: Any, environment: dict[str, str], arguments: list[Any]) -> list[str]:
     """Run ``work`` in a process of its own for each argument, all starting at once; their answers, sorted."""
-    context = multiprocessing.get_context("spawn")
-    go, answers = context.Barrier(len(arguments)), context.Queue()
-    racers = [context.Process(target=work, args=(environment, argument, go, answers)) for argument in arguments]
+    go, answers = CONTEXT.Barrier(len(arguments)), CONTEXT.Queue()
+    racers = [CONTEXT.Process(target=work, args=(environment, argument, go, answers)) for argument in arguments]
     for racer in racers:
         racer.start()
     found = sorted(answers.get(timeout=PATIENCE) for _ in racers)

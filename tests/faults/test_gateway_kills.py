@@ -10,8 +10,8 @@ from tests.faults import figures, gateway_storm
 from tests.faults.child import Place
 from tests.faults.gateway_storm import ACCOUNT, GatewayStorm
 from tests.faults.points import Point
-from tests.faults.storm import ALL
 from tests.gateway import token_of
+from tests.long_run import ALL
 from tests.loopback import free_port
 from tests.visitors import make_alice
 
@@ -43,7 +43,8 @@ def storm(place: Place) -> Callable[[int], GatewayStorm]:
 
     def make(seed: int) -> GatewayStorm:
         port = free_port()
-        at = replace(place, environment=place.environment | {"SUBMISSION_LISTEN": f"127.0.0.1:{port}"})
+        more = {"SUBMISSION_LISTEN": f"127.0.0.1:{port}", "ACCOUNT_WAITING_EMAILS": "0"}  # as many as there are
+        at = replace(place, environment=place.environment | more)
         return GatewayStorm(place=at, port=port, token=token_of(make_alice().id), sender=SENDER, seed=seed)
 
     return make

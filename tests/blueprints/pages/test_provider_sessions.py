@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from services.accounts import accounts
+from services import audit
+from services.accounts import accounts, sign_in_links
 from tests.oidc_people import come_by, environment, more, provider
 from tests.oidc_provider import OidcProviderServer
 from tests.turned_clock import Now
@@ -56,6 +57,8 @@ def test_after_an_hour_a_page_leads_by_the_provider_and_back_to_itself(
     assert led.headers["Location"] == "/login/oidc?next=/account/tokens?page%3D2"
     begun = ada.get(led.headers["Location"])
     assert come_by(ada, provider, begun).headers["Location"] == "/account/tokens?page=2"
+    works_on(ada, now, HOUR)
+    assert come_by(ada, provider, ada.get(ada.get("/").headers["Location"])).headers["Location"] == "/"
     assert ada.is_signed_in()
 
 
@@ -87,6 +90,7 @@ def test_confirming_there_that_it_is_still_oneself_begins_the_hour_anew(
     works_on(ada, now, HOUR - 600)
     provider.identity = ADA | {"auth_time": now.seconds()}
     come_by(ada, provider, ada.get("/account/sign-ins/confirm"))
+    assert ("stepped_up", "single sign-on") in [(event.action, event.details) for event in audit.events()]
     works_on(ada, now, HOUR - 1)
     assert ada.is_signed_in()
 
@@ -133,6 +137,17 @@ class TestByTheProviderAlone:
         refused = client.post("/login/passkey", data={"passkey": "{}", "csrf_token": token})
         assert refused.status_code == 403
         assert "Passwords and passkeys are turned off here. Sign in with Example ID." in refused.text
+
+    def test_no_password_confirms_who_one_is(self, app: Flask, client: Visitor, now: Now) -> None:
+        make_alice(is_admin=True)
+        path = sign_in_links.issue("alice").removeprefix("http://localhost:5000")
+        client.get(path)
+        client.post("/login/link", data={"csrf_token": client.csrf_token("/login/link")})
+        now.turn(660)
+        assert "Sign in at Example ID" in client.get("/account/sessions/end").text
+        token = client.csrf_token("/account/sessions/end")
+        fields = {"confirm_password": PASSWORD, "csrf_token": token}
+        assert client.post("/account/sessions/end", data=fields).status_code == 422
 
     def test_who_sets_up_with_the_code_of_the_terminal_stays_in(self, app: Flask, client: Visitor) -> None:
         code = accounts.issue_setup_code()
