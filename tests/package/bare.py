@@ -18,7 +18,7 @@ for _ in $(seq 1200); do
   sleep 0.5
 done
 python3 -c "import urllib.request as u; print('answers', u.urlopen('http://127.0.0.1:$PORT/healthz').read().decode())"
-kill -INT $(pgrep -f 'python app.py' || pidof python) 2>/dev/null || kill $!
+kill -INT $(pidof python) || kill $!
 cat /said
 """
 
