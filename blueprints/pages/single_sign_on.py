@@ -16,6 +16,7 @@ from blueprints.link_cookies import private
 from blueprints.pages import auth
 from services.accounts import sign_in_links
 from services.accounts.proofs import Proof
+from services.factors import confirming
 from services.single_sign_on import flow, people, provider
 from services.single_sign_on.claims import ProvenIdentity
 from services.single_sign_on.failures import SignOnFailure, SignOnFault
@@ -191,6 +192,7 @@ def _confirmed(who: ProvenIdentity, errand: Errand) -> Response:
     people.confirm(current_user.id, who)
     if sessions.still_signed_in() is None:  # the group is lost, and every session with it
         return make_response(redirect(url_for("auth.login"), 303))
+    confirming.note(current_user.id, [Proof.OIDC])
     sessions.renew([Proof.OIDC])
     flash("Confirmed. Go back to the form and send it again.", "success")
     return make_response(redirect(url_for("account.show"), 303))

@@ -1,16 +1,9 @@
-"""The pages of single sign-on in every state that they have without the provider, which is away here."""
+"""The pages of single sign-on that there are without the provider, which is away here; others are in its story."""
 
 from playwright.sync_api import Page, expect
 
-from services.accounts import sign_in_links
 from tests.browser.scene import PROVIDER, Scene, State
 from tests.browser.steps import expect_heading, follow
-
-
-def sign_in_by_provider(scene: Scene) -> Page:
-    page = scene.page(scene.servers.peopled, path="/login")
-    expect(page.get_by_role("link", name=f"Sign in with {PROVIDER}")).to_be_visible()
-    return page
 
 
 def sign_in_by_provider_refused(scene: Scene) -> Page:
@@ -39,20 +32,6 @@ def sign_in_to_unlink(scene: Scene) -> Page:
     return page
 
 
-def signed_out_here_alone(scene: Scene) -> Page:
-    page = scene.page(scene.servers.peopled, path="/signed-out")
-    expect_heading(page, "You are signed out")
-    return page
-
-
-def sign_in_link(scene: Scene) -> Page:
-    with scene.inside(scene.servers.peopled):
-        token = sign_in_links.issue("bob").partition("?")[2]
-    page = scene.page(scene.servers.peopled, path=f"/login/link?{token}")
-    expect_heading(page, "Sign in as bob")
-    return page
-
-
 def sign_in_link_over(scene: Scene) -> Page:
     page = scene.page(scene.servers.peopled, path="/login/link?token=abc")
     expect_heading(page, "This link no longer works")
@@ -60,12 +39,9 @@ def sign_in_link_over(scene: Scene) -> Page:
 
 
 STATES: list[State] = [
-    sign_in_by_provider,
     sign_in_by_provider_refused,
     account_linked,
     sign_in_to_link,
     sign_in_to_unlink,
-    signed_out_here_alone,
-    sign_in_link,
     sign_in_link_over,
 ]

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
+from services import audit
 from services.accounts import accounts, sign_in_links
 from tests.oidc_people import come_by, environment, more, provider
 from tests.oidc_provider import OidcProviderServer
@@ -89,6 +90,7 @@ def test_confirming_there_that_it_is_still_oneself_begins_the_hour_anew(
     works_on(ada, now, HOUR - 600)
     provider.identity = ADA | {"auth_time": now.seconds()}
     come_by(ada, provider, ada.get("/account/sign-ins/confirm"))
+    assert ("stepped_up", "single sign-on") in [(event.action, event.details) for event in audit.events()]
     works_on(ada, now, HOUR - 1)
     assert ada.is_signed_in()
 

@@ -1,6 +1,7 @@
 """Signing in at a provider: whose account it is, what the groups there decide, and how one comes to be linked."""
 
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask import Flask
@@ -266,6 +267,34 @@ def test_an_answer_that_nobody_asked_for_is_refused_and_noted(client: Visitor) -
     assert refused.status_code == 401
     assert "did not begin in this browser" in refused.text
     assert trail()[0] == ("sign_in_failed", "unknown account", "single sign-on, no sign-in of this browser")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "state={state}",
+        "state={state}&code=a&code=b",
+        "state={state}&state={state}&code=a",
+        "state={state}&code=a&iss=https://other.example.com",
+        "state={state}&code=%00%0d%0a",
+        "state={state}&code=" + "a" * 5000,
+        "state={state}A&code=a",
+        "state=%C3%A4%FF&code=a",
+        "state=&code=a",
+        "state=" + "A" * 9000 + "&code=a",
+        "state={state}&error=access_denied&error_description=%3Cscript%3Ealert(1)%3C/script%3E",
+        "state={state}&error=login_required",
+    ],
+    ids=range(12),
+)
+def test_an_answer_that_was_tampered_with_signs_nobody_in(
+    client: Visitor, provider: OidcProviderServer, query: str
+) -> None:
+    state = parse_qs(urlsplit(client.get("/login/oidc").headers["Location"]).query)["state"][0]
+    refused = client.get("/login/oidc/callback?" + query.format(state=state))
+    assert refused.status_code == 401
+    assert "alert(1)" not in refused.text
+    assert not client.is_signed_in()
 
 
 def test_an_answer_counts_once(client: Visitor, provider: OidcProviderServer) -> None:
