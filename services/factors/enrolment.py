@@ -94,8 +94,9 @@ def remove_app(account_id: int, *, but: str) -> None:
     """Give the authenticator app up. Raises NotFound."""
     with transaction() as session:
         account = sessions.held(session, account_id)
-        if not factor_db.delete_totp(session, account_id):
+        if ways.within(session, account_id).app_since is None:  # what was only begun is none yet
             raise NotFound("There is no authenticator app.")
+        factor_db.delete_totp(session, account_id)
         removed(session, account, "authenticator app", but)
 
 

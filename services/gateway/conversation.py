@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 MOST_ERRORS: Final = 10  # of one connection
 MOST_COMMANDS: Final = 300  # without a message, or since the last one
 MOST_NAMED: Final = 10_000  # recipients of a mail, accepted or not, from which on each counts as a command
-_HANDSHAKE_SECONDS: Final = 30.0
+HANDSHAKE_SECONDS: Final = 30
 _OTHER_PROTOCOLS: Final = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"CONNECT ")
 _LOGIN, _PASSWORD = "VXNlcm5hbWU6", "UGFzc3dvcmQ6"  # "Username:" and "Password:", which all clients know
 
@@ -99,7 +99,7 @@ class Conversation(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
-        self._address = _plain_address(peer)
+        self._address = plain_address(peer)
         super().connection_made(transport)
 
     def eof_received(self) -> bool | None:
@@ -245,7 +245,7 @@ class Conversation(SMTP):
         await self._wire.flush()
         self.tls_context = context
         try:
-            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
                 await self.smtp_STARTTLS("")  # which drops what came in clear meanwhile
         except (TLSSetupException, TimeoutError):
             raise ConversationEnded from None
@@ -420,7 +420,7 @@ def _no_recipient(mail: Mail) -> Rejection:
     return Rejection.NO_VALID_RECIPIENT if mail.named else Rejection.NO_RECIPIENT
 
 
-def _plain_address(peer: object) -> str:
+def plain_address(peer: object) -> str:
     """The address of a peer; one of IPv4 that is mapped into IPv6 as such."""
     if not isinstance(peer, tuple) or not peer:
         return ""

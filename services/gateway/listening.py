@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.gateway import certificate, drafting, presence, sign_in
 from services.gateway.accepting import Accepting, Client, Handed
 from services.gateway.certificate import LOOK_SECONDS
-from services.gateway.conversation import Conversation
+from services.gateway.conversation import HANDSHAKE_SECONDS, Conversation, plain_address
 from services.gateway.presence import BEAT_SECONDS
 from services.gateway.replies import GatewayReply, Rejection
 from services.gateway.sign_in import ClientSignedIn, SignInRefused
@@ -63,6 +63,7 @@ class Gateway:
         self.begun = 0
         self._open: set[Conversation] = set()
         self._of_peer: Counter[str] = Counter()
+        self._handshakes: Counter[str] = Counter()
         self._process_id = os.urandom(16).hex()
         self._started_at = clock.now()
         self._stopping = asyncio.Event()
@@ -118,9 +119,23 @@ class Gateway:
             return made
         if self._certificate is None:
             raise ConfigurationError(f"{place} needs a certificate.")  # which the settings have seen to
-        handshake: asyncio.Future[None] = self._loop.create_future()
-        handshake.add_done_callback(_heard)
-        return sslproto.SSLProtocol(self._loop, made, self._certificate.context, handshake, server_side=True)
+        return _TlsDoor(self, self._loop, made, self._certificate.context)
+
+    def begin_handshake(self, address: str, handshake: "asyncio.Future[None]") -> bool:
+        """Whether there is room for one more, which then counts as a connection until it is done."""
+        peer = sign_in.network_of(address)
+        if len(self._open) + self._handshakes.total() >= MOST_IN_ALL:
+            return False
+        if self._of_peer[peer] + self._handshakes[peer] >= MOST_OF_PEER:
+            return False
+        self._handshakes[peer] += 1
+        handshake.add_done_callback(lambda _: self._end_handshake(peer))
+        return True
+
+    def _end_handshake(self, peer: str) -> None:
+        self._handshakes[peer] -= 1
+        if not self._handshakes[peer]:
+            del self._handshakes[peer]
 
     # What a conversation asks.
 
@@ -214,6 +229,24 @@ def _give(answers: Sequence[tuple[object, GatewayReply | None]]) -> None:
     for future, reply in answers:
         if isinstance(future, asyncio.Future) and not future.done():  # its client may be gone
             future.set_result(reply or Rejection.FAULT.reply)
+
+
+class _TlsDoor(sslproto.SSLProtocol):
+    """TLS from the start. Who connects and never shakes hands would be no conversation, and so not be counted."""
+
+    def __init__(
+        self, gateway: Gateway, loop: asyncio.AbstractEventLoop, made: Conversation, context: ssl.SSLContext
+    ) -> None:
+        self._gateway = gateway
+        self._shaken: asyncio.Future[None] = loop.create_future()
+        self._shaken.add_done_callback(_heard)
+        super().__init__(loop, made, context, self._shaken, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._gateway.begin_handshake(plain_address(transport.get_extra_info("peername")), self._shaken):
+            super().connection_made(transport)
+        elif isinstance(transport, asyncio.Transport):
+            transport.abort()
 
 
 def _heard(handshake: asyncio.Future[None]) -> None:

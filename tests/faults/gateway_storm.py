@@ -96,10 +96,6 @@ class Told:
     refused: dict[str, int] = field(default_factory=dict)
     unanswered: set[str] = field(default_factory=set)
 
-    @property
-    def mails(self) -> int:
-        return len(self.answered) + len(self.refused) + len(self.unanswered)
-
 
 @dataclass(kw_only=True)
 class GatewayStorm:
@@ -150,12 +146,12 @@ class GatewayStorm:
         self._begin()
 
     def wait_for(self, mails: int) -> None:
-        """Until so many more have been answered, one way or the other."""
-        enough = self.told.mails + mails
-        wait_until(lambda: self.told.mails >= enough, "an answer")
+        """Until so many more have been answered."""
+        enough = len(self.told.answered) + mails
+        wait_until(lambda: len(self.told.answered) >= enough or self.told.refused, "an answer")
 
     def _kill(self) -> None:
-        self.wait_for(self._chance.randint(3, 12))
+        self.wait_for(self._chance.randint(1, 8))
         self._up.clear()
         self._gateway.kill()
         self.kills += 1

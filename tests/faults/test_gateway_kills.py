@@ -43,7 +43,8 @@ def storm(place: Place) -> Callable[[int], GatewayStorm]:
 
     def make(seed: int) -> GatewayStorm:
         port = free_port()
-        at = replace(place, environment=place.environment | {"SUBMISSION_LISTEN": f"127.0.0.1:{port}"})
+        more = {"SUBMISSION_LISTEN": f"127.0.0.1:{port}", "ACCOUNT_WAITING_EMAILS": "0"}  # as many as there are
+        at = replace(place, environment=place.environment | more)
         return GatewayStorm(place=at, port=port, token=token_of(make_alice().id), sender=SENDER, seed=seed)
 
     return make

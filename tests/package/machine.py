@@ -95,6 +95,7 @@ def copy_of_bare_debian(name: str) -> Path:
 
 def within(tree: Path, script: str, words: Sequence[str] = (), seconds: float = 1800) -> str:
     """What a shell said that has this tree for its root, with /proc of its own."""
-    inner = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && exec chroot "$1" /bin/sh -ec "$2" sh'
+    mounted = 'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && tree=$1 script=$2 && shift 2'
+    inner = f'{mounted} && exec chroot "$tree" /bin/sh -ec "$script" sh "$@"'
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", inner, "sh", str(tree), script]
     return run(*command, *words, seconds=seconds, DEBIAN_FRONTEND="noninteractive", HOME="/root")

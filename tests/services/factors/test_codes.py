@@ -160,6 +160,14 @@ def test_an_app_counts_only_after_its_first_code(now: Now) -> None:
         enrolment.begin_app(alice.id)
 
 
+def test_an_app_that_was_only_begun_is_none_that_could_be_removed() -> None:
+    alice = make_alice()
+    enrolment.begin_app(alice.id)
+    with pytest.raises(NotFound):
+        enrolment.remove_app(alice.id, but="")
+    assert audit.events(action=Action.FACTOR_REMOVED) == []
+
+
 def test_what_was_begun_half_an_hour_ago_is_over(now: Now) -> None:
     alice = make_alice()
     enrolment.begin_app(alice.id)

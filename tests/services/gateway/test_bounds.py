@@ -233,6 +233,24 @@ class TestCertificates:
         with gateway.talk() as talk:
             assert talk.hello()
 
+    def test_who_never_begins_tls_counts_as_a_connection_and_keeps_no_one_else_out(
+        self, gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listening, "MOST_OF_PEER", 2)
+        silent = [Talk(gateway.ports[1]) for _ in range(2)]
+        wait_until(lambda: gateway.gateway._handshakes["127.0.0.1"] == 2)
+        with Talk(gateway.ports[1]) as refused:
+            assert refused.is_ended()
+        with Talk(gateway.ports[1], source="127.0.0.2") as other:
+            other.begin_tls(_trusting(authority()))
+            assert other.heard().startswith("220 ")
+        for each in silent:
+            each.socket.close()
+        wait_until(lambda: not gateway.gateway._handshakes)
+        with Talk(gateway.ports[1]) as again:
+            again.begin_tls(_trusting(authority()))
+            assert again.heard().startswith("220 ")
+
     def test_without_a_usable_pair_the_gateway_does_not_start(self, app: Flask, pair: tuple[Path, Path]) -> None:
         pair[1].write_bytes(authority().issue_cert("other").private_key_pem.bytes())
         with pytest.raises(ConfigurationError, match="SUBMISSION_TLS_KEY is not the key of SUBMISSION_TLS_CERT"):
