@@ -26,6 +26,7 @@ from utils.log_utils import printable
 from utils.same_names import shared
 
 BY_CLAIM: Final = "by the provider’s claim"
+_MADE_MEANWHILE: Final = (SignOnFault.ADDRESS_TAKEN, SignOnFault.OTHER_ACCOUNT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,15 @@ def sign_in(who: ProvenIdentity) -> Person:
 
     Who is in charge no more loses the rights at once, and every session that was begun with them.
     """
+    try:
+        return _came_in(who)
+    except SignOnFailure as failure:
+        if failure.fault not in _MADE_MEANWHILE or not _is_known(who):
+            raise
+    return _came_in(who)  # somebody who comes for the first time, in two tabs at once
+
+
+def _came_in(who: ProvenIdentity) -> Person:
     with transaction() as session:
         user_db.lock_administrators(session)
         found = identity_db.find(session, who.issuer, who.subject)
@@ -128,6 +138,11 @@ def note_failure(failure: SignOnFailure) -> None:
     """Leave in the audit trail that somebody was not let in, and why."""
     details = ["single sign-on", str(failure.fault), failure.detail]
     audit.note(Action.SIGN_IN_FAILED, accounts.UNKNOWN, filter(None, details))
+
+
+def _is_known(who: ProvenIdentity) -> bool:
+    with reading() as session:
+        return identity_db.find(session, who.issuer, who.subject) is not None
 
 
 def _created(session: Session, who: ProvenIdentity) -> Account:

@@ -10,6 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from flask import Flask
 
+from app import create_app
+from database.engine import db
 from services.accounts import accounts
 from services.single_sign_on import flow, people
 from services.single_sign_on import provider as known
@@ -118,24 +120,37 @@ def come_and_link(_number: int, login: str) -> bool:
     return True
 
 
+def come_and_link_at_once(app: Flask, names: list[str]) -> list[int]:
+    """The numbers of those who could link, of as many threads."""
+    barrier = Barrier(len(names))
+
+    def once(number: int) -> bool:
+        with app.app_context():
+            accounts.find(0)  # so that the connection is open before the signal
+            barrier.wait(PATIENCE)
+            return come_and_link(number, names[number])
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        return [number for number, has_won in enumerate(pool.map(once, range(len(names)))) if has_won]
+
+
 def test_two_who_come_or_link_at_once_have_one_account(app: Flask, environment: dict[str, str], tmp_path: Path) -> None:
-    """In two threads; in two processes as well where faults are looked for in full number."""
-    persons = [make_alice(), make_bob()]
-    names = ["alice", "bob"]
-    if ALL:
-        won = winners(environment, tmp_path, come_and_link, names)
-    else:
-        barrier = Barrier(len(names))
-
-        def once(number: int) -> bool:
-            with app.app_context():
-                accounts.find(0)  # so that the connection is open before the signal
-                barrier.wait(PATIENCE)
-                return come_and_link(number, names[number])
-
-        with ThreadPoolExecutor(len(names)) as pool:
-            won = [number for number, has_won in enumerate(pool.map(once, range(len(names)))) if has_won]
+    """In two threads; in two processes where faults are looked for in full number."""
+    persons, names = [make_alice(), make_bob()], ["alice", "bob"]
+    won = winners(environment, tmp_path, come_and_link, names) if ALL else come_and_link_at_once(app, names)
     linked = {person.username for person in persons if people.of_account(person.id)}
     assert len(linked) == 1
     assert {names[number % 2] for number in won} == linked
     assert [person.username for person in accounts.everybody()] == ["ada", "alice", "bob"]
+
+
+def test_so_it_is_where_two_transactions_write_at_once(
+    environment: dict[str, str], postgresql: str, tmp_path: Path
+) -> None:
+    app = create_app(environment | {"DATABASE_URL": postgresql}, instance_path=tmp_path)
+    with app.app_context():
+        make_alice()
+        make_bob()
+        assert len(come_and_link_at_once(app, ["alice", "bob"])) == 1
+        assert [person.username for person in accounts.everybody()] == ["ada", "alice", "bob"]
+        db.engine.dispose()
