@@ -25,8 +25,9 @@ from services.outbox import content
 from tests.faults import child
 from tests.faults.child import Place
 from tests.faults.points import Point
-from tests.faults.storm import CONTEXT, Role
+from tests.faults.storm import Role
 from tests.patience import PATIENCE, wait_until
+from tests.processes import CONTEXT
 
 ACCOUNT: Final = "alice"
 OF_A_CONNECTION: Final = 4  # mails, of which the last is followed by QUIT
