@@ -1,6 +1,10 @@
 """How gunicorn serves Sealpost, where it is started in this folder; what stands on its command line comes first."""
 
+import sys
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # gunicorn may be started in another folder, with --config
 
 from utils import service_manager
 
