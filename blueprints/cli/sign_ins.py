@@ -32,13 +32,13 @@ def sign_in_link(username: str, *, as_json: bool) -> None:
 
 @command(account, "oidc-check")
 def oidc_check(*, as_json: bool) -> None:
-    """Ask the provider of OIDC_ISSUER what single sign-on needs of it.
+    """Ask whether the provider of OIDC_ISSUER can be used.
 
     Exit status 1 if it cannot be used now.
     """
     ours = get_settings().oidc
     if ours is None:
-        raise NotFound("OIDC_ISSUER is not set. See docs/sign-in.md.")
+        raise NotFound("OIDC_ISSUER is not set. See docs/single-sign-on.md.")
     try:
         facts = provider.discovered(ours)
         keys = len(provider.keys(facts))
