@@ -34,6 +34,10 @@ PAIRS: Final = (
     ("account_id", "server_key"),
     ("account_id", "domain_key"),
     ("domain_key", "server_key"),
+    ("reason", "tag"),
+    ("reason", "account_id"),
+    ("reason", "domain_key"),
+    ("reason", "server_key"),
 )
 
 

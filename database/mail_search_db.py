@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
+    Integer,
     Select,
     Text,
     TextClause,
@@ -42,6 +44,7 @@ from database.outbox_db import (
     OutboxName,
     State,
 )
+from database.types import UtcDateTime
 
 _OUTCOMES: Final[dict[State, tuple[str, ...]]] = {
     State.SENT: ("accepted",),
@@ -53,6 +56,8 @@ _HAS_CAUSE: Final = text("reason <> ''")
 _WITH_DETAIL: Final = ("account_limit", "global_limit", "failed_before_sending")  # the codes behind which one may stand
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RAREST_FIRST: Final = ("recipient_key", "reason", "account_id", "tag", "domain_key", "server_key")
+_AT: Final = literal_column("at", UtcDateTime())
+_ID: Final = literal_column("id", Integer())
 _PROBED: Final = 20_000  # rows: fewer are read within a few milliseconds, whatever else is asked of them
 
 
@@ -94,13 +99,16 @@ class _Part(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """A table of the log."""
+    """A table of the log.
 
-    rows: Any  # OutboxMail or EmailAttempt
-    state: Any  # columns of it
-    moment: Any
-    names: Any  # the table of several recipients, and its column for a row of the first one
-    named: Any
+    Statements name the columns of tables, not those of mapped classes: to put one together took longer than to read.
+    """
+
+    rows: FromClause
+    state: ColumnElement[str]  # columns of it
+    moment: ColumnElement[datetime]
+    names: FromClause  # of several recipients, and its column for a row of the first one
+    named: ColumnElement[int]
     parts: Sequence[_Part]
 
 
@@ -110,20 +118,22 @@ def _condition_of(state: State) -> TextClause:
     return IS_IN_HAND if state in IN_HAND else IS_UNSENT
 
 
+_MAILS: Final = OutboxMail.__table__
+_ATTEMPTS: Final = EmailAttempt.__table__
 _QUEUED: Final = _Shape(
-    OutboxMail,
-    OutboxMail.state,
-    OutboxMail.created_at,
-    OutboxName,
-    OutboxName.outbox_id,
+    _MAILS,
+    _MAILS.c.state,
+    _MAILS.c.created_at,
+    OutboxName.__table__,
+    OutboxName.__table__.c.outbox_id,
     [_Part(_condition_of(state), state) for state in State],
 )
 _DIRECT: Final = _Shape(
-    EmailAttempt,
-    EmailAttempt.outcome,
-    EmailAttempt.started_at,
-    AttemptName,
-    AttemptName.attempt_id,
+    _ATTEMPTS,
+    _ATTEMPTS.c.outcome,
+    _ATTEMPTS.c.started_at,
+    AttemptName.__table__,
+    AttemptName.__table__.c.attempt_id,
     [_Part(IS_DIRECT, outcome) for outcomes in _OUTCOMES.values() for outcome in outcomes],
 )
 
@@ -159,18 +169,19 @@ def newest(session: Session) -> int:
 
 def count(session: Session, wanted: SearchTerms) -> int:
     """How many queued mails there are."""
-    counted = [query.with_only_columns(func.count().label("mails")) for query in _queries(session, _QUEUED, wanted)]
+    found = _conditions(session, _QUEUED, wanted)
+    counted = [select(func.count().label("mails")).select_from(OutboxMail).where(*each) for each in found]
     if not counted:
         return 0
     parts = union_all(*counted).subquery()
-    return session.scalar(select(func.sum(parts.c.mails))) or 0
+    return session.scalar(select(func.sum(literal_column("mails"))).select_from(parts)) or 0
 
 
 def _before(session: Session, shape: _Shape, before: int | None) -> _Place | None:
     """Where in the order a row is; of one that was deleted, where the one before it is."""
     if before is None:
         return None
-    at = session.scalar(select(shape.moment).where(shape.rows.id <= before).order_by(shape.rows.id.desc()).limit(1))
+    at = session.scalar(select(shape.moment).where(shape.rows.c.id <= before).order_by(shape.rows.c.id.desc()).limit(1))
     return _Place(at or _LONG_AGO, before)
 
 
@@ -183,32 +194,33 @@ def _places(
     *conditions: ColumnElement[bool],
 ) -> list[_Place]:
     """The newest rows first."""
-    row = tuple_(shape.moment, shape.rows.id)
-    older = [row < tuple_(literal(start.at, shape.moment.type), literal(start.id))] if start else []
+    at, number = shape.moment, shape.rows.c.id
+    older = [tuple_(at, number) < tuple_(literal(start.at, at.type), literal(start.id))] if start else []
     each = [
-        query.where(*older, *conditions)
-        .with_only_columns(shape.moment.label("at"), shape.rows.id.label("id"))
-        .order_by(shape.moment.desc(), shape.rows.id.desc())
+        select(at.label("at"), number.label("id"))
+        .where(*among, *older, *conditions)
+        .order_by(at.desc(), number.desc())
         .limit(limit)
         .subquery()
-        for query in _queries(session, shape, wanted)
+        for among in _conditions(session, shape, wanted)
     ]
     if not each:
         return []
-    found = union_all(*[select(part) for part in each]).subquery()
-    newest_first = select(found.c.at, found.c.id).order_by(found.c.at.desc(), found.c.id.desc()).limit(limit)
+    # The columns of a part by their names: SQLAlchemy takes long to make those of each.
+    found = union_all(*[select(_AT, _ID).select_from(part) for part in each]).subquery()
+    newest_first = select(_AT, _ID).select_from(found).order_by(_AT.desc(), _ID.desc()).limit(limit)
     return [_Place(row[0], row[1]) for row in session.execute(newest_first)]
 
 
-def _queries(session: Session, shape: _Shape, wanted: SearchTerms) -> list[Select[Any]]:
-    """Queries for the rows that are wanted, each of which is found by one of them alone."""
-    parts, rows = _parts(shape, wanted.states), select(shape.rows.id)
+def _conditions(session: Session, shape: _Shape, wanted: SearchTerms) -> list[list[Any]]:
+    """Conditions of the rows that are wanted, each of which is found by one of them alone."""
+    parts = _parts(shape, wanted.states)
     sources = [[*source, *_within(shape, wanted)] for source in _sources(session, shape, wanted)]
     if wanted.message_id:
-        found = shape.rows.id.in_(_with_message_id(session, shape, wanted.message_id))
+        found = shape.rows.c.id.in_(_with_message_id(session, shape, wanted.message_id))
         states = shape.state.in_([part.state for part in parts])
-        return [rows.where(found, states, *source) for source in sources]
-    return [rows.where(part.condition, shape.state == part.state, *source) for source in sources for part in parts]
+        return [[found, states, *source] for source in sources]
+    return [[part.condition, shape.state == part.state, *source] for source in sources for part in parts]
 
 
 def _parts(shape: _Shape, states: Sequence[State]) -> list[_Part]:
@@ -238,11 +250,11 @@ def _sources(session: Session, shape: _Shape, wanted: SearchTerms) -> list[list[
     elif wanted.number is not None:
         found.append(_by_facets(session, shape, facets | {key: wanted.number}, is_found))
         if _is_named(session, shape, wanted.number):
-            named = select(shape.named).where(shape.names.key == wanted.number)
+            named = select(shape.named).where(shape.names.c.key == wanted.number)
             others = _by_facets(session, shape, facets, is_found=True)
-            found.append([shape.rows.id.in_(named), getattr(shape.rows, key) == SEVERAL, *others])
+            found.append([shape.rows.c.id.in_(named), shape.rows.c[key] == SEVERAL, *others])
     if has_unindexed:
-        found = [[*source, shape.rows.recipient_key.is_not(None)] for source in found]
+        found = [[*source, shape.rows.c.recipient_key.is_not(None)] for source in found]
         found.append(_one_by_one(shape, wanted))
     return found
 
@@ -270,7 +282,7 @@ def _by_facets(
     leading = _leading(session, shape, facets) if is_sqlite and len(facets) > 1 and not is_found else facets
     found: list[ColumnElement[bool] | TextClause] = []
     for name, value in facets.items():
-        own = getattr(shape.rows, name)
+        own = shape.rows.c[name]
         column = own if name in leading and not (is_sqlite and is_found) else _plain(shape, name)
         if name != "reason":
             found.append(column == value)
@@ -281,10 +293,10 @@ def _by_facets(
     return found
 
 
-def _plain(shape: _Shape, name: str) -> Any:  # noqa: ANN401 - a column
+def _plain(shape: _Shape, name: str) -> ColumnElement[Any]:
     """A column by which SQLite looks nothing up."""
-    own = getattr(shape.rows, name)
-    return literal_column(f"+{shape.rows.__tablename__}.{name}", own.type)
+    own = shape.rows.c[name]
+    return literal_column(f"+{shape.rows.description}.{name}", own.type)
 
 
 def _leading(session: Session, shape: _Shape, facets: Mapping[str, Any]) -> Sequence[str]:
@@ -300,7 +312,7 @@ def _probed(session: Session, shape: _Shape, name: str, value: Any) -> int:  # n
     among = IS_SETTLED if shape is _QUEUED else IS_DIRECT
     present = [_HAS_CAUSE] if name == "reason" else []
     rows: Select[Any] = select(literal_column("1")).select_from(shape.rows)
-    some = rows.where(among, *present, getattr(shape.rows, name) == value).limit(_PROBED).subquery()
+    some = rows.where(among, *present, shape.rows.c[name] == value).limit(_PROBED).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 
@@ -310,13 +322,13 @@ def _with_message_id(session: Session, shape: _Shape, message_id: str) -> list[i
     if shape is _QUEUED:
         mail_id = message_id[1:].partition("@")[0]
         ways = [OutboxMail.mail_id == mail_id, OutboxMail.message_key == key_of(message_id), is_unindexed()]
-    found = [select(shape.rows.id).where(way, shape.rows.message_id == message_id) for way in ways]
+    found = [select(shape.rows.c.id).where(way, shape.rows.c.message_id == message_id) for way in ways]
     return sorted({number for query in found for number in session.scalars(query)})
 
 
 def _is_named(session: Session, shape: _Shape, number: int) -> bool:
     """Whether a mail to several goes there, too."""
-    return session.scalar(select(shape.named).where(shape.names.key == number).limit(1)) is not None
+    return session.scalar(select(shape.named).where(shape.names.c.key == number).limit(1)) is not None
 
 
 def _needs_numbers(wanted: SearchTerms) -> bool:
@@ -324,7 +336,7 @@ def _needs_numbers(wanted: SearchTerms) -> bool:
 
 
 def _has_unindexed(session: Session, shape: _Shape) -> bool:
-    return session.scalar(select(shape.rows.id).where(_is_unindexed(shape)).limit(1)) is not None
+    return session.scalar(select(shape.rows.c.id).where(_is_unindexed(shape)).limit(1)) is not None
 
 
 def _is_unindexed(shape: _Shape) -> TextClause:
@@ -335,15 +347,15 @@ def _one_by_one(shape: _Shape, wanted: SearchTerms) -> list[ColumnElement[bool] 
     """The same of rows without numbers, from what else they hold."""
     facets = {name: value for name, value in _facets(wanted).items() if name not in ("server_key", "reason")}
     found: list[ColumnElement[bool] | TextClause] = [_is_unindexed(shape)]
-    found += [getattr(shape.rows, name) == value for name, value in facets.items()]
-    rows = shape.rows
+    found += [shape.rows.c[name] == value for name, value in facets.items()]
+    rows = shape.rows.c
     if wanted.cause:
         found.append(or_(rows.reason == wanted.cause, rows.reason.startswith(f"{wanted.cause}:", autoescape=True)))
     if wanted.message_id:
         found.append(rows.message_id == wanted.message_id)
     if wanted.server:
         tried = (EmailAttempt.mail_id == OutboxMail.mail_id, EmailAttempt.server == wanted.server)
-        found.append(exists().where(*tried) if shape is _QUEUED else EmailAttempt.server == wanted.server)
+        found.append(exists().where(*tried) if shape is _QUEUED else rows.server == wanted.server)
     if wanted.recipient:
         found.append(_names(wanted) if shape is _QUEUED else _masks(wanted))
     return found
