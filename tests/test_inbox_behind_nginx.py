@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import certificates, nginx_server
+from tests.patience import PATIENCE
 from tests.running import Client, Sealpost, run_environment
 
 PASSED_ON = "location / {{ proxy_pass http://127.0.0.1:{port}; {more} }}"
@@ -26,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sealpost]:
 
 def seen_by_a_stranger(port: int, path: str, host: str | None) -> int:
     trust = ssl.create_default_context(cafile=str(certificates.ca_file()))
-    with closing(http.client.HTTPSConnection("localhost", port, context=trust, timeout=60)) as connection:
+    with closing(http.client.HTTPSConnection("localhost", port, context=trust, timeout=PATIENCE)) as connection:
         connection.request("GET", path, headers={"Host": host} if host else {})
         return connection.getresponse().status
 

@@ -18,6 +18,7 @@ from services.settings.fields import parse_change
 from tests.conftest import ADMIN_TOKEN
 from tests.otlp_collector import OtlpCollector, facts_of
 from tests.outbox import drain
+from tests.patience import PATIENCE
 from tests.recording_server import RecordingServer
 from tests.running import ROOT
 
@@ -94,7 +95,7 @@ def test_nothing_of_opentelemetry_is_imported_where_no_collector_is_named(tmp_pa
         "    for send in (email_service.queue_email, email_service.send_email): send('a@example.com', 's', 'b')\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from services.worker import celery_tasks, probing, threads
 from services.worker.probing import MOST_REFUSALS, Prober
 from tests import certificates
 from tests.loopback import free_port
-from tests.patience import wait_until
+from tests.patience import stretched, wait_until
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Answer, ScriptedServer, close, hang
 from tests.turned_clock import Now
@@ -268,7 +268,7 @@ def test_of_two_processes_one_looks(either: Flask, now: Now) -> None:
 def test_a_slow_server_is_left_in_time_and_is_not_called_down(
     app: Flask, now: Now, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "SECONDS", 0.3)
+    monkeypatch.setattr(looking, "SECONDS", stretched(0.3))
     with scripted(AUTH=hang) as server:
         stored = stored_at(server.port, **SIGNED_IN)
         assert looked(Prober(now.seconds), now)
@@ -281,7 +281,7 @@ def test_a_server_that_says_nothing_at_all_is_down_unless_it_is_known_to_be_slow
 ) -> None:
     with ScriptedServer({"GREETING": hang}) as server:
         known_as_slow = stored_at(server.port, timeout_seconds=30)
-        monkeypatch.setattr(looking, "SECONDS", 0.3)
+        monkeypatch.setattr(looking, "SECONDS", stretched(0.3))
         assert looked(Prober(now.seconds), now)
         assert not how(known_as_slow).has_trouble
         assert how(known_as_slow).looked_at == now.moment
