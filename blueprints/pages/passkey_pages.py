@@ -137,7 +137,9 @@ def _refuse_where_the_provider_alone_signs_in() -> None:
 
 
 def _new_page(name: str, errors: dict[str, list[str]]) -> str:
-    options = passkeys.options_to_create(current_user.id, current_user.session.key)
+    # HEAD changes nothing (RFC 9110 9.2.1): it gets no challenge, as nobody reads the page.
+    is_read = request.method != "HEAD"
+    options = passkeys.options_to_create(current_user.id, current_user.session.key) if is_read else ""
     return render_template("security/passkey.html", options=options, name=name, errors=errors)
 
 
