@@ -170,7 +170,7 @@ def newest(session: Session) -> int:
 def count(session: Session, wanted: SearchTerms) -> int:
     """How many queued mails there are."""
     found = _conditions(session, _QUEUED, wanted)
-    counted = [select(func.count().label("mails")).select_from(OutboxMail).where(*each) for each in found]
+    counted = [select(func.count().label("mails")).select_from(_MAILS).where(*each) for each in found]
     if not counted:
         return 0
     parts = union_all(*counted).subquery()

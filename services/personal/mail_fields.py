@@ -291,15 +291,15 @@ def parse(raw: Mapping[str, object]) -> MailCall:
 
 def _check_sums(asked: MailCall) -> None:
     """Refuse what is too much of all mails together. Raises InvalidInput: to write them out would take minutes."""
-    mails, told = asked.mails.values(), len(asked.errors)
+    mails, errors = asked.mails.values(), dict[str, list[str]]()
     if sum(len(each.content) for mail in mails for each in mail.attachments) > LARGEST_ATTACHMENTS:
         sentence = f"The attachments are larger than {LARGEST_ATTACHMENTS // 2**20} MB together."
-        asked.errors["messages" if asked.is_batch else "attachments"] = [sentence]
+        errors["messages" if asked.is_batch else "attachments"] = [sentence]
     if sum(mail.html.count("<") for mail in mails if not mail.text.strip()) > MOST_TAGS:
         sentence = "The HTML is too long to make the text from it. Add text too."
-        asked.errors["messages" if asked.is_batch else "text"] = [sentence]
-    if len(asked.errors) > told:
-        raise InvalidInput(asked.errors)
+        errors["messages" if asked.is_batch else "text"] = [sentence]
+    if errors:
+        raise InvalidInput(asked.errors | errors)
 
 
 def _listed(raw: Mapping[str, object]) -> list[object]:
